@@ -1,0 +1,328 @@
+"""What a model is: frozen dataclasses that go to JSON and back unchanged.
+
+A model is an encoder (numeric columns, or an embedding of symbols), a stack of LSTM layers, and a head
+(quantiles of the next values, or the next symbol).  The numbers that a model needs beside its weights -
+the scaler of its columns, or its vocabulary - are here too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gatewright.errors import SpecError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: Parts of a timestamp that a model can read, each as the sine and cosine of its phase.
+CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
+
+#: Stands for every symbol that the training part did not have; always symbol 0 of a vocabulary.
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+_LARGEST = 2**31 - 1
+
+
+def _require(condition: bool, argument: str, expected: str, got: object) -> None:
+    if not condition:
+        raise SpecError(argument, expected, repr(got))
+
+
+def _require_size(argument: str, value: int, least: int = 1) -> None:
+    _require(least <= value <= _LARGEST, argument, f"a whole number from {least} to {_LARGEST}", value)
+
+
+class Spec:
+    """What the dataclasses of this file share: the way to JSON and back."""
+
+    def to_json(self) -> str:
+        """Return the one JSON text of this specification: sorted keys, no spaces, plain ASCII, no NaN."""
+        return json.dumps(_to_plain(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, name: str = "spec") -> Self:
+        """Read what `to_json` wrote, strictly: no missing, unknown, repeated or mistyped field.
+
+        Raises:
+            SpecError: on anything else; the field is named, below ``name``.
+        """
+        try:
+            plain = json.loads(text, object_pairs_hook=_no_repetition)
+        except (ValueError, RecursionError) as error:
+            raise SpecError(name, "JSON", str(error)) from None
+        return typing.cast("Self", _from_plain(cls, plain, name))
+
+
+@dataclass(frozen=True)
+class SeriesEncoder(Spec):
+    """Numeric columns, standardised: what the model reads at step t.
+
+    In this order: each target as it was last observed and 1 if that was at t, else 0 (both left out when
+    ``reads_targets`` is false); the past inputs at t; each input known in advance at t+1 ... t+horizon; the
+    static inputs; sine and cosine of each calendar part of t.
+
+    Attributes:
+        targets: columns to forecast.
+        past: columns known only up to now.
+        known: columns known ``horizon`` steps in advance.
+        static: columns with one value a series.
+        calendar: parts of the timestamp, out of `CALENDAR`.
+        step: time between two rows, such as "1h", "15m" or "1mo"; "row" for a table without timestamps.
+        context: steps that the model reads before it forecasts.
+        reads_targets: whether past values of the targets are inputs too.
+    """
+
+    kind: ClassVar[str] = "series"
+
+    targets: tuple[str, ...]
+    past: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
+    step: str = "row"
+    context: int = 1
+    reads_targets: bool = True
+
+    def __post_init__(self) -> None:
+        _require(len(self.targets) > 0, "targets", "at least one column", self.targets)
+        columns = self.columns
+        _require(len(set(columns)) == len(columns), "columns", "each column in one role", columns)
+        for part in self.calendar:
+            _require(part in CALENDAR, "calendar", f"parts out of {CALENDAR}", part)
+        _require_size("context", self.context)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of the table that is read, in the order of the scaler."""
+        return self.targets + self.past + self.known + self.static
+
+    def input_size(self, horizon: int) -> int:
+        """Width of one input row."""
+        targets = 2 * len(self.targets) if self.reads_targets else 0
+        known = horizon * len(self.known)
+        return targets + len(self.past) + known + len(self.static) + 2 * len(self.calendar)
+
+
+@dataclass(frozen=True)
+class SymbolEncoder(Spec):
+    """An embedding of symbols.
+
+    Attributes:
+        symbols: size of the vocabulary, the unknown symbol included.
+        embedding_size: width of a symbol's vector.
+    """
+
+    kind: ClassVar[str] = "symbols"
+
+    symbols: int
+    embedding_size: int
+
+    def __post_init__(self) -> None:
+        _require_size("symbols", self.symbols, least=2)
+        _require_size("embedding_size", self.embedding_size)
+
+
+@dataclass(frozen=True)
+class StackSpec(Spec):
+    """A stack of LSTM layers, as in `torch.nn.LSTM`; it runs forward only, since a forecast cannot see ahead.
+
+    Attributes:
+        hidden_size: units of each layer.
+        num_layers: layers.
+        dropout: rate between layers and before the head, while training.
+        proj_size: width of the projected hidden state; 0 for none.
+    """
+
+    hidden_size: int
+    num_layers: int = 1
+    dropout: float = 0.0
+    proj_size: int = 0
+
+    def __post_init__(self) -> None:
+        _require_size("hidden_size", self.hidden_size)
+        _require_size("num_layers", self.num_layers)
+        _require(0.0 <= self.dropout < 1.0, "dropout", "a rate from 0 up to, but not, 1", self.dropout)
+        _require(
+            0 <= self.proj_size < self.hidden_size, "proj_size", "0 or less than hidden_size", self.proj_size
+        )
+
+    @property
+    def output_size(self) -> int:
+        """Width of the stack's output."""
+        return self.proj_size or self.hidden_size
+
+
+@dataclass(frozen=True)
+class QuantileHead(Spec):
+    """Quantiles of each target's next values: an output of shape (horizon, targets, quantiles) a step.
+
+    Where the encoder reads the targets, the head gives the change from the last observed value.
+
+    Attributes:
+        horizon: steps ahead.
+        quantiles: levels in rising order, with 0.5 (the point forecast) among them.
+    """
+
+    kind: ClassVar[str] = "quantiles"
+
+    horizon: int = 1
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+
+    def __post_init__(self) -> None:
+        _require_size("horizon", self.horizon)
+        rising = all(a < b for a, b in zip((0.0, *self.quantiles), (*self.quantiles, 1.0), strict=True))
+        _require(
+            rising and 0.5 in self.quantiles,
+            "quantiles",
+            "rising levels between 0 and 1 with 0.5 among them",
+            self.quantiles,
+        )
+
+
+@dataclass(frozen=True)
+class SymbolHead(Spec):
+    """Scores (logits) of the next symbol: an output of shape (symbols,) a step."""
+
+    kind: ClassVar[str] = "next_symbol"
+
+
+@dataclass(frozen=True)
+class ModelSpec(Spec):
+    """A whole model: encoder, LSTM stack, head.
+
+    Raises:
+        SpecError: if the parts do not fit together.
+
+    >>> spec = ModelSpec(SymbolEncoder(symbols=66, embedding_size=32), StackSpec(128), SymbolHead())
+    >>> ModelSpec.from_json(spec.to_json()) == spec
+    True
+    >>> spec.tensors()["lstm.weight_hh_l0"]
+    (512, 128)
+    """
+
+    encoder: SeriesEncoder | SymbolEncoder
+    lstm: StackSpec
+    head: QuantileHead | SymbolHead
+
+    def __post_init__(self) -> None:
+        head = QuantileHead if isinstance(self.encoder, SeriesEncoder) else SymbolHead
+        _require(isinstance(self.head, head), "head", f"kind {head.kind!r} for this encoder", self.head)
+
+    @property
+    def input_size(self) -> int:
+        """Width of what the first LSTM layer reads."""
+        if isinstance(self.encoder, SymbolEncoder):
+            return self.encoder.embedding_size
+        assert isinstance(self.head, QuantileHead)
+        return self.encoder.input_size(self.head.horizon)
+
+    @property
+    def output_size(self) -> int:
+        """Width of what the head gives."""
+        if isinstance(self.encoder, SymbolEncoder):
+            return self.encoder.symbols
+        assert isinstance(self.head, QuantileHead)
+        return self.head.horizon * len(self.encoder.targets) * len(self.head.quantiles)
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight, in order."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if isinstance(self.encoder, SymbolEncoder):
+            shapes["encoder.weight"] = (self.encoder.symbols, self.encoder.embedding_size)
+        gates, output = 4 * self.lstm.hidden_size, self.lstm.output_size
+        for layer in range(self.lstm.num_layers):
+            shapes[f"lstm.weight_ih_l{layer}"] = (gates, output if layer else self.input_size)
+            shapes[f"lstm.weight_hh_l{layer}"] = (gates, output)
+            shapes[f"lstm.bias_ih_l{layer}"] = (gates,)
+            shapes[f"lstm.bias_hh_l{layer}"] = (gates,)
+            if self.lstm.proj_size:
+                shapes[f"lstm.weight_hr_l{layer}"] = (output, self.lstm.hidden_size)
+        shapes["head.weight"] = (self.output_size, output)
+        shapes["head.bias"] = (self.output_size,)
+        return shapes
+
+
+@dataclass(frozen=True)
+class Scaler(Spec):
+    """Mean and scale (standard deviation) of each numeric column, taken from the training part.
+
+    >>> Scaler(columns=("load",), mean=(20.0,), scale=(4.0,)).scale
+    (4.0,)
+    """
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        same = len(self.columns) == len(self.mean) == len(self.scale)
+        _require(same, "scaler", "one mean and one scale a column", self.columns)
+        _require(all(map(math.isfinite, self.mean)), "scaler.mean", "finite numbers", self.mean)
+        good = all(math.isfinite(scale) and scale > 0 for scale in self.scale)
+        _require(good, "scaler.scale", "finite numbers above 0", self.scale)
+
+
+@dataclass(frozen=True)
+class Vocabulary(Spec):
+    """The symbols of a text model, in order; symbol 0 is `UNKNOWN`.
+
+    >>> Vocabulary((UNKNOWN, "a", "b")).symbols.index("b")
+    2
+    """
+
+    symbols: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require(self.symbols[:1] == (UNKNOWN,), "vocabulary", f"{UNKNOWN!r} as symbol 0", self.symbols[:1])
+        for symbol in self.symbols:
+            _require(len(symbol) == 1, "vocabulary", "single characters", symbol)
+        _require(len(set(self.symbols)) == len(self.symbols), "vocabulary", "no symbol twice", "a repetition")
+
+
+def _no_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field that stands twice")
+    return fields
+
+
+def _to_plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        plain = {field.name: _to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"kind": value.kind, **plain} if hasattr(value, "kind") else plain
+    return [_to_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _from_plain(annotation: Any, plain: Any, name: str) -> Any:
+    """Turn parsed JSON into what the annotation of a field says, or raise with the field's name."""
+    if isinstance(annotation, types.UnionType):
+        kinds = {cls.kind: cls for cls in typing.get_args(annotation)}
+        kind = plain.get("kind") if isinstance(plain, dict) else None
+        if not isinstance(kind, str) or kind not in kinds:
+            raise SpecError(f"{name}.kind", f"one of {sorted(kinds)}", repr(kind))
+        return _from_plain(kinds[kind], plain, name)
+    if dataclasses.is_dataclass(annotation):
+        hints = typing.get_type_hints(annotation)
+        fields = [field.name for field in dataclasses.fields(annotation)]
+        expected = {*fields, "kind"} if hasattr(annotation, "kind") else set(fields)
+        if not isinstance(plain, dict) or set(plain) != expected:
+            got = sorted(plain) if isinstance(plain, dict) else plain
+            raise SpecError(name, f"an object with the fields {sorted(expected)}", repr(got))
+        values = {field: _from_plain(hints[field], plain[field], f"{name}.{field}") for field in fields}
+        return typing.cast(Any, annotation)(**values)
+    if typing.get_origin(annotation) is tuple:
+        if not isinstance(plain, list):
+            raise SpecError(name, "a list", repr(plain))
+        item = typing.get_args(annotation)[0]
+        return tuple(_from_plain(item, value, f"{name}[{i}]") for i, value in enumerate(plain))
+    if annotation is float and type(plain) is int and abs(plain) <= 2**53:
+        return float(plain)
+    if type(plain) is not annotation:
+        raise SpecError(name, f"a value of type {annotation.__name__}", repr(plain))
+    return plain
