@@ -1,1 +1,46 @@
 """The LSTM you can see through, at full speed: train it, look inside it, stream it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gatewright import equations as equations
+    from gatewright.errors import GatewrightError as GatewrightError
+    from gatewright.model import Model as Model
+    from gatewright.model import load as load
+    from gatewright.nn import LSTM as LSTM
+    from gatewright.nn import LSTMCell as LSTMCell
+    from gatewright.nn import convert as convert
+    from gatewright.spec import ModelSpec as ModelSpec
+
+#: Public names and where they are; loaded when first used, so that importing the package loads no torch.
+_HOMES = {
+    "GatewrightError": "gatewright.errors",
+    "LSTM": "gatewright.nn",
+    "LSTMCell": "gatewright.nn",
+    "Model": "gatewright.model",
+    "ModelSpec": "gatewright.spec",
+    "convert": "gatewright.nn",
+    "equations": "gatewright",
+    "load": "gatewright.model",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gatewright' has no attribute {name!r}")
+    home = _HOMES[name]
+    value = (
+        importlib.import_module(f"{home}.{name}")
+        if home == "gatewright"
+        else getattr(importlib.import_module(home), name)
+    )
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

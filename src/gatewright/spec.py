@@ -8,34 +8,81 @@ the scaler of its columns, or its vocabulary - are here too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
+import reprlib
 import types
 import typing
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from gatewright.errors import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Self
 
 #: Parts of a timestamp that a model can read, each as the sine and cosine of its phase.
 CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
+
+#: What a model can read of past targets.
+READS = ("change", "level", "both", "nothing")
 
 #: Stands for every symbol that the training part did not have; always symbol 0 of a vocabulary.
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 _LARGEST = 2**31 - 1
 
+# A specification may come from anywhere: what it says is quoted, but never megabytes of it.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxtuple = _SHORT.maxlist = _SHORT.maxdict = 20
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+
+
+def shown(value: object) -> str:
+    """Return a value for an error message, shortened where it is long.
+
+    >>> len(shown("a" * 1_000_000))
+    200
+    """
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python prints no whole number of more than 4300 digits
+        return f"a value of type {type(value).__name__} that is too long to show"
+
+
+def strict_json(text: str, name: str) -> Any:
+    """Parse JSON as its standard says: no repeated field, no NaN, no infinity.
+
+    Raises:
+        SpecError: on anything else, with this name.
+
+    >>> strict_json('{"a": [1, 2.5]}', "example")
+    {'a': [1, 2.5]}
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_no_repetition, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(name, "JSON", str(error)) from None
+
 
 def _require(condition: bool, argument: str, expected: str, got: object) -> None:
     if not condition:
-        raise SpecError(argument, expected, repr(got))
+        raise SpecError(argument, expected, shown(got))
 
 
 def _require_size(argument: str, value: int, least: int = 1) -> None:
     _require(least <= value <= _LARGEST, argument, f"a whole number from {least} to {_LARGEST}", value)
+
+
+def _require_text(argument: str, texts: tuple[str, ...]) -> None:
+    for text in texts:
+        whole = text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+        _require(whole, argument, "text without half a surrogate pair", text)
 
 
 class Spec:
@@ -43,7 +90,7 @@ class Spec:
 
     def to_json(self) -> str:
         """Return the one JSON text of this specification: sorted keys, no spaces, plain ASCII, no NaN."""
-        return json.dumps(_to_plain(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return json.dumps(_to_plain(type(self), self), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, name: str = "spec") -> Self:
@@ -52,20 +99,17 @@ class Spec:
         Raises:
             SpecError: on anything else; the field is named, below ``name``.
         """
-        try:
-            plain = json.loads(text, object_pairs_hook=_no_repetition)
-        except (ValueError, RecursionError) as error:
-            raise SpecError(name, "JSON", str(error)) from None
-        return typing.cast("Self", _from_plain(cls, plain, name))
+        return typing.cast("Self", _from_plain(cls, strict_json(text, name), name))
 
 
 @dataclass(frozen=True)
 class SeriesEncoder(Spec):
     """Numeric columns, standardised: what the model reads at step t.
 
-    In this order: each target as it was last observed and 1 if that was at t, else 0 (both left out when
-    ``reads_targets`` is false); the past inputs at t; each input known in advance at t+1 ... t+horizon; the
-    static inputs; sine and cosine of each calendar part of t.
+    In this order: the targets' change since they were last observed and their level, as ``reads`` says; for
+    each target 1 where it is observed, else 0 (left out where ``reads`` is "nothing"); the past inputs at t;
+    the static inputs; sine and cosine of each calendar part of t; each input known in advance at t+1 ...
+    t+horizon, input by input.  A missing target has change 0 and the level that was last observed.
 
     Attributes:
         targets: columns to forecast.
@@ -75,7 +119,8 @@ class SeriesEncoder(Spec):
         calendar: parts of the timestamp, out of `CALENDAR`.
         step: time between two rows, such as "1h", "15m" or "1mo"; "row" for a table without timestamps.
         context: steps that the model reads before it forecasts.
-        reads_targets: whether past values of the targets are inputs too.
+        reads: what is read of past targets, out of `READS`.  Changes let a model carry over to levels that
+            it was not trained on; levels matter where the dynamics depend on them.
     """
 
     kind: ClassVar[str] = "series"
@@ -87,14 +132,17 @@ class SeriesEncoder(Spec):
     calendar: tuple[str, ...] = ()
     step: str = "row"
     context: int = 1
-    reads_targets: bool = True
+    reads: str = "change"
 
     def __post_init__(self) -> None:
         _require(len(self.targets) > 0, "targets", "at least one column", self.targets)
         columns = self.columns
+        _require_text("columns", columns)
+        _require_text("step", (self.step,))
         _require(len(set(columns)) == len(columns), "columns", "each column in one role", columns)
         for part in self.calendar:
             _require(part in CALENDAR, "calendar", f"parts out of {CALENDAR}", part)
+        _require(self.reads in READS, "reads", f"one of {READS}", self.reads)
         _require_size("context", self.context)
 
     @property
@@ -104,7 +152,7 @@ class SeriesEncoder(Spec):
 
     def input_size(self, horizon: int) -> int:
         """Width of one input row."""
-        targets = 2 * len(self.targets) if self.reads_targets else 0
+        targets = {"nothing": 0, "change": 2, "level": 2, "both": 3}[self.reads] * len(self.targets)
         known = horizon * len(self.known)
         return targets + len(self.past) + known + len(self.static) + 2 * len(self.calendar)
 
@@ -148,9 +196,7 @@ class StackSpec(Spec):
         _require_size("hidden_size", self.hidden_size)
         _require_size("num_layers", self.num_layers)
         _require(0.0 <= self.dropout < 1.0, "dropout", "a rate from 0 up to, but not, 1", self.dropout)
-        _require(
-            0 <= self.proj_size < self.hidden_size, "proj_size", "0 or less than hidden_size", self.proj_size
-        )
+        _require(0 <= self.proj_size < self.hidden_size, "proj_size", "0 or less than hidden_size", self.proj_size)
 
     @property
     def output_size(self) -> int:
@@ -162,7 +208,7 @@ class StackSpec(Spec):
 class QuantileHead(Spec):
     """Quantiles of each target's next values: an output of shape (horizon, targets, quantiles) a step.
 
-    Where the encoder reads the targets, the head gives the change from the last observed value.
+    Where the encoder reads targets, the head gives the difference from the last observed value.
 
     Attributes:
         horizon: steps ahead.
@@ -213,6 +259,8 @@ class ModelSpec(Spec):
     def __post_init__(self) -> None:
         head = QuantileHead if isinstance(self.encoder, SeriesEncoder) else SymbolHead
         _require(isinstance(self.head, head), "head", f"kind {head.kind!r} for this encoder", self.head)
+        _require_size("input_size", self.input_size)
+        _require_size("output_size", self.output_size)
 
     @property
     def input_size(self) -> int:
@@ -250,22 +298,30 @@ class ModelSpec(Spec):
 
 @dataclass(frozen=True)
 class Scaler(Spec):
-    """Mean and scale (standard deviation) of each numeric column, taken from the training part.
+    """The numbers that standardise columns, taken from the training part.
 
-    >>> Scaler(columns=("load",), mean=(20.0,), scale=(4.0,)).scale
+    Attributes:
+        columns: names, the targets first.
+        mean: mean of each column.
+        scale: standard deviation of each column.
+        change_scale: standard deviation of each target's change from row to row.
+
+    >>> Scaler(columns=("load",), mean=(20.0,), scale=(4.0,), change_scale=(0.5,)).scale
     (4.0,)
     """
 
     columns: tuple[str, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+    change_scale: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        same = len(self.columns) == len(self.mean) == len(self.scale)
+        _require_text("scaler.columns", self.columns)
+        same = len(self.columns) == len(self.mean) == len(self.scale) >= len(self.change_scale)
         _require(same, "scaler", "one mean and one scale a column", self.columns)
         _require(all(map(math.isfinite, self.mean)), "scaler.mean", "finite numbers", self.mean)
-        good = all(math.isfinite(scale) and scale > 0 for scale in self.scale)
-        _require(good, "scaler.scale", "finite numbers above 0", self.scale)
+        good = all(math.isfinite(scale) and scale > 0 for scale in (*self.scale, *self.change_scale))
+        _require(good, "scaler.scale", "finite numbers above 0", (self.scale, self.change_scale))
 
 
 @dataclass(frozen=True)
@@ -280,23 +336,38 @@ class Vocabulary(Spec):
 
     def __post_init__(self) -> None:
         _require(self.symbols[:1] == (UNKNOWN,), "vocabulary", f"{UNKNOWN!r} as symbol 0", self.symbols[:1])
+        _require_text("vocabulary", self.symbols)
         for symbol in self.symbols:
             _require(len(symbol) == 1, "vocabulary", "single characters", symbol)
         _require(len(set(self.symbols)) == len(self.symbols), "vocabulary", "no symbol twice", "a repetition")
 
 
+_hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
+
+
 def _no_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError("a field that stands twice")
+        [(name, count)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the field {shown(name)} {count} times")
     return fields
 
 
-def _to_plain(value: Any) -> Any:
+def _no_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant}, which is no JSON")
+
+
+def _to_plain(annotation: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        plain = {field.name: _to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        hints = _hints(type(value))
+        names = [field.name for field in dataclasses.fields(value)]
+        plain = {name: _to_plain(hints[name], getattr(value, name)) for name in names}
         return {"kind": value.kind, **plain} if hasattr(value, "kind") else plain
-    return [_to_plain(item) for item in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        item = typing.get_args(annotation)[0]
+        return [_to_plain(item, part) for part in value]
+    # A rate given as 0 is written as 0.0, so that equal specifications have one text.
+    return float(value) if annotation is float and type(value) is int else value
 
 
 def _from_plain(annotation: Any, plain: Any, name: str) -> Any:
@@ -305,24 +376,24 @@ def _from_plain(annotation: Any, plain: Any, name: str) -> Any:
         kinds = {cls.kind: cls for cls in typing.get_args(annotation)}
         kind = plain.get("kind") if isinstance(plain, dict) else None
         if not isinstance(kind, str) or kind not in kinds:
-            raise SpecError(f"{name}.kind", f"one of {sorted(kinds)}", repr(kind))
+            raise SpecError(f"{name}.kind", f"one of {sorted(kinds)}", shown(kind))
         return _from_plain(kinds[kind], plain, name)
     if dataclasses.is_dataclass(annotation):
-        hints = typing.get_type_hints(annotation)
+        hints = _hints(annotation)
         fields = [field.name for field in dataclasses.fields(annotation)]
         expected = {*fields, "kind"} if hasattr(annotation, "kind") else set(fields)
         if not isinstance(plain, dict) or set(plain) != expected:
             got = sorted(plain) if isinstance(plain, dict) else plain
-            raise SpecError(name, f"an object with the fields {sorted(expected)}", repr(got))
+            raise SpecError(name, f"an object with the fields {sorted(expected)}", shown(got))
         values = {field: _from_plain(hints[field], plain[field], f"{name}.{field}") for field in fields}
         return typing.cast(Any, annotation)(**values)
     if typing.get_origin(annotation) is tuple:
         if not isinstance(plain, list):
-            raise SpecError(name, "a list", repr(plain))
+            raise SpecError(name, "a list", shown(plain))
         item = typing.get_args(annotation)[0]
         return tuple(_from_plain(item, value, f"{name}[{i}]") for i, value in enumerate(plain))
     if annotation is float and type(plain) is int and abs(plain) <= 2**53:
         return float(plain)
     if type(plain) is not annotation:
-        raise SpecError(name, f"a value of type {annotation.__name__}", repr(plain))
+        raise SpecError(name, f"a value of type {annotation.__name__}", shown(plain))
     return plain

@@ -1,0 +1,1 @@
+"""Reads, checks, splits, scales and windows what a model learns from."""

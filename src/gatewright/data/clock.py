@@ -1,0 +1,136 @@
+"""The step between the rows of a series: found, named, counted and followed into the future.
+
+A step is a fixed time ("15m", "1h", "7d") or calendar months ("1mo"; "1me" where rows stand at month ends).
+A table without timestamps has the step "row".
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import GatewrightError
+
+Times = NDArray[np.datetime64]
+
+_UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000, "us": 1}
+_MONTHS = {"mo", "me"}
+_DAY = _UNITS["d"]
+
+
+def _parse(step: str) -> tuple[int, str]:
+    match = re.fullmatch(r"([1-9]\d*)(d|h|m|s|ms|us|mo|me)", step)
+    if not match:
+        raise GatewrightError("step", "a time such as '15m', '1h', '1d' or '1mo'", repr(step))
+    return int(match[1]), match[2]
+
+
+def find_step(times: Times) -> str:
+    """Return the step that most rows keep; ``times`` is rising and has at least two entries.
+
+    >>> find_step(np.array(["2020-01-01T00:00", "2020-01-01T00:30"], "datetime64[us]"))
+    '30m'
+    >>> find_step(np.array(["2020-01-31", "2020-02-29", "2020-03-31"], "datetime64[us]"))
+    '1me'
+    """
+    differences, counts = np.unique(np.diff(times).astype("int64"), return_counts=True)
+    most = int(differences[np.argmax(counts)])
+    if most >= 28 * _DAY:
+        for unit in ("mo", "me"):
+            positions = month_positions(times, unit)
+            if positions is not None:
+                differences, counts = np.unique(np.diff(positions), return_counts=True)
+                return f"{differences[np.argmax(counts)]}{unit}"
+    unit = next(unit for unit, size in _UNITS.items() if most % size == 0)
+    return f"{most // _UNITS[unit]}{unit}"
+
+
+def month_positions(times: Times, unit: str) -> NDArray[np.int64] | None:
+    """Number of each timestamp's month, or None if they do not stand at one place of their months."""
+    months = times.astype("datetime64[M]")
+    offsets = times - (months + (unit == "me")).astype("datetime64[us]")
+    return months.astype("int64") if np.all(offsets == offsets[0]) else None
+
+
+def positions(times: Times, step: str) -> NDArray[np.float64]:
+    """Return how many steps after the first timestamp each one stands; a fraction where it is off the grid.
+
+    >>> positions(np.array(["2020-01-01", "2020-01-02", "2020-01-05"], "datetime64[us]"), "1d")
+    array([0., 1., 4.])
+    """
+    count, unit = _parse(step)
+    if unit in _MONTHS:
+        months = month_positions(times, unit)
+        return np.full(len(times), np.nan) if months is None else np.true_divide(months - months[0], count)
+    return np.true_divide((times - times[0]).astype("int64"), count * _UNITS[unit])
+
+
+def after(time: np.datetime64, step: str, steps: NDArray[np.int64]) -> Times:
+    """Return the timestamps ``steps`` steps after ``time``.
+
+    >>> after(np.datetime64("2020-01-31T00:00", "us"), "1me", np.array([1])).astype("datetime64[D]")
+    array(['2020-02-29'], dtype='datetime64[D]')
+    """
+    count, unit = _parse(step)
+    if unit in _MONTHS:
+        month = time.astype("datetime64[M]")
+        offset = time - (month + (unit == "me")).astype("datetime64[us]")
+        starts: Times = (month + count * steps + (unit == "me")).astype("datetime64[us]")
+        return starts + offset
+    return np.add(time, (count * _UNITS[unit] * steps).astype("timedelta64[us]"))
+
+
+def season(step: str) -> int:
+    """Steps of the season that a series with this step usually has; 1 where none is usual.
+
+    A day for steps of a minute up to a day, a week for days, a year for weeks and months.
+
+    >>> season("1h"), season("15m"), season("1d"), season("1mo"), season("row")
+    (24, 96, 7, 12, 1)
+    """
+    if step == "row":
+        return 1
+    count, unit = _parse(step)
+    if unit in _MONTHS:
+        return 12 // count if 12 % count == 0 else 1
+    size = count * _UNITS[unit]
+    if size == _DAY:
+        return 7
+    if size == 7 * _DAY:
+        return 52
+    return _DAY // size if _UNITS["m"] <= size < _DAY and _DAY % size == 0 else 1
+
+
+def calendar_parts(step: str, span: np.timedelta64) -> tuple[str, ...]:
+    """Return the parts of a timestamp worth reading: those that vary and that the training part saw twice.
+
+    >>> calendar_parts("1h", np.timedelta64(365, "D"))
+    ('hour_of_day', 'day_of_week')
+    """
+    if step == "row":
+        return ()
+    count, unit = _parse(step)
+    size = count * (28 * _DAY if unit in _MONTHS else _UNITS[unit])
+    lengths = {"hour_of_day": _DAY, "day_of_week": 7 * _DAY, "day_of_year": 365 * _DAY}
+    seen = int(span / np.timedelta64(1, "us"))
+    return tuple(part for part, length in lengths.items() if size < length and seen >= 2 * length)
+
+
+def calendar(times: Times, parts: tuple[str, ...]) -> NDArray[np.float64]:
+    """Sine and cosine of each part's phase, as columns: (rows, 2 * parts).
+
+    >>> calendar(np.array(["2020-01-01T06:00"], "datetime64[us]"), ("hour_of_day",)).round(6).tolist()
+    [[1.0, 0.0]]
+    """
+    day = times.astype("datetime64[D]")
+    year = times.astype("datetime64[Y]")
+    microseconds = np.timedelta64(1, "us")
+    phases = {
+        "hour_of_day": (times - day) / microseconds / _DAY,
+        "day_of_week": (times - np.datetime64("1970-01-05")) / microseconds / (7 * _DAY),
+        "day_of_year": (times - year) / ((year + 1).astype("datetime64[us]") - year),
+    }
+    columns = [wave(2 * np.pi * phases[part]) for part in parts for wave in (np.sin, np.cos)]
+    return np.stack(columns, axis=1) if columns else np.empty((len(times), 0))

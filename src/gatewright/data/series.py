@@ -1,0 +1,200 @@
+"""From checked series to what a forecaster reads: split in time order, scaled, filled, windowed.
+
+A window is named by its origin, the last row that the model reads: it covers rows origin-context+1 ... origin
+and is followed by the values to forecast at origin+1 ... origin+horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.data import clock
+from gatewright.data.table import Series, Table
+from gatewright.errors import DataError, GatewrightError
+from gatewright.spec import Scaler, SeriesEncoder
+
+FILLS = ("", "forward", "mean")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of a series begin and end: training [0, valid), validation, then test [test, end)."""
+
+    valid: int
+    test: int
+    end: int
+
+
+def split(series: Series, valid: str, test: str) -> Parts:
+    """Return the parts of a series, in time order.
+
+    Args:
+        series: the series to split.
+        valid: size of the validation part: a share ("0.15"), a number of rows ("2880"), or the date it
+            starts at ("2017-07-01").
+        test: likewise for the test part, which comes last.
+
+    Raises:
+        GatewrightError: if a size cannot be read or leaves no training part.
+    """
+    rows = len(series.values)
+    test_start = _start(series, "test", test, rows)
+    valid_start = _start(series, "valid", valid, test_start)
+    if not 0 < valid_start < test_start < rows:
+        got = f"{valid_start}, {test_start - valid_start} and {rows - test_start} rows of {series.title}"
+        raise GatewrightError("valid and test", "rows left in training, validation and test part", got)
+    return Parts(valid_start, test_start, rows)
+
+
+def _start(series: Series, name: str, size: str, end: int) -> int:
+    rows = len(series.values)
+    try:
+        number = float(size)
+    except ValueError:
+        try:
+            if series.times is not None:
+                return int(np.searchsorted(series.times, np.datetime64(size, "us")))
+        except ValueError:
+            pass
+        expected = "a share such as 0.15, a number of rows, or (with timestamps) a start date"
+        raise GatewrightError(name, expected, repr(size)) from None
+    if 0 < number < 1:
+        return end - round(number * rows)
+    if number >= 1 and number == int(number):
+        return end - int(number)
+    raise GatewrightError(name, "a share between 0 and 1 or a whole number of rows", size)
+
+
+def fit_scaler(table: Table, parts: Sequence[Parts]) -> Scaler:
+    """Take mean and standard deviation of every column from the training parts.
+
+    Raises:
+        DataError: if a column does not vary there.
+    """
+    columns, targets = table.roles.columns, len(table.roles.targets)
+    training = [one.values[: part.valid] for one, part in zip(table.series, parts, strict=True)]
+    rows = np.concatenate(training)
+    changes = np.concatenate([_changes(values[:, :targets]) for values in training])
+    mean, scale = _mean_and_scale(rows, columns)
+    _, change_scale = _mean_and_scale(changes, tuple(f"change of {name}" for name in table.roles.targets))
+    return Scaler(columns, mean, scale, change_scale)
+
+
+def _mean_and_scale(
+    rows: NDArray[np.float64], names: Sequence[str]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    means, scales = [], []
+    for column, name in zip(rows.T, names, strict=True):
+        given = column[np.isfinite(column)]
+        scale = float(given.std()) if len(given) else 0.0
+        if not np.isfinite(scale) or scale <= 1e-12 * float(np.abs(given).max(initial=0.0)):
+            got = f"{given[0]:g} in every row of it" if len(given) else "no value"
+            raise DataError(f"column {name!r}", "values that vary in the training part", got)
+        means.append(float(given.mean()))
+        scales.append(scale)
+    return tuple(means), tuple(scales)
+
+
+def _changes(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Change of each value since the last observed one; NaN where there is none."""
+    before = np.concatenate([np.full_like(values[:1], np.nan), last_observed(values)[:-1]])
+    return values - before
+
+
+def last_observed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Carry the last observed value of each column forward over missing ones.
+
+    >>> last_observed(np.array([[np.nan], [1.0], [np.nan], [2.0]])).ravel()
+    array([nan,  1.,  1.,  2.])
+    """
+    rows = np.arange(len(values))[:, None]
+    latest = np.maximum.accumulate(np.where(np.isfinite(values), rows, 0), axis=0)
+    return np.take_along_axis(values, latest, axis=0)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One series as numbers that a model reads, float32, in units of the scaler.
+
+    Attributes:
+        inputs: (rows, columns) what `SeriesEncoder` lists before the inputs known in advance.
+        known: (rows, known) the inputs known in advance, each row's own.
+        level: (rows, targets) the targets as last observed; 0 before the first.
+        target: (rows, targets) the targets, NaN where missing.
+    """
+
+    inputs: NDArray[np.float32]
+    known: NDArray[np.float32]
+    level: NDArray[np.float32]
+    target: NDArray[np.float32]
+
+
+def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "") -> Encoded:
+    """Turn a series into the numbers of `SeriesEncoder`, in the order that its docstring gives."""
+    targets, past, known = len(encoder.targets), len(encoder.past), len(encoder.known)
+    scaled = (series.values - scaler.mean) / scaler.scale
+    target, inputs = scaled[:, :targets], _filled(scaled[:, targets:], fill)
+    level = np.nan_to_num(last_observed(target))
+    columns = []
+    if encoder.reads in ("change", "both"):
+        columns.append(np.nan_to_num(_changes(series.values[:, :targets]) / scaler.change_scale))
+    if encoder.reads in ("level", "both"):
+        columns.append(level)
+    if encoder.reads != "nothing":
+        columns.append(np.isfinite(target))
+    columns += [inputs[:, :past], inputs[:, past + known :]]
+    if encoder.calendar:
+        if series.times is None:
+            raise DataError("time", f"timestamps, for {', '.join(encoder.calendar)}", "a table without any")
+        columns.append(clock.calendar(series.times, encoder.calendar))
+    return Encoded(
+        inputs=np.concatenate(columns, axis=1, dtype=np.float32),
+        known=inputs[:, past : past + known].astype(np.float32),
+        level=level.astype(np.float32),
+        target=target.astype(np.float32),
+    )
+
+
+def _filled(scaled: NDArray[np.float64], fill: str) -> NDArray[np.float64]:
+    """Fill missing inputs with the last value, or with the mean of the training part, which is 0 here."""
+    return np.nan_to_num(last_observed(scaled) if fill == "forward" else scaled)
+
+
+def origins(
+    target: NDArray[np.float32], context: int, horizon: int, start: int, end: int, supervised: int = 1
+) -> NDArray[np.int64]:
+    """Origins of the windows whose forecasts fall into rows [start, end) and meet an observed target there.
+
+    Args:
+        target: (rows, targets), NaN where missing.
+        context: rows that a window reads.
+        horizon: rows that follow it.
+        start: first row that may be forecast.
+        end: row after the last that may be forecast.
+        supervised: rows at the end of the window from which a forecast is made.
+
+    >>> origins(np.zeros((10, 1), np.float32), context=3, horizon=2, start=6, end=10)
+    array([5, 6, 7])
+    """
+    first = max(context - 1, start - 1)
+    candidates = np.arange(first, end - horizon, dtype=np.int64)
+    observed = np.concatenate([[0], np.cumsum(np.isfinite(target).any(axis=1))])
+    earliest = np.maximum(candidates - supervised + 2, 0)
+    return candidates[observed[candidates + horizon + 1] > observed[earliest]]
+
+
+def require_windows(found: int, part: str, needed: int, rows: Sequence[int]) -> None:
+    """Raise if a part of the data has no window at all.
+
+    Raises:
+        DataError: says how many rows are needed and how many there are.
+    """
+    if found == 0:
+        have = f"{max(rows)} rows" + (" in the longest series" if len(rows) > 1 else "")
+        raise DataError(
+            f"{part} part", f"at least {needed} rows with an observed target after the context", have
+        )

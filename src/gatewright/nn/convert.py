@@ -1,0 +1,85 @@
+"""Put Gatewright's layers in the place of torch's, in a whole model at once."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+
+from gatewright.errors import GatewrightError
+from gatewright.nn.cell import LSTMCell
+from gatewright.nn.lstm import LSTM
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
+_OURS: dict[type[nn.Module], type[nn.Module]] = {nn.LSTM: LSTM, nn.LSTMCell: LSTMCell}
+
+
+def convert(module: _Module) -> tuple[_Module, list[str]]:
+    """Replace every `torch.nn.LSTM` and `torch.nn.LSTMCell` in a module tree by Gatewright's.
+
+    The new layers hold the very same `Parameter` objects, so optimizers made before go on working and tied
+    weights stay tied; they keep hooks, names and the training flag.  Parents are changed in place; a layer
+    that stands in several places is replaced by one new layer in all of them.
+
+    Left alone are subclasses (which may have a behaviour of their own), layers whose ``forward`` was replaced
+    on the instance, and layers that are not registered as submodules, such as those in a plain list.
+
+    Args:
+        module: the root of the tree; it may be a `torch.nn.LSTM` or `torch.nn.LSTMCell` itself.
+
+    Returns:
+        The module - the same object, unless the root itself was replaced - and the names of the replaced
+        layers as `torch.nn.Module.named_modules` gives them: dotted, each layer once under its first name,
+        and ``""`` for the root.
+
+    Raises:
+        GatewrightError: if ``module`` is not a `torch.nn.Module`.
+
+    >>> model = nn.ModuleDict({"encoder": nn.LSTM(3, 8), "head": nn.Linear(8, 1)})
+    >>> weight = model["encoder"].weight_hh_l0
+    >>> model, replaced = convert(model)
+    >>> replaced
+    ['encoder']
+    >>> model["encoder"].weight_hh_l0 is weight
+    True
+    """
+    if not isinstance(module, nn.Module):
+        raise GatewrightError("module", "a torch.nn.Module", type(module).__name__)
+    replaced: list[str] = []
+    return _converted(module, "", {}, replaced), replaced
+
+
+def _converted(module: _Module, name: str, seen: dict[nn.Module, nn.Module], replaced: list[str]) -> _Module:
+    """Convert one module and what is below it; ``seen`` maps each module met to what takes its place."""
+    if module in seen:
+        return seen[module]  # type: ignore[return-value]
+    new = module
+    if type(module) in _OURS and "forward" not in vars(module):
+        new = _rebuilt(module)
+        replaced.append(name)
+    seen[module] = new
+    for child_name, child in new._modules.items():
+        if child is not None:
+            below = _converted(child, f"{name}.{child_name}" if name else child_name, seen, replaced)
+            if below is not child:
+                new._modules[child_name] = below
+    return new
+
+
+def _rebuilt(module: _Module) -> _Module:
+    """Make our layer with the state of torch's.
+
+    The registries of parameters, buffers and submodules are copied, so that changing one layer leaves the
+    other as it is.  Those of hooks are shared: a handle taken before still removes its hook.  What
+    `torch.nn.Module.compile` made is bound to the old layer, so it is left behind.
+    """
+    state = module.__getstate__() if isinstance(module, nn.RNNBase) else dict(vars(module))
+    for key in ("_parameters", "_buffers", "_modules", "_flat_weights", "_flat_weights_names"):
+        if key in state:
+            state[key] = state[key].copy()
+    state.pop("_compiled_call_impl", None)
+    kind = _OURS[type(module)]
+    new = kind.__new__(kind)
+    new.__setstate__(state)
+    return new  # type: ignore[return-value]

@@ -1,0 +1,63 @@
+"""The record of a forward pass: every gate, cell state and hidden state of every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerRecord:
+    """What one layer did, in one direction; `reverse` holds the same of the other direction.
+
+    Index t of every tensor is the time of the input x_t, in both directions: the forward direction reached
+    ``cell[t]`` from ``cell[t - 1]``, the reverse direction from ``cell[t + 1]``.  ``cell_initial`` comes
+    before t = 0 going forward, and after each row's last step in reverse.
+
+    Gates and candidate are after activation.  Time comes first whatever ``batch_first`` is, unbatched input
+    counts as a batch of B = 1, and steps past the end of a packed row are zero.  The tensors belong to the
+    autograd graph of the pass that made them, and may be views of one buffer: treat them as read-only.
+
+    Attributes:
+        input_gate: i, how much of the candidate is added, (T, B, H), between 0 and 1.
+        forget_gate: f, how much of the cell state is kept, (T, B, H), between 0 and 1.
+        candidate: g, what may be added, (T, B, H), between -1 and 1.
+        output_gate: o, how much of the cell state is shown, (T, B, H), between 0 and 1.
+        cell: c after each step, (T, B, H).
+        hidden: h after each step, (T, B, H), or (T, B, P) where the layer projects to P.
+        cell_initial: c before the first step, (B, H).
+        hidden_initial: h before the first step, (B, H), or (B, P) where the layer projects to P.
+        reverse: the reverse direction of a bidirectional layer, else None.
+    """
+
+    input_gate: Tensor
+    forget_gate: Tensor
+    candidate: Tensor
+    output_gate: Tensor
+    cell: Tensor
+    hidden: Tensor
+    cell_initial: Tensor
+    hidden_initial: Tensor
+    reverse: LayerRecord | None = None
+
+    def __repr__(self) -> str:
+        T, B, H = self.cell.shape
+        reverse = "" if self.reverse is None else f", reverse={self.reverse!r}"
+        return f"{type(self).__name__}(T={T}, B={B}, H={H}{reverse})"
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a stack of layers did.
+
+    Rows of the batch stand in the caller's order, also where a packed sequence was sorted by length.
+
+    Attributes:
+        layers: one record a layer, the one next to the input first.
+        lengths: steps of each row of a packed sequence, (B,), int64, on the CPU as torch's packing functions
+            have it; None where all rows have T steps.
+    """
+
+    layers: tuple[LayerRecord, ...]
+    lengths: Tensor | None = None

@@ -1,0 +1,206 @@
+"""Learning to forecast: windows in random order, quantile loss at every step of a window's second half."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatewright.data import clock, series
+from gatewright.data.table import Roles, Series, Table, read_table
+from gatewright.model import Model, State
+from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
+from gatewright.train.options import UNSET, DataOptions, Options
+from gatewright.train.task import Loss, Share
+from gatewright.windows import Windows, absolute, predict
+
+#: Most windows that one validation looks at, evenly spaced over the validation part.
+VALIDATION_WINDOWS = 4096
+
+
+@dataclass(frozen=True)
+class SeriesData:
+    """A table, split.
+
+    Attributes:
+        table: the series.
+        parts: where each series' parts begin and end.
+        options: the options with everything that the data decided.
+    """
+
+    table: Table
+    parts: tuple[series.Parts, ...]
+    options: DataOptions
+
+
+def read(path: Path, options: DataOptions) -> SeriesData:
+    """Read and split a table, and settle the options that hang on it.
+
+    Raises:
+        GatewrightError: see `read_table` and `series.split`.
+    """
+    roles = Roles(
+        options.target,
+        options.past,
+        options.known,
+        options.static,
+        options.time,
+        options.time_format,
+        options.id,
+    )
+    table = read_table(path, roles, options.fill)
+    parts = tuple(series.split(one, options.valid, options.test) for one in table.series)
+    season = options.season or clock.season(table.step)
+    options = replace(
+        options,
+        target=table.roles.targets,
+        time=table.roles.time,
+        season=season,
+        calendar=_calendar(table, parts, options) or ("none",),
+        context=options.context or max(4 * season, 2 * options.horizon, 32),
+    )
+    return SeriesData(table, parts, options)
+
+
+def _calendar(table: Table, parts: tuple[series.Parts, ...], options: DataOptions) -> tuple[str, ...]:
+    if options.calendar is not UNSET:
+        return tuple(part for part in options.calendar if part != "none")
+    spans = [
+        one.times[part.valid] - one.times[0]
+        for one, part in zip(table.series, parts, strict=True)
+        if one.times is not None
+    ]
+    return clock.calendar_parts(table.step, max(spans)) if spans else ()
+
+
+def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
+    """Return the specification of the model for a table, and the scaler of its training part."""
+    roles, told = data.table.roles, data.options
+    encoder = SeriesEncoder(
+        targets=roles.targets,
+        past=roles.past,
+        known=roles.known,
+        static=roles.static,
+        calendar=tuple(part for part in told.calendar if part != "none"),
+        step=data.table.step,
+        context=told.context,
+        reads=told.reads,
+    )
+    size = options.model
+    stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
+    head = QuantileHead(told.horizon, tuple(told.quantiles))
+    return ModelSpec(encoder, stack, head), series.fit_scaler(data.table, data.parts)
+
+
+class ForecastTask:
+    """A forecaster and its windows.
+
+    Args:
+        model: the model, on its device.
+        data: the table.
+        batch: windows a step, over all processes.
+        seed: of the order of the windows.
+        share: which part of each batch is this process's.
+        device: where the batches are made.
+
+    Raises:
+        DataError: if the training or validation part has no window.
+    """
+
+    unit = "quantile loss"
+
+    def __init__(
+        self, model: Model, data: SeriesData, batch: int, seed: int, share: Share, device: torch.device
+    ) -> None:
+        assert isinstance(model.spec.encoder, SeriesEncoder)
+        assert isinstance(model.spec.head, QuantileHead)
+        assert model.scaler is not None
+        encoder, head = model.spec.encoder, model.spec.head
+        self.model, self.batch = model, batch
+        self._seed, self._share, self._series = seed, share, data.table.series
+        # Every step of the second half forecasts: its context is at least half as long as in use.
+        self._supervised = (encoder.context + 1) // 2
+        encoded = [series.encode(one, encoder, model.scaler, data.options.fill) for one in self._series]
+        self._windows = Windows(encoded, encoder, head.horizon, device)
+        self._quantiles = torch.tensor(head.quantiles, device=device)
+        train, valid = [], []
+        sizes = (encoder.context, head.horizon)
+        for one, part, start in zip(encoded, data.parts, self._windows.starts, strict=True):
+            train.append(start + series.origins(one.target, *sizes, 0, part.valid, self._supervised))
+            valid.append(start + series.origins(one.target, *sizes, part.valid, part.test))
+        self._train = np.concatenate(train)
+        self._valid = np.concatenate(valid)
+        needed = encoder.context + head.horizon
+        series.require_windows(len(self._train), "training", needed, [part.valid for part in data.parts])
+        series.require_windows(
+            len(self._valid), "validation", head.horizon, [part.test - part.valid for part in data.parts]
+        )
+        every = -(-len(self._valid) // VALIDATION_WINDOWS)
+        self._valid = self._valid[::every]
+        self.steps_per_epoch = -(-len(self._train) // batch)
+        self._epoch, self._order = -1, self._train
+
+    def _origins(self, step: int) -> NDArray[np.int64]:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._order = np.random.default_rng((self._seed, epoch)).permutation(self._train)
+            self._epoch = epoch
+        rows = self._order[place * self.batch : (place + 1) * self.batch]
+        return rows[self._share.of(len(rows))]
+
+    def loss(self, model: torch.nn.Module, step: int) -> Loss:
+        """Quantile loss over observed values of this process's windows."""
+        inputs, level, target = self._windows.batch(self._origins(step), self._supervised)
+        forecast = absolute(self.model, model(inputs, last=self._supervised).y, level)
+        return quantile_loss(forecast, target, self._quantiles)
+
+    def validate(self) -> float:
+        """Mean quantile loss of the forecasts in the validation part."""
+        forecast = torch.from_numpy(predict(self.model, self._windows, self._valid)).float()
+        _, _, target = self._windows.batch(self._valid)
+        loss = quantile_loss(forecast, target[0].cpu(), self._quantiles.cpu())
+        return float(loss.total) / loss.predictions
+
+    def inputs(self, step: int) -> tuple[Tensor, State | None]:
+        """Return the windows of a step."""
+        return self._windows.batch(self._origins(step))[0], None
+
+    def rows(self, step: int, rows: NDArray[np.int64]) -> str:
+        """Name series and time of windows of the batch of a step."""
+        return ", ".join(self._name(origin) for origin in self._origins(step)[rows[:5]])
+
+    def _name(self, origin: int) -> str:
+        which = int(np.searchsorted(self._windows.starts, origin, side="right")) - 1
+        one: Series = self._series[which]
+        row = int(origin - self._windows.starts[which])
+        when = f"row {row + 1}" if one.times is None else str(one.times[row].astype("datetime64[s]"))
+        return f"{one.title} up to {when}"
+
+    @property
+    def carried(self) -> State | None:
+        """Windows start from zero states."""
+        return None
+
+    def carry(self, state: State | None) -> None:
+        """Nothing to go on from."""
+
+
+def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Loss:
+    """Sum of the quantile loss over observed values, mean over the levels (Koenker & Bassett 1978).
+
+    Args:
+        forecast: (..., quantiles).
+        target: (...), NaN where missing.
+        quantiles: levels (quantiles,).
+
+    >>> quantile_loss(torch.zeros(1, 1), torch.tensor([2.0]), torch.tensor([0.5])).total
+    tensor(1.)
+    """
+    observed = target.isfinite()
+    error = target.where(observed, 0.0).unsqueeze(-1) - forecast
+    loss = torch.maximum(quantiles * error, (quantiles - 1) * error).mean(dim=-1)
+    return Loss(torch.where(observed, loss, 0.0).sum(), int(observed.sum()))

@@ -1,0 +1,299 @@
+"""What a training run can be told, and what it does where it is not told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from gatewright.data.series import FILLS
+from gatewright.errors import GatewrightError, nearest
+from gatewright.spec import CALENDAR, READS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: Stands in an option until `resolve` gives it a value.
+UNSET: Any = None
+
+KINDS = ("forecast", "language")
+SCHEDULES = ("cosine", "linear", "constant")
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What the model learns from.
+
+    Attributes:
+        target: Columns to forecast; may be left out if only one column is numeric.
+        past: Input columns known only up to now.
+        known: Input columns known in advance, such as a weather forecast or a price list.
+        static: Input columns with one value a series.
+        time: Column of timestamps (default: found); "none" takes the rows in order.
+        time_format: How timestamps are written, as in strftime (default: found).
+        id: Column that names the series a row belongs to, for many series in one table.
+        fill: Fill missing inputs and rows: "forward" (last value) or "mean" (of the training part).
+        reads: What the model reads of past targets: "change", "level", "both" or "nothing" (default: change).
+        calendar: Parts of the timestamp to read: hour_of_day, day_of_week, day_of_year, or "none"
+            (default: those that the training part has seen twice).
+        context: Steps that the model reads: of a series before it forecasts (default: 4 seasons, at least 32
+            and twice the horizon), of a text before gradients are cut (default: 128).
+        horizon: Steps to forecast (default: 1).
+        quantiles: Levels to forecast; 0.5 is the point forecast (default: 0.1 0.5 0.9).
+        season: Steps of a season, for the seasonal-naive baseline (default: by the step; 24 for hours).
+        valid: Validation part: a share, a number of rows or characters, or a start date (default: 0.15; text
+            0.05).
+        test: Test part, the last: likewise.
+    """
+
+    target: tuple[str, ...] = UNSET
+    past: tuple[str, ...] = UNSET
+    known: tuple[str, ...] = UNSET
+    static: tuple[str, ...] = UNSET
+    time: str = UNSET
+    time_format: str = UNSET
+    id: str = UNSET
+    fill: str = UNSET
+    reads: str = UNSET
+    calendar: tuple[str, ...] = UNSET
+    context: int = UNSET
+    horizon: int = UNSET
+    quantiles: tuple[float, ...] = UNSET
+    season: int = UNSET
+    valid: str = UNSET
+    test: str = UNSET
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How large the model is.
+
+    Attributes:
+        hidden: Units of each LSTM layer (default: 64; text 512).
+        layers: LSTM layers (default: 1).
+        dropout: Rate between layers and before the head (default: 0.1; text 0.2).
+        proj: Width of the projected hidden state; 0 for none (default: 0).
+        embedding: Width of a symbol's vector, for text (default: 64).
+        forget_bias: Initial bias of the forget gates (default: 1).
+    """
+
+    hidden: int = UNSET
+    layers: int = UNSET
+    dropout: float = UNSET
+    proj: int = UNSET
+    embedding: int = UNSET
+    forget_bias: float = UNSET
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How it is trained.
+
+    Attributes:
+        epochs: Times through the training part (default: 10).
+        steps: Optimizer steps, instead of epochs.
+        batch: Windows or text streams a step, over all processes (default: 64; text 32).
+        lr: Highest learning rate of AdamW (default: 0.002).
+        schedule: How the learning rate falls: "cosine", "linear" or "constant" (default: cosine).
+        warmup: Steps over which it rises first (default: 50).
+        weight_decay: Decoupled weight decay (default: 0.01).
+        clip: Largest norm of the gradient; 0 for no clipping (default: 1).
+        patience: Stop after this many validations without a better one; 0 never (default: 5).
+        validate_every: Steps between validations (default: an epoch, at most 500).
+        checkpoint_every: Steps between checkpoints (default: 100); each validation makes one too.
+        seed: Of weights, order and dropout (default: 0).
+        device: "auto", "cpu", "cuda", "mps" or "xpu" (default: auto).
+    """
+
+    epochs: int = UNSET
+    steps: int = UNSET
+    batch: int = UNSET
+    lr: float = UNSET
+    schedule: str = UNSET
+    warmup: int = UNSET
+    weight_decay: float = UNSET
+    clip: float = UNSET
+    patience: int = UNSET
+    validate_every: int = UNSET
+    checkpoint_every: int = UNSET
+    seed: int = UNSET
+    device: str = UNSET
+
+
+@dataclass(frozen=True)
+class Options:
+    """All options of a run, in the tables of its ``config.toml``."""
+
+    data: DataOptions = DataOptions()
+    model: ModelOptions = ModelOptions()
+    training: TrainingOptions = TrainingOptions()
+
+    def over(self, other: Options) -> Options:
+        """Return these options, and the other's where these say nothing.
+
+        >>> Options().over(Options(training=TrainingOptions(seed=3))).training.seed
+        3
+        """
+        tables = {}
+        for table in fields(self):
+            mine, theirs = getattr(self, table.name), getattr(other, table.name)
+            given = {name: value for name, value in vars(mine).items() if value is not UNSET}
+            tables[table.name] = replace(theirs, **given)
+        return Options(**tables)
+
+    def plain(self) -> dict[str, dict[str, Any]]:
+        """Return the options that are set as plain tables, ready for TOML."""
+        return {
+            table: {name: value for name, value in values.items() if value is not UNSET}
+            for table, values in asdict(self).items()
+        }
+
+
+#: Leaves everything to the defaults.
+NOTHING_SAID = Options()
+
+
+def read_config(path: Path) -> Options:
+    """Read options from a TOML file with the tables ``[data]``, ``[model]`` and ``[training]``.
+
+    Raises:
+        GatewrightError: names the table and option that cannot be used.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GatewrightError(str(path), "a TOML file that can be read", str(error)) from None
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise GatewrightError(str(path), "TOML", str(error)) from None
+    classes = {table.name: type(table.default) for table in fields(Options)}
+    for name in tables:
+        if name not in classes:
+            got = f"[{name}]{nearest(name, classes)}"
+            raise GatewrightError(str(path), f"tables out of {', '.join(classes)}", got)
+    return Options(**{name: _read_table(path, name, classes[name], tables.get(name, {})) for name in classes})
+
+
+def _read_table(path: Path, name: str, cls: type[Any], values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        raise GatewrightError(f"{path} {name}", "a table", repr(values))
+    types = {option.name: str(option.type) for option in fields(cls)}
+    ready = {}
+    for option, value in values.items():
+        if option not in types:
+            got = f"{option!r}{nearest(option, types)}"
+            raise GatewrightError(f"{path} [{name}]", f"options out of {', '.join(types)}", got)
+        ready[option] = _read_value(f"{path} [{name}] {option}", types[option], value)
+    return cls(**ready)
+
+
+def _read_value(argument: str, kind: str, value: Any) -> Any:
+    if kind.startswith("tuple"):
+        item = "str" if "str" in kind else "float"
+        items = value if isinstance(value, list) else [value]
+        return tuple(_read_value(argument, item, one) for one in items)
+    if kind == "float" and type(value) is int:
+        return float(value)
+    if kind == "str" and type(value) in (int, float):  # valid = 0.15, id = 7
+        return str(value)
+    if type(value).__name__ != kind:
+        raise GatewrightError(argument, f"a value of type {kind}", repr(value))
+    return value
+
+
+DEFAULTS = {
+    "forecast": Options(
+        DataOptions(
+            target=(), past=(), known=(), static=(), time="", time_format="", id="", fill="", reads="change",
+            horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
+        ),
+        ModelOptions(hidden=64, layers=1, dropout=0.1, proj=0, forget_bias=1.0),
+        TrainingOptions(
+            epochs=10, batch=64, lr=2e-3, schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5,
+            checkpoint_every=100, seed=0, device="auto",
+        ),
+    ),
+    "language": Options(
+        DataOptions(context=128, valid="0.05", test="0.05"),
+        ModelOptions(hidden=512, layers=1, dropout=0.2, proj=0, embedding=64, forget_bias=1.0),
+        TrainingOptions(
+            epochs=10, batch=32, lr=2e-3, schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5,
+            checkpoint_every=100, seed=0, device="auto",
+        ),
+    ),
+}  # fmt: skip
+
+
+def resolve(options: Options, kind: str) -> Options:
+    """Fill in the defaults of a kind, and check every value that the data need not be known for.
+
+    Raises:
+        GatewrightError: names the option.
+    """
+    defaults = DEFAULTS[kind]
+    for table in ("data", "model"):
+        for name, value in vars(getattr(options, table)).items():
+            usable = getattr(getattr(defaults, table), name) is not UNSET or name in BY_DATA[kind]
+            if value is not UNSET and not usable:
+                raise GatewrightError(_flag(name), f"an option of a {kind} model", repr(value))
+    if options.training.steps is not UNSET:
+        if options.training.epochs is not UNSET:
+            raise GatewrightError("--steps and --epochs", "one of them", "both")
+        defaults = replace(defaults, training=replace(defaults.training, epochs=UNSET))
+    options = options.over(defaults)
+    _check(options)
+    return options
+
+
+#: Options whose defaults hang on the data.
+BY_DATA = {"forecast": ("context", "season", "calendar"), "language": ()}
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+Rule = tuple[Callable[[Any], bool], str]
+
+
+def _at_least(least: int) -> Rule:
+    return lambda value: least <= value < 2**31, f"a whole number of at least {least}"
+
+
+def _one_of(names: tuple[str, ...]) -> Rule:
+    return lambda value: value in names, f"one of {', '.join(filter(None, names))}"
+
+
+_NOT_NEGATIVE: Rule = (lambda value: 0 <= value < float("inf"), "a number of at least 0")
+
+RULES: dict[str, Rule] = {
+    **{name: _at_least(1) for name in ("context", "horizon", "season", "hidden", "layers", "embedding")},
+    **{name: _at_least(1) for name in ("epochs", "steps", "batch", "validate_every", "checkpoint_every")},
+    **{name: _at_least(0) for name in ("proj", "warmup", "patience", "seed")},
+    "fill": _one_of(FILLS),
+    "reads": _one_of(READS),
+    "schedule": _one_of(SCHEDULES),
+    "device": _one_of(DEVICES),
+    "calendar": (
+        lambda parts: set(parts) <= {*CALENDAR, "none"},
+        f"parts out of {', '.join(CALENDAR)}, none",
+    ),
+    "dropout": (lambda value: 0 <= value < 1, "a rate from 0 up to, but not, 1"),
+    "lr": (lambda value: 0 < value < float("inf"), "a number above 0"),
+    "weight_decay": _NOT_NEGATIVE,
+    "clip": _NOT_NEGATIVE,
+    "forget_bias": (lambda value: abs(value) < float("inf"), "a finite number"),
+}
+
+
+def _check(options: Options) -> None:
+    for table in (options.data, options.model, options.training):
+        for name, value in vars(table).items():
+            if value is not UNSET and name in RULES and not RULES[name][0](value):
+                raise GatewrightError(_flag(name), RULES[name][1], repr(value))

@@ -1,0 +1,127 @@
+"""A run: the directory that holds all of one training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from gatewright import atomic
+from gatewright.errors import RunError
+from gatewright.train.options import Options, read_config
+
+
+class Run:
+    """Files of a run, by what they are.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.source_note = path / "source.json"
+        self.model = path / "model.safetensors"
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.metrics = path / "metrics.jsonl"
+        self.tensorboard = path / "tensorboard"
+        self.evaluation = path / "evaluation.json"
+        self.plot = path / "forecast.png"
+
+    @staticmethod
+    def create(path: Path | None, source: Path, kind: str, options: Options, write: bool = True) -> Run:
+        """Make the directory and write down what the run is told.
+
+        Args:
+            path: where; a free name below ``runs/`` if None.
+            source: the file that the run learns from.
+            kind: "forecast" or "language".
+            options: the resolved options.
+            write: false in all processes but the first.
+
+        Raises:
+            RunError: if the directory holds a run already, or cannot be made.
+        """
+        if path is None:
+            stem = source.name.split(".")[0]
+            names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1_000_000))
+            path = next(Path("runs", name) for name in names if not Path("runs", name).exists())
+        run = Run(path)
+        if run.config.exists():
+            raise RunError("--run", "a new directory, or --resume to go on", f"{path}, which holds a run")
+        if not write:
+            return run
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            note = {"kind": kind, "source": str(source.resolve()), "sha256": digest(source)}
+            atomic.write_bytes(run.source_note, json.dumps(note, indent=2).encode())
+            atomic.write_bytes(run.config, tomli_w.dumps(options.plain()).encode())
+        except OSError as error:
+            raise RunError("--run", "a directory that can be written", f"{path}: {error.strerror}") from None
+        return run
+
+    @staticmethod
+    def open(path: Path) -> Run:
+        """Return the run in a directory.
+
+        Raises:
+            RunError: if there is none.
+        """
+        run = Run(path)
+        if not run.config.is_file() or not run.source_note.is_file():
+            raise RunError("run", "a directory that `gatewright train` made", str(path))
+        return run
+
+    def options(self) -> Options:
+        """Return the options of the run."""
+        return read_config(self.config)
+
+    def source(self) -> Mapping[str, str]:
+        """Return kind, source and sha256 of what the run learned from.
+
+        Raises:
+            RunError: if they cannot be read.
+        """
+        try:
+            note = json.loads(self.source_note.read_text("utf-8"))
+            return {key: str(note[key]) for key in ("kind", "source", "sha256")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(str(self.source_note), "kind, source and sha256", repr(error)) from None
+
+    def require_model(self) -> Path:
+        """Return the path of the best model.
+
+        Raises:
+            RunError: if the run has none yet.
+        """
+        if not self.model.is_file():
+            raise RunError("run", "a run with a trained model", f"{self.path}, which has none yet")
+        return self.model
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Add a line to the metrics."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps after a checkpoint, which will be taken again."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text("utf-8").splitlines(keepends=True):
+            try:
+                if line.endswith("\n") and json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError, TypeError):
+                continue  # half a line of a killed process
+        atomic.write_bytes(self.metrics, "".join(kept).encode())
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,157 @@
+"""From a source and options to a run: new, or taken up again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate.accelerator import Accelerator
+from rich.console import Console
+
+from gatewright.errors import GatewrightError, RunError
+from gatewright.model import Model
+from gatewright.train import forecasting, language
+from gatewright.train.checkpoint import Progress
+from gatewright.train.display import Display
+from gatewright.train.fit import Loop
+from gatewright.train.options import KINDS, NOTHING_SAID, UNSET, Options, TrainingOptions, resolve
+from gatewright.train.run import Run, digest
+from gatewright.train.task import Share, Task
+
+SUFFIXES = {".csv": "forecast", ".tsv": "forecast", ".parquet": "forecast", ".txt": "language"}
+
+
+def infer_kind(source: Path, kind: str = "") -> str:
+    """Return what to learn from a file: "forecast" or "language".
+
+    Raises:
+        GatewrightError: if it cannot be told.
+
+    >>> infer_kind(Path("load.csv.gz")), infer_kind(Path("plays.txt"))
+    ('forecast', 'language')
+    """
+    if kind:
+        if kind not in KINDS:
+            raise GatewrightError("--kind", f"one of {', '.join(KINDS)}", repr(kind))
+        return kind
+    suffix = Path(source.name.lower().removesuffix(".gz")).suffix
+    if suffix not in SUFFIXES:
+        raise GatewrightError("source", f"a file ending in {', '.join(SUFFIXES)}, or --kind", source.name)
+    return SUFFIXES[suffix]
+
+
+def train(
+    source: Path | str, options: Options = NOTHING_SAID, *, run: Path | str | None = None, kind: str = "",
+    console: Console | None = None,
+) -> tuple[Run, Progress]:  # fmt: skip
+    """Train a model on a table of series or a text.
+
+    Args:
+        source: a ``.csv``, ``.tsv`` or ``.parquet`` table, or a ``.txt`` text.
+        options: what is not left to the defaults.
+        run: the directory to make; one below ``runs/`` if None.
+        kind: "forecast" or "language", where the file's ending does not say.
+        console: where to show progress; standard output if None.
+
+    Returns:
+        The run, whose ``model`` is the best model, and how far it came.
+
+    Raises:
+        GatewrightError: at an option or data that cannot be used, before anything is written.
+        NonFiniteError: at a NaN or infinity while training.
+    """
+    source = Path(source)
+    kind = infer_kind(source, kind)
+    options = resolve(options, kind)
+    accelerator = _accelerator(options.training)
+    options, task = _prepare(source, kind, options, accelerator)
+    target = None if run is None else Path(run)
+    made = Run.create(target, source, kind, options, write=accelerator.is_main_process)
+    accelerator.wait_for_everyone()
+    return made, _loop(task, options, made, accelerator, console or Console(), resume=False)
+
+
+def resume(
+    run: Path | str, options: Options = NOTHING_SAID, *, console: Console | None = None
+) -> tuple[Run, Progress]:
+    """Go on with a run that was stopped or killed, to the same bits as if it never had been.
+
+    Args:
+        run: its directory.
+        options: only ``steps``, ``epochs``, ``patience`` and ``device`` may differ from the run's own.
+        console: where to show progress; standard output if None.
+
+    Raises:
+        RunError: if there is no such run, or its source has changed.
+    """
+    opened = Run.open(Path(run))
+    note = opened.source()
+    source = Path(note["source"])
+    if not source.is_file():
+        raise RunError("source", "the file that the run learned from", f"{source}, which is not there")
+    if digest(source) != note["sha256"]:
+        raise RunError("source", "the file that the run learned from", f"{source}, which has changed since")
+    options = _lengthened(opened.options(), options)
+    resolved = resolve(options, note["kind"])
+    accelerator = _accelerator(resolved.training)
+    resolved, task = _prepare(source, note["kind"], resolved, accelerator)
+    return opened, _loop(task, resolved, opened, accelerator, console or Console(), resume=True)
+
+
+def _lengthened(own: Options, given: Options) -> Options:
+    """Return the run's own options with what may differ when it goes on."""
+    free = {"steps", "epochs", "patience", "device"}
+    for table, values in given.plain().items():
+        for name, value in values.items():
+            if name not in free and getattr(getattr(own, table), name) != value:
+                flag = f"--{name.replace('_', '-')}"
+                raise GatewrightError(flag, "the run's own value with --resume", repr(value))
+    training = own.training
+    if given.training.steps is not UNSET or given.training.epochs is not UNSET:
+        training = replace(training, steps=UNSET, epochs=UNSET)
+    return Options(training=given.training).over(replace(own, training=training))
+
+
+def _accelerator(options: TrainingOptions) -> Accelerator:
+    accelerator = Accelerator(cpu=options.device == "cpu")
+    if options.device not in ("auto", accelerator.device.type):
+        raise GatewrightError(
+            "--device", f"a device of this machine, such as {accelerator.device.type}", options.device
+        )
+    if options.batch % accelerator.num_processes:
+        raise GatewrightError(
+            "--batch", f"a multiple of the {accelerator.num_processes} processes", str(options.batch)
+        )
+    return accelerator
+
+
+def _prepare(source: Path, kind: str, options: Options, accelerator: Accelerator) -> tuple[Options, Task]:
+    """Read the data and build the model on its device, the same in every process."""
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    seed, batch, bias = options.training.seed, options.training.batch, options.model.forget_bias
+    torch.manual_seed(seed)
+    if kind == "forecast":
+        table = forecasting.read(source, options.data)
+        options = replace(options, data=table.options)
+        spec, scaler = forecasting.build(table, options)
+        model = Model(spec, scaler=scaler, forget_bias=bias).to(accelerator.device)
+        return options, forecasting.ForecastTask(model, table, batch, seed, share, accelerator.device)
+    text = language.read(source, options.data)
+    spec = language.build(text, options)
+    model = Model(spec, vocabulary=text.vocabulary, forget_bias=bias).to(accelerator.device)
+    context = options.data.context
+    return options, language.LanguageTask(model, text, batch, context, share, accelerator.device)
+
+
+def _loop(
+    task: Task, options: Options, run: Run, accelerator: Accelerator, console: Console, resume: bool
+) -> Progress:
+    loop = Loop(task, options.training, run, accelerator)
+    if resume:
+        loop.resume()
+    with Display(console, loop.total, task.unit, accelerator.is_main_process) as display:
+        size = sum(value.numel() for value in task.model.parameters())
+        first = f"going on from step {loop.progress.step}, " if resume else ""
+        display.note(f"{first}{loop.total} steps, {size:,} weights, on {accelerator.device.type}, into {run.path}")
+        return loop.run(display)

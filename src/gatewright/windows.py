@@ -1,0 +1,98 @@
+"""Windows over encoded series as tensors, and a forecaster's answers for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatewright.data.series import Encoded
+from gatewright.model import Model
+from gatewright.spec import QuantileHead, SeriesEncoder
+
+
+class Windows:
+    """All series laid end to end, so that a batch of windows is one gather.
+
+    Args:
+        encoded: the series.
+        encoder: what the model reads.
+        horizon: steps ahead.
+        device: where batches are made.
+
+    Attributes:
+        starts: row at which each series begins.
+    """
+
+    def __init__(
+        self, encoded: Sequence[Encoded], encoder: SeriesEncoder, horizon: int, device: torch.device | str
+    ) -> None:
+        self.starts = np.cumsum([0, *(len(one.inputs) for one in encoded)])[:-1]
+        self._context, self._horizon, self._device = encoder.context, horizon, device
+        self._inputs = self._joined([one.inputs for one in encoded])
+        self._level = self._joined([one.level for one in encoded])
+        # Row r of these views holds rows r+1 ... r+horizon: (rows, columns, horizon).
+        self._target = self._ahead([one.target for one in encoded])
+        self._known = self._ahead([one.known for one in encoded])
+
+    def _joined(self, arrays: Sequence[NDArray[np.float32]]) -> Tensor:
+        return torch.from_numpy(np.concatenate(arrays)).to(self._device)
+
+    def _ahead(self, arrays: Sequence[NDArray[np.float32]]) -> Tensor:
+        joined = self._joined(arrays)
+        return torch.cat([joined[1:], joined.new_full((self._horizon, joined.shape[1]), torch.nan)]).unfold(
+            0, self._horizon, 1
+        )
+
+    def batch(self, origins: NDArray[np.int64], supervised: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+        """Gather windows.
+
+        Args:
+            origins: the last row that each window reads (B,).
+            supervised: steps at the end of the window to give targets for.
+
+        Returns:
+            inputs (context, B, D); the last observed targets at the supervised steps (supervised, B, targets);
+            the values to forecast (supervised, B, horizon, targets), NaN where missing.
+        """
+        rows = torch.from_numpy(origins).to(self._device) + torch.arange(
+            1 - self._context, 1, device=self._device
+        ).unsqueeze(1)
+        inputs = self._inputs[rows]
+        if self._known.shape[1]:
+            inputs = torch.cat([inputs, self._known[rows].flatten(-2)], dim=-1)
+        ends = rows[-supervised:]
+        return inputs, self._level[ends], self._target[ends].transpose(-1, -2)
+
+
+def absolute(model: Model, y: Tensor, level: Tensor) -> Tensor:
+    """Add the last observed values to a model's output where it gives differences from them.
+
+    Args:
+        model: whose output it is.
+        y: (steps, B, horizon, targets, quantiles).
+        level: (steps, B, targets).
+    """
+    assert isinstance(model.spec.encoder, SeriesEncoder)
+    return y if model.spec.encoder.reads == "nothing" else y + level[:, :, None, :, None]
+
+
+@torch.no_grad()
+def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: int = 256) -> NDArray[np.float64]:
+    """Forecast from each origin: (origins, horizon, targets, quantiles) in the scaler's units.
+
+    Quantiles that cross are put in order (Chernozhukov, Fernandez-Val & Galichon 2010).
+    """
+    assert isinstance(model.spec.encoder, SeriesEncoder)
+    assert isinstance(model.spec.head, QuantileHead)
+    training = model.training
+    model.eval()
+    answers = []
+    for first in range(0, len(origins), batch):
+        inputs, level, _ = windows.batch(origins[first : first + batch])
+        answers.append(absolute(model, model(inputs, last=1).y, level)[0].sort(dim=-1).values.cpu())
+    model.train(training)
+    return torch.cat(answers).double().numpy()

@@ -1,0 +1,125 @@
+"""Random specifications, and JSON that is almost right."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+from hypothesis import strategies as st
+
+from gatewright import spec as s
+
+# Any character; not st.text(), which first builds a table of them for seconds.
+CHARACTERS = st.sampled_from('ab"\\/\n\0\x7fé\u2028\U0001f600') | st.integers(0, 0x10FFFF).map(chr).filter(
+    lambda character: not "\ud800" <= character <= "\udfff"
+)
+NAMES = st.text(CHARACTERS, min_size=1, max_size=4)
+SIZES = st.integers(1, 5)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+
+
+@st.composite
+def series_encoders(draw: st.DrawFn) -> s.SeriesEncoder:
+    columns = draw(st.lists(NAMES, min_size=1, max_size=8, unique=True))
+    cuts = sorted(draw(st.tuples(*[st.integers(1, len(columns))] * 3)))
+    targets, past, known, static = (
+        tuple(columns[a:b]) for a, b in zip([0, *cuts], [*cuts, len(columns)], strict=True)
+    )
+    reads = draw(st.sampled_from(s.READS))
+    calendar = tuple(draw(st.lists(st.sampled_from(s.CALENDAR), unique=True)))
+    if not (past or known or static or calendar) and reads == "nothing":
+        reads = "both"
+    step, context = draw(st.sampled_from(["row", "1h", "15m"])), draw(SIZES)
+    return s.SeriesEncoder(targets, past, known, static, calendar, step, context, reads)
+
+
+@st.composite
+def stacks(draw: st.DrawFn) -> s.StackSpec:
+    hidden_size = draw(SIZES)
+    dropout = draw(st.floats(0, 1, exclude_max=True) | st.just(0))
+    return s.StackSpec(hidden_size, draw(st.integers(1, 3)), dropout, draw(st.integers(0, hidden_size - 1)))
+
+
+@st.composite
+def quantile_heads(draw: st.DrawFn) -> s.QuantileHead:
+    levels = draw(st.sets(st.floats(0, 1, exclude_min=True, exclude_max=True), max_size=3))
+    return s.QuantileHead(draw(SIZES), tuple(sorted(levels | {0.5})))
+
+
+@st.composite
+def model_specs(draw: st.DrawFn) -> s.ModelSpec:
+    if draw(st.booleans()):
+        return s.ModelSpec(draw(series_encoders()), draw(stacks()), draw(quantile_heads()))
+    encoder = s.SymbolEncoder(draw(st.integers(2, 6)), draw(SIZES))
+    return s.ModelSpec(encoder, draw(stacks()), s.SymbolHead())
+
+
+@st.composite
+def scalers(draw: st.DrawFn, columns: tuple[str, ...] | None = None, targets: int = 1) -> s.Scaler:
+    if columns is None:
+        columns = tuple(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
+    means, scales = (
+        tuple(draw(st.lists(numbers, min_size=len(columns), max_size=len(columns))))
+        for numbers in (NUMBERS, POSITIVE)
+    )
+    changes = tuple(draw(st.lists(POSITIVE, min_size=targets, max_size=targets)))
+    return s.Scaler(columns, means, scales, changes)
+
+
+@st.composite
+def vocabularies(draw: st.DrawFn, size: int | None = None) -> s.Vocabulary:
+    characters = CHARACTERS.filter(lambda character: character != s.UNKNOWN)
+    least, most = (0, 5) if size is None else (size - 1, size - 1)
+    return s.Vocabulary((s.UNKNOWN, *draw(st.lists(characters, min_size=least, max_size=most, unique=True))))
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 70)
+    | st.sampled_from([2**31 - 1, 2**31, 2**53 + 1, 2**63, 2**64, 10**4000, -(2**70)])
+    | st.floats()
+    | st.sampled_from([math.nan, math.inf, -0.0, 1e-7])
+    | st.sampled_from(["", "series", "symbols", "next_symbol", "1", "2", "\ud800", "a\0b", "F16", "BF16"])
+    | st.text(CHARACTERS, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(CHARACTERS, max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@st.composite
+def changed_json(draw: st.DrawFn, plain: Any) -> Any:
+    """Parsed JSON with one node replaced, left out, doubled, renamed or moved."""
+    root = [copy.deepcopy(plain)]
+    places = list(_places(root))
+    # Places first, then what happens there: each place is as likely as any other.
+    holder, key = draw(st.sampled_from(places))
+    what = draw(st.sampled_from(["replace", "replace", "nudge", "drop", "add", "rename", "swap"]))
+    value = holder[key]
+    if what == "nudge" and type(value) in (int, float):
+        holder[key] = value + draw(st.sampled_from([-1, 1, 0.5, -value, value]))
+    elif what == "drop" and holder is not root:
+        del holder[key]
+    elif what == "add" and isinstance(value, dict):
+        value[draw(st.text(CHARACTERS, max_size=4))] = draw(JSON)
+    elif what == "add" and isinstance(value, list):
+        value.insert(draw(st.integers(0, len(value))), draw(JSON | st.sampled_from([*value, 0])))
+    elif what == "rename" and isinstance(holder, dict):
+        holder[draw(st.text(CHARACTERS, max_size=4) | st.sampled_from(list(holder)))] = holder.pop(key)
+    elif what == "swap":
+        other, name = draw(st.sampled_from(places))
+        holder[key] = copy.deepcopy(other[name])
+    else:
+        holder[key] = draw(JSON)
+    return root[0]
+
+
+def _places(holder: Any) -> Any:
+    for key in range(len(holder)) if isinstance(holder, list) else holder:
+        yield holder, key
+        if isinstance(holder[key], (list, dict)):
+            yield from _places(holder[key])
