@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from gatewright import spec as s
 
-# Any character; not st.text(), which first builds a table of them for seconds.
+# Any character.  st.text() would first build a table of them, for seconds.
 CHARACTERS = st.sampled_from('ab"\\/\n\0\x7fé\u2028\U0001f600') | st.integers(0, 0x10FFFF).map(chr).filter(
     lambda character: not "\ud800" <= character <= "\udfff"
 )
-NAMES = st.text(CHARACTERS, min_size=1, max_size=4)
+TEXTS = st.lists(CHARACTERS, max_size=4).map("".join)
+NAMES = st.lists(CHARACTERS, min_size=1, max_size=4).map("".join)
 SIZES = st.integers(1, 5)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
@@ -83,10 +84,8 @@ JSON = st.recursive(
     | st.floats()
     | st.sampled_from([math.nan, math.inf, -0.0, 1e-7])
     | st.sampled_from(["", "series", "symbols", "next_symbol", "1", "2", "\ud800", "a\0b", "F16", "BF16"])
-    | st.text(CHARACTERS, max_size=4),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(CHARACTERS, max_size=4), inner, max_size=3)
-    ),
+    | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
 )
 
@@ -105,14 +104,15 @@ def changed_json(draw: st.DrawFn, plain: Any) -> Any:
     elif what == "drop" and holder is not root:
         del holder[key]
     elif what == "add" and isinstance(value, dict):
-        value[draw(st.text(CHARACTERS, max_size=4))] = draw(JSON)
+        value[draw(TEXTS)] = draw(JSON)
     elif what == "add" and isinstance(value, list):
         value.insert(draw(st.integers(0, len(value))), draw(JSON | st.sampled_from([*value, 0])))
     elif what == "rename" and isinstance(holder, dict):
-        holder[draw(st.text(CHARACTERS, max_size=4) | st.sampled_from(list(holder)))] = holder.pop(key)
+        name = draw(TEXTS | st.sampled_from(list(holder)))
+        holder[name] = holder.pop(key)
     elif what == "swap":
-        other, name = draw(st.sampled_from(places))
-        holder[key] = copy.deepcopy(other[name])
+        other, other_key = draw(st.sampled_from(places))
+        holder[key] = copy.deepcopy(other[other_key])
     else:
         holder[key] = draw(JSON)
     return root[0]

@@ -17,8 +17,6 @@ from gatewright.data.table import Series, Table
 from gatewright.errors import DataError, GatewrightError
 from gatewright.spec import Scaler, SeriesEncoder
 
-FILLS = ("", "forward", "mean")
-
 
 @dataclass(frozen=True)
 class Parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,8 +101,11 @@ def decode(numbers: Sequence[int], vocabulary: Vocabulary) -> str:
     return "".join(vocabulary.symbols[number] for number in numbers)
 
 
-def streams(symbols: Symbols, batch: int) -> Symbols:
-    """Lay a text out as parallel streams, (steps, batch): row b reads on where column b left off.
+Item = TypeVar("Item", bound=np.generic)
+
+
+def streams(symbols: NDArray[Item], batch: int) -> NDArray[Item]:
+    """Lay a text out as parallel streams, (steps, batch): column b+1 reads on where column b ends.
 
     The last ``len(symbols) % batch`` symbols are left out.
 

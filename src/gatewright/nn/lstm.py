@@ -133,9 +133,12 @@ class LSTM(torch.nn.LSTM):
 
     def _check_packed_state(self, packed: PackedSequence, hx: Any) -> None:
         """Raise, as torch does for padded input, where its operator would read outside of the states."""
+        tracing = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
+        if hx is None or tracing:  # while tracing, sizes are not numbers
+            return
         x, batch_sizes, _, _ = packed
         expected = self.get_expected_hidden_size(x, batch_sizes), self.get_expected_cell_size(x, batch_sizes)
-        for n, (state, shape) in enumerate(zip(() if hx is None else hx, expected, strict=False)):
+        for n, (state, shape) in enumerate(zip(hx, expected, strict=False)):
             self.check_hidden_size(state, shape, f"Expected hidden[{n}] size {{}}, got {{}}")
 
     def _expected_state(self, x: Tensor, batch_sizes: Tensor | None) -> _Shapes | None:

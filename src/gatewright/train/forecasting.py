@@ -37,22 +37,19 @@ class SeriesData:
     options: DataOptions
 
 
+def roles(options: DataOptions) -> Roles:
+    """Return what the options say about columns."""
+    named = (options.target, options.past, options.known, options.static)
+    return Roles(*named, time=options.time, time_format=options.time_format, series=options.id)
+
+
 def read(path: Path, options: DataOptions) -> SeriesData:
     """Read and split a table, and settle the options that hang on it.
 
     Raises:
         GatewrightError: see `read_table` and `series.split`.
     """
-    roles = Roles(
-        options.target,
-        options.past,
-        options.known,
-        options.static,
-        options.time,
-        options.time_format,
-        options.id,
-    )
-    table = read_table(path, roles, options.fill)
+    table = read_table(path, roles(options), options.fill)
     parts = tuple(series.split(one, options.valid, options.test) for one in table.series)
     season = options.season or clock.season(table.step)
     options = replace(
@@ -79,12 +76,12 @@ def _calendar(table: Table, parts: tuple[series.Parts, ...], options: DataOption
 
 def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
     """Return the specification of the model for a table, and the scaler of its training part."""
-    roles, told = data.table.roles, data.options
+    found, told = data.table.roles, data.options
     encoder = SeriesEncoder(
-        targets=roles.targets,
-        past=roles.past,
-        known=roles.known,
-        static=roles.static,
+        targets=found.targets,
+        past=found.past,
+        known=found.known,
+        static=found.static,
         calendar=tuple(part for part in told.calendar if part != "none"),
         step=data.table.step,
         context=told.context,

@@ -132,6 +132,11 @@ class LanguageTask:
         self._state = state
 
 
+def score_streams(symbols: Symbols) -> int:
+    """Return how many parallel streams a text is scored in."""
+    return min(SCORE_STREAMS, len(symbols) // 2)
+
+
 @torch.no_grad()
 def score(model: Model, symbols: Symbols, chunk: int = 256) -> float:
     """Return the mean negative log-likelihood of a text, in nats a symbol.
@@ -144,9 +149,7 @@ def score(model: Model, symbols: Symbols, chunk: int = 256) -> float:
     training = model.training
     model.eval()
     device = next(model.parameters()).device
-    laid = torch.from_numpy(np.ascontiguousarray(streams(symbols, min(SCORE_STREAMS, len(symbols) // 2)))).to(
-        device
-    )
+    laid = torch.from_numpy(np.ascontiguousarray(streams(symbols, score_streams(symbols)))).to(device)
     total, state = torch.zeros((), dtype=torch.float64), None
     for first in range(0, len(laid) - 1, chunk):
         part = laid[first : first + chunk + 1]

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gatewright.data.series import FILLS
 from gatewright.errors import GatewrightError, nearest
 from gatewright.spec import CALENDAR, READS
 
@@ -21,6 +20,7 @@ else:
 UNSET: Any = None
 
 KINDS = ("forecast", "language")
+FILLS = ("", "forward", "mean")
 SCHEDULES = ("cosine", "linear", "constant")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
@@ -95,8 +95,8 @@ class TrainingOptions:
     """How it is trained.
 
     Attributes:
-        epochs: Times through the training part (default: 10).
-        steps: Optimizer steps, instead of epochs.
+        epochs: Times through the training part (default: as many as the steps make; text 10).
+        steps: Optimizer steps, where epochs are not given (default: 1000; text: by epochs).
         batch: Windows or text streams a step, over all processes (default: 64; text 32).
         lr: Highest learning rate of AdamW (default: 0.002).
         schedule: How the learning rate falls: "cosine", "linear" or "constant" (default: cosine).
@@ -104,7 +104,7 @@ class TrainingOptions:
         weight_decay: Decoupled weight decay (default: 0.01).
         clip: Largest norm of the gradient; 0 for no clipping (default: 1).
         patience: Stop after this many validations without a better one; 0 never (default: 5).
-        validate_every: Steps between validations (default: an epoch, at most 500).
+        validate_every: Steps between validations (default: 100; text: an epoch, at most 500).
         checkpoint_every: Steps between checkpoints (default: 100); each validation makes one too.
         seed: Of weights, order and dropout (default: 0).
         device: "auto", "cpu", "cuda", "mps" or "xpu" (default: auto).
@@ -207,25 +207,24 @@ def _read_value(argument: str, kind: str, value: Any) -> Any:
     return value
 
 
+_TRAINING = TrainingOptions(
+    lr=2e-3, schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5, checkpoint_every=100, seed=0,
+    device="auto",
+)  # fmt: skip
+_MODEL = ModelOptions(layers=1, proj=0, forget_bias=1.0)
 DEFAULTS = {
     "forecast": Options(
         DataOptions(
             target=(), past=(), known=(), static=(), time="", time_format="", id="", fill="", reads="change",
             horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
         ),
-        ModelOptions(hidden=64, layers=1, dropout=0.1, proj=0, forget_bias=1.0),
-        TrainingOptions(
-            epochs=10, batch=64, lr=2e-3, schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5,
-            checkpoint_every=100, seed=0, device="auto",
-        ),
+        replace(_MODEL, hidden=64, dropout=0.1),
+        replace(_TRAINING, steps=1000, batch=64, validate_every=100),
     ),
     "language": Options(
         DataOptions(context=128, valid="0.05", test="0.05"),
-        ModelOptions(hidden=512, layers=1, dropout=0.2, proj=0, embedding=64, forget_bias=1.0),
-        TrainingOptions(
-            epochs=10, batch=32, lr=2e-3, schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5,
-            checkpoint_every=100, seed=0, device="auto",
-        ),
+        replace(_MODEL, hidden=512, dropout=0.2, embedding=64),
+        replace(_TRAINING, epochs=10, batch=32),
     ),
 }  # fmt: skip
 
@@ -242,10 +241,11 @@ def resolve(options: Options, kind: str) -> Options:
             usable = getattr(getattr(defaults, table), name) is not UNSET or name in BY_DATA[kind]
             if value is not UNSET and not usable:
                 raise GatewrightError(_flag(name), f"an option of a {kind} model", repr(value))
-    if options.training.steps is not UNSET:
-        if options.training.epochs is not UNSET:
-            raise GatewrightError("--steps and --epochs", "one of them", "both")
-        defaults = replace(defaults, training=replace(defaults.training, epochs=UNSET))
+    lengths = (options.training.steps, options.training.epochs)
+    if lengths.count(UNSET) == 0:
+        raise GatewrightError("--steps and --epochs", "one of them", "both")
+    if lengths.count(UNSET) == 1:
+        defaults = replace(defaults, training=replace(defaults.training, epochs=UNSET, steps=UNSET))
     options = options.over(defaults)
     _check(options)
     return options

@@ -12,7 +12,7 @@ import tomli_w
 
 from gatewright import atomic
 from gatewright.errors import RunError
-from gatewright.train.options import Options, read_config
+from gatewright.train.options import KINDS, Options, read_config
 
 
 class Run:
@@ -81,17 +81,32 @@ class Run:
         """Return the options of the run."""
         return read_config(self.config)
 
-    def source(self) -> Mapping[str, str]:
-        """Return kind, source and sha256 of what the run learned from.
-
-        Raises:
-            RunError: if they cannot be read.
-        """
+    def _source(self, key: str) -> str:
         try:
-            note = json.loads(self.source_note.read_text("utf-8"))
-            return {key: str(note[key]) for key in ("kind", "source", "sha256")}
+            return str(json.loads(self.source_note.read_text("utf-8"))[key])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(str(self.source_note), "kind, source and sha256", repr(error)) from None
+
+    @property
+    def kind(self) -> str:
+        """What was learned: "forecast" or "language"."""
+        kind = self._source("kind")
+        if kind not in KINDS:
+            raise RunError(str(self.source_note), f"a kind out of {', '.join(KINDS)}", repr(kind))
+        return kind
+
+    def unchanged_source(self) -> Path:
+        """Return the file that the run learned from.
+
+        Raises:
+            RunError: if it is gone or has changed.
+        """
+        source = Path(self._source("source"))
+        if not source.is_file():
+            raise RunError("source", "the file that the run learned from", f"{source}, which is not there")
+        if digest(source) != self._source("sha256"):
+            raise RunError("source", "the file that the run learned from", f"{source}, which has changed since")
+        return source
 
     def require_model(self) -> Path:
         """Return the path of the best model.

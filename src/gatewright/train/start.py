@@ -9,14 +9,14 @@ import torch
 from accelerate.accelerator import Accelerator
 from rich.console import Console
 
-from gatewright.errors import GatewrightError, RunError
+from gatewright.errors import GatewrightError
 from gatewright.model import Model
 from gatewright.train import forecasting, language
 from gatewright.train.checkpoint import Progress
 from gatewright.train.display import Display
 from gatewright.train.fit import Loop
 from gatewright.train.options import KINDS, NOTHING_SAID, UNSET, Options, TrainingOptions, resolve
-from gatewright.train.run import Run, digest
+from gatewright.train.run import Run
 from gatewright.train.task import Share, Task
 
 SUFFIXES = {".csv": "forecast", ".tsv": "forecast", ".parquet": "forecast", ".txt": "language"}
@@ -86,17 +86,11 @@ def resume(
         RunError: if there is no such run, or its source has changed.
     """
     opened = Run.open(Path(run))
-    note = opened.source()
-    source = Path(note["source"])
-    if not source.is_file():
-        raise RunError("source", "the file that the run learned from", f"{source}, which is not there")
-    if digest(source) != note["sha256"]:
-        raise RunError("source", "the file that the run learned from", f"{source}, which has changed since")
-    options = _lengthened(opened.options(), options)
-    resolved = resolve(options, note["kind"])
-    accelerator = _accelerator(resolved.training)
-    resolved, task = _prepare(source, note["kind"], resolved, accelerator)
-    return opened, _loop(task, resolved, opened, accelerator, console or Console(), resume=True)
+    kind, source = opened.kind, opened.unchanged_source()
+    options = resolve(_lengthened(opened.options(), options), kind)
+    accelerator = _accelerator(options.training)
+    options, task = _prepare(source, kind, options, accelerator)
+    return opened, _loop(task, options, opened, accelerator, console or Console(), resume=True)
 
 
 def _lengthened(own: Options, given: Options) -> Options:
