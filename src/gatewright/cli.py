@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -170,7 +170,7 @@ def _say(text: str) -> None:
 def _tables(evaluation: dict[str, Any]) -> Iterator[Table]:
     """Lay an evaluation out for the terminal."""
     if evaluation["kind"] == "language":
-        table = _table(f"test part, {evaluation['characters']:,} characters", "", "nats/char", "bits/char")
+        table = _table(f"test part, {evaluation['characters']:,} characters", "nats/char", "bits/char")
         for name, nats in evaluation["nats_per_character"].items():
             table.add_row(name, f"{nats:.4f}", f"{evaluation['bits_per_character'][name]:.4f}")
         yield table
@@ -187,38 +187,39 @@ def _tables(evaluation: dict[str, Any]) -> Iterator[Table]:
             yield _steps(escape(target), methods)
 
 
-def _table(title: str, first: str, *columns: str) -> Table:
+def _table(title: str, *columns: str) -> Table:
     """An empty table with a left-hand column of names and right-aligned figures."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column(first, no_wrap=True)
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right", vertical="bottom")
+        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
 def _measures(title: str, rows: dict[str, dict[str, float | None]]) -> Table:
-    columns: dict[str, Callable[[dict[str, float | None]], str]] = {
-        "MAE": lambda row: _number(row["mae"]),
-        "RMSE": lambda row: _number(row["rmse"]),
-        "MSE": lambda row: _number(row["mse"]),
-        "MSE in std.²": lambda row: _number(row["mse_standardised"]),
-        "NSE": lambda row: _number(row["nse"]),
-        "quantile loss": lambda row: _number(row["quantile_loss"]),
-        "coverage": lambda row: (
-            "" if row["coverage"] is None else f"{row['coverage']:.0%} of {row['coverage_expected']:.0%}"
-        ),
+    expected = rows["model"]["coverage_expected"]
+    columns: dict[str, str] = {
+        "MAE": "mae",
+        "RMSE": "rmse",
+        "MSE": "mse",
+        "MSE/σ²": "mse_standardised",
+        "NSE": "nse",
+        "quantile\nloss": "quantile_loss",
+        "" if expected is None else f"inside\n{expected:.0%}": "coverage",
     }
-    table = _table(title, "", *columns)
+    table = _table(title, *columns)
     for name, row in rows.items():
-        table.add_row(name, *(column(row) for column in columns.values()))
+        cover = row["coverage"]
+        figures = [_number(row[key]) for key in columns.values() if key != "coverage"]
+        table.add_row(name, *figures, "" if cover is None else f"{cover:.1%}")
     return table
 
 
 def _steps(target: str, methods: dict[str, Any]) -> Table:
-    """MAE by step ahead, at up to eight steps."""
+    """MAE by step ahead, at up to six steps."""
     horizon = len(methods["model"]["by_step"])
-    shown = sorted({round(1 + (horizon - 1) * place / 7) for place in range(8)})
-    table = _table(f"{target}: MAE by step ahead", "", *map(str, shown))
+    shown = sorted({round(1 + (horizon - 1) * place / 5) for place in range(6)})
+    table = _table(f"{target}: MAE by step ahead", *map(str, shown))
     for name, found in methods.items():
         table.add_row(name, *(_number(found["by_step"][step - 1]["mae"]) for step in shown))
     return table

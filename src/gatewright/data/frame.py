@@ -1,0 +1,126 @@
+"""From a CSV or Parquet file to named columns of cells that know where in the file they stand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gatewright.data.cells import looks_like_times, looks_numeric
+from gatewright.data.files import reason, read_utf8
+from gatewright.errors import DataError
+from gatewright.spec import shown
+
+SEPARATORS = ",;\t|"
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The rows of a file.
+
+    Attributes:
+        cells: the columns; those of a text file are text.
+        lines: where each row stands in the file.
+        unit: what ``lines`` counts: each "line" of a text file, or each "row" of a Parquet file.
+    """
+
+    cells: pl.DataFrame
+    lines: Places
+    unit: str
+
+    def place(self, row: int) -> str:
+        """Name a row as an error does."""
+        return f"{self.unit} {self.lines[row]}"
+
+
+def read_frame(path: Path) -> Frame:
+    """Read a ``.csv``, ``.tsv`` or ``.txt`` table (also packed, ``.gz``), or a ``.parquet`` file.
+
+    Raises:
+        DataError: if it cannot be read, is no table, or has no rows.
+    """
+    name = path.name.lower()
+    if name.endswith(".parquet"):
+        frame = _read_parquet(path)
+    elif name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt")):
+        frame = _read_text(path, "\t" if name.removesuffix(".gz").endswith(".tsv") else SEPARATORS)
+    else:
+        raise DataError(str(path), "a .csv, .tsv, .txt or .parquet file", f"a file named {path.name!r}")
+    if len(frame.lines) == 0:
+        raise DataError(str(path), "a header and rows below it", "no row")
+    return frame
+
+
+def _read_parquet(path: Path) -> Frame:
+    try:
+        # Opened here, because polars takes a name with * or [ for a pattern, and a directory for many files.
+        with path.open("rb") as file:
+            cells = pl.read_parquet(file)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(str(path), "a Parquet file", shown(str(error).partition("\n")[0])) from None
+    except (OSError, ValueError) as error:
+        raise DataError(str(path), "a file that can be read", reason(error)) from None
+    return Frame(cells, np.arange(1, len(cells) + 1), "row")
+
+
+def _read_text(path: Path, separators: str) -> Frame:
+    raw = read_utf8(path)
+    if b"\n" not in raw:
+        raw = raw.replace(b"\r", b"\n")
+    data = np.frombuffer(raw, np.uint8)
+    quoted = np.logical_xor.accumulate(data == ord('"')) if b'"' in raw else None
+    starts, ends, lines = _records(data, quoted)
+    if len(starts) == 0:
+        raise DataError(str(path), "a header and rows below it", "an empty file")
+    places = {one: _find(data, one, quoted) for one in separators}
+    separator = max(separators, key=lambda one: int(np.searchsorted(places[one], ends[0])))
+    if quoted is not None:
+        _check_quotes(path, data, quoted, separator)
+    between = np.searchsorted(places[separator], ends) - np.searchsorted(places[separator], starts)
+    kept = _worth_keeping(ends - starts, between)
+    starts, ends, lines, between = starts[kept], ends[kept], lines[kept], between[kept]
+    odd = np.flatnonzero(between != between[0])
+    if len(odd):
+        hint = "; a comma within a cell needs quotes around the cell" if separator == "," else ""
+        expected = f"{between[0] + 1} cells, as in the header (line {lines[0]})"
+        raise DataError(f"{path}, line {lines[odd[0]]}", expected, f"{between[odd[0]] + 1}{hint}")
+    header = _parse(path, [raw[starts[0] : ends[0]]], separator, int(between[0]) + 1)
+    rows = [raw[start:end] for start, end in zip(starts[1:], ends[1:], strict=True)]
+    cells = _parse(path, rows, separator, int(between[0]) + 1)
+    cells.columns = _names(path, header.row(0))
+    return Frame(cells, lines[1:], "line")
+
+
+def _find(data: NDArray[np.uint8], character: str, quoted: NDArray[np.bool_] | None) -> Places:
+    """Return where a character stands outside quotes."""
+    found = data == ord(character)
+    return np.flatnonzero(found if quoted is None else found & ~quoted)
+
+
+def _records(data: NDArray[np.uint8], quoted: NDArray[np.bool_] | None) -> tuple[Places, Places, Places]:
+    """Return start, end (without line end) and line of each record from the first that is not blank."""
+    ends = _find(data, "\n", quoted)
+    if len(data) and (len(ends) == 0 or ends[-1] != len(data) - 1):
+        ends = np.append(ends, len(data))
+    starts = np.append(0, ends[:-1] + 1)[: len(ends)]
+    lines = np.searchsorted(np.flatnonzero(data == ord("\n")), starts) + 1
+    returns = (ends > starts) & (data[ends - 1] == ord("\r"))
+    ends = ends - returns
+    first = int(np.argmax(ends > starts)) if np.any(ends > starts) else len(ends)
+    return starts[first:], ends[first:], lines[first:]
+
+
+def _worth_keeping(lengths: Places, between: Places) -> NDArray[np.bool_]:
+    """Leave out blank lines, and rows of empty cells at the end; one blank cell may be a missing value."""
+    kept = lengths > 0 if between[0] else np.ones(len(lengths), dtype=np.bool_)
+    filled = np.flatnonzero(lengths > between)
+    kept[filled[-1] + 1 :] = False
+    kept[0] = True
+    return kept
