@@ -6,7 +6,7 @@ NATIVE := $(wildcard native/*.h native/*.cpp)
 .PHONY: run test check format bench clean
 
 run: .venv/ready
-	$(BIN)/python examples/sea_temperature.py
+	$(BIN)/python examples/seattle_weather.py
 
 test: .venv/ready
 	$(BIN)/pytest

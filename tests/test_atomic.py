@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from model_files import SYMBOLS
 
 from gatewright import atomic
 from gatewright.modelfile import write
+from tests.model_files import SYMBOLS
 
 
 @pytest.fixture

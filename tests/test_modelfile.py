@@ -19,7 +19,12 @@ import pytest
 import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_files import (
+
+from gatewright import atomic, modelfile, spec
+from gatewright.errors import ModelFileError, SpecError
+from gatewright.modelfile import ModelFile, read, write
+from gatewright.spec import UNKNOWN, ModelSpec, Scaler, SeriesEncoder, StackSpec, SymbolHead, Vocabulary
+from tests.model_files import (
     COLUMNS,
     MODELS,
     SCALER,
@@ -36,12 +41,7 @@ from model_files import (
     weights,
     written,
 )
-from spec_strategies import model_specs, scalers, vocabularies
-
-from gatewright import atomic, modelfile, spec
-from gatewright.errors import ModelFileError, SpecError
-from gatewright.modelfile import ModelFile, read, write
-from gatewright.spec import UNKNOWN, ModelSpec, Scaler, SeriesEncoder, StackSpec, SymbolHead, Vocabulary
+from tests.spec_strategies import model_specs, scalers, vocabularies
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +243,33 @@ def test_a_model_that_was_changed_is_checked_again(path: Path) -> None:
     model.tensors["head.bias"][0] = math.nan
     with pytest.raises(ModelFileError, match=r"head\.bias"):
         write(path, model)
+    assert path.read_bytes() == whole
+
+
+def test_a_link_to_a_file_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "model", SYMBOLS)
+    (tmp_path / "link").symlink_to("model")
+    assert_same(read(str(tmp_path / "link")), SYMBOLS)
+
+
+def test_the_scaler_has_to_fit(path: Path) -> None:
+    header, data = parsed(content(SERIES))
+    metadata = header["__metadata__"]
+    metadata["scaler"] = metadata["scaler"].replace('"area"', '"zone"')
+    path.write_bytes(raw(header, data))
+    with pytest.raises(ModelFileError, match=r"scaler\.columns: expected those of the encoder"):
+        read(path)
+    metadata["scaler"] = metadata["scaler"].replace('"zone"', '"area"').replace("20.0", "1e999")
+    path.write_bytes(raw(header, data))
+    with pytest.raises(ModelFileError, match=r"scaler\.mean: expected finite"):
+        read(path)
+
+
+def test_a_header_that_no_one_would_read_is_not_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = written(SYMBOLS, path)
+    monkeypatch.setattr(modelfile, "LONGEST_HEADER", 100)
+    with pytest.raises(ModelFileError, match="header: expected at most 100 bytes"):
+        write(path, SERIES)
     assert path.read_bytes() == whole
 
 

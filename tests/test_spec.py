@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from spec_strategies import TEXTS, changed_json, model_specs, scalers, vocabularies
 
 from gatewright.errors import SpecError
 from gatewright.spec import (
@@ -24,6 +23,7 @@ from gatewright.spec import (
     Vocabulary,
     shown,
 )
+from tests.spec_strategies import TEXTS, changed_json, model_specs, scalers, vocabularies
 
 SERIES = ModelSpec(
     SeriesEncoder(("load",), past=("wind",), known=("price",), static=("area",), calendar=("hour_of_day",)),
@@ -168,7 +168,9 @@ def test_a_wrong_value_is_named(spec: Spec, path: str, value: Any, match: str) -
         type(spec).from_json(edited(spec, path, value))
 
 
-def test_a_model_reads_something() -> None:
+def test_a_model_reads_something_and_gives_no_billions() -> None:
+    with pytest.raises(SpecError, match="output_size"):
+        ModelSpec(SeriesEncoder(("load",)), StackSpec(1), QuantileHead(2**31 - 1))
     with pytest.raises(SpecError, match="input_size"):
         ModelSpec(SeriesEncoder(("load",), reads="nothing"), StackSpec(1), QuantileHead())
 

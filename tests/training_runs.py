@@ -86,7 +86,7 @@ def _kill_in_write(number: int) -> None:
         nonlocal calls
         calls += 1
         if calls == number:
-            if not os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            if not Path(f"/proc/self/fd/{descriptor}").is_dir():
                 os.truncate(descriptor, os.fstat(descriptor).st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
         real(descriptor)

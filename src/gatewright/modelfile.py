@@ -195,7 +195,7 @@ def _read_header(file: BufferedReader, size: int) -> tuple[dict[str, Any], int]:
         raise ModelFileError("header", "a safetensors file, at least 8 bytes long", f"{size} bytes")
     (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
     if length > min(LONGEST_HEADER, size - 8):
-        got = f"other content, or a part of one (a header of {length} bytes in a file of {size})"
+        got = f"something else, or one cut off: a header of {length} bytes in a file of {size}"
         raise ModelFileError("header", "a safetensors file", got)
     encoded = file.read(length)
     try:

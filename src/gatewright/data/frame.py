@@ -89,13 +89,12 @@ def _read_text(path: Path, separators: str) -> Frame:
     odd = np.flatnonzero(between != between[0])
     if len(odd):
         hint = "; a comma within a cell needs quotes around the cell" if separator == "," else ""
-        expected = f"{between[0] + 1} cells, as in the header (line {lines[0]})"
+        expected = f"as many cells as in the header, {between[0] + 1}"
         raise DataError(f"{path}, line {lines[odd[0]]}", expected, f"{between[odd[0]] + 1}{hint}")
-    header = _parse(path, [raw[starts[0] : ends[0]]], separator, int(between[0]) + 1)
-    rows = [raw[start:end] for start, end in zip(starts[1:], ends[1:], strict=True)]
-    cells = _parse(path, rows, separator, int(between[0]) + 1)
-    cells.columns = _names(path, header.row(0))
-    return Frame(cells, lines[1:], "line")
+    rows = [raw[start:end] for start, end in zip(starts, ends, strict=True)]
+    width = int(between[0]) + 1
+    names = _names(path, _parse(path, rows[:1], separator, width).row(0))
+    return Frame(_parse(path, rows[1:], separator, width).rename(dict(zip(map(str, range(width)), names, strict=True))), lines[1:], "line")
 
 
 def _find(data: NDArray[np.uint8], character: str, quoted: NDArray[np.bool_] | None) -> Places:
@@ -121,6 +120,49 @@ def _worth_keeping(lengths: Places, between: Places) -> NDArray[np.bool_]:
     """Leave out blank lines, and rows of empty cells at the end; one blank cell may be a missing value."""
     kept = lengths > 0 if between[0] else np.ones(len(lengths), dtype=np.bool_)
     filled = np.flatnonzero(lengths > between)
-    kept[filled[-1] + 1 :] = False
-    kept[0] = True
+    kept[max(filled, default=0) + 1 :] = False
     return kept
+
+
+def _check_quotes(path: Path, data: NDArray[np.uint8], quoted: NDArray[np.bool_], separator: str) -> None:
+    """Refuse quotes that do not enclose a cell whole; within a cell, a quote is written twice."""
+    quotes = np.flatnonzero(data == ord('"'))
+    opens, closes = quotes[quoted[quotes]], quotes[~quoted[quotes]]
+    edges = np.frombuffer(f'{separator}\n\r"'.encode(), np.uint8)
+    bare = np.append(data, ord("\n"))
+    bad = [
+        *opens[~np.isin(bare[opens - 1], edges)],  # before the first byte stands the last, which is the newline
+        *closes[~np.isin(bare[closes + 1], edges)],
+        *(opens[-1:] if len(opens) > len(closes) else ()),
+    ]
+    if bad:
+        line = int(np.count_nonzero(data[: min(bad)] == ord("\n"))) + 1
+        raise DataError(f"{path}, line {line}", "quotes around whole cells only", "a quote without its other")
+
+
+def _parse(path: Path, rows: Sequence[bytes], separator: str, width: int) -> pl.DataFrame:
+    """Take records apart into text cells; columns are named by their number."""
+    schema = {str(number): pl.String for number in range(width)}
+    if not rows:
+        return pl.DataFrame(schema=schema)
+    body = b"\n".join(rows) + b"\n"
+    try:
+        cells = pl.read_csv(body, has_header=False, separator=separator, schema=schema)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(str(path), "a table", shown(str(error).partition("\n")[0])) from None
+    if len(cells) != len(rows):
+        raise DataError(str(path), f"{len(rows)} rows, by its lines and quotes", f"{len(cells)} in reading it")
+    return cells
+
+
+def _names(path: Path, header: Sequence[str | None]) -> list[str]:
+    """Return the names of the columns; one without a name is called by its number."""
+    names = [(name or "").strip() or f"column_{number}" for number, name in enumerate(header, start=1)]
+    [(name, count)] = Counter(names).most_common(1)
+    if count > 1:
+        raise DataError(f"header of {path}", "each name once", f"{shown(name)} {count} times")
+    cells = [pl.Series([name]) for name in names]
+    if all(looks_numeric(cell) or looks_like_times(cell) for cell in cells):
+        got = f"{shown(names[0])}, which looks like data"
+        raise DataError(f"header of {path}", "the names of the columns", got)
+    return names

@@ -76,7 +76,7 @@ class ModelOptions:
     Attributes:
         hidden: Units of each LSTM layer (default: 64; text 512).
         layers: LSTM layers (default: 1).
-        dropout: Rate between layers and before the head (default: 0.1; text 0.2).
+        dropout: Rate between layers and before the head (default: 0.2).
         proj: Width of the projected hidden state; 0 for none (default: 0).
         embedding: Width of a symbol's vector, for text (default: 64).
         forget_bias: Initial bias of the forget gates (default: 1).
@@ -98,7 +98,7 @@ class TrainingOptions:
         epochs: Times through the training part (default: as many as the steps make; text 10).
         steps: Optimizer steps, where epochs are not given (default: 1000; text: by epochs).
         batch: Windows or text streams a step, over all processes (default: 64; text 32).
-        lr: Highest learning rate of AdamW (default: 0.002).
+        lr: Highest learning rate of AdamW (default: 0.001; text 0.002).
         schedule: How the learning rate falls: "cosine", "linear" or "constant" (default: cosine).
         warmup: Steps over which it rises first (default: 50).
         weight_decay: Decoupled weight decay (default: 0.01).
@@ -208,7 +208,7 @@ def _read_value(argument: str, kind: str, value: Any) -> Any:
 
 
 _TRAINING = TrainingOptions(
-    lr=2e-3, schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5, checkpoint_every=100, seed=0,
+    schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5, checkpoint_every=100, seed=0,
     device="auto",
 )  # fmt: skip
 _MODEL = ModelOptions(layers=1, proj=0, forget_bias=1.0)
@@ -218,13 +218,13 @@ DEFAULTS = {
             target=(), past=(), known=(), static=(), time="", time_format="", id="", fill="", reads="change",
             horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
         ),
-        replace(_MODEL, hidden=64, dropout=0.1),
-        replace(_TRAINING, steps=1000, batch=64, validate_every=100),
+        replace(_MODEL, hidden=64, dropout=0.2),
+        replace(_TRAINING, steps=1000, batch=64, lr=1e-3, validate_every=100),
     ),
     "language": Options(
         DataOptions(context=128, valid="0.05", test="0.05"),
         replace(_MODEL, hidden=512, dropout=0.2, embedding=64),
-        replace(_TRAINING, epochs=10, batch=32),
+        replace(_TRAINING, epochs=10, batch=32, lr=2e-3),
     ),
 }  # fmt: skip
 

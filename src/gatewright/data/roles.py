@@ -1,0 +1,94 @@
+"""Which column of a table is what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from gatewright.data.cells import looks_numeric
+from gatewright.data.stamps import looks_like_times
+from gatewright.errors import DataError, nearest
+from gatewright.spec import shown
+
+#: Names a table without timestamps, where a timestamp column could stand.
+NO_TIME = "none"
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What each column of a table is for.
+
+    Attributes:
+        targets: columns to forecast.
+        past: inputs known up to now.
+        known: inputs known in advance.
+        static: inputs with one value a series.
+        time: the timestamps; "" to find them, "none" for rows in order without timestamps.
+        time_format: format of the timestamps as in strftime; "" to find it.
+        series: the column that names the series a row belongs to; "" for one series.
+    """
+
+    targets: tuple[str, ...] = ()
+    past: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    time: str = ""
+    time_format: str = ""
+    series: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The numeric columns, in the order of a series' values."""
+        return self.targets + self.past + self.known + self.static
+
+    def named(self) -> list[tuple[str, str]]:
+        """Every role and column that is named, in order."""
+        many = {"target": self.targets, "past": self.past, "known": self.known, "static": self.static}
+        time = "" if self.time == NO_TIME else self.time
+        one = [("id", self.series), ("time", time)]
+        return [(role, name) for role, names in many.items() for name in names] + [
+            (role, name) for role, name in one if name
+        ]
+
+
+def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
+    """Check the columns that are named; find the timestamps, and the target if only one column is left.
+
+    Raises:
+        DataError: names the option, and the nearest column to one that is not there.
+    """
+    seen: dict[str, str] = {}
+    for role, name in roles.named():
+        if name not in cells.columns:
+            got = f"{shown(name)}{nearest(name, cells.columns)}"
+            raise DataError(f"--{role}", f"a column out of {_listed(cells.columns)}", got)
+        if name in seen:
+            both = f"--{seen[name]} and --{role}" if seen[name] != role else f"--{role}"
+            raise DataError(both, "each column once", f"{shown(name)} twice")
+        seen[name] = role
+    time = roles.time or next(
+        (
+            name
+            for name in cells.columns
+            if name not in seen and looks_like_times(cells[name], roles.time_format)
+        ),
+        NO_TIME,
+    )
+    if roles.time_format and time == NO_TIME:
+        raise DataError("--time-format", "a column of timestamps written so", repr(roles.time_format))
+    targets = roles.targets
+    if not targets:
+        free = [name for name in cells.columns if name not in seen and name != time]
+        numeric = [name for name in free if looks_numeric(cells[name])]
+        if len(numeric) != 1:
+            raise DataError("--target", f"the column to forecast, out of {_listed(numeric or free)}", "none")
+        targets = (numeric[0],)
+    return replace(roles, time=time, targets=targets)
+
+
+def _listed(names: Iterable[str], most: int = 20) -> str:
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(shown, names[:most])) + more
