@@ -30,7 +30,7 @@ def write_table(path: Path, rows: int = 400, seed: int = 0) -> Path:
     load = 20 + 5 * np.sin(hours * 2 * np.pi / 24) + np.roll(known, 1) + draw.normal(scale=0.3, size=rows)
     times = np.datetime64("2024-01-01T00") + hours.astype("timedelta64[h]")
     lines = [
-        f"{time},{'' if draw.random() < 0.02 else f'{value:.4f}'},{wind:.4f}"
+        f"{time}:00,{'' if draw.random() < 0.02 else f'{value:.4f}'},{wind:.4f}"
         for time, value, wind in zip(times, load, known, strict=True)
     ]
     path.write_text("\n".join(["time,load,wind", *lines]) + "\n", "utf-8")

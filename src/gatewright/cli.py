@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
+import os
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import cyclopts
 from cyclopts import App, CycloptsError, Group, Parameter
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.measure import Measurement
 
-from gatewright.errors import GatewrightError, RunError
+from gatewright.errors import GatewrightError
 from gatewright.train.options import (
     NOTHING_SAID,
     DataOptions,
@@ -25,14 +27,27 @@ from gatewright.train.options import (
     read_config,
 )
 
+
+def _convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """Read a value as cyclopts does, but round no 8.7 to a whole number."""
+    for token in tokens if kind is int else ():
+        if not re.fullmatch(r"[+-]?\d+", token.value):
+            raise ValueError(f"expected a whole number, got {token.value!r}")
+    return cyclopts.convert(kind, tokens)
+
+
 app = App(
     name="gatewright",
     help="The LSTM you can see through, at full speed.",
     version=lambda: importlib.metadata.version("gatewright"),
-    default_parameter=Parameter(negative=(), consume_multiple=True, show_default=False),
+    default_parameter=Parameter(converter=_convert, negative=(), consume_multiple=True, show_default=False),
 )
 console = Console()
 errors = Console(stderr=True)
+
+
+class UsageError(GatewrightError):
+    """Arguments that do not go together."""
 
 
 def _flat(title: str, order: int) -> Parameter:
@@ -54,7 +69,7 @@ def train(
 ) -> None:
     """Train a model on a table of series or a text.
 
-    Example: gatewright train load.csv --target demand --horizon 24 --known temperature
+    Example: gatewright train load.csv --target demand --horizon 24 --known wind
 
     Ctrl-C stops and keeps the best model so far; --run DIR --resume goes on to the same bits.
 
@@ -68,17 +83,18 @@ def train(
         model: How large the model is.
         training: How it is trained.
     """
-    from gatewright.train import start
-
+    if resume and (run is None or source is not None):
+        raise UsageError("--resume", "--run DIR, and no source", f"--run {run} and source {source}")
+    if not resume and source is None:
+        raise UsageError("source", "a table or a text to learn from, before the options", "nothing")
     options = Options(data, model, training)
     if config:
         options = options.over(read_config(config))
-    if resume:
-        if run is None or source is not None:
-            raise GatewrightError("--resume", "--run DIR, and no source", f"--run {run} and source {source}")
+    from gatewright.train import start
+
+    if source is None:
+        assert run is not None
         made, progress = start.resume(run, options, console=console)
-    elif source is None:
-        raise GatewrightError("source", "a table or a text to learn from", "nothing")
     else:
         made, progress = start.train(source, options, run=run, kind=kind, console=console)
     ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
@@ -102,10 +118,15 @@ def evaluate(run: Path, /) -> None:
         run: Directory of the run.
     """
     from gatewright.train.report import evaluate_run
+    from gatewright.train.tables import tables
 
     made, evaluation = evaluate_run(run)
-    for table in _tables(evaluation):
-        console.print(table)
+    for table in tables(evaluation):
+        # A table keeps its width where the terminal is narrower: a figure cut short would mislead.
+        table.width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+        console.print(table, "", crop=False)
+    if evaluation.get("series_without_windows"):
+        _say(f"no window in the test part of {', '.join(evaluation['series_without_windows'])}")
     wrote = [made.evaluation] + ([made.plot] if evaluation["kind"] == "forecast" else [])
     _say(f"wrote {' and '.join(map(str, wrote))}")
 
@@ -125,24 +146,30 @@ def forecast(
         fill: Fill missing inputs: "forward" or "mean" (default: as in training).
         out: File to write (default: standard output).
     """
-    from gatewright.train.report import forecast_run
+    from gatewright.train.report import forecast_run, writing
 
     text = forecast_run(run, data, horizon, fill)
     if out is None:
         sys.stdout.write(text)
     else:
-        with _writing(out):
+        with writing(out):
             out.write_text(text, "utf-8")
         _say(f"wrote {out}")
 
 
 @app.command
 def generate(
-    run: Path, /, *, prompt: str = "", length: int = 500, temperature: float = 1.0, seed: int = 0
+    run: Path,
+    /,
+    *,
+    prompt: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
+    length: int = 500,
+    temperature: float = 1.0,
+    seed: int = 0,
 ) -> None:
     """Write text with a language model.
 
-    Example: gatewright generate runs/plays --prompt "ROMEO:" --length 300 --temperature 0.8
+    Example: gatewright generate runs/plays --prompt "ROMEO:" --temperature 0.8
 
     Args:
         run: Directory of the run.
@@ -152,12 +179,12 @@ def generate(
         seed: Of the draws (default: 0).
     """
     from gatewright.generate import generate as characters
-    from gatewright.model import load
+    from gatewright.train.report import run_model
     from gatewright.train.run import Run
 
-    model = load(Run.open(run).require_model())
+    drawn = characters(run_model(Run.open(run)), prompt, length, temperature, seed)
     sys.stdout.write(prompt)
-    for character in characters(model, prompt, length, temperature, seed):
+    for character in drawn:
         sys.stdout.write(character)
         sys.stdout.flush()
     sys.stdout.write("\n")
@@ -167,96 +194,49 @@ def _say(text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _tables(evaluation: dict[str, Any]) -> Iterator[Table]:
-    """Lay an evaluation out for the terminal."""
-    if evaluation["kind"] == "language":
-        table = _table(f"test part, {evaluation['characters']:,} characters", "nats/char", "bits/char")
-        for name, nats in evaluation["nats_per_character"].items():
-            table.add_row(name, f"{nats:.4f}", f"{evaluation['bits_per_character'][name]:.4f}")
-        yield table
-        return
-    for target, methods in evaluation["targets"].items():
-        title = (
-            f"{escape(target)}: test part, {evaluation['windows']:,} windows, {evaluation['horizon']} steps ahead"
-        )
-        yield _measures(title, {name: found["overall"] for name, found in methods.items()})
-        for name in methods["model"]["by_series"]:
-            rows = {method: found["by_series"][name] for method, found in methods.items()}
-            yield _measures(f"{escape(target)}, series {escape(name)}", rows)
-        if evaluation["horizon"] > 1:
-            yield _steps(escape(target), methods)
+def _complain(kind: str, text: str) -> None:
+    """Print an error on one line, whatever a name or a cell in it holds."""
+    line = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    errors.print(f"[bold red]{kind}:[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
-def _table(title: str, *columns: str) -> Table:
-    """An empty table with a left-hand column of names and right-aligned figures."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _measures(title: str, rows: dict[str, dict[str, float | None]]) -> Table:
-    expected = rows["model"]["coverage_expected"]
-    columns: dict[str, str] = {
-        "MAE": "mae",
-        "RMSE": "rmse",
-        "MSE": "mse",
-        "MSE/σ²": "mse_standardised",
-        "NSE": "nse",
-        "quantile\nloss": "quantile_loss",
-        "" if expected is None else f"inside\n{expected:.0%}": "coverage",
-    }
-    table = _table(title, *columns)
-    for name, row in rows.items():
-        cover = row["coverage"]
-        figures = [_number(row[key]) for key in columns.values() if key != "coverage"]
-        table.add_row(name, *figures, "" if cover is None else f"{cover:.1%}")
-    return table
-
-
-def _steps(target: str, methods: dict[str, Any]) -> Table:
-    """MAE by step ahead, at up to six steps."""
-    horizon = len(methods["model"]["by_step"])
-    shown = sorted({round(1 + (horizon - 1) * place / 5) for place in range(6)})
-    table = _table(f"{target}: MAE by step ahead", *map(str, shown))
-    for name, found in methods.items():
-        table.add_row(name, *(_number(found["by_step"][step - 1]["mae"]) for step in shown))
-    return table
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(str(path), "a file that can be written", str(error.strerror)) from None
+def _of_the_machine(error: BaseException) -> str:
+    """Return what to say of an error that the machine has, and not the program; nothing for others."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror or error}"
+    missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing not in ("", "gatewright"):
+        return f"this command needs {missing}: pip install 'gatewright[train]'"
+    # What torch raises is a RuntimeError on the CPU, and a kind of it on a GPU.
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
+        return "memory: expected room for a model of this size, got none; a smaller --hidden or --batch needs less"
+    return ""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command: exit status 0, 1 for an error of ours (one line), 2 for usage, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")  # a terminal without our characters still shows the rest
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        errors.print(f"[bold red]usage:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.stdout.flush()
+    except (CycloptsError, UsageError) as error:
+        _complain("usage", str(error))
         errors.print("[dim]--help after a command shows its options[/]")
         sys.exit(2)
     except GatewrightError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(1)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] == "gatewright":
-            raise
-        errors.print(
-            f"[bold red]error:[/] this command needs {error.name}: pip install 'gatewright\\[train]'",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        _complain("error", str(error))
         sys.exit(1)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe has gone; nothing is left to say
+        # The reader of a pipe has gone; what is left over must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ModuleNotFoundError, MemoryError, RuntimeError) as error:
+        told = _of_the_machine(error)
+        if not told:
+            raise
+        _complain("error", told)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

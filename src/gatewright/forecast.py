@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from gatewright.data import clock
 from gatewright.data.series import encode
@@ -15,8 +16,8 @@ from gatewright.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.windows import Windows, predict
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+#: How missing inputs may be filled in; "" for not at all.
+FILLS = ("", "forward", "mean")
 
 
 def forecast(model: Model, table: Table, horizon: int | None = None, fill: str = "") -> pl.DataFrame:
@@ -24,18 +25,32 @@ def forecast(model: Model, table: Table, horizon: int | None = None, fill: str =
 
     Args:
         model: a trained forecaster.
-        table: the series; inputs known in advance go on for ``horizon`` rows after the last observed target.
+        table: the series; inputs known in advance go on, for as many rows as the model forecasts, after the
+            last observed target.
         horizon: steps to forecast, at most what the model was trained for; that if None.
         fill: "forward" or "mean" to fill missing inputs.
 
     Returns:
-        A row a series and step: the series (if there are several), the timestamp or row number, and each
-        quantile of each target as ``<target>_q<level>``.
+        A row a series and step: the series (if a column names it), the timestamp or the number of the row, and
+        each quantile of each target as ``<target>_q<level>``, in the target's units.
 
     Raises:
         SpecError: if the model does not forecast.
-        GatewrightError: if the horizon is longer than the model's.
-        DataError: if the table has another step, or too few rows.
+        GatewrightError: if the horizon is longer than the model's, or ``fill`` is none of the above.
+        DataError: if the table has other columns or another step than the model, too few rows, no input known
+            in advance where it is needed, or values that no finite forecast follows from.
+    """
+    encoder, head = require_forecaster(model, horizon, fill)
+    require_fit(table, encoder)
+    frames = [_forecast_one(model, one, table, encoder, head, fill) for one in table.series]
+    return pl.concat([frame.head(horizon or head.horizon) for frame in frames])
+
+
+def require_forecaster(model: Model, horizon: int | None, fill: str) -> tuple[SeriesEncoder, QuantileHead]:
+    """Return encoder and head of a model that can forecast so far.
+
+    Raises:
+        GatewrightError: see `forecast`.
     """
     encoder, head = model.spec.encoder, model.spec.head
     if not isinstance(encoder, SeriesEncoder) or not isinstance(head, QuantileHead):
@@ -43,13 +58,24 @@ def forecast(model: Model, table: Table, horizon: int | None = None, fill: str =
     if horizon is not None and not 1 <= horizon <= head.horizon:
         hint = f"1 to {head.horizon} steps (to go further, train with a longer --horizon)"
         raise GatewrightError("--horizon", hint, str(horizon))
+    if fill not in FILLS:
+        raise GatewrightError("--fill", "forward or mean", repr(fill))
+    return encoder, head
+
+
+def require_fit(table: Table, encoder: SeriesEncoder) -> None:
+    """Check that a table has the columns and the step that a model reads.
+
+    Raises:
+        DataError: if it has not.
+    """
+    found = (table.roles.targets, table.roles.past, table.roles.known, table.roles.static)
+    needed = (encoder.targets, encoder.past, encoder.known, encoder.static)
+    for role, have, want in zip(("target", "past", "known", "static"), found, needed, strict=True):
+        if have != want:
+            raise DataError(f"{role} columns", ", ".join(want) or "none", ", ".join(have) or "none")
     if table.step != encoder.step:
         raise DataError("time", f"one row every {encoder.step}, as in training", f"one every {table.step}")
-    frames = [_forecast_one(model, one, table, encoder, head, fill) for one in table.series]
-    answer = pl.concat(frames)
-    if horizon is not None:
-        answer = answer.filter(pl.int_range(pl.len()) % head.horizon < horizon)
-    return answer
 
 
 def _forecast_one(
@@ -57,47 +83,61 @@ def _forecast_one(
 ) -> pl.DataFrame:
     assert model.scaler is not None
     targets = len(encoder.targets)
-    origin = int(np.flatnonzero(np.isfinite(one.values[:, :targets]).any(axis=1))[-1])
-    if origin + 1 < encoder.context:
+    observed = np.flatnonzero(np.isfinite(one.values[:, :targets]).any(axis=1))
+    rows = int(observed[-1]) + 1 if len(observed) else 0
+    if rows < encoder.context:
         expected = f"at least {encoder.context} rows up to the last observed target (the model's context)"
-        raise DataError(one.title, expected, f"{origin + 1}")
-    window = _window(one, origin, table, encoder, head.horizon)
+        raise DataError(one.title, expected, str(rows))
+    window = _window(one, rows, table, encoder, head.horizon, fill)
     encoded = encode(window, encoder, model.scaler, fill)
     windows = Windows([encoded], encoder, head.horizon, next(model.parameters()).device)
-    answer = predict(model, windows, np.array([len(window.values) - 1 - head.horizon]))[0]
-    answer = (
-        answer * np.array(model.scaler.scale[:targets])[:, None] + np.array(model.scaler.mean[:targets])[:, None]
-    )
-    columns: dict[str, object] = {}
+    answer = predict(model, windows, np.array([rows - 1]))[0]
+    answer = answer * np.array(model.scaler.scale[:targets])[:, None]
+    answer += np.array(model.scaler.mean[:targets])[:, None]
+    if not np.isfinite(answer).all():
+        raise DataError(one.title, "values that the model can forecast from", "a forecast that is not finite")
+    when, ahead = _when(one, rows, table, head.horizon)
+    columns: list[tuple[str, object]] = []
     if table.roles.series:
-        columns[table.roles.series] = [one.name] * head.horizon
-    ahead = np.arange(1, head.horizon + 1)
-    if one.times is None:
-        columns["row"] = origin + 1 + ahead
-    else:
-        columns[table.roles.time] = clock.after(one.times[origin], table.step, ahead)
+        columns.append((table.roles.series, [one.name] * head.horizon))
+    columns.append((when, ahead))
     for index, target in enumerate(encoder.targets):
         for place, level in enumerate(head.quantiles):
-            columns[f"{target}_q{level:g}"] = answer[:, index, place]
-    return pl.DataFrame(columns)
+            columns.append((f"{target}_q{level}", answer[:, index, place]))
+    frame = dict(columns)
+    if len(frame) < len(columns):
+        names = [name for name, _ in columns]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"column {twice!r}", "a name that no other column of the forecast has", "it twice")
+    return pl.DataFrame(frame)
 
 
-def _window(one: Series, origin: int, table: Table, encoder: SeriesEncoder, horizon: int) -> Series:
-    """Return all rows up to the origin, and ``horizon`` rows with only what is known in advance."""
+def _when(one: Series, rows: int, table: Table, horizon: int) -> tuple[str, object]:
+    """Name and values of the column that says when: timestamps, or row numbers from 1."""
+    ahead = np.arange(1, horizon + 1)
+    if one.times is None:
+        return "row", rows + ahead
+    return table.roles.time, clock.after(one.times[rows - 1], table.step, ahead)
+
+
+def _window(one: Series, rows: int, table: Table, encoder: SeriesEncoder, horizon: int, fill: str) -> Series:
+    """Return the first rows, and ``horizon`` more with only what is known in advance."""
     first = len(encoder.targets) + len(encoder.past)
     last = first + len(encoder.known)
     ahead = np.full((horizon, one.values.shape[1]), np.nan)
-    given = one.values[origin + 1 : origin + 1 + horizon]
+    given = one.values[rows : rows + horizon]
     ahead[: len(given), first:last] = given[:, first:last]
-    ahead[:, last:] = one.values[origin, last:]
-    known = np.isfinite(ahead[:, first:last])
-    if not known.all():
-        row, column = map(int, np.argwhere(~known)[0])
+    ahead[:, last:] = one.values[rows - 1, last:]
+    _, when = _when(one, rows, table, horizon)
+    usable = np.isfinite(ahead[:, first:last])
+    if fill:
+        usable[: len(given)] = True
+    if not usable.all():
+        row, column = map(int, np.argwhere(~usable)[0])
         expected = f"a value in each of the {horizon} rows after the last observed target of {one.title}"
-        raise DataError(f"known input {encoder.known[column]!r}", expected, f"none in row {row + 1} of them")
-    values: NDArray[np.float64] = np.concatenate([one.values[: origin + 1], ahead])
-    times = None
-    if one.times is not None:
-        later = clock.after(one.times[origin], table.step, np.arange(1, horizon + 1))
-        times = np.concatenate([one.times[: origin + 1], later])
-    return Series(one.name, times, values, np.zeros(len(values), dtype=np.int64))
+        there = np.asarray(when)[row]
+        got = f"none in row {there}" if one.times is None else f"none at {clock.shown(there)}"
+        raise DataError(f"known input {encoder.known[column]!r}", expected, got)
+    times = None if one.times is None else np.concatenate([one.times[:rows], np.asarray(when)])
+    lines: NDArray[np.int64] = np.concatenate([one.lines[:rows], np.zeros(horizon, dtype=np.int64)])
+    return replace(one, times=times, values=np.concatenate([one.values[:rows], ahead]), lines=lines)

@@ -20,7 +20,7 @@ def generate(model: Model, prompt: str, length: int, temperature: float = 1.0, s
         length: characters to write.
         temperature: 1 draws from the model's own distribution, less prefers likely characters, 0 always takes
             the likeliest.
-        seed: of the draws.
+        seed: of the draws; the same seed draws the same text.
 
     Yields:
         Characters, as they are drawn; the unknown symbol is never drawn.
@@ -28,6 +28,11 @@ def generate(model: Model, prompt: str, length: int, temperature: float = 1.0, s
     Raises:
         SpecError: if the model does not write text.
         GatewrightError: if an argument is out of range.
+
+    >>> from gatewright.spec import UNKNOWN, ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
+    >>> spec = ModelSpec(SymbolEncoder(symbols=2, embedding_size=4), StackSpec(8), SymbolHead())
+    >>> "".join(generate(Model(spec, vocabulary=Vocabulary((UNKNOWN, "a"))), prompt="b", length=3))
+    'aaa'
     """
     if model.vocabulary is None:
         raise SpecError(
@@ -37,6 +42,8 @@ def generate(model: Model, prompt: str, length: int, temperature: float = 1.0, s
         raise GatewrightError("--length", "a whole number of at least 0", str(length))
     if not 0 <= temperature < float("inf"):
         raise GatewrightError("--temperature", "a number of at least 0", str(temperature))
+    if not 0 <= seed < 2**63:
+        raise GatewrightError("--seed", f"a whole number from 0 to {2**63 - 1}", str(seed))
     return _characters(model.eval(), model.vocabulary.symbols, prompt or "\n", length, temperature, seed)
 
 
@@ -54,7 +61,8 @@ def _characters(
         scores = y[0, 0].double().cpu()
         scores[0] = -torch.inf
         if temperature > 0:
-            chosen = torch.multinomial((scores / temperature).softmax(0), 1, generator=draws)
+            # Against the highest score, so that no temperature however low overflows.
+            chosen = torch.multinomial(((scores - scores.max()) / temperature).softmax(0), 1, generator=draws)
         else:
             chosen = scores.argmax().unsqueeze(0)
         yield symbols[int(chosen)]

@@ -17,6 +17,9 @@ from gatewright.spec import QuantileHead, SeriesEncoder
 class Windows:
     """All series laid end to end, so that a batch of windows is one gather.
 
+    Between two series stand ``horizon`` rows of NaN: a window that reaches past the end of its series reads NaN,
+    never another series.
+
     Args:
         encoded: the series.
         encoder: what the model reads.
@@ -30,22 +33,17 @@ class Windows:
     def __init__(
         self, encoded: Sequence[Encoded], encoder: SeriesEncoder, horizon: int, device: torch.device | str
     ) -> None:
-        self.starts = np.cumsum([0, *(len(one.inputs) for one in encoded)])[:-1]
+        self.starts = np.cumsum([0, *(len(one.inputs) + horizon for one in encoded)])[:-1]
         self._context, self._horizon, self._device = encoder.context, horizon, device
         self._inputs = self._joined([one.inputs for one in encoded])
         self._level = self._joined([one.level for one in encoded])
         # Row r of these views holds rows r+1 ... r+horizon: (rows, columns, horizon).
-        self._target = self._ahead([one.target for one in encoded])
-        self._known = self._ahead([one.known for one in encoded])
+        self._target = self._joined([one.target for one in encoded])[1:].unfold(0, horizon, 1)
+        self._known = self._joined([one.known for one in encoded])[1:].unfold(0, horizon, 1)
 
     def _joined(self, arrays: Sequence[NDArray[np.float32]]) -> Tensor:
-        return torch.from_numpy(np.concatenate(arrays)).to(self._device)
-
-    def _ahead(self, arrays: Sequence[NDArray[np.float32]]) -> Tensor:
-        joined = self._joined(arrays)
-        return torch.cat([joined[1:], joined.new_full((self._horizon, joined.shape[1]), torch.nan)]).unfold(
-            0, self._horizon, 1
-        )
+        rows = [np.pad(one, ((0, self._horizon), (0, 0)), constant_values=np.nan) for one in arrays]
+        return torch.from_numpy(np.concatenate(rows)).to(self._device)
 
     def batch(self, origins: NDArray[np.int64], supervised: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """Gather windows.
@@ -90,7 +88,8 @@ def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: i
     assert isinstance(model.spec.head, QuantileHead)
     training = model.training
     model.eval()
-    answers = []
+    sizes = (model.spec.head.horizon, len(model.spec.encoder.targets), len(model.spec.head.quantiles))
+    answers = [torch.empty(0, *sizes)]
     for first in range(0, len(origins), batch):
         inputs, level, _ = windows.batch(origins[first : first + batch])
         answers.append(absolute(model, model(inputs, last=1).y, level)[0].sort(dim=-1).values.cpu())

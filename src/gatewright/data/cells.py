@@ -58,17 +58,13 @@ def numbers(frame: Frame, name: str) -> NDArray[np.float64]:
     dtype = column.dtype
     if not (is_text(column) or dtype.is_numeric() or isinstance(dtype, (pl.Boolean, pl.Null))):
         raise DataError(f"column {shown(name)}", "numbers", f"cells of type {shown(str(dtype))}")
-    cells = given(column)
+    cells = column.fill_nan(None) if dtype.is_float() else given(column)
     found = cells.cast(pl.Float64, strict=False).fill_nan(None)
-    bad = (found.is_null() & cells.is_not_null()) | (found.abs() > LARGEST).fill_null(False)
-    if dtype.is_float():
-        bad &= cells.is_not_nan().fill_null(False)
+    bad = cells.is_not_null() & ~(found.abs() <= LARGEST).fill_null(False)
     if bad.any():
         row = int(bad.arg_max() or 0)
         comma = is_text(column) and str(cells[row]).replace(",", "", 1).lstrip("+-").isdigit()
         hint = "; a decimal point is needed, not a comma" if comma else ""
         expected = f"a number (up to {LARGEST:g}), or nothing where it is missing"
-        raise DataError(
-            f"column {shown(name)}, {frame.place(row)}", expected, f"{shown(column[row])}{hint}"
-        )
+        raise DataError(f"column {shown(name)}, {frame.place(row)}", expected, f"{shown(column[row])}{hint}")
     return found.fill_null(float("nan")).to_numpy().astype(np.float64)

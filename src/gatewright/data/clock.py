@@ -35,36 +35,61 @@ def find_step(times: Times) -> str:
     >>> find_step(np.array(["2020-01-31", "2020-02-29", "2020-03-31"], "datetime64[us]"))
     '1me'
     """
-    differences, counts = np.unique(np.diff(times).astype("int64"), return_counts=True)
-    most = int(differences[np.argmax(counts)])
+    differences = np.diff(times).astype("int64")
+    most = _most_common(differences)
     if most >= 28 * _DAY:
-        for unit in ("mo", "me"):
-            positions = month_positions(times, unit)
-            if positions is not None:
-                differences, counts = np.unique(np.diff(positions), return_counts=True)
-                return f"{differences[np.argmax(counts)]}{unit}"
+        unit, places = max((("mo", _months(times, "mo")), ("me", _months(times, "me"))), key=_sound)
+        steady = bool(np.all(differences == most))
+        if _sound((unit, places)) > (len(times) - 1 if steady else len(times) // 2):
+            return f"{_most_common(np.diff(places[np.isfinite(places)]).astype('int64'))}{unit}"
     unit = next(unit for unit, size in _UNITS.items() if most % size == 0)
     return f"{most // _UNITS[unit]}{unit}"
 
 
-def month_positions(times: Times, unit: str) -> NDArray[np.int64] | None:
-    """Number of each timestamp's month, or None if they do not stand at one place of their months."""
+def _sound(months: tuple[str, NDArray[np.float64]]) -> int:
+    return int(np.isfinite(months[1]).sum())
+
+
+def _most_common(numbers: NDArray[np.int64]) -> int:
+    values, counts = np.unique(numbers, return_counts=True)
+    return int(values[np.argmax(counts)])
+
+
+def _months(times: Times, unit: str) -> NDArray[np.float64]:
+    """Number of each timestamp's month; NaN where it does not stand where most do, from its start or end."""
     months = times.astype("datetime64[M]")
-    offsets = times - (months + (unit == "me")).astype("datetime64[us]")
-    return months.astype("int64") if np.all(offsets == offsets[0]) else None
+    offsets = (times - (months + (unit == "me")).astype("datetime64[us]")).astype("int64")
+    offset = _most_common(offsets)
+    # Not every month has a 29th to 31st; its last 28 days, counted from the end, it has.
+    sound = (offsets == offset) & (-28 * _DAY <= offset < 28 * _DAY)
+    return np.where(sound, months.astype("int64"), np.nan)
 
 
 def positions(times: Times, step: str) -> NDArray[np.float64]:
-    """Return how many steps after the first timestamp each one stands; a fraction where it is off the grid.
+    """Return how many steps after the first timestamp each one stands; NaN where it is off the grid.
 
     >>> positions(np.array(["2020-01-01", "2020-01-02", "2020-01-05"], "datetime64[us]"), "1d")
     array([0., 1., 4.])
     """
     count, unit = _parse(step)
     if unit in _MONTHS:
-        months = month_positions(times, unit)
-        return np.full(len(times), np.nan) if months is None else np.true_divide(months - months[0], count)
-    return np.true_divide((times - times[0]).astype("int64"), count * _UNITS[unit])
+        months = _months(times, unit)
+        places = (months - months[np.argmax(np.isfinite(months))]) / count
+        return np.where(places == np.floor(places), places, np.nan)
+    size = count * _UNITS[unit]
+    since = (times - times[0]).astype("int64")
+    return np.where(since % size == 0, since // size, np.nan)
+
+
+def shown(time: np.datetime64) -> str:
+    """Return a timestamp for an error message, without the zeros at its end.
+
+    >>> shown(np.datetime64("2020-01-31T00:00:00.000000")), shown(np.datetime64("2020-01-31T06:30:00.000000"))
+    ('2020-01-31', '2020-01-31 06:30')
+    """
+    date, _, clock = str(time).partition("T")
+    clock = clock.removesuffix(".000000").removesuffix(":00")
+    return date if clock in ("", "00:00") else f"{date} {clock}"
 
 
 def after(time: np.datetime64, step: str, steps: NDArray[np.int64]) -> Times:
@@ -112,7 +137,7 @@ def calendar_parts(step: str, span: np.timedelta64) -> tuple[str, ...]:
     if step == "row":
         return ()
     count, unit = _parse(step)
-    size = count * (28 * _DAY if unit in _MONTHS else _UNITS[unit])
+    size = count * (31 * _DAY if unit in _MONTHS else _UNITS[unit])
     lengths = {"hour_of_day": _DAY, "day_of_week": 7 * _DAY, "day_of_year": 365 * _DAY}
     seen = int(span / np.timedelta64(1, "us"))
     return tuple(part for part, length in lengths.items() if size < length and seen >= 2 * length)

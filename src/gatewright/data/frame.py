@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data.cells import looks_like_times, looks_numeric
-from gatewright.data.files import reason, read_utf8
+from gatewright.data.cells import looks_numeric
+from gatewright.data.files import read_utf8, reason
+from gatewright.data.stamps import looks_like_times
 from gatewright.errors import DataError
 from gatewright.spec import shown
 
@@ -88,13 +89,18 @@ def _read_text(path: Path, separators: str) -> Frame:
     starts, ends, lines, between = starts[kept], ends[kept], lines[kept], between[kept]
     odd = np.flatnonzero(between != between[0])
     if len(odd):
-        hint = "; a comma within a cell needs quotes around the cell" if separator == "," else ""
-        expected = f"as many cells as in the header, {between[0] + 1}"
-        raise DataError(f"{path}, line {lines[odd[0]]}", expected, f"{between[odd[0]] + 1}{hint}")
+        expected, got = f"as many cells as in the header, {between[0] + 1}", int(between[odd[0]]) + 1
+        comma = separator == "," and got > between[0]
+        hint = "; a comma within a cell needs quotes around the cell" if comma else ""
+        raise DataError(f"{path}, line {lines[odd[0]]}", expected, f"{got}{hint}")
     rows = [raw[start:end] for start, end in zip(starts, ends, strict=True)]
     width = int(between[0]) + 1
     names = _names(path, _parse(path, rows[:1], separator, width).row(0))
-    return Frame(_parse(path, rows[1:], separator, width).rename(dict(zip(map(str, range(width)), names, strict=True))), lines[1:], "line")
+    return Frame(
+        _parse(path, rows[1:], separator, width).rename(dict(zip(map(str, range(width)), names, strict=True))),
+        lines[1:],
+        "line",
+    )
 
 
 def _find(data: NDArray[np.uint8], character: str, quoted: NDArray[np.bool_] | None) -> Places:

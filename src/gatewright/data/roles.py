@@ -69,11 +69,7 @@ def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
             raise DataError(both, "each column once", f"{shown(name)} twice")
         seen[name] = role
     time = roles.time or next(
-        (
-            name
-            for name in cells.columns
-            if name not in seen and looks_like_times(cells[name], roles.time_format)
-        ),
+        (name for name in cells.columns if name not in seen and looks_like_times(cells[name], roles.time_format)),
         NO_TIME,
     )
     if roles.time_format and time == NO_TIME:

@@ -6,6 +6,7 @@ and is followed by the values to forecast at origin+1 ... origin+horizon.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,12 @@ from numpy.typing import NDArray
 from gatewright.data import clock
 from gatewright.data.table import Series, Table
 from gatewright.errors import DataError, GatewrightError
-from gatewright.spec import Scaler, SeriesEncoder
+from gatewright.spec import Scaler, SeriesEncoder, shown
+
+_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?)?")
+
+#: Standard deviations that float32 holds, and leaves room to compute with.
+_FARTHEST = 1e20
 
 
 @dataclass(frozen=True)
@@ -40,31 +46,30 @@ def split(series: Series, valid: str, test: str) -> Parts:
         GatewrightError: if a size cannot be read or leaves no training part.
     """
     rows = len(series.values)
-    test_start = _start(series, "test", test, rows)
-    valid_start = _start(series, "valid", valid, test_start)
+    test_start = _start(series, "--test", test, rows)
+    valid_start = _start(series, "--valid", valid, test_start)
     if not 0 < valid_start < test_start < rows:
-        got = f"{valid_start}, {test_start - valid_start} and {rows - test_start} rows of {series.title}"
-        raise GatewrightError("valid and test", "rows left in training, validation and test part", got)
+        got = f"{valid} and {test} of {rows} rows of {series.title}"
+        raise GatewrightError("--valid and --test", "sizes that leave rows in all three parts", got)
     return Parts(valid_start, test_start, rows)
 
 
 def _start(series: Series, name: str, size: str, end: int) -> int:
-    rows = len(series.values)
+    expected = "a share such as 0.15, a number of rows, or (with timestamps) a start date such as 2017-07-01"
+    if _DATE.fullmatch(size) and series.times is not None:
+        try:
+            return int(np.searchsorted(series.times, np.datetime64(size, "us")))
+        except ValueError:  # the 31st of February
+            raise GatewrightError(name, expected, repr(size)) from None
     try:
         number = float(size)
     except ValueError:
-        try:
-            if series.times is not None:
-                return int(np.searchsorted(series.times, np.datetime64(size, "us")))
-        except ValueError:
-            pass
-        expected = "a share such as 0.15, a number of rows, or (with timestamps) a start date"
-        raise GatewrightError(name, expected, repr(size)) from None
+        number = -1.0
     if 0 < number < 1:
-        return end - round(number * rows)
-    if number >= 1 and number == int(number):
+        return end - round(number * len(series.values))
+    if number >= 1 and number.is_integer():
         return end - int(number)
-    raise GatewrightError(name, "a share between 0 and 1 or a whole number of rows", size)
+    raise GatewrightError(name, expected, repr(size))
 
 
 def fit_scaler(table: Table, parts: Sequence[Parts]) -> Scaler:
@@ -77,24 +82,27 @@ def fit_scaler(table: Table, parts: Sequence[Parts]) -> Scaler:
     training = [one.values[: part.valid] for one, part in zip(table.series, parts, strict=True)]
     rows = np.concatenate(training)
     changes = np.concatenate([_changes(values[:, :targets]) for values in training])
-    mean, scale = _mean_and_scale(rows, columns)
-    _, change_scale = _mean_and_scale(changes, tuple(f"change of {name}" for name in table.roles.targets))
-    return Scaler(columns, mean, scale, change_scale)
-
-
-def _mean_and_scale(
-    rows: NDArray[np.float64], names: Sequence[str]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    means, scales = [], []
-    for column, name in zip(rows.T, names, strict=True):
+    mean, scale = [], []
+    for column, name in zip(rows.T, columns, strict=True):
         given = column[np.isfinite(column)]
-        scale = float(given.std()) if len(given) else 0.0
-        if not np.isfinite(scale) or scale <= 1e-12 * float(np.abs(given).max(initial=0.0)):
-            got = f"{given[0]:g} in every row of it" if len(given) else "no value"
-            raise DataError(f"column {name!r}", "values that vary in the training part", got)
-        means.append(float(given.mean()))
-        scales.append(scale)
-    return tuple(means), tuple(scales)
+        if len(given) == 0:
+            raise DataError(f"column {shown(name)}", "numbers in the training part", "none")
+        deviation = float(given.std())
+        # So small a deviation is rounding, beside values so large.
+        if not deviation > 1e-12 * float(np.abs(given).max()):
+            got = f"{given[0]:g} in every row of it"
+            raise DataError(f"column {shown(name)}", "values that vary in the training part", got)
+        mean.append(float(given.mean()))
+        scale.append(deviation)
+    change_scale = [_change_scale(*pair) for pair in zip(changes.T, scale[:targets], strict=True)]
+    return Scaler(columns, tuple(mean), tuple(scale), tuple(change_scale))
+
+
+def _change_scale(changes: NDArray[np.float64], scale: float) -> float:
+    """Return the standard deviation of a target's changes; that of its level if they are all the same."""
+    given = changes[np.isfinite(changes)]
+    deviation = float(given.std()) if len(given) else 0.0
+    return deviation if deviation > 1e-12 * scale else scale
 
 
 def _changes(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,9 +140,15 @@ class Encoded:
 
 
 def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "") -> Encoded:
-    """Turn a series into the numbers of `SeriesEncoder`, in the order that its docstring gives."""
+    """Turn a series into the numbers of `SeriesEncoder`, in the order that its docstring gives.
+
+    Raises:
+        DataError: if a calendar is to be read and there are no timestamps, or a value is too far from the
+            training part's.
+    """
     targets, past, known = len(encoder.targets), len(encoder.past), len(encoder.known)
     scaled = (series.values - scaler.mean) / scaler.scale
+    _check_range(series, scaled, encoder.columns)
     target, inputs = scaled[:, :targets], _filled(scaled[:, targets:], fill)
     level = np.nan_to_num(last_observed(target))
     columns = []
@@ -157,6 +171,16 @@ def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "
     )
 
 
+def _check_range(series: Series, scaled: NDArray[np.float64], columns: Sequence[str]) -> None:
+    """Refuse what float32 would make an infinity of, and the loss a missing value."""
+    far = np.argwhere(np.abs(scaled) > _FARTHEST)
+    if len(far):
+        row, column = map(int, far[0])
+        name = f"column {shown(columns[column])}, {series.place(row)}"
+        expected = f"a value within {_FARTHEST:g} standard deviations of the training part"
+        raise DataError(name, expected, f"{series.values[row, column]:g}")
+
+
 def _filled(scaled: NDArray[np.float64], fill: str) -> NDArray[np.float64]:
     """Fill missing inputs with the last value, or with the mean of the training part, which is 0 here."""
     return np.nan_to_num(last_observed(scaled) if fill == "forward" else scaled)
@@ -173,16 +197,15 @@ def origins(
         horizon: rows that follow it.
         start: first row that may be forecast.
         end: row after the last that may be forecast.
-        supervised: rows at the end of the window from which a forecast is made.
+        supervised: rows at the end of the window from each of which a forecast is made; at most ``context``.
 
     >>> origins(np.zeros((10, 1), np.float32), context=3, horizon=2, start=6, end=10)
     array([5, 6, 7])
     """
-    first = max(context - 1, start - 1)
+    first = max(context - 1, start + supervised - 2)
     candidates = np.arange(first, end - horizon, dtype=np.int64)
     observed = np.concatenate([[0], np.cumsum(np.isfinite(target).any(axis=1))])
-    earliest = np.maximum(candidates - supervised + 2, 0)
-    return candidates[observed[candidates + horizon + 1] > observed[earliest]]
+    return candidates[observed[candidates + horizon + 1] > observed[candidates - supervised + 2]]
 
 
 def require_windows(found: int, part: str, needed: int, rows: Sequence[int]) -> None:
@@ -193,6 +216,5 @@ def require_windows(found: int, part: str, needed: int, rows: Sequence[int]) -> 
     """
     if found == 0:
         have = f"{max(rows)} rows" + (" in the longest series" if len(rows) > 1 else "")
-        raise DataError(
-            f"{part} part", f"at least {needed} rows with an observed target after the context", have
-        )
+        expected = f"at least {needed} rows with an observed target among those to forecast"
+        raise DataError(f"{part} part", expected, have)

@@ -33,6 +33,9 @@ _PERIODS = (
     (r"^(\d{4})[- ]?Q4$", "$1-10-01"),
 )
 
+#: Columns whose numbers may be timestamps without being named.
+_NAMES = ("date", "datetime", "time", "timestamp", "ds")
+
 _A_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 #: The years 1 to 9999, in days since 1970.
@@ -43,12 +46,17 @@ _SINCE_1970 = ((r"^1[0-8]\d{8}$", 1_000_000), (r"^[1-9]\d{12}$", 1_000), (r"^[1-
 
 
 def looks_like_times(column: pl.Series, time_format: str = "") -> bool:
-    """Say whether most of a column's first cells are timestamps; numbers alone are taken for numbers."""
+    """Say whether most of a column's first cells are timestamps; numbers only where the name says so."""
     if isinstance(column.dtype, (pl.Date, pl.Datetime)):
         return True
-    if not is_text(column) or (looks_numeric(column) and not time_format):
+    if not (is_text(column) or column.dtype.is_integer()):
         return False
     head = text(column.head(1000)).drop_nulls()
+    if looks_numeric(head) and not time_format:
+        # Shorter numbers count something: only 20200131 or seconds since 1970 are surely a time.
+        if column.name.lower() not in _NAMES:
+            return False
+        head = head.set(head.str.len_chars() < 8, None)
     return any(2 * int(one.is_not_null().sum()) > len(head) for one in _readings(head, time_format).values())
 
 
@@ -78,10 +86,11 @@ def timestamps(frame: Frame, name: str, time_format: str) -> Times:
     best = min(readings.values(), key=lambda one: one.null_count())
     if best.has_nulls():
         row = int(best.is_null().arg_max() or 0)
-        hint = " (--time-format says how they are written, --time none takes the rows in order)"
-        expected = f"a timestamp written as {time_format!r}" if time_format else f"a timestamp{hint}"
-        got = "nothing" if column[row] is None else shown(column[row])
-        raise DataError(f"{named}, {frame.place(row)}", expected, got)
+        expected = f"a timestamp written as {time_format!r}" if time_format else "a timestamp"
+        if column[row] is None:
+            raise DataError(f"{named}, {frame.place(row)}", expected, "nothing")
+        hint = "--time-format says how they are written, --time none takes the rows in order"
+        raise DataError(f"{named}, {frame.place(row)}", expected, f"{shown(column[row])}; {hint}")
     return best.to_numpy().astype("datetime64[us]")
 
 
@@ -89,7 +98,7 @@ def _in_microseconds(column: pl.Series) -> pl.Series:
     """Return dates or timestamps in microseconds, null where the year is not one of 1 to 9999."""
     dtype = column.dtype
     a_day = 1 if dtype == pl.Date else _A_DAY[str(getattr(dtype, "time_unit", "us"))]
-    first, last = (day * a_day for day in _DAYS)
+    first, last = (max(-(2**63), min(2**63 - 1, day * a_day)) for day in _DAYS)
     return column.set(~column.to_physical().is_between(first, last - 1), None).cast(
         pl.Datetime("us", getattr(dtype, "time_zone", None))
     )
@@ -142,4 +151,3 @@ def _by_pattern(cells: pl.Series, pattern: str) -> pl.Series:
     offset = zone.replace({"Z": "+0000", "UTC": "+0000"}).str.replace(":", "").str.pad_end(5, "0")
     zoned = (local + offset).str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", strict=False, time_unit="us")
     return zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-

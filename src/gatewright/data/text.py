@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.data.files import read_utf8
 from gatewright.errors import DataError, GatewrightError
 from gatewright.spec import UNKNOWN, Vocabulary
 
@@ -26,21 +27,12 @@ class TextParts:
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 text.
+    """Read a UTF-8 text, unpacked if its name ends in ``.gz``; a byte order mark is left out.
 
     Raises:
         DataError: if it cannot be read, is empty, or is not UTF-8 (the line is named).
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(str(path), "a file that can be read", error.strerror or str(error)) from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        got = f"byte 0x{raw[error.start]:02x} in line {line}"
-        raise DataError(str(path), "UTF-8 text", got) from None
+    text = read_utf8(path).decode("utf-8")
     if not text:
         raise DataError(str(path), "a text", "an empty file")
     return text
@@ -50,24 +42,24 @@ def split_text(text: str, valid: str, test: str) -> TextParts:
     """Split a text in order; sizes are shares ("0.05") or numbers of characters ("50000").
 
     Raises:
-        GatewrightError: if a size cannot be read or leaves no training part.
+        GatewrightError: if a size cannot be read, or a part would have no symbol to predict from another.
 
-    >>> split_text("abcdefghij", "0.2", "1")
-    TextParts(train='abcdefg', valid='hi', test='j')
+    >>> split_text("abcdefghij", "0.2", "3")
+    TextParts(train='abcde', valid='fg', test='hij')
     """
     sizes = []
-    for name, size in (("valid", valid), ("test", test)):
+    for name, size in (("--valid", valid), ("--test", test)):
         try:
             number = float(size)
         except ValueError:
             number = -1.0
-        if not 0 < number < 1 and (number < 1 or number != int(number)):
+        if not (0 < number < 1 or (number >= 1 and number.is_integer())):
             raise GatewrightError(name, "a share between 0 and 1 or a whole number of characters", repr(size))
         sizes.append(round(number * len(text)) if number < 1 else int(number))
     train = len(text) - sum(sizes)
-    if train < 2 or min(sizes) < 1:
-        got = f"{train} and {sizes} of {len(text)} characters"
-        raise GatewrightError("valid and test", "characters left in all three parts", got)
+    if min(train, *sizes) < 2:
+        got = f"{valid} and {test} of {len(text)}"
+        raise GatewrightError("--valid and --test", "at least 2 characters left in all three parts", got)
     return TextParts(text[:train], text[train : train + sizes[0]], text[train + sizes[0] :])
 
 

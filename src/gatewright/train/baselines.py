@@ -12,7 +12,7 @@ Values = NDArray[np.float64]
 
 
 def persistence(values: Values, origins: NDArray[np.int64], horizon: int) -> Values:
-    """Forecast the last observed value: (origins, horizon, targets).
+    """Forecast the last observed value, NaN where there is none: (origins, horizon, targets).
 
     Args:
         values: (rows, targets), NaN where missing.
@@ -30,11 +30,17 @@ def seasonal_naive(values: Values, origins: NDArray[np.int64], horizon: int, sea
 
     Where that was not observed, the season before it counts, and so on; then the last observed value.
 
+    Args:
+        values: (rows, targets), NaN where missing.
+        origins: last known row of each forecast.
+        horizon: steps ahead.
+        season: rows in a season.
+
     >>> seasonal_naive(np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([3]), 3, season=2).ravel()
     array([3., 4., 3.])
     """
     seasonal = np.empty_like(values)
-    for phase in range(season):
+    for phase in range(min(season, len(values))):
         seasonal[phase::season] = last_observed(values[phase::season])
     ahead = np.arange(1, horizon + 1)
     rows = origins[:, None] + ahead - season * -(-ahead // season)
@@ -47,7 +53,8 @@ def ngram_nats(train: Symbols, test: Symbols, symbols: int, order: int) -> NDArr
     """Return each test symbol's negative log-likelihood under an n-gram model, in nats (test symbols,).
 
     Interpolated Witten-Bell smoothing (Witten & Bell 1991, method C), down to the uniform distribution:
-    ``p(w|h) = (count(hw) + kinds(h) p(w|h')) / (count(h) + kinds(h))`` with h' one symbol shorter.
+    ``p(w|h) = (count(hw) + kinds(h) p(w|h')) / (count(h) + kinds(h))`` with h' one symbol shorter, and
+    ``p(w|h) = p(w|h')`` where h never came.
 
     Args:
         train: symbols to count.
@@ -64,7 +71,7 @@ def ngram_nats(train: Symbols, test: Symbols, symbols: int, order: int) -> NDArr
     for length in range(order):
         if length:
             # The context of `length` symbols: the shorter one's number, and the symbol before it.
-            before = np.concatenate([np.zeros(length, dtype=np.int64), text[:-length]])
+            before = np.concatenate([np.zeros(length, dtype=np.int64), text])[: len(text)]
             context = np.unique(context * symbols + before, return_inverse=True)[1]
         grams = np.unique(context * symbols + text, return_inverse=True)[1]
         counted = slice(length, len(train))

@@ -11,37 +11,47 @@ from numpy.typing import NDArray
 
 from gatewright.data import series
 from gatewright.data.text import encode_text, streams
+from gatewright.errors import DataError
 from gatewright.model import Model
-from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.spec import QuantileHead, Scaler, SeriesEncoder
 from gatewright.train.baselines import ngram_nats, persistence, seasonal_naive
 from gatewright.train.forecasting import SeriesData
 from gatewright.train.language import TextData, score, score_streams
 from gatewright.windows import Windows, predict
 
 Values = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 #: Names of what is compared, in the order of tables.
 METHODS = ("model", "persistence", "seasonal-naive")
 
+#: What `measure` gives, in order.
+MEASURES = (
+    "observed", "mae", "rmse", "mse", "mae_standardised", "rmse_standardised", "mse_standardised", "nse",
+    "quantile_loss", "coverage", "coverage_expected",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
-class TestForecasts:
+class Tested:
     """All forecasts of the test part, in units.
 
     Attributes:
-        names: the series.
+        names: the series that have a window there.
+        without: the series that have none.
         origins: of each series, the last known row of each forecast.
         truth: of each series (origins, horizon, targets), NaN where missing.
         forecasts: by method, of each series (origins, horizon, targets, quantiles or 1).
     """
 
     names: list[str]
-    origins: list[NDArray[np.int64]]
+    without: list[str]
+    origins: list[Rows]
     truth: list[Values]
     forecasts: dict[str, list[Values]]
 
 
-def forecast_test_part(model: Model, data: SeriesData) -> TestForecasts:
+def forecast_test_part(model: Model, data: SeriesData) -> Tested:
     """Forecast from every origin of the test part, by the model and by the baselines.
 
     Raises:
@@ -53,75 +63,84 @@ def forecast_test_part(model: Model, data: SeriesData) -> TestForecasts:
     assert model.scaler is not None
     targets, horizon = len(encoder.targets), head.horizon
     mean, scale = np.array(model.scaler.mean[:targets]), np.array(model.scaler.scale[:targets])
-    result = TestForecasts([], [], [], {name: [] for name in METHODS})
+    tested = Tested([], [], [], [], {name: [] for name in METHODS})
     ahead = np.arange(1, horizon + 1)
     device = next(model.parameters()).device
     for one, part in zip(data.table.series, data.parts, strict=True):
         encoded = series.encode(one, encoder, model.scaler, data.options.fill)
         origins = series.origins(encoded.target, encoder.context, horizon, part.test, part.end)
         if len(origins) == 0:
+            tested.without.append(one.name)
             continue
         values = one.values[:, :targets]
-        windows = Windows([encoded], encoder, horizon, device)
-        answer = predict(model, windows, origins) * scale[:, None] + mean[:, None]
-        past = np.where(np.isnan(series.last_observed(values)), mean, values)
-        result.names.append(one.name)
-        result.origins.append(origins)
-        result.truth.append(values[origins[:, None] + ahead])
-        result.forecasts["model"].append(answer)
-        result.forecasts["persistence"].append(persistence(past, origins, horizon)[..., None])
-        naive = seasonal_naive(past, origins, horizon, data.options.season)
-        result.forecasts["seasonal-naive"].append(naive[..., None])
+        answer = predict(model, Windows([encoded], encoder, horizon, device), origins)
+        tested.names.append(one.name)
+        tested.origins.append(origins)
+        tested.truth.append(values[origins[:, None] + ahead])
+        tested.forecasts["model"].append(answer * scale[:, None] + mean[:, None])
+        for name, naive in (
+            ("persistence", persistence(values, origins, horizon)),
+            ("seasonal-naive", seasonal_naive(values, origins, horizon, data.options.season)),
+        ):
+            # Before the first observed value a baseline knows what the model knows: the training part's mean.
+            tested.forecasts[name].append(np.where(np.isnan(naive), mean, naive)[..., None])
     rows = [part.end - part.test for part in data.parts]
-    series.require_windows(sum(map(len, result.origins)), "test", horizon, rows)
-    return result
+    series.require_windows(sum(map(len, tested.origins)), "test", horizon, rows)
+    return tested
 
 
-def evaluate_forecast(model: Model, data: SeriesData, tested: TestForecasts) -> dict[str, Any]:
+def evaluate_forecast(model: Model, data: SeriesData, tested: Tested) -> dict[str, Any]:
     """Measure the forecasts of the test part.
 
     Returns:
         For each target and method: the measures of `measure` over all steps ahead (``overall``), for each step
-        (``by_step``), and for each series if there are several (``by_series``).
+        (``by_step``), and for each series if the table has several (``by_series``).
     """
     encoder, head = model.spec.encoder, model.spec.head
     assert isinstance(encoder, SeriesEncoder)
     assert isinstance(head, QuantileHead)
     assert model.scaler is not None
-    targets: dict[str, Any] = {}
-    for index, target in enumerate(encoder.targets):
-
-        def part(method: str, steps: slice, which: slice, index: int = index) -> dict[str, float | None]:
-            truth = [one[:, steps, index] for one in tested.truth[which]]
-            forecast = [one[:, steps, index] for one in tested.forecasts[method][which]]
-            assert model.scaler is not None
-            return measure(truth, forecast, head.quantiles, model.scaler.scale[index])
-
-        whole = slice(None)
-        targets[target] = {
-            method: {
-                "overall": part(method, whole, whole),
-                "by_step": [part(method, slice(k, k + 1), whole) for k in range(head.horizon)],
-                "by_series": {
-                    name: part(method, whole, slice(number, number + 1))
-                    for number, name in enumerate(tested.names)
-                    if len(tested.names) > 1
-                },
-            }
-            for method in METHODS
-        }
+    several = len(data.table.series) > 1
     return {
         "kind": "forecast",
         "part": "test",
         "windows": sum(map(len, tested.origins)),
+        "series_without_windows": tested.without,
         "context": encoder.context,
         "horizon": head.horizon,
         "season": data.options.season,
         "quantiles": list(head.quantiles),
-        "targets": targets,
+        "targets": {
+            target: {
+                method: _measure_method(tested, method, index, head, model.scaler, several) for method in METHODS
+            }
+            for index, target in enumerate(encoder.targets)
+        },
     }
 
 
+def _measure_method(
+    tested: Tested, method: str, target: int, head: QuantileHead, scaler: Scaler, several: bool
+) -> dict[str, Any]:
+    """Measure one method on one target: overall, by step, by series."""
+    truth = [one[:, :, target] for one in tested.truth]
+    forecast = [one[:, :, target] for one in tested.forecasts[method]]
+
+    def part(steps: slice, which: slice) -> dict[str, float | None]:
+        chosen = [one[:, steps] for one in truth[which]], [one[:, steps] for one in forecast[which]]
+        return measure(*chosen, head.quantiles, scaler.scale[target])
+
+    whole = slice(None)
+    return {
+        "overall": part(whole, whole),
+        "by_step": [part(slice(step, step + 1), whole) for step in range(head.horizon)],
+        "by_series": {
+            name: part(whole, slice(number, number + 1)) for number, name in enumerate(tested.names) if several
+        },
+    }
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def measure(
     truth: list[Values], forecast: list[Values], quantiles: tuple[float, ...], scale: float
 ) -> dict[str, float | None]:
@@ -134,62 +153,76 @@ def measure(
         scale: standard deviation of the target in the training part.
 
     Returns:
-        MAE, RMSE and MSE in units; MAE and MSE in standard deviations; NSE (Nash & Sutcliffe 1970), the median
-        over series; quantile loss, the mean over levels; coverage of the interval between the outermost
-        levels, with the share it should have.  None where a measure does not exist.
+        How many values were observed; MAE, RMSE and MSE in units and in standard deviations; NSE (Nash &
+        Sutcliffe 1970), the median over series; quantile loss in units, the mean over levels, for which a
+        forecast of one value stands at every level; coverage of the interval between the outermost levels, with
+        the share it should have.  None where a measure does not exist or is not finite.
+
+    >>> measure([np.array([1.0, 2.0, np.nan])], [np.array([[1.0], [3.0], [9.0]])], (0.5,), 2.0)["mae"]
+    0.5
     """
     observed = [np.isfinite(one) for one in truth]
     flat = np.concatenate([one[seen] for one, seen in zip(truth, observed, strict=True)])
     answers = np.concatenate([one[seen] for one, seen in zip(forecast, observed, strict=True)])
+    found: dict[str, float | None] = dict.fromkeys(MEASURES)
+    found["observed"] = len(flat)
     if len(flat) == 0:
-        return dict.fromkeys(MEASURES)
-    levels = np.array(quantiles)
-    several = answers.shape[-1] > 1
-    point = answers[:, quantiles.index(0.5)] if several else answers[:, 0]
-    error = flat - point
-    pinball = np.maximum(levels * (flat[:, None] - answers), (levels - 1) * (flat[:, None] - answers))
-    inside = (answers[:, 0] <= flat) & (flat <= answers[:, -1])
+        return found
+    levels, interval = np.array(quantiles), answers.shape[-1] > 1
+    point = quantiles.index(0.5) if interval else 0
+    error = flat - answers[:, point]
+    over = flat[:, None] - answers
     mae, mse = float(np.abs(error).mean()), float((error**2).mean())
-    return {
+    rmse = mse**0.5
+    found |= {
         "mae": mae,
-        "rmse": mse**0.5,
+        "rmse": rmse,
         "mse": mse,
         "mae_standardised": mae / scale,
-        "mse_standardised": mse / scale**2,
-        "nse": _median_nse(truth, forecast, quantiles.index(0.5) if several else 0),
-        "quantile_loss": float(pinball.mean()),
-        "coverage": float(inside.mean()) if several else None,
-        "coverage_expected": quantiles[-1] - quantiles[0] if several else None,
+        "rmse_standardised": rmse / scale,
+        "mse_standardised": (rmse / scale) * (rmse / scale),
+        "nse": _median_nse(truth, forecast, point),
+        "quantile_loss": float(np.maximum(levels * over, (levels - 1) * over).mean()),
     }
-
-
-MEASURES = (
-    "mae", "rmse", "mse", "mae_standardised", "mse_standardised", "nse", "quantile_loss", "coverage",
-    "coverage_expected",
-)  # fmt: skip
+    if interval:
+        found["coverage"] = float(((answers[:, 0] <= flat) & (flat <= answers[:, -1])).mean())
+        found["coverage_expected"] = quantiles[-1] - quantiles[0]
+    return {name: None if value is None or not np.isfinite(value) else value for name, value in found.items()}
 
 
 def _median_nse(truth: list[Values], forecast: list[Values], point: int) -> float | None:
     efficiencies = []
     for one, answer in zip(truth, forecast, strict=True):
         seen = np.isfinite(one)
-        spread = float(((one[seen] - one[seen].mean()) ** 2).sum()) if seen.any() else 0.0
-        if spread > 0:
-            efficiencies.append(1 - float(((one[seen] - answer[..., point][seen]) ** 2).sum()) / spread)
+        given = one[seen]
+        spread = float(((given - given.mean()) ** 2).sum()) if len(given) else 0.0
+        # A constant truth has no efficiency, even where rounding gives it a tiny spread.
+        if spread > 0 and given.min() < given.max():
+            efficiencies.append(1 - float(((given - answer[..., point][seen]) ** 2).sum()) / spread)
     return float(np.median(efficiencies)) if efficiencies else None
 
 
 def evaluate_language(model: Model, data: TextData) -> dict[str, Any]:
-    """Score the test part of a text: nats and bits a character, beside n-gram models of the training part."""
+    """Score the test part of a text: nats and bits a character, beside n-gram models of the training part.
+
+    Raises:
+        DataError: if the test part is too short to be scored.
+    """
     assert model.vocabulary is not None
-    train = encode_text(data.parts.train, model.vocabulary)
-    test = encode_text(data.parts.test, model.vocabulary)
+    train, valid, test = (
+        encode_text(part, model.vocabulary) for part in (data.parts.train, data.parts.valid, data.parts.test)
+    )
+    if len(test) < 2:
+        raise DataError("test part", "at least 2 characters", str(len(test)))
     count = score_streams(test)
     symbols = len(model.vocabulary.symbols)
 
     def ngram(order: int) -> float:
+        # The text before the test part is the context of its first characters.
+        before = valid[len(valid) - min(order - 1, len(valid)) :]
+        nats = ngram_nats(train, np.concatenate([before, test]), symbols, order)[len(before) :]
         # The same symbols as the model's: all but the first of each stream.
-        return float(streams(ngram_nats(train, test, symbols, order), count)[1:].mean())
+        return float(streams(nats, count)[1:].mean())
 
     methods: dict[str, Callable[[], float]] = {
         "model": lambda: score(model, test),
@@ -197,11 +230,12 @@ def evaluate_language(model: Model, data: TextData) -> dict[str, Any]:
         "5-gram": lambda: ngram(5),
     }
     nats = {name: method() for name, method in methods.items()}
+    scored = streams(test, count)[1:]
     return {
         "kind": "language",
         "part": "test",
-        "characters": len(test) // count * count - count,
-        "unknown": int((test == 0).sum()),
+        "characters": scored.size,
+        "unknown": int((scored == 0).sum()),
         "nats_per_character": nats,
         "bits_per_character": {name: value / float(np.log(2)) for name, value in nats.items()},
     }

@@ -75,6 +75,8 @@ class Loop:
         progress = self.progress
         self._tensorboard = self._open_tensorboard()
         self._task.model.train()
+        if progress.step == 0:
+            self._save()
         with _stop_on_signals() as asked:
             while progress.step < self.total and not progress.finished:
                 loss, stop = self._step(asked())
@@ -89,7 +91,8 @@ class Loop:
                 progress.finished = progress.finished or "steps"
             elif progress.best_step == 0 and progress.step > 0:
                 self._validate(display)  # stopped before the first validation: there is no model yet
-        self._save()
+            if self._saved_step < progress.step:
+                self._save()
         if self._tensorboard:
             self._tensorboard.close()
         return progress
@@ -165,7 +168,7 @@ class Loop:
         progress = self.progress
         score = self._task.validate()
         if not math.isfinite(score):
-            raise nonfinite.error(self._task, progress.step - 1, "validation loss after", score, self._saved_step)
+            raise nonfinite.error(self._task, progress.step - 1, "validation after", score, self._saved_step)
         better = score < progress.best
         if better:
             progress.best, progress.best_step, progress.validations_since_best = score, progress.step, 0
@@ -181,7 +184,13 @@ class Loop:
         self._save()
 
     def _save(self) -> None:
-        """Write a checkpoint.  The best model is on disk before it, so a checkpoint never promises a lost one."""
+        """Write a checkpoint, if the weights are good.
+
+        The best model is on disk before it, so a checkpoint never promises a lost one.
+        """
+        if not all(bool(value.isfinite().all()) for value in self._parameters):
+            step = self.progress.step - 1
+            raise nonfinite.error(self._task, step, "weights after", math.nan, self._saved_step)
         carried = self._all(self._task.carried)
         if self._accelerator.is_main_process:
             checkpoint.save(self._run.checkpoint, self._task.model, self._optimizer, carried, self.progress)
@@ -217,10 +226,9 @@ class Loop:
 def learning_rate(step: int, total: int, options: TrainingOptions) -> float:
     """Return the learning rate of a step: a linear rise, then the schedule down to 0 at ``total``.
 
-    >>> from gatewright.train.options import DEFAULTS
-    >>> options = DEFAULTS["forecast"].training
-    >>> [round(learning_rate(step, 1000, options), 6) for step in (0, 50, 500, 999)]
-    [4e-05, 0.001988, 0.001, 0.0]
+    >>> options = TrainingOptions(lr=1.0, warmup=50, schedule="cosine")
+    >>> [round(learning_rate(step, 1000, options), 3) for step in (0, 50, 500, 999)]
+    [0.02, 0.994, 0.5, 0.0]
     """
     part = step / total
     fall = {

@@ -140,6 +140,7 @@ class ForecastTask:
         self._valid = self._valid[::every]
         self.steps_per_epoch = -(-len(self._train) // batch)
         self._epoch, self._order = -1, self._train
+        self.summary = _summary(data, encoder, head.horizon)
 
     def _origins(self, step: int) -> NDArray[np.int64]:
         epoch, place = divmod(step, self.steps_per_epoch)
@@ -186,6 +187,26 @@ class ForecastTask:
         """Nothing to go on from."""
 
 
+def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int) -> str:
+    """Say which column is what, and how much there is of it."""
+    parts = data.parts
+    sizes = (sum(part.valid for part in parts), sum(part.test - part.valid for part in parts),
+             sum(part.end - part.test for part in parts))  # fmt: skip
+    rows = " + ".join(f"{size:,}" for size in sizes) + " rows (training + validation + test)"
+    if len(parts) > 1:
+        rows += f" of {len(parts)} series"
+    every = "in order, without timestamps" if encoder.step == "row" else f"every {encoder.step}"
+    lines = [
+        f"{rows}, {every}",
+        f"forecast {', '.join(encoder.targets)}, {horizon} ahead, from {encoder.context} steps",
+    ]
+    inputs = {"past": encoder.past, "known": encoder.known, "static": encoder.static, "calendar": encoder.calendar}
+    lines += [f"{role} inputs: {', '.join(names)}" for role, names in inputs.items() if names]
+    if data.table.unused:
+        lines.append(f"columns not used: {', '.join(data.table.unused)}")
+    return "\n".join(lines)
+
+
 def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Loss:
     """Sum of the quantile loss over observed values, mean over the levels (Koenker & Bassett 1978).
 
@@ -197,7 +218,11 @@ def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Loss:
     >>> quantile_loss(torch.zeros(1, 1), torch.tensor([2.0]), torch.tensor([0.5])).total
     tensor(1.)
     """
+    error = target.unsqueeze(-1) - forecast
     observed = target.isfinite()
-    error = target.where(observed, 0.0).unsqueeze(-1) - forecast
-    loss = torch.maximum(quantiles * error, (quantiles - 1) * error).mean(dim=-1)
-    return Loss(torch.where(observed, loss, 0.0).sum(), int(observed.sum()))
+    count = int(observed.sum())
+    if count < target.numel():
+        error = error.where(observed.unsqueeze(-1), 0.0)
+    # max(q e, (q-1) e) = q e + max(-e, 0), summed: two sums over all values, and no copy of them a level.
+    rows = error.flatten(0, -2).sum(dim=0)
+    return Loss((rows @ quantiles + torch.relu(-error).sum()) / len(quantiles), count)

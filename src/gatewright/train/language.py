@@ -91,6 +91,8 @@ class LanguageTask:
         if len(self._valid) < 2:
             raise DataError("validation part", "at least 2 characters", str(len(self._valid)))
         self.steps_per_epoch = (len(laid) - 1) // context
+        sizes = " + ".join(f"{len(part):,}" for part in (data.parts.train, data.parts.valid, data.parts.test))
+        self.summary = f"{sizes} characters (training + validation + test), {len(data.vocabulary.symbols)} symbols"
         self._state: State | None = None
         self._before: State | None = None
 

@@ -19,13 +19,11 @@ def error(task: Task, step: int, what: str, value: float, last_good: int) -> Non
     Args:
         task: what is learned; its model is as it was in the step.
         step: the step, counted from 0.
-        what: "loss" or "gradient norm".
+        what: what was not finite, such as "loss" or "gradient norm".
         value: what it was.
         last_good: step of the last checkpoint.
     """
-    places = [f"{value}", *_weights(task.model), *_first(task, step)]
-    if what != "loss":
-        places += _gradients(task.model)
+    places = [f"{value}", *_weights(task.model), *_first(task, step), *_gradients(task.model)]
     hint = f"the last good checkpoint, of step {last_good}, is kept; a lower --lr or --clip may help"
     return NonFiniteError(f"{what} at step {step + 1}", "a finite number", "; ".join([*places, hint]))
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from gatewright.errors import GatewrightError, nearest
-from gatewright.spec import CALENDAR, READS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from gatewright.spec import CALENDAR, READS, shown
 
 #: Stands in an option until `resolve` gives it a value.
 UNSET: Any = None
@@ -136,6 +133,8 @@ class Options:
     def over(self, other: Options) -> Options:
         """Return these options, and the other's where these say nothing.
 
+        ``steps`` and ``epochs`` say one thing in two ways: where these say either, the other's are dropped.
+
         >>> Options().over(Options(training=TrainingOptions(seed=3))).training.seed
         3
         """
@@ -143,6 +142,8 @@ class Options:
         for table in fields(self):
             mine, theirs = getattr(self, table.name), getattr(other, table.name)
             given = {name: value for name, value in vars(mine).items() if value is not UNSET}
+            if given.keys() & {"steps", "epochs"}:
+                theirs = replace(theirs, steps=UNSET, epochs=UNSET)
             tables[table.name] = replace(theirs, **given)
         return Options(**tables)
 
@@ -164,33 +165,46 @@ def read_config(path: Path) -> Options:
     Raises:
         GatewrightError: names the table and option that cannot be used.
     """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:  # in here, so that the command line has its help where tomli is not installed
+        import tomli as tomllib
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise GatewrightError(str(path), "a TOML file that can be read", str(error)) from None
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise GatewrightError(str(path), "a TOML file that can be read", error.strerror or str(error)) from None
+    except UnicodeDecodeError as error:
+        got = f"byte 0x{error.object[error.start]:02x} at {error.start}"
+        raise GatewrightError(str(path), "a TOML file in UTF-8", got) from None
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise GatewrightError(str(path), "TOML", str(error)) from None
     classes = {table.name: type(table.default) for table in fields(Options)}
     for name in tables:
         if name not in classes:
-            got = f"[{name}]{nearest(name, classes)}"
+            got = f"{shown(name)}{_home(name) or nearest(name, classes)}"
             raise GatewrightError(str(path), f"tables out of {', '.join(classes)}", got)
     return Options(**{name: _read_table(path, name, classes[name], tables.get(name, {})) for name in classes})
 
 
 def _read_table(path: Path, name: str, cls: type[Any], values: Any) -> Any:
     if not isinstance(values, Mapping):
-        raise GatewrightError(f"{path} {name}", "a table", repr(values))
+        raise GatewrightError(f"{path} {name}", f"a table [{name}]", shown(values))
     types = {option.name: str(option.type) for option in fields(cls)}
     ready = {}
     for option, value in values.items():
         if option not in types:
-            got = f"{option!r}{nearest(option, types)}"
+            got = f"{shown(option)}{_home(option) or nearest(option, types)}"
             raise GatewrightError(f"{path} [{name}]", f"options out of {', '.join(types)}", got)
         ready[option] = _read_value(f"{path} [{name}] {option}", types[option], value)
     return cls(**ready)
+
+
+def _home(option: str) -> str:
+    """Return a hint at the table that an option stands in, or an empty string."""
+    homes = [table.name for table in fields(Options) if option in vars(table.default)]
+    return f", which belongs in [{homes[0]}]" if homes else ""
 
 
 def _read_value(argument: str, kind: str, value: Any) -> Any:
@@ -202,8 +216,10 @@ def _read_value(argument: str, kind: str, value: Any) -> Any:
         return float(value)
     if kind == "str" and type(value) in (int, float):  # valid = 0.15, id = 7
         return str(value)
+    if kind == "str" and isinstance(value, date):  # valid = 2017-07-01
+        return str(value)
     if type(value).__name__ != kind:
-        raise GatewrightError(argument, f"a value of type {kind}", repr(value))
+        raise GatewrightError(argument, f"a value of type {kind}", shown(value))
     return value
 
 
@@ -240,12 +256,10 @@ def resolve(options: Options, kind: str) -> Options:
         for name, value in vars(getattr(options, table)).items():
             usable = getattr(getattr(defaults, table), name) is not UNSET or name in BY_DATA[kind]
             if value is not UNSET and not usable:
-                raise GatewrightError(_flag(name), f"an option of a {kind} model", repr(value))
+                raise GatewrightError(_flag(name), f"no such option for a {kind} model", shown(value))
     lengths = (options.training.steps, options.training.epochs)
     if lengths.count(UNSET) == 0:
         raise GatewrightError("--steps and --epochs", "one of them", "both")
-    if lengths.count(UNSET) == 1:
-        defaults = replace(defaults, training=replace(defaults.training, epochs=UNSET, steps=UNSET))
     options = options.over(defaults)
     _check(options)
     return options
@@ -259,11 +273,13 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+_LARGEST = 2**31 - 1
+
 Rule = tuple[Callable[[Any], bool], str]
 
 
 def _at_least(least: int) -> Rule:
-    return lambda value: least <= value < 2**31, f"a whole number of at least {least}"
+    return lambda value: least <= value <= _LARGEST, f"a whole number from {least} to {_LARGEST}"
 
 
 def _one_of(names: tuple[str, ...]) -> Rule:
@@ -281,8 +297,12 @@ RULES: dict[str, Rule] = {
     "schedule": _one_of(SCHEDULES),
     "device": _one_of(DEVICES),
     "calendar": (
-        lambda parts: set(parts) <= {*CALENDAR, "none"},
-        f"parts out of {', '.join(CALENDAR)}, none",
+        lambda parts: list(parts) == ["none"] or len(set(parts) & set(CALENDAR)) == len(parts),
+        f"none, or parts out of {', '.join(CALENDAR)}",
+    ),
+    "quantiles": (
+        lambda levels: 0.5 in levels and all(a < b for a, b in pairwise((0.0, *levels, 1.0))),
+        "rising levels between 0 and 1 with 0.5 among them",
     ),
     "dropout": (lambda value: 0 <= value < 1, "a rate from 0 up to, but not, 1"),
     "lr": (lambda value: 0 < value < float("inf"), "a number above 0"),
@@ -296,4 +316,4 @@ def _check(options: Options) -> None:
     for table in (options.data, options.model, options.training):
         for name, value in vars(table).items():
             if value is not UNSET and name in RULES and not RULES[name][0](value):
-                raise GatewrightError(_flag(name), RULES[name][1], repr(value))
+                raise GatewrightError(_flag(name), RULES[name][1], shown(value))

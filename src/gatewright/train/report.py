@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from gatewright import atomic
-from gatewright.data.table import read_table
+from gatewright.data.table import Table, read_table
 from gatewright.errors import RunError
-from gatewright.forecast import forecast
-from gatewright.model import load
+from gatewright.forecast import forecast, require_fit, require_forecaster
+from gatewright.model import Model, load
+from gatewright.spec import SeriesEncoder
 from gatewright.train import forecasting, language
 from gatewright.train.evaluate import evaluate_forecast, evaluate_language, forecast_test_part
 from gatewright.train.run import Run
@@ -24,22 +29,26 @@ def evaluate_run(path: Path) -> tuple[Run, dict[str, Any]]:
         The run, and what was written into its ``evaluation.json``.
 
     Raises:
-        GatewrightError: if there is no such run, it has no model, or its source is gone or has changed.
+        GatewrightError: if there is no such run, it has no model, its source is gone or has changed, or the
+            evaluation cannot be written.
     """
     run = Run.open(path)
-    model = load(run.require_model())
-    kind, source = run.kind, run.unchanged_source()
-    options = run.options().data
-    if kind == "language":
+    model = run_model(run)
+    source, options = run.unchanged_source(), run.options().data
+    if run.kind == "language":
         evaluation = evaluate_language(model, language.read(source, options))
     else:
         from gatewright.train.plot import plot_forecasts
 
         data = forecasting.read(source, options)
+        assert isinstance(model.spec.encoder, SeriesEncoder)
+        require_fit(data.table, model.spec.encoder)
         tested = forecast_test_part(model, data)
         evaluation = evaluate_forecast(model, data, tested)
-        plot_forecasts(run.plot, model, data, tested, evaluation)
-    atomic.write_bytes(run.evaluation, json.dumps(evaluation, indent=2).encode())
+        with writing(run.plot):
+            plot_forecasts(run.plot, model, data, tested)
+    with writing(run.evaluation):
+        atomic.write_bytes(run.evaluation, json.dumps(evaluation, indent=2, allow_nan=False).encode())
     return run, evaluation
 
 
@@ -52,9 +61,52 @@ def forecast_run(path: Path, data: Path, horizon: int | None, fill: str | None) 
     run = Run.open(path)
     if run.kind != "forecast":
         raise RunError("run", "a run that forecasts", f"{path}, a {run.kind} model")
-    model = load(run.require_model())
+    model = run_model(run)
     options = run.options().data
     if fill is not None:
         options = replace(options, fill=fill)
+    require_forecaster(model, horizon, options.fill)
     table = read_table(data, forecasting.roles(options), options.fill)
-    return forecast(model, table, horizon, options.fill).write_csv()
+    return to_csv(forecast(model, table, horizon, options.fill), table)
+
+
+def run_model(run: Run) -> Model:
+    """Return the best model of a run.
+
+    Raises:
+        GatewrightError: if there is none, its file is damaged, or it is of another kind than the run.
+    """
+    model = load(run.require_model())
+    kind = "forecast" if isinstance(model.spec.encoder, SeriesEncoder) else "language"
+    if kind != run.kind:
+        raise RunError(str(run.model), f"a {run.kind} model, as {run.source_note.name} says", f"a {kind} model")
+    return model
+
+
+def to_csv(frame: pl.DataFrame, table: Table) -> str:
+    """Write forecasts as CSV; timestamps as ``2018-06-26 20:00:00``, or ``2018-06-26`` where a step is days.
+
+    Args:
+        frame: what `forecast` returned.
+        table: the table that it follows.
+    """
+    times = [frame[name] for name in frame.columns if frame[name].dtype == pl.Datetime]
+    written = "%Y-%m-%d %H:%M:%S"
+    if times and table.step.endswith(("d", "mo", "me")) and bool((times[0].dt.truncate("1d") == times[0]).all()):
+        written = "%Y-%m-%d"
+    elif times and bool((times[0].dt.truncate("1s") != times[0]).any()):
+        written += "%.6f"
+    return frame.write_csv(datetime_format=written)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write a file into an error that names it.
+
+    Raises:
+        RunError: if the file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(str(path), "a file that can be written", error.strerror or str(error)) from None

@@ -12,7 +12,8 @@ import tomli_w
 
 from gatewright import atomic
 from gatewright.errors import RunError
-from gatewright.train.options import KINDS, Options, read_config
+from gatewright.spec import shown
+from gatewright.train.options import KINDS, Options, read_config, resolve
 
 
 class Run:
@@ -48,21 +49,22 @@ class Run:
             RunError: if the directory holds a run already, or cannot be made.
         """
         if path is None:
-            stem = source.name.split(".")[0]
+            stem = source.name.split(".")[0] or "run"
             names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1_000_000))
             path = next(Path("runs", name) for name in names if not Path("runs", name).exists())
         run = Run(path)
-        if run.config.exists():
-            raise RunError("--run", "a new directory, or --resume to go on", f"{path}, which holds a run")
         if not write:
             return run
+        note = {"kind": kind, "source": str(source.resolve()), "sha256": digest(source)}
         try:
+            if run.config.exists():
+                raise RunError("--run", "a new directory, or --resume to go on", f"{path}, which holds a run")
             path.mkdir(parents=True, exist_ok=True)
-            note = {"kind": kind, "source": str(source.resolve()), "sha256": digest(source)}
             atomic.write_bytes(run.source_note, json.dumps(note, indent=2).encode())
             atomic.write_bytes(run.config, tomli_w.dumps(options.plain()).encode())
         except OSError as error:
-            raise RunError("--run", "a directory that can be written", f"{path}: {error.strerror}") from None
+            got = f"{path}: {error.strerror or error}"
+            raise RunError("--run", "a directory that can be written", got) from None
         return run
 
     @staticmethod
@@ -73,26 +75,36 @@ class Run:
             RunError: if there is none.
         """
         run = Run(path)
-        if not run.config.is_file() or not run.source_note.is_file():
+        if not _is_file(run.config) or not _is_file(run.source_note):
             raise RunError("run", "a directory that `gatewright train` made", str(path))
         return run
 
     def options(self) -> Options:
-        """Return the options of the run."""
-        return read_config(self.config)
+        """Return the options of the run.
+
+        Raises:
+            GatewrightError: if its config.toml is damaged.
+        """
+        return resolve(read_config(self.config), self.kind)
 
     def _source(self, key: str) -> str:
         try:
-            return str(json.loads(self.source_note.read_text("utf-8"))[key])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(str(self.source_note), "kind, source and sha256", repr(error)) from None
+            found = json.loads(self.source_note.read_text("utf-8"))[key]
+            if isinstance(found, str):
+                return found
+            got = repr(found)
+        except OSError as error:
+            got = error.strerror or str(error)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            got = repr(error)
+        raise RunError(str(self.source_note), f"JSON with a text {key!r}", got)
 
     @property
     def kind(self) -> str:
         """What was learned: "forecast" or "language"."""
         kind = self._source("kind")
         if kind not in KINDS:
-            raise RunError(str(self.source_note), f"a kind out of {', '.join(KINDS)}", repr(kind))
+            raise RunError(str(self.source_note), f"a kind out of {', '.join(KINDS)}", shown(kind))
         return kind
 
     def unchanged_source(self) -> Path:
@@ -102,7 +114,7 @@ class Run:
             RunError: if it is gone or has changed.
         """
         source = Path(self._source("source"))
-        if not source.is_file():
+        if not _is_file(source):
             raise RunError("source", "the file that the run learned from", f"{source}, which is not there")
         if digest(source) != self._source("sha256"):
             raise RunError("source", "the file that the run learned from", f"{source}, which has changed since")
@@ -114,7 +126,7 @@ class Run:
         Raises:
             RunError: if the run has none yet.
         """
-        if not self.model.is_file():
+        if not _is_file(self.model):
             raise RunError("run", "a run with a trained model", f"{self.path}, which has none yet")
         return self.model
 
@@ -138,5 +150,23 @@ class Run:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the SHA-256 of a file.
+
+    Raises:
+        RunError: if it cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    except OSError as error:
+        raise RunError(str(path), "a file that can be read", error.strerror or str(error)) from None
+    return found.hexdigest()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no permission to look, or a name too long
+        return False

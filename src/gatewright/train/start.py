@@ -146,6 +146,7 @@ def _loop(
         loop.resume()
     with Display(console, loop.total, task.unit, accelerator.is_main_process) as display:
         size = sum(value.numel() for value in task.model.parameters())
+        display.note(task.summary)
         first = f"going on from step {loop.progress.step}, " if resume else ""
         display.note(f"{first}{loop.total} steps, {size:,} weights, on {accelerator.device.type}, into {run.path}")
         return loop.run(display)

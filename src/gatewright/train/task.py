@@ -38,6 +38,8 @@ class Task(Protocol):
     steps_per_epoch: int
     #: What the loss and the validation score are measured in.
     unit: str
+    #: What is learned from what, in lines for a person.
+    summary: str
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
         """Run the model (perhaps wrapped) over this process's rows of the batch of a step."""

@@ -1,0 +1,408 @@
+"""The command: its help, its exit status, one line for every error, and what it writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+
+from gatewright import cli
+from gatewright.generate import generate
+from gatewright.model import load
+from gatewright.train.evaluate import METHODS
+from gatewright.train.options import Options, TrainingOptions
+from gatewright.train.start import train
+from gatewright.train.tables import tables
+from tests.small_models import rows_of, write_cells
+from tests.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
+
+SHORT = TrainingOptions(
+    steps=3, batch=4, validate_every=3, checkpoint_every=3, seed=3, warmup=1, schedule="constant", device="cpu"
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with a table, a text, and a run of each."""
+    folder = tmp_path_factory.mktemp("runs")
+    load_options = replace(FORECAST, training=SHORT)
+    train(write_table(folder / "load.csv"), load_options, run=folder / "load", console=quiet())
+    train(
+        write_text(folder / "plays.txt"), replace(LANGUAGE, training=SHORT), run=folder / "plays", console=quiet()
+    )
+    rows = (folder / "load.csv").read_text().splitlines()
+    (folder / "now.csv").write_text("\n".join([*rows[:98], *(re.sub(",.*,", ",,", row) for row in rows[98:101])]))
+    return folder
+
+
+@pytest.fixture
+def gatewright(capsys, monkeypatch):
+    """Run the command in this process: its exit status, output and errors."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        code = 0
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def fails(outcome, code, pattern):
+    """Check that a command failed with one line, which says what is wrong."""
+    assert outcome[0] == code, outcome
+    assert outcome[1] == ""
+    lines = outcome[2].splitlines()
+    assert len(lines) == (2 if code == 2 else 1), outcome[2]
+    assert lines[0].startswith("usage: " if code == 2 else "error: ")
+    assert re.search(pattern, lines[0]), lines[0]
+    assert "Traceback" not in outcome[2]
+
+
+COMMANDS = ("train", "evaluate", "forecast", "generate")
+
+
+def test_help_has_an_example_for_each_command_and_every_option(gatewright):
+    code, out, _ = gatewright("--help")
+    assert code == 0
+    assert all(command in out for command in COMMANDS)
+    for command in COMMANDS:
+        code, out, _ = gatewright(command, "--help")
+        assert code == 0
+        example = re.search(r"^Example: gatewright (\w+) .*$", out, re.M)
+        assert example is not None
+        assert example[1] == command
+        assert len(example[0].rstrip()) <= 80
+    _, out, _ = gatewright("train", "--help")
+    shown = set(re.findall(r"--[a-z-]+", out))
+    for table in fields(Options):
+        for option in fields(type(table.default)):
+            assert f"--{option.name.replace('_', '-')}" in shown
+    assert gatewright("--version")[1].strip()
+
+
+def test_the_examples_of_the_help_are_understood(gatewright):
+    for command in COMMANDS:
+        out = gatewright(command, "--help")[1]
+        arguments = re.search(r"^Example: gatewright (.*)$", out, re.M)[1].replace('"', "").split()
+        fails(gatewright(*arguments), 1, "expected")  # there is no such file, but nothing is unknown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        ("evaluate", "RUN requires an argument"),
+        ("evaluate a b", "b"),
+        ("forecast a", "DATA requires an argument"),
+        ("generate", "RUN requires an argument"),
+        ("trian", 'Did you mean "train"'),
+        ("train a.csv --hiden 3", "Did you mean --hidden"),
+        ("evaluate a --horizon 3", "Unknown option: --horizon"),
+        ("train a.csv --hidden three", "--hidden.*expected a whole number, got 'three'"),
+        ("train a.csv --hidden 8.7", "--hidden.*expected a whole number, got '8.7'"),
+        ("train a.csv --hidden 1.e400", "--hidden.*expected a whole number"),
+        ("train a.csv --hidden", "--hidden requires an argument"),
+        ("train a.csv --lr fast", '--lr.*"fast"'),
+        ("train a.csv --quantiles 0.1 x", '--quantiles.*"x"'),
+        ("forecast a b --horizon 1.0", "--horizon.*expected a whole number"),
+        ("generate a --temperature warm", '--temperature.*"warm"'),
+        ("train", "source: expected a table or a text to learn from, before the options, got nothing"),
+        ("train --target load load.csv", "source: expected a table or a text to learn from, before the options"),
+        ("train --resume", "--resume: expected --run DIR, and no source"),
+        ("train a.csv --run b --resume", "--resume: expected --run DIR, and no source"),
+    ],
+)
+def test_usage_errors(gatewright, arguments, pattern):
+    fails(gatewright(*arguments.split()), 2, pattern)
+
+
+def test_train_evaluate_forecast_generate(gatewright, runs, tmp_path):
+    code, out, err = gatewright(
+        "train", runs / "load.csv", "--target", "load", "--known", "wind", "--run", tmp_path / "run",
+        "--hidden", "4", "--steps", "2", "--horizon", "2", "--context", "8", "--device", "cpu", "--forget-bias", "-1",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert f"next: gatewright evaluate {tmp_path / 'run'}" in out
+    code, out, err = gatewright("evaluate", runs / "load")
+    assert (code, err) == (0, "")
+    evaluation = json.loads((runs / "load" / "evaluation.json").read_text(), parse_constant=pytest.fail)
+    overall = {name: found["overall"] for name, found in evaluation["targets"]["load"].items()}
+    assert tuple(overall) == METHODS
+    for name, measures in overall.items():
+        [row] = [line.split() for line in out.splitlines() if line.startswith(name)][:1]
+        assert float(row[1]) == pytest.approx(measures["mae"], rel=1e-3)
+        assert float(row[6]) == pytest.approx(measures["nse"], rel=1e-2, abs=1e-3)
+    assert (runs / "load" / "forecast.png").read_bytes()[:4] == b"\x89PNG"
+    code, out, err = gatewright("evaluate", runs / "plays")
+    assert (code, err) == (0, "")
+    nats = json.loads((runs / "plays" / "evaluation.json").read_text())["nats_per_character"]
+    assert all(re.search(rf"^ *{name} +{value:.4f} ", out, re.M) for name, value in nats.items())
+    code, out, err = gatewright("generate", runs / "plays", "--prompt", "-- cell", "--length", "20", "--seed", "5")
+    model = load(runs / "plays" / "model.safetensors")
+    assert (code, out, err) == (0, "-- cell" + "".join(generate(model, "-- cell", 20, seed=5)) + "\n", "")
+
+
+def test_forecast_writes_csv(gatewright, runs, tmp_path):
+    code, out, err = gatewright("forecast", runs / "load", runs / "now.csv")
+    assert (code, err) == (0, "")
+    lines = list(csv.reader(io.StringIO(out)))
+    assert lines[0] == ["time", "load_q0.1", "load_q0.5", "load_q0.9"]
+    assert [line[0] for line in lines[1:]] == [f"2024-01-05 0{hour}:00:00" for hour in (1, 2, 3)]
+    code, said, _ = gatewright(
+        "forecast", runs / "load", runs / "now.csv", "--horizon", "2", "--out", tmp_path / "n.csv"
+    )
+    assert (code, said) == (0, f"wrote {tmp_path / 'n.csv'}\n")
+    assert (tmp_path / "n.csv").read_text() == "".join(out.splitlines(keepends=True)[:3])
+
+
+def test_a_config_makes_the_same_run_again_and_the_command_line_wins(gatewright, runs, tmp_path):
+    config = runs / "load" / "config.toml"
+    assert gatewright("train", runs / "load.csv", "--config", config, "--run", tmp_path / "again")[0] == 0
+    assert weights(tmp_path / "again") == weights(runs / "load")
+    assert (tmp_path / "again" / "config.toml").read_bytes() == config.read_bytes()
+    gatewright(
+        "train", runs / "load.csv", "--config", config, "--run", tmp_path / "other", "--seed", "4",
+        "--epochs", "1", "--fill", "",
+    )  # fmt: skip
+    expected = config.read_text().replace("seed = 3", "seed = 4").replace("steps = 3", "epochs = 1")
+    assert sorted((tmp_path / "other" / "config.toml").read_text().split()) == sorted(expected.split())
+
+
+def test_errors_of_ours_are_one_line(gatewright, runs, tmp_path):
+    table = runs / "load.csv"
+    odd = tmp_path / "a\nb"
+    long = "x" * 5000
+    for arguments, pattern in {
+        (f"evaluate {tmp_path}",): "run: expected a directory that `gatewright train` made",
+        ("evaluate", odd): r"a\\nb",
+        ("evaluate", long): "run: expected a directory that",
+        ("evaluate", "\0"): "run: expected a directory that",
+        ("forecast", runs / "load", tmp_path): "expected a .csv",
+        ("forecast", runs / "load", tmp_path / "none.csv"): "none.csv: expected a file that can be read",
+        ("forecast", runs / "load", runs / "now.csv", "--horizon", "4"): "--horizon: expected 1 to 3 steps",
+        ("forecast", runs / "load", runs / "now.csv", "--fill", "x"): "--fill: expected forward or mean, got 'x'",
+        ("forecast", runs / "load", runs / "now.csv", "--out", tmp_path): "expected a file that can be written",
+        ("forecast", runs / "plays", table): "run: expected a run that forecasts, got .*plays, a language model",
+        ("generate", runs / "load"): "model: expected a language model",
+        ("generate", runs / "plays", "--length", "-1"): "--length: expected a whole number of at least 0, got -1",
+        ("generate", runs / "plays", "--temperature", "nan"): "--temperature: expected a number of at least 0",
+        ("generate", runs / "plays", "--seed", str(2**64)): "--seed: expected a whole number from 0",
+        ("train", tmp_path / "none.csv"): "expected a file that can be read",
+        ("train", tmp_path): "source: expected a file ending in",
+        ("train", table, "--kind", "poem"): "--kind: expected one of forecast, language, got 'poem'",
+        ("train", table, "--target", "lod"): "did you mean 'load'",
+        ("train", table, "--target", ""): "--target",
+        ("train", table, "--hidden", "0"): "--hidden: expected a whole number from 1",
+        ("train", table, "--hidden", "9" * 5000): "--hidden",
+        (
+            "train",
+            table,
+            "--target",
+            "load",
+            "--run",
+            runs / "load.csv",
+        ): "--run: expected a directory that can be",
+        ("train", table, "--target", "load", "--run", runs / "load.csv" / "x"): "--run: expected a directory that",
+        ("train", table, "--target", "load", "--run", runs / "load"): "--run: expected a new directory",
+        ("train", table, "--target", "load", "--hidden", "9000000"): "memory: expected room",
+        ("train", table, "--config", tmp_path): "expected a TOML file that can be read",
+        ("train", "--run", tmp_path, "--resume"): "run: expected a directory that `gatewright train` made",
+    }.items():
+        words = arguments[0].split() if len(arguments) == 1 else arguments
+        fails(gatewright(*words), 2 if "9" * 5000 in arguments else 1, pattern)
+    assert not (tmp_path / "run").exists()
+
+
+def damaged(runs, tmp_path, kind, file, content):
+    run = tmp_path / kind
+    shutil.copytree(runs / kind, run)
+    if content is None:
+        (run / file).unlink()
+    else:
+        (run / file).write_bytes(content)
+    return run
+
+
+@pytest.mark.parametrize("kind", ["load", "plays"])
+def test_damaged_runs(gatewright, runs, tmp_path, kind):
+    other = "plays" if kind == "load" else "load"
+    note = json.loads((runs / kind / "source.json").read_text())
+    for place, (file, content, pattern) in enumerate([
+        ("model.safetensors", None, "run: expected a run with a trained model, got .*, which has none yet"),
+        ("model.safetensors", b"", "model.safetensors"),
+        ("model.safetensors", (runs / kind / "model.safetensors").read_bytes()[:-9], "model.safetensors"),
+        ("model.safetensors", (runs / other / "model.safetensors").read_bytes(), "model.safetensors: expected a"),
+        ("config.toml", None, "run: expected a directory that"),
+        ("config.toml", b"\xff", "config.toml: expected a TOML file in UTF-8"),
+        ("config.toml", b"[data", "config.toml: expected TOML"),
+        ("config.toml", b"[data]\ntarget = ['nothing']\ncontext = 0", "--(target|context)"),
+        ("source.json", None, "run: expected a directory that"),
+        ("source.json", b"", "source.json: expected JSON"),
+        ("source.json", b"[" * 100000, "source.json: expected JSON"),
+        ("source.json", b"{}", "source.json: expected JSON with a text 'kind'"),
+        ("source.json", b'{"kind": 3}', "source.json: expected JSON with a text 'kind', got 3"),
+        ("source.json", b'{"kind": "poem"}', "source.json: expected a kind out of forecast, language, got 'poem'"),
+        ("source.json", json.dumps({**note, "source": "none"}).encode(), "source: expected the file that"),
+        ("source.json", json.dumps({**note, "source": "\0"}).encode(), "source: expected the file that"),
+        ("source.json", json.dumps({**note, "sha256": "0"}).encode(), "which has changed since"),
+    ]):  # fmt: skip
+        run = damaged(runs, tmp_path / str(place), kind, file, content)
+        fails(gatewright("evaluate", run), 1, pattern)
+        assert not (run / "evaluation.json").exists() or (runs / kind / "evaluation.json").exists()
+    if kind == "load":
+        edited = (
+            (runs / kind / "config.toml")
+            .read_bytes()
+            .replace(b'"load"', b'"wind"')
+            .replace(b'    "wind",\n]\ns', b"]\ns")
+        )
+        run = damaged(runs, tmp_path / "edited", kind, "config.toml", edited)
+        fails(gatewright("evaluate", run), 1, "target columns: expected load, got wind|--target and --known")
+
+
+def test_an_empty_config_falls_back_to_the_defaults(gatewright, runs, tmp_path):
+    run = damaged(runs, tmp_path, "plays", "config.toml", b"")
+    assert gatewright("evaluate", run)[0] == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX folders")
+def test_an_evaluation_that_cannot_be_written(gatewright, runs, tmp_path):
+    for file in ("evaluation.json", "forecast.png"):
+        run = tmp_path / file / "load"
+        shutil.copytree(runs / "load", run)
+        (run / file).unlink(missing_ok=True)
+        (run / file / "in the way").mkdir(parents=True)
+        fails(gatewright("evaluate", run), 1, f"{file}: expected a file that can be written, got Is a directory")
+
+
+def test_a_series_without_windows_is_told(gatewright, tmp_path):
+    cells = rows_of("empty [red]", 100, 3)
+    for row in cells[80:]:
+        row[2] = ""
+    source = write_cells(tmp_path / "sites.csv", cells + rows_of("full", 100, 4))
+    gatewright("train", source, "--id", "site", "--target", "load", "--valid", "20", "--test", "20",
+               "--steps", "1", "--context", "8", "--hidden", "4", "--device", "cpu", "--run", tmp_path / "run")  # fmt: skip
+    code, out, err = gatewright("evaluate", tmp_path / "run")
+    assert (code, err) == (0, "")
+    assert "no window in the test part of empty [red]" in out
+    assert re.search(r"^full +\d", out, re.M)
+
+
+def test_tables_keep_every_figure_in_a_narrow_terminal(gatewright, runs, monkeypatch):
+    wide = gatewright("evaluate", runs / "load")[1]
+    monkeypatch.setenv("COLUMNS", "20")
+    narrow = gatewright("evaluate", runs / "load")[1]
+    numbers = re.compile(r"-?\d+\.\d+%?")
+    assert numbers.findall(narrow) == numbers.findall(wide)
+    assert "…" not in narrow
+    assert max(map(len, narrow.splitlines()[:8])) <= 80
+
+
+def test_tables_of_many_series_name_only_some():
+    measures = {"mae": 1.5, "rmse": 2.0, "mse": 4.0, "mae_standardised": None, "mse_standardised": 12345678.0,
+                "nse": -0.5, "quantile_loss": 0.0, "coverage": None, "coverage_expected": None}  # fmt: skip
+    part = {"overall": measures, "by_step": [measures] * 9, "by_series": {f"s{n}": measures for n in range(500)}}
+    evaluation = {"kind": "forecast", "windows": 3, "horizon": 9, "targets": {"[a]": dict.fromkeys(METHODS, part)}}
+    laid = list(tables(evaluation))
+    assert [table.row_count for table in laid] == [3, 12, 3]
+    assert str(laid[1].title) == r"\[a]: by series, 12 of 500"
+
+
+def test_ctrl_c_is_130(gatewright, runs, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gatewright.train.report.run_model", stop)
+    assert gatewright("generate", runs / "plays") == (130, "", "")
+
+
+def test_a_bug_is_not_hidden(gatewright, runs, monkeypatch):
+    def bug(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("gatewright.train.report.run_model", bug)
+    with pytest.raises(RuntimeError, match="a bug"):
+        gatewright("generate", runs / "plays")
+
+
+def test_what_the_machine_refuses_is_one_line(gatewright, runs, monkeypatch):
+    for error, pattern in (
+        (PermissionError(13, "Permission denied", "x.csv"), "x.csv: Permission denied"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (MemoryError(), "memory: expected room"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "memory: expected room"),
+    ):
+        monkeypatch.setattr(
+            "gatewright.train.report.run_model", lambda *_, error=error: (_ for _ in ()).throw(error)
+        )
+        fails(gatewright("generate", runs / "plays"), 1, pattern)
+
+
+def without(missing, *arguments, folder=None):
+    """Run the command in a Python that lacks some packages."""
+    script = (
+        f"import sys\nfor name in {missing!r}: sys.modules[name] = None\nfrom gatewright.cli import main\nmain()"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [("torch", "evaluate load"), ("polars", "forecast load now.csv"), ("accelerate", "train load.csv"),
+     ("matplotlib", "evaluate load")],
+)  # fmt: skip
+def test_without_the_extra_the_hint_is_how_to_install_it(runs, missing, command):
+    outcome = without([missing], *command.split(), folder=runs)
+    fails(outcome, 1, rf"this command needs {missing}: pip install 'gatewright\[train\]'")
+
+
+def test_help_needs_only_the_base():
+    code, out, err = without(
+        ["torch", "polars", "tomli_w", "tomli", "accelerate", "matplotlib"], "train", "--help"
+    )
+    assert (code, err) == (0, "")
+    assert "--horizon" in out
+
+
+def test_a_closed_pipe_is_no_error(runs):
+    command = [sys.executable, "-m", "gatewright", "generate", str(runs / "plays"), "--length"]
+    process = subprocess.Popen([*command, "1000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.read(20) != b""
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (0, b"")
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
+def test_a_terminal_that_lacks_our_characters_is_no_error(runs, monkeypatch, encoding):
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    cli.main(["generate", str(runs / "plays"), "--length", "5", "--prompt", "\N{SNOWMAN}\udcff"])
+    assert out.buffer.getvalue().startswith(b"??")
+    assert len(out.buffer.getvalue()) == 2 + 5 + len(os.linesep)
+    for command in (["evaluate", str(runs / "plays")], ["evaluate", "--help"]):
+        cli.main(command)
+    assert b"unigram" in out.buffer.getvalue()
+
+
+def test_resume_takes_the_config_of_the_run(gatewright, runs, tmp_path):
+    run = tmp_path / "load"
+    shutil.copytree(runs / "load", run)
+    outcome = gatewright("train", "--run", run, "--resume", "--config", run / "config.toml", "--steps", "5")
+    assert outcome[0] == 0
+    assert "finished at step 5" in outcome[1]
+    fails(gatewright("train", "--run", run, "--resume", "--lr", "0.5"), 1, "--lr: expected the run's own value")

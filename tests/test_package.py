@@ -1,0 +1,59 @@
+"""What importing the package costs, and what it must not bring with it."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gatewright
+
+
+def python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_importing_the_package_imports_no_torch(record_property, capsys):
+    loaded = python("import sys, gatewright; print(*sys.modules)").split()
+    assert "gatewright" in loaded
+    assert not {"torch", "accelerate", "polars", "matplotlib"} & set(loaded)
+    timed = "import time; t = time.perf_counter(); import gatewright; print(time.perf_counter() - t)"
+    seconds = statistics.median(float(python(timed)) for _ in range(5))
+    record_property("import_seconds", seconds)
+    with capsys.disabled():
+        print(f"\n`import gatewright` takes {seconds:.3f} s (bound: 0.15 s)")
+
+
+def test_the_torch_free_parts_stay_so():
+    parts = "gatewright.equations, gatewright.spec, gatewright.modelfile, gatewright.cli, gatewright.train.options"
+    assert "torch" not in python(f"import sys, {parts}; print(*sys.modules)").split()
+
+
+def test_public_names_are_found_when_used():
+    for name in gatewright.__all__:
+        assert getattr(gatewright, name).__name__.rpartition(".")[2] == name
+    assert set(gatewright.__all__) <= set(dir(gatewright))
+    with pytest.raises(AttributeError, match="no attribute 'GRU'"):
+        gatewright.GRU  # noqa: B018
+
+
+#: The order of the house (ARCHITECTURE.md): a room may import from those before it, and from itself.
+ROOMS = """errors atomic equations spec modelfile nn data model windows forecast generate train cli
+    __main__""".split()
+
+
+def test_each_file_imports_only_what_stands_above_it():
+    root = Path(gatewright.__file__).parent
+    for path in root.rglob("*.py"):
+        room = path.relative_to(root).with_suffix("").parts[0]
+        if room == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gatewright"):
+                for alias in node.names:
+                    other = f"{node.module}.{alias.name}".split(".")[1]
+                    assert ROOMS.index(other) <= ROOMS.index(room), f"{path} imports {other}"
