@@ -65,7 +65,7 @@ def forecaster(path: Path, data: DataOptions = DATA, head: bool = True) -> tuple
 def language_model(letters: str = "abcdef \n", seed: int = 3, sharp: float = 4.0) -> Model:
     """A language model with random weights whose scores differ."""
     vocabulary = Vocabulary((UNKNOWN, *sorted(set(letters))))
-    spec = ModelSpec(SymbolEncoder(len(vocabulary.symbols), 5), StackSpec(9), SymbolHead())
+    spec = ModelSpec(SymbolEncoder(len(vocabulary.symbols), 5), StackSpec(9, dropout=0.5), SymbolHead())
     torch.manual_seed(seed)
     model = Model(spec, vocabulary=vocabulary).eval()
     torch.nn.init.normal_(model.head.weight, std=sharp)

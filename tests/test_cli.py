@@ -131,7 +131,8 @@ def test_usage_errors(gatewright, arguments, pattern):
 def test_train_evaluate_forecast_generate(gatewright, runs, tmp_path):
     code, out, err = gatewright(
         "train", runs / "load.csv", "--target", "load", "--known", "wind", "--run", tmp_path / "run",
-        "--hidden", "4", "--steps", "2", "--horizon", "2", "--context", "8", "--device", "cpu", "--forget-bias", "-1",
+        "--hidden", "4", "--steps", "2", "--horizon", "2", "--context", "8", "--device", "cpu",
+        "--forget-bias", "-1",
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert f"next: gatewright evaluate {tmp_path / 'run'}" in out
@@ -293,7 +294,8 @@ def test_a_series_without_windows_is_told(gatewright, tmp_path):
         row[2] = ""
     source = write_cells(tmp_path / "sites.csv", cells + rows_of("full", 100, 4))
     gatewright("train", source, "--id", "site", "--target", "load", "--valid", "20", "--test", "20",
-               "--steps", "1", "--context", "8", "--hidden", "4", "--device", "cpu", "--run", tmp_path / "run")  # fmt: skip
+               "--steps", "1", "--context", "8", "--hidden", "4", "--device", "cpu",
+               "--run", tmp_path / "run")  # fmt: skip
     code, out, err = gatewright("evaluate", tmp_path / "run")
     assert (code, err) == (0, "")
     assert "no window in the test part of empty [red]" in out
@@ -379,12 +381,13 @@ def test_help_needs_only_the_base():
 
 
 def test_a_closed_pipe_is_no_error(runs):
-    command = [sys.executable, "-m", "gatewright", "generate", str(runs / "plays"), "--length"]
-    process = subprocess.Popen([*command, "1000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout.read(20) != b""
-    process.stdout.close()
-    assert (process.wait(60), process.stderr.read()) == (0, b"")
-    process.stderr.close()
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "gatewright", "generate", str(runs / "plays"), "--length", "1000000"]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=buffered, check=False, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])

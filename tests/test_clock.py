@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gatewright.data import clock
@@ -53,6 +53,7 @@ def series(draw: st.DrawFn, most_gaps: int = 3) -> tuple[str, list[int], list[da
     return step, places, [add(start, step, place) for place in places]
 
 
+@settings(deadline=None)
 @given(series())
 def test_the_step_is_found_and_followed(case):
     step, places, times = case
@@ -61,12 +62,13 @@ def test_the_step_is_found_and_followed(case):
     np.testing.assert_array_equal(clock.after(stamps(times)[0], step, np.array(places)), stamps(times))
 
 
+@settings(deadline=None)
 @given(series(most_gaps=0), st.data())
 def test_what_is_off_the_grid_has_no_position(case, data):
     step, places, times = case
     assume(step != "1us")  # nothing is off its grid
     row = data.draw(st.integers(1, len(times) - 1))
-    times[row] -= timedelta(microseconds=data.draw(st.sampled_from([1, 7])))
+    times[row] += timedelta(microseconds=data.draw(st.sampled_from([-7, -1, 1, 7])))
     expected = np.array(places, dtype=float)
     expected[row] = np.nan
     assert clock.find_step(stamps(times)) == step
@@ -131,6 +133,7 @@ def test_parts_of_the_calendar_that_are_worth_reading(step, days, parts):
     assert clock.calendar_parts(step, np.timedelta64(int(days * 86_400_000_000), "us")) == parts
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)), max_size=5),
     st.lists(st.sampled_from(CALENDAR), unique=True).map(tuple),

@@ -95,7 +95,8 @@ def test_measures_are_their_definitions(data, interval):
 
 
 def test_a_measure_that_does_not_exist_is_none():
-    constant = measure([np.full(10, 0.1)], [np.full((10, 1), 0.3)], LEVELS, 1.0)
+    assert np.full(7, 0.1).mean() != 0.1  # so that the mean of a constant leaves a spread
+    constant = measure([np.full(7, 0.1)], [np.full((7, 1), 0.3)], LEVELS, 1.0)
     assert constant["nse"] is None
     assert constant["mae"] == pytest.approx(0.2)
     huge = measure([np.array([1e300, -1e300])], [np.array([[0.0], [0.0]])], LEVELS, 1e-300)

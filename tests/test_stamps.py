@@ -100,15 +100,17 @@ def test_numbers_are_times_only_where_that_is_sure(folder):
         (["2020-01-01", ""], {"time": "t"}, f"{ROW} 3: expected a timestamp, got nothing"),
         (["2020-01-01", "soon"], {"time_format": "%Y-%m-%d", "time": "t"},
          f"{ROW} 3: expected a timestamp written as '%Y-%m-%d', got 'soon'; {HOW}"),
-        (["2020-01-01", "2020-01-01"], {},
-         f"{ROW} 3: expected a later timestamp than 2020-01-01, the one before in the table, got"
-         " 2020-01-01, which repeats; if the table holds many series, name their column with --id"),
+        (["2020-01-01", "2020-01-02", "2020-01-02"], {},
+         f"{ROW} 4: expected a later timestamp than 2020-01-02, the one before in the table, got"
+         " 2020-01-02, which repeats; if the table holds many series, name their column with --id"),
         (["2020-01-02 06:30", "2020-01-01"], {},
          f"{ROW} 3: expected a later timestamp than 2020-01-02 06:30, the one before in the table, got"
          " 2020-01-01, which goes back; if the table holds many series, name their column with --id"),
         (["2020-01-01", "2020-01-02", "2020-01-05", "2020-01-06"], {},
          f"{ROW} 4: expected one row every 1d in the table, got 2020-01-05 after 2020-01-02, 3 steps"
          " on; missing rows: 2, --fill forward or mean puts them in, --time none takes the rows in order"),
+        (["2020-01-01", "2020-01-04", "2020-01-05", "2020-01-05 01:00", "2020-01-06", "2020-01-07"], {},
+         f"{ROW} 5: expected one row every 1d in the table, got 2020-01-05 01:00 after 2020-01-05, off that step"),
         (["2020-01-01", "2020-01-02", "2020-01-03 01:00", "2020-01-04", "2020-01-05"], {"fill": "forward"},
          f"{ROW} 4: expected one row every 1d in the table, got 2020-01-03 01:00 after 2020-01-02, off"
          " that step"),

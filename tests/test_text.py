@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewright.data.text import (
@@ -26,6 +26,7 @@ SHAKESPEARE = Path(__file__).parents[2] / "shared" / "data" / "tinyshakespeare.t
 TEXTS = st.text(st.sampled_from(f"abcß\n\r\0é\u2028\U0001f600{UNKNOWN}"), max_size=30)
 
 
+@settings(deadline=None)
 @given(text=TEXTS.filter(bool))
 def test_every_character_of_a_file_is_kept(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("text") / "a.txt"
@@ -105,6 +106,7 @@ def test_a_part_that_would_have_nothing_to_predict(valid, test):
     assert e.value.got == f"{valid} and {test} of 100"
 
 
+@settings(deadline=None)
 @given(train=TEXTS, later=TEXTS)
 def test_symbols_are_numbered_by_the_training_part(train, later):
     vocabulary = build_vocabulary(train)
@@ -116,6 +118,7 @@ def test_symbols_are_numbered_by_the_training_part(train, later):
     assert decode(encode_text(train, vocabulary).tolist(), vocabulary) == train
 
 
+@settings(deadline=None)
 @given(length=st.integers(0, 40), batch=st.integers(1, 9))
 def test_each_stream_goes_on_where_the_one_before_ends(length, batch):
     laid = streams(np.arange(length), batch)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewright.data import series
@@ -71,6 +71,7 @@ def origins_of(case, rows):
     return range(case.encoder.context - 1, len(rows) - case.horizon)
 
 
+@settings(deadline=None)
 @given(cases(), st.data())
 def test_a_batch_is_what_a_loop_gathers(case, data):
     supervised = data.draw(st.integers(1, case.encoder.context))
@@ -96,6 +97,7 @@ def test_a_batch_is_what_a_loop_gathers(case, data):
                 np.testing.assert_array_equal(target[step, number, ahead - 1], one.target[row + ahead])
 
 
+@settings(deadline=None)
 @given(cases(), st.data())
 def test_nothing_is_read_that_is_not_yet_known(case, data):
     """After the origin only known inputs are read, and those no further than the horizon."""
@@ -121,6 +123,7 @@ def test_nothing_is_read_that_is_not_yet_known(case, data):
     np.testing.assert_array_equal(predict(model, before, at), predict(model, after, at))
 
 
+@settings(deadline=None)
 @given(cases(), st.data())
 def test_every_known_input_up_to_the_horizon_is_read(case, data):
     which = data.draw(st.integers(0, len(case.sources) - 1))
@@ -139,6 +142,7 @@ def test_every_known_input_up_to_the_horizon_is_read(case, data):
     assert differ.nonzero().ravel().tolist() == [known + column * case.horizon + ahead - 1]
 
 
+@settings(deadline=None)
 @given(cases())
 def test_past_its_end_a_series_reads_no_other(case):
     windows = case.windows()
@@ -151,6 +155,7 @@ def test_past_its_end_a_series_reads_no_other(case):
     assert windows.starts[-1] + len(case.sources[-1]) + case.horizon == total
 
 
+@settings(deadline=None)
 @given(cases(), st.data())
 def test_training_never_meets_what_comes_after_it(case, data):
     """Whatever stands in the other parts, training windows, levels and targets stay the same to the bit."""
@@ -172,6 +177,7 @@ def test_training_never_meets_what_comes_after_it(case, data):
         np.testing.assert_array_equal(first.numpy(), second.numpy())
 
 
+@settings(deadline=None)
 @given(cases(), st.data())
 def test_forecasts_of_a_part_fall_into_it(case, data):
     """What is changed outside a part changes no value that its forecasts are held against."""

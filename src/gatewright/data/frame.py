@@ -64,7 +64,7 @@ def _read_parquet(path: Path) -> Frame:
         # Opened here, because polars takes a name with * or [ for a pattern, and a directory for many files.
         with path.open("rb") as file:
             cells = pl.read_parquet(file)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # some damage makes it panic
         raise DataError(str(path), "a Parquet file", shown(str(error).partition("\n")[0])) from None
     except (OSError, ValueError) as error:
         raise DataError(str(path), "a file that can be read", reason(error)) from None
@@ -80,11 +80,12 @@ def _read_text(path: Path, separators: str) -> Frame:
     starts, ends, lines = _records(data, quoted)
     if len(starts) == 0:
         raise DataError(str(path), "a header and rows below it", "an empty file")
-    places = {one: _find(data, one, quoted) for one in separators}
-    separator = max(separators, key=lambda one: int(np.searchsorted(places[one], ends[0])))
+    counts = {one: _between(_find(data, one, quoted), starts, ends) for one in separators}
+    # The separator is what all records have as many of as the header has, if it has any.
+    separator = max(separators, key=lambda one: np.count_nonzero(counts[one] == (counts[one][0] or -1)))
+    between = counts[separator]
     if quoted is not None:
         _check_quotes(path, data, quoted, separator)
-    between = np.searchsorted(places[separator], ends) - np.searchsorted(places[separator], starts)
     kept = _worth_keeping(ends - starts, between)
     starts, ends, lines, between = starts[kept], ends[kept], lines[kept], between[kept]
     odd = np.flatnonzero(between != between[0])
@@ -107,6 +108,11 @@ def _find(data: NDArray[np.uint8], character: str, quoted: NDArray[np.bool_] | N
     """Return where a character stands outside quotes."""
     found = data == ord(character)
     return np.flatnonzero(found if quoted is None else found & ~quoted)
+
+
+def _between(places: Places, starts: Places, ends: Places) -> Places:
+    """Count the places that lie in each record."""
+    return np.searchsorted(places, ends) - np.searchsorted(places, starts)
 
 
 def _records(data: NDArray[np.uint8], quoted: NDArray[np.bool_] | None) -> tuple[Places, Places, Places]:

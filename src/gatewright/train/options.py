@@ -289,7 +289,8 @@ def _one_of(names: tuple[str, ...]) -> Rule:
 _NOT_NEGATIVE: Rule = (lambda value: 0 <= value < float("inf"), "a number of at least 0")
 
 RULES: dict[str, Rule] = {
-    **{name: _at_least(1) for name in ("context", "horizon", "season", "hidden", "layers", "embedding")},
+    **{name: _at_least(1) for name in ("context", "horizon", "season", "hidden", "embedding")},
+    "layers": (lambda value: 1 <= value <= 256, "a whole number from 1 to 256"),
     **{name: _at_least(1) for name in ("epochs", "steps", "batch", "validate_every", "checkpoint_every")},
     **{name: _at_least(0) for name in ("proj", "warmup", "patience", "seed")},
     "fill": _one_of(FILLS),
@@ -308,7 +309,7 @@ RULES: dict[str, Rule] = {
     "lr": (lambda value: 0 < value < float("inf"), "a number above 0"),
     "weight_decay": _NOT_NEGATIVE,
     "clip": _NOT_NEGATIVE,
-    "forget_bias": (lambda value: abs(value) < float("inf"), "a finite number"),
+    "forget_bias": (lambda value: abs(value) <= 1000, "a number from -1000 to 1000"),
 }
 
 
