@@ -81,8 +81,7 @@ def language_task(source: Path, options: Options) -> Task:
     torch.manual_seed(0)
     data = language.read(source, options.data)
     model = Model(language.build(data, options), vocabulary=data.vocabulary)
-    context, share = options.data.context, Share(0, 1)
-    return language.LanguageTask(model, data, options.training.batch, context, share, torch.device("cpu"))
+    return language.LanguageTask(model, data, options, Share(0, 1), torch.device("cpu"))
 
 
 def ours(task: Task, options: Options, folder: Path, source: Path) -> None:

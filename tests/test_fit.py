@@ -15,10 +15,11 @@ import torch
 from accelerate import Accelerator
 
 from gatewright.errors import GatewrightError, NonFiniteError
-from gatewright.model import load
-from gatewright.train import fit, forecasting, nonfinite
+from gatewright.model import Model, load
+from gatewright.train import fit, forecasting, language, nonfinite
 from gatewright.train.options import DEFAULTS, Options, TrainingOptions
 from gatewright.train.start import train
+from gatewright.train.task import Share
 from tests.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
 
 
@@ -56,7 +57,7 @@ def test_the_best_model_is_kept_and_patience_ends_the_run(tmp_path):
     assert progress.step == progress.best_step + 3 * 2
     assert scores[progress.best_step] == min(scores.values()) == progress.best
     data = forecasting.read(source, run.options().data)
-    share = forecasting.Share(0, 1)
+    share = Share(0, 1)
     task = forecasting.ForecastTask(load(run.model), data, 8, 0, share, torch.device("cpu"))
     assert task.validate() == progress.best
 
@@ -81,11 +82,8 @@ def test_learning_rate_follows_the_schedule():
 def test_the_order_of_windows_takes_each_once_an_epoch(tmp_path):
     data = forecasting.read(write_table(tmp_path / "load.csv"), FORECAST.over(DEFAULTS["forecast"]).data)
     spec, scaler = forecasting.build(data, FORECAST.over(DEFAULTS["forecast"]))
-    model = forecasting.Model(spec, scaler=scaler)
-    tasks = [
-        forecasting.ForecastTask(model, data, 8, 0, forecasting.Share(rank, 2), torch.device("cpu"))
-        for rank in (0, 1)
-    ]
+    model = Model(spec, scaler=scaler)
+    tasks = [forecasting.ForecastTask(model, data, 8, 0, Share(rank, 2), torch.device("cpu")) for rank in (0, 1)]
     steps = tasks[0].steps_per_epoch
     epochs = [
         np.concatenate([task._origins(step) for step in range(first, first + steps) for task in tasks])
@@ -99,8 +97,8 @@ def forecaster(tmp_path: Path, **model) -> forecasting.ForecastTask:
     options = replace(FORECAST, model=replace(FORECAST.model, **model)).over(DEFAULTS["forecast"])
     data = forecasting.read(write_table(tmp_path / "load.csv"), options.data)
     spec, scaler = forecasting.build(data, options)
-    built = forecasting.Model(spec, scaler=scaler)
-    return forecasting.ForecastTask(built, data, 8, 0, forecasting.Share(0, 1), torch.device("cpu"))
+    built = Model(spec, scaler=scaler)
+    return forecasting.ForecastTask(built, data, 8, 0, Share(0, 1), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +168,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
         train(source, options, run=tmp_path / f"one {name}", console=quiet())
         config = tmp_path / f"one {name}" / "config.toml"
         # After --, or torchrun takes --run for an option of its own.
-        launch = "-m torch.distributed.run --nproc-per-node 2 --standalone -m gatewright --".split()
+        launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "gatewright", "--"]
         told_again = ["train", source, "--config", config, "--run", tmp_path / f"two {name}"]
         command = [sys.executable, *launch, *told_again]
         done = subprocess.run(
@@ -195,3 +193,30 @@ def test_the_batch_must_be_shared_out_evenly(monkeypatch):
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda _: 3))
     with pytest.raises(GatewrightError, match=r"--batch: expected a multiple of the 3 processes, got 64"):
         train("load.csv", console=quiet())
+
+
+def test_streams_go_on_or_begin_afresh(tmp_path):
+    """Run the chunks by hand: a state is the one it was, or zero in about the share asked for."""
+    options = replace(LANGUAGE, data=replace(LANGUAGE.data, reset=0.3)).over(DEFAULTS["language"])
+    data = language.read(write_text(tmp_path / "plays.txt"), options.data)
+    model = Model(language.build(data, options), vocabulary=data.vocabulary).eval()
+    whole = language.LanguageTask(model, data, options, Share(0, 1), torch.device("cpu"))
+    halves = [language.LanguageTask(model, data, options, Share(rank, 2), torch.device("cpu")) for rank in (0, 1)]
+    afresh = []
+    for step in range(whole.steps_per_epoch + 2):
+        carried = whole.carried
+        whole.loss(model, step)
+        _, state = whole.inputs(step)
+        for half in halves:
+            half.loss(model, step)
+        if step % whole.steps_per_epoch == 0:
+            assert state is None
+            continue
+        zero = state[1].abs().amax(dim=(0, 2)) == 0
+        afresh.append(zero.float().mean().item())
+        for part, before in zip(state, carried, strict=True):
+            assert torch.equal(part[:, ~zero], before[:, ~zero])
+            assert torch.equal(part[:, zero], torch.zeros_like(part[:, zero]))
+        shared = torch.cat([half.inputs(step)[1][1] for half in halves], dim=1)
+        torch.testing.assert_close(shared, state[1])
+    assert 0.2 < np.mean(afresh) < 0.4

@@ -1,7 +1,8 @@
 """Learning to continue a text: parallel streams, the state carried from chunk to chunk.
 
 Truncated backpropagation through time (Williams & Peng 1990): gradients stop at a chunk's start, the state does
-not.
+not.  Now and then a stream begins a chunk without a state: a model that starts from zeros only once an epoch does
+not learn to, and can be caught in a strange state for good.
 """
 
 from __future__ import annotations
@@ -66,8 +67,7 @@ class LanguageTask:
     Args:
         model: the model, on its device.
         data: the text.
-        batch: parallel streams, over all processes.
-        context: symbols a chunk.
+        options: the run's; of them batch, context, reset and seed.
         share: which streams are this process's.
         device: where the text is kept.
 
@@ -77,11 +77,11 @@ class LanguageTask:
 
     unit = "nats/char"
 
-    def __init__(
-        self, model: Model, data: TextData, batch: int, context: int, share: Share, device: torch.device
-    ) -> None:
+    def __init__(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> None:
+        batch, context = options.training.batch, options.data.context
         self.model, self.batch = model, batch
         self._context, self._share = context, share
+        self._reset, self._seed = options.data.reset, options.training.seed
         laid = streams(encode_text(data.parts.train, data.vocabulary), batch)
         if len(laid) <= context:
             needed = f"at least {batch * (context + 1)} characters ({batch} streams of {context} + 1)"
@@ -99,11 +99,19 @@ class LanguageTask:
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
         """Cross entropy of the next symbols of this process's streams; the state goes on to the next step."""
         chunk = self._chunk(step)
-        self._before = self._state if step % self.steps_per_epoch else None
+        self._before = self._going_on(step)
         output = model(chunk[:-1], self._before)
         self._state = (output.state[0].detach(), output.state[1].detach())
         total = F.cross_entropy(output.y.flatten(0, 1), chunk[1:].flatten(), reduction="sum")
         return Loss(total, chunk[1:].numel())
+
+    def _going_on(self, step: int) -> State | None:
+        """Return the states to begin a chunk with: those carried here, but for the streams that begin afresh."""
+        if self._state is None or step % self.steps_per_epoch == 0:
+            return None
+        keep = np.random.default_rng((self._seed, step)).random(self.batch) >= self._reset
+        mask = torch.from_numpy(keep[self._share.of(self.batch)]).to(self._state[0])[:, None]
+        return self._state[0] * mask, self._state[1] * mask
 
     def _chunk(self, step: int) -> Tensor:
         first = step % self.steps_per_epoch * self._context

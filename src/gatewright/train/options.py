@@ -40,6 +40,8 @@ class DataOptions:
             (default: those that the training part has seen twice).
         context: Steps that the model reads: of a series before it forecasts (default: 4 seasons, at least 32
             and twice the horizon), of a text before gradients are cut (default: 128).
+        reset: Share of the streams of a text that begin a chunk without a state, so that the model learns to begin
+            (default: 0.1).
         horizon: Steps to forecast (default: 1).
         quantiles: Levels to forecast; 0.5 is the point forecast (default: 0.1 0.5 0.9).
         season: Steps of a season, for the seasonal-naive baseline (default: by the step; 24 for hours).
@@ -59,6 +61,7 @@ class DataOptions:
     reads: str = UNSET
     calendar: tuple[str, ...] = UNSET
     context: int = UNSET
+    reset: float = UNSET
     horizon: int = UNSET
     quantiles: tuple[float, ...] = UNSET
     season: int = UNSET
@@ -238,7 +241,7 @@ DEFAULTS = {
         replace(_TRAINING, steps=1000, batch=64, lr=1e-3, validate_every=100),
     ),
     "language": Options(
-        DataOptions(context=128, valid="0.05", test="0.05"),
+        DataOptions(context=128, reset=0.1, valid="0.05", test="0.05"),
         replace(_MODEL, hidden=512, dropout=0.2, embedding=64),
         replace(_TRAINING, epochs=10, batch=32, lr=2e-3),
     ),
@@ -306,6 +309,7 @@ RULES: dict[str, Rule] = {
         "rising levels between 0 and 1 with 0.5 among them",
     ),
     "dropout": (lambda value: 0 <= value < 1, "a rate from 0 up to, but not, 1"),
+    "reset": (lambda value: 0 <= value <= 1, "a share from 0 to 1"),
     "lr": (lambda value: 0 < value < float("inf"), "a number above 0"),
     "weight_decay": _NOT_NEGATIVE,
     "clip": _NOT_NEGATIVE,

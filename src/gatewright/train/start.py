@@ -134,8 +134,7 @@ def _prepare(source: Path, kind: str, options: Options, accelerator: Accelerator
     text = language.read(source, options.data)
     spec = language.build(text, options)
     model = Model(spec, vocabulary=text.vocabulary, forget_bias=bias).to(accelerator.device)
-    context = options.data.context
-    return options, language.LanguageTask(model, text, batch, context, share, accelerator.device)
+    return options, language.LanguageTask(model, text, options, share, accelerator.device)
 
 
 def _loop(
