@@ -13,11 +13,8 @@ from gatewright.data.series import encode
 from gatewright.data.table import Series, Table
 from gatewright.errors import DataError, GatewrightError, SpecError
 from gatewright.model import Model
-from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.spec import FILLS, QuantileHead, SeriesEncoder
 from gatewright.windows import Windows, predict
-
-#: How missing inputs may be filled in; "" for not at all.
-FILLS = ("", "forward", "mean")
 
 
 def forecast(model: Model, table: Table, horizon: int | None = None, fill: str = "") -> pl.DataFrame:

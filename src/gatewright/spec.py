@@ -31,6 +31,9 @@ CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
 #: What a model can read of past targets.
 READS = ("change", "level", "both", "nothing")
 
+#: How missing inputs can be filled: not at all, with the last value, with the mean of the training part.
+FILLS = ("", "forward", "mean")
+
 #: Stands for every symbol that the training part did not have; always symbol 0 of a vocabulary.
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 

@@ -75,9 +75,9 @@ class Loop:
         progress = self.progress
         self._tensorboard = self._open_tensorboard()
         self._task.model.train()
-        if progress.step == 0:
-            self._save()
         with _stop_on_signals() as asked:
+            if progress.step == 0:
+                self._save()
             while progress.step < self.total and not progress.finished:
                 loss, stop = self._step(asked())
                 self._count(loss, display)
@@ -168,7 +168,7 @@ class Loop:
         progress = self.progress
         score = self._task.validate()
         if not math.isfinite(score):
-            raise nonfinite.error(self._task, progress.step - 1, "validation after", score, self._saved_step)
+            raise nonfinite.error(self._task, progress.step - 1, "validation loss", score, self._saved_step)
         better = score < progress.best
         if better:
             progress.best, progress.best_step, progress.validations_since_best = score, progress.step, 0
@@ -190,7 +190,7 @@ class Loop:
         """
         if not all(bool(value.isfinite().all()) for value in self._parameters):
             step = self.progress.step - 1
-            raise nonfinite.error(self._task, step, "weights after", math.nan, self._saved_step)
+            raise nonfinite.error(self._task, step, "a weight after the update", math.nan, self._saved_step)
         carried = self._all(self._task.carried)
         if self._accelerator.is_main_process:
             checkpoint.save(self._run.checkpoint, self._task.model, self._optimizer, carried, self.progress)

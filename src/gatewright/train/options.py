@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gatewright.errors import GatewrightError, nearest
-from gatewright.spec import CALENDAR, READS, shown
+from gatewright.spec import CALENDAR, FILLS, READS, shown
 
 #: Stands in an option until `resolve` gives it a value.
 UNSET: Any = None
 
 KINDS = ("forecast", "language")
-FILLS = ("", "forward", "mean")
 SCHEDULES = ("cosine", "linear", "constant")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 

@@ -35,26 +35,26 @@ class Run:
         self.plot = path / "forecast.png"
 
     @staticmethod
-    def create(path: Path | None, source: Path, kind: str, options: Options, write: bool = True) -> Run:
+    def free_path(source: Path) -> Path:
+        """Return a name below ``runs/`` that is not taken, after the file that a run learns from."""
+        stem = source.name.split(".")[0] or "run"
+        names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1_000_000))
+        return next(Path("runs", name) for name in names if not Path("runs", name).exists())
+
+    @staticmethod
+    def create(path: Path, source: Path, kind: str, options: Options) -> Run:
         """Make the directory and write down what the run is told.
 
         Args:
-            path: where; a free name below ``runs/`` if None.
+            path: where.
             source: the file that the run learns from.
             kind: "forecast" or "language".
             options: the resolved options.
-            write: false in all processes but the first.
 
         Raises:
             RunError: if the directory holds a run already, or cannot be made.
         """
-        if path is None:
-            stem = source.name.split(".")[0] or "run"
-            names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1_000_000))
-            path = next(Path("runs", name) for name in names if not Path("runs", name).exists())
         run = Run(path)
-        if not write:
-            return run
         note = {"kind": kind, "source": str(source.resolve()), "sha256": digest(source)}
         try:
             if run.config.exists():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from accelerate.accelerator import Accelerator
+from accelerate.utils.operations import broadcast_object_list
 from rich.console import Console
 
 from gatewright.errors import GatewrightError
@@ -66,10 +67,12 @@ def train(
     options = resolve(options, kind)
     accelerator = _accelerator(options.training)
     options, task = _prepare(source, kind, options, accelerator)
-    target = None if run is None else Path(run)
-    made = Run.create(target, source, kind, options, write=accelerator.is_main_process)
+    # All processes write into the directory that the first one found free.
+    [path] = broadcast_object_list([Run.free_path(source) if run is None else Path(run)])
+    if accelerator.is_main_process:
+        Run.create(path, source, kind, options)
     accelerator.wait_for_everyone()
-    return made, _loop(task, options, made, accelerator, console or Console(), resume=False)
+    return Run(path), _loop(task, options, Run(path), accelerator, console or Console(), resume=False)
 
 
 def resume(
