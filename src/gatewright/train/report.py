@@ -96,7 +96,8 @@ def to_csv(frame: pl.DataFrame, table: Table) -> str:
         written = "%Y-%m-%d"
     elif times and bool((times[0].dt.truncate("1s") != times[0]).any()):
         written += "%.6f"
-    return frame.write_csv(datetime_format=written)
+    # The model computes in float32; more digits would only look like more.
+    return frame.with_columns(pl.col(pl.Float64).cast(pl.Float32)).write_csv(datetime_format=written)
 
 
 @contextmanager
