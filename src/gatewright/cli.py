@@ -95,16 +95,9 @@ def train(
 
     if source is None:
         assert run is not None
-        made, progress = start.resume(run, options, console=console)
+        start.resume(run, options, console=console)
     else:
-        made, progress = start.train(source, options, run=run, kind=kind, console=console)
-    ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
-    _say(f"{ends[progress.finished]} at step {progress.step}; best validation {progress.best:.4f} at step "
-         f"{progress.best_step}")  # fmt: skip
-    if progress.finished:
-        _say(f"next: gatewright evaluate {made.path}")
-    else:
-        _say(f"next: gatewright train --run {made.path} --resume, or gatewright evaluate {made.path}")
+        start.train(source, options, run=run, kind=kind, console=console)
 
 
 @app.command

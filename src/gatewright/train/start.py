@@ -151,4 +151,10 @@ def _loop(
         display.note(task.summary)
         first = f"going on from step {loop.progress.step}, " if resume else ""
         display.note(f"{first}{loop.total} steps, {size:,} weights, on {accelerator.device.type}, into {run.path}")
-        return loop.run(display)
+        progress = loop.run(display)
+        ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
+        best = f"best validation {progress.best:.4f} at step {progress.best_step}"
+        display.note(f"{ends[progress.finished]} at step {progress.step}; {best}")
+        on = "" if progress.finished else f"gatewright train --run {run.path} --resume, or "
+        display.note(f"next: {on}gatewright evaluate {run.path}")
+        return progress
