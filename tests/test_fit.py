@@ -164,7 +164,9 @@ def test_two_processes_learn_what_one_does(tmp_path):
     """The batch is shared out, so the sums are the same up to the order of additions."""
     for name, write, options in (("load.csv", write_table, FORECAST), ("plays.txt", write_text, LANGUAGE)):
         source = write(tmp_path / name)
-        options = replace(told(options, steps=8, validate_every=4), model=replace(options.model, dropout=0.0))
+        options = replace(
+            told(options, steps=8, validate_every=4, device="auto"), model=replace(options.model, dropout=0.0)
+        )
         train(source, options, run=tmp_path / f"one {name}", console=quiet())
         config = tmp_path / f"one {name}" / "config.toml"
         # After --, or torchrun takes --run for an option of its own.

@@ -48,6 +48,7 @@ def inputs(model, steps=9, batch=4):
 def test_a_model_file_gives_the_same_model_back(model, tmp_path):
     model.save(tmp_path / "model.safetensors")
     again = load(tmp_path / "model.safetensors")
+    assert load(tmp_path).spec == again.spec
     assert (again.spec, again.scaler, again.vocabulary) == (model.spec, model.scaler, model.vocabulary)
     assert not again.training
     before, after = model(inputs(model)), again(inputs(model))

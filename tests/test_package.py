@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def test_public_names_are_found_when_used():
     for name in gatewright.__all__:
         assert getattr(gatewright, name).__name__.rpartition(".")[2] == name
     assert set(gatewright.__all__) <= set(dir(gatewright))
+    assert gatewright.__version__ == importlib.metadata.version("gatewright")
     with pytest.raises(AttributeError, match="no attribute 'GRU'"):
         gatewright.GRU  # noqa: B018
 

@@ -140,6 +140,11 @@ def test_what_a_resumed_run_refuses(tmp_path):
         resume(run, Options(training=TrainingOptions(lr=0.5)), console=quiet())
     with pytest.raises(GatewrightError, match=r"run: expected a directory that `gatewright train` made"):
         resume(tmp_path / "elsewhere", console=quiet())
+    shorter = Options(training=TrainingOptions(steps=1))
+    with pytest.raises(
+        GatewrightError, match=r"expected more than the 2 steps that the run has taken, got 1 steps"
+    ):
+        resume(run, shorter, console=quiet())
     checkpoint = (run / "checkpoint.safetensors").read_bytes()
     (run / "checkpoint.safetensors").write_bytes(checkpoint[: len(checkpoint) // 2])
     with pytest.raises(GatewrightError, match=r"checkpoint.safetensors: expected a checkpoint"):

@@ -30,6 +30,10 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("gatewright")
     if name not in _HOMES:
         raise AttributeError(f"module 'gatewright' has no attribute {name!r}")
     home = _HOMES[name]

@@ -42,6 +42,7 @@ app = App(
     help="The LSTM you can see through, at full speed.",
     version=lambda: importlib.metadata.version("gatewright"),
     default_parameter=Parameter(converter=_convert, negative=(), consume_multiple=True, show_default=False),
+    suppress_keyboard_interrupt=False,
 )
 console = Console()
 errors = Console(stderr=True)
@@ -85,7 +86,8 @@ def train(
         training: How it is trained.
     """
     if resume and (run is None or source is not None):
-        raise UsageError("--resume", "--run DIR, and no source", f"--run {run} and source {source}")
+        got = "no --run" if run is None else f"the source {source}"
+        raise UsageError("--resume", "--run DIR, and no source", got)
     if not resume and source is None:
         raise UsageError("source", "a table or a text to learn from, before the options", "nothing")
     options = Options(data, model, training)
@@ -176,7 +178,11 @@ def generate(
     from gatewright.train.report import run_model
     from gatewright.train.run import Run
 
-    drawn = characters(run_model(Run.open(run)), prompt, length, temperature, seed)
+    model = run_model(Run.open(run))
+    drawn = characters(model, prompt, length, temperature, seed)
+    unknown = sorted(set(prompt) - set(model.vocabulary.symbols if model.vocabulary else prompt))
+    if unknown:
+        _complain("note", f"the model does not know {', '.join(map(repr, unknown))}: read as the unknown symbol")
     sys.stdout.write(prompt)
     for character in drawn:
         sys.stdout.write(character)
@@ -235,4 +241,5 @@ def main(arguments: list[str] | None = None) -> None:
         _complain("error", told)
         sys.exit(1)
     except KeyboardInterrupt:
+        _complain("interrupted", "a training goes on from its last checkpoint with --resume")
         sys.exit(130)

@@ -115,13 +115,14 @@ class Model(nn.Module):
 
 
 def load(path: Path | str) -> Model:
-    """Read a model file and build the model, in evaluation mode.
+    """Read a model file, or that of a run directory, and build the model, in evaluation mode.
 
     Raises:
         ModelFileError: if the file is damaged, foreign or too new; nothing is built then.
         SpecError: if its specification cannot be read.
     """
-    file = modelfile.read(path)
+    path = Path(path)
+    file = modelfile.read(path / "model.safetensors" if path.is_dir() else path)
     model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary)
     model.load_state_dict({name: torch.from_numpy(value) for name, value in file.tensors.items()})
     return model.eval()

@@ -81,8 +81,10 @@ def _read_text(path: Path, separators: str) -> Frame:
     if len(starts) == 0:
         raise DataError(str(path), "a header and rows below it", "an empty file")
     counts = {one: _between(_find(data, one, quoted), starts, ends) for one in separators}
-    # The separator is what all records have as many of as the header has, if it has any.
-    separator = max(separators, key=lambda one: np.count_nonzero(counts[one] == (counts[one][0] or -1)))
+    # The separator is what most records have as many of as the header; of two such, what the header has more of.
+    separator = max(
+        separators, key=lambda one: (np.count_nonzero(counts[one] == (counts[one][0] or -1)), counts[one][0])
+    )
     between = counts[separator]
     if quoted is not None:
         _check_quotes(path, data, quoted, separator)

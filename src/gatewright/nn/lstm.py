@@ -52,6 +52,8 @@ class LSTM(torch.nn.LSTM):
         RuntimeError: if sizes do not fit, or there are no steps.  The states that come with a packed sequence
             are checked too; `torch.nn.LSTM` reads out of bounds, or goes on, with some that do not fit.
 
+    `torch.compile` and `torch.export` take it; the retired `torch.jit.script` does not.
+
     >>> lstm = LSTM(input_size=3, hidden_size=4, num_layers=2)
     >>> y, (h_n, c_n), record = lstm(torch.ones(5, 2, 3), record=True)
     >>> record.layers[1].forget_gate.shape

@@ -111,7 +111,8 @@ def _lengthened(own: Options, given: Options) -> Options:
 
 
 def _accelerator(options: TrainingOptions) -> Accelerator:
-    accelerator = Accelerator(cpu=options.device == "cpu")
+    # Without an accelerator the CPU has to be asked for, or several processes would not find each other.
+    accelerator = Accelerator(cpu=options.device == "cpu" or not torch.accelerator.is_available())
     if options.device not in ("auto", accelerator.device.type):
         raise GatewrightError(
             "--device", f"a device of this machine, such as {accelerator.device.type}", options.device
@@ -146,6 +147,9 @@ def _loop(
     loop = Loop(task, options.training, run, accelerator)
     if resume:
         loop.resume()
+        if loop.total < loop.progress.step:
+            expected = f"more than the {loop.progress.step} steps that the run has taken"
+            raise GatewrightError("--steps or --epochs", expected, f"{loop.total} steps")
     with Display(console, loop.total, task.unit, accelerator.is_main_process) as display:
         size = sum(value.numel() for value in task.model.parameters())
         display.note(task.summary)

@@ -81,9 +81,9 @@ def _by_series(target: str, methods: dict[str, Any]) -> Table:
 
 
 def _by_step(target: str, methods: dict[str, Any]) -> Table:
-    """Mean absolute error by step ahead, at up to six steps."""
+    """Mean absolute error by step ahead, at up to eight steps."""
     horizon = len(methods["model"]["by_step"])
-    shown = sorted({round(1 + (horizon - 1) * place / 5) for place in range(6)})
+    shown = sorted({round(1 + (horizon - 1) * place / 7) for place in range(8)})
     table = _table(f"{target}: MAE by step ahead", list(map(str, shown)))
     columns = [_figures([found["by_step"][step - 1]["mae"] for found in methods.values()]) for step in shown]
     for name, *figures in zip(methods, *columns, strict=True):
