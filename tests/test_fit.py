@@ -18,7 +18,7 @@ from gatewright.errors import GatewrightError, NonFiniteError
 from gatewright.model import Model, load
 from gatewright.train import fit, forecasting, language, nonfinite
 from gatewright.train.options import DEFAULTS, Options, TrainingOptions
-from gatewright.train.start import train
+from gatewright.train.start import resume, train
 from gatewright.train.task import Share
 from tests.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
 
@@ -56,6 +56,10 @@ def test_the_best_model_is_kept_and_patience_ends_the_run(tmp_path):
     assert progress.finished == "patience"
     assert progress.step == progress.best_step + 3 * 2
     assert scores[progress.best_step] == min(scores.values()) == progress.best
+    kept = weights(run.path)
+    assert resume(run.path, console=quiet())[1].finished == "patience"
+    assert weights(run.path) == kept
+    assert resume(run.path, Options(training=TrainingOptions(patience=4)), console=quiet())[1].step > progress.step
     data = forecasting.read(source, run.options().data)
     share = Share(0, 1)
     task = forecasting.ForecastTask(load(run.model), data, 8, 0, share, torch.device("cpu"))

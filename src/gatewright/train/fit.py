@@ -61,7 +61,7 @@ class Loop:
         if self._run.checkpoint.exists():
             carried, self.progress = checkpoint.load(self._run.checkpoint, self._task.model, self._optimizer)
             self._task.carry(self._own(carried))
-            self.progress.finished = ""
+            self.progress.finished = self._out_of_patience()
         self._saved_step = self.progress.step
         if self._accelerator.is_main_process:
             self._run.forget_after(self.progress.step)
@@ -178,10 +178,13 @@ class Loop:
             progress.validations_since_best += 1
         loss = self._log({"valid": score})
         display.validation(progress.step, progress.step / self._task.steps_per_epoch, loss, score, better)
-        patience = self._options.patience
-        if patience and progress.validations_since_best >= patience:
-            progress.finished = "patience"
+        progress.finished = self._out_of_patience()
         self._save()
+
+    def _out_of_patience(self) -> str:
+        """Return "patience" if too many validations brought nothing better, else ""."""
+        patience = self._options.patience
+        return "patience" if patience and self.progress.validations_since_best >= patience else ""
 
     def _save(self) -> None:
         """Write a checkpoint, if the weights are good.

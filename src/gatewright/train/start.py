@@ -16,7 +16,7 @@ from gatewright.train import forecasting, language
 from gatewright.train.checkpoint import Progress
 from gatewright.train.display import Display
 from gatewright.train.fit import Loop
-from gatewright.train.options import KINDS, NOTHING_SAID, UNSET, Options, TrainingOptions, resolve
+from gatewright.train.options import KINDS, NOTHING_SAID, Options, TrainingOptions, resolve
 from gatewright.train.run import Run
 from gatewright.train.task import Share, Task
 
@@ -104,10 +104,7 @@ def _lengthened(own: Options, given: Options) -> Options:
             if name not in free and getattr(getattr(own, table), name) != value:
                 flag = f"--{name.replace('_', '-')}"
                 raise GatewrightError(flag, "the run's own value with --resume", repr(value))
-    training = own.training
-    if given.training.steps is not UNSET or given.training.epochs is not UNSET:
-        training = replace(training, steps=UNSET, epochs=UNSET)
-    return Options(training=given.training).over(replace(own, training=training))
+    return Options(training=given.training).over(own)
 
 
 def _accelerator(options: TrainingOptions) -> Accelerator:
