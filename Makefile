@@ -26,7 +26,7 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks
 
 # Set-up runs again only when what is to be installed has changed.
-.venv/ready: pyproject.toml
+.venv/ready: pyproject.toml CMakeLists.txt $(NATIVE)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[dev]'

@@ -21,6 +21,7 @@ from accelerate.accelerator import Accelerator
 from rich.console import Console
 from torch import Tensor, nn
 
+from benchmarks.settings import Part, Settings
 from gatewright.model import Model
 from gatewright.train import forecasting, language
 from gatewright.train.display import Display
@@ -141,38 +142,49 @@ def bare_language_loss(task: language.LanguageTask) -> Callable[[int], Tensor]:
     return loss
 
 
-def main() -> None:
+def run(settings: Settings) -> Part:
     """Print seconds of both loops and their ratio, for a forecaster and a language model."""
-    print("\ntraining loop over a bare torch loop, same model and batches")
+    print("\ntraining loop over a bare torch loop, same model and batches (seconds)")
+    rounds, share = (3, 5) if settings.quick else (ROUNDS, 1)
+    figures = []
     for name, steps in (("forecast  B=64 T=96 H=64", 200), ("language  B=32 T=128 H=128", 100)):
         seconds: dict[str, list[float]] = {"gatewright": [], "bare torch": []}
-        for number in range(ROUNDS + 1):
-            with tempfile.TemporaryDirectory() as folder:
-                if name.startswith("forecast"):
-                    source, options = write_table(Path(folder, "load.csv")), forecast_options(steps)
-                    first, second = forecast_task(source, options), forecast_task(source, options)
-                    assert isinstance(second, forecasting.ForecastTask)
-                    loss = bare_forecast_loss(second)
-                else:
-                    source, options = write_text(Path(folder, "plays.txt")), language_options(steps)
-                    first, second = language_task(source, options), language_task(source, options)
-                    assert isinstance(second, language.LanguageTask)
-                    loss = bare_language_loss(second)
-                began = time.perf_counter()
-                ours(first, options, Path(folder), source)
-                middle = time.perf_counter()
-                bare(second.model, loss, steps, second.validate)
-                if number:  # the first round warms up
-                    seconds["gatewright"].append(middle - began)
-                    seconds["bare torch"].append(time.perf_counter() - middle)
+        for number in range(rounds + 1):
+            own, bare_ = one_round(name.split()[0], steps // share)
+            if number:  # the first round warms up
+                seconds["gatewright"].append(own)
+                seconds["bare torch"].append(bare_)
         medians = {who: statistics.median(times) for who, times in seconds.items()}
         ratio = medians["gatewright"] / medians["bare torch"]
         print(
             f"{name}: "
-            + ", ".join(f"{who} {value:.3f} s" for who, value in medians.items())
-            + f", ratio {ratio:.3f}"
+            + ", ".join(f"{who} {value:.3f}" for who, value in medians.items())
+            + f", ratio {ratio:.3f}",
+            flush=True,
         )
+        figures.append({"name": name, "steps": steps // share, "seconds": medians, "ratio": ratio})
+    return Part(figures, [])
+
+
+def one_round(kind: str, steps: int) -> tuple[float, float]:
+    """Return the seconds of our loop and of the bare one."""
+    with tempfile.TemporaryDirectory() as folder:
+        if kind == "forecast":
+            source, options = write_table(Path(folder, "load.csv")), forecast_options(steps)
+            first, second = forecast_task(source, options), forecast_task(source, options)
+            assert isinstance(second, forecasting.ForecastTask)
+            loss = bare_forecast_loss(second)
+        else:
+            source, options = write_text(Path(folder, "plays.txt")), language_options(steps)
+            first, second = language_task(source, options), language_task(source, options)
+            assert isinstance(second, language.LanguageTask)
+            loss = bare_language_loss(second)
+        began = time.perf_counter()
+        ours(first, options, Path(folder), source)
+        middle = time.perf_counter()
+        bare(second.model, loss, steps, second.validate)
+        return middle - began, time.perf_counter() - middle
 
 
 if __name__ == "__main__":
-    main()
+    run(Settings())

@@ -1,0 +1,78 @@
+"""What the kernels have to reach, and whether they do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+
+class Bar(NamedTuple):
+    """A bar: what must be reached, and what is aimed at.
+
+    Attributes:
+        what: a ratio, in words.
+        must: the least that will do, or the most, where less is better.
+        aim: what is aimed at.
+        at_most: whether less is better.
+    """
+
+    what: str
+    must: float
+    aim: float
+    at_most: bool = False
+
+    def verdict(self, value: float) -> str:
+        """Return "aim", "pass" or "MISS"; a value that is not a number misses.
+
+        >>> [RECORD.verdict(value) for value in (1.0, 1.04, 1.06)]
+        ['aim', 'pass', 'MISS']
+        """
+        if value <= self.aim if self.at_most else value >= self.aim:
+            return "aim"
+        return "pass" if (value <= self.must if self.at_most else value >= self.must) else "MISS"
+
+
+TRAINING_MEAN = Bar("forward + backward over torch, geometric mean", 2.0, 2.5)
+TRAINING_EACH = Bar("forward + backward over torch, worst case", 1.0, 1.2)
+FORWARD_MEAN = Bar("forward over the better peer, geometric mean", 1.15, 1.3)
+FORWARD_EACH = Bar("forward over the better peer, worst case", 0.9, 1.0)
+FORWARD_PEAK = Bar("forward, fraction of FMA peak, worst case", 0.80, 0.90)
+TRAINING_PEAK = Bar("forward + backward, fraction of FMA peak, worst case", 0.70, 0.85)
+RECORD = Bar("record on, over training forward", 1.05, 1.02, at_most=True)
+MEMORY = Bar("peak memory of a training step over torch's", 0.75, 0.6, at_most=True)
+BUSY = Bar("forward + backward over torch, all cores busy", 1.5, 2.5)
+
+
+class Judged(NamedTuple):
+    """A value held against a bar.
+
+    Attributes:
+        bar: the bar.
+        threads: with how many threads.
+        value: what came.
+        note: which cases it is of.
+    """
+
+    bar: Bar
+    threads: int
+    value: float
+    note: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        verdict = self.bar.verdict(self.value)
+        return {**self.bar._asdict(), **self._asdict(), "bar": self.bar.what, "verdict": verdict}
+
+
+def only(names: Collection[str], of: int) -> str:
+    """Say which cases a value is of, where it is not of all that the bar means."""
+    return "" if len(names) == of else f"only {', '.join(names)}"
+
+
+def show(judged: Iterable[Judged]) -> None:
+    """Print a line for each bar."""
+    print(f"\n{'bars':54} threads    value     must      aim")
+    for bar, threads, value, note in judged:
+        sign = "<=" if bar.at_most else ">="
+        print(f"{bar.what:54} {threads:7} {value:8.3f}  {sign} {bar.must:4.2f}  {sign} {bar.aim:4.2f}", end="")
+        print(f"  {bar.verdict(value):4}  {note}".rstrip())

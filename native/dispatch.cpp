@@ -1,0 +1,86 @@
+#include "dispatch.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+
+namespace gatewright {
+
+namespace {
+
+const Target* const kTargets[] = {
+#if defined(__x86_64__)
+    &avx512_target, &avx2_target,
+#elif defined(__aarch64__)
+    &neon_target,
+#endif
+#if !defined(__aarch64__)
+    &baseline_target,
+#endif
+    nullptr};
+
+const Target* find(const char* name) {
+    for (const Target* const* each = kTargets; *each; ++each)
+        if (std::strcmp((*each)->name, name) == 0 && (*each)->supported()) return *each;
+    return nullptr;
+}
+
+const Target* best() {
+    const char* const wish = std::getenv("GATEWRIGHT_TARGET");
+    if (wish && *wish)
+        if (const Target* const found = find(wish)) return found;
+    const Target* const* each = kTargets;
+    while (!(*each)->supported()) ++each;
+    return *each;
+}
+
+std::atomic<const Target*> chosen{nullptr};
+
+}  // namespace
+
+const Target* const* targets() { return kTargets; }
+
+const Target& target() {
+    static const Target* const found = best();
+    const Target* const wish = chosen.load(std::memory_order_acquire);
+    return wish ? *wish : *found;
+}
+
+bool select(const char* name) {
+    const Target* const found = name && *name ? find(name) : nullptr;
+    if (name && *name && !found) return false;
+    chosen.store(found, std::memory_order_release);
+    return true;
+}
+
+bool forced() { return chosen.load(std::memory_order_acquire) != nullptr; }
+
+const char* refused_target() {
+    const char* const wish = std::getenv("GATEWRIGHT_TARGET");
+    return wish && *wish && !find(wish) ? wish : nullptr;
+}
+
+namespace {
+
+template <class T>
+const Kernels<T>& least_waste(const Kernels<T>* const* widths, int64_t H) {
+    const Kernels<T>* chosen = nullptr;
+    const auto padded = [H](const Kernels<T>& k) { return (H + k.width - 1) / k.width * k.width; };
+    for (; *widths; ++widths)
+        if (!chosen || padded(**widths) < padded(*chosen)) chosen = *widths;
+    return *chosen;
+}
+
+}  // namespace
+
+template <>
+const Kernels<float>& kernels_for(const Target& target, int64_t H) {
+    return least_waste(target.f32, H);
+}
+
+template <>
+const Kernels<double>& kernels_for(const Target& target, int64_t H) {
+    return least_waste(target.f64, H);
+}
+
+}  // namespace gatewright

@@ -1,0 +1,35 @@
+// The targets that were compiled, which of them this machine can run, and which one runs.
+#pragma once
+
+#include "lstm.h"
+
+namespace gatewright {
+
+struct Target {
+    const char* name;
+    bool (*supported)();
+    // By vector width, widest first; null-terminated.  Results do not depend on which.
+    const Kernels<float>* f32[3];
+    const Kernels<double>* f64[3];
+};
+
+extern const Target baseline_target, avx2_target, avx512_target, neon_target;
+
+// All that were compiled, best first; null-terminated.
+const Target* const* targets();
+
+// The one in use: forced by select(), else by GATEWRIGHT_TARGET in the environment, else the best supported.
+const Target& target();
+
+// Forces a target by name; null or "" undoes that.  False if there is none of that name that runs here.
+bool select(const char* name);
+bool forced();
+
+// Whether GATEWRIGHT_TARGET names a target that cannot be used here.
+const char* refused_target();
+
+// The width at which fewest lanes are wasted on H.
+template <class T>
+const Kernels<T>& kernels_for(const Target& target, int64_t H);
+
+}  // namespace gatewright

@@ -1,0 +1,109 @@
+// The register tile: R rows times N vectors of a packed panel, and how panels are packed.
+//
+// Each output is one chain: its start value, then one product after the other, k ascending.  Nothing about the tile,
+// its height, the thread or the batch changes that chain, so that none of them changes a bit of the result.
+#pragma once
+
+#include "simd.h"
+
+namespace gatewright::GATEWRIGHT_TARGET {
+
+// 32 vector registers hold 6 x 4 accumulators, 6 broadcasts and a vector of weights; 16 hold 3 x 4.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kTileRows = 6;
+#else
+constexpr int kTileRows = 3;
+#endif
+
+// tile[r][j] += sum over k of a[r * row + k * step] * panel[k][j], for k = 0 .. count - 1.
+template <int R, int N, int V, class T>
+GATEWRIGHT_INLINE void accumulate(Vec<T, V> (&tile)[R][N], const T* __restrict a, int64_t row, int64_t step,
+                                  const T* __restrict panel, int64_t count) {
+    using L = Lanes<T, V>;
+    for (int64_t k = 0; k < count; ++k) {
+        Vec<T, V> left[R];
+        GATEWRIGHT_UNROLL
+        for (int r = 0; r < R; ++r) left[r] = broadcast<V>(a[r * row]);
+        GATEWRIGHT_UNROLL
+        for (int j = 0; j < N; ++j) {
+            const Vec<T, V> right = load<V>(panel + j * V);
+            GATEWRIGHT_UNROLL
+            for (int r = 0; r < R; ++r) tile[r][j] = L::fma(left[r], right, tile[r][j]);
+        }
+        a += step;
+        panel += N * V;
+    }
+}
+
+// Calls body.template operator()<R>(first, ...) for tiles of at most kTileRows rows, heights as equal as can be.
+template <int Max, class Body>
+GATEWRIGHT_INLINE void with_height(int64_t rows, Body&& body) {
+    if constexpr (Max > 1) {
+        if (rows != Max) return with_height<Max - 1>(rows, body);
+    }
+    body.template operator()<Max>();
+}
+
+template <class Body>
+GATEWRIGHT_INLINE void for_tiles(int64_t begin, int64_t end, Body&& body) {
+    if (end <= begin) return;
+    const int64_t tiles = (end - begin + kTileRows - 1) / kTileRows;
+    const int64_t height = (end - begin) / tiles, taller = (end - begin) % tiles;
+    for (int64_t n = 0, first = begin; n < tiles; ++n) {
+        const int64_t rows = height + (n < taller ? 1 : 0);
+        with_height<kTileRows>(rows, [&]<int R>() { body.template operator()<R>(first); });
+        first += rows;
+    }
+}
+
+// Columns in groups of up to four vectors: group n starts at column 4 n V and is `vectors` wide.
+constexpr int kGroup = 4;
+
+template <int V>
+GATEWRIGHT_INLINE int64_t blocks_of(int64_t width) {
+    return (width + V - 1) / V;
+}
+
+template <class Body>
+GATEWRIGHT_INLINE void for_groups(int64_t block_begin, int64_t block_end, int64_t blocks, Body&& body) {
+    for (int64_t first = block_begin; first < block_end; first += kGroup) {
+        const int64_t vectors = blocks - first < kGroup ? blocks - first : kGroup;
+        with_height<kGroup>(vectors, [&]<int N>() { body.template operator()<N>(first); });
+    }
+}
+
+// A matrix whose k dimension lies in `pieces` of `length`, `apart` elements from one to the next.
+template <class T>
+struct Left {
+    const T* data;
+    int64_t row;
+    int64_t pieces, length, apart;
+};
+
+// out(row, column)[0 .. columns - column) = sum over k of left[row][k] * panel[k][column], for these rows and blocks.
+// Panel: (groups, k, N, V).
+template <int V, class T, class Out>
+GATEWRIGHT_INLINE void product(const Left<T>& left, int64_t row_begin, int64_t row_end, const T* panel,
+                               int64_t block_begin, int64_t block_end, int64_t columns, Out&& out) {
+    const int64_t depth = left.pieces * left.length;
+    for_groups(block_begin, block_end, blocks_of<V>(columns), [&]<int N>(int64_t block) {
+        const T* const group = panel + block * V * depth;
+        for_tiles(row_begin, row_end, [&]<int R>(int64_t row) {
+            Vec<T, V> tile[R][N]{};
+            for (int64_t piece = 0; piece < left.pieces; ++piece)
+                accumulate<R, N, V>(tile, left.data + piece * left.apart + row * left.row, left.row, 1,
+                                    group + piece * left.length * N * V, left.length);
+            for (int r = 0; r < R; ++r)
+                for (int j = 0; j < N; ++j)
+                    out(row + r, (block + j) * V, tile[r][j], columns - (block + j) * V);
+        });
+    });
+}
+
+// The part of `count` things that falls to a rank.
+struct Part {
+    int64_t begin, end;
+    Part(int64_t count, int rank, int size) : begin(count * rank / size), end(count * (rank + 1) / size) {}
+};
+
+}  // namespace gatewright::GATEWRIGHT_TARGET

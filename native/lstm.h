@@ -1,0 +1,169 @@
+// The contract: what every entry of the kernels is given, with shape, layout and aliasing of each pointer.
+//
+// Sizes: T steps, B rows of the batch, D input, H hidden, P width of the hidden state (H unless it is projected).
+// Gates stand in PyTorch's order i, f, g, o.  All counts and strides are in elements, int64.
+// No two pointers of one call may overlap unless said; inputs are never written.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// Inlined everywhere: a copy compiled for one target must never serve another.
+#define GATEWRIGHT_INLINE inline __attribute__((always_inline))
+
+namespace gatewright {
+
+struct Sizes {
+    int64_t T, B, D, H, P;
+    bool projected;  // P is given by W_hr; else P == H
+};
+
+// Which rows have a step at each time, and in which order time is walked.
+// Rows are ordered by length, longest first, so those with a step at time t are 0 .. rows(t) - 1.
+struct Steps {
+    int64_t T, B;
+    const int64_t* sizes;   // (T), non-increasing, each in 1..B; null: B each
+    const int64_t* starts;  // (T + 1), index of the first row of time t when steps are packed; null: t * B
+    bool reverse;
+
+    // The time of the s-th step taken; its own inverse.
+    GATEWRIGHT_INLINE int64_t time(int64_t s) const { return reverse ? T - 1 - s : s; }
+    GATEWRIGHT_INLINE int64_t rows(int64_t t) const { return sizes ? sizes[t] : B; }
+    GATEWRIGHT_INLINE int64_t start(int64_t t) const { return starts ? starts[t] : t * B; }
+};
+
+// A (T, B, width) array, or a packed (rows, width) one; the last dimension is contiguous.
+template <class T>
+struct Rows {
+    T* data;
+    int64_t step, row;  // strides of t and b
+
+    GATEWRIGHT_INLINE T* at(const Steps& steps, int64_t t, int64_t b) const {
+        return data + (steps.starts ? steps.starts[t] * row : t * step) + b * row;
+    }
+};
+
+template <class T>
+struct Weights {
+    const T* W_ih;  // (4H, D)
+    const T* W_hh;  // (4H, P)
+    const T* b_ih;  // (4H), or null
+    const T* b_hh;  // (4H), or null
+    const T* W_hr;  // (P, H), or null without projection
+};
+
+// Weights as a target wants them; all made by Kernels::pack.  V is the target's vector width, a block is V hidden
+// units, and columns past H are zero.  Memory: Kernels::panels_size elements.
+template <class T>
+struct Panels {
+    T* bias;    // (blocks, 4, V): b_ih + b_hh
+    T* W_ih;    // (blocks, D, 4, V)
+    T* W_hh;    // (blocks, P, 4, V)
+    T* W_hr;    // (groups of up to 4 blocks of P, H, blocks, V): W_hr transposed, for the forward pass
+    T* W_ih_t;  // (groups of up to 4 blocks of D, blocks of H, 4, V, blocks, V): for dx; rows in order of dgates
+    T* W_hh_t;  // the same of P: for dh
+    T* W_hr_t;  // (groups of up to 4 blocks of H, P, blocks, V): for dh
+};
+
+// One walk over steps begin .. end - 1 of a sequence, in one direction.
+template <class T>
+struct Forward {
+    Sizes sizes;
+    Steps steps;
+    int64_t begin, end;
+    Panels<T> panels;
+    Rows<const T> x;  // (T, B, D)
+    Rows<T> y;        // (T, B, P); data null: not wanted
+    T* h[2];          // (B, P): step s reads h[s % 2] and writes h[1 - s % 2]; the caller fills h[begin % 2], and
+                      // both for rows that join later
+    T* c;             // (B, H): the cell state, advanced in place
+    T* gates;         // (rows, 4H), after activation, or null: keep nothing
+    T* cell;          // (rows, H), c after each step, or null together with gates
+    int64_t saved;    // index of the first row that gates and cell hold
+    T* checkpoints;   // (ceil(T / every), B, H): c before step 0, every, 2 every, ..., or null
+    int64_t every;
+    T* hidden;        // (B, H), o tanh(c) before it is projected; null without projection
+    T* ahead;         // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each step
+    int64_t ahead_steps, ahead_size;
+};
+
+// Backward through the steps of one chunk; chunks are walked from the last to the first.
+template <class T>
+struct Backward {
+    Sizes sizes;
+    Steps steps;
+    Panels<T> panels;
+    Rows<const T> x, y;  // as in Forward
+    const T* h_0;        // (B, P)
+    const T* c_0;        // (B, H)
+    const T* gates;      // as Forward left them
+    const T* cell;
+    int64_t saved;
+    const T* c_before;       // (B, H): c before step `first`, or null where that is in cell, or c_0
+    int64_t first;           // the first step whose gates and cell are held
+    Rows<const T> dy;        // (T, B, P); data null: zeros
+    Rows<const T> dgates_in; // (T, B, 4H): what else depends on the gates after activation; data null: nothing
+    Rows<const T> dcell_in;  // (T, B, H): what else depends on c; data null: nothing
+    T* dh;                   // (B, P): dh_n before the first chunk, dh_0 after the last
+    T* dc;                   // (B, H): dc_n, then dc_0
+    Rows<T> dx;              // (T, B, D); data null: not wanted
+    T* dW_ih;                // (blocks, D, 4, V), added to; null: not wanted
+    T* dW_hh;                // (blocks, P, 4, V), added to; null: not wanted
+    T* dW_hr;                // (P, H), added to; null: not wanted
+    T* db;                   // (blocks, 4, V), added to; null: not wanted
+};
+
+// Rows that stand at a constant distance, as one piece of the k dimension of a product.
+template <class T>
+struct Segment {
+    const T* data;
+    int64_t row;    // stride
+    int64_t count;  // rows
+};
+
+template <class T>
+struct Chunk {
+    int64_t begin, end;        // steps
+    int64_t rows;              // in all steps together
+    const int64_t* first;      // (end - begin + 1): index in the chunk of each step's first row
+    T* dgates;                 // (blocks, rows, 4, V), before activation
+    T* dhidden;                // (B, H): dh before projection; null without projection
+    T* dprojected;             // (rows, P): dh after projection; null without projection
+    T* hidden;                 // (groups of up to 4 blocks of H, rows, blocks, V): o tanh(c); null as above
+    const Segment<T>* x;       // rows of x in the order of the chunk
+    const Segment<T>* h;       // rows of h before each step, in the same order
+    int64_t x_count, h_count;  // segments
+};
+
+// Up to this width of x, dx is a dot product a column, for which W_ih is used as the forward pass has it.
+constexpr int64_t kNarrowInput = 4;
+
+// What one thread does: these rows and these blocks of hidden units.
+struct Share {
+    int rank, size;
+    int64_t row_begin, row_end, block_begin, block_end;
+};
+
+class Team;
+
+// The entries of one target and type.  Panels hold `width` lanes a vector.
+template <class T>
+struct Kernels {
+    int width;
+    int tile_rows;
+    int64_t (*panels_size)(const Sizes&, bool forward, bool backward);
+    // Lays panels out in memory; then each rank packs its part of them.
+    Panels<T> (*layout)(const Sizes&, T* memory, bool forward, bool backward);
+    void (*pack)(const Sizes&, const Weights<T>&, const Panels<T>&, bool forward, bool backward, int rank, int size);
+    // The team's barrier after each step keeps blocks together; null where a thread has all blocks of its rows.
+    void (*forward)(const Forward<T>&, const Share&, Team* barrier);
+    void (*adjoint)(const Backward<T>&, const Chunk<T>&, const Share&, Team* barrier);
+    void (*products)(const Backward<T>&, const Chunk<T>&, int rank, int size);
+    // dW_ih (4H, D), dW_hh (4H, P), db (4H) from the layouts above; null: not wanted.
+    void (*unpack)(const Backward<T>&, T* dW_ih, T* dW_hh, T* db, int rank, int size);
+    void (*sigmoid)(const T* x, T* y, int64_t count);
+    void (*tanh)(const T* x, T* y, int64_t count);
+    double (*fma_rounds)(int64_t rounds);  // returns the FLOPs done
+};
+
+}  // namespace gatewright

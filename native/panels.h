@@ -1,0 +1,141 @@
+// Weights into panels, and gradients back out of them.
+#pragma once
+
+#include "gemm.h"
+#include "lstm.h"
+
+namespace gatewright::GATEWRIGHT_TARGET {
+
+template <class T, int V>
+int64_t panels_size(const Sizes& n, bool forward, bool backward) {
+    const int64_t H = blocks_of<V>(n.H) * V, P = blocks_of<V>(n.P) * V, D = blocks_of<V>(n.D) * V;
+    int64_t size = 0;
+    if (forward) size += 4 * H * (1 + n.D + n.P) + (n.projected ? P * n.H : 0);
+    if (backward) size += 4 * H * (D + P) + (n.projected ? H * n.P : 0);
+    return size;
+}
+
+template <class T, int V>
+Panels<T> layout(const Sizes& n, T* memory, bool forward, bool backward) {
+    const int64_t H = blocks_of<V>(n.H) * V, P = blocks_of<V>(n.P) * V, D = blocks_of<V>(n.D) * V;
+    const auto take = [&](bool wanted, int64_t size) {
+        T* const here = memory;
+        memory += wanted ? size : 0;
+        return wanted ? here : nullptr;
+    };
+    return {take(forward, 4 * H),
+            take(forward, 4 * H * n.D),
+            take(forward, 4 * H * n.P),
+            take(forward && n.projected, P * n.H),
+            take(backward, 4 * H * D),
+            take(backward, 4 * H * P),
+            take(backward && n.projected, H * n.P)};
+}
+
+// W (4H, width) to (blocks, width, 4, V), for these blocks.
+template <class T, int V>
+void pack_gates(const T* W, int64_t H, int64_t width, T* panels, int64_t begin, int64_t end) {
+    constexpr int64_t kColumns = 64;  // of so many source rows at once that all stay in the first cache
+    for (int64_t block = begin; block < end; ++block) {
+        T* const panel = panels + block * width * 4 * V;
+        const int64_t lanes = H - block * V < V ? H - block * V : V;
+        for (int64_t first = 0; first < width; first += kColumns) {
+            const int64_t last = first + kColumns < width ? first + kColumns : width;
+            for (int64_t gate = 0; gate < 4; ++gate) {
+                for (int64_t v = 0; v < lanes; ++v) {
+                    const T* const source = W + (gate * H + block * V + v) * width;
+                    for (int64_t k = first; k < last; ++k) panel[(k * 4 + gate) * V + v] = source[k];
+                }
+                for (int64_t v = lanes; v < V; ++v)
+                    for (int64_t k = first; k < last; ++k) panel[(k * 4 + gate) * V + v] = 0;
+            }
+        }
+    }
+}
+
+// A row of `width` columns to row k of panels (groups, depth, N, V).
+template <class T, int V>
+void pack_row(const T* source, int64_t width, T* panels, int64_t depth, int64_t k) {
+    const int64_t blocks = blocks_of<V>(width);
+    for (int64_t first = 0; first < blocks; first += kGroup) {
+        const int64_t vectors = blocks - first < kGroup ? blocks - first : kGroup;
+        T* const row = panels + first * V * depth + k * vectors * V;
+        for (int64_t j = 0; j < vectors; ++j) {
+            const int64_t column = (first + j) * V;
+            store<V>(row + j * V, source ? load<V>(source + column, width - column) : Vec<T, V>{});
+        }
+    }
+}
+
+// W (4H, width) to (groups of width, blocks of H, 4, V, N, V), rows in the order in which dgates lie.
+template <class T, int V>
+void pack_transposed(const T* W, int64_t H, int64_t width, T* panels, int64_t begin, int64_t end) {
+    const int64_t depth = blocks_of<V>(H) * 4 * V;
+    for (int64_t k = begin * 4 * V; k < end * 4 * V; ++k) {
+        const int64_t unit = k / (4 * V) * V + k % V, gate = k / V % 4;
+        pack_row<T, V>(unit < H ? W + (gate * H + unit) * width : nullptr, width, panels, depth, k);
+    }
+}
+
+// W (P, H) to (groups of P, H, N, V).
+template <class T, int V>
+void pack_projection(const T* W, int64_t P, int64_t H, T* panels) {
+    const int64_t blocks = blocks_of<V>(P);
+    for (int64_t first = 0; first < blocks; first += kGroup) {
+        const int64_t vectors = blocks - first < kGroup ? blocks - first : kGroup;
+        T* const group = panels + first * V * H;
+        for (int64_t column = 0; column < vectors * V; ++column) {
+            const int64_t p = first * V + column;
+            for (int64_t k = 0; k < H; ++k) group[k * vectors * V + column] = p < P ? W[p * H + k] : T(0);
+        }
+    }
+}
+
+template <class T, int V>
+void pack(const Sizes& n, const Weights<T>& weights, const Panels<T>& panels, bool forward, bool backward, int rank,
+          int size) {
+    const Part blocks(blocks_of<V>(n.H), rank, size);
+    if (forward) {
+        for (int64_t block = blocks.begin; block < blocks.end; ++block)
+            for (int64_t gate = 0; gate < 4; ++gate)
+                for (int64_t v = 0; v < V; ++v) {
+                    const int64_t unit = block * V + v, row = gate * n.H + unit;
+                    const bool there = unit < n.H && weights.b_ih;
+                    panels.bias[(block * 4 + gate) * V + v] = there ? weights.b_ih[row] + weights.b_hh[row] : T(0);
+                }
+        pack_gates<T, V>(weights.W_ih, n.H, n.D, panels.W_ih, blocks.begin, blocks.end);
+        pack_gates<T, V>(weights.W_hh, n.H, n.P, panels.W_hh, blocks.begin, blocks.end);
+        if (n.projected && rank == 0) pack_projection<T, V>(weights.W_hr, n.P, n.H, panels.W_hr);
+    }
+    if (backward) {
+        pack_transposed<T, V>(weights.W_ih, n.H, n.D, panels.W_ih_t, blocks.begin, blocks.end);
+        pack_transposed<T, V>(weights.W_hh, n.H, n.P, panels.W_hh_t, blocks.begin, blocks.end);
+        if (n.projected)
+            for (int64_t p = Part(n.P, rank, size).begin; p < Part(n.P, rank, size).end; ++p)
+                pack_row<T, V>(weights.W_hr + p * n.H, n.H, panels.W_hr_t, n.P, p);
+    }
+}
+
+// (blocks, width, 4, V) to (4H, width), for these blocks.
+template <class T, int V>
+void unpack_gates(const T* panels, int64_t H, int64_t width, T* W, int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+        const T* const panel = panels + block * width * 4 * V;
+        const int64_t lanes = H - block * V < V ? H - block * V : V;
+        for (int64_t gate = 0; gate < 4; ++gate)
+            for (int64_t v = 0; v < lanes; ++v) {
+                T* const row = W + (gate * H + block * V + v) * width;
+                for (int64_t k = 0; k < width; ++k) row[k] = panel[(k * 4 + gate) * V + v];
+            }
+    }
+}
+
+template <class T, int V>
+void unpack(const Backward<T>& b, T* dW_ih, T* dW_hh, T* db, int rank, int size) {
+    const Part blocks(blocks_of<V>(b.sizes.H), rank, size);
+    if (dW_ih) unpack_gates<T, V>(b.dW_ih, b.sizes.H, b.sizes.D, dW_ih, blocks.begin, blocks.end);
+    if (dW_hh) unpack_gates<T, V>(b.dW_hh, b.sizes.H, b.sizes.P, dW_hh, blocks.begin, blocks.end);
+    if (db) unpack_gates<T, V>(b.db, b.sizes.H, 1, db, blocks.begin, blocks.end);
+}
+
+}  // namespace gatewright::GATEWRIGHT_TARGET

@@ -1,0 +1,148 @@
+// The smallest vector wrapper: load, store, fma, broadcast, minimum, blend; on compiler vector extensions.
+//
+// A target's source defines GATEWRIGHT_TARGET (its namespace) before it includes this.  Vec<T, V> is V lanes; what
+// a lane computes does not depend on V.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include "lstm.h"
+
+#if defined(__FAST_MATH__)
+#error "the kernels need strict arithmetic: build them without -ffast-math"
+#endif
+
+#if defined(__clang__)
+#define GATEWRIGHT_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define GATEWRIGHT_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace gatewright::GATEWRIGHT_TARGET {
+
+template <class T>
+struct BitsOf;
+template <>
+struct BitsOf<float> {
+    using type = int32_t;
+};
+template <>
+struct BitsOf<double> {
+    using type = int64_t;
+};
+template <class T>
+using Bits = typename BitsOf<T>::type;
+
+template <class T, int V>
+struct VecOf {
+    typedef T type __attribute__((vector_size(V * sizeof(T))));
+    // As it lies in memory: anywhere, and under other names.
+    typedef T memory __attribute__((vector_size(V * sizeof(T)), aligned(alignof(T)), may_alias));
+};
+template <class T, int V>
+using Vec = typename VecOf<T, V>::type;
+
+template <int V, class T>
+GATEWRIGHT_INLINE Vec<T, V> load(const T* p) {
+    return *reinterpret_cast<const typename VecOf<T, V>::memory*>(p);
+}
+
+template <int V, class T>
+GATEWRIGHT_INLINE void store(T* p, Vec<T, V> v) {
+    *reinterpret_cast<typename VecOf<T, V>::memory*>(p) = v;
+}
+
+// The first `count` lanes; the others are zero, and their memory is not touched.
+template <int V, class T>
+GATEWRIGHT_INLINE Vec<T, V> load(const T* p, int64_t count) {
+    if (count >= V) return load<V>(p);
+    Vec<T, V> v{};
+    for (int64_t k = 0; k < count; ++k) v[k] = p[k];
+    return v;
+}
+
+template <int V, class T>
+GATEWRIGHT_INLINE void store(T* p, Vec<T, V> v, int64_t count) {
+    if (count >= V) return store<V>(p, v);
+    for (int64_t k = 0; k < count; ++k) p[k] = v[k];
+}
+
+template <int V, class T>
+GATEWRIGHT_INLINE Vec<T, V> broadcast(T s) {
+    if constexpr (V == 1) {
+        return Vec<T, V>{s};
+#if defined(__AVX512F__)
+    } else if constexpr (V * sizeof(T) == 64 && sizeof(T) == 4) {
+        return (Vec<T, V>)_mm512_set1_ps(s);
+    } else if constexpr (V * sizeof(T) == 64) {
+        return (Vec<T, V>)_mm512_set1_pd(s);
+#endif
+#if defined(__AVX__)
+    } else if constexpr (V * sizeof(T) == 32 && sizeof(T) == 4) {
+        return (Vec<T, V>)_mm256_set1_ps(s);
+    } else if constexpr (V * sizeof(T) == 32) {
+        return (Vec<T, V>)_mm256_set1_pd(s);
+#endif
+#if defined(__x86_64__)
+    } else if constexpr (V * sizeof(T) == 16 && sizeof(T) == 4) {
+        return (Vec<T, V>)_mm_set1_ps(s);
+    } else {
+        return (Vec<T, V>)_mm_set1_pd(s);
+#elif defined(__aarch64__)
+    } else if constexpr (sizeof(T) == 4) {
+        return (Vec<T, V>)vdupq_n_f32(s);
+    } else {
+        return (Vec<T, V>)vdupq_n_f64(s);
+#endif
+    }
+}
+
+// a * b + c, rounded once where the target has such an instruction, else twice.
+template <class T, int V>
+GATEWRIGHT_INLINE Vec<T, V> fma_of(Vec<T, V> a, Vec<T, V> b, Vec<T, V> c) {
+#if defined(__AVX512F__)
+    if constexpr (V * sizeof(T) == 64 && sizeof(T) == 4)
+        return (Vec<T, V>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+    else if constexpr (V * sizeof(T) == 64)
+        return (Vec<T, V>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+    else
+#endif
+#if defined(__FMA__)
+        if constexpr (V * sizeof(T) == 32 && sizeof(T) == 4)
+        return (Vec<T, V>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+    else
+        return (Vec<T, V>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#elif defined(__aarch64__)
+    if constexpr (sizeof(T) == 4)
+        return (Vec<T, V>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+    else
+        return (Vec<T, V>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
+// A vector type with its operations, so that the code above reads as arithmetic.
+template <class T, int V>
+struct Lanes {
+    using Vector = Vec<T, V>;
+    using Integer = Vec<Bits<T>, V>;
+
+    static GATEWRIGHT_INLINE Vector all(double s) { return broadcast<V>(static_cast<T>(s)); }
+    static GATEWRIGHT_INLINE Vector fma(Vector a, Vector b, Vector c) { return fma_of<T, V>(a, b, c); }
+    // The lesser of x and limit; NaN where x is.
+    static GATEWRIGHT_INLINE Vector at_most(Vector x, Vector limit) { return x > limit ? limit : x; }
+    static GATEWRIGHT_INLINE Vector abs(Vector x) { return (Vector)((Integer)x & ~sign_bits()); }
+    static GATEWRIGHT_INLINE Vector with_sign_of(Vector magnitude, Vector x) {
+        return (Vector)((Integer)magnitude | ((Integer)x & sign_bits()));
+    }
+    static GATEWRIGHT_INLINE Integer sign_bits() { return (Integer)all(-0.0); }
+};
+
+}  // namespace gatewright::GATEWRIGHT_TARGET

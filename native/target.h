@@ -1,0 +1,50 @@
+// Everything of one target; a target_*.cpp sets GATEWRIGHT_TARGET and includes this.
+#pragma once
+
+#include "adjoint.h"
+#include "forward.h"
+#include "panels.h"
+
+namespace gatewright::GATEWRIGHT_TARGET {
+
+template <class T, int V, Vec<T, V> (*Function)(Vec<T, V>)>
+void map(const T* x, T* y, int64_t count) {
+    for (int64_t k = 0; k < count; k += V) store<V>(y + k, Function(load<V>(x + k, count - k)), count - k);
+}
+
+// As many independent chains of fma as fill the pipes, all in registers.
+template <class T, int V>
+double fma_rounds(int64_t rounds) {
+    constexpr int kChains = 12;
+    using L = Lanes<T, V>;
+    Vec<T, V> chain[kChains];
+    GATEWRIGHT_UNROLL
+    for (int k = 0; k < kChains; ++k) chain[k] = L::all(k);
+    const Vec<T, V> factor = L::all(0.9999), term = L::all(1e-3);
+    for (int64_t n = 0; n < rounds; ++n) {
+        GATEWRIGHT_UNROLL
+        for (int k = 0; k < kChains; ++k) chain[k] = L::fma(chain[k], factor, term);
+    }
+    Vec<T, V> sum = chain[0];
+    GATEWRIGHT_UNROLL
+    for (int k = 1; k < kChains; ++k) sum += chain[k];
+    volatile T kept = sum[0];  // so that none of it is left out
+    (void)kept;
+    return 2.0 * kChains * V * rounds;
+}
+
+template <class T, int V>
+constexpr Kernels<T> kernels = {V,
+                                kTileRows,
+                                panels_size<T, V>,
+                                layout<T, V>,
+                                pack<T, V>,
+                                forward<T, V>,
+                                adjoint<T, V>,
+                                products<T, V>,
+                                unpack<T, V>,
+                                map<T, V, sigmoid<T, V>>,
+                                map<T, V, tanh<T, V>>,
+                                fma_rounds<T, V>};
+
+}  // namespace gatewright::GATEWRIGHT_TARGET

@@ -1,0 +1,13 @@
+#define GATEWRIGHT_TARGET baseline
+#include "dispatch.h"
+#include "target.h"
+
+namespace gatewright {
+
+const Target baseline_target = {
+    "baseline",
+    [] { return true; },
+    {&baseline::kernels<float, 4>},
+    {&baseline::kernels<double, 2>}};
+
+}  // namespace gatewright

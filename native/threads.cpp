@@ -1,0 +1,164 @@
+#include "threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace gatewright {
+
+namespace {
+
+inline void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+// Long enough for the next step or layer to follow without a system call, short enough not to be felt.
+constexpr int kSpins = 2000;
+
+struct Job {
+    void (*function)(void*, int, Team&) = nullptr;
+    void* context = nullptr;
+    int rank = 0;
+    Team* team = nullptr;
+};
+
+struct Worker {
+    std::atomic<bool> ready{false};
+    std::mutex mutex;
+    std::condition_variable wake;
+    Job job;
+    std::atomic<int>* left = nullptr;
+
+    void give(const Job& next, std::atomic<int>* count) {
+        job = next;
+        left = count;
+        {
+            const std::lock_guard lock(mutex);
+            ready.store(true, std::memory_order_release);
+        }
+        wake.notify_one();
+    }
+
+    void wait() {
+        for (int n = 0; n < kSpins; ++n) {
+            if (ready.load(std::memory_order_acquire)) return;
+            relax();
+        }
+        std::unique_lock lock(mutex);
+        wake.wait(lock, [this] { return ready.load(std::memory_order_acquire); });
+    }
+
+    void loop() {
+        for (;;) {
+            wait();
+            ready.store(false, std::memory_order_relaxed);
+            job.function(job.context, job.rank, *job.team);
+            left->fetch_sub(1, std::memory_order_release);  // the caller may return now: touch nothing of its call
+        }
+    }
+};
+
+// Never destroyed: workers may outlive static objects at exit.
+struct Pool {
+    std::mutex mutex;
+    std::vector<Worker*> idle;
+    int size = 0;
+};
+
+alignas(Pool) unsigned char pool_memory[sizeof(Pool)];
+Pool* pool = nullptr;
+
+// In the child there is only the thread that forked; workers, and locks that they held, are gone.
+void start_afresh() { pool = new (pool_memory) Pool; }
+
+Pool& the_pool() {
+    static const bool once = [] {
+        start_afresh();
+        pthread_atfork([] { pool->mutex.lock(); }, [] { pool->mutex.unlock(); }, start_afresh);
+        return true;
+    }();
+    (void)once;
+    return *pool;
+}
+
+std::vector<Worker*> take(int wanted) {
+    std::vector<Worker*> taken;
+    if (wanted <= 0) return taken;
+    Pool& pool = the_pool();
+    const std::lock_guard lock(pool.mutex);
+    taken.reserve(wanted);
+    pool.idle.reserve(pool.size + wanted);
+    while (static_cast<int>(taken.size()) < wanted && !pool.idle.empty()) {
+        taken.push_back(pool.idle.back());
+        pool.idle.pop_back();
+    }
+    while (static_cast<int>(taken.size()) < wanted && pool.size < wanted) {
+        auto* const worker = new Worker;
+        try {
+            std::thread([worker] { worker->loop(); }).detach();
+        } catch (const std::system_error&) {  // no more threads to be had: go on with those there are
+            delete worker;
+            break;
+        }
+        ++pool.size;
+        taken.push_back(worker);
+    }
+    return taken;
+}
+
+void give_back(const std::vector<Worker*>& taken) {
+    Pool& pool = the_pool();
+    const std::lock_guard lock(pool.mutex);
+    pool.idle.insert(pool.idle.end(), taken.rbegin(), taken.rend());
+}
+
+template <class Done>
+void spin_then_yield(Done&& done) {
+    for (int n = 0; !done(); ++n) {
+        if (n < kSpins)
+            relax();
+        else
+            sched_yield();
+    }
+}
+
+}  // namespace
+
+void Team::barrier() {
+    if (size_ == 1) return;
+    const int round = round_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == size_ - 1) {
+        arrived_.store(0, std::memory_order_relaxed);
+        round_.store(round + 1, std::memory_order_release);
+        return;
+    }
+    spin_then_yield([&] { return round_.load(std::memory_order_acquire) != round; });
+}
+
+void run_team(int threads, void (*job)(void*, int, Team&), void* context) {
+    const std::vector<Worker*> workers = take(threads - 1);
+    const int helpers = static_cast<int>(workers.size());
+    Team team(helpers + 1);
+    std::atomic<int> left{helpers};
+    for (int n = 0; n < helpers; ++n) workers[n]->give({job, context, n + 1, &team}, &left);
+    job(context, 0, team);
+    spin_then_yield([&] { return left.load(std::memory_order_acquire) == 0; });
+    if (helpers) give_back(workers);
+}
+
+int pool_size() {
+    Pool& pool = the_pool();
+    const std::lock_guard lock(pool.mutex);
+    return pool.size;
+}
+
+}  // namespace gatewright

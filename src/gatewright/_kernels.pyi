@@ -1,0 +1,67 @@
+"""The native module; `gatewright.kernels` says what each entry does."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+
+class Packed:
+    def step(self, x: _Array, h: _Array, c: _Array, /) -> tuple[_Array, _Array]: ...
+
+def forward(
+    x: _Array,
+    h_0: _Array | None,
+    c_0: _Array | None,
+    W_ih: _Array,
+    W_hh: _Array,
+    b_ih: _Array | None,
+    b_hh: _Array | None,
+    W_hr: _Array | None,
+    batch_sizes: Sequence[int] | None,
+    reverse: bool,
+    keep: bool,
+    checkpoint: int,
+    threads: int,
+    split: str,
+) -> tuple[Any, ...]: ...
+def backward(
+    dy: _Array | None,
+    dh_n: _Array | None,
+    dc_n: _Array | None,
+    dgates: _Array | None,
+    dcell: _Array | None,
+    x: _Array,
+    h_0: _Array,
+    c_0: _Array,
+    y: _Array,
+    gates: _Array | None,
+    cell: _Array | None,
+    W_ih: _Array,
+    W_hh: _Array,
+    b_ih: _Array | None,
+    b_hh: _Array | None,
+    W_hr: _Array | None,
+    batch_sizes: Sequence[int] | None,
+    reverse: bool,
+    checkpoint: int,
+    need_x: bool,
+    need_weights: bool,
+    threads: int,
+    split: str,
+) -> tuple[Any, ...]: ...
+def pack(
+    W_ih: _Array, W_hh: _Array, b_ih: _Array | None, b_hh: _Array | None, W_hr: _Array | None
+) -> Packed: ...
+def activation(x: _Array, sigmoid: bool, /) -> _Array: ...
+def chunk_steps(B: int, H: int, element: int, /) -> int: ...
+def fma_peak(single: bool, threads: int, seconds: float, /) -> float: ...
+def target() -> str: ...
+def targets() -> list[tuple[str, bool]]: ...
+def forced() -> bool: ...
+def select(name: str, /) -> bool: ...
+def refused_target() -> str: ...
+def pool_size() -> int: ...
+def kept_memory() -> int: ...
+def release_memory() -> None: ...

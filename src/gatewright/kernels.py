@@ -1,0 +1,367 @@
+"""The native kernels: one function for each entry, over NumPy arrays, without torch.
+
+All arrays of a call are float32, or all are float64, on the CPU, with a contiguous last dimension.  On one target
+(`info`) a row's results are the same bits whatever batch it stands in, however many threads run, and however the
+sequence is cut; gradients do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright import _kernels
+from gatewright.errors import GatewrightError, nearest
+
+Array = NDArray[Any]
+
+
+class Forward(NamedTuple):
+    """What a forward pass gives.
+
+    Attributes:
+        y: the hidden state after each step, (T, B, P), or (rows, P) where steps are packed.
+        h_n: the hidden state after each row's last step, (B, P).
+        c_n: the cell state after each row's last step, (B, H).
+        gates: i, f, g, o after activation, (T, B, 4H) or (rows, 4H); None where they are not kept.
+        cell: the cell state after each step, (T, B, H) or (rows, H); with checkpoints the cell state before every
+            so many steps, (checkpoints, B, H); None where nothing is kept.
+    """
+
+    y: Array
+    h_n: Array
+    c_n: Array
+    gates: Array | None
+    cell: Array | None
+
+
+class Backward(NamedTuple):
+    """The adjoint of all that a forward pass reads; None where it was not wanted.
+
+    Attributes:
+        dx: of x, in its shape.
+        dh_0: of h_0, (B, P).
+        dc_0: of c_0, (B, H).
+        dW_ih: of W_ih, (4H, D).
+        dW_hh: of W_hh, (4H, P).
+        db: of b_ih, and of b_hh, (4H,).
+        dW_hr: of W_hr, (P, H).
+    """
+
+    dx: Array | None
+    dh_0: Array
+    dc_0: Array
+    dW_ih: Array | None  # noqa: N815
+    dW_hh: Array | None  # noqa: N815
+    db: Array | None
+    dW_hr: Array | None  # noqa: N815
+
+
+def forward(
+    x: Array,
+    h_0: Array | None,
+    c_0: Array | None,
+    W_ih: Array,
+    W_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    W_hr: Array | None = None,
+    *,
+    batch_sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    keep: bool = False,
+    checkpoint: int = 0,
+    threads: int | None = None,
+    split: str = "",
+) -> Forward:
+    """Run one layer in one direction over a sequence.
+
+    Equations: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), with the forget gate of Gers et al. 2000,
+    Neural Computation 12(10); projection: Sak et al. 2014, arXiv:1402.1128, equations 7 to 12 (here without
+    peepholes and without the non-recurrent part).
+
+    Args:
+        x: input, (T, B, D); with ``batch_sizes`` (rows, D), the rows of each step after those of the step before.
+        h_0: hidden state before the first step, (B, P); zeros if None.
+        c_0: cell state before the first step, (B, H); zeros if None.
+        W_ih: weights of x, (4H, D), gates stacked in the order i, f, g, o.
+        W_hh: weights of h, (4H, P); P is H without a projection.
+        b_ih: bias, (4H,), or None.
+        b_hh: bias, (4H,), None together with ``b_ih``.
+        W_hr: projection of the hidden state, (P, H), or None.
+        batch_sizes: how many rows each step has, none more than the step before; None for B each.
+        reverse: whether to go from the last step to the first.
+        keep: whether to keep what `backward` needs.
+        checkpoint: with ``keep``, keep only the cell state before every so many steps, rounded up to a multiple of
+            `chunk_steps`; 0 keeps every gate of every step.
+        threads: at most so many; None for `threads()`.
+        split: "rows" or "units" says what threads share out, for tests and benchmarks; "" leaves it to the sizes.
+
+    Raises:
+        GatewrightError: if shapes, types or strides do not fit.
+
+    >>> x, W_ih, W_hh = np.ones((5, 1, 3)), np.zeros((8, 3)), np.zeros((8, 2))
+    >>> forward(x, None, np.ones((1, 2)), W_ih, W_hh, keep=True).cell[:, 0, 0]
+    array([0.5    , 0.25   , 0.125  , 0.0625 , 0.03125])
+    """
+    return Forward._make(
+        _kernels.forward(
+            *(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, keep, checkpoint),
+            *(_default_threads() if threads is None else threads, split),
+        )
+    )
+
+
+def backward(
+    dy: Array | None,
+    dh_n: Array | None,
+    dc_n: Array | None,
+    done: Forward,
+    x: Array,
+    h_0: Array,
+    c_0: Array,
+    W_ih: Array,
+    W_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    W_hr: Array | None = None,
+    *,
+    dgates: Array | None = None,
+    dcell: Array | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    checkpoint: int = 0,
+    need_x: bool = True,
+    need_weights: bool = True,
+    threads: int | None = None,
+    split: str = "",
+) -> Backward:
+    """Run the adjoint of `forward`: backpropagation through time (Werbos 1990, Proceedings of the IEEE 78(10)).
+
+    Args:
+        dy: adjoint of y, in its shape; zeros if None.
+        dh_n: adjoint of h_n, (B, P); zeros if None.
+        dc_n: adjoint of c_n, (B, H); zeros if None.
+        done: what `forward` gave with ``keep=True``.
+        x: as `forward` had it, and all that follow down to ``W_hr``.
+        h_0: not None.
+        c_0: not None.
+        W_ih: weights of x.
+        W_hh: weights of h.
+        b_ih: used only with ``checkpoint``.
+        b_hh: used only with ``checkpoint``.
+        W_hr: projection.
+        dgates: adjoint of the gates themselves, where a loss reads them, in their shape.
+        dcell: adjoint of the cell states themselves, in their shape.
+        batch_sizes: as `forward` had it.
+        reverse: as `forward` had it.
+        checkpoint: as `forward` had it.
+        need_x: whether dx is wanted.
+        need_weights: whether the adjoints of weights and biases are wanted.
+        threads: at most so many; None for `threads()`.
+        split: as in `forward`.
+
+    Raises:
+        GatewrightError: if shapes, types or strides do not fit.
+
+    >>> x, W_ih, W_hh = np.ones((5, 1, 3)), np.zeros((8, 3)), np.zeros((8, 2))
+    >>> h_0 = c_0 = np.ones((1, 2))
+    >>> done = forward(x, h_0, c_0, W_ih, W_hh, keep=True)
+    >>> backward(None, None, np.ones((1, 2)), done, x, h_0, c_0, W_ih, W_hh).dc_0
+    array([[0.03125, 0.03125]])
+    """
+    return Backward._make(
+        _kernels.backward(
+            *(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, done.y, done.gates, done.cell),
+            *(W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, checkpoint, need_x, need_weights),
+            *(_default_threads() if threads is None else threads, split),
+        )
+    )
+
+
+def pack(
+    W_ih: Array, W_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None, W_hr: Array | None = None
+) -> _kernels.Packed:
+    """Lay the weights of one layer out for `step`, once; a later change of the arrays does not show.
+
+    Args:
+        W_ih: weights of x, (4H, D).
+        W_hh: weights of h, (4H, P).
+        b_ih: bias, (4H,), or None.
+        b_hh: bias, (4H,), None together with ``b_ih``.
+        W_hr: projection, (P, H), or None.
+
+    Raises:
+        GatewrightError: if shapes or types do not fit.
+
+    >>> packed = pack(np.zeros((8, 3)), np.zeros((8, 2)))
+    """
+    return _kernels.pack(W_ih, W_hh, b_ih, b_hh, W_hr)
+
+
+def step(packed: _kernels.Packed, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    """Advance one layer by one step, in the calling thread; to the same bits as `forward`.
+
+    Args:
+        packed: what `pack` gave.
+        x: input, (D,) or (B, D).
+        h: hidden state, (P,) or (B, P).
+        c: cell state, (H,) or (B, H).
+
+    Returns:
+        h and c after the step, in their shapes.
+
+    Raises:
+        GatewrightError: if shapes or types do not fit.
+
+    >>> packed = pack(np.zeros((8, 3)), np.zeros((8, 2)))
+    >>> h, c = step(packed, np.ones(3), np.zeros(2), np.ones(2))
+    >>> c
+    array([0.5, 0.5])
+    """
+    return packed.step(x, h, c)
+
+
+def sigmoid(x: Array) -> Array:
+    """Return the logistic function as the kernels compute it, to 2.5 ULP; x contiguous, (N,).
+
+    >>> sigmoid(np.array([-np.inf, 0.0, np.inf]))
+    array([0. , 0.5, 1. ])
+    """
+    return _kernels.activation(x, True)
+
+
+def tanh(x: Array) -> Array:
+    """Return the hyperbolic tangent as the kernels compute it, to 2.5 ULP; x contiguous, (N,).
+
+    >>> tanh(np.array([-np.inf, 0.0, np.inf]))
+    array([-1.,  0.,  1.])
+    """
+    return _kernels.activation(x, False)
+
+
+def chunk_steps(B: int, H: int, dtype: Any) -> int:
+    """Return how many steps the backward pass takes at once, by which checkpoints are rounded up.
+
+    >>> chunk_steps(B=256, H=128, dtype=np.float32)
+    2
+    """
+    return _kernels.chunk_steps(B, H, np.dtype(dtype).itemsize)
+
+
+def fma_peak(dtype: str = "float32", threads: int = 1, seconds: float = 0.2) -> float:
+    """Return the FLOP/s of a loop of multiply-adds in registers, on so many threads at once.
+
+    >>> fma_peak(seconds=0.01) > 1e8
+    True
+    """
+    return _kernels.fma_peak(np.dtype(dtype) == np.float32, threads, seconds)
+
+
+@dataclass(frozen=True)
+class Info:
+    """Which kernels run here, on how many threads, and why.
+
+    Attributes:
+        target: name of the target in use.
+        target_why: why that one.
+        targets: every target that was built, best first, and whether this machine runs it.
+        threads: how many threads a call may use.
+        threads_why: who says so.
+    """
+
+    target: str
+    target_why: str
+    targets: dict[str, bool]
+    threads: int
+    threads_why: str
+
+    def __str__(self) -> str:
+        built = ", ".join(name if runs else f"{name} (not on this machine)" for name, runs in self.targets.items())
+        return "\n".join(
+            [
+                f"target    {self.target}: {self.target_why}",
+                f"built     {built}",
+                f"threads   {self.threads}: {self.threads_why}",
+                "LSTM      these kernels on the CPU for float32 and float64;",
+                "          torch's operations for other devices and types, and under autocast",
+            ]
+        )
+
+
+def info() -> Info:
+    """Return which target and how many threads run, and why.
+
+    >>> info().target in info().targets
+    True
+    """
+    name = _kernels.target()
+    if _kernels.forced():
+        why = "chosen by use_target"
+    elif os.environ.get("GATEWRIGHT_TARGET"):
+        why = "chosen by GATEWRIGHT_TARGET"
+    else:
+        why = "the best that this machine runs"
+    threads, says = _threads()
+    return Info(name, why, dict(_kernels.targets()), threads, says)
+
+
+@contextmanager
+def use_target(name: str) -> Iterator[None]:
+    """Force a target for all threads of this process while the context lasts; for tests and benchmarks.
+
+    Raises:
+        GatewrightError: if no target of that name runs here.
+
+    >>> with use_target(info().target):
+    ...     info().target_why
+    'chosen by use_target'
+    """
+    before = _kernels.target() if _kernels.forced() else ""
+    if not _kernels.select(name):
+        raise _unknown_target("name", name)
+    try:
+        yield
+    finally:
+        _kernels.select(before)
+
+
+def threads() -> int:
+    """Return how many threads a call uses unless told: torch's number if torch is loaded, else one a core.
+
+    >>> threads() >= 1
+    True
+    """
+    return _threads()[0]
+
+
+def _threads() -> tuple[int, str]:
+    torch = sys.modules.get("torch")
+    if hasattr(torch, "get_num_threads"):
+        return torch.get_num_threads(), "as torch.get_num_threads() says"
+    wish = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if wish.isdecimal() and int(wish) > 0:
+        return int(wish), "as OMP_NUM_THREADS says"
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)), "one for each core that this process may use"
+    return os.cpu_count() or 1, "one for each core"
+
+
+def _default_threads() -> int:
+    return _threads()[0]
+
+
+def _unknown_target(argument: str, name: str) -> GatewrightError:
+    runs = [target for target, can in _kernels.targets() if can]
+    return GatewrightError(argument, f"one of {', '.join(runs)}", f"{name!r}{nearest(name, runs)}")
+
+
+if _kernels.refused_target():
+    raise _unknown_target("GATEWRIGHT_TARGET", _kernels.refused_target())
