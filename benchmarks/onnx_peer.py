@@ -20,7 +20,7 @@ ORDER = (0, 3, 1, 2)
 _Shapes = dict[str, list[int | str | None]]
 
 
-def model(layer: nn.LSTM, *, carried: bool = False) -> onnx.ModelProto:
+def model(layer: nn.RNNBase, *, carried: bool = False) -> onnx.ModelProto:
     """Return a graph of one LSTM node.
 
     Args:
@@ -53,7 +53,7 @@ def model(layer: nn.LSTM, *, carried: bool = False) -> onnx.ModelProto:
     return made
 
 
-def session(layer: nn.LSTM, threads: int, *, carried: bool = False) -> onnxruntime.InferenceSession:
+def session(layer: nn.RNNBase, threads: int, *, carried: bool = False) -> onnxruntime.InferenceSession:
     """Return a session of the graph; its threads spin between calls, as they do by default."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -65,7 +65,7 @@ def session(layer: nn.LSTM, threads: int, *, carried: bool = False) -> onnxrunti
     )
 
 
-def forward(layer: nn.LSTM, x: Tensor, threads: int) -> Call:
+def forward(layer: nn.RNNBase, x: Tensor, threads: int) -> Call:
     """Return a call that runs the graph: y (T, 1, B, H), h_n, c_n."""
     running, feed = session(layer, threads), {"X": x.numpy()}
 

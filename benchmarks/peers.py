@@ -1,4 +1,4 @@
-"""The contenders: `gatewright.LSTM` and `torch.nn.LSTM` with the same weights, and what is asked of both."""
+"""The contenders: `gatewright.LSTM` and `torch.nn.RNNBase` with the same weights, and what is asked of both."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def our_layer(case: Case, **options: Any) -> gatewright.LSTM:
     return layer
 
 
-def layers(case: Case) -> dict[str, nn.LSTM]:
+def layers(case: Case) -> dict[str, nn.RNNBase]:
     """Return both layers, by contender."""
     return {OURS: our_layer(case), TORCH: torch_layer(case)}
 
@@ -52,7 +52,7 @@ def inputs(case: Case) -> tuple[Tensor, Tensor]:
     return torch.randn(case.T, case.B, case.D), torch.randn(case.T, case.B, case.H)
 
 
-def forward(layer: nn.LSTM, x: Tensor) -> Call:
+def forward(layer: nn.RNNBase, x: Tensor) -> Call:
     """Return a call that runs the layer for inference: y, h_n, c_n."""
     layer.eval()  # torch prepares for a backward pass otherwise
 
@@ -64,7 +64,7 @@ def forward(layer: nn.LSTM, x: Tensor) -> Call:
     return call
 
 
-def training_forward(layer: nn.LSTM, x: Tensor, **options: Any) -> Call:
+def training_forward(layer: nn.RNNBase, x: Tensor, **options: Any) -> Call:
     """Return a call that runs the layer so that a backward pass could follow: y, h_n, c_n."""
     layer.train()
     x = x.clone().requires_grad_()
@@ -76,7 +76,7 @@ def training_forward(layer: nn.LSTM, x: Tensor, **options: Any) -> Call:
     return call
 
 
-def training(layer: nn.LSTM, x: Tensor, dy: Tensor) -> Call:
+def training(layer: nn.RNNBase, x: Tensor, dy: Tensor) -> Call:
     """Return a call that runs the layer forward and backward: y, dx and the gradients of the parameters."""
     layer.train()
     x = x.clone().requires_grad_()

@@ -56,7 +56,7 @@ def contenders(size: int, steps: int = STEPS) -> dict[str, Call]:
     return {**calls, ORT: onnx_steps(layers[TORCH], inputs)}
 
 
-def kernel_steps(layer: nn.LSTM, inputs: NDArray[np.float32]) -> Call:
+def kernel_steps(layer: nn.RNNBase, inputs: NDArray[np.float32]) -> Call:
     """Steps without torch: x (D,), h and c (H,)."""
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     packed = kernels.pack(*(layer.get_parameter(name).detach().numpy() for name in names))
@@ -71,7 +71,7 @@ def kernel_steps(layer: nn.LSTM, inputs: NDArray[np.float32]) -> Call:
     return call
 
 
-def torch_steps(layer: nn.LSTM, inputs: NDArray[np.float32]) -> Call:
+def torch_steps(layer: nn.RNNBase, inputs: NDArray[np.float32]) -> Call:
     """Steps of a torch layer: x (1, 1, D), h and c (1, 1, H)."""
     layer.eval()
     rows = list(torch.from_numpy(inputs)[:, None, None])
@@ -87,7 +87,7 @@ def torch_steps(layer: nn.LSTM, inputs: NDArray[np.float32]) -> Call:
     return call
 
 
-def onnx_steps(layer: nn.LSTM, inputs: NDArray[np.float32]) -> Call:
+def onnx_steps(layer: nn.RNNBase, inputs: NDArray[np.float32]) -> Call:
     """Steps of ONNX Runtime: x (1, 1, D), h and c (1, 1, H)."""
     session = onnx_peer.session(layer, 1, carried=True)
     rows = list(inputs[:, None, None])

@@ -4,7 +4,8 @@
 //   sigmoid    2.5 ULP     2.5 ULP     all; exact limits 0 and 1, subnormal results included; NaN stays NaN
 //   tanh       2.5 ULP     2.5 ULP     all; exact limits -1 and 1; keeps the sign of zero; NaN stays NaN
 //
-// ULP of the result, against correctly rounded values; tests/test_activations.py measures them over the whole range.
+// ULP of the result, against correctly rounded values; tests/test_activations.py measures them over the whole
+// range.
 //
 // Both come from exp(-a) for a = |x| or 2|x|:  -a = n ln 2 + r with |r| <= ln(2) / 2, and
 // expm1(r) = r + r^2 P(r), with P the minimax polynomial of (expm1(r) - r) / r^2 on that interval (Remez exchange,
@@ -23,12 +24,12 @@ template <>
 struct ExpConstants<float> {
     static constexpr int mantissa = 23;
     static constexpr int32_t one = 0x3f800000;
-    static constexpr double magic = 12582912.0;       // 1.5 * 2^23
-    static constexpr double ln2_high = 0.693359375;   // 9 bits: n * ln2_high is exact
+    static constexpr double magic = 12582912.0;      // 1.5 * 2^23
+    static constexpr double ln2_high = 0.693359375;  // 9 bits: n * ln2_high is exact
     static constexpr double ln2_low = -2.12194440e-4;
-    static constexpr int lift = 64;                   // keeps 2^(n + lift) normal for every n in use
+    static constexpr int lift = 64;  // keeps 2^(n + lift) normal for every n in use
     static constexpr double drop = 0x1p-64;
-    static constexpr double zero_from = 104.0;        // exp(-104) rounds to 0
+    static constexpr double zero_from = 104.0;  // exp(-104) rounds to 0
     static constexpr int terms = 5;
     static constexpr double P[terms] = {0.5000000058665638, 0.16666545009056833, 0.041666288994044151,
                                         0.0083664071798796737, 0.0013946108597737975};
@@ -38,7 +39,7 @@ template <>
 struct ExpConstants<double> {
     static constexpr int mantissa = 52;
     static constexpr int64_t one = 0x3ff0000000000000;
-    static constexpr double magic = 6755399441055744.0;      // 1.5 * 2^52
+    static constexpr double magic = 6755399441055744.0;          // 1.5 * 2^52
     static constexpr double ln2_high = 0.693147180369123816490;  // 33 bits
     static constexpr double ln2_low = 1.90821492927058770002e-10;
     static constexpr int lift = 512;
@@ -46,14 +47,14 @@ struct ExpConstants<double> {
     static constexpr double zero_from = 746.0;
     static constexpr int terms = 10;
     static constexpr double P[terms] = {
-        0.50000000000000046204,  0.16666666666666684371,  0.041666666666581441299, 0.0083333333333155188521,
+        0.50000000000000046204,   0.16666666666666684371,    0.041666666666581441299,   0.0083333333333155188521,
         0.0013888888930396946642, 0.00019841269901240648825, 2.4801506397926898585e-05, 2.7557229385066792866e-06,
         2.762566931798445749e-07, 2.5114065751952249935e-08};
 };
 
 template <class T, int V>
 struct Exp {
-    Vec<T, V> expm1;  // of r
+    Vec<T, V> expm1;    // of r
     Vec<Bits<T>, V> n;  // shifted to where an exponent stands
 };
 

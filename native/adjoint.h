@@ -177,7 +177,8 @@ void projection_adjoint(const Backward<T>& b, const Chunk<T>& chunk, int64_t beg
     for_groups(0, blocks, blocks, [&]<int N>(int64_t block) {
         for_tiles(begin, end, [&]<int R>(int64_t p) {
             Vec<T, V> tile[R][N]{};
-            accumulate<R, N, V>(tile, chunk.dprojected + p, 1, P, chunk.hidden + block * chunk.rows * V, chunk.rows);
+            accumulate<R, N, V>(tile, chunk.dprojected + p, 1, P, chunk.hidden + block * chunk.rows * V,
+                                chunk.rows);
             for (int r = 0; r < R; ++r)
                 for (int j = 0; j < N; ++j) {
                     const int64_t unit = (block + j) * V;
@@ -206,8 +207,8 @@ void products(const Backward<T>& b, const Chunk<T>& chunk, int rank, int size) {
             weight_adjoint<T, V>(chunk.x, chunk.x_count, dgates, b.dW_ih + block * D * 4 * V, begin,
                                  end < D ? end : D);
         if (b.dW_hh && end > D)
-            weight_adjoint<T, V>(chunk.h, chunk.h_count, dgates, b.dW_hh + block * P * 4 * V, begin > D ? begin - D : 0,
-                                 end - D);
+            weight_adjoint<T, V>(chunk.h, chunk.h_count, dgates, b.dW_hh + block * P * 4 * V,
+                                 begin > D ? begin - D : 0, end - D);
         at = block * width + end;
     }
     if (b.dW_hr) {

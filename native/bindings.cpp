@@ -60,6 +60,7 @@ void need(const char* name, const Array& array, std::initializer_list<int64_t> s
     for (size_t k = 0; good && k < shape.size(); ++k)
         good = static_cast<int64_t>(array.shape(k)) == shape.begin()[k];
     if (!good) refuse(name, "shape " + shape_of(shape), shape_of(array));
+    if (array.size() == 0) return;
     int64_t dense = 1;
     for (size_t k = shape.size(); k-- > 0;) {
         const bool last = k + 1 == shape.size();
@@ -214,10 +215,10 @@ nb::tuple forward_of(const Array& x, const Maybe& h_0, const Maybe& c_0, const A
 }
 
 template <class T>
-nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, const Maybe& dgates, const Maybe& dcell,
-                      const Array& x, const Array& h_0, const Array& c_0, const Array& y, const Maybe& gates,
-                      const Array& cell, const Array& W_ih, const Array& W_hh, const Maybe& b_ih,
-                      const Maybe& b_hh, const Maybe& W_hr,
+nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, const Maybe& dgates,
+                      const Maybe& dcell, const Array& x, const Array& h_0, const Array& c_0, const Array& y,
+                      const Maybe& gates, const Array& cell, const Array& W_ih, const Array& W_hh,
+                      const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr,
                       const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, int64_t checkpoint,
                       bool need_x, bool need_weights, int threads, const std::string& split) {
     const Problem<T> problem(x, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse);
@@ -237,7 +238,8 @@ nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, con
     } else {
         const int64_t unit = chunk_steps(n, sizeof(T));
         call.every = (checkpoint + unit - 1) / unit * unit;
-        if (checkpoint < 1) refuse("checkpoint", "at least 1 where gates are not given", std::to_string(checkpoint));
+        if (checkpoint < 1)
+            refuse("checkpoint", "at least 1 where gates are not given", std::to_string(checkpoint));
         call.checkpoints = dense<T>("cell", cell, {(n.T + call.every - 1) / call.every, n.B, n.H});
     }
     call.dy = problem.rows_of("dy", dy, n.P);
@@ -271,33 +273,33 @@ nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, con
 }
 
 // Calls Function<float> or Function<double> by the type of x.
-#define GATEWRIGHT_BY_TYPE(array, call)                                              \
-    if ((array).dtype() == nb::dtype<float>()) {                                     \
-        using T = float;                                                             \
-        return call;                                                                 \
-    }                                                                                \
-    if ((array).dtype() == nb::dtype<double>()) {                                    \
-        using T = double;                                                            \
-        return call;                                                                 \
-    }                                                                                \
+#define GATEWRIGHT_BY_TYPE(array, call)           \
+    if ((array).dtype() == nb::dtype<float>()) {  \
+        using T = float;                          \
+        return call;                              \
+    }                                             \
+    if ((array).dtype() == nb::dtype<double>()) { \
+        using T = double;                         \
+        return call;                              \
+    }                                             \
     refuse(#array, "float32 or float64", "another type")
 
 nb::tuple forward(const Array& x, const Maybe& h_0, const Maybe& c_0, const Array& W_ih, const Array& W_hh,
                   const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr,
-                  const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, bool keep, int64_t checkpoint,
-                  int threads, const std::string& split) {
+                  const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, bool keep,
+                  int64_t checkpoint, int threads, const std::string& split) {
     GATEWRIGHT_BY_TYPE(x, forward_of<T>(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, keep,
                                         checkpoint, threads, split));
 }
 
 nb::tuple backward(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, const Maybe& dgates, const Maybe& dcell,
                    const Array& x, const Array& h_0, const Array& c_0, const Array& y, const Maybe& gates,
-                   const Array& cell, const Array& W_ih, const Array& W_hh, const Maybe& b_ih,
-                      const Maybe& b_hh, const Maybe& W_hr,
-                   const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, int64_t checkpoint,
-                   bool need_x, bool need_weights, int threads, const std::string& split) {
-    GATEWRIGHT_BY_TYPE(x, backward_of<T>(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, y, gates, cell, W_ih, W_hh, b_ih,
-                                         b_hh, W_hr, batch_sizes, reverse, checkpoint, need_x, need_weights, threads, split));
+                   const Array& cell, const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const Maybe& b_hh,
+                   const Maybe& W_hr, const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse,
+                   int64_t checkpoint, bool need_x, bool need_weights, int threads, const std::string& split) {
+    GATEWRIGHT_BY_TYPE(
+        x, backward_of<T>(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, y, gates, cell, W_ih, W_hh, b_ih, b_hh, W_hr,
+                          batch_sizes, reverse, checkpoint, need_x, need_weights, threads, split));
 }
 
 // Weights of one layer, packed once for the target of that moment; a later change of the weights does not show.
@@ -329,7 +331,9 @@ class PackedOf final : public Packed {
         const T* const x_data = check("x", x, n.D);
         const T* const h_data = check("h", h, n.P);
         const T* const c_data = check("c", c, n.H);
-        const auto fresh = [&](size_t width) { return single ? Fresh<T>({width}) : Fresh<T>({size_t(n.B), width}); };
+        const auto fresh = [&](size_t width) {
+            return single ? Fresh<T>({width}) : Fresh<T>({size_t(n.B), width});
+        };
         const Fresh<T> h_next = fresh(n.P), c_next = fresh(n.H);
         {
             const nb::gil_scoped_release released;
@@ -394,13 +398,13 @@ NB_MODULE(_kernels, m) {
           nb::arg("dgates").none(), nb::arg("dcell").none(), nb::arg("x"), nb::arg("h_0"), nb::arg("c_0"),
           nb::arg("y"), nb::arg("gates").none(), nb::arg("cell"), nb::arg("W_ih"), nb::arg("W_hh"),
           nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("W_hr").none(), nb::arg("batch_sizes").none(),
-          nb::arg("reverse"), nb::arg("checkpoint"), nb::arg("need_x"), nb::arg("need_weights"), nb::arg("threads"), nb::arg("split"));
+          nb::arg("reverse"), nb::arg("checkpoint"), nb::arg("need_x"), nb::arg("need_weights"),
+          nb::arg("threads"), nb::arg("split"));
     nb::class_<Packed>(m, "Packed").def("step", &Packed::step);
     m.def(
         "pack",
-        [](const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr) -> Packed* {
-            GATEWRIGHT_BY_TYPE(W_hh, pack_of<T>(W_ih, W_hh, b_ih, b_hh, W_hr));
-        },
+        [](const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const Maybe& b_hh,
+           const Maybe& W_hr) -> Packed* { GATEWRIGHT_BY_TYPE(W_hh, pack_of<T>(W_ih, W_hh, b_ih, b_hh, W_hr)); },
         nb::arg("W_ih"), nb::arg("W_hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("W_hr").none(),
         nb::rv_policy::take_ownership);
     m.def("chunk_steps", [](int64_t B, int64_t H, int64_t element) {

@@ -12,7 +12,7 @@ namespace gatewright::GATEWRIGHT_TARGET {
 template <class T>
 struct Ahead {
     T* data;
-    int64_t first;   // the lowest time held
+    int64_t first;  // the lowest time held
     int64_t blocks, rows;
 
     T* at(int64_t t, int64_t block, int64_t row, int64_t width) const {
@@ -31,8 +31,8 @@ GATEWRIGHT_INLINE void start_with_bias(Vec<T, V> (&tile)[R][4], const Forward<T>
 
 // Activates a tile of pre-activations and writes all that step s leaves behind.
 template <class T, int V, int R>
-GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T>& f, int64_t s, int64_t t, int64_t block,
-                              int64_t row) {
+GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T>& f, int64_t s, int64_t t,
+                              int64_t block, int64_t row) {
     const Sizes& n = f.sizes;
     const int64_t unit = block * V, lanes = n.H - unit;
     T* const h = n.projected ? f.hidden : f.h[1 - s % 2];

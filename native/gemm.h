@@ -1,7 +1,7 @@
 // The register tile: R rows times N vectors of a packed panel, and how panels are packed.
 //
-// Each output is one chain: its start value, then one product after the other, k ascending.  Nothing about the tile,
-// its height, the thread or the batch changes that chain, so that none of them changes a bit of the result.
+// Each output is one chain: its start value, then one product after the other, k ascending.  Nothing about the
+// tile, its height, the thread or the batch changes that chain, so that none of them changes a bit of the result.
 #pragma once
 
 #include "simd.h"
@@ -80,8 +80,8 @@ struct Left {
     int64_t pieces, length, apart;
 };
 
-// out(row, column)[0 .. columns - column) = sum over k of left[row][k] * panel[k][column], for these rows and blocks.
-// Panel: (groups, k, N, V).
+// out(row, column)[0 .. columns - column) = sum over k of left[row][k] * panel[k][column], for these rows and
+// blocks. Panel: (groups, k, N, V).
 template <int V, class T, class Out>
 GATEWRIGHT_INLINE void product(const Left<T>& left, int64_t row_begin, int64_t row_end, const T* panel,
                                int64_t block_begin, int64_t block_end, int64_t columns, Out&& out) {
@@ -94,8 +94,7 @@ GATEWRIGHT_INLINE void product(const Left<T>& left, int64_t row_begin, int64_t r
                 accumulate<R, N, V>(tile, left.data + piece * left.apart + row * left.row, left.row, 1,
                                     group + piece * left.length * N * V, left.length);
             for (int r = 0; r < R; ++r)
-                for (int j = 0; j < N; ++j)
-                    out(row + r, (block + j) * V, tile[r][j], columns - (block + j) * V);
+                for (int j = 0; j < N; ++j) out(row + r, (block + j) * V, tile[r][j], columns - (block + j) * V);
         });
     });
 }

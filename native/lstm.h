@@ -82,8 +82,8 @@ struct Forward {
     int64_t saved;    // index of the first row that gates and cell hold
     T* checkpoints;   // (ceil(T / every), B, H): c before step 0, every, 2 every, ..., or null
     int64_t every;
-    T* hidden;        // (B, H), o tanh(c) before it is projected; null without projection
-    T* ahead;         // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each step
+    T* hidden;  // (B, H), o tanh(c) before it is projected; null without projection
+    T* ahead;   // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each step
     int64_t ahead_steps, ahead_size;
 };
 
@@ -99,18 +99,18 @@ struct Backward {
     const T* gates;      // as Forward left them
     const T* cell;
     int64_t saved;
-    const T* c_before;       // (B, H): c before step `first`, or null where that is in cell, or c_0
-    int64_t first;           // the first step whose gates and cell are held
-    Rows<const T> dy;        // (T, B, P); data null: zeros
-    Rows<const T> dgates_in; // (T, B, 4H): what else depends on the gates after activation; data null: nothing
-    Rows<const T> dcell_in;  // (T, B, H): what else depends on c; data null: nothing
-    T* dh;                   // (B, P): dh_n before the first chunk, dh_0 after the last
-    T* dc;                   // (B, H): dc_n, then dc_0
-    Rows<T> dx;              // (T, B, D); data null: not wanted
-    T* dW_ih;                // (blocks, D, 4, V), added to; null: not wanted
-    T* dW_hh;                // (blocks, P, 4, V), added to; null: not wanted
-    T* dW_hr;                // (P, H), added to; null: not wanted
-    T* db;                   // (blocks, 4, V), added to; null: not wanted
+    const T* c_before;        // (B, H): c before step `first`, or null where that is in cell, or c_0
+    int64_t first;            // the first step whose gates and cell are held
+    Rows<const T> dy;         // (T, B, P); data null: zeros
+    Rows<const T> dgates_in;  // (T, B, 4H): what else depends on the gates after activation; data null: nothing
+    Rows<const T> dcell_in;   // (T, B, H): what else depends on c; data null: nothing
+    T* dh;                    // (B, P): dh_n before the first chunk, dh_0 after the last
+    T* dc;                    // (B, H): dc_n, then dc_0
+    Rows<T> dx;               // (T, B, D); data null: not wanted
+    T* dW_ih;                 // (blocks, D, 4, V), added to; null: not wanted
+    T* dW_hh;                 // (blocks, P, 4, V), added to; null: not wanted
+    T* dW_hr;                 // (P, H), added to; null: not wanted
+    T* db;                    // (blocks, 4, V), added to; null: not wanted
 };
 
 // Rows that stand at a constant distance, as one piece of the k dimension of a product.
@@ -154,7 +154,8 @@ struct Kernels {
     int64_t (*panels_size)(const Sizes&, bool forward, bool backward);
     // Lays panels out in memory; then each rank packs its part of them.
     Panels<T> (*layout)(const Sizes&, T* memory, bool forward, bool backward);
-    void (*pack)(const Sizes&, const Weights<T>&, const Panels<T>&, bool forward, bool backward, int rank, int size);
+    void (*pack)(const Sizes&, const Weights<T>&, const Panels<T>&, bool forward, bool backward, int rank,
+                 int size);
     // The team's barrier after each step keeps blocks together; null where a thread has all blocks of its rows.
     void (*forward)(const Forward<T>&, const Share&, Team* barrier);
     void (*adjoint)(const Backward<T>&, const Chunk<T>&, const Share&, Team* barrier);

@@ -92,8 +92,8 @@ void pack_projection(const T* W, int64_t P, int64_t H, T* panels) {
 }
 
 template <class T, int V>
-void pack(const Sizes& n, const Weights<T>& weights, const Panels<T>& panels, bool forward, bool backward, int rank,
-          int size) {
+void pack(const Sizes& n, const Weights<T>& weights, const Panels<T>& panels, bool forward, bool backward,
+          int rank, int size) {
     const Part blocks(blocks_of<V>(n.H), rank, size);
     if (forward) {
         for (int64_t block = blocks.begin; block < blocks.end; ++block)

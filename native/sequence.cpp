@@ -11,11 +11,11 @@ namespace gatewright {
 
 namespace {
 
-constexpr int64_t kLittle = 2'000'000;        // FLOPs below which waking a thread costs more than it gives
-constexpr int64_t kSecondCache = 768 << 10;   // bytes of weights that stay in a core's second cache
-constexpr int64_t kChunkBytes = 1 << 20;      // of dgates, which a chunk's products read again and again
-constexpr int64_t kLeastChunk = 128;          // rows, so that tiles of dW are loaded and stored seldom
-constexpr int64_t kAheadBytes = 256 << 10;    // of x's share of the gates, a thread
+constexpr int64_t kLittle = 2'000'000;       // FLOPs below which waking a thread costs more than it gives
+constexpr int64_t kSecondCache = 768 << 10;  // bytes of weights that stay in a core's second cache
+constexpr int64_t kChunkBytes = 1 << 20;     // of dgates, which a chunk's products read again and again
+constexpr int64_t kLeastChunk = 128;         // rows, so that tiles of dW are loaded and stored seldom
+constexpr int64_t kAheadBytes = 256 << 10;   // of x's share of the gates, a thread
 
 int64_t blocks_of(int64_t units, int64_t width) { return (units + width - 1) / width; }
 
@@ -60,7 +60,8 @@ Plan plan_for(const Sizes& n, int64_t T, int threads, Split split, int64_t width
     if (work < kLittle) plan.threads = 1;
     const int64_t weights = 4 * n.H * (n.D + n.P) * static_cast<int64_t>(element);
     const int64_t rows = n.B / plan.threads;
-    plan.by_units = !n.projected && plan.threads > 1 && n.H > width && (rows < 1 || (rows <= 4 && weights > kSecondCache));
+    plan.by_units =
+        !n.projected && plan.threads > 1 && n.H > width && (rows < 1 || (rows <= 4 && weights > kSecondCache));
     if (split != Split::automatic) plan.by_units = split == Split::units && !n.projected;
     plan.threads = static_cast<int>(
         std::min<int64_t>(plan.threads, plan.by_units ? blocks_of(n.H, width) : std::max<int64_t>(n.B, 1)));
@@ -176,8 +177,8 @@ Panels<T> pack_weights(const Kernels<T>& kernels, const Sizes& sizes, const Weig
 }
 
 template <class T>
-void run_step(const Kernels<T>& kernels, const Sizes& n, const Panels<T>& packed, const T* x, const T* h, const T* c,
-              T* h_next, T* c_next) {
+void run_step(const Kernels<T>& kernels, const Sizes& n, const Panels<T>& packed, const T* x, const T* h,
+              const T* c, T* h_next, T* c_next) {
     const Workspace<T> hidden(n.projected ? n.B * n.H : 0);
     Forward<T> f{};
     f.sizes = n;
@@ -222,7 +223,8 @@ ChunkPlan<T> plan_chunk(const BackwardCall<T>& call, int64_t begin, int64_t end)
     const int64_t sign = steps.reverse ? -1 : 1;
     // With one row a step, the distance between rows is that between steps.
     const bool single = steps.B == 1 && !steps.starts;
-    const int64_t x_row = single ? sign * call.x.step : call.x.row, y_row = single ? sign * call.y.step : call.y.row;
+    const int64_t x_row = single ? sign * call.x.step : call.x.row,
+                  y_row = single ? sign * call.y.step : call.y.row;
     ChunkPlan<T> plan{begin, end, 0, {0}, {}, {}};
     for (int64_t s = begin; s < end; ++s) {
         const int64_t t = steps.time(s), rows = steps.rows(t);
@@ -393,9 +395,10 @@ template void run_forward<double>(const Kernels<double>&, const ForwardCall<doub
 template void run_backward<float>(const Kernels<float>&, const BackwardCall<float>&);
 template void run_backward<double>(const Kernels<double>&, const BackwardCall<double>&);
 template Panels<float> pack_weights<float>(const Kernels<float>&, const Sizes&, const Weights<float>&, float*);
-template Panels<double> pack_weights<double>(const Kernels<double>&, const Sizes&, const Weights<double>&, double*);
-template void run_step<float>(const Kernels<float>&, const Sizes&, const Panels<float>&, const float*, const float*,
-                              const float*, float*, float*);
+template Panels<double> pack_weights<double>(const Kernels<double>&, const Sizes&, const Weights<double>&,
+                                             double*);
+template void run_step<float>(const Kernels<float>&, const Sizes&, const Panels<float>&, const float*,
+                              const float*, const float*, float*, float*);
 template void run_step<double>(const Kernels<double>&, const Sizes&, const Panels<double>&, const double*,
                                const double*, const double*, double*, double*);
 

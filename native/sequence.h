@@ -13,16 +13,16 @@ struct ForwardCall {
     Sizes sizes;
     Steps steps;
     Weights<T> weights;
-    Rows<const T> x;          // (T, B, D)
-    const T* h_0;             // (B, P), or null: zeros
-    const T* c_0;             // (B, H), or null: zeros
-    Rows<T> y;                // (T, B, P)
-    T* h_n;                   // (B, P)
-    T* c_n;                   // (B, H)
-    T* gates;                 // (rows, 4H), or null: do not keep
-    T* cell;                  // (rows, H), null together with gates
-    T* checkpoints;           // (ceil(T / every), B, H), or null
-    int64_t every;            // steps between checkpoints, a multiple of chunk_steps
+    Rows<const T> x;  // (T, B, D)
+    const T* h_0;     // (B, P), or null: zeros
+    const T* c_0;     // (B, H), or null: zeros
+    Rows<T> y;        // (T, B, P)
+    T* h_n;           // (B, P)
+    T* c_n;           // (B, H)
+    T* gates;         // (rows, 4H), or null: do not keep
+    T* cell;          // (rows, H), null together with gates
+    T* checkpoints;   // (ceil(T / every), B, H), or null
+    int64_t every;    // steps between checkpoints, a multiple of chunk_steps
     int threads;
     Split split;
 };
@@ -33,23 +33,23 @@ struct BackwardCall {
     Steps steps;
     Weights<T> weights;
     Rows<const T> x, y;
-    const T* h_0;             // (B, P)
-    const T* c_0;             // (B, H)
-    const T* gates;           // as the forward call left them, or null with checkpoints
+    const T* h_0;    // (B, P)
+    const T* c_0;    // (B, H)
+    const T* gates;  // as the forward call left them, or null with checkpoints
     const T* cell;
     const T* checkpoints;
     int64_t every;
-    Rows<const T> dy;         // data null: zeros
-    Rows<const T> dgates;     // (T, B, 4H), of the gates after activation; data null: nothing
-    Rows<const T> dcell;      // (T, B, H); data null: nothing
-    const T* dh_n;            // (B, P), or null: zeros
-    const T* dc_n;            // (B, H), or null: zeros
-    Rows<T> dx;               // data null: not wanted
-    T* dh_0;                  // (B, P)
-    T* dc_0;                  // (B, H)
-    T* dW_ih;                 // as the weights; null: not wanted
+    Rows<const T> dy;      // data null: zeros
+    Rows<const T> dgates;  // (T, B, 4H), of the gates after activation; data null: nothing
+    Rows<const T> dcell;   // (T, B, H); data null: nothing
+    const T* dh_n;         // (B, P), or null: zeros
+    const T* dc_n;         // (B, H), or null: zeros
+    Rows<T> dx;            // data null: not wanted
+    T* dh_0;               // (B, P)
+    T* dc_0;               // (B, H)
+    T* dW_ih;              // as the weights; null: not wanted
     T* dW_hh;
-    T* db;                    // (4H), of b_ih and of b_hh alike
+    T* db;  // (4H), of b_ih and of b_hh alike
     T* dW_hr;
     int threads;
     Split split;

@@ -5,9 +5,6 @@
 namespace gatewright {
 
 const Target baseline_target = {
-    "baseline",
-    [] { return true; },
-    {&baseline::kernels<float, 4>},
-    {&baseline::kernels<double, 2>}};
+    "baseline", [] { return true; }, {&baseline::kernels<float, 4>}, {&baseline::kernels<double, 2>}};
 
 }  // namespace gatewright

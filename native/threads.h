@@ -1,8 +1,8 @@
 // A small pool of threads that sleeps when idle.
 //
 // A call takes idle workers for itself, as many as it may and as there are, and gives them back: calls from many
-// threads at once do not wait for each other, they only get fewer workers.  What is computed does not depend on it.
-// After a fork the child starts with an empty pool.
+// threads at once do not wait for each other, they only get fewer workers.  What is computed does not depend on
+// it. After a fork the child starts with an empty pool.
 #pragma once
 
 #include <atomic>
@@ -23,7 +23,8 @@ class Team {
     alignas(64) std::atomic<int> round_{0};
 };
 
-// Calls job(context, rank, team) on up to `threads` threads at once, the calling one as rank 0.  job must not throw.
+// Calls job(context, rank, team) on up to `threads` threads at once, the calling one as rank 0.  job must not
+// throw.
 void run_team(int threads, void (*job)(void* context, int rank, Team& team), void* context);
 
 template <class Body>

@@ -71,7 +71,9 @@ void* take_memory(std::size_t bytes) {
     Header* header = nullptr;
     {
         const std::lock_guard lock(s.mutex);
-        const auto fits = [&](const Header* each) { return each->bytes >= bytes && each->bytes <= bytes + bytes / 4; };
+        const auto fits = [&](const Header* each) {
+            return each->bytes >= bytes && each->bytes <= bytes + bytes / 4;
+        };
         // The last one given back is the one most likely still in a cache.
         const auto found = std::find_if(s.kept.rbegin(), s.kept.rend(), fits);
         if (found != s.kept.rend()) {

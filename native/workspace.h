@@ -1,4 +1,5 @@
-// Memory that is kept for the next call: fresh pages of hundreds of megabytes cost as much as the work done in them.
+// Memory that is kept for the next call: fresh pages of hundreds of megabytes cost as much as the work done in
+// them.
 #pragma once
 
 #include <cstddef>

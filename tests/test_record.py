@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from gatewright import equations
 from gatewright.nn import LSTM, LayerRecord, Record
-from gatewright.nn.ops import Weights, sequence
+from gatewright.nn.steps import Weights, sequence
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gatewright.model import load as load
     from gatewright.nn import LSTM as LSTM
     from gatewright.nn import LSTMCell as LSTMCell
-    from gatewright.nn import convert as convert
+    from gatewright.nn.convert import convert as convert
     from gatewright.spec import ModelSpec as ModelSpec
 
 #: Public names and where they are; loaded when first used, so that importing the package loads no torch.

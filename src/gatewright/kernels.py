@@ -42,6 +42,14 @@ class Forward(NamedTuple):
     cell: Array | None
 
 
+class Kept(NamedTuple):
+    """What `backward` needs of what `forward` gave; its fields are those of `Forward`."""
+
+    y: Array
+    gates: Array | None
+    cell: Array
+
+
 class Backward(NamedTuple):
     """The adjoint of all that a forward pass reads; None where it was not wanted.
 
@@ -123,10 +131,10 @@ def backward(
     dy: Array | None,
     dh_n: Array | None,
     dc_n: Array | None,
-    done: Forward,
     x: Array,
     h_0: Array,
     c_0: Array,
+    kept: Forward | Kept,
     W_ih: Array,
     W_hh: Array,
     b_ih: Array | None = None,
@@ -149,10 +157,10 @@ def backward(
         dy: adjoint of y, in its shape; zeros if None.
         dh_n: adjoint of h_n, (B, P); zeros if None.
         dc_n: adjoint of c_n, (B, H); zeros if None.
-        done: what `forward` gave with ``keep=True``.
         x: as `forward` had it, and all that follow down to ``W_hr``.
         h_0: not None.
         c_0: not None.
+        kept: what `forward` gave with ``keep=True``.
         W_ih: weights of x.
         W_hh: weights of h.
         b_ih: used only with ``checkpoint``.
@@ -173,13 +181,13 @@ def backward(
 
     >>> x, W_ih, W_hh = np.ones((5, 1, 3)), np.zeros((8, 3)), np.zeros((8, 2))
     >>> h_0 = c_0 = np.ones((1, 2))
-    >>> done = forward(x, h_0, c_0, W_ih, W_hh, keep=True)
-    >>> backward(None, None, np.ones((1, 2)), done, x, h_0, c_0, W_ih, W_hh).dc_0
+    >>> kept = forward(x, h_0, c_0, W_ih, W_hh, keep=True)
+    >>> backward(None, None, np.ones((1, 2)), x, h_0, c_0, kept, W_ih, W_hh).dc_0
     array([[0.03125, 0.03125]])
     """
     return Backward._make(
         _kernels.backward(
-            *(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, done.y, done.gates, done.cell),
+            *(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, kept.y, kept.gates, kept.cell),
             *(W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, checkpoint, need_x, need_weights),
             *(_default_threads() if threads is None else threads, split),
         )
@@ -344,7 +352,7 @@ def threads() -> int:
 
 def _threads() -> tuple[int, str]:
     torch = sys.modules.get("torch")
-    if hasattr(torch, "get_num_threads"):
+    if torch is not None and hasattr(torch, "get_num_threads"):  # it may be half imported
         return torch.get_num_threads(), "as torch.get_num_threads() says"
     wish = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     if wish.isdecimal() and int(wish) > 0:

@@ -1,8 +1,10 @@
-"""The LSTM layer stack: torch's, and with ``record=True`` all that happens inside it."""
+"""The LSTM layer stack: torch's, by our kernels, and with ``record=True`` all that happens inside it."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, Literal, overload
 
 import torch
@@ -11,20 +13,26 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn.ops import Weights, sequence
+from gatewright.nn import ops, steps
 from gatewright.nn.packed import Layout
 from gatewright.nn.record import LayerRecord, Record
+from gatewright.nn.steps import Weights
 
 _State = tuple[Tensor, Tensor]
+#: One layer in one direction: `steps.sequence`, or `ops.sequence`.
+_Run = Callable[..., tuple[Tensor, Tensor, Tensor, Any]]
 _Shapes = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-class LSTM(torch.nn.LSTM):
+class LSTM(torch.nn.RNNBase):
     """A stack of LSTM layers, a drop-in for `torch.nn.LSTM` that shows its gates.
 
     Parameters, initial values, ``state_dict``, results and errors are those of `torch.nn.LSTM`; either one
     loads the other's ``state_dict``.  Called with ``record=True`` it returns a `Record` beside the result,
     with every gate, cell state and hidden state of every step; a loss may use them like any other tensor.
+
+    On the CPU, for float32 and float64, `gatewright.kernels` do the work, and the record is what they save for
+    their backward pass.  Elsewhere, under autocast and under `torch.func`, torch's operations do.
 
     Equations: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), with the forget gate of Gers et al.
     2000, Neural Computation 12(10); projection: Sak et al. 2014, arXiv:1402.1128, equations 7 to 12
@@ -41,6 +49,10 @@ class LSTM(torch.nn.LSTM):
         proj_size: P, width to which the hidden state is projected; 0 for none, P is then H.
         device: where the parameters are made.
         dtype: type of the parameters.
+        checkpoint: for the backward pass keep only the states before every so many steps, and compute the rest
+            again, to the same bits, at the cost of one more forward pass; 0 keeps the activations of every step.
+            Rounded up to a multiple of the steps that the backward pass takes at once (`kernels.chunk_steps`).
+            A pass that records, or that torch's operations do, keeps everything.
 
     Shapes:
         input (T, B, D), (T, D), or a `PackedSequence`; hx a pair (h_0, c_0) of (L*S, B, P) and (L*S, B, H),
@@ -48,11 +60,14 @@ class LSTM(torch.nn.LSTM):
         (h_n, c_n) shaped as hx.
 
     Raises:
+        GatewrightError: if ``checkpoint`` is not a whole number of at least 0.
         ValueError: if input is not 2-D or 3-D, or not of the type of the weights.
         RuntimeError: if sizes do not fit, or there are no steps.  The states that come with a packed sequence
             are checked too; `torch.nn.LSTM` reads out of bounds, or goes on, with some that do not fit.
 
-    `torch.compile` and `torch.export` take it; the retired `torch.jit.script` does not.
+    `torch.compile` takes it whole, and `torch.export` with any T and B; the retired `torch.jit.script` does not.
+    It is a `torch.nn.RNNBase` but not a `torch.nn.LSTM`, since `torch.compile` breaks its graph at every one of
+    those: where code asks whether a module is an LSTM, ask for ``(torch.nn.LSTM, gatewright.LSTM)``.
 
     >>> lstm = LSTM(input_size=3, hidden_size=4, num_layers=2)
     >>> y, (h_n, c_n), record = lstm(torch.ones(5, 2, 3), record=True)
@@ -61,6 +76,14 @@ class LSTM(torch.nn.LSTM):
     >>> torch.equal(record.layers[1].cell[-1], c_n[1])
     True
     """
+
+    checkpoint: int = 0
+
+    # What `torch.nn.LSTM` adds to its base, for the errors that it raises and for what the kernels do not do.
+    check_forward_args: Any = torch.nn.LSTM.check_forward_args
+    get_expected_cell_size: Any = torch.nn.LSTM.get_expected_cell_size
+    permute_hidden: Any = torch.nn.LSTM.permute_hidden
+    _torch_forward: Any = torch.nn.LSTM.forward
 
     def __init__(
         self,
@@ -74,8 +97,13 @@ class LSTM(torch.nn.LSTM):
         proj_size: int = 0,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        checkpoint: int = 0,
     ) -> None:
+        if not isinstance(checkpoint, int) or checkpoint < 0:
+            raise GatewrightError("checkpoint", "a whole number of at least 0", repr(checkpoint))
         super().__init__(
+            "LSTM",
             input_size,
             hidden_size,
             num_layers,
@@ -87,6 +115,7 @@ class LSTM(torch.nn.LSTM):
             device=device,
             dtype=dtype,
         )
+        self.checkpoint = checkpoint
 
     @overload
     def forward(
@@ -118,20 +147,27 @@ class LSTM(torch.nn.LSTM):
 
     def forward(self, input: Any, hx: Any = None, *, record: bool = False) -> Any:  # noqa: A002
         """Run the stack over a sequence, and return the record too if asked for."""
-        if isinstance(input, PackedSequence):
+        packed = isinstance(input, PackedSequence)
+        y: Tensor | PackedSequence
+        if packed:
             self._check_packed_state(input, hx)
-        if not record:
-            return super().forward(input, hx)
-        x = input.data if isinstance(input, PackedSequence) else input
-        expected = self._expected_state(x, input.batch_sizes if isinstance(input, PackedSequence) else None)
+        x = input.data if packed else input
+        by_kernels = isinstance(x, Tensor) and ops.takes(x, *self._parameters.values())
+        if not (record or by_kernels or ops.under_transform()):
+            return self._torch_forward(input, hx)
+        expected = self._expected_state(x, input.batch_sizes if packed else None)
         if expected is None or not _fits(hx, expected, x.dtype):
-            super().forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
+            self._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
             raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", _described(hx))
         if hx is None:
             hx = tuple(torch.zeros(shape, dtype=x.dtype, device=x.device) for shape in expected)
-        if isinstance(input, PackedSequence):
-            return self._record_packed(input, hx)
-        return self._record_padded(input, hx)
+        if not packed:
+            y, state, kept = self._padded(x, hx, record, by_kernels)
+        elif by_kernels:
+            y, state, kept = self._packed(input, hx, record)
+        else:
+            y, state, kept = self._packed_by_steps(input, hx)
+        return (y, state, kept) if record else (y, state)
 
     def _check_packed_state(self, packed: PackedSequence, hx: Any) -> None:
         """Raise, as torch does for padded input, where its operator would read outside of the states."""
@@ -163,53 +199,75 @@ class LSTM(torch.nn.LSTM):
         """Return which dimension of padded input or output is time."""
         return 1 if self.batch_first and x.dim() == 3 else 0
 
-    def _record_padded(self, x: Tensor, hx: _State) -> tuple[Tensor, _State, Record]:
+    def _padded(self, x: Tensor, hx: _State, record: bool, by_kernels: bool) -> tuple[Tensor, _State, Record]:
+        run = self._kernel_layer(record) if by_kernels else steps.sequence
         if x.dim() == 2:
-            y, h_n, c_n, layers = self._layers(x[:, None], hx[0][:, None], hx[1][:, None], None)
-            return y[:, 0], (h_n[:, 0], c_n[:, 0]), Record(layers)
-        y, h_n, c_n, layers = self._layers(x.transpose(0, self._time(x)), *hx, None)
-        return y.transpose(0, self._time(y)), (h_n, c_n), Record(layers)
+            y, h_n, c_n, layers = self._layers(run, F.dropout, x[:, None], hx[0][:, None], hx[1][:, None])
+            return y[:, 0], (h_n[:, 0], c_n[:, 0]), Record(tuple(layers))
+        time = self._time(x)
+        y, h_n, c_n, layers = self._layers(run, F.dropout, x.transpose(0, time), *hx)
+        return y.transpose(0, time), (h_n, c_n), Record(tuple(layers))
 
-    def _record_packed(self, packed: PackedSequence, hx: _State) -> tuple[PackedSequence, _State, Record]:
+    def _packed(self, packed: PackedSequence, hx: _State, record: bool) -> tuple[PackedSequence, _State, Record]:
+        """Run by the kernels, which take packed steps as they are."""
+        x, batch_sizes, order, back = packed
+        h_0, c_0 = (state if order is None else state.index_select(1, order) for state in hx)
+        run = self._kernel_layer(record, batch_sizes)
+        y, h_n, c_n, layers = self._layers(run, F.dropout, x, h_0, c_0)
+        if back is not None:
+            h_n, c_n = h_n.index_select(1, back), c_n.index_select(1, back)
+        out = PackedSequence(y, batch_sizes, order, back)
+        if not record:
+            return out, (h_n, c_n), Record(())
         layout = Layout.of(packed)
-        y, h_n, c_n, layers = self._layers(layout.unpack(packed.data), *hx, layout)
-        return layout.wrap(layout.pack(y)), (h_n, c_n), Record(layers, layout.lengths)
+        directions = 2 if self.bidirectional else 1
+        for n, layer in enumerate(layers):
+            reverse = layer.reverse and layer.reverse.unpacked(layout, hx[0][2 * n + 1], hx[1][2 * n + 1])
+            forward = layer.unpacked(layout, hx[0][directions * n], hx[1][directions * n])
+            layers[n] = dataclasses.replace(forward, reverse=reverse)
+        return out, (h_n, c_n), Record(tuple(layers), layout.lengths)
+
+    def _packed_by_steps(self, packed: PackedSequence, hx: _State) -> tuple[PackedSequence, _State, Record]:
+        """Run by torch's operations, over padded rows."""
+        layout = Layout.of(packed)
+
+        def dropout(y: Tensor, rate: float) -> Tensor:
+            """Draw the mask over packed steps, as torch's operator does."""
+            return layout.unpack(F.dropout(layout.pack(y), rate))
+
+        run = functools.partial(steps.sequence, lengths=layout.lengths)
+        y, h_n, c_n, layers = self._layers(run, dropout, layout.unpack(packed.data), *hx)
+        return layout.wrap(layout.pack(y)), (h_n, c_n), Record(tuple(layers), layout.lengths)
+
+    def _kernel_layer(self, record: bool, batch_sizes: Tensor | None = None) -> _Run:
+        return functools.partial(ops.sequence, batch_sizes=batch_sizes, record=record, checkpoint=self.checkpoint)
 
     def _layers(
-        self, x: Tensor, h_0: Tensor, c_0: Tensor, layout: Layout | None
-    ) -> tuple[Tensor, Tensor, Tensor, tuple[LayerRecord, ...]]:
-        """Run all layers and directions over (T, B, D)."""
-        lengths = None if layout is None else layout.lengths
+        self, run: _Run, dropout: Callable[[Tensor, float], Tensor], x: Tensor, h_0: Tensor, c_0: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, list[LayerRecord]]:
+        """Run all layers and directions over (T, B, D) or packed steps; the list is empty unless recording."""
         directions = 2 if self.bidirectional else 1
         h_n: list[Tensor] = []
         c_n: list[Tensor] = []
         layers: list[LayerRecord] = []
         for layer in range(self.num_layers):
-            if layer > 0:
-                x = self._dropped(x, layout)
+            if layer > 0 and self.dropout > 0 and self.training:
+                x = dropout(x, self.dropout)
             ys: list[Tensor] = []
-            records: list[LayerRecord] = []
+            records: list[LayerRecord | None] = []
             for direction in range(directions):
                 k = layer * directions + direction
-                y, h, c, record = sequence(
-                    x, h_0[k], c_0[k], self._weights(k), reverse=direction == 1, lengths=lengths
-                )
+                y, h, c, record = run(x, h_0[k], c_0[k], self._weights(k), reverse=direction == 1)
                 ys.append(y)
                 h_n.append(h)
                 c_n.append(c)
                 records.append(record)
             x = torch.cat(ys, dim=-1) if self.bidirectional else ys[0]
-            reverse = records[1] if self.bidirectional else None
-            layers.append(dataclasses.replace(records[0], reverse=reverse))
-        return x, torch.stack(h_n), torch.stack(c_n), tuple(layers)
-
-    def _dropped(self, y: Tensor, layout: Layout | None) -> Tensor:
-        """Apply dropout between layers, drawing its mask as torch's operator does: packed if the input is."""
-        if self.dropout == 0 or not self.training:
-            return y
-        if layout is None:
-            return F.dropout(y, self.dropout)
-        return layout.unpack(F.dropout(layout.pack(y), self.dropout))
+            if records[0] is not None:
+                layers.append(dataclasses.replace(records[0], reverse=records[1] if self.bidirectional else None))
+        if len(h_n) == 1:
+            return x, h_n[0][None], c_n[0][None], layers
+        return x, torch.stack(h_n), torch.stack(c_n), layers
 
     def _weights(self, k: int) -> Weights:
         """Return the parameters of one layer in one direction; k counts as hx does."""

@@ -1,35 +1,41 @@
-"""The LSTM equations as differentiable torch operations: one layer, one direction, step by step.
+"""The kernels as torch operators: differentiable any number of times, traceable, exportable.
 
-Nothing is hidden in here, so this is the path that records, and it differentiates any number of times.
+`gatewright::lstm` runs one layer in one direction; `gatewright::lstm_backward` is its adjoint.  Both are for the
+CPU and for float32 and float64, and neither writes to its arguments.  Weights are packed anew on every call, so
+that no change of them, by whatever way, can be missed.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from gatewright import kernels
+from gatewright.nn import steps
 from gatewright.nn.record import LayerRecord
+from gatewright.nn.steps import Weights
+
+_DTYPES = (torch.float32, torch.float64)
 
 
-class Weights(NamedTuple):
-    """The parameters of one layer in one direction, gates stacked in the order i, f, g, o.
+def takes(*tensors: Tensor | None) -> bool:
+    """Whether the operators take these tensors: all on the CPU and of one type that the kernels have."""
+    there = [tensor for tensor in tensors if tensor is not None]
+    dtype = there[0].dtype
+    return (
+        dtype in _DTYPES
+        and all(tensor.device.type == "cpu" and tensor.dtype == dtype for tensor in there)
+        and not torch.is_autocast_enabled("cpu")
+        and not under_transform()
+    )
 
-    Attributes:
-        W_ih: from the input, (4H, D).
-        W_hh: from the hidden state, (4H, H), or (4H, P) with a projection.
-        b_ih: bias, (4H,), or None.
-        b_hh: bias, (4H,), or None.
-        W_hr: projection of the hidden state, (P, H), or None.
-    """
 
-    W_ih: Tensor
-    W_hh: Tensor
-    b_ih: Tensor | None = None
-    b_hh: Tensor | None = None
-    W_hr: Tensor | None = None
+def under_transform() -> bool:
+    """Whether a transform of `torch.func` is at work: it needs operations that it can look into."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def sequence(
@@ -39,68 +45,248 @@ def sequence(
     weights: Weights,
     *,
     reverse: bool = False,
-    lengths: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
-    """Run one layer in one direction and record every step.
+    batch_sizes: Tensor | None = None,
+    record: bool = False,
+    checkpoint: int = 0,
+) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
+    """Run one layer in one direction, by the kernels.
 
-    Equations: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), with the forget gate of Gers et al.
-    2000, Neural Computation 12(10); projection: Sak et al. 2014, arXiv:1402.1128, equations 7 to 12
-    (here without peepholes and without the non-recurrent part).
+    Equations: those of `gatewright.nn.steps.sequence`.
 
     Args:
-        x: input, (T, B, D) with T >= 1.
+        x: input, (T, B, D); with ``batch_sizes`` (rows, D), the rows of each step after those of the step before.
         h_0: hidden state before the first step, (B, H), or (B, P) with a projection.
         c_0: cell state before the first step, (B, H).
         weights: the layer's parameters.
         reverse: whether to read x from its last step to its first.
-        lengths: steps of each row, (B,), int64, on the CPU; None for T each.  A row's state stays as it is
-            while the row has no step: past its end going forward, before its last step in reverse.
+        batch_sizes: how many rows each step has, (T,), int64, as a `PackedSequence` has it; None for B each.
+        record: whether to return the activations that the pass saved.
+        checkpoint: for the backward pass keep only the states before every so many steps, and compute the rest
+            again; 0 keeps the activations of every step, as a record does.
 
     Returns:
-        y (T, B, H or P), zero past a row's end, with y[t] the hidden state that x[t] led to; h_n and c_n,
-        shaped as h_0 and c_0; and the record, of which ``hidden`` is y.
+        y, shaped as x but (..., H) or (..., P); h_n and c_n, shaped as h_0 and c_0; and the record or None, whose
+        fields are (T, B, H), or (rows, H) with ``batch_sizes``.
 
     Raises:
-        RuntimeError: from torch, where shapes or types do not fit.
+        GatewrightError: if sizes do not fit.
 
     >>> weights = Weights(W_ih=torch.zeros(8, 3), W_hh=torch.zeros(8, 2))
-    >>> y, h_n, c_n, record = sequence(torch.ones(5, 1, 3), torch.zeros(1, 2), torch.ones(1, 2), weights)
+    >>> x, h_0, c_0 = torch.ones(5, 1, 3), torch.zeros(1, 2), torch.ones(1, 2)
+    >>> y, h_n, c_n, record = sequence(x, h_0, c_0, weights, record=True)
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
-    T, B, _ = x.shape
-    bias = None if weights.b_ih is None or weights.b_hh is None else weights.b_ih + weights.b_hh
-    from_input = F.linear(x, weights.W_ih, bias).unbind(0)
-    W_hh = weights.W_hh.t()
-    present = None if lengths is None else _present(T, lengths).to(x.device)
-    all_present = T if lengths is None or B == 0 else int(lengths.min())
-
-    steps: list[tuple[Tensor, ...]] = []
-    h, c = h_0, c_0
-    for t in reversed(range(T)) if reverse else range(T):
-        step = _step(torch.addmm(from_input[t], h, W_hh), c, weights.W_hr)
-        steps.append(step)
-        if present is None or t < all_present:
-            c, h = step[-2:]
-        else:
-            c, h = torch.where(present[t], step[-2], c), torch.where(present[t], step[-1], h)
-
-    columns = [torch.stack(column) for column in zip(*(reversed(steps) if reverse else steps), strict=True)]
-    if present is not None and all_present < T:
-        columns = [column.masked_fill(~present, 0) for column in columns]
-    i, f, g, o, cell, y = columns
-    return y, h, c, LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
+    differentiable = torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (x, h_0, c_0, *weights)
+    )
+    y, h_n, c_n, gates, cell = lstm(
+        x, h_0, c_0, *weights, batch_sizes, reverse, record or differentiable, 0 if record else checkpoint
+    )
+    if not record:
+        return y, h_n, c_n, None
+    i, f, g, o = gates.chunk(4, dim=-1)
+    return y, h_n, c_n, LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
 
 
-def _step(gates: Tensor, c: Tensor, W_hr: Tensor | None) -> tuple[Tensor, ...]:
-    """Return i, f, g, o, c', h' for the gates before activation, (B, 4H)."""
-    i_pre, f_pre, g_pre, o_pre = gates.chunk(4, dim=1)
-    i, f, g, o = i_pre.sigmoid(), f_pre.sigmoid(), g_pre.tanh(), o_pre.sigmoid()
-    c = torch.addcmul(f * c, i, g)
-    h = o * c.tanh()
-    return i, f, g, o, c, h if W_hr is None else F.linear(h, W_hr)
+def _lstm(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    W_ih: Tensor,
+    W_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    W_hr: Tensor | None,
+    batch_sizes: Tensor | None,
+    reverse: bool,
+    keep: bool,
+    checkpoint: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return y, h_n, c_n, and with ``keep`` what the adjoint needs: gates and cell, or checkpoints of the cell."""
+    done = kernels.forward(
+        _rows(x),
+        *_arrays(h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr),
+        batch_sizes=None if batch_sizes is None else batch_sizes.tolist(),
+        reverse=reverse,
+        keep=keep,
+        checkpoint=checkpoint,
+        threads=torch.get_num_threads(),
+    )
+    return _tensors(done, x)
 
 
-def _present(T: int, lengths: Tensor) -> Tensor:
-    """Whether a row has a step at time t, (T, B, 1)."""
-    return (torch.arange(T)[:, None] < lengths)[..., None]
+def _lstm_shapes(*inputs: Any) -> tuple[Tensor, ...]:
+    x, h_0, c_0, _, W_hh, _, _, _, batch_sizes, _, keep, checkpoint = inputs
+    H, P = W_hh.shape[0] // 4, W_hh.shape[1]
+    rows = x.shape[:-1]
+    gates: tuple[Any, ...] = (0,)
+    cell: tuple[Any, ...] = (0,)
+    if keep and checkpoint > 0:
+        T = x.shape[0] if batch_sizes is None else batch_sizes.shape[0]
+        unit = _chunk_steps(h_0.shape[0], H, x.element_size())
+        every = (checkpoint + unit - 1) // unit * unit
+        cell = ((T + every - 1) // every, h_0.shape[0], H)
+    elif keep:
+        gates, cell = (*rows, 4 * H), (*rows, H)
+    return tuple(x.new_empty(shape) for shape in ((*rows, P), h_0.shape, c_0.shape, gates, cell))
+
+
+def _lstm_backward(
+    dy: Tensor | None,
+    dh_n: Tensor | None,
+    dc_n: Tensor | None,
+    dgates: Tensor | None,
+    dcell: Tensor | None,
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    W_ih: Tensor,
+    W_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    W_hr: Tensor | None,
+    batch_sizes: Tensor | None,
+    y: Tensor,
+    gates: Tensor,
+    cell: Tensor,
+    reverse: bool,
+    checkpoint: int,
+    need_x: bool,
+    need_weights: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the adjoints of x, h_0, c_0, W_ih, W_hh, of both biases, and of W_hr; empty where not wanted."""
+    dh, dc, h, c, W_ih_, W_hh_, b_ih_, b_hh_, W_hr_ = _arrays(dh_n, dc_n, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr)
+    adjoint = kernels.backward(
+        *(_rows(dy), dh, dc, _rows(x), h, c),
+        kernels.Kept(_rows(y), None if checkpoint > 0 else _rows(gates), _rows(cell)),
+        *(W_ih_, W_hh_, b_ih_, b_hh_, W_hr_),
+        dgates=_rows(dgates),
+        dcell=_rows(dcell),
+        batch_sizes=None if batch_sizes is None else batch_sizes.tolist(),
+        reverse=reverse,
+        checkpoint=checkpoint,
+        need_x=need_x,
+        need_weights=need_weights,
+        threads=torch.get_num_threads(),
+    )
+    return _tensors(adjoint, x)
+
+
+def _lstm_backward_shapes(*inputs: Any) -> tuple[Tensor, ...]:
+    x, h_0, c_0, W_ih, W_hh, _, _, W_hr, *_, need_x, need_weights = inputs[5:]
+    weights = (W_ih.shape, W_hh.shape, W_hh.shape[:1]) if need_weights else ((0,), (0,), (0,))
+    dW_hr = W_hr.shape if need_weights and W_hr is not None else (0,)
+    shapes = (x.shape if need_x else (0,), h_0.shape, c_0.shape, *weights, dW_hr)
+    return tuple(x.new_empty(shape) for shape in shapes)
+
+
+class _Lstm(torch.autograd.Function):
+    """The operator with its adjoint."""
+
+    @staticmethod
+    def forward(ctx: Any, keys: Any, *inputs: Any) -> Any:
+        output = _below(keys, *inputs)
+        *tensors, ctx.reverse, ctx.keep, ctx.checkpoint = inputs
+        y, _, _, gates, cell = output
+        ctx.save_for_backward(*tensors, y, gates, cell)
+        if ctx.checkpoint > 0:
+            ctx.mark_non_differentiable(gates, cell)  # nothing to be read: the record keeps all
+        ctx.set_materialize_grads(False)  # zeros for gates that no loss reads would be the largest tensor of all
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *adjoint: Tensor | None) -> tuple[Tensor | None, ...]:
+        if not ctx.keep:
+            raise RuntimeError("gatewright::lstm was called with keep=False, so it cannot be differentiated")
+        if torch.is_grad_enabled():  # to be differentiated once more
+            return (None, *_adjoint_by_steps(ctx, adjoint), *[None] * 4)
+        x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, *kept = ctx.saved_tensors
+        need_x, _, _, *need_weights = needs = ctx.needs_input_grad[1:9]
+        dx, dh_0, dc_0, dW_ih, dW_hh, db, dW_hr = lstm_backward(
+            *adjoint,
+            *(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, *kept),
+            *(ctx.reverse, ctx.checkpoint, need_x, any(need_weights)),
+        )
+        gradients = (dx, dh_0, dc_0, dW_ih, dW_hh, db, db.clone(), dW_hr)
+        wanted = [g if need else None for g, need in zip(gradients, needs, strict=True)]
+        return (None, *wanted, *[None] * 4)
+
+
+def _adjoint_by_steps(ctx: Any, adjoint: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+    """Return the adjoints of the first eight inputs as a graph of torch operations, to differentiate further."""
+    *inputs, batch_sizes, _, _, _ = ctx.saved_tensors
+    needs = ctx.needs_input_grad[1:9]
+    wanted = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+    x, h_0, c_0, *weights = inputs
+    lengths = place = None
+    if batch_sizes is not None:
+        present = torch.arange(int(batch_sizes[0])) < batch_sizes[:, None]
+        lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
+        x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
+    y, h_n, c_n, record = steps.sequence(x, h_0, c_0, Weights(*weights), reverse=ctx.reverse, lengths=lengths)
+    gates = torch.cat([record.input_gate, record.forget_gate, record.candidate, record.output_gate], dim=-1)
+    outputs = [y, h_n, c_n, gates, record.cell]
+    if place is not None:
+        for n in (0, 3, 4):
+            outputs[n] = outputs[n].flatten(0, 1).index_select(0, place)
+    given = [(output, d) for output, d in zip(outputs, adjoint, strict=True) if d is not None]
+    found = iter(
+        torch.autograd.grad(
+            [output for output, _ in given], wanted, [d for _, d in given], create_graph=True, allow_unused=True
+        )
+    )
+    return [next(found) if need else None for need in needs]
+
+
+def _chunk_steps(B: Any, H: int, element: int) -> Any:
+    """Return `kernels.chunk_steps`, for a B that may be a symbol too."""
+    return torch.sym_max(1, max(128, 2**20 // (4 * H * element)) // torch.sym_max(B, 1))
+
+
+def _arrays(*tensors: Tensor | None) -> list[Any]:
+    return [None if tensor is None else tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _rows(tensor: Tensor | None) -> Any:
+    """Return an array whose last dimension is contiguous; the others stay as they are."""
+    if tensor is None:
+        return None
+    tensor = tensor.detach()
+    return (tensor if tensor.stride(-1) == 1 else tensor.contiguous()).numpy()
+
+
+def _tensors(arrays: tuple[Any, ...], like: Tensor) -> Any:
+    return tuple(like.new_empty(0) if array is None else torch.from_numpy(array) for array in arrays)
+
+
+_library = torch.library.Library("gatewright", "DEF")
+
+
+def _define(name: str, kernel: Callable[..., Any], shapes: Callable[..., Any]) -> Any:
+    """Register an operator by hand: `torch.library.custom_op` does the same, at 150 µs a call with gradients."""
+    _library.define(
+        name + torch.library.infer_schema(kernel, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,)
+    )
+    _library.impl(name, kernel, "CPU")
+    torch.library.register_fake(f"gatewright::{name}", shapes, lib=_library)
+    return getattr(torch.ops.gatewright, name).default
+
+
+lstm = _define("lstm", _lstm, _lstm_shapes)
+lstm_backward = _define("lstm_backward", _lstm_backward, _lstm_backward_shapes)
+
+
+def _below(keys: Any, *inputs: Any) -> Any:
+    """Go on to the kernel, or to whatever stands between autograd and it."""
+    with torch._C._AutoDispatchBelowAutograd():
+        return lstm.redispatch(keys & torch._C._after_autograd_keyset, *inputs)
+
+
+def _with_adjoint(keys: Any, *inputs: Any) -> Any:
+    if torch.is_grad_enabled() and torch._C._any_requires_grad(*inputs):
+        return _Lstm.apply(keys, *inputs)
+    return _below(keys, *inputs)
+
+
+_library.impl("lstm", _with_adjoint, "Autograd", with_keyset=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from gatewright.nn.packed import Layout
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LayerRecord:
@@ -40,6 +42,12 @@ class LayerRecord:
     cell_initial: Tensor
     hidden_initial: Tensor
     reverse: LayerRecord | None = None
+
+    def unpacked(self, layout: Layout, h_0: Tensor, c_0: Tensor) -> LayerRecord:
+        """Return the record of packed steps as (T, B, ...), with initial states in the caller's order too."""
+        gates = self.input_gate, self.forget_gate, self.candidate, self.output_gate
+        i, f, g, o, cell, hidden = map(layout.unpack, (*gates, self.cell, self.hidden))
+        return LayerRecord(i, f, g, o, cell, hidden, cell_initial=c_0, hidden_initial=h_0)
 
     def __repr__(self) -> str:
         T, B, H = self.cell.shape

@@ -1,0 +1,106 @@
+"""The LSTM equations as differentiable torch operations: one layer, one direction, step by step.
+
+For what the kernels do not do: devices other than the CPU, half precision, autocast, and second derivatives.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gatewright.nn.record import LayerRecord
+
+
+class Weights(NamedTuple):
+    """The parameters of one layer in one direction, gates stacked in the order i, f, g, o.
+
+    Attributes:
+        W_ih: from the input, (4H, D).
+        W_hh: from the hidden state, (4H, H), or (4H, P) with a projection.
+        b_ih: bias, (4H,), or None.
+        b_hh: bias, (4H,), or None.
+        W_hr: projection of the hidden state, (P, H), or None.
+    """
+
+    W_ih: Tensor
+    W_hh: Tensor
+    b_ih: Tensor | None = None
+    b_hh: Tensor | None = None
+    W_hr: Tensor | None = None
+
+
+def sequence(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Weights,
+    *,
+    reverse: bool = False,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
+    """Run one layer in one direction and record every step.
+
+    Equations: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), with the forget gate of Gers et al.
+    2000, Neural Computation 12(10); projection: Sak et al. 2014, arXiv:1402.1128, equations 7 to 12
+    (here without peepholes and without the non-recurrent part).
+
+    Args:
+        x: input, (T, B, D) with T >= 1.
+        h_0: hidden state before the first step, (B, H), or (B, P) with a projection.
+        c_0: cell state before the first step, (B, H).
+        weights: the layer's parameters.
+        reverse: whether to read x from its last step to its first.
+        lengths: steps of each row, (B,), int64, on the CPU; None for T each.  A row's state stays as it is
+            while the row has no step: past its end going forward, before its last step in reverse.
+
+    Returns:
+        y (T, B, H or P), zero past a row's end, with y[t] the hidden state that x[t] led to; h_n and c_n,
+        shaped as h_0 and c_0; and the record, of which ``hidden`` is y.
+
+    Raises:
+        RuntimeError: from torch, where shapes or types do not fit.
+
+    >>> weights = Weights(W_ih=torch.zeros(8, 3), W_hh=torch.zeros(8, 2))
+    >>> y, h_n, c_n, record = sequence(torch.ones(5, 1, 3), torch.zeros(1, 2), torch.ones(1, 2), weights)
+    >>> record.forget_gate[0], record.cell[:, 0, 0]
+    (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
+    """
+    T, B, _ = x.shape
+    bias = None if weights.b_ih is None or weights.b_hh is None else weights.b_ih + weights.b_hh
+    from_input = F.linear(x, weights.W_ih, bias).unbind(0)
+    W_hh = weights.W_hh.t()
+    present = None if lengths is None else _present(T, lengths).to(x.device)
+    all_present = T if lengths is None or B == 0 else int(lengths.min())
+
+    steps: list[tuple[Tensor, ...]] = []
+    h, c = h_0, c_0
+    for t in reversed(range(T)) if reverse else range(T):
+        step = _step(torch.addmm(from_input[t], h, W_hh), c, weights.W_hr)
+        steps.append(step)
+        if present is None or t < all_present:
+            c, h = step[-2:]
+        else:
+            c, h = torch.where(present[t], step[-2], c), torch.where(present[t], step[-1], h)
+
+    columns = [torch.stack(column) for column in zip(*(reversed(steps) if reverse else steps), strict=True)]
+    if present is not None and all_present < T:
+        columns = [column.masked_fill(~present, 0) for column in columns]
+    i, f, g, o, cell, y = columns
+    return y, h, c, LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
+
+
+def _step(gates: Tensor, c: Tensor, W_hr: Tensor | None) -> tuple[Tensor, ...]:
+    """Return i, f, g, o, c', h' for the gates before activation, (B, 4H)."""
+    i_pre, f_pre, g_pre, o_pre = gates.chunk(4, dim=1)
+    i, f, g, o = i_pre.sigmoid(), f_pre.sigmoid(), g_pre.tanh(), o_pre.sigmoid()
+    c = torch.addcmul(f * c, i, g)
+    h = o * c.tanh()
+    return i, f, g, o, c, h if W_hr is None else F.linear(h, W_hr)
+
+
+def _present(T: int, lengths: Tensor) -> Tensor:
+    """Whether a row has a step at time t, (T, B, 1)."""
+    return (torch.arange(T)[:, None] < lengths)[..., None]
