@@ -18,52 +18,66 @@ GATEWRIGHT_INLINE const T* cell_before(const Backward<T>& b, int64_t s, int64_t 
     return row < b.steps.rows(t) ? b.cell + (b.steps.start(t) + row - b.saved) * H : b.c_0 + row * H;
 }
 
-// dh of one vector: from the step after and from y; with a projection it has been formed before.
-template <class T, int V>
-GATEWRIGHT_INLINE Vec<T, V> hidden_adjoint(const Backward<T>& b, const Chunk<T>& chunk, int64_t t, int64_t row,
-                                           int64_t unit, int64_t lanes) {
-    if (b.sizes.projected) return load<V>(chunk.dhidden + row * b.sizes.H + unit, lanes);
-    const Vec<T, V> dh = load<V>(b.dh + row * b.sizes.P + unit, lanes);
-    return b.dy.data ? dh + load<V>(b.dy.at(b.steps, t, row) + unit, lanes) : dh;
-}
-
 template <class T, int V>
 GATEWRIGHT_INLINE Gates<T, V> load_gates(const T* p, int64_t H, int64_t lanes) {
     return {load<V>(p, lanes), load<V>(p + H, lanes), load<V>(p + 2 * H, lanes), load<V>(p + 3 * H, lanes)};
+}
+
+template <class T>
+GATEWRIGHT_INLINE const T* row_or_null(const Rows<const T>& rows, const Steps& steps, int64_t t, int64_t row) {
+    return rows.data ? rows.at(steps, t, row) : nullptr;
 }
 
 // dgates of one row at step s, for these blocks.
 template <class T, int V>
 void adjoint_row(const Backward<T>& b, const Chunk<T>& chunk, int64_t s, int64_t row, int64_t block_begin,
                  int64_t block_end) {
-    const int64_t H = b.sizes.H, t = b.steps.time(s), place = b.steps.start(t) + row - b.saved;
+    const bool projected = b.sizes.projected;
+    const int64_t H = b.sizes.H, t = b.steps.time(s), place = b.steps.start(t) + row - b.saved, rows = chunk.rows;
     const int64_t local = chunk.first[s - chunk.begin] + row;
     const T* const gates = b.gates + place * 4 * H;
     const T* const cell = b.cell + place * H;
     const T* const before = cell_before(b, s, row);
-    for (int64_t block = block_begin; block < block_end; ++block) {
+    const T* const dgates_in = row_or_null(b.dgates_in, b.steps, t, row);
+    const T* const dcell_in = row_or_null(b.dcell_in, b.steps, t, row);
+    // With a projection dy has gone into dh already.
+    const T* const dy = projected ? nullptr : row_or_null(b.dy, b.steps, t, row);
+    const T* const dh = projected ? chunk.dhidden + row * H : b.dh + row * H;
+    T* const dc = b.dc + row * H;
+    T* out = chunk.dgates + (block_begin * rows + local) * 4 * V;
+    for (int64_t block = block_begin; block < block_end; ++block, out += rows * 4 * V) {
         const int64_t unit = block * V, lanes = H - unit;
         Gates<T, V> d{};
-        if (b.dgates_in.data) d = load_gates<T, V>(b.dgates_in.at(b.steps, t, row) + unit, H, lanes);
-        Vec<T, V> dc = load<V>(b.dc + row * H + unit, lanes);
-        if (b.dcell_in.data) dc += load<V>(b.dcell_in.at(b.steps, t, row) + unit, lanes);
+        if (dgates_in) d = load_gates<T, V>(dgates_in + unit, H, lanes);
+        Vec<T, V> dc_next = load<V>(dc + unit, lanes), dh_next = load<V>(dh + unit, lanes);
+        if (dcell_in) dc_next += load<V>(dcell_in + unit, lanes);
+        if (dy) dh_next += load<V>(dy + unit, lanes);
         const Gates<T, V> gate = load_gates<T, V>(gates + unit, H, lanes);
         const Vec<T, V> c = load<V>(cell + unit, lanes);
-        const auto adjoint = cell_adjoint<T, V>(gate, load<V>(before + unit, lanes), c,
-                                                hidden_adjoint<T, V>(b, chunk, t, row, unit, lanes), dc, d);
-        store<V>(b.dc + row * H + unit, adjoint.dc, lanes);
-        T* const out = chunk.dgates + (block * chunk.rows + local) * 4 * V;
+        const auto adjoint = cell_adjoint<T, V>(gate, load<V>(before + unit, lanes), c, dh_next, dc_next, d);
+        store<V>(dc + unit, adjoint.dc, lanes);
         store<V>(out, adjoint.dpre.i);
         store<V>(out + V, adjoint.dpre.f);
         store<V>(out + 2 * V, adjoint.dpre.g);
         store<V>(out + 3 * V, adjoint.dpre.o);
-        if (b.sizes.projected) {
+        if (projected) {
             const int64_t group = block / kGroup * kGroup, left = blocks_of<V>(H) - group;
             const int64_t vectors = left < kGroup ? left : kGroup;
-            store<V>(chunk.hidden + (group * chunk.rows + local * vectors + block - group) * V,
+            store<V>(chunk.hidden + (group * rows + local * vectors + block - group) * V,
                      next_hidden<T, V>(gate, c));
         }
     }
+}
+
+// Asks for what the adjoint of a row will read: going back in time is not what hardware foresees.
+template <class T>
+GATEWRIGHT_INLINE void expect_reads(const Backward<T>& b, int64_t s, int64_t row) {
+    constexpr int64_t kLine = 64 / sizeof(T);
+    const int64_t H = b.sizes.H, t = b.steps.time(s), place = b.steps.start(t) + row - b.saved;
+    for (int64_t k = 0; k < 4 * H; k += kLine) __builtin_prefetch(b.gates + place * 4 * H + k);
+    for (int64_t k = 0; k < H; k += kLine) __builtin_prefetch(b.cell + place * H + k);
+    if (b.dy.data)
+        for (int64_t k = 0; k < b.sizes.P; k += kLine) __builtin_prefetch(b.dy.at(b.steps, t, row) + k);
 }
 
 // dh before projection from dh after it.
@@ -92,8 +106,14 @@ void adjoint(const Backward<T>& b, const Chunk<T>& chunk, const Share& share, Te
         const int64_t with_step = b.steps.rows(b.steps.time(s));
         const int64_t row_end = share.row_end < with_step ? share.row_end : with_step;
         if (n.projected) project_adjoint<T, V>(b, chunk, s, share.row_begin, row_end);
-        for (int64_t row = share.row_begin; row < row_end; ++row)
+        for (int64_t row = share.row_begin; row < row_end; ++row) {
+            constexpr int64_t kAhead = 2;  // rows
+            if (row + kAhead < row_end)
+                expect_reads(b, s, row + kAhead);
+            else if (s > chunk.begin)  // its first rows follow
+                expect_reads(b, s - 1, share.row_begin + row + kAhead - row_end);
             adjoint_row<T, V>(b, chunk, s, row, share.block_begin, share.block_end);
+        }
         if (barrier) barrier->barrier();
         const Left<T> dgates{chunk.dgates + chunk.first[s - chunk.begin] * 4 * V, 4 * V, blocks, 4 * V,
                              chunk.rows * 4 * V};

@@ -11,7 +11,8 @@ namespace gatewright {
 
 namespace {
 
-constexpr int64_t kLittle = 2'000'000;       // FLOPs below which waking a thread costs more than it gives
+constexpr int64_t kLittle = 2'000'000;  // FLOPs below which waking a thread costs more than it gives
+constexpr int64_t kStep = 200'000;      // FLOPs of a step's recurrence below which a barrier a step costs more
 constexpr int64_t kSecondCache = 768 << 10;  // bytes of weights that stay in a core's second cache
 constexpr int64_t kChunkBytes = 1 << 20;     // of dgates, which a chunk's products read again and again
 constexpr int64_t kLeastChunk = 128;         // rows, so that tiles of dW are loaded and stored seldom
@@ -60,8 +61,8 @@ Plan plan_for(const Sizes& n, int64_t T, int threads, Split split, int64_t width
     if (work < kLittle) plan.threads = 1;
     const int64_t weights = 4 * n.H * (n.D + n.P) * static_cast<int64_t>(element);
     const int64_t rows = n.B / plan.threads;
-    plan.by_units =
-        !n.projected && plan.threads > 1 && n.H > width && (rows < 1 || (rows <= 4 && weights > kSecondCache));
+    const int64_t step = 8 * n.B * n.H * n.P;
+    plan.by_units = !n.projected && step > kStep && rows <= 4 && (rows < 1 || weights > kSecondCache);
     if (split != Split::automatic) plan.by_units = split == Split::units && !n.projected;
     plan.threads = static_cast<int>(
         std::min<int64_t>(plan.threads, plan.by_units ? blocks_of(n.H, width) : std::max<int64_t>(n.B, 1)));

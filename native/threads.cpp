@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <new>
@@ -21,8 +22,30 @@ inline void relax() {
 #endif
 }
 
-// Long enough for the next step or layer to follow without a system call, short enough not to be felt.
-constexpr int kSpins = 2000;
+// Spins until done, but not for long: the next step, layer or call mostly follows within this time, and waking a
+// thread costs tens of microseconds.  Returns whether it is done.
+template <class Done>
+bool spin(Done&& done) {
+    using clock = std::chrono::steady_clock;
+    constexpr std::chrono::microseconds kPatience{200};
+    clock::time_point start{};
+    for (int n = 0; !done(); ++n) {
+        relax();
+        if (n % 64 != 63) continue;
+        const clock::time_point now = clock::now();
+        if (n == 63)
+            start = now;
+        else if (now - start > kPatience)
+            return false;
+    }
+    return true;
+}
+
+template <class Done>
+void spin_then_yield(Done&& done) {
+    if (spin(done)) return;
+    while (!done()) sched_yield();
+}
 
 struct Job {
     void (*function)(void*, int, Team&) = nullptr;
@@ -49,10 +72,7 @@ struct Worker {
     }
 
     void wait() {
-        for (int n = 0; n < kSpins; ++n) {
-            if (ready.load(std::memory_order_acquire)) return;
-            relax();
-        }
+        if (spin([this] { return ready.load(std::memory_order_acquire); })) return;
         std::unique_lock lock(mutex);
         wake.wait(lock, [this] { return ready.load(std::memory_order_acquire); });
     }
@@ -119,16 +139,6 @@ void give_back(const std::vector<Worker*>& taken) {
     Pool& pool = the_pool();
     const std::lock_guard lock(pool.mutex);
     pool.idle.insert(pool.idle.end(), taken.rbegin(), taken.rend());
-}
-
-template <class Done>
-void spin_then_yield(Done&& done) {
-    for (int n = 0; !done(); ++n) {
-        if (n < kSpins)
-            relax();
-        else
-            sched_yield();
-    }
 }
 
 }  // namespace

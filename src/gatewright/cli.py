@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import importlib.util
 import io
 import os
 import re
@@ -188,6 +190,19 @@ def generate(
         sys.stdout.write(character)
         sys.stdout.flush()
     sys.stdout.write("\n")
+
+
+@app.command
+def info() -> None:
+    """Show which kernels run on this machine, on how many threads, and why.
+
+    Example: gatewright info
+    """
+    if importlib.util.find_spec("torch"):
+        importlib.import_module("torch")  # training asks it for the number of threads
+    from gatewright import kernels
+
+    _say(f"version   {importlib.metadata.version('gatewright')}\n{kernels.info()}")
 
 
 def _say(text: str) -> None:

@@ -204,9 +204,11 @@ class LSTM(torch.nn.RNNBase):
         if x.dim() == 2:
             y, h_n, c_n, layers = self._layers(run, F.dropout, x[:, None], hx[0][:, None], hx[1][:, None])
             return y[:, 0], (h_n[:, 0], c_n[:, 0]), Record(tuple(layers))
-        time = self._time(x)
-        y, h_n, c_n, layers = self._layers(run, F.dropout, x.transpose(0, time), *hx)
-        return y.transpose(0, time), (h_n, c_n), Record(tuple(layers))
+        if self._time(x) == 0:
+            y, h_n, c_n, layers = self._layers(run, F.dropout, x, *hx)
+            return y, (h_n, c_n), Record(tuple(layers))
+        y, h_n, c_n, layers = self._layers(run, F.dropout, x.transpose(0, 1), *hx)
+        return y.transpose(0, 1), (h_n, c_n), Record(tuple(layers))
 
     def _packed(self, packed: PackedSequence, hx: _State, record: bool) -> tuple[PackedSequence, _State, Record]:
         """Run by the kernels, which take packed steps as they are."""

@@ -245,7 +245,12 @@ def _chunk_steps(B: Any, H: int, element: int) -> Any:
 
 
 def _arrays(*tensors: Tensor | None) -> list[Any]:
-    return [None if tensor is None else tensor.detach().contiguous().numpy() for tensor in tensors]
+    return [None if tensor is None else _dense(tensor).numpy() for tensor in tensors]
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
 def _rows(tensor: Tensor | None) -> Any:

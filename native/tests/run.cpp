@@ -1,0 +1,125 @@
+#include "problem.h"
+
+namespace gatewright::tests {
+
+namespace {
+
+// An output of (T, B, width), laid out as the problem says.
+template <class T>
+struct RowsOut {
+    const Problem<T>& problem;
+    const int64_t width;
+    int64_t size = 0;
+    Rows<T> rows;
+    Output<T> memory;
+
+    RowsOut(const Problem<T>& p, int64_t w) : problem(p), width(w), rows(p.place(w, &size)), memory(size) {
+        rows.data = memory.data();
+    }
+    Rows<const T> read() const { return {rows.data, rows.step, rows.row}; }
+
+    // Checked, and without gaps.
+    std::vector<T> values(const char* name) const {
+        std::vector<char> used(size, 0);
+        std::vector<T> all(problem.rows * width);
+        each_row(problem.steps, rows, [&](const T* row, int64_t place) {
+            std::fill_n(used.begin() + (row - rows.data), width, 1);
+            std::copy_n(row, width, all.begin() + place * width);
+        });
+        memory.check_written(name, &used);
+        return all;
+    }
+};
+
+template <class T>
+std::vector<T> values(const char* name, Output<T>& output) {
+    output.check_written(name);
+    return {output.data(), output.data() + output.size()};
+}
+
+template <class T>
+const T* or_null(const std::vector<T>& v) {
+    return v.empty() ? nullptr : v.data();
+}
+
+}  // namespace
+
+template <class T>
+Named<T> run(const Kernels<T>& kernels, const Problem<T>& p, const How& how) {
+    const Sizes& n = p.sizes;
+    const bool record = how.keep == Keep::record, checkpoints = how.keep == Keep::checkpoints;
+    Named<T> results;
+
+    RowsOut<T> y(p, n.P);
+    Output<T> h_n(n.B * n.P), c_n(n.B * n.H), gates(record ? p.rows * 4 * n.H : 0),
+        cell(record ? p.rows * n.H : 0), kept(checkpoints ? (n.T + p.every - 1) / p.every * n.B * n.H : 0);
+    ForwardCall<T> call{};
+    call.sizes = n;
+    call.steps = p.steps;
+    call.weights = p.weights();
+    call.x = p.x;
+    call.h_0 = p.of.state ? p.h_0.data() : nullptr;
+    call.c_0 = p.of.state ? p.c_0.data() : nullptr;
+    call.y = y.rows;
+    call.h_n = h_n.data();
+    call.c_n = c_n.data();
+    call.gates = record ? gates.data() : nullptr;
+    call.cell = record ? cell.data() : nullptr;
+    call.checkpoints = checkpoints ? kept.data() : nullptr;
+    call.every = p.every;
+    call.threads = how.threads;
+    call.split = how.split;
+    run_forward(kernels, call);
+    results["y"] = y.values("y");
+    results["h_n"] = values("h_n", h_n);
+    results["c_n"] = values("c_n", c_n);
+    if (record) results["gates"] = values("gates", gates), results["cell"] = values("cell", cell);
+    if (checkpoints) results["checkpoints"] = values("checkpoints", kept);
+    if (how.keep == Keep::nothing) return results;
+
+    RowsOut<T> dx(p, p.of.need_x ? n.D : 0);
+    const int64_t wanted = p.of.need_weights;
+    Output<T> dh_0(n.B * n.P), dc_0(n.B * n.H), dW_ih(wanted * 4 * n.H * n.D), dW_hh(wanted * 4 * n.H * n.P),
+        db(wanted * 4 * n.H), dW_hr(wanted * n.projected * n.P * n.H);
+    BackwardCall<T> back{};
+    back.sizes = n;
+    back.steps = p.steps;
+    back.weights = p.weights();
+    back.x = p.x;
+    back.y = y.read();
+    back.h_0 = p.h_0.data();
+    back.c_0 = p.c_0.data();
+    back.gates = call.gates;
+    back.cell = call.cell;
+    back.checkpoints = call.checkpoints;
+    back.every = p.every;
+    back.dy = p.dy;
+    back.dgates = p.dgates;
+    back.dcell = p.dcell;
+    back.dh_n = or_null(p.dh_n);
+    back.dc_n = or_null(p.dc_n);
+    back.dx = p.of.need_x ? dx.rows : Rows<T>{};
+    back.dh_0 = dh_0.data();
+    back.dc_0 = dc_0.data();
+    back.dW_ih = wanted ? dW_ih.data() : nullptr;
+    back.dW_hh = wanted ? dW_hh.data() : nullptr;
+    back.db = wanted ? db.data() : nullptr;
+    back.dW_hr = wanted && n.projected ? dW_hr.data() : nullptr;
+    back.threads = how.threads;
+    back.split = how.split;
+    run_backward(kernels, back);
+    if (p.of.need_x) results["dx"] = dx.values("dx");
+    results["dh_0"] = values("dh_0", dh_0);
+    results["dc_0"] = values("dc_0", dc_0);
+    if (!wanted) return results;
+    results["dW_ih"] = values("dW_ih", dW_ih);
+    results["dW_hh"] = values("dW_hh", dW_hh);
+    results["db"] = values("db", db);
+    results["dW_hr"] = values("dW_hr", dW_hr);
+    return results;
+}
+
+template Named<float> run(const Kernels<float>&, const Problem<float>&, const How&);
+template Named<double> run(const Kernels<double>&, const Problem<double>&, const How&);
+
+}  // namespace gatewright::tests
