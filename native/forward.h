@@ -42,50 +42,49 @@ GATEWRIGHT_INLINE void expect_writes(const Forward<T>& f, int64_t t, int64_t blo
     }
 }
 
-// Activates a tile of pre-activations and writes all that step s leaves behind.  All gates of the tile come first,
-// so that many independent activations are under way at once: one takes some 80 cycles, but a new one can start
-// in 12.
-template <class T, int V, int R>
-GATEWRIGHT_INLINE void finish(Vec<T, V> (&tile)[R][4], const Forward<T>& f, int64_t s, int64_t t, int64_t block,
-                              int64_t row) {
+// Activates the pre-activations of some rows and writes all that step s leaves behind.  What does not depend on
+// each other stands together: an activation takes some 80 cycles, but a new one can start in 12.
+template <class T, int V, int R, bool Keep>
+GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T>& f, int64_t s, int64_t t,
+                                   int64_t block, int64_t row) {
     const Sizes& n = f.sizes;
     const int64_t unit = block * V, lanes = n.H - unit;
+    const int64_t place = f.steps.start(t) + row - f.saved;
     T* const h_next = n.projected ? f.hidden : f.h[1 - s % 2];
     const bool shown = f.y.data && !n.projected;
-    const auto cell = [&](const Gates<T, V>& gate, int64_t b) {
-        T* const place = f.c + b * n.H + unit;
-        const Vec<T, V> c = next_cell<T, V>(gate, load<V>(place, lanes));
-        store<V>(place, c, lanes);
-        return c;
-    };
-    const auto hidden = [&](const Gates<T, V>& gate, Vec<T, V> c, int64_t b) {
-        const Vec<T, V> h = next_hidden<T, V>(gate, c);
-        store<V>(h_next + b * n.H + unit, h, lanes);
-        if (shown) store<V>(f.y.at(f.steps, t, b) + unit, h, lanes);
-    };
-    if (f.gates) {
-        for (int r = 0; r < R; ++r) {
-            const Gates<T, V> gate = activate<T, V>(tile[r]);
-            const Vec<T, V> c = cell(gate, row + r);
-            hidden(gate, c, row + r);
-            const int64_t place = f.steps.start(t) + row + r - f.saved;
-            T* const gates = f.gates + place * 4 * n.H + unit;
-            store<V>(gates, gate.i, lanes);
-            store<V>(gates + n.H, gate.f, lanes);
-            store<V>(gates + 2 * n.H, gate.g, lanes);
-            store<V>(gates + 3 * n.H, gate.o, lanes);
-            store<V>(f.cell + place * n.H + unit, c, lanes);
-        }
-        return;
-    }
     Gates<T, V> gate[R];
     Vec<T, V> c[R];
     GATEWRIGHT_UNROLL
-    for (int r = 0; r < R; ++r) gate[r] = activate<T, V>(tile[r]);
+    for (int r = 0; r < R; ++r) {
+        gate[r] = activate<T, V>(tile[r]);
+        if constexpr (!Keep) continue;
+        T* const gates = f.gates + (place + r) * 4 * n.H + unit;
+        store<V>(gates, gate[r].i, lanes);
+        store<V>(gates + n.H, gate[r].f, lanes);
+        store<V>(gates + 2 * n.H, gate[r].g, lanes);
+        store<V>(gates + 3 * n.H, gate[r].o, lanes);
+    }
     GATEWRIGHT_UNROLL
-    for (int r = 0; r < R; ++r) c[r] = cell(gate[r], row + r);
+    for (int r = 0; r < R; ++r) {
+        T* const c_place = f.c + (row + r) * n.H + unit;
+        c[r] = next_cell<T, V>(gate[r], load<V>(c_place, lanes));
+        store<V>(c_place, c[r], lanes);
+        if constexpr (Keep) store<V>(f.cell + (place + r) * n.H + unit, c[r], lanes);
+    }
     GATEWRIGHT_UNROLL
-    for (int r = 0; r < R; ++r) hidden(gate[r], c[r], row + r);
+    for (int r = 0; r < R; ++r) {
+        const Vec<T, V> h = next_hidden<T, V>(gate[r], c[r]);
+        store<V>(h_next + (row + r) * n.H + unit, h, lanes);
+        if (shown) store<V>(f.y.at(f.steps, t, row + r) + unit, h, lanes);
+    }
+}
+
+template <class T, int V, int R>
+GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T>& f, int64_t s, int64_t t,
+                              int64_t block, int64_t row) {
+    if (!f.gates) return finish_rows<T, V, R, false>(tile, f, s, t, block, row);
+    // Gates are kept in memory that is in no cache: more such writes at once would stop everything else.
+    for (int r = 0; r < R; ++r) finish_rows<T, V, 1, true>(tile + r, f, s, t, block, row + r);
 }
 
 // Computes `count` steps ahead, from the lowest time on.

@@ -41,7 +41,8 @@ class Reference {
     static W sigmoid(W v) { return 1 / (1 + std::exp(-v)); }
 
     void forward() {
-        Values &y = results["y"], &gates = results["gates"], &cell = results["cell"], &kept = results["checkpoints"];
+        Values &y = results["y"], &gates = results["gates"], &cell = results["cell"],
+               &kept = results["checkpoints"];
         y.resize(p.rows * P), gates.resize(p.rows * 4 * H), cell.resize(p.rows * H);
         c_before.resize(p.rows * H), h_before.resize(p.rows * P), shown.resize(p.rows * H);
         Values h(p.h_0.begin(), p.h_0.end()), c(p.c_0.begin(), p.c_0.end());
@@ -126,7 +127,8 @@ class Reference {
         const W tanh_c = std::tanh(results["cell"][place * H + u]);
         const bool recorded = p.dgates.data != nullptr;
         const T* const d = recorded ? p.dgates.at(p.steps, t, b) + u : nullptr;
-        const W dc_all = dc + (recorded ? p.dcell.at(p.steps, t, b)[u] : T(0)) + dshown_u * o * (1 - tanh_c * tanh_c);
+        const W dc_all =
+            dc + (recorded ? p.dcell.at(p.steps, t, b)[u] : T(0)) + dshown_u * o * (1 - tanh_c * tanh_c);
         dpre[u] = (dc_all * g + (d ? d[0] : T(0))) * i * (1 - i);
         dpre[H + u] = (dc_all * c_before[place * H + u] + (d ? d[H] : T(0))) * f * (1 - f);
         dpre[2 * H + u] = (dc_all * i + (d ? d[2 * H] : T(0))) * (1 - g * g);

@@ -1,4 +1,5 @@
-// sigmoid and tanh at their special values, over all magnitudes, and at every count of lanes; and which target runs.
+// sigmoid and tanh at their special values, over all magnitudes, and at every count of lanes; and which target
+// runs.
 #include <algorithm>
 #include <cfloat>
 
@@ -32,8 +33,7 @@ std::vector<T> points() {
     using Limits = std::numeric_limits<T>;
     std::vector<T> all{0, Limits::denorm_min(), Limits::min(), Limits::epsilon(), Limits::max(), 1e4, 20, 88, 104};
     for (int exponent = Limits::min_exponent - Limits::digits; exponent <= 12; exponent += exponent < -30 ? 37 : 1)
-        for (int k = 0; k < 16; ++k)
-            all.push_back(static_cast<T>(std::ldexp(1 + (k + 0.37) / 16, exponent)));
+        for (int k = 0; k < 16; ++k) all.push_back(static_cast<T>(std::ldexp(1 + (k + 0.37) / 16, exponent)));
     const std::size_t count = all.size();
     for (std::size_t k = 0; k < count; ++k) all.push_back(-all[k]);
     return all;

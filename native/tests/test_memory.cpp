@@ -29,8 +29,8 @@ void test_blocks() {
         refused = true;
     }
     CHECK(refused);
-    for (const std::size_t bytes : {1u, 63u, 64u, 4096u, 65'407u, 65'408u, 65'536u, 100'000u, 1'000'000u, 2'097'024u,
-                                    2'097'152u, 5'000'001u}) {
+    for (const std::size_t bytes : {1u, 63u, 64u, 4096u, 65'407u, 65'408u, 65'536u, 100'000u, 1'000'000u,
+                                    2'097'024u, 2'097'152u, 5'000'001u}) {
         release_memory();
         void* const block = take_memory(bytes);
         CHECK(reinterpret_cast<std::uintptr_t>(block) % 64 == 0);
