@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/*.h native/*.cpp)
+NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
 
-.PHONY: run test check format bench clean
+.PHONY: run test check format bench sanitize neon clean
 
 run: .venv/ready
 	$(BIN)/python examples/seattle_weather.py
@@ -15,15 +16,39 @@ check: .venv/ready
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(if $(NATIVE),$(BIN)/clang-format --dry-run --Werror $(NATIVE))
+	$(if $(NATIVE),$(BIN)/clang-format --dry-run --Werror $(NATIVE) $(NATIVE_TESTS))
 
 format: .venv/ready
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-	$(if $(NATIVE),$(BIN)/clang-format -i $(NATIVE))
+	$(if $(NATIVE),$(BIN)/clang-format -i $(NATIVE) $(NATIVE_TESTS))
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
+
+# The native tests, watched: for wrong addresses and undefined behaviour, and for races.
+NATIVE_BUILD := $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DGATEWRIGHT_TESTS=ON -S . -B
+CTEST := $(BIN)/ctest --verbose --test-dir
+# Older ThreadSanitizers stop where addresses are spread wider than they know; this puts them where they were.
+FIXED_ADDRESSES := $(shell setarch "$$(uname -m)" -R true 2>/dev/null && echo setarch "$$(uname -m)" -R)
+
+sanitize: .venv/ready
+	$(NATIVE_BUILD) build/asan -DGATEWRIGHT_SANITIZE=address
+	$(BIN)/cmake --build build/asan
+	$(CTEST) build/asan
+	$(NATIVE_BUILD) build/tsan -DGATEWRIGHT_SANITIZE=thread
+	$(BIN)/cmake --build build/tsan
+	$(FIXED_ADDRESSES) $(CTEST) build/tsan
+
+# The native tests for aarch64, on whatever machine this is.
+CROSS := aarch64-linux-gnu
+neon: .venv/ready
+	@for tool in $(CROSS)-g++ qemu-aarch64; do command -v $$tool >/dev/null || { \
+	  echo "make neon needs $$tool; on Debian: apt install g++-$(CROSS) qemu-user" >&2; exit 1; }; done
+	$(NATIVE_BUILD) build/neon -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	  -DCMAKE_CXX_COMPILER=$(CROSS)-g++ "-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/$(CROSS)"
+	$(BIN)/cmake --build build/neon
+	$(CTEST) build/neon
 
 # Set-up runs again only when what is to be installed has changed.
 .venv/ready: pyproject.toml CMakeLists.txt $(NATIVE)

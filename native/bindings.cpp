@@ -153,14 +153,14 @@ struct Problem {
     bool packed() const { return steps.starts != nullptr; }
 
     // An argument of (T, B, width), or (rows, width) where steps are packed.
-    Rows<const T> rows_of(const char* name, const Maybe& array, int64_t width) const {
+    Rows<const T> rows_of(const char* name, const Maybe& array, int64_t width, bool whole = false) const {
         if (!array) return {nullptr, 0, 0};
         const auto* const data = static_cast<const T*>(array->data());
         if (packed()) {
-            need<T>(name, *array, {rows, width}, false);
+            need<T>(name, *array, {rows, width}, whole);
             return {data, 0, array->stride(0)};
         }
-        need<T>(name, *array, {steps.T, steps.B, width}, false);
+        need<T>(name, *array, {steps.T, steps.B, width}, whole);
         return {data, array->stride(0), array->stride(1)};
     }
 
@@ -171,8 +171,22 @@ struct Problem {
     }
 };
 
+// Steps between checkpoints: as wished, but whole chunks, and no more than there are.
+int64_t steps_between(int64_t wish, const Sizes& n, size_t element) {
+    const int64_t unit = chunk_steps(n, element), most = n.T > 0 ? n.T : 1;
+    return ((wish < most ? wish : most) + unit - 1) / unit * unit;
+}
+
 Split split_of(const std::string& name) {
-    return name == "rows" ? Split::rows : name == "units" ? Split::units : Split::automatic;
+    if (name == "rows") return Split::rows;
+    if (name == "units") return Split::units;
+    if (!name.empty()) refuse("split", "'rows', 'units' or ''", "'" + name + "'");
+    return Split::automatic;
+}
+
+void check_numbers(int threads, int64_t checkpoint) {
+    if (threads < 1) refuse("threads", "at least 1", std::to_string(threads));
+    if (checkpoint < 0) refuse("checkpoint", "at least 0", std::to_string(checkpoint));
 }
 
 template <class T>
@@ -195,8 +209,7 @@ nb::tuple forward_of(const Array& x, const Maybe& h_0, const Maybe& c_0, const A
     call.h_n = h_n.data;
     call.c_n = c_n.data;
     if (keep && checkpoint > 0) {
-        const int64_t unit = chunk_steps(n, sizeof(T));
-        call.every = (checkpoint + unit - 1) / unit * unit;
+        call.every = steps_between(checkpoint, n, sizeof(T));
         cell = Fresh<T>({size_t((n.T + call.every - 1) / call.every), size_t(n.B), size_t(n.H)});
         call.checkpoints = cell.data;
     } else if (keep) {
@@ -233,13 +246,12 @@ nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, con
     call.h_0 = dense<T>("h_0", h_0, {n.B, n.P});
     call.c_0 = dense<T>("c_0", c_0, {n.B, n.H});
     if (gates) {
-        call.gates = problem.rows_of("gates", gates, 4 * n.H).data;
-        call.cell = problem.rows_of("cell", cell, n.H).data;
+        call.gates = problem.rows_of("gates", gates, 4 * n.H, true).data;
+        call.cell = problem.rows_of("cell", cell, n.H, true).data;
     } else {
-        const int64_t unit = chunk_steps(n, sizeof(T));
-        call.every = (checkpoint + unit - 1) / unit * unit;
         if (checkpoint < 1)
             refuse("checkpoint", "at least 1 where gates are not given", std::to_string(checkpoint));
+        call.every = steps_between(checkpoint, n, sizeof(T));
         call.checkpoints = dense<T>("cell", cell, {(n.T + call.every - 1) / call.every, n.B, n.H});
     }
     call.dy = problem.rows_of("dy", dy, n.P);
@@ -288,6 +300,7 @@ nb::tuple forward(const Array& x, const Maybe& h_0, const Maybe& c_0, const Arra
                   const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr,
                   const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, bool keep,
                   int64_t checkpoint, int threads, const std::string& split) {
+    check_numbers(threads, checkpoint);
     GATEWRIGHT_BY_TYPE(x, forward_of<T>(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, keep,
                                         checkpoint, threads, split));
 }
@@ -297,6 +310,7 @@ nb::tuple backward(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, const 
                    const Array& cell, const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const Maybe& b_hh,
                    const Maybe& W_hr, const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse,
                    int64_t checkpoint, bool need_x, bool need_weights, int threads, const std::string& split) {
+    check_numbers(threads, checkpoint);
     GATEWRIGHT_BY_TYPE(
         x, backward_of<T>(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, y, gates, cell, W_ih, W_hh, b_ih, b_hh, W_hr,
                           batch_sizes, reverse, checkpoint, need_x, need_weights, threads, split));
@@ -321,6 +335,9 @@ class PackedOf final : public Packed {
           panels_(pack_weights(kernels_, sizes_, problem.weights, memory_.get())) {}
 
     nb::tuple step(const Array& x, const Array& h, const Array& c) const override {
+        if (x.ndim() != 1 && x.ndim() != 2)
+            refuse("x", "shape " + shape_of({sizes_.D}) + " or (B, " + std::to_string(sizes_.D) + ")",
+                   shape_of(x));
         Sizes n = sizes_;
         const bool single = x.ndim() == 1;
         n.B = single ? 1 : int64_t(x.shape(0));
@@ -408,10 +425,13 @@ NB_MODULE(_kernels, m) {
         nb::arg("W_ih"), nb::arg("W_hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("W_hr").none(),
         nb::rv_policy::take_ownership);
     m.def("chunk_steps", [](int64_t B, int64_t H, int64_t element) {
+        if (B < 0) refuse("B", "at least 0", std::to_string(B));
+        if (H < 1) refuse("H", "at least 1", std::to_string(H));
         return chunk_steps({0, B, 0, H, 0, false}, size_t(element));
     });
     m.def("activation", &activation);
     m.def("fma_peak", [](bool single, int threads, double seconds) {
+        check_numbers(threads, 0);
         return single ? fma_peak<float>(threads, seconds) : fma_peak<double>(threads, seconds);
     });
     m.def("target", [] { return target().name; });

@@ -125,7 +125,7 @@ def _lstm_shapes(*inputs: Any) -> tuple[Tensor, ...]:
     if keep and checkpoint > 0:
         T = x.shape[0] if batch_sizes is None else batch_sizes.shape[0]
         unit = _chunk_steps(h_0.shape[0], H, x.element_size())
-        every = (checkpoint + unit - 1) // unit * unit
+        every = (torch.sym_min(checkpoint, torch.sym_max(T, 1)) + unit - 1) // unit * unit
         cell = ((T + every - 1) // every, h_0.shape[0], H)
     elif keep:
         gates, cell = (*rows, 4 * H), (*rows, H)
