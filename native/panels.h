@@ -35,19 +35,18 @@ Panels<T> layout(const Sizes& n, T* memory, bool forward, bool backward) {
 // W (4H, width) to (blocks, width, 4, V), for these blocks.
 template <class T, int V>
 void pack_gates(const T* W, int64_t H, int64_t width, T* panels, int64_t begin, int64_t end) {
-    constexpr int64_t kColumns = 64;  // of so many source rows at once that all stay in the first cache
     for (int64_t block = begin; block < end; ++block) {
         T* const panel = panels + block * width * 4 * V;
         const int64_t lanes = H - block * V < V ? H - block * V : V;
-        for (int64_t first = 0; first < width; first += kColumns) {
-            const int64_t last = first + kColumns < width ? first + kColumns : width;
-            for (int64_t gate = 0; gate < 4; ++gate) {
-                for (int64_t v = 0; v < lanes; ++v) {
-                    const T* const source = W + (gate * H + block * V + v) * width;
-                    for (int64_t k = first; k < last; ++k) panel[(k * 4 + gate) * V + v] = source[k];
-                }
-                for (int64_t v = lanes; v < V; ++v)
-                    for (int64_t k = first; k < last; ++k) panel[(k * 4 + gate) * V + v] = 0;
+        for (int64_t gate = 0; gate < 4; ++gate) {
+            const T* const source = W + (gate * H + block * V) * width;
+            for (int64_t k = 0; k < width; k += V) {
+                const int64_t columns = width - k < V ? width - k : V;
+                Vec<T, V> square[V];
+                for (int v = 0; v < V; ++v)
+                    square[v] = v < lanes ? load<V>(source + v * width + k, columns) : Vec<T, V>{};
+                transpose<V, T>(square);
+                for (int64_t n = 0; n < columns; ++n) store<V>(panel + ((k + n) * 4 + gate) * V, square[n]);
             }
         }
     }

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -144,5 +145,29 @@ struct Lanes {
     }
     static GATEWRIGHT_INLINE Integer sign_bits() { return (Integer)all(-0.0); }
 };
+
+// The lanes of a and b in turn: those of their lower halves, or of their upper ones.
+template <int V, class T, std::size_t... Lane>
+GATEWRIGHT_INLINE Vec<T, V> interleave(Vec<T, V> a, Vec<T, V> b, bool upper, std::index_sequence<Lane...>) {
+    return upper ? __builtin_shufflevector(a, b, (Lane / 2 + V / 2 + Lane % 2 * V)...)
+                 : __builtin_shufflevector(a, b, (Lane / 2 + Lane % 2 * V)...);
+}
+
+// Rows to columns: log2(V) rounds of interleaving row n with row n + V / 2.
+template <int V, class T>
+GATEWRIGHT_INLINE void transpose(Vec<T, V> (&rows)[V]) {
+    constexpr auto lanes = std::make_index_sequence<V>{};
+    GATEWRIGHT_UNROLL
+    for (int round = 1; round < V; round *= 2) {
+        Vec<T, V> next[V];
+        GATEWRIGHT_UNROLL
+        for (int n = 0; n < V / 2; ++n) {
+            next[2 * n] = interleave<V, T>(rows[n], rows[n + V / 2], false, lanes);
+            next[2 * n + 1] = interleave<V, T>(rows[n], rows[n + V / 2], true, lanes);
+        }
+        GATEWRIGHT_UNROLL
+        for (int n = 0; n < V; ++n) rows[n] = next[n];
+    }
+}
 
 }  // namespace gatewright::GATEWRIGHT_TARGET
