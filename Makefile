@@ -29,13 +29,13 @@ bench: .venv/ready
 # The native tests, watched: for wrong addresses and undefined behaviour, and for races.
 NATIVE_BUILD := $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DGATEWRIGHT_TESTS=ON -S . -B
 CTEST := $(BIN)/ctest --verbose --test-dir
-# Older ThreadSanitizers stop where addresses are spread wider than they know; this puts them where they were.
+# Older sanitizers stop where addresses are spread wider than they know; this keeps them where they were.
 FIXED_ADDRESSES := $(shell setarch "$$(uname -m)" -R true 2>/dev/null && echo setarch "$$(uname -m)" -R)
 
 sanitize: .venv/ready
 	$(NATIVE_BUILD) build/asan -DGATEWRIGHT_SANITIZE=address
 	$(BIN)/cmake --build build/asan
-	$(CTEST) build/asan
+	$(FIXED_ADDRESSES) $(CTEST) build/asan
 	$(NATIVE_BUILD) build/tsan -DGATEWRIGHT_SANITIZE=thread
 	$(BIN)/cmake --build build/tsan
 	$(FIXED_ADDRESSES) $(CTEST) build/tsan

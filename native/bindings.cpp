@@ -438,7 +438,7 @@ NB_MODULE(_kernels, m) {
     m.def("targets", [] {
         nb::list list;
         for (const Target* const* each = targets(); *each; ++each)
-            list.append(nb::make_tuple((*each)->name, (*each)->supported()));
+            list.append(nb::make_tuple((*each)->name, supported(**each)));
         return list;
     });
     m.def("select", [](const std::string& name) { return select(name.c_str()); });

@@ -19,9 +19,26 @@ const Target* const kTargets[] = {
 #endif
     nullptr};
 
+}  // namespace
+
+const Target* const* targets() { return kTargets; }
+
+// Here, and not with the target: its own source may use instructions that this machine lacks.
+bool supported([[maybe_unused]] const Target& target) {
+#if defined(__x86_64__)
+    if (&target == &avx512_target)
+        return supported(avx2_target) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    if (&target == &avx2_target) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return true;
+}
+
+namespace {
+
 const Target* find(const char* name) {
     for (const Target* const* each = kTargets; *each; ++each)
-        if (std::strcmp((*each)->name, name) == 0 && (*each)->supported()) return *each;
+        if (std::strcmp((*each)->name, name) == 0 && supported(**each)) return *each;
     return nullptr;
 }
 
@@ -30,15 +47,13 @@ const Target* best() {
     if (wish && *wish)
         if (const Target* const found = find(wish)) return found;
     const Target* const* each = kTargets;
-    while (!(*each)->supported()) ++each;
+    while (!supported(**each)) ++each;
     return *each;
 }
 
 std::atomic<const Target*> chosen{nullptr};
 
 }  // namespace
-
-const Target* const* targets() { return kTargets; }
 
 const Target& target() {
     static const Target* const found = best();

@@ -7,8 +7,7 @@ namespace gatewright {
 
 struct Target {
     const char* name;
-    bool (*supported)();
-    // By vector width, widest first; null-terminated.  Results do not depend on which.
+    // By vector width, widest first; null-terminated.  A result of the forward pass does not depend on which.
     const Kernels<float>* f32[3];
     const Kernels<double>* f64[3];
 };
@@ -17,6 +16,9 @@ extern const Target baseline_target, avx2_target, avx512_target, neon_target;
 
 // All that were compiled, best first; null-terminated.
 const Target* const* targets();
+
+// Whether this machine runs a target.
+bool supported(const Target& target);
 
 // The one in use: forced by select(), else by GATEWRIGHT_TARGET in the environment, else the best supported.
 const Target& target();

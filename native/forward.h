@@ -38,7 +38,7 @@ GATEWRIGHT_INLINE void expect_writes(const Forward<T>& f, int64_t t, int64_t blo
         const T* const gates = f.gates + (place + r) * 4 * H + block * V;
         for (int j = 0; j < 4; ++j) __builtin_prefetch(gates + j * H, 1);
         __builtin_prefetch(f.cell + (place + r) * H + block * V, 1);
-        __builtin_prefetch(f.y.at(f.steps, t, row + r) + block * V, 1);
+        if (f.y.data && !f.sizes.projected) __builtin_prefetch(f.y.at(f.steps, t, row + r) + block * V, 1);
     }
 }
 

@@ -24,7 +24,7 @@ int64_t blocks_of(int64_t units, int64_t width) { return (units + width - 1) / w
 struct Plan {
     int threads;
     bool by_units;
-    std::vector<int64_t> row_bounds;  // (threads + 1), by rows
+    std::vector<int64_t> row_bounds;  // (threads + 1), by rows; room for all is made before threads start
 
     Share share(int rank, int size, int64_t B, int64_t blocks, int64_t unit) const {
         if (!by_units) return {rank, size, row_bounds[rank], row_bounds[rank + 1], 0, blocks};
@@ -66,6 +66,7 @@ Plan plan_for(const Sizes& n, int64_t T, int threads, Split split, int64_t width
     if (split != Split::automatic) plan.by_units = split == Split::units && !n.projected;
     plan.threads = static_cast<int>(
         std::min<int64_t>(plan.threads, plan.by_units ? blocks_of(n.H, width) : std::max<int64_t>(n.B, 1)));
+    plan.row_bounds.reserve(plan.threads + 1);
     return plan;
 }
 
@@ -258,8 +259,7 @@ struct Recompute {
         part.end = std::min(begin + steps, call.steps.T);
         part.saved = call.steps.start(call.steps.reverse ? call.steps.time(part.end - 1) : begin);
         const int64_t first = n.B * share.rank / share.size, last = n.B * (share.rank + 1) / share.size;
-        std::memcpy(f.c + first * n.H, call.checkpoints + (begin / call.every * n.B + first) * n.H,
-                    (last - first) * n.H * sizeof(T));
+        copy_or_zero(f.c, call.checkpoints + begin / call.every * n.B * n.H, first * n.H, last * n.H);
         for (int64_t b = first; b < last; ++b) {
             const T* h = call.h_0 + b * n.P;
             std::memcpy(f.h[1 - begin % 2] + b * n.P, h, n.P * sizeof(T));

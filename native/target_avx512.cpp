@@ -5,10 +5,6 @@
 namespace gatewright {
 
 const Target avx512_target = {"avx512",
-                              [] {
-                                  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                                         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-                              },
                               {&avx512::kernels<float, 16>, &avx512::kernels<float, 8>},
                               {&avx512::kernels<double, 8>, &avx512::kernels<double, 4>}};
 

@@ -4,6 +4,6 @@
 
 namespace gatewright {
 
-const Target neon_target = {"neon", [] { return true; }, {&neon::kernels<float, 4>}, {&neon::kernels<double, 2>}};
+const Target neon_target = {"neon", {&neon::kernels<float, 4>}, {&neon::kernels<double, 2>}};
 
 }  // namespace gatewright

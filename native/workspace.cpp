@@ -4,6 +4,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include <algorithm>
 #include <cstdint>
@@ -53,6 +56,17 @@ Header* allocate(std::size_t bytes) {
     return new (memory) Header{bytes};
 }
 
+// Blocks are larger than what was asked for, and live on when given back: lets AddressSanitizer know what of one
+// may be touched.
+void* allow([[maybe_unused]] Header* header, [[maybe_unused]] std::size_t bytes) {
+    unsigned char* const block = reinterpret_cast<unsigned char*>(header) + kHeader;
+#if defined(__SANITIZE_ADDRESS__)
+    ASAN_POISON_MEMORY_REGION(block, header->bytes - kHeader);
+    ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+#endif
+    return block;
+}
+
 // Not so many sizes that none fits the next call, nor so few that memory is wasted: eighths of a power of two.
 std::size_t rounded(std::size_t bytes) {
     std::size_t unit = 4096;
@@ -64,8 +78,9 @@ std::size_t rounded(std::size_t bytes) {
 
 void* take_memory(std::size_t bytes) {
     if (bytes > std::numeric_limits<std::size_t>::max() / 4) throw std::bad_alloc();
+    const std::size_t asked = bytes;
     bytes = (bytes + 2 * kHeader - 1) / kHeader * kHeader;
-    if (bytes < kSmall) return reinterpret_cast<unsigned char*>(allocate(bytes)) + kHeader;
+    if (bytes < kSmall) return allow(allocate(bytes), asked);
     bytes = bytes >= kPage ? (rounded(bytes) + kPage - 1) / kPage * kPage : rounded(bytes);
     Store& s = store();
     Header* header = nullptr;
@@ -86,12 +101,13 @@ void* take_memory(std::size_t bytes) {
     const std::lock_guard lock(s.mutex);
     s.used_bytes += header->bytes;
     s.most_bytes = std::max(s.most_bytes, s.used_bytes);
-    return reinterpret_cast<unsigned char*>(header) + kHeader;
+    return allow(header, asked);
 }
 
 void give_memory(void* block) noexcept {
     if (!block) return;
     auto* const header = reinterpret_cast<Header*>(static_cast<unsigned char*>(block) - kHeader);
+    allow(header, 0);
     if (header->bytes < kSmall) return std::free(header);
     Store& s = store();
     std::vector<Header*> surplus;

@@ -44,7 +44,7 @@ inline void check(bool good, const std::string& what, const char* file, int line
 template <class T, class Visit>
 void for_all_kernels(Visit&& visit) {
     for (const Target* const* each = targets(); *each; ++each) {
-        if (!(*each)->supported()) continue;
+        if (!supported(**each)) continue;
         CHECK(select((*each)->name) && &target() == *each);
         const Kernels<T>* const* widths = nullptr;
         if constexpr (sizeof(T) == 4)

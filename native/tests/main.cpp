@@ -35,7 +35,7 @@ int main() {
 #endif
     measure("concurrent calls", test_concurrent_calls);
     for (const gatewright::Target* const* each = gatewright::targets(); *each; ++each)
-        std::printf("target %-11s %s\n", (*each)->name, (*each)->supported() ? "runs" : "is not supported here");
+        std::printf("target %-11s %s\n", (*each)->name, supported(**each) ? "runs" : "is not supported here");
     measure("dispatch", test_dispatch);
     measure("memory", test_memory);
     measure("activations", test_activations);
