@@ -447,6 +447,8 @@ NB_MODULE(_kernels, m) {
         const char* const name = refused_target();
         return std::string(name ? name : "");
     });
+    m.def("share_openmp", &share_openmp);
+    m.def("shares_openmp", &shares_openmp);
     m.def("pool_size", &pool_size);
     m.def("kept_memory", &kept_memory);
     m.def("release_memory", &release_memory);

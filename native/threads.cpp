@@ -1,5 +1,6 @@
 #include "threads.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -87,6 +88,17 @@ struct Worker {
     }
 };
 
+// What GCC's and LLVM's OpenMP both offer to code compiled for OpenMP, found when asked for: no need to link to
+// either.
+struct OpenMP {
+    void (*parallel)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
+    int (*thread)() = nullptr;
+    int (*threads)() = nullptr;
+};
+
+OpenMP openmp;
+std::atomic<bool> sharing{false};
+
 // Never destroyed: workers may outlive static objects at exit.
 struct Pool {
     std::mutex mutex;
@@ -97,8 +109,12 @@ struct Pool {
 alignas(Pool) unsigned char pool_memory[sizeof(Pool)];
 Pool* pool = nullptr;
 
-// In the child there is only the thread that forked; workers, and locks that they held, are gone.
-void start_afresh() { pool = new (pool_memory) Pool; }
+// In the child there is only the thread that forked; workers, and locks that they held, are gone, and an OpenMP
+// that was used before the fork may not be used after it.
+void start_afresh() {
+    pool = new (pool_memory) Pool;
+    sharing.store(false, std::memory_order_relaxed);
+}
 
 Pool& the_pool() {
     static const bool once = [] {
@@ -144,9 +160,10 @@ void give_back(const std::vector<Worker*>& taken) {
 }  // namespace
 
 void Team::barrier() {
-    if (size_ == 1) return;
+    const int size = this->size();
+    if (size == 1) return;
     const int round = round_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == size_ - 1) {
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == size - 1) {
         arrived_.store(0, std::memory_order_relaxed);
         round_.store(round + 1, std::memory_order_release);
         return;
@@ -154,7 +171,48 @@ void Team::barrier() {
     spin_then_yield([&] { return round_.load(std::memory_order_acquire) != round; });
 }
 
+namespace {
+
+struct Region {
+    void (*job)(void*, int, Team&);
+    void* context;
+    Team team;
+};
+
+void run_region(int threads, void (*job)(void*, int, Team&), void* context) {
+    Region region{job, context, Team(threads)};
+    openmp.parallel(
+        [](void* data) {
+            Region& region = *static_cast<Region*>(data);
+            region.team.resize(openmp.threads());  // it may give fewer; every thread writes the same number
+            region.job(region.context, openmp.thread(), region.team);
+        },
+        &region, static_cast<unsigned>(threads), 0);
+}
+
+}  // namespace
+
+bool share_openmp() {
+    OpenMP found;
+    found.parallel = reinterpret_cast<decltype(found.parallel)>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    found.thread = reinterpret_cast<decltype(found.thread)>(dlsym(RTLD_DEFAULT, "omp_get_thread_num"));
+    found.threads = reinterpret_cast<decltype(found.threads)>(dlsym(RTLD_DEFAULT, "omp_get_num_threads"));
+    if (!found.parallel || !found.thread || !found.threads || sharing.load(std::memory_order_acquire))
+        return sharing.load(std::memory_order_acquire);
+    the_pool();  // so that a fork is noticed
+    openmp = found;
+    sharing.store(true, std::memory_order_release);
+    return true;
+}
+
+bool shares_openmp() { return sharing.load(std::memory_order_acquire); }
+
 void run_team(int threads, void (*job)(void*, int, Team&), void* context) {
+    if (threads <= 1) {
+        Team alone(1);
+        return job(context, 0, alone);
+    }
+    if (shares_openmp()) return run_region(threads, job, context);
     const std::vector<Worker*> workers = take(threads - 1);
     const int helpers = static_cast<int>(workers.size());
     Team team(helpers + 1);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -223,3 +224,23 @@ def test_a_pool_of_processes_runs_the_kernels() -> None:
 
 def _outputs(problem: Problem) -> np.ndarray:
     return both(problem, threads=2)["y"]
+
+
+def test_with_torch_in_the_process_its_threads_do_the_work() -> None:
+    code = """
+import numpy as np
+from gatewright import _kernels, kernels
+x, W_ih, W_hh = np.ones((64, 32, 16), np.float32), np.ones((256, 16), np.float32), np.ones((256, 64), np.float32)
+alone = kernels.forward(x, None, None, W_ih / 16, W_hh / 64, threads=2)
+assert _kernels.pool_size() == 1 and not kernels.share_threads()
+import torch, gatewright.nn
+shared = kernels.forward(x, None, None, W_ih / 16, W_hh / 64, threads=2)
+assert np.array_equal(alone.y, shared.y) and _kernels.pool_size() == 1
+torch.set_num_threads(2)
+assert not kernels.share_threads() or "torch's own" in str(kernels.info())
+print(kernels.share_threads())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    if sys.platform == "linux":
+        assert done.stdout == "True\n"

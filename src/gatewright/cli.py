@@ -199,7 +199,7 @@ def info() -> None:
     Example: gatewright info
     """
     if importlib.util.find_spec("torch"):
-        importlib.import_module("torch")  # training asks it for the number of threads
+        importlib.import_module("gatewright.nn")  # training asks torch for its threads
     from gatewright import kernels
 
     _say(f"version   {importlib.metadata.version('gatewright')}\n{kernels.info()}")

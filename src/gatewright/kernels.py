@@ -357,6 +357,18 @@ def use_target(name: str) -> Iterator[None]:
         _kernels.select(before)
 
 
+def share_threads() -> bool:
+    """Run calls on the OpenMP threads of torch, if it is loaded and has such; return whether they do.
+
+    Those spin for some milliseconds after each operation, and a second pool would have to share the cores with
+    that.  `gatewright.nn` calls this.
+
+    >>> share_threads() in (True, False)
+    True
+    """
+    return "torch" in sys.modules and _kernels.share_openmp()
+
+
 def threads() -> int:
     """Return how many threads a call uses unless told: torch's number if torch is loaded, else one a core.
 
@@ -369,7 +381,8 @@ def threads() -> int:
 def _threads() -> tuple[int, str]:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):  # it may be half imported
-        return torch.get_num_threads(), "as torch.get_num_threads() says"
+        shared = ", and torch's own" if _kernels.shares_openmp() else ""
+        return torch.get_num_threads(), f"as torch.get_num_threads() says{shared}"
     wish = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     if wish.isdecimal() and int(wish) > 0:
         return int(wish), "as OMP_NUM_THREADS says"

@@ -265,6 +265,7 @@ def _tensors(arrays: tuple[Any, ...], like: Tensor) -> Any:
     return tuple(like.new_empty(0) if array is None else torch.from_numpy(array) for array in arrays)
 
 
+kernels.share_threads()
 _library = torch.library.Library("gatewright", "DEF")
 
 
