@@ -56,8 +56,7 @@ GATEWRIGHT_INLINE void for_tiles(int64_t begin, int64_t end, Body&& body) {
     }
 }
 
-// Columns in groups of up to four vectors: group n starts at column 4 n V and is `vectors` wide.
-constexpr int kGroup = 4;
+// Columns stand in groups of up to kGroup vectors: group n starts at column kGroup n V.
 
 template <int V>
 GATEWRIGHT_INLINE int64_t blocks_of(int64_t width) {

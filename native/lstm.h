@@ -138,6 +138,9 @@ struct Chunk {
 // Up to this width of x, dx is a dot product a column, for which W_ih is used as the forward pass has it.
 constexpr int64_t kNarrowInput = 4;
 
+// Blocks that a product gives at once; where threads share out its columns, they do so by groups.
+constexpr int64_t kGroup = 4;
+
 // What one thread does: these rows and these blocks of hidden units.
 struct Share {
     int rank, size;
@@ -150,7 +153,6 @@ class Team;
 template <class T>
 struct Kernels {
     int width;
-    int tile_rows;
     int64_t (*panels_size)(const Sizes&, bool forward, bool backward);
     // Lays panels out in memory; then each rank packs its part of them.
     Panels<T> (*layout)(const Sizes&, T* memory, bool forward, bool backward);

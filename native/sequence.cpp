@@ -278,7 +278,6 @@ template <class T>
 void run_backward(const Kernels<T>& kernels, const BackwardCall<T>& call) {
     const Sizes& n = call.sizes;
     const int64_t T_ = call.steps.T, width = kernels.width, blocks = blocks_of(n.H, width);
-    constexpr int64_t kGroup = 4;  // blocks that a product gives at once
     Plan plan = plan_for(n, T_, call.threads, call.split, kGroup * width, sizeof(T));
     const int64_t per_chunk = chunk_steps(n, sizeof(T));
     std::vector<ChunkPlan<T>> chunks;

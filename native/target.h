@@ -35,7 +35,6 @@ double fma_rounds(int64_t rounds) {
 
 template <class T, int V>
 constexpr Kernels<T> kernels = {V,
-                                kTileRows,
                                 panels_size<T, V>,
                                 layout<T, V>,
                                 pack<T, V>,
