@@ -119,7 +119,9 @@ void step(const Forward<T>& f, const Share& share, const Ahead<T>* ahead, int64_
     const Sizes& n = f.sizes;
     const int64_t t = f.steps.time(s);
     const T* const h = f.h[s % 2];
-    for (int64_t block = share.block_begin; block < share.block_end; ++block) {
+    for (int64_t k = share.block_begin; k < share.block_end; ++k) {
+        // To and fro, so that a step begins with the weights that the one before left in the second cache.
+        const int64_t block = s % 2 ? share.block_begin + share.block_end - 1 - k : k;
         for_tiles(share.row_begin, row_end, [&]<int R>(int64_t row) {
             Vec<T, V> tile[R][4];
             expect_writes<T, V, R>(f, t, block, row);

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gatewright import kernels
 from gatewright.errors import GatewrightError
@@ -254,6 +255,56 @@ def test_what_the_kernels_do_not_take_goes_to_torch(record: bool, monkeypatch: p
 def test_a_wrong_checkpoint_raises(checkpoint: Any) -> None:
     with pytest.raises(GatewrightError, match=r"^checkpoint: expected a whole number of at least 0, got "):
         LSTM(D, H, checkpoint=checkpoint)
+
+
+class Listener(TorchDispatchMode):
+    """Notes which of our operators torch is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == "gatewright":
+            self.heard.append(func._opname)
+        return func(*args, **(kwargs or {}))
+
+
+def test_whoever_listens_to_torch_hears_of_the_operators() -> None:
+    layer, x = LSTM(D, H), torch.ones(T, B, D)
+    expected = torch.autograd.grad(layer(x)[0].sum(), [*layer.parameters()])
+    with Listener() as listener:
+        found = torch.autograd.grad(layer(x)[0].sum(), [*layer.parameters()])
+        with torch.no_grad():
+            layer(x)
+    assert listener.heard == ["lstm", "lstm_backward", "lstm"]
+    assert all(map(torch.equal, found, expected))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        layer(x)[0].sum().backward()
+    names = {event.key for event in profile.key_averages()}
+    assert {"gatewright::lstm", "gatewright::lstm_backward"} <= names
+
+
+def test_a_tensor_of_another_class_goes_through_torch() -> None:
+    heard: list[str] = []
+
+    class Loud(Tensor):
+        @classmethod
+        def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            heard.append(str(func))
+            plain = torch.utils._pytree.tree_map_only(Loud, lambda each: each.base, (args, kwargs or {}))
+            return func(*plain[0], **plain[1])
+
+        @staticmethod
+        def __new__(cls, base: Tensor) -> Any:
+            loud = Tensor._make_wrapper_subclass(cls, base.shape, dtype=base.dtype)  # type: ignore[attr-defined]
+            loud.base = base
+            return loud
+
+    layer, x = LSTM(D, H), torch.ones(T, B, D)
+    with torch.no_grad():
+        assert torch.equal(layer(Loud(x))[0], layer(x)[0])
+    assert "gatewright.lstm.default" in heard
 
 
 def test_the_operator_says_what_it_cannot_do() -> None:

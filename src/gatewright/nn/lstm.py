@@ -160,7 +160,7 @@ class LSTM(torch.nn.RNNBase):
             self._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
             raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", _described(hx))
         if hx is None:
-            hx = tuple(torch.zeros(shape, dtype=x.dtype, device=x.device) for shape in expected)
+            hx = tuple([x.new_zeros(shape) for shape in expected])
         if not packed:
             y, state, kept = self._padded(x, hx, record, by_kernels)
         elif by_kernels:
@@ -182,17 +182,19 @@ class LSTM(torch.nn.RNNBase):
     def _expected_state(self, x: Tensor, batch_sizes: Tensor | None) -> _Shapes | None:
         """Return the shapes that h_0 and c_0 need to have, or None if the input itself does not fit."""
         batch: tuple[int, ...] = ()
+        dim, shape = x.dim(), x.shape
         if batch_sizes is not None:
-            good = x.dim() == 2
+            good = dim == 2
             batch = (int(batch_sizes[0]),)
         else:
-            good = x.dim() in (2, 3) and x.size(self._time(x)) > 0
-            if x.dim() == 3:
-                batch = (x.size(1 - self._time(x)),)
-        same_type = x.dtype == self._weights(0).W_ih.dtype or torch._C._is_any_autocast_enabled()
-        if not (good and same_type and x.size(-1) == self.input_size):
+            time = self._time(x)
+            good = dim in (2, 3) and shape[time] > 0
+            if dim == 3:
+                batch = (shape[1 - time],)
+        same_type = x.dtype == getattr(self, self._all_weights[0][0]).dtype or torch._C._is_any_autocast_enabled()
+        if not (good and same_type and shape[-1] == self.input_size):
             return None
-        states = self.num_layers * (2 if self.bidirectional else 1)
+        states = len(self._all_weights)
         return (states, *batch, self.proj_size or self.hidden_size), (states, *batch, self.hidden_size)
 
     def _time(self, x: Tensor) -> int:
@@ -273,14 +275,9 @@ class LSTM(torch.nn.RNNBase):
 
     def _weights(self, k: int) -> Weights:
         """Return the parameters of one layer in one direction; k counts as hx does."""
-        named = {name.split("_l")[0]: getattr(self, name) for name in self._all_weights[k]}
-        return Weights(
-            named["weight_ih"],
-            named["weight_hh"],
-            named.get("bias_ih"),
-            named.get("bias_hh"),
-            named.get("weight_hr"),
-        )
+        W_ih, W_hh, *rest = [getattr(self, name) for name in self._all_weights[k]]
+        b_ih, b_hh = rest[:2] if self.bias else (None, None)
+        return Weights(W_ih, W_hh, b_ih, b_hh, rest[-1] if self.proj_size else None)
 
 
 def _fits(hx: Any, expected: _Shapes, dtype: torch.dtype) -> bool:
