@@ -3,6 +3,7 @@
 
 #include "arguments.h"
 #include "dispatch.h"
+#include "stream_bindings.h"
 #include "threads.h"
 
 namespace nb = nanobind;
@@ -137,6 +138,28 @@ nb::tuple backward(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, const 
                           batch_sizes, reverse, checkpoint, need_x, need_weights, threads, split));
 }
 
+template <class T>
+nb::object linear_of(const Array& x, const Array& W, const Maybe& b, int threads) {
+    if (W.ndim() != 2) refuse("W", "shape (O, D)", shape_of(W));
+    if (x.ndim() != 2) refuse("x", "shape (rows, D)", shape_of(x));
+    const int64_t rows = x.shape(0), out = W.shape(0), in = W.shape(1);
+    need<T>("x", x, {rows, in}, true);
+    need<T>("W", W, {out, in}, true);
+    const T* const bias = dense<T>("b", b, {out});
+    const Fresh<T> y({size_t(rows), size_t(out)});
+    {
+        const nb::gil_scoped_release released;
+        run_linear(kernels_for<T>(target(), out), static_cast<const T*>(W.data()), bias, in, out,
+                   static_cast<const T*>(x.data()), y.data, rows, threads);
+    }
+    return y.array;
+}
+
+nb::object linear(const Array& x, const Array& W, const Maybe& b, int threads) {
+    check_numbers(threads, 0);
+    GATEWRIGHT_BY_TYPE(x, linear_of<T>(x, W, b, threads));
+}
+
 // Weights of one layer, packed once for the target of that moment; a later change of the weights does not show.
 struct Packed {
     Packed() = default;
@@ -238,6 +261,7 @@ NB_MODULE(_kernels, m) {
           nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("W_hr").none(), nb::arg("batch_sizes").none(),
           nb::arg("reverse"), nb::arg("checkpoint"), nb::arg("need_x"), nb::arg("need_weights"),
           nb::arg("threads"), nb::arg("split"));
+    m.def("linear", &linear, nb::arg("x"), nb::arg("W"), nb::arg("b").none(), nb::arg("threads"));
     nb::class_<Packed>(m, "Packed").def("step", &Packed::step);
     m.def(
         "pack",
@@ -273,4 +297,5 @@ NB_MODULE(_kernels, m) {
     m.def("pool_size", &pool_size);
     m.def("kept_memory", &kept_memory);
     m.def("release_memory", &release_memory);
+    bind_streams(m);
 }

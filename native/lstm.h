@@ -147,6 +147,13 @@ struct Share {
     int64_t row_begin, row_end, block_begin, block_end;
 };
 
+// y = b + W x, packed by Kernels::pack_linear; linear_size elements.
+template <class T>
+struct Linear {
+    int64_t in, out;
+    const T* panel;
+};
+
 class Team;
 
 // The entries of one target and type.  Panels hold `width` lanes a vector.
@@ -164,6 +171,9 @@ struct Kernels {
     void (*products)(const Backward<T>&, const Chunk<T>&, int rank, int size);
     // dW_ih (4H, D), dW_hh (4H, P), db (4H) from the layouts above; null: not wanted.
     void (*unpack)(const Backward<T>&, T* dW_ih, T* dW_hh, T* db, int rank, int size);
+    int64_t (*linear_size)(int64_t in, int64_t out);
+    void (*pack_linear)(const T* W, const T* b, int64_t in, int64_t out, T* panel);  // W (out, in), b (out) or null
+    void (*linear)(const Linear<T>&, const T* x, T* y, int64_t row_begin, int64_t row_end);  // (rows, in), (rows, out)
     void (*sigmoid)(const T* x, T* y, int64_t count);
     void (*tanh)(const T* x, T* y, int64_t count);
     double (*fma_rounds)(int64_t rounds);  // returns the FLOPs done

@@ -17,6 +17,7 @@ constexpr int64_t kSecondCache = 768 << 10;  // bytes of weights that stay in a 
 constexpr int64_t kChunkBytes = 1 << 20;     // of dgates, which a chunk's products read again and again
 constexpr int64_t kLeastChunk = 128;         // rows, so that tiles of dW are loaded and stored seldom
 constexpr int64_t kAheadBytes = 256 << 10;   // of x's share of the gates, a thread
+constexpr int64_t kAheadRows = 8;            // more rows fill the tiles of a single step
 
 int64_t blocks_of(int64_t units, int64_t width) { return (units + width - 1) / width; }
 
@@ -55,8 +56,8 @@ struct Plan {
     }
 };
 
-Plan plan_for(const Sizes& n, int64_t T, int threads, Split split, int64_t width, std::size_t element) {
-    const double work = 8.0 * T * n.B * n.H * (n.D + n.P);
+Plan plan_for(const Sizes& n, int threads, Split split, int64_t width, std::size_t element) {
+    const double work = 8.0 * n.T * n.B * n.H * (n.D + n.P);
     Plan plan{std::max(1, threads), false, {}};
     if (work < kLittle) plan.threads = 1;
     const int64_t weights = 4 * n.H * (n.D + n.P) * static_cast<int64_t>(element);
@@ -103,15 +104,17 @@ class Packed {
     const Panels<T> panels_;
 };
 
-// How many steps' share of x to compute at once: with few rows a tile is filled by several steps, and the weights
-// of x are read once for all of them.
+}  // namespace
+
 int64_t ahead_steps(const Sizes& n, int64_t T, int64_t rows, int64_t lanes, std::size_t element) {
-    if (n.D < 8 || rows > 8) return 0;
+    if (n.D < 8 || rows > kAheadRows) return 0;
     const int64_t bytes = rows * 4 * lanes * static_cast<int64_t>(element);
     return std::min(T, std::max<int64_t>(2, kAheadBytes / std::max<int64_t>(bytes, 1)));
 }
 
-}  // namespace
+int64_t most_ahead(int64_t lanes, std::size_t element) {
+    return std::max(2 * kAheadRows * 4 * lanes, kAheadBytes / static_cast<int64_t>(element));
+}
 
 int64_t chunk_steps(const Sizes& n, std::size_t element) {
     const int64_t row = 4 * n.H * static_cast<int64_t>(element);
@@ -123,7 +126,7 @@ template <class T>
 void run_forward(const Kernels<T>& kernels, const ForwardCall<T>& call) {
     const Sizes& n = call.sizes;
     const int64_t blocks = blocks_of(n.H, kernels.width);
-    Plan plan = plan_for(n, call.steps.T, call.threads, call.split, kernels.width, sizeof(T));
+    Plan plan = plan_for(n, call.threads, call.split, kernels.width, sizeof(T));
     const Packed<T> packed(kernels, n, true, false);
     const Workspace<T> h(2 * n.B * n.P), hidden(n.projected ? n.B * n.H : 0);
     Forward<T> f{};
@@ -168,6 +171,18 @@ void run_forward(const Kernels<T>& kernels, const ForwardCall<T>& call) {
                 while (steps > 0 && call.steps.sizes[steps - 1] <= b) --steps;
             std::memcpy(call.h_n + b * n.P, f.h[steps % 2] + b * n.P, n.P * sizeof(T));
         }
+    });
+}
+
+template <class T>
+void run_linear(const Kernels<T>& kernels, const T* W, const T* b, int64_t in, int64_t out, const T* x, T* y,
+                int64_t rows, int threads) {
+    const Workspace<T> panel(kernels.linear_size(in, out));
+    kernels.pack_linear(W, b, in, out, panel.get());
+    const Linear<T> linear{in, out, panel.get()};
+    const double work = 2.0 * rows * in * out;
+    run_team(work < kLittle ? 1 : static_cast<int>(std::min<int64_t>(threads, rows)), [&](int rank, Team& team) {
+        kernels.linear(linear, x, y, rows * rank / team.size(), rows * (rank + 1) / team.size());
     });
 }
 
@@ -278,7 +293,7 @@ template <class T>
 void run_backward(const Kernels<T>& kernels, const BackwardCall<T>& call) {
     const Sizes& n = call.sizes;
     const int64_t T_ = call.steps.T, width = kernels.width, blocks = blocks_of(n.H, width);
-    Plan plan = plan_for(n, T_, call.threads, call.split, kGroup * width, sizeof(T));
+    Plan plan = plan_for(n, call.threads, call.split, kGroup * width, sizeof(T));
     const int64_t per_chunk = chunk_steps(n, sizeof(T));
     std::vector<ChunkPlan<T>> chunks;
     int64_t most_rows = 0;
@@ -394,6 +409,10 @@ template void run_forward<float>(const Kernels<float>&, const ForwardCall<float>
 template void run_forward<double>(const Kernels<double>&, const ForwardCall<double>&);
 template void run_backward<float>(const Kernels<float>&, const BackwardCall<float>&);
 template void run_backward<double>(const Kernels<double>&, const BackwardCall<double>&);
+template void run_linear<float>(const Kernels<float>&, const float*, const float*, int64_t, int64_t, const float*,
+                                float*, int64_t, int);
+template void run_linear<double>(const Kernels<double>&, const double*, const double*, int64_t, int64_t,
+                                 const double*, double*, int64_t, int);
 template Panels<float> pack_weights<float>(const Kernels<float>&, const Sizes&, const Weights<float>&, float*);
 template Panels<double> pack_weights<double>(const Kernels<double>&, const Sizes&, const Weights<double>&,
                                              double*);

@@ -58,11 +58,23 @@ struct BackwardCall {
 // Steps that the backward pass takes at once: by sizes alone, so that results depend on nothing else.
 int64_t chunk_steps(const Sizes& sizes, std::size_t element);
 
+// How many steps' share of x one thread computes at once: with few rows a tile is filled by several steps, and the
+// weights of x are read once for all of them.  0: none ahead.
+int64_t ahead_steps(const Sizes& sizes, int64_t T, int64_t rows, int64_t lanes, std::size_t element);
+
+// Elements that this takes at most, whatever T and rows are.
+int64_t most_ahead(int64_t lanes, std::size_t element);
+
 template <class T>
 void run_forward(const Kernels<T>& kernels, const ForwardCall<T>& call);
 
 template <class T>
 void run_backward(const Kernels<T>& kernels, const BackwardCall<T>& call);
+
+// y (rows, out) = b + x W', for x (rows, in), W (out, in), b (out) or null.
+template <class T>
+void run_linear(const Kernels<T>& kernels, const T* W, const T* b, int64_t in, int64_t out, const T* x, T* y,
+                int64_t rows, int threads);
 
 // Packs all weights in this thread; memory: kernels.panels_size(sizes, true, false) elements.
 template <class T>

@@ -3,6 +3,7 @@
 
 #include "adjoint.h"
 #include "forward.h"
+#include "linear.h"
 #include "panels.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
@@ -42,6 +43,9 @@ constexpr Kernels<T> kernels = {V,
                                 adjoint<T, V>,
                                 products<T, V>,
                                 unpack<T, V>,
+                                linear_size<T, V>,
+                                pack_linear<T, V>,
+                                linear<T, V>,
                                 map<T, V, sigmoid<T, V>>,
                                 map<T, V, tanh<T, V>>,
                                 fma_rounds<T, V>};

@@ -44,6 +44,10 @@ class RunError(GatewrightError):
     """A run directory that cannot be used for what was asked."""
 
 
+class StateError(GatewrightError):
+    """A state of a stream that is damaged, or of another model."""
+
+
 class NonFiniteError(GatewrightError):
     """A NaN or an infinity that appeared while training."""
 
