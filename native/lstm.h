@@ -172,8 +172,10 @@ struct Kernels {
     // dW_ih (4H, D), dW_hh (4H, P), db (4H) from the layouts above; null: not wanted.
     void (*unpack)(const Backward<T>&, T* dW_ih, T* dW_hh, T* db, int rank, int size);
     int64_t (*linear_size)(int64_t in, int64_t out);
-    void (*pack_linear)(const T* W, const T* b, int64_t in, int64_t out, T* panel);  // W (out, in), b (out) or null
-    void (*linear)(const Linear<T>&, const T* x, T* y, int64_t row_begin, int64_t row_end);  // (rows, in), (rows, out)
+    void (*pack_linear)(const T* W, const T* b, int64_t in, int64_t out,
+                        T* panel);  // W (out, in), b (out) or null
+    void (*linear)(const Linear<T>&, const T* x, T* y, int64_t row_begin,
+                   int64_t row_end);  // (rows, in), (rows, out)
     void (*sigmoid)(const T* x, T* y, int64_t count);
     void (*tanh)(const T* x, T* y, int64_t count);
     double (*fma_rounds)(int64_t rounds);  // returns the FLOPs done

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gatewright.nn import LSTMCell as LSTMCell
     from gatewright.nn.convert import convert as convert
     from gatewright.spec import ModelSpec as ModelSpec
+    from gatewright.stream import Stream as Stream
 
 #: Public names and where they are; loaded when first used, so that importing the package loads no torch.
 _HOMES = {
@@ -22,6 +23,7 @@ _HOMES = {
     "LSTMCell": "gatewright.nn",
     "Model": "gatewright.model",
     "ModelSpec": "gatewright.spec",
+    "Stream": "gatewright.stream",
     "convert": "gatewright.nn",
     "equations": "gatewright",
     "load": "gatewright.model",

@@ -253,6 +253,31 @@ def step(packed: _kernels.Packed, x: Array, h: Array, c: Array) -> tuple[Array, 
         raise _named(error, locals()) from None
 
 
+def linear(x: Array, W: Array, b: Array | None = None, threads: int | None = None) -> Array:
+    """Return b + x W', each output one chain of multiply-adds (bias, then x in order), as in `Stream`.
+
+    Args:
+        x: (rows, D), contiguous.
+        W: weights, (O, D), contiguous.
+        b: bias, (O,), or None.
+        threads: at most so many; None for `threads()`.
+
+    Returns:
+        (rows, O).
+
+    Raises:
+        GatewrightError: if shapes or types do not fit.
+
+    >>> linear(np.ones((1, 2)), np.array([[1.0, 2.0]]), np.array([0.5]))
+    array([[3.5]])
+    """
+    threads = _threads()[0] if threads is None else threads
+    try:
+        return _kernels.linear(x, W, b, threads)
+    except TypeError as error:
+        raise _named(error, locals()) from None
+
+
 def sigmoid(x: Array) -> Array:
     """Return the logistic function as the kernels compute it, to 2.5 ULP; x contiguous, (N,).
 
@@ -405,7 +430,7 @@ def _named(error: TypeError, arguments: dict[str, Any]) -> Exception:
             continue
         else:
             expected = "a NumPy array of float32 or float64"
-            good = value is None and name not in ("x", "h", "c", "W_ih", "W_hh")
+            good = value is None and name not in ("x", "h", "c", "W", "W_ih", "W_hh")
             if isinstance(value, np.ndarray):
                 good = value.dtype in (np.float32, np.float64) and value.dtype.isnative
                 value = value.dtype

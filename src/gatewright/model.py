@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from gatewright import modelfile
 from gatewright.errors import SpecError
 from gatewright.nn import LSTM, Record
+from gatewright.nn.linear import Linear
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, SymbolEncoder, Vocabulary
+from gatewright.stream import Stream
 
 #: Hidden and cell states of all layers, each (layers, B, H).
 State = tuple[Tensor, Tensor]
@@ -74,7 +76,7 @@ class Model(nn.Module):
             spec.input_size, stack.hidden_size, stack.num_layers, dropout=between, proj_size=stack.proj_size
         )
         self.dropout = nn.Dropout(stack.dropout)
-        self.head = nn.Linear(stack.output_size, spec.output_size)
+        self.head = Linear(stack.output_size, spec.output_size)
         self._initialise(forget_bias)
 
     @torch.no_grad()
@@ -110,8 +112,20 @@ class Model(nn.Module):
 
     def save(self, path: Path | str) -> None:
         """Write the model file (`docs/model-file.md`)."""
+        modelfile.write(path, self._file())
+
+    def stream(self, *, sessions: int = 1, threads: int = 1) -> Stream:
+        """Return a stream with copies of the weights, to advance the model step by step without torch.
+
+        Args:
+            sessions: how many states to keep.
+            threads: at most so many work on a call.
+        """
+        return Stream.of(self._file(), sessions=sessions, threads=threads)
+
+    def _file(self) -> modelfile.ModelFile:
         tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
-        modelfile.write(path, modelfile.ModelFile(self.spec, tensors, self.scaler, self.vocabulary))
+        return modelfile.ModelFile(self.spec, tensors, self.scaler, self.vocabulary)
 
 
 def load(path: Path | str) -> Model:

@@ -17,6 +17,7 @@ from gatewright.nn import ops, steps
 from gatewright.nn.packed import Layout
 from gatewright.nn.record import LayerRecord, Record
 from gatewright.nn.steps import Weights
+from gatewright.stream import Stream
 
 _State = tuple[Tensor, Tensor]
 #: One layer in one direction: `steps.sequence`, or `ops.sequence`.
@@ -168,6 +169,24 @@ class LSTM(torch.nn.RNNBase):
         else:
             y, state, kept = self._packed_by_steps(input, hx)
         return (y, state, kept) if record else (y, state)
+
+    def stream(self, *, sessions: int = 1, threads: int = 1) -> Stream:
+        """Return a `gatewright.Stream` with copies of the weights: step by step, without torch, to the same bits.
+
+        Args:
+            sessions: how many states to keep.
+            threads: at most so many work on a call.
+
+        Raises:
+            GatewrightError: if the layer is bidirectional, or its weights are not finite float32.
+
+        >>> LSTM(3, 4).stream().step([1.0, 2.0, 3.0]).shape
+        (4,)
+        """
+        weights = {
+            name: getattr(self, name).detach().cpu().numpy() for names in self._all_weights for name in names
+        }
+        return Stream.from_weights(weights, sessions=sessions, threads=threads)
 
     def _check_packed_state(self, packed: PackedSequence, hx: Any) -> None:
         """Raise, as torch does for padded input, where its operator would read outside of the states."""

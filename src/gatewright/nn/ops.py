@@ -122,7 +122,7 @@ def _lstm(
     """Return y, h_n, c_n, and with ``keep`` what the adjoint needs: gates and cell, or checkpoints of the cell."""
     done = kernels.forward(
         _rows(x),
-        *_arrays(h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr),
+        *arrays(h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr),
         batch_sizes=None if batch_sizes is None else batch_sizes.tolist(),
         reverse=reverse,
         keep=keep,
@@ -172,7 +172,7 @@ def _lstm_backward(
     need_weights: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the adjoints of x, h_0, c_0, W_ih, W_hh, of both biases, and of W_hr; empty where not wanted."""
-    dh, dc, h, c, W_ih_, W_hh_, b_ih_, b_hh_, W_hr_ = _arrays(dh_n, dc_n, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr)
+    dh, dc, h, c, W_ih_, W_hh_, b_ih_, b_hh_, W_hr_ = arrays(dh_n, dc_n, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr)
     adjoint = kernels.backward(
         *(_rows(dy), dh, dc, _rows(x), h, c),
         kernels.Kept(_rows(y), None if checkpoint > 0 else _rows(gates), _rows(cell)),
@@ -261,7 +261,8 @@ def _chunk_steps(B: Any, H: int, element: int) -> Any:
     return torch.sym_max(1, max(128, 2**20 // (4 * H * element)) // torch.sym_max(B, 1))
 
 
-def _arrays(*tensors: Tensor | None) -> list[Any]:
+def arrays(*tensors: Tensor | None) -> list[Any]:
+    """Return tensors as contiguous arrays, of the same memory where they are contiguous already."""
     return [None if tensor is None else _dense(tensor).numpy() for tensor in tensors]
 
 
@@ -283,21 +284,19 @@ def _tensors(arrays: tuple[Any, ...], like: Tensor) -> Any:
 
 
 kernels.share_threads()
-_library = torch.library.Library("gatewright", "DEF")
+library = torch.library.Library("gatewright", "DEF")
 
 
-def _define(name: str, kernel: Callable[..., Any], shapes: Callable[..., Any]) -> Any:
+def define(name: str, kernel: Callable[..., Any], shapes: Callable[..., Any]) -> Any:
     """Register an operator by hand: `torch.library.custom_op` does the same, at 150 µs a call with gradients."""
-    _library.define(
-        name + torch.library.infer_schema(kernel, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,)
-    )
-    _library.impl(name, kernel, "CPU")
-    torch.library.register_fake(f"gatewright::{name}", shapes, lib=_library)
+    library.define(name + torch.library.infer_schema(kernel, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
+    library.impl(name, kernel, "CPU")
+    torch.library.register_fake(f"gatewright::{name}", shapes, lib=library)
     return getattr(torch.ops.gatewright, name).default
 
 
-lstm = _define("lstm", _lstm, _lstm_shapes)
-lstm_backward = _define("lstm_backward", _lstm_backward, _lstm_backward_shapes)
+lstm = define("lstm", _lstm, _lstm_shapes)
+lstm_backward = define("lstm_backward", _lstm_backward, _lstm_backward_shapes)
 
 
 def _below(keys: Any, *inputs: Any) -> Any:
@@ -312,4 +311,4 @@ def _with_adjoint(keys: Any, *inputs: Any) -> Any:
     return _below(keys, *inputs)
 
 
-_library.impl("lstm", _with_adjoint, "Autograd", with_keyset=True)
+library.impl("lstm", _with_adjoint, "Autograd", with_keyset=True)

@@ -1,0 +1,344 @@
+#include "stream.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "dispatch.h"
+#include "sequence.h"
+#include "threads.h"
+
+namespace gatewright {
+
+namespace {
+
+constexpr int64_t kRows = 48;                 // of a batch that walk together: eight tiles
+constexpr int64_t kPlaces = 512;              // rows times steps that walk together
+constexpr double kFarthest = 1e20;            // standard deviations that float holds, with room to compute in
+constexpr int64_t kWorthThreads = 2'000'000;  // FLOPs of a call, below which waking a thread costs more
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+}  // namespace
+
+Model::Model(const ModelParts& parts)
+    : reads(parts.reads),
+      symbols(parts.reads == Reads::symbols ? parts.symbols : 0),
+      columns(parts.columns),
+      head_{parts.layers.back().P, parts.head_W ? parts.out : 0, nullptr},
+      head_kernels_(&kernels_for<float>(target(), std::max<int64_t>(parts.out, 1))),
+      hidden_width_(0),
+      cell_width_(0) {
+    for (const ModelParts::Layer& part : parts.layers) {
+        const Sizes sizes{1, 1, part.D, part.H, part.P, part.weights.W_hr != nullptr};
+        const Kernels<float>& kernels = kernels_for<float>(target(), part.H);
+        auto memory = std::make_unique<Workspace<float>>(kernels.panels_size(sizes, true, false));
+        const Panels<float> panels = pack_weights(kernels, sizes, part.weights, memory->get());
+        layers_.push_back({sizes, &kernels, std::move(memory), panels});
+        hidden_width_ += part.P;
+        cell_width_ += part.H;
+    }
+    if (symbols) embedding_.assign(parts.embedding, parts.embedding + symbols * parts.layers[0].D);
+    if (!head_.out) return;
+    head_memory_ = std::make_unique<Workspace<float>>(head_kernels_->linear_size(head_.in, head_.out));
+    head_kernels_->pack_linear(parts.head_W, parts.head_b, head_.in, head_.out, head_memory_->get());
+    head_.panel = head_memory_->get();
+}
+
+int64_t Model::input_width() const {
+    if (reads == Reads::symbols) return 1;
+    return reads == Reads::series ? columns.width() : layers_[0].sizes.D;
+}
+
+Stream::Stream(std::shared_ptr<const Model> model, int64_t sessions)
+    : model_(std::move(model)),
+      sessions_(sessions),
+      hidden_(sessions * model_->hidden_width()),
+      cell_(sessions * model_->cell_width()),
+      last_(sessions * model_->columns.targets, kNaN),
+      steps_(sessions),
+      named_(sessions),
+      scratch_(1) {
+    reserve(1, 1, 1);
+}
+
+Stream::Stream(const Stream& other)
+    : model_(other.model_),
+      sessions_(other.sessions_),
+      hidden_(other.hidden_),
+      cell_(other.cell_),
+      last_(other.last_),
+      steps_(other.steps_),
+      named_(other.sessions_),
+      scratch_(1) {
+    reserve(1, 1, 1);
+}
+
+void Stream::reset(int64_t session) {
+    std::fill_n(hidden(session), model_->hidden_width(), 0.0f);
+    std::fill_n(cell(session), model_->cell_width(), 0.0f);
+    std::fill_n(last(session), model_->columns.targets, kNaN);
+    steps(session) = 0;
+}
+
+namespace {
+
+bool finite(const float* x, int64_t count) {
+    bool good = true;
+    for (int64_t k = 0; k < count; ++k) good &= std::abs(x[k]) <= std::numeric_limits<float>::max();
+    return good;
+}
+
+// Column of the first value that a row of a table may not have, or -1.
+int64_t fault_in_row(const Columns& n, const double* row) {
+    const auto bad = [](double value, double mean, double scale) {
+        return !(std::abs((value - mean) / scale) <= kFarthest);
+    };
+    const int64_t statics = n.targets + n.past, phases = statics + n.statics, known = phases + n.phases;
+    for (int64_t k = 0; k < n.width(); ++k) {
+        const double value = row[k];
+        if (k < n.targets && std::isnan(value)) continue;
+        // The scaler has known inputs before static ones.
+        const int64_t column = k < statics  ? k
+                               : k < phases ? k + n.known
+                               : k < known  ? -1
+                                            : statics + (k - known) / n.horizon;
+        if (column < 0 ? !std::isfinite(value) : bad(value, n.mean[column], n.scale[column])) return k;
+    }
+    return -1;
+}
+
+}  // namespace
+
+Fault Stream::check(const Advance& call) {
+    Fault fault;
+    int64_t b = 0;
+    for (; b < call.B; ++b) {
+        const int64_t session = call.sessions[b];
+        const bool there = session >= 0 && session < sessions_;
+        if (!there || named_[session]) {
+            fault = {there ? Fault::Kind::repeated : Fault::Kind::session, 0, b, 0};
+            break;
+        }
+        named_[session] = 1;
+    }
+    while (b-- > 0) named_[call.sessions[b]] = 0;
+    if (fault.kind != Fault::Kind::none) return fault;
+    const int64_t width = model_->input_width();
+    for (int64_t place = 0; place < call.T * call.B; ++place) {
+        const int64_t t = place / call.B, row = place % call.B;
+        if (model_->reads == Reads::symbols) {
+            const int64_t symbol = static_cast<const int64_t*>(call.input)[place];
+            if (symbol < 0 || symbol >= model_->symbols) return {Fault::Kind::symbol, t, row, 0};
+        } else if (model_->reads == Reads::series) {
+            const int64_t column =
+                fault_in_row(model_->columns, static_cast<const double*>(call.input) + place * width);
+            if (column >= 0) return {Fault::Kind::value, t, row, column};
+        } else {
+            const float* const x = static_cast<const float*>(call.input) + place * width;
+            if (finite(x, width)) continue;
+            int64_t column = 0;
+            while (finite(x + column, 1)) ++column;
+            return {Fault::Kind::value, t, row, column};
+        }
+    }
+    return fault;
+}
+
+int64_t Stream::chunk_of(int64_t rows, int64_t T) const {
+    return std::max<int64_t>(1, std::min(T, kPlaces / rows));
+}
+
+void Stream::make_room(Scratch& s, int64_t rows, int64_t steps) {
+    if (rows <= s.rows && rows * steps <= s.places && (steps == 1 || !s.ahead.empty())) return;
+    s.rows = rows = std::max(rows, s.rows);
+    s.places = std::max(rows * steps, s.places);
+    int64_t P = 0, H = 0, ahead = 0;
+    for (const Model::Layer& layer : model_->layers_) {
+        const int64_t width = layer.kernels->width, lanes = (layer.sizes.H + width - 1) / width * width;
+        P = std::max(P, layer.sizes.P);
+        H = std::max(H, layer.sizes.H);
+        ahead = std::max(ahead, most_ahead(lanes, sizeof(float)));
+    }
+    const Sizes& first = model_->layers_[0].sizes;
+    if (model_->reads != Reads::features) s.x.resize(s.places * first.D);
+    for (int k = 0; k < 2; ++k) {
+        s.y[k].resize(s.places * P);
+        s.h[k].resize(rows * P);
+    }
+    s.c.resize(rows * H);
+    s.hidden.resize(rows * H);
+    if (steps > 1) s.ahead.resize(ahead);
+    s.out.resize(s.places * model_->output_width());
+    s.level.resize(s.places * model_->columns.targets);
+}
+
+void Stream::reserve(int64_t B, int64_t T, int threads) {
+    if (static_cast<int>(scratch_.size()) < threads) scratch_.resize(threads);
+    const int64_t rows = std::max<int64_t>(1, std::min(kRows, B));
+    for (int k = 0; k < threads; ++k) make_room(scratch_[k], rows, chunk_of(rows, T));
+}
+
+// The numbers that the model reads, from a row of a table: as the training's encoder makes them, to the same bits.
+void Stream::encode_row(const double* row, double* last, float* x, float* level) const {
+    const Columns& n = model_->columns;
+    const auto scaled = [&](double value, int64_t column) { return (value - n.mean[column]) / n.scale[column]; };
+    if (n.change)
+        for (int64_t k = 0; k < n.targets; ++k) {
+            const double change = (row[k] - last[k]) / n.change_scale[k];
+            *x++ = std::isnan(change) ? 0.0f : static_cast<float>(change);
+        }
+    for (int64_t k = 0; k < n.targets; ++k) {
+        if (!std::isnan(row[k])) last[k] = row[k];
+        level[k] = std::isnan(last[k]) ? 0.0f : static_cast<float>(scaled(last[k], k));
+    }
+    if (n.level) x = std::copy_n(level, n.targets, x);
+    if (n.observed)
+        for (int64_t k = 0; k < n.targets; ++k) *x++ = std::isnan(row[k]) ? 0.0f : 1.0f;
+    row += n.targets;
+    for (int64_t k = 0; k < n.past; ++k) *x++ = static_cast<float>(scaled(*row++, n.targets + k));
+    for (int64_t k = 0; k < n.statics; ++k)
+        *x++ = static_cast<float>(scaled(*row++, n.targets + n.past + n.known + k));
+    for (int64_t k = 0; k < n.phases; ++k) *x++ = static_cast<float>(*row++);
+    for (int64_t k = 0; k < n.known * n.horizon; ++k)
+        *x++ = static_cast<float>(scaled(*row++, n.targets + n.past + k / n.horizon));
+}
+
+Rows<const float> Stream::encode(const Advance& call, const Part& part, Scratch& s) {
+    const int64_t D = model_->layers_[0].sizes.D, width = model_->input_width();
+    if (model_->reads == Reads::features) {
+        const float* const x = static_cast<const float*>(call.input);
+        return {x + (part.first_step * call.B + part.first_row) * D, call.B * D, D};
+    }
+    for (int64_t t = 0; t < part.steps; ++t)
+        for (int64_t b = 0; b < part.rows; ++b) {
+            const int64_t from = (part.first_step + t) * call.B + part.first_row + b, to = t * part.rows + b;
+            float* const x = s.x.data() + to * D;
+            if (model_->reads == Reads::symbols) {
+                const int64_t symbol = static_cast<const int64_t*>(call.input)[from];
+                std::copy_n(model_->embedding_.data() + symbol * D, D, x);
+            } else {
+                encode_row(static_cast<const double*>(call.input) + from * width,
+                           last(call.sessions[part.first_row + b]), x,
+                           s.level.data() + to * model_->columns.targets);
+            }
+        }
+    return {s.x.data(), part.rows * D, D};
+}
+
+void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, std::size_t number,
+                       const Rows<const float>& x, float* y) {
+    const Model::Layer& layer = model_->layers_[number];
+    int64_t before_P = 0, before_H = 0;  // widths of the layers before
+    for (std::size_t k = 0; k < number; ++k) {
+        before_P += model_->layers_[k].sizes.P;
+        before_H += model_->layers_[k].sizes.H;
+    }
+    const int64_t H = layer.sizes.H, P = layer.sizes.P, width = layer.kernels->width;
+    const int64_t blocks = (H + width - 1) / width, rows = part.rows;
+    Forward<float> f{};
+    f.sizes = layer.sizes;
+    f.sizes.T = part.steps;
+    f.sizes.B = rows;
+    f.steps = {part.steps, rows, nullptr, nullptr, false};
+    f.end = part.steps;
+    f.panels = layer.panels;
+    f.x = x;
+    f.y = {y, rows * P, P};
+    f.h[0] = s.h[0].data();
+    f.h[1] = s.h[1].data();
+    f.c = s.c.data();
+    f.hidden = s.hidden.data();
+    if (part.steps > 1) f.ahead_steps = ahead_steps(f.sizes, part.steps, rows, blocks * width, sizeof(float));
+    f.ahead_size = f.ahead_steps * rows * blocks * width * 4;
+    f.ahead = f.ahead_steps ? s.ahead.data() : nullptr;
+    if (call.gates) {
+        s.gates.resize(part.steps * rows * 4 * H);
+        s.kept.resize(part.steps * rows * H);
+        f.gates = s.gates.data();
+        f.cell = s.kept.data();
+    }
+    for (int64_t b = 0; b < rows; ++b) {
+        const int64_t session = call.sessions[part.first_row + b];
+        std::copy_n(hidden(session) + before_P, P, f.h[0] + b * P);
+        std::copy_n(cell(session) + before_H, H, f.c + b * H);
+    }
+    layer.kernels->forward(f, {0, 1, 0, rows, 0, blocks}, nullptr);
+    for (int64_t b = 0; b < rows; ++b) {
+        const int64_t session = call.sessions[part.first_row + b];
+        std::copy_n(f.h[part.steps % 2] + b * P, P, hidden(session) + before_P);
+        std::copy_n(f.c + b * H, H, cell(session) + before_H);
+    }
+    if (!call.gates) return;
+    for (int64_t t = 0; t < part.steps; ++t) {
+        const int64_t place = (part.first_step + t) * call.B + part.first_row;
+        std::copy_n(f.gates + t * rows * 4 * H, rows * 4 * H,
+                    call.gates + (before_H * call.T * call.B + place * H) * 4);
+        std::copy_n(f.cell + t * rows * H, rows * H, call.cell + before_H * call.T * call.B + place * H);
+    }
+}
+
+// Writes outputs where they belong: a forecast in the targets' units, its quantiles in order.
+void Stream::give(const Advance& call, const Part& part, Scratch& s, const float* y) {
+    const int64_t O = model_->output_width();
+    const float* out = y;
+    if (model_->head_.out) {
+        model_->head_kernels_->linear(model_->head_, y, s.out.data(), 0, part.steps * part.rows);
+        out = s.out.data();
+    }
+    const Columns& n = model_->columns;
+    for (int64_t t = 0; t < part.steps; ++t) {
+        const int64_t place = (part.first_step + t) * call.B + part.first_row;
+        if (model_->reads != Reads::series) {
+            std::copy_n(out + t * part.rows * O, part.rows * O, static_cast<float*>(call.output) + place * O);
+            continue;
+        }
+        for (int64_t k = 0; k < part.rows * n.horizon * n.targets; ++k) {
+            const int64_t row = t * part.rows + k / (n.horizon * n.targets), target = k % n.targets;
+            float* const from = s.out.data() + (t * part.rows * n.horizon * n.targets + k) * n.quantiles;
+            double* const to = static_cast<double*>(call.output) + place * O + k * n.quantiles;
+            const float level = n.observed ? s.level[row * n.targets + target] : 0.0f;
+            for (int64_t q = 0; q < n.quantiles; ++q) from[q] += level;
+            std::sort(from, from + n.quantiles);
+            for (int64_t q = 0; q < n.quantiles; ++q) to[q] = from[q] * n.scale[target] + n.mean[target];
+        }
+    }
+}
+
+void Stream::advance_part(const Advance& call, const Part& part, Scratch& s) {
+    Rows<const float> x = encode(call, part, s);
+    const float* y = nullptr;
+    for (std::size_t k = 0; k < model_->layers_.size(); ++k) {
+        run_layer(call, part, s, k, x, s.y[k % 2].data());
+        y = s.y[k % 2].data();
+        const int64_t P = model_->layers_[k].sizes.P;
+        x = {y, part.rows * P, P};
+    }
+    give(call, part, s, y);
+}
+
+void Stream::advance(const Advance& call, int threads) {
+    const int64_t B = call.B, T = call.T;
+    if (B == 0 || T == 0) return;
+    int64_t work = 0;
+    for (const Model::Layer& layer : model_->layers_) work += 8 * layer.sizes.H * (layer.sizes.D + layer.sizes.P);
+    if (work * B * T < kWorthThreads) threads = 1;
+    threads = static_cast<int>(std::min<int64_t>(threads, B));
+    reserve(B, T, threads);  // a team may come out smaller than asked for, and shares larger
+    const auto rows_of = [&](int rank, int size) {
+        for (int64_t first = B * rank / size, end = B * (rank + 1) / size; first < end;) {
+            const int64_t rows = std::min(kRows, end - first), chunk = chunk_of(rows, T);
+            for (int64_t step = 0; step < T; step += chunk)
+                advance_part(call, {first, rows, step, std::min(chunk, T - step)}, scratch_[rank]);
+            first += rows;
+        }
+    };
+    if (threads == 1)
+        rows_of(0, 1);
+    else
+        run_team(threads, [&](int rank, Team& team) { rows_of(rank, team.size()); });
+    for (int64_t b = 0; b < B; ++b) steps_[call.sessions[b]] += T;
+}
+
+}  // namespace gatewright

@@ -1,0 +1,146 @@
+// A whole model, step by step: encoder, stack of layers, head, and a state for each session.
+//
+// Knows neither Python nor torch.  A step takes no lock and, once there is room for its rows, allocates nothing.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "lstm.h"
+#include "workspace.h"
+
+namespace gatewright {
+
+// What a step reads: numbers as they are (float), a symbol (int64), or a row of a table in its own units (double).
+enum class Reads { features, symbols, series };
+
+// The columns of a forecaster.  A row is: targets (NaN where missing), past, statics, phases (sine and cosine of
+// the calendar), and each input known in advance at t+1 ... t+horizon, input by input.
+struct Columns {
+    int64_t targets, past, statics, phases, known, horizon, quantiles;
+    bool change, level, observed;      // what the model reads of past targets
+    std::vector<double> mean, scale;   // of targets, past, known and statics, in this order
+    std::vector<double> change_scale;  // of targets
+
+    int64_t width() const { return targets + past + statics + phases + known * horizon; }
+};
+
+// What a model is made of; only read while it is made.
+struct ModelParts {
+    struct Layer {
+        int64_t D, H, P;
+        Weights<float> weights;
+    };
+    Reads reads;
+    std::vector<Layer> layers;
+    const float* embedding;  // (symbols, D), for symbols
+    int64_t symbols;
+    Columns columns;      // for series
+    const float* head_W;  // (out, P), or null: the last layer's hidden state is the output
+    const float* head_b;
+    int64_t out;
+};
+
+// A model, packed for the target that was in use when it was made; never changes, so streams share it.
+class Model {
+  public:
+    struct Layer {
+        Sizes sizes;
+        const Kernels<float>* kernels;
+        std::unique_ptr<Workspace<float>> memory;
+        Panels<float> panels;
+    };
+
+    explicit Model(const ModelParts& parts);
+
+    int64_t input_width() const;  // elements that a step reads
+    int64_t output_width() const { return head_.out ? head_.out : layers_.back().sizes.P; }
+    int64_t hidden_width() const { return hidden_width_; }  // of all layers together
+    int64_t cell_width() const { return cell_width_; }
+
+    const Reads reads;
+    const int64_t symbols;
+    const Columns columns;
+
+  private:
+    friend class Stream;
+    std::vector<Layer> layers_;
+    std::vector<float> embedding_;
+    Linear<float> head_;
+    const Kernels<float>* head_kernels_;
+    std::unique_ptr<Workspace<float>> head_memory_;
+    int64_t hidden_width_, cell_width_;
+};
+
+// Steps of some sessions at once.
+struct Advance {
+    const int64_t* sessions;  // (B), all different
+    int64_t B, T;
+    const void* input;  // (T, B, input_width) of float, int64 or double, as Reads says
+    void* output;       // (T, B, output_width) of float; of double for series
+    float* gates;       // layer by layer (T, B, 4H), after activation; null: no record
+    float* cell;        // layer by layer (T, B, H); null together with gates
+};
+
+// What is wrong with an Advance, if anything is.
+struct Fault {
+    enum class Kind { none, session, repeated, value, symbol } kind = Kind::none;
+    int64_t t = 0, b = 0, column = 0;
+};
+
+class Stream {
+  public:
+    Stream(std::shared_ptr<const Model> model, int64_t sessions);
+    Stream(const Stream& other);
+
+    // Looks at all of it; advance() may then not fail.
+    Fault check(const Advance& call);
+    void advance(const Advance& call, int threads);
+    // Makes room for as many rows in as many threads, so that advance() allocates nothing for them.
+    void reserve(int64_t B, int64_t T, int threads);
+
+    const Model& model() const { return *model_; }
+    int64_t sessions() const { return sessions_; }
+    // The state of a session, layer by layer: h (P), c (H); the last observed value of each target, NaN before the
+    // first; steps taken.
+    float* hidden(int64_t session) { return hidden_.data() + session * model_->hidden_width(); }
+    float* cell(int64_t session) { return cell_.data() + session * model_->cell_width(); }
+    double* last(int64_t session) { return last_.data() + session * model_->columns.targets; }
+    int64_t& steps(int64_t session) { return steps_[session]; }
+    void reset(int64_t session);
+
+    // Set while a call is under way: a stream serves one thread at a time.
+    std::atomic<bool> busy{false};
+
+  private:
+    // Room of one thread for some rows.
+    struct Scratch {
+        std::vector<float> x, y[2], h[2], c, hidden, ahead, out, level, gates, kept;
+        int64_t rows = 0, places = 0;
+    };
+    // Some rows of a call, and some of its steps.
+    struct Part {
+        int64_t first_row, rows, first_step, steps;
+    };
+
+    int64_t chunk_of(int64_t rows, int64_t T) const;
+    void make_room(Scratch& scratch, int64_t rows, int64_t steps);
+    void advance_part(const Advance& call, const Part& part, Scratch& scratch);
+    Rows<const float> encode(const Advance& call, const Part& part, Scratch& scratch);
+    void encode_row(const double* row, double* last, float* x, float* level) const;
+    void run_layer(const Advance& call, const Part& part, Scratch& scratch, std::size_t layer,
+                   const Rows<const float>& x, float* y);
+    void give(const Advance& call, const Part& part, Scratch& scratch, const float* y);
+
+    std::shared_ptr<const Model> model_;
+    int64_t sessions_;
+    std::vector<float> hidden_, cell_;
+    std::vector<double> last_;
+    std::vector<int64_t> steps_;
+    std::vector<unsigned char> named_;  // by check(): which sessions a call has named so far
+    std::vector<Scratch> scratch_;      // one a thread
+};
+
+}  // namespace gatewright

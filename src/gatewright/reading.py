@@ -1,0 +1,143 @@
+"""What a step of a model reads and gives, and the way there from what a caller has in hand."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.data import clock
+from gatewright.errors import GatewrightError
+from gatewright.spec import QuantileHead, SeriesEncoder
+
+Array = NDArray[Any]
+
+_SINGLE, _DOUBLE, _WHOLE = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
+
+
+class Reading(NamedTuple):
+    """What a step reads and gives.
+
+    Attributes:
+        dtype: of the input.
+        shape: of one step's input; () for a symbol.
+        output_dtype: of the output.
+        output_shape: of one step's output.
+        columns: names of the input, where it is a row of a table.
+        calendar: parts of the time that the model reads.
+        phases_at: where in a row their sines and cosines go.
+        symbols: of a text model, in order.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    output_dtype: np.dtype[Any]
+    output_shape: tuple[int, ...]
+    columns: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
+    phases_at: int = 0
+    symbols: tuple[str, ...] = ()
+
+    @classmethod
+    def of_layers(cls, D: int, P: int) -> Reading:
+        """Numbers in, the last layer's hidden state out."""
+        return cls(_SINGLE, (D,), _SINGLE, (P,))
+
+    @classmethod
+    def of_symbols(cls, symbols: tuple[str, ...]) -> Reading:
+        """A symbol in, a score for each symbol out."""
+        return cls(_WHOLE, (), _SINGLE, (len(symbols),), symbols=symbols)
+
+    @classmethod
+    def of_series(cls, encoder: SeriesEncoder, head: QuantileHead) -> Reading:
+        """A row of a table in, quantiles of the next values out."""
+        known = tuple(f"{name}+{ahead}" for name in encoder.known for ahead in range(1, head.horizon + 1))
+        before = encoder.targets + encoder.past + encoder.static
+        columns = before + known
+        shape = (head.horizon, len(encoder.targets), len(head.quantiles))
+        return cls(_DOUBLE, (len(columns),), _DOUBLE, shape, columns, encoder.calendar, len(before))
+
+    def array(self, x: Any, leading: tuple[int | None, ...]) -> Array:
+        """Return input as a contiguous array of the type that the model reads.
+
+        Numbers without a type, as Python has them, are taken as they come; typed ones only if nothing is lost.
+
+        Args:
+            x: numbers, symbols or text.
+            leading: sizes of the axes before those of one step; None for any.
+
+        Raises:
+            GatewrightError: if shape or type do not fit.
+        """
+        if self.symbols:
+            x = self._numbered(x, len(leading))
+        typed = hasattr(x, "__array__")
+        try:
+            array = np.asarray(x)
+        except (ValueError, TypeError, RuntimeError) as error:
+            got = "rows of unequal length" if "inhomogeneous" in str(error) else type(x).__name__
+            raise GatewrightError("x", self._shape_text(leading), got) from None
+        if array.size == 0 and not typed:
+            array = array.astype(self.dtype)
+        wanted = (*leading, *self.shape)
+        if array.ndim != len(wanted) or any(
+            size not in (None, came) for size, came in zip(wanted, array.shape, strict=True)
+        ):
+            raise GatewrightError("x", self._shape_text(leading), f"shape {array.shape}")
+        kind = "iu" if self.dtype == _WHOLE else "fiu"
+        if array.dtype.kind not in kind or (typed and not np.can_cast(array.dtype, self.dtype, "safe")):
+            raise GatewrightError("x", str(self.dtype), str(array.dtype))
+        with np.errstate(over="ignore"):  # an infinity is refused as what it is
+            return np.ascontiguousarray(array, self.dtype).reshape(array.shape)
+
+    def _numbered(self, x: Any, axes: int) -> Any:
+        """Return the numbers of symbols that are given as text."""
+        if isinstance(x, str):
+            places = _places(self.symbols)
+            if axes > 0:
+                return [places.get(symbol, 0) for symbol in x]
+            if len(x) != 1:
+                raise GatewrightError("x", "one symbol", repr(x)[:80])
+            return places.get(x, 0)
+        if isinstance(x, list | tuple):
+            return [self._numbered(each, axes - 1) for each in x]
+        return x
+
+    def with_calendar(self, rows: Array, time: Any, shape: tuple[int, ...]) -> Array:
+        """Return rows with sine and cosine of the calendar where the model reads them.
+
+        Args:
+            rows: (T, B, columns).
+            time: one for all, or as many as ``shape`` says.
+            shape: (T,), the same for all sessions; (B,), where there is one step; or ().
+
+        Raises:
+            GatewrightError: if the model reads no calendar, or the times do not fit.
+        """
+        if not self.calendar:
+            raise GatewrightError("time", "none: this model reads no calendar", repr(time)[:80])
+        expected = "a time" + (" for each" if shape else "") + f", for {', '.join(self.calendar)}"
+        try:
+            times = np.asarray(time, dtype="datetime64[us]")
+        except (ValueError, TypeError):
+            raise GatewrightError("time", expected, repr(time)[:80]) from None
+        if time is None or np.isnat(times).any() or times.shape not in (shape, ()):
+            raise GatewrightError("time", expected, repr(time)[:80])
+        T, B, _ = rows.shape
+        phases = clock.calendar(times.reshape(-1), self.calendar)
+        axes = (T, 1) if times.size == T else (1, B)
+        if times.size > 1 or times.shape == shape:
+            phases = phases.reshape(*axes, -1)
+        phases = np.broadcast_to(phases, (T, B, phases.shape[-1]))
+        return np.concatenate([rows[..., : self.phases_at], phases, rows[..., self.phases_at :]], axis=-1)
+
+    def _shape_text(self, leading: tuple[int | None, ...]) -> str:
+        sizes = ["T" if size is None else str(size) for size in (*leading, *self.shape)]
+        return f"shape ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+@functools.lru_cache(maxsize=16)
+def _places(symbols: tuple[str, ...]) -> dict[str, int]:
+    return {symbol: place for place, symbol in enumerate(symbols)}

@@ -1,0 +1,141 @@
+"""The state of one session of a stream, and its way to bytes and back.
+
+The bytes are: the magic ``gwstate`` and the format's version; the fingerprint of the model; L, H, P, the number of
+targets and the steps taken; h, c and the last observed targets; and a digest of all that.  Everything is
+little-endian.  Nothing in them is trusted: sizes are checked against the model before anything is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import StateError
+
+_MAGIC = b"gwstate\x01"  # its last byte is the version
+_HEAD = struct.Struct("<8s32sIIIIq")
+_DIGEST = 16
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a session has come to; the arrays are copies.
+
+    Attributes:
+        hidden: h of each layer, (L, P), float32.
+        cell: c of each layer, (L, H), float32.
+        last: the last observed value of each target, in its own units, NaN before the first, (targets,), float64;
+            empty where the model reads no series.
+        steps: steps taken.
+    """
+
+    hidden: NDArray[np.float32]
+    cell: NDArray[np.float32]
+    last: NDArray[np.float64]
+    steps: int
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all of it is the same, bit for bit."""
+        return isinstance(other, State) and self._parts() == other._parts()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _parts(self) -> tuple[object, ...]:
+        arrays = (self.hidden, self.cell, self.last)
+        return self.steps, *((array.shape, array.tobytes()) for array in arrays)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a state of a model has to look like.
+
+    Attributes:
+        layers: L.
+        hidden: P, width of a layer's hidden state.
+        cell: H, units of a layer.
+        targets: targets that the model remembers the last value of.
+        fingerprint: SHA-256 of the model, in hexadecimal.
+    """
+
+    layers: int
+    hidden: int
+    cell: int
+    targets: int
+    fingerprint: str
+
+    @property
+    def _size(self) -> int:
+        numbers = 4 * self.layers * (self.hidden + self.cell) + 8 * self.targets
+        return _HEAD.size + numbers + _DIGEST
+
+    def check(self, state: State) -> State:
+        """Return a state if it fits and has finite numbers.
+
+        Raises:
+            StateError: if not.
+        """
+        shapes = {
+            "hidden": ((self.layers, self.hidden), np.float32),
+            "cell": ((self.layers, self.cell), np.float32),
+            "last": ((self.targets,), np.float64),
+        }
+        for name, (shape, dtype) in shapes.items():
+            array = getattr(state, name)
+            if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
+                got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                raise StateError(f"state.{name}", f"{np.dtype(dtype)} {shape}", got)
+            good = np.isfinite(array) | np.isnan(array) if name == "last" else np.isfinite(array)
+            if not good.all():
+                raise StateError(f"state.{name}", "finite numbers", "NaN or infinity")
+        if not isinstance(state.steps, int) or not 0 <= state.steps < 2**63:
+            raise StateError("state.steps", "a whole number of at least 0", repr(state.steps)[:80])
+        return state
+
+    def to_bytes(self, state: State) -> bytes:
+        """Write a state that fits."""
+        sizes = (self.layers, self.cell, self.hidden, self.targets)
+        head = _HEAD.pack(_MAGIC, bytes.fromhex(self.fingerprint), *sizes, state.steps)
+        arrays = (state.hidden.astype("<f4"), state.cell.astype("<f4"), state.last.astype("<f8"))
+        body = head + b"".join(array.tobytes() for array in arrays)
+        return body + _digest(body)
+
+    def from_bytes(self, data: bytes) -> State:
+        """Read what `to_bytes` wrote for the same model.
+
+        Raises:
+            StateError: on anything else.
+        """
+        data = bytes(data)
+        if len(data) < _HEAD.size + _DIGEST or data[:7] != _MAGIC[:7]:
+            raise StateError("snapshot", "a state that Gatewright wrote", f"{len(data)} other bytes")
+        if data[7] != _MAGIC[7]:
+            raise StateError("snapshot", f"version {_MAGIC[7]}", f"version {data[7]}")
+        if _digest(data[:-_DIGEST]) != data[-_DIGEST:]:
+            raise StateError("snapshot", "a whole snapshot", "a damaged one: its digest does not fit")
+        _, fingerprint, *sizes, steps = _HEAD.unpack_from(data)
+        if fingerprint.hex() != self.fingerprint:
+            got = f"one of the model {fingerprint.hex()[:12]}..."
+            raise StateError("snapshot", f"a state of the model {self.fingerprint[:12]}...", got)
+        if sizes != [self.layers, self.cell, self.hidden, self.targets] or len(data) != self._size:
+            raise StateError("snapshot", f"{self._size} bytes", f"{len(data)}")
+        at = _HEAD.size
+        arrays = []
+        for dtype, shape in (
+            ("<f4", (self.layers, self.hidden)),
+            ("<f4", (self.layers, self.cell)),
+            ("<f8", (self.targets,)),
+        ):
+            count = int(np.prod(shape))
+            array = np.frombuffer(data, dtype, count, at).reshape(shape)
+            arrays.append(array.astype(dtype[1:]))
+            at += array.nbytes
+        hidden, cell, last = arrays
+        return self.check(State(hidden, cell, last, steps))
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST).digest()
