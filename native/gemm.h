@@ -44,14 +44,14 @@ GATEWRIGHT_INLINE void with_height(int64_t rows, Body&& body) {
     body.template operator()<Max>();
 }
 
-template <class Body>
+template <int Max = kTileRows, class Body>
 GATEWRIGHT_INLINE void for_tiles(int64_t begin, int64_t end, Body&& body) {
     if (end <= begin) return;
-    const int64_t tiles = (end - begin + kTileRows - 1) / kTileRows;
+    const int64_t tiles = (end - begin + Max - 1) / Max;
     const int64_t height = (end - begin) / tiles, taller = (end - begin) % tiles;
     for (int64_t n = 0, first = begin; n < tiles; ++n) {
         const int64_t rows = height + (n < taller ? 1 : 0);
-        with_height<kTileRows>(rows, [&]<int R>() { body.template operator()<R>(first); });
+        with_height<Max>(rows, [&]<int R>() { body.template operator()<R>(first); });
         first += rows;
     }
 }

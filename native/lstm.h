@@ -154,6 +154,14 @@ struct Linear {
     const T* panel;
 };
 
+// A layer's W_ih or W_hh in fewer bits.  With a scale, int8: (blocks, width, V), a lane with all four gates, that
+// of i in its lowest byte.  Without, bfloat16: (blocks, width, 2, V), a lane with two gates, the first in its
+// lower half.
+struct Narrow {
+    const uint32_t* data;
+    const float* scale;  // (blocks, 4, V): of 2^24 times an int8
+};
+
 class Team;
 
 // The entries of one target and type.  Panels hold `width` lanes a vector.
@@ -167,6 +175,8 @@ struct Kernels {
                  int size);
     // The team's barrier after each step keeps blocks together; null where a thread has all blocks of its rows.
     void (*forward)(const Forward<T>&, const Share&, Team* barrier);
+    // The same for one thread that has all blocks of its rows, with weights of fewer bits in place of the panels'.
+    void (*forward_narrow)(const Forward<T>&, const Narrow& W_ih, const Narrow& W_hh, const Share&);
     void (*adjoint)(const Backward<T>&, const Chunk<T>&, const Share&, Team* barrier);
     void (*products)(const Backward<T>&, const Chunk<T>&, int rank, int size);
     // dW_ih (4H, D), dW_hh (4H, P), db (4H) from the layouts above; null: not wanted.

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <limits>
 
-#include "dispatch.h"
 #include "sequence.h"
 #include "threads.h"
 
@@ -21,35 +20,6 @@ constexpr int64_t kWorthThreads = 2'000'000;  // FLOPs of a call, below which wa
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
-
-Model::Model(const ModelParts& parts)
-    : reads(parts.reads),
-      symbols(parts.reads == Reads::symbols ? parts.symbols : 0),
-      columns(parts.columns),
-      head_{parts.layers.back().P, parts.head_W ? parts.out : 0, nullptr},
-      head_kernels_(&kernels_for<float>(target(), std::max<int64_t>(parts.out, 1))),
-      hidden_width_(0),
-      cell_width_(0) {
-    for (const ModelParts::Layer& part : parts.layers) {
-        const Sizes sizes{1, 1, part.D, part.H, part.P, part.weights.W_hr != nullptr};
-        const Kernels<float>& kernels = kernels_for<float>(target(), part.H);
-        auto memory = std::make_unique<Workspace<float>>(kernels.panels_size(sizes, true, false));
-        const Panels<float> panels = pack_weights(kernels, sizes, part.weights, memory->get());
-        layers_.push_back({sizes, &kernels, std::move(memory), panels});
-        hidden_width_ += part.P;
-        cell_width_ += part.H;
-    }
-    if (symbols) embedding_.assign(parts.embedding, parts.embedding + symbols * parts.layers[0].D);
-    if (!head_.out) return;
-    head_memory_ = std::make_unique<Workspace<float>>(head_kernels_->linear_size(head_.in, head_.out));
-    head_kernels_->pack_linear(parts.head_W, parts.head_b, head_.in, head_.out, head_memory_->get());
-    head_.panel = head_memory_->get();
-}
-
-int64_t Model::input_width() const {
-    if (reads == Reads::symbols) return 1;
-    return reads == Reads::series ? columns.width() : layers_[0].sizes.D;
-}
 
 Stream::Stream(std::shared_ptr<const Model> model, int64_t sessions)
     : model_(std::move(model)),
@@ -264,7 +234,11 @@ void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, std::s
         std::copy_n(hidden(session) + before_P, P, f.h[0] + b * P);
         std::copy_n(cell(session) + before_H, H, f.c + b * H);
     }
-    layer.kernels->forward(f, {0, 1, 0, rows, 0, blocks}, nullptr);
+    const Share share{0, 1, 0, rows, 0, blocks};
+    if (layer.W_hh.data)
+        layer.kernels->forward_narrow(f, layer.W_ih, layer.W_hh, share);
+    else
+        layer.kernels->forward(f, share, nullptr);
     for (int64_t b = 0; b < rows; ++b) {
         const int64_t session = call.sessions[part.first_row + b];
         std::copy_n(f.h[part.steps % 2] + b * P, P, hidden(session) + before_P);

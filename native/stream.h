@@ -16,6 +16,9 @@ namespace gatewright {
 // What a step reads: numbers as they are (float), a symbol (int64), or a row of a table in its own units (double).
 enum class Reads { features, symbols, series };
 
+// How the weights of the gates are kept: as they are; in bfloat16; or in int8 with a scale for each row.
+enum class Kept { float32, bfloat16, int8 };
+
 // The columns of a forecaster.  A row is: targets (NaN where missing), past, statics, phases (sine and cosine of
 // the calendar), and each input known in advance at t+1 ... t+horizon, input by input.
 struct Columns {
@@ -41,6 +44,7 @@ struct ModelParts {
     const float* head_W;  // (out, P), or null: the last layer's hidden state is the output
     const float* head_b;
     int64_t out;
+    Kept kept = Kept::float32;
 };
 
 // A model, packed for the target that was in use when it was made; never changes, so streams share it.
@@ -51,6 +55,9 @@ class Model {
         const Kernels<float>* kernels;
         std::unique_ptr<Workspace<float>> memory;
         Panels<float> panels;
+        std::unique_ptr<Workspace<uint32_t>> narrow_memory;
+        std::unique_ptr<Workspace<float>> scales;
+        Narrow W_ih, W_hh;  // in place of the panels', where they are kept in fewer bits
     };
 
     explicit Model(const ModelParts& parts);
@@ -59,6 +66,7 @@ class Model {
     int64_t output_width() const { return head_.out ? head_.out : layers_.back().sizes.P; }
     int64_t hidden_width() const { return hidden_width_; }  // of all layers together
     int64_t cell_width() const { return cell_width_; }
+    int64_t weight_bytes() const { return weight_bytes_; }  // of the gates' weights, as they are kept
 
     const Reads reads;
     const int64_t symbols;
@@ -71,7 +79,7 @@ class Model {
     Linear<float> head_;
     const Kernels<float>* head_kernels_;
     std::unique_ptr<Workspace<float>> head_memory_;
-    int64_t hidden_width_, cell_width_;
+    int64_t hidden_width_, cell_width_, weight_bytes_;
 };
 
 // Steps of some sessions at once.

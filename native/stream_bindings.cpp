@@ -72,8 +72,14 @@ Columns columns_of(const std::optional<ColumnsGiven>& given) {
 }
 
 Given make_model(const std::vector<LayerArrays>& layers, const Maybe& embedding, const Maybe& head_W,
-                 const Maybe& head_b, const std::optional<ColumnsGiven>& columns) {
+                 const Maybe& head_b, const std::optional<ColumnsGiven>& columns, const std::string& kept) {
     ModelParts parts{};
+    if (kept == "int8")
+        parts.kept = Kept::int8;
+    else if (kept == "bf16")
+        parts.kept = Kept::bfloat16;
+    else if (kept != "float32")
+        refuse("weights", "'float32', 'bf16' or 'int8'", "'" + kept.substr(0, 80) + "'");
     parts.reads = columns ? Reads::series : embedding ? Reads::symbols : Reads::features;
     if (layers.empty()) refuse("layers", "at least one", "none");
     for (const auto& [W_ih, W_hh, b_ih, b_hh, W_hr] : layers) {
@@ -231,10 +237,11 @@ void set_state(Stream& stream, int64_t session, nb::handle hidden, nb::handle ce
 
 void bind_streams(nb::module_& m) {
     nb::class_<Model>(m, "Model")
+        .def_prop_ro("weight_bytes", &Model::weight_bytes)
         .def_prop_ro("input_width", &Model::input_width)
         .def_prop_ro("output_width", &Model::output_width);
     m.def("model", &make_model, nb::arg("layers"), nb::arg("embedding").none(), nb::arg("head_W").none(),
-          nb::arg("head_b").none(), nb::arg("columns").none());
+          nb::arg("head_b").none(), nb::arg("columns").none(), nb::arg("kept"));
     nb::class_<Stream>(m, "Stream")
         .def("__init__",
              [](Stream* at, const Given& model, int64_t sessions) {

@@ -4,6 +4,7 @@
 #include "adjoint.h"
 #include "forward.h"
 #include "linear.h"
+#include "narrow.h"
 #include "panels.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
@@ -40,6 +41,7 @@ constexpr Kernels<T> kernels = {V,
                                 layout<T, V>,
                                 pack<T, V>,
                                 forward<T, V>,
+                                forward_narrow<T, V>,
                                 adjoint<T, V>,
                                 products<T, V>,
                                 unpack<T, V>,

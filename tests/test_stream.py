@@ -231,6 +231,49 @@ def test_each_target_gives_its_own_bits(target: str) -> None:
         assert np.array_equal(model.stream().run(numbers[:, 0].numpy()), model(numbers).y[:, 0].numpy())
 
 
+def narrowed(W: np.ndarray[Any, Any], weights: str) -> np.ndarray[Any, Any]:
+    """What weights of fewer bits stand for."""
+    if weights == "bf16":
+        return torch.from_numpy(W).bfloat16().float().numpy()
+    scale = np.abs(W).max(axis=1, keepdims=True) / np.float32(127)
+    return np.rint(W / np.where(scale > 0, scale, 1)).astype(np.float32) * scale
+
+
+@pytest.mark.parametrize("weights", ["bf16", "int8"])
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 0), (3, 9, 2, 0), (40, 33, 3, 7), (17, 64, 1, 0)])
+@pytest.mark.parametrize("target", [name for name, runs in kernels._kernels.targets() if runs])
+def test_weights_in_fewer_bits_give_the_bits_of_those_weights(
+    weights: Any, sizes: tuple[int, int, int, int], target: str
+) -> None:
+    D, H, L, P = sizes
+    torch.manual_seed(0)
+    arrays = {name: value.detach().numpy() for name, value in LSTM(D, H, L, proj_size=P).named_parameters()}
+    arrays["weight_hh_l0"][0] = 0
+    gates = {
+        name: narrowed(array, weights) for name, array in arrays.items() if name[:9] in ("weight_ih", "weight_hh")
+    }
+    xs = np.random.default_rng(0).normal(size=(30, 11, D)).astype(np.float32)
+    with kernels.use_target(target):
+        full = Stream.from_weights({**arrays, **gates}, sessions=11)
+        narrow = Stream.from_weights(arrays, sessions=11, weights=weights)
+        alone = Stream.from_weights(arrays, weights=weights)
+    expected, got = full.run(xs), narrow.run(xs)
+    if weights == "bf16":
+        assert np.array_equal(got, expected)
+    else:  # a row's scale multiplies its sum
+        assert np.abs(got - expected).max() < 2e-6
+    assert np.array_equal(np.stack([alone.step(x) for x in xs[:, 4]]), got[:, 4])
+    assert narrow.state(4).cell.tobytes() == alone.state().cell.tobytes()
+    assert narrow.weight_bytes * {"bf16": 2, "int8": 4}[weights] == full.weight_bytes
+    with pytest.raises(GatewrightError, match="a state of the model"):
+        full.restore(narrow.snapshot())
+
+
+def test_weights_of_other_bits_are_refused() -> None:
+    with pytest.raises(GatewrightError, match="weights: expected 'float32', 'bf16' or 'int8', got 'int4'"):
+        LSTM(2, 3).stream(weights="int4")  # type: ignore[arg-type]
+
+
 def test_a_batch_of_sessions_may_be_stepped_by_number() -> None:
     model = text_model()
     stream = model.stream(sessions=3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -114,14 +114,17 @@ class Model(nn.Module):
         """Write the model file (`docs/model-file.md`)."""
         modelfile.write(path, self._file())
 
-    def stream(self, *, sessions: int = 1, threads: int = 1) -> Stream:
+    def stream(
+        self, *, sessions: int = 1, threads: int = 1, weights: Literal["float32", "bf16", "int8"] = "float32"
+    ) -> Stream:
         """Return a stream with copies of the weights, to advance the model step by step without torch.
 
         Args:
             sessions: how many states to keep.
             threads: at most so many work on a call.
+            weights: how those of the gates are kept, as for `Stream.load`.
         """
-        return Stream.of(self._file(), sessions=sessions, threads=threads)
+        return Stream.of(self._file(), sessions=sessions, threads=threads, weights=weights)
 
     def _file(self) -> modelfile.ModelFile:
         tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}

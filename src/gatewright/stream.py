@@ -14,7 +14,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ from gatewright.state import Shape, State
 Array = NDArray[Any]
 #: One session, some of them, or None: the only one, or all.
 Sessions = int | Sequence[int] | NDArray[np.integer[Any]] | None
+
+
+#: How the weights of the gates are kept.
+Weights = Literal["float32", "bf16", "int8"]
 
 
 class StepRecord(NamedTuple):
@@ -84,72 +88,89 @@ class Stream:
         self._single = sessions == 1 and not reading.calendar and not reading.symbols
 
     @classmethod
-    def load(cls, path: Path | str, *, sessions: int = 1, threads: int = 1) -> Stream:
+    def load(
+        cls, path: Path | str, *, sessions: int = 1, threads: int = 1, weights: Weights = "float32"
+    ) -> Stream:
         """Read a model file, or that of a run directory.
 
         Args:
             path: of the file or the directory.
             sessions: how many states to keep.
             threads: at most so many work on a call; a call of little work takes one.
+            weights: how the weights of the gates are kept: as they are; as "bf16", in half the memory; or as
+                "int8" with a scale for each row, in a quarter.  It pays where the weights do not stay in the caches;
+                `gatewright quantize` says what it costs.  All else stays in float32.
 
         Raises:
             ModelFileError: if the file is damaged, foreign or too new.
-            GatewrightError: if ``sessions`` or ``threads`` is not a whole number of at least 1.
+            GatewrightError: if ``sessions`` or ``threads`` is not a whole number of at least 1, or ``weights`` is
+                none of these.
         """
         path = Path(path)
         file = modelfile.read(path / "model.safetensors" if path.is_dir() else path)
-        return cls.of(file, sessions=sessions, threads=threads)
+        return cls.of(file, sessions=sessions, threads=threads, weights=weights)
 
     @classmethod
-    def of(cls, file: modelfile.ModelFile, *, sessions: int = 1, threads: int = 1) -> Stream:
-        """Make a stream of a model that has been read already."""
-        spec, weights = file.spec, file.tensors
-        layers = _layers({name[5:]: array for name, array in weights.items() if name.startswith("lstm.")})
-        head = weights["head.weight"], weights["head.bias"]
+    def of(
+        cls, file: modelfile.ModelFile, *, sessions: int = 1, threads: int = 1, weights: Weights = "float32"
+    ) -> Stream:
+        """Make a stream of a model that has been read already; see `load`."""
+        spec, tensors = file.spec, file.tensors
+        layers = _layers({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
+        head = tensors["head.weight"], tensors["head.bias"]
         if isinstance(spec.encoder, SeriesEncoder):
             assert isinstance(spec.head, QuantileHead)
             assert file.scaler is not None
             reading = Reading.of_series(spec.encoder, spec.head)
             columns = _columns(spec.encoder, spec.head, file.scaler)
-            model = _kernels.model(layers, None, *head, columns)
+            model = _kernels.model(layers, None, *head, columns, weights)
         else:
             assert file.vocabulary is not None
             reading = Reading.of_symbols(file.vocabulary.symbols)
-            model = _kernels.model(layers, weights["encoder.weight"], *head, None)
+            model = _kernels.model(layers, tensors["encoder.weight"], *head, None, weights)
         targets = len(spec.encoder.targets) if isinstance(spec.encoder, SeriesEncoder) else 0
         stack = spec.lstm
-        shape = Shape(stack.num_layers, stack.output_size, stack.hidden_size, targets, file.fingerprint)
+        fingerprint = _fingerprint(file.fingerprint, weights)
+        shape = Shape(stack.num_layers, stack.output_size, stack.hidden_size, targets, fingerprint)
         return cls(model, reading, shape, sessions=sessions, threads=threads)
 
     @classmethod
-    def from_weights(cls, weights: Mapping[str, Any], *, sessions: int = 1, threads: int = 1) -> Stream:
+    def from_weights(
+        cls, arrays: Mapping[str, Any], *, sessions: int = 1, threads: int = 1, weights: Weights = "float32"
+    ) -> Stream:
         """Make a stream of bare layers.
 
         Args:
-            weights: float32 arrays or CPU tensors under the names that `torch.nn.LSTM` gives them:
+            arrays: float32 arrays or CPU tensors under the names that `torch.nn.LSTM` gives them:
                 ``weight_ih_l0`` (4H, D), ``weight_hh_l0`` (4H, H), ``bias_ih_l0`` and ``bias_hh_l0`` (4H,), with a
                 projection ``weight_hr_l0`` (P, H), and so on for each layer; its ``state_dict()`` will do.
             sessions: how many states to keep.
             threads: at most so many work on a call.
+            weights: how they are kept, as for `load`.
 
         Raises:
             GatewrightError: if names, shapes or types do not fit, or a weight is not finite.
         """
-        arrays = {name: np.asarray(value) for name, value in weights.items()}
+        arrays = {name: np.asarray(value) for name, value in arrays.items()}
         layers = _layers(arrays)
-        model = _kernels.model(layers, None, None, None, None)
+        model = _kernels.model(layers, None, None, None, None, weights)
         reading = Reading.of_layers(model.input_width, model.output_width)
         digest = hashlib.sha256()
         for name in sorted(arrays):
             digest.update(f"{name} {arrays[name].shape} ".encode() + arrays[name].astype("<f4").tobytes())
         gates, hidden = arrays["weight_hh_l0"].shape
-        shape = Shape(len(layers), hidden, gates // 4, 0, digest.hexdigest())
+        shape = Shape(len(layers), hidden, gates // 4, 0, _fingerprint(digest.hexdigest(), weights))
         return cls(model, reading, shape, sessions=sessions, threads=threads)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the model, in hexadecimal."""
         return self._shape.fingerprint
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory that the weights of the gates take, as they are kept."""
+        return self._model.weight_bytes
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -340,6 +361,11 @@ def _layers(weights: Mapping[str, Array]) -> list[tuple[Array | None, ...]]:
         found = [weights.get(f"{kind}_l{layer}") for kind in kinds]
         layers.append(tuple(None if each is None else np.ascontiguousarray(each) for each in found))
     return layers
+
+
+def _fingerprint(model: str, weights: Weights) -> str:
+    """Return what a state has to come with: kept in fewer bits, a model is another one."""
+    return model if weights == "float32" else hashlib.sha256(f"{model} {weights}".encode()).hexdigest()
 
 
 def _columns(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler) -> tuple[Any, ...]:

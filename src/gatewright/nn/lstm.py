@@ -170,12 +170,15 @@ class LSTM(torch.nn.RNNBase):
             y, state, kept = self._packed_by_steps(input, hx)
         return (y, state, kept) if record else (y, state)
 
-    def stream(self, *, sessions: int = 1, threads: int = 1) -> Stream:
+    def stream(
+        self, *, sessions: int = 1, threads: int = 1, weights: Literal["float32", "bf16", "int8"] = "float32"
+    ) -> Stream:
         """Return a `gatewright.Stream` with copies of the weights: step by step, without torch, to the same bits.
 
         Args:
             sessions: how many states to keep.
             threads: at most so many work on a call.
+            weights: how they are kept, as for `Stream.load`.
 
         Raises:
             GatewrightError: if the layer is bidirectional, or its weights are not finite float32.
@@ -183,10 +186,9 @@ class LSTM(torch.nn.RNNBase):
         >>> LSTM(3, 4).stream().step([1.0, 2.0, 3.0]).shape
         (4,)
         """
-        weights = {
-            name: getattr(self, name).detach().cpu().numpy() for names in self._all_weights for name in names
-        }
-        return Stream.from_weights(weights, sessions=sessions, threads=threads)
+        names = (name for layer in self._all_weights for name in layer)
+        arrays = {name: getattr(self, name).detach().cpu().numpy() for name in names}
+        return Stream.from_weights(arrays, sessions=sessions, threads=threads, weights=weights)
 
     def _check_packed_state(self, packed: PackedSequence, hx: Any) -> None:
         """Raise, as torch does for padded input, where its operator would read outside of the states."""

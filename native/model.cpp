@@ -1,0 +1,117 @@
+// Making a model: its weights into panels, and those of the gates into fewer bits where that is wished.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+#include "dispatch.h"
+#include "sequence.h"
+#include "stream.h"
+
+namespace gatewright {
+
+namespace {
+
+// The nearest bfloat16, the even one of two that are as near; never infinite for a finite weight.
+uint16_t to_bfloat16(float weight) {
+    const uint32_t bits = std::bit_cast<uint32_t>(weight);
+    const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    return static_cast<uint16_t>((rounded & 0x7FFF) == 0x7F80 ? rounded - 1 : rounded);
+}
+
+// Packs a panel (blocks * width, 4, V) into lanes of two gates each.
+Narrow narrow_to_bfloat16(const float* panel, int64_t rows, int64_t V, uint32_t* to) {
+    for (int64_t row = 0; row < 2 * rows; ++row)
+        for (int64_t v = 0; v < V; ++v) {
+            const float* const from = panel + row * 2 * V + v;
+            to[row * V + v] = to_bfloat16(from[0]) | uint32_t{to_bfloat16(from[V])} << 16;
+        }
+    return {to, nullptr};
+}
+
+// Packs a panel (blocks, width, 4, V) into lanes of four gates each; a row of W has the scale of its largest
+// weight.
+Narrow narrow_to_int8(const float* panel, int64_t blocks, int64_t width, int64_t V, uint32_t* to, float* scale) {
+    std::fill_n(to, blocks * width * V, 0);
+    for (int64_t row = 0; row < blocks * 4 * V; ++row) {
+        const int64_t block = row / (4 * V), gate = row / V % 4, v = row % V;
+        const float* const from = panel + (block * width * 4 + gate) * V + v;
+        uint32_t* const lane = to + block * width * V + v;
+        float most = 0;
+        for (int64_t k = 0; k < width; ++k) most = std::max(most, std::abs(from[k * 4 * V]));
+        const float unit = most / 127;
+        scale[row] = unit / (1 << 24);
+        for (int64_t k = 0; k < width; ++k) {
+            const float count =
+                unit > 0 ? std::clamp(std::nearbyint(from[k * 4 * V] / unit), -127.0f, 127.0f) : 0.0f;
+            lane[k * V] |= uint32_t{static_cast<uint8_t>(static_cast<int8_t>(count))} << 8 * gate;
+        }
+    }
+    return {to, scale};
+}
+
+// Keeps bias and projection of a layer's panels, and the weights of its gates in fewer bits.
+void narrow(Model::Layer& layer, Kept kept) {
+    const Sizes& n = layer.sizes;
+    const int64_t V = layer.kernels->width, blocks = (n.H + V - 1) / V, lanes = 4 * V;
+    const int64_t projection = n.projected ? (n.P + V - 1) / V * V * n.H : 0;
+    const int64_t words = blocks * V * (kept == Kept::int8 ? 1 : 2);  // for each column of W
+    layer.narrow_memory = std::make_unique<Workspace<uint32_t>>(words * (n.D + n.P));
+    uint32_t* const memory = layer.narrow_memory->get();
+    if (kept == Kept::int8) {
+        layer.scales = std::make_unique<Workspace<float>>(2 * blocks * lanes);
+        float* const scales = layer.scales->get();
+        layer.W_ih = narrow_to_int8(layer.panels.W_ih, blocks, n.D, V, memory, scales);
+        layer.W_hh =
+            narrow_to_int8(layer.panels.W_hh, blocks, n.P, V, memory + words * n.D, scales + blocks * lanes);
+    } else {
+        layer.W_ih = narrow_to_bfloat16(layer.panels.W_ih, blocks * n.D, V, memory);
+        layer.W_hh = narrow_to_bfloat16(layer.panels.W_hh, blocks * n.P, V, memory + words * n.D);
+    }
+    auto rest = std::make_unique<Workspace<float>>(blocks * lanes + projection);
+    Panels<float> panels{};
+    panels.bias = std::copy_n(layer.panels.bias, blocks * lanes, rest->get()) - blocks * lanes;
+    if (n.projected) {
+        panels.W_hr = rest->get() + blocks * lanes;
+        std::copy_n(layer.panels.W_hr, projection, panels.W_hr);
+    }
+    layer.panels = panels;
+    layer.memory = std::move(rest);
+}
+
+}  // namespace
+
+Model::Model(const ModelParts& parts)
+    : reads(parts.reads),
+      symbols(parts.reads == Reads::symbols ? parts.symbols : 0),
+      columns(parts.columns),
+      head_{parts.layers.back().P, parts.head_W ? parts.out : 0, nullptr},
+      head_kernels_(&kernels_for<float>(target(), std::max<int64_t>(parts.out, 1))),
+      hidden_width_(0),
+      cell_width_(0),
+      weight_bytes_(0) {
+    constexpr int64_t kBytes[] = {4, 2, 1};  // a weight of the gates, by how it is kept
+    for (const ModelParts::Layer& part : parts.layers) {
+        const Sizes sizes{1, 1, part.D, part.H, part.P, part.weights.W_hr != nullptr};
+        const Kernels<float>& kernels = kernels_for<float>(target(), part.H);
+        auto memory = std::make_unique<Workspace<float>>(kernels.panels_size(sizes, true, false));
+        const Panels<float> panels = pack_weights(kernels, sizes, part.weights, memory->get());
+        layers_.push_back({sizes, &kernels, std::move(memory), panels, nullptr, nullptr, {}, {}});
+        if (parts.kept != Kept::float32) narrow(layers_.back(), parts.kept);
+        hidden_width_ += part.P;
+        cell_width_ += part.H;
+        weight_bytes_ += 4 * part.H * (part.D + part.P) * kBytes[static_cast<int>(parts.kept)];
+    }
+    if (symbols) embedding_.assign(parts.embedding, parts.embedding + symbols * parts.layers[0].D);
+    if (!head_.out) return;
+    head_memory_ = std::make_unique<Workspace<float>>(head_kernels_->linear_size(head_.in, head_.out));
+    head_kernels_->pack_linear(parts.head_W, parts.head_b, head_.in, head_.out, head_memory_->get());
+    head_.panel = head_memory_->get();
+}
+
+int64_t Model::input_width() const {
+    if (reads == Reads::symbols) return 1;
+    return reads == Reads::series ? columns.width() : layers_[0].sizes.D;
+}
+
+}  // namespace gatewright
