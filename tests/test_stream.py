@@ -221,6 +221,17 @@ def test_whatever_sessions_stand_beside_it_a_session_gets_the_same_bits(data: st
             assert np.array_equal(alone, np.stack(given_[session]))
 
 
+@pytest.mark.parametrize("B", [1, 2, 7, 9, 47, 48, 49, 64, 97])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_many_sessions_over_many_steps(B: int, threads: int) -> None:
+    model = text_model()
+    numbers = np.random.default_rng(0).integers(0, len(SYMBOLS), (600, B))
+    ys = model.stream(sessions=B, threads=threads).run(numbers if B > 1 else numbers[:, 0])
+    with torch.no_grad():
+        expected = model(torch.from_numpy(numbers)).y.numpy()
+    assert np.array_equal(ys.reshape(expected.shape), expected)
+
+
 @pytest.mark.parametrize("target", [name for name, runs in kernels._kernels.targets() if runs])
 def test_each_target_gives_its_own_bits(target: str) -> None:
     torch.manual_seed(0)

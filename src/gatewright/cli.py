@@ -193,6 +193,25 @@ def generate(
 
 
 @app.command
+def quantize(run: Path, data: Path, /) -> None:
+    """Show what keeping a model's weights in 16 or 8 bits costs in its own metric, and gives in memory and time.
+
+    Example: gatewright quantize runs/load load.csv
+
+    Takes effect with gatewright.Stream.load(..., weights="bf16"); the model file stays as it is.
+
+    Args:
+        run: Directory of the run.
+        data: A table or a text like the one that the run learned from.
+    """
+    from gatewright.train.quantize import lines, quantize_run
+
+    laid_out = lines(quantize_run(run, data))
+    laid_out.width = Measurement.get(console, console.options.update(max_width=1000), laid_out).maximum
+    console.print(laid_out, "", crop=False)
+
+
+@app.command
 def info() -> None:
     """Show which kernels run on this machine, on how many threads, and why.
 

@@ -98,7 +98,7 @@ class Stream:
             sessions: how many states to keep.
             threads: at most so many work on a call; a call of little work takes one.
             weights: how the weights of the gates are kept: as they are; as "bf16", in half the memory; or as
-                "int8" with a scale for each row, in a quarter.  It pays where the weights do not stay in the caches;
+                "int8" with a scale for each row, in a quarter.  It pays where they do not stay in the caches;
                 `gatewright quantize` says what it costs.  All else stays in float32.
 
         Raises:
@@ -176,6 +176,11 @@ class Stream:
     def columns(self) -> tuple[str, ...]:
         """Names of what a forecaster's step reads, in order; an input known in advance as ``name+1`` and so on."""
         return self._reading.columns
+
+    @property
+    def reads_calendar(self) -> bool:
+        """Whether a step needs to know its time."""
+        return bool(self._reading.calendar)
 
     @property
     def symbols(self) -> tuple[str, ...]:

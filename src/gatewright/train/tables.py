@@ -34,7 +34,7 @@ def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
 
 def _language(evaluation: dict[str, Any]) -> Table:
     nats, bits = evaluation["nats_per_character"], evaluation["bits_per_character"]
-    table = _table(f"test part, {evaluation['characters']:,} characters", ["nats/char", "bits/char"])
+    table = empty(f"test part, {evaluation['characters']:,} characters", ["nats/char", "bits/char"])
     for name in nats:
         table.add_row(name, f"{nats[name]:.4f}", f"{bits[name]:.4f}")
     return table
@@ -53,8 +53,8 @@ def _overall(title: str, methods: dict[str, Any], several: bool) -> Table:
         "median\nNSE" if several else "NSE": "nse",
         "quantile\nloss": "quantile_loss",
     }
-    table = _table(title, [*names, *([] if expected is None else [f"inside\n{expected:.0%}"])])
-    columns = [_figures([row[name] for row in rows.values()]) for name in names.values()]
+    table = empty(title, [*names, *([] if expected is None else [f"inside\n{expected:.0%}"])])
+    columns = [written([row[name] for row in rows.values()]) for name in names.values()]
     if expected is not None:
         covers = [row["coverage"] for row in rows.values()]
         columns.append(["" if cover is None else f"{cover:.1%}" for cover in covers])
@@ -69,9 +69,9 @@ def _by_series(target: str, methods: dict[str, Any]) -> Table:
     title = f"{target}: by series" + (f", {SHOWN} of {len(names):,}" if len(names) > SHOWN else "")
     names = names[:SHOWN]
     heads = [method.replace("-", "-\n") for method in methods]
-    table = _table(title, [f"{measure}\n{head}" for measure in ("MAE", "NSE") for head in heads])
+    table = empty(title, [f"{measure}\n{head}" for measure in ("MAE", "NSE") for head in heads])
     columns = [
-        _figures([found["by_series"][name][measure] for name in names])
+        written([found["by_series"][name][measure] for name in names])
         for measure in ("mae", "nse")
         for found in methods.values()
     ]
@@ -84,14 +84,14 @@ def _by_step(target: str, methods: dict[str, Any]) -> Table:
     """Mean absolute error by step ahead, at up to eight steps."""
     horizon = len(methods["model"]["by_step"])
     shown = sorted({round(1 + (horizon - 1) * place / 7) for place in range(8)})
-    table = _table(f"{target}: MAE by step ahead", list(map(str, shown)))
-    columns = [_figures([found["by_step"][step - 1]["mae"] for found in methods.values()]) for step in shown]
+    table = empty(f"{target}: MAE by step ahead", list(map(str, shown)))
+    columns = [written([found["by_step"][step - 1]["mae"] for found in methods.values()]) for step in shown]
     for name, *figures in zip(methods, *columns, strict=True):
         table.add_row(name, *figures)
     return table
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
+def empty(title: str, columns: Sequence[str]) -> Table:
     """An empty table with a left-hand column of names and right-aligned figures."""
     table = Table(
         title=escape(title),
@@ -108,10 +108,10 @@ def _table(title: str, columns: Sequence[str]) -> Table:
     return table
 
 
-def _figures(values: Sequence[float | None]) -> list[str]:
+def written(values: Sequence[float | None]) -> list[str]:
     """Write a column: as many decimals as show four digits of its largest figure, a dash where there is none.
 
-    >>> _figures([12.3456, 0.5, None])
+    >>> written([12.3456, 0.5, None])
     ['12.35', '0.50', '–']
     """
     largest = max((abs(value) for value in values if value is not None), default=0.0)
