@@ -13,7 +13,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import bars, busy, cases, costs, loop_overhead, machine, memory, sequences, step, training
+from benchmarks import (
+    bars,
+    busy,
+    cases,
+    costs,
+    loop_overhead,
+    machine,
+    memory,
+    sequences,
+    step,
+    streaming,
+    training,
+)
 from benchmarks.peers import DisagreementError
 from benchmarks.settings import Part, Settings, cores
 from gatewright.errors import GatewrightError, nearest
@@ -23,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 PARTS: dict[str, Callable[[Settings], Part]] = {
     "cases": sequences.run,
     "step": step.run,
+    "stream": streaming.run,
     "record": costs.record,
     "checkpoint": costs.checkpoint,
     "memory": memory.run,

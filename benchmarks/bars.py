@@ -41,6 +41,13 @@ TRAINING_PEAK = Bar("forward + backward, fraction of FMA peak, worst case", 0.70
 RECORD = Bar("record on, over training forward", 1.05, 1.02, at_most=True)
 MEMORY = Bar("peak memory of a training step over torch's", 0.75, 0.6, at_most=True)
 BUSY = Bar("forward + backward over torch, all cores busy", 1.5, 2.5)
+STEP_TORCH = Bar("Stream.step, D = H = 64, over torch", 40, 50)
+STEP_ORT = Bar("Stream.step, D = H = 64, over ONNX Runtime", 8, 10)
+RUN_16 = Bar("Stream.run, D = H = 16, microseconds a step", 0.25, 0.15, at_most=True)
+RUN_32 = Bar("Stream.run, D = H = 32, microseconds a step", 0.7, 0.32, at_most=True)
+RUN_64 = Bar("Stream.run, D = H = 64, microseconds a step", 2.2, 1.1, at_most=True)
+INSTALLED = Bar("installed without dependencies, MB", 5, 3, at_most=True)
+IMPORT = Bar("import of gatewright.Stream, seconds", 0.12, 0.1, at_most=True)
 
 
 class Judged(NamedTuple):

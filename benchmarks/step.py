@@ -2,7 +2,8 @@
 
 Every contender carries (h, c) itself from step to step, in the form that its call returns them: torch's layers
 under one `torch.inference_mode` around all steps, ONNX Runtime by plain ``session.run`` (no I/O binding: that is
-what callers do), and `gatewright.kernels.step`, which needs no torch.  A call is `STEPS` steps from zero states.
+what callers do), and `gatewright.Stream`, which needs no torch and keeps the state itself.  A call is `STEPS`
+steps from zero states.
 """
 
 from __future__ import annotations
@@ -15,35 +16,47 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks import onnx_peer, peers
+from benchmarks import bars, onnx_peer, peers
+from benchmarks.bars import Judged
 from benchmarks.cases import Case
 from benchmarks.peers import ORT, OURS, TORCH
 from benchmarks.settings import Part, Settings, torch_threads
 from benchmarks.timing import Call, interleaved
-from gatewright import kernels
+from gatewright import Stream
 
 SIZES = (16, 32, 64, 128, 256)
 STEPS = 100
-KERNEL = "gatewright.kernels.step"
+STREAM, INTO = "gatewright.Stream.step", "gatewright.Stream.step_into"
 
 
 def run(settings: Settings) -> Part:
     """Measure and print one step at every size."""
     print("\none step through Python, 1 thread, batch 1 (microseconds)")
-    print(f"{'D = H':>6}{'kernels.step':>14}{'our LSTM':>10}{'torch':>9}{'ORT':>9}{'/torch':>9}{'/ORT':>8}")
-    figures = []
+    heads = (
+        ("Stream.step", 13),
+        ("step_into", 11),
+        ("our LSTM", 10),
+        ("torch", 9),
+        ("ORT", 9),
+        ("/torch", 9),
+        ("/ORT", 8),
+    )
+    print(f"{'D = H':>6}" + "".join(f"{head:>{width}}" for head, width in heads))
+    figures, judged = [], []
     for size in SIZES:
         with torch_threads(1):
             timed = interleaved(contenders(size), settings.plan, peers.agree)
         us = {name: one.seconds / STEPS * 1e6 for name, one in timed.items()}
-        over = {name: us[name] / us[KERNEL] for name in us if name != KERNEL}
+        over = {name: us[name] / us[STREAM] for name in us if name != STREAM}
         print(
-            f"{size:6}{us[KERNEL]:14.2f}{us[OURS]:10.2f}{us[TORCH]:9.2f}{us[ORT]:9.2f}"
+            f"{size:6}{us[STREAM]:13.2f}{us[INTO]:11.2f}{us[OURS]:10.2f}{us[TORCH]:9.2f}{us[ORT]:9.2f}"
             f"{over[TORCH]:9.1f}{over[ORT]:8.1f}",
             flush=True,
         )
         figures.append({"H": size, "us": us, "over": over})
-    return Part(figures, [])
+        if size == 64:
+            judged = [Judged(bars.STEP_TORCH, 1, over[TORCH]), Judged(bars.STEP_ORT, 1, over[ORT])]
+    return Part(figures, judged)
 
 
 def contenders(size: int, steps: int = STEPS) -> dict[str, Call]:
@@ -51,22 +64,26 @@ def contenders(size: int, steps: int = STEPS) -> dict[str, Call]:
     layers = peers.layers(Case("step", steps, 1, size, size))
     x, _ = peers.inputs(Case("step", steps, 1, size, size))
     inputs = x[:, 0].numpy()
-    calls: dict[str, Call] = {KERNEL: kernel_steps(layers[TORCH], inputs)}
+    calls = {STREAM: stream_steps(layers[TORCH], inputs), INTO: stream_steps(layers[TORCH], inputs, into=True)}
     calls |= {name: torch_steps(layer, inputs) for name, layer in layers.items()}
     return {**calls, ORT: onnx_steps(layers[TORCH], inputs)}
 
 
-def kernel_steps(layer: nn.RNNBase, inputs: NDArray[np.float32]) -> Call:
-    """Steps without torch: x (D,), h and c (H,)."""
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    packed = kernels.pack(*(layer.get_parameter(name).detach().numpy() for name in names))
-    zero, rows = np.zeros(layer.hidden_size, np.float32), list(inputs)
+def stream_steps(layer: nn.RNNBase, inputs: NDArray[np.float32], *, into: bool = False) -> Call:
+    """Steps without torch: x (D,)."""
+    stream, rows = Stream.from_weights(layer.state_dict()), list(inputs)
+    out = np.empty(stream.output_shape, np.float32)
 
     def call() -> Sequence[Any]:
-        h, c = zero, zero
-        for x in rows:
-            h, c = kernels.step(packed, x, h, c)
-        return h[None, None], c[None, None]
+        stream.reset()
+        if into:
+            for x in rows:
+                stream.step_into(x, out)
+        else:
+            for x in rows:
+                stream.step(x)
+        state = stream.state()
+        return state.hidden[None], state.cell[None]
 
     return call
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import math
 import os
@@ -108,6 +107,8 @@ def write(path: str | os.PathLike[str], model: ModelFile) -> None:
     ...     read(f"{folder}/model.safetensors").fingerprint == model.fingerprint
     True
     """
+    import importlib.metadata  # only here: it would be a fifth of what importing a stream takes
+
     model = dataclasses.replace(model)
     companion, text = _companion(model)
     header: dict[str, Any] = {
