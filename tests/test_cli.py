@@ -71,7 +71,7 @@ def fails(outcome, code, pattern):
     assert "Traceback" not in outcome[2]
 
 
-COMMANDS = ("train", "evaluate", "forecast", "generate")
+COMMANDS = ("train", "evaluate", "forecast", "generate", "export")
 
 
 def test_help_has_an_example_for_each_command_and_every_option(gatewright):
@@ -118,6 +118,8 @@ def test_the_examples_of_the_help_are_understood(gatewright):
         ("train a.csv --quantiles 0.1 x", '--quantiles.*"x"'),
         ("forecast a b --horizon 1.0", "--horizon.*expected a whole number"),
         ("generate a --temperature warm", '--temperature.*"warm"'),
+        ("export a", "--to"),
+        ("export a --to abacus", "--to: expected c, got 'abacus'"),
         ("train", "source: expected a table or a text to learn from, before the options, got nothing"),
         ("train --target load load.csv", "source: expected a table or a text to learn from, before the options"),
         ("train --resume", "--resume: expected --run DIR, and no source"),

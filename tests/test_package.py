@@ -30,7 +30,7 @@ def test_importing_the_package_imports_no_torch(record_property, capsys):
 
 
 def test_the_torch_free_parts_stay_so():
-    parts = ("equations", "spec", "modelfile", "stream", "cli", "train.options")
+    parts = ("equations", "spec", "modelfile", "stream", "exchange.c", "cli", "train.options")
     code = "".join(f"import gatewright.{part}\n" for part in parts)
     assert "torch" not in python(f"{code}import sys; print(*sys.modules)").split()
 
@@ -62,7 +62,7 @@ ROOMS = [
         "model",
         "windows",
     ),
-    *("forecast", "generate", "train", "cli", "__main__"),
+    *("forecast", "generate", "exchange", "train", "cli", "__main__"),
 ]
 
 

@@ -212,6 +212,31 @@ def quantize(run: Path, data: Path, /) -> None:
 
 
 @app.command
+def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = False) -> None:
+    """Write a model for a program in another language.
+
+    Example: gatewright export runs/load --to c --out firmware/model
+
+    --to c writes model.h and model.c, for native/gatewright.h.
+
+    Args:
+        run: Directory of a run, or a model file.
+        to: What to write: "c".
+        out: Directory to write into (default: c, in the run or beside the file).
+        force: Replace files that are there.
+    """
+    if to != "c":
+        raise UsageError("--to", "c", repr(to))
+    from gatewright import modelfile
+    from gatewright.exchange.c import FILES, to_c
+
+    path = run / "model.safetensors" if run.is_dir() else run
+    folder = path.parent / "c" if out is None else out
+    to_c(modelfile.read(path), folder, overwrite=force)
+    _say(f"wrote {' and '.join(str(folder / name) for name in FILES)}")
+
+
+@app.command
 def info() -> None:
     """Show which kernels run on this machine, on how many threads, and why.
 

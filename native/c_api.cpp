@@ -1,0 +1,396 @@
+// C's way into models and streams (gatewright.h): what comes in is checked here, and no exception goes out.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+#include "dispatch.h"
+#include "gatewright.h"
+#include "stream.h"
+
+struct gatewright_model {
+    std::shared_ptr<const gatewright::Model> model;
+};
+
+struct gatewright_stream {
+    gatewright::Stream stream;
+};
+
+namespace gatewright {
+
+namespace {
+
+constexpr int64_t kLargest = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMost = int64_t{1} << 40;  // elements of one array: far beyond memory, far below an overflow
+
+// Thrown while a model is made, and caught in guarded().  Steps say what is wrong without: a throw allocates.
+struct Refused {
+    gatewright_status status;
+};
+
+void need(bool good, gatewright_status status) {
+    if (!good) throw Refused{status};
+}
+
+// Calls body, which gives a status or throws.
+template <class Body>
+gatewright_status guarded(Body&& body) noexcept {
+    try {
+        body();
+        return GATEWRIGHT_OK;
+    } catch (const Refused& refused) {
+        return refused.status;
+    } catch (const std::bad_alloc&) {
+        return GATEWRIGHT_MEMORY;
+    } catch (const std::length_error&) {  // of a vector longer than any memory
+        return GATEWRIGHT_MEMORY;
+    } catch (...) {
+        return GATEWRIGHT_FAILED;
+    }
+}
+
+template <class... Pointers>
+bool any_null(const Pointers*... pointers) {
+    return ((pointers == nullptr) || ...);
+}
+
+bool is_size(int64_t value, int64_t least = 1) { return value >= least && value <= kLargest; }
+
+// A product of sizes, none below 0; -1 beyond kMost.
+template <class... Sizes>
+int64_t product(Sizes... sizes) {
+    int64_t result = 1;
+    for (const int64_t size : {int64_t{sizes}...}) {
+        if (size > 0 && result > kMost / size) return -1;
+        result *= size;
+    }
+    return result;
+}
+
+template <class T>
+bool finite(const T* data, int64_t count) {
+    bool good = true;
+    for (int64_t k = 0; k < count; ++k) good &= std::isfinite(data[k]);
+    return good;
+}
+
+template <class T>
+void need_numbers(const T* data, int64_t count) {
+    need(data, GATEWRIGHT_NULL_POINTER);
+    need(count >= 0, GATEWRIGHT_SIZE);
+    need(finite(data, count), GATEWRIGHT_WEIGHT);
+}
+
+void need_scales(const double* data, int64_t count) {
+    need_numbers(data, count);
+    need(std::all_of(data, data + count, [](double scale) { return scale > 0; }), GATEWRIGHT_WEIGHT);
+}
+
+ModelParts::Layer layer_of(const gatewright_layer& given) {
+    const int64_t D = given.D, H = given.H, P = given.P;
+    for (const int64_t size : {D, H, P}) need(is_size(size), GATEWRIGHT_SIZE);
+    need(given.W_hr ? P < H : P == H, GATEWRIGHT_SIZE);
+    need((given.b_ih == nullptr) == (given.b_hh == nullptr), GATEWRIGHT_NULL_POINTER);
+    need_numbers(given.W_ih, product(4, H, D));
+    need_numbers(given.W_hh, product(4, H, P));
+    if (given.b_ih) need_numbers(given.b_ih, 4 * H);
+    if (given.b_hh) need_numbers(given.b_hh, 4 * H);
+    if (given.W_hr) need_numbers(given.W_hr, product(P, H));
+    return {D, H, P, {given.W_ih, given.W_hh, given.b_ih, given.b_hh, given.W_hr}};
+}
+
+// Checks columns against what stands around them: D of the first layer, and the width of the head, 0 without one.
+Columns columns_of(const gatewright_columns& given, int64_t D, int64_t out) {
+    for (const int64_t count : {given.targets, given.horizon, given.quantiles})
+        need(is_size(count), GATEWRIGHT_SIZE);
+    for (const int64_t count : {given.past, given.statics, given.phases, given.known})
+        need(is_size(count, 0), GATEWRIGHT_SIZE);
+    const bool change = given.change, level = given.level, observed = given.observed;
+    const int64_t ahead = product(given.known, given.horizon);
+    const int64_t others = given.past + given.statics + given.phases + ahead;
+    need(ahead >= 0 && D == (change + level + observed) * given.targets + others, GATEWRIGHT_SIZE);
+    need(out == product(given.horizon, given.targets, given.quantiles), GATEWRIGHT_SIZE);
+    const int64_t scaled = given.targets + given.past + given.known + given.statics;
+    need_numbers(given.mean, scaled);
+    need_scales(given.scale, scaled);
+    need_scales(given.change_scale, given.targets);
+    return {given.targets,
+            given.past,
+            given.statics,
+            given.phases,
+            given.known,
+            given.horizon,
+            given.quantiles,
+            change,
+            level,
+            observed,
+            {given.mean, given.mean + scaled},
+            {given.scale, given.scale + scaled},
+            {given.change_scale, given.change_scale + given.targets}};
+}
+
+Kept kept_of(gatewright_kept kept) {
+    switch (kept) {
+        case GATEWRIGHT_FLOAT32:
+            return Kept::float32;
+        case GATEWRIGHT_BFLOAT16:
+            return Kept::bfloat16;
+        case GATEWRIGHT_INT8:
+            return Kept::int8;
+    }
+    throw Refused{GATEWRIGHT_SIZE};
+}
+
+ModelParts parts_of(const gatewright_parts& given) {
+    need(given.version == GATEWRIGHT_VERSION, GATEWRIGHT_ANOTHER_VERSION);
+    need(!given.embedding || !given.columns, GATEWRIGHT_SIZE);
+    need(is_size(given.layer_count), GATEWRIGHT_SIZE);
+    need(given.layers, GATEWRIGHT_NULL_POINTER);
+    ModelParts parts{};
+    for (int64_t k = 0; k < given.layer_count; ++k) {
+        parts.layers.push_back(layer_of(given.layers[k]));
+        need(k == 0 || parts.layers[k].D == parts.layers[k - 1].P, GATEWRIGHT_SIZE);
+    }
+    const int64_t D = parts.layers.front().D, P = parts.layers.back().P;
+    if (given.embedding) {
+        need(is_size(given.symbols), GATEWRIGHT_SIZE);
+        need_numbers(given.embedding, product(given.symbols, D));
+        parts.embedding = given.embedding;
+        parts.symbols = given.symbols;
+    }
+    if (given.head_W) {
+        need(is_size(given.out), GATEWRIGHT_SIZE);
+        need_numbers(given.head_W, product(given.out, P));
+        if (given.head_b) need_numbers(given.head_b, given.out);
+        parts.head_W = given.head_W;
+        parts.head_b = given.head_b;
+        parts.out = given.out;
+    }
+    if (given.columns) parts.columns = columns_of(*given.columns, D, parts.out);
+    parts.kept = kept_of(given.kept);
+    parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;
+    return parts;
+}
+
+// Marks a stream as in use, for as long as this lives; false where it is in use already.
+class Turn {
+  public:
+    explicit Turn(Stream& stream)
+        : stream_(stream), mine_(!stream.busy.exchange(true, std::memory_order_acquire)) {}
+    ~Turn() {
+        if (mine_) stream_.busy.store(false, std::memory_order_release);
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    explicit operator bool() const { return mine_; }
+
+  private:
+    Stream& stream_;
+    const bool mine_;
+};
+
+bool has_session(const Stream& stream, int64_t session) { return session >= 0 && session < stream.sessions(); }
+
+gatewright_status status_of(const Fault& fault) {
+    switch (fault.kind) {
+        case Fault::Kind::none:
+            return GATEWRIGHT_OK;
+        case Fault::Kind::session:
+            return GATEWRIGHT_NO_SESSION;
+        case Fault::Kind::repeated:
+            return GATEWRIGHT_SESSION_TWICE;
+        case Fault::Kind::value:
+            return GATEWRIGHT_NOT_FINITE;
+        case Fault::Kind::symbol:
+            return GATEWRIGHT_NO_SYMBOL;
+    }
+    return GATEWRIGHT_FAILED;
+}
+
+template <class T>
+constexpr Reads kReads = std::is_same_v<T, float>     ? Reads::features
+                         : std::is_same_v<T, int64_t> ? Reads::symbols
+                                                      : Reads::series;
+
+template <class X, class Y>
+gatewright_status run(gatewright_stream* given, const int64_t* sessions, int64_t B, int64_t T, const X* x, Y* y,
+                      int threads) {
+    if (any_null(given, sessions, x, y)) return GATEWRIGHT_NULL_POINTER;
+    if (!is_size(B) || !is_size(T) || !is_size(threads)) return GATEWRIGHT_SIZE;
+    Stream& stream = given->stream;
+    const Model& model = stream.model();
+    if (model.reads != kReads<X>) return GATEWRIGHT_ANOTHER_INPUT;
+    if (product(T, B, std::max(model.input_width(), model.output_width())) < 0) return GATEWRIGHT_SIZE;
+    const Turn turn(stream);
+    if (!turn) return GATEWRIGHT_BUSY;
+    const Advance call{sessions, B, T, x, y, nullptr, nullptr};
+    const gatewright_status status = status_of(stream.check(call));
+    if (status != GATEWRIGHT_OK) return status;
+    return guarded([&] { stream.advance(call, threads); });
+}
+
+}  // namespace
+
+}  // namespace gatewright
+
+using namespace gatewright;
+
+extern "C" {
+
+const char* gatewright_status_text(gatewright_status status) {
+    switch (status) {
+        case GATEWRIGHT_OK:
+            return "no error";
+        case GATEWRIGHT_NULL_POINTER:
+            return "a pointer is null that may not be";
+        case GATEWRIGHT_SIZE:
+            return "a number is out of its range, or does not fit the others";
+        case GATEWRIGHT_WEIGHT:
+            return "a weight or mean is not finite, or a scale not above 0";
+        case GATEWRIGHT_ANOTHER_VERSION:
+            return "the parts were compiled with another gatewright.h";
+        case GATEWRIGHT_ANOTHER_INPUT:
+            return "the model reads another kind of input";
+        case GATEWRIGHT_NO_SESSION:
+            return "there is no session of that number";
+        case GATEWRIGHT_SESSION_TWICE:
+            return "a session is named twice in one call";
+        case GATEWRIGHT_NOT_FINITE:
+            return "input is NaN, infinite or beyond 1e20 standard deviations";
+        case GATEWRIGHT_NO_SYMBOL:
+            return "there is no symbol of that number";
+        case GATEWRIGHT_STATE:
+            return "a state is not finite, or its steps are below 0";
+        case GATEWRIGHT_BUSY:
+            return "another thread is in a call with this stream";
+        case GATEWRIGHT_MEMORY:
+            return "there is not enough memory";
+        case GATEWRIGHT_FAILED:
+            return "the C++ library failed";
+    }
+    return "no status of gatewright.h";
+}
+
+const char* gatewright_target(void) { return target().name; }
+
+gatewright_status gatewright_model_create(const gatewright_parts* parts, gatewright_model** model) {
+    if (any_null(parts, model)) return GATEWRIGHT_NULL_POINTER;
+    return guarded([&] { *model = new gatewright_model{std::make_shared<const Model>(parts_of(*parts))}; });
+}
+
+void gatewright_model_destroy(gatewright_model* model) { delete model; }
+
+gatewright_status gatewright_model_shape(const gatewright_model* model, gatewright_shape* shape) {
+    if (any_null(model, shape)) return GATEWRIGHT_NULL_POINTER;
+    const Model& m = *model->model;
+    const gatewright_reads reads = m.reads == Reads::series    ? GATEWRIGHT_SERIES
+                                   : m.reads == Reads::symbols ? GATEWRIGHT_SYMBOLS
+                                                               : GATEWRIGHT_FEATURES;
+    *shape = {reads,          m.input_width(),   m.output_width(), m.hidden_width(),
+              m.cell_width(), m.columns.targets, m.symbols};
+    return GATEWRIGHT_OK;
+}
+
+gatewright_status gatewright_stream_create(const gatewright_model* model, int64_t sessions,
+                                           gatewright_stream** stream) {
+    if (any_null(model, stream)) return GATEWRIGHT_NULL_POINTER;
+    if (!is_size(sessions)) return GATEWRIGHT_SIZE;
+    return guarded([&] { *stream = new gatewright_stream{Stream(model->model, sessions)}; });
+}
+
+gatewright_status gatewright_stream_copy(gatewright_stream* stream, gatewright_stream** copy) {
+    if (any_null(stream, copy)) return GATEWRIGHT_NULL_POINTER;
+    const Turn turn(stream->stream);
+    if (!turn) return GATEWRIGHT_BUSY;
+    return guarded([&] { *copy = new gatewright_stream{Stream(stream->stream)}; });
+}
+
+void gatewright_stream_destroy(gatewright_stream* stream) { delete stream; }
+
+gatewright_status gatewright_reserve(gatewright_stream* stream, int64_t B, int64_t T, int threads) {
+    if (!stream) return GATEWRIGHT_NULL_POINTER;
+    if (!is_size(B) || !is_size(T) || !is_size(threads)) return GATEWRIGHT_SIZE;
+    const Turn turn(stream->stream);
+    if (!turn) return GATEWRIGHT_BUSY;
+    return guarded([&] { stream->stream.reserve(B, T, static_cast<int>(std::min<int64_t>(threads, B))); });
+}
+
+gatewright_status gatewright_reset(gatewright_stream* stream, int64_t session) {
+    if (!stream) return GATEWRIGHT_NULL_POINTER;
+    const Turn turn(stream->stream);
+    if (!turn) return GATEWRIGHT_BUSY;
+    if (!has_session(stream->stream, session)) return GATEWRIGHT_NO_SESSION;
+    stream->stream.reset(session);
+    return GATEWRIGHT_OK;
+}
+
+gatewright_status gatewright_step_features(gatewright_stream* stream, int64_t session, const float* x, float* y) {
+    return run(stream, &session, 1, 1, x, y, 1);
+}
+
+gatewright_status gatewright_step_symbol(gatewright_stream* stream, int64_t session, int64_t symbol, float* y) {
+    return run(stream, &session, 1, 1, &symbol, y, 1);
+}
+
+gatewright_status gatewright_step_series(gatewright_stream* stream, int64_t session, const double* x, double* y) {
+    return run(stream, &session, 1, 1, x, y, 1);
+}
+
+gatewright_status gatewright_run_features(gatewright_stream* stream, const int64_t* sessions, int64_t B, int64_t T,
+                                          const float* x, float* y, int threads) {
+    return run(stream, sessions, B, T, x, y, threads);
+}
+
+gatewright_status gatewright_run_symbols(gatewright_stream* stream, const int64_t* sessions, int64_t B, int64_t T,
+                                         const int64_t* x, float* y, int threads) {
+    return run(stream, sessions, B, T, x, y, threads);
+}
+
+gatewright_status gatewright_run_series(gatewright_stream* stream, const int64_t* sessions, int64_t B, int64_t T,
+                                        const double* x, double* y, int threads) {
+    return run(stream, sessions, B, T, x, y, threads);
+}
+
+gatewright_status gatewright_get_state(gatewright_stream* stream, int64_t session, float* hidden, float* cell,
+                                       double* last, int64_t* steps) {
+    if (any_null(stream, hidden, cell, steps)) return GATEWRIGHT_NULL_POINTER;
+    Stream& s = stream->stream;
+    const Model& model = s.model();
+    const int64_t targets = model.columns.targets;
+    if (!last && targets > 0) return GATEWRIGHT_NULL_POINTER;
+    const Turn turn(s);
+    if (!turn) return GATEWRIGHT_BUSY;
+    if (!has_session(s, session)) return GATEWRIGHT_NO_SESSION;
+    std::copy_n(s.hidden(session), model.hidden_width(), hidden);
+    std::copy_n(s.cell(session), model.cell_width(), cell);
+    std::copy_n(s.last(session), targets, last);
+    *steps = s.steps(session);
+    return GATEWRIGHT_OK;
+}
+
+gatewright_status gatewright_set_state(gatewright_stream* stream, int64_t session, const float* hidden,
+                                       const float* cell, const double* last, int64_t steps) {
+    if (any_null(stream, hidden, cell)) return GATEWRIGHT_NULL_POINTER;
+    Stream& s = stream->stream;
+    const Model& model = s.model();
+    const int64_t targets = model.columns.targets;
+    if (!last && targets > 0) return GATEWRIGHT_NULL_POINTER;
+    const auto infinite = [](double value) { return std::isinf(value); };
+    if (!finite(hidden, model.hidden_width()) || !finite(cell, model.cell_width()) || steps < 0 ||
+        std::any_of(last, last + targets, infinite))
+        return GATEWRIGHT_STATE;
+    const Turn turn(s);
+    if (!turn) return GATEWRIGHT_BUSY;
+    if (!has_session(s, session)) return GATEWRIGHT_NO_SESSION;
+    std::copy_n(hidden, model.hidden_width(), s.hidden(session));
+    std::copy_n(cell, model.cell_width(), s.cell(session));
+    std::copy_n(last, targets, s.last(session));
+    s.steps(session) = steps;
+    return GATEWRIGHT_OK;
+}
+
+}  // extern "C"

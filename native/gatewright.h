@@ -1,0 +1,206 @@
+/*
+ * Gatewright from C: a trained model, step by step, with a state for each session.
+ *
+ * A contract for C99 and later, and for C++.  It needs libgatewright.a alone:
+ *
+ *     cmake -S . -B build && cmake --build build --target gatewright
+ *     cc main.c model.c -Inative build/libgatewright.a -lstdc++ -lpthread -lm -ldl
+ *
+ * What holds for every function:
+ *
+ * - It returns GATEWRIGHT_OK, or says why not; then nothing has changed: no state, and nothing that a pointer of
+ * the call points to.  No C++ exception leaves it.
+ * - Arrays are dense, in row-major (C) order.  They belong to the caller, and nothing keeps a pointer to one when
+ * the call is over.  No two pointers of one call may overlap.  None may be null unless it says so here.
+ * - T is a number of steps, B of sessions in one call, D of inputs, H of units, P the width of the hidden state.
+ *   Gates stand in the order i, f, g, o.
+ *
+ * Memory and locks: the functions that make, copy, reserve and destroy allocate or free, and may lock.
+ * gatewright_step_* never allocates and takes no lock.  Nor does gatewright_run_* on one thread after a
+ * gatewright_reserve with the same B and T; on several, it locks for a moment and allocates a little to take other
+ * threads, where there is work enough for them.  Everything else does neither.
+ *
+ * Threads: a model never changes, and serves any number of threads.  A stream serves one call at a time; a second
+ * one beside it is refused (GATEWRIGHT_BUSY).  Streams of one model are independent of each other.
+ *
+ * Bits: a step gives the same bits as many steps at once, alone or beside other sessions, on any number of
+ * threads; and the same as gatewright.Stream in Python on the same target.
+ */
+#ifndef GATEWRIGHT_H
+#define GATEWRIGHT_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Grows when gatewright_parts or a struct in it changes. */
+#define GATEWRIGHT_VERSION 1
+
+typedef enum gatewright_status {
+    GATEWRIGHT_OK = 0,
+    GATEWRIGHT_NULL_POINTER,    /* a pointer is null that may not be */
+    GATEWRIGHT_SIZE,            /* a number is out of its range, or does not fit the others */
+    GATEWRIGHT_WEIGHT,          /* a weight or mean is not finite, or a scale not above 0 */
+    GATEWRIGHT_ANOTHER_VERSION, /* the parts were compiled with another gatewright.h */
+    GATEWRIGHT_ANOTHER_INPUT,   /* the model reads another kind of input */
+    GATEWRIGHT_NO_SESSION,      /* there is no session of that number */
+    GATEWRIGHT_SESSION_TWICE,   /* a session is named twice in one call */
+    GATEWRIGHT_NOT_FINITE,      /* input is NaN, infinite or, in a row, beyond 1e20 standard deviations */
+    GATEWRIGHT_NO_SYMBOL,       /* there is no symbol of that number */
+    GATEWRIGHT_STATE,           /* a state is not finite, or its steps are below 0 */
+    GATEWRIGHT_BUSY,            /* another thread is in a call with this stream */
+    GATEWRIGHT_MEMORY,          /* there is not enough memory */
+    GATEWRIGHT_FAILED           /* anything else that the C++ library may throw */
+} gatewright_status;
+
+/* What a status means: a static text of one line, also for a number that is no status. */
+const char* gatewright_status_text(gatewright_status status);
+
+/* What a step reads. */
+typedef enum gatewright_reads {
+    GATEWRIGHT_FEATURES = 0, /* D numbers, float */
+    GATEWRIGHT_SYMBOLS,      /* a symbol, int64_t */
+    GATEWRIGHT_SERIES        /* a row of a table in the table's own units, double */
+} gatewright_reads;
+
+/* One LSTM layer: i, f, g, o = W_ih x + b_ih + W_hh h + b_hh, as in PyTorch. */
+typedef struct gatewright_layer {
+    int64_t D, H, P;   /* each at least 1; D is P of the layer below */
+    const float* W_ih; /* (4H, D) */
+    const float* W_hh; /* (4H, P) */
+    const float* b_ih; /* (4H), or null together with b_hh: zeros */
+    const float* b_hh; /* (4H), or null */
+    const float* W_hr; /* (P, H), where P is less than H; or null, where P is H */
+} gatewright_layer;
+
+/*
+ * The columns of a forecaster.  A row that a step reads has, in this order and in the table's own units,
+ *
+ *     targets, past, statics, phases, known * horizon
+ *
+ * numbers.  A target that was not observed is NaN; nothing else may be.  Inputs known in advance are at t+1 ...
+ * t+horizon, input by input.  Phases are the calendar, and the caller works them out: for each part of the time
+ * that the model reads, the sine and then the cosine of 2 pi times a fraction of
+ *
+ *     hour_of_day  the day: time since midnight / 24 hours
+ *     day_of_week  the week: time since Monday 00:00 / 7 days
+ *     day_of_year  the year: time since 1 January 00:00 / length of this year (365 or 366 days)
+ *
+ * of the row's own time, in double.  Sine and cosine of another C library than that under Python's may differ in
+ * the last bit, and then so may forecasts.
+ */
+typedef struct gatewright_columns {
+    int64_t targets, past, statics, phases, known; /* targets at least 1, the others at least 0 */
+    int64_t horizon, quantiles;                    /* at least 1 */
+    /* What layer 0 reads of past targets: their change, their level, and whether they were observed; not 0: yes.
+     * D of layer 0 is (change + level + observed) * targets + past + statics + phases + known * horizon.  Where
+     * observed is set, the head gives differences from the last observed value. */
+    int32_t change, level, observed;
+    const double* mean;         /* (targets + past + known + statics), in this order; finite */
+    const double* scale;        /* the same, standard deviations; above 0 */
+    const double* change_scale; /* (targets), standard deviations of changes from row to row; above 0 */
+} gatewright_columns;
+
+/* How the weights of the gates, W_ih and W_hh, are kept in memory once a model is made; all else stays float. */
+typedef enum gatewright_kept {
+    GATEWRIGHT_FLOAT32 = 0, /* as they are */
+    GATEWRIGHT_BFLOAT16,    /* in half the memory */
+    GATEWRIGHT_INT8         /* in a quarter, with a scale for each row */
+} gatewright_kept;
+
+/* What a model is made of.  `gatewright export --to c` writes one as C source. */
+typedef struct gatewright_parts {
+    int64_t version; /* GATEWRIGHT_VERSION */
+    int64_t layer_count;
+    const gatewright_layer* layers;    /* (layer_count), the one that reads the input first */
+    int64_t symbols;                   /* rows of embedding; nothing without it */
+    const float* embedding;            /* (symbols, D of layer 0): the model reads symbols; or null */
+    const gatewright_columns* columns; /* the model reads a series; or null.  Not both */
+    int64_t out;                       /* rows of head_W; nothing without it */
+    const float* head_W;               /* (out, P of the last layer); or null: its hidden state is the output.  A
+                                          series needs one, with out = horizon * targets * quantiles */
+    const float* head_b;               /* (out), or null: zeros */
+    gatewright_kept kept;
+} gatewright_parts;
+
+/* Widths of one model, in elements. */
+typedef struct gatewright_shape {
+    gatewright_reads reads;
+    int64_t input;   /* of a step: D; 1 for a symbol; the columns of a row */
+    int64_t output;  /* of a step: P, or out */
+    int64_t hidden;  /* of a session's hidden state: P of all layers together */
+    int64_t cell;    /* of its cell state: H of all layers together */
+    int64_t targets; /* whose last observed value a session remembers; 0 without a series */
+    int64_t symbols; /* 0 without symbols */
+} gatewright_shape;
+
+typedef struct gatewright_model gatewright_model;
+typedef struct gatewright_stream gatewright_stream;
+
+/* The kernels that a model made now would run on, such as "avx2": a static text.  It is the best that this
+ * processor runs, or the one that GATEWRIGHT_TARGET names in the environment when this, or a model, is first asked
+ * for. */
+const char* gatewright_target(void);
+
+/* Makes a model: checks all parts, and copies them into an order of its own; parts may be gone afterwards.
+ * *model is then the caller's, to be given to gatewright_model_destroy once. */
+gatewright_status gatewright_model_create(const gatewright_parts* parts, gatewright_model** model);
+
+/* Frees a model, or does nothing with null.  Streams of it live on, and keep what they need. */
+void gatewright_model_destroy(gatewright_model* model);
+
+gatewright_status gatewright_model_shape(const gatewright_model* model, gatewright_shape* shape);
+
+/* Makes a stream of `sessions` (at least 1) states, numbered from 0, all at the beginning.
+ * *stream is then the caller's, to be given to gatewright_stream_destroy once. */
+gatewright_status gatewright_stream_create(const gatewright_model* model, int64_t sessions,
+                                           gatewright_stream** stream);
+
+/* Makes another stream with copies of all states; the caller's as above.  What was reserved is not copied. */
+gatewright_status gatewright_stream_copy(gatewright_stream* stream, gatewright_stream** copy);
+
+/* Frees a stream that is in no call, or does nothing with null. */
+void gatewright_stream_destroy(gatewright_stream* stream);
+
+/* Takes the memory that gatewright_run_* needs for so many sessions, steps and threads, each at least 1. */
+gatewright_status gatewright_reserve(gatewright_stream* stream, int64_t B, int64_t T, int threads);
+
+/* Puts a session back to the beginning. */
+gatewright_status gatewright_reset(gatewright_stream* stream, int64_t session);
+
+/* Advances one session by one step.  The model has to read features, symbols or a series, as the name says.
+ *   x  (input)
+ *   y  (output): the hidden state, or what the head gives; for symbols a score for each that may follow; for a
+ *      series (horizon, targets, quantiles) in the targets' own units */
+gatewright_status gatewright_step_features(gatewright_stream* stream, int64_t session, const float* x, float* y);
+gatewright_status gatewright_step_symbol(gatewright_stream* stream, int64_t session, int64_t symbol, float* y);
+gatewright_status gatewright_step_series(gatewright_stream* stream, int64_t session, const double* x, double* y);
+
+/* Advances B different sessions by T steps, each at least 1, on at most `threads` threads, at least 1.
+ *   sessions  (B), their numbers
+ *   x         (T, B, input)
+ *   y         (T, B, output) */
+gatewright_status gatewright_run_features(gatewright_stream* stream, const int64_t* sessions, int64_t B, int64_t T,
+                                          const float* x, float* y, int threads);
+gatewright_status gatewright_run_symbols(gatewright_stream* stream, const int64_t* sessions, int64_t B, int64_t T,
+                                         const int64_t* x, float* y, int threads);
+gatewright_status gatewright_run_series(gatewright_stream* stream, const int64_t* sessions, int64_t B, int64_t T,
+                                        const double* x, double* y, int threads);
+
+/* The state of a session: what a program keeps, and gives back to go on to the same bits.
+ *   hidden  (hidden): h, layer by layer
+ *   cell    (cell): c, layer by layer
+ *   last    (targets): the last observed value of each target, NaN before the first; may be null without targets
+ *   steps   taken so far */
+gatewright_status gatewright_get_state(gatewright_stream* stream, int64_t session, float* hidden, float* cell,
+                                       double* last, int64_t* steps);
+gatewright_status gatewright_set_state(gatewright_stream* stream, int64_t session, const float* hidden,
+                                       const float* cell, const double* last, int64_t steps);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,291 @@
+"""A model as C source: data alone, for a program that links to the C library (``native/gatewright.h``)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from gatewright import atomic
+from gatewright.errors import GatewrightError
+from gatewright.modelfile import ModelFile
+from gatewright.reading import Reading
+from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder
+
+#: The version of ``gatewright_parts`` that is written: GATEWRIGHT_VERSION of the header.
+VERSION = 1
+
+#: What is written into the folder.
+FILES = ("model.h", "model.c")
+
+_HEADER = """\
+/* A model for gatewright.h, written by gatewright {version}: data alone.
+ *
+{comment}
+ */
+#ifndef GATEWRIGHT_EXPORTED_MODEL_H
+#define GATEWRIGHT_EXPORTED_MODEL_H
+
+#include "gatewright.h"
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+/* SHA-256 of all that decides what the model computes. */
+#define MODEL_FINGERPRINT "{fingerprint}"
+
+{defines}
+
+/* For gatewright_model_create; a copy may have another .kept. */
+extern const gatewright_parts model_parts;
+
+{extras}
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+_SERIES = """\
+ * A step reads the columns of one row, model_columns, as double: targets as they were observed, or NaN; sine and
+ * cosine of the calendar, worked out as gatewright.h says; inputs known in advance, at t+1 and so on.  It gives
+ * the quantiles of the next values: (MODEL_HORIZON, MODEL_TARGETS, MODEL_QUANTILES)."""
+
+_SYMBOLS = """\
+ * A step reads the number of a symbol, its place in model_symbols, and gives a score (a logit) for each that may
+ * follow."""
+
+_SERIES_EXTRAS = """\
+/* Names in UTF-8, in the order of a row. */
+extern const char* const model_columns[MODEL_INPUT];
+
+/* Levels, in the order of the output. */
+extern const double model_quantiles[MODEL_QUANTILES];"""
+
+_SYMBOLS_EXTRAS = """\
+/* Unicode code points; the first, U+FFFD, stands for every character that is not among them. */
+extern const uint32_t model_symbols[MODEL_SYMBOLS];"""
+
+_LAYER = """\
+    {{
+        .D = {D},
+        .H = {H},
+        .P = {P},
+        .W_ih = lstm_weight_ih_l{n},
+        .W_hh = lstm_weight_hh_l{n},
+        .b_ih = lstm_bias_ih_l{n},
+        .b_hh = lstm_bias_hh_l{n},
+        .W_hr = {W_hr},
+    }},"""
+
+_COLUMNS = """\
+static const gatewright_columns columns = {{
+    .targets = {targets},
+    .past = {past},
+    .statics = {statics},
+    .phases = {phases},
+    .known = {known},
+    .horizon = {horizon},
+    .quantiles = {quantiles},
+    .change = {change},
+    .level = {level},
+    .observed = {observed},
+    .mean = mean,
+    .scale = scale,
+    .change_scale = change_scale,
+}};
+"""
+
+_PARTS = """\
+const gatewright_parts model_parts = {{
+    .version = {version},
+    .layer_count = {layers},
+    .layers = layers,
+    .symbols = {symbols},
+    .embedding = {embedding},
+    .columns = {columns},
+    .out = {out},
+    .head_W = head_weight,
+    .head_b = head_bias,
+    .kept = GATEWRIGHT_FLOAT32,
+}};
+"""
+
+
+def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
+    """Write a model as ``model.h`` and ``model.c``: static arrays, to the bit, and one struct that holds them.
+
+    Args:
+        file: the model.
+        folder: where; made if need be.
+        overwrite: whether files of these names may be replaced.
+
+    Raises:
+        GatewrightError: if they are there and may not be replaced, or cannot be written.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from gatewright.spec import UNKNOWN, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
+    >>> spec = ModelSpec(SymbolEncoder(symbols=3, embedding_size=2), StackSpec(4), SymbolHead())
+    >>> weights = {name: np.full(shape, 0.1, np.float32) for name, shape in spec.tensors().items()}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_c(ModelFile(spec, weights, vocabulary=Vocabulary((UNKNOWN, "a", "b"))), Path(folder))
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['model.c', 'model.h']
+    """
+    there = [name for name in FILES if (folder / name).exists()]
+    if there and not overwrite:
+        got = f"{folder}, which has {' and '.join(there)}"
+        raise GatewrightError("--out", f"a folder without {' and '.join(FILES)}, or --force", got)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in (("model.h", _header(file)), ("model.c", _source(file))):
+            atomic.write_bytes(folder / name, text.encode("ascii"))
+    except OSError as error:
+        got = f"{folder}: {error.strerror or error}"
+        raise GatewrightError("--out", "a folder that can be written", got) from None
+
+
+def _header(file: ModelFile) -> str:
+    spec = file.spec
+    reading = _reading(file)
+    sizes = {
+        "INPUT": len(_columns(reading)) or 1,
+        "OUTPUT": spec.output_size,
+        "HIDDEN": spec.lstm.num_layers * spec.lstm.output_size,
+        "CELL": spec.lstm.num_layers * spec.lstm.hidden_size,
+    }
+    if isinstance(spec.head, QuantileHead):
+        assert isinstance(spec.encoder, SeriesEncoder)
+        sizes |= {"HORIZON": spec.head.horizon, "TARGETS": len(spec.encoder.targets)}
+        sizes["QUANTILES"] = len(spec.head.quantiles)
+        comment, extras = _SERIES, _SERIES_EXTRAS
+    else:
+        sizes["SYMBOLS"] = len(reading.symbols)
+        comment, extras = _SYMBOLS, _SYMBOLS_EXTRAS
+    return _HEADER.format(
+        version=importlib.metadata.version("gatewright"),
+        comment=comment,
+        fingerprint=file.fingerprint,
+        defines="\n".join(f"#define MODEL_{name} {size}" for name, size in sizes.items()),
+        extras=extras,
+    )
+
+
+def _source(file: ModelFile) -> str:
+    spec = file.spec
+    parts = ['#include "model.h"\n\n#include <stddef.h>\n']
+    for name, array in file.tensors.items():
+        parts.append(_array(f"static const float {_identifier(name)}", array.ravel().tolist(), "f"))
+    parts.append(_layers(spec))
+    series = isinstance(spec.encoder, SeriesEncoder)
+    parts.extend(_series(file) if series else _symbols(file))
+    parts.append(
+        _PARTS.format(
+            version=VERSION,
+            layers=spec.lstm.num_layers,
+            symbols=0 if isinstance(spec.encoder, SeriesEncoder) else spec.encoder.symbols,
+            embedding="NULL" if series else "encoder_weight",
+            columns="&columns" if series else "NULL",
+            out=spec.output_size,
+        )
+    )
+    return "\n".join(parts)
+
+
+def _layers(spec: ModelSpec) -> str:
+    stack = spec.lstm
+    layers = [
+        _LAYER.format(
+            n=n,
+            D=stack.output_size if n else spec.input_size,
+            H=stack.hidden_size,
+            P=stack.output_size,
+            W_hr=f"lstm_weight_hr_l{n}" if stack.proj_size else "NULL",
+        )
+        for n in range(stack.num_layers)
+    ]
+    return "\n".join([f"static const gatewright_layer layers[{stack.num_layers}] = {{", *layers, "};", ""])
+
+
+def _series(file: ModelFile) -> Iterator[str]:
+    """Yield what a forecaster has beside its weights."""
+    encoder, head, scaler = file.spec.encoder, file.spec.head, file.scaler
+    assert isinstance(encoder, SeriesEncoder)
+    assert isinstance(head, QuantileHead)
+    assert isinstance(scaler, Scaler)
+    yield _array("static const double mean", scaler.mean)
+    yield _array("static const double scale", scaler.scale)
+    yield _array("static const double change_scale", scaler.change_scale)
+    yield _COLUMNS.format(
+        targets=len(encoder.targets),
+        past=len(encoder.past),
+        statics=len(encoder.static),
+        phases=2 * len(encoder.calendar),
+        known=len(encoder.known),
+        horizon=head.horizon,
+        quantiles=len(head.quantiles),
+        change=int(encoder.reads in ("change", "both")),
+        level=int(encoder.reads in ("level", "both")),
+        observed=int(encoder.reads != "nothing"),
+    )
+    names = "\n".join(f"    {_text(name)}," for name in _columns(_reading(file)))
+    yield f"const char* const model_columns[MODEL_INPUT] = {{\n{names}\n}};\n"
+    yield _array("const double model_quantiles", head.quantiles)
+
+
+def _symbols(file: ModelFile) -> Iterator[str]:
+    assert file.vocabulary is not None
+    yield _block("const uint32_t model_symbols", [f"{ord(symbol):#x}" for symbol in file.vocabulary.symbols])
+
+
+def _reading(file: ModelFile) -> Reading:
+    if isinstance(file.spec.encoder, SeriesEncoder):
+        assert isinstance(file.spec.head, QuantileHead)
+        return Reading.of_series(file.spec.encoder, file.spec.head)
+    assert file.vocabulary is not None
+    return Reading.of_symbols(file.vocabulary.symbols)
+
+
+def _columns(reading: Reading) -> tuple[str, ...]:
+    """Return the names of all numbers of a row, with the calendar's, which a stream in Python works out itself."""
+    phases = tuple(f"{wave} of {part}" for part in reading.calendar for wave in ("sine", "cosine"))
+    return reading.columns[: reading.phases_at] + phases + reading.columns[reading.phases_at :]
+
+
+def _identifier(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _array(declaration: str, numbers: Iterable[float], suffix: str = "") -> str:
+    return _block(declaration, [_exact(number) + suffix for number in numbers])
+
+
+def _block(declaration: str, items: list[str]) -> str:
+    lines = [", ".join(items[at : at + 6]) for at in range(0, len(items), 6)]
+    body = "\n".join(f"    {line}," for line in lines)
+    return f"{declaration}[{len(items)}] = {{\n{body}\n}};\n"
+
+
+def _exact(number: float) -> str:
+    """Return the one hexadecimal constant of C99 that is this number.
+
+    >>> _exact(-0.75), _exact(1.0), _exact(-0.0)
+    ('-0x1.8p-1', '0x1p+0', '-0x0p+0')
+    """
+    mantissa, exponent = number.hex().split("p")  # always with a point
+    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}"
+
+
+def _text(text: str) -> str:
+    r"""Return a string constant of C in UTF-8; names may hold anything.
+
+    >>> print(_text('°C "now"?'))
+    "\302\260C \042now\042\077"
+    """
+    # A question mark could begin a trigraph.
+    plain = set(range(0x20, 0x7F)) - set(b'"\\?')
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode("utf-8")) + '"'
