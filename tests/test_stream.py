@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +307,55 @@ def test_a_batch_of_sessions_may_be_stepped_by_number() -> None:
     both = two.step([row, row], time=times)
     for n, when in enumerate(times):
         assert np.array_equal(both[n], calendar.stream().step(row, time=when))
+
+
+def test_a_time_may_name_its_zone() -> None:
+    model = series_model()
+    row = rows_of(model, table(model, 5), 1)[0]
+    expected = model.stream().step(row, time=np.datetime64("2024-02-29T22:30"))
+    zone = datetime.timezone(datetime.timedelta(hours=2))
+    same: list[Any] = [
+        "2024-02-29T22:30Z",
+        "2024-03-01T00:30+02:00",
+        "2024-02-29T22:30:00.000Z",
+        "2024-02-29 22:30",
+    ]
+    same += [datetime.datetime(2024, 3, 1, 0, 30, tzinfo=zone), datetime.datetime(2024, 2, 29, 22, 30)]
+    for time in same:
+        assert np.array_equal(model.stream().step(row, time=time), expected)
+        assert np.array_equal(model.stream().run([row, row], times=[time, time])[0], expected)
+    for time in ("2024-02-30T00:00Z", "0001-01-01T00:00+02:00", "T+02:00", 5.5):
+        with pytest.raises(GatewrightError, match="time: expected a time"):
+            model.stream().step(row, time=time)
+
+
+def test_torch_layers_stream_by_their_state_dict() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.LSTM(4, 6, 2, batch_first=True)
+    x = torch.randn(1, 30, 4)
+    with torch.no_grad():
+        expected, (_, c_n) = layer(x)
+    stream = Stream.from_weights(layer.state_dict())
+    assert np.abs(stream.run(x[0].numpy()) - expected[0].numpy()).max() < 1e-6
+    assert np.abs(stream.state().cell - c_n[:, 0].numpy()).max() < 1e-6
+
+
+def test_each_thread_may_have_a_copy_but_two_may_not_have_one() -> None:
+    torch.manual_seed(0)
+    layer = LSTM(16, 96, 2)
+    stream = layer.stream()
+    x = np.random.default_rng(0).normal(size=(4, 400, 16)).astype(np.float32)
+    expected = [layer.stream().run(one) for one in x]
+    copies = [stream.copy() for _ in x]
+    with ThreadPoolExecutor(4) as pool:
+        for got, want in zip(pool.map(Stream.run, copies, x), expected, strict=True):
+            assert np.array_equal(got, want)
+        stream.reset()
+        outcomes = [pool.submit(stream.run, x[0]) for _ in range(8)]
+        errors = [one.exception() for one in outcomes]
+    refused = [error for error in errors if error is not None]
+    assert all("one call at a time" in str(error) for error in refused)
+    assert stream.state().steps == 400 * (8 - len(refused))  # those that ran, ran whole
 
 
 def test_copies_and_snapshots_carry_a_state_on() -> None:

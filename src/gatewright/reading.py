@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,9 @@ from gatewright.errors import GatewrightError
 from gatewright.spec import QuantileHead, SeriesEncoder
 
 Array = NDArray[Any]
+
+#: How a time ends that names its zone.
+_ZONE = re.compile(r"T.*(Z|[+-]\d{2}:\d{2})$")
 
 _SINGLE, _DOUBLE, _WHOLE = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 
@@ -120,8 +125,8 @@ class Reading(NamedTuple):
             raise GatewrightError("time", "none: this model reads no calendar", repr(time)[:80])
         expected = "a time" + (" for each" if shape else "") + f", for {', '.join(self.calendar)}"
         try:
-            times = np.asarray(time, dtype="datetime64[us]")
-        except (ValueError, TypeError):
+            times = np.asarray(_in_utc(time), dtype="datetime64[us]")
+        except (ValueError, TypeError, OverflowError):
             raise GatewrightError("time", expected, repr(time)[:80]) from None
         if time is None or np.isnat(times).any() or times.shape not in (shape, ()):
             raise GatewrightError("time", expected, repr(time)[:80])
@@ -136,6 +141,17 @@ class Reading(NamedTuple):
     def _shape_text(self, leading: tuple[int | None, ...]) -> str:
         sizes = ["T" if size is None else str(size) for size in (*leading, *self.shape)]
         return f"shape ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _in_utc(time: Any) -> Any:
+    """Return times without zone, those that name one in UTC, as in a table that a model learned from."""
+    if isinstance(time, list | tuple):
+        return [_in_utc(each) for each in time]
+    if isinstance(time, str) and _ZONE.search(time):
+        time = datetime.fromisoformat(time.replace("Z", "+00:00"))
+    if isinstance(time, datetime) and time.tzinfo is not None:
+        return time.astimezone(timezone.utc).replace(tzinfo=None)
+    return time
 
 
 @functools.lru_cache(maxsize=16)
