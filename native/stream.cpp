@@ -74,7 +74,8 @@ int64_t fault_in_row(const Columns& n, const double* row) {
                                : k < phases ? k + n.known
                                : k < known  ? -1
                                             : statics + (k - known) / n.horizon;
-        if (column < 0 ? !std::isfinite(value) : bad(value, n.mean[column], n.scale[column])) return k;
+        // Phases are read as they are.
+        if (column < 0 ? bad(value, 0, 1) : bad(value, n.mean[column], n.scale[column])) return k;
     }
     return -1;
 }
@@ -120,10 +121,11 @@ int64_t Stream::chunk_of(int64_t rows, int64_t T) const {
     return std::max<int64_t>(1, std::min(T, kPlaces / rows));
 }
 
-void Stream::make_room(Scratch& s, int64_t rows, int64_t steps) {
-    if (rows <= s.rows && rows * steps <= s.places && (steps == 1 || !s.ahead.empty())) return;
+void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
+    const bool several_steps = places > rows;
+    if (rows <= s.rows && places <= s.places && (!several_steps || !s.ahead.empty())) return;
     s.rows = rows = std::max(rows, s.rows);
-    s.places = std::max(rows * steps, s.places);
+    s.places = std::max(places, s.places);
     int64_t P = 0, H = 0, ahead = 0;
     for (const Model::Layer& layer : model_->layers_) {
         const int64_t width = layer.kernels->width, lanes = (layer.sizes.H + width - 1) / width * width;
@@ -139,7 +141,7 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t steps) {
     }
     s.c.resize(rows * H);
     s.hidden.resize(rows * H);
-    if (steps > 1) s.ahead.resize(ahead);
+    if (several_steps) s.ahead.resize(ahead);
     s.out.resize(s.places * model_->output_width());
     s.level.resize(s.places * model_->columns.targets);
 }
@@ -147,7 +149,9 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t steps) {
 void Stream::reserve(int64_t B, int64_t T, int threads) {
     if (static_cast<int>(scratch_.size()) < threads) scratch_.resize(threads);
     const int64_t rows = std::max<int64_t>(1, std::min(kRows, B));
-    for (int k = 0; k < threads; ++k) make_room(scratch_[k], rows, chunk_of(rows, T));
+    // Fewer rows than these, as at the end of a batch, walk more steps together, and may take more places.
+    const int64_t places = std::max(rows, std::min(kPlaces, rows * T));
+    for (int k = 0; k < threads; ++k) make_room(scratch_[k], rows, places);
 }
 
 // The numbers that the model reads, from a row of a table: as the training's encoder makes them, to the same bits.

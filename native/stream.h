@@ -134,7 +134,7 @@ class Stream {
     };
 
     int64_t chunk_of(int64_t rows, int64_t T) const;
-    void make_room(Scratch& scratch, int64_t rows, int64_t steps);
+    void make_room(Scratch& scratch, int64_t rows, int64_t places);
     void advance_part(const Advance& call, const Part& part, Scratch& scratch);
     Rows<const float> encode(const Advance& call, const Part& part, Scratch& scratch);
     void encode_row(const double* row, double* last, float* x, float* level) const;

@@ -56,6 +56,17 @@ void for_all_kernels(Visit&& visit) {
     select(nullptr);
 }
 
+// Calls visit(target) for every target that runs here, that one being selected.
+template <class Visit>
+void for_all_targets(Visit&& visit) {
+    for (const Target* const* each = targets(); *each; ++each) {
+        if (!supported(**each)) continue;
+        CHECK(select((*each)->name) && &target() == *each);
+        visit(**each);
+    }
+    select(nullptr);
+}
+
 // A NaN that no arithmetic makes: where it still stands, nothing was written.
 template <class T>
 T untouched() {
@@ -120,6 +131,8 @@ void test_dispatch();
 void test_memory();
 void test_concurrent_calls();
 void test_fork();
+void test_linear();
+void test_stream();
 void test_values();
 
 }  // namespace gatewright::tests

@@ -39,7 +39,9 @@ int main() {
     measure("dispatch", test_dispatch);
     measure("memory", test_memory);
     measure("activations", test_activations);
+    measure("linear", test_linear);
     measure("values", test_values);
+    measure("stream", test_stream);
 #if !defined(GATEWRIGHT_THREAD_SANITIZER)  // which does not follow a fork of several threads
     measure("fork", test_fork);
 #endif

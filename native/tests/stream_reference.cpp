@@ -1,0 +1,144 @@
+// Whole models as plain loops in double, one session and one step at a time: the judge of streams.
+#include "stream_problem.h"
+
+namespace gatewright::tests {
+
+namespace {
+
+using Values = std::vector<double>;
+
+double sigmoid(double v) { return 1 / (1 + std::exp(-v)); }
+
+class StreamReference {
+  public:
+    StreamReference(const StreamProblem& problem, Values* read) : p(problem), n(p.of.columns), read_(read) {
+        for (const ModelParts::Layer& layer : p.parts.layers) P_ += layer.P, H_ += layer.H;
+        for (const char* const name : {"output", "gates", "kept"}) outcome[name].clear();
+        outcome["hidden"].assign(p.hidden.begin(), p.hidden.end());
+        outcome["cell"].assign(p.cell.begin(), p.cell.end());
+        outcome["last"] = p.last;
+        outcome["steps"].assign(p.of.S, double(p.of.T));
+        for (int64_t t = 0; t < p.of.T; ++t)
+            for (int64_t s = 0; s < p.of.S; ++s) step(t, s);
+    }
+
+    Outcome outcome;
+
+  private:
+    const StreamProblem& p;
+    const Columns& n;
+    Values* const read_;
+    int64_t P_ = 0, H_ = 0;  // of all layers together
+
+    void step(int64_t t, int64_t session) {
+        const int64_t place = t * p.of.S + session;
+        Values level(n.targets);
+        Values x = input(place, outcome["last"].data() + session * n.targets, level);
+        if (read_) read_->insert(read_->end(), x.begin(), x.end());
+        double* h = outcome["hidden"].data() + session * P_;
+        double* c = outcome["cell"].data() + session * H_;
+        for (const ModelParts::Layer& layer : p.parts.layers) {
+            advance_layer(layer, x, h, c);
+            x.assign(h, h + layer.P);
+            h += layer.P;
+            c += layer.H;
+        }
+        const Values out = head(x);
+        Values& all = outcome["output"];
+        if (p.of.reads == Reads::series)
+            add_forecast(out, level);
+        else
+            all.insert(all.end(), out.begin(), out.end());
+    }
+
+    Values input(int64_t place, double* last, Values& level) const {
+        if (p.of.reads == Reads::series) return encoded(p.table.data() + place * n.width(), last, level);
+        const float* const from = p.of.reads == Reads::symbols ? p.parts.embedding + p.symbols[place] * p.of.D
+                                                               : p.features.data() + place * p.of.D;
+        return {from, from + p.of.D};
+    }
+
+    // What the model reads of a row; keeps the last observed values, and gives their level in the scaler's units.
+    Values encoded(const double* row, double* last, Values& level) const {
+        const double *const past = row + n.targets, *const statics = past + n.past,
+                            *const phases = statics + n.statics, *const known = phases + n.phases;
+        const double *const mean = n.mean.data(), *const scale = n.scale.data();
+        Values changes, flags, x;
+        for (int64_t k = 0; k < n.targets; ++k) {
+            const bool observed = !std::isnan(row[k]), before = !std::isnan(last[k]);
+            changes.push_back(observed && before ? (row[k] - last[k]) / n.change_scale[k] : 0);
+            flags.push_back(observed);
+            if (observed) last[k] = row[k];
+            level[k] = observed || before ? (last[k] - mean[k]) / scale[k] : 0;
+        }
+        if (n.change) x.insert(x.end(), changes.begin(), changes.end());
+        if (n.level) x.insert(x.end(), level.begin(), level.end());
+        if (n.observed) x.insert(x.end(), flags.begin(), flags.end());
+        int64_t column = n.targets;  // of the scaler: past, known, statics
+        for (int64_t k = 0; k < n.past; ++k, ++column) x.push_back((past[k] - mean[column]) / scale[column]);
+        Values ahead;
+        for (int64_t k = 0; k < n.known; ++k, ++column)
+            for (int64_t step = 0; step < n.horizon; ++step)
+                ahead.push_back((known[k * n.horizon + step] - mean[column]) / scale[column]);
+        for (int64_t k = 0; k < n.statics; ++k, ++column) x.push_back((statics[k] - mean[column]) / scale[column]);
+        x.insert(x.end(), phases, phases + n.phases);
+        x.insert(x.end(), ahead.begin(), ahead.end());
+        return x;
+    }
+
+    void advance_layer(const ModelParts::Layer& layer, const Values& x, double* h, double* c) {
+        const int64_t D = layer.D, H = layer.H, P = layer.P;
+        const Weights<float>& w = layer.weights;
+        Values gate(4 * H), shown(H);
+        for (int64_t row = 0; row < 4 * H; ++row) {
+            double sum = w.b_ih ? double(w.b_ih[row]) + w.b_hh[row] : 0;
+            for (int64_t k = 0; k < D; ++k) sum += w.W_ih[row * D + k] * x[k];
+            for (int64_t k = 0; k < P; ++k) sum += w.W_hh[row * P + k] * h[k];
+            gate[row] = row / H == 2 ? std::tanh(sum) : sigmoid(sum);
+        }
+        for (int64_t u = 0; u < H; ++u) {
+            c[u] = gate[H + u] * c[u] + gate[u] * gate[2 * H + u];
+            shown[u] = gate[3 * H + u] * std::tanh(c[u]);
+        }
+        for (int64_t k = 0; k < P; ++k) {
+            h[k] = w.W_hr ? 0 : shown[k];
+            for (int64_t u = 0; w.W_hr && u < H; ++u) h[k] += w.W_hr[k * H + u] * shown[u];
+        }
+        outcome["gates"].insert(outcome["gates"].end(), gate.begin(), gate.end());
+        outcome["kept"].insert(outcome["kept"].end(), c, c + H);
+    }
+
+    Values head(const Values& x) const {
+        if (!p.parts.head_W) return x;
+        Values out;
+        const int64_t in = static_cast<int64_t>(x.size());
+        for (int64_t row = 0; row < p.parts.out; ++row) {
+            out.push_back(p.parts.head_b ? p.parts.head_b[row] : 0);
+            for (int64_t k = 0; k < in; ++k) out.back() += p.parts.head_W[row * in + k] * x[k];
+        }
+        return out;
+    }
+
+    // (horizon, targets, quantiles): added to the level where past targets are read, in order, in their own units.
+    void add_forecast(const Values& out, const Values& level) {
+        auto from = out.begin();
+        for (int64_t step = 0; step < n.horizon; ++step)
+            for (int64_t target = 0; target < n.targets; ++target) {
+                Values quantiles(from, from + n.quantiles);
+                std::sort(quantiles.begin(), quantiles.end());
+                for (const double each : quantiles) {
+                    const double value = n.observed ? each + level[target] : each;
+                    outcome["output"].push_back(value * n.scale[target] + n.mean[target]);
+                }
+                from += n.quantiles;
+            }
+    }
+};
+
+}  // namespace
+
+Outcome stream_reference(const StreamProblem& problem, Values* read) {
+    return StreamReference(problem, read).outcome;
+}
+
+}  // namespace gatewright::tests

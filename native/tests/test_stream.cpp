@@ -1,0 +1,506 @@
+// Models and streams: values against plain loops, the same bits however steps are taken, input that is refused,
+// and steps that allocate nothing.
+#include <array>
+#include <numeric>
+
+#include "allocations.h"
+#include "stream_problem.h"
+#include "threads.h"
+
+namespace gatewright::tests {
+
+namespace {
+
+constexpr double kTolerance = 3e-5;  // of the greatest magnitude, or of 1 where that is more
+
+#if defined(GATEWRIGHT_THREAD_SANITIZER)
+constexpr bool kSlow = true;
+#else
+constexpr bool kSlow = false;
+#endif
+
+std::vector<int64_t> all_sessions(const StreamProblem& problem) {
+    std::vector<int64_t> all(problem.of.S);
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+}
+
+StreamCall whole(const StreamProblem& problem, int threads, bool record) {
+    return {all_sessions(problem), 0, problem.of.T, threads, record};
+}
+
+void check_close(const Outcome& got, const Outcome& expected) {
+    for (const auto& [name, values] : got) {
+        const auto& right = expected.at(name);
+        CHECK_SAYING(values.size() == right.size(), name + ": another size");
+        if (values.size() != right.size()) continue;
+        double scale = 1;
+        for (const double each : right)
+            if (!std::isnan(each)) scale = std::max(scale, std::abs(each));
+        int64_t wrong = 0;
+        for (std::size_t k = 0; k < values.size(); ++k)
+            wrong += std::isnan(right[k]) ? !std::isnan(values[k])
+                                          : !(std::abs(values[k] - right[k]) <= kTolerance * scale);
+        CHECK_SAYING(wrong == 0, name + ": " + std::to_string(wrong) + " values are off");
+    }
+}
+
+void check_same_bits(const Outcome& got, const Outcome& expected, const std::string& what) {
+    for (const auto& [name, values] : got)
+        CHECK_SAYING(same_bits(values, expected.at(name)), name + ": other bits with " + what);
+}
+
+// The encoding to its bits: bare layers that read what the plain loops make of each row, rounded once.
+void check_encoding(const StreamProblem& problem, const std::vector<double>& read, Outcome got) {
+    ModelParts parts = problem.parts;
+    parts.reads = Reads::features;
+    parts.head_W = nullptr;
+    parts.columns = {};
+    const auto model = std::make_shared<const Model>(parts);
+    const std::vector<float> x(read.begin(), read.end());
+    const std::vector<int64_t> sessions = all_sessions(problem);
+    std::vector<float> y(problem.of.T * problem.of.S * model->output_width());
+    Stream bare(model, problem.of.S);
+    problem.start(bare);
+    bare.advance({sessions.data(), problem.of.S, problem.of.T, x.data(), y.data(), nullptr, nullptr}, 1);
+    Outcome states;
+    add_states(bare, states);
+    for (const char* const name : {"hidden", "cell"})
+        CHECK_SAYING(same_bits(states[name], got[name]), std::string(name) + ": other bits than of encoded rows");
+}
+
+void check_order(const StreamProblem& problem, const std::vector<double>& output) {
+    const std::size_t quantiles = problem.of.columns.quantiles;
+    bool sorted = true;
+    for (std::size_t k = 1; k < output.size(); ++k) sorted &= k % quantiles == 0 || output[k - 1] <= output[k];
+    CHECK_SAYING(sorted, "quantiles are out of order");
+}
+
+// Enough for several calls: steps cut at random, in threads and with records as they come.
+std::vector<StreamCall> pieces(const StreamProblem& problem, std::mt19937& random) {
+    std::vector<StreamCall> calls;
+    for (int64_t t = 0; t < problem.of.T;) {
+        const int64_t steps = std::min<int64_t>(problem.of.T - t, 1 + random() % (problem.of.T / 2 + 1));
+        calls.push_back({all_sessions(problem), t, steps, 1 + static_cast<int>(random() % 3), random() % 2 == 0});
+        t += steps;
+    }
+    return calls;
+}
+
+std::vector<StreamCall> single_steps(const StreamProblem& problem, int threads, bool record) {
+    std::vector<StreamCall> calls;
+    for (int64_t t = 0; t < problem.of.T; ++t) calls.push_back({all_sessions(problem), t, 1, threads, record});
+    return calls;
+}
+
+std::vector<StreamCall> sessions_alone(const StreamProblem& problem, int64_t stride) {
+    std::vector<StreamCall> calls;
+    for (int64_t s = 0; s < problem.of.S; s += stride) calls.push_back({{s}, 0, problem.of.T, 1, true});
+    return calls;
+}
+
+// Sessions in any order, in calls of some of them, each session at a pace of its own.
+std::vector<StreamCall> any_order(const StreamProblem& problem, std::mt19937& random) {
+    std::vector<StreamCall> calls;
+    std::vector<int64_t> sessions = all_sessions(problem);
+    for (int64_t t = 0; t < problem.of.T;) {
+        const int64_t steps = std::min<int64_t>(problem.of.T - t, 1 + random() % 3);
+        std::shuffle(sessions.begin(), sessions.end(), random);
+        for (auto from = sessions.begin(); from != sessions.end();) {
+            const auto to = from + 1 + random() % (sessions.end() - from);
+            calls.push_back({{from, to}, t, steps, 1 + static_cast<int>(random() % 3), true});
+            from = to;
+        }
+        t += steps;
+    }
+    return calls;
+}
+
+// A copy goes on where the stream was, and neither moves the other.
+void check_copy(const std::shared_ptr<const Model>& model, const StreamProblem& problem, const Outcome& expected) {
+    const int64_t half = problem.of.T / 2;
+    const StreamCall first{all_sessions(problem), 0, half}, second{first.sessions, half, problem.of.T - half};
+    Outcome outcome, before, after;
+    Stream stream(model, problem.of.S);
+    problem.start(stream);
+    take_steps(stream, problem, first, outcome);
+    add_states(stream, before);
+    Outcome of_copy = outcome;
+    {
+        Stream copy(stream);
+        take_steps(copy, problem, second, of_copy);
+        add_states(copy, of_copy);
+    }
+    check_same_bits(of_copy, expected, "a copy");
+    add_states(stream, after);
+    check_same_bits(after, before, "a copy that went on");
+    take_steps(stream, problem, second, outcome);
+    add_states(stream, outcome);
+    check_same_bits(outcome, expected, "a stream after it was copied");
+}
+
+// One session back at its beginning, the others where they were.
+void check_reset(const std::shared_ptr<const Model>& model, const StreamProblem& problem) {
+    Stream stream(model, problem.of.S), fresh(model, problem.of.S);
+    Outcome outcome, expected;
+    const int64_t chosen = problem.of.S / 2;
+    std::vector<int64_t> others = all_sessions(problem);
+    others.erase(others.begin() + chosen);
+    take_steps(stream, problem, whole(problem, 1, false), outcome);
+    stream.reset(chosen);
+    if (!others.empty()) take_steps(fresh, problem, {others, 0, problem.of.T}, expected);
+    outcome.clear(), expected.clear();
+    add_states(stream, outcome);
+    add_states(fresh, expected);
+    check_same_bits(outcome, expected, "a session reset");
+}
+
+void check_nothing_to_do(const std::shared_ptr<const Model>& model, const StreamProblem& problem) {
+    Stream stream(model, problem.of.S);
+    problem.start(stream);
+    Outcome before, after;
+    add_states(stream, before);
+    const std::vector<int64_t> sessions = all_sessions(problem);
+    for (const Advance& call : {Advance{sessions.data(), problem.of.S, 0, nullptr, nullptr, nullptr, nullptr},
+                                Advance{nullptr, 0, 3, nullptr, nullptr, nullptr, nullptr}}) {
+        CHECK(stream.check(call).kind == Fault::Kind::none);
+        stream.advance(call, 3);
+    }
+    add_states(stream, after);
+    check_same_bits(after, before, "nothing to do");
+}
+
+void test_case(const StreamCase& given) {
+    const StreamProblem problem(given);
+    std::vector<double> read;
+    const Outcome expected = stream_reference(problem, &read);
+    std::mt19937 random(3);
+    for_all_targets([&](const Target& target) {
+        context = std::string(target.name) + " " + problem.of.text();
+        const auto model = problem.model();
+        const Outcome got = run_calls(model, problem, {whole(problem, 1, true)});
+        check_close(got, expected);
+        if (problem.of.reads == Reads::series) {
+            check_encoding(problem, read, got);
+            check_order(problem, got.at("output"));
+            CHECK(same_bits(got.at("last"), expected.at("last")));
+        }
+        if (problem.of.kept == Kept::bfloat16) {
+            ModelParts wide = problem.parts;
+            wide.kept = Kept::float32;
+            check_same_bits(run_calls(std::make_shared<const Model>(wide), problem, {whole(problem, 1, true)}),
+                            got, "weights in full width");
+        }
+        const auto check_calls = [&](const std::vector<StreamCall>& calls, const char* what) {
+            check_same_bits(run_calls(model, problem, calls), got, what);
+        };
+        check_calls({whole(problem, 1, false)}, "no record");
+        check_calls({whole(problem, 2, true)}, "2 threads");
+        check_calls({whole(problem, 3, false)}, "3 threads, no record");
+        check_calls(single_steps(problem, 1, false), "single steps");
+        check_calls(single_steps(problem, 3, true), "single steps in 3 threads");
+        check_calls(pieces(problem, random), "pieces");
+        check_calls(sessions_alone(problem, 1), "sessions alone");
+        check_calls(any_order(problem, random), "sessions in any order");
+        check_copy(model, problem, got);
+        check_reset(model, problem);
+        check_nothing_to_do(model, problem);
+    });
+    context.clear();
+}
+
+// A call too large for its rows, or its steps, to walk together, in parts that are cut unevenly.
+void test_large(const StreamCase& given) {
+    const StreamProblem problem(given);
+    const Outcome expected = stream_reference(problem);
+    for_all_targets([&](const Target& target) {
+        context = std::string(target.name) + " " + problem.of.text();
+        const auto model = problem.model();
+        const Outcome got = run_calls(model, problem, {whole(problem, 1, true)});
+        check_close(got, expected);
+        for (int threads = 1; threads <= 3; ++threads)
+            check_same_bits(run_calls(model, problem, {whole(problem, threads, false)}), got, "threads");
+        const StreamCall half{all_sessions(problem), 0, problem.of.T / 2};
+        const StreamCall rest{half.sessions, half.steps, problem.of.T - half.steps, 3, true};
+        check_same_bits(run_calls(model, problem, {half, rest}), got, "two halves");
+    });
+    context.clear();
+}
+
+// Sizes on and off every vector width, with every option in turn.
+void test_small() {
+    std::mt19937 random(7);
+    const auto pick = [&](std::initializer_list<int64_t> all) { return all.begin()[random() % all.size()]; };
+    const char* const reads[] = {"change", "level", "both", "nothing"};
+    for (int n = 0; n < (kSlow ? 12 : 36); ++n) {
+        StreamCase c;
+        c.reads = n % 3 == 0 ? Reads::features : n % 3 == 1 ? Reads::symbols : Reads::series;
+        c.layers = 1 + n / 3 % 3;
+        c.D = pick({1, 2, 3, 5, 8, 9, 17});
+        c.H = pick({1, 3, 4, 7, 8, 13, 16, 31, 33});
+        if (random() % 2) c.P = pick({1, 3, 5, 8, 17, 33});
+        if (random() % 2) c.out = pick({1, 3, 8, 17, 33});
+        c.bias = random() % 4 != 0;
+        c.kept = std::array{Kept::float32, Kept::float32, Kept::bfloat16, Kept::int8}[random() % 4];
+        c.T = pick({1, 2, 5, 9});
+        c.S = pick({1, 2, 3, 7, 13});
+        c.columns = columns_of({pick({1, 2, 3}), pick({0, 1, 2}), pick({0, 1, 2}), pick({0, 2, 4}),
+                                pick({1, 2, 3}), pick({1, 2, 5}), pick({1, 3, 5})},
+                               reads[n / 3 % 4]);
+        test_case(c);
+    }
+}
+
+// One input with a value put in its place, which is to be found there; and no state moves for it.
+class Refused {
+  public:
+    explicit Refused(const StreamProblem& problem)
+        : p(problem), model_(problem.model()), stream_(model_, problem.of.S), sessions_(all_sessions(problem)) {
+        p.start(stream_);
+        add_states(stream_, before_);
+    }
+
+    template <class T>
+    void check_value(const std::vector<T>& input, int64_t t, int64_t b, int64_t column, T value,
+                     Fault::Kind expected) {
+        std::vector<T> x = input;
+        x[(t * p.of.S + b) * model_->input_width() + column] = value;
+        const Fault fault = look(sessions_, x.data());
+        CHECK_SAYING(fault.kind == expected, "fault of " + std::to_string(value) + " in column " +
+                                                 std::to_string(column) + " is kind " +
+                                                 std::to_string(static_cast<int>(fault.kind)));
+        if (expected == Fault::Kind::none) return;
+        CHECK(fault.t == t && fault.b == b && fault.column == column);
+    }
+
+    // Sessions of which number b is wrong.
+    void check_sessions(std::vector<int64_t> sessions, int64_t b, Fault::Kind expected, const void* input) {
+        const Fault fault = look(sessions, input);
+        CHECK(fault.kind == expected && fault.t == 0 && fault.b == b && fault.column == 0);
+        CHECK(look(sessions_, input).kind == Fault::Kind::none);  // nothing of it is remembered
+    }
+
+  private:
+    const StreamProblem& p;
+    std::shared_ptr<const Model> model_;
+    Stream stream_;
+    std::vector<int64_t> sessions_;
+    Outcome before_;
+
+    Fault look(const std::vector<int64_t>& sessions, const void* input) {
+        const Fault fault = stream_.check(
+            {sessions.data(), static_cast<int64_t>(sessions.size()), p.of.T, input, nullptr, nullptr, nullptr});
+        Outcome after;
+        add_states(stream_, after);
+        check_same_bits(after, before_, "a check");
+        return fault;
+    }
+};
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+void test_refused_sessions() {
+    const StreamProblem problem({.D = 2, .H = 3, .T = 2, .S = 4});
+    context = "sessions refused";
+    Refused refused(problem);
+    using Kind = Fault::Kind;
+    const float* const x = problem.features.data();
+    refused.check_sessions({0, 1, -1, 2}, 2, Kind::session, x);
+    refused.check_sessions({4}, 0, Kind::session, x);
+    refused.check_sessions({1, 2, std::numeric_limits<int64_t>::max()}, 2, Kind::session, x);
+    refused.check_sessions({std::numeric_limits<int64_t>::min()}, 0, Kind::session, x);
+    refused.check_sessions({3, 3}, 1, Kind::repeated, x);
+    refused.check_sessions({0, 1, 2, 0}, 3, Kind::repeated, x);
+    refused.check_sessions({1, 0, 1, 7}, 2, Kind::repeated, x);
+}
+
+void test_refused_features() {
+    const StreamProblem problem({.D = 5, .H = 3, .T = 3, .S = 4});
+    context = "features refused";
+    Refused refused(problem);
+    constexpr float kMost = std::numeric_limits<float>::max();
+    for (int64_t t = 0; t < 3; ++t)
+        for (int64_t b = 0; b < 4; ++b)
+            for (int64_t k = 0; k < 5; ++k) {
+                for (const float bad : {std::nanf(""), float(kInfinity), -float(kInfinity)})
+                    refused.check_value(problem.features, t, b, k, bad, Fault::Kind::value);
+                for (const float good : {kMost, -kMost, 0.0f})
+                    refused.check_value(problem.features, t, b, k, good, Fault::Kind::none);
+            }
+}
+
+void test_refused_symbols() {
+    const StreamProblem problem({.reads = Reads::symbols, .D = 5, .H = 3, .T = 3, .S = 4});
+    context = "symbols refused";
+    Refused refused(problem);
+    const int64_t count = problem.parts.symbols;
+    for (int64_t t = 0; t < 3; ++t)
+        for (int64_t b = 0; b < 4; ++b) {
+            for (const int64_t bad :
+                 {int64_t(-1), count, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()})
+                refused.check_value(problem.symbols, t, b, 0, bad, Fault::Kind::symbol);
+            for (const int64_t good : {int64_t(0), count - 1})
+                refused.check_value(problem.symbols, t, b, 0, good, Fault::Kind::none);
+        }
+}
+
+// Where the scaler has the numbers of a row's column; none for phases, which are as they are.
+int64_t scaler_column(const Columns& n, int64_t column) {
+    const int64_t statics = n.targets + n.past, phases = statics + n.statics, known = phases + n.phases;
+    if (column < statics) return column;
+    if (column < phases) return statics + n.known + column - statics;
+    return column < known ? -1 : statics + (column - known) / n.horizon;
+}
+
+void test_refused_rows() {
+    StreamProblem problem(
+        {.reads = Reads::series, .H = 3, .columns = columns_of({2, 3, 2, 2, 3, 4, 3}, "both"), .T = 2, .S = 3});
+    context = "rows refused";
+    // So far apart that what is too much for one column is not for another.
+    Columns& n = problem.parts.columns;
+    for (std::size_t k = 0; k < n.scale.size(); ++k) n.scale[k] = std::pow(1e3, double(k) - 4);
+    Refused refused(problem);
+    using Kind = Fault::Kind;
+    for (int64_t t = 0; t < 2; ++t)
+        for (int64_t b = 0; b < 3; ++b)
+            for (int64_t k = 0; k < n.width(); ++k) {
+                const int64_t column = scaler_column(n, k);
+                const double scale = column < 0 ? 1 : n.scale[column];
+                refused.check_value(problem.table, t, b, k, std::nan(""),
+                                    k < n.targets ? Kind::none : Kind::value);
+                for (const double sign : {-1, 1}) {
+                    refused.check_value(problem.table, t, b, k, sign * kInfinity, Kind::value);
+                    refused.check_value(problem.table, t, b, k, sign * 1.1e20 * scale, Kind::value);
+                    refused.check_value(problem.table, t, b, k, sign * 0.9e20 * scale, Kind::none);
+                }
+            }
+}
+
+// Also where a value is as great as may be: what comes of it is finite.
+void test_greatest_values() {
+    const StreamProblem problem(
+        {.reads = Reads::series, .H = 5, .columns = columns_of({2, 1, 1, 2, 1, 2, 3}, "both"), .T = 3, .S = 2});
+    context = "greatest values";
+    Stream stream(problem.model(), 2);
+    const Model& model = stream.model();
+    const std::vector<int64_t> sessions = {0, 1};
+    for (const double value : {0.9e20, -0.9e20}) {
+        const std::vector<double> x(2 * model.input_width(), value);
+        Output<double> y(2 * model.output_width());
+        const Advance call{sessions.data(), 2, 1, x.data(), y.data(), nullptr, nullptr};
+        CHECK(stream.check(call).kind == Fault::Kind::none);
+        stream.advance(call, 1);
+        y.check_written("forecast");
+    }
+}
+
+// A call in whose inputs nothing is wrong, in memory that is there before it.
+class Measured {
+  public:
+    Measured(const StreamProblem& problem, int64_t B, int64_t T, bool record)
+        : of_(problem.of.reads), sessions_(B) {
+        std::iota(sessions_.begin(), sessions_.end(), 0);
+        const auto model = problem.model();
+        const int64_t places = B * T;
+        output_.resize(places * model->output_width());
+        gates_.resize(record ? places * 4 * model->cell_width() : 0);
+        kept_.resize(record ? places * model->cell_width() : 0);
+        call_ = {sessions_.data(),
+                 B,
+                 T,
+                 input(problem),
+                 output_.data(),
+                 record ? gates_.data() : nullptr,
+                 record ? kept_.data() : nullptr};
+    }
+
+    int64_t allocations_of(Stream& stream) {
+        const int64_t before = allocations();
+        const Fault fault = stream.check(call_);
+        stream.advance(call_, 1);
+        const int64_t made = allocations() - before;
+        CHECK(fault.kind == Fault::Kind::none);
+        return made;
+    }
+
+  private:
+    const Reads of_;
+    std::vector<int64_t> sessions_;
+    std::vector<double> output_;  // room for floats, too
+    std::vector<float> gates_, kept_;
+    Advance call_{};
+
+    const void* input(const StreamProblem& problem) const {
+        if (of_ == Reads::features) return problem.features.data();
+        return of_ == Reads::symbols ? static_cast<const void*>(problem.symbols.data()) : problem.table.data();
+    }
+};
+
+void test_allocations() {
+    for (const Reads reads : {Reads::features, Reads::symbols, Reads::series})
+        for (const int64_t P : {0, 5}) {
+            const StreamProblem problem({.reads = reads,
+                                         .layers = 2,
+                                         .D = 9,
+                                         .H = 13,
+                                         .P = P,
+                                         .out = 11,
+                                         // More quantiles than a sort of few elements is made for.
+                                         .columns = columns_of({2, 1, 1, 2, 2, 3, 40}, "both"),
+                                         .T = 7,
+                                         .S = 60,
+                                         .kept = P ? Kept::int8 : Kept::float32});
+            for_all_targets([&](const Target& target) {
+                context = std::string(target.name) + " allocations of " + problem.of.text();
+                Stream fresh(problem.model(), problem.of.S);
+                CHECK(Measured(problem, 1, 1, false).allocations_of(fresh) == 0);
+                for (const int64_t B : {2, 5, 48, 60})
+                    for (const int64_t T : {1, 7}) {
+                        Stream stream(problem.model(), problem.of.S);
+                        stream.reserve(B, T, 1);
+                        CHECK(Measured(problem, B, T, false).allocations_of(stream) == 0);
+                        CHECK(Measured(problem, B - 1, 1, false).allocations_of(stream) == 0);
+                        Measured recorded(problem, B, T, true);
+                        recorded.allocations_of(stream);  // a record makes its room when it is first wanted
+                        CHECK(recorded.allocations_of(stream) == 0);
+                    }
+            });
+        }
+    context = "allocations";
+    const int64_t before = allocations();
+    delete new std::vector<int>(3);
+    CHECK(allocations() >= before + 2);  // they are counted at all
+    context.clear();
+}
+
+}  // namespace
+
+void test_stream() {
+    test_small();
+    // Enough work for threads to be woken.
+    test_case({.layers = 2, .D = 9, .H = 33, .out = 5, .T = 12, .S = 11});
+    test_case({.reads = Reads::symbols, .layers = 2, .D = 17, .H = 33, .P = 7, .out = 7, .T = 12, .S = 20});
+    test_case({.reads = Reads::series,
+               .layers = 2,
+               .H = 40,
+               .columns = columns_of({2, 1, 1, 2, 2, 3, 5}, "both"),
+               .T = 12,
+               .S = 11});
+    test_large({.D = 2, .H = 3, .T = 520, .S = 49});
+    test_large({.layers = 2, .D = 9, .H = 17, .P = 3, .T = 530, .S = 5});
+    test_large({.reads = Reads::series,
+                .H = 5,
+                .columns = columns_of({2, 1, 1, 2, 1, 2, 3}, "change"),
+                .T = 23,
+                .S = 100});
+    test_refused_sessions();
+    test_refused_features();
+    test_refused_symbols();
+    test_refused_rows();
+    test_greatest_values();
+    test_allocations();
+    CHECK(pool_size() == 2);
+    context.clear();
+}
+
+}  // namespace gatewright::tests
