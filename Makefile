@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/*.h native/*.cpp)
 NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
+IN_C := $(wildcard examples/embed/*.c tests/*.c)
 
 .PHONY: run test check format bench sanitize neon clean
 
@@ -16,12 +17,12 @@ check: .venv/ready
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(if $(NATIVE),$(BIN)/clang-format --dry-run --Werror $(NATIVE) $(NATIVE_TESTS))
+	$(if $(NATIVE),$(BIN)/clang-format --dry-run --Werror $(NATIVE) $(NATIVE_TESTS) $(IN_C))
 
 format: .venv/ready
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-	$(if $(NATIVE),$(BIN)/clang-format -i $(NATIVE) $(NATIVE_TESTS))
+	$(if $(NATIVE),$(BIN)/clang-format -i $(NATIVE) $(NATIVE_TESTS) $(IN_C))
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks

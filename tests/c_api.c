@@ -34,7 +34,8 @@ void* malloc(size_t bytes) {
 static const int allocations = 0;
 #endif
 
-enum { SESSIONS = 3, STEPS = 20 };
+/* Enough of them that a second thread is worth waking. */
+enum { SESSIONS = 3, STEPS = 100 };
 
 static gatewright_stream* stream_of(int64_t sessions) {
     gatewright_model* model = NULL;
