@@ -24,10 +24,12 @@ static int failures = 0;
 
 #ifdef COUNT_ALLOCATIONS
 /* glibc lets a program put its own malloc before the library's; C++'s new comes here too. */
-static int allocations = 0;
+static int allocations = 0, none_left_after = -1;
 void* __libc_malloc(size_t);
 void* malloc(size_t bytes) {
     ++allocations;
+    if (none_left_after == 0) return NULL;
+    if (none_left_after > 0) --none_left_after;
     return __libc_malloc(bytes);
 }
 #else
@@ -183,14 +185,14 @@ static void test_all_ways_give_the_same_bits(void) {
 static void test_a_step_allocates_nothing(void) {
     static double x[STEPS][MODEL_INPUT], y[STEPS][MODEL_OUTPUT];
     const int64_t session = 0;
-    gatewright_stream* stream = stream_of(1);
+    gatewright_stream* stream = stream_of(2);
     int before;
 
     fill(&x[0][0], STEPS * MODEL_INPUT);
     before = allocations;
     GIVES(OK, gatewright_step_series(stream, 0, x[0], y[0]));
     CHECK(allocations == before);
-    GIVES(OK, gatewright_reserve(stream, 1, STEPS, 1));
+    GIVES(OK, gatewright_reserve(stream, 2, STEPS, 1));
 #ifdef COUNT_ALLOCATIONS
     CHECK(allocations > before); /* they are seen */
 #endif
@@ -198,7 +200,7 @@ static void test_a_step_allocates_nothing(void) {
     GIVES(OK, gatewright_run_series(stream, &session, 1, STEPS, x[0], y[0], 1));
     x[0][MODEL_INPUT - 1] = NAN;
     GIVES(NOT_FINITE, gatewright_step_series(stream, 0, x[0], y[0]));
-    GIVES(NO_SESSION, gatewright_step_series(stream, 1, x[0], y[0]));
+    GIVES(NO_SESSION, gatewright_step_series(stream, 2, x[0], y[0]));
     CHECK(allocations == before);
     gatewright_stream_destroy(stream);
 }
@@ -327,8 +329,50 @@ static void test_too_much_memory_is_an_error(void) {
     gatewright_model_destroy(model);
     CHECK(setrlimit(RLIMIT_AS, &before) == 0);
 }
+
+/* The first allocation of a call fails, then the second, and so on till none is left to fail. */
+#define WITHOUT_MEMORY(call, unchanged)                 \
+    do {                                                \
+        gatewright_status status = GATEWRIGHT_MEMORY;   \
+        int n;                                          \
+        for (n = 0; status == GATEWRIGHT_MEMORY; ++n) { \
+            none_left_after = n;                        \
+            status = (call);                            \
+            none_left_after = -1;                       \
+            if (status != GATEWRIGHT_OK) {              \
+                CHECK(status == GATEWRIGHT_MEMORY);     \
+                CHECK(unchanged);                       \
+            }                                           \
+        }                                               \
+        CHECK(n > 1);                                   \
+    } while (0)
+
+static void test_any_allocation_may_fail(void) {
+    static double x[STEPS][MODEL_INPUT], y[STEPS][MODEL_OUTPUT], expected[STEPS][MODEL_OUTPUT];
+    const int64_t session = 0;
+    gatewright_model* model = NULL;
+    gatewright_stream *stream = NULL, *copy = NULL, *other = stream_of(1);
+    int64_t steps = -1;
+    int t;
+    state s;
+
+    fill(&x[0][0], STEPS * MODEL_INPUT);
+    for (t = 0; t < STEPS; ++t) GIVES(OK, gatewright_step_series(other, 0, x[t], expected[t]));
+    WITHOUT_MEMORY(gatewright_model_create(&model_parts, &model), model == NULL);
+    WITHOUT_MEMORY(gatewright_stream_create(model, 1, &stream), stream == NULL);
+    WITHOUT_MEMORY(gatewright_stream_copy(stream, &copy), copy == NULL);
+    WITHOUT_MEMORY(gatewright_run_series(stream, &session, 1, STEPS, x[0], y[0], 1),
+                   (s = state_of(stream, 0), steps = s.steps) == 0);
+    CHECK(steps == 0);
+    CHECK(memcmp(y, expected, sizeof y) == 0);
+    gatewright_stream_destroy(stream);
+    gatewright_stream_destroy(copy);
+    gatewright_stream_destroy(other);
+    gatewright_model_destroy(model);
+}
 #else
 static void test_too_much_memory_is_an_error(void) {}
+static void test_any_allocation_may_fail(void) {}
 #endif
 
 static gatewright_stream* shared;
@@ -377,6 +421,7 @@ int main(void) {
     test_bare_layers_and_what_they_may_be();
     test_columns_that_do_not_fit_are_refused();
     test_too_much_memory_is_an_error();
+    test_any_allocation_may_fail();
     test_a_stream_serves_one_call_at_a_time();
     gatewright_model_destroy(NULL);
     gatewright_stream_destroy(NULL);

@@ -58,6 +58,7 @@ ROOMS = [
         "reading",
         "state",
         "stream",
+        "serve",
         "nn",
         "model",
         "windows",

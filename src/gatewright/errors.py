@@ -48,6 +48,14 @@ class StateError(GatewrightError):
     """A state of a stream that is damaged, or of another model."""
 
 
+class StoreError(GatewrightError):
+    """Sessions that cannot be read or written."""
+
+
+class SessionError(GatewrightError):
+    """A session that is not there, or not where a request takes it to be."""
+
+
 class NonFiniteError(GatewrightError):
     """A NaN or an infinity that appeared while training."""
 

@@ -110,13 +110,8 @@ class Reading(NamedTuple):
             return [self._numbered(each, axes - 1) for each in x]
         return x
 
-    def with_calendar(self, rows: Array, time: Any, shape: tuple[int, ...]) -> Array:
-        """Return rows with sine and cosine of the calendar where the model reads them.
-
-        Args:
-            rows: (T, B, columns).
-            time: one for all, or as many as ``shape`` says.
-            shape: (T,), the same for all sessions; (B,), where there is one step; or ().
+    def times(self, time: Any, shape: tuple[int, ...]) -> NDArray[np.datetime64]:
+        """Return times in microseconds, UTC: as many as ``shape`` says, or one for all.
 
         Raises:
             GatewrightError: if the model reads no calendar, or the times do not fit.
@@ -130,6 +125,20 @@ class Reading(NamedTuple):
             raise GatewrightError("time", expected, repr(time)[:80]) from None
         if time is None or np.isnat(times).any() or times.shape not in (shape, ()):
             raise GatewrightError("time", expected, repr(time)[:80])
+        return times
+
+    def with_calendar(self, rows: Array, time: Any, shape: tuple[int, ...]) -> Array:
+        """Return rows with sine and cosine of the calendar where the model reads them.
+
+        Args:
+            rows: (T, B, columns).
+            time: one for all, or as many as ``shape`` says.
+            shape: (T,), the same for all sessions; (B,), where there is one step; or ().
+
+        Raises:
+            GatewrightError: if the model reads no calendar, or the times do not fit.
+        """
+        times = self.times(time, shape)
         T, B, _ = rows.shape
         phases = clock.calendar(times.reshape(-1), self.calendar)
         axes = (T, 1) if times.size == T else (1, B)

@@ -192,6 +192,26 @@ class Stream:
         """Shape of one step's output: (horizon, targets, quantiles), (symbols,) or (P,)."""
         return self._reading.output_shape
 
+    @property
+    def output_dtype(self) -> np.dtype[Any]:
+        """Type of the output: float64 for a forecaster, else float32."""
+        return self._reading.output_dtype
+
+    def read(self, xs: Any, times: Any = None) -> tuple[Array, NDArray[np.datetime64] | None]:
+        """Return many steps of one session as `run` takes them, and when they were, without taking them.
+
+        Args:
+            xs: as for `run`.
+            times: as for `run`.
+
+        Raises:
+            GatewrightError: if their shape or type does not fit; numbers are looked at when the steps are taken.
+        """
+        array = self._reading.array(xs, (None,))
+        if times is None and not self._reading.calendar:
+            return array, None
+        return array, self._reading.times(times, (len(array),))
+
     def step(self, x: Any, sessions: Sessions = None, *, time: Any = None, record: bool = False) -> Any:
         """Advance by one step.
 

@@ -1,0 +1,1 @@
+"""Sessions that outlive the process that serves them."""
