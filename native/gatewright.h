@@ -17,8 +17,8 @@
  *
  * Memory and locks: the functions that make, copy, reserve and destroy allocate or free, and may lock.
  * gatewright_step_* never allocates and takes no lock.  Nor does gatewright_run_* on one thread after a
- * gatewright_reserve with the same B and T; on several, it locks for a moment and allocates a little to take other
- * threads, where there is work enough for them.  Everything else does neither.
+ * gatewright_reserve of at least its B and T; on several, it locks for a moment and allocates a little to take
+ * other threads, where there is work enough for them.  Everything else does neither.
  *
  * Threads: a model never changes, and serves any number of threads.  A stream serves one call at a time; a second
  * one beside it is refused (GATEWRIGHT_BUSY).  Streams of one model are independent of each other.
@@ -164,7 +164,7 @@ gatewright_status gatewright_stream_copy(gatewright_stream* stream, gatewright_s
 /* Frees a stream that is in no call, or does nothing with null. */
 void gatewright_stream_destroy(gatewright_stream* stream);
 
-/* Takes the memory that gatewright_run_* needs for so many sessions, steps and threads, each at least 1. */
+/* Takes the memory that gatewright_run_* needs for up to so many sessions, steps and threads, each at least 1. */
 gatewright_status gatewright_reserve(gatewright_stream* stream, int64_t B, int64_t T, int threads);
 
 /* Puts a session back to the beginning. */

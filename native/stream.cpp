@@ -124,8 +124,8 @@ int64_t Stream::chunk_of(int64_t rows, int64_t T) const {
 void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
     const bool several_steps = places > rows;
     if (rows <= s.rows && places <= s.places && (!several_steps || !s.ahead.empty())) return;
-    s.rows = rows = std::max(rows, s.rows);
-    s.places = std::max(places, s.places);
+    rows = std::max(rows, s.rows);
+    places = std::max(places, s.places);
     int64_t P = 0, H = 0, ahead = 0;
     for (const Model::Layer& layer : model_->layers_) {
         const int64_t width = layer.kernels->width, lanes = (layer.sizes.H + width - 1) / width * width;
@@ -134,16 +134,19 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
         ahead = std::max(ahead, most_ahead(lanes, sizeof(float)));
     }
     const Sizes& first = model_->layers_[0].sizes;
-    if (model_->reads != Reads::features) s.x.resize(s.places * first.D);
+    if (model_->reads != Reads::features) s.x.resize(places * first.D);
     for (int k = 0; k < 2; ++k) {
-        s.y[k].resize(s.places * P);
+        s.y[k].resize(places * P);
         s.h[k].resize(rows * P);
     }
     s.c.resize(rows * H);
     s.hidden.resize(rows * H);
     if (several_steps) s.ahead.resize(ahead);
-    s.out.resize(s.places * model_->output_width());
-    s.level.resize(s.places * model_->columns.targets);
+    s.out.resize(places * model_->output_width());
+    s.level.resize(places * model_->columns.targets);
+    // Last: where memory ended on the way, the next call must not take this room for granted.
+    s.rows = rows;
+    s.places = places;
 }
 
 void Stream::reserve(int64_t B, int64_t T, int threads) {
