@@ -35,9 +35,17 @@ namespace gatewright::tests {
 
 int64_t allocations() { return count; }
 
+bool counts_malloc() {
+#if defined(GATEWRIGHT_COUNT_MALLOC)
+    return true;
+#else
+    return false;
+#endif
+}
+
 }  // namespace gatewright::tests
 
-// The forms for arrays, and those that do not throw and are not aligned, come to these by the standard's defaults.
+// All forms: the sanitizers bring their own of those that are not here, too.
 void* operator new(std::size_t bytes) { return allocate_or_throw(bytes, 1); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
     return allocate_or_throw(bytes, static_cast<std::size_t>(alignment));

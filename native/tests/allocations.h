@@ -1,4 +1,5 @@
-// How often memory has been allocated, by any thread, since the program began.
+// How often memory has been allocated, by any thread, since the program began: by operator new, and by malloc and
+// its kin where those are counted.
 #pragma once
 
 #include <cstdint>
@@ -6,5 +7,6 @@
 namespace gatewright::tests {
 
 int64_t allocations();
+bool counts_malloc();
 
 }  // namespace gatewright::tests

@@ -77,7 +77,7 @@ class _Taken:
 class Sessions:
     """Sessions of one model, kept in a store.
 
-    What `advance` answers is on disk: after a crash at whatever moment, a session stands where its last answer left
+    What `advance` answers is on disk: after a crash at any moment, a session stands where its last answer left
     it, or one request further, and then that request, repeated, gets the answer that was lost.
 
     Args:
