@@ -8,10 +8,10 @@
  *
  * What holds for every function:
  *
- * - It returns GATEWRIGHT_OK, or says why not; then nothing has changed: no state, and nothing that a pointer of
- * the call points to.  No C++ exception leaves it.
- * - Arrays are dense, in row-major (C) order.  They belong to the caller, and nothing keeps a pointer to one when
- * the call is over.  No two pointers of one call may overlap.  None may be null unless it says so here.
+ * - It returns GATEWRIGHT_OK, or says why not; then nothing has changed: no state, and nothing that a pointer
+ *   of the call points to.  No C++ exception leaves it.
+ * - Arrays are dense, in row-major (C) order.  They belong to the caller, and nothing keeps a pointer to one
+ *   when the call is over.  No two pointers of one call may overlap.  None may be null unless it says so here.
  * - T is a number of steps, B of sessions in one call, D of inputs, H of units, P the width of the hidden state.
  *   Gates stand in the order i, f, g, o.
  *
