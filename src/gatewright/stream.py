@@ -83,6 +83,7 @@ class Stream:
         self.sessions, self.threads = sessions, threads
         self._model, self._reading, self._shape = model, reading, shape
         self._native = _kernels.Stream(model, sessions)
+        self._step = self._native.step  # looked up once: the way through Python is a quarter of a small step
         self._empty = functools.partial(np.empty, reading.output_shape, reading.output_dtype)
         #: Whether `step` may go straight to the native module.
         self._single = sessions == 1 and not reading.calendar and not reading.symbols
@@ -229,9 +230,9 @@ class Stream:
         Raises:
             GatewrightError: if input does not fit; no state has changed then.
         """
-        if sessions is None and self._single and not record and time is None:
+        if self._single and sessions is None and time is None and not record:
             out = self._empty()
-            if self._native.step(x, out):
+            if self._step(x, out):
                 return out
         return self._advance(x, sessions, time, record, steps=False)
 
@@ -248,7 +249,7 @@ class Stream:
         if self.sessions > 1 or self._reading.calendar:
             got = f"{self.sessions} sessions" if self.sessions > 1 else "one that reads a calendar"
             raise GatewrightError("stream", "one session of a model that reads no calendar", got)
-        if not self._native.step(x, out):
+        if not self._step(x, out):
             dtype, shape = self._reading.dtype, self._reading.shape
             expected = f"contiguous {dtype} {shape}, and {self._reading.output_dtype} {self.output_shape}"
             raise GatewrightError("x, out", expected, f"{_described(x)}, and {_described(out)}")
@@ -310,7 +311,8 @@ class Stream:
     def copy(self) -> Stream:
         """Return another stream with the same weights and copies of all states."""
         new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__, _native=self._native.copy())
+        native = self._native.copy()
+        new.__dict__.update(self.__dict__, _native=native, _step=native.step)
         return new
 
     __copy__ = copy
