@@ -56,6 +56,18 @@ class SessionError(GatewrightError):
     """A session that is not there, or not where a request takes it to be."""
 
 
+class BusyError(GatewrightError):
+    """A request that has to come again later.
+
+    Attributes:
+        retry_after: seconds until then.
+    """
+
+    def __init__(self, argument: str, expected: str, got: str, *, retry_after: float) -> None:
+        super().__init__(argument, expected, got)
+        self.retry_after = retry_after
+
+
 class NonFiniteError(GatewrightError):
     """A NaN or an infinity that appeared while training."""
 
