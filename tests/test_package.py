@@ -55,6 +55,7 @@ ROOMS = [
         "spec",
         "modelfile",
         "data",
+        "parts",
         "reading",
         "state",
         "stream",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,8 +20,9 @@ from numpy.typing import NDArray
 
 from gatewright import _kernels, modelfile
 from gatewright.errors import GatewrightError
+from gatewright.parts import native_columns, sorted_by_layer
 from gatewright.reading import Reading
-from gatewright.spec import QuantileHead, Scaler, SeriesEncoder
+from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.state import Shape, State
 
 Array = NDArray[Any]
@@ -117,13 +117,13 @@ class Stream:
     ) -> Stream:
         """Make a stream of a model that has been read already; see `load`."""
         spec, tensors = file.spec, file.tensors
-        layers = _layers({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
+        layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
         head = tensors["head.weight"], tensors["head.bias"]
         if isinstance(spec.encoder, SeriesEncoder):
             assert isinstance(spec.head, QuantileHead)
             assert file.scaler is not None
             reading = Reading.of_series(spec.encoder, spec.head)
-            columns = _columns(spec.encoder, spec.head, file.scaler)
+            columns = native_columns(spec.encoder, spec.head, file.scaler)
             model = _kernels.model(layers, None, *head, columns, weights)
         else:
             assert file.vocabulary is not None
@@ -153,7 +153,7 @@ class Stream:
             GatewrightError: if names, shapes or types do not fit, or a weight is not finite.
         """
         arrays = {name: np.asarray(value) for name, value in arrays.items()}
-        layers = _layers(arrays)
+        layers = sorted_by_layer(arrays)
         model = _kernels.model(layers, None, None, None, None, weights)
         reading = Reading.of_layers(model.input_width, model.output_width)
         digest = hashlib.sha256()
@@ -359,51 +359,9 @@ class Stream:
         return np.ascontiguousarray(numbers, np.int64).reshape(-1), several
 
 
-def _layers(weights: Mapping[str, Array]) -> list[tuple[Array | None, ...]]:
-    """Sort weights by layer: (W_ih, W_hh, b_ih, b_hh, W_hr) each.
-
-    Raises:
-        GatewrightError: if there are other names, or layers of unequal size, or a weight is not finite float32.
-    """
-    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-    count = 0
-    for name, array in weights.items():
-        match = re.fullmatch(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(0|[1-9]\d{0,5})", name)
-        if not match:
-            hint = "; a stream cannot read from the end" if name.endswith("_reverse") else ""
-            raise GatewrightError("weights", "names such as weight_ih_l0", repr(name)[:80] + hint)
-        if array.dtype != np.float32:
-            raise GatewrightError(name, "float32", str(array.dtype))
-        if not np.isfinite(array).all():
-            raise GatewrightError(name, "finite weights", "NaN or infinity")
-        count = max(count, int(match[2]) + 1)
-    layers = []
-    for layer in range(max(count, 1)):
-        for kind in kinds[:2]:
-            if f"{kind}_l{layer}" not in weights:
-                raise GatewrightError("weights", f"{kind}_l{layer}", "none of that name")
-        first, own = weights["weight_hh_l0"].shape, weights[f"weight_hh_l{layer}"].shape
-        if own != first:
-            raise GatewrightError(f"weight_hh_l{layer}", f"shape {first}, as in layer 0", f"{own}")
-        found = [weights.get(f"{kind}_l{layer}") for kind in kinds]
-        layers.append(tuple(None if each is None else np.ascontiguousarray(each) for each in found))
-    return layers
-
-
 def _fingerprint(model: str, weights: Weights) -> str:
     """Return what a state has to come with: kept in fewer bits, a model is another one."""
     return model if weights == "float32" else hashlib.sha256(f"{model} {weights}".encode()).hexdigest()
-
-
-def _columns(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler) -> tuple[Any, ...]:
-    """Return a forecaster's columns as the native module takes them."""
-    counts = (len(encoder.targets), len(encoder.past), len(encoder.static), 2 * len(encoder.calendar))
-    reads = encoder.reads
-    return (
-        (*counts, len(encoder.known), head.horizon, len(head.quantiles)),
-        (reads in ("change", "both"), reads in ("level", "both"), reads != "nothing"),
-        *(list(numbers) for numbers in (scaler.mean, scaler.scale, scaler.change_scale)),
-    )
 
 
 def _number(name: str, value: Any) -> int:

@@ -15,8 +15,8 @@ from gatewright.serve.sessions import Answer, Request, Sessions
 class Batcher:
     """Takes requests from any thread, and hands those of different sessions to `Sessions.advance` together.
 
-    A session's requests are taken in the order they came.  While one batch runs, the next gathers: nobody waits for a
-    caller that is slow, and a lone request waits ``max_delay`` at most.
+    A session's requests are taken in the order they came.  While one batch runs, the next gathers: nobody waits
+    for a caller that is slow, and a lone request waits ``max_delay`` at most.
 
     Args:
         sessions: whose steps are taken.

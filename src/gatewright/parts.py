@@ -1,0 +1,57 @@
+"""A model's parts as the native module takes them: layers from their names, a forecaster's columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import GatewrightError
+from gatewright.spec import QuantileHead, Scaler, SeriesEncoder
+
+Array = NDArray[Any]
+
+
+def sorted_by_layer(weights: Mapping[str, Array]) -> list[tuple[Array | None, ...]]:
+    """Sort weights by layer: (W_ih, W_hh, b_ih, b_hh, W_hr) each.
+
+    Raises:
+        GatewrightError: if there are other names, or layers of unequal size, or a weight is not finite float32.
+    """
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+    count = 0
+    for name, array in weights.items():
+        match = re.fullmatch(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(0|[1-9]\d{0,5})", name)
+        if not match:
+            hint = "; a stream cannot read from the end" if name.endswith("_reverse") else ""
+            raise GatewrightError("weights", "names such as weight_ih_l0", repr(name)[:80] + hint)
+        if array.dtype != np.float32:
+            raise GatewrightError(name, "float32", str(array.dtype))
+        if not np.isfinite(array).all():
+            raise GatewrightError(name, "finite weights", "NaN or infinity")
+        count = max(count, int(match[2]) + 1)
+    layers = []
+    for layer in range(max(count, 1)):
+        for kind in kinds[:2]:
+            if f"{kind}_l{layer}" not in weights:
+                raise GatewrightError("weights", f"{kind}_l{layer}", "none of that name")
+        first, own = weights["weight_hh_l0"].shape, weights[f"weight_hh_l{layer}"].shape
+        if own != first:
+            raise GatewrightError(f"weight_hh_l{layer}", f"shape {first}, as in layer 0", f"{own}")
+        found = [weights.get(f"{kind}_l{layer}") for kind in kinds]
+        layers.append(tuple(None if each is None else np.ascontiguousarray(each) for each in found))
+    return layers
+
+
+def native_columns(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler) -> tuple[Any, ...]:
+    """Return a forecaster's columns as the native module takes them."""
+    counts = (len(encoder.targets), len(encoder.past), len(encoder.static), 2 * len(encoder.calendar))
+    reads = encoder.reads
+    return (
+        (*counts, len(encoder.known), head.horizon, len(head.quantiles)),
+        (reads in ("change", "both"), reads in ("level", "both"), reads != "nothing"),
+        *(list(numbers) for numbers in (scaler.mean, scaler.scale, scaler.change_scale)),
+    )
