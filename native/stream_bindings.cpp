@@ -248,7 +248,7 @@ void bind_streams(nb::module_& m) {
                  if (sessions < 1) refuse("sessions", "at least 1", std::to_string(sessions));
                  new (at) Stream(model, sessions);
              })
-        .def("step", &step)
+        .def("step", &step, nb::arg("x").none(), nb::arg("out").none())
         .def("run", &run, nb::arg("x"), nb::arg("out"), nb::arg("sessions"), nb::arg("T"), nb::arg("B"),
              nb::arg("gates").none(), nb::arg("cell").none(), nb::arg("threads"))
         .def("state", &state)

@@ -126,9 +126,23 @@ def test_too_many_are_told_to_come_again_and_closing_answers_all(sessions: Sessi
     closing.join(30)
     assert [future.result(0).steps for future in futures[:2]] == [1, 1]
     assert sessions.read(names[2])[0] == 0
-    with pytest.raises(BusyError, match="closing"):
+    with pytest.raises(BusyError, match="closed"):
         batcher.submit(Request(names[0], x))
     batcher.close()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [("a", [[1.0]]), None, Request(1, [[1.0]]), Request("a", [[1.0]], first=0.0), Request("a", [], owner=None)],
+)
+def test_what_is_no_request_is_refused_and_harms_nobody(request_: Any, sessions: Sessions) -> None:
+    name, x = sessions.create(), np.ones((1, D), np.float32)
+    with Batcher(sessions) as batcher:
+        with pytest.raises(GatewrightError, match="expected"):
+            batcher.submit(request_)
+        with pytest.raises(GatewrightError, match="expected"):
+            sessions.advance([Request(name, x), request_])
+        assert batcher.submit(Request(name, x, first=0)).result(30).steps == 1
 
 
 def test_a_cancelled_request_ends_nothing(sessions: Sessions) -> None:
@@ -140,7 +154,15 @@ def test_a_cancelled_request_ends_nothing(sessions: Sessions) -> None:
 
 
 @pytest.mark.parametrize(
-    "limit", [{"max_batch": 0}, {"max_batch": 1.5}, {"max_waiting": 0}, {"max_delay": -1.0}, {"max_delay": 61}]
+    "limit",
+    [
+        {"max_batch": 0},
+        {"max_batch": 1.5},
+        {"max_waiting": 0},
+        {"max_delay": -1.0},
+        {"max_delay": 61},
+        {"max_delay": "a"},
+    ],
 )
 def test_limits_have_to_be_limits(limit: dict[str, Any], sessions: Sessions) -> None:
     with pytest.raises(GatewrightError, match=next(iter(limit))):

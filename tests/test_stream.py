@@ -324,9 +324,31 @@ def test_a_time_may_name_its_zone() -> None:
     for time in same:
         assert np.array_equal(model.stream().step(row, time=time), expected)
         assert np.array_equal(model.stream().run([row, row], times=[time, time])[0], expected)
-    for time in ("2024-02-30T00:00Z", "0001-01-01T00:00+02:00", "T+02:00", 5.5):
-        with pytest.raises(GatewrightError, match="time: expected a time"):
+    bad = ("2024-02-30T00:00Z", "0001-01-01T00:00+02:00", "T+02:00", 5.5, 1_700_000_000, "now", "2023", [], {})
+    for time in bad:
+        with pytest.raises(GatewrightError, match="time: expected a time such as"):
             model.stream().step(row, time=time)
+    with pytest.raises(GatewrightError, match=r"times: expected 2 times such as .*, got shape \(1,\)"):
+        model.stream().run([row, row], times=["2024-02-29T22:30"])
+    assert model.stream().run(np.empty((0, len(row))), times=[]).shape == (0, 3, 2, 3)
+
+
+def test_what_is_of_another_kind_altogether_is_refused() -> None:
+    model = text_model()
+    stream = model.stream()
+    calls: list[Any] = [
+        (lambda: Stream.load(None), "path: expected a run's directory or a model file, got None"),  # type: ignore[arg-type]
+        (lambda: Stream.from_weights(torch.nn.LSTM(2, 3)), r"arrays: .* got a LSTM; its state_dict\(\) will do"),
+        (lambda: model.stream(weights=None), "weights: expected 'float32', 'bf16' or 'int8', got None"),  # type: ignore[arg-type]
+        (lambda: stream.restore("abc"), "snapshot: expected bytes, got a str"),  # type: ignore[arg-type]
+        (lambda: stream.restore(10**12), "snapshot: expected bytes, got a int"),  # type: ignore[arg-type]
+        (lambda: stream.set_state((1, 2)), "state: expected a State, got a tuple"),  # type: ignore[arg-type]
+        (lambda: LSTM(2, 3).stream().step(None), r"x: expected shape \(2,\), got a NoneType"),
+        (lambda: LSTM(2, 3).stream().step(torch.ones(2, requires_grad=True)), "requires grad"),
+    ]
+    for call, message in calls:
+        with pytest.raises(GatewrightError, match=message):
+            call()
 
 
 def test_torch_layers_stream_by_their_state_dict() -> None:
@@ -441,7 +463,7 @@ def test_rows_and_symbols_that_do_not_fit_are_refused() -> None:
             stream.step(bad, time=when)
     for time in (None, "noon", "NaT", ["2024-01-01", "2024-01-02"]):
         assert unchanged(stream, lambda time=time: stream.step(row, time=time)).argument == "time"
-    assert unchanged(stream, lambda: stream.run([row, row], times=["2024-01-01"])).argument == "time"
+    assert unchanged(stream, lambda: stream.run([row, row], times=["2024-01-01"])).argument == "times"
     with pytest.raises(GatewrightError, match="reads a calendar"):
         stream.step_into(row, np.empty(stream.output_shape))
     text = text_model().stream()
@@ -475,7 +497,7 @@ def test_weights_that_do_not_fit_are_refused(change: dict[str, Any], message: st
 @pytest.mark.parametrize("number", [0, -1, 1.5, "2", 2**31])
 @pytest.mark.parametrize("name", ["sessions", "threads"])
 def test_numbers_of_sessions_and_threads_are_whole(name: str, number: Any) -> None:
-    with pytest.raises(GatewrightError, match=f"{name}: expected a whole number of at least 1"):
+    with pytest.raises(GatewrightError, match=f"{name}: expected a whole number from 1 to"):
         text_model().stream(**{name: number})
 
 

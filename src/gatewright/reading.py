@@ -82,7 +82,9 @@ class Reading(NamedTuple):
         try:
             array = np.asarray(x)
         except (ValueError, TypeError, RuntimeError) as error:
-            got = "rows of unequal length" if "inhomogeneous" in str(error) else type(x).__name__
+            got = (
+                "rows of unequal length" if "inhomogeneous" in str(error) else f"{type(x).__name__}: {error}"[:200]
+            )
             raise GatewrightError("x", self._shape_text(leading), got) from None
         if array.size == 0 and not typed:
             array = array.astype(self.dtype)
@@ -90,7 +92,8 @@ class Reading(NamedTuple):
         if array.ndim != len(wanted) or any(
             size not in (None, came) for size, came in zip(wanted, array.shape, strict=True)
         ):
-            raise GatewrightError("x", self._shape_text(leading), f"shape {array.shape}")
+            got = f"shape {array.shape}" if array.dtype != object else f"a {type(x).__name__}"
+            raise GatewrightError("x", self._shape_text(leading), got)
         kind = "iu" if self.dtype == _WHOLE else "fiu"
         if array.dtype.kind not in kind or (typed and not np.can_cast(array.dtype, self.dtype, "safe")):
             raise GatewrightError("x", str(self.dtype), str(array.dtype))
@@ -110,46 +113,67 @@ class Reading(NamedTuple):
             return [self._numbered(each, axes - 1) for each in x]
         return x
 
-    def times(self, time: Any, shape: tuple[int, ...]) -> NDArray[np.datetime64]:
+    def times(self, time: Any, shape: tuple[int, ...], name: str = "time") -> NDArray[np.datetime64]:
         """Return times in microseconds, UTC: as many as ``shape`` says, or one for all.
+
+        Args:
+            time: `datetime` objects, `numpy.datetime64`, or text as in ISO 8601; numbers are refused, since nobody
+                knows in what unit they are.
+            shape: see `with_calendar`.
+            name: of the argument, for errors.
 
         Raises:
             GatewrightError: if the model reads no calendar, or the times do not fit.
         """
         if not self.calendar:
-            raise GatewrightError("time", "none: this model reads no calendar", repr(time)[:80])
-        expected = "a time" + (" for each" if shape else "") + f", for {', '.join(self.calendar)}"
+            raise GatewrightError(name, "none: this model reads no calendar", repr(time)[:80])
+        many = f"{shape[0]} times" if shape else "a time"
+        expected = f"{many} such as '2024-05-01T13:00', for {', '.join(self.calendar)}"
         try:
-            times = np.asarray(_in_utc(time), dtype="datetime64[us]")
-        except (ValueError, TypeError, OverflowError):
-            raise GatewrightError("time", expected, repr(time)[:80]) from None
-        if time is None or np.isnat(times).any() or times.shape not in (shape, ()):
-            raise GatewrightError("time", expected, repr(time)[:80])
+            given = np.asarray(_in_utc(time))
+            timely = given.dtype.kind in "MUO" and (given.dtype.kind != "U" or _all_dated(given))
+            if given.size and not timely:
+                raise GatewrightError(name, expected, repr(time)[:80])
+            times = given.astype("datetime64[us]")
+        except (ValueError, TypeError, OverflowError) as error:
+            if isinstance(error, GatewrightError):
+                raise
+            raise GatewrightError(name, expected, repr(time)[:80]) from None
+        if time is None or np.isnat(times).any():
+            raise GatewrightError(name, expected, repr(time)[:80])
+        if times.shape not in (shape, ()):
+            raise GatewrightError(name, expected, f"shape {times.shape}")
         return times
 
-    def with_calendar(self, rows: Array, time: Any, shape: tuple[int, ...]) -> Array:
+    def with_calendar(self, rows: Array, time: Any, shape: tuple[int, ...], name: str) -> Array:
         """Return rows with sine and cosine of the calendar where the model reads them.
 
         Args:
             rows: (T, B, columns).
             time: one for all, or as many as ``shape`` says.
             shape: (T,), the same for all sessions; (B,), where there is one step; or ().
+            name: of the argument, for errors.
 
         Raises:
             GatewrightError: if the model reads no calendar, or the times do not fit.
         """
-        times = self.times(time, shape)
+        times = self.times(time, shape, name)
         T, B, _ = rows.shape
         phases = clock.calendar(times.reshape(-1), self.calendar)
         axes = (T, 1) if times.size == T else (1, B)
-        if times.size > 1 or times.shape == shape:
-            phases = phases.reshape(*axes, -1)
+        if times.size != 1 or times.shape == shape:
+            phases = phases.reshape(*axes, phases.shape[-1])
         phases = np.broadcast_to(phases, (T, B, phases.shape[-1]))
         return np.concatenate([rows[..., : self.phases_at], phases, rows[..., self.phases_at :]], axis=-1)
 
     def _shape_text(self, leading: tuple[int | None, ...]) -> str:
         sizes = ["T" if size is None else str(size) for size in (*leading, *self.shape)]
         return f"shape ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _all_dated(texts: Array) -> bool:
+    """Whether all begin with a year and a month: NumPy would take "now" too, or a year for its first day."""
+    return all(re.match(r"\d{4}-\d{2}", text) for text in texts.ravel())
 
 
 def _in_utc(time: Any) -> Any:

@@ -78,6 +78,8 @@ class Shape:
         Raises:
             StateError: if not.
         """
+        if not isinstance(state, State):
+            raise StateError("state", "a State", f"a {type(state).__name__}")
         shapes = {
             "hidden": ((self.layers, self.hidden), np.float32),
             "cell": ((self.layers, self.cell), np.float32),
@@ -109,6 +111,8 @@ class Shape:
         Raises:
             StateError: on anything else.
         """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise StateError("snapshot", "bytes", f"a {type(data).__name__}")
         data = bytes(data)
         if len(data) < _HEAD.size + _DIGEST or data[:7] != _MAGIC[:7]:
             raise StateError("snapshot", "a state that Gatewright wrote", f"{len(data)} other bytes")

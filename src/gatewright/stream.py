@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,7 @@ class Stream:
     ) -> None:
         for name, value in (("sessions", sessions), ("threads", threads)):
             if not isinstance(value, int) or not 1 <= value < 2**31:
-                raise GatewrightError(name, "a whole number of at least 1", repr(value))
+                raise GatewrightError(name, f"a whole number from 1 to {2**31 - 1}", repr(value)[:80])
         self.sessions, self.threads = sessions, threads
         self._model, self._reading, self._shape = model, reading, shape
         self._native = _kernels.Stream(model, sessions)
@@ -107,6 +108,8 @@ class Stream:
             GatewrightError: if ``sessions`` or ``threads`` is not a whole number of at least 1, or ``weights`` is
                 none of these.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise GatewrightError("path", "a run's directory or a model file", repr(path)[:80])
         path = Path(path)
         file = modelfile.read(path / "model.safetensors" if path.is_dir() else path)
         return cls.of(file, sessions=sessions, threads=threads, weights=weights)
@@ -116,6 +119,7 @@ class Stream:
         cls, file: modelfile.ModelFile, *, sessions: int = 1, threads: int = 1, weights: Weights = "float32"
     ) -> Stream:
         """Make a stream of a model that has been read already; see `load`."""
+        _require_weights(weights)
         spec, tensors = file.spec, file.tensors
         layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
         head = tensors["head.weight"], tensors["head.bias"]
@@ -152,6 +156,12 @@ class Stream:
         Raises:
             GatewrightError: if names, shapes or types do not fit, or a weight is not finite.
         """
+        _require_weights(weights)
+        if not hasattr(arrays, "items"):
+            hint = "; its state_dict() will do" if hasattr(arrays, "state_dict") else ""
+            raise GatewrightError(
+                "arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}"
+            )
         arrays = {name: np.asarray(value) for name, value in arrays.items()}
         layers = sorted_by_layer(arrays)
         model = _kernels.model(layers, None, None, None, None, weights)
@@ -211,7 +221,7 @@ class Stream:
         array = self._reading.array(xs, (None,))
         if times is None and not self._reading.calendar:
             return array, None
-        return array, self._reading.times(times, (len(array),))
+        return array, self._reading.times(times, (len(array),), "times")
 
     def step(self, x: Any, sessions: Sessions = None, *, time: Any = None, record: bool = False) -> Any:
         """Advance by one step.
@@ -220,8 +230,9 @@ class Stream:
             x: for one session a row (columns,) or numbers (D,), or a symbol or its number; for several an array
                 (B, ...) or a list of these.  A missing target is NaN; nothing else may be.
             sessions: the number of one session, or those of several, each once; None for the only one, or for all.
-            time: when a forecaster's row was observed, where the model reads a calendar: anything that
-                `numpy.datetime64` takes, or one for each session.
+            time: when a forecaster's row was observed, where the model reads a calendar: a `datetime`, a
+                `numpy.datetime64` or text as in ISO 8601; in UTC where it names no zone.  One for all sessions, or
+                one for each.
             record: whether to return the gates of the step too.
 
         Returns:
@@ -336,8 +347,8 @@ class Stream:
         T = array.shape[0] if steps else 1
         leading = (T,) * steps + (B,) * several
         if reading.calendar or time is not None:
-            times = (T,) if steps else (B,) * several
-            array = reading.with_calendar(array.reshape(T, B, *reading.shape), time, times)
+            times, name = ((T,), "times") if steps else ((B,) * several, "time")
+            array = reading.with_calendar(array.reshape(T, B, *reading.shape), time, times, name)
         out = np.empty((*leading, *reading.output_shape), reading.output_dtype)
         if not record:
             self._native.run(array, out, numbers, T, B, None, None, self.threads)
@@ -357,6 +368,11 @@ class Stream:
         if (numbers.size and numbers.dtype.kind not in "iu") or numbers.ndim != several:
             raise GatewrightError("sessions", "the number of a session, or a list of such", repr(sessions)[:80])
         return np.ascontiguousarray(numbers, np.int64).reshape(-1), several
+
+
+def _require_weights(weights: object) -> None:
+    if weights not in get_args(Weights):
+        raise GatewrightError("weights", "'float32', 'bf16' or 'int8'", repr(weights)[:80])
 
 
 def _fingerprint(model: str, weights: Weights) -> str:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from gatewright.errors import BusyError, GatewrightError
-from gatewright.serve.sessions import Answer, Request, Sessions
+from gatewright.serve.sessions import Answer, Request, Sessions, require_request
 
 
 class Batcher:
@@ -47,7 +47,7 @@ class Batcher:
         for name, value in (("max_batch", max_batch), ("max_waiting", max_waiting)):
             if not isinstance(value, int) or value < 1:
                 raise GatewrightError(name, "a whole number of at least 1", repr(value))
-        if not 0 <= max_delay < 60:
+        if not isinstance(max_delay, int | float) or not 0 <= max_delay < 60:
             raise GatewrightError("max_delay", "seconds from 0 to 60", repr(max_delay))
         self._sessions = sessions
         self._max_batch, self._max_delay, self._max_waiting = max_batch, max_delay, max_waiting
@@ -62,11 +62,13 @@ class Batcher:
         """Return the answer to come; its exception is the error that `Sessions.advance` gives.
 
         Raises:
+            GatewrightError: if it is no request.
             BusyError: if too many wait already, or this is closed; it says when to try again.
         """
+        require_request(request)
         with self._changed:
             if self._closed:
-                raise BusyError("request", "a server that takes requests", "one that is closing", retry_after=1.0)
+                raise BusyError("request", "a batcher that takes requests", "one that is closed", retry_after=1.0)
             if len(self._waiting) >= self._max_waiting:
                 after = max(0.1, self._pace * self._max_waiting / 2)
                 got = f"{len(self._waiting)} of them"

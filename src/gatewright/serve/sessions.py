@@ -178,6 +178,10 @@ class Sessions:
             For each request its answer, or the error: a `SessionError` for a session that is not there or not at
             ``first``, a `StoreError` if nothing could be stored, another `GatewrightError` for unfit input.
         """
+        if isinstance(requests, Request):
+            raise GatewrightError("requests", "a list of requests", "one request")
+        for request in requests:
+            require_request(request)
         answers: list[Answer | GatewrightError] = []
         with self._lock:
             for begin in range(0, len(requests), self._stream.sessions):
@@ -298,6 +302,21 @@ class Sessions:
         self._free.pop()
         slot = self._slots[session] = _Slot(number, saved)
         return slot
+
+
+def require_request(request: object) -> None:
+    """Raise if something is no request, or its names and numbers are of another type.
+
+    Raises:
+        GatewrightError: says what is wrong.
+    """
+    if not isinstance(request, Request):
+        raise GatewrightError("request", "a Request", f"a {type(request).__name__}")
+    for name in ("session", "owner"):
+        if not isinstance(getattr(request, name), str):
+            raise GatewrightError(name, "text", repr(getattr(request, name))[:80])
+    if request.first is not None and (isinstance(request.first, bool) or not isinstance(request.first, int)):
+        raise GatewrightError("first", "a whole number, or None", repr(request.first)[:80])
 
 
 def _digest(x: Array, times: Array | None) -> bytes:
