@@ -21,7 +21,7 @@ from benchmarks import bars
 from benchmarks.bars import Judged
 from benchmarks.settings import Part, Settings
 from benchmarks.timing import Call, interleaved
-from gatewright.stream import Stream, Weights
+from gatewright.stream import Stream, WeightFormat
 
 STEPS = 10_000
 MOST = {16: bars.RUN_16, 32: bars.RUN_32, 64: bars.RUN_64}
@@ -43,10 +43,12 @@ def run(settings: Settings) -> Part:
         figures.append({"H": size, "us": us, "rtneural_us": peer.get(size)})
         judged.append(Judged(bar, 1, us, f"RTNeural {peer[size]:.3f}" if peer else ""))
     print("\nStream.step with weights in fewer bits, one session, 1 thread (microseconds)")
-    print(f"{'D = H':>6}" + "".join(f"{kept:>10}" for kept in get_args(Weights)))
+    print(f"{'D = H':>6}" + "".join(f"{kept:>10}" for kept in get_args(WeightFormat)))
     for size in NARROW_SIZES:
         x = random(20, size)
-        calls = {kept: each_of(Stream.from_weights(weights(size), weights=kept), x) for kept in get_args(Weights)}
+        calls = {
+            kept: each_of(Stream.from_weights(weights(size), weights=kept), x) for kept in get_args(WeightFormat)
+        }
         timed = interleaved(calls, settings.plan)
         by_kept = {kept: one.seconds / len(x) * 1e6 for kept, one in timed.items()}
         print(f"{size:6}" + "".join(f"{us:10.1f}" for us in by_kept.values()), flush=True)

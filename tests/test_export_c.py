@@ -32,7 +32,7 @@ from gatewright.spec import (
     SymbolHead,
     Vocabulary,
 )
-from gatewright.stream import Weights
+from gatewright.stream import WeightFormat
 
 ROOT = Path(__file__).parents[1]
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
@@ -140,7 +140,7 @@ def test_a_text_model_gives_the_bits_of_python(stack: dict[str, int], library: P
 
 @pytest.mark.parametrize(("kept", "weights"), [("BFLOAT16", "bf16"), ("INT8", "int8")])
 def test_weights_of_fewer_bits_give_the_bits_of_python(
-    kept: str, weights: Weights, library: Path, tmp_path: Path
+    kept: str, weights: WeightFormat, library: Path, tmp_path: Path
 ) -> None:
     exported(series_model(), tmp_path)
     source = tmp_path / "model.c"

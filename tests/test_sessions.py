@@ -21,7 +21,7 @@ from gatewright import LSTM
 from gatewright.errors import GatewrightError, SessionError, StoreError
 from gatewright.serve.sessions import Answer, Request, Sessions
 from gatewright.serve.store import Saved, SqliteStore
-from tests.test_stream import rows_of, series_model, table
+from tests.stream_models import rows_of, series_model, table
 
 D, H = 3, 6
 

@@ -1,4 +1,4 @@
-"""Streams against whole sequences, bit for bit; and what they refuse."""
+"""Streams against whole sequences, bit for bit."""
 
 from __future__ import annotations
 
@@ -15,99 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatewright import LSTM, Model, Stream, equations, kernels
-from gatewright.data.series import encode
-from gatewright.data.table import Series
-from gatewright.errors import GatewrightError, ModelFileError
-from gatewright.spec import (
-    UNKNOWN,
-    ModelSpec,
-    QuantileHead,
-    Scaler,
-    SeriesEncoder,
-    StackSpec,
-    SymbolEncoder,
-    SymbolHead,
-    Vocabulary,
-)
-from gatewright.state import State
-from gatewright.windows import Windows, absolute
-
-SYMBOLS = (UNKNOWN, *"abcdefgh \n")
-CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
-
-
-def text_model(**stack: Any) -> Model:
-    torch.manual_seed(0)
-    spec = ModelSpec(SymbolEncoder(len(SYMBOLS), 5), StackSpec(**{"hidden_size": 24, **stack}), SymbolHead())
-    return Model(spec, vocabulary=Vocabulary(SYMBOLS)).eval()
-
-
-def series_model(**changes: Any) -> Model:
-    torch.manual_seed(0)
-    roles: dict[str, Any] = {
-        "targets": ("flow", "level"),
-        "past": ("rain",),
-        "known": ("holiday", "price"),
-        "static": ("area",),
-        "calendar": CALENDAR,
-        "step": "1h",
-        "context": 12,
-        "reads": "both",
-    }
-    encoder = SeriesEncoder(**{**roles, **changes})
-    columns = encoder.columns
-    rng = np.random.default_rng(1)
-    mean, scale = rng.normal(size=len(columns)) * 30, rng.uniform(0.5, 9, len(columns))
-    changes_scale = rng.uniform(0.1, 2, len(encoder.targets))
-    scaler = Scaler(columns, tuple(mean), tuple(scale), tuple(changes_scale))
-    spec = ModelSpec(encoder, StackSpec(20, num_layers=2), QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9)))
-    model = Model(spec, scaler=scaler).eval()
-    torch.nn.init.normal_(model.head.weight)
-    return model
-
-
-def table(model: Model, rows: int, seed: int = 2) -> Series:
-    """A series with gaps in its targets."""
-    encoder = model.spec.encoder
-    assert isinstance(encoder, SeriesEncoder)
-    rng = np.random.default_rng(seed)
-    values = rng.normal(size=(rows, len(encoder.columns))) * 40
-    targets = values[:, : len(encoder.targets)]
-    targets[rng.random(targets.shape) < 0.2] = np.nan
-    targets[0] = np.nan
-    times = np.datetime64("2023-12-30T22:30", "us") + np.arange(rows) * np.timedelta64(1, "h")
-    return Series("basin", times, values, np.arange(rows))
-
-
-def rows_of(model: Model, series: Series, rows: int) -> np.ndarray[Any, Any]:
-    """What a stream reads of a series: inputs known in advance come with the row before them."""
-    encoder, head = model.spec.encoder, model.spec.head
-    assert isinstance(encoder, SeriesEncoder)
-    assert isinstance(head, QuantileHead)
-    first = len(encoder.targets) + len(encoder.past)
-    known = series.values[:, first : first + len(encoder.known)]
-    ahead = [known[1 + t : 1 + t + head.horizon].T.ravel() for t in range(rows)]
-    return np.concatenate(
-        [series.values[:rows, :first], series.values[:rows, first + len(encoder.known) :], np.array(ahead)], axis=1
-    )
-
-
-def whole_forecast(model: Model, series: Series, rows: int) -> np.ndarray[Any, Any]:
-    """The whole series at once, through torch's modules."""
-    encoder, head, scaler = model.spec.encoder, model.spec.head, model.scaler
-    assert isinstance(encoder, SeriesEncoder)
-    assert isinstance(head, QuantileHead)
-    assert scaler is not None
-    encoded = encode(series, encoder, scaler)
-    reader = SeriesEncoder(**{**vars(encoder), "context": rows})
-    inputs, level, _ = Windows([encoded], reader, head.horizon, "cpu").batch(np.array([rows - 1]), rows)
-    with torch.no_grad():
-        y = absolute(model, model(inputs).y, level).sort(dim=-1).values[:, 0].double().numpy()
-    targets = len(encoder.targets)
-    answer: np.ndarray[Any, Any] = y * np.array(scaler.scale[:targets])[:, None]
-    answer += np.array(scaler.mean[:targets])[:, None]
-    return answer
+from gatewright import LSTM, Stream, equations, kernels
+from gatewright.errors import GatewrightError
+from tests.stream_models import SYMBOLS, rows_of, series_model, table, text_model, whole_forecast
 
 
 @pytest.mark.parametrize("stack", [{}, {"num_layers": 3, "hidden_size": 7}, {"num_layers": 2, "proj_size": 9}])
@@ -282,11 +192,6 @@ def test_weights_in_fewer_bits_give_the_bits_of_those_weights(
         full.restore(narrow.snapshot())
 
 
-def test_weights_of_other_bits_are_refused() -> None:
-    with pytest.raises(GatewrightError, match="weights: expected 'float32', 'bf16' or 'int8', got 'int4'"):
-        LSTM(2, 3).stream(weights="int4")  # type: ignore[arg-type]
-
-
 def test_a_batch_of_sessions_may_be_stepped_by_number() -> None:
     model = text_model()
     stream = model.stream(sessions=3)
@@ -331,24 +236,6 @@ def test_a_time_may_name_its_zone() -> None:
     with pytest.raises(GatewrightError, match=r"times: expected 2 times such as .*, got shape \(1,\)"):
         model.stream().run([row, row], times=["2024-02-29T22:30"])
     assert model.stream().run(np.empty((0, len(row))), times=[]).shape == (0, 3, 2, 3)
-
-
-def test_what_is_of_another_kind_altogether_is_refused() -> None:
-    model = text_model()
-    stream = model.stream()
-    calls: list[Any] = [
-        (lambda: Stream.load(None), "path: expected a run's directory or a model file, got None"),  # type: ignore[arg-type]
-        (lambda: Stream.from_weights(torch.nn.LSTM(2, 3)), r"arrays: .* got a LSTM; its state_dict\(\) will do"),
-        (lambda: model.stream(weights=None), "weights: expected 'float32', 'bf16' or 'int8', got None"),  # type: ignore[arg-type]
-        (lambda: stream.restore("abc"), "snapshot: expected bytes, got a str"),  # type: ignore[arg-type]
-        (lambda: stream.restore(10**12), "snapshot: expected bytes, got a int"),  # type: ignore[arg-type]
-        (lambda: stream.set_state((1, 2)), "state: expected a State, got a tuple"),  # type: ignore[arg-type]
-        (lambda: LSTM(2, 3).stream().step(None), r"x: expected shape \(2,\), got a NoneType"),
-        (lambda: LSTM(2, 3).stream().step(torch.ones(2, requires_grad=True)), "requires grad"),
-    ]
-    for call, message in calls:
-        with pytest.raises(GatewrightError, match=message):
-            call()
 
 
 def test_torch_layers_stream_by_their_state_dict() -> None:
@@ -400,139 +287,3 @@ def test_copies_and_snapshots_carry_a_state_on() -> None:
     with pytest.raises(TypeError, match="snapshot"):
         pickle.dumps(stream)
     assert repr(stream).startswith("Stream(layers=2, hidden_size=20, sessions=1, fingerprint=")
-
-
-def unchanged(stream: Stream, call: Any) -> GatewrightError:
-    """Return the error of a call, after which all states are as they were."""
-    before = [stream.state(n) for n in range(stream.sessions)]
-    with pytest.raises(GatewrightError) as caught:
-        call()
-    assert [stream.state(n) for n in range(stream.sessions)] == before
-    return caught.value
-
-
-BAD = {
-    "nan": (lambda s: s.step([1.0, np.nan]), "finite numbers, got nan in column 1"),
-    "infinite": (lambda s: s.run([[0.0, 1.0], [-np.inf, 1.0]]), "finite numbers, got -inf in column 0 at step 1"),
-    "width": (lambda s: s.step([1.0]), r"shape \(2,\), got shape \(1,\)"),
-    "double": (lambda s: s.step(np.zeros(2)), "x: expected float32, got float64"),
-    "text": (lambda s: s.step("ab"), "expected"),
-    "objects": (lambda s: s.step([None, 1.0]), "expected float32, got object"),
-    "complex": (lambda s: s.step([1j, 1.0]), "expected float32"),
-    "ragged": (lambda s: s.run([[1.0, 2.0], [1.0]]), "rows of unequal length"),
-    "many": (lambda s: s.step(np.zeros((3, 2), "f4")), r"shape \(2,\), got shape \(3, 2\)"),
-    "into": (lambda s: s.step_into(np.zeros(2, "f4"), np.zeros(3, "f4")), r"float32 \(4,\)"),
-    "into double": (lambda s: s.step_into(np.zeros(2), np.zeros(4, "f4")), r"x, out: expected contiguous float32"),
-    "strided": (lambda s: s.step_into(np.zeros(4, "f4")[::2], np.zeros(4, "f4")), "contiguous"),
-    "session": (lambda s: s.step([[0.0, 1.0]], sessions=[1]), "sessions: expected numbers from 0 to 0, got 1"),
-    "negative": (lambda s: s.step([0.0, 1.0], sessions=-1), "sessions: expected numbers from 0 to 0, got -1"),
-    "twice": (lambda s: s.step(np.zeros((2, 2), "f4"), sessions=[0, 0]), "each session once, got 0 twice"),
-    "half": (lambda s: s.step([0.0, 1.0], sessions=0.5), "the number of a session"),
-    "time": (lambda s: s.step([0.0, 1.0], time="2024-01-01"), "reads no calendar"),
-    "reset": (lambda s: s.reset([0, 5]), "from 0 to 0, got 5"),
-    "state": (lambda s: s.state(1), "session: expected a number from 0 to 0, got 1"),
-    "state of another kind": (lambda s: s.state("0"), "session: expected the number of a session, got '0'"),
-}
-
-
-@pytest.mark.parametrize("what", BAD)
-def test_what_does_not_fit_is_refused_and_changes_nothing(what: str) -> None:
-    torch.manual_seed(0)
-    stream = LSTM(2, 4).stream()
-    stream.run(np.ones((3, 2), np.float32))
-    call, message = BAD[what]
-    with pytest.raises(GatewrightError, match=message):
-        raise unchanged(stream, lambda: call(stream))
-
-
-def test_rows_and_symbols_that_do_not_fit_are_refused() -> None:
-    model = series_model()
-    stream, row = model.stream(), rows_of(model, table(model, 5), 1)[0]
-    when = "2024-01-01T00:00"
-    for column, value, message in (
-        (2, np.nan, "nan in column 2"),
-        (3, np.inf, "inf in column 3"),
-        (0, np.inf, "inf in column 0"),
-        (1, 1e300, r"1e\+300 in column 1"),
-        (9, np.nan, "nan in column 15"),
-    ):
-        bad = row.copy()
-        bad[column] = value
-        assert unchanged(stream, lambda bad=bad: stream.step(bad, time=when)).args
-        with pytest.raises(GatewrightError, match=message):
-            stream.step(bad, time=when)
-    for time in (None, "noon", "NaT", ["2024-01-01", "2024-01-02"]):
-        assert unchanged(stream, lambda time=time: stream.step(row, time=time)).argument == "time"
-    assert unchanged(stream, lambda: stream.run([row, row], times=["2024-01-01"])).argument == "times"
-    with pytest.raises(GatewrightError, match="reads a calendar"):
-        stream.step_into(row, np.empty(stream.output_shape))
-    text = text_model().stream()
-    for symbol in (len(SYMBOLS), -1):
-        assert unchanged(text, lambda symbol=symbol: text.step(symbol)).expected == "symbols from 0 to 10"
-    assert unchanged(text, lambda: text.step(1.0)).argument == "x"
-    assert unchanged(text, lambda: text.step("ab")).argument == "x"
-    with pytest.raises(GatewrightError, match="one session"):
-        text_model().stream(sessions=2).step_into(np.array(1), np.empty(11, "f4"))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"weight_ih_l0": None}, "weights: expected weight_ih_l0"),
-        ({"weight_hh_l0": np.zeros((8, 2))}, "weight_hh_l0: expected float32, got float64"),
-        ({"weight_hh_l0": np.zeros((8, 3), "f4")}, "W_hh"),
-        ({"weight_ih_l0_reverse": np.zeros((8, 3), "f4")}, "cannot read from the end"),
-        ({"weight_ih_l2": np.zeros((8, 2), "f4")}, "weights: expected weight_ih_l1"),
-        ({"bias_ih_l0": np.zeros(8, "f4")}, "both biases, or neither"),
-        ({"bias_hh_l0": np.full(8, np.nan, "f4")}, "bias_hh_l0: expected finite weights"),
-        ({"head": np.zeros(8, "f4")}, "names such as weight_ih_l0, got 'head'"),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
-    weights = {"weight_ih_l0": np.zeros((8, 3), "f4"), "weight_hh_l0": np.zeros((8, 2), "f4"), **change}
-    with pytest.raises(GatewrightError, match=message):
-        Stream.from_weights({name: array for name, array in weights.items() if array is not None})
-
-
-@pytest.mark.parametrize("number", [0, -1, 1.5, "2", 2**31])
-@pytest.mark.parametrize("name", ["sessions", "threads"])
-def test_numbers_of_sessions_and_threads_are_whole(name: str, number: Any) -> None:
-    with pytest.raises(GatewrightError, match=f"{name}: expected a whole number from 1 to"):
-        text_model().stream(**{name: number})
-
-
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"nothing of the kind")
-    with pytest.raises(ModelFileError, match=r"model\.safetensors"):
-        Stream.load(tmp_path)
-
-
-@settings(max_examples=400, deadline=None)
-@given(data=st.data())
-def test_a_snapshot_that_was_cut_or_changed_is_refused(data: st.DataObject) -> None:
-    stream = text_model(hidden_size=3).stream()
-    stream.run("abc")
-    snapshot = bytearray(stream.snapshot())
-    before = stream.state()
-    if data.draw(st.booleans()):
-        snapshot = snapshot[: data.draw(st.integers(0, len(snapshot) - 1))]
-    else:
-        place = data.draw(st.integers(0, len(snapshot) - 1))
-        snapshot[place] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(GatewrightError, match="snapshot"):
-        stream.restore(bytes(snapshot))
-    assert stream.state() == before
-
-
-def test_a_snapshot_of_another_model_is_refused() -> None:
-    snapshot = text_model(hidden_size=3).stream().snapshot()
-    other = text_model(hidden_size=4).stream()
-    with pytest.raises(GatewrightError, match="a state of the model"):
-        other.restore(snapshot)
-    newer = snapshot[:7] + b"\x02" + snapshot[8:]
-    with pytest.raises(GatewrightError, match="expected version 1, got version 2"):
-        other.restore(newer)
-    with pytest.raises(GatewrightError, match=r"state\.hidden: expected float32"):
-        other.set_state(State(np.zeros((1, 4)), np.zeros((1, 4), "f4"), np.zeros(0), 0))
-    with pytest.raises(GatewrightError, match=r"state\.cell: expected finite"):
-        other.set_state(State(np.zeros((1, 4), "f4"), np.full((1, 4), np.inf, "f4"), np.zeros(0), 0))

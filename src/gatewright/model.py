@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from gatewright.errors import SpecError
 from gatewright.nn import LSTM, Record
 from gatewright.nn.linear import Linear
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, SymbolEncoder, Vocabulary
-from gatewright.stream import Stream
+from gatewright.stream import Stream, WeightFormat
 
 #: Hidden and cell states of all layers, each (layers, B, H).
 State = tuple[Tensor, Tensor]
@@ -114,9 +114,7 @@ class Model(nn.Module):
         """Write the model file (`docs/model-file.md`)."""
         modelfile.write(path, self._file())
 
-    def stream(
-        self, *, sessions: int = 1, threads: int = 1, weights: Literal["float32", "bf16", "int8"] = "float32"
-    ) -> Stream:
+    def stream(self, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32") -> Stream:
         """Return a stream with copies of the weights, to advance the model step by step without torch.
 
         Args:

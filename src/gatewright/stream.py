@@ -32,7 +32,7 @@ Sessions = int | Sequence[int] | NDArray[np.integer[Any]] | None
 
 
 #: How the weights of the gates are kept.
-Weights = Literal["float32", "bf16", "int8"]
+WeightFormat = Literal["float32", "bf16", "int8"]
 
 
 class StepRecord(NamedTuple):
@@ -91,7 +91,7 @@ class Stream:
 
     @classmethod
     def load(
-        cls, path: Path | str, *, sessions: int = 1, threads: int = 1, weights: Weights = "float32"
+        cls, path: Path | str, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
     ) -> Stream:
         """Read a model file, or that of a run directory.
 
@@ -116,7 +116,7 @@ class Stream:
 
     @classmethod
     def of(
-        cls, file: modelfile.ModelFile, *, sessions: int = 1, threads: int = 1, weights: Weights = "float32"
+        cls, file: modelfile.ModelFile, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
     ) -> Stream:
         """Make a stream of a model that has been read already; see `load`."""
         _require_weights(weights)
@@ -141,7 +141,7 @@ class Stream:
 
     @classmethod
     def from_weights(
-        cls, arrays: Mapping[str, Any], *, sessions: int = 1, threads: int = 1, weights: Weights = "float32"
+        cls, arrays: Mapping[str, Any], *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
     ) -> Stream:
         """Make a stream of bare layers.
 
@@ -371,11 +371,11 @@ class Stream:
 
 
 def _require_weights(weights: object) -> None:
-    if weights not in get_args(Weights):
+    if weights not in get_args(WeightFormat):
         raise GatewrightError("weights", "'float32', 'bf16' or 'int8'", repr(weights)[:80])
 
 
-def _fingerprint(model: str, weights: Weights) -> str:
+def _fingerprint(model: str, weights: WeightFormat) -> str:
     """Return what a state has to come with: kept in fewer bits, a model is another one."""
     return model if weights == "float32" else hashlib.sha256(f"{model} {weights}".encode()).hexdigest()
 

@@ -17,7 +17,7 @@ from gatewright.nn import ops, steps
 from gatewright.nn.packed import Layout
 from gatewright.nn.record import LayerRecord, Record
 from gatewright.nn.steps import Weights
-from gatewright.stream import Stream
+from gatewright.stream import Stream, WeightFormat
 
 _State = tuple[Tensor, Tensor]
 #: One layer in one direction: `steps.sequence`, or `ops.sequence`.
@@ -170,9 +170,7 @@ class LSTM(torch.nn.RNNBase):
             y, state, kept = self._packed_by_steps(input, hx)
         return (y, state, kept) if record else (y, state)
 
-    def stream(
-        self, *, sessions: int = 1, threads: int = 1, weights: Literal["float32", "bf16", "int8"] = "float32"
-    ) -> Stream:
+    def stream(self, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32") -> Stream:
         """Return a `gatewright.Stream` with copies of the weights: step by step, without torch, to the same bits.
 
         Args:

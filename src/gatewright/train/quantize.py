@@ -21,7 +21,7 @@ from gatewright.data.text import encode_text, read_text, streams
 from gatewright.errors import DataError
 from gatewright.forecast import require_fit
 from gatewright.spec import QuantileHead, SeriesEncoder
-from gatewright.stream import Stream, Weights
+from gatewright.stream import Stream, WeightFormat
 from gatewright.train import forecasting
 from gatewright.train.evaluate import measure
 from gatewright.train.run import Run
@@ -43,7 +43,7 @@ class Kept(NamedTuple):
         metrics: by name.
     """
 
-    weights: Weights
+    weights: WeightFormat
     bytes: int
     microseconds: float
     metrics: dict[str, float]
@@ -72,7 +72,7 @@ def quantize_run(path: Path, data: Path) -> list[Kept]:
         score = functools.partial(_score_text, symbols)
         xs = symbols[:, 0]
     found = []
-    for weights in get_args(Weights):
+    for weights in get_args(WeightFormat):
         alone = Stream.of(file, weights=weights)
         stream = Stream.of(file, sessions=_SESSIONS, weights=weights)
         found.append(Kept(weights, alone.weight_bytes, _microseconds(alone, xs, times), score(stream)))
