@@ -36,6 +36,7 @@ class Buffer {
     Buffer& operator=(const Buffer&) = delete;
 
     explicit operator bool() const { return view_.obj != nullptr; }
+    int dimensions() const { return view_.ndim; }
     template <class T>
     T* as() const {
         return static_cast<T*>(view_.buf);
@@ -172,7 +173,7 @@ bool step(Stream& stream, nb::handle x, nb::handle out) {
     const Turn turn(stream);
     const Buffer input(x, type_of_input(model), model.input_width(), false);
     const Buffer output(out, type_of_output(model), model.output_width(), true);
-    if (!input || !output) return false;
+    if (!input || !output || input.dimensions() != (model.reads == Reads::symbols ? 0 : 1)) return false;
     constexpr int64_t session = 0;
     advance(stream, {&session, 1, 1, input.as<void>(), output.as<void>(), nullptr, nullptr}, 1);
     return true;

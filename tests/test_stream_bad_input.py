@@ -58,6 +58,8 @@ BAD = {
     "objects": (lambda s: s.step([None, 1.0]), "expected float32, got object"),
     "complex": (lambda s: s.step([1j, 1.0]), "expected float32"),
     "ragged": (lambda s: s.run([[1.0, 2.0], [1.0]]), "rows of unequal length"),
+    "as many in two axes": (lambda s: s.step(np.zeros((1, 2), "f4")), r"shape \(2,\), got shape \(1, 2\)"),
+    "two axes into": (lambda s: s.step_into(np.zeros((2, 1), "f4"), np.zeros(4, "f4")), r"float32 \(2, 1\)"),
     "many": (lambda s: s.step(np.zeros((3, 2), "f4")), r"shape \(2,\), got shape \(3, 2\)"),
     "into": (lambda s: s.step_into(np.zeros(2, "f4"), np.zeros(3, "f4")), r"float32 \(4,\)"),
     "into double": (lambda s: s.step_into(np.zeros(2), np.zeros(4, "f4")), r"x, out: expected contiguous float32"),
