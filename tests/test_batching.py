@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,12 @@ import torch
 from gatewright import LSTM
 from gatewright.errors import BusyError, GatewrightError, SessionError
 from gatewright.serve.batching import Batcher
-from gatewright.serve.sessions import Answer, Request, Sessions
+from gatewright.serve.requests import Advance, Answer, Generate
+from gatewright.serve.sessions import Sessions
 from gatewright.serve.store import SqliteStore
 
 D, H = 3, 6
+X = np.ones((1, D), np.float32)
 
 
 def layer() -> LSTM:
@@ -39,60 +40,79 @@ class Slow:
     def __init__(self, sessions: Sessions) -> None:
         self.sessions, self.go, self.batches = sessions, threading.Semaphore(0), []
 
-    def advance(self, requests: list[Request]) -> list[Any]:
+    def advance(self, requests: list[Advance]) -> list[Any]:
         self.batches.append([request.session for request in requests])
         assert self.go.acquire(timeout=30)
         return self.sessions.advance(requests)
 
 
-def test_callers_in_many_threads_get_what_they_would_alone(sessions: Sessions) -> None:
-    inputs = np.random.default_rng(0).normal(size=(12, 40, D)).astype(np.float32)
-    found: list[Any] = [None] * 12
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        await asyncio.wait_for(work(), 30)
 
-    def caller(number: int) -> None:
-        name, ys = sessions.create(), []
+    asyncio.run(limited())
+
+
+async def first_batch(slow: Slow) -> None:
+    while not slow.batches:
+        await asyncio.sleep(0.001)
+
+
+def test_many_callers_get_what_they_would_alone(sessions: Sessions) -> None:
+    inputs = np.random.default_rng(0).normal(size=(12, 40, D)).astype(np.float32)
+    sizes: list[int] = []
+
+    async def caller(batcher: Batcher, number: int) -> np.ndarray[Any, Any]:
+        name, ys = await batcher.call(sessions.create), []
         for first, x in enumerate(inputs[number]):
-            answer = batcher.submit(Request(name, x[None], first=first)).result(timeout=30)
+            answer = await batcher.submit(Advance(name, x[None], first=first))
             assert answer.steps == first + 1
             ys.append(answer.y[0])
-        found[number] = np.stack(ys)
+        return np.stack(ys)
 
-    with Batcher(sessions, max_batch=5, max_delay=0.001) as batcher:
-        threads = [threading.Thread(target=caller, args=(number,)) for number in range(12)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    for x, ys in zip(inputs, found, strict=True):
-        assert np.array_equal(ys, layer().stream().run(x))
+    async def work() -> None:
+        async with Batcher(sessions, max_batch=5, max_delay=0.001, observe=sizes.append) as batcher:
+            found = await asyncio.gather(*(caller(batcher, number) for number in range(12)))
+        for x, ys in zip(inputs, found, strict=True):
+            assert np.array_equal(ys, layer().stream().run(x))
+
+    run(work)
+    assert sum(sizes) == 12 * 40
+    assert max(sizes) == 5
 
 
 def test_requests_of_one_session_keep_their_order_and_others_go_along(sessions: Sessions) -> None:
     slow = Slow(sessions)
     one, two, three = (sessions.create() for _ in range(3))
-    x = np.ones((1, D), np.float32)
-    with Batcher(slow, max_delay=0) as batcher:  # type: ignore[arg-type]
-        futures = [batcher.submit(Request(one, x, first=0))]
-        while not slow.batches:
-            time.sleep(0.001)
-        order = [(one, 1), (one, 2), (two, 0), (one, 3), (two, 1), (three, 0)]
-        futures += [batcher.submit(Request(name, x, first=first)) for name, first in order]
-        for _ in range(4):
-            slow.go.release()
-        assert [future.result(timeout=30).steps for future in futures] == [1, 2, 3, 1, 4, 2, 1]
+
+    async def work() -> None:
+        async with Batcher(slow, max_delay=0) as batcher:  # type: ignore[arg-type]
+            futures = [batcher.submit(Advance(one, X, first=0))]
+            await first_batch(slow)
+            order = [(one, 1), (one, 2), (two, 0), (one, 3), (two, 1), (three, 0)]
+            futures += [batcher.submit(Advance(name, X, first=first)) for name, first in order]
+            slow.go.release(4)
+            assert [(await future).steps for future in futures] == [1, 2, 3, 1, 4, 2, 1]
+
+    run(work)
     assert slow.batches == [[one], [one, two, three], [one, two], [one]]
 
 
 def test_a_fault_of_one_request_is_its_own(sessions: Sessions) -> None:
     names = [sessions.create() for _ in range(3)]
-    good, bad = np.ones((1, D), np.float32), np.full((1, D), np.inf, np.float32)
-    with Batcher(sessions, max_delay=0.05) as batcher:
-        futures = [batcher.submit(Request(name, x)) for name, x in zip(names, (good, bad, good), strict=True)]
-        stranger = batcher.submit(Request("nobody", good))
-        assert isinstance(futures[0].result(30), Answer)
-        assert isinstance(futures[2].result(30), Answer)
-        assert "inf in column 0" in str(futures[1].exception(30))
-        assert isinstance(stranger.exception(30), SessionError)
+    bad = np.full((1, D), np.inf, np.float32)
+
+    async def work() -> None:
+        async with Batcher(sessions, max_delay=0.05) as batcher:
+            requests = [Advance(name, x) for name, x in zip(names, (X, bad, X), strict=True)]
+            requests.append(Advance("nobody", X))
+            found = await asyncio.gather(*map(batcher.submit, requests), return_exceptions=True)
+            assert isinstance(found[0], Answer)
+            assert "inf in column 0" in str(found[1])
+            assert isinstance(found[2], Answer)
+            assert isinstance(found[3], SessionError)
+
+    run(work)
     assert [sessions.read(name)[0] for name in names] == [1, 0, 1]
 
 
@@ -100,57 +120,80 @@ def test_whatever_happens_callers_hear_of_it(sessions: Sessions, monkeypatch: py
     def broken(_: object) -> None:
         raise MemoryError("no room")
 
-    name, x = sessions.create(), np.ones((1, D), np.float32)
-    with Batcher(sessions) as batcher:
-        with monkeypatch.context() as patched:
-            patched.setattr(sessions, "advance", broken)
-            assert isinstance(batcher.submit(Request(name, x)).exception(30), MemoryError)
-        assert batcher.submit(Request(name, x)).result(30).steps == 1  # it goes on
+    async def work() -> None:
+        name = sessions.create()
+        async with Batcher(sessions) as batcher:
+            with monkeypatch.context() as patched:
+                patched.setattr(sessions, "advance", broken)
+                with pytest.raises(MemoryError):
+                    await batcher.submit(Advance(name, X))
+            assert (await batcher.submit(Advance(name, X))).steps == 1  # it goes on
+
+    run(work)
 
 
 def test_too_many_are_told_to_come_again_and_closing_answers_all(sessions: Sessions) -> None:
-    slow, x = Slow(sessions), np.ones((1, D), np.float32)
+    slow = Slow(sessions)
     names = [sessions.create() for _ in range(4)]
-    batcher = Batcher(slow, max_delay=0, max_waiting=2)  # type: ignore[arg-type]
-    futures: list[Future[Answer]] = [batcher.submit(Request(names[0], x))]
-    while not slow.batches:
-        time.sleep(0.001)
-    futures += [batcher.submit(Request(name, x)) for name in names[1:3]]
-    with pytest.raises(BusyError, match="request: expected less than 2 waiting, got 2 of them") as caught:
-        batcher.submit(Request(names[3], x))
-    assert caught.value.retry_after > 0
-    assert futures[2].cancel()
-    closing = threading.Thread(target=batcher.close)
-    closing.start()
-    slow.go.release(2)
-    closing.join(30)
-    assert [future.result(0).steps for future in futures[:2]] == [1, 1]
+
+    async def work() -> None:
+        batcher = Batcher(slow, max_delay=0, max_waiting=2)  # type: ignore[arg-type]
+        futures = [batcher.submit(Advance(names[0], X))]
+        await first_batch(slow)
+        futures += [batcher.submit(Advance(name, X)) for name in names[1:3]]
+        assert batcher.waiting == 2
+        with pytest.raises(BusyError, match="request: expected less than 2 waiting, got 2 of them") as caught:
+            batcher.submit(Advance(names[3], X))
+        assert caught.value.retry_after > 0
+        assert futures[2].cancel()
+        slow.go.release(2)
+        await batcher.close()
+        assert [future.result().steps for future in futures[:2]] == [1, 1]
+        for refused in (lambda: batcher.submit(Advance(names[0], X)), lambda: batcher.call(sessions.create)):
+            with pytest.raises(BusyError, match="stopping"):
+                await refused()
+        await batcher.close()
+
+    run(work)
     assert sessions.read(names[2])[0] == 0
-    with pytest.raises(BusyError, match="closed"):
-        batcher.submit(Request(names[0], x))
-    batcher.close()
 
 
 @pytest.mark.parametrize(
     "request_",
-    [("a", [[1.0]]), None, Request(1, [[1.0]]), Request("a", [[1.0]], first=0.0), Request("a", [], owner=None)],
+    [
+        ("a", [[1.0]]),
+        None,
+        Advance(1, [[1.0]]),  # type: ignore[arg-type]
+        Advance("a", [[1.0]], first=0.0),  # type: ignore[arg-type]
+        Advance("a", [], owner=None),  # type: ignore[arg-type]
+        Generate("a", 1.5),  # type: ignore[arg-type]
+        Generate("a", 1, prompt=None),  # type: ignore[arg-type]
+        Generate("a", 1, temperature=float("nan")),
+        Generate("a", 1, seed=-1),
+    ],
 )
 def test_what_is_no_request_is_refused_and_harms_nobody(request_: Any, sessions: Sessions) -> None:
-    name, x = sessions.create(), np.ones((1, D), np.float32)
-    with Batcher(sessions) as batcher:
-        with pytest.raises(GatewrightError, match="expected"):
-            batcher.submit(request_)
-        with pytest.raises(GatewrightError, match="expected"):
-            sessions.advance([Request(name, x), request_])
-        assert batcher.submit(Request(name, x, first=0)).result(30).steps == 1
+    async def work() -> None:
+        name = sessions.create()
+        async with Batcher(sessions) as batcher:
+            with pytest.raises(GatewrightError, match="expected"):
+                batcher.submit(request_)
+            with pytest.raises(GatewrightError, match="expected"):
+                sessions.advance([Advance(name, X), request_])
+            assert (await batcher.submit(Advance(name, X, first=0))).steps == 1
+
+    run(work)
 
 
 def test_a_cancelled_request_ends_nothing(sessions: Sessions) -> None:
-    name, x = sessions.create(), np.ones((1, D), np.float32)
-    with Batcher(sessions, max_delay=0.05) as batcher:
-        assert batcher.submit(Request(name, x)).cancel()
-        time.sleep(0.1)
-        assert batcher.submit(Request(name, x, first=0)).result(30).steps == 1
+    async def work() -> None:
+        name = sessions.create()
+        async with Batcher(sessions, max_delay=0.05) as batcher:
+            assert batcher.submit(Advance(name, X)).cancel()
+            await asyncio.sleep(0.1)
+            assert (await batcher.submit(Advance(name, X, first=0))).steps == 1
+
+    run(work)
 
 
 @pytest.mark.parametrize(

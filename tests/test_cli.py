@@ -154,7 +154,7 @@ def test_train_evaluate_forecast_generate(gatewright, runs, tmp_path):
     assert all(re.search(rf"^ *{name} +{value:.4f} ", out, re.M) for name, value in nats.items())
     code, out, err = gatewright("generate", runs / "plays", "--prompt", "-- cell", "--length", "20", "--seed", "5")
     model = load(runs / "plays" / "model.safetensors")
-    assert (code, out) == (0, "-- cell" + "".join(generate(model, "-- cell", 20, seed=5)) + "\n")
+    assert (code, out) == (0, "-- cell" + "".join(generate(model.stream(), "-- cell", 20, seed=5)) + "\n")
     assert err == "note: the model does not know '-': read as the unknown symbol\n"
 
 

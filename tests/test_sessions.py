@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from gatewright import LSTM
 from gatewright.errors import GatewrightError, SessionError, StoreError
-from gatewright.serve.sessions import Answer, Request, Sessions
+from gatewright.serve.requests import Advance, Answer
+from gatewright.serve.sessions import Sessions
 from gatewright.serve.store import Saved, SqliteStore
 from tests.stream_models import rows_of, series_model, table
 
@@ -61,7 +62,7 @@ def test_steps_go_on_where_they_ended_after_a_restart(tmp_path: Path) -> None:
         with SqliteStore(tmp_path / "sessions.db") as store:
             sessions = Sessions(layer().stream(sessions=2), store)
             name = name or sessions.create("me")
-            answer = only(sessions.advance([Request(name, x[part], first=part.start, owner="me")]))
+            answer = only(sessions.advance([Advance(name, x[part], first=part.start, owner="me")]))
             assert (answer.steps, answer.repeated) == (part.stop, False)
             found.append(answer.y)
     assert np.array_equal(np.concatenate(found), expected)
@@ -72,18 +73,18 @@ def test_a_repeated_request_gets_the_same_answer_and_takes_no_step(tmp_path: Pat
     with SqliteStore(tmp_path / "sessions.db") as store:
         sessions = Sessions(layer().stream(), store)
         name = sessions.create()
-        first = only(sessions.advance([Request(name, x[:3], first=0)]))
+        first = only(sessions.advance([Advance(name, x[:3], first=0)]))
     with SqliteStore(tmp_path / "sessions.db") as store:  # the answer was lost, and the server too
         sessions = Sessions(layer().stream(), store)
-        again = only(sessions.advance([Request(name, x[:3].tolist(), first=0)]))
+        again = only(sessions.advance([Advance(name, x[:3].tolist(), first=0)]))
         assert again.repeated
         assert again.steps == first.steps == 3
         assert np.array_equal(again.y, first.y)
         again.y[:] = 0  # the caller's own
-        assert np.array_equal(only(sessions.advance([Request(name, x[:3], first=0)])).y, first.y)
-        assert "another one" in str(error(sessions.advance([Request(name, x[1:4], first=0)])))
+        assert np.array_equal(only(sessions.advance([Advance(name, x[:3], first=0)])).y, first.y)
+        assert "another one" in str(error(sessions.advance([Advance(name, x[1:4], first=0)])))
         for wrong in (1, 2, 4, -1):
-            refused = error(sessions.advance([Request(name, x[3:], first=wrong)]))
+            refused = error(sessions.advance([Advance(name, x[3:], first=wrong)]))
             assert isinstance(refused, SessionError)
             assert refused.expected == "first 3, the steps that the session has taken"
         steps, state = sessions.read(name)
@@ -91,8 +92,8 @@ def test_a_repeated_request_gets_the_same_answer_and_takes_no_step(tmp_path: Pat
         alone.run(x[:3])
         assert steps == 3
         assert state == alone.state()
-        assert only(sessions.advance([Request(name, x[3:])])).steps == 4
-        assert "first 4" in str(error(sessions.advance([Request(name, x[:3], first=0)])))
+        assert only(sessions.advance([Advance(name, x[3:])])).steps == 4
+        assert "first 4" in str(error(sessions.advance([Advance(name, x[:3], first=0)])))
 
 
 @settings(max_examples=25, deadline=None)
@@ -109,7 +110,7 @@ def test_however_requests_come_each_session_is_as_if_alone(seed: int, resident: 
             xs = {name: inputs(seed + turn, draw.choice([1, 1, 1, 2, 5])) for name in chosen}
             bad = draw.choice(chosen) if draw.random() < 0.3 else ""
             requests = [
-                Request(name, np.full((1, D), np.nan, "f4") if name == bad else x, first=len(read[name]))
+                Advance(name, np.full((1, D), np.nan, "f4") if name == bad else x, first=len(read[name]))
                 for name, x in xs.items()
             ]
             for request, answer in zip(requests, sessions.advance(requests), strict=True):
@@ -133,16 +134,16 @@ def test_sessions_fork_reset_and_go(store: SqliteStore) -> None:
     sessions = Sessions(layer().stream(sessions=2), store)
     x = inputs(0, 6)
     one = sessions.create("me")
-    only(sessions.advance([Request(one, x[:4], owner="me")]))
+    only(sessions.advance([Advance(one, x[:4], owner="me")]))
     two = sessions.fork(one, "me")
     assert sessions.read(two, "me")[1] == sessions.read(one, "me")[1]
-    a, b = sessions.advance([Request(one, x[4:], owner="me"), Request(two, x[4:], 4, owner="me")])
+    a, b = sessions.advance([Advance(one, x[4:], owner="me"), Advance(two, x[4:], 4, owner="me")])
     assert isinstance(a, Answer)
     assert isinstance(b, Answer)
     assert np.array_equal(a.y, b.y)
     sessions.reset(one, "me")
     assert sessions.read(one, "me") == (6, layer().stream().state())
-    fresh = only(sessions.advance([Request(one, x[:2], first=6, owner="me")]))
+    fresh = only(sessions.advance([Advance(one, x[:2], first=6, owner="me")]))
     assert np.array_equal(fresh.y, layer().stream().run(x[:2]))
     assert sessions.names("me") == sorted([one, two])
     assert sessions.names("me", after=min(one, two), most=1) == [max(one, two)]
@@ -153,11 +154,11 @@ def test_sessions_fork_reset_and_go(store: SqliteStore) -> None:
         for name, owner in ((two, "me"), (one, "you"), (one, ""), ("", "me")):
             with pytest.raises(SessionError, match="session: expected the name of one of yours"):
                 call(name, owner)
-    assert isinstance(error(sessions.advance([Request(one, x, owner="you")])), SessionError)
-    double = sessions.advance([Request(one, x, owner="me"), Request(one, x, owner="me")])
+    assert isinstance(error(sessions.advance([Advance(one, x, owner="you")])), SessionError)
+    double = sessions.advance([Advance(one, x, owner="me"), Advance(one, x, owner="me")])
     assert isinstance(double[0], Answer)
     assert "one request of each at a time" in str(double[1])
-    assert "at least one step" in str(error(sessions.advance([Request(one, x[:0], owner="me")])))
+    assert "at least one step" in str(error(sessions.advance([Advance(one, x[:0], owner="me")])))
 
 
 def test_a_session_of_another_model_is_refused(store: SqliteStore) -> None:
@@ -176,13 +177,13 @@ def test_forecasters_take_their_times(store: SqliteStore) -> None:
     names = [sessions.create() for _ in range(3)]
     texts = [f"{when}Z" for when in series.times[:20].astype("datetime64[s]")]
     expected = model.stream().run(xs, times=series.times[:20])
-    requests = [Request(names[0], xs, 0, times=texts), Request(names[1], xs, 0, times=series.times[:20])]
-    for answer in sessions.advance([*requests, Request(names[2], xs, 0)]):
+    requests = [Advance(names[0], xs, 0, times=texts), Advance(names[1], xs, 0, times=series.times[:20])]
+    for answer in sessions.advance([*requests, Advance(names[2], xs, 0)]):
         if isinstance(answer, Answer):
             assert np.array_equal(answer.y, expected)
         else:
             assert answer.argument == "times"
-    repeated = only(sessions.advance([Request(names[0], xs, 0, times=series.times[:20])]))
+    repeated = only(sessions.advance([Advance(names[0], xs, 0, times=series.times[:20])]))
     assert repeated.repeated
     assert np.array_equal(repeated.y, expected)
 
@@ -191,7 +192,7 @@ def test_what_cannot_be_stored_was_not_taken(store: SqliteStore, monkeypatch: py
     sessions = Sessions(layer().stream(), store)
     x = inputs(0, 5)
     name = sessions.create()
-    only(sessions.advance([Request(name, x[:2])]))
+    only(sessions.advance([Advance(name, x[:2])]))
     before = sessions.read(name)
 
     def full(_: object) -> None:
@@ -199,11 +200,11 @@ def test_what_cannot_be_stored_was_not_taken(store: SqliteStore, monkeypatch: py
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "save", full)
-        assert isinstance(error(sessions.advance([Request(name, x[2:], first=2)])), StoreError)
+        assert isinstance(error(sessions.advance([Advance(name, x[2:], first=2)])), StoreError)
         with pytest.raises(StoreError):
             sessions.reset(name)
         assert sessions.read(name) == before
-    answer = only(sessions.advance([Request(name, x[2:], first=2)]))
+    answer = only(sessions.advance([Advance(name, x[2:], first=2)]))
     assert not answer.repeated
     assert np.array_equal(answer.y, layer().stream().run(x)[2:])
 
@@ -211,7 +212,7 @@ def test_what_cannot_be_stored_was_not_taken(store: SqliteStore, monkeypatch: py
 def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "sessions.db") as store:
         store._file.execute("PRAGMA max_page_count = 8")
-        big = Saved("a", "", "m", 0, bytes(100_000), -1, b"", b"")
+        big = Saved("a", "", "m", 0, 0, bytes(100_000), -1, b"", b"")
         with pytest.raises(StoreError, match="full"):
             store.save([big._replace(id="b", snapshot=b""), big])
         assert store.load("b") is None
@@ -249,7 +250,8 @@ SERVER = """
 import sys
 import numpy as np
 from gatewright import Stream
-from gatewright.serve.sessions import Request, Sessions
+from gatewright.serve.requests import Advance
+from gatewright.serve.sessions import Sessions
 from gatewright.serve.store import SqliteStore
 
 _, path, weights = sys.argv
@@ -258,7 +260,7 @@ sessions = Sessions(Stream.from_weights(np.load(weights), sessions=4), store)
 x = np.random.default_rng(0).normal(size=(10_000, 3)).astype(np.float32)
 print("ready", flush=True)
 for line in sys.stdin:
-    requests = [Request(name, x[int(first):int(first) + 1], first=int(first))
+    requests = [Advance(name, x[int(first):int(first) + 1], first=int(first))
                 for name, first in (word.split(",") for word in line.split())]
     print(*(f"{a.steps},{int(a.repeated)},{a.y.tobytes().hex()}" for a in sessions.advance(requests)), flush=True)
 """

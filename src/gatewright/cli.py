@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 
 from gatewright.errors import GatewrightError
+from gatewright.serve.settings import LIMITS, Durability, Limits
 from gatewright.train.options import (
     NOTHING_SAID,
     DataOptions,
@@ -177,12 +178,12 @@ def generate(
         seed: Of the draws (default: 0).
     """
     from gatewright.generate import generate as characters
-    from gatewright.train.report import run_model
+    from gatewright.stream import Stream
     from gatewright.train.run import Run
 
-    model = run_model(Run.open(run))
-    drawn = characters(model, prompt, length, temperature, seed)
-    unknown = sorted(set(prompt) - set(model.vocabulary.symbols if model.vocabulary else prompt))
+    stream = Stream.load(Run.open(run).require_model())
+    drawn = characters(stream, prompt, length, temperature, seed)
+    unknown = sorted(set(prompt) - set(stream.symbols))
     if unknown:
         _complain("note", f"the model does not know {', '.join(map(repr, unknown))}: read as the unknown symbol")
     sys.stdout.write(prompt)
@@ -234,6 +235,71 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
     folder = path.parent / "c" if out is None else out
     to_c(modelfile.read(path), folder, overwrite=force)
     _say(f"wrote {' and '.join(str(folder / name) for name in FILES)}")
+
+
+@app.command
+def serve(
+    run: Path,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    store: str | None = None,
+    durability: Durability = "batch",
+    max_delay: float = 2.0,
+    weights: Literal["float32", "bf16", "int8"] = "float32",
+    threads: int = 1,
+    token_file: Path | None = None,
+    allow_host: Sequence[str] = (),
+    allow_origin: Sequence[str] = (),
+    log_level: Literal["debug", "info", "warning", "error"] = "info",
+    limits: Annotated[Limits, _flat("Limits", 1)] = LIMITS,
+) -> None:
+    """Serve a model to many clients over HTTP and WebSocket; no state that was answered for is lost.
+
+    Example: gatewright serve runs/load --port 8765
+
+    GATEWRIGHT_TOKEN or --token-file say who may ask; without them only this machine may. SIGHUP takes a new model
+    file into service, SIGTERM answers what waits and stops.
+
+    Args:
+        run: Directory of a run, or a model file.
+        host: Address to listen at (default: 127.0.0.1).
+        port: Port to listen at; 0 for any that is free (default: 8765).
+        store: File of the sessions, or URL of a Valkey or Redis server for several replicas (default: sessions.db
+            in the run).
+        durability: What is stored before an answer goes out: "memory", nothing; "batch", all that ran together, at
+            once; "step", each request by itself (default: batch).
+        max_delay: Milliseconds that a request waits for others to run with (default: 2).
+        weights: How the model's weights are kept: "float32", "bf16" or "int8" (default: float32).
+        threads: Threads that work on a batch (default: 1).
+        token_file: File with a line "name: token" for each user.
+        allow_host: Names of this server that clients use, beside its addresses.
+        allow_origin: Origins of web pages that may ask, such as https://example.org.
+        log_level: Least level that is logged: "debug", "info", "warning" or "error" (default: info).
+        limits: How much there may be of what.
+    """
+    from gatewright.serve.server import Settings
+    from gatewright.serve.server import serve as run_server
+
+    run_server(
+        Settings(
+            run=run,
+            host=host,
+            port=port,
+            store=store,
+            durability=durability,
+            max_delay=max_delay / 1000,
+            weights=weights,
+            threads=threads,
+            token_file=token_file,
+            hosts=tuple(allow_host),
+            origins=tuple(allow_origin),
+            limits=limits,
+            log_level=log_level,
+        ),
+        started=lambda address: _say(f"serving {run} at {address}"),
+    )
 
 
 @app.command

@@ -53,7 +53,15 @@ class StoreError(GatewrightError):
 
 
 class SessionError(GatewrightError):
-    """A session that is not there, or not where a request takes it to be."""
+    """A session that is not there."""
+
+
+class StepError(SessionError):
+    """A request that is neither a session's next one nor its last one again."""
+
+
+class LimitError(GatewrightError):
+    """More than somebody may have."""
 
 
 class BusyError(GatewrightError):

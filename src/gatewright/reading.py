@@ -34,6 +34,8 @@ class Reading(NamedTuple):
         calendar: parts of the time that the model reads.
         phases_at: where in a row their sines and cosines go.
         symbols: of a text model, in order.
+        targets: names of what is forecast.
+        quantiles: that a forecast gives.
     """
 
     dtype: np.dtype[Any]
@@ -44,6 +46,8 @@ class Reading(NamedTuple):
     calendar: tuple[str, ...] = ()
     phases_at: int = 0
     symbols: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
 
     @classmethod
     def of_layers(cls, D: int, P: int) -> Reading:
@@ -62,7 +66,11 @@ class Reading(NamedTuple):
         before = encoder.targets + encoder.past + encoder.static
         columns = before + known
         shape = (head.horizon, len(encoder.targets), len(head.quantiles))
-        return cls(_DOUBLE, (len(columns),), _DOUBLE, shape, columns, encoder.calendar, len(before))
+        return cls(
+            *(_DOUBLE, (len(columns),), _DOUBLE, shape, columns, encoder.calendar, len(before)),
+            targets=encoder.targets,
+            quantiles=head.quantiles,
+        )
 
     def array(self, x: Any, leading: tuple[int | None, ...]) -> Array:
         """Return input as a contiguous array of the type that the model reads.

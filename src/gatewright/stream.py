@@ -194,6 +194,16 @@ class Stream:
         return bool(self._reading.calendar)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of what a forecaster forecasts, in the order of its output."""
+        return self._reading.targets
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """The quantiles that a forecaster gives, in the order of its output."""
+        return self._reading.quantiles
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols of a text model, in order; the first stands for all that it does not know."""
         return self._reading.symbols
@@ -310,6 +320,14 @@ class Stream:
     def snapshot(self, session: int = 0) -> bytes:
         """Return a session's state as bytes, for `restore` on a stream of the same model, here or elsewhere."""
         return self._shape.to_bytes(self.state(session))
+
+    def require(self, snapshot: bytes) -> None:
+        """Raise if `restore` would refuse a snapshot; no session is touched.
+
+        Raises:
+            StateError: if it is damaged, or of another model.
+        """
+        self._shape.from_bytes(snapshot)
 
     def restore(self, snapshot: bytes, session: int = 0) -> None:
         """Put a session into the state that `snapshot` gave.

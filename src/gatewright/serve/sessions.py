@@ -2,144 +2,187 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 import secrets
 import threading
-from collections import OrderedDict
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import GatewrightError, SessionError, StoreError
-from gatewright.serve.store import Saved, SqliteStore
+from gatewright.errors import BusyError, GatewrightError, LimitError, SessionError, StepError, StoreError
+from gatewright.generate import draw
+from gatewright.serve.requests import (
+    Advance,
+    Answer,
+    Generate,
+    Request,
+    digest,
+    from_bytes,
+    require_request,
+    to_bytes,
+)
+from gatewright.serve.residents import Resident, Residents
+from gatewright.serve.store import Saved, Store
 from gatewright.state import State
 from gatewright.stream import Stream
 
 Array = NDArray[Any]
-
-
-class Request(NamedTuple):
-    """Steps that a session is to take.
-
-    Attributes:
-        session: its name.
-        x: what the steps read, as for `Stream.run`: (T, ...), or a text.
-        first: how many steps the session has taken before these; None for however many.  A request that names it
-            may be repeated: if it was taken already, the same answer comes again and no step is taken.
-        owner: whose session it is.
-        times: when the steps were observed, where the model reads a calendar.
-    """
-
-    session: str
-    x: Any
-    first: int | None = None
-    owner: str = ""
-    times: Any = None
-
-
-class Answer(NamedTuple):
-    """What came of a request.
-
-    Attributes:
-        y: the outputs, as `Stream.run` gives them.
-        steps: steps that the session has taken now.
-        repeated: whether these steps had been taken before.
-    """
-
-    y: Array
-    steps: int
-    repeated: bool
-
-
-@dataclass
-class _Slot:
-    """A session in memory: its number in the stream, and what the store has of it."""
-
-    number: int
-    saved: Saved
+#: What a name looks like: 192 random bits.
+NAME = re.compile(r"[A-Za-z0-9_-]{32}")
+#: How often a request is tried again because another process has advanced its session meanwhile.
+_TRIES = 5
 
 
 @dataclass
 class _Taken:
-    """A request under way: its place among the others, what it reads, and in the end its outputs."""
+    """A request under way: its place among the others, what it reads, and in the end what came of it."""
 
     place: int
-    slot: _Slot
+    request: Request
+    model: Residents
+    resident: Resident
     x: Array
     times: Array | None
     digest: bytes
     y: Array
+    scores: Array
 
 
 class Sessions:
-    """Sessions of one model, kept in a store.
+    """Sessions of a model, kept in a store; sessions of earlier models go on beside them.
 
-    What `advance` answers is on disk: after a crash at any moment, a session stands where its last answer left
-    it, or one request further, and then that request, repeated, gets the answer that was lost.
+    What `advance` answers is stored: after a crash at any moment, a session stands where its last answer left
+    it, or one request further, and then that request, repeated, gets the answer that was lost.  Where several
+    processes share a store, a request is taken by one of them only.
 
     Args:
         stream: the model; as many sessions are in memory at once as it has.  Nobody else may advance it.
         store: where all of them are.
+        find: gives the stream of another model by its fingerprint, or None if there is none.
+        most: most sessions in all.
+        most_each: most sessions of one owner.
+        observe: told how long the store took, in seconds.
 
     >>> import tempfile
+    >>> from gatewright.serve.store import SqliteStore
     >>> zeros = np.zeros((4, 1), np.float32)
     >>> with tempfile.TemporaryDirectory() as folder, SqliteStore(f"{folder}/sessions.db") as store:
     ...     stream = Stream.from_weights({"weight_ih_l0": zeros, "weight_hh_l0": zeros})
     ...     sessions = Sessions(stream, store)
     ...     name = sessions.create()
-    ...     [answer] = sessions.advance([Request(name, [[1.0], [2.0]], first=0)])
-    ...     [again] = sessions.advance([Request(name, [[1.0], [2.0]], first=0)])
+    ...     [answer] = sessions.advance([Advance(name, [[1.0], [2.0]], first=0)])
+    ...     [again] = sessions.advance([Advance(name, [[1.0], [2.0]], first=0)])
     >>> answer.steps, again.steps, again.repeated, bool((answer.y == again.y).all())
     (2, 2, True, True)
     """
 
-    def __init__(self, stream: Stream, store: SqliteStore) -> None:
-        self._stream, self._store = stream, store
-        stream.reset()
-        self._fresh = stream.snapshot()
-        self._slots: OrderedDict[str, _Slot] = OrderedDict()
-        self._free = list(range(stream.sessions))
+    def __init__(
+        self,
+        stream: Stream,
+        store: Store,
+        *,
+        find: Callable[[str], Stream | None] = lambda _: None,
+        most: int | None = None,
+        most_each: int | None = None,
+        observe: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self._store, self._find, self._most, self._most_each = store, find, most, most_each
+        self._observe = observe
+        self._models: dict[str, Residents] = {}
         self._lock = threading.Lock()
+        self.serve(stream)
 
-    def create(self, owner: str = "") -> str:
-        """Make a session and return its name, which nobody can guess.
+    def serve(self, stream: Stream) -> None:
+        """Make new sessions of this model from now on; those of others keep theirs."""
+        with self._lock:
+            self._models.setdefault(stream.fingerprint, Residents(stream))
+            self._current = stream.fingerprint
+
+    @property
+    def stream(self) -> Stream:
+        """The model of new sessions."""
+        return self._models[self._current].stream
+
+    def model_of(self, session: str, owner: str = "") -> Stream:
+        """Return the model of a session.
 
         Raises:
+            SessionError: if there is no such session.
+            StoreError: if it cannot be read.
+        """
+        with self._lock:
+            return self._model(self._saved(session, owner)).stream
+
+    def resident(self) -> int:
+        """Return how many sessions are in memory."""
+        return sum(map(len, self._models.values()))
+
+    def count(self) -> int:
+        """Return how many sessions there are."""
+        return self._store.count()
+
+    def create(self, owner: str = "", snapshot: bytes | None = None) -> str:
+        """Make a session and return its name, which nobody can guess.
+
+        Args:
+            owner: whose it is to be.
+            snapshot: the state that it begins with, as `Stream.snapshot` gives it.
+
+        Raises:
+            StateError: if the snapshot is damaged, or of another model.
+            LimitError: if there are too many.
             StoreError: if it cannot be stored.
         """
-        name = secrets.token_urlsafe(24)
-        self._store.save([Saved(name, owner, self._stream.fingerprint, 0, self._fresh, -1, b"", b"")])
-        return name
+        with self._lock:
+            model = self._models[self._current]
+            if snapshot is not None:
+                model.stream.require(snapshot)
+            return self._make(Saved("", owner, self._current, 0, 0, snapshot or model.fresh, -1, b"", b""))
 
     def fork(self, session: str, owner: str = "") -> str:
         """Make a session that stands where another one does, and return its name.
 
         Raises:
             SessionError: if there is no such session.
+            LimitError: if there are too many.
             StoreError: if it cannot be stored.
         """
         with self._lock:
-            name = secrets.token_urlsafe(24)
-            self._store.save([self._saved(session, owner)._replace(id=name)])
+            return self._make(self._loaded(session, owner)._replace(version=0))
+
+    def _make(self, saved: Saved) -> str:
+        for most, owner, whose in ((self._most, None, "in all"), (self._most_each, saved.owner, "of one owner")):
+            if most is not None and self._store.count(owner) >= most:
+                raise LimitError("sessions", f"at most {most} {whose}", "one more; delete some")
+        name = secrets.token_urlsafe(24)
+        self._save([saved._replace(id=name)])
         return name
 
-    def reset(self, session: str, owner: str = "") -> None:
-        """Put a session's state back to the beginning; the number of its steps goes on.
+    def reset(self, session: str, owner: str = "", snapshot: bytes | None = None) -> None:
+        """Put a session's state back to the beginning, or into another one; the number of its steps goes on.
 
         Raises:
             SessionError: if there is no such session.
+            StateError: if the snapshot is damaged, or of another model.
             StoreError: if it cannot be stored; the state is as it was then.
         """
         with self._lock:
-            saved = self._saved(session, owner)._replace(snapshot=self._fresh, first=-1, request=b"", answer=b"")
-            self._store.save([saved])
-            if session in self._slots:
-                slot = self._slots[session]
-                slot.saved = saved
-                self._stream.reset(slot.number)
+            for _ in range(_TRIES):
+                saved = self._loaded(session, owner)
+                model = self._model(saved)
+                if snapshot is not None:
+                    model.stream.require(snapshot)
+                state = model.fresh if snapshot is None else snapshot
+                after = saved._replace(snapshot=state, first=-1, request=b"", answer=b"")
+                [done] = self._save([after._replace(version=saved.version + 1)])
+                model.drop(session)  # comes back as it is stored
+                if done:
+                    return
+            raise _contended(session)
 
     def delete(self, session: str, owner: str = "") -> None:
         """Forget a session.
@@ -149,24 +192,45 @@ class Sessions:
             StoreError: if it cannot be deleted.
         """
         with self._lock:
-            self._saved(session, owner)
-            self._store.delete([session])
-            if session in self._slots:
-                self._free.append(self._slots.pop(session).number)
+            self._loaded(session, owner)
+            self._store.delete(session, owner)
+            self._drop(session)
 
     def read(self, session: str, owner: str = "") -> tuple[int, State]:
         """Return how many steps a session has taken, and its state.
 
         Raises:
             SessionError: if there is no such session.
+            StoreError: if it cannot be read.
         """
         with self._lock:
-            slot = self._resident(session, owner, ())
-            return slot.saved.steps, self._stream.state(slot.number)
+            if self._store.shared:
+                self._drop(session)
+            model, resident = self._bring(session, owner, ())
+            return resident.saved.steps, model.stream.state(resident.number)
+
+    def snapshot(self, session: str, owner: str = "") -> tuple[int, bytes]:
+        """Return how many steps a session has taken, and its state as bytes for `Stream.restore`.
+
+        Raises:
+            SessionError: if there is no such session.
+            StoreError: if it cannot be read.
+        """
+        with self._lock:
+            saved = self._loaded(session, owner)
+            return saved.steps, saved.snapshot
 
     def names(self, owner: str = "", after: str = "", most: int = 1000) -> list[str]:
         """Return names of an owner's sessions in order, the first so many after one."""
         return self._store.names(owner, after, most)
+
+    def drop_idle(self, seconds: float) -> None:
+        """Let go of what was not used for so long; it stays in the store, and comes back when it is asked for."""
+        with self._lock:
+            for fingerprint, model in list(self._models.items()):
+                model.drop_idle(seconds)
+                if not len(model) and fingerprint != self._current:
+                    del self._models[fingerprint]
 
     def advance(self, requests: Sequence[Request]) -> list[Answer | GatewrightError]:
         """Take the steps of many requests together, to the bits of each alone.
@@ -175,152 +239,229 @@ class Sessions:
         they stood.
 
         Returns:
-            For each request its answer, or the error: a `SessionError` for a session that is not there or not at
-            ``first``, a `StoreError` if nothing could be stored, another `GatewrightError` for unfit input.
+            For each request its answer, or the error: a `SessionError` for a session that is not there, a
+            `StepError` for one that is not at ``first``, a `StoreError` if nothing could be stored, another
+            `GatewrightError` for unfit input.
         """
-        if isinstance(requests, Request):
+        if isinstance(requests, Advance | Generate):
             raise GatewrightError("requests", "a list of requests", "one request")
         for request in requests:
             require_request(request)
-        answers: list[Answer | GatewrightError] = []
+        answers: list[Answer | GatewrightError | None] = [None] * len(requests)
         with self._lock:
-            for begin in range(0, len(requests), self._stream.sessions):
-                answers += self._advance(requests[begin : begin + self._stream.sessions])
-        return answers
+            for _ in range(_TRIES):
+                waiting = [place for place, answer in enumerate(answers) if answer is None]
+                while waiting:
+                    # No more than the least model has room for.
+                    most = min(model.stream.sessions for model in self._models.values())
+                    self._advance(requests, waiting[:most], answers)
+                    waiting = waiting[most:]
+                if None not in answers:
+                    break
+        return [
+            _contended(request.session) if answer is None else answer
+            for request, answer in zip(requests, answers, strict=True)
+        ]
 
-    def _advance(self, requests: Sequence[Request]) -> list[Answer | GatewrightError]:
-        answers: list[Any] = [None] * len(requests)
+    def _advance(self, requests: Sequence[Request], places: list[int], answers: list[Any]) -> None:
+        """Answer some of the requests; those whose session another process has advanced have no answer then."""
         taken: dict[str, _Taken] = {}
-        for place, request in enumerate(requests):
+        for place in places:
+            request = requests[place]
             try:
                 if request.session in taken:
-                    raise SessionError("session", "one request of each at a time", f"two of {request.session}")
-                slot = self._resident(request.session, request.owner, taken)
-                x, times = self._stream.read(request.x, request.times)
-                if not len(x):
-                    raise GatewrightError("x", "at least one step", "none")
-                digest = _digest(x, times)
-                answers[place] = self._answered(slot.saved, request, digest)
-                if answers[place] is None:
-                    taken[request.session] = _Taken(place, slot, x, times, digest, y=x[:0])
+                    raise StepError("session", "one request of each at a time", f"two of {request.session}")
+                answers[place] = self._prepare(request, place, taken)
             except GatewrightError as error:
                 answers[place] = error
-        done = []
-        for one in self._run(list(taken.values()), answers):
-            saved = one.slot.saved
-            after = saved._replace(
-                steps=saved.steps + len(one.y),
-                snapshot=self._stream.snapshot(one.slot.number),
-                first=saved.steps,
-                request=one.digest,
-                answer=one.y.tobytes(),
-            )
-            done.append((one, after))
+        done = self._take(list(taken.values()), answers)
+        if not done:
+            return
         try:
-            if done:
-                self._store.save([saved for _, saved in done])
+            stored = self._save([after for _, after in done])
         except StoreError as error:
             for one, _ in done:
-                self._stream.restore(one.slot.saved.snapshot, one.slot.number)
+                one.model.stream.restore(one.resident.saved.snapshot, one.resident.number)
                 answers[one.place] = error
-            return answers
-        for one, saved in done:
-            one.slot.saved = saved
-            answers[one.place] = Answer(one.y, saved.steps, repeated=False)
-        return answers
+            return
+        for (one, after), kept in zip(done, stored, strict=True):
+            if kept:
+                one.model.put(one.resident, after)
+                answers[one.place] = Answer(one.y, after.steps, repeated=False)
+            else:
+                one.model.drop(after.id)
 
-    def _run(self, taken: list[_Taken], answers: list[Any]) -> list[_Taken]:
-        """Take steps, as many requests at once as have the same number of them; return those that fit."""
-        groups: dict[Any, list[_Taken]] = {}
-        for one in taken:
-            when = () if one.times is None else (one.times.shape, one.times.tobytes())
-            groups.setdefault((len(one.x), when), []).append(one)
-        done = []
-        for group in groups.values():
-            try:
-                done += self._run_together(group)
-            except GatewrightError:  # nothing has changed: find out whose fault it is
-                for one in group:
-                    try:
-                        done += self._run_together([one])
-                    except GatewrightError as error:
-                        answers[one.place] = error
-        return done
+    def _prepare(self, request: Request, place: int, taken: dict[str, _Taken]) -> Answer | None:
+        """Return the answer of a request that was taken already; else put it among those to be taken."""
+        in_memory = any(request.session in model for model in self._models.values())
+        try:
+            return self._prepare_once(request, place, taken)
+        except SessionError:  # or a StepError
+            if not (self._store.shared and in_memory):
+                raise
+            self._drop(request.session)  # another process may have advanced it
+            return self._prepare_once(request, place, taken)
 
-    def _run_together(self, group: list[_Taken]) -> list[_Taken]:
-        numbers = [one.slot.number for one in group]
-        xs = np.stack([one.x for one in group], axis=1)
-        ys = self._stream.run(xs, sessions=numbers, times=group[0].times)
-        for place, one in enumerate(group):
-            one.y = ys[:, place]
-        return group
+    def _prepare_once(self, request: Request, place: int, taken: dict[str, _Taken]) -> Answer | None:
+        model, resident = self._bring(request.session, request.owner, taken)
+        stream, times = model.stream, None
+        if isinstance(request, Generate):
+            if not stream.symbols:
+                raise GatewrightError("model", "a language model, to generate text", "one that reads no symbols")
+            x, _ = stream.read(request.prompt)
+            if not len(x) and not resident.tail:
+                raise GatewrightError("prompt", "text, for a session that has read nothing", "none")
+        else:
+            x, times = stream.read(request.x, request.times)
+            if not len(x):
+                raise GatewrightError("x", "at least one step", "none")
+        told = digest(request, x, times)
+        answer = self._answered(model, resident.saved, request, told)
+        if answer is None:
+            scores = np.frombuffer(resident.tail, stream.output_dtype)
+            taken[request.session] = _Taken(
+                place, request, model, resident, x, times, told, y=x[:0], scores=scores
+            )
+        return answer
 
-    def _answered(self, saved: Saved, request: Request, digest: bytes) -> Answer | None:
+    def _answered(self, model: Residents, saved: Saved, request: Request, told: bytes) -> Answer | None:
         """Return the answer of a request that was taken already; None for one that is to be taken.
 
         Raises:
-            SessionError: if it is neither that nor the next.
+            StepError: if it is neither that nor the next.
         """
         if request.first is None or request.first == saved.steps:
             return None
         if request.first != saved.first:
             expected = f"first {saved.steps}, the steps that the session has taken"
-            raise SessionError("first", expected, f"{request.first!r}"[:80])
-        if digest != saved.request:
-            expected = f"the input that was taken at step {saved.first}, to repeat that request"
-            raise SessionError("x", expected, "another one")
-        flat = np.frombuffer(saved.answer, self._stream.output_dtype)
-        return Answer(flat.reshape(-1, *self._stream.output_shape).copy(), saved.steps, repeated=True)
+            raise StepError("first", expected, f"{request.first!r}"[:80])
+        if told != saved.request:
+            expected = f"the request that was taken at step {saved.first}, to repeat it"
+            raise StepError("x", expected, "another one")
+        kept = self._store.load(saved.id)
+        if kept is None or kept.version != saved.version:
+            raise StepError("first", "the next request, or the last one again", f"{request.first!r}"[:80])
+        y = from_bytes(request, kept.answer, model.stream.output_dtype, model.stream.output_shape)
+        return Answer(y, saved.steps, repeated=True)
+
+    def _take(self, taken: list[_Taken], answers: list[Any]) -> list[tuple[_Taken, Saved]]:
+        """Take steps, as many requests at once as have the same number of them; return those that fit."""
+        groups: dict[Any, list[_Taken]] = {}
+        for one in taken:
+            when = () if one.times is None else (one.times.shape, one.times.tobytes())
+            groups.setdefault((id(one.model), len(one.x), when), []).append(one)
+        done = []
+        for group in groups.values():
+            try:
+                done += _run(group)
+            except GatewrightError:  # nothing has changed: find out whose fault it is
+                for one in group:
+                    try:
+                        done += _run([one])
+                    except GatewrightError as error:
+                        answers[one.place] = error
+        for model in {id(one.model): one.model for one in done}.values():
+            _write(model.stream, [one for one in done if one.model is model])
+        return [(one, _after(one)) for one in done]
+
+    def _save(self, sessions: Sequence[Saved]) -> list[bool]:
+        began = time.perf_counter()
+        kept = self._store.save(sessions)
+        self._observe(time.perf_counter() - began)
+        return kept
 
     def _saved(self, session: str, owner: str) -> Saved:
+        """Return what is known of a session, but for its answer where it is in memory.
+
+        Raises:
+            SessionError: if there is none of that name, or it is another's.
+        """
+        for model in self._models.values():
+            found = model.get(session)
+            if found is not None and found.saved.owner == owner:
+                return found.saved
+        return self._loaded(session, owner)
+
+    def _loaded(self, session: str, owner: str) -> Saved:
         """Return what the store has of a session.
 
         Raises:
-            SessionError: if there is none of that name, it is another's, or of another model.
+            SessionError: if there is none of that name, or it is another's.
         """
-        slot = self._slots.get(session)
-        saved = self._store.load(session) if slot is None else slot.saved
+        saved = self._store.load(session) if NAME.fullmatch(session) else None
         if saved is None or saved.owner != owner:
             raise SessionError("session", "the name of one of yours", repr(session)[:80])
-        if saved.model != self._stream.fingerprint:
-            expected = f"a session of the model {self._stream.fingerprint[:12]}..."
-            raise SessionError("session", expected, f"one of {saved.model[:12]}...")
         return saved
 
-    def _resident(self, session: str, owner: str, in_use: Collection[str]) -> _Slot:
-        """Return a session's slot, after it has been brought into memory if need be."""
+    def _model(self, saved: Saved) -> Residents:
+        """Return the model of a session.
+
+        Raises:
+            SessionError: if it is not to be found.
+        """
+        if saved.model not in self._models:
+            stream = self._find(saved.model)
+            if stream is None or stream.fingerprint != saved.model:
+                expected = f"a session of the model {self._current[:12]}..."
+                raise SessionError("session", expected, f"one of {saved.model[:12]}...")
+            self._models[saved.model] = Residents(stream)
+        return self._models[saved.model]
+
+    def _bring(self, session: str, owner: str, in_use: Collection[str]) -> tuple[Residents, Resident]:
+        """Return a session, after it has been brought into memory if need be, and its model."""
         saved = self._saved(session, owner)
-        if session in self._slots:
-            self._slots.move_to_end(session)
-            return self._slots[session]
-        if not self._free:
-            # All that is in memory is in the store too, so the one that was not used for longest may go.
-            oldest = next(name for name in self._slots if name not in in_use)
-            self._free.append(self._slots.pop(oldest).number)
-        number = self._free[-1]
-        self._stream.restore(saved.snapshot, number)
-        self._free.pop()
-        slot = self._slots[session] = _Slot(number, saved)
-        return slot
+        model = self._model(saved)
+        return model, model.get(session) or model.bring(saved, in_use)
+
+    def _drop(self, session: str) -> None:
+        for model in self._models.values():
+            model.drop(session)
 
 
-def require_request(request: object) -> None:
-    """Raise if something is no request, or its names and numbers are of another type.
-
-    Raises:
-        GatewrightError: says what is wrong.
-    """
-    if not isinstance(request, Request):
-        raise GatewrightError("request", "a Request", f"a {type(request).__name__}")
-    for name in ("session", "owner"):
-        if not isinstance(getattr(request, name), str):
-            raise GatewrightError(name, "text", repr(getattr(request, name))[:80])
-    if request.first is not None and (isinstance(request.first, bool) or not isinstance(request.first, int)):
-        raise GatewrightError("first", "a whole number, or None", repr(request.first)[:80])
+def _run(group: list[_Taken]) -> list[_Taken]:
+    """Read what the requests of a group have to read, all of the same length."""
+    if len(group[0].x):
+        numbers = [one.resident.number for one in group]
+        xs = np.stack([one.x for one in group], axis=1)
+        ys = group[0].model.stream.run(xs, sessions=numbers, times=group[0].times)
+        for place, one in enumerate(group):
+            one.y = ys[:, place]
+            one.scores = one.y[-1]
+    return group
 
 
-def _digest(x: Array, times: Array | None) -> bytes:
-    """Return what tells a repeated request from another one."""
-    digest = hashlib.blake2b(f"{x.shape}".encode() + x.tobytes(), digest_size=16)
-    digest.update(b"" if times is None else f"{times.shape}".encode() + times.tobytes())
-    return digest.digest()
+def _write(stream: Stream, done: list[_Taken]) -> None:
+    """Write the text that is asked for, all requests a symbol at a time."""
+    writing = [(one, one.request) for one in done if isinstance(one.request, Generate)]
+    drawn: list[list[int]] = [[] for _ in writing]
+    for turn in range(max((request.length for _, request in writing), default=0)):
+        group = [place for place, (_, request) in enumerate(writing) if turn < request.length]
+        for place in group:
+            one, request = writing[place]
+            at = one.resident.saved.steps + len(one.x) + turn
+            drawn[place].append(draw(one.scores, request.temperature, request.seed, at))
+        numbers = [writing[place][0].resident.number for place in group]
+        scores = stream.step(np.array([drawn[place][-1] for place in group]), sessions=numbers)
+        for row, place in enumerate(group):
+            writing[place][0].scores = scores[row]
+    for (one, _), symbols in zip(writing, drawn, strict=True):
+        one.y = np.array(symbols, np.int64)
+
+
+def _after(one: _Taken) -> Saved:
+    """Return what is to be stored of a session that has taken its steps."""
+    saved = one.resident.saved
+    wrote = len(one.y) if isinstance(one.request, Generate) else 0
+    return saved._replace(
+        version=saved.version + 1,
+        steps=saved.steps + len(one.x) + wrote,
+        snapshot=one.model.stream.snapshot(one.resident.number),
+        first=saved.steps,
+        request=one.digest,
+        answer=to_bytes(one.request, one.y, one.scores),
+    )
+
+
+def _contended(session: str) -> BusyError:
+    got = f"several at {session}"
+    return BusyError("session", "one process that advances it at a time", got, retry_after=0.2)

@@ -1,0 +1,36 @@
+"""What a server tells of itself: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from datetime import datetime, timezone
+
+log = logging.getLogger("gatewright.serve")
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        line = {"time": when, "level": record.levelname.lower(), "event": record.getMessage()}
+        line.update(getattr(record, "with_", {}))
+        if record.exc_info:
+            line["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def to_stderr(level: str) -> None:
+    """Write our log, and the web server's complaints, to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
+    for name, least in (("gatewright.serve", level.upper()), ("uvicorn.error", "WARNING"), ("asyncio", "WARNING")):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(least)
+
+
+def say(event: str, *, level: int = logging.INFO, **with_: object) -> None:
+    """Log an event with what belongs to it; names of sessions and tokens are secrets and do not."""
+    log.log(level, event, extra={"with_": with_})

@@ -1,0 +1,177 @@
+"""What goes over the wire, once: HTTP bodies, WebSocket frames and the OpenAPI document come of these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Symbol = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+_First = Annotated[
+    int | None,
+    Field(
+        strict=True,
+        ge=0,
+        lt=2**63,
+        description="Steps that the session has taken before these. A request that names it may be sent again "
+        "when its answer got lost: the same answer comes, and no step is taken twice.",
+    ),
+]
+_Text = Annotated[str, Field(max_length=1_000_000)]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{32}$", description="The name of a session.")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AdvanceBody(_Body):
+    """Steps to take."""
+
+    x: Annotated[
+        _Text | list[_Symbol] | list[list[_Number | None]],
+        Field(
+            description="A text, or the numbers of its symbols; or a row of numbers for each step, null where a "
+            "target was not observed."
+        ),
+    ]
+    first: _First = None
+    times: Annotated[
+        list[Annotated[str, Field(max_length=64)]] | None,
+        Field(description="When the steps were observed, as in ISO 8601, where the model reads a calendar."),
+    ] = None
+    outputs: Annotated[
+        Literal["all", "last", "none"], Field(description="The outputs that are wanted: of which steps.")
+    ] = "all"
+
+
+class GenerateBody(_Body):
+    """Text to write."""
+
+    length: Annotated[int, Field(strict=True, ge=0, lt=2**31, description="Symbols to write.")]
+    prompt: Annotated[_Text, Field(description="Text to read first.")] = ""
+    first: _First = None
+    temperature: Annotated[
+        float, Field(strict=True, ge=0, allow_inf_nan=False, description="Below 1 prefers likely symbols.")
+    ] = 1.0
+    seed: Annotated[
+        int | None,
+        Field(
+            strict=True, ge=0, lt=2**63, description="Of the draws; left out: one that the session's name gives."
+        ),
+    ] = None
+
+
+class AnswerBody(_Body):
+    """What steps gave."""
+
+    y: Annotated[list[Any], Field(description="The outputs, a (nested) list for each step; null for no number.")]
+    steps: Annotated[int, Field(description="Steps that the session has taken now.")]
+    repeated: Annotated[bool, Field(description="Whether these steps had been taken before.")]
+
+
+class TextBody(_Body):
+    """A piece of text that was written."""
+
+    text: str
+    steps: Annotated[int, Field(description="Steps that the session has taken now.")]
+    repeated: Annotated[bool, Field(description="Whether this piece had been written before.")]
+
+
+class SessionBody(_Body):
+    """A session."""
+
+    session: str
+    model: Annotated[str, Field(description="Fingerprint of its model.")]
+    steps: int
+
+
+class StateBody(SessionBody):
+    """A session and its state."""
+
+    hidden: Annotated[list[list[float]], Field(description="h of each layer.")]
+    cell: Annotated[list[list[float]], Field(description="c of each layer.")]
+    last: Annotated[list[float | None], Field(description="The last observed value of each target.")]
+
+
+class NamesBody(_Body):
+    """Names of sessions, in order."""
+
+    sessions: list[str]
+    next: Annotated[str | None, Field(description="What to give as `after` for those that follow.")]
+
+
+class ModelBody(_Body):
+    """The model of new sessions."""
+
+    model: Annotated[str, Field(description="Fingerprint.")]
+    columns: Annotated[list[str], Field(description="What a forecaster's row has, in order.")]
+    calendar: Annotated[bool, Field(description="Whether steps need their times.")]
+    targets: Annotated[list[str], Field(description="What is forecast: the second axis of a step's output.")]
+    quantiles: Annotated[list[float], Field(description="The third axis of a forecaster's output.")]
+    symbols: Annotated[list[str], Field(description="The symbols of a text model; the first stands for others.")]
+    output: Annotated[list[int], Field(description="Shape of a step's output.")]
+
+
+class ErrorPart(_Body):
+    """What is wrong: the argument, what was expected, what came."""
+
+    argument: str
+    expected: str
+    got: str
+
+
+class ErrorBody(_Body):
+    """An error."""
+
+    error: ErrorPart
+
+
+class _Frame(_Body):
+    id: Annotated[int | str | None, Field(description="Comes back with the answer.")] = None
+
+
+class ModelFrame(_Frame):
+    """Asks for the model of new sessions."""
+
+    op: Literal["model"]
+
+
+class CreateFrame(_Frame):
+    """Makes a session."""
+
+    op: Literal["create"]
+
+
+class ListFrame(_Frame):
+    """Lists one's sessions."""
+
+    op: Literal["list"]
+    after: str = ""
+    most: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1000
+
+
+class SessionFrame(_Frame):
+    """Reads a session, puts it back to the beginning, forks or deletes it."""
+
+    op: Literal["read", "reset", "fork", "delete"]
+    session: _Name
+
+
+class AdvanceFrame(AdvanceBody, _Frame):
+    """Takes steps."""
+
+    op: Literal["advance"]
+    session: _Name
+
+
+class GenerateFrame(GenerateBody, _Frame):
+    """Writes text, a frame for each piece."""
+
+    op: Literal["generate"]
+    session: _Name
+
+
+Frame = ModelFrame | CreateFrame | ListFrame | SessionFrame | AdvanceFrame | GenerateFrame
+FRAME: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="op")])

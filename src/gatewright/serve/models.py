@@ -1,0 +1,58 @@
+"""Models that are served, and those whose sessions are not done yet: all of them are in the store."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from gatewright.errors import GatewrightError, ModelFileError
+from gatewright.serve.store import SavedModel, Store
+from gatewright.stream import Stream, WeightFormat
+
+
+def keep(store: Store, path: Path, *, weights: WeightFormat, sessions: int, threads: int) -> Stream:
+    """Read a model, put it into the store, and return a stream of it.
+
+    Args:
+        store: where to.
+        path: of a run's directory, or a model file.
+        weights: how its weights are kept in memory, as for `Stream.load`.
+        sessions: how many states to keep in memory.
+        threads: at most so many work on a call.
+
+    Raises:
+        ModelFileError: if the file is damaged, foreign or too new.
+        StoreError: if it cannot be stored.
+        OSError: if there is no such file.
+    """
+    data = (path / "model.safetensors" if path.is_dir() else path).read_bytes()
+    stream = _stream(data, weights, sessions, threads)
+    store.save_model(SavedModel(stream.fingerprint, weights, data))
+    return stream
+
+
+def kept(store: Store, fingerprint: str, *, sessions: int, threads: int) -> Stream | None:
+    """Return a stream of a model that the store has, or None if it has it not.
+
+    Raises:
+        StoreError: if it cannot be read, or is damaged.
+    """
+    found = store.load_model(fingerprint)
+    if found is None:
+        return None
+    weights: WeightFormat
+    for weights in ("float32", "bf16", "int8"):
+        if found.weights == weights:
+            return _stream(found.file, weights, sessions, threads)
+    raise GatewrightError("weights", "'float32', 'bf16' or 'int8'", repr(found.weights)[:80])
+
+
+def _stream(data: bytes, weights: WeightFormat, sessions: int, threads: int) -> Stream:
+    """Read from a file of our own, so that what is stored is what is served, whatever replaces it meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        path.write_bytes(data)
+        try:
+            return Stream.load(path, sessions=sessions, threads=threads, weights=weights)
+        except ModelFileError as error:
+            raise ModelFileError(error.argument, error.expected, error.got) from None

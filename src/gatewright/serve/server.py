@@ -1,0 +1,240 @@
+"""The process: opens the store, listens, reloads on SIGHUP, and on SIGTERM answers what it has and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from gatewright.errors import GatewrightError
+from gatewright.serve import models
+from gatewright.serve.access import Tokens, require_loopback
+from gatewright.serve.app import create_app
+from gatewright.serve.batching import Batcher
+from gatewright.serve.logs import say, to_stderr
+from gatewright.serve.metrics import Metrics
+from gatewright.serve.service import PIECE, Service
+from gatewright.serve.sessions import Sessions
+from gatewright.serve.settings import Durability, Limits
+from gatewright.serve.store import SqliteStore, Store
+from gatewright.stream import Stream, WeightFormat
+
+#: Seconds between two looks for idle sessions.
+_SWEEP = 5.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a server is told.
+
+    Attributes:
+        run: directory of the run, or a model file.
+        host: address to listen at.
+        port: and port.
+        store: file of the sessions, or URL of a Valkey or Redis server; None for a file in the run.
+        durability: what outlives what.
+        max_delay: seconds that a request waits for others.
+        weights: how the model's weights are kept.
+        threads: at most so many work on a batch.
+        token_file: names and tokens, or None.
+        hosts: names of the server, beside its addresses.
+        origins: of pages in browsers that may ask.
+        limits: how much there may be of what.
+        log_level: least level that is logged.
+    """
+
+    run: Path
+    host: str = "127.0.0.1"
+    port: int = 8765
+    store: str | None = None
+    durability: Durability = "batch"
+    max_delay: float = 0.002
+    weights: WeightFormat = "float32"
+    threads: int = 1
+    token_file: Path | None = None
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    log_level: str = "info"
+
+
+def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until told to stop.
+
+    Args:
+        settings: what it is told.
+        started: called with the address, once requests are taken.
+
+    Raises:
+        GatewrightError: if a setting, the address, the model or the store cannot be used.
+        OSError: if a file is not there.
+    """
+    tokens = Tokens.read(os.environ.get("GATEWRIGHT_TOKEN"), settings.token_file)
+    require_loopback(settings.host, tokens)
+    to_stderr(settings.log_level)
+    with (
+        contextlib.closing(_listen(settings.host, settings.port)) as listening,
+        contextlib.closing(_open(settings)) as store,
+    ):
+        metrics = Metrics()
+        stream = _load(settings, store)
+        limits = settings.limits
+        sessions = Sessions(
+            stream,
+            store,
+            find=lambda fingerprint: models.kept(
+                store, fingerprint, sessions=limits.max_resident, threads=settings.threads
+            ),
+            most=limits.max_sessions,
+            most_each=limits.max_token_sessions,
+            observe=metrics.store.observe,
+        )
+        asyncio.run(_serve(settings, tokens, store, sessions, metrics, listening, started))
+    say("stopped")
+
+
+async def _serve(
+    settings: Settings,
+    tokens: Tokens,
+    store: Store,
+    sessions: Sessions,
+    metrics: Metrics,
+    listening: socket.socket,
+    started: Callable[[str], None],
+) -> None:
+    limits, each = settings.limits, settings.durability == "step"
+    batcher = Batcher(
+        sessions,
+        max_batch=1 if each else limits.max_batch,
+        max_delay=0 if each else settings.max_delay,
+        max_waiting=limits.max_waiting,
+        observe=metrics.batch.observe,
+    )
+    service = Service(sessions, batcher, store, limits, metrics, piece=1 if each else PIECE)
+    address = "http://{}:{}".format(*_shown(listening))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        reloads = _Reloads(settings, store, sessions, batcher)
+        with contextlib.suppress(AttributeError, NotImplementedError):  # where there is no such signal
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloads.start)
+        sweeping = asyncio.create_task(_sweep(service))
+        say("ready", address=address, model=sessions.stream.fingerprint[:12], sessions=store.count())
+        started(address)
+        yield
+        sweeping.cancel()
+
+    app = create_app(service, tokens=tokens, hosts=settings.hosts, origins=settings.origins, lifespan=lifespan)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=limits.max_body,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=10,
+    )
+    await _Server(config, service).serve(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """A web server that answers what it has before it closes connections."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nothing new, answer what waits, and close."""
+        say("draining")
+        await self._service.drain()
+        await asyncio.sleep(0.05)  # the answers go out
+        await super().shutdown(sockets)
+
+
+class _Reloads:
+    """Takes a new model file into service when told to; whatever is wrong with it, the old one goes on."""
+
+    def __init__(self, settings: Settings, store: Store, sessions: Sessions, batcher: Batcher) -> None:
+        self._settings, self._store, self._sessions, self._batcher = settings, store, sessions, batcher
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to."""
+        self._task = asyncio.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        try:
+            # Read beside the running batches; only the exchange comes between two of them.
+            stream = await asyncio.to_thread(_load, self._settings, self._store)
+            await self._batcher.call(self._sessions.serve, stream)
+        except (GatewrightError, OSError) as error:
+            say("not reloaded", level=logging.ERROR, error=str(error))
+        else:
+            say("reloaded", model=stream.fingerprint[:12])
+
+
+async def _sweep(service: Service) -> None:
+    while True:
+        await asyncio.sleep(min(_SWEEP, service.limits.idle))
+        try:
+            await service.drop_idle()
+        except GatewrightError as error:
+            say("not swept", level=logging.WARNING, error=str(error))
+
+
+def _load(settings: Settings, store: Store) -> Stream:
+    return models.keep(
+        store,
+        settings.run,
+        weights=settings.weights,
+        sessions=settings.limits.max_resident,
+        threads=settings.threads,
+    )
+
+
+def _open(settings: Settings) -> Store:
+    """Return the store."""
+    if settings.durability == "memory":
+        return SqliteStore(":memory:")
+    if settings.store is None:
+        run = settings.run
+        return SqliteStore(run / "sessions.db" if run.is_dir() else run.with_suffix(".sessions.db"))
+    if "://" not in settings.store:
+        return SqliteStore(settings.store)
+    from gatewright.serve.valkey import ValkeyStore
+
+    return ValkeyStore(settings.store)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; before anything else is opened, so that a taken port costs nothing.
+
+    Raises:
+        GatewrightError: if the address is not one of this machine, or in use.
+    """
+    if not 0 <= port < 2**16:
+        raise GatewrightError("--port", "a number from 0 to 65535", str(port))
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, UnicodeError) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        raise GatewrightError("--host, --port", "an address that is free", f"{host}:{port}: {what}") from None
+
+
+def _shown(listening: socket.socket) -> tuple[str, int]:
+    host, port = listening.getsockname()[:2]
+    return (f"[{host}]" if ":" in host else host), port

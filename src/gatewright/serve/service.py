@@ -1,0 +1,214 @@
+"""What the server does, whatever way it is asked: checked against limits, counted, and put into batches."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from gatewright.errors import BusyError, GatewrightError, LimitError, SessionError, StepError, StoreError
+from gatewright.serve.access import Quota
+from gatewright.serve.batching import Batcher
+from gatewright.serve.logs import say
+from gatewright.serve.messages import AdvanceBody, GenerateBody
+from gatewright.serve.metrics import Metrics
+from gatewright.serve.requests import Advance, Generate
+from gatewright.serve.sessions import Sessions
+from gatewright.serve.settings import Limits
+from gatewright.serve.store import Store
+
+T = TypeVar("T")
+#: Symbols of a text that are written, stored and sent at once.
+PIECE = 16
+
+
+class Service:
+    """A server's work.
+
+    Attributes:
+        limits: what there may be of what.
+        metrics: what was done.
+        stopping: whether nothing new is taken.
+    """
+
+    def __init__(
+        self, sessions: Sessions, batcher: Batcher, store: Store, limits: Limits, metrics: Metrics, *, piece: int
+    ) -> None:
+        self._sessions, self._batcher, self._store = sessions, batcher, store
+        self.limits, self.metrics, self.stopping = limits, metrics, False
+        self._quota = Quota(limits.max_token_steps, limits.max_steps)
+        self._piece = piece
+        metrics.watch("sessions", "Sessions in the store.", sessions.count)
+        metrics.watch("sessions_resident", "Sessions in memory.", sessions.resident)
+        metrics.watch("waiting", "Requests that wait for a batch.", lambda: batcher.waiting)
+
+    def model(self) -> dict[str, Any]:
+        """Return what the model of new sessions reads and gives."""
+        stream = self._sessions.stream
+        return {
+            "model": stream.fingerprint,
+            "columns": stream.columns,
+            "calendar": stream.reads_calendar,
+            "targets": stream.targets,
+            "quantiles": stream.quantiles,
+            "symbols": stream.symbols,
+            "output": stream.output_shape,
+        }
+
+    async def create(self, owner: str) -> dict[str, Any]:
+        """Make a session."""
+        return await self._call(lambda: self._described(self._sessions.create(owner), owner))
+
+    async def fork(self, owner: str, session: str) -> dict[str, Any]:
+        """Make a session that stands where another one does."""
+        return await self._call(lambda: self._described(self._sessions.fork(session, owner), owner))
+
+    async def reset(self, owner: str, session: str) -> dict[str, Any]:
+        """Put a session back to the beginning."""
+
+        def reset() -> dict[str, Any]:
+            self._sessions.reset(session, owner)
+            return self._described(session, owner)
+
+        return await self._call(reset)
+
+    async def delete(self, owner: str, session: str) -> dict[str, Any]:
+        """Forget a session."""
+        await self._call(lambda: self._sessions.delete(session, owner))
+        return {"session": session}
+
+    async def read(self, owner: str, session: str) -> dict[str, Any]:
+        """Return a session with its state."""
+
+        def read() -> dict[str, Any]:
+            steps, state = self._sessions.read(session, owner)
+            model = self._sessions.model_of(session, owner).fingerprint
+            arrays = {name: getattr(state, name).tolist() for name in ("hidden", "cell", "last")}
+            return {"session": session, "model": model, "steps": steps, **arrays}
+
+        return await self._call(read)
+
+    async def snapshot(self, owner: str, session: str) -> bytes:
+        """Return a session's state as bytes."""
+        _, snapshot = await self._call(lambda: self._sessions.snapshot(session, owner))
+        return snapshot
+
+    async def restore(self, owner: str, session: str, snapshot: bytes) -> dict[str, Any]:
+        """Put a session into the state of a snapshot."""
+
+        def restore() -> dict[str, Any]:
+            self._sessions.reset(session, owner, snapshot)
+            return self._described(session, owner)
+
+        return await self._call(restore)
+
+    async def names(self, owner: str, after: str, most: int) -> dict[str, Any]:
+        """Return names of an owner's sessions, and where those that follow begin."""
+        names = await self._call(lambda: self._sessions.names(owner, after, most))
+        return {"sessions": names, "next": names[-1] if len(names) == most else None}
+
+    async def advance(self, owner: str, session: str, body: AdvanceBody) -> dict[str, Any]:
+        """Take steps."""
+        self._admit(owner, len(body.x), "x")
+        request = Advance(session, _rows(body.x), body.first, owner, body.times)
+        answer = await self._batcher.submit(request)
+        if not answer.repeated:
+            self.metrics.steps.inc(len(answer.y))
+        y = {"all": answer.y, "last": answer.y[-1:], "none": answer.y[:0]}[body.outputs]
+        return {"y": y.tolist(), "steps": answer.steps, "repeated": answer.repeated}
+
+    async def generate(self, owner: str, session: str, body: GenerateBody) -> AsyncIterator[dict[str, Any]]:
+        """Write text, piece by piece; each is stored before it is given."""
+        self._admit(owner, len(body.prompt) + body.length, "prompt and length")
+        seed = _seed(session) if body.seed is None else body.seed
+        symbols = (await self._call(lambda: self._sessions.model_of(session, owner))).symbols
+        prompt, first, left = body.prompt, body.first, body.length
+        while True:
+            length = min(self._piece, left)
+            answer = await self._batcher.submit(
+                Generate(session, length, prompt, first, body.temperature, seed, owner)
+            )
+            if not answer.repeated:
+                self.metrics.steps.inc(len(prompt) + length)
+            text = "".join(symbols[number] for number in answer.y)
+            yield {"text": text, "steps": answer.steps, "repeated": answer.repeated}
+            prompt, first, left = "", answer.steps, left - length
+            if not left:
+                return
+
+    async def ready(self) -> bool:
+        """Whether requests are taken and the store answers."""
+        try:
+            await self._call(self._store.ping)
+        except (StoreError, BusyError):
+            return False
+        return not self.stopping
+
+    async def drop_idle(self) -> None:
+        """Let go of sessions that nobody uses."""
+        await self._call(lambda: self._sessions.drop_idle(self.limits.idle))
+
+    async def drain(self) -> None:
+        """Take nothing new, and answer all that waits."""
+        self.stopping = True
+        await self._batcher.close()
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        return await self._batcher.call(function)
+
+    def _admit(self, owner: str, steps: int, argument: str) -> None:
+        if steps > self.limits.max_steps:
+            raise GatewrightError(argument, f"at most {self.limits.max_steps} steps", str(steps))
+        self._quota.take(owner, steps)
+
+    def _described(self, session: str, owner: str) -> dict[str, Any]:
+        steps, _ = self._sessions.snapshot(session, owner)
+        return {
+            "session": session,
+            "model": self._sessions.model_of(session, owner).fingerprint,
+            "steps": steps,
+        }
+
+    def told(self, error: Exception) -> tuple[int, dict[str, Any], float | None]:
+        """Return what a client is told of an error: a status, the body, and when to come again if that helps.
+
+        What is the server's own affair is logged, and not told.
+        """
+        after = None
+        if isinstance(error, BusyError):
+            status, after = (503 if self.stopping else 429), error.retry_after
+        elif isinstance(error, LimitError):
+            status, after = 429, 60.0
+        elif isinstance(error, StepError):
+            status = 409
+        elif isinstance(error, SessionError):
+            status = 404
+        elif isinstance(error, StoreError):
+            say("store failed", level=logging.ERROR, error=str(error))
+            status, after = 503, 1.0
+            error = StoreError("store", "one that can be read and written", "none; nothing has changed")
+        elif isinstance(error, GatewrightError):
+            status = 422
+        else:
+            logging.getLogger("gatewright.serve").error("failed", exc_info=error)
+            status, error = 500, GatewrightError("server", "an answer", "a fault of its own, which it has logged")
+        part = {"argument": error.argument, "expected": error.expected, "got": error.got}
+        return status, {"error": part}, after
+
+    def count(self, op: str, status: int, began: float) -> None:
+        """Take note of a request that was answered."""
+        self.metrics.requests.labels(op, status).inc()
+        self.metrics.seconds.labels(op).observe(time.perf_counter() - began)
+
+
+def _rows(x: str | list[Any]) -> Any:
+    """Return rows with NaN for what was not observed."""
+    if isinstance(x, str) or not any(isinstance(row, list) and None in row for row in x):
+        return x
+    return [[float("nan") if value is None else value for value in row] for row in x]
+
+
+def _seed(session: str) -> int:
+    return int.from_bytes(hashlib.blake2b(session.encode(), digest_size=8).digest(), "little") >> 1

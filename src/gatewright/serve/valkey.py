@@ -1,0 +1,1 @@
+"""Sessions in a Valkey or Redis server, for several replicas behind a load balancer."""
