@@ -5,7 +5,7 @@ NATIVE := $(wildcard native/*.h native/*.cpp)
 NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
 IN_C := $(wildcard examples/embed/*.c tests/*.c)
 
-.PHONY: run test check format bench sanitize neon clean
+.PHONY: run test check format bench soak chaos sanitize neon clean
 
 run: .venv/ready
 	$(BIN)/python examples/seattle_weather.py
@@ -26,6 +26,13 @@ format: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
+
+# A server under load for ten minutes, and one that is killed fifty times.
+soak: .venv/ready
+	$(BIN)/python -m tests.soak
+
+chaos: .venv/ready
+	$(BIN)/python -m tests.chaos
 
 # The native tests, watched: for wrong addresses and undefined behaviour, and for races.
 NATIVE_BUILD := $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DGATEWRIGHT_TESTS=ON -S . -B

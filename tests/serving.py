@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -105,6 +109,12 @@ class Server:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def metric(self, name: str) -> float:
+        """A number that it shows to Prometheus."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
+
     def __enter__(self) -> Server:
         self.start()
         return self
@@ -154,13 +164,18 @@ class Client:
                 self._socket = None
                 await asyncio.sleep(0.02)
 
-    async def drive(self, steps: int, *, until: float = float("inf"), pause: float = 0.0) -> None:
-        """Take steps, each when the one before was answered."""
+    async def drive(
+        self, steps: float = math.inf, *, going: Callable[[], bool] = lambda: True, every: float = 0.0
+    ) -> None:
+        """Take steps, each when the one before was answered, and one ``every`` so many seconds at most."""
         if not self.name:
             self.name = (await self.ask({"op": "create"}))["session"]
         x = self.x.tolist()
-        while len(self.answers) < steps and time.monotonic() < until:
+        due = time.perf_counter() + every * random.random()  # else all would come at once, for ever
+        while len(self.answers) < steps and going():
             at = len(self.answers)
+            if every:
+                await asyncio.sleep(due - time.perf_counter())
             began = time.perf_counter()
             answer = await self.ask({"op": "advance", "session": self.name, "x": [x[at % len(x)]], "first": at})
             self.seconds.append(time.perf_counter() - began)
@@ -168,15 +183,14 @@ class Client:
                 raise AssertionError(f"step {at} of client {self.number}: {answer}")
             self.repeats += answer["repeated"]
             self.answers.append(answer["y"][0])
-            if pause:
-                await asyncio.sleep(pause)
+            due = max(due + every, time.perf_counter())
 
     async def state(self) -> State:
         """Read its state."""
         found = await self.ask({"op": "read", "session": self.name})
         hidden, cell = (np.array(found[name], np.float32) for name in ("hidden", "cell"))
         last = np.array([np.nan if value is None else value for value in found["last"]])
-        return State(hidden, cell, last, found["steps"])
+        return State(hidden, cell, last, found["state_steps"])
 
     async def close(self) -> None:
         """Go."""

@@ -90,6 +90,7 @@ class SessionBody(_Body):
 class StateBody(SessionBody):
     """A session and its state."""
 
+    state_steps: Annotated[int, Field(description="Steps that are in the state: those since the last reset.")]
     hidden: Annotated[list[list[float]], Field(description="h of each layer.")]
     cell: Annotated[list[list[float]], Field(description="c of each layer.")]
     last: Annotated[list[float | None], Field(description="The last observed value of each target.")]
@@ -112,6 +113,7 @@ class ModelBody(_Body):
     quantiles: Annotated[list[float], Field(description="The third axis of a forecaster's output.")]
     symbols: Annotated[list[str], Field(description="The symbols of a text model; the first stands for others.")]
     output: Annotated[list[int], Field(description="Shape of a step's output.")]
+    most_steps: Annotated[int, Field(description="Most steps of one request.")]
 
 
 class ErrorPart(_Body):

@@ -40,7 +40,7 @@ class Generate(NamedTuple):
         session: its name.
         length: symbols to write.
         prompt: text to read first; may be empty if the session has read something before.
-        first: as for `Advance`.
+        first: as for `Advance`.  The last request may also come again with a greater length: it goes on then.
         temperature: as for `gatewright.generate.generate`.
         seed: of the draws.  With where a symbol stands it says which one is drawn, so that a text that was asked
             for in parts is the same text.
@@ -103,7 +103,7 @@ def digest(request: Request, x: Array, times: Array | None) -> bytes:
     if times is not None:
         parts += [f"{times.shape} ".encode(), times.tobytes()]
     if isinstance(request, Generate):
-        parts.append(f"{request.length} {float(request.temperature)!r} {request.seed}".encode())
+        parts.append(f"{float(request.temperature)!r} {request.seed}".encode())
     return hashlib.blake2b(b"".join(parts), digest_size=16, person=type(request).__name__.encode()).digest()
 
 
@@ -124,5 +124,6 @@ def from_bytes(request: Request, kept: bytes, dtype: np.dtype[Any], shape: tuple
         shape: of one step's.
     """
     if isinstance(request, Generate):
-        return np.frombuffer(kept, "<i8", request.length).astype(np.int64)
+        scores = dtype.itemsize * int(np.prod(shape))
+        return np.frombuffer(kept[:-scores], "<i8").astype(np.int64)
     return np.frombuffer(kept, dtype).reshape(-1, *shape).copy()

@@ -55,6 +55,7 @@ class Service:
             "quantiles": stream.quantiles,
             "symbols": stream.symbols,
             "output": stream.output_shape,
+            "most_steps": self.limits.max_steps,
         }
 
     async def create(self, owner: str) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class Service:
             steps, state = self._sessions.read(session, owner)
             model = self._sessions.model_of(session, owner).fingerprint
             arrays = {name: getattr(state, name).tolist() for name in ("hidden", "cell", "last")}
-            return {"session": session, "model": model, "steps": steps, **arrays}
+            return {"session": session, "model": model, "steps": steps, "state_steps": state.steps, **arrays}
 
         return await self._call(read)
 
@@ -124,18 +125,19 @@ class Service:
         self._admit(owner, len(body.prompt) + body.length, "prompt and length")
         seed = _seed(session) if body.seed is None else body.seed
         symbols = (await self._call(lambda: self._sessions.model_of(session, owner))).symbols
-        prompt, first, left = body.prompt, body.first, body.length
+        first, done = body.first, 0
         while True:
-            length = min(self._piece, left)
+            length = min(done + self._piece, body.length)
+            # The same request with a greater length goes on: so it can be repeated as a whole.
             answer = await self._batcher.submit(
-                Generate(session, length, prompt, first, body.temperature, seed, owner)
+                Generate(session, length, body.prompt, first, body.temperature, seed, owner)
             )
             if not answer.repeated:
-                self.metrics.steps.inc(len(prompt) + length)
-            text = "".join(symbols[number] for number in answer.y)
+                self.metrics.steps.inc(length - done + (0 if done else len(body.prompt)))
+            text = "".join(symbols[number] for number in answer.y[done:])
             yield {"text": text, "steps": answer.steps, "repeated": answer.repeated}
-            prompt, first, left = "", answer.steps, left - length
-            if not left:
+            first, done = answer.steps - length - len(body.prompt), length
+            if done == body.length:
                 return
 
     async def ready(self) -> bool:

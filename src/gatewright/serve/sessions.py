@@ -39,7 +39,10 @@ _TRIES = 5
 
 @dataclass
 class _Taken:
-    """A request under way: its place among the others, what it reads, and in the end what came of it."""
+    """A request under way: its place among the others, what it reads, and in the end what came of it.
+
+    ``written`` is what it wrote before, where it is the last request that goes on.
+    """
 
     place: int
     request: Request
@@ -48,6 +51,7 @@ class _Taken:
     x: Array
     times: Array | None
     digest: bytes
+    written: Array | None
     y: Array
     scores: Array
 
@@ -315,23 +319,27 @@ class Sessions:
             x, times = stream.read(request.x, request.times)
             if not len(x):
                 raise GatewrightError("x", "at least one step", "none")
-        told = digest(request, x, times)
-        answer = self._answered(model, resident.saved, request, told)
-        if answer is None:
-            scores = np.frombuffer(resident.tail, stream.output_dtype)
-            taken[request.session] = _Taken(
-                place, request, model, resident, x, times, told, y=x[:0], scores=scores
-            )
-        return answer
+        told, written = digest(request, x, times), None
+        if request.first not in (None, resident.saved.steps):
+            y = self._answered(model, resident.saved, request, told)
+            if not isinstance(request, Generate):
+                return Answer(y, resident.saved.steps, repeated=True)
+            if len(y) >= request.length:
+                left_out = len(y) - request.length
+                return Answer(y[: request.length], resident.saved.steps - left_out, repeated=True)
+            x, written = x[:0], y
+        scores = np.frombuffer(resident.tail, stream.output_dtype)
+        taken[request.session] = _Taken(
+            place, request, model, resident, x, times, told, written, y=x[:0], scores=scores
+        )
+        return None
 
-    def _answered(self, model: Residents, saved: Saved, request: Request, told: bytes) -> Answer | None:
-        """Return the answer of a request that was taken already; None for one that is to be taken.
+    def _answered(self, model: Residents, saved: Saved, request: Request, told: bytes) -> Array:
+        """Return the outputs of a request that was taken already.
 
         Raises:
-            StepError: if it is neither that nor the next.
+            StepError: if it is not the last one.
         """
-        if request.first is None or request.first == saved.steps:
-            return None
         if request.first != saved.first:
             expected = f"first {saved.steps}, the steps that the session has taken"
             raise StepError("first", expected, f"{request.first!r}"[:80])
@@ -341,8 +349,7 @@ class Sessions:
         kept = self._store.load(saved.id)
         if kept is None or kept.version != saved.version:
             raise StepError("first", "the next request, or the last one again", f"{request.first!r}"[:80])
-        y = from_bytes(request, kept.answer, model.stream.output_dtype, model.stream.output_shape)
-        return Answer(y, saved.steps, repeated=True)
+        return from_bytes(request, kept.answer, model.stream.output_dtype, model.stream.output_shape)
 
     def _take(self, taken: list[_Taken], answers: list[Any]) -> list[tuple[_Taken, Saved]]:
         """Take steps, as many requests at once as have the same number of them; return those that fit."""
@@ -434,29 +441,39 @@ def _write(stream: Stream, done: list[_Taken]) -> None:
     """Write the text that is asked for, all requests a symbol at a time."""
     writing = [(one, one.request) for one in done if isinstance(one.request, Generate)]
     drawn: list[list[int]] = [[] for _ in writing]
-    for turn in range(max((request.length for _, request in writing), default=0)):
-        group = [place for place, (_, request) in enumerate(writing) if turn < request.length]
+    while True:
+        group = [
+            place for place, (one, request) in enumerate(writing) if len(drawn[place]) < _missing(one, request)
+        ]
+        if not group:
+            break
         for place in group:
             one, request = writing[place]
-            at = one.resident.saved.steps + len(one.x) + turn
+            at = one.resident.saved.steps + len(one.x) + len(drawn[place])
             drawn[place].append(draw(one.scores, request.temperature, request.seed, at))
         numbers = [writing[place][0].resident.number for place in group]
         scores = stream.step(np.array([drawn[place][-1] for place in group]), sessions=numbers)
         for row, place in enumerate(group):
             writing[place][0].scores = scores[row]
     for (one, _), symbols in zip(writing, drawn, strict=True):
-        one.y = np.array(symbols, np.int64)
+        new = np.array(symbols, np.int64)
+        one.y = new if one.written is None else np.concatenate([one.written, new])
+
+
+def _missing(one: _Taken, request: Generate) -> int:
+    """Return how many symbols are to be written."""
+    return request.length - (0 if one.written is None else len(one.written))
 
 
 def _after(one: _Taken) -> Saved:
     """Return what is to be stored of a session that has taken its steps."""
     saved = one.resident.saved
-    wrote = len(one.y) if isinstance(one.request, Generate) else 0
+    wrote = _missing(one, one.request) if isinstance(one.request, Generate) else 0
     return saved._replace(
         version=saved.version + 1,
         steps=saved.steps + len(one.x) + wrote,
         snapshot=one.model.stream.snapshot(one.resident.number),
-        first=saved.steps,
+        first=saved.steps if one.written is None else saved.first,
         request=one.digest,
         answer=to_bytes(one.request, one.y, one.scores),
     )
