@@ -161,7 +161,7 @@ class Client:
                     return answer
                 await asyncio.sleep(answer["retry_after"])
             except GONE:
-                self._socket = None
+                await self.close()
                 await asyncio.sleep(0.02)
 
     async def drive(
@@ -194,5 +194,6 @@ class Client:
 
     async def close(self) -> None:
         """Go."""
-        if self._socket is not None:
-            await self._socket.close()
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await socket.close()

@@ -47,6 +47,7 @@ def soak(folder: Path, *, seconds: float, clients: int, settle: float, hidden: i
             )
             memory = await _watch(server, driving, seconds / 120)
             await driving
+            await asyncio.gather(*(client.close() for client in driven))
             return full, sum(len(client.seconds) for client in driven) / seconds, memory
 
         full, half, memory = asyncio.run(work())

@@ -51,7 +51,7 @@ class Client:
     def __init__(
         self, address: str = "http://127.0.0.1:8765", token: str | None = None, *, patience: float = 30.0
     ) -> None:
-        parts = urlsplit(address)
+        parts = urlsplit(address if isinstance(address, str) else "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise GatewrightError("address", "one such as http://127.0.0.1:8765", repr(address)[:80])
         self._url = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path.rstrip('/')}/v1/ws"
