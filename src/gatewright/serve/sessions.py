@@ -129,23 +129,16 @@ class Sessions:
         """Return how many sessions there are."""
         return self._store.count()
 
-    def create(self, owner: str = "", snapshot: bytes | None = None) -> str:
+    def create(self, owner: str = "") -> str:
         """Make a session and return its name, which nobody can guess.
 
-        Args:
-            owner: whose it is to be.
-            snapshot: the state that it begins with, as `Stream.snapshot` gives it.
-
         Raises:
-            StateError: if the snapshot is damaged, or of another model.
             LimitError: if there are too many.
             StoreError: if it cannot be stored.
         """
         with self._lock:
-            model = self._models[self._current]
-            if snapshot is not None:
-                model.stream.require(snapshot)
-            return self._make(Saved("", owner, self._current, 0, 0, snapshot or model.fresh, -1, b"", b""))
+            fresh = self._models[self._current].fresh
+            return self._make(Saved("", owner, self._current, 0, 0, fresh, -1, b"", b""))
 
     def fork(self, session: str, owner: str = "") -> str:
         """Make a session that stands where another one does, and return its name.
