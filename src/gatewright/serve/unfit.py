@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-#: Where pydantic says that it found the input.
-_WHERE = ("body", "path", "query")
+#: Where pydantic says that it found the input: a part of an HTTP request, or a kind of frame.
+_WHERE = (
+    "body",
+    "path",
+    "query",
+    "model",
+    "create",
+    "list",
+    "read",
+    "reset",
+    "fork",
+    "delete",
+    "advance",
+    "generate",
+)
 #: What it calls the members of a union.
 _MEMBERS = ("str", "constrained-str", "int", "float")
 
@@ -22,6 +35,10 @@ def unfit(errors: Sequence[Any]) -> tuple[str, str, str]:
         return "body", "JSON", "something else"
     names = [str(part) for part in first["loc"] if part not in _WHERE and not _is_member(part)]
     message = first["msg"][:200]
+    if names[:1] == ["x"] and len(names) < 3 and first["type"] != "missing":
+        message = (
+            "a text, numbers of symbols, or a row of numbers for each step"  # not what one of these says of it
+        )
     return ".".join(names) or "body", message[:1].lower() + message[1:], f"{first['input']!r}"[:80]
 
 
