@@ -51,6 +51,10 @@ console = Console()
 errors = Console(stderr=True)
 
 
+#: What `gatewright[serve]` brings.
+_OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis", "starlette", "uvicorn", "uvloop")
+
+
 class UsageError(GatewrightError):
     """Arguments that do not go together."""
 
@@ -332,7 +336,8 @@ def _of_the_machine(error: BaseException) -> str:
         return f"{where}{error.strerror or error}"
     missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing not in ("", "gatewright"):
-        return f"this command needs {missing}: pip install 'gatewright[train]'"
+        extra = "serve" if missing in _OF_SERVE else "train"
+        return f"this command needs {missing}: pip install 'gatewright[{extra}]'"
     # What torch raises is a RuntimeError on the CPU, and a kind of it on a GPU.
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
         return "memory: expected room for a model of this size, got none; a smaller --hidden or --batch needs less"

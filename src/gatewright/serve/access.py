@@ -47,10 +47,14 @@ class Tokens:
             GatewrightError: if a token is too short, or has characters that do not go into a header.
             OSError: if the file cannot be read.
         """
+        try:
+            lines = path.read_text("utf-8").splitlines() if path else []
+        except UnicodeDecodeError:
+            raise GatewrightError("--token-file", "lines of the form 'name: token'", f"no text in {path}") from None
         owners: dict[str, str] = {}
         if variable is not None:
             owners[_checked(variable, "GATEWRIGHT_TOKEN")] = ""
-        for number, line in enumerate(path.read_text("utf-8").splitlines() if path else (), 1):
+        for number, line in enumerate(lines, 1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             name, colon, token = line.partition(":")

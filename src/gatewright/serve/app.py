@@ -102,7 +102,9 @@ async def _unfit(_: Request, error: Exception) -> Response:
 
 async def _unknown(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    found = {400: "a body in JSON", 404: "a path that there is", 405: "a method that it has"}
+    if error.status_code == 400:  # what the JSON reader cannot read: too deep, too long a number, other bytes
+        return refused(422, "body", "JSON", "something else")
+    found = {404: "a path that there is", 405: "a method that it has"}
     response = refused(error.status_code, "request", found.get(error.status_code, "another one"), "another one")
     response.headers.update(error.headers or {})
     return response

@@ -70,20 +70,23 @@ class Guard:
         said = headers.get("content-length", "0")
         if not said.isdecimal() or len(said) > 18 or int(said) > self._most:
             return refused(413, "body", f"at most {self._most} bytes", "more")
-        parts, size = [], 0
         try:
-            while True:
-                message = await asyncio.wait_for(receive(), _PATIENCE)
-                if message["type"] != "http.request":
-                    return refused(400, "body", "all of it", "a part")
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > self._most:
-                    return refused(413, "body", f"at most {self._most} bytes", "more")
-                if not message.get("more_body", False):
-                    return b"".join(parts)
+            return await asyncio.wait_for(self._parts(receive), _PATIENCE)  # all of it: parts can come for hours
         except asyncio.TimeoutError:
             return refused(408, "body", f"all of it in {_PATIENCE} s", "a part")
+
+    async def _parts(self, receive: Receive) -> bytes | Response:
+        parts, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return refused(400, "body", "all of it", "a part")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._most:
+                return refused(413, "body", f"at most {self._most} bytes", "more")
+            if not message.get("more_body", False):
+                return b"".join(parts)
 
 
 def _token(scope: Scope, headers: Headers) -> str | None:

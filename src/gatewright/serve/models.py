@@ -21,11 +21,15 @@ def keep(store: Store, path: Path, *, weights: WeightFormat, sessions: int, thre
         threads: at most so many work on a call.
 
     Raises:
-        ModelFileError: if the file is damaged, foreign or too new.
+        ModelFileError: if the file is not there, damaged, foreign or too new.
         StoreError: if it cannot be stored.
-        OSError: if there is no such file.
     """
-    data = (path / "model.safetensors" if path.is_dir() else path).read_bytes()
+    file = path / "model.safetensors" if path.is_dir() else path
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        got = f"{file}: {error.strerror}"
+        raise ModelFileError("run", "the directory of a run that has a model, or a model file", got) from None
     stream = _stream(data, weights, sessions, threads)
     store.save_model(SavedModel(stream.fingerprint, weights, data))
     return stream

@@ -76,10 +76,14 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
 
     Raises:
         GatewrightError: if a setting, the address, the model or the store cannot be used.
-        OSError: if a file is not there.
+        OSError: if the file of tokens cannot be read.
     """
+    if not 0 <= settings.max_delay < 60:
+        raise GatewrightError("--max-delay", "milliseconds from 0 to 60000", f"{settings.max_delay * 1000:g}")
     tokens = Tokens.read(os.environ.get("GATEWRIGHT_TOKEN"), settings.token_file)
     require_loopback(settings.host, tokens)
+    with _model_file(settings.run).open("rb"):
+        pass  # before a store is made for a run that there is not
     to_stderr(settings.log_level)
     with (
         contextlib.closing(_listen(settings.host, settings.port)) as listening,
@@ -182,16 +186,18 @@ class _Reloads:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to."""
-        self._task = asyncio.create_task(self._reload())
+        """Begin to, after one that is under way."""
+        self._task = asyncio.create_task(self._reload(self._task))
 
-    async def _reload(self) -> None:
+    async def _reload(self, before: asyncio.Task[None] | None) -> None:
         try:
+            if before is not None:
+                await before
             # Read beside the running batches; only the exchange comes between two of them.
             stream = await asyncio.to_thread(_load, self._settings, self._store)
             await self._batcher.call(self._sessions.serve, stream)
-        except (GatewrightError, OSError) as error:
-            say("not reloaded", level=logging.ERROR, error=str(error))
+        except Exception as error:
+            say("not reloaded", level=logging.ERROR, error=str(error) or type(error).__name__)
         else:
             say("reloaded", model=stream.fingerprint[:12])
 
@@ -213,6 +219,10 @@ def _load(settings: Settings, store: Store) -> Stream:
         sessions=settings.limits.max_resident,
         threads=settings.threads,
     )
+
+
+def _model_file(run: Path) -> Path:
+    return run / "model.safetensors" if run.is_dir() else run
 
 
 def _open(settings: Settings) -> Store:

@@ -8,7 +8,16 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
-from gatewright.errors import BusyError, GatewrightError, LimitError, SessionError, StepError, StoreError
+from gatewright.errors import (
+    BusyError,
+    GatewrightError,
+    LimitError,
+    ModelFileError,
+    SessionError,
+    StateError,
+    StepError,
+    StoreError,
+)
 from gatewright.serve.access import Quota
 from gatewright.serve.batching import Batcher
 from gatewright.serve.logs import say
@@ -40,6 +49,7 @@ class Service:
         self.limits, self.metrics, self.stopping = limits, metrics, False
         self._quota = Quota(limits.max_token_steps, limits.max_steps)
         self._piece = piece
+        self._calls = 0
         metrics.watch("sessions", "Sessions in the store.", sessions.count)
         metrics.watch("sessions_resident", "Sessions in memory.", sessions.resident)
         metrics.watch("waiting", "Requests that wait for a batch.", lambda: batcher.waiting)
@@ -100,7 +110,10 @@ class Service:
         """Put a session into the state of a snapshot."""
 
         def restore() -> dict[str, Any]:
-            self._sessions.reset(session, owner, snapshot)
+            try:
+                self._sessions.reset(session, owner, snapshot)
+            except StateError as error:  # the client's own, and no damage to what is kept here
+                raise GatewrightError(error.argument, error.expected, error.got) from None
             return self._described(session, owner)
 
         return await self._call(restore)
@@ -158,7 +171,14 @@ class Service:
         await self._batcher.close()
 
     async def _call(self, function: Callable[[], T]) -> T:
-        return await self._batcher.call(function)
+        most = self.limits.max_waiting
+        if self._calls >= most:
+            raise BusyError("request", f"less than {most} waiting", f"{self._calls} of them", retry_after=1.0)
+        self._calls += 1
+        try:
+            return await self._batcher.call(function)
+        finally:
+            self._calls -= 1
 
     def _admit(self, owner: str, steps: int, argument: str) -> None:
         if steps > self.limits.max_steps:
@@ -187,7 +207,7 @@ class Service:
             status = 409
         elif isinstance(error, SessionError):
             status = 404
-        elif isinstance(error, StoreError):
+        elif isinstance(error, StoreError | ModelFileError | StateError):  # or what it keeps is damaged
             say("store failed", level=logging.ERROR, error=str(error))
             status, after = 503, 1.0
             error = StoreError("store", "one that can be read and written", "none; nothing has changed")
