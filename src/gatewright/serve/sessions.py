@@ -103,7 +103,8 @@ class Sessions:
     def serve(self, stream: Stream) -> None:
         """Make new sessions of this model from now on; those of others keep theirs."""
         with self._lock:
-            self._models.setdefault(stream.fingerprint, Residents(stream))
+            if stream.fingerprint not in self._models:  # whose states may be in use
+                self._models[stream.fingerprint] = Residents(stream)
             self._current = stream.fingerprint
 
     @property
@@ -123,7 +124,7 @@ class Sessions:
 
     def resident(self) -> int:
         """Return how many sessions are in memory."""
-        return sum(map(len, self._models.values()))
+        return sum(map(len, list(self._models.values())))
 
     def count(self) -> int:
         """Return how many sessions there are."""
@@ -156,7 +157,9 @@ class Sessions:
             if most is not None and self._store.count(owner) >= most:
                 raise LimitError("sessions", f"at most {most} {whose}", "one more; delete some")
         name = secrets.token_urlsafe(24)
-        self._save([saved._replace(id=name)])
+        [done] = self._save([saved._replace(id=name)])
+        if not done:
+            raise _contended(name)
         return name
 
     def reset(self, session: str, owner: str = "", snapshot: bytes | None = None) -> None:
@@ -271,16 +274,19 @@ class Sessions:
                 answers[place] = self._prepare(request, place, taken)
             except GatewrightError as error:
                 answers[place] = error
-        done = self._take(list(taken.values()), answers)
-        if not done:
-            return
+        done: list[tuple[_Taken, Saved]] = []
         try:
-            stored = self._save([after for _, after in done])
+            done = self._take(list(taken.values()), answers)
+            stored = self._save([after for _, after in done]) if done else []
         except StoreError as error:
             for one, _ in done:
                 one.model.stream.restore(one.resident.saved.snapshot, one.resident.number)
                 answers[one.place] = error
             return
+        except BaseException:
+            for name, one in taken.items():
+                one.model.drop(name)  # comes back as it is stored
+            raise
         for (one, after), kept in zip(done, stored, strict=True):
             if kept:
                 one.model.put(one.resident, after)
@@ -290,11 +296,12 @@ class Sessions:
 
     def _prepare(self, request: Request, place: int, taken: dict[str, _Taken]) -> Answer | None:
         """Return the answer of a request that was taken already; else put it among those to be taken."""
-        in_memory = any(request.session in model for model in self._models.values())
         try:
             return self._prepare_once(request, place, taken)
-        except SessionError:  # or a StepError
-            if not (self._store.shared and in_memory):
+        except StoreError:
+            raise
+        except GatewrightError:
+            if not (self._store.shared and any(request.session in model for model in self._models.values())):
                 raise
             self._drop(request.session)  # another process may have advanced it
             return self._prepare_once(request, place, taken)
