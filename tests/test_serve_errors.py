@@ -133,20 +133,18 @@ UNFIT_ROWS: list[tuple[Any, str]] = [
     ({"x": [ROW], "times": ["2" * 65]}, "times.0"),
     ({"x": [ROW[1:]], "times": HOUR}, "x"),
     ({"x": [ROW, ROW[1:]], "times": HOUR * 2}, "x"),
-    ({"x": [ROW[:-1] + [None]], "times": HOUR}, "x"),
+    ({"x": [[*ROW[:-1], None]], "times": HOUR}, "x"),
     ({"x": [1, 2], "times": HOUR * 2}, "x"),
     ({"x": "ab", "times": HOUR * 2}, "x"),
-    ({"x": [ROW[1:] + ["1"]], "times": HOUR}, "x.0.9"),
+    ({"x": [[*ROW[1:], "1"]], "times": HOUR}, "x.0.9"),
 ]
 
 
 @pytest.mark.parametrize(("body", "argument"), UNFIT_ROWS, ids=[json.dumps(body)[-40:] for body, _ in UNFIT_ROWS])
 def test_rows_that_do_not_fit(series: Local, body: Any, argument: str) -> None:
     session = series.create()
-    width = len(series_model().stream().columns)
-    body = {**body, "x": [(row * 3)[:width] if row == ROW else row for row in body["x"]]} if body["x"] else body
     before = series.snapshot(session)
-    assert told(series.ask(session, "advance", **body), 422)["argument"].split(".")[0] == argument.split(".")[0]
+    assert told(series.ask(session, "advance", **body), 422)["argument"] == argument
     assert series.snapshot(session) == before
 
 

@@ -50,7 +50,7 @@ class Tokens:
         try:
             lines = path.read_text("utf-8").splitlines() if path else []
         except UnicodeDecodeError:
-            raise GatewrightError("--token-file", "lines of the form 'name: token'", f"no text in {path}") from None
+            raise GatewrightError("--token-file", "lines of the form 'name: token'", "no text") from None
         owners: dict[str, str] = {}
         if variable is not None:
             owners[_checked(variable, "GATEWRIGHT_TOKEN")] = ""

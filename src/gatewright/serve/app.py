@@ -84,7 +84,11 @@ def create_app(
     app.add_middleware(Guard, tokens=tokens, hosts=hosts, origins=origins, most=service.limits.max_body)
     if origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=list(origins), allow_methods=["*"], allow_headers=["authorization"]
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["*"],
+            allow_headers=["authorization"],
+            expose_headers=["retry-after"],
         )
     app.add_exception_handler(RequestValidationError, _unfit)
     app.add_exception_handler(HTTPException, _unknown)
