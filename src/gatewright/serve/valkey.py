@@ -156,14 +156,16 @@ class ValkeyStore:
             StoreError: if it cannot be read, or is damaged.
         """
         values = self._do("HMGET", _key("session:", name), *Saved._fields)
-        if not any(value is not None for value in values):
+        if all(value is None for value in values):
             return None
         try:
+            if None in values:
+                raise ValueError("something is missing")
             _, owner, model, version, steps, snapshot, first, request, answer = values
             numbers = int(version), int(steps), snapshot, int(first), request, answer
             return Saved(name, _text(owner), _text(model), *numbers)
-        except (TypeError, ValueError, AttributeError):
-            raise StoreError(self._name, "a whole session", "a damaged one") from None
+        except ValueError as error:
+            raise StoreError(self._name, "a whole session", f"a damaged one: {error}"[:200]) from None
 
     def names(self, owner: str, after: str = "", most: int = 1000) -> list[str]:
         """Return names of an owner's sessions in order, the first so many after one."""
