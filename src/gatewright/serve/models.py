@@ -24,15 +24,27 @@ def keep(store: Store, path: Path, *, weights: WeightFormat, sessions: int, thre
         ModelFileError: if the file is not there, damaged, foreign or too new.
         StoreError: if it cannot be stored.
     """
-    file = path / "model.safetensors" if path.is_dir() else path
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        got = f"{file}: {error.strerror}"
-        raise ModelFileError("run", "the directory of a run that has a model, or a model file", got) from None
-    stream = _stream(data, weights, sessions, threads)
+    data = read(path)
+    stream = _stream(data, str(_file(path)), weights, sessions, threads)
     store.save_model(SavedModel(stream.fingerprint, weights, data))
     return stream
+
+
+def read(path: Path) -> bytes:
+    """Return what a model file has in it.
+
+    Raises:
+        ModelFileError: if the file is not there.
+    """
+    try:
+        return _file(path).read_bytes()
+    except OSError as error:
+        got = f"{_file(path)}: {error.strerror}"
+        raise ModelFileError("run", "the directory of a run that has a model, or a model file", got) from None
+
+
+def _file(path: Path) -> Path:
+    return path / "model.safetensors" if path.is_dir() else path
 
 
 def kept(store: Store, fingerprint: str, *, sessions: int, threads: int) -> Stream | None:
@@ -47,16 +59,21 @@ def kept(store: Store, fingerprint: str, *, sessions: int, threads: int) -> Stre
     weights: WeightFormat
     for weights in ("float32", "bf16", "int8"):
         if found.weights == weights:
-            return _stream(found.file, weights, sessions, threads)
+            return _stream(found.file, f"the store's model {fingerprint[:12]}...", weights, sessions, threads)
     raise GatewrightError("weights", "'float32', 'bf16' or 'int8'", repr(found.weights)[:80])
 
 
-def _stream(data: bytes, weights: WeightFormat, sessions: int, threads: int) -> Stream:
-    """Read from a file of our own, so that what is stored is what is served, whatever replaces it meanwhile."""
+def _stream(data: bytes, name: str, weights: WeightFormat, sessions: int, threads: int) -> Stream:
+    """Read from a file of our own, so that what is stored is what is served, whatever replaces it meanwhile.
+
+    Raises:
+        ModelFileError: if it is damaged; it bears the name that is given here.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         path.write_bytes(data)
         try:
             return Stream.load(path, sessions=sessions, threads=threads, weights=weights)
         except ModelFileError as error:
-            raise ModelFileError(error.argument, error.expected, error.got) from None
+            argument = error.argument.replace(str(path), name)
+            raise ModelFileError(argument, error.expected, error.got) from None

@@ -82,8 +82,7 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
         raise GatewrightError("--max-delay", "milliseconds from 0 to 60000", f"{settings.max_delay * 1000:g}")
     tokens = Tokens.read(os.environ.get("GATEWRIGHT_TOKEN"), settings.token_file)
     require_loopback(settings.host, tokens)
-    with _model_file(settings.run).open("rb"):
-        pass  # before a store is made for a run that there is not
+    models.read(settings.run)  # before a store is made for a run that there is not
     to_stderr(settings.log_level)
     with (
         contextlib.closing(_listen(settings.host, settings.port)) as listening,
@@ -219,10 +218,6 @@ def _load(settings: Settings, store: Store) -> Stream:
         sessions=settings.limits.max_resident,
         threads=settings.threads,
     )
-
-
-def _model_file(run: Path) -> Path:
-    return run / "model.safetensors" if run.is_dir() else run
 
 
 def _open(settings: Settings) -> Store:
