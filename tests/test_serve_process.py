@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -112,6 +114,27 @@ def test_sigterm_answers_or_refuses_and_nothing_is_lost(tmp_path: Path) -> None:
         assert len(clients) == 6
         assert set(statuses) <= {200, 503}
         assert len(server.events("draining")) == len(server.events("stopped")) == 2
+
+
+def test_a_client_that_does_not_read_does_not_hold_up_the_end(tmp_path: Path, model: Path) -> None:
+    with Server(model, tmp_path) as server, socket.socket() as raw:
+        with http(server) as client:
+            session = create(client)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", server.port))
+        raw.sendall(
+            b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        frame = json.dumps({"op": "advance", "session": session, "x": "abc" * 300}).encode()
+        raw.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                raw.sendall(b"\x81\xfe" + len(frame).to_bytes(2, "big") + bytes(4) + frame)
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 8
+    assert "raceback" not in server.log.read_text()
 
 
 def test_a_new_model_beside_the_sessions_of_the_old(tmp_path: Path, model: Path) -> None:

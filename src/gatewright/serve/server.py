@@ -30,6 +30,8 @@ from gatewright.stream import Stream, WeightFormat
 
 #: Seconds between two looks for idle sessions.
 _SWEEP = 5.0
+#: Seconds in which clients read the last answers.
+_FAREWELL = 3.0
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,14 @@ class _Server(uvicorn.Server):
         say("draining")
         await self._service.drain()
         await asyncio.sleep(0.05)  # the answers go out
+        asyncio.get_running_loop().call_later(_FAREWELL, self._abort)
         await super().shutdown(sockets)
+
+    def _abort(self) -> None:
+        """Let go of those who do not read their answers."""
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
 
 
 class _Reloads:
