@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from gatewright.errors import StoreError
 from gatewright.serve.store import Saved, SavedModel, SqliteStore, Store
 from gatewright.serve.valkey import ValkeyStore
-from tests.valkey_server import Valkey, free_port
+from tests.valkey_server import Leaky, Valkey, free_port
 
 ONE = Saved("a", "me", "f00d", 0, 3, b"\x00state\r\n\xff", -1, b"", b"\x00answer")
 
@@ -251,6 +251,8 @@ def test_a_server_that_hangs_is_waited_for_once(tmp_path: Path) -> None:
     server = Valkey(tmp_path / "data")
     with ValkeyStore(f"{server.url}?socket_timeout=0.6&socket_connect_timeout=0.6") as store:
         store.save([ONE])
+        with server.client() as client:
+            client.config_resetstat()
         server.signal(signal.SIGSTOP)
         began = time.monotonic()
         for version in [1] * 20:
@@ -261,11 +263,28 @@ def test_a_server_that_hangs_is_waited_for_once(tmp_path: Path) -> None:
         time.sleep(1.1)
         kept = store.load("a")
         assert kept is not None
-        # What was sent was done, though nobody heard of it; it is not done again.
+        # What was sent was done, though nobody heard of it; and it was sent once.
         assert kept.version == 1
+        with server.client() as client:
+            assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
         assert store.save([ONE._replace(version=1)]) == [False]
         assert store.save([ONE._replace(version=2)]) == [True]
     server.kill()
+
+
+def test_nothing_is_sent_twice(server: Valkey, store: ValkeyStore) -> None:
+    store.save([ONE])
+    between = Leaky(server.port)
+    with ValkeyStore(f"valkey://127.0.0.1:{between.port}") as leaky, server.client() as client:
+        leaky.ping()
+        client.config_resetstat()
+        between.lose_one()
+        with pytest.raises(StoreError, match="expected a server that answers"):
+            leaky.save([ONE._replace(version=1)])
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
+        assert leaky.load("a") == ONE._replace(version=1)  # it was done, and nobody heard of it
+        assert leaky.save([ONE._replace(version=2)]) == [True]
+    between.close()
 
 
 def test_a_full_server_is_one_clear_error(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -66,3 +68,36 @@ class Valkey:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+class Leaky:
+    """Stands between a client and a server; where it is told to, an answer gets lost, and the connection with it."""
+
+    def __init__(self, port: int) -> None:
+        self._server, self._lose = port, threading.Event()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def lose_one(self) -> None:
+        self._lose.set()
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                talking, _ = self._listening.accept()
+                threading.Thread(target=self._pass, args=(talking,), daemon=True).start()
+
+    def _pass(self, talking: socket.socket) -> None:
+        with talking, socket.create_connection(("127.0.0.1", self._server)) as server:
+            while asked := talking.recv(1 << 20):
+                server.sendall(asked)
+                answer = server.recv(1 << 20)
+                if self._lose.is_set():
+                    self._lose.clear()
+                    return
+                talking.sendall(answer)
