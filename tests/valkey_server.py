@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import shutil
 import signal
@@ -33,6 +34,7 @@ class Valkey:
         folder.mkdir(exist_ok=True)
         self.folder, self._options, self._tls = folder, options, tls
         self.port = free_port()
+        atexit.register(self.kill)  # whatever becomes of a test
         self.start()
 
     @property
@@ -71,7 +73,7 @@ class Valkey:
 
 
 class Leaky:
-    """Stands between a client and a server; where it is told to, an answer gets lost, and the connection with it."""
+    """Stands between a client and a server; where it is told to, an answer gets lost with its connection."""
 
     def __init__(self, port: int) -> None:
         self._server, self._lose = port, threading.Event()
