@@ -210,7 +210,7 @@ class Service:
         elif isinstance(error, StoreError | ModelFileError | StateError):  # or what it keeps is damaged
             say("store failed", level=logging.ERROR, error=str(error))
             status, after = 503, 1.0
-            error = StoreError("store", "one that can be read and written", "none; nothing has changed")
+            error = StoreError("store", "one that can be read and written", "none; ask again with the same first")
         elif isinstance(error, GatewrightError):
             status = 422
         else:

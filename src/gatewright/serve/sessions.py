@@ -7,14 +7,12 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import BusyError, GatewrightError, LimitError, SessionError, StepError, StoreError
-from gatewright.generate import draw
 from gatewright.serve.requests import (
     Advance,
     Answer,
@@ -23,10 +21,10 @@ from gatewright.serve.requests import (
     digest,
     from_bytes,
     require_request,
-    to_bytes,
 )
 from gatewright.serve.residents import Resident, Residents
 from gatewright.serve.store import Saved, Store
+from gatewright.serve.taking import Taken, take
 from gatewright.state import State
 from gatewright.stream import Stream
 
@@ -35,25 +33,6 @@ Array = NDArray[Any]
 NAME = re.compile(r"[A-Za-z0-9_-]{32}")
 #: How often a request is tried again because another process has advanced its session meanwhile.
 _TRIES = 5
-
-
-@dataclass
-class _Taken:
-    """A request under way: its place among the others, what it reads, and in the end what came of it.
-
-    ``written`` is what it wrote before, where it is the last request that goes on.
-    """
-
-    place: int
-    request: Request
-    model: Residents
-    resident: Resident
-    x: Array
-    times: Array | None
-    digest: bytes
-    written: Array | None
-    y: Array
-    scores: Array
 
 
 class Sessions:
@@ -265,7 +244,7 @@ class Sessions:
 
     def _advance(self, requests: Sequence[Request], places: list[int], answers: list[Any]) -> None:
         """Answer some of the requests; those whose session another process has advanced have no answer then."""
-        taken: dict[str, _Taken] = {}
+        taken: dict[str, Taken] = {}
         for place in places:
             request = requests[place]
             try:
@@ -274,9 +253,9 @@ class Sessions:
                 answers[place] = self._prepare(request, place, taken)
             except GatewrightError as error:
                 answers[place] = error
-        done: list[tuple[_Taken, Saved]] = []
+        done: list[tuple[Taken, Saved]] = []
         try:
-            done = self._take(list(taken.values()), answers)
+            done = take(list(taken.values()), answers)
             stored = self._save([after for _, after in done]) if done else []
         except StoreError as error:
             for one, _ in done:
@@ -294,7 +273,7 @@ class Sessions:
             else:
                 one.model.drop(after.id)
 
-    def _prepare(self, request: Request, place: int, taken: dict[str, _Taken]) -> Answer | None:
+    def _prepare(self, request: Request, place: int, taken: dict[str, Taken]) -> Answer | None:
         """Return the answer of a request that was taken already; else put it among those to be taken."""
         try:
             return self._prepare_once(request, place, taken)
@@ -306,7 +285,7 @@ class Sessions:
             self._drop(request.session)  # another process may have advanced it
             return self._prepare_once(request, place, taken)
 
-    def _prepare_once(self, request: Request, place: int, taken: dict[str, _Taken]) -> Answer | None:
+    def _prepare_once(self, request: Request, place: int, taken: dict[str, Taken]) -> Answer | None:
         model, resident = self._bring(request.session, request.owner, taken)
         stream, times = model.stream, None
         if isinstance(request, Generate):
@@ -329,7 +308,7 @@ class Sessions:
                 return Answer(y[: request.length], resident.saved.steps - left_out, repeated=True)
             x, written = x[:0], y
         scores = np.frombuffer(resident.tail, stream.output_dtype)
-        taken[request.session] = _Taken(
+        taken[request.session] = Taken(
             place, request, model, resident, x, times, told, written, y=x[:0], scores=scores
         )
         return None
@@ -350,26 +329,6 @@ class Sessions:
         if kept is None or kept.version != saved.version:
             raise StepError("first", "the next request, or the last one again", f"{request.first!r}"[:80])
         return from_bytes(request, kept.answer, model.stream.output_dtype, model.stream.output_shape)
-
-    def _take(self, taken: list[_Taken], answers: list[Any]) -> list[tuple[_Taken, Saved]]:
-        """Take steps, as many requests at once as have the same number of them; return those that fit."""
-        groups: dict[Any, list[_Taken]] = {}
-        for one in taken:
-            when = () if one.times is None else (one.times.shape, one.times.tobytes())
-            groups.setdefault((id(one.model), len(one.x), when), []).append(one)
-        done = []
-        for group in groups.values():
-            try:
-                done += _run(group)
-            except GatewrightError:  # nothing has changed: find out whose fault it is
-                for one in group:
-                    try:
-                        done += _run([one])
-                    except GatewrightError as error:
-                        answers[one.place] = error
-        for model in {id(one.model): one.model for one in done}.values():
-            _write(model.stream, [one for one in done if one.model is model])
-        return [(one, _after(one)) for one in done]
 
     def _save(self, sessions: Sequence[Saved]) -> list[bool]:
         began = time.perf_counter()
@@ -423,60 +382,6 @@ class Sessions:
     def _drop(self, session: str) -> None:
         for model in self._models.values():
             model.drop(session)
-
-
-def _run(group: list[_Taken]) -> list[_Taken]:
-    """Read what the requests of a group have to read, all of the same length."""
-    if len(group[0].x):
-        numbers = [one.resident.number for one in group]
-        xs = np.stack([one.x for one in group], axis=1)
-        ys = group[0].model.stream.run(xs, sessions=numbers, times=group[0].times)
-        for place, one in enumerate(group):
-            one.y = ys[:, place]
-            one.scores = one.y[-1]
-    return group
-
-
-def _write(stream: Stream, done: list[_Taken]) -> None:
-    """Write the text that is asked for, all requests a symbol at a time."""
-    writing = [(one, one.request) for one in done if isinstance(one.request, Generate)]
-    drawn: list[list[int]] = [[] for _ in writing]
-    while True:
-        group = [
-            place for place, (one, request) in enumerate(writing) if len(drawn[place]) < _missing(one, request)
-        ]
-        if not group:
-            break
-        for place in group:
-            one, request = writing[place]
-            at = one.resident.saved.steps + len(one.x) + len(drawn[place])
-            drawn[place].append(draw(one.scores, request.temperature, request.seed, at))
-        numbers = [writing[place][0].resident.number for place in group]
-        scores = stream.step(np.array([drawn[place][-1] for place in group]), sessions=numbers)
-        for row, place in enumerate(group):
-            writing[place][0].scores = scores[row]
-    for (one, _), symbols in zip(writing, drawn, strict=True):
-        new = np.array(symbols, np.int64)
-        one.y = new if one.written is None else np.concatenate([one.written, new])
-
-
-def _missing(one: _Taken, request: Generate) -> int:
-    """Return how many symbols are to be written."""
-    return request.length - (0 if one.written is None else len(one.written))
-
-
-def _after(one: _Taken) -> Saved:
-    """Return what is to be stored of a session that has taken its steps."""
-    saved = one.resident.saved
-    wrote = _missing(one, one.request) if isinstance(one.request, Generate) else 0
-    return saved._replace(
-        version=saved.version + 1,
-        steps=saved.steps + len(one.x) + wrote,
-        snapshot=one.model.stream.snapshot(one.resident.number),
-        first=saved.steps if one.written is None else saved.first,
-        request=one.digest,
-        answer=to_bytes(one.request, one.y, one.scores),
-    )
 
 
 def _contended(session: str) -> BusyError:

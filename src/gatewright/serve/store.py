@@ -75,7 +75,11 @@ class SavedModel(NamedTuple):
 
 
 class Store(Protocol):
-    """What a store does; every method raises a `StoreError` where it cannot, and has changed nothing then."""
+    """What a store does; every method raises a `StoreError` where it cannot.
+
+    One that is elsewhere may have saved even so, where only its word of it got lost; a request that is repeated
+    finds out.
+    """
 
     #: Whether others may change sessions behind our back.
     shared: bool
