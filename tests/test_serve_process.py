@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from gatewright import Model
@@ -126,6 +127,7 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end(tmp_path: Path, mo
             b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
+        assert raw.recv(1000).startswith(b"HTTP/1.1 101")
         frame = json.dumps({"op": "advance", "session": session, "x": "abc" * 300}).encode()
         raw.settimeout(0.5)
         with contextlib.suppress(TimeoutError):
@@ -317,6 +319,11 @@ def test_the_log_is_json_and_tells_no_secrets_and_the_metrics_are_true(tmp_path:
             # What is no HTTP is complained of in a line of JSON too.
             with connect(f"ws://127.0.0.1:{server.port}/v1/ws", additional_headers=headers) as connection:
                 connection.socket.sendall(b"\xff" * 100)
+            with connect(f"ws://127.0.0.1:{server.port}/v1/ws", additional_headers=headers) as connection:
+                connection.send(b"\xff", text=True)
+                with pytest.raises(ConnectionClosed):
+                    connection.recv(20)
+                assert connection.close_code == 1007
         assert server.stop() == 0
     text = server.log.read_text()
     plain = [line for line in text.splitlines() if not line.startswith("{")]

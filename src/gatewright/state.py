@@ -93,8 +93,9 @@ class Shape:
             good = np.isfinite(array) | np.isnan(array) if name == "last" else np.isfinite(array)
             if not good.all():
                 raise StateError(f"state.{name}", "finite numbers", "NaN or infinity")
-        if not isinstance(state.steps, int) or not 0 <= state.steps < 2**63:
-            raise StateError("state.steps", "a whole number of at least 0", repr(state.steps)[:80])
+        # Far from where counting on would overflow.
+        if not isinstance(state.steps, int) or not 0 <= state.steps < 2**62:
+            raise StateError("state.steps", f"a whole number from 0 to {2**62 - 1}", repr(state.steps)[:80])
         return state
 
     def to_bytes(self, state: State) -> bytes:

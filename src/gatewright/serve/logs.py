@@ -11,6 +11,13 @@ from datetime import datetime, timezone
 log = logging.getLogger("gatewright.serve")
 
 
+def _told_plainly(record: logging.LogRecord) -> bool:
+    """Leave out the traceback of what a client did wrong: text that is none."""
+    if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+        record.exc_info, record.levelno, record.levelname = None, logging.WARNING, "WARNING"
+    return True
+
+
 class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
@@ -29,6 +36,7 @@ def to_stderr(level: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(least)
+    logging.getLogger("uvicorn.error").addFilter(_told_plainly)
 
 
 def say(event: str, *, level: int = logging.INFO, **with_: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ _WHERE = (
 )
 #: What it calls the members of a union.
 _MEMBERS = ("str", "constrained-str", "int", "float")
+#: Writes no more of a value than is shown, however large or deep it is.
+_BEGINNING = reprlib.Repr()
+_BEGINNING.maxstring = _BEGINNING.maxother = _BEGINNING.maxlong = 80
 
 
 def unfit(errors: Sequence[Any]) -> tuple[str, str, str]:
@@ -39,7 +43,15 @@ def unfit(errors: Sequence[Any]) -> tuple[str, str, str]:
         message = (
             "a text, numbers of symbols, or a row of numbers for each step"  # not what one of these says of it
         )
-    return ".".join(names) or "body", message[:1].lower() + message[1:], f"{first['input']!r}"[:80]
+    return ".".join(names) or "body", message[:1].lower() + message[1:], _shown(first["input"])
+
+
+def _shown(value: object) -> str:
+    """Return the beginning of what came; whatever came has one."""
+    try:
+        return _BEGINNING.repr(value)[:80]
+    except Exception:  # a number of too many digits
+        return f"a {type(value).__name__}"
 
 
 def _is_member(part: object) -> bool:
