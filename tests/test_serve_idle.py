@@ -1,0 +1,107 @@
+"""Many sessions that nobody uses: memory has a few of them, and any comes back at once with its state.
+
+Set GATEWRIGHT_LONG for 100,000 of them; else there are 3,000.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import time
+from pathlib import Path
+
+import httpx
+import msgpack
+import numpy as np
+from websockets.sync.client import connect
+
+from gatewright.serve.requests import Advance, Answer
+from gatewright.serve.sessions import Sessions
+from gatewright.serve.store import SqliteStore
+from tests.local_server import metric
+from tests.serving import Server, rows, sensor_model
+
+LONG = bool(os.environ.get("GATEWRIGHT_LONG"))
+COUNT = 100_000 if LONG else 3000
+ASKED = 200 if LONG else 40
+RESIDENT = 64
+#: What a session reads: one of so many rows, three times.
+KINDS = 50
+
+
+def fill(folder: Path) -> list[str]:
+    """Make sessions, each of which has taken two steps."""
+    stream = sensor_model(H=128).stream(sessions=256)
+    with SqliteStore(folder / "sessions.db") as store:
+        sessions = Sessions(stream, store)
+        fresh = sessions.create()
+        saved = store.load(fresh)
+        assert saved is not None
+        store.delete(fresh, "")
+        draw, names = random.Random(0), []
+        for at in range(0, COUNT, 5000):
+            some = [f"{draw.getrandbits(128):032x}" for _ in range(min(5000, COUNT - at))]
+            store.save([saved._replace(id=name) for name in some])
+            names += some
+        for at in range(0, COUNT, 256):
+            x = [rows(number % KINDS, 3)[:2] for number in range(at, min(at + 256, COUNT))]
+            requests = [Advance(name, each, first=0) for name, each in zip(names[at : at + 256], x, strict=True)]
+            assert all(isinstance(answer, Answer) for answer in sessions.advance(requests))
+    return names
+
+
+def test_any_of_many_idle_sessions_comes_back(tmp_path: Path) -> None:
+    model = sensor_model(H=128)
+    model.save(tmp_path / "model.safetensors")
+    names = fill(tmp_path)
+    expected = []
+    for kind in range(KINDS):
+        stream = model.stream()
+        expected.append((stream.run(rows(kind, 3)), stream.state()))
+    chosen = random.Random(1).sample(range(COUNT), 2 * ASKED)
+    http_seconds, socket_seconds = [], []
+    with Server(tmp_path / "model.safetensors", tmp_path, "--max-resident", str(RESIDENT)) as server:
+        base = f"127.0.0.1:{server.port}"
+        with (
+            httpx.Client(base_url=f"http://{base}") as client,
+            connect(f"ws://{base}/v1/ws", subprotocols=["gatewright.msgpack"], compression=None) as connection,  # type: ignore[list-item]
+        ):
+            client.get("/healthz")
+            memory = server.memory
+            for number in chosen[:ASKED]:
+                body = {"x": rows(number % KINDS, 3)[2:].tolist(), "first": 2}
+                began = time.perf_counter()
+                answer = client.post(f"/v1/sessions/{names[number]}/advance", json=body)
+                http_seconds.append(time.perf_counter() - began)
+                assert answer.json()["steps"] == 3
+                assert np.array_equal(answer.json()["y"], expected[number % KINDS][0][2:])
+            for number in chosen[ASKED:]:
+                frame = {"op": "advance", "session": names[number], "x": rows(number % KINDS, 3)[2:].tolist()}
+                began = time.perf_counter()
+                connection.send(msgpack.packb({**frame, "first": 2}))
+                found = msgpack.unpackb(connection.recv(20))
+                socket_seconds.append(time.perf_counter() - began)
+                assert found["steps"] == 3
+                assert np.array_equal(found["y"], expected[number % KINDS][0][2:])
+            told = client.get("/metrics").text
+            assert metric(told, "sessions") == COUNT
+            assert metric(told, "sessions_resident") == RESIDENT
+            grown = server.memory - memory
+            assert grown < 32 * 2**20
+            pages, after = 0, ""
+            while after is not None and pages < 3:
+                page = client.get("/v1/sessions", params={"after": after}).json()
+                assert page["sessions"] == sorted(names)[1000 * pages : 1000 * (pages + 1)]
+                pages, after = pages + 1, page["next"]
+        total = server.memory
+    told_seconds = {}
+    for way, seconds in (("HTTP", http_seconds), ("WebSocket", socket_seconds)):
+        told_seconds[way] = f"median {statistics.median(seconds) * 1e3:.2f} ms, max {max(seconds) * 1e3:.2f} ms"
+        assert statistics.median(seconds) < 0.02
+    if LONG:
+        size = (tmp_path / "sessions.db").stat().st_size
+        print(f"\n{COUNT} sessions, {size / 2**20:.0f} MiB on disk, {RESIDENT} resident")
+        print(f"memory {total / 2**20:.1f} MiB, {grown / 2**20:.1f} MiB more than before any was asked for")
+        print(json.dumps(told_seconds, indent=1))
