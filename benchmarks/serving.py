@@ -6,6 +6,7 @@ The clients are in this process, on the same cores as the server, one WebSocket 
 from __future__ import annotations
 
 import asyncio
+import gc
 import tempfile
 import time
 from pathlib import Path
@@ -64,6 +65,8 @@ def measure(durability: str, pace: int | None, seconds: float) -> dict[str, floa
 async def _drive(clients: list[Client], pace: int | None, seconds: float) -> tuple[int, list[float]]:
     """Let all take steps, after a second to warm up; return how many they took, and how long each waited."""
     every = len(clients) / pace if pace else 0.0
+    gc.collect()
+    gc.freeze()  # torch is in this process, and a look through all it has would be taken for a slow answer
     begin = time.monotonic() + 1.0
     await asyncio.gather(
         *(client.drive(going=lambda: time.monotonic() < begin, every=every) for client in clients)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -135,6 +136,8 @@ async def _serve(
         sweeping = asyncio.create_task(_sweep(service))
         say("ready", address=address, model=sessions.stream.fingerprint[:12], sessions=store.count())
         started(address)
+        gc.collect()
+        gc.freeze()  # what is here now stays: to look through all of it again and again takes 20 ms each time
         yield
         sweeping.cancel()
 
