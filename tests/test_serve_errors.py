@@ -127,6 +127,7 @@ UNFIT_ROWS: list[tuple[Any, str]] = [
     ({"x": [ROW], "times": []}, "times"),
     ({"x": [ROW], "times": HOUR * 2}, "times"),
     ({"x": [ROW], "times": ["now"]}, "times"),
+    ({"x": [ROW, ROW], "times": ["2024-01-01T00:00Z", "now"]}, "times"),
     ({"x": [ROW], "times": ["2024-01-01T00:00+99:99"]}, "times"),
     ({"x": [ROW], "times": [5]}, "times.0"),
     ({"x": [ROW], "times": HOUR[0]}, "times"),

@@ -139,7 +139,7 @@ class Reading(NamedTuple):
         expected = f"{many} such as '2024-05-01T13:00', for {', '.join(self.calendar)}"
         try:
             given = np.asarray(_in_utc(time))
-            timely = given.dtype.kind in "MUO" and (given.dtype.kind != "U" or _all_dated(given))
+            timely = given.dtype.kind == "M" or (given.dtype.kind in "UO" and _all_dated(given))
             if given.size and not timely:
                 raise GatewrightError(name, expected, repr(time)[:80])
             times = given.astype("datetime64[us]")
@@ -180,8 +180,8 @@ class Reading(NamedTuple):
 
 
 def _all_dated(texts: Array) -> bool:
-    """Whether all begin with a year and a month: NumPy would take "now" too, or a year for its first day."""
-    return all(re.match(r"\d{4}-\d{2}", text) for text in texts.ravel())
+    """Whether all texts begin with a year and a month: NumPy would take "now", or a year for its first day."""
+    return all(re.match(r"\d{4}-\d{2}", text) for text in texts.ravel() if isinstance(text, str))
 
 
 def _in_utc(time: Any) -> Any:
