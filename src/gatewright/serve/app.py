@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import json
 import time
@@ -95,6 +96,7 @@ def create_app(
     _add_sessions(app, service)
     _add_steps(app, service)
     _add_state(app, service)
+    _add_watch(app, service)
     Socket(service).add(app)
     return app
 
@@ -135,8 +137,7 @@ class _Answering:
                     status,
                     media_type="application/json",
                 )
-        self._service.count(op, response.status_code, began)
-        say("request", op=op, status=response.status_code, seconds=round(time.perf_counter() - began, 6))
+        _note(self._service, op, response.status_code, began)
         return response
 
 
@@ -146,6 +147,11 @@ def _error(service: Service, error: Exception) -> Response:
     if after is not None:
         response.headers["Retry-After"] = str(max(1, round(after)))
     return response
+
+
+def _note(service: Service, op: str, status: int, began: float) -> None:
+    service.count(op, status, began)
+    say("request", op=op, status=status, seconds=round(time.perf_counter() - began, 6))
 
 
 def _owner(request: Request) -> str:
@@ -225,7 +231,7 @@ def _add_steps(app: FastAPI, service: Service) -> None:
             first = await anext(written)  # what is wrong from the beginning has a status of its own
         except Exception as error:
             response = _error(service, error)
-            service.count("generate", response.status_code, began)
+            _note(service, "generate", response.status_code, began)
             return response
 
         async def lines() -> AsyncIterator[bytes]:
@@ -238,10 +244,12 @@ def _add_steps(app: FastAPI, service: Service) -> None:
                 status, told, _ = service.told(error)
                 yield to_json(told) + b"\n"
             finally:
-                service.count("generate", status, began)
+                _note(service, "generate", status, began)
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
+
+def _add_watch(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def healthz() -> Response:
         """Tell that the process runs."""
@@ -260,7 +268,8 @@ def _add_steps(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **_may()})
     async def metrics() -> Response:
         """Tell what was done, for Prometheus."""
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+        text = await asyncio.to_thread(service.metrics.text)  # it asks the store
+        return Response(text, media_type="text/plain; version=0.0.4")
 
 
 def _add_state(app: FastAPI, service: Service) -> None:

@@ -50,9 +50,15 @@ class Service:
         self._quota = Quota(limits.max_token_steps, limits.max_steps)
         self._piece = piece
         self._calls = 0
-        metrics.watch("sessions", "Sessions in the store.", sessions.count)
+        metrics.watch("sessions", "Sessions in the store.", self._count)
         metrics.watch("sessions_resident", "Sessions in memory.", sessions.resident)
         metrics.watch("waiting", "Requests that wait for a batch.", lambda: batcher.waiting)
+
+    def _count(self) -> float:
+        try:
+            return self._sessions.count()
+        except StoreError:
+            return float("nan")
 
     def model(self) -> dict[str, Any]:
         """Return what the model of new sessions reads and gives."""
