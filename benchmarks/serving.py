@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvloop
 from tests.serving import Client, Server, rows, sensor_model
 
 from benchmarks import bars
@@ -56,7 +55,7 @@ def measure(durability: str, pace: int | None, seconds: float) -> dict[str, floa
         sensor_model(128).save(model)
         with Server(model, folder, "--durability", durability) as server:
             clients = [Client(server.port, number, rows(number, 500)) for number in range(CLIENTS)]
-            taken, took = uvloop.run(_drive(clients, pace, seconds))
+            taken, took = asyncio.run(_drive(clients, pace, seconds))
             batch = server.metric("gatewright_batch_size_sum") / server.metric("gatewright_batch_size_count")
     p50, p99 = np.quantile(took, [0.5, 0.99]) * 1e3
     return {"rate": taken / seconds, "p50": float(p50), "p99": float(p99), "batch": batch}

@@ -47,6 +47,8 @@ def runs(tmp_path_factory):
 def gatewright(capsys, monkeypatch):
     """Run the command in this process: its exit status, output and errors."""
     monkeypatch.setenv("COLUMNS", "200")
+    # The command's own process never has it before it parses; where it is, cyclopts has it check defaults too.
+    monkeypatch.delitem(sys.modules, "pydantic", raising=False)
 
     def run(*arguments):
         code = 0
@@ -329,7 +331,7 @@ def test_ctrl_c_is_130(gatewright, runs, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gatewright.train.report.run_model", stop)
+    monkeypatch.setattr("gatewright.stream.Stream.load", stop)
     told = "interrupted: a training goes on from its last checkpoint with --resume\n"
     assert gatewright("generate", runs / "plays") == (130, "", told)
 
@@ -338,7 +340,7 @@ def test_a_bug_is_not_hidden(gatewright, runs, monkeypatch):
     def bug(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("gatewright.train.report.run_model", bug)
+    monkeypatch.setattr("gatewright.stream.Stream.load", bug)
     with pytest.raises(RuntimeError, match="a bug"):
         gatewright("generate", runs / "plays")
 
@@ -350,9 +352,7 @@ def test_what_the_machine_refuses_is_one_line(gatewright, runs, monkeypatch):
         (MemoryError(), "memory: expected room"),
         (RuntimeError("CUDA out of memory. Tried to allocate"), "memory: expected room"),
     ):
-        monkeypatch.setattr(
-            "gatewright.train.report.run_model", lambda *_, error=error: (_ for _ in ()).throw(error)
-        )
+        monkeypatch.setattr("gatewright.stream.Stream.load", lambda *_, error=error: (_ for _ in ()).throw(error))
         fails(gatewright("generate", runs / "plays"), 1, pattern)
 
 

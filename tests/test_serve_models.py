@@ -33,9 +33,15 @@ def write(path: Path, seed: int) -> Path:
     return path
 
 
+def keep(store: SqliteStore, path: Path, weights: WeightFormat = "float32") -> Stream:
+    saved, stream = models.opened(path, weights=weights, sessions=3, threads=1)
+    store.save_model(saved)
+    return stream
+
+
 def serving(store: SqliteStore, path: Path, weights: WeightFormat = "float32", **options: int) -> Sessions:
     return Sessions(
-        models.keep(store, path, weights=weights, sessions=3, threads=1),
+        keep(store, path, weights),
         store,
         find=lambda fingerprint: models.kept(store, fingerprint, sessions=3, threads=1),
         **options,
@@ -56,7 +62,7 @@ def test_sessions_of_an_old_model_go_on_with_it(store: SqliteStore, tmp_path: Pa
     y = [taken(sessions, old, "abc")]
     write(path, 2)
     second = Stream.load(path)
-    sessions.serve(models.keep(store, path, weights="float32", sessions=3, threads=1))
+    sessions.serve(keep(store, path))
     new = sessions.create()
     for round_ in range(3):
         if round_ == 1:
@@ -98,7 +104,7 @@ def test_a_model_that_the_store_has_not_is_no_sessions_model(store: SqliteStore,
         other.read(name)
     (tmp_path / "bad.safetensors").write_bytes(b"not a model")
     with pytest.raises(ModelFileError):
-        models.keep(store, tmp_path / "bad.safetensors", weights="float32", sessions=1, threads=1)
+        keep(store, tmp_path / "bad.safetensors")
 
 
 def test_there_are_only_so_many_sessions(store: SqliteStore, tmp_path: Path) -> None:

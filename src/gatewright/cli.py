@@ -52,7 +52,7 @@ errors = Console(stderr=True)
 
 
 #: What `gatewright[serve]` brings.
-_OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis", "starlette", "uvicorn", "uvloop")
+_OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis", "starlette", "uvicorn")
 
 
 class UsageError(GatewrightError):

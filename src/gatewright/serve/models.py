@@ -10,11 +10,10 @@ from gatewright.serve.store import SavedModel, Store
 from gatewright.stream import Stream, WeightFormat
 
 
-def keep(store: Store, path: Path, *, weights: WeightFormat, sessions: int, threads: int) -> Stream:
-    """Read a model, put it into the store, and return a stream of it.
+def opened(path: Path, *, weights: WeightFormat, sessions: int, threads: int) -> tuple[SavedModel, Stream]:
+    """Read a model, and return it as it is kept, and a stream of it.
 
     Args:
-        store: where to.
         path: of a run's directory, or a model file.
         weights: how its weights are kept in memory, as for `Stream.load`.
         sessions: how many states to keep in memory.
@@ -22,29 +21,15 @@ def keep(store: Store, path: Path, *, weights: WeightFormat, sessions: int, thre
 
     Raises:
         ModelFileError: if the file is not there, damaged, foreign or too new.
-        StoreError: if it cannot be stored.
     """
-    data = read(path)
-    stream = _stream(data, str(_file(path)), weights, sessions, threads)
-    store.save_model(SavedModel(stream.fingerprint, weights, data))
-    return stream
-
-
-def read(path: Path) -> bytes:
-    """Return what a model file has in it.
-
-    Raises:
-        ModelFileError: if the file is not there.
-    """
+    file = path / "model.safetensors" if path.is_dir() else path
     try:
-        return _file(path).read_bytes()
+        data = file.read_bytes()
     except OSError as error:
-        got = f"{_file(path)}: {error.strerror}"
+        got = f"{file}: {error.strerror}"
         raise ModelFileError("run", "the directory of a run that has a model, or a model file", got) from None
-
-
-def _file(path: Path) -> Path:
-    return path / "model.safetensors" if path.is_dir() else path
+    stream = _stream(data, str(file), weights, sessions, threads)
+    return SavedModel(stream.fingerprint, weights, data), stream
 
 
 def kept(store: Store, fingerprint: str, *, sessions: int, threads: int) -> Stream | None:

@@ -26,7 +26,7 @@ from gatewright.serve.metrics import Metrics
 from gatewright.serve.service import PIECE, Service
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.settings import Durability, Limits
-from gatewright.serve.store import SqliteStore, Store
+from gatewright.serve.store import SavedModel, SqliteStore, Store
 from gatewright.stream import Stream, WeightFormat
 
 #: Seconds between two looks for idle sessions.
@@ -85,15 +85,14 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
         raise GatewrightError("--max-delay", "milliseconds from 0 to 60000", f"{settings.max_delay * 1000:g}")
     tokens = Tokens.read(os.environ.get("GATEWRIGHT_TOKEN"), settings.token_file)
     require_loopback(settings.host, tokens)
-    models.read(settings.run)  # before a store is made for a run that there is not
+    saved, stream = _load(settings)  # before a store is made for what is no model
     to_stderr(settings.log_level)
     with (
         contextlib.closing(_listen(settings.host, settings.port)) as listening,
         contextlib.closing(_open(settings)) as store,
     ):
-        metrics = Metrics()
-        stream = _load(settings, store)
-        limits = settings.limits
+        store.save_model(saved)
+        metrics, limits = Metrics(), settings.limits
         sessions = Sessions(
             stream,
             store,
@@ -139,6 +138,7 @@ async def _serve(
         gc.collect()
         gc.freeze()  # what is here now stays: to look through all of it again and again takes 20 ms each time
         yield
+        gc.unfreeze()
         sweeping.cancel()
 
     app = create_app(service, tokens=tokens, hosts=settings.hosts, origins=settings.origins, lifespan=lifespan)
@@ -205,7 +205,8 @@ class _Reloads:
             if before is not None:
                 await before
             # Read beside the running batches; only the exchange comes between two of them.
-            stream = await asyncio.to_thread(_load, self._settings, self._store)
+            saved, stream = await asyncio.to_thread(_load, self._settings)
+            await self._batcher.call(self._store.save_model, saved)
             await self._batcher.call(self._sessions.serve, stream)
         except Exception as error:
             say("not reloaded", level=logging.ERROR, error=str(error) or type(error).__name__)
@@ -222,9 +223,8 @@ async def _sweep(service: Service) -> None:
             say("not swept", level=logging.WARNING, error=str(error))
 
 
-def _load(settings: Settings, store: Store) -> Stream:
-    return models.keep(
-        store,
+def _load(settings: Settings) -> tuple[SavedModel, Stream]:
+    return models.opened(
         settings.run,
         weights=settings.weights,
         sessions=settings.limits.max_resident,
