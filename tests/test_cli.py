@@ -47,8 +47,6 @@ def runs(tmp_path_factory):
 def gatewright(capsys, monkeypatch):
     """Run the command in this process: its exit status, output and errors."""
     monkeypatch.setenv("COLUMNS", "200")
-    # The command's own process never has it before it parses; where it is, cyclopts has it check defaults too.
-    monkeypatch.delitem(sys.modules, "pydantic", raising=False)
 
     def run(*arguments):
         code = 0

@@ -34,7 +34,7 @@ from gatewright.train.options import (
 
 def _convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
     """Read a value as cyclopts does, but round no 8.7 to a whole number."""
-    for token in tokens if kind is int else ():
+    for token in tokens if kind in (int, int | None) else ():
         if not re.fullmatch(r"[+-]?\d+", token.value):
             raise ValueError(f"expected a whole number, got {token.value!r}")
     return cyclopts.convert(kind, tokens)

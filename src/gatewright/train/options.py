@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gatewright.errors import GatewrightError, nearest
 from gatewright.spec import CALENDAR, FILLS, READS, shown
 
+T = TypeVar("T")
 #: Stands in an option until `resolve` gives it a value.
 UNSET: Any = None
 
@@ -21,6 +22,13 @@ SCHEDULES = ("cosine", "linear", "constant")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 
+def _may_be_unset(options: type[T]) -> type[T]:
+    """Say at run time that options are None until `resolve`: who checks types then checks their defaults too."""
+    options.__annotations__ = {name: f"{kind} | None" for name, kind in options.__annotations__.items()}
+    return options
+
+
+@_may_be_unset
 @dataclass(frozen=True)
 class DataOptions:
     """What the model learns from.
@@ -68,6 +76,7 @@ class DataOptions:
     test: str = UNSET
 
 
+@_may_be_unset
 @dataclass(frozen=True)
 class ModelOptions:
     """How large the model is.
@@ -89,6 +98,7 @@ class ModelOptions:
     forget_bias: float = UNSET
 
 
+@_may_be_unset
 @dataclass(frozen=True)
 class TrainingOptions:
     """How it is trained.
