@@ -92,6 +92,32 @@ def test_a_text_that_breaks_off_goes_on(folder: Path, writer: Server) -> None:
         assert expected + "".join(one.generate(30, seed=5, temperature=0.7)) == longer
 
 
+def test_whoever_stops_listening_goes_on_after_the_text(folder: Path, writer: Server) -> None:
+    alone = Stream.load(folder / "text.safetensors")
+    written = "".join(generate(alone, "abc", 200, seed=5))
+    with client(writer) as known:
+        session = known.create()
+        for piece in session.generate(200, "abc", seed=5):
+            assert written.startswith(piece)
+            break
+        assert np.array_equal(session.run("ab"), alone.run("ab"))
+        assert session.steps == 205
+
+
+def test_a_session_of_a_model_before_keeps_its_shapes(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    series_model(calendar=()).save(path)
+    alone = Stream.load(path)
+    row = np.ones(len(alone.columns))
+    with Server(path, tmp_path) as server, client(server) as known:
+        name = known.create().name
+        server.stop()
+        series_model(calendar=(), targets=("flow",)).save(path)
+        server.start()
+        assert known.create().step(np.ones(len(Stream.load(path).columns))).shape == (3, 1, 3)
+        assert np.array_equal(known.session(name).step(row), alone.step(row))
+
+
 def test_sessions_are_made_found_forked_reset_and_forgotten(writer: Server) -> None:
     with client(writer) as known:
         sessions = [known.create() for _ in range(3)]

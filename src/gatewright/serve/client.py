@@ -186,8 +186,9 @@ class Session:
 
     def __init__(self, client: Client, name: str, steps: int, model: dict[str, Any]) -> None:
         self.name, self.steps = name, steps
-        self._client, self._output, self._most = client, tuple(model["output"]), model["most_steps"]
+        self._client, self._most = client, model["most_steps"]
         self._dtype = np.float32 if model["symbols"] else np.float64
+        self._behind = False  # whether the server may have taken steps that we have not heard of
 
     def step(self, x: Any, time: Any = None) -> Array:
         """Advance by one step; see `gatewright.Stream.step`.
@@ -207,23 +208,26 @@ class Session:
             GatewrightError: if input does not fit; `steps` says how many were taken before.
             ConnectionError: if the server is gone.
         """
+        self._catch_up()
         rows = xs if isinstance(xs, str) else _plain(xs)
         when = None if times is None else [str(time) for time in times]
         width = len(rows[0]) if rows and isinstance(rows[0], list) else 1
         most = max(1, min(self._most, _NUMBERS // max(1, width)))
-        found = [np.empty((0, *self._output), self._dtype)]
+        found = []
         for begin in range(0, max(1, len(rows)), most):
             part = slice(begin, begin + most)
             frame = {"op": "advance", "session": self.name, "x": rows[part], "first": self.steps}
             answer = self._client._ask(frame if when is None else {**frame, "times": when[part]})
             self.steps = answer["steps"]
-            found.append(np.array(answer["y"], self._dtype).reshape(-1, *self._output))
+            found.append(np.array(answer["y"], self._dtype))
         return np.concatenate(found)
 
     def generate(
         self, length: int, prompt: str = "", *, temperature: float = 1.0, seed: int | None = None
     ) -> Iterator[str]:
         """Write text, and give it piece by piece; the session reads it too.
+
+        While the connection is open it is written to its end, also if nobody listens any more.
 
         Args:
             length: symbols to write.
@@ -235,6 +239,8 @@ class Session:
             GatewrightError: if the model writes no text, or an argument is out of range.
             ConnectionError: if the server is gone.
         """
+        self._catch_up()
+        self._behind = True
         frame = {"op": "generate", "session": self.name, "prompt": prompt, "length": length, "first": self.steps}
         frame |= {"temperature": temperature, "seed": seed}
         given = 0
@@ -243,6 +249,7 @@ class Session:
             try:
                 for piece in self._client._frames(frame):
                     if "done" in piece:
+                        self._behind = False
                         return
                     came, self.steps = came + len(piece["text"]), piece["steps"]
                     if came > given:  # else it was given before the connection broke
@@ -252,10 +259,15 @@ class Session:
             except (ConnectionClosed, _BrokenError):
                 self._client.close()
 
+    def _catch_up(self) -> None:
+        """Learn how many steps there are after a text that was not listened to until its end."""
+        if self._behind:
+            self.state()
+
     def state(self) -> State:
         """Return the session's state."""
         found = self._client._ask({"op": "read", "session": self.name})
-        self.steps = found["steps"]
+        self.steps, self._behind = found["steps"], False
         hidden, cell = (np.array(found[name], np.float32) for name in ("hidden", "cell"))
         return State(hidden, cell, np.array(found["last"], np.float64), found["state_steps"])
 
