@@ -8,6 +8,7 @@ import math
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,6 +49,19 @@ def sensor_model(H: int = 128, inputs: int = 4) -> Model:
 def rows(session: int, T: int, columns: int = 5) -> np.ndarray[Any, Any]:
     """What a session reads."""
     return np.random.default_rng(session).normal(size=(T, columns))
+
+
+def never_reads(port: int) -> socket.socket:
+    """A WebSocket with the least of buffers, so that a server soon cannot send any more to who does not read."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect(("127.0.0.1", port))
+    raw.sendall(
+        b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    assert raw.recv(1000).startswith(b"HTTP/1.1 101")
+    return raw
 
 
 class Server:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +22,7 @@ from websockets.sync.client import connect
 
 from gatewright import Model
 from tests.local_server import metric, packed, read_state
-from tests.serving import Client, Server, rows, sensor_model
+from tests.serving import Client, Server, never_reads, rows, sensor_model
 from tests.stream_models import text_model
 
 TEXT = "a bad cab\nfed a hag"
@@ -118,16 +117,9 @@ def test_sigterm_answers_or_refuses_and_nothing_is_lost(tmp_path: Path) -> None:
 
 
 def test_a_client_that_does_not_read_does_not_hold_up_the_end(tmp_path: Path, model: Path) -> None:
-    with Server(model, tmp_path) as server, socket.socket() as raw:
+    with Server(model, tmp_path) as server, never_reads(server.port) as raw:
         with http(server) as client:
             session = create(client)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.connect(("127.0.0.1", server.port))
-        raw.sendall(
-            b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-        assert raw.recv(1000).startswith(b"HTTP/1.1 101")
         frame = json.dumps({"op": "advance", "session": session, "x": "abc" * 300}).encode()
         raw.settimeout(0.5)
         with contextlib.suppress(TimeoutError):

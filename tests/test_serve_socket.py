@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections import defaultdict
@@ -20,6 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from gatewright.generate import generate
 from gatewright.serve.settings import Limits
 from tests.local_server import Local, local, nulls, numbers, packed, read_state
+from tests.serving import never_reads
 from tests.stream_models import rows_of, series_model, table, text_model
 
 PROTOCOLS = ("gatewright.json", "gatewright.msgpack")
@@ -193,15 +193,7 @@ def test_many_sessions_over_one_connection_each_in_its_order(text: Local) -> Non
 
 
 def test_a_client_that_does_not_read_holds_up_nobody(text: Local) -> None:
-    # The least of buffers, so that the server soon cannot send any more.
-    raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    raw.connect(("127.0.0.1", text.port))
-    raw.sendall(
-        b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    assert raw.recv(1000).startswith(b"HTTP/1.1 101")
+    raw = never_reads(text.port)
     session = text.create()
     frame = json.dumps({"op": "advance", "session": session, "x": "abc" * 600}).encode()
     head = b"\x81\xfe" + len(frame).to_bytes(2, "big") + bytes(4)
