@@ -55,6 +55,7 @@ def never_reads(port: int) -> socket.socket:
     """A WebSocket with the least of buffers, so that a server soon cannot send any more to who does not read."""
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     raw.connect(("127.0.0.1", port))
     raw.sendall(
         b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
