@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gatewright import equations as equations
     from gatewright.errors import GatewrightError as GatewrightError
+    from gatewright.insight import look as look
     from gatewright.model import Model as Model
     from gatewright.model import load as load
     from gatewright.nn import LSTM as LSTM
@@ -27,6 +28,7 @@ _HOMES = {
     "convert": "gatewright.nn",
     "equations": "gatewright",
     "load": "gatewright.model",
+    "look": "gatewright.insight",
 }
 __all__ = sorted(_HOMES)
 

@@ -104,11 +104,16 @@ class Model(nn.Module):
         """
         outcome = self.lstm(self.encoder(x), state, record=record)
         hidden, state = outcome[0], outcome[1]
-        y = self.head(self.dropout(hidden if last is None else hidden[-last:]))
-        if isinstance(self.spec.encoder, SeriesEncoder) and isinstance(self.spec.head, QuantileHead):
-            sizes = (self.spec.head.horizon, len(self.spec.encoder.targets), len(self.spec.head.quantiles))
-            y = y.unflatten(-1, sizes)
+        y = self.head(self.dropout(hidden if last is None else hidden[-last:])).unflatten(-1, self.output_sizes)
         return Output(y, state, outcome[2] if record else None)
+
+    @property
+    def output_sizes(self) -> tuple[int, ...]:
+        """Shape of the output of one step and row: (horizon, targets, quantiles), or (symbols,)."""
+        encoder, head = self.spec.encoder, self.spec.head
+        if isinstance(encoder, SeriesEncoder) and isinstance(head, QuantileHead):
+            return head.horizon, len(encoder.targets), len(head.quantiles)
+        return (self.spec.output_size,)
 
     def save(self, path: Path | str) -> None:
         """Write the model file (`docs/model-file.md`)."""
@@ -123,6 +128,11 @@ class Model(nn.Module):
             weights: how those of the gates are kept, as for `Stream.load`.
         """
         return Stream.of(self._file(), sessions=sessions, threads=threads, weights=weights)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model, in hexadecimal; worked out at each call."""
+        return self._file().fingerprint
 
     def _file(self) -> modelfile.ModelFile:
         tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}

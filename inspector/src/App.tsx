@@ -1,0 +1,48 @@
+import { Checkpoints } from "./components/Checkpoints";
+import { Header } from "./components/Header";
+import { Help } from "./components/Help";
+import { Status } from "./components/Status";
+import type { State, View } from "./state";
+import { Cell } from "./views/Cell";
+import { Ledger } from "./views/Ledger";
+import { Timeline } from "./views/Timeline";
+import { Units } from "./views/Units";
+import { WhatIf } from "./views/WhatIf";
+import "./App.css";
+
+const SHOW: Record<View, (props: { state: State }) => preact.JSX.Element> = {
+  timeline: Timeline,
+  cell: Cell,
+  ledger: Ledger,
+  units: Units,
+  whatif: WhatIf,
+};
+
+export function App({ state }: { state: State }) {
+  const asked = state.view.value;
+  const Shown = SHOW[asked === "whatif" && !state.source.whatIf ? "timeline" : asked];
+  return (
+    <div class="gw-shell">
+      <Header state={state} />
+      <div class="gw-notices">
+        <Trouble state={state} />
+        {state.entries.value.length > 1 && <Checkpoints state={state} />}
+      </div>
+      <main class="gw-main">{state.recording.value ? <Shown state={state} /> : <div class="gw-skeleton gw-waiting" />}</main>
+      <Status state={state} />
+      <Help state={state} />
+    </div>
+  );
+}
+
+function Trouble({ state }: { state: State }) {
+  if (!state.trouble.value) return null;
+  return (
+    <div class="gw-trouble" role="alert">
+      <span>{state.trouble.value}</span>
+      <button type="button" class="gw-button gw-button-quiet" onClick={() => (state.trouble.value = "")}>
+        Dismiss
+      </button>
+    </div>
+  );
+}

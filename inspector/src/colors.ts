@@ -1,0 +1,63 @@
+// Colours: one for each part of the cell, the same in every view, and scales that the colour-blind can read.
+
+import { interpolateCividis, interpolatePuOr } from "d3-scale-chromatic";
+import type { Gate, Quantity } from "./data/types";
+
+/** Name of the custom property that holds the colour of a part (style.css; after Okabe & Ito 2008). */
+export const PART_COLOR: Record<Gate | "cell" | "hidden" | "write" | "survival", string> = {
+  input_gate: "var(--gw-input)",
+  forget_gate: "var(--gw-forget)",
+  candidate: "var(--gw-candidate)",
+  output_gate: "var(--gw-output)",
+  cell: "var(--gw-cell)",
+  hidden: "var(--gw-hidden)",
+  write: "var(--gw-candidate)",
+  survival: "var(--gw-forget)",
+};
+
+/** What a person calls a quantity, and its letter in the equations. */
+export const PART_NAME: Record<Quantity, { name: string; letter: string }> = {
+  input_gate: { name: "input gate", letter: "i" },
+  forget_gate: { name: "forget gate", letter: "f" },
+  candidate: { name: "candidate", letter: "g" },
+  output_gate: { name: "output gate", letter: "o" },
+  cell: { name: "cell state", letter: "c" },
+  hidden: { name: "hidden state", letter: "h" },
+  write: { name: "write", letter: "i ⊙ g" },
+  survival: { name: "survival", letter: "∏ f" },
+};
+
+/** Gates and survival go from 0 to 1; the others have a sign, and are shown about 0. */
+export function signed(quantity: Quantity): boolean {
+  return quantity === "candidate" || quantity === "cell" || quantity === "hidden" || quantity === "write";
+}
+
+/** 255 colours as 0xAABBGGRR, as ImageData has them on a little-endian machine; number 127 is 0 where there is a sign. */
+export function palette(isSigned: boolean, dark: boolean): Uint32Array {
+  return Uint32Array.from({ length: 255 }, (_, k) => {
+    const part = k / 254;
+    const [r, g, b] = !isSigned ? rgb(interpolateCividis(part)) : dark ? diverging(part * 2 - 1) : rgb(interpolatePuOr(part));
+    return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+  });
+}
+
+type Color = [number, number, number];
+
+// PuOr for a dark page: 0 is the page's own ground, and the further from 0, the brighter. Equal sizes are equally bright.
+const GROUND: Color = [24, 26, 32];
+const BELOW: Color[] = [GROUND, [112, 56, 14], [214, 122, 22], [255, 216, 156]];
+const ABOVE: Color[] = [GROUND, [64, 50, 130], [138, 114, 224], [216, 206, 255]];
+
+/** Orange below 0, violet above; `value` from -1 to 1. */
+function diverging(value: number): Color {
+  const stops = value < 0 ? BELOW : ABOVE;
+  const place = Math.abs(value) * (stops.length - 1);
+  const k = Math.min(stops.length - 2, Math.floor(place));
+  return stops[k].map((from, c) => Math.round(from + (stops[k + 1][c] - from) * (place - k))) as Color;
+}
+
+function rgb(text: string): Color {
+  const hex = /^#(..)(..)(..)$/.exec(text);
+  const parts = hex ? hex.slice(1).map((part) => parseInt(part, 16)) : text.match(/\d+/g)!.map(Number);
+  return [parts[0], parts[1], parts[2]];
+}

@@ -1,0 +1,80 @@
+import { PART_COLOR, PART_NAME } from "../colors";
+import type { Recording } from "../data/recording";
+import type { Quantity } from "../data/types";
+import { fixed, time, visible } from "../format";
+import type { State } from "../state";
+import { useLoaded } from "./useLoaded";
+
+const PARTS = ["input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden"] as const;
+
+/** The line at the bottom: where we are, and the six numbers of the unit in focus. */
+export function Status({ state }: { state: State }) {
+  const recording = state.recording.value;
+  const unit = state.unit.value;
+  const t = state.t.value;
+  const parts = useParts(state);
+  const place = usePlace(state);
+  return (
+    <footer class="gw-status" aria-label="Chosen step and unit">
+      <span data-status="step" data-value={t}>
+        <span class="gw-label">step</span> {t.toLocaleString("en")}
+        <span class="gw-label"> of {state.steps.value.toLocaleString("en")}</span>
+      </span>
+      {place && <span data-status="place">{place}</span>}
+      <span data-status="unit" data-value={unit}>
+        <span class="gw-label">unit</span> {unit}
+      </span>
+      {recording && (
+        <span class="gw-status-parts">
+          {PARTS.map((part) => {
+            const value = parts?.(part, t, unit);
+            return (
+              <span key={part} title={PART_NAME[part].name}>
+                <i class="gw-dot" style={{ background: PART_COLOR[part] }} />
+                <span class="gw-label">{PART_NAME[part].letter}</span>
+                <span class="gw-number" data-part={part} data-unit={unit} data-value={value}>
+                  {value === undefined ? "–" : fixed(value)}
+                </span>
+              </span>
+            );
+          })}
+        </span>
+      )}
+    </footer>
+  );
+}
+
+type Reader = (part: (typeof PARTS)[number], t: number, unit: number) => number | undefined;
+
+/** Blocks are large: only those are read that a view has asked for already, others when the page has time. */
+function useParts(state: State): Reader | undefined {
+  const recording = state.recording.value;
+  const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
+  return useLoaded(
+    state,
+    () => recording && idle().then(() => reader(recording, row, layer, direction)),
+    [recording, row, layer, direction],
+  );
+}
+
+function idle(): Promise<void> {
+  return new Promise((resume) => setTimeout(resume, 1200));
+}
+
+async function reader(recording: Recording, row: number, layer: number, direction: "forward" | "reverse"): Promise<Reader> {
+  const arrays = new Map<Quantity, Float32Array>();
+  for (const part of PARTS) arrays.set(part, await recording.quantity(row, layer, direction, part));
+  return (part, t, unit) => arrays.get(part)![t * recording.width(layer, part) + unit];
+}
+
+function usePlace(state: State): string {
+  const recording = state.recording.value;
+  const { series, text } = recording?.meta ?? {};
+  const name = series?.timed ? "times" : text ? "symbols" : null;
+  const row = state.row.value;
+  const values = useLoaded(state, () => (recording && name ? recording.block(row, name) : null), [recording, row, name]);
+  const value = values?.[state.t.value];
+  if (value === undefined) return "";
+  if (series?.timed) return time(value, series.step);
+  return text ? `“${visible(text.symbols[value] ?? "�")}”` : "";
+}

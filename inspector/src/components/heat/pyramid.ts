@@ -1,0 +1,86 @@
+// Numbers of units over time as bytes, at several resolutions in time, so that any zoom is painted by look-ups.
+
+import type { Direction } from "../../data/types";
+
+/** 254 steps, so that 0 of a scale from -1 to 1 has a byte of its own: 127. */
+export const TOP = 254;
+
+export interface Level {
+  steps: number;
+  /** (units, steps). */
+  bytes: Uint8Array;
+}
+
+/** levels[n] has one byte for 2^n steps: their mean. */
+export interface Pyramid {
+  units: number;
+  levels: Level[];
+}
+
+/** Units that are written side by side: a cache line of float32 is read whole. */
+const BLOCK = 16;
+
+/** (T, units) numbers, low as 0 and high as `TOP`. */
+export function pyramid(values: Float32Array, units: number, low: number, high: number): Pyramid {
+  const T = values.length / units;
+  const bytes = new Uint8Array(T * units);
+  const scale = TOP / (high - low);
+  for (let first = 0; first < units; first += BLOCK) {
+    const end = Math.min(units, first + BLOCK);
+    for (let t = 0; t < T; t++) {
+      for (let u = first; u < end; u++) {
+        const byte = (values[t * units + u] - low) * scale + 0.5;
+        bytes[u * T + t] = byte < 0 ? 0 : byte > TOP ? TOP : byte;
+      }
+    }
+  }
+  return above({ steps: T, bytes }, units);
+}
+
+/** How much of a write at each step stands at step t: prod of the forget gates between; 0 for what comes after t. */
+export function survival(forget: Float32Array, units: number, t: number, direction: Direction): Pyramid {
+  const T = forget.length / units;
+  const bytes = new Uint8Array(T * units);
+  const left = new Float32Array(units).fill(1);
+  const back = direction === "forward" ? -1 : 1;
+  let most = 1;
+  // What is below half a byte stays 0.
+  for (let k = t; k >= 0 && k < T && most > 0.5 / TOP; k += back) {
+    most = 0;
+    for (let u = 0; u < units; u++) {
+      const now = left[u];
+      bytes[u * T + k] = now * TOP + 0.5;
+      left[u] = now * forget[k * units + u];
+      if (left[u] > most) most = left[u];
+    }
+  }
+  return above({ steps: T, bytes }, units);
+}
+
+function above(ground: Level, units: number): Pyramid {
+  const levels = [ground];
+  for (let below = ground; below.steps > 256; below = levels[levels.length - 1]) levels.push(halved(below, units));
+  return { units, levels };
+}
+
+function halved({ steps, bytes }: Level, units: number): Level {
+  const fewer = Math.ceil(steps / 2);
+  const means = new Uint8Array(fewer * units);
+  for (let u = 0; u < units; u++) {
+    const from = u * steps;
+    const to = u * fewer;
+    const pairs = steps >> 1;
+    // Half a byte goes up and down in turn, so that means of means do not drift.
+    for (let k = 0; k < pairs; k++) means[to + k] = (bytes[from + 2 * k] + bytes[from + 2 * k + 1] + (k & 1)) >> 1;
+    if (fewer > pairs) means[to + pairs] = bytes[from + steps - 1];
+  }
+  return { steps: fewer, bytes: means };
+}
+
+/** The size that all but 0.5% of the numbers stay below, so that a few large ones do not flatten the rest. */
+export function largest(values: Float32Array): number {
+  const stride = Math.max(1, Math.floor(values.length / 200_000));
+  const sizes = Float32Array.from({ length: Math.floor(values.length / stride) }, (_, k) => Math.abs(values[k * stride]));
+  sizes.sort();
+  return sizes[Math.floor((sizes.length - 1) * 0.995)] || 1;
+}

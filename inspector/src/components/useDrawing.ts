@@ -1,0 +1,27 @@
+import { effect, type ReadonlySignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+
+/** Draw once a frame at most, when a signal changes or the component renders anew. */
+export function useDrawing(signals: readonly ReadonlySignal<unknown>[], draw: () => void): void {
+  const newest = useRef(draw);
+  newest.current = draw;
+  const request = useRef(() => {});
+  useEffect(() => {
+    let frame = 0;
+    request.current = () => {
+      frame ||= requestAnimationFrame(() => {
+        frame = 0;
+        newest.current();
+      });
+    };
+    const stop = effect(() => {
+      for (const signal of signals) signal.value;
+      request.current();
+    });
+    return () => {
+      stop();
+      cancelAnimationFrame(frame);
+    };
+  }, []);
+  useEffect(() => request.current());
+}

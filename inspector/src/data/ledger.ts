@@ -1,0 +1,113 @@
+// The memory ledger: what each step wrote into a unit's cell state, and what of it is left.
+//
+//   c_t = sum_k (prod_{j=k+1..t} f_j) i_k g_k + (prod_{j=0..t} f_j) c_initial
+//
+// The same as `gatewright.insight.ledger`, in float64 over the recorded float32 numbers.
+
+/** One unit over the steps 0 ... T-1. */
+export interface Column {
+  input_gate: Float32Array;
+  forget_gate: Float32Array;
+  candidate: Float32Array;
+  cell_initial: number;
+  /** What was added to the cell state by hand before a step was taken, by step. */
+  added: ReadonlyMap<number, number>;
+}
+
+export interface Ledger {
+  /** What is left at t of what step k wrote, k = 0 ... t. */
+  shares: Float64Array;
+  /** How much of a write at k is left at t: prod_{j=k+1..t} f_j. */
+  survival: Float64Array;
+  /** What is left of the initial cell state. */
+  initial: number;
+  /** What is left of changes made by hand. */
+  edited: number;
+}
+
+/** Going back from t, so that products of what is recent lose nothing; what underflows is nothing. */
+export function ledger(unit: Column, t: number): Ledger {
+  const shares = new Float64Array(t + 1);
+  const survival = new Float64Array(t + 1);
+  let left = 1;
+  let edited = 0;
+  for (let k = t; k >= 0; k--) {
+    survival[k] = left;
+    shares[k] = left * unit.input_gate[k] * unit.candidate[k];
+    left *= unit.forget_gate[k];
+    edited += left * (unit.added.get(k) ?? 0);
+  }
+  return { shares, survival, initial: left * unit.cell_initial, edited };
+}
+
+/** What is left of a write at k after each later step: survival[n] = prod_{j=k+1..k+n} f_j, survival[0] = 1. */
+export function fate(forget: Float32Array, k: number): Float64Array {
+  const left = new Float64Array(forget.length - k);
+  left[0] = 1;
+  for (let t = k + 1; t < forget.length; t++) left[t - k] = left[t - k - 1] * forget[t];
+  return left;
+}
+
+/** How many steps after a write half of it is left, between two steps by its fall; null: more is left at the end. */
+export function halfLife(left: Float64Array): number | null {
+  const after = left.findIndex((part) => part <= 0.5);
+  if (after < 0) return null;
+  const [above, below] = [left[after - 1], left[after]];
+  return below > 0 ? after - 1 + Math.log(above / 0.5) / Math.log(above / below) : after;
+}
+
+/** A layer in one direction, (T, H) with the steps in the order in which it read them. */
+export interface Layer {
+  input_gate: Float32Array;
+  forget_gate: Float32Array;
+  candidate: Float32Array;
+  /** (H,). */
+  cell_initial: Float32Array;
+  added: ReadonlyMap<number, readonly { unit: number; added: number }[]>;
+}
+
+/** What of a weighted sum of cell states stems from which step. */
+export interface Shares {
+  shares: Float64Array;
+  initial: number;
+  edited: number;
+}
+
+/**
+ * What each unit's cell state counts for in `weight . h`, h = o tanh(c), so that the counts times c sum to it exactly:
+ * w o tanh(c)/c, the secant through tanh.
+ */
+export function secant(weight: Float32Array, output_gate: Float32Array, cell: Float32Array): Float64Array {
+  return Float64Array.from(weight, (w, u) => w * output_gate[u] * (cell[u] === 0 ? 1 : Math.tanh(cell[u]) / cell[u]));
+}
+
+/**
+ * The ledger of `sum_u weight_u c_u` at step t. O(t H): back in time, one step's row at a time, with the units of
+ * which nothing is left any more dropped on the way.
+ */
+export function weighted(layer: Layer, weight: Float64Array, t: number): Shares {
+  const H = weight.length;
+  const { input_gate, forget_gate, candidate } = layer;
+  const shares = new Float64Array(t + 1);
+  const left = Float64Array.from(weight);
+  const alive = Int32Array.from({ length: H }, (_, u) => u);
+  let count = H;
+  let edited = 0;
+  for (let k = t; k >= 0 && count > 0; k--) {
+    let share = 0;
+    let kept = 0;
+    for (let n = 0; n < count; n++) {
+      const u = alive[n];
+      const at = k * H + u;
+      share += left[u] * input_gate[at] * candidate[at];
+      left[u] *= forget_gate[at];
+      // Below this a product only slows the machine down: numbers near the smallest are handled in microcode.
+      if (Math.abs(left[u]) > 1e-290) alive[kept++] = u;
+      else left[u] = 0;
+    }
+    count = kept;
+    shares[k] = share;
+    for (const edit of layer.added.get(k) ?? []) edited += left[edit.unit] * edit.added;
+  }
+  return { shares, initial: left.reduce((sum, part, u) => sum + part * layer.cell_initial[u], 0), edited };
+}

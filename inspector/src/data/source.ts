@@ -1,0 +1,135 @@
+// Where a page's numbers come from: a server on this machine, the page's own file, or a notebook.
+
+import type { BlockShape, Diagnosis, Entry, Meta, WhatIf } from "./types";
+
+export type Numbers = Float32Array | Float64Array | Int32Array;
+
+/** What all of them give. A rejected promise has a message for a person. */
+export interface Source {
+  /** The recordings that there are: checkpoints in the order of training, or just one. */
+  entries(): Promise<Entry[]>;
+  meta(id: string): Promise<Meta>;
+  diagnosis(id: string): Promise<Diagnosis>;
+  block(id: string, row: number, name: string, shape: BlockShape): Promise<Numbers>;
+  /** Run again with changes; returns the id of the new recording. Absent where nothing can be run. */
+  whatIf?(id: string, asked: WhatIf): Promise<string>;
+  /** Call back when there are new entries; returns a function that ends it. Absent where nothing changes. */
+  watch?(changed: () => void): () => void;
+}
+
+export function numbers(bytes: ArrayBuffer, shape: BlockShape): Numbers {
+  const kinds = { f4: Float32Array, f8: Float64Array, i4: Int32Array };
+  return new kinds[shape.dtype](bytes);
+}
+
+/** Asks the server that the page came from; `base` ends with the token and a slash. */
+export class ServedSource implements Source {
+  constructor(private readonly base: string) {}
+
+  entries(): Promise<Entry[]> {
+    return this.json("recordings");
+  }
+
+  meta(id: string): Promise<Meta> {
+    return this.json(`recordings/${id}/meta`);
+  }
+
+  diagnosis(id: string): Promise<Diagnosis> {
+    return this.json(`recordings/${id}/diagnosis`);
+  }
+
+  async block(id: string, row: number, name: string, shape: BlockShape): Promise<Numbers> {
+    const answer = await this.fetch(`recordings/${id}/rows/${row}/${name}`);
+    return numbers(await answer.arrayBuffer(), shape);
+  }
+
+  async whatIf(id: string, asked: WhatIf): Promise<string> {
+    const answer = await this.fetch(`recordings/${id}/whatif`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(asked),
+    });
+    return ((await answer.json()) as { id: string }).id;
+  }
+
+  watch(changed: () => void): () => void {
+    const events = new EventSource(`${this.base}events`);
+    events.onmessage = changed;
+    return () => events.close();
+  }
+
+  private async json<T>(path: string): Promise<T> {
+    return (await (await this.fetch(path)).json()) as T;
+  }
+
+  private async fetch(path: string, options?: RequestInit): Promise<Response> {
+    let answer: Response;
+    try {
+      answer = await fetch(this.base + path, options);
+    } catch {
+      throw new Error("The program that shows this page has stopped: start it again, or export a page that needs none.");
+    }
+    if (!answer.ok) throw new Error(await said(answer));
+    return answer;
+  }
+}
+
+async function said(answer: Response): Promise<string> {
+  try {
+    return ((await answer.json()) as { error: string }).error;
+  } catch {
+    return `${answer.status} ${answer.statusText}`;
+  }
+}
+
+/** Reads what `report.py` wrote into the page: JSON, and each block deflated in base64, its bytes in planes. */
+export class EmbeddedSource implements Source {
+  constructor(private readonly root: ParentNode) {}
+
+  entries(): Promise<Entry[]> {
+    return this.json("entries");
+  }
+
+  meta(id: string): Promise<Meta> {
+    return this.json(`${id}/meta`);
+  }
+
+  diagnosis(id: string): Promise<Diagnosis> {
+    return this.json(`${id}/diagnosis`);
+  }
+
+  async block(id: string, row: number, name: string, shape: BlockShape): Promise<Numbers> {
+    const packed = await fetchBase64(this.text(`${id}/rows/${row}/${name}`));
+    const stream = packed.stream().pipeThrough(new DecompressionStream("deflate"));
+    const planes = new Uint8Array(await new Response(stream).arrayBuffer());
+    return numbers(interleaved(planes, shape.dtype === "f8" ? 8 : 4).buffer as ArrayBuffer, shape);
+  }
+
+  private async json<T>(name: string): Promise<T> {
+    return JSON.parse(this.text(name)) as T;
+  }
+
+  private text(name: string): string {
+    const found = this.root.querySelector(`script[data-name="${CSS.escape(name)}"]`);
+    if (!found) throw new Error(`This page holds no "${name}".`);
+    return found.textContent ?? "";
+  }
+}
+
+async function fetchBase64(text: string): Promise<Blob> {
+  const binary = atob(text.trim());
+  const bytes = new Uint8Array(binary.length);
+  for (let k = 0; k < binary.length; k++) bytes[k] = binary.charCodeAt(k);
+  return new Blob([bytes]);
+}
+
+/** Put the bytes of each number together again: in the file all first bytes stand together, then all second ones. */
+function interleaved(planes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
+  const count = planes.length / size;
+  const bytes = new Uint8Array(planes.length);
+  for (let plane = 0; plane < size; plane++) {
+    const first = plane * count;
+    for (let k = 0; k < count; k++) bytes[k * size + plane] = planes[first + k];
+  }
+  return bytes;
+}

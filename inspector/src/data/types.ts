@@ -1,0 +1,183 @@
+// What a page is given: the contract with `gatewright/inspector/payload.py`, which writes it.
+//
+// A recording is a `Meta` and named blocks of numbers. Every block belongs to one row of the batch.
+// T steps, H units, P outputs of a layer (H without a projection), C columns, V symbols.
+
+export type Gate = "input_gate" | "forget_gate" | "candidate" | "output_gate";
+export type Direction = "forward" | "reverse";
+
+/** What a heat-map can show; `hidden` and `write` follow from the others, `survival` also from a chosen step. */
+export type Quantity = Gate | "cell" | "hidden" | "write" | "survival";
+
+export interface LayerShape {
+  /** H. */
+  hidden: number;
+  /** P. */
+  output: number;
+  directions: Direction[];
+}
+
+export interface RowShape {
+  name: string;
+  /** T of this row. */
+  steps: number;
+}
+
+export interface SeriesMeta {
+  targets: string[];
+  /** Names of the block `columns`: the targets first, then what else was read, in the table's own units. */
+  columns: string[];
+  horizon: number;
+  quantiles: number[];
+  /** Time between two rows, such as "1h"; "row" where the table has no timestamps. */
+  step: string;
+  /** Whether there is a block `times`. */
+  timed: boolean;
+}
+
+export interface TextMeta {
+  /** Symbol 0 stands for every character that the model does not know. */
+  symbols: string[];
+}
+
+/** A plain RNN beside the LSTM, h' = tanh(W x + U h + b): its hidden state is all it has. */
+export interface PeerMeta {
+  name: string;
+  hidden: number;
+}
+
+/** A place in the sequence where the cell state was changed by hand, before the step was taken. */
+export interface Edit {
+  row: number;
+  layer: number;
+  direction: Direction;
+  t: number;
+  unit: number;
+  /** What was added to the cell state. */
+  added: number;
+}
+
+export interface Meta {
+  id: string;
+  /** What was recorded, such as "seattle_weather, test part". */
+  title: string;
+  /** What distinguishes it from others beside it, such as "step 200" or "forget gate of 3 units at 0"; may be "". */
+  note: string;
+  /** SHA-256 of the model. */
+  fingerprint: string;
+  kind: "series" | "text" | "layers";
+  rows: RowShape[];
+  layers: LayerShape[];
+  /** What the first layer reads, by name: columns of the block `inputs`. */
+  inputs: string[];
+  series: SeriesMeta | null;
+  text: TextMeta | null;
+  /** Names of the outputs of the head: rows of the block `head`, [] without a head. */
+  readouts: string[];
+  peer: PeerMeta | null;
+  /** What was changed by hand, for a recording that answers "what if". */
+  edits: Edit[];
+  /** The recording that this one is a "what if" of, or null. */
+  origin: string | null;
+  /** Shape and type of each block of each row, by the block's name. */
+  blocks: Record<string, BlockShape>[];
+}
+
+/** float32, float64 or int32, little endian, the last axis fastest. */
+export interface BlockShape {
+  dtype: "f4" | "f8" | "i4";
+  shape: number[];
+}
+
+// Blocks of a row:
+//
+//   {layer}/{direction}/{gate}            (T, H)   after activation
+//   {layer}/{direction}/cell              (T, H)   after each step
+//   {layer}/{direction}/hidden            (T, P)   only with a projection; else h = o tanh(c)
+//   {layer}/{direction}/cell_initial      (H,)
+//   {layer}/{direction}/hidden_initial    (P,)
+//   inputs                                (T, D)   what the first layer read
+//   head                                  (outputs, P); head_bias (outputs,)
+//   error                                 (T,)     of what came at step t, as forecast one step before; NaN where
+//                                                  there is none. Text: nats. Series: |forecast - truth| in standard
+//                                                  deviations, mean over targets
+//   times (series, timed)                 (T,) f8  milliseconds since 1970, UTC
+//   columns (series)                      (T, C)   as in the table; NaN where missing
+//   truth (series)                        (T, horizon, targets): what came 1 ... horizon steps after t; NaN where
+//                                                  nothing did
+//   forecast (series)                     (T, horizon, targets, quantiles): made at t for t + 1 ... t + horizon
+//   symbols (text)                        (T,) i4
+//   scores (text)                         (T, V)   log-probability of each symbol at t + 1
+//   output (layers)                       (T, P)
+//   peer/hidden, peer/forecast, peer/scores, peer/error    as above, of the plain RNN
+
+/** Figures of one layer in one direction, over all rows; arrays have one entry a unit. null: no such number. */
+export interface LayerDiagnosis {
+  layer: number;
+  direction: Direction;
+  /** Steps after which half is left, from the mean of log f; null: it never forgets half. */
+  half_life: (number | null)[];
+  /** Half-life at the 10th and 90th percentile of f over the steps. */
+  half_life_low: (number | null)[];
+  half_life_high: (number | null)[];
+  /** Share of steps with the gate below 0.1, and above 0.9. */
+  closed: Record<"input_gate" | "forget_gate" | "output_gate", number[]>;
+  open: Record<"input_gate" | "forget_gate" | "output_gate", number[]>;
+  /** Mean of |i g| a step. */
+  write_rate: number[];
+  /** Standard deviation of the hidden state over the steps (of h before a projection). */
+  activity: number[];
+  /** Short words for a unit: "dead", "counter", "long memory", "saturated", ...; [] for an ordinary one. */
+  labels: string[][];
+  /** Counts in equal bins from 0 to 1 (candidate: -1 to 1), (H, bins). */
+  histograms: Record<Gate, number[][]>;
+}
+
+export interface Advice {
+  layer: number;
+  direction: Direction;
+  units: number[];
+  /** A sentence with its figure: what is the case. */
+  finding: string;
+  /** What to try. */
+  advice: string;
+}
+
+/** How much h at the end hangs on the input `lag` steps before it: the norm of its derivative, and what it is of. */
+export interface Horizon {
+  lags: number[];
+  lstm: number[];
+  peer: number[] | null;
+}
+
+export interface Diagnosis {
+  layers: LayerDiagnosis[];
+  advice: Advice[];
+  horizon: Horizon | null;
+}
+
+/** What is asked of `Source.whatIf`: everything is about one row, one layer and one direction. */
+export interface WhatIf {
+  row: number;
+  layer: number;
+  direction: Direction;
+  /** Gates held at a value, for steps from (inclusive) to `to` (exclusive). */
+  clamp: { gate: Gate; units: number[]; value: number; from: number; to: number }[];
+  /** Units whose hidden state is zero throughout. */
+  ablate: number[];
+  /** The cell state that step t starts from, set by hand. */
+  edit_cell: { t: number; units: number[]; value: number }[];
+}
+
+/** One recording among those that a page can show. */
+export interface Entry {
+  id: string;
+  /** As in `Meta.note`. */
+  note: string;
+  /** Training step of a checkpoint; null for others. */
+  step: number | null;
+  /** Validation score of a checkpoint; null for others. */
+  score: number | null;
+  /** What the score is measured in, such as "quantile loss"; "" without a score. */
+  unit: string;
+}

@@ -1,0 +1,85 @@
+// What is looked at, in the address of the page: a link shows the same, and reloading stays.
+
+import { batch, effect } from "@preact/signals";
+import { PART_NAME } from "./colors";
+import type { Quantity } from "./data/types";
+import type { Order, State, View } from "./state";
+
+const VIEWS: readonly View[] = ["timeline", "cell", "ledger", "units", "whatif"];
+const ORDERS: readonly Order[] = ["index", "half_life", "activity", "correlation"];
+/** Milliseconds: browsers refuse more than a hundred changes of the address in half a minute. */
+const PAUSE = 400;
+
+/** The recording that the address asks for, or null. */
+export function askedRecording(): string | null {
+  return new URLSearchParams(location.hash.slice(1)).get("recording");
+}
+
+/** Before there is a recording: where it should be entered. What it does not have, `State.show` mends. */
+export function readPlace(state: State): void {
+  const asked = new URLSearchParams(location.hash.slice(1));
+  const whole = (name: string) => {
+    const number = Number(asked.get(name) ?? NaN);
+    return Number.isInteger(number) && number >= 0 ? number : undefined;
+  };
+  const among = <T extends string>(name: string, known: readonly T[]) => known.find((one) => one === asked.get(name));
+  batch(() => {
+    state.view.value = among("view", VIEWS) ?? state.view.value;
+    state.row.value = whole("row") ?? state.row.value;
+    state.layer.value = whole("layer") ?? state.layer.value;
+    state.direction.value = among("direction", ["forward", "reverse"]) ?? state.direction.value;
+    state.t.value = whole("t") ?? state.t.value;
+    state.quantity.value = among("quantity", Object.keys(PART_NAME) as Quantity[]) ?? state.quantity.value;
+    state.order.value = among("order", ORDERS) ?? state.order.value;
+    state.column.value = whole("column") ?? state.column.value;
+    const units = (asked.get("units") ?? "").split(",").filter(Boolean).map(Number);
+    if (units.length && units.every((unit) => Number.isInteger(unit) && unit >= 0)) state.units.value = units;
+  });
+}
+
+/** With a recording: see the steps that the address asks for. */
+export function readRange(state: State): void {
+  const [from, to] = (new URLSearchParams(location.hash.slice(1)).get("range") ?? "").split("-").map(Number);
+  if (to > from) state.zoom(from, to);
+}
+
+/** Keep the address right; returns a function that ends it. */
+export function keepPlace(state: State): () => void {
+  let timer = 0;
+  const write = (hash: string) => {
+    try {
+      history.replaceState(history.state, "", `#${hash}`);
+    } catch {
+      return; // A frame may not be allowed to; the page works without.
+    }
+  };
+  const stop = effect(() => {
+    const hash = place(state);
+    clearTimeout(timer);
+    if (hash) timer = window.setTimeout(write, PAUSE, hash);
+  });
+  return () => {
+    stop();
+    clearTimeout(timer);
+  };
+}
+
+function place(state: State): string {
+  const recording = state.recording.value;
+  if (!recording) return "";
+  const [from, to] = state.range.value;
+  const parts: [string, string | number, boolean][] = [
+    ["view", state.view.value, true],
+    ["recording", recording.meta.id, state.entries.value.length > 1],
+    ["row", state.row.value, recording.meta.rows.length > 1],
+    ["layer", state.layer.value, recording.meta.layers.length > 1],
+    ["direction", state.direction.value, state.direction.value === "reverse"],
+    ["t", state.t.value, true],
+    ["units", state.units.value.join(","), true],
+    ["quantity", state.quantity.value, true],
+    ["range", `${Math.round(from)}-${Math.round(to)}`, from > 0 || to < state.steps.value],
+    ["order", state.order.value, true],
+    ["column", state.column.value, state.order.value === "correlation"],
+  ];
+  return parts.filter(([, , wanted]) => wanted).map(([name, value]) => `${name}=${value}`).join("&");
+}

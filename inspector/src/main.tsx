@@ -1,0 +1,79 @@
+// One ES module for a page and for a notebook.
+
+import { render } from "preact";
+import { App } from "./App";
+import { EmbeddedSource, ServedSource, type Source } from "./data/source";
+import { WidgetSource, type WidgetModel } from "./data/widget";
+import { askedRecording, keepPlace, readPlace, readRange } from "./hash";
+import { listen } from "./keys";
+import { keepOrder } from "./order";
+import { State } from "./state";
+import { keepTheme } from "./theme";
+import "uplot/dist/uPlot.min.css";
+import "./style.css";
+
+export interface Options {
+  /** Whether the element is the page: then the address says what is looked at, and keys work everywhere. */
+  page: boolean;
+}
+
+export interface Mounted {
+  state: State;
+  unmount: () => void;
+}
+
+/** Show the inspector in an element. */
+export function mount(element: HTMLElement, source: Source, { page }: Options): Mounted {
+  const state = new State(source);
+  element.classList.add("gatewright");
+  element.dataset.host = page ? "page" : "notebook";
+  if (!page) element.tabIndex = -1;
+  if (page) readPlace(state);
+  const ends = [keepTheme(state, element), keepOrder(state), listen(state, page ? document : element)];
+  render(<App state={state} />, element);
+  void load(state, page).then(() => {
+    if (page) ends.push(keepPlace(state));
+  });
+  return {
+    state,
+    unmount: () => {
+      for (const end of ends) end();
+      render(null, element);
+    },
+  };
+}
+
+async function load(state: State, page: boolean): Promise<void> {
+  try {
+    const entries = await state.source.entries();
+    state.entries.value = entries;
+    const asked = page ? askedRecording() : null;
+    const entry = entries.find(({ id }) => id === asked) ?? entries.at(-1);
+    if (entry) await state.show(entry.id);
+    if (page && state.recording.value) readRange(state);
+  } catch (error) {
+    state.trouble.value = error instanceof Error ? error.message : String(error);
+  }
+}
+
+const page = document.getElementById("gatewright-page");
+if (page) {
+  const { base } = page.dataset;
+  const source = base ? new ServedSource(base) : new EmbeddedSource(document);
+  const { state } = mount(page, source, { page: true });
+  // For the console, and for tests.
+  Object.assign(page, { gatewright: state });
+}
+
+/** What anywidget calls for each view of the widget; it calls the returned function when the view goes. */
+function show({ model, el }: { model: WidgetModel; el: HTMLElement }): () => void {
+  const source = new WidgetSource(model);
+  const { state, unmount } = mount(el, source, { page: false });
+  Object.assign(el, { gatewright: state });
+  return () => {
+    unmount();
+    source.close();
+  };
+}
+
+export default { render: show };

@@ -1,0 +1,105 @@
+// What the person looks at. All views read and set these; none of them keeps a step or a unit of its own.
+
+import { batch, computed, signal } from "@preact/signals";
+import { Recording } from "./data/recording";
+import type { Source } from "./data/source";
+import type { Direction, Entry, Quantity } from "./data/types";
+
+export type View = "timeline" | "cell" | "ledger" | "units" | "whatif";
+export type Order = "index" | "half_life" | "activity" | "correlation";
+
+export class State {
+  readonly view = signal<View>("timeline");
+  readonly entries = signal<Entry[]>([]);
+  /** The recording that is shown; null until it is there. */
+  readonly recording = signal<Recording | null>(null);
+  /** The one that a "what if" is compared with, or null. */
+  readonly baseline = signal<Recording | null>(null);
+  /** What went wrong, in words; "" for nothing. */
+  readonly trouble = signal("");
+
+  readonly row = signal(0);
+  readonly layer = signal(0);
+  readonly direction = signal<Direction>("forward");
+  /** The chosen step. */
+  readonly t = signal(0);
+  /** The chosen units, at least one; the last one is the one in focus. */
+  readonly units = signal<number[]>([0]);
+  readonly quantity = signal<Quantity>("cell");
+  /** Steps in sight, from (inclusive) to (exclusive); not whole numbers while zooming. */
+  readonly range = signal<[number, number]>([0, 1]);
+  readonly order = signal<Order>("half_life");
+  /** Index of the column of the block `columns` or `inputs` that units are sorted by, where `order` says so. */
+  readonly column = signal(0);
+  readonly theme = signal<"light" | "dark" | "auto">("auto");
+  /** Whether the page is dark now; theme.ts keeps it. */
+  readonly dark = signal(false);
+  /** Units from the top as `order` has them; order.ts keeps it. Empty until that is known. */
+  readonly shown = signal<number[]>([]);
+  /** Whether the overlay that explains views and keys is open. */
+  readonly help = signal(false);
+  /** The step whose ledger stays in sight while `t` moves; null: the ledger is that of `t`. */
+  readonly held = signal<number | null>(null);
+  /** What the ledger splits: an output of the head by number, the symbol that came or that was likeliest; null: c. */
+  readonly readout = signal<number | "came" | "likely" | null>(null);
+
+  readonly unit = computed(() => this.units.value[this.units.value.length - 1]);
+  readonly steps = computed(() => this.recording.value?.meta.rows[this.row.value]?.steps ?? 1);
+  readonly shape = computed(() => this.recording.value?.meta.layers[this.layer.value] ?? null);
+
+  constructor(readonly source: Source) {}
+
+  /** Show a recording; stay at step, unit and layer where it has them. */
+  async show(id: string): Promise<void> {
+    const known = this.recording.value;
+    if (known?.meta.id === id) return;
+    try {
+      const recording = new Recording(this.source, await this.source.meta(id));
+      const origin = recording.meta.origin;
+      const baseline =
+        origin === null ? null
+        : known?.meta.id === origin ? known
+        : this.baseline.value?.meta.id === origin ? this.baseline.value
+        : new Recording(this.source, await this.source.meta(origin));
+      batch(() => {
+        this.recording.value = recording;
+        this.baseline.value = baseline;
+        this.trouble.value = "";
+        this.row.value = Math.min(this.row.value, recording.meta.rows.length - 1);
+        this.layer.value = Math.min(this.layer.value, recording.meta.layers.length - 1);
+        const shape = recording.meta.layers[this.layer.value];
+        if (!shape.directions.includes(this.direction.value)) this.direction.value = shape.directions[0];
+        const kept = this.units.value.filter((unit) => unit < shape.hidden);
+        this.units.value = kept.length ? kept : [0];
+        const T = recording.meta.rows[this.row.value].steps;
+        this.t.value = Math.min(this.t.value, T - 1);
+        if (!known || this.range.value[1] > T) this.range.value = [0, T];
+      });
+    } catch (error) {
+      this.trouble.value = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** Go to a step, and bring it into sight. */
+  goTo(t: number): void {
+    const T = this.steps.value;
+    const step = Math.max(0, Math.min(T - 1, Math.round(t)));
+    const [from, to] = this.range.value;
+    batch(() => {
+      this.t.value = step;
+      if (step < from || step >= to) {
+        const width = to - from;
+        const first = Math.max(0, Math.min(T - width, step - width / 2));
+        this.range.value = [first, first + width];
+      }
+    });
+  }
+
+  /** See the steps from a to b, within the sequence and never fewer than eight. */
+  zoom(a: number, b: number): void {
+    const T = this.steps.value;
+    const width = Math.min(T, Math.max(8, b - a));
+    const first = Math.max(0, Math.min(T - width, (a + b - width) / 2));
+    this.range.value = [first, first + width];
+  }
+}

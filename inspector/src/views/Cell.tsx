@@ -1,0 +1,117 @@
+// The cell with the numbers of one step running through it.
+
+import { useSignal } from "@preact/signals";
+import { useMemo, useRef } from "preact/hooks";
+import { useLoaded } from "../components/useLoaded";
+import { useWidth } from "../components/useWidth";
+import type { State } from "../state";
+import { Arithmetic } from "./cell/Arithmetic";
+import { CaptionArea } from "./cell/CaptionArea";
+import { Drawing } from "./cell/Drawing";
+import { useInput, type Input } from "./cell/input";
+import type { Spot } from "./cell/parts";
+import type { Pointing } from "./cell/Piece";
+import { Plain } from "./cell/Plain";
+import { usePlayer, type Player } from "./cell/play";
+import { Predicts } from "./cell/Predicts";
+import { Reads } from "./cell/Reads";
+import { largestCell, loadBlocks, unitStep, type Blocks } from "./cell/scene";
+import { Scrubber } from "./cell/Scrubber";
+import { Transport } from "./cell/Transport";
+import { inSight, UnitPicker } from "./cell/UnitPicker";
+import "./Cell.css";
+
+export function Cell({ state }: { state: State }) {
+  const root = useRef<HTMLDivElement>(null);
+  const player = usePlayer(state, root);
+  const recording = state.recording.value;
+  const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
+  const blocks = useLoaded(
+    state,
+    () => (recording ? loadBlocks(recording, row, layer, direction) : null),
+    [recording, row, layer, direction],
+  );
+  return (
+    <div ref={root} class="gw-cell">
+      {blocks ? <Step state={state} blocks={blocks} player={player} /> : <div class="gw-skeleton gw-cell-wait" />}
+    </div>
+  );
+}
+
+function Step({ state, blocks, player }: { state: State; blocks: Blocks; player: Player }) {
+  const plain = useSignal(false);
+  const { recording, row, steps, size } = blocks;
+  const { peer } = recording.meta;
+  // The blocks of before stay until the new ones are there: keep within them.
+  const t = Math.min(state.t.value, steps - 1);
+  const input = useInput(state, blocks, t);
+  const units = inSight(state.units.value, size);
+  const picked = units.length ? units : [0];
+  const focus = picked.includes(state.unit.value) ? state.unit.value : picked[picked.length - 1];
+  const showsPlain = plain.value && peer !== null;
+  return (
+    <>
+      <div class="gw-cell-tools">
+        <Transport state={state} player={player} />
+        <UnitPicker state={state} blocks={blocks} units={picked} t={t} />
+        {peer && (
+          <div class="gw-segments gw-kind" role="group" aria-label="Which cell">
+            <button type="button" aria-pressed={!plain.value} onClick={() => (plain.value = false)}>
+              LSTM
+            </button>
+            <button type="button" aria-pressed={plain.value} onClick={() => (plain.value = true)}>
+              plain RNN
+            </button>
+          </div>
+        )}
+      </div>
+      <Scrubber state={state} blocks={blocks} unit={focus} t={t} />
+      <div class="gw-cell-body">
+        {showsPlain ? (
+          <Plain state={state} blocks={blocks} units={picked} focus={focus} t={t} x={input.brief} playing={player.playing.value} />
+        ) : (
+          <Shown blocks={blocks} units={picked} focus={focus} t={t} input={input} playing={player.playing.value} />
+        )}
+        <aside class="gw-cell-side">
+          <Reads state={state} recording={recording} row={row} t={t} />
+          {input.note && <p class="gw-label gw-cell-note">{input.note}</p>}
+          <Predicts state={state} recording={recording} row={row} t={t} peer={showsPlain} />
+        </aside>
+      </div>
+    </>
+  );
+}
+
+function Shown({ blocks, units, focus, t, input, playing }: {
+  blocks: Blocks;
+  units: readonly number[];
+  focus: number;
+  t: number;
+  input: Input;
+  playing: boolean;
+}) {
+  const [root, width] = useWidth<HTMLDivElement>();
+  const hover = useSignal<Spot | null>(null);
+  const fixed = useSignal<Spot | null>(null);
+  const pointing: Pointing = { hover, fixed };
+  const key = units.join();
+  const largest = useMemo(() => new Map(units.map((unit) => [unit, largestCell(blocks, unit)])), [blocks, key]);
+  const numbers = units.map((unit) => unitStep(blocks, t, unit));
+  const inFocus = numbers.find((unit) => unit.unit === focus)!;
+  const before = blocks.direction === "forward" ? "t−1" : "t+1";
+  const projected = blocks.projected !== null;
+  return (
+    <div ref={root} class="gw-cell-main">
+      {width > 0 && (
+        <Drawing width={Math.max(width, 700)} units={numbers} focus={inFocus} x={input.brief} up={input.up}
+          {...{ largest, before, projected, playing, pointing }} />
+      )}
+      <CaptionArea
+        pointing={pointing}
+        playing={playing}
+        told={{ blocks, t, units: numbers, focus: inFocus, inputs: input.count, reads: input.reads, goesTo: input.goesTo }}
+      />
+      <Arithmetic units={numbers} focus={inFocus} before={before} projected={projected} pointing={pointing} />
+    </div>
+  );
+}

@@ -1,0 +1,58 @@
+import { useMemo, useState } from "preact/hooks";
+import { useLoaded } from "../components/useLoaded";
+import type { Diagnosis } from "../data/types";
+import type { State } from "../state";
+import { AdviceList } from "./units/Advice";
+import { HalfLives } from "./units/HalfLives";
+import { MemoryHorizon } from "./units/Horizon";
+import { labelCounts, matching, unitRows, type UnitRow } from "./units/rows";
+import { UnitTable } from "./units/Table";
+import { UnitTools, type Filter } from "./units/Tools";
+import "./Units.css";
+
+/** What the diagnosis says: of the memory as a whole, and of every unit of a layer. */
+export function Units({ state }: { state: State }) {
+  const recording = state.recording.value;
+  const diagnosis = useLoaded(state, async () => (recording ? recording.diagnosis() : null), [recording]);
+  if (!diagnosis) return <div class="gw-units"><div class="gw-skeleton gw-units-waiting" aria-label="Loading" /></div>;
+  return <Shown state={state} diagnosis={diagnosis} />;
+}
+
+function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
+  const [layer, direction] = [state.layer.value, state.direction.value];
+  const [filter, setFilter] = useState<Filter>({ label: "", text: "" });
+  const rows = useMemo(() => {
+    const found = diagnosis.layers.find((one) => one.layer === layer && one.direction === direction);
+    return found ? unitRows(found) : [];
+  }, [diagnosis, layer, direction]);
+  const chosen = state.units.value.filter((unit) => unit < rows.length);
+  const shown = useMemo(() => filtered(rows, filter, chosen), [rows, filter, filter.label === "chosen" && chosen.join()]);
+  const choose = (unit: number, add: boolean) => {
+    state.units.value = add ? [...chosen.filter((other) => other !== unit), unit] : [unit];
+  };
+  if (!rows.length) return <p class="gw-units gw-label">The diagnosis says nothing of this layer.</p>;
+  return (
+    <div class="gw-units">
+      <AdviceList state={state} advice={diagnosis.advice} />
+      <div class="gw-units-charts">
+        {diagnosis.horizon && (
+          <MemoryHorizon horizon={diagnosis.horizon} peerName={state.recording.value?.meta.peer?.name ?? "plain RNN"} />
+        )}
+        <HalfLives rows={rows} chosen={chosen} onChoose={choose} />
+      </div>
+      <section class="gw-panel gw-units-panel" aria-label="Units">
+        <UnitTools state={state} total={rows.length} shown={shown.length} chosen={chosen} labels={labelCounts(rows)}
+          filter={filter} onFilter={setFilter} />
+        <UnitTable rows={shown} all={rows} chosen={chosen} onChoose={choose} />
+      </section>
+    </div>
+  );
+}
+
+function filtered(rows: UnitRow[], { label, text }: Filter, chosen: readonly number[]): UnitRow[] {
+  const kept =
+    label === "" ? rows
+    : label === "chosen" ? rows.filter((row) => chosen.includes(row.unit))
+    : rows.filter((row) => row.labels.includes(label));
+  return matching(kept, text);
+}

@@ -1,0 +1,30 @@
+// One place for all explanations, of a fixed height, so that nothing jumps while a person points at parts.
+
+import { TOPICS, type Spot } from "./parts";
+import { pointsAt, spotOf, type Pointing } from "./Piece";
+import { caption, type Told } from "./sentences";
+
+export function CaptionArea({ pointing, told, playing }: { pointing: Pointing; told: Told; playing: boolean }) {
+  const spot = spotOf(pointing);
+  const { title, text } = caption(spot, told);
+  return (
+    <div class="gw-caption">
+      <p id="gw-caption" class="gw-caption-text" aria-live={playing ? "off" : "polite"} data-spot={spot ?? "rest"}>
+        <b>{title}.</b> {text}
+      </p>
+      <div class="gw-topics" role="group" aria-label="Questions">
+        {TOPICS.map(({ topic, question }) => (
+          <Question topic={topic} question={question} pointing={pointing} />
+        ))}
+      </div>
+    </div>
+  );
+}
+
+function Question({ topic, question, pointing }: { topic: Spot; question: string; pointing: Pointing }) {
+  return (
+    <button type="button" class="gw-topic" aria-pressed={pointing.fixed.value === topic} {...pointsAt(topic, pointing)}>
+      {question}
+    </button>
+  );
+}

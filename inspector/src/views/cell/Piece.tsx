@@ -1,0 +1,68 @@
+// A part of a drawing that can be pointed at, by mouse, touch or keyboard.
+
+import type { Signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { PART_TINT, standsOut, type Part, type Spot } from "./parts";
+
+/** What is pointed at, and what a click has fixed until the next. */
+export interface Pointing {
+  hover: Signal<Spot | null>;
+  fixed: Signal<Spot | null>;
+}
+
+export function spotOf({ hover, fixed }: Pointing): Spot | null {
+  return hover.value ?? fixed.value;
+}
+
+/** Handlers of anything that points at a part or asks a question. */
+export function pointsAt(spot: Spot, { hover, fixed }: Pointing) {
+  const leave = () => {
+    if (hover.value === spot) hover.value = null;
+  };
+  return {
+    onPointerEnter: () => {
+      hover.value = spot;
+    },
+    onPointerLeave: leave,
+    onFocus: () => {
+      hover.value = spot;
+    },
+    onBlur: leave,
+    onClick: () => {
+      fixed.value = fixed.value === spot ? null : spot;
+    },
+  };
+}
+
+export function Piece({ part, name, pointing, children }: {
+  part: Part;
+  name: string;
+  pointing: Pointing;
+  children: ComponentChildren;
+}) {
+  const spot = spotOf(pointing);
+  const handlers = pointsAt(part, pointing);
+  const pressed = (event: KeyboardEvent) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    handlers.onClick();
+  };
+  return (
+    <g
+      class="gw-piece"
+      data-piece={part}
+      data-dim={!standsOut(part, spot)}
+      data-lit={spot !== null && standsOut(part, spot)}
+      style={{ color: PART_TINT[part] }}
+      tabIndex={0}
+      role="button"
+      aria-label={name}
+      aria-pressed={pointing.fixed.value === part}
+      aria-describedby="gw-caption"
+      onKeyDown={pressed}
+      {...handlers}
+    >
+      {children}
+    </g>
+  );
+}

@@ -1,0 +1,66 @@
+// A plain RNN on the same sequence: what it has, and what it lacks.
+
+import { useLoaded } from "../../components/useLoaded";
+import { useWidth } from "../../components/useWidth";
+import { plural } from "../../format";
+import type { State } from "../../state";
+import { figure } from "./figures";
+import { Symbol } from "./Letter";
+import { PlainDrawing, type PlainStep } from "./PlainDrawing";
+import type { Blocks } from "./scene";
+
+export function Plain({ state, blocks, units, focus, t, x, playing }: {
+  state: State;
+  blocks: Blocks;
+  units: readonly number[];
+  focus: number;
+  t: number;
+  x: string;
+  playing: boolean;
+}) {
+  const [root, width] = useWidth<HTMLDivElement>();
+  const { recording, row } = blocks;
+  const hidden = useLoaded(state, () => recording.block(row, "peer/hidden"), [recording, row]);
+  const peer = recording.meta.peer!;
+  const there = units.filter((unit) => unit < peer.hidden);
+  const numbers = (there.length ? there : [0]).map((unit): PlainStep => ({
+    unit,
+    before: hidden && t > 0 ? hidden[(t - 1) * peer.hidden + unit] : NaN,
+    hidden: hidden ? hidden[t * peer.hidden + unit] : NaN,
+  }));
+  const inFocus = numbers.find((unit) => unit.unit === focus) ?? numbers[numbers.length - 1];
+  return (
+    <div ref={root} class="gw-cell-main">
+      {width > 0 && hidden && <PlainDrawing width={Math.max(width, 700)} units={numbers} focus={inFocus} x={x} playing={playing} />}
+      <div class="gw-caption">
+        <p class="gw-caption-text">
+          <b>{peer.name}: one layer, one state.</b> All that it remembers is h, {plural(peer.hidden, "number")}, and each step makes h
+          anew: it weighs the old h and the input x, adds a bias, and bends the sum with tanh. There is no gate that could say
+          “keep this” or “ignore that”, and no line on which a number could pass unchanged. So what it read long ago is overwritten
+          by what it reads now. Unit {inFocus.unit} went from {figure(inFocus.before)} to {figure(inFocus.hidden)}.
+        </p>
+      </div>
+      <div class="gw-arithmetic">
+        <table>
+          <tbody>
+            {(["before", "hidden"] as const).map((name) => (
+              <tr>
+                <th scope="row">
+                  <Symbol letter="h" sub={name === "before" ? "t−1" : "t"} tint="var(--gw-hidden)" />{" "}
+                  {name === "before" ? "before" : "after: tanh(W x + U h + b)"}
+                </th>
+                <td class="gw-numbers" style={{ color: "var(--gw-hidden)" }}>
+                  {numbers.map((unit) => (
+                    <span data-focus={unit === inFocus} data-part={`peer_${name}`} data-unit={unit.unit} data-value={unit[name]}>
+                      {figure(unit[name])}
+                    </span>
+                  ))}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,87 @@
+// The whole sequence in a line: the cell state of the unit in focus, and where we are.
+
+import { useMemo } from "preact/hooks";
+import { useWidth } from "../../components/useWidth";
+import type { State } from "../../state";
+import { figure } from "./figures";
+import type { Blocks } from "./scene";
+
+const HEIGHT = 44;
+
+export function Scrubber({ state, blocks, unit, t }: { state: State; blocks: Blocks; unit: number; t: number }) {
+  const [root, width] = useWidth<HTMLDivElement>();
+  const line = useMemo(() => outline(blocks, unit, width), [blocks, unit, width]);
+  const { steps } = blocks;
+  const go = (event: PointerEvent) => {
+    const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
+    state.goTo(Math.min(steps - 1, Math.floor(((event.clientX - box.left) / box.width) * steps)));
+  };
+  const down = (event: PointerEvent) => {
+    if (event.button !== 0) return;
+    (event.currentTarget as HTMLElement).setPointerCapture(event.pointerId);
+    go(event);
+  };
+  const value = blocks.cell[t * blocks.size + unit];
+  return (
+    <div
+      ref={root}
+      class="gw-scrubber"
+      role="slider"
+      tabIndex={0}
+      aria-label={`Step; the line is the cell state of unit ${unit}`}
+      aria-valuemin={0}
+      aria-valuemax={steps - 1}
+      aria-valuenow={t}
+      aria-valuetext={`step ${t}, cell state of unit ${unit} ${figure(value)}`}
+      onPointerDown={down}
+      onPointerMove={(event) => event.buttons & 1 && go(event)}
+    >
+      {width > 0 && (
+        <svg width={width} height={HEIGHT} aria-hidden="true">
+          <path class="gw-scrub-zero" d={`M0 ${line.y(0)}H${width}`} />
+          <path class="gw-scrub-line" d={line.d} />
+          <path class="gw-scrub-now" d={`M${((t + 0.5) / steps) * width} 0V${HEIGHT}`} />
+          <circle class="gw-scrub-dot" cx={((t + 0.5) / steps) * width} cy={line.y(value)} r={3.5} />
+        </svg>
+      )}
+      <span class="gw-scrub-name">
+        c of unit {unit}, {figure(line.low)} to {figure(line.high)}
+      </span>
+    </div>
+  );
+}
+
+interface Outline {
+  d: string;
+  low: number;
+  high: number;
+  y: (value: number) => number;
+}
+
+/** A point for each step, or lowest and highest of each pixel where steps are narrower. */
+function outline({ cell, size, steps }: Blocks, unit: number, width: number): Outline {
+  let [low, high] = [Infinity, -Infinity];
+  for (let k = 0; k < steps; k++) {
+    const value = cell[k * size + unit];
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  const [bottom, top] = [Math.min(low, 0), Math.max(high, 0)];
+  const y = (value: number) => 5 + (HEIGHT - 10) * ((top - value) / (top - bottom || 1));
+  if (steps <= width) {
+    const points = Array.from({ length: steps }, (_, k) => `${(((k + 0.5) / steps) * width).toFixed(1)} ${y(cell[k * size + unit]).toFixed(1)}`);
+    return { d: `M${points.join("L")}`, low, high, y };
+  }
+  let d = "";
+  for (let pixel = 0; pixel < width; pixel++) {
+    let [least, most] = [Infinity, -Infinity];
+    const to = Math.floor(((pixel + 1) * steps) / width);
+    for (let k = Math.floor((pixel * steps) / width); k < to; k++) {
+      const value = cell[k * size + unit];
+      if (value < least) least = value;
+      if (value > most) most = value;
+    }
+    d += `${pixel ? "L" : "M"}${pixel + 0.5} ${y(most).toFixed(1)}V${y(least).toFixed(1)}`;
+  }
+  return { d, low, high, y };
+}

@@ -1,0 +1,29 @@
+// A symbol among those around it.
+
+import { visible } from "../../format";
+
+export interface Context {
+  before: string;
+  at: string;
+  after: string;
+}
+
+/** What a symbol looks like in a line of text; one that the model does not know is a box. */
+export function shown(symbols: readonly string[], symbol: number): string {
+  return symbol === 0 || symbols[symbol] === undefined ? "□" : visible(symbols[symbol]);
+}
+
+/** So many symbols before step t and after it. */
+export function contextOf(symbols: readonly string[], sequence: ArrayLike<number>, t: number, before: number, after: number): Context {
+  const text = (from: number, to: number) => {
+    let line = "";
+    for (let k = Math.max(0, from); k < Math.min(sequence.length, to); k++) line += plain(symbols, sequence[k]);
+    return line;
+  };
+  return { before: text(t - before, t), at: shown(symbols, sequence[t]), after: text(t + 1, t + 1 + after) };
+}
+
+/** Blanks stay blanks here: text with marks for them cannot be read. */
+function plain(symbols: readonly string[], symbol: number): string {
+  return symbols[symbol] === " " ? "\u00a0" : shown(symbols, symbol);
+}

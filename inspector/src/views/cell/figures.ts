@@ -1,0 +1,23 @@
+// Numbers in the drawing and the arithmetic: few enough digits to read, enough to check by hand.
+
+import { fixed } from "../../format";
+
+/** About three significant digits, at most six characters. */
+export function figure(value: number): string {
+  const size = Math.abs(value);
+  return fixed(value, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3);
+}
+
+/** As `figure`, one digit less: for the drawing. */
+export function brief(value: number): string {
+  const size = Math.abs(value);
+  return fixed(value, size >= 100 ? 0 : size >= 10 ? 1 : 2);
+}
+
+/** Per cent, with a digit more where whole ones would say "all" or "nothing" of what is not. */
+export function share(part: number): string {
+  const size = Math.abs(part) * 100;
+  if (size > 0 && size < 0.05) return "less than 0.1%";
+  if (size > 99.95 && size < 100) return "99.9%";
+  return `${fixed(part * 100, size < 1 || (size > 99 && size < 100) ? 1 : 0)}%`;
+}

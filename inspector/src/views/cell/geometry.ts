@@ -1,0 +1,71 @@
+// Where things stand in the drawing of the cell, in pixels.
+
+/** Height of one number in a vector, and of the letter above. */
+export const ROW = 14;
+export const HEAD = 16;
+export const VECTOR_WIDTH = 84;
+/** Room on the left for the numbers of the units. */
+export const UNITS = 26;
+
+export interface Geometry {
+  width: number;
+  height: number;
+  /** The frame around the cell. */
+  frame: { x: number; y: number; width: number; height: number };
+  /** The four layers' boxes and lines: forget gate, input gate, candidate, output gate. */
+  f: number;
+  i: number;
+  g: number;
+  o: number;
+  /** The line from c down to h. */
+  show: number;
+  /** The line from h up and out. */
+  up: number;
+  /** Heights: c, the circle of i ⊗ g, the circle and the tanh of the way to h, boxes, h, x. */
+  c: number;
+  write: number;
+  bend: number;
+  gate: number;
+  boxTop: number;
+  boxBottom: number;
+  h: number;
+  x: { x: number; y: number };
+  /** Middle of the vectors that stand on the gates' lines. */
+  vectors: number;
+}
+
+/** For so wide a place and so many units. */
+export function geometry(width: number, units: number): Geometry {
+  const vector = units * ROW + HEAD;
+  const left = UNITS + VECTOR_WIDTH + 18;
+  const right = width - VECTOR_WIDTH - 20;
+  const c = 26 + vector / 2;
+  const write = Math.max(c + 78, c + vector / 2 + 52);
+  const boxTop = write + vector + 34;
+  const boxBottom = boxTop + 36;
+  const h = boxBottom + 42;
+  // The way to h keeps room for its vectors beside it; the layers share the rest.
+  const show = right - 142;
+  const step = (show - left - 40) / 4.18;
+  const f = left + 40 + step * 0.42;
+  return {
+    width,
+    height: h + Math.max(58, vector / 2 + 8),
+    frame: { x: left, y: 10, width: right - left, height: h + 16 },
+    f,
+    i: f + step * 1.16,
+    g: f + step * 2.08,
+    o: f + step * 3.02,
+    show,
+    up: right - 18,
+    c,
+    write,
+    bend: c + 40,
+    gate: write + 10,
+    boxTop,
+    boxBottom,
+    h,
+    x: { x: left + 22, y: h + 46 },
+    vectors: (write + 16 + boxTop) / 2,
+  };
+}

@@ -1,0 +1,82 @@
+// What the layer reads at a step, in words of several lengths.
+
+import { useLoaded } from "../../components/useLoaded";
+import type { Numbers } from "../../data/source";
+import type { Meta } from "../../data/types";
+import { plural, short } from "../../format";
+import type { State } from "../../state";
+import { shown } from "./context";
+import type { Blocks } from "./scene";
+
+export interface Input {
+  /** Beside the arrow of x. */
+  brief: string;
+  /** In a sentence: "the layer reads ...". */
+  reads: string;
+  /** How many numbers. */
+  count: number;
+  /** What is to be said of it beside the row of the table; "" for nothing. */
+  note: string;
+  /** Where h goes, in a sentence and in a word or two. */
+  goesTo: string;
+  up: string;
+}
+
+const FEW = 3;
+
+export function useInput(state: State, blocks: Blocks, t: number): Input {
+  const { recording, row, layer } = blocks;
+  const { meta } = recording;
+  const name = layer > 0 ? null : meta.text ? "symbols" : "inputs";
+  const values = useLoaded(
+    state,
+    () => (name && recording.has(row, name) ? recording.block(row, name) : null),
+    [recording, row, name],
+  );
+  const goal = goalOf(meta, layer);
+  if (layer > 0) {
+    const below = meta.layers[layer - 1];
+    const count = below.output * below.directions.length;
+    const both = below.directions.length > 1 ? ", both directions" : "";
+    return {
+      brief: `h of layer ${layer}${both} (${count} numbers)`,
+      reads: `the hidden state of the layer below${both}`,
+      count,
+      ...goal,
+      note: `Layer ${layer + 1} reads not this itself, but what layer ${layer} shows of it: its hidden state${both}, ${plural(count, "number")}.`,
+    };
+  }
+  const count = meta.blocks[row].inputs?.shape[1] ?? meta.inputs.length;
+  return meta.text ? symbol(meta, values, t, count, goal) : columns(meta, values, t, count, goal);
+}
+
+type Goal = Pick<Input, "goesTo" | "up">;
+
+function goalOf(meta: Meta, layer: number): Goal {
+  if (layer + 1 < meta.layers.length) return { goesTo: `the layer above, layer ${layer + 2}`, up: `to layer ${layer + 2}` };
+  return meta.readouts.length ?
+      { goesTo: "the head, which makes the prediction of it", up: "to the head" }
+    : { goesTo: "whoever uses the output", up: "output" };
+}
+
+function symbol(meta: Meta, values: Numbers | null | undefined, t: number, count: number, goal: Goal): Input {
+  const at = values?.[t];
+  const name = at === undefined ? "…" : `“${shown(meta.text!.symbols, at)}”`;
+  const learned = count > 1 ? `, as ${count} learned numbers` : "";
+  return { brief: `${name}${learned}`, reads: `the symbol ${name}${learned}`, count, ...goal, note: "" };
+}
+
+function columns(meta: Meta, values: Numbers | null | undefined, t: number, count: number, goal: Goal): Input {
+  const few = Array.from({ length: Math.min(FEW, count) }, (_, k) => {
+    const value = values?.[t * count + k];
+    return `${meta.inputs[k] ?? `input ${k}`} ${value === undefined ? "…" : short(value)}`;
+  });
+  const more = count > FEW ? `, and ${count - FEW} more` : "";
+  return {
+    brief: few.join(", ") + more,
+    reads: count === 1 ? few[0] : `the columns of the table`,
+    count,
+    ...goal,
+    note: meta.series ? "In the table's own units. The model reads them scaled, as written beside x in the drawing." : "",
+  };
+}

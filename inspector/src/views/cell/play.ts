@@ -1,0 +1,56 @@
+import { useSignal, type Signal } from "@preact/signals";
+import type { RefObject } from "preact";
+import { useEffect } from "preact/hooks";
+import type { State } from "../../state";
+
+export interface Player {
+  playing: Signal<boolean>;
+  /** Steps a second. */
+  speed: Signal<number>;
+  toggle: () => void;
+}
+
+/** Goes on in the order in which the layer reads, and stops at the end. Space starts and stops it. */
+export function usePlayer(state: State, root: RefObject<HTMLElement | null>): Player {
+  const playing = useSignal(false);
+  const speed = useSignal(4);
+  const stride = state.direction.value === "forward" ? 1 : -1;
+  const last = stride === 1 ? state.steps.value - 1 : 0;
+  const first = stride === 1 ? 0 : state.steps.value - 1;
+
+  const toggle = () => {
+    if (!playing.value && state.t.value === last) state.goTo(first);
+    playing.value = !playing.value;
+  };
+
+  useEffect(() => {
+    if (!playing.value) return;
+    const next = () => {
+      if (state.t.value === last) playing.value = false;
+      else state.goTo(state.t.value + stride);
+    };
+    const timer = setInterval(next, 1000 / speed.value);
+    return () => clearInterval(timer);
+  }, [playing.value, speed.value, stride, last]);
+
+  useEffect(() => {
+    const host = root.current?.closest<HTMLElement>(".gatewright");
+    const target = host?.dataset.host === "notebook" ? host : document;
+    const press = (event: Event) => {
+      const key = event as KeyboardEvent;
+      if (key.key !== " " || key.ctrlKey || key.metaKey || key.altKey || key.defaultPrevented || usesSpace(key)) return;
+      key.preventDefault();
+      toggle();
+    };
+    target.addEventListener("keydown", press);
+    return () => target.removeEventListener("keydown", press);
+  }, [last, first]);
+
+  return { playing, speed, toggle };
+}
+
+/** Space presses a button that has the focus, and is a letter in a field. */
+function usesSpace(event: KeyboardEvent): boolean {
+  const target = event.composedPath()[0];
+  return target instanceof HTMLElement && /^(INPUT|SELECT|TEXTAREA|BUTTON)$/.test(target.tagName);
+}

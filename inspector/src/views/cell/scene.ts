@@ -1,0 +1,131 @@
+// The numbers of one step, as they run through the drawing.
+
+import type { Recording } from "../../data/recording";
+import type { Direction, Edit } from "../../data/types";
+
+/** The blocks of one layer in one direction, (T, H) unless stated. */
+export interface Blocks {
+  recording: Recording;
+  row: number;
+  layer: number;
+  direction: Direction;
+  steps: number;
+  /** H. */
+  size: number;
+  /** P: as H without a projection. */
+  output: number;
+  input_gate: Float32Array;
+  forget_gate: Float32Array;
+  candidate: Float32Array;
+  output_gate: Float32Array;
+  cell: Float32Array;
+  /** (T, P), recorded only with a projection. */
+  projected: Float32Array | null;
+  /** (H,) and (P,). */
+  cell_initial: Float32Array;
+  hidden_initial: Float32Array;
+  edits: readonly Edit[];
+}
+
+/** One unit at one step. */
+export interface UnitStep {
+  unit: number;
+  /** NaN where a projected hidden state has no such place. */
+  hiddenBefore: number;
+  /** As the step found it, with what was added by hand. */
+  cellBefore: number;
+  forget: number;
+  kept: number;
+  input: number;
+  candidate: number;
+  written: number;
+  cell: number;
+  /** tanh(c). */
+  bent: number;
+  output: number;
+  /** o tanh(c): h itself without a projection. */
+  shown: number;
+  hidden: number;
+}
+
+export async function loadBlocks(recording: Recording, row: number, layer: number, direction: Direction): Promise<Blocks> {
+  const of = (name: string) => recording.block(row, `${layer}/${direction}/${name}`) as Promise<Float32Array>;
+  const shape = recording.meta.layers[layer];
+  const hasHidden = recording.has(row, `${layer}/${direction}/hidden`);
+  const [input_gate, forget_gate, candidate, output_gate, cell, cell_initial, hidden_initial, projected] = await Promise.all([
+    of("input_gate"),
+    of("forget_gate"),
+    of("candidate"),
+    of("output_gate"),
+    of("cell"),
+    of("cell_initial"),
+    of("hidden_initial"),
+    hasHidden ? of("hidden") : null,
+  ]);
+  return {
+    ...{ recording, row, layer, direction, steps: recording.meta.rows[row].steps, size: shape.hidden, output: shape.output },
+    ...{ input_gate, forget_gate, candidate, output_gate, cell, projected, cell_initial, hidden_initial },
+    edits: recording.meta.edits.filter((edit) => edit.layer === layer && edit.direction === direction),
+  };
+}
+
+/** The step that was read before t; null at the beginning, which in reverse is the end of the sequence. */
+export function stepBefore(blocks: Blocks, t: number): number | null {
+  const before = blocks.direction === "forward" ? t - 1 : t + 1;
+  return before < 0 || before >= blocks.steps ? null : before;
+}
+
+export function cellBefore(blocks: Blocks, t: number, unit: number): number {
+  const before = stepBefore(blocks, t);
+  const carried = before === null ? blocks.cell_initial[unit] : blocks.cell[before * blocks.size + unit];
+  return blocks.edits.reduce((sum, edit) => (edit.t === t && edit.unit === unit ? sum + edit.added : sum), carried);
+}
+
+function hiddenAt(blocks: Blocks, t: number | null, unit: number): number {
+  if (unit >= blocks.output) return NaN;
+  if (t === null) return blocks.hidden_initial[unit];
+  if (blocks.projected) return blocks.projected[t * blocks.output + unit];
+  const at = t * blocks.size + unit;
+  return blocks.output_gate[at] * Math.tanh(blocks.cell[at]);
+}
+
+export function unitStep(blocks: Blocks, t: number, unit: number): UnitStep {
+  const at = t * blocks.size + unit;
+  const before = cellBefore(blocks, t, unit);
+  const bent = Math.tanh(blocks.cell[at]);
+  return {
+    unit,
+    hiddenBefore: hiddenAt(blocks, stepBefore(blocks, t), unit),
+    cellBefore: before,
+    forget: blocks.forget_gate[at],
+    kept: blocks.forget_gate[at] * before,
+    input: blocks.input_gate[at],
+    candidate: blocks.candidate[at],
+    written: blocks.input_gate[at] * blocks.candidate[at],
+    cell: blocks.cell[at],
+    bent,
+    output: blocks.output_gate[at],
+    shown: blocks.output_gate[at] * bent,
+    hidden: hiddenAt(blocks, t, unit),
+  };
+}
+
+/** The units that write most at t, or whose cell state changes most; in the order of their numbers. */
+export function mostActive(blocks: Blocks, t: number, by: "write" | "change", count: number): number[] {
+  const score = Float64Array.from({ length: blocks.size }, (_, unit) => {
+    const at = t * blocks.size + unit;
+    return by === "write" ?
+        Math.abs(blocks.input_gate[at] * blocks.candidate[at])
+      : Math.abs(blocks.cell[at] - cellBefore(blocks, t, unit));
+  });
+  return Array.from(score.keys())
+    .sort((a, b) => score[b] - score[a])
+    .slice(0, count);
+}
+
+/** Largest |c| of a unit over the sequence: what the width of its line is measured by. */
+export function largestCell(blocks: Blocks, unit: number): number {
+  let largest = Math.abs(blocks.cell_initial[unit]);
+  for (let at = unit; at < blocks.cell.length; at += blocks.size) largest = Math.max(largest, Math.abs(blocks.cell[at]));
+  return largest || 1;
+}

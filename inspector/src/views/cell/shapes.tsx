@@ -1,0 +1,104 @@
+// What the drawings of the cells are made of: lines, circles, boxes, the belt of the cell state.
+
+import { Letter } from "./Letter";
+
+/** A line with something wider around it to point at; `flow` draws the dashes that run along it during play. */
+export function Wire({ d, weight = 1.5, flow = true }: { d: string; weight?: number; flow?: boolean }) {
+  return (
+    <>
+      <path class="gw-hit" d={d} />
+      <path class="gw-wire" d={d} style={{ strokeWidth: weight }} />
+      {flow && <path class="gw-flow" d={d} />}
+    </>
+  );
+}
+
+/** An arrow head with its tip at (x, y). */
+export function Tip({ x, y, to }: { x: number; y: number; to: "up" | "right" | "down" }) {
+  const d = {
+    up: `M${x - 4.5} ${y + 8}L${x} ${y}L${x + 4.5} ${y + 8}Z`,
+    down: `M${x - 4.5} ${y - 8}L${x} ${y}L${x + 4.5} ${y - 8}Z`,
+    right: `M${x - 8} ${y - 4.5}L${x} ${y}L${x - 8} ${y + 4.5}Z`,
+  }[to];
+  return <path class="gw-tip" d={d} />;
+}
+
+/** The same for the belt, wider than it. */
+export function BeltTip({ x, y, thick }: { x: number; y: number; thick: number }) {
+  const half = Math.max(4.5, thick / 2 + 3);
+  return <path class="gw-tip" d={`M${x - 8} ${y - half}L${x} ${y}L${x - 8} ${y + half}Z`} />;
+}
+
+/** The cell state's line between two places, as thick as what runs on it. */
+export function Belt({ from, to, y, thick }: { from: number; to: number; y: number; thick: number }) {
+  const half = Math.max(1, thick / 2);
+  return (
+    <>
+      <path class="gw-hit" d={`M${from} ${y}H${to}`} />
+      <rect class="gw-belt" x={from} y={y - half} width={Math.max(0, to - from)} height={2 * half} />
+      <path class="gw-flow" d={`M${from} ${y}H${to}`} />
+    </>
+  );
+}
+
+export const RADIUS = 13;
+
+/** A pointwise operation with two inputs. */
+export function Circle({ x, y, sign }: { x: number; y: number; sign: "×" | "+" }) {
+  const s = 4.5;
+  const d = sign === "×" ? `M${x - s} ${y - s}l${2 * s} ${2 * s}m0 ${-2 * s}l${-2 * s} ${2 * s}` : `M${x - 6} ${y}h12M${x} ${y - 6}v12`;
+  return (
+    <>
+      <circle class="gw-op" cx={x} cy={y} r={RADIUS} />
+      <path class="gw-sign" d={d} />
+    </>
+  );
+}
+
+/** The pointwise tanh. */
+export function Pill({ x, y }: { x: number; y: number }) {
+  return (
+    <>
+      <rect class="gw-op" x={x - 24} y={y - 11} width={48} height={22} rx={11} />
+      <text class="gw-op-name" x={x} y={y + 4}>
+        tanh
+      </text>
+    </>
+  );
+}
+
+export const BOX = 92;
+
+/** A layer of learned weights. */
+export function Box({ x, top, curve, name }: { x: number; top: number; curve: string; name: string }) {
+  return (
+    <>
+      <rect class="gw-box" x={x - BOX / 2} y={top} width={BOX} height={36} rx={6} />
+      <text class="gw-box-curve" x={x} y={top + 16}>
+        {curve}
+      </text>
+      <text class="gw-box-name" x={x} y={top + 29}>
+        {name}
+      </text>
+    </>
+  );
+}
+
+/** A word or two beside an end of a line. */
+export function End({ x, y, letter, sub, text, anchor }: {
+  x: number;
+  y: number;
+  letter: string;
+  sub: string;
+  text: string;
+  anchor: "start" | "middle" | "end";
+}) {
+  return (
+    <>
+      <Letter x={x} y={y} letter={letter} sub={sub} anchor={anchor} />
+      <text class="gw-end" x={x} y={y + 15} text-anchor={anchor}>
+        {text}
+      </text>
+    </>
+  );
+}

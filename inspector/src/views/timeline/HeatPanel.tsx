@@ -1,0 +1,155 @@
+import { useEffect, useMemo } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+import { palette, PART_COLOR, PART_NAME, signed } from "../../colors";
+import type { Axis } from "../../components/axis";
+import { Heatmap, type RowRange } from "../../components/Heatmap";
+import { Legend } from "../../components/Legend";
+import type { Quantity } from "../../data/types";
+import { short } from "../../format";
+import { comparable } from "../../order";
+import type { Order, State } from "../../state";
+import { UnitStrip, type Figure } from "./UnitStrip";
+import { useFigure } from "./useFigure";
+import { useMap, type Shown } from "./useMap";
+
+const QUANTITIES: readonly Quantity[] = [
+  "cell", "hidden", "input_gate", "forget_gate", "candidate", "output_gate", "write", "survival",
+];
+
+/** All units at all steps, coloured by one quantity. */
+export function HeatPanel({ axis }: { axis: Axis }) {
+  const { state } = axis;
+  const shown = useMap(state);
+  const figure = useFigure(state);
+  const colors = useMemo(
+    () => palette(signed(shown?.quantity ?? "cell"), state.dark.value),
+    [shown && signed(shown.quantity), state.dark.value],
+  );
+  const units = state.shown.value;
+  // A projected hidden state has numbers of its own, not one for each unit.
+  const projected = shown !== undefined && state.shape.value !== null && shown.units !== state.shape.value.hidden;
+  const order = useMemo(() => (projected ? [...Array(shown.units).keys()] : units), [projected, units, shown?.units]);
+  const ready = shown && order.length > 0 && order.length === shown.units;
+  return (
+    <>
+      <div class="gw-bar" data-still>
+        <Quantities state={state} />
+        <SortBy state={state} />
+        {shown && <Scale shown={shown} colors={colors} />}
+      </div>
+      {ready ? (
+        <Units axis={axis} shown={shown} colors={colors} order={order} figure={projected ? undefined : figure} />
+      ) : (
+        <div class="gw-heat">
+          <div class="gw-heat-map gw-skeleton" />
+        </div>
+      )}
+    </>
+  );
+}
+
+interface UnitsProps {
+  axis: Axis;
+  shown: Shown;
+  colors: Uint32Array;
+  order: readonly number[];
+  figure: Figure | undefined;
+}
+
+function Units({ axis, shown, colors, order, figure }: UnitsProps) {
+  const { state } = axis;
+  const rows = useSignal<RowRange>([0, order.length]);
+  useEffect(() => {
+    rows.value = [0, order.length];
+  }, [order.length]);
+  const focus = order.indexOf(state.unit.value);
+  useEffect(() => {
+    rows.value = holding(rows.value, focus, order.length);
+  }, [focus]);
+  const name = PART_NAME[shown.quantity].name;
+  return (
+    <Heatmap
+      axis={axis}
+      name="lstm"
+      label={`${name} of ${order.length} units over ${state.steps.value} steps`}
+      map={shown.map}
+      colors={colors}
+      order={order}
+      rows={rows}
+      chosen={state.units}
+      choose={(unit) => (state.units.value = [unit])}
+      value={shown.value}
+    >
+      {figure && <UnitStrip state={state} figure={figure} order={order} rows={rows} />}
+    </Heatmap>
+  );
+}
+
+/** The rows moved so that one is among them. */
+function holding([first, last]: RowRange, row: number, count: number): RowRange {
+  if (row < 0 || (row >= first && row + 1 <= last)) return [first, last];
+  const tall = last - first;
+  const start = Math.max(0, Math.min(count - tall, row < first ? row - 1 : row + 2 - tall));
+  return [start, start + tall];
+}
+
+function Quantities({ state }: { state: State }) {
+  return (
+    <div class="gw-segments" role="group" aria-label="Quantity">
+      {QUANTITIES.map((quantity) => {
+        const { name, letter } = PART_NAME[quantity];
+        const short = name.replace(/ (gate|state)$/, "");
+        return (
+          <button key={quantity} type="button" aria-pressed={state.quantity.value === quantity} title={`${name} (${letter})`}
+            onClick={() => (state.quantity.value = quantity)}>
+            <i class="gw-dot" style={{ background: PART_COLOR[quantity] }} />
+            {short}
+          </button>
+        );
+      })}
+    </div>
+  );
+}
+
+const ORDER_NAME: Record<Exclude<Order, "correlation">, string> = {
+  index: "index",
+  half_life: "half-life",
+  activity: "activity",
+};
+
+function SortBy({ state }: { state: State }) {
+  const recording = state.recording.value!;
+  const columns = comparable(recording);
+  const names = columns.length ? columns : ["error"];
+  const chosen = state.order.value === "correlation" ? `column ${state.column.value}` : state.order.value;
+  const choose = (value: string) => {
+    const column = /^column (\d+)$/.exec(value);
+    if (column) state.column.value = Number(column[1]);
+    state.order.value = column ? "correlation" : (value as Order);
+  };
+  return (
+    <label class="gw-field">
+      <span class="gw-label">sorted by</span>
+      <select class="gw-select gw-sort" value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
+        {Object.entries(ORDER_NAME).map(([order, name]) => (
+          <option key={order} value={order}>{name}</option>
+        ))}
+        <optgroup label="correlation of the cell state with">
+          {names.map((name, k) => <option key={name} value={`column ${k}`}>{name}</option>)}
+        </optgroup>
+      </select>
+    </label>
+  );
+}
+
+function Scale({ shown, colors }: { shown: Shown; colors: Uint32Array }) {
+  const { quantity, limit } = shown;
+  const about = quantity === "cell" || quantity === "write";
+  const high = about ? short(limit) : "1";
+  const note = about ? "99.5% of the values lie within" : quantity === "survival" ? "share that stands at the chosen step" : undefined;
+  return (
+    <span class="gw-scale" data-scale={quantity} data-value={limit}>
+      <Legend colors={colors} low={signed(quantity) ? `−${high}` : "0"} high={high} note={note} />
+    </span>
+  );
+}

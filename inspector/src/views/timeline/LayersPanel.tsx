@@ -1,0 +1,25 @@
+import { useSignal } from "@preact/signals";
+import type { Axis } from "../../components/axis";
+import { Extra, TracksMenu } from "./Extra";
+import { tracksOf } from "./tracks";
+
+/** Tracks that are shown at first. */
+const FIRST = 2;
+
+/** What a stack of layers reads and gives. */
+export function LayersPanel({ axis }: { axis: Axis }) {
+  const recording = axis.state.recording.value!;
+  const tracks = tracksOf(recording);
+  const chosen = useSignal(recording.meta.inputs.slice(0, FIRST));
+  return (
+    <>
+      <div class="gw-bar" data-still>
+        <h2>Inputs and outputs</h2>
+        <TracksMenu tracks={tracks} chosen={chosen.value} choose={(names) => (chosen.value = names)} />
+      </div>
+      {tracks.filter(({ name }) => chosen.value.includes(name)).map((track) => (
+        <Extra key={track.name} axis={axis} track={track} height={64} />
+      ))}
+    </>
+  );
+}

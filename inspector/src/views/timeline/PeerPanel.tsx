@@ -1,0 +1,55 @@
+import { useSignal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import { palette } from "../../colors";
+import type { Axis } from "../../components/axis";
+import { Heatmap, type RowRange } from "../../components/Heatmap";
+import { Legend } from "../../components/Legend";
+import { useLoaded } from "../../components/useLoaded";
+import { painted } from "./useMap";
+
+/** The hidden state of the plain RNN beside the LSTM: all that it remembers. */
+export function PeerPanel({ axis }: { axis: Axis }) {
+  const { state } = axis;
+  const recording = state.recording.value!;
+  const row = state.row.value;
+  const peer = recording.meta.peer!;
+  const values = useLoaded(
+    state,
+    () => recording.block(row, "peer/hidden") as Promise<Float32Array>,
+    [recording, row],
+  );
+  const colors = useMemo(() => palette(true, state.dark.value), [state.dark.value]);
+  const order = useMemo(() => [...Array(peer.hidden).keys()], [peer.hidden]);
+  const rows = useSignal<RowRange>([0, peer.hidden]);
+  const none = useSignal<number[]>([]);
+  useEffect(() => {
+    rows.value = [0, peer.hidden];
+  }, [peer.hidden]);
+  return (
+    <>
+      <div class="gw-bar" data-still>
+        <h2>{peer.name}: hidden state</h2>
+        <span class="gw-label">its only memory</span>
+        <span class="gw-scale">
+          <Legend colors={colors} low="−1" high="1" />
+        </span>
+      </div>
+      <div class="gw-peer">
+        {values && (
+          <Heatmap
+            axis={axis}
+            name="peer"
+            label={`hidden state of the ${peer.name}, ${peer.hidden} units over ${state.steps.value} steps`}
+            map={painted(values, peer.hidden, "hidden").map}
+            colors={colors}
+            order={order}
+            rows={rows}
+            chosen={none}
+            choose={null}
+            value={(unit, step) => values[step * peer.hidden + unit]}
+          />
+        )}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,112 @@
+import { useSignal, type Signal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import type { Axis } from "../../components/axis";
+import { domainOf, Lines, type Line, type Values } from "../../components/Lines";
+import { useLoaded } from "../../components/useLoaded";
+import { plural } from "../../format";
+import { Extra, TracksMenu } from "./Extra";
+import { ahead, bandsAhead, coverage, fanAt, forecastsOf, median, type Forecasts } from "./forecast";
+import { lineOf, tracksOf } from "./tracks";
+
+/** What is looked at in the forecasts; the readout shows the same. */
+export interface Look {
+  target: Signal<number>;
+  lead: Signal<number>;
+}
+
+/** The table: what came, what was forecast of it, and the forecast from the chosen step on. */
+export function SeriesPanel({ axis, look }: { axis: Axis; look: Look }) {
+  const { state } = axis;
+  const recording = state.recording.value!;
+  const row = state.row.value;
+  const series = recording.meta.series!;
+  const extras = useSignal<string[]>([]);
+  const target = Math.min(look.target.value, series.targets.length - 1);
+  const lead = Math.min(look.lead.value, series.horizon);
+  const loaded = useLoaded(state, () => forecastsOf(recording, row), [recording, row]);
+  const table = useLoaded(state, () => recording.block(row, "columns"), [recording, row]);
+  const truth = useMemo(() => table && lineOf(table, target, series.columns.length), [table, target]);
+  const tracks = tracksOf(recording);
+  return (
+    <>
+      <div class="gw-bar" data-still>
+        {series.targets.length > 1 ? (
+          <select class="gw-select" aria-label="Target" value={target}
+            onChange={(event) => (look.target.value = Number(event.currentTarget.value))}>
+            {series.targets.map((name, k) => <option key={name} value={k}>{name}</option>)}
+          </select>
+        ) : (
+          <h2>{series.targets[0]}</h2>
+        )}
+        <Lead look={look} lead={lead} horizon={series.horizon} />
+        {tracks.length > 1 && (
+          <TracksMenu tracks={tracks.filter(({ name }) => name !== series.targets[target])} chosen={extras.value}
+            choose={(names) => (extras.value = names)} />
+        )}
+        <SeriesKey lead={lead} band={coverage(series)} peer={recording.meta.peer?.name ?? null} />
+      </div>
+      {loaded && truth ? (
+        <Forecast axis={axis} forecasts={loaded} truth={truth} target={target} lead={lead} />
+      ) : (
+        <div class="gw-series-space" />
+      )}
+      {tracks.filter(({ name }) => extras.value.includes(name)).map((track) => (
+        <Extra key={track.name} axis={axis} track={track} />
+      ))}
+    </>
+  );
+}
+
+function Lead({ look, lead, horizon }: { look: Look; lead: number; horizon: number }) {
+  if (horizon === 1) return null;
+  return (
+    <label class="gw-field">
+      <span class="gw-label">forecast made</span>
+      <input class="gw-slider" type="range" min={1} max={horizon} value={lead} aria-label="Steps ahead"
+        onInput={(event) => (look.lead.value = Number(event.currentTarget.value))} />
+      <span class="gw-lead">{plural(lead, "step")} before</span>
+    </label>
+  );
+}
+
+function SeriesKey({ lead, band, peer }: { lead: number; band: string; peer: string | null }) {
+  return (
+    <span class="gw-key">
+      <span><i class="gw-key-line" style={{ background: "var(--gw-truth)" }} />truth</span>
+      <span title={`Median of the forecast made ${plural(lead, "step")} before`}>
+        <i class="gw-key-line" style={{ background: "var(--gw-hidden)" }} />forecast
+      </span>
+      {band && <span><i class="gw-key-band" style={{ background: "var(--gw-hidden)" }} />{band} band</span>}
+      <span title="The forecast from the chosen step on, for the whole horizon">
+        <i class="gw-key-line" style={{ background: "var(--gw-accent)" }} />from the chosen step
+      </span>
+      {peer && <span><i class="gw-key-line gw-key-dashed" style={{ color: "var(--gw-peer)" }} />{peer}</span>}
+    </span>
+  );
+}
+
+interface ForecastProps {
+  axis: Axis;
+  forecasts: Forecasts;
+  truth: Values;
+  target: number;
+  lead: number;
+}
+
+function Forecast({ axis, forecasts, truth, target, lead }: ForecastProps) {
+  const { series, lstm, peer } = forecasts;
+  const lines = useMemo(() => {
+    const middle = median(series);
+    const drawn: Line[] = [];
+    if (peer) drawn.push({ values: ahead(peer, series, target, lead, middle), color: "--gw-peer", dash: [4, 3], width: 1 });
+    drawn.push({ values: truth, color: "--gw-truth", width: 1.1 });
+    drawn.push({ values: ahead(lstm, series, target, lead, middle), color: "--gw-hidden", width: 1.6 });
+    return drawn;
+  }, [forecasts, truth, target, lead]);
+  const bands = useMemo(() => bandsAhead(forecasts, target, lead), [forecasts, target, lead]);
+  const domain = useMemo(() => domainOf(lines.slice(-2).flatMap(({ values }) => values)), [lines]);
+  const t = axis.state.t.value;
+  const fan = useMemo(() => fanAt(forecasts, target, t), [forecasts, target, t]);
+  const label = `${series.targets[target]}: truth and forecast`;
+  return <Lines axis={axis} label={label} height={190} lines={lines} bands={bands} domain={domain} fan={fan} />;
+}

@@ -1,0 +1,69 @@
+// One figure of each unit in the right margin of the heat-map: the one that the units are sorted by.
+
+import type { ReadonlySignal } from "@preact/signals";
+import { useRef } from "preact/hooks";
+import { fit, token } from "../../components/canvas";
+import { RIGHT } from "../../components/axis";
+import type { RowRange } from "../../components/Heatmap";
+import { useDrawing } from "../../components/useDrawing";
+import { useSize } from "../../components/useSize";
+import type { Figures } from "../../order";
+import type { State } from "../../state";
+
+export interface Figure {
+  name: string;
+  values: Figures;
+  /** What the right end of the strip stands for, and the left one. */
+  low: number;
+  high: number;
+  /** Half-lives differ by orders of magnitude. */
+  log: boolean;
+}
+
+const GAP = 10;
+
+interface UnitStripProps {
+  state: State;
+  figure: Figure;
+  order: readonly number[];
+  rows: ReadonlySignal<RowRange>;
+}
+
+export function UnitStrip({ state, figure, order, rows }: UnitStripProps) {
+  const root = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const size = useSize(root);
+  useDrawing([size, rows, state.dark, state.units], () => {
+    const { width, height } = size.value;
+    if (!height) return;
+    const { context, ratio } = fit(canvas.current!, width, height);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, height);
+    const plain = token(canvas.current!, "--gw-muted");
+    const accent = token(canvas.current!, "--gw-accent");
+    const [first, last] = rows.value;
+    const tall = height / (last - first);
+    const size1 = Math.max(1, Math.min(5, tall - 1));
+    const zero = part(figure, Math.max(figure.low, 0)) * width;
+    for (let row = Math.floor(first); row < Math.min(order.length, last); row++) {
+      const value = figure.values[order[row]];
+      const x = (value === null ? 1 : part(figure, value)) * (width - 2);
+      const y = (row + 0.5 - first) * tall - size1 / 2;
+      context.fillStyle = state.units.value.includes(order[row]) ? accent : plain;
+      context.globalAlpha = 0.35;
+      context.fillRect(Math.min(x, zero), y, Math.abs(x - zero), size1);
+      context.globalAlpha = 1;
+      context.fillRect(x, y, 2, size1);
+    }
+  });
+  return (
+    <div ref={root} class="gw-unit-strip" style={{ width: `${RIGHT - GAP}px` }} aria-hidden="true">
+      <canvas ref={canvas} />
+    </div>
+  );
+}
+
+function part({ low, high, log }: Figure, value: number): number {
+  const place = log ? Math.log(Math.max(value, low) / low) / Math.log(high / low) : (value - low) / (high - low);
+  return Math.max(0, Math.min(1, place));
+}

@@ -1,0 +1,36 @@
+// Lines that can stand above the heat-map: columns of a table, or what a layer stack reads and gives.
+
+import type { Values } from "../../components/Lines";
+import type { Recording } from "../../data/recording";
+import type { Numbers } from "../../data/source";
+
+export interface Track {
+  name: string;
+  block: string;
+  column: number;
+  width: number;
+}
+
+/** Everything of a recording that has one number a step. */
+export function tracksOf(recording: Recording): Track[] {
+  const { series, inputs, kind, layers, readouts } = recording.meta;
+  if (series) return named(series.columns, "columns");
+  if (kind !== "layers") return [];
+  const last = layers[layers.length - 1];
+  const width = last.output * last.directions.length;
+  const outputs = Array.from({ length: width }, (_, k) => (readouts.length === width ? readouts[k] : `output ${k}`));
+  return [...named(inputs, "inputs"), ...named(outputs, "output")];
+}
+
+function named(names: string[], block: string): Track[] {
+  return names.map((name, column) => ({ name, block, column, width: names.length }));
+}
+
+/** One column of (T, width) as a line; what is missing is a gap. */
+export function lineOf(table: Numbers, column: number, width: number): Values {
+  return Array.from({ length: table.length / width }, (_, t) => known(table[t * width + column]));
+}
+
+export function known(value: number): number | null {
+  return Number.isNaN(value) ? null : value;
+}

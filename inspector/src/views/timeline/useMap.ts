@@ -1,0 +1,78 @@
+// What the heat-map shows: the numbers of one quantity, the bytes that it is painted from, and the ends of its scale.
+
+import { useMemo } from "preact/hooks";
+import { largest, pyramid, survival, type Pyramid } from "../../components/heat/pyramid";
+import { useLoaded } from "../../components/useLoaded";
+import type { Recording } from "../../data/recording";
+import type { Direction, Quantity } from "../../data/types";
+import type { State } from "../../state";
+
+export interface Shown {
+  quantity: Quantity;
+  units: number;
+  /** For scales about 0. */
+  limit: number;
+  map: Pyramid;
+  value: (unit: number, step: number) => number;
+}
+
+interface Loaded {
+  quantity: Quantity;
+  direction: Direction;
+  units: number;
+  /** (T, units): of survival the forget gate's. */
+  values: Float32Array;
+}
+
+/** Undefined until the first numbers are there; then the last ones stay until others are. */
+export function useMap(state: State): Shown | undefined {
+  const recording = state.recording.value;
+  const key = [recording, state.row.value, state.layer.value, state.direction.value, state.quantity.value] as const;
+  const loaded = useLoaded(state, () => recording && load(recording, key[1], key[2], key[3], key[4]), key);
+  const t = loaded?.quantity === "survival" ? state.t.value : 0;
+  return useMemo(() => loaded && shown(loaded, t), [loaded, t]);
+}
+
+async function load(
+  recording: Recording,
+  row: number,
+  layer: number,
+  direction: Direction,
+  quantity: Quantity,
+): Promise<Loaded> {
+  const read = quantity === "survival" ? "forget_gate" : quantity;
+  const values = await recording.quantity(row, layer, direction, read);
+  return { quantity, direction, units: recording.width(layer, quantity), values };
+}
+
+function shown(loaded: Loaded, t: number): Shown {
+  const { quantity, direction, units, values } = loaded;
+  if (quantity === "survival") {
+    const value = (unit: number, step: number) => survived(values, units, unit, step, t, direction);
+    return { quantity, units, limit: 1, map: survival(values, units, t, direction), value };
+  }
+  const { map, limit } = painted(values, units, quantity);
+  return { quantity, units, limit, map, value: (unit, step) => values[step * units + unit] };
+}
+
+/** Bytes are kept with their numbers, so that going back to a quantity is instant. */
+const kept = new WeakMap<Float32Array, { map: Pyramid; limit: number }>();
+
+export function painted(values: Float32Array, units: number, quantity: Quantity): { map: Pyramid; limit: number } {
+  let found = kept.get(values);
+  if (!found) {
+    const limit = quantity === "cell" || quantity === "write" ? largest(values) : 1;
+    const low = quantity.endsWith("_gate") ? 0 : -limit;
+    found = { map: pyramid(values, units, low, limit), limit };
+    kept.set(values, found);
+  }
+  return found;
+}
+
+function survived(forget: Float32Array, units: number, unit: number, k: number, t: number, direction: Direction): number {
+  const [first, last] = direction === "forward" ? [k + 1, t] : [t, k - 1];
+  if (direction === "forward" ? k > t : k < t) return 0;
+  let left = 1;
+  for (let j = first; j <= last; j++) left *= forget[j * units + unit];
+  return left;
+}

@@ -1,0 +1,66 @@
+import { batch } from "@preact/signals";
+import { useState } from "preact/hooks";
+import type { Advice } from "../../data/types";
+import { plural } from "../../format";
+import type { State } from "../../state";
+
+/** How many findings are shown before a person asks for all. */
+const FIRST = 4;
+
+/** What the diagnosis found, and what to try; a click chooses the units that it is about. */
+export function AdviceList({ state, advice }: { state: State; advice: Advice[] }) {
+  const [all, setAll] = useState(false);
+  if (!advice.length) return <p class="gw-advice-none gw-label">Nothing to mend: the diagnosis found no fault in these units.</p>;
+  const shown = all ? advice : advice.slice(0, FIRST);
+  return (
+    <section aria-label="Advice">
+      <ol class="gw-advice">
+        {shown.map((item, k) => (
+          <li key={k}>
+            <Finding state={state} item={item} />
+          </li>
+        ))}
+      </ol>
+      {advice.length > FIRST && (
+        <button type="button" class="gw-button gw-button-quiet" onClick={() => setAll(!all)}>
+          {all ? "Show fewer" : `Show all ${advice.length} findings`}
+        </button>
+      )}
+    </section>
+  );
+}
+
+function Finding({ state, item }: { state: State; item: Advice }) {
+  const words = (
+    <>
+      <span class="gw-advice-finding">{item.finding}</span>
+      <span class="gw-advice-try">{item.advice}</span>
+      <span class="gw-advice-where">{place(state, item)}</span>
+    </>
+  );
+  if (!item.units.length) return <div class="gw-advice-card">{words}</div>;
+  return (
+    <button type="button" class="gw-advice-card" onClick={() => choose(state, item)}>
+      {words}
+    </button>
+  );
+}
+
+function place(state: State, { layer, direction, units }: Advice): string {
+  const layers = state.recording.value?.meta.layers ?? [];
+  const parts: string[] = [];
+  if (layers.length > 1) parts.push(`Layer ${layer + 1}`);
+  if (layers[layer]?.directions.length > 1) parts.push(direction);
+  if (units.length) parts.push(`choose ${units.length === 1 ? `unit ${units[0]}` : plural(units.length, "unit")} →`);
+  const text = parts.join(", ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function choose(state: State, { layer, direction, units }: Advice): void {
+  batch(() => {
+    state.layer.value = layer;
+    state.direction.value = direction;
+    // The last unit is the one in focus: let it be the first that the finding names.
+    state.units.value = [...units].reverse();
+  });
+}

@@ -1,0 +1,136 @@
+import { scaleLog } from "d3-scale";
+import { useMemo, useState } from "preact/hooks";
+import { useWidth } from "../../components/useWidth";
+import { plural } from "../../format";
+import { BottomAxis, powersOfTen, type Frame } from "./axes";
+import { halfLifeDomain, stepsText, type UnitRow } from "./rows";
+
+const HEIGHT = 196;
+/** Room at the right for units that never forget half. */
+const FOREVER = 44;
+const DIAMETERS = [10, 8, 7, 6, 5, 4, 3, 2];
+
+interface Props {
+  rows: UnitRow[];
+  chosen: readonly number[];
+  onChoose: (unit: number, add: boolean) => void;
+}
+
+/** Every unit as a dot over its half-life, stacked where several share a place. */
+export function HalfLives({ rows, chosen, onChoose }: Props) {
+  const [box, width] = useWidth<HTMLDivElement>();
+  const [pointed, setPointed] = useState<UnitRow | null>(null);
+  const focus = rows[chosen[chosen.length - 1]];
+  return (
+    <section class="gw-panel gw-half-lives" aria-label="Half-lives">
+      <header class="gw-units-head">
+        <h2>Half-lives</h2>
+        <span class="gw-label">one dot a unit</span>
+        {(pointed ?? focus) && <span class="gw-number gw-half-lives-unit">{described(pointed ?? focus)}</span>}
+      </header>
+      <p class="gw-units-sentence">{summary(rows)}</p>
+      <div ref={box} class="gw-units-drawing" style={{ height: `${HEIGHT}px` }}>
+        {width > 0 && (
+          <Dots rows={rows} chosen={chosen} width={width} pointed={pointed} onPoint={setPointed} onChoose={onChoose} />
+        )}
+      </div>
+    </section>
+  );
+}
+
+interface DotsProps extends Props {
+  width: number;
+  pointed: UnitRow | null;
+  onPoint: (row: UnitRow | null) => void;
+}
+
+function Dots({ rows, chosen, width, pointed, onPoint, onChoose }: DotsProps) {
+  const frame: Frame = { left: 10, right: width - 8 - FOREVER, top: 10, bottom: HEIGHT - 36 };
+  const domain = useMemo(() => halfLifeDomain(rows), [rows]);
+  const x = scaleLog().domain(domain).range([frame.left, frame.right]);
+  const { dots, diameter } = useMemo(() => stacked(rows, frame, x), [rows, width]);
+  const ranked = useMemo(() => [...rows].sort((a, b) => a.half_life - b.half_life || a.unit - b.unit), [rows]);
+  const focus = chosen[chosen.length - 1];
+  const rank = ranked.findIndex((row) => row.unit === focus);
+  const at = (event: PointerEvent | MouseEvent) => nearest(dots, event.offsetX, event.offsetY);
+  const moved = (event: KeyboardEvent) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10, Home: -Infinity, End: Infinity }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    onChoose(ranked[Math.max(0, Math.min(ranked.length - 1, rank + step))].unit, false);
+  };
+  const marked = new Set(chosen);
+  const focused = dots.find(({ row }) => row.unit === focus);
+  return (
+    <svg width={width} height={HEIGHT} tabIndex={0} role="slider" aria-label="Unit, by half-life" aria-valuemin={1}
+      aria-valuemax={ranked.length} aria-valuenow={rank + 1} aria-valuetext={ranked[rank] && described(ranked[rank])}
+      style={{ cursor: pointed ? "pointer" : "default" }} onKeyDown={moved}
+      onPointerMove={(event) => onPoint(at(event))} onPointerLeave={() => onPoint(null)}
+      onClick={(event) => {
+        const row = at(event);
+        if (row) onChoose(row.unit, event.shiftKey || event.ctrlKey || event.metaKey);
+      }}>
+      <BottomAxis frame={frame} label="half-life in steps"
+        ticks={powersOfTen(domain).map((value) => ({ at: x(value), text: value.toLocaleString("en") }))} />
+      <g class="gw-axis" aria-hidden="true">
+        <line x1={frame.right + 18} x2={width - 4} y1={frame.bottom} y2={frame.bottom} />
+        <text class="gw-axis-forever" x={frame.right + 9 + FOREVER / 2} y={frame.bottom + 16} text-anchor="middle">∞</text>
+      </g>
+      {dots.map(({ row, cx, cy }) => (
+        <circle key={row.unit} cx={cx} cy={cy} r={Math.max(1, diameter / 2 - 0.5)}
+          class={marked.has(row.unit) ? "gw-dot-chosen" : row === pointed ? "gw-dot-pointed" : "gw-dot-unit"} />
+      ))}
+      {focused && <circle class="gw-dot-focus" cx={focused.cx} cy={focused.cy} r={diameter / 2 + 2.5} />}
+    </svg>
+  );
+}
+
+interface Dot {
+  row: UnitRow;
+  cx: number;
+  cy: number;
+}
+
+/** Stack dots from the axis upwards, as large as the tallest stack allows. */
+function stacked(rows: UnitRow[], frame: Frame, x: (value: number) => number): { dots: Dot[]; diameter: number } {
+  const forever = frame.right + 9 + FOREVER / 2;
+  for (const diameter of DIAMETERS) {
+    const heights = new Map<number, number>();
+    const dots = rows.map((row) => {
+      const place = Number.isFinite(row.half_life) ? Math.max(frame.left, x(Math.max(row.half_life, 1e-9))) : forever;
+      const bin = Math.floor(place / diameter);
+      const height = heights.get(bin) ?? 0;
+      heights.set(bin, height + 1);
+      const cx = place === forever ? forever : (bin + 0.5) * diameter;
+      return { row, cx, cy: frame.bottom - (height + 0.5) * diameter - 1 };
+    });
+    const tallest = Math.max(...heights.values()) * diameter;
+    if (tallest <= frame.bottom - frame.top || diameter === DIAMETERS[DIAMETERS.length - 1]) return { dots, diameter };
+  }
+  throw new Error("unreachable: the last diameter is always taken");
+}
+
+function nearest(dots: Dot[], px: number, py: number): UnitRow | null {
+  let best: UnitRow | null = null;
+  let distance = 14;
+  for (const { row, cx, cy } of dots) {
+    const d = Math.hypot(px - cx, py - cy);
+    if (d < distance) [best, distance] = [row, d];
+  }
+  return best;
+}
+
+function described({ unit, half_life, half_life_low, half_life_high }: UnitRow): string {
+  return `unit ${unit}: ${stepsText(half_life)} (${stepsText(half_life_low)} … ${stepsText(half_life_high)})`;
+}
+
+function summary(rows: UnitRow[]): string {
+  const ranked = [...rows].sort((a, b) => a.half_life - b.half_life);
+  const forever = ranked.filter((row) => row.half_life === Infinity).length;
+  const never = forever ? `${plural(forever, "unit")} never ${forever === 1 ? "does" : "do"}.` : "";
+  const middle = ranked[Math.floor((ranked.length - 1) / 2)];
+  const slowest = ranked[ranked.length - forever - 1];
+  if (middle.half_life === Infinity) return `Most units never lose half of what they hold: ${plural(forever, "unit")}.`;
+  return `The median unit loses half of what it holds in ${stepsText(middle.half_life)} steps; the slowest, `
+    + `unit ${slowest.unit}, in ${stepsText(slowest.half_life)}. ${never}`;
+}

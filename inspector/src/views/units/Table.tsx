@@ -1,0 +1,138 @@
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { PART_COLOR, PART_NAME } from "../../colors";
+import { UnitTableRow, type Extent } from "./TableRow";
+import { halfLifeDomain, sorted, SWITCHES, type SortKey, type Sorting, type UnitRow } from "./rows";
+
+const ROW_HEIGHT = 38;
+const HEAD_HEIGHT = 54;
+/** Rows drawn beyond what is in sight, so that fast scrolling shows no gaps. */
+const SPARE = 6;
+const MOST_IN_SIGHT = 14;
+
+interface Column {
+  key: SortKey;
+  name: string;
+  title: string;
+  width: number;
+}
+
+const PLAIN: Column[] = [
+  { key: "unit", name: "unit", title: "Number of the unit", width: 56 },
+  { key: "labels", name: "what it is", title: "Labels of the diagnosis", width: 150 },
+  { key: "half_life", name: "half-life", title: "Steps after which half is left, and its range over 80% of the steps", width: 148 },
+  { key: "write_rate", name: "write rate", title: "Mean of |i g| a step", width: 74 },
+  { key: "activity", name: "activity", title: "Standard deviation of the hidden state over the steps", width: 70 },
+];
+
+const GATED: Column[] = SWITCHES.flatMap((gate) => [
+  { key: `closed.${gate}` as const, name: "closed", title: "Share of the steps with the gate below 0.1", width: 44 },
+  { key: `mean.${gate}` as const, name: "0 … 1", title: "How often the gate takes each value; sorts by its mean", width: 72 },
+  { key: `open.${gate}` as const, name: "open", title: "Share of the steps with the gate above 0.9", width: 44 },
+]);
+
+const CANDIDATE: Column = {
+  key: "mean.candidate", name: "−1 … 1", title: "How often the candidate takes each value; sorts by its mean", width: 78,
+};
+
+const COLUMNS = [...PLAIN, ...GATED, CANDIDATE];
+
+interface Props {
+  /** Those to show, in any order; `all` are what bars and scales compare with. */
+  rows: UnitRow[];
+  all: UnitRow[];
+  chosen: readonly number[];
+  onChoose: (unit: number, add: boolean) => void;
+}
+
+/** One row a unit; only what is in sight is in the document. */
+export function UnitTable({ rows, all, chosen, onChoose }: Props) {
+  const [sorting, setSorting] = useState<Sorting>({ key: "unit", descending: false });
+  const scroller = useRef<HTMLDivElement>(null);
+  const [first, setFirst] = useState(0);
+  const shown = useMemo(() => sorted(rows, sorting), [rows, sorting]);
+  const extent = useMemo(() => extentOf(all), [all]);
+  const inSight = Math.min(MOST_IN_SIGHT, Math.max(3, shown.length));
+  const focus = chosen[chosen.length - 1];
+  const focusedRow = shown.findIndex((row) => row.unit === focus);
+
+  useEffect(() => {
+    if (focusedRow >= 0) reveal(scroller.current!, focusedRow);
+  }, [focus, sorting, rows]);
+
+  const from = Math.max(0, Math.min(first, shown.length - inSight) - SPARE);
+  const to = Math.min(shown.length, first + inSight + SPARE);
+  const moved = (event: KeyboardEvent) => {
+    const step = { ArrowUp: -1, ArrowDown: 1, PageUp: -inSight, PageDown: inSight, Home: -Infinity, End: Infinity }[event.key];
+    if (step === undefined || !shown.length || (event.target as Element).closest("thead")) return;
+    event.preventDefault();
+    onChoose(shown[Math.max(0, Math.min(shown.length - 1, focusedRow + step))].unit, event.shiftKey);
+  };
+  return (
+    <div ref={scroller} class="gw-units-scroll" style={{ maxHeight: `${HEAD_HEIGHT + inSight * ROW_HEIGHT + 12}px` }}
+      tabIndex={0} role="group" aria-label="Units; arrow keys choose one" onKeyDown={moved}
+      onScroll={(event) => setFirst(Math.floor(event.currentTarget.scrollTop / ROW_HEIGHT))}>
+      <table class="gw-table gw-units-table" aria-rowcount={shown.length + 2}>
+        <colgroup>{COLUMNS.map(({ key, width }) => <col key={key} style={{ width: `${width}px` }} />)}</colgroup>
+        <Head sorting={sorting} onSort={(key) => setSorting(next(sorting, key))} />
+        <tbody>
+          <tr aria-hidden="true" class="gw-units-space" style={{ height: `${from * ROW_HEIGHT}px` }} />
+          {shown.slice(from, to).map((row, k) => (
+            <UnitTableRow key={row.unit} row={row} index={from + k + 3} height={ROW_HEIGHT} extent={extent}
+              chosen={chosen.includes(row.unit)} focus={row.unit === focus} onChoose={onChoose} />
+          ))}
+          <tr aria-hidden="true" class="gw-units-space" style={{ height: `${(shown.length - to) * ROW_HEIGHT}px` }} />
+        </tbody>
+      </table>
+      {!shown.length && <p class="gw-units-nothing gw-label">No unit is so named or numbered.</p>}
+    </div>
+  );
+}
+
+function Head({ sorting, onSort }: { sorting: Sorting; onSort: (key: SortKey) => void }) {
+  const header = ({ key, name, title }: Column, rows = 1) => (
+    <th key={key} scope="col" rowSpan={rows} title={title} class={`gw-units-${key.split(".")[0]}`}
+      aria-sort={sorting.key !== key ? "none" : sorting.descending ? "descending" : "ascending"}>
+      <button type="button" onClick={() => onSort(key)}>
+        {name}
+        <i aria-hidden="true">{sorting.key !== key ? "" : sorting.descending ? "↓" : "↑"}</i>
+      </button>
+    </th>
+  );
+  return (
+    <thead>
+      <tr>
+        {PLAIN.map((column) => header(column, 2))}
+        {SWITCHES.map((gate) => (
+          <th key={gate} scope="colgroup" colSpan={3} class="gw-units-gate">
+            <i class="gw-dot" style={{ background: PART_COLOR[gate] }} />{PART_NAME[gate].name}
+          </th>
+        ))}
+        <th scope="colgroup" class="gw-units-gate">
+          <i class="gw-dot" style={{ background: PART_COLOR.candidate }} />{PART_NAME.candidate.name}
+        </th>
+      </tr>
+      <tr>{[...GATED, CANDIDATE].map((column) => header(column))}</tr>
+    </thead>
+  );
+}
+
+/** A first click sorts numbers from the largest and names from A; a second one turns it round. */
+function next(sorting: Sorting, key: SortKey): Sorting {
+  if (sorting.key === key) return { key, descending: !sorting.descending };
+  return { key, descending: key !== "unit" };
+}
+
+function extentOf(rows: UnitRow[]): Extent {
+  return {
+    half_life: halfLifeDomain(rows),
+    write_rate: Math.max(...rows.map((row) => row.write_rate)),
+    activity: Math.max(...rows.map((row) => row.activity)),
+  };
+}
+
+function reveal(scroller: HTMLDivElement, row: number): void {
+  const top = row * ROW_HEIGHT;
+  const room = scroller.clientHeight - HEAD_HEIGHT - ROW_HEIGHT;
+  if (top < scroller.scrollTop) scroller.scrollTop = top;
+  else if (top > scroller.scrollTop + room) scroller.scrollTop = top - room;
+}

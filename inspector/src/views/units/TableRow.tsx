@@ -1,0 +1,66 @@
+import { fixed, percent } from "../../format";
+import { Amount, Ends, HalfLifeBar, Histogram } from "./marks";
+import { stepsText, SWITCHES, type Switch, type UnitRow } from "./rows";
+
+/** What bars of all rows are compared with. */
+export interface Extent {
+  half_life: [number, number];
+  write_rate: number;
+  activity: number;
+}
+
+interface Props {
+  row: UnitRow;
+  /** Place in the whole table, from 1, heads included. */
+  index: number;
+  height: number;
+  extent: Extent;
+  chosen: boolean;
+  focus: boolean;
+  onChoose: (unit: number, add: boolean) => void;
+}
+
+export function UnitTableRow({ row, index, height, extent, chosen, focus, onChoose }: Props) {
+  const { unit } = row;
+  return (
+    <tr aria-rowindex={index} aria-selected={chosen} data-unit={unit} style={{ height: `${height}px` }}
+      class={focus ? "gw-units-focus" : undefined}
+      onClick={(event) => onChoose(unit, event.shiftKey || event.ctrlKey || event.metaKey)}>
+      <th scope="row" class="gw-number">{unit}</th>
+      <td class="gw-units-labels" title={row.labels.join(", ")}>
+        {row.labels.map((label) => <span key={label} class="gw-chip">{label}</span>)}
+      </td>
+      <td class="gw-units-half-life" data-part="half_life" data-unit={unit} data-value={row.half_life}>
+        <HalfLifeBar row={row} domain={extent.half_life} />
+        <span class="gw-number">{stepsText(row.half_life)}</span>
+      </td>
+      <td data-part="write_rate" data-unit={unit} data-value={row.write_rate}>
+        <Amount value={row.write_rate} largest={extent.write_rate} text={fixed(row.write_rate)} />
+      </td>
+      <td data-part="activity" data-unit={unit} data-value={row.activity}>
+        <Amount value={row.activity} largest={extent.activity} text={fixed(row.activity)} />
+      </td>
+      {SWITCHES.map((gate) => <GateCells key={gate} row={row} gate={gate} />)}
+      <td class="gw-units-gate"><Histogram gate="candidate" counts={row.histograms.candidate} /></td>
+    </tr>
+  );
+}
+
+function GateCells({ row, gate }: { row: UnitRow; gate: Switch }) {
+  const share = (part: "closed" | "open") => (
+    <td class={`gw-units-share gw-number gw-units-${part}`} data-part={`${part}.${gate}`} data-unit={row.unit} data-value={row[part][gate]}
+      data-often={row[part][gate] >= 0.5}>
+      {percent(row[part][gate])}
+    </td>
+  );
+  return (
+    <>
+      {share("closed")}
+      <td class="gw-units-gate">
+        <Histogram gate={gate} counts={row.histograms[gate]} />
+        <Ends gate={gate} closed={row.closed[gate]} open={row.open[gate]} />
+      </td>
+      {share("open")}
+    </>
+  );
+}

@@ -1,0 +1,128 @@
+// The rows of the table of units: what the diagnosis says of each, how they are sorted and filtered.
+
+import type { Gate, LayerDiagnosis } from "../../data/types";
+
+export type Switch = "input_gate" | "forget_gate" | "output_gate";
+export const SWITCHES: readonly Switch[] = ["input_gate", "forget_gate", "output_gate"];
+
+export interface UnitRow {
+  unit: number;
+  labels: string[];
+  /** In steps; Infinity for a unit that never forgets half. */
+  half_life: number;
+  half_life_low: number;
+  half_life_high: number;
+  write_rate: number;
+  activity: number;
+  closed: Record<Switch, number>;
+  open: Record<Switch, number>;
+  /** Means of the gates over the steps, as the histograms have them. */
+  mean: Record<Gate, number>;
+  histograms: Record<Gate, number[]>;
+}
+
+export function unitRows(layer: LayerDiagnosis): UnitRow[] {
+  const each = <K extends string>(of: Record<K, number[]>, unit: number) =>
+    Object.fromEntries(Object.entries<number[]>(of).map(([key, values]) => [key, values[unit]])) as Record<K, number>;
+  return layer.half_life.map((half_life, unit) => {
+    const histograms = Object.fromEntries(
+      Object.entries(layer.histograms).map(([gate, of]) => [gate, of[unit]]),
+    ) as Record<Gate, number[]>;
+    return {
+      unit,
+      labels: layer.labels[unit],
+      half_life: half_life ?? Infinity,
+      half_life_low: layer.half_life_low[unit] ?? Infinity,
+      half_life_high: layer.half_life_high[unit] ?? Infinity,
+      write_rate: layer.write_rate[unit],
+      activity: layer.activity[unit],
+      closed: each(layer.closed, unit),
+      open: each(layer.open, unit),
+      mean: {
+        input_gate: mean(histograms.input_gate, 0),
+        forget_gate: mean(histograms.forget_gate, 0),
+        candidate: mean(histograms.candidate, -1),
+        output_gate: mean(histograms.output_gate, 0),
+      },
+      histograms,
+    };
+  });
+}
+
+/** Mean of what equal bins from `low` to 1 count, each value taken to lie in the middle of its bin. */
+function mean(counts: number[], low: number): number {
+  const width = (1 - low) / counts.length;
+  let count = 0;
+  let sum = 0;
+  counts.forEach((n, k) => {
+    count += n;
+    sum += n * (low + (k + 0.5) * width);
+  });
+  return sum / count;
+}
+
+/** By which figure the table can be sorted: `closed.input_gate` and the like for those of one gate. */
+export type SortKey =
+  | "unit" | "labels" | "half_life" | "write_rate" | "activity" | "mean.candidate"
+  | `closed.${Switch}` | `mean.${Switch}` | `open.${Switch}`;
+
+export interface Sorting {
+  key: SortKey;
+  descending: boolean;
+}
+
+export function sorted(rows: UnitRow[], { key, descending }: Sorting): UnitRow[] {
+  const sign = descending ? -1 : 1;
+  return [...rows].sort((a, b) => {
+    const x = figure(a, key);
+    const y = figure(b, key);
+    return x === y ? a.unit - b.unit : (x < y ? -1 : 1) * sign;
+  });
+}
+
+function figure(row: UnitRow, key: SortKey): number | string {
+  if (key === "labels") return row.labels.join(", ");
+  const [name, gate] = key.split(".") as ["closed" | "mean" | "open", Switch];
+  return gate ? row[name][gate] : row[key as "unit" | "half_life" | "write_rate" | "activity"];
+}
+
+/** Rows that a text is about: numbers such as "3, 7-12" mean units, anything else a part of a label. */
+export function matching(rows: UnitRow[], text: string): UnitRow[] {
+  const wanted = text.trim().toLowerCase();
+  if (!wanted) return rows;
+  if (!/^[\d\s,-]+$/.test(wanted)) return rows.filter((row) => row.labels.some((label) => label.includes(wanted)));
+  const ranges = wanted.split(/[\s,]+/).filter(Boolean).map((part) => part.split("-").map(Number));
+  return rows.filter(({ unit }) => ranges.some(([from, to = from]) => unit >= from && unit <= to));
+}
+
+/** Each label that occurs and on how many units, the most frequent first. */
+export function labelCounts(rows: UnitRow[]): [string, number][] {
+  const counts = new Map<string, number>();
+  for (const row of rows) for (const label of row.labels) counts.set(label, (counts.get(label) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1]);
+}
+
+/** Ends of a log axis for half-lives: 1, 2 or 5 times a power of ten about those that are finite. */
+export function halfLifeDomain(rows: UnitRow[]): [number, number] {
+  const finite = rows.map((row) => row.half_life).filter((value) => Number.isFinite(value) && value > 0);
+  if (!finite.length) return [1, 10];
+  const low = Math.max(0.1, Math.min(...finite));
+  const high = Math.max(10 * low, ...finite);
+  const round = (value: number) => [1, 2, 5, 10].map((part) => part * 10 ** Math.floor(Math.log10(value)));
+  return [round(low).findLast((end) => end <= low * 1.001)!, round(high).find((end) => end >= high * 0.999)!];
+}
+
+/** A number of steps, as precise as it is small. */
+export function stepsText(value: number): string {
+  if (!Number.isFinite(value)) return "∞";
+  if (value >= 99.95) return Math.round(value).toLocaleString("en");
+  return value.toFixed(value >= 9.995 ? 1 : 2);
+}
+
+/** A share in percent, to two significant digits where it is small. */
+export function shareText(share: number): string {
+  const percent = share * 100;
+  if (percent >= 9.95 || percent === 0) return `${Math.round(percent).toLocaleString("en")}%`;
+  if (percent < 0.9e-5) return "less than 0.00001%";
+  return `${percent.toFixed(Math.max(1, 1 - Math.floor(Math.log10(percent)))).replace(/\.?0+$/, "")}%`;
+}

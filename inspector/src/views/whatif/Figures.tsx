@@ -1,0 +1,75 @@
+import { plural, short } from "../../format";
+import type { State } from "../../state";
+import { largest, meanErrors, type Comparison, type Run } from "./compare";
+
+interface Props {
+  state: State;
+  before: Run;
+  after: Run | null;
+  comparison: Comparison;
+}
+
+/** What the change has done, in a few numbers. */
+export function Figures({ state, before, after, comparison }: Props) {
+  const means = meanErrors(before, after);
+  return (
+    <dl class="gw-whatif-figures">
+      {means && (
+        <div>
+          <dt class="gw-label">Mean error, {before.meta.kind === "text" ? "nats a character" : "standard deviations"}</dt>
+          <dd>
+            <span data-part="mean_error_before" data-value={means.before}>{short(means.before)}</span>
+            {means.after !== null && <>{" → "}<strong data-part="mean_error_after" data-value={means.after}>{short(means.after)}</strong></>}
+          </dd>
+          {means.after !== null && <dd class="gw-label">{compared(means.before, means.after)}</dd>}
+        </div>
+      )}
+      {comparison.change && <Change state={state} change={comparison.change} />}
+    </dl>
+  );
+}
+
+function Change({ state, change: { values, name } }: { state: State; change: NonNullable<Comparison["change"]> }) {
+  const found = largest(values);
+  if (!found) {
+    return (
+      <div>
+        <dt class="gw-label">Largest {name}</dt>
+        <dd>none</dd>
+        <dd class="gw-label">the two runs predict the same</dd>
+      </div>
+    );
+  }
+  const { t, value, felt: [first, last] } = found;
+  const reverse = state.direction.value === "reverse";
+  const lasts = reverse ? t - first : last - t;
+  const atEnd = reverse ? first === 0 : last === values.length - 1;
+  return (
+    <>
+      <div>
+        <dt class="gw-label">Largest {name}</dt>
+        <dd><strong data-part="largest_change" data-value={value}>{short(value)}</strong></dd>
+        <dd>
+          <button type="button" class="gw-whatif-go" data-part="largest_change_step" data-value={t} onClick={() => state.goTo(t)}>
+            at step {t.toLocaleString("en")}
+          </button>
+        </dd>
+      </div>
+      <div>
+        <dt class="gw-label">Below 1% of that</dt>
+        <dd>
+          <strong data-part="died_away" data-value={atEnd ? Infinity : lasts + 1}>
+            {atEnd ? `not by the ${reverse ? "first" : "last"} step` : `${plural(lasts + 1, "step")} ${reverse ? "before" : "later"}`}
+          </strong>
+        </dd>
+        <dd class="gw-label">felt from step {first.toLocaleString("en")} to {last.toLocaleString("en")}</dd>
+      </div>
+    </>
+  );
+}
+
+function compared(before: number, after: number): string {
+  if (before === after) return "no change";
+  const part = Math.abs(after / before - 1) * 100;
+  return `${part < 0.095 ? "less than 0.1" : part < 9.95 ? part.toFixed(1) : Math.round(part).toLocaleString("en")}% ${after > before ? "worse" : "better"}`;
+}

@@ -1,0 +1,28 @@
+import type { Axis } from "../../components/axis";
+import { LEFT } from "../../components/axis";
+import { PART_COLOR, PART_NAME } from "../../colors";
+import type { WhatIf } from "../../data/types";
+import { fixed, plural } from "../../format";
+
+/** Above the lines: during which steps gates were held, and where the cell state was set. */
+export function Spans({ axis, asked }: { axis: Axis; asked: WhatIf }) {
+  const width = axis.width.value;
+  const within = (step: number) => Math.max(0, Math.min(width, axis.x(step)));
+  if (!asked.clamp.length && !asked.edit_cell.length) return null;
+  return (
+    <div class="gw-whatif-spans" style={{ marginLeft: `${LEFT}px`, width: `${width}px` }}>
+      {asked.clamp.map(({ gate, units, value, from, to }, k) => (
+        <div key={k} class="gw-whatif-span" title={`${PART_NAME[gate].name} of ${plural(units.length, "unit")} held at ${fixed(value, 2)}`}>
+          <i style={{ background: PART_COLOR[gate], left: `${within(from)}px`, width: `${Math.max(2, within(to) - within(from))}px` }} />
+        </div>
+      ))}
+      {asked.edit_cell.length > 0 && (
+        <div class="gw-whatif-span">
+          {asked.edit_cell.filter(({ t }) => axis.x(t) >= 0 && axis.x(t) <= width).map(({ t, units, value }, k) => (
+            <b key={k} style={{ left: `${axis.x(t)}px` }} title={`cell state of ${plural(units.length, "unit")} set to ${fixed(value, 2)}`} />
+          ))}
+        </div>
+      )}
+    </div>
+  );
+}

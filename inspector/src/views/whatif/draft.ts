@@ -1,0 +1,203 @@
+// What a person asks to change, as it stands in the form, and its way to what a server is asked.
+
+import { signal } from "@preact/signals";
+import { PART_NAME } from "../../colors";
+import { GATES, type Recording } from "../../data/recording";
+import type { Gate, WhatIf } from "../../data/types";
+import type { State } from "../../state";
+
+/** A gate held at a value; `from` and `to` are the first and the last step, "" for the ends of the sequence. */
+export interface Clamp {
+  kind: "clamp";
+  gate: Gate;
+  units: string;
+  value: string;
+  from: string;
+  to: string;
+}
+
+/** Units whose hidden state is zero throughout. */
+export interface Ablate {
+  kind: "ablate";
+  units: string;
+}
+
+/** The cell state that step `t` starts from. */
+export interface Edit {
+  kind: "edit";
+  units: string;
+  value: string;
+  t: string;
+}
+
+export type Change = Clamp | Ablate | Edit;
+
+export interface Preset {
+  name: string;
+  says: string;
+  change: Change;
+}
+
+/** One-click examples at the chosen step and unit. */
+export function presets(t: number, unit: number): Preset[] {
+  const clamp = { kind: "clamp" as const, units: "all", from: "", to: "" };
+  return [
+    {
+      name: `Forget everything at step ${t}`,
+      says: "Sets the cell state of all units to 0 before the step.",
+      change: { kind: "edit", units: "all", value: "0", t: String(t) },
+    },
+    {
+      name: "Never forget",
+      says: "Holds the forget gate of all units at 1: the cell state is only added to.",
+      change: { ...clamp, gate: "forget_gate", value: "1" },
+    },
+    {
+      name: `Close the input gate from step ${t} on`,
+      says: "Holds the input gate of all units at 0: nothing new is written.",
+      change: { ...clamp, gate: "input_gate", value: "0", from: String(t) },
+    },
+    {
+      name: `Ablate unit ${unit}`,
+      says: "Holds its hidden state at 0, so that nothing reads it.",
+      change: { kind: "ablate", units: String(unit) },
+    },
+  ];
+}
+
+/** Where changes are asked for. */
+export interface Place {
+  row: number;
+  layer: number;
+  direction: WhatIf["direction"];
+  /** H and T. */
+  hidden: number;
+  steps: number;
+}
+
+/** What the server is asked; throws an error with one sentence where the form says what cannot be. */
+export function askedFor(changes: readonly Change[], { row, layer, direction, hidden, steps }: Place): WhatIf {
+  if (!changes.length) throw new Error("Add a change first: hold a gate, ablate units or set the cell state.");
+  const asked: WhatIf = { row, layer, direction, clamp: [], ablate: [], edit_cell: [] };
+  for (const change of changes) {
+    const units = unitsOf(change.units, hidden);
+    if (change.kind === "clamp") {
+      const from = stepOf(change.from, steps, 0);
+      const to = stepOf(change.to, steps, steps - 1);
+      if (to < from) throw new Error(`The ${PART_NAME[change.gate].name} is to be held from step ${from} to step ${to}: the last is before the first.`);
+      asked.clamp.push({ gate: change.gate, units, value: gateValue(change.value, change.gate), from, to: to + 1 });
+    } else if (change.kind === "edit") {
+      asked.edit_cell.push({ t: stepOf(change.t, steps, 0), units, value: numberOf(change.value, "cell state") });
+    } else {
+      asked.ablate = [...new Set([...asked.ablate, ...units])].sort((a, b) => a - b);
+    }
+  }
+  return asked;
+}
+
+/** Units out of a text such as "3, 7, 10-14" or "all". */
+function unitsOf(text: string, hidden: number): number[] {
+  const wanted = text.trim().toLowerCase();
+  if (wanted === "all") return Array.from({ length: hidden }, (_, unit) => unit);
+  if (!wanted) throw new Error("Name the units, such as “3, 7, 10-14”, or write “all”.");
+  const units = new Set<number>();
+  for (const part of wanted.split(/[\s,]+/).filter(Boolean)) {
+    const range = /^(\d+)(?:[-–](\d+))?$/.exec(part);
+    if (!range) throw new Error(`“${part}” names no unit: write numbers such as “3, 7, 10-14”, or “all”.`);
+    const first = Number(range[1]);
+    const last = Number(range[2] ?? range[1]);
+    if (last < first) throw new Error(`“${part}” runs backwards: write “${last}-${first}”.`);
+    if (last >= hidden) throw new Error(`There is no unit ${last}: this layer has units 0 to ${hidden - 1}.`);
+    for (let unit = first; unit <= last; unit++) units.add(unit);
+  }
+  return [...units].sort((a, b) => a - b);
+}
+
+function stepOf(text: string, steps: number, otherwise: number): number {
+  if (!text.trim()) return otherwise;
+  const step = Number(text);
+  if (!Number.isInteger(step)) throw new Error(`“${text}” is not a step: write a whole number.`);
+  if (step < 0 || step >= steps) throw new Error(`There is no step ${step}: this sequence has steps 0 to ${steps - 1}.`);
+  return step;
+}
+
+export function gateRange(gate: Gate): [number, number] {
+  return gate === "candidate" ? [-1, 1] : [0, 1];
+}
+
+function gateValue(text: string, gate: Gate): number {
+  const value = numberOf(text, PART_NAME[gate].name);
+  const [low, high] = gateRange(gate);
+  if (value < low || value > high) {
+    throw new Error(`The ${PART_NAME[gate].name} lies between ${low} and ${high}: it cannot be held at ${value}.`.replaceAll("-", "−"));
+  }
+  return value;
+}
+
+function numberOf(text: string, what: string): number {
+  const value = Number(text.replace("−", "-"));
+  if (!text.trim() || !Number.isFinite(value)) throw new Error(`Give the ${what} a number, not “${text}”.`);
+  return value;
+}
+
+/** Units as a person writes them, with runs of three and more as a range. */
+export function unitsText(units: readonly number[]): string {
+  const ordered = [...new Set(units)].sort((a, b) => a - b);
+  const parts: string[] = [];
+  for (let k = 0; k < ordered.length; ) {
+    let end = k;
+    while (ordered[end + 1] === ordered[end] + 1) end++;
+    if (end - k < 2) end = k;
+    parts.push(end > k ? `${ordered[k]}-${ordered[end]}` : String(ordered[k]));
+    k = end + 1;
+  }
+  return parts.join(", ");
+}
+
+export const CLAMPED: readonly Gate[] = GATES;
+
+/** What stands in the form; it outlives the view, which a person may leave and come back to. */
+export class Draft {
+  readonly changes = signal<Change[]>([]);
+  readonly running = signal(false);
+  /** What is wrong with the form, or what the server said; "" for nothing. */
+  readonly trouble = signal("");
+  /** What led to each recording, for those that were asked for here. */
+  readonly answers = new Map<string, WhatIf>();
+
+  constructor(private readonly state: State) {}
+
+  /** What changes begin with: what they are made in is always the recording that nobody changed. */
+  get original(): Recording | null {
+    return this.state.baseline.value ?? this.state.recording.value;
+  }
+
+  async run(): Promise<void> {
+    const { state, original } = this;
+    if (!original || !state.source.whatIf || this.running.value) return;
+    this.trouble.value = "";
+    try {
+      const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
+      const { hidden } = original.meta.layers[layer];
+      const place = { row, layer, direction, hidden, steps: original.meta.rows[row].steps };
+      const asked = askedFor(this.changes.value, place);
+      this.running.value = true;
+      const id = await state.source.whatIf(original.meta.id, asked);
+      this.answers.set(id, asked);
+      await state.show(id);
+      state.entries.value = await state.source.entries();
+    } catch (error) {
+      this.trouble.value = error instanceof Error ? error.message : String(error);
+    } finally {
+      this.running.value = false;
+    }
+  }
+}
+
+const drafts = new WeakMap<State, Draft>();
+
+export function draftOf(state: State): Draft {
+  let draft = drafts.get(state);
+  if (!draft) drafts.set(state, (draft = new Draft(state)));
+  return draft;
+}

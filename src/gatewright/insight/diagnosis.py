@@ -1,0 +1,160 @@
+"""Diagnosis: what each unit does over a recording, and advice that is tied to a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gatewright.equations import Record
+from gatewright.insight.advice import Advice, advise
+from gatewright.insight.horizon import Horizon, horizon
+from gatewright.insight.recording import DIRECTIONS, GATES, Recording
+
+Array = NDArray[np.float64]
+
+#: A gate below the first is closed, above the second open.
+CLOSED, OPEN = 0.1, 0.9
+#: Bins of a histogram.
+BINS = 20
+#: What a forget gate counts as at least: one that float32 rounds to 0 forgets all, once.
+_LEAST = 2.0**-24
+#: The gates that can be closed and open.
+_SIGMOID = ("input_gate", "forget_gate", "output_gate")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerDiagnosis:
+    """Figures of one layer in one direction, over all steps of all rows; arrays have one entry a unit (H,).
+
+    Attributes:
+        layer: number of the layer.
+        direction: "forward" or "reverse".
+        half_life: steps after which half of the cell state is left, log ½ / mean(log f); inf where f is 1.
+        half_life_low: the same at the 10th percentile of f.
+        half_life_high: the same at the 90th percentile.
+        closed: share of steps with the gate below 0.1, by the name of the gate.
+        open: share of steps with it above 0.9.
+        write_rate: mean of |i g|.
+        activity: standard deviation of o tanh(c), the hidden state before a projection.
+        greatest: largest value of the forget gate.
+        labels: short words for each unit: "dead" (activity below 0.001), "counter" (keeps and adds with one sign in
+            at least 95% of the steps), "long memory" (a half-life of at least 100 steps), "short memory" (less than one
+            step), "shut" (the output gate closed in at least 99% of the steps).
+        histograms: counts of each gate's values in 20 equal bins from 0 to 1 (candidate: -1 to 1), (H, 20).
+    """
+
+    layer: int
+    direction: str
+    half_life: Array
+    half_life_low: Array
+    half_life_high: Array
+    closed: dict[str, Array]
+    open: dict[str, Array]
+    write_rate: Array
+    activity: Array
+    greatest: Array
+    labels: tuple[tuple[str, ...], ...]
+    histograms: dict[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What `diagnose` found.
+
+    Attributes:
+        layers: figures of each layer and direction.
+        advice: what to try, each with the figure that speaks for it; the most telling first.
+        horizon: how long inputs have a say, or None where the recording has no model with it.
+    """
+
+    layers: tuple[LayerDiagnosis, ...]
+    advice: tuple[Advice, ...]
+    horizon: Horizon | None
+
+
+def diagnose(recording: Recording, *, plain: torch.nn.RNN | None = None) -> Diagnosis:
+    """Say what the units of a model do, and what could be better.
+
+    Args:
+        recording: what it did; with its model (as `look` returns it) the memory horizon is measured too.
+        plain: a plain RNN of the same inputs, trained on the same data, to stand beside it
+            (`gatewright.insight.plain.train_beside` trains one).
+
+    Raises:
+        GatewrightError: if ``plain`` is given and the recording has no model with it.
+
+    >>> from gatewright import LSTM, look
+    >>> found = diagnose(look(LSTM(3, 4), torch.zeros(50, 1, 3)))
+    >>> found.layers[0].half_life.shape, found.horizon.lags[-1]
+    ((4,), 24)
+    """
+    layers = []
+    for number, layer in enumerate(recording.layers):
+        for direction, record in zip(DIRECTIONS, layer, strict=True):
+            if record is not None:
+                layers.append(_of_layer(number, direction, record, recording.lengths))
+    one_way = all(layer.reverse is None for layer in recording.layers)
+    reach = None
+    if plain is not None or (recording.model is not None and one_way):
+        reach = horizon(recording, peer=plain)
+    return Diagnosis(tuple(layers), advise(layers, reach), reach)
+
+
+def _of_layer(number: int, direction: str, record: Record, lengths: NDArray[np.int64]) -> LayerDiagnosis:
+    i, f, g, o, c = (_steps(getattr(record, name), lengths) for name in (*GATES, "cell"))
+    gates = dict(zip(GATES, (i, f, g, o), strict=True))
+    with np.errstate(divide="ignore"):
+        half_life = np.log(0.5) / np.log(np.maximum(f, _LEAST)).mean(axis=0, dtype=np.float64)
+        low, high = np.log(0.5) / np.log(np.clip(np.percentile(f, (10, 90), axis=0), _LEAST, 1)).astype(np.float64)
+    half_life, low, high = (np.where(one < 0, np.inf, one + 0.0) for one in (half_life, low, high))
+    written = i * g
+    closed = {name: (gates[name] < CLOSED).mean(axis=0) for name in _SIGMOID}
+    opened = {name: (gates[name] > OPEN).mean(axis=0) for name in _SIGMOID}
+    activity = (o * np.tanh(c)).std(axis=0, dtype=np.float64)
+    one_sign = np.maximum((written > 0).mean(axis=0), (written < 0).mean(axis=0))
+    tests = {
+        "dead": activity < 1e-3,
+        "counter": (opened["forget_gate"] >= 0.95) & (one_sign >= 0.95),
+        "long memory": half_life >= 100,
+        "short memory": half_life < 1,
+        "shut": closed["output_gate"] >= 0.99,
+    }
+    return LayerDiagnosis(
+        number,
+        direction,
+        half_life,
+        low,
+        high,
+        closed,
+        opened,
+        np.abs(written).mean(axis=0, dtype=np.float64),
+        activity,
+        f.max(axis=0).astype(np.float64),
+        tuple(tuple(name for name, found in tests.items() if found[unit]) for unit in range(len(activity))),
+        {name: _histograms(gate, -1.0 if name == "candidate" else 0.0) for name, gate in gates.items()},
+    )
+
+
+def _steps(array: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
+    """Return all steps that there are, (steps of all rows, H)."""
+    if (lengths == len(array)).all():
+        return array.reshape(-1, array.shape[-1])
+    return array[np.arange(len(array))[:, None] < lengths]
+
+
+def _histograms(values: NDArray[Any], least: float) -> NDArray[np.int64]:
+    """Count the values of each unit in equal bins from ``least`` to 1: (H, bins)."""
+    N, H = values.shape
+    bins = np.clip(((values - least) * (BINS / (1 - least))).astype(np.int64), 0, BINS - 1)
+    counts = np.bincount((bins + np.arange(H) * BINS).ravel(), minlength=H * BINS)
+    return counts.reshape(H, BINS)
+
+
+def labelled(diagnosis: LayerDiagnosis, label: str) -> Sequence[int]:
+    """Return the units with a label."""
+    return [unit for unit, labels in enumerate(diagnosis.labels) if label in labels]

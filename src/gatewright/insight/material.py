@@ -1,0 +1,344 @@
+"""What a model is to read, ready for it, with all that is known about it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from gatewright.data.series import encode
+from gatewright.data.table import Roles, Series, Table, read_table
+from gatewright.data.text import encode_text, read_text
+from gatewright.errors import DataError, GatewrightError
+from gatewright.forecast import require_fit
+from gatewright.insight.about import About, LayersAbout, SeriesAbout, TextAbout
+from gatewright.model import Model, State
+from gatewright.nn import LSTM
+from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.train import forecasting, language
+from gatewright.train.run import Run
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a model is to read.
+
+    Attributes:
+        about: names; title and fingerprint are there, edits are not yet.
+        x: symbols (T, B), or numbers (T, B, D), on the device of the model.
+        lengths: steps of each row (B,).
+        state: hidden and cell states to begin with, each (L*S, B, ...); zeros if None.
+        level: a forecaster's targets as last observed (T, B, targets), in the scaler's units; else None.
+        targets: as in `Recording`.
+        columns: as in `Recording`.
+        times: as in `Recording`.
+    """
+
+    about: About
+    x: Tensor
+    lengths: NDArray[np.int64]
+    state: State | None = None
+    level: Tensor | None = None
+    targets: Array | None = None
+    columns: Array | None = None
+    times: NDArray[np.datetime64] | None = None
+
+
+def gather(
+    model: Model | LSTM,
+    data: Any,
+    *,
+    state: State | None = None,
+    start: int = 0,
+    steps: int | None = None,
+    title: str = "",
+    fill: str = "",
+    roles: Roles | None = None,
+) -> Material:
+    """Make what a model is to read out of data of any kind that fits it; see `gatewright.insight.look`.
+
+    Args:
+        model: that is to read it.
+        data: what `look` takes.
+        state: states to begin with, for bare layers.
+        start: first step.
+        steps: at most so many.
+        title: what it is; the name of the file if empty.
+        fill: how missing inputs are filled: "", "forward" or "mean".
+        roles: what a table's columns are for, where the model does not say it all.
+
+    Raises:
+        GatewrightError: if the data does not fit.
+    """
+    for name, number, least in (("start", start, 0), ("steps", steps, 1)):
+        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < least):
+            raise GatewrightError(name, f"a whole number of at least {least}", repr(number)[:80])
+    span = slice(start, None if steps is None else start + steps)
+    if isinstance(model, LSTM):
+        return _of_numbers(model, data, state, span, title)
+    if state is not None:
+        raise GatewrightError("state", "None for a whole model, which begins with zeros", type(state).__name__)
+    if isinstance(model.spec.encoder, SeriesEncoder):
+        table = data
+        if isinstance(data, str | Path):
+            encoder = model.spec.encoder
+            named = Roles(encoder.targets, encoder.past, encoder.known, encoder.static)
+            table, title = read_table(Path(data), roles or named, fill), title or Path(data).name
+        if not isinstance(table, Table):
+            raise GatewrightError("data", "a table's path", type(data).__name__)
+        return of_table(model, table, [span] * len(table.series), title, fill)
+    if isinstance(data, Path):
+        data, title = read_text(data), title or data.name
+    if not isinstance(data, str):
+        raise GatewrightError("data", "a text, or the Path of one", type(data).__name__)
+    return of_text(model, data, span, title)
+
+
+def of_run(
+    run: Run, model: Model, data: Path | None, *, start: int = 0, steps: int | None = None, part: str = "test"
+) -> Material:
+    """Make what a run's model is to read.
+
+    Args:
+        run: the run.
+        model: its model, or one of its checkpoints.
+        data: a table or a text; None for a part of what the run learned from.
+        start: first step, within that part.
+        steps: at most so many.
+        part: "valid" or "test", where ``data`` is None.
+
+    Raises:
+        GatewrightError: if the run's source has changed, or the data does not fit the model.
+    """
+    options = run.options().data
+    if data is not None:
+        roles = forecasting.roles(options) if run.kind == "forecast" else None
+        return gather(model, data, start=start, steps=steps, fill=options.fill, roles=roles)
+    source = run.unchanged_source()
+    title = f"{run.path.resolve().name}, {'validation' if part == 'valid' else 'test'} part"
+    if run.kind == "language":
+        text = getattr(language.read(source, options).parts, part)
+        return of_text(model, text, slice(start, None if steps is None else start + steps), title)
+    read = forecasting.read(source, options)
+    assert isinstance(model.spec.encoder, SeriesEncoder)
+    spans = []
+    for one in read.parts:
+        # The part's first forecast is made at the end of a context before it.
+        begin, end = (one.valid, one.test) if part == "valid" else (one.test, one.end)
+        first = max(0, begin - model.spec.encoder.context) + start
+        spans.append(slice(first, end if steps is None else min(end, first + steps)))
+    return of_table(model, read.table, spans, title, options.fill)
+
+
+def of_text(model: Model, text: str, span: slice, title: str) -> Material:
+    """Return what a language model is to read of a text.
+
+    Raises:
+        GatewrightError: if the model reads no text, or there is none.
+    """
+    if model.vocabulary is None:
+        raise DataError("data", "a table, which this model reads", "a text")
+    read = encode_text(text[span], model.vocabulary)
+    if len(read) == 0:
+        raise DataError("data", "at least one character", f"none of {len(text)} from {span.start} on")
+    after = encode_text(text[span.start + len(read) :][:1], model.vocabulary)
+    following = after if len(after) else np.array([-1])
+    symbols = model.vocabulary.symbols
+    about = About(
+        title=title,
+        note="",
+        fingerprint=model.fingerprint,
+        rows=("",),
+        inputs=tuple(f"embedding {n}" for n in range(model.spec.input_size)),
+        readouts=symbols,
+        peer="",
+        edits=(),
+        data=TextAbout(symbols),
+    )
+    return Material(
+        about,
+        torch.from_numpy(read)[:, None].to(_device(model)),
+        np.array([len(read)]),
+        targets=np.concatenate([read[1:], following])[:, None],
+    )
+
+
+def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fill: str = "") -> Material:
+    """Return what a forecaster is to read of a table's series, each a row of the batch.
+
+    Args:
+        model: the forecaster.
+        table: the series.
+        spans: which of its rows are read of each series.
+        title: what it is.
+        fill: how missing inputs are filled.
+
+    Raises:
+        GatewrightError: if the table does not fit the model, or a series has nothing to read.
+    """
+    encoder, head = model.spec.encoder, model.spec.head
+    if not isinstance(encoder, SeriesEncoder) or not isinstance(head, QuantileHead):
+        raise DataError("data", "a text, which this model reads", "a table")
+    assert model.scaler is not None
+    require_fit(table, encoder)
+    about = About(
+        title=title,
+        note="",
+        fingerprint=model.fingerprint,
+        rows=tuple(one.name for one in table.series),
+        inputs=_input_names(encoder, head),
+        readouts=tuple(
+            f"{target} +{ahead} q{level:g}"
+            for ahead in range(1, head.horizon + 1)
+            for target in encoder.targets
+            for level in head.quantiles
+        ),
+        peer="",
+        edits=(),
+        data=SeriesAbout(
+            encoder.targets,
+            encoder.columns,
+            head.horizon,
+            head.quantiles,
+            model.scaler.scale[: len(encoder.targets)],
+            encoder.step,
+        ),
+    )
+    parts = [_of_series(model, one, span, fill) for one, span in zip(table.series, spans, strict=True)]
+    lengths = np.array([len(part[0]) for part in parts])
+    x, level, columns, targets = (
+        _padded([part[n] for part in parts], pad) for n, pad in enumerate((0.0, 0.0, np.nan, np.nan))
+    )
+    times = None
+    if table.series[0].times is not None:
+        stamps = [one.times[span][:length] for one, span, length in zip(table.series, spans, lengths, strict=True)
+                  if one.times is not None]  # fmt: skip
+        times = _padded(stamps, np.datetime64("NaT"))
+    device = _device(model)
+    return Material(
+        about,
+        torch.from_numpy(x).to(device),
+        lengths,
+        level=torch.from_numpy(level).to(device),
+        columns=columns,
+        targets=targets,
+        times=times,
+    )
+
+
+def _of_series(model: Model, one: Series, span: slice, fill: str) -> tuple[Array, Array, Array, Array]:
+    """Return what is read of one series: inputs, level, columns and what came (T, horizon, targets)."""
+    encoder, head = model.spec.encoder, model.spec.head
+    assert isinstance(encoder, SeriesEncoder)
+    assert isinstance(head, QuantileHead)
+    assert model.scaler is not None
+    targets, horizon = len(encoder.targets), head.horizon
+    observed = np.flatnonzero(np.isfinite(one.values[:, :targets]).any(axis=1))
+    encoded = encode(one, encoder, model.scaler, fill)
+    inputs = np.concatenate([encoded.inputs, _ahead(encoded.known, horizon).reshape(len(one.values), -1)], axis=1)
+    # Past the last observed target inputs may be missing; those known in advance end before the table does.
+    usable = np.isfinite(inputs).all(axis=1) & (np.arange(len(inputs)) <= observed[-1])
+    end = len(inputs) if usable.all() else int(np.argmin(usable))
+    read = slice(span.start, min(end, end if span.stop is None else span.stop))
+    if read.start >= read.stop:
+        raise DataError(
+            one.title, "at least one row that the model can read", f"none from row {read.start + 1} on"
+        )
+    came = _ahead(one.values[:, :targets], horizon).transpose(0, 2, 1)
+    return inputs[read], encoded.level[read], one.values[read], came[read]
+
+
+def _ahead(values: Array, horizon: int) -> Array:
+    """Return the next values of each row (rows, columns, horizon), NaN past the end."""
+    later = np.pad(values[1:], ((0, horizon), (0, 0)), constant_values=np.nan)
+    return np.lib.stride_tricks.sliding_window_view(later, horizon, axis=0)[: len(values)]
+
+
+def _padded(parts: Sequence[Array], pad: Any) -> Array:
+    """Lay rows of unequal length side by side: (T, B, ...)."""
+    longest = max(map(len, parts))
+    laid = np.full((longest, len(parts), *parts[0].shape[1:]), pad, parts[0].dtype)
+    for row, part in enumerate(parts):
+        laid[: len(part), row] = part
+    return laid
+
+
+def _input_names(encoder: SeriesEncoder, head: QuantileHead) -> tuple[str, ...]:
+    """Name what the first layer reads, in the order of `SeriesEncoder`."""
+    names = []
+    if encoder.reads in ("change", "both"):
+        names += [f"change of {target}" for target in encoder.targets]
+    if encoder.reads in ("level", "both"):
+        names += list(encoder.targets)
+    if encoder.reads != "nothing":
+        names += [f"{target} observed" for target in encoder.targets]
+    names += [*encoder.past, *encoder.static]
+    names += [f"{wave} of {part.replace('_', ' ')}" for part in encoder.calendar for wave in ("sine", "cosine")]
+    names += [f"{known} +{ahead}" for known in encoder.known for ahead in range(1, head.horizon + 1)]
+    return tuple(names)
+
+
+def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: str) -> Material:
+    """Return what bare layers are to read: (T, B, D), (T, D), or (B, T, D) where they take the batch first."""
+    lengths: Tensor | None = None
+    if isinstance(data, PackedSequence):
+        x, lengths = pad_packed_sequence(data)
+    else:
+        x = torch.as_tensor(data)
+        if x.dim() == 3 and lstm.batch_first:
+            x = x.transpose(0, 1)
+        elif x.dim() == 2:
+            x = x[:, None]
+            state = None if state is None else (state[0][:, None], state[1][:, None])
+    weight = lstm.get_parameter("weight_ih_l0")
+    if x.dim() != 3 or x.shape[-1] != lstm.input_size:
+        raise GatewrightError("data", f"numbers of shape (T, B, {lstm.input_size})", str(tuple(x.shape)))
+    found = np.full(x.shape[1], len(x)) if lengths is None else lengths.numpy()
+    x = x[span].to(weight.device, weight.dtype)
+    found = np.clip(found - span.start, 0, len(x))
+    if len(x) == 0 or x.shape[1] == 0 or found.min() == 0:
+        raise GatewrightError("data", f"at least one step in every row from step {span.start} on", "none")
+    if not bool(x.isfinite().all()):
+        t, row, column = x.isfinite().logical_not().nonzero()[0].tolist()
+        got = f"{float(x[t, row, column])} at step {t}, row {row}, column {column}"
+        raise GatewrightError("data", "finite numbers", got)
+    about = About(
+        title=title,
+        note="",
+        fingerprint=layers_fingerprint(lstm),
+        rows=("",) * x.shape[1],
+        inputs=tuple(f"x{n}" for n in range(x.shape[2])),
+        readouts=(),
+        peer="",
+        edits=(),
+        data=LayersAbout(),
+    )
+    return Material(about, x, found, state=state)
+
+
+def layers_fingerprint(lstm: LSTM) -> str:
+    """Return the SHA-256 of bare layers' weights, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, value in lstm.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def titled(material: Material, note: str) -> Material:
+    """Return the same with a note."""
+    return replace(material, about=replace(material.about, note=note))
+
+
+def _device(model: Model) -> torch.device:
+    return next(model.parameters()).device

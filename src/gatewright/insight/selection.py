@@ -1,0 +1,154 @@
+"""A part of a recording: some steps, rows, layers or units."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.equations import Record
+from gatewright.errors import GatewrightError
+from gatewright.insight.about import About, Edit
+from gatewright.insight.recording import Layer, Peer, Recording, replaced, require_index, require_units
+
+
+def select(
+    recording: Recording,
+    steps: slice | None,
+    rows: Sequence[int] | None,
+    layers: Sequence[int] | None,
+    units: Sequence[int] | None,
+) -> Recording:
+    """Return what `Recording.select` does."""
+    if steps is not None and (not isinstance(steps, slice) or steps.step not in (None, 1)):
+        raise GatewrightError("steps", "a slice with step 1", repr(steps))
+    first, end, _ = (steps or slice(None)).indices(recording.steps)
+    chosen = require_units(rows, len(recording.lengths), "rows")
+    kept = require_units(layers, len(recording.layers), "layers")
+    part = _rows(recording, chosen) if rows is not None else recording
+    if steps is not None:
+        part = _steps(part, first, end)
+    if layers is not None:
+        part = _layers(part, kept)
+    return part if units is None else _units(part, units)
+
+
+def _rows(recording: Recording, rows: NDArray[np.int64]) -> Recording:
+    def taken(name: str, array: Any) -> Any:
+        return array[rows] if name.endswith("_initial") else array[:, rows]
+
+    about = recording.about
+    place = {int(row): number for number, row in enumerate(rows)}
+    edits = tuple(dataclasses.replace(edit, row=place[edit.row]) for edit in about.edits if edit.row in place)
+    names = tuple(about.rows[row] for row in rows)
+    return _changed(recording, taken, dataclasses.replace(about, rows=names, edits=edits), recording.lengths[rows])
+
+
+def _steps(recording: Recording, first: int, end: int) -> Recording:
+    lengths = np.clip(recording.lengths, first, end) - first
+    if end <= first or not np.all(lengths > 0):
+        raise GatewrightError("steps", "a slice that leaves at least one step of every row", f"{first}:{end}")
+    longest = first + int(lengths.max())
+
+    def layer(record: Record | None, reverse: bool) -> Record | None:
+        if record is None:
+            return None
+        cell, hidden = _before(recording, record, first, longest, reverse)
+        part = replaced(record, lambda name, array: array if name.endswith("_initial") else array[first:longest])
+        return dataclasses.replace(part, cell_initial=cell, hidden_initial=hidden)
+
+    layers = tuple(Layer(layer(one.forward, False), layer(one.reverse, True)) for one in recording.layers)  # type: ignore[arg-type]
+    about = recording.about
+    edits = tuple(dataclasses.replace(e, t=e.t - first) for e in about.edits if first <= e.t < longest)
+    part = _changed(
+        dataclasses.replace(recording, peer=None) if recording.peer is None else recording,
+        lambda name, array: array if name.endswith("_initial") else array[first:longest],
+        dataclasses.replace(about, edits=edits),
+        lengths,
+    )
+    return dataclasses.replace(part, layers=layers)
+
+
+def _before(recording: Recording, record: Record, first: int, end: int, reverse: bool) -> tuple[Any, Any]:
+    """Return the states before the first step that is read of [first, end), for each row."""
+    if not reverse:
+        if first == 0:
+            return record.cell_initial, record.hidden_initial
+        return record.cell[first - 1], record.hidden[first - 1]
+    rows = np.arange(len(recording.lengths))
+    inside = (recording.lengths > end)[:, None]
+    after = np.minimum(recording.lengths - 1, end)
+    return (
+        np.where(inside, record.cell[after, rows], record.cell_initial),
+        np.where(inside, record.hidden[after, rows], record.hidden_initial),
+    )
+
+
+def _changed(recording: Recording, change: Any, about: About, lengths: NDArray[np.int64]) -> Recording:
+    """Return a recording with a function of every array that has steps and rows."""
+
+    def one(array: Any) -> Any:
+        return None if array is None else change("", array)
+
+    layers = tuple(
+        Layer(*(None if record is None else replaced(record, change) for record in layer))  # type: ignore[arg-type]
+        for layer in recording.layers
+    )
+    peer = recording.peer
+    return dataclasses.replace(
+        recording,
+        about=about,
+        layers=layers,
+        lengths=lengths,
+        inputs=one(recording.inputs),
+        predictions=one(recording.predictions),
+        targets=one(recording.targets),
+        columns=one(recording.columns),
+        times=one(recording.times),
+        symbols=one(recording.symbols),
+        peer=None if peer is None else Peer(one(peer.hidden), one(peer.predictions)),
+    )
+
+
+def _layers(recording: Recording, kept: NDArray[np.int64]) -> Recording:
+    about = recording.about
+    place = {int(layer): number for number, layer in enumerate(kept)}
+    edits = tuple(dataclasses.replace(e, layer=place[e.layer]) for e in about.edits if e.layer in place)
+    without = () if kept[-1:] == len(recording.layers) - 1 else ("readout",)
+    part = dataclasses.replace(
+        recording,
+        about=dataclasses.replace(about, edits=edits),
+        layers=tuple(recording.layers[layer] for layer in kept),
+    )
+    return _without_readout(part) if without else part
+
+
+def _units(recording: Recording, units: Sequence[int]) -> Recording:
+    for _, record in recording.records():
+        require_units(units, record.cell.shape[-1])
+        if record.hidden.shape != record.cell.shape:
+            raise GatewrightError("units", "layers without a projection", "one that projects")
+
+    def taken(_: str, array: Any) -> Any:
+        return array[..., require_units(units, array.shape[-1])]
+
+    layers = tuple(
+        Layer(*(None if record is None else replaced(record, taken) for record in layer))  # type: ignore[arg-type]
+        for layer in recording.layers
+    )
+    place = {
+        int(unit): n for n, unit in enumerate(require_units(units, recording.layers[0].forward.cell.shape[-1]))
+    }
+    edits: list[Edit] = [
+        dataclasses.replace(edit, unit=place[edit.unit]) for edit in recording.about.edits if edit.unit in place
+    ]
+    about = dataclasses.replace(recording.about, edits=tuple(edits))
+    return _without_readout(dataclasses.replace(recording, about=about, layers=layers))
+
+
+def _without_readout(recording: Recording) -> Recording:
+    about = dataclasses.replace(recording.about, readouts=())
+    return dataclasses.replace(recording, about=about, readout_weight=None, readout_bias=None)

@@ -1,0 +1,1 @@
+"""The inspector: a recording as a page in a browser or a notebook."""

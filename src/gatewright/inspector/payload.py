@@ -1,0 +1,162 @@
+"""What the page is given of a recording: JSON and named blocks of numbers (`inspector/src/data/types.ts`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.insight.about import SeriesAbout, TextAbout
+from gatewright.insight.diagnosis import Diagnosis
+from gatewright.insight.recording import DIRECTIONS, GATES, Recording, errors_of
+
+_TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4"}
+
+
+class Payload:
+    """A recording as the page reads it.
+
+    Args:
+        recording: what it is made of.
+        name: its id on the page.
+        origin: the id of the recording that it is a "what if" of, or "".
+
+    >>> import torch
+    >>> from gatewright import LSTM, look
+    >>> payload = Payload(look(LSTM(3, 4), torch.ones(5, 1, 3)), "a")
+    >>> payload.meta()["layers"]
+    [{'hidden': 4, 'output': 4, 'directions': ['forward']}]
+    >>> len(payload.block(0, "0/forward/cell")) == 5 * 4 * 4
+    True
+    """
+
+    def __init__(self, recording: Recording, name: str, origin: str = "") -> None:
+        self.recording, self.name, self.origin = recording, name, origin
+        self._blocks = [self._of_row(row) for row in range(len(recording.lengths))]
+
+    def meta(self) -> dict[str, Any]:
+        """Return the `Meta` of the contract."""
+        recording, about = self.recording, self.recording.about
+        data = about.data
+        return {
+            "id": self.name,
+            "title": about.title,
+            "note": about.note,
+            "fingerprint": about.fingerprint,
+            "kind": data.kind,
+            "rows": [
+                {"name": name, "steps": int(steps)}
+                for name, steps in zip(about.rows, recording.lengths, strict=True)
+            ],
+            "layers": [
+                {
+                    "hidden": layer.forward.cell.shape[-1],
+                    "output": layer.forward.hidden.shape[-1],
+                    "directions": [name for name, one in zip(DIRECTIONS, layer, strict=True) if one is not None],
+                }
+                for layer in recording.layers
+            ],
+            "inputs": list(about.inputs),
+            "series": {
+                "targets": list(data.targets),
+                "columns": list(data.columns),
+                "horizon": data.horizon,
+                "quantiles": list(data.quantiles),
+                "step": data.step,
+                "timed": recording.times is not None,
+            }
+            if isinstance(data, SeriesAbout)
+            else None,
+            "text": {"symbols": list(data.symbols)} if isinstance(data, TextAbout) else None,
+            "readouts": list(about.readouts),
+            "peer": {"name": about.peer, "hidden": recording.peer.hidden.shape[-1]} if recording.peer else None,
+            "edits": [
+                {
+                    "row": edit.row,
+                    "layer": edit.layer,
+                    "direction": DIRECTIONS[edit.reverse],
+                    "t": edit.t,
+                    "unit": edit.unit,
+                    "added": edit.added,
+                }
+                for edit in about.edits
+            ],
+            "origin": self.origin or None,
+            "blocks": [
+                {name: {"dtype": dtype, "shape": list(array.shape)} for name, (dtype, array) in blocks.items()}
+                for blocks in self._blocks
+            ],
+        }
+
+    def names(self, row: int) -> list[str]:
+        """Return the names of the blocks of a row."""
+        return list(self._blocks[row])
+
+    def block(self, row: int, name: str) -> bytes:
+        """Return the numbers of a block, little endian.
+
+        Raises:
+            KeyError: if there is none of that row and name.
+        """
+        if not 0 <= row < len(self._blocks):
+            raise KeyError(row)
+        dtype, array = self._blocks[row][name]
+        return np.ascontiguousarray(array, dtype=_TYPES[dtype]).tobytes()
+
+    def _of_row(self, row: int) -> dict[str, tuple[str, NDArray[Any]]]:
+        """Name the blocks of a row: views, which are copied when they are asked for."""
+        recording, T = self.recording, int(self.recording.lengths[row])
+        blocks: dict[str, tuple[str, NDArray[Any]]] = {}
+        for number, layer in enumerate(recording.layers):
+            for direction, record in zip(DIRECTIONS, layer, strict=True):
+                if record is None:
+                    continue
+                place = f"{number}/{direction}"
+                for name in (*GATES, "cell"):
+                    blocks[f"{place}/{name}"] = ("f4", getattr(record, name)[:T, row])
+                if record.hidden.shape != record.cell.shape:
+                    blocks[f"{place}/hidden"] = ("f4", record.hidden[:T, row])
+                blocks[f"{place}/cell_initial"] = ("f4", record.cell_initial[row])
+                blocks[f"{place}/hidden_initial"] = ("f4", record.hidden_initial[row])
+        blocks["inputs"] = ("f4", recording.inputs[:T, row])
+        blocks["error"] = ("f4", recording.error()[:T, row])
+        said = {"series": "forecast", "text": "scores", "layers": "output"}[recording.about.data.kind]
+        blocks[said] = ("f4", recording.predictions[:T, row])
+        if recording.readout_weight is not None and recording.readout_bias is not None:
+            blocks["head"] = ("f4", recording.readout_weight)
+            blocks["head_bias"] = ("f4", recording.readout_bias)
+        if recording.columns is not None:
+            blocks["columns"] = ("f4", recording.columns[:T, row])
+            assert recording.targets is not None
+            blocks["truth"] = ("f4", recording.targets[:T, row])
+        if recording.times is not None:
+            blocks["times"] = ("f8", recording.times[:T, row].astype("datetime64[us]").astype(np.int64) / 1000)
+        if recording.symbols is not None:
+            blocks["symbols"] = ("i4", recording.symbols[:T, row])
+        if recording.peer is not None:
+            blocks["peer/hidden"] = ("f4", recording.peer.hidden[:T, row])
+            blocks[f"peer/{said}"] = ("f4", recording.peer.predictions[:T, row])
+            wrong = errors_of(recording.peer.predictions, recording.targets, recording.about)
+            blocks["peer/error"] = ("f4", wrong[:T, row])
+        return blocks
+
+
+def diagnosis(found: Diagnosis) -> dict[str, Any]:
+    """Return the `Diagnosis` of the contract."""
+    return _plain(dataclasses.asdict(found))
+
+
+def _plain(value: Any) -> Any:
+    """Turn arrays into lists, and numbers that JSON does not have into None."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
