@@ -24,7 +24,7 @@ from gatewright.serve.access import Tokens
 from gatewright.serve.app import create_app
 from gatewright.serve.batching import Batcher
 from gatewright.serve.metrics import Metrics
-from gatewright.serve.server import _listen
+from gatewright.serve.listen import listen
 from gatewright.serve.service import PIECE, Service
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.settings import Limits
@@ -183,7 +183,7 @@ def local(
     """Serve a stream as `gatewright serve` does."""
     limits = limits or Limits()
     loop, ready = asyncio.new_event_loop(), threading.Event()
-    listening = _listen("127.0.0.1", 0)
+    listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
     store = FaultyStore(folder / "sessions.db")
     sessions = Sessions(stream, store, find=find, most=limits.max_sessions, most_each=limits.max_token_sessions)

@@ -65,7 +65,7 @@ ROOMS = [
         "model",
         "windows",
     ),
-    *("forecast", "exchange", "train", "cli", "__main__"),
+    *("forecast", "exchange", "train", "insight", "inspector", "cli", "__main__"),
 ]
 
 

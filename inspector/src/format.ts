@@ -19,6 +19,12 @@ export function short(value: number): string {
   return fixed(value, decimals);
 }
 
+/** As `short`, without noughts at the end: for the ends of scales and the marks on axes. */
+export function trimmed(value: number): string {
+  const text = short(value);
+  return text.includes(".") && !text.includes("e") ? text.replace(/\.?0+$/, "") : text;
+}
+
 export function percent(part: number): string {
   return `${Math.round(part * 100)}%`;
 }

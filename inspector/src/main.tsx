@@ -48,7 +48,7 @@ async function load(state: State, page: boolean): Promise<void> {
     const entries = await state.source.entries();
     state.entries.value = entries;
     const asked = page ? askedRecording() : null;
-    const entry = entries.find(({ id }) => id === asked) ?? entries.at(-1);
+    const entry = entries.find(({ id }) => id === asked) ?? entries.find(({ first }) => first) ?? entries.at(-1);
     if (entry) await state.show(entry.id);
     if (page && state.recording.value) readRange(state);
   } catch (error) {

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from gatewright import equations as equations
     from gatewright.errors import GatewrightError as GatewrightError
     from gatewright.insight import look as look
+    from gatewright.inspector.widget import view as view
     from gatewright.model import Model as Model
     from gatewright.model import load as load
     from gatewright.nn import LSTM as LSTM
@@ -29,6 +30,7 @@ _HOMES = {
     "equations": "gatewright",
     "load": "gatewright.model",
     "look": "gatewright.insight",
+    "view": "gatewright.inspector.widget",
 }
 __all__ = sorted(_HOMES)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -12,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -30,6 +31,9 @@ from gatewright.train.options import (
     TrainingOptions,
     read_config,
 )
+
+if TYPE_CHECKING:
+    from gatewright.inspector.shelf import Shelf
 
 
 def _convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
@@ -52,7 +56,9 @@ errors = Console(stderr=True)
 
 
 #: What `gatewright[serve]` brings.
-_OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis", "starlette", "uvicorn")
+_OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis")
+#: What `gatewright[look]` brings, and `gatewright[serve]` too.
+_OF_LOOK = ("starlette", "uvicorn")
 
 
 class UsageError(GatewrightError):
@@ -75,6 +81,9 @@ def train(
     data: Annotated[DataOptions, _flat("Data", 1)] = NOTHING_SAID.data,
     model: Annotated[ModelOptions, _flat("Model", 2)] = NOTHING_SAID.model,
     training: Annotated[TrainingOptions, _flat("Training", 3)] = NOTHING_SAID.training,
+    look: bool = False,
+    port: int = 0,
+    no_browser: bool = False,
 ) -> None:
     """Train a model on a table of series or a text.
 
@@ -91,6 +100,9 @@ def train(
         data: What the model learns from.
         model: How large the model is.
         training: How it is trained.
+        look: Show the inspector in a browser while it trains, with a slider over the validations.
+        port: Port of that page; 0 for any that is free (default: 0).
+        no_browser: Say where the page is, and open no browser.
     """
     if resume and (run is None or source is not None):
         got = "no --run" if run is None else f"the source {source}"
@@ -101,12 +113,20 @@ def train(
     if config:
         options = options.over(read_config(config))
     from gatewright.train import start
+    from gatewright.train.task import UNWATCHED
 
-    if source is None:
-        assert run is not None
-        start.resume(run, options, console=console)
-    else:
-        start.train(source, options, run=run, kind=kind, console=console)
+    with contextlib.ExitStack() as watching:
+        watcher = UNWATCHED
+        if look:
+            from gatewright.inspector.live import Live
+
+            watcher = watching.enter_context(Live(port, browser=not no_browser))
+        if source is None:
+            assert run is not None
+            start.resume(run, options, console=console, watcher=watcher)
+        else:
+            start.train(source, options, run=run, kind=kind, console=console, watcher=watcher)
+        watcher.end()
 
 
 @app.command
@@ -195,6 +215,75 @@ def generate(
         sys.stdout.write(character)
         sys.stdout.flush()
     sys.stdout.write("\n")
+
+
+@app.command
+def look(
+    run: Path | None = None,
+    data: Path | None = None,
+    /,
+    *,
+    row: int | None = None,
+    start: int = 0,
+    steps: int = 2000,
+    plain_rnn: bool = False,
+    export: Path | None = None,
+    save: Path | None = None,
+    port: int = 0,
+    no_browser: bool = False,
+) -> None:
+    """Look inside a model, in a browser: every gate of every step, what the cell remembers, and what if.
+
+    Example: gatewright look runs/load
+
+    Without a run it opens a small example: an LSTM that remembers a flag, beside a plain RNN that cannot.
+
+    Args:
+        run: Directory of a run; or a recording, or a model file.
+        data: A table or a text to read (default: the test part of what the run learned from).
+        row: Number of the series to show, in a table of several (default: the first 16).
+        start: First row or character that is read (default: 0).
+        steps: Read at most so many (default: 2000).
+        plain_rnn: Train a plain RNN on the same batches, if there is none yet, to stand beside the model.
+        export: Write a page that opens without a server, and serve nothing.
+        save: Write the recording, for gatewright.insight.Recording.load, and serve nothing.
+        port: Port to listen at; 0 for any that is free (default: 0).
+        no_browser: Say where the page is, and open no browser.
+    """
+    from gatewright.inspector import opening
+
+    wanted = opening.Wanted(row, start, steps)
+    if run is None:
+        shelf, title = opening.open_example()
+    else:
+        shelf, title = opening.open_path(run, data, wanted, plain_rnn, _say)
+    if export is None and save is None:
+        _serve_page(shelf, title, port, no_browser)
+        return
+    from gatewright.train.report import writing
+
+    shown = shelf.shown()
+    if save is not None:
+        with writing(save):
+            shelf.payload(shown).recording.save(save)
+        _say(f"wrote {save}")
+    if export is not None:
+        from gatewright.inspector.report import export as write
+
+        with writing(export):
+            size = write(export, shelf, shown)
+        _say(f"wrote {export}, {size / 1e6:.1f} MB")
+
+
+def _serve_page(shelf: Shelf, title: str, port: int, no_browser: bool) -> None:
+    from gatewright.inspector.server import PageServer
+
+    shelf.payload(shelf.shown())  # what is wrong with it is said here, and not on the page
+    with PageServer(shelf, f"{title} - Gatewright", port) as server:
+        _say(f"look at {title}: {server.url}\nCtrl-C stops")
+        if not no_browser:
+            server.open_browser()
+        server.wait()
 
 
 @app.command
@@ -336,7 +425,7 @@ def _of_the_machine(error: BaseException) -> str:
         return f"{where}{error.strerror or error}"
     missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing not in ("", "gatewright"):
-        extra = "serve" if missing in _OF_SERVE else "train"
+        extra = "serve" if missing in _OF_SERVE else "look" if missing in _OF_LOOK else "train"
         return f"this command needs {missing}: pip install 'gatewright[{extra}]'"
     # What torch raises is a RuntimeError on the CPU, and a kind of it on a GPU.
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):

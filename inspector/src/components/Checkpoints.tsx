@@ -171,7 +171,7 @@ function Others({ others, id, onChoose }: OthersProps) {
     <div class="gw-checkpoints-others" role="group" aria-label="Other recordings">
       {others.map((entry) => (
         <button type="button" key={entry.id} aria-pressed={entry.id === id} title={entry.note} onClick={() => onChoose(entry.id)}>
-          {entry.note || "Original"}
+          {entry.note || "original"}
         </button>
       ))}
     </div>

@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
 import type { State, View } from "../state";
+import { useDismiss } from "./useDismiss";
 import { VIEW_NAMES } from "./Header";
 
 const VIEWS: Record<View, string> = {
@@ -41,11 +42,12 @@ const POINTER: [string, string][] = [
 export function Help({ state }: { state: State }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const open = state.help.value;
+  const close = () => (state.help.value = false);
   useEffect(() => {
     if (open) dialog.current?.show();
     else dialog.current?.close();
   }, [open]);
-  const close = () => (state.help.value = false);
+  useDismiss(dialog, open, close);
   return (
     <dialog ref={dialog} class="gw-help" aria-label="Help" onClose={close}>
       {open && (

@@ -24,7 +24,6 @@ export function Legend({ colors, low, high, note }: LegendProps) {
       <span>{low}</span>
       <canvas ref={canvas} width={TOP + 1} height={1} aria-hidden="true" />
       <span>{high}</span>
-      {note && <span class="gw-legend-note">{note}</span>}
     </span>
   );
 }

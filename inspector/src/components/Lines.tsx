@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { short } from "../format";
+import { trimmed } from "../format";
 import { LEFT, RIGHT, type Axis } from "./axis";
 import { token } from "./canvas";
 import { useDrawing } from "./useDrawing";
@@ -108,7 +108,7 @@ function options(element: Element, props: LinesProps, fan: { current: Fan | null
         space: 26,
         grid: { stroke: color("--gw-line"), width: 1 },
         ticks: { show: false },
-        values: (_, splits) => splits.map(tick),
+        values: (_, splits) => splits.map(trimmed),
       },
     ],
     hooks: { draw: [(plot) => fan.current && drawFan(plot, fan.current, color(fan.current.color))] },
@@ -118,11 +118,6 @@ function options(element: Element, props: LinesProps, fan: { current: Fan | null
 /** A colour (#rrggbb) through which what lies below is seen. */
 function soft(color: string): string {
   return `${color}2e`;
-}
-
-function tick(value: number): string {
-  const text = short(value);
-  return text.includes(".") && !text.includes("e") ? text.replace(/\.?0+$/, "") : text;
 }
 
 function drawFan(plot: uPlot, fan: Fan, color: string): void {

@@ -1,6 +1,6 @@
 import { PART_COLOR, PART_NAME } from "../colors";
 import type { Recording } from "../data/recording";
-import type { Quantity } from "../data/types";
+import type { Direction, Quantity } from "../data/types";
 import { fixed, time, visible } from "../format";
 import type { State } from "../state";
 import { useLoaded } from "./useLoaded";
@@ -46,25 +46,36 @@ export function Status({ state }: { state: State }) {
 
 type Reader = (part: (typeof PARTS)[number], t: number, unit: number) => number | undefined;
 
-/** Blocks are large: only those are read that a view has asked for already, others when the page has time. */
+/** Numbers in a block that is read at once; larger ones wait for moments when the page has nothing else to do. */
+const SMALL = 1e6;
+
+/** All six parts of every unit at every step. */
 function useParts(state: State): Reader | undefined {
   const recording = state.recording.value;
   const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
   return useLoaded(
     state,
-    () => recording && idle().then(() => reader(recording, row, layer, direction)),
+    () => recording && reader(recording, row, layer, direction),
     [recording, row, layer, direction],
   );
 }
 
-function idle(): Promise<void> {
-  return new Promise((resume) => setTimeout(resume, 1200));
+async function reader(recording: Recording, row: number, layer: number, direction: Direction): Promise<Reader> {
+  const arrays = new Map<Quantity, Float32Array>();
+  const large = recording.meta.rows[row].steps * recording.meta.layers[layer].hidden > SMALL;
+  for (const part of PARTS) {
+    if (large) await idle();
+    arrays.set(part, await recording.quantity(row, layer, direction, part));
+  }
+  return (part, t, unit) => arrays.get(part)?.[t * recording.width(layer, part) + unit];
 }
 
-async function reader(recording: Recording, row: number, layer: number, direction: "forward" | "reverse"): Promise<Reader> {
-  const arrays = new Map<Quantity, Float32Array>();
-  for (const part of PARTS) arrays.set(part, await recording.quantity(row, layer, direction, part));
-  return (part, t, unit) => arrays.get(part)![t * recording.width(layer, part) + unit];
+function idle(): Promise<void> {
+  return new Promise((resume) => {
+    // Safari has no requestIdleCallback.
+    if ("requestIdleCallback" in window) requestIdleCallback(() => resume(), { timeout: 4000 });
+    else setTimeout(resume, 500);
+  });
 }
 
 function usePlace(state: State): string {

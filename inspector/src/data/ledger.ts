@@ -81,6 +81,11 @@ export function secant(weight: Float32Array, output_gate: Float32Array, cell: Fl
   return Float64Array.from(weight, (w, u) => w * output_gate[u] * (cell[u] === 0 ? 1 : Math.tanh(cell[u]) / cell[u]));
 }
 
+/** A unit is dropped once so little of it is left that all of it together is below the last digit of a double. */
+const NOTHING = 1e-24;
+/** Steps between two looks for such units. */
+const SWEEP = 32;
+
 /**
  * The ledger of `sum_u weight_u c_u` at step t. O(t H): back in time, one step's row at a time, with the units of
  * which nothing is left any more dropped on the way.
@@ -90,24 +95,21 @@ export function weighted(layer: Layer, weight: Float64Array, t: number): Shares 
   const { input_gate, forget_gate, candidate } = layer;
   const shares = new Float64Array(t + 1);
   const left = Float64Array.from(weight);
-  const alive = Int32Array.from({ length: H }, (_, u) => u);
-  let count = H;
+  const nothing = NOTHING * weight.reduce((most, part) => Math.max(most, Math.abs(part)), 0);
+  let alive = Int32Array.from({ length: H }, (_, u) => u);
   let edited = 0;
-  for (let k = t; k >= 0 && count > 0; k--) {
+  for (let k = t; k >= 0 && alive.length > 0; k--) {
+    const row = k * H;
     let share = 0;
-    let kept = 0;
-    for (let n = 0; n < count; n++) {
+    for (let n = 0; n < alive.length; n++) {
       const u = alive[n];
-      const at = k * H + u;
-      share += left[u] * input_gate[at] * candidate[at];
-      left[u] *= forget_gate[at];
-      // Below this a product only slows the machine down: numbers near the smallest are handled in microcode.
-      if (Math.abs(left[u]) > 1e-290) alive[kept++] = u;
-      else left[u] = 0;
+      const part = left[u];
+      share += part * input_gate[row + u] * candidate[row + u];
+      left[u] = part * forget_gate[row + u];
     }
-    count = kept;
     shares[k] = share;
     for (const edit of layer.added.get(k) ?? []) edited += left[edit.unit] * edit.added;
+    if (k % SWEEP === 0) alive = alive.filter((u) => Math.abs(left[u]) > nothing);
   }
   return { shares, initial: left.reduce((sum, part, u) => sum + part * layer.cell_initial[u], 0), edited };
 }

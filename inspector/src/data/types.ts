@@ -180,4 +180,6 @@ export interface Entry {
   score: number | null;
   /** What the score is measured in, such as "quantile loss"; "" without a score. */
   unit: string;
+  /** Whether it is the one to show first; if none is, the last is. */
+  first: boolean;
 }

@@ -1,7 +1,7 @@
 // The cell with the numbers of one step running through it.
 
 import { useSignal } from "@preact/signals";
-import { useMemo, useRef } from "preact/hooks";
+import { useId, useMemo, useRef } from "preact/hooks";
 import { useLoaded } from "../components/useLoaded";
 import { useWidth } from "../components/useWidth";
 import type { State } from "../state";
@@ -93,7 +93,7 @@ function Shown({ blocks, units, focus, t, input, playing }: {
   const [root, width] = useWidth<HTMLDivElement>();
   const hover = useSignal<Spot | null>(null);
   const fixed = useSignal<Spot | null>(null);
-  const pointing: Pointing = { hover, fixed };
+  const pointing: Pointing = { hover, fixed, captionId: useId() };
   const key = units.join();
   const largest = useMemo(() => new Map(units.map((unit) => [unit, largestCell(blocks, unit)])), [blocks, key]);
   const numbers = units.map((unit) => unitStep(blocks, t, unit));

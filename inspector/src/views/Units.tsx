@@ -1,4 +1,4 @@
-import { useMemo, useState } from "preact/hooks";
+import { useCallback, useMemo, useState } from "preact/hooks";
 import { useLoaded } from "../components/useLoaded";
 import type { Diagnosis } from "../data/types";
 import type { State } from "../state";
@@ -27,9 +27,9 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
   }, [diagnosis, layer, direction]);
   const chosen = state.units.value.filter((unit) => unit < rows.length);
   const shown = useMemo(() => filtered(rows, filter, chosen), [rows, filter, filter.label === "chosen" && chosen.join()]);
-  const choose = (unit: number, add: boolean) => {
-    state.units.value = add ? [...chosen.filter((other) => other !== unit), unit] : [unit];
-  };
+  const choose = useCallback((unit: number, add: boolean) => {
+    state.units.value = add ? [...state.units.value.filter((other) => other !== unit), unit] : [unit];
+  }, [state]);
   if (!rows.length) return <p class="gw-units gw-label">The diagnosis says nothing of this layer.</p>;
   return (
     <div class="gw-units">

@@ -42,7 +42,7 @@ function Results({ state, before, after }: { state: State; before: Run; after: R
         <Charts state={state} comparison={comparison} asked={after && (draftOf(state).answers.get(after.meta.id) ?? null)} />
         {!after && <p class="gw-label gw-whatif-hint">Pick an example or add a change, and run again: both runs are then drawn over each other.</p>}
       </section>
-      <section class="gw-panel" aria-label="Figures">
+      <section class="gw-panel gw-whatif-summary" aria-label="Figures">
         <Figures state={state} before={before} after={after} comparison={comparison} />
         {before.meta.kind === "text" && <Symbols state={state} before={before} after={after} />}
       </section>

@@ -111,10 +111,10 @@ def _of_horizon(layers: Sequence[LayerDiagnosis], horizon: Horizon | None) -> It
             last.layer,
             last.direction,
             (),
-            f"Inputs have a say for {_steps(reach)}: further back, the derivative of the last hidden state is below "
-            f"1% of its largest ({lags} lags were looked at).",
-            "If the task needs more, try a higher forget_bias, longer windows (--context), or inputs that carry the "
-            "past; if not, a shorter --context trains faster.",
+            f"Inputs have a say for {_steps(reach)}: further back, the derivative of the last hidden state is "
+            f"below 1% of its largest ({lags} lags were looked at).",
+            "If the task needs more, try a higher forget_bias, longer windows (--context), or inputs that carry "
+            "the past; if not, a shorter --context trains faster.",
         )
 
 

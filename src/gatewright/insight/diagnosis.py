@@ -42,9 +42,9 @@ class LayerDiagnosis:
         write_rate: mean of |i g|.
         activity: standard deviation of o tanh(c), the hidden state before a projection.
         greatest: largest value of the forget gate.
-        labels: short words for each unit: "dead" (activity below 0.001), "counter" (keeps and adds with one sign in
-            at least 95% of the steps), "long memory" (a half-life of at least 100 steps), "short memory" (less than one
-            step), "shut" (the output gate closed in at least 99% of the steps).
+        labels: short words for each unit: "dead" (activity below 0.001), "counter" (keeps and adds with one sign
+            in at least 95% of the steps), "long memory" (a half-life of at least 100 steps), "short memory" (less
+            than one step), "shut" (the output gate closed in at least 99% of the steps).
         histograms: counts of each gate's values in 20 equal bins from 0 to 1 (candidate: -1 to 1), (H, 20).
     """
 
@@ -90,8 +90,8 @@ def diagnose(recording: Recording, *, plain: torch.nn.RNN | None = None) -> Diag
 
     >>> from gatewright import LSTM, look
     >>> found = diagnose(look(LSTM(3, 4), torch.zeros(50, 1, 3)))
-    >>> found.layers[0].half_life.shape, found.horizon.lags[-1]
-    ((4,), 24)
+    >>> found.layers[0].half_life.shape, len(found.horizon.lags)
+    ((4,), 25)
     """
     layers = []
     for number, layer in enumerate(recording.layers):
@@ -149,7 +149,7 @@ def _steps(array: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
 
 def _histograms(values: NDArray[Any], least: float) -> NDArray[np.int64]:
     """Count the values of each unit in equal bins from ``least`` to 1: (H, bins)."""
-    N, H = values.shape
+    H = values.shape[1]
     bins = np.clip(((values - least) * (BINS / (1 - least))).astype(np.int64), 0, BINS - 1)
     counts = np.bincount((bins + np.arange(H) * BINS).ravel(), minlength=H * BINS)
     return counts.reshape(H, BINS)

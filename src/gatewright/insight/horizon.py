@@ -43,9 +43,9 @@ class Horizon:
 def horizon(recording: Recording, lags: int | None = None, peer: torch.nn.RNN | None = None) -> Horizon:
     """Measure how long what a model reads has a say in its last layer's hidden state, in one backward pass.
 
-    The Jacobian's Frobenius norm is estimated with random signs v, E‖Jᵀv‖² = ‖J‖² (Hutchinson 1990, Communications in
-    Statistics 19(2)), over windows evenly spread over the recording, each from its recorded state; the root of the mean
-    of squares over windows is given.
+    The Jacobian's Frobenius norm is estimated with random signs v, E‖Jᵀv‖² = ‖J‖² (Hutchinson 1990,
+    Communications in Statistics 19(2)), over windows evenly spread over the recording, each from its recorded
+    state; the root of the mean of squares over windows is given.
 
     Args:
         recording: of the model, which it still has with it.
@@ -62,7 +62,9 @@ def horizon(recording: Recording, lags: int | None = None, peer: torch.nn.RNN | 
     """
     lstm = recording.model.lstm if isinstance(recording.model, Model) else recording.model
     if not isinstance(lstm, LSTM):
-        raise GatewrightError("recording", "one that `look` made, with its model", "one from a file")
+        raise GatewrightError(
+            "recording", "one that `look` made, with its model", "one from a file, or a part of one"
+        )
     if lstm.bidirectional:
         raise GatewrightError("recording", "layers that run forward", "bidirectional ones, which see all at once")
     shortest = int(recording.lengths.min())
@@ -76,7 +78,12 @@ def horizon(recording: Recording, lags: int | None = None, peer: torch.nn.RNN | 
         next(lstm.parameters())
     )
     state = tuple(_states(recording, places, name).to(x) for name in ("hidden", "cell"))
-    found = _norms(lambda x: _last(lstm, x, state), x)
+    training = lstm.training
+    lstm.eval()  # dropout between layers would be of training alone
+    try:
+        found = _norms(lambda x: _last(lstm, x, state), x)
+    finally:
+        lstm.train(training)
     beside = None
     if peer is not None:
         x = x.to(next(peer.parameters()))
@@ -109,7 +116,8 @@ def _last(lstm: LSTM, x: torch.Tensor, state: Any) -> torch.Tensor:
 def _norms(last: Any, x: torch.Tensor) -> NDArray[np.float64]:
     """Return the norm at each lag: the last step first."""
     x = x.detach().requires_grad_()
-    with torch.enable_grad():
+    # cuDNN goes back through a torch.nn.RNN in training mode only.
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         h = last(x)
         signs = torch.randint(0, 2, h.shape, generator=torch.Generator().manual_seed(0)).to(h) * 2 - 1
         (gradient,) = torch.autograd.grad((h * signs).sum(), x)

@@ -1,12 +1,12 @@
 """The memory ledger: what a cell state is made of, step by step.
 
-The cell state is only ever scaled and added to, c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t, so it splits exactly into what each
-earlier step wrote and the forget gates have since let survive:
+The cell state is only ever scaled and added to, c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t, so it splits exactly into what
+each earlier step wrote and the forget gates have since let survive:
 
     c_t = Σ_{k≤t} (∏_{j=k+1..t} f_j) ⊙ i_k ⊙ g_k + (∏_{j≤t} f_j) ⊙ c_0
 
-It follows by putting the equation of the cell (Gers et al. 2000, Neural Computation 12(10), with the forget gate) into
-itself.  Where a cell state was edited by hand before step j, by adding d_j, there is one more share,
+It follows by putting the equation of the cell (Gers et al. 2000, Neural Computation 12(10), with the forget gate)
+into itself.  Where a cell state was edited by hand before step j, by adding d_j, there is one more share,
 (∏_{m=j..t} f_m) ⊙ d_j.
 
 It holds for every cell that keeps and writes, c_t = keep_t ⊙ c_{t-1} + write_t, in that cell's own gates:
@@ -15,10 +15,10 @@ It holds for every cell that keeps and writes, c_t = keep_t ⊙ c_{t-1} + write_
 - coupled gates: write = (1 - f) ⊙ g;
 - zoneout with the mask z (1 where the old state stays): keep = z + (1 - z) ⊙ f, write = (1 - z) ⊙ i ⊙ g.
 
-**Where it stops being exact.**  The shares of c are exact, and no other split has their meaning: what step k wrote,
-times what the gates let through.  The *values* of later gates depend on earlier steps too, by way of h; the ledger takes
-the gates as they were.  Beyond c, h = o ⊙ tanh(c) is not a sum: a readout direction splits it in proportion to the
-shares (`Ledger.readout`), which sums up but is a convention.
+**Where it stops being exact.**  The shares of c are exact, and no other split has their meaning: what step k
+wrote, times what the gates let through.  The *values* of later gates depend on earlier steps too, by way of h; the
+ledger takes the gates as they were.  Beyond c, h = o ⊙ tanh(c) is not a sum: a readout direction splits it in
+proportion to the shares (`Ledger.readout`), which sums up but is a convention.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ Array = NDArray[np.float64]
 class Ledger:
     """What the cell state after one step is made of.
 
-    K is how many steps were read until then, in the order of time also in reverse; U is how many units were asked for.
+    K is how many steps were read until then, in the order of time also in reverse; U is how many units were asked
+    for.
 
     Attributes:
         steps: the steps k that have a share (K,).
@@ -185,11 +186,10 @@ def at(recording: Recording, layer: int, t: int, row: int, direction: str, units
     steps = np.arange(length)[span]
     added = np.zeros_like(f)
     place = {int(step): k for k, step in enumerate(steps)}
-    units_at = {int(unit): u for u, unit in enumerate(chosen)}
     for edit in recording.about.edits:
         where = (edit.layer, edit.reverse, edit.row) == (layer, reverse, row)
-        if where and edit.t in place and edit.unit in units_at:
-            added[place[edit.t], units_at[edit.unit]] += edit.added
+        if where and edit.t in place:
+            added[place[edit.t], chosen == edit.unit] += edit.added
     found = split(
         f,
         i * g,

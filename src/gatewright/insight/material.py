@@ -53,6 +53,26 @@ class Material:
     columns: Array | None = None
     times: NDArray[np.datetime64] | None = None
 
+    def noted(self, note: str) -> Material:
+        """Return the same with a note."""
+        return replace(self, about=replace(self.about, note=note))
+
+    def rows(self, rows: Sequence[int]) -> Material:
+        """Return some rows of the batch."""
+        chosen = list(rows)
+        longest = int(self.lengths[chosen].max())
+
+        def taken(array: Any) -> Any:
+            return None if array is None else array[:longest, chosen]
+
+        return Material(
+            replace(self.about, rows=tuple(self.about.rows[row] for row in chosen)),
+            taken(self.x),
+            self.lengths[chosen],
+            None if self.state is None else (self.state[0][:, chosen], self.state[1][:, chosen]),
+            *map(taken, (self.level, self.targets, self.columns, self.times)),
+        )
+
 
 def gather(
     model: Model | LSTM,
@@ -333,11 +353,6 @@ def layers_fingerprint(lstm: LSTM) -> str:
         digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def titled(material: Material, note: str) -> Material:
-    """Return the same with a note."""
-    return replace(material, about=replace(material.about, note=note))
 
 
 def _device(model: Model) -> torch.device:

@@ -35,14 +35,18 @@ class PlainModel(nn.Module):
     """The encoder, the head and the sizes of a model, around a plain RNN.
 
     Args:
-        beside: the model whose place it takes in training; its weights are neither read nor changed.
+        beside: a model whose place it takes in training; its weights are neither read nor changed.
+        fingerprint: of the trained model that it is to stand beside; that of ``beside`` if empty.
+
+    Attributes:
+        fingerprint: of the model that it stands beside.
     """
 
-    def __init__(self, beside: Model) -> None:
+    def __init__(self, beside: Model, fingerprint: str = "") -> None:
         super().__init__()
         spec = beside.spec
         stack = spec.lstm
-        self.fingerprint = beside.fingerprint
+        self.fingerprint = fingerprint or beside.fingerprint
         self.encoder: nn.Module = nn.Identity()
         if beside.vocabulary is not None:
             self.encoder = nn.Embedding(len(beside.vocabulary.symbols), spec.input_size)
@@ -61,7 +65,11 @@ class PlainModel(nn.Module):
 
 
 def train_beside(
-    task: Task, options: TrainingOptions, steps: int, progress: Callable[[int, float], None] = lambda *_: None
+    task: Task,
+    options: TrainingOptions,
+    steps: int,
+    fingerprint: str = "",
+    progress: Callable[[int, float], None] = lambda *_: None,
 ) -> PlainModel:
     """Train a plain RNN on the very batches that an LSTM was trained on.
 
@@ -69,13 +77,14 @@ def train_beside(
         task: what the LSTM learned, made anew.
         options: how it was trained: seed, learning rate, schedule, clipping.
         steps: how many batches.
+        fingerprint: of the trained LSTM.
         progress: called with each step and its loss.
 
     Returns:
         The plain RNN, in evaluation mode.
     """
     torch.manual_seed(options.seed)
-    plain = PlainModel(task.model).to(next(task.model.parameters()).device)
+    plain = PlainModel(task.model, fingerprint).to(next(task.model.parameters()).device)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=options.lr, weight_decay=options.weight_decay)
     for step in range(steps):
         for group in optimizer.param_groups:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gatewright.equations import Record
 from gatewright.errors import GatewrightError
 from gatewright.insight.about import About, SeriesAbout, TextAbout
+from gatewright.insight.checks import require_whole
 
 if TYPE_CHECKING:
     import pandas
@@ -84,7 +85,7 @@ class Recording:
         model: the model that was recorded; None once it comes from a file.
 
     Raises:
-        GatewrightError: if sizes do not fit each other, or a gate or state is not finite.
+        GatewrightError: if its parts do not fit each other, or a gate, state or prediction is not finite.
 
     >>> import torch
     >>> from gatewright import LSTM, look
@@ -108,33 +109,7 @@ class Recording:
     model: torch.nn.Module | None = field(default=None)
 
     def __post_init__(self) -> None:
-        T, B = self.inputs.shape[:2]
-        if T == 0 or B == 0 or not np.all(self.lengths > 0):
-            raise GatewrightError("data", "at least one step in every row", f"lengths {self.lengths.tolist()[:8]}")
-        self._check_sizes()
-        for name, record in self.records():
-            _check_finite(name, record, self.lengths, reverse=name.endswith("reverse"))
-
-    def _check_sizes(self) -> None:
-        T, B, D = self.inputs.shape
-        sizes: list[tuple[str, Array | None, tuple[int, ...]]] = [
-            ("lengths", self.lengths, (B,)),
-            ("about.rows", np.array(self.about.rows), (B,)),
-            ("about.inputs", np.array(self.about.inputs), (D,)),
-            ("predictions", self.predictions[..., :0], (T, B, *self.predictions.shape[2:-1], 0)),
-        ]
-        optional = (("targets", self.targets), ("columns", self.columns), ("times", self.times),
-                    ("symbols", self.symbols))  # fmt: skip
-        sizes += [(name, array, (T, B, *array.shape[2:])) for name, array in optional if array is not None]
-        for name, record in self.records():
-            H, P = record.cell.shape[-1], record.hidden.shape[-1]
-            sizes += [(f"{name} {gate}", getattr(record, gate), (T, B, H)) for gate in (*GATES, "cell")]
-            sizes.append((f"{name} hidden", record.hidden, (T, B, P)))
-            sizes.append((f"{name} cell_initial", record.cell_initial, (B, H)))
-            sizes.append((f"{name} hidden_initial", record.hidden_initial, (B, P)))
-        for name, array, shape in sizes:
-            if array is not None and array.shape != shape:
-                raise GatewrightError(name, f"the shape {shape}", str(array.shape))
+        require_whole(self)
 
     @property
     def steps(self) -> int:
@@ -154,15 +129,15 @@ class Recording:
         Raises:
             GatewrightError: if there is no such layer or direction.
         """
-        if not isinstance(layer, int) or not 0 <= layer < len(self.layers):
-            raise GatewrightError("layer", f"a number from 0 to {len(self.layers) - 1}", repr(layer))
-        there = dict(zip(DIRECTIONS, self.layers[layer], strict=True))
-        if there.get(direction) is None:
-            names = " or ".join(name for name, record in there.items() if record is not None)
-            raise GatewrightError("direction", names, repr(direction))
-        record = there[direction]
-        assert record is not None
-        return record
+        whole = isinstance(layer, int | np.integer) and not isinstance(layer, bool)
+        if not whole or not 0 <= layer < len(self.layers):
+            raise GatewrightError("layer", f"a whole number from 0 to {len(self.layers) - 1}", repr(layer)[:80])
+        pairs = zip(DIRECTIONS, self.layers[layer], strict=True)
+        there = [(name, record) for name, record in pairs if record is not None]
+        for name, record in there:
+            if direction == name:
+                return record
+        raise GatewrightError("direction", " or ".join(name for name, _ in there), repr(direction)[:80])
 
     def error(self) -> NDArray[np.float64]:
         """Return how wrong the prediction of each step was, made one step before (T, B); NaN where there is none.
@@ -170,7 +145,9 @@ class Recording:
         A text's is in nats, -log p of the symbol that came; a forecast's the distance of its median one step ahead
         from what came, in standard deviations of the target, mean over the targets.
         """
-        return errors_of(self.predictions, self.targets, self.about)
+        wrong = errors_of(self.predictions, self.targets, self.about)
+        wrong[np.arange(len(wrong))[:, None] >= self.lengths] = np.nan  # a row's last target comes after its end
+        return wrong
 
     def ledger(self, layer: int, t: int, row: int = 0, *, direction: str = "forward", units: Any = None) -> Ledger:
         """Split the cell state at step t into what each step wrote and the gates let survive; see `Ledger`.
@@ -262,8 +239,8 @@ class Recording:
     def to_xarray(self) -> xarray.Dataset:
         """Return gates and states as an `xarray.Dataset`.
 
-        Variables are named as weights are: ``forget_gate_l0``, ``cell_l1_reverse``; their axes are ``step``, ``row``
-        and the layer's units, ``unit_l0`` (``output_l0`` for the hidden state of a layer that projects).
+        Variables are named as weights are: ``forget_gate_l0``, ``cell_l1_reverse``; their axes are ``step``,
+        ``row`` and the layer's units, ``unit_l0`` (``output_l0`` for the hidden state of a layer that projects).
 
         Raises:
             ModuleNotFoundError: if xarray is not installed.
@@ -273,9 +250,11 @@ class Recording:
         variables = {}
         for number, layer in enumerate(self.layers):
             for suffix, record in zip(("", "_reverse"), layer, strict=True):
-                for name in QUANTITIES if record is not None else ():
+                if record is None:
+                    continue
+                for name in QUANTITIES:
                     array = getattr(record, name)
-                    projected = array.shape[-1] != getattr(record, "cell").shape[-1]
+                    projected = array.shape[-1] != record.cell.shape[-1]
                     axis = f"{'output' if projected else 'unit'}_l{number}"
                     variables[f"{name}_l{number}{suffix}"] = (("step", "row", axis), array)
         coordinates: dict[str, Any] = {"row": list(self.about.rows)}
@@ -286,7 +265,7 @@ class Recording:
     def to_pandas(self, layer: int = 0, row: int = 0, *, direction: str = "forward") -> pandas.DataFrame:
         """Return gates and states of one layer and row as a `pandas.DataFrame`.
 
-        Its index is the step, or the time of a timed table; its columns have two levels, the quantity and the unit.
+        Its index is the step, or the time of a timed table; its columns have two levels, quantity and unit.
 
         Raises:
             GatewrightError: if there is no such layer, row or direction.
@@ -336,7 +315,8 @@ def difference(changed: Recording, baseline: Recording) -> Difference:
     for name, one, other in pairs:
         if one.shape != other.shape:
             raise GatewrightError("baseline", f"{name} of shape {one.shape}", f"one of {other.shape}")
-    if len(changed.layers) != len(baseline.layers) or not np.array_equal(changed.inputs, baseline.inputs):
+    same = np.array_equal(changed.inputs, baseline.inputs) and np.array_equal(changed.lengths, baseline.lengths)
+    if len(changed.layers) != len(baseline.layers) or not same:
         raise GatewrightError("baseline", "a recording of the same data", "one of other data")
     apart = changed.predictions - baseline.predictions
     differs = (apart != 0).reshape(*apart.shape[:2], -1).any(axis=-1)
@@ -396,27 +376,8 @@ def require_units(units: Any, size: int, name: str = "units") -> NDArray[np.int6
         return np.arange(size)
     if isinstance(units, slice):
         return np.arange(size)[units]
-    several = [units] if np.ndim(units) == 0 else list(units)
+    several = list(units) if isinstance(units, list | tuple | range) or np.ndim(units) else [units]
     return np.array([require_index(name, unit, size) for unit in several], dtype=np.int64)
-
-
-def _check_finite(name: str, record: Record, lengths: NDArray[np.int64], reverse: bool) -> None:
-    """Find a NaN without reading everything: the cell state carries one to its end, the hidden state to the gates."""
-    rows = np.arange(len(lengths))
-    ends = np.zeros_like(lengths) if reverse else lengths - 1
-    if np.isfinite(record.cell[ends, rows]).all() and np.isfinite(record.hidden[ends, rows]).all():
-        return
-    for gate in QUANTITIES:
-        bad = np.argwhere(~np.isfinite(getattr(record, gate)))
-        if len(bad):
-            order: Callable[..., Any] = max if reverse else min
-            t, row, unit = map(int, order(bad.tolist()))
-            value = getattr(record, gate)[t, row, unit]
-            raise GatewrightError(
-                f"{name}, {gate.replace('_', ' ')}",
-                "finite numbers",
-                f"{value} at step {t}, row {row}, unit {unit}",
-            )
 
 
 def replaced(record: Record, change: Callable[[str, Array], Array]) -> Record:

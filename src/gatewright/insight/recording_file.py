@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from gatewright import atomic
 from gatewright.equations import Record
-from gatewright.errors import ModelFileError, SpecError
+from gatewright.errors import ModelFileError
 from gatewright.insight.about import About
+from gatewright.insight.checks import require_finite_throughout
 from gatewright.insight.recording import DIRECTIONS, QUANTITIES, Layer, Peer, Recording
+from gatewright.spec import shown
 
 FORMAT = "1"
 
@@ -35,7 +37,7 @@ def write(path: Path | str, recording: Recording) -> None:
     for name in _ARRAYS:
         array = getattr(recording, name)
         if array is not None:
-            tensors[name] = array.view(np.int64) if array.dtype.kind == "M" else array
+            tensors[name] = array.astype("datetime64[us]").view(np.int64) if array.dtype.kind == "M" else array
     for number, layer in enumerate(recording.layers):
         for direction, record in zip(DIRECTIONS, layer, strict=True):
             if record is not None:
@@ -61,53 +63,49 @@ def read(path: Path | str) -> Recording:
 
     Raises:
         ModelFileError: if it is damaged or something else.
-        GatewrightError: if a gate is not finite.
+        GatewrightError: if parts do not fit each other, or a number is not finite.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
+            got = metadata.get("gatewright_recording")
+            if got != FORMAT:
+                raise ModelFileError(
+                    str(path),
+                    f"a recording of format {FORMAT}",
+                    "another file" if got is None else f"format {got!r}",
+                )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (OSError, safetensors.SafetensorError) as error:
+    # NumPy has no bfloat16 and no float8: looking for them is a TypeError or an AttributeError.
+    except (OSError, safetensors.SafetensorError, TypeError, AttributeError) as error:
         raise ModelFileError(str(path), "a recording", str(error)) from None
-    if metadata.get("gatewright_recording") != FORMAT:
-        got = metadata.get("gatewright_recording")
-        raise ModelFileError(
-            str(path), f"a recording of format {FORMAT}", "another file" if got is None else repr(got)
-        )
+    if "about" not in metadata:
+        raise ModelFileError(str(path), "a whole recording", "one that does not say what it is of")
+    about = About.from_json(metadata["about"], "about")
     try:
-        about = About.from_json(metadata["about"], "about")
-        return _assembled(about, tensors)
-    except (KeyError, SpecError) as error:
-        raise ModelFileError(str(path), "a whole recording", f"one without {error}") from None
+        recording = _assembled(about, tensors)
+    except KeyError as error:
+        raise ModelFileError(str(path), "a whole recording", f"one without {error.args[0]}") from None
+    if tensors:
+        raise ModelFileError(str(path), "a recording and nothing else", f"one with {shown(min(tensors))} too")
+    require_finite_throughout(recording)
+    return recording
 
 
 def _assembled(about: About, tensors: dict[str, NDArray[Any]]) -> Recording:
-    """Put a recording together; a missing tensor is a KeyError."""
-    layers = []
-    while f"layers.{len(layers)}.forward.cell" in tensors:
-        prefix = f"layers.{len(layers)}"
-        forward, reverse = (
-            Record(**{name: tensors[f"{prefix}.{direction}.{name}"] for name in _RECORD})
-            if f"{prefix}.{direction}.cell" in tensors
-            else None
-            for direction in DIRECTIONS
-        )
-        assert forward is not None
-        layers.append(Layer(forward, reverse))
-    if not layers:
-        raise KeyError("layers.0.forward.cell")
-    fields = {
-        name: tensors.get(name) for name in _ARRAYS if name not in ("lengths", "inputs", "predictions", "times")
-    }
-    times = tensors.get("times")
-    peer = Peer(tensors["peer.hidden"], tensors["peer.predictions"]) if about.peer else None
-    return Recording(
-        about,
-        tuple(layers),
-        tensors["lengths"],
-        tensors["inputs"],
-        tensors["predictions"],
-        times=None if times is None else times.view("datetime64[us]"),
-        peer=peer,
-        **fields,
-    )
+    """Put a recording together of tensors that are taken out; a missing one is a KeyError."""
+    layers: list[Layer] = []
+    while f"layers.{len(layers)}.forward.cell" in tensors or not layers:
+        forward, reverse = (f"layers.{len(layers)}.{direction}" for direction in DIRECTIONS)
+        both = f"{reverse}.cell" in tensors
+        layers.append(Layer(_record(forward, tensors), _record(reverse, tensors) if both else None))
+    peer = Peer(tensors.pop("peer.hidden"), tensors.pop("peer.predictions")) if about.peer else None
+    needed: dict[str, Any] = {name: tensors.pop(name) for name in ("lengths", "inputs", "predictions")}
+    more: dict[str, Any] = {name: tensors.pop(name, None) for name in _ARRAYS if name not in needed}
+    if more["times"] is not None and more["times"].dtype == np.int64:
+        more["times"] = more["times"].view("datetime64[us]")
+    return Recording(about, tuple(layers), **needed, **more, peer=peer)
+
+
+def _record(prefix: str, tensors: dict[str, NDArray[Any]]) -> Record:
+    return Record(**{name: tensors.pop(f"{prefix}.{name}") for name in _RECORD})

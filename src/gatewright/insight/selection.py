@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gatewright.equations import Record
 from gatewright.errors import GatewrightError
 from gatewright.insight.about import About, Edit
-from gatewright.insight.recording import Layer, Peer, Recording, replaced, require_index, require_units
+from gatewright.insight.recording import Layer, Peer, Recording, replaced, require_units
 
 
 def select(
@@ -24,27 +24,54 @@ def select(
 ) -> Recording:
     """Return what `Recording.select` does."""
     if steps is not None and (not isinstance(steps, slice) or steps.step not in (None, 1)):
-        raise GatewrightError("steps", "a slice with step 1", repr(steps))
-    first, end, _ = (steps or slice(None)).indices(recording.steps)
-    chosen = require_units(rows, len(recording.lengths), "rows")
-    kept = require_units(layers, len(recording.layers), "layers")
-    part = _rows(recording, chosen) if rows is not None else recording
+        raise GatewrightError("steps", "a slice with step 1", repr(steps)[:80])
+    first, end = _ends(steps or slice(None), recording.steps)
+    part = recording
+    if rows is not None:
+        part = _rows(part, _some("rows", rows, len(recording.lengths)))
     if steps is not None:
         part = _steps(part, first, end)
     if layers is not None:
-        part = _layers(part, kept)
+        part = _layers(part, _some("layers", layers, len(recording.layers)))
     return part if units is None else _units(part, units)
 
 
-def _rows(recording: Recording, rows: NDArray[np.int64]) -> Recording:
-    def taken(name: str, array: Any) -> Any:
-        return array[rows] if name.endswith("_initial") else array[:, rows]
+def _ends(steps: slice, size: int) -> tuple[int, int]:
+    try:
+        first, end, _ = steps.indices(size)
+    except TypeError:
+        raise GatewrightError("steps", "a slice of whole numbers", repr(steps)[:80]) from None
+    return first, end
 
-    about = recording.about
-    place = {int(row): number for number, row in enumerate(rows)}
-    edits = tuple(dataclasses.replace(edit, row=place[edit.row]) for edit in about.edits if edit.row in place)
+
+def _some(name: str, numbers: Any, size: int) -> NDArray[np.int64]:
+    """Return at least one of ``size``."""
+    chosen = require_units(numbers, size, name)
+    if len(chosen) == 0:
+        raise GatewrightError(name, "at least one", "none")
+    return chosen
+
+
+def _moved(edits: Iterable[Edit], name: str, chosen: NDArray[np.int64]) -> tuple[Edit, ...]:
+    """Return the edits of what is chosen, under its new numbers."""
+    found: list[Edit] = []
+    for edit in edits:
+        for new in np.flatnonzero(chosen == getattr(edit, name)).tolist():
+            change: dict[str, Any] = {name: new}
+            found.append(dataclasses.replace(edit, **change))
+    return tuple(found)
+
+
+def _rows(recording: Recording, rows: NDArray[np.int64]) -> Recording:
+    about, lengths = recording.about, recording.lengths[rows]
+    longest = int(lengths.max())
+
+    def taken(name: str, array: Any) -> Any:
+        return array[rows] if name.endswith("_initial") else array[:longest, rows]
+
+    edits = _moved(about.edits, "row", rows)
     names = tuple(about.rows[row] for row in rows)
-    return _changed(recording, taken, dataclasses.replace(about, rows=names, edits=edits), recording.lengths[rows])
+    return _changed(recording, taken, dataclasses.replace(about, rows=names, edits=edits), lengths)
 
 
 def _steps(recording: Recording, first: int, end: int) -> Recording:
@@ -64,7 +91,7 @@ def _steps(recording: Recording, first: int, end: int) -> Recording:
     about = recording.about
     edits = tuple(dataclasses.replace(e, t=e.t - first) for e in about.edits if first <= e.t < longest)
     part = _changed(
-        dataclasses.replace(recording, peer=None) if recording.peer is None else recording,
+        recording,
         lambda name, array: array if name.endswith("_initial") else array[first:longest],
         dataclasses.replace(about, edits=edits),
         lengths,
@@ -114,21 +141,19 @@ def _changed(recording: Recording, change: Any, about: About, lengths: NDArray[n
 
 
 def _layers(recording: Recording, kept: NDArray[np.int64]) -> Recording:
-    about = recording.about
-    place = {int(layer): number for number, layer in enumerate(kept)}
-    edits = tuple(dataclasses.replace(e, layer=place[e.layer]) for e in about.edits if e.layer in place)
-    without = () if kept[-1:] == len(recording.layers) - 1 else ("readout",)
+    about, top = recording.about, len(recording.layers) - 1
     part = dataclasses.replace(
         recording,
-        about=dataclasses.replace(about, edits=edits),
+        about=dataclasses.replace(about, edits=_moved(about.edits, "layer", kept)),
         layers=tuple(recording.layers[layer] for layer in kept),
+        model=recording.model if kept.tolist() == list(range(top + 1)) else None,
     )
-    return _without_readout(part) if without else part
+    return part if kept[-1] == top else _without_readout(part)
 
 
 def _units(recording: Recording, units: Sequence[int]) -> Recording:
     for _, record in recording.records():
-        require_units(units, record.cell.shape[-1])
+        _some("units", units, record.cell.shape[-1])
         if record.hidden.shape != record.cell.shape:
             raise GatewrightError("units", "layers without a projection", "one that projects")
 
@@ -139,14 +164,11 @@ def _units(recording: Recording, units: Sequence[int]) -> Recording:
         Layer(*(None if record is None else replaced(record, taken) for record in layer))  # type: ignore[arg-type]
         for layer in recording.layers
     )
-    place = {
-        int(unit): n for n, unit in enumerate(require_units(units, recording.layers[0].forward.cell.shape[-1]))
-    }
-    edits: list[Edit] = [
-        dataclasses.replace(edit, unit=place[edit.unit]) for edit in recording.about.edits if edit.unit in place
-    ]
-    about = dataclasses.replace(recording.about, edits=tuple(edits))
-    return _without_readout(dataclasses.replace(recording, about=about, layers=layers))
+    chosen = require_units(units, recording.layers[0].forward.cell.shape[-1])
+    about = dataclasses.replace(recording.about, edits=_moved(recording.about.edits, "unit", chosen), readouts=())
+    return dataclasses.replace(
+        recording, about=about, layers=layers, readout_weight=None, readout_bias=None, model=None
+    )
 
 
 def _without_readout(recording: Recording) -> Recording:

@@ -91,10 +91,6 @@ class Payload:
             ],
         }
 
-    def names(self, row: int) -> list[str]:
-        """Return the names of the blocks of a row."""
-        return list(self._blocks[row])
-
     def block(self, row: int, name: str) -> bytes:
         """Return the numbers of a block, little endian.
 

@@ -6,7 +6,6 @@ import base64
 import html
 import json
 import zlib
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gatewright import atomic
-from gatewright.inspector.payload import Payload
+from gatewright.inspector.shelf import Shelf
 
 
 def page(title: str, *, base: str = "", data: str = "", nonce: str = "") -> str:
@@ -45,31 +44,30 @@ def bundle(name: str) -> str:
     return (resources.files("gatewright.inspector") / "static" / name).read_text("utf-8")
 
 
-def export(path: Path, payloads: Sequence[Payload], entries: Sequence[Any], diagnoses: Sequence[Any]) -> int:
+def export(path: Path, shelf: Shelf, name: str) -> int:
     """Write a page that opens by itself, whole or not at all; return its size in bytes.
 
     Args:
         path: the file.
-        payloads: the recordings.
-        entries: what the page lists of them.
-        diagnoses: that of each recording.
+        shelf: that has the recording.
+        name: the id of the recording.
 
     Raises:
         OSError: if it cannot be written.
     """
-    parts = [_json("entries", entries)]
-    for payload, found in zip(payloads, diagnoses, strict=True):
-        meta = payload.meta()
-        parts += [_json(f"{payload.name}/meta", meta), _json(f"{payload.name}/diagnosis", found)]
-        for row in range(len(meta["rows"])):
-            for name in payload.names(row):
-                size = int(meta["blocks"][row][name]["dtype"][1])
-                packed = _packed(payload.block(row, name), size)
-                parts.append(
-                    f'<script type="text/plain" data-name="{payload.name}/rows/{row}/{name}">{packed}</script>\n'
-                )
-    title = payloads[0].recording.about.title
-    text = page(f"{title} - Gatewright", data="".join(parts)).encode()
+    payload = shelf.payload(name)
+    meta = payload.meta()
+    listed = [entry for entry in shelf.entries() if entry["id"] == name]
+    parts = [
+        _json("entries", listed),
+        _json(f"{name}/meta", meta),
+        _json(f"{name}/diagnosis", shelf.diagnosis(name)),
+    ]
+    for row, shapes in enumerate(meta["blocks"]):
+        for block, shape in shapes.items():
+            packed = _packed(payload.block(row, block), int(shape["dtype"][1]))
+            parts.append(f'<script type="text/plain" data-name="{name}/rows/{row}/{block}">{packed}</script>\n')
+    text = page(f"{meta['title']} - Gatewright", data="".join(parts)).encode()
     atomic.write_bytes(path, text)
     return len(text)
 

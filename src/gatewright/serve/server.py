@@ -21,6 +21,7 @@ from gatewright.serve import models
 from gatewright.serve.access import Tokens, require_loopback
 from gatewright.serve.app import create_app
 from gatewright.serve.batching import Batcher
+from gatewright.serve.listen import address_of, listen
 from gatewright.serve.logs import say, to_stderr
 from gatewright.serve.metrics import Metrics
 from gatewright.serve.service import PIECE, Service
@@ -88,7 +89,7 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
     saved, stream = _load(settings)  # before a store is made for what is no model
     to_stderr(settings.log_level)
     with (
-        contextlib.closing(_listen(settings.host, settings.port)) as listening,
+        contextlib.closing(listen(settings.host, settings.port)) as listening,
         contextlib.closing(_open(settings)) as store,
     ):
         store.save_model(saved)
@@ -125,7 +126,7 @@ async def _serve(
         observe=metrics.batch.observe,
     )
     service = Service(sessions, batcher, store, limits, metrics, piece=1 if each else PIECE)
-    address = "http://{}:{}".format(*_shown(listening))
+    address = address_of(listening)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -244,27 +245,3 @@ def _open(settings: Settings) -> Store:
     from gatewright.serve.valkey import ValkeyStore
 
     return ValkeyStore(settings.store)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; before anything else is opened, so that a taken port costs nothing.
-
-    Raises:
-        GatewrightError: if the address is not one of this machine, or in use.
-    """
-    if not 0 <= port < 2**16:
-        raise GatewrightError("--port", "a number from 0 to 65535", str(port))
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, UnicodeError) as error:
-        what = getattr(error, "strerror", None) or str(error)
-        raise GatewrightError("--host, --port", "an address that is free", f"{host}:{port}: {what}") from None
-    # Connections have it from here: without it, an answer's body waits 40 ms for word that its head has come.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
-
-
-def _shown(listening: socket.socket) -> tuple[str, int]:
-    host, port = listening.getsockname()[:2]
-    return (f"[{host}]" if ":" in host else host), port

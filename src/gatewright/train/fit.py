@@ -20,7 +20,7 @@ from gatewright.train.checkpoint import Progress
 from gatewright.train.display import Display
 from gatewright.train.options import UNSET, TrainingOptions
 from gatewright.train.run import Run
-from gatewright.train.task import Share, Task
+from gatewright.train.task import UNWATCHED, Share, Task, Watcher
 
 #: Steps between lines of metrics.
 LOG_EVERY = 50
@@ -37,10 +37,19 @@ class Loop:
         options: how.
         run: where checkpoints, metrics and the best model go.
         accelerator: device and processes.
+        watcher: who is told of the model at each validation.
     """
 
-    def __init__(self, task: Task, options: TrainingOptions, run: Run, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        task: Task,
+        options: TrainingOptions,
+        run: Run,
+        accelerator: Accelerator,
+        watcher: Watcher = UNWATCHED,
+    ) -> None:
         self._task, self._options, self._run, self._accelerator = task, options, run, accelerator
+        self._watcher = watcher
         self.total = options.steps if options.steps is not UNSET else options.epochs * task.steps_per_epoch
         self._validate_every = min(options.validate_every or min(task.steps_per_epoch, 500), self.total)
         self._share = Share(accelerator.process_index, accelerator.num_processes)
@@ -180,6 +189,8 @@ class Loop:
         display.validation(progress.step, progress.step / self._task.steps_per_epoch, loss, score, better)
         progress.finished = self._out_of_patience()
         self._save()
+        if self._accelerator.is_main_process:
+            self._watcher.validated(self._task.model, progress.step)
 
     def _out_of_patience(self) -> str:
         """Return "patience" if too many validations brought nothing better, else ""."""

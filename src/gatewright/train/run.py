@@ -33,6 +33,8 @@ class Run:
         self.tensorboard = path / "tensorboard"
         self.evaluation = path / "evaluation.json"
         self.plot = path / "forecast.png"
+        self.snapshots = path / "snapshots"
+        self.plain_rnn = path / "plain_rnn.safetensors"
 
     @staticmethod
     def free_path(source: Path) -> Path:
@@ -134,6 +136,16 @@ class Run:
         """Add a line to the metrics."""
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def validations(self) -> list[tuple[int, float]]:
+        """Return step and score of every validation that the metrics tell of, in order."""
+        try:
+            lines = [json.loads(line) for line in self.metrics.read_text("utf-8").splitlines()]
+            return [(int(line["step"]), float(line["valid"])) for line in lines if "valid" in line]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(str(self.metrics), "lines of metrics", str(error)) from None
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps after a checkpoint, which will be taken again."""

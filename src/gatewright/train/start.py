@@ -18,7 +18,7 @@ from gatewright.train.display import Display
 from gatewright.train.fit import Loop
 from gatewright.train.options import KINDS, NOTHING_SAID, Options, TrainingOptions, resolve
 from gatewright.train.run import Run
-from gatewright.train.task import Share, Task
+from gatewright.train.task import UNWATCHED, Share, Task, Watcher
 
 SUFFIXES = {".csv": "forecast", ".tsv": "forecast", ".parquet": "forecast", ".txt": "language"}
 
@@ -44,7 +44,7 @@ def infer_kind(source: Path, kind: str = "") -> str:
 
 def train(
     source: Path | str, options: Options = NOTHING_SAID, *, run: Path | str | None = None, kind: str = "",
-    console: Console | None = None,
+    console: Console | None = None, watcher: Watcher = UNWATCHED,
 ) -> tuple[Run, Progress]:  # fmt: skip
     """Train a model on a table of series or a text.
 
@@ -54,6 +54,7 @@ def train(
         run: the directory to make; one below ``runs/`` if None.
         kind: "forecast" or "language", where the file's ending does not say.
         console: where to show progress; standard output if None.
+        watcher: who is told how the model comes along.
 
     Returns:
         The run, whose ``model`` is the best model, and how far it came.
@@ -72,11 +73,15 @@ def train(
     if accelerator.is_main_process:
         Run.create(path, source, kind, options)
     accelerator.wait_for_everyone()
-    return Run(path), _loop(task, options, Run(path), accelerator, console or Console(), resume=False)
+    return Run(path), _loop(task, options, Run(path), accelerator, console or Console(), watcher, resume=False)
 
 
 def resume(
-    run: Path | str, options: Options = NOTHING_SAID, *, console: Console | None = None
+    run: Path | str,
+    options: Options = NOTHING_SAID,
+    *,
+    console: Console | None = None,
+    watcher: Watcher = UNWATCHED,
 ) -> tuple[Run, Progress]:
     """Go on with a run that was stopped or killed, to the same bits as if it never had been.
 
@@ -84,6 +89,7 @@ def resume(
         run: its directory.
         options: only ``steps``, ``epochs``, ``patience`` and ``device`` may differ from the run's own.
         console: where to show progress; standard output if None.
+        watcher: who is told how the model comes along.
 
     Raises:
         RunError: if there is no such run, or its source has changed.
@@ -93,7 +99,18 @@ def resume(
     options = resolve(_lengthened(opened.options(), options), kind)
     accelerator = _accelerator(options.training)
     options, task = _prepare(source, kind, options, accelerator)
-    return opened, _loop(task, options, opened, accelerator, console or Console(), resume=True)
+    return opened, _loop(task, options, opened, accelerator, console or Console(), watcher, resume=True)
+
+
+def reopen(run: Run) -> tuple[Options, Task]:
+    """Return options and task of a run as it began: the same batches, and a model that has learned nothing.
+
+    Raises:
+        RunError: if the run's source has changed.
+    """
+    kind, source = run.kind, run.unchanged_source()
+    options = run.options()
+    return _prepare(source, kind, options, _accelerator(options.training))
 
 
 def _lengthened(own: Options, given: Options) -> Options:
@@ -139,9 +156,15 @@ def _prepare(source: Path, kind: str, options: Options, accelerator: Accelerator
 
 
 def _loop(
-    task: Task, options: Options, run: Run, accelerator: Accelerator, console: Console, resume: bool
+    task: Task,
+    options: Options,
+    run: Run,
+    accelerator: Accelerator,
+    console: Console,
+    watcher: Watcher,
+    resume: bool,
 ) -> Progress:
-    loop = Loop(task, options.training, run, accelerator)
+    loop = Loop(task, options.training, run, accelerator, watcher)
     if resume:
         loop.resume()
         if loop.total < loop.progress.step:
@@ -152,6 +175,8 @@ def _loop(
         display.note(task.summary)
         first = f"going on from step {loop.progress.step}, " if resume else ""
         display.note(f"{first}{loop.total} steps, {size:,} weights, on {accelerator.device.type}, into {run.path}")
+        if accelerator.is_main_process:
+            watcher.begin(run, display.note)
         progress = loop.run(display)
         ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
         best = f"best validation {progress.best:.4f} at step {progress.best_step}"

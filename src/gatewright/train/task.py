@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.model import Model, State
+from gatewright.train.run import Run
 
 
 class Share(NamedTuple):
@@ -59,3 +61,25 @@ class Task(Protocol):
 
     def carry(self, state: State | None) -> None:
         """Go on from these states."""
+
+
+class Watcher:
+    """Who is told how a model comes along; this one does nothing with it."""
+
+    def begin(self, run: Run, say: Callable[[str], None]) -> None:
+        """Take note that a run begins or goes on.
+
+        Args:
+            run: the run.
+            say: shows a line to the person who trains.
+        """
+
+    def validated(self, model: Model, step: int) -> None:
+        """Take note of a model that was just validated; it changes once this returns."""
+
+    def end(self) -> None:
+        """Take note that the run has ended, for now or for good."""
+
+
+#: A run that nobody watches.
+UNWATCHED = Watcher()

@@ -1,7 +1,7 @@
 // The step as sums that can be checked by hand: one line for each pointwise operation.
 
 import { figure } from "./figures";
-import { PART_NUMBER, PART_TINT, standsOut, type Part } from "./parts";
+import { isMeant, PART_NUMBER, PART_TINT, type Part, type Spot } from "./parts";
 import { pointsAt, spotOf, type Pointing } from "./Piece";
 import { Symbol } from "./Letter";
 import type { UnitStep } from "./scene";
@@ -69,8 +69,8 @@ export function Arithmetic({ units, focus, before, projected, pointing }: {
           {lines(before, projected).map((line) => (
             <tr
               data-line={line.part}
-              data-lit={spot !== null && lineStandsOut(line, spot)}
-              data-dim={spot !== null && !lineStandsOut(line, spot)}
+              data-lit={spot !== null && isOf(line, spot)}
+              data-dim={spot !== null && !isOf(line, spot)}
               onPointerEnter={pointsAt(line.part, pointing).onPointerEnter}
               onPointerLeave={pointsAt(line.part, pointing).onPointerLeave}
             >
@@ -104,11 +104,11 @@ export function Arithmetic({ units, focus, before, projected, pointing }: {
 }
 
 /** A line belongs to what it does, and to what goes into it and comes out. */
-function lineStandsOut(line: Line, spot: NonNullable<ReturnType<typeof spotOf>>): boolean {
+function isOf(line: Line, spot: Spot): boolean {
   const parts = [line.part, line.left.part, line.right?.part, line.result.part];
   // "kept" and "c" stand in two lines each; pointing at the operation means the line that makes them.
   if (spot === "kept" || spot === "written" || spot === "cell" || spot === "bent") return line.part === spot;
-  return parts.some((part) => part !== undefined && standsOut(part, spot));
+  return parts.some((part) => part !== undefined && isMeant(part, spot));
 }
 
 function Equation({ left, right, result, sign }: Line) {

@@ -9,7 +9,7 @@ export function CaptionArea({ pointing, told, playing }: { pointing: Pointing; t
   const { title, text } = caption(spot, told);
   return (
     <div class="gw-caption">
-      <p id="gw-caption" class="gw-caption-text" aria-live={playing ? "off" : "polite"} data-spot={spot ?? "rest"}>
+      <p id={pointing.captionId} class="gw-caption-text" aria-live={playing ? "off" : "polite"} data-spot={spot ?? "rest"}>
         <b>{title}.</b> {text}
       </p>
       <div class="gw-topics" role="group" aria-label="Questions">

@@ -2,12 +2,14 @@
 
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { PART_TINT, standsOut, type Part, type Spot } from "./parts";
+import { isMeant, PART_TINT, stepsBack, type Part, type Spot } from "./parts";
 
 /** What is pointed at, and what a click has fixed until the next. */
 export interface Pointing {
   hover: Signal<Spot | null>;
   fixed: Signal<Spot | null>;
+  /** Id of the element that says what is pointed at. */
+  captionId: string;
 }
 
 export function spotOf({ hover, fixed }: Pointing): Spot | null {
@@ -51,14 +53,14 @@ export function Piece({ part, name, pointing, children }: {
     <g
       class="gw-piece"
       data-piece={part}
-      data-dim={!standsOut(part, spot)}
-      data-lit={spot !== null && standsOut(part, spot)}
+      data-dim={stepsBack(part, spot)}
+      data-lit={isMeant(part, spot)}
       style={{ color: PART_TINT[part] }}
       tabIndex={0}
       role="button"
       aria-label={name}
       aria-pressed={pointing.fixed.value === part}
-      aria-describedby="gw-caption"
+      aria-describedby={pointing.captionId}
       onKeyDown={pressed}
       {...handlers}
     >

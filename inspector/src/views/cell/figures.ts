@@ -17,7 +17,8 @@ export function brief(value: number): string {
 /** Per cent, with a digit more where whole ones would say "all" or "nothing" of what is not. */
 export function share(part: number): string {
   const size = Math.abs(part) * 100;
-  if (size > 0 && size < 0.05) return "less than 0.1%";
+  if (size > 0 && size < 0.05) return "<0.1%";
   if (size > 99.95 && size < 100) return "99.9%";
-  return `${fixed(part * 100, size < 1 || (size > 99 && size < 100) ? 1 : 0)}%`;
+  const nearEnd = (size > 0 && size < 1) || (size > 99 && size < 100);
+  return `${fixed(part * 100, nearEnd ? 1 : 0)}%`;
 }

@@ -57,6 +57,24 @@ export const PART_NUMBER: Record<Exclude<Part, "input" | "projection">, keyof Un
   hidden: "hidden",
 };
 
+/** What goes into a part and comes out of it: this stays in sight while the part is pointed at. */
+const NEAR: Record<Part, readonly Part[]> = {
+  input: ["forget_gate", "input_gate", "candidate", "output_gate"],
+  hidden_before: ["forget_gate", "input_gate", "candidate", "output_gate"],
+  cell_before: ["kept"],
+  forget_gate: ["kept"],
+  kept: ["cell_before", "forget_gate"],
+  input_gate: ["written"],
+  candidate: ["written"],
+  written: ["input_gate", "candidate"],
+  cell: ["kept", "written"],
+  bent: ["cell"],
+  output_gate: ["shown", "hidden"],
+  shown: ["output_gate", "bent", "hidden"],
+  projection: ["shown", "hidden"],
+  hidden: ["output_gate", "bent", "shown", "projection"],
+};
+
 const TOPIC_PARTS: Record<Topic, readonly Part[]> = {
   states: ["cell_before", "kept", "cell", "hidden_before", "hidden"],
   length: ["cell_before", "forget_gate", "kept", "input_gate", "candidate", "cell", "output_gate", "hidden"],
@@ -77,12 +95,18 @@ export const TOPICS: readonly { topic: Topic; question: string }[] = [
   { topic: "two", question: "Why two states?" },
 ];
 
-export function isTopic(spot: Spot): spot is Topic {
+function isTopic(spot: Spot): spot is Topic {
   return spot in TOPIC_PARTS;
 }
 
-/** Whether a part is to stand out; all do where nothing is pointed at. */
-export function standsOut(part: Part, spot: Spot | null): boolean {
-  if (spot === null) return true;
+/** Whether a part is what is pointed at or asked about. */
+export function isMeant(part: Part, spot: Spot | null): boolean {
+  if (spot === null) return false;
   return isTopic(spot) ? TOPIC_PARTS[spot].includes(part) : spot === part;
+}
+
+/** Whether a part steps back for what is pointed at. */
+export function stepsBack(part: Part, spot: Spot | null): boolean {
+  if (spot === null || isMeant(part, spot)) return false;
+  return isTopic(spot) || !NEAR[spot].includes(part);
 }

@@ -20,13 +20,13 @@ export function Tip({ x, y, to }: { x: number; y: number; to: "up" | "right" | "
     down: `M${x - 4.5} ${y - 8}L${x} ${y}L${x + 4.5} ${y - 8}Z`,
     right: `M${x - 8} ${y - 4.5}L${x} ${y}L${x - 8} ${y + 4.5}Z`,
   }[to];
-  return <path class="gw-tip" d={d} />;
+  return <path class="gw-arrow" d={d} />;
 }
 
 /** The same for the belt, wider than it. */
 export function BeltTip({ x, y, thick }: { x: number; y: number; thick: number }) {
   const half = Math.max(4.5, thick / 2 + 3);
-  return <path class="gw-tip" d={`M${x - 8} ${y - half}L${x} ${y}L${x - 8} ${y + half}Z`} />;
+  return <path class="gw-arrow" d={`M${x - 8} ${y - half}L${x} ${y}L${x - 8} ${y + half}Z`} />;
 }
 
 /** The cell state's line between two places, as thick as what runs on it. */

@@ -7,6 +7,7 @@ import type { Direction } from "../../data/types";
 export interface Account {
   /** The step whose ledger it is. */
   query: number;
+  direction: Direction;
   /** Position of the first entry: `shares[k - from]` belongs to step k. */
   from: number;
   shares: Float64Array;
@@ -53,6 +54,7 @@ export function unitAccount(blocks: UnitBlocks, query: number): Account {
   const order = (array: Float64Array) => (direction === "forward" ? array : array.reverse());
   return {
     query,
+    direction,
     from: direction === "forward" ? 0 : query,
     shares: order(made.shares),
     survival: order(made.survival),
@@ -114,7 +116,8 @@ export function headAccount(blocks: HeadBlocks, output: number, query: number): 
   const bias = blocks.bias[output];
   const direct = weight.reduce((sum, w, u) => sum + w * o[u] * Math.tanh(c[u]), bias);
   return {
-    ...{ query, from: 0, shares: made.shares, written: null, survival: null, initial: made.initial, edited: made.edited, bias },
+    ...{ query, direction: "forward", from: 0, shares: made.shares, written: null, survival: null },
+    ...{ initial: made.initial, edited: made.edited, bias },
     sum: total(made) + bias,
     total: direct,
   };
@@ -123,6 +126,9 @@ export function headAccount(blocks: HeadBlocks, output: number, query: number): 
 function total({ shares, initial, edited }: Shares): number {
   return shares.reduce((sum, share) => sum + share, initial + edited);
 }
+
+/** What is less than this part of the largest share does not matter. */
+const NOTHING = 1e-3;
 
 /** Steps by the size of what is left of them, largest first. */
 export function largest({ shares, from }: Account, count: number): number[] {
@@ -134,17 +140,18 @@ export function largest({ shares, from }: Account, count: number): number[] {
     best.splice(place < 0 ? best.length : place, 0, k);
     best.length = Math.min(best.length, count);
   }
-  return best.map((k) => k + from);
+  return best.filter((k) => Math.abs(shares[k]) >= NOTHING * Math.abs(shares[best[0]])).map((k) => k + from);
 }
 
 /** The fewest steps next to the query that hold so much of all |shares|: from (inclusive) to (exclusive). */
-export function reach({ shares, from, query }: Account, part: number): [number, number] {
+export function reach({ shares, from, query, direction }: Account, part: number): [number, number] {
   const all = shares.reduce((sum, share) => sum + Math.abs(share), 0);
-  const forward = query !== from || shares.length === 1;
+  const last = shares.length - 1;
+  let n = 0;
   let held = 0;
-  for (let n = 0; n < shares.length; n++) {
-    held += Math.abs(shares[forward ? shares.length - 1 - n : n]);
-    if (held >= part * all) return forward ? [query - n, query + 1] : [query, query + n + 1];
+  for (; n < last; n++) {
+    held += Math.abs(shares[direction === "forward" ? last - n : n]);
+    if (held >= part * all) break;
   }
-  return [from, from + shares.length];
+  return direction === "forward" ? [query - n, query + 1] : [from, from + n + 1];
 }

@@ -15,35 +15,11 @@ export function Extra({ axis, track, height = 52 }: { axis: Axis; track: Track; 
     [table, track.name],
   );
   return (
-    <div class="gw-extra" style={{ height: `${height}px` }}>
+    <div class="gw-timeline-extra" style={{ height: `${height}px` }}>
       {lines && <Lines axis={axis} label={track.name} height={height} lines={lines} domain={domainOf(lines[0].values)} />}
-      <span class="gw-extra-name" title={track.name}>
+      <span class="gw-timeline-extra-name" title={track.name}>
         {track.name}
       </span>
     </div>
-  );
-}
-
-interface TracksMenuProps {
-  tracks: Track[];
-  chosen: readonly string[];
-  choose: (names: string[]) => void;
-}
-
-export function TracksMenu({ tracks, chosen, choose }: TracksMenuProps) {
-  const toggle = (name: string) =>
-    choose(chosen.includes(name) ? chosen.filter((one) => one !== name) : [...chosen, name]);
-  return (
-    <details class="gw-menu">
-      <summary class="gw-button">More columns{chosen.length > 0 && <span class="gw-label">{chosen.length}</span>}</summary>
-      <div class="gw-menu-list" role="group" aria-label="Columns that are shown">
-        {tracks.map(({ name }) => (
-          <label key={name}>
-            <input type="checkbox" checked={chosen.includes(name)} onChange={() => toggle(name)} />
-            {name}
-          </label>
-        ))}
-      </div>
-    </details>
   );
 }

@@ -5,10 +5,10 @@ import type { Axis } from "../../components/axis";
 import { Heatmap, type RowRange } from "../../components/Heatmap";
 import { Legend } from "../../components/Legend";
 import type { Quantity } from "../../data/types";
-import { short } from "../../format";
+import { trimmed } from "../../format";
 import { comparable } from "../../order";
 import type { Order, State } from "../../state";
-import { UnitStrip, type Figure } from "./UnitStrip";
+import { FigureName, UnitStrip, type Figure } from "./UnitStrip";
 import { useFigure } from "./useFigure";
 import { useMap, type Shown } from "./useMap";
 
@@ -32,10 +32,11 @@ export function HeatPanel({ axis }: { axis: Axis }) {
   const ready = shown && order.length > 0 && order.length === shown.units;
   return (
     <>
-      <div class="gw-bar" data-still>
+      <div class="gw-timeline-bar" data-still>
         <Quantities state={state} />
         <SortBy state={state} />
         {shown && <Scale shown={shown} colors={colors} />}
+        {figure && !projected && <FigureName figure={figure} />}
       </div>
       {ready ? (
         <Units axis={axis} shown={shown} colors={colors} order={order} figure={projected ? undefined : figure} />
@@ -128,9 +129,9 @@ function SortBy({ state }: { state: State }) {
     state.order.value = column ? "correlation" : (value as Order);
   };
   return (
-    <label class="gw-field">
-      <span class="gw-label">sorted by</span>
-      <select class="gw-select gw-sort" value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
+    <label class="gw-field" title="The order of the units from the top">
+      <span class="gw-label">by</span>
+      <select class="gw-select gw-timeline-sort" aria-label="Sort units by" value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
         {Object.entries(ORDER_NAME).map(([order, name]) => (
           <option key={order} value={order}>{name}</option>
         ))}
@@ -144,12 +145,20 @@ function SortBy({ state }: { state: State }) {
 
 function Scale({ shown, colors }: { shown: Shown; colors: Uint32Array }) {
   const { quantity, limit } = shown;
-  const about = quantity === "cell" || quantity === "write";
-  const high = about ? short(limit) : "1";
-  const note = about ? "99.5% of the values lie within" : quantity === "survival" ? "share that stands at the chosen step" : undefined;
+  const open = quantity === "cell" || quantity === "write";
+  const high = trimmed(limit);
+  const note =
+    open ? "99.5% of the values lie between these; what lies beyond has the colour of the end."
+    : quantity === "survival" ? "How much of what was written at a step stands at the chosen one."
+    : undefined;
   return (
-    <span class="gw-scale" data-scale={quantity} data-value={limit}>
-      <Legend colors={colors} low={signed(quantity) ? `−${high}` : "0"} high={high} note={note} />
+    <span class="gw-timeline-scale" data-scale={quantity} data-value={limit}>
+      <Legend
+        colors={colors}
+        low={open ? `≤ −${high}` : signed(quantity) ? "−1" : "0"}
+        high={open ? `≥ ${high}` : "1"}
+        note={note}
+      />
     </span>
   );
 }

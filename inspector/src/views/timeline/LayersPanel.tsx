@@ -1,7 +1,8 @@
 import { useSignal } from "@preact/signals";
 import type { Axis } from "../../components/axis";
-import { Extra, TracksMenu } from "./Extra";
+import { Extra } from "./Extra";
 import { tracksOf } from "./tracks";
+import { TracksMenu } from "./TracksMenu";
 
 /** Tracks that are shown at first. */
 const FIRST = 2;
@@ -13,7 +14,7 @@ export function LayersPanel({ axis }: { axis: Axis }) {
   const chosen = useSignal(recording.meta.inputs.slice(0, FIRST));
   return (
     <>
-      <div class="gw-bar" data-still>
+      <div class="gw-timeline-bar" data-still>
         <h2>Inputs and outputs</h2>
         <TracksMenu tracks={tracks} chosen={chosen.value} choose={(names) => (chosen.value = names)} />
       </div>

@@ -27,14 +27,14 @@ export function PeerPanel({ axis }: { axis: Axis }) {
   }, [peer.hidden]);
   return (
     <>
-      <div class="gw-bar" data-still>
+      <div class="gw-timeline-bar" data-still>
         <h2>{peer.name}: hidden state</h2>
         <span class="gw-label">its only memory</span>
-        <span class="gw-scale">
+        <span class="gw-timeline-scale">
           <Legend colors={colors} low="−1" high="1" />
         </span>
       </div>
-      <div class="gw-peer">
+      <div class="gw-timeline-peer">
         {values && (
           <Heatmap
             axis={axis}

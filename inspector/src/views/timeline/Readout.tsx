@@ -6,11 +6,12 @@ import type { State } from "../../state";
 import { coverage, forecastsOf, median, pairs } from "./forecast";
 import { RunningText } from "./RunningText";
 import type { Look } from "./SeriesPanel";
+import { UnitCard } from "./UnitCard";
 
 export function Readout({ state, look }: { state: State; look: Look }) {
   const { kind } = state.recording.value!.meta;
   return (
-    <aside class="gw-readout" aria-label="Chosen step">
+    <aside class="gw-timeline-readout" aria-label="Chosen step">
       <StepField state={state} />
       {kind === "series" && <Forecasted state={state} look={look} />}
       {kind === "text" && (
@@ -23,6 +24,7 @@ export function Readout({ state, look }: { state: State; look: Look }) {
         </>
       )}
       {kind === "layers" && <Inputs state={state} />}
+      <UnitCard state={state} />
     </aside>
   );
 }
@@ -30,7 +32,7 @@ export function Readout({ state, look }: { state: State; look: Look }) {
 function StepField({ state }: { state: State }) {
   const last = state.steps.value - 1;
   return (
-    <label class="gw-field gw-step-field">
+    <label class="gw-field gw-timeline-step-field">
       <h3>Step</h3>
       <input
         class="gw-input"
@@ -72,8 +74,8 @@ function Forecasted({ state, look }: { state: State; look: Look }) {
   const steps = Array.from({ length: series.horizon }, (_, k) => k);
   return (
     <>
-      {times && <p class="gw-readout-time">{time(times[t], series.step)}</p>}
-      <dl class="gw-pairs">
+      {times && <p class="gw-timeline-readout-time">{time(times[t], series.step)}</p>}
+      <dl class="gw-timeline-pairs">
         {series.columns.map((name, k) => (
           <div key={name}>
             <dt>{name}</dt>
@@ -83,7 +85,7 @@ function Forecasted({ state, look }: { state: State; look: Look }) {
       </dl>
       <section>
         <h3>{series.targets[target]}, forecast from here</h3>
-        <div class="gw-readout-scroll">
+        <div class="gw-timeline-readout-scroll">
           <table class="gw-table gw-forecast-table">
             <thead>
               <tr>
@@ -149,7 +151,7 @@ function NextSymbols({ state }: { state: State }) {
       <h3>
         After “{visible(names[symbols[t]])}”, next likely
       </h3>
-      <table class="gw-table gw-next">
+      <table class="gw-table gw-timeline-next">
         <thead>
           <tr>
             <th scope="col">symbol</th>
@@ -167,7 +169,7 @@ function NextSymbols({ state }: { state: State }) {
                   {symbol === came && <span class="gw-label">came</span>}
                 </th>
                 <td>
-                  <span class="gw-next-bar" style={{ width: `${p * 72}px` }} />
+                  <span class="gw-timeline-next-bar" style={{ width: `${p * 72}px` }} />
                   {p < 0.005 ? short(p) : fixed(p, 2)}
                 </td>
                 {other && <td>{fixed(Math.exp(other[t * V + symbol]), 2)}</td>}
@@ -189,7 +191,7 @@ function Inputs({ state }: { state: State }) {
   return (
     <section>
       <h3>Inputs at this step</h3>
-      <dl class="gw-pairs">
+      <dl class="gw-timeline-pairs">
         {names.map((name, k) => (
           <div key={name}>
             <dt>{name}</dt>

@@ -38,7 +38,7 @@ export function RunningText({ state }: { state: State }) {
     if (step) state.goTo(Number(step));
   };
   return (
-    <p class="gw-running" onClick={choose} aria-label="The text around the chosen step">
+    <p class="gw-timeline-running" onClick={choose} aria-label="The text around the chosen step">
       {characters.map(({ step, symbol, background }) => (
         <span key={step} data-step={step} data-chosen={step === t || undefined} style={{ background }}>
           {symbol === "\n" ? `${visible(symbol)}\n` : symbol}

@@ -4,9 +4,10 @@ import type { Axis } from "../../components/axis";
 import { domainOf, Lines, type Line, type Values } from "../../components/Lines";
 import { useLoaded } from "../../components/useLoaded";
 import { plural } from "../../format";
-import { Extra, TracksMenu } from "./Extra";
+import { Extra } from "./Extra";
 import { ahead, bandsAhead, coverage, fanAt, forecastsOf, median, type Forecasts } from "./forecast";
 import { lineOf, tracksOf } from "./tracks";
+import { TracksMenu } from "./TracksMenu";
 
 /** What is looked at in the forecasts; the readout shows the same. */
 export interface Look {
@@ -29,7 +30,7 @@ export function SeriesPanel({ axis, look }: { axis: Axis; look: Look }) {
   const tracks = tracksOf(recording);
   return (
     <>
-      <div class="gw-bar" data-still>
+      <div class="gw-timeline-bar" data-still>
         {series.targets.length > 1 ? (
           <select class="gw-select" aria-label="Target" value={target}
             onChange={(event) => (look.target.value = Number(event.currentTarget.value))}>
@@ -43,12 +44,12 @@ export function SeriesPanel({ axis, look }: { axis: Axis; look: Look }) {
           <TracksMenu tracks={tracks.filter(({ name }) => name !== series.targets[target])} chosen={extras.value}
             choose={(names) => (extras.value = names)} />
         )}
-        <SeriesKey lead={lead} band={coverage(series)} peer={recording.meta.peer?.name ?? null} />
+        <SeriesKey t={state.t.value} lead={lead} band={coverage(series)} peer={recording.meta.peer?.name ?? null} />
       </div>
       {loaded && truth ? (
         <Forecast axis={axis} forecasts={loaded} truth={truth} target={target} lead={lead} />
       ) : (
-        <div class="gw-series-space" />
+        <div class="gw-timeline-series-space" />
       )}
       {tracks.filter(({ name }) => extras.value.includes(name)).map((track) => (
         <Extra key={track.name} axis={axis} track={track} />
@@ -62,25 +63,33 @@ function Lead({ look, lead, horizon }: { look: Look; lead: number; horizon: numb
   return (
     <label class="gw-field">
       <span class="gw-label">forecast made</span>
-      <input class="gw-slider" type="range" min={1} max={horizon} value={lead} aria-label="Steps ahead"
+      <input class="gw-slider gw-timeline-lead-slider" type="range" min={1} max={horizon} value={lead} aria-label="Steps ahead"
         onInput={(event) => (look.lead.value = Number(event.currentTarget.value))} />
-      <span class="gw-lead">{plural(lead, "step")} before</span>
+      <span class="gw-timeline-lead">{plural(lead, "step")} before</span>
     </label>
   );
 }
 
-function SeriesKey({ lead, band, peer }: { lead: number; band: string; peer: string | null }) {
+interface SeriesKeyProps {
+  t: number;
+  lead: number;
+  /** The share that the band should hold; "" without one. */
+  band: string;
+  peer: string | null;
+}
+
+function SeriesKey({ t, lead, band, peer }: SeriesKeyProps) {
   return (
-    <span class="gw-key">
-      <span><i class="gw-key-line" style={{ background: "var(--gw-truth)" }} />truth</span>
+    <span class="gw-timeline-key">
+      <span><i class="gw-timeline-key-line" style={{ background: "var(--gw-truth)" }} />truth</span>
       <span title={`Median of the forecast made ${plural(lead, "step")} before`}>
-        <i class="gw-key-line" style={{ background: "var(--gw-hidden)" }} />forecast
+        <i class="gw-timeline-key-line" style={{ background: "var(--gw-hidden)" }} />forecast
       </span>
-      {band && <span><i class="gw-key-band" style={{ background: "var(--gw-hidden)" }} />{band} band</span>}
+      {band && <span><i class="gw-timeline-key-band" style={{ background: "var(--gw-hidden)" }} />{band} band</span>}
       <span title="The forecast from the chosen step on, for the whole horizon">
-        <i class="gw-key-line" style={{ background: "var(--gw-accent)" }} />from the chosen step
+        <i class="gw-timeline-key-line" style={{ background: "var(--gw-accent)" }} />from step {t}
       </span>
-      {peer && <span><i class="gw-key-line gw-key-dashed" style={{ color: "var(--gw-peer)" }} />{peer}</span>}
+      {peer && <span><i class="gw-timeline-key-line gw-timeline-key-dashed" style={{ color: "var(--gw-peer)" }} />{peer}</span>}
     </span>
   );
 }

@@ -34,19 +34,19 @@ export function TextPanel({ axis }: { axis: Axis }) {
   const most = blindGuess(text);
   return (
     <>
-      <div class="gw-bar" data-still>
+      <div class="gw-timeline-bar" data-still>
         <h2>Surprise</h2>
         <span class="gw-label">−log p of each character, in nats</span>
-        <span class="gw-key">
-          <span><i class="gw-key-line" style={{ background: "var(--gw-forget)" }} />LSTM</span>
-          {peer && <span><i class="gw-key-line gw-key-dashed" style={{ color: "var(--gw-peer)" }} />{peer.name}</span>}
+        <span class="gw-timeline-key">
+          <span><i class="gw-timeline-key-line" style={{ background: "var(--gw-surprise)" }} />LSTM</span>
+          {peer && <span><i class="gw-timeline-key-line gw-timeline-key-dashed" style={{ color: "var(--gw-peer)" }} />{peer.name}</span>}
           <span class="gw-legend" title={`${fixed(most, 2)} nats: a blind guess among ${text.symbols.length} symbols`}>
-            0<i class="gw-tint-scale" />
+            0<i class="gw-timeline-tint-scale" />
             {fixed(most, 1)} nats, a blind guess
           </span>
         </span>
       </div>
-      <div class="gw-text-strip" style={{ height: `${STRIP}px` }}>
+      <div class="gw-timeline-text-strip" style={{ height: `${STRIP}px` }}>
         {loaded && <Strip axis={axis} symbols={loaded.symbols} names={text.symbols} error={loaded.error} most={most} />}
       </div>
       <div style={{ height: `${ERROR}px` }}>
@@ -58,7 +58,7 @@ export function TextPanel({ axis }: { axis: Axis }) {
 
 function errorLines(error: Numbers, other: Numbers | null): { lines: Line[]; domain: [number, number] } {
   const values = Array.from(error, known);
-  const lines: Line[] = [{ values, color: "--gw-forget", width: 1.2 }];
+  const lines: Line[] = [{ values, color: "--gw-surprise", width: 1.2 }];
   const peer = other && Array.from(other, known);
   if (peer) lines.unshift({ values: peer, color: "--gw-peer", width: 1, dash: [4, 3] });
   const high = [...values, ...(peer ?? [])].reduce<number>((most, value) => Math.max(most, value ?? 0), 0);
@@ -81,7 +81,7 @@ function Strip({ axis, symbols, names, error, most }: StripProps) {
     const { context, ratio } = fit(canvas.current!, axis.width.value, STRIP);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, axis.width.value, STRIP);
-    context.fillStyle = token(canvas.current!, "--gw-forget");
+    context.fillStyle = token(canvas.current!, "--gw-surprise");
     drawTints(context, axis, error, most);
     context.globalAlpha = 1;
     if (axis.perStep.value < READABLE) return;
@@ -97,7 +97,7 @@ function Strip({ axis, symbols, names, error, most }: StripProps) {
     }
   });
   const style = { left: `${LEFT}px`, width: `${axis.width.value}px`, height: `${STRIP}px` };
-  return <canvas ref={canvas} class="gw-text-canvas" style={style} aria-hidden="true" />;
+  return <canvas ref={canvas} class="gw-timeline-text-canvas" style={style} aria-hidden="true" />;
 }
 
 /** One rectangle a step; where steps are narrower than a pixel, one a pixel with the mean of its steps. */

@@ -18,7 +18,7 @@ export function Tip({ axis }: { axis: Axis }) {
   const part = PART_NAME[unit?.map === "peer" ? "hidden" : state.quantity.value];
   return (
     <div
-      class="gw-tip"
+      class="gw-timeline-tip"
       aria-hidden="true"
       style={{
         left: `${hover.x + (leftwards ? -AWAY : AWAY)}px`,
@@ -28,7 +28,7 @@ export function Tip({ axis }: { axis: Axis }) {
     >
       <div>
         <span class="gw-label">step</span> {hover.step.toLocaleString("en")}
-        {name && <span class="gw-tip-name">{name}</span>}
+        {name && <span class="gw-timeline-tip-name">{name}</span>}
       </div>
       {unit && (
         <div>

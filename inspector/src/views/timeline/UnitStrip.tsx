@@ -7,11 +7,13 @@ import { RIGHT } from "../../components/axis";
 import type { RowRange } from "../../components/Heatmap";
 import { useDrawing } from "../../components/useDrawing";
 import { useSize } from "../../components/useSize";
+import { trimmed } from "../../format";
 import type { Figures } from "../../order";
 import type { State } from "../../state";
 
 export interface Figure {
   name: string;
+  explained: string;
   values: Figures;
   /** What the right end of the strip stands for, and the left one. */
   low: number;
@@ -20,7 +22,9 @@ export interface Figure {
   log: boolean;
 }
 
+/** CSS pixels between the map and the strip. */
 const GAP = 10;
+const WIDTH = RIGHT - GAP;
 
 interface UnitStripProps {
   state: State;
@@ -43,23 +47,36 @@ export function UnitStrip({ state, figure, order, rows }: UnitStripProps) {
     const accent = token(canvas.current!, "--gw-accent");
     const [first, last] = rows.value;
     const tall = height / (last - first);
-    const size1 = Math.max(1, Math.min(5, tall - 1));
+    const thick = Math.max(1, Math.min(5, tall - 1));
     const zero = part(figure, Math.max(figure.low, 0)) * width;
     for (let row = Math.floor(first); row < Math.min(order.length, last); row++) {
       const value = figure.values[order[row]];
       const x = (value === null ? 1 : part(figure, value)) * (width - 2);
-      const y = (row + 0.5 - first) * tall - size1 / 2;
+      const y = (row + 0.5 - first) * tall - thick / 2;
       context.fillStyle = state.units.value.includes(order[row]) ? accent : plain;
       context.globalAlpha = 0.35;
-      context.fillRect(Math.min(x, zero), y, Math.abs(x - zero), size1);
+      context.fillRect(Math.min(x, zero), y, Math.abs(x - zero), thick);
       context.globalAlpha = 1;
-      context.fillRect(x, y, 2, size1);
+      context.fillRect(x, y, 2, thick);
     }
   });
   return (
-    <div ref={root} class="gw-unit-strip" style={{ width: `${RIGHT - GAP}px` }} aria-hidden="true">
+    <div ref={root} class="gw-timeline-unit-strip" style={{ width: `${WIDTH}px` }} aria-hidden="true">
       <canvas ref={canvas} />
     </div>
+  );
+}
+
+/** What the strip shows, and its ends: for the bar above it. */
+export function FigureName({ figure }: { figure: Figure }) {
+  return (
+    <span class="gw-timeline-figure" style={{ width: `${WIDTH}px` }} title={figure.explained}>
+      <span>{figure.name}</span>
+      <span class="gw-timeline-figure-ends">
+        <span>{trimmed(figure.low)}</span>
+        <span>{trimmed(figure.high)}</span>
+      </span>
+    </span>
   );
 }
 

@@ -14,5 +14,5 @@ export function strength(nats: number, most: number): number {
 
 /** For CSS: the tint's colour over whatever is below. */
 export function tint(nats: number, most: number): string {
-  return `color-mix(in srgb, var(--gw-forget) ${Math.round(strength(nats, most) * 78)}%, transparent)`;
+  return `color-mix(in srgb, var(--gw-surprise) ${Math.round(strength(nats, most) * 78)}%, transparent)`;
 }

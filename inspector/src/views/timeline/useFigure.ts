@@ -25,9 +25,16 @@ export function useFigure(state: State): Figure | undefined {
 
 function scaled(order: Order, values: (number | null)[], column: string): Figure {
   const known = values.filter((value) => value !== null);
-  if (order === "correlation") return { name: `r with ${column}`, values, low: -1, high: 1, log: false };
+  if (order === "correlation") {
+    const explained = `Correlation of each unit's cell state with ${column}`;
+    return { name: `r, ${column}`, explained, values, low: -1, high: 1, log: false };
+  }
   const most = Math.max(...known, 0);
-  if (order === "activity") return { name: "activity", values, low: 0, high: most || 1, log: false };
+  if (order === "activity") {
+    const explained = "Standard deviation of the hidden state over the steps";
+    return { name: "activity", explained, values, low: 0, high: most || 1, log: false };
+  }
+  const explained = "Steps after which half of what a unit holds is left, on a logarithmic scale";
   const power = Math.ceil(Math.log10(Math.max(10, most)));
-  return { name: "half-life", values, low: 0.1, high: 10 ** power, log: true };
+  return { name: "half-life", explained, values, low: 0.1, high: 10 ** power, log: true };
 }

@@ -45,7 +45,8 @@ interface DotsProps extends Props {
 }
 
 function Dots({ rows, chosen, width, pointed, onPoint, onChoose }: DotsProps) {
-  const frame: Frame = { left: 10, right: width - 8 - FOREVER, top: 10, bottom: HEIGHT - 36 };
+  const forever = rows.some((row) => row.half_life === Infinity);
+  const frame: Frame = { left: 10, right: width - (forever ? FOREVER + 8 : 20), top: 10, bottom: HEIGHT - 36 };
   const domain = useMemo(() => halfLifeDomain(rows), [rows]);
   const x = scaleLog().domain(domain).range([frame.left, frame.right]);
   const { dots, diameter } = useMemo(() => stacked(rows, frame, x), [rows, width]);
@@ -72,10 +73,12 @@ function Dots({ rows, chosen, width, pointed, onPoint, onChoose }: DotsProps) {
       }}>
       <BottomAxis frame={frame} label="half-life in steps"
         ticks={powersOfTen(domain).map((value) => ({ at: x(value), text: value.toLocaleString("en") }))} />
-      <g class="gw-axis" aria-hidden="true">
-        <line x1={frame.right + 18} x2={width - 4} y1={frame.bottom} y2={frame.bottom} />
-        <text class="gw-axis-forever" x={frame.right + 9 + FOREVER / 2} y={frame.bottom + 16} text-anchor="middle">∞</text>
-      </g>
+      {forever && (
+        <g class="gw-axis" aria-hidden="true">
+          <line x1={frame.right + 18} x2={width - 4} y1={frame.bottom} y2={frame.bottom} />
+          <text class="gw-axis-forever" x={frame.right + 9 + FOREVER / 2} y={frame.bottom + 16} text-anchor="middle">∞</text>
+        </g>
+      )}
       {dots.map(({ row, cx, cy }) => (
         <circle key={row.unit} cx={cx} cy={cy} r={Math.max(1, diameter / 2 - 0.5)}
           class={marked.has(row.unit) ? "gw-dot-chosen" : row === pointed ? "gw-dot-pointed" : "gw-dot-unit"} />

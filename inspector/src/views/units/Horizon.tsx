@@ -21,7 +21,7 @@ export function MemoryHorizon({ horizon, peerName }: { horizon: Horizon; peerNam
   const [logarithmic, setLogarithmic] = useState(false);
   const [pointed, setPointed] = useState<number | null>(null);
   const curve = useMemo(() => relative(horizon), [horizon]);
-  const place = pointed ?? usual(curve.lags);
+  const place = pointed ?? usual(curve);
   return (
     <section class="gw-panel gw-horizon" aria-label="Memory horizon">
       <header class="gw-units-head">
@@ -57,7 +57,7 @@ interface DrawingProps {
 }
 
 function Drawing({ curve, width, logarithmic, place, onPlace, words }: DrawingProps) {
-  const frame: Frame = { left: 46, right: width - 8, top: 8, bottom: HEIGHT - 36 };
+  const frame: Frame = { left: 56, right: width - 8, top: 8, bottom: HEIGHT - 36 };
   const { lags, lstm, peer } = curve;
   const last = lags[lags.length - 1];
   const x = (logarithmic ? scaleSymlog() : scaleLinear()).domain([lags[0], last]).range([frame.left, frame.right]);
@@ -95,7 +95,7 @@ function Drawing({ curve, width, logarithmic, place, onPlace, words }: DrawingPr
 }
 
 function relative({ lags, lstm, peer }: Horizon): Curve {
-  const shares = (values: number[]) => values.map((value) => value / values[0]);
+  const shares = (values: number[]) => values.map((value) => value / (values[0] || 1));
   return { lags, lstm: shares(lstm), peer: peer && shares(peer) };
 }
 
@@ -112,9 +112,10 @@ function heights(shares: number[]): [number, number] {
   return [10 ** Math.floor(Math.log10(low) + 1e-9), 10 ** Math.ceil(Math.log10(Math.max(1, ...counting)) - 1e-9)];
 }
 
-/** Where a person looks first: 50 steps back, or as far as the curve goes. */
-function usual(lags: number[]): number {
-  return nearest(lags, 50);
+/** Where a person looks first: the furthest round lag at which the LSTM still has 1%. */
+function usual({ lags, lstm }: Curve): number {
+  const places = [5, 10, 20, 50, 100, 200, 500].map((lag) => nearest(lags, lag));
+  return places.findLast((k) => lstm[k] >= 0.01) ?? places[0];
 }
 
 function nearest(lags: number[], lag: number): number {

@@ -6,7 +6,9 @@ import { halfLifeDomain, sorted, SWITCHES, type SortKey, type Sorting, type Unit
 const ROW_HEIGHT = 38;
 const HEAD_HEIGHT = 54;
 /** Rows drawn beyond what is in sight, so that fast scrolling shows no gaps. */
-const SPARE = 6;
+const SPARE = 8;
+/** Rows are drawn anew once so many have been scrolled by. */
+const STRIDE = 4;
 const MOST_IN_SIGHT = 14;
 
 interface Column {
@@ -60,7 +62,7 @@ export function UnitTable({ rows, all, chosen, onChoose }: Props) {
   }, [focus, sorting, rows]);
 
   const from = Math.max(0, Math.min(first, shown.length - inSight) - SPARE);
-  const to = Math.min(shown.length, first + inSight + SPARE);
+  const to = Math.min(shown.length, first + inSight + STRIDE + SPARE);
   const moved = (event: KeyboardEvent) => {
     const step = { ArrowUp: -1, ArrowDown: 1, PageUp: -inSight, PageDown: inSight, Home: -Infinity, End: Infinity }[event.key];
     if (step === undefined || !shown.length || (event.target as Element).closest("thead")) return;
@@ -70,7 +72,7 @@ export function UnitTable({ rows, all, chosen, onChoose }: Props) {
   return (
     <div ref={scroller} class="gw-units-scroll" style={{ maxHeight: `${HEAD_HEIGHT + inSight * ROW_HEIGHT + 12}px` }}
       tabIndex={0} role="group" aria-label="Units; arrow keys choose one" onKeyDown={moved}
-      onScroll={(event) => setFirst(Math.floor(event.currentTarget.scrollTop / ROW_HEIGHT))}>
+      onScroll={(event) => setFirst(Math.floor(event.currentTarget.scrollTop / ROW_HEIGHT / STRIDE) * STRIDE)}>
       <table class="gw-table gw-units-table" aria-rowcount={shown.length + 2}>
         <colgroup>{COLUMNS.map(({ key, width }) => <col key={key} style={{ width: `${width}px` }} />)}</colgroup>
         <Head sorting={sorting} onSort={(key) => setSorting(next(sorting, key))} />

@@ -1,3 +1,4 @@
+import { Component } from "preact";
 import { fixed, percent } from "../../format";
 import { Amount, Ends, HalfLifeBar, Histogram } from "./marks";
 import { stepsText, SWITCHES, type Switch, type UnitRow } from "./rows";
@@ -20,30 +21,37 @@ interface Props {
   onChoose: (unit: number, add: boolean) => void;
 }
 
-export function UnitTableRow({ row, index, height, extent, chosen, focus, onChoose }: Props) {
-  const { unit } = row;
-  return (
-    <tr aria-rowindex={index} aria-selected={chosen} data-unit={unit} style={{ height: `${height}px` }}
-      class={focus ? "gw-units-focus" : undefined}
-      onClick={(event) => onChoose(unit, event.shiftKey || event.ctrlKey || event.metaKey)}>
-      <th scope="row" class="gw-number">{unit}</th>
-      <td class="gw-units-labels" title={row.labels.join(", ")}>
-        {row.labels.map((label) => <span key={label} class="gw-chip">{label}</span>)}
-      </td>
-      <td class="gw-units-half-life" data-part="half_life" data-unit={unit} data-value={row.half_life}>
-        <HalfLifeBar row={row} domain={extent.half_life} />
-        <span class="gw-number">{stepsText(row.half_life)}</span>
-      </td>
-      <td data-part="write_rate" data-unit={unit} data-value={row.write_rate}>
-        <Amount value={row.write_rate} largest={extent.write_rate} text={fixed(row.write_rate)} />
-      </td>
-      <td data-part="activity" data-unit={unit} data-value={row.activity}>
-        <Amount value={row.activity} largest={extent.activity} text={fixed(row.activity)} />
-      </td>
-      {SWITCHES.map((gate) => <GateCells key={gate} row={row} gate={gate} />)}
-      <td class="gw-units-gate"><Histogram gate="candidate" counts={row.histograms.candidate} /></td>
-    </tr>
-  );
+export class UnitTableRow extends Component<Props> {
+  /** While a person scrolls, most rows stay as they are. */
+  shouldComponentUpdate(next: Props): boolean {
+    return (Object.keys(next) as (keyof Props)[]).some((key) => next[key] !== this.props[key]);
+  }
+
+  render({ row, index, height, extent, chosen, focus, onChoose }: Props) {
+    const { unit } = row;
+    return (
+      <tr aria-rowindex={index} aria-selected={chosen} data-unit={unit} style={{ height: `${height}px` }}
+        class={focus ? "gw-units-focus" : undefined}
+        onClick={(event) => onChoose(unit, event.shiftKey || event.ctrlKey || event.metaKey)}>
+        <th scope="row" class="gw-number">{unit}</th>
+        <td class="gw-units-labels" title={row.labels.join(", ")}>
+          {row.labels.map((label) => <span key={label} class="gw-chip">{label}</span>)}
+        </td>
+        <td class="gw-units-half-life" data-part="half_life" data-unit={unit} data-value={row.half_life}>
+          <HalfLifeBar row={row} domain={extent.half_life} />
+          <span class="gw-number">{stepsText(row.half_life)}</span>
+        </td>
+        <td data-part="write_rate" data-unit={unit} data-value={row.write_rate}>
+          <Amount value={row.write_rate} largest={extent.write_rate} text={fixed(row.write_rate)} />
+        </td>
+        <td data-part="activity" data-unit={unit} data-value={row.activity}>
+          <Amount value={row.activity} largest={extent.activity} text={fixed(row.activity)} />
+        </td>
+        {SWITCHES.map((gate) => <GateCells key={gate} row={row} gate={gate} />)}
+        <td class="gw-units-gate"><Histogram gate="candidate" counts={row.histograms.candidate} /></td>
+      </tr>
+    );
+  }
 }
 
 function GateCells({ row, gate }: { row: UnitRow; gate: Switch }) {

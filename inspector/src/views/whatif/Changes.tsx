@@ -57,18 +57,18 @@ function ClampFields({ state, change, onChange }: Props<Clamp>) {
       </div>
       <div class="gw-change-row">
         <label class="gw-change-field">
-          <span class="gw-label">from step</span>
-          <input class="gw-input" value={change.from} placeholder="first" inputMode="numeric"
+          <span class="gw-label">steps</span>
+          <input class="gw-input" value={change.from} placeholder="first" inputMode="numeric" aria-label="First step"
             onInput={(event) => set({ from: event.currentTarget.value })} />
         </label>
         <label class="gw-change-field gw-change-to">
           <span class="gw-label">to</span>
-          <input class="gw-input" value={change.to} placeholder="last" inputMode="numeric"
+          <input class="gw-input" value={change.to} placeholder="last" inputMode="numeric" aria-label="Last step"
             onInput={(event) => set({ to: event.currentTarget.value })} />
         </label>
         <button type="button" class="gw-button" title={`From the chosen step (${state.t.value}) on`}
           onClick={() => set({ from: String(state.t.value), to: "" })}>
-          from {state.t.value}
+          from here
         </button>
       </div>
     </>
@@ -84,12 +84,12 @@ function EditFields({ state, change, onChange }: Props<Edit>) {
         <input class="gw-input" value={change.value} inputMode="decimal" onInput={(event) => set({ value: event.currentTarget.value })} />
       </label>
       <label class="gw-change-field gw-change-to">
-        <span class="gw-label">before</span>
-        <input class="gw-input" value={change.t} inputMode="numeric" aria-label="before step"
+        <span class="gw-label">before step</span>
+        <input class="gw-input" value={change.t} inputMode="numeric"
           onInput={(event) => set({ t: event.currentTarget.value })} />
       </label>
-      <button type="button" class="gw-button" title="At the chosen step" onClick={() => set({ t: String(state.t.value) })}>
-        step {state.t.value}
+      <button type="button" class="gw-button" title={`The chosen step, ${state.t.value}`} onClick={() => set({ t: String(state.t.value) })}>
+        here
       </button>
     </div>
   );

@@ -1,7 +1,9 @@
 import { useMemo } from "preact/hooks";
 import { Axis } from "../../components/axis";
-import { domainOf, Lines, type Line, type Values } from "../../components/Lines";
+import { domainOf, Lines, type Line } from "../../components/Lines";
 import { Stage } from "../../components/Stage";
+import { TimeAxis } from "../../components/TimeAxis";
+import { useLoaded } from "../../components/useLoaded";
 import type { WhatIf } from "../../data/types";
 import { short } from "../../format";
 import type { State } from "../../state";
@@ -18,20 +20,26 @@ interface Props {
 /** Both runs over each other, and their difference below. */
 export function Charts({ state, comparison, asked }: Props) {
   const axis = useMemo(() => new Axis(state), [state]);
+  const [recording, row] = [state.recording.value!, state.row.value];
+  const timed = recording.meta.series?.timed ?? false;
+  const times = useLoaded(state, async () => (timed ? recording.block(row, "times") : null), [recording, row, timed]);
   const { truth, before, after, difference, change } = comparison;
-  const lines = useMemo(() => {
+  const runs = useMemo(() => {
     const drawn: Line[] = [];
     if (truth) drawn.push({ values: truth, color: "--gw-truth", width: 1 });
     drawn.push({ values: before, color: "--gw-peer", width: after ? 2 : 1.5 });
     if (after) drawn.push({ values: after, color: "--gw-accent", width: 1.5 });
     return drawn;
   }, [comparison]);
+  const apart = useMemo(() => difference && [{ values: difference, color: "--gw-accent" }], [difference]);
+  const moved = useMemo(() => change && comparison.kind === "text" && [{ values: change.values, color: "--gw-accent" }], [change]);
   return (
     <Stage axis={axis}>
       {asked && <Spans axis={axis} asked={asked} />}
-      <Panel axis={axis} name={comparison.name} lines={lines} height={210} />
-      {difference && <Single axis={axis} name="changed − original" values={difference} height={96} />}
-      {change && comparison.kind === "text" && <Single axis={axis} name={change.name} values={change.values} height={76} />}
+      <Panel axis={axis} name={comparison.name} lines={runs} height={210} />
+      {apart && <Panel axis={axis} name="changed − original" lines={apart} height={96} withZero />}
+      {moved && <Panel axis={axis} name={change!.name} lines={moved} height={76} withZero />}
+      <TimeAxis axis={axis} times={timed ? (times as Float64Array | null) : null} />
     </Stage>
   );
 }
@@ -41,36 +49,23 @@ interface PanelProps {
   name: string;
   lines: Line[];
   height: number;
+  withZero?: boolean;
 }
 
-function Panel({ axis, name, lines, height }: PanelProps) {
-  const domain = useMemo(() => domainOf(lines.flatMap(({ values }) => values)), [lines]);
-  return (
-    <div class="gw-whatif-panel">
-      <Lines axis={axis} label={name} height={height} lines={lines} domain={domain} />
-      <span class="gw-whatif-name">{name}</span>
-    </div>
-  );
-}
-
-interface SingleProps {
-  axis: Axis;
-  name: string;
-  values: Values;
-  height: number;
-}
-
-/** One line about 0. */
-function Single({ axis, name, values, height }: SingleProps) {
-  const lines = useMemo(() => [{ values, color: "--gw-accent" }], [values]);
-  const domain = useMemo(() => domainOf([...values, 0]), [values]);
+/** Lines, their name, and at the right what they are at the chosen step. */
+function Panel({ axis, name, lines, height, withZero = false }: PanelProps) {
+  const domain = useMemo(() => domainOf([...lines.flatMap(({ values }) => values), ...(withZero ? [0] : [])]), [lines, withZero]);
   const t = axis.state.t.value;
-  const here = values[t] ?? null;
   return (
     <div class="gw-whatif-panel">
       <Lines axis={axis} label={name} height={height} lines={lines} domain={domain} />
       <span class="gw-whatif-name">{name}</span>
-      {here !== null && <span class="gw-whatif-here gw-number" data-value={here}>{short(here)}</span>}
+      <div class="gw-whatif-here gw-number" aria-label={`${name} at the chosen step`}>
+        {lines.map(({ values, color }) => {
+          const value = values[t] ?? NaN;
+          return <span key={color} style={{ color: `var(${color})` }} data-value={value}>{short(value)}</span>;
+        })}
+      </div>
     </div>
   );
 }

@@ -12,6 +12,7 @@ interface Props {
 /** What the change has done, in a few numbers. */
 export function Figures({ state, before, after, comparison }: Props) {
   const means = meanErrors(before, after);
+  if (!means && !comparison.change) return null;
   return (
     <dl class="gw-whatif-figures">
       {means && (
@@ -62,10 +63,21 @@ function Change({ state, change: { values, name } }: { state: State; change: Non
             {atEnd ? `not by the ${reverse ? "first" : "last"} step` : `${plural(lasts + 1, "step")} ${reverse ? "before" : "later"}`}
           </strong>
         </dd>
-        <dd class="gw-label">felt from step {first.toLocaleString("en")} to {last.toLocaleString("en")}</dd>
+        <dd>
+          <button type="button" class="gw-whatif-go" data-part="felt" data-from={first} data-to={last} title="See these steps"
+            onClick={() => see(state, first, last)}>
+            felt from step {first.toLocaleString("en")} to {last.toLocaleString("en")}
+          </button>
+        </dd>
       </div>
     </>
   );
+}
+
+/** Zoom to some steps, with a tenth to either side. */
+function see(state: State, first: number, last: number): void {
+  const room = Math.max(2, (last - first) / 10);
+  state.zoom(first - room, last + 1 + room);
 }
 
 function compared(before: number, after: number): string {

@@ -3,28 +3,33 @@ import type { State } from "../../state";
 import { shareText } from "../units/rows";
 import { topSymbols, type Run } from "./compare";
 
+/** Rows of the table. */
 const SHOWN = 10;
+/** Characters of the text that are shown before the chosen step. */
+const CONTEXT = 40;
 
 /** At the chosen step of a text: what either run holds likely to come next. */
 export function Symbols({ state, before, after }: { state: State; before: Run; after: Run | null }) {
   const t = state.t.value;
-  const { symbols } = before.meta.text!;
-  const rows = topSymbols(before, after, t, SHOWN);
+  const name = (symbol: number) => (symbol === 0 ? "unknown" : visible(before.meta.text!.symbols[symbol]));
+  const text = Array.from(before.symbols!.subarray(Math.max(0, t + 1 - CONTEXT), t + 1), (symbol) => (symbol === 0 ? "▯" : name(symbol)));
+  const came = before.symbols![t + 1];
   return (
-    <section class="gw-whatif-symbols" aria-label="Next symbols">
-      <h3>What comes after step {t.toLocaleString("en")}</h3>
+    <section class="gw-whatif-symbols" aria-label="Next characters">
+      <h3>What comes next, after step {t.toLocaleString("en")}</h3>
+      <p class="gw-number gw-whatif-context">{text.join("")}<i aria-hidden="true" /></p>
       <table class="gw-table">
         <thead>
           <tr>
-            <th scope="col">symbol</th>
+            <th scope="col">character</th>
             <th scope="col" colSpan={2}>original</th>
             {after && <th scope="col" colSpan={2}>changed</th>}
           </tr>
         </thead>
         <tbody>
-          {rows.map(([symbol, p, q]) => (
+          {topSymbols(before, after, t, SHOWN).map(([symbol, p, q]) => (
             <tr key={symbol}>
-              <th scope="row" class="gw-number">{symbol === 0 ? "unknown" : visible(symbols[symbol])}</th>
+              <th scope="row"><span class="gw-number">{name(symbol)}</span>{symbol === came && <span class="gw-chip">came</span>}</th>
               <Likely share={p} color="var(--gw-peer)" part="before" symbol={symbol} />
               {q !== null && <Likely share={q} color="var(--gw-accent)" part="after" symbol={symbol} />}
             </tr>
@@ -35,7 +40,14 @@ export function Symbols({ state, before, after }: { state: State; before: Run; a
   );
 }
 
-function Likely({ share, color, part, symbol }: { share: number; color: string; part: string; symbol: number }) {
+interface LikelyProps {
+  share: number;
+  color: string;
+  part: "before" | "after";
+  symbol: number;
+}
+
+function Likely({ share, color, part, symbol }: LikelyProps) {
   return (
     <>
       <td class="gw-whatif-likely"><i style={{ width: `${share * 100}%`, background: color }} /></td>

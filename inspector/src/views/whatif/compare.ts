@@ -15,6 +15,8 @@ export interface Run {
   prediction: Float32Array;
   /** `columns`, for series. */
   table: Float32Array | null;
+  /** For text. */
+  symbols: Int32Array | null;
 }
 
 const PREDICTION = { series: "forecast", text: "scores", layers: "output" } as const;
@@ -22,12 +24,13 @@ const PREDICTION = { series: "forecast", text: "scores", layers: "output" } as c
 export async function runOf(recording: Recording, row: number): Promise<Run> {
   const { meta } = recording;
   const optional = (name: string) => (recording.has(row, name) ? recording.block(row, name) : null);
-  const [error, prediction, table] = await Promise.all([
+  const [error, prediction, table, symbols] = await Promise.all([
     optional("error"),
     recording.block(row, PREDICTION[meta.kind]),
     meta.kind === "series" ? recording.block(row, "columns") : null,
+    meta.kind === "text" ? recording.block(row, "symbols") : null,
   ]);
-  return { meta, row, error, prediction, table } as Run;
+  return { meta, row, error, prediction, table, symbols } as Run;
 }
 
 /** What is looked at: a target some steps ahead (series), or an output (layers). */
@@ -83,7 +86,7 @@ function nameOf({ kind, series }: Meta, { target, output }: Look): string {
 
 function changeOf(before: Run, after: Run, difference: Values): Comparison["change"] {
   if (before.meta.kind !== "text") return { values: difference.map((value) => value && Math.abs(value)), name: "change of the prediction" };
-  return { values: moved(before.prediction, after.prediction, before.meta.text!.symbols.length), name: "probability that moved" };
+  return { values: moved(before.prediction, after.prediction, before.meta.text!.symbols.length), name: "share of probability that moved" };
 }
 
 /** Half of sum |p - q| over the symbols at each step: 0 for equal predictions, 1 for ones with nothing in common. */

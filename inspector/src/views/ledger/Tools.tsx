@@ -1,0 +1,62 @@
+// Which step's ledger, the way back from a visit, and what is in sight.
+
+import type { Signal } from "@preact/signals";
+import type { State } from "../../state";
+
+/** Steps that were left by a click on another. */
+export interface Trail {
+  trail: Signal<number[]>;
+  visit: (k: number) => void;
+}
+
+export function Tools({ state, query, walk, ghosts, matters }: {
+  state: State;
+  query: number;
+  walk: Trail;
+  /** Whether to show what was written; null where there is no such thing. */
+  ghosts: Signal<boolean> | null;
+  matters: () => void;
+}) {
+  const held = state.held.value !== null;
+  const back = walk.trail.value.at(-1);
+  const goBack = () => {
+    walk.trail.value = walk.trail.value.slice(0, -1);
+    state.goTo(back!);
+  };
+  return (
+    <>
+      <span class="gw-ledger-at" data-query={query}>
+        <span class="gw-label">at step</span> <b>{query.toLocaleString("en")}</b>
+      </span>
+      <button
+        type="button"
+        class="gw-button"
+        aria-pressed={held}
+        data-held={held}
+        title={held ? "Let the ledger follow the chosen step again" : "Keep this ledger while you look at other steps"}
+        onClick={() => (state.held.value = held ? null : query)}
+      >
+        {held ? "Held" : "Hold"}
+      </button>
+      {back !== undefined && (
+        <button type="button" class="gw-button" onClick={goBack}>
+          ← Back to step {back.toLocaleString("en")}
+        </button>
+      )}
+      <span class="gw-ledger-sight">
+        {ghosts && (
+          <label class="gw-field">
+            <input type="checkbox" checked={ghosts.value} onChange={(event) => (ghosts.value = event.currentTarget.checked)} />
+            <span class="gw-label">what was written</span>
+          </label>
+        )}
+        <button type="button" class="gw-button" title="Zoom to the steps that make up 99% of it" onClick={matters}>
+          What matters
+        </button>
+        <button type="button" class="gw-button" title="See all steps (double click)" onClick={() => state.zoom(0, state.steps.value)}>
+          All steps
+        </button>
+      </span>
+    </>
+  );
+}

@@ -1,0 +1,36 @@
+// What a step is called: its time, or its symbol among those before it.
+
+import { useLoaded } from "../../components/useLoaded";
+import type { Recording } from "../../data/recording";
+import { time } from "../../format";
+import type { State } from "../../state";
+import { contextOf, shown, type Context } from "../cell/context";
+
+export interface Places {
+  times: Float64Array | null;
+  symbols: Int32Array | null;
+  /** "" where there is nothing to say but its number. */
+  name: (k: number) => string;
+  /** For a text. */
+  context: ((k: number, around: number) => Context) | null;
+}
+
+export function usePlaces(state: State, recording: Recording, row: number): Places | undefined {
+  return useLoaded(state, () => load(recording, row), [recording, row]);
+}
+
+async function load(recording: Recording, row: number): Promise<Places> {
+  const { series, text } = recording.meta;
+  if (series?.timed) {
+    const times = (await recording.block(row, "times")) as Float64Array;
+    return { times, symbols: null, name: (k) => time(times[k], series.step), context: null };
+  }
+  if (!text) return { times: null, symbols: null, name: () => "", context: null };
+  const symbols = (await recording.block(row, "symbols")) as Int32Array;
+  return {
+    times: null,
+    symbols,
+    name: (k) => `“${shown(text.symbols, symbols[k])}”`,
+    context: (k, around) => contextOf(text.symbols, symbols, k, around, around),
+  };
+}

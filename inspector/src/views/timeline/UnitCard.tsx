@@ -1,0 +1,35 @@
+import { useLoaded } from "../../components/useLoaded";
+import { fixed, short } from "../../format";
+import type { State } from "../../state";
+
+/** What the diagnosis says of the unit in focus. */
+export function UnitCard({ state }: { state: State }) {
+  const recording = state.recording.value!;
+  const diagnosis = useLoaded(state, () => recording.diagnosis(), [recording]);
+  const [layer, direction, unit] = [state.layer.value, state.direction.value, state.unit.value];
+  const found = diagnosis?.layers.find((one) => one.layer === layer && one.direction === direction);
+  if (!found || unit >= found.half_life.length) return null;
+  const half = found.half_life[unit];
+  return (
+    <section>
+      <h3>
+        Unit {unit}
+        {found.labels[unit].map((label) => <span key={label} class="gw-chip">{label}</span>)}
+      </h3>
+      <dl class="gw-timeline-pairs">
+        <div>
+          <dt>half-life</dt>
+          <dd class="gw-number" data-value={half}>{half === null ? "never forgets half" : `${short(half)} steps`}</dd>
+        </div>
+        <div>
+          <dt>writes a step, mean |i g|</dt>
+          <dd class="gw-number">{fixed(found.write_rate[unit])}</dd>
+        </div>
+        <div>
+          <dt>activity, sd of h</dt>
+          <dd class="gw-number">{fixed(found.activity[unit])}</dd>
+        </div>
+      </dl>
+    </section>
+  );
+}

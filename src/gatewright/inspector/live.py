@@ -1,0 +1,81 @@
+"""The page while a model trains: a snapshot at each validation."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+
+from gatewright.insight import snapshots
+from gatewright.insight.material import of_run
+from gatewright.inspector.opening import Wanted, snapshot_entry
+from gatewright.inspector.server import PageServer
+from gatewright.inspector.shelf import Shelf, Subject
+from gatewright.model import Model, load
+from gatewright.train.run import Run
+from gatewright.train.task import Watcher
+
+#: Steps of the validation part that are shown.
+STEPS = 500
+
+
+class Live(Watcher):
+    """Shows a run in a browser while it trains, and keeps a snapshot of the model at each validation.
+
+    Recordings are made when the page asks for them, from the snapshots, so that training waits for nothing but the
+    writing of a file.
+
+    Args:
+        port: to listen at; 0 for any that is free.
+        browser: whether to open one.
+    """
+
+    def __init__(self, port: int = 0, browser: bool = True) -> None:
+        self._shelf, self._port, self._browser = Shelf(), port, browser
+        self._open = contextlib.ExitStack()
+        self._server: PageServer | None = None
+
+    def begin(self, run: Run, say: Callable[[str], None]) -> None:
+        """Serve the page, with the snapshots that there are."""
+        self._run, self._say = run, say
+        server = PageServer(self._shelf, f"{run.path.resolve().name} - Gatewright", self._port)
+        self._server = self._open.enter_context(server)
+        scores = dict(run.validations())
+        for step, _ in snapshots.found(run):
+            if step in scores:
+                self._add(step, scores[step])
+        say(f"look at it: {server.url}")
+        if self._browser:
+            server.open_browser()
+
+    def validated(self, model: Model, step: int) -> None:
+        """Keep a snapshot, and tell the page."""
+        try:
+            snapshots.keep(self._run, model, step)
+        except OSError as error:
+            self._say(f"no snapshot of step {step}: {error.strerror or error}")
+            return
+        self._add(step, dict(self._run.validations()).get(step))
+
+    def _add(self, step: int, score: float | None) -> None:
+        entry = snapshot_entry(self._run, step, score)
+
+        def make() -> Subject:
+            path = dict(snapshots.found(self._run))[step]
+            model = load(path)
+            material = of_run(self._run, model, None, part="valid", steps=STEPS)
+            return Subject(model, Wanted().of(material, lambda _: None).noted(entry.note))
+
+        self._shelf.add(entry, make)
+
+    def end(self) -> None:
+        """Serve on until Ctrl-C, where a person sits at a terminal."""
+        if self._server is not None and sys.stdin.isatty() and sys.stdout.isatty():
+            self._say("the page stays until Ctrl-C")
+            self._server.wait()
+
+    def __enter__(self) -> Live:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()

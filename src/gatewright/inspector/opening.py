@@ -1,0 +1,168 @@
+"""From what a person names to what a page shows: a run, a file, or the built-in example."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from gatewright.errors import GatewrightError, ModelFileError, RunError
+from gatewright.insight import plain, recording_file, snapshots
+from gatewright.insight.looking import prepare
+from gatewright.insight.material import Material, of_run
+from gatewright.insight.recording import Recording
+from gatewright.inspector.shelf import Entry, Shelf, Subject
+from gatewright.model import Model, load
+from gatewright.train import forecasting, language, start
+from gatewright.train.run import Run
+
+#: Series that a page shows without being told which.
+MOST_ROWS = 16
+#: What validation scores are measured in, by the kind of the run.
+UNITS = {"forecast": forecasting.ForecastTask.unit, "language": language.LanguageTask.unit}
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What of the data is wanted.
+
+    Attributes:
+        row: number of the series, or None for the first `MOST_ROWS`.
+        start: first step.
+        steps: at most so many.
+    """
+
+    row: int | None = None
+    start: int = 0
+    steps: int | None = None
+
+    def of(self, material: Material, say: Say) -> Material:
+        """Return the wanted rows.
+
+        Raises:
+            GatewrightError: if there is no such row.
+        """
+        rows = len(material.lengths)
+        if self.row is not None:
+            if not 0 <= self.row < rows:
+                raise GatewrightError("--row", f"a series from 0 to {rows - 1}", str(self.row))
+            return material.rows([self.row])
+        if rows > MOST_ROWS:
+            say(f"the first {MOST_ROWS} of {rows} series; --row shows another one")
+            return material.rows(range(MOST_ROWS))
+        return material
+
+
+def open_example() -> tuple[Shelf, str]:
+    """Return the built-in example, and its title."""
+    from gatewright.inspector.example import example
+
+    model, material, beside = example()
+    return _shelf(Subject(model, material, plain=beside)), material.about.title
+
+
+def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, say: Say) -> tuple[Shelf, str]:
+    """Return what there is to see of a run's directory, a recording or a model file, and a title.
+
+    Args:
+        path: what is looked at.
+        data: what a model reads; None for the test part of what its run learned from.
+        wanted: what of it.
+        train_plain: whether to train a plain RNN beside a run's model, if there is none yet.
+        say: shows a line.
+
+    Raises:
+        GatewrightError: if there is nothing to see, or the data does not fit.
+    """
+    if path.is_file():
+        if recording_file.is_recording(path):
+            return _open_recording(path, data, train_plain)
+        if data is None:
+            raise GatewrightError("DATA", "what the model is to read, after the model's file", "nothing")
+        model = load(path)
+        _, material = prepare(model, data, start=wanted.start, steps=wanted.steps)
+        return _shelf(Subject(model, wanted.of(material, say))), material.about.title
+    run = Run.open(path)
+    model = load(run.require_model())
+    if data is not None and recording_file.is_recording(data):
+        return _shelf(_own_recording(data, model)), path.resolve().name
+    material = wanted.of(of_run(run, model, data, start=wanted.start, steps=wanted.steps), say)
+    beside = _beside(run, model, train_plain, say)
+    return open_run(run, model, material, beside), material.about.title
+
+
+def open_run(run: Run, model: Model, material: Material, beside: plain.PlainModel | None) -> Shelf:
+    """Return a run's best model, and before it its snapshots, if it has some."""
+    shelf, scores = Shelf(), dict(run.validations())
+    best = min(scores, key=lambda step: scores[step], default=None)
+    for step, path in snapshots.found(run):
+        if step != best:
+            entry = snapshot_entry(run, step, scores.get(step))
+            shelf.add(entry, functools.partial(_of_snapshot, path, material.noted(entry.note)))
+    note = "" if best is None else f"step {best}, best"
+    entry = Entry("best", note, best, None if best is None else scores[best], UNITS[run.kind], first=True)
+    shelf.add(entry, lambda: Subject(model, material.noted(note), plain=beside))
+    return shelf
+
+
+def _of_snapshot(path: Path, material: Material) -> Subject:
+    return Subject(load(path), material)
+
+
+def snapshot_entry(run: Run, step: int, score: float | None) -> Entry:
+    """Return what the page lists of a snapshot."""
+    return Entry(f"step-{step}", f"step {step}", step, score, UNITS[run.kind])
+
+
+def _open_recording(path: Path, data: Path | None, train_plain: bool) -> tuple[Shelf, str]:
+    for name, given in (("DATA", data), ("--plain-rnn", train_plain)):
+        if given:
+            raise GatewrightError(name, "nothing with a recording, which holds all there is to see", str(given))
+    found = recording_file.read(path)
+    return _shelf(Subject(recording=found)), found.about.title or path.name
+
+
+def _own_recording(path: Path, model: Model) -> Subject:
+    """Read a recording of a model.
+
+    Raises:
+        GatewrightError: if it is of another one.
+    """
+    found = recording_file.read(path)
+    if found.about.fingerprint != model.fingerprint:
+        got = f"one of the model {found.about.fingerprint[:12]}: {path}"
+        raise GatewrightError("DATA", f"a recording of the run's model {model.fingerprint[:12]}", got)
+    whole: Recording = dataclasses.replace(found, model=model)
+    return Subject(recording=whole)
+
+
+def _beside(run: Run, model: Model, train: bool, say: Say) -> plain.PlainModel | None:
+    """Return the plain RNN that stands beside a run's model; None if there is none and none is wanted."""
+    if run.plain_rnn.exists():
+        try:
+            return plain.load(run.plain_rnn, model)
+        except ModelFileError as error:
+            if not train:
+                say(f"left out: {error}; --plain-rnn trains one anew")
+                return None
+    if not train:
+        return None
+    scores = dict(run.validations())
+    if not scores:
+        raise RunError("--plain-rnn", "a run with a validation", f"{run.path}, which has none")
+    best = min(scores, key=lambda step: scores[step])
+    options, task = start.reopen(run)
+    say(f"training a plain RNN on the {best} batches that the model was trained on")
+    made = plain.train_beside(task, options.training, best, model.fingerprint)
+    plain.save(run.plain_rnn, made)
+    say(f"wrote {run.plain_rnn}")
+    return made
+
+
+def _shelf(subject: Subject) -> Shelf:
+    shelf = Shelf()
+    shelf.add(Entry("only", first=True), lambda: subject)
+    return shelf

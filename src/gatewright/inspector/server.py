@@ -1,0 +1,77 @@
+"""The process behind a page: listens on this machine alone, under a name that nobody guesses."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+import webbrowser
+from types import TracebackType
+
+import uvicorn
+
+from gatewright.errors import GatewrightError
+from gatewright.inspector.app import create_app
+from gatewright.inspector.shelf import Shelf
+from gatewright.serve.listen import address_of, listen
+
+HOST = "127.0.0.1"
+
+
+class PageServer:
+    """Serves a shelf in a thread of its own, between ``with`` and its end.
+
+    Args:
+        shelf: what the page can show.
+        title: of the page.
+        port: to listen at; 0 for any that is free.
+
+    Attributes:
+        url: of the page, with its token.
+
+    Raises:
+        GatewrightError: if the port is not free.
+    """
+
+    def __init__(self, shelf: Shelf, title: str, port: int = 0) -> None:
+        self._listening: socket.socket = listen(HOST, port)
+        token = secrets.token_urlsafe(24)
+        self.url = f"{address_of(self._listening)}/{token}/"
+        app = create_app(shelf, token, title, lambda: self._server.should_exit)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="off",
+            timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="gatewright look", daemon=True)
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._listening])
+
+    def __enter__(self) -> PageServer:
+        self._thread.start()
+        while not self._server.started:
+            if not self._thread.is_alive():
+                raise GatewrightError("--port", "a port that can be served", self.url)
+            time.sleep(0.01)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=5)
+        self._listening.close()
+
+    def open_browser(self) -> None:
+        """Show the page in the default browser, if there is one."""
+        webbrowser.open(self.url)
+
+    def wait(self) -> None:
+        """Serve until Ctrl-C."""
+        try:
+            while self._thread.is_alive():
+                self._thread.join(timeout=0.5)
+        except KeyboardInterrupt:
+            return
