@@ -26,7 +26,7 @@ export function App({ state }: { state: State }) {
       <Header state={state} />
       <div class="gw-notices">
         <Trouble state={state} />
-        {state.entries.value.length > 1 && <Checkpoints state={state} />}
+        <Checkpoints state={state} />
       </div>
       <main class="gw-main">{state.recording.value ? <Shown state={state} /> : <div class="gw-skeleton gw-waiting" />}</main>
       <Status state={state} />

@@ -67,7 +67,7 @@ export function keepPlace(state: State): () => void {
 function place(state: State): string {
   const recording = state.recording.value;
   if (!recording) return "";
-  const [from, to] = state.range.value;
+  const [from, to] = state.range.value.map(Math.round);
   const parts: [string, string | number, boolean][] = [
     ["view", state.view.value, true],
     ["recording", recording.meta.id, state.entries.value.length > 1],
@@ -77,7 +77,7 @@ function place(state: State): string {
     ["t", state.t.value, true],
     ["units", state.units.value.join(","), true],
     ["quantity", state.quantity.value, true],
-    ["range", `${Math.round(from)}-${Math.round(to)}`, from > 0 || to < state.steps.value],
+    ["range", `${from}-${to}`, from > 0 || to < state.steps.value],
     ["order", state.order.value, true],
     ["column", state.column.value, state.order.value === "correlation"],
   ];

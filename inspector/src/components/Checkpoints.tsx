@@ -18,7 +18,9 @@ export function Checkpoints({ state }: { state: State }) {
   useWatching(state, chooser, following);
   const entries = state.entries.value;
   const points = useMemo(() => checkpoints(entries), [entries]);
-  const others = entries.filter((entry) => entry.step === null);
+  // One checkpoint makes no track: it stands among the others.
+  const tracked = points.length > 1;
+  const others = tracked ? entries.filter((entry) => entry.step === null) : entries;
   const shown = state.recording.value?.meta;
   const id = chooser.wanted.value ?? shown?.id;
   const place = points.findIndex((point) => point.id === id);
@@ -31,7 +33,7 @@ export function Checkpoints({ state }: { state: State }) {
   };
   return (
     <section class="gw-checkpoints" aria-label="Recordings">
-      {points.length > 0 && (
+      {tracked && (
         <div class="gw-checkpoints-training">
           <Play playing={playing} onPlay={() => {
             setFollowing(false);
@@ -91,7 +93,9 @@ function useWatching(state: State, chooser: Chooser, following: boolean): void {
           const known = new Set(state.entries.value.map((entry) => entry.id));
           state.entries.value = entries;
           const last = checkpoints(entries).at(-1);
-          if (last && follows.current && !known.has(last.id)) void chooser.show(last.id);
+          // A person who looks into a "what if" is not taken away from it.
+          const asking = state.recording.value?.meta.origin != null;
+          if (last && follows.current && !asking && !known.has(last.id)) void chooser.show(last.id);
         },
         (error: unknown) => {
           if (current) state.trouble.value = error instanceof Error ? error.message : String(error);
@@ -171,7 +175,7 @@ function Others({ others, id, onChoose }: OthersProps) {
     <div class="gw-checkpoints-others" role="group" aria-label="Other recordings">
       {others.map((entry) => (
         <button type="button" key={entry.id} aria-pressed={entry.id === id} title={entry.note} onClick={() => onChoose(entry.id)}>
-          {entry.note || "original"}
+          {entry.note || (entry.step === null ? "original" : `step ${entry.step.toLocaleString("en")}`)}
         </button>
       ))}
     </div>

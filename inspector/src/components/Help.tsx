@@ -22,8 +22,8 @@ const VIEWS: Record<View, string> = {
 };
 
 const KEYS: [string[], string][] = [
-  [["←", "→"], "previous or next step, ten with shift"],
-  [["↑", "↓"], "previous or next unit, ten with shift"],
+  [["←", "→"], "one step, with shift ten"],
+  [["↑", "↓"], "one unit, with shift ten"],
   [["home", "end"], "first or last step"],
   [["+", "−"], "zoom about the chosen step"],
   [["1", "…", "5"], "views"],

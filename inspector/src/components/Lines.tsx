@@ -102,7 +102,7 @@ function options(element: Element, props: LinesProps, fan: { current: Fan | null
       { show: false },
       {
         size: LEFT,
-        font: `10.5px ${color("--gw-sans")}`,
+        font: `11px ${color("--gw-sans")}`,
         stroke: muted,
         gap: 8,
         space: 26,

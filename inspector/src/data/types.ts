@@ -161,8 +161,8 @@ export interface WhatIf {
   row: number;
   layer: number;
   direction: Direction;
-  /** Gates held at a value, for steps from (inclusive) to `to` (exclusive). */
-  clamp: { gate: Gate; units: number[]; value: number; from: number; to: number }[];
+  /** Gates held at a value, for steps from `first` to before `end`. */
+  clamp: { gate: Gate; units: number[]; value: number; first: number; end: number }[];
   /** Units whose hidden state is zero throughout. */
   ablate: number[];
   /** The cell state that step t starts from, set by hand. */

@@ -15,7 +15,7 @@ import { Plain } from "./cell/Plain";
 import { usePlayer, type Player } from "./cell/play";
 import { Predicts } from "./cell/Predicts";
 import { Reads } from "./cell/Reads";
-import { largestCell, loadBlocks, unitStep, type Blocks } from "./cell/scene";
+import { largestCell, loadBlocks, stepBefore, unitStep, type Blocks } from "./cell/scene";
 import { Scrubber } from "./cell/Scrubber";
 import { Transport } from "./cell/Transport";
 import { inSight, UnitPicker } from "./cell/UnitPicker";
@@ -100,11 +100,17 @@ function Shown({ blocks, units, focus, t, input, playing }: {
   const inFocus = numbers.find((unit) => unit.unit === focus)!;
   const before = blocks.direction === "forward" ? "t−1" : "t+1";
   const projected = blocks.projected !== null;
+  const last = stepBefore(blocks, t);
+  const readBefore = blocks.direction === "forward" ? "" : ", read before";
+  const named = { before: last === null ? "initial state" : `step ${last}${readBefore}`, now: `step ${t}` };
+  const escape = (event: KeyboardEvent) => {
+    if (event.key === "Escape") hover.value = fixed.value = null;
+  };
   return (
-    <div ref={root} class="gw-cell-main">
+    <div ref={root} class="gw-cell-main" onKeyDown={escape}>
       {width > 0 && (
         <Drawing width={Math.max(width, 700)} units={numbers} focus={inFocus} x={input.brief} up={input.up}
-          {...{ largest, before, projected, playing, pointing }} />
+          {...{ largest, before, named, projected, playing, pointing }} />
       )}
       <CaptionArea
         pointing={pointing}

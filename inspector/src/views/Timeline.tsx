@@ -40,7 +40,7 @@ export function Timeline({ state }: { state: State }) {
         <HeatPanel axis={axis} />
         {recording.has(row, "peer/hidden") && <PeerPanel axis={axis} />}
         <TimeAxis axis={axis} times={times ?? null} />
-        <Tip axis={axis} />
+        <Tip axis={axis} look={look} />
       </Stage>
       <Readout state={state} look={look} />
     </div>

@@ -1,6 +1,6 @@
 // The LSTM cell as the textbooks draw it, with the numbers of one step on its lines.
 
-import { geometry, UNITS, VECTOR_WIDTH, type Geometry } from "./geometry";
+import { geometry, HEAD, ROW, UNITS, VECTOR_WIDTH, type Geometry } from "./geometry";
 import { PART_NUMBER, type Part } from "./parts";
 import { Piece, type Pointing } from "./Piece";
 import { Belt, BeltTip, Box, Circle, End, Pill, RADIUS, Tip, Wire } from "./shapes";
@@ -13,8 +13,9 @@ export interface DrawingProps {
   focus: UnitStep;
   /** Largest |c| of each unit in sight over the sequence, by unit: full bars and the thickest belt. */
   largest: ReadonlyMap<number, number>;
-  /** The index of the step that was read before: "t−1", in reverse "t+1". */
+  /** The index of the step that was read before: "t−1", in reverse "t+1"; and what to call it and this one. */
   before: string;
+  named: { before: string; now: string };
   /** The input in a few words, and where h goes upwards. */
   x: string;
   up: string;
@@ -28,8 +29,9 @@ const OF_CELL: readonly Part[] = ["cell_before", "kept", "cell"];
 const GATE_LIKE: readonly Part[] = ["forget_gate", "input_gate", "output_gate"];
 
 export function Drawing(props: DrawingProps) {
-  const { width, units, focus, before, pointing, playing } = props;
+  const { width, units, focus, before, named, pointing, playing } = props;
   const at = geometry(width, units.length);
+  const below = at.c + (units.length * ROW + HEAD) / 2 + 15;
   const vector = (part: Exclude<Part, "input" | "projection">, x: number, y: number, letter: string, sub: string) => (
     <Vector
       {...{ part, x, y, letter, sub }}
@@ -71,7 +73,13 @@ export function Drawing(props: DrawingProps) {
       <Piece part="cell_before" name="Cell state before the step" pointing={pointing}>
         <Belt from={UNITS + VECTOR_WIDTH} to={at.f - RADIUS} y={at.c} thick={thick(focus.cellBefore)} />
         {vector("cell_before", UNITS + VECTOR_WIDTH / 2, at.c, "c", before)}
+        <text class="gw-end" x={UNITS + VECTOR_WIDTH / 2} y={below} text-anchor="middle">
+          {named.before}
+        </text>
       </Piece>
+      <text class="gw-end" x={width - VECTOR_WIDTH / 2 - 1} y={below} text-anchor="middle">
+        {named.now}
+      </text>
       <Middle at={at} {...props} vector={vector} thick={thick} />
       <Ways at={at} {...props} vector={vector} thick={thick} />
     </svg>
@@ -132,7 +140,7 @@ function Middle({ at, pointing, focus, vector, thick }: Inner) {
 
 /** The new cell state, and the way from it to the hidden state. */
 function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { projected: boolean; up: string }) {
-  const right = at.width - VECTOR_WIDTH;
+  const right = at.width - VECTOR_WIDTH - 1;
   const out = `M${at.show} ${at.gate + RADIUS}V${at.h - 8}Q${at.show} ${at.h} ${at.show + 8} ${at.h}H${right - 8}`;
   return (
     <>
@@ -140,7 +148,7 @@ function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { p
         <Belt from={at.g + RADIUS} to={right - 8} y={at.c} thick={thick(focus.cell)} />
         <BeltTip x={right - 1} y={at.c} thick={thick(focus.cell)} />
         <Circle x={at.g} y={at.c} sign="+" />
-        {vector("cell", at.width - VECTOR_WIDTH / 2, at.c, "c", "t")}
+        {vector("cell", at.width - VECTOR_WIDTH / 2 - 1, at.c, "c", "t")}
       </Piece>
       <Piece part="bent" name="tanh of the cell state" pointing={pointing}>
         <Wire d={`M${at.show} ${at.c + 6}V${at.gate - RADIUS - 6}`} />
@@ -167,15 +175,15 @@ function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { p
           {up}
         </text>
         <Tip x={right - 1} y={at.h} to="right" />
-        {vector("hidden", at.width - VECTOR_WIDTH / 2, at.h, "h", "t")}
+        {vector("hidden", at.width - VECTOR_WIDTH / 2 - 1, at.h, "h", "t")}
       </Piece>
       <Piece part="shown" name="Showing: o times tanh c" pointing={pointing}>
         <Circle x={at.show} y={at.gate} sign="×" />
-        {projected && vector("shown", at.show, (at.gate + at.boxTop) / 2 + 24, "m", "t")}
+        {projected && vector("shown", at.show, (at.gate + RADIUS + at.boxTop + 12) / 2, "m", "t")}
       </Piece>
       {projected && (
         <Piece part="projection" name="Projection" pointing={pointing}>
-          <Box x={at.show} top={at.boxTop + 12} curve="W_hr" name="projection" />
+          <Box x={at.show} top={at.boxTop + 12} curve="W" sub="hr" name="projection" />
         </Piece>
       )}
     </>

@@ -21,7 +21,7 @@ export function PlainDrawing({ width, units, focus, x, playing }: {
 }) {
   const vector = units.length * ROW + HEAD;
   const left = UNITS + VECTOR_WIDTH + 18;
-  const right = width - VECTOR_WIDTH - 20;
+  const right = width - VECTOR_WIDTH - 21;
   const middle = (left + right) / 2;
   const h = 150 + vector / 2;
   const top = h - 96;
@@ -63,7 +63,7 @@ export function PlainDrawing({ width, units, focus, x, playing }: {
         </text>
       </g>
       {state(UNITS + VECTOR_WIDTH / 2, h, "before", "t−1")}
-      {state(width - VECTOR_WIDTH / 2, h, "hidden", "t")}
+      {state(width - VECTOR_WIDTH / 2 - 1, h, "hidden", "t")}
     </svg>
   );
 }

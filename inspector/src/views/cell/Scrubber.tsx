@@ -1,17 +1,27 @@
-// The whole sequence in a line: the cell state of the unit in focus, and where we are.
+// The whole sequence in a line: one unit of a state, and where we are.
 
 import { useMemo } from "preact/hooks";
 import { useWidth } from "../../components/useWidth";
+import { PART_COLOR } from "../../colors";
 import type { State } from "../../state";
 import { figure } from "./figures";
-import type { Blocks } from "./scene";
 
 const HEIGHT = 44;
 
-export function Scrubber({ state, blocks, unit, t }: { state: State; blocks: Blocks; unit: number; t: number }) {
+/** A state over the steps, (T, size). */
+export interface Course {
+  values: Float32Array;
+  size: number;
+  steps: number;
+  letter: "c" | "h";
+}
+
+const NAMES = { c: "cell state", h: "hidden state" };
+
+export function Scrubber({ state, course, unit, t }: { state: State; course: Course; unit: number; t: number }) {
   const [root, width] = useWidth<HTMLDivElement>();
-  const line = useMemo(() => outline(blocks, unit, width), [blocks, unit, width]);
-  const { steps } = blocks;
+  const { values, size, steps, letter } = course;
+  const line = useMemo(() => outline(course, unit, width), [values, unit, width]);
   const go = (event: PointerEvent) => {
     const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
     state.goTo(Math.min(steps - 1, Math.floor(((event.clientX - box.left) / box.width) * steps)));
@@ -21,18 +31,29 @@ export function Scrubber({ state, blocks, unit, t }: { state: State; blocks: Blo
     (event.currentTarget as HTMLElement).setPointerCapture(event.pointerId);
     go(event);
   };
-  const value = blocks.cell[t * blocks.size + unit];
+  const value = values[t * size + unit];
+  const name = `${NAMES[letter]} of unit ${unit}`;
   return (
+    <div class="gw-scrub">
+    <p class="gw-scrub-name">
+      <span>
+        <i style={{ color: letter === "c" ? PART_COLOR.cell : PART_COLOR.hidden }}>{letter}</i> of unit {unit}
+      </span>
+      <span class="gw-label">
+        {figure(line.low)} to {figure(line.high)}
+      </span>
+    </p>
     <div
       ref={root}
       class="gw-scrubber"
+      data-letter={letter}
       role="slider"
       tabIndex={0}
-      aria-label={`Step; the line is the cell state of unit ${unit}`}
+      aria-label={`Step; the line is the ${name}`}
       aria-valuemin={0}
       aria-valuemax={steps - 1}
       aria-valuenow={t}
-      aria-valuetext={`step ${t}, cell state of unit ${unit} ${figure(value)}`}
+      aria-valuetext={`step ${t}, ${name}: ${figure(value)}`}
       onPointerDown={down}
       onPointerMove={(event) => event.buttons & 1 && go(event)}
     >
@@ -44,9 +65,7 @@ export function Scrubber({ state, blocks, unit, t }: { state: State; blocks: Blo
           <circle class="gw-scrub-dot" cx={((t + 0.5) / steps) * width} cy={line.y(value)} r={3.5} />
         </svg>
       )}
-      <span class="gw-scrub-name">
-        c of unit {unit}, {figure(line.low)} to {figure(line.high)}
-      </span>
+    </div>
     </div>
   );
 }
@@ -59,17 +78,17 @@ interface Outline {
 }
 
 /** A point for each step, or lowest and highest of each pixel where steps are narrower. */
-function outline({ cell, size, steps }: Blocks, unit: number, width: number): Outline {
+function outline({ values, size, steps }: Course, unit: number, width: number): Outline {
   let [low, high] = [Infinity, -Infinity];
   for (let k = 0; k < steps; k++) {
-    const value = cell[k * size + unit];
+    const value = values[k * size + unit];
     if (value < low) low = value;
     if (value > high) high = value;
   }
   const [bottom, top] = [Math.min(low, 0), Math.max(high, 0)];
   const y = (value: number) => 5 + (HEIGHT - 10) * ((top - value) / (top - bottom || 1));
   if (steps <= width) {
-    const points = Array.from({ length: steps }, (_, k) => `${(((k + 0.5) / steps) * width).toFixed(1)} ${y(cell[k * size + unit]).toFixed(1)}`);
+    const points = Array.from({ length: steps }, (_, k) => `${(((k + 0.5) / steps) * width).toFixed(1)} ${y(values[k * size + unit]).toFixed(1)}`);
     return { d: `M${points.join("L")}`, low, high, y };
   }
   let d = "";
@@ -77,7 +96,7 @@ function outline({ cell, size, steps }: Blocks, unit: number, width: number): Ou
     let [least, most] = [Infinity, -Infinity];
     const to = Math.floor(((pixel + 1) * steps) / width);
     for (let k = Math.floor((pixel * steps) / width); k < to; k++) {
-      const value = cell[k * size + unit];
+      const value = values[k * size + unit];
       if (value < least) least = value;
       if (value > most) most = value;
     }

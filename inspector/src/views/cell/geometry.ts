@@ -38,8 +38,8 @@ export interface Geometry {
 export function geometry(width: number, units: number): Geometry {
   const vector = units * ROW + HEAD;
   const left = UNITS + VECTOR_WIDTH + 18;
-  const right = width - VECTOR_WIDTH - 20;
-  const c = 26 + vector / 2;
+  const right = width - VECTOR_WIDTH - 21;
+  const c = 22 + vector / 2;
   const write = Math.max(c + 78, c + vector / 2 + 52);
   const boxTop = write + vector + 34;
   const boxBottom = boxTop + 36;

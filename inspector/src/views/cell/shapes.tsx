@@ -70,12 +70,17 @@ export function Pill({ x, y }: { x: number; y: number }) {
 export const BOX = 92;
 
 /** A layer of learned weights. */
-export function Box({ x, top, curve, name }: { x: number; top: number; curve: string; name: string }) {
+export function Box({ x, top, curve, sub, name }: { x: number; top: number; curve: string; sub?: string; name: string }) {
   return (
     <>
       <rect class="gw-box" x={x - BOX / 2} y={top} width={BOX} height={36} rx={6} />
       <text class="gw-box-curve" x={x} y={top + 16}>
         {curve}
+        {sub && (
+          <tspan class="gw-sub" dy={3}>
+            {sub}
+          </tspan>
+        )}
       </text>
       <text class="gw-box-name" x={x} y={top + 29}>
         {name}

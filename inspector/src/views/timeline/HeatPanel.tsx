@@ -39,7 +39,7 @@ export function HeatPanel({ axis }: { axis: Axis }) {
         {figure && !projected && <FigureName figure={figure} />}
       </div>
       {ready ? (
-        <Units axis={axis} shown={shown} colors={colors} order={order} figure={projected ? undefined : figure} />
+        <Units axis={axis} shown={shown} colors={colors} order={order} projected={projected} figure={figure} />
       ) : (
         <div class="gw-heat">
           <div class="gw-heat-map gw-skeleton" />
@@ -54,16 +54,19 @@ interface UnitsProps {
   shown: Shown;
   colors: Uint32Array;
   order: readonly number[];
+  /** Whether the rows are places of a projection, which are no units. */
+  projected: boolean;
   figure: Figure | undefined;
 }
 
-function Units({ axis, shown, colors, order, figure }: UnitsProps) {
+function Units({ axis, shown, colors, order, projected, figure }: UnitsProps) {
   const { state } = axis;
   const rows = useSignal<RowRange>([0, order.length]);
   useEffect(() => {
     rows.value = [0, order.length];
   }, [order.length]);
-  const focus = order.indexOf(state.unit.value);
+  const none = useSignal<number[]>([]);
+  const focus = projected ? -1 : order.indexOf(state.unit.value);
   useEffect(() => {
     rows.value = holding(rows.value, focus, order.length);
   }, [focus]);
@@ -77,11 +80,11 @@ function Units({ axis, shown, colors, order, figure }: UnitsProps) {
       colors={colors}
       order={order}
       rows={rows}
-      chosen={state.units}
-      choose={(unit) => (state.units.value = [unit])}
+      chosen={projected ? none : state.units}
+      choose={projected ? null : (unit) => (state.units.value = [unit])}
       value={shown.value}
     >
-      {figure && <UnitStrip state={state} figure={figure} order={order} rows={rows} />}
+      {figure && !projected && <UnitStrip state={state} figure={figure} order={order} rows={rows} />}
     </Heatmap>
   );
 }

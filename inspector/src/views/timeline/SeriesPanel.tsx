@@ -113,7 +113,10 @@ function Forecast({ axis, forecasts, truth, target, lead }: ForecastProps) {
     return drawn;
   }, [forecasts, truth, target, lead]);
   const bands = useMemo(() => bandsAhead(forecasts, target, lead), [forecasts, target, lead]);
-  const domain = useMemo(() => domainOf(lines.slice(-2).flatMap(({ values }) => values)), [lines]);
+  const domain = useMemo(
+    () => domainOf([truth, ...bands.flatMap(({ low, high }) => [low, high]), ...lines.map(({ values }) => values)].flat()),
+    [lines, bands],
+  );
   const t = axis.state.t.value;
   const fan = useMemo(() => fanAt(forecasts, target, t), [forecasts, target, t]);
   const label = `${series.targets[target]}: truth and forecast`;

@@ -1,15 +1,18 @@
 import { PART_NAME } from "../../colors";
 import type { Axis } from "../../components/axis";
 import { useLoaded } from "../../components/useLoaded";
-import { fixed, time, visible } from "../../format";
+import { fixed, plural, short, time, visible } from "../../format";
+import { forecastsOf, median } from "./forecast";
+import type { Look } from "./SeriesPanel";
 
 /** CSS pixels between the pointer and its note. */
 const AWAY = 14;
 
 /** The numbers under the pointer. */
-export function Tip({ axis }: { axis: Axis }) {
+export function Tip({ axis, look }: { axis: Axis; look: Look }) {
   const { state, width } = axis;
   const names = useStepNames(axis);
+  const said = useForecasts(axis, look);
   const hover = axis.hover.value;
   if (!hover) return null;
   const unit = axis.hoverUnit.value;
@@ -30,6 +33,11 @@ export function Tip({ axis }: { axis: Axis }) {
         <span class="gw-label">step</span> {hover.step.toLocaleString("en")}
         {name && <span class="gw-timeline-tip-name">{name}</span>}
       </div>
+      {said?.(hover.step).map(([what, value]) => (
+        <div key={what}>
+          <span class="gw-label">{what}</span> <span class="gw-number">{short(value)}</span>
+        </div>
+      ))}
       {unit && (
         <div>
           <span class="gw-label">unit</span> {unit.unit} <span class="gw-label">{part.name}</span>{" "}
@@ -60,5 +68,31 @@ function useStepNames({ state }: Axis): ((step: number) => string) | undefined {
       };
     },
     [recording, row],
+  );
+}
+
+/** What came at a step, and what had been said of it. */
+function useForecasts({ state }: Axis, look: Look): ((step: number) => [string, number][]) | undefined {
+  const recording = state.recording.value!;
+  const row = state.row.value;
+  const [asked, lead] = [look.target.value, look.lead.value];
+  return useLoaded(
+    state,
+    async () => {
+      const { series } = recording.meta;
+      if (!series) return () => [];
+      const [columns, { lstm }] = await Promise.all([recording.block(row, "columns"), forecastsOf(recording, row)]);
+      const target = Math.min(asked, series.targets.length - 1);
+      const ahead = Math.min(lead, series.horizon);
+      return (step: number): [string, number][] => {
+        const place = ((step - ahead) * series.horizon + ahead - 1) * series.targets.length + target;
+        const forecast = step < ahead ? NaN : lstm[place * series.quantiles.length + median(series)];
+        return [
+          [series.targets[target], columns[step * series.columns.length + target]],
+          [`said ${plural(ahead, "step")} before`, forecast],
+        ];
+      };
+    },
+    [recording, row, asked, lead],
   );
 }

@@ -73,7 +73,7 @@ export function UnitTable({ rows, all, chosen, onChoose }: Props) {
     <div ref={scroller} class="gw-units-scroll" style={{ maxHeight: `${HEAD_HEIGHT + inSight * ROW_HEIGHT + 12}px` }}
       tabIndex={0} role="group" aria-label="Units; arrow keys choose one" onKeyDown={moved}
       onScroll={(event) => setFirst(Math.floor(event.currentTarget.scrollTop / ROW_HEIGHT / STRIDE) * STRIDE)}>
-      <table class="gw-table gw-units-table" aria-rowcount={shown.length + 2}>
+      <table class="gw-table gw-units-table" role="grid" aria-label="Units" aria-multiselectable="true" aria-rowcount={shown.length + 2}>
         <colgroup>{COLUMNS.map(({ key, width }) => <col key={key} style={{ width: `${width}px` }} />)}</colgroup>
         <Head sorting={sorting} onSort={(key) => setSorting(next(sorting, key))} />
         <tbody>

@@ -58,16 +58,16 @@ function ClampFields({ state, change, onChange }: Props<Clamp>) {
       <div class="gw-change-row">
         <label class="gw-change-field">
           <span class="gw-label">steps</span>
-          <input class="gw-input" value={change.from} placeholder="first" inputMode="numeric" aria-label="First step"
-            onInput={(event) => set({ from: event.currentTarget.value })} />
+          <input class="gw-input" value={change.first} placeholder="first" inputMode="numeric" aria-label="First step"
+            onInput={(event) => set({ first: event.currentTarget.value })} />
         </label>
         <label class="gw-change-field gw-change-to">
           <span class="gw-label">to</span>
-          <input class="gw-input" value={change.to} placeholder="last" inputMode="numeric" aria-label="Last step"
-            onInput={(event) => set({ to: event.currentTarget.value })} />
+          <input class="gw-input" value={change.last} placeholder="last" inputMode="numeric" aria-label="Last step"
+            onInput={(event) => set({ last: event.currentTarget.value })} />
         </label>
         <button type="button" class="gw-button" title={`From the chosen step (${state.t.value}) on`}
-          onClick={() => set({ from: String(state.t.value), to: "" })}>
+          onClick={() => set({ first: String(state.t.value), last: "" })}>
           from here
         </button>
       </div>

@@ -80,5 +80,5 @@ function blank(kind: Change["kind"], state: State): Change {
   const units = unitsText(state.units.value);
   if (kind === "ablate") return { kind, units };
   if (kind === "edit") return { kind, units, value: "0", t: String(state.t.value) };
-  return { kind, units, gate: "forget_gate", value: "1", from: "", to: "" };
+  return { kind, units, gate: "forget_gate", value: "1", first: "", last: "" };
 }

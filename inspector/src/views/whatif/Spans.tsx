@@ -11,9 +11,9 @@ export function Spans({ axis, asked }: { axis: Axis; asked: WhatIf }) {
   if (!asked.clamp.length && !asked.edit_cell.length) return null;
   return (
     <div class="gw-whatif-spans" style={{ marginLeft: `${LEFT}px`, width: `${width}px` }}>
-      {asked.clamp.map(({ gate, units, value, from, to }, k) => (
+      {asked.clamp.map(({ gate, units, value, first, end }, k) => (
         <div key={k} class="gw-whatif-span" title={`${PART_NAME[gate].name} of ${plural(units.length, "unit")} held at ${fixed(value, 2)}`}>
-          <i style={{ background: PART_COLOR[gate], left: `${within(from)}px`, width: `${Math.max(2, within(to) - within(from))}px` }} />
+          <i style={{ background: PART_COLOR[gate], left: `${within(first)}px`, width: `${Math.max(2, within(end) - within(first))}px` }} />
         </div>
       ))}
       {asked.edit_cell.length > 0 && (

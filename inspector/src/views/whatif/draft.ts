@@ -6,14 +6,14 @@ import { GATES, type Recording } from "../../data/recording";
 import type { Gate, WhatIf } from "../../data/types";
 import type { State } from "../../state";
 
-/** A gate held at a value; `from` and `to` are the first and the last step, "" for the ends of the sequence. */
+/** A gate held at a value over some steps, the last one included; "" for the ends of the sequence. */
 export interface Clamp {
   kind: "clamp";
   gate: Gate;
   units: string;
   value: string;
-  from: string;
-  to: string;
+  first: string;
+  last: string;
 }
 
 /** Units whose hidden state is zero throughout. */
@@ -40,7 +40,7 @@ export interface Preset {
 
 /** One-click examples at the chosen step and unit. */
 export function presets(t: number, unit: number): Preset[] {
-  const clamp = { kind: "clamp" as const, units: "all", from: "", to: "" };
+  const clamp = { kind: "clamp" as const, units: "all", first: "", last: "" };
   return [
     {
       name: `Forget everything at step ${t}`,
@@ -55,7 +55,7 @@ export function presets(t: number, unit: number): Preset[] {
     {
       name: `Close the input gate from step ${t} on`,
       says: "Holds the input gate of all units at 0: nothing new is written.",
-      change: { ...clamp, gate: "input_gate", value: "0", from: String(t) },
+      change: { ...clamp, gate: "input_gate", value: "0", first: String(t) },
     },
     {
       name: `Ablate unit ${unit}`,
@@ -82,10 +82,10 @@ export function askedFor(changes: readonly Change[], { row, layer, direction, hi
   for (const change of changes) {
     const units = unitsOf(change.units, hidden);
     if (change.kind === "clamp") {
-      const from = stepOf(change.from, steps, 0);
-      const to = stepOf(change.to, steps, steps - 1);
-      if (to < from) throw new Error(`The ${PART_NAME[change.gate].name} is to be held from step ${from} to step ${to}: the last is before the first.`);
-      asked.clamp.push({ gate: change.gate, units, value: gateValue(change.value, change.gate), from, to: to + 1 });
+      const first = stepOf(change.first, steps, 0);
+      const last = stepOf(change.last, steps, steps - 1);
+      if (last < first) throw new Error(`The last step, ${last}, is before the first, ${first}: exchange them.`);
+      asked.clamp.push({ gate: change.gate, units, value: gateValue(change.value, change.gate), first, end: last + 1 });
     } else if (change.kind === "edit") {
       asked.edit_cell.push({ t: stepOf(change.t, steps, 0), units, value: numberOf(change.value, "cell state") });
     } else {
