@@ -5,7 +5,7 @@ NATIVE := $(wildcard native/*.h native/*.cpp)
 NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
 IN_C := $(wildcard examples/embed/*.c tests/*.c)
 
-.PHONY: run test check format bench soak chaos sanitize neon clean
+.PHONY: run test check format bench soak chaos sanitize neon page check-page clean
 
 run: .venv/ready
 	$(BIN)/python examples/seattle_weather.py
@@ -33,6 +33,17 @@ soak: .venv/ready
 
 chaos: .venv/ready
 	$(BIN)/python -m tests.chaos
+
+# The inspector's page: its bundle is committed, so that nothing else here needs Node.
+page: inspector/node_modules/ready
+	cd inspector && npm run build
+
+check-page: inspector/node_modules/ready
+	cd inspector && npm run check
+
+inspector/node_modules/ready: inspector/package.json inspector/package-lock.json
+	cd inspector && npm ci --no-audit --no-fund
+	touch $@
 
 # The native tests, watched: for wrong addresses and undefined behaviour, and for races.
 NATIVE_BUILD := $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DGATEWRIGHT_TESTS=ON -S . -B
@@ -66,4 +77,4 @@ neon: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv build dist runs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist runs inspector/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -48,6 +48,8 @@ RUN_32 = Bar("Stream.run, D = H = 32, microseconds a step", 0.7, 0.32, at_most=T
 RUN_64 = Bar("Stream.run, D = H = 64, microseconds a step", 2.2, 1.1, at_most=True)
 INSTALLED = Bar("installed without dependencies, MB", 5, 3, at_most=True)
 IMPORT = Bar("import of gatewright.Stream, seconds", 0.12, 0.1, at_most=True)
+LOOK = Bar("a recording of T=10,000, H=512 over a training forward", 1.1, 1.02, at_most=True)
+PAGE = Bar("its page painted, seconds", 2, 1, at_most=True)
 SERVE = Bar("serve, 200 WebSocket sessions, H = 128, steps a second", 3000, 6000)
 SERVE_P99 = Bar("... 99th percentile of an answer, milliseconds", 60, 30, at_most=True)
 

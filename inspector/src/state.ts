@@ -31,6 +31,11 @@ export class State {
   readonly order = signal<Order>("half_life");
   /** Index of the column of the block `columns` or `inputs` that units are sorted by, where `order` says so. */
   readonly column = signal(0);
+  /** Which target of a forecaster is looked at, and how many steps before each step its forecast was made. */
+  readonly target = signal(0);
+  readonly lead = signal(1);
+  /** Names of the columns that have a panel of their own in the Timeline; null until the person has chosen. */
+  readonly tracks = signal<string[] | null>(null);
   readonly theme = signal<"light" | "dark" | "auto">("auto");
   /** Whether the page is dark now; theme.ts keeps it. */
   readonly dark = signal(false);

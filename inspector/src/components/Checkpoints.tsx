@@ -24,6 +24,7 @@ export function Checkpoints({ state }: { state: State }) {
   const shown = state.recording.value?.meta;
   const id = chooser.wanted.value ?? shown?.id;
   const place = points.findIndex((point) => point.id === id);
+  const origin = points.findIndex((point) => point.id === shown?.origin);
   usePlaying(playing, setPlaying, chooser, points, place);
   if (entries.length < 2) return null;
   const choose = (wanted: string) => {
@@ -39,8 +40,8 @@ export function Checkpoints({ state }: { state: State }) {
             setFollowing(false);
             setPlaying(!playing);
           }} />
-          <Label point={points[place]} />
-          <Track points={points} place={place} origin={points.findIndex((point) => point.id === shown?.origin)}
+          <Label point={points[place] ?? points[origin]} changed={place < 0} />
+          <Track points={points} place={place} origin={origin}
             onChoose={(point) => choose(point.id)} />
           {state.source.watch && (
             <label class="gw-checkpoints-follow" title="Show each new checkpoint as soon as it comes">
@@ -151,11 +152,13 @@ function Play({ playing, onPlay }: { playing: boolean; onPlay: () => void }) {
   );
 }
 
-function Label({ point }: { point: Checkpoint | undefined }) {
+/** Of the shown checkpoint, or of the one that the shown "what if" began with. */
+function Label({ point, changed }: { point: Checkpoint | undefined; changed: boolean }) {
   return (
-    <div class="gw-checkpoints-label" aria-live="off">
+    <div class="gw-checkpoints-label">
       <strong data-part="step" data-value={point?.step}>{point ? `Step ${point.step.toLocaleString("en")}` : "–"}</strong>
-      {point?.score != null && (
+      {point && changed && <span class="gw-label">what if</span>}
+      {point?.score != null && !changed && (
         <span class="gw-label">
           {point.unit} <span class="gw-number" data-part="score" data-value={point.score}>{short(point.score)}</span>
         </span>

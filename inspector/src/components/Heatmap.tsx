@@ -81,9 +81,11 @@ function useUnitGestures(root: { current: HTMLDivElement | null }, props: Heatma
       return { x: event.clientX - box.left - LEFT, y: event.clientY - box.top, height: box.height };
     };
     element.addEventListener("pointermove", (event) => {
-      const { y, height } = place(event);
-      hover(newest.current, place(event).x, y, height);
-      if (event.buttons & 1 && event.movementY) moveRows(newest.current, (-event.movementY / height));
+      const { x, y, height } = place(event);
+      hover(newest.current, x, y, height);
+    }, listen);
+    element.addEventListener("pointerdown", () => {
+      newest.current.axis.pull = (pixels) => moveRows(newest.current, pixels / element.clientHeight);
     }, listen);
     element.addEventListener("pointerleave", () => (newest.current.axis.hoverUnit.value = null), listen);
     element.addEventListener("wheel", (event) => {

@@ -75,33 +75,36 @@ function hovering(element: HTMLElement, axis: Axis): Ends {
 }
 
 function dragging(element: HTMLElement, axis: Axis): Ends {
-  let held: { x: number; last: number; moved: boolean } | null = null;
+  let held: { from: PointerEvent; last: PointerEvent; moved: boolean } | null = null;
+  const release = () => {
+    held = null;
+    axis.pull = null;
+    delete element.dataset.dragging;
+  };
   const ends = [
     listening(element, "pointerdown", (event) => {
-      if (event.button === 0 && along(element, event, axis) !== null) held = { x: event.clientX, last: event.clientX, moved: false };
+      if (event.button === 0 && along(element, event, axis) !== null) held = { from: event, last: event, moved: false };
     }),
     listening(element, "pointermove", (event) => {
       if (!held) return;
-      if (!held.moved && Math.abs(event.clientX - held.x) >= SLIP) {
+      if (!held.moved && Math.hypot(event.clientX - held.from.clientX, event.clientY - held.from.clientY) >= SLIP) {
         held.moved = true;
         element.setPointerCapture(event.pointerId);
         element.dataset.dragging = "";
+        axis.hoverUnit.value = null;
       }
       if (held.moved) {
-        axis.move(held.last - event.clientX);
-        held.last = event.clientX;
+        axis.move(held.last.clientX - event.clientX);
+        axis.pull?.(held.last.clientY - event.clientY);
+        held.last = event;
       }
     }),
     listening(element, "pointerup", (event) => {
       const x = along(element, event, axis);
       if (held && !held.moved && x !== null) axis.state.goTo(stepAt(axis, x));
-      held = null;
-      delete element.dataset.dragging;
+      release();
     }),
-    listening(element, "pointercancel", () => {
-      held = null;
-      delete element.dataset.dragging;
-    }),
+    listening(element, "pointercancel", release),
     listening(element, "dblclick", (event) => {
       if (along(element, event, axis) !== null) axis.state.zoom(0, axis.state.steps.value);
     }),

@@ -27,6 +27,8 @@ export class Axis {
   readonly hover = signal<Hover | null>(null);
   readonly hoverUnit = signal<HoverUnit | null>(null);
   readonly perStep: ReadonlySignal<number>;
+  /** What dragging up and down does, in pixels; the panel that a drag begins in sets it. */
+  pull: ((pixels: number) => void) | null = null;
 
   constructor(readonly state: State) {
     this.perStep = computed(() => {

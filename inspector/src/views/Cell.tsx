@@ -16,7 +16,7 @@ import { usePlayer, type Player } from "./cell/play";
 import { Predicts } from "./cell/Predicts";
 import { Reads } from "./cell/Reads";
 import { largestCell, loadBlocks, stepBefore, unitStep, type Blocks } from "./cell/scene";
-import { Scrubber } from "./cell/Scrubber";
+import { Scrubber, type Course } from "./cell/Scrubber";
 import { Transport } from "./cell/Transport";
 import { inSight, UnitPicker } from "./cell/UnitPicker";
 import "./Cell.css";
@@ -48,7 +48,15 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
   const units = inSight(state.units.value, size);
   const picked = units.length ? units : [0];
   const focus = picked.includes(state.unit.value) ? state.unit.value : picked[picked.length - 1];
-  const showsPlain = plain.value && peer !== null;
+  const hidden = useLoaded(
+    state,
+    () => (plain.value && peer ? (recording.block(row, "peer/hidden") as Promise<Float32Array>) : null),
+    [recording, row, plain.value],
+  );
+  const beside = plain.value && peer && hidden && hidden.length === steps * peer.hidden ? { peer, hidden } : null;
+  const course: Course =
+    beside ? { values: beside.hidden, size: beside.peer.hidden, steps, letter: "h" }
+    : { values: blocks.cell, size, steps, letter: "c" };
   return (
     <>
       <div class="gw-cell-tools">
@@ -65,17 +73,17 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
           </div>
         )}
       </div>
-      <Scrubber state={state} blocks={blocks} unit={focus} t={t} />
+      <Scrubber state={state} course={course} unit={Math.min(focus, course.size - 1)} t={t} />
       <div class="gw-cell-body">
-        {showsPlain ? (
-          <Plain state={state} blocks={blocks} units={picked} focus={focus} t={t} x={input.brief} playing={player.playing.value} />
+        {beside ? (
+          <Plain state={state} recording={recording} {...beside} units={picked} focus={focus} t={t} x={input.brief} playing={player.playing.value} />
         ) : (
           <Shown blocks={blocks} units={picked} focus={focus} t={t} input={input} playing={player.playing.value} />
         )}
         <aside class="gw-cell-side">
           <Reads state={state} recording={recording} row={row} t={t} />
           {input.note && <p class="gw-label gw-cell-note">{input.note}</p>}
-          <Predicts state={state} recording={recording} row={row} t={t} peer={showsPlain} />
+          <Predicts state={state} recording={recording} row={row} t={t} peer={beside !== null} />
         </aside>
       </div>
     </>
@@ -101,8 +109,12 @@ function Shown({ blocks, units, focus, t, input, playing }: {
   const before = blocks.direction === "forward" ? "t−1" : "t+1";
   const projected = blocks.projected !== null;
   const last = stepBefore(blocks, t);
-  const readBefore = blocks.direction === "forward" ? "" : ", read before";
-  const named = { before: last === null ? "initial state" : `step ${last}${readBefore}`, now: `step ${t}` };
+  const known = last === null ? "initial state" : `step ${last.toLocaleString("en")}`;
+  // In reverse the step before is the one after: say so.
+  const named = {
+    before: blocks.direction === "forward" || last === null ? [known] : ["previous", `read: ${known}`],
+    now: `step ${t.toLocaleString("en")}`,
+  };
   const escape = (event: KeyboardEvent) => {
     if (event.key === "Escape") hover.value = fixed.value = null;
   };

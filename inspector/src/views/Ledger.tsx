@@ -7,6 +7,7 @@ import { Overview } from "../components/Overview";
 import { Stage } from "../components/Stage";
 import { TimeAxis } from "../components/TimeAxis";
 import { useLoaded } from "../components/useLoaded";
+import type { Direction } from "../data/types";
 import type { State } from "../state";
 import { shown } from "./cell/context";
 import { canSplitHead, headAccount, loadHead, loadUnit, reach, unitAccount, type Account } from "./ledger/account";
@@ -80,11 +81,25 @@ export function Ledger({ state }: { state: State }) {
             <div class="gw-skeleton gw-ledger-wait" />
           )}
           <Key account={account ?? null} ghosts={ghosts.value} />
+          {account?.shares.length === 1 && last > 0 && <Early state={state} direction={direction} />}
           {blocks && <Fate blocks={blocks} t={t} />}
         </div>
         <aside class="gw-ledger-side">{account && <Findings account={account} name={name} places={places ?? null} walk={walk} />}</aside>
       </div>
     </div>
+  );
+}
+
+/** At the first step there is no past to show. */
+function Early({ state, direction }: { state: State; direction: Direction }) {
+  const end = direction === "forward" ? state.steps.value - 1 : 0;
+  return (
+    <p class="gw-ledger-early">
+      Nothing was read before this step, so all that the unit holds is from here. Choose a later step, or{" "}
+      <button type="button" class="gw-button" onClick={() => state.goTo(end)}>
+        go to the last one read
+      </button>
+    </p>
   );
 }
 

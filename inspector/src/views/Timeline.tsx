@@ -1,6 +1,5 @@
 // The data, and below it all units of a layer over the same steps.
 
-import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { Axis } from "../components/axis";
 import { Overview } from "../components/Overview";
@@ -20,7 +19,6 @@ import "./Timeline.css";
 
 export function Timeline({ state }: { state: State }) {
   const axis = useMemo(() => new Axis(state), [state]);
-  const look = { target: useSignal(0), lead: useSignal(1) };
   const recording = state.recording.value!;
   const row = state.row.value;
   const { kind, series } = recording.meta;
@@ -34,15 +32,15 @@ export function Timeline({ state }: { state: State }) {
     <div class="gw-timeline">
       <Stage axis={axis}>
         <Overview axis={axis} values={whole ?? null} />
-        {kind === "series" && <SeriesPanel axis={axis} look={look} />}
+        {kind === "series" && <SeriesPanel axis={axis} />}
         {kind === "text" && <TextPanel axis={axis} />}
         {kind === "layers" && <LayersPanel axis={axis} />}
         <HeatPanel axis={axis} />
         {recording.has(row, "peer/hidden") && <PeerPanel axis={axis} />}
         <TimeAxis axis={axis} times={times ?? null} />
-        <Tip axis={axis} look={look} />
+        <Tip axis={axis} />
       </Stage>
-      <Readout state={state} look={look} />
+      <Readout state={state} />
     </div>
   );
 }

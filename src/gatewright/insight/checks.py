@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def require_whole(recording: Recording) -> None:
         raise GatewrightError("lengths", f"at most the {T} steps that there are", str(int(lengths.max())))
     if not recording.layers:
         raise GatewrightError("layers", "at least one", "none")
-    for form in (*_forms_of_layers(recording), *_forms_of_data(recording)):
+    for form in chain(_forms_of_layers(recording), _forms_of_data(recording)):  # each is checked before the next
         _require(form)
     for edit in recording.about.edits:
         _require_edit(recording, edit)

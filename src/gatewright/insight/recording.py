@@ -276,7 +276,7 @@ class Recording:
         record = self.record(layer, direction)
         length = int(self.lengths[require_index("row", row, len(self.lengths))])
         parts = {name: getattr(record, name)[:length, row] for name in QUANTITIES}
-        index = pandas.RangeIndex(length, name="step")
+        index: pandas.Index = pandas.RangeIndex(length, name="step")
         if self.times is not None:
             index = pandas.DatetimeIndex(self.times[:length, row], name="time")
         frames = {name: pandas.DataFrame(part, index=index) for name, part in parts.items()}

@@ -15,7 +15,7 @@ export interface DrawingProps {
   largest: ReadonlyMap<number, number>;
   /** The index of the step that was read before: "t−1", in reverse "t+1"; and what to call it and this one. */
   before: string;
-  named: { before: string; now: string };
+  named: { before: string[]; now: string };
   /** The input in a few words, and where h goes upwards. */
   x: string;
   up: string;
@@ -73,9 +73,11 @@ export function Drawing(props: DrawingProps) {
       <Piece part="cell_before" name="Cell state before the step" pointing={pointing}>
         <Belt from={UNITS + VECTOR_WIDTH} to={at.f - RADIUS} y={at.c} thick={thick(focus.cellBefore)} />
         {vector("cell_before", UNITS + VECTOR_WIDTH / 2, at.c, "c", before)}
-        <text class="gw-end" x={UNITS + VECTOR_WIDTH / 2} y={below} text-anchor="middle">
-          {named.before}
-        </text>
+        {named.before.map((line, k) => (
+          <text class="gw-end" x={UNITS + VECTOR_WIDTH / 2} y={below + 14 * k} text-anchor="middle">
+            {line}
+          </text>
+        ))}
       </Piece>
       <text class="gw-end" x={width - VECTOR_WIDTH / 2 - 1} y={below} text-anchor="middle">
         {named.now}

@@ -2,16 +2,20 @@
 
 import { useLoaded } from "../../components/useLoaded";
 import { useWidth } from "../../components/useWidth";
+import type { Recording } from "../../data/recording";
+import type { Horizon, PeerMeta } from "../../data/types";
 import { plural } from "../../format";
 import type { State } from "../../state";
-import { figure } from "./figures";
+import { figure, share } from "./figures";
 import { Symbol } from "./Letter";
 import { PlainDrawing, type PlainStep } from "./PlainDrawing";
-import type { Blocks } from "./scene";
 
-export function Plain({ state, blocks, units, focus, t, x, playing }: {
+export function Plain({ state, recording, peer, hidden, units, focus, t, x, playing }: {
   state: State;
-  blocks: Blocks;
+  recording: Recording;
+  peer: PeerMeta;
+  /** (T, its H). */
+  hidden: Float32Array;
   units: readonly number[];
   focus: number;
   t: number;
@@ -19,19 +23,17 @@ export function Plain({ state, blocks, units, focus, t, x, playing }: {
   playing: boolean;
 }) {
   const [root, width] = useWidth<HTMLDivElement>();
-  const { recording, row } = blocks;
-  const hidden = useLoaded(state, () => recording.block(row, "peer/hidden"), [recording, row]);
-  const peer = recording.meta.peer!;
+  const diagnosis = useLoaded(state, () => recording.diagnosis(), [recording]);
   const there = units.filter((unit) => unit < peer.hidden);
   const numbers = (there.length ? there : [0]).map((unit): PlainStep => ({
     unit,
-    before: hidden && t > 0 ? hidden[(t - 1) * peer.hidden + unit] : NaN,
-    hidden: hidden ? hidden[t * peer.hidden + unit] : NaN,
+    before: t > 0 ? hidden[(t - 1) * peer.hidden + unit] : NaN,
+    hidden: hidden[t * peer.hidden + unit],
   }));
   const inFocus = numbers.find((unit) => unit.unit === focus) ?? numbers[numbers.length - 1];
   return (
     <div ref={root} class="gw-cell-main">
-      {width > 0 && hidden && <PlainDrawing width={Math.max(width, 700)} units={numbers} focus={inFocus} x={x} playing={playing} />}
+      {width > 0 && <PlainDrawing width={Math.max(width, 700)} units={numbers} focus={inFocus} x={x} playing={playing} />}
       <div class="gw-caption">
         <p class="gw-caption-text">
           <b>{peer.name}: one layer, one state.</b> All that it remembers is h, {plural(peer.hidden, "number")}, and each step makes h
@@ -39,6 +41,7 @@ export function Plain({ state, blocks, units, focus, t, x, playing }: {
           “keep this” or “ignore that”, and no line on which a number could pass unchanged. So what it read long ago is overwritten
           by what it reads now. Unit {inFocus.unit} went from {figure(inFocus.before)} to {figure(inFocus.hidden)}.
         </p>
+        <p class="gw-label">{diagnosis?.horizon ? faded(diagnosis.horizon) : ""}</p>
       </div>
       <div class="gw-arithmetic">
         <table>
@@ -62,5 +65,18 @@ export function Plain({ state, blocks, units, focus, t, x, playing }: {
         </table>
       </div>
     </div>
+  );
+}
+
+/** A plain RNN that has lost this much of an input's influence is compared with the LSTM there. */
+const LOST = 0.05;
+
+/** How much of an input's influence on h is left after some steps, in both. */
+function faded({ lags, lstm, peer }: Horizon): string {
+  const k = peer ? peer.findIndex((size) => size <= LOST * peer[0]) : -1;
+  if (!peer || k < 1) return "";
+  return (
+    `Measured on this sequence: ${plural(lags[k], "step")} after an input, ${share(peer[k] / peer[0])} of its influence on h ` +
+    `is left in the plain RNN, and ${share(lstm[k] / lstm[0])} in the LSTM.`
   );
 }

@@ -35,37 +35,37 @@ export function Scrubber({ state, course, unit, t }: { state: State; course: Cou
   const name = `${NAMES[letter]} of unit ${unit}`;
   return (
     <div class="gw-scrub">
-    <p class="gw-scrub-name">
-      <span>
-        <i style={{ color: letter === "c" ? PART_COLOR.cell : PART_COLOR.hidden }}>{letter}</i> of unit {unit}
-      </span>
-      <span class="gw-label">
-        {figure(line.low)} to {figure(line.high)}
-      </span>
-    </p>
-    <div
-      ref={root}
-      class="gw-scrubber"
-      data-letter={letter}
-      role="slider"
-      tabIndex={0}
-      aria-label={`Step; the line is the ${name}`}
-      aria-valuemin={0}
-      aria-valuemax={steps - 1}
-      aria-valuenow={t}
-      aria-valuetext={`step ${t}, ${name}: ${figure(value)}`}
-      onPointerDown={down}
-      onPointerMove={(event) => event.buttons & 1 && go(event)}
-    >
-      {width > 0 && (
-        <svg width={width} height={HEIGHT} aria-hidden="true">
-          <path class="gw-scrub-zero" d={`M0 ${line.y(0)}H${width}`} />
-          <path class="gw-scrub-line" d={line.d} />
-          <path class="gw-scrub-now" d={`M${((t + 0.5) / steps) * width} 0V${HEIGHT}`} />
-          <circle class="gw-scrub-dot" cx={((t + 0.5) / steps) * width} cy={line.y(value)} r={3.5} />
-        </svg>
-      )}
-    </div>
+      <p class="gw-scrub-name">
+        <span>
+          <i style={{ color: letter === "c" ? PART_COLOR.cell : PART_COLOR.hidden }}>{letter}</i> of unit {unit}
+        </span>
+        <span class="gw-label">
+          {figure(line.low)} to {figure(line.high)}
+        </span>
+      </p>
+      <div
+        ref={root}
+        class="gw-scrubber"
+        data-letter={letter}
+        role="slider"
+        tabIndex={0}
+        aria-label={`Step; the line is the ${name}`}
+        aria-valuemin={0}
+        aria-valuemax={steps - 1}
+        aria-valuenow={t}
+        aria-valuetext={`step ${t}, ${name}: ${figure(value)}`}
+        onPointerDown={down}
+        onPointerMove={(event) => event.buttons & 1 && go(event)}
+      >
+        {width > 0 && (
+          <svg width={width} height={HEIGHT} aria-hidden="true">
+            <path class="gw-scrub-zero" d={`M0 ${line.y(0)}H${width}`} />
+            <path class="gw-scrub-line" d={line.d} />
+            <path class="gw-scrub-now" d={`M${((t + 0.5) / steps) * width} 0V${HEIGHT}`} />
+            <circle class="gw-scrub-dot" cx={((t + 0.5) / steps) * width} cy={line.y(value)} r={3.5} />
+          </svg>
+        )}
+      </div>
     </div>
   );
 }

@@ -2,13 +2,21 @@
 
 import { Letter } from "./Letter";
 
-/** A line with something wider around it to point at; `flow` draws the dashes that run along it during play. */
+/** Lines as thick as this have the dots inside them. */
+const INSIDE = 3.5;
+
+/** What runs along a line during play: dots in it, or on it where it is thin. */
+function Flow({ d, weight }: { d: string; weight: number }) {
+  return <path class="gw-flow" data-inside={weight >= INSIDE} d={d} />;
+}
+
+/** A line with something wider around it to point at. */
 export function Wire({ d, weight = 1.5, flow = true }: { d: string; weight?: number; flow?: boolean }) {
   return (
     <>
       <path class="gw-hit" d={d} />
       <path class="gw-wire" d={d} style={{ strokeWidth: weight }} />
-      {flow && <path class="gw-flow" d={d} />}
+      {flow && <Flow d={d} weight={weight} />}
     </>
   );
 }
@@ -36,7 +44,7 @@ export function Belt({ from, to, y, thick }: { from: number; to: number; y: numb
     <>
       <path class="gw-hit" d={`M${from} ${y}H${to}`} />
       <rect class="gw-belt" x={from} y={y - half} width={Math.max(0, to - from)} height={2 * half} />
-      <path class="gw-flow" d={`M${from} ${y}H${to}`} />
+      <Flow d={`M${from} ${y}H${to}`} weight={2 * half} />
     </>
   );
 }

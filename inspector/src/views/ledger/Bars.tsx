@@ -35,7 +35,7 @@ function Drawn({ account, axis, ghosts, name, height }: Props & { height: number
   const width = axis.width.value;
   const bars = barsOf(account, axis, ghosts);
   const apart = besides(account);
-  const y = scaleLinear(extent(bars, apart.map(({ value }) => value)), [height - BOTTOM, TOP]).nice(5);
+  const y = scaleLinear(extent(bars, apart.map(({ value }) => value)), [height - BOTTOM, TOP]);
   const at = axis.x(account.query + 0.5);
   return (
     <svg class="gw-ledger-bars" width={LEFT + width + RIGHT} height={height} role="img"
@@ -59,9 +59,26 @@ function Drawn({ account, axis, ghosts, name, height }: Props & { height: number
         <path class="gw-ledger-left" data-sign="up" d={pathOf(bars, "left", 0, y)} />
         <path class="gw-ledger-left" data-sign="down" d={pathOf(bars, "left", 1, y)} />
         {account.query !== axis.state.t.value && <path class="gw-ledger-query" d={`M${at} 0V${height}`} />}
+        <Unread account={account} axis={axis} />
         <path class="gw-ledger-flag" d={`M${at - 5} 0h10l-5 7z`} />
       </svg>
     </svg>
+  );
+}
+
+/** Pixels that the words take. */
+const WORDS = 150;
+
+/** Words where the steps are that the layer has not read yet at the query. */
+function Unread({ account, axis }: { account: Account; axis: Axis }) {
+  const ahead = account.direction === "forward";
+  const edge = axis.x(account.query + (ahead ? 1 : 0));
+  const [from, to] = ahead ? [Math.max(0, edge), axis.width.value] : [0, Math.min(axis.width.value, edge)];
+  if (to - from < WORDS) return null;
+  return (
+    <text class="gw-ledger-unread" x={(from + to) / 2} y={28}>
+      not read yet at step {account.query.toLocaleString("en")}
+    </text>
   );
 }
 
@@ -94,7 +111,7 @@ function Besides({ apart, y, height }: { apart: readonly Beside[]; y: (value: nu
           </g>
         );
       })}
-      <text class="gw-ledger-apart-name" x={LEFT - 4} y={height - 4}>
+      <text class="gw-ledger-apart-name" x={0} y={height - 4}>
         {apart.map(({ name }) => name).join(", ")}
       </text>
     </>

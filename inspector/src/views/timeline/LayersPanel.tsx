@@ -1,4 +1,3 @@
-import { useSignal } from "@preact/signals";
 import type { Axis } from "../../components/axis";
 import { Extra } from "./Extra";
 import { tracksOf } from "./tracks";
@@ -9,16 +8,17 @@ const FIRST = 2;
 
 /** What a stack of layers reads and gives. */
 export function LayersPanel({ axis }: { axis: Axis }) {
-  const recording = axis.state.recording.value!;
+  const { state } = axis;
+  const recording = state.recording.value!;
   const tracks = tracksOf(recording);
-  const chosen = useSignal(recording.meta.inputs.slice(0, FIRST));
+  const chosen = state.tracks.value ?? recording.meta.inputs.slice(0, FIRST);
   return (
     <>
       <div class="gw-timeline-bar" data-still>
         <h2>Inputs and outputs</h2>
-        <TracksMenu tracks={tracks} chosen={chosen.value} choose={(names) => (chosen.value = names)} />
+        <TracksMenu tracks={tracks} chosen={chosen} choose={(names) => (state.tracks.value = names)} />
       </div>
-      {tracks.filter(({ name }) => chosen.value.includes(name)).map((track) => (
+      {tracks.filter(({ name }) => chosen.includes(name)).map((track) => (
         <Extra key={track.name} axis={axis} track={track} height={64} />
       ))}
     </>

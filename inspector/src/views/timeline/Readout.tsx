@@ -3,17 +3,16 @@
 import { useLoaded } from "../../components/useLoaded";
 import { fixed, short, time, visible } from "../../format";
 import type { State } from "../../state";
-import { coverage, forecastsOf, median, pairs } from "./forecast";
+import { coverage, forecastsOf, looked, median, pairs } from "./forecast";
 import { RunningText } from "./RunningText";
-import type { Look } from "./SeriesPanel";
 import { UnitCard } from "./UnitCard";
 
-export function Readout({ state, look }: { state: State; look: Look }) {
+export function Readout({ state }: { state: State }) {
   const { kind } = state.recording.value!.meta;
   return (
     <aside class="gw-timeline-readout" aria-label="Chosen step">
       <StepField state={state} />
-      {kind === "series" && <Forecasted state={state} look={look} />}
+      {kind === "series" && <Forecasted state={state} />}
       {kind === "text" && (
         <>
           <NextSymbols state={state} />
@@ -47,12 +46,12 @@ function StepField({ state }: { state: State }) {
   );
 }
 
-function Forecasted({ state, look }: { state: State; look: Look }) {
+function Forecasted({ state }: { state: State }) {
   const recording = state.recording.value!;
   const series = recording.meta.series!;
   const row = state.row.value;
   const t = state.t.value;
-  const target = Math.min(look.target.value, series.targets.length - 1);
+  const { target, lead } = looked(state, series);
   const loaded = useLoaded(
     state,
     async () => {
@@ -74,15 +73,17 @@ function Forecasted({ state, look }: { state: State; look: Look }) {
   const steps = Array.from({ length: series.horizon }, (_, k) => k);
   return (
     <>
-      {times && <p class="gw-timeline-readout-time">{time(times[t], series.step)}</p>}
-      <dl class="gw-timeline-pairs">
-        {series.columns.map((name, k) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd class="gw-number">{short(columns[t * series.columns.length + k])}</dd>
-          </div>
-        ))}
-      </dl>
+      <section>
+        {times && <p class="gw-timeline-readout-time">{time(times[t], series.step)}</p>}
+        <dl class="gw-timeline-pairs">
+          {series.columns.map((name, k) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd class="gw-number">{short(columns[t * series.columns.length + k])}</dd>
+            </div>
+          ))}
+        </dl>
+      </section>
       <section>
         <h3>{series.targets[target]}, forecast from here</h3>
         <div class="gw-timeline-readout-scroll">
@@ -99,7 +100,7 @@ function Forecasted({ state, look }: { state: State; look: Look }) {
               {steps.map((k) => {
                 const said = forecasts.lstm[at(k) * wide + median(series)];
                 return (
-                  <tr key={k} aria-selected={k + 1 === look.lead.value}>
+                  <tr key={k} aria-selected={k + 1 === lead}>
                     <th scope="row">+{k + 1}</th>
                     <td data-forecast={k + 1} data-value={said}>{short(said)}</td>
                     {band && (

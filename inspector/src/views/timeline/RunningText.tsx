@@ -4,9 +4,9 @@ import { visible } from "../../format";
 import type { State } from "../../state";
 import { blindGuess, tint } from "./surprise";
 
-/** Characters that are shown, and how many of them the window moves by. */
-const SHOWN = 720;
-const STRIDE = 240;
+/** Characters that are shown, and by how many the window moves: the chosen one is always near its middle. */
+const SHOWN = 560;
+const STRIDE = 120;
 
 /** The text around the chosen step as one reads it, each character tinted by how surprising it was. */
 export function RunningText({ state }: { state: State }) {

@@ -1,29 +1,22 @@
-import { useSignal, type Signal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import type { Axis } from "../../components/axis";
 import { domainOf, Lines, type Line, type Values } from "../../components/Lines";
 import { useLoaded } from "../../components/useLoaded";
 import { plural } from "../../format";
 import { Extra } from "./Extra";
-import { ahead, bandsAhead, coverage, fanAt, forecastsOf, median, type Forecasts } from "./forecast";
+import { ahead, bandsAhead, coverage, fanAt, forecastsOf, looked, median, type Forecasts } from "./forecast";
+import type { State } from "../../state";
 import { lineOf, tracksOf } from "./tracks";
 import { TracksMenu } from "./TracksMenu";
 
-/** What is looked at in the forecasts; the readout shows the same. */
-export interface Look {
-  target: Signal<number>;
-  lead: Signal<number>;
-}
-
 /** The table: what came, what was forecast of it, and the forecast from the chosen step on. */
-export function SeriesPanel({ axis, look }: { axis: Axis; look: Look }) {
+export function SeriesPanel({ axis }: { axis: Axis }) {
   const { state } = axis;
   const recording = state.recording.value!;
   const row = state.row.value;
   const series = recording.meta.series!;
-  const extras = useSignal<string[]>([]);
-  const target = Math.min(look.target.value, series.targets.length - 1);
-  const lead = Math.min(look.lead.value, series.horizon);
+  const extras = state.tracks.value ?? [];
+  const { target, lead } = looked(state, series);
   const loaded = useLoaded(state, () => forecastsOf(recording, row), [recording, row]);
   const table = useLoaded(state, () => recording.block(row, "columns"), [recording, row]);
   const truth = useMemo(() => table && lineOf(table, target, series.columns.length), [table, target]);
@@ -33,16 +26,16 @@ export function SeriesPanel({ axis, look }: { axis: Axis; look: Look }) {
       <div class="gw-timeline-bar" data-still>
         {series.targets.length > 1 ? (
           <select class="gw-select" aria-label="Target" value={target}
-            onChange={(event) => (look.target.value = Number(event.currentTarget.value))}>
+            onChange={(event) => (state.target.value = Number(event.currentTarget.value))}>
             {series.targets.map((name, k) => <option key={name} value={k}>{name}</option>)}
           </select>
         ) : (
           <h2>{series.targets[0]}</h2>
         )}
-        <Lead look={look} lead={lead} horizon={series.horizon} />
+        <Lead state={state} lead={lead} horizon={series.horizon} />
         {tracks.length > 1 && (
-          <TracksMenu tracks={tracks.filter(({ name }) => name !== series.targets[target])} chosen={extras.value}
-            choose={(names) => (extras.value = names)} />
+          <TracksMenu tracks={tracks.filter(({ name }) => name !== series.targets[target])} chosen={extras}
+            choose={(names) => (state.tracks.value = names)} />
         )}
         <SeriesKey t={state.t.value} lead={lead} band={coverage(series)} peer={recording.meta.peer?.name ?? null} />
       </div>
@@ -51,20 +44,20 @@ export function SeriesPanel({ axis, look }: { axis: Axis; look: Look }) {
       ) : (
         <div class="gw-timeline-series-space" />
       )}
-      {tracks.filter(({ name }) => extras.value.includes(name)).map((track) => (
+      {tracks.filter(({ name }) => extras.includes(name)).map((track) => (
         <Extra key={track.name} axis={axis} track={track} />
       ))}
     </>
   );
 }
 
-function Lead({ look, lead, horizon }: { look: Look; lead: number; horizon: number }) {
+function Lead({ state, lead, horizon }: { state: State; lead: number; horizon: number }) {
   if (horizon === 1) return null;
   return (
     <label class="gw-field">
       <span class="gw-label">forecast made</span>
       <input class="gw-slider gw-timeline-lead-slider" type="range" min={1} max={horizon} value={lead} aria-label="Steps ahead"
-        onInput={(event) => (look.lead.value = Number(event.currentTarget.value))} />
+        onInput={(event) => (state.lead.value = Number(event.currentTarget.value))} />
       <span class="gw-timeline-lead">{plural(lead, "step")} before</span>
     </label>
   );

@@ -2,17 +2,16 @@ import { PART_NAME } from "../../colors";
 import type { Axis } from "../../components/axis";
 import { useLoaded } from "../../components/useLoaded";
 import { fixed, plural, short, time, visible } from "../../format";
-import { forecastsOf, median } from "./forecast";
-import type { Look } from "./SeriesPanel";
+import { forecastsOf, looked, median } from "./forecast";
 
 /** CSS pixels between the pointer and its note. */
 const AWAY = 14;
 
 /** The numbers under the pointer. */
-export function Tip({ axis, look }: { axis: Axis; look: Look }) {
+export function Tip({ axis }: { axis: Axis }) {
   const { state, width } = axis;
   const names = useStepNames(axis);
-  const said = useForecasts(axis, look);
+  const said = useForecasts(axis);
   const hover = axis.hover.value;
   if (!hover) return null;
   const unit = axis.hoverUnit.value;
@@ -72,27 +71,25 @@ function useStepNames({ state }: Axis): ((step: number) => string) | undefined {
 }
 
 /** What came at a step, and what had been said of it. */
-function useForecasts({ state }: Axis, look: Look): ((step: number) => [string, number][]) | undefined {
+function useForecasts({ state }: Axis): ((step: number) => [string, number][]) | undefined {
   const recording = state.recording.value!;
   const row = state.row.value;
-  const [asked, lead] = [look.target.value, look.lead.value];
+  const { series } = recording.meta;
+  const { target, lead } = series ? looked(state, series) : { target: 0, lead: 1 };
   return useLoaded(
     state,
     async () => {
-      const { series } = recording.meta;
       if (!series) return () => [];
       const [columns, { lstm }] = await Promise.all([recording.block(row, "columns"), forecastsOf(recording, row)]);
-      const target = Math.min(asked, series.targets.length - 1);
-      const ahead = Math.min(lead, series.horizon);
       return (step: number): [string, number][] => {
-        const place = ((step - ahead) * series.horizon + ahead - 1) * series.targets.length + target;
-        const forecast = step < ahead ? NaN : lstm[place * series.quantiles.length + median(series)];
+        const place = ((step - lead) * series.horizon + lead - 1) * series.targets.length + target;
+        const forecast = step < lead ? NaN : lstm[place * series.quantiles.length + median(series)];
         return [
           [series.targets[target], columns[step * series.columns.length + target]],
-          [`said ${plural(ahead, "step")} before`, forecast],
+          [`said ${plural(lead, "step")} before`, forecast],
         ];
       };
     },
-    [recording, row, asked, lead],
+    [recording, row, target, lead],
   );
 }

@@ -3,6 +3,7 @@
 import type { Band, Fan, Values } from "../../components/Lines";
 import type { Recording } from "../../data/recording";
 import type { SeriesMeta } from "../../data/types";
+import type { State } from "../../state";
 import { known } from "./tracks";
 
 export interface Forecasts {
@@ -20,6 +21,11 @@ export async function forecastsOf(recording: Recording, row: number): Promise<Fo
     peer ? recording.block(row, "peer/forecast") : null,
   ]);
   return { series, lstm: lstm as Float32Array, peer: other as Float32Array | null };
+}
+
+/** The chosen target and lead, within what this recording has. */
+export function looked(state: State, { targets, horizon }: SeriesMeta): { target: number; lead: number } {
+  return { target: Math.min(state.target.value, targets.length - 1), lead: Math.min(state.lead.value, horizon) };
 }
 
 /** Place of the quantile nearest to 0.5. */

@@ -22,6 +22,7 @@ const ELSEWHERE: { view: View; name: string }[] = [
   { view: "timeline", name: "Timeline" },
   { view: "cell", name: "Cell" },
   { view: "ledger", name: "Ledger" },
+  { view: "whatif", name: "What if" },
 ];
 
 /** Above the table: which units are in it, and what to do with the chosen ones. */
@@ -46,7 +47,7 @@ export function UnitTools({ state, total, shown, chosen, labels, filter, onFilte
       <span class="gw-hidden" aria-live="polite">{plural(shown, "unit")} shown</span>
       <div class="gw-units-elsewhere" role="group" aria-label="Show the chosen units in another view">
         <span class="gw-label">{chosen.length === 1 ? `Unit ${chosen[0]}` : `${plural(chosen.length, "unit")} chosen`}: show in</span>
-        {ELSEWHERE.map(({ view, name }) => (
+        {ELSEWHERE.filter(({ view }) => view !== "whatif" || state.source.whatIf).map(({ view, name }) => (
           <button type="button" key={view} class="gw-button" onClick={() => (state.view.value = view)}>{name}</button>
         ))}
       </div>
