@@ -361,7 +361,7 @@ def test_overlaps_and_holes_are_refused(content: bytes, tmp_path: Path) -> None:
             Recording.load(tmp_path / "a")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(data=st.data())
 def test_a_file_with_other_bytes_is_read_or_refused(
     data: st.DataObject, content: bytes, tmp_path_factory: pytest.TempPathFactory
@@ -385,7 +385,7 @@ def test_a_file_with_other_bytes_is_read_or_refused(
     found.save(path)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(data=st.data())
 def test_a_file_with_another_header_is_read_or_refused(
     data: st.DataObject, content: bytes, tmp_path_factory: pytest.TempPathFactory

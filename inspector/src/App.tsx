@@ -28,7 +28,9 @@ export function App({ state }: { state: State }) {
         <Trouble state={state} />
         <Checkpoints state={state} />
       </div>
-      <main class="gw-main">{state.recording.value ? <Shown state={state} /> : <div class="gw-skeleton gw-waiting" />}</main>
+      <main class="gw-main">
+        {state.recording.value ? <Shown state={state} /> : <div class="gw-skeleton gw-waiting" />}
+      </main>
       <Status state={state} />
       <Help state={state} />
     </div>

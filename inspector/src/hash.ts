@@ -22,9 +22,11 @@ export function readPlace(state: State): void {
     const number = Number(asked.get(name) ?? NaN);
     return Number.isInteger(number) && number >= 0 ? number : undefined;
   };
-  const among = <T extends string>(name: string, known: readonly T[]) => known.find((one) => one === asked.get(name));
+  const among = <T extends string>(name: string, known: readonly T[]) =>
+    known.find((one) => one === asked.get(name));
   batch(() => {
-    state.view.value = among("view", VIEWS) ?? state.view.value;
+    const view = among("view", VIEWS);
+    if (view && (view !== "whatif" || state.source.whatIf)) state.view.value = view;
     state.row.value = whole("row") ?? state.row.value;
     state.layer.value = whole("layer") ?? state.layer.value;
     state.direction.value = among("direction", ["forward", "reverse"]) ?? state.direction.value;

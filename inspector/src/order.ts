@@ -3,28 +3,27 @@
 import { effect } from "@preact/signals";
 import type { Recording } from "./data/recording";
 import type { Direction } from "./data/types";
-import type { State } from "./state";
+import type { Figures, State } from "./state";
 
-/** A figure for each unit; null where a unit has none. */
-export type Figures = (number | null)[];
-
-/** Keep `state.shown` right; returns a function that ends it. */
+/** Keep `state.sorted` right; returns a function that ends it. */
 export function keepOrder(state: State): () => void {
   let latest = 0;
   return effect(() => {
     const asked = ++latest;
     const recording = state.recording.value;
     if (!recording) return;
+    const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
     const order = state.order.value;
-    const place = [state.row.value, state.layer.value, state.direction.value] as const;
-    const units = recording.meta.layers[place[1]].hidden;
-    const wanted =
-      order === "index" ? Promise.resolve(null)
-      : order === "correlation" ? correlations(recording, ...place, state.column.value)
-      : figures(recording, place[1], place[2], order);
-    const show = (of: Figures | null) => {
-      if (asked === latest) state.shown.value = sorted(units, of, order === "half_life");
+    const column = order === "correlation" ? state.column.value : 0;
+    const show = (figures: Figures | null) => {
+      if (asked !== latest) return;
+      const by = order === "index" ? null : figures;
+      const units = sorted(recording.meta.layers[layer].hidden, by, order === "half_life");
+      state.sorted.value = { order, column, units, figures };
     };
+    const wanted =
+      order === "correlation" ? correlations(recording, row, layer, direction, column)
+      : diagnosed(recording, layer, direction, order === "activity" ? "activity" : "half_life");
     wanted.then(show, (error: Error) => {
       show(null);
       if (asked === latest) state.trouble.value = error.message;
@@ -33,7 +32,7 @@ export function keepOrder(state: State): () => void {
 }
 
 /** One figure of the diagnosis for each unit of a layer. */
-export async function figures(
+async function diagnosed(
   recording: Recording,
   layer: number,
   direction: Direction,
@@ -45,12 +44,12 @@ export async function figures(
   return found[name];
 }
 
-/** The largest figure first. No half-life means that a unit never forgets half: those come before all others. */
-function sorted(units: number, of: Figures | null, noneFirst: boolean): number[] {
+/** The largest figure first. A unit without a half-life never forgets half: those come before all others. */
+function sorted(units: number, figures: Figures | null, noneFirst: boolean): number[] {
   const order = Array.from({ length: units }, (_, unit) => unit);
-  if (!of) return order;
+  if (!figures) return order;
   const none = noneFirst ? Infinity : -Infinity;
-  const at = (unit: number) => of[unit] ?? none;
+  const at = (unit: number) => figures[unit] ?? none;
   // Infinity - Infinity is no number: compare, do not subtract.
   return order.sort((a, b) => (at(a) === at(b) ? a - b : at(a) > at(b) ? -1 : 1));
 }
@@ -62,7 +61,7 @@ export function comparable(recording: Recording): string[] {
 }
 
 /** Correlation of each unit's cell state with a column over the row; of a text with its error. */
-export async function correlations(
+async function correlations(
   recording: Recording,
   row: number,
   layer: number,

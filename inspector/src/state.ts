@@ -8,6 +8,19 @@ import type { Direction, Entry, Quantity } from "./data/types";
 export type View = "timeline" | "cell" | "ledger" | "units" | "whatif";
 export type Order = "index" | "half_life" | "activity" | "correlation";
 
+/** A figure for each unit; null where a unit has none. */
+export type Figures = (number | null)[];
+
+export interface Sorted {
+  order: Order;
+  /** The column that the figures are correlations with, where they are. */
+  column: number;
+  /** Units from the top. */
+  units: number[];
+  /** What they are sorted by; by index their half-life, which then only stands beside them. Null where unknown. */
+  figures: Figures | null;
+}
+
 export class State {
   readonly view = signal<View>("timeline");
   readonly entries = signal<Entry[]>([]);
@@ -39,8 +52,8 @@ export class State {
   readonly theme = signal<"light" | "dark" | "auto">("auto");
   /** Whether the page is dark now; theme.ts keeps it. */
   readonly dark = signal(false);
-  /** Units from the top as `order` has them; order.ts keeps it. Empty until that is known. */
-  readonly shown = signal<number[]>([]);
+  /** The units as `order` has them; order.ts keeps it. Null until that is known. */
+  readonly sorted = signal<Sorted | null>(null);
   /** Whether the overlay that explains views and keys is open. */
   readonly help = signal(false);
   /** The step whose ledger stays in sight while `t` moves; null: the ledger is that of `t`. */
@@ -48,6 +61,8 @@ export class State {
   /** What the ledger splits: an output of the head by number, the symbol that came or that was likeliest; null: c. */
   readonly readout = signal<number | "came" | "likely" | null>(null);
 
+  /** Units from the top, as the heat-map shows them. */
+  readonly shown = computed(() => this.sorted.value?.units ?? []);
   readonly unit = computed(() => this.units.value[this.units.value.length - 1]);
   readonly steps = computed(() => this.recording.value?.meta.rows[this.row.value]?.steps ?? 1);
   readonly shape = computed(() => this.recording.value?.meta.layers[this.layer.value] ?? null);

@@ -225,7 +225,7 @@ def look(
     *,
     row: int | None = None,
     start: int = 0,
-    steps: int = 2000,
+    steps: int | None = None,
     plain_rnn: bool = False,
     export: Path | None = None,
     save: Path | None = None,
@@ -254,7 +254,7 @@ def look(
 
     wanted = opening.Wanted(row, start, steps)
     if run is None:
-        shelf, title = opening.open_example()
+        shelf, title = opening.open_example(wanted, plain_rnn)
     else:
         shelf, title = opening.open_path(run, data, wanted, plain_rnn, _say)
     if export is None and save is None:
@@ -280,7 +280,7 @@ def _serve_page(shelf: Shelf, title: str, port: int, no_browser: bool) -> None:
 
     shelf.payload(shelf.shown())  # what is wrong with it is said here, and not on the page
     with PageServer(shelf, f"{title} - Gatewright", port) as server:
-        _say(f"look at {title}: {server.url}\nCtrl-C stops")
+        _say(f"look at {_on_a_line(title)}: {server.url}\nCtrl-C stops")
         if not no_browser:
             server.open_browser()
         server.wait()
@@ -412,10 +412,14 @@ def _say(text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def _on_a_line(text: str) -> str:
+    """Return a text without what would move a terminal's cursor, whatever a name or a cell in it holds."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def _complain(kind: str, text: str) -> None:
-    """Print an error on one line, whatever a name or a cell in it holds."""
-    line = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-    errors.print(f"[bold red]{kind}:[/] {escape(line)}", highlight=False, soft_wrap=True)
+    """Print an error on one line."""
+    errors.print(f"[bold red]{kind}:[/] {escape(_on_a_line(text))}", highlight=False, soft_wrap=True)
 
 
 def _of_the_machine(error: BaseException) -> str:

@@ -91,7 +91,8 @@ function Place({ state }: { state: State }) {
           choose={(row) => pickRow(state, row)} />
       )}
       {meta.layers.length > 1 && (
-        <Choice name="Layer" options={layers} chosen={state.layer.value} choose={(layer) => pickLayer(state, layer)} />
+        <Choice name="Layer" options={layers} chosen={state.layer.value}
+          choose={(layer) => pickLayer(state, layer)} />
       )}
       {directions.length > 1 && (
         <Choice name="Direction" options={directions} chosen={directions.indexOf(state.direction.value)}
@@ -154,10 +155,13 @@ function Theme({ state }: { state: State }) {
         {theme === "light" && (
           <>
             <circle cx="8" cy="8" r="2.8" />
-            <path d="M8 1.2v1.6M8 13.2v1.6M1.2 8h1.6M13.2 8h1.6M3.2 3.2l1.1 1.1M11.7 11.7l1.1 1.1M12.8 3.2l-1.1 1.1M4.3 11.7l-1.1 1.1" />
+            <path d="M8 1.2v1.6M8 13.2v1.6M1.2 8h1.6M13.2 8h1.6" />
+            <path d="M3.2 3.2l1.1 1.1M11.7 11.7l1.1 1.1M12.8 3.2l-1.1 1.1M4.3 11.7l-1.1 1.1" />
           </>
         )}
-        {theme === "dark" && <path d="M13.2 9.6A5.6 5.6 0 0 1 6.4 2.8a5.6 5.6 0 1 0 6.8 6.8Z" stroke-linejoin="round" />}
+        {theme === "dark" && (
+          <path d="M13.2 9.6A5.6 5.6 0 0 1 6.4 2.8a5.6 5.6 0 1 0 6.8 6.8Z" stroke-linejoin="round" />
+        )}
         {theme === "auto" && (
           <>
             <circle cx="8" cy="8" r="5.6" />

@@ -1,4 +1,4 @@
-// Units over time as an image. Moving along paints anew from bytes; names, marks and figures lie beside and above it.
+// Units over time as an image. Moving along paints anew from bytes; names, marks and figures lie beside and on it.
 
 import type { ReadonlySignal, Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
@@ -21,8 +21,9 @@ const FEWEST = 4;
 
 export interface HeatmapProps {
   axis: Axis;
-  /** For `HoverUnit.map`, and as the accessible name. */
-  name: string;
+  /** What the numbers are. */
+  part: string;
+  /** Accessible name. */
   label: string;
   map: Pyramid;
   colors: Uint32Array;
@@ -31,7 +32,8 @@ export interface HeatmapProps {
   rows: Signal<RowRange>;
   /** The units to mark, the one in focus last. */
   chosen: ReadonlySignal<number[]>;
-  choose: ((unit: number) => void) | null;
+  /** `more`: beside those that are chosen. */
+  choose: ((unit: number, more: boolean) => void) | null;
   value: (unit: number, step: number) => number | undefined;
   /** What stands in the right margin. */
   children?: ComponentChildren;
@@ -48,9 +50,11 @@ export function Heatmap(props: HeatmapProps) {
     if (!canvas.current || !height || !axis.width.value) return;
     const { context } = fit(canvas.current, axis.width.value, height);
     const { width: wide, height: high } = canvas.current;
-    if (image.current?.width !== wide || image.current.height !== high) image.current = context.createImageData(wide, high);
-    const pixels = new Uint32Array(image.current.data.buffer);
-    paint(pixels, wide, high, map, colors, { steps: axis.state.range.value, rows: rows.value, order });
+    if (image.current?.width !== wide || image.current.height !== high) {
+      image.current = context.createImageData(wide, high);
+    }
+    const pixels = { width: wide, height: high, colors: new Uint32Array(image.current.data.buffer) };
+    paint(pixels, map, colors, { steps: axis.state.range.value, rows: rows.value, order });
     context.putImageData(image.current, 0, 0);
   });
   useUnitGestures(root, props);
@@ -92,30 +96,32 @@ function useUnitGestures(root: { current: HTMLDivElement | null }, props: Heatma
       if (!(event.ctrlKey || event.shiftKey) || !hasWheel(element)) return;
       event.preventDefault();
       const { y, height } = place(event);
-      // With shift held, some systems turn the wheel sideways.
-      zoomRows(newest.current, wheelFactor(event.deltaY ? event : new WheelEvent("wheel", { deltaY: event.deltaX })), y / height);
+      zoomRows(newest.current, wheelFactor(event), y / height);
     }, listen);
-    element.addEventListener("dblclick", () => (newest.current.rows.value = [0, newest.current.order.length]), listen);
+    element.addEventListener("dblclick", () => {
+      newest.current.rows.value = [0, newest.current.order.length];
+    }, listen);
     // Before the stage forgets whether the pointer was dragged.
     element.addEventListener("pointerup", (event) => {
       const { x, y, height } = place(event);
       const dragged = element.closest<HTMLElement>(".gw-stage")?.dataset.dragging !== undefined;
       if (dragged || x < 0) return;
-      newest.current.choose?.(newest.current.order[rowAt(newest.current, y, height)]);
+      const more = event.shiftKey || event.ctrlKey || event.metaKey;
+      newest.current.choose?.(newest.current.order[rowAt(newest.current, y, height)], more);
     }, listen);
     return () => ends.abort();
   }, []);
 }
 
 function hover(props: HeatmapProps, x: number, y: number, height: number): void {
-  const { axis, order, name } = props;
+  const { axis, order, part } = props;
   if (x < 0 || x >= axis.width.value) {
     axis.hoverUnit.value = null;
     return;
   }
   const unit = order[rowAt(props, y, height)];
   const step = Math.min(axis.state.steps.value - 1, Math.floor(axis.at(x)));
-  axis.hoverUnit.value = { map: name, unit, value: props.value(unit, step) };
+  axis.hoverUnit.value = { part, unit, value: props.value(unit, step) };
 }
 
 function moveRows({ rows, order }: HeatmapProps, part: number): void {

@@ -73,8 +73,12 @@ function follow(plot: uPlot, axis: Axis, height: number): void {
 function aligned(lines: Line[], bands: Band[]): uPlot.AlignedData {
   const T = (lines[0] ?? { values: bands[0]?.high ?? [] }).values.length;
   const steps = Float64Array.from({ length: T }, (_, t) => t);
-  return [steps, ...bands.flatMap(({ high, low }) => [high, low]), ...lines.map(({ values }) => values)] as uPlot.AlignedData;
+  const edges = bands.flatMap(({ high, low }) => [high, low]);
+  return [steps, ...edges, ...lines.map(({ values }) => values)] as uPlot.AlignedData;
 }
+
+/** An edge of a band. */
+const UNSEEN: uPlot.Series = { stroke: "transparent", points: { show: false } };
 
 function options(element: Element, props: LinesProps, fan: { current: Fan | null | undefined }): uPlot.Options {
   const { axis, height, lines, bands = [], domain } = props;
@@ -89,7 +93,7 @@ function options(element: Element, props: LinesProps, fan: { current: Fan | null
     scales: { x: { time: false, auto: false }, y: { auto: false, range: () => domain } },
     series: [
       {},
-      ...bands.flatMap(() => [{ stroke: "transparent", points: { show: false } }, { stroke: "transparent", points: { show: false } }]),
+      ...bands.flatMap(() => [UNSEEN, UNSEEN]),
       ...lines.map((line) => ({
         stroke: color(line.color),
         width: line.width ?? 1.25,

@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Axis } from "./axis";
 import { fit, token } from "./canvas";
 import { useDrawing } from "./useDrawing";
-import { useSize } from "./useSize";
+import { useSize, type Size } from "./useSize";
 import "./Overview.css";
 
 /** CSS pixels at both ends of the frame that stretch it. */
@@ -40,7 +40,7 @@ export function Overview({ axis, values }: { axis: Axis; values: ArrayLike<numbe
 }
 
 /** From the least to the largest value in each pixel. */
-function sketch(canvas: HTMLCanvasElement, values: ArrayLike<number>, { width, height }: { width: number; height: number }): void {
+function sketch(canvas: HTMLCanvasElement, values: ArrayLike<number>, { width, height }: Size): void {
   const { context, ratio } = fit(canvas, width, height);
   const wide = canvas.width;
   const lows = new Float64Array(wide).fill(Infinity);

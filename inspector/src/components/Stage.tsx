@@ -1,5 +1,5 @@
-// The surface that panels over the same steps stand on: it moves, zooms and chooses steps, and draws the lines that
-// run through all of them.
+// The surface that panels over the same steps stand on: it moves, zooms and chooses steps, and draws the lines
+// that run through all of them.
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
@@ -64,8 +64,8 @@ function stepAt(axis: Axis, x: number): number {
 function hovering(element: HTMLElement, axis: Axis): Ends {
   const move = listening(element, "pointermove", (event) => {
     const x = along(element, event, axis);
-    if (x === null) axis.hover.value = null;
-    else axis.hover.value = { step: stepAt(axis, x), x: x + LEFT, y: event.clientY - element.getBoundingClientRect().top };
+    const y = event.clientY - element.getBoundingClientRect().top;
+    axis.hover.value = x === null ? null : { step: stepAt(axis, x), x: x + LEFT, y };
   });
   const leave = listening(element, "pointerleave", () => (axis.hover.value = null));
   return () => {
@@ -83,11 +83,13 @@ function dragging(element: HTMLElement, axis: Axis): Ends {
   };
   const ends = [
     listening(element, "pointerdown", (event) => {
-      if (event.button === 0 && along(element, event, axis) !== null) held = { from: event, last: event, moved: false };
+      if (event.button !== 0 || along(element, event, axis) === null) return;
+      held = { from: event, last: event, moved: false };
     }),
     listening(element, "pointermove", (event) => {
       if (!held) return;
-      if (!held.moved && Math.hypot(event.clientX - held.from.clientX, event.clientY - held.from.clientY) >= SLIP) {
+      const { from } = held;
+      if (!held.moved && Math.hypot(event.clientX - from.clientX, event.clientY - from.clientY) >= SLIP) {
         held.moved = true;
         element.setPointerCapture(event.pointerId);
         element.dataset.dragging = "";
@@ -131,9 +133,10 @@ export function hasWheel(element: HTMLElement): boolean {
 }
 
 /** About a fifth for a notch of a mouse wheel, and as smooth as a touch pad is. */
-export function wheelFactor(event: WheelEvent): number {
-  const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE;
-  return Math.exp(Math.max(-0.5, Math.min(0.5, event.deltaY * (lines ? 0.05 : 0.0018))));
+export function wheelFactor({ deltaX, deltaY, deltaMode }: WheelEvent): number {
+  const size = deltaMode === WheelEvent.DOM_DELTA_LINE ? 0.05 : 0.0018;
+  // With shift held, some systems turn the wheel sideways.
+  return Math.exp(Math.max(-0.5, Math.min(0.5, (deltaY || deltaX) * size)));
 }
 
 /** The chosen step and the hovered one, through all panels. */

@@ -83,7 +83,8 @@ function usePlace(state: State): string {
   const { series, text } = recording?.meta ?? {};
   const name = series?.timed ? "times" : text ? "symbols" : null;
   const row = state.row.value;
-  const values = useLoaded(state, () => (recording && name ? recording.block(row, name) : null), [recording, row, name]);
+  const load = () => (recording && name ? recording.block(row, name) : null);
+  const values = useLoaded(state, load, [recording, row, name]);
   const value = values?.[state.t.value];
   if (value === undefined) return "";
   if (series?.timed) return time(value, series.step);

@@ -28,7 +28,7 @@ export function TimeAxis({ axis, times }: { axis: Axis; times: Float64Array | nu
 
 function stepTicks(axis: Axis, count: number): Tick[] {
   const [from, to] = axis.state.range.value;
-  const steps = scaleLinear([from, to - 1], [0, 1]).ticks(count).filter((step) => Number.isInteger(step) && step < to);
+  const steps = scaleLinear([from, to - 1], [0, 1]).ticks(count).filter(Number.isInteger);
   return inside(axis, steps.map((step) => ({ x: axis.x(step + 0.5), text: step.toLocaleString("en") })));
 }
 
@@ -36,8 +36,8 @@ function timeTicks(axis: Axis, times: Float64Array, count: number): Tick[] {
   const [from, to] = axis.state.range.value;
   const scale = scaleUtc([timeAt(times, from), timeAt(times, to)], [0, 1]);
   const format = scale.tickFormat(count);
-  const ticks = scale.ticks(count).map((date) => ({ x: axis.x(stepAt(times, date.getTime()) + 0.5), text: format(date) }));
-  return inside(axis, ticks);
+  const x = (date: Date) => axis.x(stepAt(times, date.getTime()) + 0.5);
+  return inside(axis, scale.ticks(count).map((date) => ({ x: x(date), text: format(date) })));
 }
 
 function inside(axis: Axis, ticks: Tick[]): Tick[] {

@@ -14,9 +14,10 @@ export interface Hover {
   y: number;
 }
 
-/** A unit under the pointer: in which map, and its value at the hovered step. */
+/** A unit under the pointer, and its value at the hovered step. */
 export interface HoverUnit {
-  map: string;
+  /** What the value is. */
+  part: string;
   unit: number;
   value: number | undefined;
 }

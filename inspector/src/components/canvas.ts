@@ -1,6 +1,14 @@
+import { pixelRatio } from "./pixelRatio";
+
+interface Fitted {
+  context: CanvasRenderingContext2D;
+  /** Pixels a CSS pixel. */
+  ratio: number;
+}
+
 /** A canvas that fits its CSS size sharply. More than two pixels a CSS pixel cost time and show nothing more. */
-export function fit(canvas: HTMLCanvasElement, width: number, height: number): { ratio: number; context: CanvasRenderingContext2D } {
-  const ratio = Math.min(2, devicePixelRatio || 1);
+export function fit(canvas: HTMLCanvasElement, width: number, height: number): Fitted {
+  const ratio = Math.min(2, pixelRatio.value);
   const wide = Math.max(1, Math.round(width * ratio));
   const high = Math.max(1, Math.round(height * ratio));
   if (canvas.width !== wide) canvas.width = wide;

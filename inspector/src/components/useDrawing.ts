@@ -1,5 +1,6 @@
 import { effect, type ReadonlySignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { pixelRatio } from "./pixelRatio";
 
 /** Draw once a frame at most, when a signal changes or the component renders anew. */
 export function useDrawing(signals: readonly ReadonlySignal<unknown>[], draw: () => void): void {
@@ -15,7 +16,7 @@ export function useDrawing(signals: readonly ReadonlySignal<unknown>[], draw: ()
       });
     };
     const stop = effect(() => {
-      for (const signal of signals) signal.value;
+      for (const signal of [pixelRatio, ...signals]) signal.value;
       request.current();
     });
     return () => {

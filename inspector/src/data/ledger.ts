@@ -48,7 +48,7 @@ export function fate(forget: Float32Array, k: number): Float64Array {
   return left;
 }
 
-/** How many steps after a write half of it is left, between two steps by its fall; null: more is left at the end. */
+/** How many steps after a write half of it is left, between two steps by its fall; null: more is left at last. */
 export function halfLife(left: Float64Array): number | null {
   const after = left.findIndex((part) => part <= 0.5);
   if (after < 0) return null;
@@ -74,11 +74,14 @@ export interface Shares {
 }
 
 /**
- * What each unit's cell state counts for in `weight . h`, h = o tanh(c), so that the counts times c sum to it exactly:
- * w o tanh(c)/c, the secant through tanh.
+ * What each unit's cell state counts for in `weight . h`, h = o tanh(c), so that the counts times c sum to it
+ * exactly: w o tanh(c)/c, the secant through tanh.
  */
 export function secant(weight: Float32Array, output_gate: Float32Array, cell: Float32Array): Float64Array {
-  return Float64Array.from(weight, (w, u) => w * output_gate[u] * (cell[u] === 0 ? 1 : Math.tanh(cell[u]) / cell[u]));
+  return Float64Array.from(
+    weight,
+    (w, u) => w * output_gate[u] * (cell[u] === 0 ? 1 : Math.tanh(cell[u]) / cell[u]),
+  );
 }
 
 /** A unit is dropped once so little of it is left that all of it together is below the last digit of a double. */

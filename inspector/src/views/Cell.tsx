@@ -8,6 +8,7 @@ import type { State } from "../state";
 import { Arithmetic } from "./cell/Arithmetic";
 import { CaptionArea } from "./cell/CaptionArea";
 import { Drawing } from "./cell/Drawing";
+import { LEAST_WIDTH } from "./cell/geometry";
 import { useInput, type Input } from "./cell/input";
 import type { Spot } from "./cell/parts";
 import type { Pointing } from "./cell/Piece";
@@ -26,14 +27,17 @@ export function Cell({ state }: { state: State }) {
   const player = usePlayer(state, root);
   const recording = state.recording.value;
   const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
-  const blocks = useLoaded(
-    state,
-    () => (recording ? loadBlocks(recording, row, layer, direction) : null),
-    [recording, row, layer, direction],
-  );
+  const blocks = useLoaded(state, () => (recording ? loadBlocks(recording, row, layer, direction) : null), [
+    recording,
+    row,
+    layer,
+    direction,
+  ]);
   return (
     <div ref={root} class="gw-cell">
-      {blocks ? <Step state={state} blocks={blocks} player={player} /> : <div class="gw-skeleton gw-cell-wait" />}
+      {blocks ?
+        <Step state={state} blocks={blocks} player={player} />
+      : <div class="gw-skeleton gw-cell-wait" />}
     </div>
   );
 }
@@ -55,7 +59,8 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
   );
   const beside = plain.value && peer && hidden && hidden.length === steps * peer.hidden ? { peer, hidden } : null;
   const course: Course =
-    beside ? { values: beside.hidden, size: beside.peer.hidden, steps, letter: "h" }
+    beside ?
+      { values: beside.hidden, size: beside.peer.hidden, steps, letter: "h" }
     : { values: blocks.cell, size, steps, letter: "c" };
   return (
     <>
@@ -75,11 +80,19 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
       </div>
       <Scrubber state={state} course={course} unit={Math.min(focus, course.size - 1)} t={t} />
       <div class="gw-cell-body">
-        {beside ? (
-          <Plain state={state} recording={recording} {...beside} units={picked} focus={focus} t={t} x={input.brief} playing={player.playing.value} />
-        ) : (
-          <Shown blocks={blocks} units={picked} focus={focus} t={t} input={input} playing={player.playing.value} />
-        )}
+        {beside ?
+          <Plain
+            state={state}
+            recording={recording}
+            {...beside}
+            units={picked}
+            focus={focus}
+            t={t}
+            x={input.brief}
+            playing={player.playing.value}
+          />
+        : <Shown blocks={blocks} units={picked} focus={focus} t={t} input={input} playing={player.playing.value} />
+        }
         <aside class="gw-cell-side">
           <Reads state={state} recording={recording} row={row} t={t} />
           {input.note && <p class="gw-label gw-cell-note">{input.note}</p>}
@@ -90,7 +103,14 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
   );
 }
 
-function Shown({ blocks, units, focus, t, input, playing }: {
+function Shown({
+  blocks,
+  units,
+  focus,
+  t,
+  input,
+  playing,
+}: {
   blocks: Blocks;
   units: readonly number[];
   focus: number;
@@ -121,13 +141,27 @@ function Shown({ blocks, units, focus, t, input, playing }: {
   return (
     <div ref={root} class="gw-cell-main" onKeyDown={escape}>
       {width > 0 && (
-        <Drawing width={Math.max(width, 700)} units={numbers} focus={inFocus} x={input.brief} up={input.up}
-          {...{ largest, before, named, projected, playing, pointing }} />
+        <Drawing
+          width={Math.max(width, LEAST_WIDTH)}
+          units={numbers}
+          focus={inFocus}
+          x={input.brief}
+          up={input.up}
+          {...{ largest, before, named, projected, playing, pointing }}
+        />
       )}
       <CaptionArea
         pointing={pointing}
         playing={playing}
-        told={{ blocks, t, units: numbers, focus: inFocus, inputs: input.count, reads: input.reads, goesTo: input.goesTo }}
+        told={{
+          blocks,
+          t,
+          units: numbers,
+          focus: inFocus,
+          inputs: input.count,
+          reads: input.reads,
+          goesTo: input.goesTo,
+        }}
       />
       <Arithmetic units={numbers} focus={inFocus} before={before} projected={projected} pointing={pointing} />
     </div>

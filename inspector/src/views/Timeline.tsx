@@ -45,7 +45,7 @@ export function Timeline({ state }: { state: State }) {
   );
 }
 
-/** One number a step for the strip that shows the whole sequence: the first target, the error, or the first input. */
+/** One number a step for the strip that shows all steps: the first target, the error, or the first input. */
 async function overview(recording: Recording, row: number): Promise<ArrayLike<number>> {
   const { kind, series, inputs } = recording.meta;
   if (kind === "text") return recording.block(row, "error");

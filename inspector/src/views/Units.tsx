@@ -1,4 +1,4 @@
-import { useCallback, useMemo, useState } from "preact/hooks";
+import { useCallback, useMemo, useRef, useState } from "preact/hooks";
 import { useLoaded } from "../components/useLoaded";
 import type { Diagnosis } from "../data/types";
 import type { State } from "../state";
@@ -26,7 +26,11 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
     return found ? unitRows(found) : [];
   }, [diagnosis, layer, direction]);
   const chosen = state.units.value.filter((unit) => unit < rows.length);
-  const shown = useMemo(() => filtered(rows, filter, chosen), [rows, filter, filter.label === "chosen" && chosen.join()]);
+  // Choosing among the chosen ones leaves them all in the table.
+  const kept = useRef<readonly number[]>([]);
+  if (filter.label !== "chosen" || !chosen.every((unit) => kept.current.includes(unit))) kept.current = chosen;
+  const among = filter.label === "chosen" ? kept.current : null;
+  const shown = useMemo(() => filtered(rows, filter, among), [rows, filter, among]);
   const choose = useCallback((unit: number, add: boolean) => {
     state.units.value = add ? [...state.units.value.filter((other) => other !== unit), unit] : [unit];
   }, [state]);
@@ -49,10 +53,10 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
   );
 }
 
-function filtered(rows: UnitRow[], { label, text }: Filter, chosen: readonly number[]): UnitRow[] {
+function filtered(rows: UnitRow[], { label, text }: Filter, among: readonly number[] | null): UnitRow[] {
   const kept =
-    label === "" ? rows
-    : label === "chosen" ? rows.filter((row) => chosen.includes(row.unit))
-    : rows.filter((row) => row.labels.includes(label));
+    among ? rows.filter((row) => among.includes(row.unit))
+    : label ? rows.filter((row) => row.labels.includes(label))
+    : rows;
   return matching(kept, text);
 }

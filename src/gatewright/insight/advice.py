@@ -76,10 +76,11 @@ def _of_layer(one: LayerDiagnosis) -> Iterator[Advice]:
         )
     counters = _labelled(one, "counter")
     if len(counters):
+        several = len(counters) > 1
+        verbs = "count: they keep what they have and add" if several else "counts: it keeps what it has and adds"
         yield about(
             counters,
-            f"{_units(len(counters))} of {name} only count: they keep what they have and add with one sign in at "
-            "least 95% of the steps.",
+            f"{_units(len(counters))} of {name} only {verbs} with one sign in at least 95% of the steps.",
             "On sequences longer than those it was trained on they leave the range that it knows: check the error "
             "late in a long sequence, or train on longer ones.",
         )

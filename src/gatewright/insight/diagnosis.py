@@ -68,7 +68,7 @@ class Diagnosis:
 
     Attributes:
         layers: figures of each layer and direction.
-        advice: what to try, each with the figure that speaks for it; the most telling first.
+        advice: what to try, each with the figure that speaks for it; layer by layer.
         horizon: how long inputs have a say, or None where the recording has no model with it.
     """
 

@@ -14,8 +14,9 @@ from gatewright.insight.recording import Recording
 from gatewright.model import Model
 from gatewright.nn import LSTM
 
-#: Windows that the norm is a mean over, at most.
-MOST_WINDOWS = 64
+#: Windows that the norm is a mean over: of large layers fewer than of small ones, so that it takes about a second.
+MOST_WINDOWS, LEAST_WINDOWS = 64, 8
+_MULTIPLICATIONS = 2**33
 #: Lags that are looked at, at most.
 MOST_LAGS = 500
 
@@ -69,11 +70,11 @@ def horizon(recording: Recording, lags: int | None = None, peer: torch.nn.RNN | 
         raise GatewrightError("recording", "layers that run forward", "bidirectional ones, which see all at once")
     shortest = int(recording.lengths.min())
     lags = min(MOST_LAGS, max(1, shortest // 2)) if lags is None else lags
-    if not 1 <= lags <= shortest:
-        raise GatewrightError(
-            "lags", f"a whole number from 1 to the {shortest} steps of the shortest row", str(lags)
-        )
-    places = _places(recording, lags)
+    if not isinstance(lags, int) or isinstance(lags, bool) or not 1 <= lags <= shortest:
+        expected = f"a whole number from 1 to the {shortest} steps of the shortest row"
+        raise GatewrightError("lags", expected, repr(lags)[:80])
+    size = sum(value.numel() for value in lstm.parameters())
+    places = _places(recording, lags, max(LEAST_WINDOWS, min(MOST_WINDOWS, _MULTIPLICATIONS // (lags * size))))
     x = torch.from_numpy(np.stack([recording.inputs[t : t + lags, row] for row, t in places], axis=1)).to(
         next(lstm.parameters())
     )
@@ -91,10 +92,10 @@ def horizon(recording: Recording, lags: int | None = None, peer: torch.nn.RNN | 
     return Horizon(np.arange(lags), found, beside)
 
 
-def _places(recording: Recording, lags: int) -> list[tuple[int, int]]:
+def _places(recording: Recording, lags: int, most: int) -> list[tuple[int, int]]:
     """Return row and first step of each window, evenly spread."""
     places = [(row, t) for row, length in enumerate(recording.lengths.tolist()) for t in range(length - lags + 1)]
-    chosen = np.unique(np.linspace(0, len(places) - 1, MOST_WINDOWS).astype(int))
+    chosen = np.unique(np.linspace(0, len(places) - 1, most).astype(int))
     return [places[k] for k in chosen]
 
 

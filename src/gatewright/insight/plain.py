@@ -23,6 +23,7 @@ from gatewright.insight.material import Material
 from gatewright.insight.recording import Peer, Recording
 from gatewright.model import Model, Output, State
 from gatewright.nn.linear import Linear
+from gatewright.spec import shown
 from gatewright.train.fit import learning_rate
 from gatewright.train.options import TrainingOptions
 from gatewright.train.task import Task
@@ -122,12 +123,21 @@ def load(path: Path, beside: Model) -> PlainModel:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         if metadata.get("gatewright_plain_rnn") != FORMAT:
-            raise ModelFileError(str(path), "a plain RNN", "another file")
+            got = metadata.get("gatewright_plain_rnn")
+            named = "another file" if got is None else f"format {got!r}"
+            raise ModelFileError(str(path), f"a plain RNN of format {FORMAT}", named)
         if metadata.get("beside") != plain.fingerprint:
             raise ModelFileError(str(path), "a plain RNN trained beside this model", "one of another model")
-        plain.load_state_dict(tensors)
-    except (OSError, safetensors.SafetensorError, RuntimeError) as error:
-        raise ModelFileError(str(path), "a plain RNN", str(error).partition("\n")[0]) from None
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelFileError(str(path), "a plain RNN", str(error)) from None
+    expected = {name: value.shape for name, value in plain.state_dict().items()}
+    for name in sorted(expected.keys() | tensors.keys()):
+        shape = tensors[name].shape if name in tensors else None
+        if shape != expected.get(name) or not tensors[name].isfinite().all():
+            wanted = f"finite numbers of shape {tuple(expected[name])}" if name in expected else "no such tensor"
+            got = "none" if shape is None else f"a tensor of shape {tuple(shape)}"
+            raise ModelFileError(f"{path}, {shown(name)}", wanted, got)
+    plain.load_state_dict(tensors)
     return plain.eval()
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import torch
+
+from gatewright import modelfile
 from gatewright.model import Model
 from gatewright.train.run import Run
 
@@ -14,21 +17,42 @@ MOST = 64
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 
 
-def keep(run: Run, model: Model, step: int) -> None:
+def keep(run: Run, model: Model, step: int) -> list[int]:
     """Write a model file for a step; where there are too many, every second one goes.
+
+    Returns:
+        The steps whose snapshots are gone.
 
     Raises:
         OSError: if it cannot be written.
     """
     run.snapshots.mkdir(exist_ok=True)
     # What a killed run took and will take again is older than this.
-    for later in [path for number, path in found(run) if number > step]:
-        later.unlink()
+    gone = [(number, path) for number, path in found(run) if number > step]
+    for _, path in gone:
+        path.unlink()
     model.save(run.snapshots / f"step-{step:08}.safetensors")
     there = found(run)
     if len(there) > MOST:
-        for _, path in there[:-1][::2]:
+        thinned = there[:-1][::2]
+        for _, path in thinned:
             path.unlink()
+        gone += thinned
+    return [number for number, _ in gone]
+
+
+def load(path: Path) -> Model:
+    """Read a snapshot, also beside a training: unlike `gatewright.load` it leaves torch's generator alone.
+
+    Raises:
+        ModelFileError: if the file is damaged or not there.
+    """
+    file = modelfile.read(path)
+    with torch.device("meta"):  # initial weights would be drawn, from where a training draws its dropout
+        model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary)
+    model.to_empty(device="cpu")
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in file.tensors.items()})
+    return model.eval()
 
 
 def found(run: Run) -> list[tuple[int, Path]]:

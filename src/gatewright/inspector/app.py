@@ -82,13 +82,12 @@ def create_app(shelf: Shelf, token: str, title: str, stopping: Callable[[], bool
 
     async def events(_: Request) -> Response:
         async def changes() -> AsyncIterator[str]:
-            told = shelf.version
-            yield ": here\n\n"
+            told = -1  # the first one comes at once, for what was added before this was asked
             while not stopping():
-                await asyncio.sleep(_LOOK)
                 if shelf.version != told:
                     told = shelf.version
                     yield f"data: {told}\n\n"
+                await asyncio.sleep(_LOOK)
 
         return StreamingResponse(changes(), media_type="text/event-stream")
 
@@ -131,7 +130,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        given = scope["path"].split("/")[1].encode("utf-8", "replace")
+        given = scope["path"].removeprefix("/").partition("/")[0].encode("utf-8", "replace")
         fits = (
             host_fits(host, ())
             and origin_fits(headers.get("origin"), host, ())

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from gatewright.errors import GatewrightError
 from gatewright.insight import intervention
 from gatewright.model import Model
 from gatewright.nn import LSTM
-from gatewright.spec import Spec
+from gatewright.spec import Spec, shown
+
+#: The largest number that a cell state holds.
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Asked(Spec):
         if not (self.clamp or self.ablate or self.edit_cell):
             raise GatewrightError("what if", "a gate to hold, a unit to ablate or a cell state to set", "nothing")
         lstm = model.lstm if isinstance(model, Model) else model
+        self._require_in_range(lstm.hidden_size, lengths)
         key = (self.layer, self.direction)
         clamp: dict[str, Any] = {}
         for one in self.clamp:
@@ -68,3 +75,34 @@ class Asked(Spec):
             {key: self.ablate} if self.ablate else None,
             {key: [(one.t, one.units, one.value, self.row) for one in self.edit_cell]} if self.edit_cell else None,
         )
+
+    def _require_in_range(self, H: int, lengths: Any) -> None:
+        """Raise unless rows, units and steps are there: a page counts none of them from the end.
+
+        Raises:
+            GatewrightError: names the first that is not.
+        """
+        T = int(max(lengths))
+        _require(0 <= self.row < len(lengths), "row", f"a row from 0 to {len(lengths) - 1}", self.row)
+        for k, clamp in enumerate(self.clamp):
+            _require_units(f"clamp[{k}].units", clamp.units, H)
+            span = f"steps from 0 to {T}, the first before the end"
+            _require(0 <= clamp.first < clamp.end <= T, f"clamp[{k}].first, end", span, (clamp.first, clamp.end))
+        if self.ablate:
+            _require_units("ablate", self.ablate, H)
+        for k, edit in enumerate(self.edit_cell):
+            _require_units(f"edit_cell[{k}].units", edit.units, H)
+            steps = int(lengths[self.row])
+            _require(0 <= edit.t < steps, f"edit_cell[{k}].t", f"a step from 0 to {steps - 1}", edit.t)
+            holds = "a number that a cell state can hold"
+            _require(abs(edit.value) <= _LARGEST, f"edit_cell[{k}].value", holds, edit.value)
+
+
+def _require_units(name: str, units: Sequence[int], H: int) -> None:
+    there = all(0 <= unit < H for unit in units) and len(set(units)) == len(units) > 0
+    _require(there, name, f"units from 0 to {H - 1}, each once", units)
+
+
+def _require(condition: bool, name: str, expected: str, got: object) -> None:
+    if not condition:
+        raise GatewrightError(f"what if.{name}", expected, shown(got))

@@ -11,7 +11,7 @@ from gatewright.insight.material import of_run
 from gatewright.inspector.opening import Wanted, snapshot_entry
 from gatewright.inspector.server import PageServer
 from gatewright.inspector.shelf import Shelf, Subject
-from gatewright.model import Model, load
+from gatewright.model import Model
 from gatewright.train.run import Run
 from gatewright.train.task import Watcher
 
@@ -51,18 +51,20 @@ class Live(Watcher):
     def validated(self, model: Model, step: int) -> None:
         """Keep a snapshot, and tell the page."""
         try:
-            snapshots.keep(self._run, model, step)
+            gone = snapshots.keep(self._run, model, step)
         except OSError as error:
             self._say(f"no snapshot of step {step}: {error.strerror or error}")
             return
         self._add(step, dict(self._run.validations()).get(step))
+        for number in gone:
+            self._shelf.remove(snapshot_entry(self._run, number, None).id)
 
     def _add(self, step: int, score: float | None) -> None:
         entry = snapshot_entry(self._run, step, score)
 
         def make() -> Subject:
             path = dict(snapshots.found(self._run))[step]
-            model = load(path)
+            model = snapshots.load(path)
             material = of_run(self._run, model, None, part="valid", steps=STEPS)
             return Subject(model, Wanted().of(material, lambda _: None).noted(entry.note))
 

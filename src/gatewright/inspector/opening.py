@@ -19,6 +19,8 @@ from gatewright.train.run import Run
 
 #: Series that a page shows without being told which.
 MOST_ROWS = 16
+#: Steps that are read without being told how many.
+STEPS = 2000
 #: What validation scores are measured in, by the kind of the run.
 UNITS = {"forecast": forecasting.ForecastTask.unit, "language": language.LanguageTask.unit}
 
@@ -32,12 +34,25 @@ class Wanted:
     Attributes:
         row: number of the series, or None for the first `MOST_ROWS`.
         start: first step.
-        steps: at most so many.
+        steps: at most so many, or None for the first `STEPS`.
+
+    Raises:
+        GatewrightError: if a number is below what there can be.
     """
 
     row: int | None = None
     start: int = 0
     steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, number, least in (("--start", self.start, 0), ("--steps", self.steps, 1)):
+            if number is not None and number < least:
+                raise GatewrightError(name, f"a whole number of at least {least}", str(number))
+
+    @property
+    def most(self) -> int:
+        """At most so many steps."""
+        return STEPS if self.steps is None else self.steps
 
     def of(self, material: Material, say: Say) -> Material:
         """Return the wanted rows.
@@ -56,8 +71,17 @@ class Wanted:
         return material
 
 
-def open_example() -> tuple[Shelf, str]:
-    """Return the built-in example, and its title."""
+#: All that is shown without being told more.
+UNTOLD = Wanted()
+
+
+def open_example(wanted: Wanted = UNTOLD, train_plain: bool = False) -> tuple[Shelf, str]:
+    """Return the built-in example, and its title.
+
+    Raises:
+        GatewrightError: if a part of it is wanted.
+    """
+    _require_whole("the built-in example", None, wanted, train_plain)
     from gatewright.inspector.example import example
 
     model, material, beside = example()
@@ -79,17 +103,22 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
     """
     if path.is_file():
         if recording_file.is_recording(path):
-            return _open_recording(path, data, train_plain)
+            _require_whole("a recording", data, wanted, train_plain)
+            found = recording_file.read(path)
+            return _shelf(Subject(recording=found)), found.about.title or path.name
+        model = load(path)
         if data is None:
             raise GatewrightError("DATA", "what the model is to read, after the model's file", "nothing")
-        model = load(path)
-        _, material = prepare(model, data, start=wanted.start, steps=wanted.steps)
+        if train_plain:
+            raise GatewrightError("--plain-rnn", "a run, on whose batches it is trained", f"a file: {path}")
+        _, material = prepare(model, data, start=wanted.start, steps=wanted.most)
         return _shelf(Subject(model, wanted.of(material, say))), material.about.title
     run = Run.open(path)
     model = load(run.require_model())
     if data is not None and recording_file.is_recording(data):
+        _require_whole("a recording", None, wanted, train_plain)
         return _shelf(_own_recording(data, model)), path.resolve().name
-    material = wanted.of(of_run(run, model, data, start=wanted.start, steps=wanted.steps), say)
+    material = wanted.of(of_run(run, model, data, start=wanted.start, steps=wanted.most), say)
     beside = _beside(run, model, train_plain, say)
     return open_run(run, model, material, beside), material.about.title
 
@@ -117,12 +146,13 @@ def snapshot_entry(run: Run, step: int, score: float | None) -> Entry:
     return Entry(f"step-{step}", f"step {step}", step, score, UNITS[run.kind])
 
 
-def _open_recording(path: Path, data: Path | None, train_plain: bool) -> tuple[Shelf, str]:
-    for name, given in (("DATA", data), ("--plain-rnn", train_plain)):
-        if given:
-            raise GatewrightError(name, "nothing with a recording, which holds all there is to see", str(given))
-    found = recording_file.read(path)
-    return _shelf(Subject(recording=found)), found.about.title or path.name
+def _require_whole(what: str, data: Path | None, wanted: Wanted, train_plain: bool) -> None:
+    """Raise if more is said of what is shown as it is."""
+    row, steps = wanted.row, wanted.steps
+    given = {"DATA": data, "--row": row, "--start": wanted.start or None, "--steps": steps}
+    for name, value in {**given, "--plain-rnn": train_plain or None}.items():
+        if value is not None:
+            raise GatewrightError(name, f"nothing with {what}, which holds all there is to see", str(value))
 
 
 def _own_recording(path: Path, model: Model) -> Subject:

@@ -43,7 +43,7 @@ class Payload:
         data = about.data
         return {
             "id": self.name,
-            "title": about.title,
+            "title": printable(about.title),
             "note": about.note,
             "fingerprint": about.fingerprint,
             "kind": data.kind,
@@ -138,6 +138,11 @@ class Payload:
             wrong = errors_of(recording.peer.predictions, recording.targets, recording.about)
             blocks["peer/error"] = ("f4", wrong[:T, row])
         return blocks
+
+
+def printable(text: str) -> str:
+    """Return a text that goes into a page also where a file's name is no text."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def diagnosis(found: Diagnosis) -> dict[str, Any]:

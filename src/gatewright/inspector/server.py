@@ -35,13 +35,17 @@ class PageServer:
     """
 
     def __init__(self, shelf: Shelf, title: str, port: int = 0) -> None:
-        self._listening: socket.socket = listen(HOST, port)
+        try:
+            self._listening: socket.socket = listen(HOST, port)
+        except GatewrightError as error:
+            raise GatewrightError("--port", error.expected.replace("an address", "a port"), error.got) from None
         token = secrets.token_urlsafe(24)
         self.url = f"{address_of(self._listening)}/{token}/"
         app = create_app(shelf, token, title, lambda: self._server.should_exit)
+        # Of what others on this machine send here, a person who watches a training is told nothing.
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="off",
-            timeout_graceful_shutdown=2,
+            app, log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
+            lifespan="off", ws="none", timeout_graceful_shutdown=2,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="gatewright look", daemon=True)

@@ -82,7 +82,7 @@ class Entry:
 
 
 class Shelf:
-    """Recordings by id.  Any thread may use it; one recording is made at a time.
+    """Recordings by id.  Any thread may use it; one recording is made at a time, and beside it one diagnosis.
 
     >>> import torch
     >>> from gatewright.insight.looking import prepare
@@ -95,6 +95,8 @@ class Shelf:
 
     def __init__(self) -> None:
         self._making = threading.RLock()
+        # Held before the other one, never after it: a long diagnosis keeps nobody from the numbers.
+        self._diagnosing = threading.Lock()
         self._entries: dict[str, tuple[Entry, Callable[[], Subject], str]] = {}
         self._made: OrderedDict[str, tuple[Subject, Payload]] = OrderedDict()
         self._diagnoses: dict[str, dict[str, Any]] = {}
@@ -105,10 +107,16 @@ class Shelf:
     def add(self, entry: Entry, make: Callable[[], Subject], origin: str = "") -> None:
         """Put a recording on the shelf, in the place of one of the same id."""
         with self._making:
+            self._forget(entry.id)
             self._entries[entry.id] = (entry, make, origin)
-            self._made.pop(entry.id, None)
-            self._diagnoses.pop(entry.id, None)
             self.version += 1
+
+    def remove(self, name: str) -> None:
+        """Take a recording off the shelf, if it is there."""
+        with self._making:
+            if self._entries.pop(name, None):
+                self._forget(name)
+                self.version += 1
 
     def entries(self) -> list[dict[str, Any]]:
         """Return what the page lists."""
@@ -132,12 +140,18 @@ class Shelf:
 
     def diagnosis(self, name: str) -> dict[str, Any]:
         """Return the diagnosis of a recording; errors as for `payload`."""
-        with self._making:
-            if name not in self._diagnoses:
+        with self._diagnosing:
+            with self._making:
+                if name in self._diagnoses:
+                    return self._diagnoses[name]
                 subject, made = self._get(name)
-                plain = subject.plain.rnn if subject.plain is not None and subject.changes is None else None
-                self._diagnoses[name] = payload.diagnosis(diagnose(made.recording, plain=plain))
-            return self._diagnoses[name]
+                entry = self._entries[name]
+            plain = subject.plain.rnn if subject.plain is not None and subject.changes is None else None
+            found = payload.diagnosis(diagnose(made.recording, plain=plain))
+            with self._making:
+                if self._entries.get(name) is entry:
+                    self._diagnoses[name] = found
+            return found
 
     def what_if(self, name: str, asked: Asked) -> str:
         """Run a recording's model again with changes; return the id of what came of them.
@@ -155,26 +169,29 @@ class Shelf:
                 raise GatewrightError("recording", "one whose model is at hand", "one from a file")
             plan = asked.plan(subject.model, subject.material.lengths)
             changed = dataclasses.replace(subject, changes=plan)
+            recording = changed.record()
             self._answers += 1
             new = f"whatif-{self._answers}"
-            note = intervention.describe(plan, subject.material.lengths)
-            self.add(Entry(new, note), lambda: changed, origin=name)
-            try:
-                self._get(new)
-            except GatewrightError:
-                del self._entries[new]
-                raise
+            self.add(Entry(new, recording.about.note), lambda: changed, origin=name)
+            self._keep(new, changed, recording)
             for old in [one for one, (_, _, origin) in self._entries.items() if origin][:-MOST_ANSWERS]:
-                del self._entries[old]
+                self.remove(old)
             return new
 
     def _get(self, name: str) -> tuple[Subject, Payload]:
         with self._making:
-            _, make, origin = self._entries[name]
+            _, make, _ = self._entries[name]
             if name not in self._made:
                 subject = make()
-                self._made[name] = subject, Payload(subject.record(), name, origin)
-                while len(self._made) > MOST_MADE:
-                    self._made.popitem(last=False)
+                self._keep(name, subject, subject.record())
             self._made.move_to_end(name)
             return self._made[name]
+
+    def _keep(self, name: str, subject: Subject, recording: Recording) -> None:
+        self._made[name] = subject, Payload(recording, name, self._entries[name][2])
+        while len(self._made) > MOST_MADE:
+            self._made.popitem(last=False)
+
+    def _forget(self, name: str) -> None:
+        self._made.pop(name, None)
+        self._diagnoses.pop(name, None)

@@ -1,6 +1,7 @@
 // Beside and on a heat-map: which unit a row is, and where the chosen ones are.
 
 import type { ReadonlySignal } from "@preact/signals";
+import { Fragment } from "preact";
 import type { RowRange } from "../Heatmap";
 import type { Size } from "../useSize";
 
@@ -34,22 +35,20 @@ export function Rows({ size, rows, order, chosen }: RowsProps) {
         </span>
       ))}
       {marked.map(({ unit, row }) => (
-        <>
+        <Fragment key={unit}>
           <span
-            key={`name ${unit}`}
             class="gw-heat-name gw-heat-chosen-name"
             style={{ top: `${Math.max(7, Math.min(height - 7, top(row + 0.5)))}px` }}
           >
             {unit}
           </span>
           <span
-            key={`row ${unit}`}
             class="gw-heat-chosen"
             data-framed={tall >= FRAMED || undefined}
             data-focus={unit === focus || undefined}
             style={tall >= FRAMED ? { top: `${top(row)}px`, height: `${tall}px` } : { top: `${top(row + 0.5)}px` }}
           />
-        </>
+        </Fragment>
       ))}
       {last - first < order.length && (
         <span

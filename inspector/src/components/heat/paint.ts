@@ -1,14 +1,22 @@
 import type { Pyramid } from "./pyramid";
 
-/** What is in sight: steps and rows from (inclusive) to (exclusive), not whole numbers; `order` has the unit of each row. */
+/** (height, width) colours. */
+export interface Pixels {
+  width: number;
+  height: number;
+  colors: Uint32Array;
+}
+
+/** What is in sight: from (inclusive) to (exclusive), not whole numbers; `order` has the unit of each row. */
 export interface Sight {
   steps: readonly [number, number];
   rows: readonly [number, number];
   order: readonly number[];
 }
 
-/** Fill (height, width) pixels. Several units in one pixel are shown by their mean. */
-export function paint(pixels: Uint32Array, width: number, height: number, map: Pyramid, colors: Uint32Array, sight: Sight): void {
+/** Several units in one pixel are shown by their mean. */
+export function paint(pixels: Pixels, map: Pyramid, colors: Uint32Array, sight: Sight): void {
+  const { width, height } = pixels;
   const [from, to] = sight.steps;
   const perPixel = (to - from) / width;
   const depth = Math.max(0, Math.min(map.levels.length - 1, Math.floor(Math.log2(perPixel))));
@@ -24,7 +32,7 @@ export function paint(pixels: Uint32Array, width: number, height: number, map: P
     const row = clamp(Math.floor(first + y * tall), sight.order.length);
     // The row that the next pixel starts with belongs to that pixel.
     const end = Math.max(row + 1, clamp(Math.floor(first + (y + 1) * tall), sight.order.length));
-    const line = pixels.subarray(y * width, (y + 1) * width);
+    const line = pixels.colors.subarray(y * width, (y + 1) * width);
     if (end === row + 1) {
       const start = sight.order[row] * steps;
       for (let x = 0; x < width; x++) line[x] = colors[bytes[start + columns[x]]];

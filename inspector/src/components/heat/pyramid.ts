@@ -37,7 +37,7 @@ export function pyramid(values: Float32Array, units: number, low: number, high: 
   return above({ steps: T, bytes }, units);
 }
 
-/** How much of a write at each step stands at step t: prod of the forget gates between; 0 for what comes after t. */
+/** How much of a write at each step stands at step t: the product of the forget gates between; 0 after t. */
 export function survival(forget: Float32Array, units: number, t: number, direction: Direction): Pyramid {
   const T = forget.length / units;
   const bytes = new Uint8Array(T * units);
@@ -77,10 +77,14 @@ function halved({ steps, bytes }: Level, units: number): Level {
   return { steps: fewer, bytes: means };
 }
 
-/** The size that all but 0.5% of the numbers stay below, so that a few large ones do not flatten the rest. */
+/**
+ * The size that all but 0.5% of the numbers stay below, so that a few large ones do not flatten the rest. Of a
+ * large block some 200,000 numbers, evenly apart, say it.
+ */
 export function largest(values: Float32Array): number {
   const stride = Math.max(1, Math.floor(values.length / 200_000));
-  const sizes = Float32Array.from({ length: Math.floor(values.length / stride) }, (_, k) => Math.abs(values[k * stride]));
+  const length = Math.floor(values.length / stride);
+  const sizes = Float32Array.from({ length }, (_, k) => Math.abs(values[k * stride]));
   sizes.sort();
   return sizes[Math.floor((sizes.length - 1) * 0.995)] || 1;
 }

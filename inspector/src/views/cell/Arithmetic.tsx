@@ -33,9 +33,17 @@ function lines(before: string, projected: boolean): Line[] {
   const i: Term = { part: "input_gate", letter: "i", sub: "t" };
   const g: Term = { part: "candidate", letter: "g", sub: "t" };
   const o: Term = { part: "output_gate", letter: "o", sub: "t" };
-  const shown: Term = projected ? { part: "shown", letter: "m", sub: "t" } : { part: "hidden", letter: "h", sub: "t" };
+  const shown: Term =
+    projected ? { part: "shown", letter: "m", sub: "t" } : { part: "hidden", letter: "h", sub: "t" };
   return [
-    { name: "forget", part: "kept", sign: "⊗", left: { part: "cell_before", letter: "c", sub: before }, right: f, result: kept },
+    {
+      name: "forget",
+      part: "kept",
+      sign: "⊗",
+      left: { part: "cell_before", letter: "c", sub: before },
+      right: f,
+      result: kept,
+    },
     { name: "filter", part: "written", sign: "⊗", left: i, right: g, result: written },
     { name: "add", part: "cell", sign: "+", left: kept, right: written, result: c },
     { name: "bend", part: "bent", sign: "tanh", left: c, result: bent },
@@ -43,7 +51,13 @@ function lines(before: string, projected: boolean): Line[] {
   ];
 }
 
-export function Arithmetic({ units, focus, before, projected, pointing }: {
+export function Arithmetic({
+  units,
+  focus,
+  before,
+  projected,
+  pointing,
+}: {
   units: readonly UnitStep[];
   focus: UnitStep;
   before: string;
@@ -78,21 +92,20 @@ export function Arithmetic({ units, focus, before, projected, pointing }: {
                 <span class="gw-line-name">{line.name}</span>
                 <Equation {...line} />
               </th>
-              {line.right ? (
+              {line.right ?
                 <>
                   <td />
                   <Numbers term={line.left} units={units} focus={focus} />
                   <td class="gw-sign-cell">{line.sign}</td>
                   <Numbers term={line.right} units={units} focus={focus} />
                 </>
-              ) : (
-                <>
+              : <>
                   <td class="gw-sign-cell">{line.sign}</td>
                   <Numbers term={line.left} units={units} focus={focus} />
                   <td />
                   <td />
                 </>
-              )}
+              }
               <td class="gw-sign-cell">=</td>
               <Numbers term={line.result} units={units} focus={focus} />
             </tr>
@@ -117,15 +130,14 @@ function Equation({ left, right, result, sign }: Line) {
   );
   return (
     <span class="gw-equation">
-      {right ? (
+      {right ?
         <>
           {term(left)} {sign} {term(right)}
         </>
-      ) : (
-        <>
+      : <>
           {sign}({term(left)})
         </>
-      )}
+      }
       {" = "}
       {term(result)}
     </span>

@@ -9,7 +9,12 @@ export function CaptionArea({ pointing, told, playing }: { pointing: Pointing; t
   const { title, text } = caption(spot, told);
   return (
     <div class="gw-caption">
-      <p id={pointing.captionId} class="gw-caption-text" aria-live={playing ? "off" : "polite"} data-spot={spot ?? "rest"}>
+      <p
+        id={pointing.captionId}
+        class="gw-caption-text"
+        aria-live={playing ? "off" : "polite"}
+        data-spot={spot ?? "rest"}
+      >
         <b>{title}.</b> {text}
       </p>
       <div class="gw-topics" role="group" aria-label="Questions">
@@ -23,7 +28,12 @@ export function CaptionArea({ pointing, told, playing }: { pointing: Pointing; t
 
 function Question({ topic, question, pointing }: { topic: Spot; question: string; pointing: Pointing }) {
   return (
-    <button type="button" class="gw-topic" aria-pressed={pointing.fixed.value === topic} {...pointsAt(topic, pointing)}>
+    <button
+      type="button"
+      class="gw-topic"
+      aria-pressed={pointing.fixed.value === topic}
+      {...pointsAt(topic, pointing)}
+    >
       {question}
     </button>
   );

@@ -1,6 +1,6 @@
 // The LSTM cell as the textbooks draw it, with the numbers of one step on its lines.
 
-import { geometry, HEAD, ROW, UNITS, VECTOR_WIDTH, type Geometry } from "./geometry";
+import { geometry, HEAD, ROW, UNITS, VECTOR_WIDTH, type Geometry, type Point } from "./geometry";
 import { PART_NUMBER, type Part } from "./parts";
 import { Piece, type Pointing } from "./Piece";
 import { Belt, BeltTip, Box, Circle, End, Pill, RADIUS, Tip, Wire } from "./shapes";
@@ -32,7 +32,13 @@ export function Drawing(props: DrawingProps) {
   const { width, units, focus, before, named, pointing, playing } = props;
   const at = geometry(width, units.length);
   const below = at.c + (units.length * ROW + HEAD) / 2 + 15;
-  const vector = (part: Exclude<Part, "input" | "projection">, x: number, y: number, letter: string, sub: string) => (
+  const vector = (
+    part: Exclude<Part, "input" | "projection">,
+    x: number,
+    y: number,
+    letter: string,
+    sub: string,
+  ) => (
     <Vector
       {...{ part, x, y, letter, sub }}
       signed={!GATE_LIKE.includes(part)}
@@ -55,11 +61,29 @@ export function Drawing(props: DrawingProps) {
       aria-label="The LSTM cell with the numbers of this step"
       data-playing={playing}
     >
-      <rect class="gw-frame" x={at.frame.x} y={at.frame.y} width={at.frame.width} height={at.frame.height} rx={16} />
+      <rect
+        class="gw-frame"
+        x={at.frame.x}
+        y={at.frame.y}
+        width={at.frame.width}
+        height={at.frame.height}
+        rx={16}
+      />
       <Piece part="hidden_before" name="Hidden state before the step" pointing={pointing}>
-        <Wire d={`M${UNITS + VECTOR_WIDTH} ${at.h}H${at.o - 8}Q${at.o} ${at.h} ${at.o} ${at.h - 8}V${at.boxBottom + 8}`} />
+        <Wire
+          way={[
+            [UNITS + VECTOR_WIDTH, at.h],
+            [at.o, at.h],
+            [at.o, at.boxBottom + 8],
+          ]}
+        />
         {[at.f, at.i, at.g].map((x) => (
-          <Wire d={`M${x} ${at.h}V${at.boxBottom + 8}`} />
+          <Wire
+            way={[
+              [x, at.h],
+              [x, at.boxBottom + 8],
+            ]}
+          />
         ))}
         {[at.f, at.i, at.g, at.o].map((x) => (
           <Tip x={x} y={at.boxBottom + 1} to="up" />
@@ -67,7 +91,13 @@ export function Drawing(props: DrawingProps) {
         {vector("hidden_before", UNITS + VECTOR_WIDTH / 2, at.h, "h", before)}
       </Piece>
       <Piece part="input" name="Input" pointing={pointing}>
-        <Wire d={`M${at.x.x} ${at.x.y}V${at.h + 10}Q${at.x.x} ${at.h} ${at.x.x + 10} ${at.h}H${at.f}`} />
+        <Wire
+          way={[
+            [at.x.x, at.x.y],
+            [at.x.x, at.h],
+            [at.f, at.h],
+          ]}
+        />
         <End x={at.x.x + 12} y={at.x.y - 6} letter="x" sub="t" text={props.x} anchor="start" />
       </Piece>
       <Piece part="cell_before" name="Cell state before the step" pointing={pointing}>
@@ -92,7 +122,13 @@ interface Inner {
   at: Geometry;
   pointing: Pointing;
   focus: UnitStep;
-  vector: (part: Exclude<Part, "input" | "projection">, x: number, y: number, letter: string, sub: string) => preact.JSX.Element;
+  vector: (
+    part: Exclude<Part, "input" | "projection">,
+    x: number,
+    y: number,
+    letter: string,
+    sub: string,
+  ) => preact.JSX.Element;
   thick: (value: number) => number;
 }
 
@@ -101,18 +137,27 @@ const tap = (value: number) => 1.25 + 3.25 * Math.abs(value);
 
 /** Forget, and write: the three layers on the left and what they do to c. */
 function Middle({ at, pointing, focus, vector, thick }: Inner) {
-  const turn = 8;
   return (
     <>
       <Piece part="forget_gate" name="Forget gate" pointing={pointing}>
-        <Wire d={`M${at.f} ${at.boxTop}V${at.c + RADIUS + 6}`} weight={tap(focus.forget)} />
+        <Wire
+          way={[
+            [at.f, at.boxTop],
+            [at.f, at.c + RADIUS + 6],
+          ]}
+          weight={tap(focus.forget)}
+        />
         <Tip x={at.f} y={at.c + RADIUS} to="up" />
         <Box x={at.f} top={at.boxTop} curve="σ" name="forget gate" />
         {vector("forget_gate", at.f, at.vectors, "f", "t")}
       </Piece>
       <Piece part="input_gate" name="Input gate" pointing={pointing}>
         <Wire
-          d={`M${at.i} ${at.boxTop}V${at.write + turn}Q${at.i} ${at.write} ${at.i + turn} ${at.write}H${at.g - RADIUS - 6}`}
+          way={[
+            [at.i, at.boxTop],
+            [at.i, at.write],
+            [at.g - RADIUS - 6, at.write],
+          ]}
           weight={tap(focus.input)}
         />
         <Tip x={at.g - RADIUS} y={at.write} to="right" />
@@ -120,7 +165,13 @@ function Middle({ at, pointing, focus, vector, thick }: Inner) {
         {vector("input_gate", at.i, at.vectors, "i", "t")}
       </Piece>
       <Piece part="candidate" name="Candidate" pointing={pointing}>
-        <Wire d={`M${at.g} ${at.boxTop}V${at.write + RADIUS + 6}`} weight={tap(focus.candidate)} />
+        <Wire
+          way={[
+            [at.g, at.boxTop],
+            [at.g, at.write + RADIUS + 6],
+          ]}
+          weight={tap(focus.candidate)}
+        />
         <Tip x={at.g} y={at.write + RADIUS} to="up" />
         <Box x={at.g} top={at.boxTop} curve="tanh" name="candidate" />
         {vector("candidate", at.g, at.vectors, "g", "t")}
@@ -131,7 +182,13 @@ function Middle({ at, pointing, focus, vector, thick }: Inner) {
         {vector("kept", (at.f + at.g) / 2, at.c, "kept", "")}
       </Piece>
       <Piece part="written" name="Writing: i times g" pointing={pointing}>
-        <Wire d={`M${at.g} ${at.write - RADIUS}V${at.c + RADIUS + 6}`} weight={tap(focus.written)} />
+        <Wire
+          way={[
+            [at.g, at.write - RADIUS],
+            [at.g, at.c + RADIUS + 6],
+          ]}
+          weight={tap(focus.written)}
+        />
         <Tip x={at.g} y={at.c + RADIUS} to="up" />
         <Circle x={at.g} y={at.write} sign="×" />
         {vector("written", at.g + VECTOR_WIDTH / 2 + 14, (at.c + at.write) / 2 + 8, "written", "")}
@@ -143,7 +200,11 @@ function Middle({ at, pointing, focus, vector, thick }: Inner) {
 /** The new cell state, and the way from it to the hidden state. */
 function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { projected: boolean; up: string }) {
   const right = at.width - VECTOR_WIDTH - 1;
-  const out = `M${at.show} ${at.gate + RADIUS}V${at.h - 8}Q${at.show} ${at.h} ${at.show + 8} ${at.h}H${right - 8}`;
+  const out: Point[] = [
+    [at.show, at.gate + RADIUS],
+    [at.show, at.h],
+    [right - 8, at.h],
+  ];
   return (
     <>
       <Piece part="cell" name="Addition: the new cell state" pointing={pointing}>
@@ -153,14 +214,23 @@ function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { p
         {vector("cell", at.width - VECTOR_WIDTH / 2 - 1, at.c, "c", "t")}
       </Piece>
       <Piece part="bent" name="tanh of the cell state" pointing={pointing}>
-        <Wire d={`M${at.show} ${at.c + 6}V${at.gate - RADIUS - 6}`} />
+        <Wire
+          way={[
+            [at.show, at.c + 6],
+            [at.show, at.gate - RADIUS - 6],
+          ]}
+        />
         <Tip x={at.show} y={at.gate - RADIUS} to="down" />
         <Pill x={at.show} y={at.bend} />
         {vector("bent", at.show + VECTOR_WIDTH / 2 + 32, at.bend + 20, "tanh c", "t")}
       </Piece>
       <Piece part="output_gate" name="Output gate" pointing={pointing}>
         <Wire
-          d={`M${at.o} ${at.boxTop}V${at.gate + 8}Q${at.o} ${at.gate} ${at.o + 8} ${at.gate}H${at.show - RADIUS - 6}`}
+          way={[
+            [at.o, at.boxTop],
+            [at.o, at.gate],
+            [at.show - RADIUS - 6, at.gate],
+          ]}
           weight={tap(focus.output)}
         />
         <Tip x={at.show - RADIUS} y={at.gate} to="right" />
@@ -168,10 +238,23 @@ function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { p
         {vector("output_gate", at.o, at.vectors, "o", "t")}
       </Piece>
       <Piece part="hidden" name="The new hidden state" pointing={pointing}>
-        <Wire d={out} weight={projected ? 1.5 : tap(focus.shown)} />
-        <Wire d={`M${at.up - 10} ${at.h}Q${at.up} ${at.h} ${at.up} ${at.h - 10}V${at.c + 14}`} flow={false} />
+        <Wire way={out} weight={projected ? 1.5 : tap(focus.shown)} />
+        <Wire
+          way={[
+            [at.up - 10, at.h],
+            [at.up, at.h],
+            [at.up, at.c + 14],
+          ]}
+          flow={false}
+        />
         <path class="gw-over" d={`M${at.up} ${at.c + 16}V${at.c - 16}`} />
-        <Wire d={`M${at.up} ${at.c + 15}V8`} flow={false} />
+        <Wire
+          way={[
+            [at.up, at.c + 15],
+            [at.up, 8],
+          ]}
+          flow={false}
+        />
         <Tip x={at.up} y={2} to="up" />
         <text class="gw-end" x={at.up - 9} y={25} text-anchor="end">
           {up}

@@ -11,7 +11,13 @@ import type { State } from "../../state";
 const HEIGHT = 84;
 const MOST_TARGETS = 3;
 
-export function Forecast({ state, recording, row, t, block }: {
+export function Forecast({
+  state,
+  recording,
+  row,
+  t,
+  block,
+}: {
   state: State;
   recording: Recording;
   row: number;
@@ -20,7 +26,8 @@ export function Forecast({ state, recording, row, t, block }: {
 }) {
   const blocks = useLoaded(
     state,
-    () => Promise.all([recording.block(row, block), recording.block(row, "truth"), recording.block(row, "columns")]),
+    () =>
+      Promise.all([recording.block(row, block), recording.block(row, "truth"), recording.block(row, "columns")]),
     [recording, row, block],
   );
   const [root, width] = useWidth<HTMLDivElement>();
@@ -29,9 +36,11 @@ export function Forecast({ state, recording, row, t, block }: {
   return (
     <div ref={root} class="gw-forecasts">
       {blocks && (t + 1) * horizon * targets.length <= blocks[1].length ?
-        targets.slice(0, MOST_TARGETS).map((_, target) => (
-          <Target {...{ series, target, t, width }} forecast={blocks[0]} truth={blocks[1]} columns={blocks[2]} />
-        ))
+        targets
+          .slice(0, MOST_TARGETS)
+          .map((_, target) => (
+            <Target {...{ series, target, t, width }} forecast={blocks[0]} truth={blocks[1]} columns={blocks[2]} />
+          ))
       : <div class="gw-skeleton gw-predicts-wait" />}
     </div>
   );
@@ -40,7 +49,15 @@ export function Forecast({ state, recording, row, t, block }: {
 /** Steps of the past that are shown before it. */
 const past = (horizon: number) => Math.max(6, Math.min(48, 2 * horizon));
 
-function Target({ series, target, t, width, forecast, truth, columns }: {
+function Target({
+  series,
+  target,
+  t,
+  width,
+  forecast,
+  truth,
+  columns,
+}: {
   series: SeriesMeta;
   target: number;
   t: number;
@@ -51,7 +68,10 @@ function Target({ series, target, t, width, forecast, truth, columns }: {
 }) {
   const { horizon, targets, quantiles } = series;
   const Q = quantiles.length;
-  const middle = quantiles.reduce((best, level, q) => (Math.abs(level - 0.5) < Math.abs(quantiles[best] - 0.5) ? q : best), 0);
+  const middle = quantiles.reduce(
+    (best, level, q) => (Math.abs(level - 0.5) < Math.abs(quantiles[best] - 0.5) ? q : best),
+    0,
+  );
   const at = (n: number, q: number) => forecast[((t * horizon + n) * targets.length + target) * Q + q];
   const came = (n: number) => truth[(t * horizon + n) * targets.length + target];
   const before = Math.min(t, past(horizon));
@@ -76,12 +96,23 @@ function Target({ series, target, t, width, forecast, truth, columns }: {
         <b>{targets[target]}</b> <span class="gw-label">next {plural(horizon, "step")}</span>
       </figcaption>
       {width > 0 && (
-        <svg width={width} height={HEIGHT} role="img" aria-label={`Forecast of ${targets[target]} beside what came`}>
+        <svg
+          width={width}
+          height={HEIGHT}
+          role="img"
+          aria-label={`Forecast of ${targets[target]} beside what came`}
+        >
           {Q > 1 && <path class="gw-forecast-band" d={`M${[...upper, ...lower].join("L")}Z`} />}
           <path class="gw-forecast-now" d={`M${x(0)} 0V${HEIGHT}`} />
           <path class="gw-forecast-past" d={line(known.map((value, k) => [k - before, value]))} />
-          <path class="gw-forecast-came" d={line([[0, now], ...ahead.map((n): [number, number] => [n + 1, came(n)])])} />
-          <path class="gw-forecast-median" d={line([[0, now], ...ahead.map((n): [number, number] => [n + 1, at(n, middle)])])} />
+          <path
+            class="gw-forecast-came"
+            d={line([[0, now], ...ahead.map((n): [number, number] => [n + 1, came(n)])])}
+          />
+          <path
+            class="gw-forecast-median"
+            d={line([[0, now], ...ahead.map((n): [number, number] => [n + 1, at(n, middle)])])}
+          />
           {horizon === 1 && <circle class="gw-forecast-dot" cx={x(1)} cy={y(at(0, middle))} r={3} />}
         </svg>
       )}

@@ -1,5 +1,11 @@
 /** A letter of the equations in a drawing, with its index below: c t−1. */
-export function Letter({ x, y, letter, sub, anchor = "middle" }: {
+export function Letter({
+  x,
+  y,
+  letter,
+  sub,
+  anchor = "middle",
+}: {
   x: number;
   y: number;
   letter: string;

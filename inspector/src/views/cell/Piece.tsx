@@ -36,7 +36,12 @@ export function pointsAt(spot: Spot, { hover, fixed }: Pointing) {
   };
 }
 
-export function Piece({ part, name, pointing, children }: {
+export function Piece({
+  part,
+  name,
+  pointing,
+  children,
+}: {
   part: Part;
   name: string;
   pointing: Pointing;

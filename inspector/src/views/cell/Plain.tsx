@@ -7,10 +7,21 @@ import type { Horizon, PeerMeta } from "../../data/types";
 import { plural } from "../../format";
 import type { State } from "../../state";
 import { figure, share } from "./figures";
+import { LEAST_WIDTH } from "./geometry";
 import { Symbol } from "./Letter";
 import { PlainDrawing, type PlainStep } from "./PlainDrawing";
 
-export function Plain({ state, recording, peer, hidden, units, focus, t, x, playing }: {
+export function Plain({
+  state,
+  recording,
+  peer,
+  hidden,
+  units,
+  focus,
+  t,
+  x,
+  playing,
+}: {
   state: State;
   recording: Recording;
   peer: PeerMeta;
@@ -33,13 +44,22 @@ export function Plain({ state, recording, peer, hidden, units, focus, t, x, play
   const inFocus = numbers.find((unit) => unit.unit === focus) ?? numbers[numbers.length - 1];
   return (
     <div ref={root} class="gw-cell-main">
-      {width > 0 && <PlainDrawing width={Math.max(width, 700)} units={numbers} focus={inFocus} x={x} playing={playing} />}
+      {width > 0 && (
+        <PlainDrawing
+          width={Math.max(width, LEAST_WIDTH)}
+          units={numbers}
+          focus={inFocus}
+          x={x}
+          playing={playing}
+        />
+      )}
       <div class="gw-caption">
         <p class="gw-caption-text">
-          <b>{peer.name}: one layer, one state.</b> All that it remembers is h, {plural(peer.hidden, "number")}, and each step makes h
-          anew: it weighs the old h and the input x, adds a bias, and bends the sum with tanh. There is no gate that could say
-          “keep this” or “ignore that”, and no line on which a number could pass unchanged. So what it read long ago is overwritten
-          by what it reads now. Unit {inFocus.unit} went from {figure(inFocus.before)} to {figure(inFocus.hidden)}.
+          <b>{peer.name}: one layer, one state.</b> All that it remembers is h, {plural(peer.hidden, "number")},
+          and each step makes h anew: it weighs the old h and the input x, adds a bias, and bends the sum with
+          tanh. There is no gate that could say “keep this” or “ignore that”, and no line on which a number could
+          pass unchanged. So what it read long ago is overwritten by what it reads now. Unit {inFocus.unit} went
+          from {figure(inFocus.before)} to {figure(inFocus.hidden)}.
         </p>
         <p class="gw-label">{diagnosis?.horizon ? faded(diagnosis.horizon) : ""}</p>
       </div>
@@ -54,7 +74,12 @@ export function Plain({ state, recording, peer, hidden, units, focus, t, x, play
                 </th>
                 <td class="gw-numbers" style={{ color: "var(--gw-hidden)" }}>
                   {numbers.map((unit) => (
-                    <span data-focus={unit === inFocus} data-part={`peer_${name}`} data-unit={unit.unit} data-value={unit[name]}>
+                    <span
+                      data-focus={unit === inFocus}
+                      data-part={`peer_${name}`}
+                      data-unit={unit.unit}
+                      data-value={unit[name]}
+                    >
                       {figure(unit[name])}
                     </span>
                   ))}
@@ -76,7 +101,7 @@ function faded({ lags, lstm, peer }: Horizon): string {
   const k = peer ? peer.findIndex((size) => size <= LOST * peer[0]) : -1;
   if (!peer || k < 1) return "";
   return (
-    `Measured on this sequence: ${plural(lags[k], "step")} after an input, ${share(peer[k] / peer[0])} of its influence on h ` +
-    `is left in the plain RNN, and ${share(lstm[k] / lstm[0])} in the LSTM.`
+    `Measured on this sequence: ${plural(lags[k], "step")} after an input, ${share(peer[k] / peer[0])} of its ` +
+    `influence on h is left in the plain RNN, and ${share(lstm[k] / lstm[0])} in the LSTM.`
   );
 }

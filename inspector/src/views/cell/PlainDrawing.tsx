@@ -12,7 +12,13 @@ export interface PlainStep {
   hidden: number;
 }
 
-export function PlainDrawing({ width, units, focus, x, playing }: {
+export function PlainDrawing({
+  width,
+  units,
+  focus,
+  x,
+  playing,
+}: {
   width: number;
   units: readonly PlainStep[];
   focus: PlainStep;
@@ -25,7 +31,8 @@ export function PlainDrawing({ width, units, focus, x, playing }: {
   const middle = (left + right) / 2;
   const h = 150 + vector / 2;
   const top = h - 96;
-  const box = middle - 46;
+  const over = top - 28;
+  const down = right - 110;
   const state = (x: number, y: number, name: "before" | "hidden", sub: string) => (
     <Vector
       part={name === "before" ? "hidden_before" : "hidden"}
@@ -33,7 +40,12 @@ export function PlainDrawing({ width, units, focus, x, playing }: {
       letter="h"
       signed
       named={name === "before"}
-      entries={units.map((unit) => ({ unit: unit.unit, value: unit[name], bar: unit[name], focus: unit === focus }))}
+      entries={units.map((unit) => ({
+        unit: unit.unit,
+        value: unit[name],
+        bar: unit[name],
+        focus: unit === focus,
+      }))}
     />
   );
   const weight = Number.isNaN(focus.before) ? 1.5 : 1.5 + 3 * Math.abs(focus.before);
@@ -49,16 +61,45 @@ export function PlainDrawing({ width, units, focus, x, playing }: {
     >
       <rect class="gw-frame" x={left} y={10} width={right - left} height={h + 18} rx={16} />
       <g style={{ color: "var(--gw-peer)" }}>
-        <Wire d={`M${UNITS + VECTOR_WIDTH} ${h}H${middle - 8}Q${middle} ${h} ${middle} ${h - 8}V${top + 44}`} weight={weight} />
-        <Wire d={`M${left + 22} ${h + 56}V${h + 10}Q${left + 22} ${h} ${left + 32} ${h}H${middle - 8}`} />
+        <Wire
+          way={[
+            [UNITS + VECTOR_WIDTH, h],
+            [middle, h],
+            [middle, top + 44],
+          ]}
+          weight={weight}
+        />
+        <Wire
+          way={[
+            [left + 22, h + 56],
+            [left + 22, h],
+            [middle - 8, h],
+          ]}
+        />
         <Tip x={middle} y={top + 37} to="up" />
         <Box x={middle} top={top} curve="tanh" name="one layer" />
-        <Wire d={`M${middle} ${top}V${top - 20}Q${middle} ${top - 28} ${middle + 8} ${top - 28}H${right - 118}Q${right - 110} ${top - 28} ${right - 110} ${top - 20}V${h - 8}Q${right - 110} ${h} ${right - 102} ${h}H${right + 12}`} weight={1.5 + 3 * Math.abs(focus.hidden)} />
+        <Wire
+          way={[
+            [middle, top],
+            [middle, over],
+            [down, over],
+            [down, h],
+            [right + 12, h],
+          ]}
+          weight={1.5 + 3 * Math.abs(focus.hidden)}
+        />
         <Tip x={right + 19} y={h} to="right" />
-        <Wire d={`M${right - 28} ${h}Q${right - 18} ${h} ${right - 18} ${h - 10}V8`} flow={false} />
+        <Wire
+          way={[
+            [right - 28, h],
+            [right - 18, h],
+            [right - 18, 8],
+          ]}
+          flow={false}
+        />
         <Tip x={right - 18} y={2} to="up" />
         <End x={left + 34} y={h + 50} letter="x" sub="t" text={x} anchor="start" />
-        <text class="gw-end" x={box - 14} y={top + 22} text-anchor="end">
+        <text class="gw-end" x={middle - 60} y={top + 22} text-anchor="end">
           h′ = tanh(W x + U h + b)
         </text>
       </g>

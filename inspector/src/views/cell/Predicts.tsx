@@ -26,11 +26,9 @@ export function Predicts({ state, recording, row, t, peer }: Props) {
   return (
     <section class="gw-predicts" aria-label="Prediction at this step">
       <h3>Expects next</h3>
-      {recording.meta.text ? (
+      {recording.meta.text ?
         <NextSymbols {...{ state, recording, row, t, block }} />
-      ) : (
-        <Forecast {...{ state, recording, row, t, block }} />
-      )}
+      : <Forecast {...{ state, recording, row, t, block }} />}
     </section>
   );
 }
@@ -57,8 +55,8 @@ function NextSymbols({ state, recording, row, t, block }: Omit<Props, "peer"> & 
         {came === undefined ?
           "The sequence ends here."
         : <>
-            What came: <b class="gw-mono">{shown(symbols, came)}</b>, {place === 0 ? "the likeliest" : `number ${place + 1} in the list`},{" "}
-            {share(chance[came])}
+            What came: <b class="gw-mono">{shown(symbols, came)}</b>,{" "}
+            {place === 0 ? "the likeliest" : `number ${place + 1} in the list`}, {share(chance[came])}
           </>
         }
       </p>

@@ -9,17 +9,32 @@ import { contextOf } from "./context";
 /** Symbols before the one in the middle, and after it. */
 const AROUND = 15;
 
-export function Reads({ state, recording, row, t }: { state: State; recording: Recording; row: number; t: number }) {
+export function Reads({
+  state,
+  recording,
+  row,
+  t,
+}: {
+  state: State;
+  recording: Recording;
+  row: number;
+  t: number;
+}) {
   const { text, series } = recording.meta;
   return (
     <section class="gw-reads" aria-label="Input at this step">
       <h3>Reads</h3>
-      {text ? (
+      {text ?
         <Symbols state={state} recording={recording} row={row} t={t} />
-      ) : (
-        <Columns state={state} recording={recording} row={row} t={t} block={series ? "columns" : "inputs"}
-          names={series ? series.columns : recording.meta.inputs} />
-      )}
+      : <Columns
+          state={state}
+          recording={recording}
+          row={row}
+          t={t}
+          block={series ? "columns" : "inputs"}
+          names={series ? series.columns : recording.meta.inputs}
+        />
+      }
     </section>
   );
 }

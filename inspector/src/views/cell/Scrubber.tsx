@@ -88,7 +88,10 @@ function outline({ values, size, steps }: Course, unit: number, width: number): 
   const [bottom, top] = [Math.min(low, 0), Math.max(high, 0)];
   const y = (value: number) => 5 + (HEIGHT - 10) * ((top - value) / (top - bottom || 1));
   if (steps <= width) {
-    const points = Array.from({ length: steps }, (_, k) => `${(((k + 0.5) / steps) * width).toFixed(1)} ${y(values[k * size + unit]).toFixed(1)}`);
+    const points = Array.from(
+      { length: steps },
+      (_, k) => `${(((k + 0.5) / steps) * width).toFixed(1)} ${y(values[k * size + unit]).toFixed(1)}`,
+    );
     return { d: `M${points.join("L")}`, low, high, y };
   }
   let d = "";

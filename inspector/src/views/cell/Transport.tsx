@@ -11,7 +11,12 @@ export function Transport({ state, player }: { state: State; player: Player }) {
   const last = state.steps.value - 1;
   return (
     <div class="gw-transport" role="group" aria-label="Steps">
-      <Button name="Step back (left arrow)" disabled={t === 0} press={() => state.goTo(t - 1)} d="M10 3L5 8L10 13M3.5 3V13" />
+      <Button
+        name="Step back (left arrow)"
+        disabled={t === 0}
+        press={() => state.goTo(t - 1)}
+        d="M10 3L5 8L10 13M3.5 3V13"
+      />
       <button
         type="button"
         class="gw-button gw-play"
@@ -21,11 +26,18 @@ export function Transport({ state, player }: { state: State; player: Player }) {
         onClick={toggle}
       >
         <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" fill="currentColor">
-          {playing.value ? <path d="M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z" /> : <path d="M4 2.2L13.5 8L4 13.8Z" />}
+          {playing.value ?
+            <path d="M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z" />
+          : <path d="M4 2.2L13.5 8L4 13.8Z" />}
         </svg>
         {playing.value ? "Pause" : "Play"}
       </button>
-      <Button name="Step on (right arrow)" disabled={t === last} press={() => state.goTo(t + 1)} d="M6 3L11 8L6 13M12.5 3V13" />
+      <Button
+        name="Step on (right arrow)"
+        disabled={t === last}
+        press={() => state.goTo(t + 1)}
+        d="M6 3L11 8L6 13M12.5 3V13"
+      />
       <select
         class="gw-select"
         aria-label="Speed"
@@ -46,8 +58,23 @@ export function Transport({ state, player }: { state: State; player: Player }) {
 
 function Button({ name, disabled, press, d }: { name: string; disabled: boolean; press: () => void; d: string }) {
   return (
-    <button type="button" class="gw-button gw-icon" aria-label={name} title={name} disabled={disabled} onClick={press}>
-      <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.6">
+    <button
+      type="button"
+      class="gw-button gw-icon"
+      aria-label={name}
+      title={name}
+      disabled={disabled}
+      onClick={press}
+    >
+      <svg
+        viewBox="0 0 16 16"
+        width="14"
+        height="14"
+        aria-hidden="true"
+        fill="none"
+        stroke="currentColor"
+        stroke-width="1.6"
+      >
         <path d={d} />
       </svg>
     </button>

@@ -14,11 +14,22 @@ export function inSight(units: readonly number[], size: number): number[] {
     .sort((a, b) => a - b);
 }
 
-export function UnitPicker({ state, blocks, units, t }: { state: State; blocks: Blocks; units: readonly number[]; t: number }) {
+export function UnitPicker({
+  state,
+  blocks,
+  units,
+  t,
+}: {
+  state: State;
+  blocks: Blocks;
+  units: readonly number[];
+  t: number;
+}) {
   const focus = state.unit.value;
   const choose = (unit: number) => (state.units.value = [...units.filter((other) => other !== unit), unit]);
   // The most active one comes last: that is the one in focus.
-  const active = (by: "write" | "change") => (state.units.value = mostActive(blocks, t, by, Math.min(MOST_UNITS, blocks.size)).reverse());
+  const active = (by: "write" | "change") =>
+    (state.units.value = mostActive(blocks, t, by, Math.min(MOST_UNITS, blocks.size)).reverse());
   return (
     <div class="gw-unit-picker" role="group" aria-label="Units in sight">
       <span class="gw-label">Units</span>
@@ -47,10 +58,18 @@ export function UnitPicker({ state, blocks, units, t }: { state: State; blocks: 
       <Add size={blocks.size} choose={choose} />
       <span class="gw-label gw-most">Most active here</span>
       <div class="gw-segments">
-        <button type="button" title="The units that write most at this step: largest |i g|" onClick={() => active("write")}>
+        <button
+          type="button"
+          title="The units that write most at this step: largest |i g|"
+          onClick={() => active("write")}
+        >
           writes
         </button>
-        <button type="button" title="The units whose cell state changes most at this step" onClick={() => active("change")}>
+        <button
+          type="button"
+          title="The units whose cell state changes most at this step"
+          onClick={() => active("change")}
+        >
           changes
         </button>
       </div>
@@ -71,7 +90,16 @@ function Add({ size, choose }: { size: number; choose: (unit: number) => void })
       <label class="gw-hidden" for={id}>
         Add a unit, 0 to {size - 1}
       </label>
-      <input id={id} name="unit" class="gw-input" type="number" min={0} max={size - 1} step={1} placeholder={`+ 0–${size - 1}`} />
+      <input
+        id={id}
+        name="unit"
+        class="gw-input"
+        type="number"
+        min={0}
+        max={size - 1}
+        step={1}
+        placeholder={`+ 0–${size - 1}`}
+      />
     </form>
   );
 }

@@ -1,4 +1,4 @@
-// A few numbers of a vector, one under the other, each with a bar: the drawing's way to show real values on a line.
+// A few numbers of a vector, one under the other, each with a bar: how the drawing shows real values on a line.
 
 import { brief } from "./figures";
 import { HEAD, ROW, VECTOR_WIDTH } from "./geometry";
@@ -15,8 +15,17 @@ export interface Entry {
 
 const BAR = 30;
 
-/** Centred at (x, y). Values between 0 and 1 have bars from the left; those with a sign have them from the middle. */
-export function Vector({ part, x, y, letter, sub, entries, signed, named = false }: {
+/** Centred at (x, y). Bars of gates begin on the left, those of values with a sign in the middle. */
+export function Vector({
+  part,
+  x,
+  y,
+  letter,
+  sub,
+  entries,
+  signed,
+  named = false,
+}: {
   part: Part;
   x: number;
   y: number;
@@ -45,9 +54,23 @@ export function Vector({ part, x, y, letter, sub, entries, signed, named = false
                 {unit}
               </text>
             )}
-            <rect class="gw-bar" x={6 + zero + Math.min(0, length)} y={middle - 3} width={Math.abs(length)} height={6} rx={1} />
+            <rect
+              class="gw-bar"
+              x={6 + zero + Math.min(0, length)}
+              y={middle - 3}
+              width={Math.abs(length)}
+              height={6}
+              rx={1}
+            />
             <path class="gw-zero" d={`M${6 + zero} ${middle - 5}v10`} />
-            <text class="gw-vector-number" x={VECTOR_WIDTH - 5} y={middle + 4} data-part={part} data-unit={unit} data-value={value}>
+            <text
+              class="gw-vector-number"
+              x={VECTOR_WIDTH - 5}
+              y={middle + 4}
+              data-part={part}
+              data-unit={unit}
+              data-value={value}
+            >
               {brief(value)}
             </text>
           </g>

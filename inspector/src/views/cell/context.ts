@@ -14,7 +14,13 @@ export function shown(symbols: readonly string[], symbol: number): string {
 }
 
 /** So many symbols before step t and after it. */
-export function contextOf(symbols: readonly string[], sequence: ArrayLike<number>, t: number, before: number, after: number): Context {
+export function contextOf(
+  symbols: readonly string[],
+  sequence: ArrayLike<number>,
+  t: number,
+  before: number,
+  after: number,
+): Context {
   const text = (from: number, to: number) => {
     let line = "";
     for (let k = Math.max(0, from); k < Math.min(sequence.length, to); k++) line += plain(symbols, sequence[k]);

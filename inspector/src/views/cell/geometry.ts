@@ -4,8 +4,27 @@
 export const ROW = 14;
 export const HEAD = 16;
 export const VECTOR_WIDTH = 84;
+/** Below this width the layers' boxes would touch. */
+export const LEAST_WIDTH = 790;
 /** Room on the left for the numbers of the units. */
 export const UNITS = 26;
+
+export type Point = readonly [x: number, y: number];
+
+/** A path through points, with round corners. */
+export function route(points: readonly Point[], radius = 8): string {
+  const toward = ([x, y]: Point, [u, v]: Point): string => {
+    const length = Math.hypot(u - x, v - y) || 1;
+    const part = Math.min(radius, length / 2) / length;
+    return `${x + (u - x) * part} ${y + (v - y) * part}`;
+  };
+  const last = points.length - 1;
+  const corners = points.slice(1, last).map((corner, k) => {
+    const [x, y] = corner;
+    return `L${toward(corner, points[k])}Q${x} ${y} ${toward(corner, points[k + 2])}`;
+  });
+  return `M${points[0].join(" ")}${corners.join("")}L${points[last].join(" ")}`;
+}
 
 export interface Geometry {
   width: number;
@@ -46,16 +65,16 @@ export function geometry(width: number, units: number): Geometry {
   const h = boxBottom + 42;
   // The way to h keeps room for its vectors beside it; the layers share the rest.
   const show = right - 142;
-  const step = (show - left - 40) / 4.18;
-  const f = left + 40 + step * 0.42;
+  const f = left + 52 + 0.08 * Math.max(0, width - LEAST_WIDTH);
+  const step = (show - f) / 4;
   return {
     width,
     height: h + Math.max(58, vector / 2 + 8),
     frame: { x: left, y: 10, width: right - left, height: h + 16 },
     f,
-    i: f + step * 1.16,
-    g: f + step * 2.08,
-    o: f + step * 3.02,
+    i: f + step,
+    g: f + 2 * step,
+    o: f + 3 * step,
     show,
     up: right - 18,
     c,

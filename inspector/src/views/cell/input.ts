@@ -27,12 +27,15 @@ const FEW = 3;
 export function useInput(state: State, blocks: Blocks, t: number): Input {
   const { recording, row, layer } = blocks;
   const { meta } = recording;
-  const name = layer > 0 ? null : meta.text ? "symbols" : "inputs";
-  const values = useLoaded(
-    state,
-    () => (name && recording.has(row, name) ? recording.block(row, name) : null),
-    [recording, row, name],
-  );
+  const name =
+    layer > 0 ? null
+    : meta.text ? "symbols"
+    : "inputs";
+  const values = useLoaded(state, () => (name && recording.has(row, name) ? recording.block(row, name) : null), [
+    recording,
+    row,
+    name,
+  ]);
   const goal = goalOf(meta, layer);
   if (layer > 0) {
     const below = meta.layers[layer - 1];
@@ -43,7 +46,9 @@ export function useInput(state: State, blocks: Blocks, t: number): Input {
       reads: `the hidden state of the layer below${both}`,
       count,
       ...goal,
-      note: `Layer ${layer + 1} reads not this itself, but what layer ${layer} shows of it: its hidden state${both}, ${plural(count, "number")}.`,
+      note:
+        `Layer ${layer + 1} reads not this itself, but what layer ${layer} shows of it: its hidden ` +
+        `state${both}, ${plural(count, "number")}.`,
     };
   }
   const count = meta.blocks[row].inputs?.shape[1] ?? meta.inputs.length;
@@ -53,7 +58,8 @@ export function useInput(state: State, blocks: Blocks, t: number): Input {
 type Goal = Pick<Input, "goesTo" | "up">;
 
 function goalOf(meta: Meta, layer: number): Goal {
-  if (layer + 1 < meta.layers.length) return { goesTo: `the layer above, layer ${layer + 2}`, up: `to layer ${layer + 2}` };
+  if (layer + 1 < meta.layers.length)
+    return { goesTo: `the layer above, layer ${layer + 2}`, up: `to layer ${layer + 2}` };
   return meta.readouts.length ?
       { goesTo: "the head, which makes the prediction of it", up: "to the head" }
     : { goesTo: "whoever uses the output", up: "output" };
@@ -77,6 +83,9 @@ function columns(meta: Meta, values: Numbers | null | undefined, t: number, coun
     reads: count === 1 ? few[0] : `the columns of the table`,
     count,
     ...goal,
-    note: meta.series ? "In the table's own units. The model reads them scaled, as written beside x in the drawing." : "",
+    note:
+      meta.series ?
+        "In the table's own units. The model reads them scaled, as written beside x in the drawing."
+      : "",
   };
 }

@@ -38,7 +38,8 @@ export function usePlayer(state: State, root: RefObject<HTMLElement | null>): Pl
     const target = host?.dataset.host === "notebook" ? host : document;
     const press = (event: Event) => {
       const key = event as KeyboardEvent;
-      if (key.key !== " " || key.ctrlKey || key.metaKey || key.altKey || key.defaultPrevented || usesSpace(key)) return;
+      if (key.key !== " " || key.ctrlKey || key.metaKey || key.altKey || key.defaultPrevented || usesSpace(key))
+        return;
       key.preventDefault();
       toggle();
     };

@@ -48,22 +48,36 @@ export interface UnitStep {
   hidden: number;
 }
 
-export async function loadBlocks(recording: Recording, row: number, layer: number, direction: Direction): Promise<Blocks> {
+export async function loadBlocks(
+  recording: Recording,
+  row: number,
+  layer: number,
+  direction: Direction,
+): Promise<Blocks> {
   const of = (name: string) => recording.block(row, `${layer}/${direction}/${name}`) as Promise<Float32Array>;
   const shape = recording.meta.layers[layer];
   const hasHidden = recording.has(row, `${layer}/${direction}/hidden`);
-  const [input_gate, forget_gate, candidate, output_gate, cell, cell_initial, hidden_initial, projected] = await Promise.all([
-    of("input_gate"),
-    of("forget_gate"),
-    of("candidate"),
-    of("output_gate"),
-    of("cell"),
-    of("cell_initial"),
-    of("hidden_initial"),
-    hasHidden ? of("hidden") : null,
-  ]);
+  const [input_gate, forget_gate, candidate, output_gate, cell, cell_initial, hidden_initial, projected] =
+    await Promise.all([
+      of("input_gate"),
+      of("forget_gate"),
+      of("candidate"),
+      of("output_gate"),
+      of("cell"),
+      of("cell_initial"),
+      of("hidden_initial"),
+      hasHidden ? of("hidden") : null,
+    ]);
   return {
-    ...{ recording, row, layer, direction, steps: recording.meta.rows[row].steps, size: shape.hidden, output: shape.output },
+    ...{
+      recording,
+      row,
+      layer,
+      direction,
+      steps: recording.meta.rows[row].steps,
+      size: shape.hidden,
+      output: shape.output,
+    },
     ...{ input_gate, forget_gate, candidate, output_gate, cell, projected, cell_initial, hidden_initial },
     edits: recording.meta.edits.filter((edit) => edit.layer === layer && edit.direction === direction),
   };
@@ -78,7 +92,10 @@ export function stepBefore(blocks: Blocks, t: number): number | null {
 export function cellBefore(blocks: Blocks, t: number, unit: number): number {
   const before = stepBefore(blocks, t);
   const carried = before === null ? blocks.cell_initial[unit] : blocks.cell[before * blocks.size + unit];
-  return blocks.edits.reduce((sum, edit) => (edit.t === t && edit.unit === unit ? sum + edit.added : sum), carried);
+  return blocks.edits.reduce(
+    (sum, edit) => (edit.t === t && edit.unit === unit ? sum + edit.added : sum),
+    carried,
+  );
 }
 
 function hiddenAt(blocks: Blocks, t: number | null, unit: number): number {
@@ -126,6 +143,7 @@ export function mostActive(blocks: Blocks, t: number, by: "write" | "change", co
 /** Largest |c| of a unit over the sequence: what the width of its line is measured by. */
 export function largestCell(blocks: Blocks, unit: number): number {
   let largest = Math.abs(blocks.cell_initial[unit]);
-  for (let at = unit; at < blocks.cell.length; at += blocks.size) largest = Math.max(largest, Math.abs(blocks.cell[at]));
+  for (let at = unit; at < blocks.cell.length; at += blocks.size)
+    largest = Math.max(largest, Math.abs(blocks.cell[at]));
   return largest || 1;
 }

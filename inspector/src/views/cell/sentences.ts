@@ -1,5 +1,6 @@
 // What the caption says of each part, with the numbers of the unit in focus.
 
+import { plural } from "../../format";
 import { figure, share } from "./figures";
 import type { Part, Spot, Topic } from "./parts";
 import { stepBefore, type Blocks, type UnitStep } from "./scene";
@@ -32,17 +33,12 @@ function resting({ focus: u }: Told): Caption {
   return {
     title: "One step of an LSTM",
     text:
-      "It keeps two states. The cell state c (above) is the long-term memory: each step only scales it and adds to it. " +
-      "The hidden state h (below) is the short-term memory: what the cell shows of c now. " +
-      `Unit ${u.unit} held ${figure(u.cellBefore)}; its forget gate keeps ${share(u.forget)} of that, the step writes ` +
-      `${figure(u.written)}, so it now holds ${figure(u.cell)}, of which it shows ${figure(u.shown)}. ` +
+      "It keeps two states. The cell state c (above) is the long-term memory: each step only scales it and adds " +
+      "to it. The hidden state h (below) is the short-term memory: what the cell shows of c now. " +
+      `Unit ${u.unit} held ${figure(u.cellBefore)}; its forget gate keeps ${share(u.forget)} of that, the step ` +
+      `writes ${figure(u.written)}, so it now holds ${figure(u.cell)}, of which it shows ${figure(u.shown)}. ` +
       "Point at a part, or ask:",
   };
-}
-
-function origin({ blocks, t }: Told): string {
-  if (stepBefore(blocks, t) === null) return "before the first step: the initial state";
-  return blocks.direction === "forward" ? "from the step before" : "from the previous step read, which stands after this one";
 }
 
 const PARTS: Record<Part, (told: Told) => Caption> = {
@@ -53,8 +49,7 @@ const PARTS: Record<Part, (told: Told) => Caption> = {
   hidden_before: (told) => ({
     title: "Hidden state h from before: the short-term memory",
     text:
-      `What the cell showed last, ${origin(told)}: ${count(told.blocks.output)}. ` +
-      `${Number.isNaN(told.focus.hiddenBefore) ? "" : `Unit ${told.focus.unit} showed ${figure(told.focus.hiddenBefore)}. `}` +
+      `What the cell showed last, ${origin(told)}: ${count(told.blocks.output)}. ${showed(told.focus)}` +
       "Side by side with the input x it is all that the four layers read.",
   }),
   cell_before: (told) => ({
@@ -66,14 +61,14 @@ const PARTS: Record<Part, (told: Told) => Caption> = {
   forget_gate: ({ focus: u }) => ({
     title: "Forget gate f: how much to keep",
     text:
-      `A layer of weights that ends in σ, so each of its numbers lies between 0 (wipe) and 1 (keep). ` +
+      "A layer of weights that ends in σ, so each of its numbers lies between 0 (wipe) and 1 (keep). " +
       `Unit ${u.unit} keeps ${share(u.forget)} of its cell state at this step.`,
   }),
   kept: ({ focus: u }) => ({
-    title: "f ⊗ c: forgetting is a multiplication",
+    title: "c ⊗ f: forgetting is a multiplication",
     text:
       `Unit ${u.unit} held ${figure(u.cellBefore)}. Times ${figure(u.forget)} that leaves ${figure(u.kept)}: ` +
-      `${figure(u.cellBefore - u.kept)} is forgotten, for good. Each unit is multiplied by its own number, on its own.`,
+      `${figure(u.cellBefore - u.kept)} is forgotten. Each unit is multiplied by its own number, on its own.`,
   }),
   input_gate: ({ focus: u }) => ({
     title: "Input gate i: how much to let in",
@@ -84,26 +79,26 @@ const PARTS: Record<Part, (told: Told) => Caption> = {
   candidate: ({ focus: u }) => ({
     title: "Candidate g: what could be written",
     text:
-      "Many books call it C̃. This layer ends in tanh, between −1 and 1, so that a memory can go down as well as up. " +
-      `Unit ${u.unit} proposes ${figure(u.candidate)}.`,
+      "Many books call it C̃. This layer ends in tanh, between −1 and 1, so that a memory can go down as well " +
+      `as up. Unit ${u.unit} proposes ${figure(u.candidate)}.`,
   }),
   written: ({ focus: u }) => ({
     title: "i ⊗ g: what is written",
     text:
-      `The input gate filters the candidate, unit by unit. Unit ${u.unit} proposed ${figure(u.candidate)} and lets ` +
-      `${share(u.input)} of it in: ${figure(u.input)} × ${figure(u.candidate)} = ${figure(u.written)}.`,
+      `The input gate filters the candidate, unit by unit. Unit ${u.unit} proposed ${figure(u.candidate)} and ` +
+      `lets ${share(u.input)} of it in: ${figure(u.input)} × ${term(u.candidate)} = ${figure(u.written)}.`,
   }),
   cell: ({ focus: u }) => ({
     title: "+ : the new cell state c",
     text:
-      `What was kept and what is written add up: ${figure(u.kept)} + ${signed(u.written)} = ${figure(u.cell)} for ` +
-      `unit ${u.unit}. No weights and no squashing on this line: that is why a memory can last on it.`,
+      `What was kept and what is written add up: ${figure(u.kept)} + ${term(u.written)} = ${figure(u.cell)} ` +
+      `for unit ${u.unit}. No weights and no squashing on this line: that is why a memory can last on it.`,
   }),
   bent: ({ focus: u }) => ({
     title: "tanh, value by value",
     text:
-      "No weights here: it only bends each number into the range from −1 to 1, on the way to h; c itself stays as it is. " +
-      `Unit ${u.unit}: tanh(${figure(u.cell)}) = ${figure(u.bent)}.`,
+      "No weights here: it only bends each number into the range from −1 to 1, on the way to h; c itself stays " +
+      `as it is. Unit ${u.unit}: tanh(${figure(u.cell)}) = ${figure(u.bent)}.`,
   }),
   output_gate: ({ focus: u }) => ({
     title: "Output gate o: how much to show",
@@ -111,27 +106,27 @@ const PARTS: Record<Part, (told: Told) => Caption> = {
       "A layer that ends in σ. It decides what of the memory is of use now; what it hides is still kept in c. " +
       `Unit ${u.unit} shows ${share(u.output)} of its value.`,
   }),
-  shown: (told) => ({
-    title: told.blocks.projected ? "m = o ⊗ tanh(c): what is shown, before the projection" : "o ⊗ tanh(c): what is shown",
+  shown: ({ focus: u, blocks }) => ({
+    title: `${blocks.projected ? "m = " : ""}o ⊗ tanh(c): what is shown`,
     text:
-      `Unit ${told.focus.unit}: ${figure(told.focus.output)} × ${signed(told.focus.bent)} = ${figure(told.focus.shown)}` +
-      (told.blocks.projected ?
-        `. It goes with all ${told.blocks.size} through W_hr, which makes the ${told.blocks.output} numbers of h.`
-      : ". That is its number in the hidden state h."),
+      `Unit ${u.unit}: ${figure(u.output)} × ${term(u.bent)} = ${figure(u.shown)}. ` +
+      (blocks.projected ?
+        `With all ${blocks.size} it goes through W_hr, which makes the ${blocks.output} numbers of h.`
+      : "That is its number in the hidden state h."),
   }),
   projection: ({ blocks }) => ({
     title: "Projection W_hr",
     text:
-      `A matrix of learned weights, without bias or curve: it makes ${blocks.output} numbers, the hidden state h, of the ` +
-      `${blocks.size} that the output gate shows. So here h is shorter than c.`,
+      `A matrix of learned weights, without bias or curve: it makes ${count(blocks.output)}, the hidden state ` +
+      `h, of the ${blocks.size} that the output gate shows. So here h is shorter than c.`,
   }),
-  hidden: (told) => ({
+  hidden: ({ focus: u, blocks, goesTo }) => ({
     title: "The new hidden state h: the short-term memory",
     text:
-      `What the cell shows now. It goes to the next step that is read, and to ${told.goesTo}. ` +
-      (told.blocks.projected ?
-        `Place ${told.focus.unit} of h is not unit ${told.focus.unit} of c: W_hr has mixed them.`
-      : `Unit ${told.focus.unit} holds ${figure(told.focus.cell)} in c and shows ${figure(told.focus.hidden)}.`),
+      `What the cell shows now. It goes to the next step that is read, and to ${goesTo}. ` +
+      (blocks.projected ?
+        `Place ${u.unit} of h is not unit ${u.unit} of c: W_hr has mixed them.`
+      : `Unit ${u.unit} holds ${figure(u.cell)} in c and shows ${figure(u.hidden)}.`),
   }),
 };
 
@@ -140,17 +135,19 @@ const TOPICS: Record<Topic, (told: Told) => Caption> = {
     title: "c and h are vectors: plain lists of numbers",
     text:
       `c, the cell state, has ${count(blocks.size)} and is the long-term memory. h, the hidden state, has ` +
-      `${count(blocks.output)} and is the short-term memory: what is shown of c. At this step unit ${u.unit} has ` +
-      `c = ${figure(u.cell)}` +
+      `${count(blocks.output)} and is the short-term memory: what is shown of c. At this step unit ` +
+      `${u.unit} has c = ${figure(u.cell)}` +
       (blocks.projected ? "; h is a mix of what all units show." : ` and h = ${figure(u.hidden)}.`),
   }),
-  length: ({ blocks, inputs, units }) => ({
+  length: ({ blocks, inputs, focus: u }) => ({
     title: `${blocks.projected ? "c, f, i, g and o have" : "c, h, f, i, g and o all have"} ${count(blocks.size)}`,
     text:
-      "They meet place by place, so each place needs a partner: " +
-      `${units.map((u) => `f of unit ${u.unit} (${figure(u.forget)}) meets c of unit ${u.unit} (${figure(u.cellBefore)})`)[0]}. ` +
-      `Such a place is called a unit. The input x may have another length, here ${inputs}` +
-      (blocks.projected ? `, and so may h after a projection, here ${blocks.output}.` : "; the layers turn it into this one."),
+      `They meet place by place, so each needs a partner: place ${u.unit} of f, ${figure(u.forget)}, meets ` +
+      `place ${u.unit} of c, ${figure(u.cellBefore)}. Such a place is called a unit. ` +
+      `The input x may have another length, here ${inputs}` +
+      (blocks.projected ?
+        `, and so may h after a projection, here ${blocks.output}.`
+      : "; the layers turn it into this one."),
   }),
   gates: ({ focus: u }) => ({
     title: "Three gates and a candidate",
@@ -169,25 +166,36 @@ const TOPICS: Record<Topic, (told: Told) => Caption> = {
   layers: ({ blocks, inputs }) => ({
     title: "The four boxes are neural network layers",
     text:
-      `Each reads h and x side by side (${blocks.output} + ${inputs} numbers), multiplies them by its own learned weights, ` +
-      `adds a bias, and bends each of the ${blocks.size} sums: σ to between 0 and 1, right for a gate; tanh to between ` +
-      "−1 and 1, right for content. All learning is in these boxes; the circles have nothing to learn.",
+      `Each reads h and x side by side (${blocks.output} + ${inputs} numbers), multiplies them by its own ` +
+      `learned weights, adds a bias, and bends each of the ${blocks.size} sums: σ to between 0 and 1, right for a ` +
+      "gate; tanh to between −1 and 1, right for content. Only the boxes learn; the circles have nothing to learn.",
   }),
   forgetting: ({ focus: u }) => ({
     title: "Times 1 keeps all, times 0 wipes it, between forgets in part",
     text:
       `Unit ${u.unit} remembered ${figure(u.cellBefore)}. Its forget gate says ${figure(u.forget)}, and ` +
-      `${figure(u.forget)} × ${signed(u.cellBefore)} = ${figure(u.kept)} is left; ${figure(u.cellBefore - u.kept)} is gone. ` +
+      `${figure(u.forget)} × ${term(u.cellBefore)} = ${figure(u.kept)} is left; ` +
+      `${figure(u.cellBefore - u.kept)} is gone. ` +
       `Were the gate at this number for ten steps, ${share(u.forget ** 10)} would be left.`,
   }),
   two: ({ focus: u }) => ({
     title: "One state cannot both keep and show",
     text:
-      "A plain RNN has only h and makes it anew at each step, so what it read long ago is overwritten by what it reads now. " +
-      `Here c is never made anew: unit ${u.unit} carries ${share(u.forget)} of its memory on untouched by weights, and ` +
+      "A plain RNN has only h and makes it anew at each step, so what it read long ago is overwritten by what " +
+      `it reads now. Here c is never made anew: unit ${u.unit} carries ${share(u.forget)} of its memory on, and ` +
       `may hold ${figure(u.cell)} while it shows ${figure(u.shown)}. Kept and shown need not be the same.`,
   }),
 };
+
+function origin({ blocks, t }: Told): string {
+  if (stepBefore(blocks, t) === null) return "before the first step: the initial state";
+  if (blocks.direction === "forward") return "from the step before";
+  return "from the previous step read, which stands after this one";
+}
+
+function showed({ unit, hiddenBefore }: UnitStep): string {
+  return Number.isNaN(hiddenBefore) ? "" : `Unit ${unit} showed ${figure(hiddenBefore)}. `;
+}
 
 function edited({ blocks, t, focus }: Told): string {
   const edit = blocks.edits.find((e) => e.t === t && e.unit === focus.unit);
@@ -195,11 +203,11 @@ function edited({ blocks, t, focus }: Told): string {
 }
 
 function count(numbers: number): string {
-  return `${numbers.toLocaleString("en")} number${numbers === 1 ? "" : "s"}`;
+  return plural(numbers, "number");
 }
 
-/** A factor or a term in a sum: negative ones in brackets. */
-function signed(value: number): string {
+/** A number inside a sum or product: a negative one in brackets. */
+function term(value: number): string {
   const text = figure(value);
   return text.startsWith("−") ? `(${text})` : text;
 }

@@ -1,5 +1,6 @@
 // What the drawings of the cells are made of: lines, circles, boxes, the belt of the cell state.
 
+import { route, type Point } from "./geometry";
 import { Letter } from "./Letter";
 
 /** Lines as thick as this have the dots inside them. */
@@ -11,7 +12,16 @@ function Flow({ d, weight }: { d: string; weight: number }) {
 }
 
 /** A line with something wider around it to point at. */
-export function Wire({ d, weight = 1.5, flow = true }: { d: string; weight?: number; flow?: boolean }) {
+export function Wire({
+  way,
+  weight = 1.5,
+  flow = true,
+}: {
+  way: readonly Point[];
+  weight?: number;
+  flow?: boolean;
+}) {
+  const d = route(way);
   return (
     <>
       <path class="gw-hit" d={d} />
@@ -54,7 +64,10 @@ export const RADIUS = 13;
 /** A pointwise operation with two inputs. */
 export function Circle({ x, y, sign }: { x: number; y: number; sign: "×" | "+" }) {
   const s = 4.5;
-  const d = sign === "×" ? `M${x - s} ${y - s}l${2 * s} ${2 * s}m0 ${-2 * s}l${-2 * s} ${2 * s}` : `M${x - 6} ${y}h12M${x} ${y - 6}v12`;
+  const d =
+    sign === "×" ?
+      `M${x - s} ${y - s}l${2 * s} ${2 * s}m0 ${-2 * s}l${-2 * s} ${2 * s}`
+    : `M${x - 6} ${y}h12M${x} ${y - 6}v12`;
   return (
     <>
       <circle class="gw-op" cx={x} cy={y} r={RADIUS} />
@@ -75,10 +88,22 @@ export function Pill({ x, y }: { x: number; y: number }) {
   );
 }
 
-export const BOX = 92;
+const BOX = 86;
 
 /** A layer of learned weights. */
-export function Box({ x, top, curve, sub, name }: { x: number; top: number; curve: string; sub?: string; name: string }) {
+export function Box({
+  x,
+  top,
+  curve,
+  sub,
+  name,
+}: {
+  x: number;
+  top: number;
+  curve: string;
+  sub?: string;
+  name: string;
+}) {
   return (
     <>
       <rect class="gw-box" x={x - BOX / 2} y={top} width={BOX} height={36} rx={6} />
@@ -98,7 +123,14 @@ export function Box({ x, top, curve, sub, name }: { x: number; top: number; curv
 }
 
 /** A word or two beside an end of a line. */
-export function End({ x, y, letter, sub, text, anchor }: {
+export function End({
+  x,
+  y,
+  letter,
+  sub,
+  text,
+  anchor,
+}: {
   x: number;
   y: number;
   letter: string;

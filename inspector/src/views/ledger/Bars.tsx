@@ -35,16 +35,32 @@ function Drawn({ account, axis, ghosts, name, height }: Props & { height: number
   const width = axis.width.value;
   const bars = barsOf(account, axis, ghosts);
   const apart = besides(account);
-  const y = scaleLinear(extent(bars, apart.map(({ value }) => value)), [height - BOTTOM, TOP]);
+  const y = scaleLinear(
+    extent(
+      bars,
+      apart.map(({ value }) => value),
+    ),
+    [height - BOTTOM, TOP],
+  );
   const at = axis.x(account.query + 0.5);
   return (
-    <svg class="gw-ledger-bars" width={LEFT + width + RIGHT} height={height} role="img"
-      aria-label={`What is left at step ${account.query} of what each step wrote into ${name}`}>
+    <svg
+      class="gw-ledger-bars"
+      width={LEFT + width + RIGHT}
+      height={height}
+      role="img"
+      aria-label={`What is left at step ${account.query} of what each step wrote into ${name}`}
+    >
       {y.ticks(5).map((tick) => (
         <g>
-          <path class={tick === 0 ? "gw-ledger-zero" : "gw-ledger-grid"} d={`M${LEFT - 26} ${y(tick)}H${LEFT + width}`} />
+          <path
+            class={tick === 0 ? "gw-ledger-zero" : "gw-ledger-grid"}
+            d={`M${LEFT - 26} ${y(tick)}H${LEFT + width}`}
+          />
           <text class="gw-ledger-tick" x={LEFT - 30} y={y(tick) + 3.5}>
-            {short(tick).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "")}
+            {short(tick)
+              .replace(/(\.\d*?)0+$/, "$1")
+              .replace(/\.$/, "")}
           </text>
         </g>
       ))}
@@ -97,7 +113,15 @@ function besides({ initial, edited, bias, written }: Account): Beside[] {
 
 const WIDE = 7;
 
-function Besides({ apart, y, height }: { apart: readonly Beside[]; y: (value: number) => number; height: number }) {
+function Besides({
+  apart,
+  y,
+  height,
+}: {
+  apart: readonly Beside[];
+  y: (value: number) => number;
+  height: number;
+}) {
   const zero = y(0);
   return (
     <>
@@ -107,7 +131,13 @@ function Besides({ apart, y, height }: { apart: readonly Beside[]; y: (value: nu
         return (
           <g data-apart={name} data-value={value}>
             <title>{`${name}: ${short(value)}`}</title>
-            <rect class="gw-ledger-apart" x={x} width={WIDE} y={Math.min(zero, end)} height={Math.max(0.75, Math.abs(end - zero))} />
+            <rect
+              class="gw-ledger-apart"
+              x={x}
+              width={WIDE}
+              y={Math.min(zero, end)}
+              height={Math.max(0.75, Math.abs(end - zero))}
+            />
           </g>
         );
       })}

@@ -25,10 +25,11 @@ export function Fate({ blocks, t }: { blocks: UnitBlocks; t: number }) {
       <h3>
         What step {t.toLocaleString("en")} writes{" "}
         <span class="gw-label" data-half-life={half ?? ""}>
-          unit {unit} takes in <b class="gw-number" data-value={wrote}>{short(wrote)}</b>;{" "}
-          {last === 0 ? "no step follows."
-          : half === null ? `more than half is left at the end, after ${plural(last, "step")}: ${share(left[last])}.`
-          : `half of it is gone after ${inWords(half)}, and ${share(left[last])} is left at the end, after ${plural(last, "step")}.`}
+          unit {unit} takes in{" "}
+          <b class="gw-number" data-value={wrote}>
+            {short(wrote)}
+          </b>
+          ; {outlook(left, half)}
         </span>
       </h3>
       <div ref={root}>{width > 0 && last > 0 && <Curve left={left} half={half} width={width} />}</div>
@@ -36,9 +37,13 @@ export function Fate({ blocks, t }: { blocks: UnitBlocks; t: number }) {
   );
 }
 
-function inWords(count: number): string {
-  const text = count < 10 ? count.toFixed(1) : Math.round(count).toLocaleString("en");
-  return `${text} steps`;
+function outlook(left: Float64Array, half: number | null): string {
+  const last = left.length - 1;
+  if (last === 0) return "no step follows.";
+  const end = `${share(left[last])} is left at the end, after ${plural(last, "step")}.`;
+  if (half === null) return `never half of it is gone: ${end}`;
+  const steps = half < 10 ? half.toFixed(1) : Math.round(half).toLocaleString("en");
+  return `half of it is gone after ${steps} steps, and ${end}`;
 }
 
 /** As far as there is something to see: until a hundredth is left. */
@@ -61,11 +66,14 @@ function Curve({ left, half, width }: { left: Float64Array; half: number | null;
           </text>
         </g>
       ))}
-      {x.ticks(Math.max(2, Math.floor(width / 110))).filter(Number.isInteger).map((tick) => (
-        <text class="gw-fate-tick" x={x(tick)} y={HEIGHT - 5}>
-          {tick === 0 ? "now" : `+${tick.toLocaleString("en")}`}
-        </text>
-      ))}
+      {x
+        .ticks(Math.max(2, Math.floor(width / 110)))
+        .filter(Number.isInteger)
+        .map((tick) => (
+          <text class="gw-fate-tick" x={x(tick)} y={HEIGHT - 5}>
+            {tick === 0 ? "now" : `+${tick.toLocaleString("en")}`}
+          </text>
+        ))}
       <path class="gw-survival-area" d={`${line}V${y(0)}H${LEFT}Z`} />
       <path class="gw-survival-line" d={line} />
       {half !== null && half <= end && (

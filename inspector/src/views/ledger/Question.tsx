@@ -5,7 +5,13 @@ import type { Meta } from "../../data/types";
 import type { State } from "../../state";
 import { shown } from "../cell/context";
 
-export function Question({ state, meta, splits, size, output }: {
+export function Question({
+  state,
+  meta,
+  splits,
+  size,
+  output,
+}: {
   state: State;
   meta: Meta;
   /** Whether outputs can be split here. */
@@ -15,30 +21,41 @@ export function Question({ state, meta, splits, size, output }: {
   output: number | null;
 }) {
   const asked = splits ? state.readout.value : null;
-  const why = splits ? "" : "Outputs can be split at the last layer of a model with a head, forward and without a projection.";
+  const why =
+    splits ? "" : (
+      "Outputs can be split at the last layer of a model with a head, forward and without a projection."
+    );
   return (
     <>
       <div class="gw-segments" role="group" aria-label="What is split">
         <button type="button" aria-pressed={asked === null} onClick={() => (state.readout.value = null)}>
           Cell state of a unit
         </button>
-        <button type="button" aria-pressed={asked !== null} disabled={!splits} title={why}
-          onClick={() => (state.readout.value = meta.text ? "came" : 0)}>
+        <button
+          type="button"
+          aria-pressed={asked !== null}
+          disabled={!splits}
+          title={why}
+          onClick={() => (state.readout.value = meta.text ? "came" : 0)}
+        >
           Output of the head
         </button>
       </div>
-      {asked === null ? (
+      {asked === null ?
         <UnitField state={state} size={size} />
-      ) : meta.text ? (
+      : meta.text ?
         <SymbolField state={state} meta={meta} asked={asked} output={output} />
-      ) : (
-        <select class="gw-select" aria-label="Output" value={output ?? 0}
-          onChange={(event) => (state.readout.value = Number(event.currentTarget.value))}>
+      : <select
+          class="gw-select"
+          aria-label="Output"
+          value={output ?? 0}
+          onChange={(event) => (state.readout.value = Number(event.currentTarget.value))}
+        >
           {meta.readouts.map((name, k) => (
             <option value={k}>{name}</option>
           ))}
         </select>
-      )}
+      }
     </>
   );
 }
@@ -56,13 +73,26 @@ function UnitField({ state, size }: { state: State; size: number }) {
       <label class="gw-label" for={id}>
         unit
       </label>
-      <input id={id} class="gw-input gw-ledger-unit" type="number" min={0} max={size - 1} step={1} value={state.unit.value}
-        onChange={choose} />
+      <input
+        id={id}
+        class="gw-input gw-ledger-unit"
+        type="number"
+        min={0}
+        max={size - 1}
+        step={1}
+        value={state.unit.value}
+        onChange={choose}
+      />
     </span>
   );
 }
 
-function SymbolField({ state, meta, asked, output }: {
+function SymbolField({
+  state,
+  meta,
+  asked,
+  output,
+}: {
   state: State;
   meta: Meta;
   asked: number | "came" | "likely";
@@ -93,10 +123,14 @@ function SymbolField({ state, meta, asked, output }: {
       <label class="gw-hidden" for={id}>
         Another symbol
       </label>
-      <input id={id} class="gw-input gw-ledger-symbol" list={`${id}-symbols`} placeholder="another" onChange={choose} />
-      <datalist id={`${id}-symbols`}>
-        {symbols.map((_, k) => k > 0 && <option value={name(k)} />)}
-      </datalist>
+      <input
+        id={id}
+        class="gw-input gw-ledger-symbol"
+        list={`${id}-symbols`}
+        placeholder="another"
+        onChange={choose}
+      />
+      <datalist id={`${id}-symbols`}>{symbols.map((_, k) => k > 0 && <option value={name(k)} />)}</datalist>
     </>
   );
 }

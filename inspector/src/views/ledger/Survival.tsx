@@ -14,7 +14,13 @@ export function Survival({ account, axis }: { account: Account; axis: Axis }) {
   const y = (part: number) => BOTTOM - (BOTTOM - TOP) * part;
   const line = lineOf(survival, from, axis, y);
   return (
-    <svg class="gw-survival" width={LEFT + width + RIGHT} height={HEIGHT} role="img" aria-label="Part of a write that is left">
+    <svg
+      class="gw-survival"
+      width={LEFT + width + RIGHT}
+      height={HEIGHT}
+      role="img"
+      aria-label="Part of a write that is left"
+    >
       <text class="gw-ledger-tick" x={LEFT - 8} y={TOP + 8}>
         ∏ f
       </text>
@@ -41,6 +47,7 @@ function lineOf(survival: Float64Array, from: number, axis: Axis, y: (part: numb
   const stop = Math.min(from + survival.length, Math.ceil(end));
   const stride = Math.max(1, Math.floor(1 / axis.perStep.value));
   const points: string[] = [];
-  for (let k = begin; k < stop; k += stride) points.push(`${axis.x(k + 0.5).toFixed(1)} ${y(survival[k - from]).toFixed(1)}`);
+  for (let k = begin; k < stop; k += stride)
+    points.push(`${axis.x(k + 0.5).toFixed(1)} ${y(survival[k - from]).toFixed(1)}`);
   return points.length ? `M${points.join("L")}` : "M0 0";
 }

@@ -5,7 +5,12 @@ import { shown } from "../cell/context";
 
 const ROOM = 7;
 
-export function SymbolRow({ axis, symbols, names, query }: {
+export function SymbolRow({
+  axis,
+  symbols,
+  names,
+  query,
+}: {
   axis: Axis;
   symbols: Int32Array;
   names: readonly string[];

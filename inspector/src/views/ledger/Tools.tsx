@@ -3,24 +3,25 @@
 import type { Signal } from "@preact/signals";
 import type { State } from "../../state";
 
-/** Steps that were left by a click on another. */
-export interface Trail {
-  trail: Signal<number[]>;
-  visit: (k: number) => void;
-}
-
-export function Tools({ state, query, walk, ghosts, matters }: {
+export function Tools({
+  state,
+  query,
+  trail,
+  ghosts,
+  matters,
+}: {
   state: State;
   query: number;
-  walk: Trail;
+  /** Steps that were left by a click on another. */
+  trail: Signal<number[]>;
   /** Whether to show what was written; null where there is no such thing. */
   ghosts: Signal<boolean> | null;
   matters: () => void;
 }) {
   const held = state.held.value !== null;
-  const back = walk.trail.value.at(-1);
+  const back = trail.value.at(-1);
   const goBack = () => {
-    walk.trail.value = walk.trail.value.slice(0, -1);
+    trail.value = trail.value.slice(0, -1);
     state.goTo(back!);
   };
   return (
@@ -33,7 +34,9 @@ export function Tools({ state, query, walk, ghosts, matters }: {
         class="gw-button"
         aria-pressed={held}
         data-held={held}
-        title={held ? "Let the ledger follow the chosen step again" : "Keep this ledger while you look at other steps"}
+        title={
+          held ? "Let the ledger follow the chosen step again" : "Keep this ledger while you look at other steps"
+        }
         onClick={() => (state.held.value = held ? null : query)}
       >
         {held ? "Held" : "Hold"}
@@ -46,14 +49,23 @@ export function Tools({ state, query, walk, ghosts, matters }: {
       <span class="gw-ledger-sight">
         {ghosts && (
           <label class="gw-field">
-            <input type="checkbox" checked={ghosts.value} onChange={(event) => (ghosts.value = event.currentTarget.checked)} />
+            <input
+              type="checkbox"
+              checked={ghosts.value}
+              onChange={(event) => (ghosts.value = event.currentTarget.checked)}
+            />
             <span class="gw-label">what was written</span>
           </label>
         )}
         <button type="button" class="gw-button" title="Zoom to the steps that make up 99% of it" onClick={matters}>
           What matters
         </button>
-        <button type="button" class="gw-button" title="See all steps (double click)" onClick={() => state.zoom(0, state.steps.value)}>
+        <button
+          type="button"
+          class="gw-button"
+          title="See all steps (double click)"
+          onClick={() => state.zoom(0, state.steps.value)}
+        >
           All steps
         </button>
       </span>

@@ -10,7 +10,15 @@ const MOST = 8;
 /** Symbols on each side of the one that is meant. */
 const AROUND = { unit: 4, output: 8 };
 
-export function TopSteps({ account, places, visit }: { account: Account; places: Places | null; visit: (k: number) => void }) {
+export function TopSteps({
+  account,
+  places,
+  visit,
+}: {
+  account: Account;
+  places: Places | null;
+  visit: (k: number) => void;
+}) {
   const steps = useMemo(() => largest(account, MOST), [account]);
   const { shares, written, survival, from } = account;
   const most = steps.length ? Math.abs(shares[steps[0] - from]) : 1;
@@ -32,15 +40,33 @@ export function TopSteps({ account, places, visit }: { account: Account; places:
             return (
               <tr key={k} data-step={k} onClick={() => visit(k)}>
                 <th scope="row">
-                  <button type="button" title={`Go to step ${k}`} onClick={(event) => (event.stopPropagation(), visit(k))}>
+                  <button
+                    type="button"
+                    title={`Go to step ${k}`}
+                    onClick={(event) => (event.stopPropagation(), visit(k))}
+                  >
                     {k.toLocaleString("en")}
                   </button>
                   <Name k={k} places={places} around={written ? AROUND.unit : AROUND.output} />
-                  <i class="gw-top-bar" data-sign={value > 0 ? "up" : "down"} style={{ width: `${(100 * Math.abs(value)) / most}%` }} />
+                  <i
+                    class="gw-top-bar"
+                    data-sign={value > 0 ? "up" : "down"}
+                    style={{ width: `${(100 * Math.abs(value)) / most}%` }}
+                  />
                 </th>
-                {written && <td class="gw-number" data-wrote={written[k - from]}>{fixed(written[k - from], 2)}</td>}
-                {survival && <td class="gw-number" data-survival={survival[k - from]}>{share(survival[k - from])}</td>}
-                <td class="gw-number" data-share={value}>{fixed(value, 3)}</td>
+                {written && (
+                  <td class="gw-number" data-wrote={written[k - from]}>
+                    {fixed(written[k - from], 2)}
+                  </td>
+                )}
+                {survival && (
+                  <td class="gw-number" data-survival={survival[k - from]}>
+                    {share(survival[k - from])}
+                  </td>
+                )}
+                <td class="gw-number" data-share={value}>
+                  {fixed(value, 3)}
+                </td>
               </tr>
             );
           })}

@@ -33,12 +33,25 @@ export interface UnitBlocks {
   steps: number;
 }
 
-export async function loadUnit(recording: Recording, row: number, layer: number, direction: Direction, unit: number): Promise<UnitBlocks> {
+export async function loadUnit(
+  recording: Recording,
+  row: number,
+  layer: number,
+  direction: Direction,
+  unit: number,
+): Promise<UnitBlocks> {
   const [column, cell] = await Promise.all([
     recording.column(row, layer, direction, unit),
     recording.block(row, `${layer}/${direction}/cell`) as Promise<Float32Array>,
   ]);
-  return { column, cell, unit, direction, size: recording.meta.layers[layer].hidden, steps: recording.meta.rows[row].steps };
+  return {
+    column,
+    cell,
+    unit,
+    direction,
+    size: recording.meta.layers[layer].hidden,
+    steps: recording.meta.rows[row].steps,
+  };
 }
 
 /** How many steps the layer has read when it has read the one at a position. */
@@ -69,6 +82,8 @@ export function unitAccount(blocks: UnitBlocks, query: number): Account {
 
 /** What an output of the head needs: the last layer, forward, without a projection. */
 export interface HeadBlocks {
+  recording: Recording;
+  row: number;
   layer: Layer;
   output_gate: Float32Array;
   cell: Float32Array;
@@ -101,10 +116,20 @@ export async function loadHead(recording: Recording, row: number, layer: number)
   ]);
   const added = new Map<number, { unit: number; added: number }[]>();
   for (const edit of recording.meta.edits) {
-    if (edit.layer === layer && edit.direction === "forward") added.set(edit.t, [...(added.get(edit.t) ?? []), edit]);
+    if (edit.row === row && edit.layer === layer && edit.direction === "forward")
+      added.set(edit.t, [...(added.get(edit.t) ?? []), edit]);
   }
   const size = recording.meta.layers[layer].hidden;
-  return { layer: { input_gate, forget_gate, candidate, cell_initial, added }, output_gate, cell, head, bias, size };
+  return {
+    layer: { input_gate, forget_gate, candidate, cell_initial, added },
+    output_gate,
+    cell,
+    head,
+    bias,
+    size,
+    recording,
+    row,
+  };
 }
 
 export function headAccount(blocks: HeadBlocks, output: number, query: number): Account {

@@ -54,7 +54,12 @@ export function extent(bars: readonly Bar[], more: readonly number[]): [number, 
 }
 
 /** All bars of one kind as one path. */
-export function pathOf(bars: readonly Bar[], kind: "left" | "written", sign: 0 | 1, y: (value: number) => number): string {
+export function pathOf(
+  bars: readonly Bar[],
+  kind: "left" | "written",
+  sign: 0 | 1,
+  y: (value: number) => number,
+): string {
   const zero = y(0);
   let d = "";
   for (const bar of bars) {

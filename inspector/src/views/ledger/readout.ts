@@ -3,13 +3,21 @@
 import type { HeadBlocks } from "./account";
 
 /** `came`: the symbol after the query, undefined at the end; then the likeliest stands in for it. */
-export function outputOf(asked: number | "came" | "likely", blocks: HeadBlocks, query: number, came: number | undefined): number {
+export function outputOf(
+  asked: number | "came" | "likely",
+  blocks: HeadBlocks,
+  query: number,
+  came: number | undefined,
+): number {
   if (typeof asked === "number") return asked;
   return asked === "came" && came !== undefined ? came : likeliest(blocks, query);
 }
 
 export function likeliest({ head, bias, output_gate, cell, size }: HeadBlocks, t: number): number {
-  const shown = Float64Array.from({ length: size }, (_, u) => output_gate[t * size + u] * Math.tanh(cell[t * size + u]));
+  const shown = Float64Array.from(
+    { length: size },
+    (_, u) => output_gate[t * size + u] * Math.tanh(cell[t * size + u]),
+  );
   let best = 0;
   let most = -Infinity;
   for (let output = 0; output < bias.length; output++) {

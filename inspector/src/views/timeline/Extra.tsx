@@ -9,14 +9,17 @@ export function Extra({ axis, track, height = 52 }: { axis: Axis; track: Track; 
   const { state } = axis;
   const recording = state.recording.value;
   const row = state.row.value;
-  const table = useLoaded(state, () => recording && recording.block(row, track.block), [recording, row, track.block]);
+  const load = () => recording && recording.block(row, track.block);
+  const table = useLoaded(state, load, [recording, row, track.block]);
   const lines = useMemo(
     () => table && [{ values: lineOf(table, track.column, track.width), color: "--gw-text", width: 1 }],
     [table, track.name],
   );
   return (
     <div class="gw-timeline-extra" style={{ height: `${height}px` }}>
-      {lines && <Lines axis={axis} label={track.name} height={height} lines={lines} domain={domainOf(lines[0].values)} />}
+      {lines && (
+        <Lines axis={axis} label={track.name} height={height} lines={lines} domain={domainOf(lines[0].values)} />
+      )}
       <span class="gw-timeline-extra-name" title={track.name}>
         {track.name}
       </span>

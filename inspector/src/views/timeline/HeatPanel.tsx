@@ -8,8 +8,8 @@ import type { Quantity } from "../../data/types";
 import { trimmed } from "../../format";
 import { comparable } from "../../order";
 import type { Order, State } from "../../state";
-import { FigureName, UnitStrip, type Figure } from "./UnitStrip";
-import { useFigure } from "./useFigure";
+import { figureOf, type Figure } from "./figure";
+import { FigureName, UnitStrip } from "./UnitStrip";
 import { useMap, type Shown } from "./useMap";
 
 const QUANTITIES: readonly Quantity[] = [
@@ -20,7 +20,9 @@ const QUANTITIES: readonly Quantity[] = [
 export function HeatPanel({ axis }: { axis: Axis }) {
   const { state } = axis;
   const shown = useMap(state);
-  const figure = useFigure(state);
+  const recording = state.recording.value!;
+  const sorted = state.sorted.value;
+  const figure = useMemo(() => sorted && figureOf(sorted, recording), [sorted, recording]);
   const colors = useMemo(
     () => palette(signed(shown?.quantity ?? "cell"), state.dark.value),
     [shown && signed(shown.quantity), state.dark.value],
@@ -28,7 +30,10 @@ export function HeatPanel({ axis }: { axis: Axis }) {
   const units = state.shown.value;
   // A projected hidden state has numbers of its own, not one for each unit.
   const projected = shown !== undefined && state.shape.value !== null && shown.units !== state.shape.value.hidden;
-  const order = useMemo(() => (projected ? [...Array(shown.units).keys()] : units), [projected, units, shown?.units]);
+  const order = useMemo(
+    () => (projected ? [...Array(shown.units).keys()] : units),
+    [projected, units, shown?.units],
+  );
   const ready = shown && order.length > 0 && order.length === shown.units;
   return (
     <>
@@ -56,7 +61,7 @@ interface UnitsProps {
   order: readonly number[];
   /** Whether the rows are places of a projection, which are no units. */
   projected: boolean;
-  figure: Figure | undefined;
+  figure: Figure | null;
 }
 
 function Units({ axis, shown, colors, order, projected, figure }: UnitsProps) {
@@ -71,22 +76,31 @@ function Units({ axis, shown, colors, order, projected, figure }: UnitsProps) {
     rows.value = holding(rows.value, focus, order.length);
   }, [focus]);
   const name = PART_NAME[shown.quantity].name;
+  const choose = (unit: number, more: boolean) => {
+    state.units.value = more ? withUnit(state.units.value, unit) : [unit];
+  };
   return (
     <Heatmap
       axis={axis}
-      name="lstm"
+      part={name}
       label={`${name} of ${order.length} units over ${state.steps.value} steps`}
       map={shown.map}
       colors={colors}
       order={order}
       rows={rows}
       chosen={projected ? none : state.units}
-      choose={projected ? null : (unit) => (state.units.value = [unit])}
+      choose={projected ? null : choose}
       value={shown.value}
     >
       {figure && !projected && <UnitStrip state={state} figure={figure} order={order} rows={rows} />}
     </Heatmap>
   );
+}
+
+/** With a unit more, and in focus; without it if it was there, unless it was the only one. */
+function withUnit(units: readonly number[], unit: number): number[] {
+  const others = units.filter((one) => one !== unit);
+  return others.length === units.length || !others.length ? [...others, unit] : others;
 }
 
 /** The rows moved so that one is among them. */
@@ -104,8 +118,8 @@ function Quantities({ state }: { state: State }) {
         const { name, letter } = PART_NAME[quantity];
         const short = name.replace(/ (gate|state)$/, "");
         return (
-          <button key={quantity} type="button" aria-pressed={state.quantity.value === quantity} title={`${name} (${letter})`}
-            onClick={() => (state.quantity.value = quantity)}>
+          <button key={quantity} type="button" aria-pressed={state.quantity.value === quantity}
+            title={`${name} (${letter})`} onClick={() => (state.quantity.value = quantity)}>
             <i class="gw-dot" style={{ background: PART_COLOR[quantity] }} />
             {short}
           </button>
@@ -134,7 +148,8 @@ function SortBy({ state }: { state: State }) {
   return (
     <label class="gw-field" title="The order of the units from the top">
       <span class="gw-label">by</span>
-      <select class="gw-select gw-timeline-sort" aria-label="Sort units by" value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
+      <select class="gw-select gw-timeline-sort" aria-label="Sort units by" value={chosen}
+        onChange={(event) => choose(event.currentTarget.value)}>
         {Object.entries(ORDER_NAME).map(([order, name]) => (
           <option key={order} value={order}>{name}</option>
         ))}

@@ -38,7 +38,7 @@ export function PeerPanel({ axis }: { axis: Axis }) {
         {values && (
           <Heatmap
             axis={axis}
-            name="peer"
+            part="hidden state"
             label={`hidden state of the ${peer.name}, ${peer.hidden} units over ${state.steps.value} steps`}
             map={painted(values, peer.hidden, "hidden").map}
             colors={colors}

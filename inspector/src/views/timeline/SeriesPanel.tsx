@@ -6,6 +6,7 @@ import { plural } from "../../format";
 import { Extra } from "./Extra";
 import { ahead, bandsAhead, coverage, fanAt, forecastsOf, looked, median, type Forecasts } from "./forecast";
 import type { State } from "../../state";
+import { Key, KeyEntry } from "./Key";
 import { lineOf, tracksOf } from "./tracks";
 import { TracksMenu } from "./TracksMenu";
 
@@ -37,7 +38,8 @@ export function SeriesPanel({ axis }: { axis: Axis }) {
           <TracksMenu tracks={tracks.filter(({ name }) => name !== series.targets[target])} chosen={extras}
             choose={(names) => (state.tracks.value = names)} />
         )}
-        <SeriesKey t={state.t.value} lead={lead} band={coverage(series)} peer={recording.meta.peer?.name ?? null} />
+        <SeriesKey t={state.t.value} lead={lead} band={coverage(series)}
+          peer={recording.meta.peer?.name ?? null} />
       </div>
       {loaded && truth ? (
         <Forecast axis={axis} forecasts={loaded} truth={truth} target={target} lead={lead} />
@@ -56,8 +58,8 @@ function Lead({ state, lead, horizon }: { state: State; lead: number; horizon: n
   return (
     <label class="gw-field">
       <span class="gw-label">forecast made</span>
-      <input class="gw-slider gw-timeline-lead-slider" type="range" min={1} max={horizon} value={lead} aria-label="Steps ahead"
-        onInput={(event) => (state.lead.value = Number(event.currentTarget.value))} />
+      <input class="gw-slider gw-timeline-lead-slider" type="range" min={1} max={horizon} value={lead}
+        aria-label="Steps ahead" onInput={(event) => (state.lead.value = Number(event.currentTarget.value))} />
       <span class="gw-timeline-lead">{plural(lead, "step")} before</span>
     </label>
   );
@@ -73,17 +75,13 @@ interface SeriesKeyProps {
 
 function SeriesKey({ t, lead, band, peer }: SeriesKeyProps) {
   return (
-    <span class="gw-timeline-key">
-      <span><i class="gw-timeline-key-line" style={{ background: "var(--gw-truth)" }} />truth</span>
-      <span title={`Median of the forecast made ${plural(lead, "step")} before`}>
-        <i class="gw-timeline-key-line" style={{ background: "var(--gw-hidden)" }} />forecast
-      </span>
-      {band && <span><i class="gw-timeline-key-band" style={{ background: "var(--gw-hidden)" }} />{band} band</span>}
-      <span title="The forecast from the chosen step on, for the whole horizon">
-        <i class="gw-timeline-key-line" style={{ background: "var(--gw-accent)" }} />from step {t}
-      </span>
-      {peer && <span><i class="gw-timeline-key-line gw-timeline-key-dashed" style={{ color: "var(--gw-peer)" }} />{peer}</span>}
-    </span>
+    <Key>
+      <KeyEntry name="truth" color="--gw-truth" />
+      <KeyEntry name="forecast" color="--gw-hidden" title={`Median, ${plural(lead, "step")} before`} />
+      {band && <KeyEntry name={`${band} band`} color="--gw-hidden" shape="band" />}
+      <KeyEntry name={`from step ${t}`} color="--gw-accent" title="The forecast from the chosen step on" />
+      {peer && <KeyEntry name={peer} color="--gw-peer" shape="dashed" />}
+    </Key>
   );
 }
 
@@ -100,16 +98,17 @@ function Forecast({ axis, forecasts, truth, target, lead }: ForecastProps) {
   const lines = useMemo(() => {
     const middle = median(series);
     const drawn: Line[] = [];
-    if (peer) drawn.push({ values: ahead(peer, series, target, lead, middle), color: "--gw-peer", dash: [4, 3], width: 1 });
+    const other = peer && ahead(peer, series, target, lead, middle);
+    if (other) drawn.push({ values: other, color: "--gw-peer", dash: [4, 3], width: 1 });
     drawn.push({ values: truth, color: "--gw-truth", width: 1.1 });
     drawn.push({ values: ahead(lstm, series, target, lead, middle), color: "--gw-hidden", width: 1.6 });
     return drawn;
   }, [forecasts, truth, target, lead]);
   const bands = useMemo(() => bandsAhead(forecasts, target, lead), [forecasts, target, lead]);
-  const domain = useMemo(
-    () => domainOf([truth, ...bands.flatMap(({ low, high }) => [low, high]), ...lines.map(({ values }) => values)].flat()),
-    [lines, bands],
-  );
+  const domain = useMemo(() => {
+    const edges = bands.flatMap(({ low, high }) => [low, high]);
+    return domainOf([...edges, ...lines.map(({ values }) => values)].flat());
+  }, [lines, bands]);
   const t = axis.state.t.value;
   const fan = useMemo(() => fanAt(forecasts, target, t), [forecasts, target, t]);
   const label = `${series.targets[target]}: truth and forecast`;

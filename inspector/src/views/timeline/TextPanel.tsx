@@ -6,6 +6,7 @@ import { useDrawing } from "../../components/useDrawing";
 import { useLoaded } from "../../components/useLoaded";
 import type { Numbers } from "../../data/source";
 import { fixed, visible } from "../../format";
+import { Key, KeyEntry } from "./Key";
 import { known } from "./tracks";
 import { blindGuess, strength } from "./surprise";
 
@@ -37,20 +38,22 @@ export function TextPanel({ axis }: { axis: Axis }) {
       <div class="gw-timeline-bar" data-still>
         <h2>Surprise</h2>
         <span class="gw-label">−log p of each character, in nats</span>
-        <span class="gw-timeline-key">
-          <span><i class="gw-timeline-key-line" style={{ background: "var(--gw-surprise)" }} />LSTM</span>
-          {peer && <span><i class="gw-timeline-key-line gw-timeline-key-dashed" style={{ color: "var(--gw-peer)" }} />{peer.name}</span>}
-          <span class="gw-legend" title={`${fixed(most, 2)} nats: a blind guess among ${text.symbols.length} symbols`}>
+        <Key>
+          <KeyEntry name="LSTM" color="--gw-surprise" />
+          {peer && <KeyEntry name={peer.name} color="--gw-peer" shape="dashed" />}
+          <span class="gw-legend" title={`The same chance for each of ${text.symbols.length} symbols`}>
             0<i class="gw-timeline-tint-scale" />
             {fixed(most, 1)} nats, a blind guess
           </span>
-        </span>
+        </Key>
       </div>
       <div class="gw-timeline-text-strip" style={{ height: `${STRIP}px` }}>
-        {loaded && <Strip axis={axis} symbols={loaded.symbols} names={text.symbols} error={loaded.error} most={most} />}
+        {loaded && (
+          <Strip axis={axis} symbols={loaded.symbols} names={text.symbols} error={loaded.error} most={most} />
+        )}
       </div>
       <div style={{ height: `${ERROR}px` }}>
-        {lines && <Lines axis={axis} label="Error of each character in nats" height={ERROR} lines={lines.lines} domain={lines.domain} />}
+        {lines && <Lines axis={axis} label="Error of each character in nats" height={ERROR} {...lines} />}
       </div>
     </>
   );

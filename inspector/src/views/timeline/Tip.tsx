@@ -1,4 +1,3 @@
-import { PART_NAME } from "../../colors";
 import type { Axis } from "../../components/axis";
 import { useLoaded } from "../../components/useLoaded";
 import { fixed, plural, short, time, visible } from "../../format";
@@ -9,7 +8,7 @@ const AWAY = 14;
 
 /** The numbers under the pointer. */
 export function Tip({ axis }: { axis: Axis }) {
-  const { state, width } = axis;
+  const { width } = axis;
   const names = useStepNames(axis);
   const said = useForecasts(axis);
   const hover = axis.hover.value;
@@ -17,7 +16,6 @@ export function Tip({ axis }: { axis: Axis }) {
   const unit = axis.hoverUnit.value;
   const name = names?.(hover.step);
   const leftwards = hover.x > width.value * 0.7;
-  const part = PART_NAME[unit?.map === "peer" ? "hidden" : state.quantity.value];
   return (
     <div
       class="gw-timeline-tip"
@@ -39,7 +37,7 @@ export function Tip({ axis }: { axis: Axis }) {
       ))}
       {unit && (
         <div>
-          <span class="gw-label">unit</span> {unit.unit} <span class="gw-label">{part.name}</span>{" "}
+          <span class="gw-label">unit</span> {unit.unit} <span class="gw-label">{unit.part}</span>{" "}
           <span class="gw-number">{unit.value === undefined ? "–" : fixed(unit.value)}</span>
         </div>
       )}
@@ -80,7 +78,8 @@ function useForecasts({ state }: Axis): ((step: number) => [string, number][]) |
     state,
     async () => {
       if (!series) return () => [];
-      const [columns, { lstm }] = await Promise.all([recording.block(row, "columns"), forecastsOf(recording, row)]);
+      const columns = await recording.block(row, "columns");
+      const { lstm } = await forecastsOf(recording, row);
       return (step: number): [string, number][] => {
         const place = ((step - lead) * series.horizon + lead - 1) * series.targets.length + target;
         const forecast = step < lead ? NaN : lstm[place * series.quantiles.length + median(series)];

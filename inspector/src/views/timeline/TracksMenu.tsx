@@ -21,7 +21,8 @@ export function TracksMenu({ tracks, chosen, choose }: TracksMenuProps) {
   useDismiss(root, open.value, () => (open.value = false));
   return (
     <div ref={root} class="gw-timeline-menu" onKeyDown={(event) => event.key === "Escape" && (open.value = false)}>
-      <button type="button" class="gw-button" aria-expanded={open.value} onClick={() => (open.value = !open.value)}>
+      <button type="button" class="gw-button" aria-expanded={open.value}
+        onClick={() => (open.value = !open.value)}>
         Columns
         {chosen.length > 0 && <span class="gw-label">{chosen.length}</span>}
       </button>

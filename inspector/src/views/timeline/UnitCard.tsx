@@ -19,7 +19,9 @@ export function UnitCard({ state }: { state: State }) {
       <dl class="gw-timeline-pairs">
         <div>
           <dt>half-life</dt>
-          <dd class="gw-number" data-value={half}>{half === null ? "never forgets half" : `${short(half)} steps`}</dd>
+          <dd class="gw-number" data-value={half}>
+            {half === null ? "never forgets half" : `${short(half)} steps`}
+          </dd>
         </div>
         <div>
           <dt>writes a step, mean |i g|</dt>

@@ -8,19 +8,8 @@ import type { RowRange } from "../../components/Heatmap";
 import { useDrawing } from "../../components/useDrawing";
 import { useSize } from "../../components/useSize";
 import { trimmed } from "../../format";
-import type { Figures } from "../../order";
 import type { State } from "../../state";
-
-export interface Figure {
-  name: string;
-  explained: string;
-  values: Figures;
-  /** What the right end of the strip stands for, and the left one. */
-  low: number;
-  high: number;
-  /** Half-lives differ by orders of magnitude. */
-  log: boolean;
-}
+import type { Figure } from "./figure";
 
 /** CSS pixels between the map and the strip. */
 const GAP = 10;

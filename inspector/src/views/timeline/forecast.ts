@@ -46,10 +46,15 @@ export function coverage(series: SeriesMeta): string {
 }
 
 /** What was forecast for each step `lead` steps before. */
-export function ahead(forecast: Float32Array, series: SeriesMeta, target: number, lead: number, quantile: number): Values {
-  const wide = series.quantiles.length;
-  const each = series.horizon * series.targets.length * wide;
-  const offset = ((lead - 1) * series.targets.length + target) * wide + quantile;
+export function ahead(
+  forecast: Float32Array,
+  { horizon, targets, quantiles }: SeriesMeta,
+  target: number,
+  lead: number,
+  quantile: number,
+): Values {
+  const each = horizon * targets.length * quantiles.length;
+  const offset = ((lead - 1) * targets.length + target) * quantiles.length + quantile;
   const T = forecast.length / each;
   return Array.from({ length: T }, (_, t) => (t < lead ? null : known(forecast[(t - lead) * each + offset])));
 }
@@ -66,8 +71,8 @@ export function bandsAhead({ series, lstm }: Forecasts, target: number, lead: nu
 export function fanAt({ series, lstm }: Forecasts, target: number, t: number): Fan {
   const wide = series.quantiles.length;
   const { horizon, targets } = series;
-  const line = (quantile: number) =>
-    Float32Array.from({ length: horizon }, (_, k) => lstm[((t * horizon + k) * targets.length + target) * wide + quantile]);
+  const at = (k: number) => ((t * horizon + k) * targets.length + target) * wide;
+  const line = (quantile: number) => Float32Array.from({ length: horizon }, (_, k) => lstm[at(k) + quantile]);
   return {
     from: t,
     color: "--gw-accent",

@@ -18,7 +18,7 @@ export function tracksOf(recording: Recording): Track[] {
   if (kind !== "layers") return [];
   const last = layers[layers.length - 1];
   const width = last.output * last.directions.length;
-  const outputs = Array.from({ length: width }, (_, k) => (readouts.length === width ? readouts[k] : `output ${k}`));
+  const outputs = readouts.length === width ? readouts : Array.from({ length: width }, (_, k) => `output ${k}`);
   return [...named(inputs, "inputs"), ...named(outputs, "output")];
 }
 

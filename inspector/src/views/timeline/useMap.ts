@@ -1,4 +1,4 @@
-// What the heat-map shows: the numbers of one quantity, the bytes that it is painted from, and the ends of its scale.
+// What the heat-map shows: the numbers of one quantity, the bytes to paint from, and the ends of the scale.
 
 import { useMemo } from "preact/hooks";
 import { largest, pyramid, survival, type Pyramid } from "../../components/heat/pyramid";
@@ -27,8 +27,8 @@ interface Loaded {
 /** Undefined until the first numbers are there; then the last ones stay until others are. */
 export function useMap(state: State): Shown | undefined {
   const recording = state.recording.value;
-  const key = [recording, state.row.value, state.layer.value, state.direction.value, state.quantity.value] as const;
-  const loaded = useLoaded(state, () => recording && load(recording, key[1], key[2], key[3], key[4]), key);
+  const place = [state.row.value, state.layer.value, state.direction.value, state.quantity.value] as const;
+  const loaded = useLoaded(state, () => recording && load(recording, ...place), [recording, ...place]);
   const t = loaded?.quantity === "survival" ? state.t.value : 0;
   return useMemo(() => loaded && shown(loaded, t), [loaded, t]);
 }
@@ -48,7 +48,7 @@ async function load(
 function shown(loaded: Loaded, t: number): Shown {
   const { quantity, direction, units, values } = loaded;
   if (quantity === "survival") {
-    const value = (unit: number, step: number) => survived(values, units, unit, step, t, direction);
+    const value = (unit: number, step: number) => survived(loaded, unit, step, t);
     return { quantity, units, limit: 1, map: survival(values, units, t, direction), value };
   }
   const { map, limit } = painted(values, units, quantity);
@@ -69,10 +69,11 @@ export function painted(values: Float32Array, units: number, quantity: Quantity)
   return found;
 }
 
-function survived(forget: Float32Array, units: number, unit: number, k: number, t: number, direction: Direction): number {
-  const [first, last] = direction === "forward" ? [k + 1, t] : [t, k - 1];
-  if (direction === "forward" ? k > t : k < t) return 0;
+/** How much of a write at k stands at t. */
+function survived({ values, units, direction }: Loaded, unit: number, k: number, t: number): number {
+  const onward = direction === "forward" ? 1 : -1;
+  if ((t - k) * onward < 0) return 0;
   let left = 1;
-  for (let j = first; j <= last; j++) left *= forget[j * units + unit];
+  for (let j = k; j !== t; j += onward) left *= values[(j + onward) * units + unit];
   return left;
 }

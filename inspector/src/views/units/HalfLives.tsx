@@ -63,7 +63,7 @@ function Dots({ rows, chosen, width, pointed, onPoint, onChoose }: DotsProps) {
   const marked = new Set(chosen);
   const focused = dots.find(({ row }) => row.unit === focus);
   return (
-    <svg width={width} height={HEIGHT} tabIndex={0} role="slider" aria-label="Unit, by half-life" aria-valuemin={1}
+    <svg width={width} height={HEIGHT} tabindex={0} role="slider" aria-label="Unit, by half-life" aria-valuemin={1}
       aria-valuemax={ranked.length} aria-valuenow={rank + 1} aria-valuetext={ranked[rank] && described(ranked[rank])}
       style={{ cursor: pointed ? "pointer" : "default" }} onKeyDown={moved}
       onPointerMove={(event) => onPoint(at(event))} onPointerLeave={() => onPoint(null)}

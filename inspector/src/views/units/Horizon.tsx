@@ -75,7 +75,7 @@ function Drawing({ curve, width, logarithmic, place, onPlace, words }: DrawingPr
     onPlace(Math.max(0, Math.min(lags.length - 1, place + step)));
   };
   return (
-    <svg width={width} height={HEIGHT} tabIndex={0} role="slider" aria-label="Steps before the last" aria-valuemin={lags[0]}
+    <svg width={width} height={HEIGHT} tabindex={0} role="slider" aria-label="Steps before the last" aria-valuemin={lags[0]}
       aria-valuemax={last} aria-valuenow={lags[place]} aria-valuetext={words} onKeyDown={moved}
       onPointerMove={(event) => onPlace(nearest(lags, x.invert(event.offsetX)))} onPointerLeave={() => onPlace(null)}>
       <clipPath id="gw-horizon-clip">

@@ -33,7 +33,7 @@ const GATED: Column[] = SWITCHES.flatMap((gate) => [
 ]);
 
 const CANDIDATE: Column = {
-  key: "mean.candidate", name: "−1 … 1", title: "How often the candidate takes each value; sorts by its mean", width: 78,
+  key: "mean.candidate", name: "−1 … 1", title: "How often the candidate takes each value; sorts by its mean", width: 84,
 };
 
 const COLUMNS = [...PLAIN, ...GATED, CANDIDATE];

@@ -68,7 +68,7 @@ function ClampFields({ state, change, onChange }: Props<Clamp>) {
         </label>
         <button type="button" class="gw-button" title={`From the chosen step (${state.t.value}) on`}
           onClick={() => set({ first: String(state.t.value), last: "" })}>
-          from here
+          here
         </button>
       </div>
     </>
@@ -78,19 +78,22 @@ function ClampFields({ state, change, onChange }: Props<Clamp>) {
 function EditFields({ state, change, onChange }: Props<Edit>) {
   const set = (part: Partial<Edit>) => onChange({ ...change, ...part });
   return (
-    <div class="gw-change-row">
-      <label class="gw-change-field">
-        <span class="gw-label">set to</span>
-        <input class="gw-input" value={change.value} inputMode="decimal" onInput={(event) => set({ value: event.currentTarget.value })} />
-      </label>
-      <label class="gw-change-field gw-change-to">
-        <span class="gw-label">before step</span>
-        <input class="gw-input" value={change.t} inputMode="numeric"
-          onInput={(event) => set({ t: event.currentTarget.value })} />
-      </label>
-      <button type="button" class="gw-button" title={`The chosen step, ${state.t.value}`} onClick={() => set({ t: String(state.t.value) })}>
-        here
-      </button>
-    </div>
+    <>
+      <div class="gw-change-row">
+        <label class="gw-change-field">
+          <span class="gw-label">set to</span>
+          <input class="gw-input" value={change.value} inputMode="decimal" onInput={(event) => set({ value: event.currentTarget.value })} />
+        </label>
+      </div>
+      <div class="gw-change-row">
+        <label class="gw-change-field">
+          <span class="gw-label" title="Before the step is taken">at step</span>
+          <input class="gw-input" value={change.t} inputMode="numeric" onInput={(event) => set({ t: event.currentTarget.value })} />
+        </label>
+        <button type="button" class="gw-button" title={`The chosen step, ${state.t.value}`} onClick={() => set({ t: String(state.t.value) })}>
+          here
+        </button>
+      </div>
+    </>
   );
 }

@@ -58,8 +58,8 @@ function Panel({ axis, name, lines, height, withZero = false }: PanelProps) {
   const t = axis.state.t.value;
   return (
     <div class="gw-whatif-panel">
-      <Lines axis={axis} label={name} height={height} lines={lines} domain={domain} />
       <span class="gw-whatif-name">{name}</span>
+      <Lines axis={axis} label={name} height={height} lines={lines} domain={domain} />
       <div class="gw-whatif-here gw-number" aria-label={`${name} at the chosen step`}>
         {lines.map(({ values, color }) => {
           const value = values[t] ?? NaN;

@@ -1,0 +1,93 @@
+"""Make the pictures of the inspector in docs/images, light and dark, from real models in a real browser.
+
+Wants Playwright's Python package and Chromium, and the run that `make run` makes:
+
+    .venv/bin/python docs/screenshots.py
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+IMAGES = Path(__file__).parent / "images"
+WEATHER = Path("runs/seattle_weather")
+SIZE = {"width": 1360, "height": 860}
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[str]:
+    """Run `gatewright look`, and yield the address of its page."""
+    command = [sys.executable, "-m", "gatewright", "look", *arguments, "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield next(word for line in process.stdout for word in line.split() if word.startswith("http"))
+        finally:
+            process.terminate()
+
+
+def example(page: Page, url: str) -> Iterator[str]:
+    """Show the flag that is remembered: yields the name of each picture when it is to be taken."""
+    places = {"timeline": "timeline", "cell": "cell", "ledger": "ledger"}
+    for name, view in places.items():
+        page.goto(f"{url}#view={view}&{EXAMPLE}")
+        page.reload()
+        settle(page)
+        yield f"example-{name}"
+
+
+def weather(page: Page, url: str) -> Iterator[str]:
+    """Show a forecaster."""
+    page.goto(f"{url}#view=timeline&t=120&units=3&quantity=cell&order=half_life")
+    settle(page)
+    yield "timeline"
+    page.keyboard.press("4")
+    settle(page)
+    yield "units"
+    page.keyboard.press("5")
+    settle(page)
+    page.get_by_role("button", name="Forget everything").click()
+    page.get_by_role("button", name="Run again").click()
+    page.get_by_role("button", name="Back to the original").wait_for()
+    settle(page)
+    yield "whatif"
+
+
+#: The step and the unit that the pictures of the example are of.
+EXAMPLE = "t=0&units=0"
+
+
+def settle(page: Page) -> None:
+    """Wait until everything has come and been painted."""
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(800)
+
+
+def main() -> None:
+    """Take all pictures."""
+    from playwright.sync_api import sync_playwright
+
+    IMAGES.mkdir(exist_ok=True)
+    with sync_playwright() as play, served() as flag, served(str(WEATHER)) as load:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=list(ARGUMENTS))
+        for theme in ("light", "dark"):
+            for show, url in ((example, flag), (weather, load)):
+                page = browser.new_page(viewport=SIZE, color_scheme=theme)  # type: ignore[arg-type]
+                for name in show(page, url):
+                    page.screenshot(path=IMAGES / f"{name}-{theme}.png")
+                page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+import type { ComponentChildren } from "preact";
+
+/** What the lines and bands of a panel are. */
+export function Key({ children }: { children: ComponentChildren }) {
+  return <span class="gw-timeline-key">{children}</span>;
+}
+
+interface KeyEntryProps {
+  name: string;
+  /** A token, such as "--gw-truth". */
+  color: string;
+  shape?: "line" | "dashed" | "band";
+  title?: string;
+}
+
+export function KeyEntry({ name, color, shape = "line", title }: KeyEntryProps) {
+  return (
+    <span title={title}>
+      <i class="gw-timeline-key-mark" data-shape={shape} style={{ color: `var(${color})` }} />
+      {name}
+    </span>
+  );
+}

@@ -1,0 +1,34 @@
+"""The built-in example: a flag that has to be remembered across many steps."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from gatewright.insight import plain
+from gatewright.insight.looking import prepare
+from gatewright.insight.material import Material
+from gatewright.insight.plain import PlainModel
+from gatewright.model import Model, load
+
+TITLE = "A flag to remember"
+
+
+def example() -> tuple[Model, Material, PlainModel]:
+    """Return a small trained language model, a text that it has not seen, and a plain RNN beside it.
+
+    Each line of the text shows a flag, L or R, then a corridor of ``.`` and ``:`` at random, a ``?``, and the flag
+    again.  `examples/flag.py` made it.
+
+    Returns:
+        The model, what it is to read, and the plain RNN that was trained on the same batches.
+
+    >>> from gatewright.insight.looking import record
+    >>> model, material, plain_rnn = example()
+    >>> record(model, material)
+    Recording('A flag to remember', text, T=..., B=1, H=...)
+    """
+    with resources.as_file(resources.files("gatewright.inspector") / "example") as files:
+        model = load(files / "model.safetensors")
+        opened, material = prepare(model, files / "flag.txt", title=TITLE)
+        assert opened is model
+        return model, material, plain.load(files / "plain_rnn.safetensors", model)

@@ -1,0 +1,302 @@
+"""The figures of a diagnosis on records made by hand; each advice in a case for it and in one against it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gatewright import LSTM, look
+from gatewright.errors import GatewrightError
+from gatewright.insight import diagnose
+from gatewright.insight.advice import Advice, advise
+from gatewright.insight.diagnosis import Diagnosis, LayerDiagnosis, labelled
+from gatewright.insight.horizon import Horizon
+from gatewright.insight.recording import GATES
+from tests.recordings import record, recording
+from tests.small_models import language_model
+
+T = 100
+
+
+def noise(*shape: int) -> np.ndarray:
+    """Numbers with a spread."""
+    return np.random.default_rng(0).uniform(-1, 1, size=shape)
+
+
+def of(f: Any, i: Any = 1.0, g: Any = None, o: Any = 1.0, **more: Any) -> LayerDiagnosis:
+    f = np.asarray(f, dtype=np.float64)
+    lengths = more.get("lengths")
+    made = record(f, i, noise(*f.shape) if g is None else g, o, **more)
+    return diagnose(recording(made, lengths=lengths)).layers[0]
+
+
+def units(*values: float, steps: int = T) -> np.ndarray:
+    """One value for each unit, (T, 1, H)."""
+    return np.broadcast_to(np.array(values), (steps, 1, len(values)))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_half_lives(dtype: Any) -> None:
+    f = units(0.5, 1.0, 0.25, 0.0, 0.5**0.01, 0.9)
+    found = of(f, dtype=dtype)
+    # A gate that is 0 in float32 counts as 2^-24.
+    expected = [1, math.inf, 0.5, 1 / 24, 100, math.log(0.5) / math.log(0.9)]
+    for figure in (found.half_life, found.half_life_low, found.half_life_high):
+        np.testing.assert_allclose(figure, expected, rtol=1e-12 if dtype == np.float64 else 1e-5)
+        assert figure.dtype == np.float64
+
+
+def test_the_spread_of_half_lives() -> None:
+    """A gate with the values 1/1000, 2/1000, ... has those of its 10th and its 90th percentile."""
+    f = np.random.default_rng(0).permutation(np.arange(1, 1001) / 1000)[:, None, None]
+    found = of(f)
+    mean_log = np.mean([math.log(value) for value in f.ravel()])
+    assert found.half_life[0] == pytest.approx(math.log(0.5) / mean_log, rel=1e-12)
+    assert found.half_life_low[0] == pytest.approx(math.log(0.5) / math.log(0.1), rel=1e-2)
+    assert found.half_life_high[0] == pytest.approx(math.log(0.5) / math.log(0.9), rel=1e-2)
+    assert found.greatest[0] == 1.0
+    found = of(np.where(np.arange(T) % 2, 1.0, 0.25)[:, None, None])  # half the time it halves its logarithm
+    assert found.half_life[0] == pytest.approx(1.0, rel=1e-12)
+    assert (found.half_life_low[0], found.half_life_high[0]) == (pytest.approx(0.5), math.inf)
+
+
+def test_how_often_gates_are_closed_and_open() -> None:
+    steps = np.arange(T)[:, None, None]
+    f = np.where(steps < 30, 0.05, np.where(steps < 50, 0.95, 0.5))
+    i = np.where(steps < 10, 0.1, 0.9)  # neither closed nor open: at the bounds
+    o = np.where(steps < 7, 0.0, 1.0)
+    found = of(f, i, None, o)
+    assert {name: value.tolist() for name, value in found.closed.items()} == {
+        "input_gate": [0.0], "forget_gate": [0.3], "output_gate": [0.07],
+    }  # fmt: skip
+    assert {name: value.tolist() for name, value in found.open.items()} == {
+        "input_gate": [0.0], "forget_gate": [0.2], "output_gate": [0.93],
+    }  # fmt: skip
+
+
+def test_writes_and_activity() -> None:
+    f, i, g, o = (np.random.default_rng(1).random((4, T, 2, 3)) + 1e-3) / 1.01
+    made = record(f, i, -g, o)
+    found = diagnose(recording(made)).layers[0]
+    np.testing.assert_allclose(found.write_rate, (i * g).mean(axis=(0, 1)), rtol=1e-12)
+    np.testing.assert_allclose(found.activity, (o * np.tanh(made.cell)).std(axis=(0, 1)), rtol=1e-12)
+    np.testing.assert_allclose(found.greatest, f.max(axis=(0, 1)), rtol=1e-12)
+    assert (found.layer, found.direction) == (0, "forward")
+
+
+def test_labels() -> None:
+    steps = np.arange(T)[:, None, None] + np.zeros((1, 1, 8))
+    f, i, g, o = np.full((T, 1, 8), 0.6), np.full((T, 1, 8), 0.5), noise(T, 1, 8), np.full((T, 1, 8), 0.5)
+    i[..., 1] = 0.0  # 1 is dead: it never writes
+    o[..., 2] = 0.05  # 2 is shut: never read, but not dead
+    f[..., 3], g[..., 3] = 0.999, 0.01  # 3 counts, and keeps what it counts
+    f[..., 4], g[..., 4] = 0.999, np.where(steps[..., 4] % 10, 0.01, -0.01)  # 4 keeps, but goes down at times
+    f[..., 5] = 0.3  # 5 forgets at once
+    f[..., 6], g[..., 6] = 0.999, -0.02  # 6 counts downwards
+    o[..., 7] = np.where(steps[..., 7] < 98, 0.05, 0.5)  # 7 is shut for 98 steps of 100
+    found = of(f, i, g, o)
+    assert found.labels == (
+        (), ("dead",), ("shut",), ("counter", "long memory"), ("long memory",), ("short memory",),
+        ("counter", "long memory"), (),
+    )  # fmt: skip
+    assert labelled(found, "counter") == [3, 6]
+    assert labelled(found, "anything") == []
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_histograms(dtype: Any) -> None:
+    draw = np.random.default_rng(2)
+    f, i, o = draw.random((3, T, 2, 4))
+    g = draw.uniform(-1, 1, size=(T, 2, 4))
+    f[0], f[1], g[0], g[1], g[2] = 0.0, 1.0, -1.0, 1.0, 0.0
+    made = record(f, i, g, o, dtype=dtype)
+    found = diagnose(recording(made)).layers[0]
+    assert set(found.histograms) == set(GATES)
+    for name, counts in found.histograms.items():
+        assert counts.shape == (4, 20)
+        np.testing.assert_array_equal(counts.sum(axis=1), [2 * T] * 4)
+        least = -1 if name == "candidate" else 0
+        values = getattr(made, name).reshape(-1, 4)
+        for unit in range(4):
+            judge, _ = np.histogram(values[:, unit].astype(np.float64), bins=20, range=(least, 1))
+            np.testing.assert_array_equal(counts[unit], judge)
+
+
+def test_padding_is_left_out() -> None:
+    """Rows of unequal length have the figures of their steps laid end to end."""
+    lengths = [40, 100, 1]
+    draw = np.random.default_rng(3)
+    f, i, o = draw.random((3, T, 3, 2))
+    made = record(f, i, noise(T, 3, 2), o, lengths=lengths)
+    found = diagnose(recording(made, lengths=lengths)).layers[0]
+    there = [getattr(made, name)[:n, row] for name in (*GATES, "cell") for row, n in enumerate(lengths)]
+    i_, f_, g_, o_, c_ = (np.concatenate(there[3 * k : 3 * k + 3]) for k in range(5))
+    assert len(f_) == sum(lengths)
+    np.testing.assert_allclose(found.half_life, math.log(0.5) / np.log(f_).mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.activity, (o_ * np.tanh(c_)).std(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.write_rate, np.abs(i_ * g_).mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.closed["output_gate"], (o_ < 0.1).mean(axis=0), rtol=1e-12)
+    np.testing.assert_array_equal(found.histograms["forget_gate"].sum(axis=1), [sum(lengths)] * 2)
+    low = np.log(0.5) / np.log(np.percentile(f_, 10, axis=0))
+    np.testing.assert_allclose(found.half_life_low, low, rtol=1e-12)
+
+
+def test_every_layer_and_direction_is_diagnosed() -> None:
+    torch.manual_seed(0)
+    found = diagnose(look(LSTM(3, 4, num_layers=2, bidirectional=True), torch.randn(30, 2, 3)))
+    assert [(one.layer, one.direction) for one in found.layers] == [
+        (0, "forward"), (0, "reverse"), (1, "forward"), (1, "reverse"),
+    ]  # fmt: skip
+    assert found.horizon is None  # which a bidirectional layer does not have
+    found = diagnose(look(language_model(), "abcdefabcdef"))
+    assert found.horizon is not None
+    assert len(found.horizon.lstm) == 6
+
+
+def test_a_plain_rnn_needs_the_model_beside_it() -> None:
+    torch.manual_seed(0)
+    plain = torch.nn.RNN(3, 4)
+    whole = look(LSTM(3, 4), torch.randn(30, 1, 3))
+    found = diagnose(whole, plain=plain).horizon
+    assert found is not None
+    assert found.peer is not None
+    assert found.peer.shape == found.lstm.shape == (15,)
+    with pytest.raises(GatewrightError, match="recording: expected one that `look` made, with its model"):
+        diagnose(recording(record(units(0.5))), plain=plain)
+    assert diagnose(whole.select(units=[0])).horizon is None
+
+
+# Advice
+
+
+def advice(found: Diagnosis) -> dict[str, Advice]:
+    """The advice on the layer by a word of its finding."""
+    words = {
+        "never exceed": "weak", "are dead": "dead", "only count": "count", "closed in": "shut",
+        "never let": "stuck", "have a say": "reach",
+    }  # fmt: skip
+    return {next(short for word, short in words.items() if word in one.finding): one for one in found.advice}
+
+
+def told(f: Any, i: Any = 1.0, g: Any = None, o: Any = 1.0) -> dict[str, Advice]:
+    f = np.asarray(f, dtype=np.float64)
+    return advice(diagnose(recording(record(f, i, noise(*f.shape) if g is None else g, o))))
+
+
+def test_nothing_is_said_where_nothing_is_wrong() -> None:
+    assert told(units(*[0.6] * 20)) == {}
+
+
+def test_forget_gates_that_never_exceed_a_fifth() -> None:
+    found = told(units(0.2, 0.1, 0.05, *[0.6] * 5))["weak"]
+    assert (found.layer, found.direction, found.units) == (0, "forward", (0, 1, 2))
+    # 0.2^3 = 0.008 is less than 1%, 0.2^2 is not.
+    assert found.finding == (
+        "38% of layer 0's forget gates never exceed 0.2: in these units nothing older than 3 steps can matter "
+        "(less than 1% is left)."
+    )
+    assert "forget_bias" in found.advice
+    assert "older than 1 step can matter" in told(units(0.005, 0.6))["weak"].finding
+    assert "older than 1 step can" in told(units(0.0, 0.6))["weak"].finding
+    assert "weak" not in told(units(0.1, *[0.6] * 10))  # one of eleven is below a tenth
+    once = units(*[0.1] * 4).copy()
+    once[50] = 0.3  # now and then it keeps something
+    assert "weak" not in told(once)
+
+
+def test_dead_units() -> None:
+    i = units(0.0, 0.0, *[1.0] * 6)
+    found = told(units(*[0.6] * 8), i)["dead"]
+    assert found.units == (0, 1)
+    assert found.finding == "2 of layer 0's 8 units are dead: their hidden state varies by less than 0.001."
+    assert "--hidden 6" in found.advice
+    assert "--hidden 1," in told(units(0.6), 0.0)["dead"].advice
+    assert "dead" not in told(units(*[0.6] * 8), 0.5)
+    assert "dead" not in told(units(*[0.6] * 30), units(0.0, *[1.0] * 29))  # one of thirty
+
+
+def test_units_that_count() -> None:
+    g = noise(T, 1, 8)
+    g[..., 2] = -0.01
+    f = units(0.6, 0.6, 0.99, *[0.6] * 5)
+    found = told(f, 1.0, g)["count"]
+    assert found.units == (2,)
+    assert found.finding == (
+        "1 unit of layer 0 only counts: it keeps what it has and adds with one sign in at least 95% of the steps."
+    )
+    g[..., 3], f = g[..., 2], units(0.6, 0.6, 0.99, 0.99, *[0.6] * 4)
+    found = told(f, 1.0, g)["count"]
+    assert found.units == (2, 3)
+    assert found.finding.startswith(
+        "2 units of layer 0 only count: they keep what they have and add with one sign"
+    )
+    g[:10, 0, 2:4] = 0.01
+    assert "count" not in told(f, 1.0, g)
+
+
+def test_output_gates_that_are_shut() -> None:
+    o = units(0.05, 0.09, *[0.5] * 8).copy()
+    found = told(units(*[0.6] * 10), 1.0, None, o)["shut"]
+    assert found.units == (0, 1)
+    assert found.finding == (
+        "20% of layer 0's output gates are closed in at least 99% of the steps: what these units keep is hardly "
+        "ever read."
+    )
+    o[:2] = 0.5
+    assert "shut" not in told(units(*[0.6] * 10), 1.0, None, o)
+
+
+def test_forget_gates_that_never_let_go() -> None:
+    found = told(units(0.95, 0.99, 0.5, 0.6))["stuck"]
+    assert found.units == (0, 1)
+    assert "50% of layer 0's forget gates are open in at least 99% of the steps" in found.finding
+    assert "stuck" not in told(units(0.95, 0.5, 0.5, 0.6))
+
+
+def test_a_short_reach() -> None:
+    layers = (of(units(0.6)),)
+    norms = 0.5 ** np.arange(40)
+    (found,) = advise(layers, Horizon(np.arange(40), norms))
+    # 0.5^6 is more than 1%, 0.5^7 is not.
+    assert found.finding == (
+        "Inputs have a say for 7 steps: further back, the derivative of the last hidden state is below 1% of its "
+        "largest (40 lags were looked at)."
+    )
+    assert (found.layer, found.direction, found.units) == (0, "forward", ())
+    assert advise(layers, Horizon(np.arange(28), norms[:28])) == ()  # a quarter of 28
+    assert len(advise(layers, Horizon(np.arange(29), norms[:29]))) == 1
+    assert "for 1 step:" in advise(layers, Horizon(np.arange(40), np.eye(40)[0]))[0].finding
+    assert advise(layers, Horizon(np.arange(40), np.zeros(40))) == ()
+    assert advise(layers, None) == ()
+
+
+def test_advice_names_the_reverse_direction() -> None:
+    weak = record(units(*[0.1] * 4), 1.0, noise(T, 1, 4), reverse=True)
+    found = diagnose(recording(record(units(*[0.6] * 4), 1.0, noise(T, 1, 4)), weak)).advice
+    assert [(one.direction, one.units) for one in found] == [("reverse", (0, 1, 2, 3))]
+    assert found[0].finding.startswith("100% of layer 0's reverse direction's forget gates never exceed 0.2")
+
+
+def test_a_layer_that_forgets_is_found_in_a_real_pass() -> None:
+    """A forget bias of -6 keeps less than 1% for a step."""
+    torch.manual_seed(0)
+    lstm = LSTM(2, 5)
+    with torch.no_grad():
+        lstm.bias_hh_l0[5:10] = -6.0
+        lstm.weight_hh_l0.mul_(0.1)
+    found = diagnose(look(lstm, torch.randn(200, 1, 2)))
+    said = advice(found)
+    assert said["weak"].units == (0, 1, 2, 3, 4)
+    assert said["weak"].finding.startswith("100% of layer 0's forget gates never exceed 0.2")
+    assert "reach" in said
+    with torch.no_grad():
+        lstm.bias_hh_l0[5:10] = 6.0
+        for parameter in lstm.parameters():  # so that the cell state stays where tanh is steep
+            parameter[10:15] *= 0.01
+    said = advice(diagnose(look(lstm, torch.randn(200, 1, 2))))
+    assert set(said) & {"weak", "reach"} == set()
+    assert said["stuck"].units == (0, 1, 2, 3, 4)
