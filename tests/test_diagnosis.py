@@ -105,6 +105,7 @@ def test_labels() -> None:
     )  # fmt: skip
     assert labelled(found, "counter") == [3, 6]
     assert labelled(found, "anything") == []
+    assert of(units(0.6, steps=1)).labels == ((),)  # one step does not say whether a unit is dead
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

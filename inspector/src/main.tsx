@@ -4,7 +4,7 @@ import { render } from "preact";
 import { App } from "./App";
 import { EmbeddedSource, ServedSource, type Source } from "./data/source";
 import { WidgetSource, type WidgetModel } from "./data/widget";
-import { askedRecording, keepPlace, readPlace, readRange } from "./hash";
+import { asked, keepPlace, readPlace, readRange } from "./hash";
 import { listen } from "./keys";
 import { keepOrder } from "./order";
 import { State } from "./state";
@@ -47,10 +47,13 @@ async function load(state: State, page: boolean): Promise<void> {
   try {
     const entries = await state.source.entries();
     state.entries.value = entries;
-    const asked = page ? askedRecording() : null;
-    const entry = entries.find(({ id }) => id === asked) ?? entries.find(({ first }) => first) ?? entries.at(-1);
+    const wanted = page ? asked("recording") : null;
+    const entry = entries.find(({ id }) => id === wanted) ?? entries.find(({ first }) => first) ?? entries.at(-1);
     if (entry) await state.show(entry.id);
-    if (page && state.recording.value) readRange(state);
+    if (!state.recording.value) return;
+    // In the middle there is a past to look back on, and something to come.
+    if (!page || asked("t") === null) state.goTo((state.steps.value - 1) / 2);
+    if (page) readRange(state);
   } catch (error) {
     state.trouble.value = error instanceof Error ? error.message : String(error);
   }

@@ -250,6 +250,9 @@ def look(
         port: Port to listen at; 0 for any that is free (default: 0).
         no_browser: Say where the page is, and open no browser.
     """
+    for name, path in (("--export", export), ("--save", save)):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise GatewrightError(name, "a file in a directory that is there", str(path))
     from gatewright.inspector import opening
 
     wanted = opening.Wanted(row, start, steps)

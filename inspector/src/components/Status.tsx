@@ -48,6 +48,8 @@ type Reader = (part: (typeof PARTS)[number], t: number, unit: number) => number 
 
 /** Numbers in a block that is read at once; larger ones wait for moments when the page has nothing else to do. */
 const SMALL = 1e6;
+/** Milliseconds that a large recording has for what the view shows, before the other blocks are read. */
+const FIRST = 1500;
 
 /** All six parts of every unit at every step. */
 function useParts(state: State): Reader | undefined {
@@ -63,6 +65,7 @@ function useParts(state: State): Reader | undefined {
 async function reader(recording: Recording, row: number, layer: number, direction: Direction): Promise<Reader> {
   const arrays = new Map<Quantity, Float32Array>();
   const large = recording.meta.rows[row].steps * recording.meta.layers[layer].hidden > SMALL;
+  if (large) await new Promise((resume) => setTimeout(resume, FIRST));
   for (const part of PARTS) {
     if (large) await idle();
     arrays.set(part, await recording.quantity(row, layer, direction, part));

@@ -1,5 +1,5 @@
 import { effect, type ReadonlySignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { pixelRatio } from "./pixelRatio";
 
 /** Draw once a frame at most, when a signal changes or the component renders anew. */
@@ -7,7 +7,8 @@ export function useDrawing(signals: readonly ReadonlySignal<unknown>[], draw: ()
   const newest = useRef(draw);
   newest.current = draw;
   const request = useRef(() => {});
-  useEffect(() => {
+  // Of the layout, since the end of another effect may come after the next frame, when there is nothing to draw on.
+  useLayoutEffect(() => {
     let frame = 0;
     request.current = () => {
       frame ||= requestAnimationFrame(() => {

@@ -99,7 +99,7 @@ export class EmbeddedSource implements Source {
   }
 
   async block(id: string, row: number, name: string, shape: BlockShape): Promise<Numbers> {
-    const packed = await fetchBase64(this.text(`${id}/rows/${row}/${name}`));
+    const packed = fromBase64(this.text(`${id}/rows/${row}/${name}`));
     const stream = packed.stream().pipeThrough(new DecompressionStream("deflate"));
     const planes = new Uint8Array(await new Response(stream).arrayBuffer());
     return numbers(interleaved(planes, shape.dtype === "f8" ? 8 : 4).buffer as ArrayBuffer, shape);
@@ -116,7 +116,10 @@ export class EmbeddedSource implements Source {
   }
 }
 
-async function fetchBase64(text: string): Promise<Blob> {
+function fromBase64(text: string): Blob {
+  // Newer browsers do it at once, which is five times as fast.
+  const { fromBase64: decode } = Uint8Array as { fromBase64?: (text: string) => Uint8Array<ArrayBuffer> };
+  if (decode) return new Blob([decode.call(Uint8Array, text)]);
   const binary = atob(text.trim());
   const bytes = new Uint8Array(binary.length);
   for (let k = 0; k < binary.length; k++) bytes[k] = binary.charCodeAt(k);

@@ -14,7 +14,12 @@ import "./Units.css";
 export function Units({ state }: { state: State }) {
   const recording = state.recording.value;
   const diagnosis = useLoaded(state, async () => (recording ? recording.diagnosis() : null), [recording]);
-  if (!diagnosis) return <div class="gw-units"><div class="gw-skeleton gw-units-waiting" aria-label="Loading" /></div>;
+  if (!diagnosis)
+    return (
+      <div class="gw-units">
+        <div class="gw-skeleton gw-units-waiting" aria-label="Loading" />
+      </div>
+    );
   return <Shown state={state} diagnosis={diagnosis} />;
 }
 
@@ -31,22 +36,35 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
   if (filter.label !== "chosen" || !chosen.every((unit) => kept.current.includes(unit))) kept.current = chosen;
   const among = filter.label === "chosen" ? kept.current : null;
   const shown = useMemo(() => filtered(rows, filter, among), [rows, filter, among]);
-  const choose = useCallback((unit: number, add: boolean) => {
-    state.units.value = add ? [...state.units.value.filter((other) => other !== unit), unit] : [unit];
-  }, [state]);
+  const choose = useCallback(
+    (unit: number, add: boolean) => {
+      state.units.value = add ? [...state.units.value.filter((other) => other !== unit), unit] : [unit];
+    },
+    [state],
+  );
   if (!rows.length) return <p class="gw-units gw-label">The diagnosis says nothing of this layer.</p>;
   return (
     <div class="gw-units">
       <AdviceList state={state} advice={diagnosis.advice} />
       <div class="gw-units-charts">
         {diagnosis.horizon && (
-          <MemoryHorizon horizon={diagnosis.horizon} peerName={state.recording.value?.meta.peer?.name ?? "plain RNN"} />
+          <MemoryHorizon
+            horizon={diagnosis.horizon}
+            peerName={state.recording.value?.meta.peer?.name ?? "plain RNN"}
+          />
         )}
         <HalfLives rows={rows} chosen={chosen} onChoose={choose} />
       </div>
       <section class="gw-panel gw-units-panel" aria-label="Units">
-        <UnitTools state={state} total={rows.length} shown={shown.length} chosen={chosen} labels={labelCounts(rows)}
-          filter={filter} onFilter={setFilter} />
+        <UnitTools
+          state={state}
+          total={rows.length}
+          shown={shown.length}
+          chosen={chosen}
+          labels={labelCounts(rows)}
+          filter={filter}
+          onFilter={setFilter}
+        />
         <UnitTable rows={shown} all={rows} chosen={chosen} onChoose={choose} />
       </section>
     </div>
@@ -54,9 +72,10 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
 }
 
 function filtered(rows: UnitRow[], { label, text }: Filter, among: readonly number[] | null): UnitRow[] {
-  const kept =
-    among ? rows.filter((row) => among.includes(row.unit))
-    : label ? rows.filter((row) => row.labels.includes(label))
-    : rows;
+  const kept = among
+    ? rows.filter((row) => among.includes(row.unit))
+    : label
+      ? rows.filter((row) => row.labels.includes(label))
+      : rows;
   return matching(kept, text);
 }

@@ -17,13 +17,20 @@ export function WhatIf({ state }: { state: State }) {
   const row = state.row.value;
   const runs = useLoaded(state, async () => {
     if (!original || !recording) return null;
-    const [before, after] = await Promise.all([runOf(original, row), original === recording ? null : runOf(recording, row)]);
+    const [before, after] = await Promise.all([
+      runOf(original, row),
+      original === recording ? null : runOf(recording, row),
+    ]);
     return { before, after };
   }, [original, recording, row]);
   return (
     <div class="gw-whatif">
       <Form state={state} draft={draftOf(state)} />
-      {runs ? <Results state={state} before={runs.before} after={runs.after} /> : <div class="gw-skeleton gw-whatif-waiting" />}
+      {runs ? (
+        <Results state={state} before={runs.before} after={runs.after} />
+      ) : (
+        <div class="gw-skeleton gw-whatif-waiting" />
+      )}
     </div>
   );
 }
@@ -39,8 +46,16 @@ function Results({ state, before, after }: { state: State; before: Run; after: R
           <Choices run={before} look={look} onLook={setLook} />
           <Key truth={comparison.truth !== null} changed={after !== null} />
         </header>
-        <Charts state={state} comparison={comparison} asked={after && (draftOf(state).answers.get(after.meta.id) ?? null)} />
-        {!after && <p class="gw-label gw-whatif-hint">Pick an example or add a change, and run again: both runs are then drawn over each other.</p>}
+        <Charts
+          state={state}
+          comparison={comparison}
+          asked={after && (draftOf(state).answers.get(after.meta.id) ?? null)}
+        />
+        {!after && (
+          <p class="gw-label gw-whatif-hint">
+            Pick an example or add a change, and run again: both runs are then drawn over each other.
+          </p>
+        )}
       </section>
       <section class="gw-panel gw-whatif-summary" aria-label="Figures">
         <Figures state={state} before={before} after={after} comparison={comparison} />
@@ -56,33 +71,62 @@ interface ChoicesProps {
   onLook: (look: Look) => void;
 }
 
-function Choices({ run: { meta }, look, onLook }: ChoicesProps) {
-  if (meta.kind === "text") return null;
-  if (meta.kind === "layers") {
-    const count = outputs(meta);
-    if (count < 2) return null;
-    return (
-      <label class="gw-field">
-        <span class="gw-label">output</span>
-        <input class="gw-input gw-change-number" type="number" min={0} max={count - 1} value={look.output}
-          onInput={(event) => onLook({ ...look, output: Math.max(0, Math.min(count - 1, Math.round(Number(event.currentTarget.value)))) })} />
-      </label>
-    );
-  }
-  const { targets, horizon } = meta.series!;
+function Choices({ run, look, onLook }: ChoicesProps) {
+  if (run.meta.kind === "text") return null;
+  const Shown = run.meta.kind === "layers" ? OutputChoice : SeriesChoices;
+  return <Shown run={run} look={look} onLook={onLook} />;
+}
+
+function OutputChoice({ run, look, onLook }: ChoicesProps) {
+  const count = outputs(run.meta);
+  if (count < 2) return null;
+  const choose = (output: number) =>
+    onLook({ ...look, output: Math.max(0, Math.min(count - 1, Math.round(output))) });
+  return (
+    <label class="gw-field">
+      <span class="gw-label">output</span>
+      <input
+        class="gw-input gw-change-number"
+        type="number"
+        min={0}
+        max={count - 1}
+        value={look.output}
+        onInput={(event) => choose(Number(event.currentTarget.value))}
+      />
+    </label>
+  );
+}
+
+function SeriesChoices({ run, look, onLook }: ChoicesProps) {
+  const { targets, horizon } = run.meta.series!;
   return (
     <>
       {targets.length > 1 && (
-        <select class="gw-select" aria-label="Target" value={look.target}
-          onChange={(event) => onLook({ ...look, target: Number(event.currentTarget.value) })}>
-          {targets.map((name, k) => <option key={name} value={k}>{name}</option>)}
+        <select
+          class="gw-select"
+          aria-label="Target"
+          value={look.target}
+          onChange={(event) => onLook({ ...look, target: Number(event.currentTarget.value) })}
+        >
+          {targets.map((name, k) => (
+            <option key={name} value={k}>
+              {name}
+            </option>
+          ))}
         </select>
       )}
       {horizon > 1 && (
         <label class="gw-field">
           <span class="gw-label">forecast made</span>
-          <input class="gw-slider" type="range" min={1} max={horizon} value={look.lead} aria-label="Steps ahead"
-            onInput={(event) => onLook({ ...look, lead: Number(event.currentTarget.value) })} />
+          <input
+            class="gw-slider"
+            type="range"
+            min={1}
+            max={horizon}
+            value={look.lead}
+            aria-label="Steps ahead"
+            onInput={(event) => onLook({ ...look, lead: Number(event.currentTarget.value) })}
+          />
           <span class="gw-label gw-whatif-lead">{plural(look.lead, "step")} before</span>
         </label>
       )}
@@ -98,7 +142,12 @@ function Key({ truth, changed }: { truth: boolean; changed: boolean }) {
   ].filter((line) => line !== false);
   return (
     <span class="gw-whatif-key">
-      {lines.map(({ name, color }) => <span key={name}><i style={{ background: `var(${color})` }} />{name}</span>)}
+      {lines.map(({ name, color }) => (
+        <span key={name}>
+          <i style={{ background: `var(${color})` }} />
+          {name}
+        </span>
+      ))}
     </span>
   );
 }

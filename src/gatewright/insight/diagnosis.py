@@ -118,7 +118,7 @@ def _of_layer(number: int, direction: str, record: Record, lengths: NDArray[np.i
     activity = (o * np.tanh(c)).std(axis=0, dtype=np.float64)
     one_sign = np.maximum((written > 0).mean(axis=0), (written < 0).mean(axis=0))
     tests = {
-        "dead": activity < 1e-3,
+        "dead": (activity < 1e-3) & (len(f) > 1),  # one step has no spread
         "counter": (opened["forget_gate"] >= 0.95) & (one_sign >= 0.95),
         "long memory": half_life >= 100,
         "short memory": half_life < 1,

@@ -10,6 +10,7 @@ import numpy as np
 
 from gatewright.errors import GatewrightError
 from gatewright.insight import intervention
+from gatewright.insight.recording import DIRECTIONS
 from gatewright.model import Model
 from gatewright.nn import LSTM
 from gatewright.spec import Spec, shown
@@ -63,7 +64,7 @@ class Asked(Spec):
         if not (self.clamp or self.ablate or self.edit_cell):
             raise GatewrightError("what if", "a gate to hold, a unit to ablate or a cell state to set", "nothing")
         lstm = model.lstm if isinstance(model, Model) else model
-        self._require_in_range(lstm.hidden_size, lengths)
+        self._require_in_range(lstm, lengths)
         key = (self.layer, self.direction)
         clamp: dict[str, Any] = {}
         for one in self.clamp:
@@ -76,13 +77,17 @@ class Asked(Spec):
             {key: [(one.t, one.units, one.value, self.row) for one in self.edit_cell]} if self.edit_cell else None,
         )
 
-    def _require_in_range(self, H: int, lengths: Any) -> None:
-        """Raise unless rows, units and steps are there: a page counts none of them from the end.
+    def _require_in_range(self, lstm: LSTM, lengths: Any) -> None:
+        """Raise unless rows, layers, units and steps are there: a page counts none of them from the end.
 
         Raises:
             GatewrightError: names the first that is not.
         """
-        T = int(max(lengths))
+        H, T = lstm.hidden_size, int(max(lengths))
+        directions = DIRECTIONS[: 2 if lstm.bidirectional else 1]
+        last = lstm.num_layers - 1
+        _require(0 <= self.layer <= last, "layer", f"a layer from 0 to {last}", self.layer)
+        _require(self.direction in directions, "direction", "a direction that the layer has", self.direction)
         _require(0 <= self.row < len(lengths), "row", f"a row from 0 to {len(lengths) - 1}", self.row)
         for k, clamp in enumerate(self.clamp):
             _require_units(f"clamp[{k}].units", clamp.units, H)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import zlib
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 from gatewright import atomic
 from gatewright.inspector.payload import printable
 from gatewright.inspector.shelf import Shelf
+
+_END = re.compile(r"</(script)", re.IGNORECASE)
 
 
 def page(title: str, *, base: str = "", data: str = "", nonce: str = "") -> str:
@@ -27,7 +30,7 @@ def page(title: str, *, base: str = "", data: str = "", nonce: str = "") -> str:
         nonce: of the content security policy, for the page's own script and style.
     """
     # In a script an end tag would end it, wherever it stands.
-    script, style = bundle("inspector.js").replace("</script", "<\\/script"), bundle("inspector.css")
+    script, style = _END.sub(r"<\\/\1", bundle("inspector.js")), bundle("inspector.css")
     mark = f' nonce="{nonce}"' if nonce else ""
     where = f' data-base="{html.escape(base)}"' if base else ""
     return (

@@ -38,7 +38,8 @@ class PageServer:
         try:
             self._listening: socket.socket = listen(HOST, port)
         except GatewrightError as error:
-            raise GatewrightError("--port", error.expected.replace("an address", "a port"), error.got) from None
+            expected, got = error.expected.replace("an address", "a port"), error.got.partition(" (")[0]
+            raise GatewrightError("--port", expected, got) from None
         token = secrets.token_urlsafe(24)
         self.url = f"{address_of(self._listening)}/{token}/"
         app = create_app(shelf, token, title, lambda: self._server.should_exit)

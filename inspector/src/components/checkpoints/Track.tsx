@@ -1,10 +1,8 @@
 import { useRef } from "preact/hooks";
-import type { Entry } from "../../data/types";
 import { short } from "../../format";
+import { slidTo } from "../sliding";
 import { useWidth } from "../useWidth";
-
-/** An entry that was taken at a step of training. */
-export type Checkpoint = Entry & { step: number };
+import type { Checkpoint } from "./choosing";
 
 const HEIGHT = 44;
 const TRACK = 35;
@@ -28,18 +26,23 @@ export function Track({ points, place, origin, onChoose }: Props) {
   const best = bestOf(points);
   const shown = points[place];
   const choose = (k: number) => {
-    const wanted = points[Math.max(0, Math.min(points.length - 1, k))];
-    if (wanted.id !== shown?.id) onChoose(wanted);
+    if (k !== place) onChoose(points[k]);
   };
   const moved = (event: KeyboardEvent) => {
-    const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity }[event.key];
-    if (step === undefined) return;
-    event.preventDefault();
-    choose((place < 0 ? points.length - 1 : place) + step);
+    const next = slidTo(event, place < 0 ? points.length - 1 : place, points.length);
+    if (next !== null) choose(next);
   };
   return (
-    <div ref={box} class="gw-track" tabIndex={0} role="slider" aria-label="Checkpoint" aria-valuemin={0}
-      aria-valuemax={points.length - 1} aria-valuenow={Math.max(0, place)} aria-valuetext={shown ? said(shown, place === best) : "none"}
+    <div
+      ref={box}
+      class="gw-track"
+      tabIndex={0}
+      role="slider"
+      aria-label="Checkpoint"
+      aria-valuemin={0}
+      aria-valuemax={points.length - 1}
+      aria-valuenow={Math.max(0, place)}
+      aria-valuetext={shown ? said(shown, place === best) : "none"}
       onKeyDown={moved}
       onPointerDown={(event) => {
         held.current = true;
@@ -47,21 +50,10 @@ export function Track({ points, place, origin, onChoose }: Props) {
         choose(nearest(points, x, event.offsetX));
       }}
       onPointerMove={(event) => held.current && choose(nearest(points, x, event.offsetX))}
-      onPointerUp={() => (held.current = false)} onPointerCancel={() => (held.current = false)}>
-      {width > 0 && (
-        <svg width={width} height={HEIGHT} aria-hidden="true">
-          <line class="gw-track-line" x1={MARGIN} x2={width - MARGIN} y1={TRACK} y2={TRACK} />
-          <Scores points={points} x={x} best={best} width={width} />
-          {points.map((point, k) => (
-            <circle key={point.id} cx={x(point)} cy={TRACK} r={points.length > width / 9 ? 1.5 : 2.5}
-              class={k === origin ? "gw-track-origin" : "gw-track-point"}>
-              <title>{said(point, k === best)}</title>
-            </circle>
-          ))}
-          {shown && <line class="gw-track-shown" x1={x(shown)} x2={x(shown)} y1={2} y2={TRACK} />}
-          {shown && <circle class="gw-track-shown" cx={x(shown)} cy={TRACK} r={6} />}
-        </svg>
-      )}
+      onPointerUp={() => (held.current = false)}
+      onPointerCancel={() => (held.current = false)}
+    >
+      {width > 0 && <Drawing points={points} x={x} best={best} width={width} shown={shown} origin={origin} />}
     </div>
   );
 }
@@ -73,6 +65,32 @@ interface ScoresProps {
   width: number;
 }
 
+interface DrawingProps extends ScoresProps {
+  shown: Checkpoint | undefined;
+  origin: number;
+}
+
+function Drawing({ points, x, best, width, shown, origin }: DrawingProps) {
+  const radius = points.length > width / 9 ? 1.5 : 2.5;
+  return (
+    <svg width={width} height={HEIGHT} aria-hidden="true">
+      <line class="gw-track-line" x1={MARGIN} x2={width - MARGIN} y1={TRACK} y2={TRACK} />
+      <Scores points={points} x={x} best={best} width={width} />
+      {points.map((point, k) => (
+        <circle
+          key={point.id}
+          class={k === origin ? "gw-track-origin" : "gw-track-point"}
+          cx={x(point)}
+          cy={TRACK}
+          r={radius}
+        />
+      ))}
+      {shown && <line class="gw-track-shown" x1={x(shown)} x2={x(shown)} y1={2} y2={TRACK} />}
+      {shown && <circle class="gw-track-shown" cx={x(shown)} cy={TRACK} r={6} />}
+    </svg>
+  );
+}
+
 function Scores({ points, x, best, width }: ScoresProps) {
   const scores = points.map((point) => point.score).filter((score) => score !== null);
   if (scores.length < 2) return null;
@@ -80,14 +98,23 @@ function Scores({ points, x, best, width }: ScoresProps) {
   const spread = Math.max(...scores) - low || 1;
   // Lower is better, and lower on the page.
   const y = (score: number) => SCORES.bottom - ((score - low) / spread) * (SCORES.bottom - SCORES.top);
-  const line = points.filter((point) => point.score !== null).map((point) => `${x(point).toFixed(1)} ${y(point.score!).toFixed(1)}`);
+  const line = points
+    .filter((point) => point.score !== null)
+    .map((point) => `${x(point).toFixed(1)} ${y(point.score!).toFixed(1)}`);
   const at = points[best];
   const onLeft = x(at) > width - 50;
   return (
     <g>
       <path class="gw-track-scores" d={`M${line.join("L")}`} />
       <circle class="gw-track-best" cx={x(at)} cy={y(at.score!)} r={3} />
-      <text class="gw-track-word" x={x(at) + (onLeft ? -7 : 7)} y={y(at.score!) - 5} text-anchor={onLeft ? "end" : "start"}>best</text>
+      <text
+        class="gw-track-word"
+        x={x(at) + (onLeft ? -7 : 7)}
+        y={y(at.score!) - 5}
+        text-anchor={onLeft ? "end" : "start"}
+      >
+        best
+      </text>
     </g>
   );
 }

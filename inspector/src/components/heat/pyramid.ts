@@ -41,17 +41,20 @@ export function pyramid(values: Float32Array, units: number, low: number, high: 
 export function survival(forget: Float32Array, units: number, t: number, direction: Direction): Pyramid {
   const T = forget.length / units;
   const bytes = new Uint8Array(T * units);
-  const left = new Float32Array(units).fill(1);
   const back = direction === "forward" ? -1 : 1;
-  let most = 1;
-  // What is below half a byte stays 0.
-  for (let k = t; k >= 0 && k < T && most > 0.5 / TOP; k += back) {
-    most = 0;
-    for (let u = 0; u < units; u++) {
-      const now = left[u];
-      bytes[u * T + k] = now * TOP + 0.5;
-      left[u] = now * forget[k * units + u];
-      if (left[u] > most) most = left[u];
+  const left = new Float32Array(BLOCK);
+  for (let first = 0; first < units; first += BLOCK) {
+    const end = Math.min(units, first + BLOCK);
+    left.fill(1);
+    // Most units forget soon, and what is below half a byte is 0 already.
+    for (let k = t, most = 1; k >= 0 && k < T && most > 0.5 / TOP; k += back) {
+      most = 0;
+      for (let u = first; u < end; u++) {
+        const now = left[u - first];
+        bytes[u * T + k] = now * TOP + 0.5;
+        left[u - first] = now * forget[k * units + u];
+        if (left[u - first] > most) most = left[u - first];
+      }
     }
   }
   return above({ steps: T, bytes }, units);

@@ -2,8 +2,8 @@
 
 import { figure } from "./figures";
 import { isMeant, PART_NUMBER, PART_TINT, type Part, type Spot } from "./parts";
-import { pointsAt, spotOf, type Pointing } from "./Piece";
 import { Symbol } from "./Letter";
+import { pointsAt, spotOf, type Pointing } from "./Piece";
 import type { UnitStep } from "./scene";
 
 type Numbered = Exclude<Part, "input" | "projection">;
@@ -16,8 +16,9 @@ interface Term {
 
 interface Line {
   name: string;
-  /** The part of the drawing that does this. */
+  /** The part of the drawing that does this, and those whose numbers come in here first. */
   part: Part;
+  owns: readonly Part[];
   sign: string;
   left: Term;
   right?: Term;
@@ -25,6 +26,7 @@ interface Line {
 }
 
 function lines(before: string, projected: boolean): Line[] {
+  const old: Term = { part: "cell_before", letter: "c", sub: before };
   const c: Term = { part: "cell", letter: "c", sub: "t" };
   const kept: Term = { part: "kept", letter: "kept" };
   const written: Term = { part: "written", letter: "written" };
@@ -36,18 +38,11 @@ function lines(before: string, projected: boolean): Line[] {
   const shown: Term =
     projected ? { part: "shown", letter: "m", sub: "t" } : { part: "hidden", letter: "h", sub: "t" };
   return [
-    {
-      name: "forget",
-      part: "kept",
-      sign: "⊗",
-      left: { part: "cell_before", letter: "c", sub: before },
-      right: f,
-      result: kept,
-    },
-    { name: "filter", part: "written", sign: "⊗", left: i, right: g, result: written },
-    { name: "add", part: "cell", sign: "+", left: kept, right: written, result: c },
-    { name: "bend", part: "bent", sign: "tanh", left: c, result: bent },
-    { name: "show", part: "shown", sign: "⊗", left: o, right: bent, result: shown },
+    { name: "forget", part: "kept", owns: [old.part, f.part], sign: "⊗", left: old, right: f, result: kept },
+    { name: "filter", part: "written", owns: [i.part, g.part], sign: "⊗", left: i, right: g, result: written },
+    { name: "add", part: "cell", owns: [], sign: "+", left: kept, right: written, result: c },
+    { name: "bend", part: "bent", owns: [], sign: "tanh", left: c, result: bent },
+    { name: "show", part: "shown", owns: [o.part, "hidden"], sign: "⊗", left: o, right: bent, result: shown },
   ];
 }
 
@@ -116,12 +111,8 @@ export function Arithmetic({
   );
 }
 
-/** A line belongs to what it does, and to what goes into it and comes out. */
-function isOf(line: Line, spot: Spot): boolean {
-  const parts = [line.part, line.left.part, line.right?.part, line.result.part];
-  // "kept" and "c" stand in two lines each; pointing at the operation means the line that makes them.
-  if (spot === "kept" || spot === "written" || spot === "cell" || spot === "bent") return line.part === spot;
-  return parts.some((part) => part !== undefined && isMeant(part, spot));
+function isOf({ part, owns }: Line, spot: Spot): boolean {
+  return [part, ...owns].some((one) => isMeant(one, spot));
 }
 
 function Equation({ left, right, result, sign }: Line) {
@@ -156,7 +147,7 @@ function UnitHeads({ units, focus }: { units: readonly UnitStep[]; focus: UnitSt
 
 function Numbers({ term, units, focus }: { term: Term; units: readonly UnitStep[]; focus: UnitStep }) {
   return (
-    <td class="gw-numbers" style={{ color: PART_TINT[term.part] }}>
+    <td class="gw-numbers" style={{ "--tint": PART_TINT[term.part] }}>
       {units.map((unit) => {
         const value = unit[PART_NUMBER[term.part]];
         return (

@@ -15,7 +15,7 @@ export function CaptionArea({ pointing, told, playing }: { pointing: Pointing; t
         aria-live={playing ? "off" : "polite"}
         data-spot={spot ?? "rest"}
       >
-        <b>{title}.</b> {text}
+        <b>{title}.</b> {together(text)}
       </p>
       <div class="gw-topics" role="group" aria-label="Questions">
         {TOPICS.map(({ topic, question }) => (
@@ -37,4 +37,9 @@ function Question({ topic, question, pointing }: { topic: Spot; question: string
       {question}
     </button>
   );
+}
+
+/** A product is not broken at the end of a line. */
+function together(text: string): string {
+  return text.replaceAll(" × ", "\u00a0×\u00a0");
 }

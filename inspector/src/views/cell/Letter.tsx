@@ -27,7 +27,7 @@ export function Letter({
 /** The same in a line of text. */
 export function Symbol({ letter, sub, tint }: { letter: string; sub?: string; tint: string }) {
   return (
-    <i class="gw-symbol" style={{ color: tint }}>
+    <i class="gw-symbol" style={{ "--tint": tint }}>
       {letter}
       {sub && <sub>{sub}</sub>}
     </i>

@@ -72,7 +72,7 @@ export function Plain({
                   <Symbol letter="h" sub={name === "before" ? "t−1" : "t"} tint="var(--gw-hidden)" />{" "}
                   {name === "before" ? "before" : "after: tanh(W x + U h + b)"}
                 </th>
-                <td class="gw-numbers" style={{ color: "var(--gw-hidden)" }}>
+                <td class="gw-numbers" style={{ "--tint": "var(--gw-hidden)" }}>
                   {numbers.map((unit) => (
                     <span
                       data-focus={unit === inFocus}

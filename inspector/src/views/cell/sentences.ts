@@ -167,8 +167,8 @@ const TOPICS: Record<Topic, (told: Told) => Caption> = {
     title: "The four boxes are neural network layers",
     text:
       `Each reads h and x side by side (${blocks.output} + ${inputs} numbers), multiplies them by its own ` +
-      `learned weights, adds a bias, and bends each of the ${blocks.size} sums: σ to between 0 and 1, right for a ` +
-      "gate; tanh to between −1 and 1, right for content. Only the boxes learn; the circles have nothing to learn.",
+      `learned weights, adds a bias, and bends each of the ${blocks.size} sums: σ to between 0 and 1, right for ` +
+      "a gate; tanh to between −1 and 1, right for content. Only the boxes learn, the circles do not.",
   }),
   forgetting: ({ focus: u }) => ({
     title: "Times 1 keeps all, times 0 wipes it, between forgets in part",

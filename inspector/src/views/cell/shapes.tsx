@@ -88,7 +88,7 @@ export function Pill({ x, y }: { x: number; y: number }) {
   );
 }
 
-const BOX = 86;
+const BOX = 82;
 
 /** A layer of learned weights. */
 export function Box({

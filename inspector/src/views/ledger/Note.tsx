@@ -17,7 +17,7 @@ export function Note({ account, axis, places }: { account: Account; axis: Axis; 
   const leftwards = hover.x > axis.width.value * 0.7;
   return (
     <div
-      class="gw-tip"
+      class="gw-ledger-note"
       aria-hidden="true"
       style={{
         left: `${hover.x + (leftwards ? -AWAY : AWAY)}px`,

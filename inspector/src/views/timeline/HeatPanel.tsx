@@ -16,6 +16,17 @@ const QUANTITIES: readonly Quantity[] = [
   "cell", "hidden", "input_gate", "forget_gate", "candidate", "output_gate", "write", "survival",
 ];
 
+const SAYS: Record<Quantity, string> = {
+  cell: "What each unit holds: the long-term memory.",
+  hidden: "What each unit shows of its memory, to its own next step and to the next layer.",
+  input_gate: "How much of the candidate each unit lets in, from 0, shut, to 1, open.",
+  forget_gate: "How much of its memory each unit keeps, from 0, all forgotten, to 1, all kept.",
+  candidate: "What each unit could write into its memory, before the input gate.",
+  output_gate: "How much of its memory each unit shows, from 0, nothing, to 1, all.",
+  write: "What each unit adds to its memory: input gate times candidate.",
+  survival: "How much of what each unit wrote at a step still stands at the chosen step.",
+};
+
 /** All units at all steps, coloured by one quantity. */
 export function HeatPanel({ axis }: { axis: Axis }) {
   const { state } = axis;
@@ -41,6 +52,7 @@ export function HeatPanel({ axis }: { axis: Axis }) {
         <Quantities state={state} />
         <SortBy state={state} />
         {shown && <Scale shown={shown} colors={colors} />}
+        {shown && <p class="gw-label gw-timeline-says">{SAYS[shown.quantity]}</p>}
         {figure && !projected && <FigureName figure={figure} />}
       </div>
       {ready ? (

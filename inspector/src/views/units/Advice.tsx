@@ -10,7 +10,8 @@ const FIRST = 4;
 /** What the diagnosis found, and what to try; a click chooses the units that it is about. */
 export function AdviceList({ state, advice }: { state: State; advice: Advice[] }) {
   const [all, setAll] = useState(false);
-  if (!advice.length) return <p class="gw-advice-none gw-label">Nothing to mend: the diagnosis found no fault in these units.</p>;
+  if (!advice.length)
+    return <p class="gw-advice-none gw-label">Nothing to mend: the diagnosis found no fault in these units.</p>;
   const shown = all ? advice : advice.slice(0, FIRST);
   return (
     <section aria-label="Advice">
@@ -51,7 +52,8 @@ function place(state: State, { layer, direction, units }: Advice): string {
   const parts: string[] = [];
   if (layers.length > 1) parts.push(`Layer ${layer + 1}`);
   if (layers[layer]?.directions.length > 1) parts.push(direction);
-  if (units.length) parts.push(`choose ${units.length === 1 ? `unit ${units[0]}` : plural(units.length, "unit")} →`);
+  if (units.length)
+    parts.push(`choose ${units.length === 1 ? `unit ${units[0]}` : plural(units.length, "unit")} →`);
   const text = parts.join(", ");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,5 +1,6 @@
 import { scaleLog } from "d3-scale";
 import { useMemo, useState } from "preact/hooks";
+import { slidTo } from "../../components/sliding";
 import { useWidth } from "../../components/useWidth";
 import { plural } from "../../format";
 import { BottomAxis, powersOfTen, type Frame } from "./axes";
@@ -31,7 +32,14 @@ export function HalfLives({ rows, chosen, onChoose }: Props) {
       <p class="gw-units-sentence">{summary(rows)}</p>
       <div ref={box} class="gw-units-drawing" style={{ height: `${HEIGHT}px` }}>
         {width > 0 && (
-          <Dots rows={rows} chosen={chosen} width={width} pointed={pointed} onPoint={setPointed} onChoose={onChoose} />
+          <Dots
+            rows={rows}
+            chosen={chosen}
+            width={width}
+            pointed={pointed}
+            onPoint={setPointed}
+            onChoose={onChoose}
+          />
         )}
       </div>
     </section>
@@ -51,40 +59,51 @@ function Dots({ rows, chosen, width, pointed, onPoint, onChoose }: DotsProps) {
   const x = scaleLog().domain(domain).range([frame.left, frame.right]);
   const { dots, diameter } = useMemo(() => stacked(rows, frame, x), [rows, width]);
   const ranked = useMemo(() => [...rows].sort((a, b) => a.half_life - b.half_life || a.unit - b.unit), [rows]);
-  const focus = chosen[chosen.length - 1];
-  const rank = ranked.findIndex((row) => row.unit === focus);
+  const rank = ranked.findIndex((row) => row.unit === chosen[chosen.length - 1]);
   const at = (event: PointerEvent | MouseEvent) => nearest(dots, event.offsetX, event.offsetY);
   const moved = (event: KeyboardEvent) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10, Home: -Infinity, End: Infinity }[event.key];
-    if (step === undefined) return;
-    event.preventDefault();
-    onChoose(ranked[Math.max(0, Math.min(ranked.length - 1, rank + step))].unit, false);
+    const place = slidTo(event, rank, ranked.length);
+    if (place !== null) onChoose(ranked[place].unit, false);
   };
-  const marked = new Set(chosen);
-  const focused = dots.find(({ row }) => row.unit === focus);
   return (
-    <svg width={width} height={HEIGHT} tabindex={0} role="slider" aria-label="Unit, by half-life" aria-valuemin={1}
-      aria-valuemax={ranked.length} aria-valuenow={rank + 1} aria-valuetext={ranked[rank] && described(ranked[rank])}
-      style={{ cursor: pointed ? "pointer" : "default" }} onKeyDown={moved}
-      onPointerMove={(event) => onPoint(at(event))} onPointerLeave={() => onPoint(null)}
+    <svg
+      width={width}
+      height={HEIGHT}
+      tabindex={0}
+      role="slider"
+      aria-label="Unit, by half-life"
+      aria-valuemin={1}
+      aria-valuemax={ranked.length}
+      aria-valuenow={rank + 1}
+      aria-valuetext={ranked[rank] && described(ranked[rank])}
+      style={{ cursor: pointed ? "pointer" : "default" }}
+      onKeyDown={moved}
+      onPointerMove={(event) => onPoint(at(event))}
+      onPointerLeave={() => onPoint(null)}
       onClick={(event) => {
         const row = at(event);
         if (row) onChoose(row.unit, event.shiftKey || event.ctrlKey || event.metaKey);
-      }}>
-      <BottomAxis frame={frame} label="half-life in steps"
-        ticks={powersOfTen(domain).map((value) => ({ at: x(value), text: value.toLocaleString("en") }))} />
-      {forever && (
-        <g class="gw-axis" aria-hidden="true">
-          <line x1={frame.right + 18} x2={width - 4} y1={frame.bottom} y2={frame.bottom} />
-          <text class="gw-axis-forever" x={frame.right + 9 + FOREVER / 2} y={frame.bottom + 16} text-anchor="middle">∞</text>
-        </g>
-      )}
-      {dots.map(({ row, cx, cy }) => (
-        <circle key={row.unit} cx={cx} cy={cy} r={Math.max(1, diameter / 2 - 0.5)}
-          class={marked.has(row.unit) ? "gw-dot-chosen" : row === pointed ? "gw-dot-pointed" : "gw-dot-unit"} />
-      ))}
-      {focused && <circle class="gw-dot-focus" cx={focused.cx} cy={focused.cy} r={diameter / 2 + 2.5} />}
+      }}
+    >
+      <BottomAxis
+        frame={frame}
+        label="half-life in steps"
+        ticks={powersOfTen(domain).map((value) => ({ at: x(value), text: value.toLocaleString("en") }))}
+      />
+      {forever && <ForeverAxis frame={frame} />}
+      <Stacks dots={dots} diameter={diameter} chosen={chosen} pointed={pointed} />
     </svg>
+  );
+}
+
+function ForeverAxis({ frame: { right, bottom } }: { frame: Frame }) {
+  return (
+    <g class="gw-axis" aria-hidden="true">
+      <line x1={right + 18} x2={right + FOREVER + 4} y1={bottom} y2={bottom} />
+      <text class="gw-axis-forever" x={right + 9 + FOREVER / 2} y={bottom + 16} text-anchor="middle">
+        ∞
+      </text>
+    </g>
   );
 }
 
@@ -94,13 +113,41 @@ interface Dot {
   cy: number;
 }
 
+interface StacksProps {
+  dots: Dot[];
+  diameter: number;
+  chosen: readonly number[];
+  pointed: UnitRow | null;
+}
+
+function Stacks({ dots, diameter, chosen, pointed }: StacksProps) {
+  const marked = new Set(chosen);
+  const focus = dots.find(({ row }) => row.unit === chosen[chosen.length - 1]);
+  return (
+    <>
+      {dots.map(({ row, cx, cy }) => (
+        <circle
+          key={row.unit}
+          cx={cx}
+          cy={cy}
+          r={Math.max(1, diameter / 2 - 0.5)}
+          class={marked.has(row.unit) ? "gw-dot-chosen" : row === pointed ? "gw-dot-pointed" : "gw-dot-unit"}
+        />
+      ))}
+      {focus && <circle class="gw-dot-focus" cx={focus.cx} cy={focus.cy} r={diameter / 2 + 2.5} />}
+    </>
+  );
+}
+
 /** Stack dots from the axis upwards, as large as the tallest stack allows. */
 function stacked(rows: UnitRow[], frame: Frame, x: (value: number) => number): { dots: Dot[]; diameter: number } {
   const forever = frame.right + 9 + FOREVER / 2;
   for (const diameter of DIAMETERS) {
     const heights = new Map<number, number>();
     const dots = rows.map((row) => {
-      const place = Number.isFinite(row.half_life) ? Math.max(frame.left, x(Math.max(row.half_life, 1e-9))) : forever;
+      const place = Number.isFinite(row.half_life)
+        ? Math.max(frame.left, x(Math.max(row.half_life, 1e-9)))
+        : forever;
       const bin = Math.floor(place / diameter);
       const height = heights.get(bin) ?? 0;
       heights.set(bin, height + 1);
@@ -108,7 +155,8 @@ function stacked(rows: UnitRow[], frame: Frame, x: (value: number) => number): {
       return { row, cx, cy: frame.bottom - (height + 0.5) * diameter - 1 };
     });
     const tallest = Math.max(...heights.values()) * diameter;
-    if (tallest <= frame.bottom - frame.top || diameter === DIAMETERS[DIAMETERS.length - 1]) return { dots, diameter };
+    if (tallest <= frame.bottom - frame.top || diameter === DIAMETERS[DIAMETERS.length - 1])
+      return { dots, diameter };
   }
   throw new Error("unreachable: the last diameter is always taken");
 }
@@ -133,7 +181,10 @@ function summary(rows: UnitRow[]): string {
   const never = forever ? `${plural(forever, "unit")} never ${forever === 1 ? "does" : "do"}.` : "";
   const middle = ranked[Math.floor((ranked.length - 1) / 2)];
   const slowest = ranked[ranked.length - forever - 1];
-  if (middle.half_life === Infinity) return `Most units never lose half of what they hold: ${plural(forever, "unit")}.`;
-  return `The median unit loses half of what it holds in ${stepsText(middle.half_life)} steps; the slowest, `
-    + `unit ${slowest.unit}, in ${stepsText(slowest.half_life)}. ${never}`;
+  if (middle.half_life === Infinity)
+    return `Most units never lose half of what they hold: ${plural(forever, "unit")}.`;
+  return (
+    `The median unit loses half of what it holds in ${stepsText(middle.half_life)} steps; the slowest, ` +
+    `unit ${slowest.unit}, in ${stepsText(slowest.half_life)}. ${never}`
+  );
 }

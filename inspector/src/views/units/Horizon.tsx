@@ -1,5 +1,6 @@
 import { scaleLinear, scaleLog, scaleSymlog } from "d3-scale";
 import { useMemo, useState } from "preact/hooks";
+import { slidTo } from "../../components/sliding";
 import { useWidth } from "../../components/useWidth";
 import type { Horizon } from "../../data/types";
 import { BottomAxis, LeftAxis, powersOfTen, type Frame } from "./axes";
@@ -26,24 +27,50 @@ export function MemoryHorizon({ horizon, peerName }: { horizon: Horizon; peerNam
     <section class="gw-panel gw-horizon" aria-label="Memory horizon">
       <header class="gw-units-head">
         <h2>Memory horizon</h2>
-        <span class="gw-horizon-key"><i class="gw-horizon-lstm" />LSTM</span>
-        {curve.peer && <span class="gw-horizon-key"><i class="gw-horizon-peer" />{peerName}</span>}
-        <div class="gw-segments" role="group" aria-label="Axis of the lag">
-          {[false, true].map((value) => (
-            <button type="button" key={String(value)} aria-pressed={logarithmic === value} onClick={() => setLogarithmic(value)}>
-              {value ? "log" : "linear"}
-            </button>
-          ))}
-        </div>
+        <span class="gw-horizon-key">
+          <i class="gw-horizon-lstm" />
+          LSTM
+        </span>
+        {curve.peer && (
+          <span class="gw-horizon-key">
+            <i class="gw-horizon-peer" />
+            {peerName}
+          </span>
+        )}
+        <AxisKind logarithmic={logarithmic} onKind={setLogarithmic} />
       </header>
-      <p class="gw-units-sentence" data-lag={curve.lags[place]}>{sentence(curve, place, peerName)}</p>
+      <p class="gw-units-sentence" data-lag={curve.lags[place]}>
+        {sentence(curve, place, peerName)}
+      </p>
       <div ref={box} class="gw-units-drawing" style={{ height: `${HEIGHT}px` }}>
         {width > 0 && (
-          <Drawing curve={curve} width={width} logarithmic={logarithmic} place={place} onPlace={setPointed}
-            words={sentence(curve, place, peerName)} />
+          <Drawing
+            curve={curve}
+            width={width}
+            logarithmic={logarithmic}
+            place={place}
+            onPlace={setPointed}
+            words={sentence(curve, place, peerName)}
+          />
         )}
       </div>
     </section>
+  );
+}
+
+function AxisKind({ logarithmic, onKind }: { logarithmic: boolean; onKind: (logarithmic: boolean) => void }) {
+  const kinds = [
+    { name: "linear", value: false },
+    { name: "log", value: true },
+  ];
+  return (
+    <div class="gw-segments" role="group" aria-label="Axis of the lag">
+      {kinds.map(({ name, value }) => (
+        <button type="button" key={name} aria-pressed={logarithmic === value} onClick={() => onKind(value)}>
+          {name}
+        </button>
+      ))}
+    </div>
   );
 }
 
@@ -63,23 +90,35 @@ function Drawing({ curve, width, logarithmic, place, onPlace, words }: DrawingPr
   const x = (logarithmic ? scaleSymlog() : scaleLinear()).domain([lags[0], last]).range([frame.left, frame.right]);
   const domain = heights(lstm);
   const y = scaleLog().domain(domain).range([frame.bottom, frame.top]);
-  const path = (shares: number[]) => line(shares.map((share, k) => [x(lags[k]), y(Math.max(share, domain[0] / 10))]));
+  // What is too small for the axis goes below it, out of sight.
+  const at = (share: number) => y(Math.max(share, domain[0] / 10));
+  const path = (shares: number[]) => line(shares.map((share, k) => [x(lags[k]), at(share)]));
   const ticks = (logarithmic ? decades(last) : x.ticks(Math.max(3, Math.round(width / 90)))).map((lag) => ({
-    at: x(lag), text: lag.toLocaleString("en"),
+    at: x(lag),
+    text: lag.toLocaleString("en"),
   }));
   const powers = powersOfTen(domain).filter((_, k, all) => all.length < 6 || (all.length - 1 - k) % 2 === 0);
   const moved = (event: KeyboardEvent) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10, Home: -Infinity, End: Infinity }[event.key];
-    if (step === undefined) return;
-    event.preventDefault();
-    onPlace(Math.max(0, Math.min(lags.length - 1, place + step)));
+    const next = slidTo(event, place, lags.length);
+    if (next !== null) onPlace(next);
   };
   return (
-    <svg width={width} height={HEIGHT} tabindex={0} role="slider" aria-label="Steps before the last" aria-valuemin={lags[0]}
-      aria-valuemax={last} aria-valuenow={lags[place]} aria-valuetext={words} onKeyDown={moved}
-      onPointerMove={(event) => onPlace(nearest(lags, x.invert(event.offsetX)))} onPointerLeave={() => onPlace(null)}>
+    <svg
+      width={width}
+      height={HEIGHT}
+      tabindex={0}
+      role="slider"
+      aria-label="Steps before the last"
+      aria-valuemin={lags[0]}
+      aria-valuemax={last}
+      aria-valuenow={lags[place]}
+      aria-valuetext={words}
+      onKeyDown={moved}
+      onPointerMove={(event) => onPlace(nearest(lags, x.invert(event.offsetX)))}
+      onPointerLeave={() => onPlace(null)}
+    >
       <clipPath id="gw-horizon-clip">
-        <rect x={frame.left} y={0} width={frame.right - frame.left} height={frame.bottom} />
+        <rect x={frame.left - 4} y={0} width={frame.right - frame.left + 8} height={frame.bottom} />
       </clipPath>
       <LeftAxis frame={frame} ticks={powers.map((share) => ({ at: y(share), text: shareText(share) }))} />
       <BottomAxis frame={frame} ticks={ticks} label="steps between the input and the last hidden state" />
@@ -87,8 +126,8 @@ function Drawing({ curve, width, logarithmic, place, onPlace, words }: DrawingPr
         {peer && <path class="gw-horizon-peer" d={path(peer)} />}
         <path class="gw-horizon-lstm" d={path(lstm)} />
         <line class="gw-horizon-at" x1={x(lags[place])} x2={x(lags[place])} y1={frame.top} y2={frame.bottom} />
-        {peer && peer[place] >= domain[0] && <circle class="gw-horizon-peer" cx={x(lags[place])} cy={y(peer[place])} r={3.5} />}
-        {lstm[place] >= domain[0] && <circle class="gw-horizon-lstm" cx={x(lags[place])} cy={y(lstm[place])} r={3.5} />}
+        {peer && <circle class="gw-horizon-peer" cx={x(lags[place])} cy={at(peer[place])} r={3.5} />}
+        <circle class="gw-horizon-lstm" cx={x(lags[place])} cy={at(lstm[place])} r={3.5} />
       </g>
     </svg>
   );

@@ -21,22 +21,42 @@ interface Column {
 const PLAIN: Column[] = [
   { key: "unit", name: "unit", title: "Number of the unit", width: 56 },
   { key: "labels", name: "what it is", title: "Labels of the diagnosis", width: 150 },
-  { key: "half_life", name: "half-life", title: "Steps after which half is left, and its range over 80% of the steps", width: 148 },
+  {
+    key: "half_life",
+    name: "half-life",
+    title: "Steps after which half is left, and its range over 80% of the steps",
+    width: 148,
+  },
   { key: "write_rate", name: "write rate", title: "Mean of |i g| a step", width: 74 },
   { key: "activity", name: "activity", title: "Standard deviation of the hidden state over the steps", width: 70 },
 ];
 
 const GATED: Column[] = SWITCHES.flatMap((gate) => [
-  { key: `closed.${gate}` as const, name: "closed", title: "Share of the steps with the gate below 0.1", width: 44 },
-  { key: `mean.${gate}` as const, name: "0 … 1", title: "How often the gate takes each value; sorts by its mean", width: 72 },
+  {
+    key: `closed.${gate}` as const,
+    name: "closed",
+    title: "Share of the steps with the gate below 0.1",
+    width: 44,
+  },
+  {
+    key: `mean.${gate}` as const,
+    name: "0 … 1",
+    title: "How often the gate takes each value; sorts by its mean",
+    width: 72,
+  },
   { key: `open.${gate}` as const, name: "open", title: "Share of the steps with the gate above 0.9", width: 44 },
 ]);
 
 const CANDIDATE: Column = {
-  key: "mean.candidate", name: "−1 … 1", title: "How often the candidate takes each value; sorts by its mean", width: 84,
+  key: "mean.candidate",
+  name: "−1 … 1",
+  title: "How often the candidate takes each value; sorts by its mean",
+  width: 84,
 };
 
-const COLUMNS = [...PLAIN, ...GATED, CANDIDATE];
+const WIDTHS = [...PLAIN, ...GATED, CANDIDATE].map(({ key, width }) => (
+  <col key={key} style={{ width: `${width}px` }} />
+));
 
 interface Props {
   /** Those to show, in any order; `all` are what bars and scales compare with. */
@@ -64,36 +84,89 @@ export function UnitTable({ rows, all, chosen, onChoose }: Props) {
   const from = Math.max(0, Math.min(first, shown.length - inSight) - SPARE);
   const to = Math.min(shown.length, first + inSight + STRIDE + SPARE);
   const moved = (event: KeyboardEvent) => {
-    const step = { ArrowUp: -1, ArrowDown: 1, PageUp: -inSight, PageDown: inSight, Home: -Infinity, End: Infinity }[event.key];
-    if (step === undefined || !shown.length || (event.target as Element).closest("thead")) return;
+    const step = strideOf(event.key, inSight);
+    if (step === null || !shown.length || (event.target as Element).closest("thead")) return;
     event.preventDefault();
     onChoose(shown[Math.max(0, Math.min(shown.length - 1, focusedRow + step))].unit, event.shiftKey);
   };
   return (
-    <div ref={scroller} class="gw-units-scroll" style={{ maxHeight: `${HEAD_HEIGHT + inSight * ROW_HEIGHT + 12}px` }}
-      tabIndex={0} role="group" aria-label="Units; arrow keys choose one" onKeyDown={moved}
-      onScroll={(event) => setFirst(Math.floor(event.currentTarget.scrollTop / ROW_HEIGHT / STRIDE) * STRIDE)}>
-      <table class="gw-table gw-units-table" role="grid" aria-label="Units" aria-multiselectable="true" aria-rowcount={shown.length + 2}>
-        <colgroup>{COLUMNS.map(({ key, width }) => <col key={key} style={{ width: `${width}px` }} />)}</colgroup>
+    <div
+      ref={scroller}
+      class="gw-units-scroll"
+      style={{ maxHeight: `${HEAD_HEIGHT + inSight * ROW_HEIGHT + 12}px` }}
+      tabIndex={0}
+      role="group"
+      aria-label="Units; arrow keys choose one"
+      onKeyDown={moved}
+      onScroll={(event) => setFirst(Math.floor(event.currentTarget.scrollTop / ROW_HEIGHT / STRIDE) * STRIDE)}
+    >
+      <table
+        class="gw-table gw-units-table"
+        role="grid"
+        aria-label="Units"
+        aria-multiselectable="true"
+        aria-rowcount={shown.length + 2}
+      >
+        <colgroup>{WIDTHS}</colgroup>
         <Head sorting={sorting} onSort={(key) => setSorting(next(sorting, key))} />
-        <tbody>
-          <tr aria-hidden="true" class="gw-units-space" style={{ height: `${from * ROW_HEIGHT}px` }} />
-          {shown.slice(from, to).map((row, k) => (
-            <UnitTableRow key={row.unit} row={row} index={from + k + 3} height={ROW_HEIGHT} extent={extent}
-              chosen={chosen.includes(row.unit)} focus={row.unit === focus} onChoose={onChoose} />
-          ))}
-          <tr aria-hidden="true" class="gw-units-space" style={{ height: `${(shown.length - to) * ROW_HEIGHT}px` }} />
-        </tbody>
+        <Body shown={shown} from={from} to={to} extent={extent} chosen={chosen} onChoose={onChoose} />
       </table>
       {!shown.length && <p class="gw-units-nothing gw-label">No unit is so named or numbered.</p>}
     </div>
   );
 }
 
+interface BodyProps extends Pick<Props, "chosen" | "onChoose"> {
+  shown: UnitRow[];
+  /** The rows that are in the document, from (inclusive) to (exclusive). */
+  from: number;
+  to: number;
+  extent: Extent;
+}
+
+function Body({ shown, from, to, extent, chosen, onChoose }: BodyProps) {
+  const focus = chosen[chosen.length - 1];
+  return (
+    <tbody>
+      <Space rows={from} />
+      {shown.slice(from, to).map((row, k) => (
+        <UnitTableRow
+          key={row.unit}
+          row={row}
+          // Two rows of heads stand above the first.
+          index={from + k + 3}
+          height={ROW_HEIGHT}
+          extent={extent}
+          chosen={chosen.includes(row.unit)}
+          focus={row.unit === focus}
+          onChoose={onChoose}
+        />
+      ))}
+      <Space rows={shown.length - to} />
+    </tbody>
+  );
+}
+
+/** Stands for rows that are not in the document. */
+function Space({ rows }: { rows: number }) {
+  return <tr aria-hidden="true" class="gw-units-space" style={{ height: `${rows * ROW_HEIGHT}px` }} />;
+}
+
+function strideOf(key: string, page: number): number | null {
+  const strides = { ArrowUp: -1, ArrowDown: 1, PageUp: -page, PageDown: page, Home: -Infinity, End: Infinity };
+  return key in strides ? strides[key as keyof typeof strides] : null;
+}
+
 function Head({ sorting, onSort }: { sorting: Sorting; onSort: (key: SortKey) => void }) {
   const header = ({ key, name, title }: Column, rows = 1) => (
-    <th key={key} scope="col" rowSpan={rows} title={title} class={`gw-units-${key.split(".")[0]}`}
-      aria-sort={sorting.key !== key ? "none" : sorting.descending ? "descending" : "ascending"}>
+    <th
+      key={key}
+      scope="col"
+      rowSpan={rows}
+      title={title}
+      class={`gw-units-${key.split(".")[0]}`}
+      aria-sort={sorting.key !== key ? "none" : sorting.descending ? "descending" : "ascending"}
+    >
       <button type="button" onClick={() => onSort(key)}>
         {name}
         <i aria-hidden="true">{sorting.key !== key ? "" : sorting.descending ? "↓" : "↑"}</i>
@@ -106,11 +179,13 @@ function Head({ sorting, onSort }: { sorting: Sorting; onSort: (key: SortKey) =>
         {PLAIN.map((column) => header(column, 2))}
         {SWITCHES.map((gate) => (
           <th key={gate} scope="colgroup" colSpan={3} class="gw-units-gate">
-            <i class="gw-dot" style={{ background: PART_COLOR[gate] }} />{PART_NAME[gate].name}
+            <i class="gw-dot" style={{ background: PART_COLOR[gate] }} />
+            {PART_NAME[gate].name}
           </th>
         ))}
         <th scope="colgroup" class="gw-units-gate">
-          <i class="gw-dot" style={{ background: PART_COLOR.candidate }} />{PART_NAME.candidate.name}
+          <i class="gw-dot" style={{ background: PART_COLOR.candidate }} />
+          {PART_NAME.candidate.name}
         </th>
       </tr>
       <tr>{[...GATED, CANDIDATE].map((column) => header(column))}</tr>

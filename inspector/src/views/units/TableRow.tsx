@@ -30,12 +30,23 @@ export class UnitTableRow extends Component<Props> {
   render({ row, index, height, extent, chosen, focus, onChoose }: Props) {
     const { unit } = row;
     return (
-      <tr aria-rowindex={index} aria-selected={chosen} data-unit={unit} style={{ height: `${height}px` }}
+      <tr
+        aria-rowindex={index}
+        aria-selected={chosen}
+        data-unit={unit}
+        style={{ height: `${height}px` }}
         class={focus ? "gw-units-focus" : undefined}
-        onClick={(event) => onChoose(unit, event.shiftKey || event.ctrlKey || event.metaKey)}>
-        <th scope="row" class="gw-number">{unit}</th>
+        onClick={(event) => onChoose(unit, event.shiftKey || event.ctrlKey || event.metaKey)}
+      >
+        <th scope="row" class="gw-number">
+          {unit}
+        </th>
         <td class="gw-units-labels" title={row.labels.join(", ")}>
-          {row.labels.map((label) => <span key={label} class="gw-chip">{label}</span>)}
+          {row.labels.map((label) => (
+            <span key={label} class="gw-chip">
+              {label}
+            </span>
+          ))}
         </td>
         <td class="gw-units-half-life" data-part="half_life" data-unit={unit} data-value={row.half_life}>
           <HalfLifeBar row={row} domain={extent.half_life} />
@@ -47,8 +58,12 @@ export class UnitTableRow extends Component<Props> {
         <td data-part="activity" data-unit={unit} data-value={row.activity}>
           <Amount value={row.activity} largest={extent.activity} text={fixed(row.activity)} />
         </td>
-        {SWITCHES.map((gate) => <GateCells key={gate} row={row} gate={gate} />)}
-        <td class="gw-units-gate"><Histogram gate="candidate" counts={row.histograms.candidate} /></td>
+        {SWITCHES.map((gate) => (
+          <GateCells key={gate} row={row} gate={gate} />
+        ))}
+        <td class="gw-units-gate">
+          <Histogram gate="candidate" counts={row.histograms.candidate} />
+        </td>
       </tr>
     );
   }
@@ -56,8 +71,13 @@ export class UnitTableRow extends Component<Props> {
 
 function GateCells({ row, gate }: { row: UnitRow; gate: Switch }) {
   const share = (part: "closed" | "open") => (
-    <td class={`gw-units-share gw-number gw-units-${part}`} data-part={`${part}.${gate}`} data-unit={row.unit} data-value={row[part][gate]}
-      data-often={row[part][gate] >= 0.5}>
+    <td
+      class={`gw-units-share gw-number gw-units-${part}`}
+      data-part={`${part}.${gate}`}
+      data-unit={row.unit}
+      data-value={row[part][gate]}
+      data-often={row[part][gate] >= 0.5}
+    >
       {percent(row[part][gate])}
     </td>
   );

@@ -36,19 +36,36 @@ export function UnitTools({ state, total, shown, chosen, labels, filter, onFilte
     <div class="gw-units-tools">
       <div class="gw-units-kinds" role="group" aria-label="Units to show">
         {kinds.map(([label, name, count]) => (
-          <button type="button" key={label} class="gw-units-kind" aria-pressed={filter.label === label}
-            onClick={() => onFilter({ ...filter, label })}>
+          <button
+            type="button"
+            key={label}
+            class="gw-units-kind"
+            aria-pressed={filter.label === label}
+            onClick={() => onFilter({ ...filter, label })}
+          >
             {name} <span>{count}</span>
           </button>
         ))}
       </div>
-      <input class="gw-input gw-units-find" type="search" placeholder="label, or 3, 7-12" aria-label="Find units by label or number"
-        value={filter.text} onInput={(event) => onFilter({ ...filter, text: event.currentTarget.value })} />
-      <span class="gw-hidden" aria-live="polite">{plural(shown, "unit")} shown</span>
+      <input
+        class="gw-input gw-units-find"
+        type="search"
+        placeholder="label, or 3, 7-12"
+        aria-label="Find units by label or number"
+        value={filter.text}
+        onInput={(event) => onFilter({ ...filter, text: event.currentTarget.value })}
+      />
+      <span class="gw-hidden" aria-live="polite">
+        {plural(shown, "unit")} shown
+      </span>
       <div class="gw-units-elsewhere" role="group" aria-label="Show the chosen units in another view">
-        <span class="gw-label">{chosen.length === 1 ? `Unit ${chosen[0]}` : `${plural(chosen.length, "unit")} chosen`}: show in</span>
+        <span class="gw-label">
+          {chosen.length === 1 ? `Unit ${chosen[0]}` : `${plural(chosen.length, "unit")} chosen`}: show in
+        </span>
         {ELSEWHERE.filter(({ view }) => view !== "whatif" || state.source.whatIf).map(({ view, name }) => (
-          <button type="button" key={view} class="gw-button" onClick={() => (state.view.value = view)}>{name}</button>
+          <button type="button" key={view} class="gw-button" onClick={() => (state.view.value = view)}>
+            {name}
+          </button>
         ))}
       </div>
     </div>

@@ -1,4 +1,4 @@
-// Axes of the small drawings of this view. Their colours are the page's own, so they follow its theme by themselves.
+// Axes of the small drawings of this view, in the page's own colours, so that they follow its theme.
 
 export interface Frame {
   left: number;
@@ -19,10 +19,14 @@ export function BottomAxis({ frame, ticks, label }: { frame: Frame; ticks: Tick[
       {ticks.map(({ at, text }) => (
         <g key={text} transform={`translate(${at} ${frame.bottom})`}>
           <line y2={4} />
-          <text y={16} text-anchor="middle">{text}</text>
+          <text y={16} text-anchor="middle">
+            {text}
+          </text>
         </g>
       ))}
-      <text class="gw-axis-name" x={frame.right} y={frame.bottom + 31} text-anchor="end">{label}</text>
+      <text class="gw-axis-name" x={frame.right} y={frame.bottom + 31} text-anchor="end">
+        {label}
+      </text>
     </g>
   );
 }
@@ -33,7 +37,9 @@ export function LeftAxis({ frame, ticks }: { frame: Frame; ticks: Tick[] }) {
       {ticks.map(({ at, text }) => (
         <g key={text} transform={`translate(0 ${at})`}>
           <line class="gw-axis-grid" x1={frame.left} x2={frame.right} />
-          <text x={frame.left - 6} dy="0.32em" text-anchor="end">{text}</text>
+          <text x={frame.left - 6} dy="0.32em" text-anchor="end">
+            {text}
+          </text>
         </g>
       ))}
     </g>

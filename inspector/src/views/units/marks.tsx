@@ -24,10 +24,21 @@ export function HalfLifeBar({ row, domain }: HalfLifeProps) {
   };
   const middle = BAR.height / 2;
   return (
-    <svg class="gw-half-life" width={BAR.width} height={BAR.height} role="img"
-      aria-label={`80% of the steps between ${stepsText(row.half_life_low)} and ${stepsText(row.half_life_high)}`}>
+    <svg
+      class="gw-half-life"
+      width={BAR.width}
+      height={BAR.height}
+      role="img"
+      aria-label={`80% of the steps between ${stepsText(row.half_life_low)} and ${stepsText(row.half_life_high)}`}
+    >
       <line class="gw-half-life-axis" x1={4} x2={BAR.width - 4} y1={middle} y2={middle} />
-      <line class="gw-half-life-spread" x1={x(row.half_life_low)} x2={x(row.half_life_high)} y1={middle} y2={middle} />
+      <line
+        class="gw-half-life-spread"
+        x1={x(row.half_life_low)}
+        x2={x(row.half_life_high)}
+        y1={middle}
+        y2={middle}
+      />
       <circle cx={x(row.half_life)} cy={middle} r={3.5} />
     </svg>
   );
@@ -42,7 +53,13 @@ export function Histogram({ gate, counts }: { gate: Gate; counts: number[] }) {
     return `L${(k * width).toFixed(1)} ${y}H${((k + 1) * width).toFixed(1)}`;
   });
   return (
-    <svg class="gw-spark" width={SPARK.width} height={SPARK.height} aria-hidden="true" style={{ color: PART_COLOR[gate] }}>
+    <svg
+      class="gw-spark"
+      width={SPARK.width}
+      height={SPARK.height}
+      aria-hidden="true"
+      style={{ color: PART_COLOR[gate] }}
+    >
       <path d={`M0 ${SPARK.height}${steps.join("")}V${SPARK.height}Z`} />
     </svg>
   );

@@ -23,7 +23,10 @@ export interface UnitRow {
 
 export function unitRows(layer: LayerDiagnosis): UnitRow[] {
   const each = <K extends string>(of: Record<K, number[]>, unit: number) =>
-    Object.fromEntries(Object.entries<number[]>(of).map(([key, values]) => [key, values[unit]])) as Record<K, number>;
+    Object.fromEntries(Object.entries<number[]>(of).map(([key, values]) => [key, values[unit]])) as Record<
+      K,
+      number
+    >;
   return layer.half_life.map((half_life, unit) => {
     const histograms = Object.fromEntries(
       Object.entries(layer.histograms).map(([gate, of]) => [gate, of[unit]]),
@@ -63,8 +66,15 @@ function mean(counts: number[], low: number): number {
 
 /** By which figure the table can be sorted: `closed.input_gate` and the like for those of one gate. */
 export type SortKey =
-  | "unit" | "labels" | "half_life" | "write_rate" | "activity" | "mean.candidate"
-  | `closed.${Switch}` | `mean.${Switch}` | `open.${Switch}`;
+  | "unit"
+  | "labels"
+  | "half_life"
+  | "write_rate"
+  | "activity"
+  | "mean.candidate"
+  | `closed.${Switch}`
+  | `mean.${Switch}`
+  | `open.${Switch}`;
 
 export interface Sorting {
   key: SortKey;
@@ -91,7 +101,10 @@ export function matching(rows: UnitRow[], text: string): UnitRow[] {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return rows;
   if (!/^[\d\s,-]+$/.test(wanted)) return rows.filter((row) => row.labels.some((label) => label.includes(wanted)));
-  const ranges = wanted.split(/[\s,]+/).filter(Boolean).map((part) => part.split("-").map(Number));
+  const ranges = wanted
+    .split(/[\s,]+/)
+    .filter(Boolean)
+    .map((part) => part.split("-").map(Number));
   return rows.filter(({ unit }) => ranges.some(([from, to = from]) => unit >= from && unit <= to));
 }
 

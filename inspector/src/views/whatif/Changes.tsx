@@ -1,6 +1,7 @@
 import { PART_COLOR, PART_NAME } from "../../colors";
+import { GATES } from "../../data/recording";
 import type { State } from "../../state";
-import { CLAMPED, gateRange, unitsText, type Change, type Clamp, type Edit } from "./draft";
+import { gateRange, unitsText, type Change, type Clamp, type Edit } from "./draft";
 
 interface Props<C extends Change> {
   state: State;
@@ -11,67 +12,142 @@ interface Props<C extends Change> {
 /** The fields of one change. */
 export function ChangeFields({ state, change, onChange }: Props<Change>) {
   const units = <Units state={state} units={change.units} onUnits={(units) => onChange({ ...change, units })} />;
-  if (change.kind === "ablate") return <>{units}<p class="gw-label">Their hidden state is 0 at every step.</p></>;
-  if (change.kind === "edit") return <>{units}<EditFields state={state} change={change} onChange={onChange} /></>;
-  return <>{units}<ClampFields state={state} change={change} onChange={onChange} /></>;
+  if (change.kind === "ablate")
+    return (
+      <>
+        {units}
+        <p class="gw-label">Their hidden state is 0 at every step.</p>
+      </>
+    );
+  if (change.kind === "edit")
+    return (
+      <>
+        {units}
+        <EditFields state={state} change={change} onChange={onChange} />
+      </>
+    );
+  return (
+    <>
+      {units}
+      <ClampFields state={state} change={change} onChange={onChange} />
+    </>
+  );
+}
+
+interface InputProps {
+  label: string;
+  value: string;
+  onValue: (value: string) => void;
+  /** Where the label is too short to stand alone. */
+  name?: string;
+  placeholder?: string;
+  short?: boolean;
+}
+
+function Input({ label, value, onValue, name, placeholder, short = false }: InputProps) {
+  return (
+    <label class={`gw-change-field${short ? " gw-change-to" : ""}`}>
+      <span class="gw-label">{label}</span>
+      <input
+        class="gw-input"
+        value={value}
+        placeholder={placeholder}
+        aria-label={name}
+        spellcheck={false}
+        onInput={(event) => onValue(event.currentTarget.value)}
+      />
+    </label>
+  );
+}
+
+function Shortcut({ name, says, onClick }: { name: string; says: string; onClick: () => void }) {
+  return (
+    <button type="button" class="gw-button" title={says} onClick={onClick}>
+      {name}
+    </button>
+  );
 }
 
 function Units({ state, units, onUnits }: { state: State; units: string; onUnits: (units: string) => void }) {
   return (
     <div class="gw-change-row">
-      <label class="gw-change-field">
-        <span class="gw-label">units</span>
-        <input class="gw-input" value={units} placeholder="3, 7, 10-14" spellcheck={false}
-          onInput={(event) => onUnits(event.currentTarget.value)} />
-      </label>
-      <button type="button" class="gw-button" onClick={() => onUnits(unitsText(state.units.value))} title="The units that are chosen">chosen</button>
-      <button type="button" class="gw-button" onClick={() => onUnits("all")}>all</button>
+      <Input label="units" value={units} placeholder="3, 7, 10-14" onValue={onUnits} />
+      <Shortcut name="chosen" says="The chosen units" onClick={() => onUnits(unitsText(state.units.value))} />
+      <Shortcut name="all" says="All units of the layer" onClick={() => onUnits("all")} />
     </div>
   );
 }
 
 function ClampFields({ state, change, onChange }: Props<Clamp>) {
-  const [low, high] = gateRange(change.gate);
   const set = (part: Partial<Clamp>) => onChange({ ...change, ...part });
-  const value = Number(change.value);
+  const here = () => set({ first: String(state.t.value), last: "" });
   return (
     <>
       <div class="gw-change-row">
         <label class="gw-change-field">
           <span class="gw-label">gate</span>
-          <select class="gw-select" value={change.gate} style={{ borderLeftColor: PART_COLOR[change.gate] }}
-            onChange={(event) => set({ gate: event.currentTarget.value as Clamp["gate"] })}>
-            {CLAMPED.map((gate) => <option key={gate} value={gate}>{PART_NAME[gate].name}</option>)}
+          <select
+            class="gw-select"
+            value={change.gate}
+            style={{ borderLeftColor: PART_COLOR[change.gate] }}
+            onChange={(event) => set({ gate: event.currentTarget.value as Clamp["gate"] })}
+          >
+            {GATES.map((gate) => (
+              <option key={gate} value={gate}>
+                {PART_NAME[gate].name}
+              </option>
+            ))}
           </select>
         </label>
       </div>
+      <HeldAt change={change} onValue={(value) => set({ value })} />
       <div class="gw-change-row">
-        <label class="gw-change-field">
-          <span class="gw-label">held at</span>
-          <input class="gw-slider" type="range" min={low} max={high} step={0.01} value={Number.isFinite(value) ? value : low}
-            aria-label="Value of the gate" style={{ accentColor: PART_COLOR[change.gate] }}
-            onInput={(event) => set({ value: event.currentTarget.value })} />
-        </label>
-        <input class="gw-input gw-change-number" value={change.value} inputMode="decimal" aria-label="Value of the gate, as a number"
-          onInput={(event) => set({ value: event.currentTarget.value })} />
-      </div>
-      <div class="gw-change-row">
-        <label class="gw-change-field">
-          <span class="gw-label">steps</span>
-          <input class="gw-input" value={change.first} placeholder="first" inputMode="numeric" aria-label="First step"
-            onInput={(event) => set({ first: event.currentTarget.value })} />
-        </label>
-        <label class="gw-change-field gw-change-to">
-          <span class="gw-label">to</span>
-          <input class="gw-input" value={change.last} placeholder="last" inputMode="numeric" aria-label="Last step"
-            onInput={(event) => set({ last: event.currentTarget.value })} />
-        </label>
-        <button type="button" class="gw-button" title={`From the chosen step (${state.t.value}) on`}
-          onClick={() => set({ first: String(state.t.value), last: "" })}>
-          here
-        </button>
+        <Input
+          label="steps"
+          name="First step"
+          value={change.first}
+          placeholder="first"
+          onValue={(first) => set({ first })}
+        />
+        <Input
+          label="to"
+          name="Last step"
+          value={change.last}
+          placeholder="last"
+          short
+          onValue={(last) => set({ last })}
+        />
+        <Shortcut name="here" says={`From the chosen step, ${state.t.value}, on`} onClick={here} />
       </div>
     </>
+  );
+}
+
+function HeldAt({ change: { gate, value }, onValue }: { change: Clamp; onValue: (value: string) => void }) {
+  const [low, high] = gateRange(gate);
+  return (
+    <div class="gw-change-row">
+      <label class="gw-change-field">
+        <span class="gw-label">held at</span>
+        <input
+          class="gw-slider"
+          type="range"
+          min={low}
+          max={high}
+          step={0.01}
+          value={Number(value) || 0}
+          aria-label="Value of the gate"
+          style={{ accentColor: PART_COLOR[gate] }}
+          onInput={(event) => onValue(event.currentTarget.value)}
+        />
+      </label>
+      <input
+        class="gw-input gw-change-number"
+        value={value}
+        aria-label="Value of the gate, as a number"
+        onInput={(event) => onValue(event.currentTarget.value)}
+      />
+    </div>
   );
 }
 
@@ -80,19 +156,15 @@ function EditFields({ state, change, onChange }: Props<Edit>) {
   return (
     <>
       <div class="gw-change-row">
-        <label class="gw-change-field">
-          <span class="gw-label">set to</span>
-          <input class="gw-input" value={change.value} inputMode="decimal" onInput={(event) => set({ value: event.currentTarget.value })} />
-        </label>
+        <Input label="set to" value={change.value} onValue={(value) => set({ value })} />
       </div>
       <div class="gw-change-row">
-        <label class="gw-change-field">
-          <span class="gw-label" title="Before the step is taken">at step</span>
-          <input class="gw-input" value={change.t} inputMode="numeric" onInput={(event) => set({ t: event.currentTarget.value })} />
-        </label>
-        <button type="button" class="gw-button" title={`The chosen step, ${state.t.value}`} onClick={() => set({ t: String(state.t.value) })}>
-          here
-        </button>
+        <Input label="at step" name="Before step" value={change.t} onValue={(t) => set({ t })} />
+        <Shortcut
+          name="here"
+          says={`The chosen step, ${state.t.value}`}
+          onClick={() => set({ t: String(state.t.value) })}
+        />
       </div>
     </>
   );

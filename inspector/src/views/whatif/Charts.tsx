@@ -22,7 +22,11 @@ export function Charts({ state, comparison, asked }: Props) {
   const axis = useMemo(() => new Axis(state), [state]);
   const [recording, row] = [state.recording.value!, state.row.value];
   const timed = recording.meta.series?.timed ?? false;
-  const times = useLoaded(state, async () => (timed ? recording.block(row, "times") : null), [recording, row, timed]);
+  const times = useLoaded(state, async () => (timed ? recording.block(row, "times") : null), [
+    recording,
+    row,
+    timed,
+  ]);
   const { truth, before, after, difference, change } = comparison;
   const runs = useMemo(() => {
     const drawn: Line[] = [];
@@ -32,7 +36,10 @@ export function Charts({ state, comparison, asked }: Props) {
     return drawn;
   }, [comparison]);
   const apart = useMemo(() => difference && [{ values: difference, color: "--gw-accent" }], [difference]);
-  const moved = useMemo(() => change && comparison.kind === "text" && [{ values: change.values, color: "--gw-accent" }], [change]);
+  const moved = useMemo(
+    () => change && comparison.kind === "text" && [{ values: change.values, color: "--gw-accent" }],
+    [change],
+  );
   return (
     <Stage axis={axis}>
       {asked && <Spans axis={axis} asked={asked} />}
@@ -54,7 +61,10 @@ interface PanelProps {
 
 /** Lines, their name, and at the right what they are at the chosen step. */
 function Panel({ axis, name, lines, height, withZero = false }: PanelProps) {
-  const domain = useMemo(() => domainOf([...lines.flatMap(({ values }) => values), ...(withZero ? [0] : [])]), [lines, withZero]);
+  const domain = useMemo(
+    () => domainOf([...lines.flatMap(({ values }) => values), ...(withZero ? [0] : [])]),
+    [lines, withZero],
+  );
   const t = axis.state.t.value;
   return (
     <div class="gw-whatif-panel">
@@ -63,7 +73,11 @@ function Panel({ axis, name, lines, height, withZero = false }: PanelProps) {
       <div class="gw-whatif-here gw-number" aria-label={`${name} at the chosen step`}>
         {lines.map(({ values, color }) => {
           const value = values[t] ?? NaN;
-          return <span key={color} style={{ color: `var(${color})` }} data-value={value}>{short(value)}</span>;
+          return (
+            <span key={color} style={{ color: `var(${color})` }} data-value={value}>
+              {short(value)}
+            </span>
+          );
         })}
       </div>
     </div>

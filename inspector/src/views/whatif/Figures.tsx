@@ -1,6 +1,6 @@
 import { plural, short } from "../../format";
 import type { State } from "../../state";
-import { largest, meanErrors, type Comparison, type Run } from "./compare";
+import { largest, meanErrors, type Comparison, type Largest, type Run } from "./compare";
 
 interface Props {
   state: State;
@@ -17,10 +17,21 @@ export function Figures({ state, before, after, comparison }: Props) {
     <dl class="gw-whatif-figures">
       {means && (
         <div>
-          <dt class="gw-label">Mean error, {before.meta.kind === "text" ? "nats a character" : "standard deviations"}</dt>
+          <dt class="gw-label">
+            Mean error, {before.meta.kind === "text" ? "nats a character" : "standard deviations"}
+          </dt>
           <dd>
-            <span data-part="mean_error_before" data-value={means.before}>{short(means.before)}</span>
-            {means.after !== null && <>{" → "}<strong data-part="mean_error_after" data-value={means.after}>{short(means.after)}</strong></>}
+            <span data-part="mean_error_before" data-value={means.before}>
+              {short(means.before)}
+            </span>
+            {means.after !== null && (
+              <>
+                {" → "}
+                <strong data-part="mean_error_after" data-value={means.after}>
+                  {short(means.after)}
+                </strong>
+              </>
+            )}
           </dd>
           {means.after !== null && <dd class="gw-label">{compared(means.before, means.after)}</dd>}
         </div>
@@ -41,36 +52,54 @@ function Change({ state, change: { values, name } }: { state: State; change: Non
       </div>
     );
   }
-  const { t, value, felt: [first, last] } = found;
-  const reverse = state.direction.value === "reverse";
-  const lasts = reverse ? t - first : last - t;
-  const atEnd = reverse ? first === 0 : last === values.length - 1;
+  const { t, value } = found;
   return (
     <>
       <div>
         <dt class="gw-label">Largest {name}</dt>
-        <dd><strong data-part="largest_change" data-value={value}>{short(value)}</strong></dd>
         <dd>
-          <button type="button" class="gw-whatif-go" data-part="largest_change_step" data-value={t} onClick={() => state.goTo(t)}>
+          <strong data-part="largest_change" data-value={value}>
+            {short(value)}
+          </strong>
+        </dd>
+        <dd>
+          <button type="button" class="gw-whatif-go" data-part="at" data-value={t} onClick={() => state.goTo(t)}>
             at step {t.toLocaleString("en")}
           </button>
         </dd>
       </div>
-      <div>
-        <dt class="gw-label">Below 1% of that</dt>
-        <dd>
-          <strong data-part="died_away" data-value={atEnd ? Infinity : lasts + 1}>
-            {atEnd ? `not by the ${reverse ? "first" : "last"} step` : `${plural(lasts + 1, "step")} ${reverse ? "before" : "later"}`}
-          </strong>
-        </dd>
-        <dd>
-          <button type="button" class="gw-whatif-go" data-part="felt" data-from={first} data-to={last} title="See these steps"
-            onClick={() => see(state, first, last)}>
-            felt from step {first.toLocaleString("en")} to {last.toLocaleString("en")}
-          </button>
-        </dd>
-      </div>
+      <DiedAway state={state} found={found} steps={values.length} />
     </>
+  );
+}
+
+function DiedAway({ state, found, steps }: { state: State; found: Largest; steps: number }) {
+  const [first, last] = found.felt;
+  const reverse = state.direction.value === "reverse";
+  const atEnd = reverse ? first === 0 : last === steps - 1;
+  const after = 1 + (reverse ? found.t - first : last - found.t);
+  const end = reverse ? "first" : "last";
+  return (
+    <div>
+      <dt class="gw-label">Below 1% of that</dt>
+      <dd>
+        <strong data-part="died_away" data-value={atEnd ? Infinity : after}>
+          {atEnd ? `not by the ${end} step` : `${plural(after, "step")} ${reverse ? "before" : "later"}`}
+        </strong>
+      </dd>
+      <dd>
+        <button
+          type="button"
+          class="gw-whatif-go"
+          data-part="felt"
+          data-value={`${first} ${last}`}
+          title="See these steps"
+          onClick={() => see(state, first, last)}
+        >
+          felt from step {first.toLocaleString("en")} to {last.toLocaleString("en")}
+        </button>
+      </dd>
+    </div>
   );
 }
 
@@ -83,5 +112,7 @@ function see(state: State, first: number, last: number): void {
 function compared(before: number, after: number): string {
   if (before === after) return "no change";
   const part = Math.abs(after / before - 1) * 100;
-  return `${part < 0.095 ? "less than 0.1" : part < 9.95 ? part.toFixed(1) : Math.round(part).toLocaleString("en")}% ${after > before ? "worse" : "better"}`;
+  const text =
+    part < 0.095 ? "less than 0.1" : part < 9.95 ? part.toFixed(1) : Math.round(part).toLocaleString("en");
+  return `${text}% ${after > before ? "worse" : "better"}`;
 }

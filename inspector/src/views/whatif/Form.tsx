@@ -3,7 +3,11 @@ import type { State } from "../../state";
 import { ChangeFields } from "./Changes";
 import { presets, unitsText, type Change, type Draft } from "./draft";
 
-const KIND_NAME: Record<Change["kind"], string> = { clamp: "Hold a gate", ablate: "Ablate units", edit: "Set the cell state" };
+const KIND_NAME: Record<Change["kind"], string> = {
+  clamp: "Hold a gate",
+  ablate: "Ablate units",
+  edit: "Set the cell state",
+};
 
 /** What to change, and the button that runs the model again. */
 export function Form({ state, draft }: { state: State; draft: Draft }) {
@@ -14,43 +18,100 @@ export function Form({ state, draft }: { state: State; draft: Draft }) {
     draft.trouble.value = "";
   };
   return (
-    <form class="gw-panel gw-whatif-form" aria-label="What to change" onSubmit={(event) => {
-      event.preventDefault();
-      void draft.run();
-    }}>
-      <h2>What if …</h2>
-      <Presets state={state} disabled={running} onPreset={(change) => {
-        put([change]);
+    <form
+      class="gw-panel gw-whatif-form"
+      aria-label="What to change"
+      onSubmit={(event) => {
+        event.preventDefault();
         void draft.run();
-      }} />
+      }}
+    >
+      <h2>What if …</h2>
+      <Presets
+        state={state}
+        disabled={running}
+        onPreset={(change) => {
+          put([change]);
+          void draft.run();
+        }}
+      />
       {changes.map((change, k) => (
-        <fieldset key={k} class="gw-change">
-          <legend>{change.kind === "clamp" ? `Hold the ${PART_NAME[change.gate].name}` : KIND_NAME[change.kind]}</legend>
-          <button type="button" class="gw-button gw-button-quiet gw-change-remove" aria-label={`Remove: ${KIND_NAME[change.kind]}`}
-            title="Remove" onClick={() => put(changes.filter((_, other) => other !== k))}>
-            ×
-          </button>
-          <ChangeFields state={state} change={change} onChange={(changed) => put(changes.map((old, other) => (other === k ? changed : old)))} />
-        </fieldset>
+        <ChangeCard
+          key={k}
+          state={state}
+          change={change}
+          onChange={(changed) => put(changes.map((old, other) => (other === k ? changed : old)))}
+          onRemove={() => put(changes.filter((_, other) => other !== k))}
+        />
       ))}
-      <div class="gw-whatif-add" role="group" aria-label="Add a change">
-        {(Object.keys(KIND_NAME) as Change["kind"][]).map((kind) => (
-          <button type="button" key={kind} class="gw-button" onClick={() => put([...changes, blank(kind, state)])}>
-            + {KIND_NAME[kind]}
-          </button>
-        ))}
-      </div>
-      {draft.trouble.value && <p class="gw-whatif-trouble" role="alert">{draft.trouble.value}</p>}
-      <div class="gw-whatif-run">
-        <button type="submit" class="gw-button gw-button-main" disabled={running}>{running ? "Running …" : "Run again"}</button>
-        {state.baseline.value && (
-          <button type="button" class="gw-button" disabled={running} onClick={() => void state.show(state.baseline.value!.meta.id)}>
-            Back to the original
-          </button>
-        )}
-        <i class="gw-whatif-progress" data-running={running} aria-hidden="true" />
-      </div>
+      <AddBar onAdd={(kind) => put([...changes, blank(kind, state)])} />
+      {draft.trouble.value && (
+        <p class="gw-whatif-trouble" role="alert">
+          {draft.trouble.value}
+        </p>
+      )}
+      <RunBar state={state} running={running} />
     </form>
+  );
+}
+
+function AddBar({ onAdd }: { onAdd: (kind: Change["kind"]) => void }) {
+  return (
+    <div class="gw-whatif-add" role="group" aria-label="Add a change">
+      {(Object.keys(KIND_NAME) as Change["kind"][]).map((kind) => (
+        <button type="button" key={kind} class="gw-button" onClick={() => onAdd(kind)}>
+          + {KIND_NAME[kind]}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+interface ChangeCardProps {
+  state: State;
+  change: Change;
+  onChange: (change: Change) => void;
+  onRemove: () => void;
+}
+
+function ChangeCard({ state, change, onChange, onRemove }: ChangeCardProps) {
+  const name = change.kind === "clamp" ? `Hold the ${PART_NAME[change.gate].name}` : KIND_NAME[change.kind];
+  return (
+    <fieldset class="gw-change">
+      <legend>{name}</legend>
+      <button
+        type="button"
+        class="gw-button gw-button-quiet gw-change-remove"
+        aria-label={`Remove: ${name}`}
+        title="Remove"
+        onClick={onRemove}
+      >
+        ×
+      </button>
+      <ChangeFields state={state} change={change} onChange={onChange} />
+    </fieldset>
+  );
+}
+
+function RunBar({ state, running }: { state: State; running: boolean }) {
+  const original = state.baseline.value;
+  return (
+    <div class="gw-whatif-run">
+      <button type="submit" class="gw-button gw-button-main" disabled={running}>
+        {running ? "Running …" : "Run again"}
+      </button>
+      {original && (
+        <button
+          type="button"
+          class="gw-button"
+          disabled={running}
+          onClick={() => void state.show(original.meta.id)}
+        >
+          Back to the original
+        </button>
+      )}
+      <i class="gw-whatif-progress" data-running={running} aria-hidden="true" />
+    </div>
   );
 }
 

@@ -12,15 +12,31 @@ export function Spans({ axis, asked }: { axis: Axis; asked: WhatIf }) {
   return (
     <div class="gw-whatif-spans" style={{ marginLeft: `${LEFT}px`, width: `${width}px` }}>
       {asked.clamp.map(({ gate, units, value, first, end }, k) => (
-        <div key={k} class="gw-whatif-span" title={`${PART_NAME[gate].name} of ${plural(units.length, "unit")} held at ${fixed(value, 2)}`}>
-          <i style={{ background: PART_COLOR[gate], left: `${within(first)}px`, width: `${Math.max(2, within(end) - within(first))}px` }} />
+        <div
+          key={k}
+          class="gw-whatif-span"
+          title={`${PART_NAME[gate].name} of ${plural(units.length, "unit")} held at ${fixed(value, 2)}`}
+        >
+          <i
+            style={{
+              background: PART_COLOR[gate],
+              left: `${within(first)}px`,
+              width: `${Math.max(2, within(end) - within(first))}px`,
+            }}
+          />
         </div>
       ))}
       {asked.edit_cell.length > 0 && (
         <div class="gw-whatif-span">
-          {asked.edit_cell.filter(({ t }) => axis.x(t) >= 0 && axis.x(t) <= width).map(({ t, units, value }, k) => (
-            <b key={k} style={{ left: `${axis.x(t)}px` }} title={`cell state of ${plural(units.length, "unit")} set to ${fixed(value, 2)}`} />
-          ))}
+          {asked.edit_cell
+            .filter(({ t }) => axis.x(t) >= 0 && axis.x(t) <= width)
+            .map(({ t, units, value }, k) => (
+              <b
+                key={k}
+                style={{ left: `${axis.x(t)}px` }}
+                title={`cell state of ${plural(units.length, "unit")} set to ${fixed(value, 2)}`}
+              />
+            ))}
         </div>
       )}
     </div>

@@ -57,7 +57,8 @@ export function compare(before: Run, after: Run | null, look: Look): Comparison 
   const drawn = (run: Run) => lineToCompare(run, look);
   const first = drawn(before);
   const second = after && drawn(after);
-  const difference = second && first.map((value, t) => (value === null || second[t] === null ? null : second[t] - value));
+  const difference =
+    second && first.map((value, t) => (value === null || second[t] === null ? null : second[t] - value));
   return {
     kind: before.meta.kind,
     name: nameOf(before.meta, look),
@@ -85,16 +86,21 @@ function nameOf({ kind, series }: Meta, { target, output }: Look): string {
 }
 
 function changeOf(before: Run, after: Run, difference: Values): Comparison["change"] {
-  if (before.meta.kind !== "text") return { values: difference.map((value) => value && Math.abs(value)), name: "change of the prediction" };
-  return { values: moved(before.prediction, after.prediction, before.meta.text!.symbols.length), name: "share of probability that moved" };
+  if (before.meta.kind !== "text")
+    return { values: difference.map((value) => value && Math.abs(value)), name: "change of the prediction" };
+  return {
+    values: moved(before.prediction, after.prediction, before.meta.text!.symbols.length),
+    name: "share of probability that moved",
+  };
 }
 
-/** Half of sum |p - q| over the symbols at each step: 0 for equal predictions, 1 for ones with nothing in common. */
+/** Half of sum |p - q| over the symbols at each step: 0 where they agree, 1 where they have nothing in common. */
 function moved(before: Float32Array, after: Float32Array, symbols: number): Values {
   const T = before.length / symbols;
   return Array.from({ length: T }, (_, t) => {
     let sum = 0;
-    for (let k = t * symbols; k < (t + 1) * symbols; k++) sum += Math.abs(Math.exp(after[k]) - Math.exp(before[k]));
+    for (let k = t * symbols; k < (t + 1) * symbols; k++)
+      sum += Math.abs(Math.exp(after[k]) - Math.exp(before[k]));
     return sum / 2;
   });
 }
@@ -135,11 +141,18 @@ export function meanErrors(before: Run, after: Run | null): { before: number; af
 }
 
 /** Symbols that either run holds likely to come after step t, as (symbol, before, after). */
-export function topSymbols(before: Run, after: Run | null, t: number, count: number): [number, number, number | null][] {
+export function topSymbols(
+  before: Run,
+  after: Run | null,
+  t: number,
+  count: number,
+): [number, number, number | null][] {
   const V = before.meta.text!.symbols.length;
   const at = (run: Run) => Array.from(run.prediction.subarray(t * V, (t + 1) * V), Math.exp);
   const p = at(before);
   const q = after && at(after);
-  const rank = p.map((value, symbol): [number, number] => [symbol, Math.max(value, q?.[symbol] ?? 0)]).sort((a, b) => b[1] - a[1]);
+  const rank = p
+    .map((value, symbol): [number, number] => [symbol, Math.max(value, q?.[symbol] ?? 0)])
+    .sort((a, b) => b[1] - a[1]);
   return rank.slice(0, count).map(([symbol]) => [symbol, p[symbol], q && q[symbol]]);
 }

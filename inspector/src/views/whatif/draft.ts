@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { PART_NAME } from "../../colors";
-import { GATES, type Recording } from "../../data/recording";
+import type { Recording } from "../../data/recording";
 import type { Gate, WhatIf } from "../../data/types";
 import type { State } from "../../state";
 
@@ -85,7 +85,13 @@ export function askedFor(changes: readonly Change[], { row, layer, direction, hi
       const first = stepOf(change.first, steps, 0);
       const last = stepOf(change.last, steps, steps - 1);
       if (last < first) throw new Error(`The last step, ${last}, is before the first, ${first}: exchange them.`);
-      asked.clamp.push({ gate: change.gate, units, value: gateValue(change.value, change.gate), first, end: last + 1 });
+      asked.clamp.push({
+        gate: change.gate,
+        units,
+        value: gateValue(change.value, change.gate),
+        first,
+        end: last + 1,
+      });
     } else if (change.kind === "edit") {
       asked.edit_cell.push({ t: stepOf(change.t, steps, 0), units, value: numberOf(change.value, "cell state") });
     } else {
@@ -117,7 +123,8 @@ function stepOf(text: string, steps: number, otherwise: number): number {
   if (!text.trim()) return otherwise;
   const step = Number(text);
   if (!Number.isInteger(step)) throw new Error(`“${text}” is not a step: write a whole number.`);
-  if (step < 0 || step >= steps) throw new Error(`There is no step ${step}: this sequence has steps 0 to ${steps - 1}.`);
+  if (step < 0 || step >= steps)
+    throw new Error(`There is no step ${step}: this sequence has steps 0 to ${steps - 1}.`);
   return step;
 }
 
@@ -129,7 +136,12 @@ function gateValue(text: string, gate: Gate): number {
   const value = numberOf(text, PART_NAME[gate].name);
   const [low, high] = gateRange(gate);
   if (value < low || value > high) {
-    throw new Error(`The ${PART_NAME[gate].name} lies between ${low} and ${high}: it cannot be held at ${value}.`.replaceAll("-", "−"));
+    throw new Error(
+      `The ${PART_NAME[gate].name} lies between ${low} and ${high}: it cannot be held at ${value}.`.replaceAll(
+        "-",
+        "−",
+      ),
+    );
   }
   return value;
 }
@@ -144,7 +156,7 @@ function numberOf(text: string, what: string): number {
 export function unitsText(units: readonly number[]): string {
   const ordered = [...new Set(units)].sort((a, b) => a - b);
   const parts: string[] = [];
-  for (let k = 0; k < ordered.length; ) {
+  for (let k = 0; k < ordered.length;) {
     let end = k;
     while (ordered[end + 1] === ordered[end] + 1) end++;
     if (end - k < 2) end = k;
@@ -153,8 +165,6 @@ export function unitsText(units: readonly number[]): string {
   }
   return parts.join(", ");
 }
-
-export const CLAMPED: readonly Gate[] = GATES;
 
 /** What stands in the form; it outlives the view, which a person may leave and come back to. */
 export class Draft {

@@ -1,0 +1,87 @@
+"""The example that `gatewright look` opens by itself: the shipped files show what they are there to show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gatewright.data.text import decode
+from gatewright.insight.looking import record
+from gatewright.insight.plain import with_peer
+from gatewright.insight.recording import Recording, errors_of
+from gatewright.inspector.example import TITLE, example
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    model, material, rnn = example()
+    return with_peer(record(model, material), model, material, rnn)
+
+
+@pytest.fixture(scope="module")
+def text(recording: Recording) -> str:
+    assert recording.symbols is not None
+    model, _, _ = example()
+    assert model.vocabulary is not None
+    return decode(recording.symbols[:, 0].tolist(), model.vocabulary)
+
+
+def walks(text: str) -> list[tuple[int, int]]:
+    """Return where each sign and each question is."""
+    signs = np.cumsum([0, *(len(line) for line in text.splitlines(keepends=True))])[:-1].tolist()
+    return [(sign, text.index("?", sign)) for sign in signs]
+
+
+def test_the_text_is_walks_of_known_symbols(recording: Recording, text: str) -> None:
+    assert recording.about.title == TITLE
+    assert recording.symbols is not None
+    assert (recording.symbols > 0).all()  # 0 is the unknown symbol
+    assert 500 <= len(text) <= 1000
+    lines = text.splitlines()
+    assert 6 <= len(lines) <= 10
+    for line in lines:
+        assert line[0] in "LR"
+        assert set(line[1:-2]) <= set(".:")
+        assert line[-2:] == "?" + line[0]
+    assert {line[0] for line in lines} == {"L", "R"}
+    assert max(map(len, lines)) > 100
+
+
+def test_the_lstm_knows_every_answer_and_the_plain_rnn_does_not(recording: Recording, text: str) -> None:
+    answers = [question + 1 for _, question in walks(text)]
+    assert recording.error()[answers, 0].max() < 0.05
+    assert recording.peer is not None
+    beside = errors_of(recording.peer.predictions, recording.targets, recording.about)[answers, 0]
+    assert beside.mean() > 0.5
+
+
+def shares_by_hand(recording: Recording, t: int) -> Any:
+    """Return what is left at step t of what each step wrote (t+1, H), one factor at a time."""
+    made = recording.layers[0].forward
+    f, i, g = (getattr(made, name)[:, 0].astype(np.float64) for name in ("forget_gate", "input_gate", "candidate"))
+    shares = []
+    for k in range(t + 1):
+        share = i[k] * g[k]
+        for j in range(k + 1, t + 1):
+            share = share * f[j]
+        shares.append(share)
+    return np.array(shares)
+
+
+def test_the_ledger_finds_the_unit_that_holds_the_flag(recording: Recording, text: str) -> None:
+    from_sign = []
+    for sign, question in walks(text):
+        ledger = recording.ledger(0, question)
+        np.testing.assert_allclose(ledger.shares, shares_by_hand(recording, question), rtol=1e-9, atol=1e-300)
+        np.testing.assert_allclose(ledger.total, ledger.cell, rtol=1e-4, atol=1e-5)
+        from_sign.append(ledger.shares[sign] / ledger.cell)
+    best = np.min(from_sign, axis=0).argmax()
+    part = np.array(from_sign)[:, best]
+    assert (part > 0.5).all()
+    # It holds one sign as a positive and the other as a negative number, or one of them as about nothing.
+    cells = {sign: [recording.layers[0].forward.cell[q, 0, best] for s, q in walks(text) if text[s] == sign]
+             for sign in "LR"}  # fmt: skip
+    low, high = sorted(cells.values(), key=np.mean)
+    assert max(low) < min(high)
