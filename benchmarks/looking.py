@@ -1,7 +1,7 @@
 """What looking costs: a recording over a training forward pass, and the page in a browser.
 
-The page is measured with 10,000 steps of 512 units in a headless Chromium that draws in software, on the same cores
-as the server; a browser with a graphics card has it easier.
+The page is measured with 10,000 steps of 512 units in a headless Chromium that draws in software, on the cores of
+the server; a browser with a graphics card has it easier.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 IMAGES = Path(__file__).parent / "images"
 WEATHER = Path("runs/seattle_weather")
 SIZE = {"width": 1360, "height": 860}
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 
 
 @contextmanager

@@ -66,7 +66,8 @@ def train_plain(run: Run, model: Model) -> plain.PlainModel:
     options = run.options()
     text = language.read(run.unchanged_source(), options.data)
     task = language.LanguageTask(model, text, options, Share(0, 1), torch.device("cpu"))
-    return plain.train_beside(task, options.training, STEPS)
+    torch.set_flush_denormal(True)  # what a plain RNN's gradients become over a hundred steps
+    return plain.train_beside(task, options.training, STEPS, model.fingerprint)
 
 
 def answers(model: Model, rnn: plain.PlainModel, text: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -82,7 +83,6 @@ def answers(model: Model, rnn: plain.PlainModel, text: str) -> tuple[NDArray[Any
 def main() -> None:
     """Make the example, and say what came of it."""
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # what a plain RNN's gradients become over a hundred steps
     with TemporaryDirectory() as folder:
         source = Path(folder, "flag.txt")
         source.write_text(course(np.random.default_rng(1)), "utf-8")

@@ -80,8 +80,8 @@ def main(run: Path) -> None:
     line = text[t - column[t] + 1 : t + 1]
     ours = float(ledger.shares[-int(column[t]) :].sum())
     start = float(ledger.shares[-int(column[t]) - 1, 0])
-    print(f"\nunit {best} before the end of {line!r}: c = {ledger.cell[0]:.3f}; of it, from this line's characters "
-          f"{ours:.3f}, from the end of the line before {start:.3f}, from all that is older "
+    print(f"\nunit {best} before the end of {line!r}: c = {ledger.cell[0]:.3f}; of it, from the characters of "
+          f"this line {ours:.3f}, from the end of the line before {start:.3f}, from all that is older "
           f"{float(ledger.total[0]) - ours - start:.4f}")  # fmt: skip
 
 

@@ -115,9 +115,16 @@ def blocks_of(recording: Recording, row: int) -> dict[str, tuple[str, NDArray[An
     if recording.peer is not None:
         found["peer/hidden"] = ("<f4", recording.peer.hidden[:T, row])
         found[f"peer/{said}"] = ("<f4", recording.peer.predictions[:T, row])
-        wrong = [-recording.peer.predictions[t, row, recording.symbols[t + 1, row]] for t in range(T - 1)]
-        found["peer/error"] = ("<f4", np.array([np.nan, *wrong]))
+        found["peer/error"] = ("<f4", np.array([np.nan, *(wrong(recording, t, row) for t in range(T - 1))]))
     return found
+
+
+def wrong(recording: Recording, t: int, row: int) -> float:
+    """How wrong the plain RNN's prediction at step t was; of one target."""
+    said, data = recording.peer.predictions[t, row], recording.about.data
+    if data.kind == "text":
+        return -said[recording.symbols[t + 1, row]]
+    return abs(said[0, 0, data.quantiles.index(0.5)] - recording.targets[t, row, 0, 0]) / data.scale[0]
 
 
 def same(got: NDArray[Any], expected: NDArray[Any]) -> bool:

@@ -23,8 +23,8 @@ from gatewright.errors import StoreError
 from gatewright.serve.access import Tokens
 from gatewright.serve.app import create_app
 from gatewright.serve.batching import Batcher
-from gatewright.serve.metrics import Metrics
 from gatewright.serve.listen import listen
+from gatewright.serve.metrics import Metrics
 from gatewright.serve.service import PIECE, Service
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.settings import Limits

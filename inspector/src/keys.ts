@@ -10,7 +10,10 @@ export function listen(state: State, target: HTMLElement | Document): () => void
   const press = (event: Event) => {
     const key = event as KeyboardEvent;
     if (key.ctrlKey || key.metaKey || key.altKey || key.defaultPrevented || takesKeys(key)) return;
-    if (act(state, key.key, key.shiftKey)) key.preventDefault();
+    if (!act(state, key.key, key.shiftKey)) return;
+    key.preventDefault();
+    // A notebook around it has keys of its own.
+    key.stopPropagation();
   };
   target.addEventListener("keydown", press);
   return () => target.removeEventListener("keydown", press);

@@ -27,7 +27,11 @@ export function mount(element: HTMLElement, source: Source, { page }: Options): 
   const state = new State(source);
   element.classList.add("gatewright");
   element.dataset.host = page ? "page" : "notebook";
-  if (!page) element.tabIndex = -1;
+  if (!page) {
+    // So that a click gives it the keys, and JupyterLab leaves them to it.
+    element.tabIndex = -1;
+    element.dataset.lmSuppressShortcuts = "true";
+  }
   if (page) readPlace(state);
   const ends = [keepTheme(state, element), keepOrder(state), listen(state, page ? document : element)];
   render(<App state={state} />, element);

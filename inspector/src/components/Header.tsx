@@ -83,7 +83,7 @@ function Place({ state }: { state: State }) {
   const meta = state.recording.value?.meta;
   if (!meta) return null;
   const { directions } = meta.layers[state.layer.value];
-  const layers = meta.layers.map((layer, k) => `Layer ${k + 1} · ${layer.hidden} units`);
+  const layers = meta.layers.map((layer, k) => `Layer ${k} · ${layer.hidden} units`);
   return (
     <div class="gw-place">
       {meta.rows.length > 1 && (

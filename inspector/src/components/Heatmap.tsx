@@ -40,7 +40,7 @@ export interface HeatmapProps {
 }
 
 export function Heatmap(props: HeatmapProps) {
-  const { axis, label, map, colors, order, rows } = props;
+  const { axis, label, map, colors, order, rows, part } = props;
   const root = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const image = useRef<ImageData | null>(null);
@@ -59,7 +59,7 @@ export function Heatmap(props: HeatmapProps) {
   });
   useUnitGestures(root, props);
   return (
-    <div ref={root} class="gw-heat">
+    <div ref={root} class="gw-heat" data-map={part}>
       <canvas ref={canvas} class="gw-heat-map" role="img" aria-label={label} />
       <Rows size={size} rows={rows} order={order} chosen={props.chosen} />
       {props.children}

@@ -38,6 +38,7 @@ export function WhatIf({ state }: { state: State }) {
 function Results({ state, before, after }: { state: State; before: Run; after: Run | null }) {
   const [look, setLook] = useState<Look>({ target: 0, lead: 1, output: 0 });
   const comparison = useMemo(() => compare(before, after, look), [before, after, look]);
+  const asked = after && draftOf(state).answers.get(after.meta.id);
   return (
     <div class="gw-whatif-results">
       <section class="gw-panel" aria-label="Both runs">
@@ -46,11 +47,7 @@ function Results({ state, before, after }: { state: State; before: Run; after: R
           <Choices run={before} look={look} onLook={setLook} />
           <Key truth={comparison.truth !== null} changed={after !== null} />
         </header>
-        <Charts
-          state={state}
-          comparison={comparison}
-          asked={after && (draftOf(state).answers.get(after.meta.id) ?? null)}
-        />
+        <Charts state={state} comparison={comparison} asked={asked?.row === before.row ? asked : null} />
         {!after && (
           <p class="gw-label gw-whatif-hint">
             Pick an example or add a change, and run again: both runs are then drawn over each other.

@@ -95,8 +95,9 @@ def intervene(
         model: as for `look`.
         data: as for `look`.
         clamp: gates to hold, by layer and gate: ``{0: {"forget_gate": (units, value)}}``, or (units, value,
-            steps) with a slice of steps, or a list of these.  Units are a number, several, a slice, or None for all.
-        ablate: units whose hidden state is 0 throughout (their output gate is held at 0), by layer: ``{0: [3, 7]}``.
+            steps) with a slice of steps, or a list of these.  Units are a number, several, a slice, or None for
+            all.
+        ablate: units whose hidden state is 0 throughout (their output gate is held at 0), by layer: ``{0: [3]}``.
         edit_cell: cell states to set, by layer: ``{0: (t, units, value)}``: what step t starts from; or a list of
             these.  A bare tuple is enough where there is one layer.
         more: as for `look`.
@@ -135,8 +136,8 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
                 raise GatewrightError("clamp", f"a gate out of {', '.join(GATES)}", repr(gate)[:80])
             add(place, clamps=tuple(_clamp(gate, one, H, T) for one in _several("clamp", given)))
     for key, units in _mapping("ablate", ablate).items():
-        chosen = tuple(require_units(units, H, "ablate").tolist())
-        add(_place("ablate", key, lstm), clamps=(Clamp("output_gate", chosen, 0.0, 0, T),))
+        everything = Clamp("output_gate", _units_of("ablate", units, H), 0.0, 0, T)
+        add(_place("ablate", key, lstm), clamps=(everything,))
     if isinstance(edit_cell, tuple):
         if lstm.num_layers > 1 or lstm.bidirectional:
             raise GatewrightError("edit_cell", "{layer: (t, units, value)} where there are several", "no layer")
@@ -341,7 +342,7 @@ def _clamp(gate: str, given: tuple[Any, ...], H: int, T: int) -> Clamp:
         raise GatewrightError(
             "clamp", f"a slice of the {T} steps with at least one in it", f"{span.start}:{span.stop}"
         )
-    return Clamp(gate, tuple(require_units(units, H, "clamp").tolist()), float(value), first, end)
+    return Clamp(gate, _units_of("clamp", units, H), float(value), first, end)
 
 
 def _edit(given: tuple[Any, ...], H: int, T: int, B: int) -> CellEdit:
@@ -352,10 +353,18 @@ def _edit(given: tuple[Any, ...], H: int, T: int, B: int) -> CellEdit:
         raise GatewrightError("edit_cell", "a finite number as the value", repr(value)[:80])
     return CellEdit(
         require_index("edit_cell", t, T),
-        tuple(require_units(units, H, "edit_cell").tolist()),
+        _units_of("edit_cell", units, H),
         float(value),
         None if row is None else require_index("edit_cell", row, B),
     )
+
+
+def _units_of(name: str, units: Any, H: int) -> tuple[int, ...]:
+    """Return numbers of units, each once."""
+    found = tuple(dict.fromkeys(require_units(units, H, name).tolist()))
+    if not found:
+        raise GatewrightError(name, "at least one unit", "none")
+    return found
 
 
 def _is_number(value: Any) -> bool:

@@ -84,11 +84,12 @@ class Ledger:
     def readout(self, direction: Any) -> tuple[Array, float]:
         """Split w · h_t, in proportion to the shares of each unit: w_u o_u (tanh c_u / c_u) share_u.
 
-        The parts sum to w · h_t.  How the curve of tanh is divided is a convention (the secant through 0), exact
-        where |c| is small and proportional elsewhere.
+        The parts sum to w · (o ⊙ tanh(c)), over the units asked for.  How the curve of tanh is divided is a
+        convention (the secant through 0), exact where |c| is small and proportional elsewhere.
 
         Args:
-            direction: w, one number for each unit asked for (U,).
+            direction: w, one number for each unit asked for (U,): a row of the head's weight, or, of a layer that
+                projects, such a row times its W_hr.
 
         Returns:
             The part of each step (K,), and that of the initial state and of edits together.
@@ -116,7 +117,7 @@ class Fate:
         units: numbers of the units (U,).
         write: what the step wrote, i g (U,).
         log_survival: logarithm of `survival` (K, U).
-        half_life: steps until less than half of it is left (U,); inf where that never happens.
+        half_life: steps until at most half of it is left (U,); inf where that never happens.
     """
 
     steps: NDArray[np.int64]
@@ -219,7 +220,7 @@ def fate(recording: Recording, layer: int, k: int, row: int, direction: str, uni
     keep[0] = 1  # nothing is forgotten of it in the step that writes it
     with np.errstate(divide="ignore"):
         logs = np.cumsum(np.log(keep), axis=0)
-    below = logs < np.log(0.5)
+    below = logs <= np.log(0.5)
     half_life = np.where(below.any(axis=0), below.argmax(axis=0), np.inf)
     write = record.input_gate[k, row, chosen].astype(np.float64) * record.candidate[k, row, chosen]
     return Fate(np.arange(length)[span], chosen, write, logs, half_life)

@@ -42,7 +42,8 @@ def look(
 
     Args:
         model: a run or its directory, a model (`gatewright.load`), or a `gatewright.LSTM`.
-        data: what it is to read.  For a forecaster the path of a table; for a language model a text, or the `Path`
+        data: what it is to read.  For a forecaster the path of a table (or a `gatewright.data.table.Table`, where
+            a column names its series and there is no run to say which); for a language model a text, or the `Path`
             of one; for bare layers numbers as they read them, or a `PackedSequence`.  None, for a run: the test
             part of what it learned from, with a context before it.
         state: for bare layers, states (h_0, c_0) to begin with; zeros if None.
@@ -59,7 +60,7 @@ def look(
 
     >>> recording = look(LSTM(3, 4, num_layers=2), torch.ones(6, 1, 3))
     >>> ledger = recording.ledger(layer=1, t=5)
-    >>> bool(np.allclose(ledger.total, recording.layers[1].forward.cell[5, 0], atol=1e-6))
+    >>> bool(abs(ledger.total - ledger.cell).max() < 1e-6)
     True
     """
     opened, material = prepare(model, data, state=state, start=start, steps=steps, title=title)
@@ -99,7 +100,7 @@ def record(model: Model | LSTM, material: Material, run: Pass | None = None) -> 
         material: what `prepare` made for it.
         run: how the layers are run; as they are if None.
     """
-    training = model.training
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with torch.no_grad():
@@ -109,7 +110,8 @@ def record(model: Model | LSTM, material: Material, run: Pass | None = None) -> 
             y = _output(done)
             predictions = y if isinstance(model, LSTM) else forecasts(model, material, model.head(y))
     finally:
-        model.train(training)
+        for module in training:
+            module.training = True
     head = None if isinstance(model, LSTM) else model.head
     text = isinstance(material.about.data, TextAbout)
     return Recording(

@@ -100,8 +100,11 @@ def gather(
     Raises:
         GatewrightError: if the data does not fit.
     """
+    if not isinstance(title, str):
+        raise GatewrightError("title", "a text", repr(title)[:80])
     for name, number, least in (("start", start, 0), ("steps", steps, 1)):
-        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < least):
+        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if number is not None and (not whole or number < least):
             raise GatewrightError(name, f"a whole number of at least {least}", repr(number)[:80])
     span = slice(start, None if steps is None else start + steps)
     if isinstance(model, LSTM):
@@ -310,22 +313,12 @@ def _input_names(encoder: SeriesEncoder, head: QuantileHead) -> tuple[str, ...]:
 
 def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: str) -> Material:
     """Return what bare layers are to read: (T, B, D), (T, D), or (B, T, D) where they take the batch first."""
-    lengths: Tensor | None = None
-    if isinstance(data, PackedSequence):
-        x, lengths = pad_packed_sequence(data)
-    else:
-        x = torch.as_tensor(data)
-        if x.dim() == 3 and lstm.batch_first:
-            x = x.transpose(0, 1)
-        elif x.dim() == 2:
-            x = x[:, None]
-            state = None if state is None else (state[0][:, None], state[1][:, None])
+    x, lengths = _laid_out(lstm, data)
     weight = lstm.get_parameter("weight_ih_l0")
     if x.dim() != 3 or x.shape[-1] != lstm.input_size:
         raise GatewrightError("data", f"numbers of shape (T, B, {lstm.input_size})", str(tuple(x.shape)))
-    found = np.full(x.shape[1], len(x)) if lengths is None else lengths.numpy()
     x = x[span].to(weight.device, weight.dtype)
-    found = np.clip(found - span.start, 0, len(x))
+    found = np.clip(lengths.numpy() - span.start, 0, len(x))
     if len(x) == 0 or x.shape[1] == 0 or found.min() == 0:
         raise GatewrightError("data", f"at least one step in every row from step {span.start} on", "none")
     if not bool(x.isfinite().all()):
@@ -343,7 +336,40 @@ def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: 
         edits=(),
         data=LayersAbout(),
     )
-    return Material(about, x, found, state=state)
+    return Material(about, x, found, state=_states(lstm, x, state))
+
+
+def _laid_out(lstm: LSTM, data: Any) -> tuple[Tensor, Tensor]:
+    """Return numbers as (T, B, D), and the steps of each row."""
+    if isinstance(data, PackedSequence):
+        return pad_packed_sequence(data)
+    try:
+        x = torch.as_tensor(data)
+    except (TypeError, ValueError, RuntimeError):
+        x = None
+    if x is None or x.is_complex() or x.dtype == torch.bool:
+        raise GatewrightError("data", f"numbers of shape (T, B, {lstm.input_size})", f"a {type(data).__name__}")
+    if x.dim() == 2:
+        x = x[:, None]
+    elif x.dim() == 3 and lstm.batch_first:
+        x = x.transpose(0, 1)
+    return x, torch.full(x.shape[1:2], len(x) if x.dim() else 0)
+
+
+def _states(lstm: LSTM, x: Tensor, state: Any) -> State | None:
+    """Return the states to begin with as (L*S, B, ...); those of unbatched input have no B."""
+    if state is None:
+        return None
+    rows = lstm.num_layers * (2 if lstm.bidirectional else 1)
+    shapes = [(rows, x.shape[1], size) for size in (lstm.proj_size or lstm.hidden_size, lstm.hidden_size)]
+    expected = f"a pair of tensors (h_0, c_0) of the shapes {shapes[0]} and {shapes[1]}"
+    if not isinstance(state, tuple | list) or not all(isinstance(one, Tensor) for one in state):
+        raise GatewrightError("state", expected, f"a {type(state).__name__}")
+    whole = [one[:, None] if one.dim() == 2 else one for one in state]
+    if [tuple(one.shape) for one in whole] != shapes:
+        raise GatewrightError("state", expected, f"{[tuple(one.shape) for one in state]}")
+    h_0, c_0 = (one.to(x.device, x.dtype) for one in whole)
+    return h_0, c_0
 
 
 def layers_fingerprint(lstm: LSTM) -> str:

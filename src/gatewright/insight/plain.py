@@ -24,7 +24,7 @@ from gatewright.insight.recording import Peer, Recording
 from gatewright.model import Model, Output, State
 from gatewright.nn.linear import Linear
 from gatewright.spec import shown
-from gatewright.train.fit import learning_rate
+from gatewright.train.fit import learning_rate, new_optimizer
 from gatewright.train.options import TrainingOptions
 from gatewright.train.task import Task
 
@@ -84,9 +84,10 @@ def train_beside(
     Returns:
         The plain RNN, in evaluation mode.
     """
-    torch.manual_seed(options.seed)
-    plain = PlainModel(task.model, fingerprint).to(next(task.model.parameters()).device)
-    optimizer = torch.optim.AdamW(plain.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+    with torch.random.fork_rng():
+        torch.manual_seed(options.seed)
+        plain = PlainModel(task.model, fingerprint).to(next(task.model.parameters()).device)
+    optimizer = new_optimizer(list(plain.parameters()), options)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, options)

@@ -25,7 +25,7 @@ def example() -> tuple[Model, Material, PlainModel]:
     >>> from gatewright.insight.looking import record
     >>> model, material, plain_rnn = example()
     >>> record(model, material)
-    Recording('A flag to remember', text, T=..., B=1, H=...)
+    Recording('A flag to remember', text, T=653, B=1, H=12)
     """
     with resources.as_file(resources.files("gatewright.inspector") / "example") as files:
         model = load(files / "model.safetensors")

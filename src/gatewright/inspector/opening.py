@@ -15,6 +15,7 @@ from gatewright.insight.recording import Recording
 from gatewright.inspector.shelf import Entry, Shelf, Subject
 from gatewright.model import Model, load
 from gatewright.train import forecasting, language, start
+from gatewright.train.report import run_model
 from gatewright.train.run import Run
 
 #: Series that a page shows without being told which.
@@ -118,7 +119,7 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
     if not path.is_dir():
         raise RunError("run", "the directory of a run, a recording or a model file", str(path))
     run = Run.open(path)
-    model = load(run.require_model())
+    model = run_model(run)
     if data is not None and data.is_file() and _is_recording(data):
         _require_whole("a recording", None, wanted, train_plain)
         return _shelf(_own_recording(data, model)), path.resolve().name

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,11 +54,7 @@ class Loop:
         self._validate_every = min(options.validate_every or min(task.steps_per_epoch, 500), self.total)
         self._share = Share(accelerator.process_index, accelerator.num_processes)
         self._parameters = list(task.model.parameters())
-        groups = [
-            {"params": [p for p in self._parameters if p.dim() > 1], "weight_decay": options.weight_decay},
-            {"params": [p for p in self._parameters if p.dim() <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=options.lr, fused=accelerator.device.type in ("cpu", "cuda"))
+        optimizer = new_optimizer(self._parameters, options)
         self._model, self._optimizer = accelerator.prepare(task.model, optimizer)
         self._draws_dropout = task.model.spec.lstm.dropout > 0
         self._tensorboard: Any = None
@@ -235,6 +231,15 @@ class Loop:
         except ImportError:
             return None
         return SummaryWriter(self._run.tensorboard, purge_step=self.progress.step + 1)
+
+
+def new_optimizer(parameters: Sequence[torch.nn.Parameter], options: TrainingOptions) -> torch.optim.AdamW:
+    """Return the optimizer of a model's parameters: biases do not decay."""
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": options.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=options.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
 
 
 def learning_rate(step: int, total: int, options: TrainingOptions) -> float:

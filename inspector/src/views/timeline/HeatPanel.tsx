@@ -51,8 +51,12 @@ export function HeatPanel({ axis }: { axis: Axis }) {
       <div class="gw-timeline-bar" data-still>
         <Quantities state={state} />
         <SortBy state={state} />
-        {shown && <Scale shown={shown} colors={colors} />}
-        {shown && <p class="gw-label gw-timeline-says">{SAYS[shown.quantity]}</p>}
+        {shown && (
+          <div class="gw-timeline-says">
+            <p class="gw-label">{SAYS[shown.quantity]}</p>
+            <Scale shown={shown} colors={colors} />
+          </div>
+        )}
         {figure && !projected && <FigureName figure={figure} />}
       </div>
       {ready ? (
@@ -159,7 +163,7 @@ function SortBy({ state }: { state: State }) {
   };
   return (
     <label class="gw-field" title="The order of the units from the top">
-      <span class="gw-label">by</span>
+      <span class="gw-label">sorted by</span>
       <select class="gw-select gw-timeline-sort" aria-label="Sort units by" value={chosen}
         onChange={(event) => choose(event.currentTarget.value)}>
         {Object.entries(ORDER_NAME).map(([order, name]) => (

@@ -50,7 +50,7 @@ function Finding({ state, item }: { state: State; item: Advice }) {
 function place(state: State, { layer, direction, units }: Advice): string {
   const layers = state.recording.value?.meta.layers ?? [];
   const parts: string[] = [];
-  if (layers.length > 1) parts.push(`Layer ${layer + 1}`);
+  if (layers.length > 1) parts.push(`Layer ${layer}`);
   if (layers[layer]?.directions.length > 1) parts.push(direction);
   if (units.length)
     parts.push(`choose ${units.length === 1 ? `unit ${units[0]}` : plural(units.length, "unit")} →`);
