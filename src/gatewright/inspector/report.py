@@ -36,7 +36,8 @@ def page(title: str, *, base: str = "", data: str = "", nonce: str = "") -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="referrer" content="no-referrer">\n<link rel="icon" href="data:,">\n<title>{html.escape(printable(title))}</title>\n'
+        '<meta name="referrer" content="no-referrer">\n<link rel="icon" href="data:,">\n'
+        f"<title>{html.escape(printable(title))}</title>\n"
         f"<style{mark}>html,body{{margin:0;height:100%}}\n{style}</style>\n</head>\n<body>\n"
         f'<div id="gatewright-page"{where}></div>\n{data}'
         f'<script type="module"{mark}>{script}</script>\n</body>\n</html>\n'

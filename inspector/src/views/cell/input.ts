@@ -42,12 +42,12 @@ export function useInput(state: State, blocks: Blocks, t: number): Input {
     const count = below.output * below.directions.length;
     const both = below.directions.length > 1 ? ", both directions" : "";
     return {
-      brief: `h of layer ${layer}${both} (${count} numbers)`,
+      brief: `h of layer ${layer - 1}${both} (${count} numbers)`,
       reads: `the hidden state of the layer below${both}`,
       count,
       ...goal,
       note:
-        `Layer ${layer + 1} reads not this itself, but what layer ${layer} shows of it: its hidden ` +
+        `Layer ${layer} reads not this itself, but what layer ${layer - 1} shows of it: its hidden ` +
         `state${both}, ${plural(count, "number")}.`,
     };
   }
@@ -59,7 +59,7 @@ type Goal = Pick<Input, "goesTo" | "up">;
 
 function goalOf(meta: Meta, layer: number): Goal {
   if (layer + 1 < meta.layers.length)
-    return { goesTo: `the layer above, layer ${layer + 2}`, up: `to layer ${layer + 2}` };
+    return { goesTo: `the layer above, layer ${layer + 1}`, up: `to layer ${layer + 1}` };
   return meta.readouts.length ?
       { goesTo: "the head, which makes the prediction of it", up: "to the head" }
     : { goesTo: "whoever uses the output", up: "output" };
