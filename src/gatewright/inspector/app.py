@@ -36,7 +36,7 @@ _HEADERS = {
 }
 
 
-def create_app(shelf: Shelf, token: str, title: str, stopping: Callable[[], bool]) -> ASGIApp:
+def create_app(shelf: Shelf, token: str, title: Callable[[], str], stopping: Callable[[], bool]) -> ASGIApp:
     """Return the application.
 
     Args:
@@ -48,7 +48,7 @@ def create_app(shelf: Shelf, token: str, title: str, stopping: Callable[[], bool
 
     def document(_: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
-        answer = HTMLResponse(page(title, base=f"/{token}/", nonce=nonce))
+        answer = HTMLResponse(page(title(), base=f"/{token}/", nonce=nonce))
         answer.headers["content-security-policy"] = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
             "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import sys
 from collections.abc import Callable
 
@@ -32,14 +32,14 @@ class Live(Watcher):
 
     def __init__(self, port: int = 0, browser: bool = True) -> None:
         self._shelf, self._port, self._browser = Shelf(), port, browser
-        self._open = contextlib.ExitStack()
         self._server: PageServer | None = None
 
     def begin(self, run: Run, say: Callable[[str], None]) -> None:
         """Serve the page, with the snapshots that there are."""
         self._run, self._say = run, say
-        server = PageServer(self._shelf, f"{run.path.resolve().name} - Gatewright", self._port)
-        self._server = self._open.enter_context(server)
+        server = self._server = self._server or self._listen()
+        server.title = f"{run.path.resolve().name} - Gatewright"
+        server.__enter__()
         scores = dict(run.validations())
         for step, _ in snapshots.found(run):
             if step in scores:
@@ -76,8 +76,15 @@ class Live(Watcher):
             self._say("the page stays until Ctrl-C")
             self._server.wait()
 
+    def _listen(self) -> PageServer:
+        return PageServer(self._shelf, "Gatewright", self._port)
+
     def __enter__(self) -> Live:
+        # Before there is a run, which a port that is not free is not to cost; of several processes the first serves.
+        if os.environ.get("RANK", "0") == "0":
+            self._server = self._listen()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        if self._server is not None:
+            self._server.close()

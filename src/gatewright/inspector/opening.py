@@ -143,7 +143,9 @@ def open_run(run: Run, model: Model, material: Material, beside: plain.PlainMode
 
 
 def _of_snapshot(path: Path, material: Material) -> Subject:
-    return Subject(load(path), material)
+    model = load(path)
+    about = dataclasses.replace(material.about, fingerprint=model.fingerprint)
+    return Subject(model, dataclasses.replace(material, about=about))
 
 
 def snapshot_entry(run: Run, step: int, score: float | None) -> Entry:

@@ -28,6 +28,7 @@ class PageServer:
         port: to listen at; 0 for any that is free.
 
     Attributes:
+        title: of the page, until it is changed.
         url: of the page, with its token.
 
     Raises:
@@ -40,9 +41,10 @@ class PageServer:
         except GatewrightError as error:
             expected, got = error.expected.replace("an address", "a port"), error.got.partition(" (")[0]
             raise GatewrightError("--port", expected, got) from None
+        self.title = title
         token = secrets.token_urlsafe(24)
         self.url = f"{address_of(self._listening)}/{token}/"
-        app = create_app(shelf, token, title, lambda: self._server.should_exit)
+        app = create_app(shelf, token, lambda: self.title, lambda: self._server.should_exit)
         # Of what others on this machine send here, a person who watches a training is told nothing.
         config = uvicorn.Config(
             app, log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
@@ -65,8 +67,13 @@ class PageServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop, also what was never begun."""
         self._server.should_exit = True
-        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
         self._listening.close()
 
     def open_browser(self) -> None:
