@@ -108,6 +108,13 @@ def test_labels() -> None:
     assert of(units(0.6, steps=1)).labels == ((),)  # one step does not say whether a unit is dead
 
 
+def test_a_unit_that_keeps_and_now_and_then_lets_go_of_all_resets() -> None:
+    steps = np.arange(T)[:, None, None]
+    found = of(np.where(steps % 25 == 0, [[[0.001, 0.001, 0.9]]], [[[0.99, 0.9, 0.99]]]), g=noise(T, 1, 3))
+    assert found.labels == (("resets",), (), ())  # the second keeps for 7 steps only, the third never lets go
+    assert found.half_life[0] < found.half_life_low[0] == pytest.approx(math.log(0.5) / math.log(0.99))
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_histograms(dtype: Any) -> None:
     draw = np.random.default_rng(2)

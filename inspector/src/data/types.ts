@@ -127,7 +127,7 @@ export interface LayerDiagnosis {
   write_rate: number[];
   /** Standard deviation of the hidden state over the steps (of h before a projection). */
   activity: number[];
-  /** Short words for a unit: "dead", "counter", "long memory", "saturated", ...; [] for an ordinary one. */
+  /** Short words for a unit: "dead", "counter", "long memory", "resets", ...; [] for an ordinary one. */
   labels: string[][];
   /** Counts in equal bins from 0 to 1 (candidate: -1 to 1), (H, bins). */
   histograms: Record<Gate, number[][]>;

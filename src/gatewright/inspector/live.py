@@ -80,7 +80,7 @@ class Live(Watcher):
         return PageServer(self._shelf, "Gatewright", self._port)
 
     def __enter__(self) -> Live:
-        # Before there is a run, which a port that is not free is not to cost; of several processes the first serves.
+        # Before there is a run: a port that is not free costs none. Of several processes the first one serves.
         if os.environ.get("RANK", "0") == "0":
             self._server = self._listen()
         return self

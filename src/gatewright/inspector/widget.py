@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import anywidget
-
 from gatewright.errors import GatewrightError
 from gatewright.insight.recording import Recording
 from gatewright.inspector.report import bundle
 from gatewright.inspector.shelf import Entry, Shelf, Subject
+
+try:
+    import anywidget
+except ModuleNotFoundError as error:
+    needs = "gatewright.view needs anywidget: pip install 'gatewright[notebook]'"
+    raise ModuleNotFoundError(needs, name=error.name) from None
 
 _ID = "recording"
 
