@@ -44,8 +44,9 @@ class LayerDiagnosis:
         greatest: largest value of the forget gate.
         labels: short words for each unit: "dead" (activity below 0.001), "counter" (keeps and adds with one sign
             in at least 95% of the steps), "long memory" (a half-life of at least 100 steps), "short memory" (less
-            than one step), "resets" (in nine of ten steps it keeps as if for 10 steps and more, but its mean is less
-            than half of that: it lets go of all at a few), "shut" (the output gate closed in at least 99% of the steps).
+            than one step), "resets" (in nine of ten steps it keeps as if for 10 steps and more, but its mean is
+            less than half of that: it lets go of all at a few), "shut" (the output gate closed in at least 99% of
+            the steps).
         histograms: counts of each gate's values in 20 equal bins from 0 to 1 (candidate: -1 to 1), (H, 20).
     """
 
