@@ -2,10 +2,11 @@
 
 Each line is a walk: a sign, L or R, at the start of a corridor, up to 120 steps of ``.`` and ``:`` at random, and
 at its end the question ``?``, which way to turn.  Who remembers the sign knows the answer (a T-maze, Bakker 2002,
-Advances in Neural Information Processing Systems 14).  A small LSTM learns it from corridors that are short at
-first and grow longer.  A plain RNN of the same size reads the very same batches, as many of them.
+Advances in Neural Information Processing Systems 14).
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,20 +14,25 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from gatewright.insight import look, plain
 from gatewright.insight.looking import prepare
-from gatewright.insight.recording import errors_of
+from gatewright.insight.recording import Recording, errors_of
 from gatewright.model import Model, load
-from gatewright.train import language
+from gatewright.train.fit import learning_rate, new_optimizer
 from gatewright.train.options import DataOptions, ModelOptions, Options, TrainingOptions
-from gatewright.train.run import Run
-from gatewright.train.start import train
-from gatewright.train.task import Share
+from gatewright.train.start import reopen, train
+from gatewright.train.task import Task
 
 EXAMPLE = Path(__file__).parents[1] / "src/gatewright/inspector/example"
-BATCH, STEPS, CONTEXT = 32, 4000, 128
-#: Longest corridor at the beginning and at the end; the part of the training over which it grows.
+BATCH, CONTEXT = 32, 128
+#: Batches before writing has a price, and with it; the price, and the learning rate with it.
+STEPS, PRICED = 4000, 800
+PRICE, PRICED_RATE = 0.2, 0.005
+#: Learning rates that the plain RNN is trained with.
+PLAIN_RATES = (0.001, 0.003, 0.01)
+#: Longest corridor at the beginning and at the end; the part of the unpriced batches over which it grows.
 FIRST, LONGEST, GROWING = 4, 120, 0.6
 #: Lengths of the corridors that the page shows.
 SHOWN = (40, 110, 60, 90, 50, 120, 80, 70)
@@ -44,12 +50,13 @@ def walk(shortest: int, longest: int, draw: np.random.Generator) -> str:
     return f"{sign}{''.join(np.where(corridor, ':', '.'))}?{sign}\n"
 
 
-def stream(characters: int, draw: np.random.Generator) -> str:
+def stream(draw: np.random.Generator) -> str:
     """Return what one stream of the batch reads: corridors that grow longer."""
+    characters = (STEPS + PRICED) * CONTEXT + 1
     walks: list[str] = []
     done = 0
     while done < characters:
-        longest = FIRST + (LONGEST - FIRST) * min(1, done / characters / GROWING)
+        longest = FIRST + (LONGEST - FIRST) * min(1, done / (STEPS * CONTEXT * GROWING))
         walks.append(walk(0, int(longest), draw))
         done += len(walks[-1])
     return "".join(walks)[:characters]
@@ -57,47 +64,89 @@ def stream(characters: int, draw: np.random.Generator) -> str:
 
 def course(draw: np.random.Generator) -> str:
     """Return all streams, one behind the other, and long walks to validate with."""
-    streams = [stream(STEPS * CONTEXT + 1, draw) for _ in range(BATCH)]
+    streams = [stream(draw) for _ in range(BATCH)]
     return "".join([*streams, "".join(walk(40, LONGEST, draw) for _ in range(1000))[:25_000]])
 
 
-def train_plain(run: Run, model: Model) -> plain.PlainModel:
-    """Train a plain RNN on what the LSTM was trained on."""
-    options = run.options()
-    text = language.read(run.unchanged_source(), options.data)
-    task = language.LanguageTask(model, text, options, Share(0, 1), torch.device("cpu"))
-    torch.set_flush_denormal(True)  # what a plain RNN's gradients become over a hundred steps
-    return plain.train_beside(task, options.training, STEPS, model.fingerprint)
+def unseen(lengths: Iterable[int], draw: np.random.Generator) -> str:
+    """Return walks of these lengths; the first begins as all others do, after the end of a line."""
+    return "\n" + "".join(walk(length, length, draw) for length in lengths)
 
 
-def answers(model: Model, rnn: plain.PlainModel, text: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the errors of both at each answer, in nats."""
-    material = prepare(model, text)[1]
-    both = plain.with_peer(look(model, text), model, material, rnn)
-    assert both.peer is not None
-    beside = errors_of(both.peer.predictions, both.targets, both.about)
+def price_writing(task: Task, options: TrainingOptions) -> None:
+    """Go on training with a price on what the steps write, √|i ⊙ g|: writing once is cheaper than little by little.
+
+    The record of a pass is part of its graph: what happens inside the cell can be a part of the loss.
+    """
+    optimizer = new_optimizer(list(task.model.parameters()), options)
+    for n in range(PRICED):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(n, PRICED, options)
+        total, count = task.loss(task.model, STEPS + n)
+        record = task.model(*task.inputs(STEPS + n), record=True).record.layers[0]
+        price = ((record.input_gate * record.candidate).abs() + 1e-4).sqrt().mean()
+        optimizer.zero_grad()
+        (total / count + PRICE * price).backward()
+        nn.utils.clip_grad_norm_(task.model.parameters(), options.clip)
+        optimizer.step()
+
+
+def beside(model: Model, rnn: plain.PlainModel, text: str) -> Recording:
+    """Return what both did with a text."""
+    return plain.with_peer(look(model, text), model, prepare(model, text)[1], rnn)
+
+
+def answers(recording: Recording, text: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the errors of LSTM and plain RNN at each answer, in nats."""
+    assert recording.peer is not None
+    plain_errors = errors_of(recording.peer.predictions, recording.targets, recording.about)
     places = [t + 1 for t, symbol in enumerate(text[:-1]) if symbol == "?"]
-    return both.error()[places, 0], beside[places, 0]
+    return recording.error()[places, 0], plain_errors[places, 0]
+
+
+def train_both(source: Path, folder: Path, held_out: str) -> tuple[Model, plain.PlainModel]:
+    """Train the LSTM, and a plain RNN at each rate on the same batches; return the one that answers best."""
+    run, _ = train(source, OPTIONS, run=folder)
+    options, task = reopen(run)
+    model = task.model
+    model.load_state_dict(load(run.model).state_dict())
+    price_writing(task, replace(options.training, lr=PRICED_RATE))
+    model.eval()
+    torch.set_flush_denormal(True)  # what a plain RNN's gradients become over a hundred steps
+    found = []
+    for rate in PLAIN_RATES:
+        training = replace(options.training, lr=rate)
+        rnn = plain.train_beside(task, training, STEPS + PRICED, fingerprint=model.fingerprint)
+        lstm, error = (errors.mean() for errors in answers(beside(model, rnn, held_out), held_out))
+        print(f"held-out answers: LSTM {lstm:.4f}, plain RNN at rate {rate} {error:.4f} nats")
+        found.append((error, rnn))
+    return model, min(found, key=lambda one: one[0])[1]
 
 
 def main() -> None:
     """Make the example, and say what came of it."""
     torch.set_num_threads(1)
+    draw = np.random.default_rng(1)
+    shown = unseen(SHOWN, draw)
+    held_out = unseen(draw.integers(40, LONGEST + 1, 200), draw)
     with TemporaryDirectory() as folder:
         source = Path(folder, "flag.txt")
-        source.write_text(course(np.random.default_rng(1)), "utf-8")
-        run, _ = train(source, OPTIONS, run=Path(folder, "run"))
-        model = load(run.model)
-        rnn = train_plain(run, model)
-    draw = np.random.default_rng(1)
-    # The first walk begins as all others do, after the end of a line.
-    shown = "\n" + "".join(walk(length, length, draw) for length in SHOWN)
+        source.write_text(course(draw), "utf-8")
+        model, rnn = train_both(source, Path(folder, "run"), held_out)
     EXAMPLE.mkdir(exist_ok=True)
     model.save(EXAMPLE / "model.safetensors")
     plain.save(EXAMPLE / "plain_rnn.safetensors", rnn)
     (EXAMPLE / "flag.txt").write_text(shown, "utf-8")
-    for length, lstm, beside in zip(SHOWN, *answers(model, rnn, shown), strict=True):
-        print(f"after {length:3} steps: LSTM {lstm:.4f}, plain RNN {beside:.4f} nats")
+    recording = beside(model, rnn, shown)
+    questions = [t for t, symbol in enumerate(shown) if symbol == "?"]
+    for length, question, lstm, error in zip(SHOWN, questions, *answers(recording, shown), strict=True):
+        ledger = recording.ledger(0, question)
+        shares = ledger.shares[question - length - 1]
+        unit = int(abs(shares).argmax())
+        print(
+            f"after {length:3} steps: LSTM {lstm:.4f}, plain RNN {error:.4f} nats; unit {unit} holds "
+            f"{ledger.cell[unit]:+.2f}, of it from the sign {shares[unit]:+.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,19 @@
 """One thread a process: the tests are many and small, and other threads would only wait for each other."""
 
-import os
+from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.browser import Shown
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -10,3 +21,35 @@ os.environ["OMP_NUM_THREADS"] = "1"
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of a few steps: `series` of a forecaster, `text` of a language model."""
+    from tests import training_runs as small
+
+    folder = tmp_path_factory.mktemp("runs")
+    for name, source, options in (
+        ("series", small.write_table(folder / "load.csv"), small.FORECAST),
+        ("text", small.write_text(folder / "plays.txt"), small.LANGUAGE),
+    ):
+        small.train(source, options, run=folder / name, console=small.quiet())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests of a module, which are left out where there is none."""
+    from tests.browser import chromium
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pages(browser: Browser, runs: Path) -> Iterator[dict[str, Shown]]:
+    """One page of each kind of model."""
+    from tests.browser import pages as served
+
+    with served(runs) as found:
+        yield found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gatewright import equations as equations
+    from gatewright import insight as insight
     from gatewright.errors import GatewrightError as GatewrightError
     from gatewright.insight import look as look
     from gatewright.inspector.widget import view as view
@@ -28,6 +29,7 @@ _HOMES = {
     "Stream": "gatewright.stream",
     "convert": "gatewright.nn",
     "equations": "gatewright",
+    "insight": "gatewright",
     "load": "gatewright.model",
     "look": "gatewright.insight",
     "view": "gatewright.inspector.widget",
