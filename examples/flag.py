@@ -28,8 +28,8 @@ from gatewright.train.task import Task
 EXAMPLE = Path(__file__).parents[1] / "src/gatewright/inspector/example"
 BATCH, CONTEXT = 32, 128
 #: Batches before writing has a price, and with it; the price, and the learning rate with it.
-STEPS, PRICED = 4000, 800
-PRICE, PRICED_RATE = 0.2, 0.005
+STEPS, PRICED = 4000, 1600
+PRICE, PRICED_RATE = 1.0, 0.02
 #: Learning rates that the plain RNN is trained with.
 PLAIN_RATES = (0.001, 0.003, 0.01)
 #: Longest corridor at the beginning and at the end; the part of the unpriced batches over which it grows.
@@ -64,7 +64,7 @@ def stream(draw: np.random.Generator) -> str:
 
 def course(draw: np.random.Generator) -> str:
     """Return all streams, one behind the other, and long walks to validate with."""
-    streams = [stream(draw) for _ in range(BATCH)]
+    streams = [stream(own) for own in draw.spawn(BATCH)]
     return "".join([*streams, "".join(walk(40, LONGEST, draw) for _ in range(1000))[:25_000]])
 
 
@@ -74,19 +74,22 @@ def unseen(lengths: Iterable[int], draw: np.random.Generator) -> str:
 
 
 def price_writing(task: Task, options: TrainingOptions) -> None:
-    """Go on training with a price on what the steps write, √|i ⊙ g|: writing once is cheaper than little by little.
+    """Go on training with a price on what is written into the cell state at any step but a sign's.
 
     The record of a pass is part of its graph: what happens inside the cell can be a part of the loss.
     """
+    assert task.model.vocabulary is not None
+    signs = torch.tensor([task.model.vocabulary.symbols.index(sign) for sign in "LR"])
     optimizer = new_optimizer(list(task.model.parameters()), options)
     for n in range(PRICED):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(n, PRICED, options)
         total, count = task.loss(task.model, STEPS + n)
-        record = task.model(*task.inputs(STEPS + n), record=True).record.layers[0]
-        price = ((record.input_gate * record.candidate).abs() + 1e-4).sqrt().mean()
+        symbols, state = task.inputs(STEPS + n)
+        layer = task.model(symbols, state, record=True).record.layers[0]
+        writes = (layer.input_gate * layer.candidate).abs()
         optimizer.zero_grad()
-        (total / count + PRICE * price).backward()
+        (total / count + PRICE * writes[~torch.isin(symbols, signs)].mean()).backward()
         nn.utils.clip_grad_norm_(task.model.parameters(), options.clip)
         optimizer.step()
 
@@ -140,12 +143,13 @@ def main() -> None:
     recording = beside(model, rnn, shown)
     questions = [t for t, symbol in enumerate(shown) if symbol == "?"]
     for length, question, lstm, error in zip(SHOWN, questions, *answers(recording, shown), strict=True):
+        sign = question - length - 1
         ledger = recording.ledger(0, question)
-        shares = ledger.shares[question - length - 1]
-        unit = int(abs(shares).argmax())
+        unit = int(abs(ledger.shares[sign]).argmax())
         print(
             f"after {length:3} steps: LSTM {lstm:.4f}, plain RNN {error:.4f} nats; unit {unit} holds "
-            f"{ledger.cell[unit]:+.2f}, of it from the sign {shares[unit]:+.2f}"
+            f"{ledger.cell[unit]:+.3f}, of it {ledger.shares[sign, unit]:+.3f} from the sign, of which "
+            f"{ledger.survival[sign, unit]:.3f} survived"
         )
 
 

@@ -34,6 +34,7 @@ if __name__ == "__main__":
         f"""
 {RUN / "forecast.png"} shows the forecasts over what came.  To try next:
 
+  gatewright look {RUN}                         inside the model, in a browser
   gatewright train YOUR.csv --target COLUMN --horizon 24      your own series
   gatewright train YOUR.txt                                   a text, continued by `gatewright generate`
   gatewright train --help                                     everything that can be set"""

@@ -1,4 +1,4 @@
-"""A real browser for tests of the page, what it shows there, and the equations in float64 that judge its numbers."""
+"""A real browser for tests of the page, what it shows there, and the equations in float64 that judge it."""
 
 from __future__ import annotations
 
@@ -157,6 +157,7 @@ def opened(
 ) -> Iterator[Tab]:
     """Open a page at a place, and see to it that nothing goes wrong in it."""
     with browser.new_context(viewport=size, color_scheme=theme) as context:
+        context.set_default_timeout(15_000)
         context.add_init_script(_COUNTING)
         tab = Tab(context.new_page(), url)
         try:
@@ -261,14 +262,15 @@ class Judge:
         # In reverse, the last step is read first.
         now = self._records[layer, direction].at(self.steps - 1 - t if direction == "reverse" else t)
         f, i, g, o, c = (
-            float(part[unit]) for part in (now.forget_gate, now.input_gate, now.candidate, now.output_gate, now.cell)
+            float(part[unit])
+            for part in (now.forget_gate, now.input_gate, now.candidate, now.output_gate, now.cell)
         )
         shown = [float(h[unit]) if unit < len(h) else math.nan for h in (now.hidden_initial, now.hidden)]
         before = float(now.cell_initial[unit])
         return {
-            "hidden_before": shown[0], "cell_before": before, "forget_gate": f, "kept": f * before, "input_gate": i,
-            "candidate": g, "written": i * g, "cell": c, "bent": math.tanh(c), "output_gate": o,
-            "shown": o * math.tanh(c), "hidden": shown[1],
+            "hidden_before": shown[0], "cell_before": before, "forget_gate": f, "kept": f * before,
+            "input_gate": i, "candidate": g, "written": i * g, "cell": c, "bent": math.tanh(c),
+            "output_gate": o, "shown": o * math.tanh(c), "hidden": shown[1],
         }  # fmt: skip
 
 

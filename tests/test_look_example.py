@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gatewright.data.text import decode
+from gatewright.insight import intervene
 from gatewright.insight.looking import record
 from gatewright.insight.plain import with_peer
 from gatewright.insight.recording import Recording, errors_of
@@ -71,17 +72,43 @@ def shares_by_hand(recording: Recording, t: int) -> Any:
     return np.array(shares)
 
 
-def test_the_ledger_finds_the_unit_that_holds_the_flag(recording: Recording, text: str) -> None:
-    """The sign tips it to one side, and it leans on to that side: most of it was written in the walk at hand."""
+def flag_unit(recording: Recording, text: str) -> int:
+    """Return the one unit whose cell state at the questions tells one sign from the other."""
     cell = recording.layers[0].forward.cell[:, 0]
     held = {sign: np.array([cell[q] for s, q in walks(text) if text[s] == sign]) for sign in "LR"}
     apart = np.maximum(held["L"].min(0) - held["R"].max(0), held["R"].min(0) - held["L"].max(0))
-    best = int(apart.argmax())
-    assert apart[best] > 10
+    [unit] = np.flatnonzero(apart > 0.5)
+    return int(unit)
+
+
+def test_one_write_at_the_flag_is_kept_until_the_question(recording: Recording, text: str) -> None:
+    unit = flag_unit(recording, text)
+    made = recording.layers[0].forward
     for sign, question in walks(text):
         ledger = recording.ledger(0, question)
         np.testing.assert_allclose(ledger.shares, shares_by_hand(recording, question), rtol=1e-9, atol=1e-300)
         np.testing.assert_allclose(ledger.total, ledger.cell, rtol=1e-4, atol=1e-4)
-        share = ledger.shares[:, best] / ledger.cell[best]
-        assert share[sign] > 0
-        assert share[sign:].sum() > 0.5
+        assert 0.9 < ledger.shares[sign, unit] / ledger.cell[unit] < 1.1
+        assert ledger.survival[sign, unit] > 0.95
+        corridor = slice(sign + 1, question)
+        assert made.forget_gate[corridor, 0, unit].min() > 0.98
+        assert made.input_gate[corridor, 0, unit].max() < 0.1
+        # What the walk before it wrote was dropped.
+        assert abs(ledger.shares[: sign - 1, unit]).sum() < 0.05
+
+
+def test_who_forgets_the_flag_once_does_not_know_the_answer(recording: Recording, text: str) -> None:
+    """Its unit's forget gate is held at 0 for one step of the corridor: that walk's answer is lost, no other."""
+    model, _, _ = example()
+    unit = flag_unit(recording, text)
+    lost = []
+    for n, (sign, question) in enumerate(walks(text)):
+        middle = (sign + question) // 2
+        clamp = {0: {"forget_gate": (unit, 0.0, slice(middle, middle + 1))}}
+        changed = intervene(model, text, clamp=clamp)
+        errors = changed.error()[[question + 1 for _, question in walks(text)], 0]
+        assert np.delete(errors, n).max() < 0.1
+        lost.append(errors[n])
+    # Near chance, which is 0.69, or wrong.
+    assert min(lost) > 0.4
+    assert np.mean(lost) > 0.6

@@ -129,7 +129,8 @@ def test_it_stands_beside_the_trained_model(folder: Path) -> None:
     trained, _ = forecast_task(folder)
     with torch.no_grad():
         trained.model.head.bias[0] = 1.0
-    plain.save(folder / "plain", train_beside(task, options.training, 1, trained.model.fingerprint))
+    made = train_beside(task, options.training, 1, fingerprint=trained.model.fingerprint)
+    plain.save(folder / "plain", made)
     assert plain.load(folder / "plain", trained.model).fingerprint == trained.model.fingerprint
     with pytest.raises(ModelFileError, match="got one of another model"):
         plain.load(folder / "plain", task.model)

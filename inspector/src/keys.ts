@@ -22,7 +22,8 @@ export function listen(state: State, target: HTMLElement | Document): () => void
 function takesKeys(event: KeyboardEvent): boolean {
   const target = event.composedPath()[0];
   if (!(target instanceof HTMLElement)) return false;
-  return target.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName);
+  // A box that was ticked a moment ago still has the focus, and no use for these keys.
+  return target.isContentEditable || target.matches("input:not([type=checkbox]), select, textarea");
 }
 
 function act(state: State, key: string, shift: boolean): boolean {

@@ -142,12 +142,16 @@ class Model(nn.Module):
 def load(path: Path | str) -> Model:
     """Read a model file, or that of a run directory, and build the model, in evaluation mode.
 
+    No random number is drawn: a training that goes on beside it is not disturbed.
+
     Raises:
         ModelFileError: if the file is damaged, foreign or too new; nothing is built then.
         SpecError: if its specification cannot be read.
     """
     path = Path(path)
     file = modelfile.read(path / "model.safetensors" if path.is_dir() else path)
-    model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary)
+    with torch.device("meta"):  # initial weights would be drawn, to be overwritten
+        model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary)
+    model.to_empty(device="cpu")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in file.tensors.items()})
     return model.eval()

@@ -14,7 +14,9 @@ export function Checkpoints({ state }: { state: State }) {
   useWatching(state, chooser, following);
   const entries = state.entries.value;
   const points = useMemo(() => checkpoints(entries), [entries]);
-  if (entries.length < 2) return null;
+  const id = chooser.wanted.value ?? state.recording.value?.meta.id;
+  // One that is not shown, since what is shown is gone, can still be chosen.
+  if (entries.length < 2 && (!id || entries.every((entry) => entry.id === id))) return null;
   // One checkpoint makes no track: it stands among the others.
   const tracked = points.length > 1;
   const others = tracked ? entries.filter((entry) => entry.step === null) : entries;
@@ -28,7 +30,7 @@ export function Checkpoints({ state }: { state: State }) {
         <Training state={state} chooser={chooser} points={points} following={following} onFollow={setFollowing} />
       )}
       {others.length > 0 && (
-        <Others others={others} id={chooser.wanted.value ?? state.recording.value?.meta.id} onChoose={choose} />
+        <Others others={others} id={id} onChoose={choose} />
       )}
     </section>
   );

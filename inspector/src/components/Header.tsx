@@ -87,7 +87,7 @@ function Place({ state }: { state: State }) {
   return (
     <div class="gw-place">
       {meta.rows.length > 1 && (
-        <Choice name="Row" options={meta.rows.map((row) => row.name)} chosen={state.row.value}
+        <Choice name="Row" options={meta.rows.map(({ name }, k) => name || `Row ${k}`)} chosen={state.row.value}
           choose={(row) => pickRow(state, row)} />
       )}
       {meta.layers.length > 1 && (

@@ -70,7 +70,11 @@ async function reader(recording: Recording, row: number, layer: number, directio
     if (large) await idle();
     arrays.set(part, await recording.quantity(row, layer, direction, part));
   }
-  return (part, t, unit) => arrays.get(part)?.[t * recording.width(layer, part) + unit];
+  return (part, t, unit) => {
+    // A projected hidden state has no place for every unit.
+    const width = recording.width(layer, part);
+    return unit < width ? arrays.get(part)?.[t * width + unit] : undefined;
+  };
 }
 
 function idle(): Promise<void> {

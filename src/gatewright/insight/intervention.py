@@ -143,7 +143,8 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
             raise GatewrightError("edit_cell", "{layer: (t, units, value)} where there are several", "no layer")
         edit_cell = {0: edit_cell}
     for key, given in _mapping("edit_cell", edit_cell).items():
-        edits = tuple(_edit(one, H, T, len(lengths)) for one in _several("edit_cell", given))
+        largest = torch.finfo(lstm.get_parameter("weight_hh_l0").dtype).max
+        edits = tuple(_edit(one, H, T, len(lengths), largest) for one in _several("edit_cell", given))
         add(_place("edit_cell", key, lstm), edits=edits)
     return changes
 
@@ -345,12 +346,13 @@ def _clamp(gate: str, given: tuple[Any, ...], H: int, T: int) -> Clamp:
     return Clamp(gate, _units_of("clamp", units, H), float(value), first, end)
 
 
-def _edit(given: tuple[Any, ...], H: int, T: int, B: int) -> CellEdit:
+def _edit(given: tuple[Any, ...], H: int, T: int, B: int, largest: float) -> CellEdit:
     if len(given) < 3:
         raise GatewrightError("edit_cell", "(t, units, value)", repr(given)[:80])
     t, units, value, row = (*given, None)[:4]
-    if not _is_number(value) or not math.isfinite(value):
-        raise GatewrightError("edit_cell", "a finite number as the value", repr(value)[:80])
+    if not _is_number(value) or not abs(value) <= largest:
+        expected = f"a number as the value, of the model's type: within {largest:.3g}"
+        raise GatewrightError("edit_cell", expected, repr(value)[:80])
     return CellEdit(
         require_index("edit_cell", t, T),
         _units_of("edit_cell", units, H),

@@ -16,9 +16,10 @@ from gatewright.errors import GatewrightError
 from gatewright.insight.about import SeriesAbout, TextAbout
 from gatewright.insight.material import Material, gather, of_run
 from gatewright.insight.recording import Layer, Recording
-from gatewright.model import Model, State, load
+from gatewright.model import Model, State
 from gatewright.nn import LSTM, Record
 from gatewright.nn.record import LayerRecord
+from gatewright.train.report import run_model
 from gatewright.train.run import Run
 from gatewright.windows import absolute
 
@@ -74,7 +75,7 @@ def prepare(model: Any, data: Any = None, **more: Any) -> tuple[Model | LSTM, Ma
     if isinstance(model, Run):
         given = {name: more[name] for name in ("start", "steps") if name in more}
         path = None if data is None else Path(data)
-        loaded = load(model.require_model())
+        loaded = run_model(model)
         material = of_run(model, loaded, path, **given)
         if more.get("title"):
             material = dataclasses.replace(

@@ -102,11 +102,7 @@ def gather(
     """
     if not isinstance(title, str):
         raise GatewrightError("title", "a text", repr(title)[:80])
-    for name, number, least in (("start", start, 0), ("steps", steps, 1)):
-        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
-        if number is not None and (not whole or number < least):
-            raise GatewrightError(name, f"a whole number of at least {least}", repr(number)[:80])
-    span = slice(start, None if steps is None else start + steps)
+    span = _span(start, steps)
     if isinstance(model, LSTM):
         return _of_numbers(model, data, state, span, title)
     if state is not None:
@@ -143,6 +139,7 @@ def of_run(
     Raises:
         GatewrightError: if the run's source has changed, or the data does not fit the model.
     """
+    span = _span(start, steps)
     options = run.options().data
     if data is not None:
         roles = forecasting.roles(options) if run.kind == "forecast" else None
@@ -151,7 +148,7 @@ def of_run(
     title = f"{run.path.resolve().name}, {'validation' if part == 'valid' else 'test'} part"
     if run.kind == "language":
         text = getattr(language.read(source, options).parts, part)
-        return of_text(model, text, slice(start, None if steps is None else start + steps), title)
+        return of_text(model, text, span, title)
     read = forecasting.read(source, options)
     assert isinstance(model.spec.encoder, SeriesEncoder)
     spans = []
@@ -161,6 +158,19 @@ def of_run(
         first = max(0, begin - model.spec.encoder.context) + start
         spans.append(slice(first, end if steps is None else min(end, first + steps)))
     return of_table(model, read.table, spans, title, options.fill)
+
+
+def _span(start: Any, steps: Any) -> slice:
+    """Return which steps are read.
+
+    Raises:
+        GatewrightError: if ``start`` or ``steps`` is out of range.
+    """
+    for name, number, least in (("start", start, 0), ("steps", steps, 1)):
+        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if number is not None and (not whole or number < least):
+            raise GatewrightError(name, f"a whole number of at least {least}", repr(number)[:80])
+    return slice(int(start), None if steps is None else int(start) + int(steps))
 
 
 def of_text(model: Model, text: str, span: slice, title: str) -> Material:

@@ -69,6 +69,7 @@ def train_beside(
     task: Task,
     options: TrainingOptions,
     steps: int,
+    *,
     fingerprint: str = "",
     progress: Callable[[int, float], None] = lambda *_: None,
 ) -> PlainModel:
@@ -118,7 +119,8 @@ def load(path: Path, beside: Model) -> PlainModel:
     Raises:
         ModelFileError: if it is damaged, or stands beside another model.
     """
-    plain = PlainModel(beside)
+    with torch.random.fork_rng():
+        plain = PlainModel(beside)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import torch
-
-from gatewright import modelfile
 from gatewright.model import Model
 from gatewright.train.run import Run
 
@@ -39,20 +36,6 @@ def keep(run: Run, model: Model, step: int) -> list[int]:
             path.unlink()
         gone += thinned
     return [number for number, _ in gone]
-
-
-def load(path: Path) -> Model:
-    """Read a snapshot, also beside a training: unlike `gatewright.load` it leaves torch's generator alone.
-
-    Raises:
-        ModelFileError: if the file is damaged or not there.
-    """
-    file = modelfile.read(path)
-    with torch.device("meta"):  # initial weights would be drawn, from where a training draws its dropout
-        model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary)
-    model.to_empty(device="cpu")
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in file.tensors.items()})
-    return model.eval()
 
 
 def found(run: Run) -> list[tuple[int, Path]]:

@@ -11,7 +11,7 @@ from gatewright.insight.material import of_run
 from gatewright.inspector.opening import Wanted, snapshot_entry
 from gatewright.inspector.server import PageServer
 from gatewright.inspector.shelf import Shelf, Subject
-from gatewright.model import Model
+from gatewright.model import Model, load
 from gatewright.train.run import Run
 from gatewright.train.task import Watcher
 
@@ -64,7 +64,7 @@ class Live(Watcher):
 
         def make() -> Subject:
             path = dict(snapshots.found(self._run))[step]
-            model = snapshots.load(path)
+            model = load(path)
             material = of_run(self._run, model, None, part="valid", steps=STEPS)
             return Subject(model, Wanted().of(material, lambda _: None).noted(entry.note))
 

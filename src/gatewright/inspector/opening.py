@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gatewright.insight.recording import Recording
 from gatewright.inspector.shelf import Entry, Shelf, Subject
 from gatewright.model import Model, load
 from gatewright.train import forecasting, language, start
+from gatewright.train.display import PLAIN_SECONDS
 from gatewright.train.report import run_model
 from gatewright.train.run import Run
 
@@ -200,7 +202,15 @@ def _beside(run: Run, model: Model, train: bool, say: Say) -> plain.PlainModel |
     best = min(scores, key=lambda step: scores[step])
     options, task = start.reopen(run)
     say(f"training a plain RNN on the {best} batches that the model was trained on")
-    made = plain.train_beside(task, options.training, best, model.fingerprint)
+    told = time.monotonic()
+
+    def progress(step: int, loss: float) -> None:
+        nonlocal told
+        if time.monotonic() - told >= PLAIN_SECONDS:
+            told = time.monotonic()
+            say(f"step {step}/{best}  loss {loss:.4f}")
+
+    made = plain.train_beside(task, options.training, best, fingerprint=model.fingerprint, progress=progress)
     plain.save(run.plain_rnn, made)
     say(f"wrote {run.plain_rnn}")
     return made

@@ -72,7 +72,8 @@ def export(path: Path, shelf: Shelf, name: str) -> int:
         for block, shape in shapes.items():
             packed = _packed(payload.block(row, block), int(shape["dtype"][1]))
             parts.append(f'<script type="text/plain" data-name="{name}/rows/{row}/{block}">{packed}</script>\n')
-    text = page(f"{meta['title']} - Gatewright", data="".join(parts)).encode()
+    title = " - ".join(filter(None, (meta["title"], "Gatewright")))
+    text = page(title, data="".join(parts)).encode()
     atomic.write_bytes(path, text)
     return len(text)
 

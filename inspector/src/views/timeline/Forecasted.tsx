@@ -39,7 +39,9 @@ export function Forecasted({ state }: { state: State }) {
           {series.columns.map((name, k) => (
             <div key={name}>
               <dt>{name}</dt>
-              <dd class="gw-number">{short(loaded.columns[t * series.columns.length + k])}</dd>
+              <dd class="gw-number" data-column={name} data-value={loaded.columns[t * series.columns.length + k]}>
+                {short(loaded.columns[t * series.columns.length + k])}
+              </dd>
             </div>
           ))}
         </dl>
@@ -76,7 +78,7 @@ function Table({ state, loaded: { forecasts, truth } }: { state: State; loaded: 
               <th scope="row">+{k + 1}</th>
               <td data-forecast={k + 1} data-value={said(k, middle)}>{short(said(k, middle))}</td>
               {band && <td>{band.map((quantile) => short(said(k, quantile))).join(" – ")}</td>}
-              <td>{short(truth[at(k)])}</td>
+              <td data-truth={k + 1} data-value={truth[at(k)]}>{short(truth[at(k)])}</td>
             </tr>
           ))}
         </tbody>

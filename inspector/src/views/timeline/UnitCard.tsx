@@ -19,17 +19,21 @@ export function UnitCard({ state }: { state: State }) {
       <dl class="gw-timeline-pairs">
         <div>
           <dt>half-life</dt>
-          <dd class="gw-number" data-value={half}>
+          <dd class="gw-number" data-part="half_life" data-value={half}>
             {half === null ? "never forgets half" : `${short(half)} steps`}
           </dd>
         </div>
         <div>
           <dt>writes a step, mean |i g|</dt>
-          <dd class="gw-number">{fixed(found.write_rate[unit])}</dd>
+          <dd class="gw-number" data-part="write_rate" data-value={found.write_rate[unit]}>
+            {fixed(found.write_rate[unit])}
+          </dd>
         </div>
         <div>
           <dt>activity, sd of h</dt>
-          <dd class="gw-number">{fixed(found.activity[unit])}</dd>
+          <dd class="gw-number" data-part="activity" data-value={found.activity[unit]}>
+            {fixed(found.activity[unit])}
+          </dd>
         </div>
       </dl>
     </section>
