@@ -2,7 +2,20 @@
 
 Each line is a walk: a sign, L or R, at the start of a corridor, up to 120 steps of ``.`` and ``:`` at random, and
 at its end the question ``?``, which way to turn.  Who remembers the sign knows the answer (a T-maze, Bakker 2002,
-Advances in Neural Information Processing Systems 14).
+Advances in Neural Information Processing Systems 14); who does not errs by ln 2 = 0.69 nats.
+
+A small LSTM learns it in 4000 batches, from corridors that grow longer.  It then adds to the sign, little by
+little, at every step.  1600 batches more, with a price on what is written at any step but a sign's, make it write
+once, and keep that: of 200 walks of 40 to 120 steps that it has not seen, it errs at the answers by 0.005 nats; in
+the walks that the page shows by 0.008 at most, and 98 to 99 % of the cell state of the flag's unit (5) is what the
+sign wrote.
+
+The plain RNN reads the same 5600 batches and learns none of it, at any of three learning rates: 0.704 nats at
+0.001, 0.695 at 0.003, 0.694 at 0.01, which is kept.  That is a matter of learning, not of what it could hold: in
+another course, where corridors are of at most 4 steps for 800 batches and then grow by a constant factor for 2000,
+it learned the task at rate 0.01 (0.02 to 0.08 nats after 0 to 400 steps).  The LSTM learned from both.
+
+It takes 5 minutes of one core, 6.5 where others were at work too; stages run twice gave the same bits.
 """
 
 from collections.abc import Iterable
@@ -126,6 +139,22 @@ def train_both(source: Path, folder: Path, held_out: str) -> tuple[Model, plain.
     return model, min(found, key=lambda one: one[0])[1]
 
 
+def tell(recording: Recording, text: str) -> None:
+    """Print how well the answers are known, and what of the flag's unit comes from the sign."""
+    questions = [t for t, symbol in enumerate(text) if symbol == "?"]
+    signs = [t + 1 for t, symbol in enumerate(text[:-1]) if symbol == "\n"]
+    ledgers = [recording.ledger(0, question) for question in questions]
+    shares = np.array([ledger.shares[sign] for sign, ledger in zip(signs, ledgers, strict=True)])
+    unit = int(abs(shares).min(axis=0).argmax())
+    errors = zip(*answers(recording, text), strict=True)
+    for sign, question, ledger, (lstm, rnn) in zip(signs, questions, ledgers, errors, strict=True):
+        print(
+            f"after {question - sign - 1:3} steps: LSTM {lstm:.4f}, plain RNN {rnn:.4f} nats; unit {unit} holds "
+            f"{ledger.cell[unit]:+.3f}, of it {ledger.shares[sign, unit]:+.3f} from the sign, of which "
+            f"{ledger.survival[sign, unit]:.3f} has survived"
+        )
+
+
 def main() -> None:
     """Make the example, and say what came of it."""
     torch.set_num_threads(1)
@@ -140,17 +169,7 @@ def main() -> None:
     model.save(EXAMPLE / "model.safetensors")
     plain.save(EXAMPLE / "plain_rnn.safetensors", rnn)
     (EXAMPLE / "flag.txt").write_text(shown, "utf-8")
-    recording = beside(model, rnn, shown)
-    questions = [t for t, symbol in enumerate(shown) if symbol == "?"]
-    for length, question, lstm, error in zip(SHOWN, questions, *answers(recording, shown), strict=True):
-        sign = question - length - 1
-        ledger = recording.ledger(0, question)
-        unit = int(abs(ledger.shares[sign]).argmax())
-        print(
-            f"after {length:3} steps: LSTM {lstm:.4f}, plain RNN {error:.4f} nats; unit {unit} holds "
-            f"{ledger.cell[unit]:+.3f}, of it {ledger.shares[sign, unit]:+.3f} from the sign, of which "
-            f"{ledger.survival[sign, unit]:.3f} survived"
-        )
+    tell(beside(model, rnn, shown), shown)
 
 
 if __name__ == "__main__":

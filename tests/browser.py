@@ -22,9 +22,8 @@ from gatewright.insight.looking import prepare
 from gatewright.insight.plain import PlainModel
 from gatewright.insight.recording import Recording
 from gatewright.inspector.server import PageServer
-from gatewright.inspector.shelf import Shelf, Subject
+from gatewright.inspector.shelf import Entry, Shelf, Subject
 from gatewright.model import Model
-from tests.inspected import shelf_of
 from tests.small_models import language_model
 
 if TYPE_CHECKING:
@@ -55,7 +54,8 @@ _CALM = """async () => {
     calm = window.onTheWay || document.querySelector(".gw-skeleton") ? 0 : calm + 1;
   }
 }"""
-_STATE = 'document.getElementById("gatewright-page").gatewright'
+#: What the page looks at, in JavaScript.
+STATE = 'document.getElementById("gatewright-page").gatewright'
 
 
 @contextmanager
@@ -104,12 +104,12 @@ class Tab:
     def go(self, **place: Any) -> None:
         """Look at something: a view, a step, units and so on, as `state.ts` names them."""
         self.page.evaluate(
-            f"place => {{ for (const name in place) {_STATE}[name].value = place[name]; }}", {**place}
+            f"place => {{ for (const name in place) {STATE}[name].value = place[name]; }}", {**place}
         )
         self.settle()
 
     def state(self, name: str) -> Any:
-        return self.page.evaluate(f"{_STATE}.{name}.value")
+        return self.page.evaluate(f"{STATE}.{name}.value")
 
     def press(self, *keys: str) -> None:
         for key in keys:
@@ -219,7 +219,8 @@ def pages(runs: Path) -> Iterator[dict[str, Shown]]:
     with ExitStack() as stack:
         for kind in KINDS:
             one = subject(kind, runs)
-            shelf = shelf_of(**{kind: one})
+            shelf = Shelf()
+            shelf.add(Entry(kind, first=True), lambda one=one: one)  # type: ignore[misc]
             server = stack.enter_context(PageServer(shelf, kind))
             found[kind] = Shown(server.url, one, one.record(), shelf)
         yield found

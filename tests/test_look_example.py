@@ -12,7 +12,7 @@ from gatewright.insight import intervene
 from gatewright.insight.looking import record
 from gatewright.insight.plain import with_peer
 from gatewright.insight.recording import Recording, errors_of
-from gatewright.inspector.example import TITLE, example
+from gatewright.inspector.example import INTRO, PLACE, TITLE, example
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +112,14 @@ def test_who_forgets_the_flag_once_does_not_know_the_answer(recording: Recording
     # Near chance, which is 0.69, or wrong.
     assert min(lost) > 0.4
     assert np.mean(lost) > 0.6
+
+
+def test_the_page_says_what_is_so_and_opens_there(recording: Recording, text: str) -> None:
+    place = dict(part.split("=") for part in PLACE.split("&"))
+    t, unit = int(place["t"]), int(place["units"])
+    sign, question = max(walks(text), key=lambda walk: walk[1] - walk[0])
+    assert (question - sign, question) == (121, t)
+    left = recording.ledger(0, t, units=unit).survival[sign, 0]
+    assert round(float(left), 2) == 0.98
+    assert f"Unit {unit} writes it" in INTRO
+    assert "121 steps later 98% of that write is left" in INTRO

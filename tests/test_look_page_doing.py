@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gatewright.insight import diagnose
-from tests.browser import KINDS, SIZE, SMALL, Shown, Tab, close, opened
+from tests.browser import KINDS, SIZE, SMALL, STATE, Shown, Tab, close, opened
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -152,8 +152,7 @@ def test_wheel_and_keys_zoom_and_a_drag_moves(browser: Browser, pages: dict[str,
         x, y = map_place(tab, order, 200, 0)
         tab.page.mouse.move(x, y)
         tab.page.mouse.wheel(0, -600)
-        tab.page.wait_for_function("place => document.getElementById('gatewright-page').gatewright"
-                                   ".range.value[1] < place", arg=T)  # fmt: skip
+        tab.page.wait_for_function(f"T => {STATE}.range.value[1] < T", arg=T)
         tab.settle()
         first, end = tab.state("range")
         assert 0 < first < 200 < end < T
@@ -288,7 +287,6 @@ def test_the_address_brings_back_the_place(browser: Browser, pages: dict[str, Sh
         assert after == before
         # An address that does not fit is made to.
         tab.page.goto("about:blank")
-        tab._ours += ("about:",)
         tab.page.goto(f"{shown.url}#view=nothing&row=9&layer=7&direction=up&t=999&units=77&range=50-900&order=no")
         tab.settle()
         mended = [tab.state(name) for name in ("view", "row", "layer", "direction", "units")]

@@ -18,7 +18,7 @@ from gatewright.inspector.report import export
 from gatewright.inspector.server import PageServer
 from gatewright.inspector.shelf import Entry, Shelf, Subject
 from gatewright.model import Model
-from tests.browser import Judge, Shown, Tab, close, opened
+from tests.browser import STATE, Judge, Shown, Tab, close, opened
 from tests.inspected import HOSTILE, shelf_of
 from tests.small_models import language_model
 
@@ -138,6 +138,8 @@ def test_a_change_made_by_hand(browser: Browser, pages: dict[str, Shown], runs: 
         chips.filter(has_text=changed.about.note).click()
         tab.settle()
         assert_compared(tab, changed, before)
+        here = tab.page.evaluate(f"{STATE}.recording.value.meta.id")
+        tab.page.wait_for_function("here => location.hash.includes(`recording=${here}&`)", arg=here)
         tab.page.reload()
         tab.settle()
         assert note(tab) == changed.about.note
@@ -162,7 +164,14 @@ def test_a_change_in_reverse_of_another_row(browser: Browser, pages: dict[str, S
         moved = np.abs(changed.difference(shown.recording).predictions[:30, row, 7])
         close([figures(tab)["largest_change"], figures(tab)["at"]], [moved.max(), moved.argmax()])
         tab.go(view="cell")
-        assert [float(one["value"]) for one in tab.all(".gw-cell-drawing [data-part=cell_before]")] == [-1.5]
+        assert tab.number(".gw-cell-drawing [data-part=cell_before]") == -1.5
+        assert "set by hand" in tab.one(".gw-cell-drawing")["text"]
+        # The other row is as it was.
+        tab.go(row=0)
+        reverse = shown.recording.layers[1].reverse
+        assert reverse is not None
+        close(tab.number(".gw-cell-drawing [data-part=cell_before]"), reverse.cell[t + 1, 0, 2])
+        assert "set by hand" not in tab.one(".gw-cell-drawing")["text"]
 
 
 def checkpoint(step: int) -> tuple[Entry, Recording, Subject]:

@@ -1,3 +1,4 @@
+import { useSignal } from "@preact/signals";
 import { Checkpoints } from "./components/Checkpoints";
 import { Header } from "./components/Header";
 import { Help } from "./components/Help";
@@ -26,6 +27,7 @@ export function App({ state }: { state: State }) {
       <Header state={state} />
       <div class="gw-notices">
         <Trouble state={state} />
+        <Intro state={state} />
         <Checkpoints state={state} />
       </div>
       <main class="gw-main">
@@ -33,6 +35,22 @@ export function App({ state }: { state: State }) {
       </main>
       <Status state={state} />
       <Help state={state} />
+    </div>
+  );
+}
+
+/** What a person should know before looking, until it has been read. */
+function Intro({ state }: { state: State }) {
+  const read = useSignal(false);
+  const shown = state.recording.value?.meta;
+  const intro = state.entries.value.find(({ id }) => id === (shown?.origin ?? shown?.id))?.intro;
+  if (!intro || read.value) return null;
+  return (
+    <div class="gw-intro" role="note">
+      <p>{intro}</p>
+      <button type="button" class="gw-button gw-button-quiet" onClick={() => (read.value = true)}>
+        Got it
+      </button>
     </div>
   );
 }

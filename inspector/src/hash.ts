@@ -10,19 +10,19 @@ const ORDERS: readonly Order[] = ["index", "half_life", "activity", "correlation
 /** Milliseconds: browsers refuse more than a hundred changes of the address in half a minute. */
 const PAUSE = 400;
 
-/** What the address asks for under a name, or null. */
-export function asked(name: string): string | null {
-  return new URLSearchParams(location.hash.slice(1)).get(name);
+/** What a place, that of the address if none is given, asks for under a name, or null. */
+export function asked(name: string, place = location.hash.slice(1)): string | null {
+  return new URLSearchParams(place).get(name);
 }
 
 /** Before there is a recording: where it should be entered. What it does not have, `State.show` mends. */
-export function readPlace(state: State): void {
+export function readPlace(state: State, place = location.hash.slice(1)): void {
   const whole = (name: string) => {
-    const number = Number(asked(name) ?? NaN);
+    const number = Number(asked(name, place) ?? NaN);
     return Number.isInteger(number) && number >= 0 ? number : undefined;
   };
   const among = <T extends string>(name: string, known: readonly T[]) =>
-    known.find((one) => one === asked(name));
+    known.find((one) => one === asked(name, place));
   batch(() => {
     const view = among("view", VIEWS);
     if (view && (view !== "whatif" || state.source.whatIf)) state.view.value = view;
@@ -33,14 +33,14 @@ export function readPlace(state: State): void {
     state.quantity.value = among("quantity", Object.keys(PART_NAME) as Quantity[]) ?? state.quantity.value;
     state.order.value = among("order", ORDERS) ?? state.order.value;
     state.column.value = whole("column") ?? state.column.value;
-    const units = (asked("units") ?? "").split(",").filter(Boolean).map(Number);
+    const units = (asked("units", place) ?? "").split(",").filter(Boolean).map(Number);
     if (units.length && units.every((unit) => Number.isInteger(unit) && unit >= 0)) state.units.value = units;
   });
 }
 
-/** With a recording: see the steps that the address asks for. */
-export function readRange(state: State): void {
-  const [from, to] = (asked("range") ?? "").split("-").map(Number);
+/** With a recording: see the steps that a place asks for. */
+export function readRange(state: State, place: string): void {
+  const [from, to] = (asked("range", place) ?? "").split("-").map(Number);
   if (to > from) state.zoom(from, to);
 }
 

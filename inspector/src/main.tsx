@@ -32,7 +32,6 @@ export function mount(element: HTMLElement, source: Source, { page }: Options): 
     element.tabIndex = -1;
     element.dataset.lmSuppressShortcuts = "true";
   }
-  if (page) readPlace(state);
   const ends = [keepTheme(state, element), keepOrder(state), listen(state, page ? document : element)];
   render(<App state={state} />, element);
   void load(state, page).then(() => {
@@ -53,11 +52,14 @@ async function load(state: State, page: boolean): Promise<void> {
     state.entries.value = entries;
     const wanted = page ? asked("recording") : null;
     const entry = entries.find(({ id }) => id === wanted) ?? entries.find(({ first }) => first) ?? entries.at(-1);
-    if (entry) await state.show(entry.id);
+    if (!entry) return;
+    const place = (page && location.hash.slice(1)) || entry.place;
+    readPlace(state, place);
+    await state.show(entry.id);
     if (!state.recording.value) return;
     // In the middle there is a past to look back on, and something to come.
-    if (!page || asked("t") === null) state.goTo((state.steps.value - 1) / 2);
-    if (page) readRange(state);
+    if (asked("t", place) === null) state.goTo((state.steps.value - 1) / 2);
+    readRange(state, place);
   } catch (error) {
     state.trouble.value = error instanceof Error ? error.message : String(error);
   }

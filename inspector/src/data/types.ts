@@ -182,4 +182,8 @@ export interface Entry {
   unit: string;
   /** Whether it is the one to show first; if none is, the last is. */
   first: boolean;
+  /** What a person should know before looking, in a few sentences; may be "". */
+  intro: string;
+  /** Where to look first, as in the address of the page ("t=12&units=5"); may be "". */
+  place: string;
 }

@@ -131,8 +131,10 @@ function Shown({
   const last = stepBefore(blocks, t);
   const known = last === null ? "initial state" : `step ${last.toLocaleString("en")}`;
   // In reverse the step before is the one after: say so.
+  const read = blocks.direction === "forward" || last === null ? [known] : ["previous", `read: ${known}`];
+  const byHand = blocks.edits.some((edit) => edit.t === t && units.includes(edit.unit));
   const named = {
-    before: blocks.direction === "forward" || last === null ? [known] : ["previous", `read: ${known}`],
+    before: byHand ? [...read, "then set by hand"] : read,
     now: `step ${t.toLocaleString("en")}`,
   };
   const escape = (event: KeyboardEvent) => {

@@ -20,6 +20,8 @@ from gatewright.train.display import PLAIN_SECONDS
 from gatewright.train.report import run_model
 from gatewright.train.run import Run
 
+#: A recording that is alone on its shelf.
+ONLY = Entry("only", first=True)
 #: Series that a page shows without being told which.
 MOST_ROWS = 16
 #: Steps that are read without being told how many.
@@ -87,10 +89,11 @@ def open_example(wanted: Wanted = UNTOLD, train_plain: bool = False) -> tuple[Sh
         GatewrightError: if a part of it is wanted.
     """
     _require_whole("the built-in example", None, wanted, train_plain)
-    from gatewright.inspector.example import example
+    from gatewright.inspector.example import INTRO, PLACE, example
 
     model, material, beside = example()
-    return _shelf(Subject(model, material, plain=beside)), material.about.title
+    shelf = _shelf(Subject(model, material, plain=beside), Entry("only", first=True, intro=INTRO, place=PLACE))
+    return shelf, material.about.title
 
 
 def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, say: Say) -> tuple[Shelf, str]:
@@ -216,7 +219,7 @@ def _beside(run: Run, model: Model, train: bool, say: Say) -> plain.PlainModel |
     return made
 
 
-def _shelf(subject: Subject) -> Shelf:
+def _shelf(subject: Subject, entry: Entry = ONLY) -> Shelf:
     shelf = Shelf()
-    shelf.add(Entry("only", first=True), lambda: subject)
+    shelf.add(entry, lambda: subject)
     return shelf

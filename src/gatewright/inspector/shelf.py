@@ -71,6 +71,8 @@ class Entry:
         score: its validation score, or None.
         unit: what the score is measured in.
         first: whether the page shows it first.
+        intro: what a person should know before looking, in a few sentences.
+        place: where to look first, as in the address of the page ("t=12&units=5").
     """
 
     id: str
@@ -79,6 +81,8 @@ class Entry:
     score: float | None = None
     unit: str = ""
     first: bool = False
+    intro: str = ""
+    place: str = ""
 
 
 class Shelf:

@@ -79,7 +79,9 @@ export async function loadBlocks(
       output: shape.output,
     },
     ...{ input_gate, forget_gate, candidate, output_gate, cell, projected, cell_initial, hidden_initial },
-    edits: recording.meta.edits.filter((edit) => edit.layer === layer && edit.direction === direction),
+    edits: recording.meta.edits.filter(
+      (edit) => edit.row === row && edit.layer === layer && edit.direction === direction,
+    ),
   };
 }
 

@@ -11,6 +11,9 @@ import { readBefore, type UnitBlocks } from "./account";
 
 const HEIGHT = 96;
 const BOTTOM = 20;
+/** From so many pixels a step on, the fall from one to the next is drawn as the half-life takes it: in pieces. */
+const WIDE = 8;
+const PIECES = 6;
 
 export function Fate({ blocks, t }: { blocks: UnitBlocks; t: number }) {
   const [root, width] = useWidth<HTMLDivElement>();
@@ -54,7 +57,12 @@ function Curve({ left, half, width }: { left: Float64Array; half: number | null;
   const y = scaleLinear([0, 1], [HEIGHT - BOTTOM, 8]);
   const stride = Math.max(1, Math.floor(end / width));
   const points: string[] = [];
-  for (let n = 0; n <= end; n += stride) points.push(`${x(n).toFixed(1)} ${y(left[n]).toFixed(1)}`);
+  const point = (n: number, part: number) => points.push(`${x(n).toFixed(1)} ${y(part).toFixed(1)}`);
+  for (let n = 0; n <= end; n += stride) {
+    point(n, left[n]);
+    if (x(1) - x(0) < WIDE || n === end) continue;
+    for (let k = 1; k < PIECES; k++) point(n + k / PIECES, left[n] * (left[n + 1] / left[n]) ** (k / PIECES) || 0);
+  }
   const line = `M${points.join("L")}`;
   return (
     <svg width={width} height={HEIGHT} role="img" aria-label="Part that is left, by steps after the write">
