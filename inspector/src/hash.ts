@@ -33,6 +33,7 @@ export function readPlace(state: State, place = location.hash.slice(1)): void {
     state.quantity.value = among("quantity", Object.keys(PART_NAME) as Quantity[]) ?? state.quantity.value;
     state.order.value = among("order", ORDERS) ?? state.order.value;
     state.column.value = whole("column") ?? state.column.value;
+    if (asked("each", place) !== null) state.each.value = asked("each", place) === "1";
     const units = (asked("units", place) ?? "").split(",").filter(Boolean).map(Number);
     if (units.length && units.every((unit) => Number.isInteger(unit) && unit >= 0)) state.units.value = units;
   });
@@ -80,6 +81,7 @@ function place(state: State): string {
     ["quantity", state.quantity.value, true],
     ["range", `${from}-${to}`, from > 0 || to < state.steps.value],
     ["order", state.order.value, true],
+    ["each", 1, state.each.value],
     ["column", state.column.value, state.order.value === "correlation"],
   ];
   return parts.filter(([, , wanted]) => wanted).map(([name, value]) => `${name}=${value}`).join("&");

@@ -42,6 +42,8 @@ export class State {
   /** Steps in sight, from (inclusive) to (exclusive); not whole numbers while zooming. */
   readonly range = signal<[number, number]>([0, 1]);
   readonly order = signal<Order>("half_life");
+  /** Whether the colours of each unit go up to its own largest value. */
+  readonly each = signal(false);
   /** Index of the column of the block `columns` or `inputs` that units are sorted by, where `order` says so. */
   readonly column = signal(0);
   /** Which target of a forecaster is looked at, and how many steps before each step its forecast was made. */

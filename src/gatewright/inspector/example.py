@@ -13,14 +13,14 @@ from gatewright.model import Model, load
 TITLE = "A flag to remember"
 #: What a person should know before looking.
 INTRO = (
-    "Each line shows a flag, L or R, then a long corridor, then ? - and the flag has to be named again. Unit 5 writes "
-    "it once, shuts its input gate and holds its forget gate open: 121 steps later 98% of that write is left "
-    "(Ledger). A plain RNN of the same size, trained on the same batches, did not learn it: it guesses. Close unit "
-    "5's forget gate for one step (What if), and the LSTM guesses too. So that the ledger is easy to read, its "
-    "training had to pay for writing anywhere but at a flag."
+    "Each line shows a flag, L or R, then a long corridor, then ? - and the flag has to be named again. "
+    "Unit 5 writes it once, shuts its input gate and holds its forget gate open: 121 steps later 98% of "
+    "that write is left (Ledger). A plain RNN of the same size, trained on the same batches, did not "
+    "learn it: it guesses. Close unit 5's forget gate for one step (What if), and the LSTM guesses too. "
+    "So that the ledger is easy to read, its training had to pay for writing anywhere but at a flag."
 )
 #: The ? of the longest corridor, and the unit that holds the flag.
-PLACE = "t=492&units=5&range=360-500"
+PLACE = "t=492&units=5&range=360-500&each=1"
 
 
 def example() -> tuple[Model, Material, PlainModel]:

@@ -20,16 +20,17 @@ export interface Pyramid {
 /** Units that are written side by side: a cache line of float32 is read whole. */
 const BLOCK = 16;
 
-/** (T, units) numbers, low as 0 and high as `TOP`. */
-export function pyramid(values: Float32Array, units: number, low: number, high: number): Pyramid {
+/** (T, units) numbers, of each unit its low as 0 and its high as `TOP`. */
+export function pyramid(values: Float32Array, lows: Float32Array, highs: Float32Array): Pyramid {
+  const units = lows.length;
   const T = values.length / units;
   const bytes = new Uint8Array(T * units);
-  const scale = TOP / (high - low);
+  const scales = highs.map((high, u) => TOP / (high - lows[u]));
   for (let first = 0; first < units; first += BLOCK) {
     const end = Math.min(units, first + BLOCK);
     for (let t = 0; t < T; t++) {
       for (let u = first; u < end; u++) {
-        const byte = (values[t * units + u] - low) * scale + 0.5;
+        const byte = (values[t * units + u] - lows[u]) * scales[u] + 0.5;
         bytes[u * T + t] = byte < 0 ? 0 : byte > TOP ? TOP : byte;
       }
     }
@@ -78,6 +79,16 @@ function halved({ steps, bytes }: Level, units: number): Level {
     if (fewer > pairs) means[to + pairs] = bytes[from + steps - 1];
   }
   return { steps: fewer, bytes: means };
+}
+
+/** The largest size of each unit. */
+export function largestOfEach(values: Float32Array, units: number): Float32Array {
+  const sizes = new Float32Array(units);
+  for (let k = 0, u = 0; k < values.length; k++, u = u + 1 === units ? 0 : u + 1) {
+    const size = Math.abs(values[k]);
+    if (size > sizes[u]) sizes[u] = size;
+  }
+  return sizes.map((size) => size || 1);
 }
 
 /**

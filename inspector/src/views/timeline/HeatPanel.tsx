@@ -54,6 +54,7 @@ export function HeatPanel({ axis }: { axis: Axis }) {
         {shown && (
           <div class="gw-timeline-says">
             <p class="gw-label">{SAYS[shown.quantity]}</p>
+            {signed(shown.quantity) && <Each state={state} />}
             <Scale shown={shown} colors={colors} />
           </div>
         )}
@@ -177,20 +178,31 @@ function SortBy({ state }: { state: State }) {
   );
 }
 
+function Each({ state }: { state: State }) {
+  return (
+    <label class="gw-field" title="Colours go up to each unit's own largest value, so that small ones show too">
+      <input type="checkbox" checked={state.each.value}
+        onChange={(event) => (state.each.value = event.currentTarget.checked)} />
+      <span class="gw-label">each unit by itself</span>
+    </label>
+  );
+}
+
 function Scale({ shown, colors }: { shown: Shown; colors: Uint32Array }) {
   const { quantity, limit } = shown;
-  const open = quantity === "cell" || quantity === "write";
-  const high = trimmed(limit);
+  const open = limit !== null && (quantity === "cell" || quantity === "write");
+  const high = trimmed(limit ?? 1);
   const note =
-    open ? "99.5% of the values lie between these; what lies beyond has the colour of the end."
+    limit === null ? "Each unit up to its own largest value; the crosshair tells the number."
+    : open ? "99.5% of the values lie between these; what lies beyond has the colour of the end."
     : quantity === "survival" ? "How much of what was written at a step stands at the chosen one."
     : undefined;
   return (
-    <span class="gw-timeline-scale" data-scale={quantity} data-value={limit}>
+    <span class="gw-timeline-scale" data-scale={quantity} data-value={limit ?? ""}>
       <Legend
         colors={colors}
-        low={open ? `≤ −${high}` : signed(quantity) ? "−1" : "0"}
-        high={open ? `≥ ${high}` : "1"}
+        low={limit === null ? "−max" : open ? `≤ −${high}` : signed(quantity) ? "−1" : "0"}
+        high={limit === null ? "max" : open ? `≥ ${high}` : "1"}
         note={note}
       />
     </span>

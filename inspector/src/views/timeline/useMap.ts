@@ -1,8 +1,9 @@
 // What the heat-map shows: the numbers of one quantity, the bytes to paint from, and the ends of the scale.
 
 import { useMemo } from "preact/hooks";
-import { largest, pyramid, survival, type Pyramid } from "../../components/heat/pyramid";
+import { largest, largestOfEach, pyramid, survival, type Pyramid } from "../../components/heat/pyramid";
 import { useLoaded } from "../../components/useLoaded";
+import { signed } from "../../colors";
 import type { Recording } from "../../data/recording";
 import type { Direction, Quantity } from "../../data/types";
 import type { State } from "../../state";
@@ -10,8 +11,8 @@ import type { State } from "../../state";
 export interface Shown {
   quantity: Quantity;
   units: number;
-  /** For scales about 0. */
-  limit: number;
+  /** For scales about 0; null where each unit has a scale of its own. */
+  limit: number | null;
   map: Pyramid;
   value: (unit: number, step: number) => number;
 }
@@ -30,7 +31,8 @@ export function useMap(state: State): Shown | undefined {
   const place = [state.row.value, state.layer.value, state.direction.value, state.quantity.value] as const;
   const loaded = useLoaded(state, () => recording && load(recording, ...place), [recording, ...place]);
   const t = loaded?.quantity === "survival" ? state.t.value : 0;
-  return useMemo(() => loaded && shown(loaded, t), [loaded, t]);
+  const each = state.each.value;
+  return useMemo(() => loaded && shown(loaded, t, each), [loaded, t, each]);
 }
 
 async function load(
@@ -45,26 +47,31 @@ async function load(
   return { quantity, direction, units: recording.width(layer, quantity), values };
 }
 
-function shown(loaded: Loaded, t: number): Shown {
+function shown(loaded: Loaded, t: number, each: boolean): Shown {
   const { quantity, direction, units, values } = loaded;
   if (quantity === "survival") {
     const value = (unit: number, step: number) => survived(loaded, unit, step, t);
     return { quantity, units, limit: 1, map: survival(values, units, t, direction), value };
   }
-  const { map, limit } = painted(values, units, quantity);
+  const { map, limit } = painted(values, units, quantity, each && signed(quantity));
   return { quantity, units, limit, map, value: (unit, step) => values[step * units + unit] };
 }
 
-/** Bytes are kept with their numbers, so that going back to a quantity is instant. */
-const kept = new WeakMap<Float32Array, { map: Pyramid; limit: number }>();
+type Painted = Pick<Shown, "map" | "limit">;
 
-export function painted(values: Float32Array, units: number, quantity: Quantity): { map: Pyramid; limit: number } {
-  let found = kept.get(values);
+/** Bytes are kept with their numbers, so that going back to a quantity is instant. */
+const kept = { shared: new WeakMap<Float32Array, Painted>(), each: new WeakMap<Float32Array, Painted>() };
+
+/** `each`: every unit up to its own largest size, so that small ones show too. */
+export function painted(values: Float32Array, units: number, quantity: Quantity, each: boolean): Painted {
+  const store = each ? kept.each : kept.shared;
+  let found = store.get(values);
   if (!found) {
     const limit = quantity === "cell" || quantity === "write" ? largest(values) : 1;
-    const low = quantity.endsWith("_gate") ? 0 : -limit;
-    found = { map: pyramid(values, units, low, limit), limit };
-    kept.set(values, found);
+    const highs = each ? largestOfEach(values, units) : new Float32Array(units).fill(limit);
+    const lows = highs.map((high) => (quantity.endsWith("_gate") ? 0 : -high));
+    found = { map: pyramid(values, lows, highs), limit: each ? null : limit };
+    store.set(values, found);
   }
   return found;
 }
