@@ -233,7 +233,7 @@ def test_a_text_says_what_a_stream_with_the_same_state_says():
     scores = stream.run(text[10:]).astype(np.float64)
     expected = scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
     np.testing.assert_allclose(changed.predictions[10:, 0], expected, atol=1e-5)
-    assert changed.about.note == "cell of 9 units set to 0.5 before step 10"
+    assert changed.about.note == "cell of all units set to 0.5 before step 10"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_what_json_has_no_word_for_is_null() -> None:
 
 
 def test_the_list_says_what_is_there(page: httpx.Client) -> None:
-    blank = {"note": "", "step": None, "score": None, "unit": "", "first": False}
+    blank = {"note": "", "step": None, "score": None, "unit": "", "first": False, "intro": "", "place": ""}
     assert get(page, "recordings") == [{"id": kind, **blank} for kind in KINDS]
 
 
@@ -205,7 +205,7 @@ def test_an_answer_is_what_intervene_gives(asking: tuple[httpx.Client, Shelf], c
         (asked["row"], 1, "forward")
     }
     listed = get(client, "recordings")
-    blank = {"step": None, "score": None, "unit": "", "first": False}
+    blank = {"step": None, "score": None, "unit": "", "first": False, "intro": "", "place": ""}
     assert listed[1:] == [{"id": name, "note": expected.about.note, **blank}]
     # What is measured of a model would not be of the changed one.
     assert get(client, f"recordings/{name}/diagnosis")["horizon"] is None

@@ -18,7 +18,7 @@ export function Status({ state }: { state: State }) {
     <footer class="gw-status" aria-label="Chosen step and unit">
       <span data-status="step" data-value={t}>
         <span class="gw-label">step</span> {t.toLocaleString("en")}
-        <span class="gw-label"> of {state.steps.value.toLocaleString("en")}</span>
+        <span class="gw-label"> of 0 – {(state.steps.value - 1).toLocaleString("en")}</span>
       </span>
       {place && <span data-status="place">{place}</span>}
       <span data-status="unit" data-value={unit}>

@@ -47,6 +47,9 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
     <div class="gw-units">
       <AdviceList state={state} advice={diagnosis.advice} />
       <div class="gw-units-charts">
+        {!diagnosis.horizon && state.recording.value?.meta.origin && (
+          <p class="gw-label">The memory horizon is measured of the model as it is: go back to the original.</p>
+        )}
         {diagnosis.horizon && (
           <MemoryHorizon
             horizon={diagnosis.horizon}

@@ -153,14 +153,14 @@ def run(model: Model | LSTM, material: Material, changes: Plan) -> Recording:
     """Run a model over what is ready for it, with changes that `plan` has checked."""
     edits: list[Edit] = []
     found = record(model, material, _changed(changes, edits))
-    note = describe(changes, material.lengths)
+    note = describe(changes, material.lengths, _lstm(model).hidden_size)
     return dataclasses.replace(found, about=dataclasses.replace(found.about, note=note, edits=tuple(edits)))
 
 
-def describe(changes: Plan, lengths: Any) -> str:
-    """Say in words what is changed.
+def describe(changes: Plan, lengths: Any, H: int) -> str:
+    """Say in words what is changed, of rows of some lengths and layers of H units.
 
-    >>> describe({(0, False): Changes((Clamp("forget_gate", (3,), 0.0, 5, 9),))}, [9])
+    >>> describe({(0, False): Changes((Clamp("forget_gate", (3,), 0.0, 5, 9),))}, [9], H=4)
     'forget gate of unit 3 at 0 from step 5'
     """
     several = len({layer for layer, _ in changes}) > 1 or any(layer for layer, _ in changes)
@@ -170,13 +170,15 @@ def describe(changes: Plan, lengths: Any) -> str:
         for one in change.clamps:
             span = f" from step {one.first}" if one.first else ""
             span += f" to {one.end - 1}" if one.end < max(lengths) else ""
-            told.append(f"{where}{one.gate.replace('_', ' ')} of {_units(one.units)} at {one.value:g}{span}")
+            told.append(f"{where}{one.gate.replace('_', ' ')} of {_units(one.units, H)} at {one.value:g}{span}")
         for edit in change.edits:
-            told.append(f"{where}cell of {_units(edit.units)} set to {edit.value:g} before step {edit.t}")
+            told.append(f"{where}cell of {_units(edit.units, H)} set to {edit.value:g} before step {edit.t}")
     return "; ".join(told)
 
 
-def _units(units: Sequence[int]) -> str:
+def _units(units: Sequence[int], H: int) -> str:
+    if len(units) == H > 1:
+        return "all units"
     if len(units) > 6:
         return f"{len(units)} units"
     return f"unit{'s' if len(units) > 1 else ''} {', '.join(map(str, units))}"

@@ -43,14 +43,17 @@ export function Transport({ state, player }: { state: State; player: Player }) {
         aria-label="Speed"
         title="Speed"
         value={speed.value}
-        onChange={(event) => (speed.value = Number(event.currentTarget.value))}
+        onChange={(event) => {
+          speed.value = Number(event.currentTarget.value);
+          event.currentTarget.blur(); // the space bar plays, and does not open the list again
+        }}
       >
         {SPEEDS.map((steps) => (
           <option value={steps}>{steps === 1 ? "1 step/s" : `${steps} steps/s`}</option>
         ))}
       </select>
       <span class="gw-step-count" data-value={t}>
-        step <b>{t.toLocaleString("en")}</b> <span class="gw-label">of {(last + 1).toLocaleString("en")}</span>
+        step <b>{t.toLocaleString("en")}</b> <span class="gw-label">of 0 – {last.toLocaleString("en")}</span>
       </span>
     </div>
   );

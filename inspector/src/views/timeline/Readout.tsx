@@ -42,7 +42,7 @@ function StepField({ state }: { state: State }) {
         value={state.t.value}
         onChange={(event) => state.goTo(Number(event.currentTarget.value))}
       />
-      <span class="gw-label">of {state.steps.value.toLocaleString("en")}</span>
+      <span class="gw-label">of 0 – {(state.steps.value - 1).toLocaleString("en")}</span>
     </label>
   );
 }

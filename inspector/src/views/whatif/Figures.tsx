@@ -112,7 +112,7 @@ function see(state: State, first: number, last: number): void {
 function compared(before: number, after: number): string {
   if (before === after) return "no change";
   const part = Math.abs(after / before - 1) * 100;
-  const text =
-    part < 0.095 ? "less than 0.1" : part < 9.95 ? part.toFixed(1) : Math.round(part).toLocaleString("en");
+  if (part < 0.095) return "hardly changed";
+  const text = part < 9.95 ? part.toFixed(1) : Math.round(part).toLocaleString("en");
   return `${text}% ${after > before ? "worse" : "better"}`;
 }
