@@ -52,7 +52,7 @@ def example(page: Page, url: str) -> Iterator[str]:
 
 def weather(page: Page, url: str) -> Iterator[str]:
     """Show a forecaster."""
-    page.goto(f"{url}#view=timeline&t=120&units=17")
+    page.goto(f"{url}#view=timeline&t=120&units=3")
     settle(page)
     yield "timeline"
     page.keyboard.press("4")
@@ -77,14 +77,15 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     IMAGES.mkdir(exist_ok=True)
-    with sync_playwright() as play, served() as flag, served(str(WEATHER)) as load:
+    with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=list(ARGUMENTS))
         for theme in ("light", "dark"):
-            for show, url in ((example, flag), (weather, load)):
-                page = browser.new_page(viewport=SIZE, color_scheme=theme)  # type: ignore[arg-type]
-                for name in show(page, url):
-                    page.screenshot(path=IMAGES / f"{name}-{theme}.png")
-                page.close()
+            for show, arguments in ((example, []), (weather, [str(WEATHER)])):
+                with served(*arguments) as url:
+                    page = browser.new_page(viewport=SIZE, color_scheme=theme)  # type: ignore[arg-type]
+                    for name in show(page, url):
+                        page.screenshot(path=IMAGES / f"{name}-{theme}.png")
+                    page.close()
         browser.close()
 
 
