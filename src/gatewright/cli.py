@@ -236,7 +236,7 @@ def look(
 
     Example: gatewright look runs/load
 
-    Without a run it opens a small example: an LSTM that remembers a flag, beside a plain RNN that cannot.
+    Without a run it opens a small example: an LSTM that remembers a flag, beside a plain RNN that guesses.
 
     Args:
         run: Directory of a run; or a recording, or a model file.

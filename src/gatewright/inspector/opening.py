@@ -26,8 +26,6 @@ ONLY = Entry("only", first=True)
 MOST_ROWS = 16
 #: Steps that are read without being told how many.
 STEPS = 2000
-#: Bytes of a file's header, at most, that are searched for what it says of itself.
-_HEADER = 1 << 24
 #: What validation scores are measured in, by the kind of the run.
 UNITS = {"forecast": forecasting.ForecastTask.unit, "language": language.LanguageTask.unit}
 
@@ -110,7 +108,7 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
         GatewrightError: if there is nothing to see, or the data does not fit.
     """
     if path.is_file():
-        if _is_recording(path):
+        if recording_file.is_recording(path):
             _require_whole("a recording", data, wanted, train_plain)
             found = recording_file.read(path)
             return _shelf(Subject(recording=found)), found.about.title or path.name
@@ -125,7 +123,7 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
         raise RunError("run", "the directory of a run, a recording or a model file", str(path))
     run = Run.open(path)
     model = run_model(run)
-    if data is not None and data.is_file() and _is_recording(data):
+    if data is not None and recording_file.is_recording(data):
         _require_whole("a recording", None, wanted, train_plain)
         return _shelf(_own_recording(data, model)), path.resolve().name
     material = wanted.of(of_run(run, model, data, start=wanted.start, steps=wanted.most), say)
@@ -165,13 +163,6 @@ def _require_whole(what: str, data: Path | None, wanted: Wanted, train_plain: bo
     for name, value in {**given, "--plain-rnn": train_plain or None}.items():
         if value is not None:
             raise GatewrightError(name, f"nothing with {what}, which holds all there is to see", str(value))
-
-
-def _is_recording(path: Path) -> bool:
-    """Whether a file says that it is a recording, also one that is cut off."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        return b'"gatewright_recording"' in file.read(min(size, _HEADER))
 
 
 def _own_recording(path: Path, model: Model) -> Subject:

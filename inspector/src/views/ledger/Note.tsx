@@ -1,30 +1,19 @@
 // The numbers of the step under the pointer.
 
 import type { Axis } from "../../components/axis";
+import { BesidePointer } from "../../components/BesidePointer";
 import { fixed } from "../../format";
 import { share } from "../cell/figures";
 import type { Account } from "./account";
 import type { Places } from "./places";
-
-/** CSS pixels between the pointer and its note. */
-const AWAY = 14;
 
 export function Note({ account, axis, places }: { account: Account; axis: Axis; places: Places | null }) {
   const hover = axis.hover.value;
   if (!hover) return null;
   const { step } = hover;
   const k = step - account.from;
-  const leftwards = hover.x > axis.width.value * 0.7;
   return (
-    <div
-      class="gw-ledger-note"
-      aria-hidden="true"
-      style={{
-        left: `${hover.x + (leftwards ? -AWAY : AWAY)}px`,
-        top: `${hover.y + AWAY}px`,
-        transform: leftwards ? "translateX(-100%)" : undefined,
-      }}
-    >
+    <BesidePointer axis={axis} kind="gw-ledger-note">
       <div>
         <span class="gw-label">step</span> {step.toLocaleString("en")}{" "}
         <span class="gw-label">{places?.name(step)}</span>
@@ -43,6 +32,6 @@ export function Note({ account, axis, places }: { account: Account; axis: Axis; 
           </div>
         </>
       : <div class="gw-label">not read yet at step {account.query}</div>}
-    </div>
+    </BesidePointer>
   );
 }

@@ -1,31 +1,19 @@
 import type { Axis } from "../../components/axis";
+import { BesidePointer } from "../../components/BesidePointer";
 import { useLoaded } from "../../components/useLoaded";
 import { fixed, plural, short, time, visible } from "../../format";
 import { forecastsOf, looked, median } from "./forecast";
 
-/** CSS pixels between the pointer and its note. */
-const AWAY = 14;
-
 /** The numbers under the pointer. */
 export function Tip({ axis }: { axis: Axis }) {
-  const { width } = axis;
   const names = useStepNames(axis);
   const said = useForecasts(axis);
   const hover = axis.hover.value;
   if (!hover) return null;
   const unit = axis.hoverUnit.value;
   const name = names?.(hover.step);
-  const leftwards = hover.x > width.value * 0.7;
   return (
-    <div
-      class="gw-timeline-tip"
-      aria-hidden="true"
-      style={{
-        left: `${hover.x + (leftwards ? -AWAY : AWAY)}px`,
-        top: `${hover.y + AWAY}px`,
-        transform: leftwards ? "translateX(-100%)" : undefined,
-      }}
-    >
+    <BesidePointer axis={axis} kind="gw-timeline-tip">
       <div>
         <span class="gw-label">step</span> {hover.step.toLocaleString("en")}
         {name && <span class="gw-timeline-tip-name">{name}</span>}
@@ -41,7 +29,7 @@ export function Tip({ axis }: { axis: Axis }) {
           <span class="gw-number">{unit.value === undefined ? "–" : fixed(unit.value)}</span>
         </div>
       )}
-    </div>
+    </BesidePointer>
   );
 }
 
