@@ -323,7 +323,8 @@ def test_types_that_numpy_does_not_have(dtype: torch.dtype, content: bytes, tmp_
     tensors = safetensors.torch.load(content)
     tensors[f"{LAYER}.cell"] = tensors[f"{LAYER}.cell"].to(dtype)
     (tmp_path / "a").write_bytes(safetensors.torch.save(tensors, parsed(content)[0]["__metadata__"]))
-    with pytest.raises(ModelFileError, match="expected a recording, got "):
+    # Where ml_dtypes has been imported, NumPy has bfloat16 after all, and it is its kind that does not fit.
+    with pytest.raises(GatewrightError, match="expected a recording, got |expected floats of shape"):
         Recording.load(tmp_path / "a")
 
 
