@@ -324,7 +324,7 @@ def test_types_that_numpy_does_not_have(dtype: torch.dtype, content: bytes, tmp_
     tensors[f"{LAYER}.cell"] = tensors[f"{LAYER}.cell"].to(dtype)
     (tmp_path / "a").write_bytes(safetensors.torch.save(tensors, parsed(content)[0]["__metadata__"]))
     # Where ml_dtypes has been imported, NumPy has bfloat16 after all, and it is its kind that does not fit.
-    with pytest.raises(GatewrightError, match="expected a recording, got |expected floats of shape"):
+    with pytest.raises(GatewrightError, match=r"expected a recording, got |expected floats of shape"):
         Recording.load(tmp_path / "a")
 
 

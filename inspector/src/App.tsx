@@ -31,10 +31,20 @@ export function App({ state }: { state: State }) {
         <Checkpoints state={state} />
       </div>
       <main class="gw-main">
-        {state.recording.value ? <Shown state={state} /> : <div class="gw-skeleton gw-waiting" />}
+        {state.recording.value ? <Shown state={state} /> : <Waiting state={state} />}
       </main>
       <Status state={state} />
       <Help state={state} />
+    </div>
+  );
+}
+
+/** Of a training there is nothing to see until its first validation. */
+function Waiting({ state }: { state: State }) {
+  const empty = state.asked.value && !state.entries.value.length;
+  return (
+    <div class="gw-skeleton gw-waiting">
+      {empty && <p>Nothing to see yet: the first validation makes the first picture, and it appears here by itself.</p>}
     </div>
   );
 }

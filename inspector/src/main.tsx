@@ -50,6 +50,7 @@ async function load(state: State, page: boolean): Promise<void> {
   try {
     const entries = await state.source.entries();
     state.entries.value = entries;
+    state.asked.value = true;
     const wanted = page ? asked("recording") : null;
     const entry = entries.find(({ id }) => id === wanted) ?? entries.find(({ first }) => first) ?? entries.at(-1);
     if (!entry) return;

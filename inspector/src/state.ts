@@ -24,6 +24,8 @@ export interface Sorted {
 export class State {
   readonly view = signal<View>("timeline");
   readonly entries = signal<Entry[]>([]);
+  /** Whether the entries have come for the first time. */
+  readonly asked = signal(false);
   /** The recording that is shown; null until it is there. */
   readonly recording = signal<Recording | null>(null);
   /** The one that a "what if" is compared with, or null. */

@@ -226,6 +226,7 @@ def look(
     row: int | None = None,
     start: int = 0,
     steps: int | None = None,
+    fill: str | None = None,
     plain_rnn: bool = False,
     export: Path | None = None,
     save: Path | None = None,
@@ -244,6 +245,7 @@ def look(
         row: Number of the series to show, in a table of several (default: the first 16).
         start: First row or character that is read (default: 0).
         steps: Read at most so many (default: 2000).
+        fill: Fill missing inputs: "forward" or "mean" (default: as in training).
         plain_rnn: Train a plain RNN on the same batches, if there is none yet, to stand beside the model.
         export: Write a page that opens without a server, and serve nothing.
         save: Write the recording, for gatewright.insight.Recording.load, and serve nothing.
@@ -255,7 +257,7 @@ def look(
             raise GatewrightError(name, "a file in a directory that is there", str(path))
     from gatewright.inspector import opening
 
-    wanted = opening.Wanted(row, start, steps)
+    wanted = opening.Wanted(row, start, steps, fill)
     if run is None:
         shelf, title = opening.open_example(wanted, plain_rnn)
     else:

@@ -67,7 +67,7 @@ export class ServedSource implements Source {
     try {
       answer = await fetch(this.base + path, options);
     } catch {
-      throw new Error("The program that shows this page has stopped: start it again, or export a page that needs none.");
+      throw new Error("The program that shows this page has stopped. `gatewright look` shows the run again.");
     }
     if (!answer.ok) throw new Error(await said(answer));
     return answer;

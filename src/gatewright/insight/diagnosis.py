@@ -27,7 +27,7 @@ _LEAST = 2.0**-24
 _SIGMOID = ("input_gate", "forget_gate", "output_gate")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LayerDiagnosis:
     """Figures of one layer in one direction, over all steps of all rows; arrays have one entry a unit (H,).
 
@@ -63,8 +63,14 @@ class LayerDiagnosis:
     labels: tuple[tuple[str, ...], ...]
     histograms: dict[str, NDArray[np.int64]]
 
+    def __repr__(self) -> str:
+        told = [f"{len(self.half_life)} units"]
+        for label in sorted({label for labels in self.labels for label in labels}):
+            told.append(f"{len(labelled(self, label))} {label}")
+        return f"{type(self).__name__}(layer {self.layer} {self.direction}: {', '.join(told)})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis:
     """What `diagnose` found.
 
@@ -77,6 +83,10 @@ class Diagnosis:
     layers: tuple[LayerDiagnosis, ...]
     advice: tuple[Advice, ...]
     horizon: Horizon | None
+
+    def __repr__(self) -> str:
+        findings = "".join(f"\n  {one.finding}\n    {one.advice}" for one in self.advice)
+        return f"{type(self).__name__}({', '.join(map(repr, self.layers))}){findings}"
 
 
 def diagnose(recording: Recording, *, plain: torch.nn.RNN | None = None) -> Diagnosis:

@@ -36,7 +36,7 @@ from gatewright.insight.recording import Recording, require_index, require_units
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ledger:
     """What the cell state after one step is made of.
 
@@ -81,6 +81,9 @@ class Ledger:
         total: Array = self.shares.sum(axis=0) + self.initial + self.edited
         return total
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.units)} units, {len(self.steps)} steps)"
+
     def readout(self, direction: Any) -> tuple[Array, float]:
         """Split w · h_t, in proportion to the shares of each unit: w_u o_u (tanh c_u / c_u) share_u.
 
@@ -108,7 +111,7 @@ class Ledger:
         return self.shares @ scale, float((self.initial + self.edited) @ scale)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fate:
     """Where what one step wrote goes.
 
@@ -135,6 +138,11 @@ class Fate:
     def shares(self) -> Array:
         """What is left of it after each of the steps (K, U)."""
         return self.survival * self.write
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(of step {self.steps[0]}, {len(self.units)} units, {len(self.steps)} steps on)"
+        )
 
 
 def split(

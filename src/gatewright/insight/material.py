@@ -124,7 +124,14 @@ def gather(
 
 
 def of_run(
-    run: Run, model: Model, data: Path | None, *, start: int = 0, steps: int | None = None, part: str = "test"
+    run: Run,
+    model: Model,
+    data: Path | None,
+    *,
+    start: int = 0,
+    steps: int | None = None,
+    part: str = "test",
+    fill: str | None = None,
 ) -> Material:
     """Make what a run's model is to read.
 
@@ -135,12 +142,15 @@ def of_run(
         start: first step, within that part.
         steps: at most so many.
         part: "valid" or "test", where ``data`` is None.
+        fill: how missing inputs are filled; as in training if None.
 
     Raises:
         GatewrightError: if the run's source has changed, or the data does not fit the model.
     """
     span = _span(start, steps)
     options = run.options().data
+    if fill is not None:
+        options = replace(options, fill=fill)
     if data is not None:
         roles = forecasting.roles(options) if run.kind == "forecast" else None
         return gather(model, data, start=start, steps=steps, fill=options.fill, roles=roles)

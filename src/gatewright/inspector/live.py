@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 
 from gatewright.insight import snapshots
@@ -17,6 +18,8 @@ from gatewright.train.task import Watcher
 
 #: Steps of the validation part that are shown.
 STEPS = 500
+#: Seconds in which open pages ask for the last model.
+FAREWELL = 3.0
 
 
 class Live(Watcher):
@@ -71,10 +74,15 @@ class Live(Watcher):
         self._shelf.add(entry, make)
 
     def end(self) -> None:
-        """Serve on until Ctrl-C, where a person sits at a terminal."""
-        if self._server is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        """Serve on until Ctrl-C where a person sits at a terminal, else until open pages have the last model."""
+        if self._server is None:
+            return
+        self._say(f"gatewright look {self._run.path} shows it again")
+        if sys.stdin.isatty() and sys.stdout.isatty():
             self._say("the page stays until Ctrl-C")
             self._server.wait()
+        elif self._shelf.asked:
+            time.sleep(FAREWELL)
 
     def _listen(self) -> PageServer:
         return PageServer(self._shelf, "Gatewright", self._port)

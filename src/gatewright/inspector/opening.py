@@ -10,11 +10,11 @@ from pathlib import Path
 
 from gatewright.errors import GatewrightError, ModelFileError, RunError
 from gatewright.insight import plain, recording_file, snapshots
-from gatewright.insight.looking import prepare
-from gatewright.insight.material import Material, of_run
+from gatewright.insight.material import Material, gather, of_run
 from gatewright.insight.recording import Recording
 from gatewright.inspector.shelf import Entry, Shelf, Subject
 from gatewright.model import Model, load
+from gatewright.spec import FILLS
 from gatewright.train import forecasting, language, start
 from gatewright.train.display import PLAIN_SECONDS
 from gatewright.train.report import run_model
@@ -40,6 +40,7 @@ class Wanted:
         row: number of the series, or None for the first `MOST_ROWS`.
         start: first step.
         steps: at most so many, or None for the first `STEPS`.
+        fill: how missing inputs are filled, or None for what training did.
 
     Raises:
         GatewrightError: if a number is below what there can be.
@@ -48,11 +49,14 @@ class Wanted:
     row: int | None = None
     start: int = 0
     steps: int | None = None
+    fill: str | None = None
 
     def __post_init__(self) -> None:
         for name, number, least in (("--start", self.start, 0), ("--steps", self.steps, 1)):
             if number is not None and number < least:
                 raise GatewrightError(name, f"a whole number of at least {least}", str(number))
+        if self.fill not in (None, *FILLS[1:]):
+            raise GatewrightError("--fill", "forward or mean", repr(self.fill))
 
     @property
     def most(self) -> int:
@@ -112,12 +116,14 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
             _require_whole("a recording", data, wanted, train_plain)
             found = recording_file.read(path)
             return _shelf(Subject(recording=found)), found.about.title or path.name
+        if Path(path.name.removesuffix(".gz")).suffix in start.SUFFIXES:
+            raise GatewrightError("RUN", "a run, a recording or a model file, and then data", f"data: {path}")
         model = load(path)
         if data is None:
             raise GatewrightError("DATA", "what the model is to read, after the model's file", "nothing")
         if train_plain:
             raise GatewrightError("--plain-rnn", "a run, on whose batches it is trained", f"a file: {path}")
-        _, material = prepare(model, data, start=wanted.start, steps=wanted.most)
+        material = gather(model, data, start=wanted.start, steps=wanted.most, fill=wanted.fill or "")
         return _shelf(Subject(model, wanted.of(material, say))), material.about.title
     if not path.is_dir():
         raise RunError("run", "the directory of a run, a recording or a model file", str(path))
@@ -126,7 +132,7 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
     if data is not None and recording_file.is_recording(data):
         _require_whole("a recording", None, wanted, train_plain)
         return _shelf(_own_recording(data, model)), path.resolve().name
-    material = wanted.of(of_run(run, model, data, start=wanted.start, steps=wanted.most), say)
+    material = wanted.of(of_run(run, model, data, start=wanted.start, steps=wanted.most, fill=wanted.fill), say)
     beside = _beside(run, model, train_plain, say)
     return open_run(run, model, material, beside), material.about.title
 
@@ -159,7 +165,7 @@ def snapshot_entry(run: Run, step: int, score: float | None) -> Entry:
 def _require_whole(what: str, data: Path | None, wanted: Wanted, train_plain: bool) -> None:
     """Raise if more is said of what is shown as it is."""
     row, steps = wanted.row, wanted.steps
-    given = {"DATA": data, "--row": row, "--start": wanted.start or None, "--steps": steps}
+    given = {"DATA": data, "--row": row, "--start": wanted.start or None, "--steps": steps, "--fill": wanted.fill}
     for name, value in {**given, "--plain-rnn": train_plain or None}.items():
         if value is not None:
             raise GatewrightError(name, f"nothing with {what}, which holds all there is to see", str(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 import threading
@@ -71,6 +72,8 @@ class PageServer:
 
     def close(self) -> None:
         """Stop, also what was never begun."""
+        # What does not end by itself in time is cut off, which uvicorn tells as the application's fault.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(timeout=5)

@@ -105,8 +105,11 @@ class Shelf:
         self._made: OrderedDict[str, tuple[Subject, Payload]] = OrderedDict()
         self._diagnoses: dict[str, dict[str, Any]] = {}
         self._answers = 0
+        self._plans: dict[str, tuple[str, intervention.Plan]] = {}
         #: Grows whenever there is something new.
         self.version = 0
+        #: Whether anybody has looked.
+        self.asked = False
 
     def add(self, entry: Entry, make: Callable[[], Subject], origin: str = "") -> None:
         """Put a recording on the shelf, in the place of one of the same id."""
@@ -124,6 +127,7 @@ class Shelf:
 
     def entries(self) -> list[dict[str, Any]]:
         """Return what the page lists."""
+        self.asked = True
         with self._making:
             return [dataclasses.asdict(entry) for entry, _, _ in self._entries.values()]
 
@@ -158,7 +162,7 @@ class Shelf:
             return found
 
     def what_if(self, name: str, asked: Asked) -> str:
-        """Run a recording's model again with changes; return the id of what came of them.
+        """Run a recording's model again with changes; return the id of what came of them, also if that is there.
 
         Changes are of the untouched run, also where they are asked of one that was changed already.
 
@@ -172,11 +176,15 @@ class Shelf:
             if subject.model is None or subject.material is None:
                 raise GatewrightError("recording", "one whose model is at hand", "one from a file")
             plan = asked.plan(subject.model, subject.material.lengths)
+            for known, (origin, before) in self._plans.items():
+                if origin == name and before == plan:
+                    return known
             changed = dataclasses.replace(subject, changes=plan)
             recording = changed.record()
             self._answers += 1
             new = f"whatif-{self._answers}"
             self.add(Entry(new, recording.about.note), lambda: changed, origin=name)
+            self._plans[new] = name, plan
             self._keep(new, changed, recording)
             for old in [one for one, (_, _, origin) in self._entries.items() if origin][:-MOST_ANSWERS]:
                 self.remove(old)
@@ -197,5 +205,5 @@ class Shelf:
             self._made.popitem(last=False)
 
     def _forget(self, name: str) -> None:
-        self._made.pop(name, None)
-        self._diagnoses.pop(name, None)
+        for kept in (self._made, self._diagnoses, self._plans):
+            kept.pop(name, None)

@@ -4,6 +4,7 @@ import { useId } from "preact/hooks";
 import type { Meta } from "../../data/types";
 import type { State } from "../../state";
 import { shown } from "../cell/context";
+import { median } from "../timeline/forecast";
 
 export function Question({
   state,
@@ -36,7 +37,7 @@ export function Question({
           aria-pressed={asked !== null}
           disabled={!splits}
           title={why}
-          onClick={() => (state.readout.value = meta.text ? "came" : 0)}
+          onClick={() => (state.readout.value = meta.text ? "came" : meta.series ? median(meta.series) : 0)}
         >
           Output of the head
         </button>

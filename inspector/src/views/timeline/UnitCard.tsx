@@ -23,6 +23,14 @@ export function UnitCard({ state }: { state: State }) {
             {half === null ? "never forgets half" : `${short(half)} steps`}
           </dd>
         </div>
+        {found.labels[unit].includes("resets") && (
+          <div>
+            <dt>between resets</dt>
+            <dd class="gw-number">
+              {[found.half_life_low, found.half_life_high].map((one) => short(one[unit] ?? Infinity)).join(" – ")}
+            </dd>
+          </div>
+        )}
         <div>
           <dt>writes a step, mean |i g|</dt>
           <dd class="gw-number" data-part="write_rate" data-value={found.write_rate[unit]}>

@@ -60,8 +60,8 @@ export function MemoryHorizon({ horizon, peerName }: { horizon: Horizon; peerNam
 
 function AxisKind({ logarithmic, onKind }: { logarithmic: boolean; onKind: (logarithmic: boolean) => void }) {
   const kinds = [
-    { name: "linear", value: false },
-    { name: "log", value: true },
+    { name: "steps, linear", value: false },
+    { name: "steps, log", value: true },
   ];
   return (
     <div class="gw-segments" role="group" aria-label="Axis of the lag">

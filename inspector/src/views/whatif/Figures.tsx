@@ -18,7 +18,7 @@ export function Figures({ state, before, after, comparison }: Props) {
       {means && (
         <div>
           <dt class="gw-label">
-            Mean error, {before.meta.kind === "text" ? "nats a character" : "standard deviations"}
+            Mean error {before.meta.kind === "text" ? "in nats a character" : "one step ahead, standard deviations"}
           </dt>
           <dd>
             <span data-part="mean_error_before" data-value={means.before}>
