@@ -28,8 +28,9 @@ VIEWS = {
 _BROKEN = re.compile(r"\bNaN\b|undefined|\bnull\b|\[object|Infinity")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "theme"), [*((kind, "light") for kind in KINDS), ("series", "dark"), ("text", "dark")]
+)
 def test_every_view_opens(browser: Browser, pages: dict[str, Shown], kind: str, theme: str) -> None:
     with opened(browser, pages[kind].url, theme=theme) as tab:
         ground = tab.page.eval_on_selector(".gatewright", "one => getComputedStyle(one).backgroundColor")
