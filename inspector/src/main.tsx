@@ -58,8 +58,7 @@ async function load(state: State, page: boolean): Promise<void> {
     readPlace(state, place);
     await state.show(entry.id);
     if (!state.recording.value) return;
-    // In the middle there is a past to look back on, and something to come.
-    if (asked("t", place) === null) state.goTo((state.steps.value - 1) / 2);
+    if (asked("t", place) === "0") state.goTo(0);
     readRange(state, place);
   } catch (error) {
     state.trouble.value = error instanceof Error ? error.message : String(error);

@@ -96,7 +96,8 @@ export class State {
         const kept = this.units.value.filter((unit) => unit < shape.hidden);
         this.units.value = kept.length ? kept : [0];
         const T = recording.meta.rows[this.row.value].steps;
-        this.t.value = Math.min(this.t.value, T - 1);
+        // At first in the middle: there is a past to look back on, and something to come.
+        this.t.value = known || this.t.value ? Math.min(this.t.value, T - 1) : Math.round((T - 1) / 2);
         if (!known || this.range.value[1] > T) this.range.value = [0, T];
       });
     } catch (error) {
