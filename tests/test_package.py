@@ -80,3 +80,10 @@ def test_each_file_imports_only_what_stands_above_it():
                 for alias in node.names:
                     other = f"{node.module}.{alias.name}".split(".")[1]
                     assert ROOMS.index(other) <= ROOMS.index(room), f"{path} imports {other}"
+
+
+def test_what_is_left_out_of_the_package_is_named_from_its_root():
+    """A bare name is left out wherever it stands: `inspector` once took `src/gatewright/inspector` with it."""
+    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    [line] = [line for line in pyproject.read_text("utf-8").splitlines() if line.startswith("sdist.exclude")]
+    assert all(part.startswith("/") for part in ast.literal_eval(line.partition("=")[2].strip()))
