@@ -27,6 +27,11 @@ from tests.small_models import forecaster, language_model, write_sites
 HOSTILE = "</script><!--<script>\"'&\u2028\u2029]]>\\ab"
 KINDS = ("series", "text", "layers", "paired")
 
+#: A question that changes something in `small`, and its empty form.
+ASKED: dict[str, Any] = {
+    "row": 0, "layer": 1, "direction": "forward", "clamp": [], "ablate": [1, 3], "edit_cell": [],
+}  # fmt: skip
+
 
 def subjects(folder: Path) -> dict[str, Subject]:
     """A forecaster of two series of unequal length, a text, bare layers, and a plain RNN beside a text."""
@@ -72,6 +77,11 @@ def served(shelf: Shelf, title: str = "a title", port: int = 0) -> Iterator[http
     finally:
         logging.getLogger("uvicorn.error").removeHandler(handler)
     assert not logged, logged
+
+
+def get(client: httpx.Client, path: str) -> Any:
+    """Return the JSON that a page is answered."""
+    return strict(client.get(path).raise_for_status().content)
 
 
 def strict(text: str | bytes) -> Any:

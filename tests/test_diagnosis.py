@@ -13,7 +13,7 @@ from gatewright import LSTM, look
 from gatewright.errors import GatewrightError
 from gatewright.insight import diagnose
 from gatewright.insight.advice import Advice, advise
-from gatewright.insight.diagnosis import Diagnosis, LayerDiagnosis, labelled
+from gatewright.insight.diagnosis import Diagnosis, LayerDiagnosis
 from gatewright.insight.horizon import Horizon
 from gatewright.insight.recording import GATES
 from tests.recordings import record, recording
@@ -103,8 +103,8 @@ def test_labels() -> None:
         (), ("dead",), ("shut",), ("counter", "long memory"), ("long memory",), ("short memory",),
         ("counter", "long memory"), (),
     )  # fmt: skip
-    assert labelled(found, "counter") == [3, 6]
-    assert labelled(found, "anything") == []
+    assert found.labelled("counter").tolist() == [3, 6]
+    assert found.labelled("anything").tolist() == []
     assert of(units(0.6, steps=1)).labels == ((),)  # one step does not say whether a unit is dead
 
 

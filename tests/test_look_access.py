@@ -6,7 +6,6 @@ import json
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
@@ -14,14 +13,9 @@ import pytest
 from gatewright.errors import GatewrightError
 from gatewright.inspector.server import PageServer
 from gatewright.inspector.shelf import Subject
-from tests.inspected import served, shelf_of, small, subjects
+from tests.inspected import ASKED, served, shelf_of, small, subjects
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-
-#: A question that changes something in `small`, and its empty form.
-ASKED: dict[str, Any] = {
-    "row": 0, "layer": 1, "direction": "forward", "clamp": [], "ablate": [1, 3], "edit_cell": [],
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,7 @@ from hypothesis import strategies as st
 from gatewright.inspector import shelf as shelves
 from gatewright.inspector.payload import printable
 from gatewright.inspector.shelf import Shelf, Subject
-from tests.inspected import served, shelf_of, small, strict
-
-#: A question that changes something in `small`, and its empty form.
-ASKED: dict[str, Any] = {
-    "row": 0, "layer": 1, "direction": "forward", "clamp": [], "ablate": [1, 3], "edit_cell": [],
-}  # fmt: skip
+from tests.inspected import ASKED, get, served, shelf_of, small, strict
 
 
 @pytest.fixture
@@ -29,10 +24,6 @@ def asking() -> Iterator[tuple[httpx.Client, Shelf]]:
     shelf = shelf_of(small=small())
     with served(shelf) as client:
         yield client, shelf
-
-
-def get(client: httpx.Client, path: str) -> Any:
-    return strict(client.get(path).raise_for_status().content)
 
 
 @pytest.fixture(scope="module")

@@ -24,14 +24,9 @@ from gatewright.inspector.asked import Asked
 from gatewright.inspector.payload import diagnosis
 from gatewright.inspector.server import PageServer
 from gatewright.inspector.shelf import MOST_ANSWERS, MOST_MADE, Entry, Shelf, Subject
-from tests.inspected import KINDS, blocks_of, same, served, shelf_of, small, strict, subjects
+from tests.inspected import ASKED, KINDS, blocks_of, get, same, served, shelf_of, small, strict, subjects
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-
-#: A question that changes something in `small`, and its empty form.
-ASKED: dict[str, Any] = {
-    "row": 0, "layer": 1, "direction": "forward", "clamp": [], "ablate": [1, 3], "edit_cell": [],
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +47,6 @@ def asking() -> Iterator[tuple[httpx.Client, Shelf]]:
     shelf = shelf_of(small=small())
     with served(shelf) as client:
         yield client, shelf
-
-
-def get(client: httpx.Client, path: str) -> Any:
-    return strict(client.get(path).raise_for_status().content)
 
 
 def ask(client: httpx.Client, name: str = "small", **changes: Any) -> str:

@@ -67,14 +67,14 @@ def _of_layer(one: LayerDiagnosis) -> Iterator[Advice]:
             f"than {_steps(steps)} can matter (less than 1% is left).",
             "Try a higher forget_bias (1 or 2), or fewer units if the task has no long memory.",
         )
-    dead = _labelled(one, "dead")
+    dead = one.labelled("dead")
     if len(dead) >= max(1, _FEW * H):
         yield about(
             dead,
             f"{len(dead)} of {name}'s {H} units are dead: their hidden state varies by less than 0.001.",
             f"Try --hidden {max(1, H - len(dead))}, or a higher learning rate or less weight decay to wake them.",
         )
-    counters = _labelled(one, "counter")
+    counters = one.labelled("counter")
     if len(counters):
         several = len(counters) > 1
         verbs = "count: they keep what they have and add" if several else "counts: it keeps what it has and adds"
@@ -84,7 +84,7 @@ def _of_layer(one: LayerDiagnosis) -> Iterator[Advice]:
             "On sequences longer than those it was trained on they leave the range that it knows: check the error "
             "late in a long sequence, or train on longer ones.",
         )
-    shut = _labelled(one, "shut")
+    shut = one.labelled("shut")
     if len(shut) >= max(1, _SOME * H):
         yield about(
             shut,
@@ -117,10 +117,6 @@ def _of_horizon(layers: Sequence[LayerDiagnosis], horizon: Horizon | None) -> It
             "If the task needs more, try a higher forget_bias, longer windows (--context), or inputs that carry "
             "the past; if not, a shorter --context trains faster.",
         )
-
-
-def _labelled(one: LayerDiagnosis, label: str) -> np.ndarray:
-    return np.array([unit for unit, labels in enumerate(one.labels) if label in labels], dtype=int)
 
 
 def _share(count: int, of: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,10 +62,14 @@ class LayerDiagnosis:
     labels: tuple[tuple[str, ...], ...]
     histograms: dict[str, NDArray[np.int64]]
 
+    def labelled(self, label: str) -> NDArray[np.int64]:
+        """Return the numbers of the units with a label."""
+        return np.flatnonzero([label in labels for labels in self.labels])
+
     def __repr__(self) -> str:
         told = [f"{len(self.half_life)} units"]
         for label in sorted({label for labels in self.labels for label in labels}):
-            told.append(f"{len(labelled(self, label))} {label}")
+            told.append(f"{len(self.labelled(label))} {label}")
         return f"{type(self).__name__}(layer {self.layer} {self.direction}: {', '.join(told)})"
 
 
@@ -166,8 +169,3 @@ def _histograms(values: NDArray[Any], least: float) -> NDArray[np.int64]:
     bins = np.clip(((values - least) * (BINS / (1 - least))).astype(np.int64), 0, BINS - 1)
     counts = np.bincount((bins + np.arange(H) * BINS).ravel(), minlength=H * BINS)
     return counts.reshape(H, BINS)
-
-
-def labelled(diagnosis: LayerDiagnosis, label: str) -> Sequence[int]:
-    """Return the units with a label."""
-    return [unit for unit, labels in enumerate(diagnosis.labels) if label in labels]
