@@ -80,14 +80,6 @@ def _steps(recording: Recording, first: int, end: int) -> Recording:
         raise GatewrightError("steps", "a slice that leaves at least one step of every row", f"{first}:{end}")
     longest = first + int(lengths.max())
 
-    def layer(record: Record | None, reverse: bool) -> Record | None:
-        if record is None:
-            return None
-        cell, hidden = _before(recording, record, first, longest, reverse)
-        part = replaced(record, lambda name, array: array if name.endswith("_initial") else array[first:longest])
-        return dataclasses.replace(part, cell_initial=cell, hidden_initial=hidden)
-
-    layers = tuple(Layer(layer(one.forward, False), layer(one.reverse, True)) for one in recording.layers)  # type: ignore[arg-type]
     about = recording.about
     edits = tuple(dataclasses.replace(e, t=e.t - first) for e in about.edits if first <= e.t < longest)
     part = _changed(
@@ -95,6 +87,18 @@ def _steps(recording: Recording, first: int, end: int) -> Recording:
         lambda name, array: array if name.endswith("_initial") else array[first:longest],
         dataclasses.replace(about, edits=edits),
         lengths,
+    )
+
+    def begun(cut: Record, whole: Record, reverse: bool) -> Record:
+        cell, hidden = _before(recording, whole, first, longest, reverse)
+        return dataclasses.replace(cut, cell_initial=cell, hidden_initial=hidden)
+
+    layers = tuple(
+        Layer(
+            begun(cut.forward, whole.forward, False),
+            None if cut.reverse is None or whole.reverse is None else begun(cut.reverse, whole.reverse, True),
+        )
+        for cut, whole in zip(part.layers, recording.layers, strict=True)
     )
     return dataclasses.replace(part, layers=layers)
 
