@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import resources
@@ -471,7 +470,6 @@ def test_as_a_process_it_serves_until_ctrl_c(process: subprocess.Popen[str]) -> 
     assert process.stdout.readline() == "Ctrl-C stops\n"
     with httpx.stream("GET", f"{url}events", trust_env=False, timeout=30):
         assert httpx.get(f"{url}recordings", trust_env=False).json()[0]["id"] == "best"
-        time.sleep(0.2)  # it has come to wait for Ctrl-C by then
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")

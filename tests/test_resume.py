@@ -19,6 +19,7 @@ from gatewright.train.start import resume, train
 from tests.training_runs import (
     FORECAST,
     LANGUAGE,
+    cpu_of,
     quiet,
     train_in_process,
     weights,
@@ -36,10 +37,9 @@ def undisturbed(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     source = write(folder / name)
     process = train_in_process(source, folder / "undisturbed", options)
-    started = time.monotonic()
     process.join()
     assert process.exitcode == 0
-    return source, options, folder / "undisturbed", time.monotonic() - started
+    return source, options, folder / "undisturbed"
 
 
 def same_as(run: Path, other: Path) -> None:
@@ -63,18 +63,17 @@ def finish(source: Path, run: Path, options: Options) -> None:
 
 
 def test_killed_at_random_moments(undisturbed, tmp_path):
-    source, options, expected, seconds = undisturbed
+    source, options, expected = undisturbed
     moments = random.Random(7)
     kills = 0
     while kills < 6:
-        process = train_in_process(source, tmp_path / "run", options)
-        process.join(moments.uniform(0.05, 0.6 * seconds))
-        if process.is_alive():
-            process.kill()
-            process.join()
-            kills += 1
-        else:
+        moment = moments.uniform(0.05, 0.6) * cpu_of(expected)
+        process = train_in_process(source, tmp_path / "run", options, cpu_seconds=moment)
+        process.join()
+        if process.exitcode == 0:
             break
+        assert process.exitcode == -signal.SIGPROF
+        kills += 1
     finish(source, tmp_path / "run", options)
     same_as(tmp_path / "run", expected)
     assert kills > 0
@@ -82,7 +81,7 @@ def test_killed_at_random_moments(undisturbed, tmp_path):
 
 @pytest.mark.parametrize("number", [5, 8, 23, 40, 71])
 def test_killed_while_a_file_is_being_written(undisturbed, tmp_path, number):
-    source, options, expected, _ = undisturbed
+    source, options, expected = undisturbed
     process = train_in_process(source, tmp_path / "run", options, kill_in_write=number)
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -91,7 +90,7 @@ def test_killed_while_a_file_is_being_written(undisturbed, tmp_path, number):
 
 
 def test_ctrl_c_keeps_the_best_model_and_goes_on(undisturbed, tmp_path):
-    source, options, expected, _ = undisturbed
+    source, options, expected = undisturbed
     run = tmp_path / "run"
     told = {**options.plain()["data"], **options.plain()["model"], **options.plain()["training"]}
     arguments = [

@@ -6,6 +6,7 @@ import io
 import multiprocessing
 import os
 import signal
+import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -62,20 +63,40 @@ def quiet() -> Console:
     return Console(file=io.StringIO())
 
 
-def train_in_process(source: Path, run: Path, options: Options, kill_in_write: int | None = None) -> BaseProcess:
-    """Start a process that makes a run, or goes on with it."""
-    process = PROCESSES.Process(target=_train, args=(source, run, options, kill_in_write), daemon=True)
+def train_in_process(
+    source: Path, run: Path, options: Options, *, kill_in_write: int | None = None, cpu_seconds: float = 0.0
+) -> BaseProcess:
+    """Start a process that makes a run, or goes on with it.
+
+    Args:
+        source: of the run.
+        run: its directory.
+        options: of a new run.
+        kill_in_write: number of the write of a file in which the process is killed.
+        cpu_seconds: of the process itself, after which the kernel ends it; 0 for never. How busy the machine is
+            does not matter for that.
+    """
+    process = PROCESSES.Process(
+        target=_train, args=(source, run, options, kill_in_write, cpu_seconds), daemon=True
+    )
     process.start()
     return process
 
 
-def _train(source: Path, run: Path, options: Options, kill_in_write: int | None) -> None:
+def cpu_of(run: Path) -> float:
+    """CPU seconds of the process that last finished a run."""
+    return float(run.with_suffix(".cpu").read_text())
+
+
+def _train(source: Path, run: Path, options: Options, kill_in_write: int | None, cpu_seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
     if kill_in_write is not None:
         _kill_in_write(kill_in_write)
     if (run / "source.json").exists() and (run / "config.toml").exists():
         resume(run, console=quiet())
     else:
         train(source, options, run=run, console=quiet())
+    run.with_suffix(".cpu").write_text(str(time.process_time()))
 
 
 def _kill_in_write(number: int) -> None:

@@ -284,7 +284,7 @@ def _serve_page(shelf: Shelf, title: str, port: int, no_browser: bool) -> None:
     from gatewright.inspector.server import PageServer
 
     shelf.payload(shelf.shown())  # what is wrong with it is said here, and not on the page
-    with PageServer(shelf, f"{title} - Gatewright", port) as server:
+    with PageServer(shelf, f"{title} - Gatewright", port) as server, contextlib.suppress(KeyboardInterrupt):
         _say(f"look at {_on_a_line(title)}: {server.url}\nCtrl-C stops")
         if not no_browser:
             server.open_browser()
