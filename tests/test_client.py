@@ -49,18 +49,22 @@ def test_a_forecaster_in_blocks_over_a_server_that_is_killed(folder: Path, tmp_p
         session = known.create()
         first = session.step(xs[0], time=times[0])
         assert np.array_equal(first, expected[0], equal_nan=True)
-        stop = threading.Event()
+        begun = threading.Semaphore(0)
 
         def disturb() -> None:
-            while not stop.wait(0.3):
+            for pause in (0.0, 0.002, 0.004, 0.008, 0.016):
+                for _ in range(3):
+                    begun.acquire()
+                time.sleep(pause)  # into a block of steps
                 server.kill()
                 server.start()
 
         disturbing = threading.Thread(target=disturb)
         disturbing.start()
-        found = [session.run(xs[at : at + 20], times[at : at + 20]) for at in range(1, 300, 20)]
-        time.sleep(0.3)
-        stop.set()
+        found = []
+        for at in range(1, 300, 20):
+            begun.release()
+            found.append(session.run(xs[at : at + 20], times[at : at + 20]))
         disturbing.join()
         assert np.array_equal(np.concatenate(found), expected[1:], equal_nan=True)
         assert session.steps == 300
