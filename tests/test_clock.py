@@ -96,6 +96,54 @@ def test_steps_by_hand(times, step, then):
     assert clock.after(times[-1], step, np.array([1]))[0] == np.datetime64(then, "us")
 
 
+@settings(deadline=None)
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2090, 1, 1)),
+    st.sets(st.integers(1, 38), max_size=4),
+    st.integers(1, 380),
+)
+def test_business_days_skip_weekends(start, holidays, ahead):
+    """A list of weekdays, made a day at a time, judges places and what follows."""
+    days = [start + timedelta(days=day) for day in range(600)]
+    business = [day for day in days if day.weekday() < 5]
+    places = [place for place in range(40) if place not in holidays]
+    times = stamps([business[place] for place in places])
+    assert clock.find_step(times) == "1b"
+    np.testing.assert_array_equal(clock.positions(times, "1b"), places)
+    assert clock.after(times[-1], "1b", np.array([ahead, 1])).tolist() == [business[39 + ahead], business[40]]
+    # A row at a weekend, or at another time of day, has no place.
+    saturday = next(day for day in days if day.weekday() == 5)
+    other = business[7] + (timedelta(hours=1) if business[7].hour < 12 else -timedelta(hours=1))
+    odd = stamps([business[0], *sorted([saturday, other])])
+    assert np.isnan(clock.positions(odd, "1b")).tolist() == [False, True, True]
+    assert clock.find_step(stamps(sorted([*business[:40], saturday]))) == "1d"
+
+
+def test_one_missing_weekend_is_a_gap_of_days():
+    days = [datetime(2024, 1, day) for day in (1, 2, 3, 4, 5, 8, 9, 10, 11, 12)]  # a Monday to the next Friday
+    assert clock.find_step(stamps(days)) == "1d"
+    assert clock.find_step(stamps([*days, datetime(2024, 1, 15)])) == "1b"
+    # A leap over years is no weekend.
+    assert clock.find_step(stamps([*days[:5], datetime(2024, 1, 15), datetime(2031, 1, 6)])) == "1d"
+
+
+@pytest.mark.parametrize(
+    ("width", "step"),
+    [
+        ("1h", "1h"), ("60m", "1h"), ("3600s", "1h"), ("24h", "1d"), ("90m", "90m"), ("15m", "15m"), ("1w", "7d"),
+        ("2w", "14d"), ("3d", "3d"), ("1mo", "1mo"), ("12mo", "12mo"), ("1s", "1s"),
+    ],
+)  # fmt: skip
+def test_bins_have_a_step(width, step):
+    assert clock.bin_step(width) == step
+
+
+@pytest.mark.parametrize("width", ["", "1", "h", "7m", "5h", "25h", "5mo", "24mo", "1me", "1b", "0h", "-1h", "1 h", "1y"])
+def test_bins_that_do_not_keep_to_the_clock(width):
+    with pytest.raises(GatewrightError, match=r"^--resample: expected a part of a day such as 15m or 1h, .* got "):
+        clock.bin_step(width)
+
+
 @pytest.mark.parametrize("step", ["", "h", "0h", "-1h", "1.5h", "1w", "1 h", "1mon", "1h\n", "row"])
 def test_what_is_no_step(step):
     with pytest.raises(GatewrightError, match=r"^step: expected a time such as '15m', '1h', '1d' or '1mo', got "):
@@ -107,7 +155,7 @@ def test_what_is_no_step(step):
     [
         ("1m", 1440), ("15m", 96), ("90m", 16), ("1h", 24), ("6h", 4), ("12h", 2), ("7h", 1), ("1d", 7), ("2d", 1),
         ("7d", 52), ("1mo", 12), ("1me", 12), ("3mo", 4), ("12mo", 1), ("24mo", 1), ("5mo", 1), ("30s", 1),
-        ("1ms", 1), ("row", 1),
+        ("1ms", 1), ("row", 1), ("1b", 5), ("5b", 1),
     ],
 )  # fmt: skip
 def test_seasons(step, season):
@@ -122,6 +170,7 @@ def test_seasons(step, season):
         ("1h", 14, ("hour_of_day", "day_of_week")),
         ("1h", 730, CALENDAR),
         ("1d", 730, ("day_of_week", "day_of_year")),
+        ("1b", 730, ("day_of_week", "day_of_year")),
         ("7d", 10_000, ("day_of_year",)),
         ("1mo", 10_000, ("day_of_year",)),
         ("3me", 10_000, ("day_of_year",)),

@@ -17,6 +17,10 @@ HOW = "--time-format says how they are written, --time none takes the rows in or
 ROW = "time column 't', line"
 
 
+#: What gathers rows at any times into steps.
+GATHER = "--resample {} --aggregate mean, sum or last gathers rows into steps"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("tables")
@@ -103,7 +107,8 @@ def test_numbers_are_times_only_where_that_is_sure(folder):
          f"{ROW} 3: expected a timestamp written as '%Y-%m-%d', got 'soon'; {HOW}"),
         (["2020-01-01", "2020-01-02", "2020-01-02"], {},
          f"{ROW} 4: expected a later timestamp than 2020-01-02, the one before in the table, got"
-         " 2020-01-02, which repeats; if the table holds many series, name their column with --id"),
+         " 2020-01-02, which repeats; if the table holds many series, name their column with --id; "
+         + GATHER.format("1d")),
         (["2020-01-02 06:30", "2020-01-01"], {},
          f"{ROW} 3: expected a later timestamp than 2020-01-02 06:30, the one before in the table, got"
          " 2020-01-01, which goes back; if the table holds many series, name their column with --id"),
@@ -111,15 +116,16 @@ def test_numbers_are_times_only_where_that_is_sure(folder):
          f"{ROW} 4: expected one row every 1d in the table, got 2020-01-05 after 2020-01-02, 3 steps"
          " on; missing rows: 2, --fill forward or mean puts them in, --time none takes the rows in order"),
         (["2020-01-01", "2020-01-04", "2020-01-05", "2020-01-05 01:00", "2020-01-06", "2020-01-07"], {},
-         f"{ROW} 5: expected one row every 1d in the table, got 2020-01-05 01:00 after 2020-01-05, off that step"),
+         f"{ROW} 5: expected one row every 1d in the table, got 2020-01-05 01:00 after 2020-01-05, off that step"
+         f"; {GATHER.format('1d')}"),
         (["2020-01-01", "2020-01-02", "2020-01-03 01:00", "2020-01-04", "2020-01-05"], {"fill": "forward"},
          f"{ROW} 4: expected one row every 1d in the table, got 2020-01-03 01:00 after 2020-01-02, off"
-         " that step"),
+         f" that step; {GATHER.format('1d')}"),
         (["2020-01-01", "2020-02-02", "2020-03-01", "2020-04-01"], {},
          f"{ROW} 3: expected one row every 1mo in the table, got 2020-02-02 after 2020-01-01, off that"
-         " step"),
+         f" step; {GATHER.format('1mo')}"),
         (["2020-01-05", "2020-02-02", "2020-03-02", "2020-04-02"], {},
-         f"{ROW} 2: expected one row every 1mo in the table, got 2020-01-05, off that step"),
+         f"{ROW} 2: expected one row every 1mo in the table, got 2020-01-05, off that step; {GATHER.format('1mo')}"),
         (["2020-01-01", "2020-01-02", "2020-01-03", "9020-01-05"], {"fill": "mean"},
          f"{ROW} 5: expected one row every 1d in the table, got 9020-01-05 after 2020-01-03, 2556699"
          " steps on; missing rows: 2556698, too many to fill, --time none takes the rows in order"),

@@ -95,12 +95,12 @@ def test_series_keep_their_order_and_names(folder):
         ("1,a,1,5\n2,,2,5", {}, "id column 's', line 3: expected the name of a series, got nothing"),
         ("1,a,1,5\n1,b,1,5\n2,b,1,5\n1,a,1,5", {},
          "time column 'd', line 5: expected a later timestamp than 2020-01-01, the one before in series 'a', got"
-         " 2020-01-01, which repeats"),
+         " 2020-01-01, which repeats; --resample 1d --aggregate mean, sum or last gathers rows into steps"),
         ("1,a,1,5\n2,a,2,5\n3,a,2,5\n1,b,1,5\n3,b,2,5", {},
          "time column 'd', line 6: expected one row every 1d in series 'b', got 2020-01-03 after 2020-01-01, 2"
          " steps on; missing rows: 1, --fill forward or mean puts them in, --time none takes the rows in order"),
-        ("1,a,1,5\n2,a,2,5\n1,b,,5\n2,b,,5", {},
-         "target 'y' of series 'b': expected at least one observed value, got none"),
+        ("1,a,,5\n2,a,,5\n1,b,,5\n2,b,,5", {},
+         "target 'y' of series 'a': expected at least one observed value, got none"),
         ("1,a,1,5\n2,a,2,6", {"static": ("x",)},
          "static column 'x', line 3: expected one value in series 'a', got 5 and 6"),
         ("1,a,1,\n2,a,2,", {"static": ("x",)}, "static column 'x': expected a value in series 'a', got none"),

@@ -34,6 +34,9 @@ READS = ("change", "level", "both", "nothing")
 #: How missing inputs can be filled: not at all, with the last value, with the mean of the training part.
 FILLS = ("", "forward", "mean")
 
+#: What a step keeps of the rows that are gathered into it; "" stands for the mean.
+AGGREGATES = ("", "mean", "sum", "last")
+
 #: Stands for every symbol that the training part did not have; always symbol 0 of a vocabulary.
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 

@@ -1,7 +1,7 @@
 """The step between the rows of a series: found, named, counted and followed into the future.
 
-A step is a fixed time ("15m", "1h", "7d") or calendar months ("1mo"; "1me" where rows stand at month ends).
-A table without timestamps has the step "row".
+A step is a fixed time ("15m", "1h", "7d"), calendar months ("1mo"; "1me" where rows stand at month ends) or business
+days ("1b"), Monday to Friday at one time of day.  A table without timestamps has the step "row".
 """
 
 from __future__ import annotations
@@ -21,10 +21,34 @@ _DAY = _UNITS["d"]
 
 
 def _parse(step: str) -> tuple[int, str]:
-    match = re.fullmatch(r"([1-9]\d*)(d|h|m|s|ms|us|mo|me)", step)
+    match = re.fullmatch(r"([1-9]\d*)(d|h|m|s|ms|us|mo|me|b)", step)
     if not match:
         raise GatewrightError("step", "a time such as '15m', '1h', '1d' or '1mo'", repr(step))
     return int(match[1]), match[2]
+
+
+def bin_step(width: str) -> str:
+    """Return the step of bins of a width, which have to begin at the clock's own places.
+
+    Raises:
+        GatewrightError: if they do not: a part of a day has to divide a day, months a year.
+
+    >>> bin_step("60m"), bin_step("24h"), bin_step("1w"), bin_step("3mo")
+    ('1h', '1d', '7d', '3mo')
+    """
+    match = re.fullmatch(r"([1-9]\d{0,8})(w|d|h|m|s|mo)", width)
+    count, unit = (int(match[1]), match[2]) if match else (0, "")
+    size = count * {**_UNITS, "w": 7 * _DAY, "mo": 0}.get(unit, 0)
+    if (size and (_DAY % size == 0 or size % _DAY == 0)) or (unit == "mo" and count and 12 % count == 0):
+        return _named(size) if size else f"{count}mo"
+    expected = "a part of a day such as 15m or 1h, days such as 1d, weeks such as 1w, or months such as 1mo"
+    raise GatewrightError("--resample", f"{expected}, that divide a day or a year", repr(width))
+
+
+def _named(size: int) -> str:
+    """Name a fixed time in microseconds by its largest unit."""
+    unit = next(unit for unit, each in _UNITS.items() if size % each == 0)
+    return f"{size // _UNITS[unit]}{unit}"
 
 
 def find_step(times: Times) -> str:
@@ -34,6 +58,8 @@ def find_step(times: Times) -> str:
     '30m'
     >>> find_step(np.array(["2020-01-31", "2020-02-29", "2020-03-31"], "datetime64[us]"))
     '1me'
+    >>> find_step(after(np.datetime64("2020-01-01", "us"), "1b", np.arange(12)))
+    '1b'
     """
     differences = np.diff(times).astype("int64")
     most = _most_common(differences)
@@ -42,8 +68,16 @@ def find_step(times: Times) -> str:
         steady = bool(np.all(differences == most))
         if _sound((unit, places)) > (len(times) - 1 if steady else len(times) // 2):
             return f"{_most_common(np.diff(places[np.isfinite(places)]).astype('int64'))}{unit}"
-    unit = next(unit for unit, size in _UNITS.items() if most % size == 0)
-    return f"{most // _UNITS[unit]}{unit}"
+    if most == _DAY and _of_business(times):
+        return "1b"
+    return _named(most)
+
+
+def _of_business(times: Times) -> bool:
+    """Say whether all rows stand on Monday to Friday; one weekend without rows may be a gap, two are no accident."""
+    days = times.astype("datetime64[D]")
+    weekends = np.busday_count(days[:-1], days[1:]) < np.diff(days).astype("int64")
+    return bool(np.is_busday(days).all()) and int((weekends & (np.diff(days).astype("int64") < 7)).sum()) >= 2
 
 
 def _sound(months: tuple[str, NDArray[np.float64]]) -> int:
@@ -76,6 +110,11 @@ def positions(times: Times, step: str) -> NDArray[np.float64]:
         months = _months(times, unit)
         places = (months - months[np.argmax(np.isfinite(months))]) / count
         return np.where(places == np.floor(places), places, np.nan)
+    if unit == "b":
+        days = times.astype("datetime64[D]")
+        sound = np.is_busday(days) & (times - days == times[0] - days[0])
+        places = np.busday_count(days[0], days) / count
+        return np.where(sound & (places == np.floor(places)), places, np.nan)
     size = count * _UNITS[unit]
     since = (times - times[0]).astype("int64")
     return np.where(since % size == 0, since // size, np.nan)
@@ -104,6 +143,10 @@ def after(time: np.datetime64, step: str, steps: NDArray[np.int64]) -> Times:
         offset = time - (month + (unit == "me")).astype("datetime64[us]")
         starts: Times = (month + count * steps + (unit == "me")).astype("datetime64[us]")
         return starts + offset
+    if unit == "b":
+        day = time.astype("datetime64[D]")
+        days: Times = np.busday_offset(day, count * steps).astype("datetime64[us]")
+        return days + (time - day)
     return np.add(time, (count * _UNITS[unit] * steps).astype("timedelta64[us]"))
 
 
@@ -112,14 +155,16 @@ def season(step: str) -> int:
 
     A day for steps of a minute up to a day, a week for days, a year for weeks and months.
 
-    >>> season("1h"), season("15m"), season("1d"), season("1mo"), season("row")
-    (24, 96, 7, 12, 1)
+    >>> season("1h"), season("15m"), season("1d"), season("1b"), season("1mo"), season("row")
+    (24, 96, 7, 5, 12, 1)
     """
     if step == "row":
         return 1
     count, unit = _parse(step)
     if unit in _MONTHS:
         return 12 // count if 12 % count == 0 else 1
+    if unit == "b":
+        return 5 // count if 5 % count == 0 else 1
     size = count * _UNITS[unit]
     if size == _DAY:
         return 7
@@ -137,7 +182,7 @@ def calendar_parts(step: str, span: np.timedelta64) -> tuple[str, ...]:
     if step == "row":
         return ()
     count, unit = _parse(step)
-    size = count * (31 * _DAY if unit in _MONTHS else _UNITS[unit])
+    size = count * (31 * _DAY if unit in _MONTHS else _DAY if unit == "b" else _UNITS[unit])
     lengths = {"hour_of_day": _DAY, "day_of_week": 7 * _DAY, "day_of_year": 365 * _DAY}
     seen = int(span / np.timedelta64(1, "us"))
     return tuple(part for part, length in lengths.items() if size < length and seen >= 2 * length)

@@ -27,7 +27,10 @@ class Roles:
         static: inputs with one value a series.
         time: the timestamps; "" to find them, "none" for rows in order without timestamps.
         time_format: format of the timestamps as in strftime; "" to find it.
-        series: the column that names the series a row belongs to; "" for one series.
+        series: the columns that name the series a row belongs to (a single one may be a plain string); none for
+            one series.
+        resample: width of the bins that rows are gathered into, such as "1h"; "" for rows as they are.
+        aggregate: what a bin keeps of its rows: "mean", "sum" or "last" of what was observed; "" for the mean.
     """
 
     targets: tuple[str, ...] = ()
@@ -36,7 +39,14 @@ class Roles:
     static: tuple[str, ...] = ()
     time: str = ""
     time_format: str = ""
-    series: str = ""
+    series: str | tuple[str, ...] = ()
+    resample: str = ""
+    aggregate: str = ""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The columns that name the series."""
+        return tuple(filter(None, (self.series,) if isinstance(self.series, str) else self.series))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -45,12 +55,16 @@ class Roles:
 
     def named(self) -> list[tuple[str, str]]:
         """Every role and column that is named, in order."""
-        many = {"target": self.targets, "past": self.past, "known": self.known, "static": self.static}
-        time = "" if self.time == NO_TIME else self.time
-        one = [("id", self.series), ("time", time)]
-        return [(role, name) for role, names in many.items() for name in names] + [
-            (role, name) for role, name in one if name
-        ]
+        time = () if self.time in ("", NO_TIME) else (self.time,)
+        roles = {
+            "target": self.targets,
+            "past": self.past,
+            "known": self.known,
+            "static": self.static,
+            "id": self.ids,
+            "time": time,
+        }
+        return [(role, name) for role, names in roles.items() for name in names]
 
 
 def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:

@@ -15,6 +15,7 @@ from gatewright.data.cells import is_text, numbers, text
 from gatewright.data.frame import Frame, read_frame
 from gatewright.data.roles import NO_TIME as NO_TIME
 from gatewright.data.roles import Roles as Roles
+from gatewright.data.resample import gathered, proposed
 from gatewright.data.roles import find_roles
 from gatewright.data.stamps import timestamps
 from gatewright.errors import DataError
@@ -29,11 +30,12 @@ class Series:
     """One series: rows in time order, missing values as NaN.
 
     Attributes:
-        name: what the id column says; "" if there is none.
+        name: what the id columns say, joined; "" if there are none.
         times: timestamps (rows,), or None.
         values: float64 (rows, columns).
         lines: where each row stands in its file; 0 for a row that fills a gap.
         unit: what ``lines`` counts, "line" or "row".
+        ids: what each id column says.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Series:
     values: NDArray[np.float64]
     lines: NDArray[np.int64]
     unit: str = "line"
+    ids: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -63,15 +66,17 @@ class Table:
         series: the series.
         step: time between two rows (see `gatewright.data.clock`).
         unused: columns that no role names.
+        empty: names of the series without any observed target, which are left out.
     """
 
     roles: Roles
     series: tuple[Series, ...]
     step: str
     unused: tuple[str, ...]
+    empty: tuple[str, ...] = ()
 
 
-def read_table(path: Path, roles: Roles, fill: str = "") -> Table:
+def read_table(path: Path, roles: Roles, fill: str = "", step: str = "") -> Table:
     """Read and check a table.
 
     Args:
@@ -79,6 +84,7 @@ def read_table(path: Path, roles: Roles, fill: str = "") -> Table:
         roles: what the columns are for; the time column, and the target if it is the only numeric column,
             are found where they are not named.
         fill: "forward" or "mean" if missing rows and inputs will be filled in; "" makes them errors.
+        step: the step that is expected; another one is found only where rows do not follow each other at it.
 
     Raises:
         DataError: names the column and the row of what cannot be used.
@@ -88,33 +94,69 @@ def read_table(path: Path, roles: Roles, fill: str = "") -> Table:
     values = np.stack([numbers(frame, name) for name in roles.columns], axis=1)
     times = None if roles.time == NO_TIME else timestamps(frame, roles.time, roles.time_format)
     series = [
-        Series(name, None if times is None else times[rows], values[rows], frame.lines[rows], frame.unit)
-        for name, rows in _groups(frame, roles.series)
+        Series(name, None if times is None else times[rows], values[rows], frame.lines[rows], frame.unit, ids)
+        for name, ids, rows in _groups(frame, roles.ids)
     ]
-    step = "row"
-    if times is not None:
+    series, step = _regular(series, roles, fill, step)
+    observed = [one for one in series if _last_observed(one, roles) >= 0]
+    if not observed:
+        names = ", ".join(map(shown, roles.targets))
+        raise DataError(f"target {names} of {series[0].title}", "at least one observed value", "none")
+    empty = tuple(one.name for one in series if _last_observed(one, roles) < 0)
+    series = [_checked(one, roles, fill) for one in observed]
+    used = {*roles.columns, roles.time, *roles.ids}
+    return Table(roles, tuple(series), step, tuple(name for name in frame.cells.columns if name not in used), empty)
+
+
+def _regular(series: list[Series], roles: Roles, fill: str, expected: str) -> tuple[list[Series], str]:
+    """Return the series with their rows one step apart, and the step."""
+    if roles.time == NO_TIME:
+        if roles.resample:
+            raise DataError("--resample", "a table with timestamps", "a table without any, or --time none")
+        return series, "row"
+    if roles.resample:
+        step = clock.bin_step(roles.resample)
+        for one in series:
+            _check_static(one, roles)
+        series = [gathered(one, roles) for one in series]
+    else:
         for one in series:
             _check_order(one, roles)
-        step = _common_step(series, roles)
-        series = [_on_the_grid(one, step, roles, fill) for one in series]
-    series = [_checked(one, roles, fill) for one in series]
-    used = {*roles.columns, roles.time, roles.series}
-    return Table(roles, tuple(series), step, tuple(name for name in frame.cells.columns if name not in used))
+        keeps = expected and all(_keeps(one, expected, fill) for one in series)
+        step = expected if keeps else _common_step(series, roles)
+    return [_on_the_grid(one, step, roles, fill) for one in series], step
 
 
-def _groups(frame: Frame, series: str) -> list[tuple[str, NDArray[np.int64]]]:
-    """Name and rows of each series, in order of first appearance."""
-    if not series:
-        return [("", np.arange(len(frame.cells)))]
-    column = frame.cells[series]
+def _keeps(one: Series, step: str, fill: str) -> bool:
+    """Say whether a series' rows follow each other at a step, with gaps if they will be filled."""
+    assert one.times is not None
+    places = clock.positions(one.times, step)
+    return bool(np.isfinite(places).all() and (fill or (np.diff(places) == 1).all()))
+
+
+def _groups(frame: Frame, ids: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], NDArray[np.int64]]]:
+    """Name, ids and rows of each series, in order of first appearance."""
+    if not ids:
+        return [("", (), np.arange(len(frame.cells)))]
+    cells = pl.DataFrame([_ids(frame, name).alias(str(number)) for number, name in enumerate(ids)])
+    groups = cells.with_row_index("row").group_by(cells.columns, maintain_order=True)
+    places = {tuple(map(str, key)): group["row"].to_numpy().astype(np.int64) for key, group in groups}
+    names = [" / ".join(key) for key in places]
+    if len(set(names)) < len(names):  # "a / b" of "c", and "a" of "b / c"
+        names = [" / ".join(map(repr, key)) for key in places]
+    return [(name, key, rows) for name, (key, rows) in zip(names, places.items(), strict=True)]
+
+
+def _ids(frame: Frame, name: str) -> pl.Series:
+    """Return a column of ids as text."""
+    column = frame.cells[name]
     if column.dtype.is_nested() or column.dtype == pl.Binary or column.dtype == pl.Object:
-        raise DataError(f"id column {shown(series)}", "names", f"cells of type {shown(str(column.dtype))}")
+        raise DataError(f"id column {shown(name)}", "names", f"cells of type {shown(str(column.dtype))}")
     names = text(column) if is_text(column) else column.cast(pl.String)
     if names.has_nulls():
         row = int(names.is_null().arg_max() or 0)
-        raise DataError(f"id column {shown(series)}, {frame.place(row)}", "the name of a series", "nothing")
-    groups = names.alias("name").to_frame().with_row_index("row").group_by("name", maintain_order=True)
-    return [(str(key[0]), group["row"].to_numpy().astype(np.int64)) for key, group in groups]
+        raise DataError(f"id column {shown(name)}, {frame.place(row)}", "the name of a series", "nothing")
+    return names
 
 
 def _check_order(one: Series, roles: Roles) -> None:
@@ -123,13 +165,19 @@ def _check_order(one: Series, roles: Roles) -> None:
     if np.all(differences > 0):
         return
     row = int(np.argmax(differences <= 0)) + 1
-    what = "repeats" if differences[row - 1] == 0 else "goes back"
-    hint = "" if roles.series else "; if the table holds many series, name their column with --id"
+    what = "goes back"
+    hint = "" if roles.ids else "; if the table holds many series, name their column with --id"
+    if differences[row - 1] == 0:
+        what, hint = "repeats", f"{hint}; {_remedy(one.times)}"
     raise DataError(
         f"time column {shown(roles.time)}, {one.place(row)}",
         f"a later timestamp than {clock.shown(one.times[row - 1])}, the one before in {one.title}",
         f"{clock.shown(one.times[row])}, which {what}{hint}",
     )
+
+
+def _remedy(times: clock.Times) -> str:
+    return f"--resample {proposed(times)} --aggregate mean, sum or last gathers rows into steps"
 
 
 def _common_step(series: list[Series], roles: Roles) -> str:
@@ -156,7 +204,7 @@ def _on_the_grid(one: Series, step: str, roles: Roles, fill: str) -> Series:
         row = int(np.argmax(gaps if on_grid else np.isnan(places[1:]))) + 1
         if np.isnan(places[0]):
             row = 0
-        hint = "off that step"
+        hint = f"off that step; {_remedy(one.times)}"
         if on_grid:
             fills = "too many to fill" if fill else "--fill forward or mean puts them in"
             hint = f"{int(places[row] - places[row - 1])} steps on; missing rows: {missing}, {fills}"
@@ -180,17 +228,13 @@ def _checked(one: Series, roles: Roles, fill: str) -> Series:
 
     After the last observed target, inputs known only in the past may be missing: those rows are the future.
     """
-    targets = len(roles.targets)
-    observed = np.flatnonzero(np.isfinite(one.values[:, :targets]).any(axis=1))
-    if len(observed) == 0:
-        names = ", ".join(map(shown, roles.targets))
-        raise DataError(f"target {names} of {one.title}", "at least one observed value", "none")
+    targets, last = len(roles.targets), _last_observed(one, roles)
     values = one.values.copy()
     for index, name in enumerate(roles.columns[targets:], start=targets):
         column = values[:, index]
         missing = np.isnan(column)
         if name in roles.past:
-            missing[observed[-1] + 1 :] = False
+            missing[last + 1 :] = False
         if name in roles.static:
             column[:] = _only_value(one, name, column)
         elif missing.any() and not fill:
@@ -198,6 +242,18 @@ def _checked(one: Series, roles: Roles, fill: str) -> Series:
             place = one.place(int(np.argmax(missing)))
             raise DataError(f"column {shown(name)}, {place}", "a number in every row of an input", hint)
     return replace(one, values=values)
+
+
+def _last_observed(one: Series, roles: Roles) -> int:
+    """Return the last row with an observed target; -1 if there is none."""
+    observed = np.flatnonzero(np.isfinite(one.values[:, : len(roles.targets)]).any(axis=1))
+    return int(observed[-1]) if len(observed) else -1
+
+
+def _check_static(one: Series, roles: Roles) -> None:
+    first = len(roles.columns) - len(roles.static)
+    for index, name in enumerate(roles.static, start=first):
+        _only_value(one, name, one.values[:, index])
 
 
 def _only_value(one: Series, name: str, column: NDArray[np.float64]) -> float:

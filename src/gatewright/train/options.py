@@ -10,8 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gatewright.data.clock import bin_step
 from gatewright.errors import GatewrightError, nearest
-from gatewright.spec import CALENDAR, FILLS, READS, shown
+from gatewright.spec import AGGREGATES, CALENDAR, FILLS, READS, shown
 
 T = TypeVar("T")
 #: Stands in an option until `resolve` gives it a value.
@@ -40,7 +41,11 @@ class DataOptions:
         static: Input columns with one value a series.
         time: Column of timestamps (default: found); "none" takes the rows in order.
         time_format: How timestamps are written, as in strftime (default: found).
-        id: Column that names the series a row belongs to, for many series in one table.
+        id: Columns that name the series a row belongs to, for many series in one table: "store item".
+        resample: Gather rows into steps of this width, such as 15m, 1h, 1d, 1w or 1mo: for repeated and irregular
+            timestamps.
+        aggregate: What such a step keeps of its rows: "mean", "sum" or "last" (default: mean). Inputs known in
+            advance keep the last one with "sum".
         fill: Fill missing inputs and rows: "forward" (last value) or "mean" (of the training part).
         reads: What the model reads of past targets: "change", "level", "both" or "nothing" (default: change).
         calendar: Parts of the timestamp to read: hour_of_day, day_of_week, day_of_year, or "none"
@@ -63,7 +68,9 @@ class DataOptions:
     static: tuple[str, ...] = UNSET
     time: str = UNSET
     time_format: str = UNSET
-    id: str = UNSET
+    id: tuple[str, ...] = UNSET
+    resample: str = UNSET
+    aggregate: str = UNSET
     fill: str = UNSET
     reads: str = UNSET
     calendar: tuple[str, ...] = UNSET
@@ -222,7 +229,7 @@ def _home(option: str) -> str:
 def _read_value(argument: str, kind: str, value: Any) -> Any:
     if kind.startswith("tuple"):
         item = "str" if "str" in kind else "float"
-        items = value if isinstance(value, list) else [value]
+        items = value if isinstance(value, list) else [value] if value != "" else []
         return tuple(_read_value(argument, item, one) for one in items)
     if kind == "float" and type(value) is int:
         return float(value)
@@ -243,7 +250,8 @@ _MODEL = ModelOptions(layers=1, proj=0, forget_bias=1.0)
 DEFAULTS = {
     "forecast": Options(
         DataOptions(
-            target=(), past=(), known=(), static=(), time="", time_format="", id="", fill="", reads="change",
+            target=(), past=(), known=(), static=(), time="", time_format="", id=(), resample="",
+            aggregate="", fill="", reads="change",
             horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
         ),
         replace(_MODEL, hidden=64, dropout=0.2),
@@ -274,6 +282,10 @@ def resolve(options: Options, kind: str) -> Options:
         raise GatewrightError("--steps and --epochs", "one of them", "both")
     options = options.over(defaults)
     _check(options)
+    if options.data.resample:
+        bin_step(options.data.resample)
+    elif options.data.aggregate:
+        raise GatewrightError("--aggregate", "--resample STEP with it", shown(options.data.aggregate))
     return options
 
 
@@ -307,6 +319,7 @@ RULES: dict[str, Rule] = {
     **{name: _at_least(0) for name in ("proj", "warmup", "patience", "seed")},
     "fill": _one_of(FILLS),
     "reads": _one_of(READS),
+    "aggregate": _one_of(AGGREGATES),
     "schedule": _one_of(SCHEDULES),
     "device": _one_of(DEVICES),
     "calendar": (

@@ -1,0 +1,76 @@
+"""Rows at any times gathered into steps of the clock: repeated and irregular timestamps become regular ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from gatewright.data import clock
+from gatewright.data.roles import Roles
+
+if TYPE_CHECKING:
+    from gatewright.data.table import Series
+
+#: Steps that are proposed where rows come at irregular times.
+_USUAL = ("1s", "10s", "1m", "5m", "10m", "15m", "30m", "1h", "3h", "6h", "12h", "1d", "1w", "1mo")
+
+
+def gathered(one: Series, roles: Roles) -> Series:
+    """Gather a series' rows into bins, each at its start; a bin without rows is not there.
+
+    Targets and inputs of the past become what ``roles.aggregate`` says of the values that were observed in the bin;
+    nothing observed is missing, also in a sum.  Inputs known in advance take the last value where that is "sum":
+    a sum would tell how many rows are still to come.  Bins begin at the clock's full hours, days (weeks: Mondays)
+    or months.
+
+    Args:
+        one: rows in any order; of two at one time, the one further down is the later.
+        roles: what the columns are for, with ``resample``.
+    """
+    assert one.times is not None
+    order = np.argsort(one.times, kind="stable")
+    names = [str(number) for number in range(one.values.shape[1])]
+    rows = pl.DataFrame(one.values[order], schema=dict.fromkeys(names, pl.Float64)).with_columns(
+        pl.Series("time", one.times[order]), pl.Series("line", one.lines[order])
+    )
+    how = roles.aggregate or "mean"
+    ahead = "last" if how == "sum" else how
+    hows = [how] * len(roles.targets + roles.past) + [ahead] * len(roles.known) + ["last"] * len(roles.static)
+    kept = [_kept(name, how).alias(name) for name, how in zip(names, hows, strict=True)]
+    step = clock.bin_step(roles.resample)
+    weeks = int(step[:-1]) // 7 if step.endswith("d") and int(step[:-1]) % 7 == 0 else 0
+    bins = rows.group_by_dynamic("time", every=f"{weeks}w" if weeks else step, label="left").agg(
+        pl.col("line").first(), *kept
+    )
+    return replace(
+        one,
+        times=bins["time"].to_numpy().astype("datetime64[us]"),
+        values=bins.select(names).to_numpy().astype(np.float64),
+        lines=bins["line"].to_numpy(),
+    )
+
+
+def _kept(name: str, how: str) -> pl.Expr:
+    """Return what a bin keeps of a column: NaN where nothing of it was observed."""
+    observed = pl.col(name).drop_nans()
+    of = {"mean": observed.mean(), "sum": observed.sum(), "last": observed.last()}[how]
+    return pl.when(observed.len() > 0).then(of).otherwise(float("nan"))
+
+
+def proposed(times: clock.Times) -> str:
+    """Return a usual step that is close to the median time between rows.
+
+    >>> proposed(np.array(["2020-01-01T00:00:07", "2020-01-01T01:02", "2020-01-01T02:01"], "datetime64[us]"))
+    '1h'
+    """
+    between = np.diff(np.sort(times)).astype("int64")
+    if not (between > 0).any():
+        return "1d"
+    median = float(np.median(between[between > 0]))
+    start = np.array([np.datetime64("2020-01-01", "us")])
+    sizes = [float((clock.after(start[0], clock.bin_step(step), np.array([1])) - start)[0].astype("int64"))
+             for step in _USUAL]  # fmt: skip
+    return _USUAL[int(np.argmin(np.abs(np.log(np.array(sizes) / median))))]
