@@ -51,9 +51,9 @@ def test_the_split_is_in_time_order(valid, test, expected):
         with pytest.raises(
             GatewrightError, match="--valid and --test: expected sizes that leave rows in all three"
         ):
-            series.split(one, valid, test)
+            series.split([one], valid, test)
     else:
-        assert series.split(one, valid, test) == Parts(*expected, 100)
+        assert series.split([one], valid, test) == (Parts(*expected, 100),)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_split_is_in_time_order(valid, test, expected):
 @pytest.mark.parametrize("name", ["valid", "test"])
 def test_a_size_that_cannot_be_read(name, size):
     with pytest.raises(GatewrightError) as error:
-        series.split(make(np.zeros((100, 1)), times=True), **{"valid": "0.1", "test": "0.1", name: size})
+        series.split([make(np.zeros((100, 1)), times=True)], **{"valid": "0.1", "test": "0.1", name: size})
     assert error.value.argument == f"--{name}"
     assert error.value.got == repr(size)
 
@@ -71,7 +71,7 @@ def test_a_date_needs_timestamps():
     with pytest.raises(
         GatewrightError, match=r"^--valid: .* \(with timestamps\) a start date .* got '2020-02-11'"
     ):
-        series.split(make(np.zeros((100, 1))), "2020-02-11", "5")
+        series.split([make(np.zeros((100, 1)))], "2020-02-11", "5")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_date_needs_timestamps():
 )  # fmt: skip
 def test_a_part_without_rows(valid, test):
     with pytest.raises(GatewrightError) as error:
-        series.split(make(np.zeros((100, 1)), "a", times=True), valid, test)
+        series.split([make(np.zeros((100, 1)), "a", times=True)], valid, test)
     assert error.value.argument == "--valid and --test"
     assert error.value.got == f"{valid} and {test} of 100 rows of series 'a'"
 
@@ -233,12 +233,16 @@ def test_the_windows_of_a_part(rows, context, horizon, start, size, data):
     assert series.origins(target, context, horizon, start, end, supervised).tolist() == expected
 
 
-def test_a_part_without_windows():
-    series.require_windows(1, "training", 5, [3])
-    with pytest.raises(DataError, match=r"^test part: expected at least 5 rows .* observed .*, got 3 rows$"):
-        series.require_windows(0, "test", 5, [3])
-    with pytest.raises(DataError, match=r"got 9 rows in the longest series$"):
-        series.require_windows(0, "test", 5, [3, 9])
+def test_a_short_series_has_no_rows_in_some_parts():
+    """Among others it is no error: its rows fall where the sizes and dates put them."""
+    whole, short, single = (make(np.zeros((rows, 1)), name, times=True) for rows, name in ((100, "a"), (12, "b"), (1, "c")))
+    assert series.split([whole, short, single], "20", "10") == (Parts(70, 90, 100), Parts(0, 2, 12), Parts(0, 0, 1))
+    assert series.split([single, whole], "0.2", "0.1") == (Parts(1, 1, 1), Parts(70, 90, 100))
+    ended = series.split([whole, short], "2020-02-11", "2020-02-20")[1]
+    assert ended == Parts(12, 12, 12)  # all of it is before the validation part
+    with pytest.raises(GatewrightError) as error:
+        series.split([short, single], "5", "60")
+    assert error.value.got == "5 and 60 of 12 rows of series 'b', the longest series"
 
 
 @pytest.mark.skipif(not (DATA / "ETTh1.csv").exists(), reason=f"{DATA} is not there")
@@ -246,7 +250,7 @@ def test_the_usual_scaler_of_etth1():
     """The split and scaling that papers report on: 12, 4 and 4 months of 30 days."""
     source = read_table(DATA / "ETTh1.csv", Roles(targets=("OT",), past=("HUFL",)))
     one = source.series[0]
-    part = series.split(one, "2880", str(17420 - 8640 - 2880))
+    [part] = series.split([one], "2880", str(17420 - 8640 - 2880))
     assert (part.valid, part.test) == (8640, 11520)
     lines = (DATA / "ETTh1.csv").read_text().splitlines()[1 : 1 + 8640]
     scaler = series.fit_scaler(source, [part])

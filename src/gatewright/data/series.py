@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,8 @@ class Parts:
     end: int
 
 
-def split(series: Series, valid: str, test: str) -> Parts:
-    """Return the parts of a series, in time order.
+def split(series: Sequence[Series], valid: str, test: str) -> tuple[Parts, ...]:
+    """Return the parts of each series, in time order; one that is too short, or ends too early, has no rows in some.
 
     Args:
         series: the series to split.
@@ -43,15 +43,21 @@ def split(series: Series, valid: str, test: str) -> Parts:
         test: likewise for the test part, which comes last.
 
     Raises:
-        GatewrightError: if a size cannot be read or leaves no training part.
+        GatewrightError: if a size cannot be read, or leaves a part without any row.
     """
-    rows = len(series.values)
-    test_start = _start(series, "--test", test, rows)
-    valid_start = _start(series, "--valid", valid, test_start)
-    if not 0 < valid_start < test_start < rows:
-        got = f"{valid} and {test} of {rows} rows of {series.title}"
+    parts = []
+    for one in series:
+        rows = len(one.values)
+        test_start = min(max(_start(one, "--test", test, rows), 0), rows)
+        valid_start = min(max(_start(one, "--valid", valid, test_start), 0), test_start)
+        parts.append(Parts(valid_start, test_start, rows))
+    sizes = [(part.valid, part.test - part.valid, part.end - part.test) for part in parts]
+    if not all(map(any, zip(*sizes, strict=True))):
+        longest = max(series, key=lambda one: len(one.values))
+        of = longest.title + (", the longest series" if len(series) > 1 else "")
+        got = f"{valid} and {test} of {len(longest.values)} rows of {of}"
         raise GatewrightError("--valid and --test", "sizes that leave rows in all three parts", got)
-    return Parts(valid_start, test_start, rows)
+    return tuple(parts)
 
 
 def _start(series: Series, name: str, size: str, end: int) -> int:
@@ -87,15 +93,51 @@ def fit_scaler(table: Table, parts: Sequence[Parts]) -> Scaler:
         given = column[np.isfinite(column)]
         if len(given) == 0:
             raise DataError(f"column {shown(name)}", "numbers in the training part", "none")
-        deviation = float(given.std())
-        # So small a deviation is rounding, beside values so large.
-        if not deviation > 1e-12 * float(np.abs(given).max()):
+        if not _varies(given):
             got = f"{given[0]:g} in every row of it"
             raise DataError(f"column {shown(name)}", "values that vary in the training part", got)
         mean.append(float(given.mean()))
-        scale.append(deviation)
+        scale.append(float(given.std()))
     change_scale = [_change_scale(*pair) for pair in zip(changes.T, scale[:targets], strict=True)]
     return Scaler(columns, tuple(mean), tuple(scale), tuple(change_scale))
+
+
+def _varies(given: NDArray[np.float64]) -> bool:
+    """Say whether values differ by more than rounding."""
+    return float(given.std()) > 1e-12 * float(np.abs(given).max())
+
+
+def leave_out_constants(table: Table, parts: Sequence[Parts]) -> tuple[Table, tuple[str, ...]]:
+    """Leave out the inputs that say nothing, because they do not vary in the training part.
+
+    Returns:
+        The table without them, and a line for a person about each.
+    """
+    targets = len(table.roles.targets)
+    kept, notes = list(range(targets)), []
+    for index, name in enumerate(table.roles.columns[targets:], start=targets):
+        training, later = (
+            np.concatenate([one.values[where(part), index] for one, part in zip(table.series, parts, strict=True)])
+            for where in (lambda part: slice(part.valid), lambda part: slice(part.valid, None))
+        )
+        given, after = training[np.isfinite(training)], later[np.isfinite(later)]
+        if len(given) and _varies(given):
+            kept.append(index)
+            continue
+        always = f"{given[0]:.6g} in every row of" if len(given) else "without a value in"
+        varies = len(after) > 0 and (not len(given) or bool((after != given[0]).any()))
+        but = ", though not after it" if varies else ""
+        notes.append(f"left out, {always} the training part{but}: {name}")
+    if not notes:
+        return table, ()
+    names = {table.roles.columns[index] for index in kept}
+    old = table.roles
+    past, known, static = (
+        tuple(name for name in role if name in names) for role in (old.past, old.known, old.static)
+    )
+    roles = replace(old, past=past, known=known, static=static)
+    series = tuple(replace(one, values=one.values[:, kept]) for one in table.series)
+    return replace(table, roles=roles, series=series), tuple(notes)
 
 
 def _change_scale(changes: NDArray[np.float64], scale: float) -> float:
@@ -206,15 +248,3 @@ def origins(
     candidates = np.arange(first, end - horizon, dtype=np.int64)
     observed = np.concatenate([[0], np.cumsum(np.isfinite(target).any(axis=1))])
     return candidates[observed[candidates + horizon + 1] > observed[candidates - supervised + 2]]
-
-
-def require_windows(found: int, part: str, needed: int, rows: Sequence[int]) -> None:
-    """Raise if a part of the data has no window at all.
-
-    Raises:
-        DataError: says how many rows are needed and how many there are.
-    """
-    if found == 0:
-        have = f"{max(rows)} rows" + (" in the longest series" if len(rows) > 1 else "")
-        expected = f"at least {needed} rows with an observed target among those to forecast"
-        raise DataError(f"{part} part", expected, have)

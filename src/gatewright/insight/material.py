@@ -161,13 +161,16 @@ def of_run(
         return of_text(model, text, span, title)
     read = forecasting.read(source, options)
     assert isinstance(model.spec.encoder, SeriesEncoder)
-    spans = []
-    for one in read.parts:
+    spans, shown = [], []
+    for series, one in zip(read.table.series, read.parts, strict=True):
         # The part's first forecast is made at the end of a context before it.
         begin, end = (one.valid, one.test) if part == "valid" else (one.test, one.end)
+        if begin == end:
+            continue  # a short series has no rows in some parts
+        shown.append(series)
         first = max(0, begin - model.spec.encoder.context) + start
         spans.append(slice(first, end if steps is None else min(end, first + steps)))
-    return of_table(model, read.table, spans, title, options.fill)
+    return of_table(model, replace(read.table, series=tuple(shown)), spans, title, options.fill)
 
 
 def _span(start: Any, steps: Any) -> slice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.data import clock, series
+from gatewright.data.fitting import Sizes, listed, require_windows, windows_of, without_windows
 from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.model import Model, State
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
@@ -30,44 +32,66 @@ class SeriesData:
         table: the series.
         parts: where each series' parts begin and end.
         options: the options with everything that the data decided.
+        windows: how many windows each series has in each part (series, 3).
+        notes: what was left out, in lines for a person.
     """
 
     table: Table
     parts: tuple[series.Parts, ...]
     options: DataOptions
+    windows: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
 
 
 def roles(options: DataOptions) -> Roles:
     """Return what the options say about columns."""
     named = (options.target, options.past, options.known, options.static)
-    return Roles(*named, time=options.time, time_format=options.time_format, series=options.id)
+    return Roles(
+        *named,
+        time=options.time,
+        time_format=options.time_format,
+        series=options.id,
+        resample=options.resample,
+        aggregate=options.aggregate,
+    )
 
 
-def read(path: Path, options: DataOptions) -> SeriesData:
-    """Read and split a table, and settle the options that hang on it.
+def read(path: Path, options: DataOptions, step: str = "") -> SeriesData:
+    """Read and split a table, and settle the options that depend on it.
+
+    Args:
+        path: the table.
+        options: the options.
+        step: the step that is expected, where a model is to read the table.
 
     Raises:
-        GatewrightError: see `read_table` and `series.split`.
+        GatewrightError: see `read_table`, `series.split` and `require_windows`.
     """
-    table = read_table(path, roles(options), options.fill)
-    parts = tuple(series.split(one, options.valid, options.test) for one in table.series)
-    season = options.season or clock.season(table.step)
+    table = read_table(path, roles(options), options.fill, step)
+    parts = series.split(table.series, options.valid, options.test)
+    table, constant = series.leave_out_constants(table, parts)
+    sizes = Sizes(options.horizon, options.season or clock.season(table.step), options.context)
+    require_windows(table, parts, sizes, ("training", "validation"))
+    counts = windows_of(table, parts, sizes)
     options = replace(
         options,
         target=table.roles.targets,
+        past=table.roles.past,
+        known=table.roles.known,
+        static=table.roles.static,
         time=table.roles.time,
-        season=season,
+        season=sizes.season,
         calendar=_calendar(table, parts, options) or ("none",),
-        context=options.context or max(4 * season, 2 * options.horizon, 32),
+        context=sizes.read,
     )
-    return SeriesData(table, parts, options)
+    return SeriesData(table, parts, options, counts, (*constant, *without_windows(table, counts, sizes)))
 
 
 def _calendar(table: Table, parts: tuple[series.Parts, ...], options: DataOptions) -> tuple[str, ...]:
     if options.calendar is not UNSET:
         return tuple(part for part in options.calendar if part != "none")
     spans = [
-        one.times[part.valid] - one.times[0]
+        one.times[min(part.valid, len(one.times) - 1)] - one.times[0]
         for one, part in zip(table.series, parts, strict=True)
         if one.times is not None
     ]
@@ -103,9 +127,6 @@ class ForecastTask:
         seed: of the order of the windows.
         share: which part of each batch is this process's.
         device: where the batches are made.
-
-    Raises:
-        DataError: if the training or validation part has no window.
     """
 
     unit = "quantile loss"
@@ -131,11 +152,6 @@ class ForecastTask:
             valid.append(start + series.origins(one.target, *sizes, part.valid, part.test))
         self._train = np.concatenate(train)
         self._valid = np.concatenate(valid)
-        needed = encoder.context + head.horizon
-        series.require_windows(len(self._train), "training", needed, [part.valid for part in data.parts])
-        series.require_windows(
-            len(self._valid), "validation", head.horizon, [part.test - part.valid for part in data.parts]
-        )
         every = -(-len(self._valid) // VALIDATION_WINDOWS)
         self._valid = self._valid[::every]
         self.steps_per_epoch = -(-len(self._train) // batch)
@@ -189,22 +205,27 @@ class ForecastTask:
 
 def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int) -> str:
     """Say which column is what, and how much there is of it."""
-    parts = data.parts
-    sizes = (sum(part.valid for part in parts), sum(part.test - part.valid for part in parts),
-             sum(part.end - part.test for part in parts))  # fmt: skip
-    rows = " + ".join(f"{size:,}" for size in sizes) + " rows (training + validation + test)"
-    if len(parts) > 1:
-        rows += f" of {len(parts)} series"
+    parts, several = data.parts, len(data.parts) > 1
+    rows = (sum(part.valid for part in parts), sum(part.test - part.valid for part in parts),
+            sum(part.end - part.test for part in parts))  # fmt: skip
+    of_series = f" of {_plus((data.windows > 0).sum(axis=0))} series" if several else ""
     every = "in order, without timestamps" if encoder.step == "row" else f"every {encoder.step}"
     lines = [
-        f"{rows}, {every}",
+        f"{_plus(rows)} rows (training + validation + test){f' of {len(parts)} series' if several else ''}, {every}",
+        f"{_plus(data.windows.sum(axis=0))} windows{of_series}",
         f"forecast {', '.join(encoder.targets)}, {horizon} ahead, from {encoder.context} steps",
     ]
     inputs = {"past": encoder.past, "known": encoder.known, "static": encoder.static, "calendar": encoder.calendar}
     lines += [f"{role} inputs: {', '.join(names)}" for role, names in inputs.items() if names]
     if data.table.unused:
         lines.append(f"columns not used: {', '.join(data.table.unused)}")
-    return "\n".join(lines)
+    if data.table.empty:
+        lines.append(f"left out, no observed target: {listed(data.table.empty)}")
+    return "\n".join([*lines, *data.notes])
+
+
+def _plus(sizes: Iterable[int]) -> str:
+    return " + ".join(f"{size:,}" for size in sizes)
 
 
 def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Loss:

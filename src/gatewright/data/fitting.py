@@ -1,0 +1,156 @@
+"""What a table has room for: whether each part has a window, and what would have to be smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.data.series import Parts, origins
+from gatewright.data.table import Table
+from gatewright.errors import DataError
+
+NAMES = ("training", "validation", "test")
+
+#: How many series a line names.
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How long windows are.
+
+    Attributes:
+        horizon: steps ahead.
+        season: steps of a season.
+        context: steps that are read; None for as many as season and horizon make of it.
+    """
+
+    horizon: int
+    season: int
+    context: int | None = None
+
+    @property
+    def read(self) -> int:
+        """Steps that are read."""
+        return self.context or max(4 * self.season, 2 * self.horizon, 32)
+
+    @property
+    def why(self) -> str:
+        """Say where the context comes from."""
+        if self.context is None and self.read == 4 * self.season:
+            return f"{self.read} = 4 x season {self.season}"
+        if self.context is None and self.read == 2 * self.horizon:
+            return f"{self.read} = 2 x horizon {self.horizon}"
+        return str(self.read)
+
+
+def windows_of(table: Table, parts: Sequence[Parts], sizes: Sizes) -> NDArray[np.int64]:
+    """Count the windows of each series in each part: (series, 3)."""
+    targets = len(table.roles.targets)
+    counts = [
+        [len(found) for found in _origins(one.values[:, :targets], part, sizes)]
+        for one, part in zip(table.series, parts, strict=True)
+    ]
+    return np.array(counts, dtype=np.int64)
+
+
+def _origins(target: NDArray[np.float64], part: Parts, sizes: Sizes) -> list[NDArray[np.int64]]:
+    spans = ((0, part.valid), (part.valid, part.test), (part.test, part.end))
+    # In training every step of a window forecasts, in validation and test the last one.
+    return [
+        origins(target, sizes.read, sizes.horizon, *span, supervised)
+        for span, supervised in zip(spans, (sizes.read, 1, 1), strict=True)
+    ]
+
+
+def require_windows(table: Table, parts: Sequence[Parts], sizes: Sizes, needed: Sequence[str]) -> None:
+    """Check that there are windows to learn from, or to score.
+
+    Args:
+        table: the series.
+        parts: where each series' parts begin and end.
+        sizes: how long windows are.
+        needed: the parts, out of `NAMES`, that need a window.
+
+    Raises:
+        DataError: says what is needed, what there is, and which option would fit.
+    """
+    places = [NAMES.index(name) for name in needed]
+
+    def fits(sizes: Sizes) -> NDArray[np.bool_]:
+        return windows_of(table, parts, sizes).any(axis=0)[places]
+
+    enough = fits(sizes)
+    if enough.all():
+        return
+    place = places[int(np.argmin(enough))]
+    name, horizon = NAMES[place], sizes.horizon
+    rows = max((part.valid, part.test - part.valid, part.end - part.test)[place] for part in parts)
+    have = _rows(rows) + (" in the longest series" if len(parts) > 1 else "")
+    if place == 0:
+        takes, why = sizes.read + horizon, f"context {sizes.why}, plus horizon {horizon}"
+    else:
+        takes, why = horizon, f"horizon {horizon}, after a context of {sizes.why}"
+    expected = f"at least {_rows(takes)} with an observed target among those to forecast ({why})"
+    raise DataError(f"{name} part", expected, f"{have}{_hint(fits, sizes)}")
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _hint(fits: Callable[[Sizes], NDArray[np.bool_]], sizes: Sizes) -> str:
+    """Say which context would do, or else the longest horizon that does."""
+
+    def largest(most: int, make: Callable[[int], Sizes]) -> int:
+        """Return the largest number that fits; 0 for none."""
+        low, high = 0, most
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if fits(make(middle)).all() else (low, middle - 1)
+        return low
+
+    def room(horizon: int) -> int:
+        """Return half of the longest context: it leaves as many windows as each of them has steps."""
+        longest = largest(sizes.read, lambda read: Sizes(horizon, sizes.season, read))
+        return (longest + 1) // 2
+
+    context = room(sizes.horizon)
+    if context:
+        return f"; --context {context} would do"
+    for read in (sizes.context, 1):
+        horizon = largest(sizes.horizon, lambda ahead, read=read: Sizes(ahead, sizes.season, read))
+        if horizon:
+            also = "" if read == sizes.context else f", with --context {room(horizon)}"
+            return f"; --horizon {horizon} is the longest that fits{also}"
+    return "; more rows are needed, or other sizes of --valid and --test"
+
+
+def without_windows(table: Table, counts: NDArray[np.int64], sizes: Sizes) -> tuple[str, ...]:
+    """Say which series are left out of which parts, a line for each part.
+
+    Args:
+        table: the series.
+        counts: what `windows_of` returned.
+        sizes: how long windows are.
+    """
+    lines = []
+    for place, name in enumerate(NAMES):
+        none = [one.name or one.title for one, count in zip(table.series, counts[:, place], strict=True) if not count]
+        if none:
+            takes = _rows(sizes.read + sizes.horizon if place == 0 else sizes.horizon)
+            lines.append(f"no {name} window, which takes {takes} with an observed target: {listed(none)}")
+    return tuple(lines)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name some of many.
+
+    >>> listed(["a", "b", "c", "d", "e", "f", "g"])
+    'a, b, c, d, e and 2 more'
+    """
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
