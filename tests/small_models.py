@@ -17,8 +17,8 @@ from gatewright.train.options import DataOptions, ModelOptions, Options, resolve
 
 #: Two targets with gaps, every kind of input, several series.
 DATA = DataOptions(
-    target=("load", "flow"), past=("wind",), known=("heat",), static=("height",), id=("site",), context=8, horizon=3,
-    season=5, valid="20", test="20",
+    target=("load", "flow"), past=("wind",), known=("heat",), static=("height",), id=("site",), context=8,
+    horizon=3, season=5, valid="20", test="20",
 )  # fmt: skip
 
 

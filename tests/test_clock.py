@@ -138,7 +138,9 @@ def test_bins_have_a_step(width, step):
     assert clock.bin_step(width) == step
 
 
-@pytest.mark.parametrize("width", ["", "1", "h", "7m", "5h", "25h", "5mo", "24mo", "1me", "1b", "0h", "-1h", "1 h", "1y"])
+@pytest.mark.parametrize(
+    "width", ["", "1", "h", "7m", "5h", "25h", "5mo", "24mo", "1me", "1b", "0h", "-1h", "1 h", "1y"]
+)
 def test_bins_that_do_not_keep_to_the_clock(width):
     with pytest.raises(GatewrightError, match=r"^--resample: expected a part of a day such as 15m or 1h, .* got "):
         clock.bin_step(width)

@@ -77,7 +77,9 @@ def test_the_error_says_where_the_number_comes_from_and_what_would_do(tmp_path):
     )
     assert read(path, context=55).windows.tolist() == [[55, 23, 23]]
     assert read(path, context=8).windows.tolist() == [[102, 23, 23]]
-    assert "(context 120 = 4 x season 30, plus horizon 1), got 110 rows; --context 55 would" in refused(path, season=30)
+    assert "(context 120 = 4 x season 30, plus horizon 1), got 110 rows; --context 55 would" in refused(
+        path, season=30
+    )
     assert "at least 111 rows with an observed target" in refused(path, context=110)
     assert "(context 110, plus horizon 1), got 110 rows; --context 55 would do" in refused(path, context=110)
 
@@ -85,10 +87,16 @@ def test_the_error_says_where_the_number_comes_from_and_what_would_do(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"horizon": 100_000}, "training part: .* 300000 rows .*context 200000 = 2 x horizon 100000, plus horizon"),
+        (
+            {"horizon": 100_000},
+            "training part: .* 300000 rows .*context 200000 = 2 x horizon 100000, plus horizon",
+        ),
         ({"horizon": 100_000, "context": 60}, "training part: .* 100060 rows .*context 60, plus horizon 100000"),
         ({"horizon": 30, "season": 4}, "validation part: .* 30 rows .*horizon 30, after a context of 60 = 2 x"),
-        ({"horizon": 9, "valid": "8", "season": 4}, "validation part: .* 9 rows .*horizon 9, after a context of 32"),
+        (
+            {"horizon": 9, "valid": "8", "season": 4},
+            "validation part: .* 9 rows .*horizon 9, after a context of 32",
+        ),
         ({"season": 5000}, "training part: .* 20001 rows .*context 20000 = 4 x season 5000, plus horizon 1"),
         ({"season": 30, "valid": "100"}, "training part: .* 121 rows"),
     ],
@@ -108,7 +116,7 @@ def test_every_hint_is_tried(tmp_path, options, message):
 def test_nothing_helps_where_nothing_was_observed():
     table = table_of(40, holes=range(20, 40))
     parts = series.split(table.series, "10", "10")
-    with pytest.raises(DataError, match="; more rows are needed, or other sizes of --valid and --test$"):
+    with pytest.raises(DataError, match=r"; more rows are needed, or other sizes of --valid and --test$"):
         require_windows(table, parts, Sizes(3, 1, 4), ("training", "validation"))
     require_windows(table, parts, Sizes(3, 1, 4), ("training",))
 
@@ -129,9 +137,8 @@ def test_one_short_series_stops_nothing(tmp_path):
 
 def test_a_series_without_an_observed_target_is_left_out(tmp_path):
     path = write(tmp_path / "a.csv", 60, 60)
-    path.write_text("".join(
-        line if ",b," not in line else line.rpartition(",")[0] + ",\n" for line in path.read_text().splitlines(True)
-    ))  # fmt: skip
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(f"{line.rpartition(',')[0]}," if ",b," in line else line for line in lines) + "\n")
     data = read(path, id=("shop",), context=8)
     assert [one.name for one in data.table.series] == ["a"]
     assert data.table.empty == ("b",)
@@ -165,5 +172,7 @@ def test_constant_inputs_are_left_out_and_told():
     flat = replace(table, series=(replace(one, values=np.full((40, 7), 5.0)),))
     kept, notes = series.leave_out_constants(flat, parts)
     assert kept.roles == Roles(("y",))
-    with pytest.raises(DataError, match="column 'y': expected values that vary in the training part, got 5 in every"):
+    with pytest.raises(
+        DataError, match="column 'y': expected values that vary in the training part, got 5 in every"
+    ):
         series.fit_scaler(kept, parts)

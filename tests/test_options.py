@@ -54,7 +54,12 @@ def test_a_file_says_what_it_says(tmp_path):
         """,
     )
     data = DataOptions(
-        target=("load", "flow"), known=("wind",), id=("7",), valid="0.2", test="2017-07-01", quantiles=(0.1, 0.5, 0.9)
+        target=("load", "flow"),
+        known=("wind",),
+        id=("7",),
+        valid="0.2",
+        test="2017-07-01",
+        quantiles=(0.1, 0.5, 0.9),
     )
     assert read_config(path) == Options(data, ModelOptions(), TrainingOptions(lr=1.0, seed=4))
     assert type(read_config(path).training.lr) is float

@@ -61,7 +61,9 @@ def test_bins_are_what_a_loop_gathers(rows, width, how):
         assert found.lines[place] == inside[0] + 2
         for column, of in enumerate([how or "mean"] * 2 + ["last" if how == "sum" else how or "mean"]):
             seen = [rows[row][1][column] for row in inside if not math.isnan(rows[row][1][column])]
-            expected = {"mean": statistics.fmean, "sum": sum, "last": lambda all_: all_[-1]}[of](seen) if seen else NAN
+            expected = (
+                {"mean": statistics.fmean, "sum": sum, "last": lambda all_: all_[-1]}[of](seen) if seen else NAN
+            )
             np.testing.assert_allclose(found.values[place, column], expected, rtol=1e-12)
         assert found.values[place, 3] == 7.1
 
@@ -79,7 +81,9 @@ def folder(tmp_path_factory):
 
 def test_a_bin_without_rows_is_a_missing_row(folder):
     message = refused(folder, IRREGULAR, resample="1h")
-    assert message.startswith("time column 't', line 6: expected one row every 1h in the table, got 2024-01-01 03:00")
+    assert message.startswith(
+        "time column 't', line 6: expected one row every 1h in the table, got 2024-01-01 03:00"
+    )
     assert "missing rows: 1, --fill forward or mean puts them in" in message
     table = read(folder, IRREGULAR, fill="forward", resample="1h", aggregate="sum")
     assert table.step == "1h"

@@ -235,8 +235,14 @@ def test_the_windows_of_a_part(rows, context, horizon, start, size, data):
 
 def test_a_short_series_has_no_rows_in_some_parts():
     """Among others it is no error: its rows fall where the sizes and dates put them."""
-    whole, short, single = (make(np.zeros((rows, 1)), name, times=True) for rows, name in ((100, "a"), (12, "b"), (1, "c")))
-    assert series.split([whole, short, single], "20", "10") == (Parts(70, 90, 100), Parts(0, 2, 12), Parts(0, 0, 1))
+    whole, short, single = (
+        make(np.zeros((rows, 1)), name, times=True) for rows, name in ((100, "a"), (12, "b"), (1, "c"))
+    )
+    assert series.split([whole, short, single], "20", "10") == (
+        Parts(70, 90, 100),
+        Parts(0, 2, 12),
+        Parts(0, 0, 1),
+    )
     assert series.split([single, whole], "0.2", "0.1") == (Parts(1, 1, 1), Parts(70, 90, 100))
     ended = series.split([whole, short], "2020-02-11", "2020-02-20")[1]
     assert ended == Parts(12, 12, 12)  # all of it is before the validation part

@@ -125,7 +125,8 @@ def test_numbers_are_times_only_where_that_is_sure(folder):
          f"{ROW} 3: expected one row every 1mo in the table, got 2020-02-02 after 2020-01-01, off that"
          f" step; {GATHER.format('1mo')}"),
         (["2020-01-05", "2020-02-02", "2020-03-02", "2020-04-02"], {},
-         f"{ROW} 2: expected one row every 1mo in the table, got 2020-01-05, off that step; {GATHER.format('1mo')}"),
+         f"{ROW} 2: expected one row every 1mo in the table, got 2020-01-05, off that step; "
+         + GATHER.format("1mo")),
         (["2020-01-01", "2020-01-02", "2020-01-03", "9020-01-05"], {"fill": "mean"},
          f"{ROW} 5: expected one row every 1d in the table, got 9020-01-05 after 2020-01-03, 2556699"
          " steps on; missing rows: 2556698, too many to fill, --time none takes the rows in order"),

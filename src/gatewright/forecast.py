@@ -95,8 +95,7 @@ def _forecast_one(
         raise DataError(one.title, "values that the model can forecast from", "a forecast that is not finite")
     when, ahead = _when(one, rows, table, head.horizon)
     columns: list[tuple[str, object]] = []
-    if table.roles.series:
-        columns.append((table.roles.series, [one.name] * head.horizon))
+    columns += [(name, [own] * head.horizon) for name, own in zip(table.roles.ids, one.ids, strict=True)]
     columns.append((when, ahead))
     for index, target in enumerate(encoder.targets):
         for place, level in enumerate(head.quantiles):

@@ -1,7 +1,7 @@
 """The step between the rows of a series: found, named, counted and followed into the future.
 
-A step is a fixed time ("15m", "1h", "7d"), calendar months ("1mo"; "1me" where rows stand at month ends) or business
-days ("1b"), Monday to Friday at one time of day.  A table without timestamps has the step "row".
+A step is a fixed time ("15m", "1h", "7d"), calendar months ("1mo"; "1me" where rows stand at month ends) or
+business days ("1b"), Monday to Friday at one time of day.  A table without timestamps has the step "row".
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def find_step(times: Times) -> str:
 
 
 def _of_business(times: Times) -> bool:
-    """Say whether all rows stand on Monday to Friday; one weekend without rows may be a gap, two are no accident."""
+    """Say whether all rows stand on Monday to Friday; one weekend without rows may be a gap, two are not."""
     days = times.astype("datetime64[D]")
     weekends = np.busday_count(days[:-1], days[1:]) < np.diff(days).astype("int64")
     return bool(np.is_busday(days).all()) and int((weekends & (np.diff(days).astype("int64") < 7)).sum()) >= 2

@@ -81,7 +81,7 @@ def require_windows(table: Table, parts: Sequence[Parts], sizes: Sizes, needed: 
     places = [NAMES.index(name) for name in needed]
 
     def fits(sizes: Sizes) -> NDArray[np.bool_]:
-        return windows_of(table, parts, sizes).any(axis=0)[places]
+        return windows_of(table, parts, sizes)[:, places].sum(axis=0) > 0
 
     enough = fits(sizes)
     if enough.all():
@@ -121,11 +121,12 @@ def _hint(fits: Callable[[Sizes], NDArray[np.bool_]], sizes: Sizes) -> str:
     context = room(sizes.horizon)
     if context:
         return f"; --context {context} would do"
-    for read in (sizes.context, 1):
-        horizon = largest(sizes.horizon, lambda ahead, read=read: Sizes(ahead, sizes.season, read))
-        if horizon:
-            also = "" if read == sizes.context else f", with --context {room(horizon)}"
-            return f"; --horizon {horizon} is the longest that fits{also}"
+    horizon = largest(sizes.horizon, lambda ahead: Sizes(ahead, sizes.season, sizes.context))
+    if horizon:
+        return f"; --horizon {horizon} is the longest that fits"
+    horizon = largest(sizes.horizon, lambda ahead: Sizes(ahead, sizes.season, 1))
+    if horizon:
+        return f"; --horizon {horizon} is the longest that fits, with --context {room(horizon)}"
     return "; more rows are needed, or other sizes of --valid and --test"
 
 
@@ -139,7 +140,9 @@ def without_windows(table: Table, counts: NDArray[np.int64], sizes: Sizes) -> tu
     """
     lines = []
     for place, name in enumerate(NAMES):
-        none = [one.name or one.title for one, count in zip(table.series, counts[:, place], strict=True) if not count]
+        none = [
+            one.name or one.title for one, count in zip(table.series, counts[:, place], strict=True) if not count
+        ]
         if none:
             takes = _rows(sizes.read + sizes.horizon if place == 0 else sizes.horizon)
             lines.append(f"no {name} window, which takes {takes} with an observed target: {listed(none)}")

@@ -21,10 +21,10 @@ _USUAL = ("1s", "10s", "1m", "5m", "10m", "15m", "30m", "1h", "3h", "6h", "12h",
 def gathered(one: Series, roles: Roles) -> Series:
     """Gather a series' rows into bins, each at its start; a bin without rows is not there.
 
-    Targets and inputs of the past become what ``roles.aggregate`` says of the values that were observed in the bin;
-    nothing observed is missing, also in a sum.  Inputs known in advance take the last value where that is "sum":
-    a sum would tell how many rows are still to come.  Bins begin at the clock's full hours, days (weeks: Mondays)
-    or months.
+    Targets and inputs of the past become what ``roles.aggregate`` says of the values that were observed in the
+    bin; nothing observed is missing, also in a sum.  Inputs known in advance take the last value where that is
+    "sum": a sum would tell how many rows are still to come.  Bins begin at the clock's full hours, days (weeks:
+    Mondays) or months.
 
     Args:
         one: rows in any order; of two at one time, the one further down is the later.

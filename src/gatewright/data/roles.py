@@ -46,7 +46,7 @@ class Roles:
     @property
     def ids(self) -> tuple[str, ...]:
         """The columns that name the series."""
-        return tuple(filter(None, (self.series,) if isinstance(self.series, str) else self.series))
+        return (self.series,) if self.series and isinstance(self.series, str) else tuple(self.series or ())
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ class Roles:
 
     def named(self) -> list[tuple[str, str]]:
         """Every role and column that is named, in order."""
-        time = () if self.time in ("", NO_TIME) else (self.time,)
+        time = () if not self.time or self.time == NO_TIME else (self.time,)
         roles = {
             "target": self.targets,
             "past": self.past,

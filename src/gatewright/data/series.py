@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Parts:
 
 
 def split(series: Sequence[Series], valid: str, test: str) -> tuple[Parts, ...]:
-    """Return the parts of each series, in time order; one that is too short, or ends too early, has no rows in some.
+    """Return the parts of each series, in time order; a short one has no rows in some of them.
 
     Args:
         series: the series to split.
@@ -229,7 +230,7 @@ def _filled(scaled: NDArray[np.float64], fill: str) -> NDArray[np.float64]:
 
 
 def origins(
-    target: NDArray[np.float32], context: int, horizon: int, start: int, end: int, supervised: int = 1
+    target: NDArray[np.floating[Any]], context: int, horizon: int, start: int, end: int, supervised: int = 1
 ) -> NDArray[np.int64]:
     """Origins of the windows whose forecasts fall into rows [start, end) and meet an observed target there.
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from gatewright.data import clock
 from gatewright.data.cells import is_text, numbers, text
 from gatewright.data.frame import Frame, read_frame
+from gatewright.data.resample import gathered, proposed
 from gatewright.data.roles import NO_TIME as NO_TIME
 from gatewright.data.roles import Roles as Roles
-from gatewright.data.resample import gathered, proposed
 from gatewright.data.roles import find_roles
 from gatewright.data.stamps import timestamps
 from gatewright.errors import DataError
@@ -105,7 +105,9 @@ def read_table(path: Path, roles: Roles, fill: str = "", step: str = "") -> Tabl
     empty = tuple(one.name for one in series if _last_observed(one, roles) < 0)
     series = [_checked(one, roles, fill) for one in observed]
     used = {*roles.columns, roles.time, *roles.ids}
-    return Table(roles, tuple(series), step, tuple(name for name in frame.cells.columns if name not in used), empty)
+    return Table(
+        roles, tuple(series), step, tuple(name for name in frame.cells.columns if name not in used), empty
+    )
 
 
 def _regular(series: list[Series], roles: Roles, fill: str, expected: str) -> tuple[list[Series], str]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data import series
+from gatewright.data.fitting import Sizes, require_windows
 from gatewright.data.text import encode_text, streams
 from gatewright.errors import DataError
 from gatewright.model import Model
@@ -84,8 +85,7 @@ def forecast_test_part(model: Model, data: SeriesData) -> Tested:
         ):
             # Before the first observed value a baseline knows what the model knows: the training part's mean.
             tested.forecasts[name].append(np.where(np.isnan(naive), mean, naive)[..., None])
-    rows = [part.end - part.test for part in data.parts]
-    series.require_windows(sum(map(len, tested.origins)), "test", horizon, rows)
+    require_windows(data.table, data.parts, Sizes(horizon, data.options.season, encoder.context), ("test",))
     return tested
 
 

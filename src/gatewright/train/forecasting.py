@@ -210,8 +210,9 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int) -> str:
             sum(part.end - part.test for part in parts))  # fmt: skip
     of_series = f" of {_plus((data.windows > 0).sum(axis=0))} series" if several else ""
     every = "in order, without timestamps" if encoder.step == "row" else f"every {encoder.step}"
+    split = f"training + validation + test{f', {len(parts)} series' if several else ''}"
     lines = [
-        f"{_plus(rows)} rows (training + validation + test){f' of {len(parts)} series' if several else ''}, {every}",
+        f"{_plus(rows)} rows ({split}), {every}",
         f"{_plus(data.windows.sum(axis=0))} windows{of_series}",
         f"forecast {', '.join(encoder.targets)}, {horizon} ahead, from {encoder.context} steps",
     ]

@@ -74,7 +74,8 @@ def plot_forecasts(path: Path, model: Model, data: SeriesData, tested: Tested) -
             one, name = by_name[tested.names[number]], encoder.targets[target]
             left, right = figure.add_subplot(grid[row, 0]), figure.add_subplot(grid[row, 1])
             _draw_forecasts(left, one, tested, head, number, target)
-            title = f"{_short(name)}  ({data.table.roles.series} {_short(one.name)})" if one.name else _short(name)
+            ids = ", ".join(data.table.roles.ids)
+            title = f"{_short(name)}  ({_short(ids)} {_short(one.name)})" if one.name else _short(name)
             left.set_title(title, loc="left", fontweight="bold")
             _draw_errors(right, tested, head, number, target)
             right.set_title(f"mean absolute error, {_short(name, 20)}", loc="left", fontsize="medium")

@@ -92,7 +92,11 @@ def to_csv(frame: pl.DataFrame, table: Table) -> str:
     """
     times = [frame[name] for name in frame.columns if frame[name].dtype == pl.Datetime]
     written = "%Y-%m-%d %H:%M:%S"
-    if times and table.step.endswith(("d", "mo", "me")) and bool((times[0].dt.truncate("1d") == times[0]).all()):
+    if (
+        times
+        and table.step.endswith(("d", "b", "mo", "me"))
+        and bool((times[0].dt.truncate("1d") == times[0]).all())
+    ):
         written = "%Y-%m-%d"
     elif times and bool((times[0].dt.truncate("1s") != times[0]).any()):
         written += "%.6f"
