@@ -258,7 +258,7 @@ def test_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("absent", "expected a file, got nothing there"),
         ("", "expected a file, got a folder"),
         ("link", "expected a file, got a folder"),
-        ("pipe", "expected a file, got something else"),
+        ("pipe", "expected a file, got a named pipe"),
         ("loop", "expected a file"),
         ("nul\0", "expected a file"),
         ("half\ud800", "expected a file"),
@@ -272,7 +272,7 @@ def test_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(ModelFileError, match="a file that can be read, got Permission denied"):
         read(path)
 

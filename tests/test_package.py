@@ -42,6 +42,8 @@ def test_public_names_are_found_when_used():
 ROOMS = [
     *(
         "errors",
+        "regular",
+        "lock",
         "atomic",
         "equations",
         "_kernels",

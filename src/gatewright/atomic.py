@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 from pathlib import Path
+from typing import BinaryIO
+
+from gatewright import lock
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that a reader, now or after a crash, finds the old content or the new, never a part.
 
-    The bytes go to ``.<name>.partial`` in the same folder, to the disk, and then take the file's place.  One
-    writer a path at a time.
+    The bytes go to ``.<name>.<random>.partial`` in the same folder, to the disk, and then take the file's place.
+    Of several writers at once the last one to finish wins.  What a killed writer left goes with the next write.
 
     Raises:
         OSError: if the file cannot be written; the old content is still there.
@@ -22,19 +27,52 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     [b'whole']
     """
     path = Path(path)
-    # One fixed name, so that what a killed writer left is overwritten and does not pile up.
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
+    _remove_abandoned(path)
+    file, partial = _new(path)
     try:
-        with partial.open("xb") as file:
+        with file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+            if os.name != "nt":  # as long as it is open it is locked, and nobody takes it for abandoned
+                partial.replace(path)
+        if os.name == "nt":  # which does not rename an open file
+            partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _new(path: Path) -> tuple[BinaryIO, Path]:
+    """Return a new partial file, locked, and its path."""
+    while True:
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+        file = partial.open("xb")
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                lock.try_lock(file.fileno())
+            if partial.exists():
+                return file, partial
+        except BaseException:
+            file.close()
+            partial.unlink(missing_ok=True)
+            raise
+        file.close()  # another writer removed it before it was locked
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove partial files of writers that were killed: nobody has them locked."""
+    begin = f".{path.name}."
+    try:
+        entries = [entry for entry in path.parent.iterdir() if entry.name.startswith(begin)]
+    except OSError:
+        return  # the write itself says what is wrong
+    for partial in entries:
+        if partial.suffix == ".partial":
+            with contextlib.suppress(OSError), partial.open("r+b") as file:
+                if lock.try_lock(file.fileno()):
+                    partial.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

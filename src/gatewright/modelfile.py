@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gatewright import atomic
+from gatewright import atomic, regular
 from gatewright.errors import GatewrightError, ModelFileError, SpecError
 from gatewright.spec import ModelSpec, Scaler, SeriesEncoder, Spec, Vocabulary, shown, strict_json
 
@@ -146,12 +146,12 @@ def read(path: str | os.PathLike[str]) -> ModelFile:
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            if not path.exists():
-                raise ModelFileError("", "a file", "nothing there")
-            raise ModelFileError("", "a file", "a folder" if path.is_dir() else "something else")
-        with path.open("rb") as file:
+        with regular.open_file(path) as file:
             return _read(file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelFileError(str(path), "a file", "nothing there") from None
+    except regular.IrregularFileError as error:
+        raise ModelFileError(str(path), "a file", str(error.strerror)) from None
     except (OSError, MemoryError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not enough memory"
         raise ModelFileError(str(path), "a file that can be read", reason or str(error)) from error

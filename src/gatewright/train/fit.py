@@ -8,12 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.accelerator import Accelerator
 from torch import Tensor
 
+from gatewright import modelfile
+from gatewright.errors import RunError
 from gatewright.model import State
 from gatewright.train import checkpoint, nonfinite
 from gatewright.train.checkpoint import Progress
@@ -57,19 +60,50 @@ class Loop:
         optimizer = new_optimizer(self._parameters, options)
         self._model, self._optimizer = accelerator.prepare(task.model, optimizer)
         self._draws_dropout = task.model.spec.lstm.dropout > 0
+        self._told = run.told()
         self._tensorboard: Any = None
         self._saved_step = 0
         self.progress = Progress()
 
     def resume(self) -> None:
-        """Go on from the run's checkpoint, if it has one; without one, from the start."""
-        if self._run.checkpoint.exists():
-            carried, self.progress = checkpoint.load(self._run.checkpoint, self._task.model, self._optimizer)
+        """Go on from the run's checkpoint; from the start, if the run was stopped before its first one.
+
+        Raises:
+            GatewrightError: if the checkpoint or the best model is damaged, missing or of another run.
+        """
+        best, path = self._run.model, self._run.checkpoint
+        if path.exists():
+            shapes = self._carried_shapes()
+            carried, progress = checkpoint.load(path, self._task.model, self._optimizer, shapes, self._told)
+            if progress.best_step:
+                self._require_best(best)
+            self.progress = progress
             self._task.carry(self._own(carried))
             self.progress.finished = self._out_of_patience()
+        elif best.exists():
+            raise RunError(str(path), f"the checkpoint that belongs to {best.name}", "nothing there")
         self._saved_step = self.progress.step
         if self._accelerator.is_main_process:
             self._run.forget_after(self.progress.step)
+
+    def _carried_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return names and shapes of the states that all processes carry."""
+        if not self._task.carries:
+            return {}
+        stack, batch = self._task.model.spec.lstm, self._task.batch
+        hidden, cell = (stack.num_layers, batch, stack.output_size), (stack.num_layers, batch, stack.hidden_size)
+        return {"hidden": hidden, "cell": cell}
+
+    def _require_best(self, path: Path) -> None:
+        """Hold that the best model so far is there: if no better one comes, it is what the run leaves.
+
+        Raises:
+            ModelFileError: if it is missing or damaged.
+            RunError: if it is of another run.
+        """
+        file, model = modelfile.read(path), self._task.model
+        if (file.spec, file.scaler, file.vocabulary) != (model.spec, model.scaler, model.vocabulary):
+            raise RunError(str(path), "the best model of this run", "a model of another run")
 
     def run(self, display: Display) -> Progress:
         """Take all steps that are left; return how far it came.
@@ -203,7 +237,8 @@ class Loop:
             raise nonfinite.error(self._task, step, "a weight after the update", math.nan, self._saved_step)
         carried = self._all(self._task.carried)
         if self._accelerator.is_main_process:
-            checkpoint.save(self._run.checkpoint, self._task.model, self._optimizer, carried, self.progress)
+            parts = (self._task.model, self._optimizer, carried, self.progress, self._told)
+            checkpoint.save(self._run.checkpoint, *parts)
         self._saved_step = self.progress.step
 
     def _all(self, state: State | None) -> dict[str, Tensor]:

@@ -130,6 +130,7 @@ class ForecastTask:
     """
 
     unit = "quantile loss"
+    carries = False
 
     def __init__(
         self, model: Model, data: SeriesData, batch: int, seed: int, share: Share, device: torch.device

@@ -76,6 +76,7 @@ class LanguageTask:
     """
 
     unit = "nats/char"
+    carries = True
 
     def __init__(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> None:
         batch, context = options.training.batch, options.data.context

@@ -174,6 +174,8 @@ class Options:
         }
 
 
+#: Options that may differ when a run goes on.
+FREE = ("steps", "epochs", "patience", "device")
 #: Leaves everything to the defaults.
 NOTHING_SAID = Options()
 
@@ -232,6 +234,8 @@ def _read_value(argument: str, kind: str, value: Any) -> Any:
         items = value if isinstance(value, list) else [value] if value != "" else []
         return tuple(_read_value(argument, item, one) for one in items)
     if kind == "float" and type(value) is int:
+        if abs(value) > sys.float_info.max:
+            raise GatewrightError(argument, "a number within a float's range", shown(value))
         return float(value)
     if kind == "str" and type(value) in (int, float):  # valid = 0.15, id = 7
         return str(value)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from gatewright import atomic
+from gatewright import atomic, lock, regular
 from gatewright.errors import RunError
 from gatewright.spec import shown
-from gatewright.train.options import KINDS, Options, read_config, resolve
+from gatewright.train.options import FREE, KINDS, Options, read_config, resolve
 
 
 class Run:
@@ -25,6 +26,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lock = path / ".lock"
         self.config = path / "config.toml"
         self.source_note = path / "source.json"
         self.model = path / "model.safetensors"
@@ -69,6 +71,26 @@ class Run:
             raise RunError("--run", "a directory that can be written", got) from None
         return run
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only process that trains in the directory, which is made if it is not there.
+
+        Raises:
+            RunError: if another process does, or the directory cannot be written.
+        """
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock.held(self.lock))
+            except lock.LockedError as error:
+                who = f"process {error.holder}" if error.holder else "another one"
+                got = f"{self.path}, in which {who} trains"
+                raise RunError("--run", "a directory in which no other process trains", got) from None
+            except OSError as error:
+                got = f"{self.path}: {error.strerror or error}"
+                raise RunError("--run", "a directory that can be written", got) from None
+            yield
+
     @staticmethod
     def open(path: Path) -> Run:
         """Return the run in a directory.
@@ -88,6 +110,19 @@ class Run:
             GatewrightError: if its config.toml is damaged.
         """
         return resolve(read_config(self.config), self.kind)
+
+    def told(self) -> str:
+        """Return a digest of the options that may not differ when the run goes on.
+
+        Raises:
+            GatewrightError: if its config.toml is damaged.
+        """
+        tables = read_config(self.config).plain()
+        kept = {
+            table: {name: value for name, value in values.items() if name not in FREE}
+            for table, values in tables.items()
+        }
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def _source(self, key: str) -> str:
         try:
@@ -117,7 +152,8 @@ class Run:
         """
         source = Path(self._source("source"))
         if not _is_file(source):
-            raise RunError("source", "the file that the run learned from", f"{source}, which is not there")
+            got = f"{source}"[:300] + ", which is not there"
+            raise RunError("source", "the file that the run learned from", got)
         if digest(source) != self._source("sha256"):
             raise RunError("source", "the file that the run learned from", f"{source}, which has changed since")
         return source
@@ -152,13 +188,13 @@ class Run:
         if not self.metrics.exists():
             return
         kept = []
-        for line in self.metrics.read_text("utf-8").splitlines(keepends=True):
+        for line in _lines(self.metrics):
             try:
-                if line.endswith("\n") and json.loads(line)["step"] <= step:
+                if line.endswith(b"\n") and json.loads(line)["step"] <= step:
                     kept.append(line)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # half a line of a killed process
-        atomic.write_bytes(self.metrics, "".join(kept).encode())
+        atomic.write_bytes(self.metrics, b"".join(kept))
 
 
 def digest(path: Path) -> str:
@@ -175,6 +211,14 @@ def digest(path: Path) -> str:
     except OSError as error:
         raise RunError(str(path), "a file that can be read", error.strerror or str(error)) from None
     return found.hexdigest()
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        with regular.open_file(path) as file:
+            return file.readlines()
+    except OSError as error:
+        raise RunError(str(path), "a file that can be read", error.strerror or str(error)) from None
 
 
 def _is_file(path: Path) -> bool:

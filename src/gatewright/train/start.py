@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from gatewright.train import forecasting, language
 from gatewright.train.checkpoint import Progress
 from gatewright.train.display import Display
 from gatewright.train.fit import Loop
-from gatewright.train.options import KINDS, NOTHING_SAID, Options, TrainingOptions, resolve
+from gatewright.train.options import FREE, KINDS, NOTHING_SAID, Options, TrainingOptions, resolve
 from gatewright.train.run import Run
 from gatewright.train.task import UNWATCHED, Share, Task, Watcher
 
@@ -70,10 +71,11 @@ def train(
     options, task = _prepare(source, kind, options, accelerator)
     # All processes write into the directory that the first one found free.
     [path] = broadcast_object_list([Run.free_path(source) if run is None else Path(run)])
-    if accelerator.is_main_process:
-        Run.create(path, source, kind, options)
-    accelerator.wait_for_everyone()
-    return Run(path), _loop(task, options, Run(path), accelerator, console or Console(), watcher, resume=False)
+    with _alone(Run(path), accelerator):
+        if accelerator.is_main_process:
+            Run.create(path, source, kind, options)
+        accelerator.wait_for_everyone()
+        return Run(path), _loop(task, options, Run(path), accelerator, console or Console(), watcher, resume=False)
 
 
 def resume(
@@ -92,14 +94,21 @@ def resume(
         watcher: who is told how the model comes along.
 
     Raises:
-        RunError: if there is no such run, or its source has changed.
+        GatewrightError: if there is no such run, another process trains it, its source has changed, or one of its
+            files is damaged.
     """
     opened = Run.open(Path(run))
     kind, source = opened.kind, opened.unchanged_source()
     options = resolve(_lengthened(opened.options(), options), kind)
     accelerator = _accelerator(options.training)
-    options, task = _prepare(source, kind, options, accelerator)
-    return opened, _loop(task, options, opened, accelerator, console or Console(), watcher, resume=True)
+    with _alone(opened, accelerator):
+        options, task = _prepare(source, kind, options, accelerator)
+        return opened, _loop(task, options, opened, accelerator, console or Console(), watcher, resume=True)
+
+
+def _alone(run: Run, accelerator: Accelerator) -> contextlib.AbstractContextManager[None]:
+    """Keep other trainings out of a run; the first process does so for all of them."""
+    return run.alone() if accelerator.is_main_process else contextlib.nullcontext()
 
 
 def reopen(run: Run) -> tuple[Options, Task]:
@@ -115,10 +124,9 @@ def reopen(run: Run) -> tuple[Options, Task]:
 
 def _lengthened(own: Options, given: Options) -> Options:
     """Return the run's own options with what may differ when it goes on."""
-    free = {"steps", "epochs", "patience", "device"}
     for table, values in given.plain().items():
         for name, value in values.items():
-            if name not in free and getattr(getattr(own, table), name) != value:
+            if name not in FREE and getattr(getattr(own, table), name) != value:
                 flag = f"--{name.replace('_', '-')}"
                 raise GatewrightError(flag, "the run's own value with --resume", repr(value))
     return Options(training=given.training).over(own)

@@ -38,6 +38,8 @@ class Task(Protocol):
     model: Model
     batch: int
     steps_per_epoch: int
+    #: Whether states go on from each step to the next.
+    carries: bool
     #: What the loss and the validation score are measured in.
     unit: str
     #: What is learned from what, in lines for a person.
