@@ -45,6 +45,10 @@ def folder(tmp_path_factory):
         ("A.CSV", SIMPLE),
         ("a [1]*.csv", SIMPLE),
         ("a.csv.gz", gzip.compress(SIMPLE.encode())),
+        ("a.csv", gzip.compress(SIMPLE.encode())),
+        ("a.csv", SIMPLE.encode("utf-16")),
+        ("a.csv", "\ufeff".encode("utf-16-be") + SIMPLE.encode("utf-16-be")),
+        ("a.csv.gz", gzip.compress(SIMPLE.encode("utf-32"))),
         ("a.csv", ",t,y\n" + "".join(f"{i},{row}\n" for i, row in enumerate(SIMPLE.splitlines()[1:]))),
         ("a.csv", "what; when; where,t,y\n" + "".join(f"x,{row}\n" for row in SIMPLE.splitlines()[1:])),
         ("a.csv", '"a;b;c",t,y\n' + "".join(f"x,{row}\n" for row in SIMPLE.splitlines()[1:])),
@@ -114,6 +118,7 @@ def test_errors_name_the_line_of_the_file(folder):
     assert refused(folder, frame) == f"column 'y', row 2: expected {expected}, got 'x'"
 
 
+REMEDY = "save it as UTF-8 (in Excel: CSV UTF-8), or convert it: iconv -f windows-1252 -t utf-8"
 NUMBER = "expected a number (up to 1e+100), or nothing where it is missing, got"
 
 
@@ -129,20 +134,21 @@ NUMBER = "expected a number (up to 1e+100), or nothing where it is missing, got"
         ("# by hand\nt,y\n1,2\n", "FILE, line 2: expected as many cells as in the header, 1, got 2; a comma within"
                                   " a cell needs quotes around the cell"),
         ("t;y\n1;2\n1\n", "FILE, line 3: expected as many cells as in the header, 2, got 1"),
-        ("t;y\n1;2,5\n", f"column 'y', line 2: {NUMBER} '2,5'; a decimal point is needed, not a comma"),
-        ('t,y\n1,"-2,5"\n', f"column 'y', line 2: {NUMBER} '-2,5'; a decimal point is needed, not a comma"),
+        ("t;y\n1;2,5\n", f"column 'y', line 2: {NUMBER} '2,5'; --decimal , reads it as 2.5"),
+        ('t,y\n1,"-2,5"\n', f"column 'y', line 2: {NUMBER} '-2,5'; --decimal , reads it as -2.5"),
         ("t;y\n1;2,5,7\n", f"column 'y', line 2: {NUMBER} '2,5,7'"),
         ("t,y\n1,inf\n", f"column 'y', line 2: {NUMBER} 'inf'"),
         ("t,y\n1,1e101\n", f"column 'y', line 2: {NUMBER} '1e101'"),
         ("t,y\n1,1e999\n", f"column 'y', line 2: {NUMBER} '1e999'"),
-        ("t,y\n1,2\n3,1_000\n", f"column 'y', line 3: {NUMBER} '1_000'"),
-        ("t,y\n1,true\n", f"column 'y', line 2: {NUMBER} 'true'"),
+        ("t,y\n1,2\n3,1_000\n", f"column 'y', line 3: {NUMBER} '1_000'; --thousands _ reads it as 1000"),
+        ("t,y\n1,yes\n", f"column 'y', line 2: {NUMBER} 'yes'"),
+        ("t,y\n1,2,\n3,4,\n", "FILE, line 2: expected as many cells as in the header, 2, got 3, the last one"
+                              " empty"),
         ("y,y\n1,2\n", "header of FILE: expected each name once, got 'y' 2 times"),
         ("y, y \n1,2\n", "header of FILE: expected each name once, got 'y' 2 times"),
         ("2020-01-01,5\n2020-01-02,6\n",
          "header of FILE: expected the names of the columns, got '2020-01-01', which looks like data"),
-        (b"t,y\n1,2\n\xfc,3\n", "FILE: expected UTF-8 text, got byte 0xfc in line 3"),
-        ("t,y\n1,2\n".encode("utf-16"), "FILE: expected UTF-8 text, got byte 0xff in line 1"),
+        (b"t,y\n1,2\n\xfc,3\n", f"FILE: expected UTF-8 text, got byte 0xfc in line 3; {REMEDY}"),
         ('t,y\n1,2\n3,5" pipe\n', f"FILE, line 3: {QUOTES}"),
         ('t,y\n1,a"2"\n', f"FILE, line 2: {QUOTES}"),
         ('t,y\n"1"x,2\n', f"FILE, line 2: {QUOTES}"),
@@ -151,27 +157,6 @@ NUMBER = "expected a number (up to 1e+100), or nothing where it is missing, got"
 )  # fmt: skip
 def test_a_text_that_is_no_table(folder, content, message):
     assert refused(folder, content) == message
-
-
-def test_files_that_cannot_be_read(tmp_path):
-    roles = Roles(targets=("y",))
-    for ending in ("csv", "parquet"):
-        (tmp_path / f"folder.{ending}").mkdir()
-        for name, got in ((f"none.{ending}", "No such file or directory"), (f"folder.{ending}", "Is a directory")):
-            path = tmp_path / name
-            with pytest.raises(DataError) as error:
-                read_table(path, roles)
-            assert str(error.value) == f"{path}: expected a file that can be read, got {got}"
-    with pytest.raises(DataError, match=r"expected a \.csv, \.tsv, \.txt or \.parquet file, got .*'a\.xlsx'"):
-        read_table(tmp_path / "a.xlsx", roles)
-    for raw in (b"", b"PAR1", b"PAR1" + 99 * b"x" + b"PAR1"):
-        (tmp_path / "a.parquet").write_bytes(raw)
-        with pytest.raises(DataError, match="expected a Parquet file, got "):
-            read_table(tmp_path / "a.parquet", roles)
-    for raw in (b"t,y\n", b"\x1f\x8b\x08", gzip.compress(SIMPLE.encode())[:-9]):
-        (tmp_path / "a.csv.gz").write_bytes(raw)
-        with pytest.raises(DataError, match="expected a file that can be read, got "):
-            read_table(tmp_path / "a.csv.gz", roles)
 
 
 @settings(max_examples=200, deadline=None)
@@ -214,5 +199,5 @@ def test_a_parquet_file_that_makes_polars_panic(folder, monkeypatch):
 
     monkeypatch.setattr(pl, "read_parquet", panic)
     frame = pl.DataFrame({"y": VALUES})
-    with pytest.raises(DataError, match=r"expected a Parquet file, got 'range\.end as u64 <= self\.size'$"):
+    with pytest.raises(DataError, match="expected a Parquet file, got a file that is damaged, cut off"):
         read(folder, frame)

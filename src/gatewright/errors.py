@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import zlib
 from collections.abc import Iterable
+from typing import TypeVar
 
 
 class GatewrightError(ValueError):
@@ -13,18 +17,22 @@ class GatewrightError(ValueError):
         argument: the name of the argument, option, column or file at fault.
         expected: what it has to be.
         got: what came instead.
+        sentence: what is said after the argument, where that is plainer than "expected ..., got ...".
 
     >>> print(GatewrightError("horizon", "a whole number of at least 1", "0"))
     horizon: expected a whole number of at least 1, got 0
     """
 
-    def __init__(self, argument: str, expected: str, got: str) -> None:
+    def __init__(self, argument: str, expected: str, got: str, *, sentence: str = "") -> None:
         super().__init__(argument, expected, got)
         self.argument = argument
         self.expected = expected
         self.got = got
+        self.sentence = sentence
 
     def __str__(self) -> str:
+        if self.sentence:
+            return f"{self.argument}: {self.sentence}" if self.argument else self.sentence
         return f"{self.argument}: expected {self.expected}, got {self.got}"
 
 
@@ -78,6 +86,78 @@ class BusyError(GatewrightError):
 
 class NonFiniteError(GatewrightError):
     """A NaN or an infinity that appeared while training."""
+
+
+Refusal = TypeVar("Refusal", bound=GatewrightError)
+
+#: What the system's error numbers mean to the person who named a file.
+_REASONS = {
+    errno.ENOENT: "the file does not exist",
+    errno.EISDIR: "it is a directory, not a file",
+    errno.ENOTDIR: "a directory in its path is a file",
+    errno.EEXIST: "it exists already",
+    errno.ENOTEMPTY: "the directory is not empty",
+    errno.EROFS: "its disk is read-only",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than the system allows",
+    errno.EIO: "the disk reports an error",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "its symbolic links form a loop",
+    errno.EMFILE: "this process has too many files open",
+    errno.ENFILE: "the system has too many files open",
+    errno.EBUSY: "another program uses it",
+    errno.ESTALE: "the network disk has lost it",
+}
+
+
+def reason(error: BaseException, *, writing: bool = False) -> str:
+    """Say in plain words why a file could not be read or written.
+
+    Args:
+        error: what the system, gzip or Python raised.
+        writing: whether the file was to be written.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory"))
+    'the file does not exist'
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOENT and writing:
+        return "its directory does not exist"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"you have no permission to {'write' if writing else 'read'} it"
+    if number in _REASONS:
+        return _REASONS[number]
+    if number is not None:
+        return os.strerror(number).lower()
+    if isinstance(error, EOFError):
+        return "the file is cut off: its gzip data ends too early"
+    if isinstance(error, zlib.error) or "CRC" in str(error):
+        return "its gzip data is damaged"
+    if isinstance(error, OSError):  # gzip's own, without a number
+        return "it is no gzip file, although its name ends in .gz"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    return "its name holds a character that no file name can hold"
+
+
+def unusable(
+    kind: type[Refusal], path: str | os.PathLike[str], error: BaseException, *, writing: bool = False
+) -> Refusal:
+    """Return the error of a file that the system did not read or write.
+
+    Args:
+        kind: the class of the error.
+        path: the file.
+        error: what was raised.
+        writing: whether the file was to be written.
+
+    >>> print(unusable(DataError, "load.csv", FileNotFoundError(2, "No such file or directory")))
+    load.csv: the file does not exist
+    """
+    why = reason(error, writing=writing)
+    expected = f"a file that can be {'written' if writing else 'read'}"
+    return kind(os.fspath(path), expected, why, sentence=why)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

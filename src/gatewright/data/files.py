@@ -1,4 +1,4 @@
-"""Files that hold UTF-8 text, plain or packed."""
+"""Files of tables and texts: what can be read, in which encoding, and what to do with the rest."""
 
 from __future__ import annotations
 
@@ -7,32 +7,148 @@ import gzip
 import zlib
 from pathlib import Path
 
-from gatewright.errors import DataError
+from gatewright.errors import DataError, unusable
+
+#: How the name of a table ends; one of text may be packed, too.
+_TABLES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
+
+#: Formats that other libraries read, by the end of the name: what it is, what reads it, how that begins to write.
+_OTHERS = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), ("a spreadsheet", "pandas.read_excel", "to")),
+    ".json": ("JSON", "polars.read_json", "write"),
+    **dict.fromkeys((".jsonl", ".ndjson"), ("JSON lines", "polars.read_ndjson", "write")),
+    **dict.fromkeys((".feather", ".arrow", ".ipc"), ("Arrow data", "polars.read_ipc", "write")),
+    ".orc": ("ORC data", "pandas.read_orc", "to"),
+    ".dta": ("Stata data", "pandas.read_stata", "to"),
+    ".sas7bdat": ("SAS data", "pandas.read_sas", "to"),
+    **dict.fromkeys((".h5", ".hdf5", ".hdf"), ("HDF5 data", "pandas.read_hdf", "to")),
+}
+_ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
+_UNPACK = "an archive; unpack it and name the table in it"
+
+#: First bytes of files whose names promise text.
+_SIGNATURES = (
+    (b"PK\x03\x04", "a spreadsheet or a ZIP archive; save the sheet as CSV UTF-8, or unpack the archive"),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet; save the sheet as CSV UTF-8"),
+    (b"PAR1\x15", "a Parquet file; let its name end in .parquet"),
+    (b"SQLite format 3\0", "a database; write its table as CSV"),
+)
+
+#: Byte order marks; that of UTF-32 begins with that of UTF-16.
+_ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no file to read a table or a text from.
+
+    Raises:
+        DataError: says what the path is, and what to name instead.
+    """
+    try:
+        if path.is_dir():
+            raise DataError(str(path), "a file", _directory(path))
+        if not path.is_file():
+            path.stat()  # says why, where there is nothing
+            raise DataError(str(path), "a file", "a pipe or a device; write what comes from it into a file first")
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise unusable(DataError, path, error) from None
+
+
+def is_run(path: Path) -> bool:
+    """Say whether a directory is that of a run."""
+    return (path / "config.toml").is_file() and (path / "source.json").is_file()
+
+
+def _directory(path: Path) -> str:
+    """Say what a directory is, and what to do with it."""
+    if is_run(path):
+        return "the directory of a run; name the table or the text to read"
+    names = sorted(one.name for one in path.iterdir())
+    if any(name.lower().endswith(".parquet") for name in names):
+        new = f"{path.name}.parquet"
+        python = f"polars.read_parquet({str(path / '*.parquet')!r}).write_parquet({new!r})"
+        return f"a directory of Parquet files; put them into one, in Python: {python}"
+    tables = [name for name in names if name.lower().endswith(_TABLES)]
+    return "a directory; name a file in it" + (f", such as {path / tables[0]}" if tables else "")
+
+
+def require_table(path: Path) -> None:
+    """Refuse a file that is no table by its name.
+
+    Raises:
+        DataError: says how to make one of it.
+    """
+    require_file(path)
+    if not path.name.lower().endswith(_TABLES):
+        raise DataError(str(path), "a .csv, .tsv, .txt or .parquet file", other_format(path))
+
+
+def other_format(path: Path) -> str:
+    """Say what a file is that Gatewright does not read, and how to make a table of it.
+
+    >>> other_format(Path("load.json"))
+    "JSON; in Python: polars.read_json('load.json').write_parquet('load.parquet')"
+    """
+    ending = path.suffix.lower()
+    if ending in _OTHERS:
+        what, reader, verb = _OTHERS[ending]
+        sheet = "save the sheet as CSV UTF-8, or " if what == "a spreadsheet" else ""
+        new = path.with_suffix(".parquet")
+        return f"{what}; {sheet}in Python: {reader}({str(path)!r}).{verb}_parquet({str(new)!r})"
+    if ending in _ARCHIVES:
+        return _UNPACK
+    return f"a file named {path.name!r}"
 
 
 def read_utf8(path: Path) -> bytes:
-    """Read a file of UTF-8 text, unpacked if its name ends in ``.gz``, without a byte order mark.
+    """Read a file of text as UTF-8, unpacked if it is packed with gzip, without a byte order mark.
+
+    Text in UTF-16 or UTF-32 is read too if it begins with a byte order mark.
 
     Raises:
-        DataError: if it cannot be read or is not UTF-8 (byte and line are named).
+        DataError: if it cannot be read or is of another encoding (byte and line are named).
     """
+    require_file(path)
     try:
-        if path.suffix.lower() == ".gz":
-            with gzip.open(path) as file:
-                raw = file.read()
-        else:
-            raw = path.read_bytes()
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(str(path), "a file that can be read", reason(error)) from None
+        raw = path.read_bytes()
+        if raw.startswith(b"\x1f\x8b") or path.suffix.lower() == ".gz":
+            raw = gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
+        raise unusable(DataError, path, error) from None
+    for signature, what in _SIGNATURES:
+        if raw.startswith(signature):
+            raise DataError(str(path), "text", what)
+    return _utf8(path, raw)
+
+
+def _utf8(path: Path, raw: bytes) -> bytes:
+    """Return text as UTF-8 without a byte order mark."""
+    for mark, encoding in _ENCODINGS:
+        if raw.startswith(mark):
+            try:
+                return raw.decode(encoding).encode("utf-8")
+            except UnicodeError as error:
+                got = f"something else at byte {getattr(error, 'start', 0)}"
+                raise DataError(str(path), f"{encoding} text, as its byte order mark says", got) from None
+    head = raw[:1000]
+    if len(head) >= 8 and 0 in (
+        head[::2].count(b"\0") - len(head[::2]),
+        head[1::2].count(b"\0") - len(head[1::2]),
+    ):
+        got = "UTF-16 without a byte order mark; iconv -f utf-16le -t utf-8 converts it"
+        raise DataError(str(path), "UTF-8 text", got)
     raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(str(path), "UTF-8 text", f"byte 0x{raw[error.start]:02x} in line {line}") from None
+        how = "save it as UTF-8 (in Excel: CSV UTF-8), or convert it: iconv -f windows-1252 -t utf-8"
+        raise DataError(str(path), "UTF-8 text", f"byte 0x{raw[error.start]:02x} in line {line}; {how}") from None
     return raw
-
-
-def reason(error: Exception) -> str:
-    """Return what an error of the system says, without the path."""
-    return getattr(error, "strerror", None) or str(error)

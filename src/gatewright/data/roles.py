@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import polars as pl
 
-from gatewright.data.cells import looks_numeric
+from gatewright.data.cells import is_text, looks_numeric, numeric_otherwise, text
+from gatewright.data.notation import PLAIN, Notation
 from gatewright.data.stamps import looks_like_times
 from gatewright.errors import DataError, nearest
 from gatewright.spec import shown
+
+#: Names under which programs write row numbers beside a table; an empty name has become column_1.
+_INDEX = re.compile(
+    r"column_1|unnamed: \d+(\.\d+)*|(__index_)?level_\d+(__)?|index|row_?names?|row_?(nr|number)", re.I
+)
 
 #: Names a table without timestamps, where a timestamp column could stand.
 NO_TIME = "none"
@@ -31,6 +38,7 @@ class Roles:
             one series.
         resample: width of the bins that rows are gathered into, such as "1h"; "" for rows as they are.
         aggregate: what a bin keeps of its rows: "mean", "sum" or "last" of what was observed; "" for the mean.
+        notation: how numbers are written, and which of them stand for a missing value.
     """
 
     targets: tuple[str, ...] = ()
@@ -42,6 +50,7 @@ class Roles:
     series: str | tuple[str, ...] = ()
     resample: str = ""
     aggregate: str = ""
+    notation: Notation = PLAIN
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -91,11 +100,43 @@ def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
     targets = roles.targets
     if not targets:
         free = [name for name in cells.columns if name not in seen and name != time]
-        numeric = [name for name in free if looks_numeric(cells[name])]
-        if len(numeric) != 1:
-            raise DataError("--target", f"the column to forecast, out of {_listed(numeric or free)}", "none")
-        targets = (numeric[0],)
+        targets = (_only_target(cells, free, roles.notation),)
     return replace(roles, time=time, targets=targets)
+
+
+def _only_target(cells: pl.DataFrame, free: list[str], notation: Notation) -> str:
+    """Return the one numeric column that no role names; a column of row numbers is none.
+
+    Raises:
+        DataError: if there is none or several; it lists them.
+    """
+    free = [name for name in free if not is_index(cells[name])] or free
+    otherwise = {name: numeric_otherwise(cells[name], notation) for name in free}
+    numeric = [name for name in free if looks_numeric(cells[name], notation)]
+    if len(numeric) == 1 and not any(otherwise.values()):
+        return numeric[0]
+    listed = [name for name in free if name in numeric or otherwise[name]] or free
+    got = "none"
+    for name in listed:
+        if otherwise[name]:
+            got = f"none; a cell of {shown(name)} is {otherwise[name]}"
+            break
+    raise DataError("--target", f"the column to forecast, out of {_listed(listed)}", got)
+
+
+def is_index(column: pl.Series) -> bool:
+    """Say whether a column is the row numbers that a program has written beside a table.
+
+    >>> is_index(pl.Series("Unnamed: 0", [0, 1, 2])), is_index(pl.Series("load", [0, 1, 2]))
+    (True, False)
+    """
+    if not _INDEX.fullmatch(column.name):
+        return False
+    found = text(column).cast(pl.Int64, strict=False) if is_text(column) else column
+    if not found.dtype.is_integer() or found.has_nulls():
+        return False
+    # Tables that were put together begin again at 0.
+    return bool(((found.cast(pl.Int64, strict=False).diff() > 0) | (found == 0))[1:].all())
 
 
 def _listed(names: Iterable[str], most: int = 20) -> str:

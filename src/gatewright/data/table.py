@@ -89,9 +89,9 @@ def read_table(path: Path, roles: Roles, fill: str = "", step: str = "") -> Tabl
     Raises:
         DataError: names the column and the row of what cannot be used.
     """
-    frame = read_frame(path)
+    frame = read_frame(path, roles.notation)
     roles = find_roles(frame.cells, roles)
-    values = np.stack([numbers(frame, name) for name in roles.columns], axis=1)
+    values = np.stack([numbers(frame, name, roles.notation) for name in roles.columns], axis=1)
     times = None if roles.time == NO_TIME else timestamps(frame, roles.time, roles.time_format)
     series = [
         Series(name, None if times is None else times[rows], values[rows], frame.lines[rows], frame.unit, ids)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gatewright.data import clock, series
 from gatewright.data.fitting import Sizes, listed, require_windows, windows_of, without_windows
+from gatewright.data.notation import Notation
 from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.model import Model, State
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
@@ -46,6 +47,7 @@ class SeriesData:
 def roles(options: DataOptions) -> Roles:
     """Return what the options say about columns."""
     named = (options.target, options.past, options.known, options.static)
+    notation = Notation(options.decimal or ".", options.thousands or "", options.missing or ())
     return Roles(
         *named,
         time=options.time,
@@ -53,6 +55,7 @@ def roles(options: DataOptions) -> Roles:
         series=options.id,
         resample=options.resample,
         aggregate=options.aggregate,
+        notation=notation,
     )
 
 

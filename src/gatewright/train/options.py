@@ -46,6 +46,9 @@ class DataOptions:
             timestamps.
         aggregate: What such a step keeps of its rows: "mean", "sum" or "last" (default: mean). Inputs known in
             advance keep the last one with "sum".
+        decimal: Decimal mark of numbers: "." or "," (default: .).
+        thousands: Mark between groups of three digits, such as "," or " " (default: none).
+        missing: Words and numbers that stand for a missing value, such as -999, next to NA, nan and the like.
         fill: Fill missing inputs and rows: "forward" (last value) or "mean" (of the training part).
         reads: What the model reads of past targets: "change", "level", "both" or "nothing" (default: change).
         calendar: Parts of the timestamp to read: hour_of_day, day_of_week, day_of_year, or "none"
@@ -71,6 +74,9 @@ class DataOptions:
     id: tuple[str, ...] = UNSET
     resample: str = UNSET
     aggregate: str = UNSET
+    decimal: str = UNSET
+    thousands: str = UNSET
+    missing: tuple[str, ...] = UNSET
     fill: str = UNSET
     reads: str = UNSET
     calendar: tuple[str, ...] = UNSET
@@ -255,7 +261,7 @@ DEFAULTS = {
     "forecast": Options(
         DataOptions(
             target=(), past=(), known=(), static=(), time="", time_format="", id=(), resample="",
-            aggregate="", fill="", reads="change",
+            aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
             horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
         ),
         replace(_MODEL, hidden=64, dropout=0.2),
@@ -321,6 +327,7 @@ RULES: dict[str, Rule] = {
     "layers": (lambda value: 1 <= value <= 256, "a whole number from 1 to 256"),
     **{name: _at_least(1) for name in ("epochs", "steps", "batch", "validate_every", "checkpoint_every")},
     **{name: _at_least(0) for name in ("proj", "warmup", "patience", "seed")},
+    "decimal": (lambda mark: mark in (".", ","), "a point or a comma"),
     "fill": _one_of(FILLS),
     "reads": _one_of(READS),
     "aggregate": _one_of(AGGREGATES),

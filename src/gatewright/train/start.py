@@ -11,6 +11,7 @@ from accelerate.accelerator import Accelerator
 from accelerate.utils.operations import broadcast_object_list
 from rich.console import Console
 
+from gatewright.data.files import other_format, require_file
 from gatewright.errors import GatewrightError
 from gatewright.model import Model
 from gatewright.train import forecasting, language
@@ -39,7 +40,8 @@ def infer_kind(source: Path, kind: str = "") -> str:
         return kind
     suffix = Path(source.name.lower().removesuffix(".gz")).suffix
     if suffix not in SUFFIXES:
-        raise GatewrightError("source", f"a file ending in {', '.join(SUFFIXES)}, or --kind", source.name)
+        expected = f"a file whose name ends in {', '.join(SUFFIXES)}, or --kind"
+        raise GatewrightError(str(source), expected, other_format(source))
     return SUFFIXES[suffix]
 
 
@@ -65,6 +67,7 @@ def train(
         NonFiniteError: at a NaN or infinity while training.
     """
     source = Path(source)
+    require_file(source)
     kind = infer_kind(source, kind)
     options = resolve(options, kind)
     accelerator = _accelerator(options.training)
