@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gatewright.train.baselines import ngram_nats, persistence, seasonal_naive
+from gatewright.train.baselines import Naive, ngram_nats
 
 VALUES = arrays.arrays(
     np.float64,
@@ -36,7 +36,8 @@ def last_season(column, origin, ahead, season):
 @given(VALUES, st.integers(1, 7), st.integers(1, 12))
 def test_series_baselines_are_what_they_say(values, horizon, season):
     origins = np.arange(len(values))
-    steady, seasonal = persistence(values, origins, horizon), seasonal_naive(values, origins, horizon, season)
+    naive = Naive(values, season)
+    steady, seasonal = naive.persistence(origins, horizon), naive.seasonal(origins, horizon)
     assert steady.shape == seasonal.shape == (len(values), horizon, values.shape[1])
     for origin, step, column in np.ndindex(*steady.shape):
         cells = values[:, column]
@@ -49,15 +50,15 @@ def test_series_baselines_know_nothing_after_the_origin(values, horizon, season)
     origin = len(values) // 2
     changed = values.copy()
     changed[origin + 1 :] = 99.0
-    for baseline in (persistence, lambda *one: seasonal_naive(*one, season)):
-        np.testing.assert_equal(
-            baseline(changed, np.array([origin]), horizon), baseline(values, np.array([origin]), horizon)
-        )
+    before, after = Naive(values, season), Naive(changed, season)
+    for name in ("persistence", "seasonal"):
+        was, now = (getattr(naive, name)(np.array([origin]), horizon) for naive in (before, after))
+        np.testing.assert_equal(now, was)
 
 
 def test_a_season_longer_than_the_series_is_persistence():
     values = np.arange(5.0)[:, None]
-    assert seasonal_naive(values, np.array([3]), 2, season=2**31 - 1).ravel().tolist() == [3.0, 3.0]
+    assert Naive(values, season=2**31 - 1).seasonal(np.array([3]), 2).ravel().tolist() == [3.0, 3.0]
 
 
 def witten_bell(train, context, symbol, symbols):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import statistics
@@ -12,19 +13,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from gatewright.data.text import TextParts, encode_text
-from gatewright.errors import DataError
+from gatewright.errors import DataError, GatewrightError
 from gatewright.train import evaluate
-from gatewright.train.evaluate import (
-    METHODS,
-    evaluate_forecast,
-    evaluate_language,
-    forecast_test_part,
-    measure,
-)
+from gatewright.train.evaluate import METHODS, choose, evaluate_forecast, evaluate_language
 from gatewright.train.language import TextData
+from gatewright.train.measures import MEASURES, measure
 from gatewright.train.plot import plot_forecasts
+from gatewright.train.tables import tables
+from tests.evaluations import evaluation_of, forecast_test_part
 from tests.small_models import DATA, forecaster, language_model, rows_of, write_cells, write_sites
 from tests.test_baselines import last_season, last_value, witten_bell
 
@@ -40,7 +39,7 @@ def tested(tmp_path_factory):
     return data, model, forecast_test_part(model, data)
 
 
-def measured_by_loop(truth, forecast, levels, scale):
+def measured_by_loop(truth, forecast, levels, scale, windows=None):
     """Every measure, a value at a time."""
     errors, losses, inside, efficiencies = [], [], [], []
     for values, answers in zip(truth, forecast, strict=True):
@@ -60,10 +59,12 @@ def measured_by_loop(truth, forecast, levels, scale):
             squares = sum((value - answer[middle]) ** 2 for value, answer in pairs)
             efficiencies.append(1 - squares / spread)
     interval = len(forecast[0][0]) > 1
+    windows = len(errors) if windows is None else windows
     mae = statistics.fmean(map(abs, errors))
     mse = statistics.fmean(error**2 for error in errors)
     return {
         "observed": len(errors),
+        "windows": windows,
         "mae": mae,
         "rmse": math.sqrt(mse),
         "mse": mse,
@@ -74,7 +75,13 @@ def measured_by_loop(truth, forecast, levels, scale):
         "quantile_loss": statistics.fmean(losses),
         "coverage": statistics.fmean(inside) if interval else None,
         "coverage_expected": levels[-1] - levels[0] if interval else None,
+        "few_windows": windows < 30 if interval else None,
     }
+
+
+def close(measures):
+    """The same but for the order of sums."""
+    return {name: value if value is None else pytest.approx(value, rel=1e-12) for name, value in measures.items()}
 
 
 @given(st.data(), st.booleans())
@@ -87,9 +94,9 @@ def test_measures_are_their_definitions(data, interval):
         wide = len(LEVELS) if interval else 1
         forecast.append(np.sort([[data.draw(value) for _ in range(wide)] for _ in range(rows)], axis=1))
     found = measure(truth, forecast, LEVELS, 2.5)
-    assert tuple(found) == evaluate.MEASURES
+    assert tuple(found) == MEASURES
     if all(np.isnan(one).all() for one in truth):
-        assert found == {**dict.fromkeys(evaluate.MEASURES), "observed": 0}
+        assert found == {**dict.fromkeys(MEASURES), "observed": 0, "windows": 0}
     else:
         assert found == pytest.approx(measured_by_loop(truth, forecast, LEVELS, 2.5), nan_ok=False)
 
@@ -189,7 +196,7 @@ def test_an_untrained_forecaster_is_persistence(tmp_path, reads):
 
 def test_an_evaluation_measures_by_target_step_and_series(tested):
     data, model, found = tested
-    evaluation = evaluate_forecast(model, data, found)
+    evaluation = evaluation_of(model, data)
     assert json.loads(json.dumps(evaluation, allow_nan=False)) == evaluation
     assert evaluation["windows"] == sum(map(len, found.origins))
     assert evaluation["series_without_windows"] == []
@@ -199,7 +206,8 @@ def test_an_evaluation_measures_by_target_step_and_series(tested):
         truth = [found.truth[one][:, steps, target].ravel() for one in series]
         answers = [found.forecasts[method][one][:, steps, target] for one in series]
         flat = [one.reshape(-1, one.shape[-1]) for one in answers]
-        return pytest.approx(measured_by_loop(truth, flat, levels, scale[target]))
+        windows = sum(int(np.isfinite(found.truth[one][:, steps, target]).any(axis=1).sum()) for one in series)
+        return close(measured_by_loop(truth, flat, levels, scale[target], windows))
 
     for index, target in enumerate(DATA.target):
         for method in METHODS:
@@ -213,6 +221,95 @@ def test_an_evaluation_measures_by_target_step_and_series(tested):
         assert len(counts) == 1
 
 
+@pytest.mark.parametrize("numbers", [1, 500, 1500])
+def test_a_batch_of_any_size_gives_the_same_figures(tested, monkeypatch, numbers):
+    data, model, _ = tested
+    whole = evaluation_of(model, data)
+    monkeypatch.setattr(evaluate, "BATCH_NUMBERS", numbers)
+    sizes = [len(batch.truth) for batch in evaluate.forecast_batches(model, data, choose(model, data))]
+    assert len(sizes) > 2
+    parts = evaluation_of(model, data)
+    for target in whole["targets"]:
+        for method in METHODS:
+            assert parts["targets"][target][method]["overall"] == close(
+                whole["targets"][target][method]["overall"]
+            )
+
+
+def test_values_far_from_zero_keep_their_efficiency():
+    """Sums of squares would have lost the spread."""
+    truth = [1e9 + np.array([0.0, 1.0, 3.0, 2.0]), -1e9 + np.array([5.0, 1.0, 3.0])]
+    forecast = [one[:, None] + 0.25 for one in truth]
+    expected = measured_by_loop(truth, forecast, (0.5,), 1.0)
+    assert measure(truth, forecast, (0.5,), 1.0)["nse"] == pytest.approx(expected["nse"], rel=1e-9)
+
+
+@pytest.mark.parametrize("windows", [1, 2, 7, 33])
+def test_windows_are_drawn_evenly_over_all_series(tested, windows):
+    data, model, found = tested
+    whole = [(number, int(origin)) for number, origins in enumerate(found.origins) for origin in origins]
+    chosen = choose(model, data, windows)
+    places = [
+        whole.index((number, int(origin))) for number, origins in enumerate(chosen.origins) for origin in origins
+    ]
+    assert len(set(places)) == windows == chosen.count
+    assert chosen.available == len(whole)
+    gaps = np.diff([*places, len(whole) - 1 + len(whole) // windows] if windows == 1 else places)
+    assert gaps.max() - gaps.min() <= 1
+    # The figures are those of the windows that were drawn.
+    evaluation = evaluation_of(model, data, windows)
+    assert (evaluation["windows"], evaluation["windows_available"]) == (windows, len(whole))
+    without = [name for name, origins in zip(("north", "south"), chosen.origins, strict=True) if not len(origins)]
+    assert evaluation["series_not_sampled"] == without
+    truth, answers = [], []
+    for number, origins in enumerate(chosen.origins):
+        mine = np.isin(found.origins[number], origins)
+        truth.append(found.truth[number][mine][..., 0].ravel())
+        answers.append(found.forecasts["model"][number][mine][:, :, 0].reshape(-1, 3))
+    count = sum(int(np.isfinite(one.reshape(-1, 3)).any(axis=1).sum()) for one in truth)
+    some = [number for number, one in enumerate(truth) if len(one)]
+    assert evaluation["targets"]["load"]["model"]["overall"] == pytest.approx(
+        measured_by_loop([truth[n] for n in some], [answers[n] for n in some], model.spec.head.quantiles,
+                         model.scaler.scale[0], count)
+    )  # fmt: skip
+
+
+def test_more_windows_than_there_are_are_all_and_none_is_an_error(tested):
+    data, model, found = tested
+    chosen = choose(model, data, 10_000)
+    assert chosen.count == chosen.available == sum(map(len, found.origins))
+    for windows in (0, -3):
+        with pytest.raises(
+            GatewrightError, match=rf"--windows: expected a whole number of at least 1, got {windows}"
+        ):
+            choose(model, data, windows)
+
+
+def test_an_interval_from_few_windows_is_marked(tmp_path):
+    """In the JSON for each part of the figures, in the table next to the share."""
+    cells = rows_of("a", 100, 1) + rows_of("b", 100, 2)
+    data, model = forecaster(write_cells(tmp_path / "s.csv", cells), replace(DATA, valid="20", test="20"))
+    evaluation = evaluation_of(model, data)
+    load = evaluation["targets"]["load"]
+    assert load["model"]["overall"]["windows"] >= 30
+    assert load["model"]["overall"]["few_windows"] is False
+    assert load["model"]["by_series"]["a"]["few_windows"] is True
+    assert load["persistence"]["overall"]["few_windows"] is None  # it has no interval
+    shown = written(evaluation)
+    assert "%*" not in shown
+    shown = written(evaluation_of(model, data, 12))
+    assert "load: test part, 12 of 36, evenly drawn, windows, 3 steps ahead" in shown
+    assert "%*" in shown
+    assert "* from 12 windows: too few to judge an interval by" in shown
+
+
+def written(evaluation):
+    console = Console(file=io.StringIO(), width=200)
+    for table in tables(evaluation):
+        console.print(table)
+    return console.file.getvalue()
+
+
 def test_a_series_without_windows_is_named_and_left_out(tmp_path):
     cells = rows_of("empty", 100, 3)
     for row in cells[80:]:
@@ -222,7 +319,7 @@ def test_a_series_without_windows_is_named_and_left_out(tmp_path):
     data, model = forecaster(path)
     found = forecast_test_part(model, data)
     assert (found.names, found.without) == (["short"], ["empty"])
-    evaluation = evaluate_forecast(model, data, found)
+    evaluation = evaluation_of(model, data)
     assert evaluation["series_without_windows"] == ["empty"]
     assert list(evaluation["targets"]["load"]["model"]["by_series"]) == ["short"]
     write_cells(path, cells[:100])
@@ -236,17 +333,15 @@ def test_a_target_that_was_not_observed_has_no_measures(tmp_path):
     for row in cells[75:]:
         row[3] = ""
     data, model = forecaster(write_cells(tmp_path / "a.csv", cells), ONE)
-    evaluation = evaluate_forecast(model, data, forecast_test_part(model, data))
+    evaluation = evaluation_of(model, data)
     flow = evaluation["targets"]["flow"]["model"]
-    assert flow["overall"] == {**dict.fromkeys(evaluate.MEASURES), "observed": 0}
+    assert flow["overall"] == {**dict.fromkeys(MEASURES), "observed": 0, "windows": 0}
     assert evaluation["targets"]["load"]["model"]["overall"]["observed"] > 0
 
 
 def test_one_quantile_has_no_coverage(tmp_path):
     data, model = forecaster(write_sites(tmp_path / "sites.csv"), replace(DATA, quantiles=(0.5,)))
-    overall = evaluate_forecast(model, data, forecast_test_part(model, data))["targets"]["load"]["model"][
-        "overall"
-    ]
+    overall = evaluation_of(model, data)["targets"]["load"]["model"]["overall"]
     assert overall["coverage"] is overall["coverage_expected"] is None
     assert overall["quantile_loss"] == pytest.approx(overall["mae"] / 2)
 
@@ -259,6 +354,12 @@ PLOTS = {
 }
 
 
+def plot(path, model, data, windows=None):
+    chosen = choose(model, data, windows)
+    _, drawn = evaluate_forecast(model, data, chosen)
+    plot_forecasts(path, model, data, drawn, len([origins for origins in chosen.origins if len(origins)]))
+
+
 @pytest.mark.parametrize("case", PLOTS)
 def test_the_plot_is_a_picture(tmp_path, case):
     options = PLOTS[case]
@@ -267,8 +368,7 @@ def test_the_plot_is_a_picture(tmp_path, case):
         header = "site,time,a $x^2 < $,流量,wind,heat,height"
         cells += rows_of("s" * 300, 100, 2)
     data, model = forecaster(write_cells(tmp_path / "sites.csv", cells, header), options)
-    found = forecast_test_part(model, data)
-    plot_forecasts(tmp_path / "plot.png", model, data, found)
+    plot(tmp_path / "plot.png", model, data)
     raw = (tmp_path / "plot.png").read_bytes()
     assert raw[:8] == b"\x89PNG\r\n\x1a\n"
     panels = len(options.target) * len(data.table.series)
@@ -285,7 +385,7 @@ def test_the_plot_is_a_picture(tmp_path, case):
 def test_the_plot_says_that_it_does_not_show_all(tmp_path):
     cells = [row for seed in range(6) for row in rows_of(f"s{seed}", 80, seed)]
     data, model = forecaster(write_cells(tmp_path / "sites.csv", cells), replace(DATA, valid="15", test="15"))
-    plot_forecasts(tmp_path / "plot.png", model, data, forecast_test_part(model, data))
+    plot(tmp_path / "plot.png", model, data, windows=20)
     raw = (tmp_path / "plot.png").read_bytes()
     assert int.from_bytes(raw[20:24]) == int(110 * (0.8 + 2.9 * 4))
 

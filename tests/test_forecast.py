@@ -16,8 +16,8 @@ from gatewright.forecast import forecast
 from gatewright.model import Model
 from gatewright.spec import Scaler
 from gatewright.train import forecasting
-from gatewright.train.evaluate import forecast_test_part
 from gatewright.train.report import to_csv
+from tests.evaluations import forecast_test_part
 from tests.small_models import DATA, forecaster, language_model, rows_of, write_cells, write_sites
 
 TARGETS = slice(2, 4)

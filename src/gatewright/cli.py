@@ -23,6 +23,7 @@ from rich.measure import Measurement
 
 from gatewright.errors import GatewrightError
 from gatewright.serve.settings import LIMITS, Durability, Limits
+from gatewright.train.display import Waits
 from gatewright.train.options import (
     NOTHING_SAID,
     DataOptions,
@@ -59,6 +60,10 @@ errors = Console(stderr=True)
 _OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis")
 #: What `gatewright[look]` brings, and `gatewright[serve]` too.
 _OF_LOOK = ("starlette", "uvicorn")
+
+
+#: The first thing that a command for forecasters waits for.
+LOADING = "loading torch"
 
 
 class UsageError(GatewrightError):
@@ -112,8 +117,9 @@ def train(
     options = Options(data, model, training)
     if config:
         options = options.over(read_config(config))
-    from gatewright.train import start
-    from gatewright.train.task import UNWATCHED
+    with Waits(console).during(LOADING):
+        from gatewright.train import start
+        from gatewright.train.task import UNWATCHED
 
     with contextlib.ExitStack() as watching:
         watcher = UNWATCHED
@@ -130,7 +136,7 @@ def train(
 
 
 @app.command
-def evaluate(run: Path, /) -> None:
+def evaluate(run: Path, /, *, windows: int | None = None) -> None:
     """Evaluate a run on its untouched test part, beside baselines on the same windows.
 
     Example: gatewright evaluate runs/load
@@ -139,17 +145,22 @@ def evaluate(run: Path, /) -> None:
 
     Args:
         run: Directory of the run.
+        windows: Windows of the test part to evaluate, drawn evenly, where it is long (default: all of them).
     """
-    from gatewright.train.report import evaluate_run
-    from gatewright.train.tables import tables
+    waits = Waits(errors)
+    with waits.during(LOADING):
+        from gatewright.data.fitting import listed
+        from gatewright.train.report import evaluate_run
+        from gatewright.train.tables import tables
 
-    made, evaluation = evaluate_run(run)
+    made, evaluation = evaluate_run(run, windows, waits)
     for table in tables(evaluation):
         # A table keeps its width where the terminal is narrower: a figure cut short would mislead.
         table.width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
         console.print(table, "", crop=False)
-    if evaluation.get("series_without_windows"):
-        _say(f"no window in the test part of {', '.join(evaluation['series_without_windows'])}")
+    for name, what in (("series_without_windows", "in the test part"), ("series_not_sampled", "drawn")):
+        if evaluation.get(name):
+            _say(f"no window {what} of {listed(evaluation[name])}")
     wrote = [made.evaluation] + ([made.plot] if evaluation["kind"] == "forecast" else [])
     _say(f"wrote {' and '.join(map(str, wrote))}")
 
@@ -169,9 +180,13 @@ def forecast(
         fill: Fill missing inputs: "forward" or "mean" (default: as in training).
         out: File to write (default: standard output).
     """
-    from gatewright.train.report import forecast_run, writing
+    waits = Waits(errors)
+    with waits.during(LOADING):
+        from gatewright.train.report import forecast_run, writing
 
-    text = forecast_run(run, data, horizon, fill)
+    text, notes = forecast_run(run, data, horizon, fill, waits)
+    for note in notes:
+        _complain("note", note)
     if out is None:
         sys.stdout.write(text)
     else:

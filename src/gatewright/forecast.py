@@ -43,6 +43,28 @@ def forecast(model: Model, table: Table, horizon: int | None = None, fill: str =
     return pl.concat([frame.head(horizon or head.horizon) for frame in frames])
 
 
+def forecastable(model: Model, table: Table) -> tuple[Table, list[str]]:
+    """Leave out the series that are too short to forecast, where others are long enough.
+
+    Returns:
+        The table of the others, or the whole table if there are none; and the names of those left out.
+    """
+    encoder = model.spec.encoder
+    assert isinstance(encoder, SeriesEncoder)
+    targets = len(encoder.targets)
+    long = [one for one in table.series if rows_observed(one, targets) >= encoder.context]
+    if not long:
+        return table, []
+    short = [one.name for one in table.series if rows_observed(one, targets) < encoder.context]
+    return replace(table, series=tuple(long)), short
+
+
+def rows_observed(one: Series, targets: int) -> int:
+    """Count the rows up to the last observed target."""
+    observed = np.flatnonzero(np.isfinite(one.values[:, :targets]).any(axis=1))
+    return int(observed[-1]) + 1 if len(observed) else 0
+
+
 def require_forecaster(model: Model, horizon: int | None, fill: str) -> tuple[SeriesEncoder, QuantileHead]:
     """Return encoder and head of a model that can forecast so far.
 
@@ -80,8 +102,7 @@ def _forecast_one(
 ) -> pl.DataFrame:
     assert model.scaler is not None
     targets = len(encoder.targets)
-    observed = np.flatnonzero(np.isfinite(one.values[:, :targets]).any(axis=1))
-    rows = int(observed[-1]) + 1 if len(observed) else 0
+    rows = rows_observed(one, targets)
     if rows < encoder.context:
         expected = f"at least {encoder.context} rows up to the last observed target (the model's context)"
         raise DataError(one.title, expected, str(rows))

@@ -11,42 +11,47 @@ from gatewright.data.text import Symbols
 Values = NDArray[np.float64]
 
 
-def persistence(values: Values, origins: NDArray[np.int64], horizon: int) -> Values:
-    """Forecast the last observed value, NaN where there is none: (origins, horizon, targets).
+class Naive:
+    """The two forecasts that need no model, of one series.
 
     Args:
         values: (rows, targets), NaN where missing.
-        origins: last known row of each forecast.
-        horizon: steps ahead.
-
-    >>> persistence(np.array([[1.0], [2.0], [np.nan]]), np.array([2]), 2).ravel()
-    array([2., 2.])
-    """
-    return np.repeat(last_observed(values)[origins][:, None], horizon, axis=1)
-
-
-def seasonal_naive(values: Values, origins: NDArray[np.int64], horizon: int, season: int) -> Values:
-    """Forecast the value one season before: (origins, horizon, targets).
-
-    Where that was not observed, the season before it counts, and so on; then the last observed value.
-
-    Args:
-        values: (rows, targets), NaN where missing.
-        origins: last known row of each forecast.
-        horizon: steps ahead.
         season: rows in a season.
 
-    >>> seasonal_naive(np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([3]), 3, season=2).ravel()
-    array([3., 4., 3.])
+    >>> naive = Naive(np.array([[1.0], [2.0], [3.0], [np.nan]]), season=2)
+    >>> naive.persistence(np.array([3]), 2).ravel(), naive.seasonal(np.array([3]), 3).ravel()
+    (array([3., 3.]), array([3., 2., 3.]))
     """
-    seasonal = np.empty_like(values)
-    for phase in range(min(season, len(values))):
-        seasonal[phase::season] = last_observed(values[phase::season])
-    ahead = np.arange(1, horizon + 1)
-    rows = origins[:, None] + ahead - season * -(-ahead // season)
-    forecast = seasonal[np.maximum(rows, 0)]
-    forecast[rows < 0] = np.nan
-    return np.where(np.isnan(forecast), persistence(values, origins, horizon), forecast)
+
+    def __init__(self, values: Values, season: int) -> None:
+        self._last, self._season = last_observed(values), season
+        self._seasonal = np.empty_like(values)
+        for phase in range(min(season, len(values))):
+            self._seasonal[phase::season] = last_observed(values[phase::season])
+
+    def persistence(self, origins: NDArray[np.int64], horizon: int) -> Values:
+        """Forecast the last observed value, NaN where there is none: (origins, horizon, targets).
+
+        Args:
+            origins: last known row of each forecast.
+            horizon: steps ahead.
+        """
+        return np.repeat(self._last[origins][:, None], horizon, axis=1)
+
+    def seasonal(self, origins: NDArray[np.int64], horizon: int) -> Values:
+        """Forecast the value one season before: (origins, horizon, targets).
+
+        Where that was not observed, the season before it counts, and so on; then the last observed value.
+
+        Args:
+            origins: last known row of each forecast.
+            horizon: steps ahead.
+        """
+        ahead = np.arange(1, horizon + 1)
+        rows = origins[:, None] + ahead - self._season * -(-ahead // self._season)
+        forecast = self._seasonal[np.maximum(rows, 0)]
+        forecast[rows < 0] = np.nan
+        return np.where(np.isnan(forecast), self.persistence(origins, horizon), forecast)
 
 
 def ngram_nats(train: Symbols, test: Symbols, symbols: int, order: int) -> NDArray[np.float64]:

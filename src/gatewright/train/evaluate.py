@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,194 +12,259 @@ from numpy.typing import NDArray
 from gatewright.data import series
 from gatewright.data.fitting import Sizes, require_windows
 from gatewright.data.text import encode_text, streams
-from gatewright.errors import DataError
+from gatewright.errors import DataError, GatewrightError
 from gatewright.model import Model
-from gatewright.spec import QuantileHead, Scaler, SeriesEncoder
-from gatewright.train.baselines import ngram_nats, persistence, seasonal_naive
+from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.train.baselines import Naive, ngram_nats
 from gatewright.train.forecasting import SeriesData
 from gatewright.train.language import TextData, score, score_streams
+from gatewright.train.measures import Measures, Tally, Values, centre_of
 from gatewright.windows import Windows, predict
 
-Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 #: Names of what is compared, in the order of tables.
 METHODS = ("model", "persistence", "seasonal-naive")
 
-#: What `measure` gives, in order.
-MEASURES = (
-    "observed", "mae", "rmse", "mse", "mae_standardised", "rmse_standardised", "mse_standardised", "nse",
-    "quantile_loss", "coverage", "coverage_expected",
-)  # fmt: skip
+#: Numbers that a batch of windows may take, about.
+BATCH_NUMBERS = 2**23
+
+#: Series whose errors by step are kept for the plot.
+DRAWN = 4
 
 
 @dataclass(frozen=True)
-class Tested:
-    """All forecasts of the test part, in units.
+class Chosen:
+    """The windows of the test part that are evaluated.
 
     Attributes:
-        names: the series that have a window there.
-        without: the series that have none.
         origins: of each series, the last known row of each forecast.
-        truth: of each series (origins, horizon, targets), NaN where missing.
-        forecasts: by method, of each series (origins, horizon, targets, quantiles or 1).
+        available: how many windows there are.
+        without: names of the series that have no window.
+        unsampled: names of the series whose windows were not drawn.
     """
 
-    names: list[str]
-    without: list[str]
     origins: list[Rows]
-    truth: list[Values]
-    forecasts: dict[str, list[Values]]
+    available: int
+    without: list[str]
+    unsampled: list[str]
+
+    @property
+    def count(self) -> int:
+        """How many windows are evaluated."""
+        return sum(map(len, self.origins))
 
 
-def forecast_test_part(model: Model, data: SeriesData) -> Tested:
-    """Forecast from every origin of the test part, by the model and by the baselines.
+@dataclass(frozen=True)
+class Batch:
+    """Some windows of one series, forecast.
 
-    Raises:
-        DataError: if the test part has no window.
+    Attributes:
+        series: number of the series.
+        truth: what came, in units (windows, horizon, targets), NaN where missing.
+        forecasts: by method, in units (windows, horizon, targets, quantiles or 1).
     """
+
+    series: int
+    truth: Values
+    forecasts: dict[str, Values]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the plot shows of a series.
+
+    Attributes:
+        series: its number.
+        errors: by method, the mean absolute error of each step and target (horizon, targets).
+    """
+
+    series: int
+    errors: dict[str, Values]
+
+
+def _parts(model: Model) -> tuple[SeriesEncoder, QuantileHead]:
     encoder, head = model.spec.encoder, model.spec.head
     assert isinstance(encoder, SeriesEncoder)
     assert isinstance(head, QuantileHead)
+    return encoder, head
+
+
+def choose(model: Model, data: SeriesData, windows: int | None = None) -> Chosen:
+    """Find the windows of the test part.
+
+    Args:
+        model: the forecaster.
+        data: the table.
+        windows: how many of them to draw, evenly over all series; all if None or if there are fewer.
+
+    Raises:
+        DataError: if the test part has none.
+        GatewrightError: if ``windows`` is less than 1.
+    """
+    encoder, head = _parts(model)
+    if windows is not None and windows < 1:
+        raise GatewrightError("--windows", "a whole number of at least 1", str(windows))
+    targets = len(encoder.targets)
+    found = [
+        series.origins(one.values[:, :targets], encoder.context, head.horizon, part.test, part.end)
+        for one, part in zip(data.table.series, data.parts, strict=True)
+    ]
+    require_windows(data.table, data.parts, Sizes(head.horizon, data.options.season, encoder.context), ("test",))
+    names = [one.name for one in data.table.series]
+    without = [name for name, origins in zip(names, found, strict=True) if not len(origins)]
+    available = sum(map(len, found))
+    if windows is None or windows >= available:
+        return Chosen(found, available, without, [])
+    ends = np.cumsum([len(origins) for origins in found])
+    places = np.arange(windows) * (available - 1) // max(1, windows - 1)
+    which = np.searchsorted(ends, places, side="right")
+    drawn = [
+        origins[places[which == number] - (end - len(origins))]
+        for number, (origins, end) in enumerate(zip(found, ends, strict=True))
+    ]
+    unsampled = [
+        name for name, origins, few in zip(names, found, drawn, strict=True) if len(origins) and not len(few)
+    ]
+    return Chosen(drawn, available, without, unsampled)
+
+
+def forecast_batches(model: Model, data: SeriesData, chosen: Chosen) -> Iterator[Batch]:
+    """Forecast from each chosen origin, by the model and the baselines, a bounded number of windows at a time."""
+    encoder, head = _parts(model)
     assert model.scaler is not None
     targets, horizon = len(encoder.targets), head.horizon
     mean, scale = np.array(model.scaler.mean[:targets]), np.array(model.scaler.scale[:targets])
-    tested = Tested([], [], [], [], {name: [] for name in METHODS})
     ahead = np.arange(1, horizon + 1)
     device = next(model.parameters()).device
-    for one, part in zip(data.table.series, data.parts, strict=True):
-        encoded = series.encode(one, encoder, model.scaler, data.options.fill)
-        origins = series.origins(encoded.target, encoder.context, horizon, part.test, part.end)
-        if len(origins) == 0:
-            tested.without.append(one.name)
+    numbers = encoder.context * model.spec.input_size + 4 * horizon * targets * len(head.quantiles)
+    size = max(1, min(256, BATCH_NUMBERS // numbers))
+    for number, (one, origins) in enumerate(zip(data.table.series, chosen.origins, strict=True)):
+        if not len(origins):
             continue
+        encoded = series.encode(one, encoder, model.scaler, data.options.fill)
+        windows = Windows([encoded], encoder, horizon, device)
         values = one.values[:, :targets]
-        answer = predict(model, Windows([encoded], encoder, horizon, device), origins)
-        tested.names.append(one.name)
-        tested.origins.append(origins)
-        tested.truth.append(values[origins[:, None] + ahead])
-        tested.forecasts["model"].append(answer * scale[:, None] + mean[:, None])
-        for name, naive in (
-            ("persistence", persistence(values, origins, horizon)),
-            ("seasonal-naive", seasonal_naive(values, origins, horizon, data.options.season)),
-        ):
-            # Before the first observed value a baseline knows what the model knows: the training part's mean.
-            tested.forecasts[name].append(np.where(np.isnan(naive), mean, naive)[..., None])
-    require_windows(data.table, data.parts, Sizes(horizon, data.options.season, encoder.context), ("test",))
-    return tested
+        naive = Naive(values, data.options.season)
+        for first in range(0, len(origins), size):
+            some = origins[first : first + size]
+            answer = predict(model, windows, some, batch=size)
+            forecasts = {"model": answer * scale[:, None] + mean[:, None]}
+            for name, found in zip(METHODS[1:], (naive.persistence, naive.seasonal), strict=True):
+                steady = found(some, horizon)
+                # Before the first observed value a baseline knows what the model knows: the training part's mean.
+                forecasts[name] = np.where(np.isnan(steady), mean, steady)[..., None]
+            yield Batch(number, values[some[:, None] + ahead], forecasts)
 
 
-def evaluate_forecast(model: Model, data: SeriesData, tested: Tested) -> dict[str, Any]:
-    """Measure the forecasts of the test part.
+class _Scores:
+    """One method's tallies while the evaluation goes on: the series at hand, and all before it."""
+
+    def __init__(self, head: QuantileHead, targets: int) -> None:
+        self._size = (head.horizon, targets, head.quantiles)
+        self._total = Tally(*self._size)
+        self._steps = [slice(None), *(slice(step, step + 1) for step in range(head.horizon))]
+        self._efficiencies: list[Values] = []
+        self._tally = self._total
+
+    def begin(self, centre: Values) -> None:
+        """Begin a series."""
+        self._tally = Tally(*self._size, centre)
+
+    def add(self, truth: Values, forecast: Values) -> None:
+        """Count windows of the series in."""
+        self._tally.add(truth, forecast)
+
+    def end(self) -> Tally:
+        """End the series; return its tally."""
+        self._total.merge(self._tally)
+        self._efficiencies.append(self._tally.efficiencies())
+        return self._tally
+
+    def overall(self, target: int, scale: float) -> dict[str, Any]:
+        """Return the measures over all series: of all steps, and of each."""
+        by_series = np.stack(self._efficiencies)[..., target]
+        every = [
+            self._total.measures(steps, target, scale, column)
+            for steps, column in zip(self._steps, by_series.T, strict=True)
+        ]
+        return {"overall": every[0], "by_step": every[1:]}
+
+
+def evaluate_forecast(
+    model: Model, data: SeriesData, chosen: Chosen, progress: Callable[[int], None] = lambda _: None
+) -> tuple[dict[str, Any], list[Drawn]]:
+    """Measure the forecasts of the test part, in one pass and a memory that does not depend on its length.
+
+    Args:
+        model: the forecaster.
+        data: the table.
+        chosen: the windows.
+        progress: is given the number of windows after each batch.
 
     Returns:
-        For each target and method: the measures of `measure` over all steps ahead (``overall``), for each step
-        (``by_step``), and for each series if the table has several (``by_series``).
+        For each target and method: the measures of `gatewright.train.measures.measure` over all steps ahead
+        (``overall``), for each step (``by_step``), and for each series if the table has several (``by_series``);
+        and what the plot shows.
     """
-    encoder, head = model.spec.encoder, model.spec.head
-    assert isinstance(encoder, SeriesEncoder)
-    assert isinstance(head, QuantileHead)
+    encoder, head = _parts(model)
     assert model.scaler is not None
+    scale, targets = model.scaler.scale, range(len(encoder.targets))
+    scores = {method: _Scores(head, len(targets)) for method in METHODS}
+    by_series: list[dict[str, list[Measures]]] = []
+    drawn: list[Drawn] = []
+    names: list[str] = []
+
+    def ended(number: int) -> None:
+        tallies = {method: score.end() for method, score in scores.items()}
+        names.append(data.table.series[number].name)
+        by_series.append(
+            {
+                method: [tally.measures(slice(None), n, scale[n], tally.efficiencies()[:1, n]) for n in targets]
+                for method, tally in tallies.items()
+            }
+        )
+        if len(drawn) < DRAWN:
+            drawn.append(Drawn(number, {method: tally.mean_error() for method, tally in tallies.items()}))
+
+    at = -1
+    for batch in forecast_batches(model, data, chosen):
+        if batch.series != at:
+            if at >= 0:
+                ended(at)
+            at = batch.series
+            centre = centre_of(data.table.series[at].values[data.parts[at].test :, : len(targets)])
+            for score in scores.values():
+                score.begin(centre)
+        for method, score in scores.items():
+            score.add(batch.truth, batch.forecasts[method])
+        progress(len(batch.truth))
+    ended(at)
     several = len(data.table.series) > 1
-    return {
+    figures = {
+        target: {
+            method: {
+                **scores[method].overall(n, scale[n]),
+                "by_series": {name: one[method][n] for name, one in zip(names, by_series, strict=True) if several},
+            }
+            for method in METHODS
+        }
+        for n, target in enumerate(encoder.targets)
+    }
+    evaluation = {
         "kind": "forecast",
         "part": "test",
-        "windows": sum(map(len, tested.origins)),
-        "series_without_windows": tested.without,
+        "windows": chosen.count,
+        "windows_available": chosen.available,
+        "series_without_windows": chosen.without,
+        "series_not_sampled": chosen.unsampled,
         "context": encoder.context,
         "horizon": head.horizon,
         "season": data.options.season,
         "quantiles": list(head.quantiles),
-        "targets": {
-            target: {
-                method: _measure_method(tested, method, index, head, model.scaler, several) for method in METHODS
-            }
-            for index, target in enumerate(encoder.targets)
-        },
+        "targets": figures,
     }
-
-
-def _measure_method(
-    tested: Tested, method: str, target: int, head: QuantileHead, scaler: Scaler, several: bool
-) -> dict[str, Any]:
-    """Measure one method on one target: overall, by step, by series."""
-    truth = [one[:, :, target] for one in tested.truth]
-    forecast = [one[:, :, target] for one in tested.forecasts[method]]
-
-    def part(steps: slice, which: slice) -> dict[str, float | None]:
-        chosen = [one[:, steps] for one in truth[which]], [one[:, steps] for one in forecast[which]]
-        return measure(*chosen, head.quantiles, scaler.scale[target])
-
-    whole = slice(None)
-    return {
-        "overall": part(whole, whole),
-        "by_step": [part(slice(step, step + 1), whole) for step in range(head.horizon)],
-        "by_series": {
-            name: part(whole, slice(number, number + 1)) for number, name in enumerate(tested.names) if several
-        },
-    }
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def measure(
-    truth: list[Values], forecast: list[Values], quantiles: tuple[float, ...], scale: float
-) -> dict[str, float | None]:
-    """Measure forecasts against what came, over observed values.
-
-    Args:
-        truth: of each series (...), NaN where missing.
-        forecast: of each series (..., quantiles), or (..., 1) for a forecast of one value.
-        quantiles: the levels; 0.5 is the point forecast.
-        scale: standard deviation of the target in the training part.
-
-    Returns:
-        How many values were observed; MAE, RMSE and MSE in units and in standard deviations; NSE (Nash &
-        Sutcliffe 1970), the median over series; quantile loss in units, the mean over levels, for which a
-        forecast of one value stands at every level; coverage of the interval between the outermost levels, with
-        the share it should have.  None where a measure does not exist or is not finite.
-
-    >>> measure([np.array([1.0, 2.0, np.nan])], [np.array([[1.0], [3.0], [9.0]])], (0.5,), 2.0)["mae"]
-    0.5
-    """
-    observed = [np.isfinite(one) for one in truth]
-    flat = np.concatenate([one[seen] for one, seen in zip(truth, observed, strict=True)])
-    answers = np.concatenate([one[seen] for one, seen in zip(forecast, observed, strict=True)])
-    found: dict[str, float | None] = dict.fromkeys(MEASURES)
-    found["observed"] = len(flat)
-    if len(flat) == 0:
-        return found
-    levels, interval = np.array(quantiles), answers.shape[-1] > 1
-    point = quantiles.index(0.5) if interval else 0
-    error = flat - answers[:, point]
-    over = flat[:, None] - answers
-    mae, mse = float(np.abs(error).mean()), float((error**2).mean())
-    rmse = mse**0.5
-    found |= {
-        "mae": mae,
-        "rmse": rmse,
-        "mse": mse,
-        "mae_standardised": mae / scale,
-        "rmse_standardised": rmse / scale,
-        "mse_standardised": (rmse / scale) * (rmse / scale),
-        "nse": _median_nse(truth, forecast, point),
-        "quantile_loss": float(np.maximum(levels * over, (levels - 1) * over).mean()),
-    }
-    if interval:
-        found["coverage"] = float(((answers[:, 0] <= flat) & (flat <= answers[:, -1])).mean())
-        found["coverage_expected"] = quantiles[-1] - quantiles[0]
-    return {name: None if value is None or not np.isfinite(value) else value for name, value in found.items()}
-
-
-def _median_nse(truth: list[Values], forecast: list[Values], point: int) -> float | None:
-    efficiencies = []
-    for one, answer in zip(truth, forecast, strict=True):
-        seen = np.isfinite(one)
-        given = one[seen]
-        spread = float(((given - given.mean()) ** 2).sum()) if len(given) else 0.0
-        # A constant truth has no efficiency, even where rounding gives it a tiny spread.
-        if spread > 0 and given.min() < given.max():
-            efficiencies.append(1 - float(((given - answer[..., point][seen]) ** 2).sum()) / spread)
-    return float(np.median(efficiencies)) if efficiencies else None
+    return evaluation, drawn
 
 
 def evaluate_language(model: Model, data: TextData) -> dict[str, Any]:

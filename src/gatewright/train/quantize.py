@@ -23,7 +23,7 @@ from gatewright.forecast import require_fit
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.stream import Stream, WeightFormat
 from gatewright.train import forecasting
-from gatewright.train.evaluate import measure
+from gatewright.train.measures import measure
 from gatewright.train.run import Run
 from gatewright.train.tables import empty, written
 

@@ -12,18 +12,25 @@ from typing import Any
 import polars as pl
 
 from gatewright import atomic
+from gatewright.data.fitting import listed
 from gatewright.data.table import Table, read_table
-from gatewright.errors import RunError
-from gatewright.forecast import forecast, require_fit, require_forecaster
+from gatewright.errors import GatewrightError, RunError
+from gatewright.forecast import forecast, forecastable, require_fit, require_forecaster
 from gatewright.model import Model, load
 from gatewright.spec import SeriesEncoder
 from gatewright.train import forecasting, language
-from gatewright.train.evaluate import evaluate_forecast, evaluate_language, forecast_test_part
+from gatewright.train.display import SILENT, Waits
+from gatewright.train.evaluate import choose, evaluate_forecast, evaluate_language
 from gatewright.train.run import Run
 
 
-def evaluate_run(path: Path) -> tuple[Run, dict[str, Any]]:
+def evaluate_run(path: Path, windows: int | None = None, waits: Waits = SILENT) -> tuple[Run, dict[str, Any]]:
     """Evaluate a run's best model on the test part of what it learned from.
+
+    Args:
+        path: the run's directory.
+        windows: how many windows of a forecaster's test part to draw, evenly; all if None.
+        waits: says what takes long.
 
     Returns:
         The run, and what was written into its ``evaluation.json``.
@@ -34,26 +41,38 @@ def evaluate_run(path: Path) -> tuple[Run, dict[str, Any]]:
     """
     run = Run.open(path)
     model = run_model(run)
-    source, options = run.unchanged_source(), run.options().data
+    with waits.during("comparing the table with what the run learned from"):
+        source, options = run.unchanged_source(), run.options().data
     if run.kind == "language":
-        evaluation = evaluate_language(model, language.read(source, options))
+        if windows is not None:
+            raise GatewrightError("--windows", "a run that forecasts", f"{path}, a {run.kind} model")
+        with waits.during(f"reading and scoring {source.name}"):
+            evaluation = evaluate_language(model, language.read(source, options))
     else:
         from gatewright.train.plot import plot_forecasts
 
-        data = forecasting.read(source, options)
-        assert isinstance(model.spec.encoder, SeriesEncoder)
-        require_fit(data.table, model.spec.encoder)
-        tested = forecast_test_part(model, data)
-        evaluation = evaluate_forecast(model, data, tested)
-        with writing(run.plot):
-            plot_forecasts(run.plot, model, data, tested)
+        encoder = model.spec.encoder
+        assert isinstance(encoder, SeriesEncoder)
+        with waits.during(f"reading {source.name}"):
+            data = forecasting.read(source, options, encoder.step)
+        require_fit(data.table, encoder)
+        chosen = choose(model, data, windows)
+        with waits.counting("evaluating", chosen.count, "windows") as advance:
+            evaluation, drawn = evaluate_forecast(model, data, chosen, advance)
+        with writing(run.plot), waits.during(f"drawing {run.plot}"):
+            plot_forecasts(run.plot, model, data, drawn, sum(map(bool, map(len, chosen.origins))))
     with writing(run.evaluation):
         atomic.write_bytes(run.evaluation, json.dumps(evaluation, indent=2, allow_nan=False).encode())
     return run, evaluation
 
 
-def forecast_run(path: Path, data: Path, horizon: int | None, fill: str | None) -> str:
-    """Forecast what follows a table, by a run's best model; return CSV text.
+def forecast_run(
+    path: Path, data: Path, horizon: int | None, fill: str | None, waits: Waits = SILENT
+) -> tuple[str, list[str]]:
+    """Forecast what follows a table, by a run's best model.
+
+    Returns:
+        CSV text; and in lines for a person, which series it leaves out because they are too short.
 
     Raises:
         GatewrightError: if the run cannot forecast, or the table does not fit it.
@@ -66,8 +85,19 @@ def forecast_run(path: Path, data: Path, horizon: int | None, fill: str | None) 
     if fill is not None:
         options = replace(options, fill=fill)
     require_forecaster(model, horizon, options.fill)
-    table = read_table(data, forecasting.roles(options), options.fill)
-    return to_csv(forecast(model, table, horizon, options.fill), table)
+    encoder = model.spec.encoder
+    assert isinstance(encoder, SeriesEncoder)
+    with waits.during(f"reading {data.name}"):
+        table = read_table(data, forecasting.roles(options), options.fill, encoder.step)
+    table, short = forecastable(model, table)
+    notes = []
+    if table.empty:
+        notes.append(f"left out, no observed target: {listed(table.empty)}")
+    if short:
+        takes = f"{encoder.context} rows (the model's context) up to the last observed target"
+        notes.append(f"left out, fewer than {takes}: {listed(short)}")
+    with waits.during(f"forecasting {len(table.series):,} series"):
+        return to_csv(forecast(model, table, horizon, options.fill), table), notes
 
 
 def run_model(run: Run) -> Model:

@@ -16,7 +16,7 @@ from gatewright.errors import GatewrightError
 from gatewright.model import Model
 from gatewright.train import forecasting, language
 from gatewright.train.checkpoint import Progress
-from gatewright.train.display import Display
+from gatewright.train.display import SILENT, Display, Waits
 from gatewright.train.fit import Loop
 from gatewright.train.options import FREE, KINDS, NOTHING_SAID, Options, TrainingOptions, resolve
 from gatewright.train.run import Run
@@ -71,14 +71,15 @@ def train(
     kind = infer_kind(source, kind)
     options = resolve(options, kind)
     accelerator = _accelerator(options.training)
-    options, task = _prepare(source, kind, options, accelerator)
+    console = console or Console()
+    options, task = _prepare(source, kind, options, accelerator, Waits(console, accelerator.is_main_process))
     # All processes write into the directory that the first one found free.
     [path] = broadcast_object_list([Run.free_path(source) if run is None else Path(run)])
     with _alone(Run(path), accelerator):
         if accelerator.is_main_process:
             Run.create(path, source, kind, options)
         accelerator.wait_for_everyone()
-        return Run(path), _loop(task, options, Run(path), accelerator, console or Console(), watcher, resume=False)
+        return Run(path), _loop(task, options, Run(path), accelerator, console, watcher, resume=False)
 
 
 def resume(
@@ -104,9 +105,11 @@ def resume(
     kind, source = opened.kind, opened.unchanged_source()
     options = resolve(_lengthened(opened.options(), options), kind)
     accelerator = _accelerator(options.training)
+    console = console or Console()
+    waits = Waits(console, accelerator.is_main_process)
     with _alone(opened, accelerator):
-        options, task = _prepare(source, kind, options, accelerator)
-        return opened, _loop(task, options, opened, accelerator, console or Console(), watcher, resume=True)
+        options, task = _prepare(source, kind, options, accelerator, waits)
+        return opened, _loop(task, options, opened, accelerator, console, watcher, resume=True)
 
 
 def _alone(run: Run, accelerator: Accelerator) -> contextlib.AbstractContextManager[None]:
@@ -149,18 +152,23 @@ def _accelerator(options: TrainingOptions) -> Accelerator:
     return accelerator
 
 
-def _prepare(source: Path, kind: str, options: Options, accelerator: Accelerator) -> tuple[Options, Task]:
+def _prepare(
+    source: Path, kind: str, options: Options, accelerator: Accelerator, waits: Waits = SILENT
+) -> tuple[Options, Task]:
     """Read the data and build the model on its device, the same in every process."""
     share = Share(accelerator.process_index, accelerator.num_processes)
     seed, batch, bias = options.training.seed, options.training.batch, options.model.forget_bias
     torch.manual_seed(seed)
     if kind == "forecast":
-        table = forecasting.read(source, options.data)
+        with waits.during(f"reading {source.name}"):
+            table = forecasting.read(source, options.data)
         options = replace(options, data=table.options)
         spec, scaler = forecasting.build(table, options)
         model = Model(spec, scaler=scaler, forget_bias=bias).to(accelerator.device)
-        return options, forecasting.ForecastTask(model, table, batch, seed, share, accelerator.device)
-    text = language.read(source, options.data)
+        with waits.during("scaling and encoding the series, making windows"):
+            return options, forecasting.ForecastTask(model, table, batch, seed, share, accelerator.device)
+    with waits.during(f"reading {source.name}"):
+        text = language.read(source, options.data)
     spec = language.build(text, options)
     model = Model(spec, vocabulary=text.vocabulary, forget_bias=bias).to(accelerator.device)
     return options, language.LanguageTask(model, text, options, share, accelerator.device)

@@ -10,10 +10,10 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from gatewright.train.measures import Measures
+
 #: Most series that a table names.
 SHOWN = 12
-
-Measures = dict[str, float | None]
 
 
 def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
@@ -23,9 +23,11 @@ def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
         return
     windows, horizon = evaluation["windows"], evaluation["horizon"]
     ahead = f"{horizon} steps ahead" if horizon > 1 else "a step ahead"
+    available = evaluation["windows_available"]
+    of = f" of {available:,}, evenly drawn," if windows < available else ""
     for target, methods in evaluation["targets"].items():
         series = methods["model"]["by_series"]
-        yield _overall(f"{target}: test part, {windows:,} windows, {ahead}", methods, bool(series))
+        yield _overall(f"{target}: test part, {windows:,}{of} windows, {ahead}", methods, bool(series))
         if series:
             yield _by_series(target, methods)
         if horizon > 1:
@@ -56,8 +58,13 @@ def _overall(title: str, methods: dict[str, Any], several: bool) -> Table:
     table = empty(title, [*names, *([] if expected is None else [f"inside\n{expected:.0%}"])])
     columns = [written([row[name] for row in rows.values()]) for name in names.values()]
     if expected is not None:
+        few = "*" if rows["model"]["few_windows"] else ""
         covers = [row["coverage"] for row in rows.values()]
-        columns.append(["" if cover is None else f"{cover:.1%}" for cover in covers])
+        columns.append(["" if cover is None else f"{cover:.1%}{few}" for cover in covers])
+        if few:
+            count = int(rows["model"]["windows"] or 0)
+            table.caption = f"* from {count} window{'' if count == 1 else 's'}: too few to judge an interval by"
+            table.caption_justify = "left"
     for name, *figures in zip(rows, *columns, strict=True):
         table.add_row(name, *figures)
     return table
