@@ -23,6 +23,17 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waits() -> Iterator[None]:
+    """What takes long says so: which steps do hangs on how busy the machine is, and no test may."""
+    from gatewright.train import display
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(display, "PATIENCE", 1e6)
+        patch.setattr(display, "PLAIN_SECONDS", 1e6)
+        yield
+
+
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of a few steps: `series` of a forecaster, `text` of a language model."""

@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
+from datetime import date, timedelta
 
 import pytest
 
@@ -305,6 +307,124 @@ def test_a_series_without_windows_is_told(gatewright, tmp_path):
     assert re.search(r"^full +\d", out, re.M)
 
 
+def test_one_short_series_stops_nothing(gatewright, tmp_path):
+    """Several id columns; a short series is left out of what it has no rows for, and named."""
+    header = "shop,time,load,flow,wind,heat,item"
+    cells = [[*row[:-1], item] for item in ("x", "y") for row in rows_of("7", 90, 3)]
+    cells += [[*row[:-1], "x"] for row in rows_of("8 / 9", 6, 4)]
+    source = write_cells(tmp_path / "shops.csv", cells, header)
+    options = ("--steps", "1", "--hidden", "4", "--context", "8", "--device", "cpu", "--run", tmp_path / "run")
+    code, out, err = gatewright("train", source, "--id", "shop", "item", "--target", "load", *options)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "128 + 29 + 29 rows (training + validation + test, 3 series), every 1h"
+    counts = re.fullmatch(r"108 \+ (\d+) \+ (\d+) windows of 2 \+ 2 \+ 2 series", lines[1])
+    assert counts
+    assert "no training window, which takes 9 rows with an observed target: 8 / 9 / x" in lines
+    config = (tmp_path / "run" / "config.toml").read_text()
+    assert re.search(r'id = \[\s*"shop",\s*"item",?\s*\]', config)
+    code, out, err = gatewright("evaluate", tmp_path / "run", "--windows", "9")
+    assert (code, err) == (0, "")
+    assert f"load: test part, 9 of {counts[2]}, evenly drawn, windows, a step ahead" in out
+    assert re.search(r"^7 / x +\d", out, re.M)
+    code, out, err = gatewright("forecast", tmp_path / "run", source)
+    assert code == 0
+    assert (
+        err
+        == "note: left out, fewer than 8 rows (the model's context) up to the last observed target: 8 / 9 / x\n"
+    )
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["shop"], row["item"]) for row in rows] == [("7", "x"), ("7", "y")]
+    assert list(rows[0])[:3] == ["shop", "item", "time"]
+    assert gatewright("look", tmp_path / "run", "--row", "1", "--export", tmp_path / "page.html")[0] == 0
+    # If none is left, it is an error.
+    write_cells(source, cells[-6:], header)
+    fails(gatewright("forecast", tmp_path / "run", source), 1, "series '8 / 9 / x': expected at least 8 rows")
+
+
+def test_a_run_of_one_id_as_a_string_still_opens(gatewright, runs, tmp_path):
+    source = write_cells(tmp_path / "sites.csv", rows_of("a", 60, 1) + rows_of("b", 60, 2))
+    options = ("--steps", "1", "--hidden", "4", "--context", "8", "--device", "cpu", "--run", tmp_path / "run")
+    assert gatewright("train", source, "--id", "site", "--target", "load", *options)[0] == 0
+    config = tmp_path / "run" / "config.toml"
+    text = re.sub(r'id = \[\s*"site",?\s*\]', 'id = "site"', config.read_text())
+    assert 'id = "site"' in text
+    whole = gatewright("forecast", tmp_path / "run", source)
+    config.write_text(text)
+    assert gatewright("forecast", tmp_path / "run", source) == whole
+    assert whole[1].startswith("site,time,load_q0.1")
+    # As does one without any.
+    config = runs / "load" / "config.toml"
+    config.write_text(re.sub(r"^id = .*$", 'id = ""', config.read_text(), flags=re.M))
+    assert gatewright("forecast", runs / "load", runs / "now.csv")[0] == 0
+
+
+def test_a_run_gathers_what_it_reads_as_it_learned(gatewright, tmp_path):
+    """Train, evaluate, forecast and look keep to --resample; business days go on after the weekend."""
+    rng = random.Random(3)
+    rows = ["t,y,k"]
+    for hour in range(24 * 30):
+        for _ in range(rng.randrange(1, 4)):
+            when = f"2024-03-{1 + hour // 24:02d}T{hour % 24:02d}:{rng.randrange(60):02d}"
+            rows.append(f"{when},{rng.random():.3f},{hour % 7}")
+    source = tmp_path / "events.csv"
+    source.write_text("\n".join(rows) + "\n")
+    options = ("--steps", "1", "--hidden", "4", "--context", "8", "--device", "cpu", "--run", tmp_path / "run")
+    message = "repeats; if .*; --resample .* --aggregate mean, sum or last gathers rows into steps"
+    refused = gatewright("train", source, "--target", "y", *options)
+    fails(refused, 1, "goes back|" + message)
+    how = ("--resample", "1h", "--aggregate", "sum")
+    code, out, err = gatewright("train", source, "--target", "y", "--known", "k", *how, *options)
+    assert (code, err) == (0, "")
+    assert "every 1h" in out.splitlines()[0]
+    code, out, _ = gatewright("evaluate", tmp_path / "run")
+    assert code == 0
+    source.write_text("\n".join([*rows, "2024-03-31T00:30,,3"]) + "\n")
+    code, out, err = gatewright("forecast", tmp_path / "run", source)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1].startswith("2024-03-31 00:00:00,")
+    assert gatewright("look", tmp_path / "run", source, "--export", tmp_path / "page.html")[0] == 0
+    fails(
+        gatewright("train", source, "--target", "y", "--aggregate", "sum"),
+        1,
+        "--aggregate: expected --resample STEP",
+    )
+    fails(
+        gatewright("train", source, "--target", "y", "--resample", "7m"), 1, "--resample: expected a part of a day"
+    )
+    fails(
+        gatewright("train", source, "--target", "y", *how[:2], "--aggregate", "max"),
+        1,
+        "--aggregate: expected one of",
+    )
+
+
+def test_business_days_go_on_after_the_weekend(gatewright, tmp_path):
+    days = [date(2024, 1, 1) + timedelta(days=day) for day in range(140)]
+    business = [day for day in days if day.weekday() < 5]
+    source = tmp_path / "prices.csv"
+    source.write_text("date,close\n" + "".join(f"{day},{100 + (n * 7) % 11}\n" for n, day in enumerate(business)))
+    options = ("--steps", "1", "--hidden", "4", "--horizon", "3", "--context", "8", "--device", "cpu")
+    code, out, err = gatewright("train", source, "--target", "close", *options, "--run", tmp_path / "run")
+    assert (code, err) == (0, "")
+    assert out.startswith("70 + 15 + 15 rows (training + validation + test), every 1b\n")
+    assert json.loads(gatewright("evaluate", tmp_path / "run") and
+                      (tmp_path / "run" / "evaluation.json").read_text())["season"] == 5  # fmt: skip
+    code, out, err = gatewright("forecast", tmp_path / "run", source)
+    assert (code, err) == (0, "")
+    assert business[-1].weekday() == 4
+    assert [line[:10] for line in out.splitlines()[1:]] == ["2024-05-20", "2024-05-21", "2024-05-22"]
+    # A few rows are read at the model's step; a missing weekday is a gap.
+    lines = source.read_text().splitlines()
+    source.write_text("\n".join([lines[0], *lines[-8:]]) + "\n")
+    assert gatewright("forecast", tmp_path / "run", source)[1] == out
+    source.write_text("\n".join([lines[0], *lines[-12:-7], *lines[-6:]]) + "\n")
+    fails(
+        gatewright("forecast", tmp_path / "run", source), 1, "missing rows: 1, --fill forward or mean puts them in"
+    )
+    assert gatewright("forecast", tmp_path / "run", source, "--fill", "forward")[0] == 0
+
+
 def test_tables_keep_every_figure_in_a_narrow_terminal(gatewright, runs, monkeypatch):
     wide = gatewright("evaluate", runs / "load")[1]
     monkeypatch.setenv("COLUMNS", "20")
@@ -317,9 +437,11 @@ def test_tables_keep_every_figure_in_a_narrow_terminal(gatewright, runs, monkeyp
 
 def test_tables_of_many_series_name_only_some():
     measures = {"mae": 1.5, "rmse": 2.0, "mse": 4.0, "mae_standardised": None, "mse_standardised": 12345678.0,
-                "nse": -0.5, "quantile_loss": 0.0, "coverage": None, "coverage_expected": None}  # fmt: skip
+                "nse": -0.5, "quantile_loss": 0.0, "coverage": None, "coverage_expected": None,
+                "few_windows": None}  # fmt: skip
     part = {"overall": measures, "by_step": [measures] * 9, "by_series": {f"s{n}": measures for n in range(500)}}
-    evaluation = {"kind": "forecast", "windows": 3, "horizon": 9, "targets": {"[a]": dict.fromkeys(METHODS, part)}}
+    evaluation = {"kind": "forecast", "windows": 3, "windows_available": 3, "horizon": 9,
+                  "targets": {"[a]": dict.fromkeys(METHODS, part)}}  # fmt: skip
     laid = list(tables(evaluation))
     assert [table.row_count for table in laid] == [3, 12, 3]
     assert str(laid[1].title) == r"\[a]: by series, 12 of 500"
@@ -357,7 +479,8 @@ def test_what_the_machine_refuses_is_one_line(gatewright, runs, monkeypatch):
 def without(missing, *arguments, folder=None):
     """Run the command in a Python that lacks some packages."""
     script = (
-        f"import sys\nfor name in {missing!r}: sys.modules[name] = None\nfrom gatewright.cli import main\nmain()"
+        f"import sys\nfor name in {missing!r}: sys.modules[name] = None\n"
+        "from gatewright.train import display\ndisplay.PATIENCE = 1e6\nfrom gatewright.cli import main\nmain()"
     )
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)

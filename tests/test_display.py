@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import threading
 
 import pytest
 from rich.console import Console
@@ -38,6 +40,41 @@ def test_elsewhere_plain_lines_come_now_and_then(monkeypatch):
     assert "step 20/40  loss 3.2500  10.0 steps/s  eta 2 s" in shown(terminal=False)
 
 
+def waited(monkeypatch, patience, terminal=False):
+    """What is shown of a step, and of three batches of windows."""
+    monkeypatch.setattr(display, "PATIENCE", patience)
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
+    waits = display.Waits(console)
+    with waits.during("reading [load].csv"):
+        pass
+    with waits.counting("evaluating", 1200, "windows") as advance:
+        for more in (300, 500, 400):
+            advance(more)
+    return console.file.getvalue()
+
+
+def test_a_step_that_takes_long_says_what_it_is(monkeypatch):
+    assert waited(monkeypatch, 1e6) == ""
+    assert waited(monkeypatch, 0) == "reading [load].csv\nevaluating: 1,200 windows\n"
+    monkeypatch.setattr(display, "PLAIN_SECONDS", 0.0)
+    shown = re.sub(r"eta \d+ s", "eta", waited(monkeypatch, 1e6)).splitlines()
+    assert shown == ["evaluating: 300 of 1,200 windows, eta", "evaluating: 800 of 1,200 windows, eta"]
+    bar = waited(monkeypatch, 1e6, terminal=True)
+    assert "evaluating" in bar
+    assert "/1200 windows eta" in bar
+    with display.SILENT.during("reading"), display.SILENT.counting("evaluating", 5, "windows") as advance:
+        advance(5)
+
+
+def test_a_slow_step_is_told_while_it_goes_on(monkeypatch):
+    """By a timer: the line is there before the step ends."""
+    monkeypatch.setattr(display, "PATIENCE", 0.01)
+    told = threading.Event()
+    monkeypatch.setattr(display.Waits, "_say", lambda *_: told.set())
+    with display.Waits(Console(file=io.StringIO())).during("reading"):
+        assert told.wait(timeout=60)
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_all_processes_but_the_first_are_silent(terminal):
     assert shown(terminal, silent=True) == ""
@@ -49,6 +86,7 @@ def test_a_run_says_what_it_learns_and_writes_for_tensorboard(tmp_path):
     run, _ = train(write_table(tmp_path / "load.csv"), FORECAST, run=tmp_path / "run", console=console)
     text = output.getvalue()
     assert "240 + 80 + 80 rows (training + validation + test), every 1h" in text
+    assert "214 + 78 + 78 windows" in text
     assert "forecast load, 3 ahead, from 24 steps" in text
     assert "known inputs: wind" in text
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
