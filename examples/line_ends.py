@@ -51,7 +51,7 @@ def main(run: Path) -> None:
     error = recording.error()[:, 0]
     record = recording.layers[0].forward
     cell = record.cell[:, 0]
-    half_life = diagnose(recording).layers[0].half_life
+    half_life = diagnose(recording).layers[0].half_life_overall
     print(f"{len(text)} characters, {ends.sum()} ends of lines: {np.nanmean(error):.3f} nats a character, "
           f"{error[ends].mean():.3f} at the ends of lines")  # fmt: skip
 
@@ -59,8 +59,8 @@ def main(run: Path) -> None:
         at_end, else_ = (float(record.forget_gate[where, 0, unit].mean()) for where in (newline, ~newline))
         worse, others = damage(run, recording, unit, ends)
         return (
-            f"unit {unit:3}: half-life {half_life[unit]:5.2f}, forget gate {at_end:.4f} at ends of lines and "
-            f"{else_:.3f} elsewhere; ablated, ends of lines {worse:+.3f} nats, others {others:+.4f}"
+            f"unit {unit:3}: half-life over all steps {half_life[unit]:5.2f}, forget gate {at_end:.4f} at ends of "
+            f"lines and {else_:.3f} elsewhere; ablated, ends of lines {worse:+.3f} nats, others {others:+.4f}"
         )
 
     alike = np.array([abs(np.corrcoef(cell[:, unit], column)[0, 1]) for unit in range(cell.shape[1])])

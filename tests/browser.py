@@ -35,6 +35,8 @@ ARGUMENTS = (
 )  # fmt: skip
 SIZE, SMALL = {"width": 1360, "height": 860}, {"width": 900, "height": 700}
 
+#: Milliseconds after which a page counts as hung, however busy the machine is.
+_HUNG = 120_000
 #: Counts in the page what is on its way, so that a test knows when everything has come.
 _COUNTING = """
 window.onTheWay = 0;
@@ -49,7 +51,7 @@ for (const [of, name] of [[window, "fetch"], [Response.prototype, "json"], [Resp
 #: A few frames with nothing on its way: Preact renders, and canvases are painted, one frame later at most.
 _CALM = """async () => {
   for (let calm = 0, frames = 0; calm < 4; frames++) {
-    if (frames > 900) throw new Error(`still waiting: ${document.querySelector(".gw-skeleton")?.className}`);
+    if (frames > 20000) throw new Error(`still waiting: ${document.querySelector(".gw-skeleton")?.className}`);
     await new Promise(requestAnimationFrame);
     calm = window.onTheWay || document.querySelector(".gw-skeleton") ? 0 : calm + 1;
   }
@@ -157,7 +159,7 @@ def opened(
 ) -> Iterator[Tab]:
     """Open a page at a place, and see to it that nothing goes wrong in it."""
     with browser.new_context(viewport=size, color_scheme=theme) as context:
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(_HUNG)
         context.add_init_script(_COUNTING)
         tab = Tab(context.new_page(), url)
         try:

@@ -54,12 +54,13 @@ def test_the_spread_of_half_lives() -> None:
     """A gate with the values 1/1000, 2/1000, ... has those of its 10th and its 90th percentile."""
     f = np.random.default_rng(0).permutation(np.arange(1, 1001) / 1000)[:, None, None]
     found = of(f)
-    mean_log = np.mean([math.log(value) for value in f.ravel()])
+    # The first step finds a cell state of zero: there was nothing to forget.
+    mean_log = np.mean([math.log(value) for value in f.ravel()[1:]])
     assert found.half_life[0] == pytest.approx(math.log(0.5) / mean_log, rel=1e-12)
     assert found.half_life_low[0] == pytest.approx(math.log(0.5) / math.log(0.1), rel=1e-2)
     assert found.half_life_high[0] == pytest.approx(math.log(0.5) / math.log(0.9), rel=1e-2)
     assert found.greatest[0] == 1.0
-    found = of(np.where(np.arange(T) % 2, 1.0, 0.25)[:, None, None])  # half the time it halves its logarithm
+    found = of(np.where(np.arange(T + 1) % 2, 1.0, 0.25)[:, None, None])  # half the time it halves its logarithm
     assert found.half_life[0] == pytest.approx(1.0, rel=1e-12)
     assert (found.half_life_low[0], found.half_life_high[0]) == (pytest.approx(0.5), math.inf)
 
@@ -110,9 +111,90 @@ def test_labels() -> None:
 
 def test_a_unit_that_keeps_and_now_and_then_lets_go_of_all_resets() -> None:
     steps = np.arange(T)[:, None, None]
-    found = of(np.where(steps % 25 == 0, [[[0.001, 0.001, 0.9]]], [[[0.99, 0.9, 0.99]]]), g=noise(T, 1, 3))
+    found = of(np.where(steps % 25 == 24, [[[0.001, 0.001, 0.9]]], [[[0.99, 0.9, 0.99]]]), g=noise(T, 1, 3))
     assert found.labels == (("resets",), (), ())  # the second keeps for 7 steps only, the third never lets go
-    assert found.half_life[0] < found.half_life_low[0] == pytest.approx(math.log(0.5) / math.log(0.99))
+    hold = math.log(0.5) / math.log(0.99)
+    assert found.half_life_low[0] == pytest.approx(hold)
+    # Between resets, though over all steps, as for the second and third, the resets count in.
+    overall = [
+        math.log(0.5) / np.mean([math.log(rare if t % 25 == 24 else usual) for t in range(1, T)])
+        for usual, rare in ((0.99, 0.001), (0.9, 0.001), (0.99, 0.9))
+    ]
+    np.testing.assert_allclose(found.half_life_overall, overall, rtol=1e-12)
+    np.testing.assert_allclose(found.half_life, [hold, *overall[1:]], rtol=1e-12)
+    assert overall[0] < 3
+    np.testing.assert_array_equal(found.resets, [0.04, 0.04, 0])
+    np.testing.assert_array_equal(found.longest, [24, 24, 100])
+
+
+@pytest.mark.parametrize(("seed", "share"), [(0, 0.02), (1, 0.05), (2, 0.09)])
+def test_the_half_life_between_resets_is_that_of_what_was_written_after_one(seed: int, share: float) -> None:
+    """What a write decays by until the next reset, step by step, has the half-life that is said."""
+    draw = np.random.default_rng(seed)
+    keep, lengths = 0.98 + 0.019 * draw.random(4), [400, 300]
+    reset = draw.random((400, 2, 4)) < share
+    f = np.where(reset, draw.uniform(1e-6, 0.49, size=reset.shape), keep)
+    found = of(f, g=noise(400, 2, 4), lengths=lengths)
+    left, steps = np.ones(4), 200
+    for _ in range(steps):
+        left *= keep
+    np.testing.assert_allclose(found.half_life, steps * math.log(0.5) / np.log(left), rtol=1e-9)
+    assert all("resets" in labels for labels in found.labels)
+    for unit in range(4):
+        runs = [0]
+        for row, n in enumerate(lengths):
+            marks = "".join(" " if one and t else "x" for t, one in enumerate(reset[:n, row, unit]))
+            runs += map(len, marks.split())
+        assert found.longest[unit] == max(runs)
+
+
+def test_a_first_step_that_finds_nothing_forgets_nothing() -> None:
+    """Read forward, the second row is reset at its last step; read in reverse, the first row is."""
+    lengths, hold = [T, 60], math.log(0.5) / math.log(0.99)
+    f = np.full((T, 2, 2), 0.99)
+    f[0, 0], f[59, 1] = 0.001, 0.001
+    beside = record(np.full((T, 2, 2), 0.6), lengths=lengths)
+    for reverse, longest in ((False, T), (True, T - 1)):
+        made = record(f, 1.0, noise(*f.shape), reverse=reverse, lengths=lengths)
+        pair = (beside, made) if reverse else (made,)
+        found = diagnose(recording(*pair, lengths=lengths)).layers[-1]
+        assert found.labels == (("resets",), ("resets",))
+        np.testing.assert_allclose(found.half_life, hold, rtol=1e-12)
+        np.testing.assert_allclose(found.resets, 1 / 160, rtol=1e-12)
+        assert found.longest.tolist() == [longest] * 2
+    alone = f[:, :1]
+    assert of(alone).labels == ((), ())
+    np.testing.assert_allclose(of(alone).half_life, hold, rtol=1e-12)
+    # A cell state that was there before can be lost at once.
+    assert of(alone, c_0=[[1.0, 0.0]]).labels == (("resets",), ())
+
+
+def test_a_long_memory_that_resets_has_gone_as_long_without() -> None:
+    keeps = np.full((300, 1, 3), 0.9999)
+    for unit, ends in enumerate([[50, 120, 200, 280], [20, 150, 290], []]):
+        keeps[ends, 0, unit] = 0.01
+    found = of(keeps, g=noise(300, 1, 3))
+    assert found.longest.tolist() == [79, 139, 300]
+    assert found.labels == (("resets",), ("long memory", "resets"), ("long memory",))
+
+
+def test_a_unit_is_saturated_where_tanh_of_its_cell_is_near_one_nearly_always() -> None:
+    def sitting(high: float, steps: int, sign: float = 1.0) -> np.ndarray:
+        """What to write so that c is at ``high`` for the last steps, 0.5 before."""
+        c = np.where(np.arange(T) < T - steps, 0.5, high) * sign
+        return np.diff(c, prepend=0.0)
+
+    # |c| at 9, at -9, just above atanh(0.99) = 2.647 and just below, and at 9 in too few of the steps.
+    cases = [(9.0, 95, 1), (9.0, 95, -1), (2.65, 90, 1), (2.64, 95, 1), (9.0, 89, 1)]
+    g = np.stack([sitting(*case) for case in cases], axis=-1)[:, None]
+    made = record(np.ones((T, 1, 5)), 1.0, g, units(*[0.5] * 5))
+    found = diagnose(recording(made)).layers[0]
+    np.testing.assert_allclose(found.saturated, [0.95, 0.95, 0.9, 0.0, 0.89])
+    np.testing.assert_allclose(found.size, np.abs(made.cell).mean(axis=(0, 1)), rtol=1e-12)
+    assert found.labelled("saturated").tolist() == [0, 1, 2]
+    # The slope of tanh there is what the threshold says, by differences.
+    slope = (np.tanh(2.647 + 1e-6) - np.tanh(2.647 - 1e-6)) / 2e-6
+    assert slope == pytest.approx(0.02, rel=1e-2)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -144,7 +226,8 @@ def test_padding_is_left_out() -> None:
     there = [getattr(made, name)[:n, row] for name in (*GATES, "cell") for row, n in enumerate(lengths)]
     i_, f_, g_, o_, c_ = (np.concatenate(there[3 * k : 3 * k + 3]) for k in range(5))
     assert len(f_) == sum(lengths)
-    np.testing.assert_allclose(found.half_life, math.log(0.5) / np.log(f_).mean(axis=0), rtol=1e-12)
+    later = np.concatenate([made.forget_gate[1:n, row] for row, n in enumerate(lengths)])
+    np.testing.assert_allclose(found.half_life, math.log(0.5) / np.log(later).mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(found.activity, (o_ * np.tanh(c_)).std(axis=0), rtol=1e-12)
     np.testing.assert_allclose(found.write_rate, np.abs(i_ * g_).mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(found.closed["output_gate"], (o_ < 0.1).mean(axis=0), rtol=1e-12)
@@ -184,8 +267,8 @@ def test_a_plain_rnn_needs_the_model_beside_it() -> None:
 def advice(found: Diagnosis) -> dict[str, Advice]:
     """The advice on the layer by a word of its finding."""
     words = {
-        "never exceed": "weak", "are dead": "dead", "only count": "count", "closed in": "shut",
-        "never let": "stuck", "have a say": "reach",
+        "never exceed": "weak", "are dead": "dead", "only count": "count", "between resets": "timer",
+        "closed in": "shut", "never let": "stuck", "have a say": "reach", "saturated": "saturated",
     }  # fmt: skip
     return {next(short for word, short in words.items() if word in one.finding): one for one in found.advice}
 
@@ -244,6 +327,40 @@ def test_units_that_count() -> None:
     )
     g[:10, 0, 2:4] = 0.01
     assert "count" not in told(f, 1.0, g)
+
+
+def test_counters_that_reset() -> None:
+    """Such a unit runs away between two resets, and no further."""
+    g, f = noise(T, 1, 8), units(*[0.6] * 7, 0.99).copy()
+    f[50::25, 0, 7], g[..., 7] = 0.01, 0.01
+    said = told(f, 1.0, g)
+    assert "count" not in said
+    assert said["timer"].units == (7,)
+    assert said["timer"].finding == (
+        "1 unit of layer 0 counts between resets: it keeps what it has and adds with one sign in at least 95% of "
+        "the steps."
+    )
+    assert said["timer"].advice.startswith("Where resets are further apart than in training it leaves the range")
+
+
+def test_saturated_units() -> None:
+    g = noise(T, 1, 40)
+    g[:, 0, 3], g[:, 0, 5] = 0.0, 0.0
+    g[:2, 0, 3], g[:3, 0, 5] = 4.5, -1.0  # c sits at 9 and at -3 from the second and third step on
+    f = np.full((T, 1, 40), 0.6)
+    f[..., [3, 5]] = 1.0
+    said = told(f, 1.0, g, 0.5)["saturated"]
+    assert said.units == (3, 5)  # two of forty are enough: each tells nothing of what it holds
+    cells = np.stack([np.cumsum(g[:, 0, unit]) for unit in (3, 5)])
+    assert said.finding == (
+        "2 of layer 0's 40 units are saturated: |tanh(c)| is above 0.99 in at least 90% of the steps (mean |c| "
+        f"{np.abs(cells).mean():.1f}), so that what they write and forget hardly shows in h."
+    )
+    assert "forget_bias" in said.advice
+    g[:2, 0, 3] = 1.0  # at 2
+    assert told(f, 1.0, g, 0.5)["saturated"].finding.startswith("1 of layer 0's 40 units is saturated")
+    g[:3, 0, 5] = 0.5
+    assert "saturated" not in told(f, 1.0, g, 0.5)
 
 
 def test_output_gates_that_are_shut() -> None:

@@ -3,6 +3,8 @@ import { Checkpoints } from "./components/Checkpoints";
 import { Header } from "./components/Header";
 import { Help } from "./components/Help";
 import { Status } from "./components/Status";
+import { Waiting } from "./components/Waiting";
+import { remember, remembered } from "./memory";
 import type { State, View } from "./state";
 import { Cell } from "./views/Cell";
 import { Ledger } from "./views/Ledger";
@@ -31,7 +33,7 @@ export function App({ state }: { state: State }) {
         <Checkpoints state={state} />
       </div>
       <main class="gw-main">
-        {state.recording.value ? <Shown state={state} /> : <Waiting state={state} />}
+        {state.recording.value ? <Shown state={state} /> : <Nothing state={state} />}
       </main>
       <Status state={state} />
       <Help state={state} />
@@ -40,25 +42,33 @@ export function App({ state }: { state: State }) {
 }
 
 /** Of a training there is nothing to see until its first validation. */
-function Waiting({ state }: { state: State }) {
-  const empty = state.asked.value && !state.entries.value.length;
+function Nothing({ state }: { state: State }) {
+  if (!state.asked.value || state.entries.value.length)
+    return <Waiting state={state} what="the recording" loaded={{ failed: state.trouble.value }} place="gw-waiting" />;
   return (
     <div class="gw-skeleton gw-waiting">
-      {empty && <p>Nothing to see yet: the first validation makes the first picture, and it appears here by itself.</p>}
+      <p>Nothing to see yet: the first validation makes the first picture, and it appears here by itself.</p>
     </div>
   );
 }
 
+/** Under which a browser keeps what has been read, so that it stays closed. */
+const READ = "gatewright-intro-read";
+
 /** What a person should know before looking, until it has been read. */
 function Intro({ state }: { state: State }) {
-  const read = useSignal(false);
+  const read = useSignal(remembered(READ));
   const shown = state.recording.value?.meta;
   const intro = state.entries.value.find(({ id }) => id === (shown?.origin ?? shown?.id))?.intro;
-  if (!intro || read.value) return null;
+  if (!intro || read.value === intro) return null;
+  const close = () => {
+    read.value = intro;
+    remember(READ, intro);
+  };
   return (
     <div class="gw-intro" role="note">
       <p>{intro}</p>
-      <button type="button" class="gw-button gw-button-quiet" onClick={() => (read.value = true)}>
+      <button type="button" class="gw-button" onClick={close}>
         Got it
       </button>
     </div>

@@ -36,6 +36,7 @@ export function mount(element: HTMLElement, source: Source, { page }: Options): 
   render(<App state={state} />, element);
   void load(state, page).then(() => {
     if (page) ends.push(keepPlace(state));
+    ends.push(state.attempt.subscribe((attempt) => void (attempt && !state.recording.peek() && load(state, page))));
   });
   return {
     state,

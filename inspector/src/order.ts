@@ -11,6 +11,7 @@ export function keepOrder(state: State): () => void {
   return effect(() => {
     const asked = ++latest;
     const recording = state.recording.value;
+    state.attempt.value; // what failed is asked for again
     if (!recording) return;
     const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
     const order = state.order.value;

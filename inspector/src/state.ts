@@ -32,6 +32,8 @@ export class State {
   readonly baseline = signal<Recording | null>(null);
   /** What went wrong, in words; "" for nothing. */
   readonly trouble = signal("");
+  /** Grows when a person wants all that failed to load tried again. */
+  readonly attempt = signal(0);
 
   readonly row = signal(0);
   readonly layer = signal(0);
@@ -103,6 +105,14 @@ export class State {
     } catch (error) {
       this.trouble.value = error instanceof Error ? error.message : String(error);
     }
+  }
+
+  /** Load again what could not be loaded. */
+  retry(): void {
+    batch(() => {
+      this.trouble.value = "";
+      this.attempt.value++;
+    });
   }
 
   /** Go to a step, and bring it into sight. */

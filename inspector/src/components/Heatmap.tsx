@@ -85,6 +85,7 @@ function useUnitGestures(root: { current: HTMLDivElement | null }, props: Heatma
       return { x: event.clientX - box.left - LEFT, y: event.clientY - box.top, height: box.height };
     };
     element.addEventListener("pointermove", (event) => {
+      if ((event.target as Element).closest("[data-still]")) return;
       const { x, y, height } = place(event);
       hover(newest.current, x, y, height);
     }, listen);
@@ -103,6 +104,7 @@ function useUnitGestures(root: { current: HTMLDivElement | null }, props: Heatma
     }, listen);
     // Before the stage forgets whether the pointer was dragged.
     element.addEventListener("pointerup", (event) => {
+      if ((event.target as Element).closest("[data-still]")) return;
       const { x, y, height } = place(event);
       const dragged = element.closest<HTMLElement>(".gw-stage")?.dataset.dragging !== undefined;
       if (dragged || x < 0) return;

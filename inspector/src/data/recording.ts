@@ -30,7 +30,10 @@ export class Recording {
   }
 
   diagnosis(): Promise<Diagnosis> {
-    this.diagnosed ??= this.source.diagnosis(this.meta.id);
+    if (!this.diagnosed) {
+      this.diagnosed = this.source.diagnosis(this.meta.id);
+      this.diagnosed.catch(() => (this.diagnosed = undefined));
+    }
     return this.diagnosed;
   }
 

@@ -115,11 +115,16 @@ export interface BlockShape {
 export interface LayerDiagnosis {
   layer: number;
   direction: Direction;
-  /** Steps after which half is left, from the mean of log f; null: it never forgets half. */
+  /** Steps after which half is left, from the mean of log f; between resets where it resets; null: never. */
   half_life: (number | null)[];
+  /** The same over all steps, resets among them. */
+  half_life_overall: (number | null)[];
   /** Half-life at the 10th and 90th percentile of f over the steps. */
   half_life_low: (number | null)[];
   half_life_high: (number | null)[];
+  /** Share of steps with the forget gate below ½, which reset the unit; most steps in a row without one. */
+  resets: number[];
+  longest: number[];
   /** Share of steps with the gate below 0.1, and above 0.9. */
   closed: Record<"input_gate" | "forget_gate" | "output_gate", number[]>;
   open: Record<"input_gate" | "forget_gate" | "output_gate", number[]>;
@@ -127,6 +132,9 @@ export interface LayerDiagnosis {
   write_rate: number[];
   /** Standard deviation of the hidden state over the steps (of h before a projection). */
   activity: number[];
+  /** Mean of |c|, and share of steps with |tanh(c)| above 0.99. */
+  size: number[];
+  saturated: number[];
   /** Short words for a unit: "dead", "counter", "long memory", "resets", ...; [] for an ordinary one. */
   labels: string[][];
   /** Counts in equal bins from 0 to 1 (candidate: -1 to 1), (H, bins). */

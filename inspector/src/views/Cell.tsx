@@ -2,8 +2,9 @@
 
 import { useSignal } from "@preact/signals";
 import { useId, useMemo, useRef } from "preact/hooks";
-import { useLoaded } from "../components/useLoaded";
+import { useLoaded, useLoading } from "../components/useLoaded";
 import { useWidth } from "../components/useWidth";
+import { Waiting } from "../components/Waiting";
 import type { State } from "../state";
 import { Arithmetic } from "./cell/Arithmetic";
 import { CaptionArea } from "./cell/CaptionArea";
@@ -27,7 +28,7 @@ export function Cell({ state }: { state: State }) {
   const player = usePlayer(state, root);
   const recording = state.recording.value;
   const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
-  const blocks = useLoaded(state, () => (recording ? loadBlocks(recording, row, layer, direction) : null), [
+  const loaded = useLoading(state, () => (recording ? loadBlocks(recording, row, layer, direction) : null), [
     recording,
     row,
     layer,
@@ -35,9 +36,9 @@ export function Cell({ state }: { state: State }) {
   ]);
   return (
     <div ref={root} class="gw-cell">
-      {blocks ?
-        <Step state={state} blocks={blocks} player={player} />
-      : <div class="gw-skeleton gw-cell-wait" />}
+      {loaded.value && !loaded.failed ?
+        <Step state={state} blocks={loaded.value} player={player} />
+      : <Waiting state={state} what="the cell" loaded={loaded} place="gw-cell-wait" />}
     </div>
   );
 }

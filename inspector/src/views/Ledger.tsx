@@ -6,6 +6,7 @@ import { Axis } from "../components/axis";
 import { Overview } from "../components/Overview";
 import { Stage } from "../components/Stage";
 import { TimeAxis } from "../components/TimeAxis";
+import { Waiting } from "../components/Waiting";
 import type { State } from "../state";
 import { reach, type Account, type UnitBlocks } from "./ledger/account";
 import { Bars } from "./ledger/Bars";
@@ -25,7 +26,7 @@ export function Ledger({ state }: { state: State }) {
   const ghosts = useSignal(true);
   const trail = useSignal<number[]>([]);
   const asked = useAccount(state);
-  const { account, blocks, output, splits, t } = asked;
+  const { account, blocks, output, splits, t, failed } = asked;
   const { meta } = state.recording.value!;
   const ofUnit = output === null;
   const left = (step: number) => {
@@ -45,7 +46,7 @@ export function Ledger({ state }: { state: State }) {
         <Question state={state} meta={meta} splits={splits} size={state.shape.value!.hidden} output={output} />
         <Tools {...{ state, trail, matters }} query={account?.query ?? t} ghosts={ofUnit ? ghosts : null} />
       </div>
-      {account ?
+      {account && !failed ?
         <div class="gw-ledger-body">
           <div class="gw-ledger-main">
             <Chart state={state} asked={asked} account={account} ghosts={ghosts.value && ofUnit} left={left} />
@@ -57,7 +58,7 @@ export function Ledger({ state }: { state: State }) {
             <Findings asked={asked} account={account} visit={visit} />
           </aside>
         </div>
-      : <div class="gw-skeleton gw-ledger-wait" />}
+      : <Waiting state={state} what="the ledger" loaded={{ failed }} place="gw-ledger-wait" />}
     </div>
   );
 }

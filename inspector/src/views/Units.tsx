@@ -1,5 +1,6 @@
 import { useCallback, useMemo, useRef, useState } from "preact/hooks";
-import { useLoaded } from "../components/useLoaded";
+import { useLoading } from "../components/useLoaded";
+import { Waiting } from "../components/Waiting";
 import type { Diagnosis } from "../data/types";
 import type { State } from "../state";
 import { AdviceList } from "./units/Advice";
@@ -13,14 +14,14 @@ import "./Units.css";
 /** What the diagnosis says: of the memory as a whole, and of every unit of a layer. */
 export function Units({ state }: { state: State }) {
   const recording = state.recording.value;
-  const diagnosis = useLoaded(state, async () => (recording ? recording.diagnosis() : null), [recording]);
-  if (!diagnosis)
+  const loaded = useLoading(state, async () => (recording ? recording.diagnosis() : null), [recording]);
+  if (!loaded.value || loaded.failed)
     return (
       <div class="gw-units">
-        <div class="gw-skeleton gw-units-waiting" aria-label="Loading" />
+        <Waiting state={state} what="the diagnosis" loaded={loaded} place="gw-units-waiting" />
       </div>
     );
-  return <Shown state={state} diagnosis={diagnosis} />;
+  return <Shown state={state} diagnosis={loaded.value} />;
 }
 
 function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
@@ -35,7 +36,7 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
   const kept = useRef<readonly number[]>([]);
   if (filter.label !== "chosen" || !chosen.every((unit) => kept.current.includes(unit))) kept.current = chosen;
   const among = filter.label === "chosen" ? kept.current : null;
-  const shown = useMemo(() => filtered(rows, filter, among), [rows, filter, among]);
+  const { rows: shown, wrong } = useMemo(() => filtered(rows, filter, among), [rows, filter, among]);
   const choose = useCallback(
     (unit: number, add: boolean) => {
       state.units.value = add ? [...state.units.value.filter((other) => other !== unit), unit] : [unit];
@@ -45,7 +46,7 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
   if (!rows.length) return <p class="gw-units gw-label">The diagnosis says nothing of this layer.</p>;
   return (
     <div class="gw-units">
-      <AdviceList state={state} advice={diagnosis.advice} />
+      <AdviceList state={state} diagnosis={diagnosis} />
       <div class="gw-units-charts">
         {!diagnosis.horizon && state.recording.value?.meta.origin && (
           <p class="gw-label">The memory horizon is measured of the model as it is: go back to the original.</p>
@@ -68,17 +69,27 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
           filter={filter}
           onFilter={setFilter}
         />
-        <UnitTable rows={shown} all={rows} chosen={chosen} onChoose={choose} />
+        <UnitTable rows={shown} all={rows} chosen={chosen} onChoose={choose} wrong={wrong} />
       </section>
     </div>
   );
 }
 
-function filtered(rows: UnitRow[], { label, text }: Filter, among: readonly number[] | null): UnitRow[] {
+interface Filtered {
+  rows: UnitRow[];
+  /** What is wrong with the text, in a sentence; "" for nothing. */
+  wrong: string;
+}
+
+function filtered(rows: UnitRow[], { label, text }: Filter, among: readonly number[] | null): Filtered {
   const kept = among
     ? rows.filter((row) => among.includes(row.unit))
     : label
       ? rows.filter((row) => row.labels.includes(label))
       : rows;
-  return matching(kept, text);
+  try {
+    return { rows: matching(kept, text, rows.length), wrong: "" };
+  } catch (error) {
+    return { rows: [], wrong: (error as Error).message };
+  }
 }

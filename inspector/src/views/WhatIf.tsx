@@ -1,5 +1,6 @@
 import { useMemo, useState } from "preact/hooks";
-import { useLoaded } from "../components/useLoaded";
+import { useLoading } from "../components/useLoaded";
+import { Waiting } from "../components/Waiting";
 import { plural } from "../format";
 import type { State } from "../state";
 import { Charts } from "./whatif/Charts";
@@ -15,7 +16,7 @@ export function WhatIf({ state }: { state: State }) {
   const recording = state.recording.value;
   const original = state.baseline.value ?? recording;
   const row = state.row.value;
-  const runs = useLoaded(state, async () => {
+  const loaded = useLoading(state, async () => {
     if (!original || !recording) return null;
     const [before, after] = await Promise.all([
       runOf(original, row),
@@ -26,10 +27,10 @@ export function WhatIf({ state }: { state: State }) {
   return (
     <div class="gw-whatif">
       <Form state={state} draft={draftOf(state)} />
-      {runs ? (
-        <Results state={state} before={runs.before} after={runs.after} />
+      {loaded.value && !loaded.failed ? (
+        <Results state={state} before={loaded.value.before} after={loaded.value.after} />
       ) : (
-        <div class="gw-skeleton gw-whatif-waiting" />
+        <Waiting state={state} what="both runs" loaded={loaded} place="gw-whatif-waiting" />
       )}
     </div>
   );

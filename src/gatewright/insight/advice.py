@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _WEAK = 0.2
 #: Shares of a layer's units from which on there is something to say.
 _SOME, _FEW = 0.1, 0.05
+
+
+#: Makes advice of units, a finding and what to try.
+About = Callable[[np.ndarray, str, str], "Advice"]
 
 
 @dataclass(frozen=True)
@@ -74,16 +78,10 @@ def _of_layer(one: LayerDiagnosis) -> Iterator[Advice]:
             f"{len(dead)} of {name}'s {H} units are dead: their hidden state varies by less than 0.001.",
             f"Try --hidden {max(1, H - len(dead))}, or a higher learning rate or less weight decay to wake them.",
         )
-    counters = one.labelled("counter")
-    if len(counters):
-        several = len(counters) > 1
-        verbs = "count: they keep what they have and add" if several else "counts: it keeps what it has and adds"
-        yield about(
-            counters,
-            f"{_units(len(counters))} of {name} only {verbs} with one sign in at least 95% of the steps.",
-            "On sequences longer than those it was trained on they leave the range that it knows: check the error "
-            "late in a long sequence, or train on longer ones.",
-        )
+    counters, resets = one.labelled("counter"), one.labelled("resets")
+    yield from _of_counters(np.setdiff1d(counters, resets), name, about, between_resets=False)
+    yield from _of_counters(np.intersect1d(counters, resets), name, about, between_resets=True)
+    yield from _of_saturated(one, name, about)
     shut = one.labelled("shut")
     if len(shut) >= max(1, _SOME * H):
         yield about(
@@ -100,6 +98,38 @@ def _of_layer(one: LayerDiagnosis) -> Iterator[Advice]:
             "never let go.",
             "If the error grows along a sequence, try a lower forget_bias, or resets between sequences.",
         )
+
+
+def _of_counters(units: np.ndarray, name: str, about: About, *, between_resets: bool) -> Iterator[Advice]:
+    if not len(units):
+        return
+    several = len(units) > 1
+    verb = "count" if several else "counts"
+    keeping = "they keep what they have and add" if several else "it keeps what it has and adds"
+    where = f"{verb} between resets" if between_resets else f"only {verb}"
+    ends = "Where resets are further apart" if between_resets else "On longer sequences"
+    leave = "they leave" if several else "it leaves"
+    late = "late between two resets" if between_resets else "late in a long sequence"
+    train = "train on data that has such stretches" if between_resets else "train on longer ones"
+    yield about(
+        units,
+        f"{_units(len(units))} of {name} {where}: {keeping} with one sign in at least 95% of the steps.",
+        f"{ends} than in training {leave} the range that the model knows: check the error {late}, or {train}.",
+    )
+
+
+def _of_saturated(one: LayerDiagnosis, name: str, about: About) -> Iterator[Advice]:
+    units = one.labelled("saturated")
+    if not len(units):
+        return
+    are, do = ("are", "they write and forget") if len(units) > 1 else ("is", "it writes and forgets")
+    yield about(
+        units,
+        f"{len(units)} of {name}'s {len(one.size)} units {are} saturated: |tanh(c)| is above 0.99 in at least 90% "
+        f"of the steps (mean |c| {one.size[units].mean():.1f}), so that what {do} hardly shows in h.",
+        "Ablate them (What if): if the error stays, fewer units will do. Else try a lower forget_bias (0), so "
+        "that c stays where tanh has a slope.",
+    )
 
 
 def _of_horizon(layers: Sequence[LayerDiagnosis], horizon: Horizon | None) -> Iterator[Advice]:

@@ -18,6 +18,14 @@ Array = NDArray[np.float64]
 
 #: A gate below the first is closed, above the second open.
 CLOSED, OPEN = 0.1, 0.9
+#: A forget gate below this lets go of more than half at once: the step resets the unit.
+RESET = 0.5
+#: |tanh(c)| above this is saturated (|c| > 2.65): the slope of tanh is below 2%, so that h hardly moves with c
+#: and hardly any gradient comes back through it.
+SATURATED = 0.99
+#: A unit is saturated if it is so in at least this share of the steps: c needs the others to climb there from a
+#: zero state, ten of a hundred if each writes a quarter.
+_NEARLY_ALWAYS = 0.9
 #: Bins of a histogram.
 BINS = 20
 #: What a forget gate counts as at least: one that float32 rounds to 0 forgets all, once.
@@ -33,32 +41,44 @@ class LayerDiagnosis:
     Attributes:
         layer: number of the layer.
         direction: "forward" or "reverse".
-        half_life: steps after which half of the cell state is left, log ½ / mean(log f); inf where f is 1.
-        half_life_low: the same at the 10th percentile of f.
-        half_life_high: the same at the 90th percentile.
+        half_life: steps after which half of the cell state is left, log ½ / mean(log f), over the steps that have
+            something to forget; inf where f is 1.  Of a unit that resets it is that between resets: the mean is of
+            the steps that do not reset it.
+        half_life_overall: the same over all steps, resets among them.
+        half_life_low: that at the 10th percentile of f.
+        half_life_high: that at the 90th percentile.
+        resets: share of steps that reset: the forget gate is below ½, so that more than half goes at once.
+        longest: the most steps in a row without a reset.
         closed: share of steps with the gate below 0.1, by the name of the gate.
         open: share of steps with it above 0.9.
         write_rate: mean of |i g|.
         activity: standard deviation of o tanh(c), the hidden state before a projection.
         greatest: largest value of the forget gate.
+        size: mean of |c|.
+        saturated: share of steps with |tanh(c)| above 0.99.
         labels: short words for each unit: "dead" (activity below 0.001), "counter" (keeps and adds with one sign
-            in at least 95% of the steps), "long memory" (a half-life of at least 100 steps), "short memory" (less
-            than one step), "resets" (in nine of ten steps it keeps as if for 10 steps and more, but its mean is
-            less than half of that: it lets go of all at a few), "shut" (the output gate closed in at least 99% of
-            the steps).
+            in at least 95% of the steps), "long memory" (a half-life of at least 100 steps and, if it resets, as
+            many in a row without), "short memory" (less than one step), "resets" (in nine of ten steps it keeps as
+            if for 10 steps and more, but some steps reset it), "shut" (the output gate closed in at least 99% of
+            the steps), "saturated" (|tanh(c)| above 0.99 in at least 90% of the steps).
         histograms: counts of each gate's values in 20 equal bins from 0 to 1 (candidate: -1 to 1), (H, 20).
     """
 
     layer: int
     direction: str
     half_life: Array
+    half_life_overall: Array
     half_life_low: Array
     half_life_high: Array
+    resets: Array
+    longest: NDArray[np.int64]
     closed: dict[str, Array]
     open: dict[str, Array]
     write_rate: Array
     activity: Array
     greatest: Array
+    size: Array
+    saturated: Array
     labels: tuple[tuple[str, ...], ...]
     histograms: dict[str, NDArray[np.int64]]
 
@@ -123,37 +143,78 @@ def diagnose(recording: Recording, *, plain: torch.nn.RNN | None = None) -> Diag
 def _of_layer(number: int, direction: str, record: Record, lengths: NDArray[np.int64]) -> LayerDiagnosis:
     i, f, g, o, c = (_steps(getattr(record, name), lengths) for name in (*GATES, "cell"))
     gates = dict(zip(GATES, (i, f, g, o), strict=True))
-    with np.errstate(divide="ignore"):
-        half_life = np.log(0.5) / np.log(np.maximum(f, _LEAST)).mean(axis=0, dtype=np.float64)
-        low, high = np.log(0.5) / np.log(np.clip(np.percentile(f, (10, 90), axis=0), _LEAST, 1)).astype(np.float64)
-    half_life, low, high = (np.where(one < 0, np.inf, one + 0.0) for one in (half_life, low, high))
-    written = i * g
+    empty = _empty(record, direction, lengths)
+    overall, between, low, high = _half_lives(f, _steps(empty, lengths))
+    resetting = (record.forget_gate < RESET) & ~empty
+    resets, longest = _steps(resetting, lengths).mean(axis=0), _longest(~resetting, lengths)
+    letting_go = (resets > 0) & (low >= 10)
+    half_life = np.where(letting_go, between, overall)
+    written, bent = i * g, np.tanh(c)
     closed = {name: (gates[name] < CLOSED).mean(axis=0) for name in _SIGMOID}
     opened = {name: (gates[name] > OPEN).mean(axis=0) for name in _SIGMOID}
-    activity = (o * np.tanh(c)).std(axis=0, dtype=np.float64)
+    activity = (o * bent).std(axis=0, dtype=np.float64)
     one_sign = np.maximum((written > 0).mean(axis=0), (written < 0).mean(axis=0))
+    saturated = (np.abs(bent) > SATURATED).mean(axis=0)
     tests = {
         "dead": (activity < 1e-3) & (len(f) > 1),  # one step has no spread
         "counter": (opened["forget_gate"] >= 0.95) & (one_sign >= 0.95),
-        "long memory": half_life >= 100,
+        "long memory": (half_life >= 100) & (~letting_go | (longest >= 100)),
         "short memory": half_life < 1,
-        "resets": (low >= 10) & (half_life < low / 2),
+        "resets": letting_go,
         "shut": closed["output_gate"] >= 0.99,
+        "saturated": saturated >= _NEARLY_ALWAYS,
     }
     return LayerDiagnosis(
-        number,
-        direction,
-        half_life,
-        low,
-        high,
-        closed,
-        opened,
-        np.abs(written).mean(axis=0, dtype=np.float64),
-        activity,
-        f.max(axis=0).astype(np.float64),
-        tuple(tuple(name for name, found in tests.items() if found[unit]) for unit in range(len(activity))),
-        {name: _histograms(gate, -1.0 if name == "candidate" else 0.0) for name, gate in gates.items()},
+        layer=number,
+        direction=direction,
+        half_life=half_life,
+        half_life_overall=overall,
+        half_life_low=low,
+        half_life_high=high,
+        resets=resets,
+        longest=longest,
+        closed=closed,
+        open=opened,
+        write_rate=np.abs(written).mean(axis=0, dtype=np.float64),
+        activity=activity,
+        greatest=f.max(axis=0).astype(np.float64),
+        size=np.abs(c).mean(axis=0, dtype=np.float64),
+        saturated=saturated,
+        labels=tuple(tuple(name for name, found in tests.items() if found[unit]) for unit in range(len(activity))),
+        histograms={name: _histograms(gate, -1.0 if name == "candidate" else 0.0) for name, gate in gates.items()},
     )
+
+
+def _empty(record: Record, direction: str, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which steps start from a cell state of zero, (T, B, H): there is nothing to forget."""
+    empty = np.zeros(record.forget_gate.shape, dtype=bool)
+    rows = np.arange(len(lengths))
+    empty[0 if direction == "forward" else lengths - 1, rows] = record.cell_initial == 0
+    return empty
+
+
+def _half_lives(f: NDArray[Any], empty: NDArray[np.bool_]) -> list[Array]:
+    """Return the half-life over all steps, over those that do not reset, and at the 10th and 90th percentile."""
+    logs = np.log(np.maximum(f, _LEAST))
+    counts = ~empty | empty.all(axis=0)
+
+    def mean(of: NDArray[np.bool_]) -> Array:
+        total = np.where(of, logs, 0).sum(axis=0, dtype=np.float64)
+        return np.divide(total, of.sum(axis=0), out=np.full(total.shape, np.log(_LEAST)), where=of.any(axis=0))
+
+    ends = np.log(np.clip(np.percentile(f, (10, 90), axis=0), _LEAST, 1)).astype(np.float64)
+    with np.errstate(divide="ignore"):
+        means = (mean(counts), mean(counts & (f >= RESET)), *ends)
+        return [np.where(one < 0, np.log(0.5) / one, np.inf) for one in means]
+
+
+def _longest(keeps: NDArray[np.bool_], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the most steps in a row, of any row, in which a unit keeps: (T, B, H) to (H,)."""
+    places = np.arange(1, len(keeps) + 1)[:, None, None]
+    there = places <= lengths[:, None]
+    lost = np.maximum.accumulate(np.where(keeps & there, 0, places), axis=0)
+    runs = np.where(there, places - lost, 0)
+    return runs.max(axis=(0, 1))
 
 
 def _steps(array: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:

@@ -162,18 +162,26 @@ def describe(changes: Plan, lengths: Any, H: int) -> str:
 
     >>> describe({(0, False): Changes((Clamp("forget_gate", (3,), 0.0, 5, 9),))}, [9], H=4)
     'forget gate of unit 3 at 0 from step 5'
+    >>> describe({(0, False): Changes((Clamp("forget_gate", (3,), 0.0, 5, 6),))}, [9], H=4)
+    'forget gate of unit 3 at 0 at step 5'
     """
     several = len({layer for layer, _ in changes}) > 1 or any(layer for layer, _ in changes)
     told = []
     for (layer, reverse), change in changes.items():
         where = (f"layer {layer}, " if several else "") + ("reverse, " if reverse else "")
         for one in change.clamps:
-            span = f" from step {one.first}" if one.first else ""
-            span += f" to {one.end - 1}" if one.end < max(lengths) else ""
+            span = _span(one.first, one.end, max(lengths))
             told.append(f"{where}{one.gate.replace('_', ' ')} of {_units(one.units, H)} at {one.value:g}{span}")
         for edit in change.edits:
             told.append(f"{where}cell of {_units(edit.units, H)} set to {edit.value:g} before step {edit.t}")
     return "; ".join(told)
+
+
+def _span(first: int, end: int, steps: int) -> str:
+    if end - first == 1 < steps:
+        return f" at step {first}"
+    start = f" from step {first}" if first else ""
+    return start + (f" to step {end - 1}" if end < steps else "")
 
 
 def _units(units: Sequence[int], H: int) -> str:

@@ -1,6 +1,7 @@
 // The forecast made at a step: its median, the widest interval, and what came.
 
-import { useLoaded } from "../../components/useLoaded";
+import { useLoading } from "../../components/useLoaded";
+import { Waiting } from "../../components/Waiting";
 import { useWidth } from "../../components/useWidth";
 import type { Numbers } from "../../data/source";
 import type { Recording } from "../../data/recording";
@@ -24,12 +25,13 @@ export function Forecast({
   t: number;
   block: string;
 }) {
-  const blocks = useLoaded(
+  const loaded = useLoading(
     state,
     () =>
       Promise.all([recording.block(row, block), recording.block(row, "truth"), recording.block(row, "columns")]),
     [recording, row, block],
   );
+  const blocks = loaded.value;
   const [root, width] = useWidth<HTMLDivElement>();
   const series = recording.meta.series!;
   const { horizon, targets } = series;
@@ -41,7 +43,7 @@ export function Forecast({
           .map((_, target) => (
             <Target {...{ series, target, t, width }} forecast={blocks[0]} truth={blocks[1]} columns={blocks[2]} />
           ))
-      : <div class="gw-skeleton gw-predicts-wait" />}
+      : <Waiting state={state} what="the forecast" loaded={loaded} place="gw-predicts-wait" />}
     </div>
   );
 }

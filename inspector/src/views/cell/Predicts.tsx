@@ -1,6 +1,7 @@
 // What the model says at the chosen step of what comes next, beside what came.
 
-import { useLoaded } from "../../components/useLoaded";
+import { useLoaded, useLoading } from "../../components/useLoaded";
+import { Waiting } from "../../components/Waiting";
 import type { Recording } from "../../data/recording";
 import type { State } from "../../state";
 import { shown } from "./context";
@@ -34,11 +35,13 @@ export function Predicts({ state, recording, row, t, peer }: Props) {
 }
 
 function NextSymbols({ state, recording, row, t, block }: Omit<Props, "peer"> & { block: string }) {
-  const scores = useLoaded(state, () => recording.block(row, block), [recording, row, block]);
+  const loaded = useLoading(state, () => recording.block(row, block), [recording, row, block]);
+  const scores = loaded.value;
   const sequence = useLoaded(state, () => recording.block(row, "symbols"), [recording, row]);
   const { symbols } = recording.meta.text!;
   const V = symbols.length;
-  if (!scores || !sequence || (t + 1) * V > scores.length) return <div class="gw-skeleton gw-predicts-wait" />;
+  if (!scores || !sequence || (t + 1) * V > scores.length)
+    return <Waiting state={state} what="the prediction" loaded={loaded} place="gw-predicts-wait" />;
   const chance = Float64Array.from({ length: V }, (_, symbol) => Math.exp(scores[t * V + symbol]));
   const ranked = Array.from(chance.keys()).sort((a, b) => chance[b] - chance[a]);
   const came: number | undefined = sequence[t + 1];

@@ -1,6 +1,7 @@
 // What the model reads at the chosen step: a symbol among others, or a row of the table.
 
-import { useLoaded } from "../../components/useLoaded";
+import { useLoaded, useLoading } from "../../components/useLoaded";
+import { Waiting } from "../../components/Waiting";
 import type { Recording } from "../../data/recording";
 import { short, time } from "../../format";
 import type { State } from "../../state";
@@ -47,8 +48,10 @@ interface Part {
 }
 
 function Symbols({ state, recording, row, t }: Part) {
-  const sequence = useLoaded(state, () => recording.block(row, "symbols"), [recording, row]);
-  if (!sequence || t >= sequence.length) return <div class="gw-skeleton gw-reads-wait" />;
+  const loaded = useLoading(state, () => recording.block(row, "symbols"), [recording, row]);
+  const sequence = loaded.value;
+  if (!sequence || t >= sequence.length)
+    return <Waiting state={state} what="what is read" loaded={loaded} place="gw-reads-wait" />;
   const { before, at, after } = contextOf(recording.meta.text!.symbols, sequence, t, AROUND, AROUND);
   return (
     <p class="gw-context" data-symbol={sequence[t]}>
@@ -61,10 +64,12 @@ function Symbols({ state, recording, row, t }: Part) {
 
 function Columns({ state, recording, row, t, block, names }: Part & { block: string; names: readonly string[] }) {
   const { series } = recording.meta;
-  const values = useLoaded(state, () => recording.block(row, block), [recording, row, block]);
+  const loaded = useLoading(state, () => recording.block(row, block), [recording, row, block]);
+  const values = loaded.value;
   const times = useLoaded(state, () => (series?.timed ? recording.block(row, "times") : null), [recording, row]);
   const width = recording.meta.blocks[row][block]?.shape[1] ?? 0;
-  if (!values || (t + 1) * width > values.length) return <div class="gw-skeleton gw-reads-wait" />;
+  if (!values || (t + 1) * width > values.length)
+    return <Waiting state={state} what="what is read" loaded={loaded} place="gw-reads-wait" />;
   return (
     <>
       {times && series && <p class="gw-when">{time(times[t], series.step)}</p>}

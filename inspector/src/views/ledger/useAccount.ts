@@ -1,7 +1,7 @@
 // The ledger that is asked for, and what it was made from.
 
 import { useMemo, useRef } from "preact/hooks";
-import { useLoaded } from "../../components/useLoaded";
+import { useLoading } from "../../components/useLoaded";
 import type { State } from "../../state";
 import { shown } from "../cell/context";
 import {
@@ -29,6 +29,8 @@ export interface Asked {
   name: string;
   /** The chosen step. */
   t: number;
+  /** Why there is none of what is asked for now, in a sentence; "" for no reason. */
+  failed: string;
 }
 
 export function useAccount(state: State): Asked {
@@ -42,12 +44,13 @@ export function useAccount(state: State): Asked {
   ];
   const places = usePlaces(state, recording, row) ?? null;
   const place = [recording, row, layer, direction];
-  const blocks =
-    useLoaded(state, () => loadUnit(recording, row, layer, direction, unit), [...place, unit]) ?? null;
+  const ofUnit = useLoading(state, () => loadUnit(recording, row, layer, direction, unit), [...place, unit]);
+  const blocks = ofUnit.value ?? null;
   const splits = canSplitHead(recording, row, layer, direction);
   const asked = splits ? state.readout.value : null;
   const ofHead = asked !== null;
-  const loaded = useLoaded(state, () => (ofHead ? loadHead(recording, row, layer) : null), [...place, ofHead]);
+  const loadedHead = useLoading(state, () => (ofHead ? loadHead(recording, row, layer) : null), [...place, ofHead]);
+  const loaded = loadedHead.value;
   const head = loaded?.recording === recording && loaded.row === row ? loaded : null;
 
   // What was loaded before stays until the new is there: keep within it.
@@ -65,6 +68,6 @@ export function useAccount(state: State): Asked {
     : meta.readouts[output];
   // While another is on its way, what there was stays in sight.
   const kept = useRef<Asked | null>(null);
-  if (account || !kept.current) kept.current = { splits, output, account, blocks, places, name, t };
-  return kept.current;
+  if (account || !kept.current) kept.current = { splits, output, account, blocks, places, name, t, failed: "" };
+  return { ...kept.current, failed: ofUnit.failed || loadedHead.failed };
 }

@@ -1,9 +1,11 @@
 import { useEffect, useMemo } from "preact/hooks";
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { palette, PART_COLOR, PART_NAME, signed } from "../../colors";
 import type { Axis } from "../../components/axis";
 import { Heatmap, type RowRange } from "../../components/Heatmap";
 import { Legend } from "../../components/Legend";
+import { Cover, Waiting } from "../../components/Waiting";
 import type { Quantity } from "../../data/types";
 import { trimmed } from "../../format";
 import { comparable } from "../../order";
@@ -30,7 +32,8 @@ const SAYS: Record<Quantity, string> = {
 /** All units at all steps, coloured by one quantity. */
 export function HeatPanel({ axis }: { axis: Axis }) {
   const { state } = axis;
-  const shown = useMap(state);
+  const loaded = useMap(state);
+  const shown = loaded.value;
   const recording = state.recording.value!;
   const sorted = state.sorted.value;
   const figure = useMemo(() => sorted && figureOf(sorted, recording), [sorted, recording]);
@@ -45,6 +48,7 @@ export function HeatPanel({ axis }: { axis: Axis }) {
     () => (projected ? [...Array(shown.units).keys()] : units),
     [projected, units, shown?.units],
   );
+  const wanted = `the map of the ${PART_NAME[state.quantity.value].name}`;
   const ready = shown && order.length > 0 && order.length === shown.units;
   return (
     <>
@@ -61,10 +65,12 @@ export function HeatPanel({ axis }: { axis: Axis }) {
         {figure && !projected && <FigureName figure={figure} />}
       </div>
       {ready ? (
-        <Units axis={axis} shown={shown} colors={colors} order={order} projected={projected} figure={figure} />
+        <Units axis={axis} shown={shown} colors={colors} order={order} projected={projected} figure={figure}>
+          <Cover state={state} what={wanted} loaded={loaded} />
+        </Units>
       ) : (
         <div class="gw-heat">
-          <div class="gw-heat-map gw-skeleton" />
+          <Waiting state={state} what={wanted} loaded={loaded} place="gw-heat-map" />
         </div>
       )}
     </>
@@ -79,9 +85,11 @@ interface UnitsProps {
   /** Whether the rows are places of a projection, which are no units. */
   projected: boolean;
   figure: Figure | null;
+  /** What lies over the map. */
+  children: ComponentChildren;
 }
 
-function Units({ axis, shown, colors, order, projected, figure }: UnitsProps) {
+function Units({ axis, shown, colors, order, projected, figure, children }: UnitsProps) {
   const { state } = axis;
   const rows = useSignal<RowRange>([0, order.length]);
   useEffect(() => {
@@ -110,6 +118,7 @@ function Units({ axis, shown, colors, order, projected, figure }: UnitsProps) {
       value={shown.value}
     >
       {figure && !projected && <UnitStrip state={state} figure={figure} order={order} rows={rows} />}
+      {children}
     </Heatmap>
   );
 }

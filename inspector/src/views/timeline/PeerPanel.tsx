@@ -4,7 +4,8 @@ import { palette } from "../../colors";
 import type { Axis } from "../../components/axis";
 import { Heatmap, type RowRange } from "../../components/Heatmap";
 import { Legend } from "../../components/Legend";
-import { useLoaded } from "../../components/useLoaded";
+import { useLoading } from "../../components/useLoaded";
+import { Cover, Waiting } from "../../components/Waiting";
 import { painted } from "./useMap";
 
 /** The hidden state of the plain RNN beside the LSTM: all that it remembers. */
@@ -13,11 +14,13 @@ export function PeerPanel({ axis }: { axis: Axis }) {
   const recording = state.recording.value!;
   const row = state.row.value;
   const peer = recording.meta.peer!;
-  const values = useLoaded(
+  const loaded = useLoading(
     state,
     () => recording.block(row, "peer/hidden") as Promise<Float32Array>,
     [recording, row],
   );
+  const values = loaded.value;
+  const what = `the map of the ${peer.name}`;
   const colors = useMemo(() => palette(true, state.dark.value), [state.dark.value]);
   const order = useMemo(() => [...Array(peer.hidden).keys()], [peer.hidden]);
   const rows = useSignal<RowRange>([0, peer.hidden]);
@@ -35,7 +38,7 @@ export function PeerPanel({ axis }: { axis: Axis }) {
         </span>
       </div>
       <div class="gw-timeline-peer">
-        {values && (
+        {values ? (
           <Heatmap
             axis={axis}
             part="hidden state"
@@ -47,7 +50,13 @@ export function PeerPanel({ axis }: { axis: Axis }) {
             chosen={none}
             choose={null}
             value={(unit, step) => values[step * peer.hidden + unit]}
-          />
+          >
+            <Cover state={state} what={what} loaded={loaded} />
+          </Heatmap>
+        ) : (
+          <div class="gw-heat">
+            <Waiting state={state} what={what} loaded={loaded} place="gw-heat-map" />
+          </div>
         )}
       </div>
     </>

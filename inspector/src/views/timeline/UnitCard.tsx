@@ -1,6 +1,7 @@
 import { useLoaded } from "../../components/useLoaded";
-import { fixed, short } from "../../format";
+import { fixed, plural, short } from "../../format";
 import type { State } from "../../state";
+import { shareText } from "../units/rows";
 
 /** What the diagnosis says of the unit in focus. */
 export function UnitCard({ state }: { state: State }) {
@@ -10,6 +11,7 @@ export function UnitCard({ state }: { state: State }) {
   const found = diagnosis?.layers.find((one) => one.layer === layer && one.direction === direction);
   if (!found || unit >= found.half_life.length) return null;
   const half = found.half_life[unit];
+  const resets = found.labels[unit].includes("resets");
   return (
     <section>
       <h3>
@@ -18,16 +20,32 @@ export function UnitCard({ state }: { state: State }) {
       </h3>
       <dl class="gw-timeline-pairs">
         <div>
-          <dt>half-life</dt>
+          <dt>{resets ? "half-life between resets" : "half-life"}</dt>
           <dd class="gw-number" data-part="half_life" data-value={half}>
             {half === null ? "never forgets half" : `${short(half)} steps`}
           </dd>
         </div>
-        {found.labels[unit].includes("resets") && (
+        {resets && (
+          <>
+            <div>
+              <dt>steps that reset it</dt>
+              <dd class="gw-number" data-part="resets" data-value={found.resets[unit]}>
+                {shareText(found.resets[unit])}
+              </dd>
+            </div>
+            <div>
+              <dt>longest without a reset</dt>
+              <dd class="gw-number" data-part="longest" data-value={found.longest[unit]}>
+                {plural(found.longest[unit], "step")}
+              </dd>
+            </div>
+          </>
+        )}
+        {found.labels[unit].includes("saturated") && (
           <div>
-            <dt>between resets</dt>
-            <dd class="gw-number">
-              {[found.half_life_low, found.half_life_high].map((one) => short(one[unit] ?? Infinity)).join(" – ")}
+            <dt>mean |c|</dt>
+            <dd class="gw-number" data-part="size" data-value={found.size[unit]}>
+              {fixed(found.size[unit], 2)}
             </dd>
           </div>
         )}

@@ -25,7 +25,8 @@ export function figureOf({ order, column, figures: values }: Sorted, recording: 
     const explained = "Standard deviation of the hidden state over the steps";
     return { name: "activity", explained, values, low: 0, high: most || 1, log: false };
   }
-  const explained = "Steps after which half of what a unit holds is left, on a logarithmic scale";
+  const explained =
+    "Steps after which half of what a unit holds is left (of one that resets: between resets), on a logarithmic scale";
   const power = Math.ceil(Math.log10(Math.max(10, most)));
   return { name: "half-life", explained, values, low: 0.1, high: 10 ** power, log: true };
 }

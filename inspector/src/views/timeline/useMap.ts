@@ -2,7 +2,7 @@
 
 import { useMemo } from "preact/hooks";
 import { largest, largestOfEach, pyramid, survival, type Pyramid } from "../../components/heat/pyramid";
-import { useLoaded } from "../../components/useLoaded";
+import { useLoading, type Loaded } from "../../components/useLoaded";
 import { signed } from "../../colors";
 import type { Recording } from "../../data/recording";
 import type { Direction, Quantity } from "../../data/types";
@@ -17,7 +17,7 @@ export interface Shown {
   value: (unit: number, step: number) => number;
 }
 
-interface Loaded {
+interface Values {
   quantity: Quantity;
   direction: Direction;
   units: number;
@@ -25,14 +25,15 @@ interface Loaded {
   values: Float32Array;
 }
 
-/** Undefined until the first numbers are there; then the last ones stay until others are. */
-export function useMap(state: State): Shown | undefined {
+/** No value until the first numbers are there; then the last ones stay until others are. */
+export function useMap(state: State): Loaded<Shown> {
   const recording = state.recording.value;
   const place = [state.row.value, state.layer.value, state.direction.value, state.quantity.value] as const;
-  const loaded = useLoaded(state, () => recording && load(recording, ...place), [recording, ...place]);
-  const t = loaded?.quantity === "survival" ? state.t.value : 0;
+  const loaded = useLoading(state, () => recording && load(recording, ...place), [recording, ...place]);
+  const { value } = loaded;
+  const t = value?.quantity === "survival" ? state.t.value : 0;
   const each = state.each.value;
-  return useMemo(() => loaded && shown(loaded, t, each), [loaded, t, each]);
+  return { ...loaded, value: useMemo(() => value && shown(value, t, each), [value, t, each]) };
 }
 
 async function load(
@@ -41,13 +42,13 @@ async function load(
   layer: number,
   direction: Direction,
   quantity: Quantity,
-): Promise<Loaded> {
+): Promise<Values> {
   const read = quantity === "survival" ? "forget_gate" : quantity;
   const values = await recording.quantity(row, layer, direction, read);
   return { quantity, direction, units: recording.width(layer, quantity), values };
 }
 
-function shown(loaded: Loaded, t: number, each: boolean): Shown {
+function shown(loaded: Values, t: number, each: boolean): Shown {
   const { quantity, direction, units, values } = loaded;
   if (quantity === "survival") {
     const value = (unit: number, step: number) => survived(loaded, unit, step, t);
@@ -77,7 +78,7 @@ export function painted(values: Float32Array, units: number, quantity: Quantity,
 }
 
 /** How much of a write at k stands at t. */
-function survived({ values, units, direction }: Loaded, unit: number, k: number, t: number): number {
+function survived({ values, units, direction }: Values, unit: number, k: number, t: number): number {
   const onward = direction === "forward" ? 1 : -1;
   if ((t - k) * onward < 0) return 0;
   let left = 1;

@@ -1,6 +1,6 @@
 import { batch } from "@preact/signals";
 import { useState } from "preact/hooks";
-import type { Advice } from "../../data/types";
+import type { Advice, Diagnosis } from "../../data/types";
 import { plural } from "../../format";
 import type { State } from "../../state";
 
@@ -8,10 +8,10 @@ import type { State } from "../../state";
 const FIRST = 4;
 
 /** What the diagnosis found, and what to try; a click chooses the units that it is about. */
-export function AdviceList({ state, advice }: { state: State; advice: Advice[] }) {
+export function AdviceList({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
   const [all, setAll] = useState(false);
-  if (!advice.length)
-    return <p class="gw-advice-none gw-label">Nothing to mend: the diagnosis found no fault in these units.</p>;
+  const { advice } = diagnosis;
+  if (!advice.length) return <p class="gw-advice-none gw-label">{quiet(diagnosis)}</p>;
   const shown = all ? advice : advice.slice(0, FIRST);
   return (
     <section aria-label="Advice">
@@ -29,6 +29,19 @@ export function AdviceList({ state, advice }: { state: State; advice: Advice[] }
       )}
     </section>
   );
+}
+
+/** Labels of units that do not do their part. */
+const FAULTS = ["dead", "shut", "saturated"];
+
+/** Without advice: whether nothing is wrong, or too little of it to act on. */
+function quiet({ layers }: Diagnosis): string {
+  const labels = layers.flatMap((layer) => layer.labels.flat());
+  const found = FAULTS.map((fault): [string, number] => [fault, labels.filter((label) => label === fault).length])
+    .filter(([, count]) => count > 0)
+    .map(([fault, count]) => `${plural(count, "unit")} ${count === 1 ? "is" : "are"} ${fault}`);
+  if (!found.length) return "Nothing to mend: the diagnosis found no fault in these units.";
+  return `No advice: ${found.join(", ")}, too few of the model's units to act on.`;
 }
 
 function Finding({ state, item }: { state: State; item: Advice }) {

@@ -9,7 +9,9 @@ import { halfLifeDomain, stepsText, type UnitRow } from "./rows";
 const HEIGHT = 196;
 /** Room at the right for units that never forget half. */
 const FOREVER = 44;
-const DIAMETERS = [10, 8, 7, 6, 5, 4, 3, 2];
+const DIAMETERS = [26, 22, 18, 14, 12, 10, 8, 7, 6, 5, 4, 3, 2];
+/** From this diameter on a dot has room for the number of its unit. */
+const NUMBERED = 18;
 
 interface Props {
   rows: UnitRow[];
@@ -54,7 +56,7 @@ interface DotsProps extends Props {
 
 function Dots({ rows, chosen, width, pointed, onPoint, onChoose }: DotsProps) {
   const forever = rows.some((row) => row.half_life === Infinity);
-  const frame: Frame = { left: 10, right: width - (forever ? FOREVER + 8 : 20), top: 10, bottom: HEIGHT - 36 };
+  const frame: Frame = { left: 16, right: width - (forever ? FOREVER + 8 : 20), top: 10, bottom: HEIGHT - 36 };
   const domain = useMemo(() => halfLifeDomain(rows), [rows]);
   const x = scaleLog().domain(domain).range([frame.left, frame.right]);
   const { dots, diameter } = useMemo(() => stacked(rows, frame, x), [rows, width]);
@@ -126,44 +128,52 @@ function Stacks({ dots, diameter, chosen, pointed }: StacksProps) {
   return (
     <>
       {dots.map(({ row, cx, cy }) => (
-        <circle
-          key={row.unit}
-          cx={cx}
-          cy={cy}
-          r={Math.max(1, diameter / 2 - 0.5)}
-          class={marked.has(row.unit) ? "gw-dot-chosen" : row === pointed ? "gw-dot-pointed" : "gw-dot-unit"}
-        />
+        <g key={row.unit} data-dot={row.unit} data-at={cx}>
+          <circle
+            cx={cx}
+            cy={cy}
+            r={Math.max(1, diameter / 2 - 0.5)}
+            class={marked.has(row.unit) ? "gw-dot-chosen" : row === pointed ? "gw-dot-pointed" : "gw-dot-unit"}
+          />
+          {diameter >= NUMBERED && (
+            <text class="gw-dot-number" x={cx} y={cy} dy="0.35em" text-anchor="middle">
+              {row.unit}
+            </text>
+          )}
+        </g>
       ))}
       {focus && <circle class="gw-dot-focus" cx={focus.cx} cy={focus.cy} r={diameter / 2 + 2.5} />}
     </>
   );
 }
 
-/** Stack dots from the axis upwards, as large as the tallest stack allows. */
+/** Dots at their half-lives, one above another where they would touch; as large as the tallest stack allows. */
 function stacked(rows: UnitRow[], frame: Frame, x: (value: number) => number): { dots: Dot[]; diameter: number } {
   const forever = frame.right + 9 + FOREVER / 2;
-  for (const diameter of DIAMETERS) {
-    const heights = new Map<number, number>();
-    const dots = rows.map((row) => {
-      const place = Number.isFinite(row.half_life)
-        ? Math.max(frame.left, x(Math.max(row.half_life, 1e-9)))
-        : forever;
-      const bin = Math.floor(place / diameter);
-      const height = heights.get(bin) ?? 0;
-      heights.set(bin, height + 1);
-      const cx = place === forever ? forever : (bin + 0.5) * diameter;
-      return { row, cx, cy: frame.bottom - (height + 0.5) * diameter - 1 };
+  const places = rows
+    .map((row) => ({
+      row,
+      cx: Number.isFinite(row.half_life) ? Math.max(frame.left, x(Math.max(row.half_life, 1e-9))) : forever,
+    }))
+    .sort((a, b) => a.cx - b.cx || a.row.unit - b.row.unit);
+  const fits = (diameter: number) => {
+    // The last dot of each level, from the axis upwards.
+    const ends: number[] = [];
+    const dots = places.map(({ row, cx }) => {
+      const free = ends.findIndex((end) => cx - end >= diameter);
+      const level = free < 0 ? ends.length : free;
+      ends[level] = cx;
+      return { row, cx, cy: frame.bottom - (level + 0.5) * diameter - 1 };
     });
-    const tallest = Math.max(...heights.values()) * diameter;
-    if (tallest <= frame.bottom - frame.top || diameter === DIAMETERS[DIAMETERS.length - 1])
-      return { dots, diameter };
-  }
-  throw new Error("unreachable: the last diameter is always taken");
+    return { dots, high: ends.length * diameter };
+  };
+  const diameter = DIAMETERS.find((one) => fits(one).high <= frame.bottom - frame.top) ?? DIAMETERS.at(-1)!;
+  return { dots: fits(diameter).dots, diameter };
 }
 
 function nearest(dots: Dot[], px: number, py: number): UnitRow | null {
   let best: UnitRow | null = null;
-  let distance = 14;
+  let distance = 16;
   for (const { row, cx, cy } of dots) {
     const d = Math.hypot(px - cx, py - cy);
     if (d < distance) [best, distance] = [row, d];
@@ -171,8 +181,13 @@ function nearest(dots: Dot[], px: number, py: number): UnitRow | null {
   return best;
 }
 
-function described({ unit, half_life, half_life_low, half_life_high }: UnitRow): string {
-  return `unit ${unit}: ${stepsText(half_life)} (${stepsText(half_life_low)} … ${stepsText(half_life_high)})`;
+function described({ unit, half_life, half_life_low, half_life_high, resetting }: UnitRow): string {
+  const range = `${stepsText(half_life_low)} … ${stepsText(half_life_high)}`;
+  return `unit ${unit}: ${stepsText(half_life)}${between(resetting)} (${range})`;
+}
+
+function between(resetting: boolean): string {
+  return resetting ? " between resets" : "";
 }
 
 function summary(rows: UnitRow[]): string {
@@ -185,6 +200,6 @@ function summary(rows: UnitRow[]): string {
     return `Most units never lose half of what they hold: ${plural(forever, "unit")}.`;
   return (
     `The median unit loses half of what it holds in ${stepsText(middle.half_life)} steps; the slowest, ` +
-    `unit ${slowest.unit}, in ${stepsText(slowest.half_life)}. ${never}`
+    `unit ${slowest.unit}, in ${stepsText(slowest.half_life)}${between(slowest.resetting)}. ${never}`
   );
 }

@@ -24,7 +24,7 @@ const PLAIN: Column[] = [
   {
     key: "half_life",
     name: "half-life",
-    title: "Steps after which half is left, and its range over 80% of the steps",
+    title: "Steps after which half is left (of a unit that resets: between resets), and 80% of its range",
     width: 148,
   },
   { key: "write_rate", name: "write rate", title: "Mean of |i g| a step", width: 74 },
@@ -64,10 +64,12 @@ interface Props {
   all: UnitRow[];
   chosen: readonly number[];
   onChoose: (unit: number, add: boolean) => void;
+  /** Why there are none to show; "" where nothing fits. */
+  wrong: string;
 }
 
 /** One row a unit; only what is in sight is in the document. */
-export function UnitTable({ rows, all, chosen, onChoose }: Props) {
+export function UnitTable({ rows, all, chosen, onChoose, wrong }: Props) {
   const [sorting, setSorting] = useState<Sorting>({ key: "unit", descending: false });
   const scroller = useRef<HTMLDivElement>(null);
   const [first, setFirst] = useState(0);
@@ -111,7 +113,11 @@ export function UnitTable({ rows, all, chosen, onChoose }: Props) {
         <Head sorting={sorting} onSort={(key) => setSorting(next(sorting, key))} />
         <Body shown={shown} from={from} to={to} extent={extent} chosen={chosen} onChoose={onChoose} />
       </table>
-      {!shown.length && <p class="gw-units-nothing gw-label">No unit is so named or numbered.</p>}
+      {!shown.length && (
+        <p class="gw-units-nothing gw-label" role="status">
+          {wrong || "No unit is so named or numbered."}
+        </p>
+      )}
     </div>
   );
 }

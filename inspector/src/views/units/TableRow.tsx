@@ -48,7 +48,13 @@ export class UnitTableRow extends Component<Props> {
             </span>
           ))}
         </td>
-        <td class="gw-units-half-life" data-part="half_life" data-unit={unit} data-value={row.half_life}>
+        <td
+          class="gw-units-half-life"
+          data-part="half_life"
+          data-unit={unit}
+          data-value={row.half_life}
+          title={row.resetting ? `Between resets; over all steps ${stepsText(row.half_life_overall)}` : undefined}
+        >
           <HalfLifeBar row={row} domain={extent.half_life} />
           <span class="gw-number">{stepsText(row.half_life)}</span>
         </td>

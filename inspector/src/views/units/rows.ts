@@ -1,6 +1,7 @@
 // The rows of the table of units: what the diagnosis says of each, how they are sorted and filtered.
 
 import type { Gate, LayerDiagnosis } from "../../data/types";
+import { namesUnits, unitsOf } from "../../units";
 
 export type Switch = "input_gate" | "forget_gate" | "output_gate";
 export const SWITCHES: readonly Switch[] = ["input_gate", "forget_gate", "output_gate"];
@@ -8,8 +9,11 @@ export const SWITCHES: readonly Switch[] = ["input_gate", "forget_gate", "output
 export interface UnitRow {
   unit: number;
   labels: string[];
-  /** In steps; Infinity for a unit that never forgets half. */
+  /** In steps, between resets where it resets; Infinity for a unit that never forgets half. */
   half_life: number;
+  /** Over all steps, resets among them. */
+  half_life_overall: number;
+  resetting: boolean;
   half_life_low: number;
   half_life_high: number;
   write_rate: number;
@@ -35,6 +39,8 @@ export function unitRows(layer: LayerDiagnosis): UnitRow[] {
       unit,
       labels: layer.labels[unit],
       half_life: half_life ?? Infinity,
+      resetting: layer.labels[unit].includes("resets"),
+      half_life_overall: layer.half_life_overall[unit] ?? Infinity,
       half_life_low: layer.half_life_low[unit] ?? Infinity,
       half_life_high: layer.half_life_high[unit] ?? Infinity,
       write_rate: layer.write_rate[unit],
@@ -97,15 +103,12 @@ function figure(row: UnitRow, key: SortKey): number | string {
 }
 
 /** Rows that a text is about: numbers such as "3, 7-12" mean units, anything else a part of a label. */
-export function matching(rows: UnitRow[], text: string): UnitRow[] {
+export function matching(rows: UnitRow[], text: string, hidden: number): UnitRow[] {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return rows;
-  if (!/^[\d\s,-]+$/.test(wanted)) return rows.filter((row) => row.labels.some((label) => label.includes(wanted)));
-  const ranges = wanted
-    .split(/[\s,]+/)
-    .filter(Boolean)
-    .map((part) => part.split("-").map(Number));
-  return rows.filter(({ unit }) => ranges.some(([from, to = from]) => unit >= from && unit <= to));
+  if (!namesUnits(wanted)) return rows.filter((row) => row.labels.some((label) => label.includes(wanted)));
+  const units = new Set(unitsOf(wanted, hidden));
+  return rows.filter(({ unit }) => units.has(unit));
 }
 
 /** Each label that occurs and on how many units, the most frequent first. */

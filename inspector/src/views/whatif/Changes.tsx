@@ -1,7 +1,8 @@
 import { PART_COLOR, PART_NAME } from "../../colors";
 import { GATES } from "../../data/recording";
 import type { State } from "../../state";
-import { gateRange, unitsText, type Change, type Clamp, type Edit } from "./draft";
+import { unitsText } from "../../units";
+import { gateRange, type Change, type Clamp, type Edit } from "./draft";
 
 interface Props<C extends Change> {
   state: State;

@@ -1,7 +1,8 @@
 import { PART_NAME } from "../../colors";
 import type { State } from "../../state";
+import { unitsText } from "../../units";
 import { ChangeFields } from "./Changes";
-import { presets, unitsText, type Change, type Draft } from "./draft";
+import { presets, type Change, type Draft } from "./draft";
 
 const KIND_NAME: Record<Change["kind"], string> = {
   clamp: "Hold a gate",

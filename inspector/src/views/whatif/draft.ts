@@ -5,6 +5,7 @@ import { PART_NAME } from "../../colors";
 import type { Recording } from "../../data/recording";
 import type { Gate, WhatIf } from "../../data/types";
 import type { State } from "../../state";
+import { unitsOf } from "../../units";
 
 /** A gate held at a value over some steps, the last one included; "" for the ends of the sequence. */
 export interface Clamp {
@@ -41,11 +42,17 @@ export interface Preset {
 /** One-click examples at the chosen step and unit. */
 export function presets(t: number, unit: number): Preset[] {
   const clamp = { kind: "clamp" as const, units: "all", first: "", last: "" };
+  const here = String(t);
   return [
+    {
+      name: `Close unit ${unit}'s forget gate at step ${t}`,
+      says: "Holds it at 0 for this one step: what the unit held until then is gone.",
+      change: { ...clamp, gate: "forget_gate", units: String(unit), value: "0", first: here, last: here },
+    },
     {
       name: `Forget everything at step ${t}`,
       says: "Sets the cell state of all units to 0 before the step.",
-      change: { kind: "edit", units: "all", value: "0", t: String(t) },
+      change: { kind: "edit", units: "all", value: "0", t: here },
     },
     {
       name: "Never forget",
@@ -55,7 +62,7 @@ export function presets(t: number, unit: number): Preset[] {
     {
       name: `Close the input gate from step ${t} on`,
       says: "Holds the input gate of all units at 0: nothing new is written.",
-      change: { ...clamp, gate: "input_gate", value: "0", first: String(t) },
+      change: { ...clamp, gate: "input_gate", value: "0", first: here },
     },
     {
       name: `Ablate unit ${unit}`,
@@ -101,24 +108,6 @@ export function askedFor(changes: readonly Change[], { row, layer, direction, hi
   return asked;
 }
 
-/** Units out of a text such as "3, 7, 10-14" or "all". */
-function unitsOf(text: string, hidden: number): number[] {
-  const wanted = text.trim().toLowerCase();
-  if (wanted === "all") return Array.from({ length: hidden }, (_, unit) => unit);
-  if (!wanted) throw new Error("Name the units, such as “3, 7, 10-14”, or write “all”.");
-  const units = new Set<number>();
-  for (const part of wanted.split(/[\s,]+/).filter(Boolean)) {
-    const range = /^(\d+)(?:[-–](\d+))?$/.exec(part);
-    if (!range) throw new Error(`“${part}” names no unit: write numbers such as “3, 7, 10-14”, or “all”.`);
-    const first = Number(range[1]);
-    const last = Number(range[2] ?? range[1]);
-    if (last < first) throw new Error(`“${part}” runs backwards: write “${last}-${first}”.`);
-    if (last >= hidden) throw new Error(`There is no unit ${last}: this layer has units 0 to ${hidden - 1}.`);
-    for (let unit = first; unit <= last; unit++) units.add(unit);
-  }
-  return [...units].sort((a, b) => a - b);
-}
-
 function stepOf(text: string, steps: number, otherwise: number): number {
   if (!text.trim()) return otherwise;
   const step = Number(text);
@@ -150,20 +139,6 @@ function numberOf(text: string, what: string): number {
   const value = Number(text.replace("−", "-"));
   if (!text.trim() || !Number.isFinite(value)) throw new Error(`Give the ${what} a number, not “${text}”.`);
   return value;
-}
-
-/** Units as a person writes them, with runs of three and more as a range. */
-export function unitsText(units: readonly number[]): string {
-  const ordered = [...new Set(units)].sort((a, b) => a - b);
-  const parts: string[] = [];
-  for (let k = 0; k < ordered.length;) {
-    let end = k;
-    while (ordered[end + 1] === ordered[end] + 1) end++;
-    if (end - k < 2) end = k;
-    parts.push(end > k ? `${ordered[k]}-${ordered[end]}` : String(ordered[k]));
-    k = end + 1;
-  }
-  return parts.join(", ");
 }
 
 /** What stands in the form; it outlives the view, which a person may leave and come back to. */
