@@ -25,10 +25,11 @@ from gatewright.serve.app import create_app
 from gatewright.serve.batching import Batcher
 from gatewright.serve.listen import listen
 from gatewright.serve.metrics import Metrics
+from gatewright.serve.saved import Saved
 from gatewright.serve.service import PIECE, Service
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.settings import Limits
-from gatewright.serve.store import Saved, SqliteStore
+from gatewright.serve.store import SqliteStore
 from gatewright.state import State
 
 
@@ -186,7 +187,14 @@ def local(
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
     store = FaultyStore(folder / "sessions.db")
-    sessions = Sessions(stream, store, find=find, most=limits.max_sessions, most_each=limits.max_token_sessions)
+    sessions = Sessions(
+        stream,
+        store,
+        find=find,
+        most=limits.max_sessions,
+        most_each=limits.max_token_sessions,
+        most_bytes=limits.max_token_bytes,
+    )
     made: list[Any] = []
 
     async def serve() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from gatewright.generate import generate
 from gatewright.serve.client import Client
 from tests.serving import Server
 from tests.stream_models import rows_of, series_model, table, text_model
+from tests.valkey_server import Leaky
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,35 @@ def test_sessions_are_made_found_forked_reset_and_forgotten(writer: Server) -> N
         for call in (fork.state, fork.reset, fork.delete, fork.fork, lambda: fork.run("a")):
             with pytest.raises(SessionError, match="the name of one of yours"):
                 call()
+
+
+def test_an_answer_that_gets_lost_makes_and_forgets_nothing_twice(writer: Server) -> None:
+    between = Leaky(writer.port)
+    with client(writer) as watching, Client(f"http://127.0.0.1:{between.port}") as known:
+
+        def losing(call: Callable[[], Any]) -> Any:
+            known.model()  # over a connection that is there
+            between.lose_one()
+            found = call()
+            assert not between.will_lose
+            return found
+
+        one = losing(known.create)
+        assert list(watching.sessions()) == [one.name]
+        y = losing(lambda: one.run("abc"))
+        fork = losing(one.fork)
+        assert sorted(watching.sessions()) == sorted([one.name, fork.name])
+        assert (fork.steps, len(y)) == (3, 3)
+        losing(one.reset)
+        losing(fork.delete)
+        assert list(watching.sessions()) == [one.name]
+        for _ in range(2):
+            with pytest.raises(SessionError):
+                fork.delete()  # whose answer came
+        watching.session(one.name).delete()
+        with pytest.raises(SessionError):
+            one.delete()
+    between.close()
 
 
 def test_what_the_server_refuses_is_an_error_of_ours(writer: Server) -> None:

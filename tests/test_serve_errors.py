@@ -345,7 +345,7 @@ def test_a_state_that_is_damaged_in_the_store_is_the_servers_affair(
         session = server.create()
         saved = server.store.load(session)
         assert saved is not None
-        server.store.save([saved._replace(version=1, snapshot=saved.snapshot[:-1])])
+        server.store.save([saved.then(snapshot=saved.snapshot[:-1])])
         with pytest.raises(StateError):
             text_model().stream().restore(saved.snapshot[:-1])
         assert told(server.http.get(f"/v1/sessions/{session}"), 503)["argument"] == "store"

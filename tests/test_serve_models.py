@@ -13,8 +13,9 @@ from gatewright import Stream
 from gatewright.errors import LimitError, ModelFileError, SessionError, StateError
 from gatewright.serve import models
 from gatewright.serve.requests import Advance, Answer
+from gatewright.serve.saved import SavedModel
 from gatewright.serve.sessions import Sessions
-from gatewright.serve.store import SavedModel, SqliteStore
+from gatewright.serve.store import SqliteStore
 from gatewright.stream import WeightFormat
 from tests.stream_models import text_model
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,38 @@ def test_a_new_model_beside_the_sessions_of_the_old(tmp_path: Path, model: Path)
         assert server.stop() == 0
 
 
+def test_what_is_no_file_in_the_place_of_the_model_is_not_waited_for(tmp_path: Path, model: Path) -> None:
+    whole = model.read_bytes()
+    huge = tmp_path / "huge"
+    huge.touch()
+    os.truncate(huge, 1 << 40)  # which takes no room
+    places: list[tuple[str, Callable[[], object]]] = [
+        ("a named pipe", lambda: os.mkfifo(model)),
+        ("a device", lambda: model.symlink_to("/dev/zero")),
+        ("No such file", model.mkdir),
+        ("a model file of at most", lambda: model.symlink_to(huge)),
+    ]
+    with Server(model, tmp_path) as server, http(server) as client:
+        session = create(client)
+        for number, (kind, put) in enumerate(places, 1):
+            model.unlink()
+            put()
+            server.process.send_signal(signal.SIGHUP)
+            assert kind in wait_for(server, "not reloaded", number)["error"]
+            assert advance(client, session, TEXT[number], number - 1)["steps"] == number
+            if model.is_dir():
+                model.rmdir()
+                model.touch()
+        model.unlink()
+        model.write_bytes(whole)
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(server, "reloaded")
+        model.unlink()
+        os.mkfifo(model)
+        server.process.send_signal(signal.SIGHUP)
+        assert server.stop() == 0
+
+
 def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "gatewright", "serve", *arguments]
     own = {name: value for name, value in os.environ.items() if name != "GATEWRIGHT_TOKEN"}
@@ -186,6 +219,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path, model: Path) -> None:
     for name, text in (("short", "ann: shorty\n"), ("binary", b"\xff\xfe"), ("none", "")):
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     (tmp_path / "text.db").write_text("no database " * 500)
+    os.mkfifo(tmp_path / "pipe")
     held = tmp_path / "held"
     held.mkdir()
     with Server(model, held) as server:
@@ -203,6 +237,10 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path, model: Path) -> None:
             ((run, *free, "--token-file", str(tmp_path / "none")), {}, "--token-file: expected lines"),
             ((run, *free, "--token-file", str(tmp_path / "no such")), {}, "No such file"),
             ((run, *free, "--store", str(tmp_path / "text.db")), {}, "not a database"),
+            ((run, *free, "--store", ""), {}, "--store: expected the path of a file"),
+            ((run, *free, "--store", ":memory:"), {}, "--store: expected the path of a file"),
+            ((run, *free, "--store", "file:x.db?mode=memory"), {}, "--store: expected the path of a file"),
+            ((str(tmp_path / "pipe"), *free), {}, "pipe: a named pipe"),
             ((run, *free, "--max-steps", "0"), {}, "--max-steps: expected a whole number from 1"),
             ((run, *free, "--threads", "0"), {}, "threads: expected a whole number from 1"),
         ]

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from gatewright import LSTM
 from gatewright.errors import GatewrightError, SessionError, StoreError
 from gatewright.serve.requests import Advance, Answer
+from gatewright.serve.saved import Saved
 from gatewright.serve.sessions import Sessions
-from gatewright.serve.store import Saved, SqliteStore
+from gatewright.serve.store import SqliteStore
 from tests.stream_models import rows_of, series_model, table
 
 D, H = 3, 6
@@ -228,7 +229,7 @@ def test_files_that_are_no_store_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("hello " * 100)
     newer = tmp_path / "newer.db"
     with sqlite3.connect(newer) as file:
-        file.execute("PRAGMA user_version = 2")
+        file.execute("PRAGMA user_version = 3")
     file.close()
     for path in (other, tmp_path / "text.db", newer, tmp_path / "none" / "x.db", tmp_path):
         before = path.read_bytes() if path.is_file() else b""

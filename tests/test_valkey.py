@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from gatewright.errors import StoreError
 from gatewright.serve import valkey
-from gatewright.serve.store import Saved, SavedModel, SqliteStore, Store
+from gatewright.serve.saved import Saved, SavedModel, Store
+from gatewright.serve.store import SqliteStore
 from gatewright.serve.valkey import ValkeyStore
 from tests.valkey_server import Leaky, Valkey, free_port
 

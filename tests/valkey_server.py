@@ -71,6 +71,19 @@ class Valkey:
         self._process.kill()
         self._process.wait()
 
+    def copy(self, to: Path) -> None:
+        """Keep what it has now, for `go_back`."""
+        self.kill()
+        shutil.copytree(self.folder, to)
+        self.start()
+
+    def go_back(self, to: Path) -> None:
+        """Forget what came after a copy, as a failover to a replica that lags behind does."""
+        self.kill()
+        shutil.rmtree(self.folder)
+        shutil.copytree(to, self.folder)
+        self.start()
+
 
 class Leaky:
     """Stands between a client and a server; where it is told to, an answer gets lost with its connection."""
@@ -83,6 +96,10 @@ class Leaky:
 
     def lose_one(self) -> None:
         self._lose.set()
+
+    @property
+    def will_lose(self) -> bool:
+        return self._lose.is_set()
 
     def close(self) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)

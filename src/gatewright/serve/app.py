@@ -25,6 +25,7 @@ from gatewright.serve.messages import (
     AnswerBody,
     ErrorBody,
     GenerateBody,
+    MakeBody,
     ModelBody,
     NamesBody,
     SessionBody,
@@ -47,6 +48,7 @@ _ERRORS = {
     503: "Nothing is taken now; Retry-After says when to come again.",
 }
 _THERE = {404: "No session of that name, or another's."}
+_TAKEN = {409: "The name is another session's, or that session has moved since."}
 _NEXT = {409: "Neither the session's next request nor its last one again."}
 
 
@@ -169,10 +171,10 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
         """Tell what the model of new sessions reads and gives."""
         return Response(to_json(service.model()), media_type="application/json")
 
-    @app.post("/v1/sessions", response_model=SessionBody, status_code=201, responses=_may())
-    async def create(owner: _Owner) -> Response:
+    @app.post("/v1/sessions", response_model=SessionBody, status_code=201, responses=_may(_TAKEN))
+    async def create(owner: _Owner, body: MakeBody | None = None) -> Response:
         """Make a session; its name cannot be guessed."""
-        return await answering("create", service.create(owner), 201)
+        return await answering("create", service.create(owner, body.name if body else None), 201)
 
     @app.get("/v1/sessions", response_model=NamesBody, responses=_may())
     async def names(
@@ -198,10 +200,15 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
         """Put a session's state back to the beginning; the number of its steps goes on."""
         return await answering("reset", service.reset(owner, session))
 
-    @app.post("/v1/sessions/{session}/fork", response_model=SessionBody, status_code=201, responses=_may(_THERE))
-    async def fork(owner: _Owner, session: _Session) -> Response:
+    @app.post(
+        "/v1/sessions/{session}/fork",
+        response_model=SessionBody,
+        status_code=201,
+        responses=_may(_THERE, _TAKEN),
+    )
+    async def fork(owner: _Owner, session: _Session, body: MakeBody | None = None) -> Response:
         """Make a session that stands where another one does."""
-        return await answering("fork", service.fork(owner, session), 201)
+        return await answering("fork", service.fork(owner, session, body.name if body else None), 201)
 
 
 def _add_steps(app: FastAPI, service: Service) -> None:

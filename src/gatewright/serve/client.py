@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import secrets
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -61,6 +62,7 @@ class Client:
         self._socket: ClientConnection | None = None
         self._open = contextlib.ExitStack()  # what is to be closed of it
         self._ids = itertools.count()
+        self._asked = 0  # how many frames went out, or may have
         self._early: dict[int, deque[dict[str, Any]]] = {}  # frames that came before they were waited for
 
     def model(self) -> dict[str, Any]:
@@ -69,7 +71,8 @@ class Client:
 
     def create(self) -> Session:
         """Make a session."""
-        return self._session(self._ask({"op": "create"}))
+        # The name is ours, so that a request whose answer got lost makes no second one.
+        return self._session(self._ask({"op": "create", "name": secrets.token_urlsafe(24)}))
 
     def session(self, name: str) -> Session:
         """Return a session that was made before.
@@ -155,6 +158,7 @@ class Client:
                 self._socket = self._open.enter_context(connection)
             except InvalidURI as error:
                 raise GatewrightError("address", "one such as http://127.0.0.1:8765", str(error)) from None
+        self._asked += 1
         self._socket.send(msgpack.packb(frame))
         return self._next(frame["id"])
 
@@ -277,12 +281,22 @@ class Session:
 
     def fork(self) -> Session:
         """Return another session that stands where this one does."""
-        found = self._client._ask({"op": "fork", "session": self.name})
+        found = self._client._ask({"op": "fork", "session": self.name, "name": secrets.token_urlsafe(24)})
         return self._client._session(found)
 
     def delete(self) -> None:
-        """Forget it."""
-        self._client._ask({"op": "delete", "session": self.name})
+        """Forget it.
+
+        Raises:
+            SessionError: if it is not there.
+        """
+        asked = self._client._asked
+        try:
+            self._client._ask({"op": "delete", "session": self.name})
+        except SessionError:
+            if self._client._asked == asked + 1:
+                raise
+            # An answer got lost, and it was the one that said so.
 
     def __repr__(self) -> str:
         return f"Session(steps={self.steps})"  # its name is a secret

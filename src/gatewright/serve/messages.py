@@ -26,6 +26,19 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class MakeBody(_Body):
+    """A session to make."""
+
+    name: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9_-]{32}$",
+            description="What to call it: 24 random bytes in base64url. A request that names it may be sent again "
+            "when its answer got lost: no second session is made. Left out: a random name.",
+        ),
+    ] = None
+
+
 class AdvanceBody(_Body):
     """Steps to take."""
 
@@ -140,7 +153,7 @@ class ModelFrame(_Frame):
     op: Literal["model"]
 
 
-class CreateFrame(_Frame):
+class CreateFrame(MakeBody, _Frame):
     """Makes a session."""
 
     op: Literal["create"]
@@ -155,9 +168,16 @@ class ListFrame(_Frame):
 
 
 class SessionFrame(_Frame):
-    """Reads a session, puts it back to the beginning, forks or deletes it."""
+    """Reads a session, puts it back to the beginning or deletes it."""
 
-    op: Literal["read", "reset", "fork", "delete"]
+    op: Literal["read", "reset", "delete"]
+    session: _Name
+
+
+class ForkFrame(MakeBody, _Frame):
+    """Makes a session that stands where another one does."""
+
+    op: Literal["fork"]
     session: _Name
 
 
@@ -175,5 +195,5 @@ class GenerateFrame(GenerateBody, _Frame):
     session: _Name
 
 
-Frame = ModelFrame | CreateFrame | ListFrame | SessionFrame | AdvanceFrame | GenerateFrame
+Frame = ModelFrame | CreateFrame | ListFrame | SessionFrame | ForkFrame | AdvanceFrame | GenerateFrame
 FRAME: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="op")])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
-from gatewright.errors import GatewrightError, ModelFileError
-from gatewright.serve.store import SavedModel, Store
+from gatewright import regular
+from gatewright.errors import ModelFileError, StoreError
+from gatewright.serve.saved import SavedModel, Store
 from gatewright.stream import Stream, WeightFormat
+
+#: A store keeps the whole file: the longest value of Valkey, and half of what SQLite takes.
+MOST_BYTES = 1 << 29
 
 
 def opened(path: Path, *, weights: WeightFormat, sessions: int, threads: int) -> tuple[SavedModel, Stream]:
@@ -24,7 +29,11 @@ def opened(path: Path, *, weights: WeightFormat, sessions: int, threads: int) ->
     """
     file = path / "model.safetensors" if path.is_dir() else path
     try:
-        data = file.read_bytes()
+        with regular.open_file(file) as opened_file:
+            size = os.fstat(opened_file.fileno()).st_size
+            if size > MOST_BYTES:
+                raise ModelFileError(str(file), f"a model file of at most {MOST_BYTES} bytes", f"{size} bytes")
+            data = opened_file.read(MOST_BYTES)
     except OSError as error:
         got = f"{file}: {error.strerror}"
         raise ModelFileError("run", "the directory of a run that has a model, or a model file", got) from None
@@ -45,7 +54,7 @@ def kept(store: Store, fingerprint: str, *, sessions: int, threads: int) -> Stre
     for weights in ("float32", "bf16", "int8"):
         if found.weights == weights:
             return _stream(found.file, f"the store's model {fingerprint[:12]}...", weights, sessions, threads)
-    raise GatewrightError("weights", "'float32', 'bf16' or 'int8'", repr(found.weights)[:80])
+    raise StoreError("store", "a model in 'float32', 'bf16' or 'int8'", repr(found.weights)[:80])
 
 
 def _stream(data: bytes, name: str, weights: WeightFormat, sessions: int, threads: int) -> Stream:

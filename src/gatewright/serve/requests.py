@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import GatewrightError
+from gatewright.errors import GatewrightError, StoreError
 from gatewright.generate import require_drawable
 
 Array = NDArray[Any]
@@ -107,6 +107,11 @@ def digest(request: Request, x: Array, times: Array | None) -> bytes:
     return hashlib.blake2b(b"".join(parts), digest_size=16, person=type(request).__name__.encode()).digest()
 
 
+def made_by(*words: str) -> bytes:
+    """Return what two requests to make a session have in common only if they ask for the same."""
+    return hashlib.blake2b(" ".join(words).encode(), digest_size=16, person=b"make").digest()
+
+
 def to_bytes(request: Request, y: Array, scores: Array) -> bytes:
     """Return an answer's outputs as they are kept; those of a text model always end with the last scores."""
     if isinstance(request, Generate):
@@ -122,8 +127,16 @@ def from_bytes(request: Request, kept: bytes, dtype: np.dtype[Any], shape: tuple
         kept: as `to_bytes` gave them.
         dtype: of the model's output.
         shape: of one step's.
+
+    Raises:
+        StoreError: if it is no such answer.
     """
+    step = dtype.itemsize * int(np.prod(shape))
     if isinstance(request, Generate):
-        scores = dtype.itemsize * int(np.prod(shape))
-        return np.frombuffer(kept[:-scores], "<i8").astype(np.int64)
+        written = np.frombuffer(kept[:-step], "<i8") if len(kept) >= step and (len(kept) - step) % 8 == 0 else None
+        if written is None or not ((written >= 0) & (written < shape[0])).all():
+            raise StoreError("store", "a text of the model's symbols", f"{len(kept)} other bytes")
+        return written.astype(np.int64)
+    if len(kept) % step:
+        raise StoreError("store", f"an answer of {step} bytes for each step", f"{len(kept)} bytes")
     return np.frombuffer(kept, dtype).reshape(-1, *shape).copy()

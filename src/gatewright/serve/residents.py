@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from gatewright.serve.store import Saved
+from gatewright.errors import StoreError
+from gatewright.serve.saved import Saved, unsealed
 from gatewright.stream import Stream
 
 
@@ -18,12 +19,14 @@ class Resident:
     Attributes:
         saved: what the store has of it, but for the answer.
         number: its place in the stream.
+        size: about how many bytes it takes in the store.
         tail: the end of its last answer: a text model's last scores.
         used: when it was used last, in seconds of `time.monotonic`.
     """
 
     saved: Saved
     number: int
+    size: int
     tail: bytes
     used: float = field(default_factory=time.monotonic)
 
@@ -44,8 +47,7 @@ class Residents:
         self.fresh = stream.snapshot()
         self._by_name: OrderedDict[str, Resident] = OrderedDict()
         self._free = list(range(stream.sessions))
-        last = stream.output_dtype.itemsize * len(stream.symbols)
-        self._tail = slice(-last, None) if last else slice(0, 0)
+        self._tail = stream.output_dtype.itemsize * len(stream.symbols)
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -70,17 +72,39 @@ class Residents:
 
         Raises:
             StateError: if its snapshot is damaged.
+            StoreError: if its last answer is.
         """
+        tail = self.tail(saved)
         if not self._free:
             self.drop(next(name for name in self._by_name if name not in in_use))
         self.stream.restore(saved.snapshot, self._free[-1])
-        found = Resident(saved._replace(answer=b""), self._free.pop(), saved.answer[self._tail])
+        found = Resident(saved._replace(answer=b""), self._free.pop(), saved.size, tail)
         self._by_name[saved.id] = found
         return found
 
     def put(self, resident: Resident, saved: Saved) -> None:
         """Take note of what the store has of a session now."""
-        resident.saved, resident.tail = saved._replace(answer=b""), saved.answer[self._tail]
+        resident.saved, resident.size, resident.tail = (
+            saved._replace(answer=b""),
+            saved.size,
+            self._end(saved.answer),
+        )
+
+    def tail(self, saved: Saved) -> bytes:
+        """Return the last scores of a text model's session; nothing, if it has read nothing since it was reset.
+
+        Raises:
+            StoreError: if its answer is damaged.
+        """
+        if not self._tail:
+            return b""
+        answer = unsealed(saved)
+        if 0 < len(answer) < self._tail:
+            raise StoreError("store", f"an answer of at least {self._tail} bytes", f"{len(answer)}")
+        return self._end(answer)
+
+    def _end(self, answer: bytes) -> bytes:
+        return answer[-self._tail :] if self._tail else b""
 
     def drop(self, name: str) -> None:
         """Let go of a session, if it is here."""

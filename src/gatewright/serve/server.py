@@ -24,10 +24,11 @@ from gatewright.serve.batching import Batcher
 from gatewright.serve.listen import address_of, listen
 from gatewright.serve.logs import say, to_stderr
 from gatewright.serve.metrics import Metrics
+from gatewright.serve.saved import SavedModel, Store
 from gatewright.serve.service import PIECE, Service
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.settings import Durability, Limits
-from gatewright.serve.store import SavedModel, SqliteStore, Store
+from gatewright.serve.store import SqliteStore, require_file_name
 from gatewright.stream import Stream, WeightFormat
 
 #: Seconds between two looks for idle sessions.
@@ -102,6 +103,7 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
             ),
             most=limits.max_sessions,
             most_each=limits.max_token_sessions,
+            most_bytes=limits.max_token_bytes,
             observe=metrics.store.observe,
         )
         asyncio.run(_serve(settings, tokens, store, sessions, metrics, listening, started))
@@ -234,14 +236,18 @@ def _load(settings: Settings) -> tuple[SavedModel, Stream]:
 
 
 def _open(settings: Settings) -> Store:
-    """Return the store."""
+    """Return the store.
+
+    Raises:
+        GatewrightError: if it cannot be used, or would not keep what is promised.
+    """
     if settings.durability == "memory":
         return SqliteStore(":memory:")
     if settings.store is None:
         run = settings.run
         return SqliteStore(run / "sessions.db" if run.is_dir() else run.with_suffix(".sessions.db"))
     if "://" not in settings.store:
-        return SqliteStore(settings.store)
+        return SqliteStore(require_file_name(settings.store))
     from gatewright.serve.valkey import ValkeyStore
 
     return ValkeyStore(settings.store)

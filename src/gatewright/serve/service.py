@@ -24,9 +24,9 @@ from gatewright.serve.logs import say
 from gatewright.serve.messages import AdvanceBody, GenerateBody
 from gatewright.serve.metrics import Metrics
 from gatewright.serve.requests import Advance, Generate
+from gatewright.serve.saved import Store
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.settings import Limits
-from gatewright.serve.store import Store
 
 T = TypeVar("T")
 #: Symbols of a text that are written, stored and sent at once.
@@ -48,6 +48,7 @@ class Service:
         self._sessions, self._batcher, self._store = sessions, batcher, store
         self.limits, self.metrics, self.stopping = limits, metrics, False
         self._quota = Quota(limits.max_token_steps, limits.max_steps)
+        self._written = Quota(limits.max_token_steps, limits.max_steps)  # of states that no step led to
         self._piece = piece
         self._calls = 0
         metrics.watch("sessions", "Sessions in the store.", self._count)
@@ -74,16 +75,19 @@ class Service:
             "most_steps": self.limits.max_steps,
         }
 
-    async def create(self, owner: str) -> dict[str, Any]:
+    async def create(self, owner: str, name: str | None = None) -> dict[str, Any]:
         """Make a session."""
-        return await self._call(lambda: self._described(self._sessions.create(owner), owner))
+        self._written.take(owner, 1)
+        return await self._call(lambda: self._described(self._sessions.create(owner, name), owner))
 
-    async def fork(self, owner: str, session: str) -> dict[str, Any]:
+    async def fork(self, owner: str, session: str, name: str | None = None) -> dict[str, Any]:
         """Make a session that stands where another one does."""
-        return await self._call(lambda: self._described(self._sessions.fork(session, owner), owner))
+        self._written.take(owner, 1)
+        return await self._call(lambda: self._described(self._sessions.fork(session, owner, name), owner))
 
     async def reset(self, owner: str, session: str) -> dict[str, Any]:
         """Put a session back to the beginning."""
+        self._written.take(owner, 1)
 
         def reset() -> dict[str, Any]:
             self._sessions.reset(session, owner)
@@ -114,6 +118,7 @@ class Service:
 
     async def restore(self, owner: str, session: str, snapshot: bytes) -> dict[str, Any]:
         """Put a session into the state of a snapshot."""
+        self._written.take(owner, 1)
 
         def restore() -> dict[str, Any]:
             try:

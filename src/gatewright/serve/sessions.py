@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import BusyError, GatewrightError, LimitError, SessionError, StepError, StoreError
+from gatewright.errors import GatewrightError, LimitError, SessionError, StepError, StoreError
+from gatewright.serve.making import NAME, Making, contended
 from gatewright.serve.requests import (
     Advance,
     Answer,
@@ -20,19 +20,22 @@ from gatewright.serve.requests import (
     Request,
     digest,
     from_bytes,
+    made_by,
     require_request,
 )
 from gatewright.serve.residents import Resident, Residents
-from gatewright.serve.store import Saved, Store
+from gatewright.serve.saved import Saved, Store, sealed, unsealed
 from gatewright.serve.taking import Taken, take
 from gatewright.state import State
 from gatewright.stream import Stream
 
 Array = NDArray[Any]
-#: What a name looks like: 192 random bits.
-NAME = re.compile(r"[A-Za-z0-9_-]{32}")
 #: How often a request is tried again because another process has advanced its session meanwhile.
 _TRIES = 5
+
+
+class _StaleError(StepError):
+    """A session in memory is not what the store has: somebody has advanced it, or the store has forgotten some."""
 
 
 class Sessions:
@@ -48,6 +51,7 @@ class Sessions:
         find: gives the stream of another model by its fingerprint, or None if there is none.
         most: most sessions in all.
         most_each: most sessions of one owner.
+        most_bytes: most bytes that the sessions of one owner take in the store.
         observe: told how long the store took, in seconds.
 
     >>> import tempfile
@@ -71,10 +75,11 @@ class Sessions:
         find: Callable[[str], Stream | None] = lambda _: None,
         most: int | None = None,
         most_each: int | None = None,
+        most_bytes: int | None = None,
         observe: Callable[[float], None] = lambda _: None,
     ) -> None:
-        self._store, self._find, self._most, self._most_each = store, find, most, most_each
-        self._observe = observe
+        self._store, self._find, self._observe = store, find, observe
+        self._making = Making(store, self._save, most, most_each, most_bytes)
         self._models: dict[str, Residents] = {}
         self._lock = threading.Lock()
         self.serve(stream)
@@ -109,37 +114,47 @@ class Sessions:
         """Return how many sessions there are."""
         return self._store.count()
 
-    def create(self, owner: str = "") -> str:
+    def create(self, owner: str = "", name: str | None = None) -> str:
         """Make a session and return its name, which nobody can guess.
 
+        Args:
+            owner: whose it is.
+            name: what to call it; left out, a random name.  A request that names it may be repeated as long as
+                the session has not moved: no second one is made.
+
         Raises:
+            GatewrightError: if the name is none.
+            StepError: if another session has that name, or it has moved.
             LimitError: if there are too many.
             StoreError: if it cannot be stored.
         """
         with self._lock:
             fresh = self._models[self._current].fresh
-            return self._make(Saved("", owner, self._current, 0, 0, fresh, -1, b"", b""))
+            saved = Saved("", owner, self._current, 0, 0, fresh, -1, made_by("create"), b"")
+            return self._making.make(saved, name)
 
-    def fork(self, session: str, owner: str = "") -> str:
+    def fork(self, session: str, owner: str = "", name: str | None = None) -> str:
         """Make a session that stands where another one does, and return its name.
 
+        Args:
+            session: the other one.
+            owner: whose both are.
+            name: as for `create`.
+
         Raises:
+            GatewrightError: if the name is none.
             SessionError: if there is no such session.
+            StepError: if another session has that name, or it has moved.
             LimitError: if there are too many.
             StoreError: if it cannot be stored.
         """
         with self._lock:
-            return self._make(self._loaded(session, owner)._replace(version=0))
-
-    def _make(self, saved: Saved) -> str:
-        for most, owner, whose in ((self._most, None, "in all"), (self._most_each, saved.owner, "of one owner")):
-            if most is not None and self._store.count(owner) >= most:
-                raise LimitError("sessions", f"at most {most} {whose}", "one more; delete some")
-        name = secrets.token_urlsafe(24)
-        [done] = self._save([saved._replace(id=name)])
-        if not done:
-            raise _contended(name)
-        return name
+            saved = self._loaded(session, owner)
+            # Of the last answer only what a text goes on from: nobody can ask the new session for the rest.
+            tail = self._model(saved).tail(saved)
+            answer = sealed(tail) if tail else b""
+            saved = saved._replace(first=-1, request=made_by("fork", session), answer=answer)
+            return self._making.make(saved, name)
 
     def reset(self, session: str, owner: str = "", snapshot: bytes | None = None) -> None:
         """Put a session's state back to the beginning, or into another one; the number of its steps goes on.
@@ -156,12 +171,11 @@ class Sessions:
                 if snapshot is not None:
                     model.stream.require(snapshot)
                 state = model.fresh if snapshot is None else snapshot
-                after = saved._replace(snapshot=state, first=-1, request=b"", answer=b"")
-                [done] = self._save([after._replace(version=saved.version + 1)])
+                [done] = self._save([saved.then(snapshot=state, first=-1, request=b"", answer=b"")])
                 model.drop(session)  # comes back as it is stored
                 if done:
                     return
-            raise _contended(session)
+            raise contended(session)
 
     def delete(self, session: str, owner: str = "") -> None:
         """Forget a session.
@@ -183,8 +197,7 @@ class Sessions:
             StoreError: if it cannot be read.
         """
         with self._lock:
-            if self._store.shared:
-                self._drop(session)
+            self._drop_unless(self._loaded(session, owner))
             model, resident = self._bring(session, owner, ())
             return resident.saved.steps, model.stream.state(resident.number)
 
@@ -238,7 +251,7 @@ class Sessions:
                 if None not in answers:
                     break
         return [
-            _contended(request.session) if answer is None else answer
+            contended(request.session) if answer is None else answer
             for request, answer in zip(requests, answers, strict=True)
         ]
 
@@ -256,22 +269,41 @@ class Sessions:
         done: list[tuple[Taken, Saved]] = []
         try:
             done = take(list(taken.values()), answers)
-            stored = self._save([after for _, after in done]) if done else []
+            fits = self._with_room(done, answers)
+            stored = self._save([after for _, after in fits]) if fits else []
         except StoreError as error:
             for one, _ in done:
-                one.model.stream.restore(one.resident.saved.snapshot, one.resident.number)
-                answers[one.place] = error
+                if answers[one.place] is None:
+                    one.model.stream.restore(one.resident.saved.snapshot, one.resident.number)
+                    answers[one.place] = error
             return
         except BaseException:
             for name, one in taken.items():
                 one.model.drop(name)  # comes back as it is stored
             raise
-        for (one, after), kept in zip(done, stored, strict=True):
+        for (one, after), kept in zip(fits, stored, strict=True):
             if kept:
                 one.model.put(one.resident, after)
                 answers[one.place] = Answer(one.y, after.steps, repeated=False)
             else:
                 one.model.drop(after.id)
+
+    def _with_room(self, done: list[tuple[Taken, Saved]], answers: list[Any]) -> list[tuple[Taken, Saved]]:
+        """Return those whose owners have room for what their sessions have grown by; the others have not moved."""
+        fits: list[tuple[Taken, Saved]] = []
+        grown: Counter[str] = Counter()
+        for one, after in done:
+            more = after.size - one.resident.size
+            try:
+                if more > 0:  # seldom: a session's next answer is mostly as long as its last one
+                    self._making.require_room(after.owner, grown[after.owner] + more)
+            except LimitError as error:
+                one.model.drop(after.id)  # comes back as it is stored
+                answers[one.place] = error
+            else:
+                grown[after.owner] += more
+                fits.append((one, after))
+        return fits
 
     def _prepare(self, request: Request, place: int, taken: dict[str, Taken]) -> Answer | None:
         """Return the answer of a request that was taken already; else put it among those to be taken."""
@@ -279,8 +311,9 @@ class Sessions:
             return self._prepare_once(request, place, taken)
         except StoreError:
             raise
-        except GatewrightError:
-            if not (self._store.shared and any(request.session in model for model in self._models.values())):
+        except GatewrightError as error:
+            known = any(request.session in model for model in self._models.values())
+            if not (isinstance(error, _StaleError) or (self._store.shared and known)):
                 raise
             self._drop(request.session)  # another process may have advanced it
             return self._prepare_once(request, place, taken)
@@ -326,9 +359,9 @@ class Sessions:
             expected = f"the request that was taken at step {saved.first}, to repeat it"
             raise StepError("x", expected, "another one")
         kept = self._store.load(saved.id)
-        if kept is None or kept.version != saved.version:
-            raise StepError("first", "the next request, or the last one again", f"{request.first!r}"[:80])
-        return from_bytes(request, kept.answer, model.stream.output_dtype, model.stream.output_shape)
+        if kept is None or not kept.is_same_commit(saved):
+            raise _StaleError("first", "the next request, or the last one again", f"{request.first!r}"[:80])
+        return from_bytes(request, unsealed(kept), model.stream.output_dtype, model.stream.output_shape)
 
     def _save(self, sessions: Sequence[Saved]) -> list[bool]:
         began = time.perf_counter()
@@ -379,11 +412,13 @@ class Sessions:
         model = self._model(saved)
         return model, model.get(session) or model.bring(saved, in_use)
 
+    def _drop_unless(self, saved: Saved) -> None:
+        """Let go of a session in memory, if it is not what the store has."""
+        for model in self._models.values():
+            resident = model.get(saved.id)
+            if resident is not None and not resident.saved.is_same_commit(saved):
+                model.drop(saved.id)
+
     def _drop(self, session: str) -> None:
         for model in self._models.values():
             model.drop(session)
-
-
-def _contended(session: str) -> BusyError:
-    got = f"several at {session}"
-    return BusyError("session", "one process that advances it at a time", got, retry_after=0.2)

@@ -18,7 +18,10 @@ class Limits:
     Attributes:
         max_sessions: Most sessions in the store (default: 1000000).
         max_token_sessions: Most sessions of one token (default: 1000000).
-        max_token_steps: Most steps a second of one token, on average (default: no limit).
+        max_token_bytes: Most bytes that the sessions of one token take in the store
+            (default: 17179869184).
+        max_token_steps: Most steps a second of one token, on average; also most sessions a second that it makes,
+            forks, resets or restores (default: no limit).
         max_resident: Most sessions in memory; the others are in the store (default: 4096).
         idle: Seconds after which a session that nobody uses leaves memory (default: 300).
         max_steps: Most steps of one request (default: 1000).
@@ -32,6 +35,7 @@ class Limits:
 
     max_sessions: int = 1_000_000
     max_token_sessions: int = 1_000_000
+    max_token_bytes: int = 1 << 34
     max_token_steps: int | None = None
     max_resident: int = 4096
     idle: int = 300
@@ -47,9 +51,10 @@ class Limits:
             value = getattr(self, field.name)
             if field.name == "max_token_steps" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
+            most = 2**62 if field.name == "max_token_bytes" else 2**31 - 1
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
                 name = f"--{field.name}".replace("_", "-")
-                raise GatewrightError(name, f"a whole number from 1 to {2**31 - 1}", repr(value)[:80])
+                raise GatewrightError(name, f"a whole number from 1 to {most}", repr(value)[:80])
 
 
 #: What a server allows that is told nothing.

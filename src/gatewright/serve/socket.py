@@ -18,6 +18,7 @@ from gatewright.serve.messages import (
     FRAME,
     AdvanceFrame,
     CreateFrame,
+    ForkFrame,
     Frame,
     GenerateFrame,
     ListFrame,
@@ -170,18 +171,21 @@ class Connection:
         self._service.count(frame.op, status, began)
         await self._send({"id": frame.id, **answer})
 
-    async def _ask(self, frame: ModelFrame | CreateFrame | ListFrame | SessionFrame) -> dict[str, Any]:
+    async def _ask(self, frame: ModelFrame | CreateFrame | ListFrame | SessionFrame | ForkFrame) -> dict[str, Any]:
         if isinstance(frame, SessionFrame):
             asks = {
                 "read": self._service.read,
                 "reset": self._service.reset,
-                "fork": self._service.fork,
                 "delete": self._service.delete,
             }
             return await asks[frame.op](self._owner, frame.session)
+        if isinstance(frame, ForkFrame):
+            return await self._service.fork(self._owner, frame.session, frame.name)
+        if isinstance(frame, CreateFrame):
+            return await self._service.create(self._owner, frame.name)
         if isinstance(frame, ListFrame):
             return await self._service.names(self._owner, frame.after, frame.most)
-        return await self._service.create(self._owner) if isinstance(frame, CreateFrame) else self._service.model()
+        return self._service.model()
 
     async def _send(self, answer: dict[str, Any]) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it has gone

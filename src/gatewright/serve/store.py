@@ -1,21 +1,21 @@
-"""Where sessions are kept: state, step number and last answer of each, and the models that they are of.
-
-`SqliteStore` is one file, for one process; `gatewright.serve.valkey.ValkeyStore` is for several.
-"""
+"""Sessions in an SQLite file: one process has it open, and what it saved is on disk."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import stat
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from gatewright.errors import StoreError
+from gatewright.serve.saved import Saved, SavedModel
 
-#: The version of the file that this build writes, and the only one that it reads.
-FORMAT = 1
+#: The version of the file that this build writes; it reads the one before too.
+FORMAT = 2
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -27,100 +27,53 @@ CREATE TABLE IF NOT EXISTS sessions (
     snapshot BLOB NOT NULL,
     first INTEGER NOT NULL,
     request BLOB NOT NULL,
-    answer BLOB NOT NULL
+    answer BLOB NOT NULL,
+    tag BLOB NOT NULL DEFAULT x'',
+    size INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS owners ON sessions (owner, id);
+CREATE INDEX IF NOT EXISTS sizes ON sessions (owner, id, size);
 CREATE TABLE IF NOT EXISTS models (fingerprint TEXT PRIMARY KEY, weights TEXT NOT NULL, file BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, room BLOB NOT NULL);
 """
+_FROM_FORMAT_1 = """
+ALTER TABLE sessions ADD COLUMN tag BLOB NOT NULL DEFAULT x'';
+ALTER TABLE sessions ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+UPDATE sessions SET size = length(snapshot) + length(answer) + 256;
+DROP INDEX owners;
+"""
+_COLUMNS = "id, owner, model, version, steps, snapshot, first, request, answer, tag"
+_INSERT = (
+    f"INSERT INTO sessions ({_COLUMNS}, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+_UPDATE = """
+UPDATE sessions SET model = ?, version = ?, steps = ?, snapshot = ?, first = ?, request = ?, answer = ?, tag = ?
+WHERE id = ?
+"""
+#: Bytes that a probe writes: more than a session of most models takes.
+_PROBE = 1 << 16
 
 
-class Saved(NamedTuple):
-    """A session as it is kept.
+def require_file_name(name: str) -> Path:
+    """Return the path of a file of sessions.
 
-    Attributes:
-        id: its name.
-        owner: whose it is; nobody else sees it.
-        model: fingerprint of the model that its state is of.
-        version: how often it was saved before; a store refuses one that does not follow upon what it has.
-        steps: steps taken, ever; a reset does not take them back.
-        snapshot: its state, as `gatewright.Stream.snapshot` gives it.
-        first: where the last request began, to tell a repetition; -1 before the first.
-        request: digest of the last request's input.
-        answer: the last answer, bytes of the output array.
+    Raises:
+        StoreError: if it is what SQLite takes for a database in memory, a temporary one or a URI; or no file.
     """
-
-    id: str
-    owner: str
-    model: str
-    version: int
-    steps: int
-    snapshot: bytes
-    first: int
-    request: bytes
-    answer: bytes
-
-
-class SavedModel(NamedTuple):
-    """A model as it is kept, so that its sessions can go on when another one is served.
-
-    Attributes:
-        fingerprint: its name.
-        weights: how its weights are kept in memory.
-        file: bytes of the model file.
-    """
-
-    fingerprint: str
-    weights: str
-    file: bytes
-
-
-class Store(Protocol):
-    """What a store does; every method raises a `StoreError` where it cannot.
-
-    One that is elsewhere may have saved even so, where only its word of it got lost; a request that is repeated
-    finds out.
-    """
-
-    #: Whether others may change sessions behind our back.
-    shared: bool
-
-    def save(self, sessions: Sequence[Saved]) -> list[bool]:
-        """Write sessions; they are kept when this returns, but for those that have changed behind our back.
-
-        Returns:
-            For each whether it was written: whether its ``version`` follows upon the one that is kept.
-        """
-
-    def delete(self, name: str, owner: str) -> None:
-        """Forget a session."""
-
-    def load(self, name: str) -> Saved | None:
-        """Return a session, or None if there is none of that name."""
-
-    def names(self, owner: str, after: str = "", most: int = 1000) -> list[str]:
-        """Return names of an owner's sessions in order, the first so many after one."""
-
-    def count(self, owner: str | None = None) -> int:
-        """Return how many sessions an owner has, or how many there are."""
-
-    def save_model(self, model: SavedModel) -> None:
-        """Keep a model, if it is not there."""
-
-    def load_model(self, fingerprint: str) -> SavedModel | None:
-        """Return a model, or None if it is not there."""
-
-    def ping(self) -> None:
-        """Raise a `StoreError` if nothing can be read."""
-
-    def close(self) -> None:
-        """Let go of what is held; twice is fine."""
+    expected = "the path of a file, or a URL such as valkey://host:6379/0"
+    if not name.strip() or name.startswith((":", "file:")) or "\0" in name:
+        raise StoreError("--store", expected, repr(name)[:80])
+    path = Path(name)
+    with contextlib.suppress(OSError):  # what cannot be looked at cannot be opened either, which says why
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError("--store", expected, f"{name}, which is something else"[:200])
+    return path
 
 
 class SqliteStore:
     """Sessions in an SQLite file; one process at a time, any of its threads.
 
     The file is in WAL mode with a full sync: when `save` returns, what it saved survives the process and the
-    machine.
+    machine.  A file that is removed or replaced while it is open is noticed at each call.
 
     Args:
         path: of the file; made if it is not there.  ":memory:" keeps all in memory, as long as this is open.
@@ -140,14 +93,20 @@ class SqliteStore:
 
     def __init__(self, path: Path | str) -> None:
         self._path, self._lock = Path(path), threading.Lock()
+        self._places: dict[Path, tuple[int, int]] = {}  # device and inode of each file
+        self._failed = False  # whether the last write did
         try:
             self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=0)
         except sqlite3.Error as error:
             raise StoreError(str(path), "a file that can be opened", str(error)) from None
         try:
             self._prepare()
-            owned = self._read("SELECT owner, count(*) FROM sessions GROUP BY owner")
-            self._counts: Counter[str] = Counter(dict(owned))  # counting a hundred thousand takes milliseconds
+            if str(path) != ":memory:":
+                self._note_places()
+            owned = self._read("SELECT owner, count(*), sum(size) FROM sessions GROUP BY owner")
+            # From the index alone: a hundred thousand take milliseconds.
+            self._counts: Counter[str] = Counter({owner: count for owner, count, _ in owned})
+            self._sizes: Counter[str] = Counter({owner: size for owner, _, size in owned})
         except BaseException:
             self._file.close()
             raise
@@ -159,10 +118,12 @@ class SqliteStore:
             self._file.execute("BEGIN EXCLUSIVE")
             [version] = self._file.execute("PRAGMA user_version").fetchone()
             [tables] = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if version not in (0, FORMAT) or (version == 0 and tables):
+            if version not in (0, 1, FORMAT) or (version == 0 and tables):
                 raise StoreError(
                     str(self._path), f"sessions in format {FORMAT}", f"a database of format {version}"
                 )
+            for statement in _FROM_FORMAT_1.split(";") if version == 1 else ():
+                self._file.execute(statement)
             self._file.execute(f"PRAGMA user_version = {FORMAT}")
             self._file.execute("COMMIT")
             self._file.execute("PRAGMA journal_mode = WAL")
@@ -173,42 +134,115 @@ class SqliteStore:
                 str(self._path), "a file of sessions that no other process has open", str(error)
             ) from None
 
+    def _note_places(self) -> None:
+        path = self._path.absolute()
+        for each in (path, path.with_name(f"{path.name}-wal")):
+            found = each.stat()
+            self._places[each] = found.st_dev, found.st_ino
+
+    def _require_places(self) -> None:
+        """Raise if another file, or none, is where one of ours was: what is written now is lost with this process.
+
+        Raises:
+            StoreError: says which.
+        """
+        for path, place in self._places.items():
+            try:
+                found = path.stat()
+            except OSError as error:
+                raise StoreError(str(path), "the file that was opened", error.strerror or str(error)) from None
+            if (found.st_dev, found.st_ino) != place:
+                raise StoreError(str(path), "the file that was opened", "another one in its place")
+
     def save(self, sessions: Sequence[Saved]) -> list[bool]:
-        """Write sessions, all or none; they are on disk when this returns.
+        """Write sessions, those that follow upon what is kept; they are on disk when this returns.
+
+        Returns:
+            For each whether it was written: whether it follows upon the commit that is kept.
 
         Raises:
             StoreError: if they cannot be written; nothing has changed then.
         """
-        self._change("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", sessions)
-        self._counts.update(saved.owner for saved in sessions if saved.version == 0)
-        return [True] * len(sessions)
+        done, grown = [], Counter[str]()
+        with self._change():
+            for saved in sessions:
+                before = self._size_before(saved)
+                done.append(before is not None and self._write(saved, before))
+                if before is not None and done[-1]:
+                    grown[saved.owner] += saved.size - before
+        self._sizes.update(grown)
+        self._counts.update(
+            saved.owner for saved, kept in zip(sessions, done, strict=True) if kept and not saved.version
+        )
+        return done
+
+    def _size_before(self, saved: Saved) -> int | None:
+        """Return the size of the commit that this one follows upon, 0 for a new one; None if another is kept."""
+        if saved.version == 0:
+            return 0
+        statement = "SELECT size FROM sessions WHERE id = ? AND owner = ? AND version = ? AND tag = ?"
+        kept = self._file.execute(statement, (saved.id, saved.owner, saved.version - 1, saved.follows)).fetchone()
+        return None if kept is None else int(kept[0])
+
+    def _write(self, saved: Saved, before: int) -> bool:
+        if saved.version == 0:
+            return self._file.execute(_INSERT, (*saved[:10], saved.size)).rowcount == 1
+        self._file.execute(_UPDATE, (*saved[2:10], saved.id))
+        if saved.size != before:  # the index has it
+            self._file.execute("UPDATE sessions SET size = ? WHERE id = ?", (saved.size, saved.id))
+        return True
 
     def delete(self, name: str, owner: str) -> None:
-        """Forget a session, which is there.
+        """Forget a session; twice is fine.
 
         Raises:
             StoreError: if it cannot be deleted.
         """
-        self._change("DELETE FROM sessions WHERE id = ?", [(name,)])
-        self._counts[owner] -= 1
+        with self._change():
+            found = self._file.execute("SELECT size FROM sessions WHERE id = ? AND owner = ?", (name, owner))
+            size = found.fetchone()
+            self._file.execute("DELETE FROM sessions WHERE id = ? AND owner = ?", (name, owner))
+        if size is not None:
+            self._counts[owner] -= 1
+            self._sizes[owner] -= size[0]
 
-    def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[None]:
+        """Do something in one transaction; it is on disk, where it is found again, when this ends.
+
+        Raises:
+            StoreError: if it cannot be.
+        """
         with self._lock:
             try:
+                self._require_places()
                 self._file.execute("BEGIN IMMEDIATE")
                 try:
-                    self._file.executemany(statement, rows)
+                    yield
                     self._file.execute("COMMIT")
                 except BaseException:
-                    self._file.execute("ROLLBACK")
+                    if self._file.in_transaction:  # a full disk has ended it already
+                        self._file.execute("ROLLBACK")
                     raise
+                self._require_places()
             except sqlite3.Error as error:
-                raise StoreError(str(self._path), "a file that can be written", str(error)) from None
+                self._failed = True
+                full = "full" in str(error)
+                expected = "a disk with room" if full else "a file that can be written"
+                raise StoreError(str(self._path), expected, "a full one" if full else str(error)) from None
+            self._failed = False
 
     def load(self, name: str) -> Saved | None:
-        """Return a session, or None if there is none of that name."""
-        rows = self._read("SELECT * FROM sessions WHERE id = ?", name)
-        return Saved(*rows[0]) if rows else None
+        """Return a session, or None if there is none of that name.
+
+        Raises:
+            StoreError: if it cannot be read, or is damaged.
+        """
+        rows = self._read(f"SELECT {_COLUMNS} FROM sessions WHERE id = ?", name)
+        try:
+            return Saved(*rows[0]).require_whole() if rows else None
+        except ValueError as error:
+            raise StoreError(str(self._path), "a whole session", f"a damaged one: {error}"[:200]) from None
 
     def names(self, owner: str, after: str = "", most: int = 1000) -> list[str]:
         """Return names of an owner's sessions in order, the first so many after one."""
@@ -219,25 +253,44 @@ class SqliteStore:
         """Return how many sessions an owner has, or how many there are."""
         return self._counts.total() if owner is None else self._counts[owner]
 
+    def size(self, owner: str) -> int:
+        """Return about how many bytes the sessions of an owner take."""
+        return self._sizes[owner]
+
     def save_model(self, model: SavedModel) -> None:
         """Keep a model, if it is not there.
 
         Raises:
             StoreError: if it cannot be written.
         """
-        self._change("INSERT OR IGNORE INTO models VALUES (?, ?, ?)", [model])
+        with self._change():
+            self._file.execute("INSERT OR IGNORE INTO models VALUES (?, ?, ?)", model)
 
     def load_model(self, fingerprint: str) -> SavedModel | None:
-        """Return a model, or None if it is not there."""
+        """Return a model, or None if it is not there.
+
+        Raises:
+            StoreError: if it cannot be read, or is damaged.
+        """
         rows = self._read("SELECT * FROM models WHERE fingerprint = ?", fingerprint)
-        return SavedModel(*rows[0]) if rows else None
+        if not rows:
+            return None
+        if not isinstance(rows[0][2], bytes):
+            raise StoreError(str(self._path), "a whole model", "a damaged one")
+        return SavedModel(*rows[0])
 
     def ping(self) -> None:
-        """Raise a `StoreError` if nothing can be read."""
+        """Raise a `StoreError` if nothing can be read, or the last write failed and one still does."""
         self._read("SELECT 1")
+        if self._failed:
+            with self._change():
+                self._file.execute("INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?))", (_PROBE,))
+            with self._change():
+                self._file.execute("DELETE FROM probe")
 
     def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
+            self._require_places()
             try:
                 return self._file.execute(statement, values).fetchall()
             except sqlite3.Error as error:

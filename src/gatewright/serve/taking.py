@@ -12,7 +12,7 @@ from gatewright.errors import GatewrightError
 from gatewright.generate import draw
 from gatewright.serve.requests import Generate, Request, to_bytes
 from gatewright.serve.residents import Resident, Residents
-from gatewright.serve.store import Saved
+from gatewright.serve.saved import Saved, sealed
 from gatewright.stream import Stream
 
 Array = NDArray[Any]
@@ -120,11 +120,10 @@ def _after(one: Taken) -> Saved:
     """Return what is to be stored of a session that has taken its steps."""
     saved = one.resident.saved
     wrote = _missing(one, one.request) if isinstance(one.request, Generate) else 0
-    return saved._replace(
-        version=saved.version + 1,
+    return saved.then(
         steps=saved.steps + len(one.x) + wrote,
         snapshot=one.model.stream.snapshot(one.resident.number),
         first=saved.steps if one.written is None else saved.first,
         request=one.digest,
-        answer=to_bytes(one.request, one.y, one.scores),
+        answer=sealed(to_bytes(one.request, one.y, one.scores)),
     )

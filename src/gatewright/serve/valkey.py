@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from gatewright.errors import StoreError
 from gatewright.serve.logs import say
-from gatewright.serve.store import Saved, SavedModel
+from gatewright.serve.saved import Saved, SavedModel
 
 T = TypeVar("T")
 #: The version of the keys that this build writes, and the only one that it reads.
@@ -31,35 +31,54 @@ _CONNECT, _ANSWER = 3.0, 5.0
 #: A server that took so many seconds to fail is left alone for so many: a batch would wait again and again.
 _SLOW, _REST = 0.5, 1.0
 
-# Keys: the count, then of each session itself and its owner's index.  Values of each: the version that it follows
-# upon ("" for none), and a `Saved`.
+# Keys: the count, then of each session itself, the index of its owner, the bytes of its owner and its model.
+# Values of each: the version that it follows upon ("" for none) and its tag, whether its model has to be there,
+# its size, and a `Saved`.
 _SAVE = """
 local done = {}
-for n = 1, (#KEYS - 1) / 2 do
-  local session, owner, at = KEYS[2 * n], KEYS[2 * n + 1], 10 * (n - 1)
-  local before = ARGV[at + 1]
+for n = 1, (#KEYS - 1) / 4 do
+  local key, at = 4 * n - 3, 14 * (n - 1)
+  local session, owner, bytes, model = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], KEYS[key + 4]
+  local kept = redis.call('HMGET', session, 'version', 'tag', 'size')
+  local before, size = ARGV[at + 1], ARGV[at + 4]
   done[n] = 0
-  if (redis.call('HGET', session, 'version') or '') == before then
-    redis.call('HSET', session, 'id', ARGV[at + 2], 'owner', ARGV[at + 3], 'model', ARGV[at + 4],
-      'version', ARGV[at + 5], 'steps', ARGV[at + 6], 'snapshot', ARGV[at + 7], 'first', ARGV[at + 8],
-      'request', ARGV[at + 9], 'answer', ARGV[at + 10])
-    if before == '' then
-      redis.call('ZADD', owner, 0, ARGV[at + 2])
-      redis.call('INCR', KEYS[1])
+  if (kept[1] or '') == before and (kept[2] or '') == ARGV[at + 2] then
+    if ARGV[at + 3] == '1' and redis.call('EXISTS', model) == 0 then
+      done[n] = 2
+    else
+      redis.call('HSET', session, 'size', size, 'id', ARGV[at + 5], 'owner', ARGV[at + 6], 'model', ARGV[at + 7],
+        'version', ARGV[at + 8], 'steps', ARGV[at + 9], 'snapshot', ARGV[at + 10], 'first', ARGV[at + 11],
+        'request', ARGV[at + 12], 'answer', ARGV[at + 13], 'tag', ARGV[at + 14])
+      local grown = size - (kept[3] or 0)
+      if grown ~= 0 then
+        redis.call('INCRBY', bytes, grown)
+      end
+      if before == '' then
+        redis.call('ZADD', owner, 0, ARGV[at + 5])
+        redis.call('INCR', KEYS[1])
+      end
+      done[n] = 1
     end
-    done[n] = 1
   end
 end
 return done
 """
-# Keys: the count, the session, its owner's index.  Values: its name, its owner.
+# Keys: the count, the session, its owner's index, its owner's bytes.  Values: its name, its owner.
 _DELETE = """
-if redis.call('HGET', KEYS[2], 'owner') == ARGV[2] then
+local kept = redis.call('HMGET', KEYS[2], 'owner', 'size')
+if kept[1] == ARGV[2] then
   redis.call('DEL', KEYS[2])
   redis.call('ZREM', KEYS[3], ARGV[1])
   redis.call('DECR', KEYS[1])
+  if kept[2] then
+    redis.call('DECRBY', KEYS[4], kept[2])
+  end
 end
 """
+#: What a script says of a session whose model is gone.
+_NO_MODEL = 2
+#: What the fields of a session are called.
+_FIELDS = Saved._fields[:10]
 
 
 class ValkeyStore:
@@ -67,7 +86,7 @@ class ValkeyStore:
 
     What `save` wrote is kept as well as the server keeps it: to survive its machine it needs ``appendonly yes``
     and ``appendfsync always``.  Nothing is sent twice: where an answer was lost on the way, a `StoreError` is
-    raised though the server may have done what it was told; the versions of the sessions tell.
+    raised though the server may have done what it was told; the tags of the sessions tell.
 
     Args:
         url: of the server, as ``valkey://user:password@host:port/database``; ``valkeys`` is with TLS, and
@@ -87,6 +106,8 @@ class ValkeyStore:
         options = _options(parts, self._name)
         self._password = options.get("password")
         self._closed, self._rest = False, (0.0, "")
+        self._failed = False  # whether the last write did
+        self._model: SavedModel | None = None  # the one that was saved last
         # One that is sent again after it was carried out would be refused, and nobody would know.
         fixed = {"decode_responses": False, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
         given = {
@@ -125,20 +146,34 @@ class ValkeyStore:
     def save(self, sessions: Sequence[Saved]) -> list[bool]:
         """Write sessions in one round trip, those that nobody else has changed meanwhile.
 
+        A server that has forgotten the model of a new session is given it again, if it was saved here.
+
         Returns:
-            For each whether it was written: whether its ``version`` follows upon the one that is kept.
+            For each whether it was written: whether it follows upon the commit that is kept.
 
         Raises:
             StoreError: if they cannot be written; if the answer got lost, they may have been.
         """
         if not sessions:
             return []
+        done = self._save(sessions)
+        if _NO_MODEL in done and self._model is not None:
+            self.save_model(self._model)
+            again = [place for place, code in enumerate(done) if code == _NO_MODEL]
+            for place, code in zip(again, self._save([sessions[place] for place in again]), strict=True):
+                done[place] = code
+        return [code == 1 for code in done]
+
+    def _save(self, sessions: Sequence[Saved]) -> list[int]:
         keys, values = [_key("count")], []
         for saved in sessions:
-            keys += [_key("session:", saved.id), _key("owner:", saved.owner)]
-            values += [saved.version - 1 if saved.version else b""]
-            values += [_bytes(value) if isinstance(value, str) else value for value in saved]
-        return [bool(done) for done in self._ask(self._saving, keys, values)]
+            keys += [_key("session:", saved.id), _key("owner:", saved.owner), _key("bytes:", saved.owner)]
+            keys += [_key("model:", saved.model)]
+            ours = self._model is not None and saved.model == self._model.fingerprint
+            follows = saved.version - 1 if saved.version else b""
+            values += [follows, saved.follows, int(ours and saved.version == 0), saved.size]
+            values += [_bytes(value) if isinstance(value, str) else value for value in saved[:10]]
+        return list(self._write(self._saving, keys, values))
 
     def delete(self, name: str, owner: str) -> None:
         """Forget a session; twice is fine.
@@ -146,8 +181,8 @@ class ValkeyStore:
         Raises:
             StoreError: if it cannot be deleted.
         """
-        keys = [_key("count"), _key("session:", name), _key("owner:", owner)]
-        self._ask(self._deleting, keys, [_bytes(name), _bytes(owner)])
+        keys = [_key("count"), _key("session:", name), _key("owner:", owner), _key("bytes:", owner)]
+        self._write(self._deleting, keys, [_bytes(name), _bytes(owner)])
 
     def load(self, name: str) -> Saved | None:
         """Return a session, or None if there is none of that name.
@@ -155,15 +190,15 @@ class ValkeyStore:
         Raises:
             StoreError: if it cannot be read, or is damaged.
         """
-        values = self._do("HMGET", _key("session:", name), *Saved._fields)
+        values = self._do("HMGET", _key("session:", name), *_FIELDS)
         if all(value is None for value in values):
             return None
         try:
-            if None in values:
+            if None in values[:9]:
                 raise ValueError("something is missing")
-            _, owner, model, version, steps, snapshot, first, request, answer = values
-            numbers = int(version), int(steps), snapshot, int(first), request, answer
-            return Saved(name, _text(owner), _text(model), *numbers)
+            _, owner, model, version, steps, snapshot, first, request, answer, tag = values
+            numbers = int(version), int(steps), snapshot, int(first), request, answer, tag or b""
+            return Saved(name, _text(owner), _text(model), *numbers).require_whole()
         except ValueError as error:
             raise StoreError(self._name, "a whole session", f"a damaged one: {error}"[:200]) from None
 
@@ -179,6 +214,10 @@ class ValkeyStore:
             return int(self._do("ZCARD", _key("owner:", owner)))
         return int(self._do("GET", _key("count")) or 0)
 
+    def size(self, owner: str) -> int:
+        """Return about how many bytes the sessions of an owner take; those of earlier builds do not count."""
+        return int(self._do("GET", _key("bytes:", owner)) or 0)
+
     def save_model(self, model: SavedModel) -> None:
         """Keep a model, if it is not there.
 
@@ -186,7 +225,9 @@ class ValkeyStore:
             StoreError: if it cannot be written.
         """
         value = _bytes(model.weights) + b"\n" + model.file
-        self._do("SET", _key("model:", model.fingerprint), value, "NX")
+        self._write(self._client.execute_command, "SET", _OURS + "format", FORMAT, "NX")  # if all was forgotten
+        self._write(self._client.execute_command, "SET", _key("model:", model.fingerprint), value, "NX")
+        self._model = model
 
     def load_model(self, fingerprint: str) -> SavedModel | None:
         """Return a model, or None if it is not there."""
@@ -197,8 +238,17 @@ class ValkeyStore:
         return SavedModel(fingerprint, _text(weights), file)
 
     def ping(self) -> None:
-        """Raise a `StoreError` if nothing can be read."""
+        """Raise a `StoreError` if nothing can be read, or the last write failed and one still does."""
         self._do("GET", _OURS + "format")
+        if self._failed:
+            self._write(self._client.execute_command, "SET", _OURS + "probe", 1)
+
+    def _write(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Ask the server for a change, and take note of whether it was made."""
+        self._failed = True
+        found = self._ask(function, *arguments)
+        self._failed = False
+        return found
 
     def _do(self, *command: str | bytes | int) -> Any:
         return self._ask(self._client.execute_command, *command)
