@@ -33,7 +33,10 @@ def series_encoders(draw: st.DrawFn) -> s.SeriesEncoder:
     if not (past or known or static or calendar) and reads == "nothing":
         reads = "both"
     step, context = draw(st.sampled_from(["row", "1h", "15m"])), draw(SIZES)
-    return s.SeriesEncoder(targets, past, known, static, calendar, step, context, reads)
+    zone = draw(
+        st.sampled_from(["", "local", "UTC", "+05:30", "-11:00", "Europe/Berlin", "America/Port-au-Prince"])
+    )
+    return s.SeriesEncoder(targets, past, known, static, calendar, step, context, reads, zone)
 
 
 @st.composite

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_the_bytes_are_the_documented_ones(path: Path) -> None:
     whole = written(SYMBOLS, path)
     header: dict[str, Any] = {
         "__metadata__": {
-            "gatewright": "1",
+            "gatewright": "2",
             "spec": SYMBOLS_SPEC.to_json(),
             "vocabulary": VOCABULARY.to_json(),
             "sha256": SYMBOLS.fingerprint,
@@ -102,13 +103,43 @@ def test_the_bytes_are_the_documented_ones(path: Path) -> None:
 def test_fingerprints_are_known() -> None:
     # Pinned: the fingerprint of a model may not change under one format version.
     for model, known in (
-        (SERIES, "25471ba433f0f895aed60568f58f59c449b802118e1b467aeeb5e7de0eb8b5f3"),
+        (SERIES, "f1ba296d3a64549c750eecb209daed717696460904ed71b0bbdccb31c1bcfa67"),
         (SYMBOLS, "5825ca70ad7b8ef0afb57b89b1e895ab22ffe2296b9fc87663bc8563b1ebe696"),
     ):
         counted = {}
         for i, (name, shape) in enumerate(model.spec.tensors().items()):
             counted[name] = (np.arange(math.prod(shape), dtype=np.float32) / 8 - i).reshape(shape)
         assert ModelFile(model.spec, counted, model.scaler, model.vocabulary).fingerprint == known
+
+
+def as_version_1(model: ModelFile) -> bytes:
+    """The file that version 1 has of a model: it says nothing of a time zone."""
+    header, data = parsed(content(model))
+    metadata = header["__metadata__"]
+    metadata["gatewright"] = "1"
+    metadata["spec"] = metadata["spec"].replace(',"time_zone":""', "")
+    metadata["sha256"] = fingerprint(header, data)
+    return raw(header, data)
+
+
+def test_version_1_is_read_as_times_without_a_zone(path: Path) -> None:
+    for model in MODELS:
+        old = as_version_1(model)
+        assert b"time_zone" not in old
+        path.write_bytes(old)
+        assert_same(read(path), model)
+    # What such a file says is checked as before.
+    old = as_version_1(SERIES)
+    for changed, named in (
+        (old.replace(b'past\\":[\\"wind', b'past\\":[\\"wine'), "scaler.columns"),
+        (old.replace(b'dropout\\":0.1', b'dropout\\":0.3'), "metadata.sha256"),
+        (old.replace(b'gatewright":"1"', b'gatewright":"2"'), "spec.encoder"),
+        (content(SERIES).replace(b'gatewright":"2"', b'gatewright":"1"'), "spec.encoder"),
+    ):
+        assert changed != old
+        path.write_bytes(changed)
+        with pytest.raises(ModelFileError, match=re.escape(f": {named}")):
+            read(path)
 
 
 def test_everything_that_counts_is_in_the_fingerprint() -> None:
@@ -119,8 +150,10 @@ def test_everything_that_counts_is_in_the_fingerprint() -> None:
         seen.add(ModelFile(SERIES_SPEC, {**SERIES.tensors, name: changed}, SCALER).fingerprint)
     spec = ModelSpec(SERIES_SPEC.encoder, StackSpec(3, 2, 0.2, 2), SERIES_SPEC.head)
     seen.add(ModelFile(spec, SERIES.tensors, SCALER).fingerprint)
+    zoned = ModelSpec(replace(SERIES_SPEC.encoder, time_zone="UTC"), SERIES_SPEC.lstm, SERIES_SPEC.head)
+    seen.add(ModelFile(zoned, SERIES.tensors, SCALER).fingerprint)
     seen.add(ModelFile(SERIES_SPEC, SERIES.tensors, Scaler(COLUMNS, *[SCALER.scale] * 2, (1, 1))).fingerprint)
-    assert len(seen) == 2 + len(SERIES.tensors) + 2
+    assert len(seen) == 2 + len(SERIES.tensors) + 3
 
 
 def test_weights_read_are_fresh_writable_and_ordered(path: Path) -> None:

@@ -125,7 +125,7 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
     ),
     "no metadata": (bare(raw(b"{}", b"")), "metadata: expected a file that Gatewright wrote"),
     "metadata text": (bare(raw(b'{"__metadata__":"gatewright"}', b"")), "metadata: expected a file that Gat"),
-    "too new": (edit(gatewright="2", more="x"), r"metadata\.gatewright: .*'1', the newest .*'2'; a newer"),
+    "too new": (edit(gatewright="3", more="x"), r"metadata\.gatewright: .*'2', the newest .*'3'; a newer"),
     "far too new": (edit(gatewright="9" * 5000), r"metadata\.gatewright: .*; a newer gatewright reads it$"),
     "version 0": (edit(gatewright="0"), r"metadata\.gatewright: .* got '0'$"),
     "version ²": (edit(gatewright="²"), r"metadata\.gatewright: .* got '²'$"),

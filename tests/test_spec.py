@@ -61,7 +61,7 @@ def test_the_text_is_known() -> None:
     )
     assert SERIES.to_json() == (
         '{"encoder":{"calendar":["hour_of_day"],"context":1,"kind":"series","known":["price"],'
-        '"past":["wind"],"reads":"change","static":["area"],"step":"row","targets":["load"]},'
+        '"past":["wind"],"reads":"change","static":["area"],"step":"row","targets":["load"],"time_zone":""},'
         '"head":{"horizon":2,"kind":"quantiles","quantiles":[0.1,0.5,0.9]},'
         '"lstm":{"dropout":0.1,"hidden_size":4,"num_layers":2,"proj_size":3}}'
     )
@@ -224,7 +224,7 @@ def mutated_texts(draw: st.DrawFn, text: str) -> str:
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_mutated_text_is_read_or_a_spec_error(data: st.DataObject) -> None:
     spec = data.draw(st.sampled_from(ALL))
     if data.draw(st.booleans()):

@@ -215,7 +215,7 @@ def test_a_batch_of_sessions_may_be_stepped_by_number() -> None:
 
 
 def test_a_time_may_name_its_zone() -> None:
-    model = series_model()
+    model = series_model(time_zone="UTC")
     row = rows_of(model, table(model, 5), 1)[0]
     expected = model.stream().step(row, time=np.datetime64("2024-02-29T22:30"))
     zone = datetime.timezone(datetime.timedelta(hours=2))
@@ -229,7 +229,7 @@ def test_a_time_may_name_its_zone() -> None:
     for time in same:
         assert np.array_equal(model.stream().step(row, time=time), expected)
         assert np.array_equal(model.stream().run([row, row], times=[time, time])[0], expected)
-    bad = ("2024-02-30T00:00Z", "0001-01-01T00:00+02:00", "T+02:00", 5.5, 1_700_000_000, "now", "2023", [], {})
+    bad = ("2024-02-30T00:00Z", "T+02:00", 5.5, 1_700_000_000, "1700000000", "now", "2023", "01/02/2023", [], {})
     for time in bad:
         with pytest.raises(GatewrightError, match="time: expected a time such as"):
             model.stream().step(row, time=time)

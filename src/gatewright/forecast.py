@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gatewright.data import clock
 from gatewright.data.series import encode
 from gatewright.data.table import Series, Table
+from gatewright.data.zones import LOCAL, Clock, Times, is_place, of_days, offset_of, to_local, to_utc
 from gatewright.errors import DataError, GatewrightError, SpecError
 from gatewright.model import Model
 from gatewright.spec import FILLS, QuantileHead, SeriesEncoder
@@ -29,7 +30,8 @@ def forecast(model: Model, table: Table, horizon: int | None = None, fill: str =
 
     Returns:
         A row a series and step: the series (if a column names it), the timestamp or the number of the row, and
-        each quantile of each target as ``<target>_q<level>``, in the target's units.
+        each quantile of each target as ``<target>_q<level>``, in the target's units.  Timestamps have the time
+        zone of the table's; those of days and months at a place, and those without one, have none.
 
     Raises:
         SpecError: if the model does not forecast.
@@ -93,8 +95,18 @@ def require_fit(table: Table, encoder: SeriesEncoder) -> None:
     for role, have, want in zip(("target", "past", "known", "static"), found, needed, strict=True):
         if have != want:
             raise DataError(f"{role} columns", ", ".join(want) or "none", ", ".join(have) or "none")
+    if encoder.calendar and table.clock.zone != encoder.time_zone:
+        expected = f"timestamps {_named(encoder.time_zone)}, as in training"
+        raise DataError("time", expected, f"timestamps {_named(table.clock.zone)}")
     if table.step != encoder.step:
         raise DataError("time", f"one row every {encoder.step}, as in training", f"one every {table.step}")
+
+
+def _named(zone: str) -> str:
+    """Say whose clock a zone stands for."""
+    if zone == "":
+        return "without a time zone"
+    return "that are dates" if zone == LOCAL else f"on the clock of {zone} (Roles.time_zone says so)"
 
 
 def _forecast_one(
@@ -117,7 +129,7 @@ def _forecast_one(
     when, ahead = _when(one, rows, table, head.horizon)
     columns: list[tuple[str, object]] = []
     columns += [(name, [own] * head.horizon) for name, own in zip(table.roles.ids, one.ids, strict=True)]
-    columns.append((when, ahead))
+    columns.append((when, ahead if one.times is None else _zoned(np.asarray(ahead), table.clock)))
     for index, target in enumerate(encoder.targets):
         for place, level in enumerate(head.quantiles):
             columns.append((f"{target}_q{level}", answer[:, index, place]))
@@ -137,6 +149,41 @@ def _when(one: Series, rows: int, table: Table, horizon: int) -> tuple[str, obje
     return table.roles.time, clock.after(one.times[rows - 1], table.step, ahead)
 
 
+def _zoned(times: Times, when: Clock) -> pl.Series:
+    """Return times as a column with their time zone, as far as polars has it."""
+    if when.zone in ("", LOCAL) or (is_place(when.zone) and not when.absolute):
+        return pl.Series(times)
+    utc = pl.Series(times if when.absolute else to_utc(times, when.zone)[0]).dt.replace_time_zone("UTC")
+    hours, rest = divmod(0 if is_place(when.zone) else offset_of(when.zone) or 0, 3600)
+    if is_place(when.zone) or hours == rest == 0 or rest or not -12 <= hours <= 14:
+        return utc.dt.convert_time_zone(when.zone if is_place(when.zone) else "UTC")
+    return utc.dt.convert_time_zone(f"Etc/GMT{-hours:+d}")  # with the signs of POSIX: east is negative
+
+
+def written(column: pl.Series, table: Table) -> list[str]:
+    """Return the timestamps of a forecast as text: on the clock and with the offset of those in the table.
+
+    ``2018-06-26 20:00:00``, with its offset where the table's time zone is known, or ``2018-06-26`` where a step
+    is days and the table's timestamps name no zone.
+    """
+    when = table.clock
+    times = column.to_physical().to_numpy().astype("datetime64[us]")
+    local = times if getattr(column.dtype, "time_zone", None) is None else to_local(times, when.zone)
+    offsets = [""] * len(local)
+    if table.zoned or not of_days(table.step):
+        offsets = when.offsets(times if when.absolute else local)
+    if of_days(table.step) and not any(offsets) and bool((local == local.astype("datetime64[D]")).all()):
+        return [str(day) for day in local.astype("datetime64[D]")]
+    fraction = bool((local != local.astype("datetime64[s]")).any())
+    texts = np.datetime_as_string(local, unit="us" if fraction else "s").tolist()
+    return [text.replace("T", " ") + offset for text, offset in zip(texts, offsets, strict=True)]
+
+
+def _shown(times: Times, table: Table) -> str:
+    offset = table.clock.offsets(times)[0] if table.clock.absolute else ""
+    return f"{clock.shown(table.clock.local(times)[0])}{offset}"
+
+
 def _window(one: Series, rows: int, table: Table, encoder: SeriesEncoder, horizon: int, fill: str) -> Series:
     """Return the first rows, and ``horizon`` more with only what is known in advance."""
     first = len(encoder.targets) + len(encoder.past)
@@ -152,8 +199,8 @@ def _window(one: Series, rows: int, table: Table, encoder: SeriesEncoder, horizo
     if not usable.all():
         row, column = map(int, np.argwhere(~usable)[0])
         expected = f"a value in each of the {horizon} rows after the last observed target of {one.title}"
-        there = np.asarray(when)[row]
-        got = f"none in row {there}" if one.times is None else f"none at {clock.shown(there)}"
+        there = np.asarray(when)[row : row + 1]
+        got = f"none in row {there[0]}" if one.times is None else f"none at {_shown(there, table)}"
         raise DataError(f"known input {encoder.known[column]!r}", expected, got)
     times = None if one.times is None else np.concatenate([one.times[:rows], np.asarray(when)])
     lines: NDArray[np.int64] = np.concatenate([one.lines[:rows], np.zeros(horizon, dtype=np.int64)])

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
 #: The version of the format that this build writes, and the newest that it reads.
-FORMAT = 1
+FORMAT = 2
+
+#: Versions that it reads.  In version 1 an encoder of series says nothing of the time zone.
+READABLE = ("1", "2")
 
 #: Longest header in bytes; the safetensors library reads no longer one.
 LONGEST_HEADER = 100_000_000
@@ -77,6 +80,10 @@ class ModelFile:
     @property
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal of all that decides what the model computes; worked out at each call."""
+        return self._digest(self.spec.to_json())
+
+    def _digest(self, spec: str) -> str:
+        """Return the fingerprint over this text of the specification."""
         digest = hashlib.sha256()
 
         def add(*parts: bytes | memoryview) -> None:
@@ -84,7 +91,7 @@ class ModelFile:
                 digest.update(struct.pack("<Q", len(part)))
                 digest.update(part)
 
-        add(b"gatewright 1", self.spec.to_json().encode("ascii"), _companion(self)[1].encode("ascii"))
+        add(b"gatewright 1", spec.encode("ascii"), _companion(self)[1].encode("ascii"))
         for name, array in self.tensors.items():
             add(name.encode("ascii"), "x".join(map(str, array.shape)).encode("ascii"), _raw(array))
         return digest.hexdigest()
@@ -164,6 +171,9 @@ def _read(file: BufferedReader) -> ModelFile:
     size = os.fstat(file.fileno()).st_size
     header, data_size = _read_header(file, size)
     metadata = _checked_metadata(header.pop("__metadata__", None))
+    text = metadata["spec"]
+    if metadata["gatewright"] == "1":
+        metadata["spec"] = _of_version_1(text)
     spec = _read_spec("spec", metadata, ModelSpec)
     companion = "scaler" if isinstance(spec.encoder, SeriesEncoder) else "vocabulary"
     if companion not in metadata:
@@ -184,8 +194,9 @@ def _read(file: BufferedReader) -> ModelFile:
         begin, end = spans[name]
         tensors[name] = data[begin // 4 : end // 4].reshape(shape).astype(np.float32, copy=False)
     model = ModelFile(spec, tensors, scaler, vocabulary)
-    if metadata["sha256"] != model.fingerprint:
-        got = f"a model with {model.fingerprint}; the file is damaged or was edited"
+    came = model._digest(text)
+    if metadata["sha256"] != came:
+        got = f"a model with {came}; the file is damaged or was edited"
         raise ModelFileError("metadata.sha256", f"a model with {shown(metadata['sha256'])}", got)
     return model
 
@@ -214,7 +225,7 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
         got = "a safetensors file without 'gatewright' in its metadata"
         raise ModelFileError("metadata", "a file that Gatewright wrote", got)
     version = metadata["gatewright"]
-    if version != str(FORMAT):
+    if version not in READABLE:
         newer = isinstance(version, str) and version.isascii() and version.isdigit() and version[0] != "0"
         expected = f"format '{FORMAT}', the newest that this build reads"
         hint = "; a newer gatewright reads it" if newer else ""
@@ -229,6 +240,26 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
     if not (metadata["written_by"].isascii() and metadata["written_by"].isprintable()):
         raise ModelFileError("metadata.written_by", "printable ASCII", shown(metadata["written_by"]))
     return metadata
+
+
+def _of_version_1(text: str) -> str:
+    """Return a specification of version 1 as one of this version: timestamps that name no time zone.
+
+    Raises:
+        ModelFileError: if it names one already.
+    """
+    plain = strict_json(text, "spec")
+    encoder = plain.get("encoder") if isinstance(plain, dict) else None
+    if not isinstance(encoder, dict) or encoder.get("kind") != "series":
+        return text
+    if "time_zone" in encoder:
+        raise ModelFileError("spec.encoder", "no field 'time_zone' in a file of version 1", "it")
+    # The text itself has to be canonical, since the fingerprint is over it.
+    if json.dumps(plain, sort_keys=True, separators=(",", ":")) != text:
+        expected = "sorted keys, no spaces, plain ASCII and the shortest digits of each number"
+        raise ModelFileError("metadata.spec", expected, "other JSON that means the same")
+    plain["encoder"] = {**encoder, "time_zone": ""}
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
 def _read_spec(key: str, metadata: dict[str, str], cls: type[_AnySpec]) -> _AnySpec:

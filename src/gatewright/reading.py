@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import functools
-import re
-from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data import clock
+from gatewright.data.writings import AmbiguousTimeError, on_clock
+from gatewright.data.zones import is_place
 from gatewright.errors import GatewrightError
 from gatewright.spec import QuantileHead, SeriesEncoder
 
 Array = NDArray[Any]
-
-#: How a time ends that names its zone.
-_ZONE = re.compile(r"T.*(Z|[+-]\d{2}:\d{2})$")
 
 _SINGLE, _DOUBLE, _WHOLE = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 
@@ -36,6 +33,7 @@ class Reading(NamedTuple):
         symbols: of a text model, in order.
         targets: names of what is forecast.
         quantiles: that a forecast gives.
+        time_zone: whose clock the calendar is read from.
     """
 
     dtype: np.dtype[Any]
@@ -48,6 +46,7 @@ class Reading(NamedTuple):
     symbols: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = ()
+    time_zone: str = ""
 
     @classmethod
     def of_layers(cls, D: int, P: int) -> Reading:
@@ -70,6 +69,7 @@ class Reading(NamedTuple):
             *(_DOUBLE, (len(columns),), _DOUBLE, shape, columns, encoder.calendar, len(before)),
             targets=encoder.targets,
             quantiles=head.quantiles,
+            time_zone=encoder.time_zone,
         )
 
     def array(self, x: Any, leading: tuple[int | None, ...]) -> Array:
@@ -122,11 +122,11 @@ class Reading(NamedTuple):
         return x
 
     def times(self, time: Any, shape: tuple[int, ...], name: str = "time") -> NDArray[np.datetime64]:
-        """Return times in microseconds, UTC: as many as ``shape`` says, or one for all.
+        """Return times in microseconds on the clock of the model's time zone: one, or as many as ``shape`` says.
 
         Args:
-            time: `datetime` objects, `numpy.datetime64`, or text as in ISO 8601; numbers are refused, since nobody
-                knows in what unit they are.
+            time: `datetime` objects, `numpy.datetime64`, or text such as ISO 8601.  Those that name no zone are what
+                the clock shows.  Numbers are refused, since nobody knows in what unit they are.
             shape: see `with_calendar`.
             name: of the argument, for errors.
 
@@ -138,15 +138,14 @@ class Reading(NamedTuple):
         many = f"{shape[0]} times" if shape else "a time"
         expected = f"{many} such as '2024-05-01T13:00', for {', '.join(self.calendar)}"
         try:
-            given = np.asarray(_in_utc(time))
-            timely = given.dtype.kind == "M" or (given.dtype.kind in "UO" and _all_dated(given))
-            if given.size and not timely:
-                raise GatewrightError(name, expected, repr(time)[:80])
-            times = given.astype("datetime64[us]")
-        except (ValueError, TypeError, OverflowError) as error:
-            if isinstance(error, GatewrightError):
-                raise
+            given = np.asarray(_on_clock(time, self.time_zone))
+        except AmbiguousTimeError as error:
+            raise GatewrightError(name, str(error), repr(time)[:80]) from None
+        except (ValueError, TypeError, OverflowError):
             raise GatewrightError(name, expected, repr(time)[:80]) from None
+        if given.size and given.dtype.kind != "M":
+            raise GatewrightError(name, expected, repr(time)[:80])
+        times = given.astype("datetime64[us]")
         if time is None or np.isnat(times).any():
             raise GatewrightError(name, expected, repr(time)[:80])
         if times.shape not in (shape, ()):
@@ -179,20 +178,16 @@ class Reading(NamedTuple):
         return f"shape ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-def _all_dated(texts: Array) -> bool:
-    """Whether all texts begin with a year and a month: NumPy would take "now", or a year for its first day."""
-    return all(re.match(r"\d{4}-\d{2}", text) for text in texts.ravel() if isinstance(text, str))
-
-
-def _in_utc(time: Any) -> Any:
-    """Return times without zone, those that name one in UTC, as in a table that a model learned from."""
+def _on_clock(time: Any, zone: str) -> Any:
+    """Return times on the clock of a zone; what is no time as it came."""
+    if isinstance(time, np.ndarray):
+        if time.dtype.kind == "M" and not is_place(zone):
+            return time
+        time = list(time) if time.dtype.kind == "M" and time.ndim else time.tolist() if time.ndim else time[()]
     if isinstance(time, list | tuple):
-        return [_in_utc(each) for each in time]
-    if isinstance(time, str) and _ZONE.search(time):
-        time = datetime.fromisoformat(time.replace("Z", "+00:00"))
-    if isinstance(time, datetime) and time.tzinfo is not None:
-        return time.astimezone(timezone.utc).replace(tzinfo=None)
-    return time
+        return [_on_clock(each, zone) for each in time]
+    found = on_clock(time, zone)
+    return time if found is None else found
 
 
 @functools.lru_cache(maxsize=16)

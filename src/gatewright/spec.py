@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import reprlib
 import types
 import typing
@@ -39,6 +40,9 @@ AGGREGATES = ("", "mean", "sum", "last")
 
 #: Stands for every symbol that the training part did not have; always symbol 0 of a vocabulary.
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+#: A time zone: an offset, or the name of a zone or of a place.
+_TIME_ZONE = re.compile(r"[+-]\d{2}:\d{2}(:\d{2})?|[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 
 _LARGEST = 2**31 - 1
 
@@ -127,6 +131,9 @@ class SeriesEncoder(Spec):
         context: steps that the model reads before it forecasts.
         reads: what is read of past targets, out of `READS`.  Changes let a model carry over to levels that
             it was not trained on; levels matter where the dynamics depend on them.
+        time_zone: whose clock the calendar is read from: "" where timestamps name no zone, "local" for dates whose
+            offset from UTC changes and is dropped, "UTC", an offset such as "+02:00", or a place such as
+            "Europe/Berlin".
     """
 
     kind: ClassVar[str] = "series"
@@ -139,6 +146,7 @@ class SeriesEncoder(Spec):
     step: str = "row"
     context: int = 1
     reads: str = "change"
+    time_zone: str = ""
 
     def __post_init__(self) -> None:
         _require(len(self.targets) > 0, "targets", "at least one column", self.targets)
@@ -150,6 +158,13 @@ class SeriesEncoder(Spec):
             _require(part in CALENDAR, "calendar", f"parts out of {CALENDAR}", part)
         _require(self.reads in READS, "reads", f"one of {READS}", self.reads)
         _require_size("context", self.context)
+        zoned = len(self.time_zone) <= 64 and _TIME_ZONE.fullmatch(self.time_zone) is not None
+        _require(
+            zoned or self.time_zone == "",
+            "time_zone",
+            "a zone such as UTC, +02:00 or Europe/Berlin",
+            self.time_zone,
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -194,6 +194,14 @@ class Stream:
         return bool(self._reading.calendar)
 
     @property
+    def time_zone(self) -> str:
+        """The zone on whose clock times are read.
+
+        A place, an offset or "UTC"; "local" for dates of any zone, "" for times that name none.
+        """
+        return self._reading.time_zone
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """Names of what a forecaster forecasts, in the order of its output."""
         return self._reading.targets
@@ -241,8 +249,8 @@ class Stream:
                 (B, ...) or a list of these.  A missing target is NaN; nothing else may be.
             sessions: the number of one session, or those of several, each once; None for the only one, or for all.
             time: when a forecaster's row was observed, where the model reads a calendar: a `datetime`, a
-                `numpy.datetime64` or text as in ISO 8601; in UTC where it names no zone.  One for all sessions, or
-                one for each.
+                `numpy.datetime64` or text such as ISO 8601.  Where it names no zone, it is what the clock of
+                `time_zone` shows.  One for all sessions, or one for each.
             record: whether to return the gates of the step too.
 
         Returns:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gatewright.data.cells import looks_numeric
 from gatewright.data.notation import Notation
-from gatewright.data.stamps import looks_like_times
+from gatewright.data.timelike import looks_like_times
 from gatewright.errors import DataError
 from gatewright.spec import shown
 

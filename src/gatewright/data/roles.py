@@ -10,7 +10,8 @@ import polars as pl
 
 from gatewright.data.cells import is_text, looks_numeric, numeric_otherwise, text
 from gatewright.data.notation import PLAIN, Notation
-from gatewright.data.stamps import looks_like_times
+from gatewright.data.timelike import is_named, looks_like_times, require_none
+from gatewright.data.zones import NO_ZONE
 from gatewright.errors import DataError, nearest
 from gatewright.spec import shown
 
@@ -34,6 +35,8 @@ class Roles:
         static: inputs with one value a series.
         time: the timestamps; "" to find them, "none" for rows in order without timestamps.
         time_format: format of the timestamps as in strftime; "" to find it.
+        time_zone: zone on whose clock times are wanted, such as "Europe/Berlin", "+02:00" or "UTC"; "none" if none
+            may be named; "" to find it.
         series: the columns that name the series a row belongs to (a single one may be a plain string); none for
             one series.
         resample: width of the bins that rows are gathered into, such as "1h"; "" for rows as they are.
@@ -51,6 +54,7 @@ class Roles:
     resample: str = ""
     aggregate: str = ""
     notation: Notation = PLAIN
+    time_zone: str = ""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -91,17 +95,31 @@ def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
             both = f"--{seen[name]} and --{role}" if seen[name] != role else f"--{role}"
             raise DataError(both, "each column once", f"{shown(name)} twice")
         seen[name] = role
-    time = roles.time or next(
-        (name for name in cells.columns if name not in seen and looks_like_times(cells[name], roles.time_format)),
-        NO_TIME,
-    )
-    if roles.time_format and time == NO_TIME:
-        raise DataError("--time-format", "a column of timestamps written so", repr(roles.time_format))
+    time = roles.time or _find_time(cells, [name for name in cells.columns if name not in seen], roles.time_format)
+    if time == NO_TIME:
+        if roles.time_format:
+            raise DataError("--time-format", "a column of timestamps written so", repr(roles.time_format))
+        if roles.time_zone not in ("", NO_ZONE):
+            raise DataError("--time-zone", "a column of timestamps", repr(roles.time_zone))
     targets = roles.targets
     if not targets:
         free = [name for name in cells.columns if name not in seen and name != time]
         targets = (_only_target(cells, free, roles.notation),)
     return replace(roles, time=time, targets=targets)
+
+
+def _find_time(cells: pl.DataFrame, names: list[str], time_format: str) -> str:
+    """Return the column of timestamps, one of that name before others; `NO_TIME` where no column seems to be one.
+
+    Raises:
+        DataError: at a column that seems to be one, and cannot be read.
+    """
+    for name in sorted(names, key=lambda each: not is_named(each)):
+        if looks_like_times(cells[name], time_format):
+            return name
+    if not time_format:
+        require_none(cells, names)
+    return NO_TIME
 
 
 def _only_target(cells: pl.DataFrame, free: list[str], notation: Notation) -> str:

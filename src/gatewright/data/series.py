@@ -65,7 +65,8 @@ def _start(series: Series, name: str, size: str, end: int) -> int:
     expected = "a share such as 0.15, a number of rows, or (with timestamps) a start date such as 2017-07-01"
     if _DATE.fullmatch(size) and series.times is not None:
         try:
-            return int(np.searchsorted(series.times, np.datetime64(size, "us")))
+            start = series.clock.kept(np.array([size], "datetime64[us]"))[0]
+            return int(np.searchsorted(series.times, start))
         except ValueError:  # the 31st of February
             raise GatewrightError(name, expected, repr(size)) from None
     try:
@@ -205,7 +206,7 @@ def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "
     if encoder.calendar:
         if series.times is None:
             raise DataError("time", f"timestamps, for {', '.join(encoder.calendar)}", "a table without any")
-        columns.append(clock.calendar(series.times, encoder.calendar))
+        columns.append(clock.calendar(series.clock.local(series.times), encoder.calendar))
     return Encoded(
         inputs=np.concatenate(columns, axis=1, dtype=np.float32),
         known=inputs[:, past : past + known].astype(np.float32),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +12,13 @@ from numpy.typing import NDArray
 from gatewright.data import clock
 from gatewright.data.cells import is_text, numbers, text
 from gatewright.data.frame import Frame, read_frame
-from gatewright.data.resample import gathered, proposed
+from gatewright.data.order import Group, Ordered, in_order, remedy, unordered
+from gatewright.data.resample import gathered
 from gatewright.data.roles import NO_TIME as NO_TIME
 from gatewright.data.roles import Roles as Roles
 from gatewright.data.roles import find_roles
 from gatewright.data.stamps import timestamps
+from gatewright.data.zones import NAIVE, Clock
 from gatewright.errors import DataError
 from gatewright.spec import shown
 
@@ -31,11 +32,12 @@ class Series:
 
     Attributes:
         name: what the id columns say, joined; "" if there are none.
-        times: timestamps (rows,), or None.
+        times: timestamps (rows,) as ``clock`` keeps them, or None.
         values: float64 (rows, columns).
         lines: where each row stands in its file; 0 for a row that fills a gap.
         unit: what ``lines`` counts, "line" or "row".
         ids: what each id column says.
+        clock: on which the times are kept.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Series:
     lines: NDArray[np.int64]
     unit: str = "line"
     ids: tuple[str, ...] = ()
+    clock: Clock = NAIVE
 
     @property
     def title(self) -> str:
@@ -54,7 +57,14 @@ class Series:
         """A row as an error names it."""
         if self.lines[row]:
             return f"{self.unit} {self.lines[row]}"
-        return "a missing row" if self.times is None else f"the missing row of {clock.shown(self.times[row])}"
+        return "a missing row" if self.times is None else f"the missing row of {self.when(row)}"
+
+    def when(self, row: int) -> str:
+        """The time of a row as an error shows it."""
+        assert self.times is not None
+        times = self.times[row : row + 1]
+        offset = self.clock.offsets(times)[0] if self.clock.absolute else ""
+        return f"{clock.shown(self.clock.local(times)[0])}{offset}"
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,9 @@ class Table:
         step: time between two rows (see `gatewright.data.clock`).
         unused: columns that no role names.
         empty: names of the series without any observed target, which are left out.
+        clock: on which times are kept.
+        zoned: whether the timestamps name their zone.
+        notes: what a person should know of how they were read.
     """
 
     roles: Roles
@@ -74,6 +87,9 @@ class Table:
     step: str
     unused: tuple[str, ...]
     empty: tuple[str, ...] = ()
+    clock: Clock = NAIVE
+    zoned: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def read_table(path: Path, roles: Roles, fill: str = "", step: str = "") -> Table:
@@ -92,12 +108,18 @@ def read_table(path: Path, roles: Roles, fill: str = "", step: str = "") -> Tabl
     frame = read_frame(path, roles.notation)
     roles = find_roles(frame.cells, roles)
     values = np.stack([numbers(frame, name, roles.notation) for name in roles.columns], axis=1)
-    times = None if roles.time == NO_TIME else timestamps(frame, roles.time, roles.time_format)
+    groups = [Group(*group) for group in _groups(frame, roles.ids)]
+    ordered, zoned = _ordered(frame, roles, groups, fill, step)
     series = [
-        Series(name, None if times is None else times[rows], values[rows], frame.lines[rows], frame.unit, ids)
-        for name, ids, rows in _groups(frame, roles.ids)
+        Series(each.name, times, values[each.rows], frame.lines[each.rows], frame.unit, each.ids, ordered.clock)
+        for each, times in zip(ordered.groups, ordered.times, strict=True)
     ]
-    series, step = _regular(series, roles, fill, step)
+    if roles.resample:
+        for one in series:
+            _check_static(one, roles)
+        series = [gathered(one, roles) for one in series]
+    if ordered.step != "row":
+        series = [_on_the_grid(one, ordered.step, roles, fill) for one in series]
     observed = [one for one in series if _last_observed(one, roles) >= 0]
     if not observed:
         names = ", ".join(map(shown, roles.targets))
@@ -105,35 +127,20 @@ def read_table(path: Path, roles: Roles, fill: str = "", step: str = "") -> Tabl
     empty = tuple(one.name for one in series if _last_observed(one, roles) < 0)
     series = [_checked(one, roles, fill) for one in observed]
     used = {*roles.columns, roles.time, *roles.ids}
-    return Table(
-        roles, tuple(series), step, tuple(name for name in frame.cells.columns if name not in used), empty
-    )
+    unused = tuple(name for name in frame.cells.columns if name not in used)
+    return Table(roles, tuple(series), ordered.step, unused, empty, ordered.clock, zoned, ordered.notes)
 
 
-def _regular(series: list[Series], roles: Roles, fill: str, expected: str) -> tuple[list[Series], str]:
-    """Return the series with their rows one step apart, and the step."""
+def _ordered(frame: Frame, roles: Roles, groups: list[Group], fill: str, expected: str) -> tuple[Ordered, bool]:
+    """Return the series in order of time, and whether their timestamps name a zone."""
     if roles.time == NO_TIME:
         if roles.resample:
             raise DataError("--resample", "a table with timestamps", "a table without any, or --time none")
-        return series, "row"
+        return Ordered(groups, [None] * len(groups), NAIVE, "row", ()), False
+    stamps = timestamps(frame, roles.time, roles.time_format, roles.time_zone)
     if roles.resample:
-        step = clock.bin_step(roles.resample)
-        for one in series:
-            _check_static(one, roles)
-        series = [gathered(one, roles) for one in series]
-    else:
-        for one in series:
-            _check_order(one, roles)
-        keeps = expected and all(_keeps(one, expected, fill) for one in series)
-        step = expected if keeps else _common_step(series, roles)
-    return [_on_the_grid(one, step, roles, fill) for one in series], step
-
-
-def _keeps(one: Series, step: str, fill: str) -> bool:
-    """Say whether a series' rows follow each other at a step, with gaps if they will be filled."""
-    assert one.times is not None
-    places = clock.positions(one.times, step)
-    return bool(np.isfinite(places).all() and (fill or (np.diff(places) == 1).all()))
+        return unordered(stamps, groups, clock.bin_step(roles.resample)), stamps.zoned
+    return in_order(frame, roles.time, stamps, groups, expected, gaps=bool(fill)), stamps.zoned
 
 
 def _groups(frame: Frame, ids: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], NDArray[np.int64]]]:
@@ -161,38 +168,6 @@ def _ids(frame: Frame, name: str) -> pl.Series:
     return names
 
 
-def _check_order(one: Series, roles: Roles) -> None:
-    assert one.times is not None
-    differences = np.diff(one.times).astype("int64")
-    if np.all(differences > 0):
-        return
-    row = int(np.argmax(differences <= 0)) + 1
-    what = "goes back"
-    hint = "" if roles.ids else "; if the table holds many series, name their column with --id"
-    if differences[row - 1] == 0:
-        what, hint = "repeats", f"{hint}; {_remedy(one.times)}"
-    raise DataError(
-        f"time column {shown(roles.time)}, {one.place(row)}",
-        f"a later timestamp than {clock.shown(one.times[row - 1])}, the one before in {one.title}",
-        f"{clock.shown(one.times[row])}, which {what}{hint}",
-    )
-
-
-def _remedy(times: clock.Times) -> str:
-    return f"--resample {proposed(times)} --aggregate mean, sum or last gathers rows into steps"
-
-
-def _common_step(series: list[Series], roles: Roles) -> str:
-    """Return the step that most rows keep."""
-    steps: Counter[str] = Counter()
-    for one in series:
-        if one.times is not None and len(one.times) > 1:
-            steps[clock.find_step(one.times)] += len(one.times)
-    if not steps:
-        raise DataError(f"time column {shown(roles.time)}", "at least two rows in a series", "one")
-    return steps.most_common(1)[0][0]
-
-
 def _on_the_grid(one: Series, step: str, roles: Roles, fill: str) -> Series:
     """Check that rows follow each other at the step; with ``fill``, put empty rows into whole gaps."""
     assert one.times is not None
@@ -206,16 +181,16 @@ def _on_the_grid(one: Series, step: str, roles: Roles, fill: str) -> Series:
         row = int(np.argmax(gaps if on_grid else np.isnan(places[1:]))) + 1
         if np.isnan(places[0]):
             row = 0
-        hint = f"off that step; {_remedy(one.times)}"
+        hint = f"off that step; {remedy(one.times)}"
         if on_grid:
             fills = "too many to fill" if fill else "--fill forward or mean puts them in"
             hint = f"{int(places[row] - places[row - 1])} steps on; missing rows: {missing}, {fills}"
             hint += ", --time none takes the rows in order"
-        after = f" after {clock.shown(one.times[row - 1])}" if row else ""
+        after = f" after {one.when(row - 1)}" if row else ""
         raise DataError(
             f"time column {shown(roles.time)}, {one.place(row)}",
             f"one row every {step} in {one.title}",
-            f"{clock.shown(one.times[row])}{after}, {hint}",
+            f"{one.when(row)}{after}, {hint}",
         )
     index = places.astype(np.int64)
     rows = len(index) + missing

@@ -51,8 +51,9 @@ extern const gatewright_parts model_parts;
 
 _SERIES = """\
  * A step reads the columns of one row, model_columns, as double: targets as they were observed, or NaN; sine and
- * cosine of the calendar, worked out as gatewright.h says; inputs known in advance, at t+1 and so on.  It gives
- * the quantiles of the next values: (MODEL_HORIZON, MODEL_TARGETS, MODEL_QUANTILES)."""
+ * cosine of the calendar, worked out as gatewright.h says from what the clock of MODEL_TIME_ZONE shows; inputs
+ * known in advance, at t+1 and so on.  It gives the quantiles of the next values: (MODEL_HORIZON, MODEL_TARGETS,
+ * MODEL_QUANTILES)."""
 
 _SYMBOLS = """\
  * A step reads the number of a symbol, its place in model_symbols, and gives a score (a logit) for each that may
@@ -64,6 +65,13 @@ extern const char* const model_columns[MODEL_INPUT];
 
 /* Levels, in the order of the output. */
 extern const double model_quantiles[MODEL_QUANTILES];"""
+
+_TIME_ZONE = """\
+/* The zone whose clock the calendar is of: "UTC", an offset from it, or a place of the IANA time zone database;
+ * "local" for dates as they are written, whatever their zone; "" for times whose zone the table did not name. */
+#define MODEL_TIME_ZONE "{zone}"
+
+"""
 
 _SYMBOLS_EXTRAS = """\
 /* Unicode code points; the first, U+FFFD, stands for every character that is not among them. */
@@ -162,7 +170,7 @@ def _header(file: ModelFile) -> str:
         assert isinstance(spec.encoder, SeriesEncoder)
         sizes |= {"HORIZON": spec.head.horizon, "TARGETS": len(spec.encoder.targets)}
         sizes["QUANTILES"] = len(spec.head.quantiles)
-        comment, extras = _SERIES, _SERIES_EXTRAS
+        comment, extras = _SERIES, _TIME_ZONE.format(zone=spec.encoder.time_zone) + _SERIES_EXTRAS
     else:
         sizes["SYMBOLS"] = len(reading.symbols)
         comment, extras = _SYMBOLS, _SYMBOLS_EXTRAS

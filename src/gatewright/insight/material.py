@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from gatewright.data.series import encode
 from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.data.text import encode_text, read_text
+from gatewright.data.zones import NO_ZONE
 from gatewright.errors import DataError, GatewrightError
 from gatewright.forecast import require_fit
 from gatewright.insight.about import About, LayersAbout, SeriesAbout, TextAbout
@@ -111,7 +112,8 @@ def gather(
         table = data
         if isinstance(data, str | Path):
             encoder = model.spec.encoder
-            named = Roles(encoder.targets, encoder.past, encoder.known, encoder.static)
+            zone = (encoder.time_zone or NO_ZONE) if encoder.calendar else ""
+            named = Roles(encoder.targets, encoder.past, encoder.known, encoder.static, time_zone=zone)
             table, title = read_table(Path(data), roles or named, fill), title or Path(data).name
         if not isinstance(table, Table):
             raise GatewrightError("data", "a table's path", type(data).__name__)
@@ -267,8 +269,11 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
     )
     times = None
     if table.series[0].times is not None:
-        stamps = [one.times[span][:length] for one, span, length in zip(table.series, spans, lengths, strict=True)
-                  if one.times is not None]  # fmt: skip
+        stamps = [
+            one.clock.local(one.times[span][:length])
+            for one, span, length in zip(table.series, spans, lengths, strict=True)
+            if one.times is not None
+        ]
         times = _padded(stamps, np.datetime64("NaT"))
     device = _device(model)
     return Material(

@@ -77,7 +77,7 @@ class Recording:
         targets: what came: (T, B, horizon, targets), NaN where nothing did; the number of the next symbol (T, B),
             -1 where there is none; None for bare layers.
         columns: a forecaster's table, the targets first (T, B, C), NaN where missing; else None.
-        times: timestamps (T, B) of a timed table; else None.
+        times: timestamps (T, B) of a timed table, as the clock of the model's time zone shows them; else None.
         symbols: numbers of the symbols read (T, B); else None.
         readout_weight: the head's weight (outputs, P); None without a head.
         readout_bias: the head's bias (outputs,); None without a head.

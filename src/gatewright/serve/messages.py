@@ -52,7 +52,10 @@ class AdvanceBody(_Body):
     first: _First = None
     times: Annotated[
         list[Annotated[str, Field(max_length=64)]] | None,
-        Field(description="When the steps were observed, as in ISO 8601, where the model reads a calendar."),
+        Field(
+            description="When the steps were observed, as in ISO 8601, where the model reads a calendar. A time "
+            "that names no zone is what the clock of the model's `time_zone` shows."
+        ),
     ] = None
     outputs: Annotated[
         Literal["all", "last", "none"], Field(description="The outputs that are wanted: of which steps.")
@@ -122,6 +125,13 @@ class ModelBody(_Body):
     model: Annotated[str, Field(description="Fingerprint.")]
     columns: Annotated[list[str], Field(description="What a forecaster's row has, in order.")]
     calendar: Annotated[bool, Field(description="Whether steps need their times.")]
+    time_zone: Annotated[
+        str,
+        Field(
+            description="Zone on whose clock times are read: a place, an offset or UTC; `local` for dates of any "
+            "zone; empty for times that name none."
+        ),
+    ]
     targets: Annotated[list[str], Field(description="What is forecast: the second axis of a step's output.")]
     quantiles: Annotated[list[float], Field(description="The third axis of a forecaster's output.")]
     symbols: Annotated[list[str], Field(description="The symbols of a text model; the first stands for others.")]

@@ -68,6 +68,7 @@ class Service:
             "model": stream.fingerprint,
             "columns": stream.columns,
             "calendar": stream.reads_calendar,
+            "time_zone": stream.time_zone,
             "targets": stream.targets,
             "quantiles": stream.quantiles,
             "symbols": stream.symbols,

@@ -15,6 +15,7 @@ from gatewright.data import clock, series
 from gatewright.data.fitting import Sizes, listed, require_windows, windows_of, without_windows
 from gatewright.data.notation import Notation
 from gatewright.data.table import Roles, Series, Table, read_table
+from gatewright.data.zones import LOCAL, NO_ZONE, is_place
 from gatewright.model import Model, State
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
 from gatewright.train.options import UNSET, DataOptions, Options
@@ -52,6 +53,7 @@ def roles(options: DataOptions) -> Roles:
         *named,
         time=options.time,
         time_format=options.time_format,
+        time_zone=options.time_zone or "",
         series=options.id,
         resample=options.resample,
         aggregate=options.aggregate,
@@ -83,6 +85,7 @@ def read(path: Path, options: DataOptions, step: str = "") -> SeriesData:
         known=table.roles.known,
         static=table.roles.static,
         time=table.roles.time,
+        time_zone="" if table.step == "row" else table.clock.zone or NO_ZONE,
         season=sizes.season,
         calendar=_calendar(table, parts, options) or ("none",),
         context=sizes.read,
@@ -113,6 +116,7 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
         step=data.table.step,
         context=told.context,
         reads=told.reads,
+        time_zone=data.table.clock.zone,
     )
     size = options.model
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
@@ -195,7 +199,7 @@ class ForecastTask:
         which = int(np.searchsorted(self._windows.starts, origin, side="right")) - 1
         one: Series = self._series[which]
         row = int(origin - self._windows.starts[which])
-        when = f"row {row + 1}" if one.times is None else str(one.times[row].astype("datetime64[s]"))
+        when = f"row {row + 1}" if one.times is None else one.when(row)
         return f"{one.title} up to {when}"
 
     @property
@@ -214,14 +218,18 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int) -> str:
             sum(part.end - part.test for part in parts))  # fmt: skip
     of_series = f" of {_plus((data.windows > 0).sum(axis=0))} series" if several else ""
     every = "in order, without timestamps" if encoder.step == "row" else f"every {encoder.step}"
+    zone = f", on the clock of {encoder.time_zone}" if is_place(encoder.time_zone) else ""
+    if encoder.time_zone not in ("", LOCAL) and not zone:
+        zone = f", in {encoder.time_zone}"
     split = f"training + validation + test{f', {len(parts)} series' if several else ''}"
     lines = [
-        f"{_plus(rows)} rows ({split}), {every}",
+        f"{_plus(rows)} rows ({split}), {every}{zone}",
         f"{_plus(data.windows.sum(axis=0))} windows{of_series}",
         f"forecast {', '.join(encoder.targets)}, {horizon} ahead, from {encoder.context} steps",
     ]
     inputs = {"past": encoder.past, "known": encoder.known, "static": encoder.static, "calendar": encoder.calendar}
     lines += [f"{role} inputs: {', '.join(names)}" for role, names in inputs.items() if names]
+    lines += data.table.notes
     if data.table.unused:
         lines.append(f"columns not used: {', '.join(data.table.unused)}")
     if data.table.empty:

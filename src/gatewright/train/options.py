@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gatewright.data.clock import bin_step
+from gatewright.data.zones import canonical
 from gatewright.errors import GatewrightError, nearest
 from gatewright.spec import AGGREGATES, CALENDAR, FILLS, READS, shown
 
@@ -41,6 +42,8 @@ class DataOptions:
         static: Input columns with one value a series.
         time: Column of timestamps (default: found); "none" takes the rows in order.
         time_format: How timestamps are written, as in strftime (default: found).
+        time_zone: Zone whose clock shows the timestamps: a place such as Europe/Berlin, UTC, an offset such as
+            +02:00, or "none" (default: what they name themselves).
         id: Columns that name the series a row belongs to, for many series in one table: "store item".
         resample: Gather rows into steps of this width, such as 15m, 1h, 1d, 1w or 1mo: for repeated and irregular
             timestamps.
@@ -71,6 +74,7 @@ class DataOptions:
     static: tuple[str, ...] = UNSET
     time: str = UNSET
     time_format: str = UNSET
+    time_zone: str = UNSET
     id: tuple[str, ...] = UNSET
     resample: str = UNSET
     aggregate: str = UNSET
@@ -260,8 +264,8 @@ _MODEL = ModelOptions(layers=1, proj=0, forget_bias=1.0)
 DEFAULTS = {
     "forecast": Options(
         DataOptions(
-            target=(), past=(), known=(), static=(), time="", time_format="", id=(), resample="",
-            aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
+            target=(), past=(), known=(), static=(), time="", time_format="", time_zone="", id=(),
+            resample="", aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
             horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
         ),
         replace(_MODEL, hidden=64, dropout=0.2),
@@ -320,6 +324,11 @@ def _one_of(names: tuple[str, ...]) -> Rule:
     return lambda value: value in names, f"one of {', '.join(filter(None, names))}"
 
 
+def _is_zone(name: str) -> bool:
+    """Whether a zone has this name; an error with the name that is nearest where none has."""
+    return name == "" or canonical(name) is not None
+
+
 _NOT_NEGATIVE: Rule = (lambda value: 0 <= value < float("inf"), "a number of at least 0")
 
 RULES: dict[str, Rule] = {
@@ -333,6 +342,7 @@ RULES: dict[str, Rule] = {
     "aggregate": _one_of(AGGREGATES),
     "schedule": _one_of(SCHEDULES),
     "device": _one_of(DEVICES),
+    "time_zone": (_is_zone, "a place such as Europe/Berlin, UTC, an offset such as +02:00, or none"),
     "calendar": (
         lambda parts: list(parts) == ["none"] or len(set(parts) & set(CALENDAR)) == len(parts),
         f"none, or parts out of {', '.join(CALENDAR)}",

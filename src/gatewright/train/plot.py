@@ -146,7 +146,7 @@ def _draw_forecasts(axes: Axes, panel: _Panel, head: QuantileHead) -> None:
     one, origins, horizon, levels = panel.series, panel.origins, head.horizon, head.quantiles
 
     def when(rows: NDArray[np.int64]) -> Any:
-        return rows + 1 if one.times is None else one.times[rows]
+        return rows + 1 if one.times is None else one.clock.local(one.times[rows])
 
     first, last = int(origins[0]), int(origins[-1])
     shown = np.arange(max(0, first - min(horizon, SHOWN)), last + horizon + 1)

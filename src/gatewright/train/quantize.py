@@ -162,7 +162,9 @@ def _rows(
 
 
 def _times(one: Series) -> NDArray[Any]:
-    return np.zeros(len(one.values), "datetime64[us]") if one.times is None else one.times
+    if one.times is None:
+        return np.zeros(len(one.values), "datetime64[us]")
+    return one.clock.local(one.times)
 
 
 def _score_series(file: modelfile.ModelFile, batches: list[_Windows], stream: Stream) -> dict[str, float]:

@@ -15,7 +15,7 @@ from gatewright import atomic
 from gatewright.data.fitting import listed
 from gatewright.data.table import Table, read_table
 from gatewright.errors import GatewrightError, RunError
-from gatewright.forecast import forecast, forecastable, require_fit, require_forecaster
+from gatewright.forecast import forecast, forecastable, require_fit, require_forecaster, written
 from gatewright.model import Model, load
 from gatewright.spec import SeriesEncoder
 from gatewright.train import forecasting, language
@@ -114,24 +114,17 @@ def run_model(run: Run) -> Model:
 
 
 def to_csv(frame: pl.DataFrame, table: Table) -> str:
-    """Write forecasts as CSV; timestamps as ``2018-06-26 20:00:00``, or ``2018-06-26`` where a step is days.
+    """Write forecasts as CSV; their timestamps as `gatewright.forecast.written` says.
 
     Args:
         frame: what `forecast` returned.
         table: the table that it follows.
     """
-    times = [frame[name] for name in frame.columns if frame[name].dtype == pl.Datetime]
-    written = "%Y-%m-%d %H:%M:%S"
-    if (
-        times
-        and table.step.endswith(("d", "b", "mo", "me"))
-        and bool((times[0].dt.truncate("1d") == times[0]).all())
-    ):
-        written = "%Y-%m-%d"
-    elif times and bool((times[0].dt.truncate("1s") != times[0]).any()):
-        written += "%.6f"
+    times = [
+        pl.Series(name, written(frame[name], table)) for name in frame.columns if frame[name].dtype == pl.Datetime
+    ]
     # The model computes in float32; more digits would only look like more.
-    return frame.with_columns(pl.col(pl.Float64).cast(pl.Float32)).write_csv(datetime_format=written)
+    return frame.with_columns(*times).with_columns(pl.col(pl.Float64).cast(pl.Float32)).write_csv()
 
 
 @contextmanager
