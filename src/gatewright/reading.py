@@ -122,10 +122,10 @@ class Reading(NamedTuple):
         return x
 
     def times(self, time: Any, shape: tuple[int, ...], name: str = "time") -> NDArray[np.datetime64]:
-        """Return times in microseconds on the clock of the model's time zone: one, or as many as ``shape`` says.
+        """Return times in microseconds on the clock of the model's zone: one, or as many as ``shape`` says.
 
         Args:
-            time: `datetime` objects, `numpy.datetime64`, or text such as ISO 8601.  Those that name no zone are what
+        """Return times in microseconds on the clock of the model's time zone.
                 the clock shows.  Numbers are refused, since nobody knows in what unit they are.
             shape: see `with_calendar`.
             name: of the argument, for errors.

@@ -59,8 +59,7 @@ PLAIN: dict[str, str] = {
         "day, name, year": rf"{_WEEKDAY}{_DAY}[-/. ]*{_NAME},?[-/ ]*{_Y}{_END}",
         "name, day, year": rf"{_WEEKDAY}{_NAME}[-/ ]+{_DAY}(?:,|[-/ ])[-/ ]*{_Y}{_END}",
         "year, name, day": rf"{_Y}[-/ ]*{_NAME}[-/ ]*{_D}{_END}",
-        "name, day, clock, year": rf"{_WEEKDAY}{_NAME} +{_D} +(?P<hour>\d{{1,2}}):(?P<minute>\d{{2}}):(?P<second>\d{{2}})"
-        r"(?: (?P<zone>[a-z]{1,5}|[+-]\d{4}))? " + _Y + "$",
+        "name, day, clock, year": rf"{_WEEKDAY}{_NAME} +{_D} +{_TIME}{_MIDDLE_ZONE} {_Y}$",
         "week": rf"{_Y}[- ]?w(?P<week>\d{{2}})(?:-?(?P<weekday>[1-7]))?$",
         "day of the year": rf"{_Y}-(?P<yday>\d{{3}}){_END}",
         "year, quarter": rf"{_Y}[-/ ]?q(?P<quarter>[1-4])$",

@@ -1,7 +1,7 @@
 """Time zones: the offset of a clock from UTC, and the way from one to the other.
 
 A zone is text, as in a model file: "" for times that name none, "local" for dates whose offset changes and does
-not count, "UTC", an offset such as "+02:00", or a place such as "Europe/Berlin", whose offset changes with the season.
+not count, "UTC", an offset such as "+02:00", or a place such as "Europe/Berlin", whose offset changes.
 """
 
 from __future__ import annotations
