@@ -25,7 +25,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    with local(series_model().stream(sessions=3), tmp_path_factory.mktemp("series")) as server:
+    with local(series_model(time_zone="UTC").stream(sessions=3), tmp_path_factory.mktemp("series")) as server:
         yield server
 
 
@@ -51,7 +51,7 @@ def test_text_in_whatever_parts_gives_what_a_stream_gives(text: Local) -> None:
 
 
 def test_a_forecaster_with_a_calendar_and_missing_targets(series: Local) -> None:
-    model = series_model()
+    model = series_model(time_zone="UTC")
     observed = table(model, 14)
     rows, times = rows_of(model, observed, 10), observed.times[:10]
     stream = model.stream()
@@ -152,7 +152,7 @@ def test_pages_of_the_list_have_every_session_once(tmp_path: Path) -> None:
 
 
 def test_a_snapshot_goes_to_a_stream_and_back(series: Local) -> None:
-    model = series_model()
+    model = series_model(time_zone="UTC")
     observed = table(model, 14)
     rows, times = nulls(rows_of(model, observed, 10)), [str(time) for time in observed.times[:10]]
     session = series.create()
@@ -177,7 +177,7 @@ def test_a_snapshot_goes_to_a_stream_and_back(series: Local) -> None:
 def test_a_snapshot_of_another_model_is_refused(text: Local, series: Local) -> None:
     session = text.create()
     before = text.snapshot(session)
-    answer = text.restore(session, series_model().stream().snapshot())
+    answer = text.restore(session, series_model(time_zone="UTC").stream().snapshot())
     assert answer.status_code == 422
     assert answer.json()["error"]["argument"] == "snapshot"
     assert text.snapshot(session) == before
@@ -238,7 +238,7 @@ def test_the_seed_of_a_text_comes_from_its_session(text: Local) -> None:
 
 
 def test_what_the_model_reads_and_gives_is_told(text: Local, series: Local) -> None:
-    for server, stream in ((text, text_model().stream()), (series, series_model().stream())):
+    for server, stream in ((text, text_model().stream()), (series, series_model(time_zone="UTC").stream())):
         found = server.http.get("/v1/model").json()
         assert found["model"] == stream.fingerprint
         assert tuple(found["columns"]) == stream.columns

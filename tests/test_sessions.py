@@ -170,7 +170,7 @@ def test_a_session_of_another_model_is_refused(store: SqliteStore) -> None:
 
 
 def test_forecasters_take_their_times(store: SqliteStore) -> None:
-    model = series_model()
+    model = series_model(time_zone="UTC")
     series = table(model, 23)
     xs = rows_of(model, series, 20)
     assert series.times is not None

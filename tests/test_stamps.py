@@ -111,14 +111,9 @@ def test_numbers_are_times_only_where_that_is_sure(folder):
          f"{ROW} 3: expected a timestamp written as '%Y-%m-%d', got 'soon'; {HOW}"),
         (["2020-01-01", "2020-01-02", "2020-01-02"], {},
          f"{ROW} 4: expected a later timestamp than 2020-01-02, the one before in the table, got"
-<<<<<<< HEAD
          " 2020-01-02, which repeats; if the table holds many series, name their column with --id; "
          + GATHER.format("1d")),
-        (["2020-01-02 06:30", "2020-01-01"], {},
-=======
-         " 2020-01-02, which repeats; if the table holds many series, name their column with --id"),
         (["2020-01-02 06:30", "2020-01-01", "2020-01-03"], {},
->>>>>>> 102b3ec (Times keep their time zone: the model file names the clock that its calendar is read from)
          f"{ROW} 3: expected a later timestamp than 2020-01-02 06:30, the one before in the table, got"
          " 2020-01-01, which goes back; if the table holds many series, name their column with --id"),
         (["2020-01-01", "2020-01-02", "2020-01-05", "2020-01-06"], {},

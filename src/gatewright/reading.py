@@ -125,8 +125,8 @@ class Reading(NamedTuple):
         """Return times in microseconds on the clock of the model's zone: one, or as many as ``shape`` says.
 
         Args:
-        """Return times in microseconds on the clock of the model's time zone.
-                the clock shows.  Numbers are refused, since nobody knows in what unit they are.
+            time: `datetime` objects, `numpy.datetime64`, or text such as ISO 8601; without a zone, what the clock
+                shows.  Numbers are refused, since nobody knows in what unit they are.
             shape: see `with_calendar`.
             name: of the argument, for errors.
 
