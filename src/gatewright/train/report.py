@@ -90,7 +90,7 @@ def forecast_run(
     with waits.during(f"reading {data.name}"):
         table = read_table(data, forecasting.roles(options), options.fill, encoder.step)
     table, short = forecastable(model, table)
-    notes = []
+    notes = list(table.notes)
     if table.empty:
         notes.append(f"left out, no observed target: {listed(table.empty)}")
     if short:
