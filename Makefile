@@ -7,7 +7,7 @@ IN_C := $(wildcard examples/embed/*.c tests/*.c)
 
 .PHONY: run test check format bench soak chaos sanitize neon page check-page clean
 
-run: .venv/ready
+run: .venv/run-ready
 	$(BIN)/python examples/seattle_weather.py
 
 test: .venv/ready
@@ -69,11 +69,23 @@ neon: .venv/ready
 	$(BIN)/cmake --build build/neon
 	$(CTEST) build/neon
 
-# Set-up runs again only when what is to be installed has changed.
-.venv/ready: pyproject.toml CMakeLists.txt $(NATIVE)
+# Set-up runs again only when what is to be installed has changed; `make run` does not wait for the tests' tools.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_WARN_SCRIPT_LOCATION := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.venv/run-ready: pyproject.toml CMakeLists.txt $(NATIVE)
+	@echo '== 1 of 2: a virtual environment in .venv'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	@echo '== 2 of 2: PyTorch and what else a training needs, and the kernels compiled (some minutes, the first time)'
+	$(BIN)/pip install --editable '.[examples]'
+	touch $@
+
+# The package is there already: only what its tests need is installed on top.
+.venv/ready: .venv/run-ready
+	@echo '== what the tests and checks need'
+	$(BIN)/pip install 'gatewright[dev]'
 	touch $@
 
 clean:
