@@ -471,5 +471,7 @@ def test_as_a_process_it_serves_until_ctrl_c(process: subprocess.Popen[str]) -> 
     with httpx.stream("GET", f"{url}events", trust_env=False, timeout=30):
         assert httpx.get(f"{url}recordings", trust_env=False).json()[0]["id"] == "best"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (0, "", "")
+        out, err = process.communicate(timeout=120)
+    # On a busy machine it says what it waits for.
+    waits = ("loading torch", f"reading {process.args[4]}, and running the model over it")
+    assert (process.returncode, out, [line for line in err.splitlines() if line not in waits]) == (0, "", [])

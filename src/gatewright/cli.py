@@ -270,13 +270,16 @@ def look(
     for name, path in (("--export", export), ("--save", save)):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             raise GatewrightError(name, "a file in a directory that is there", str(path))
-    from gatewright.inspector import opening
+    waits = Waits(errors)
+    with waits.during(LOADING):
+        from gatewright.inspector import opening
 
     wanted = opening.Wanted(row, start, steps, fill)
     if run is None:
         shelf, title = opening.open_example(wanted, plain_rnn)
     else:
-        shelf, title = opening.open_path(run, data, wanted, plain_rnn, _say)
+        with waits.during(f"reading {data or run}, and running the model over it"):
+            shelf, title = opening.open_path(run, data, wanted, plain_rnn, _say)
     if export is None and save is None:
         _serve_page(shelf, title, port, no_browser)
         return
