@@ -325,7 +325,7 @@ def test_one_short_series_stops_nothing(gatewright, tmp_path):
     assert re.search(r'id = \[\s*"shop",\s*"item",?\s*\]', config)
     code, out, err = gatewright("evaluate", tmp_path / "run", "--windows", "9")
     assert (code, err) == (0, "")
-    assert f"load: test part, 9 of {counts[2]}, evenly drawn, windows, a step ahead" in out
+    assert f"load: test part, 9 of {counts[2]} windows, drawn evenly, a step ahead" in out
     assert re.search(r"^7 / x +\d", out, re.M)
     code, out, err = gatewright("forecast", tmp_path / "run", source)
     assert code == 0

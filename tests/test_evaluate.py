@@ -298,7 +298,7 @@ def test_an_interval_from_few_windows_is_marked(tmp_path):
     shown = written(evaluation)
     assert "%*" not in shown
     shown = written(evaluation_of(model, data, 12))
-    assert "load: test part, 12 of 36, evenly drawn, windows, 3 steps ahead" in shown
+    assert "load: test part, 12 of 36 windows, drawn evenly, 3 steps ahead" in shown
     assert "%*" in shown
     assert "* from 12 windows: too few to judge an interval by" in shown
 

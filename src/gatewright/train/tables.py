@@ -24,10 +24,12 @@ def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
     windows, horizon = evaluation["windows"], evaluation["horizon"]
     ahead = f"{horizon} steps ahead" if horizon > 1 else "a step ahead"
     available = evaluation["windows_available"]
-    of = f" of {available:,}, evenly drawn," if windows < available else ""
+    counted = (
+        f"{windows:,} of {available:,} windows, drawn evenly" if windows < available else f"{windows:,} windows"
+    )
     for target, methods in evaluation["targets"].items():
         series = methods["model"]["by_series"]
-        yield _overall(f"{target}: test part, {windows:,}{of} windows, {ahead}", methods, bool(series))
+        yield _overall(f"{target}: test part, {counted}, {ahead}", methods, bool(series))
         if series:
             yield _by_series(target, methods)
         if horizon > 1:
