@@ -425,6 +425,44 @@ def test_business_days_go_on_after_the_weekend(gatewright, tmp_path):
     assert gatewright("forecast", tmp_path / "run", source, "--fill", "forward")[0] == 0
 
 
+def test_a_run_whose_step_other_rules_found_keeps_it(gatewright, tmp_path):
+    """Weekdays with filled weekends were days once: such a run goes on with days."""
+    days = [date(2024, 1, 1) + timedelta(days=day) for day in range(200)]
+    source = tmp_path / "prices.csv"
+    rows = [f"{day},{100 + (n * 7) % 11}" for n, day in enumerate(days) if day.weekday() < 5]
+    source.write_text("\n".join(["date,close", *rows]) + "\n")
+    options = ("--fill", "forward", "--steps", "4", "--hidden", "4", "--context", "8", "--device", "cpu",
+               "--validate-every", "2", "--schedule", "constant")  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gatewright.data.clock._of_business", lambda _: False)
+        code, out, err = gatewright("train", source, "--target", "close", *options, "--run", tmp_path / "run")
+    assert (code, err, out.partition("\n")[0].rpartition(" ")[2]) == (0, "", "1d")
+    code, out, err = gatewright("train", "--resume", "--run", tmp_path / "run", "--steps", "6")
+    assert (code, err, out.partition("\n")[0].rpartition(" ")[2]) == (0, "", "1d")
+    assert gatewright("evaluate", tmp_path / "run")[0] == 0
+    code, out, _ = gatewright("forecast", tmp_path / "run", source)
+    assert (code, out.splitlines()[1][:10]) == (
+        0,
+        str(days[-1] if days[-1].weekday() > 4 else days[-1] + timedelta(1)),
+    )
+    assert gatewright("quantize", tmp_path / "run", source)[0] == 0
+
+
+def test_a_constant_input_is_left_out_and_told(gatewright, tmp_path):
+    source = write_cells(tmp_path / "site.csv", rows_of("a", 80, 5))
+    options = ("--steps", "1", "--hidden", "4", "--context", "8", "--device", "cpu", "--run", tmp_path / "run")
+    code, out, err = gatewright(
+        "train", source, "--target", "load", "--static", "height", "--past", "wind", *options
+    )
+    assert (code, err) == (0, "")
+    assert "left out, 5 in every row of the training part: height" in out.splitlines()
+    assert "static inputs" not in out
+    for command in (["evaluate"], ["forecast", source], ["look", "--export", tmp_path / "page.html"]):
+        assert gatewright(command[0], tmp_path / "run", *command[1:])[0] == 0
+    fails(gatewright("train", source, "--target", "height", *options[:-1], tmp_path / "other"), 1,
+          "column 'height': expected values that vary in the training part, got 5 in every row of it")  # fmt: skip
+
+
 def test_tables_keep_every_figure_in_a_narrow_terminal(gatewright, runs, monkeypatch):
     wide = gatewright("evaluate", runs / "load")[1]
     monkeypatch.setenv("COLUMNS", "20")

@@ -114,7 +114,7 @@ def gather(
             encoder = model.spec.encoder
             zone = (encoder.time_zone or NO_ZONE) if encoder.calendar else ""
             named = Roles(encoder.targets, encoder.past, encoder.known, encoder.static, time_zone=zone)
-            table, title = read_table(Path(data), roles or named, fill), title or Path(data).name
+            table, title = read_table(Path(data), roles or named, fill, encoder.step), title or Path(data).name
         if not isinstance(table, Table):
             raise GatewrightError("data", "a table's path", type(data).__name__)
         return of_table(model, table, [span] * len(table.series), title, fill)
@@ -161,8 +161,8 @@ def of_run(
     if run.kind == "language":
         text = getattr(language.read(source, options).parts, part)
         return of_text(model, text, span, title)
-    read = forecasting.read(source, options)
     assert isinstance(model.spec.encoder, SeriesEncoder)
+    read = forecasting.read(source, options, model.spec.encoder.step)
     spans, shown = [], []
     for series, one in zip(read.table.series, read.parts, strict=True):
         # The part's first forecast is made at the end of a context before it.

@@ -116,7 +116,7 @@ def _windows(file: modelfile.ModelFile, run: Run, path: Path) -> list[_Windows]:
     assert isinstance(encoder, SeriesEncoder)
     assert isinstance(head, QuantileHead)
     options = run.options().data
-    read = read_table(path, forecasting.roles(options), options.fill)
+    read = read_table(path, forecasting.roles(options), options.fill, encoder.step)
     require_fit(read, encoder)
     assert file.scaler is not None
     targets, horizon = len(encoder.targets), head.horizon

@@ -11,9 +11,11 @@ from accelerate.accelerator import Accelerator
 from accelerate.utils.operations import broadcast_object_list
 from rich.console import Console
 
+from gatewright import modelfile
 from gatewright.data.files import other_format, require_file
 from gatewright.errors import GatewrightError
 from gatewright.model import Model
+from gatewright.spec import SeriesEncoder
 from gatewright.train import forecasting, language
 from gatewright.train.checkpoint import Progress
 from gatewright.train.display import SILENT, Display, Waits
@@ -108,7 +110,7 @@ def resume(
     console = console or Console()
     waits = Waits(console, accelerator.is_main_process)
     with _alone(opened, accelerator):
-        options, task = _prepare(source, kind, options, accelerator, waits)
+        options, task = _prepare(source, kind, options, accelerator, waits, _step(opened))
         return opened, _loop(task, options, opened, accelerator, console, watcher, resume=True)
 
 
@@ -125,7 +127,15 @@ def reopen(run: Run) -> tuple[Options, Task]:
     """
     kind, source = run.kind, run.unchanged_source()
     options = run.options()
-    return _prepare(source, kind, options, _accelerator(options.training))
+    return _prepare(source, kind, options, _accelerator(options.training), step=_step(run))
+
+
+def _step(run: Run) -> str:
+    """Return the step between rows that a run's model knows: other rules may have found it than today's."""
+    if run.kind != "forecast" or not run.model.exists():
+        return ""
+    encoder = modelfile.read(run.model).spec.encoder
+    return encoder.step if isinstance(encoder, SeriesEncoder) else ""
 
 
 def _lengthened(own: Options, given: Options) -> Options:
@@ -153,7 +163,7 @@ def _accelerator(options: TrainingOptions) -> Accelerator:
 
 
 def _prepare(
-    source: Path, kind: str, options: Options, accelerator: Accelerator, waits: Waits = SILENT
+    source: Path, kind: str, options: Options, accelerator: Accelerator, waits: Waits = SILENT, step: str = ""
 ) -> tuple[Options, Task]:
     """Read the data and build the model on its device, the same in every process."""
     share = Share(accelerator.process_index, accelerator.num_processes)
@@ -161,7 +171,7 @@ def _prepare(
     torch.manual_seed(seed)
     if kind == "forecast":
         with waits.during(f"reading {source.name}"):
-            table = forecasting.read(source, options.data)
+            table = forecasting.read(source, options.data, step)
         options = replace(options, data=table.options)
         spec, scaler = forecasting.build(table, options)
         model = Model(spec, scaler=scaler, forget_bias=bias).to(accelerator.device)
