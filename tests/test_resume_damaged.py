@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gatewright.errors import GatewrightError
+from gatewright.train import checkpoint
 from gatewright.train.options import Options, TrainingOptions
 from gatewright.train.start import resume, train
 from tests.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
@@ -67,7 +68,9 @@ def rewrite(run: Path, change: Callable[[Tensors, dict[str, str]], None]) -> Non
         metadata = file.metadata()
     tensors = load_file(path)
     change(tensors, metadata)
-    save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    metadata["digest"] = checkpoint.digest(tensors)
+    save_file(tensors, path, metadata)
 
 
 # --- tensors
@@ -272,6 +275,19 @@ def test_something_else_in_a_file_s_place_is_not_waited_for(
         make[kind]()
         line = refusal(run)
     assert name in line or "a directory that `gatewright train` made" in line
+
+
+def test_a_bit_that_is_another_one_is_noticed(trained: dict[str, Path], tmp_path: Path) -> None:
+    """In a weight, in the optimizer's state: a number like the others, and another training."""
+    run = tmp_path / "run"
+    shutil.copytree(trained["forecast"], run)
+    whole = (run / "checkpoint.safetensors").read_bytes()
+    begin = 8 + int.from_bytes(whole[:8], "little")
+    for place in (begin, begin + (len(whole) - begin) // 2, len(whole) - 1):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        (run / "checkpoint.safetensors").write_bytes(changed)
+        assert "checkpoint.safetensors: expected " in refusal(run)
 
 
 def test_a_best_model_or_a_checkpoint_that_is_gone(trained: dict[str, Path], tmp_path: Path) -> None:

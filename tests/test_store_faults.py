@@ -277,6 +277,25 @@ def test_a_file_that_is_not_there_any_more_is_noticed(
             assert local.advance(name, x[2:3].tolist(), first=2)["steps"] == 3
 
 
+def test_a_file_by_another_name_is_watched_too(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    link, real = tmp_path / "sessions.db", tmp_path / "far" / "kept.db"
+    link.symlink_to(real)
+    with SqliteStore(link) as store:
+        first = ONE.begun("a")
+        store.save([first])
+        real.with_name("kept.db-wal").rename(tmp_path / "away")
+        with pytest.raises(StoreError, match=r"kept\.db-wal: expected the file that was opened"):
+            store.save([first.then()])
+        (tmp_path / "away").rename(real.with_name("kept.db-wal"))
+        link.unlink()
+        link.symlink_to(tmp_path / "other.db")
+        with pytest.raises(StoreError, match=r"sessions\.db: expected the file that was opened"):
+            store.load("a")
+    with SqliteStore(real) as store:
+        assert store.load("a") == first
+
+
 def test_a_file_that_goes_during_the_commit_is_noticed(path: Path) -> None:
     """What was written then is nobody's: it is not answered, and the session stands where it stood."""
     x = inputs(0, 4)

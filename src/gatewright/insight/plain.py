@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from gatewright import atomic
+from gatewright import atomic, regular
 from gatewright.errors import ModelFileError
 from gatewright.insight.looking import forecasts
 from gatewright.insight.material import Material
@@ -122,6 +122,7 @@ def load(path: Path, beside: Model) -> PlainModel:
     with torch.random.fork_rng():
         plain = PlainModel(beside)
     try:
+        regular.require(path)
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
@@ -133,15 +134,19 @@ def load(path: Path, beside: Model) -> PlainModel:
             raise ModelFileError(str(path), "a plain RNN trained beside this model", "one of another model")
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelFileError(str(path), "a plain RNN", str(error)) from None
-    expected = {name: value.shape for name, value in plain.state_dict().items()}
+    expected = {name: (value.dtype, tuple(value.shape)) for name, value in plain.state_dict().items()}
     for name in sorted(expected.keys() | tensors.keys()):
-        shape = tensors[name].shape if name in tensors else None
-        if shape != expected.get(name) or not tensors[name].isfinite().all():
-            wanted = f"finite numbers of shape {tuple(expected[name])}" if name in expected else "no such tensor"
-            got = "none" if shape is None else f"a tensor of shape {tuple(shape)}"
+        kind = (tensors[name].dtype, tuple(tensors[name].shape)) if name in tensors else None
+        if kind is None or kind != expected.get(name) or not tensors[name].isfinite().all():
+            wanted = f"finite {_named(expected[name])}" if name in expected else "no such tensor"
+            got = "none" if kind is None else _named(kind)
             raise ModelFileError(f"{path}, {shown(name)}", wanted, got)
     plain.load_state_dict(tensors)
     return plain.eval()
+
+
+def _named(kind: tuple[torch.dtype, tuple[int, ...]]) -> str:
+    return f"numbers of shape {kind[1]} in {str(kind[0]).removeprefix('torch.')}"
 
 
 def with_peer(recording: Recording, model: Model, material: Material, plain: PlainModel) -> Recording:

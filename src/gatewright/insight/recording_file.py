@@ -10,7 +10,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from gatewright import atomic
+from gatewright import atomic, regular
 from gatewright.equations import Record
 from gatewright.errors import ModelFileError
 from gatewright.insight.about import About
@@ -54,7 +54,7 @@ def write(path: Path | str, recording: Recording) -> None:
 def is_recording(path: Path) -> bool:
     """Whether a file says that it is a recording, also one that is cut off."""
     try:
-        with path.open("rb") as file:
+        with regular.open_file(path) as file:
             size = int.from_bytes(file.read(8), "little")
             return b'"gatewright_recording"' in file.read(min(size, _HEADER))
     except OSError:
@@ -69,6 +69,7 @@ def read(path: Path | str) -> Recording:
         GatewrightError: if parts do not fit each other, or a number is not finite.
     """
     try:
+        regular.require(path)
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             got = metadata.get("gatewright_recording")

@@ -136,9 +136,11 @@ class SqliteStore:
 
     def _note_places(self) -> None:
         path = self._path.absolute()
-        for each in (path, path.with_name(f"{path.name}-wal")):
-            found = each.stat()
-            self._places[each] = found.st_dev, found.st_ino
+        target = path.resolve()  # next to which SQLite puts its log
+        for each in (path, target.with_name(f"{target.name}-wal")):
+            with contextlib.suppress(FileNotFoundError):  # a file system on which SQLite has no such log
+                found = each.stat()
+                self._places[each] = found.st_dev, found.st_ino
 
     def _require_places(self) -> None:
         """Raise if another file, or none, is where one of ours was: what is written now is lost with this process.

@@ -8,6 +8,7 @@ are functions of the seed and the step, so there is nothing else to keep.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -85,8 +86,17 @@ def save(
         "gatewright_checkpoint": FORMAT,
         "progress": json.dumps(dataclasses.asdict(progress)),
         "options": told,
+        "digest": digest(ready),
     }
     atomic.write_bytes(path, safetensors.torch.save(ready, metadata))
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a digest of the numbers of tensors on the CPU, which safetensors does not check."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def load(
@@ -124,6 +134,8 @@ def load(
         expected |= {f"carried.{name}": ("F32", shape) for name, shape in carried.items()}
     _check_entries(path, expected, found)
     tensors = _read_tensors(path)
+    if metadata.get("digest") != digest(tensors):
+        raise RunError(str(path), "the numbers that were written", "others: the file is damaged or was edited")
     _check_values(path, tensors, progress)
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _below("optimizer", tensors).items():
