@@ -45,9 +45,10 @@ _COLUMNS = "id, owner, model, version, steps, snapshot, first, request, answer, 
 _INSERT = (
     f"INSERT INTO sessions ({_COLUMNS}, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
-_UPDATE = """
+_FOLLOWED = "WHERE id = ? AND owner = ? AND version = ? AND tag = ?"
+_UPDATE = f"""
 UPDATE sessions SET model = ?, version = ?, steps = ?, snapshot = ?, first = ?, request = ?, answer = ?, tag = ?
-WHERE id = ?
+{_FOLLOWED}
 """
 #: Bytes that a probe writes: more than a session of most models takes.
 _PROBE = 1 << 16
@@ -168,31 +169,30 @@ class SqliteStore:
         done, grown = [], Counter[str]()
         with self._change():
             for saved in sessions:
-                before = self._size_before(saved)
-                done.append(before is not None and self._write(saved, before))
-                if before is not None and done[-1]:
-                    grown[saved.owner] += saved.size - before
+                more = self._write(saved)
+                done.append(more is not None)
+                grown[saved.owner] += more or 0
         self._sizes.update(grown)
         self._counts.update(
             saved.owner for saved, kept in zip(sessions, done, strict=True) if kept and not saved.version
         )
         return done
 
-    def _size_before(self, saved: Saved) -> int | None:
-        """Return the size of the commit that this one follows upon, 0 for a new one; None if another is kept."""
+    def _write(self, saved: Saved) -> int | None:
+        """Write a session, and return by how many bytes it has grown; None if it follows upon something else."""
         if saved.version == 0:
+            done = self._file.execute(_INSERT, (*saved[:10], saved.size)).rowcount
+            return saved.size if done else None
+        before = (saved.id, saved.owner, saved.version - 1, saved.follows)
+        # Mostly it has not grown: then the index, which has the size, stays as it is.
+        if self._file.execute(f"{_UPDATE} AND size = ?", (*saved[2:10], *before, saved.size)).rowcount:
             return 0
-        statement = "SELECT size FROM sessions WHERE id = ? AND owner = ? AND version = ? AND tag = ?"
-        kept = self._file.execute(statement, (saved.id, saved.owner, saved.version - 1, saved.follows)).fetchone()
-        return None if kept is None else int(kept[0])
-
-    def _write(self, saved: Saved, before: int) -> bool:
-        if saved.version == 0:
-            return self._file.execute(_INSERT, (*saved[:10], saved.size)).rowcount == 1
-        self._file.execute(_UPDATE, (*saved[2:10], saved.id))
-        if saved.size != before:  # the index has it
-            self._file.execute("UPDATE sessions SET size = ? WHERE id = ?", (saved.size, saved.id))
-        return True
+        kept = self._file.execute(f"SELECT size FROM sessions {_FOLLOWED}", before).fetchone()
+        if kept is None:
+            return None
+        self._file.execute(f"UPDATE sessions SET size = ? {_FOLLOWED}", (saved.size, *before))
+        self._file.execute(_UPDATE, (*saved[2:10], *before))
+        return saved.size - int(kept[0])
 
     def delete(self, name: str, owner: str) -> None:
         """Forget a session; twice is fine.
