@@ -95,7 +95,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     """Return a digest of the numbers of tensors on the CPU, which safetensors does not check."""
     found = hashlib.sha256()
     for name in sorted(tensors):
-        found.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy())
+        found.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
