@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 
 from gatewright.errors import (
-    GatewrightError,
-    LimitError,
     ModelFileError,
     SessionError,
     StateError,
@@ -24,7 +22,7 @@ from gatewright.errors import (
     StoreError,
 )
 from gatewright.serve import models
-from gatewright.serve.requests import Advance, Answer, Generate
+from gatewright.serve.requests import Advance, Generate
 from gatewright.serve.saved import Saved, sealed
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.store import SqliteStore, require_file_name
@@ -241,13 +239,17 @@ def replace(path: Path) -> None:
     copy.replace(path)
 
 
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
 def make_a_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal"])
-@pytest.mark.parametrize("change", [remove, move, replace, make_a_folder])
+@pytest.mark.parametrize("change", [remove, move, replace, cut, make_a_folder])
 def test_a_file_that_is_not_there_any_more_is_noticed(
     path: Path, suffix: str, change: Callable[[Path], None]
 ) -> None:
@@ -387,93 +389,3 @@ def test_a_file_that_may_not_grow(path: Path) -> None:
         store.ping()
         assert store.load("a") == first
         assert store.save([first.then(answer=bytes(200_000))]) == [True]
-
-
-# --- room of one owner
-
-
-def test_the_bytes_of_an_owner_are_counted(path: Path) -> None:
-    with SqliteStore(path) as store:
-        first = ONE.begun("a")
-        store.save([first, ONE.begun("b"), ONE._replace(owner="you").begun("c")])
-        longer = first.then(answer=bytes(1000))
-        store.save([longer, ONE.begun("b")])
-        shorter = longer.then(answer=b"", snapshot=bytes(10))
-        expected = longer.size + ONE.size
-        assert (store.size("me"), store.size("you"), store.size("they")) == (expected, ONE.size, 0)
-        store.save([shorter])
-        store.delete("b", "you")
-        store.delete("b", "me")
-        store.delete("b", "me")
-        assert (store.size("me"), store.count("me")) == (shorter.size, 1)
-    with SqliteStore(path) as store:
-        assert (store.size("me"), store.size("you"), store.count()) == (shorter.size, ONE.size, 2)
-
-
-def test_an_owner_has_only_so_much_room(store: SqliteStore) -> None:
-    x = inputs(0, 300)
-    stream = layer().stream(sessions=4)
-    fresh = Saved("", "", "", 0, 0, stream.snapshot(), -1, b"", b"").size
-    answer = len(sealed(layer().stream().run(x[:1]).tobytes()))
-    sessions = Sessions(stream, store, most_bytes=2 * fresh + 3 * answer)
-    one, two, other = sessions.create("me"), sessions.create("me"), sessions.create("you")
-    for call in (lambda: sessions.create("me"), lambda: sessions.fork(one, "me")):
-        with pytest.raises(LimitError, match="bytes of one owner, got more; delete some"):
-            call()
-    a, b, c = sessions.advance([Advance(name, x[:1], 0, owner) for name, owner in
-                                ((one, "me"), (two, "me"), (other, "you"))])  # fmt: skip
-    assert [type(each) for each in (a, b, c)] == [Answer] * 3
-    # There is room for one answer more; of two that ask for it one has it.
-    told = sessions.advance([Advance(name, x[1:3], 1, owner) for name, owner in
-                             ((one, "me"), (two, "me"), (other, "you"))])  # fmt: skip
-    assert [type(each) for each in told] == [Answer, LimitError, Answer]
-    assert isinstance(error(sessions.advance([Advance(two, x[1:300], 1, "me")])), LimitError)
-    # What does not grow goes on, and what was refused has not moved.
-    assert np.array_equal(only(sessions.advance([Advance(two, x[1:2], 1, "me")])).y, layer().stream().run(x)[1:2])
-    sessions.delete(one, "me")
-    sessions.create("me")
-
-
-def test_a_fork_takes_no_more_than_its_state(store: SqliteStore) -> None:
-    sessions = Sessions(layer().stream(), store)
-    one = sessions.create("me")
-    before = store.size("me")
-    only(sessions.advance([Advance(one, inputs(0, 900), owner="me")]))
-    long = store.size("me")
-    assert long > 10 * before
-    two = sessions.fork(one, "me")
-    assert store.size("me") == long + before
-    assert sessions.read(two, "me") == sessions.read(one, "me")
-    writer = Sessions(text_model().stream(), store)
-    text = writer.create()
-    only(writer.advance([Generate(text, 50, "abc", 0, seed=1)]))
-    fork = writer.fork(text)
-    a, b = (only(writer.advance([Generate(name, 9, "", seed=2)])) for name in (text, fork))
-    assert np.array_equal(a.y, b.y)  # it goes on from the last scores
-
-
-# --- made once
-
-
-def test_a_session_is_made_once_however_often_it_is_asked_for(store: SqliteStore) -> None:
-    x = inputs(0, 4)
-    sessions = Sessions(layer().stream(), store, most_each=2)
-    name, other = "n" * 32, "o" * 32
-    assert sessions.create("me", name) == sessions.create("me", name) == name
-    only(sessions.advance([Advance(name, x[:2], owner="me")]))
-    assert sessions.fork(name, "me", other) == sessions.fork(name, "me", other) == other
-    only(sessions.advance([Advance(name, x[2:], owner="me")]))
-    assert sessions.fork(name, "me", other) == other  # the other one has not moved
-    assert sessions.read(other, "me")[0] == 2
-    assert store.count("me") == 2
-    for call in (
-        lambda: sessions.create("me", name),  # it has moved
-        lambda: sessions.create("me", other),  # made by something else
-        lambda: sessions.fork(other, "me", other),
-        lambda: sessions.create("you", name),
-    ):
-        with pytest.raises(StepError, match="name: expected a name that no session has, got one that is taken"):
-            call()
-    for wrong in ("", "n" * 31, "n" * 33, "ü" * 32, "n" * 31 + "\n", "../" + "n" * 29):
-        with pytest.raises(GatewrightError, match="name: expected 32 letters"):
-            sessions.create("me", wrong)

@@ -209,6 +209,8 @@ class Session:
         Long input goes in several requests, each of which is taken whole or not at all.
 
         Raises:
+            StepError: if the session stands elsewhere: somebody else has advanced it, or the server's store has
+                forgotten steps in a failover.  `state` finds out where, and `steps` says it then.
             GatewrightError: if input does not fit; `steps` says how many were taken before.
             ConnectionError: if the server is gone.
         """

@@ -74,7 +74,7 @@ class SqliteStore:
     """Sessions in an SQLite file; one process at a time, any of its threads.
 
     The file is in WAL mode with a full sync: when `save` returns, what it saved survives the process and the
-    machine.  A file that is removed or replaced while it is open is noticed at each call.
+    machine.  A file that is removed, replaced or cut while it is open is noticed at each call.
 
     Args:
         path: of the file; made if it is not there.  ":memory:" keeps all in memory, as long as this is open.
@@ -95,6 +95,7 @@ class SqliteStore:
     def __init__(self, path: Path | str) -> None:
         self._path, self._lock = Path(path), threading.Lock()
         self._places: dict[Path, tuple[int, int]] = {}  # device and inode of each file
+        self._lengths: dict[Path, int] = {}  # which none of them falls below: nothing here makes a file shorter
         self._failed = False  # whether the last write did
         try:
             self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=0)
@@ -156,6 +157,9 @@ class SqliteStore:
                 raise StoreError(str(path), "the file that was opened", error.strerror or str(error)) from None
             if (found.st_dev, found.st_ino) != place:
                 raise StoreError(str(path), "the file that was opened", "another one in its place")
+            if found.st_size < self._lengths.get(path, 0):
+                raise StoreError(str(path), f"a file of {self._lengths[path]} bytes", f"{found.st_size} of them")
+            self._lengths[path] = found.st_size
 
     def save(self, sessions: Sequence[Saved]) -> list[bool]:
         """Write sessions, those that follow upon what is kept; they are on disk when this returns.

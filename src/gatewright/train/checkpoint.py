@@ -25,7 +25,7 @@ from gatewright import atomic, regular
 from gatewright.errors import RunError
 from gatewright.spec import shown
 
-FORMAT = "1"
+FORMAT = "2"
 #: Steps up to which AdamW counts: a float32 does not get any further by adding 1.
 _LAST_COUNTED = 2**24
 _DTYPES = {
