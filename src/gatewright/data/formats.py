@@ -11,7 +11,7 @@ _MONTH = (
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
 )
 _WEEKDAY = r"mon(?:day)?|tue(?:sday)?|wed(?:nesday)?|thu(?:rsday)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?"
-_ZONE = r"(?:utc|gmt)?[+-]\d{2}:?[0-5]\d(?::?[0-5]\d)?|z"
+_ZONE = r"[+-]\d{2}:?[0-5]\d(?::?[0-5]\d)?|z"
 _DAY = r"(?P<day>3[01]|[12]\d|0[1-9]| ?[1-9])"
 
 #: What each directive reads.  Numbers may lack the zeros before them, as with strptime.

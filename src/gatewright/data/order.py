@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from gatewright.data import clock
@@ -20,6 +21,7 @@ from gatewright.spec import shown
 
 Rows = NDArray[np.int64]
 _HOUR = 3_600_000_000
+_TIME_OF_DAY = r"^\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s?[AaPp][Mm])?\s*$"
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,9 @@ def _disorder(frame: Frame, name: str, stamps: Stamps, group: Group, times: Time
     hint = "" if group.ids else "; if the table holds many series, name their column with --id"
     if differences[row - 1] == 0:
         what, hint = "repeats", f"{hint}; {remedy(times)}"
+        beside = _clock_beside(frame, name)
+        if beside:
+            hint = f"; the clock times of column {shown(beside)} have to stand in one column with the dates"
     if stamps.zone == "" and _is_autumn(local, differences):
         hint = "; where the clocks are put back, --time-zone (such as Europe/Berlin) tells the two hours apart"
     return DataError(
@@ -204,6 +209,17 @@ def _disorder(frame: Frame, name: str, stamps: Stamps, group: Group, times: Time
         f"a later timestamp than {clock.shown(local[row - 1])}, the one before in {group.title}",
         f"{clock.shown(local[row])}, which {what}{hint}",
     )
+
+
+def _clock_beside(frame: Frame, name: str) -> str:
+    """Return another column that holds nothing but times of day; an empty string if there is none."""
+    for other in frame.cells.columns:
+        column = frame.cells[other].head(100)
+        if other == name or column.dtype != pl.String or column.null_count() == len(column):
+            continue
+        if column.drop_nulls().str.contains(_TIME_OF_DAY).all():
+            return other
+    return ""
 
 
 def _is_autumn(local: Times, differences: NDArray[np.int64]) -> bool:

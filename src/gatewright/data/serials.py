@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -43,11 +46,12 @@ def looks_like_number(column: pl.Series) -> bool:
 
 
 def times(column: pl.Series) -> tuple[Times, str]:
-    """Return numbers as times by the one meaning that fits most of them, and that meaning; NaT for others."""
+    """Return numbers as times by the one meaning that fits most of the first, and that meaning; NaT for others."""
     whole, real = _numbers(column)
-    found = [(way, clock) for way, clock in _readings(whole, real)]
-    way, clock = max(found, key=lambda each: int((~np.isnat(each[1])).sum()))
-    return clock, way
+    known = np.flatnonzero(np.isfinite(real))[:1000]
+    fits = {way: int((~np.isnat(read(whole[known], real[known]))).sum()) for way, read in _READINGS.items()}
+    way = max(fits, key=lambda each: fits[each])  # of two that fit alike the first is meant
+    return _READINGS[way](whole, real), way
 
 
 def _numbers(column: pl.Series) -> tuple[NDArray[np.int64], Numbers]:
@@ -65,40 +69,45 @@ def _numbers(column: pl.Series) -> tuple[NDArray[np.int64], Numbers]:
     return np.where(exact, np.where(exact, real, 0).astype(np.int64), whole), real
 
 
-def _readings(whole: NDArray[np.int64], real: Numbers) -> list[tuple[str, Times]]:
-    """Return every meaning that numbers may have; of two that fit alike the first is meant."""
-    found = [(f"{digits} digits", _written_out(whole, digits)) for digits in _DATES]
-    inside = (real >= _SPREADSHEET[0]) & (real < _SPREADSHEET[1])
-    found.append(("days of a spreadsheet", _spreadsheet(np.where(inside, real, np.nan))))
-    for unit, (first, last, size) in _SINCE_1970.items():
-        inside = (real >= first) & (real < last)
-        exact = np.where(
-            whole >= 0, whole * np.int64(size), np.rint(np.where(inside, real, 0) * size).astype(np.int64)
-        )
-        found.append((f"since 1970 in {unit}", np.where(inside, exact.astype("datetime64[us]"), _NAT)))
-    inside = (whole >= _NANOSECONDS[0]) & (whole < _NANOSECONDS[1])
-    found.append(("since 1970 in nanoseconds", np.where(inside, (whole // 1000).astype("datetime64[us]"), _NAT)))
-    return found
-
-
-def _written_out(whole: NDArray[np.int64], digits: int) -> Times:
+def _written_out(whole: NDArray[np.int64], _: Numbers, digits: int) -> Times:
     """Return numbers of so many digits as the dates that these write out."""
-    names = _DATES[digits]
     fits = (whole >= 10 ** (digits - 1)) & (whole < 10**digits)
     rest = np.where(fits, whole, 10 ** (digits - 1))
     parts = {}
-    for name in reversed(names):
+    for name in reversed(_DATES[digits]):
         rest, parts[name] = np.divmod(rest, 100)
     first, last = _YEARS if digits < 10 else _LATE_YEARS
     fits &= (rest >= first) & (rest <= last)
     return np.where(fits, moments({"year": np.where(fits, rest, first), **parts}, len(whole)), _NAT)
 
 
-def _spreadsheet(days: Numbers) -> Times:
+def _spreadsheet(_: NDArray[np.int64], real: Numbers) -> Times:
     """Return days of a spreadsheet as times, rounded to what their digits mean: seconds, or else milliseconds."""
-    missing = np.isnan(days)
-    exact = np.where(missing, 0, (days - _EPOCH)) * 86_400e6
+    missing = ~((real >= _SPREADSHEET[0]) & (real < _SPREADSHEET[1]))
+    exact = np.where(missing, 0, real - _EPOCH) * 86_400e6
     seconds = np.rint(exact / 1e6) * 1e6
     near = np.abs(exact - seconds) <= 10_000
     rounded = seconds if near.all() else np.rint(exact / 1e3) * 1e3
     return np.where(missing, _NAT, rounded.astype(np.int64).astype("datetime64[us]"))
+
+
+def _since_1970(whole: NDArray[np.int64], real: Numbers, unit: str) -> Times:
+    first, last, size = _SINCE_1970[unit]
+    inside = (real >= first) & (real < last)
+    rounded = np.rint(np.where(inside, real, 0) * size).astype(np.int64)
+    exact = np.where(whole >= 0, np.where(inside, whole, 0) * np.int64(size), rounded)
+    return np.where(inside, exact.astype("datetime64[us]"), _NAT)
+
+
+def _nanoseconds(whole: NDArray[np.int64], _: Numbers) -> Times:
+    inside = (whole >= _NANOSECONDS[0]) & (whole < _NANOSECONDS[1])
+    return np.where(inside, (whole // 1000).astype("datetime64[us]"), _NAT)
+
+
+#: Every meaning that numbers may have.
+_READINGS: dict[str, Callable[[NDArray[np.int64], Numbers], Times]] = {
+    **{f"{digits} digits": partial(_written_out, digits=digits) for digits in _DATES},
+    "days of a spreadsheet": _spreadsheet,
+    **{f"since 1970 in {unit}": partial(_since_1970, unit=unit) for unit in _SINCE_1970},
+    "since 1970 in nanoseconds": _nanoseconds,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ HEAD = 1000
 #: Stands for the offset of a cell that names no zone.
 NO_OFFSET = np.iinfo(np.int64).min
 _NAT = np.datetime64("NaT", "us")
+#: The most common ways to write a time, by their length.
+_COMMON = {10: "%Y-%m-%d", 16: "%Y-%m-%dT%H:%M", 19: "%Y-%m-%dT%H:%M:%S"}
 _A_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 #: The years 1 to 9999, in days since 1970.
 _DAYS = (-719_162, 2_932_897)
@@ -131,8 +134,6 @@ def _chosen(frame: Frame, name: str, found: list[Reading]) -> Reading:
 
 def _as_format(cell: str, way: str) -> str:
     """Return the format of strftime in which a cell is written."""
-    import re
-
     match = re.match(EITHER[way], cell.strip())
     if match is None:
         return "%d/%m/%Y" if way.startswith("day") else "%m/%d/%Y"
@@ -180,8 +181,31 @@ def readings(column: pl.Series, time_format: str = "") -> list[Reading]:
     return [_by_pattern(cells, way, (PLAIN | EITHER)[way]) for way in ways]
 
 
+def _plainly(cells: pl.Series, way: str) -> Reading | None:
+    """Read cells that are all written as most are, which polars does at once; None where they are not."""
+    lengths = cells.str.len_bytes()
+    length, letter = lengths[0], (cells[0] or "")[10:11]
+    time_format = _COMMON.get((length or 0) - (cells[0] or "").endswith("Z"))
+    if time_format is None or lengths.has_nulls() or lengths.min() != lengths.max():
+        return None
+    utc = cells.str.ends_with("Z")
+    if utc.any() != utc.all():
+        return None
+    if utc.all():
+        cells = cells.str.head(-1)
+    times = cells.str.to_datetime(time_format.replace("T", letter), strict=False, time_unit="us")
+    if times.has_nulls():
+        return None
+    return Reading(
+        way, times.to_numpy().astype("datetime64[us]"), np.full(len(cells), 0 if utc.all() else NO_OFFSET)
+    )
+
+
 def _by_pattern(cells: pl.Series, way: str, pattern: str) -> Reading:
     """Read cells by a pattern of `gatewright.data.writings`."""
+    plain = _plainly(cells, way) if way == "year, month, day" and len(cells) else None
+    if plain is not None:
+        return plain
     groups = cells.str.extract_groups(pattern).struct.unnest()
     parts, unread = {}, groups.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
     for name in groups.columns:

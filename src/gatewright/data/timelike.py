@@ -10,8 +10,10 @@ import polars as pl
 
 from gatewright.data import serials
 from gatewright.data.cells import is_text, text
-from gatewright.data.stamps import HEAD, HINT, readings
+from gatewright.data.clock import find_step, positions
+from gatewright.data.stamps import HEAD, HINT, readings, unclear_zone
 from gatewright.data.writings import EITHER, PLAIN
+from gatewright.data.zones import Times
 from gatewright.errors import DataError
 from gatewright.spec import shown
 
@@ -25,8 +27,15 @@ _BESIDE = {
 #: Words for parts of a time: numbers of that name are one where they can be, and rise or fall throughout.
 _PART_WORDS = {"year", "month", "day", "week", "quarter", "period", "when", "epoch", "dt", "ts", "unix", "posix"}
 
+#: Rows from which on numbers without a name are known for times, and the ways in which counts are written too.
+_SURE, _LIKE_COUNTS = 8, {"4 digits", "days of a spreadsheet"}
+_MINUTE = 60_000_000
+
 #: Patterns that codes and versions fit too: without a name, such a column has to rise or fall throughout.
 _LIKE_CODES = {"day of the year", "year, month", "month, year", "plain date", "plain date and clock"}
+
+#: Columns of a date in several, from the largest part to the smallest.
+_PARTS = ("year", "month", "day", "hour", "minute")
 
 _CLOCK = r"(?:[t, ]+\d{1,2}:\d{2}.*)?$"
 #: Shapes of dates that cannot be read without a word on their order, or on what follows them.  The groups are
@@ -44,7 +53,10 @@ _NAMED = (
 
 
 def looks_like_times(column: pl.Series, time_format: str = "") -> bool:
-    """Say whether most of a column's first cells are times that can be read; numbers by its name only."""
+    """Say whether most of a column's first cells are times that can be read.
+
+    Numbers are where the column's name says so, or where they go on as times alone do.
+    """
     if isinstance(column.dtype, (pl.Date, pl.Datetime)):
         return True
     if not (is_text(column) or column.dtype.is_numeric()):
@@ -61,17 +73,29 @@ def looks_like_times(column: pl.Series, time_format: str = "") -> bool:
 
 
 def _numbers_are_times(column: pl.Series) -> bool:
-    name = column.name
-    if not (is_named(name) or _words(name) & _PART_WORDS):
-        return False
-    cells = column.drop_nulls()
+    cells, named = column.drop_nulls(), is_named(column.name)
     clock, way = serials.times(cells.head(HEAD))
     if len(clock) == 0 or 2 * int(np.isnat(clock).sum()) >= len(clock):
         return False
-    return (is_named(name) and way != "4 digits") or _one_way(serials.times(cells)[0])
+    if named and way != "4 digits":
+        return True
+    # Whatever else it may count, a column that is no time neither rises nor falls like one.
+    clock, _ = serials.times(cells)
+    if named or _words(column.name) & _PART_WORDS:
+        return _one_way(clock)
+    return len(clock) >= _SURE and way not in _LIKE_COUNTS and _one_way(clock) and _even(clock)
 
 
-def _one_way(clock: np.ndarray) -> bool:
+def _even(clock: Times) -> bool:
+    """Whether times are whole minutes apart, nearly all of them by one step."""
+    clock = np.sort(clock)
+    if np.isnat(clock).any() or (np.diff(clock).astype(np.int64) % _MINUTE != 0).any():
+        return False
+    places = positions(clock, find_step(clock))
+    return int(np.isfinite(places).sum()) >= 0.95 * len(clock) and float(np.median(np.diff(places))) == 1
+
+
+def _one_way(clock: Times) -> bool:
     """Whether times rise, or fall, throughout."""
     steps = np.diff(clock[~np.isnat(clock)]).astype(np.int64)
     return len(steps) > 0 and bool((steps > 0).all() or (steps < 0).all())
@@ -101,14 +125,26 @@ def require_none(cells: pl.DataFrame, names: list[str]) -> None:
     """
     for name in sorted(names, key=lambda each: not is_named(each)):
         column = cells[name]
-        if not (is_text(column) or column.dtype.is_numeric()):
-            continue
         if is_named(name) or (is_text(column) and _unclear(column)):
-            given = text(column).drop_nulls()
+            given = column.drop_nulls()
             got = shown(given[0]) if len(given) else "nothing"
-            raise DataError(
-                f"time column {shown(name)}", "timestamps that can be read in one way", f"{got}; {HINT}"
-            )
+            hint = unclear_zone(str(given[0])) if len(given) and is_text(column) else ""
+            expected = "timestamps that can be read in one way"
+            raise DataError(f"time column {shown(name)}", expected, f"{got}; {hint or HINT}")
+    parts = [name for part in _PARTS for name in names if name.lower() == part]
+    if len(parts) > 1 and parts[0].lower() == "year" and _falls(cells.select(parts)):
+        got = "rows from new to old; a column with the whole date sorts them, --time none takes them as they are"
+        raise DataError(f"columns {', '.join(map(shown, parts))}", "rows from old to new", got)
+
+
+def _falls(parts: pl.DataFrame) -> bool:
+    """Whether dates in several columns, the year first, fall throughout."""
+    try:
+        whole = parts.select(pl.all().cast(pl.Int64)).fill_null(0)
+    except pl.exceptions.PolarsError:
+        return False
+    dates = whole.to_numpy() @ 100.0 ** np.arange(len(parts.columns) - 1, -1, -1)
+    return len(dates) > 1 and bool((np.diff(dates) < 0).all())
 
 
 def _unclear(column: pl.Series) -> bool:
