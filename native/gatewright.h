@@ -88,7 +88,8 @@ typedef struct gatewright_layer {
  *     day_of_week  the week: time since Monday 00:00 / 7 days
  *     day_of_year  the year: time since 1 January 00:00 / length of this year (365 or 366 days)
  *
- * of the row's own time, in double.  Sine and cosine of another C library than that under Python's may differ in
+ * of the row's own time, in double, as the clock shows it that the model learned from: MODEL_TIME_ZONE in model.h
+ * names its zone.  Sine and cosine of another C library than that under Python's may differ in
  * the last bit, and then so may forecasts.
  */
 typedef struct gatewright_columns {
