@@ -209,6 +209,8 @@ def test_what_cannot_be_forecast(simple, trained, tmp_path):
                     tmp_path / "half.csv", ONE)  # fmt: skip
     with pytest.raises(DataError, match="time: expected one row every 1h, as in training, got one every 2h"):
         forecast(model, half)
+    for fill in ("", "forward"):  # every other row is no gap
+        assert read_table(tmp_path / "half.csv", forecasting.roles(ONE), fill, "1h").step == "2h"
     other = table_of(cells, tmp_path / "other.csv", replace(ONE, target=("flow",)))
     with pytest.raises(DataError, match="target columns: expected load, got flow"):
         forecast(model, other)

@@ -103,6 +103,30 @@ def test_each_series_is_gathered_by_itself_in_any_order(folder):
     assert [one.values[:, 0].tolist() for one in table.series] == [[3, 1], [3, 6]]
 
 
+@pytest.mark.parametrize(
+    ("width", "zone", "expected"),
+    [
+        # Two days over the change to summer time, a row every half hour: how many rows each bin has.
+        ("1d", "Europe/Berlin", {"2024-03-30 00:00": 48, "2024-03-31 00:00": 46}),
+        ("1d", "", {"2024-03-29 00:00": 2, "2024-03-30 00:00": 48, "2024-03-31 00:00": 44}),
+        ("12h", "Europe/Berlin", {"2024-03-30 00:00": 24, "2024-03-30 12:00": 24, "2024-03-31 00:00": 24,
+                                  "2024-03-31 13:00": 22}),
+        ("1h", "Asia/Kolkata", dict.fromkeys(
+            (f"{datetime(2024, 3, 30, 4) + timedelta(hours=hour):%Y-%m-%d %H:%M}" for hour in range(48)), 2)),
+    ],
+)  # fmt: skip
+def test_bins_keep_to_the_local_clock(folder, width, zone, expected):
+    """Stamps in UTC; days are the place's own, hours are even."""
+    start = datetime(2024, 3, 29, 22 if zone == "Asia/Kolkata" else 23, 30 if zone == "Asia/Kolkata" else 0)
+    count = 96 if zone == "Asia/Kolkata" else 94
+    rows = "".join(f"{(start + timedelta(minutes=30 * n)):%Y-%m-%dT%H:%M}Z,1\n" for n in range(count))
+    table = read(folder, f"t,y\n{rows}", resample=width, aggregate="sum", time_zone=zone)
+    [one] = table.series
+    found = one.clock.local(one.times).tolist()
+    shown = {f"{time:%Y-%m-%d %H:%M}": value for time, value in zip(found, one.values[:, 0].tolist(), strict=True)}
+    assert shown == expected
+
+
 def test_what_cannot_be_gathered(folder):
     expected = "--resample: expected a table with timestamps, got a table without any, or --time none"
     assert refused(folder, "y\n1\n2\n", resample="1h") == expected

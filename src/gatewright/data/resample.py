@@ -17,24 +17,28 @@ if TYPE_CHECKING:
 #: Steps that are proposed where rows come at irregular times.
 _USUAL = ("1s", "10s", "1m", "5m", "10m", "15m", "30m", "1h", "3h", "6h", "12h", "1d", "1w", "1mo")
 
+_WINTER = np.array(["2024-01-01"], "datetime64[us]")
+
 
 def gathered(one: Series, roles: Roles) -> Series:
     """Gather a series' rows into bins, each at its start; a bin without rows is not there.
 
     Targets and inputs of the past become what ``roles.aggregate`` says of the values that were observed in the
     bin; nothing observed is missing, also in a sum.  Inputs known in advance take the last value where that is
-    "sum": a sum would tell how many rows are still to come.  Bins begin at the clock's full hours, days (weeks:
-    Mondays) or months.
+    "sum": a sum would tell how many rows are still to come.  Bins begin at full hours, days (weeks: Mondays) or
+    months of the local clock; bins of several hours keep in summer to where they begin in winter.
 
     Args:
         one: rows in any order; of two at one time, the one further down is the later.
         roles: what the columns are for, with ``resample``.
     """
     assert one.times is not None
+    # Bins of hours are even in UTC: they are cut where the local clock of a winter's day would cut them.
+    ahead_of_utc = (one.clock.local(_WINTER) - _WINTER)[0]
     order = np.argsort(one.times, kind="stable")
     names = [str(number) for number in range(one.values.shape[1])]
     rows = pl.DataFrame(one.values[order], schema=dict.fromkeys(names, pl.Float64)).with_columns(
-        pl.Series("time", one.times[order]), pl.Series("line", one.lines[order])
+        pl.Series("time", one.times[order] + ahead_of_utc), pl.Series("line", one.lines[order])
     )
     how = roles.aggregate or "mean"
     ahead = "last" if how == "sum" else how
@@ -47,7 +51,7 @@ def gathered(one: Series, roles: Roles) -> Series:
     )
     return replace(
         one,
-        times=bins["time"].to_numpy().astype("datetime64[us]"),
+        times=bins["time"].to_numpy().astype("datetime64[us]") - ahead_of_utc,
         values=bins.select(names).to_numpy().astype(np.float64),
         lines=bins["line"].to_numpy(),
     )
