@@ -199,7 +199,7 @@ def test_errors_of_ours_are_one_line(gatewright, runs, tmp_path):
         ("forecast", runs / "load", tmp_path / "none.csv"): "none.csv: the file does not exist",
         ("forecast", runs / "load", runs / "now.csv", "--horizon", "4"): "--horizon: expected 1 to 3 steps",
         ("forecast", runs / "load", runs / "now.csv", "--fill", "x"): "--fill: expected forward or mean, got 'x'",
-        ("forecast", runs / "load", runs / "now.csv", "--out", tmp_path): "expected a file that can be written",
+        ("forecast", runs / "load", runs / "now.csv", "--out", tmp_path): "it is a directory, not a file",
         ("forecast", runs / "plays", table): "run: expected a run that forecasts, got .*plays, a language model",
         ("generate", runs / "load"): "model: expected a language model",
         ("generate", runs / "plays", "--length", "-1"): "--length: expected a whole number of at least 0, got -1",
@@ -223,7 +223,7 @@ def test_errors_of_ours_are_one_line(gatewright, runs, tmp_path):
         ("train", table, "--target", "load", "--run", runs / "load.csv" / "x"): "--run: expected a directory that",
         ("train", table, "--target", "load", "--run", runs / "load"): "--run: expected a new directory",
         ("train", table, "--target", "load", "--hidden", "9000000"): "memory: expected room",
-        ("train", table, "--config", tmp_path): "expected a TOML file that can be read",
+        ("train", table, "--config", tmp_path): "it is a directory, not a file",
         ("train", "--run", tmp_path, "--resume"): "run: expected a directory that `gatewright train` made",
     }.items():
         words = arguments[0].split() if len(arguments) == 1 else arguments
@@ -290,7 +290,7 @@ def test_an_evaluation_that_cannot_be_written(gatewright, runs, tmp_path):
         shutil.copytree(runs / "load", run)
         (run / file).unlink(missing_ok=True)
         (run / file / "in the way").mkdir(parents=True)
-        fails(gatewright("evaluate", run), 1, f"{file}: expected a file that can be written, got Is a directory")
+        fails(gatewright("evaluate", run), 1, f"{file}: it is a directory, not a file")
 
 
 def test_a_series_without_windows_is_told(gatewright, tmp_path):
@@ -505,8 +505,8 @@ def test_a_bug_is_not_hidden(gatewright, runs, monkeypatch):
 
 def test_what_the_machine_refuses_is_one_line(gatewright, runs, monkeypatch):
     for error, pattern in (
-        (PermissionError(13, "Permission denied", "x.csv"), "x.csv: Permission denied"),
-        (OSError(28, "No space left on device"), "No space left on device"),
+        (PermissionError(13, "Permission denied", "x.csv"), "x.csv: you have no permission for it"),
+        (OSError(28, "No space left on device"), "the disk is full"),
         (MemoryError(), "memory: expected room"),
         (RuntimeError("CUDA out of memory. Tried to allocate"), "memory: expected room"),
     ):

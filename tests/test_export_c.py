@@ -249,9 +249,9 @@ def test_files_are_replaced_only_if_asked_for(tmp_path: Path) -> None:
     to_c(file, tmp_path, overwrite=True)
     assert (tmp_path / "model.c").read_text() != "mine"
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(GatewrightError, match=r"--out: expected a folder that can be written, got .*taken"):
+    with pytest.raises(GatewrightError, match=r"--out: expected a directory that can be written, got .*taken"):
         to_c(file, tmp_path / "taken")
-    with pytest.raises(GatewrightError, match=r"--out: expected a folder that can be written, got .*below"):
+    with pytest.raises(GatewrightError, match=r"--out: expected a directory that can be written, got .*below"):
         to_c(file, tmp_path / "taken" / "below")
 
 
@@ -267,10 +267,12 @@ def test_the_command(tmp_path: Path) -> None:
     assert gatewright(".", "--to", "c") == (0, f"wrote {made[0]} and {made[1]}\n", "")
     code, out, err = gatewright("model.safetensors", "--to", "c")
     assert (code, out) == (1, "")
-    assert err.startswith("error: --out: expected a folder without model.h and model.c, or --force, got c, which")
+    assert err.startswith(
+        "error: --out: expected a directory without model.h and model.c, or --force, got c, which"
+    )
     assert gatewright("model.safetensors", "--to", "c", "--force")[0] == 0
     code, out, err = gatewright("absent", "--to", "c")
-    assert (code, out, err) == (1, "", "error: absent: expected a file, got nothing there\n")
+    assert (code, out, err) == (1, "", "error: absent: the file does not exist\n")
     code, out, err = gatewright(".", "--to", "c", "--out", "made/there")
     assert (code, err) == (0, "")
     assert (tmp_path / "made/there/model.c").read_text() == (tmp_path / "c/model.c").read_text()

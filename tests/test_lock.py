@@ -126,7 +126,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
             ("pipe", "a named pipe"),
             ("link", "a named pipe"),
             ("socket", "a socket"),
-            (".", "a folder"),
+            (".", "a directory"),
             ("/dev/zero", "a device"),
         ):
             with pytest.raises(regular.IrregularFileError, match=kind):

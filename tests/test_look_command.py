@@ -205,7 +205,7 @@ def test_of_many_series_the_first_are_shown(gatewright: Any, runs: Path, seen: S
     cells = [row for n in range(18) for row in rows_of(f"site {n}", 20, n + 1)]
     many = write_cells(tmp_path / "many.csv", cells)
     out = succeeds(gatewright(runs / "sites", many))
-    assert out.startswith("the first 16 of 18 series; --row shows another one\nlook at many.csv: ")
+    assert out.startswith("the first 16 of 18 series; --row shows a single series\nlook at many.csv: ")
     assert len(seen.shown["rows"]) == 16
     succeeds(gatewright(runs / "sites", many, "--row", 17))
     assert [row["name"] for row in seen.shown["rows"]] == ["site 17"]
@@ -296,9 +296,12 @@ def test_what_cannot_be_looked_at(gatewright: Any, runs: Path, tmp_path: Path) -
     for arguments, pattern in (
         ((tmp_path,), "run: expected a directory that `gatewright train` made, got /"),
         ((tmp_path / "none",), "run: expected the directory of a run, a recording or a model file, got /"),
-        (("x" * 5000,), "(run: expected the directory of a run|x+: File name too long)"),
+        (("x" * 5000,), "(run: expected the directory of a run|x+: the name is too long)"),
         (("a\nb",), r"run: expected the directory of a run, .* got a\\nb"),
-        ((table,), "RUN: expected a run, a recording or a model file, and then data, got data: /.*load.csv"),
+        (
+            (table,),
+            "RUN: expected a run, a recording or a model file, and data after it, got the data /.*load.csv",
+        ),
         ((run, "--fill", "zeros"), "--fill: expected forward or mean, got .zeros."),
         ((run, "--row", 1), "--row: expected a series from 0 to 0, got 1"),
         ((run, "--row", -1), "--row: expected a series from 0 to 0, got -1"),
@@ -312,11 +315,11 @@ def test_what_cannot_be_looked_at(gatewright: Any, runs: Path, tmp_path: Path) -
         ((run, header), "/.*header.csv: expected a header and rows below it, got no row"),
         ((run, other), ".*(load|wind)"),
         ((run, runs / "plays.txt"), ".*plays.txt"),
-        ((run, tmp_path / "none.csv"), "/.*none.csv: expected a file that can be read, got No such file"),
-        ((run, tmp_path), "/.*: expected a .csv, .tsv, .txt or .parquet file, got a file named"),
+        ((run, tmp_path / "none.csv"), "/.*none.csv: the file does not exist"),
+        ((run, tmp_path), "/.*: expected a file, got a directory; name a file in it"),
         ((run, run / "model.safetensors"), "/.*: expected a .csv, .tsv, .txt or .parquet file, got a file named"),
         ((runs / "plays", silence), "/.*silence.txt: expected a text, got an empty file"),
-        ((runs / "plays", tmp_path / "none.txt"), "/.*none.txt: expected a file that can be read"),
+        ((runs / "plays", tmp_path / "none.txt"), "/.*none.txt: the file does not exist"),
         (
             (runs / "plays", saved),
             "DATA: expected a recording of the run's model [0-9a-f]{12}, got one of the model",
@@ -329,12 +332,12 @@ def test_what_cannot_be_looked_at(gatewright: Any, runs: Path, tmp_path: Path) -
         ((run, saved, "--row", 0), f"--row: {sealed} 0"),
         ((run, "--port", 99999), "--port: expected a number from 0 to 65535, got 99999"),
         ((run, "--port", -1), "--port: expected a number from 0 to 65535, got -1"),
-        ((run, "--export", tmp_path), "--export: expected a file in a directory that is there, got /"),
-        ((run, "--export", "."), "--export: expected a file in a directory that is there, got ."),
-        ((run, "--save", tmp_path / "no" / "a"), "--save: expected a file in a directory that is there, got /"),
+        ((run, "--export", tmp_path), "--export: expected a file in a directory that exists, got /"),
+        ((run, "--export", "."), "--export: expected a file in a directory that exists, got ."),
+        ((run, "--save", tmp_path / "no" / "a"), "--save: expected a file in a directory that exists, got /"),
         (
             (run, "--save", tmp_path / ("x" * 250)),
-            "/.*: expected a file that can be written, got File name too long",
+            "/.*: the name is too long",
         ),
     ):
         fails(gatewright(*arguments, "--no-browser"), pattern)
@@ -348,7 +351,7 @@ def test_what_cannot_be_looked_at(gatewright: Any, runs: Path, tmp_path: Path) -
 def test_a_port_in_use(gatewright: Any, runs: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        pattern = rf"--port: expected a port that is free, got 127.0.0.1:{port}: Address already in use$"
+        pattern = rf"--port: expected a port that is free, got 127.0.0.1:{port}: another program uses it$"
         fails(gatewright(runs / "load", "--port", port), pattern)
 
 
@@ -396,7 +399,7 @@ def test_runs_that_are_not_whole(gatewright: Any, runs: Path, tmp_path: Path) ->
     shutil.copy(runs / "load" / "model.safetensors", run)
     note = (run / "source.json").read_text()
     (run / "source.json").write_text(note.replace("load.csv", "moved.csv"))
-    fails(gatewright(run), "source: expected the file that the run learned from, got /.*, which is not there")
+    fails(gatewright(run), "source: expected the file that the run learned from, got /.*, which does not exist")
     (run / "source.json").write_text(re.sub('"sha256": "..', '"sha256": "zz', note))
     fails(gatewright(run), "source: expected the file that the run learned from, got /.*, which has changed since")
 
@@ -410,7 +413,7 @@ def test_a_full_disk_leaves_what_was_there(
     monkeypatch.setattr("gatewright.atomic.os.fsync", full)
     for option, name in (("--save", "a.safetensors"), ("--export", "a.html")):
         (tmp_path / name).write_text("what was there")
-        pattern = f"/.*{name}: expected a file that can be written, got No space left on device$"
+        pattern = f"/.*{name}: the disk is full$"
         fails(gatewright(runs / "plays", option, tmp_path / name), pattern)
         assert (tmp_path / name).read_text() == "what was there"
     assert len(list(tmp_path.iterdir())) == 2

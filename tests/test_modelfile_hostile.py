@@ -115,8 +115,14 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
     "leading space": (bare(raw(b" {}", b"")), "header: .*JSON object"),
     "utf-16": (bare(raw('{"a":1}'.encode("utf-16"), b"")), "header: .*UTF-8"),
     "half a header": (bare(raw(b'{"__metadata__":', b"")), "header: expected JSON"),
-    "deep header": (bare(raw(b'{"a":' * 200_000, b"")), "header: expected JSON, got .*recursion"),
-    "deep list": (bare(raw(b'{"a":' + b"[" * 200_000, b"")), "header: expected JSON, got .*recursion"),
+    "deep header": (
+        bare(raw(b'{"a":' * 200_000, b"")),
+        "header: expected JSON, got lists or objects nested too deeply",
+    ),
+    "deep list": (
+        bare(raw(b'{"a":' + b"[" * 200_000, b"")),
+        "header: expected JSON, got lists or objects nested too deeply",
+    ),
     "long number": (bare(raw(b'{"a":' + b"9" * 5000 + b"}", b"")), "header: |metadata: "),
     "nan": (bare(raw(b'{"a":NaN}', b"")), "header: expected JSON, got NaN"),
     "foreign": (
@@ -139,7 +145,7 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
     "more keys": (edit(format="pt"), "metadata: expected the keys .*'format'"),
     "spec object": (edit(spec={}), r"metadata\.spec: expected text, got \{\}"),
     "spec text": (edit(spec="spec"), "spec: expected JSON"),
-    "spec deep": (edit(spec="[" * 200_000), "spec: expected JSON, got .*recursion"),
+    "spec deep": (edit(spec="[" * 200_000), "spec: expected JSON, got lists or objects nested too deeply"),
     "spec nan": (edit_spec("0.0", "NaN"), "spec: expected JSON, got NaN"),
     "spec overflow": (edit_spec("0.0", "1e999"), "dropout: "),
     "spec digits": (edit_spec('"num_layers":1', '"num_layers":' + "1" * 5000), "spec: |num_layers: "),
@@ -255,14 +261,14 @@ def test_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe")
     for name, match in (
-        ("absent", "expected a file, got nothing there"),
-        ("", "expected a file, got a folder"),
-        ("link", "expected a file, got a folder"),
-        ("pipe", "expected a file, got a named pipe"),
-        ("loop", "expected a file"),
-        ("nul\0", "expected a file"),
-        ("half\ud800", "expected a file"),
-        ("long" * 1000, "expected a file that can be read, got File name too long"),
+        ("absent", "absent: the file does not exist"),
+        ("", "it is a directory, not a file"),
+        ("link", "it is a directory, not a file"),
+        ("pipe", "it is a named pipe, not a file"),
+        ("loop", "its symbolic links form a loop"),
+        ("nul\0", "the file does not exist"),
+        ("half\ud800", "the file does not exist"),
+        ("long" * 1000, "the name is too long"),
     ):
         with pytest.raises(ModelFileError, match=match):
             read(tmp_path / name)
@@ -273,7 +279,7 @@ def test_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("os.open", refuse)
-    with pytest.raises(ModelFileError, match="a file that can be read, got Permission denied"):
+    with pytest.raises(ModelFileError, match="model: you have no permission to read it"):
         read(path)
 
 
@@ -283,7 +289,7 @@ def test_memory_that_is_not_there_is_our_error(path: Path, monkeypatch: pytest.M
 
     write(path, SYMBOLS)
     monkeypatch.setattr(modelfile.np, "empty", refuse)
-    with pytest.raises(ModelFileError, match="got not enough memory"):
+    with pytest.raises(ModelFileError, match="there is not enough memory for it"):
         read(path)
 
 

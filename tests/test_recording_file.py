@@ -341,8 +341,11 @@ def test_what_is_no_safetensors_file_is_no_recording(tmp_path: Path, content: by
         with pytest.raises(ModelFileError, match=f"^{path}: expected a recording, got "):
             Recording.load(path)
         assert is_recording(path) == (data == content[:-1])  # cut off, it still says what it is
-    for path in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(ModelFileError, match=f"^{path}: expected a recording, got "):
+    for path, why in (
+        (tmp_path, "it is a directory, not a file"),
+        (tmp_path / "nothing", "the file does not exist"),
+    ):
+        with pytest.raises(ModelFileError, match=f"^{path}: {why}$"):
             Recording.load(path)
         assert not is_recording(path)
 

@@ -81,7 +81,7 @@ def test_what_one_acknowledged_the_other_repeats(server: Valkey) -> None:
             again = only(at.advance([Advance(name, x[2:5], 2)]))
             assert (again.steps, again.repeated) == (5, True)
             assert np.array_equal(again.y, first.y)
-        assert "another one" in str(error(b.advance([Advance(name, x[3:6], 2)])))
+        assert "a different request" in str(error(b.advance([Advance(name, x[3:6], 2)])))
         assert "first 5" in str(error(b.advance([Advance(name, x[:2], 0)])))
         only(a.advance([Advance(name, x[5:7], 5)]))
         assert "first 7" in str(error(b.advance([Advance(name, x[2:5], 2)])))  # no more its last

@@ -294,7 +294,7 @@ def test_a_best_model_or_a_checkpoint_that_is_gone(trained: dict[str, Path], tmp
     run = tmp_path / "run"
     shutil.copytree(trained["forecast"], run)
     (run / "model.safetensors").unlink()
-    assert "model.safetensors: expected a file, got nothing there" in refusal(run)
+    assert "model.safetensors: the file does not exist" in refusal(run)
     shutil.copy(trained["language"] / "model.safetensors", run)
     assert "model.safetensors: expected the best model of this run, got a model of another run" in refusal(run)
     shutil.copy(trained["forecast"] / "model.safetensors", run)

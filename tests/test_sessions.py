@@ -83,7 +83,7 @@ def test_a_repeated_request_gets_the_same_answer_and_takes_no_step(tmp_path: Pat
         assert np.array_equal(again.y, first.y)
         again.y[:] = 0  # the caller's own
         assert np.array_equal(only(sessions.advance([Advance(name, x[:3], first=0)])).y, first.y)
-        assert "another one" in str(error(sessions.advance([Advance(name, x[1:4], first=0)])))
+        assert "a different request" in str(error(sessions.advance([Advance(name, x[1:4], first=0)])))
         for wrong in (1, 2, 4, -1):
             refused = error(sessions.advance([Advance(name, x[3:], first=wrong)]))
             assert isinstance(refused, SessionError)

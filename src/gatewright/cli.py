@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 
-from gatewright.errors import GatewrightError
+from gatewright.errors import GatewrightError, reason
 from gatewright.serve.settings import LIMITS, Durability, Limits
 from gatewright.train.display import Waits
 from gatewright.train.options import (
@@ -269,7 +269,7 @@ def look(
     """
     for name, path in (("--export", export), ("--save", save)):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            raise GatewrightError(name, "a file in a directory that is there", str(path))
+            raise GatewrightError(name, "a file in a directory that exists", str(path))
     waits = Waits(errors)
     with waits.during(LOADING):
         from gatewright.inspector import opening
@@ -449,7 +449,7 @@ def _of_the_machine(error: BaseException) -> str:
     """Return what to say of an error that the machine has, and not the program; nothing for others."""
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
-        return f"{where}{error.strerror or error}"
+        return f"{where}{reason(error, writing=None)}"
     missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing not in ("", "gatewright"):
         extra = "serve" if missing in _OF_SERVE else "look" if missing in _OF_LOOK else "train"

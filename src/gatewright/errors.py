@@ -107,25 +107,40 @@ _REASONS = {
     errno.EMFILE: "this process has too many files open",
     errno.ENFILE: "the system has too many files open",
     errno.EBUSY: "another program uses it",
+    errno.EADDRINUSE: "another program uses it",
+    errno.EADDRNOTAVAIL: "it is no address of this machine",
     errno.ESTALE: "the network disk has lost it",
 }
 
 
-def reason(error: BaseException, *, writing: bool = False) -> str:
+_NUMBERS = {
+    FileNotFoundError: errno.ENOENT,
+    IsADirectoryError: errno.EISDIR,
+    NotADirectoryError: errno.ENOTDIR,
+    PermissionError: errno.EACCES,
+}
+_TO = {True: "to write it", False: "to read it", None: "for it"}
+
+
+def reason(error: BaseException, *, writing: bool | None = False) -> str:
     """Say in plain words why a file could not be read or written.
 
     Args:
         error: what the system, gzip or Python raised.
-        writing: whether the file was to be written.
+        writing: whether the file was to be written; None if that is not known.
 
     >>> reason(FileNotFoundError(2, "No such file or directory"))
     'the file does not exist'
     """
+    if plain := getattr(error, "plain", ""):
+        return str(plain)
     number = error.errno if isinstance(error, OSError) else None
+    if number is None:  # safetensors raises the classes without the numbers
+        number = next((one for kind, one in _NUMBERS.items() if isinstance(error, kind)), None)
     if number == errno.ENOENT and writing:
         return "its directory does not exist"
     if number in (errno.EACCES, errno.EPERM):
-        return f"you have no permission to {'write' if writing else 'read'} it"
+        return f"you have no permission {_TO[writing]}"
     if number in _REASONS:
         return _REASONS[number]
     if number is not None:
@@ -134,11 +149,13 @@ def reason(error: BaseException, *, writing: bool = False) -> str:
         return "the file is cut off: its gzip data ends too early"
     if isinstance(error, zlib.error) or "CRC" in str(error):
         return "its gzip data is damaged"
-    if isinstance(error, OSError):  # gzip's own, without a number
+    if type(error).__name__ == "BadGzipFile":
         return "it is no gzip file, although its name ends in .gz"
     if isinstance(error, MemoryError):
         return "there is not enough memory for it"
-    return "its name holds a character that no file name can hold"
+    if isinstance(error, ValueError):
+        return "its name holds a character that no file name can hold"
+    return "the system refuses it"
 
 
 def unusable(

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatewright import atomic, regular
-from gatewright.errors import GatewrightError, ModelFileError, SpecError
+from gatewright.errors import GatewrightError, ModelFileError, SpecError, unusable
 from gatewright.spec import ModelSpec, Scaler, SeriesEncoder, Spec, Vocabulary, shown, strict_json
 
 if TYPE_CHECKING:
@@ -149,19 +149,14 @@ def read(path: str | os.PathLike[str]) -> ModelFile:
 
     >>> read("absent.safetensors")
     Traceback (most recent call last):
-    gatewright.errors.ModelFileError: absent.safetensors: expected a file, got nothing there
+    gatewright.errors.ModelFileError: absent.safetensors: the file does not exist
     """
     path = Path(path)
     try:
         with regular.open_file(path) as file:
             return _read(file)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelFileError(str(path), "a file", "nothing there") from None
-    except regular.IrregularFileError as error:
-        raise ModelFileError(str(path), "a file", str(error.strerror)) from None
     except (OSError, MemoryError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not enough memory"
-        raise ModelFileError(str(path), "a file that can be read", reason or str(error)) from error
+        raise unusable(ModelFileError, path, error) from None
     except GatewrightError as error:
         where = f"{path}: {error.argument}" if error.argument else str(path)
         raise ModelFileError(where, error.expected, error.got) from None
@@ -213,7 +208,8 @@ def _read_header(file: BufferedReader, size: int) -> tuple[dict[str, Any], int]:
     try:
         text = encoded.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ModelFileError("header", "a safetensors file, with a header in UTF-8", str(error)) from None
+        got = f"a byte that is no UTF-8 at {error.start} of it"
+        raise ModelFileError("header", "a safetensors file, with a header in UTF-8", got) from None
     if not text.startswith("{"):
         raise ModelFileError("header", "a safetensors file, with a header that is a JSON object", shown(text))
     header: dict[str, Any] = strict_json(text, "header")

@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 
 _KINDS = {
-    stat.S_IFDIR: "a folder",
+    stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
@@ -19,6 +19,11 @@ _KINDS = {
 
 class IrregularFileError(OSError):
     """Something that is no regular file: a directory, a named pipe, a socket or a device."""
+
+    @property
+    def plain(self) -> str:
+        """What is said of it."""
+        return f"it is {self.strerror}, not a file"
 
 
 def open_file(path: str | os.PathLike[str]) -> BufferedReader:
@@ -30,7 +35,7 @@ def open_file(path: str | os.PathLike[str]) -> BufferedReader:
 
     >>> open_file(os.curdir)
     Traceback (most recent call last):
-    gatewright.regular.IrregularFileError: [Errno 22] a folder: '.'
+    gatewright.regular.IrregularFileError: [Errno 22] a directory: '.'
     """
     require(path)  # to open a device may have effects
     # It may have been replaced since.

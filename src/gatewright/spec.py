@@ -76,7 +76,12 @@ def strict_json(text: str, name: str) -> Any:
     """
     try:
         return json.loads(text, object_pairs_hook=_no_repetition, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
+        got = f"text that is no JSON from character {error.pos} on" if text.strip() else "nothing"
+        raise SpecError(name, "JSON", got) from None
+    except RecursionError:
+        raise SpecError(name, "JSON", "lists or objects nested too deeply") from None
+    except ValueError as error:
         raise SpecError(name, "JSON", str(error)) from None
 
 

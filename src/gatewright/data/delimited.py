@@ -175,8 +175,8 @@ def _parse(path: Path, rows: Sequence[bytes], separator: str, width: int) -> pl.
     """Take records apart into text cells; columns are named by their number."""
     try:
         cells = _cells(b"\n".join([*rows, b""]), separator, width, quotes=True)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(str(path), "a table", shown(str(error).partition("\n")[0])) from None
+    except pl.exceptions.PolarsError:
+        raise DataError(str(path), "a table", "text that cannot be taken apart into cells") from None
     if len(cells) != len(rows):
         raise DataError(str(path), f"{len(rows)} rows, by its lines and quotes", f"{len(cells)} in reading it")
     return cells

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gatewright import atomic
-from gatewright.errors import GatewrightError
+from gatewright.errors import GatewrightError, reason
 from gatewright.modelfile import ModelFile
 from gatewright.reading import Reading
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder
@@ -147,14 +147,14 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
     there = [name for name in FILES if (folder / name).exists()]
     if there and not overwrite:
         got = f"{folder}, which has {' and '.join(there)}"
-        raise GatewrightError("--out", f"a folder without {' and '.join(FILES)}, or --force", got)
+        raise GatewrightError("--out", f"a directory without {' and '.join(FILES)}, or --force", got)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in (("model.h", _header(file)), ("model.c", _source(file))):
             atomic.write_bytes(folder / name, text.encode("ascii"))
     except OSError as error:
-        got = f"{folder}: {error.strerror or error}"
-        raise GatewrightError("--out", "a folder that can be written", got) from None
+        got = f"{folder}: {reason(error, writing=True)}"
+        raise GatewrightError("--out", "a directory that can be written", got) from None
 
 
 def _header(file: ModelFile) -> str:

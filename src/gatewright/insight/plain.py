@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewright import atomic, regular
-from gatewright.errors import ModelFileError
+from gatewright.errors import ModelFileError, unusable
 from gatewright.insight.looking import forecasts
 from gatewright.insight.material import Material
 from gatewright.insight.recording import Peer, Recording
@@ -132,8 +132,10 @@ def load(path: Path, beside: Model) -> PlainModel:
             raise ModelFileError(str(path), f"a plain RNN of format {FORMAT}", named)
         if metadata.get("beside") != plain.fingerprint:
             raise ModelFileError(str(path), "a plain RNN trained beside this model", "one of another model")
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ModelFileError(str(path), "a plain RNN", str(error)) from None
+    except OSError as error:
+        raise unusable(ModelFileError, path, error) from None
+    except safetensors.SafetensorError:
+        raise ModelFileError(str(path), "a plain RNN", "a damaged or foreign file") from None
     expected = {name: (value.dtype, tuple(value.shape)) for name, value in plain.state_dict().items()}
     for name in sorted(expected.keys() | tensors.keys()):
         kind = (tensors[name].dtype, tuple(tensors[name].shape)) if name in tensors else None

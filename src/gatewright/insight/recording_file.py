@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gatewright import atomic, regular
 from gatewright.equations import Record
-from gatewright.errors import ModelFileError
+from gatewright.errors import ModelFileError, unusable
 from gatewright.insight.about import About
 from gatewright.insight.checks import require_finite_throughout
 from gatewright.insight.recording import DIRECTIONS, QUANTITIES, Layer, Peer, Recording
@@ -81,8 +81,10 @@ def read(path: Path | str) -> Recording:
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     # NumPy has no bfloat16 and no float8: looking for them is a TypeError or an AttributeError.
-    except (OSError, safetensors.SafetensorError, TypeError, AttributeError) as error:
-        raise ModelFileError(str(path), "a recording", str(error)) from None
+    except OSError as error:
+        raise unusable(ModelFileError, path, error) from None
+    except (safetensors.SafetensorError, TypeError, AttributeError):
+        raise ModelFileError(str(path), "a recording", "a damaged or foreign file") from None
     if "about" not in metadata:
         raise ModelFileError(str(path), "a whole recording", "one that does not say what it is of")
     about = About.from_json(metadata["about"], "about")

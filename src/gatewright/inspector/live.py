@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from gatewright.errors import reason
 from gatewright.insight import snapshots
 from gatewright.insight.material import of_run
 from gatewright.inspector.opening import Wanted, snapshot_entry
@@ -56,7 +57,7 @@ class Live(Watcher):
         try:
             gone = snapshots.keep(self._run, model, step)
         except OSError as error:
-            self._say(f"no snapshot of step {step}: {error.strerror or error}")
+            self._say(f"no snapshot of step {step}: {reason(error, writing=True)}")
             return
         self._add(step, dict(self._run.validations()).get(step))
         for number in gone:

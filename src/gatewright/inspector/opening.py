@@ -75,7 +75,7 @@ class Wanted:
                 raise GatewrightError("--row", f"a series from 0 to {rows - 1}", str(self.row))
             return material.rows([self.row])
         if rows > MOST_ROWS:
-            say(f"the first {MOST_ROWS} of {rows} series; --row shows another one")
+            say(f"the first {MOST_ROWS} of {rows} series; --row shows a single series")
             return material.rows(range(MOST_ROWS))
         return material
 
@@ -117,7 +117,9 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
             found = recording_file.read(path)
             return _shelf(Subject(recording=found)), found.about.title or path.name
         if Path(path.name.removesuffix(".gz")).suffix in start.SUFFIXES:
-            raise GatewrightError("RUN", "a run, a recording or a model file, and then data", f"data: {path}")
+            raise GatewrightError(
+                "RUN", "a run, a recording or a model file, and data after it", f"the data {path}"
+            )
         model = load(path)
         if data is None:
             raise GatewrightError("DATA", "what the model is to read, after the model's file", "nothing")
@@ -126,7 +128,9 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
         material = gather(model, data, start=wanted.start, steps=wanted.most, fill=wanted.fill or "")
         return _shelf(Subject(model, wanted.of(material, say))), material.about.title
     if not path.is_dir():
-        raise RunError("run", "the directory of a run, a recording or a model file", str(path))
+        raise RunError(
+            "run", "the directory of a run, a recording or a model file", f"{path}, which does not exist"
+        )
     run = Run.open(path)
     model = run_model(run)
     if data is not None and recording_file.is_recording(data):

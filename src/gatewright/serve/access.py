@@ -60,10 +60,14 @@ class Tokens:
             name, colon, token = line.partition(":")
             where = f"line {number} of {path}"
             if not colon or not name.strip():
-                raise GatewrightError("--token-file", "lines of the form 'name: token'", f"another one: {where}")
+                raise GatewrightError(
+                    "--token-file", "lines of the form 'name: token'", f"{where} without a name and a colon"
+                )
             token = _checked(token.strip(), where)
             if token in owners:
-                raise GatewrightError("--token-file", "a token for each user", f"one that came before: {where}")
+                raise GatewrightError(
+                    "--token-file", "a token for each user", f"the same token twice, again in {where}"
+                )
             owners[token] = name.strip()
         if path is not None and not owners:
             raise GatewrightError("--token-file", "lines of the form 'name: token'", f"none in {path}")

@@ -44,9 +44,9 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not host_fits(host, self._hosts):
-            refusal = refused(421, "Host", "a name of this server (--allow-host)", "another one")
+            refusal = refused(421, "Host", "a name of this server (--allow-host)", "a different name")
         elif not origin_fits(headers.get("origin"), host, self._origins):
-            refusal = refused(403, "Origin", "a page that may ask (--allow-origin)", "another one")
+            refusal = refused(403, "Origin", "a page that may ask (--allow-origin)", "a page of another origin")
         elif (owner := self._tokens.owner(_token(scope, headers))) is None:
             refusal = refused(401, "Authorization", "Bearer and a token that this server knows", "none such")
             refusal.headers["WWW-Authenticate"] = "Bearer"

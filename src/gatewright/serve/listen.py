@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from gatewright.errors import GatewrightError
+from gatewright.errors import GatewrightError, reason
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -19,7 +19,8 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, UnicodeError) as error:
-        what = getattr(error, "strerror", None) or str(error)
+        unknown = isinstance(error, UnicodeError | socket.gaierror)
+        what = "no such host is known" if unknown else reason(error, writing=None)
         raise GatewrightError("--host, --port", "an address that is free", f"{host}:{port}: {what}") from None
     # Connections have it from here: without it, an answer's body waits 40 ms for word that its head has come.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from gatewright import regular
-from gatewright.errors import ModelFileError, StoreError
+from gatewright.errors import ModelFileError, StoreError, unusable
 from gatewright.serve.saved import SavedModel, Store
 from gatewright.stream import Stream, WeightFormat
 
@@ -35,8 +35,7 @@ def opened(path: Path, *, weights: WeightFormat, sessions: int, threads: int) ->
                 raise ModelFileError(str(file), f"a model file of at most {MOST_BYTES} bytes", f"{size} bytes")
             data = opened_file.read(MOST_BYTES)
     except OSError as error:
-        got = f"{file}: {error.strerror}"
-        raise ModelFileError("run", "the directory of a run that has a model, or a model file", got) from None
+        raise unusable(ModelFileError, file, error) from None
     stream = _stream(data, str(file), weights, sessions, threads)
     return SavedModel(stream.fingerprint, weights, data), stream
 

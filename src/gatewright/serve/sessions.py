@@ -357,7 +357,7 @@ class Sessions:
             raise StepError("first", expected, f"{request.first!r}"[:80])
         if told != saved.request:
             expected = f"the request that was taken at step {saved.first}, to repeat it"
-            raise StepError("x", expected, "another one")
+            raise StepError("x", expected, "a different request")
         kept = self._store.load(saved.id)
         if kept is None or not kept.is_same_commit(saved):
             raise _StaleError("first", "the next request, or the last one again", f"{request.first!r}"[:80])

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from gatewright import atomic, regular
-from gatewright.errors import RunError
+from gatewright.errors import RunError, unusable
 from gatewright.spec import shown
 
 FORMAT = "2"
@@ -158,16 +158,18 @@ def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Entry]]:
             entries = {name: (str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()}
             return file.metadata() or {}, entries
     except OSError as error:
-        raise RunError(str(path), "a checkpoint that can be read", error.strerror or str(error)) from None
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise RunError(str(path), "a checkpoint", f"a damaged or foreign file: {error}"[:200]) from None
+        raise unusable(RunError, path, error) from None
+    except (safetensors.SafetensorError, ValueError):
+        raise RunError(str(path), "a checkpoint", "a damaged or foreign file") from None
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError, ValueError) as error:
-        raise RunError(str(path), "a checkpoint", f"a damaged or foreign file: {error}"[:200]) from None
+    except OSError as error:
+        raise unusable(RunError, path, error) from None
+    except (safetensors.SafetensorError, ValueError):
+        raise RunError(str(path), "a checkpoint", "a damaged or foreign file") from None
 
 
 def _weights(model: torch.nn.Module) -> dict[str, _Entry]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from gatewright.data import clock, series
 from gatewright.data.fitting import Sizes, listed, require_windows, windows_of, without_windows
 from gatewright.data.notation import Notation
+from gatewright.data.notes import missing_targets, suspects
 from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.data.zones import LOCAL, NO_ZONE, is_place
 from gatewright.model import Model, State
@@ -234,7 +235,7 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int) -> str:
         lines.append(f"columns not used: {', '.join(data.table.unused)}")
     if data.table.empty:
         lines.append(f"left out, no observed target: {listed(data.table.empty)}")
-    return "\n".join([*lines, *data.notes])
+    return "\n".join([*lines, *missing_targets(data.table), *data.notes, *suspects(data.table)])
 
 
 def _plus(sizes: Iterable[int]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from gatewright.data.clock import bin_step
 from gatewright.data.zones import canonical
-from gatewright.errors import GatewrightError, nearest
+from gatewright.errors import GatewrightError, nearest, unusable
 from gatewright.spec import AGGREGATES, CALENDAR, FILLS, READS, shown
 
 T = TypeVar("T")
@@ -203,14 +203,17 @@ def read_config(path: Path) -> Options:
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise GatewrightError(str(path), "a TOML file that can be read", error.strerror or str(error)) from None
+        raise unusable(GatewrightError, path, error) from None
     except UnicodeDecodeError as error:
-        got = f"byte 0x{error.object[error.start]:02x} at {error.start}"
+        line = error.object.count(b"\n", 0, error.start) + 1
+        got = f"byte 0x{error.object[error.start]:02x} in line {line}"
         raise GatewrightError(str(path), "a TOML file in UTF-8", got) from None
     try:
         tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise GatewrightError(str(path), "TOML", str(error)) from None
+    except RecursionError:
+        raise GatewrightError(str(path), "TOML", "lists or tables nested too deeply") from None
+    except ValueError as error:
+        raise GatewrightError(str(path), "TOML", f"a mistake: {error}") from None
     classes = {table.name: type(table.default) for table in fields(Options)}
     for name in tables:
         if name not in classes:
@@ -238,6 +241,9 @@ def _home(option: str) -> str:
     return f", which belongs in [{homes[0]}]" if homes else ""
 
 
+_KINDS = {"int": "a whole number", "float": "a number", "str": "a text"}
+
+
 def _read_value(argument: str, kind: str, value: Any) -> Any:
     if kind.startswith("tuple"):
         item = "str" if "str" in kind else "float"
@@ -252,7 +258,7 @@ def _read_value(argument: str, kind: str, value: Any) -> Any:
     if kind == "str" and isinstance(value, date):  # valid = 2017-07-01
         return str(value)
     if type(value).__name__ != kind:
-        raise GatewrightError(argument, f"a value of type {kind}", shown(value))
+        raise GatewrightError(argument, _KINDS.get(kind, f"a value of type {kind}"), shown(value))
     return value
 
 

@@ -14,7 +14,7 @@ import polars as pl
 from gatewright import atomic
 from gatewright.data.fitting import listed
 from gatewright.data.table import Table, read_table
-from gatewright.errors import GatewrightError, RunError
+from gatewright.errors import GatewrightError, RunError, unusable
 from gatewright.forecast import forecast, forecastable, require_fit, require_forecaster, written
 from gatewright.model import Model, load
 from gatewright.spec import SeriesEncoder
@@ -137,4 +137,4 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(str(path), "a file that can be written", error.strerror or str(error)) from None
+        raise unusable(RunError, path, error, writing=True) from None

@@ -12,7 +12,7 @@ from typing import Any
 import tomli_w
 
 from gatewright import atomic, lock, regular
-from gatewright.errors import RunError
+from gatewright.errors import RunError, reason, unusable
 from gatewright.spec import shown
 from gatewright.train.options import FREE, KINDS, Options, read_config, resolve
 
@@ -67,7 +67,7 @@ class Run:
             atomic.write_bytes(run.source_note, json.dumps(note, indent=2).encode())
             atomic.write_bytes(run.config, tomli_w.dumps(options.plain()).encode())
         except OSError as error:
-            got = f"{path}: {error.strerror or error}"
+            got = f"{path}: {reason(error, writing=True)}"
             raise RunError("--run", "a directory that can be written", got) from None
         return run
 
@@ -87,7 +87,7 @@ class Run:
                 got = f"{self.path}, in which {who} trains"
                 raise RunError("--run", "a directory in which no other process trains", got) from None
             except OSError as error:
-                got = f"{self.path}: {error.strerror or error}"
+                got = f"{self.path}: {reason(error, writing=True)}"
                 raise RunError("--run", "a directory that can be written", got) from None
             yield
 
@@ -100,7 +100,7 @@ class Run:
         """
         run = Run(path)
         if not _is_file(run.config) or not _is_file(run.source_note):
-            raise RunError("run", "a directory that `gatewright train` made", str(path))
+            raise RunError("run", "a directory that `gatewright train` made", _no_run(path))
         return run
 
     def options(self) -> Options:
@@ -129,11 +129,13 @@ class Run:
             found = json.loads(self.source_note.read_text("utf-8"))[key]
             if isinstance(found, str):
                 return found
-            got = repr(found)
+            got = shown(found)
         except OSError as error:
-            got = error.strerror or str(error)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            got = repr(error)
+            raise unusable(RunError, self.source_note, error) from None
+        except KeyError:
+            got = "JSON without it"
+        except (ValueError, TypeError, RecursionError):
+            got = "a damaged or foreign file"
         raise RunError(str(self.source_note), f"JSON with a text {key!r}", got)
 
     @property
@@ -152,7 +154,7 @@ class Run:
         """
         source = Path(self._source("source"))
         if not _is_file(source):
-            got = f"{source}"[:300] + ", which is not there"
+            got = f"{source}"[:300] + ", which does not exist"
             raise RunError("source", "the file that the run learned from", got)
         if digest(source) != self._source("sha256"):
             raise RunError("source", "the file that the run learned from", f"{source}, which has changed since")
@@ -180,8 +182,10 @@ class Run:
             return [(int(line["step"]), float(line["valid"])) for line in lines if "valid" in line]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(str(self.metrics), "lines of metrics", str(error)) from None
+        except OSError as error:
+            raise unusable(RunError, self.metrics, error) from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise RunError(str(self.metrics), "lines of metrics", "a damaged line") from None
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps after a checkpoint, which will be taken again."""
@@ -209,7 +213,7 @@ def digest(path: Path) -> str:
             while block := file.read(1 << 20):
                 found.update(block)
     except OSError as error:
-        raise RunError(str(path), "a file that can be read", error.strerror or str(error)) from None
+        raise unusable(RunError, path, error) from None
     return found.hexdigest()
 
 
@@ -218,7 +222,22 @@ def _lines(path: Path) -> list[bytes]:
         with regular.open_file(path) as file:
             return file.readlines()
     except OSError as error:
-        raise RunError(str(path), "a file that can be read", error.strerror or str(error)) from None
+        raise unusable(RunError, path, error) from None
+
+
+def _no_run(path: Path) -> str:
+    """Say what a path is that is no run."""
+    named = shown(str(path)).strip("'")
+    try:
+        if path.is_dir():
+            return f"{named}, a directory without config.toml and source.json"
+        if not path.exists():
+            return f"{named}, which does not exist"
+    except (OSError, ValueError) as error:
+        return f"{named}: {reason(error)}"
+    if path.suffix == ".safetensors":
+        return f"{named}, a file; the run is the directory that holds it"
+    return f"{named}, a file; the run comes before the table or the text"
 
 
 def _is_file(path: Path) -> bool:
