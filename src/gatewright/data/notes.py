@@ -1,4 +1,4 @@
-"""What a person should know of a table before a model learns from it: missing targets, numbers that mean missing."""
+"""What a person should know of a table before a model learns from it: missing targets, odd numbers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def suspects(table: Table) -> list[str]:
             continue
         parts = [one.values[:, index] for one in table.series]
         for value in far_and_repeated(np.concatenate(parts)):
-            # Among many series the level of a single one may lie as far away: it has to be odd within a series, too.
+            # The level of one series among many may lie as far away: it has to be odd within a series, too.
             most = max(parts, key=lambda part: np.count_nonzero(part == value))
             if value in far_and_repeated(most, least=1):
                 count = sum(np.count_nonzero(part == value) for part in parts)
