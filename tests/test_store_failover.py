@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gatewright.errors import LimitError, SessionError, StepError, StoreError
 from gatewright.serve import models
-from gatewright.serve.requests import Advance, Generate
+from gatewright.serve.requests import Advance, Answer, Generate
 from gatewright.serve.saved import Saved, SavedModel
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.valkey import ValkeyStore
@@ -83,6 +87,61 @@ def test_memory_of_a_forked_past_is_let_go(server: Valkey, tmp_path: Path, named
         assert a.read(name) == b.read(name)
         fork = b.fork(name)
         assert b.read(fork) == a.read(name)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 100_000), resident=st.integers(1, 2))
+def test_whatever_is_forgotten_each_answer_follows_upon_what_the_store_has(
+    server: Valkey, seed: int, resident: int
+) -> None:
+    """The judge keeps all inputs of the one past that the store has; both replicas have memories of others."""
+    draw = random.Random(seed)
+    with ValkeyStore(server.url) as one, ValkeyStore(server.url) as other, server.client() as client:
+        client.flushall()
+        each = [Sessions(layer().stream(sessions=resident), store) for store in (one, other)]
+        name, beside = each[0].create(), each[1].create()
+        key = f"{{gatewright}}:session:{name}"
+        past: list[Any] = []
+        last: tuple[int, Any] | None = None
+        copies: list[tuple[Any, list[Any], tuple[int, Any] | None]] = []
+        for turn in range(40):
+            at, kind = (
+                draw.choice(each),
+                draw.choice(["step"] * 5 + ["copy", "forget"] * 2 + ["again", "beside", "read"]),
+            )
+            if kind == "copy":
+                copies.append((client.hgetall(key), list(past), last))
+            elif kind == "forget" and copies:
+                fields, past, last = copies[-1]
+                past = list(past)
+                client.delete(key)
+                client.hset(key, mapping=fields)
+            elif kind == "beside":  # which may put the session out of memory
+                only(at.advance([Advance(beside, inputs(turn, 1))]))
+            elif kind == "read":
+                assert at.read(name)[0] == len(past)
+            else:
+                x = inputs(seed + turn, draw.choice([1, 2]))
+                first = draw.choice([None, len(past)] * 4 + [len(past) + 1, max(0, len(past) - 1)])
+                if kind == "again" and last is not None:
+                    first, x = last
+                [answer] = at.advance([Advance(name, x, first)])
+                if first is not None and first != len(past) and not (last and first == last[0] and x is last[1]):
+                    assert isinstance(answer, StepError)
+                    continue
+                assert isinstance(answer, Answer), answer
+                assert answer.repeated == (first not in (None, len(past)))
+                if not answer.repeated:
+                    last = len(past), x
+                    past += list(x)
+                assert answer.steps == len(past)
+                assert np.array_equal(answer.y, layer().stream().run(np.stack(past))[-len(x) :])
+        for at in each:
+            steps, state = at.read(name)
+            judge = layer().stream()
+            if past:
+                judge.run(np.stack(past))
+            assert (steps, state) == (len(past), judge.state())
 
 
 def test_a_session_that_was_forgotten_is_gone(server: Valkey, tmp_path: Path) -> None:
