@@ -27,16 +27,22 @@ class Case:
     sources: list[np.ndarray]
     encoder: SeriesEncoder
     horizon: int
+    fill: str = "mean"
 
     @property
     def scaler(self):
         return Scaler(self.encoder.columns, (0.5,) * 6, (2.0,) * 6, (0.25,) * 2)
 
     def encoded(self):
-        return [
-            series.encode(Series("", None, rows, np.arange(1, len(rows) + 1)), self.encoder, self.scaler, "mean")
-            for rows in self.sources
-        ]
+        return [self.encode(rows) for rows in self.sources]
+
+    def encode(self, rows):
+        one = Series("", None, rows, np.arange(1, len(rows) + 1))
+        return series.encode(one, self.encoder, self.scaler, self.fill)
+
+    def alone(self, which, origin):
+        """A window and what follows it, encoded as if there were nothing else."""
+        return self.encode(self.sources[which][origin + 1 - self.encoder.context : origin + 1 + self.horizon])
 
     def windows(self):
         return Windows(self.encoded(), self.encoder, self.horizon, "cpu")
@@ -63,7 +69,7 @@ def cases(draw: st.DrawFn) -> Case:
     encoder = SeriesEncoder(
         ("a", "b"), ("p",), ("k", "l"), ("s",), context=context, reads=draw(st.sampled_from(READS))
     )
-    return Case(sources, encoder, horizon)
+    return Case(sources, encoder, horizon, draw(st.sampled_from(["mean", "forward"])))
 
 
 def origins_of(case, rows):
@@ -74,8 +80,9 @@ def origins_of(case, rows):
 @settings(deadline=None)
 @given(cases(), st.data())
 def test_a_batch_is_what_a_loop_gathers(case, data):
+    """And each window is what it would be without the rows before it."""
     supervised = data.draw(st.integers(1, case.encoder.context))
-    windows, encoded = case.windows(), case.encoded()
+    windows = case.windows()
     places = [(which, origin) for which, rows in enumerate(case.sources) for origin in origins_of(case, rows)]
     places = data.draw(st.permutations(places))
     origins = np.array([windows.starts[which] + origin for which, origin in places], dtype=np.int64)
@@ -85,13 +92,12 @@ def test_a_batch_is_what_a_loop_gathers(case, data):
     assert level.shape == (supervised, len(places), 2)
     assert target.shape == (supervised, len(places), horizon, 2)
     for number, (which, origin) in enumerate(places):
-        one = encoded[which]
-        for step in range(context):
-            row = origin - context + 1 + step
+        one = case.alone(which, origin)
+        for row in range(context):
             known = [one.known[row + ahead, column] for column in (0, 1) for ahead in range(1, horizon + 1)]
-            np.testing.assert_array_equal(inputs[step, number], [*one.inputs[row], *known])
+            np.testing.assert_array_equal(inputs[row, number], [*one.inputs[row], *known])
         for step in range(supervised):
-            row = origin - supervised + 1 + step
+            row = context - supervised + step
             np.testing.assert_array_equal(level[step, number], one.level[row])
             for ahead in range(1, horizon + 1):
                 np.testing.assert_array_equal(target[step, number, ahead - 1], one.target[row + ahead])
@@ -114,13 +120,37 @@ def test_nothing_is_read_that_is_not_yet_known(case, data):
     for other, rows in enumerate(changed):
         if other != which:
             rows[:] = 77.0
-    after = Case(changed, case.encoder, case.horizon).windows()
+    after = dataclasses.replace(case, sources=changed).windows()
     supervised = data.draw(st.integers(1, case.encoder.context))
     for first, second in zip(before.batch(at, supervised)[:2], after.batch(at, supervised)[:2], strict=True):
         assert first.isfinite().all()
         assert torch.equal(first, second)
     model = case.model()
     np.testing.assert_array_equal(predict(model, before, at), predict(model, after, at))
+
+
+@settings(deadline=None)
+@given(cases(), st.data())
+def test_nothing_is_read_from_before_the_window(case, data):
+    """The same answer, to the bit, however much history there is and whatever stands in it."""
+    which = data.draw(st.integers(0, len(case.sources) - 1))
+    places = origins_of(case, case.sources[which])
+    if not places:
+        return
+    origin = data.draw(st.sampled_from(places))
+    before = case.windows()
+    start = origin + 1 - case.encoder.context
+    at = np.array([before.starts[which] + origin])
+    changed = [rows.copy() for rows in case.sources]
+    changed[which][:start] = data.draw(st.sampled_from([77.0, NAN]))
+    fewer = [rows[start:] if other == which else rows for other, rows in enumerate(case.sources)]
+    model, supervised = case.model(), data.draw(st.integers(1, case.encoder.context))
+    for sources in (changed, fewer):
+        after = dataclasses.replace(case, sources=sources).windows()
+        there = at if sources is changed else np.array([after.starts[which] + case.encoder.context - 1])
+        for first, second in zip(before.batch(at, supervised), after.batch(there, supervised), strict=True):
+            np.testing.assert_array_equal(first.numpy(), second.numpy())
+        np.testing.assert_array_equal(predict(model, before, at), predict(model, after, there))
 
 
 @settings(deadline=None)
@@ -133,6 +163,7 @@ def test_every_known_input_up_to_the_horizon_is_read(case, data):
     origin = data.draw(st.sampled_from(places))
     ahead = data.draw(st.integers(1, case.horizon))
     column = data.draw(st.integers(0, 1))
+    case.fill = "mean"  # a value carried forward would be read in later places too
     before = case.windows()
     case.sources[which][origin + ahead, 3 + column] = 77.0
     after = case.windows()
@@ -209,7 +240,7 @@ def example(reads="change", lengths=(20, 9)):
 @pytest.mark.parametrize("reads", READS)
 def test_predictions_one_by_one(reads):
     case = example(reads)
-    windows, encoded, model = case.windows(), case.encoded(), case.model()
+    windows, model = case.windows(), case.model()
     origins = np.array([windows.starts[1] + 5, 3, 16, windows.starts[1] + 3, 7])
     model.train()
     got = predict(model, windows, origins, batch=2)
@@ -217,14 +248,11 @@ def test_predictions_one_by_one(reads):
     assert got.dtype == np.float64
     model.eval()
     for number, (which, origin) in enumerate([(1, 5), (0, 3), (0, 16), (1, 3), (0, 7)]):
-        one = encoded[which]
-        rows = [
-            np.concatenate([one.inputs[row], one.known[row + 1 : row + 4].T.ravel()])
-            for row in range(origin - 3, origin + 1)
-        ]
+        one = case.alone(which, origin)
+        rows = [np.concatenate([one.inputs[row], one.known[row + 1 : row + 4].T.ravel()]) for row in range(4)]
         with torch.no_grad():
             y = model(torch.tensor(np.stack(rows))[:, None]).y[-1, 0].numpy()
-        level = one.level[origin] if reads != "nothing" else np.zeros(2)
+        level = one.level[3] if reads != "nothing" else np.zeros(2)
         expected = np.sort(y + level[None, :, None], axis=-1)
         np.testing.assert_allclose(got[number], expected, rtol=1e-5, atol=1e-6)
         assert np.all(np.diff(got[number], axis=-1) >= 0)

@@ -121,7 +121,7 @@ def _forecast_one(
     window = _window(one, rows, table, encoder, head.horizon, fill)
     encoded = encode(window, encoder, model.scaler, fill)
     windows = Windows([encoded], encoder, head.horizon, next(model.parameters()).device)
-    answer = predict(model, windows, np.array([rows - 1]))[0]
+    answer = predict(model, windows, np.array([encoder.context - 1]))[0]
     answer = answer * np.array(model.scaler.scale[:targets])[:, None]
     answer += np.array(model.scaler.mean[:targets])[:, None]
     if not np.isfinite(answer).all():
@@ -185,7 +185,7 @@ def _shown(times: Times, table: Table) -> str:
 
 
 def _window(one: Series, rows: int, table: Table, encoder: SeriesEncoder, horizon: int, fill: str) -> Series:
-    """Return the first rows, and ``horizon`` more with only what is known in advance."""
+    """Return the context that ends with some row, and ``horizon`` more rows with only what is known in advance."""
     first = len(encoder.targets) + len(encoder.past)
     last = first + len(encoder.known)
     ahead = np.full((horizon, one.values.shape[1]), np.nan)
@@ -202,6 +202,7 @@ def _window(one: Series, rows: int, table: Table, encoder: SeriesEncoder, horizo
         there = np.asarray(when)[row : row + 1]
         got = f"none in row {there[0]}" if one.times is None else f"none at {_shown(there, table)}"
         raise DataError(f"known input {encoder.known[column]!r}", expected, got)
-    times = None if one.times is None else np.concatenate([one.times[:rows], np.asarray(when)])
-    lines: NDArray[np.int64] = np.concatenate([one.lines[:rows], np.zeros(horizon, dtype=np.int64)])
-    return replace(one, times=times, values=np.concatenate([one.values[:rows], ahead]), lines=lines)
+    read = slice(rows - encoder.context, rows)
+    times = None if one.times is None else np.concatenate([one.times[read], np.asarray(when)])
+    lines: NDArray[np.int64] = np.concatenate([one.lines[read], np.zeros(horizon, dtype=np.int64)])
+    return replace(one, times=times, values=np.concatenate([one.values[read], ahead]), lines=lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ class Windows:
     """All series laid end to end, so that a batch of windows is one gather.
 
     Between two series stand ``horizon`` rows of NaN: a window that reaches past the end of its series reads NaN,
-    never another series.
+    never another series.  What was carried forward from before a window is 0 in it: the window reads what a
+    `gatewright.Stream` reads that begins with its first row, however long the series is.
 
     Args:
         encoded: the series.
@@ -38,12 +40,27 @@ class Windows:
         self._inputs = self._joined([one.inputs for one in encoded])
         self._level = self._joined([one.level for one in encoded])
         # Row r of these views holds rows r+1 ... r+horizon: (rows, columns, horizon).
-        self._target = self._joined([one.target for one in encoded])[1:].unfold(0, horizon, 1)
-        self._known = self._joined([one.known for one in encoded])[1:].unfold(0, horizon, 1)
+        self._target = self._ahead(self._joined([one.target for one in encoded]))
+        self._known = self._ahead(self._joined([one.known for one in encoded]))
+        # Most columns carry nothing forward: only the ages of those that do are kept.
+        self._old_inputs, self._input_ages = self._aged([one.input_ages for one in encoded])
+        self._old_known, known_ages = self._aged([one.known_ages for one in encoded])
+        self._known_ages = self._ahead(known_ages)
+        self._old_level, self._level_ages = self._aged([one.level_ages for one in encoded])
 
-    def _joined(self, arrays: Sequence[NDArray[np.float32]]) -> Tensor:
-        rows = [np.pad(one, ((0, self._horizon), (0, 0)), constant_values=np.nan) for one in arrays]
+    def _joined(self, arrays: Sequence[NDArray[Any]]) -> Tensor:
+        pad = np.nan if arrays[0].dtype.kind == "f" else 0
+        rows = [np.pad(one, ((0, self._horizon), (0, 0)), constant_values=pad) for one in arrays]
         return torch.from_numpy(np.concatenate(rows)).to(self._device)
+
+    def _ahead(self, rows: Tensor) -> Tensor:
+        return rows[1:].unfold(0, self._horizon, 1)
+
+    def _aged(self, ages: Sequence[NDArray[np.int32]]) -> tuple[Tensor, Tensor]:
+        """Return which columns carry something forward, and their ages."""
+        joined = self._joined(ages)
+        columns = joined.any(dim=0).nonzero().ravel()
+        return columns, joined[:, columns]
 
     def batch(self, origins: NDArray[np.int64], supervised: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """Gather windows.
@@ -56,14 +73,24 @@ class Windows:
             inputs (context, B, D); the last observed targets at the supervised steps (supervised, B, targets);
             the values to forecast (supervised, B, horizon, targets), NaN where missing.
         """
-        rows = torch.from_numpy(origins).to(self._device) + torch.arange(
-            1 - self._context, 1, device=self._device
-        ).unsqueeze(1)
+        places = torch.arange(self._context, device=self._device).unsqueeze(1)
+        rows = torch.from_numpy(origins).to(self._device) + places + (1 - self._context)
         inputs = self._inputs[rows]
+        _forget(inputs, self._old_inputs, self._input_ages[rows] > places[..., None])
         if self._known.shape[1]:
-            inputs = torch.cat([inputs, self._known[rows].flatten(-2)], dim=-1)
-        ends = rows[-supervised:]
-        return inputs, self._level[ends], self._target[ends].transpose(-1, -2)
+            known = self._known[rows]
+            ahead = torch.arange(1, self._horizon + 1, device=self._device)
+            _forget(known, self._old_known, self._known_ages[rows] > places[..., None, None] + ahead)
+            inputs = torch.cat([inputs, known.flatten(-2)], dim=-1)
+        ends, level = rows[-supervised:], self._level[rows[-supervised:]]
+        _forget(level, self._old_level, self._level_ages[ends] > places[-supervised:, :, None])
+        return inputs, level, self._target[ends].transpose(-1, -2)
+
+
+def _forget(values: Tensor, columns: Tensor, before: Tensor) -> None:
+    """Set to 0 what comes from before the window: of (steps, B, columns, ...) some columns, where ``before``."""
+    if len(columns):
+        values[:, :, columns] = values[:, :, columns].masked_fill(before, 0.0)
 
 
 def absolute(model: Model, y: Tensor, level: Tensor) -> Tensor:

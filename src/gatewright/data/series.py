@@ -2,6 +2,9 @@
 
 A window is named by its origin, the last row that the model reads: it covers rows origin-context+1 ... origin
 and is followed by the values to forecast at origin+1 ... origin+horizon.
+
+A window sees its own rows only, as a `gatewright.Stream` does that begins with its first row: a value carried
+forward from before the window counts as never observed.
 """
 
 from __future__ import annotations
@@ -161,26 +164,48 @@ def last_observed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> last_observed(np.array([[np.nan], [1.0], [np.nan], [2.0]])).ravel()
     array([nan,  1.,  1.,  2.])
     """
+    return np.take_along_axis(values, _last_observed_rows(values), axis=0)
+
+
+def _last_observed_rows(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the row of the last observed value of each column; 0 before the first."""
     rows = np.arange(len(values))[:, None]
-    latest = np.maximum.accumulate(np.where(np.isfinite(values), rows, 0), axis=0)
-    return np.take_along_axis(values, latest, axis=0)
+    return np.maximum.accumulate(np.where(np.isfinite(values), rows, 0), axis=0)
+
+
+def _ages(values: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return how many rows ago the last observed value of each column was.
+
+    >>> _ages(np.array([[np.nan], [1.0], [np.nan], [2.0]])).ravel()
+    array([0, 0, 1, 0], dtype=int32)
+    """
+    return (np.arange(len(values))[:, None] - _last_observed_rows(values)).astype(np.int32)
 
 
 @dataclass(frozen=True)
 class Encoded:
     """One series as numbers that a model reads, float32, in units of the scaler.
 
+    What is carried forward has an age, int32: how many rows before its own a value comes from.  A window that
+    begins later than that reads 0 in its place.
+
     Attributes:
         inputs: (rows, columns) what `SeriesEncoder` lists before the inputs known in advance.
         known: (rows, known) the inputs known in advance, each row's own.
         level: (rows, targets) the targets as last observed; 0 before the first.
         target: (rows, targets) the targets, NaN where missing.
+        input_ages: (rows, columns) of the inputs.
+        known_ages: (rows, known) of the inputs known in advance.
+        level_ages: (rows, targets) of the level.
     """
 
     inputs: NDArray[np.float32]
     known: NDArray[np.float32]
     level: NDArray[np.float32]
     target: NDArray[np.float32]
+    input_ages: NDArray[np.int32]
+    known_ages: NDArray[np.int32]
+    level_ages: NDArray[np.int32]
 
 
 def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "") -> Encoded:
@@ -193,25 +218,36 @@ def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "
     targets, past, known = len(encoder.targets), len(encoder.past), len(encoder.known)
     scaled = (series.values - scaler.mean) / scaler.scale
     _check_range(series, scaled, encoder.columns)
-    target, inputs = scaled[:, :targets], _filled(scaled[:, targets:], fill)
-    level = np.nan_to_num(last_observed(target))
-    columns = []
+    target, inputs, input_ages = scaled[:, :targets], *_filled(scaled[:, targets:], fill)
+    level, level_ages = np.nan_to_num(last_observed(target)), _ages(target)
+    columns, ages = [], []
     if encoder.reads in ("change", "both"):
         columns.append(np.nan_to_num(_changes(series.values[:, :targets]) / scaler.change_scale))
+        # A change is as old as the value before it.
+        ages.append(np.concatenate([np.zeros_like(level_ages[:1]), level_ages[:-1] + 1]))
     if encoder.reads in ("level", "both"):
         columns.append(level)
+        ages.append(level_ages)
+    own = np.zeros_like(level_ages)
     if encoder.reads != "nothing":
         columns.append(np.isfinite(target))
+        ages.append(own)
     columns += [inputs[:, :past], inputs[:, past + known :]]
+    ages += [input_ages[:, :past], input_ages[:, past + known :]]
     if encoder.calendar:
         if series.times is None:
             raise DataError("time", f"timestamps, for {', '.join(encoder.calendar)}", "a table without any")
-        columns.append(clock.calendar(series.clock.local(series.times), encoder.calendar))
+        phases = clock.calendar(series.clock.local(series.times), encoder.calendar)
+        columns.append(phases)
+        ages.append(np.zeros(phases.shape, np.int32))
     return Encoded(
         inputs=np.concatenate(columns, axis=1, dtype=np.float32),
         known=inputs[:, past : past + known].astype(np.float32),
         level=level.astype(np.float32),
         target=target.astype(np.float32),
+        input_ages=np.concatenate(ages, axis=1),
+        known_ages=input_ages[:, past : past + known],
+        level_ages=level_ages,
     )
 
 
@@ -225,9 +261,15 @@ def _check_range(series: Series, scaled: NDArray[np.float64], columns: Sequence[
         raise DataError(name, expected, f"{series.values[row, column]:g}")
 
 
-def _filled(scaled: NDArray[np.float64], fill: str) -> NDArray[np.float64]:
-    """Fill missing inputs with the last value, or with the mean of the training part, which is 0 here."""
-    return np.nan_to_num(last_observed(scaled) if fill == "forward" else scaled)
+def _filled(scaled: NDArray[np.float64], fill: str) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Fill missing inputs with the last value, or with the mean of the training part, which is 0 here.
+
+    Returns:
+        The inputs, and their ages.
+    """
+    if fill == "forward":
+        return np.nan_to_num(last_observed(scaled)), _ages(scaled)
+    return np.nan_to_num(scaled), np.zeros(scaled.shape, np.int32)
 
 
 def origins(

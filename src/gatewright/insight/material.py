@@ -294,19 +294,32 @@ def _of_series(model: Model, one: Series, span: slice, fill: str) -> tuple[Array
     assert isinstance(head, QuantileHead)
     assert model.scaler is not None
     targets, horizon = len(encoder.targets), head.horizon
+    # What stands before the first row that is read is unknown to the model, as it is to a stream.
+    one = _from(one, span.start)
     observed = np.flatnonzero(np.isfinite(one.values[:, :targets]).any(axis=1))
+    if not len(observed):
+        raise _unreadable(one, span)
     encoded = encode(one, encoder, model.scaler, fill)
     inputs = np.concatenate([encoded.inputs, _ahead(encoded.known, horizon).reshape(len(one.values), -1)], axis=1)
     # Past the last observed target inputs may be missing; those known in advance end before the table does.
     usable = np.isfinite(inputs).all(axis=1) & (np.arange(len(inputs)) <= observed[-1])
     end = len(inputs) if usable.all() else int(np.argmin(usable))
-    read = slice(span.start, min(end, end if span.stop is None else span.stop))
-    if read.start >= read.stop:
-        raise DataError(
-            one.title, "at least one row that the model can read", f"none from row {read.start + 1} on"
-        )
+    if end == 0:
+        raise _unreadable(one, span)
+    read = slice(0, end if span.stop is None else min(end, span.stop - span.start))
     came = _ahead(one.values[:, :targets], horizon).transpose(0, 2, 1)
     return inputs[read], encoded.level[read], one.values[read], came[read]
+
+
+def _unreadable(one: Series, span: slice) -> DataError:
+    got = f"none from row {span.start + 1} on"
+    return DataError(one.title, "at least one row that the model can read", got)
+
+
+def _from(one: Series, row: int) -> Series:
+    """Return the rows of a series from one on."""
+    times = None if one.times is None else one.times[row:]
+    return replace(one, times=times, values=one.values[row:], lines=one.lines[row:])
 
 
 def _ahead(values: Array, horizon: int) -> Array:

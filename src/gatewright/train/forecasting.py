@@ -149,8 +149,7 @@ class ForecastTask:
         encoder, head = model.spec.encoder, model.spec.head
         self.model, self.batch = model, batch
         self._seed, self._share, self._series = seed, share, data.table.series
-        # Every step of the second half forecasts: its context is at least half as long as in use.
-        self._supervised = (encoder.context + 1) // 2
+        self._supervised = encoder.context
         encoded = [series.encode(one, encoder, model.scaler, data.options.fill) for one in self._series]
         self._windows = Windows(encoded, encoder, head.horizon, device)
         self._quantiles = torch.tensor(head.quantiles, device=device)

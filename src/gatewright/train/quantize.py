@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import statistics
 import time
@@ -99,13 +98,11 @@ class _Windows(NamedTuple):
     """Windows as a stream reads them.
 
     Attributes:
-        before: the targets as last observed before, (B, targets), NaN where they never were.
         rows: (context, B, columns).
         times: (context, B).
         truth: what came, (B, horizon, targets), NaN where missing.
     """
 
-    before: NDArray[np.float64]
     rows: NDArray[np.float64]
     times: NDArray[Any]
     truth: NDArray[np.float64]
@@ -131,34 +128,40 @@ def _windows(file: modelfile.ModelFile, run: Run, path: Path) -> list[_Windows]:
             str(path), expected, f"{max(len(one.values) for one in read.series)} in the longest series"
         )
     chosen = [places[k] for k in np.unique(np.linspace(0, len(places) - 1, MOST_WINDOWS).astype(int))]
-    rows = [_rows(one, encoder, horizon, np.array(file.scaler.mean), options.fill) for one in read.series]
-    nothing = np.full((1, targets), np.nan)
-    levels = [np.concatenate([nothing, last_observed(one.values[:, :targets])]) for one in read.series]
     batches = []
     for first in range(0, len(chosen), _SESSIONS):
         some = chosen[first : first + _SESSIONS]
         spans = [(number, slice(origin + 1 - encoder.context, origin + 1)) for number, origin in some]
         times = [_times(read.series[number])[span] for number, span in spans]
         truth = [read.series[n].values[origin + 1 : origin + 1 + horizon, :targets] for n, origin in some]
-        inputs = [rows[number][span] for number, span in spans]
-        before = [levels[number][span.start] for number, span in spans]
-        batches.append(_Windows(np.stack(before), np.stack(inputs, 1), np.stack(times, 1), np.stack(truth)))
+        inputs = [
+            _rows(read.series[n].values[span.start : span.stop + horizon], file, options.fill) for n, span in spans
+        ]
+        batches.append(_Windows(np.stack(inputs, 1), np.stack(times, 1), np.stack(truth)))
     return batches
 
 
-def _rows(
-    one: Series, encoder: SeriesEncoder, horizon: int, mean: NDArray[np.float64], fill: str
-) -> NDArray[np.float64]:
-    """Return rows as `Stream.step` reads them; those without all that is known in advance at the end are NaN."""
-    targets = len(encoder.targets)
+def _rows(values: NDArray[np.float64], file: modelfile.ModelFile, fill: str) -> NDArray[np.float64]:
+    """Return the rows of a window as `Stream.step` reads them.
+
+    Args:
+        values: the window and ``horizon`` rows after it, (context + horizon, columns).
+        file: the model.
+        fill: how missing inputs are filled.
+    """
+    encoder, head = file.spec.encoder, file.spec.head
+    assert isinstance(encoder, SeriesEncoder)
+    assert isinstance(head, QuantileHead)
+    assert file.scaler is not None
+    targets, horizon, context = len(encoder.targets), head.horizon, encoder.context
     first, last = targets + len(encoder.past), targets + len(encoder.past) + len(encoder.known)
-    values = one.values.copy()
     inputs = last_observed(values[:, targets:]) if fill == "forward" else values[:, targets:]
-    values[:, targets:] = np.where(np.isfinite(inputs), inputs, mean[targets:]) if fill else inputs
-    known = np.full((len(values), (last - first) * horizon), np.nan)
-    for row in range(len(values) - horizon):
-        known[row] = values[row + 1 : row + 1 + horizon, first:last].T.ravel()
-    return np.concatenate([values[:, :first], values[:, last:], known], axis=1)
+    if fill:
+        inputs = np.where(np.isfinite(inputs), inputs, file.scaler.mean[targets:])
+    values = np.concatenate([values[:, :targets], inputs], axis=1)
+    ahead = np.lib.stride_tricks.sliding_window_view(values[1:, first:last], horizon, axis=0)
+    known = ahead[:context].reshape(context, -1)
+    return np.concatenate([values[:context, :first], values[:context, last:], known], axis=1)
 
 
 def _times(one: Series) -> NDArray[Any]:
@@ -176,8 +179,6 @@ def _score_series(file: modelfile.ModelFile, batches: list[_Windows], stream: St
     for batch in batches:
         stream.reset()
         numbers = range(batch.rows.shape[1])
-        for number, last in zip(numbers, batch.before, strict=True):
-            stream.set_state(dataclasses.replace(stream.state(number), last=last), number)
         for x, when in zip(batch.rows, batch.times, strict=True):
             y = stream.step(x, sessions=numbers, time=when if encoder.calendar else None)
         answers.append(y)
