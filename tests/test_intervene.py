@@ -254,7 +254,11 @@ def test_a_text_says_what_a_stream_with_the_same_state_says():
         ({"clamp": {0: {"forget_gate": (5, 0.5)}}}, "clamp: expected a whole number from 0 to 4, got 5"),
         ({"clamp": {0: {"forget_gate": (0, 0.5, slice(30, 40))}}}, "clamp: expected a slice of the 24 steps"),
         ({"clamp": {0: {"forget_gate": (0, 0.5, 3)}}}, "clamp: expected a slice of steps, got 3"),
-        ({"clamp": {0: {"forget_gate": 0.5}}}, "clamp: expected a tuple, or a list of tuples, got 0.5"),
+        ({"clamp": {0: {"forget_gate": 0.5}}}, "clamp: expected (units, value) or (units, value, steps)"),
+        (
+            {"clamp": {0: {"forget_gate": (0, 0.5, slice(2), 1)}}},
+            "clamp: expected (units, value) or (units, value, ",
+        ),
         ({"clamp": {0: 0.5}}, "clamp[0]: expected a dict"),
         ({"clamp": [0]}, "clamp: expected a dict"),
         ({"ablate": {0: [9]}}, "ablate: expected a whole number from 0 to 4, got 9"),
@@ -263,7 +267,7 @@ def test_a_text_says_what_a_stream_with_the_same_state_says():
             {"edit_cell": (2, 0, float("inf"))},
             "edit_cell: expected a number as the value",
         ),
-        ({"edit_cell": (2, 0)}, "edit_cell: expected (t, units, value), got (2, 0)"),
+        ({"edit_cell": (2, 0)}, "edit_cell: expected (t, units, value) or (t, units, value, row), or a list"),
         ({"edit_cell": {0: (2, 0, 1.0, 3)}}, "edit_cell: expected a whole number from 0 to 2, got 3"),
     ],
 )

@@ -266,7 +266,10 @@ def test_start_and_steps_of_a_table(sites: Any) -> None:
     table, model = sites
     whole, part = look(model, table.table), look(model, table.table, start=20, steps=70)
     np.testing.assert_array_equal(part.lengths, [67, 70])
-    np.testing.assert_array_equal(part.inputs[:67, 0], whole.inputs[20:87, 0])
+    np.testing.assert_array_equal(part.inputs[1:67, 0, 2:], whole.inputs[21:87, 0, 2:])
+    # The row before the first one that is read is unknown, as to a stream: nothing has changed.
+    assert whole.inputs[20, 0, :2].all()
+    assert not part.inputs[0, :, :2].any()
     np.testing.assert_array_equal(part.times[:, 1], whole.times[20:90, 1])  # type: ignore[index]
     np.testing.assert_array_equal(part.targets[:, 1], whole.targets[20:90, 1])  # type: ignore[index]
     assert not part.layers[0].forward.cell_initial.any()  # it begins with zeros
@@ -360,7 +363,9 @@ def test_a_run_is_looked_at_in_its_test_part(runs: dict[str, Path]) -> None:
     part = look(str(runs["load"]), start=24, steps=9, title="nine")
     assert (part.steps, part.about.title) == (9, "nine")
     np.testing.assert_array_equal(part.times, found.times[24:33])  # type: ignore[index]
-    np.testing.assert_array_equal(part.inputs, found.inputs[24:33])
+    np.testing.assert_array_equal(part.inputs[1:], found.inputs[25:33])
+    np.testing.assert_array_equal(part.inputs[0, :, 1:], found.inputs[24, :, 1:])
+    assert part.inputs[0, 0, 0] == 0  # what it changed by is unknown, as to a stream
     same = look(Run.open(runs["load"]), runs["load"].parent / "load.csv", start=first)
     np.testing.assert_array_equal(same.predictions, found.predictions)
     assert same.about.title == "load.csv"

@@ -32,6 +32,13 @@ from gatewright.nn.steps import Weights
 _FAR = 1e4
 
 
+#: How a change is written: sizes of its tuple, and what stands in it.
+_FORMS = {
+    "clamp": ((2, 3), "(units, value) or (units, value, steps)"),
+    "edit_cell": ((3, 4), "(t, units, value) or (t, units, value, row)"),
+}
+
+
 class Clamp(NamedTuple):
     """Gates held at a value.
 
@@ -85,7 +92,10 @@ def intervene(
     clamp: Mapping[Any, Mapping[str, Any]] | None = None,
     ablate: Mapping[Any, Any] | None = None,
     edit_cell: Any = None,
-    **more: Any,
+    state: State | None = None,
+    start: int = 0,
+    steps: int | None = None,
+    title: str = "",
 ) -> Recording:
     """Run a model over data as `look` does, with changes inside it, and return what came of them.
 
@@ -98,9 +108,13 @@ def intervene(
             steps) with a slice of steps, or a list of these.  Units are a number, several, a slice, or None for
             all.
         ablate: units whose hidden state is 0 throughout (their output gate is held at 0), by layer: ``{0: [3]}``.
-        edit_cell: cell states to set, by layer: ``{0: (t, units, value)}``: what step t starts from; or a list of
-            these.  A bare tuple is enough where there is one layer.
-        more: as for `look`.
+        edit_cell: cell states to set, by layer: ``{0: (t, units, value)}``: what step t starts from, or (t, units,
+            value, row) for one row of the batch; or a list of these.  A bare tuple is enough where there is one
+            layer.
+        state: as for `look`.
+        start: as for `look`; steps of the changes are counted from it.
+        steps: as for `look`.
+        title: as for `look`.
 
     Returns:
         The recording; ``recording.difference(look(model, data))`` says what came of the changes.
@@ -116,7 +130,7 @@ def intervene(
     >>> changed.difference(look(lstm, x)).first  # the step whose output is the first to differ
     array([5])
     """
-    opened, material = prepare(model, data, **more)
+    opened, material = prepare(model, data, state=state, start=start, steps=steps, title=title)
     return run(opened, material, plan(_lstm(opened), material.lengths, clamp, ablate, edit_cell))
 
 
@@ -324,9 +338,10 @@ def _mapping(name: str, given: Any) -> Mapping[Any, Any]:
 
 def _several(name: str, given: Any) -> list[Any]:
     several = given if isinstance(given, list) else [given]
+    sizes, form = _FORMS[name]
     for one in several:
-        if not isinstance(one, tuple) or len(one) not in (2, 3, 4):
-            raise GatewrightError(name, "a tuple, or a list of tuples", repr(one)[:80])
+        if not isinstance(one, tuple) or len(one) not in sizes:
+            raise GatewrightError(name, f"{form}, or a list of these", repr(one)[:80])
     return several
 
 
@@ -357,8 +372,6 @@ def _clamp(gate: str, given: tuple[Any, ...], H: int, T: int) -> Clamp:
 
 
 def _edit(given: tuple[Any, ...], H: int, T: int, B: int, largest: float) -> CellEdit:
-    if len(given) < 3:
-        raise GatewrightError("edit_cell", "(t, units, value)", repr(given)[:80])
     t, units, value, row = (*given, None)[:4]
     if not _is_number(value) or not abs(value) <= largest:
         expected = f"a number as the value, of the model's type: within {largest:.3g}"

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from gatewright import equations
 from gatewright.errors import GatewrightError
 from gatewright.insight.about import SeriesAbout, TextAbout
-from gatewright.insight.material import Material, gather, of_run
+from gatewright.insight.material import Material, gather, of_run, require_whole_model_arguments
 from gatewright.insight.recording import Layer, Recording
 from gatewright.model import Model, State
 from gatewright.nn import LSTM, Record
@@ -47,7 +47,8 @@ def look(
             a column names its series and there is no run to say which); for a language model a text, or the `Path`
             of one; for bare layers numbers as they read them, or a `PackedSequence`.  None, for a run: the test
             part of what it learned from, with a context before it.
-        state: for bare layers, states (h_0, c_0) to begin with; zeros if None.
+        state: for bare layers, states (h_0, c_0) to begin with; zeros if None.  A run or a whole model begins with
+            zeros and takes none.
         start: first step (row, character) that is read.
         steps: at most so many; all if None.
         title: what it is; the name of the run or file if empty.
@@ -68,19 +69,24 @@ def look(
     return record(opened, material)
 
 
-def prepare(model: Any, data: Any = None, **more: Any) -> tuple[Model | LSTM, Material]:
+def prepare(
+    model: Any,
+    data: Any = None,
+    *,
+    state: State | None = None,
+    start: int = 0,
+    steps: int | None = None,
+    title: str = "",
+) -> tuple[Model | LSTM, Material]:
     """Return the model and what it is to read; arguments as for `look`."""
     if isinstance(model, str | Path):
         model = Run.open(Path(model))
     if isinstance(model, Run):
-        given = {name: more[name] for name in ("start", "steps") if name in more}
-        path = None if data is None else Path(data)
+        require_whole_model_arguments(state, title)
         loaded = run_model(model)
-        material = of_run(model, loaded, path, **given)
-        if more.get("title"):
-            material = dataclasses.replace(
-                material, about=dataclasses.replace(material.about, title=more["title"])
-            )
+        material = of_run(model, loaded, data, start=start, steps=steps)
+        if title:
+            material = dataclasses.replace(material, about=dataclasses.replace(material.about, title=title))
         return loaded, material
     if not isinstance(model, Model | LSTM):
         got = f"a {type(model).__module__}.{type(model).__name__}"
@@ -90,7 +96,7 @@ def prepare(model: Any, data: Any = None, **more: Any) -> tuple[Model | LSTM, Ma
             else ""
         )
         raise GatewrightError("model", "a run, a gatewright.Model or a gatewright.LSTM", got + hint)
-    return model, gather(model, data, **more)
+    return model, gather(model, data, state=state, start=start, steps=steps, title=title)
 
 
 def record(model: Model | LSTM, material: Material, run: Pass | None = None) -> Recording:

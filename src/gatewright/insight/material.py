@@ -29,6 +29,9 @@ from gatewright.train.run import Run
 
 Array = NDArray[Any]
 
+#: Characters of a file's name; a text that is shorter may be meant as one.
+_LONGEST_NAME = 256
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
@@ -101,13 +104,11 @@ def gather(
     Raises:
         GatewrightError: if the data does not fit.
     """
-    if not isinstance(title, str):
-        raise GatewrightError("title", "a text", repr(title)[:80])
     span = _span(start, steps)
     if isinstance(model, LSTM):
+        _require_title(title)
         return _of_numbers(model, data, state, span, title)
-    if state is not None:
-        raise GatewrightError("state", "None for a whole model, which begins with zeros", type(state).__name__)
+    require_whole_model_arguments(state, title)
     if isinstance(model.spec.encoder, SeriesEncoder):
         table = data
         if isinstance(data, str | Path):
@@ -122,13 +123,31 @@ def gather(
         data, title = read_text(data), title or data.name
     if not isinstance(data, str):
         raise GatewrightError("data", "a text, or the Path of one", type(data).__name__)
+    if len(data) < _LONGEST_NAME and "\n" not in data and Path(data).is_file():
+        raise GatewrightError("data", "a text, or the Path of one", f"the name of a file: write Path({data!r})")
     return of_text(model, data, span, title)
+
+
+def require_whole_model_arguments(state: Any, title: Any) -> None:
+    """Raise at what a run or a whole model cannot take.
+
+    Raises:
+        GatewrightError: if there is a state, or the title is no text.
+    """
+    if state is not None:
+        raise GatewrightError("state", "None for a whole model, which begins with zeros", type(state).__name__)
+    _require_title(title)
+
+
+def _require_title(title: Any) -> None:
+    if not isinstance(title, str):
+        raise GatewrightError("title", "a text", repr(title)[:80])
 
 
 def of_run(
     run: Run,
     model: Model,
-    data: Path | None,
+    data: Any,
     *,
     start: int = 0,
     steps: int | None = None,
@@ -140,7 +159,7 @@ def of_run(
     Args:
         run: the run.
         model: its model, or one of its checkpoints.
-        data: a table or a text; None for a part of what the run learned from.
+        data: what `look` takes; None for a part of what the run learned from.
         start: first step, within that part.
         steps: at most so many.
         part: "valid" or "test", where ``data`` is None.
