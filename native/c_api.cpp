@@ -355,6 +355,16 @@ gatewright_status gatewright_run_series(gatewright_stream* stream, const int64_t
     return run(stream, sessions, B, T, x, y, threads);
 }
 
+gatewright_status gatewright_steps_read(gatewright_stream* stream, int64_t session, int64_t* steps) {
+    if (any_null(stream, steps)) return GATEWRIGHT_NULL_POINTER;
+    Stream& s = stream->stream;
+    const Turn turn(s);
+    if (!turn) return GATEWRIGHT_BUSY;
+    if (!has_session(s, session)) return GATEWRIGHT_NO_SESSION;
+    *steps = s.steps(session);
+    return GATEWRIGHT_OK;
+}
+
 gatewright_status gatewright_get_state(gatewright_stream* stream, int64_t session, float* hidden, float* cell,
                                        double* last, int64_t* steps) {
     if (any_null(stream, hidden, cell, steps)) return GATEWRIGHT_NULL_POINTER;

@@ -171,6 +171,10 @@ gatewright_status gatewright_reserve(gatewright_stream* stream, int64_t B, int64
 /* Puts a session back to the beginning. */
 gatewright_status gatewright_reset(gatewright_stream* stream, int64_t session);
 
+/* Gives how many steps a session's state has read since it was at the beginning.  A forecaster was trained to read
+ * its context (MODEL_CONTEXT of an exported model) before it forecasts: it is less sure before that. */
+gatewright_status gatewright_steps_read(gatewright_stream* stream, int64_t session, int64_t* steps);
+
 /* Advances one session by one step.  The model has to read features, symbols or a series, as the name says.
  *   x  (input)
  *   y  (output): the hidden state, or what the head gives; for symbols a score for each that may follow; for a

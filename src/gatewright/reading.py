@@ -34,6 +34,7 @@ class Reading(NamedTuple):
         targets: names of what is forecast.
         quantiles: that a forecast gives.
         time_zone: whose clock the calendar is read from.
+        context: rows that a forecaster was trained to read before it forecasts; 0 for other models.
     """
 
     dtype: np.dtype[Any]
@@ -47,6 +48,7 @@ class Reading(NamedTuple):
     targets: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = ()
     time_zone: str = ""
+    context: int = 0
 
     @classmethod
     def of_layers(cls, D: int, P: int) -> Reading:
@@ -70,6 +72,7 @@ class Reading(NamedTuple):
             targets=encoder.targets,
             quantiles=head.quantiles,
             time_zone=encoder.time_zone,
+            context=encoder.context,
         )
 
     def array(self, x: Any, leading: tuple[int | None, ...]) -> Array:

@@ -200,6 +200,12 @@ class Stream:
         A place, an offset or "UTC"; "local" for dates of any zone, "" for times that name none.
         """
         return self._reading.time_zone
+    def context(self) -> int:
+        """Rows that a forecaster was trained to read before it forecasts; 0 for other models.
+
+        A session that has read fewer (`steps_read`) knows less, and gives wider quantiles.
+        """
+        return self._reading.context
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -301,6 +307,13 @@ class Stream:
         """
         return self._advance(xs, sessions, times, record, steps=True)
 
+    def steps_read(self, session: int = 0) -> int:
+        """Return how many steps a session's state has read since it was at the beginning.
+
+        It goes along with `state` and `snapshot`; `reset` puts it back to 0.
+        """
+        return int(self._native.state(_number("session", session))[3])
+
     def state(self, session: int = 0) -> State:
         """Return a copy of a session's state."""
         hidden, cell, last, steps = self._native.state(_number("session", session))
@@ -329,13 +342,13 @@ class Stream:
         """Return a session's state as bytes, for `restore` on a stream of the same model, here or elsewhere."""
         return self._shape.to_bytes(self.state(session))
 
-    def require(self, snapshot: bytes) -> None:
-        """Raise if `restore` would refuse a snapshot; no session is touched.
+    def require(self, snapshot: bytes) -> State:
+        """Return the state that a snapshot holds, or raise if `restore` would refuse it; no session is touched.
 
         Raises:
             StateError: if it is damaged, or of another model.
         """
-        self._shape.from_bytes(snapshot)
+        return self._shape.from_bytes(snapshot)
 
     def restore(self, snapshot: bytes, session: int = 0) -> None:
         """Put a session into the state that `snapshot` gave.

@@ -53,7 +53,8 @@ _SERIES = """\
  * A step reads the columns of one row, model_columns, as double: targets as they were observed, or NaN; sine and
  * cosine of the calendar, worked out as gatewright.h says from what the clock of MODEL_TIME_ZONE shows; inputs
  * known in advance, at t+1 and so on.  It gives the quantiles of the next values: (MODEL_HORIZON, MODEL_TARGETS,
- * MODEL_QUANTILES)."""
+ * MODEL_QUANTILES).  Before a session has read MODEL_CONTEXT steps (gatewright_steps_read) it knows less than it
+ * was trained to, and its quantiles are wider."""
 
 _SYMBOLS = """\
  * A step reads the number of a symbol, its place in model_symbols, and gives a score (a logit) for each that may
@@ -169,7 +170,7 @@ def _header(file: ModelFile) -> str:
     if isinstance(spec.head, QuantileHead):
         assert isinstance(spec.encoder, SeriesEncoder)
         sizes |= {"HORIZON": spec.head.horizon, "TARGETS": len(spec.encoder.targets)}
-        sizes["QUANTILES"] = len(spec.head.quantiles)
+        sizes |= {"QUANTILES": len(spec.head.quantiles), "CONTEXT": spec.encoder.context}
         comment, extras = _SERIES, _TIME_ZONE.format(zone=spec.encoder.time_zone) + _SERIES_EXTRAS
     else:
         sizes["SYMBOLS"] = len(reading.symbols)

@@ -104,7 +104,7 @@ class Client:
         self.close()
 
     def _session(self, found: dict[str, Any]) -> Session:
-        return Session(self, found["session"], found["steps"], self.model())
+        return Session(self, found, self.model())
 
     def _ask(self, frame: dict[str, Any]) -> dict[str, Any]:
         return next(self._frames(frame))
@@ -186,10 +186,13 @@ class Session:
     Attributes:
         name: by which it is found again; whoever knows it and has the token can use it.
         steps: steps that it has taken.
+        state_steps: steps that are in its state: those since the last reset.
+        context: steps that a forecaster was trained to read before it forecasts; 0 for other models.
     """
 
-    def __init__(self, client: Client, name: str, steps: int, model: dict[str, Any]) -> None:
-        self.name, self.steps = name, steps
+    def __init__(self, client: Client, found: dict[str, Any], model: dict[str, Any]) -> None:
+        self.name, self.steps, self.state_steps = found["session"], found["steps"], found["state_steps"]
+        self.context: int = model["context"]
         self._client, self._most = client, model["most_steps"]
         self._dtype = np.float32 if model["symbols"] else np.float64
         self._behind = False  # whether the server may have taken steps that we have not heard of
@@ -224,7 +227,7 @@ class Session:
             part = slice(begin, begin + most)
             frame = {"op": "advance", "session": self.name, "x": rows[part], "first": self.steps}
             answer = self._client._ask(frame if when is None else {**frame, "times": when[part]})
-            self.steps = answer["steps"]
+            self.steps, self.state_steps = answer["steps"], answer["state_steps"]
             found.append(np.array(answer["y"], self._dtype))
         return np.concatenate(found)
 
@@ -258,6 +261,7 @@ class Session:
                         self._behind = False
                         return
                     came, self.steps = came + len(piece["text"]), piece["steps"]
+                    self.state_steps = piece["state_steps"]
                     if came > given:  # else it was given before the connection broke
                         new = piece["text"][len(piece["text"]) - (came - given) :]
                         given = came
@@ -273,13 +277,13 @@ class Session:
     def state(self) -> State:
         """Return the session's state."""
         found = self._client._ask({"op": "read", "session": self.name})
-        self.steps, self._behind = found["steps"], False
+        self.steps, self.state_steps, self._behind = found["steps"], found["state_steps"], False
         hidden, cell = (np.array(found[name], np.float32) for name in ("hidden", "cell"))
         return State(hidden, cell, np.array(found["last"], np.float64), found["state_steps"])
 
     def reset(self) -> None:
         """Put the state back to the beginning; `steps` goes on."""
-        self._client._ask({"op": "reset", "session": self.name})
+        self.state_steps = self._client._ask({"op": "reset", "session": self.name})["state_steps"]
 
     def fork(self) -> Session:
         """Return another session that stands where this one does."""

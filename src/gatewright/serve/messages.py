@@ -19,6 +19,7 @@ _First = Annotated[
     ),
 ]
 _Text = Annotated[str, Field(max_length=1_000_000)]
+_StateSteps = Annotated[int, Field(description="Steps that are in the state: those since the last reset.")]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{32}$", description="The name of a session.")]
 
 
@@ -84,6 +85,7 @@ class AnswerBody(_Body):
 
     y: Annotated[list[Any], Field(description="The outputs, a (nested) list for each step; null for no number.")]
     steps: Annotated[int, Field(description="Steps that the session has taken now.")]
+    state_steps: _StateSteps
     repeated: Annotated[bool, Field(description="Whether these steps had been taken before.")]
 
 
@@ -92,6 +94,7 @@ class TextBody(_Body):
 
     text: str
     steps: Annotated[int, Field(description="Steps that the session has taken now.")]
+    state_steps: _StateSteps
     repeated: Annotated[bool, Field(description="Whether this piece had been written before.")]
 
 
@@ -101,12 +104,12 @@ class SessionBody(_Body):
     session: str
     model: Annotated[str, Field(description="Fingerprint of its model.")]
     steps: int
+    state_steps: _StateSteps
 
 
 class StateBody(SessionBody):
     """A session and its state."""
 
-    state_steps: Annotated[int, Field(description="Steps that are in the state: those since the last reset.")]
     hidden: Annotated[list[list[float]], Field(description="h of each layer.")]
     cell: Annotated[list[list[float]], Field(description="c of each layer.")]
     last: Annotated[list[float | None], Field(description="The last observed value of each target.")]
@@ -136,6 +139,13 @@ class ModelBody(_Body):
     quantiles: Annotated[list[float], Field(description="The third axis of a forecaster's output.")]
     symbols: Annotated[list[str], Field(description="The symbols of a text model; the first stands for others.")]
     output: Annotated[list[int], Field(description="Shape of a step's output.")]
+    context: Annotated[
+        int,
+        Field(
+            description="Rows that a forecaster was trained to read before it forecasts, as `state_steps` counts "
+            "them; 0 for other models."
+        ),
+    ]
     most_steps: Annotated[int, Field(description="Most steps of one request.")]
 
 

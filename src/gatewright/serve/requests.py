@@ -66,11 +66,13 @@ class Answer(NamedTuple):
         y: the outputs, as `Stream.run` gives them; of `Generate` the numbers of the symbols.
         steps: steps that the session has taken now.
         repeated: whether these steps had been taken before.
+        state_steps: steps that are in the state now: those since the last reset.
     """
 
     y: Array
     steps: int
     repeated: bool
+    state_steps: int
 
 
 def require_request(request: object) -> None:

@@ -73,6 +73,7 @@ class Service:
             "quantiles": stream.quantiles,
             "symbols": stream.symbols,
             "output": stream.output_shape,
+            "context": stream.context,
             "most_steps": self.limits.max_steps,
         }
 
@@ -143,7 +144,8 @@ class Service:
         if not answer.repeated:
             self.metrics.steps.inc(len(answer.y))
         y = {"all": answer.y, "last": answer.y[-1:], "none": answer.y[:0]}[body.outputs]
-        return {"y": y.tolist(), "steps": answer.steps, "repeated": answer.repeated}
+        told = {"steps": answer.steps, "state_steps": answer.state_steps, "repeated": answer.repeated}
+        return {"y": y.tolist(), **told}
 
     async def generate(self, owner: str, session: str, body: GenerateBody) -> AsyncIterator[dict[str, Any]]:
         """Write text, piece by piece; each is stored before it is given."""
@@ -160,7 +162,8 @@ class Service:
             if not answer.repeated:
                 self.metrics.steps.inc(length - done + (0 if done else len(body.prompt)))
             text = "".join(symbols[number] for number in answer.y[done:])
-            yield {"text": text, "steps": answer.steps, "repeated": answer.repeated}
+            told = {"steps": answer.steps, "state_steps": answer.state_steps, "repeated": answer.repeated}
+            yield {"text": text, **told}
             first, done = answer.steps - length - len(body.prompt), length
             if done == body.length:
                 return
@@ -198,12 +201,10 @@ class Service:
         self._quota.take(owner, steps)
 
     def _described(self, session: str, owner: str) -> dict[str, Any]:
-        steps, _ = self._sessions.snapshot(session, owner)
-        return {
-            "session": session,
-            "model": self._sessions.model_of(session, owner).fingerprint,
-            "steps": steps,
-        }
+        steps, snapshot = self._sessions.snapshot(session, owner)
+        model = self._sessions.model_of(session, owner)
+        read = model.require(snapshot).steps
+        return {"session": session, "model": model.fingerprint, "steps": steps, "state_steps": read}
 
     def told(self, error: Exception) -> tuple[int, dict[str, Any], float | None]:
         """Return what a client is told of an error: a status, the body, and when to come again if that helps.

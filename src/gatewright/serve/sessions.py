@@ -284,7 +284,8 @@ class Sessions:
         for (one, after), kept in zip(fits, stored, strict=True):
             if kept:
                 one.model.put(one.resident, after)
-                answers[one.place] = Answer(one.y, after.steps, repeated=False)
+                read = one.model.stream.steps_read(one.resident.number)
+                answers[one.place] = Answer(one.y, after.steps, repeated=False, state_steps=read)
             else:
                 one.model.drop(after.id)
 
@@ -333,12 +334,16 @@ class Sessions:
                 raise GatewrightError("x", "at least one step", "none")
         told, written = digest(request, x, times), None
         if request.first not in (None, resident.saved.steps):
-            y = self._answered(model, resident.saved, request, told)
+            y, steps, read = (
+                self._answered(model, resident.saved, request, told),
+                resident.saved.steps,
+                stream.steps_read(resident.number),
+            )
             if not isinstance(request, Generate):
-                return Answer(y, resident.saved.steps, repeated=True)
+                return Answer(y, steps, repeated=True, state_steps=read)
             if len(y) >= request.length:
                 left_out = len(y) - request.length
-                return Answer(y[: request.length], resident.saved.steps - left_out, repeated=True)
+                return Answer(y[: request.length], steps - left_out, repeated=True, state_steps=read - left_out)
             x, written = x[:0], y
         scores = np.frombuffer(resident.tail, stream.output_dtype)
         taken[request.session] = Taken(
