@@ -1,4 +1,8 @@
-"""Learning to forecast: windows in random order, quantile loss at every step of a window's second half."""
+"""Learning to forecast: windows in random order, quantile loss at every step of a window.
+
+A stream forecasts from its first row on, so the first steps of a window are learned too.  They count for more: few
+of them are met, and they need another interval than the many that follow.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,9 @@ from gatewright.windows import Windows, absolute, predict
 
 #: Most windows that one validation looks at, evenly spaced over the validation part.
 VALIDATION_WINDOWS = 4096
+
+#: How much more than a late step the first step of a window counts; the t-th counts this over t² more.
+FIRST_STEP = 20.0
 
 
 @dataclass(frozen=True)
@@ -149,14 +156,15 @@ class ForecastTask:
         encoder, head = model.spec.encoder, model.spec.head
         self.model, self.batch = model, batch
         self._seed, self._share, self._series = seed, share, data.table.series
-        self._supervised = encoder.context
+        weights = 1 + FIRST_STEP / torch.arange(1, encoder.context + 1, device=device) ** 2
+        self._weights = (weights / weights.mean()).view(-1, 1, 1, 1)
         encoded = [series.encode(one, encoder, model.scaler, data.options.fill) for one in self._series]
         self._windows = Windows(encoded, encoder, head.horizon, device)
         self._quantiles = torch.tensor(head.quantiles, device=device)
         train, valid = [], []
         sizes = (encoder.context, head.horizon)
         for one, part, start in zip(encoded, data.parts, self._windows.starts, strict=True):
-            train.append(start + series.origins(one.target, *sizes, 0, part.valid, self._supervised))
+            train.append(start + series.origins(one.target, *sizes, 0, part.valid, encoder.context))
             valid.append(start + series.origins(one.target, *sizes, part.valid, part.test))
         self._train = np.concatenate(train)
         self._valid = np.concatenate(valid)
@@ -175,10 +183,11 @@ class ForecastTask:
         return rows[self._share.of(len(rows))]
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
-        """Quantile loss over observed values of this process's windows."""
-        inputs, level, target = self._windows.batch(self._origins(step), self._supervised)
-        forecast = absolute(self.model, model(inputs, last=self._supervised).y, level)
-        return quantile_loss(forecast, target, self._quantiles)
+        """Quantile loss over observed values of this process's windows, the first steps weighted."""
+        inputs, level, target = self._windows.batch(self._origins(step), len(self._weights))
+        forecast = absolute(self.model, model(inputs).y, level)
+        # The loss of w times an error is w times its loss.
+        return quantile_loss(forecast * self._weights[..., None], target * self._weights, self._quantiles)
 
     def validate(self) -> float:
         """Mean quantile loss of the forecasts in the validation part."""
