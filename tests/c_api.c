@@ -138,6 +138,11 @@ static void test_bad_states_change_nothing(void) {
     GIVES(STATE, gatewright_set_state(stream, 0, before.hidden, before.cell, before.last, -1));
     GIVES(NO_SESSION, gatewright_set_state(stream, 1, before.hidden, before.cell, before.last, 3));
     GIVES(NULL_POINTER, gatewright_set_state(stream, 0, before.hidden, before.cell, NULL, 3));
+    GIVES(OK, gatewright_steps_read(stream, 0, &bad.steps));
+    CHECK(bad.steps == before.steps);
+    GIVES(NULL_POINTER, gatewright_steps_read(stream, 0, NULL));
+    GIVES(NULL_POINTER, gatewright_steps_read(NULL, 0, &bad.steps));
+    GIVES(NO_SESSION, gatewright_steps_read(stream, 1, &bad.steps));
     GIVES(NULL_POINTER, gatewright_get_state(stream, 0, NULL, bad.cell, bad.last, &bad.steps));
     GIVES(NO_SESSION, gatewright_get_state(stream, 1, bad.hidden, bad.cell, bad.last, &bad.steps));
     after = state_of(stream, 0);
@@ -430,6 +435,6 @@ int main(void) {
     /* What the model says of itself, for the test in Python. */
     for (k = 0; k < MODEL_INPUT; ++k) printf("%s\n", model_columns[k]);
     for (k = 0; k < MODEL_QUANTILES; ++k) printf("%a\n", model_quantiles[k]);
-    printf("%s\n", MODEL_FINGERPRINT);
+    printf("%d\n%s\n", MODEL_CONTEXT, MODEL_FINGERPRINT);
     return failures != 0;
 }

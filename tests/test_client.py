@@ -130,11 +130,16 @@ def test_sessions_are_made_found_forked_reset_and_forgotten(writer: Server) -> N
         assert list(known.sessions()) == sorted(session.name for session in sessions)
         y = sessions[0].run("abcab")
         fork = sessions[0].fork()
-        assert fork.steps == 5
+        assert (fork.steps, fork.state_steps, fork.context) == (5, 5, 0)
         assert np.array_equal(fork.run("c"), sessions[0].run("c"))
         fork.reset()
+        assert (fork.steps, fork.state_steps) == (6, 0)
         assert np.array_equal(fork.run("abcab"), y)
-        assert fork.steps == 11
+        assert (fork.steps, fork.state_steps) == (11, 5)
+        "".join(fork.generate(3, "b"))
+        assert (fork.steps, fork.state_steps) == (15, 9)
+        again = known.session(fork.name)
+        assert (again.steps, again.state_steps) == (15, 9)
         assert fork.name not in repr(fork)
         fork.delete()
         for call in (fork.state, fork.reset, fork.delete, fork.fork, lambda: fork.run("a")):

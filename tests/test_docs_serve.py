@@ -67,7 +67,10 @@ def test_curl(server: Server, expected: Any) -> None:
     first, second = (json.loads(part) for part in re.findall(r"\{.*?\}", out))
     assert np.array_equal(np.array(first.pop("y")), expected[:2])
     assert np.array_equal(np.array(second.pop("y")), expected[2:])
-    assert (first, second) == ({"steps": 2, "repeated": False}, {"steps": 3, "repeated": False})
+    assert (first, second) == (
+        {"steps": 2, "state_steps": 2, "repeated": False},
+        {"steps": 3, "state_steps": 3, "repeated": False},
+    )
 
 
 def test_python(server: Server, expected: Any) -> None:

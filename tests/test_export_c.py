@@ -184,12 +184,13 @@ def test_the_caller_gives_sine_and_cosine_of_a_calendar(library: Path, tmp_path:
 
 
 def test_the_contract_holds(library: Path, tmp_path: Path) -> None:
-    stream = exported(series_model(), tmp_path)
+    stream = exported(series_model(context=12), tmp_path)
     glibc = "-DCOUNT_ALLOCATIONS" if os.confstr("CS_GNU_LIBC_VERSION") else "-UCOUNT_ALLOCATIONS"
     done = run(compiled(ROOT / "tests/c_api.c", library, tmp_path, glibc))
-    *names, low, middle, high, fingerprint = done.stdout.removesuffix("\n").split("\n")
+    *names, low, middle, high, context, fingerprint = done.stdout.removesuffix("\n").split("\n")
     assert "\n".join(names) == "\n".join(COLUMNS["targets"] + COLUMNS["past"])
     assert [float.fromhex(level) for level in (low, middle, high)] == [0.1, 0.5, 0.9]
+    assert int(context) == stream.context == 12
     assert fingerprint == stream.fingerprint
 
 

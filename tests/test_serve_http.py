@@ -111,16 +111,18 @@ def test_fork_reset_delete_and_the_list(text: Local) -> None:
     session = text.create()
     text.advance(session, "abc", first=0)
     forked = text.ask(session, "fork").json()
-    assert forked["steps"] == 3
+    assert (forked["steps"], forked["state_steps"]) == (3, 3)
     assert forked["session"] != session
     text.advance(session, "d", first=3)
     text.advance(forked["session"], "e", first=3)
     assert text.state(session) == alone("abcd").state()
     assert text.state(forked["session"]) == alone("abce").state()
     reset = text.ask(session, "reset").json()
-    assert (reset["session"], reset["steps"]) == (session, 4)
+    assert (reset["session"], reset["steps"], reset["state_steps"]) == (session, 4, 0)
     assert text.state(session) == text_model().stream().state()
-    assert text.advance(session, "fg", first=4)["steps"] == 6
+    for _ in range(2):  # the answer again, too
+        answer = text.advance(session, "fg", first=4)
+        assert (answer["steps"], answer["state_steps"]) == (6, 2)
     assert text.state(session) == alone("fg").state()
     assert text.http.delete(f"/v1/sessions/{session}").status_code == 204
     for answer in (
@@ -184,7 +186,7 @@ def test_a_snapshot_of_another_model_is_refused(text: Local, series: Local) -> N
 
 
 def written(pieces: list[dict[str, object]]) -> str:
-    assert all(set(piece) == {"text", "steps", "repeated"} for piece in pieces), pieces
+    assert all(set(piece) == {"text", "steps", "state_steps", "repeated"} for piece in pieces), pieces
     return "".join(str(piece["text"]) for piece in pieces)
 
 
@@ -247,6 +249,8 @@ def test_what_the_model_reads_and_gives_is_told(text: Local, series: Local) -> N
         assert tuple(found["quantiles"]) == stream.quantiles
         assert tuple(found["symbols"]) == stream.symbols
         assert tuple(found["output"]) == stream.output_shape
+        assert found["context"] == stream.context
+    assert (text_model().stream().context, series_model().stream().context) == (0, 12)
 
 
 def test_more_sessions_than_memory_has_room_for(text: Local) -> None:

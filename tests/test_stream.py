@@ -278,7 +278,11 @@ def test_copies_and_snapshots_carry_a_state_on() -> None:
     assert np.array_equal(copied.run(xs[20:], times=series.times[20:40]), expected)
     fresh = model.stream(sessions=2)
     fresh.restore(snapshot, 1)
-    assert fresh.state(1).steps == 20
+    assert fresh.state(1).steps == fresh.steps_read(1) == 20
+    assert (fresh.steps_read(0), fresh.context, stream.steps_read()) == (0, 12, 40)
+    fresh.reset(1)
+    assert fresh.steps_read(1) == 0
+    fresh.restore(snapshot, 1)
     assert np.array_equal(fresh.run(xs[20:], 1, times=series.times[20:40]), expected)
     assert fresh.state(0) == model.stream().state()
     state = stream.state()

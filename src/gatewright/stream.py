@@ -200,6 +200,8 @@ class Stream:
         A place, an offset or "UTC"; "local" for dates of any zone, "" for times that name none.
         """
         return self._reading.time_zone
+
+    @property
     def context(self) -> int:
         """Rows that a forecaster was trained to read before it forecasts; 0 for other models.
 

@@ -277,7 +277,7 @@ class Loop:
 def new_optimizer(
     parameters: Sequence[torch.nn.Parameter], options: TrainingOptions, fast: Sequence[torch.nn.Parameter] = ()
 ) -> torch.optim.AdamW:
-    """Return the optimizer of a model's parameters: biases do not decay, and some of them learn `FAST` times as fast.
+    """Return the optimizer of a model's parameters: biases do not decay; the fast ones have `FAST` times the rate.
 
     A step of Adam moves each weight by about the learning rate, so that a sum over many units moves much farther
     than a single bias beside it.
