@@ -230,7 +230,7 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int) -> str:
     zone = f", on the clock of {encoder.time_zone}" if is_place(encoder.time_zone) else ""
     if encoder.time_zone not in ("", LOCAL) and not zone:
         zone = f", in {encoder.time_zone}"
-    split = f"training + validation + test{f', {len(parts)} series' if several else ''}"
+    split = f"training + validation + test{f', {len(parts):,} series' if several else ''}"
     lines = [
         f"{_plus(rows)} rows ({split}), {every}{zone}",
         f"{_plus(data.windows.sum(axis=0))} windows{of_series}",
