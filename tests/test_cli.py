@@ -284,6 +284,20 @@ def test_an_empty_config_falls_back_to_the_defaults(gatewright, runs, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX folders")
+def test_only_windows_of_a_forecaster_are_drawn(gatewright, runs):
+    fails(
+        gatewright("evaluate", runs / "plays", "--windows", "5"),
+        1,
+        "--windows: expected a run that forecasts, got",
+    )
+    fails(
+        gatewright("evaluate", runs / "load", "--windows", "0"),
+        1,
+        "--windows: expected a whole number of at least",
+    )
+    fails(gatewright("evaluate", runs / "load", "--windows", "2.5"), 2, "--windows")
+
+
 def test_an_evaluation_that_cannot_be_written(gatewright, runs, tmp_path):
     for file in ("evaluation.json", "forecast.png"):
         run = tmp_path / file / "load"

@@ -173,6 +173,8 @@ def forecast(
 
     Example: gatewright forecast runs/load load.csv --horizon 12 --out next.csv
 
+    Of many series, those with fewer rows than the model reads are left out and named on standard error.
+
     Args:
         run: Directory of the run.
         data: A table like the one that the run learned from. Inputs known in advance go on for the horizon.
