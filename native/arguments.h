@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "gil.h"
 #include "sequence.h"
 #include "workspace.h"
 
@@ -21,6 +22,7 @@ namespace nb = nanobind;
 
 using Array = nb::ndarray<nb::ro, nb::device::cpu>;
 using Maybe = std::optional<Array>;
+using Room = std::optional<nb::ndarray<nb::device::cpu>>;  // memory of the caller's to write a result into
 
 [[noreturn]] inline void refuse(const std::string& argument, const std::string& expected, const std::string& got) {
     const nb::object error = nb::module_::import_("gatewright.errors").attr("GatewrightError");
@@ -28,7 +30,8 @@ using Maybe = std::optional<Array>;
     throw nb::python_error();
 }
 
-inline std::string shape_of(const Array& array) {
+template <class AnyArray>
+std::string shape_of(const AnyArray& array) {
     std::string text = "(";
     for (size_t k = 0; k < array.ndim(); ++k) text += (k ? ", " : "") + std::to_string(array.shape(k));
     return text + (array.ndim() == 1 ? ",)" : ")");
@@ -45,21 +48,22 @@ const char* type_name() {
     return sizeof(T) == 4 ? "float32" : "float64";
 }
 
-template <class T>
-void need_type(const char* name, const Array& array) {
+template <class T, class AnyArray>
+void need_type(const char* name, const AnyArray& array) {
     if (array.dtype() != nb::dtype<T>())
         refuse(name, std::string(type_name<T>()) + ", as the other arguments", "another type");
 }
 
 // The last dimension has to be contiguous; the others need not.
-template <class T>
-void need(const char* name, const Array& array, std::initializer_list<int64_t> shape, bool whole) {
+template <class T, class AnyArray>
+void need(const char* name, const AnyArray& array, std::initializer_list<int64_t> shape, bool whole) {
     need_type<T>(name, array);
     bool good = array.ndim() == shape.size();
     for (size_t k = 0; good && k < shape.size(); ++k)
         good = static_cast<int64_t>(array.shape(k)) == shape.begin()[k];
     if (!good) refuse(name, "shape " + shape_of(shape), shape_of(array));
     if (array.size() == 0) return;
+    if (!array.data()) refuse(name, "an array whose memory is there", "one whose memory was freed");
     int64_t dense = 1;
     for (size_t k = shape.size(); k-- > 0;) {
         const bool last = k + 1 == shape.size();
@@ -76,19 +80,28 @@ const T* dense(const char* name, const Maybe& array, std::initializer_list<int64
     return static_cast<const T*>(array->data());
 }
 
-// A new array in memory that goes back to the workspaces when Python drops it.
+// A result: in memory of the caller's, or a new array that goes back to the workspaces when Python drops it.
 template <class T>
-struct Fresh {
+struct Result {
     T* data = nullptr;
-    nb::object array = nb::none();
+    nb::object array = nb::none();  // none where the caller has it
 
-    Fresh() = default;
-    explicit Fresh(std::initializer_list<size_t> shape) {
+    Result() = default;
+    explicit Result(std::initializer_list<int64_t> shape) {
+        const std::vector<size_t> sizes(shape.begin(), shape.end());
         size_t size = 1;
-        for (const size_t each : shape) size *= each;
+        for (const size_t each : sizes) size *= each;
         data = static_cast<T*>(take_memory((size ? size : 1) * sizeof(T)));
         const nb::capsule owner(data, [](void* block) noexcept { give_memory(block); });
-        array = nb::cast(nb::ndarray<nb::numpy, T>(data, shape.size(), shape.begin(), owner));
+        array = nb::cast(nb::ndarray<nb::numpy, T>(data, sizes.size(), sizes.data(), owner));
+    }
+    Result(const char* name, const Room& room, std::initializer_list<int64_t> shape) {
+        if (!room) {
+            *this = Result(shape);
+        } else {
+            need<T>(name, *room, shape, true);
+            data = static_cast<T*>(room->data());
+        }
     }
 };
 
@@ -164,9 +177,9 @@ struct Problem {
     }
 
     Rows<T> rows_in(T* data, int64_t width) const { return {data, steps.B * width, width}; }
-    Fresh<T> fresh_rows(int64_t width) const {
-        if (packed()) return Fresh<T>({size_t(rows), size_t(width)});
-        return Fresh<T>({size_t(steps.T), size_t(steps.B), size_t(width)});
+    Result<T> result_rows(const char* name, const Room& room, int64_t width) const {
+        if (packed()) return Result<T>(name, room, {rows, width});
+        return Result<T>(name, room, {steps.T, steps.B, width});
     }
 };
 
@@ -175,6 +188,20 @@ inline int64_t steps_between(int64_t wish, const Sizes& n, size_t element) {
     const int64_t unit = chunk_steps(n, element), most = n.T > 0 ? n.T : 1;
     return ((wish < most ? wish : most) + unit - 1) / unit * unit;
 }
+
+// The places of results that the caller has; none where it has none.
+class Rooms {
+  public:
+    Rooms(const std::vector<Room>& given, size_t results) : given_(given) {
+        if (!given.empty() && given.size() != results)
+            refuse("out", std::to_string(results) + " arrays or None", std::to_string(given.size()));
+    }
+    const Room& operator[](size_t n) const { return given_.empty() ? none_ : given_[n]; }
+
+  private:
+    const std::vector<Room>& given_;
+    const Room none_;
+};
 
 inline Split split_of(const std::string& name) {
     if (name == "rows") return Split::rows;

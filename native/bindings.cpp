@@ -15,9 +15,10 @@ template <class T>
 nb::tuple forward_of(const Array& x, const Maybe& h_0, const Maybe& c_0, const Array& W_ih, const Array& W_hh,
                      const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr,
                      const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, bool keep,
-                     int64_t checkpoint, int threads, const std::string& split) {
+                     int64_t checkpoint, int threads, const std::string& split, const std::vector<Room>& out) {
     const Problem<T> problem(x, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse);
     const Sizes& n = problem.sizes;
+    const Rooms rooms(out, 5);
     ForwardCall<T> call{};
     call.sizes = n;
     call.steps = problem.steps;
@@ -25,25 +26,26 @@ nb::tuple forward_of(const Array& x, const Maybe& h_0, const Maybe& c_0, const A
     call.x = problem.rows_of("x", x, n.D);
     call.h_0 = dense<T>("h_0", h_0, {n.B, n.P});
     call.c_0 = dense<T>("c_0", c_0, {n.B, n.H});
-    const Fresh<T> y = problem.fresh_rows(n.P), h_n({size_t(n.B), size_t(n.P)}), c_n({size_t(n.B), size_t(n.H)});
-    Fresh<T> gates, cell;
+    const Result<T> y = problem.result_rows("y", rooms[0], n.P);
+    const Result<T> h_n("h_n", rooms[1], {n.B, n.P}), c_n("c_n", rooms[2], {n.B, n.H});
+    Result<T> gates, cell;
     call.y = problem.rows_in(y.data, n.P);
     call.h_n = h_n.data;
     call.c_n = c_n.data;
     if (keep && checkpoint > 0) {
         call.every = steps_between(checkpoint, n, sizeof(T));
-        cell = Fresh<T>({size_t((n.T + call.every - 1) / call.every), size_t(n.B), size_t(n.H)});
+        cell = Result<T>("cell", rooms[4], {(n.T + call.every - 1) / call.every, n.B, n.H});
         call.checkpoints = cell.data;
     } else if (keep) {
-        gates = problem.fresh_rows(4 * n.H);
-        cell = problem.fresh_rows(n.H);
+        gates = problem.result_rows("gates", rooms[3], 4 * n.H);
+        cell = problem.result_rows("cell", rooms[4], n.H);
         call.gates = gates.data;
         call.cell = cell.data;
     }
     call.threads = threads;
     call.split = split_of(split);
     {
-        const nb::gil_scoped_release released;
+        const Unlocked released;
         run_forward(kernels_for<T>(target(), n.H), call);
     }
     return nb::make_tuple(y.array, h_n.array, c_n.array, gates.array, cell.array);
@@ -55,10 +57,11 @@ nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, con
                       const Maybe& gates, const Array& cell, const Array& W_ih, const Array& W_hh,
                       const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr,
                       const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, int64_t checkpoint,
-                      bool need_x, bool need_weights, int threads, const std::string& split) {
+                      bool need_x, bool need_weights, int threads, const std::string& split,
+                      const std::vector<Room>& out) {
     const Problem<T> problem(x, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse);
     const Sizes& n = problem.sizes;
-    const size_t B = n.B, D = n.D, H = n.H, P = n.P;
+    const Rooms rooms(out, 7);
     BackwardCall<T> call{};
     call.sizes = n;
     call.steps = problem.steps;
@@ -81,14 +84,14 @@ nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, con
     call.dcell = problem.rows_of("dcell", dcell, n.H);
     call.dh_n = dense<T>("dh_n", dh_n, {n.B, n.P});
     call.dc_n = dense<T>("dc_n", dc_n, {n.B, n.H});
-    const Fresh<T> dh_0({B, P}), dc_0({B, H});
-    Fresh<T> dx, dW_ih, dW_hh, db, dW_hr;
-    if (need_x) dx = problem.fresh_rows(n.D);
+    const Result<T> dh_0("dh_0", rooms[1], {n.B, n.P}), dc_0("dc_0", rooms[2], {n.B, n.H});
+    Result<T> dx, dW_ih, dW_hh, db, dW_hr;
+    if (need_x) dx = problem.result_rows("dx", rooms[0], n.D);
     if (need_weights) {
-        dW_ih = Fresh<T>({4 * H, D});
-        dW_hh = Fresh<T>({4 * H, P});
-        db = Fresh<T>({4 * H});
-        if (n.projected) dW_hr = Fresh<T>({P, H});
+        dW_ih = Result<T>("dW_ih", rooms[3], {4 * n.H, n.D});
+        dW_hh = Result<T>("dW_hh", rooms[4], {4 * n.H, n.P});
+        db = Result<T>("db", rooms[5], {4 * n.H});
+        if (n.projected) dW_hr = Result<T>("dW_hr", rooms[6], {n.P, n.H});
     }
     call.dh_0 = dh_0.data;
     call.dc_0 = dc_0.data;
@@ -100,7 +103,7 @@ nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, con
     call.threads = threads;
     call.split = split_of(split);
     {
-        const nb::gil_scoped_release released;
+        const Unlocked released;
         run_backward(kernels_for<T>(target(), n.H), call);
     }
     return nb::make_tuple(dx.array, dh_0.array, dc_0.array, dW_ih.array, dW_hh.array, db.array, dW_hr.array);
@@ -121,43 +124,44 @@ nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, con
 nb::tuple forward(const Array& x, const Maybe& h_0, const Maybe& c_0, const Array& W_ih, const Array& W_hh,
                   const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr,
                   const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, bool keep,
-                  int64_t checkpoint, int threads, const std::string& split) {
+                  int64_t checkpoint, int threads, const std::string& split, const std::vector<Room>& out) {
     check_numbers(threads, checkpoint);
     GATEWRIGHT_BY_TYPE(x, forward_of<T>(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, keep,
-                                        checkpoint, threads, split));
+                                        checkpoint, threads, split, out));
 }
 
 nb::tuple backward(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, const Maybe& dgates, const Maybe& dcell,
                    const Array& x, const Array& h_0, const Array& c_0, const Array& y, const Maybe& gates,
                    const Array& cell, const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const Maybe& b_hh,
                    const Maybe& W_hr, const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse,
-                   int64_t checkpoint, bool need_x, bool need_weights, int threads, const std::string& split) {
+                   int64_t checkpoint, bool need_x, bool need_weights, int threads, const std::string& split,
+                   const std::vector<Room>& out) {
     check_numbers(threads, checkpoint);
     GATEWRIGHT_BY_TYPE(
         x, backward_of<T>(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, y, gates, cell, W_ih, W_hh, b_ih, b_hh, W_hr,
-                          batch_sizes, reverse, checkpoint, need_x, need_weights, threads, split));
+                          batch_sizes, reverse, checkpoint, need_x, need_weights, threads, split, out));
 }
 
 template <class T>
-nb::object linear_of(const Array& x, const Array& W, const Maybe& b, int threads) {
+nb::object linear_of(const Array& x, const Array& W, const Maybe& b, int threads, const Room& room) {
     if (W.ndim() != 2) refuse("W", "shape (O, D)", shape_of(W));
     if (x.ndim() != 2) refuse("x", "shape (rows, D)", shape_of(x));
     const int64_t rows = x.shape(0), out = W.shape(0), in = W.shape(1);
     need<T>("x", x, {rows, in}, true);
     need<T>("W", W, {out, in}, true);
     const T* const bias = dense<T>("b", b, {out});
-    const Fresh<T> y({size_t(rows), size_t(out)});
+    const Result<T> y("y", room, {rows, out});
     {
-        const nb::gil_scoped_release released;
+        const Unlocked released;
         run_linear(kernels_for<T>(target(), out), static_cast<const T*>(W.data()), bias, in, out,
                    static_cast<const T*>(x.data()), y.data, rows, threads);
     }
     return y.array;
 }
 
-nb::object linear(const Array& x, const Array& W, const Maybe& b, int threads) {
+nb::object linear(const Array& x, const Array& W, const Maybe& b, int threads, const Room& out) {
     check_numbers(threads, 0);
-    GATEWRIGHT_BY_TYPE(x, linear_of<T>(x, W, b, threads));
+    GATEWRIGHT_BY_TYPE(x, linear_of<T>(x, W, b, threads, out));
 }
 
 // Weights of one layer, packed once for the target of that moment; a later change of the weights does not show.
@@ -192,12 +196,12 @@ class PackedOf final : public Packed {
         const T* const x_data = check("x", x, n.D);
         const T* const h_data = check("h", h, n.P);
         const T* const c_data = check("c", c, n.H);
-        const auto fresh = [&](size_t width) {
-            return single ? Fresh<T>({width}) : Fresh<T>({size_t(n.B), width});
+        const auto result = [&](int64_t width) {
+            return single ? Result<T>({width}) : Result<T>({n.B, width});
         };
-        const Fresh<T> h_next = fresh(n.P), c_next = fresh(n.H);
+        const Result<T> h_next = result(n.P), c_next = result(n.H);
         {
-            const nb::gil_scoped_release released;
+            const Unlocked released;
             run_step(kernels_, n, panels_, x_data, h_data, c_data, h_next.data, c_next.data);
         }
         return nb::make_tuple(h_next.array, c_next.array);
@@ -218,7 +222,7 @@ Packed* pack_of(const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const M
 template <class T>
 nb::object activation_of(const Array& x, bool sigmoid) {
     need<T>("x", x, {int64_t(x.size())}, true);
-    const Fresh<T> y({x.size()});
+    const Result<T> y({int64_t(x.size())});
     const Kernels<T>& kernels = kernels_for<T>(target(), 1 << 10);
     (sigmoid ? kernels.sigmoid : kernels.tanh)(static_cast<const T*>(x.data()), y.data, int64_t(x.size()));
     return y.array;
@@ -230,7 +234,7 @@ nb::object activation(const Array& x, bool sigmoid) { GATEWRIGHT_BY_TYPE(x, acti
 template <class T>
 double fma_peak(int threads, double seconds) {
     const Kernels<T>& kernels = kernels_for<T>(target(), 1 << 10);
-    const nb::gil_scoped_release released;
+    const Unlocked released;
     std::vector<double> rates(threads, 0.0);
     run_team(threads, [&](int rank, Team& team) {
         using clock = std::chrono::steady_clock;
@@ -254,14 +258,15 @@ NB_MODULE(_kernels, m) {
     m.def("forward", &forward, nb::arg("x"), nb::arg("h_0").none(), nb::arg("c_0").none(), nb::arg("W_ih"),
           nb::arg("W_hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("W_hr").none(),
           nb::arg("batch_sizes").none(), nb::arg("reverse"), nb::arg("keep"), nb::arg("checkpoint"),
-          nb::arg("threads"), nb::arg("split"));
+          nb::arg("threads"), nb::arg("split"), nb::arg("out"));
     m.def("backward", &backward, nb::arg("dy").none(), nb::arg("dh_n").none(), nb::arg("dc_n").none(),
           nb::arg("dgates").none(), nb::arg("dcell").none(), nb::arg("x"), nb::arg("h_0"), nb::arg("c_0"),
           nb::arg("y"), nb::arg("gates").none(), nb::arg("cell"), nb::arg("W_ih"), nb::arg("W_hh"),
           nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("W_hr").none(), nb::arg("batch_sizes").none(),
           nb::arg("reverse"), nb::arg("checkpoint"), nb::arg("need_x"), nb::arg("need_weights"),
-          nb::arg("threads"), nb::arg("split"));
-    m.def("linear", &linear, nb::arg("x"), nb::arg("W"), nb::arg("b").none(), nb::arg("threads"));
+          nb::arg("threads"), nb::arg("split"), nb::arg("out"));
+    m.def("linear", &linear, nb::arg("x"), nb::arg("W"), nb::arg("b").none(), nb::arg("threads"),
+          nb::arg("out").none());
     nb::class_<Packed>(m, "Packed").def("step", &Packed::step);
     m.def(
         "pack",

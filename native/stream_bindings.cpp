@@ -156,7 +156,7 @@ void advance(Stream& stream, const Advance& call, int threads) {
     const Fault fault = stream.check(call);
     if (fault.kind != Fault::Kind::none) refuse_fault(model, call, fault, stream.sessions());
     if (call.B * call.T == 1) return stream.advance(call, 1);  // over sooner than another thread could begin
-    const nb::gil_scoped_release released;
+    const Unlocked released;
     stream.advance(call, threads);
 }
 
@@ -205,8 +205,8 @@ int64_t existing(const Stream& stream, int64_t session) {
 }
 
 template <class T>
-Fresh<T> copied(const T* data, int64_t count) {
-    Fresh<T> fresh({size_t(count)});
+Result<T> copied(const T* data, int64_t count) {
+    Result<T> fresh({count});
     std::copy_n(data, count, fresh.data);
     return fresh;
 }

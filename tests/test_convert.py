@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations
 
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM, LSTMCell, convert
+from gatewright.nn.linear import Linear
 
 
 class Tagger(nn.Module):
@@ -185,3 +186,63 @@ def test_a_compiled_layer_runs_as_the_new_layer() -> None:
 def test_anything_else_is_refused(module: Any) -> None:
     with pytest.raises(GatewrightError, match=r"module: expected a torch\.nn\.Module, got"):
         convert(module)
+
+
+def test_there_and_back_again() -> None:
+    model, x = Tagger(), torch.randn(5, 2, 4)
+    expected, parameters = model(x), dict(model.named_parameters())
+    kinds = [type(module) for module in model.modules()]
+    _, there = convert(model)
+    back, replaced = convert(model, back=True)
+    assert back is model
+    assert replaced == there == ["encoder", "layers.0.0", "cell"]
+    assert [type(module) for module in model.modules()] == kinds
+    assert model.again is model.encoder
+    assert all(parameter is parameters[name] for name, parameter in model.named_parameters())
+    assert torch.equal(model(x), expected)
+    assert convert(model, back=True) == (model, [])
+
+
+@pytest.mark.parametrize("root", [LSTM(3, 5, 2, bidirectional=True, checkpoint=4), LSTMCell(3, 5)])
+def test_a_root_goes_back(root: nn.Module) -> None:
+    new, replaced = convert(root, back=True)
+    kind = nn.LSTM if isinstance(root, LSTM) else nn.LSTMCell
+    assert (type(new), replaced) == (kind, [""])
+    assert vars(new).keys() == vars(kind(3, 5)).keys()
+    x = torch.randn(4, 2, 3) if kind is nn.LSTM else torch.randn(2, 3)
+    torch.testing.assert_close(new(x), root(x))
+    with torch.no_grad():
+        next(new.parameters()).mul_(2)
+    torch.testing.assert_close(new(x), root(x))
+
+
+def test_a_model_of_gatewright_goes_back_with_its_head() -> None:
+    class Headed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = LSTM(3, 4), Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.lstm(x)[0])
+
+    model, x = Headed(), torch.randn(5, 2, 3)
+    expected = model(x)
+    _, replaced = convert(model, back=True)
+    assert (replaced, type(model.head)) == (["lstm", "head"], nn.Linear)
+    torch.testing.assert_close(model(x), expected)
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch's quantized types
+def test_dynamic_quantization_finds_what_was_converted_back() -> None:
+    from torch.ao.nn.quantized import dynamic
+    from torch.ao.quantization import quantize_dynamic
+
+    model = nn.ModuleDict({"lstm": LSTM(16, 32, 2)}).eval()
+    x = torch.randn(6, 2, 16)
+    expected = model["lstm"](x)[0]
+    untouched = quantize_dynamic(copy.deepcopy(model))
+    assert type(untouched["lstm"]) is LSTM
+    quantized = quantize_dynamic(convert(copy.deepcopy(model), back=True)[0])
+    assert type(quantized["lstm"]) is dynamic.LSTM
+    torch.testing.assert_close(quantized["lstm"](x)[0], expected, rtol=0.1, atol=0.02)

@@ -713,3 +713,41 @@ def test_it_says_what_it_is(sites: Any) -> None:
     table, model = sites
     assert repr(look(model, table.table)) == "Recording(series, T=98, B=2, H=6, 6)"
     assert repr(recording(record(np.full((7, 1, 2), 0.5)))) == "Recording('by hand', layers, T=7, B=1, H=2)"
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_its_layers_have_the_names_of_the_record_that_a_call_returns(bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    lstm, x = LSTM(3, 4, 2, bidirectional=bidirectional).eval(), torch.randn(5, 2, 3)
+    _, _, record = lstm(x, record=True)
+    recording = look(lstm, x)
+    fields = (*QUANTITIES, *INITIAL)
+    for ours, theirs in zip(recording.layers, record.layers, strict=True):
+        for name in fields:
+            expected = getattr(theirs, name).detach().numpy()
+            np.testing.assert_array_equal(getattr(ours, name), expected)
+            np.testing.assert_array_equal(getattr(ours.forward, name), expected)
+            np.testing.assert_array_equal(getattr(theirs.forward, name).detach().numpy(), expected)
+            if bidirectional:
+                reverse = getattr(theirs.reverse, name).detach().numpy()
+                np.testing.assert_array_equal(getattr(ours.reverse, name), reverse)
+        assert theirs.forward.reverse is None
+        assert (ours.reverse is None) == (theirs.reverse is None) == (not bidirectional)
+    with pytest.raises(AttributeError, match="'Layer' object has no attribute 'forget'"):
+        _ = recording.layers[0].forget
+
+
+def test_a_module_of_the_caller_says_which_layer_to_look_at() -> None:
+    class Tagger(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = torch.nn.ModuleDict({"encoder": LSTM(3, 4), "head": torch.nn.Linear(4, 2)})
+
+    model, x = Tagger(), torch.ones(5, 1, 3)
+    with pytest.raises(
+        GatewrightError, match=r"Tagger; look at a layer inside it, model.get_submodule\('parts.enc"
+    ):
+        look(model, x)
+    assert look(model.get_submodule("parts.encoder"), x).layers[0].cell.shape == (5, 1, 4)
+    with pytest.raises(GatewrightError, match=r"Sequential; gatewright.convert puts our layers"):
+        look(torch.nn.Sequential(torch.nn.LSTM(3, 4)), x)

@@ -46,7 +46,7 @@ def model(
     columns: tuple[Any, ...] | None,
     kept: str,
 ) -> Model: ...
-def linear(x: _Array, W: _Array, b: _Array | None, threads: int) -> _Array: ...
+def linear(x: _Array, W: _Array, b: _Array | None, threads: int, out: _Array | None) -> Any: ...
 def forward(
     x: _Array,
     h_0: _Array | None,
@@ -62,6 +62,7 @@ def forward(
     checkpoint: int,
     threads: int,
     split: str,
+    out: Sequence[_Array | None],
 ) -> tuple[Any, ...]: ...
 def backward(
     dy: _Array | None,
@@ -87,6 +88,7 @@ def backward(
     need_weights: bool,
     threads: int,
     split: str,
+    out: Sequence[_Array | None],
 ) -> tuple[Any, ...]: ...
 def pack(W_ih: _Array, W_hh: _Array, b_ih: _Array | None, b_hh: _Array | None, W_hr: _Array | None) -> Packed: ...
 def activation(x: _Array, sigmoid: bool, /) -> _Array: ...

@@ -1,8 +1,8 @@
 """The native kernels: one function for each entry, over NumPy arrays, without torch.
 
-All arrays of a call are float32, or all are float64, on the CPU, with a contiguous last dimension.  On one target
-(`info`) a row's results are the same bits whatever batch it stands in, however many threads run, and however the
-sequence is cut; gradients do not depend on the number of threads.
+An array may also be a DLPack capsule.  All arrays of a call are float32, or all are float64, on the CPU, with a
+contiguous last dimension.  On one target (`info`) a row's results are the same bits whatever batch it stands in,
+however many threads run, and however the sequence is cut; gradients do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ def forward(
     checkpoint: int = 0,
     threads: int | None = None,
     split: str = "",
+    out: Sequence[Array | None] = (),
 ) -> Forward:
     """Run one layer in one direction over a sequence.
 
@@ -111,6 +112,8 @@ def forward(
             `chunk_steps`; 0 keeps every gate of every step.
         threads: at most so many; None for `threads()`.
         split: "rows" or "units" says what threads share out, for tests and benchmarks; "" leaves it to the sizes.
+        out: contiguous memory for the fields of the result, in their order; None, or an empty sequence, for new
+            arrays.
 
     Raises:
         GatewrightError: if shapes, types or strides do not fit.
@@ -121,14 +124,13 @@ def forward(
     """
     threads = _threads()[0] if threads is None else threads
     try:
-        return Forward._make(
-            _kernels.forward(
-                *(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, keep, checkpoint),
-                *(threads, split),
-            )
+        results = _kernels.forward(
+            *(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, keep, checkpoint),
+            *(threads, split, out),
         )
     except TypeError as error:
         raise _named(error, locals()) from None
+    return Forward._make(_filled(results, out))
 
 
 def backward(
@@ -154,6 +156,7 @@ def backward(
     need_weights: bool = True,
     threads: int | None = None,
     split: str = "",
+    out: Sequence[Array | None] = (),
 ) -> Backward:
     """Run the adjoint of `forward`: backpropagation through time (Werbos 1990, Proceedings of the IEEE 78(10)).
 
@@ -179,6 +182,7 @@ def backward(
         need_weights: whether the adjoints of weights and biases are wanted.
         threads: at most so many; None for `threads()`.
         split: as in `forward`.
+        out: as in `forward`, for the fields of this result.
 
     Raises:
         GatewrightError: if shapes, types or strides do not fit.
@@ -193,15 +197,14 @@ def backward(
         raise GatewrightError("kept", "what forward gives with keep=True", "a pass that kept nothing")
     threads = _threads()[0] if threads is None else threads
     try:
-        return Backward._make(
-            _kernels.backward(
-                *(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, kept.y, kept.gates, kept.cell),
-                *(W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, checkpoint, need_x, need_weights),
-                *(threads, split),
-            )
+        results = _kernels.backward(
+            *(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, kept.y, kept.gates, kept.cell),
+            *(W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, checkpoint, need_x, need_weights),
+            *(threads, split, out),
         )
     except TypeError as error:
         raise _named(error, locals()) from None
+    return Backward._make(_filled(results, out))
 
 
 def pack(
@@ -253,7 +256,9 @@ def step(packed: _kernels.Packed, x: Array, h: Array, c: Array) -> tuple[Array, 
         raise _named(error, locals()) from None
 
 
-def linear(x: Array, W: Array, b: Array | None = None, threads: int | None = None) -> Array:
+def linear(
+    x: Array, W: Array, b: Array | None = None, threads: int | None = None, out: Array | None = None
+) -> Array:
     """Return b + x W', each output one chain of multiply-adds (bias, then x in order), as in `Stream`.
 
     Args:
@@ -261,6 +266,7 @@ def linear(x: Array, W: Array, b: Array | None = None, threads: int | None = Non
         W: weights, (O, D), contiguous.
         b: bias, (O,), or None.
         threads: at most so many; None for `threads()`.
+        out: contiguous memory for the result, or None for a new array.
 
     Returns:
         (rows, O).
@@ -273,9 +279,10 @@ def linear(x: Array, W: Array, b: Array | None = None, threads: int | None = Non
     """
     threads = _threads()[0] if threads is None else threads
     try:
-        return _kernels.linear(x, W, b, threads)
+        y = _kernels.linear(x, W, b, threads, out)
     except TypeError as error:
         raise _named(error, locals()) from None
+    return y if out is None else out
 
 
 def sigmoid(x: Array) -> Array:
@@ -416,6 +423,13 @@ def _threads() -> tuple[int, str]:
     return os.cpu_count() or 1, "one for each core"
 
 
+def _filled(results: Sequence[Any], out: Sequence[Any]) -> Sequence[Any]:
+    """Return the results of a native entry: None stands where it wrote into memory that was passed in."""
+    if not out:
+        return results
+    return [given if result is None else result for result, given in zip(results, out, strict=True)]
+
+
 def _named(error: TypeError, arguments: dict[str, Any]) -> Exception:
     """Return an error that names the argument which is of no type that the entry takes."""
     for name, value in arguments.items():
@@ -426,8 +440,11 @@ def _named(error: TypeError, arguments: dict[str, Any]) -> Exception:
             expected = "whole numbers"
         elif name in ("reverse", "keep", "need_x", "need_weights"):
             good, expected = isinstance(value, bool), "True or False"
-        elif name in ("packed", "kept", "error", "split"):
+        elif name in ("packed", "kept", "error", "split") or type(value).__name__ == "PyCapsule":
             continue
+        elif name == "out" and isinstance(value, list | tuple):
+            good = all(each is None or isinstance(each, np.ndarray) for each in value)
+            expected = "NumPy arrays or None"
         else:
             expected = "a NumPy array of float32 or float64"
             good = value is None and name not in ("x", "h", "c", "W", "W_ih", "W_hh")

@@ -89,14 +89,20 @@ def prepare(
             material = dataclasses.replace(material, about=dataclasses.replace(material.about, title=title))
         return loaded, material
     if not isinstance(model, Model | LSTM):
-        got = f"a {type(model).__module__}.{type(model).__name__}"
-        hint = (
-            "; gatewright.convert puts our layers in the place of torch's"
-            if isinstance(model, torch.nn.Module)
-            else ""
-        )
-        raise GatewrightError("model", "a run, a gatewright.Model or a gatewright.LSTM", got + hint)
+        got = f"a {type(model).__module__}.{type(model).__name__}{_hint(model)}"
+        raise GatewrightError("model", "a run, a gatewright.Model or a gatewright.LSTM", got)
     return model, gather(model, data, state=state, start=start, steps=steps, title=title)
+
+
+def _hint(model: Any) -> str:
+    """Say which layers of a module of the caller's can be looked into, and how."""
+    modules = list(model.named_modules()) if isinstance(model, torch.nn.Module) else []
+    inside = [name for name, module in modules if isinstance(module, LSTM)]
+    if inside:
+        return f"; look at a layer inside it, model.get_submodule({inside[0]!r}), with the input of that layer"
+    if any(isinstance(module, torch.nn.LSTM) for _, module in modules):
+        return "; gatewright.convert puts our layers in the place of torch's"
+    return ""
 
 
 def record(model: Model | LSTM, material: Material, run: Pass | None = None) -> Recording:

@@ -37,10 +37,11 @@ DIRECTIONS = ("forward", "reverse")
 
 
 class Layer(NamedTuple):
-    """One layer's records.
+    """One layer's records, with the names of `gatewright.nn.LayerRecord`.
 
     Index t is the time of the input in both directions: the reverse direction came to ``cell[t]`` from
-    ``cell[t + 1]``.  Steps past the end of a row are zero.
+    ``cell[t + 1]``.  Steps past the end of a row are zero.  Gates and states of the forward direction are
+    attributes of the layer too: ``layer.cell`` is ``layer.forward.cell``.
 
     Attributes:
         forward: gates and states of every step (T, B, H), and the initial states (B, H).
@@ -49,6 +50,11 @@ class Layer(NamedTuple):
 
     forward: Record
     reverse: Record | None = None
+
+    def __getattr__(self, name: str) -> Array:
+        if name not in Record.__dataclass_fields__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        return getattr(self.forward, name)
 
 
 class Peer(NamedTuple):
@@ -90,7 +96,7 @@ class Recording:
     >>> import torch
     >>> from gatewright import LSTM, look
     >>> recording = look(LSTM(3, 4), torch.ones(5, 1, 3))
-    >>> recording.layers[0].forward.forget_gate.shape
+    >>> recording.layers[0].forget_gate.shape
     (5, 1, 4)
     """
 

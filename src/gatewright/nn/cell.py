@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+
+from gatewright.nn.leaf import leaf
 
 
 class LSTMCell(torch.nn.LSTMCell):
@@ -44,3 +48,8 @@ class LSTMCell(torch.nn.LSTMCell):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias=bias, device=device, dtype=dtype)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return h and c after a step, or a node where `torch.fx` traces."""
+        node = leaf(self, *args, **kwargs)
+        return super().__call__(*args, **kwargs) if node is None else node

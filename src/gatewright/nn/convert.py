@@ -1,4 +1,4 @@
-"""Put Gatewright's layers in the place of torch's, in a whole model at once."""
+"""Put Gatewright's layers in the place of torch's, or back, in a whole model at once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from torch import nn
 
 from gatewright.errors import GatewrightError
 from gatewright.nn.cell import LSTMCell
+from gatewright.nn.linear import Linear
 from gatewright.nn.lstm import LSTM
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
-_OURS: dict[type[nn.Module], type[nn.Module]] = {nn.LSTM: LSTM, nn.LSTMCell: LSTMCell}
+_Kinds = dict[type[nn.Module], type[nn.Module]]
+
+_OURS: _Kinds = {nn.LSTM: LSTM, nn.LSTMCell: LSTMCell}
+_TORCHS: _Kinds = {LSTM: nn.LSTM, LSTMCell: nn.LSTMCell, Linear: nn.Linear}
 
 
-def convert(module: _Module) -> tuple[_Module, list[str]]:
-    """Replace every `torch.nn.LSTM` and `torch.nn.LSTMCell` in a module tree by Gatewright's.
+def convert(module: _Module, *, back: bool = False) -> tuple[_Module, list[str]]:
+    """Replace every `torch.nn.LSTM` and `torch.nn.LSTMCell` in a module tree by Gatewright's, or the other way.
 
     The new layers hold the very same `Parameter` objects, so optimizers made before go on working and tied
     weights stay tied; they keep hooks, names and the training flag.  Parents are changed in place; a layer
@@ -25,8 +29,13 @@ def convert(module: _Module) -> tuple[_Module, list[str]]:
     Left alone are subclasses (which may have a behaviour of their own), layers whose ``forward`` was replaced
     on the instance, and layers that are not registered as submodules, such as those in a plain list.
 
+    Tools that look for torch's own classes pass over ours: dynamic quantization, Opacus, ONNX exporters,
+    initialisers that ask ``isinstance(m, nn.LSTM)``.  Convert back before those.
+
     Args:
-        module: the root of the tree; it may be a `torch.nn.LSTM` or `torch.nn.LSTMCell` itself.
+        module: the root of the tree; it may be an LSTM or a cell itself.
+        back: whether to replace Gatewright's layers, the heads of its models included, by torch's, which have
+            neither ``record=True`` nor ``checkpoint``.
 
     Returns:
         The module - the same object, unless the root itself was replaced - and the names of the replaced
@@ -43,32 +52,37 @@ def convert(module: _Module) -> tuple[_Module, list[str]]:
     ['encoder']
     >>> model["encoder"].weight_hh_l0 is weight
     True
+    >>> model, replaced = convert(model, back=True)
+    >>> type(model["encoder"])
+    <class 'torch.nn.modules.rnn.LSTM'>
     """
     if not isinstance(module, nn.Module):
         raise GatewrightError("module", "a torch.nn.Module", type(module).__name__)
     replaced: list[str] = []
-    return _converted(module, "", {}, replaced), replaced
+    return _converted(module, "", {}, replaced, _TORCHS if back else _OURS), replaced
 
 
-def _converted(module: _Module, name: str, seen: dict[nn.Module, nn.Module], replaced: list[str]) -> _Module:
+def _converted(
+    module: _Module, name: str, seen: dict[nn.Module, nn.Module], replaced: list[str], kinds: _Kinds
+) -> _Module:
     """Convert one module and what is below it; ``seen`` maps each module met to what takes its place."""
     if module in seen:
         return seen[module]  # type: ignore[return-value]
     new = module
-    if type(module) in _OURS and "forward" not in vars(module):
-        new = _rebuilt(module)
+    if type(module) in kinds and "forward" not in vars(module):
+        new = _rebuilt(module, kinds[type(module)])
         replaced.append(name)
     seen[module] = new
     for child_name, child in new._modules.items():
         if child is not None:
-            below = _converted(child, f"{name}.{child_name}" if name else child_name, seen, replaced)
+            below = _converted(child, f"{name}.{child_name}" if name else child_name, seen, replaced, kinds)
             if below is not child:
                 new._modules[child_name] = below
     return new
 
 
-def _rebuilt(module: _Module) -> _Module:
-    """Make our layer with the state of torch's.
+def _rebuilt(module: _Module, kind: type[nn.Module]) -> _Module:
+    """Make a layer of another kind with the state of this one.
 
     The registries of parameters, buffers and submodules are copied, so that changing one layer leaves the
     other as it is.  Those of hooks are shared: a handle taken before still removes its hook.  What
@@ -79,7 +93,8 @@ def _rebuilt(module: _Module) -> _Module:
         if key in state:
             state[key] = state[key].copy()
     state.pop("_compiled_call_impl", None)
-    kind = _OURS[type(module)]
+    if not issubclass(kind, LSTM):
+        state.pop("checkpoint", None)
     new = kind.__new__(kind)
     new.__setstate__(state)
     return new  # type: ignore[return-value]

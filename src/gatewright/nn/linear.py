@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from gatewright import kernels
 from gatewright.nn import ops
+from gatewright.nn.leaf import leaf
 
 
 class Linear(nn.Linear):
@@ -23,17 +24,21 @@ class Linear(nn.Linear):
     True
     """
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+    def forward(self, input: Any) -> Any:  # noqa: A002
         """Return b + x W', for x (..., D): (..., O)."""
-        if not ops.takes(input, self.weight, self.bias):
+        if not isinstance(input, Tensor):
+            return leaf(self, input)
+        if not ops.takes(input, self.weight, self.bias) or ops.looked_into(input, self.weight, self.bias):
             return functional.linear(input, self.weight, self.bias)
         y = linear(input.reshape(-1, self.in_features), self.weight, self.bias)
         return y.reshape(*input.shape[:-1], self.out_features)
 
 
 def _linear(x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
-    x_, W_, b_ = ops.arrays(x, W, b)
-    return torch.from_numpy(kernels.linear(x_, W_, b_, threads=torch.get_num_threads()))
+    y = ops.empty((x.shape[0], W.shape[0]), x)
+    x_, W_, b_ = ops.dense(x, W, b)
+    kernels.linear(x_, W_, b_, threads=torch.get_num_threads(), out=ops.dense(y)[0])
+    return y
 
 
 def _shapes(x: Tensor, W: Tensor, _b: Tensor | None) -> Tensor:

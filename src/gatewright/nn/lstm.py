@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
 from gatewright.nn import ops, steps
+from gatewright.nn.leaf import leaf
 from gatewright.nn.packed import Layout
 from gatewright.nn.record import LayerRecord, Record
 from gatewright.nn.steps import Weights
@@ -149,26 +151,88 @@ class LSTM(torch.nn.RNNBase):
     def forward(self, input: Any, hx: Any = None, *, record: bool = False) -> Any:  # noqa: A002
         """Run the stack over a sequence, and return the record too if asked for."""
         packed = isinstance(input, PackedSequence)
-        y: Tensor | PackedSequence
+        x = input.data if packed else input
+        if not isinstance(x, Tensor):
+            node = leaf(self, input, hx, **({"record": True} if record else {}))
+            return self._torch_forward(input, hx) if node is None else node
         if packed:
             self._check_packed_state(input, hx)
-        x = input.data if packed else input
-        by_kernels = isinstance(x, Tensor) and ops.takes(x, *self._parameters.values())
-        if not (record or by_kernels or ops.under_transform()):
+        weights = self._current_weights()
+        whole = len(weights) == len(self._flat_weights_names) and all(isinstance(W, Tensor) for W in weights)
+        by_kernels = whole and ops.takes(x, *weights)
+        if whole and not (record or by_kernels) and ops.widens(x):
+            return self._widened(input, hx, weights)
+        looked_into = whole and ops.looked_into(x, *_tensors_of(hx), *weights)
+        if not ((whole and record) or by_kernels or looked_into):
             return self._torch_forward(input, hx)
-        expected = self._expected_state(x, input.batch_sizes if packed else None)
+        y, state, kept = self._run(input, hx, weights, record, by_kernels and not looked_into)
+        return (y, state, kept) if record else (y, state)
+
+    def _run(
+        self,
+        input: Any,  # noqa: A002
+        hx: Any,
+        weights: list[Tensor],
+        record: bool,
+        by_kernels: bool,
+    ) -> tuple[Any, _State, Record]:
+        """Run by the kernels, or else step by step, after the checks of torch."""
+        packed = isinstance(input, PackedSequence)
+        x = input.data if isinstance(input, PackedSequence) else input
+        expected = self._expected_state(
+            x, input.batch_sizes if isinstance(input, PackedSequence) else None, weights
+        )
         if expected is None or not _fits(hx, expected, x.dtype):
             self._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
             raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", _described(hx))
         if hx is None:
             hx = tuple([x.new_zeros(shape) for shape in expected])
+        stack = [self._weights(k, weights) for k in range(len(self._all_weights))]
         if not packed:
-            y, state, kept = self._padded(x, hx, record, by_kernels)
-        elif by_kernels:
-            y, state, kept = self._packed(input, hx, record)
-        else:
-            y, state, kept = self._packed_by_steps(input, hx)
-        return (y, state, kept) if record else (y, state)
+            return self._padded(x, hx, stack, record, by_kernels)
+        if by_kernels:
+            return self._packed(input, hx, stack, record)
+        return self._packed_by_steps(input, hx, stack)
+
+    def _current_weights(self) -> list[Any]:
+        """Return the weights that `torch.nn.LSTM` reads: ``_flat_weights``, after a look at what has changed.
+
+        `torch.nn.RNNBase` makes that list again where an attribute of the module is no longer the tensor that it
+        was, and else leaves in it whatever was put there.
+        """
+        changed = False
+        for reference, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=False):
+            weight = self._parameters.get(name)
+            if weight is None or reference is None or reference() is not weight:
+                changed = True
+        if not changed:
+            return self._flat_weights
+        if torch.compiler.is_compiling():  # it must not keep tensors of the graph
+            if not self._weights_have_changed():
+                return self._flat_weights
+            return [getattr(self, name, None) for name in self._flat_weights_names]
+        self._update_flat_weights()
+        return self._flat_weights
+
+    def _widened(self, input: Any, hx: Any, weights: list[Tensor]) -> tuple[Any, _State]:  # noqa: A002
+        """Run by the kernels in float32 what is of a narrower type, or what autocast narrows; see `ops.widens`."""
+        packed = isinstance(input, PackedSequence)
+        x = input.data if packed else input
+        narrow = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+        def wide(tensor: Tensor) -> Tensor:
+            return tensor if tensor.dtype == torch.float64 else tensor.to(narrow).float()
+
+        def narrowed(tensor: Tensor) -> Tensor:
+            """Return a result in the type that torch has it in: autocast leaves that of packed rows alone."""
+            return tensor if tensor.dtype == torch.float64 else tensor.to(x.dtype if packed else narrow)
+
+        with torch.autocast("cpu", enabled=False):
+            given = PackedSequence(wide(x), *input[1:]) if packed else wide(x)
+            state = [wide(each) for each in hx] if len(_tensors_of(hx)) == 2 else hx
+            y, (h_n, c_n), _ = self._run(given, state, [wide(W) for W in weights], False, True)
+            y = PackedSequence(narrowed(y.data), *y[1:]) if packed else narrowed(y)
+            return y, (narrowed(h_n), narrowed(c_n))
 
     def stream(self, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32") -> Stream:
         """Return a `gatewright.Stream` with copies of the weights: step by step, without torch, to the same bits.
@@ -184,8 +248,8 @@ class LSTM(torch.nn.RNNBase):
         >>> LSTM(3, 4).stream().step([1.0, 2.0, 3.0]).shape
         (4,)
         """
-        names = (name for layer in self._all_weights for name in layer)
-        arrays = {name: getattr(self, name).detach().cpu().numpy() for name in names}
+        named = zip(self._flat_weights_names, self._current_weights(), strict=True)
+        arrays = {name: np.from_dlpack(weight.detach().cpu()) for name, weight in named}
         return Stream.from_weights(arrays, sessions=sessions, threads=threads, weights=weights)
 
     def _check_packed_state(self, packed: PackedSequence, hx: Any) -> None:
@@ -198,7 +262,7 @@ class LSTM(torch.nn.RNNBase):
         for n, (state, shape) in enumerate(zip(hx, expected, strict=False)):
             self.check_hidden_size(state, shape, f"Expected hidden[{n}] size {{}}, got {{}}")
 
-    def _expected_state(self, x: Tensor, batch_sizes: Tensor | None) -> _Shapes | None:
+    def _expected_state(self, x: Tensor, batch_sizes: Tensor | None, weights: list[Tensor]) -> _Shapes | None:
         """Return the shapes that h_0 and c_0 need to have, or None if the input itself does not fit."""
         batch: tuple[int, ...] = ()
         dim, shape = x.dim(), x.shape
@@ -210,7 +274,7 @@ class LSTM(torch.nn.RNNBase):
             good = dim in (2, 3) and shape[time] > 0
             if dim == 3:
                 batch = (shape[1 - time],)
-        same_type = x.dtype == getattr(self, self._all_weights[0][0]).dtype or torch._C._is_any_autocast_enabled()
+        same_type = x.dtype == weights[0].dtype or torch._C._is_any_autocast_enabled()
         if not (good and same_type and shape[-1] == self.input_size):
             return None
         states = len(self._all_weights)
@@ -220,23 +284,27 @@ class LSTM(torch.nn.RNNBase):
         """Return which dimension of padded input or output is time."""
         return 1 if self.batch_first and x.dim() == 3 else 0
 
-    def _padded(self, x: Tensor, hx: _State, record: bool, by_kernels: bool) -> tuple[Tensor, _State, Record]:
+    def _padded(
+        self, x: Tensor, hx: _State, stack: list[Weights], record: bool, by_kernels: bool
+    ) -> tuple[Tensor, _State, Record]:
         run = self._kernel_layer(record) if by_kernels else steps.sequence
         if x.dim() == 2:
-            y, h_n, c_n, layers = self._layers(run, F.dropout, x[:, None], hx[0][:, None], hx[1][:, None])
+            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x[:, None], hx[0][:, None], hx[1][:, None])
             return y[:, 0], (h_n[:, 0], c_n[:, 0]), Record(tuple(layers))
         if self._time(x) == 0:
-            y, h_n, c_n, layers = self._layers(run, F.dropout, x, *hx)
+            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x, *hx)
             return y, (h_n, c_n), Record(tuple(layers))
-        y, h_n, c_n, layers = self._layers(run, F.dropout, x.transpose(0, 1), *hx)
+        y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x.transpose(0, 1), *hx)
         return y.transpose(0, 1), (h_n, c_n), Record(tuple(layers))
 
-    def _packed(self, packed: PackedSequence, hx: _State, record: bool) -> tuple[PackedSequence, _State, Record]:
+    def _packed(
+        self, packed: PackedSequence, hx: _State, stack: list[Weights], record: bool
+    ) -> tuple[PackedSequence, _State, Record]:
         """Run by the kernels, which take packed steps as they are."""
         x, batch_sizes, order, back = packed
         h_0, c_0 = (state if order is None else state.index_select(1, order) for state in hx)
         run = self._kernel_layer(record, batch_sizes)
-        y, h_n, c_n, layers = self._layers(run, F.dropout, x, h_0, c_0)
+        y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x, h_0, c_0)
         if back is not None:
             h_n, c_n = h_n.index_select(1, back), c_n.index_select(1, back)
         out = PackedSequence(y, batch_sizes, order, back)
@@ -250,7 +318,9 @@ class LSTM(torch.nn.RNNBase):
             layers[n] = dataclasses.replace(forward, reverse=reverse)
         return out, (h_n, c_n), Record(tuple(layers), layout.lengths)
 
-    def _packed_by_steps(self, packed: PackedSequence, hx: _State) -> tuple[PackedSequence, _State, Record]:
+    def _packed_by_steps(
+        self, packed: PackedSequence, hx: _State, stack: list[Weights]
+    ) -> tuple[PackedSequence, _State, Record]:
         """Run by torch's operations, over padded rows."""
         layout = Layout.of(packed)
 
@@ -259,14 +329,20 @@ class LSTM(torch.nn.RNNBase):
             return layout.unpack(F.dropout(layout.pack(y), rate))
 
         run = functools.partial(steps.sequence, lengths=layout.lengths)
-        y, h_n, c_n, layers = self._layers(run, dropout, layout.unpack(packed.data), *hx)
+        y, h_n, c_n, layers = self._layers(stack, run, dropout, layout.unpack(packed.data), *hx)
         return layout.wrap(layout.pack(y)), (h_n, c_n), Record(tuple(layers), layout.lengths)
 
     def _kernel_layer(self, record: bool, batch_sizes: Tensor | None = None) -> _Run:
         return functools.partial(ops.sequence, batch_sizes=batch_sizes, record=record, checkpoint=self.checkpoint)
 
     def _layers(
-        self, run: _Run, dropout: Callable[[Tensor, float], Tensor], x: Tensor, h_0: Tensor, c_0: Tensor
+        self,
+        stack: list[Weights],
+        run: _Run,
+        dropout: Callable[[Tensor, float], Tensor],
+        x: Tensor,
+        h_0: Tensor,
+        c_0: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, list[LayerRecord]]:
         """Run all layers and directions over (T, B, D) or packed steps; the list is empty unless recording."""
         directions = 2 if self.bidirectional else 1
@@ -280,7 +356,7 @@ class LSTM(torch.nn.RNNBase):
             records: list[LayerRecord | None] = []
             for direction in range(directions):
                 k = layer * directions + direction
-                y, h, c, record = run(x, h_0[k], c_0[k], self._weights(k), reverse=direction == 1)
+                y, h, c, record = run(x, h_0[k], c_0[k], stack[k], reverse=direction == 1)
                 ys.append(y)
                 h_n.append(h)
                 c_n.append(c)
@@ -292,11 +368,16 @@ class LSTM(torch.nn.RNNBase):
             return x, h_n[0][None], c_n[0][None], layers
         return x, torch.stack(h_n), torch.stack(c_n), layers
 
-    def _weights(self, k: int) -> Weights:
-        """Return the parameters of one layer in one direction; k counts as hx does."""
-        W_ih, W_hh, *rest = [getattr(self, name) for name in self._all_weights[k]]
+    def _weights(self, k: int, flat: list[Tensor] | None = None) -> Weights:
+        """Return the weights of one layer in one direction; k counts as hx does."""
+        each = len(self._all_weights[0])
+        W_ih, W_hh, *rest = (self._current_weights() if flat is None else flat)[k * each : (k + 1) * each]
         b_ih, b_hh = rest[:2] if self.bias else (None, None)
         return Weights(W_ih, W_hh, b_ih, b_hh, rest[-1] if self.proj_size else None)
+
+
+def _tensors_of(hx: Any) -> list[Tensor]:
+    return [state for state in hx if isinstance(state, Tensor)] if isinstance(hx, (tuple, list)) else []
 
 
 def _fits(hx: Any, expected: _Shapes, dtype: torch.dtype) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gatewright import kernels
 from gatewright.nn import steps
@@ -26,9 +28,18 @@ def takes(*tensors: Tensor | None) -> bool:
     """Whether the operators take these tensors: all on the CPU and of one type that the kernels have."""
     there = [tensor for tensor in tensors if tensor is not None]
     dtype = there[0].dtype
-    if dtype not in _DTYPES or torch.is_autocast_enabled("cpu") or under_transform():
+    if dtype not in _DTYPES or (dtype != torch.float64 and torch.is_autocast_enabled("cpu")):
         return False
     return all(tensor.is_cpu and tensor.dtype == dtype for tensor in there)
+
+
+def widens(x: Tensor) -> bool:
+    """Whether a narrow type, of the input or by autocast, has to go by the kernels in float32: while compiling.
+
+    torch's own operator is faster for such types, but what `torch.compile` makes of it has no gradients.
+    """
+    narrow = x.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled("cpu")
+    return narrow and torch.compiler.is_compiling() and x.is_cpu
 
 
 def _direct(*tensors: Tensor | None) -> bool:
@@ -38,13 +49,20 @@ def _direct(*tensors: Tensor | None) -> bool:
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch.autograd.profiler._is_profiler_enabled
         and not torch._C._get_tracing_state()
+        and not torch._C._dispatch_tls_is_dispatch_key_included("VmapMode")  # a batch of gradients
         and {type(tensor) for tensor in tensors} <= _PLAIN
     )
 
 
-def under_transform() -> bool:
-    """Whether a transform of `torch.func` is at work: it needs operations that it can look into."""
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+def looked_into(*tensors: Tensor | None) -> bool:
+    """Whether operations are needed that torch can look into: for a transform of `torch.func`, or for tangents."""
+    if torch.compiler.is_compiling():
+        return False
+    if torch._C._are_functorch_transforms_active():
+        return True
+    return forward_ad._current_level >= 0 and any(
+        forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None
+    )
 
 
 def sequence(
@@ -86,16 +104,10 @@ def sequence(
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
-    differentiable = torch.is_grad_enabled() and any(
-        tensor is not None and tensor.requires_grad for tensor in (x, h_0, c_0, *weights)
-    )
-    inputs = (
-        *(x, h_0, c_0, *weights),
-        *(batch_sizes, reverse, record or differentiable, 0 if record else checkpoint),
-    )
+    inputs = (x, h_0, c_0, *weights, batch_sizes, reverse, record, 0 if record else checkpoint)
     if not _direct(x, h_0, c_0, *weights):
         y, h_n, c_n, gates, cell = lstm(*inputs)
-    elif differentiable:
+    elif _differentiable(x, h_0, c_0, *weights):
         y, h_n, c_n, gates, cell = _Lstm.apply(None, *inputs)
     else:
         y, h_n, c_n, gates, cell = _lstm(*inputs)
@@ -103,6 +115,12 @@ def sequence(
         return y, h_n, c_n, None
     i, f, g, o = gates.chunk(4, dim=-1)
     return y, h_n, c_n, LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
+
+
+def _differentiable(*tensors: Any) -> bool:
+    return torch.is_grad_enabled() and any(
+        isinstance(tensor, Tensor) and tensor.requires_grad for tensor in tensors
+    )
 
 
 def _lstm(
@@ -120,16 +138,21 @@ def _lstm(
     checkpoint: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return y, h_n, c_n, and with ``keep`` what the adjoint needs: gates and cell, or checkpoints of the cell."""
+    y, h_n, c_n = empty((*x.shape[:-1], W_hh.shape[-1]), x), empty(h_0.shape, x), empty(c_0.shape, x)
     done = kernels.forward(
-        _rows(x),
-        *arrays(h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr),
+        rows(x),
+        *dense(h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr),
         batch_sizes=None if batch_sizes is None else batch_sizes.tolist(),
         reverse=reverse,
         keep=keep,
         checkpoint=checkpoint,
         threads=torch.get_num_threads(),
+        out=(*dense(y, h_n, c_n), None, None),
     )
-    return _tensors(done, x)
+    gates, cell = (
+        empty((0,), x) if array is None else torch.from_numpy(array) for array in (done.gates, done.cell)
+    )
+    return y, h_n, c_n, gates, cell
 
 
 def _lstm_shapes(*inputs: Any) -> tuple[Tensor, ...]:
@@ -172,54 +195,78 @@ def _lstm_backward(
     need_weights: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the adjoints of x, h_0, c_0, W_ih, W_hh, of both biases, and of W_hr; empty where not wanted."""
-    dh, dc, h, c, W_ih_, W_hh_, b_ih_, b_hh_, W_hr_ = arrays(dh_n, dc_n, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr)
-    adjoint = kernels.backward(
-        *(_rows(dy), dh, dc, _rows(x), h, c),
-        kernels.Kept(_rows(y), None if checkpoint > 0 else _rows(gates), _rows(cell)),
-        *(W_ih_, W_hh_, b_ih_, b_hh_, W_hr_),
-        dgates=_rows(dgates),
-        dcell=_rows(dcell),
+    shapes = _adjoint_shapes(x, h_0, c_0, W_ih, W_hh, W_hr, need_x, need_weights)
+    out = [empty(shape or (0,), x) for shape in shapes]
+    h, c, *weights = dense(h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr)
+    dh, dc = dense(dh_n, dc_n)
+    kernels.backward(
+        *(rows(dy), dh, dc, rows(x), h, c),
+        kernels.Kept(rows(y), None if checkpoint > 0 else rows(gates), rows(cell)),
+        *weights,
+        dgates=rows(dgates),
+        dcell=rows(dcell),
         batch_sizes=None if batch_sizes is None else batch_sizes.tolist(),
         reverse=reverse,
         checkpoint=checkpoint,
         need_x=need_x,
         need_weights=need_weights,
         threads=torch.get_num_threads(),
+        out=[None if shape is None else to_dlpack(each) for shape, each in zip(shapes, out, strict=True)],
     )
-    return _tensors(adjoint, x)
+    return tuple(out)  # type: ignore[return-value]
+
+
+def _adjoint_shapes(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    W_ih: Tensor,
+    W_hh: Tensor,
+    W_hr: Tensor | None,
+    need_x: bool,
+    need_weights: bool,
+) -> list[Any]:
+    """Return the shapes of the adjoints, None where one is not wanted."""
+    shapes: list[Any] = [x.shape if need_x else None, h_0.shape, c_0.shape]
+    if not need_weights:
+        return [*shapes, None, None, None, None]
+    return [*shapes, W_ih.shape, W_hh.shape, W_hh.shape[:1], None if W_hr is None else W_hr.shape]
 
 
 def _lstm_backward_shapes(*inputs: Any) -> tuple[Tensor, ...]:
     x, h_0, c_0, W_ih, W_hh, _, _, W_hr, *_, need_x, need_weights = inputs[5:]
-    weights = (W_ih.shape, W_hh.shape, W_hh.shape[:1]) if need_weights else ((0,), (0,), (0,))
-    dW_hr = W_hr.shape if need_weights and W_hr is not None else (0,)
-    shapes = (x.shape if need_x else (0,), h_0.shape, c_0.shape, *weights, dW_hr)
-    return tuple(x.new_empty(shape) for shape in shapes)
+    shapes = _adjoint_shapes(x, h_0, c_0, W_ih, W_hh, W_hr, need_x, need_weights)
+    return tuple(x.new_empty((0,) if shape is None else shape) for shape in shapes)
 
 
 class _Lstm(torch.autograd.Function):
-    """The operator with its adjoint."""
+    """The operator with its adjoint.
+
+    Whether there will be a backward pass is known here, when the operator runs, and not when a program that holds
+    it was written down: so this keeps what a backward pass needs, whether the caller wants it too or not.
+    """
 
     @staticmethod
     def forward(ctx: Any, keys: Any, *inputs: Any) -> Any:
-        output = _lstm(*inputs) if keys is None else _below(keys, *inputs)
-        *tensors, ctx.reverse, ctx.keep, ctx.checkpoint = inputs
-        y, _, _, gates, cell = output
+        *tensors, ctx.reverse, wanted, ctx.checkpoint = inputs
+        inputs = (*tensors, ctx.reverse, True, ctx.checkpoint)
+        y, h_n, c_n, gates, cell = _lstm(*inputs) if keys is None else _below(keys, *inputs)
         ctx.save_for_backward(*tensors, y, gates, cell)
-        if ctx.checkpoint > 0:
-            ctx.mark_non_differentiable(gates, cell)  # nothing to be read: the record keeps all
         ctx.set_materialize_grads(False)  # zeros for gates that no loss reads would be the largest tensor of all
-        return output
+        if not wanted:
+            gates = cell = None
+        elif ctx.checkpoint > 0:
+            ctx.mark_non_differentiable(gates, cell)  # nothing to be read: the record keeps all
+        return y, h_n, c_n, gates, cell
 
     @staticmethod
     def backward(ctx: Any, *adjoint: Tensor | None) -> tuple[Tensor | None, ...]:
-        if not ctx.keep:
-            raise RuntimeError("gatewright::lstm was called with keep=False, so it cannot be differentiated")
+        saved = ctx.saved_tensors  # once: each access runs the hooks that unpack them
+        x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, *kept = saved
         if torch.is_grad_enabled():  # to be differentiated once more
-            return (None, *_adjoint_by_steps(ctx, adjoint), *[None] * 4)
-        x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, *kept = ctx.saved_tensors
+            return (None, *_adjoint_by_steps(ctx, saved, adjoint), *[None] * 4)
         need_x, _, _, *need_weights = needs = ctx.needs_input_grad[1:9]
-        run: Callable[..., Any] = _lstm_backward if _direct(*adjoint, *ctx.saved_tensors) else lstm_backward
+        run: Callable[..., Any] = _lstm_backward if _direct(*adjoint, *saved) else lstm_backward
         dx, dh_0, dc_0, dW_ih, dW_hh, db, dW_hr = run(
             *adjoint,
             *(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, *kept),
@@ -230,9 +277,9 @@ class _Lstm(torch.autograd.Function):
         return (None, *wanted, *[None] * 4)
 
 
-def _adjoint_by_steps(ctx: Any, adjoint: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+def _adjoint_by_steps(ctx: Any, saved: tuple[Any, ...], adjoint: tuple[Tensor | None, ...]) -> list[Tensor | None]:
     """Return the adjoints of the first eight inputs as a graph of torch operations, to differentiate further."""
-    *inputs, batch_sizes, _, _, _ = ctx.saved_tensors
+    *inputs, batch_sizes, _, _, _ = saved
     needs = ctx.needs_input_grad[1:9]
     wanted = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
     x, h_0, c_0, *weights = inputs
@@ -261,26 +308,26 @@ def _chunk_steps(B: Any, H: int, element: int) -> Any:
     return torch.sym_max(1, max(128, 2**20 // (4 * H * element)) // torch.sym_max(B, 1))
 
 
-def arrays(*tensors: Tensor | None) -> list[Any]:
-    """Return tensors as contiguous arrays, of the same memory where they are contiguous already."""
-    return [None if tensor is None else _dense(tensor).numpy() for tensor in tensors]
+def empty(shape: Any, like: Tensor) -> Tensor:
+    """Return a tensor in torch's own memory, as all results are: a caller may resize them."""
+    return torch.empty(shape, dtype=like.dtype, device="cpu")
 
 
-def _dense(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach()
-    return tensor if tensor.is_contiguous() else tensor.contiguous()
+def dense(*tensors: Tensor | None) -> Any:
+    """Return contiguous tensors to the kernels, of the same memory where they are contiguous already."""
+    return [None if tensor is None else _capsule(tensor, tensor.is_contiguous()) for tensor in tensors]
 
 
-def _rows(tensor: Tensor | None) -> Any:
-    """Return an array whose last dimension is contiguous; the others stay as they are."""
-    if tensor is None:
-        return None
-    tensor = tensor.detach()
-    return (tensor if tensor.stride(-1) == 1 else tensor.contiguous()).numpy()
+def rows(tensor: Tensor | None) -> Any:
+    """Return a tensor to the kernels whose last dimension is contiguous; the others stay as they are."""
+    return None if tensor is None else _capsule(tensor, tensor.stride(-1) == 1)
 
 
-def _tensors(arrays: tuple[Any, ...], like: Tensor) -> Any:
-    return tuple(like.new_empty(0) if array is None else torch.from_numpy(array) for array in arrays)
+def _capsule(tensor: Tensor, fits: bool) -> Any:
+    """Return the memory of a tensor; not by way of NumPy, after which torch lets nobody resize the tensor."""
+    if not fits or tensor.is_neg():
+        tensor = tensor.detach().resolve_neg().contiguous()
+    return to_dlpack(tensor)
 
 
 kernels.share_threads()
@@ -306,9 +353,9 @@ def _below(keys: Any, *inputs: Any) -> Any:
 
 
 def _with_adjoint(keys: Any, *inputs: Any) -> Any:
-    if torch.is_grad_enabled() and torch._C._any_requires_grad(*inputs):
-        return _Lstm.apply(keys, *inputs)
-    return _below(keys, *inputs)
+    if not (torch.is_grad_enabled() and torch._C._any_requires_grad(*inputs)):
+        return _below(keys, *inputs)
+    return tuple(inputs[0].new_empty(0) if each is None else each for each in _Lstm.apply(keys, *inputs))
 
 
 library.impl("lstm", _with_adjoint, "Autograd", with_keyset=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -12,6 +12,8 @@ from gatewright.nn.packed import Layout
 @dataclass(frozen=True, eq=False, repr=False)
 class LayerRecord:
     """What one layer did, in one direction; `reverse` holds the same of the other direction.
+
+    The layers of a `gatewright.insight.Recording` have the same names, over NumPy arrays.
 
     Index t of every tensor is the time of the input x_t, in both directions: the forward direction reached
     ``cell[t]`` from ``cell[t - 1]``, the reverse direction from ``cell[t + 1]``.  ``cell_initial`` comes
@@ -43,6 +45,11 @@ class LayerRecord:
     hidden_initial: Tensor
     reverse: LayerRecord | None = None
 
+    @property
+    def forward(self) -> LayerRecord:
+        """The forward direction alone, next to `reverse`."""
+        return self if self.reverse is None else replace(self, reverse=None)
+
     def unpacked(self, layout: Layout, h_0: Tensor, c_0: Tensor) -> LayerRecord:
         """Return the record of packed steps as (T, B, ...), with initial states in the caller's order too."""
         gates = self.input_gate, self.forget_gate, self.candidate, self.output_gate
@@ -57,7 +64,7 @@ class LayerRecord:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What a stack of layers did.
+    """What a stack of layers did: the third result of a layer that is called with ``record=True``.
 
     Rows of the batch stand in the caller's order, also where a packed sequence was sorted by length.
 
