@@ -196,9 +196,7 @@ class PackedOf final : public Packed {
         const T* const x_data = check("x", x, n.D);
         const T* const h_data = check("h", h, n.P);
         const T* const c_data = check("c", c, n.H);
-        const auto result = [&](int64_t width) {
-            return single ? Result<T>({width}) : Result<T>({n.B, width});
-        };
+        const auto result = [&](int64_t width) { return single ? Result<T>({width}) : Result<T>({n.B, width}); };
         const Result<T> h_next = result(n.P), c_next = result(n.H);
         {
             const Unlocked released;

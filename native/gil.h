@@ -8,9 +8,9 @@ namespace gatewright {
 
 // Releases the GIL for as long as it lives.
 //
-// A daemon thread that asks for the GIL while the interpreter shuts down never gets it: before Python 3.14 its stack
-// is unwound instead, which ends the whole process in the first frame that lets no exception out.  Such a thread
-// waits here for the end of the process, as it does in Python 3.14.
+// A daemon thread that asks for the GIL while the interpreter shuts down never gets it: before Python 3.14 its
+// stack is unwound instead, which ends the whole process in the first frame that lets no exception out.  Such a
+// thread waits here for the end of the process, as it does in Python 3.14.
 class Unlocked {
   public:
     Unlocked() : state_(PyEval_SaveThread()) {}

@@ -1,4 +1,4 @@
-"""What `torch.nn.LSTM` lets its users do: checkpoints, resizing, traces, batches of gradients, tangents, threads."""
+"""What `torch.nn.LSTM` lets users do: checkpoints, resizing, traces, batches of gradients, tangents, threads."""
 
 from __future__ import annotations
 
