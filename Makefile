@@ -74,18 +74,18 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_WARN_SCRIPT_LOCATION := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.venv/run-ready: pyproject.toml CMakeLists.txt $(NATIVE)
+.venv/run-ready: pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
 	@echo '== 1 of 2: a virtual environment in .venv'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	@echo '== 2 of 2: PyTorch and what else a training needs, and the kernels compiled (some minutes, the first time)'
-	$(BIN)/pip install --editable '.[examples]'
+	$(BIN)/pip install -c constraints.txt --editable '.[examples]'
 	touch $@
 
 # The package is there already: only what its tests need is installed on top.
 .venv/ready: .venv/run-ready
 	@echo '== what the tests and checks need'
-	$(BIN)/pip install 'gatewright[dev]'
+	$(BIN)/pip install -c constraints.txt 'gatewright[dev]'
 	touch $@
 
 clean:
