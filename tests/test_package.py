@@ -83,3 +83,11 @@ def test_what_is_left_out_of_the_package_is_named_from_its_root():
     pyproject = Path(__file__).parents[1] / "pyproject.toml"
     [line] = [line for line in pyproject.read_text("utf-8").splitlines() if line.startswith("sdist.exclude")]
     assert all(part.startswith("/") for part in ast.literal_eval(line.partition("=")[2].strip()))
+
+
+def test_torch_has_no_upper_bound_and_development_installs_a_pinned_one():
+    root = Path(__file__).parent.parent
+    assert '"torch>=2.9"' in (root / "pyproject.toml").read_text()
+    assert "torch==2.13.*" in (root / "constraints.txt").read_text().splitlines()
+    installs = [line for line in (root / "Makefile").read_text().splitlines() if "pip install" in line]
+    assert all("-c constraints.txt" in line for line in installs if "--upgrade pip" not in line)

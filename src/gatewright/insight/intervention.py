@@ -273,7 +273,7 @@ class _Layer:
         for first, end in reversed(spans) if self.reverse else spans:
             c = self._edited(c, end - 1 if self.reverse else first, rows)
             weights = self._clamped(first)
-            if ops.takes(x, h, c, *weights):
+            if ops.takes(x, [h, c, *(W for W in weights if W is not None)]):
                 _, h, c, part = ops.sequence(x[first:end], h, c, weights, reverse=self.reverse, record=True)
                 assert part is not None
             else:

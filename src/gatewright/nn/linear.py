@@ -28,14 +28,15 @@ class Linear(nn.Linear):
         """Return b + x W', for x (..., D): (..., O)."""
         if not isinstance(input, Tensor):
             return leaf(self, input)
-        if not ops.takes(input, self.weight, self.bias) or ops.looked_into(input, self.weight, self.bias):
+        weights = [self.weight] if self.bias is None else [self.weight, self.bias]
+        if not ops.takes(input, weights) or ops.looked_into(input, None, weights):
             return functional.linear(input, self.weight, self.bias)
         y = linear(input.reshape(-1, self.in_features), self.weight, self.bias)
         return y.reshape(*input.shape[:-1], self.out_features)
 
 
 def _linear(x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
-    y = ops.empty((x.shape[0], W.shape[0]), x)
+    y = x.new_empty(x.shape[0], W.shape[0])
     x_, W_, b_ = ops.dense(x, W, b)
     kernels.linear(x_, W_, b_, threads=torch.get_num_threads(), out=ops.dense(y)[0])
     return y

@@ -158,12 +158,12 @@ class LSTM(torch.nn.RNNBase):
         if packed:
             self._check_packed_state(input, hx)
         weights = self._current_weights()
-        whole = len(weights) == len(self._flat_weights_names) and all(isinstance(W, Tensor) for W in weights)
-        by_kernels = whole and ops.takes(x, *weights)
+        by_kernels = ops.takes(x, weights)
+        whole = by_kernels or all(isinstance(W, Tensor) for W in weights)
         if whole and not (record or by_kernels) and ops.widens(x):
             return self._widened(input, hx, weights)
-        looked_into = whole and ops.looked_into(x, *_tensors_of(hx), *weights)
-        if not ((whole and record) or by_kernels or looked_into):
+        looked_into = whole and ops.looked_into(x, hx, weights)
+        if not (by_kernels or looked_into or (whole and record)):
             return self._torch_forward(input, hx)
         y, state, kept = self._run(input, hx, weights, record, by_kernels and not looked_into)
         return (y, state, kept) if record else (y, state)

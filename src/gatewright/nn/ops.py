@@ -7,7 +7,7 @@ that no change of them, by whatever way, can be missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,13 +24,17 @@ _DTYPES = (torch.float32, torch.float64)
 _PLAIN = {Tensor, torch.nn.Parameter, type(None)}
 
 
-def takes(*tensors: Tensor | None) -> bool:
-    """Whether the operators take these tensors: all on the CPU and of one type that the kernels have."""
-    there = [tensor for tensor in tensors if tensor is not None]
-    dtype = there[0].dtype
-    if dtype not in _DTYPES or (dtype != torch.float64 and torch.is_autocast_enabled("cpu")):
+def takes(x: Tensor, weights: Sequence[Tensor | None]) -> bool:
+    """Whether the operators take these tensors: all there, on the CPU and of one type that the kernels have."""
+    dtype = x.dtype
+    if dtype not in _DTYPES or not x.is_cpu:
         return False
-    return all(tensor.is_cpu and tensor.dtype == dtype for tensor in there)
+    if dtype != torch.float64 and torch.is_autocast_enabled("cpu"):
+        return False
+    for W in weights:  # noqa: SIM110 - a generator costs a microsecond of a small call
+        if W is None or W.dtype != dtype or not W.is_cpu:
+            return False
+    return True
 
 
 def widens(x: Tensor) -> bool:
@@ -49,20 +53,21 @@ def _direct(*tensors: Tensor | None) -> bool:
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch.autograd.profiler._is_profiler_enabled
         and not torch._C._get_tracing_state()
-        and not torch._C._dispatch_tls_is_dispatch_key_included("VmapMode")  # a batch of gradients
         and {type(tensor) for tensor in tensors} <= _PLAIN
     )
 
 
-def looked_into(*tensors: Tensor | None) -> bool:
+def looked_into(x: Tensor, hx: Any, weights: Sequence[Tensor | None]) -> bool:
     """Whether operations are needed that torch can look into: for a transform of `torch.func`, or for tangents."""
     if torch.compiler.is_compiling():
         return False
     if torch._C._are_functorch_transforms_active():
         return True
-    return forward_ad._current_level >= 0 and any(
-        forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None
-    )
+    if forward_ad._current_level < 0:
+        return False
+    states = hx if isinstance(hx, tuple | list) else ()
+    tensors = (tensor for tensor in (x, *states, *weights) if isinstance(tensor, Tensor))
+    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
 
 
 def sequence(
@@ -117,10 +122,8 @@ def sequence(
     return y, h_n, c_n, LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
 
 
-def _differentiable(*tensors: Any) -> bool:
-    return torch.is_grad_enabled() and any(
-        isinstance(tensor, Tensor) and tensor.requires_grad for tensor in tensors
-    )
+def _differentiable(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def _lstm(
@@ -138,7 +141,7 @@ def _lstm(
     checkpoint: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return y, h_n, c_n, and with ``keep`` what the adjoint needs: gates and cell, or checkpoints of the cell."""
-    y, h_n, c_n = empty((*x.shape[:-1], W_hh.shape[-1]), x), empty(h_0.shape, x), empty(c_0.shape, x)
+    y, h_n, c_n = x.new_empty(*x.shape[:-1], W_hh.shape[-1]), x.new_empty(h_0.shape), x.new_empty(c_0.shape)
     done = kernels.forward(
         rows(x),
         *dense(h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr),
@@ -149,9 +152,8 @@ def _lstm(
         threads=torch.get_num_threads(),
         out=(*dense(y, h_n, c_n), None, None),
     )
-    gates, cell = (
-        empty((0,), x) if array is None else torch.from_numpy(array) for array in (done.gates, done.cell)
-    )
+    gates = x.new_empty(0) if done.gates is None else torch.from_numpy(done.gates)
+    cell = x.new_empty(0) if done.cell is None else torch.from_numpy(done.cell)
     return y, h_n, c_n, gates, cell
 
 
@@ -196,7 +198,7 @@ def _lstm_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the adjoints of x, h_0, c_0, W_ih, W_hh, of both biases, and of W_hr; empty where not wanted."""
     shapes = _adjoint_shapes(x, h_0, c_0, W_ih, W_hh, W_hr, need_x, need_weights)
-    out = [empty(shape or (0,), x) for shape in shapes]
+    out = [x.new_empty(shape or (0,)) for shape in shapes]
     h, c, *weights = dense(h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr)
     dh, dc = dense(dh_n, dc_n)
     kernels.backward(
@@ -266,7 +268,10 @@ class _Lstm(torch.autograd.Function):
         if torch.is_grad_enabled():  # to be differentiated once more
             return (None, *_adjoint_by_steps(ctx, saved, adjoint), *[None] * 4)
         need_x, _, _, *need_weights = needs = ctx.needs_input_grad[1:9]
-        run: Callable[..., Any] = _lstm_backward if _direct(*adjoint, *saved) else lstm_backward
+        batched = torch._C._dispatch_tls_is_dispatch_key_included(
+            "VmapMode"
+        )  # torch runs each gradient of a batch
+        run: Callable[..., Any] = _lstm_backward if _direct(*adjoint, *saved) and not batched else lstm_backward
         dx, dh_0, dc_0, dW_ih, dW_hh, db, dW_hr = run(
             *adjoint,
             *(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, *kept),
@@ -306,11 +311,6 @@ def _adjoint_by_steps(ctx: Any, saved: tuple[Any, ...], adjoint: tuple[Tensor | 
 def _chunk_steps(B: Any, H: int, element: int) -> Any:
     """Return `kernels.chunk_steps`, for a B that may be a symbol too."""
     return torch.sym_max(1, max(128, 2**20 // (4 * H * element)) // torch.sym_max(B, 1))
-
-
-def empty(shape: Any, like: Tensor) -> Tensor:
-    """Return a tensor in torch's own memory, as all results are: a caller may resize them."""
-    return torch.empty(shape, dtype=like.dtype, device="cpu")
 
 
 def dense(*tensors: Tensor | None) -> Any:
