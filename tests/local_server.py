@@ -23,12 +23,15 @@ from gatewright.errors import StoreError
 from gatewright.serve.access import Tokens
 from gatewright.serve.app import create_app
 from gatewright.serve.batching import Batcher
+from gatewright.serve.http_connection import configured
 from gatewright.serve.listen import listen
 from gatewright.serve.metrics import Metrics
+from gatewright.serve.room import Room
 from gatewright.serve.saved import Saved
 from gatewright.serve.service import PIECE, Service
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.settings import Limits
+from gatewright.serve.socket_connection import SocketConnection
 from gatewright.serve.store import SqliteStore
 from gatewright.state import State
 
@@ -74,6 +77,7 @@ class Local:
     service: Service
     sessions: Sessions
     store: FaultyStore
+    room: Room
 
     @property
     def url(self) -> str:
@@ -186,6 +190,7 @@ def local(
     loop, ready = asyncio.new_event_loop(), threading.Event()
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
+    room = listening.room = Room(limits.max_clients)
     store = FaultyStore(folder / "sessions.db")
     sessions = Sessions(
         stream,
@@ -203,9 +208,7 @@ def local(
         )
         service = Service(sessions, batcher, store, limits, Metrics(), piece=piece)
         app = create_app(service, tokens=Tokens(tokens or {}), hosts=hosts, origins=origins)
-        config = uvicorn.Config(
-            app, log_config=None, lifespan="off", ws="websockets-sansio", ws_max_size=limits.max_body
-        )
+        config = configured(app, room, ws=SocketConnection, lifespan="off", ws_max_size=limits.max_body)
         server = uvicorn.Server(config)
         made.extend([app, service, server])
         ready.set()
@@ -222,7 +225,7 @@ def local(
     app, service, server = made
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         try:
-            yield Local(app, port, client, loop, service, sessions, store)
+            yield Local(app, port, client, loop, service, sessions, store, room)
         finally:
             store.failing = False
             server.should_exit = server.force_exit = True

@@ -59,7 +59,7 @@ errors = Console(stderr=True)
 #: What `gatewright[serve]` brings.
 _OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis")
 #: What `gatewright[look]` brings, and `gatewright[serve]` too.
-_OF_LOOK = ("starlette", "uvicorn")
+_OF_LOOK = ("httptools", "starlette", "uvicorn")
 
 
 #: The first thing that a command for forecasters waits for.

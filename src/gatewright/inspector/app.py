@@ -20,6 +20,7 @@ from gatewright.inspector.asked import Asked
 from gatewright.inspector.report import page
 from gatewright.inspector.shelf import Shelf
 from gatewright.serve.access import host_fits, origin_fits
+from gatewright.serve.guard import repeated
 
 #: Bytes that a question may have.
 _MOST = 1 << 20
@@ -66,10 +67,12 @@ def create_app(shelf: Shelf, token: str, title: Callable[[], str], stopping: Cal
 
     def block(request: Request) -> Response:
         of = shelf.payload(request.path_params["name"])
-        return Response(
-            of.block(request.path_params["row"], request.path_params["block"]),
-            media_type="application/octet-stream",
-        )
+        row = request.path_params["row"]
+        if (
+            not (row.isascii() and row.isdigit()) or len(row) > 9
+        ):  # a number of any length is no row of any recording
+            raise KeyError(row)
+        return Response(of.block(int(row), request.path_params["block"]), media_type="application/octet-stream")
 
     async def what_if(request: Request) -> Response:
         body = bytearray()
@@ -77,8 +80,9 @@ def create_app(shelf: Shelf, token: str, title: Callable[[], str], stopping: Cal
             body += part
             if len(body) > _MOST:
                 return JSONResponse({"error": f"body: expected at most {_MOST} bytes, got more"}, 413)
-        asked = Asked.from_json(body.decode("utf-8", "replace"), "what if")
-        return JSONResponse({"id": await run_in_threadpool(shelf.what_if, request.path_params["name"], asked)})
+        name, text = request.path_params["name"], body.decode("utf-8", "replace")
+        made = await run_in_threadpool(lambda: shelf.what_if(name, Asked.from_json(text, "what if")))
+        return JSONResponse({"id": made})
 
     async def events(_: Request) -> Response:
         async def changes() -> AsyncIterator[str]:
@@ -103,7 +107,7 @@ def create_app(shelf: Shelf, token: str, title: Callable[[], str], stopping: Cal
         Route(f"/{token}/recordings", recordings),
         Route(f"{of}/meta", meta),
         Route(f"{of}/diagnosis", diagnosis),
-        Route(f"{of}/rows/{{row:int}}/{{block:path}}", block),
+        Route(f"{of}/rows/{{row}}/{{block:path}}", block),
         Route(f"{of}/whatif", what_if, methods=["POST"]),
         Route(f"/{token}/events", events),
     ]
@@ -136,6 +140,9 @@ class Guard:
             and origin_fits(headers.get("origin"), host, ())
             and headers.get("sec-fetch-site", "none") in ("none", "same-origin")
         )
+        if repeated(headers) is not None:
+            await Response("several Host or Origin headers\n", 400, _HEADERS, "text/plain")(scope, receive, send)
+            return
         if not fits or not hmac.compare_digest(given, self._token):
             await Response("not here\n", 404, _HEADERS, "text/plain")(scope, receive, send)
             return

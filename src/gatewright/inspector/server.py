@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import socket
 import threading
 import time
 import webbrowser
@@ -15,9 +14,13 @@ import uvicorn
 from gatewright.errors import GatewrightError
 from gatewright.inspector.app import create_app
 from gatewright.inspector.shelf import Shelf
+from gatewright.serve.http_connection import configured
 from gatewright.serve.listen import address_of, listen
+from gatewright.serve.room import Room
 
 HOST = "127.0.0.1"
+#: Connections at once: those of a few pages.
+_MOST = 256
 
 
 class PageServer:
@@ -38,7 +41,7 @@ class PageServer:
 
     def __init__(self, shelf: Shelf, title: str, port: int = 0) -> None:
         try:
-            self._listening: socket.socket = listen(HOST, port)
+            self._listening = listen(HOST, port)
         except GatewrightError as error:
             expected, got = error.expected.replace("an address", "a port"), error.got.partition(" (")[0]
             raise GatewrightError("--port", expected, got) from None
@@ -46,11 +49,11 @@ class PageServer:
         token = secrets.token_urlsafe(24)
         self.url = f"{address_of(self._listening)}/{token}/"
         app = create_app(shelf, token, lambda: self.title, lambda: self._server.should_exit)
+        self._listening.room = Room(_MOST)
         # Of what others on this machine send here, a person who watches a training is told nothing.
-        config = uvicorn.Config(
-            app, log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
-            lifespan="off", ws="none", timeout_graceful_shutdown=2,
-        )  # fmt: skip
+        config = configured(
+            app, self._listening.room, log_level="error", lifespan="off", timeout_graceful_shutdown=2
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="gatewright look", daemon=True)
 

@@ -7,17 +7,19 @@ import importlib.metadata
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from gatewright.serve.access import Tokens
+from gatewright.serve.answers import rendered
 from gatewright.serve.guard import Guard, refused
 from gatewright.serve.logs import say
 from gatewright.serve.messages import (
@@ -32,11 +34,15 @@ from gatewright.serve.messages import (
     StateBody,
     TextBody,
 )
+from gatewright.serve.parsing import UnfitError, body
 from gatewright.serve.service import Service
 from gatewright.serve.socket import Socket
 from gatewright.serve.unfit import unfit
 
-_Session = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{32}$", description="The name of a session.")]
+M = TypeVar("M", bound=BaseModel)
+_Session = Annotated[
+    str, Path(description="The name of a session.", json_schema_extra={"pattern": "^[A-Za-z0-9_-]{32}$"})
+]
 _ERRORS = {
     401: "No token that this server knows.",
     403: "A page that may not ask.",
@@ -94,7 +100,9 @@ def create_app(
             expose_headers=["retry-after"],
         )
     app.add_exception_handler(RequestValidationError, _unfit)
+    app.add_exception_handler(UnfitError, _unread)
     app.add_exception_handler(HTTPException, _unknown)
+    _add_signpost(app)
     _add_sessions(app, service)
     _add_steps(app, service)
     _add_state(app, service)
@@ -108,11 +116,34 @@ async def _unfit(_: Request, error: Exception) -> Response:
     return refused(422, *unfit(error.errors()))
 
 
+async def _unread(_: Request, error: Exception) -> Response:
+    assert isinstance(error, UnfitError)
+    return refused(422, *error.told)
+
+
+async def _body(request: Request, model: type[M], service: Service, default: M | None = None) -> M:
+    """Return what a request asks for; the default, where it says nothing.
+
+    FastAPI's own reader would look at all of a body, and make an error of each value in it.
+
+    Raises:
+        UnfitError: if it is not JSON, or does not fit.
+    """
+    data = await request.body()
+    return default if default is not None and not data else body(data, model, service.bounds())
+
+
+def _reads(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """Return what a request reads, for the document."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
 async def _unknown(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 400:  # what the JSON reader cannot read: too deep, too long a number, other bytes
         return refused(422, "body", "JSON", "something else")
-    found = {404: "a path that there is", 405: "a method that it has"}
+    found = {404: "a path that there is: /openapi.json has them", 405: "a method that it has"}
     response = refused(error.status_code, "request", found.get(error.status_code, "another one"), "another one")
     response.headers.update(error.headers or {})
     return response
@@ -127,18 +158,13 @@ class _Answering:
     async def __call__(self, op: str, work: Coroutine[Any, Any, Any], status: int = 200) -> Response:
         began = time.perf_counter()
         try:
-            found = await work
+            found, media = await work, "application/octet-stream"
+            if not isinstance(found, bytes):
+                found, media = b"" if status == 204 else await rendered(found), "application/json"
         except Exception as error:
             response = _error(self._service, error)
         else:
-            if isinstance(found, bytes):
-                response = Response(found, status, media_type="application/octet-stream")
-            else:
-                response = Response(
-                    b"" if status == 204 else to_json(found, inf_nan_mode="null"),
-                    status,
-                    media_type="application/json",
-                )
+            response = Response(found, status, media_type=media)
         _note(self._service, op, response.status_code, began)
         return response
 
@@ -163,6 +189,25 @@ def _owner(request: Request) -> str:
 _Owner = Annotated[str, Depends(_owner)]
 
 
+def _add_signpost(app: FastAPI) -> None:
+    """Tell a person who tries the obvious addresses where everything is."""
+    told = {
+        "server": f"Gatewright {importlib.metadata.version('gatewright')}",
+        "api": "/v1",
+        "model": "/v1/model",
+        "sessions": "/v1/sessions",
+        "websocket": "/v1/ws",
+        "openapi": "/openapi.json",
+        "documentation": "docs/serve.md of Gatewright; pages of it here would load scripts from elsewhere",
+    }
+
+    async def signpost(_: Request) -> Response:
+        return JSONResponse(told)
+
+    for path in ("/", "/docs", "/redoc", "/v1", "/v1/"):
+        app.add_route(path, signpost, include_in_schema=False)
+
+
 def _add_sessions(app: FastAPI, service: Service) -> None:
     answering = _Answering(service)
 
@@ -171,10 +216,17 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
         """Tell what the model of new sessions reads and gives."""
         return Response(to_json(service.model()), media_type="application/json")
 
-    @app.post("/v1/sessions", response_model=SessionBody, status_code=201, responses=_may(_TAKEN))
-    async def create(owner: _Owner, body: MakeBody | None = None) -> Response:
+    @app.post(
+        "/v1/sessions",
+        response_model=SessionBody,
+        status_code=201,
+        responses=_may(_TAKEN),
+        openapi_extra=_reads(MakeBody, required=False),
+    )
+    async def create(owner: _Owner, request: Request) -> Response:
         """Make a session; its name cannot be guessed."""
-        return await answering("create", service.create(owner, body.name if body else None), 201)
+        asked = await _body(request, MakeBody, service, MakeBody())
+        return await answering("create", service.create(owner, asked.name), 201)
 
     @app.get("/v1/sessions", response_model=NamesBody, responses=_may())
     async def names(
@@ -205,19 +257,27 @@ def _add_sessions(app: FastAPI, service: Service) -> None:
         response_model=SessionBody,
         status_code=201,
         responses=_may(_THERE, _TAKEN),
+        openapi_extra=_reads(MakeBody, required=False),
     )
-    async def fork(owner: _Owner, session: _Session, body: MakeBody | None = None) -> Response:
+    async def fork(owner: _Owner, session: _Session, request: Request) -> Response:
         """Make a session that stands where another one does."""
-        return await answering("fork", service.fork(owner, session, body.name if body else None), 201)
+        asked = await _body(request, MakeBody, service, MakeBody())
+        return await answering("fork", service.fork(owner, session, asked.name), 201)
 
 
 def _add_steps(app: FastAPI, service: Service) -> None:
     answering = _Answering(service)
 
-    @app.post("/v1/sessions/{session}/advance", response_model=AnswerBody, responses=_may(_THERE, _NEXT))
-    async def advance(owner: _Owner, session: _Session, body: AdvanceBody) -> Response:
+    @app.post(
+        "/v1/sessions/{session}/advance",
+        response_model=AnswerBody,
+        responses=_may(_THERE, _NEXT),
+        openapi_extra=_reads(AdvanceBody),
+    )
+    async def advance(owner: _Owner, session: _Session, request: Request) -> Response:
         """Take one or many steps: stored, then answered."""
-        return await answering("advance", service.advance(owner, session, body))
+        asked = await _body(request, AdvanceBody, service)
+        return await answering("advance", service.advance(owner, session, asked))
 
     pieces: dict[int | str, dict[str, Any]] = {
         200: {
@@ -230,10 +290,12 @@ def _add_steps(app: FastAPI, service: Service) -> None:
         "/v1/sessions/{session}/generate",
         response_class=StreamingResponse,
         responses=pieces | _may(_THERE, _NEXT),
+        openapi_extra=_reads(GenerateBody),
     )
-    async def generate(owner: _Owner, session: _Session, body: GenerateBody) -> Response:
+    async def generate(owner: _Owner, session: _Session, request: Request) -> Response:
         """Write text, which the session reads too, piece by piece."""
-        began, written = time.perf_counter(), service.generate(owner, session, body)
+        asked = await _body(request, GenerateBody, service)
+        began, written = time.perf_counter(), service.generate(owner, session, asked)
         try:
             first = await anext(written)  # what is wrong from the beginning has a status of its own
         except Exception as error:

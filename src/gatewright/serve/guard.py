@@ -15,6 +15,8 @@ from gatewright.serve.access import Tokens, host_fits, origin_fits
 
 #: Paths that tell nobody anything, and that a load balancer asks for by whatever name it likes.
 _OPEN = ("/healthz", "/readyz")
+#: Headers that another reader of the same request may understand otherwise, where they come twice.
+_ONCE = ("Host", "Origin", "Authorization")
 #: Seconds in which a body has to come.
 _PATIENCE = 30
 
@@ -38,12 +40,17 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask the application, or refuse."""
-        if scope["type"] not in ("http", "websocket") or scope["path"] in _OPEN:
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not host_fits(host, self._hosts):
+        if (twice := repeated(headers)) is not None:
+            refusal = refused(400, twice, "one", "several")
+        elif scope["path"] in _OPEN:
+            await self._app(scope, receive, send)
+            return
+        elif not host_fits(host, self._hosts):
             refusal = refused(421, "Host", "a name of this server (--allow-host)", "a different name")
         elif not origin_fits(headers.get("origin"), host, self._origins):
             refusal = refused(403, "Origin", "a page that may ask (--allow-origin)", "a page of another origin")
@@ -87,6 +94,15 @@ class Guard:
                 return refused(413, "body", f"at most {self._most} bytes", "more")
             if not message.get("more_body", False):
                 return b"".join(parts)
+
+
+def repeated(headers: Headers) -> str | None:
+    """Return a header that says who may ask, and that came more than once; None if there is none.
+
+    >>> repeated(Headers(raw=[(b"host", b"localhost"), (b"host", b"evil.example")]))
+    'Host'
+    """
+    return next((name for name in _ONCE if len(headers.getlist(name)) > 1), None)
 
 
 def _token(scope: Scope, headers: Headers) -> str | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 
 from gatewright.errors import GatewrightError, reason
+from gatewright.serve.room import Listening
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> Listening:
     """Return a socket that listens; before anything else is opened, so that a taken port costs nothing.
 
     Raises:
@@ -17,11 +18,12 @@ def listen(host: str, port: int) -> socket.socket:
         raise GatewrightError("--port", "a number from 0 to 65535", str(port))
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((host, port), family=family, backlog=2048)
+        plain = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, UnicodeError) as error:
         unknown = isinstance(error, UnicodeError | socket.gaierror)
         what = "no such host is known" if unknown else reason(error, writing=None)
         raise GatewrightError("--host, --port", "an address that is free", f"{host}:{port}: {what}") from None
+    listening = Listening(plain.family, plain.type, plain.proto, fileno=plain.detach())
     # Connections have it from here: without it, an answer's body waits 40 ms for word that its head has come.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, FailFast, Field
+
+
+class _AtOnce(FailFast):
+    """Ends a list at its first error; unlike its base it can be part of a union."""
+
+    __hash__ = object.__hash__
+
 
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Symbol = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
@@ -20,7 +27,9 @@ _First = Annotated[
 ]
 _Text = Annotated[str, Field(max_length=1_000_000)]
 _StateSteps = Annotated[int, Field(description="Steps that are in the state: those since the last reset.")]
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{32}$", description="The name of a session.")]
+_Name = Annotated[str, Field(description="The name of a session.")]
+#: Characters of what comes back with the answer to a frame.
+MAX_ID = 256
 
 
 class _Body(BaseModel):
@@ -44,7 +53,9 @@ class AdvanceBody(_Body):
     """Steps to take."""
 
     x: Annotated[
-        _Text | list[_Symbol] | list[list[_Number | None]],
+        _Text
+        | Annotated[list[_Symbol], _AtOnce()]
+        | Annotated[list[Annotated[list[_Number | None], _AtOnce()]], _AtOnce()],
         Field(
             description="A text, or the numbers of its symbols; or a row of numbers for each step, null where a "
             "target was not observed."
@@ -52,7 +63,7 @@ class AdvanceBody(_Body):
     ]
     first: _First = None
     times: Annotated[
-        list[Annotated[str, Field(max_length=64)]] | None,
+        Annotated[list[Annotated[str, Field(max_length=64)]], _AtOnce()] | None,
         Field(
             description="When the steps were observed, as in ISO 8601, where the model reads a calendar. A time "
             "that names no zone is what the clock of the model's `time_zone` shows."
@@ -164,7 +175,10 @@ class ErrorBody(_Body):
 
 
 class _Frame(_Body):
-    id: Annotated[int | str | None, Field(description="Comes back with the answer.")] = None
+    id: Annotated[
+        Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[str, Field(max_length=MAX_ID)] | None,
+        Field(description="Comes back with the answer."),
+    ] = None
 
 
 class ModelFrame(_Frame):
@@ -216,4 +230,13 @@ class GenerateFrame(GenerateBody, _Frame):
 
 
 Frame = ModelFrame | CreateFrame | ListFrame | SessionFrame | ForkFrame | AdvanceFrame | GenerateFrame
-FRAME: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="op")])
+#: Which frame an ``op`` makes.
+FRAMES: dict[str, type[Frame]] = {
+    "model": ModelFrame,
+    "create": CreateFrame,
+    "list": ListFrame,
+    **dict.fromkeys(("read", "reset", "delete"), SessionFrame),
+    "fork": ForkFrame,
+    "advance": AdvanceFrame,
+    "generate": GenerateFrame,
+}

@@ -21,13 +21,16 @@ from gatewright.serve import models
 from gatewright.serve.access import Tokens, require_loopback
 from gatewright.serve.app import create_app
 from gatewright.serve.batching import Batcher
+from gatewright.serve.http_connection import configured
 from gatewright.serve.listen import address_of, listen
 from gatewright.serve.logs import say, to_stderr
 from gatewright.serve.metrics import Metrics
+from gatewright.serve.room import Listening, Room
 from gatewright.serve.saved import SavedModel, Store
 from gatewright.serve.service import PIECE, Service
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.settings import Durability, Limits
+from gatewright.serve.socket_connection import SocketConnection
 from gatewright.serve.store import SqliteStore, require_file_name
 from gatewright.stream import Stream, WeightFormat
 
@@ -116,7 +119,7 @@ async def _serve(
     store: Store,
     sessions: Sessions,
     metrics: Metrics,
-    listening: socket.socket,
+    listening: Listening,
     started: Callable[[str], None],
 ) -> None:
     limits, each = settings.limits, settings.durability == "step"
@@ -129,6 +132,9 @@ async def _serve(
     )
     service = Service(sessions, batcher, store, limits, metrics, piece=1 if each else PIECE)
     address = address_of(listening)
+    room = listening.room = Room(limits.max_clients)
+    if room.most < limits.max_clients:
+        say("few open files are allowed", level=logging.WARNING, connections=room.most)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -145,17 +151,8 @@ async def _serve(
         sweeping.cancel()
 
     app = create_app(service, tokens=tokens, hosts=settings.hosts, origins=settings.origins, lifespan=lifespan)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        server_header=False,
-        proxy_headers=False,
-        ws="websockets-sansio",
-        ws_max_size=limits.max_body,
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=10,
+    config = configured(
+        app, room, ws=SocketConnection, lifespan="on", ws_max_size=limits.max_body, timeout_graceful_shutdown=10
     )
     await _Server(config, service).serve(sockets=[listening])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from gatewright.serve.batching import Batcher
 from gatewright.serve.logs import say
 from gatewright.serve.messages import AdvanceBody, GenerateBody
 from gatewright.serve.metrics import Metrics
+from gatewright.serve.parsing import Bounds
 from gatewright.serve.requests import Advance, Generate
 from gatewright.serve.saved import Store
 from gatewright.serve.sessions import Sessions
@@ -76,6 +78,15 @@ class Service:
             "context": stream.context,
             "most_steps": self.limits.max_steps,
         }
+
+    def bounds(self) -> Bounds:
+        """Return how much there may be in a message."""
+        return Bounds(self.limits.max_steps, len(self._sessions.stream.columns))
+
+    @property
+    def output_bytes(self) -> int:
+        """How many bytes the output of a step has, as it is written."""
+        return 20 * math.prod(self._sessions.stream.output_shape)
 
     async def create(self, owner: str, name: str | None = None) -> dict[str, Any]:
         """Make a session."""
@@ -145,7 +156,7 @@ class Service:
             self.metrics.steps.inc(len(answer.y))
         y = {"all": answer.y, "last": answer.y[-1:], "none": answer.y[:0]}[body.outputs]
         told = {"steps": answer.steps, "state_steps": answer.state_steps, "repeated": answer.repeated}
-        return {"y": y.tolist(), **told}
+        return {"y": y, **told}
 
     async def generate(self, owner: str, session: str, body: GenerateBody) -> AsyncIterator[dict[str, Any]]:
         """Write text, piece by piece; each is stored before it is given."""

@@ -27,6 +27,8 @@ class Limits:
         max_steps: Most steps of one request (default: 1000).
         max_body: Most bytes of a request's body, or of a frame (default: 1048576).
         max_connections: Most WebSocket connections at once (default: 10000).
+        max_clients: Most connections at once, of whatever kind; when another one comes, one that is idle is closed
+            (default: 12000).
         max_in_flight: Most frames of one connection that are worked on at once
             (default: 64).
         max_waiting: Most requests that wait for a batch (default: 10000).
@@ -42,6 +44,7 @@ class Limits:
     max_steps: int = 1000
     max_body: int = 1_048_576
     max_connections: int = 10_000
+    max_clients: int = 12_000
     max_in_flight: int = 64
     max_waiting: int = 10_000
     max_batch: int = 256

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Coroutine
 from typing import Any
 
-import msgpack
 from fastapi import FastAPI
-from pydantic import ValidationError
-from pydantic_core import from_json, to_json
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gatewright.serve.answers import rendered
 from gatewright.serve.logs import say
 from gatewright.serve.messages import (
-    FRAME,
     AdvanceFrame,
     CreateFrame,
     ForkFrame,
@@ -25,11 +23,16 @@ from gatewright.serve.messages import (
     ModelFrame,
     SessionFrame,
 )
+from gatewright.serve.parsing import UnfitError, frame
 from gatewright.serve.service import Service
-from gatewright.serve.unfit import unfit
 
 #: How frames are written, by subprotocol; where a client names none, the first.
 SUBPROTOCOLS = ("gatewright.json", "gatewright.msgpack")
+#: Bytes of one connection's frames that are worked on and of its answers that are not read yet; a single frame and
+#: its answer may have more.
+_ROOM = 8 * 2**20
+#: Bytes of an answer but for its outputs.
+_ANSWER = 65_536
 
 
 class Socket:
@@ -76,7 +79,9 @@ class Connection:
     def __init__(self, service: Service, websocket: WebSocket, *, packed: bool) -> None:
         self._service, self._websocket, self._packed = service, websocket, packed
         self._owner = str(websocket.scope["owner"])
-        self._room = asyncio.Semaphore(service.limits.max_in_flight)
+        self._left = asyncio.Event()  # a frame is done
+        self._waiting = 0  # bytes of frames that are not, and of their answers
+        self._sending = asyncio.Lock()
         self._last: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.frames = 0
@@ -89,22 +94,21 @@ class Connection:
                 if message["type"] == "websocket.disconnect":
                     break
                 self.frames += 1
-                await self._room.acquire()  # whoever sends faster than we work is not read from
                 data = message.get("bytes")
-                self._begin(message.get("text", "") if data is None else data)
+                await self._begin(message.get("text", "") if data is None else data)
         finally:
             for task in self._tasks:
                 task.cancel()
 
-    def _begin(self, data: str | bytes) -> None:
+    async def _begin(self, data: str | bytes) -> None:
         try:
-            frame = self._parsed(data)
-        except _UnfitError as error:
-            self._start(self._refuse(error))
+            asked = frame(data, self._packed, self._service.bounds())
+        except UnfitError as error:
+            await self._start(self._refuse(error), _ANSWER)
             return
-        session = getattr(frame, "session", None)
+        session = getattr(asked, "session", None)
         before = self._last.get(session) if session is not None else None
-        task = self._start(self._work(frame, before))
+        task = await self._start(self._work(asked, before), 8 * len(data) + self._size(asked))
         if session is not None:
             self._last[session] = task
 
@@ -114,36 +118,33 @@ class Connection:
 
             task.add_done_callback(forget)
 
-    def _start(self, work: Any) -> asyncio.Task[None]:
+    def _size(self, asked: Frame) -> int:
+        """Return how many bytes an answer may have."""
+        if not isinstance(asked, AdvanceFrame) or asked.outputs == "none":
+            return _ANSWER
+        return _ANSWER + self._service.output_bytes * (len(asked.x) if asked.outputs == "all" else 1)
+
+    async def _start(self, work: Coroutine[Any, Any, None], size: int) -> asyncio.Task[None]:
+        """Begin with a frame as soon as there is room: who sends faster than we work, or reads slower, waits."""
+        most = self._service.limits.max_in_flight
+        while self._tasks and (len(self._tasks) >= most or self._waiting + size > _ROOM):
+            self._left.clear()
+            await self._left.wait()
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        self._waiting += size
+
+        def done(_: object) -> None:
+            self._tasks.discard(task)
+            self._waiting -= size
+            self._left.set()
+            if not task.cancelled():
+                task.exception()  # a client that has gone is nobody's fault
+
+        task.add_done_callback(done)
         return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._room.release()
-        if not task.cancelled():
-            task.exception()  # a client that has gone is nobody's fault
-
-    def _parsed(self, data: str | bytes) -> Frame:
-        """Return a frame.
-
-        Raises:
-            _UnfitError: if it is none.
-        """
-        try:
-            found = _unpacked(data) if self._packed else from_json(data, allow_inf_nan=False)
-        except (ValueError, TypeError, RecursionError, msgpack.UnpackException):
-            raise _UnfitError(None, ("frame", "msgpack" if self._packed else "JSON", "something else")) from None
-        number = found.get("id") if isinstance(found, dict) else None
-        number = number if isinstance(number, int | str) else None
-        try:
-            return FRAME.validate_python(found)
-        except ValidationError as error:
-            raise _UnfitError(number, unfit(error.errors(include_url=False, include_context=False))) from None
-
-    async def _refuse(self, error: _UnfitError) -> None:
+    async def _refuse(self, error: UnfitError) -> None:
         argument, expected, got = error.told
         part = {"argument": argument, "expected": expected, "got": got}
         await self._send({"id": error.id, "status": 422, "error": part})
@@ -188,23 +189,10 @@ class Connection:
         return self._service.model()
 
     async def _send(self, answer: dict[str, Any]) -> None:
+        data = await rendered(answer, packed=self._packed)
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it has gone
-            if self._packed:
-                await self._websocket.send_bytes(msgpack.packb(answer))
-            else:
-                await self._websocket.send_text(to_json(answer, inf_nan_mode="null").decode())
-
-
-class _UnfitError(Exception):
-    """A frame that is none, and the number that an answer to it bears."""
-
-    def __init__(self, number: int | str | None, told: tuple[str, str, str]) -> None:
-        super().__init__(number, told)
-        self.id, self.told = number, told
-
-
-def _unpacked(data: str | bytes) -> Any:
-    """Return what msgpack says; NaN and infinity are not numbers here either."""
-    if isinstance(data, str):
-        raise ValueError("text")
-    return msgpack.unpackb(data, strict_map_key=True)
+            async with self._sending:  # else all that wait for the client to read would be written at once
+                if self._packed:
+                    await self._websocket.send_bytes(data)
+                else:
+                    await self._websocket.send_text(data.decode())

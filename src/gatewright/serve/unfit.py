@@ -6,25 +6,19 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any
 
-#: Where pydantic says that it found the input: a part of an HTTP request, or a kind of frame.
-_WHERE = (
-    "body",
-    "path",
-    "query",
-    "model",
-    "create",
-    "list",
-    "read",
-    "reset",
-    "fork",
-    "delete",
-    "advance",
-    "generate",
-)
+#: Where pydantic says that it found the input: a part of an HTTP request.
+_WHERE = ("body", "path", "query")
 #: What it calls the members of a union.
 _MEMBERS = ("str", "constrained-str", "int", "float")
+
+
+class _Beginning(reprlib.Repr):
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:  # noqa: ARG002
+        return f"an object of {len(x)} members"  # whose names would be put in order first
+
+
 #: Writes no more of a value than is shown, however large or deep it is.
-_BEGINNING = reprlib.Repr()
+_BEGINNING = _Beginning()
 _BEGINNING.maxstring = _BEGINNING.maxother = _BEGINNING.maxlong = 80
 
 
@@ -43,10 +37,10 @@ def unfit(errors: Sequence[Any]) -> tuple[str, str, str]:
         message = (
             "a text, numbers of symbols, or a row of numbers for each step"  # not what one of these says of it
         )
-    return ".".join(names) or "body", message[:1].lower() + message[1:], _shown(first["input"])
+    return ".".join(names) or "body", message[:1].lower() + message[1:], shown(first["input"])
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return the beginning of what came; whatever came has one."""
     try:
         return _BEGINNING.repr(value)[:80]
