@@ -5,7 +5,7 @@ NATIVE := $(wildcard native/*.h native/*.cpp)
 NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
 IN_C := $(wildcard examples/embed/*.c tests/*.c)
 
-.PHONY: run test check format bench soak chaos sanitize neon page check-page clean
+.PHONY: run test check format bench soak chaos attacks sanitize neon page check-page clean
 
 run: .venv/run-ready
 	$(BIN)/python examples/seattle_weather.py
@@ -33,6 +33,10 @@ soak: .venv/ready
 
 chaos: .venv/ready
 	$(BIN)/python -m tests.chaos
+
+# What one client can do to a server that others use, and what they notice of it.
+attacks: .venv/ready
+	$(BIN)/python -m tests.attacks
 
 # The inspector's page: its bundle is committed, so that nothing else here needs Node.
 page: inspector/node_modules/ready

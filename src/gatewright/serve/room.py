@@ -119,8 +119,7 @@ class Listening(socket.socket):
         room = self.room
         if room is None:
             return super().accept()
-        full = room.count >= room.most
-        if full and room.make():
+        if room.count > room.most:
             raise BlockingIOError  # what has been let go is closed first
         try:
             connection, address = super().accept()
@@ -133,7 +132,7 @@ class Listening(socket.socket):
                 raise BlockingIOError from None
             self._again = time.monotonic() + _LOOK / 2
             raise
-        if full:
+        if room.count >= room.most and not room.make():
             with connection, contextlib.suppress(OSError):
                 connection.setblocking(False)
                 connection.send(_FULL)
