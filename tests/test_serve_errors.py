@@ -66,6 +66,10 @@ UNFIT: list[tuple[Any, str]] = [
     ({"x": [[1.0]]}, "x"),
     ({"x": [[None]]}, "x"),
     ({"x": [[[1]]]}, "x.0.0"),
+    ({"x": [12.8, 5, 0, "x"]}, "x.3"),
+    ({"x": [[12.8, 5], [0, "x"]]}, "x.1.1"),
+    ({"x": [[12.8, 5], 0]}, "x.1"),
+    ({"x": [1, 2, 99999999999]}, "x.2"),
     ({"x": [99]}, "x"),
     ({"x": [2**31]}, "x.0"),
     ({"x": "a" * 101}, "x"),
@@ -191,16 +195,24 @@ def test_sessions_that_are_not_there(text: Local, name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["a", "A" * 33, "A" * 31 + "%0A", "A" * 31 + ".", "..%2F..%2Fetc", "%00" * 32])
+@pytest.mark.parametrize(
+    "name", ["a", "nope", "A" * 33, "A" * 31 + "%0A", "A" * 31 + ".", "..%2F..%2Fetc", "%00" * 32]
+)
 def test_names_that_no_session_has(text: Local, name: str) -> None:
-    answer = text.http.get(f"/v1/sessions/{name}")
-    assert told(answer, answer.status_code)
-    assert answer.status_code in (404, 422)
+    assert told(text.http.get(f"/v1/sessions/{name}"), 404)
+    assert told(text.http.delete(f"/v1/sessions/{name}"), 404)
+    assert told(text.http.get(f"/v1/sessions/{name}/snapshot"), 404)
+    bodies: dict[str, Any] = {"advance": {"x": "a"}, "generate": {"length": 1}, "reset": None, "fork": None}
+    for what, body in bodies.items():
+        assert told(text.http.post(f"/v1/sessions/{name}/{what}", json=body), 404)
 
 
 def test_other_paths_and_methods(text: Local) -> None:
-    assert told(text.http.get("/"), 404)["argument"] == "request"
-    assert told(text.http.get("/docs"), 404)
+    for path in ("/", "/docs", "/redoc", "/v1", "/v1/"):
+        found = text.http.get(path).json()
+        for part in ("api", "model", "openapi"):
+            assert text.http.get(found[part]).status_code == 200
+    assert "/openapi.json" in told(text.http.get("/nowhere"), 404)["expected"]
     answer = text.http.put("/v1/sessions")
     assert told(answer, 405)["argument"] == "request"
     assert set(answer.headers["allow"].split(", ")) <= {"GET", "POST"}
