@@ -51,7 +51,8 @@ def test_all_that_can_be_asked(text: Local, protocol: str) -> None:
         assert connection.subprotocol == protocol
         assert packed(connection, {"op": "model", "id": 1})["model"] == stream.fingerprint
         made = packed(connection, {"op": "create", "id": "a"})
-        assert made == {"id": "a", "session": made["session"], "model": stream.fingerprint, "steps": 0}
+        told = {"model": stream.fingerprint, "steps": 0, "state_steps": 0}
+        assert made == {"id": "a", "session": made["session"], **told}
         session = made["session"]
         frame = {"op": "advance", "session": session, "x": TEXT, "first": 0}
         answer, expected = packed(connection, frame), stream.run(TEXT)
