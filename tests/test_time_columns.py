@@ -200,6 +200,20 @@ def test_what_is_written_in_two_ways_is_refused(tmp_path: Path) -> None:
         assert read(tmp_path, "time", cells, time="none").step == "row"
 
 
+def test_no_other_column_stands_in_for_one_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    rows = [f"{each.strftime('%d/%m/%y')};{each.date()};{row}" for row, each in enumerate(DAYS)]
+    for names, used in (("date;settled;y", None), ("traded;date;y", "date"), ("booked;settled;y", "settled")):
+        path.write_text("\n".join([names, *rows]) + "\n")
+        if used is None:
+            with pytest.raises(
+                DataError, match=r"^time column 'date': expected timestamps that can be read in one"
+            ):
+                read_table(path, Roles(("y",)))
+        else:
+            assert read_table(path, Roles(("y",))).roles.time == used
+
+
 def test_dates_in_several_columns_do_not_run_backwards(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     rows = [f"{each.year},{each.month},{each.day},{row}" for row, each in enumerate(DAYS)]

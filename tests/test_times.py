@@ -77,6 +77,8 @@ CALLS: dict[str, Any] = {
     "datetime, Berlin": [moment.astimezone(BERLIN) for moment in MOMENTS],
     "datetime, Tokyo": [moment.astimezone(ZoneInfo("Asia/Tokyo")) for moment in MOMENTS],
     "datetime, no zone": [moment.astimezone(BERLIN).replace(tzinfo=None) for moment in MOMENTS],
+    "polars, New York": pl.Series(MOMENTS).dt.convert_time_zone("America/New_York"),
+    "polars, no zone": TABLES["Parquet, no zone"],
     "numpy": np.array([moment.astimezone(BERLIN).replace(tzinfo=None) for moment in MOMENTS], "datetime64[ns]"),
     "numpy, one by one": [
         np.datetime64(moment.astimezone(BERLIN).replace(tzinfo=None), "s") for moment in MOMENTS
@@ -263,6 +265,23 @@ def test_dates_of_a_place_need_no_name_for_it(tmp_path: Path) -> None:
     [series] = table.series
     expected = [phases(day, ("day_of_week",)) for day in days]
     np.testing.assert_allclose(clock.calendar(series.times, encoder.calendar), expected, atol=1e-9)
+
+
+def test_columns_of_pandas_keep_their_zone(berlin: Model) -> None:
+    pandas = pytest.importorskip("pandas")
+    expected = berlin.stream().run(Y[:, None], times=MOMENTS)
+    index = pandas.DatetimeIndex(MOMENTS)
+    for times in (index, index.tz_convert("Asia/Kolkata"), pandas.Series(index), list(index)):
+        assert np.array_equal(berlin.stream().run(Y[:, None], times=times), expected)
+    for missing in (pandas.NaT, np.datetime64("NaT"), None):
+        with pytest.raises(GatewrightError, match="^time: expected a time such as"):
+            berlin.stream().step([1.0], time=missing)
+
+
+def test_the_time_at_fault_is_shown(berlin: Model) -> None:
+    for bad in ("2024-03-31T02:30", "soon", "1711845000", "31/03/2024"):
+        with pytest.raises(GatewrightError, match=rf"^times: expected .*, got '{bad}'$"):
+            berlin.stream().run(Y[:3, None], times=["2024-03-31T01:30", bad, MOMENTS[0]])
 
 
 def test_times_without_a_zone_take_none(berlin: Model, tmp_path: Path) -> None:

@@ -97,7 +97,12 @@ def require_fit(table: Table, encoder: SeriesEncoder) -> None:
             raise DataError(f"{role} columns", ", ".join(want) or "none", ", ".join(have) or "none")
     if encoder.calendar and table.clock.zone != encoder.time_zone:
         expected = f"timestamps {_named(encoder.time_zone)}, as in training"
-        raise DataError("time", expected, f"timestamps {_named(table.clock.zone)}")
+        hint = (
+            ""
+            if encoder.time_zone
+            else "; models of version 1 do not know their time zone, and have to be trained anew"
+        )
+        raise DataError("time", expected, f"timestamps {_named(table.clock.zone)}{hint}")
     if table.step != encoder.step:
         raise DataError("time", f"one row every {encoder.step}, as in training", f"one every {table.step}")
 
@@ -106,7 +111,7 @@ def _named(zone: str) -> str:
     """Say whose clock a zone stands for."""
     if zone == "":
         return "without a time zone"
-    return "that are dates" if zone == LOCAL else f"on the clock of {zone} (Roles.time_zone says so)"
+    return "that are dates" if zone == LOCAL else f"on the clock of {zone}"
 
 
 def _forecast_one(

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data import clock
-from gatewright.data.writings import AmbiguousTimeError, on_clock
-from gatewright.data.zones import is_place
+from gatewright.data.writings import ClockError, on_clock, read_time, require_shown
 from gatewright.errors import GatewrightError
 from gatewright.spec import QuantileHead, SeriesEncoder
 
@@ -140,17 +139,13 @@ class Reading(NamedTuple):
             raise GatewrightError(name, "none: this model reads no calendar", repr(time)[:80])
         many = f"{shape[0]} times" if shape else "a time"
         expected = f"{many} such as '2024-05-01T13:00', for {', '.join(self.calendar)}"
+        given, sizes = _listed(time)
         try:
-            given = np.asarray(_on_clock(time, self.time_zone))
-        except AmbiguousTimeError as error:
-            raise GatewrightError(name, str(error), repr(time)[:80]) from None
-        except (ValueError, TypeError, OverflowError):
-            raise GatewrightError(name, expected, repr(time)[:80]) from None
-        if given.size and given.dtype.kind != "M":
-            raise GatewrightError(name, expected, repr(time)[:80])
-        times = given.astype("datetime64[us]")
-        if time is None or np.isnat(times).any():
-            raise GatewrightError(name, expected, repr(time)[:80])
+            times = _on_clock(given, self.time_zone)
+        except ClockError as error:
+            got = repr(given[error.place])[:80]
+            raise GatewrightError(name, error.expected or expected, got) from None
+        times = times.reshape(sizes)
         if times.shape not in (shape, ()):
             raise GatewrightError(name, expected, f"shape {times.shape}")
         return times
@@ -181,16 +176,35 @@ class Reading(NamedTuple):
         return f"shape ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-def _on_clock(time: Any, zone: str) -> Any:
-    """Return times on the clock of a zone; what is no time as it came."""
+def _listed(time: Any) -> tuple[Array | list[Any], tuple[int, ...]]:
+    """Return times one by one, and their shape; as a list, a column of pandas or polars keeps its zone."""
+    if hasattr(time, "to_list"):
+        time = time.to_list()
     if isinstance(time, np.ndarray):
-        if time.dtype.kind == "M" and not is_place(zone):
-            return time
-        time = list(time) if time.dtype.kind == "M" and time.ndim else time.tolist() if time.ndim else time[()]
-    if isinstance(time, list | tuple):
-        return [_on_clock(each, zone) for each in time]
-    found = on_clock(time, zone)
-    return time if found is None else found
+        flat = time.reshape(-1)
+        return flat if time.dtype.kind == "M" else flat.tolist(), time.shape
+    return (list(time), (len(time),)) if isinstance(time, list | tuple) else ([time], ())
+
+
+def _on_clock(given: Array | list[Any], zone: str) -> NDArray[np.datetime64]:
+    """Return times on the clock of a zone.
+
+    Raises:
+        ClockError: if one is none there; with nothing that was expected, if it is no time at all.
+    """
+    if isinstance(given, np.ndarray):
+        times: NDArray[np.datetime64] = given.astype("datetime64[us]")
+        if np.isnat(times).any():
+            raise ClockError("", int(np.isnat(times).argmax()))
+        require_shown(times, zone)
+        return times
+    found = []
+    for place, each in enumerate(given):
+        time = read_time(each)
+        if time is None:
+            raise ClockError("", place)
+        found.append(time)
+    return on_clock(found, zone)
 
 
 @functools.lru_cache(maxsize=16)

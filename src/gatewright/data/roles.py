@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from gatewright.data import timelike
 from gatewright.data.cells import is_text, looks_numeric, numeric_otherwise, text
 from gatewright.data.notation import PLAIN, Notation
-from gatewright.data.timelike import is_named, looks_like_times, require_none
 from gatewright.data.zones import NO_ZONE
 from gatewright.errors import DataError, nearest
 from gatewright.spec import shown
@@ -95,7 +95,8 @@ def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
             both = f"--{seen[name]} and --{role}" if seen[name] != role else f"--{role}"
             raise DataError(both, "each column once", f"{shown(name)} twice")
         seen[name] = role
-    time = roles.time or _find_time(cells, [name for name in cells.columns if name not in seen], roles.time_format)
+    free = [name for name in cells.columns if name not in seen]
+    time = roles.time or timelike.find(cells, free, roles.time_format) or NO_TIME
     if time == NO_TIME:
         if roles.time_format:
             raise DataError("--time-format", "a column of timestamps written so", repr(roles.time_format))
@@ -103,23 +104,9 @@ def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
             raise DataError("--time-zone", "a column of timestamps", repr(roles.time_zone))
     targets = roles.targets
     if not targets:
-        free = [name for name in cells.columns if name not in seen and name != time]
+        free = [name for name in free if name != time]
         targets = (_only_target(cells, free, roles.notation),)
     return replace(roles, time=time, targets=targets)
-
-
-def _find_time(cells: pl.DataFrame, names: list[str], time_format: str) -> str:
-    """Return the column of timestamps, one of that name before others; `NO_TIME` where no column seems to be one.
-
-    Raises:
-        DataError: at a column that seems to be one, and cannot be read.
-    """
-    for name in sorted(names, key=lambda each: not is_named(each)):
-        if looks_like_times(cells[name], time_format):
-            return name
-    if not time_format:
-        require_none(cells, names)
-    return NO_TIME
 
 
 def _only_target(cells: pl.DataFrame, free: list[str], notation: Notation) -> str:

@@ -248,7 +248,7 @@ def _on_zone(frame: Frame, name: str, reading: Reading, zone: str, wanted: str) 
     has_zone = bool(zoned[0])
     notes: tuple[str, ...] = ()
     if wanted == "none" and has_zone:
-        expected = "a timestamp without a time zone (--time-zone none)"
+        expected = "a timestamp without a time zone, as in training or by --time-zone none"
         raise DataError(f"{named}, {frame.place(0)}", expected, shown(str(frame.cells[name][0])))
     if not has_zone:
         zone = "" if wanted in ("", "none") else canonical(wanted)

@@ -63,13 +63,18 @@ def looks_like_times(column: pl.Series, time_format: str = "") -> bool:
         return False
     if serials.looks_like_number(column) and not time_format:
         return _numbers_are_times(column)
-    head = text(column).drop_nulls().head(HEAD)
+    head = _head(column)
     if len(head) == 0:
         return False
     best = min(readings(head, time_format), key=lambda reading: reading.unread)
     if 2 * best.unread >= len(head):
         return False
     return bool(time_format) or best.way not in _LIKE_CODES or is_named(column.name) or _one_way(best.clock)
+
+
+def _head(column: pl.Series) -> pl.Series:
+    """Return the text of the first cells that are not empty."""
+    return text(column.head(10 * HEAD)).drop_nulls().head(HEAD)
 
 
 def _numbers_are_times(column: pl.Series) -> bool:
@@ -80,10 +85,14 @@ def _numbers_are_times(column: pl.Series) -> bool:
     if named and way != "4 digits":
         return True
     # Whatever else it may count, a column that is no time neither rises nor falls like one.
-    clock, _ = serials.times(cells)
+    if not _one_way(clock):
+        return False
     if named or _words(column.name) & _PART_WORDS:
-        return _one_way(clock)
-    return len(clock) >= _SURE and way not in _LIKE_COUNTS and _one_way(clock) and _even(clock)
+        return _one_way(serials.times(cells)[0])
+    if len(clock) < _SURE or way in _LIKE_COUNTS or not _even(clock):
+        return False
+    clock, _ = serials.times(cells)
+    return _one_way(clock) and _even(clock)
 
 
 def _even(clock: Times) -> bool:
@@ -117,7 +126,23 @@ def is_named(name: str) -> bool:
     return bool(words & _TIME_WORDS) and words <= _TIME_WORDS | _BESIDE
 
 
-def require_none(cells: pl.DataFrame, names: list[str]) -> None:
+def find(cells: pl.DataFrame, names: list[str], time_format: str) -> str:
+    """Return the column of timestamps, one of that name before others; "" where no column seems to be one.
+
+    Raises:
+        DataError: at a column that seems to be one, and cannot be read.
+    """
+    for name in sorted(names, key=lambda each: not is_named(each)):
+        if looks_like_times(cells[name], time_format):
+            return name
+        if is_named(name) and not time_format and is_text(cells[name]) and _unclear(cells[name]):
+            break  # another one, of some other name, is not the table's time
+    if not time_format:
+        _require_none(cells, names)
+    return ""
+
+
+def _require_none(cells: pl.DataFrame, names: list[str]) -> None:
     """Raise if one of these columns is a time by its name or looks, since none of them can be read.
 
     Raises:
@@ -149,7 +174,7 @@ def _falls(parts: pl.DataFrame) -> bool:
 
 def _unclear(column: pl.Series) -> bool:
     """Whether nearly all of a column's first cells have the shape of a date."""
-    head = text(column).drop_nulls().head(HEAD)
+    head = _head(column)
     if len(head) == 0 or serials.looks_like_number(head):
         return False
     sure = [pattern for way, pattern in (PLAIN | EITHER).items() if way not in _LIKE_CODES]

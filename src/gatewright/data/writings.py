@@ -9,7 +9,7 @@ half (AM or PM), minute, second, fraction and zone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -203,7 +203,7 @@ class Written(NamedTuple):
     """
 
     clock: np.datetime64
-    offset: int | None
+    offset: float | None
 
 
 def read_text(text: str) -> Written | None:
@@ -236,78 +236,84 @@ def read_text(text: str) -> Written | None:
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{3}|\.\d{6})?)?([+-]\d{2}:\d{2})?)?")
 
 
-def on_clock(time: Any, zone: str) -> Times | None:
-    """Return a time on the clock of a zone, in microseconds.
-
-    Args:
-        time: a `datetime`, a `date`, a `numpy.datetime64`, or text.  Where it names no zone, it is what the clock
-            shows.
-        zone: see `gatewright.data.zones`.
-
-    Returns:
-        An array () of datetime64; None where ``time`` is no time.
-
-    Raises:
-        AmbiguousTimeError: if it names a zone and the clock has none, or there is no such time on the clock.
-
-    >>> str(on_clock("2024-07-01T12:00Z", "Europe/Berlin"))[:16]
-    '2024-07-01T14:00'
-    """
+def read_time(time: Any) -> Written | None:
+    """Return a `datetime`, a `date`, a `numpy.datetime64` or text as it was written; None where it is no time."""
     if isinstance(time, str):
-        if _ISO.fullmatch(time):
-            try:
-                time = datetime.fromisoformat(time)
-            except ValueError:
-                return None
-        else:
-            written = read_text(time)
-            if written is None:
-                return None
-            return _placed(written.clock, written.offset, zone)
+        if not _ISO.fullmatch(time):
+            return read_text(time)
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            return None
     if isinstance(time, datetime):
         if time != time:  # pandas' NaT is a datetime
             return None
-        if time.tzinfo is None or time.utcoffset() is None:
-            return _placed(np.datetime64(time.replace(tzinfo=None), "us"), None, zone)
         offset = time.utcoffset()
-        assert offset is not None
-        return _placed(np.datetime64(time.replace(tzinfo=None), "us"), offset.total_seconds(), zone)
+        clock = np.datetime64(time.replace(tzinfo=None), "us")
+        return Written(clock, None if offset is None else offset.total_seconds())
     if isinstance(time, date):
-        return _placed(np.datetime64(time, "us"), None, zone)
-    if isinstance(time, np.datetime64):
-        return None if np.isnat(time) else _placed(time.astype("datetime64[us]"), None, zone)
+        return Written(np.datetime64(time, "us"), None)
+    if isinstance(time, np.datetime64) and not np.isnat(time):
+        return Written(time.astype("datetime64[us]"), None)
     return None
+
+
+class ClockError(ValueError):
+    """A time that is none on the clock of a zone.
+
+    Attributes:
+        expected: what it has to be.
+        place: which of the times it is.
+    """
+
+    def __init__(self, expected: str, place: int) -> None:
+        super().__init__(expected, place)
+        self.expected, self.place = expected, place
 
 
 _AS_BEFORE = "as in the table that the model learned from"
 
 
-class AmbiguousTimeError(ValueError):
-    """A time that is none on the clock of a zone; its text says what was expected."""
+def on_clock(times: Sequence[Written], zone: str) -> Times:
+    """Return times as the clock of a zone shows them, in microseconds.
 
+    Args:
+        times: as they were written.  Those that name no zone are what the clock shows.
+        zone: see `gatewright.data.zones`.
 
-def _placed(clock: np.datetime64, offset: float | None, zone: str) -> Times:
-    times = np.asarray(clock, "datetime64[us]")
-    if offset is None:
-        if is_place(zone):
-            require_shown(times.reshape(1), zone)
-        return times
-    if zone == "":
-        raise AmbiguousTimeError(f"a time without a zone, {_AS_BEFORE}")
+    Raises:
+        ClockError: if one names a zone and the clock has none, or there is no such time on the clock.
+
+    >>> str(on_clock([Written(np.datetime64("2024-07-01T12:00"), 0)], "Europe/Berlin")[0])[:16]
+    '2024-07-01T14:00'
+    """
+    clock = np.array([time.clock for time in times], "datetime64[us]")
+    zoned = np.array([time.offset is not None for time in times], bool)
+    if zone == "" and zoned.any():
+        raise ClockError(f"a time without a zone, {_AS_BEFORE}", int(zoned.argmax()))
     if zone == LOCAL:
-        if times.astype("datetime64[D]") != times:
-            raise AmbiguousTimeError(f"a date, or a midnight of its own zone, {_AS_BEFORE}")
-        return times
-    utc = np.add(times.reshape(1), np.timedelta64(-round(offset * 1_000_000), "us"))
-    return to_local(utc, zone).reshape(())
+        odd = zoned & (clock != clock.astype("datetime64[D]"))
+        if odd.any():
+            raise ClockError(f"a date, or a midnight of its own zone, {_AS_BEFORE}", int(odd.argmax()))
+        return clock
+    if not zoned.all():
+        require_shown(np.where(zoned, clock[~zoned][0], clock), zone)
+    if zoned.any():
+        offsets = [round(time.offset * 1_000_000) for time in times if time.offset is not None]
+        utc = np.add(clock[zoned], -np.array(offsets).astype("timedelta64[us]"))
+        clock[zoned] = to_local(utc, zone)
+    return clock
 
 
-def require_shown(local: Times, zone: str) -> None:
+def require_shown(clock: Times, zone: str) -> None:
     """Raise at a time that the clock of a place leaves out.
 
     Raises:
-        AmbiguousTimeError: names the zone.
+        ClockError: names the zone.
     """
-    early, late = to_utc(local, zone)
-    if (early > late).any():
-        raise AmbiguousTimeError(f"a time that the clock of {zone} shows, or one with an offset")
+    if is_place(zone):
+        early, late = to_utc(clock, zone)
+        left_out = early > late
+        if left_out.any():
+            expected = f"a time that the clock of {zone} shows, or one with an offset"
+            raise ClockError(expected, int(left_out.argmax()))

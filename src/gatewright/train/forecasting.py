@@ -20,7 +20,7 @@ from gatewright.data.fitting import Sizes, listed, require_windows, windows_of, 
 from gatewright.data.notation import Notation
 from gatewright.data.notes import missing_targets, suspects
 from gatewright.data.table import Roles, Series, Table, read_table
-from gatewright.data.zones import LOCAL, NO_ZONE, is_place
+from gatewright.data.zones import LOCAL, NO_ZONE
 from gatewright.model import Model, State
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
 from gatewright.train.options import UNSET, DataOptions, Options
@@ -227,9 +227,7 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int) -> str:
             sum(part.end - part.test for part in parts))  # fmt: skip
     of_series = f" of {_plus((data.windows > 0).sum(axis=0))} series" if several else ""
     every = "in order, without timestamps" if encoder.step == "row" else f"every {encoder.step}"
-    zone = f", on the clock of {encoder.time_zone}" if is_place(encoder.time_zone) else ""
-    if encoder.time_zone not in ("", LOCAL) and not zone:
-        zone = f", in {encoder.time_zone}"
+    zone = "" if encoder.time_zone in ("", LOCAL) else f", on the clock of {encoder.time_zone}"
     split = f"training + validation + test{f', {len(parts):,} series' if several else ''}"
     lines = [
         f"{_plus(rows)} rows ({split}), {every}{zone}",
