@@ -274,7 +274,7 @@ def test_columns_of_pandas_keep_their_zone(berlin: Model) -> None:
     for times in (index, index.tz_convert("Asia/Kolkata"), pandas.Series(index), list(index)):
         assert np.array_equal(berlin.stream().run(Y[:, None], times=times), expected)
     for missing in (pandas.NaT, np.datetime64("NaT"), None):
-        with pytest.raises(GatewrightError, match="^time: expected a time such as"):
+        with pytest.raises(GatewrightError, match=r"^time: expected a time such as"):
             berlin.stream().step([1.0], time=missing)
 
 
