@@ -41,7 +41,8 @@ function timeTicks(axis: Axis, times: Float64Array, count: number): Tick[] {
 }
 
 function inside(axis: Axis, ticks: Tick[]): Tick[] {
-  return ticks.filter(({ x }) => x >= 0 && x <= axis.width.value);
+  // The name of the axis stands just before the first step.
+  return ticks.filter(({ x, text }) => x >= 3.2 * text.length - 3 && x <= axis.width.value);
 }
 
 function timeAt(times: Float64Array, step: number): number {

@@ -3,13 +3,11 @@
 import { useSignal } from "@preact/signals";
 import { useId, useMemo, useRef } from "preact/hooks";
 import { useLoaded, useLoading } from "../components/useLoaded";
-import { useWidth } from "../components/useWidth";
 import { Waiting } from "../components/Waiting";
 import type { State } from "../state";
 import { Arithmetic } from "./cell/Arithmetic";
 import { CaptionArea } from "./cell/CaptionArea";
 import { Drawing } from "./cell/Drawing";
-import { LEAST_WIDTH } from "./cell/geometry";
 import { useInput, type Input } from "./cell/input";
 import type { Spot } from "./cell/parts";
 import type { Pointing } from "./cell/Piece";
@@ -21,6 +19,7 @@ import { largestCell, loadBlocks, stepBefore, unitStep, type Blocks } from "./ce
 import { Scrubber, type Course } from "./cell/Scrubber";
 import { Transport } from "./cell/Transport";
 import { inSight, UnitPicker } from "./cell/UnitPicker";
+import { Wide } from "./cell/Wide";
 import "./Cell.css";
 
 export function Cell({ state }: { state: State }) {
@@ -119,7 +118,6 @@ function Shown({
   input: Input;
   playing: boolean;
 }) {
-  const [root, width] = useWidth<HTMLDivElement>();
   const hover = useSignal<Spot | null>(null);
   const fixed = useSignal<Spot | null>(null);
   const pointing: Pointing = { hover, fixed, captionId: useId() };
@@ -142,17 +140,18 @@ function Shown({
     if (event.key === "Escape") hover.value = fixed.value = null;
   };
   return (
-    <div ref={root} class="gw-cell-main" onKeyDown={escape}>
-      {width > 0 && (
-        <Drawing
-          width={Math.max(width, LEAST_WIDTH)}
-          units={numbers}
-          focus={inFocus}
-          x={input.brief}
-          up={input.up}
-          {...{ largest, before, named, projected, playing, pointing }}
-        />
-      )}
+    <div class="gw-cell-main" onKeyDown={escape}>
+      <Wide
+        draw={(width, scale) => (
+          <Drawing
+            units={numbers}
+            focus={inFocus}
+            x={input.brief}
+            up={input.up}
+            {...{ width, scale, largest, before, named, projected, playing, pointing }}
+          />
+        )}
+      />
       <CaptionArea
         pointing={pointing}
         playing={playing}

@@ -52,10 +52,10 @@ export function Ledger({ state }: { state: State }) {
             <Chart state={state} asked={asked} account={account} ghosts={ghosts.value && ofUnit} left={left} />
             <Key account={account} ghosts={ghosts.value} />
             {account.shares.length === 1 && state.steps.value > 1 && <Early state={state} />}
-            {blocks && <Fate blocks={blocks} t={t} />}
           </div>
           <aside class="gw-ledger-side">
             <Findings asked={asked} account={account} visit={visit} />
+            {blocks && <Fate blocks={blocks} t={t} />}
           </aside>
         </div>
       : <Waiting state={state} what="the ledger" loaded={{ failed }} place="gw-ledger-wait" />}

@@ -9,6 +9,8 @@ import { Vector, type Entry } from "./Vector";
 
 export interface DrawingProps {
   width: number;
+  /** CSS pixels of each pixel of the drawing. */
+  scale: number;
   units: readonly UnitStep[];
   focus: UnitStep;
   /** Largest |c| of each unit in sight over the sequence, by unit: full bars and the thickest belt. */
@@ -29,7 +31,7 @@ const OF_CELL: readonly Part[] = ["cell_before", "kept", "cell"];
 const GATE_LIKE: readonly Part[] = ["forget_gate", "input_gate", "output_gate"];
 
 export function Drawing(props: DrawingProps) {
-  const { width, units, focus, before, named, pointing, playing } = props;
+  const { width, scale, units, focus, before, named, pointing, playing } = props;
   const at = geometry(width, units.length);
   const below = at.c + (units.length * ROW + HEAD) / 2 + 15;
   const vector = (
@@ -54,8 +56,8 @@ export function Drawing(props: DrawingProps) {
   return (
     <svg
       class="gw-cell-drawing"
-      width={width}
-      height={at.height}
+      width={width * scale}
+      height={at.height * scale}
       viewBox={`0 0 ${width} ${at.height}`}
       role="group"
       aria-label="The LSTM cell with the numbers of this step"

@@ -1,15 +1,14 @@
 // A plain RNN on the same sequence: what it has, and what it lacks.
 
 import { useLoaded } from "../../components/useLoaded";
-import { useWidth } from "../../components/useWidth";
 import type { Recording } from "../../data/recording";
 import type { Horizon, PeerMeta } from "../../data/types";
 import { plural } from "../../format";
 import type { State } from "../../state";
 import { figure, share } from "./figures";
-import { LEAST_WIDTH } from "./geometry";
 import { Symbol } from "./Letter";
 import { PlainDrawing, type PlainStep } from "./PlainDrawing";
+import { Wide } from "./Wide";
 
 export function Plain({
   state,
@@ -33,7 +32,6 @@ export function Plain({
   x: string;
   playing: boolean;
 }) {
-  const [root, width] = useWidth<HTMLDivElement>();
   const diagnosis = useLoaded(state, () => recording.diagnosis(), [recording]);
   const there = units.filter((unit) => unit < peer.hidden);
   const numbers = (there.length ? there : [0]).map((unit): PlainStep => ({
@@ -43,16 +41,12 @@ export function Plain({
   }));
   const inFocus = numbers.find((unit) => unit.unit === focus) ?? numbers[numbers.length - 1];
   return (
-    <div ref={root} class="gw-cell-main">
-      {width > 0 && (
-        <PlainDrawing
-          width={Math.max(width, LEAST_WIDTH)}
-          units={numbers}
-          focus={inFocus}
-          x={x}
-          playing={playing}
-        />
-      )}
+    <div class="gw-cell-main">
+      <Wide
+        draw={(width, scale) => (
+          <PlainDrawing {...{ width, scale, x, playing }} units={numbers} focus={inFocus} />
+        )}
+      />
       <div class="gw-caption">
         <p class="gw-caption-text">
           <b>{peer.name}: one layer, one state.</b> All that it remembers is h, {plural(peer.hidden, "number")},

@@ -14,12 +14,15 @@ export interface PlainStep {
 
 export function PlainDrawing({
   width,
+  scale,
   units,
   focus,
   x,
   playing,
 }: {
   width: number;
+  /** CSS pixels of each pixel of the drawing. */
+  scale: number;
   units: readonly PlainStep[];
   focus: PlainStep;
   x: string;
@@ -52,8 +55,8 @@ export function PlainDrawing({
   return (
     <svg
       class="gw-cell-drawing"
-      width={width}
-      height={h + 70}
+      width={width * scale}
+      height={(h + 70) * scale}
       viewBox={`0 0 ${width} ${h + 70}`}
       role="img"
       aria-label="The cell of a plain RNN with the numbers of this step"

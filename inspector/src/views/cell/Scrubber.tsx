@@ -37,7 +37,9 @@ export function Scrubber({ state, course, unit, t }: { state: State; course: Cou
     <div class="gw-scrub">
       <p class="gw-scrub-name">
         <span>
-          <i style={{ color: letter === "c" ? PART_COLOR.cell : PART_COLOR.hidden }}>{letter}</i> of unit {unit}
+          <i class="gw-symbol" style={{ "--tint": letter === "c" ? PART_COLOR.cell : PART_COLOR.hidden }}>
+            {letter}
+          </i> of unit {unit}
         </span>
         <span class="gw-label">
           {figure(line.low)} to {figure(line.high)}

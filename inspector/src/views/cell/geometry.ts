@@ -5,7 +5,7 @@ export const ROW = 14;
 export const HEAD = 16;
 export const VECTOR_WIDTH = 84;
 /** Below this width the layers' boxes would touch. */
-export const LEAST_WIDTH = 768;
+export const LEAST_WIDTH = 800;
 /** Room on the left for the numbers of the units. */
 export const UNITS = 26;
 

@@ -2,15 +2,17 @@
 
 import { scaleLinear } from "d3-scale";
 import { useMemo } from "preact/hooks";
-import { LEFT, RIGHT } from "../../components/axis";
 import { useWidth } from "../../components/useWidth";
 import { fate, halfLife } from "../../data/ledger";
 import { plural, short } from "../../format";
 import { share } from "../cell/figures";
 import { readBefore, type UnitBlocks } from "./account";
 
-const HEIGHT = 96;
+const HEIGHT = 128;
 const BOTTOM = 20;
+/** Room beside the curve, for the names of its heights and of its last step. */
+const LEFT = 44;
+const RIGHT = 24;
 /** From so many pixels a step on, the fall from one to the next is drawn as the half-life takes it: in pieces. */
 const WIDE = 8;
 const PIECES = 6;

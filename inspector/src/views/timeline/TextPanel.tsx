@@ -8,7 +8,7 @@ import type { Numbers } from "../../data/source";
 import { fixed, visible } from "../../format";
 import { Key, KeyEntry } from "./Key";
 import { known } from "./tracks";
-import { blindGuess, strength } from "./surprise";
+import { blindGuess, DARKEST, strength } from "./surprise";
 
 const STRIP = 26;
 const ERROR = 84;
@@ -116,7 +116,7 @@ function drawTints(context: CanvasRenderingContext2D, axis: Axis, error: Numbers
       count++;
     }
     if (!count) continue;
-    context.globalAlpha = strength(sum / count, most) * 0.78;
+    context.globalAlpha = strength(sum / count, most) * DARKEST;
     const x = axis.x(start);
     context.fillRect(x, 0, Math.max(1, axis.x(start + stride) - x), STRIP);
   }

@@ -2,6 +2,9 @@
 
 import type { TextMeta } from "../../data/types";
 
+/** How much of the tint's colour there is where it is darkest: text on it keeps a contrast of 4.5. */
+export const DARKEST = 0.55;
+
 /** Nats of a model that holds every symbol as likely as any other: the darkest tint. */
 export function blindGuess({ symbols }: TextMeta): number {
   return Math.log(symbols.length);
@@ -14,5 +17,5 @@ export function strength(nats: number, most: number): number {
 
 /** For CSS: the tint's colour over whatever is below. */
 export function tint(nats: number, most: number): string {
-  return `color-mix(in srgb, var(--gw-surprise) ${Math.round(strength(nats, most) * 78)}%, transparent)`;
+  return `color-mix(in srgb, var(--gw-surprise) ${Math.round(strength(nats, most) * DARKEST * 100)}%, transparent)`;
 }

@@ -20,7 +20,7 @@ interface Column {
 
 const PLAIN: Column[] = [
   { key: "unit", name: "unit", title: "Number of the unit", width: 56 },
-  { key: "labels", name: "what it is", title: "Labels of the diagnosis", width: 150 },
+  { key: "labels", name: "what it is", title: "Labels of the diagnosis", width: 204 },
   {
     key: "half_life",
     name: "half-life",

@@ -17,6 +17,9 @@ interface Props {
   asked: WhatIf | null;
 }
 
+/** Of the panels: what a text says next has a table below, and so needs room. */
+const HEIGHTS = { text: { alone: 320, both: 210, apart: 96 }, numbers: { alone: 460, both: 340, apart: 150 } };
+
 /** Both runs over each other, and their difference below. */
 export function Charts({ state, comparison, asked }: Props) {
   const axis = useMemo(() => new Axis(state), [state]);
@@ -40,11 +43,12 @@ export function Charts({ state, comparison, asked }: Props) {
     () => change && comparison.kind === "text" && [{ values: change.values, color: "--gw-accent" }],
     [change],
   );
+  const high = HEIGHTS[comparison.kind === "text" ? "text" : "numbers"];
   return (
     <Stage axis={axis}>
       {asked && <Spans axis={axis} asked={asked} />}
-      <Panel axis={axis} name={comparison.name} lines={runs} height={210} />
-      {apart && <Panel axis={axis} name="changed − original" lines={apart} height={96} withZero />}
+      <Panel axis={axis} name={comparison.name} lines={runs} height={after ? high.both : high.alone} />
+      {apart && <Panel axis={axis} name="changed − original" lines={apart} height={high.apart} withZero />}
       {moved && <Panel axis={axis} name={change!.name} lines={moved} height={76} withZero />}
       <TimeAxis axis={axis} times={timed ? (times as Float64Array | null) : null} />
     </Stage>
@@ -74,7 +78,7 @@ function Panel({ axis, name, lines, height, withZero = false }: PanelProps) {
         {lines.map(({ values, color }) => {
           const value = values[t] ?? NaN;
           return (
-            <span key={color} style={{ color: `var(${color})` }} data-value={value}>
+            <span key={color} style={{ color: `color-mix(in srgb, var(${color}) 72%, var(--gw-text))` }} data-value={value}>
               {short(value)}
             </span>
           );

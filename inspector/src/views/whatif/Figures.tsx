@@ -96,7 +96,9 @@ function DiedAway({ state, found, steps }: { state: State; found: Largest; steps
           title="See these steps"
           onClick={() => see(state, first, last)}
         >
-          felt from step {first.toLocaleString("en")} to {last.toLocaleString("en")}
+          {first === last ?
+            `felt at step ${first.toLocaleString("en")}`
+          : `felt from step ${first.toLocaleString("en")} to ${last.toLocaleString("en")}`}
         </button>
       </dd>
     </div>
