@@ -73,6 +73,23 @@ def test_on_a_narrow_screen_the_cell_scrolls_and_says_so(browser: Browser, urls:
         assert tab.page.get_by_text("Scroll sideways").count() == 0
 
 
+@pytest.mark.parametrize("width", SIZES)
+def test_nothing_jumps_while_one_points_at_parts(browser: Browser, urls: dict[str, str], width: int) -> None:
+    """What is asked or pointed at stays where it is, however long the answer is."""
+    with opened(browser, urls["example"], "view=cell", size={"width": width, "height": SIZES[width]}) as tab:
+        for units in ([5], [1, 3, 5, 7]):
+            tab.go(units=units)
+            places = [".gw-topics", ".gw-arithmetic", ".gw-cell-drawing"]
+            at = [tab.page.locator(place).bounding_box() for place in places]
+            said = set()
+            for one in tab.page.locator(".gw-topics button, .gw-piece").all():
+                one.evaluate("one => one.focus({preventScroll: true})")
+                tab.settle()
+                said.add(tab.text(".gw-caption-text"))
+                assert [tab.page.locator(place).bounding_box() for place in places] == at
+            assert len(said) > 15
+
+
 @pytest.mark.parametrize("kind", ["example", "series"])
 def test_no_view_is_half_empty_on_a_wide_screen(browser: Browser, urls: dict[str, str], kind: str) -> None:
     """What a view shows reaches over most of its width and height: no half without anything in it."""

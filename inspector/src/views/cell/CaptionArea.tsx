@@ -1,4 +1,4 @@
-// One place for all explanations, of a fixed height, so that nothing jumps while a person points at parts.
+// One place for all explanations, with room for the longest, so that nothing jumps while a person points at parts.
 
 import { TOPICS, type Spot } from "./parts";
 import { pointsAt, spotOf, type Pointing } from "./Piece";
@@ -9,6 +9,11 @@ export function CaptionArea({ pointing, told, playing }: { pointing: Pointing; t
   const { title, text } = caption(spot, told);
   return (
     <div class="gw-caption">
+      <div class="gw-topics" role="group" aria-label="Questions">
+        {TOPICS.map(({ topic, question }) => (
+          <Question topic={topic} question={question} pointing={pointing} />
+        ))}
+      </div>
       <p
         id={pointing.captionId}
         class="gw-caption-text"
@@ -17,11 +22,6 @@ export function CaptionArea({ pointing, told, playing }: { pointing: Pointing; t
       >
         <b>{title}.</b> {together(text)}
       </p>
-      <div class="gw-topics" role="group" aria-label="Questions">
-        {TOPICS.map(({ topic, question }) => (
-          <Question topic={topic} question={question} pointing={pointing} />
-        ))}
-      </div>
     </div>
   );
 }

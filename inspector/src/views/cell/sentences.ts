@@ -37,7 +37,7 @@ function resting({ focus: u }: Told): Caption {
       "to it. The hidden state h (below) is the short-term memory: what the cell shows of c now. " +
       `Unit ${u.unit} held ${figure(u.cellBefore)}; its forget gate keeps ${share(u.forget)} of that, the step ` +
       `writes ${figure(u.written)}, so it now holds ${figure(u.cell)}, of which it shows ${figure(u.shown)}. ` +
-      "Point at a part, or ask:",
+      "Point at a part, or ask above.",
   };
 }
 
