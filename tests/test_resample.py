@@ -127,6 +127,28 @@ def test_bins_keep_to_the_local_clock(folder, width, zone, expected):
     assert shown == expected
 
 
+def test_rows_from_new_to_old_are_turned_round(folder):
+    lines = IRREGULAR.splitlines()
+    turned = "\n".join([lines[0], *lines[:0:-1]]) + "\n"
+    more = {"fill": "forward", "resample": "30m", "aggregate": "last"}
+    upright, other = read(folder, IRREGULAR, **more), read(folder, turned, **more)
+    np.testing.assert_array_equal(values(other), values(upright))
+    assert values(upright)[1] == 4  # of two rows at 00:35, the later
+
+
+def test_many_gaps_have_a_remedy(folder):
+    """Rows at whole minutes, few of them next to each other: a step of a minute is found, and mostly missing."""
+    minutes = [0, 1, 2, 50, 51, 110, 170, 171, 230]
+    content = "t,y\n" + "".join(f"2024-01-01 {m // 60:02d}:{m % 60:02d},{m}\n" for m in minutes)
+    message = refused(folder, content)
+    assert "one row every 1m" in message
+    assert "--time none takes the rows in order; --resample 30m --aggregate mean, sum or last gathers" in message
+    assert values(read(folder, content, resample="1h")) == [pytest.approx(20.8), 110, 170.5, 230]
+    wider = refused(folder, content, resample="1m", fill="mean")
+    assert wider.endswith("missing rows: 222, too many to fill; a wider --resample leaves fewer")
+    assert refused(folder, content.replace(" 01:", " 02:"), resample="1h").endswith("puts them in")
+
+
 def test_what_cannot_be_gathered(folder):
     expected = "--resample: expected a table with timestamps, got a table without any, or --time none"
     assert refused(folder, "y\n1\n2\n", resample="1h") == expected

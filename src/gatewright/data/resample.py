@@ -29,13 +29,17 @@ def gathered(one: Series, roles: Roles) -> Series:
     months of the local clock; bins of several hours keep in summer to where they begin in winter.
 
     Args:
-        one: rows in any order; of two at one time, the one further down is the later.
+        one: rows in any order; of two at one time, the one further down is the later, unless all rows run from new
+            to old.
         roles: what the columns are for, with ``resample``.
     """
     assert one.times is not None
     # Bins of hours are even in UTC: they are cut where the local clock of a winter's day would cut them.
     ahead_of_utc = (one.clock.local(_WINTER) - _WINTER)[0]
     order = np.argsort(one.times, kind="stable")
+    falls = (np.diff(one.times).astype("int64") <= 0).all() and one.times[0] > one.times[-1]
+    if falls:  # from new to old: of two at one time, the upper is later
+        order = np.arange(len(one.times))[::-1]
     names = [str(number) for number in range(one.values.shape[1])]
     rows = pl.DataFrame(one.values[order], schema=dict.fromkeys(names, pl.Float64)).with_columns(
         pl.Series("time", one.times[order] + ahead_of_utc), pl.Series("line", one.lines[order])

@@ -183,9 +183,7 @@ def _on_the_grid(one: Series, step: str, roles: Roles, fill: str) -> Series:
             row = 0
         hint = f"off that step; {remedy(one.times)}"
         if on_grid:
-            fills = "too many to fill" if fill else "--fill forward or mean puts them in"
-            hint = f"{int(places[row] - places[row - 1])} steps on; missing rows: {missing}, {fills}"
-            hint += ", --time none takes the rows in order"
+            hint = f"{int(places[row] - places[row - 1])} steps on; {_about_gaps(one, places, roles, fill)}"
         after = f" after {one.when(row - 1)}" if row else ""
         raise DataError(
             f"time column {shown(roles.time)}, {one.place(row)}",
@@ -198,6 +196,19 @@ def _on_the_grid(one: Series, step: str, roles: Roles, fill: str) -> Series:
     lines = np.zeros(rows, dtype=np.int64)
     values[index], lines[index] = one.values, one.lines
     return replace(one, times=clock.after(one.times[0], step, np.arange(rows)), values=values, lines=lines)
+
+
+def _about_gaps(one: Series, places: NDArray[np.float64], roles: Roles, fill: str) -> str:
+    """Say how many rows are missing, and what helps."""
+    assert one.times is not None
+    hint = f"missing rows: {int(places[-1]) + 1 - len(places)}, "
+    hint += "too many to fill" if fill else "--fill forward or mean puts them in"
+    steps = np.diff(places)
+    irregular = len(steps) > 3 and 2 * np.count_nonzero(steps == 1) <= len(steps)
+    if roles.resample:
+        return f"{hint}; a wider --resample leaves fewer" if irregular else hint
+    hint += ", --time none takes the rows in order"
+    return f"{hint}; {remedy(one.times)}" if irregular else hint
 
 
 def _checked(one: Series, roles: Roles, fill: str) -> Series:
