@@ -24,6 +24,8 @@ from gatewright.errors import (
 from gatewright.serve import models
 from gatewright.serve.requests import Advance, Generate
 from gatewright.serve.saved import Saved, sealed
+from gatewright.serve.server import Settings
+from gatewright.serve.server import _open as open_store
 from gatewright.serve.sessions import Sessions
 from gatewright.serve.store import SqliteStore, require_file_name
 from tests.local_server import local as serving
@@ -335,6 +337,9 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="which is something else"):
             require_file_name(str(name))
     assert require_file_name(str(tmp_path / "new.db")) == tmp_path / "new.db"
+    os.mkfifo(tmp_path / "sessions.db")  # where a run's own would be
+    with pytest.raises(StoreError, match="which is something else"):
+        open_store(Settings(tmp_path))
 
 
 # --- full

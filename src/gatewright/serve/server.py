@@ -241,8 +241,9 @@ def _open(settings: Settings) -> Store:
     if settings.durability == "memory":
         return SqliteStore(":memory:")
     if settings.store is None:
-        run = settings.run
-        return SqliteStore(run / "sessions.db" if run.is_dir() else run.with_suffix(".sessions.db"))
+        run = settings.run.absolute()
+        path = run / "sessions.db" if run.is_dir() else run.with_suffix(".sessions.db")
+        return SqliteStore(require_file_name(str(path)))
     if "://" not in settings.store:
         return SqliteStore(require_file_name(settings.store))
     from gatewright.serve.valkey import ValkeyStore
