@@ -1,4 +1,4 @@
-"""What a stream forecasts after its first rows: intervals that hold what they promise, of a model by default options."""
+"""What a stream forecasts after its first rows: the intervals of a model by default options hold what they say."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def seattle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Series, int
 
 
 def test_the_first_forecasts_are_as_sure_as_they_may_be(seattle: tuple[Path, Series, int]) -> None:
-    """Of the next day, from every day of the test part on which a stream may begin: 80% fall inside, give or take 8."""
+    """Of the next day, for streams that begin on each day of the test part: 80% fall inside, give or take 8."""
     path, series, first = seattle
     steps = 40
     starts = np.arange(first, len(series.values) - steps)

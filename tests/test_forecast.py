@@ -14,7 +14,7 @@ from gatewright.data.table import read_table
 from gatewright.errors import DataError, GatewrightError, SpecError
 from gatewright.forecast import forecast
 from gatewright.model import Model
-from gatewright.spec import Scaler
+from gatewright.spec import READS, Scaler
 from gatewright.train import forecasting
 from gatewright.train.report import to_csv
 from tests.evaluations import forecast_test_part
@@ -88,6 +88,32 @@ def test_rows_of_missing_targets_at_the_end_change_nothing(simple, tmp_path):
     longer = cells + [[*row[:2], "", *row[3:]] for row in later[60:]]
     assert forecast(model, table_of(longer, tmp_path / "b.csv", ONE)).equals(expected)
     assert expected["time"][0].isoformat() == "2024-03-03T17:00:00"
+
+
+@pytest.mark.parametrize("reads", READS)
+@pytest.mark.parametrize("fill", ["", "forward", "mean"])
+def test_a_forecast_is_the_same_however_much_history_there_is(tmp_path, reads, fill):
+    """Also where targets and inputs are missing at the start of the window; a stream that begins there agrees."""
+    options = replace(DATA, static=(), id="", target=("load",), reads=reads, fill=fill)
+    _, model = forecaster(write_cells(tmp_path / "one.csv", rows_of("x", 100, 1)), options)
+    cells = rows_of("x", 63, 4)
+    for row in (51, 52, 53):  # the window is rows 52 to 59
+        cells[row][2] = ""
+        if fill:
+            cells[row][4] = cells[row][5] = ""
+    cells[59][2] = "21.5"
+    for row in cells[60:]:
+        row[2] = row[4] = ""
+    answers = []
+    for begin in (0, 30, 51, 52):
+        table = table_of(cells[begin:], tmp_path / "now.csv", options, fill=fill)
+        answers.append(forecast(model, table, fill=fill))
+    assert all(answer.equals(answers[0]) for answer in answers)
+    mean, (window,) = model.scaler.mean, table.series  # of the last table, which begins with the window
+    known = np.where(np.isnan(window.values), mean, window.values)
+    rows = [[window.values[t, 0], known[t, 1], *known[t + 1 : t + 4, 2]] for t in range(8)]
+    y = model.stream().run(rows, times=window.times[:8] if model.spec.encoder.calendar else None)[-1, :, 0]
+    np.testing.assert_allclose(answers[0][:, 1:].to_numpy(), y, rtol=1e-6)
 
 
 def test_a_table_without_timestamps_counts_rows(tmp_path):
