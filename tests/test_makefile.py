@@ -1,0 +1,51 @@
+"""What `make` would do in a fresh clone, and what it does when all is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "CMakeLists.txt"):
+        shutil.copy(HOME / name, tmp_path)
+    return tmp_path
+
+
+def planned(folder, target):
+    """The commands that `make` would run."""
+    done = subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not there")
+def test_a_run_does_not_wait_for_the_tests_tools(clone):
+    run, test = planned(clone, "run"), planned(clone, "test")
+    assert run[0].startswith("echo")  # it says what it does before it does it
+    assert run[-1] == ".venv/bin/python examples/seattle_weather.py"
+    assert not any("dev" in command for command in run)
+    [needed] = [command for command in run if "[examples]" in command]
+    places = [test.index(needed), *(number for number, command in enumerate(test) if "[dev]" in command)]
+    assert len(places) == 2
+    assert places == sorted(places)
+    assert test[-1] == ".venv/bin/pytest"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not there")
+def test_nothing_is_installed_twice(clone):
+    (clone / ".venv").mkdir()
+    later = max(path.stat().st_mtime for path in clone.iterdir())
+    for number, name in enumerate(("run-ready", "ready"), start=1):
+        (clone / ".venv" / name).touch()
+        os.utime(clone / ".venv" / name, (later + number, later + number))
+    assert planned(clone, "run") == [".venv/bin/python examples/seattle_weather.py"]
+    assert planned(clone, "test") == [".venv/bin/pytest"]
+    os.utime(clone / "pyproject.toml", (later + 9, later + 9))
+    assert any("[examples]" in command for command in planned(clone, "run"))
