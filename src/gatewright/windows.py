@@ -49,9 +49,11 @@ class Windows:
         self._old_level, self._level_ages = self._aged([one.level_ages for one in encoded])
 
     def _joined(self, arrays: Sequence[NDArray[Any]]) -> Tensor:
-        pad = np.nan if arrays[0].dtype.kind == "f" else 0
-        rows = [np.pad(one, ((0, self._horizon), (0, 0)), constant_values=pad) for one in arrays]
-        return torch.from_numpy(np.concatenate(rows)).to(self._device)
+        rows, dtype = sum(len(one) + self._horizon for one in arrays), arrays[0].dtype
+        joined = np.full((rows, arrays[0].shape[1]), np.nan if dtype.kind == "f" else 0, dtype)
+        for start, one in zip(self.starts, arrays, strict=True):
+            joined[start : start + len(one)] = one
+        return torch.from_numpy(joined).to(self._device)
 
     def _ahead(self, rows: Tensor) -> Tensor:
         return rows[1:].unfold(0, self._horizon, 1)

@@ -85,6 +85,8 @@ def _sound(months: tuple[str, NDArray[np.float64]]) -> int:
 
 
 def _most_common(numbers: NDArray[np.int64]) -> int:
+    if len(numbers) and bool((numbers == numbers[0]).all()):
+        return int(numbers[0])
     values, counts = np.unique(numbers, return_counts=True)
     return int(values[np.argmax(counts)])
 

@@ -66,7 +66,9 @@ def _origins(target: NDArray[np.float64], part: Parts, sizes: Sizes) -> list[NDA
     ]
 
 
-def require_windows(table: Table, parts: Sequence[Parts], sizes: Sizes, needed: Sequence[str]) -> None:
+def require_windows(
+    table: Table, parts: Sequence[Parts], sizes: Sizes, needed: Sequence[str]
+) -> NDArray[np.int64]:
     """Check that there are windows to learn from, or to score.
 
     Args:
@@ -74,6 +76,9 @@ def require_windows(table: Table, parts: Sequence[Parts], sizes: Sizes, needed: 
         parts: where each series' parts begin and end.
         sizes: how long windows are.
         needed: the parts, out of `NAMES`, that need a window.
+
+    Returns:
+        What `windows_of` does.
 
     Raises:
         DataError: says what is needed, what there is, and which option would fit.
@@ -83,9 +88,10 @@ def require_windows(table: Table, parts: Sequence[Parts], sizes: Sizes, needed: 
     def fits(sizes: Sizes) -> NDArray[np.bool_]:
         return windows_of(table, parts, sizes)[:, places].sum(axis=0) > 0
 
-    enough = fits(sizes)
+    counts = windows_of(table, parts, sizes)
+    enough = counts[:, places].sum(axis=0) > 0
     if enough.all():
-        return
+        return counts
     place = places[int(np.argmin(enough))]
     name, horizon = NAMES[place], sizes.horizon
     rows = max((part.valid, part.test - part.valid, part.end - part.test)[place] for part in parts)

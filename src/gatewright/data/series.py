@@ -164,6 +164,8 @@ def last_observed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> last_observed(np.array([[np.nan], [1.0], [np.nan], [2.0]])).ravel()
     array([nan,  1.,  1.,  2.])
     """
+    if np.isfinite(values).all():
+        return values.copy()
     return np.take_along_axis(values, _last_observed_rows(values), axis=0)
 
 

@@ -148,8 +148,10 @@ def _groups(frame: Frame, ids: tuple[str, ...]) -> list[tuple[str, tuple[str, ..
     if not ids:
         return [("", (), np.arange(len(frame.cells)))]
     cells = pl.DataFrame([_ids(frame, name).alias(str(number)) for number, name in enumerate(ids)])
-    groups = cells.with_row_index("row").group_by(cells.columns, maintain_order=True)
-    places = {tuple(map(str, key)): group["row"].to_numpy().astype(np.int64) for key, group in groups}
+    groups = cells.with_row_index("row").group_by(cells.columns, maintain_order=True).agg("row")
+    ends = groups["row"].list.len().to_numpy().cumsum()
+    rows = np.split(groups["row"].explode().to_numpy().astype(np.int64), ends[:-1])
+    places = dict(zip((tuple(map(str, key)) for key in groups.select(cells.columns).rows()), rows, strict=True))
     names = [" / ".join(key) for key in places]
     if len(set(names)) < len(names):  # "a / b" of "c", and "a" of "b / c"
         names = [" / ".join(map(repr, key)) for key in places]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.data import clock, series
-from gatewright.data.fitting import Sizes, listed, require_windows, windows_of, without_windows
+from gatewright.data.fitting import Sizes, listed, require_windows, without_windows
 from gatewright.data.notation import Notation
 from gatewright.data.notes import missing_targets, suspects
 from gatewright.data.table import Roles, Series, Table, read_table
@@ -84,8 +84,7 @@ def read(path: Path, options: DataOptions, step: str = "") -> SeriesData:
     parts = series.split(table.series, options.valid, options.test)
     table, constant = series.leave_out_constants(table, parts)
     sizes = Sizes(options.horizon, options.season or clock.season(table.step), options.context)
-    require_windows(table, parts, sizes, ("training", "validation"))
-    counts = windows_of(table, parts, sizes)
+    counts = require_windows(table, parts, sizes, ("training", "validation"))
     options = replace(
         options,
         target=table.roles.targets,
