@@ -11,6 +11,7 @@ import zlib
 import polars as pl
 import pytest
 
+from gatewright.cli import main
 from gatewright.data.table import Roles, read_table
 from gatewright.data.text import read_text
 from gatewright.errors import DataError, reason
@@ -163,3 +164,61 @@ def test_encodings(tmp_path):
 )  # fmt: skip
 def test_what_the_system_refuses(error, writing, why):
     assert reason(error, writing=writing) == why
+
+
+WORDS = {
+    "train RUN": "RUN: expected a file, got the directory of a run; name the table or the text to read",
+    "train SHEET": "SHEET: expected a file whose name ends in .csv, .tsv, .parquet, .txt, or --kind, got a"
+                   " spreadsheet;",
+    "train SHEET --kind forecast": f"SHEET: {TABLE} a spreadsheet; save the sheet as CSV UTF-8, or in Python:",
+    "forecast RUN RUN": "RUN: expected a file, got the directory of a run; name the table or the text to read",
+    "forecast RUN SHEET": f"SHEET: {TABLE} a spreadsheet; save the sheet as CSV UTF-8, or in Python:",
+    "forecast TABLE TABLE": "run: expected a directory that `gatewright train` made, got TABLE, a file; the run"
+                            " comes before the table or the text",
+    "forecast TABLE RUN": "run: expected a directory that `gatewright train` made, got TABLE, a file;",
+    "evaluate TABLE": "run: expected a directory that `gatewright train` made, got TABLE, a file;",
+    "evaluate RUN/model.safetensors": "run: expected a directory that `gatewright train` made, got"
+                                      " RUN/model.safetensors, a file; the run is the directory that holds it",
+    "evaluate NONE": "run: expected a directory that `gatewright train` made, got NONE, which does not exist",
+    "evaluate FOLDER": "run: expected a directory that `gatewright train` made, got FOLDER, a directory without"
+                       " config.toml and source.json",
+    "quantize RUN RUN": "RUN: expected a file, got the directory of a run;",
+    "quantize RUN SHEET": f"SHEET: {TABLE} a spreadsheet;",
+    "quantize RUN NONE": "NONE: the file does not exist",
+    "look RUN RUN": "RUN: expected a file, got the directory of a run;",
+    "look RUN SHEET": f"SHEET: {TABLE} a spreadsheet;",
+    "look RUN FOLDER": "FOLDER: expected a file, got a directory; name a file in it",
+    "look TABLE": "RUN: expected a run, a recording or a model file, and data after it, got the data TABLE",
+    "look NONE": "run: expected the directory of a run, a recording or a model file, got NONE, which does not"
+                 " exist",
+    "generate TABLE": "run: expected a directory that `gatewright train` made, got TABLE, a file;",
+    "export NONE --to c": "NONE: the file does not exist",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("places")
+    (folder / "table.csv").write_text("y\n" + "".join(f"{number % 7}\n" for number in range(120)))
+    (folder / "sheet.xlsx").write_bytes(b"PK\x03\x04")
+    (folder / "folder").mkdir()
+    main(["train", str(folder / "table.csv"), "--run", str(folder / "run"), "--context", "8", "--season", "2",
+          "--steps", "1", "--hidden", "2", "--time", "none"])  # fmt: skip
+    return {"RUN": folder / "run", "TABLE": folder / "table.csv", "SHEET": folder / "sheet.xlsx",
+            "FOLDER": folder / "folder", "NONE": folder / "none.csv"}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_every_command_says_what_was_given_in_place_of_what(places, words, capsys):
+    arguments = words
+    for name, path in places.items():
+        arguments = arguments.replace(name, str(path))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main(arguments.split())
+    errors = capsys.readouterr().err.splitlines()
+    said = errors[-1].removeprefix("error: ")
+    for name, path in places.items():
+        said = said.replace(str(path), name)
+    assert end.value.code == 1
+    assert said.startswith(WORDS[words])
