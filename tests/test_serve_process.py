@@ -181,7 +181,7 @@ def test_what_is_no_file_in_the_place_of_the_model_is_not_waited_for(tmp_path: P
     places: list[tuple[str, Callable[[], object]]] = [
         ("a named pipe", lambda: os.mkfifo(model)),
         ("a device", lambda: model.symlink_to("/dev/zero")),
-        ("No such file", model.mkdir),
+        ("the file does not exist", model.mkdir),
         ("a model file of at most", lambda: model.symlink_to(huge)),
     ]
     with Server(model, tmp_path) as server, http(server) as client:
@@ -240,7 +240,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path, model: Path) -> None:
             ((run, *free, "--store", ""), {}, "--store: expected the path of a file"),
             ((run, *free, "--store", ":memory:"), {}, "--store: expected the path of a file"),
             ((run, *free, "--store", "file:x.db?mode=memory"), {}, "--store: expected the path of a file"),
-            ((str(tmp_path / "pipe"), *free), {}, "pipe: a named pipe"),
+            ((str(tmp_path / "pipe"), *free), {}, "pipe: it is a named pipe"),
             ((run, *free, "--max-steps", "0"), {}, "--max-steps: expected a whole number from 1"),
             ((run, *free, "--threads", "0"), {}, "threads: expected a whole number from 1"),
         ]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatewright.errors import StoreError
+from gatewright.errors import StoreError, reason
 from gatewright.serve.saved import Saved, SavedModel
 
 #: The version of the file that this build writes; it reads the one before too.
@@ -154,7 +154,8 @@ class SqliteStore:
             try:
                 found = path.stat()
             except OSError as error:
-                raise StoreError(str(path), "the file that was opened", error.strerror or str(error)) from None
+                got = "none" if isinstance(error, FileNotFoundError) else reason(error)
+                raise StoreError(str(path), "the file that was opened", got) from None
             if (found.st_dev, found.st_ino) != place:
                 raise StoreError(str(path), "the file that was opened", "another one in its place")
             if found.st_size < self._lengths.get(path, 0):
