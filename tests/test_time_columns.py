@@ -381,6 +381,7 @@ def test_an_hour_that_comes_twice(tmp_path: Path) -> None:
     for first, last in ((0, 20), (8, 20), (9, 20), (0, 11), (10, 20)):
         table = read(tmp_path, "t", cells[first:last], time_zone="Europe/Berlin")
         assert table.series[0].times.tolist() == [each.replace(tzinfo=None) for each in utc[first:last]]
+    assert "where the clocks are put back" in refused(tmp_path, "t", cells, time_zone="UTC")
     # By hours, it repeats.
     assert "which repeats; where the clocks are put back" in refused(tmp_path, "t", cells[::2])
     assert read(tmp_path, "t", cells[::2], time_zone="Europe/Berlin").step == "1h"

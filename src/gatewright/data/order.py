@@ -205,7 +205,7 @@ def _disorder(frame: Frame, name: str, stamps: Stamps, group: Group, times: Time
         beside = _clock_beside(frame, name)
         if beside:
             hint = f"; the clock times of column {shown(beside)} have to stand in one column with the dates"
-    if stamps.zone == "" and _is_autumn(local, differences):
+    if not stamps.zoned and stamps.early is None and _is_autumn(local, differences):
         hint = "; where the clocks are put back, --time-zone (such as Europe/Berlin) tells the two hours apart"
     return DataError(
         f"time column {shown(name)}, {frame.place(int(group.rows[row]))}",
