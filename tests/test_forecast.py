@@ -16,6 +16,7 @@ from gatewright.forecast import forecast
 from gatewright.model import Model
 from gatewright.spec import READS, Scaler
 from gatewright.train import forecasting
+from gatewright.train.cells import with_harmless_names
 from gatewright.train.report import to_csv
 from tests.evaluations import forecast_test_part
 from tests.small_models import DATA, forecaster, language_model, rows_of, write_cells, write_sites
@@ -263,3 +264,27 @@ def test_the_frame_is_typed(simple):
     data, model = simple
     answer = forecast(model, data.table)
     assert answer.dtypes == [pl.Datetime("us"), *[pl.Float64] * 3]
+
+
+def test_names_are_no_formulas_in_csv(tmp_path):
+    header = "site,time,=load,flow,wind,heat,height"
+    options = replace(DATA, target=("=load", "flow"), past=(), known=(), static=())
+    names = ["=cmd|' /C calc'!A0", "@home", "-1+2", "-5", "north"]
+    cells = [[name, *row[1:]] for seed, name in enumerate(names) for row in rows_of("", 100, seed)]
+    data, model = forecaster(write_cells(tmp_path / "sites.csv", cells, header), options)
+    frame = forecast(model, data.table)
+    changed, [note] = with_harmless_names(frame)
+    lines = list(csv.reader(io.StringIO(to_csv(changed, data.table))))
+    assert lines[0][2:4] == ["'=load_q0.1", "'=load_q0.5"]
+    assert {line[0] for line in lines[1:]} == {"'=cmd|' /C calc'!A0", "'@home", "'-1+2", "-5", "north"}
+    assert "'" not in "".join(cell for line in lines[1:] for cell in line[1:])  # numbers and times stay
+    below = pl.DataFrame({"site": ["=a", None], "y": [-1.5, 2.0]})
+    assert with_harmless_names(below)[0].rows() == [("'=a", -1.5), (None, 2.0)]
+    assert "=cmd|" in note
+    assert "-1+2" in note
+    assert "north" not in note
+    again, notes = with_harmless_names(
+        frame.filter(pl.col("site") == "north").rename(lambda name: name.strip("="))
+    )
+    assert notes == []
+    assert again.columns[2] == "load_q0.1"

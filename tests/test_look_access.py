@@ -13,6 +13,7 @@ import pytest
 from gatewright.errors import GatewrightError
 from gatewright.inspector.server import PageServer
 from gatewright.inspector.shelf import Subject
+from tests.attacks import HEADS, MIB, head
 from tests.inspected import ASKED, served, shelf_of, small, subjects
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -89,6 +90,25 @@ HEADERS = [
     b"Sec-Fetch-Site: same-site",
     b"Sec-Fetch-Site: x",
 ]
+
+
+def test_two_headers_that_say_who_asks_are_refused(page: httpx.Client, token: bytes) -> None:
+    host = b"Host: 127.0.0.1:%d" % page.base_url.port
+    origin = b"Origin: http://127.0.0.1:%d" % page.base_url.port
+    target = b"/%s/recordings" % token
+    assert raw(page, target, host, origin).startswith(b"HTTP/1.1 200 ")
+    for headers in ((host, host), (host, b"Host: evil.example"), (host, origin, origin)):
+        assert raw(page, target, *headers).startswith(b"HTTP/1.1 400 ")
+
+
+def test_heads_and_trailers_without_end_are_refused(page: httpx.Client) -> None:
+    port = page.base_url.port
+    assert port is not None
+    for name in HEADS:
+        if "body" not in name and "chunk" not in name:
+            told = head(name, MIB, "/x/recordings")(port)
+            assert told[:3] in ("400", "414", "431"), (name, told)
+    assert page.get("recordings").status_code == 200
 
 
 @pytest.mark.parametrize("header", HEADERS)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgpack
@@ -20,7 +22,7 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from gatewright.serve import bounded, http_connection, room, socket_connection
+from gatewright.serve import bounded, http_connection, logs, room, socket_connection
 from gatewright.serve.settings import Limits
 from tests.attacks import (
     BODIES,
@@ -476,7 +478,7 @@ def test_longer_answers_are_the_same(here: Local) -> None:
 def test_accept_errors_are_logged_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = room.Room(10)
     clock, raised = [100.0], []
-    monkeypatch.setattr(room.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def scarce(_: object) -> Any:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -495,3 +497,14 @@ def test_accept_errors_are_logged_once_a_second(monkeypatch: pytest.MonkeyPatch)
         clock[0] += 1
         with pytest.raises(OSError, match="Too many"):
             listening.accept()
+
+
+def test_the_same_complaint_is_logged_once_a_second() -> None:
+    seldom = logs._Seldom()
+    record = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "Invalid HTTP request received.", (), None)
+    other = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "something else", (), None)
+    assert seldom.filter(record)
+    assert [seldom.filter(record) for _ in range(1000)] == [False] * 1000
+    assert seldom.filter(other)
+    record.created += 1.1
+    assert seldom.filter(record)

@@ -96,6 +96,9 @@ class Reading(NamedTuple):
                 "rows of unequal length" if "inhomogeneous" in str(error) else f"{type(x).__name__}: {error}"[:200]
             )
             raise GatewrightError("x", self._shape_text(leading), got) from None
+        if array.dtype.kind not in "fiub" and not typed and (wrong := first_wrong(x)) is not None:
+            place, value = wrong
+            raise GatewrightError(f"x{place}", "a number", repr(value)[:80])
         if array.size == 0 and not typed:
             array = array.astype(self.dtype)
         wanted = (*leading, *self.shape)
@@ -205,6 +208,20 @@ def _on_clock(given: Array | list[Any], zone: str) -> NDArray[np.datetime64]:
             raise ClockError("", place)
         found.append(time)
     return on_clock(found, zone)
+
+
+def first_wrong(x: Any, place: str = "") -> tuple[str, object] | None:
+    """Return the first of what is no number among numbers, and its place; None if there is none.
+
+    NumPy makes texts of all of them, and then the first one would be to blame.
+
+    >>> first_wrong([[12.8, 5, 0, "x"]])
+    ('[0][3]', 'x')
+    """
+    if isinstance(x, list | tuple):
+        found = (first_wrong(value, f"{place}[{number}]") for number, value in enumerate(x))
+        return next((wrong for wrong in found if wrong is not None), None)
+    return (place, x) if place and (x is None or isinstance(x, str | bytes | dict | set)) else None
 
 
 @functools.lru_cache(maxsize=16)

@@ -21,6 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from gatewright.errors import BusyError, GatewrightError, SessionError, StepError
+from gatewright.reading import first_wrong
 from gatewright.state import State
 
 Array = NDArray[Any]
@@ -313,8 +314,15 @@ class _BrokenError(Exception):
 
 
 def _plain(xs: Any) -> list[Any]:
-    """Return rows as plain lists, with None for what was not observed."""
+    """Return rows as plain lists, with None for what was not observed.
+
+    Raises:
+        GatewrightError: names what is no number among numbers.
+    """
     array = np.asarray(xs)
+    if array.dtype.kind not in "fiub" and (wrong := first_wrong(xs)) is not None and wrong[1] is not None:
+        place, value = wrong  # else NumPy would make texts of all numbers
+        raise GatewrightError(f"x{place}", "a number", repr(value)[:80])
     if array.dtype.kind == "f" and np.isnan(array).any():
         return [[None if value != value else value for value in row] for row in array.tolist()]
     return array.tolist() if array.ndim else [array.item()]

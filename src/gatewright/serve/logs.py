@@ -18,6 +18,23 @@ def _told_plainly(record: logging.LogRecord) -> bool:
     return True
 
 
+class _Seldom(logging.Filter):
+    """Lets the same complaint through once a second: a client must not be able to fill the disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = str(record.msg)
+        if record.created < self._last.get(message, 0.0) + 1.0:
+            return False
+        self._last = (
+            {**self._last, message: record.created} if len(self._last) < 100 else {message: record.created}
+        )
+        return True
+
+
 class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
@@ -36,6 +53,8 @@ def to_stderr(level: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(least)
+        if name != log.name:
+            logger.addFilter(_Seldom())
     logging.getLogger("uvicorn.error").addFilter(_told_plainly)
 
 

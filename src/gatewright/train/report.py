@@ -19,6 +19,7 @@ from gatewright.forecast import forecast, forecastable, require_fit, require_for
 from gatewright.model import Model, load
 from gatewright.spec import SeriesEncoder
 from gatewright.train import forecasting, language
+from gatewright.train.cells import with_harmless_names
 from gatewright.train.display import SILENT, Waits
 from gatewright.train.evaluate import choose, evaluate_forecast, evaluate_language
 from gatewright.train.run import Run
@@ -72,7 +73,8 @@ def forecast_run(
     """Forecast what follows a table, by a run's best model.
 
     Returns:
-        CSV text; and in lines for a person, which series it leaves out because they are too short.
+        CSV text; and in lines for a person, which series it leaves out because they are too short, and which names
+        are written otherwise than they are.
 
     Raises:
         GatewrightError: if the run cannot forecast, or the table does not fit it.
@@ -97,7 +99,8 @@ def forecast_run(
         takes = f"{encoder.context} rows (the model's context) up to the last observed target"
         notes.append(f"left out, fewer than {takes}: {listed(short)}")
     with waits.during(f"forecasting {len(table.series):,} series"):
-        return to_csv(forecast(model, table, horizon, options.fill), table), notes
+        frame, changed = with_harmless_names(forecast(model, table, horizon, options.fill))
+        return to_csv(frame, table), notes + changed
 
 
 def run_model(run: Run) -> Model:
