@@ -195,10 +195,10 @@ def test_two_processes_learn_what_one_does(tmp_path):
                 np.testing.assert_allclose(got, expected, rtol=0, atol=1e-3)
 
 
-def test_the_batch_must_be_shared_out_evenly(monkeypatch):
+def test_the_batch_must_be_shared_out_evenly(monkeypatch, tmp_path):
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda _: 3))
     with pytest.raises(GatewrightError, match=r"--batch: expected a multiple of the 3 processes, got 64"):
-        train("load.csv", console=quiet())
+        train(write_table(tmp_path / "load.csv"), console=quiet())
 
 
 def test_streams_go_on_or_begin_afresh(tmp_path):
