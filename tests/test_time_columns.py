@@ -214,6 +214,30 @@ def test_no_other_column_stands_in_for_one_that_cannot_be_read(tmp_path: Path) -
             assert read_table(path, Roles(("y",))).roles.time == used
 
 
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("name", ["year", "period", "month", "unheard of"])
+def test_times_rise_within_each_series(name: str, back: bool, tmp_path: Path) -> None:
+    """Numbers are a time where they rise, or fall, in each series: by years, or by months."""
+    moments = [datetime(year, 1, 1) for year in range(2000, 2020)] if name == "year" else MONTHS
+    form = "%Y" if name == "year" else "%Y%m"
+    path = tmp_path / "table.csv"
+    rows = [
+        f"{series};{moment.strftime(form)};{row}"
+        for series in "ab"
+        for row, moment in list(enumerate(moments))[:: -1 if back else 1]
+    ]
+    path.write_text("\n".join([f"id;{name};y", *rows]) + "\n")
+    table = read_table(path, Roles(("y",), series="id"))
+    assert table.roles.time == name
+    for series in table.series:
+        assert series.times is not None
+        assert series.times.tolist() == moments
+        assert series.values[:, 0].tolist() == list(range(len(moments)))
+    assert table.notes == (
+        ("the rows of 2 of 2 series run from new to old: they are read in order of time",) * back
+    )
+
+
 def test_dates_in_several_columns_do_not_run_backwards(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     rows = [f"{each.year},{each.month},{each.day},{row}" for row, each in enumerate(DAYS)]

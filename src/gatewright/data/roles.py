@@ -96,7 +96,7 @@ def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
             raise DataError(both, "each column once", f"{shown(name)} twice")
         seen[name] = role
     free = [name for name in cells.columns if name not in seen]
-    time = roles.time or timelike.find(cells, free, roles.time_format) or NO_TIME
+    time = roles.time or timelike.find(_longest(cells, roles.ids), free, roles.time_format) or NO_TIME
     if time == NO_TIME:
         if roles.time_format:
             raise DataError("--time-format", "a column of timestamps written so", repr(roles.time_format))
@@ -107,6 +107,15 @@ def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
         free = [name for name in free if name != time]
         targets = (_only_target(cells, free, roles.notation),)
     return replace(roles, time=time, targets=targets)
+
+
+def _longest(cells: pl.DataFrame, ids: tuple[str, ...]) -> pl.DataFrame:
+    """Return the rows of the series that has most; times rise, or fall, within a series alone."""
+    if not ids or any(cells[name].dtype.is_nested() for name in ids):
+        return cells
+    sizes = cells.group_by(ids, maintain_order=True).len(name="rows of a series")
+    own = sizes.row(int(sizes["rows of a series"].arg_max() or 0))
+    return cells.filter(*(pl.col(name).eq_missing(value) for name, value in zip(ids, own, strict=False)))
 
 
 def _only_target(cells: pl.DataFrame, free: list[str], notation: Notation) -> str:
