@@ -101,6 +101,7 @@ struct Result {
         } else {
             need<T>(name, *room, shape, true);
             data = static_cast<T*>(room->data());
+            expect_writes(data, room->nbytes());
         }
     }
 };

@@ -126,6 +126,15 @@ void give_memory(void* block) noexcept {
     for (Header* each : surplus) std::free(each);
 }
 
+void expect_writes([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__)
+    if (bytes < kPage) return;
+    const auto begin = (reinterpret_cast<std::uintptr_t>(memory) + kPage - 1) / kPage * kPage;
+    const auto end = (reinterpret_cast<std::uintptr_t>(memory) + bytes) / kPage * kPage;
+    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
 std::size_t kept_memory() {
     Store& s = store();
     const std::lock_guard lock(s.mutex);

@@ -12,6 +12,10 @@ void* take_memory(std::size_t bytes);
 // Gives back what take_memory returned; kept for the next, within a limit, or freed.  Null is fine.
 void give_memory(void* block) noexcept;
 
+// Asks for huge pages in memory of somebody else's that is about to be written for the first time: one fault there
+// instead of 512.
+void expect_writes(void* memory, std::size_t bytes) noexcept;
+
 // Bytes kept and not in use; release_memory frees them.
 std::size_t kept_memory();
 void release_memory() noexcept;
