@@ -160,7 +160,10 @@ def test_another_file_is_refused(folder: Path) -> None:
     metadata = {"gatewright_plain_rnn": "1", "beside": made.fingerprint}
     tensors = safetensors.torch.load(content)
     for change, message in (
-        ({"rnn.bias_hh_l0": None}, r"'rnn.bias_hh_l0': expected finite numbers of shape \(8,\) in float32, got none"),
+        (
+            {"rnn.bias_hh_l0": None},
+            r"'rnn.bias_hh_l0': expected finite numbers of shape \(8,\) in float32, got none",
+        ),
         ({"rnn.bias_hh_l0": torch.ones(9)}, r"of shape \(8,\) in float32, got numbers of shape \(9,\)"),
         ({"rnn.bias_hh_l0": torch.full((8,), torch.nan)}, "'rnn.bias_hh_l0': expected finite numbers"),
         ({"more": torch.ones(1)}, r"'more': expected no such tensor, got numbers of shape \(1,\)"),
