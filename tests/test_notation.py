@@ -56,6 +56,9 @@ def test_numbers_in_every_notation(folder, notation, cells, expected):
         (PLAIN, ["1.234,5"], f"line 2: {NUMBER} '1.234,5'; --decimal , --thousands . reads it as 1234.5"),
         (PLAIN, ["1,234"], f"line 2: {NUMBER} '1,234'; --decimal , reads it as 1.234,"
                            " --thousands , reads it as 1234"),
+        (PLAIN, ["1,234", "1,5"], f"line 2: {NUMBER} '1,234'; --decimal , reads it as 1.234"),
+        (PLAIN, ["1,234", "1,234,567"], f"line 2: {NUMBER} '1,234'; --thousands , reads it as 1234"),
+        (PLAIN, ["5,5", "x", "1.005,5"], f"line 2: {NUMBER} '5,5'; --decimal , --thousands . reads it as 5.5"),
         (PLAIN, ["abc,"], f"line 2: {NUMBER} 'abc,'"),
         (PLAIN, ["5,"], f"line 2: {NUMBER} '5,'"),
         (PLAIN, ["1,5 kWh"], f"line 2: {NUMBER} '1,5 kWh'"),
@@ -87,7 +90,7 @@ def test_what_a_notation_writes_it_reads(number, notation):
 @given(st.text("0123456789.,' eE+-x", max_size=12), st.sampled_from([PLAIN, Notation(","), Notation(",", ".")]))
 def test_a_hint_reads_what_it_says(cell, notation):
     """The options of a hint read the cell as the number that it says, which the notation of the file did not."""
-    said = hint(cell, notation)
+    said = hint(pl.Series([cell]), notation)
     if not said:
         return
     assert notation.number(cell) is None
@@ -157,6 +160,8 @@ def test_the_target_is_found_in_the_notation_of_the_file(folder):
     assert values(read(folder, content, Roles(notation=Notation(",")))) == [1.5, 2.5]
     expected = "--target: expected the column to forecast, out of 'y', got none; a cell of 'y' is"
     assert refused(folder, content, Roles()) == f"{expected} '1,5'; --decimal , reads it as 1.5"
+    groups = content.replace("2,5", "2.000,5")
+    assert refused(folder, groups, Roles()) == f"{expected} '1,5'; --decimal , --thousands . reads it as 1.5"
     # A column of whole numbers next to it is not taken for the target in silence.
     beside = "t;n;y\n2020-01-01;1;1,5\n2020-01-02;2;2,5\n"
     assert refused(folder, beside, Roles()).startswith(

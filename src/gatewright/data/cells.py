@@ -59,12 +59,9 @@ def numeric_otherwise(column: pl.Series, notation: Notation) -> str:
     if not is_text(column) or looks_numeric(column, notation):
         return ""
     head = given(column.head(1000), notation.missing).drop_nulls()
-    for other in OTHERS:
-        found = _cast(head, other)
-        if 2 * found.count() > len(head):
-            cell = head.filter(found.is_not_null() & _cast(head, notation).is_null())[0]
-            return f"{shown(cell)}{hint(cell, notation)}"
-    return ""
+    found = max((_cast(head, other) for other in OTHERS), key=pl.Series.count)
+    cells = head.filter(found.is_not_null() & _cast(head, notation).is_null())
+    return f"{shown(cells[0])}{hint(cells, notation)}" if 2 * found.count() > len(head) else ""
 
 
 def numbers(frame: Frame, name: str, notation: Notation = PLAIN) -> NDArray[np.float64]:
@@ -87,7 +84,7 @@ def numbers(frame: Frame, name: str, notation: Notation = PLAIN) -> NDArray[np.f
     bad = cells.is_not_null() & ~(found.abs() <= LARGEST).fill_null(False)
     if bad.any():
         row = int(bad.arg_max() or 0)
-        other = hint(str(cells[row]), notation) if is_text(column) else ""
+        other = hint(cells.filter(bad).head(1000), notation) if is_text(column) else ""
         expected = f"a number (up to {LARGEST:g}), or nothing where it is missing"
         raise DataError(f"column {shown(name)}, {frame.place(row)}", expected, f"{shown(column[row])}{other}")
     return found.fill_null(float("nan")).to_numpy().astype(np.float64)

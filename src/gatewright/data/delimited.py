@@ -160,7 +160,7 @@ def _check_quotes(path: Path, data: NDArray[np.uint8], quoted: NDArray[np.bool_]
     quotes = np.flatnonzero(data == ord('"'))
     opens, closes = quotes[quoted[quotes]], quotes[~quoted[quotes]]
     edges = np.frombuffer(f'{separator}\n\r"'.encode(), np.uint8)
-    bare = np.append(data, ord("\n"))
+    bare = np.append(data, np.uint8(ord("\n")))
     bad = [
         *opens[~np.isin(bare[opens - 1], edges)],  # before the first byte stands the last, which is the newline
         *closes[~np.isin(bare[closes + 1], edges)],

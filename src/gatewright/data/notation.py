@@ -90,23 +90,27 @@ PLAIN = Notation()
 OTHERS = tuple(Notation(mark, group) for group in THOUSANDS for mark in DECIMALS if mark != group)
 
 
-def hint(cell: str, notation: Notation) -> str:
+def hint(cells: pl.Series, notation: Notation) -> str:
     """Say which options would read a cell as a number, for the end of an error message; or nothing.
 
-    >>> hint("1.234,5", PLAIN)
-    '; --decimal , --thousands . reads it as 1234.5'
-    >>> hint("1,234", PLAIN)
+    Args:
+        cells: the cell, and others of its column that are no numbers: options that read the most are named.
+        notation: the one in which they are no numbers.
+
+    >>> hint(pl.Series(["1.234,5"]), PLAIN), hint(pl.Series(["abc,"]), PLAIN)
+    ('; --decimal , --thousands . reads it as 1234.5', '')
+    >>> hint(pl.Series(["1,234"]), PLAIN)
     '; --decimal , reads it as 1.234, --thousands , reads it as 1234'
-    >>> hint("abc,", PLAIN)
-    ''
     """
-    if not re.search(r"\d[^\d]\d", cell) or notation.number(cell) is not None:
+    if not re.search(r"\d[^\d]\d", cells[0]) or notation.number(cells[0]) is not None:
         return ""
-    readings = []
+    readings: list[tuple[int, str]] = []
     for other in OTHERS:
-        number = other.number(cell)
-        has_marks = other.decimal in cell or other.decimal == notation.decimal
-        has_groups = not other.thousands or re.search(other.group, cell) is not None
-        if number is not None and has_marks and has_groups:
-            readings.append(f"{other.options(notation)} reads it as {number:.15g}")
-    return "; " + ", ".join(readings[:2]) if readings else ""
+        found = other.to_plain(cells).cast(pl.Float64, strict=False)
+        marks = [re.escape(other.decimal)] if other.decimal != notation.decimal else []
+        marks += [other.group] if other.thousands else []
+        if found[0] is not None and all(cells.str.contains(mark).any() for mark in marks):
+            readings.append((found.count(), f"{other.options(notation)} reads it as {found[0]:.15g}"))
+    most = max((count for count, _ in readings), default=0)
+    told = [reading for count, reading in readings if count == most]
+    return "; " + ", ".join(told[:2]) if told else ""
