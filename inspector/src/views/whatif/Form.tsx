@@ -125,7 +125,7 @@ interface PresetsProps {
 function Presets({ state, disabled, onPreset }: PresetsProps) {
   return (
     <ul class="gw-whatif-presets" aria-label="Examples">
-      {presets(state.t.value, state.unit.value).map(({ name, says, change }) => (
+      {presets(state.t.value, state.units.value).map(({ name, says, change }) => (
         <li key={name}>
           <button type="button" disabled={disabled} onClick={() => onPreset(change)}>
             <strong>{name}</strong>

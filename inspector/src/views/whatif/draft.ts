@@ -5,7 +5,7 @@ import { PART_NAME } from "../../colors";
 import type { Recording } from "../../data/recording";
 import type { Gate, WhatIf } from "../../data/types";
 import type { State } from "../../state";
-import { unitsOf } from "../../units";
+import { unitsOf, unitsText } from "../../units";
 
 /** A gate held at a value over some steps, the last one included; "" for the ends of the sequence. */
 export interface Clamp {
@@ -39,8 +39,10 @@ export interface Preset {
   change: Change;
 }
 
-/** One-click examples at the chosen step and unit. */
-export function presets(t: number, unit: number): Preset[] {
+/** One-click examples at the chosen step and units; the last unit is the one in focus. */
+export function presets(t: number, units: readonly number[]): Preset[] {
+  const unit = units[units.length - 1];
+  const several = units.length > 1;
   const clamp = { kind: "clamp" as const, units: "all", first: "", last: "" };
   const here = String(t);
   return [
@@ -65,9 +67,9 @@ export function presets(t: number, unit: number): Preset[] {
       change: { ...clamp, gate: "input_gate", value: "0", first: here },
     },
     {
-      name: `Ablate unit ${unit}`,
-      says: "Holds its hidden state at 0, so that nothing reads it.",
-      change: { kind: "ablate", units: String(unit) },
+      name: several ? `Ablate the ${units.length} chosen units` : `Ablate unit ${unit}`,
+      says: `Holds ${several ? "their hidden states" : "its hidden state"} at 0, so that nothing reads ${several ? "them" : "it"}.`,
+      change: { kind: "ablate", units: unitsText(units) },
     },
   ];
 }
