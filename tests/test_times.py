@@ -23,11 +23,12 @@ import torch
 import gatewright
 from gatewright import Model, Stream, modelfile
 from gatewright.data import clock
-from gatewright.data.series import encode
+from gatewright.data.series import encode, split
 from gatewright.data.table import Roles, read_table
 from gatewright.errors import DataError, GatewrightError, SpecError
 from gatewright.exchange.c import to_c
 from gatewright.forecast import forecast
+from gatewright.forecast import written as stamps_written
 from gatewright.serve.client import Client
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
 from gatewright.train.options import DataOptions, ModelOptions, Options, TrainingOptions
@@ -265,6 +266,10 @@ def test_dates_of_a_place_need_no_name_for_it(tmp_path: Path) -> None:
     [series] = table.series
     expected = [phases(day, ("day_of_week",)) for day in days]
     np.testing.assert_allclose(clock.calendar(series.times, encoder.calendar), expected, atol=1e-9)
+    assert stamps_written(pl.Series(clock.after(series.times[-1], "1d", np.array([1, 2]))), table) == [
+        "2024-11-01",
+        "2024-11-02",
+    ]
 
 
 def test_columns_of_pandas_keep_their_zone(berlin: Model) -> None:
@@ -325,6 +330,21 @@ def test_several_offsets_are_read_in_utc_and_said(tmp_path: Path) -> None:
     frame = forecast(model_of("+05:30"), fixed)
     assert "\n2024-10-28 09:30:00+05:30," in to_csv(frame, fixed)
     assert frame["time"].to_list()[0] == MOMENTS[-1] + timedelta(hours=1)
+
+
+def test_forecasts_go_on_where_the_clocks_change(berlin: Model, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    last = datetime(2024, 10, 26, 23, tzinfo=UTC)
+    rows = [last - timedelta(hours=hour) for hour in range(ROWS)][::-1]
+    path.write_text("time,y\n" + "".join(f"{row.astimezone(BERLIN):%Y-%m-%d %H:%M},{row.hour}\n" for row in rows))
+    table = read_table(path, Roles(("y",), time_zone="Europe/Berlin"))
+    lines = to_csv(forecast(berlin, table), table).splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == ["2024-10-27 02:00:00+02:00", "2024-10-27 02:00:00+01:00"]
+    # A part of the data may begin at a time of that clock.
+    [series] = table.series
+    assert split([series], "2024-10-26", "2024-10-26 12:00")[0].valid == rows.index(
+        datetime(2024, 10, 25, 22, tzinfo=UTC)
+    )
 
 
 @pytest.mark.parametrize(
