@@ -66,10 +66,20 @@ def weather(page: Page, url: str) -> Iterator[str]:
     yield "whatif"
 
 
+#: Nothing is on its way any more: a few frames later all canvases are painted, too.
+CALM = """async () => {
+  for (let calm = 0; calm < 8;) {
+    await new Promise(requestAnimationFrame);
+    calm = document.querySelector(".gw-skeleton, .gw-cover, [data-running=true]") ? 0 : calm + 1;
+  }
+}"""
+
+
 def settle(page: Page) -> None:
     """Wait until everything has come and been painted."""
     page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(800)
+    page.locator(".gw-main").wait_for()
+    page.evaluate(CALM)
 
 
 def main() -> None:
