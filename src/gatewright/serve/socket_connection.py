@@ -16,6 +16,10 @@ MAX_PARTS = 1024
 class SocketConnection(Bounded, WebSocketsSansIOProtocol):
     """A connection that speaks WebSocket; it is not read from while what was answered is not read."""
 
+    def __init__(self, *arguments: Any, room: Room, **named: Any) -> None:
+        super().__init__(*arguments, room=room, **named)
+        self._parts = 0  # of the message that is not at its end
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._room.idle(self, Room.SOCKET)
@@ -28,14 +32,13 @@ class SocketConnection(Bounded, WebSocketsSansIOProtocol):
 
     def _give(self, piece: bytes) -> None:
         super()._give(piece)
-        if self.handshake_complete and not self.frames:
-            self._due = None
-        elif not self.handshake_initiated and getattr(self.conn, "handshake_exc", None) is not None:
+        failed = not self.handshake_complete and getattr(self.conn, "handshake_exc", None) is not None
+        if failed and not self._wire.is_closing():  # what is no handshake at all, and uvicorn waits for more of
             self._wire.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
             self._wire.close()
 
     def check(self, now: float) -> None:
-        if self.handshake_complete and not self.frames:
+        if self.handshake_complete and not self._parts:
             self._due = None
         super().check(now)
 
@@ -48,13 +51,14 @@ class SocketConnection(Bounded, WebSocketsSansIOProtocol):
         super().handle_bytes(event)
 
     def handle_cont(self, event: Any) -> None:
-        if len(self.frames) < MAX_PARTS:
+        self._parts = 0 if event.fin else self._parts + 1
+        if self._parts <= MAX_PARTS:
             super().handle_cont(event)
-        elif self.conn.close_sent is None:
+        elif self._parts == MAX_PARTS + 1:
             self.conn.fail(1009, f"more than {MAX_PARTS} parts")
             self.handle_parser_exception()
 
     def _begin(self, event: Any) -> None:
         self._room.idle(self, Room.SOCKET)  # the last of them now
         if not event.fin:
-            self._due = self._now() + BODY_PATIENCE
+            self._parts, self._due = 1, self._now() + BODY_PATIENCE
