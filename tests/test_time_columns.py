@@ -180,6 +180,13 @@ def test_what_may_be_read_in_two_ways_is_refused(form: str, name: str, back: boo
     assert table.series[0].values[:, 0].tolist() == list(range(len(DAYS)))[:: -1 if back else 1]
 
 
+def test_missing_cells_hide_no_time(tmp_path: Path) -> None:
+    cells = ["NA" if row % 3 == 1 else each.strftime("%d/%m/%y") for row, each in enumerate(DAYS)]
+    assert "expected timestamps that can be read in one way, got '20/12/23'" in refused(tmp_path, "t", cells)
+    cells = ["NA" if row % 3 == 1 else str(each.date()) for row, each in enumerate(DAYS)]
+    assert "time column 't', line 3: expected a timestamp, got 'NA'" in refused(tmp_path, "t", cells)
+
+
 def test_what_is_written_in_two_ways_is_refused(tmp_path: Path) -> None:
     cells = [f"{each}{'Z' * (row % 2)}" for row, each in enumerate(HOURS)]
     assert refused(tmp_path, "t", cells) == (

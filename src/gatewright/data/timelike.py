@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from gatewright.data import serials
-from gatewright.data.cells import is_text, text
+from gatewright.data.cells import given, is_text, text
 from gatewright.data.clock import find_step, positions
 from gatewright.data.stamps import HEAD, HINT, readings, unclear_zone
 from gatewright.data.writings import EITHER, PLAIN
@@ -73,8 +73,8 @@ def looks_like_times(column: pl.Series, time_format: str = "") -> bool:
 
 
 def _head(column: pl.Series) -> pl.Series:
-    """Return the text of the first cells that are not empty."""
-    return text(column.head(10 * HEAD)).drop_nulls().head(HEAD)
+    """Return the text of the first cells that are not missing."""
+    return given(text(column.head(10 * HEAD))).drop_nulls().head(HEAD)
 
 
 def _numbers_are_times(column: pl.Series) -> bool:
@@ -151,9 +151,9 @@ def _require_none(cells: pl.DataFrame, names: list[str]) -> None:
     for name in sorted(names, key=lambda each: not is_named(each)):
         column = cells[name]
         if is_named(name) or (is_text(column) and _unclear(column)):
-            given = column.drop_nulls()
-            got = shown(given[0]) if len(given) else "nothing"
-            hint = unclear_zone(str(given[0])) if len(given) and is_text(column) else ""
+            there = column.drop_nulls()
+            got = shown(there[0]) if len(there) else "nothing"
+            hint = unclear_zone(str(there[0])) if len(there) and is_text(column) else ""
             expected = "timestamps that can be read in one way"
             raise DataError(f"time column {shown(name)}", expected, f"{got}; {hint or HINT}")
     parts = [name for part in _PARTS for name in names if name.lower() == part]
