@@ -121,7 +121,7 @@ def listed(part: bytes, name: str = "x") -> bytes:
 
 
 def members(count: int = 80_000) -> bytes:
-    return b'{"x": "a", ' + b", ".join(b'"m%06d": 0' % number for number in range(count)) + b"}"
+    return b'{"x": "a", ' + b",".join(b'"%05d":0' % number for number in range(count)) + b"}"
 
 
 FRAMES: dict[str, bytes] = {

@@ -14,7 +14,7 @@ import pytest
 from gatewright import Stream
 from gatewright.errors import BusyError, GatewrightError, SessionError, StepError
 from gatewright.generate import generate
-from gatewright.serve.client import Client
+from gatewright.serve.client import Client, _plain
 from tests.serving import Server
 from tests.stream_models import rows_of, series_model, table, text_model
 from tests.valkey_server import Leaky
@@ -238,3 +238,11 @@ def test_patience_has_an_end(folder: Path, tmp_path: Path) -> None:
     for address in ("127.0.0.1:8765", "ftp://here", "http://", 7):
         with pytest.raises(GatewrightError, match="address"):
             Client(address)  # type: ignore[arg-type]
+
+
+def test_what_is_no_number_is_named_before_anything_is_sent() -> None:
+    for given, place in (([[12.8, 5, 0, "x"]], r"x\[0\]\[3\]"), ([[1.0], [b"2"]], r"x\[1\]\[0\]")):
+        with pytest.raises(GatewrightError, match=f"{place}: expected a number"):
+            _plain(given)
+    assert _plain([[1.0, None], [float("nan"), 2]]) == [[1.0, None], [None, 2.0]]
+    assert _plain([1, 2]) == [1, 2]
