@@ -79,7 +79,9 @@ class PageServer:
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._server.should_exit = True
         if self._thread.is_alive():
-            self._thread.join(timeout=5)
+            # The server ends within two seconds of its own; on a busy machine these take longer, and its socket
+            # must not be closed under it.
+            self._thread.join(timeout=60)
         self._listening.close()
 
     def open_browser(self) -> None:
