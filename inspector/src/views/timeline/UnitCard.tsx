@@ -1,7 +1,7 @@
 import { useLoaded } from "../../components/useLoaded";
-import { fixed, plural, short } from "../../format";
+import { fixed, plural } from "../../format";
 import type { State } from "../../state";
-import { shareText } from "../units/rows";
+import { shareText, stepsText } from "../units/rows";
 
 /** What the diagnosis says of the unit in focus. */
 export function UnitCard({ state }: { state: State }) {
@@ -22,7 +22,7 @@ export function UnitCard({ state }: { state: State }) {
         <div>
           <dt>{resets ? "half-life between resets" : "half-life"}</dt>
           <dd class="gw-number" data-part="half_life" data-value={half}>
-            {half === null ? "never forgets half" : `${short(half)} steps`}
+            {half === null ? "never forgets half" : `${stepsText(half)} steps`}
           </dd>
         </div>
         {resets && (
