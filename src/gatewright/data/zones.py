@@ -155,14 +155,16 @@ def _offsets(times: Times, zone: str, rules: Sequence[Rule]) -> list[Offsets]:
     if not is_place(zone):
         fixed = np.timedelta64(offset_of(zone) or 0, "s").astype("timedelta64[us]")
         return [np.full(times.shape, fixed) for _ in rules]
-    times = np.clip(times.astype("datetime64[us]"), *_RULES)
-    days, places = np.unique(times.astype("datetime64[D]"), return_inverse=True)
-    places = places.reshape(times.shape)
-    starts = days.astype("datetime64[us]")
 
     def asked(rule: Rule, moments: Times) -> Offsets:
         return np.array([rule(moment) for moment in moments.tolist()], "timedelta64[us]")
 
+    times = np.minimum(np.maximum(times.astype("datetime64[us]"), _RULES[0]), _RULES[1])
+    if times.size < 8:  # as in a step of a stream: it is less work to ask for each
+        return [asked(rule, times.reshape(-1)).reshape(times.shape) for rule in rules]
+    days, places = np.unique(times.astype("datetime64[D]"), return_inverse=True)
+    places = places.reshape(times.shape)
+    starts = days.astype("datetime64[us]")
     first = [asked(rule, starts) for rule in rules]
     last = [asked(rule, np.add(starts, _LONG)) for rule in rules]
     steady = np.all([offsets == first[0] for offsets in (*first, *last)], axis=0)
