@@ -115,6 +115,31 @@ def test_tensors_stay_resizable(dtype: torch.dtype, packed: bool) -> None:
             layer(x)
 
 
+@pytest.fixture
+def _alone() -> Iterator[None]:
+    """A process group of one process."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("_alone")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch: a loss whose parts are not all used
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_sharded_layer_trains() -> None:
+    from torch.distributed.fsdp import fully_shard
+
+    theirs, ours = pair(torch.float32, num_layers=2)
+    sharded, x = fully_shard(nn.Sequential(ours)), example(torch.float32)
+    for _ in range(2):
+        y = sharded(x)[0]
+        y.square().sum().backward()
+        theirs(x)[0].square().sum().backward()
+    close(y, theirs(x)[0], 1e-5)
+    for a, b in zip(sharded.parameters(), theirs.parameters(), strict=True):
+        close(a.grad.full_tensor(), b.grad, 1e-4)
+
+
 def test_a_stream_and_a_head_leave_tensors_resizable() -> None:
     layer, head, x = LSTM(D, H), Linear(H, 2), torch.ones(3, H, requires_grad=True)
     layer.stream()
@@ -214,6 +239,20 @@ def test_narrow_types_compile_with_gradients(how: str, options: dict[str, Any]) 
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == b.dtype or how == "autocast f16"
         torch.testing.assert_close(a.to(b.dtype), b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.usefixtures("_afresh")
+def test_a_compiled_transform_looks_through_the_layer() -> None:
+    theirs, ours = pair()
+    x = example(T=2)
+    expected = torch.autograd.grad(theirs(x)[0].square().sum(), x)[0]
+
+    def gradient(x: Tensor) -> Tensor:
+        return torch.func.grad(lambda x: ours(x)[0].square().sum())(x)
+
+    close(torch.compile(gradient, backend="aot_eager", fullgraph=True)(x.detach()), expected)
+    each = torch.compile(torch.func.vmap(gradient), backend="aot_eager", fullgraph=True)(x.detach()[None])
+    close(each[0], expected)
 
 
 def test_float64_goes_by_the_kernels_under_autocast_too() -> None:

@@ -59,11 +59,9 @@ def _direct(*tensors: Tensor | None) -> bool:
 
 def looked_into(x: Tensor, hx: Any, weights: Sequence[Tensor | None]) -> bool:
     """Whether operations are needed that torch can look into: for a transform of `torch.func`, or for tangents."""
-    if torch.compiler.is_compiling():
-        return False
     if torch._C._are_functorch_transforms_active():
         return True
-    if forward_ad._current_level < 0:
+    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
         return False
     states = hx if isinstance(hx, tuple | list) else ()
     tensors = (tensor for tensor in (x, *states, *weights) if isinstance(tensor, Tensor))
