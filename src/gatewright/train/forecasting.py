@@ -30,7 +30,7 @@ from gatewright.windows import Windows, absolute, predict
 #: Most windows that one validation looks at, evenly spaced over the validation part.
 VALIDATION_WINDOWS = 4096
 
-#: How much more than a late step the first step of a window counts; the t-th counts this over t³ more.
+#: How much more than a late step the first step of a window counts; the t-th counts this over t² more.
 FIRST_STEP = 20.0
 
 
@@ -155,7 +155,7 @@ class ForecastTask:
         encoder, head = model.spec.encoder, model.spec.head
         self.model, self.batch = model, batch
         self._seed, self._share, self._series = seed, share, data.table.series
-        weights = 1 + FIRST_STEP / torch.arange(1, encoder.context + 1, device=device) ** 3
+        weights = 1 + FIRST_STEP / torch.arange(1, encoder.context + 1, device=device) ** 2
         self._weights = (weights / weights.mean()).view(-1, 1, 1, 1)
         encoded = [series.encode(one, encoder, model.scaler, data.options.fill) for one in self._series]
         self._windows = Windows(encoded, encoder, head.horizon, device)
