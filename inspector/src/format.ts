@@ -32,7 +32,7 @@ export function percent(part: number): string {
 /** Milliseconds since 1970, UTC, as far as the step between rows needs it. */
 export function time(milliseconds: number, step: string): string {
   const text = new Date(milliseconds).toISOString();
-  if (/(d|w|mo|me|q|y)$/.test(step)) return text.slice(0, 10);
+  if (/(b|d|w|mo|me|q|y)$/.test(step)) return text.slice(0, 10);
   return `${text.slice(0, 10)} ${text.slice(11, /s$/.test(step) ? 19 : 16)}`;
 }
 
