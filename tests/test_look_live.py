@@ -238,7 +238,7 @@ def test_a_folder_that_cannot_be_written_ends_no_training(
     assert progress.finished == "steps"
     assert watcher.steps == [[]] * 4
     for step in (10, 20, 30):
-        assert f"no snapshot of step {step}: File exists\n" in said(console)
+        assert f"no snapshot of step {step}: it exists already\n" in said(console)
     (path / "snapshots").unlink()
     shutil.rmtree(path)
 
@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_written_ends_no_training(
         train(sources / "plays.txt", LANGUAGE, run=path, console=console, watcher=watcher)
     assert watcher.steps[-1] == [10, 30]
     assert said(console).count("no snapshot of step") == 1
-    assert "no snapshot of step 20: No space left on device\n" in said(console)
+    assert "no snapshot of step 20: the disk is full\n" in said(console)
     assert weights(path) == weights(tmp_path / "alone")
 
 
@@ -373,7 +373,7 @@ def test_a_port_that_is_not_free_costs_nothing(
         port = taken.getsockname()[1]
         for number, told in (
             (99999, "expected a number from 0 to 65535, got 99999"),
-            (port, f"expected a port that is free, got 127.0.0.1:{port}: Address already in use"),
+            (port, f"expected a port that is free, got 127.0.0.1:{port}: another program uses it"),
         ):
             outcome = command("--look", "--no-browser", "--port", number)
             assert outcome == (1, "", f"error: --port: {told}\n")

@@ -140,6 +140,13 @@ def diagnose(recording: Recording, *, plain: torch.nn.RNN | None = None) -> Diag
     return Diagnosis(tuple(layers), advise(layers, reach), reach)
 
 
+def _constant(gates: dict[str, NDArray[np.floating]]) -> NDArray[np.bool_]:
+    """Say which units write 1 and show it at every step, as the first clock of a forecaster does."""
+    i, f, g, o = (gates[name] for name in GATES)
+    held: NDArray[np.bool_] = (np.minimum(np.minimum(i, o), g) > 0.999).all(axis=0) & (f < 0.001).all(axis=0)
+    return held
+
+
 def _of_layer(number: int, direction: str, record: Record, lengths: NDArray[np.int64]) -> LayerDiagnosis:
     i, f, g, o, c = (_steps(getattr(record, name), lengths) for name in (*GATES, "cell"))
     gates = dict(zip(GATES, (i, f, g, o), strict=True))
@@ -156,7 +163,8 @@ def _of_layer(number: int, direction: str, record: Record, lengths: NDArray[np.i
     one_sign = np.maximum((written > 0).mean(axis=0), (written < 0).mean(axis=0))
     saturated = (np.abs(bent) > SATURATED).mean(axis=0)
     tests = {
-        "dead": (activity < 1e-3) & (len(f) > 1),  # one step has no spread
+        # One step has no spread; a unit whose gates and candidate stand still by their biases is a constant.
+        "dead": (activity < 1e-3) & (len(f) > 1) & ~_constant(gates),
         "counter": (opened["forget_gate"] >= 0.95) & (one_sign >= 0.95),
         "long memory": (half_life >= 100) & (~letting_go | (longest >= 100)),
         "short memory": half_life < 1,

@@ -18,7 +18,6 @@ from torch import Tensor
 from gatewright import modelfile
 from gatewright.errors import RunError
 from gatewright.model import State
-from gatewright.spec import QuantileHead
 from gatewright.train import checkpoint, nonfinite
 from gatewright.train.checkpoint import Progress
 from gatewright.train.display import Display
@@ -28,9 +27,6 @@ from gatewright.train.task import UNWATCHED, Share, Task, Watcher
 
 #: Steps between lines of metrics.
 LOG_EVERY = 50
-
-#: How much faster than the other parameters the bias of a forecaster's head learns.
-FAST = 10.0
 
 
 class Loop:
@@ -61,9 +57,7 @@ class Loop:
         self._validate_every = min(options.validate_every or min(task.steps_per_epoch, 500), self.total)
         self._share = Share(accelerator.process_index, accelerator.num_processes)
         self._parameters = list(task.model.parameters())
-        # A forecaster's first steps have next to nothing but this to say how unsure they are.
-        fast = [task.model.head.bias] if isinstance(task.model.spec.head, QuantileHead) else []
-        optimizer = new_optimizer(self._parameters, options, fast)
+        optimizer = new_optimizer(self._parameters, options)
         self._model, self._optimizer = accelerator.prepare(task.model, optimizer)
         self._draws_dropout = task.model.spec.lstm.dropout > 0
         self._told = run.told()
@@ -149,7 +143,7 @@ class Loop:
         self._seed(step)
         rate = learning_rate(step, self.total, self._options)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate * group["pace"]
+            group["lr"] = rate
         total, count = self._task.loss(self._model, step)
         if world > 1:
             ours = torch.tensor([count, int(stop)], device=self._accelerator.device)
@@ -274,21 +268,12 @@ class Loop:
         return SummaryWriter(self._run.tensorboard, purge_step=self.progress.step + 1)
 
 
-def new_optimizer(
-    parameters: Sequence[torch.nn.Parameter], options: TrainingOptions, fast: Sequence[torch.nn.Parameter] = ()
-) -> torch.optim.AdamW:
-    """Return the optimizer of a model's parameters: biases do not decay; the fast ones have `FAST` times the rate.
-
-    A step of Adam moves each weight by about the learning rate, so that a sum over many units moves much farther
-    than a single bias beside it.
-    """
-    quick = {id(parameter) for parameter in fast}
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": options.weight_decay, "pace": 1.0},
-        {"params": [p for p in parameters if p.dim() <= 1 and id(p) not in quick], "pace": 1.0},
-        {"params": list(fast), "pace": FAST},
+def new_optimizer(parameters: Sequence[torch.nn.Parameter], options: TrainingOptions) -> torch.optim.AdamW:
+    """Return the optimizer of a model's parameters: biases do not decay."""
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": options.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    groups = [{"weight_decay": 0.0, **group} for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=options.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
 
 

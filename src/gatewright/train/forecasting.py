@@ -1,8 +1,4 @@
-"""Learning to forecast: windows in random order, quantile loss at every step of a window.
-
-A stream forecasts from its first row on, so the first steps of a window are learned too.  They count for more: few
-of them are met, and they need another interval than the many that follow.
-"""
+"""Learning to forecast: windows in random order, quantile loss at every step of a window's second half."""
 
 from __future__ import annotations
 
@@ -23,15 +19,13 @@ from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.data.zones import LOCAL, NO_ZONE
 from gatewright.model import Model, State
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
+from gatewright.train.first_steps import LEAST_WIDTH, FirstSteps
 from gatewright.train.options import UNSET, DataOptions, Options
 from gatewright.train.task import Loss, Share
 from gatewright.windows import Windows, absolute, predict
 
 #: Most windows that one validation looks at, evenly spaced over the validation part.
 VALIDATION_WINDOWS = 4096
-
-#: How much more than a late step the first step of a window counts; the t-th counts this over t² more.
-FIRST_STEP = 20.0
 
 
 @dataclass(frozen=True)
@@ -155,23 +149,24 @@ class ForecastTask:
         encoder, head = model.spec.encoder, model.spec.head
         self.model, self.batch = model, batch
         self._seed, self._share, self._series = seed, share, data.table.series
-        weights = 1 + FIRST_STEP / torch.arange(1, encoder.context + 1, device=device) ** 2
-        self._weights = (weights / weights.mean()).view(-1, 1, 1, 1)
+        # Every step of the second half forecasts: its context is at least half as long as in use.
+        self._supervised = (encoder.context + 1) // 2
         encoded = [series.encode(one, encoder, model.scaler, data.options.fill) for one in self._series]
         self._windows = Windows(encoded, encoder, head.horizon, device)
         self._quantiles = torch.tensor(head.quantiles, device=device)
         train, valid = [], []
         sizes = (encoder.context, head.horizon)
         for one, part, start in zip(encoded, data.parts, self._windows.starts, strict=True):
-            train.append(start + series.origins(one.target, *sizes, 0, part.valid, encoder.context))
+            train.append(start + series.origins(one.target, *sizes, 0, part.valid, self._supervised))
             valid.append(start + series.origins(one.target, *sizes, part.valid, part.test))
         self._train = np.concatenate(train)
         self._valid = np.concatenate(valid)
         every = -(-len(self._valid) // VALIDATION_WINDOWS)
         self._valid = self._valid[::every]
+        self._first_steps = FirstSteps(model, self._windows, self._train)
         self.steps_per_epoch = -(-len(self._train) // batch)
         self._epoch, self._order = -1, self._train
-        self.summary = _summary(data, encoder, head.horizon)
+        self.summary = _summary(data, encoder, head.horizon, model.spec.lstm.output_size)
 
     def _origins(self, step: int) -> NDArray[np.int64]:
         epoch, place = divmod(step, self.steps_per_epoch)
@@ -182,14 +177,14 @@ class ForecastTask:
         return rows[self._share.of(len(rows))]
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
-        """Quantile loss over observed values of this process's windows, the first steps weighted."""
-        inputs, level, target = self._windows.batch(self._origins(step), len(self._weights))
-        forecast = absolute(self.model, model(inputs).y, level)
-        # The loss of w times an error is w times its loss.
-        return quantile_loss(forecast * self._weights[..., None], target * self._weights, self._quantiles)
+        """Quantile loss over observed values of this process's windows."""
+        inputs, level, target = self._windows.batch(self._origins(step), self._supervised)
+        forecast = absolute(self.model, model(inputs, last=self._supervised).y, level)
+        return quantile_loss(forecast, target, self._quantiles)
 
     def validate(self) -> float:
-        """Mean quantile loss of the forecasts in the validation part."""
+        """Fit the first steps, and return the mean quantile loss of the forecasts in the validation part."""
+        self._first_steps.fit()
         forecast = torch.from_numpy(predict(self.model, self._windows, self._valid)).float()
         _, _, target = self._windows.batch(self._valid)
         loss = quantile_loss(forecast, target[0].cpu(), self._quantiles.cpu())
@@ -219,7 +214,7 @@ class ForecastTask:
         """Nothing to go on from."""
 
 
-def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int) -> str:
+def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, width: int) -> str:
     """Say which column is what, and how much there is of it."""
     parts, several = data.parts, len(data.parts) > 1
     rows = (sum(part.valid for part in parts), sum(part.test - part.valid for part in parts),
@@ -240,6 +235,8 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int) -> str:
         lines.append(f"columns not used: {', '.join(data.table.unused)}")
     if data.table.empty:
         lines.append(f"left out, no observed target: {listed(data.table.empty)}")
+    if width < LEAST_WIDTH:
+        lines.append(f"intervals are too narrow after the first rows of a stream: fewer than {LEAST_WIDTH} units")
     return "\n".join([*lines, *missing_targets(data.table), *data.notes, *suspects(data.table)])
 
 
