@@ -166,9 +166,10 @@ def frame(data: bytes, protocol: str = "gatewright.msgpack", times: int = 3) -> 
         with websocket(port, protocol) as raw:
             raw.settimeout(60)
             came = b""
-            for _ in range(times):
-                raw.sendall(framed(data, 2 if protocol.endswith("msgpack") else 1))
-                came = raw.recv(65536)
+            with contextlib.suppress(ConnectionError):  # the server may have closed it after the frame before
+                for _ in range(times):
+                    raw.sendall(framed(data, 2 if protocol.endswith("msgpack") else 1))
+                    came = raw.recv(65536)
             return repr(came[:60])
 
     return attack
