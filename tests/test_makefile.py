@@ -20,8 +20,11 @@ def clone(tmp_path):
 
 
 def planned(folder, target):
-    """The commands that `make` would run."""
-    done = subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, text=True, check=True)
+    """The commands that `make` would run, also where the suite itself was started by `make`."""
+    inherited = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEFILES", "PYTHON")
+    environment = {name: value for name, value in os.environ.items() if name not in inherited}
+    command = ["make", "-n", "--no-print-directory", target]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
