@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/*.h native/*.cpp)
 NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
-IN_C := $(wildcard examples/embed/*.c tests/*.c)
+IN_C := $(wildcard examples/embed/*.c tests/exchange/*.c)
 
 .PHONY: run test check format bench soak chaos attacks sanitize neon page check-page clean
 
@@ -29,14 +29,14 @@ bench: .venv/ready
 
 # A server under load for ten minutes, and one that is killed fifty times.
 soak: .venv/ready
-	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.serve.soak
 
 chaos: .venv/ready
-	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.serve.chaos
 
 # What one client can do to a server that others use, and what they notice of it.
 attacks: .venv/ready
-	$(BIN)/python -m tests.attacks
+	$(BIN)/python -m tests.serve.attacks
 
 # The inspector's page: its bundle is committed, so that nothing else here needs Node.
 page: inspector/node_modules/ready

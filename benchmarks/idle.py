@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 import msgpack
-from tests.serving import Server, rows, sensor_model
-from tests.test_serve_idle import KINDS, RESIDENT, fill
+from tests.serve.test_idle import KINDS, RESIDENT, fill
+from tests.support.serving import Server, rows, sensor_model
 from websockets.sync.client import connect
 
 from benchmarks.settings import Part, Settings

@@ -21,10 +21,10 @@ from benchmarks.bars import Judged
 from benchmarks.settings import Part, Settings, cores, counted, torch_threads
 from benchmarks.timing import interleaved
 from gatewright import LSTM, look
-from gatewright.insight.looking import prepare, record
-from gatewright.inspector.report import export
+from gatewright.insight.recorder import prepare, record
+from gatewright.inspector.catalog import Entry, Shelf, Subject
+from gatewright.inspector.html import export
 from gatewright.inspector.server import PageServer
-from gatewright.inspector.shelf import Entry, Shelf, Subject
 
 T, D, H = 10_000, 64, 512
 #: Frames of one pan.

@@ -22,13 +22,14 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from benchmarks.settings import Part, Settings
-from gatewright.model import Model
-from gatewright.train import forecasting, language
-from gatewright.train.display import Display
-from gatewright.train.fit import Loop
-from gatewright.train.options import DataOptions, ModelOptions, Options, TrainingOptions, resolve
-from gatewright.train.run import Run
-from gatewright.train.task import Share, Task
+from gatewright.nn.model import Model
+from gatewright.runs.options import DataOptions, ModelOptions, Options, TrainingOptions, resolve
+from gatewright.runs.run import Run
+from gatewright.tasks.base import Share, Task
+from gatewright.tasks.forecast import task as forecasting
+from gatewright.tasks.language import task as language
+from gatewright.train.progress import Display
+from gatewright.train.trainer import Loop
 
 ROUNDS = 7
 QUANTILES = torch.tensor([0.1, 0.5, 0.9])

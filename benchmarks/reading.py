@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.settings import Part, Settings
-from gatewright.data.delimited import SEPARATORS, read_plain, read_records
+from gatewright.data.csv_reader import SEPARATORS, read_plain, read_records
 from gatewright.data.table import Roles, read_table
 
 ROLES = Roles(("y",), past=("temp", "wind"), known=("rain",), series=("site",))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.serving import Client, Server, rows, sensor_model
+from tests.support.serving import Client, Server, rows, sensor_model
 
 from benchmarks import bars
 from benchmarks.bars import Judged

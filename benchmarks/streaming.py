@@ -21,7 +21,7 @@ from benchmarks import bars
 from benchmarks.bars import Judged
 from benchmarks.settings import Part, Settings
 from benchmarks.timing import Call, interleaved
-from gatewright.stream import Stream, WeightFormat
+from gatewright.runtime.stream import Stream, WeightFormat
 
 STEPS = 10_000
 MOST = {16: bars.RUN_16, 32: bars.RUN_32, 64: bars.RUN_64}
@@ -54,7 +54,9 @@ def run(settings: Settings) -> Part:
         print(f"{size:6}" + "".join(f"{us:10.1f}" for us in by_kept.values()), flush=True)
         figures.append({"H": size, "us_by_weights": by_kept})
     size_mb, seconds = installed(), import_seconds()
-    print(f"\ninstalled without what it depends on: {size_mb:.2f} MB; `import gatewright.stream`: {seconds:.3f} s")
+    print(
+        f"\ninstalled without dependencies: {size_mb:.2f} MB; `import gatewright.runtime.stream`: {seconds:.3f} s"
+    )
     judged += [Judged(bars.INSTALLED, 1, size_mb), Judged(bars.IMPORT, 1, seconds)]
     figures.append({"installed_mb": size_mb, "import_seconds": seconds})
     return Part(figures, judged)

@@ -15,12 +15,12 @@ from unittest import mock
 from rich.console import Console
 from torch import nn
 
-import gatewright.model
+import gatewright.nn.model
 from benchmarks.peers import OURS, TORCH, DisagreementError
 from benchmarks.settings import Part, Settings, counted, torch_threads
 from benchmarks.timing import settle
-from gatewright.train import start
-from gatewright.train.options import DataOptions, Options, TrainingOptions
+from gatewright.runs.options import DataOptions, Options, TrainingOptions
+from gatewright.train import launch
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -46,7 +46,7 @@ def model_built_with(who: str) -> Iterator[None]:
     if who == OURS:
         yield
         return
-    with mock.patch.object(gatewright.model, "LSTM", TorchLSTM):
+    with mock.patch.object(gatewright.nn.model, "LSTM", TorchLSTM):
         yield
 
 
@@ -83,7 +83,7 @@ def train(who: str, source: Path, data: DataOptions, steps: int) -> tuple[float,
     told = TrainingOptions(steps=steps, validate_every=steps, checkpoint_every=steps, device="cpu")
     with tempfile.TemporaryDirectory() as folder, model_built_with(who):
         settle()
-        _, progress = start.train(
+        _, progress = launch.train(
             source, Options(data, training=told), run=Path(folder, "run"), console=Console(file=io.StringIO())
         )
     return progress.step / progress.seconds, progress.best

@@ -29,14 +29,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from gatewright.insight import look, plain
-from gatewright.insight.looking import prepare
+from gatewright.insight import look
+from gatewright.insight.recorder import prepare
 from gatewright.insight.recording import Recording, errors_of
-from gatewright.model import Model, load
-from gatewright.train.fit import learning_rate, new_optimizer
-from gatewright.train.options import DataOptions, ModelOptions, Options, TrainingOptions
-from gatewright.train.start import reopen, train
-from gatewright.train.task import Task
+from gatewright.nn.model import Model, load
+from gatewright.runs.options import DataOptions, ModelOptions, Options, TrainingOptions
+from gatewright.tasks.base import Task
+from gatewright.train import plain_rnn
+from gatewright.train.launch import reopen, train
+from gatewright.train.trainer import learning_rate, new_optimizer
 
 EXAMPLE = Path(__file__).parents[1] / "src/gatewright/inspector/example"
 BATCH, CONTEXT = 32, 128
@@ -107,9 +108,9 @@ def price_writing(task: Task, options: TrainingOptions) -> None:
         optimizer.step()
 
 
-def beside(model: Model, rnn: plain.PlainModel, text: str) -> Recording:
+def beside(model: Model, rnn: plain_rnn.PlainModel, text: str) -> Recording:
     """Return what both did with a text."""
-    return plain.with_peer(look(model, text), model, prepare(model, text)[1], rnn)
+    return plain_rnn.with_peer(look(model, text), model, prepare(model, text)[1], rnn)
 
 
 def answers(recording: Recording, text: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -120,7 +121,7 @@ def answers(recording: Recording, text: str) -> tuple[NDArray[Any], NDArray[Any]
     return recording.error()[places, 0], plain_errors[places, 0]
 
 
-def train_both(source: Path, folder: Path, held_out: str) -> tuple[Model, plain.PlainModel]:
+def train_both(source: Path, folder: Path, held_out: str) -> tuple[Model, plain_rnn.PlainModel]:
     """Train the LSTM, and a plain RNN at each rate on the same batches; return the one that answers best."""
     run, _ = train(source, OPTIONS, run=folder)
     options, task = reopen(run)
@@ -132,7 +133,7 @@ def train_both(source: Path, folder: Path, held_out: str) -> tuple[Model, plain.
     found = []
     for rate in PLAIN_RATES:
         training = replace(options.training, lr=rate)
-        rnn = plain.train_beside(task, training, STEPS + PRICED, fingerprint=model.fingerprint)
+        rnn = plain_rnn.train_beside(task, training, STEPS + PRICED, fingerprint=model.fingerprint)
         lstm, error = (errors.mean() for errors in answers(beside(model, rnn, held_out), held_out))
         print(f"held-out answers: LSTM {lstm:.4f}, plain RNN at rate {rate} {error:.4f} nats")
         found.append((error, rnn))
@@ -167,7 +168,7 @@ def main() -> None:
         model, rnn = train_both(source, Path(folder, "run"), held_out)
     EXAMPLE.mkdir(exist_ok=True)
     model.save(EXAMPLE / "model.safetensors")
-    plain.save(EXAMPLE / "plain_rnn.safetensors", rnn)
+    plain_rnn.save(EXAMPLE / "plain_rnn.safetensors", rnn)
     (EXAMPLE / "flag.txt").write_text(shown, "utf-8")
     tell(beside(model, rnn, shown), shown)
 

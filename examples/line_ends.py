@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.insight import Recording, diagnose, intervene, look
-from gatewright.insight.about import TextAbout
+from gatewright.spec.recording import TextAbout
 
 STEPS = 4000
 #: Lines of at least so many characters are verse or prose, and not the names of speakers.

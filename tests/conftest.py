@@ -13,7 +13,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from tests.browser import Shown
+    from tests.support.browser import Shown
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -27,18 +27,18 @@ settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
 @pytest.fixture(autouse=True, scope="session")
 def no_waits() -> Iterator[None]:
     """What takes long says so: which steps do hangs on how busy the machine is, and no test may."""
-    from gatewright.train import display
+    from gatewright import progress
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(display, "PATIENCE", 1e6)
-        patch.setattr(display, "PLAIN_SECONDS", 1e6)
+        patch.setattr(progress, "PATIENCE", 1e6)
+        patch.setattr(progress, "PLAIN_SECONDS", 1e6)
         yield
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of a few steps: `series` of a forecaster, `text` of a language model."""
-    from tests import training_runs as small
+    from tests.support import training_runs as small
 
     folder = tmp_path_factory.mktemp("runs")
     for name, source, options in (
@@ -52,7 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests of a module, which are left out where there is none."""
-    from tests.browser import chromium
+    from tests.support.browser import chromium
 
     with chromium() as found:
         yield found
@@ -61,7 +61,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(browser: Browser, runs: Path) -> Iterator[dict[str, Shown]]:
     """One page of each kind of model."""
-    from tests.browser import pages as served
+    from tests.support.browser import pages as served
 
     with served(runs) as found:
         yield found

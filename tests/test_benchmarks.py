@@ -148,12 +148,12 @@ def test_busy_processes_end():
 
 
 def test_models_are_built_with_torchs_layer_only_inside_the_switch():
-    import gatewright.model
+    import gatewright.nn.model
 
-    ours = gatewright.model.LSTM
+    ours = gatewright.nn.model.LSTM
     with training.model_built_with(TORCH):
-        assert gatewright.model.LSTM is training.TorchLSTM
-    assert gatewright.model.LSTM is ours
+        assert gatewright.nn.model.LSTM is training.TorchLSTM
+    assert gatewright.nn.model.LSTM is ours
     layer = training.TorchLSTM(2, 3)
     y, _ = layer(torch.zeros(4, 1, 2), None, record=False)
     assert y.shape == (4, 1, 3)

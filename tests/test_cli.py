@@ -17,14 +17,14 @@ from datetime import date, timedelta
 import pytest
 
 from gatewright import cli
-from gatewright.generate import generate
-from gatewright.model import load
-from gatewright.train.evaluate import METHODS
-from gatewright.train.options import Options, TrainingOptions
-from gatewright.train.start import train
-from gatewright.train.tables import tables
-from tests.small_models import rows_of, write_cells
-from tests.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
+from gatewright.evaluation.tables import tables
+from gatewright.nn.model import load
+from gatewright.runs.options import Options, TrainingOptions
+from gatewright.runtime.sampling import generate
+from gatewright.tasks.forecast.evaluate import METHODS
+from gatewright.train.launch import train
+from tests.support.small_models import rows_of, write_cells
+from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
 
 SHORT = TrainingOptions(
     steps=3, batch=4, validate_every=3, checkpoint_every=3, seed=3, warmup=1, schedule="constant", device="cpu"
@@ -448,7 +448,7 @@ def test_a_run_whose_step_other_rules_found_keeps_it(gatewright, tmp_path):
     options = ("--fill", "forward", "--steps", "4", "--hidden", "4", "--context", "8", "--device", "cpu",
                "--validate-every", "2", "--schedule", "constant")  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gatewright.data.clock._of_business", lambda _: False)
+        patch.setattr("gatewright.data.frequency._of_business", lambda _: False)
         code, out, err = gatewright("train", source, "--target", "close", *options, "--run", tmp_path / "run")
     assert (code, err, out.partition("\n")[0].rpartition(" ")[2]) == (0, "", "1d")
     code, out, err = gatewright("train", "--resume", "--run", tmp_path / "run", "--steps", "6")
@@ -503,7 +503,7 @@ def test_ctrl_c_is_130(gatewright, runs, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gatewright.stream.Stream.load", stop)
+    monkeypatch.setattr("gatewright.runtime.stream.Stream.load", stop)
     told = "interrupted: a training goes on from its last checkpoint with --resume\n"
     assert gatewright("generate", runs / "plays") == (130, "", told)
 
@@ -512,7 +512,7 @@ def test_a_bug_is_not_hidden(gatewright, runs, monkeypatch):
     def bug(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("gatewright.stream.Stream.load", bug)
+    monkeypatch.setattr("gatewright.runtime.stream.Stream.load", bug)
     with pytest.raises(RuntimeError, match="a bug"):
         gatewright("generate", runs / "plays")
 
@@ -524,7 +524,9 @@ def test_what_the_machine_refuses_is_one_line(gatewright, runs, monkeypatch):
         (MemoryError(), "memory: expected room"),
         (RuntimeError("CUDA out of memory. Tried to allocate"), "memory: expected room"),
     ):
-        monkeypatch.setattr("gatewright.stream.Stream.load", lambda *_, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(
+            "gatewright.runtime.stream.Stream.load", lambda *_, error=error: (_ for _ in ()).throw(error)
+        )
         fails(gatewright("generate", runs / "plays"), 1, pattern)
 
 
@@ -532,7 +534,7 @@ def without(missing, *arguments, folder=None):
     """Run the command in a Python that lacks some packages."""
     script = (
         f"import sys\nfor name in {missing!r}: sys.modules[name] = None\n"
-        "from gatewright.train import display\ndisplay.PATIENCE = 1e6\nfrom gatewright.cli import main\nmain()"
+        "from gatewright import progress\nprogress.PATIENCE = 1e6\nfrom gatewright.cli import main\nmain()"
     )
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gatewright import kernels
-from tests.golden import ENVIRONMENT, FILE
+from tests.support.golden import ENVIRONMENT, FILE
 
 #: torch computes the loss and the optimizer's steps, in an order of operations that another release may change.
 TORCH = "2.13"
@@ -21,7 +21,11 @@ TORCH = "2.13"
 def test_no_bit_of_any_result_changes():
     environment = {**os.environ, **ENVIRONMENT}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.golden"], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.support.golden"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found, expected = json.loads(done.stdout), json.loads(FILE.read_text("utf-8"))

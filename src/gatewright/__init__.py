@@ -11,26 +11,26 @@ if TYPE_CHECKING:
     from gatewright.errors import GatewrightError as GatewrightError
     from gatewright.insight import look as look
     from gatewright.inspector.widget import view as view
-    from gatewright.model import Model as Model
-    from gatewright.model import load as load
     from gatewright.nn import LSTM as LSTM
     from gatewright.nn import LSTMCell as LSTMCell
     from gatewright.nn.convert import convert as convert
+    from gatewright.nn.model import Model as Model
+    from gatewright.nn.model import load as load
+    from gatewright.runtime.stream import Stream as Stream
     from gatewright.spec import ModelSpec as ModelSpec
-    from gatewright.stream import Stream as Stream
 
 #: Public names and where they are; loaded when first used, so that importing the package loads no torch.
 _HOMES = {
     "GatewrightError": "gatewright.errors",
     "LSTM": "gatewright.nn",
     "LSTMCell": "gatewright.nn",
-    "Model": "gatewright.model",
+    "Model": "gatewright.nn.model",
     "ModelSpec": "gatewright.spec",
-    "Stream": "gatewright.stream",
+    "Stream": "gatewright.runtime.stream",
     "convert": "gatewright.nn",
     "equations": "gatewright",
     "insight": "gatewright",
-    "load": "gatewright.model",
+    "load": "gatewright.nn.model",
     "look": "gatewright.insight",
     "view": "gatewright.inspector.widget",
 }

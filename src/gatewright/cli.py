@@ -22,19 +22,12 @@ from rich.markup import escape
 from rich.measure import Measurement
 
 from gatewright.errors import GatewrightError, reason
+from gatewright.progress import Waits
+from gatewright.runs.options import NOTHING_SAID, DataOptions, ModelOptions, Options, TrainingOptions, read_config
 from gatewright.serve.settings import LIMITS, Durability, Limits
-from gatewright.train.display import Waits
-from gatewright.train.options import (
-    NOTHING_SAID,
-    DataOptions,
-    ModelOptions,
-    Options,
-    TrainingOptions,
-    read_config,
-)
 
 if TYPE_CHECKING:
-    from gatewright.inspector.shelf import Shelf
+    from gatewright.inspector.catalog import Shelf
 
 
 def _convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
@@ -118,8 +111,8 @@ def train(
     if config:
         options = options.over(read_config(config))
     with Waits(console).during(LOADING):
-        from gatewright.train import start
-        from gatewright.train.task import UNWATCHED
+        from gatewright.tasks.base import UNWATCHED
+        from gatewright.train import launch
 
     with contextlib.ExitStack() as watching:
         watcher = UNWATCHED
@@ -129,9 +122,9 @@ def train(
             watcher = watching.enter_context(Live(port, browser=not no_browser))
         if source is None:
             assert run is not None
-            start.resume(run, options, console=console, watcher=watcher)
+            launch.resume(run, options, console=console, watcher=watcher)
         else:
-            start.train(source, options, run=run, kind=kind, console=console, watcher=watcher)
+            launch.train(source, options, run=run, kind=kind, console=console, watcher=watcher)
         watcher.end()
 
 
@@ -149,9 +142,9 @@ def evaluate(run: Path, /, *, windows: int | None = None) -> None:
     """
     waits = Waits(errors)
     with waits.during(LOADING):
-        from gatewright.data.fitting import listed
-        from gatewright.train.report import evaluate_run
-        from gatewright.train.tables import tables
+        from gatewright.data.window_checks import listed
+        from gatewright.evaluation.report import evaluate_run
+        from gatewright.evaluation.tables import tables
 
     made, evaluation = evaluate_run(run, windows, waits)
     for table in tables(evaluation):
@@ -184,7 +177,8 @@ def forecast(
     """
     waits = Waits(errors)
     with waits.during(LOADING):
-        from gatewright.train.report import forecast_run, writing
+        from gatewright.evaluation.report import forecast_run
+        from gatewright.files.atomic import writing
 
     text, notes = forecast_run(run, data, horizon, fill, waits)
     for note in notes:
@@ -218,9 +212,9 @@ def generate(
         temperature: Below 1 prefers likely characters; 0 takes the likeliest (default: 1).
         seed: Of the draws (default: 0).
     """
-    from gatewright.generate import generate as characters
-    from gatewright.stream import Stream
-    from gatewright.train.run import Run
+    from gatewright.runs.run import Run
+    from gatewright.runtime.sampling import generate as characters
+    from gatewright.runtime.stream import Stream
 
     stream = Stream.load(Run.open(run).require_model())
     drawn = characters(stream, prompt, length, temperature, seed)
@@ -274,18 +268,18 @@ def look(
             raise GatewrightError(name, "a file in a directory that exists", str(path))
     waits = Waits(errors)
     with waits.during(LOADING):
-        from gatewright.inspector import opening
+        from gatewright.inspector import loader
 
-    wanted = opening.Wanted(row, start, steps, fill)
+    wanted = loader.Wanted(row, start, steps, fill)
     if run is None:
-        shelf, title = opening.open_example(wanted, plain_rnn)
+        shelf, title = loader.open_example(wanted, plain_rnn)
     else:
         with waits.during(f"reading {data or run}, and running the model over it"):
-            shelf, title = opening.open_path(run, data, wanted, plain_rnn, _say)
+            shelf, title = loader.open_path(run, data, wanted, plain_rnn, _say)
     if export is None and save is None:
         _serve_page(shelf, title, port, no_browser)
         return
-    from gatewright.train.report import writing
+    from gatewright.files.atomic import writing
 
     shown = shelf.shown()
     if save is not None:
@@ -293,7 +287,7 @@ def look(
             shelf.payload(shown).recording.save(save)
         _say(f"wrote {save}")
     if export is not None:
-        from gatewright.inspector.report import export as write
+        from gatewright.inspector.html import export as write
 
         with writing(export):
             size = write(export, shelf, shown)
@@ -323,7 +317,7 @@ def quantize(run: Path, data: Path, /) -> None:
         run: Directory of the run.
         data: A table or a text like the one that the run learned from.
     """
-    from gatewright.train.quantize import lines, quantize_run
+    from gatewright.evaluation.quantization import lines, quantize_run
 
     laid_out = lines(quantize_run(run, data))
     laid_out.width = Measurement.get(console, console.options.update(max_width=1000), laid_out).maximum
@@ -346,12 +340,12 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
     """
     if to != "c":
         raise UsageError("--to", "c", repr(to))
-    from gatewright import modelfile
     from gatewright.exchange.c import FILES, to_c
+    from gatewright.files import model_file
 
     path = run / "model.safetensors" if run.is_dir() else run
     folder = path.parent / "c" if out is None else out
-    to_c(modelfile.read(path), folder, overwrite=force)
+    to_c(model_file.read(path), folder, overwrite=force)
     _say(f"wrote {' and '.join(str(folder / name) for name in FILES)}")
 
 

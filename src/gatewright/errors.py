@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import reprlib
 import zlib
 from collections.abc import Iterable
 from typing import TypeVar
@@ -187,3 +188,22 @@ def nearest(name: str, names: Iterable[str]) -> str:
     lowered = {candidate.lower(): candidate for candidate in reversed(names)}
     close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
     return f"; did you mean {lowered[close[0]]!r}?" if close else ""
+
+
+# A specification may come from anywhere: what it says is quoted, but never megabytes of it.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxtuple = _SHORT.maxlist = _SHORT.maxdict = 20
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+
+
+def shorten(value: object) -> str:
+    """Return a value for an error message, shortened where it is long.
+
+    >>> len(shorten("a" * 1_000_000))
+    200
+    """
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python prints no whole number of more than 4300 digits
+        return f"a value of type {type(value).__name__} that is too long to show"

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data.delimited import SEPARATORS, read_delimited
-from gatewright.data.files import read_utf8, require_table
-from gatewright.data.notation import PLAIN, Notation
+from gatewright.data.csv_reader import SEPARATORS, read_delimited
+from gatewright.data.number_format import PLAIN, Notation
+from gatewright.data.source_files import read_utf8, require_table
 from gatewright.errors import DataError, unusable
 
 

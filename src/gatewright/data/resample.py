@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from gatewright.data import clock
+from gatewright.data import frequency
 from gatewright.data.roles import Roles
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def gathered(one: Series, roles: Roles) -> Series:
     ahead = "last" if how == "sum" else how
     hows = [how] * len(roles.targets + roles.past) + [ahead] * len(roles.known) + ["last"] * len(roles.static)
     kept = [_kept(name, how).alias(name) for name, how in zip(names, hows, strict=True)]
-    step = clock.bin_step(roles.resample)
+    step = frequency.bin_step(roles.resample)
     weeks = int(step[:-1]) // 7 if step.endswith("d") and int(step[:-1]) % 7 == 0 else 0
     bins = rows.group_by_dynamic("time", every=f"{weeks}w" if weeks else step, label="left").agg(
         pl.col("line").first(), *kept
@@ -68,7 +68,7 @@ def _kept(name: str, how: str) -> pl.Expr:
     return pl.when(observed.len() > 0).then(of).otherwise(float("nan"))
 
 
-def proposed(times: clock.Times) -> str:
+def proposed(times: frequency.Times) -> str:
     """Return a usual step that is close to the median time between rows.
 
     >>> proposed(np.array(["2020-01-01T00:00:07", "2020-01-01T01:02", "2020-01-01T02:01"], "datetime64[us]"))
@@ -79,6 +79,6 @@ def proposed(times: clock.Times) -> str:
         return "1d"
     median = float(np.median(between[between > 0]))
     start = np.array([np.datetime64("2020-01-01", "us")])
-    sizes = [float((clock.after(start[0], clock.bin_step(step), np.array([1])) - start)[0].astype("int64"))
+    sizes = [float((frequency.after(start[0], frequency.bin_step(step), np.array([1])) - start)[0].astype("int64"))
              for step in _USUAL]  # fmt: skip
     return _USUAL[int(np.argmin(np.abs(np.log(np.array(sizes) / median))))]

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from gatewright.data import timelike
-from gatewright.data.cells import is_text, looks_numeric, numeric_otherwise, text
-from gatewright.data.notation import PLAIN, Notation
-from gatewright.data.zones import NO_ZONE
-from gatewright.errors import DataError, nearest
-from gatewright.spec import shown
+from gatewright.data import time_column
+from gatewright.data.columns import is_text, looks_numeric, numeric_otherwise, text
+from gatewright.data.number_format import PLAIN, Notation
+from gatewright.data.time_zones import NO_ZONE
+from gatewright.errors import DataError, nearest, shorten
 
 #: Names under which programs write row numbers beside a table; an empty name has become column_1.
 _INDEX = re.compile(
@@ -89,14 +88,14 @@ def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
     seen: dict[str, str] = {}
     for role, name in roles.named():
         if name not in cells.columns:
-            got = f"{shown(name)}{nearest(name, cells.columns)}"
+            got = f"{shorten(name)}{nearest(name, cells.columns)}"
             raise DataError(f"--{role}", f"a column out of {_listed(cells.columns)}", got)
         if name in seen:
             both = f"--{seen[name]} and --{role}" if seen[name] != role else f"--{role}"
-            raise DataError(both, "each column once", f"{shown(name)} twice")
+            raise DataError(both, "each column once", f"{shorten(name)} twice")
         seen[name] = role
     free = [name for name in cells.columns if name not in seen]
-    time = roles.time or timelike.find(_longest(cells, roles.ids), free, roles.time_format) or NO_TIME
+    time = roles.time or time_column.find(_longest(cells, roles.ids), free, roles.time_format) or NO_TIME
     if time == NO_TIME:
         if roles.time_format:
             raise DataError("--time-format", "a column of timestamps written so", repr(roles.time_format))
@@ -133,7 +132,7 @@ def _only_target(cells: pl.DataFrame, free: list[str], notation: Notation) -> st
     got = "none"
     for name in listed:
         if otherwise[name]:
-            got = f"none; a cell of {shown(name)} is {otherwise[name]}"
+            got = f"none; a cell of {shorten(name)} is {otherwise[name]}"
             break
     raise DataError("--target", f"the column to forecast, out of {_listed(listed)}", got)
 
@@ -156,4 +155,4 @@ def is_index(column: pl.Series) -> bool:
 def _listed(names: Iterable[str], most: int = 20) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(shown, names[:most])) + more
+    return ", ".join(map(shorten, names[:most])) + more

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data import clock
+from gatewright.data import frequency
 from gatewright.data.table import Series, Table
-from gatewright.errors import DataError, GatewrightError
-from gatewright.spec import Scaler, SeriesEncoder, shown
+from gatewright.errors import DataError, GatewrightError, shorten
+from gatewright.spec import Scaler, SeriesEncoder
 
 _DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?)?")
 
@@ -97,10 +97,10 @@ def fit_scaler(table: Table, parts: Sequence[Parts]) -> Scaler:
     for column, name in zip(rows.T, columns, strict=True):
         given = column[np.isfinite(column)]
         if len(given) == 0:
-            raise DataError(f"column {shown(name)}", "numbers in the training part", "none")
+            raise DataError(f"column {shorten(name)}", "numbers in the training part", "none")
         if not _varies(given):
             got = f"{given[0]:g} in every row of it"
-            raise DataError(f"column {shown(name)}", "values that vary in the training part", got)
+            raise DataError(f"column {shorten(name)}", "values that vary in the training part", got)
         mean.append(float(given.mean()))
         scale.append(float(given.std()))
     change_scale = [_change_scale(*pair) for pair in zip(changes.T, scale[:targets], strict=True)]
@@ -239,7 +239,7 @@ def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "
     if encoder.calendar:
         if series.times is None:
             raise DataError("time", f"timestamps, for {', '.join(encoder.calendar)}", "a table without any")
-        phases = clock.calendar(series.clock.local(series.times), encoder.calendar)
+        phases = frequency.calendar(series.clock.local(series.times), encoder.calendar)
         columns.append(phases)
         ages.append(np.zeros(phases.shape, np.int32))
     return Encoded(
@@ -258,7 +258,7 @@ def _check_range(series: Series, scaled: NDArray[np.float64], columns: Sequence[
     far = np.argwhere(np.abs(scaled) > _FARTHEST)
     if len(far):
         row, column = map(int, far[0])
-        name = f"column {shown(columns[column])}, {series.place(row)}"
+        name = f"column {shorten(columns[column])}, {series.place(row)}"
         expected = f"a value within {_FARTHEST:g} standard deviations of the training part"
         raise DataError(name, expected, f"{series.values[row, column]:g}")
 

@@ -9,18 +9,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data import clock
-from gatewright.data.cells import is_text, numbers, text
+from gatewright.data import frequency
+from gatewright.data.columns import is_text, numbers, text
 from gatewright.data.frame import Frame, read_frame
-from gatewright.data.order import Group, Ordered, in_order, remedy, unordered
 from gatewright.data.resample import gathered
 from gatewright.data.roles import NO_TIME as NO_TIME
 from gatewright.data.roles import Roles as Roles
 from gatewright.data.roles import find_roles
-from gatewright.data.stamps import timestamps
-from gatewright.data.zones import NAIVE, Clock
-from gatewright.errors import DataError
-from gatewright.spec import shown
+from gatewright.data.row_order import Group, Ordered, in_order, remedy, unordered
+from gatewright.data.time_zones import NAIVE, Clock
+from gatewright.data.timestamps import timestamps
+from gatewright.errors import DataError, shorten
 
 #: Most rows that are put into gaps, for each row that is there; more are a wrong timestamp.
 MOST_GAPS = 10
@@ -41,7 +40,7 @@ class Series:
     """
 
     name: str
-    times: clock.Times | None
+    times: frequency.Times | None
     values: NDArray[np.float64]
     lines: NDArray[np.int64]
     unit: str = "line"
@@ -51,7 +50,7 @@ class Series:
     @property
     def title(self) -> str:
         """The series as an error names it."""
-        return f"series {shown(self.name)}" if self.name else "the table"
+        return f"series {shorten(self.name)}" if self.name else "the table"
 
     def place(self, row: int) -> str:
         """A row as an error names it."""
@@ -64,7 +63,7 @@ class Series:
         assert self.times is not None
         times = self.times[row : row + 1]
         offset = self.clock.offsets(times)[0] if self.clock.absolute else ""
-        return f"{clock.shown(self.clock.local(times)[0])}{offset}"
+        return f"{frequency.shown(self.clock.local(times)[0])}{offset}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Table:
     Attributes:
         roles: what each column is for, with everything found out.
         series: the series.
-        step: time between two rows (see `gatewright.data.clock`).
+        step: time between two rows (see `gatewright.data.frequency`).
         unused: columns that no role names.
         empty: names of the series without any observed target, which are left out.
         clock: on which times are kept.
@@ -122,7 +121,7 @@ def read_table(path: Path, roles: Roles, fill: str = "", step: str = "") -> Tabl
         series = [_on_the_grid(one, ordered.step, roles, fill) for one in series]
     observed = [one for one in series if _last_observed(one, roles) >= 0]
     if not observed:
-        names = ", ".join(map(shown, roles.targets))
+        names = ", ".join(map(shorten, roles.targets))
         raise DataError(f"target {names} of {series[0].title}", "at least one observed value", "none")
     empty = tuple(one.name for one in series if _last_observed(one, roles) < 0)
     series = [_checked(one, roles, fill) for one in observed]
@@ -139,7 +138,7 @@ def _ordered(frame: Frame, roles: Roles, groups: list[Group], fill: str, expecte
         return Ordered(groups, [None] * len(groups), NAIVE, "row", ()), False
     stamps = timestamps(frame, roles.time, roles.time_format, roles.time_zone)
     if roles.resample:
-        return unordered(stamps, groups, clock.bin_step(roles.resample)), stamps.zoned
+        return unordered(stamps, groups, frequency.bin_step(roles.resample)), stamps.zoned
     return in_order(frame, roles.time, stamps, groups, expected, gaps=bool(fill)), stamps.zoned
 
 
@@ -162,18 +161,18 @@ def _ids(frame: Frame, name: str) -> pl.Series:
     """Return a column of ids as text."""
     column = frame.cells[name]
     if column.dtype.is_nested() or column.dtype == pl.Binary or column.dtype == pl.Object:
-        raise DataError(f"id column {shown(name)}", "names", f"cells of type {shown(str(column.dtype))}")
+        raise DataError(f"id column {shorten(name)}", "names", f"cells of type {shorten(str(column.dtype))}")
     names = text(column) if is_text(column) else column.cast(pl.String)
     if names.has_nulls():
         row = int(names.is_null().arg_max() or 0)
-        raise DataError(f"id column {shown(name)}, {frame.place(row)}", "the name of a series", "nothing")
+        raise DataError(f"id column {shorten(name)}, {frame.place(row)}", "the name of a series", "nothing")
     return names
 
 
 def _on_the_grid(one: Series, step: str, roles: Roles, fill: str) -> Series:
     """Check that rows follow each other at the step; with ``fill``, put empty rows into whole gaps."""
     assert one.times is not None
-    places = clock.positions(one.times, step)
+    places = frequency.positions(one.times, step)
     gaps = np.diff(places) != 1  # true beside a NaN too
     if not gaps.any():
         return one
@@ -188,7 +187,7 @@ def _on_the_grid(one: Series, step: str, roles: Roles, fill: str) -> Series:
             hint = f"{int(places[row] - places[row - 1])} steps on; {_about_gaps(one, places, roles, fill)}"
         after = f" after {one.when(row - 1)}" if row else ""
         raise DataError(
-            f"time column {shown(roles.time)}, {one.place(row)}",
+            f"time column {shorten(roles.time)}, {one.place(row)}",
             f"one row every {step} in {one.title}",
             f"{one.when(row)}{after}, {hint}",
         )
@@ -197,7 +196,7 @@ def _on_the_grid(one: Series, step: str, roles: Roles, fill: str) -> Series:
     values = np.full((rows, one.values.shape[1]), np.nan)
     lines = np.zeros(rows, dtype=np.int64)
     values[index], lines[index] = one.values, one.lines
-    return replace(one, times=clock.after(one.times[0], step, np.arange(rows)), values=values, lines=lines)
+    return replace(one, times=frequency.after(one.times[0], step, np.arange(rows)), values=values, lines=lines)
 
 
 def _about_gaps(one: Series, places: NDArray[np.float64], roles: Roles, fill: str) -> str:
@@ -230,7 +229,7 @@ def _checked(one: Series, roles: Roles, fill: str) -> Series:
         elif missing.any() and not fill:
             hint = f"nothing (missing in {int(missing.sum())} rows; --fill forward or mean fills them)"
             place = one.place(int(np.argmax(missing)))
-            raise DataError(f"column {shown(name)}, {place}", "a number in every row of an input", hint)
+            raise DataError(f"column {shorten(name)}, {place}", "a number in every row of an input", hint)
     return replace(one, values=values)
 
 
@@ -249,11 +248,11 @@ def _check_static(one: Series, roles: Roles) -> None:
 def _only_value(one: Series, name: str, column: NDArray[np.float64]) -> float:
     given = np.flatnonzero(np.isfinite(column))
     if len(given) == 0:
-        raise DataError(f"static column {shown(name)}", f"a value in {one.title}", "none")
+        raise DataError(f"static column {shorten(name)}", f"a value in {one.title}", "none")
     first = float(column[given[0]])
     other = np.flatnonzero(column[given] != first)
     if len(other):
         row = int(given[other[0]])
         got = f"{first:.17g} and {column[row]:.17g}"
-        raise DataError(f"static column {shown(name)}, {one.place(row)}", f"one value in {one.title}", got)
+        raise DataError(f"static column {shorten(name)}, {one.place(row)}", f"one value in {one.title}", got)
     return first

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data.files import read_utf8
+from gatewright.data.source_files import read_utf8
 from gatewright.errors import DataError, GatewrightError
 from gatewright.spec import UNKNOWN, Vocabulary
 

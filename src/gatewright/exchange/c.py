@@ -6,10 +6,10 @@ import importlib.metadata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gatewright import atomic
 from gatewright.errors import GatewrightError, reason
-from gatewright.modelfile import ModelFile
-from gatewright.reading import Reading
+from gatewright.files import atomic
+from gatewright.files.model_file import ModelFile
+from gatewright.runtime.signature import Reading
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder
 
 #: The version of ``gatewright_parts`` that is written: GATEWRIGHT_VERSION of the header.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gatewright.insight.intervention import intervene as intervene
     from gatewright.insight.ledger import Fate as Fate
     from gatewright.insight.ledger import Ledger as Ledger
-    from gatewright.insight.looking import look as look
+    from gatewright.insight.recorder import look as look
     from gatewright.insight.recording import Difference as Difference
     from gatewright.insight.recording import Recording as Recording
 
@@ -24,7 +24,7 @@ _HOMES = {
     "Recording": "recording",
     "diagnose": "diagnosis",
     "intervene": "intervention",
-    "look": "looking",
+    "look": "recorder",
 }
 __all__ = sorted(_HOMES)
 

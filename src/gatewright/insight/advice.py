@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gatewright.insight.horizon import Horizon
+from gatewright.insight.memory_horizon import Horizon
 
 if TYPE_CHECKING:
     from gatewright.insight.diagnosis import LayerDiagnosis

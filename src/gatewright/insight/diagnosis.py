@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gatewright.equations import Record
 from gatewright.insight.advice import Advice, advise
-from gatewright.insight.horizon import Horizon, horizon
+from gatewright.insight.memory_horizon import Horizon, horizon
 from gatewright.insight.recording import DIRECTIONS, GATES, Recording
 
 Array = NDArray[np.float64]
@@ -118,7 +118,7 @@ def diagnose(recording: Recording, *, plain: torch.nn.RNN | None = None) -> Diag
     Args:
         recording: what it did; with its model (as `look` returns it) the memory horizon is measured too.
         plain: a plain RNN of the same inputs, trained on the same data, to stand beside it
-            (`gatewright.insight.plain.train_beside` trains one).
+            (`gatewright.train.plain_rnn.train_beside` trains one).
 
     Raises:
         GatewrightError: if ``plain`` is given and the recording has no model with it.

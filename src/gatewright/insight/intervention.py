@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import GatewrightError
-from gatewright.insight.about import Edit
-from gatewright.insight.looking import Pass, prepare, record
-from gatewright.insight.material import Material
+from gatewright.insight.inputs import Material
+from gatewright.insight.recorder import Pass, prepare, record
 from gatewright.insight.recording import DIRECTIONS, GATES, QUANTITIES, Recording, require_index, require_units
-from gatewright.model import Model, State
-from gatewright.nn import LSTM, Record, ops, steps
+from gatewright.nn import LSTM, Record, fallback, ops
+from gatewright.nn.fallback import Weights
+from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
-from gatewright.nn.steps import Weights
+from gatewright.spec.recording import Edit
 
 #: A number whose sigmoid and tanh are their limits exactly, in every type.
 _FAR = 1e4
@@ -277,7 +277,7 @@ class _Layer:
                 _, h, c, part = ops.sequence(x[first:end], h, c, weights, reverse=self.reverse, record=True)
                 assert part is not None
             else:
-                _, h, c, part = steps.sequence(x[first:end], h, c, weights, reverse=self.reverse)
+                _, h, c, part = fallback.sequence(x[first:end], h, c, weights, reverse=self.reverse)
             parts.append(part)
         if self.reverse:
             parts.reverse()

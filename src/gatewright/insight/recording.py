@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from gatewright.equations import Record
 from gatewright.errors import GatewrightError
-from gatewright.insight.about import About, SeriesAbout, TextAbout
-from gatewright.insight.checks import require_whole
+from gatewright.insight.validation import require_whole
+from gatewright.spec.recording import About, SeriesAbout, TextAbout
 
 if TYPE_CHECKING:
     import pandas
@@ -208,7 +208,7 @@ class Recording:
         Raises:
             GatewrightError: if one of these is out of range, or nothing would be left of a row.
         """
-        from gatewright.insight.selection import select
+        from gatewright.insight.slicing import select
 
         return select(self, steps, rows, layers, units)
 

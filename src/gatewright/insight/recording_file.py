@@ -10,13 +10,12 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from gatewright import atomic, regular
 from gatewright.equations import Record
-from gatewright.errors import ModelFileError, unusable
-from gatewright.insight.about import About
-from gatewright.insight.checks import require_finite_throughout
+from gatewright.errors import ModelFileError, shorten, unusable
+from gatewright.files import atomic, regular
 from gatewright.insight.recording import DIRECTIONS, QUANTITIES, Layer, Peer, Recording
-from gatewright.spec import shown
+from gatewright.insight.validation import require_finite_throughout
+from gatewright.spec.recording import About
 
 FORMAT = "1"
 #: Bytes of a file's header, at most, that are searched for what it says of itself.
@@ -93,7 +92,7 @@ def read(path: Path | str) -> Recording:
     except KeyError as error:
         raise ModelFileError(str(path), "a whole recording", f"one without {error.args[0]}") from None
     if tensors:
-        raise ModelFileError(str(path), "a recording and nothing else", f"one with {shown(min(tensors))} too")
+        raise ModelFileError(str(path), "a recording and nothing else", f"one with {shorten(min(tensors))} too")
     require_finite_throughout(recording)
     return recording
 

@@ -16,11 +16,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatewright.errors import GatewrightError
-from gatewright.inspector.asked import Asked
-from gatewright.inspector.report import page
-from gatewright.inspector.shelf import Shelf
-from gatewright.serve.access import host_fits, origin_fits
-from gatewright.serve.guard import repeated
+from gatewright.inspector.catalog import Shelf
+from gatewright.inspector.html import page
+from gatewright.inspector.what_if import Asked
+from gatewright.web.hosts import host_fits, origin_fits, repeated
 
 #: Bytes that a question may have.
 _MOST = 1 << 20

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib import resources
 
-from gatewright.insight import plain
-from gatewright.insight.looking import prepare
-from gatewright.insight.material import Material
-from gatewright.insight.plain import PlainModel
-from gatewright.model import Model, load
+from gatewright.insight.inputs import Material
+from gatewright.insight.recorder import prepare
+from gatewright.nn.model import Model, load
+from gatewright.train import plain_rnn
+from gatewright.train.plain_rnn import PlainModel
 
 TITLE = "A flag to remember"
 #: What a person should know before looking.
@@ -32,7 +32,7 @@ def example() -> tuple[Model, Material, PlainModel]:
     Returns:
         The model, what it is to read, and the plain RNN that was trained on the same batches.
 
-    >>> from gatewright.insight.looking import record
+    >>> from gatewright.insight.recorder import record
     >>> model, material, plain_rnn = example()
     >>> record(model, material)
     Recording('A flag to remember', text, T=653, B=1, H=12)
@@ -41,4 +41,4 @@ def example() -> tuple[Model, Material, PlainModel]:
         model = load(files / "model.safetensors")
         opened, material = prepare(model, files / "flag.txt", title=TITLE)
         assert opened is model
-        return model, material, plain.load(files / "plain_rnn.safetensors", model)
+        return model, material, plain_rnn.load(files / "plain_rnn.safetensors", model)

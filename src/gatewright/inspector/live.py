@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 
 from gatewright.errors import reason
-from gatewright.insight import snapshots
-from gatewright.insight.material import of_run
-from gatewright.inspector.opening import Wanted, snapshot_entry
+from gatewright.insight.inputs import of_run
+from gatewright.inspector.catalog import Shelf, Subject
+from gatewright.inspector.loader import Wanted, snapshot_entry
 from gatewright.inspector.server import PageServer
-from gatewright.inspector.shelf import Shelf, Subject
-from gatewright.model import Model, load
-from gatewright.train.run import Run
-from gatewright.train.task import Watcher
+from gatewright.nn.model import Model, load
+from gatewright.runs import models
+from gatewright.runs.run import Run
+from gatewright.tasks.base import Watcher
 
 #: Steps of the validation part that are shown.
 STEPS = 500
@@ -45,7 +45,7 @@ class Live(Watcher):
         server.title = f"{run.path.resolve().name} - Gatewright"
         server.__enter__()
         scores = dict(run.validations())
-        for step, _ in snapshots.found(run):
+        for step, _ in models.found(run):
             if step in scores:
                 self._add(step, scores[step])
         say(f"look at it: {server.url}")
@@ -55,7 +55,7 @@ class Live(Watcher):
     def validated(self, model: Model, step: int) -> None:
         """Keep a snapshot, and tell the page."""
         try:
-            gone = snapshots.keep(self._run, model, step)
+            gone = models.keep(self._run, model, step)
         except OSError as error:
             self._say(f"no snapshot of step {step}: {reason(error, writing=True)}")
             return
@@ -67,7 +67,7 @@ class Live(Watcher):
         entry = snapshot_entry(self._run, step, score)
 
         def make() -> Subject:
-            path = dict(snapshots.found(self._run))[step]
+            path = dict(models.found(self._run))[step]
             model = load(path)
             material = of_run(self._run, model, None, part="valid", steps=STEPS)
             return Subject(model, Wanted().of(material, lambda _: None).noted(entry.note))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.insight.about import SeriesAbout, TextAbout
 from gatewright.insight.diagnosis import Diagnosis
 from gatewright.insight.recording import DIRECTIONS, GATES, Recording, errors_of
+from gatewright.spec.recording import SeriesAbout, TextAbout
 
 _TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4"}
 

@@ -13,10 +13,10 @@ import uvicorn
 
 from gatewright.errors import GatewrightError
 from gatewright.inspector.app import create_app
-from gatewright.inspector.shelf import Shelf
-from gatewright.serve.http_connection import configured
-from gatewright.serve.listen import address_of, listen
-from gatewright.serve.room import Room
+from gatewright.inspector.catalog import Shelf
+from gatewright.web.connection_limit import Room
+from gatewright.web.http_connection import configured
+from gatewright.web.listen import address_of, listen
 
 HOST = "127.0.0.1"
 #: Connections at once: those of a few pages.
@@ -55,10 +55,14 @@ class PageServer:
             app, self._listening.room, log_level="error", lifespan="off", timeout_graceful_shutdown=2
         )
         self._server = uvicorn.Server(config)
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gatewright look", daemon=True)
 
     def _run(self) -> None:
-        self._server.run(sockets=[self._listening])
+        try:
+            self._server.run(sockets=[self._listening])
+        finally:
+            self._ended.set()
 
     def __enter__(self) -> PageServer:
         self._thread.start()
@@ -81,7 +85,7 @@ class PageServer:
         if self._thread.is_alive():
             # The server ends within two seconds of its own; on a busy machine these take longer, and its socket
             # must not be closed under it.
-            self._thread.join(timeout=60)
+            self._ended.wait(timeout=60)
         self._listening.close()
 
     def open_browser(self) -> None:
@@ -91,7 +95,8 @@ class PageServer:
     def wait(self) -> None:
         """Serve until Ctrl-C."""
         try:
-            while self._thread.is_alive():
-                self._thread.join(timeout=0.5)
+            # Not Thread.join: where Ctrl-C interrupts it, a thread that runs counts as ended.
+            while not self._ended.wait(timeout=0.5):
+                pass
         except KeyboardInterrupt:
             return

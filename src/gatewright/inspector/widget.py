@@ -6,8 +6,8 @@ from typing import Any
 
 from gatewright.errors import GatewrightError
 from gatewright.insight.recording import Recording
-from gatewright.inspector.report import bundle
-from gatewright.inspector.shelf import Entry, Shelf, Subject
+from gatewright.inspector.catalog import Entry, Shelf, Subject
+from gatewright.inspector.html import bundle
 
 try:
     import anywidget

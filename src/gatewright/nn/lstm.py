@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import ops, steps
+from gatewright.nn import fallback, ops
+from gatewright.nn.fallback import Weights
 from gatewright.nn.leaf import leaf
 from gatewright.nn.packed import Layout
 from gatewright.nn.record import LayerRecord, Record
-from gatewright.nn.steps import Weights
-from gatewright.stream import Stream, WeightFormat
+from gatewright.runtime.stream import Stream, WeightFormat
 
 _State = tuple[Tensor, Tensor]
 #: One layer in one direction: `steps.sequence`, or `ops.sequence`.
@@ -287,7 +287,7 @@ class LSTM(torch.nn.RNNBase):
     def _padded(
         self, x: Tensor, hx: _State, stack: list[Weights], record: bool, by_kernels: bool
     ) -> tuple[Tensor, _State, Record]:
-        run = self._kernel_layer(record) if by_kernels else steps.sequence
+        run = self._kernel_layer(record) if by_kernels else fallback.sequence
         if x.dim() == 2:
             y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x[:, None], hx[0][:, None], hx[1][:, None])
             return y[:, 0], (h_n[:, 0], c_n[:, 0]), Record(tuple(layers))
@@ -328,7 +328,7 @@ class LSTM(torch.nn.RNNBase):
             """Draw the mask over packed steps, as torch's operator does."""
             return layout.unpack(F.dropout(layout.pack(y), rate))
 
-        run = functools.partial(steps.sequence, lengths=layout.lengths)
+        run = functools.partial(fallback.sequence, lengths=layout.lengths)
         y, h_n, c_n, layers = self._layers(stack, run, dropout, layout.unpack(packed.data), *hx)
         return layout.wrap(layout.pack(y)), (h_n, c_n), Record(tuple(layers), layout.lengths)
 

@@ -16,9 +16,9 @@ from torch.autograd import forward_ad
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gatewright import kernels
-from gatewright.nn import steps
+from gatewright.nn import fallback
+from gatewright.nn.fallback import Weights
 from gatewright.nn.record import LayerRecord
-from gatewright.nn.steps import Weights
 
 _DTYPES = (torch.float32, torch.float64)
 _PLAIN = {Tensor, torch.nn.Parameter, type(None)}
@@ -81,7 +81,7 @@ def sequence(
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
     """Run one layer in one direction, by the kernels.
 
-    Equations: those of `gatewright.nn.steps.sequence`.
+    Equations: those of `gatewright.nn.fallback.sequence`.
 
     Args:
         x: input, (T, B, D); with ``batch_sizes`` (rows, D), the rows of each step after those of the step before.
@@ -291,7 +291,7 @@ def _adjoint_by_steps(ctx: Any, saved: tuple[Any, ...], adjoint: tuple[Tensor | 
         present = torch.arange(int(batch_sizes[0])) < batch_sizes[:, None]
         lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
         x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
-    y, h_n, c_n, record = steps.sequence(x, h_0, c_0, Weights(*weights), reverse=ctx.reverse, lengths=lengths)
+    y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, Weights(*weights), reverse=ctx.reverse, lengths=lengths)
     gates = torch.cat([record.input_gate, record.forget_gate, record.candidate, record.output_gate], dim=-1)
     outputs = [y, h_n, c_n, gates, record.cell]
     if place is not None:

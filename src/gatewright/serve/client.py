@@ -21,8 +21,8 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from gatewright.errors import BusyError, GatewrightError, SessionError, StepError
-from gatewright.reading import first_wrong
-from gatewright.state import State
+from gatewright.runtime.signature import first_wrong
+from gatewright.runtime.state import State
 
 Array = NDArray[Any]
 

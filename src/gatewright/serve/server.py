@@ -17,22 +17,22 @@ import uvicorn
 from fastapi import FastAPI
 
 from gatewright.errors import GatewrightError
-from gatewright.serve import models
-from gatewright.serve.access import Tokens, require_loopback
-from gatewright.serve.app import create_app
-from gatewright.serve.batching import Batcher
-from gatewright.serve.http_connection import configured
-from gatewright.serve.listen import address_of, listen
+from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.serve.http.app import create_app
+from gatewright.serve.http.auth import Tokens, require_loopback
 from gatewright.serve.logs import say, to_stderr
 from gatewright.serve.metrics import Metrics
-from gatewright.serve.room import Listening, Room
-from gatewright.serve.saved import SavedModel, Store
 from gatewright.serve.service import PIECE, Service
-from gatewright.serve.sessions import Sessions
+from gatewright.serve.sessions import model_loader
+from gatewright.serve.sessions.batcher import Batcher
+from gatewright.serve.sessions.manager import Sessions
+from gatewright.serve.sessions.sqlite import SqliteStore, require_file_name
+from gatewright.serve.sessions.store import SavedModel, Store
 from gatewright.serve.settings import Durability, Limits
-from gatewright.serve.socket_connection import SocketConnection
-from gatewright.serve.store import SqliteStore, require_file_name
-from gatewright.stream import Stream, WeightFormat
+from gatewright.web.connection_limit import Listening, Room
+from gatewright.web.http_connection import configured
+from gatewright.web.listen import address_of, listen
+from gatewright.web.websocket_connection import SocketConnection
 
 #: Seconds between two looks for idle sessions.
 _SWEEP = 5.0
@@ -101,7 +101,7 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
         sessions = Sessions(
             stream,
             store,
-            find=lambda fingerprint: models.kept(
+            find=lambda fingerprint: model_loader.kept(
                 store, fingerprint, sessions=limits.max_resident, threads=settings.threads
             ),
             most=limits.max_sessions,
@@ -224,7 +224,7 @@ async def _sweep(service: Service) -> None:
 
 
 def _load(settings: Settings) -> tuple[SavedModel, Stream]:
-    return models.opened(
+    return model_loader.opened(
         settings.run,
         weights=settings.weights,
         sessions=settings.limits.max_resident,
@@ -246,6 +246,6 @@ def _open(settings: Settings) -> Store:
         return SqliteStore(require_file_name(str(path)))
     if "://" not in settings.store:
         return SqliteStore(require_file_name(settings.store))
-    from gatewright.serve.valkey import ValkeyStore
+    from gatewright.serve.sessions.valkey import ValkeyStore
 
     return ValkeyStore(settings.store)

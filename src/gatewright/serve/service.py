@@ -19,15 +19,15 @@ from gatewright.errors import (
     StepError,
     StoreError,
 )
-from gatewright.serve.access import Quota
-from gatewright.serve.batching import Batcher
+from gatewright.serve.http.auth import Quota
+from gatewright.serve.http.parsing import Bounds
 from gatewright.serve.logs import say
-from gatewright.serve.messages import AdvanceBody, GenerateBody
 from gatewright.serve.metrics import Metrics
-from gatewright.serve.parsing import Bounds
-from gatewright.serve.requests import Advance, Generate
-from gatewright.serve.saved import Store
-from gatewright.serve.sessions import Sessions
+from gatewright.serve.schemas import AdvanceBody, GenerateBody
+from gatewright.serve.sessions.batcher import Batcher
+from gatewright.serve.sessions.manager import Sessions
+from gatewright.serve.sessions.requests import Advance, Generate
+from gatewright.serve.sessions.store import Store
 from gatewright.serve.settings import Limits
 
 T = TypeVar("T")

@@ -21,9 +21,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from gatewright import atomic, regular
-from gatewright.errors import RunError, unusable
-from gatewright.spec import shown
+from gatewright.errors import RunError, shorten, unusable
+from gatewright.files import atomic, regular
 
 FORMAT = "2"
 #: Steps up to which AdamW counts: a float32 does not get any further by adding 1.
@@ -123,7 +122,7 @@ def load(
     """
     metadata, found = _read_header(path)
     if metadata.get("gatewright_checkpoint") != FORMAT:
-        got = shown(metadata.get("gatewright_checkpoint"))
+        got = shorten(metadata.get("gatewright_checkpoint"))
         raise RunError(str(path), f"a checkpoint of format {FORMAT}", got)
     progress = _checked_progress(path, metadata.get("progress"))
     if metadata.get("options") != told:
@@ -197,7 +196,7 @@ def _check_entries(path: Path, expected: Mapping[str, _Entry], found: Mapping[st
     for names, word in ((expected.keys() - found.keys(), "without"), (found.keys() - expected.keys(), "with")):
         if names:
             others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            got = f"one {word} {shown(min(names))}{others}"
+            got = f"one {word} {shorten(min(names))}{others}"
             raise RunError(str(path), f"the {len(expected)} tensors of this run", got)
     for name, (dtype, shape) in expected.items():
         if found[name] != (dtype, shape):
@@ -249,13 +248,13 @@ def _checked_progress(path: Path, text: str | None) -> Progress:
     try:
         found = json.loads(text or "")
     except (ValueError, RecursionError):
-        raise RunError(where, "JSON with the progress of a run", shown(text)) from None
+        raise RunError(where, "JSON with the progress of a run", shorten(text)) from None
     if not isinstance(found, dict) or set(found) != set(_FIELDS):
         got = sorted(found) if isinstance(found, dict) else found
-        raise RunError(where, f"the fields {', '.join(_FIELDS)}", shown(got))
+        raise RunError(where, f"the fields {', '.join(_FIELDS)}", shorten(got))
     for name, (fits, expected) in _FIELDS.items():
         if not fits(found[name]):
-            raise RunError(f"{where}.{name}", expected, shown(found[name]))
+            raise RunError(f"{where}.{name}", expected, shorten(found[name]))
     progress = Progress(**found)
     for argument, expected, got in _contradictions(progress):
         raise RunError(f"{where}.{argument}", expected, got)

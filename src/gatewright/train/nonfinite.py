@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import NonFiniteError
-from gatewright.train.task import Task
+from gatewright.tasks.base import Task
 
 #: The parts of a step in the order in which they are computed.
 PARTS = ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")

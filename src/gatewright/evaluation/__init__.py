@@ -1,0 +1,1 @@
+"""Evaluation of trained models: metrics on the test part, tables, quantization."""

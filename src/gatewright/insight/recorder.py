@@ -1,0 +1,192 @@
+"""Looking at a model: one pass over data, with all that happens inside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from gatewright import equations
+from gatewright.errors import GatewrightError
+from gatewright.insight.inputs import Material, gather, of_run, require_whole_model_arguments
+from gatewright.insight.recording import Layer, Recording
+from gatewright.nn import LSTM, Record
+from gatewright.nn.model import Model, State
+from gatewright.nn.record import LayerRecord
+from gatewright.runs.models import run_model
+from gatewright.runs.run import Run
+from gatewright.spec.recording import SeriesAbout, TextAbout
+from gatewright.tasks.forecast.windows import absolute
+
+#: Runs an LSTM over (T, B, D) with lengths and initial states, and returns its record.
+Pass = Callable[[LSTM, Tensor, Any, State | None], Record]
+
+
+def look(
+    model: Model | LSTM | Run | str | Path,
+    data: Any = None,
+    *,
+    state: State | None = None,
+    start: int = 0,
+    steps: int | None = None,
+    title: str = "",
+) -> Recording:
+    """Run a model over data, in evaluation mode, and return everything that happened inside it.
+
+    A model reads its data in one go from zero states, as a `gatewright.Stream` does.  The gates are the record of
+    the fast path itself, of the same memory, so that a recording costs next to nothing.
+
+    Args:
+        model: a run or its directory, a model (`gatewright.load`), or a `gatewright.LSTM`.
+        data: what it is to read.  For a forecaster the path of a table (or a `gatewright.data.table.Table`, where
+            a column names its series and there is no run to say which); for a language model a text, or the `Path`
+            of one; for bare layers numbers as they read them, or a `PackedSequence`.  None, for a run: the test
+            part of what it learned from, with a context before it.
+        state: for bare layers, states (h_0, c_0) to begin with; zeros if None.  A run or a whole model begins with
+            zeros and takes none.
+        start: first step (row, character) that is read.
+        steps: at most so many; all if None.
+        title: what it is; the name of the run or file if empty.
+
+    Returns:
+        The recording.  A table's series are rows of its batch.
+
+    Raises:
+        GatewrightError: if there is no such run, its source has changed, the data does not fit the model, or is
+            empty, or a gate is not finite.
+
+    >>> recording = look(LSTM(3, 4, num_layers=2), torch.ones(6, 1, 3))
+    >>> ledger = recording.ledger(layer=1, t=5)
+    >>> bool(abs(ledger.total - ledger.cell).max() < 1e-6)
+    True
+    """
+    opened, material = prepare(model, data, state=state, start=start, steps=steps, title=title)
+    return record(opened, material)
+
+
+def prepare(
+    model: Any,
+    data: Any = None,
+    *,
+    state: State | None = None,
+    start: int = 0,
+    steps: int | None = None,
+    title: str = "",
+) -> tuple[Model | LSTM, Material]:
+    """Return the model and what it is to read; arguments as for `look`."""
+    if isinstance(model, str | Path):
+        model = Run.open(Path(model))
+    if isinstance(model, Run):
+        require_whole_model_arguments(state, title)
+        loaded = run_model(model)
+        material = of_run(model, loaded, data, start=start, steps=steps)
+        if title:
+            material = dataclasses.replace(material, about=dataclasses.replace(material.about, title=title))
+        return loaded, material
+    if not isinstance(model, Model | LSTM):
+        got = f"a {type(model).__module__}.{type(model).__name__}{_hint(model)}"
+        raise GatewrightError("model", "a run, a gatewright.Model or a gatewright.LSTM", got)
+    return model, gather(model, data, state=state, start=start, steps=steps, title=title)
+
+
+def _hint(model: Any) -> str:
+    """Say which layers of a module of the caller's can be looked into, and how."""
+    modules = list(model.named_modules()) if isinstance(model, torch.nn.Module) else []
+    inside = [name for name, module in modules if isinstance(module, LSTM)]
+    if inside:
+        return f"; look at a layer inside it, model.get_submodule({inside[0]!r}), with the input of that layer"
+    if any(isinstance(module, torch.nn.LSTM) for _, module in modules):
+        return "; gatewright.convert puts our layers in the place of torch's"
+    return ""
+
+
+def record(model: Model | LSTM, material: Material, run: Pass | None = None) -> Recording:
+    """Run a model over what is ready for it.
+
+    Args:
+        model: the model.
+        material: what `prepare` made for it.
+        run: how the layers are run; as they are if None.
+    """
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            x = material.x if isinstance(model, LSTM) else model.encoder(material.x)
+            lstm = model if isinstance(model, LSTM) else model.lstm
+            done = (run or forward)(lstm, x, material.lengths, material.state)
+            y = _output(done)
+            predictions = y if isinstance(model, LSTM) else forecasts(model, material, model.head(y))
+    finally:
+        for module in training:
+            module.training = True
+    head = None if isinstance(model, LSTM) else model.head
+    text = isinstance(material.about.data, TextAbout)
+    return Recording(
+        material.about,
+        tuple(Layer(_numpy(one), None if one.reverse is None else _numpy(one.reverse)) for one in done.layers),
+        material.lengths,
+        _array(x),
+        _array(predictions),
+        targets=material.targets,
+        columns=material.columns,
+        times=material.times,
+        symbols=_array(material.x) if text else None,
+        readout_weight=None if head is None else _array(head.weight),
+        readout_bias=None if head is None else _array(head.bias),
+        model=model,
+    )
+
+
+def forward(lstm: LSTM, x: Tensor, lengths: Any, state: State | None) -> Record:
+    """Run the layers over (T, B, D) by their fast path, rows of unequal length as a packed sequence."""
+    if (lengths == len(x)).all():
+        if lstm.batch_first:
+            x = x.transpose(0, 1)
+        return lstm(x, state, record=True)[2]
+    packed = pack_padded_sequence(x, torch.from_numpy(lengths), enforce_sorted=False)
+    return lstm(packed, state, record=True)[2]
+
+
+def _output(done: Record) -> Tensor:
+    """Return what the last layer gave, (T, B, P), with that of the reverse direction behind it."""
+    last = done.layers[-1]
+    return last.hidden if last.reverse is None else torch.cat([last.hidden, last.reverse.hidden], dim=-1)
+
+
+def forecasts(model: Model, material: Material, said: Tensor) -> Tensor:
+    """Return what a head said (T, B, outputs) as a forecast in the table's units, or as log-probabilities.
+
+    Args:
+        model: whose head it is, or whose place it takes.
+        material: what was read.
+        said: the output of the head.
+    """
+    about = material.about.data
+    if not isinstance(about, SeriesAbout):
+        return torch.log_softmax(said, dim=-1)
+    assert material.level is not None
+    assert model.scaler is not None
+    y = absolute(model, said.unflatten(-1, model.output_sizes), material.level).sort(dim=-1).values.double()
+    targets = len(about.targets)
+    scale, mean = (
+        torch.tensor(numbers[:targets], dtype=torch.float64, device=y.device)[:, None]
+        for numbers in (model.scaler.scale, model.scaler.mean)
+    )
+    return y * scale + mean
+
+
+def _numpy(layer: LayerRecord) -> equations.Record:
+    fields = dataclasses.fields(equations.Record)
+    return equations.Record(**{field.name: _array(getattr(layer, field.name)) for field in fields})
+
+
+def _array(tensor: Tensor) -> Any:
+    """Return a tensor as an array, of the same memory where that can be."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()

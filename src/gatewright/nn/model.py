@@ -1,0 +1,157 @@
+"""A whole model as a torch module: encoder, LSTM stack, head; and the way to its file and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gatewright.errors import SpecError
+from gatewright.files import model_file
+from gatewright.nn import LSTM, Record
+from gatewright.nn.linear import Linear
+from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, SymbolEncoder, Vocabulary
+
+#: Hidden and cell states of all layers, each (layers, B, H).
+State = tuple[Tensor, Tensor]
+
+
+class Output(NamedTuple):
+    """What a model gives.
+
+    Attributes:
+        y: a forecast (steps, B, horizon, targets, quantiles), in the scaler's units; or scores of the next
+            symbol (steps, B, symbols).
+        state: hidden and cell states after the last step.
+        record: the gates and states of every step, if asked for.
+    """
+
+    y: Tensor
+    state: State
+    record: Record | None
+
+
+class Model(nn.Module):
+    """An encoder, an LSTM stack and a head, built from a `ModelSpec`.
+
+    Args:
+        spec: what to build.
+        scaler: numbers of the numeric columns; for a series encoder.
+        vocabulary: the symbols; for a symbol encoder.
+        forget_bias: initial sum of the forget gate's two biases, in every layer (Jozefowicz et al. 2015).
+
+    Raises:
+        SpecError: if scaler or vocabulary do not fit the encoder.
+
+    >>> from gatewright.spec import StackSpec, SymbolHead, UNKNOWN
+    >>> spec = ModelSpec(SymbolEncoder(symbols=3, embedding_size=4), StackSpec(8), SymbolHead())
+    >>> model = Model(spec, vocabulary=Vocabulary((UNKNOWN, "a", "b")))
+    >>> model(torch.tensor([[1], [2]])).y.shape
+    torch.Size([2, 1, 3])
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        scaler: Scaler | None = None,
+        vocabulary: Vocabulary | None = None,
+        forget_bias: float = 1.0,
+    ) -> None:
+        super().__init__()
+        given = (scaler is not None, vocabulary is not None)
+        needed = (isinstance(spec.encoder, SeriesEncoder), isinstance(spec.encoder, SymbolEncoder))
+        if given != needed:
+            raise SpecError("model", "a scaler for a series encoder, a vocabulary for symbols", f"{given}")
+        self.spec, self.scaler, self.vocabulary = spec, scaler, vocabulary
+        stack = spec.lstm
+        self.encoder: nn.Module = nn.Identity()
+        if isinstance(spec.encoder, SymbolEncoder):
+            self.encoder = nn.Embedding(spec.encoder.symbols, spec.encoder.embedding_size)
+        between = stack.dropout if stack.num_layers > 1 else 0.0  # torch warns of dropout with one layer
+        self.lstm = LSTM(
+            spec.input_size, stack.hidden_size, stack.num_layers, dropout=between, proj_size=stack.proj_size
+        )
+        self.dropout = nn.Dropout(stack.dropout)
+        self.head = Linear(stack.output_size, spec.output_size)
+        self._initialise(forget_bias)
+
+    @torch.no_grad()
+    def _initialise(self, forget_bias: float) -> None:
+        hidden = self.spec.lstm.hidden_size
+        forget = slice(hidden, 2 * hidden)
+        for layer in range(self.spec.lstm.num_layers):
+            self.lstm.get_parameter(f"bias_ih_l{layer}")[forget] = forget_bias
+            self.lstm.get_parameter(f"bias_hh_l{layer}")[forget] = 0.0
+        if isinstance(self.spec.encoder, SeriesEncoder) and self.spec.encoder.reads != "nothing":
+            # The head gives a difference from the last value, so training starts from persistence.
+            self.head.weight.zero_()
+            self.head.bias.zero_()
+
+    def forward(
+        self, x: Tensor, state: State | None = None, *, last: int | None = None, record: bool = False
+    ) -> Output:
+        """Run the model over a sequence.
+
+        Args:
+            x: inputs (T, B, D) as `SeriesEncoder` lists them, or symbols (T, B).
+            state: states to go on from; zeros if None.
+            last: how many steps at the end to give an output for; all if None.
+            record: whether to keep the gates and states of every step.
+        """
+        outcome = self.lstm(self.encoder(x), state, record=record)
+        hidden, state = outcome[0], outcome[1]
+        y = self.head(self.dropout(hidden if last is None else hidden[-last:])).unflatten(-1, self.output_sizes)
+        return Output(y, state, outcome[2] if record else None)
+
+    @property
+    def output_sizes(self) -> tuple[int, ...]:
+        """Shape of the output of one step and row: (horizon, targets, quantiles), or (symbols,)."""
+        encoder, head = self.spec.encoder, self.spec.head
+        if isinstance(encoder, SeriesEncoder) and isinstance(head, QuantileHead):
+            return head.horizon, len(encoder.targets), len(head.quantiles)
+        return (self.spec.output_size,)
+
+    def save(self, path: Path | str) -> None:
+        """Write the model file (`docs/model-file.md`)."""
+        model_file.write(path, self._file())
+
+    def stream(self, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32") -> Stream:
+        """Return a stream with copies of the weights, to advance the model step by step without torch.
+
+        Args:
+            sessions: how many states to keep.
+            threads: at most so many work on a call.
+            weights: how those of the gates are kept, as for `Stream.load`.
+        """
+        return Stream.of(self._file(), sessions=sessions, threads=threads, weights=weights)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model, in hexadecimal; worked out at each call."""
+        return self._file().fingerprint
+
+    def _file(self) -> model_file.ModelFile:
+        tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
+        return model_file.ModelFile(self.spec, tensors, self.scaler, self.vocabulary)
+
+
+def load(path: Path | str) -> Model:
+    """Read a model file, or that of a run directory, and build the model, in evaluation mode.
+
+    No random number is drawn: a training that goes on beside it is not disturbed.
+
+    Raises:
+        ModelFileError: if the file is damaged, foreign or too new; nothing is built then.
+        SpecError: if its specification cannot be read.
+    """
+    path = Path(path)
+    file = model_file.read(path / "model.safetensors" if path.is_dir() else path)
+    with torch.device("meta"):  # initial weights would be drawn, to be overwritten
+        model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary)
+    model.to_empty(device="cpu")
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in file.tensors.items()})
+    return model.eval()

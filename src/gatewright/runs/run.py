@@ -1,0 +1,246 @@
+"""A run: the directory that holds all of one training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from gatewright.errors import RunError, reason, shorten, unusable
+from gatewright.files import atomic, lock, regular
+from gatewright.runs.options import FREE, KINDS, Options, read_config, resolve
+
+
+class Run:
+    """Files of a run, by what they are.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = path / ".lock"
+        self.config = path / "config.toml"
+        self.source_note = path / "source.json"
+        self.model = path / "model.safetensors"
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.metrics = path / "metrics.jsonl"
+        self.tensorboard = path / "tensorboard"
+        self.evaluation = path / "evaluation.json"
+        self.plot = path / "forecast.png"
+        self.snapshots = path / "snapshots"
+        self.plain_rnn = path / "plain_rnn.safetensors"
+
+    @staticmethod
+    def free_path(source: Path) -> Path:
+        """Return a name below ``runs/`` that is not taken, after the file that a run learns from."""
+        stem = source.name.split(".")[0] or "run"
+        names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1_000_000))
+        return next(Path("runs", name) for name in names if not Path("runs", name).exists())
+
+    @staticmethod
+    def create(path: Path, source: Path, kind: str, options: Options) -> Run:
+        """Make the directory and write down what the run is told.
+
+        Args:
+            path: where.
+            source: the file that the run learns from.
+            kind: "forecast" or "language".
+            options: the resolved options.
+
+        Raises:
+            RunError: if the directory holds a run already, or cannot be made.
+        """
+        run = Run(path)
+        note = {"kind": kind, "source": str(source.resolve()), "sha256": digest(source)}
+        try:
+            if run.config.exists():
+                raise RunError("--run", "a new directory, or --resume to go on", f"{path}, which holds a run")
+            path.mkdir(parents=True, exist_ok=True)
+            atomic.write_bytes(run.source_note, json.dumps(note, indent=2).encode())
+            atomic.write_bytes(run.config, tomli_w.dumps(options.plain()).encode())
+        except OSError as error:
+            got = f"{path}: {reason(error, writing=True)}"
+            raise RunError("--run", "a directory that can be written", got) from None
+        return run
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only process that trains in the directory, which is made if it is not there.
+
+        Raises:
+            RunError: if another process does, or the directory cannot be written.
+        """
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock.held(self.lock))
+            except lock.LockedError as error:
+                who = f"process {error.holder}" if error.holder else "another one"
+                got = f"{self.path}, in which {who} trains"
+                raise RunError("--run", "a directory in which no other process trains", got) from None
+            except OSError as error:
+                got = f"{self.path}: {reason(error, writing=True)}"
+                raise RunError("--run", "a directory that can be written", got) from None
+            yield
+
+    @staticmethod
+    def open(path: Path) -> Run:
+        """Return the run in a directory.
+
+        Raises:
+            RunError: if there is none.
+        """
+        run = Run(path)
+        if not _is_file(run.config) or not _is_file(run.source_note):
+            raise RunError("run", "a directory that `gatewright train` made", _no_run(path))
+        return run
+
+    def options(self) -> Options:
+        """Return the options of the run.
+
+        Raises:
+            GatewrightError: if its config.toml is damaged.
+        """
+        return resolve(read_config(self.config), self.kind)
+
+    def told(self) -> str:
+        """Return a digest of the options that may not differ when the run goes on.
+
+        Raises:
+            GatewrightError: if its config.toml is damaged.
+        """
+        tables = read_config(self.config).plain()
+        kept = {
+            table: {name: value for name, value in values.items() if name not in FREE}
+            for table, values in tables.items()
+        }
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+    def _source(self, key: str) -> str:
+        try:
+            found = json.loads(self.source_note.read_text("utf-8"))[key]
+            if isinstance(found, str):
+                return found
+            got = shorten(found)
+        except OSError as error:
+            raise unusable(RunError, self.source_note, error) from None
+        except KeyError:
+            got = "JSON without it"
+        except (ValueError, TypeError, RecursionError):
+            got = "a damaged or foreign file"
+        raise RunError(str(self.source_note), f"JSON with a text {key!r}", got)
+
+    @property
+    def kind(self) -> str:
+        """What was learned: "forecast" or "language"."""
+        kind = self._source("kind")
+        if kind not in KINDS:
+            raise RunError(str(self.source_note), f"a kind out of {', '.join(KINDS)}", shorten(kind))
+        return kind
+
+    def unchanged_source(self) -> Path:
+        """Return the file that the run learned from.
+
+        Raises:
+            RunError: if it is gone or has changed.
+        """
+        source = Path(self._source("source"))
+        if not _is_file(source):
+            got = f"{source}"[:300] + ", which does not exist"
+            raise RunError("source", "the file that the run learned from", got)
+        if digest(source) != self._source("sha256"):
+            raise RunError("source", "the file that the run learned from", f"{source}, which has changed since")
+        return source
+
+    def require_model(self) -> Path:
+        """Return the path of the best model.
+
+        Raises:
+            RunError: if the run has none yet.
+        """
+        if not _is_file(self.model):
+            raise RunError("run", "a run with a trained model", f"{self.path}, which has none yet")
+        return self.model
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Add a line to the metrics."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def validations(self) -> list[tuple[int, float]]:
+        """Return step and score of every validation that the metrics tell of, in order."""
+        try:
+            lines = [json.loads(line) for line in self.metrics.read_text("utf-8").splitlines()]
+            return [(int(line["step"]), float(line["valid"])) for line in lines if "valid" in line]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise unusable(RunError, self.metrics, error) from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise RunError(str(self.metrics), "lines of metrics", "a damaged line") from None
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps after a checkpoint, which will be taken again."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in _lines(self.metrics):
+            try:
+                if line.endswith(b"\n") and json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue  # half a line of a killed process
+        atomic.write_bytes(self.metrics, b"".join(kept))
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        RunError: if it cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    except OSError as error:
+        raise unusable(RunError, path, error) from None
+    return found.hexdigest()
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        with regular.open_file(path) as file:
+            return file.readlines()
+    except OSError as error:
+        raise unusable(RunError, path, error) from None
+
+
+def _no_run(path: Path) -> str:
+    """Say what a path is that is no run."""
+    named = shorten(str(path)).strip("'")
+    try:
+        if path.is_dir():
+            return f"{named}, a directory without config.toml and source.json"
+        if not path.exists():
+            return f"{named}, which does not exist"
+    except (OSError, ValueError) as error:
+        return f"{named}: {reason(error)}"
+    if path.suffix == ".safetensors":
+        return f"{named}, a file; the run is the directory that holds it"
+    return f"{named}, a file; the run comes before the table or the text"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no permission to look, or a name too long
+        return False

@@ -1,0 +1,1 @@
+"""The runtime without torch: streams of steps, session states, sampling."""

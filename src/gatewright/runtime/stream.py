@@ -1,0 +1,432 @@
+"""A trained model one step at a time, without torch: NumPy and the native module do it all.
+
+A stream has one or several sessions, each with a state of its own.  What a step reads and gives depends on it:
+
+- a forecaster reads a row of its table, in the table's own units, and gives the quantiles of the next values;
+- a language model reads a symbol, and gives a score for each symbol that may follow;
+- bare layers (`Stream.from_weights`) read numbers, and give the last layer's hidden state.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright import _kernels
+from gatewright.errors import GatewrightError
+from gatewright.files import model_file
+from gatewright.runtime.native_args import native_columns, sorted_by_layer
+from gatewright.runtime.signature import Reading
+from gatewright.runtime.state import Shape, State
+from gatewright.spec import QuantileHead, SeriesEncoder
+
+Array = NDArray[Any]
+#: One session, some of them, or None: the only one, or all.
+Sessions = int | Sequence[int] | NDArray[np.integer[Any]] | None
+
+
+#: How the weights of the gates are kept.
+WeightFormat = Literal["float32", "bf16", "int8"]
+
+
+class StepRecord(NamedTuple):
+    """What the layers did: the axes of the input without its last, then (L, H).
+
+    Attributes:
+        input_gate: i, how much of the candidate is added, between 0 and 1.
+        forget_gate: f, how much of the cell state is kept, between 0 and 1.
+        candidate: g, what may be added, between -1 and 1.
+        output_gate: o, how much of the cell state is shown, between 0 and 1.
+        cell: c after the step.
+    """
+
+    input_gate: Array
+    forget_gate: Array
+    candidate: Array
+    output_gate: Array
+    cell: Array
+
+
+class Stream:
+    """A model with the states of its sessions, advanced step by step.
+
+    A step gives the same bits as the whole sequence at once, alone or beside other sessions.  Made by `load`,
+    `from_weights`, `gatewright.LSTM.stream` or `gatewright.Model.stream`.
+
+    Input that is refused (a wrong shape or type, NaN, infinity, an unknown session) leaves every state as it was.
+    One stream serves one thread at a time; `copy` gives another one its own.
+
+    Attributes:
+        sessions: how many there are, numbered from 0.
+        threads: at most so many work on a call.
+        fingerprint: SHA-256 of the model, in hexadecimal.
+
+    >>> zeros = np.zeros((4, 1), np.float32)
+    >>> stream = Stream.from_weights({"weight_ih_l0": zeros, "weight_hh_l0": zeros})
+    >>> stream.set_state(State(np.zeros((1, 1), "f4"), np.ones((1, 1), "f4"), np.zeros(0), steps=0))
+    >>> y = stream.step(np.zeros(1, np.float32))
+    >>> stream.state().cell
+    array([[0.5]], dtype=float32)
+    """
+
+    def __init__(
+        self, model: _kernels.Model, reading: Reading, shape: Shape, *, sessions: int = 1, threads: int = 1
+    ) -> None:
+        for name, value in (("sessions", sessions), ("threads", threads)):
+            if not isinstance(value, int) or not 1 <= value < 2**31:
+                raise GatewrightError(name, f"a whole number from 1 to {2**31 - 1}", repr(value)[:80])
+        self.sessions, self.threads = sessions, threads
+        self._model, self._reading, self._shape = model, reading, shape
+        self._native = _kernels.Stream(model, sessions)
+        self._step = self._native.step  # looked up once: the way through Python is a quarter of a small step
+        self._empty = functools.partial(np.empty, reading.output_shape, reading.output_dtype)
+        #: Whether `step` may go straight to the native module.
+        self._single = sessions == 1 and not reading.calendar and not reading.symbols
+
+    @classmethod
+    def load(
+        cls, path: Path | str, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
+    ) -> Stream:
+        """Read a model file, or that of a run directory.
+
+        Args:
+            path: of the file or the directory.
+            sessions: how many states to keep.
+            threads: at most so many work on a call; a call of little work takes one.
+            weights: how the weights of the gates are kept: as they are; as "bf16", in half the memory; or as
+                "int8" with a scale for each row, in a quarter.  It pays where they do not stay in the caches;
+                `gatewright quantize` says what it costs.  All else stays in float32.
+
+        Raises:
+            ModelFileError: if the file is damaged, foreign or too new.
+            GatewrightError: if ``sessions`` or ``threads`` is not a whole number of at least 1, or ``weights`` is
+                none of these.
+        """
+        if not isinstance(path, str | os.PathLike):
+            raise GatewrightError("path", "a run's directory or a model file", repr(path)[:80])
+        path = Path(path)
+        file = model_file.read(path / "model.safetensors" if path.is_dir() else path)
+        return cls.of(file, sessions=sessions, threads=threads, weights=weights)
+
+    @classmethod
+    def of(
+        cls, file: model_file.ModelFile, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
+    ) -> Stream:
+        """Make a stream of a model that has been read already; see `load`."""
+        _require_weights(weights)
+        spec, tensors = file.spec, file.tensors
+        layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
+        head = tensors["head.weight"], tensors["head.bias"]
+        if isinstance(spec.encoder, SeriesEncoder):
+            assert isinstance(spec.head, QuantileHead)
+            assert file.scaler is not None
+            reading = Reading.of_series(spec.encoder, spec.head)
+            columns = native_columns(spec.encoder, spec.head, file.scaler)
+            model = _kernels.model(layers, None, *head, columns, weights)
+        else:
+            assert file.vocabulary is not None
+            reading = Reading.of_symbols(file.vocabulary.symbols)
+            model = _kernels.model(layers, tensors["encoder.weight"], *head, None, weights)
+        targets = len(spec.encoder.targets) if isinstance(spec.encoder, SeriesEncoder) else 0
+        stack = spec.lstm
+        fingerprint = _fingerprint(file.fingerprint, weights)
+        shape = Shape(stack.num_layers, stack.output_size, stack.hidden_size, targets, fingerprint)
+        return cls(model, reading, shape, sessions=sessions, threads=threads)
+
+    @classmethod
+    def from_weights(
+        cls, arrays: Mapping[str, Any], *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
+    ) -> Stream:
+        """Make a stream of bare layers.
+
+        Args:
+            arrays: float32 arrays or CPU tensors under the names that `torch.nn.LSTM` gives them:
+                ``weight_ih_l0`` (4H, D), ``weight_hh_l0`` (4H, H), ``bias_ih_l0`` and ``bias_hh_l0`` (4H,), with a
+                projection ``weight_hr_l0`` (P, H), and so on for each layer; its ``state_dict()`` will do.
+            sessions: how many states to keep.
+            threads: at most so many work on a call.
+            weights: how they are kept, as for `load`.
+
+        Raises:
+            GatewrightError: if names, shapes or types do not fit, or a weight is not finite.
+        """
+        _require_weights(weights)
+        if not hasattr(arrays, "items"):
+            hint = "; its state_dict() will do" if hasattr(arrays, "state_dict") else ""
+            raise GatewrightError(
+                "arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}"
+            )
+        arrays = {name: np.asarray(value) for name, value in arrays.items()}
+        layers = sorted_by_layer(arrays)
+        model = _kernels.model(layers, None, None, None, None, weights)
+        reading = Reading.of_layers(model.input_width, model.output_width)
+        digest = hashlib.sha256()
+        for name in sorted(arrays):
+            digest.update(f"{name} {arrays[name].shape} ".encode() + arrays[name].astype("<f4").tobytes())
+        gates, hidden = arrays["weight_hh_l0"].shape
+        shape = Shape(len(layers), hidden, gates // 4, 0, _fingerprint(digest.hexdigest(), weights))
+        return cls(model, reading, shape, sessions=sessions, threads=threads)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model, in hexadecimal."""
+        return self._shape.fingerprint
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory that the weights of the gates take, as they are kept."""
+        return self._model.weight_bytes
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what a forecaster's step reads, in order; an input known in advance as ``name+1`` and so on."""
+        return self._reading.columns
+
+    @property
+    def reads_calendar(self) -> bool:
+        """Whether a step needs to know its time."""
+        return bool(self._reading.calendar)
+
+    @property
+    def time_zone(self) -> str:
+        """The zone on whose clock times are read.
+
+        A place, an offset or "UTC"; "local" for dates of any zone, "" for times that name none.
+        """
+        return self._reading.time_zone
+
+    @property
+    def context(self) -> int:
+        """Rows that a forecaster was trained to read before it forecasts; 0 for other models.
+
+        A session that has read fewer (`steps_read`) knows less, and gives wider quantiles.
+        """
+        return self._reading.context
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of what a forecaster forecasts, in the order of its output."""
+        return self._reading.targets
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """The quantiles that a forecaster gives, in the order of its output."""
+        return self._reading.quantiles
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols of a text model, in order; the first stands for all that it does not know."""
+        return self._reading.symbols
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one step's output: (horizon, targets, quantiles), (symbols,) or (P,)."""
+        return self._reading.output_shape
+
+    @property
+    def output_dtype(self) -> np.dtype[Any]:
+        """Type of the output: float64 for a forecaster, else float32."""
+        return self._reading.output_dtype
+
+    def read(self, xs: Any, times: Any = None) -> tuple[Array, NDArray[np.datetime64] | None]:
+        """Return many steps of one session as `run` takes them, and when they were, without taking them.
+
+        Args:
+            xs: as for `run`.
+            times: as for `run`.
+
+        Raises:
+            GatewrightError: if their shape or type does not fit; numbers are looked at when the steps are taken.
+        """
+        array = self._reading.array(xs, (None,))
+        if times is None and not self._reading.calendar:
+            return array, None
+        return array, self._reading.times(times, (len(array),), "times")
+
+    def step(self, x: Any, sessions: Sessions = None, *, time: Any = None, record: bool = False) -> Any:
+        """Advance by one step.
+
+        Args:
+            x: for one session a row (columns,) or numbers (D,), or a symbol or its number; for several an array
+                (B, ...) or a list of these.  A missing target is NaN; nothing else may be.
+            sessions: the number of one session, or those of several, each once; None for the only one, or for all.
+            time: when a forecaster's row was observed, where the model reads a calendar: a `datetime`, a
+                `numpy.datetime64` or text such as ISO 8601.  Where it names no zone, it is what the clock of
+                `time_zone` shows.  One for all sessions, or one for each.
+            record: whether to return the gates of the step too.
+
+        Returns:
+            The output, with a leading axis B for several sessions; and a `StepRecord` if asked for.
+
+        Raises:
+            GatewrightError: if input does not fit; no state has changed then.
+        """
+        if self._single and sessions is None and time is None and not record:
+            out = self._empty()
+            if self._step(x, out):
+                return out
+        return self._advance(x, sessions, time, record, steps=False)
+
+    def step_into(self, x: Array, out: Array) -> None:
+        """Advance the only session by one step, and write the output where it is wanted; allocates nothing.
+
+        Args:
+            x: of the very type and shape that the model reads: float32 (D,), float64 (columns,), or int64 ().
+            out: contiguous, of `output_shape`; float64 for a forecaster, else float32.
+
+        Raises:
+            GatewrightError: if they do not fit, or there are several sessions, or the model reads a calendar.
+        """
+        if self.sessions > 1 or self._reading.calendar:
+            got = f"{self.sessions} sessions" if self.sessions > 1 else "one that reads a calendar"
+            raise GatewrightError("stream", "one session of a model that reads no calendar", got)
+        if not self._step(x, out):
+            dtype, shape = self._reading.dtype, self._reading.shape
+            expected = f"contiguous {dtype} {shape}, and {self._reading.output_dtype} {self.output_shape}"
+            raise GatewrightError("x, out", expected, f"{_described(x)}, and {_described(out)}")
+
+    def run(self, xs: Any, sessions: Sessions = None, *, times: Any = None, record: bool = False) -> Any:
+        """Advance by many steps.
+
+        Args:
+            xs: as for `step`, with time as the first axis: (T, ...), or (T, B, ...) for several sessions; a text
+                for one session of a text model.
+            sessions: as for `step`.
+            times: where the model reads a calendar, one for each step, the same for all sessions.
+            record: whether to return the gates of every step too.
+
+        Returns:
+            The outputs (T, ...) or (T, B, ...); and a `StepRecord` if asked for.
+
+        Raises:
+            GatewrightError: if input does not fit; no state has changed then.
+        """
+        return self._advance(xs, sessions, times, record, steps=True)
+
+    def steps_read(self, session: int = 0) -> int:
+        """Return how many steps a session's state has read since it was at the beginning.
+
+        It goes along with `state` and `snapshot`; `reset` puts it back to 0.
+        """
+        return int(self._native.state(_number("session", session))[3])
+
+    def state(self, session: int = 0) -> State:
+        """Return a copy of a session's state."""
+        hidden, cell, last, steps = self._native.state(_number("session", session))
+        layers = self._shape.layers
+        return State(hidden.reshape(layers, -1), cell.reshape(layers, -1), last, steps)
+
+    def set_state(self, state: State, session: int = 0) -> None:
+        """Put a session into a state.
+
+        Raises:
+            StateError: if it does not fit the model, or holds NaN or infinity.
+        """
+        state = self._shape.check(state)
+        hidden, cell, last = (np.ascontiguousarray(array) for array in (state.hidden, state.cell, state.last))
+        self._native.set_state(_number("session", session), hidden, cell, last, state.steps)
+
+    def reset(self, sessions: Sessions = None) -> None:
+        """Put sessions back to the beginning, or all of them."""
+        numbers = self._numbers(range(self.sessions) if sessions is None else sessions)[0]
+        for number in numbers:
+            self._native.require(int(number))
+        for number in numbers:
+            self._native.reset(int(number))
+
+    def snapshot(self, session: int = 0) -> bytes:
+        """Return a session's state as bytes, for `restore` on a stream of the same model, here or elsewhere."""
+        return self._shape.to_bytes(self.state(session))
+
+    def require(self, snapshot: bytes) -> State:
+        """Return the state that a snapshot holds, or raise if `restore` would refuse it; no session is touched.
+
+        Raises:
+            StateError: if it is damaged, or of another model.
+        """
+        return self._shape.from_bytes(snapshot)
+
+    def restore(self, snapshot: bytes, session: int = 0) -> None:
+        """Put a session into the state that `snapshot` gave.
+
+        Raises:
+            StateError: if it is damaged, or of another model.
+        """
+        self.set_state(self._shape.from_bytes(snapshot), session)
+
+    def copy(self) -> Stream:
+        """Return another stream with the same weights and copies of all states."""
+        new = object.__new__(type(self))
+        native = self._native.copy()
+        new.__dict__.update(self.__dict__, _native=native, _step=native.step)
+        return new
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: object) -> Stream:
+        return self.copy()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Stream cannot be pickled; take snapshot() of its sessions")
+
+    def __repr__(self) -> str:
+        L, H = self._shape.layers, self._shape.cell
+        return (
+            f"Stream(layers={L}, hidden_size={H}, sessions={self.sessions}, fingerprint={self.fingerprint[:12]})"
+        )
+
+    def _advance(self, x: Any, sessions: Sessions, time: Any, record: bool, *, steps: bool) -> Any:
+        numbers, several = self._numbers(sessions)
+        reading, B = self._reading, len(numbers)
+        array = reading.array(x, (None,) * steps + (B,) * several)
+        T = array.shape[0] if steps else 1
+        leading = (T,) * steps + (B,) * several
+        if reading.calendar or time is not None:
+            times, name = ((T,), "times") if steps else ((B,) * several, "time")
+            array = reading.with_calendar(array.reshape(T, B, *reading.shape), time, times, name)
+        out = np.empty((*leading, *reading.output_shape), reading.output_dtype)
+        if not record:
+            self._native.run(array, out, numbers, T, B, None, None, self.threads)
+            return out
+        L, H = self._shape.layers, self._shape.cell
+        gates, cell = np.empty((L, T * B, 4, H), np.float32), np.empty((L, T * B, H), np.float32)
+        self._native.run(array, out, numbers, T, B, gates, cell, self.threads)
+        parts = [*np.moveaxis(gates, 2, 0), cell]
+        return out, StepRecord(*(part.swapaxes(0, 1).reshape(*leading, L, H) for part in parts))
+
+    def _numbers(self, sessions: Sessions | range) -> tuple[NDArray[np.int64], bool]:
+        """Return the numbers of the sessions, and whether input has an axis for them."""
+        if sessions is None:
+            return np.arange(self.sessions), self.sessions > 1
+        several = not isinstance(sessions, int | np.integer)
+        numbers = np.asarray(sessions)
+        if (numbers.size and numbers.dtype.kind not in "iu") or numbers.ndim != several:
+            raise GatewrightError("sessions", "the number of a session, or a list of such", repr(sessions)[:80])
+        return np.ascontiguousarray(numbers, np.int64).reshape(-1), several
+
+
+def _require_weights(weights: object) -> None:
+    if weights not in get_args(WeightFormat):
+        raise GatewrightError("weights", "'float32', 'bf16' or 'int8'", repr(weights)[:80])
+
+
+def _fingerprint(model: str, weights: WeightFormat) -> str:
+    """Return what a state has to come with: kept in fewer bits, a model is another one."""
+    return model if weights == "float32" else hashlib.sha256(f"{model} {weights}".encode()).hexdigest()
+
+
+def _number(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not -(2**63) <= value < 2**63:
+        raise GatewrightError(name, "the number of a session", repr(value)[:80])
+    return int(value)
+
+
+def _described(value: Any) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -1,0 +1,1 @@
+"""Sessions of the server: stores, cache, batches."""

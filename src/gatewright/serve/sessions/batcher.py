@@ -1,0 +1,179 @@
+"""Requests of many callers, gathered so that the steps of different sessions run together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from gatewright.errors import BusyError, GatewrightError
+from gatewright.serve.sessions.manager import Sessions
+from gatewright.serve.sessions.requests import Answer, Request, require_request
+
+T = TypeVar("T")
+
+
+class Batcher:
+    """Takes requests on an event loop, and hands those of different sessions to `Sessions.advance` together.
+
+    A session's requests are taken in the order they came.  While one batch runs, the next gathers: nobody waits
+    for a caller that is slow, and a lone request waits ``max_delay`` at most.  All that touches the sessions runs
+    in one thread of its own, so that the loop stays free.
+
+    Args:
+        sessions: whose steps are taken.
+        max_batch: most requests at once.
+        max_delay: seconds to wait for others once a request is there.
+        max_waiting: most requests that may wait; further ones are refused.
+        observe: told the size of each batch.
+
+    Raises:
+        GatewrightError: if a limit is out of range.
+
+    >>> import numpy as np
+    >>> from gatewright.serve.sessions.requests import Advance
+    >>> from gatewright.serve.sessions.sqlite import SqliteStore
+    >>> from gatewright.runtime.stream import Stream
+    >>> zeros = np.zeros((4, 1), np.float32)
+    >>> async def example() -> int:
+    ...     stream = Stream.from_weights({"weight_ih_l0": zeros, "weight_hh_l0": zeros})
+    ...     async with Batcher(Sessions(stream, SqliteStore(":memory:"))) as batcher:
+    ...         name = await batcher.call(batcher.sessions.create)
+    ...         return (await batcher.submit(Advance(name, [[1.0], [2.0]], first=0))).steps
+    >>> asyncio.run(example())
+    2
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        *,
+        max_batch: int = 256,
+        max_delay: float = 0.002,
+        max_waiting: int = 10_000,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        for name, value in (("max_batch", max_batch), ("max_waiting", max_waiting)):
+            if not isinstance(value, int) or value < 1:
+                raise GatewrightError(name, "a whole number of at least 1", repr(value))
+        if not isinstance(max_delay, int | float) or not 0 <= max_delay < 60:
+            raise GatewrightError("max_delay", "seconds from 0 to 60", repr(max_delay))
+        self.sessions = sessions
+        self._max_batch, self._max_delay, self._max_waiting = max_batch, max_delay, max_waiting
+        self._observe = observe
+        self._waiting: deque[tuple[Request, asyncio.Future[Answer]]] = deque()
+        self._came = asyncio.Event()  # a request, or the end
+        self._full = asyncio.Event()  # a whole batch, or the end
+        self._closed = False
+        self._pace = 0.0  # seconds that a request takes, lately
+        self._thread = ThreadPoolExecutor(1, "gatewright-sessions")
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
+
+    def submit(self, request: Request) -> asyncio.Future[Answer]:
+        """Return the answer to come; its exception is the error that `Sessions.advance` gives.
+
+        Raises:
+            GatewrightError: if it is no request.
+            BusyError: if too many wait already, or this is closed; it says when to try again.
+        """
+        require_request(request)
+        if self._closed:
+            raise BusyError("request", "a server that takes requests", "one that is stopping", retry_after=1.0)
+        if len(self._waiting) >= self._max_waiting:
+            after = max(0.1, self._pace * self._max_waiting / 2)
+            got = f"{len(self._waiting)} of them"
+            raise BusyError("request", f"less than {self._max_waiting} waiting", got, retry_after=after)
+        if self._task is None:
+            self._task = asyncio.create_task(self._loop())
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, future))
+        self._came.set()
+        if len(self._waiting) >= self._max_batch:
+            self._full.set()
+        return future
+
+    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call something that touches the sessions, between two batches.
+
+        Raises:
+            BusyError: if this is closed.
+        """
+        if self._closed:
+            raise BusyError("request", "a server that takes requests", "one that is stopping", retry_after=1.0)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def close(self) -> None:
+        """Answer all that wait, and stop; twice is fine."""
+        self._closed = True
+        self._came.set()
+        self._full.set()
+        if self._task is not None:
+            await self._task
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+
+    async def __aenter__(self) -> Batcher:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._came.wait()
+            if not self._waiting:
+                if self._closed:
+                    return
+                self._came.clear()
+                continue
+            if self._max_delay and len(self._waiting) < self._max_batch and not self._closed:
+                await _within(self._full, self._max_delay)
+            self._full.clear()
+            batch = self._take()
+            if not batch:
+                continue
+            requests = [request for request, _ in batch]
+            began = time.perf_counter()
+            try:
+                answers: list[Any] = await loop.run_in_executor(self._thread, self.sessions.advance, requests)
+            except Exception as error:
+                answers = [error] * len(batch)
+            self._pace = (time.perf_counter() - began) / len(batch)
+            self._observe(len(batch))
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if future.cancelled():
+                    continue
+                if isinstance(answer, BaseException):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+    def _take(self) -> list[tuple[Request, asyncio.Future[Answer]]]:
+        """Take waiting requests of different sessions; those whose caller has gone are dropped."""
+        batch: list[tuple[Request, asyncio.Future[Answer]]] = []
+        later: list[tuple[Request, asyncio.Future[Answer]]] = []
+        named: set[str] = set()
+        while self._waiting and len(batch) < self._max_batch:
+            request, future = self._waiting.popleft()
+            if request.session in named:
+                later.append((request, future))
+            elif not future.cancelled():
+                named.add(request.session)
+                batch.append((request, future))
+        self._waiting.extendleft(reversed(later))
+        return batch
+
+
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    """Wait for something, but no longer than so."""
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

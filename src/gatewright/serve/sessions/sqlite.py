@@ -1,0 +1,315 @@
+"""Sessions in an SQLite file: one process has it open, and what it saved is on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import stat
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gatewright.errors import StoreError, reason
+from gatewright.serve.sessions.store import Saved, SavedModel
+
+#: The version of the file that this build writes; it reads the one before too.
+FORMAT = 2
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS sessions (
+    id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    model TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
+    snapshot BLOB NOT NULL,
+    first INTEGER NOT NULL,
+    request BLOB NOT NULL,
+    answer BLOB NOT NULL,
+    tag BLOB NOT NULL DEFAULT x'',
+    size INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sizes ON sessions (owner, id, size);
+CREATE TABLE IF NOT EXISTS models (fingerprint TEXT PRIMARY KEY, weights TEXT NOT NULL, file BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, room BLOB NOT NULL);
+"""
+_FROM_FORMAT_1 = """
+ALTER TABLE sessions ADD COLUMN tag BLOB NOT NULL DEFAULT x'';
+ALTER TABLE sessions ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+UPDATE sessions SET size = length(snapshot) + length(answer) + 256;
+DROP INDEX owners;
+"""
+_COLUMNS = "id, owner, model, version, steps, snapshot, first, request, answer, tag"
+_INSERT = (
+    f"INSERT INTO sessions ({_COLUMNS}, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+_FOLLOWED = "WHERE id = ? AND owner = ? AND version = ? AND tag = ?"
+_UPDATE = f"""
+UPDATE sessions SET model = ?, version = ?, steps = ?, snapshot = ?, first = ?, request = ?, answer = ?, tag = ?
+{_FOLLOWED}
+"""
+#: Bytes that a probe writes: more than a session of most models takes.
+_PROBE = 1 << 16
+
+
+def require_file_name(name: str) -> Path:
+    """Return the path of a file of sessions.
+
+    Raises:
+        StoreError: if it is what SQLite takes for a database in memory, a temporary one or a URI; or no file.
+    """
+    expected = "the path of a file, or a URL such as valkey://host:6379/0"
+    if not name.strip() or name.startswith((":", "file:")) or "\0" in name:
+        raise StoreError("--store", expected, repr(name)[:80])
+    path = Path(name)
+    with contextlib.suppress(OSError):  # what cannot be looked at cannot be opened either, which says why
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError("--store", expected, f"{name}, which is something else"[:200])
+    return path
+
+
+class SqliteStore:
+    """Sessions in an SQLite file; one process at a time, any of its threads.
+
+    The file is in WAL mode with a full sync: when `save` returns, what it saved survives the process and the
+    machine.  A file that is removed, replaced or cut while it is open is noticed at each call.
+
+    Args:
+        path: of the file; made if it is not there.  ":memory:" keeps all in memory, as long as this is open.
+
+    Raises:
+        StoreError: if it cannot be opened, is something else, of another version, or in use by another process.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, SqliteStore(f"{folder}/sessions.db") as store:
+    ...     store.save([Saved("a", "me", "f00d", 0, 1, b"state", 0, b"", b"answer")])
+    ...     store.load("a").steps, store.load("b"), store.count("me")
+    [True]
+    (1, None, 1)
+    """
+
+    shared = False
+
+    def __init__(self, path: Path | str) -> None:
+        self._path, self._lock = Path(path), threading.Lock()
+        self._places: dict[Path, tuple[int, int]] = {}  # device and inode of each file
+        self._lengths: dict[Path, int] = {}  # which none of them falls below: nothing here makes a file shorter
+        self._failed = False  # whether the last write did
+        try:
+            self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=0)
+        except sqlite3.Error as error:
+            raise StoreError(str(path), "a file that can be opened", str(error)) from None
+        try:
+            self._prepare()
+            if str(path) != ":memory:":
+                self._note_places()
+            owned = self._read("SELECT owner, count(*), sum(size) FROM sessions GROUP BY owner")
+            # From the index alone: a hundred thousand take milliseconds.
+            self._counts: Counter[str] = Counter({owner: count for owner, count, _ in owned})
+            self._sizes: Counter[str] = Counter({owner: size for owner, _, size in owned})
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _prepare(self) -> None:
+        try:
+            # Before anything is written: whoever holds the file, holds it for good.
+            self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._file.execute("BEGIN EXCLUSIVE")
+            [version] = self._file.execute("PRAGMA user_version").fetchone()
+            [tables] = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if version not in (0, 1, FORMAT) or (version == 0 and tables):
+                raise StoreError(
+                    str(self._path), f"sessions in format {FORMAT}", f"a database of format {version}"
+                )
+            for statement in _FROM_FORMAT_1.split(";") if version == 1 else ():
+                self._file.execute(statement)
+            self._file.execute(f"PRAGMA user_version = {FORMAT}")
+            self._file.execute("COMMIT")
+            self._file.execute("PRAGMA journal_mode = WAL")
+            self._file.execute("PRAGMA synchronous = FULL")
+            self._file.executescript(_TABLES)
+        except sqlite3.Error as error:
+            raise StoreError(
+                str(self._path), "a file of sessions that no other process has open", str(error)
+            ) from None
+
+    def _note_places(self) -> None:
+        path = self._path.absolute()
+        target = path.resolve()  # next to which SQLite puts its log
+        for each in (path, target.with_name(f"{target.name}-wal")):
+            with contextlib.suppress(FileNotFoundError):  # a file system on which SQLite has no such log
+                found = each.stat()
+                self._places[each] = found.st_dev, found.st_ino
+
+    def _require_places(self) -> None:
+        """Raise if another file, or none, is where one of ours was: what is written now is lost with this process.
+
+        Raises:
+            StoreError: says which.
+        """
+        for path, place in self._places.items():
+            try:
+                found = path.stat()
+            except OSError as error:
+                got = "none" if isinstance(error, FileNotFoundError) else reason(error)
+                raise StoreError(str(path), "the file that was opened", got) from None
+            if (found.st_dev, found.st_ino) != place:
+                raise StoreError(str(path), "the file that was opened", "another one in its place")
+            if found.st_size < self._lengths.get(path, 0):
+                raise StoreError(str(path), f"a file of {self._lengths[path]} bytes", f"{found.st_size} of them")
+            self._lengths[path] = found.st_size
+
+    def save(self, sessions: Sequence[Saved]) -> list[bool]:
+        """Write sessions, those that follow upon what is kept; they are on disk when this returns.
+
+        Returns:
+            For each whether it was written: whether it follows upon the commit that is kept.
+
+        Raises:
+            StoreError: if they cannot be written; nothing has changed then.
+        """
+        done, grown = [], Counter[str]()
+        with self._change():
+            for saved in sessions:
+                more = self._write(saved)
+                done.append(more is not None)
+                grown[saved.owner] += more or 0
+        self._sizes.update(grown)
+        self._counts.update(
+            saved.owner for saved, kept in zip(sessions, done, strict=True) if kept and not saved.version
+        )
+        return done
+
+    def _write(self, saved: Saved) -> int | None:
+        """Write a session, and return by how many bytes it has grown; None if it follows upon something else."""
+        if saved.version == 0:
+            done = self._file.execute(_INSERT, (*saved[:10], saved.size)).rowcount
+            return saved.size if done else None
+        before = (saved.id, saved.owner, saved.version - 1, saved.follows)
+        # Mostly it has not grown: then the index, which has the size, stays as it is.
+        if self._file.execute(f"{_UPDATE} AND size = ?", (*saved[2:10], *before, saved.size)).rowcount:
+            return 0
+        kept = self._file.execute(f"SELECT size FROM sessions {_FOLLOWED}", before).fetchone()
+        if kept is None:
+            return None
+        self._file.execute(f"UPDATE sessions SET size = ? {_FOLLOWED}", (saved.size, *before))
+        self._file.execute(_UPDATE, (*saved[2:10], *before))
+        return saved.size - int(kept[0])
+
+    def delete(self, name: str, owner: str) -> None:
+        """Forget a session; twice is fine.
+
+        Raises:
+            StoreError: if it cannot be deleted.
+        """
+        with self._change():
+            found = self._file.execute("SELECT size FROM sessions WHERE id = ? AND owner = ?", (name, owner))
+            size = found.fetchone()
+            self._file.execute("DELETE FROM sessions WHERE id = ? AND owner = ?", (name, owner))
+        if size is not None:
+            self._counts[owner] -= 1
+            self._sizes[owner] -= size[0]
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[None]:
+        """Do something in one transaction; it is on disk, where it is found again, when this ends.
+
+        Raises:
+            StoreError: if it cannot be.
+        """
+        with self._lock:
+            try:
+                self._require_places()
+                self._file.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self._file.execute("COMMIT")
+                except BaseException:
+                    if self._file.in_transaction:  # a full disk has ended it already
+                        self._file.execute("ROLLBACK")
+                    raise
+                self._require_places()
+            except sqlite3.Error as error:
+                self._failed = True
+                full = "full" in str(error)
+                expected = "a disk with room" if full else "a file that can be written"
+                raise StoreError(str(self._path), expected, "a full one" if full else str(error)) from None
+            self._failed = False
+
+    def load(self, name: str) -> Saved | None:
+        """Return a session, or None if there is none of that name.
+
+        Raises:
+            StoreError: if it cannot be read, or is damaged.
+        """
+        rows = self._read(f"SELECT {_COLUMNS} FROM sessions WHERE id = ?", name)
+        try:
+            return Saved(*rows[0]).require_whole() if rows else None
+        except ValueError as error:
+            raise StoreError(str(self._path), "a whole session", f"a damaged one: {error}"[:200]) from None
+
+    def names(self, owner: str, after: str = "", most: int = 1000) -> list[str]:
+        """Return names of an owner's sessions in order, the first so many after one."""
+        statement = "SELECT id FROM sessions WHERE owner = ? AND id > ? ORDER BY id LIMIT ?"
+        return [name for (name,) in self._read(statement, owner, after, most)]
+
+    def count(self, owner: str | None = None) -> int:
+        """Return how many sessions an owner has, or how many there are."""
+        return self._counts.total() if owner is None else self._counts[owner]
+
+    def size(self, owner: str) -> int:
+        """Return about how many bytes the sessions of an owner take."""
+        return self._sizes[owner]
+
+    def save_model(self, model: SavedModel) -> None:
+        """Keep a model, if it is not there.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        with self._change():
+            self._file.execute("INSERT OR IGNORE INTO models VALUES (?, ?, ?)", model)
+
+    def load_model(self, fingerprint: str) -> SavedModel | None:
+        """Return a model, or None if it is not there.
+
+        Raises:
+            StoreError: if it cannot be read, or is damaged.
+        """
+        rows = self._read("SELECT * FROM models WHERE fingerprint = ?", fingerprint)
+        if not rows:
+            return None
+        if not isinstance(rows[0][2], bytes):
+            raise StoreError(str(self._path), "a whole model", "a damaged one")
+        return SavedModel(*rows[0])
+
+    def ping(self) -> None:
+        """Raise a `StoreError` if nothing can be read, or the last write failed and one still does."""
+        self._read("SELECT 1")
+        if self._failed:
+            with self._change():
+                self._file.execute("INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?))", (_PROBE,))
+            with self._change():
+                self._file.execute("DELETE FROM probe")
+
+    def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock:
+            self._require_places()
+            try:
+                return self._file.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise StoreError(str(self._path), "a file that can be read", str(error)) from None
+
+    def close(self) -> None:
+        """Close the file; twice is fine."""
+        with self._lock:
+            self._file.close()
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,33 @@
+"""Specifications: what a model and a recording are, as frozen dataclasses that go to JSON and back."""
+
+from gatewright.spec.model import (
+    AGGREGATES,
+    CALENDAR,
+    FILLS,
+    READS,
+    UNKNOWN,
+    ModelSpec,
+    QuantileHead,
+    Scaler,
+    SeriesEncoder,
+    StackSpec,
+    SymbolEncoder,
+    SymbolHead,
+    Vocabulary,
+)
+
+__all__ = [
+    "AGGREGATES",
+    "CALENDAR",
+    "FILLS",
+    "READS",
+    "UNKNOWN",
+    "ModelSpec",
+    "QuantileHead",
+    "Scaler",
+    "SeriesEncoder",
+    "StackSpec",
+    "SymbolEncoder",
+    "SymbolHead",
+    "Vocabulary",
+]

@@ -1,0 +1,287 @@
+"""What a model is: frozen dataclasses that go to JSON and back unchanged.
+
+A model is an encoder (numeric columns, or an embedding of symbols), a stack of LSTM layers, and a head
+(quantiles of the next values, or the next symbol).  The numbers that a model needs beside its weights -
+the scaler of its columns, or its vocabulary - are here too.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from gatewright.spec.json import Spec, require, require_size, require_text
+
+if TYPE_CHECKING:
+    pass
+
+#: Parts of a timestamp that a model can read, each as the sine and cosine of its phase.
+CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
+
+#: What a model can read of past targets.
+READS = ("change", "level", "both", "nothing")
+
+#: How missing inputs can be filled: not at all, with the last value, with the mean of the training part.
+FILLS = ("", "forward", "mean")
+
+#: What a step keeps of the rows that are gathered into it; "" stands for the mean.
+AGGREGATES = ("", "mean", "sum", "last")
+
+#: Stands for every symbol that the training part did not have; always symbol 0 of a vocabulary.
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+#: A time zone: an offset, or the name of a zone or of a place.
+_TIME_ZONE = re.compile(r"[+-]\d{2}:\d{2}(:\d{2})?|[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+
+
+@dataclass(frozen=True)
+class SeriesEncoder(Spec):
+    """Numeric columns, standardised: what the model reads at step t.
+
+    In this order: the targets' change since they were last observed and their level, as ``reads`` says; for
+    each target 1 where it is observed, else 0 (left out where ``reads`` is "nothing"); the past inputs at t;
+    the static inputs; sine and cosine of each calendar part of t; each input known in advance at t+1 ...
+    t+horizon, input by input.  A missing target has change 0 and the level that was last observed.
+
+    Attributes:
+        targets: columns to forecast.
+        past: columns known only up to now.
+        known: columns known ``horizon`` steps in advance.
+        static: columns with one value a series.
+        calendar: parts of the timestamp, out of `CALENDAR`.
+        step: time between two rows, such as "1h", "15m" or "1mo"; "row" for a table without timestamps.
+        context: steps that the model reads before it forecasts.
+        reads: what is read of past targets, out of `READS`.  Changes let a model carry over to levels that
+            it was not trained on; levels matter where the dynamics depend on them.
+        time_zone: whose clock the calendar is read from: "" where timestamps name no zone, "local" for dates whose
+            offset from UTC changes and is dropped, "UTC", an offset such as "+02:00", or a place such as
+            "Europe/Berlin".
+    """
+
+    kind: ClassVar[str] = "series"
+
+    targets: tuple[str, ...]
+    past: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
+    step: str = "row"
+    context: int = 1
+    reads: str = "change"
+    time_zone: str = ""
+
+    def __post_init__(self) -> None:
+        require(len(self.targets) > 0, "targets", "at least one column", self.targets)
+        columns = self.columns
+        require_text("columns", columns)
+        require_text("step", (self.step,))
+        require(len(set(columns)) == len(columns), "columns", "each column in one role", columns)
+        for part in self.calendar:
+            require(part in CALENDAR, "calendar", f"parts out of {CALENDAR}", part)
+        require(self.reads in READS, "reads", f"one of {READS}", self.reads)
+        require_size("context", self.context)
+        zoned = len(self.time_zone) <= 64 and _TIME_ZONE.fullmatch(self.time_zone) is not None
+        require(
+            zoned or self.time_zone == "",
+            "time_zone",
+            "a zone such as UTC, +02:00 or Europe/Berlin",
+            self.time_zone,
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of the table that is read, in the order of the scaler."""
+        return self.targets + self.past + self.known + self.static
+
+    def input_size(self, horizon: int) -> int:
+        """Width of one input row."""
+        targets = {"nothing": 0, "change": 2, "level": 2, "both": 3}[self.reads] * len(self.targets)
+        known = horizon * len(self.known)
+        return targets + len(self.past) + known + len(self.static) + 2 * len(self.calendar)
+
+
+@dataclass(frozen=True)
+class SymbolEncoder(Spec):
+    """An embedding of symbols.
+
+    Attributes:
+        symbols: size of the vocabulary, the unknown symbol included.
+        embedding_size: width of a symbol's vector.
+    """
+
+    kind: ClassVar[str] = "symbols"
+
+    symbols: int
+    embedding_size: int
+
+    def __post_init__(self) -> None:
+        require_size("symbols", self.symbols, least=2)
+        require_size("embedding_size", self.embedding_size)
+
+
+@dataclass(frozen=True)
+class StackSpec(Spec):
+    """A stack of LSTM layers, as in `torch.nn.LSTM`; it runs forward only, since a forecast cannot see ahead.
+
+    Attributes:
+        hidden_size: units of each layer.
+        num_layers: layers.
+        dropout: rate between layers and before the head, while training.
+        proj_size: width of the projected hidden state; 0 for none.
+    """
+
+    hidden_size: int
+    num_layers: int = 1
+    dropout: float = 0.0
+    proj_size: int = 0
+
+    def __post_init__(self) -> None:
+        require_size("hidden_size", self.hidden_size)
+        require_size("num_layers", self.num_layers)
+        require(0.0 <= self.dropout < 1.0, "dropout", "a rate from 0 up to, but not, 1", self.dropout)
+        require(0 <= self.proj_size < self.hidden_size, "proj_size", "0 or less than hidden_size", self.proj_size)
+
+    @property
+    def output_size(self) -> int:
+        """Width of the stack's output."""
+        return self.proj_size or self.hidden_size
+
+
+@dataclass(frozen=True)
+class QuantileHead(Spec):
+    """Quantiles of each target's next values: an output of shape (horizon, targets, quantiles) a step.
+
+    Where the encoder reads targets, the head gives the difference from the last observed value.
+
+    Attributes:
+        horizon: steps ahead.
+        quantiles: levels in rising order, with 0.5 (the point forecast) among them.
+    """
+
+    kind: ClassVar[str] = "quantiles"
+
+    horizon: int = 1
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+
+    def __post_init__(self) -> None:
+        require_size("horizon", self.horizon)
+        rising = all(a < b for a, b in zip((0.0, *self.quantiles), (*self.quantiles, 1.0), strict=True))
+        require(
+            rising and 0.5 in self.quantiles,
+            "quantiles",
+            "rising levels between 0 and 1 with 0.5 among them",
+            self.quantiles,
+        )
+
+
+@dataclass(frozen=True)
+class SymbolHead(Spec):
+    """Scores (logits) of the next symbol: an output of shape (symbols,) a step."""
+
+    kind: ClassVar[str] = "next_symbol"
+
+
+@dataclass(frozen=True)
+class ModelSpec(Spec):
+    """A whole model: encoder, LSTM stack, head.
+
+    Raises:
+        SpecError: if the parts do not fit together.
+
+    >>> spec = ModelSpec(SymbolEncoder(symbols=66, embedding_size=32), StackSpec(128), SymbolHead())
+    >>> ModelSpec.from_json(spec.to_json()) == spec
+    True
+    >>> spec.tensors()["lstm.weight_hh_l0"]
+    (512, 128)
+    """
+
+    encoder: SeriesEncoder | SymbolEncoder
+    lstm: StackSpec
+    head: QuantileHead | SymbolHead
+
+    def __post_init__(self) -> None:
+        head = QuantileHead if isinstance(self.encoder, SeriesEncoder) else SymbolHead
+        require(isinstance(self.head, head), "head", f"kind {head.kind!r} for this encoder", self.head)
+        require_size("input_size", self.input_size)
+        require_size("output_size", self.output_size)
+
+    @property
+    def input_size(self) -> int:
+        """Width of what the first LSTM layer reads."""
+        if isinstance(self.encoder, SymbolEncoder):
+            return self.encoder.embedding_size
+        assert isinstance(self.head, QuantileHead)
+        return self.encoder.input_size(self.head.horizon)
+
+    @property
+    def output_size(self) -> int:
+        """Width of what the head gives."""
+        if isinstance(self.encoder, SymbolEncoder):
+            return self.encoder.symbols
+        assert isinstance(self.head, QuantileHead)
+        return self.head.horizon * len(self.encoder.targets) * len(self.head.quantiles)
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight, in order."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if isinstance(self.encoder, SymbolEncoder):
+            shapes["encoder.weight"] = (self.encoder.symbols, self.encoder.embedding_size)
+        gates, output = 4 * self.lstm.hidden_size, self.lstm.output_size
+        for layer in range(self.lstm.num_layers):
+            shapes[f"lstm.weight_ih_l{layer}"] = (gates, output if layer else self.input_size)
+            shapes[f"lstm.weight_hh_l{layer}"] = (gates, output)
+            shapes[f"lstm.bias_ih_l{layer}"] = (gates,)
+            shapes[f"lstm.bias_hh_l{layer}"] = (gates,)
+            if self.lstm.proj_size:
+                shapes[f"lstm.weight_hr_l{layer}"] = (output, self.lstm.hidden_size)
+        shapes["head.weight"] = (self.output_size, output)
+        shapes["head.bias"] = (self.output_size,)
+        return shapes
+
+
+@dataclass(frozen=True)
+class Scaler(Spec):
+    """The numbers that standardise columns, taken from the training part.
+
+    Attributes:
+        columns: names, the targets first.
+        mean: mean of each column.
+        scale: standard deviation of each column.
+        change_scale: standard deviation of each target's change from row to row.
+
+    >>> Scaler(columns=("load",), mean=(20.0,), scale=(4.0,), change_scale=(0.5,)).scale
+    (4.0,)
+    """
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    change_scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        require_text("scaler.columns", self.columns)
+        same = len(self.columns) == len(self.mean) == len(self.scale) >= len(self.change_scale)
+        require(same, "scaler", "one mean and one scale a column", self.columns)
+        require(all(map(math.isfinite, self.mean)), "scaler.mean", "finite numbers", self.mean)
+        good = all(math.isfinite(scale) and scale > 0 for scale in (*self.scale, *self.change_scale))
+        require(good, "scaler.scale", "finite numbers above 0", (self.scale, self.change_scale))
+
+
+@dataclass(frozen=True)
+class Vocabulary(Spec):
+    """The symbols of a text model, in order; symbol 0 is `UNKNOWN`.
+
+    >>> Vocabulary((UNKNOWN, "a", "b")).symbols.index("b")
+    2
+    """
+
+    symbols: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        require(self.symbols[:1] == (UNKNOWN,), "vocabulary", f"{UNKNOWN!r} as symbol 0", self.symbols[:1])
+        require_text("vocabulary", self.symbols)
+        for symbol in self.symbols:
+            require(len(symbol) == 1, "vocabulary", "single characters", symbol)
+        require(len(set(self.symbols)) == len(self.symbols), "vocabulary", "no symbol twice", "a repetition")

@@ -1,0 +1,1 @@
+"""The kinds of models: how each reads data, trains, evaluates."""

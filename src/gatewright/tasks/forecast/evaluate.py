@@ -1,0 +1,306 @@
+"""An honest evaluation: the untouched test part, and the baselines on the same windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.data import series
+from gatewright.data.text import encode_text, streams
+from gatewright.data.window_checks import Sizes, require_windows
+from gatewright.errors import DataError, GatewrightError
+from gatewright.nn.model import Model
+from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.tasks.forecast.baselines import Naive, ngram_nats
+from gatewright.tasks.forecast.metrics import Measures, Tally, Values, centre_of
+from gatewright.tasks.forecast.task import SeriesData
+from gatewright.tasks.forecast.windows import Windows, predict
+from gatewright.tasks.language.task import TextData, score, score_streams
+
+Rows = NDArray[np.int64]
+
+#: Names of what is compared, in the order of tables.
+METHODS = ("model", "persistence", "seasonal-naive")
+
+#: Numbers that a batch of windows may take, about.
+BATCH_NUMBERS = 2**23
+
+#: Series whose errors by step are kept for the plot.
+DRAWN = 4
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The windows of the test part that are evaluated.
+
+    Attributes:
+        origins: of each series, the last known row of each forecast.
+        available: how many windows there are.
+        without: names of the series that have no window.
+        unsampled: names of the series whose windows were not drawn.
+    """
+
+    origins: list[Rows]
+    available: int
+    without: list[str]
+    unsampled: list[str]
+
+    @property
+    def count(self) -> int:
+        """How many windows are evaluated."""
+        return sum(map(len, self.origins))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some windows of one series, forecast.
+
+    Attributes:
+        series: number of the series.
+        truth: what came, in units (windows, horizon, targets), NaN where missing.
+        forecasts: by method, in units (windows, horizon, targets, quantiles or 1).
+    """
+
+    series: int
+    truth: Values
+    forecasts: dict[str, Values]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the plot shows of a series.
+
+    Attributes:
+        series: its number.
+        errors: by method, the mean absolute error of each step and target (horizon, targets).
+    """
+
+    series: int
+    errors: dict[str, Values]
+
+
+def _parts(model: Model) -> tuple[SeriesEncoder, QuantileHead]:
+    encoder, head = model.spec.encoder, model.spec.head
+    assert isinstance(encoder, SeriesEncoder)
+    assert isinstance(head, QuantileHead)
+    return encoder, head
+
+
+def choose(model: Model, data: SeriesData, windows: int | None = None) -> Chosen:
+    """Find the windows of the test part.
+
+    Args:
+        model: the forecaster.
+        data: the table.
+        windows: how many of them to draw, evenly over all series; all if None or if there are fewer.
+
+    Raises:
+        DataError: if the test part has none.
+        GatewrightError: if ``windows`` is less than 1.
+    """
+    encoder, head = _parts(model)
+    if windows is not None and windows < 1:
+        raise GatewrightError("--windows", "a whole number of at least 1", str(windows))
+    targets = len(encoder.targets)
+    found = [
+        series.origins(one.values[:, :targets], encoder.context, head.horizon, part.test, part.end)
+        for one, part in zip(data.table.series, data.parts, strict=True)
+    ]
+    require_windows(data.table, data.parts, Sizes(head.horizon, data.options.season, encoder.context), ("test",))
+    names = [one.name for one in data.table.series]
+    without = [name for name, origins in zip(names, found, strict=True) if not len(origins)]
+    available = sum(map(len, found))
+    if windows is None or windows >= available:
+        return Chosen(found, available, without, [])
+    ends = np.cumsum([len(origins) for origins in found])
+    places = np.arange(windows) * (available - 1) // max(1, windows - 1)
+    which = np.searchsorted(ends, places, side="right")
+    drawn = [
+        origins[places[which == number] - (end - len(origins))]
+        for number, (origins, end) in enumerate(zip(found, ends, strict=True))
+    ]
+    unsampled = [
+        name for name, origins, few in zip(names, found, drawn, strict=True) if len(origins) and not len(few)
+    ]
+    return Chosen(drawn, available, without, unsampled)
+
+
+def forecast_batches(model: Model, data: SeriesData, chosen: Chosen) -> Iterator[Batch]:
+    """Forecast from each chosen origin, by the model and the baselines, a bounded number of windows at a time."""
+    encoder, head = _parts(model)
+    assert model.scaler is not None
+    targets, horizon = len(encoder.targets), head.horizon
+    mean, scale = np.array(model.scaler.mean[:targets]), np.array(model.scaler.scale[:targets])
+    ahead = np.arange(1, horizon + 1)
+    device = next(model.parameters()).device
+    numbers = encoder.context * model.spec.input_size + 4 * horizon * targets * len(head.quantiles)
+    size = max(1, min(256, BATCH_NUMBERS // numbers))
+    for number, (one, origins) in enumerate(zip(data.table.series, chosen.origins, strict=True)):
+        if not len(origins):
+            continue
+        encoded = series.encode(one, encoder, model.scaler, data.options.fill)
+        windows = Windows([encoded], encoder, horizon, device)
+        values = one.values[:, :targets]
+        naive = Naive(values, data.options.season)
+        for first in range(0, len(origins), size):
+            some = origins[first : first + size]
+            answer = predict(model, windows, some, batch=size)
+            forecasts = {"model": answer * scale[:, None] + mean[:, None]}
+            for name, found in zip(METHODS[1:], (naive.persistence, naive.seasonal), strict=True):
+                steady = found(some, horizon)
+                # Before the first observed value a baseline knows what the model knows: the training part's mean.
+                forecasts[name] = np.where(np.isnan(steady), mean, steady)[..., None]
+            yield Batch(number, values[some[:, None] + ahead], forecasts)
+
+
+class _Scores:
+    """One method's tallies while the evaluation goes on: the series at hand, and all before it."""
+
+    def __init__(self, head: QuantileHead, targets: int) -> None:
+        self._size = (head.horizon, targets, head.quantiles)
+        self._total = Tally(*self._size)
+        self._steps = [slice(None), *(slice(step, step + 1) for step in range(head.horizon))]
+        self._efficiencies: list[Values] = []
+        self._tally = self._total
+
+    def begin(self, centre: Values) -> None:
+        """Begin a series."""
+        self._tally = Tally(*self._size, centre)
+
+    def add(self, truth: Values, forecast: Values) -> None:
+        """Count windows of the series in."""
+        self._tally.add(truth, forecast)
+
+    def end(self) -> Tally:
+        """End the series; return its tally."""
+        self._total.merge(self._tally)
+        self._efficiencies.append(self._tally.efficiencies())
+        return self._tally
+
+    def overall(self, target: int, scale: float) -> dict[str, Any]:
+        """Return the measures over all series: of all steps, and of each."""
+        by_series = np.stack(self._efficiencies)[..., target]
+        every = [
+            self._total.measures(steps, target, scale, column)
+            for steps, column in zip(self._steps, by_series.T, strict=True)
+        ]
+        return {"overall": every[0], "by_step": every[1:]}
+
+
+def evaluate_forecast(
+    model: Model, data: SeriesData, chosen: Chosen, progress: Callable[[int], None] = lambda _: None
+) -> tuple[dict[str, Any], list[Drawn]]:
+    """Measure the forecasts of the test part, in one pass and a memory that does not depend on its length.
+
+    Args:
+        model: the forecaster.
+        data: the table.
+        chosen: the windows.
+        progress: is given the number of windows after each batch.
+
+    Returns:
+        For each target and method: the measures of `tasks.forecast.metrics.measure` over all steps ahead
+        (``overall``), for each step (``by_step``), and for each series if the table has several (``by_series``);
+        and what the plot shows.
+    """
+    encoder, head = _parts(model)
+    assert model.scaler is not None
+    scale, targets = model.scaler.scale, range(len(encoder.targets))
+    scores = {method: _Scores(head, len(targets)) for method in METHODS}
+    by_series: list[dict[str, list[Measures]]] = []
+    drawn: list[Drawn] = []
+    names: list[str] = []
+
+    def ended(number: int) -> None:
+        tallies = {method: score.end() for method, score in scores.items()}
+        names.append(data.table.series[number].name)
+        by_series.append(
+            {
+                method: [tally.measures(slice(None), n, scale[n], tally.efficiencies()[:1, n]) for n in targets]
+                for method, tally in tallies.items()
+            }
+        )
+        if len(drawn) < DRAWN:
+            drawn.append(Drawn(number, {method: tally.mean_error() for method, tally in tallies.items()}))
+
+    at = -1
+    for batch in forecast_batches(model, data, chosen):
+        if batch.series != at:
+            if at >= 0:
+                ended(at)
+            at = batch.series
+            centre = centre_of(data.table.series[at].values[data.parts[at].test :, : len(targets)])
+            for score in scores.values():
+                score.begin(centre)
+        for method, score in scores.items():
+            score.add(batch.truth, batch.forecasts[method])
+        progress(len(batch.truth))
+    ended(at)
+    several = len(data.table.series) > 1
+    figures = {
+        target: {
+            method: {
+                **scores[method].overall(n, scale[n]),
+                "by_series": {name: one[method][n] for name, one in zip(names, by_series, strict=True) if several},
+            }
+            for method in METHODS
+        }
+        for n, target in enumerate(encoder.targets)
+    }
+    evaluation = {
+        "kind": "forecast",
+        "part": "test",
+        "windows": chosen.count,
+        "windows_available": chosen.available,
+        "series_without_windows": chosen.without,
+        "series_not_sampled": chosen.unsampled,
+        "context": encoder.context,
+        "horizon": head.horizon,
+        "season": data.options.season,
+        "quantiles": list(head.quantiles),
+        "targets": figures,
+    }
+    return evaluation, drawn
+
+
+def evaluate_language(model: Model, data: TextData) -> dict[str, Any]:
+    """Score the test part of a text: nats and bits a character, beside n-gram models of the training part.
+
+    Raises:
+        DataError: if the test part is too short to be scored.
+    """
+    assert model.vocabulary is not None
+    train, valid, test = (
+        encode_text(part, model.vocabulary) for part in (data.parts.train, data.parts.valid, data.parts.test)
+    )
+    if len(test) < 2:
+        raise DataError("test part", "at least 2 characters", str(len(test)))
+    count = score_streams(test)
+    symbols = len(model.vocabulary.symbols)
+
+    def ngram(order: int) -> float:
+        # The text before the test part is the context of its first characters.
+        before = valid[len(valid) - min(order - 1, len(valid)) :]
+        nats = ngram_nats(train, np.concatenate([before, test]), symbols, order)[len(before) :]
+        # The same symbols as the model's: all but the first of each stream.
+        return float(streams(nats, count)[1:].mean())
+
+    methods: dict[str, Callable[[], float]] = {
+        "model": lambda: score(model, test),
+        "unigram": lambda: ngram(1),
+        "5-gram": lambda: ngram(5),
+    }
+    nats = {name: method() for name, method in methods.items()}
+    scored = streams(test, count)[1:]
+    return {
+        "kind": "language",
+        "part": "test",
+        "characters": scored.size,
+        "unknown": int((scored == 0).sum()),
+        "nats_per_character": nats,
+        "bits_per_character": {name: value / float(np.log(2)) for name, value in nats.items()},
+    }

@@ -1,0 +1,144 @@
+"""Intervals that are honest from the first row on: a few units that count the rows since the state began.
+
+The loss of a forecaster is that of the second half of its windows, where it knows what it will know in use.  A
+stream forecasts from its first row on, and knows less then.  To learn both by gradients costs accuracy in use: the
+first steps err most and pull most (`benchmarks/NOTES.md`).  Here the two are kept apart:
+
+- The last units of the last layer are *clocks*.  Their weights are set and do not learn.  One closes the input
+  gates of the others after the first step; these decay from there, at rates of their own: ``h_t = tanh(r^(t-1))``.
+- The head's weights of the clocks are fitted at each validation, so that after *t* rows each quantile lies above
+  its share of the training part.  Late in a window the clocks are 0, and so is what they add.
+
+All of it is plain LSTM and head: streams, servers and C code need nothing for it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatewright.nn.model import Model
+from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.tasks.forecast.windows import Windows, absolute
+
+#: The rates of decay, as powers of the slowest.
+POWERS = (1, 4, 16)
+
+#: A last layer with a narrower output has no units to spare.
+LEAST_WIDTH = 16
+
+#: Most windows that the head's weights are fitted to.
+FITTED_WINDOWS = 512
+
+#: A gate's input that opens it, and one that closes it again.
+_OPEN, _CLOSE = 15.0, -40.0
+
+
+class FirstSteps:
+    """The clocks of a forecaster, and what its head adds by them.
+
+    A model with fewer than `LEAST_WIDTH` outputs of its last layer has none.
+
+    Args:
+        model: its last units become clocks, in place.
+        windows: of the series that it learns.
+        origins: of the training windows.
+    """
+
+    def __init__(self, model: Model, windows: Windows, origins: NDArray[np.int64]) -> None:
+        assert isinstance(model.spec.encoder, SeriesEncoder)
+        self._model, self._windows = model, windows
+        every = -(-len(origins) // FITTED_WINDOWS)
+        self._origins = origins[::every]
+        self._context = model.spec.encoder.context
+        #: The slowest clock is at a hundredth half way through a window.
+        self._decays = [0.01 ** (2 * power / self._context) for power in POWERS]
+        self._clocks = len(POWERS) + 1 if model.spec.lstm.output_size >= LEAST_WIDTH else 0
+        if self._clocks:
+            self._set()
+
+    @torch.no_grad()
+    def _set(self) -> None:
+        """Give the clocks their weights, and keep gradients away from them."""
+        lstm, n = self._model.lstm, self._clocks
+        layer, H = lstm.num_layers - 1, lstm.hidden_size
+        P = self._model.spec.lstm.output_size
+        W_ih, W_hh = lstm.get_parameter(f"weight_ih_l{layer}"), lstm.get_parameter(f"weight_hh_l{layer}")
+        b_ih, b_hh = lstm.get_parameter(f"bias_ih_l{layer}"), lstm.get_parameter(f"bias_hh_l{layer}")
+        gates = b_ih.view(4, H)  # i f g o
+        gates[:, H - n :] = _OPEN
+        gates[1, H - n] = -_OPEN
+        gates[1, H - n + 1 :] = torch.tensor([math.log(r / (1 - r)) for r in self._decays], device=b_ih.device)
+        b_hh.view(4, H)[:, H - n :] = 0.0
+        W_ih.view(4, H, -1)[:, H - n :] = 0.0
+        recurrent = W_hh.view(4, H, P)
+        recurrent[:, :, P - n :] = 0.0
+        recurrent[:, H - n :] = 0.0
+        recurrent[0, H - n + 1 :, P - n] = _CLOSE
+        self._model.head.weight[:, P - n :] = 0.0
+        for parameter in (W_ih, b_ih, b_hh):
+            _learn_before(parameter, 4, H - n)
+        _learn_before(W_hh, 4, H - n, P - n)
+        _learn_before(self._model.head.weight, 1, self._model.head.out_features, P - n)
+        if lstm.proj_size:
+            W_hr = lstm.get_parameter(f"weight_hr_l{layer}")
+            W_hr[P - n :] = 0.0
+            W_hr[:, H - n :] = 0.0
+            W_hr[P - n :, H - n :] = torch.eye(n, device=W_hr.device)
+            _learn_before(W_hr, 1, P - n, H - n)
+
+    @torch.no_grad()
+    def fit(self) -> None:
+        """Fit the head's weights of the clocks to the training part, for the model as it is now."""
+        if not self._clocks:
+            return
+        weight = self._model.head.weight
+        weight[:, 1 - self._clocks :] = 0.0
+        steps = self._steps()
+        offsets = self._offsets(steps)
+        decays = torch.tensor(self._decays, dtype=torch.float64)
+        clocks = torch.tanh(decays ** (torch.tensor(steps)[:, None] - 1))
+        # A little of ridge: decays that are alike could cancel each other in large weights.
+        square = clocks.T @ clocks + 1e-4 * len(steps) * torch.eye(len(decays), dtype=torch.float64)
+        fitted = torch.linalg.solve(square, clocks.T @ offsets)
+        weight[:, 1 - self._clocks :] = fitted.T.to(weight)
+
+    def _steps(self) -> list[int]:
+        """Return the steps that are fitted, counted from 1: up to half a window, ever farther apart."""
+        half = max(1, self._context // 2)
+        return sorted({round(1.3**power) for power in range(64) if round(1.3**power) <= half} | {half})
+
+    def _offsets(self, steps: list[int]) -> Tensor:
+        """Return what each output lacks after so many rows, to lie above its share: (steps, outputs), float64."""
+        model = self._model
+        assert isinstance(model.spec.head, QuantileHead)
+        rows = torch.tensor(steps, device=model.head.weight.device) - 1
+        training = model.training
+        model.eval()
+        lacking = []
+        for first in range(0, len(self._origins), 64):
+            inputs, level, target = self._windows.batch(self._origins[first : first + 64], self._context)
+            forecast = absolute(model, model(inputs).y[rows], level[rows])
+            lacking.append((target[rows].unsqueeze(-1) - forecast).double().cpu())
+        model.train(training)
+        every = torch.cat(lacking, dim=1)  # (steps, windows, horizon, targets, quantiles), NaN where missing
+        levels = torch.tensor(model.spec.head.quantiles, dtype=torch.float64)
+        offsets = [
+            torch.stack([torch.nanquantile(step[..., n], level, dim=0) for n, level in enumerate(levels)], dim=-1)
+            for step in every
+        ]
+        return torch.nan_to_num(torch.stack(offsets).flatten(1))
+
+
+def _learn_before(parameter: Tensor, blocks: int, row: int, column: int | None = None) -> None:
+    """Keep gradients from the rows of each block of a parameter from one on, and from its columns from one on."""
+    learned = torch.ones_like(parameter)
+    blocked = learned.view(blocks, len(parameter) // blocks, -1)
+    blocked[:, row:] = 0.0
+    if column is not None:
+        blocked[:, :, column:] = 0.0
+    parameter.register_hook(lambda gradient: gradient * learned)

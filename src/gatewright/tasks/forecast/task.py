@@ -1,0 +1,265 @@
+"""Learning to forecast: windows in random order, quantile loss at every step of a window's second half."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatewright.data import frequency, series
+from gatewright.data.data_warnings import missing_targets, suspects
+from gatewright.data.number_format import Notation
+from gatewright.data.table import Roles, Series, Table, read_table
+from gatewright.data.time_zones import LOCAL, NO_ZONE
+from gatewright.data.window_checks import Sizes, listed, require_windows, without_windows
+from gatewright.nn.model import Model, State
+from gatewright.runs.options import UNSET, DataOptions, Options
+from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
+from gatewright.tasks.base import Loss, Share
+from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
+from gatewright.tasks.forecast.windows import Windows, absolute, predict
+
+#: Most windows that one validation looks at, evenly spaced over the validation part.
+VALIDATION_WINDOWS = 4096
+
+
+@dataclass(frozen=True)
+class SeriesData:
+    """A table, split.
+
+    Attributes:
+        table: the series.
+        parts: where each series' parts begin and end.
+        options: the options with everything that the data decided.
+        windows: how many windows each series has in each part (series, 3).
+        notes: what was left out, in lines for a person.
+    """
+
+    table: Table
+    parts: tuple[series.Parts, ...]
+    options: DataOptions
+    windows: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+
+def roles(options: DataOptions) -> Roles:
+    """Return what the options say about columns."""
+    named = (options.target, options.past, options.known, options.static)
+    notation = Notation(options.decimal or ".", options.thousands or "", options.missing or ())
+    return Roles(
+        *named,
+        time=options.time,
+        time_format=options.time_format,
+        time_zone=options.time_zone or "",
+        series=options.id,
+        resample=options.resample,
+        aggregate=options.aggregate,
+        notation=notation,
+    )
+
+
+def read(path: Path, options: DataOptions, step: str = "") -> SeriesData:
+    """Read and split a table, and settle the options that depend on it.
+
+    Args:
+        path: the table.
+        options: the options.
+        step: the step that is expected, where a model is to read the table.
+
+    Raises:
+        GatewrightError: see `read_table`, `series.split` and `require_windows`.
+    """
+    table = read_table(path, roles(options), options.fill, step)
+    parts = series.split(table.series, options.valid, options.test)
+    table, constant = series.leave_out_constants(table, parts)
+    sizes = Sizes(options.horizon, options.season or frequency.season(table.step), options.context)
+    counts = require_windows(table, parts, sizes, ("training", "validation"))
+    options = replace(
+        options,
+        target=table.roles.targets,
+        past=table.roles.past,
+        known=table.roles.known,
+        static=table.roles.static,
+        time=table.roles.time,
+        time_zone="" if table.step == "row" else table.clock.zone or NO_ZONE,
+        season=sizes.season,
+        calendar=_calendar(table, parts, options) or ("none",),
+        context=sizes.read,
+    )
+    return SeriesData(table, parts, options, counts, (*constant, *without_windows(table, counts, sizes)))
+
+
+def _calendar(table: Table, parts: tuple[series.Parts, ...], options: DataOptions) -> tuple[str, ...]:
+    if options.calendar is not UNSET:
+        return tuple(part for part in options.calendar if part != "none")
+    spans = [
+        one.times[min(part.valid, len(one.times) - 1)] - one.times[0]
+        for one, part in zip(table.series, parts, strict=True)
+        if one.times is not None
+    ]
+    return frequency.calendar_parts(table.step, max(spans)) if spans else ()
+
+
+def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
+    """Return the specification of the model for a table, and the scaler of its training part."""
+    found, told = data.table.roles, data.options
+    encoder = SeriesEncoder(
+        targets=found.targets,
+        past=found.past,
+        known=found.known,
+        static=found.static,
+        calendar=tuple(part for part in told.calendar if part != "none"),
+        step=data.table.step,
+        context=told.context,
+        reads=told.reads,
+        time_zone=data.table.clock.zone,
+    )
+    size = options.model
+    stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
+    head = QuantileHead(told.horizon, tuple(told.quantiles))
+    return ModelSpec(encoder, stack, head), series.fit_scaler(data.table, data.parts)
+
+
+class ForecastTask:
+    """A forecaster and its windows.
+
+    Args:
+        model: the model, on its device.
+        data: the table.
+        batch: windows a step, over all processes.
+        seed: of the order of the windows.
+        share: which part of each batch is this process's.
+        device: where the batches are made.
+    """
+
+    unit = "quantile loss"
+    carries = False
+
+    def __init__(
+        self, model: Model, data: SeriesData, batch: int, seed: int, share: Share, device: torch.device
+    ) -> None:
+        assert isinstance(model.spec.encoder, SeriesEncoder)
+        assert isinstance(model.spec.head, QuantileHead)
+        assert model.scaler is not None
+        encoder, head = model.spec.encoder, model.spec.head
+        self.model, self.batch = model, batch
+        self._seed, self._share, self._series = seed, share, data.table.series
+        # Every step of the second half forecasts: its context is at least half as long as in use.
+        self._supervised = (encoder.context + 1) // 2
+        encoded = [series.encode(one, encoder, model.scaler, data.options.fill) for one in self._series]
+        self._windows = Windows(encoded, encoder, head.horizon, device)
+        self._quantiles = torch.tensor(head.quantiles, device=device)
+        train, valid = [], []
+        sizes = (encoder.context, head.horizon)
+        for one, part, start in zip(encoded, data.parts, self._windows.starts, strict=True):
+            train.append(start + series.origins(one.target, *sizes, 0, part.valid, self._supervised))
+            valid.append(start + series.origins(one.target, *sizes, part.valid, part.test))
+        self._train = np.concatenate(train)
+        self._valid = np.concatenate(valid)
+        every = -(-len(self._valid) // VALIDATION_WINDOWS)
+        self._valid = self._valid[::every]
+        self._first_steps = FirstSteps(model, self._windows, self._train)
+        self.steps_per_epoch = -(-len(self._train) // batch)
+        self._epoch, self._order = -1, self._train
+        self.summary = _summary(data, encoder, head.horizon, model.spec.lstm.output_size)
+
+    def _origins(self, step: int) -> NDArray[np.int64]:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._order = np.random.default_rng((self._seed, epoch)).permutation(self._train)
+            self._epoch = epoch
+        rows = self._order[place * self.batch : (place + 1) * self.batch]
+        return rows[self._share.of(len(rows))]
+
+    def loss(self, model: torch.nn.Module, step: int) -> Loss:
+        """Quantile loss over observed values of this process's windows."""
+        inputs, level, target = self._windows.batch(self._origins(step), self._supervised)
+        forecast = absolute(self.model, model(inputs, last=self._supervised).y, level)
+        return quantile_loss(forecast, target, self._quantiles)
+
+    def validate(self) -> float:
+        """Fit the first steps, and return the mean quantile loss of the forecasts in the validation part."""
+        self._first_steps.fit()
+        forecast = torch.from_numpy(predict(self.model, self._windows, self._valid)).float()
+        _, _, target = self._windows.batch(self._valid)
+        loss = quantile_loss(forecast, target[0].cpu(), self._quantiles.cpu())
+        return float(loss.total) / loss.predictions
+
+    def inputs(self, step: int) -> tuple[Tensor, State | None]:
+        """Return the windows of a step."""
+        return self._windows.batch(self._origins(step))[0], None
+
+    def rows(self, step: int, rows: NDArray[np.int64]) -> str:
+        """Name series and time of windows of the batch of a step."""
+        return ", ".join(self._name(origin) for origin in self._origins(step)[rows[:5]])
+
+    def _name(self, origin: int) -> str:
+        which = int(np.searchsorted(self._windows.starts, origin, side="right")) - 1
+        one: Series = self._series[which]
+        row = int(origin - self._windows.starts[which])
+        when = f"row {row + 1}" if one.times is None else one.when(row)
+        return f"{one.title} up to {when}"
+
+    @property
+    def carried(self) -> State | None:
+        """Windows start from zero states."""
+        return None
+
+    def carry(self, state: State | None) -> None:
+        """Nothing to go on from."""
+
+
+def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, width: int) -> str:
+    """Say which column is what, and how much there is of it."""
+    parts, several = data.parts, len(data.parts) > 1
+    rows = (sum(part.valid for part in parts), sum(part.test - part.valid for part in parts),
+            sum(part.end - part.test for part in parts))  # fmt: skip
+    of_series = f" of {_plus((data.windows > 0).sum(axis=0))} series" if several else ""
+    every = "in order, without timestamps" if encoder.step == "row" else f"every {encoder.step}"
+    zone = "" if encoder.time_zone in ("", LOCAL) else f", on the clock of {encoder.time_zone}"
+    split = f"training + validation + test{f', {len(parts):,} series' if several else ''}"
+    lines = [
+        f"{_plus(rows)} rows ({split}), {every}{zone}",
+        f"{_plus(data.windows.sum(axis=0))} windows{of_series}",
+        f"forecast {', '.join(encoder.targets)}, {horizon} ahead, from {encoder.context} steps",
+    ]
+    inputs = {"past": encoder.past, "known": encoder.known, "static": encoder.static, "calendar": encoder.calendar}
+    lines += [f"{role} inputs: {', '.join(names)}" for role, names in inputs.items() if names]
+    lines += data.table.notes
+    if data.table.unused:
+        lines.append(f"columns not used: {', '.join(data.table.unused)}")
+    if data.table.empty:
+        lines.append(f"left out, no observed target: {listed(data.table.empty)}")
+    if width < LEAST_WIDTH:
+        lines.append(f"intervals are too narrow after the first rows of a stream: fewer than {LEAST_WIDTH} units")
+    return "\n".join([*lines, *missing_targets(data.table), *data.notes, *suspects(data.table)])
+
+
+def _plus(sizes: Iterable[int]) -> str:
+    return " + ".join(f"{size:,}" for size in sizes)
+
+
+def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Loss:
+    """Sum of the quantile loss over observed values, mean over the levels (Koenker & Bassett 1978).
+
+    Args:
+        forecast: (..., quantiles).
+        target: (...), NaN where missing.
+        quantiles: levels (quantiles,).
+
+    >>> quantile_loss(torch.zeros(1, 1), torch.tensor([2.0]), torch.tensor([0.5])).total
+    tensor(1.)
+    """
+    error = target.unsqueeze(-1) - forecast
+    observed = target.isfinite()
+    count = int(observed.sum())
+    if count < target.numel():
+        error = error.where(observed.unsqueeze(-1), 0.0)
+    # max(q e, (q-1) e) = q e + max(-e, 0), summed: two sums over all values, and no copy of them a level.
+    rows = error.flatten(0, -2).sum(dim=0)
+    return Loss((rows @ quantiles + torch.relu(-error).sum()) / len(quantiles), count)

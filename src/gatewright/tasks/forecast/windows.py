@@ -1,0 +1,126 @@
+"""Windows over encoded series as tensors, and a forecaster's answers for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatewright.data.series import Encoded
+from gatewright.nn.model import Model
+from gatewright.spec import QuantileHead, SeriesEncoder
+
+
+class Windows:
+    """All series laid end to end, so that a batch of windows is one gather.
+
+    Between two series stand ``horizon`` rows of NaN: a window that reaches past the end of its series reads NaN,
+    never another series.  What was carried forward from before a window is 0 in it: the window reads what a
+    `gatewright.Stream` reads that begins with its first row, however long the series is.
+
+    Args:
+        encoded: the series.
+        encoder: what the model reads.
+        horizon: steps ahead.
+        device: where batches are made.
+
+    Attributes:
+        starts: row at which each series begins.
+    """
+
+    def __init__(
+        self, encoded: Sequence[Encoded], encoder: SeriesEncoder, horizon: int, device: torch.device | str
+    ) -> None:
+        self.starts = np.cumsum([0, *(len(one.inputs) + horizon for one in encoded)])[:-1]
+        self._context, self._horizon, self._device = encoder.context, horizon, device
+        self._inputs = self._joined([one.inputs for one in encoded])
+        self._level = self._joined([one.level for one in encoded])
+        # Row r of these views holds rows r+1 ... r+horizon: (rows, columns, horizon).
+        self._target = self._ahead(self._joined([one.target for one in encoded]))
+        self._known = self._ahead(self._joined([one.known for one in encoded]))
+        # Most columns carry nothing forward: only the ages of those that do are kept.
+        self._old_inputs, self._input_ages = self._aged([one.input_ages for one in encoded])
+        self._old_known, known_ages = self._aged([one.known_ages for one in encoded])
+        self._known_ages = self._ahead(known_ages)
+        self._old_level, self._level_ages = self._aged([one.level_ages for one in encoded])
+
+    def _joined(self, arrays: Sequence[NDArray[Any]]) -> Tensor:
+        rows, dtype = sum(len(one) + self._horizon for one in arrays), arrays[0].dtype
+        joined = np.full((rows, arrays[0].shape[1]), np.nan if dtype.kind == "f" else 0, dtype)
+        for start, one in zip(self.starts, arrays, strict=True):
+            joined[start : start + len(one)] = one
+        return torch.from_numpy(joined).to(self._device)
+
+    def _ahead(self, rows: Tensor) -> Tensor:
+        return rows[1:].unfold(0, self._horizon, 1)
+
+    def _aged(self, ages: Sequence[NDArray[np.int32]]) -> tuple[Tensor, Tensor]:
+        """Return which columns carry something forward, and their ages."""
+        joined = self._joined(ages)
+        columns = joined.any(dim=0).nonzero().ravel()
+        return columns, joined[:, columns]
+
+    def batch(self, origins: NDArray[np.int64], supervised: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+        """Gather windows.
+
+        Args:
+            origins: the last row that each window reads (B,).
+            supervised: steps at the end of the window to give targets for.
+
+        Returns:
+            inputs (context, B, D); the last observed targets at the supervised steps (supervised, B, targets);
+            the values to forecast (supervised, B, horizon, targets), NaN where missing.
+        """
+        places = torch.arange(self._context, device=self._device).unsqueeze(1)
+        rows = torch.from_numpy(origins).to(self._device) + places + (1 - self._context)
+        inputs = self._inputs[rows]
+        _forget(inputs, self._old_inputs, self._input_ages[rows] > places[..., None])
+        if self._known.shape[1]:
+            known = self._known[rows]
+            ahead = torch.arange(1, self._horizon + 1, device=self._device)
+            _forget(known, self._old_known, self._known_ages[rows] > places[..., None, None] + ahead)
+            inputs = torch.cat([inputs, known.flatten(-2)], dim=-1)
+        ends, level = rows[-supervised:], self._level[rows[-supervised:]]
+        _forget(level, self._old_level, self._level_ages[ends] > places[-supervised:, :, None])
+        return inputs, level, self._target[ends].transpose(-1, -2)
+
+
+def _forget(values: Tensor, columns: Tensor, before: Tensor) -> None:
+    """Set to 0 what comes from before the window: of (steps, B, columns, ...) some columns, where ``before``."""
+    if len(columns):
+        values[:, :, columns] = values[:, :, columns].masked_fill(before, 0.0)
+
+
+def absolute(model: Model, y: Tensor, level: Tensor) -> Tensor:
+    """Add the last observed values to a model's output where it gives differences from them.
+
+    Args:
+        model: whose output it is.
+        y: (steps, B, horizon, targets, quantiles).
+        level: (steps, B, targets).
+    """
+    assert isinstance(model.spec.encoder, SeriesEncoder)
+    return y if model.spec.encoder.reads == "nothing" else y + level[:, :, None, :, None]
+
+
+@torch.no_grad()
+def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: int = 256) -> NDArray[np.float64]:
+    """Forecast from each origin: (origins, horizon, targets, quantiles) in the scaler's units.
+
+    Quantiles that cross are put in order (Chernozhukov, Fernandez-Val & Galichon 2010).
+    """
+    assert isinstance(model.spec.encoder, SeriesEncoder)
+    assert isinstance(model.spec.head, QuantileHead)
+    training = model.training
+    model.eval()
+    sizes = (model.spec.head.horizon, len(model.spec.encoder.targets), len(model.spec.head.quantiles))
+    answers = [torch.empty(0, *sizes)]
+    for first in range(0, len(origins), batch):
+        inputs, level, _ = windows.batch(origins[first : first + batch])
+        answers.append(absolute(model, model(inputs, last=1).y, level)[0].sort(dim=-1).values.cpu())
+    model.train(training)
+    return torch.cat(answers).double().numpy()

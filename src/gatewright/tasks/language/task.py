@@ -1,0 +1,171 @@
+"""Learning to continue a text: parallel streams, the state carried from chunk to chunk.
+
+Truncated backpropagation through time (Williams & Peng 1990): gradients stop at a chunk's start, the state does
+not.  Now and then a stream begins a chunk without a state: a model that starts from zeros only once an epoch does
+not learn to, and can be caught in a strange state for good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatewright.data.text import (
+    Symbols,
+    TextParts,
+    build_vocabulary,
+    encode_text,
+    read_text,
+    split_text,
+    streams,
+)
+from gatewright.errors import DataError
+from gatewright.nn.model import Model, State
+from gatewright.runs.options import DataOptions, Options
+from gatewright.spec import ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
+from gatewright.tasks.base import Loss, Share
+
+#: Parallel streams that a text is scored in; each begins without context.
+SCORE_STREAMS = 16
+
+
+@dataclass(frozen=True)
+class TextData:
+    """A text, split, and its vocabulary."""
+
+    parts: TextParts
+    vocabulary: Vocabulary
+
+
+def read(path: Path, options: DataOptions) -> TextData:
+    """Read and split a text; the vocabulary comes from the training part.
+
+    Raises:
+        GatewrightError: see `read_text` and `split_text`.
+    """
+    parts = split_text(read_text(path), options.valid, options.test)
+    return TextData(parts, build_vocabulary(parts.train))
+
+
+def build(data: TextData, options: Options) -> ModelSpec:
+    """Return the specification of the model for a text."""
+    size = options.model
+    symbols = len(data.vocabulary.symbols)
+    stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
+    return ModelSpec(SymbolEncoder(symbols, size.embedding), stack, SymbolHead())
+
+
+class LanguageTask:
+    """A language model and its text.
+
+    Args:
+        model: the model, on its device.
+        data: the text.
+        options: the run's; of them batch, context, reset and seed.
+        share: which streams are this process's.
+        device: where the text is kept.
+
+    Raises:
+        DataError: if the text is too short for one chunk.
+    """
+
+    unit = "nats/char"
+    carries = True
+
+    def __init__(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> None:
+        batch, context = options.training.batch, options.data.context
+        self.model, self.batch = model, batch
+        self._context, self._share = context, share
+        self._reset, self._seed = options.data.reset, options.training.seed
+        laid = streams(encode_text(data.parts.train, data.vocabulary), batch)
+        if len(laid) <= context:
+            needed = f"at least {batch * (context + 1)} characters ({batch} streams of {context} + 1)"
+            raise DataError("training part", needed, f"{len(data.parts.train)}")
+        self._streams = torch.from_numpy(np.ascontiguousarray(laid[:, share.of(batch)])).to(device)
+        self._valid = encode_text(data.parts.valid, data.vocabulary)
+        if len(self._valid) < 2:
+            raise DataError("validation part", "at least 2 characters", str(len(self._valid)))
+        self.steps_per_epoch = (len(laid) - 1) // context
+        sizes = " + ".join(f"{len(part):,}" for part in (data.parts.train, data.parts.valid, data.parts.test))
+        self.summary = f"{sizes} characters (training + validation + test), {len(data.vocabulary.symbols)} symbols"
+        self._state: State | None = None
+        self._before: State | None = None
+
+    def loss(self, model: torch.nn.Module, step: int) -> Loss:
+        """Cross entropy of the next symbols of this process's streams; the state goes on to the next step."""
+        chunk = self._chunk(step)
+        self._before = self._going_on(step)
+        output = model(chunk[:-1], self._before)
+        self._state = (output.state[0].detach(), output.state[1].detach())
+        total = F.cross_entropy(output.y.flatten(0, 1), chunk[1:].flatten(), reduction="sum")
+        return Loss(total, chunk[1:].numel())
+
+    def _going_on(self, step: int) -> State | None:
+        """Return the states to begin a chunk with: those carried here, but for the streams that begin afresh."""
+        if self._state is None or step % self.steps_per_epoch == 0:
+            return None
+        keep = np.random.default_rng((self._seed, step)).random(self.batch) >= self._reset
+        mask = torch.from_numpy(keep[self._share.of(self.batch)]).to(self._state[0])[:, None]
+        return self._state[0] * mask, self._state[1] * mask
+
+    def _chunk(self, step: int) -> Tensor:
+        first = step % self.steps_per_epoch * self._context
+        return self._streams[first : first + self._context + 1]
+
+    def validate(self) -> float:
+        """Nats a symbol over the validation part."""
+        return score(self.model, self._valid)
+
+    def inputs(self, step: int) -> tuple[Tensor, State | None]:
+        """Return the chunk of the last step, and the states that it went on from."""
+        return self._chunk(step)[:-1], self._before
+
+    def rows(self, step: int, rows: NDArray[np.int64]) -> str:
+        """Name the places of streams in the training part."""
+        length = len(self._streams)
+        first = step % self.steps_per_epoch * self._context
+        streams_ = np.arange(self.batch)[self._share.of(self.batch)][rows[:5]]
+        return ", ".join(f"the text from character {stream * length + first}" for stream in streams_)
+
+    @property
+    def carried(self) -> State | None:
+        """States of this process's streams after the last step."""
+        return self._state
+
+    def carry(self, state: State | None) -> None:
+        """Go on from these states."""
+        self._state = state
+
+
+def score_streams(symbols: Symbols) -> int:
+    """Return how many parallel streams a text is scored in."""
+    return min(SCORE_STREAMS, len(symbols) // 2)
+
+
+@torch.no_grad()
+def score(model: Model, symbols: Symbols, chunk: int = 256) -> float:
+    """Return the mean negative log-likelihood of a text, in nats a symbol.
+
+    Args:
+        model: a language model.
+        symbols: the text (symbols,); every symbol but the first of each stream is predicted.
+        chunk: symbols that are run at once; the state is carried, so the result does not hang on it.
+    """
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    laid = torch.from_numpy(np.ascontiguousarray(streams(symbols, score_streams(symbols)))).to(device)
+    total, state = torch.zeros((), dtype=torch.float64), None
+    for first in range(0, len(laid) - 1, chunk):
+        part = laid[first : first + chunk + 1]
+        output = model(part[:-1], state)
+        state = output.state
+        total += F.cross_entropy(output.y.flatten(0, 1), part[1:].flatten(), reduction="sum").double().cpu()
+    model.train(training)
+    return float(total) / laid[1:].numel()

@@ -1,0 +1,73 @@
+"""What a person sees while something runs: a live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gatewright import progress
+
+
+class Display:
+    """Shows how a training goes.
+
+    Args:
+        console: where to.
+        total: steps of the run.
+        unit: what the losses are measured in.
+        shown: false for all processes but the first.
+    """
+
+    def __init__(self, console: Console, total: int, unit: str, shown: bool = True) -> None:
+        self._console, self._total, self._unit, self._shown = console, total, unit, shown
+        self._live: Progress | None = None
+        self._last = 0.0
+
+    def __enter__(self) -> Display:
+        self._last = time.monotonic()
+        if self._shown and self._console.is_terminal:
+            self._live = Progress(
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}"),
+                TextColumn("eta"),
+                TimeRemainingColumn(),
+                console=self._console,
+                refresh_per_second=5,
+            )
+            self._live.start()
+            self._bar = self._live.add_task("train", total=self._total, figures="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def step(self, step: int, loss: float, rate: float) -> None:
+        """Show a finished step: its number, its loss, steps a second."""
+        if self._live:
+            self._live.update(self._bar, completed=step, figures=f"loss {loss:.4f}  {rate:.1f} steps/s")
+        elif self._shown and time.monotonic() - self._last >= progress.PLAIN_SECONDS:
+            left = (self._total - step) / rate if rate else 0.0
+            self._print(f"step {step}/{self._total}  loss {loss:.4f}  {rate:.1f} steps/s  eta {left:.0f} s")
+
+    def validation(self, step: int, epoch: float, loss: float, valid: float, best: bool) -> None:
+        """Show the score of a validation."""
+        mark = "  best so far" if best else ""
+        self._print(
+            f"step {step:>6}  epoch {epoch:>6.2f}  train {loss:.4f}  valid {valid:.4f} {self._unit}{mark}",
+        )
+
+    def note(self, text: str) -> None:
+        """Show a line."""
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._last = time.monotonic()
+        if self._shown:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)

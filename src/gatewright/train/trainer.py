@@ -1,0 +1,316 @@
+"""The training loop: steps, validations, checkpoints, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.accelerator import Accelerator
+from torch import Tensor
+
+from gatewright.errors import RunError
+from gatewright.files import model_file
+from gatewright.nn.model import State
+from gatewright.runs.options import UNSET, TrainingOptions
+from gatewright.runs.run import Run
+from gatewright.tasks.base import UNWATCHED, Share, Task, Watcher
+from gatewright.train import checkpoint, nonfinite
+from gatewright.train.checkpoint import Progress
+from gatewright.train.progress import Display
+
+#: Steps between lines of metrics.
+LOG_EVERY = 50
+
+
+class Loop:
+    """Trains a task to the end, or until it is told to stop.
+
+    Everything random is drawn from (seed, step, process), so a run that goes on from a checkpoint takes the
+    very steps that it would have taken.
+
+    Args:
+        task: what to learn.
+        options: how.
+        run: where checkpoints, metrics and the best model go.
+        accelerator: device and processes.
+        watcher: who is told of the model at each validation.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        options: TrainingOptions,
+        run: Run,
+        accelerator: Accelerator,
+        watcher: Watcher = UNWATCHED,
+    ) -> None:
+        self._task, self._options, self._run, self._accelerator = task, options, run, accelerator
+        self._watcher = watcher
+        self.total = options.steps if options.steps is not UNSET else options.epochs * task.steps_per_epoch
+        self._validate_every = min(options.validate_every or min(task.steps_per_epoch, 500), self.total)
+        self._share = Share(accelerator.process_index, accelerator.num_processes)
+        self._parameters = list(task.model.parameters())
+        optimizer = new_optimizer(self._parameters, options)
+        self._model, self._optimizer = accelerator.prepare(task.model, optimizer)
+        self._draws_dropout = task.model.spec.lstm.dropout > 0
+        self._told = run.told()
+        self._tensorboard: Any = None
+        self._saved_step = 0
+        self.progress = Progress()
+
+    def resume(self) -> None:
+        """Go on from the run's checkpoint; from the start, if the run was stopped before its first one.
+
+        Raises:
+            GatewrightError: if the checkpoint or the best model is damaged, missing or of another run.
+        """
+        best, path = self._run.model, self._run.checkpoint
+        if path.exists():
+            shapes = self._carried_shapes()
+            carried, progress = checkpoint.load(path, self._task.model, self._optimizer, shapes, self._told)
+            if progress.best_step:
+                self._require_best(best)
+            self.progress = progress
+            self._task.carry(self._own(carried))
+            self.progress.finished = self._out_of_patience()
+        elif best.exists():
+            raise RunError(str(path), f"the checkpoint that belongs to {best.name}", "nothing there")
+        self._saved_step = self.progress.step
+        if self._accelerator.is_main_process:
+            self._run.forget_after(self.progress.step)
+
+    def _carried_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return names and shapes of the states that all processes carry."""
+        if not self._task.carries:
+            return {}
+        stack, batch = self._task.model.spec.lstm, self._task.batch
+        hidden, cell = (stack.num_layers, batch, stack.output_size), (stack.num_layers, batch, stack.hidden_size)
+        return {"hidden": hidden, "cell": cell}
+
+    def _require_best(self, path: Path) -> None:
+        """Hold that the best model so far is there: if no better one comes, it is what the run leaves.
+
+        Raises:
+            ModelFileError: if it is missing or damaged.
+            RunError: if it is of another run.
+        """
+        file, model = model_file.read(path), self._task.model
+        if (file.spec, file.scaler, file.vocabulary) != (model.spec, model.scaler, model.vocabulary):
+            raise RunError(str(path), "the best model of this run", "a model of another run")
+
+    def run(self, display: Display) -> Progress:
+        """Take all steps that are left; return how far it came.
+
+        Raises:
+            NonFiniteError: at a loss or gradient that is NaN or infinite; the last checkpoint is kept.
+        """
+        progress = self.progress
+        self._tensorboard = self._open_tensorboard()
+        self._task.model.train()
+        with _stop_on_signals() as asked:
+            if progress.step == 0:
+                self._save()
+            while progress.step < self.total and not progress.finished:
+                loss, stop = self._step(asked())
+                self._count(loss, display)
+                if progress.step % self._validate_every == 0 or progress.step == self.total:
+                    self._validate(display)
+                elif progress.step % self._options.checkpoint_every == 0:
+                    self._save()
+                if stop:
+                    break
+            if progress.step >= self.total:
+                progress.finished = progress.finished or "steps"
+            elif progress.best_step == 0 and progress.step > 0:
+                self._validate(display)  # stopped before the first validation: there is no model yet
+            if self._saved_step < progress.step:
+                self._save()
+        if self._tensorboard:
+            self._tensorboard.close()
+        return progress
+
+    def _step(self, stop: bool) -> tuple[float, bool]:
+        """Take one optimizer step; return its loss and whether any process was asked to stop."""
+        step, world = self.progress.step, self._share.world
+        began = time.perf_counter()
+        self._seed(step)
+        rate = learning_rate(step, self.total, self._options)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        total, count = self._task.loss(self._model, step)
+        if world > 1:
+            ours = torch.tensor([count, int(stop)], device=self._accelerator.device)
+            count, stops = self._accelerator.reduce(ours, "sum").tolist()
+            stop = stops > 0
+        loss = total * (world / count)  # gradients are averaged over processes
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise nonfinite.error(self._task, step, "loss", value, self._saved_step)
+        self._optimizer.zero_grad()
+        self._accelerator.backward(loss)
+        norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._options.clip or math.inf))
+        if not math.isfinite(norm):
+            raise nonfinite.error(self._task, step, "gradient norm", norm, self._saved_step)
+        self._optimizer.step()
+        self.progress.step += 1
+        self.progress.seconds += time.perf_counter() - began
+        return value, stop
+
+    def _seed(self, step: int) -> None:
+        """Make this step's dropout a function of seed, step and process."""
+        if not self._draws_dropout:
+            return
+        number = ((self._options.seed << 40) + (step << 12) + self._share.rank) % 2**63
+        torch.default_generator.manual_seed(number)
+        if self._accelerator.device.type != "cpu":
+            torch.manual_seed(number)
+
+    def _count(self, loss: float, display: Display) -> None:
+        progress = self.progress
+        progress.loss_sum += loss
+        progress.loss_steps += 1
+        display.step(progress.step, loss, progress.step / max(progress.seconds, 1e-9))
+        if progress.step % LOG_EVERY == 0 and progress.step % self._validate_every and progress.step < self.total:
+            self._log({})
+
+    def _log(self, more: dict[str, float]) -> float:
+        """Write a line of metrics; return the mean training loss since the last one."""
+        progress = self.progress
+        loss = progress.loss_sum / max(progress.loss_steps, 1)
+        progress.loss_sum, progress.loss_steps = 0.0, 0
+        line = {
+            "step": progress.step,
+            "epoch": round(progress.step / self._task.steps_per_epoch, 4),
+            "train": loss,
+            **more,
+            "lr": learning_rate(progress.step - 1, self.total, self._options),
+            "seconds": round(progress.seconds, 3),
+            "steps_per_second": round(progress.step / max(progress.seconds, 1e-9), 2),
+        }
+        if self._accelerator.is_main_process:
+            self._run.log(line)
+            if self._tensorboard:
+                for name in ("train", "valid", "lr"):
+                    if name in line:
+                        self._tensorboard.add_scalar(name, line[name], progress.step)
+        return loss
+
+    def _validate(self, display: Display) -> None:
+        """Score the validation part; keep the model if it is the best, and a checkpoint."""
+        progress = self.progress
+        score = self._task.validate()
+        if not math.isfinite(score):
+            raise nonfinite.error(self._task, progress.step - 1, "validation loss", score, self._saved_step)
+        better = score < progress.best
+        if better:
+            progress.best, progress.best_step, progress.validations_since_best = score, progress.step, 0
+            if self._accelerator.is_main_process:
+                self._task.model.save(self._run.model)
+        else:
+            progress.validations_since_best += 1
+        loss = self._log({"valid": score})
+        display.validation(progress.step, progress.step / self._task.steps_per_epoch, loss, score, better)
+        progress.finished = self._out_of_patience()
+        self._save()
+        if self._accelerator.is_main_process:
+            self._watcher.validated(self._task.model, progress.step)
+
+    def _out_of_patience(self) -> str:
+        """Return "patience" if too many validations brought nothing better, else ""."""
+        patience = self._options.patience
+        return "patience" if patience and self.progress.validations_since_best >= patience else ""
+
+    def _save(self) -> None:
+        """Write a checkpoint, if the weights are good.
+
+        The best model is on disk before it, so a checkpoint never promises a lost one.
+        """
+        if not all(bool(value.isfinite().all()) for value in self._parameters):
+            step = self.progress.step - 1
+            raise nonfinite.error(self._task, step, "a weight after the update", math.nan, self._saved_step)
+        carried = self._all(self._task.carried)
+        if self._accelerator.is_main_process:
+            parts = (self._task.model, self._optimizer, carried, self.progress, self._told)
+            checkpoint.save(self._run.checkpoint, *parts)
+        self._saved_step = self.progress.step
+
+    def _all(self, state: State | None) -> dict[str, Tensor]:
+        """Gather the carried states of all processes, (layers, B, H)."""
+        if state is None:
+            return {}
+        if self._share.world > 1:
+            gathered = [self._accelerator.gather(part.transpose(0, 1).contiguous()) for part in state]
+            state = (gathered[0].transpose(0, 1), gathered[1].transpose(0, 1))
+        return {"hidden": state[0], "cell": state[1]}
+
+    def _own(self, carried: dict[str, Tensor]) -> State | None:
+        """Take this process's rows of carried states."""
+        if not carried:
+            return None
+        rows, device = self._share.of(self._task.batch), self._accelerator.device
+        hidden, cell = (carried[name][:, rows].contiguous().to(device) for name in ("hidden", "cell"))
+        return hidden, cell
+
+    def _open_tensorboard(self) -> Any:
+        if not self._accelerator.is_main_process:
+            return None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None
+        return SummaryWriter(self._run.tensorboard, purge_step=self.progress.step + 1)
+
+
+def new_optimizer(parameters: Sequence[torch.nn.Parameter], options: TrainingOptions) -> torch.optim.AdamW:
+    """Return the optimizer of a model's parameters: biases do not decay."""
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": options.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=options.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
+
+
+def learning_rate(step: int, total: int, options: TrainingOptions) -> float:
+    """Return the learning rate of a step: a linear rise, then the schedule down to 0 at ``total``.
+
+    >>> options = TrainingOptions(lr=1.0, warmup=50, schedule="cosine")
+    >>> [round(learning_rate(step, 1000, options), 3) for step in (0, 50, 500, 999)]
+    [0.02, 0.994, 0.5, 0.0]
+    """
+    part = step / total
+    fall = {
+        "cosine": (1 + math.cos(math.pi * part)) / 2,
+        "linear": 1 - part,
+        "constant": 1.0,
+    }[options.schedule]
+    return options.lr * min(1.0, (step + 1) / max(options.warmup, 1)) * fall
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C and SIGTERM end the loop after the step at hand; a second Ctrl-C ends it at once."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped.is_set
+        return
+
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, _: object) -> None:
+        stopped.set()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stopped.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Sockets, connections and header checks that the server and the inspector share."""

@@ -1,0 +1,66 @@
+"""Checks of the Host and Origin headers of a request."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def host_fits(header: str, allowed: Collection[str]) -> bool:
+    """Return whether a request was meant for this server, and not led here by a foreign name.
+
+    An address always fits: only a name can be made to point elsewhere.
+
+    >>> host_fits("127.0.0.1:8765", ()), host_fits("localhost", ()), host_fits("evil.example", ())
+    (True, True, False)
+    """
+    name = _name(header)
+    if name is None:
+        return False
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in _LOOPBACK or name in allowed
+    return True
+
+
+def origin_fits(origin: str | None, host: str, allowed: Collection[str]) -> bool:
+    """Return whether a page in a browser may ask: one that we know, or that came from here.
+
+    >>> origin_fits(None, "localhost", ()), origin_fits("https://evil.example", "localhost", ())
+    (True, False)
+    """
+    if origin is None or origin in allowed:
+        return True
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+
+
+def _name(header: str) -> str | None:
+    try:
+        parts = urlsplit(f"//{header}")
+        _ = parts.port  # raises if it is none
+    except ValueError:
+        return None
+    return None if parts.path or parts.username is not None else parts.hostname
+
+
+#: Headers that another reader of the same request may understand otherwise, where they come twice.
+_ONCE = ("Host", "Origin", "Authorization")
+
+
+def repeated(headers: Headers) -> str | None:
+    """Return a header that says who may ask, and that came more than once; None if there is none.
+
+    >>> repeated(Headers(raw=[(b"host", b"localhost"), (b"host", b"evil.example")]))
+    'Host'
+    """
+    return next((name for name in _ONCE if len(headers.getlist(name)) > 1), None)

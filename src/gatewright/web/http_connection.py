@@ -1,0 +1,166 @@
+"""A connection that speaks HTTP, within bounds."""
+
+from __future__ import annotations
+
+import functools
+import json
+from http import HTTPStatus
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gatewright.web.bounded_connection import BODY_PATIENCE, HEAD_PATIENCE, Bounded
+from gatewright.web.connection_limit import Room
+
+#: Bytes of a request's line and headers, of its trailers, and of what a chunk may have beside its data.
+MAX_HEAD = 16_384
+#: Bytes of the request line, and of one header.
+MAX_LINE = 8000
+#: Headers of a request, trailers among them.
+MAX_HEADERS = 100
+#: Seconds that a connection stays open for the next request.
+KEEP_ALIVE = 5
+
+
+def configured(app: Any, room: Room, *, ws: Any = "none", **more: Any) -> uvicorn.Config:
+    """Return uvicorn's settings for an application whose connections are bounded.
+
+    Args:
+        app: the application.
+        room: for its connections.
+        ws: `SocketConnection`, where there are WebSockets.
+        more: further settings.
+    """
+    http: Any = functools.partial(HttpConnection, room=room)
+    sockets: Any = ws if ws == "none" else functools.partial(ws, room=room)
+    return uvicorn.Config(
+        app, http=http, ws=sockets, loop="asyncio", log_config=None, access_log=False, server_header=False,
+        proxy_headers=False, ws_per_message_deflate=False, timeout_keep_alive=KEEP_ALIVE, **more,
+    )  # fmt: skip
+
+
+class _TooMuchError(Exception):
+    """What came is more than there may be of it."""
+
+
+class HttpConnection(Bounded, HttpToolsProtocol):
+    """A connection that speaks HTTP; one request of it is worked on at a time."""
+
+    def __init__(self, *arguments: Any, room: Room, **named: Any) -> None:
+        super().__init__(*arguments, room=room, **named)
+        self._begun = self._answered = 0
+        self._whole = True  # the request that came last, or there is none
+        self._head_done = False
+        self._since = 0  # bytes since something was complete
+        self._size = self._count = 0  # of the headers
+        self._refusal = (400, "HTTP/1.1", "something else")
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._room.idle(self, Room.NEW)
+
+    def _takes(self) -> bool:
+        return super()._takes() and not (self._whole and self._begun > self._answered) and self.parser is not None
+
+    def _piece(self) -> int:
+        return 16_384 if self._head_done and not self._whole else 1024
+
+    def _give(self, piece: bytes) -> None:
+        if self._whole and self._due is None:
+            self._due = self._now() + HEAD_PATIENCE
+        self._since += len(piece)
+        super()._give(piece)
+        if self._since > MAX_HEAD and not self._wire.is_closing():
+            part = "the headers" if not self._head_done else "the trailers and what stands beside a chunk"
+            self._refusal = (431, f"{part} in at most {MAX_HEAD} bytes", "more")
+            self.send_400_response("")
+
+    def check(self, now: float) -> None:
+        unfinished = self._head_done and not self._whole
+        if self._due is not None and self._begun - self._answered > unfinished:
+            self._due = now + HEAD_PATIENCE  # what comes next waits for an answer
+        super().check(now)
+
+    # What the parser tells.
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._whole = self._head_done = False
+        self._due = self._now() + HEAD_PATIENCE
+        self._size = self._count = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_LINE:
+            self._refuse(414, f"a path and query of at most {MAX_LINE} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        size = len(name) + len(value) + 4
+        self._size, self._count = self._size + size, self._count + 1
+        if size > MAX_LINE or self._size > MAX_HEAD or self._count > MAX_HEADERS:
+            most = f"at most {MAX_HEADERS} headers, of {MAX_LINE} bytes each and {MAX_HEAD} in all"
+            self._refuse(431, most)
+        if not self._head_done:  # a trailer is nothing that a request may still say
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        before = self.cycle
+        super().on_headers_complete()
+        self._begun += self.cycle is not before
+        self._since, self._head_done = 0, True
+        self._due = self._now() + BODY_PATIENCE
+
+    def on_body(self, body: bytes) -> None:
+        self._since = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._since, self._whole, self._due = 0, True, None
+        super().on_message_complete()
+        if self._begun > self._answered:
+            self._room.busy(self)
+
+    # What uvicorn does.
+
+    def on_response_complete(self) -> None:
+        self._answered += 1
+        super().on_response_complete()
+        if self._begun == self._answered:
+            self.cycle.body = bytearray()  # what nobody has asked for
+            self._room.idle(self, Room.BETWEEN)
+        self._flow()
+
+    def handle_websocket_upgrade(self) -> None:
+        if self._begun > self._answered:  # two answers at once
+            self._wire.close()
+            return
+        self._room.remove(self)
+        self._held.clear()
+        super().handle_websocket_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer as if nothing had been said of it, and close: what follows is not HTTP/1.1 for the parser."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def _refuse(self, status: int, expected: str) -> None:
+        self._refusal = (status, expected, "more")
+        raise _TooMuchError
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """Say what was too much, where no other answer is under way, and close."""
+        status, expected, got = self._refusal
+        waiting = self._begun - self._answered
+        if waiting == 0 or (waiting == 1 and not self.cycle.response_started):
+            error = {"argument": "request", "expected": expected, "got": got}
+            body = json.dumps({"error": error}).encode()
+            head = (
+                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            )
+            self._wire.write(head.encode() + body)
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # its answer would come after ours
+            self.cycle.message_event.set()
+        self._wire.close()

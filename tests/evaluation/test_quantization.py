@@ -1,0 +1,124 @@
+"""`gatewright quantize`: the figures are those that the model's own evaluation has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gatewright import cli
+from gatewright.data.series import encode, origins
+from gatewright.data.text import encode_text, streams
+from gatewright.evaluation import quantization
+from gatewright.evaluation.quantization import quantize_run
+from gatewright.nn.model import load
+from gatewright.runs.run import Run
+from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.tasks.forecast import task as forecasting
+from gatewright.tasks.forecast.windows import Windows, predict
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("quantize")
+    source = folder / "rhyme.txt"
+    source.write_text("the cat sat on the mat and the rat sat on the cat. " * 120)
+    options = ["--hidden", "24", "--steps", "30", "--context", "16", "--batch", "4"]
+    cli.main(["train", str(source), "--run", str(folder / "run"), *options])
+    return folder / "run", source
+
+
+@pytest.fixture(scope="module")
+def series_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("quantize")
+    source = folder / "load.csv"
+    rng = np.random.default_rng(0)
+    hours = np.datetime64("2024-01-01T00:00") + np.arange(900) * np.timedelta64(1, "h")
+    wind = np.sin(np.arange(900) / 9) + rng.normal(size=900) / 9
+    load = 50 + 9 * np.cos(np.arange(900) * np.pi / 12) + 2 * wind
+    cells = [f"{load_:.4f}" if rng.random() > 0.1 else "" for load_ in load]
+    rows = [f"{when!s},{cell},{gust:.4f}" for when, cell, gust in zip(hours, cells, wind, strict=True)]
+    source.write_text("\n".join(["time,load,wind", *rows]) + "\n")
+    options = [
+        "--target",
+        "load",
+        "--known",
+        "wind",
+        "--horizon",
+        "6",
+        "--context",
+        "24",
+        "--hidden",
+        "16",
+        "--steps",
+        "20",
+    ]
+    cli.main(["train", str(source), "--run", str(folder / "run"), *options])
+    return folder / "run", source
+
+
+def test_a_text_model_is_scored_as_torch_scores_it(text_run: tuple[Path, Path]) -> None:
+    run, source = text_run
+    found = quantize_run(run, source)
+    assert [kept.weights for kept in found] == ["float32", "bf16", "int8"]
+    assert [found[0].bytes // kept.bytes for kept in found] == [1, 2, 4]
+    model = load(run)
+    assert model.vocabulary is not None
+    symbols = encode_text(source.read_text(), model.vocabulary)
+    laid = torch.from_numpy(streams(symbols, len(symbols) // 256))
+    with torch.no_grad():
+        y = model(laid[:-1]).y
+    expected = torch.nn.functional.cross_entropy(y.flatten(0, 1).double(), laid[1:].flatten()).item()
+    assert found[0].metrics["nats/char"] == pytest.approx(expected, rel=1e-9)
+    for kept in found[1:]:
+        assert kept.metrics["nats/char"] != expected
+        assert kept.metrics["nats/char"] == pytest.approx(expected, rel=0.02)
+
+
+def test_a_forecaster_is_scored_as_its_evaluation_scores_it(
+    series_run: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, source = series_run
+    found = quantize_run(run, source)
+    model = load(run)
+    data = forecasting.read(source, Run.open(run).options().data)
+    head, scaler = model.spec.head, model.scaler
+    assert isinstance(head, QuantileHead)
+    assert scaler is not None
+    assert isinstance(model.spec.encoder, SeriesEncoder)
+    encoded = encode(data.table.series[0], model.spec.encoder, scaler)
+    places = origins(encoded.target, 24, 6, 24, len(encoded.target))
+    answer = predict(model, Windows([encoded], model.spec.encoder, 6, "cpu"), places)[:, :, 0, 1]
+    point = answer * scaler.scale[0] + scaler.mean[0]
+    values = data.table.series[0].values[:, 0]
+    truth = np.stack([values[place + 1 : place + 7] for place in places])
+    error = (truth - point)[np.isfinite(truth)]
+    assert found[0].metrics["MAE"] == pytest.approx(np.abs(error).mean(), rel=1e-9)
+    assert found[0].metrics["MSE"] == pytest.approx((error**2).mean(), rel=1e-9)
+    assert found[2].metrics["MAE"] == pytest.approx(found[0].metrics["MAE"], rel=0.05)
+    monkeypatch.setattr(quantization, "MOST_WINDOWS", 10)
+    assert quantize_run(run, source)[0].metrics["MAE"] != found[0].metrics["MAE"]
+
+
+def test_the_command_prints_a_table(text_run: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["quantize", *map(str, text_run)])
+    out = capsys.readouterr().out
+    assert "weights of the gates" in out
+    assert all(word in out for word in ("float32", "bf16", "int8", "nats/char", "KiB", "%"))
+
+
+def test_data_that_does_not_fit_is_one_line(
+    series_run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, source = series_run
+    short = tmp_path / "short.csv"
+    short.write_text("\n".join(source.read_text().splitlines()[:20]))
+    for data, message in ((tmp_path / "none.csv", "none.csv"), (short, "at least 30 rows")):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["quantize", str(run), str(data)])
+        assert ended.value.code == 1
+        error = capsys.readouterr().err
+        assert message in " ".join(error.split())
+        assert "Traceback" not in error

@@ -1,0 +1,280 @@
+"""Models as C source in C programs that link the library alone: the bits of Python's streams, and the contract."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatewright import Model, Stream, kernels
+from gatewright.data import frequency
+from gatewright.errors import GatewrightError
+from gatewright.exchange import c
+from gatewright.exchange.c import to_c
+from gatewright.files import model_file
+from gatewright.runtime.stream import WeightFormat
+from gatewright.spec import (
+    UNKNOWN,
+    ModelSpec,
+    QuantileHead,
+    Scaler,
+    SeriesEncoder,
+    StackSpec,
+    SymbolEncoder,
+    SymbolHead,
+    Vocabulary,
+)
+
+ROOT = Path(__file__).parents[2]
+STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
+TARGETS = [name for name, runs in kernels._kernels.targets() if runs]
+SYMBOLS = (UNKNOWN, *'ab"\\?/*\n\0€😀')
+#: Names that would end a comment, a string or the line, or begin a trigraph.
+COLUMNS = {"targets": ("flow */", 'level "??/'), "past": ("rain\n", "\\n", "Temperatur °C €😀")}
+
+pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+
+
+def tool(name: str) -> str:
+    """Return the path of a program that came with the environment, or with the system."""
+    own = Path(sys.executable).with_name(name)
+    return str(own) if own.exists() else name
+
+
+def run(*command: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive, built as its documentation says."""
+    build = tmp_path_factory.mktemp("library")
+    ninja = shutil.which("ninja", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
+    run(tool("cmake"), "-S", ROOT, "-B", build, *generator)
+    run(tool("cmake"), "--build", build, "--target", "gatewright", "--parallel", os.cpu_count() or 1)
+    return build / "libgatewright.a"
+
+
+def compiled(source: Path, library: Path, folder: Path, *flags: str) -> Path:
+    """A C program with the model in a folder, and the library alone."""
+    program = folder / source.stem
+    includes = [f"-I{ROOT / 'native'}", f"-I{folder}"]
+    linked = [library, "-lstdc++", "-lpthread", "-lm", "-ldl"]
+    run("cc", *STRICT, "-O1", *flags, *includes, source, folder / "model.c", *linked, "-o", program)
+    return program
+
+
+def text_model(**stack: int) -> Model:
+    torch.manual_seed(0)
+    spec = ModelSpec(SymbolEncoder(len(SYMBOLS), 5), StackSpec(**{"hidden_size": 24, **stack}), SymbolHead())
+    model = Model(spec, vocabulary=Vocabulary(SYMBOLS)).eval()
+    with torch.no_grad():  # numbers that text does not always carry
+        model.head.weight[0, :5] = torch.tensor([-0.0, 1e-45, -1.1754944e-38, 3e38, 1e-40])
+    return model
+
+
+def series_model(**changes: Any) -> Model:
+    torch.manual_seed(0)
+    encoder = SeriesEncoder(**{"reads": "both", **COLUMNS, **changes})
+    rng = np.random.default_rng(1)
+    numbers = [tuple(rng.uniform(0.3, 9, len(encoder.columns))) for _ in "ms"]
+    scaler = Scaler(encoder.columns, *numbers, tuple(rng.uniform(0.1, 2, len(encoder.targets))))
+    spec = ModelSpec(encoder, StackSpec(20, num_layers=2), QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9)))
+    model = Model(spec, scaler=scaler).eval()
+    torch.nn.init.normal_(model.head.weight)
+    return model
+
+
+def exported(model: Model, folder: Path) -> Stream:
+    model.save(folder / "model.safetensors")
+    file = model_file.read(folder / "model.safetensors")
+    to_c(file, folder)
+    return Stream.of(file)
+
+
+def rows(columns: int, targets: int, steps: int = 60) -> np.ndarray[Any, Any]:
+    """Rows with gaps in their targets, the first without any."""
+    rng = np.random.default_rng(2)
+    made = rng.normal(size=(steps, columns)) * 40
+    made[:, :targets][rng.random((steps, targets)) < 0.3] = np.nan
+    made[0, :targets] = np.nan
+    return made
+
+
+def printed(program: Path, target: str, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What the example prints for steps of input; "nan" is what Python and C both write."""
+    text = " ".join(each.hex() if isinstance(each, float) else str(each) for each in numbers.ravel().tolist())
+    done = run(program, input=text, env={**os.environ, "GATEWRIGHT_TARGET": target})
+    assert done.stderr == f"{len(numbers)} steps on {target}\n"
+    return np.array([[float.fromhex(each) for each in line.split()] for line in done.stdout.splitlines()])
+
+
+def same_bits(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    other = other.reshape(len(other), -1).astype(np.float64)
+    return one.shape == other.shape and np.array_equal(one.view(np.int64), other.view(np.int64))
+
+
+@pytest.mark.parametrize("stack", [{}, {"num_layers": 3, "proj_size": 7}], ids=["one layer", "projected"])
+def test_a_text_model_gives_the_bits_of_python(stack: dict[str, int], library: Path, tmp_path: Path) -> None:
+    model = text_model(**stack)
+    exported(model, tmp_path)
+    program = compiled(ROOT / "examples/embed/main.c", library, tmp_path)
+    symbols = np.random.default_rng(3).integers(0, len(SYMBOLS), 80)
+    for target in TARGETS:
+        with kernels.use_target(target):
+            expected = Stream.load(tmp_path).run(symbols)
+        assert same_bits(printed(program, target, symbols), expected)
+
+
+@pytest.mark.parametrize(("kept", "weights"), [("BFLOAT16", "bf16"), ("INT8", "int8")])
+def test_weights_of_fewer_bits_give_the_bits_of_python(
+    kept: str, weights: WeightFormat, library: Path, tmp_path: Path
+) -> None:
+    exported(series_model(), tmp_path)
+    source = tmp_path / "model.c"
+    text = source.read_text()
+    source.write_text(text.replace(".kept = GATEWRIGHT_FLOAT32", f".kept = GATEWRIGHT_{kept}"))
+    program, xs = compiled(ROOT / "examples/embed/main.c", library, tmp_path), rows(5, 2)
+    with kernels.use_target(TARGETS[0]):
+        expected = Stream.load(tmp_path, weights=weights).run(xs)
+        full = Stream.load(tmp_path).run(xs)
+    got = printed(program, TARGETS[0], xs)
+    assert same_bits(got, expected)
+    assert not same_bits(got, full)
+
+
+@pytest.mark.parametrize("reads", ["both", "change", "nothing"])
+def test_a_forecaster_gives_the_bits_of_python(reads: str, library: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"known": ("holiday", "price"), "static": ("area",)} if reads == "change" else {}
+    stream = exported(series_model(reads=reads, **changes), tmp_path)
+    program = compiled(ROOT / "examples/embed/main.c", library, tmp_path)
+    xs = rows(len(stream.columns), 2)
+    for target in TARGETS:
+        with kernels.use_target(target):
+            expected = Stream.load(tmp_path).run(xs)
+        assert same_bits(printed(program, target, xs), expected)
+
+
+def test_the_caller_gives_sine_and_cosine_of_a_calendar(library: Path, tmp_path: Path) -> None:
+    calendar = ("hour_of_day", "day_of_week", "day_of_year")
+    stream = exported(series_model(known=("price",), static=("area",), calendar=calendar, step="1h"), tmp_path)
+    times = np.datetime64("2023-12-30T22:30", "us") + np.arange(60) * np.timedelta64(1, "h")
+    xs, before = rows(len(stream.columns), 2), 2 + 3 + 1
+    phases = frequency.calendar(times, calendar)
+    whole = np.concatenate([xs[:, :before], phases, xs[:, before:]], axis=1)
+    names = ["sine of hour_of_day", "cosine of hour_of_day", "sine of day_of_week", "cosine of day_of_week"]
+    source = (tmp_path / "model.c").read_text()
+    assert all(f'    "{name}",\n' in source for name in (*names, "price+1"))
+    program = compiled(ROOT / "examples/embed/main.c", library, tmp_path)
+    with kernels.use_target(TARGETS[0]):
+        expected = Stream.load(tmp_path).run(xs, times=times)
+    assert same_bits(printed(program, TARGETS[0], whole), expected)
+
+
+def test_the_contract_holds(library: Path, tmp_path: Path) -> None:
+    stream = exported(series_model(context=12), tmp_path)
+    glibc = "-DCOUNT_ALLOCATIONS" if os.confstr("CS_GNU_LIBC_VERSION") else "-UCOUNT_ALLOCATIONS"
+    done = run(compiled(ROOT / "tests/exchange/c_api.c", library, tmp_path, glibc))
+    *names, low, middle, high, context, fingerprint = done.stdout.removesuffix("\n").split("\n")
+    assert "\n".join(names) == "\n".join(COLUMNS["targets"] + COLUMNS["past"])
+    assert [float.fromhex(level) for level in (low, middle, high)] == [0.1, 0.5, 0.9]
+    assert int(context) == stream.context == 12
+    assert fingerprint == stream.fingerprint
+
+
+def test_input_that_is_refused_ends_the_example(library: Path, tmp_path: Path) -> None:
+    exported(text_model(), tmp_path)
+    program = compiled(ROOT / "examples/embed/main.c", library, tmp_path)
+    for text, message in (
+        ("1 2 99", "step 2: there is no symbol of that number\n"),
+        ("1 b", "step 1: expected 1 numbers, got 0\n"),
+    ):
+        done = subprocess.run([program], input=text, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, message)
+
+
+@pytest.mark.parametrize(
+    "command", [["cc", *STRICT], ["c++", "-std=c++20", "-x", "c++", "-pedantic", "-Wall", "-Wextra", "-Werror"]]
+)
+@pytest.mark.parametrize("model", [text_model, series_model])
+def test_headers_and_data_are_c99_and_c_plus_plus(command: list[str], model: Any, tmp_path: Path) -> None:
+    if not shutil.which(command[0]):
+        pytest.skip(f"needs {command[0]}")
+    exported(model(), tmp_path)
+    for header in ("gatewright.h", "model.h"):  # alone, and twice
+        (tmp_path / "main.c").write_text(
+            f'#include "{header}"\n#include "{header}"\nint main(void) {{ return 0; }}\n'
+        )
+        for source in ("main.c", "model.c"):
+            output = ["-c", tmp_path / source, "-o", tmp_path / "out.o"]
+            run(*command, f"-I{ROOT / 'native'}", f"-I{tmp_path}", *output)
+
+
+def test_symbols_stand_as_code_points(tmp_path: Path) -> None:
+    exported(text_model(), tmp_path)
+    source = (tmp_path / "model.c").read_text("ascii")
+    [numbers] = [part.split("}")[0] for part in source.split("model_symbols[")[1:]]
+    assert [int(each, 16) for each in numbers.split("{")[1].split(",")[:-1]] == [ord(each) for each in SYMBOLS]
+
+
+def test_the_version_is_that_of_the_header() -> None:
+    assert f"#define GATEWRIGHT_VERSION {c.VERSION}\n" in (ROOT / "native/gatewright.h").read_text()
+
+
+@given(st.floats(width=64, allow_nan=False, allow_infinity=False))
+def test_numbers_are_written_exactly(number: float) -> None:
+    text = c._exact(number)
+    assert struct.pack("d", float.fromhex(text)) == struct.pack("d", number)
+    assert "p" in text
+
+
+def test_files_are_replaced_only_if_asked_for(tmp_path: Path) -> None:
+    exported(text_model(), tmp_path)
+    file = model_file.read(tmp_path / "model.safetensors")
+    (tmp_path / "model.c").write_text("mine")
+    with pytest.raises(GatewrightError, match=r"--out: .* or --force, got .*, which has model\.h and model\.c"):
+        to_c(file, tmp_path)
+    assert (tmp_path / "model.c").read_text() == "mine"
+    to_c(file, tmp_path, overwrite=True)
+    assert (tmp_path / "model.c").read_text() != "mine"
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(GatewrightError, match=r"--out: expected a directory that can be written, got .*taken"):
+        to_c(file, tmp_path / "taken")
+    with pytest.raises(GatewrightError, match=r"--out: expected a directory that can be written, got .*below"):
+        to_c(file, tmp_path / "taken" / "below")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    text_model().save(tmp_path / "model.safetensors")
+
+    def gatewright(*arguments: Any) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "gatewright", "export", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        return done.returncode, done.stdout, done.stderr
+
+    made = Path("c", "model.h"), Path("c", "model.c")
+    assert gatewright(".", "--to", "c") == (0, f"wrote {made[0]} and {made[1]}\n", "")
+    code, out, err = gatewright("model.safetensors", "--to", "c")
+    assert (code, out) == (1, "")
+    assert err.startswith(
+        "error: --out: expected a directory without model.h and model.c, or --force, got c, which"
+    )
+    assert gatewright("model.safetensors", "--to", "c", "--force")[0] == 0
+    code, out, err = gatewright("absent", "--to", "c")
+    assert (code, out, err) == (1, "", "error: absent: the file does not exist\n")
+    code, out, err = gatewright(".", "--to", "c", "--out", "made/there")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "made/there/model.c").read_text() == (tmp_path / "c/model.c").read_text()

@@ -1,0 +1,332 @@
+"""The kernels as torch operators: derivatives of any order, transforms, and what autograd is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gatewright import kernels
+from gatewright.errors import GatewrightError
+from gatewright.nn import LSTM, fallback, ops
+from gatewright.nn.fallback import Weights
+
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+
+T, B, D, H, P = 5, 3, 4, 6, 2
+lstm, lstm_backward = torch.ops.gatewright.lstm.default, torch.ops.gatewright.lstm_backward.default
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"grad": False, "keep": False},
+    {"checkpoint": 2},
+    {"proj_size": P, "reverse": True, "dtype": torch.float32},
+    {"batch_sizes": (3, 3, 2, 1), "bias": False},
+    {"batch_sizes": (3, 3, 2, 1), "reverse": True, "checkpoint": 1, "proj_size": P},
+]
+
+
+def arguments(
+    *,
+    proj_size: int = 0,
+    bias: bool = True,
+    batch_sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    keep: bool = True,
+    checkpoint: int = 0,
+    grad: bool = True,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[Any, ...]:
+    """The arguments of `gatewright::lstm`."""
+    torch.manual_seed(0)
+    out = proj_size or H
+    rows = (T, B) if batch_sizes is None else (sum(batch_sizes),)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=dtype, requires_grad=grad)
+
+    weights = [random(4 * H, D), random(4 * H, out), *([random(4 * H), random(4 * H)] if bias else [None, None])]
+    sizes = None if batch_sizes is None else torch.tensor(batch_sizes)
+    state = random(B, out), random(B, H)
+    W_hr = random(proj_size, H) if proj_size else None
+    return random(*rows, D), *state, *weights, W_hr, sizes, reverse, keep, checkpoint
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_operator_keeps_what_torch_asks_of_one(options: dict[str, Any]) -> None:
+    torch.library.opcheck(lstm, arguments(**options))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"checkpoint": 2}, {"batch_sizes": (3, 2), "proj_size": P, "bias": False}]
+)
+@pytest.mark.parametrize("needs", [(True, True), (False, True), (True, False)])
+def test_the_adjoint_keeps_what_torch_asks_of_an_operator(
+    options: dict[str, Any], needs: tuple[bool, bool]
+) -> None:
+    x, h_0, c_0, *weights, sizes, reverse, keep, checkpoint = arguments(**options, grad=False)
+    y, h_n, c_n, gates, cell = lstm(x, h_0, c_0, *weights, sizes, reverse, keep, checkpoint)
+    given = [torch.randn_like(value) for value in (y, h_n, c_n)]
+    recorded = [None, None] if checkpoint else [torch.randn_like(gates), torch.randn_like(cell)]
+    kept = (x, h_0, c_0, *weights, sizes, y, gates, cell, reverse, checkpoint, *needs)
+    torch.library.opcheck(lstm_backward, (*given, *recorded, *kept))
+    torch.library.opcheck(lstm_backward, (None, None, given[2], None, None, *kept))
+
+
+def run(args: tuple[Any, ...], how: Any, record: bool) -> list[Tensor]:
+    x, h_0, c_0, *weights, sizes, reverse, _, checkpoint = args
+    options = {"batch_sizes": sizes, "record": record, "checkpoint": checkpoint}
+    if how is fallback.sequence:
+        options = {} if sizes is None else {"lengths": torch.tensor([4, 3, 2])}
+    y, h_n, c_n, kept = how(x, h_0, c_0, Weights(*weights), reverse=reverse, **options)
+    fields = [kept.input_gate, kept.forget_gate, kept.candidate, kept.output_gate, kept.cell] if record else []
+    return [y, h_n, c_n, *fields]
+
+
+@pytest.mark.parametrize("options", [option for option in OPTIONS if option.get("keep", True)])
+@pytest.mark.parametrize("record", [False, True])
+def test_derivatives_are_those_of_finite_differences(options: dict[str, Any], record: bool) -> None:
+    args = arguments(**{**options, "dtype": torch.float64})
+    wrt = [value for value in args if isinstance(value, Tensor) and value.requires_grad]
+
+    def function(*values: Tensor) -> list[Tensor]:
+        given = iter(values)
+        replaced = (next(given) if isinstance(a, Tensor) and a.requires_grad else a for a in args)
+        return run(tuple(replaced), ops.sequence, record)
+
+    assert torch.autograd.gradcheck(function, wrt, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, wrt, fast_mode=True)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"proj_size": P, "num_layers": 2, "bidirectional": True, "checkpoint": 2}]
+)
+@pytest.mark.parametrize("lengths", [None, [2, 5, 3]])
+def test_a_penalty_on_the_gradient_trains_as_in_torch(options: dict[str, Any], lengths: list[int] | None) -> None:
+    torch.manual_seed(0)
+    theirs = nn.LSTM(D, H, dtype=torch.float64, **{k: v for k, v in options.items() if k != "checkpoint"})
+    ours = LSTM(D, H, dtype=torch.float64, **options)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(T, B, D, dtype=torch.float64, requires_grad=True)
+    found = []
+    for module in (theirs, ours):
+        given = x if lengths is None else pack_padded_sequence(x, lengths, enforce_sorted=False)
+        y = module(given)[0]
+        y = y.data if isinstance(y, PackedSequence) else y
+        (dx,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        found.append(torch.autograd.grad(dx.square().sum(), [x, *module.parameters()], allow_unused=True))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "proj_size": P, "bias": False}])
+def test_transforms_of_functions_look_through_the_layer(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    layer = LSTM(D, H, dtype=torch.float64, **options)
+    x = torch.randn(7, T, B, D, dtype=torch.float64)
+    parameters = dict(layer.named_parameters())
+
+    def loss(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, parameters, (x,))[0].square().sum()
+
+    expected = [torch.autograd.grad(loss(parameters, one), list(parameters.values())) for one in x]
+    whole = torch.func.grad(loss)(parameters, x[0])
+    for a, b in zip(whole.values(), expected[0], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
+    for n, one in enumerate(expected):
+        for a, b in zip(each.values(), one, strict=True):
+            torch.testing.assert_close(a[n], b, rtol=1e-10, atol=1e-12)
+    y = torch.func.vmap(lambda x: layer(x)[0])(x)
+    for n in range(len(x)):
+        torch.testing.assert_close(y[n], layer(x[n])[0], rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("batch_sizes", [None, (3, 3, 2, 1)])
+def test_the_record_is_the_very_buffer_that_was_saved(batch_sizes: tuple[int, ...] | None) -> None:
+    args = arguments(batch_sizes=batch_sizes)
+    x, h_0, c_0, *weights, sizes, reverse, _, _ = args
+    y, _, _, record = ops.sequence(x, h_0, c_0, Weights(*weights), reverse=reverse, batch_sizes=sizes, record=True)
+    saved = {tensor.data_ptr() for tensor in y.grad_fn.saved_tensors if tensor is not None}
+    gates = record.input_gate.data_ptr()
+    assert {gates, record.cell.data_ptr(), record.hidden.data_ptr(), c_0.data_ptr(), h_0.data_ptr()} <= saved
+    for n, gate in enumerate((record.input_gate, record.forget_gate, record.candidate, record.output_gate)):
+        assert gate.data_ptr() == gates + n * H * gate.element_size()
+        assert gate.stride(-2) == 4 * H
+    assert record.hidden is y
+
+
+def test_the_layer_hands_that_buffer_out() -> None:
+    layer = LSTM(D, H)
+    y, _, record = layer(torch.randn(T, B, D), record=True)
+    one = record.layers[0]
+    saved = {tensor.data_ptr() for tensor in y.grad_fn.saved_tensors if tensor is not None}
+    assert {one.input_gate.data_ptr(), one.cell.data_ptr(), one.hidden.data_ptr()} <= saved
+
+
+NAMES = ("x", "h_0", "c_0", "W_ih", "W_hh", "b_ih", "b_hh", "W_hr")
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"x"}, {"h_0"}, {"c_0", "b_hh"}, {"W_hh"}, {"b_ih"}, {"W_hr"}, set(NAMES) - {"x"}]
+)
+def test_only_what_needs_a_gradient_gets_one(wanted: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    args = arguments(proj_size=P)
+    everything = torch.autograd.grad(run(args, ops.sequence, False)[0].square().sum(), args[:8])
+    asked = {}
+    original = kernels.backward
+    monkeypatch.setattr(kernels, "backward", lambda *a, **k: asked.update(k) or original(*a, **k))
+    for name, value in zip(NAMES, args[:8], strict=True):
+        value.requires_grad_(name in wanted)
+    run(args, ops.sequence, False)[0].square().sum().backward()
+    for name, value, expected in zip(NAMES, args[:8], everything, strict=True):
+        if name in wanted:
+            assert torch.equal(value.grad, expected)
+        else:
+            assert value.grad is None
+    assert asked["need_x"] == ("x" in wanted)
+    assert asked["need_weights"] == any(name.startswith(("W", "b")) for name in wanted)
+
+
+def test_nothing_is_kept_where_nothing_needs_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    original = kernels.forward
+    monkeypatch.setattr(kernels, "forward", lambda *a, **k: asked.append(k["keep"]) or original(*a, **k))
+    layer, x = LSTM(D, H), torch.randn(T, B, D)
+    layer(x)
+    with torch.no_grad():
+        layer(x)
+    with torch.inference_mode():
+        assert layer(x)[0].is_inference()
+    layer.requires_grad_(False)
+    assert not layer(x)[0].requires_grad
+    assert layer(x.requires_grad_())[0].requires_grad
+    assert asked == [True, False, False, False, True]
+
+
+def test_gradients_of_the_biases_do_not_share_memory() -> None:
+    layer = LSTM(D, H)
+    layer(torch.randn(T, B, D))[0].sum().backward()
+    assert torch.equal(layer.bias_ih_l0.grad, layer.bias_hh_l0.grad)
+    layer.bias_ih_l0.grad.zero_()
+    assert layer.bias_hh_l0.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("checkpoint", [0, 2])
+def test_an_output_that_is_written_to_before_backward_raises(checkpoint: int) -> None:
+    layer = LSTM(D, H, checkpoint=checkpoint)
+    y, (h_n, c_n) = layer(torch.randn(T, B, D))
+    h_n.mul_(2)  # no part of what is kept
+    c_n.mul_(2)
+    (y.sum() + h_n.sum() + c_n.sum()).backward()
+    y = layer(torch.randn(T, B, D))[0]
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_gradients_accumulate_and_a_graph_may_be_walked_twice() -> None:
+    layer, x = LSTM(D, H, 2), torch.randn(T, B, D)
+    loss = layer(x)[0].square().sum()
+    once = torch.autograd.grad(loss, list(layer.parameters()), retain_graph=True)
+    loss.backward(retain_graph=True)
+    loss.backward()
+    for parameter, gradient in zip(layer.parameters(), once, strict=True):
+        assert torch.equal(parameter.grad, 2 * gradient)
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("record", [False, True])
+def test_what_the_kernels_do_not_take_goes_to_torch(record: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "forward", lambda *_, **__: pytest.fail("the kernels were called"))
+    layer, x = LSTM(D, H), torch.randn(T, B, D)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        layer(x, record=record)
+    layer.bfloat16()(x.bfloat16(), record=record)
+    layer.to("meta")(x.to("meta", torch.bfloat16), record=record)
+
+
+@pytest.mark.parametrize("checkpoint", [-1, 1.5, "2", None])
+def test_a_wrong_checkpoint_raises(checkpoint: Any) -> None:
+    with pytest.raises(GatewrightError, match=r"^checkpoint: expected a whole number of at least 0, got "):
+        LSTM(D, H, checkpoint=checkpoint)
+
+
+class Listener(TorchDispatchMode):
+    """Notes which of our operators torch is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == "gatewright":
+            self.heard.append(func._opname)
+        return func(*args, **(kwargs or {}))
+
+
+def test_whoever_listens_to_torch_hears_of_the_operators() -> None:
+    layer, x = LSTM(D, H), torch.ones(T, B, D)
+    expected = torch.autograd.grad(layer(x)[0].sum(), [*layer.parameters()])
+    with Listener() as listener:
+        found = torch.autograd.grad(layer(x)[0].sum(), [*layer.parameters()])
+        with torch.no_grad():
+            layer(x)
+    assert listener.heard == ["lstm", "lstm_backward", "lstm"]
+    assert all(map(torch.equal, found, expected))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        layer(x)[0].sum().backward()
+    names = {event.key for event in profile.key_averages()}
+    assert {"gatewright::lstm", "gatewright::lstm_backward"} <= names
+
+
+def test_a_tensor_of_another_class_goes_through_torch() -> None:
+    heard: list[str] = []
+
+    class Loud(Tensor):
+        @classmethod
+        def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            heard.append(str(func))
+            plain = torch.utils._pytree.tree_map_only(Loud, lambda each: each.base, (args, kwargs or {}))
+            return func(*plain[0], **plain[1])
+
+        @staticmethod
+        def __new__(cls, base: Tensor) -> Any:
+            loud = Tensor._make_wrapper_subclass(cls, base.shape, dtype=base.dtype)  # type: ignore[attr-defined]
+            loud.base = base
+            return loud
+
+    layer, x = LSTM(D, H), torch.ones(T, B, D)
+    with torch.no_grad():
+        assert torch.equal(layer(Loud(x))[0], layer(x)[0])
+    assert "gatewright.lstm.default" in heard
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint": 2}, {"batch_sizes": (3, 3, 2, 1)}])
+def test_an_operator_that_was_told_to_keep_nothing_is_differentiable_too(options: dict[str, Any]) -> None:
+    found = []
+    for keep in (True, False):
+        args = arguments(**options, keep=keep)
+        results = lstm(*args)
+        wrt = [value for value in args if isinstance(value, Tensor) and value.requires_grad]
+        found.append(torch.autograd.grad(sum(value.square().sum() for value in results[:3]), wrt))
+    assert [value.numel() for value in results[3:]] == [0, 0]
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_operator_says_what_it_cannot_do() -> None:
+    args = arguments(grad=False)
+    with pytest.raises(GatewrightError, match=r"^h_0: expected shape \(3, 6\), got \(2, 6\)"):
+        lstm(args[0], args[1][:2], *args[2:])
+    with pytest.raises(GatewrightError, match=r"^b_hh: expected both biases, or neither"):
+        lstm(*args[:6], None, *args[7:])
+    with pytest.raises(GatewrightError, match=r"^batch_sizes: "):
+        lstm(args[0][0], *args[1:8], torch.tensor([1, 2]), *args[9:])
+    with pytest.raises(GatewrightError, match=r"^W_ih: expected float64"):
+        lstm(*args[:3], args[3].float(), *args[4:])

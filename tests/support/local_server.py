@@ -1,0 +1,236 @@
+"""A server in a thread of the test's own process: real sockets, and a store that can be made to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgpack
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from websockets.sync.client import ClientConnection, connect
+
+from gatewright import Stream
+from gatewright.errors import StoreError
+from gatewright.runtime.state import State
+from gatewright.serve.http.app import create_app
+from gatewright.serve.http.auth import Tokens
+from gatewright.serve.metrics import Metrics
+from gatewright.serve.service import PIECE, Service
+from gatewright.serve.sessions.batcher import Batcher
+from gatewright.serve.sessions.manager import Sessions
+from gatewright.serve.sessions.sqlite import SqliteStore
+from gatewright.serve.sessions.store import Saved
+from gatewright.serve.settings import Limits
+from gatewright.web.connection_limit import Room
+from gatewright.web.http_connection import configured
+from gatewright.web.listen import listen
+from gatewright.web.websocket_connection import SocketConnection
+
+
+class FaultyStore(SqliteStore):
+    """Refuses everything while it is told to."""
+
+    failing = False
+
+    def _broken(self) -> None:
+        if self.failing:
+            raise StoreError(str(self._path), "a file that can be written", "disk I/O error")
+
+    def save(self, sessions: Sequence[Saved]) -> list[bool]:
+        self._broken()
+        return super().save(sessions)
+
+    def load(self, name: str) -> Saved | None:
+        self._broken()
+        return super().load(name)
+
+    def delete(self, name: str, owner: str) -> None:
+        self._broken()
+        super().delete(name, owner)
+
+    def names(self, owner: str, after: str = "", most: int = 1000) -> list[str]:
+        self._broken()
+        return super().names(owner, after, most)
+
+    def ping(self) -> None:
+        self._broken()
+        super().ping()
+
+
+@dataclass
+class Local:
+    """A running server, and a way to ask it."""
+
+    app: FastAPI
+    port: int
+    http: httpx.Client
+    loop: asyncio.AbstractEventLoop
+    service: Service
+    sessions: Sessions
+    store: FaultyStore
+    room: Room
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v1/ws"
+
+    def socket(self, protocol: str | None = "gatewright.json", **changes: Any) -> ClientConnection:
+        protocols: Any = None if protocol is None else [protocol]
+        return connect(self.url, subprotocols=protocols, compression=None, **changes)
+
+    def create(self, **headers: str) -> str:
+        response = self.http.post("/v1/sessions", headers=headers)
+        assert response.status_code == 201, response.text
+        return str(response.json()["session"])
+
+    def ask(self, session: str, what: str, **body: Any) -> httpx.Response:
+        return self.http.post(f"/v1/sessions/{session}/{what}", json=body)
+
+    def advance(self, session: str, x: Any, **body: Any) -> dict[str, Any]:
+        response = self.ask(session, "advance", x=x, **body)
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+    def generate(self, session: str, **body: Any) -> list[dict[str, Any]]:
+        response = self.ask(session, "generate", **body)
+        assert response.status_code == 200, response.text
+        assert response.headers["content-type"] == "application/x-ndjson"
+        return [json.loads(line) for line in response.text.splitlines()]
+
+    def state(self, session: str) -> State:
+        response = self.http.get(f"/v1/sessions/{session}")
+        assert response.status_code == 200, response.text
+        return read_state(response.json())
+
+    def snapshot(self, session: str) -> bytes:
+        response = self.http.get(f"/v1/sessions/{session}/snapshot")
+        assert response.status_code == 200, response.text
+        return response.content
+
+    def restore(self, session: str, snapshot: bytes) -> httpx.Response:
+        return self.http.put(f"/v1/sessions/{session}/snapshot", content=snapshot)
+
+    def metric(self, name: str, **labels: str) -> float:
+        return metric(self.http.get("/metrics").text, name, **labels)
+
+    def run(self, work: Any) -> Any:
+        """Await something in the server's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+
+def metric(text: str, name: str, **labels: str) -> float:
+    """Return a number that /metrics told; 0 for one that it did not."""
+    shown = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    wanted = f"gatewright_{name}{{{shown}}} " if labels else f"gatewright_{name} "
+    found = [line for line in text.splitlines() if line.startswith(wanted)]
+    return float(found[0].rpartition(" ")[2]) if found else 0.0
+
+
+def read_state(found: dict[str, Any]) -> State:
+    """Return the state that a server told."""
+    hidden, cell = (np.array(found[name], np.float32) for name in ("hidden", "cell"))
+    last = np.array([np.nan if value is None else value for value in found["last"]], np.float64)
+    return State(hidden, cell, last, found["state_steps"])
+
+
+def nulls(values: Any) -> Any:
+    """Return numbers as they go into JSON."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if isinstance(values, list):
+        return [nulls(value) for value in values]
+    return None if values != values else values
+
+
+def numbers(values: Any) -> np.ndarray[Any, Any]:
+    """Return what came out of JSON."""
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, list):
+            return [filled(each) for each in value]
+        return np.nan if value is None else value
+
+    return np.array(filled(values), np.float64)
+
+
+def packed(connection: ClientConnection, frame: Any) -> Any:
+    """Ask in msgpack, or in JSON: whatever the connection speaks."""
+    if connection.subprotocol == "gatewright.msgpack":
+        connection.send(msgpack.packb(frame))
+        return msgpack.unpackb(connection.recv(20))
+    connection.send(json.dumps(frame))
+    return json.loads(connection.recv(20))
+
+
+@contextlib.contextmanager
+def local(
+    stream: Stream,
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    tokens: dict[str, str] | None = None,
+    hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
+    find: Callable[[str], Stream | None] = lambda _: None,
+    max_delay: float = 0.0,
+    piece: int = PIECE,
+) -> Iterator[Local]:
+    """Serve a stream as `gatewright serve` does."""
+    limits = limits or Limits()
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    listening = listen("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    room = listening.room = Room(limits.max_clients)
+    store = FaultyStore(folder / "sessions.db")
+    sessions = Sessions(
+        stream,
+        store,
+        find=find,
+        most=limits.max_sessions,
+        most_each=limits.max_token_sessions,
+        most_bytes=limits.max_token_bytes,
+    )
+    made: list[Any] = []
+
+    async def serve() -> None:
+        batcher = Batcher(
+            sessions, max_batch=limits.max_batch, max_delay=max_delay, max_waiting=limits.max_waiting
+        )
+        service = Service(sessions, batcher, store, limits, Metrics(), piece=piece)
+        app = create_app(service, tokens=Tokens(tokens or {}), hosts=hosts, origins=origins)
+        config = configured(app, room, ws=SocketConnection, lifespan="off", ws_max_size=limits.max_body)
+        server = uvicorn.Server(config)
+        made.extend([app, service, server])
+        ready.set()
+        await server.serve(sockets=[listening])
+        await service.drain()
+
+    def work() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(serve())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert ready.wait(30)
+    app, service, server = made
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        try:
+            yield Local(app, port, client, loop, service, sessions, store, room)
+        finally:
+            store.failing = False
+            server.should_exit = server.force_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+            loop.close()
+            listening.close()
+            store.close()

@@ -1,0 +1,87 @@
+"""Two small models, and their files taken apart and put together by hand."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatewright.files.model_file import ModelFile, write
+from gatewright.spec import (
+    UNKNOWN,
+    ModelSpec,
+    QuantileHead,
+    Scaler,
+    SeriesEncoder,
+    StackSpec,
+    SymbolEncoder,
+    SymbolHead,
+    Vocabulary,
+)
+
+
+def weights(model_spec: ModelSpec, seed: int = 0) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return {name: random.normal(size=s).astype(np.float32) for name, s in model_spec.tensors().items()}
+
+
+SERIES_SPEC = ModelSpec(
+    SeriesEncoder(("load", "heat"), past=("wind",), known=("price",), static=("area",)),
+    StackSpec(hidden_size=3, num_layers=2, dropout=0.1, proj_size=2),
+    QuantileHead(horizon=2),
+)
+COLUMNS = ("load", "heat", "wind", "price", "area")
+SCALER = Scaler(COLUMNS, (20.0, 3.0, 0.5, -1.0, 0.0), (4.0, 1.0, 2.0, 0.25, 1.0), (0.5, 0.1))
+SYMBOLS_SPEC = ModelSpec(SymbolEncoder(symbols=3, embedding_size=2), StackSpec(4), SymbolHead())
+VOCABULARY = Vocabulary((UNKNOWN, "a", "é"))
+SERIES = ModelFile(SERIES_SPEC, weights(SERIES_SPEC), scaler=SCALER)
+SYMBOLS = ModelFile(SYMBOLS_SPEC, weights(SYMBOLS_SPEC), vocabulary=VOCABULARY)
+MODELS = [SERIES, SYMBOLS]
+
+
+@functools.cache
+def content(model: ModelFile) -> bytes:
+    """Return the bytes of a model's file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return written(model, Path(folder) / "model.safetensors")
+
+
+def written(model: ModelFile, path: Path) -> bytes:
+    write(path, model)
+    return path.read_bytes()
+
+
+def parsed(content: bytes) -> tuple[dict[str, Any], bytes]:
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def raw(header: dict[str, Any] | bytes, data: bytes) -> bytes:
+    encoded = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + data
+
+
+def fingerprint(header: dict[str, Any], data: bytes) -> str:
+    """Work out rule 22 of the format from the file's parts, tensors in the order of the header."""
+    metadata = header["__metadata__"]
+    parts = [b"gatewright 1", metadata["spec"].encode()]
+    parts.append((metadata.get("scaler") or metadata.get("vocabulary", "")).encode())
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            parts += [name.encode(), "x".join(map(str, entry["shape"])).encode(), data[begin:end]]
+    return hashlib.sha256(b"".join(struct.pack("<Q", len(part)) + part for part in parts)).hexdigest()
+
+
+def assert_same(one: ModelFile, other: ModelFile) -> None:
+    assert (one.spec, one.scaler, one.vocabulary) == (other.spec, other.scaler, other.vocabulary)
+    assert list(one.tensors) == list(other.tensors) == list(one.spec.tensors())
+    for name, array in one.tensors.items():
+        np.testing.assert_array_equal(array.view(np.uint32), other.tensors[name].view(np.uint32))
+    assert one.fingerprint == other.fingerprint

@@ -1,0 +1,100 @@
+"""Whole models for streams, what they read of a table, and what torch's modules make of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from gatewright import Model
+from gatewright.data.series import encode
+from gatewright.data.table import Series
+from gatewright.spec import (
+    UNKNOWN,
+    ModelSpec,
+    QuantileHead,
+    Scaler,
+    SeriesEncoder,
+    StackSpec,
+    SymbolEncoder,
+    SymbolHead,
+    Vocabulary,
+)
+from gatewright.tasks.forecast.windows import Windows, absolute
+
+SYMBOLS = (UNKNOWN, *"abcdefgh \n")
+CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
+
+
+def text_model(**stack: Any) -> Model:
+    torch.manual_seed(0)
+    spec = ModelSpec(SymbolEncoder(len(SYMBOLS), 5), StackSpec(**{"hidden_size": 24, **stack}), SymbolHead())
+    return Model(spec, vocabulary=Vocabulary(SYMBOLS)).eval()
+
+
+def series_model(**changes: Any) -> Model:
+    torch.manual_seed(0)
+    roles: dict[str, Any] = {
+        "targets": ("flow", "level"),
+        "past": ("rain",),
+        "known": ("holiday", "price"),
+        "static": ("area",),
+        "calendar": CALENDAR,
+        "step": "1h",
+        "context": 12,
+        "reads": "both",
+    }
+    encoder = SeriesEncoder(**{**roles, **changes})
+    columns = encoder.columns
+    rng = np.random.default_rng(1)
+    mean, scale = rng.normal(size=len(columns)) * 30, rng.uniform(0.5, 9, len(columns))
+    changes_scale = rng.uniform(0.1, 2, len(encoder.targets))
+    scaler = Scaler(columns, tuple(mean), tuple(scale), tuple(changes_scale))
+    spec = ModelSpec(encoder, StackSpec(20, num_layers=2), QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9)))
+    model = Model(spec, scaler=scaler).eval()
+    torch.nn.init.normal_(model.head.weight)
+    return model
+
+
+def table(model: Model, rows: int, seed: int = 2) -> Series:
+    """A series with gaps in its targets."""
+    encoder = model.spec.encoder
+    assert isinstance(encoder, SeriesEncoder)
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(rows, len(encoder.columns))) * 40
+    targets = values[:, : len(encoder.targets)]
+    targets[rng.random(targets.shape) < 0.2] = np.nan
+    targets[0] = np.nan
+    times = np.datetime64("2023-12-30T22:30", "us") + np.arange(rows) * np.timedelta64(1, "h")
+    return Series("basin", times, values, np.arange(rows))
+
+
+def rows_of(model: Model, series: Series, rows: int) -> np.ndarray[Any, Any]:
+    """What a stream reads of a series: inputs known in advance come with the row before them."""
+    encoder, head = model.spec.encoder, model.spec.head
+    assert isinstance(encoder, SeriesEncoder)
+    assert isinstance(head, QuantileHead)
+    first = len(encoder.targets) + len(encoder.past)
+    known = series.values[:, first : first + len(encoder.known)]
+    ahead = [known[1 + t : 1 + t + head.horizon].T.ravel() for t in range(rows)]
+    return np.concatenate(
+        [series.values[:rows, :first], series.values[:rows, first + len(encoder.known) :], np.array(ahead)], axis=1
+    )
+
+
+def whole_forecast(model: Model, series: Series, rows: int) -> np.ndarray[Any, Any]:
+    """The whole series at once, through torch's modules."""
+    encoder, head, scaler = model.spec.encoder, model.spec.head, model.scaler
+    assert isinstance(encoder, SeriesEncoder)
+    assert isinstance(head, QuantileHead)
+    assert scaler is not None
+    encoded = encode(series, encoder, scaler)
+    reader = SeriesEncoder(**{**vars(encoder), "context": rows})
+    inputs, level, _ = Windows([encoded], reader, head.horizon, "cpu").batch(np.array([rows - 1]), rows)
+    with torch.no_grad():
+        y = absolute(model, model(inputs).y, level).sort(dim=-1).values[:, 0].double().numpy()
+    targets = len(encoder.targets)
+    answer: np.ndarray[Any, Any] = y * np.array(scaler.scale[:targets])[:, None]
+    answer += np.array(scaler.mean[:targets])[:, None]
+    return answer

@@ -1,0 +1,99 @@
+"""The live display of a terminal, and the plain lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import threading
+
+import pytest
+from rich.console import Console
+
+from gatewright import progress
+from gatewright.train.launch import train
+from gatewright.train.progress import Display
+from tests.support.training_runs import FORECAST, write_table
+
+
+def shown(terminal: bool, silent: bool = False) -> str:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=terminal, width=100, color_system=None)
+    with Display(console, total=40, unit="nats/char", shown=not silent) as view:
+        view.note("12 weights")
+        for step in range(1, 21):
+            view.step(step, loss=3.25, rate=10.0)
+        view.validation(20, epoch=0.5, loss=3.25, valid=3.0, best=True)
+    return output.getvalue()
+
+
+def test_a_terminal_sees_a_bar_with_loss_rate_and_time_left():
+    text = shown(terminal=True)
+    assert "20/40" in text
+    assert "loss 3.2500  10.0 steps/s eta" in text
+    assert "valid 3.0000 nats/char  best so far" in text
+
+
+def test_elsewhere_plain_lines_come_now_and_then(monkeypatch):
+    assert "\x1b" not in shown(terminal=False)
+    assert "step 20/40" not in shown(terminal=False)
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    assert "step 20/40  loss 3.2500  10.0 steps/s  eta 2 s" in shown(terminal=False)
+
+
+def waited(monkeypatch, patience, terminal=False):
+    """What is shown of a step, and of three batches of windows."""
+    monkeypatch.setattr(progress, "PATIENCE", patience)
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
+    waits = progress.Waits(console)
+    with waits.during("reading [load].csv"):
+        pass
+    with waits.counting("evaluating", 1200, "windows") as advance:
+        for more in (300, 500, 400):
+            advance(more)
+    return console.file.getvalue()
+
+
+def test_a_step_that_takes_long_says_what_it_is(monkeypatch):
+    assert waited(monkeypatch, 1e6) == ""
+    assert waited(monkeypatch, 0) == "reading [load].csv\nevaluating: 1,200 windows\n"
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    shown = re.sub(r"eta \d+ s", "eta", waited(monkeypatch, 1e6)).splitlines()
+    assert shown == ["evaluating: 300 of 1,200 windows, eta", "evaluating: 800 of 1,200 windows, eta"]
+    bar = waited(monkeypatch, 1e6, terminal=True)
+    assert "evaluating" in bar
+    assert "/1200 windows eta" in bar
+    with progress.SILENT.during("reading"), progress.SILENT.counting("evaluating", 5, "windows") as advance:
+        advance(5)
+
+
+def test_a_slow_step_is_told_while_it_goes_on(monkeypatch):
+    """By a timer: the line is there before the step ends."""
+    monkeypatch.setattr(progress, "PATIENCE", 0.01)
+    told = threading.Event()
+    monkeypatch.setattr(progress.Waits, "_say", lambda *_: told.set())
+    with progress.Waits(Console(file=io.StringIO())).during("reading"):
+        assert told.wait(timeout=60)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_all_processes_but_the_first_are_silent(terminal):
+    assert shown(terminal, silent=True) == ""
+
+
+def test_a_run_says_what_it_learns_and_writes_for_tensorboard(tmp_path):
+    output = io.StringIO()
+    console = Console(file=output, width=80)
+    run, _ = train(write_table(tmp_path / "load.csv"), FORECAST, run=tmp_path / "run", console=console)
+    text = output.getvalue()
+    assert "240 + 80 + 80 rows (training + validation + test), every 1h" in text
+    assert "214 + 78 + 78 windows" in text
+    assert "forecast load, 3 ahead, from 24 steps" in text
+    assert "known inputs: wind" in text
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.tensorboard))
+    events.Reload()
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    expected = {line["step"]: line["valid"] for line in lines if "valid" in line}
+    assert {event.step: event.value for event in events.Scalars("valid")} == pytest.approx(expected)
