@@ -119,7 +119,7 @@ def parts(told: argparse.Namespace) -> list[str]:
 def tests_pass() -> bool:
     """Run the tests of what is timed: nothing is timed that does not compute the right thing."""
     files = ["tests/nn/test_lstm.py", "tests/train/test_trainer.py"]
-    files += sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_kernels*.py"))
+    files += sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/kernels/test_kernels*.py"))
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", *files, "-k", "not two_processes"]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 

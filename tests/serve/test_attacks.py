@@ -1,6 +1,6 @@
 """What one client can do to a server that others use: little, at little cost, and not for long.
 
-`tests/attacks.py` has the attacks; ``python -m tests.serve.attacks`` measures them at full length.
+`attacks.py` has the attacks; ``python -m tests.serve.attacks`` measures them at full length.
 """
 
 from __future__ import annotations
