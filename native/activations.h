@@ -4,8 +4,8 @@
 //   sigmoid    2.5 ULP     2.5 ULP     all; exact limits 0 and 1, subnormal results included; NaN stays NaN
 //   tanh       2.5 ULP     3 ULP       all; exact limits -1 and 1; keeps the sign of zero; NaN stays NaN
 //
-// ULP of the result, against correctly rounded values; tests/kernels/test_activations.py measures them over the whole
-// range.
+// ULP of the result, against correctly rounded values; tests/kernels/test_activations.py measures them over the
+// whole range.
 //
 // Both come from exp(-a) for a = |x| or 2|x|:  -a = n ln 2 + r with |r| <= ln(2) / 2, and
 // expm1(r) = r + r^2 P(r), with P the minimax polynomial of (expm1(r) - r) / r^2 on that interval (Remez exchange,
