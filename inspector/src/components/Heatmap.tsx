@@ -7,14 +7,12 @@ import { LEFT, type Axis } from "./axis";
 import { fit } from "./canvas";
 import { paint } from "./heat/paint";
 import type { Pyramid } from "./heat/pyramid";
+import type { RowRange } from "./heat/range";
 import { Rows } from "./heat/Rows";
 import { hasWheel, wheelFactor } from "./Stage";
 import { useDrawing } from "./useDrawing";
 import { useSize } from "./useSize";
 import "./Heatmap.css";
-
-/** Rows in sight, from (inclusive) to (exclusive); not whole numbers while zooming. */
-export type RowRange = [number, number];
 
 /** A person sees no fewer rows than these. */
 const FEWEST = 4;

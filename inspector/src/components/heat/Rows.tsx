@@ -2,8 +2,8 @@
 
 import type { ReadonlySignal } from "@preact/signals";
 import { Fragment } from "preact";
-import type { RowRange } from "../Heatmap";
 import type { Size } from "../useSize";
+import type { RowRange } from "./range";
 
 /** CSS pixels that a row needs for its name. */
 const NAMED = 12;

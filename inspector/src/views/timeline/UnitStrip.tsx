@@ -4,7 +4,7 @@ import type { ReadonlySignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { fit, token } from "../../components/canvas";
 import { RIGHT } from "../../components/axis";
-import type { RowRange } from "../../components/Heatmap";
+import type { RowRange } from "../../components/heat/range";
 import { useDrawing } from "../../components/useDrawing";
 import { useSize } from "../../components/useSize";
 import { trimmed } from "../../format";
