@@ -1,7 +1,7 @@
 # `make run` and `make test` each set up what they need, once.
 PYTHON ?= python3
 BIN := .venv/bin
-NATIVE := $(wildcard native/*.h native/*.cpp)
+NATIVE := $(wildcard native/[!t]*/*.h native/[!t]*/*.cpp)
 NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
 IN_C := $(wildcard examples/embed/*.c tests/exchange/*.c)
 

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "dispatch.h"
-#include "workspace.h"
+#include "kernels/dispatch.h"
+#include "support/workspace.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define GATEWRIGHT_ADDRESS_SANITIZER 1

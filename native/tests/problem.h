@@ -6,7 +6,7 @@
 #include <random>
 
 #include "check.h"
-#include "sequence.h"
+#include "kernels/sequence.h"
 
 namespace gatewright::tests {
 

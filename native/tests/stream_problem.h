@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "problem.h"
-#include "stream.h"
+#include "stream/stream.h"
 
 namespace gatewright::tests {
 

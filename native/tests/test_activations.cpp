@@ -4,7 +4,7 @@
 #include <cfloat>
 
 #include "check.h"
-#include "sequence.h"
+#include "kernels/sequence.h"
 
 namespace gatewright::tests {
 

@@ -3,8 +3,8 @@
 #include <random>
 
 #include "check.h"
-#include "sequence.h"
-#include "threads.h"
+#include "kernels/sequence.h"
+#include "support/threads.h"
 
 namespace gatewright::tests {
 

@@ -6,7 +6,7 @@
 
 #include "allocations.h"
 #include "stream_problem.h"
-#include "threads.h"
+#include "support/threads.h"
 
 namespace gatewright::tests {
 

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "problem.h"
-#include "threads.h"
+#include "support/threads.h"
 
 namespace gatewright::tests {
 

@@ -1,6 +1,6 @@
 // Values, gradients and records of every target against the reference, and the same bits however they are made.
 #include "problem.h"
-#include "threads.h"
+#include "support/threads.h"
 
 namespace gatewright::tests {
 

@@ -330,7 +330,7 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
 
     Example: gatewright export runs/load --to c --out firmware/model
 
-    --to c writes model.h and model.c, for native/gatewright.h.
+    --to c writes model.h and model.c, for native/c/gatewright.h.
 
     Args:
         run: Directory of a run, or a model file.

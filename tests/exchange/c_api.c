@@ -1,4 +1,4 @@
-/* What native/gatewright.h promises, beside the values: what is refused, that it changes nothing, what allocates.
+/* What native/c/gatewright.h promises, beside the values: what is refused, that it changes nothing, what allocates.
  * Linked with the model.c of a forecaster of two targets and three past inputs that reads no calendar. */
 #include <math.h>
 #include <pthread.h>

@@ -71,7 +71,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compiled(source: Path, library: Path, folder: Path, *flags: str) -> Path:
     """A C program with the model in a folder, and the library alone."""
     program = folder / source.stem
-    includes = [f"-I{ROOT / 'native'}", f"-I{folder}"]
+    includes = [f"-I{ROOT / 'native/c'}", f"-I{folder}"]
     linked = [library, "-lstdc++", "-lpthread", "-lm", "-ldl"]
     run("cc", *STRICT, "-O1", *flags, *includes, source, folder / "model.c", *linked, "-o", program)
     return program
@@ -220,7 +220,7 @@ def test_headers_and_data_are_c99_and_c_plus_plus(command: list[str], model: Any
         )
         for source in ("main.c", "model.c"):
             output = ["-c", tmp_path / source, "-o", tmp_path / "out.o"]
-            run(*command, f"-I{ROOT / 'native'}", f"-I{tmp_path}", *output)
+            run(*command, f"-I{ROOT / 'native/c'}", f"-I{tmp_path}", *output)
 
 
 def test_symbols_stand_as_code_points(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_symbols_stand_as_code_points(tmp_path: Path) -> None:
 
 
 def test_the_version_is_that_of_the_header() -> None:
-    assert f"#define GATEWRIGHT_VERSION {c.VERSION}\n" in (ROOT / "native/gatewright.h").read_text()
+    assert f"#define GATEWRIGHT_VERSION {c.VERSION}\n" in (ROOT / "native/c/gatewright.h").read_text()
 
 
 @given(st.floats(width=64, allow_nan=False, allow_infinity=False))

@@ -11,7 +11,7 @@ import pytest
 from gatewright import kernels
 from tests.support.kernel_cases import DTYPES, TARGETS
 
-#: In ULP, as `native/activations.h` states it.
+#: In ULP, as `native/kernels/activations.h` states it.
 BOUND = 2.5
 FUNCTIONS = (kernels.sigmoid, kernels.tanh)
 

@@ -1,4 +1,4 @@
-"""A model as C source: data alone, for a program that links to the C library (``native/gatewright.h``)."""
+"""A model as C source: data alone, for a program that links to the C library (``native/c/gatewright.h``)."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "dispatch.h"
-#include "gatewright.h"
-#include "stream.h"
+#include "c/gatewright.h"
+#include "kernels/dispatch.h"
+#include "stream/stream.h"
 
 struct gatewright_model {
     std::shared_ptr<const gatewright::Model> model;

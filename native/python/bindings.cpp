@@ -1,10 +1,10 @@
 // Python's way in: checks shapes and types, releases the GIL, calls.  No maths.
 #include <chrono>
 
-#include "arguments.h"
-#include "dispatch.h"
-#include "stream_bindings.h"
-#include "threads.h"
+#include "kernels/dispatch.h"
+#include "python/arguments.h"
+#include "python/stream_bindings.h"
+#include "support/threads.h"
 
 namespace nb = nanobind;
 using namespace gatewright;

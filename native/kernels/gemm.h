@@ -4,7 +4,7 @@
 // tile, its height, the thread or the batch changes that chain, so that none of them changes a bit of the result.
 #pragma once
 
-#include "simd.h"
+#include "kernels/simd.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 

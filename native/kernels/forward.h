@@ -1,10 +1,10 @@
 // A sequence forward: one walk over the steps for some rows and some blocks of hidden units.
 #pragma once
 
-#include "cell.h"
-#include "gemm.h"
-#include "lstm.h"
-#include "threads.h"
+#include "kernels/cell.h"
+#include "kernels/gemm.h"
+#include "kernels/lstm.h"
+#include "support/threads.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 

@@ -1,6 +1,6 @@
 #define GATEWRIGHT_TARGET baseline
-#include "dispatch.h"
-#include "target.h"
+#include "kernels/dispatch.h"
+#include "kernels/target.h"
 
 namespace gatewright {
 

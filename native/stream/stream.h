@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "lstm.h"
-#include "workspace.h"
+#include "kernels/lstm.h"
+#include "support/workspace.h"
 
 namespace gatewright {
 

@@ -4,7 +4,7 @@
 // that those weights would give in full width; with int8 a row's scale multiplies its sum, not each weight.
 #pragma once
 
-#include "forward.h"
+#include "kernels/forward.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 

@@ -13,7 +13,7 @@
 // which rounds to nearest and leaves n in the low bits; strict arithmetic keeps compilers from undoing that.
 #pragma once
 
-#include "simd.h"
+#include "kernels/simd.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 

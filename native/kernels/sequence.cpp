@@ -1,11 +1,11 @@
-#include "sequence.h"
+#include "kernels/sequence.h"
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
-#include "threads.h"
-#include "workspace.h"
+#include "support/threads.h"
+#include "support/workspace.h"
 
 namespace gatewright {
 

@@ -1,14 +1,14 @@
 // Python's way into models and streams.  Plain buffers in place of nanobind's arrays: a step takes no longer than
 // their conversion would.
-#include "stream_bindings.h"
+#include "python/stream_bindings.h"
 
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/tuple.h>
 
 #include <algorithm>
 
-#include "arguments.h"
-#include "stream.h"
+#include "python/arguments.h"
+#include "stream/stream.h"
 
 namespace gatewright {
 

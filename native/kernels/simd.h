@@ -13,7 +13,7 @@
 #include <arm_neon.h>
 #endif
 
-#include "lstm.h"
+#include "kernels/lstm.h"
 
 #if defined(__FAST_MATH__)
 #error "the kernels need strict arithmetic: build them without -ffast-math"

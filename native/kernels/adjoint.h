@@ -1,10 +1,10 @@
 // A sequence backward, chunk by chunk: the recurrence, then the products over all rows of the chunk.
 #pragma once
 
-#include "cell.h"
-#include "gemm.h"
-#include "lstm.h"
-#include "threads.h"
+#include "kernels/cell.h"
+#include "kernels/gemm.h"
+#include "kernels/lstm.h"
+#include "support/threads.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 

@@ -1,7 +1,7 @@
 // Whole calls: split the work, find memory, run the entries of a target on a team.
 #pragma once
 
-#include "lstm.h"
+#include "kernels/lstm.h"
 
 namespace gatewright {
 

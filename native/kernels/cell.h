@@ -7,7 +7,7 @@
 // Computation 12(10).
 #pragma once
 
-#include "activations.h"
+#include "kernels/activations.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 

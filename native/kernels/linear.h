@@ -1,8 +1,8 @@
 // What stands behind a stack of layers: y = b + W x, for some rows.
 #pragma once
 
-#include "gemm.h"
-#include "panels.h"
+#include "kernels/gemm.h"
+#include "kernels/panels.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 

@@ -1,11 +1,11 @@
 // Everything of one target; a target_*.cpp sets GATEWRIGHT_TARGET and includes this.
 #pragma once
 
-#include "adjoint.h"
-#include "forward.h"
-#include "linear.h"
-#include "narrow.h"
-#include "panels.h"
+#include "kernels/adjoint.h"
+#include "kernels/forward.h"
+#include "kernels/linear.h"
+#include "kernels/narrow.h"
+#include "kernels/panels.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 

@@ -1,11 +1,11 @@
-#include "stream.h"
+#include "stream/stream.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "sequence.h"
-#include "threads.h"
+#include "kernels/sequence.h"
+#include "support/threads.h"
 
 namespace gatewright {
 

@@ -1,7 +1,7 @@
 // The targets that were compiled, which of them this machine can run, and which one runs.
 #pragma once
 
-#include "lstm.h"
+#include "kernels/lstm.h"
 
 namespace gatewright {
 

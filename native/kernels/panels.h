@@ -1,8 +1,8 @@
 // Weights into panels, and gradients back out of them.
 #pragma once
 
-#include "gemm.h"
-#include "lstm.h"
+#include "kernels/gemm.h"
+#include "kernels/lstm.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 

@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "gil.h"
-#include "sequence.h"
-#include "workspace.h"
+#include "kernels/sequence.h"
+#include "python/gil.h"
+#include "support/workspace.h"
 
 namespace gatewright {
 

@@ -1,6 +1,6 @@
 #define GATEWRIGHT_TARGET avx512
-#include "dispatch.h"
-#include "target.h"
+#include "kernels/dispatch.h"
+#include "kernels/target.h"
 
 namespace gatewright {
 

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <cstdint>
 
-#include "dispatch.h"
-#include "sequence.h"
-#include "stream.h"
+#include "kernels/dispatch.h"
+#include "kernels/sequence.h"
+#include "stream/stream.h"
 
 namespace gatewright {
 
