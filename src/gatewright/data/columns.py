@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gatewright.data.frame import Frame
 from gatewright.data.number_format import OTHERS, PLAIN, Notation, hint
 from gatewright.errors import DataError, shorten
-
-if TYPE_CHECKING:
-    from gatewright.data.frame import Frame
 
 #: Cells of text that stand for a missing value, in any case of letters.
 MISSING = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none", "-", ".", "?")

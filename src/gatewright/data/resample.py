@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from gatewright.data import frequency
 from gatewright.data.roles import Roles
-
-if TYPE_CHECKING:
-    from gatewright.data.table import Series
+from gatewright.data.time_series import Series
 
 #: Steps that are proposed where rows come at irregular times.
 _USUAL = ("1s", "10s", "1m", "5m", "10m", "15m", "30m", "1h", "3h", "6h", "12h", "1d", "1w", "1mo")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gatewright.data import numeric_timestamps, strftime, timestamp_patterns
 from gatewright.data.columns import is_text, text
+from gatewright.data.frame import Frame
 from gatewright.data.time_zones import (
     LOCAL,
     UTC,
@@ -25,9 +26,6 @@ from gatewright.data.time_zones import (
 )
 from gatewright.data.timestamp_patterns import EITHER, PLAIN
 from gatewright.errors import DataError, shorten
-
-if TYPE_CHECKING:
-    from gatewright.data.frame import Frame
 
 #: What helps where a time column cannot be read.
 HINT = "--time-format says how they are written, --time none takes the rows in order"
