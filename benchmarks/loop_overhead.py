@@ -26,8 +26,10 @@ from gatewright.nn.model import Model
 from gatewright.runs.options import DataOptions, ModelOptions, Options, TrainingOptions, resolve
 from gatewright.runs.run import Run
 from gatewright.tasks.base import Share, Task
-from gatewright.tasks.forecast import task as forecasting
-from gatewright.tasks.language import task as language
+from gatewright.tasks.forecast import dataset as series_data
+from gatewright.tasks.forecast.task import ForecastTask
+from gatewright.tasks.language import dataset as text_data
+from gatewright.tasks.language.task import LanguageTask
 from gatewright.train.progress import Display
 from gatewright.train.trainer import Loop
 
@@ -72,18 +74,18 @@ def language_options(steps: int) -> Options:
 
 def forecast_task(source: Path, options: Options) -> Task:
     torch.manual_seed(0)
-    data = forecasting.read(source, options.data)
-    spec, scaler = forecasting.build(data, options)
+    data = series_data.read(source, options.data)
+    spec, scaler = series_data.build(data, options)
     model = Model(spec, scaler=scaler)
     share = Share(0, 1)
-    return forecasting.ForecastTask(model, data, options.training.batch, 0, share, torch.device("cpu"))
+    return ForecastTask(model, data, options.training.batch, 0, share, torch.device("cpu"))
 
 
 def language_task(source: Path, options: Options) -> Task:
     torch.manual_seed(0)
-    data = language.read(source, options.data)
-    model = Model(language.build(data, options), vocabulary=data.vocabulary)
-    return language.LanguageTask(model, data, options, Share(0, 1), torch.device("cpu"))
+    data = text_data.read(source, options.data)
+    model = Model(text_data.build(data, options), vocabulary=data.vocabulary)
+    return LanguageTask(model, data, options, Share(0, 1), torch.device("cpu"))
 
 
 def ours(task: Task, options: Options, folder: Path, source: Path) -> None:
@@ -108,7 +110,7 @@ def bare(model: nn.Module, loss: Callable[[int], Tensor], steps: int, validate: 
     validate()
 
 
-def bare_forecast_loss(task: forecasting.ForecastTask) -> Callable[[int], Tensor]:
+def bare_forecast_loss(task: ForecastTask) -> Callable[[int], Tensor]:
     """Gather windows by hand, run LSTM and head, quantile loss."""
     windows, model = task._windows, task.model
     inputs, level, target = windows._inputs, windows._level[:, 0], windows._target[:, 0]
@@ -127,7 +129,7 @@ def bare_forecast_loss(task: forecasting.ForecastTask) -> Callable[[int], Tensor
     return loss
 
 
-def bare_language_loss(task: language.LanguageTask) -> Callable[[int], Tensor]:
+def bare_language_loss(task: LanguageTask) -> Callable[[int], Tensor]:
     """Cut chunks by hand, carry the state, cross entropy."""
     model, streams, context = task.model, task._streams, 128
     state: list[tuple[Tensor, Tensor] | None] = [None]
@@ -173,12 +175,12 @@ def one_round(kind: str, steps: int) -> tuple[float, float]:
         if kind == "forecast":
             source, options = write_table(Path(folder, "load.csv")), forecast_options(steps)
             first, second = forecast_task(source, options), forecast_task(source, options)
-            assert isinstance(second, forecasting.ForecastTask)
+            assert isinstance(second, ForecastTask)
             loss = bare_forecast_loss(second)
         else:
             source, options = write_text(Path(folder, "plays.txt")), language_options(steps)
             first, second = language_task(source, options), language_task(source, options)
-            assert isinstance(second, language.LanguageTask)
+            assert isinstance(second, LanguageTask)
             loss = bare_language_loss(second)
         began = time.perf_counter()
         ours(first, options, Path(folder), source)

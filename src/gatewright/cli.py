@@ -28,6 +28,7 @@ from gatewright.serve.settings import LIMITS, Durability, Limits
 
 if TYPE_CHECKING:
     from gatewright.inspector.catalog import Shelf
+    from gatewright.inspector.live import Live
 
 
 def _convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
@@ -111,21 +112,21 @@ def train(
     if config:
         options = options.over(read_config(config))
     with Waits(console).during(LOADING):
-        from gatewright.tasks.base import UNWATCHED
         from gatewright.train import launch
 
     with contextlib.ExitStack() as watching:
-        watcher = UNWATCHED
+        callbacks: list[Live] = []
         if look:
             from gatewright.inspector.live import Live
 
-            watcher = watching.enter_context(Live(port, browser=not no_browser))
+            callbacks = [watching.enter_context(Live(port, browser=not no_browser))]
         if source is None:
             assert run is not None
-            launch.resume(run, options, console=console, watcher=watcher)
+            launch.resume(run, options, console=console, callbacks=callbacks)
         else:
-            launch.train(source, options, run=run, kind=kind, console=console, watcher=watcher)
-        watcher.end()
+            launch.train(source, options, run=run, kind=kind, console=console, callbacks=callbacks)
+        for callback in callbacks:
+            callback.end()
 
 
 @app.command

@@ -15,7 +15,7 @@ from gatewright.data.table import Series, Table
 from gatewright.data.window_checks import Sizes, require_windows, windows_of
 from gatewright.errors import DataError
 from gatewright.runs.options import DataOptions, Options, resolve
-from gatewright.tasks.forecast import task as forecasting
+from gatewright.tasks.forecast import dataset as series_data
 
 NAN = math.nan
 
@@ -41,7 +41,7 @@ def write(path, *rows: int, start="2015-01-05", step=7):
 
 
 def read(path, **options):
-    return forecasting.read(path, resolve(Options(DataOptions(target=("sales",), **options)), "forecast").data)
+    return series_data.read(path, resolve(Options(DataOptions(target=("sales",), **options)), "forecast").data)
 
 
 def refused(path, **options) -> str:

@@ -16,7 +16,7 @@ from gatewright.evaluation.quantization import quantize_run
 from gatewright.nn.model import load
 from gatewright.runs.run import Run
 from gatewright.spec import QuantileHead, SeriesEncoder
-from gatewright.tasks.forecast import task as forecasting
+from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.windows import Windows, predict
 
 
@@ -83,7 +83,7 @@ def test_a_forecaster_is_scored_as_its_evaluation_scores_it(
     run, source = series_run
     found = quantize_run(run, source)
     model = load(run)
-    data = forecasting.read(source, Run.open(run).options().data)
+    data = series_data.read(source, Run.open(run).options().data)
     head, scaler = model.spec.head, model.scaler
     assert isinstance(head, QuantileHead)
     assert scaler is not None

@@ -24,7 +24,7 @@ from gatewright.nn.model import Model
 from gatewright.runs.run import Run
 from gatewright.spec.recording import Edit, LayersAbout, SeriesAbout, TextAbout
 from gatewright.tasks.forecast.windows import Windows, predict
-from gatewright.tasks.language import task as language
+from gatewright.tasks.language import dataset as text_data
 from gatewright.train.launch import train
 from tests.support.recordings import record, recording
 from tests.support.small_models import forecaster, language_model, rows_of, write_cells
@@ -374,7 +374,7 @@ def test_a_run_is_looked_at_in_its_test_part(runs: dict[str, Path]) -> None:
 def test_a_language_run_is_looked_at_in_its_test_part(runs: dict[str, Path]) -> None:
     found = look(runs["plays"])
     run = Run.open(runs["plays"])
-    text = language.read(run.unchanged_source(), run.options().data).parts.test
+    text = text_data.read(run.unchanged_source(), run.options().data).parts.test
     symbols = found.about.data.symbols  # type: ignore[union-attr]
     assert "".join(symbols[n] for n in found.symbols[:, 0]) == text  # type: ignore[index]
     part = look(runs["plays"], start=10, steps=20)

@@ -14,7 +14,7 @@ from gatewright.data.table import Roles, read_table
 from gatewright.errors import GatewrightError
 from gatewright.insight import intervene
 from gatewright.runs.run import Run
-from gatewright.tasks.forecast import task as forecasting
+from gatewright.tasks.forecast import dataset as series_data
 
 
 @pytest.mark.parametrize("way", [look, intervene])
@@ -78,7 +78,7 @@ def test_a_table_is_read_as_a_stream_reads_it_from_any_row(runs: Path) -> None:
     """Levels, changes and what is missing are what a stream knows that begins with the first row."""
     run = Run.open(runs / "series")
     model = load(runs / "series")
-    read = forecasting.read(run.unchanged_source(), run.options().data).table.series[0]
+    read = series_data.read(run.unchanged_source(), run.options().data).table.series[0]
     starts = [0, *np.flatnonzero(np.isnan(read.values[:, 0]))[:4], 77]
     for start in map(int, starts):
         found = look(run, runs / "load.csv", start=start, steps=40)

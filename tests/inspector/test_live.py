@@ -102,7 +102,7 @@ class Asking(Live):
 def test_each_validation_is_there_at_once(sources: Path, tmp_path: Path, options: Options, source: str) -> None:
     console, path = told(), tmp_path / "it"
     with Asking(console) as watcher:
-        run, _ = train(sources / source, options, run=path, console=console, watcher=watcher)
+        run, _ = train(sources / source, options, run=path, console=console, callbacks=[watcher])
         assert watcher.steps == [[], [10], [10, 20], [10, 20, 30]]
         scores = dict(run.validations())
         for entry in watcher.lists[-1]:
@@ -157,7 +157,7 @@ def test_a_training_comes_to_the_same_bits_when_it_is_watched(
         for thread in threads:
             thread.start()
         try:
-            train(sources / source, options, run=tmp_path / "watched", console=console, watcher=watcher)
+            train(sources / source, options, run=tmp_path / "watched", console=console, callbacks=[watcher])
         finally:
             over.set()
             for thread in threads:
@@ -192,14 +192,14 @@ class Copying(Live):
 def test_a_run_that_goes_on_keeps_its_snapshots_and_takes_later_ones_again(sources: Path, tmp_path: Path) -> None:
     path, options = tmp_path / "it", changed(FORECAST, steps=40)
     with Copying(browser=False) as watcher:
-        run, _ = train(sources / "load.csv", options, run=path, console=quiet(), watcher=watcher)
+        run, _ = train(sources / "load.csv", options, run=path, console=quiet(), callbacks=[watcher])
     first = {step: file.read_bytes() for step, file in models.found(run)}
     assert list(first) == [10, 20, 30, 40]
     final = weights(path)
     shutil.move(path / "kept", run.checkpoint)  # as if it had been killed then
     console = told()
     with Asking(console) as again:
-        resume(path, console=console, watcher=again)
+        resume(path, console=console, callbacks=[again])
     assert again.steps == [[10, 20], [10, 20, 30], [10, 20, 30, 40]]
     assert again.files == [[10, 20, 30, 40], [10, 20, 30], [10, 20, 30, 40]]
     assert {step: file.read_bytes() for step, file in models.found(run)} == first
@@ -207,7 +207,7 @@ def test_a_run_that_goes_on_keeps_its_snapshots_and_takes_later_ones_again(sourc
     # A run that is at its end says so at once, and shows what there is.
     console = told()
     with Asking(console) as last:
-        resume(path, console=console, watcher=last)
+        resume(path, console=console, callbacks=[last])
     assert last.steps == [[10, 20, 30, 40]]
 
 
@@ -218,7 +218,7 @@ def test_of_many_snapshots_every_second_one_goes(
     console = told()
     with Asking(console) as watcher:
         options = changed(LANGUAGE, steps=40, validate_every=4)
-        train(sources / "plays.txt", options, run=tmp_path / "it", console=console, watcher=watcher)
+        train(sources / "plays.txt", options, run=tmp_path / "it", console=console, callbacks=[watcher])
     assert watcher.steps == watcher.files  # the page lists none that is gone
     assert watcher.steps[4:8] == [[4, 8, 12, 16], [8, 16, 20], [8, 16, 20, 24], [16, 24, 28]]
     assert all(len(steps) <= 4 for steps in watcher.steps)
@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_written_ends_no_training(
     (path / "snapshots").write_text("in the way")
     console = told()
     with Asking(console) as watcher:
-        _, progress = train(sources / "plays.txt", LANGUAGE, run=path, console=console, watcher=watcher)
+        _, progress = train(sources / "plays.txt", LANGUAGE, run=path, console=console, callbacks=[watcher])
     assert progress.finished == "steps"
     assert watcher.steps == [[]] * 4
     for step in (10, 20, 30):
@@ -252,7 +252,7 @@ def test_a_folder_that_cannot_be_written_ends_no_training(
     monkeypatch.setattr(Model, "save", full)
     console = told()
     with Asking(console) as watcher:
-        train(sources / "plays.txt", LANGUAGE, run=path, console=console, watcher=watcher)
+        train(sources / "plays.txt", LANGUAGE, run=path, console=console, callbacks=[watcher])
     assert watcher.steps[-1] == [10, 30]
     assert said(console).count("no snapshot of step") == 1
     assert "no snapshot of step 20: the disk is full\n" in said(console)
@@ -266,7 +266,7 @@ def test_afterwards_look_lists_them_with_the_best_one_first(sources: Path, tmp_p
             changed(LANGUAGE, lr=0.5, schedule="constant"),
             run=tmp_path / "it",
             console=quiet(),
-            watcher=watcher,
+            callbacks=[watcher],
         )
     shelf, title = open_path(tmp_path / "it", None, UNTOLD, False, pytest.fail)
     assert title == "it, test part"
@@ -385,7 +385,7 @@ def test_a_port_that_is_not_free_costs_nothing(
 
 def test_a_training_that_fails_ends_the_page(sources: Path, tmp_path: Path) -> None:
     with pytest.raises(GatewrightError, match="--embedding"), Live(browser=False) as watcher:
-        train(sources / "load.csv", LANGUAGE, run=tmp_path / "it", console=quiet(), watcher=watcher)
+        train(sources / "load.csv", LANGUAGE, run=tmp_path / "it", console=quiet(), callbacks=[watcher])
     assert not (tmp_path / "it").exists()
     with pytest.raises(httpx.ConnectError):
         httpx.get(watcher._server.url, trust_env=False)

@@ -12,8 +12,8 @@ import torch
 from gatewright.nn.model import Model
 from gatewright.runs.options import DataOptions, ModelOptions, Options, resolve
 from gatewright.spec import UNKNOWN, ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
-from gatewright.tasks.forecast import task as forecasting
-from gatewright.tasks.forecast.task import SeriesData
+from gatewright.tasks.forecast import dataset as series_data
+from gatewright.tasks.forecast.dataset import SeriesData
 
 #: Two targets with gaps, every kind of input, several series.
 DATA = DataOptions(
@@ -51,9 +51,9 @@ def write_sites(path: Path, rows: int = 100) -> Path:
 def forecaster(path: Path, data: DataOptions = DATA, head: bool = True) -> tuple[SeriesData, Model]:
     """A table and a forecaster for it; with ``head``, one whose answers are not persistence."""
     options = resolve(Options(data, ModelOptions(hidden=6, layers=2)), "forecast")
-    table = forecasting.read(path, options.data)
+    table = series_data.read(path, options.data)
     options = replace(options, data=table.options)
-    spec, scaler = forecasting.build(table, options)
+    spec, scaler = series_data.build(table, options)
     torch.manual_seed(5)
     model = Model(spec, scaler=scaler).eval()
     if head:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gatewright.tasks.forecast.baselines import Naive, ngram_nats
+from gatewright.tasks.forecast.baselines import Naive
+from gatewright.tasks.language.ngram import ngram_nats
 
 VALUES = arrays.arrays(
     np.float64,

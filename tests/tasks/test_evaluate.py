@@ -19,10 +19,11 @@ from gatewright.data.text import TextParts, encode_text
 from gatewright.errors import DataError, GatewrightError
 from gatewright.evaluation.tables import tables
 from gatewright.tasks.forecast import evaluate
-from gatewright.tasks.forecast.evaluate import METHODS, choose, evaluate_forecast, evaluate_language
+from gatewright.tasks.forecast.evaluate import METHODS, choose, evaluate_forecast
 from gatewright.tasks.forecast.metrics import MEASURES, measure
 from gatewright.tasks.forecast.plot import plot_forecasts
-from gatewright.tasks.language.task import TextData
+from gatewright.tasks.language.dataset import TextData
+from gatewright.tasks.language.evaluate import evaluate_language
 from tests.support.evaluations import evaluation_of, forecast_test_part
 from tests.support.small_models import DATA, forecaster, language_model, rows_of, write_cells, write_sites
 from tests.tasks.test_baselines import last_season, last_value, witten_bell
@@ -391,7 +392,7 @@ def test_the_plot_says_that_it_does_not_show_all(tmp_path):
 
 
 def test_a_text_is_scored_as_a_loop_does(monkeypatch):
-    monkeypatch.setattr("gatewright.tasks.language.task.SCORE_STREAMS", 3)
+    monkeypatch.setattr("gatewright.tasks.language.score.SCORE_STREAMS", 3)
     model = language_model("abcd")
     draw = np.random.default_rng(0)
     letters = "".join(draw.choice(list("abcdz"), 400, p=[0.4, 0.3, 0.2, 0.05, 0.05]))

@@ -16,7 +16,7 @@ from gatewright.evaluation.report import to_csv
 from gatewright.evaluation.spreadsheet import with_harmless_names
 from gatewright.nn.model import Model
 from gatewright.spec import READS, Scaler
-from gatewright.tasks.forecast import task as forecasting
+from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.predict import forecast
 from tests.support.evaluations import forecast_test_part
 from tests.support.small_models import DATA, forecaster, language_model, rows_of, write_cells, write_sites
@@ -27,7 +27,7 @@ ONE = replace(DATA, static=(), id="", target=("load",), known=(), past=())
 
 def table_of(cells, path, options=DATA, header="", fill=""):
     write_cells(path, cells, header)
-    return read_table(path, forecasting.roles(options), fill)
+    return read_table(path, series_data.roles(options), fill)
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_what_cannot_be_forecast(simple, trained, tmp_path):
     with pytest.raises(DataError, match="time: expected one row every 1h, as in training, got one every 2h"):
         forecast(model, half)
     for fill in ("", "forward"):  # every other row is no gap
-        assert read_table(tmp_path / "half.csv", forecasting.roles(ONE), fill, "1h").step == "2h"
+        assert read_table(tmp_path / "half.csv", series_data.roles(ONE), fill, "1h").step == "2h"
     other = table_of(cells, tmp_path / "other.csv", replace(ONE, target=("flow",)))
     with pytest.raises(DataError, match="target columns: expected load, got flow"):
         forecast(model, other)

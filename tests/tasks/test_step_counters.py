@@ -15,8 +15,9 @@ from gatewright import Model, Stream
 from gatewright.data.table import Series
 from gatewright.runs.options import DataOptions, ModelOptions, Options, TrainingOptions, resolve
 from gatewright.tasks.base import Share
-from gatewright.tasks.forecast import task as forecasting
+from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.step_counters import POWERS
+from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.forecast.windows import absolute
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, quiet, train_in_process, weights, write_table
@@ -36,7 +37,7 @@ def seattle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Series, int
     folder = tmp_path_factory.mktemp("seattle")
     pl.read_csv(vega_datasets.local_data.seattle_weather.filepath).write_csv(folder / "seattle.csv")
     run, _ = train(folder / "seattle.csv", OPTIONS, run=folder / "run", console=quiet())
-    data = forecasting.read(folder / "seattle.csv", run.options().data)
+    data = series_data.read(folder / "seattle.csv", run.options().data)
     return run.path, data.table.series[0], data.parts[0].valid
 
 
@@ -59,7 +60,7 @@ def test_the_first_forecasts_are_as_sure_as_they_may_be(seattle: tuple[Path, Ser
         assert abs(inside[rows] - 0.8) <= 0.08, inside
 
 
-def task(**sizes: int) -> tuple[Model, forecasting.ForecastTask]:
+def task(**sizes: int) -> tuple[Model, ForecastTask]:
     """A model and its task, on an hourly wave."""
     torch.manual_seed(0)
     times = np.datetime64("2024-01-01T00", "us") + np.arange(300) * np.timedelta64(1, "h")
@@ -70,10 +71,10 @@ def task(**sizes: int) -> tuple[Model, forecasting.ForecastTask]:
     )
     with tempfile.TemporaryDirectory() as folder:
         table.write_parquet(Path(folder) / "wave.parquet")
-        data = forecasting.read(Path(folder) / "wave.parquet", options.data)
-    spec, scaler = forecasting.build(data, replace(options, data=data.options))
+        data = series_data.read(Path(folder) / "wave.parquet", options.data)
+    spec, scaler = series_data.build(data, replace(options, data=data.options))
     model = Model(spec, scaler=scaler)
-    return model, forecasting.ForecastTask(model, data, 16, 0, Share(0, 1), torch.device("cpu"))
+    return model, ForecastTask(model, data, 16, 0, Share(0, 1), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("sizes", [{"hidden": 20}, {"hidden": 24, "layers": 2}, {"hidden": 40, "proj": 18}])

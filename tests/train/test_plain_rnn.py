@@ -19,9 +19,11 @@ from gatewright.nn.model import Model
 from gatewright.runs.options import DEFAULTS, Options
 from gatewright.spec import Scaler
 from gatewright.tasks.base import Share
-from gatewright.tasks.forecast import task as forecasting
+from gatewright.tasks.forecast import dataset as series_data
+from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.forecast.windows import absolute
-from gatewright.tasks.language import task as language
+from gatewright.tasks.language import dataset as text_data
+from gatewright.tasks.language.task import LanguageTask
 from gatewright.train import plain_rnn
 from gatewright.train.plain_rnn import PlainModel, train_beside, with_peer
 from tests.support.small_models import forecaster, rows_of, write_cells
@@ -43,21 +45,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("plain")
 
 
-def forecast_task(folder: Path) -> tuple[forecasting.ForecastTask, Options]:
+def forecast_task(folder: Path) -> tuple[ForecastTask, Options]:
     options = FORECAST.over(DEFAULTS["forecast"])
-    data = forecasting.read(write_table(folder / "load.csv"), options.data)
-    spec, scaler = forecasting.build(data, options)
+    data = series_data.read(write_table(folder / "load.csv"), options.data)
+    spec, scaler = series_data.build(data, options)
     torch.manual_seed(1)
     model = Model(spec, scaler=scaler)
-    return forecasting.ForecastTask(model, data, 8, 3, Share(0, 1), torch.device("cpu")), options
+    return ForecastTask(model, data, 8, 3, Share(0, 1), torch.device("cpu")), options
 
 
-def language_task(folder: Path) -> tuple[language.LanguageTask, Options]:
+def language_task(folder: Path) -> tuple[LanguageTask, Options]:
     options = LANGUAGE.over(DEFAULTS["language"])
-    text = language.read(write_text(folder / "plays.txt"), options.data)
+    text = text_data.read(write_text(folder / "plays.txt"), options.data)
     torch.manual_seed(1)
-    model = Model(language.build(text, options), vocabulary=text.vocabulary)
-    return language.LanguageTask(model, text, options, Share(0, 1), torch.device("cpu")), options
+    model = Model(text_data.build(text, options), vocabulary=text.vocabulary)
+    return LanguageTask(model, text, options, Share(0, 1), torch.device("cpu")), options
 
 
 @pytest.mark.parametrize("make", [forecast_task, language_task])

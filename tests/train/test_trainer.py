@@ -18,8 +18,10 @@ from gatewright.errors import GatewrightError, NonFiniteError
 from gatewright.nn.model import Model, load
 from gatewright.runs.options import DEFAULTS, Options, TrainingOptions
 from gatewright.tasks.base import Share
-from gatewright.tasks.forecast import task as forecasting
-from gatewright.tasks.language import task as language
+from gatewright.tasks.forecast import dataset as series_data
+from gatewright.tasks.forecast.task import ForecastTask
+from gatewright.tasks.language import dataset as text_data
+from gatewright.tasks.language.task import LanguageTask
 from gatewright.train import nonfinite, trainer
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
@@ -62,9 +64,9 @@ def test_the_best_model_is_kept_and_patience_ends_the_run(tmp_path):
     assert resume(run.path, console=quiet())[1].finished == "patience"
     assert weights(run.path) == kept
     assert resume(run.path, Options(training=TrainingOptions(patience=4)), console=quiet())[1].step > progress.step
-    data = forecasting.read(source, run.options().data)
+    data = series_data.read(source, run.options().data)
     share = Share(0, 1)
-    task = forecasting.ForecastTask(load(run.model), data, 8, 0, share, torch.device("cpu"))
+    task = ForecastTask(load(run.model), data, 8, 0, share, torch.device("cpu"))
     assert task.validate() == progress.best
 
 
@@ -86,10 +88,10 @@ def test_learning_rate_follows_the_schedule():
 
 
 def test_the_order_of_windows_takes_each_once_an_epoch(tmp_path):
-    data = forecasting.read(write_table(tmp_path / "load.csv"), FORECAST.over(DEFAULTS["forecast"]).data)
-    spec, scaler = forecasting.build(data, FORECAST.over(DEFAULTS["forecast"]))
+    data = series_data.read(write_table(tmp_path / "load.csv"), FORECAST.over(DEFAULTS["forecast"]).data)
+    spec, scaler = series_data.build(data, FORECAST.over(DEFAULTS["forecast"]))
     model = Model(spec, scaler=scaler)
-    tasks = [forecasting.ForecastTask(model, data, 8, 0, Share(rank, 2), torch.device("cpu")) for rank in (0, 1)]
+    tasks = [ForecastTask(model, data, 8, 0, Share(rank, 2), torch.device("cpu")) for rank in (0, 1)]
     steps = tasks[0].steps_per_epoch
     epochs = [
         np.concatenate([task._origins(step) for step in range(first, first + steps) for task in tasks])
@@ -99,12 +101,12 @@ def test_the_order_of_windows_takes_each_once_an_epoch(tmp_path):
     assert list(epochs[0]) != list(epochs[1])
 
 
-def forecaster(tmp_path: Path, **model) -> forecasting.ForecastTask:
+def forecaster(tmp_path: Path, **model) -> ForecastTask:
     options = replace(FORECAST, model=replace(FORECAST.model, **model)).over(DEFAULTS["forecast"])
-    data = forecasting.read(write_table(tmp_path / "load.csv"), options.data)
-    spec, scaler = forecasting.build(data, options)
+    data = series_data.read(write_table(tmp_path / "load.csv"), options.data)
+    spec, scaler = series_data.build(data, options)
     built = Model(spec, scaler=scaler)
-    return forecasting.ForecastTask(built, data, 8, 0, Share(0, 1), torch.device("cpu"))
+    return ForecastTask(built, data, 8, 0, Share(0, 1), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -206,10 +208,10 @@ def test_the_batch_must_be_shared_out_evenly(monkeypatch, tmp_path):
 def test_streams_go_on_or_begin_afresh(tmp_path):
     """Run the chunks by hand: a state is the one it was, or zero in about the share asked for."""
     options = replace(LANGUAGE, data=replace(LANGUAGE.data, reset=0.3)).over(DEFAULTS["language"])
-    data = language.read(write_text(tmp_path / "plays.txt"), options.data)
-    model = Model(language.build(data, options), vocabulary=data.vocabulary).eval()
-    whole = language.LanguageTask(model, data, options, Share(0, 1), torch.device("cpu"))
-    halves = [language.LanguageTask(model, data, options, Share(rank, 2), torch.device("cpu")) for rank in (0, 1)]
+    data = text_data.read(write_text(tmp_path / "plays.txt"), options.data)
+    model = Model(text_data.build(data, options), vocabulary=data.vocabulary).eval()
+    whole = LanguageTask(model, data, options, Share(0, 1), torch.device("cpu"))
+    halves = [LanguageTask(model, data, options, Share(rank, 2), torch.device("cpu")) for rank in (0, 1)]
     afresh = []
     for step in range(whole.steps_per_epoch + 2):
         carried = whole.carried

@@ -22,7 +22,7 @@ from gatewright.files import model_file
 from gatewright.runs.run import Run
 from gatewright.runtime.stream import Stream, WeightFormat
 from gatewright.spec import QuantileHead, SeriesEncoder
-from gatewright.tasks.forecast import task as forecasting
+from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.metrics import measure
 from gatewright.tasks.forecast.predict import require_fit
 
@@ -113,7 +113,7 @@ def _windows(file: model_file.ModelFile, run: Run, path: Path) -> list[_Windows]
     assert isinstance(encoder, SeriesEncoder)
     assert isinstance(head, QuantileHead)
     options = run.options().data
-    read = read_table(path, forecasting.roles(options), options.fill, encoder.step)
+    read = read_table(path, series_data.roles(options), options.fill, encoder.step)
     require_fit(read, encoder)
     assert file.scaler is not None
     targets, horizon = len(encoder.targets), head.horizon

@@ -19,10 +19,11 @@ from gatewright.progress import SILENT, Waits
 from gatewright.runs.models import run_model
 from gatewright.runs.run import Run
 from gatewright.spec import SeriesEncoder
-from gatewright.tasks.forecast import task as forecasting
-from gatewright.tasks.forecast.evaluate import choose, evaluate_forecast, evaluate_language
+from gatewright.tasks.forecast import dataset as series_data
+from gatewright.tasks.forecast.evaluate import choose, evaluate_forecast
 from gatewright.tasks.forecast.predict import forecast, forecastable, require_fit, require_forecaster, written
-from gatewright.tasks.language import task as language
+from gatewright.tasks.language import dataset as text_data
+from gatewright.tasks.language.evaluate import evaluate_language
 
 
 def evaluate_run(path: Path, windows: int | None = None, waits: Waits = SILENT) -> tuple[Run, dict[str, Any]]:
@@ -48,14 +49,14 @@ def evaluate_run(path: Path, windows: int | None = None, waits: Waits = SILENT) 
         if windows is not None:
             raise GatewrightError("--windows", "a run that forecasts", f"{path}, a {run.kind} model")
         with waits.during(f"reading and scoring {source.name}"):
-            evaluation = evaluate_language(model, language.read(source, options))
+            evaluation = evaluate_language(model, text_data.read(source, options))
     else:
         from gatewright.tasks.forecast.plot import plot_forecasts
 
         encoder = model.spec.encoder
         assert isinstance(encoder, SeriesEncoder)
         with waits.during(f"reading {source.name}"):
-            data = forecasting.read(source, options, encoder.step)
+            data = series_data.read(source, options, encoder.step)
         require_fit(data.table, encoder)
         chosen = choose(model, data, windows)
         with waits.counting("evaluating", chosen.count, "windows") as advance:
@@ -90,7 +91,7 @@ def forecast_run(
     encoder = model.spec.encoder
     assert isinstance(encoder, SeriesEncoder)
     with waits.during(f"reading {data.name}"):
-        table = read_table(data, forecasting.roles(options), options.fill, encoder.step)
+        table = read_table(data, series_data.roles(options), options.fill, encoder.step)
     table, short = forecastable(model, table)
     notes = list(table.notes)
     if table.empty:

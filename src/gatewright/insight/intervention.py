@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import GatewrightError
-from gatewright.insight.inputs import Material
 from gatewright.insight.recorder import Pass, prepare, record
 from gatewright.insight.recording import DIRECTIONS, GATES, QUANTITIES, Recording, require_index, require_units
 from gatewright.nn import LSTM, Record, fallback, ops
@@ -27,6 +26,7 @@ from gatewright.nn.fallback import Weights
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.recording import Edit
+from gatewright.tasks.inputs import InputBatch
 
 #: A number whose sigmoid and tanh are their limits exactly, in every type.
 _FAR = 1e4
@@ -163,7 +163,7 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
     return changes
 
 
-def run(model: Model | LSTM, material: Material, changes: Plan) -> Recording:
+def run(model: Model | LSTM, material: InputBatch, changes: Plan) -> Recording:
     """Run a model over what is ready for it, with changes that `plan` has checked."""
     edits: list[Edit] = []
     found = record(model, material, _changed(changes, edits))

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from gatewright import equations
 from gatewright.errors import GatewrightError
-from gatewright.insight.inputs import Material, gather, of_run, require_whole_model_arguments
+from gatewright.insight.inputs import gather, of_run, require_whole_model_arguments
 from gatewright.insight.recording import Layer, Recording
 from gatewright.nn import LSTM, Record
 from gatewright.nn.model import Model, State
@@ -22,6 +22,7 @@ from gatewright.runs.models import run_model
 from gatewright.runs.run import Run
 from gatewright.spec.recording import SeriesAbout, TextAbout
 from gatewright.tasks.forecast.windows import absolute
+from gatewright.tasks.inputs import InputBatch
 
 #: Runs an LSTM over (T, B, D) with lengths and initial states, and returns its record.
 Pass = Callable[[LSTM, Tensor, Any, State | None], Record]
@@ -77,7 +78,7 @@ def prepare(
     start: int = 0,
     steps: int | None = None,
     title: str = "",
-) -> tuple[Model | LSTM, Material]:
+) -> tuple[Model | LSTM, InputBatch]:
     """Return the model and what it is to read; arguments as for `look`."""
     if isinstance(model, str | Path):
         model = Run.open(Path(model))
@@ -105,7 +106,7 @@ def _hint(model: Any) -> str:
     return ""
 
 
-def record(model: Model | LSTM, material: Material, run: Pass | None = None) -> Recording:
+def record(model: Model | LSTM, material: InputBatch, run: Pass | None = None) -> Recording:
     """Run a model over what is ready for it.
 
     Args:
@@ -159,7 +160,7 @@ def _output(done: Record) -> Tensor:
     return last.hidden if last.reverse is None else torch.cat([last.hidden, last.reverse.hidden], dim=-1)
 
 
-def forecasts(model: Model, material: Material, said: Tensor) -> Tensor:
+def forecasts(model: Model, material: InputBatch, said: Tensor) -> Tensor:
     """Return what a head said (T, B, outputs) as a forecast in the table's units, or as log-probabilities.
 
     Args:

@@ -12,7 +12,6 @@ from typing import Any
 from gatewright.errors import GatewrightError
 from gatewright.insight import intervention
 from gatewright.insight.diagnosis import diagnose
-from gatewright.insight.inputs import Material
 from gatewright.insight.recorder import record
 from gatewright.insight.recording import Recording
 from gatewright.inspector import payload
@@ -20,6 +19,7 @@ from gatewright.inspector.payload import Payload
 from gatewright.inspector.what_if import Asked
 from gatewright.nn import LSTM
 from gatewright.nn.model import Model
+from gatewright.tasks.inputs import InputBatch
 from gatewright.train.plain_rnn import PlainModel, with_peer
 
 #: Recordings that are kept in memory; others are made again.
@@ -41,7 +41,7 @@ class Subject:
     """
 
     model: Model | LSTM | None = None
-    material: Material | None = None
+    material: InputBatch | None = None
     recording: Recording | None = None
     plain: PlainModel | None = None
     changes: intervention.Plan | None = None

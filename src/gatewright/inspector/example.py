@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib import resources
 
-from gatewright.insight.inputs import Material
 from gatewright.insight.recorder import prepare
 from gatewright.nn.model import Model, load
+from gatewright.tasks.inputs import InputBatch
 from gatewright.train import plain_rnn
 from gatewright.train.plain_rnn import PlainModel
 
@@ -23,7 +23,7 @@ INTRO = (
 PLACE = "t=492&units=5&range=360-500&each=1"
 
 
-def example() -> tuple[Model, Material, PlainModel]:
+def example() -> tuple[Model, InputBatch, PlainModel]:
     """Return a small trained language model, a text that it has not seen, and a plain RNN beside it.
 
     Each line of the text shows a flag, L or R, then a corridor of ``.`` and ``:`` at random, a ``?``, and the flag

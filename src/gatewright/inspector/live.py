@@ -15,7 +15,7 @@ from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model, load
 from gatewright.runs import models
 from gatewright.runs.run import Run
-from gatewright.tasks.base import Watcher
+from gatewright.train.callback import Callback
 
 #: Steps of the validation part that are shown.
 STEPS = 500
@@ -23,7 +23,7 @@ STEPS = 500
 FAREWELL = 3.0
 
 
-class Live(Watcher):
+class Live(Callback):
     """Shows a run in a browser while it trains, and keeps a snapshot of the model at each validation.
 
     Recordings are made when the page asks for them, from the snapshots, so that training waits for nothing but the

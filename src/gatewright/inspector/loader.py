@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gatewright.errors import GatewrightError, ModelFileError, RunError
 from gatewright.insight import recording_file
-from gatewright.insight.inputs import Material, gather, of_run
+from gatewright.insight.inputs import gather, of_run
 from gatewright.insight.recording import Recording
 from gatewright.inspector.catalog import Entry, Shelf, Subject
 from gatewright.nn.model import Model, load
@@ -19,8 +19,9 @@ from gatewright.runs import models
 from gatewright.runs.models import run_model
 from gatewright.runs.run import Run
 from gatewright.spec import FILLS
-from gatewright.tasks.forecast import task as forecasting
-from gatewright.tasks.language import task as language
+from gatewright.tasks.forecast.task import ForecastTask
+from gatewright.tasks.inputs import InputBatch
+from gatewright.tasks.language.task import LanguageTask
 from gatewright.train import launch, plain_rnn
 
 #: A recording that is alone on its shelf.
@@ -30,7 +31,7 @@ MOST_ROWS = 16
 #: Steps that are read without being told how many.
 STEPS = 2000
 #: What validation scores are measured in, by the kind of the run.
-UNITS = {"forecast": forecasting.ForecastTask.unit, "language": language.LanguageTask.unit}
+UNITS = {"forecast": ForecastTask.unit, "language": LanguageTask.unit}
 
 Say = Callable[[str], None]
 
@@ -66,7 +67,7 @@ class Wanted:
         """At most so many steps."""
         return STEPS if self.steps is None else self.steps
 
-    def of(self, material: Material, say: Say) -> Material:
+    def of(self, material: InputBatch, say: Say) -> InputBatch:
         """Return the wanted rows.
 
         Raises:
@@ -144,7 +145,7 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
     return open_run(run, model, material, beside), material.about.title
 
 
-def open_run(run: Run, model: Model, material: Material, beside: plain_rnn.PlainModel | None) -> Shelf:
+def open_run(run: Run, model: Model, material: InputBatch, beside: plain_rnn.PlainModel | None) -> Shelf:
     """Return a run's best model, and before it its snapshots, if it has some."""
     shelf, scores = Shelf(), dict(run.validations())
     best = min(scores, key=lambda step: scores[step], default=None)
@@ -158,7 +159,7 @@ def open_run(run: Run, model: Model, material: Material, beside: plain_rnn.Plain
     return shelf
 
 
-def _of_snapshot(path: Path, material: Material) -> Subject:
+def _of_snapshot(path: Path, material: InputBatch) -> Subject:
     model = load(path)
     about = dataclasses.replace(material.about, fingerprint=model.fingerprint)
     return Subject(model, dataclasses.replace(material, about=about))

@@ -1,8 +1,7 @@
-"""What the training loop asks of the thing to be learned."""
+"""The interface between the training loop and a task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.nn.model import Model, State
-from gatewright.runs.run import Run
 
 
 class Share(NamedTuple):
@@ -63,25 +61,3 @@ class Task(Protocol):
 
     def carry(self, state: State | None) -> None:
         """Go on from these states."""
-
-
-class Watcher:
-    """Who is told how a model comes along; this one does nothing with it."""
-
-    def begin(self, run: Run, say: Callable[[str], None]) -> None:
-        """Take note that a run begins or goes on.
-
-        Args:
-            run: the run.
-            say: shows a line to the person who trains.
-        """
-
-    def validated(self, model: Model, step: int) -> None:
-        """Take note of a model that was just validated; it changes once this returns."""
-
-    def end(self) -> None:
-        """Take note that the run has ended, for now or for good."""
-
-
-#: A run that nobody watches.
-UNWATCHED = Watcher()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,12 @@ from gatewright.progress import SILENT, Waits
 from gatewright.runs.options import FREE, KINDS, NOTHING_SAID, Options, TrainingOptions, resolve
 from gatewright.runs.run import Run
 from gatewright.spec import SeriesEncoder
-from gatewright.tasks.base import UNWATCHED, Share, Task, Watcher
-from gatewright.tasks.forecast import task as forecasting
-from gatewright.tasks.language import task as language
+from gatewright.tasks.base import Share, Task
+from gatewright.tasks.forecast import dataset as series_data
+from gatewright.tasks.forecast.task import ForecastTask
+from gatewright.tasks.language import dataset as text_data
+from gatewright.tasks.language.task import LanguageTask
+from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
 from gatewright.train.progress import Display
 from gatewright.train.trainer import Loop
@@ -51,7 +55,7 @@ def infer_kind(source: Path, kind: str = "") -> str:
 
 def train(
     source: Path | str, options: Options = NOTHING_SAID, *, run: Path | str | None = None, kind: str = "",
-    console: Console | None = None, watcher: Watcher = UNWATCHED,
+    console: Console | None = None, callbacks: Sequence[Callback] = (),
 ) -> tuple[Run, Progress]:  # fmt: skip
     """Train a model on a table of series or a text.
 
@@ -61,7 +65,7 @@ def train(
         run: the directory to make; one below ``runs/`` if None.
         kind: "forecast" or "language", where the file's ending does not say.
         console: where to show progress; standard output if None.
-        watcher: who is told how the model comes along.
+        callbacks: are called at each validation.
 
     Returns:
         The run, whose ``model`` is the best model, and how far it came.
@@ -83,7 +87,7 @@ def train(
         if accelerator.is_main_process:
             Run.create(path, source, kind, options)
         accelerator.wait_for_everyone()
-        return Run(path), _loop(task, options, Run(path), accelerator, console, watcher, resume=False)
+        return Run(path), _loop(task, options, Run(path), accelerator, console, callbacks, resume=False)
 
 
 def resume(
@@ -91,7 +95,7 @@ def resume(
     options: Options = NOTHING_SAID,
     *,
     console: Console | None = None,
-    watcher: Watcher = UNWATCHED,
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[Run, Progress]:
     """Go on with a run that was stopped or killed, to the same bits as if it never had been.
 
@@ -99,7 +103,7 @@ def resume(
         run: its directory.
         options: only ``steps``, ``epochs``, ``patience`` and ``device`` may differ from the run's own.
         console: where to show progress; standard output if None.
-        watcher: who is told how the model comes along.
+        callbacks: are called at each validation.
 
     Raises:
         GatewrightError: if there is no such run, another process trains it, its source has changed, or one of its
@@ -113,7 +117,7 @@ def resume(
     waits = Waits(console, accelerator.is_main_process)
     with _alone(opened, accelerator):
         options, task = _prepare(source, kind, options, accelerator, waits, _step(opened))
-        return opened, _loop(task, options, opened, accelerator, console, watcher, resume=True)
+        return opened, _loop(task, options, opened, accelerator, console, callbacks, resume=True)
 
 
 def _alone(run: Run, accelerator: Accelerator) -> contextlib.AbstractContextManager[None]:
@@ -173,17 +177,17 @@ def _prepare(
     torch.manual_seed(seed)
     if kind == "forecast":
         with waits.during(f"reading {source.name}"):
-            table = forecasting.read(source, options.data, step)
+            table = series_data.read(source, options.data, step)
         options = replace(options, data=table.options)
-        spec, scaler = forecasting.build(table, options)
+        spec, scaler = series_data.build(table, options)
         model = Model(spec, scaler=scaler, forget_bias=bias).to(accelerator.device)
         with waits.during("scaling and encoding the series, making windows"):
-            return options, forecasting.ForecastTask(model, table, batch, seed, share, accelerator.device)
+            return options, ForecastTask(model, table, batch, seed, share, accelerator.device)
     with waits.during(f"reading {source.name}"):
-        text = language.read(source, options.data)
-    spec = language.build(text, options)
+        text = text_data.read(source, options.data)
+    spec = text_data.build(text, options)
     model = Model(spec, vocabulary=text.vocabulary, forget_bias=bias).to(accelerator.device)
-    return options, language.LanguageTask(model, text, options, share, accelerator.device)
+    return options, LanguageTask(model, text, options, share, accelerator.device)
 
 
 def _loop(
@@ -192,10 +196,10 @@ def _loop(
     run: Run,
     accelerator: Accelerator,
     console: Console,
-    watcher: Watcher,
+    callbacks: Sequence[Callback],
     resume: bool,
 ) -> Progress:
-    loop = Loop(task, options.training, run, accelerator, watcher)
+    loop = Loop(task, options.training, run, accelerator, callbacks)
     if resume:
         loop.resume()
         if loop.total < loop.progress.step:
@@ -207,7 +211,8 @@ def _loop(
         first = f"going on from step {loop.progress.step}, " if resume else ""
         display.note(f"{first}{loop.total} steps, {size:,} weights, on {accelerator.device.type}, into {run.path}")
         if accelerator.is_main_process:
-            watcher.begin(run, display.note)
+            for callback in callbacks:
+                callback.begin(run, display.note)
         progress = loop.run(display)
         ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
         best = f"best validation {progress.best:.4f} at step {progress.best_step}"

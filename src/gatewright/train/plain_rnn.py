@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from gatewright.errors import ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular
-from gatewright.insight.inputs import Material
 from gatewright.insight.recorder import forecasts
 from gatewright.insight.recording import Peer, Recording
 from gatewright.nn.linear import Linear
 from gatewright.nn.model import Model, Output, State
 from gatewright.runs.options import TrainingOptions
 from gatewright.tasks.base import Task
+from gatewright.tasks.inputs import InputBatch
 from gatewright.train.trainer import learning_rate, new_optimizer
 
 NAME = "plain RNN"
@@ -150,7 +150,7 @@ def _named(kind: tuple[torch.dtype, tuple[int, ...]]) -> str:
     return f"numbers of shape {kind[1]} in {str(kind[0]).removeprefix('torch.')}"
 
 
-def with_peer(recording: Recording, model: Model, material: Material, plain: PlainModel) -> Recording:
+def with_peer(recording: Recording, model: Model, material: InputBatch, plain: PlainModel) -> Recording:
     """Return a recording with what the plain RNN did and said of the same data beside it."""
     with torch.no_grad():
         hidden, _ = plain.rnn(plain.encoder(material.x))

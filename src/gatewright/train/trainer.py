@@ -20,8 +20,9 @@ from gatewright.files import model_file
 from gatewright.nn.model import State
 from gatewright.runs.options import UNSET, TrainingOptions
 from gatewright.runs.run import Run
-from gatewright.tasks.base import UNWATCHED, Share, Task, Watcher
+from gatewright.tasks.base import Share, Task
 from gatewright.train import checkpoint, nonfinite
+from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
 from gatewright.train.progress import Display
 
@@ -40,7 +41,7 @@ class Loop:
         options: how.
         run: where checkpoints, metrics and the best model go.
         accelerator: device and processes.
-        watcher: who is told of the model at each validation.
+        callbacks: are called at each validation.
     """
 
     def __init__(
@@ -49,10 +50,10 @@ class Loop:
         options: TrainingOptions,
         run: Run,
         accelerator: Accelerator,
-        watcher: Watcher = UNWATCHED,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self._task, self._options, self._run, self._accelerator = task, options, run, accelerator
-        self._watcher = watcher
+        self._callbacks = callbacks
         self.total = options.steps if options.steps is not UNSET else options.epochs * task.steps_per_epoch
         self._validate_every = min(options.validate_every or min(task.steps_per_epoch, 500), self.total)
         self._share = Share(accelerator.process_index, accelerator.num_processes)
@@ -220,7 +221,8 @@ class Loop:
         progress.finished = self._out_of_patience()
         self._save()
         if self._accelerator.is_main_process:
-            self._watcher.validated(self._task.model, progress.step)
+            for callback in self._callbacks:
+                callback.validated(self._task.model, progress.step)
 
     def _out_of_patience(self) -> str:
         """Return "patience" if too many validations brought nothing better, else ""."""

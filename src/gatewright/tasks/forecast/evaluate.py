@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data import series
-from gatewright.data.text import encode_text, streams
 from gatewright.data.window_checks import Sizes, require_windows
-from gatewright.errors import DataError, GatewrightError
+from gatewright.errors import GatewrightError
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
-from gatewright.tasks.forecast.baselines import Naive, ngram_nats
+from gatewright.tasks.forecast.baselines import Naive
+from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.metrics import Measures, Tally, Values, centre_of
-from gatewright.tasks.forecast.task import SeriesData
 from gatewright.tasks.forecast.windows import Windows, predict
-from gatewright.tasks.language.task import TextData, score, score_streams
 
 Rows = NDArray[np.int64]
 
@@ -265,42 +263,3 @@ def evaluate_forecast(
         "targets": figures,
     }
     return evaluation, drawn
-
-
-def evaluate_language(model: Model, data: TextData) -> dict[str, Any]:
-    """Score the test part of a text: nats and bits a character, beside n-gram models of the training part.
-
-    Raises:
-        DataError: if the test part is too short to be scored.
-    """
-    assert model.vocabulary is not None
-    train, valid, test = (
-        encode_text(part, model.vocabulary) for part in (data.parts.train, data.parts.valid, data.parts.test)
-    )
-    if len(test) < 2:
-        raise DataError("test part", "at least 2 characters", str(len(test)))
-    count = score_streams(test)
-    symbols = len(model.vocabulary.symbols)
-
-    def ngram(order: int) -> float:
-        # The text before the test part is the context of its first characters.
-        before = valid[len(valid) - min(order - 1, len(valid)) :]
-        nats = ngram_nats(train, np.concatenate([before, test]), symbols, order)[len(before) :]
-        # The same symbols as the model's: all but the first of each stream.
-        return float(streams(nats, count)[1:].mean())
-
-    methods: dict[str, Callable[[], float]] = {
-        "model": lambda: score(model, test),
-        "unigram": lambda: ngram(1),
-        "5-gram": lambda: ngram(5),
-    }
-    nats = {name: method() for name, method in methods.items()}
-    scored = streams(test, count)[1:]
-    return {
-        "kind": "language",
-        "part": "test",
-        "characters": scored.size,
-        "unknown": int((scored == 0).sum()),
-        "nats_per_character": nats,
-        "bits_per_character": {name: value / float(np.log(2)) for name, value in nats.items()},
-    }

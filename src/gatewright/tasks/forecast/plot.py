@@ -23,8 +23,8 @@ from gatewright.data.series import encode, origins
 from gatewright.data.table import Series
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.evaluate import DRAWN, METHODS, Drawn
-from gatewright.tasks.forecast.task import SeriesData
 from gatewright.tasks.forecast.windows import Windows, predict
 
 #: Colours that the colour-blind can tell apart (Okabe & Ito 2008).

@@ -7,58 +7,19 @@ not learn to, and can be caught in a strange state for good.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.data.text import (
-    Symbols,
-    TextParts,
-    build_vocabulary,
-    encode_text,
-    read_text,
-    split_text,
-    streams,
-)
+from gatewright.data.text import encode_text, streams
 from gatewright.errors import DataError
 from gatewright.nn.model import Model, State
-from gatewright.runs.options import DataOptions, Options
-from gatewright.spec import ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
+from gatewright.runs.options import Options
 from gatewright.tasks.base import Loss, Share
-
-#: Parallel streams that a text is scored in; each begins without context.
-SCORE_STREAMS = 16
-
-
-@dataclass(frozen=True)
-class TextData:
-    """A text, split, and its vocabulary."""
-
-    parts: TextParts
-    vocabulary: Vocabulary
-
-
-def read(path: Path, options: DataOptions) -> TextData:
-    """Read and split a text; the vocabulary comes from the training part.
-
-    Raises:
-        GatewrightError: see `read_text` and `split_text`.
-    """
-    parts = split_text(read_text(path), options.valid, options.test)
-    return TextData(parts, build_vocabulary(parts.train))
-
-
-def build(data: TextData, options: Options) -> ModelSpec:
-    """Return the specification of the model for a text."""
-    size = options.model
-    symbols = len(data.vocabulary.symbols)
-    stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
-    return ModelSpec(SymbolEncoder(symbols, size.embedding), stack, SymbolHead())
+from gatewright.tasks.language.dataset import TextData
+from gatewright.tasks.language.score import score
 
 
 class LanguageTask:
@@ -141,31 +102,3 @@ class LanguageTask:
     def carry(self, state: State | None) -> None:
         """Go on from these states."""
         self._state = state
-
-
-def score_streams(symbols: Symbols) -> int:
-    """Return how many parallel streams a text is scored in."""
-    return min(SCORE_STREAMS, len(symbols) // 2)
-
-
-@torch.no_grad()
-def score(model: Model, symbols: Symbols, chunk: int = 256) -> float:
-    """Return the mean negative log-likelihood of a text, in nats a symbol.
-
-    Args:
-        model: a language model.
-        symbols: the text (symbols,); every symbol but the first of each stream is predicted.
-        chunk: symbols that are run at once; the state is carried, so the result does not hang on it.
-    """
-    training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    laid = torch.from_numpy(np.ascontiguousarray(streams(symbols, score_streams(symbols)))).to(device)
-    total, state = torch.zeros((), dtype=torch.float64), None
-    for first in range(0, len(laid) - 1, chunk):
-        part = laid[first : first + chunk + 1]
-        output = model(part[:-1], state)
-        state = output.state
-        total += F.cross_entropy(output.y.flatten(0, 1), part[1:].flatten(), reduction="sum").double().cpu()
-    model.train(training)
-    return float(total) / laid[1:].numel()

@@ -1,0 +1,67 @@
+"""A batch of inputs to look at a model with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatewright.nn.model import Model, State
+from gatewright.spec.recording import About
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class InputBatch:
+    """What a model reads, ready for it, and what is known about it.
+
+    Attributes:
+        about: names; title and fingerprint are there, edits are not yet.
+        x: symbols (T, B), or numbers (T, B, D), on the device of the model.
+        lengths: steps of each row (B,).
+        state: initial hidden and cell states, each (L*S, B, ...); zeros if None.
+        level: a forecaster's targets as last observed (T, B, targets), in the scaler's units; else None.
+        targets: as in `Recording`.
+        columns: as in `Recording`.
+        times: as in `Recording`.
+    """
+
+    about: About
+    x: Tensor
+    lengths: NDArray[np.int64]
+    state: State | None = None
+    level: Tensor | None = None
+    targets: Array | None = None
+    columns: Array | None = None
+    times: NDArray[np.datetime64] | None = None
+
+    def noted(self, note: str) -> InputBatch:
+        """Return the same with a note."""
+        return replace(self, about=replace(self.about, note=note))
+
+    def rows(self, rows: Sequence[int]) -> InputBatch:
+        """Return some rows of the batch."""
+        chosen = list(rows)
+        longest = int(self.lengths[chosen].max())
+
+        def taken(array: Any) -> Any:
+            return None if array is None else array[:longest, chosen]
+
+        return InputBatch(
+            replace(self.about, rows=tuple(self.about.rows[row] for row in chosen)),
+            taken(self.x),
+            self.lengths[chosen],
+            None if self.state is None else (self.state[0][:, chosen], self.state[1][:, chosen]),
+            *map(taken, (self.level, self.targets, self.columns, self.times)),
+        )
+
+
+def device_of(model: Model) -> torch.device:
+    """Return the device of a model's weights."""
+    return next(model.parameters()).device

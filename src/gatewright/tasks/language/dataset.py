@@ -1,0 +1,36 @@
+"""A text, split, as a language model learns from it; and the model that fits it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatewright.data.text import TextParts, build_vocabulary, read_text, split_text
+from gatewright.runs.options import DataOptions, Options
+from gatewright.spec import ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
+
+
+@dataclass(frozen=True)
+class TextData:
+    """A text, split, and its vocabulary."""
+
+    parts: TextParts
+    vocabulary: Vocabulary
+
+
+def read(path: Path, options: DataOptions) -> TextData:
+    """Read and split a text; the vocabulary comes from the training part.
+
+    Raises:
+        GatewrightError: see `read_text` and `split_text`.
+    """
+    parts = split_text(read_text(path), options.valid, options.test)
+    return TextData(parts, build_vocabulary(parts.train))
+
+
+def build(data: TextData, options: Options) -> ModelSpec:
+    """Return the specification of the model for a text."""
+    size = options.model
+    symbols = len(data.vocabulary.symbols)
+    stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
+    return ModelSpec(SymbolEncoder(symbols, size.embedding), stack, SymbolHead())

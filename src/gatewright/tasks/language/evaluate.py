@@ -1,0 +1,54 @@
+"""An evaluation of a language model on the untouched test part, next to n-gram models on the same characters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gatewright.data.text import encode_text, streams
+from gatewright.errors import DataError
+from gatewright.nn.model import Model
+from gatewright.tasks.language.dataset import TextData
+from gatewright.tasks.language.ngram import ngram_nats
+from gatewright.tasks.language.score import score, score_streams
+
+
+def evaluate_language(model: Model, data: TextData) -> dict[str, Any]:
+    """Score the test part of a text: nats and bits a character, next to n-gram models of the training part.
+
+    Raises:
+        DataError: if the test part is too short to be scored.
+    """
+    assert model.vocabulary is not None
+    train, valid, test = (
+        encode_text(part, model.vocabulary) for part in (data.parts.train, data.parts.valid, data.parts.test)
+    )
+    if len(test) < 2:
+        raise DataError("test part", "at least 2 characters", str(len(test)))
+    count = score_streams(test)
+    symbols = len(model.vocabulary.symbols)
+
+    def ngram(order: int) -> float:
+        # The text before the test part is the context of its first characters.
+        before = valid[len(valid) - min(order - 1, len(valid)) :]
+        nats = ngram_nats(train, np.concatenate([before, test]), symbols, order)[len(before) :]
+        # The same symbols as the model's: all but the first of each stream.
+        return float(streams(nats, count)[1:].mean())
+
+    methods: dict[str, Callable[[], float]] = {
+        "model": lambda: score(model, test),
+        "unigram": lambda: ngram(1),
+        "5-gram": lambda: ngram(5),
+    }
+    nats = {name: method() for name, method in methods.items()}
+    scored = streams(test, count)[1:]
+    return {
+        "kind": "language",
+        "part": "test",
+        "characters": scored.size,
+        "unknown": int((scored == 0).sum()),
+        "nats_per_character": nats,
+        "bits_per_character": {name: value / float(np.log(2)) for name, value in nats.items()},
+    }

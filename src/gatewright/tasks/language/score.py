@@ -1,0 +1,41 @@
+"""The likelihood of a text under a language model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from gatewright.data.text import Symbols, streams
+from gatewright.nn.model import Model
+
+#: Parallel streams that a text is scored in; each begins without context.
+SCORE_STREAMS = 16
+
+
+def score_streams(symbols: Symbols) -> int:
+    """Return how many parallel streams a text is scored in."""
+    return min(SCORE_STREAMS, len(symbols) // 2)
+
+
+@torch.no_grad()
+def score(model: Model, symbols: Symbols, chunk: int = 256) -> float:
+    """Return the mean negative log-likelihood of a text, in nats a symbol.
+
+    Args:
+        model: a language model.
+        symbols: the text (symbols,); every symbol but the first of each stream is predicted.
+        chunk: symbols that are run at once; the state is carried, so the result does not depend on it.
+    """
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    laid = torch.from_numpy(np.ascontiguousarray(streams(symbols, score_streams(symbols)))).to(device)
+    total, state = torch.zeros((), dtype=torch.float64), None
+    for first in range(0, len(laid) - 1, chunk):
+        part = laid[first : first + chunk + 1]
+        output = model(part[:-1], state)
+        state = output.state
+        total += F.cross_entropy(output.y.flatten(0, 1), part[1:].flatten(), reduction="sum").double().cpu()
+    model.train(training)
+    return float(total) / laid[1:].numel()
