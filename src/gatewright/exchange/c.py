@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from gatewright.errors import GatewrightError, reason
 from gatewright.files import atomic
@@ -158,47 +159,74 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
         raise GatewrightError("--out", "a directory that can be written", got) from None
 
 
+class _Input(NamedTuple):
+    """What the C source of a model has for what it reads.
+
+    Attributes:
+        sizes: constants of the header.
+        comment: what a step reads and gives.
+        extras: declarations of the header.
+        arrays: their definitions, and the data of the columns.
+        columns: pointer to the columns.
+        embedding: pointer to the embedding.
+    """
+
+    sizes: dict[str, int]
+    comment: str
+    extras: str
+    arrays: Iterator[str]
+    columns: str = "NULL"
+    embedding: str = "NULL"
+
+    @classmethod
+    def of(cls, file: ModelFile) -> _Input:
+        """Return that of a model."""
+        if file.spec.forecaster is None:
+            sizes = {"SYMBOLS": file.spec.encoder.symbols}
+            return cls(sizes, _SYMBOLS, _SYMBOLS_EXTRAS, _symbols(file), embedding="encoder_weight")
+        encoder, head = file.spec.forecaster
+        sizes = {
+            "HORIZON": head.horizon,
+            "TARGETS": len(encoder.targets),
+            "QUANTILES": len(head.quantiles),
+            "CONTEXT": encoder.context,
+        }
+        extras = _TIME_ZONE.format(zone=encoder.time_zone) + _SERIES_EXTRAS
+        return cls(sizes, _SERIES, extras, _series(encoder, head, file.scaler), columns="&columns")
+
+
 def _header(file: ModelFile) -> str:
-    spec = file.spec
-    reading = _reading(file)
+    spec, reads = file.spec, _Input.of(file)
     sizes = {
-        "INPUT": len(_columns(reading)) or 1,
+        "INPUT": len(_columns(Reading.of(spec, file.vocabulary))) or 1,
         "OUTPUT": spec.output_size,
         "HIDDEN": spec.lstm.num_layers * spec.lstm.output_size,
         "CELL": spec.lstm.num_layers * spec.lstm.hidden_size,
+        **reads.sizes,
     }
-    if isinstance(spec.head, QuantileHead):
-        assert isinstance(spec.encoder, SeriesEncoder)
-        sizes |= {"HORIZON": spec.head.horizon, "TARGETS": len(spec.encoder.targets)}
-        sizes |= {"QUANTILES": len(spec.head.quantiles), "CONTEXT": spec.encoder.context}
-        comment, extras = _SERIES, _TIME_ZONE.format(zone=spec.encoder.time_zone) + _SERIES_EXTRAS
-    else:
-        sizes["SYMBOLS"] = len(reading.symbols)
-        comment, extras = _SYMBOLS, _SYMBOLS_EXTRAS
     return _HEADER.format(
         version=importlib.metadata.version("gatewright"),
-        comment=comment,
+        comment=reads.comment,
         fingerprint=file.fingerprint,
         defines="\n".join(f"#define MODEL_{name} {size}" for name, size in sizes.items()),
-        extras=extras,
+        extras=reads.extras,
     )
 
 
 def _source(file: ModelFile) -> str:
-    spec = file.spec
+    spec, reads = file.spec, _Input.of(file)
     parts = ['#include "model.h"\n\n#include <stddef.h>\n']
     for name, array in file.tensors.items():
         parts.append(_array(f"static const float {_identifier(name)}", array.ravel().tolist(), "f"))
     parts.append(_layers(spec))
-    series = isinstance(spec.encoder, SeriesEncoder)
-    parts.extend(_series(file) if series else _symbols(file))
+    parts.extend(reads.arrays)
     parts.append(
         _PARTS.format(
             version=VERSION,
             layers=spec.lstm.num_layers,
-            symbols=0 if isinstance(spec.encoder, SeriesEncoder) else spec.encoder.symbols,
-            embedding="NULL" if series else "encoder_weight",
-            columns="&columns" if series else "NULL",
+            symbols=spec.encoder.symbols,
+            embedding=reads.embedding,
+            columns=reads.columns,
             out=spec.output_size,
         )
     )
@@ -220,12 +248,9 @@ def _layers(spec: ModelSpec) -> str:
     return "\n".join([f"static const gatewright_layer layers[{stack.num_layers}] = {{", *layers, "};", ""])
 
 
-def _series(file: ModelFile) -> Iterator[str]:
-    """Yield what a forecaster has beside its weights."""
-    encoder, head, scaler = file.spec.encoder, file.spec.head, file.scaler
-    assert isinstance(encoder, SeriesEncoder)
-    assert isinstance(head, QuantileHead)
-    assert isinstance(scaler, Scaler)
+def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -> Iterator[str]:
+    """Yield what a forecaster has next to its weights."""
+    assert scaler is not None
     yield _array("static const double mean", scaler.mean)
     yield _array("static const double scale", scaler.scale)
     yield _array("static const double change_scale", scaler.change_scale)
@@ -239,9 +264,9 @@ def _series(file: ModelFile) -> Iterator[str]:
         quantiles=len(head.quantiles),
         change=int(encoder.reads in ("change", "both")),
         level=int(encoder.reads in ("level", "both")),
-        observed=int(encoder.reads != "nothing"),
+        observed=int(encoder.reads_targets),
     )
-    names = "\n".join(f"    {_text(name)}," for name in _columns(_reading(file)))
+    names = "\n".join(f"    {_text(name)}," for name in _columns(Reading.of_series(encoder, head)))
     yield f"const char* const model_columns[MODEL_INPUT] = {{\n{names}\n}};\n"
     yield _array("const double model_quantiles", head.quantiles)
 
@@ -249,14 +274,6 @@ def _series(file: ModelFile) -> Iterator[str]:
 def _symbols(file: ModelFile) -> Iterator[str]:
     assert file.vocabulary is not None
     yield _block("const uint32_t model_symbols", [f"{ord(symbol):#x}" for symbol in file.vocabulary.symbols])
-
-
-def _reading(file: ModelFile) -> Reading:
-    if isinstance(file.spec.encoder, SeriesEncoder):
-        assert isinstance(file.spec.head, QuantileHead)
-        return Reading.of_series(file.spec.encoder, file.spec.head)
-    assert file.vocabulary is not None
-    return Reading.of_symbols(file.vocabulary.symbols)
 
 
 def _columns(reading: Reading) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from gatewright.errors import GatewrightError, ModelFileError, SpecError, shorten, unusable
 from gatewright.files import atomic, regular
-from gatewright.spec import ModelSpec, Scaler, SeriesEncoder, Vocabulary
+from gatewright.spec import ModelSpec, Scaler, Vocabulary
 from gatewright.spec.json import Spec, strict_json
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _read(file: BufferedReader) -> ModelFile:
     if metadata["gatewright"] == "1":
         metadata["spec"] = _of_version_1(text)
     spec = _read_spec("spec", metadata, ModelSpec)
-    companion = "scaler" if isinstance(spec.encoder, SeriesEncoder) else "vocabulary"
+    companion = spec.encoder.companion
     if companion not in metadata:
         raise ModelFileError("metadata", f"the key {companion!r}", f"{sorted(metadata)}")
     scaler = _read_spec("scaler", metadata, Scaler) if companion == "scaler" else None
@@ -365,25 +365,20 @@ def _companion(model: ModelFile) -> tuple[str, str]:
 
 def _check_companions(model: ModelFile) -> None:
     encoder = model.spec.encoder
-    if isinstance(encoder, SeriesEncoder):
-        if model.vocabulary is not None:
-            raise ModelFileError("vocabulary", "none, since the encoder reads a series", "one")
-        _check_spec("scaler", model.scaler, Scaler)
-        assert model.scaler is not None
-        if model.scaler.columns != encoder.columns:
-            expected = f"those of the encoder, {shorten(encoder.columns)}"
-            raise ModelFileError("scaler.columns", expected, shorten(model.scaler.columns))
-        if len(model.scaler.change_scale) != len(encoder.targets):
-            expected = f"one number for each of {len(encoder.targets)} targets"
-            raise ModelFileError("scaler.change_scale", expected, f"{len(model.scaler.change_scale)}")
-    else:
-        if model.scaler is not None:
-            raise ModelFileError("scaler", "none, since the encoder reads symbols", "one")
-        _check_spec("vocabulary", model.vocabulary, Vocabulary)
-        assert model.vocabulary is not None
-        if len(model.vocabulary.symbols) != encoder.symbols:
-            expected = f"the {encoder.symbols} symbols of the encoder"
-            raise ModelFileError("vocabulary", expected, f"{len(model.vocabulary.symbols)}")
+    companions: dict[str, tuple[Scaler | Vocabulary | None, type[Spec]]] = {
+        "scaler": (model.scaler, Scaler),
+        "vocabulary": (model.vocabulary, Vocabulary),
+    }
+    for name, (found, cls) in companions.items():
+        if name == encoder.companion:
+            _check_spec(name, found, cls)
+            assert found is not None
+            misfit = found.misfit(encoder)
+            if misfit is not None:
+                raise ModelFileError(*misfit)
+        elif found is not None:
+            reads = "symbols" if encoder.symbols else "a series"
+            raise ModelFileError(name, f"none, since the encoder reads {reads}", "one")
 
 
 def _raw(array: npt.NDArray[np.float32]) -> memoryview:

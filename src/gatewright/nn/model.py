@@ -13,7 +13,7 @@ from gatewright.files import model_file
 from gatewright.nn import LSTM, Record
 from gatewright.nn.linear import Linear
 from gatewright.runtime.stream import Stream, WeightFormat
-from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, SymbolEncoder, Vocabulary
+from gatewright.spec import ModelSpec, Scaler, Vocabulary
 
 #: Hidden and cell states of all layers, each (layers, B, H).
 State = tuple[Tensor, Tensor]
@@ -46,7 +46,7 @@ class Model(nn.Module):
     Raises:
         SpecError: if scaler or vocabulary do not fit the encoder.
 
-    >>> from gatewright.spec import StackSpec, SymbolHead, UNKNOWN
+    >>> from gatewright.spec import StackSpec, SymbolEncoder, SymbolHead, UNKNOWN
     >>> spec = ModelSpec(SymbolEncoder(symbols=3, embedding_size=4), StackSpec(8), SymbolHead())
     >>> model = Model(spec, vocabulary=Vocabulary((UNKNOWN, "a", "b")))
     >>> model(torch.tensor([[1], [2]])).y.shape
@@ -62,15 +62,15 @@ class Model(nn.Module):
         forget_bias: float = 1.0,
     ) -> None:
         super().__init__()
-        given = (scaler is not None, vocabulary is not None)
-        needed = (isinstance(spec.encoder, SeriesEncoder), isinstance(spec.encoder, SymbolEncoder))
-        if given != needed:
-            raise SpecError("model", "a scaler for a series encoder, a vocabulary for symbols", f"{given}")
+        companions = {"scaler": scaler, "vocabulary": vocabulary}
+        given = [name for name, companion in companions.items() if companion is not None]
+        if given != [spec.encoder.companion]:
+            got = f"{' and '.join(given) or 'neither'} for kind {spec.encoder.kind!r}"
+            raise SpecError("model", "a scaler for a series encoder, a vocabulary for symbols", got)
         self.spec, self.scaler, self.vocabulary = spec, scaler, vocabulary
         stack = spec.lstm
-        self.encoder: nn.Module = nn.Identity()
-        if isinstance(spec.encoder, SymbolEncoder):
-            self.encoder = nn.Embedding(spec.encoder.symbols, spec.encoder.embedding_size)
+        embedding = spec.encoder.tensors().get("encoder.weight")
+        self.encoder: nn.Module = nn.Embedding(embedding[0], embedding[1]) if embedding else nn.Identity()
         between = stack.dropout if stack.num_layers > 1 else 0.0  # torch warns of dropout with one layer
         self.lstm = LSTM(
             spec.input_size, stack.hidden_size, stack.num_layers, dropout=between, proj_size=stack.proj_size
@@ -86,7 +86,7 @@ class Model(nn.Module):
         for layer in range(self.spec.lstm.num_layers):
             self.lstm.get_parameter(f"bias_ih_l{layer}")[forget] = forget_bias
             self.lstm.get_parameter(f"bias_hh_l{layer}")[forget] = 0.0
-        if isinstance(self.spec.encoder, SeriesEncoder) and self.spec.encoder.reads != "nothing":
+        if self.spec.encoder.reads_targets:
             # The head gives a difference from the last value, so training starts from persistence.
             self.head.weight.zero_()
             self.head.bias.zero_()
@@ -110,10 +110,7 @@ class Model(nn.Module):
     @property
     def output_sizes(self) -> tuple[int, ...]:
         """Shape of the output of one step and row: (horizon, targets, quantiles), or (symbols,)."""
-        encoder, head = self.spec.encoder, self.spec.head
-        if isinstance(encoder, SeriesEncoder) and isinstance(head, QuantileHead):
-            return head.horizon, len(encoder.targets), len(head.quantiles)
-        return (self.spec.output_size,)
+        return self.spec.output_shape
 
     def save(self, path: Path | str) -> None:
         """Write the model file (`docs/model-file.md`)."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
-from gatewright.spec import QuantileHead, Scaler, SeriesEncoder
+from gatewright.files.model_file import ModelFile
 
 Array = NDArray[Any]
 
@@ -46,12 +46,15 @@ def sorted_by_layer(weights: Mapping[str, Array]) -> list[tuple[Array | None, ..
     return layers
 
 
-def native_columns(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler) -> tuple[Any, ...]:
-    """Return a forecaster's columns as the native module takes them."""
+def native_columns(file: ModelFile) -> tuple[Any, ...] | None:
+    """Return a forecaster's columns as the native module takes them; None for other models."""
+    if file.spec.forecaster is None or file.scaler is None:
+        return None
+    (encoder, head), scaler = file.spec.forecaster, file.scaler
     counts = (len(encoder.targets), len(encoder.past), len(encoder.static), 2 * len(encoder.calendar))
     reads = encoder.reads
     return (
         (*counts, len(encoder.known), head.horizon, len(head.quantiles)),
-        (reads in ("change", "both"), reads in ("level", "both"), reads != "nothing"),
+        (reads in ("change", "both"), reads in ("level", "both"), encoder.reads_targets),
         *(list(numbers) for numbers in (scaler.mean, scaler.scale, scaler.change_scale)),
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatewright.data import frequency
 from gatewright.data.timestamp_patterns import ClockError, on_clock, read_time, require_shown
 from gatewright.errors import GatewrightError
-from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.spec import ModelSpec, QuantileHead, SeriesEncoder, Vocabulary
 
 Array = NDArray[Any]
 
@@ -53,6 +53,14 @@ class Reading(NamedTuple):
     def of_layers(cls, D: int, P: int) -> Reading:
         """Numbers in, the last layer's hidden state out."""
         return cls(_SINGLE, (D,), _SINGLE, (P,))
+
+    @classmethod
+    def of(cls, spec: ModelSpec, vocabulary: Vocabulary | None) -> Reading:
+        """What a step of a whole model reads and gives."""
+        if spec.forecaster is not None:
+            return cls.of_series(*spec.forecaster)
+        assert vocabulary is not None
+        return cls.of_symbols(vocabulary.symbols)
 
     @classmethod
     def of_symbols(cls, symbols: tuple[str, ...]) -> Reading:

@@ -25,7 +25,6 @@ from gatewright.files import model_file
 from gatewright.runtime.native_args import native_columns, sorted_by_layer
 from gatewright.runtime.signature import Reading
 from gatewright.runtime.state import Shape, State
-from gatewright.spec import QuantileHead, SeriesEncoder
 
 Array = NDArray[Any]
 #: One session, some of them, or None: the only one, or all.
@@ -124,20 +123,13 @@ class Stream:
         spec, tensors = file.spec, file.tensors
         layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
         head = tensors["head.weight"], tensors["head.bias"]
-        if isinstance(spec.encoder, SeriesEncoder):
-            assert isinstance(spec.head, QuantileHead)
-            assert file.scaler is not None
-            reading = Reading.of_series(spec.encoder, spec.head)
-            columns = native_columns(spec.encoder, spec.head, file.scaler)
-            model = _kernels.model(layers, None, *head, columns, weights)
-        else:
-            assert file.vocabulary is not None
-            reading = Reading.of_symbols(file.vocabulary.symbols)
-            model = _kernels.model(layers, tensors["encoder.weight"], *head, None, weights)
-        targets = len(spec.encoder.targets) if isinstance(spec.encoder, SeriesEncoder) else 0
+        reading = Reading.of(spec, file.vocabulary)
+        model = _kernels.model(layers, tensors.get("encoder.weight"), *head, native_columns(file), weights)
         stack = spec.lstm
         fingerprint = _fingerprint(file.fingerprint, weights)
-        shape = Shape(stack.num_layers, stack.output_size, stack.hidden_size, targets, fingerprint)
+        shape = Shape(
+            stack.num_layers, stack.output_size, stack.hidden_size, len(spec.encoder.targets), fingerprint
+        )
         return cls(model, reading, shape, sessions=sessions, threads=threads)
 
     @classmethod

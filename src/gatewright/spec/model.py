@@ -10,12 +10,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from gatewright.errors import shorten
 from gatewright.spec.json import Spec, require, require_size, require_text
-
-if TYPE_CHECKING:
-    pass
 
 #: Parts of a timestamp that a model can read, each as the sine and cosine of its phase.
 CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
@@ -61,6 +59,10 @@ class SeriesEncoder(Spec):
     """
 
     kind: ClassVar[str] = "series"
+    #: What a model with this encoder has next to its weights.
+    companion: ClassVar[str] = "scaler"
+    #: Size of the vocabulary: none.
+    symbols: ClassVar[int] = 0
 
     targets: tuple[str, ...]
     past: tuple[str, ...] = ()
@@ -101,6 +103,15 @@ class SeriesEncoder(Spec):
         known = horizon * len(self.known)
         return targets + len(self.past) + known + len(self.static) + 2 * len(self.calendar)
 
+    @property
+    def reads_targets(self) -> bool:
+        """Whether past targets are read, and the head gives differences from the last one."""
+        return self.reads != "nothing"
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight: none."""
+        return {}
+
 
 @dataclass(frozen=True)
 class SymbolEncoder(Spec):
@@ -112,6 +123,12 @@ class SymbolEncoder(Spec):
     """
 
     kind: ClassVar[str] = "symbols"
+    #: What a model with this encoder has next to its weights.
+    companion: ClassVar[str] = "vocabulary"
+    #: Columns to forecast, and all that are read: none.
+    targets: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[str, ...]] = ()
+    reads_targets: ClassVar[bool] = False
 
     symbols: int
     embedding_size: int
@@ -119,6 +136,14 @@ class SymbolEncoder(Spec):
     def __post_init__(self) -> None:
         require_size("symbols", self.symbols, least=2)
         require_size("embedding_size", self.embedding_size)
+
+    def input_size(self, horizon: int) -> int:  # noqa: ARG002
+        """Width of a symbol's vector, whatever the horizon."""
+        return self.embedding_size
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight."""
+        return {"encoder.weight": (self.symbols, self.embedding_size)}
 
 
 @dataclass(frozen=True)
@@ -175,12 +200,29 @@ class QuantileHead(Spec):
             self.quantiles,
         )
 
+    def output_shape(self, encoder: Encoder) -> tuple[int, ...]:
+        """Shape of the output of one step."""
+        return self.horizon, len(encoder.targets), len(self.quantiles)
+
 
 @dataclass(frozen=True)
 class SymbolHead(Spec):
     """Scores (logits) of the next symbol: an output of shape (symbols,) a step."""
 
     kind: ClassVar[str] = "next_symbol"
+    #: Steps ahead.
+    horizon: ClassVar[int] = 1
+
+    def output_shape(self, encoder: Encoder) -> tuple[int, ...]:
+        """Shape of the output of one step."""
+        return (encoder.symbols,)
+
+
+Encoder = SeriesEncoder | SymbolEncoder
+Head = QuantileHead | SymbolHead
+
+#: The head that belongs to each encoder.
+_HEADS: dict[type[Encoder], type[Head]] = {SeriesEncoder: QuantileHead, SymbolEncoder: SymbolHead}
 
 
 @dataclass(frozen=True)
@@ -202,7 +244,10 @@ class ModelSpec(Spec):
     head: QuantileHead | SymbolHead
 
     def __post_init__(self) -> None:
-        head = QuantileHead if isinstance(self.encoder, SeriesEncoder) else SymbolHead
+        require(
+            type(self.encoder) in _HEADS, "encoder", f"one of {[each.__name__ for each in _HEADS]}", self.encoder
+        )
+        head = _HEADS[type(self.encoder)]
         require(isinstance(self.head, head), "head", f"kind {head.kind!r} for this encoder", self.head)
         require_size("input_size", self.input_size)
         require_size("output_size", self.output_size)
@@ -210,24 +255,28 @@ class ModelSpec(Spec):
     @property
     def input_size(self) -> int:
         """Width of what the first LSTM layer reads."""
-        if isinstance(self.encoder, SymbolEncoder):
-            return self.encoder.embedding_size
-        assert isinstance(self.head, QuantileHead)
         return self.encoder.input_size(self.head.horizon)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the output of one step: (horizon, targets, quantiles), or (symbols,)."""
+        return self.head.output_shape(self.encoder)
 
     @property
     def output_size(self) -> int:
         """Width of what the head gives."""
-        if isinstance(self.encoder, SymbolEncoder):
-            return self.encoder.symbols
-        assert isinstance(self.head, QuantileHead)
-        return self.head.horizon * len(self.encoder.targets) * len(self.head.quantiles)
+        return math.prod(self.output_shape)
+
+    @property
+    def forecaster(self) -> tuple[SeriesEncoder, QuantileHead] | None:
+        """Encoder and head of a model that reads columns and gives quantiles; None for other models."""
+        if isinstance(self.encoder, SeriesEncoder) and isinstance(self.head, QuantileHead):
+            return self.encoder, self.head
+        return None
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in order."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        if isinstance(self.encoder, SymbolEncoder):
-            shapes["encoder.weight"] = (self.encoder.symbols, self.encoder.embedding_size)
+        shapes = self.encoder.tensors()
         gates, output = 4 * self.lstm.hidden_size, self.lstm.output_size
         for layer in range(self.lstm.num_layers):
             shapes[f"lstm.weight_ih_l{layer}"] = (gates, output if layer else self.input_size)
@@ -268,6 +317,15 @@ class Scaler(Spec):
         good = all(math.isfinite(scale) and scale > 0 for scale in (*self.scale, *self.change_scale))
         require(good, "scaler.scale", "finite numbers above 0", (self.scale, self.change_scale))
 
+    def misfit(self, encoder: Encoder) -> tuple[str, str, str] | None:
+        """Return what does not fit an encoder (argument, expected, got), or None if all does."""
+        if self.columns != encoder.columns:
+            return "scaler.columns", f"those of the encoder, {shorten(encoder.columns)}", shorten(self.columns)
+        if len(self.change_scale) != len(encoder.targets):
+            expected = f"one number for each of {len(encoder.targets)} targets"
+            return "scaler.change_scale", expected, f"{len(self.change_scale)}"
+        return None
+
 
 @dataclass(frozen=True)
 class Vocabulary(Spec):
@@ -285,3 +343,9 @@ class Vocabulary(Spec):
         for symbol in self.symbols:
             require(len(symbol) == 1, "vocabulary", "single characters", symbol)
         require(len(set(self.symbols)) == len(self.symbols), "vocabulary", "no symbol twice", "a repetition")
+
+    def misfit(self, encoder: Encoder) -> tuple[str, str, str] | None:
+        """Return what does not fit an encoder (argument, expected, got), or None if all does."""
+        if len(self.symbols) != encoder.symbols:
+            return "vocabulary", f"the {encoder.symbols} symbols of the encoder", f"{len(self.symbols)}"
+        return None

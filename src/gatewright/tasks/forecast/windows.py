@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gatewright.data.series import Encoded
 from gatewright.nn.model import Model
-from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.spec import SeriesEncoder
 
 
 class Windows:
@@ -103,8 +103,7 @@ def absolute(model: Model, y: Tensor, level: Tensor) -> Tensor:
         y: (steps, B, horizon, targets, quantiles).
         level: (steps, B, targets).
     """
-    assert isinstance(model.spec.encoder, SeriesEncoder)
-    return y if model.spec.encoder.reads == "nothing" else y + level[:, :, None, :, None]
+    return y + level[:, :, None, :, None] if model.spec.encoder.reads_targets else y
 
 
 @torch.no_grad()
@@ -113,12 +112,9 @@ def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: i
 
     Quantiles that cross are put in order (Chernozhukov, Fernandez-Val & Galichon 2010).
     """
-    assert isinstance(model.spec.encoder, SeriesEncoder)
-    assert isinstance(model.spec.head, QuantileHead)
     training = model.training
     model.eval()
-    sizes = (model.spec.head.horizon, len(model.spec.encoder.targets), len(model.spec.head.quantiles))
-    answers = [torch.empty(0, *sizes)]
+    answers = [torch.empty(0, *model.output_sizes)]
     for first in range(0, len(origins), batch):
         inputs, level, _ = windows.batch(origins[first : first + batch])
         answers.append(absolute(model, model(inputs, last=1).y, level)[0].sort(dim=-1).values.cpu())
