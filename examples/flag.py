@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gatewright.insight import look
+from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recorder import prepare
-from gatewright.insight.recording import Recording, errors_of
+from gatewright.insight.recording import Recording
 from gatewright.nn.model import Model, load
 from gatewright.runs.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.tasks.base import Task

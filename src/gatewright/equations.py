@@ -34,6 +34,11 @@ from gatewright.errors import GatewrightError
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 
+#: Fields of a `Record` with an activation: the gates and the candidate, in the order of the weights' rows.
+GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
+#: Fields of a `Record` with a value at each step, in the order in which a step computes them.
+QUANTITIES = (*GATES, "cell", "hidden")
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -110,6 +115,21 @@ class Record:
     hidden: Array
     cell_initial: Array
     hidden_initial: Array
+
+    def keep(self) -> Array:
+        """Return the factor of the previous cell state at each step, (T, B, H): f, between 0 and 1.
+
+        With `write` it is all that happens to a cell state: c_t = keep_t ⊙ c_{t-1} + write_t (Gers et al. 2000).
+
+        >>> record = step(np.zeros(3), np.zeros(2), np.ones(2), Weights(np.ones((8, 3)), np.ones((8, 2))))
+        >>> bool((record.keep() * record.cell_initial + record.write() == record.cell).all())
+        True
+        """
+        return self.forget_gate
+
+    def write(self) -> Array:
+        """Return what each step adds to the cell state, (T, B, H): i ⊙ g, between -1 and 1."""
+        return self.input_gate * self.candidate
 
     def at(self, t: int) -> Record:
         """Return the record of step t alone, which begins with the state after step t-1."""

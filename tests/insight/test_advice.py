@@ -11,7 +11,7 @@ from gatewright import LSTM, look
 from gatewright.insight import diagnose
 from gatewright.insight.advice import Advice, advise
 from gatewright.insight.diagnosis import Diagnosis
-from gatewright.insight.memory_horizon import Horizon
+from gatewright.insight.memory_horizon import MemoryHorizon
 from tests.support.gates import T, noise, of, units
 from tests.support.recordings import record, recording
 
@@ -20,7 +20,7 @@ def advice(found: Diagnosis) -> dict[str, Advice]:
     """The advice on the layer by a word of its finding."""
     words = {
         "never exceed": "weak", "are dead": "dead", "only count": "count", "between resets": "timer",
-        "closed in": "shut", "never let": "stuck", "have a say": "reach", "saturated": "saturated",
+        "closed in": "shut", "never forget": "stuck", "Inputs matter": "reach", "saturated": "saturated",
     }  # fmt: skip
     return {next(short for word, short in words.items() if word in one.finding): one for one in found.advice}
 
@@ -69,13 +69,14 @@ def test_units_that_count() -> None:
     found = told(f, 1.0, g)["count"]
     assert found.units == (2,)
     assert found.finding == (
-        "1 unit of layer 0 only counts: it keeps what it has and adds with one sign in at least 95% of the steps."
+        "1 unit of layer 0 only counts: it keeps its cell state and adds with one sign in at least 95% of the "
+        "steps."
     )
     g[..., 3], f = g[..., 2], units(0.6, 0.6, 0.99, 0.99, *[0.6] * 4)
     found = told(f, 1.0, g)["count"]
     assert found.units == (2, 3)
     assert found.finding.startswith(
-        "2 units of layer 0 only count: they keep what they have and add with one sign"
+        "2 units of layer 0 only count: they keep their cell state and add with one sign"
     )
     g[:10, 0, 2:4] = 0.01
     assert "count" not in told(f, 1.0, g)
@@ -89,8 +90,8 @@ def test_counters_that_reset() -> None:
     assert "count" not in said
     assert said["timer"].units == (7,)
     assert said["timer"].finding == (
-        "1 unit of layer 0 counts between resets: it keeps what it has and adds with one sign in at least 95% of "
-        "the steps."
+        "1 unit of layer 0 counts between resets: it keeps its cell state and adds with one sign in at least 95% "
+        "of the steps."
     )
     assert said["timer"].advice.startswith("Where resets are further apart than in training it leaves the range")
 
@@ -137,17 +138,17 @@ def test_forget_gates_that_never_let_go() -> None:
 def test_a_short_reach() -> None:
     layers = (of(units(0.6)),)
     norms = 0.5 ** np.arange(40)
-    (found,) = advise(layers, Horizon(np.arange(40), norms))
+    (found,) = advise(layers, MemoryHorizon(np.arange(40), norms))
     # 0.5^6 is more than 1%, 0.5^7 is not.
     assert found.finding == (
-        "Inputs have a say for 7 steps: further back, the derivative of the last hidden state is below 1% of its "
-        "largest (40 lags were looked at)."
+        "Inputs matter for 7 steps: further back, the derivative of the last hidden state is below 1% of its "
+        "maximum (40 lags measured)."
     )
     assert (found.layer, found.direction, found.units) == (0, "forward", ())
-    assert advise(layers, Horizon(np.arange(28), norms[:28])) == ()  # a quarter of 28
-    assert len(advise(layers, Horizon(np.arange(29), norms[:29]))) == 1
-    assert "for 1 step:" in advise(layers, Horizon(np.arange(40), np.eye(40)[0]))[0].finding
-    assert advise(layers, Horizon(np.arange(40), np.zeros(40))) == ()
+    assert advise(layers, MemoryHorizon(np.arange(28), norms[:28])) == ()  # a quarter of 28
+    assert len(advise(layers, MemoryHorizon(np.arange(29), norms[:29]))) == 1
+    assert "for 1 step:" in advise(layers, MemoryHorizon(np.arange(40), np.eye(40)[0]))[0].finding
+    assert advise(layers, MemoryHorizon(np.arange(40), np.zeros(40))) == ()
     assert advise(layers, None) == ()
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from gatewright import LSTM, look
+from gatewright.equations import GATES
 from gatewright.errors import GatewrightError
 from gatewright.insight import diagnose
-from gatewright.insight.recording import GATES
 from tests.support.gates import T, noise, of, units
 from tests.support.recordings import record, recording
 from tests.support.small_models import language_model
@@ -235,6 +235,6 @@ def test_a_plain_rnn_needs_the_model_beside_it() -> None:
     assert found is not None
     assert found.peer is not None
     assert found.peer.shape == found.lstm.shape == (15,)
-    with pytest.raises(GatewrightError, match="recording: expected one that `look` made, with its model"):
+    with pytest.raises(GatewrightError, match="recording: expected a recording that `look` made, with its model"):
         diagnose(recording(record(units(0.5))), plain=plain)
     assert diagnose(whole.select(units=[0])).horizon is None

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewright import LSTM, equations, look
+from gatewright.equations import GATES, QUANTITIES
 from gatewright.errors import GatewrightError
 from gatewright.insight import Recording, intervene
-from gatewright.insight.recording import GATES, QUANTITIES
 from gatewright.runtime.stream import Stream
 from tests.support.small_models import forecaster, language_model, write_sites
 

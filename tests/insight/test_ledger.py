@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gatewright import LSTM, equations, look
+from gatewright import LSTM, equations, insight, look
 from gatewright.errors import GatewrightError
 from gatewright.insight.ledger import split
 from gatewright.spec.recording import Edit
@@ -220,7 +220,7 @@ def test_edits_have_a_share_of_their_own(reverse: bool) -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_fate_is_that_of_the_equation_and_of_the_ledger(reverse: bool) -> None:
+def test_a_lifetime_is_that_of_the_equation_and_of_the_ledger(reverse: bool) -> None:
     draw = np.random.default_rng(4)
     f, i, g = draw.random((3, 12, 2, 3))
     f[5, 1, 0], f[:, 1, 1], f[:, 1, 2] = 0.0, 1.0, 0.5
@@ -231,28 +231,31 @@ def test_fate_is_that_of_the_equation_and_of_the_ledger(reverse: bool) -> None:
     )
     direction = "reverse" if reverse else "forward"
     for k in range(9):
-        fate = found.fate(0, k, 1, direction=direction)
+        lifetime = found.lifetime(0, k, 1, direction=direction)
         later = range(k, -1, -1) if reverse else range(k, 9)
-        np.testing.assert_array_equal(fate.steps, list(later))
+        np.testing.assert_array_equal(lifetime.steps, list(later))
         left = np.ones(3)
         for place, t in enumerate(later):
             if t != k:
                 left = left * f[t, 1]
-            np.testing.assert_allclose(fate.survival[place], left, rtol=1e-13)
-            np.testing.assert_allclose(fate.shares[place], left * (i * g)[k, 1], rtol=1e-13)
+            np.testing.assert_allclose(lifetime.survival[place], left, rtol=1e-13)
+            np.testing.assert_allclose(lifetime.shares[place], left * (i * g)[k, 1], rtol=1e-13)
             ledger = found.ledger(0, t, 1, direction=direction)
             share = ledger.shares[list(ledger.steps).index(k)]
-            np.testing.assert_allclose(fate.shares[place], share, rtol=1e-12)
-        np.testing.assert_array_equal(fate.write, (i * g)[k, 1])
-        below = fate.survival <= 0.5
+            np.testing.assert_allclose(lifetime.shares[place], share, rtol=1e-12)
+        np.testing.assert_array_equal(lifetime.write, (i * g)[k, 1])
+        below = lifetime.survival <= 0.5
         for u in range(3):
             first = int(below[:, u].argmax()) if below[:, u].any() else math.inf
-            assert fate.half_life[u] == first
-        assert fate.half_life[1] == math.inf
-        assert fate.half_life[2] == (1 if len(fate.steps) > 1 else math.inf)
+            assert lifetime.half_life[u] == first
+        assert lifetime.half_life[1] == math.inf
+        assert lifetime.half_life[2] == (1 if len(lifetime.steps) > 1 else math.inf)
     np.testing.assert_array_equal(
-        found.fate(0, -1, 1, direction=direction, units=[2]).survival, fate.survival[:, [2]]
+        found.lifetime(0, -1, 1, direction=direction, units=[2]).survival, lifetime.survival[:, [2]]
     )
+    # Its former name, which stays.
+    assert insight.Fate is insight.Lifetime
+    np.testing.assert_array_equal(found.fate(0, -1, 1, direction=direction).survival, lifetime.survival)
 
 
 def test_a_readout_sums_to_what_is_read() -> None:
@@ -323,4 +326,4 @@ def test_what_is_not_there_has_no_ledger_and_no_fate(call: dict[str, Any], messa
         found.ledger(**call)
     call["k"] = call.pop("t")
     with pytest.raises(GatewrightError, match="^" + message.replace("{t}", "k") + "$"):
-        found.fate(**call)
+        found.lifetime(**call)

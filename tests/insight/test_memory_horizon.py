@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from gatewright import LSTM, look
 from gatewright.errors import GatewrightError
 from gatewright.insight import memory_horizon as horizons
-from gatewright.insight.memory_horizon import Horizon, horizon
+from gatewright.insight.memory_horizon import MemoryHorizon, memory_horizon
 from gatewright.insight.recording import Recording
 from tests.support.small_models import language_model
 
@@ -37,7 +37,7 @@ def exact(last: Any, x: Tensor) -> np.ndarray:
 def test_of_one_unit_the_norm_is_exact(options: dict[str, Any]) -> None:
     """With H = 1 the random sign is squared away."""
     lstm, x, found = made(**options)
-    ours = horizon(found, lags=T)
+    ours = memory_horizon(found, lags=T)
     assert lstm.training
     assert all(value.grad is None for value in lstm.parameters())
     judge = exact(lambda x: lstm.eval()(x)[1][0][-1], x[:, 0])
@@ -65,7 +65,7 @@ def test_windows_go_on_from_the_recorded_states(num_layers: int) -> None:
                 _, (h, c) = lstm(x[:t, row], (h, c))
             h, c = h.detach(), c.detach()
             squares.append(exact(lambda x, h=h, c=c: lstm(x, (h, c))[1][0][-1], x[t : t + 5, row]) ** 2)
-    ours = horizon(found, lags=5)
+    ours = memory_horizon(found, lags=5)
     np.testing.assert_allclose(ours.lstm, np.sqrt(np.mean(squares, axis=0)), rtol=1e-10)
 
 
@@ -75,13 +75,13 @@ def test_windows_are_spread_over_a_long_recording(monkeypatch: pytest.MonkeyPatc
     seen = []
     norms = horizons._norms
     monkeypatch.setattr(horizons, "_norms", lambda last, x: (seen.append(x), norms(last, x))[1])
-    horizon(found, lags=10)
+    memory_horizon(found, lags=10)
     (windows,) = seen
     assert 2 < windows.shape[1] <= horizons.MOST_WINDOWS
     np.testing.assert_array_equal(windows[:, 0], found.inputs[:10, 0])
     np.testing.assert_array_equal(windows[:, -1], found.inputs[490:, 1])
-    assert len(horizon(found).lags) == 250
-    assert len(horizon(look(LSTM(3, 1), torch.randn(1200, 1, 3))).lags) == horizons.MOST_LAGS
+    assert len(memory_horizon(found).lags) == 250
+    assert len(memory_horizon(look(LSTM(3, 1), torch.randn(1200, 1, 3))).lags) == horizons.MOST_LAGS
 
 
 @pytest.mark.parametrize("options", [{}, {"proj_size": 3}])
@@ -99,7 +99,7 @@ def test_of_many_units_the_estimate_is_right_in_the_mean(
         "Generator",
         lambda: type("G", (), {"manual_seed": lambda *_: generator().manual_seed(next(seeds))})(),
     )
-    squares = np.array([horizon(found, lags=T).lstm ** 2 for _ in range(400)])
+    squares = np.array([memory_horizon(found, lags=T).lstm ** 2 for _ in range(400)])
     error = squares.std(axis=0) / np.sqrt(len(squares))
     assert (np.abs(squares.mean(axis=0) - judge**2) <= 5 * error + 1e-12).all()
     np.testing.assert_allclose(squares.mean(axis=0)[:6], judge[:6] ** 2, rtol=0.3)
@@ -110,7 +110,7 @@ def test_it_is_the_same_each_time_and_draws_nothing() -> None:
     torch.manual_seed(1)
     expected = torch.rand(2)
     torch.manual_seed(1)
-    one, other = horizon(found), horizon(found)
+    one, other = memory_horizon(found), memory_horizon(found)
     assert torch.equal(torch.rand(2), expected)
     np.testing.assert_array_equal(one.lstm, other.lstm)
 
@@ -119,7 +119,7 @@ def test_a_plain_rnn_beside_it_is_measured_exactly() -> None:
     _, x, found = made()
     torch.manual_seed(5)
     plain = torch.nn.RNN(3, 1, dtype=torch.float64)
-    ours = horizon(found, lags=T, peer=plain)
+    ours = memory_horizon(found, lags=T, peer=plain)
     np.testing.assert_allclose(ours.peer, exact(lambda x: plain(x)[0][-1], x[:, 0]), rtol=1e-12)
     # By hand: dh_T/dx_t = ∏ (1 - h²) u · (1 - h_t²) w
     h = plain(x[:, 0])[0][:, 0].detach().numpy()
@@ -128,13 +128,13 @@ def test_a_plain_rnn_beside_it_is_measured_exactly() -> None:
     by_hand = [abs(np.prod(slope[t:]) * u ** (T - 1 - t)) * np.linalg.norm(w) for t in reversed(range(T))]
     np.testing.assert_allclose(ours.peer, by_hand, rtol=1e-10)
     assert all(value.grad is None for value in plain.parameters())
-    np.testing.assert_array_equal(horizon(found, lags=T).lstm, ours.lstm)
+    np.testing.assert_array_equal(memory_horizon(found, lags=T).lstm, ours.lstm)
 
 
 def test_a_language_models_inputs_are_its_embeddings() -> None:
     model = language_model().train()
     found = look(model, "abcdefabcdef")
-    ours = horizon(found, lags=12)
+    ours = memory_horizon(found, lags=12)
     assert model.lstm.training
     x = model.encoder(torch.from_numpy(found.symbols[:, 0])).detach()  # type: ignore[index]
     judge = exact(lambda x: model.lstm(x)[1][0][-1], x)
@@ -144,25 +144,27 @@ def test_a_language_models_inputs_are_its_embeddings() -> None:
 
 def test_how_far_it_reaches() -> None:
     norms = np.array([1.0, 0.5, 0.005, 0.02, 0.001])
-    found = Horizon(np.arange(5), norms)
+    found = MemoryHorizon(np.arange(5), norms)
     assert found.reach() == 4
     assert found.reach(0.5) == 2
     assert found.reach(1.0) == 1
-    assert Horizon(np.arange(5), np.ones(5)).reach() == 5
+    assert MemoryHorizon(np.arange(5), np.ones(5)).reach() == 5
 
 
 def test_what_cannot_be_measured(tmp_path: Any) -> None:
     _, _, found = made(2, 1)
     for lags in (0, T + 1, 2.5, True):
         with pytest.raises(GatewrightError, match=f"lags: expected a whole number from 1 to the {T} steps"):
-            horizon(found, lags=lags)  # type: ignore[arg-type]
+            memory_horizon(found, lags=lags)  # type: ignore[arg-type]
     found.save(tmp_path / "a")
     for without in (Recording.load(tmp_path / "a"), found.select(units=[1])):
-        with pytest.raises(GatewrightError, match="recording: expected one that `look` made, with its model"):
-            horizon(without)
+        with pytest.raises(
+            GatewrightError, match="recording: expected a recording that `look` made, with its model"
+        ):
+            memory_horizon(without)
     _, _, both = made(2, bidirectional=True)
-    with pytest.raises(GatewrightError, match="recording: expected layers that run forward, got bidirectional"):
-        horizon(both)
+    with pytest.raises(GatewrightError, match="recording: expected unidirectional layers, got bidirectional"):
+        memory_horizon(both)
 
 
 def test_a_part_of_a_recording_has_the_horizon_of_its_steps() -> None:
@@ -171,4 +173,4 @@ def test_a_part_of_a_recording_has_the_horizon_of_its_steps() -> None:
     _, (h, c) = lstm(x[:4])
     h, c = h[:, 0].detach(), c[:, 0].detach()
     judge = exact(lambda x: lstm(x, (h, c))[1][0][-1], x[4:, 0])
-    np.testing.assert_allclose(horizon(part, lags=8).lstm, judge, rtol=1e-10)
+    np.testing.assert_allclose(memory_horizon(part, lags=8).lstm, judge, rtol=1e-10)

@@ -18,8 +18,10 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from gatewright import LSTM, equations, look
 from gatewright.data import series
 from gatewright.data.table import Series
+from gatewright.equations import QUANTITIES
 from gatewright.errors import DataError, GatewrightError, RunError
-from gatewright.insight.recording import QUANTITIES, Layer, Peer, Recording
+from gatewright.insight.layers import Layer, Peer
+from gatewright.insight.recording import Recording
 from gatewright.nn.model import Model
 from gatewright.runs.run import Run
 from gatewright.spec.recording import Edit, LayersAbout, SeriesAbout, TextAbout
@@ -665,9 +667,7 @@ def test_a_part_that_is_not_there(call: dict[str, Any], message: str) -> None:
 
 
 def test_units_of_a_projection_are_not_those_of_the_cell() -> None:
-    with pytest.raises(
-        GatewrightError, match="units: expected layers without a projection, got one that projects"
-    ):
+    with pytest.raises(GatewrightError, match="units: expected layers without a projection, got a layer with one"):
         unequal(proj_size=P).select(units=[0])
 
 
@@ -675,7 +675,7 @@ def test_units_of_a_projection_are_not_those_of_the_cell() -> None:
     ("change", "message"),
     [
         (lambda _: {"lengths": np.array([7, 7])}, r"lengths: expected whole numbers of shape \(1\), got int64 of"),
-        (lambda _: {"lengths": np.array([8])}, "lengths: expected at most the 7 steps that there are, got 8"),
+        (lambda _: {"lengths": np.array([8])}, "lengths: expected at most the 7 steps of the data, got 8"),
         (
             lambda _: {"lengths": np.array([0])},
             r"data: expected at least one step in every row, got lengths \[0\]",

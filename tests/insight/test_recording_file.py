@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from gatewright import LSTM, look
+from gatewright.equations import QUANTITIES
 from gatewright.errors import GatewrightError, ModelFileError
-from gatewright.insight.recording import QUANTITIES, Peer, Recording
+from gatewright.insight.layers import Peer
+from gatewright.insight.recording import Recording
 from gatewright.insight.recording_file import is_recording
 from gatewright.spec.recording import Edit
 from tests.support.recordings import record, recording
@@ -111,7 +113,7 @@ def test_a_recording_is_read_without_torch(tmp_path: Path) -> None:
 
     of_text().save(tmp_path / "a")
     code = "import sys; from gatewright.insight import Recording; r = Recording.load(sys.argv[1]); r.ledger(0, 3)"
-    code += "; r.fate(0, 1); r.error(); r.select(steps=slice(1, 4)); assert 'torch' not in sys.modules"
+    code += "; r.lifetime(0, 1); r.error(); r.select(steps=slice(1, 4)); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=True)
 
 
@@ -228,7 +230,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "unsigned": (put("symbols", lambda a: a.astype("u8")), "symbols: expected whole numbers .*, got uint64"),
     "a longer length": (
         put("lengths", lambda a: a + 1),
-        "lengths: expected at most the 9 steps that there are, got 10",
+        "lengths: expected at most the 9 steps of the data, got 10",
     ),
     "a negative length": (put("lengths", lambda a: -a), r"data: expected at least one step .* lengths \[-9\]"),
     "no steps": (put("inputs", lambda a: a[:0]), "data: expected at least one step in every row"),
@@ -275,15 +277,15 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     ),
     "an edit of no unit": (
         told('"edits":[]', '"edits":[{"added":1.0,"layer":0,"reverse":false,"row":0,"t":0,"unit":9}]'),
-        r"about.edits: expected changes of units and steps that are there, got Edit\(layer=0",
+        r"about.edits: expected edits of units and steps that the recording has, got Edit\(layer=0",
     ),
     "an edit of no layer": (
         told('"edits":[]', '"edits":[{"added":1.0,"layer":-1,"reverse":false,"row":0,"t":0,"unit":0}]'),
-        "about.edits: expected changes of units",
+        "about.edits: expected edits of units",
     ),
     "an edit of no direction": (
         told('"edits":[]', '"edits":[{"added":1.0,"layer":0,"reverse":true,"row":0,"t":0,"unit":0}]'),
-        "about.edits: expected changes of units",
+        "about.edits: expected edits of units",
     ),
     "too new": (said(gatewright_recording="2"), "expected a recording of format 1, got format '2'"),
     "a model": (said(gatewright_recording=None), "expected a recording of format 1, got another file"),
@@ -384,7 +386,7 @@ def test_a_file_with_other_bytes_is_read_or_refused(
     # What is read can be used.
     found.error()
     found.ledger(0, -1)
-    found.fate(0, 0)
+    found.lifetime(0, 0)
     found.select(steps=slice(1, None), rows=[0], units=[0])
     found.save(path)
 

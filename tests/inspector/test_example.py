@@ -9,8 +9,9 @@ import pytest
 
 from gatewright.data.text import decode
 from gatewright.insight import intervene
+from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recorder import record
-from gatewright.insight.recording import Recording, errors_of
+from gatewright.insight.recording import Recording
 from gatewright.inspector.example import INTRO, PLACE, TITLE, example
 from gatewright.train.plain_rnn import with_peer
 

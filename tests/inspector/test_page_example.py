@@ -44,7 +44,7 @@ def test_the_unit_that_holds_the_flag_has_the_longest_half_life(browser: Browser
     recording = shelf.payload("only").recording
     found = diagnose(recording).layers[0]
     # What is left of the sign after 121 steps says about the same: that it would take thousands to lose half.
-    left = math.exp(recording.fate(0, SIGN, units=[UNIT]).log_survival[QUESTION - SIGN, 0])
+    left = math.exp(recording.lifetime(0, SIGN, units=[UNIT]).log_survival[QUESTION - SIGN, 0])
     assert 0.5 < found.half_life[UNIT] / ((QUESTION - SIGN) * math.log(0.5) / math.log(left)) < 2
     order = np.argsort(-found.half_life, kind="stable").tolist()
     assert order[0] == UNIT

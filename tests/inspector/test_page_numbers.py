@@ -12,7 +12,7 @@ import pytest
 
 from gatewright.equations import Record
 from gatewright.insight import diagnose
-from gatewright.insight.diagnosis import LayerDiagnosis
+from gatewright.insight.unit_stats import LayerDiagnosis
 from gatewright.inspector.catalog import Subject
 from gatewright.inspector.server import PageServer
 from gatewright.spec.recording import SeriesAbout
@@ -177,14 +177,14 @@ def assert_lists(tab: Tab, steps: Any, shares: Any) -> list[int]:
 
 def assert_fate(tab: Tab, shown: Shown, row: int, layer: int, direction: str, unit: int, t: int) -> None:
     """What becomes of what step t writes: its half-life, which the page takes between two steps."""
-    fate = shown.recording.fate(layer, t, row, direction=direction, units=[unit])
-    close(tab.number(".gw-fate [data-value]"), fate.write[0])
-    half, whole = tab.one(".gw-fate [data-half-life]")["halfLife"], fate.half_life[0]
+    lifetime = shown.recording.lifetime(layer, t, row, direction=direction, units=[unit])
+    close(tab.number(".gw-fate [data-value]"), lifetime.write[0])
+    half, whole = tab.one(".gw-fate [data-half-life]")["halfLife"], lifetime.half_life[0]
     if half == "":
         assert whole == math.inf
         return
     assert math.ceil(float(half) - 1e-9) == whole
-    above, below = fate.log_survival[int(whole) - 1 : int(whole) + 1, 0]
+    above, below = lifetime.log_survival[int(whole) - 1 : int(whole) + 1, 0]
     if np.isfinite(below):
         close(half, whole - 1 + (above - math.log(0.5)) / (above - below), 1e-4)
 

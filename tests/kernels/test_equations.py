@@ -250,6 +250,14 @@ def test_the_ledger_is_the_cell():
         np.testing.assert_allclose(ledger, r.cell[T - 1], rtol=1e-12, atol=1e-12)
 
 
+def test_a_cell_state_is_what_is_kept_and_what_is_written():
+    case = Case((50, 4, 3, 7, 2))
+    _, r = case.forward()
+    before = np.concatenate([case.c_0[None], r.cell[:-1]])
+    np.testing.assert_array_equal(r.keep() * before + r.write(), r.cell)
+    np.testing.assert_array_equal(r.at(7).keep() * before[7] + r.at(7).write(), r.cell[7])
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize("sizes", [(4, 3, 2, 5, 0), (4, 3, 2, 5, 2)])
 def test_a_dtype_is_kept_and_as_exact_as_it_can_be(sizes, dtype):

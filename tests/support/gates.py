@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.insight import diagnose
-from gatewright.insight.diagnosis import LayerDiagnosis
+from gatewright.insight.unit_stats import LayerDiagnosis
 from tests.support.recordings import record, recording
 
 T = 100

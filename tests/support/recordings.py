@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gatewright.equations import Record
-from gatewright.insight.recording import Layer, Recording
+from gatewright.insight.layers import Layer
+from gatewright.insight.recording import Recording
 from gatewright.spec.recording import About, Edit, LayersAbout
 
 Array = NDArray[Any]

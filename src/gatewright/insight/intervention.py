@@ -18,9 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gatewright.equations import GATES, QUANTITIES
 from gatewright.errors import GatewrightError
+from gatewright.insight.layers import DIRECTIONS, require_index, require_units
 from gatewright.insight.recorder import Pass, prepare, record
-from gatewright.insight.recording import DIRECTIONS, GATES, QUANTITIES, Recording, require_index, require_units
+from gatewright.insight.recording import Recording
 from gatewright.nn import LSTM, Record, fallback, ops
 from gatewright.nn.fallback import Weights
 from gatewright.nn.model import Model, State

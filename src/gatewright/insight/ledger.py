@@ -1,56 +1,55 @@
 """The memory ledger: what a cell state is made of, step by step.
 
-The cell state is only ever scaled and added to, c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t, so it splits exactly into what
-each earlier step wrote and the forget gates have since let survive:
+The cell state is only ever scaled and added to, c_t = keep_t ⊙ c_{t-1} + write_t, so it splits exactly into what
+each earlier step wrote and later steps have kept:
 
-    c_t = Σ_{k≤t} (∏_{j=k+1..t} f_j) ⊙ i_k ⊙ g_k + (∏_{j≤t} f_j) ⊙ c_0
+    c_t = Σ_{k≤t} (∏_{j=k+1..t} keep_j) ⊙ write_k + (∏_{j≤t} keep_j) ⊙ c_0
 
-It follows by putting the equation of the cell (Gers et al. 2000, Neural Computation 12(10), with the forget gate)
-into itself.  Where a cell state was edited by hand before step j, by adding d_j, there is one more share,
-(∏_{m=j..t} f_m) ⊙ d_j.
+It follows by substituting the equation of the cell with a forget gate (Gers et al. 2000, Neural Computation
+12(10)) into itself.  `gatewright.equations.Record` has both factors: `keep` is f, `write` is i ⊙ g.  A cell state
+that was edited by hand before step j, by adding d_j, has one more share, (∏_{m=j..t} keep_m) ⊙ d_j.
 
-It holds for every cell that keeps and writes, c_t = keep_t ⊙ c_{t-1} + write_t, in that cell's own gates:
+The identity holds for every cell that keeps and writes, in that cell's own gates:
 
-- peepholes and layer norm on the gates: in the gates that come of them;
+- peepholes and layer norm on the gates: with the resulting gates;
 - coupled gates: write = (1 - f) ⊙ g;
 - zoneout with the mask z (1 where the old state stays): keep = z + (1 - z) ⊙ f, write = (1 - z) ⊙ i ⊙ g.
 
-**Where it stops being exact.**  The shares of c are exact, and no other split has their meaning: what step k
-wrote, times what the gates let through.  The *values* of later gates depend on earlier steps too, by way of h; the
-ledger takes the gates as they were.  Beyond c, h = o ⊙ tanh(c) is not a sum: a readout direction splits it in
-proportion to the shares (`Ledger.readout`), which sums up but is a convention.
+**Limits of exactness.**  The shares of c are exact, and no other split has their meaning: what step k wrote, times
+what the gates kept of it.  The *values* of later gates depend on earlier steps too, through h; the ledger takes
+the gates as they were.  Beyond c, h = o ⊙ tanh(c) is not a sum: `Ledger.readout` splits it in proportion to the
+shares, which sums to the right value but is a convention.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.equations import Record
+from gatewright.equations import Array, Record
 from gatewright.errors import GatewrightError
-from gatewright.insight.recording import Recording, require_index, require_units
-
-Array = NDArray[np.float64]
+from gatewright.insight.layers import map_record, require_index, require_units
+from gatewright.spec.recording import Edit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ledger:
-    """What the cell state after one step is made of.
+    """The parts of the cell state after one step.
 
-    K is how many steps were read until then, in the order of time also in reverse; U is how many units were asked
-    for.
+    K is the number of steps read until then, in the order of time in both directions; U is the number of units.
 
     Attributes:
         steps: the steps k that have a share (K,).
         units: numbers of the units (U,).
         writes: what each step wrote, i_k g_k (K, U).
         log_survival: logarithm of `survival`, also where that underflows; -inf where a gate was 0 (K, U).
-        shares: what is left of it (K, U); they, `initial` and `edited` sum to the cell state.
+        shares: what is left of each write (K, U); `shares`, `initial` and `edited` sum to the cell state.
         initial: what is left of the initial state (U,).
-        edited: what is left of changes by hand (U,).
+        edited: what is left of edits by hand (U,).
         cell: the recorded cell state (U,).
         output_gate: the output gate at the step (U,).
 
@@ -72,7 +71,7 @@ class Ledger:
 
     @property
     def survival(self) -> Array:
-        """How much of each step's write is left, ∏ f (K, U)."""
+        """Fraction of each step's write that is left, ∏ keep (K, U)."""
         return np.exp(self.log_survival)
 
     @property
@@ -85,20 +84,20 @@ class Ledger:
         return f"{type(self).__name__}({len(self.units)} units, {len(self.steps)} steps)"
 
     def readout(self, direction: Any) -> tuple[Array, float]:
-        """Split w · h_t, in proportion to the shares of each unit: w_u o_u (tanh c_u / c_u) share_u.
+        """Split w · h_t in proportion to the shares of each unit: w_u o_u (tanh c_u / c_u) share_u.
 
-        The parts sum to w · (o ⊙ tanh(c)), over the units asked for.  How the curve of tanh is divided is a
-        convention (the secant through 0), exact where |c| is small and proportional elsewhere.
+        The parts sum to w · (o ⊙ tanh(c)) over the units of the ledger.  Dividing the curve of tanh by the secant
+        through 0 is a convention, exact where |c| is small and proportional elsewhere.
 
         Args:
-            direction: w, one number for each unit asked for (U,): a row of the head's weight, or, of a layer that
-                projects, such a row times its W_hr.
+            direction: w, one number for each unit of the ledger (U,): a row of the head's weight; for a layer with
+                a projection such a row times its W_hr.
 
         Returns:
             The part of each step (K,), and that of the initial state and of edits together.
 
         Raises:
-            GatewrightError: if there is not one number a unit.
+            GatewrightError: if ``direction`` does not have one number for each unit.
         """
         weights = np.asarray(direction, dtype=np.float64)
         if weights.shape != self.cell.shape:
@@ -112,8 +111,8 @@ class Ledger:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fate:
-    """Where what one step wrote goes.
+class Lifetime:
+    """The lifetime of what one step wrote.
 
     Attributes:
         steps: that step and those that are read after it, in the order of reading (K,).
@@ -131,18 +130,16 @@ class Fate:
 
     @property
     def survival(self) -> Array:
-        """How much of the write is left after each of the steps, 1 at the first (K, U)."""
+        """Fraction of the write that is left after each of the steps, 1 at the first (K, U)."""
         return np.exp(self.log_survival)
 
     @property
     def shares(self) -> Array:
-        """What is left of it after each of the steps (K, U)."""
+        """What is left of the write after each of the steps (K, U)."""
         return self.survival * self.write
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(of step {self.steps[0]}, {len(self.units)} units, {len(self.steps)} steps on)"
-        )
+        return f"{type(self).__name__}(step {self.steps[0]}, {len(self.units)} units, {len(self.steps)} steps)"
 
 
 def split(
@@ -157,14 +154,14 @@ def split(
     """Split the last cell state of c_t = keep_t (c_{t-1} + added_t) + write_t.
 
     Args:
-        keep: the factor of each step, between 0 and 1 (K, U): the forget gate, or what a variant has for it.
-        write: what each step adds (K, U).
+        keep: the factor of each step, between 0 and 1 (K, U): `gatewright.equations.Record.keep`.
+        write: what each step adds (K, U): `gatewright.equations.Record.write`.
         initial: the cell state before the first step (U,).
-        added: changes by hand before each step (K, U); None for none.
-        cell: the last cell state, where it was recorded; the sum of the shares if None.
-        output_gate: that of the last step; ones if None.
+        added: edits by hand before each step (K, U); None for none.
+        cell: the last cell state as recorded (U,); the sum of the shares if None.
+        output_gate: the output gate of the last step (U,); ones if None.
 
-    Sums of logarithms run back from the last step, so that those of recent steps are small and lose nothing.
+    Logarithms are summed from the last step back: the sums of recent steps are small and keep their precision.
     """
     with np.errstate(divide="ignore"):
         logs = np.log(keep)
@@ -182,66 +179,83 @@ def split(
     return Ledger(np.arange(K), np.arange(U), write, left[1:], shares, from_start, edited, cell, output_gate)
 
 
-def at(recording: Recording, layer: int, t: int, row: int, direction: str, units: Any) -> Ledger:
-    """Return what `Recording.ledger` does."""
-    record, row, chosen = _chosen(recording, layer, row, direction, units)
-    length = int(recording.lengths[row])
+def ledger_of_step(
+    record: Record,
+    t: int,
+    row: int,
+    length: int,
+    *,
+    units: Any = None,
+    reverse: bool = False,
+    edits: Iterable[Edit] = (),
+) -> Ledger:
+    """Return the ledger of the cell state after step t.
+
+    Args:
+        record: gates and states of a layer in one direction.
+        t: the step; negative from the end of the row.
+        row: row of the batch.
+        length: steps of that row.
+        units: numbers of the units; all if None.
+        reverse: whether the record is of the reverse direction.
+        edits: edits by hand in this layer, direction and row.
+
+    Raises:
+        GatewrightError: if ``units`` or ``t`` is out of range.
+    """
+    chosen = require_units(units, record.cell.shape[-1])
     t = require_index("t", t, length)
-    reverse = direction == "reverse"
     # In the order of reading: up to t, or from the end of the row back to t.
     span = slice(length - 1, t - 1 if t else None, -1) if reverse else slice(0, t + 1)
-    i, f, g = (_columns(getattr(record, gate), span, row, chosen)
-               for gate in ("input_gate", "forget_gate", "candidate"))  # fmt: skip
+    part = _part(record, span, row, chosen)
     steps = np.arange(length)[span]
-    added = np.zeros_like(f)
+    added = np.zeros_like(part.cell)
     place = {int(step): k for k, step in enumerate(steps)}
-    for edit in recording.about.edits:
-        where = (edit.layer, edit.reverse, edit.row) == (layer, reverse, row)
-        if where and edit.t in place:
+    for edit in edits:
+        if edit.t in place:
             added[place[edit.t], chosen == edit.unit] += edit.added
-    found = split(
-        f,
-        i * g,
-        record.cell_initial[row, chosen].astype(np.float64),
+    ledger = split(
+        part.keep(),
+        part.write(),
+        part.cell_initial,
         added=added,
-        cell=record.cell[t, row, chosen].astype(np.float64),
-        output_gate=record.output_gate[t, row, chosen].astype(np.float64),
+        cell=part.cell[-1],
+        output_gate=part.output_gate[-1],
     )
     ordered = slice(None, None, -1 if reverse else 1)
-    return Ledger(
-        steps[ordered],
-        chosen,
-        found.writes[ordered],
-        found.log_survival[ordered],
-        found.shares[ordered],
-        *(found.initial, found.edited, found.cell, found.output_gate),
+    return replace(
+        ledger,
+        steps=steps[ordered],
+        units=chosen,
+        writes=ledger.writes[ordered],
+        log_survival=ledger.log_survival[ordered],
+        shares=ledger.shares[ordered],
     )
 
 
-def fate(recording: Recording, layer: int, k: int, row: int, direction: str, units: Any) -> Fate:
-    """Return what `Recording.fate` does."""
-    record, row, chosen = _chosen(recording, layer, row, direction, units)
-    length = int(recording.lengths[row])
+def lifetime_of_step(
+    record: Record, k: int, row: int, length: int, *, units: Any = None, reverse: bool = False
+) -> Lifetime:
+    """Return the lifetime of what step k wrote; arguments and errors as for `ledger_of_step`."""
+    chosen = require_units(units, record.cell.shape[-1])
     k = require_index("k", k, length)
-    span = slice(k, None, -1) if direction == "reverse" else slice(k, length)
-    keep = _columns(record.forget_gate, span, row, chosen)
-    keep[0] = 1  # nothing is forgotten of it in the step that writes it
+    span = slice(k, None, -1) if reverse else slice(k, length)
+    part = _part(record, span, row, chosen)
+    keep = part.keep().copy()
+    keep[0] = 1  # the step that writes forgets nothing of its own write
     with np.errstate(divide="ignore"):
         logs = np.cumsum(np.log(keep), axis=0)
     below = logs <= np.log(0.5)
     half_life = np.where(below.any(axis=0), below.argmax(axis=0), np.inf)
-    write = record.input_gate[k, row, chosen].astype(np.float64) * record.candidate[k, row, chosen]
-    return Fate(np.arange(length)[span], chosen, write, logs, half_life)
+    return Lifetime(np.arange(length)[span], chosen, part.write()[0], logs, half_life)
 
 
-def _chosen(
-    recording: Recording, layer: int, row: int, direction: str, units: Any
-) -> tuple[Record, int, NDArray[np.int64]]:
-    record = recording.record(layer, direction)
-    row = require_index("row", row, len(recording.lengths))
-    return record, row, require_units(units, record.cell.shape[-1])
+def _part(record: Record, span: slice, row: int, units: NDArray[np.int64]) -> Record:
+    """Return some steps and units of one row, as float64, without the hidden states."""
 
+    def part(name: str, array: Any) -> Any:
+        if name.startswith("hidden"):  # has other units if the layer has a projection, and is not needed here
+            return array[:0]
+        return (array[row] if name.endswith("_initial") else array[span, row])[..., units].astype(np.float64)
 
-def _columns(array: NDArray[Any], span: slice, row: int, units: NDArray[np.int64]) -> Array:
-    """Return some steps and units of one row, as float64 of their own."""
-    return array[span, row][:, units].astype(np.float64)
+    return map_record(record, part)

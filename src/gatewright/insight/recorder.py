@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from gatewright import equations
 from gatewright.errors import GatewrightError
 from gatewright.insight.inputs import gather, of_run, require_whole_model_arguments
-from gatewright.insight.recording import Layer, Recording
+from gatewright.insight.layers import Layer
+from gatewright.insight.recording import Recording
 from gatewright.nn import LSTM, Record
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord

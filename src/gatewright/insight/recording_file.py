@@ -1,4 +1,4 @@
-"""The file of a recording: safetensors, what it is of as JSON in the metadata; never pickle."""
+"""The file of a recording: safetensors with the description as JSON in its metadata; never pickle."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from gatewright.equations import Record
+from gatewright.equations import QUANTITIES, Record
 from gatewright.errors import ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular
-from gatewright.insight.recording import DIRECTIONS, QUANTITIES, Layer, Peer, Recording
-from gatewright.insight.validation import require_finite_throughout
+from gatewright.insight.layers import DIRECTIONS, Layer, Peer
+from gatewright.insight.recording_data import RecordingData
 from gatewright.spec.recording import About
 
 FORMAT = "1"
-#: Bytes of a file's header, at most, that are searched for what it says of itself.
+#: Maximum number of bytes of a file's header that are searched for the name of the format.
 _HEADER = 1 << 24
 
 _RECORD = (*QUANTITIES, "cell_initial", "hidden_initial")
@@ -28,7 +28,7 @@ _ARRAYS = (
 )  # fmt: skip
 
 
-def write(path: Path | str, recording: Recording) -> None:
+def write(path: Path | str, recording: RecordingData) -> None:
     """Write a recording, whole or not at all.
 
     Raises:
@@ -46,12 +46,12 @@ def write(path: Path | str, recording: Recording) -> None:
     if recording.peer:
         tensors |= {"peer.hidden": recording.peer.hidden, "peer.predictions": recording.peer.predictions}
     metadata = {"gatewright_recording": FORMAT, "about": recording.about.to_json()}
-    ready = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    atomic.write_bytes(path, safetensors.numpy.save(ready, metadata))
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    atomic.write_bytes(path, safetensors.numpy.save(contiguous, metadata))
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a file says that it is a recording, also one that is cut off."""
+    """Return whether a file has the header of a recording, even if it is truncated."""
     try:
         with regular.open_file(path) as file:
             size = int.from_bytes(file.read(8), "little")
@@ -60,12 +60,11 @@ def is_recording(path: Path) -> bool:
         return False
 
 
-def read(path: Path | str) -> Recording:
-    """Read a recording.
+def read(path: Path | str) -> dict[str, Any]:
+    """Return the fields of the recording in a file; their shapes and numbers are not checked.
 
     Raises:
-        ModelFileError: if it is damaged or something else.
-        GatewrightError: if parts do not fit each other, or a number is not finite.
+        ModelFileError: if the file is damaged or not a recording.
     """
     try:
         regular.require(path)
@@ -88,28 +87,28 @@ def read(path: Path | str) -> Recording:
         raise ModelFileError(str(path), "a whole recording", "one that does not say what it is of")
     about = About.from_json(metadata["about"], "about")
     try:
-        recording = _assembled(about, tensors)
+        fields = _fields(about, tensors)
     except KeyError as error:
         raise ModelFileError(str(path), "a whole recording", f"one without {error.args[0]}") from None
     if tensors:
         raise ModelFileError(str(path), "a recording and nothing else", f"one with {shorten(min(tensors))} too")
-    require_finite_throughout(recording)
-    return recording
+    return fields
 
 
-def _assembled(about: About, tensors: dict[str, NDArray[Any]]) -> Recording:
-    """Put a recording together of tensors that are taken out; a missing one is a KeyError."""
+def _fields(about: About, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Take a recording's fields out of the tensors; a missing tensor is a KeyError."""
     layers: list[Layer] = []
     while f"layers.{len(layers)}.forward.cell" in tensors or not layers:
         forward, reverse = (f"layers.{len(layers)}.{direction}" for direction in DIRECTIONS)
-        both = f"{reverse}.cell" in tensors
-        layers.append(Layer(_record(forward, tensors), _record(reverse, tensors) if both else None))
+        bidirectional = f"{reverse}.cell" in tensors
+        layers.append(Layer(_record(forward, tensors), _record(reverse, tensors) if bidirectional else None))
     peer = Peer(tensors.pop("peer.hidden"), tensors.pop("peer.predictions")) if about.peer else None
-    needed: dict[str, Any] = {name: tensors.pop(name) for name in ("lengths", "inputs", "predictions")}
-    more: dict[str, Any] = {name: tensors.pop(name, None) for name in _ARRAYS if name not in needed}
-    if more["times"] is not None and more["times"].dtype == np.int64:
-        more["times"] = more["times"].view("datetime64[us]")
-    return Recording(about, tuple(layers), **needed, **more, peer=peer)
+    required = {name: tensors.pop(name) for name in ("lengths", "inputs", "predictions")}
+    optional = {name: tensors.pop(name, None) for name in _ARRAYS if name not in required}
+    times = optional["times"]
+    if times is not None and times.dtype == np.int64:
+        optional["times"] = times.view("datetime64[us]")
+    return {"about": about, "layers": tuple(layers), "peer": peer, **required, **optional}
 
 
 def _record(prefix: str, tensors: dict[str, NDArray[Any]]) -> Record:

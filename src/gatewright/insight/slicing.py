@@ -1,38 +1,53 @@
-"""A part of a recording: some steps, rows, layers or units."""
+"""Parts of a recording: some steps, rows, layers or units."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.equations import Record
 from gatewright.errors import GatewrightError
-from gatewright.insight.recording import Layer, Peer, Recording, replaced, require_units
+from gatewright.insight.layers import Layer, Peer, require_units
+from gatewright.insight.recording_data import RecordingData
 from gatewright.spec.recording import About, Edit
+
+#: A recording; parts are of the same class.
+R = TypeVar("R", bound=RecordingData)
 
 
 def select(
-    recording: Recording,
+    recording: R,
     steps: slice | None,
     rows: Sequence[int] | None,
     layers: Sequence[int] | None,
     units: Sequence[int] | None,
-) -> Recording:
-    """Return what `Recording.select` does."""
+) -> R:
+    """Return a part of a recording; see `gatewright.insight.Recording.select`.
+
+    Args:
+        recording: the recording.
+        steps: a slice of time with step 1; all if None.
+        rows: numbers of rows of the batch; all if None.
+        layers: numbers of layers; all if None.
+        units: numbers of units, in every layer; all if None.
+
+    Raises:
+        GatewrightError: if one of these is out of range, or a row would have no step.
+    """
     if steps is not None and (not isinstance(steps, slice) or steps.step not in (None, 1)):
         raise GatewrightError("steps", "a slice with step 1", repr(steps)[:80])
     first, end = _ends(steps or slice(None), recording.steps)
     part = recording
     if rows is not None:
-        part = _rows(part, _some("rows", rows, len(recording.lengths)))
+        part = _rows(part, _numbers("rows", rows, len(recording.lengths)))
     if steps is not None:
         part = _steps(part, first, end)
     if layers is not None:
-        part = _layers(part, _some("layers", layers, len(recording.layers)))
+        part = _layers(part, _numbers("layers", layers, len(recording.layers)))
     return part if units is None else _units(part, units)
 
 
@@ -44,8 +59,8 @@ def _ends(steps: slice, size: int) -> tuple[int, int]:
     return first, end
 
 
-def _some(name: str, numbers: Any, size: int) -> NDArray[np.int64]:
-    """Return at least one of ``size``."""
+def _numbers(name: str, numbers: Any, size: int) -> NDArray[np.int64]:
+    """Return at least one number below ``size``."""
     chosen = require_units(numbers, size, name)
     if len(chosen) == 0:
         raise GatewrightError(name, "at least one", "none")
@@ -53,28 +68,28 @@ def _some(name: str, numbers: Any, size: int) -> NDArray[np.int64]:
 
 
 def _moved(edits: Iterable[Edit], name: str, chosen: NDArray[np.int64]) -> tuple[Edit, ...]:
-    """Return the edits of what is chosen, under its new numbers."""
-    found: list[Edit] = []
+    """Return the edits of the chosen rows, layers or units, with their new numbers."""
+    moved: list[Edit] = []
     for edit in edits:
-        for new in np.flatnonzero(chosen == getattr(edit, name)).tolist():
-            change: dict[str, Any] = {name: new}
-            found.append(dataclasses.replace(edit, **change))
-    return tuple(found)
+        for number in np.flatnonzero(chosen == getattr(edit, name)).tolist():
+            change: dict[str, Any] = {name: number}
+            moved.append(dataclasses.replace(edit, **change))
+    return tuple(moved)
 
 
-def _rows(recording: Recording, rows: NDArray[np.int64]) -> Recording:
+def _rows(recording: R, rows: NDArray[np.int64]) -> R:
     about, lengths = recording.about, recording.lengths[rows]
     longest = int(lengths.max())
 
-    def taken(name: str, array: Any) -> Any:
+    def of_rows(name: str, array: Any) -> Any:
         return array[rows] if name.endswith("_initial") else array[:longest, rows]
 
     edits = _moved(about.edits, "row", rows)
     names = tuple(about.rows[row] for row in rows)
-    return _changed(recording, taken, dataclasses.replace(about, rows=names, edits=edits), lengths)
+    return _changed(recording, of_rows, dataclasses.replace(about, rows=names, edits=edits), lengths)
 
 
-def _steps(recording: Recording, first: int, end: int) -> Recording:
+def _steps(recording: R, first: int, end: int) -> R:
     lengths = np.clip(recording.lengths, first, end) - first
     if end <= first or not np.all(lengths > 0):
         raise GatewrightError("steps", "a slice that leaves at least one step of every row", f"{first}:{end}")
@@ -89,22 +104,26 @@ def _steps(recording: Recording, first: int, end: int) -> Recording:
         lengths,
     )
 
-    def begun(cut: Record, whole: Record, reverse: bool) -> Record:
-        cell, hidden = _before(recording, whole, first, longest, reverse)
+    def with_initial(cut: Record, whole: Record, reverse: bool) -> Record:
+        cell, hidden = _state_before(recording, whole, first, longest, reverse)
         return dataclasses.replace(cut, cell_initial=cell, hidden_initial=hidden)
 
     layers = tuple(
         Layer(
-            begun(cut.forward, whole.forward, False),
-            None if cut.reverse is None or whole.reverse is None else begun(cut.reverse, whole.reverse, True),
+            with_initial(cut.forward, whole.forward, False),
+            None
+            if cut.reverse is None or whole.reverse is None
+            else with_initial(cut.reverse, whole.reverse, True),
         )
         for cut, whole in zip(part.layers, recording.layers, strict=True)
     )
     return dataclasses.replace(part, layers=layers)
 
 
-def _before(recording: Recording, record: Record, first: int, end: int, reverse: bool) -> tuple[Any, Any]:
-    """Return the states before the first step that is read of [first, end), for each row."""
+def _state_before(
+    recording: RecordingData, record: Record, first: int, end: int, reverse: bool
+) -> tuple[Any, Any]:
+    """Return each row's state before the first step of [first, end) in the order of reading."""
     if not reverse:
         if first == 0:
             return record.cell_initial, record.hidden_initial
@@ -118,33 +137,30 @@ def _before(recording: Recording, record: Record, first: int, end: int, reverse:
     )
 
 
-def _changed(recording: Recording, change: Any, about: About, lengths: NDArray[np.int64]) -> Recording:
-    """Return a recording with a function of every array that has steps and rows."""
+def _changed(recording: R, change: Any, about: About, lengths: NDArray[np.int64]) -> R:
+    """Return a recording with a function of every array that has steps and rows; see `Layer.map`."""
 
-    def one(array: Any) -> Any:
+    def part(array: Any) -> Any:
         return None if array is None else change("", array)
 
-    layers = tuple(
-        Layer(*(None if record is None else replaced(record, change) for record in layer))  # type: ignore[arg-type]
-        for layer in recording.layers
-    )
+    layers = tuple(layer.map(change) for layer in recording.layers)
     peer = recording.peer
     return dataclasses.replace(
         recording,
         about=about,
         layers=layers,
         lengths=lengths,
-        inputs=one(recording.inputs),
-        predictions=one(recording.predictions),
-        targets=one(recording.targets),
-        columns=one(recording.columns),
-        times=one(recording.times),
-        symbols=one(recording.symbols),
-        peer=None if peer is None else Peer(one(peer.hidden), one(peer.predictions)),
+        inputs=part(recording.inputs),
+        predictions=part(recording.predictions),
+        targets=part(recording.targets),
+        columns=part(recording.columns),
+        times=part(recording.times),
+        symbols=part(recording.symbols),
+        peer=None if peer is None else Peer(part(peer.hidden), part(peer.predictions)),
     )
 
 
-def _layers(recording: Recording, kept: NDArray[np.int64]) -> Recording:
+def _layers(recording: R, kept: NDArray[np.int64]) -> R:
     about, top = recording.about, len(recording.layers) - 1
     part = dataclasses.replace(
         recording,
@@ -155,19 +171,16 @@ def _layers(recording: Recording, kept: NDArray[np.int64]) -> Recording:
     return part if kept[-1] == top else _without_readout(part)
 
 
-def _units(recording: Recording, units: Sequence[int]) -> Recording:
+def _units(recording: R, units: Sequence[int]) -> R:
     for _, record in recording.records():
-        _some("units", units, record.cell.shape[-1])
+        _numbers("units", units, record.cell.shape[-1])
         if record.hidden.shape != record.cell.shape:
-            raise GatewrightError("units", "layers without a projection", "one that projects")
+            raise GatewrightError("units", "layers without a projection", "a layer with one")
 
-    def taken(_: str, array: Any) -> Any:
+    def of_units(_: str, array: Any) -> Any:
         return array[..., require_units(units, array.shape[-1])]
 
-    layers = tuple(
-        Layer(*(None if record is None else replaced(record, taken) for record in layer))  # type: ignore[arg-type]
-        for layer in recording.layers
-    )
+    layers = tuple(layer.map(of_units) for layer in recording.layers)
     chosen = require_units(units, recording.layers[0].forward.cell.shape[-1])
     about = dataclasses.replace(recording.about, edits=_moved(recording.about.edits, "unit", chosen), readouts=())
     return dataclasses.replace(
@@ -175,6 +188,6 @@ def _units(recording: Recording, units: Sequence[int]) -> Recording:
     )
 
 
-def _without_readout(recording: Recording) -> Recording:
+def _without_readout(recording: R) -> R:
     about = dataclasses.replace(recording.about, readouts=())
     return dataclasses.replace(recording, about=about, readout_weight=None, readout_bias=None)

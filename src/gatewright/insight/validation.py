@@ -1,35 +1,31 @@
-"""Whether the parts of a recording fit each other: shapes, types, numbers out of range, and what is not finite."""
+"""Checks of a recording: shapes, types, ranges and finite numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.equations import Record
+from gatewright.equations import GATES, QUANTITIES, Record
 from gatewright.errors import GatewrightError
+from gatewright.insight.recording_data import RecordingData
 from gatewright.spec.recording import Edit, SeriesAbout, TextAbout
-
-if TYPE_CHECKING:
-    from gatewright.insight.recording import Recording
 
 Array = NDArray[Any]
 #: A name, an array, the kind of its type, and its shape with None for any size.
 _Form = tuple[str, Any, str, tuple[int | None, ...]]
 
 _KINDS = {"f": "floats", "i": "whole numbers", "M": "timestamps"}
-_GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
-_QUANTITIES = (*_GATES, "cell", "hidden")
 
 
-def require_whole(recording: Recording) -> None:
-    """Raise unless the parts of a recording fit each other, and what every row ends with is finite.
+def require_whole(recording: RecordingData) -> None:
+    """Raise unless the parts of a recording fit each other and the last state of every row is finite.
 
-    A NaN or infinity is found without reading everything: the cell state carries one on to its end, the hidden
-    state into all gates.
+    The last states suffice to find a NaN or an infinity: the cell state carries it to the end of the row, the
+    hidden state into all gates.
 
     Raises:
         GatewrightError: names the part that does not fit, or layer, gate and step of the first bad number.
@@ -41,10 +37,11 @@ def require_whole(recording: Recording) -> None:
     if T == 0 or B == 0 or not np.all(lengths > 0):
         raise GatewrightError("data", "at least one step in every row", f"lengths {lengths.tolist()[:8]}")
     if lengths.max() > T:
-        raise GatewrightError("lengths", f"at most the {T} steps that there are", str(int(lengths.max())))
+        raise GatewrightError("lengths", f"at most the {T} steps of the data", str(int(lengths.max())))
     if not recording.layers:
         raise GatewrightError("layers", "at least one", "none")
-    for form in chain(_forms_of_layers(recording), _forms_of_data(recording)):  # each is checked before the next
+    # Each form is checked before the next is computed, which may depend on it.
+    for form in chain(_forms_of_layers(recording), _forms_of_data(recording)):
         _require(form)
     for edit in recording.about.edits:
         _require_edit(recording, edit)
@@ -57,22 +54,22 @@ def require_whole(recording: Recording) -> None:
 
 
 def require_finite(name: str, record: Record) -> None:
-    """Raise if a gate or state of any step is not finite; the first in the order of reading is named.
+    """Raise if a gate or state of any step is not finite; the error names the first in the order of reading.
 
     Raises:
         GatewrightError: names layer, gate and step.
     """
     backwards = name.endswith("reverse")
-    found = []
-    for order, quantity in enumerate(_QUANTITIES):
+    places = []
+    for order, quantity in enumerate(QUANTITIES):
         bad = ~np.isfinite(getattr(record, quantity))
         if bad.any():
             steps = np.flatnonzero(bad.any(axis=(1, 2)))
             t = int(steps[-1] if backwards else steps[0])
             row, unit = map(int, np.argwhere(bad[t])[0])
-            found.append((-t if backwards else t, order, quantity, row, unit))
-    if found:
-        place, _, quantity, row, unit = min(found)
+            places.append((-t if backwards else t, order, quantity, row, unit))
+    if places:
+        place, _, quantity, row, unit = min(places)
         t = abs(place)
         value = getattr(record, quantity)[t, row, unit]
         where = f"{value} at step {t}, row {row}, unit {unit}"
@@ -81,11 +78,11 @@ def require_finite(name: str, record: Record) -> None:
         _require_finite_array(f"{name}, {initial}", getattr(record, initial))
 
 
-def require_finite_throughout(recording: Recording) -> None:
-    """Raise if any number that has to be finite is not; of a recording that comes from elsewhere.
+def require_finite_throughout(recording: RecordingData) -> None:
+    """Raise if any number that must be finite is not; for recordings from a file.
 
     Raises:
-        GatewrightError: names it.
+        GatewrightError: names the array.
     """
     for name, record in recording.records():
         require_finite(name, record)
@@ -99,19 +96,19 @@ def require_finite_throughout(recording: Recording) -> None:
             _require_finite_array(name, array)
 
 
-def _forms_of_layers(recording: Recording) -> Iterator[_Form]:
+def _forms_of_layers(recording: RecordingData) -> Iterator[_Form]:
     T, B, _ = recording.inputs.shape
     for name, record in recording.records():
         yield f"{name} cell", record.cell, "f", (T, B, None)
         yield f"{name} hidden", record.hidden, "f", (T, B, None)
         H, P = record.cell.shape[-1], record.hidden.shape[-1]
-        for gate in _GATES:
+        for gate in GATES:
             yield f"{name} {gate}", getattr(record, gate), "f", (T, B, H)
         yield f"{name} cell_initial", record.cell_initial, "f", (B, H)
         yield f"{name} hidden_initial", record.hidden_initial, "f", (B, P)
 
 
-def _forms_of_data(recording: Recording) -> Iterator[_Form]:
+def _forms_of_data(recording: RecordingData) -> Iterator[_Form]:
     about, (T, B, D) = recording.about, recording.inputs.shape
     data = about.data
     if len(about.rows) != B or len(about.inputs) != D:
@@ -148,13 +145,13 @@ def _forms_of_data(recording: Recording) -> Iterator[_Form]:
 
 
 def _require(form: _Form) -> None:
-    """Raise unless an array is of its kind and shape."""
+    """Raise unless an array has its kind of type and its shape."""
     name, array, kind, shape = form
     if (
         isinstance(array, np.ndarray)
         and array.dtype.kind == kind
         and array.ndim == len(shape)
-        and all(size in (None, found) for size, found in zip(shape, array.shape, strict=True))
+        and all(size in (None, actual) for size, actual in zip(shape, array.shape, strict=True))
     ):
         return
     sizes = ", ".join("any" if size is None else str(size) for size in shape)
@@ -162,12 +159,12 @@ def _require(form: _Form) -> None:
     raise GatewrightError(name, f"{_KINDS[kind]} of shape ({sizes})", got)
 
 
-def _require_edit(recording: Recording, edit: Edit) -> None:
+def _require_edit(recording: RecordingData, edit: Edit) -> None:
     layers, lengths = recording.layers, recording.lengths
-    there = 0 <= edit.layer < len(layers) and (not edit.reverse or layers[edit.layer].reverse is not None)
-    H = layers[edit.layer].forward.cell.shape[-1] if there else 0
-    if not there or not (0 <= edit.row < len(lengths) and 0 <= edit.t < lengths[edit.row] and 0 <= edit.unit < H):
-        raise GatewrightError("about.edits", "changes of units and steps that are there", str(edit))
+    exists = 0 <= edit.layer < len(layers) and (not edit.reverse or layers[edit.layer].reverse is not None)
+    H = layers[edit.layer].forward.cell.shape[-1] if exists else 0
+    if not exists or not (0 <= edit.row < len(lengths) and 0 <= edit.t < lengths[edit.row] and 0 <= edit.unit < H):
+        raise GatewrightError("about.edits", "edits of units and steps that the recording has", str(edit))
 
 
 def _require_finite_array(name: str, array: Array) -> None:

@@ -118,7 +118,7 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
     if path.is_file():
         if recording_file.is_recording(path):
             _require_whole("a recording", data, wanted, train_plain)
-            found = recording_file.read(path)
+            found = Recording.load(path)
             return _shelf(Subject(recording=found)), found.about.title or path.name
         if Path(path.name.removesuffix(".gz")).suffix in launch.SUFFIXES:
             raise GatewrightError(
@@ -185,7 +185,7 @@ def _own_recording(path: Path, model: Model) -> Subject:
     Raises:
         GatewrightError: if it is of another one.
     """
-    found = recording_file.read(path)
+    found = Recording.load(path)
     if found.about.fingerprint != model.fingerprint:
         got = f"one of the model {found.about.fingerprint[:12]}: {path}"
         raise GatewrightError("DATA", f"a recording of the run's model {model.fingerprint[:12]}", got)

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.equations import GATES
 from gatewright.insight.diagnosis import Diagnosis
-from gatewright.insight.recording import DIRECTIONS, GATES, Recording, errors_of
+from gatewright.insight.layers import DIRECTIONS
+from gatewright.insight.prediction_errors import errors_of
+from gatewright.insight.recording import Recording
 from gatewright.spec.recording import SeriesAbout, TextAbout
 
 _TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4"}

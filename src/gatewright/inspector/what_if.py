@@ -10,7 +10,7 @@ import numpy as np
 
 from gatewright.errors import GatewrightError, shorten
 from gatewright.insight import intervention
-from gatewright.insight.recording import DIRECTIONS
+from gatewright.insight.layers import DIRECTIONS
 from gatewright.nn import LSTM
 from gatewright.nn.model import Model
 from gatewright.spec.json import Spec

@@ -1,4 +1,4 @@
-"""Where a NaN or an infinity comes from: the rows, the layer and the gate in which it first appears."""
+"""The origin of a NaN or an infinity: the rows, the layer and the gate in which it first appears."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gatewright.equations import QUANTITIES
 from gatewright.errors import NonFiniteError
 from gatewright.tasks.base import Task
-
-#: The parts of a step in the order in which they are computed.
-PARTS = ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")
 
 
 def error(task: Task, step: int, what: str, value: float, last_good: int) -> NonFiniteError:
@@ -55,11 +53,11 @@ def _first(task: Task, step: int) -> list[str]:
     output = task.model.eval()(inputs, state, record=True)
     task.model.train(training)
     for index, layer in enumerate(output.record.layers):
-        parts = {name: getattr(layer, name) for name in PARTS}
+        parts = {name: getattr(layer, name) for name in QUANTITIES}
         times = {name: _first_time(value) for name, value in parts.items()}
         earliest = min(times.values())
         if earliest < len(inputs):
-            name = next(name for name in PARTS if times[name] == earliest)
+            name = next(name for name in QUANTITIES if times[name] == earliest)
             place = (
                 f"first in the {name.replace('_', ' ')} of layer {index}, at step {earliest + 1} of the sequence"
             )

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from gatewright.errors import ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular
+from gatewright.insight.layers import Peer
 from gatewright.insight.recorder import forecasts
-from gatewright.insight.recording import Peer, Recording
+from gatewright.insight.recording import Recording
 from gatewright.nn.linear import Linear
 from gatewright.nn.model import Model, Output, State
 from gatewright.runs.options import TrainingOptions
