@@ -5,13 +5,20 @@ NATIVE := $(wildcard native/[!t]*/*.h native/[!t]*/*.cpp)
 NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
 IN_C := $(wildcard examples/embed/*.c tests/exchange/*.c)
 
-.PHONY: run test check format bench soak chaos attacks sanitize neon page check-page clean
+.PHONY: run test test-fast check format bench soak chaos attacks sanitize neon page check-page clean
 
 run: .venv/run-ready
 	$(BIN)/python examples/seattle_weather.py
 
+# Processes that share the tests, a file at a time; many tests wait for another process, so there are more than cores.
+WORKERS ?= 4
+
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+# What a change is tried with at each save: no browser, no server, nothing that takes seconds.
+test-fast: .venv/ready
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" tests --ignore tests/serve --ignore tests/inspector
 
 check: .venv/ready
 	$(BIN)/ruff format --check

@@ -24,6 +24,19 @@ settings.register_profile("ci", derandomize=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
 
 
+#: Packages of tests whose files start servers.
+_SERVERS = ("serve", "inspector")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they use; `slow` stands in the files themselves."""
+    for item in items:
+        if {"browser", "pages"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.browser)
+        if item.path.parent.name in _SERVERS:
+            item.add_marker(pytest.mark.server)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_waits() -> Iterator[None]:
     """What takes long says so: which steps do hangs on how busy the machine is, and no test may."""

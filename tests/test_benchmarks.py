@@ -20,6 +20,8 @@ from benchmarks.timing import Plan, Timed
 from gatewright import equations
 from gatewright.errors import GatewrightError
 
+pytestmark = pytest.mark.slow
+
 TINY = Case("tiny", 5, 3, 7, 9)
 
 

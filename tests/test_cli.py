@@ -26,6 +26,8 @@ from gatewright.train.launch import train
 from tests.support.small_models import rows_of, write_cells
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
 
+pytestmark = pytest.mark.slow
+
 SHORT = TrainingOptions(
     steps=3, batch=4, validate_every=3, checkpoint_every=3, seed=3, warmup=1, schedule="constant", device="cpu"
 )

@@ -13,6 +13,8 @@ import torch
 from gatewright import kernels
 from tests.support.golden import ENVIRONMENT, FILE
 
+pytestmark = pytest.mark.slow
+
 #: torch computes the loss and the optimizer's steps, in an order of operations that another release may change.
 TORCH = "2.13"
 

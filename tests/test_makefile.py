@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 HOME = Path(__file__).parents[1]
+TESTS = ".venv/bin/pytest -n 4 --dist loadfile"
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def clone(tmp_path):
 
 def planned(folder, target):
     """The commands that `make` would run, also where the suite itself was started by `make`."""
-    inherited = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEFILES", "PYTHON")
+    inherited = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEFILES", "PYTHON", "WORKERS")
     environment = {name: value for name, value in os.environ.items() if name not in inherited}
     command = ["make", "-n", "--no-print-directory", target]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
@@ -38,7 +39,7 @@ def test_a_run_does_not_wait_for_the_tests_tools(clone):
     places = [test.index(needed), *(number for number, command in enumerate(test) if "[dev]" in command)]
     assert len(places) == 2
     assert places == sorted(places)
-    assert test[-1] == ".venv/bin/pytest"
+    assert test[-1] == TESTS
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not there")
@@ -49,6 +50,6 @@ def test_nothing_is_installed_twice(clone):
         (clone / ".venv" / name).touch()
         os.utime(clone / ".venv" / name, (later + number, later + number))
     assert planned(clone, "run") == [".venv/bin/python examples/seattle_weather.py"]
-    assert planned(clone, "test") == [".venv/bin/pytest"]
+    assert planned(clone, "test") == [TESTS]
     os.utime(clone / "pyproject.toml", (later + 9, later + 9))
     assert any("[examples]" in command for command in planned(clone, "run"))

@@ -17,6 +17,8 @@ from gatewright.data.table import Roles, read_table
 from gatewright.errors import DataError
 from tests.support.tables import DAYS, SIMPLE, VALUES, days, read, refused, values
 
+pytestmark = pytest.mark.slow
+
 QUOTES = "expected quotes around whole cells only, got a quote without its other"
 
 

@@ -22,6 +22,8 @@ from gatewright.data.timestamp_patterns import read_text
 from gatewright.data.timestamps import timestamps
 from gatewright.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 REMEDY = "--time-format says how they are written, --time none takes the rows in order"
 HOURS = [datetime(2024, 2, 27) + timedelta(hours=hour) for hour in range(72)]
 DAYS = [datetime(2023, 12, 20) + timedelta(days=day) for day in range(60)]

@@ -42,7 +42,7 @@ SYMBOLS = (UNKNOWN, *'ab"\\?/*\n\0€😀')
 #: Names that would end a comment, a string or the line, or begin a trigraph.
 COLUMNS = {"targets": ("flow */", 'level "??/'), "past": ("rain\n", "\\n", "Temperatur °C €😀")}
 
-pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")]
 
 
 def tool(name: str) -> str:
@@ -58,9 +58,9 @@ def run(*command: Any, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The archive, built as its documentation says."""
-    build = tmp_path_factory.mktemp("library")
+def library() -> Path:
+    """The archive, built as its documentation says, in a folder that is kept for the next time."""
+    build = ROOT / "build" / "c-library"
     ninja = shutil.which("ninja", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
     run(tool("cmake"), "-S", ROOT, "-B", build, *generator)

@@ -30,6 +30,8 @@ from tests.support.kernel_cases import (
     made,
 )
 
+pytestmark = pytest.mark.slow
+
 SIZES = (1, 3, 7, 8, 9, 31, 33, 100, 257)
 
 

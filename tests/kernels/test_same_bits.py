@@ -18,6 +18,8 @@ from gatewright import kernels
 from gatewright.nn import LSTM
 from tests.support.kernel_cases import DTYPES, TARGETS, Problem, assert_same_bits, backward, both, forward, made
 
+pytestmark = pytest.mark.slow
+
 #: The target is set once for all examples, and stays.
 EXAMPLES = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 

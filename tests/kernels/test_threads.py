@@ -22,6 +22,8 @@ from gatewright import _kernels, kernels
 from gatewright.nn import LSTM
 from tests.support.kernel_cases import Problem, assert_same_bits, backward, both, forward, made
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _threads_of_torch() -> Iterator[None]:

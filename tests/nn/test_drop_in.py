@@ -21,6 +21,7 @@ from gatewright.nn import LSTM, LSTMCell
 from gatewright.nn.linear import Linear
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
     pytest.mark.filterwarnings("ignore:`torch.jit.:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),  # torch's own layer has them too

@@ -17,6 +17,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from gatewright.nn import LSTM
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
     pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),

@@ -22,6 +22,8 @@ from gatewright.tasks.forecast.windows import absolute
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, quiet, train_in_process, weights, write_table
 
+pytestmark = pytest.mark.slow
+
 vega_datasets = pytest.importorskip("vega_datasets")
 
 #: The run of README.

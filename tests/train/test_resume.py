@@ -27,6 +27,8 @@ from tests.support.training_runs import (
     write_text,
 )
 
+pytestmark = pytest.mark.slow
+
 KINDS = {"forecast": (write_table, "load.csv", FORECAST), "language": (write_text, "plays.txt", LANGUAGE)}
 
 

@@ -24,6 +24,8 @@ from gatewright.train import checkpoint
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
 
+pytestmark = pytest.mark.slow
+
 Tensors = dict[str, Tensor]
 Progress = dict[str, Any]
 STEPS = 4

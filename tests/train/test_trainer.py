@@ -26,6 +26,8 @@ from gatewright.train import nonfinite, trainer
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
 
+pytestmark = pytest.mark.slow
+
 
 def told(options: Options, **training) -> Options:
     return replace(options, training=replace(options.training, **training))
