@@ -506,7 +506,7 @@ def test_ctrl_c_is_130(gatewright, runs, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gatewright.runtime.stream.Stream.load", stop)
-    told = "interrupted: a training goes on from its last checkpoint with --resume\n"
+    told = "interrupted: --resume continues a training from its last checkpoint\n"
     assert gatewright("generate", runs / "plays") == (130, "", told)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def _convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
-    """Read a value as cyclopts does, but round no 8.7 to a whole number."""
+    """Convert a value as cyclopts does, but refuse to round 8.7 to a whole number."""
     for token in tokens if kind in (int, int | None) else ():
         if not re.fullmatch(r"[+-]?\d+", token.value):
             raise ValueError(f"expected a whole number, got {token.value!r}")
@@ -50,18 +50,18 @@ console = Console()
 errors = Console(stderr=True)
 
 
-#: What `gatewright[serve]` brings.
+#: Packages that `gatewright[serve]` installs.
 _OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis")
-#: What `gatewright[look]` brings, and `gatewright[serve]` too.
+#: Packages that `gatewright[look]` installs, and `gatewright[serve]` too.
 _OF_LOOK = ("httptools", "starlette", "uvicorn")
 
 
-#: The first thing that a command for forecasters waits for.
+#: Announcement of the slow first step of most commands.
 LOADING = "loading torch"
 
 
 class UsageError(GatewrightError):
-    """Arguments that do not go together."""
+    """Arguments that cannot be combined."""
 
 
 def _flat(title: str, order: int) -> Parameter:
@@ -88,20 +88,20 @@ def train(
 
     Example: gatewright train load.csv --target demand --horizon 24 --known wind
 
-    Ctrl-C stops and keeps the best model so far; --run DIR --resume goes on to the same bits.
+    Ctrl-C stops and keeps the best model so far; --run DIR --resume continues with the same bits.
 
     Args:
-        source: A .csv, .tsv or .parquet table (.gz too), or a .txt text. Left out with --resume.
-        run: Directory to make (default: runs/NAME), or to go on with.
-        kind: "forecast" or "language", where the file's ending does not say.
-        config: TOML file with options in the tables [data], [model] and [training]; options given here win.
-        resume: Go on with --run.
-        data: What the model learns from.
-        model: How large the model is.
-        training: How it is trained.
-        look: Show the inspector in a browser while it trains, with a slider over the validations.
-        port: Port of that page; 0 for any that is free (default: 0).
-        no_browser: Say where the page is, and open no browser.
+        source: A .csv, .tsv or .parquet table (.gz too), or a .txt text. Not with --resume.
+        run: Directory to create (default: runs/NAME), or to resume.
+        kind: "forecast" or "language", if the file's suffix does not tell.
+        config: TOML file with options in the tables [data], [model] and [training]; the command line wins.
+        resume: Continue the training of --run.
+        data: Columns, parts and windows of the data.
+        model: Size of the model.
+        training: Optimization.
+        look: Show the inspector in a browser during training, with a slider over the validations.
+        port: Port of that page; 0 for any free port (default: 0).
+        no_browser: Print the page's URL; do not open a browser.
     """
     if resume and (run is None or source is not None):
         got = "no --run" if run is None else f"the source {source}"
@@ -131,15 +131,15 @@ def train(
 
 @app.command
 def evaluate(run: Path, /, *, windows: int | None = None) -> None:
-    """Evaluate a run on its untouched test part, beside baselines on the same windows.
+    """Evaluate a run on its held-out test part, next to baselines on the same windows.
 
     Example: gatewright evaluate runs/load
 
-    Writes evaluation.json and, for a forecaster, forecast.png into the run.
+    Writes evaluation.json and, for a forecaster, forecast.png into the run directory.
 
     Args:
         run: Directory of the run.
-        windows: Windows of the test part to evaluate, drawn evenly, where it is long (default: all of them).
+        windows: Maximum number of windows of the test part to evaluate, evenly spaced (default: all).
     """
     waits = Waits(errors)
     with waits.during(LOADING):
@@ -163,16 +163,16 @@ def evaluate(run: Path, /, *, windows: int | None = None) -> None:
 def forecast(
     run: Path, data: Path, /, *, horizon: int | None = None, fill: str | None = None, out: Path | None = None
 ) -> None:
-    """Forecast what follows the last observed target of each series, with quantiles, as CSV.
+    """Forecast the values after the last observed target of each series, with quantiles, as CSV.
 
     Example: gatewright forecast runs/load load.csv --horizon 12 --out next.csv
 
-    Of many series, those with fewer rows than the model reads are left out and named on standard error.
+    In a table of several series, those with too few rows are left out and named on standard error.
 
     Args:
         run: Directory of the run.
-        data: A table like the one that the run learned from. Inputs known in advance go on for the horizon.
-        horizon: Steps to forecast (default: what the model was trained for).
+        data: A table with the columns of the training table. Inputs known in advance must cover the horizon.
+        horizon: Number of steps to forecast (default: the horizon of the training).
         fill: Fill missing inputs: "forward" or "mean" (default: as in training).
         out: File to write (default: standard output).
     """
@@ -202,16 +202,16 @@ def generate(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> None:
-    """Write text with a language model.
+    """Generate text with a language model.
 
     Example: gatewright generate runs/plays --prompt "ROMEO:" --temperature 0.8
 
     Args:
         run: Directory of the run.
         prompt: Text to continue.
-        length: Characters to write (default: 500).
-        temperature: Below 1 prefers likely characters; 0 takes the likeliest (default: 1).
-        seed: Of the draws (default: 0).
+        length: Number of characters to generate (default: 500).
+        temperature: Below 1 favours likely characters; 0 takes the most likely one (default: 1).
+        seed: Random seed for sampling (default: 0).
     """
     from gatewright.runs.run import Run
     from gatewright.runtime.sampling import generate as characters
@@ -249,20 +249,20 @@ def look(
 
     Example: gatewright look runs/load
 
-    Without a run it opens a small example: an LSTM that remembers a flag, beside a plain RNN that guesses.
+    Without a run it opens a small example: an LSTM that remembers a flag, next to a plain RNN that guesses.
 
     Args:
         run: Directory of a run; or a recording, or a model file.
-        data: A table or a text to read (default: the test part of what the run learned from).
-        row: Number of the series to show, in a table of several (default: the first 16).
-        start: First row or character that is read (default: 0).
-        steps: Read at most so many (default: 2000).
+        data: A table or a text to read (default: the test part of the run's data).
+        row: Index of the series to show, in a table of several (default: the first 16 series).
+        start: First row or character to read (default: 0).
+        steps: Maximum number of steps to read (default: 2000).
         fill: Fill missing inputs: "forward" or "mean" (default: as in training).
-        plain_rnn: Train a plain RNN on the same batches, if there is none yet, to stand beside the model.
-        export: Write a page that opens without a server, and serve nothing.
-        save: Write the recording, for gatewright.insight.Recording.load, and serve nothing.
-        port: Port to listen at; 0 for any that is free (default: 0).
-        no_browser: Say where the page is, and open no browser.
+        plain_rnn: Train a plain RNN on the same batches, unless the run has one, and show it next to the model.
+        export: Write a page that opens without a server, and exit.
+        save: Write the recording, for gatewright.insight.Recording.load, and exit.
+        port: Port to listen on; 0 for any free port (default: 0).
+        no_browser: Print the page's URL; do not open a browser.
     """
     for name, path in (("--export", export), ("--save", save)):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
@@ -298,7 +298,7 @@ def look(
 def _serve_page(shelf: Shelf, title: str, port: int, no_browser: bool) -> None:
     from gatewright.inspector.server import PageServer
 
-    shelf.payload(shelf.shown())  # what is wrong with it is said here, and not on the page
+    shelf.payload(shelf.shown())  # an error is printed here, not shown on the page
     with PageServer(shelf, f"{title} - Gatewright", port) as server, contextlib.suppress(KeyboardInterrupt):
         _say(f"look at {_on_a_line(title)}: {server.url}\nCtrl-C stops")
         if not no_browser:
@@ -308,15 +308,15 @@ def _serve_page(shelf: Shelf, title: str, port: int, no_browser: bool) -> None:
 
 @app.command
 def quantize(run: Path, data: Path, /) -> None:
-    """Show what keeping a model's weights in 16 or 8 bits costs in its own metric, and gives in memory and time.
+    """Compare weights in 32, 16 and 8 bits: the model's own metric, memory and time.
 
     Example: gatewright quantize runs/load load.csv
 
-    Takes effect with gatewright.Stream.load(..., weights="bf16"); the model file stays as it is.
+    The model file does not change; gatewright.Stream.load(..., weights="bf16") uses fewer bits.
 
     Args:
         run: Directory of the run.
-        data: A table or a text like the one that the run learned from.
+        data: A table or a text like that of the training.
     """
     from gatewright.evaluation.quantization import lines, quantize_run
 
@@ -327,7 +327,7 @@ def quantize(run: Path, data: Path, /) -> None:
 
 @app.command
 def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = False) -> None:
-    """Write a model for a program in another language.
+    """Export a model to a program in another language.
 
     Example: gatewright export runs/load --to c --out firmware/model
 
@@ -335,9 +335,9 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
 
     Args:
         run: Directory of a run, or a model file.
-        to: What to write: "c".
-        out: Directory to write into (default: c, in the run or beside the file).
-        force: Replace files that are there.
+        to: Format: "c".
+        out: Directory to write into (default: c, in the run or next to the file).
+        force: Replace existing files.
     """
     if to != "c":
         raise UsageError("--to", "c", repr(to))
@@ -368,29 +368,29 @@ def serve(
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     limits: Annotated[Limits, _flat("Limits", 1)] = LIMITS,
 ) -> None:
-    """Serve a model to many clients over HTTP and WebSocket; no state that was answered for is lost.
+    """Serve a model to many clients over HTTP and WebSocket; acknowledged steps are never lost.
 
     Example: gatewright serve runs/load --port 8765
 
-    GATEWRIGHT_TOKEN or --token-file say who may ask; without them only this machine may. SIGHUP takes a new model
-    file into service, SIGTERM answers what waits and stops.
+    GATEWRIGHT_TOKEN or --token-file set the access tokens; without them only clients on this machine are served.
+    SIGHUP loads a new model file; SIGTERM answers pending requests and stops.
 
     Args:
         run: Directory of a run, or a model file.
-        host: Address to listen at (default: 127.0.0.1).
-        port: Port to listen at; 0 for any that is free (default: 8765).
-        store: File of the sessions, or URL of a Valkey or Redis server for several replicas (default: sessions.db
-            in the run).
-        durability: What is stored before an answer goes out: "memory", nothing; "batch", all that ran together, at
-            once; "step", each request by itself (default: batch).
-        max_delay: Milliseconds that a request waits for others to run with (default: 2).
-        weights: How the model's weights are kept: "float32", "bf16" or "int8" (default: float32).
-        threads: Threads that work on a batch (default: 1).
-        token_file: File with a line "name: token" for each user.
-        allow_host: Names of this server that clients use, beside its addresses.
-        allow_origin: Origins of web pages that may ask, such as https://example.org.
-        log_level: Least level that is logged: "debug", "info", "warning" or "error" (default: info).
-        limits: How much there may be of what.
+        host: Address to listen on (default: 127.0.0.1).
+        port: Port to listen on; 0 for any free port (default: 8765).
+        store: File of the session store, or URL of a Valkey or Redis server for several replicas (default:
+            sessions.db in the run).
+        durability: What is stored before an answer is sent. "memory": nothing; "batch": a batch of requests, in one
+            commit; "step": each request, in its own commit (default: batch).
+        max_delay: Milliseconds that a request waits for others to share its batch (default: 2).
+        weights: Storage type of the weights: "float32", "bf16" or "int8" (default: float32).
+        threads: Number of threads for a batch (default: 1).
+        token_file: File with one line "name: token" for each user.
+        allow_host: Host names of this server that clients use, in addition to its addresses.
+        allow_origin: Origins of web pages that may connect, such as https://example.org.
+        log_level: Minimum level to log: "debug", "info", "warning" or "error" (default: info).
+        limits: Resource limits.
     """
     from gatewright.serve.server import Settings
     from gatewright.serve.server import serve as run_server
@@ -433,8 +433,8 @@ def _say(text: str) -> None:
 
 
 def _on_a_line(text: str) -> str:
-    """Return a text without what would move a terminal's cursor, whatever a name or a cell in it holds."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    """Return a text with all control characters escaped: a name or a cell may hold some."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _complain(kind: str, text: str) -> None:
@@ -443,7 +443,7 @@ def _complain(kind: str, text: str) -> None:
 
 
 def _of_the_machine(error: BaseException) -> str:
-    """Return what to say of an error that the machine has, and not the program; nothing for others."""
+    """Return the message for an error of the machine, or "" for an error of the program."""
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{reason(error, writing=None)}"
@@ -451,18 +451,18 @@ def _of_the_machine(error: BaseException) -> str:
     if missing not in ("", "gatewright"):
         extra = "serve" if missing in _OF_SERVE else "look" if missing in _OF_LOOK else "train"
         return f"this command needs {missing}: pip install 'gatewright[{extra}]'"
-    # What torch raises is a RuntimeError on the CPU, and a kind of it on a GPU.
+    # torch raises a RuntimeError on the CPU, and a subclass of it on a GPU.
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
         return "memory: expected room for a model of this size, got none; a smaller --hidden or --batch needs less"
     return ""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command: exit status 0, 1 for an error of ours (one line), 2 for usage, 130 for Ctrl-C."""
+    """Run the command; the exit status is 0, 1 for an error (one line), 2 for usage, 130 for Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="replace")  # a terminal without our characters still shows the rest
-    # torch says how its own operator does it, which a person at a terminal can do nothing about.
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character still shows the rest
+    # A warning about torch's own operator, which a user can do nothing about.
     warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
@@ -475,14 +475,14 @@ def main(arguments: list[str] | None = None) -> None:
         _complain("error", str(error))
         sys.exit(1)
     except BrokenPipeError:
-        # The reader of a pipe has gone; what is left over must not fail again at exit.
+        # The reader of the pipe has gone; the rest of the output must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ModuleNotFoundError, MemoryError, RuntimeError) as error:
-        told = _of_the_machine(error)
-        if not told:
+        message = _of_the_machine(error)
+        if not message:
             raise
-        _complain("error", told)
+        _complain("error", message)
         sys.exit(1)
     except KeyboardInterrupt:
-        _complain("interrupted", "a training goes on from its last checkpoint with --resume")
+        _complain("interrupted", "--resume continues a training from its last checkpoint")
         sys.exit(130)

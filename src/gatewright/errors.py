@@ -1,4 +1,4 @@
-"""What went wrong, in three parts: the argument, what was expected, what came."""
+"""Exceptions. Each names the argument, what was expected and what was given."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class GatewrightError(ValueError):
     Attributes:
         argument: the name of the argument, option, column or file at fault.
         expected: what it has to be.
-        got: what came instead.
-        sentence: what is said after the argument, where that is plainer than "expected ..., got ...".
+        got: what was given.
+        sentence: the message after the argument, where it is clearer than "expected ..., got ...".
 
     >>> print(GatewrightError("horizon", "a whole number of at least 1", "0"))
     horizon: expected a whole number of at least 1, got 0
@@ -50,7 +50,7 @@ class DataError(GatewrightError):
 
 
 class RunError(GatewrightError):
-    """A run directory that cannot be used for what was asked."""
+    """A run directory that cannot be used for this purpose."""
 
 
 class StateError(GatewrightError):
@@ -58,26 +58,26 @@ class StateError(GatewrightError):
 
 
 class StoreError(GatewrightError):
-    """Sessions that cannot be read or written."""
+    """A session store that cannot be read or written."""
 
 
 class SessionError(GatewrightError):
-    """A session that is not there."""
+    """A session that does not exist."""
 
 
 class StepError(SessionError):
-    """A request that is neither a session's next one nor its last one again."""
+    """A request that is neither the session's next step nor a retry of its last one (HTTP 409)."""
 
 
 class LimitError(GatewrightError):
-    """More than somebody may have."""
+    """A quota that was exceeded."""
 
 
 class BusyError(GatewrightError):
-    """A request that has to come again later.
+    """A request that the caller must retry later.
 
     Attributes:
-        retry_after: seconds until then.
+        retry_after: seconds to wait before the retry.
     """
 
     def __init__(self, argument: str, expected: str, got: str, *, retry_after: float) -> None:
@@ -91,7 +91,7 @@ class NonFiniteError(GatewrightError):
 
 Refusal = TypeVar("Refusal", bound=GatewrightError)
 
-#: What the system's error numbers mean to the person who named a file.
+#: Meanings of the system's error numbers, for the user who named a file.
 _REASONS = {
     errno.ENOENT: "the file does not exist",
     errno.EISDIR: "it is a directory, not a file",
@@ -124,10 +124,10 @@ _TO = {True: "to write it", False: "to read it", None: "for it"}
 
 
 def reason(error: BaseException, *, writing: bool | None = False) -> str:
-    """Say in plain words why a file could not be read or written.
+    """Return the reason why a file could not be read or written, in plain words.
 
     Args:
-        error: what the system, gzip or Python raised.
+        error: the exception that the system, gzip or Python raised.
         writing: whether the file was to be written; None if that is not known.
 
     >>> reason(FileNotFoundError(2, "No such file or directory"))
@@ -137,7 +137,7 @@ def reason(error: BaseException, *, writing: bool | None = False) -> str:
         return str(plain)
     number = error.errno if isinstance(error, OSError) else None
     if number is None:  # safetensors raises the classes without the numbers
-        number = next((one for kind, one in _NUMBERS.items() if isinstance(error, kind)), None)
+        number = next((code for kind, code in _NUMBERS.items() if isinstance(error, kind)), None)
     if number == errno.ENOENT and writing:
         return "its directory does not exist"
     if number in (errno.EACCES, errno.EPERM):
@@ -151,7 +151,7 @@ def reason(error: BaseException, *, writing: bool | None = False) -> str:
     if isinstance(error, zlib.error) or "CRC" in str(error):
         return "its gzip data is damaged"
     if type(error).__name__ == "BadGzipFile":
-        return "it is no gzip file, although its name ends in .gz"
+        return "it is not a gzip file, although its name ends in .gz"
     if isinstance(error, MemoryError):
         return "there is not enough memory for it"
     if isinstance(error, ValueError):
@@ -162,12 +162,12 @@ def reason(error: BaseException, *, writing: bool | None = False) -> str:
 def unusable(
     kind: type[Refusal], path: str | os.PathLike[str], error: BaseException, *, writing: bool = False
 ) -> Refusal:
-    """Return the error of a file that the system did not read or write.
+    """Return the error for a file that the system could not read or write.
 
     Args:
         kind: the class of the error.
         path: the file.
-        error: what was raised.
+        error: the exception that was raised.
         writing: whether the file was to be written.
 
     >>> print(unusable(DataError, "load.csv", FileNotFoundError(2, "No such file or directory")))
@@ -190,7 +190,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {lowered[close[0]]!r}?" if close else ""
 
 
-# A specification may come from anywhere: what it says is quoted, but never megabytes of it.
+# A specification may come from an untrusted file: an error quotes it, but never megabytes of it.
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 _SHORT.maxtuple = _SHORT.maxlist = _SHORT.maxdict = 20
@@ -205,5 +205,5 @@ def shorten(value: object) -> str:
     """
     try:
         return _SHORT.repr(value)
-    except ValueError:  # Python prints no whole number of more than 4300 digits
+    except ValueError:  # Python refuses to print a whole number of more than 4300 digits
         return f"a value of type {type(value).__name__} that is too long to show"

@@ -1,4 +1,4 @@
-"""Progress of long work: a line for a step that takes long, a bar or plain lines for one that can be counted."""
+"""Progress of long work: a line for a slow step, a bar or plain lines for one that can be counted."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 #: Seconds between two plain lines where there is no validation to report.
 PLAIN_SECONDS = 10.0
-
-
-#: Seconds after which a step that goes on says what it is.
+#: Seconds after which a step that is still running is announced.
 PATIENCE = 1.0
 
 
 class Waits:
-    """Says what takes long.
+    """Announcements of slow steps.
 
     Args:
-        console: where to; None for nowhere.
+        console: the console to write to; None for no output.
         shown: false for all processes but the first.
     """
 
@@ -31,7 +29,7 @@ class Waits:
 
     @contextmanager
     def during(self, what: str) -> Iterator[None]:
-        """Say what is being done, as soon as it takes longer than `PATIENCE`."""
+        """Announce the step as soon as it takes longer than `PATIENCE` seconds."""
         if PATIENCE <= 0:
             self._say(what)
             yield
@@ -46,15 +44,15 @@ class Waits:
 
     @contextmanager
     def counting(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """Show how far something has come: a bar in a terminal, a line now and then elsewhere.
+        """Show the progress of a step: a bar in a terminal, a line every `PLAIN_SECONDS` elsewhere.
 
         Args:
-            what: what is being done.
-            total: how much there is to do.
-            unit: of what.
+            what: description of the step.
+            total: number of units to do.
+            unit: name of the unit.
 
         Yields:
-            A function that is given how much more is done.
+            A function to call with the number of units just done.
         """
         if self._console and self._console.is_terminal:
             bar = Progress(
@@ -66,13 +64,13 @@ class Waits:
                 yield lambda more: bar.advance(task, more)
             return
         done, began = 0, time.monotonic()
-        told = began
+        last_line = began
 
         def advance(more: int) -> None:
-            nonlocal done, told
+            nonlocal done, last_line
             done, now = done + more, time.monotonic()
-            if done < total and now - told >= PLAIN_SECONDS:
-                told = now
+            if done < total and now - last_line >= PLAIN_SECONDS:
+                last_line = now
                 left = (now - began) / done * (total - done)
                 self._say(f"{what}: {done:,} of {total:,} {unit}, eta {left:.0f} s")
 
@@ -84,5 +82,5 @@ class Waits:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-#: Says nothing.
+#: No output.
 SILENT = Waits(None)

@@ -121,7 +121,7 @@ def test_names_that_promise_something_else(tmp_path):
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        (b"t,y\n", "it is no gzip file, although its name ends in .gz"),
+        (b"t,y\n", "it is not a gzip file, although its name ends in .gz"),
         (b"\x1f\x8b\x08", "the file is cut off: its gzip data ends too early"),
         (gzip.compress(SIMPLE.encode(), mtime=0)[:-9], "the file is cut off: its gzip data ends too early"),
         (gzip.compress(SIMPLE.encode(), mtime=0)[:-8] + 8 * b"x", "its gzip data is damaged"),

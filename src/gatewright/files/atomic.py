@@ -1,4 +1,4 @@
-"""Replace a file whole or not at all, also when the power fails."""
+"""Atomic writes: a file is replaced completely or not at all, even if the power fails."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from gatewright.files import lock
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that a reader, now or after a crash, finds the old content or the new, never a part.
+    """Write a file so that a reader finds the old content or the new, never a part, even after a crash.
 
     The bytes go to ``.<name>.<random>.partial`` in the same folder, to the disk, and then take the file's place.
-    Of several writers at once the last one to finish wins.  What a killed writer left goes with the next write.
+    If several processes write at once, the last one to finish wins.  A write removes what killed writers left.
 
     Raises:
         OSError: if the file cannot be written; the old content is still there.
@@ -37,9 +37,9 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            if os.name != "nt":  # as long as it is open it is locked, and nobody takes it for abandoned
+            if os.name != "nt":  # while it is open it is locked, so that no other writer removes it
                 partial.replace(path)
-        if os.name == "nt":  # which does not rename an open file
+        if os.name == "nt":  # Windows does not rename an open file
             partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -65,12 +65,12 @@ def _new(path: Path) -> tuple[BinaryIO, Path]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove partial files of writers that were killed: nobody has them locked."""
+    """Remove partial files of writers that were killed: no process has them locked."""
     begin = f".{path.name}."
     try:
         entries = [entry for entry in path.parent.iterdir() if entry.name.startswith(begin)]
     except OSError:
-        return  # the write itself says what is wrong
+        return  # the write itself raises the error
     for partial in entries:
         if partial.suffix == ".partial":
             with contextlib.suppress(OSError), partial.open("r+b") as file:
@@ -80,7 +80,7 @@ def _remove_abandoned(path: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make a new name in a folder durable."""
-    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders, and keeps its names durable by itself
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder, and makes new names durable by itself
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -1,4 +1,4 @@
-"""Locks that the system lets go of when their process ends, however it ends."""
+"""File locks that the system releases when their process ends, also if it is killed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-#: The byte that Windows locks; what is before it can still be read.
+#: The byte that Windows locks; the bytes before it can still be read.
 _FAR = 1 << 30
-#: What a file system says that knows no locks.
+#: Error numbers of a file system without locks.
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 
 
@@ -24,7 +24,7 @@ class LockedError(Exception):
     """A lock that another process holds.
 
     Attributes:
-        holder: what that process wrote into the file: its number, or "" if it has not yet.
+        holder: the process ID that the other process wrote into the file, or "" if it has not yet.
     """
 
     def __init__(self, holder: str) -> None:
@@ -33,10 +33,10 @@ class LockedError(Exception):
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed; return False if another process, or another opening of it, has it.
+    """Lock an open file until it is closed; return False if another process or descriptor holds the lock.
 
     Raises:
-        OSError: if the file system knows no locks.
+        OSError: if the file system has no locks.
     """
     try:
         if sys.platform == "win32":
@@ -51,13 +51,13 @@ def try_lock(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold a lock by the name of a file, which stays there.
+    """Hold a lock on a file by name; the file is created if needed and not removed.
 
-    Where the file system knows no locks, nothing is held.
+    On a file system without locks this does nothing.
 
     Raises:
-        LockedError: if another process has it.
-        OSError: if the file cannot be made.
+        LockedError: if another process holds it.
+        OSError: if the file cannot be created.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, held(Path(folder) / "lock"):

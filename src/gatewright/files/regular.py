@@ -1,4 +1,4 @@
-"""Open regular files only: a named pipe or a device in their place would be waited for."""
+"""Opening of regular files only: a named pipe or a device could block for ever."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _KINDS = {
 
 
 class IrregularFileError(OSError):
-    """Something that is no regular file: a directory, a named pipe, a socket or a device."""
+    """Something other than a regular file: a directory, a named pipe, a socket or a device."""
 
     @property
     def plain(self) -> str:
-        """What is said of it."""
+        """The message for a user."""
         return f"it is {self.strerror}, not a file"
 
 
 def open_file(path: str | os.PathLike[str]) -> BufferedReader:
-    """Open a regular file to read its bytes; never wait for a writer.
+    """Open a regular file for reading its bytes; never block on a pipe.
 
     Raises:
-        IrregularFileError: if it is something else.
+        IrregularFileError: if it is not a regular file.
         OSError: if it cannot be opened.
 
     >>> open_file(os.curdir)
     Traceback (most recent call last):
     gatewright.files.regular.IrregularFileError: [Errno 22] a directory: '.'
     """
-    require(path)  # to open a device may have effects
+    require(path)  # opening a device may have side effects
     # It may have been replaced since.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
@@ -49,15 +49,15 @@ def open_file(path: str | os.PathLike[str]) -> BufferedReader:
 
 
 def require(path: str | os.PathLike[str]) -> None:
-    """Raise if something is no regular file, without opening it.
+    """Raise unless the path is a regular file, without opening it.
 
     Raises:
-        IrregularFileError: says what it is.
-        OSError: if it is not there, or may not be looked at.
+        IrregularFileError: with what it is.
+        OSError: if it does not exist, or its status cannot be read.
     """
     try:
         mode = Path(path).stat().st_mode
-    except ValueError:  # a name that no file has, with a zero byte in it
+    except ValueError:  # a name with a zero byte, which no file can have
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)) from None
     _check(mode, path)
 
