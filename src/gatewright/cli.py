@@ -381,8 +381,8 @@ def serve(
         port: Port to listen on; 0 for any free port (default: 8765).
         store: File of the session store, or URL of a Valkey or Redis server for several replicas (default:
             sessions.db in the run).
-        durability: What is stored before an answer is sent. "memory": nothing; "batch": a batch of requests, in one
-            commit; "step": each request, in its own commit (default: batch).
+        durability: What is stored before an answer is sent. "memory": nothing; "batch": a batch of requests,
+            in one commit; "step": each request, in its own commit (default: batch).
         max_delay: Milliseconds that a request waits for others to share its batch (default: 2).
         weights: Storage type of the weights: "float32", "bf16" or "int8" (default: float32).
         threads: Number of threads for a batch (default: 1).
