@@ -22,7 +22,7 @@ from benchmarks.settings import Part, Settings, cores, counted, torch_threads
 from benchmarks.timing import interleaved
 from gatewright import LSTM, look
 from gatewright.insight.recorder import prepare, record
-from gatewright.inspector.catalog import Entry, Shelf, Subject
+from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.inspector.html import export
 from gatewright.inspector.server import PageServer
 
@@ -108,13 +108,13 @@ def _page(lstm: LSTM, x: torch.Tensor, browser: str, rounds: int) -> dict[str, f
     """Return seconds until the page is painted, frames a second, and size and seconds of an export: medians."""
     from playwright.sync_api import sync_playwright
 
-    model, material = prepare(lstm, x, title="benchmark")
-    recording = record(model, material)
-    shelf = Shelf()
-    shelf.add(Entry("only"), lambda: Subject(recording=recording))
-    shelf.payload("only")
+    model, batch = prepare(lstm, x, title="benchmark")
+    recording = record(model, batch)
+    catalog = Catalog()
+    catalog.add(Entry("only"), lambda: Subject(recording=recording))
+    catalog.payload("only")
     ready, frames = [], []
-    with sync_playwright() as play, PageServer(shelf, "benchmark") as server:
+    with sync_playwright() as play, PageServer(catalog, "benchmark") as server:
         chromium = play.chromium.launch(executable_path=browser, args=list(ARGUMENTS))
         for _ in range(rounds):
             page = chromium.new_page(viewport={"width": 1360, "height": 860})
@@ -126,7 +126,7 @@ def _page(lstm: LSTM, x: torch.Tensor, browser: str, rounds: int) -> dict[str, f
         chromium.close()
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        size = export(Path(folder) / "page.html", shelf, "only")
+        size = export(Path(folder) / "page.html", catalog, "only")
         took = time.perf_counter() - began
     return {
         "ready": statistics.median(ready),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.insight import Recording, diagnose, intervene, look
-from gatewright.spec.recording import TextAbout
+from gatewright.spec.recording import TextMetadata
 
 STEPS = 4000
 #: Lines of at least so many characters are verse or prose, and not the names of speakers.
@@ -42,7 +42,7 @@ def damage(run: Path, before: Recording, unit: int, ends: NDArray[np.bool_]) -> 
 def main(run: Path) -> None:
     """Print what was found."""
     recording = look(run, steps=STEPS)
-    assert isinstance(recording.about.data, TextAbout)
+    assert isinstance(recording.about.data, TextMetadata)
     assert recording.symbols is not None
     text = "".join(recording.about.data.symbols[symbol] for symbol in recording.symbols[:, 0])
     column = columns(text)

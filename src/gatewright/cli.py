@@ -27,7 +27,7 @@ from gatewright.runs.options import NOTHING_SAID, DataOptions, ModelOptions, Opt
 from gatewright.serve.settings import LIMITS, Durability, Limits
 
 if TYPE_CHECKING:
-    from gatewright.inspector.catalog import Shelf
+    from gatewright.inspector.catalog import Catalog
     from gatewright.inspector.live import Live
 
 
@@ -271,35 +271,35 @@ def look(
     with waits.during(LOADING):
         from gatewright.inspector import loader
 
-    wanted = loader.Wanted(row, start, steps, fill)
+    selection = loader.Selection(row, start, steps, fill)
     if run is None:
-        shelf, title = loader.open_example(wanted, plain_rnn)
+        catalog, title = loader.open_example(selection, plain_rnn)
     else:
         with waits.during(f"reading {data or run}, and running the model over it"):
-            shelf, title = loader.open_path(run, data, wanted, plain_rnn, _say)
+            catalog, title = loader.open_path(run, data, selection, plain_rnn, _say)
     if export is None and save is None:
-        _serve_page(shelf, title, port, no_browser)
+        _serve_page(catalog, title, port, no_browser)
         return
     from gatewright.files.atomic import writing
 
-    shown = shelf.shown()
+    shown = catalog.shown()
     if save is not None:
         with writing(save):
-            shelf.payload(shown).recording.save(save)
+            catalog.payload(shown).recording.save(save)
         _say(f"wrote {save}")
     if export is not None:
         from gatewright.inspector.html import export as write
 
         with writing(export):
-            size = write(export, shelf, shown)
+            size = write(export, catalog, shown)
         _say(f"wrote {export}, {size / 1e6:.1f} MB")
 
 
-def _serve_page(shelf: Shelf, title: str, port: int, no_browser: bool) -> None:
+def _serve_page(catalog: Catalog, title: str, port: int, no_browser: bool) -> None:
     from gatewright.inspector.server import PageServer
 
-    shelf.payload(shelf.shown())  # an error is printed here, not shown on the page
-    with PageServer(shelf, f"{title} - Gatewright", port) as server, contextlib.suppress(KeyboardInterrupt):
+    catalog.payload(catalog.shown())  # an error is printed here, not shown on the page
+    with PageServer(catalog, f"{title} - Gatewright", port) as server, contextlib.suppress(KeyboardInterrupt):
         _say(f"look at {_on_a_line(title)}: {server.url}\nCtrl-C stops")
         if not no_browser:
             server.open_browser()

@@ -24,7 +24,7 @@ from gatewright.insight.layers import Layer, Peer
 from gatewright.insight.recording import Recording
 from gatewright.nn.model import Model
 from gatewright.runs.run import Run
-from gatewright.spec.recording import Edit, LayersAbout, SeriesAbout, TextAbout
+from gatewright.spec.recording import Edit, LayersMetadata, SeriesMetadata, TextMetadata
 from gatewright.tasks.forecast.windows import Windows, predict
 from gatewright.tasks.language import dataset as text_data
 from gatewright.train.launch import train
@@ -121,7 +121,7 @@ def test_every_gate_of_bare_layers_is_what_the_equations_give(
     assert_is_what_the_equations_give(found, lstm, double(x), state if with_state else None, tolerance)
     np.testing.assert_array_equal(found.inputs, x)
     np.testing.assert_array_equal(found.lengths, [T] * B)
-    assert (found.steps, found.about.title, found.about.data) == (T, "a walk", LayersAbout())
+    assert (found.steps, found.about.title, found.about.data) == (T, "a walk", LayersMetadata())
     assert found.about.inputs == ("x0", "x1", "x2", "x3")
     assert found.model is lstm
     assert np.isnan(found.error()).all()
@@ -237,7 +237,7 @@ def test_a_forecaster_says_what_it_says_in_its_windows(sites: Any) -> None:
     assert found.about.title == "two sites"
     assert found.about.rows == ("north", "south")
     about = found.about.data
-    assert isinstance(about, SeriesAbout)
+    assert isinstance(about, SeriesMetadata)
     assert (about.targets, about.horizon, about.step) == (("load", "flow"), 3, "1h")
     assert about.columns == ("load", "flow", "wind", "heat", "height")
     assert len(found.about.inputs) == model.spec.input_size
@@ -260,7 +260,7 @@ def test_a_forecaster_says_what_it_says_in_its_windows(sites: Any) -> None:
 
 def assert_is_what_the_equations_give_of_a_model(found: Recording, model: Model) -> None:
     bare = dataclasses.replace(found, predictions=found.layers[-1].forward.hidden, targets=None, columns=None,
-                               about=dataclasses.replace(found.about, data=LayersAbout()))  # fmt: skip
+                               about=dataclasses.replace(found.about, data=LayersMetadata()))  # fmt: skip
     assert_is_what_the_equations_give(bare, model.lstm, double(found.inputs), None, 1e-5)
 
 
@@ -309,7 +309,7 @@ def test_a_language_model_says_what_a_stream_says() -> None:
     highest = scores.max(axis=1, keepdims=True)
     expected = scores - highest - np.log(np.exp(scores - highest).sum(axis=1, keepdims=True))
     np.testing.assert_allclose(found.predictions[:, 0], expected, rtol=1e-5, atol=1e-5)
-    assert isinstance(found.about.data, TextAbout)
+    assert isinstance(found.about.data, TextMetadata)
     symbols = found.about.data.symbols
     numbers = [symbols.index(letter) if letter in symbols else 0 for letter in TEXT]
     np.testing.assert_array_equal(found.symbols[:, 0], numbers)  # type: ignore[index]

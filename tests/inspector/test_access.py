@@ -55,8 +55,8 @@ def refusal(page: httpx.Client, token: bytes) -> bytes:
     """The answer to a wrong token."""
     answer = raw(page, b"/" + b"x" * len(token) + b"/recordings")
     assert answer.startswith(b"HTTP/1.1 404 ")
-    assert answer.endswith(b"\r\n\r\nnot here\n")
-    assert b"content-length: 9\r\n" in answer.lower()
+    assert answer.endswith(b"\r\n\r\nnot found\n")
+    assert b"content-length: 10\r\n" in answer.lower()
     return answer
 
 

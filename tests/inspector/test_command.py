@@ -166,9 +166,9 @@ def test_a_model_file(gatewright: Any, runs: Path, seen: Seen) -> None:
         succeeds(gatewright(file, runs / source, "--steps", 50))
         seen.require(look(load(file), runs / source, steps=50))
         assert [entry["id"] for entry in seen.entries] == ["only"]
-    missing = "DATA: expected what the model is to read, after the model's file, got nothing"
+    missing = "DATA: expected a file for the model to read, after the model file, got nothing"
     fails(gatewright(runs / "load" / "model.safetensors"), missing)
-    told = "--plain-rnn: expected a run, on whose batches it is trained, got a file: "
+    told = "--plain-rnn: expected a run, whose batches train the plain RNN, got a file: "
     fails(gatewright(runs / "load" / "model.safetensors", runs / "load.csv", "--plain-rnn"), told)
 
 
@@ -225,7 +225,10 @@ def test_the_built_in_example(gatewright: Any, seen: Seen) -> None:
     assert seen.shown["peer"]["name"] == "plain RNN"
     for option in ("--row 0", "--start 1", "--steps 5", "--plain-rnn"):
         name = option.split()[0]
-        fails(gatewright(*option.split()), f"{name}: expected nothing with the built-in example, which holds all")
+        fails(
+            gatewright(*option.split()),
+            f"{name}: expected nothing with the built-in example, which is shown as a whole",
+        )
 
 
 # --- a plain RNN beside it
@@ -259,14 +262,14 @@ def test_a_plain_rnn_is_trained_once_and_a_stale_one_left_out(
     other.save(run / "model.safetensors")
     out = succeeds(gatewright(run))
     assert re.match(
-        r"left out: .*plain_rnn.safetensors: expected a plain RNN trained beside this model, got one of another "
-        r"model; --plain-rnn trains one anew\nlook at ",
+        r"plain RNN ignored: .*plain_rnn.safetensors: expected a plain RNN trained beside this model, "
+        r"got one of another model; --plain-rnn trains a new one\nlook at ",
         out,
     )
     assert seen.shown["peer"] is None
     (run / "plain_rnn.safetensors").write_bytes(first[:-5])
     assert re.match(
-        "left out: .*: expected a plain RNN, got .*; --plain-rnn trains one anew\n", gatewright(run)[1]
+        "plain RNN ignored: .*: expected a plain RNN, got .*; --plain-rnn trains a new one\n", gatewright(run)[1]
     )
     assert "training a plain RNN" in succeeds(gatewright(run, "--plain-rnn"))
     assert seen.shown["peer"] is not None
@@ -277,9 +280,9 @@ def test_a_plain_rnn_is_trained_once_and_a_stale_one_left_out(
 def peered(run: Path, model: Any) -> Recording:
     from gatewright.insight.recorder import prepare, record
 
-    opened, material = prepare(run, steps=2000)
-    found = record(opened, material)
-    return plain_rnn.with_peer(found, opened, material, plain_rnn.load(run / "plain_rnn.safetensors", model))
+    opened, batch = prepare(run, steps=2000)
+    found = record(opened, batch)
+    return plain_rnn.with_peer(found, opened, batch, plain_rnn.load(run / "plain_rnn.safetensors", model))
 
 
 # --- what cannot be shown
@@ -292,7 +295,7 @@ def test_what_cannot_be_looked_at(gatewright: Any, runs: Path, tmp_path: Path) -
     header.write_text("time,load,wind\n")
     silence.write_text("")
     other = write_cells(tmp_path / "other.csv", [["2024-01-01 00:00", "1"]], "time,price")
-    sealed = "expected nothing with a recording, which holds all there is to see, got"
+    sealed = "expected nothing with a recording, which is shown as a whole, got"
     for arguments, pattern in (
         ((tmp_path,), "run: expected a directory that `gatewright train` made, got /"),
         ((tmp_path / "none",), "run: expected the directory of a run, a recording or a model file, got /"),
@@ -322,7 +325,7 @@ def test_what_cannot_be_looked_at(gatewright: Any, runs: Path, tmp_path: Path) -
         ((runs / "plays", tmp_path / "none.txt"), "/.*none.txt: the file does not exist"),
         (
             (runs / "plays", saved),
-            "DATA: expected a recording of the run's model [0-9a-f]{12}, got one of the model",
+            "DATA: expected a recording of the run's model [0-9a-f]{12}, got a recording of the model",
         ),
         ((saved, table), f"DATA: {sealed} /"),
         ((saved, "--row", 0), f"--row: {sealed} 0"),

@@ -18,8 +18,8 @@ from gatewright.train.plain_rnn import with_peer
 
 @pytest.fixture(scope="module")
 def recording() -> Recording:
-    model, material, rnn = example()
-    return with_peer(record(model, material), model, material, rnn)
+    model, batch, rnn = example()
+    return with_peer(record(model, batch), model, batch, rnn)
 
 
 @pytest.fixture(scope="module")

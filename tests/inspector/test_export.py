@@ -19,7 +19,7 @@ from gatewright.files import atomic
 from gatewright.insight import diagnose
 from gatewright.insight.recorder import prepare
 from gatewright.inspector import html
-from gatewright.inspector.catalog import Entry, Shelf, Subject
+from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.inspector.payload import diagnosis
 from tests.support.inspected import HOSTILE, KINDS, blocks_of, same, shelf_of, small, strict, subjects
 from tests.support.small_models import language_model
@@ -155,12 +155,12 @@ def test_an_end_tag_in_the_script_is_no_end(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_entry_shown_is_the_one_listed(tmp_path: Path) -> None:
-    shelf = Shelf()
+    catalog = Catalog()
     subject = small()
     for step in (10, 20):
-        shelf.add(Entry(f"step-{step}", f"step {step}", step, 0.5, "loss"), lambda: subject)
-    shelf.add(Entry("best", "step 20, best", 20, 0.25, "loss", first=True), lambda: subject)
-    html.export(tmp_path / "page.html", shelf, shelf.shown())
+        catalog.add(Entry(f"step-{step}", f"step {step}", step, 0.5, "loss"), lambda: subject)
+    catalog.add(Entry("best", "step 20, best", 20, 0.25, "loss", first=True), lambda: subject)
+    html.export(tmp_path / "page.html", catalog, catalog.shown())
     parts = Page((tmp_path / "page.html").read_text("utf-8")).parts
     [entry] = strict(parts["entries"])
     assert (entry["id"], entry["note"], entry["score"]) == ("best", "step 20, best", 0.25)
@@ -180,13 +180,13 @@ def left(folder: Path) -> list[str]:
 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, shelf = tmp_path / "page.html", shelf_of(it=small())
+    path, catalog = tmp_path / "page.html", shelf_of(it=small())
     for bad in (tmp_path / "none" / "page.html", tmp_path / ("x" * 300), tmp_path / "x\0y"):
         with pytest.raises((OSError, ValueError)):
-            html.export(bad, shelf, "it")
+            html.export(bad, catalog, "it")
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="folder"):
-        html.export(tmp_path / "folder", shelf, "it")
+        html.export(tmp_path / "folder", catalog, "it")
     assert left(tmp_path) == ["folder"]
 
     def full(descriptor: int) -> None:
@@ -195,13 +195,13 @@ def test_it_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patched:
         patched.setattr(atomic.os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
-            html.export(path, shelf, "it")
+            html.export(path, catalog, "it")
         assert left(tmp_path) == ["folder"]
         path.write_text("what was there")
         with pytest.raises(OSError, match="No space left"):
-            html.export(path, shelf, "it")
+            html.export(path, catalog, "it")
     assert path.read_text() == "what was there"
-    html.export(path, shelf, "it")
+    html.export(path, catalog, "it")
     assert left(tmp_path) == ["folder", "page.html"]
     assert re.match("<!doctype html>", path.read_text("utf-8"))
 

@@ -26,7 +26,7 @@ from gatewright.insight.inputs import of_run
 from gatewright.insight.recorder import record
 from gatewright.inspector import live
 from gatewright.inspector.live import Live
-from gatewright.inspector.loader import UNTOLD, open_path
+from gatewright.inspector.loader import DEFAULT, open_path
 from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model
 from gatewright.runs import models
@@ -268,18 +268,18 @@ def test_afterwards_look_lists_them_with_the_best_one_first(sources: Path, tmp_p
             console=quiet(),
             callbacks=[watcher],
         )
-    shelf, title = open_path(tmp_path / "it", None, UNTOLD, False, pytest.fail)
+    catalog, title = open_path(tmp_path / "it", None, DEFAULT, False, pytest.fail)
     assert title == "it, test part"
     scores, best = dict(run.validations()), progress.best_step
     assert best in (10, 20, 30)
     others = [step for step in scores if step != best]
-    with served(shelf) as client:
+    with served(catalog) as client:
         entries = strict(client.get("recordings").content)
         assert [(one["id"], one["step"], one["score"], one["first"]) for one in entries] == [
             *((f"step-{step}", step, scores[step], False) for step in others),
             ("best", best, scores[best], True),
         ]
-        assert shelf.shown() == "best"
+        assert catalog.shown() == "best"
         fingerprints = set()
         for one in entries:
             meta = strict(client.get(f"recordings/{one['id']}/meta").raise_for_status().content)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gatewright.insight import diagnose
-from gatewright.inspector.catalog import Shelf, Subject
+from gatewright.inspector.catalog import Catalog, Subject
 from gatewright.inspector.loader import open_example
 from gatewright.inspector.server import PageServer
 from tests.support import recordings
@@ -26,13 +26,13 @@ SIGN, QUESTION, UNIT = 371, 492, 5
 
 
 @pytest.fixture(scope="module")
-def shelf() -> Shelf:
+def catalog() -> Catalog:
     return open_example()[0]
 
 
 @pytest.fixture(scope="module")
-def url(browser: Browser, shelf: Shelf) -> Iterator[str]:
-    with PageServer(shelf, "example") as server:
+def url(browser: Browser, catalog: Catalog) -> Iterator[str]:
+    with PageServer(catalog, "example") as server:
         yield server.url
 
 
@@ -40,8 +40,10 @@ def listed(tab: Tab) -> list[int]:
     return [int(row["unit"]) for row in tab.all(".gw-units-table tr[data-unit]")]
 
 
-def test_the_unit_that_holds_the_flag_has_the_longest_half_life(browser: Browser, url: str, shelf: Shelf) -> None:
-    recording = shelf.payload("only").recording
+def test_the_unit_that_holds_the_flag_has_the_longest_half_life(
+    browser: Browser, url: str, catalog: Catalog
+) -> None:
+    recording = catalog.payload("only").recording
     found = diagnose(recording).layers[0]
     # What is left of the sign after 121 steps says about the same: that it would take thousands to lose half.
     left = math.exp(recording.lifetime(0, SIGN, units=[UNIT]).log_survival[QUESTION - SIGN, 0])
@@ -72,8 +74,8 @@ def test_the_unit_that_holds_the_flag_has_the_longest_half_life(browser: Browser
         assert sorted(dots, key=lambda unit: -dots[unit]) == order
 
 
-def test_what_the_banner_asks_for_is_one_click(browser: Browser, url: str, shelf: Shelf) -> None:
-    names = shelf.payload("only").meta()["text"]["symbols"]
+def test_what_the_banner_asks_for_is_one_click(browser: Browser, url: str, catalog: Catalog) -> None:
+    names = catalog.payload("only").meta()["text"]["symbols"]
     with opened(browser, url) as tab:
         banner = tab.text(".gw-intro")
         assert f"Close unit {UNIT}'s forget gate for one step (What if), and the LSTM guesses too." in banner
@@ -195,8 +197,8 @@ def test_a_cell_that_sits_where_tanh_is_flat_is_no_good_health(browser: Browser)
         for of in (slice(None), slice(None, None, 2))
     )
     for made, units in ((sitting, [1]), (healthy, [])):
-        shelf = shelf_of(hand=Subject(recording=made))
-        with PageServer(shelf, "hand") as server, opened(browser, server.url, "view=units") as tab:
+        catalog = shelf_of(hand=Subject(recording=made))
+        with PageServer(catalog, "hand") as server, opened(browser, server.url, "view=units") as tab:
             text = tab.text(".gw-units")
             assert ("Nothing to mend" in text) == (not units)
             found = diagnose(made)

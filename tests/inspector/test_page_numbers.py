@@ -15,7 +15,7 @@ from gatewright.insight import diagnose
 from gatewright.insight.unit_stats import LayerDiagnosis
 from gatewright.inspector.catalog import Subject
 from gatewright.inspector.server import PageServer
-from gatewright.spec.recording import SeriesAbout
+from gatewright.spec.recording import SeriesMetadata
 from tests.support import recordings
 from tests.support.browser import Judge, Shown, Tab, close, double, opened, reads_as
 from tests.support.inspected import shelf_of
@@ -121,7 +121,7 @@ def test_what_the_cell_view_expects_next(browser: Browser, pages: dict[str, Show
             tab.go(t=t)
             if kind == "series":
                 data = shown.recording.about.data
-                assert isinstance(data, SeriesAbout)
+                assert isinstance(data, SeriesMetadata)
                 one = tab.one(".gw-predicts [data-forecast]")
                 close(one["value"], said[t, 0, 0, data.quantiles.index(0.5)])
                 [came] = tab.all(".gw-predicts [data-forecast] + [data-value]")

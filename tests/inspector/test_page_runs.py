@@ -13,11 +13,11 @@ from gatewright import look
 from gatewright.insight import diagnose, intervene, intervention
 from gatewright.insight.recorder import prepare
 from gatewright.insight.recording import Recording
-from gatewright.inspector.catalog import Entry, Shelf, Subject
+from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.inspector.html import export
 from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model
-from gatewright.spec.recording import SeriesAbout
+from gatewright.spec.recording import SeriesMetadata
 from tests.support.browser import STATE, Judge, Shown, Tab, close, opened
 from tests.support.inspected import HOSTILE, shelf_of
 from tests.support.small_models import language_model
@@ -43,7 +43,7 @@ def assert_compared(tab: Tab, changed: Recording, before: Recording, row: int = 
     shown, T = figures(tab), int(before.lengths[row])
     apart = changed.difference(before).predictions[:T, row]
     data, moved = before.about.data, np.abs(apart.reshape(T, -1)[:, 0])
-    if isinstance(data, SeriesAbout):
+    if isinstance(data, SeriesMetadata):
         # What was forecast for each step one step before.
         moved = np.concatenate([[0], np.abs(apart[:-1, 0, 0, data.quantiles.index(0.5)])])
     elif data.kind == "text":
@@ -147,15 +147,15 @@ def test_a_change_made_by_hand(browser: Browser, pages: dict[str, Shown], runs: 
 
 def test_a_change_in_reverse_of_another_row(browser: Browser, pages: dict[str, Shown]) -> None:
     shown, row, t = pages["layers"], 1, 12
-    model, material = shown.subject.model, shown.subject.material
+    model, batch = shown.subject.model, shown.subject.batch
     assert model is not None
-    assert material is not None
+    assert batch is not None
     with opened(browser, shown.url, f"view=whatif&row={row}&layer=1&direction=reverse&t={t}&units=2") as tab:
         tab.button("+ Set the cell state")
         tab.page.get_by_label("set to").fill("−1.5")
         tab.button("Run again")
-        plan = intervention.plan(shown.lstm, material.lengths, edit_cell={(1, "reverse"): (t, 2, -1.5, row)})
-        changed = intervention.run(model, material, plan)
+        plan = intervention.plan(shown.lstm, batch.lengths, edit_cell={(1, "reverse"): (t, 2, -1.5, row)})
+        changed = intervention.run(model, batch, plan)
         assert note(tab) == changed.about.note
         # The forward half of the outputs is as it was.
         assert tab.text(".gw-whatif-figures").endswith("the two runs predict the same")
@@ -175,18 +175,18 @@ def test_a_change_in_reverse_of_another_row(browser: Browser, pages: dict[str, S
 
 
 def checkpoint(step: int) -> tuple[Entry, Recording, Subject]:
-    model, material = prepare(language_model(seed=step), "abc fed\n" * 9)
-    subject = Subject(model, material.noted(f"step {step}"))
+    model, batch = prepare(language_model(seed=step), "abc fed\n" * 9)
+    subject = Subject(model, batch.noted(f"step {step}"))
     entry = Entry(f"step-{step}", f"step {step}", step, 3 - step / 100, "nats/char")
     return entry, subject.record(), subject
 
 
 def test_checkpoints_come_while_one_looks(browser: Browser) -> None:
-    shelf, recordings = Shelf(), {}
+    catalog, recordings = Catalog(), {}
 
     def add(step: int) -> None:
         entry, recordings[step], subject = checkpoint(step)
-        shelf.add(entry, lambda: subject)
+        catalog.add(entry, lambda: subject)
 
     def assert_shown(tab: Tab, step: int) -> None:
         tab.page.locator(f".gw-checkpoints-label [data-part=step][data-value='{step}']").wait_for()
@@ -198,7 +198,7 @@ def test_checkpoints_come_while_one_looks(browser: Browser) -> None:
         assert tab.text(".gw-note") == f"step {step}"
 
     add(10)
-    with PageServer(shelf, "live") as server, opened(browser, server.url, "t=30&units=4") as tab:
+    with PageServer(catalog, "live") as server, opened(browser, server.url, "t=30&units=4") as tab:
         assert tab.page.locator(".gw-checkpoints").count() == 0
         for step in (20, 30):
             add(step)
@@ -235,12 +235,12 @@ def test_checkpoints_come_while_one_looks(browser: Browser) -> None:
 
 
 def test_a_checkpoint_that_is_gone_is_told(browser: Browser) -> None:
-    shelf = Shelf()
+    catalog = Catalog()
     for step in (10, 20):
         entry, _, subject = checkpoint(step)
-        shelf.add(entry, lambda subject=subject: subject)
-    with PageServer(shelf, "live") as server, opened(browser, server.url) as tab:
-        shelf.remove("step-20")
+        catalog.add(entry, lambda subject=subject: subject)
+    with PageServer(catalog, "live") as server, opened(browser, server.url) as tab:
+        catalog.remove("step-20")
         tab.page.get_by_role("group", name="Other recordings").wait_for()
         tab.page.keyboard.press("3")  # for which numbers are asked that were not before
         assert "no such recording any more" in tab.text(".gw-trouble")
@@ -262,12 +262,12 @@ def exported(
     """A page in a file, what it is of, and its layers."""
     name, path = request.param, tmp_path / "a page.html"
     if name == "hostile":
-        model, material = prepare(language_model(HOSTILE), HOSTILE * 2, title=HOSTILE)
-        subject = Subject(model, material)
+        model, batch = prepare(language_model(HOSTILE), HOSTILE * 2, title=HOSTILE)
+        subject = Subject(model, batch)
         export(path, shelf_of(hostile=subject), name)
         assert isinstance(model, Model)
         return path, subject.record(), model.lstm
-    export(path, pages[name].shelf, name)
+    export(path, pages[name].catalog, name)
     return path, pages[name].recording, pages[name].lstm
 
 

@@ -18,11 +18,11 @@ from gatewright import LSTM
 from gatewright.errors import GatewrightError
 from gatewright.insight import diagnose, intervene
 from gatewright.insight.recorder import prepare, record
-from gatewright.inspector import catalog as shelves
-from gatewright.inspector.catalog import MOST_ANSWERS, MOST_MADE, Entry, Shelf, Subject
+from gatewright.inspector import catalog as catalogs
+from gatewright.inspector.catalog import MAX_RECORDINGS, MAX_WHAT_IFS, Catalog, Entry, Subject
 from gatewright.inspector.payload import diagnosis
 from gatewright.inspector.server import PageServer
-from gatewright.inspector.what_if import Asked
+from gatewright.inspector.what_if import WhatIf
 from tests.support.inspected import ASKED, KINDS, blocks_of, get, same, served, shelf_of, small, strict, subjects
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -41,11 +41,11 @@ def page(shown: dict[str, Subject]) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def asking() -> Iterator[tuple[httpx.Client, Shelf]]:
+def asking() -> Iterator[tuple[httpx.Client, Catalog]]:
     """A page of its own for a test that asks "what if"."""
-    shelf = shelf_of(small=small())
-    with served(shelf) as client:
-        yield client, shelf
+    catalog = shelf_of(small=small())
+    with served(catalog) as client:
+        yield client, catalog
 
 
 def ask(client: httpx.Client, name: str = "small", **changes: Any) -> str:
@@ -180,11 +180,11 @@ def as_python(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("changes", CHANGES)
-def test_an_answer_is_what_intervene_gives(asking: tuple[httpx.Client, Shelf], changes: dict[str, Any]) -> None:
+def test_an_answer_is_what_intervene_gives(asking: tuple[httpx.Client, Catalog], changes: dict[str, Any]) -> None:
     client, _ = asking
     asked = {**ASKED, "ablate": [], **changes}
     subject = small()
-    expected = intervene(subject.model, subject.material.x, **as_python(asked))
+    expected = intervene(subject.model, subject.batch.x, **as_python(asked))
     name = ask(client, **asked)
     require_same(client, name, expected)
     meta = get(client, f"recordings/{name}/meta")
@@ -199,7 +199,7 @@ def test_an_answer_is_what_intervene_gives(asking: tuple[httpx.Client, Shelf], c
     assert listed[1:] == [{"id": name, "note": expected.about.note, **blank}]
     # What is measured of a model would not be of the changed one.
     assert get(client, f"recordings/{name}/diagnosis")["horizon"] is None
-    require_same(client, "small", record(subject.model, subject.material))
+    require_same(client, "small", record(subject.model, subject.batch))
 
 
 @pytest.mark.parametrize(
@@ -207,15 +207,15 @@ def test_an_answer_is_what_intervene_gives(asking: tuple[httpx.Client, Shelf], c
 )
 def test_answers_of_every_kind(shown: dict[str, Subject], kind: str, direction: str) -> None:
     subject = shown[kind]
-    row = len(subject.material.lengths) - 1
-    last = int(subject.material.lengths[row]) - 1
+    row = len(subject.batch.lengths) - 1
+    last = int(subject.batch.lengths[row]) - 1
     asked = {
         "row": row, "layer": 0, "direction": direction, "ablate": [1],
         "clamp": [{"gate": "output_gate", "units": [0], "value": 0.5, "first": 1, "end": last + 1}],
         "edit_cell": [{"t": last, "units": [2], "value": 0.75}],
     }  # fmt: skip
-    plan = Asked.from_json(json.dumps(asked)).plan(subject.model, subject.material.lengths)
-    expected = shelves.intervention.run(subject.model, subject.material, plan)
+    plan = WhatIf.from_json(json.dumps(asked)).plan(subject.model, subject.batch.lengths)
+    expected = catalogs.intervention.run(subject.model, subject.batch, plan)
     with served(shelf_of(it=subject)) as client:
         name = ask(client, "it", **asked)
         require_same(client, name, expected)
@@ -227,76 +227,76 @@ def test_an_answer_beside_a_plain_rnn_has_none(page: httpx.Client) -> None:
     assert get(page, f"recordings/{ask(page, 'paired', layer=0)}/meta")["peer"] is None
 
 
-def test_a_question_about_an_answer_is_of_the_original(asking: tuple[httpx.Client, Shelf]) -> None:
+def test_a_question_about_an_answer_is_of_the_original(asking: tuple[httpx.Client, Catalog]) -> None:
     client, _ = asking
     first = ask(client)
     second = ask(client, first, ablate=[0])
     assert get(client, f"recordings/{second}/meta")["origin"] == "small"
-    require_same(client, second, intervene(small().model, small().material.x, ablate={1: [0]}))
+    require_same(client, second, intervene(small().model, small().batch.x, ablate={1: [0]}))
 
 
 def test_the_oldest_answers_are_forgotten_and_what_is_made_again_is_the_same(
-    asking: tuple[httpx.Client, Shelf],
+    asking: tuple[httpx.Client, Catalog],
 ) -> None:
-    client, shelf = asking
+    client, catalog = asking
     before = read(client, "small")
     held = [
         {"gate": "forget_gate", "units": [0], "value": n / 64, "first": 0, "end": 2}
-        for n in range(MOST_ANSWERS + 3)
+        for n in range(MAX_WHAT_IFS + 3)
     ]
     names = [ask(client, clamp=[one], ablate=[]) for one in held]
     kept = ["small", *names[3:]]
     assert [entry["id"] for entry in get(client, "recordings")] == kept
-    assert len(shelf._made) == MOST_MADE
+    assert len(catalog._made) == MAX_RECORDINGS
     for name in names[:3]:
         for what in ("meta", "diagnosis", "rows/0/inputs"):
             answer = client.get(f"recordings/{name}/{what}")
             assert answer.status_code == 404
-            assert answer.json() == {"error": "There is no such recording any more: choose another one."}
+            assert answer.json() == {"error": "This recording no longer exists: choose another one."}
         assert client.post(f"recordings/{name}/whatif", json=ASKED).status_code == 404
-    for name in kept[-MOST_MADE:]:
+    for name in kept[-MAX_RECORDINGS:]:
         get(client, f"recordings/{name}/meta")
-    assert "small" not in shelf._made
+    assert "small" not in catalog._made
     after = read(client, "small")
     assert all(same(after[key], before[key]) for key in before)
     changes = {1: {"forget_gate": ([0], 3 / 64, slice(0, 2))}}
-    require_same(client, names[3], intervene(small().model, small().material.x, clamp=changes))
+    require_same(client, names[3], intervene(small().model, small().batch.x, clamp=changes))
 
 
-def test_what_is_forgotten_leaves_nothing_behind(asking: tuple[httpx.Client, Shelf]) -> None:
-    client, shelf = asking
+def test_what_is_forgotten_leaves_nothing_behind(asking: tuple[httpx.Client, Catalog]) -> None:
+    client, catalog = asking
     first = ask(client)
     get(client, f"recordings/{first}/diagnosis")
-    for n in range(MOST_ANSWERS):
+    for n in range(MAX_WHAT_IFS):
         ask(client, edit_cell=[{"t": 0, "units": [0], "value": n + 0.5}])
-    for kept in (shelf._made, shelf._diagnoses, shelf._plans):
+    for kept in (catalog._made, catalog._diagnoses, catalog._plans):
         assert first not in kept
 
 
-def test_the_same_question_has_one_answer(asking: tuple[httpx.Client, Shelf]) -> None:
-    client, shelf = asking
+def test_the_same_question_has_one_answer(asking: tuple[httpx.Client, Catalog]) -> None:
+    client, catalog = asking
     first = ask(client)
-    version = shelf.version
+    version = catalog.version
     assert ask(client) == first
-    assert shelf.version == version
+    assert catalog.version == version
     assert ask(client, ablate=[2]) != first
-    assert set(shelf._made) <= set(shelf._entries)
+    assert set(catalog._made) <= set(catalog._entries)
 
 
 def test_a_recording_of_a_file_cannot_be_asked() -> None:
     recording = small().record()
     with served(shelf_of(it=Subject(recording=recording))) as client:
         answer = client.post("recordings/it/whatif", json=ASKED)
-        told = "recording: expected one whose model is at hand, got one from a file"
+        told = "recording: expected a recording with its model, got one from a file"
         assert (answer.status_code, answer.json()) == (422, {"error": told})
         require_same(client, "it", recording)
 
 
-def test_eight_threads_get_right_answers(asking: tuple[httpx.Client, Shelf]) -> None:
+def test_eight_threads_get_right_answers(asking: tuple[httpx.Client, Catalog]) -> None:
     client, _ = asking
     subject = small()
-    whole = record(subject.model, subject.material)
-    expected = [intervene(subject.model, subject.material.x, ablate={1: [n % 4]}) for n in range(8)]
+    whole = record(subject.model, subject.batch)
+    expected = [intervene(subject.model, subject.batch.x, ablate={1: [n % 4]}) for n in range(8)]
     described = get(client, "recordings/small/diagnosis")
 
     def work(number: int) -> None:
@@ -315,7 +315,7 @@ def test_eight_threads_get_right_answers(asking: tuple[httpx.Client, Shelf]) -> 
 
 
 def test_a_long_diagnosis_keeps_nobody_from_the_numbers(
-    asking: tuple[httpx.Client, Shelf], monkeypatch: pytest.MonkeyPatch
+    asking: tuple[httpx.Client, Catalog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, _ = asking
     began, on = threading.Event(), threading.Event()
@@ -325,7 +325,7 @@ def test_a_long_diagnosis_keeps_nobody_from_the_numbers(
         assert on.wait(30)
         return diagnose(*given, **more)
 
-    monkeypatch.setattr(shelves, "diagnose", slow)
+    monkeypatch.setattr(catalogs, "diagnose", slow)
     with ThreadPoolExecutor(1) as pool:
         waits = pool.submit(get, client, "recordings/small/diagnosis")
         assert began.wait(30)
@@ -339,9 +339,9 @@ def test_what_cannot_be_made_is_said(tmp_path: Path) -> None:
     def fails() -> Subject:
         raise GatewrightError("source", "the file that the run learned from", "another one")
 
-    shelf = shelf_of(good=small())
-    shelf.add(Entry("bad", first=True), fails)
-    with served(shelf) as client:
+    catalog = shelf_of(good=small())
+    catalog.add(Entry("bad", first=True), fails)
+    with served(catalog) as client:
         told = {"error": "source: expected the file that the run learned from, got another one"}
         for _ in range(2):
             for what in ("meta", "diagnosis", "rows/0/inputs"):
@@ -370,19 +370,23 @@ def test_what_is_not_there(page: httpx.Client) -> None:
 # --- events
 
 
-def test_each_new_entry_is_sent_as_an_event(asking: tuple[httpx.Client, Shelf]) -> None:
-    client, shelf = asking
+def test_each_new_entry_is_sent_as_an_event(asking: tuple[httpx.Client, Catalog]) -> None:
+    client, catalog = asking
     with client.stream("GET", "events") as events:
         assert events.headers["content-type"].startswith("text/event-stream")
         lines = (line for line in events.iter_lines() if line.startswith("data:"))
         next(lines)  # at once, for what came between the list and this
-        for change in (lambda: shelf.add(Entry("new"), small), lambda: shelf.remove("new"), lambda: ask(client)):
+        for change in (
+            lambda: catalog.add(Entry("new"), small),
+            lambda: catalog.remove("new"),
+            lambda: ask(client),
+        ):
             change()
             next(lines)
 
 
 def test_who_listens_does_not_hold_up_the_end() -> None:
-    shelf = shelf_of(it=small())
+    catalog = shelf_of(it=small())
     listening, ended = threading.Barrier(4), []
 
     def listen(url: str) -> None:
@@ -395,7 +399,7 @@ def test_who_listens_does_not_hold_up_the_end() -> None:
             ended.append(error)
 
     with ThreadPoolExecutor(3) as pool:
-        with PageServer(shelf, "it") as server:
+        with PageServer(catalog, "it") as server:
             waits = [pool.submit(listen, server.url) for _ in range(3)]
             listening.wait(30)
         for one in waits:

@@ -13,36 +13,36 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatewright.inspector import catalog as shelves
-from gatewright.inspector.catalog import Shelf, Subject
+from gatewright.inspector import catalog as catalogs
+from gatewright.inspector.catalog import Catalog, Subject
 from gatewright.inspector.payload import printable
 from tests.support.inspected import ASKED, get, served, shelf_of, small, strict
 
 
 @pytest.fixture
-def asking() -> Iterator[tuple[httpx.Client, Shelf]]:
-    shelf = shelf_of(small=small())
-    with served(shelf) as client:
-        yield client, shelf
+def asking() -> Iterator[tuple[httpx.Client, Catalog]]:
+    catalog = shelf_of(small=small())
+    with served(catalog) as client:
+        yield client, catalog
 
 
 @pytest.fixture(scope="module")
-def fuzzed() -> Iterator[tuple[httpx.Client, Shelf]]:
-    shelf = shelf_of(small=small())
-    with served(shelf) as client:
-        yield client, shelf
+def fuzzed() -> Iterator[tuple[httpx.Client, Catalog]]:
+    catalog = shelf_of(small=small())
+    with served(catalog) as client:
+        yield client, catalog
 
 
-def refused(client: httpx.Client, shelf: Shelf, body: bytes, status: int = 422) -> str:
+def refused(client: httpx.Client, catalog: Catalog, body: bytes, status: int = 422) -> str:
     """Ask what cannot be answered; return the line that says so, having checked that nothing came of it."""
-    before = client.get("recordings").content, shelf.version
+    before = client.get("recordings").content, catalog.version
     answer = client.post("recordings/small/whatif", content=body)
     assert answer.status_code == status, answer.text
     told = strict(answer.content)
     assert set(told) == {"error"}
     assert "\n" not in told["error"]
     assert len(told["error"]) < 1000
-    assert (client.get("recordings").content, shelf.version) == before
+    assert (client.get("recordings").content, catalog.version) == before
     return str(told["error"])
 
 
@@ -86,12 +86,12 @@ BAD = [
 
 
 @pytest.mark.parametrize(("changes", "pattern"), BAD)
-def test_what_cannot_be_asked(fuzzed: tuple[httpx.Client, Shelf], changes: dict[str, Any], pattern: str) -> None:
+def test_what_cannot_be_asked(fuzzed: tuple[httpx.Client, Catalog], changes: dict[str, Any], pattern: str) -> None:
     assert re.match(pattern, refused(*fuzzed, json.dumps({**ASKED, **changes}).encode()))
 
 
-def test_what_is_no_question(asking: tuple[httpx.Client, Shelf]) -> None:
-    client, shelf = asking
+def test_what_is_no_question(asking: tuple[httpx.Client, Catalog]) -> None:
+    client, catalog = asking
     whole = json.dumps(ASKED).encode()
     for body in (
         b"", b"x", b"null", b"[]", b"3", b'"row"', b"{}", b"\xff\xfe", whole[:-1], whole + b"x", b"NaN",
@@ -101,13 +101,13 @@ def test_what_is_no_question(asking: tuple[httpx.Client, Shelf]) -> None:
         whole.replace(b'"row": 0', b'"row": ' + b"9" * 5000), whole.replace(b"forward", b"\xed\xa0\x80"),
         whole.replace(b"forward", b"\\ud800"), whole.replace(b"forward", b"a\\nb\\u001b[31m"),
     ):  # fmt: skip
-        assert "expected" in refused(client, shelf, body)
+        assert "expected" in refused(client, catalog, body)
     edit = json.dumps({**ASKED, "edit_cell": [EDIT]}).encode()
     for number in (b"1e999", b"-1e999", b"1e308", b"NaN"):
-        told = refused(client, shelf, edit.replace(b'"value": 0.5', b'"value": ' + number))
+        told = refused(client, catalog, edit.replace(b'"value": 0.5', b'"value": ' + number))
         assert "edit_cell[0].value" in told or "NaN" in told
     for body in (b" " * (2 << 20), whole + b" " * (2 << 20)):
-        assert refused(client, shelf, body, 413) == "body: expected at most 1048576 bytes, got more"
+        assert refused(client, catalog, body, 413) == "body: expected at most 1048576 bytes, got more"
     assert len(get(client, "recordings")) == 1
 
 
@@ -134,9 +134,9 @@ nearly = st.fixed_dictionaries(
 @settings(max_examples=1500 if os.environ.get("GATEWRIGHT_LONG") else 80, deadline=None,
           suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(asked=anything | nearly)
-def test_any_question_is_answered_or_refused(fuzzed: tuple[httpx.Client, Shelf], asked: Any) -> None:
-    client, shelf = fuzzed
-    before = client.get("recordings").content, shelf.version
+def test_any_question_is_answered_or_refused(fuzzed: tuple[httpx.Client, Catalog], asked: Any) -> None:
+    client, catalog = fuzzed
+    before = client.get("recordings").content, catalog.version
     answer = client.post("recordings/small/whatif", content=json.dumps(asked).encode())
     told = strict(answer.content)
     if answer.status_code == 200:
@@ -145,14 +145,14 @@ def test_any_question_is_answered_or_refused(fuzzed: tuple[httpx.Client, Shelf],
         assert answer.status_code == 422, answer.text
         assert "\n" not in told["error"]
         assert re.match(r"[\w. ,\[\]]+: expected ", told["error"])
-        assert (client.get("recordings").content, shelf.version) == before
+        assert (client.get("recordings").content, catalog.version) == before
 
 
 def test_a_name_that_is_no_text_is_shown_all_the_same() -> None:
     assert printable("a\udcffb") == "a?b"
     subject = small()
-    about = shelves.dataclasses.replace(subject.material.about, title="a\udcffb")
-    changed = shelves.dataclasses.replace(subject.material, about=about)
+    about = catalogs.dataclasses.replace(subject.batch.about, title="a\udcffb")
+    changed = catalogs.dataclasses.replace(subject.batch, about=about)
     with served(shelf_of(it=Subject(subject.model, changed)), "a\udcffb") as client:
         assert get(client, "recordings/it/meta")["title"] == "a?b"
         assert "<title>a?b</title>" in client.get("").text

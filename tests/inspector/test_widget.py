@@ -86,11 +86,11 @@ def test_what_cannot_be_answered_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         {"ask": "nothing", "recording": "recording"}, {"ask": None, "recording": "recording"},
     ):  # fmt: skip
         content, buffers = notebook.ask(**question)
-        assert content == {"id": 17, "error": "There is nothing of that name."}
+        assert content == {"id": 17, "error": "There is no data of that name."}
         assert buffers == []
     # Nor is a question that is none answered, and the next one is.
     content, _ = notebook.hear({})
-    assert content == {"id": None, "error": "There is nothing of that name."}
+    assert content == {"id": None, "error": "There is no data of that name."}
     for message in (None, [], "x", 3):
         before = len(notebook.sent)
         notebook.view._handle_custom_msg(message, [])
@@ -135,7 +135,7 @@ def test_it_is_one_module_and_one_style(monkeypatch: pytest.MonkeyPatch) -> None
 def test_only_a_recording_is_shown(given: Any) -> None:
     with pytest.raises(GatewrightError) as caught:
         gatewright.view(given)
-    assert str(caught.value) == f"recording: expected what gatewright.look returned, got {type(given).__name__}"
+    assert str(caught.value) == f"recording: expected a recording of gatewright.look, got {type(given).__name__}"
 
 
 def test_without_anywidget_the_hint_is_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pack_sequence
 from gatewright import LSTM, equations
 from gatewright.insight.recorder import prepare
 from gatewright.insight.recording import Recording
-from gatewright.inspector.catalog import Entry, Shelf, Subject
+from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model
 from gatewright.train.plain_rnn import PlainModel
@@ -182,13 +182,13 @@ class Shown:
         url: of its page.
         subject: the model, and what it reads.
         recording: of it, as Python has it.
-        shelf: what is served.
+        catalog: what is served.
     """
 
     url: str
     subject: Subject
     recording: Recording
-    shelf: Shelf
+    catalog: Catalog
 
     @property
     def lstm(self) -> LSTM:
@@ -221,10 +221,10 @@ def pages(runs: Path) -> Iterator[dict[str, Shown]]:
     with ExitStack() as stack:
         for kind in KINDS:
             one = subject(kind, runs)
-            shelf = Shelf()
-            shelf.add(Entry(kind, first=True), lambda one=one: one)  # type: ignore[misc]
-            server = stack.enter_context(PageServer(shelf, kind))
-            found[kind] = Shown(server.url, one, one.record(), shelf)
+            catalog = Catalog()
+            catalog.add(Entry(kind, first=True), lambda one=one: one)  # type: ignore[misc]
+            server = stack.enter_context(PageServer(catalog, kind))
+            found[kind] = Shown(server.url, one, one.record(), catalog)
         yield found
 
 

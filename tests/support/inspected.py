@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pack_sequence
 from gatewright import LSTM
 from gatewright.insight.recorder import prepare
 from gatewright.insight.recording import Recording
-from gatewright.inspector.catalog import Entry, Shelf, Subject
+from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.inspector.server import PageServer
 from gatewright.train.plain_rnn import PlainModel
 from tests.support.small_models import forecaster, language_model, write_sites
@@ -54,23 +54,23 @@ def small(steps: int = 12) -> Subject:
     return Subject(*prepare(LSTM(3, 4, num_layers=2), torch.randn(steps, 2, 3)))
 
 
-def shelf_of(**named: Subject) -> Shelf:
-    shelf = Shelf()
+def shelf_of(**named: Subject) -> Catalog:
+    catalog = Catalog()
     for name, subject in named.items():
-        shelf.add(Entry(name), lambda subject=subject: subject)  # type: ignore[misc]
-    return shelf
+        catalog.add(Entry(name), lambda subject=subject: subject)  # type: ignore[misc]
+    return catalog
 
 
 @contextlib.contextmanager
-def served(shelf: Shelf, title: str = "a title", port: int = 0) -> Iterator[httpx.Client]:
-    """Serve a shelf, and ask it; nothing may be logged, least of all a traceback."""
+def served(catalog: Catalog, title: str = "a title", port: int = 0) -> Iterator[httpx.Client]:
+    """Serve a catalog, and ask it; nothing may be logged, least of all a traceback."""
     logged: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("uvicorn.error").addHandler(handler)
     try:
         with (
-            PageServer(shelf, title, port) as server,
+            PageServer(catalog, title, port) as server,
             httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client,
         ):
             yield client

@@ -11,15 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 from gatewright.equations import Record
 from gatewright.insight.layers import Layer
 from gatewright.insight.recording import Recording
-from gatewright.spec.recording import About, Edit, LayersAbout
+from gatewright.spec.recording import Edit, LayersMetadata, RecordingMetadata
 
 Array = NDArray[Any]
 
 
-def about(rows: int, inputs: int, **changes: Any) -> About:
+def about(rows: int, inputs: int, **changes: Any) -> RecordingMetadata:
     names = {"title": "by hand", "note": "", "fingerprint": "", "readouts": (), "peer": "", "edits": ()}
     columns = tuple(f"x{n}" for n in range(inputs))
-    return About(**{**names, "rows": ("",) * rows, "inputs": columns, "data": LayersAbout(), **changes})
+    return RecordingMetadata(
+        **{**names, "rows": ("",) * rows, "inputs": columns, "data": LayersMetadata(), **changes}
+    )
 
 
 def cells(f: Array, written: Array, c_0: Array, added: Array | None = None) -> Array:

@@ -207,11 +207,11 @@ def shaken(made: PlainModel) -> PlainModel:
 def test_it_stands_in_a_recording_of_series(folder: Path) -> None:
     cells = rows_of("north", 60, 1) + rows_of("south", 70, 2)
     table, model = forecaster(write_cells(folder / "sites.csv", cells))
-    opened, material = recorder.prepare(model, table.table)
+    opened, batch = recorder.prepare(model, table.table)
     assert opened is model
     made = shaken(PlainModel(model))
-    alone = recorder.record(model, material)
-    found = with_peer(alone, model, material, made)
+    alone = recorder.record(model, batch)
+    found = with_peer(alone, model, batch, made)
     assert (alone.peer, alone.about.peer) == (None, "")
     assert found.about == dataclasses.replace(alone.about, peer="plain RNN")
     assert found.predictions is alone.predictions
@@ -220,14 +220,14 @@ def test_it_stands_in_a_recording_of_series(folder: Path) -> None:
     scaler = model.scaler
     assert isinstance(scaler, Scaler)
     scale, mean = (np.array(values[:2])[:, None] for values in (scaler.scale, scaler.mean))
-    assert material.level is not None
+    assert batch.level is not None
     for row, n in enumerate(found.lengths.tolist()):
         hidden = hidden_by_hand(made, found.inputs[:n, row].astype(np.float64))
         np.testing.assert_allclose(found.peer.hidden[:n, row], hidden, rtol=1e-4, atol=1e-6)
         assert not found.peer.hidden[n:, row].any()
         assert not found.peer.predictions[n:, row].any()
         with torch.no_grad():
-            y = absolute(model, made(material.x[:n, [row]]).y, material.level[:n, [row]])[:, 0]
+            y = absolute(model, made(batch.x[:n, [row]]).y, batch.level[:n, [row]])[:, 0]
         said = np.sort(y.double().numpy(), axis=-1) * scale + mean
         np.testing.assert_allclose(found.peer.predictions[:n, row], said, rtol=1e-5)
     part = found.select(steps=slice(4, 20), rows=[1])
@@ -238,8 +238,8 @@ def test_it_stands_in_a_recording_of_a_text(folder: Path) -> None:
     task, options = language_task(folder)
     made = train_beside(task, options.training, 2)
     text = "what it read, then"
-    _, material = recorder.prepare(task.model, text)
-    found = with_peer(look(task.model, text), task.model, material, made)
+    _, batch = recorder.prepare(task.model, text)
+    found = with_peer(look(task.model, text), task.model, batch, made)
     assert found.peer is not None
     vectors = made.encoder.weight.detach().double().numpy()[found.symbols[:, 0]]  # type: ignore[index]
     hidden = hidden_by_hand(made, vectors)

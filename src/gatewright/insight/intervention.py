@@ -132,8 +132,8 @@ def intervene(
     >>> changed.difference(look(lstm, x)).first  # the step whose output is the first to differ
     array([5])
     """
-    opened, material = prepare(model, data, state=state, start=start, steps=steps, title=title)
-    return run(opened, material, plan(_lstm(opened), material.lengths, clamp, ablate, edit_cell))
+    opened, batch = prepare(model, data, state=state, start=start, steps=steps, title=title)
+    return run(opened, batch, plan(_lstm(opened), batch.lengths, clamp, ablate, edit_cell))
 
 
 def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_cell: Any = None) -> Plan:
@@ -165,11 +165,11 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
     return changes
 
 
-def run(model: Model | LSTM, material: InputBatch, changes: Plan) -> Recording:
+def run(model: Model | LSTM, batch: InputBatch, changes: Plan) -> Recording:
     """Run a model over what is ready for it, with changes that `plan` has checked."""
     edits: list[Edit] = []
-    found = record(model, material, _changed(changes, edits))
-    note = describe(changes, material.lengths, _lstm(model).hidden_size)
+    found = record(model, batch, _changed(changes, edits))
+    note = describe(changes, batch.lengths, _lstm(model).hidden_size)
     return dataclasses.replace(found, about=dataclasses.replace(found.about, note=note, edits=tuple(edits)))
 
 

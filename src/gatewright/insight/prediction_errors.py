@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.spec.recording import About, SeriesAbout, TextAbout
+from gatewright.spec.recording import RecordingMetadata, SeriesMetadata, TextMetadata
 
 Array = NDArray[Any]
 
 
-def errors_of(predictions: Array, targets: Array | None, about: About) -> NDArray[np.float64]:
+def errors_of(predictions: Array, targets: Array | None, about: RecordingMetadata) -> NDArray[np.float64]:
     """Return the error of each step's prediction, which was made one step before (T, B); NaN without a target.
 
     The error of a text is -log p of the true symbol, in nats.  That of a forecast is the distance of its median
@@ -25,11 +25,11 @@ def errors_of(predictions: Array, targets: Array | None, about: About) -> NDArra
     """
     T, B = predictions.shape[:2]
     errors = np.full((T, B), np.nan)
-    if isinstance(about.data, TextAbout):
+    if isinstance(about.data, TextMetadata):
         assert targets is not None
         log_p = np.take_along_axis(predictions[:-1], np.maximum(targets[:-1], 0)[..., None], axis=-1)[..., 0]
         errors[1:] = np.where(targets[:-1] < 0, np.nan, -log_p)
-    elif isinstance(about.data, SeriesAbout):
+    elif isinstance(about.data, SeriesMetadata):
         assert targets is not None
         median = about.data.quantiles.index(0.5)
         distance = np.abs(predictions[:-1, :, 0, :, median] - targets[:-1, :, 0]) / np.array(about.data.scale)

@@ -21,7 +21,7 @@ from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
 from gatewright.runs.models import run_model
 from gatewright.runs.run import Run
-from gatewright.spec.recording import SeriesAbout, TextAbout
+from gatewright.spec.recording import SeriesMetadata, TextMetadata
 from gatewright.tasks.forecast.windows import absolute
 from gatewright.tasks.inputs import InputBatch
 
@@ -67,8 +67,8 @@ def look(
     >>> bool(abs(ledger.total - ledger.cell).max() < 1e-6)
     True
     """
-    opened, material = prepare(model, data, state=state, start=start, steps=steps, title=title)
-    return record(opened, material)
+    opened, batch = prepare(model, data, state=state, start=start, steps=steps, title=title)
+    return record(opened, batch)
 
 
 def prepare(
@@ -86,10 +86,10 @@ def prepare(
     if isinstance(model, Run):
         require_whole_model_arguments(state, title)
         loaded = run_model(model)
-        material = of_run(model, loaded, data, start=start, steps=steps)
+        batch = of_run(model, loaded, data, start=start, steps=steps)
         if title:
-            material = dataclasses.replace(material, about=dataclasses.replace(material.about, title=title))
-        return loaded, material
+            batch = dataclasses.replace(batch, about=dataclasses.replace(batch.about, title=title))
+        return loaded, batch
     if not isinstance(model, Model | LSTM):
         got = f"a {type(model).__module__}.{type(model).__name__}{_hint(model)}"
         raise GatewrightError("model", "a run, a gatewright.Model or a gatewright.LSTM", got)
@@ -107,38 +107,38 @@ def _hint(model: Any) -> str:
     return ""
 
 
-def record(model: Model | LSTM, material: InputBatch, run: Pass | None = None) -> Recording:
+def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> Recording:
     """Run a model over what is ready for it.
 
     Args:
         model: the model.
-        material: what `prepare` made for it.
+        batch: what `prepare` made for it.
         run: how the layers are run; as they are if None.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with torch.no_grad():
-            x = material.x if isinstance(model, LSTM) else model.encoder(material.x)
+            x = batch.x if isinstance(model, LSTM) else model.encoder(batch.x)
             lstm = model if isinstance(model, LSTM) else model.lstm
-            done = (run or forward)(lstm, x, material.lengths, material.state)
+            done = (run or forward)(lstm, x, batch.lengths, batch.state)
             y = _output(done)
-            predictions = y if isinstance(model, LSTM) else forecasts(model, material, model.head(y))
+            predictions = y if isinstance(model, LSTM) else forecasts(model, batch, model.head(y))
     finally:
         for module in training:
             module.training = True
     head = None if isinstance(model, LSTM) else model.head
-    text = isinstance(material.about.data, TextAbout)
+    text = isinstance(batch.about.data, TextMetadata)
     return Recording(
-        material.about,
+        batch.about,
         tuple(Layer(_numpy(one), None if one.reverse is None else _numpy(one.reverse)) for one in done.layers),
-        material.lengths,
+        batch.lengths,
         _array(x),
         _array(predictions),
-        targets=material.targets,
-        columns=material.columns,
-        times=material.times,
-        symbols=_array(material.x) if text else None,
+        targets=batch.targets,
+        columns=batch.columns,
+        times=batch.times,
+        symbols=_array(batch.x) if text else None,
         readout_weight=None if head is None else _array(head.weight),
         readout_bias=None if head is None else _array(head.bias),
         model=model,
@@ -161,20 +161,20 @@ def _output(done: Record) -> Tensor:
     return last.hidden if last.reverse is None else torch.cat([last.hidden, last.reverse.hidden], dim=-1)
 
 
-def forecasts(model: Model, material: InputBatch, said: Tensor) -> Tensor:
+def forecasts(model: Model, batch: InputBatch, said: Tensor) -> Tensor:
     """Return what a head said (T, B, outputs) as a forecast in the table's units, or as log-probabilities.
 
     Args:
         model: whose head it is, or whose place it takes.
-        material: what was read.
+        batch: what was read.
         said: the output of the head.
     """
-    about = material.about.data
-    if not isinstance(about, SeriesAbout):
+    about = batch.about.data
+    if not isinstance(about, SeriesMetadata):
         return torch.log_softmax(said, dim=-1)
-    assert material.level is not None
+    assert batch.level is not None
     assert model.scaler is not None
-    y = absolute(model, said.unflatten(-1, model.output_sizes), material.level).sort(dim=-1).values.double()
+    y = absolute(model, said.unflatten(-1, model.output_sizes), batch.level).sort(dim=-1).values.double()
     targets = len(about.targets)
     scale, mean = (
         torch.tensor(numbers[:targets], dtype=torch.float64, device=y.device)[:, None]

@@ -13,7 +13,7 @@ from gatewright.equations import Record
 from gatewright.errors import GatewrightError
 from gatewright.insight.layers import DIRECTIONS, Layer, Peer
 from gatewright.insight.prediction_errors import errors_of
-from gatewright.spec.recording import About
+from gatewright.spec.recording import RecordingMetadata
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 class RecordingData:
     """The fields of a `gatewright.insight.Recording`, which documents them, and what follows from these alone."""
 
-    about: About
+    about: RecordingMetadata
     layers: tuple[Layer, ...]
     lengths: NDArray[np.int64]
     inputs: Array

@@ -15,7 +15,7 @@ from gatewright.errors import ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular
 from gatewright.insight.layers import DIRECTIONS, Layer, Peer
 from gatewright.insight.recording_data import RecordingData
-from gatewright.spec.recording import About
+from gatewright.spec.recording import RecordingMetadata
 
 FORMAT = "1"
 #: Maximum number of bytes of a file's header that are searched for the name of the format.
@@ -85,7 +85,7 @@ def read(path: Path | str) -> dict[str, Any]:
         raise ModelFileError(str(path), "a recording", "a damaged or foreign file") from None
     if "about" not in metadata:
         raise ModelFileError(str(path), "a whole recording", "one that does not say what it is of")
-    about = About.from_json(metadata["about"], "about")
+    about = RecordingMetadata.from_json(metadata["about"], "about")
     try:
         fields = _fields(about, tensors)
     except KeyError as error:
@@ -95,7 +95,7 @@ def read(path: Path | str) -> dict[str, Any]:
     return fields
 
 
-def _fields(about: About, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def _fields(about: RecordingMetadata, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """Take a recording's fields out of the tensors; a missing tensor is a KeyError."""
     layers: list[Layer] = []
     while f"layers.{len(layers)}.forward.cell" in tensors or not layers:

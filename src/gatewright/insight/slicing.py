@@ -13,7 +13,7 @@ from gatewright.equations import Record
 from gatewright.errors import GatewrightError
 from gatewright.insight.layers import Layer, Peer, require_units
 from gatewright.insight.recording_data import RecordingData
-from gatewright.spec.recording import About, Edit
+from gatewright.spec.recording import Edit, RecordingMetadata
 
 #: A recording; parts are of the same class.
 R = TypeVar("R", bound=RecordingData)
@@ -137,7 +137,7 @@ def _state_before(
     )
 
 
-def _changed(recording: R, change: Any, about: About, lengths: NDArray[np.int64]) -> R:
+def _changed(recording: R, change: Any, about: RecordingMetadata, lengths: NDArray[np.int64]) -> R:
     """Return a recording with a function of every array that has steps and rows; see `Layer.map`."""
 
     def part(array: Any) -> Any:

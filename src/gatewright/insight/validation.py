@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gatewright.equations import GATES, QUANTITIES, Record
 from gatewright.errors import GatewrightError
 from gatewright.insight.recording_data import RecordingData
-from gatewright.spec.recording import Edit, SeriesAbout, TextAbout
+from gatewright.spec.recording import Edit, SeriesMetadata, TextMetadata
 
 Array = NDArray[Any]
 #: A name, an array, the kind of its type, and its shape with None for any size.
@@ -114,7 +114,7 @@ def _forms_of_data(recording: RecordingData) -> Iterator[_Form]:
     if len(about.rows) != B or len(about.inputs) != D:
         got = f"{len(about.rows)} and {len(about.inputs)}"
         raise GatewrightError("about", f"names of {B} rows and {D} inputs", got)
-    if isinstance(data, SeriesAbout):
+    if isinstance(data, SeriesMetadata):
         ahead = (data.horizon, len(data.targets))
         if len(data.scale) != len(data.targets) or 0.5 not in data.quantiles:
             got = f"{len(data.scale)}, and {data.quantiles}"
@@ -122,7 +122,7 @@ def _forms_of_data(recording: RecordingData) -> Iterator[_Form]:
         yield "predictions", recording.predictions, "f", (T, B, *ahead, len(data.quantiles))
         yield "targets", recording.targets, "f", (T, B, *ahead)
         yield "columns", recording.columns, "f", (T, B, len(data.columns))
-    elif isinstance(data, TextAbout):
+    elif isinstance(data, TextMetadata):
         V = len(data.symbols)
         yield "predictions", recording.predictions, "f", (T, B, V)
         for name, numbers, least in (("targets", recording.targets, -1), ("symbols", recording.symbols, 0)):

@@ -1,1 +1,1 @@
-"""The inspector: a recording as a page in a browser or a notebook."""
+"""The inspector: recordings as a page in a browser or a notebook."""

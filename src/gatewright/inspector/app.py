@@ -1,4 +1,4 @@
-"""The page over HTTP, to one person on this machine."""
+"""The HTTP application of the page, for one user on this machine."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatewright.errors import GatewrightError
-from gatewright.inspector.catalog import Shelf
+from gatewright.inspector.catalog import Catalog
 from gatewright.inspector.html import page
-from gatewright.inspector.what_if import Asked
+from gatewright.inspector.what_if import WhatIf
 from gatewright.web.hosts import host_fits, origin_fits, repeated
 
-#: Bytes that a question may have.
-_MOST = 1 << 20
-#: Seconds between two looks for something new.
-_LOOK = 0.3
+#: Maximum number of bytes of a request body.
+_MAX_BODY = 1 << 20
+#: Seconds between two checks for a change of the catalog.
+_POLL = 0.3
 
 _HEADERS = {
     "cache-control": "no-store",
@@ -36,104 +36,104 @@ _HEADERS = {
 }
 
 
-def create_app(shelf: Shelf, token: str, title: Callable[[], str], stopping: Callable[[], bool]) -> ASGIApp:
+def create_app(catalog: Catalog, token: str, title: Callable[[], str], stopping: Callable[[], bool]) -> ASGIApp:
     """Return the application.
 
     Args:
-        shelf: what the page can show.
-        token: what the path of every request begins with.
-        title: of the page.
-        stopping: whether the server is about to end, and nobody is to be kept waiting.
+        catalog: recordings that the page can show.
+        token: first segment of the path of every request.
+        title: returns the title of the page.
+        stopping: returns whether the server is shutting down, so that open event streams must end.
     """
 
     def document(_: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
-        answer = HTMLResponse(page(title(), base=f"/{token}/", nonce=nonce))
-        answer.headers["content-security-policy"] = (
+        response = HTMLResponse(page(title(), base=f"/{token}/", nonce=nonce))
+        response.headers["content-security-policy"] = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
             "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
-        return answer
+        return response
 
     def recordings(_: Request) -> Response:
-        return JSONResponse(shelf.entries())
+        return JSONResponse(catalog.entries())
 
     def meta(request: Request) -> Response:
-        return JSONResponse(shelf.payload(request.path_params["name"]).meta())
+        return JSONResponse(catalog.payload(request.path_params["name"]).meta())
 
     def diagnosis(request: Request) -> Response:
-        return JSONResponse(shelf.diagnosis(request.path_params["name"]))
+        return JSONResponse(catalog.diagnosis(request.path_params["name"]))
 
     def block(request: Request) -> Response:
-        of = shelf.payload(request.path_params["name"])
+        payload = catalog.payload(request.path_params["name"])
         row = request.path_params["row"]
-        if (
-            not (row.isascii() and row.isdigit()) or len(row) > 9
-        ):  # a number of any length is no row of any recording
+        # No recording has a row of ten digits, and int() refuses very long numbers with another error.
+        if not (row.isascii() and row.isdigit()) or len(row) > 9:
             raise KeyError(row)
-        return Response(of.block(int(row), request.path_params["block"]), media_type="application/octet-stream")
+        numbers = payload.block(int(row), request.path_params["block"])
+        return Response(numbers, media_type="application/octet-stream")
 
     async def what_if(request: Request) -> Response:
         body = bytearray()
         async for part in request.stream():
             body += part
-            if len(body) > _MOST:
-                return JSONResponse({"error": f"body: expected at most {_MOST} bytes, got more"}, 413)
+            if len(body) > _MAX_BODY:
+                return JSONResponse({"error": f"body: expected at most {_MAX_BODY} bytes, got more"}, 413)
         name, text = request.path_params["name"], body.decode("utf-8", "replace")
-        made = await run_in_threadpool(lambda: shelf.what_if(name, Asked.from_json(text, "what if")))
-        return JSONResponse({"id": made})
+        new = await run_in_threadpool(lambda: catalog.what_if(name, WhatIf.from_json(text, "what if")))
+        return JSONResponse({"id": new})
 
     async def events(_: Request) -> Response:
         async def changes() -> AsyncIterator[str]:
-            told = -1  # the first one comes at once, for what was added before this was asked
+            sent = -1  # the first event comes at once, for entries added before the request
             while not stopping():
-                if shelf.version != told:
-                    told = shelf.version
-                    yield f"data: {told}\n\n"
-                await asyncio.sleep(_LOOK)
+                if catalog.version != sent:
+                    sent = catalog.version
+                    yield f"data: {sent}\n\n"
+                await asyncio.sleep(_POLL)
 
         return StreamingResponse(changes(), media_type="text/event-stream")
 
-    async def unfit(_: Request, error: Exception) -> Response:
+    async def invalid(_: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, 422)
 
     async def missing(_: Request, __: Exception) -> Response:
-        return JSONResponse({"error": "There is no such recording any more: choose another one."}, 404)
+        return JSONResponse({"error": "This recording no longer exists: choose another one."}, 404)
 
-    of = f"/{token}/recordings/{{name}}"
+    recording = f"/{token}/recordings/{{name}}"
     routes = [
         Route(f"/{token}/", document),
         Route(f"/{token}/recordings", recordings),
-        Route(f"{of}/meta", meta),
-        Route(f"{of}/diagnosis", diagnosis),
-        Route(f"{of}/rows/{{row}}/{{block:path}}", block),
-        Route(f"{of}/whatif", what_if, methods=["POST"]),
+        Route(f"{recording}/meta", meta),
+        Route(f"{recording}/diagnosis", diagnosis),
+        Route(f"{recording}/rows/{{row}}/{{block:path}}", block),
+        Route(f"{recording}/whatif", what_if, methods=["POST"]),
         Route(f"/{token}/events", events),
     ]
-    handlers = {GatewrightError: unfit, KeyError: missing}
+    handlers = {GatewrightError: invalid, KeyError: missing}
     return Guard(Starlette(routes=routes, exception_handlers=handlers), token)
 
 
 class Guard:
-    """Lets through what comes from the page itself: its host, its origin, its token.
+    """Middleware that passes requests of the page itself: its host, its origin, its token.
 
     Args:
-        app: what is asked.
-        token: first part of every path.
+        app: the application.
+        token: first segment of every path.
     """
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app, self._token = app, token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ask the application, or refuse."""
+        """Pass a request to the application, or refuse it."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        given = scope["path"].removeprefix("/").partition("/")[0].encode("utf-8", "replace")
+        token = scope["path"].removeprefix("/").partition("/")[0].encode("utf-8", "replace")
         fits = (
             host_fits(host, ())
             and origin_fits(headers.get("origin"), host, ())
@@ -142,8 +142,8 @@ class Guard:
         if repeated(headers) is not None:
             await Response("several Host or Origin headers\n", 400, _HEADERS, "text/plain")(scope, receive, send)
             return
-        if not fits or not hmac.compare_digest(given, self._token):
-            await Response("not here\n", 404, _HEADERS, "text/plain")(scope, receive, send)
+        if not fits or not hmac.compare_digest(token, self._token):
+            await Response("not found\n", 404, _HEADERS, "text/plain")(scope, receive, send)
             return
 
         async def with_headers(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""What a page can show: recordings that are made when they are asked for, and what becomes of them."""
+"""The catalog of a page: recordings by id, made when the page requests them."""
 
 from __future__ import annotations
 
@@ -16,63 +16,63 @@ from gatewright.insight.recorder import record
 from gatewright.insight.recording import Recording
 from gatewright.inspector import payload
 from gatewright.inspector.payload import Payload
-from gatewright.inspector.what_if import Asked
+from gatewright.inspector.what_if import WhatIf
 from gatewright.nn import LSTM
 from gatewright.nn.model import Model
 from gatewright.tasks.inputs import InputBatch
 from gatewright.train.plain_rnn import PlainModel, with_peer
 
-#: Recordings that are kept in memory; others are made again.
-MOST_MADE = 6
-#: Answers to "what if" that are kept.
-MOST_ANSWERS = 20
+#: Maximum number of recordings in memory; others are made again.
+MAX_RECORDINGS = 6
+#: Maximum number of results of "what if" in the catalog.
+MAX_WHAT_IFS = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model with what it reads; or a recording alone, of which nothing can be run again.
+    """A model with its inputs; or a recording alone, which cannot be made again.
 
     Attributes:
         model: the model, or None.
-        material: what it reads, or None.
-        recording: the recording, where there is nothing to make one of.
-        plain: a plain RNN that stands beside the model, or None.
-        changes: what is changed inside the model.
+        batch: its inputs, or None.
+        recording: the recording, if there is no model to make it.
+        plain: a plain RNN for comparison with the model, or None.
+        changes: changes inside the model, or None.
     """
 
     model: Model | LSTM | None = None
-    material: InputBatch | None = None
+    batch: InputBatch | None = None
     recording: Recording | None = None
     plain: PlainModel | None = None
     changes: intervention.Plan | None = None
 
     def record(self) -> Recording:
-        """Make the recording."""
-        if self.model is None or self.material is None:
+        """Return the recording; with a model it is made."""
+        if self.model is None or self.batch is None:
             assert self.recording is not None
             return self.recording
         if self.changes is not None:
-            # Not that of the model as it is: what is measured of the model would not be of the changed one.
-            return dataclasses.replace(intervention.run(self.model, self.material, self.changes), model=None)
-        made = record(self.model, self.material)
+            # Without the model: figures that are measured on the model would not be those of the changed one.
+            return dataclasses.replace(intervention.run(self.model, self.batch, self.changes), model=None)
+        recording = record(self.model, self.batch)
         if self.plain is None or not isinstance(self.model, Model):
-            return made
-        return with_peer(made, self.model, self.material, self.plain)
+            return recording
+        return with_peer(recording, self.model, self.batch, self.plain)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the page lists of a recording (`Entry` of the contract).
+    """An entry in the page's list of recordings (`Entry` in `inspector/src/data/types.ts`).
 
     Attributes:
-        id: its name.
-        note: what sets it apart.
-        step: training step of a checkpoint, or None.
+        id: id of the recording.
+        note: the difference from the other recordings, such as "step 200".
+        step: training step of a snapshot, or None.
         score: its validation score, or None.
-        unit: what the score is measured in.
+        unit: unit of the score.
         first: whether the page shows it first.
-        intro: what a person should know before looking, in a few sentences.
-        place: where to look first, as in the address of the page ("t=12&units=5").
+        intro: an introduction of a few sentences, or "".
+        place: the part to show first, as in the address of the page ("t=12&units=5"), or "".
     """
 
     id: str
@@ -85,63 +85,69 @@ class Entry:
     place: str = ""
 
 
-class Shelf:
-    """Recordings by id.  Any thread may use it; one recording is made at a time, and beside it one diagnosis.
+class Catalog:
+    """Recordings by id.  It is thread-safe; one recording and one diagnosis are made at a time.
 
     >>> import torch
     >>> from gatewright.insight.recorder import prepare
-    >>> lstm, material = prepare(LSTM(3, 4), torch.ones(5, 1, 3))
-    >>> shelf = Shelf()
-    >>> shelf.add(Entry("a"), lambda: Subject(lstm, material))
-    >>> shelf.payload("a").meta()["kind"]
+    >>> lstm, batch = prepare(LSTM(3, 4), torch.ones(5, 1, 3))
+    >>> catalog = Catalog()
+    >>> catalog.add(Entry("a"), lambda: Subject(lstm, batch))
+    >>> catalog.payload("a").meta()["kind"]
     'layers'
     """
 
     def __init__(self) -> None:
         self._making = threading.RLock()
-        # Held before the other one, never after it: a long diagnosis keeps nobody from the numbers.
+        # Acquired before `_making`, never after it: a long diagnosis does not block requests for numbers.
         self._diagnosing = threading.Lock()
         self._entries: dict[str, tuple[Entry, Callable[[], Subject], str]] = {}
         self._made: OrderedDict[str, tuple[Subject, Payload]] = OrderedDict()
         self._diagnoses: dict[str, dict[str, Any]] = {}
-        self._answers = 0
+        self._what_ifs = 0
         self._plans: dict[str, tuple[str, intervention.Plan]] = {}
-        #: Grows whenever there is something new.
+        #: Increases with every change of the entries.
         self.version = 0
-        #: Whether anybody has looked.
-        self.asked = False
+        #: Whether a page has requested the entries.
+        self.requested = False
 
     def add(self, entry: Entry, make: Callable[[], Subject], origin: str = "") -> None:
-        """Put a recording on the shelf, in the place of one of the same id."""
+        """Add a recording, or replace that of the same id.
+
+        Args:
+            entry: its entry.
+            make: returns its subject; called when the recording is requested.
+            origin: id of the recording that it is a "what if" of, or "".
+        """
         with self._making:
             self._forget(entry.id)
             self._entries[entry.id] = (entry, make, origin)
             self.version += 1
 
     def remove(self, name: str) -> None:
-        """Take a recording off the shelf, if it is there."""
+        """Remove a recording, if it is there."""
         with self._making:
             if self._entries.pop(name, None):
                 self._forget(name)
                 self.version += 1
 
     def entries(self) -> list[dict[str, Any]]:
-        """Return what the page lists."""
-        self.asked = True
+        """Return the page's list of recordings."""
+        self.requested = True
         with self._making:
             return [dataclasses.asdict(entry) for entry, _, _ in self._entries.values()]
 
     def shown(self) -> str:
-        """Return the id of the recording that a page shows first."""
+        """Return the id of the recording that the page shows first."""
         with self._making:
             entries = [entry for entry, _, _ in self._entries.values()]
             return next((entry.id for entry in entries if entry.first), entries[-1].id)
 
     def payload(self, name: str) -> Payload:
-        """Return a recording as the page reads it.
+        """Return a recording in the page's format.
 
         Raises:
-            KeyError: if there is none of that name.
+            KeyError: if there is no recording of that name.
             GatewrightError: if it cannot be made.
         """
         return self._get(name)[1]
@@ -155,16 +161,20 @@ class Shelf:
                 subject, made = self._get(name)
                 entry = self._entries[name]
             plain = subject.plain.rnn if subject.plain is not None and subject.changes is None else None
-            found = payload.diagnosis(diagnose(made.recording, plain=plain))
+            diagnosis = payload.diagnosis(diagnose(made.recording, plain=plain))
             with self._making:
                 if self._entries.get(name) is entry:
-                    self._diagnoses[name] = found
-            return found
+                    self._diagnoses[name] = diagnosis
+            return diagnosis
 
-    def what_if(self, name: str, asked: Asked) -> str:
-        """Run a recording's model again with changes; return the id of what came of them, also if that is there.
+    def what_if(self, name: str, request: WhatIf) -> str:
+        """Run a recording's model again with changes; return the id of the result, which may exist already.
 
-        Changes are of the untouched run, also where they are asked of one that was changed already.
+        The changes apply to the unchanged run, even if ``name`` is a changed one.
+
+        Args:
+            name: id of the recording.
+            request: the changes.
 
         Raises:
             KeyError: if there is no recording of that name.
@@ -173,21 +183,22 @@ class Shelf:
         with self._making:
             name = self._entries[name][2] or name
             subject, _ = self._get(name)
-            if subject.model is None or subject.material is None:
-                raise GatewrightError("recording", "one whose model is at hand", "one from a file")
-            plan = asked.plan(subject.model, subject.material.lengths)
-            for known, (origin, before) in self._plans.items():
-                if origin == name and before == plan:
-                    return known
+            if subject.model is None or subject.batch is None:
+                raise GatewrightError("recording", "a recording with its model", "one from a file")
+            plan = request.plan(subject.model, subject.batch.lengths)
+            for existing, (origin, earlier) in self._plans.items():
+                if origin == name and earlier == plan:
+                    return existing
             changed = dataclasses.replace(subject, changes=plan)
             recording = changed.record()
-            self._answers += 1
-            new = f"whatif-{self._answers}"
+            self._what_ifs += 1
+            new = f"whatif-{self._what_ifs}"
             self.add(Entry(new, recording.about.note), lambda: changed, origin=name)
             self._plans[new] = name, plan
             self._keep(new, changed, recording)
-            for old in [one for one, (_, _, origin) in self._entries.items() if origin][:-MOST_ANSWERS]:
-                self.remove(old)
+            what_ifs = [entry for entry, (_, _, origin) in self._entries.items() if origin]
+            for oldest in what_ifs[:-MAX_WHAT_IFS]:
+                self.remove(oldest)
             return new
 
     def _get(self, name: str) -> tuple[Subject, Payload]:
@@ -201,9 +212,9 @@ class Shelf:
 
     def _keep(self, name: str, subject: Subject, recording: Recording) -> None:
         self._made[name] = subject, Payload(recording, name, self._entries[name][2])
-        while len(self._made) > MOST_MADE:
+        while len(self._made) > MAX_RECORDINGS:
             self._made.popitem(last=False)
 
     def _forget(self, name: str) -> None:
-        for kept in (self._made, self._diagnoses, self._plans):
-            kept.pop(name, None)
+        for by_name in (self._made, self._diagnoses, self._plans):
+            by_name.pop(name, None)

@@ -1,4 +1,4 @@
-"""One file that shows recordings without a server: the page, its data and nothing else."""
+"""The HTML of the page, also as one file that shows a recording without a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.files import atomic
-from gatewright.inspector.catalog import Shelf
+from gatewright.inspector.catalog import Catalog
 from gatewright.inspector.payload import printable
 
 _END = re.compile(r"</(script)", re.IGNORECASE)
@@ -24,12 +24,12 @@ def page(title: str, *, base: str = "", data: str = "", nonce: str = "") -> str:
     """Return the HTML of the inspector.
 
     Args:
-        title: of the document.
-        base: where its numbers are asked for; empty where they are in the page.
-        data: elements that hold them.
-        nonce: of the content security policy, for the page's own script and style.
+        title: title of the document.
+        base: path of the server's data; empty if the data is in the page.
+        data: HTML elements with the data.
+        nonce: nonce of the content security policy, for the page's own script and style.
     """
-    # In a script an end tag would end it, wherever it stands.
+    # The end tag would end the script, even inside a string.
     script, style = _END.sub(r"<\\/\1", bundle("inspector.js")), bundle("inspector.css")
     mark = f' nonce="{nonce}"' if nonce else ""
     where = f' data-base="{html.escape(base)}"' if base else ""
@@ -45,28 +45,28 @@ def page(title: str, *, base: str = "", data: str = "", nonce: str = "") -> str:
 
 
 def bundle(name: str) -> str:
-    """Return the text of a file of the page, as it was built from `inspector/`."""
+    """Return the text of a file of the page, which `make page` builds from `inspector/`."""
     return (resources.files("gatewright.inspector") / "static" / name).read_text("utf-8")
 
 
-def export(path: Path, shelf: Shelf, name: str) -> int:
-    """Write a page that opens by itself, whole or not at all; return its size in bytes.
+def export(path: Path, catalog: Catalog, name: str) -> int:
+    """Write a page that needs no server, whole or not at all; return its size in bytes.
 
     Args:
         path: the file.
-        shelf: that has the recording.
-        name: the id of the recording.
+        catalog: the catalog that has the recording.
+        name: id of the recording.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be written.
     """
-    payload = shelf.payload(name)
+    payload = catalog.payload(name)
     meta = payload.meta()
-    listed = [entry for entry in shelf.entries() if entry["id"] == name]
+    entries = [entry for entry in catalog.entries() if entry["id"] == name]
     parts = [
-        _json("entries", listed),
+        _json("entries", entries),
         _json(f"{name}/meta", meta),
-        _json(f"{name}/diagnosis", shelf.diagnosis(name)),
+        _json(f"{name}/diagnosis", catalog.diagnosis(name)),
     ]
     for row, shapes in enumerate(meta["blocks"]):
         for block, shape in shapes.items():
@@ -79,12 +79,15 @@ def export(path: Path, shelf: Shelf, name: str) -> int:
 
 
 def _json(name: str, value: Any) -> str:
-    # A text may hold anything, also what would end the element.
+    # A text may contain anything, even the end tag of the element.
     text = json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return f'<script type="application/json" data-name="{name}">{text}</script>\n'
 
 
 def _packed(block: bytes, size: int) -> str:
-    """Deflate the bytes of numbers in planes, all first ones, then all second ones: exponents are much alike."""
+    """Compress numbers byte plane by byte plane: all first bytes, then all second bytes.
+
+    Bytes of one plane are similar, the exponents above all, so that they compress better next to each other.
+    """
     planes = np.frombuffer(block, np.uint8).reshape(-1, size).T
     return base64.b64encode(zlib.compress(np.ascontiguousarray(planes).tobytes(), 6)).decode("ascii")

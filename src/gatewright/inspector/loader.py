@@ -1,4 +1,4 @@
-"""From what a person names to what a page shows: a run, a file, or the built-in example."""
+"""Catalogs of what `gatewright look` shows: a run, a recording, a model file, or the built-in example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatewright.errors import GatewrightError, ModelFileError, RunError
 from gatewright.insight import recording_file
 from gatewright.insight.inputs import gather, of_run
 from gatewright.insight.recording import Recording
-from gatewright.inspector.catalog import Entry, Shelf, Subject
+from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.nn.model import Model, load
 from gatewright.progress import PLAIN_SECONDS
 from gatewright.runs import models
@@ -24,30 +24,31 @@ from gatewright.tasks.inputs import InputBatch
 from gatewright.tasks.language.task import LanguageTask
 from gatewright.train import launch, plain_rnn
 
-#: A recording that is alone on its shelf.
+#: Entry of a recording that is alone in its catalog.
 ONLY = Entry("only", first=True)
-#: Series that a page shows without being told which.
-MOST_ROWS = 16
-#: Steps that are read without being told how many.
-STEPS = 2000
-#: What validation scores are measured in, by the kind of the run.
+#: Default maximum number of series on a page.
+MAX_ROWS = 16
+#: Default maximum number of steps on a page.
+MAX_STEPS = 2000
+#: Unit of the validation scores, by the kind of the run.
 UNITS = {"forecast": ForecastTask.unit, "language": LanguageTask.unit}
 
+#: Shows a line to the user.
 Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What of the data is wanted.
+class Selection:
+    """The part of the data that a page shows.
 
     Attributes:
-        row: number of the series, or None for the first `MOST_ROWS`.
+        row: number of the series; None for the first `MAX_ROWS`.
         start: first step.
-        steps: at most so many, or None for the first `STEPS`.
-        fill: how missing inputs are filled, or None for what training did.
+        steps: maximum number of steps; None for `MAX_STEPS`.
+        fill: how missing inputs are filled; None for the method of training.
 
     Raises:
-        GatewrightError: if a number is below what there can be.
+        GatewrightError: if a number is too small, or the fill method is unknown.
     """
 
     row: int | None = None
@@ -63,74 +64,89 @@ class Wanted:
             raise GatewrightError("--fill", "forward or mean", repr(self.fill))
 
     @property
-    def most(self) -> int:
-        """At most so many steps."""
-        return STEPS if self.steps is None else self.steps
+    def max_steps(self) -> int:
+        """Maximum number of steps."""
+        return MAX_STEPS if self.steps is None else self.steps
 
-    def of(self, material: InputBatch, say: Say) -> InputBatch:
-        """Return the wanted rows.
+    def rows_of(self, batch: InputBatch, say: Say) -> InputBatch:
+        """Return the selected rows of a batch; report it if there are too many to show them all.
 
         Raises:
             GatewrightError: if there is no such row.
         """
-        rows = len(material.lengths)
+        rows = len(batch.lengths)
         if self.row is not None:
             if not 0 <= self.row < rows:
                 raise GatewrightError("--row", f"a series from 0 to {rows - 1}", str(self.row))
-            return material.rows([self.row])
-        if rows > MOST_ROWS:
-            say(f"the first {MOST_ROWS} of {rows} series; --row shows a single series")
-            return material.rows(range(MOST_ROWS))
-        return material
+            return batch.rows([self.row])
+        if rows > MAX_ROWS:
+            say(f"the first {MAX_ROWS} of {rows} series; --row shows a single series")
+            return batch.rows(range(MAX_ROWS))
+        return batch
+
+    def require_none(self, what: str, data: Path | None, train_plain: bool) -> None:
+        """Raise if options select a part of what can only be shown as a whole.
+
+        Args:
+            what: what is shown, such as "a recording".
+            data: the data argument.
+            train_plain: whether a plain RNN is to be trained.
+
+        Raises:
+            GatewrightError: names the first such option.
+        """
+        options = {
+            "DATA": data,
+            "--row": self.row,
+            "--start": self.start or None,
+            "--steps": self.steps,
+            "--fill": self.fill,
+            "--plain-rnn": train_plain or None,
+        }
+        for name, value in options.items():
+            if value is not None:
+                raise GatewrightError(name, f"nothing with {what}, which is shown as a whole", str(value))
 
 
-#: All that is shown without being told more.
-UNTOLD = Wanted()
+#: The selection without any option.
+DEFAULT = Selection()
 
 
-def open_example(wanted: Wanted = UNTOLD, train_plain: bool = False) -> tuple[Shelf, str]:
-    """Return the built-in example, and its title.
+def open_example(selection: Selection = DEFAULT, train_plain: bool = False) -> tuple[Catalog, str]:
+    """Return the catalog of the built-in example, and its title.
 
     Raises:
-        GatewrightError: if a part of it is wanted.
+        GatewrightError: if an option selects a part of it.
     """
-    _require_whole("the built-in example", None, wanted, train_plain)
+    selection.require_none("the built-in example", None, train_plain)
     from gatewright.inspector.example import INTRO, PLACE, example
 
-    model, material, beside = example()
-    shelf = _shelf(Subject(model, material, plain=beside), Entry("only", first=True, intro=INTRO, place=PLACE))
-    return shelf, material.about.title
+    model, batch, plain = example()
+    entry = Entry("only", first=True, intro=INTRO, place=PLACE)
+    return _single(Subject(model, batch, plain=plain), entry), batch.about.title
 
 
-def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, say: Say) -> tuple[Shelf, str]:
-    """Return what there is to see of a run's directory, a recording or a model file, and a title.
+def open_path(
+    path: Path, data: Path | None, selection: Selection, train_plain: bool, say: Say
+) -> tuple[Catalog, str]:
+    """Return the catalog of a run, a recording or a model file, and a title.
 
     Args:
-        path: what is looked at.
-        data: what a model reads; None for the test part of what its run learned from.
-        wanted: what of it.
-        train_plain: whether to train a plain RNN beside a run's model, if there is none yet.
-        say: shows a line.
+        path: directory of a run, or a file.
+        data: file that the model reads, or a recording of a run's model; None for the test part of the run's data.
+        selection: part of the data.
+        train_plain: whether to train a plain RNN for comparison with a run's model, if there is none yet.
+        say: shows a line to the user.
 
     Raises:
-        GatewrightError: if there is nothing to see, or the data does not fit.
+        GatewrightError: if there is nothing to show, or the data does not fit the model.
     """
     if path.is_file():
         if recording_file.is_recording(path):
-            _require_whole("a recording", data, wanted, train_plain)
-            found = Recording.load(path)
-            return _shelf(Subject(recording=found)), found.about.title or path.name
-        if Path(path.name.removesuffix(".gz")).suffix in launch.SUFFIXES:
-            raise GatewrightError(
-                "RUN", "a run, a recording or a model file, and data after it", f"the data {path}"
-            )
-        model = load(path)
-        if data is None:
-            raise GatewrightError("DATA", "what the model is to read, after the model's file", "nothing")
-        if train_plain:
-            raise GatewrightError("--plain-rnn", "a run, on whose batches it is trained", f"a file: {path}")
-        material = gather(model, data, start=wanted.start, steps=wanted.most, fill=wanted.fill or "")
-        return _shelf(Subject(model, wanted.of(material, say))), material.about.title
+            selection.require_none("a recording", data, train_plain)
+            recording = Recording.load(path)
+            return _single(Subject(recording=recording)), recording.about.title or path.name
+        return _open_model(path, data, selection, train_plain, say)
     if not path.is_dir():
         raise RunError(
             "run", "the directory of a run, a recording or a model file", f"{path}, which does not exist"
@@ -138,93 +154,120 @@ def open_path(path: Path, data: Path | None, wanted: Wanted, train_plain: bool, 
     run = Run.open(path)
     model = run_model(run)
     if data is not None and recording_file.is_recording(data):
-        _require_whole("a recording", None, wanted, train_plain)
-        return _shelf(_own_recording(data, model)), path.resolve().name
-    material = wanted.of(of_run(run, model, data, start=wanted.start, steps=wanted.most, fill=wanted.fill), say)
-    beside = _beside(run, model, train_plain, say)
-    return open_run(run, model, material, beside), material.about.title
+        selection.require_none("a recording", None, train_plain)
+        return _single(_recording_of(model, data)), path.resolve().name
+    batch = of_run(run, model, data, start=selection.start, steps=selection.max_steps, fill=selection.fill)
+    batch = selection.rows_of(batch, say)
+    return open_run(run, model, batch, _plain_rnn(run, model, train_plain, say)), batch.about.title
 
 
-def open_run(run: Run, model: Model, material: InputBatch, beside: plain_rnn.PlainModel | None) -> Shelf:
-    """Return a run's best model, and before it its snapshots, if it has some."""
-    shelf, scores = Shelf(), dict(run.validations())
+def _open_model(
+    path: Path, data: Path | None, selection: Selection, train_plain: bool, say: Say
+) -> tuple[Catalog, str]:
+    """Return the catalog of a model file with data; arguments and errors as for `open_path`."""
+    if Path(path.name.removesuffix(".gz")).suffix in launch.SUFFIXES:
+        raise GatewrightError("RUN", "a run, a recording or a model file, and data after it", f"the data {path}")
+    model = load(path)
+    if data is None:
+        raise GatewrightError("DATA", "a file for the model to read, after the model file", "nothing")
+    if train_plain:
+        raise GatewrightError("--plain-rnn", "a run, whose batches train the plain RNN", f"a file: {path}")
+    batch = gather(model, data, start=selection.start, steps=selection.max_steps, fill=selection.fill or "")
+    return _single(Subject(model, selection.rows_of(batch, say))), batch.about.title
+
+
+def open_run(run: Run, model: Model, batch: InputBatch, plain: plain_rnn.PlainModel | None) -> Catalog:
+    """Return a catalog of a run's snapshots, if it has any, and of its best model.
+
+    Args:
+        run: the run.
+        model: its best model.
+        batch: inputs of all these models.
+        plain: a plain RNN for comparison with the best model, or None.
+    """
+    catalog, scores = Catalog(), dict(run.validations())
     best = min(scores, key=lambda step: scores[step], default=None)
     for step, path in models.found(run):
         if step != best:
             entry = snapshot_entry(run, step, scores.get(step))
-            shelf.add(entry, functools.partial(_of_snapshot, path, material.noted(entry.note)))
+            catalog.add(entry, functools.partial(_snapshot, path, batch.noted(entry.note)))
     note = "" if best is None else f"step {best}, best"
     entry = Entry("best", note, best, None if best is None else scores[best], UNITS[run.kind], first=True)
-    shelf.add(entry, lambda: Subject(model, material.noted(note), plain=beside))
-    return shelf
-
-
-def _of_snapshot(path: Path, material: InputBatch) -> Subject:
-    model = load(path)
-    about = dataclasses.replace(material.about, fingerprint=model.fingerprint)
-    return Subject(model, dataclasses.replace(material, about=about))
+    catalog.add(entry, lambda: Subject(model, batch.noted(note), plain=plain))
+    return catalog
 
 
 def snapshot_entry(run: Run, step: int, score: float | None) -> Entry:
-    """Return what the page lists of a snapshot."""
+    """Return the catalog's entry of a snapshot.
+
+    Args:
+        run: the run.
+        step: training step of the snapshot.
+        score: its validation score, or None if unknown.
+    """
     return Entry(f"step-{step}", f"step {step}", step, score, UNITS[run.kind])
 
 
-def _require_whole(what: str, data: Path | None, wanted: Wanted, train_plain: bool) -> None:
-    """Raise if more is said of what is shown as it is."""
-    row, steps = wanted.row, wanted.steps
-    given = {"DATA": data, "--row": row, "--start": wanted.start or None, "--steps": steps, "--fill": wanted.fill}
-    for name, value in {**given, "--plain-rnn": train_plain or None}.items():
-        if value is not None:
-            raise GatewrightError(name, f"nothing with {what}, which holds all there is to see", str(value))
+def _snapshot(path: Path, batch: InputBatch) -> Subject:
+    model = load(path)
+    about = dataclasses.replace(batch.about, fingerprint=model.fingerprint)
+    return Subject(model, dataclasses.replace(batch, about=about))
 
 
-def _own_recording(path: Path, model: Model) -> Subject:
+def _recording_of(model: Model, path: Path) -> Subject:
     """Read a recording of a model.
 
     Raises:
-        GatewrightError: if it is of another one.
+        GatewrightError: if it is of another model.
     """
-    found = Recording.load(path)
-    if found.about.fingerprint != model.fingerprint:
-        got = f"one of the model {found.about.fingerprint[:12]}: {path}"
+    recording = Recording.load(path)
+    if recording.about.fingerprint != model.fingerprint:
+        got = f"a recording of the model {recording.about.fingerprint[:12]}: {path}"
         raise GatewrightError("DATA", f"a recording of the run's model {model.fingerprint[:12]}", got)
-    whole: Recording = dataclasses.replace(found, model=model)
-    return Subject(recording=whole)
+    return Subject(recording=dataclasses.replace(recording, model=model))
 
 
-def _beside(run: Run, model: Model, train: bool, say: Say) -> plain_rnn.PlainModel | None:
-    """Return the plain RNN that stands beside a run's model; None if there is none and none is wanted."""
+def _plain_rnn(run: Run, model: Model, train: bool, say: Say) -> plain_rnn.PlainModel | None:
+    """Return the plain RNN of a run for comparison with its model; None without one if ``train`` is false."""
     if run.plain_rnn.exists():
         try:
             return plain_rnn.load(run.plain_rnn, model)
         except ModelFileError as error:
             if not train:
-                say(f"left out: {error}; --plain-rnn trains one anew")
+                say(f"plain RNN ignored: {error}; --plain-rnn trains a new one")
                 return None
-    if not train:
-        return None
+    return _train_plain_rnn(run, model, say) if train else None
+
+
+def _train_plain_rnn(run: Run, model: Model, say: Say) -> plain_rnn.PlainModel:
+    """Train a plain RNN on the batches of a run's best model, and write it into the run.
+
+    Raises:
+        GatewrightError: if the run has no validation, or its source has changed.
+        OSError: if the file cannot be written.
+    """
     scores = dict(run.validations())
     if not scores:
         raise RunError("--plain-rnn", "a run with a validation", f"{run.path}, which has none")
     best = min(scores, key=lambda step: scores[step])
     options, task = launch.reopen(run)
     say(f"training a plain RNN on the {best} batches that the model was trained on")
-    told = time.monotonic()
+    last_line = time.monotonic()
 
     def progress(step: int, loss: float) -> None:
-        nonlocal told
-        if time.monotonic() - told >= PLAIN_SECONDS:
-            told = time.monotonic()
+        nonlocal last_line
+        if time.monotonic() - last_line >= PLAIN_SECONDS:
+            last_line = time.monotonic()
             say(f"step {step}/{best}  loss {loss:.4f}")
 
-    made = plain_rnn.train_beside(task, options.training, best, fingerprint=model.fingerprint, progress=progress)
-    plain_rnn.save(run.plain_rnn, made)
+    plain = plain_rnn.train_beside(task, options.training, best, fingerprint=model.fingerprint, progress=progress)
+    plain_rnn.save(run.plain_rnn, plain)
     say(f"wrote {run.plain_rnn}")
-    return made
+    return plain
 
 
-def _shelf(subject: Subject, entry: Entry = ONLY) -> Shelf:
-    shelf = Shelf()
-    shelf.add(entry, lambda: subject)
-    return shelf
+def _single(subject: Subject, entry: Entry = ONLY) -> Catalog:
+    """Return a catalog of one recording."""
+    catalog = Catalog()
+    catalog.add(entry, lambda: subject)
+    return catalog

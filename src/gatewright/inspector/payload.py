@@ -1,4 +1,4 @@
-"""What the page is given of a recording: JSON and named blocks of numbers (`inspector/src/data/types.ts`)."""
+"""A recording in the page's format: JSON and named blocks of numbers (`inspector/src/data/types.ts`)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gatewright.insight.diagnosis import Diagnosis
 from gatewright.insight.layers import DIRECTIONS
 from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recording import Recording
-from gatewright.spec.recording import SeriesAbout, TextAbout
+from gatewright.spec.recording import SeriesMetadata, TextMetadata
 
 _TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4"}
 
 
 class Payload:
-    """A recording as the page reads it.
+    """A recording in the page's format.
 
     Args:
-        recording: what it is made of.
+        recording: the recording.
         name: its id on the page.
-        origin: the id of the recording that it is a "what if" of, or "".
+        origin: id of the recording that it is a "what if" of, or "".
 
     >>> import torch
     >>> from gatewright import LSTM, look
@@ -41,7 +41,7 @@ class Payload:
         self._blocks = [self._of_row(row) for row in range(len(recording.lengths))]
 
     def meta(self) -> dict[str, Any]:
-        """Return the `Meta` of the contract."""
+        """Return `Meta` of `types.ts`."""
         recording, about = self.recording, self.recording.about
         data = about.data
         return {
@@ -58,7 +58,9 @@ class Payload:
                 {
                     "hidden": layer.forward.cell.shape[-1],
                     "output": layer.forward.hidden.shape[-1],
-                    "directions": [name for name, one in zip(DIRECTIONS, layer, strict=True) if one is not None],
+                    "directions": [
+                        name for name, record in zip(DIRECTIONS, layer, strict=True) if record is not None
+                    ],
                 }
                 for layer in recording.layers
             ],
@@ -71,9 +73,9 @@ class Payload:
                 "step": data.step,
                 "timed": recording.times is not None,
             }
-            if isinstance(data, SeriesAbout)
+            if isinstance(data, SeriesMetadata)
             else None,
-            "text": {"symbols": list(data.symbols)} if isinstance(data, TextAbout) else None,
+            "text": {"symbols": list(data.symbols)} if isinstance(data, TextMetadata) else None,
             "readouts": list(about.readouts),
             "peer": {"name": about.peer, "hidden": recording.peer.hidden.shape[-1]} if recording.peer else None,
             "edits": [
@@ -98,7 +100,7 @@ class Payload:
         """Return the numbers of a block, little endian.
 
         Raises:
-            KeyError: if there is none of that row and name.
+            KeyError: if there is no block of that row and name.
         """
         if not 0 <= row < len(self._blocks):
             raise KeyError(row)
@@ -106,7 +108,7 @@ class Payload:
         return np.ascontiguousarray(array, dtype=_TYPES[dtype]).tobytes()
 
     def _of_row(self, row: int) -> dict[str, tuple[str, NDArray[Any]]]:
-        """Name the blocks of a row: views, which are copied when they are asked for."""
+        """Return the blocks of a row by name, each a type and a view."""
         recording, T = self.recording, int(self.recording.lengths[row])
         blocks: dict[str, tuple[str, NDArray[Any]]] = {}
         for number, layer in enumerate(recording.layers):
@@ -122,8 +124,8 @@ class Payload:
                 blocks[f"{place}/hidden_initial"] = ("f4", record.hidden_initial[row])
         blocks["inputs"] = ("f4", recording.inputs[:T, row])
         blocks["error"] = ("f4", recording.error()[:T, row])
-        said = {"series": "forecast", "text": "scores", "layers": "output"}[recording.about.data.kind]
-        blocks[said] = ("f4", recording.predictions[:T, row])
+        output = {"series": "forecast", "text": "scores", "layers": "output"}[recording.about.data.kind]
+        blocks[output] = ("f4", recording.predictions[:T, row])
         if recording.readout_weight is not None and recording.readout_bias is not None:
             blocks["head"] = ("f4", recording.readout_weight)
             blocks["head_bias"] = ("f4", recording.readout_bias)
@@ -137,30 +139,30 @@ class Payload:
             blocks["symbols"] = ("i4", recording.symbols[:T, row])
         if recording.peer is not None:
             blocks["peer/hidden"] = ("f4", recording.peer.hidden[:T, row])
-            blocks[f"peer/{said}"] = ("f4", recording.peer.predictions[:T, row])
-            wrong = errors_of(recording.peer.predictions, recording.targets, recording.about)
-            blocks["peer/error"] = ("f4", wrong[:T, row])
+            blocks[f"peer/{output}"] = ("f4", recording.peer.predictions[:T, row])
+            errors = errors_of(recording.peer.predictions, recording.targets, recording.about)
+            blocks["peer/error"] = ("f4", errors[:T, row])
         return blocks
 
 
 def printable(text: str) -> str:
-    """Return a text that goes into a page also where a file's name is no text."""
+    """Return a text that UTF-8 can encode, even if it comes from a file's name that it cannot."""
     return text.encode("utf-8", "replace").decode()
 
 
-def diagnosis(found: Diagnosis) -> dict[str, Any]:
-    """Return the `Diagnosis` of the contract."""
-    return _plain(dataclasses.asdict(found))
+def diagnosis(result: Diagnosis) -> dict[str, Any]:
+    """Return `Diagnosis` of `types.ts`."""
+    return _plain(dataclasses.asdict(result))
 
 
 def _plain(value: Any) -> Any:
-    """Turn arrays into lists, and numbers that JSON does not have into None."""
+    """Return a value for JSON: arrays as lists, NaN and infinity as None."""
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, np.generic):
         return _plain(value.item())
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""The process behind a page: listens on this machine alone, under a name that nobody guesses."""
+"""The server of the page: on this machine only, under a secret path."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ import uvicorn
 
 from gatewright.errors import GatewrightError
 from gatewright.inspector.app import create_app
-from gatewright.inspector.catalog import Shelf
+from gatewright.inspector.catalog import Catalog
 from gatewright.web.connection_limit import Room
 from gatewright.web.http_connection import configured
 from gatewright.web.listen import address_of, listen
 
 HOST = "127.0.0.1"
-#: Connections at once: those of a few pages.
-_MOST = 256
+#: Maximum number of connections, enough for a few pages.
+_MAX_CONNECTIONS = 256
 
 
 class PageServer:
-    """Serves a shelf in a thread of its own, between ``with`` and its end.
+    """Serves a catalog in a thread of its own, as a context manager.
 
     Args:
-        shelf: what the page can show.
-        title: of the page.
-        port: to listen at; 0 for any that is free.
+        catalog: recordings that the page can show.
+        title: title of the page.
+        port: port to listen on; 0 for any free port.
 
     Attributes:
-        title: of the page, until it is changed.
-        url: of the page, with its token.
+        title: title of the page, which may be changed.
+        url: address of the page, with its token.
 
     Raises:
         GatewrightError: if the port is not free.
     """
 
-    def __init__(self, shelf: Shelf, title: str, port: int = 0) -> None:
+    def __init__(self, catalog: Catalog, title: str, port: int = 0) -> None:
         try:
             self._listening = listen(HOST, port)
         except GatewrightError as error:
@@ -48,9 +48,9 @@ class PageServer:
         self.title = title
         token = secrets.token_urlsafe(24)
         self.url = f"{address_of(self._listening)}/{token}/"
-        app = create_app(shelf, token, lambda: self.title, lambda: self._server.should_exit)
-        self._listening.room = Room(_MOST)
-        # Of what others on this machine send here, a person who watches a training is told nothing.
+        app = create_app(catalog, token, lambda: self.title, lambda: self._server.should_exit)
+        self._listening.room = Room(_MAX_CONNECTIONS)
+        # No log of requests by other programs on this machine, which would disturb the output of a training.
         config = configured(
             app, self._listening.room, log_level="error", lifespan="off", timeout_graceful_shutdown=2
         )
@@ -78,24 +78,24 @@ class PageServer:
         self.close()
 
     def close(self) -> None:
-        """Stop, also what was never begun."""
-        # What does not end by itself in time is cut off, which uvicorn tells as the application's fault.
+        """Stop the server, even if it was never started."""
+        # uvicorn cuts off connections that do not end in time, and logs that as an error of the application.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._server.should_exit = True
         if self._thread.is_alive():
-            # The server ends within two seconds of its own; on a busy machine these take longer, and its socket
-            # must not be closed under it.
+            # The server ends by itself within two seconds, or later on a busy machine; until then its socket must
+            # stay open.
             self._ended.wait(timeout=60)
         self._listening.close()
 
     def open_browser(self) -> None:
-        """Show the page in the default browser, if there is one."""
+        """Open the page in the default browser, if there is one."""
         webbrowser.open(self.url)
 
     def wait(self) -> None:
         """Serve until Ctrl-C."""
         try:
-            # Not Thread.join: where Ctrl-C interrupts it, a thread that runs counts as ended.
+            # Not Thread.join: if Ctrl-C interrupts it, the running thread counts as ended.
             while not self._ended.wait(timeout=0.5):
                 pass
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""What a page asks: changes inside a model (`WhatIf` of the contract)."""
+"""The page's request to run a model again with changes (`WhatIf` of `inspector/src/data/types.ts`)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gatewright.nn import LSTM
 from gatewright.nn.model import Model
 from gatewright.spec.json import Spec
 
-#: The largest number that a cell state holds.
+#: The largest number that a cell state can hold.
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
-class AskedClamp(Spec):
+class WhatIfClamp(Spec):
     """Gates held at a value, for steps from ``first`` to before ``end``."""
 
     gate: str
@@ -31,8 +31,8 @@ class AskedClamp(Spec):
 
 
 @dataclass(frozen=True)
-class AskedEdit(Spec):
-    """A cell state set by hand, before step ``t``."""
+class WhatIfEdit(Spec):
+    """Cell states set to a value before step ``t``."""
 
     t: int
     units: tuple[int, ...]
@@ -40,45 +40,50 @@ class AskedEdit(Spec):
 
 
 @dataclass(frozen=True)
-class Asked(Spec):
-    """Changes of one layer in one direction; of a cell state in one row.
+class WhatIf(Spec):
+    """Changes in one layer and direction; those of the cell state in one row.
 
-    >>> asked = '{"row":0,"layer":0,"direction":"forward","clamp":[],"ablate":[1],"edit_cell":[]}'
-    >>> Asked.from_json(asked, "what if").plan(LSTM(3, 4), [9])[0, False].clamps[0].gate
+    >>> request = '{"row":0,"layer":0,"direction":"forward","clamp":[],"ablate":[1],"edit_cell":[]}'
+    >>> WhatIf.from_json(request, "what if").plan(LSTM(3, 4), [9])[0, False].clamps[0].gate
     'output_gate'
     """
 
     row: int
     layer: int
     direction: str
-    clamp: tuple[AskedClamp, ...]
+    clamp: tuple[WhatIfClamp, ...]
     ablate: tuple[int, ...]
-    edit_cell: tuple[AskedEdit, ...]
+    edit_cell: tuple[WhatIfEdit, ...]
 
     def plan(self, model: Model | LSTM, lengths: Any) -> intervention.Plan:
-        """Check it against a model and the lengths of what it reads.
+        """Return the changes, checked against a model and its inputs.
+
+        Args:
+            model: the model.
+            lengths: steps of each row of its inputs (B,).
 
         Raises:
-            GatewrightError: if it does not fit, or asks for nothing.
+            GatewrightError: if the changes do not fit, or there are none.
         """
         if not (self.clamp or self.ablate or self.edit_cell):
             raise GatewrightError("what if", "a gate to hold, a unit to ablate or a cell state to set", "nothing")
         lstm = model.lstm if isinstance(model, Model) else model
         self._require_in_range(lstm, lengths)
         key = (self.layer, self.direction)
-        clamp: dict[str, Any] = {}
-        for one in self.clamp:
-            clamp.setdefault(one.gate, []).append((one.units, one.value, slice(one.first, one.end)))
+        clamps: dict[str, Any] = {}
+        for clamp in self.clamp:
+            clamps.setdefault(clamp.gate, []).append((clamp.units, clamp.value, slice(clamp.first, clamp.end)))
+        edits = [(edit.t, edit.units, edit.value, self.row) for edit in self.edit_cell]
         return intervention.plan(
             lstm,
             lengths,
-            {key: clamp} if clamp else None,
+            {key: clamps} if clamps else None,
             {key: self.ablate} if self.ablate else None,
-            {key: [(one.t, one.units, one.value, self.row) for one in self.edit_cell]} if self.edit_cell else None,
+            {key: edits} if edits else None,
         )
 
     def _require_in_range(self, lstm: LSTM, lengths: Any) -> None:
-        """Raise unless rows, layers, units and steps are there: a page counts none of them from the end.
+        """Raise unless rows, layers, units and steps are in range; a page uses no negative numbers.
 
         Raises:
             GatewrightError: names the first that is not.
@@ -104,8 +109,8 @@ class Asked(Spec):
 
 
 def _require_units(name: str, units: Sequence[int], H: int) -> None:
-    there = all(0 <= unit < H for unit in units) and len(set(units)) == len(units) > 0
-    _require(there, name, f"units from 0 to {H - 1}, each once", units)
+    valid = all(0 <= unit < H for unit in units) and len(set(units)) == len(units) > 0
+    _require(valid, name, f"units from 0 to {H - 1}, each once", units)
 
 
 def _require(condition: bool, name: str, expected: str, got: object) -> None:

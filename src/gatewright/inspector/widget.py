@@ -1,4 +1,4 @@
-"""The inspector in a notebook: Jupyter, marimo and whatever else takes an anywidget."""
+"""The inspector in a notebook: Jupyter, marimo and other hosts of anywidget."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from gatewright.errors import GatewrightError
 from gatewright.insight.recording import Recording
-from gatewright.inspector.catalog import Entry, Shelf, Subject
+from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.inspector.html import bundle
 
 try:
@@ -19,12 +19,12 @@ _ID = "recording"
 
 
 class View(anywidget.AnyWidget):
-    """A recording in a notebook's cell.
+    """The inspector of a recording in a notebook's cell.
 
-    Blocks of numbers go to the page when it asks for them, as they are in memory.
+    Blocks of numbers go to the page on request, as binary buffers.
 
     Args:
-        recording: what is shown.
+        recording: the recording.
     """
 
     _esm = bundle("inspector.js")
@@ -32,28 +32,28 @@ class View(anywidget.AnyWidget):
 
     def __init__(self, recording: Recording) -> None:
         super().__init__()
-        self._shelf = Shelf()
-        self._shelf.add(Entry(_ID, recording.about.note, first=True), lambda: Subject(recording=recording))
+        self._catalog = Catalog()
+        self._catalog.add(Entry(_ID, recording.about.note, first=True), lambda: Subject(recording=recording))
         self.on_msg(self._answer)
 
     def _answer(self, _: Any, message: Any, __: Any) -> None:
         try:
-            content, buffers = self._asked(message)
+            content, buffers = self._response(message)
         except GatewrightError as error:
             content, buffers = {"error": str(error)}, []
         except (KeyError, TypeError):
-            content, buffers = {"error": "There is nothing of that name."}, []
+            content, buffers = {"error": "There is no data of that name."}, []
         self.send({"id": message.get("id"), **content}, buffers)
 
-    def _asked(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        ask = message["ask"]
-        if ask == "entries":
-            return {"json": self._shelf.entries()}, []
-        payload = self._shelf.payload(message["recording"])
-        if ask == "meta":
+    def _response(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        kind = message["ask"]
+        if kind == "entries":
+            return {"json": self._catalog.entries()}, []
+        payload = self._catalog.payload(message["recording"])
+        if kind == "meta":
             return {"json": payload.meta()}, []
-        if ask == "diagnosis":
-            return {"json": self._shelf.diagnosis(message["recording"])}, []
+        if kind == "diagnosis":
+            return {"json": self._catalog.diagnosis(message["recording"])}, []
         return {}, [payload.block(message["row"], message["name"])]
 
 
@@ -63,10 +63,10 @@ def view(recording: Recording) -> View:
     Needs ``gatewright[notebook]``.
 
     Args:
-        recording: what `gatewright.look` returned.
+        recording: a recording that `gatewright.look` returned.
 
     Raises:
-        GatewrightError: if it is none.
+        GatewrightError: if it is something else.
 
     >>> import torch
     >>> from gatewright import LSTM, look
@@ -74,5 +74,5 @@ def view(recording: Recording) -> View:
     'View'
     """
     if not isinstance(recording, Recording):
-        raise GatewrightError("recording", "what gatewright.look returned", type(recording).__name__)
+        raise GatewrightError("recording", "a recording of gatewright.look", type(recording).__name__)
     return View(recording)

@@ -1,4 +1,4 @@
-"""What a recording is of, in words and names: frozen dataclasses that go to JSON and back unchanged."""
+"""The metadata of a recording: frozen dataclasses that go to JSON and back unchanged."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from gatewright.spec.json import Spec
 
 
 @dataclass(frozen=True)
-class SeriesAbout(Spec):
-    """A forecaster's recording.
+class SeriesMetadata(Spec):
+    """Metadata of a forecaster's recording.
 
     Attributes:
-        targets: columns that are forecast.
+        targets: names of the columns that are forecast.
         columns: names of `Recording.columns`, the targets first.
-        horizon: steps ahead.
+        horizon: number of steps ahead.
         quantiles: levels of the forecasts.
         scale: standard deviation of each target in the training part.
         step: time between two rows, such as "1h"; "row" without timestamps.
@@ -32,11 +32,11 @@ class SeriesAbout(Spec):
 
 
 @dataclass(frozen=True)
-class TextAbout(Spec):
-    """A language model's recording.
+class TextMetadata(Spec):
+    """Metadata of a language model's recording.
 
     Attributes:
-        symbols: the vocabulary; symbol 0 stands for what it does not know.
+        symbols: the vocabulary; symbol 0 stands for every unknown character.
     """
 
     kind: ClassVar[str] = "text"
@@ -45,23 +45,23 @@ class TextAbout(Spec):
 
 
 @dataclass(frozen=True)
-class LayersAbout(Spec):
-    """A recording of bare layers: numbers in, hidden states out."""
+class LayersMetadata(Spec):
+    """Metadata of a recording of bare layers: numbers in, hidden states out."""
 
     kind: ClassVar[str] = "layers"
 
 
 @dataclass(frozen=True)
 class Edit(Spec):
-    """A cell state that was changed by hand before a step was taken.
+    """An edit of a cell state by hand, before a step.
 
     Attributes:
         layer: number of the layer.
-        reverse: whether it is the layer's reverse direction.
+        reverse: whether it is in the layer's reverse direction.
         row: row of the batch.
-        t: the step that started from the changed state.
+        t: the step that started from the edited state.
         unit: number of the unit.
-        added: new value less old one.
+        added: new value minus old value.
     """
 
     layer: int
@@ -73,19 +73,19 @@ class Edit(Spec):
 
 
 @dataclass(frozen=True)
-class About(Spec):
-    """What a recording is of.
+class RecordingMetadata(Spec):
+    """Metadata of a recording.
 
     Attributes:
         title: what was recorded, such as "seattle_weather, test part".
-        note: what sets it apart from others of the same, such as "step 200"; may be empty.
+        note: the difference from other recordings of the same, such as "step 200"; may be empty.
         fingerprint: SHA-256 of the model, in hexadecimal.
         rows: name of each row of the batch; may be empty names.
         inputs: name of each column that the first layer reads.
-        readouts: name of each output of the head; none without one.
-        peer: name of the model beside it, such as "plain RNN"; empty for none.
-        edits: changes of the cell state made by hand.
-        data: what is particular to its kind.
+        readouts: name of each output of the head; none without a head.
+        peer: name of the model for comparison, such as "plain RNN"; empty for none.
+        edits: edits of cell states by hand.
+        data: metadata of its kind.
     """
 
     title: str
@@ -96,4 +96,11 @@ class About(Spec):
     readouts: tuple[str, ...]
     peer: str
     edits: tuple[Edit, ...]
-    data: SeriesAbout | TextAbout | LayersAbout
+    data: SeriesMetadata | TextMetadata | LayersMetadata
+
+
+#: Former names.
+About = RecordingMetadata
+SeriesAbout = SeriesMetadata
+TextAbout = TextMetadata
+LayersAbout = LayersMetadata

@@ -151,12 +151,12 @@ def _named(kind: tuple[torch.dtype, tuple[int, ...]]) -> str:
     return f"numbers of shape {kind[1]} in {str(kind[0]).removeprefix('torch.')}"
 
 
-def with_peer(recording: Recording, model: Model, material: InputBatch, plain: PlainModel) -> Recording:
+def with_peer(recording: Recording, model: Model, batch: InputBatch, plain: PlainModel) -> Recording:
     """Return a recording with what the plain RNN did and said of the same data beside it."""
     with torch.no_grad():
-        hidden, _ = plain.rnn(plain.encoder(material.x))
-        predictions = forecasts(model, material, plain.head(hidden))
-    there = np.arange(len(hidden))[:, None] < material.lengths
+        hidden, _ = plain.rnn(plain.encoder(batch.x))
+        predictions = forecasts(model, batch, plain.head(hidden))
+    there = np.arange(len(hidden))[:, None] < batch.lengths
     peer = Peer(_masked(hidden, there), _masked(predictions, there))
     return replace(recording, about=replace(recording.about, peer=NAME), peer=peer)
 
