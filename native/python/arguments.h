@@ -1,34 +1,17 @@
 // What Python hands in, checked: one error that names the argument, before any work is done; and new arrays out.
 #pragma once
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
-
 #include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/sequence.h"
+#include "python/from_python.h"
 #include "python/gil.h"
 #include "support/workspace.h"
 
 namespace gatewright {
-
-namespace nb = nanobind;
-
-using Array = nb::ndarray<nb::ro, nb::device::cpu>;
-using Maybe = std::optional<Array>;
-using Room = std::optional<nb::ndarray<nb::device::cpu>>;  // memory of the caller's to write a result into
-
-[[noreturn]] inline void refuse(const std::string& argument, const std::string& expected, const std::string& got) {
-    const nb::object error = nb::module_::import_("gatewright.errors").attr("GatewrightError");
-    PyErr_SetObject(error.ptr(), error(argument, expected, got).ptr());
-    throw nb::python_error();
-}
 
 template <class AnyArray>
 std::string shape_of(const AnyArray& array) {
@@ -106,6 +89,92 @@ struct Result {
     }
 };
 
+// The weights of one layer: `LayerWeights` of Python.
+struct LayerArrays {
+    Array W_ih, W_hh;
+    Maybe b_ih, b_hh, W_hr;
+
+    explicit LayerArrays(nb::handle weights) {
+        static const Attribute W_ih_("W_ih"), W_hh_("W_hh"), b_ih_("b_ih"), b_hh_("b_hh"), W_hr_("W_hr");
+        const auto of = [&](const Attribute& attribute) {
+            return attribute.of("weights", "LayerWeights", weights);
+        };
+        W_ih = array_of("W_ih", of(W_ih_));
+        W_hh = array_of("W_hh", of(W_hh_));
+        b_ih = maybe_of("b_ih", of(b_ih_));
+        b_hh = maybe_of("b_hh", of(b_hh_));
+        W_hr = maybe_of("W_hr", of(W_hr_));
+    }
+};
+
+inline Split split_of(const std::string& name) {
+    if (name == "rows") return Split::rows;
+    if (name == "units") return Split::units;
+    if (!name.empty()) refuse("split", "'rows', 'units' or ''", "'" + name + "'");
+    return Split::automatic;
+}
+
+// How a sequence is walked: `SequenceArgs` of Python.
+struct SequenceArgs {
+    std::optional<std::vector<int64_t>> batch_sizes;
+    bool reverse;
+    int64_t checkpoint;
+    int threads;
+    Split split;
+
+    explicit SequenceArgs(nb::handle args) {
+        static const Attribute batch_sizes_("batch_sizes"), reverse_("reverse"), checkpoint_("checkpoint"),
+            threads_("threads"), split_("split");
+        const auto of = [&](const Attribute& attribute) { return attribute.of("args", "SequenceArgs", args); };
+        batch_sizes = batch_sizes_of(of(batch_sizes_));
+        reverse = flag_of("reverse", of(reverse_));
+        checkpoint = whole_of("checkpoint", of(checkpoint_), 0);
+        threads = threads_of(of(threads_));
+        split = split_of(text_of("split", of(split_)));
+    }
+};
+
+// What the backward pass goes back from: `OutputGradients` of Python.
+struct OutputGradients {
+    Maybe dy, dh_n, dc_n, dgates, dcell;
+
+    explicit OutputGradients(nb::handle d) {
+        static const Attribute dy_("dy"), dh_n_("dh_n"), dc_n_("dc_n"), dgates_("dgates"), dcell_("dcell");
+        const auto of = [&](const Attribute& attribute) {
+            return maybe_of(attribute.name(), attribute.of("d", "OutputGradients", d));
+        };
+        dy = of(dy_);
+        dh_n = of(dh_n_);
+        dc_n = of(dc_n_);
+        dgates = of(dgates_);
+        dcell = of(dcell_);
+    }
+};
+
+// What a forward pass read and left behind: `Inputs` and `Kept` of Python.
+struct KeptArrays {
+    Array x, h_0, c_0, y, cell;
+    Maybe gates;
+
+    KeptArrays(nb::handle inputs, nb::handle kept) {
+        static const Attribute x_("x"), h_0_("h_0"), c_0_("c_0"), y_("y"), gates_("gates"), cell_("cell");
+        const auto input = [&](const Attribute& attribute) {
+            return array_of(attribute.name(), attribute.of("inputs", "Inputs", inputs));
+        };
+        const auto of = [&](const Attribute& attribute) {
+            return maybe_of(attribute.name(), attribute.of("kept", "Kept, or a result of forward", kept));
+        };
+        x = input(x_);
+        h_0 = input(h_0_);
+        c_0 = input(c_0_);
+        const Maybe y_kept = of(y_), cell_kept = of(cell_);
+        if (!y_kept || !cell_kept) refuse("kept", "what forward gives with keep=True", "a pass that kept nothing");
+        y = *y_kept;
+        cell = *cell_kept;
+        gates = of(gates_);
+    }
+};
+
 // Sizes and steps of a call, read off its arguments and checked.
 template <class T>
 struct Problem {
@@ -115,7 +184,8 @@ struct Problem {
     std::vector<int64_t> batch_sizes, starts;
     int64_t rows = 0;
 
-    Problem(const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr) {
+    explicit Problem(const LayerArrays& layer) {
+        const auto& [W_ih, W_hh, b_ih, b_hh, W_hr] = layer;
         if (W_hh.ndim() != 2 || W_hh.shape(0) == 0 || W_hh.shape(0) % 4 != 0 || W_hh.shape(1) == 0)
             refuse("W_hh", "shape (4H, H), or (4H, P) with a projection", shape_of(W_hh));
         if (W_ih.ndim() != 2 || W_ih.shape(1) == 0) refuse("W_ih", "shape (4H, D)", shape_of(W_ih));
@@ -133,9 +203,9 @@ struct Problem {
                    dense<T>("W_hr", W_hr, {sizes.P, H})};
     }
 
-    Problem(const Array& x, const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const Maybe& b_hh,
-            const Maybe& W_hr, const std::optional<std::vector<int64_t>>& given_batch_sizes, bool reverse)
-        : Problem(W_ih, W_hh, b_ih, b_hh, W_hr) {
+    Problem(const Array& x, const LayerArrays& layer, const SequenceArgs& args) : Problem(layer) {
+        const auto& given_batch_sizes = args.batch_sizes;
+        const bool reverse = args.reverse;
         const size_t dimensions = given_batch_sizes ? 2 : 3;
         if (x.ndim() != dimensions || int64_t(x.shape(dimensions - 1)) != sizes.D)
             refuse("x", (given_batch_sizes ? "shape (rows, " : "shape (T, B, ") + std::to_string(sizes.D) + ")",
@@ -193,27 +263,20 @@ inline int64_t steps_between(int64_t wish, const Sizes& n, size_t element) {
 // The places of results that the caller has; none where it has none.
 class Rooms {
   public:
-    Rooms(const std::vector<Room>& given, size_t results) : given_(given) {
-        if (!given.empty() && given.size() != results)
-            refuse("out", std::to_string(results) + " arrays or None", std::to_string(given.size()));
+    Rooms(nb::handle out, size_t results) {
+        const std::string expected = std::to_string(results) + " arrays or None";
+        nb::sequence given;
+        if (!nb::try_cast(out, given)) refuse("out", expected, described(out));
+        const size_t count = nb::len(given);
+        if (count != 0 && count != results) refuse("out", expected, std::to_string(count));
+        rooms_.reserve(results);
+        for (size_t n = 0; n < results; ++n)
+            rooms_.push_back(count ? room_of("out", nb::object(given[n])) : Room());
     }
-    const Room& operator[](size_t n) const { return given_.empty() ? none_ : given_[n]; }
+    const Room& operator[](size_t n) const { return rooms_[n]; }
 
   private:
-    const std::vector<Room>& given_;
-    const Room none_;
+    std::vector<Room> rooms_;
 };
-
-inline Split split_of(const std::string& name) {
-    if (name == "rows") return Split::rows;
-    if (name == "units") return Split::units;
-    if (!name.empty()) refuse("split", "'rows', 'units' or ''", "'" + name + "'");
-    return Split::automatic;
-}
-
-inline void check_numbers(int threads, int64_t checkpoint) {
-    if (threads < 1) refuse("threads", "at least 1", std::to_string(threads));
-    if (checkpoint < 0) refuse("checkpoint", "at least 0", std::to_string(checkpoint));
-}
 
 }  // namespace gatewright

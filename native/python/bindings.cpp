@@ -12,11 +12,9 @@ using namespace gatewright;
 namespace {
 
 template <class T>
-nb::tuple forward_of(const Array& x, const Maybe& h_0, const Maybe& c_0, const Array& W_ih, const Array& W_hh,
-                     const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr,
-                     const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, bool keep,
-                     int64_t checkpoint, int threads, const std::string& split, const std::vector<Room>& out) {
-    const Problem<T> problem(x, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse);
+nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const LayerArrays& weights,
+                     const SequenceArgs& args, bool keep, nb::handle out) {
+    const Problem<T> problem(x, weights, args);
     const Sizes& n = problem.sizes;
     const Rooms rooms(out, 5);
     ForwardCall<T> call{};
@@ -24,16 +22,17 @@ nb::tuple forward_of(const Array& x, const Maybe& h_0, const Maybe& c_0, const A
     call.steps = problem.steps;
     call.weights = problem.weights;
     call.x = problem.rows_of("x", x, n.D);
-    call.h_0 = dense<T>("h_0", h_0, {n.B, n.P});
-    call.c_0 = dense<T>("c_0", c_0, {n.B, n.H});
+    const Maybe h_0_array = maybe_of("h_0", h_0), c_0_array = maybe_of("c_0", c_0);
+    call.h_0 = dense<T>("h_0", h_0_array, {n.B, n.P});
+    call.c_0 = dense<T>("c_0", c_0_array, {n.B, n.H});
     const Result<T> y = problem.result_rows("y", rooms[0], n.P);
     const Result<T> h_n("h_n", rooms[1], {n.B, n.P}), c_n("c_n", rooms[2], {n.B, n.H});
     Result<T> gates, cell;
     call.y = problem.rows_in(y.data, n.P);
     call.h_n = h_n.data;
     call.c_n = c_n.data;
-    if (keep && checkpoint > 0) {
-        call.every = steps_between(checkpoint, n, sizeof(T));
+    if (keep && args.checkpoint > 0) {
+        call.every = steps_between(args.checkpoint, n, sizeof(T));
         cell = Result<T>("cell", rooms[4], {(n.T + call.every - 1) / call.every, n.B, n.H});
         call.checkpoints = cell.data;
     } else if (keep) {
@@ -42,8 +41,8 @@ nb::tuple forward_of(const Array& x, const Maybe& h_0, const Maybe& c_0, const A
         call.gates = gates.data;
         call.cell = cell.data;
     }
-    call.threads = threads;
-    call.split = split_of(split);
+    call.threads = args.threads;
+    call.split = args.split;
     {
         const Unlocked released;
         run_forward(kernels_for<T>(target(), n.H), call);
@@ -52,38 +51,33 @@ nb::tuple forward_of(const Array& x, const Maybe& h_0, const Maybe& c_0, const A
 }
 
 template <class T>
-nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, const Maybe& dgates,
-                      const Maybe& dcell, const Array& x, const Array& h_0, const Array& c_0, const Array& y,
-                      const Maybe& gates, const Array& cell, const Array& W_ih, const Array& W_hh,
-                      const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr,
-                      const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, int64_t checkpoint,
-                      bool need_x, bool need_weights, int threads, const std::string& split,
-                      const std::vector<Room>& out) {
-    const Problem<T> problem(x, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse);
+nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const LayerArrays& weights,
+                      const SequenceArgs& args, bool need_x, bool need_weights, nb::handle out) {
+    const Problem<T> problem(kept.x, weights, args);
     const Sizes& n = problem.sizes;
     const Rooms rooms(out, 7);
     BackwardCall<T> call{};
     call.sizes = n;
     call.steps = problem.steps;
     call.weights = problem.weights;
-    call.x = problem.rows_of("x", x, n.D);
-    call.y = problem.rows_of("y", y, n.P);
-    call.h_0 = dense<T>("h_0", h_0, {n.B, n.P});
-    call.c_0 = dense<T>("c_0", c_0, {n.B, n.H});
-    if (gates) {
-        call.gates = problem.rows_of("gates", gates, 4 * n.H, true).data;
-        call.cell = problem.rows_of("cell", cell, n.H, true).data;
+    call.x = problem.rows_of("x", kept.x, n.D);
+    call.y = problem.rows_of("y", kept.y, n.P);
+    call.h_0 = dense<T>("h_0", kept.h_0, {n.B, n.P});
+    call.c_0 = dense<T>("c_0", kept.c_0, {n.B, n.H});
+    if (kept.gates) {
+        call.gates = problem.rows_of("gates", kept.gates, 4 * n.H, true).data;
+        call.cell = problem.rows_of("cell", kept.cell, n.H, true).data;
     } else {
-        if (checkpoint < 1)
-            refuse("checkpoint", "at least 1 where gates are not given", std::to_string(checkpoint));
-        call.every = steps_between(checkpoint, n, sizeof(T));
-        call.checkpoints = dense<T>("cell", cell, {(n.T + call.every - 1) / call.every, n.B, n.H});
+        if (args.checkpoint < 1)
+            refuse("checkpoint", "at least 1 where gates are not given", std::to_string(args.checkpoint));
+        call.every = steps_between(args.checkpoint, n, sizeof(T));
+        call.checkpoints = dense<T>("cell", kept.cell, {(n.T + call.every - 1) / call.every, n.B, n.H});
     }
-    call.dy = problem.rows_of("dy", dy, n.P);
-    call.dgates = problem.rows_of("dgates", dgates, 4 * n.H);
-    call.dcell = problem.rows_of("dcell", dcell, n.H);
-    call.dh_n = dense<T>("dh_n", dh_n, {n.B, n.P});
-    call.dc_n = dense<T>("dc_n", dc_n, {n.B, n.H});
+    call.dy = problem.rows_of("dy", d.dy, n.P);
+    call.dgates = problem.rows_of("dgates", d.dgates, 4 * n.H);
+    call.dcell = problem.rows_of("dcell", d.dcell, n.H);
+    call.dh_n = dense<T>("dh_n", d.dh_n, {n.B, n.P});
+    call.dc_n = dense<T>("dc_n", d.dc_n, {n.B, n.H});
     const Result<T> dh_0("dh_0", rooms[1], {n.B, n.P}), dc_0("dc_0", rooms[2], {n.B, n.H});
     Result<T> dx, dW_ih, dW_hh, db, dW_hr;
     if (need_x) dx = problem.result_rows("dx", rooms[0], n.D);
@@ -100,8 +94,8 @@ nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, con
     call.dW_hh = dW_hh.data;
     call.db = db.data;
     call.dW_hr = dW_hr.data;
-    call.threads = threads;
-    call.split = split_of(split);
+    call.threads = args.threads;
+    call.split = args.split;
     {
         const Unlocked released;
         run_backward(kernels_for<T>(target(), n.H), call);
@@ -121,25 +115,24 @@ nb::tuple backward_of(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, con
     }                                             \
     refuse(#array, "float32 or float64", "another type")
 
-nb::tuple forward(const Array& x, const Maybe& h_0, const Maybe& c_0, const Array& W_ih, const Array& W_hh,
-                  const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr,
-                  const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse, bool keep,
-                  int64_t checkpoint, int threads, const std::string& split, const std::vector<Room>& out) {
-    check_numbers(threads, checkpoint);
-    GATEWRIGHT_BY_TYPE(x, forward_of<T>(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, keep,
-                                        checkpoint, threads, split, out));
+nb::tuple forward(nb::handle x_given, nb::handle h_0, nb::handle c_0, nb::handle weights, nb::handle args,
+                  nb::handle keep, nb::handle out) {
+    const Array x = array_of("x", x_given);
+    const LayerArrays layer(weights);
+    const SequenceArgs sequence(args);
+    const bool kept = flag_of("keep", keep);
+    GATEWRIGHT_BY_TYPE(x, forward_of<T>(x, h_0, c_0, layer, sequence, kept, out));
 }
 
-nb::tuple backward(const Maybe& dy, const Maybe& dh_n, const Maybe& dc_n, const Maybe& dgates, const Maybe& dcell,
-                   const Array& x, const Array& h_0, const Array& c_0, const Array& y, const Maybe& gates,
-                   const Array& cell, const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const Maybe& b_hh,
-                   const Maybe& W_hr, const std::optional<std::vector<int64_t>>& batch_sizes, bool reverse,
-                   int64_t checkpoint, bool need_x, bool need_weights, int threads, const std::string& split,
-                   const std::vector<Room>& out) {
-    check_numbers(threads, checkpoint);
-    GATEWRIGHT_BY_TYPE(
-        x, backward_of<T>(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, y, gates, cell, W_ih, W_hh, b_ih, b_hh, W_hr,
-                          batch_sizes, reverse, checkpoint, need_x, need_weights, threads, split, out));
+nb::tuple backward(nb::handle d, nb::handle inputs, nb::handle kept, nb::handle weights, nb::handle args,
+                   nb::handle need_x, nb::handle need_weights, nb::handle out) {
+    const KeptArrays given(inputs, kept);
+    const OutputGradients gradients(d);
+    const LayerArrays layer(weights);
+    const SequenceArgs sequence(args);
+    const bool x_too = flag_of("need_x", need_x), weights_too = flag_of("need_weights", need_weights);
+    const Array& x = given.x;
+    GATEWRIGHT_BY_TYPE(x, backward_of<T>(gradients, given, layer, sequence, x_too, weights_too, out));
 }
 
 template <class T>
@@ -159,9 +152,10 @@ nb::object linear_of(const Array& x, const Array& W, const Maybe& b, int threads
     return y.array;
 }
 
-nb::object linear(const Array& x, const Array& W, const Maybe& b, int threads, const Room& out) {
-    check_numbers(threads, 0);
-    GATEWRIGHT_BY_TYPE(x, linear_of<T>(x, W, b, threads, out));
+nb::object linear(nb::handle x_given, nb::handle W_given, nb::handle b_given, nb::handle threads, nb::handle out) {
+    const Array x = array_of("x", x_given), W = array_of("W", W_given);
+    const Maybe b = maybe_of("b", b_given);
+    GATEWRIGHT_BY_TYPE(x, linear_of<T>(x, W, b, threads_of(threads), room_of("out", out)));
 }
 
 // Weights of one layer, packed once for the target of that moment; a later change of the weights does not show.
@@ -170,7 +164,7 @@ struct Packed {
     Packed(const Packed&) = delete;
     Packed& operator=(const Packed&) = delete;
     virtual ~Packed() = default;
-    virtual nb::tuple step(const Array& x, const Array& h, const Array& c) const = 0;
+    virtual nb::tuple step(nb::handle x, nb::handle h, nb::handle c) const = 0;
 };
 
 template <class T>
@@ -182,7 +176,8 @@ class PackedOf final : public Packed {
           memory_(kernels_.panels_size(sizes_, true, false)),
           panels_(pack_weights(kernels_, sizes_, problem.weights, memory_.get())) {}
 
-    nb::tuple step(const Array& x, const Array& h, const Array& c) const override {
+    nb::tuple step(nb::handle x_given, nb::handle h_given, nb::handle c_given) const override {
+        const Array x = array_of("x", x_given), h = array_of("h", h_given), c = array_of("c", c_given);
         if (x.ndim() != 1 && x.ndim() != 2)
             refuse("x", "shape " + shape_of({sizes_.D}) + " or (B, " + std::to_string(sizes_.D) + ")",
                    shape_of(x));
@@ -212,9 +207,10 @@ class PackedOf final : public Packed {
     const Panels<T> panels_;
 };
 
-template <class T>
-Packed* pack_of(const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const Maybe& b_hh, const Maybe& W_hr) {
-    return new PackedOf<T>(Problem<T>(W_ih, W_hh, b_ih, b_hh, W_hr));
+Packed* pack(nb::handle weights) {
+    const LayerArrays layer(weights);
+    const Array& W_hh = layer.W_hh;
+    GATEWRIGHT_BY_TYPE(W_hh, new PackedOf<T>(Problem<T>(layer)));
 }
 
 template <class T>
@@ -226,7 +222,10 @@ nb::object activation_of(const Array& x, bool sigmoid) {
     return y.array;
 }
 
-nb::object activation(const Array& x, bool sigmoid) { GATEWRIGHT_BY_TYPE(x, activation_of<T>(x, sigmoid)); }
+nb::object activation(nb::handle x_given, bool sigmoid) {
+    const Array x = array_of("x", x_given);
+    GATEWRIGHT_BY_TYPE(x, activation_of<T>(x, sigmoid));
+}
 
 // FLOP/s of multiply-adds in registers, all threads together.
 template <class T>
@@ -253,33 +252,24 @@ double fma_peak(int threads, double seconds) {
 }  // namespace
 
 NB_MODULE(_kernels, m) {
-    m.def("forward", &forward, nb::arg("x"), nb::arg("h_0").none(), nb::arg("c_0").none(), nb::arg("W_ih"),
-          nb::arg("W_hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("W_hr").none(),
-          nb::arg("batch_sizes").none(), nb::arg("reverse"), nb::arg("keep"), nb::arg("checkpoint"),
-          nb::arg("threads"), nb::arg("split"), nb::arg("out"));
-    m.def("backward", &backward, nb::arg("dy").none(), nb::arg("dh_n").none(), nb::arg("dc_n").none(),
-          nb::arg("dgates").none(), nb::arg("dcell").none(), nb::arg("x"), nb::arg("h_0"), nb::arg("c_0"),
-          nb::arg("y"), nb::arg("gates").none(), nb::arg("cell"), nb::arg("W_ih"), nb::arg("W_hh"),
-          nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("W_hr").none(), nb::arg("batch_sizes").none(),
-          nb::arg("reverse"), nb::arg("checkpoint"), nb::arg("need_x"), nb::arg("need_weights"),
-          nb::arg("threads"), nb::arg("split"), nb::arg("out"));
-    m.def("linear", &linear, nb::arg("x"), nb::arg("W"), nb::arg("b").none(), nb::arg("threads"),
-          nb::arg("out").none());
-    nb::class_<Packed>(m, "Packed").def("step", &Packed::step);
-    m.def(
-        "pack",
-        [](const Array& W_ih, const Array& W_hh, const Maybe& b_ih, const Maybe& b_hh,
-           const Maybe& W_hr) -> Packed* { GATEWRIGHT_BY_TYPE(W_hh, pack_of<T>(W_ih, W_hh, b_ih, b_hh, W_hr)); },
-        nb::arg("W_ih"), nb::arg("W_hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("W_hr").none(),
-        nb::rv_policy::take_ownership);
+    m.def("forward", &forward, nb::arg("x").none(), nb::arg("h_0").none(), nb::arg("c_0").none(),
+          nb::arg("weights").none(), nb::arg("args").none(), nb::arg("keep").none(), nb::arg("out").none());
+    m.def("backward", &backward, nb::arg("d").none(), nb::arg("inputs").none(), nb::arg("kept").none(),
+          nb::arg("weights").none(), nb::arg("args").none(), nb::arg("need_x").none(),
+          nb::arg("need_weights").none(), nb::arg("out").none());
+    m.def("linear", &linear, nb::arg("x").none(), nb::arg("W").none(), nb::arg("b").none(),
+          nb::arg("threads").none(), nb::arg("out").none());
+    nb::class_<Packed>(m, "Packed")
+        .def("step", &Packed::step, nb::arg("x").none(), nb::arg("h").none(), nb::arg("c").none());
+    m.def("pack", &pack, nb::arg("weights").none(), nb::rv_policy::take_ownership);
     m.def("chunk_steps", [](int64_t B, int64_t H, int64_t element) {
         if (B < 0) refuse("B", "at least 0", std::to_string(B));
         if (H < 1) refuse("H", "at least 1", std::to_string(H));
         return chunk_steps({0, B, 0, H, 0, false}, size_t(element));
     });
-    m.def("activation", &activation);
-    m.def("fma_peak", [](bool single, int threads, double seconds) {
-        check_numbers(threads, 0);
+    m.def("activation", &activation, nb::arg("x").none(), nb::arg("sigmoid"));
+    m.def("fma_peak", [](bool single, nb::handle threads_given, double seconds) {
+        const int threads = threads_of(threads_given);
         return single ? fma_peak<float>(threads, seconds) : fma_peak<double>(threads, seconds);
     });
     m.def("target", [] { return target().name; });

@@ -57,7 +57,6 @@ struct Needed : Buffer {
 };
 
 using Given = std::shared_ptr<Model>;
-using LayerArrays = std::tuple<Array, Array, Maybe, Maybe, Maybe>;
 // targets, past, statics, phases, known, horizon, quantiles; change, level, observed; mean, scale, change_scale.
 using Counts = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
 using ColumnsGiven = std::tuple<Counts, std::tuple<bool, bool, bool>, std::vector<double>, std::vector<double>,
@@ -72,7 +71,7 @@ Columns columns_of(const std::optional<ColumnsGiven>& given) {
             change,  level, observed, mean,   scale, change_scale};
 }
 
-Given make_model(const std::vector<LayerArrays>& layers, const Maybe& embedding, const Maybe& head_W,
+Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, const Maybe& head_W,
                  const Maybe& head_b, const std::optional<ColumnsGiven>& columns, const std::string& kept) {
     ModelParts parts{};
     if (kept == "int8")
@@ -83,8 +82,10 @@ Given make_model(const std::vector<LayerArrays>& layers, const Maybe& embedding,
         refuse("weights", "'float32', 'bf16' or 'int8'", "'" + kept.substr(0, 80) + "'");
     parts.reads = columns ? Reads::series : embedding ? Reads::symbols : Reads::features;
     if (layers.empty()) refuse("layers", "at least one", "none");
-    for (const auto& [W_ih, W_hh, b_ih, b_hh, W_hr] : layers) {
-        const Problem<float> problem(W_ih, W_hh, b_ih, b_hh, W_hr);
+    std::vector<LayerArrays> arrays;  // held until the weights are copied
+    arrays.reserve(layers.size());
+    for (const nb::object& layer : layers) {
+        const Problem<float> problem(arrays.emplace_back(layer));
         const Sizes& n = problem.sizes;
         if (!parts.layers.empty() && n.D != parts.layers.back().P)
             refuse("W_ih", "a width of " + std::to_string(parts.layers.back().P) + ", that of the layer below",
@@ -180,17 +181,19 @@ bool step(Stream& stream, nb::handle x, nb::handle out) {
 }
 
 // T steps of some sessions; x and out (T, B, width), sessions int64.
-void run(Stream& stream, nb::handle x, nb::handle out, nb::handle sessions, int64_t T, int64_t B, nb::handle gates,
-         nb::handle cell, int threads) {
+// record: arrays for gates and cell, or None.
+void run(Stream& stream, nb::handle x, nb::handle out, nb::handle sessions, int64_t T, int64_t B,
+         nb::handle record, nb::handle threads_given) {
     const Model& model = stream.model();
-    check_numbers(threads, 0);
+    const int threads = threads_of(threads_given);
     const Turn turn(stream);
     const Needed named("sessions", sessions, "int64", B, false);
     const Needed input("x", x, type_of_input(model), T * B * model.input_width(), false);
     const Needed output("out", out, type_of_output(model), T * B * model.output_width(), true);
     const int64_t units = T * B * model.cell_width();
     Advance call{named.as<int64_t>(), B, T, input.as<void>(), output.as<void>(), nullptr, nullptr};
-    if (gates.is_none()) return advance(stream, call, threads);
+    if (record.is_none()) return advance(stream, call, threads);
+    const auto [gates, cell] = nb::cast<std::tuple<nb::object, nb::object>>(record);
     const Needed gates_buffer("gates", gates, "float32", 4 * units, true);
     const Needed cell_buffer("cell", cell, "float32", units, true);
     call.gates = gates_buffer.as<float>();
@@ -251,7 +254,7 @@ void bind_streams(nb::module_& m) {
              })
         .def("step", &step, nb::arg("x").none(), nb::arg("out").none())
         .def("run", &run, nb::arg("x"), nb::arg("out"), nb::arg("sessions"), nb::arg("T"), nb::arg("B"),
-             nb::arg("gates").none(), nb::arg("cell").none(), nb::arg("threads"))
+             nb::arg("record").none(), nb::arg("threads"))
         .def("state", &state)
         .def("set_state", &set_state)
         .def("require", [](const Stream& stream, int64_t session) { existing(stream, session); })

@@ -5,6 +5,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from gatewright.kernels import Forward, Inputs, Kept, OutputGradients, SequenceArgs
+from gatewright.spec.cell import LayerWeights
+
 _Array = NDArray[Any]
 
 class Packed:
@@ -28,8 +31,7 @@ class Stream:
         sessions: _Array,
         T: int,
         B: int,
-        gates: _Array | None,
-        cell: _Array | None,
+        record: tuple[_Array, _Array] | None,
         threads: int,
     ) -> None: ...
     def state(self, session: int, /) -> tuple[_Array, _Array, _Array, int]: ...
@@ -39,7 +41,7 @@ class Stream:
     def copy(self) -> Stream: ...
 
 def model(
-    layers: Sequence[tuple[_Array | None, ...]],
+    layers: Sequence[LayerWeights],
     embedding: _Array | None,
     head_W: _Array | None,
     head_b: _Array | None,
@@ -51,46 +53,22 @@ def forward(
     x: _Array,
     h_0: _Array | None,
     c_0: _Array | None,
-    W_ih: _Array,
-    W_hh: _Array,
-    b_ih: _Array | None,
-    b_hh: _Array | None,
-    W_hr: _Array | None,
-    batch_sizes: Sequence[int] | None,
-    reverse: bool,
+    weights: LayerWeights,
+    args: SequenceArgs,
     keep: bool,
-    checkpoint: int,
-    threads: int,
-    split: str,
     out: Sequence[_Array | None],
 ) -> tuple[Any, ...]: ...
 def backward(
-    dy: _Array | None,
-    dh_n: _Array | None,
-    dc_n: _Array | None,
-    dgates: _Array | None,
-    dcell: _Array | None,
-    x: _Array,
-    h_0: _Array,
-    c_0: _Array,
-    y: _Array,
-    gates: _Array | None,
-    cell: _Array | None,
-    W_ih: _Array,
-    W_hh: _Array,
-    b_ih: _Array | None,
-    b_hh: _Array | None,
-    W_hr: _Array | None,
-    batch_sizes: Sequence[int] | None,
-    reverse: bool,
-    checkpoint: int,
+    d: OutputGradients,
+    inputs: Inputs,
+    kept: Forward | Kept,
+    weights: LayerWeights,
+    args: SequenceArgs,
     need_x: bool,
     need_weights: bool,
-    threads: int,
-    split: str,
     out: Sequence[_Array | None],
 ) -> tuple[Any, ...]: ...
-def pack(W_ih: _Array, W_hh: _Array, b_ih: _Array | None, b_hh: _Array | None, W_hr: _Array | None) -> Packed: ...
+def pack(weights: LayerWeights) -> Packed: ...
 def activation(x: _Array, sigmoid: bool, /) -> _Array: ...
 def chunk_steps(B: int, H: int, element: int, /) -> int: ...
 def fma_peak(single: bool, threads: int, seconds: float, /) -> float: ...

@@ -24,13 +24,18 @@ Sources:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
+from gatewright.spec.cell import LayerWeights
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 
@@ -40,9 +45,8 @@ GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
 QUANTITIES = (*GATES, "cell", "hidden")
 
 
-@dataclass(frozen=True)
-class Weights:
-    """The weights of one layer, laid out as in `torch.nn.LSTM`: the rows of i, f, g and o in that order.
+class Weights(LayerWeights):
+    """The weights of one layer, checked: the rows of i, f, g and o in that order, as in `torch.nn.LSTM`.
 
     Attributes:
         W_ih: from the input, (4H, D).
@@ -58,34 +62,33 @@ class Weights:
     2
     """
 
-    W_ih: Array
-    W_hh: Array
-    b_ih: Array | None = None
-    b_hh: Array | None = None
-    W_hr: Array | None = None
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        W = self.W_ih
-        is_float = isinstance(W, np.ndarray) and np.issubdtype(W.dtype, np.floating)
-        if not is_float or W.ndim != 2 or W.shape[0] == 0 or W.shape[0] % 4:
-            raise GatewrightError("W_ih", "a float array of shape (4H, D), H at least 1", _describe(W))
-        H = self.hidden_size
-        if self.W_hr is not None:
-            _require("W_hr", self.W_hr, W.dtype, ("P", H))
-        _require("W_hh", self.W_hh, W.dtype, (4 * H, self.output_size))
-        for name, bias in (("b_ih", self.b_ih), ("b_hh", self.b_hh)):
+    def __new__(
+        cls,
+        W_ih: Array,
+        W_hh: Array,
+        b_ih: Array | None = None,
+        b_hh: Array | None = None,
+        W_hr: Array | None = None,
+    ) -> Self:
+        """Check the weights."""
+        weights = super().__new__(cls, W_ih, W_hh, b_ih, b_hh, W_hr)
+        is_float = isinstance(W_ih, np.ndarray) and np.issubdtype(W_ih.dtype, np.floating)
+        if not is_float or W_ih.ndim != 2 or W_ih.shape[0] == 0 or W_ih.shape[0] % 4:
+            raise GatewrightError("W_ih", "a float array of shape (4H, D), H at least 1", _describe(W_ih))
+        H = weights.hidden_size
+        if W_hr is not None:
+            _require("W_hr", W_hr, W_ih.dtype, ("P", H))
+        _require("W_hh", W_hh, W_ih.dtype, (4 * H, weights.output_size))
+        for name, bias in (("b_ih", b_ih), ("b_hh", b_hh)):
             if bias is not None:
-                _require(name, bias, W.dtype, (4 * H,))
+                _require(name, bias, W_ih.dtype, (4 * H,))
+        return weights
 
-    @property
-    def hidden_size(self) -> int:
-        """H, the size of the cell state and of every gate."""
-        return len(self.W_ih) // 4
-
-    @property
-    def output_size(self) -> int:
-        """P, the size of the hidden state: that of the projection, or H without one."""
-        return self.hidden_size if self.W_hr is None else len(self.W_hr)
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]
+        return cls(*iterable)  # which checks what `_replace` changes, too
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class Gradients:
     dW_hr: Array | None  # noqa: N815
 
 
-def step(x: Array, h: Array, c: Array, weights: Weights) -> Record:
+def step(x: Array, h: Array, c: Array, weights: LayerWeights) -> Record:
     """Advance one step: from the state (h, c) and the input x to the next state, with every gate.
 
     Args:
@@ -215,7 +218,7 @@ def step(x: Array, h: Array, c: Array, weights: Weights) -> Record:
 
 
 def _step_adjoint(
-    r: Record, dh_next: Array, dc_next: Array, d_gates: tuple[Array, Array, Array, Array], weights: Weights
+    r: Record, dh_next: Array, dc_next: Array, d_gates: tuple[Array, Array, Array, Array], weights: LayerWeights
 ) -> tuple[Array, Array, Array]:
     """Go back through the `step` that gave the record r: its lines, from the last to the first.
 
@@ -244,7 +247,7 @@ def _step_adjoint(
 
 
 def forward(
-    x: Array, weights: Weights, h_0: Array | None = None, c_0: Array | None = None
+    x: Array, weights: LayerWeights, h_0: Array | None = None, c_0: Array | None = None
 ) -> tuple[Array, Record]:
     """Run a sequence: `step`, T times.
 
@@ -293,7 +296,7 @@ def backward(
     dc_n: Array | None,
     record: Record,
     x: Array,
-    weights: Weights,
+    weights: LayerWeights,
     d_record: Record | None = None,
 ) -> Gradients:
     """Go back through `forward` (backpropagation through time): its steps from the last to the first.
@@ -373,7 +376,7 @@ def _sum_outer(a: Array, b: Array) -> Array:
     return np.tensordot(a, b, axes=(axes, axes))
 
 
-def _zero_record(x: Array, weights: Weights) -> Record:
+def _zero_record(x: Array, weights: LayerWeights) -> Record:
     """Return the record that belongs to x, full of zeros."""
     H, P = weights.hidden_size, weights.output_size
     i, f, g, o, cell = (np.zeros((*x.shape[:-1], H), x.dtype) for _ in range(5))

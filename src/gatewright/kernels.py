@@ -19,8 +19,64 @@ from numpy.typing import NDArray
 
 from gatewright import _kernels
 from gatewright.errors import GatewrightError, nearest
+from gatewright.spec.cell import LayerWeights
 
 Array = NDArray[Any]
+
+
+class SequenceArgs(NamedTuple):
+    """How a sequence is walked, and by how many threads.
+
+    Attributes:
+        batch_sizes: how many rows each step has, none more than the step before; None for B each.
+        reverse: whether to go from the last step to the first.
+        checkpoint: where a pass keeps what `backward` needs, keep only the cell state before every so many steps,
+            rounded up to a multiple of `chunk_steps`; 0 keeps every gate of every step.
+        threads: maximum number of threads; None for `threads()`.
+        split: "rows" or "units" says what threads share out, for tests and benchmarks; "" leaves it to the sizes.
+    """
+
+    batch_sizes: Sequence[int] | None = None
+    reverse: bool = False
+    checkpoint: int = 0
+    threads: int | None = None
+    split: str = ""
+
+
+#: Every row has every step, in order.
+_WHOLE = SequenceArgs()
+
+
+class Inputs(NamedTuple):
+    """What a forward pass reads, the weights aside; `backward` needs the states too, also where they are zero.
+
+    Attributes:
+        x: input, (T, B, D), or (rows, D) where steps are packed.
+        h_0: hidden state before the first step, (B, P).
+        c_0: cell state before the first step, (B, H).
+    """
+
+    x: Array
+    h_0: Array
+    c_0: Array
+
+
+class OutputGradients(NamedTuple):
+    """The adjoint of all that a forward pass gives; None for zeros.
+
+    Attributes:
+        dy: of y, in its shape.
+        dh_n: of h_n, (B, P).
+        dc_n: of c_n, (B, H).
+        dgates: of the gates themselves, where a loss reads them, in their shape.
+        dcell: of the cell states themselves, in their shape.
+    """
+
+    dy: Array | None = None
+    dh_n: Array | None = None
+    dc_n: Array | None = None
+    dgates: Array | None = None
+    dcell: Array | None = None
 
 
 class Forward(NamedTuple):
@@ -76,18 +132,10 @@ def forward(
     x: Array,
     h_0: Array | None,
     c_0: Array | None,
-    W_ih: Array,
-    W_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    W_hr: Array | None = None,
+    weights: LayerWeights,
+    args: SequenceArgs = _WHOLE,
     *,
-    batch_sizes: Sequence[int] | None = None,
-    reverse: bool = False,
     keep: bool = False,
-    checkpoint: int = 0,
-    threads: int | None = None,
-    split: str = "",
     out: Sequence[Array | None] = (),
 ) -> Forward:
     """Run one layer in one direction over a sequence.
@@ -97,137 +145,75 @@ def forward(
     peepholes and without the non-recurrent part).
 
     Args:
-        x: input, (T, B, D); with ``batch_sizes`` (rows, D), the rows of each step after those of the step before.
+        x: input, (T, B, D); with ``args.batch_sizes`` (rows, D), the rows of each step after those of the step
+            before.
         h_0: hidden state before the first step, (B, P); zeros if None.
         c_0: cell state before the first step, (B, H); zeros if None.
-        W_ih: weights of x, (4H, D), gates stacked in the order i, f, g, o.
-        W_hh: weights of h, (4H, P); P is H without a projection.
-        b_ih: bias, (4H,), or None.
-        b_hh: bias, (4H,), None together with ``b_ih``.
-        W_hr: projection of the hidden state, (P, H), or None.
-        batch_sizes: how many rows each step has, none more than the step before; None for B each.
-        reverse: whether to go from the last step to the first.
+        weights: of the layer; both biases or neither.
+        args: how the sequence is walked.
         keep: whether to keep what `backward` needs.
-        checkpoint: with ``keep``, keep only the cell state before every so many steps, rounded up to a multiple of
-            `chunk_steps`; 0 keeps every gate of every step.
-        threads: at most so many; None for `threads()`.
-        split: "rows" or "units" says what threads share out, for tests and benchmarks; "" leaves it to the sizes.
         out: contiguous memory for the fields of the result, in their order; None, or an empty sequence, for new
             arrays.
 
     Raises:
         GatewrightError: if shapes, types or strides do not fit.
 
-    >>> x, W_ih, W_hh = np.ones((5, 1, 3)), np.zeros((8, 3)), np.zeros((8, 2))
-    >>> forward(x, None, np.ones((1, 2)), W_ih, W_hh, keep=True).cell[:, 0, 0]
+    >>> x, weights = np.ones((5, 1, 3)), LayerWeights(np.zeros((8, 3)), np.zeros((8, 2)))
+    >>> forward(x, None, np.ones((1, 2)), weights, keep=True).cell[:, 0, 0]
     array([0.5    , 0.25   , 0.125  , 0.0625 , 0.03125])
     """
-    threads = _threads()[0] if threads is None else threads
-    try:
-        results = _kernels.forward(
-            *(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, keep, checkpoint),
-            *(threads, split, out),
-        )
-    except TypeError as error:
-        raise _named(error, locals()) from None
+    results = _kernels.forward(x, h_0, c_0, weights, _with_threads(args), keep, out)
     return Forward._make(_filled(results, out))
 
 
 def backward(
-    dy: Array | None,
-    dh_n: Array | None,
-    dc_n: Array | None,
-    x: Array,
-    h_0: Array,
-    c_0: Array,
+    d: OutputGradients,
+    inputs: Inputs,
     kept: Forward | Kept,
-    W_ih: Array,
-    W_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    W_hr: Array | None = None,
+    weights: LayerWeights,
+    args: SequenceArgs = _WHOLE,
     *,
-    dgates: Array | None = None,
-    dcell: Array | None = None,
-    batch_sizes: Sequence[int] | None = None,
-    reverse: bool = False,
-    checkpoint: int = 0,
     need_x: bool = True,
     need_weights: bool = True,
-    threads: int | None = None,
-    split: str = "",
     out: Sequence[Array | None] = (),
 ) -> Backward:
     """Run the adjoint of `forward`: backpropagation through time (Werbos 1990, Proceedings of the IEEE 78(10)).
 
     Args:
-        dy: adjoint of y, in its shape; zeros if None.
-        dh_n: adjoint of h_n, (B, P); zeros if None.
-        dc_n: adjoint of c_n, (B, H); zeros if None.
-        x: as `forward` had it, and all that follow down to ``W_hr``.
-        h_0: not None.
-        c_0: not None.
+        d: adjoint of what `forward` gave.
+        inputs: what `forward` read; states that it took as None are zeros here.
         kept: what `forward` gave with ``keep=True``.
-        W_ih: weights of x.
-        W_hh: weights of h.
-        b_ih: used only with ``checkpoint``.
-        b_hh: used only with ``checkpoint``.
-        W_hr: projection.
-        dgates: adjoint of the gates themselves, where a loss reads them, in their shape.
-        dcell: adjoint of the cell states themselves, in their shape.
-        batch_sizes: as `forward` had it.
-        reverse: as `forward` had it.
-        checkpoint: as `forward` had it.
+        weights: as `forward` had them.
+        args: as `forward` had them.
         need_x: whether dx is wanted.
         need_weights: whether the adjoints of weights and biases are wanted.
-        threads: at most so many; None for `threads()`.
-        split: as in `forward`.
         out: as in `forward`, for the fields of this result.
 
     Raises:
         GatewrightError: if shapes, types or strides do not fit.
 
-    >>> x, W_ih, W_hh = np.ones((5, 1, 3)), np.zeros((8, 3)), np.zeros((8, 2))
-    >>> h_0 = c_0 = np.ones((1, 2))
-    >>> kept = forward(x, h_0, c_0, W_ih, W_hh, keep=True)
-    >>> backward(None, None, np.ones((1, 2)), x, h_0, c_0, kept, W_ih, W_hh).dc_0
+    >>> x, weights = np.ones((5, 1, 3)), LayerWeights(np.zeros((8, 3)), np.zeros((8, 2)))
+    >>> inputs = Inputs(x, h_0=np.ones((1, 2)), c_0=np.ones((1, 2)))
+    >>> kept = forward(*inputs, weights, keep=True)
+    >>> backward(OutputGradients(dc_n=np.ones((1, 2))), inputs, kept, weights).dc_0
     array([[0.03125, 0.03125]])
     """
-    if kept.cell is None:
-        raise GatewrightError("kept", "what forward gives with keep=True", "a pass that kept nothing")
-    threads = _threads()[0] if threads is None else threads
-    try:
-        results = _kernels.backward(
-            *(dy, dh_n, dc_n, dgates, dcell, x, h_0, c_0, kept.y, kept.gates, kept.cell),
-            *(W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, reverse, checkpoint, need_x, need_weights),
-            *(threads, split, out),
-        )
-    except TypeError as error:
-        raise _named(error, locals()) from None
+    results = _kernels.backward(d, inputs, kept, weights, _with_threads(args), need_x, need_weights, out)
     return Backward._make(_filled(results, out))
 
 
-def pack(
-    W_ih: Array, W_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None, W_hr: Array | None = None
-) -> _kernels.Packed:
+def pack(weights: LayerWeights) -> _kernels.Packed:
     """Lay the weights of one layer out for `step`, once; a later change of the arrays does not show.
 
     Args:
-        W_ih: weights of x, (4H, D).
-        W_hh: weights of h, (4H, P).
-        b_ih: bias, (4H,), or None.
-        b_hh: bias, (4H,), None together with ``b_ih``.
-        W_hr: projection, (P, H), or None.
+        weights: of the layer; both biases or neither.
 
     Raises:
         GatewrightError: if shapes or types do not fit.
 
-    >>> packed = pack(np.zeros((8, 3)), np.zeros((8, 2)))
+    >>> packed = pack(LayerWeights(np.zeros((8, 3)), np.zeros((8, 2))))
     """
-    try:
-        return _kernels.pack(W_ih, W_hh, b_ih, b_hh, W_hr)
-    except TypeError as error:
-        raise _named(error, locals()) from None
+    return _kernels.pack(weights)
 
 
 def step(packed: _kernels.Packed, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
@@ -245,15 +231,12 @@ def step(packed: _kernels.Packed, x: Array, h: Array, c: Array) -> tuple[Array, 
     Raises:
         GatewrightError: if shapes or types do not fit.
 
-    >>> packed = pack(np.zeros((8, 3)), np.zeros((8, 2)))
+    >>> packed = pack(LayerWeights(np.zeros((8, 3)), np.zeros((8, 2))))
     >>> h, c = step(packed, np.ones(3), np.zeros(2), np.ones(2))
     >>> c
     array([0.5, 0.5])
     """
-    try:
-        return packed.step(x, h, c)
-    except TypeError as error:
-        raise _named(error, locals()) from None
+    return packed.step(x, h, c)
 
 
 def linear(
@@ -278,10 +261,7 @@ def linear(
     array([[3.5]])
     """
     threads = _threads()[0] if threads is None else threads
-    try:
-        y = _kernels.linear(x, W, b, threads, out)
-    except TypeError as error:
-        raise _named(error, locals()) from None
+    y = _kernels.linear(x, W, b, threads, out)
     return y if out is None else out
 
 
@@ -423,37 +403,15 @@ def _threads() -> tuple[int, str]:
     return os.cpu_count() or 1, "one for each core"
 
 
+def _with_threads(args: SequenceArgs) -> SequenceArgs:
+    return args._replace(threads=_threads()[0]) if args.threads is None else args
+
+
 def _filled(results: Sequence[Any], out: Sequence[Any]) -> Sequence[Any]:
     """Return the results of a native entry: None stands where it wrote into memory that was passed in."""
     if not out:
         return results
     return [given if result is None else result for result, given in zip(results, out, strict=True)]
-
-
-def _named(error: TypeError, arguments: dict[str, Any]) -> Exception:
-    """Return an error that names the argument which is of no type that the entry takes."""
-    for name, value in arguments.items():
-        if name in ("threads", "checkpoint"):
-            good, expected = isinstance(value, int) and 0 <= value < 2**31, "a whole number below 2^31"
-        elif name == "batch_sizes":
-            good = value is None or all(isinstance(each, int) for each in value)
-            expected = "whole numbers"
-        elif name in ("reverse", "keep", "need_x", "need_weights"):
-            good, expected = isinstance(value, bool), "True or False"
-        elif name in ("packed", "kept", "error", "split") or type(value).__name__ == "PyCapsule":
-            continue
-        elif name == "out" and isinstance(value, list | tuple):
-            good = all(each is None or isinstance(each, np.ndarray) for each in value)
-            expected = "NumPy arrays or None"
-        else:
-            expected = "a NumPy array of float32 or float64"
-            good = value is None and name not in ("x", "h", "c", "W", "W_ih", "W_hh")
-            if isinstance(value, np.ndarray):
-                good = value.dtype in (np.float32, np.float64) and value.dtype.isnative
-                value = value.dtype
-        if not good:
-            return GatewrightError(name, expected, f"{type(value).__name__} {value}"[:80])
-    return error
 
 
 def _unknown_target(argument: str, name: str) -> GatewrightError:

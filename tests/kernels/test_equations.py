@@ -369,7 +369,7 @@ def test_a_bad_weight_is_named(name, how):
     good = {("W_ih", "another dtype"): "W_hr", ("W_hr", "one more"): "W_hh"}
     at_fault = good.get((name, how), name)
     with raises(at_fault) as caught:
-        replace(weights, **{name: spoil(getattr(weights, name), how)})
+        weights._replace(**{name: spoil(getattr(weights, name), how)})
     assert caught.value.argument == at_fault
     assert "shape (" in caught.value.expected
 

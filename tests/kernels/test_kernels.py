@@ -241,7 +241,7 @@ def test_a_step_does_not_depend_on_what_memory_held(target: str, dtype: Any) -> 
     for H, P in ((9, 0), (300, 0), (300, 20)):
         problem = made(1, 70, 5, H, P, dtype=dtype)
         fill_free_memory_with_nan()
-        packed = kernels.pack(*problem.layer)
+        packed = kernels.pack(problem.weights)
         fill_free_memory_with_nan()
         h, c = kernels.step(packed, problem.x[0], problem.h_0, problem.c_0)
         expected = judged(problem)
@@ -251,14 +251,14 @@ def test_a_step_does_not_depend_on_what_memory_held(target: str, dtype: Any) -> 
 def test_inputs_are_not_written(target: str, dtype: Any) -> None:
     problem = made(9, 4, 5, 33, 7, dtype=dtype, record=True)
     kept = forward(problem)
-    given = [problem.x, problem.h_0, problem.c_0, *problem.layer, problem.dy, problem.dh_n, problem.dc_n]
+    given = [problem.x, problem.h_0, problem.c_0, *problem.weights, problem.dy, problem.dh_n, problem.dc_n]
     given += [problem.dgates, problem.dcell, *kept]
     before = [array.copy() for array in given]
     for array in given:
         array.flags.writeable = False
     backward(problem, kept)
     forward(problem)
-    kernels.step(kernels.pack(*problem.layer), problem.x[0], problem.h_0, problem.c_0)
+    kernels.step(kernels.pack(problem.weights), problem.x[0], problem.h_0, problem.c_0)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(given, before, strict=True))
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gatewright import kernels
 from gatewright.errors import GatewrightError
+from gatewright.spec.cell import LayerWeights
 from tests.support.kernel_cases import made
 
 T, B, D, H, P = 4, 3, 5, 8, 2
@@ -25,22 +26,21 @@ def arguments(projected: bool, batch_sizes: list[int] | None) -> dict[str, Any]:
     """Everything that `kernels.backward` takes, by name."""
     problem = made(T, B, D, H, P if projected else 0, batch_sizes=batch_sizes, record=True)
     names = {name: getattr(problem, name) for name in ("dy", "dh_n", "dc_n", "dgates", "dcell", "x", "h_0", "c_0")}
-    layer = dict(zip(FORWARD[3:], problem.layer, strict=True))
-    kept = kernels.forward(
-        *(problem.x, problem.h_0, problem.c_0), *problem.layer, batch_sizes=batch_sizes, keep=True
-    )
+    layer = problem.weights._asdict()
+    kept = kernels.forward(*problem.inputs, problem.weights, problem.args(batch_sizes=batch_sizes), keep=True)
     return {**names, **layer, "y": kept.y, "gates": kept.gates, "cell": kept.cell}
 
 
 def call(which: str, given: dict[str, Any], **options: Any) -> Any:
-    if which == "forward":
-        return kernels.forward(*(given[name] for name in FORWARD), **options)
+    weights = LayerWeights(*(given[name] for name in LayerWeights._fields))
     if which == "pack":
-        return kernels.pack(*(given[name] for name in FORWARD[3:]))
+        return kernels.pack(weights)
+    inputs, args = kernels.Inputs(given["x"], given["h_0"], given["c_0"]), kernels.SequenceArgs(**options)
+    if which == "forward":
+        return kernels.forward(*inputs, weights, args)
     kept = kernels.Kept(given["y"], given["gates"], given["cell"])
-    states = (given[name] for name in BACKWARD[:6])
-    recorded = {"dgates": given["dgates"], "dcell": given["dcell"]}
-    return kernels.backward(*states, kept, *(given[name] for name in FORWARD[3:]), **recorded, **options)
+    d = kernels.OutputGradients(*(given[name] for name in kernels.OutputGradients._fields))
+    return kernels.backward(d, inputs, kept, weights, args)
 
 
 def other_size(array: np.ndarray, axis: int, by: int) -> np.ndarray:
@@ -133,7 +133,7 @@ def test_batch_sizes_whose_sum_overflows_are_refused() -> None:
 @pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"none", "size"}))
 def test_a_wrong_argument_of_a_step_is_refused(name: str, fault: str, P: int) -> None:
     problem = made(1, B, D, H, P)
-    packed = kernels.pack(*problem.layer)
+    packed = kernels.pack(problem.weights)
     good = {"x": problem.x[0], "h": problem.h_0, "c": problem.c_0}
     with pytest.raises(GatewrightError):
         kernels.step(packed, **{**good, name: spoilt(good[name], fault, 0, 1)})
@@ -147,7 +147,10 @@ PRELUDE = """
 import numpy as np
 from gatewright import kernels
 from gatewright.errors import GatewrightError
+from gatewright.spec.cell import LayerWeights
 x, h, W_ih, W_hh = np.ones((5, 2, 3)), np.zeros((2, 8)), np.ones((32, 3)), np.ones((32, 8))
+A, D, W, I = kernels.SequenceArgs, kernels.OutputGradients, LayerWeights(W_ih, W_hh), kernels.Inputs(x, h, h)
+K = kernels.forward(x, h, h, W, keep=True)
 refused = False
 try:
     {}
@@ -166,7 +169,7 @@ def status(code: str, argument: str) -> int:
 @pytest.mark.parametrize(
     ("code", "argument"),
     [
-        ("kernels.step(kernels.pack(W_ih, W_hh), np.array(1.0), h[0], h[0])", "x"),
+        ("kernels.step(kernels.pack(W), np.array(1.0), h[0], h[0])", "x"),
         ("kernels.chunk_steps(1, 0, np.float32)", "H"),
         ("kernels.fma_peak(threads=0, seconds=0.01)", "threads"),
     ],
@@ -178,18 +181,34 @@ def test_nothing_crashes(code: str, argument: str) -> None:
 @pytest.mark.parametrize(
     ("code", "argument"),
     [
-        ("kernels.forward(x, h, h, W_ih, W_hh, keep=True, checkpoint=-1)", "checkpoint"),
-        ("kernels.forward(x, h, h, W_ih, W_hh, split='row')", "split"),
-        ("kernels.forward(x, h, h, W_ih, W_hh, threads=0)", "threads"),
-        ("kernels.forward(x, h, h, W_ih, W_hh, threads=2**40)", "threads"),
-        ("kernels.forward(x.tolist(), h, h, W_ih, W_hh)", "x"),
-        ("kernels.forward(x, h, h, None, W_hh)", "W_ih"),
-        ("kernels.forward(x.astype('>f8'), h, h, W_ih, W_hh)", "x"),
-        ("kernels.forward(x[0], h, h, W_ih, W_hh, batch_sizes=[1.0, 1.0])", "batch_sizes"),
-        (
-            "kernels.backward(None, None, None, x, h, h, kernels.forward(x, h, h, W_ih, W_hh), W_ih, W_hh)",
-            "kept",
-        ),
+        ("kernels.forward(x, h, h, W, A(checkpoint=-1), keep=True)", "checkpoint"),
+        ("kernels.forward(x, h, h, W, A(checkpoint=1.0))", "checkpoint"),
+        ("kernels.forward(x, h, h, W, A(split='row'))", "split"),
+        ("kernels.forward(x, h, h, W, A(split=1))", "split"),
+        ("kernels.forward(x, h, h, W, A(threads=0))", "threads"),
+        ("kernels.forward(x, h, h, W, A(threads=2**40))", "threads"),
+        ("kernels.forward(x, h, h, W, A(threads=True))", "threads"),
+        ("kernels.forward(x, h, h, W, A(reverse=1))", "reverse"),
+        ("kernels.forward(x, h, h, W, keep=None)", "keep"),
+        ("kernels.forward(x, h, h, (W_ih, W_hh))", "weights"),
+        ("kernels.forward(x, h, h, None)", "weights"),
+        ("kernels.forward(None, h, h, W)", "x"),
+        ("kernels.forward(x.tolist(), h, h, W)", "x"),
+        ("kernels.forward(x, h, 1.0, W)", "c_0"),
+        ("kernels.forward(x, h, h, W._replace(W_ih=None))", "W_ih"),
+        ("kernels.forward(x, h, h, W._replace(W_hr='no'))", "W_hr"),
+        ("kernels.forward(x.astype('>f8'), h, h, W)", "x"),
+        ("kernels.forward(x[0], h, h, W, A(batch_sizes=[1.0, 1.0]))", "batch_sizes"),
+        ("kernels.forward(x[0], h, h, W, A(batch_sizes=2))", "batch_sizes"),
+        ("kernels.forward(x, h, h, W, out=3)", "out"),
+        ("kernels.forward(x, h, h, W, out=[3, None, None, None, None])", "out"),
+        ("kernels.backward(D(), (x, h, h), K, W)", "inputs"),
+        ("kernels.backward(D(), I, (K.y, K.gates, K.cell), W)", "kept"),
+        ("kernels.backward(None, I, K, W)", "d"),
+        ("kernels.backward(D(dy=[1.0]), I, K, W)", "dy"),
+        ("kernels.backward(D(), I._replace(h_0=None), K, W)", "h_0"),
+        ("kernels.backward(D(), I, K, W, need_x=1)", "need_x"),
+        ("kernels.backward(D(), I, kernels.forward(x, h, h, W), W)", "kept"),
     ],
 )
 def test_everything_else_is_refused_by_name_too(code: str, argument: str) -> None:

@@ -49,14 +49,14 @@ def test_saturated_gates_are_what_the_equations_give(dtype: Any, value: float, P
     x[3:5, 3, 2] = -value
     # Eighths, so that sums of large terms are exact in both types.
     eighths = {name: np.round(getattr(problem.weights, name) * 8) / 8 for name in ("W_ih", "b_ih", "b_hh")}
-    problem = dataclasses.replace(problem, x=x, weights=dataclasses.replace(problem.weights, **eighths))
+    problem = dataclasses.replace(problem, x=x, weights=problem.weights._replace(**eighths))
     assert_close(both(problem), judged(problem))
 
 
 def test_gates_that_are_all_closed_or_open_keep_the_cell(dtype: Any) -> None:
     problem = made(50, 3, 2, 9, dtype=dtype, bias=True)
     b = np.repeat(np.array([-1e4, 1e4, 0, 1e4], dtype), 9)
-    weights = dataclasses.replace(problem.weights, b_ih=b, b_hh=np.zeros_like(b))
+    weights = problem.weights._replace(b_ih=b, b_hh=np.zeros_like(b))
     problem = dataclasses.replace(problem, weights=weights, dy=None, dh_n=None)
     found = both(problem)
     assert (found["cell"] == problem.c_0).all()
@@ -87,7 +87,7 @@ def test_subnormal_numbers_are_numbers(dtype: Any) -> None:
     tiny = np.finfo(dtype).smallest_subnormal
     problem = made(3, 2, 4, 9, dtype=dtype, bias=False)
     zeros = [np.zeros_like(array) for array in (problem.x, problem.h_0, problem.weights.W_hh)]
-    weights = dataclasses.replace(problem.weights, W_hh=zeros[2])
+    weights = problem.weights._replace(W_hh=zeros[2])
     c_0 = np.full_like(problem.c_0, 8 * tiny)
     small = dataclasses.replace(problem, x=zeros[0], h_0=zeros[1], c_0=c_0, weights=weights)
     found = forward(small)

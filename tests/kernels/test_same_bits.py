@@ -110,7 +110,7 @@ def test_chunks_and_steps_give_the_whole(options: dict[str, Any], T: int, B: int
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("y", "gates", "cell")}
     assert_same_bits({**joined, "h_n": h, "c_n": c}, whole._asdict())
 
-    packed = kernels.pack(*problem.layer)
+    packed = kernels.pack(problem.weights)
     h, c = problem.h_0, problem.c_0
     for t in range(T):
         h_row, c_row = kernels.step(packed, problem.x[t, 0], h[0], c[0])
@@ -163,10 +163,11 @@ def test_the_largest_checkpoint_keeps_the_first_state() -> None:
     code = """
 import numpy as np
 from gatewright import kernels
-x, W_ih, W_hh, state = np.ones((5, 2, 3)), np.ones((32, 3)), np.ones((32, 8)), np.zeros((2, 8))
-kept = kernels.forward(x, state, state, W_ih, W_hh, keep=True, checkpoint=2**63 - 1)
+x, state, args = np.ones((5, 2, 3)), np.zeros((2, 8)), kernels.SequenceArgs(checkpoint=2**63 - 1)
+weights = kernels.LayerWeights(np.ones((32, 3)), np.ones((32, 8)))
+kept = kernels.forward(x, state, state, weights, args, keep=True)
 assert kept.cell.shape == (1, 2, 8)
-kernels.backward(kept.y, None, None, x, state, state, kept, W_ih, W_hh, checkpoint=2**63 - 1)
+kernels.backward(kernels.OutputGradients(kept.y), kernels.Inputs(x, state, state), kept, weights, args)
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 

@@ -33,7 +33,7 @@ def test_the_number_of_threads_is_that_of_torch() -> None:
     original = kernels.forward
     layer = LSTM(3, 4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "forward", lambda *a, **k: seen.append(k["threads"]) or original(*a, **k))
+        patch.setattr(kernels, "forward", lambda *a, **k: seen.append(a[4].threads) or original(*a, **k))
         for threads in (1, 3):
             torch.set_num_threads(threads)
             layer(torch.ones(2, 1, 3))
@@ -103,7 +103,7 @@ def test_packed_weights_stay_with_their_target(dtype: Any) -> None:
     problem = made(3, 2, 5, 33, dtype=dtype)
     for target in TARGETS:
         with kernels.use_target(target):
-            packed = kernels.pack(*problem.layer)
+            packed = kernels.pack(problem.weights)
             expected = kernels.step(packed, problem.x[0], problem.h_0, problem.c_0)
         for other in TARGETS:
             with kernels.use_target(other):

@@ -69,7 +69,7 @@ def test_without_releasing_the_gil_no_other_thread_runs() -> None:
 def test_other_python_threads_run_during_a_call(threads: int) -> None:
     problem = made(200, 20, 20, 70, dtype=np.float32)
     kept = forward(problem)
-    packed = kernels.pack(*problem.layer)
+    packed = kernels.pack(problem.weights)
     many = np.zeros((200_000, 20), np.float32), *(np.zeros((200_000, 70), np.float32) for _ in range(2))
     calls: list[Callable[[], Any]] = [
         lambda: forward(problem, threads=threads),
@@ -101,7 +101,7 @@ def test_many_python_threads_get_the_same_bits(threads: int) -> None:
 
 def test_many_python_threads_may_share_packed_weights() -> None:
     problem = large()
-    packed = kernels.pack(*problem.layer)
+    packed = kernels.pack(problem.weights)
     whole = forward(problem)
 
     def work(_: int) -> None:
@@ -148,7 +148,7 @@ quiet = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, us
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_fork_computes_with_threads_of_its_own(threads: int) -> None:
     problem = large()
-    packed = kernels.pack(*problem.layer)
+    packed = kernels.pack(problem.weights)
     expected = both(problem, threads=3)
 
     def job() -> bool:
@@ -233,10 +233,11 @@ def test_with_torch_in_the_process_its_threads_do_the_work() -> None:
 import numpy as np
 from gatewright import _kernels, kernels
 x, W_ih, W_hh = np.ones((64, 32, 16), np.float32), np.ones((256, 16), np.float32), np.ones((256, 64), np.float32)
-alone = kernels.forward(x, None, None, W_ih / 16, W_hh / 64, threads=2)
+weights = kernels.LayerWeights(W_ih / 16, W_hh / 64)
+alone = kernels.forward(x, None, None, weights, kernels.SequenceArgs(threads=2))
 assert _kernels.pool_size() == 1 and not kernels.share_threads()
 import torch, gatewright.nn
-shared = kernels.forward(x, None, None, W_ih / 16, W_hh / 64, threads=2)
+shared = kernels.forward(x, None, None, weights, kernels.SequenceArgs(threads=2))
 assert np.array_equal(alone.y, shared.y) and _kernels.pool_size() == 1
 torch.set_num_threads(2)
 assert not kernels.share_threads() or "torch's own" in str(kernels.info())

@@ -19,6 +19,7 @@ from gatewright import kernels
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM, LSTMCell
 from gatewright.nn.linear import Linear
+from gatewright.spec.cell import LayerWeights
 
 pytestmark = [
     pytest.mark.slow,
@@ -161,33 +162,34 @@ def test_a_view_of_a_negated_part_is_read_as_it_is() -> None:
 @pytest.mark.parametrize("entry", ["forward", "backward", "linear"])
 def test_memory_for_results_that_does_not_fit_is_refused(entry: str) -> None:
     x, W_ih, W_hh = np.ones((T, B, D)), np.ones((4 * H, D)), np.ones((4 * H, H))
-    zeros = np.zeros((B, H))
-    kept = kernels.forward(x, zeros, zeros, W_ih, W_hh, keep=True)
+    zeros, weights = np.zeros((B, H)), LayerWeights(W_ih, W_hh)
+    kept = kernels.forward(x, zeros, zeros, weights, keep=True)
     if entry == "forward":
-        expected = kernels.forward(x, zeros, zeros, W_ih, W_hh)
+        expected = kernels.forward(x, zeros, zeros, weights)
         y = np.full((T, B, H), np.nan)
-        done = kernels.forward(x, zeros, zeros, W_ih, W_hh, out=(y, None, None, None, None))
+        done = kernels.forward(x, zeros, zeros, weights, out=(y, None, None, None, None))
         assert done.y is y
         np.testing.assert_array_equal(y, expected.y)
         np.testing.assert_array_equal(done.h_n, expected.h_n)
         with pytest.raises(GatewrightError, match=r"^h_n: expected shape \(2, 4\), got \(2, 5\)"):
-            kernels.forward(x, zeros, zeros, W_ih, W_hh, out=(None, np.ones((B, H + 1)), None, None, None))
+            kernels.forward(x, zeros, zeros, weights, out=(None, np.ones((B, H + 1)), None, None, None))
         wide = np.ones((T, B, 2 * H))[..., :H]
         with pytest.raises(GatewrightError, match=r"^y: expected a contiguous array"):
-            kernels.forward(x, zeros, zeros, W_ih, W_hh, out=(wide, None, None, None, None))
+            kernels.forward(x, zeros, zeros, weights, out=(wide, None, None, None, None))
         with pytest.raises(GatewrightError, match=r"^out: expected 5 arrays or None, got 1"):
-            kernels.forward(x, zeros, zeros, W_ih, W_hh, out=(None,))
+            kernels.forward(x, zeros, zeros, weights, out=(None,))
     elif entry == "backward":
-        expected_back = kernels.backward(kept.y, None, None, x, zeros, zeros, kept, W_ih, W_hh)
+        d, inputs = kernels.OutputGradients(kept.y), kernels.Inputs(x, zeros, zeros)
+        expected_back = kernels.backward(d, inputs, kept, weights)
         out = [np.full_like(each, np.nan) for each in (x, zeros, zeros, W_ih, W_hh, W_ih[:, 0])]
-        done_back = kernels.backward(kept.y, None, None, x, zeros, zeros, kept, W_ih, W_hh, out=(*out, None))
+        done_back = kernels.backward(d, inputs, kept, weights, out=(*out, None))
         for a, b, given in zip(done_back, expected_back, [*out, None], strict=True):
             assert a is given
             if b is not None:
                 np.testing.assert_array_equal(a, b)
         out[3] = out[3].astype(np.float32)
         with pytest.raises(GatewrightError, match=r"^dW_ih: expected float64"):
-            kernels.backward(kept.y, None, None, x, zeros, zeros, kept, W_ih, W_hh, out=(*out, None))
+            kernels.backward(d, inputs, kept, weights, out=(*out, None))
     else:
         y = np.full((T * B, 4 * H), np.nan)
         assert kernels.linear(x.reshape(-1, D), W_ih, out=y) is y
@@ -472,7 +474,7 @@ def work():
     while True:
         begun.set()
         if entry == "forward":
-            kernels.forward(x, None, None, W, h, threads=1)
+            kernels.forward(x, None, None, kernels.LayerWeights(W, h), kernels.SequenceArgs(threads=1))
         else:
             kernels.linear(x.reshape(-1, 64), W, threads=1)
 threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]

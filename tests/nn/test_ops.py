@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gatewright import kernels
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM, fallback, ops
-from gatewright.nn.fallback import Weights
+from gatewright.spec.cell import LayerWeights
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
@@ -82,7 +82,7 @@ def run(args: tuple[Any, ...], how: Any, record: bool) -> list[Tensor]:
     options = {"batch_sizes": sizes, "record": record, "checkpoint": checkpoint}
     if how is fallback.sequence:
         options = {} if sizes is None else {"lengths": torch.tensor([4, 3, 2])}
-    y, h_n, c_n, kept = how(x, h_0, c_0, Weights(*weights), reverse=reverse, **options)
+    y, h_n, c_n, kept = how(x, h_0, c_0, LayerWeights(*weights), reverse=reverse, **options)
     fields = [kept.input_gate, kept.forget_gate, kept.candidate, kept.output_gate, kept.cell] if record else []
     return [y, h_n, c_n, *fields]
 
@@ -150,7 +150,9 @@ def test_transforms_of_functions_look_through_the_layer(options: dict[str, Any])
 def test_the_record_is_the_very_buffer_that_was_saved(batch_sizes: tuple[int, ...] | None) -> None:
     args = arguments(batch_sizes=batch_sizes)
     x, h_0, c_0, *weights, sizes, reverse, _, _ = args
-    y, _, _, record = ops.sequence(x, h_0, c_0, Weights(*weights), reverse=reverse, batch_sizes=sizes, record=True)
+    y, _, _, record = ops.sequence(
+        x, h_0, c_0, LayerWeights(*weights), reverse=reverse, batch_sizes=sizes, record=True
+    )
     saved = {tensor.data_ptr() for tensor in y.grad_fn.saved_tensors if tensor is not None}
     gates = record.input_gate.data_ptr()
     assert {gates, record.cell.data_ptr(), record.hidden.data_ptr(), c_0.data_ptr(), h_0.data_ptr()} <= saved

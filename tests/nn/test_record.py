@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from gatewright import equations
 from gatewright.nn import LSTM, LayerRecord, Record
-from gatewright.nn.fallback import Weights, sequence
+from gatewright.nn.fallback import sequence
+from gatewright.spec.cell import LayerWeights
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
@@ -264,7 +265,7 @@ def test_packed_gradients_are_those_of_each_row_alone() -> None:
 
 def test_what_stands_past_the_end_of_a_row_reaches_nothing() -> None:
     _, x, _ = made()
-    layer = Weights(*(torch.randn(4 * H, n, dtype=torch.float64, requires_grad=True) for n in (D, H)))
+    layer = LayerWeights(*(torch.randn(4 * H, n, dtype=torch.float64, requires_grad=True) for n in (D, H)))
     state = torch.zeros(B, H, dtype=torch.float64)
     lengths = torch.tensor([3, 6, 1])
     garbage = x.detach().clone()

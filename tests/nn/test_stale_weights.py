@@ -189,11 +189,11 @@ def test_packed_weights_are_those_of_the_moment_of_packing() -> None:
     _, ours, x = pair()
     W = [getattr(ours, name).detach().numpy() for name in NAMES[:4]]
     state = torch.zeros(3, H, dtype=torch.float64).numpy()
-    packed = kernels.pack(*W)
+    packed = kernels.pack(kernels.LayerWeights(*W))
     before = kernels.step(packed, x[0].numpy(), state, state)
     for array in W:
         array *= 2
     after = kernels.step(packed, x[0].numpy(), state, state)
-    again = kernels.step(kernels.pack(*W), x[0].numpy(), state, state)
+    again = kernels.step(kernels.pack(kernels.LayerWeights(*W)), x[0].numpy(), state, state)
     assert all((a == b).all() for a, b in zip(before, after, strict=True))
     assert not any((a == b).all() for a, b in zip(before, again, strict=True))

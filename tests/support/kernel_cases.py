@@ -40,9 +40,15 @@ class Problem:
     reverse: bool = False
 
     @property
-    def layer(self) -> tuple[Array | None, ...]:
-        """The weights in the order of the kernels' arguments."""
-        return tuple(getattr(self.weights, field.name) for field in dataclasses.fields(self.weights))
+    def inputs(self) -> kernels.Inputs:
+        return kernels.Inputs(self.x, self.h_0, self.c_0)
+
+    @property
+    def d(self) -> kernels.OutputGradients:
+        return kernels.OutputGradients(self.dy, self.dh_n, self.dc_n, self.dgates, self.dcell)
+
+    def args(self, **options: Any) -> kernels.SequenceArgs:
+        return kernels.SequenceArgs(**{"batch_sizes": self.batch_sizes, "reverse": self.reverse, **options})
 
     def place(self, b: int) -> Any:
         """Where the steps of row b stand in x, time ascending."""
@@ -101,29 +107,14 @@ def made(
 
 
 def forward(problem: Problem, **options: Any) -> kernels.Forward:
-    return kernels.forward(
-        problem.x,
-        problem.h_0,
-        problem.c_0,
-        *problem.layer,
-        **{"batch_sizes": problem.batch_sizes, "reverse": problem.reverse, "keep": True, **options},
-    )
+    """Run `kernels.forward`; options are its own, or fields of its `SequenceArgs`."""
+    own = {name: options.pop(name) for name in ("out", "keep") if name in options}
+    return kernels.forward(*problem.inputs, problem.weights, problem.args(**options), **{"keep": True, **own})
 
 
 def backward(problem: Problem, kept: kernels.Forward | kernels.Kept, **options: Any) -> kernels.Backward:
-    return kernels.backward(
-        problem.dy,
-        problem.dh_n,
-        problem.dc_n,
-        problem.x,
-        problem.h_0,
-        problem.c_0,
-        kept,
-        *problem.layer,
-        dgates=problem.dgates,
-        dcell=problem.dcell,
-        **{"batch_sizes": problem.batch_sizes, "reverse": problem.reverse, **options},
-    )
+    own = {name: options.pop(name) for name in ("out", "need_x", "need_weights") if name in options}
+    return kernels.backward(problem.d, problem.inputs, kept, problem.weights, problem.args(**options), **own)
 
 
 def both(problem: Problem, **options: Any) -> dict[str, Array | None]:
@@ -138,7 +129,7 @@ def judged(problem: Problem) -> dict[str, Array | None]:
     def double(array: Array | None) -> Array | None:
         return None if array is None else array.astype(np.float64)
 
-    weights = equations.Weights(*map(double, problem.layer))
+    weights = equations.Weights(*map(double, problem.weights))
     H, P = weights.hidden_size, weights.output_size
     rows = problem.x.shape[:-1]
     found: dict[str, Any] = {
@@ -150,7 +141,7 @@ def judged(problem: Problem) -> dict[str, Array | None]:
     }  # fmt: skip
     # With a bias of zero where there is none, so that its gradient is there to be compared.
     zero = np.zeros(4 * H)
-    weights = dataclasses.replace(weights, b_ih=zero if weights.b_ih is None else weights.b_ih)
+    weights = weights._replace(b_ih=zero if weights.b_ih is None else weights.b_ih)
     walk = slice(None, None, -1 if problem.reverse else 1)
     for b in range(len(problem.h_0)):
         place = problem.place(b)

@@ -24,9 +24,9 @@ from gatewright.insight.layers import DIRECTIONS, require_index, require_units
 from gatewright.insight.recorder import Pass, prepare, record
 from gatewright.insight.recording import Recording
 from gatewright.nn import LSTM, Record, fallback, ops
-from gatewright.nn.fallback import Weights
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
+from gatewright.spec.cell import LayerWeights
 from gatewright.spec.recording import Edit
 from gatewright.tasks.inputs import InputBatch
 
@@ -240,7 +240,7 @@ class _Layer:
         edits: what was added to cell states, as it comes to be known; the layer's number is not.
     """
 
-    weights: Weights
+    weights: LayerWeights
     change: Changes
     reverse: bool
     edits: list[Edit] = field(default_factory=list)
@@ -300,7 +300,7 @@ class _Layer:
             ]
         return c
 
-    def _clamped(self, first: int) -> Weights:
+    def _clamped(self, first: int) -> LayerWeights:
         """Return the weights for the steps from ``first`` on."""
         active = [clamp for clamp in self.change.clamps if clamp.first <= first < clamp.end]
         if not active:
@@ -314,7 +314,7 @@ class _Layer:
             places = [GATES.index(clamp.gate) * H + unit for unit in clamp.units]
             W_ih[places], W_hh[places], b_hh[places] = 0.0, 0.0, 0.0
             b_ih[places] = _before_activation(clamp)
-        return Weights(W_ih, W_hh, b_ih, b_hh, W_hr)
+        return LayerWeights(W_ih, W_hh, b_ih, b_hh, W_hr)
 
 
 def _before_activation(clamp: Clamp) -> float:

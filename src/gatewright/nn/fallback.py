@@ -5,38 +5,19 @@ For what the kernels do not do: devices other than the CPU, half precision, auto
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gatewright.nn.record import LayerRecord
-
-
-class Weights(NamedTuple):
-    """The parameters of one layer in one direction, gates stacked in the order i, f, g, o.
-
-    Attributes:
-        W_ih: from the input, (4H, D).
-        W_hh: from the hidden state, (4H, H), or (4H, P) with a projection.
-        b_ih: bias, (4H,), or None.
-        b_hh: bias, (4H,), or None.
-        W_hr: projection of the hidden state, (P, H), or None.
-    """
-
-    W_ih: Tensor
-    W_hh: Tensor
-    b_ih: Tensor | None = None
-    b_hh: Tensor | None = None
-    W_hr: Tensor | None = None
+from gatewright.spec.cell import LayerWeights
 
 
 def sequence(
     x: Tensor,
     h_0: Tensor,
     c_0: Tensor,
-    weights: Weights,
+    weights: LayerWeights,
     *,
     reverse: bool = False,
     lengths: Tensor | None = None,
@@ -63,7 +44,7 @@ def sequence(
     Raises:
         RuntimeError: from torch, where shapes or types do not fit.
 
-    >>> weights = Weights(W_ih=torch.zeros(8, 3), W_hh=torch.zeros(8, 2))
+    >>> weights = LayerWeights(W_ih=torch.zeros(8, 3), W_hh=torch.zeros(8, 2))
     >>> y, h_n, c_n, record = sequence(torch.ones(5, 1, 3), torch.zeros(1, 2), torch.ones(1, 2), weights)
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))

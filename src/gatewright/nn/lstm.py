@@ -15,11 +15,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
 from gatewright.nn import fallback, ops
-from gatewright.nn.fallback import Weights
 from gatewright.nn.leaf import leaf
 from gatewright.nn.packed import Layout
 from gatewright.nn.record import LayerRecord, Record
 from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.spec.cell import LayerWeights
 
 _State = tuple[Tensor, Tensor]
 #: One layer in one direction: `steps.sequence`, or `ops.sequence`.
@@ -285,7 +285,7 @@ class LSTM(torch.nn.RNNBase):
         return 1 if self.batch_first and x.dim() == 3 else 0
 
     def _padded(
-        self, x: Tensor, hx: _State, stack: list[Weights], record: bool, by_kernels: bool
+        self, x: Tensor, hx: _State, stack: list[LayerWeights], record: bool, by_kernels: bool
     ) -> tuple[Tensor, _State, Record]:
         run = self._kernel_layer(record) if by_kernels else fallback.sequence
         if x.dim() == 2:
@@ -298,7 +298,7 @@ class LSTM(torch.nn.RNNBase):
         return y.transpose(0, 1), (h_n, c_n), Record(tuple(layers))
 
     def _packed(
-        self, packed: PackedSequence, hx: _State, stack: list[Weights], record: bool
+        self, packed: PackedSequence, hx: _State, stack: list[LayerWeights], record: bool
     ) -> tuple[PackedSequence, _State, Record]:
         """Run by the kernels, which take packed steps as they are."""
         x, batch_sizes, order, back = packed
@@ -319,7 +319,7 @@ class LSTM(torch.nn.RNNBase):
         return out, (h_n, c_n), Record(tuple(layers), layout.lengths)
 
     def _packed_by_steps(
-        self, packed: PackedSequence, hx: _State, stack: list[Weights]
+        self, packed: PackedSequence, hx: _State, stack: list[LayerWeights]
     ) -> tuple[PackedSequence, _State, Record]:
         """Run by torch's operations, over padded rows."""
         layout = Layout.of(packed)
@@ -337,7 +337,7 @@ class LSTM(torch.nn.RNNBase):
 
     def _layers(
         self,
-        stack: list[Weights],
+        stack: list[LayerWeights],
         run: _Run,
         dropout: Callable[[Tensor, float], Tensor],
         x: Tensor,
@@ -368,12 +368,12 @@ class LSTM(torch.nn.RNNBase):
             return x, h_n[0][None], c_n[0][None], layers
         return x, torch.stack(h_n), torch.stack(c_n), layers
 
-    def _weights(self, k: int, flat: list[Tensor] | None = None) -> Weights:
+    def _weights(self, k: int, flat: list[Tensor] | None = None) -> LayerWeights:
         """Return the weights of one layer in one direction; k counts as hx does."""
         each = len(self._all_weights[0])
         W_ih, W_hh, *rest = (self._current_weights() if flat is None else flat)[k * each : (k + 1) * each]
         b_ih, b_hh = rest[:2] if self.bias else (None, None)
-        return Weights(W_ih, W_hh, b_ih, b_hh, rest[-1] if self.proj_size else None)
+        return LayerWeights(W_ih, W_hh, b_ih, b_hh, rest[-1] if self.proj_size else None)
 
 
 def _tensors_of(hx: Any) -> list[Tensor]:

@@ -17,8 +17,8 @@ from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gatewright import kernels
 from gatewright.nn import fallback
-from gatewright.nn.fallback import Weights
 from gatewright.nn.record import LayerRecord
+from gatewright.spec.cell import LayerWeights
 
 _DTYPES = (torch.float32, torch.float64)
 _PLAIN = {Tensor, torch.nn.Parameter, type(None)}
@@ -72,7 +72,7 @@ def sequence(
     x: Tensor,
     h_0: Tensor,
     c_0: Tensor,
-    weights: Weights,
+    weights: LayerWeights,
     *,
     reverse: bool = False,
     batch_sizes: Tensor | None = None,
@@ -101,7 +101,7 @@ def sequence(
     Raises:
         GatewrightError: if sizes do not fit.
 
-    >>> weights = Weights(W_ih=torch.zeros(8, 3), W_hh=torch.zeros(8, 2))
+    >>> weights = LayerWeights(W_ih=torch.zeros(8, 3), W_hh=torch.zeros(8, 2))
     >>> x, h_0, c_0 = torch.ones(5, 1, 3), torch.zeros(1, 2), torch.ones(1, 2)
     >>> y, h_n, c_n, record = sequence(x, h_0, c_0, weights, record=True)
     >>> record.forget_gate[0], record.cell[:, 0, 0]
@@ -140,14 +140,15 @@ def _lstm(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return y, h_n, c_n, and with ``keep`` what the adjoint needs: gates and cell, or checkpoints of the cell."""
     y, h_n, c_n = x.new_empty(*x.shape[:-1], W_hh.shape[-1]), x.new_empty(h_0.shape), x.new_empty(c_0.shape)
+    sizes = None if batch_sizes is None else batch_sizes.tolist()
+    h, c = dense(h_0, c_0)
     done = kernels.forward(
         rows(x),
-        *dense(h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr),
-        batch_sizes=None if batch_sizes is None else batch_sizes.tolist(),
-        reverse=reverse,
+        h,
+        c,
+        LayerWeights(*dense(W_ih, W_hh, b_ih, b_hh, W_hr)),
+        kernels.SequenceArgs(sizes, reverse, checkpoint, torch.get_num_threads()),
         keep=keep,
-        checkpoint=checkpoint,
-        threads=torch.get_num_threads(),
         out=(*dense(y, h_n, c_n), None, None),
     )
     gates = x.new_empty(0) if done.gates is None else torch.from_numpy(done.gates)
@@ -197,20 +198,16 @@ def _lstm_backward(
     """Return the adjoints of x, h_0, c_0, W_ih, W_hh, of both biases, and of W_hr; empty where not wanted."""
     shapes = _adjoint_shapes(x, h_0, c_0, W_ih, W_hh, W_hr, need_x, need_weights)
     out = [x.new_empty(shape or (0,)) for shape in shapes]
-    h, c, *weights = dense(h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr)
-    dh, dc = dense(dh_n, dc_n)
+    sizes = None if batch_sizes is None else batch_sizes.tolist()
+    h, c, dh, dc = dense(h_0, c_0, dh_n, dc_n)
     kernels.backward(
-        *(rows(dy), dh, dc, rows(x), h, c),
+        kernels.OutputGradients(rows(dy), dh, dc, rows(dgates), rows(dcell)),
+        kernels.Inputs(rows(x), h, c),
         kernels.Kept(rows(y), None if checkpoint > 0 else rows(gates), rows(cell)),
-        *weights,
-        dgates=rows(dgates),
-        dcell=rows(dcell),
-        batch_sizes=None if batch_sizes is None else batch_sizes.tolist(),
-        reverse=reverse,
-        checkpoint=checkpoint,
+        LayerWeights(*dense(W_ih, W_hh, b_ih, b_hh, W_hr)),
+        kernels.SequenceArgs(sizes, reverse, checkpoint, torch.get_num_threads()),
         need_x=need_x,
         need_weights=need_weights,
-        threads=torch.get_num_threads(),
         out=[None if shape is None else to_dlpack(each) for shape, each in zip(shapes, out, strict=True)],
     )
     return tuple(out)  # type: ignore[return-value]
@@ -291,7 +288,9 @@ def _adjoint_by_steps(ctx: Any, saved: tuple[Any, ...], adjoint: tuple[Tensor | 
         present = torch.arange(int(batch_sizes[0])) < batch_sizes[:, None]
         lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
         x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
-    y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, Weights(*weights), reverse=ctx.reverse, lengths=lengths)
+    y, h_n, c_n, record = fallback.sequence(
+        x, h_0, c_0, LayerWeights(*weights), reverse=ctx.reverse, lengths=lengths
+    )
     gates = torch.cat([record.input_gate, record.forget_gate, record.candidate, record.output_gate], dim=-1)
     outputs = [y, h_n, c_n, gates, record.cell]
     if place is not None:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
 from gatewright.files.model_file import ModelFile
+from gatewright.spec.cell import LayerWeights
 
 Array = NDArray[Any]
 
 
-def sorted_by_layer(weights: Mapping[str, Array]) -> list[tuple[Array | None, ...]]:
-    """Sort weights by layer: (W_ih, W_hh, b_ih, b_hh, W_hr) each.
+def sorted_by_layer(weights: Mapping[str, Array]) -> list[LayerWeights]:
+    """Sort weights by layer.
 
     Raises:
         GatewrightError: if there are other names, or layers of unequal size, or a weight is not finite float32.
@@ -42,7 +43,7 @@ def sorted_by_layer(weights: Mapping[str, Array]) -> list[tuple[Array | None, ..
         if own != first:
             raise GatewrightError(f"weight_hh_l{layer}", f"shape {first}, as in layer 0", f"{own}")
         found = [weights.get(f"{kind}_l{layer}") for kind in kinds]
-        layers.append(tuple(None if each is None else np.ascontiguousarray(each) for each in found))
+        layers.append(LayerWeights(*(None if each is None else np.ascontiguousarray(each) for each in found)))
     return layers
 
 

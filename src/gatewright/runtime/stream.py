@@ -385,11 +385,11 @@ class Stream:
             array = reading.with_calendar(array.reshape(T, B, *reading.shape), time, times, name)
         out = np.empty((*leading, *reading.output_shape), reading.output_dtype)
         if not record:
-            self._native.run(array, out, numbers, T, B, None, None, self.threads)
+            self._native.run(array, out, numbers, T, B, None, self.threads)
             return out
         L, H = self._shape.layers, self._shape.cell
         gates, cell = np.empty((L, T * B, 4, H), np.float32), np.empty((L, T * B, H), np.float32)
-        self._native.run(array, out, numbers, T, B, gates, cell, self.threads)
+        self._native.run(array, out, numbers, T, B, (gates, cell), self.threads)
         parts = [*np.moveaxis(gates, 2, 0), cell]
         return out, StepRecord(*(part.swapaxes(0, 1).reshape(*leading, L, H) for part in parts))
 
