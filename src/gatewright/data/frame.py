@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Frame:
-    """The rows of a file.
+    """The rows of a file or of a data frame.
 
     Attributes:
         cells: the columns; those of a text file are text.
-        lines: where each row stands in the file.
-        unit: what ``lines`` counts: each "line" of a text file, or each "row" of a Parquet file.
+        lines: where each row stands in its source.
+        unit: what ``lines`` counts: each "line" of a text file, or each "row" of any other source.
+        time: the time column, where the source itself says which it is; else "".
     """
 
     cells: pl.DataFrame
     lines: NDArray[np.int64]
     unit: str
+    time: str = ""
 
     def place(self, row: int) -> str:
         """Name a row as an error does."""

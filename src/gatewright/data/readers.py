@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from gatewright.data.csv_reader import SEPARATORS, read_delimited
+from gatewright.data.dataframes import named
 from gatewright.data.frame import Frame
 from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.source_files import read_utf8, require_table
@@ -41,9 +42,10 @@ def _read_parquet(path: Path) -> pl.DataFrame:
     try:
         # Opened here, because polars takes a name with * or [ for a pattern, and a directory for many files.
         with path.open("rb") as file:
-            return pl.read_parquet(file)
+            cells = pl.read_parquet(file)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # some damage makes it panic
         got = "a file that is damaged, cut off or of another format"
         raise DataError(str(path), "a Parquet file", got) from None
     except (OSError, ValueError) as error:
         raise unusable(DataError, path, error) from None
+    return named(cells, cells.columns)

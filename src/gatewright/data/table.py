@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from gatewright.data import frequency
 from gatewright.data.columns import is_text, numbers, text
 from gatewright.data.frame import Frame
-from gatewright.data.readers import read_frame
 from gatewright.data.resample import gathered
 from gatewright.data.roles import NO_TIME as NO_TIME
 from gatewright.data.roles import Roles as Roles
 from gatewright.data.roles import find_roles
 from gatewright.data.row_order import Group, Ordered, in_order, remedy, unordered
+from gatewright.data.sources import TableSource, frame_of
 from gatewright.data.time_series import Series as Series
 from gatewright.data.time_zones import NAIVE, Clock
 from gatewright.data.timestamps import timestamps
@@ -52,11 +52,22 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def read_table(path: Path, roles: Roles, fill: str = "", step: str = "") -> Table:
-    """Read and check a table.
+def read_table(path: Path | str, roles: Roles, fill: str = "", step: str = "") -> Table:
+    """Read and check the table in a file: `table_of` for a path.
+
+    Raises:
+        DataError: names the column and the row of what cannot be used.
+    """
+    return table_of(path, roles, fill, step)
+
+
+def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") -> Table:
+    """Read and check a table: the same from a file, a data frame and an Arrow table with the same content.
 
     Args:
-        path: a ``.csv``, ``.tsv`` or ``.txt`` (also packed, ``.gz``) or ``.parquet`` file.
+        source: the path of a ``.csv``, ``.tsv`` or ``.txt`` (also packed, ``.gz``) or ``.parquet`` file; a polars
+            or pandas DataFrame; an Arrow table, or anything else with the Arrow PyCapsule interface.  The
+            `DatetimeIndex` or `PeriodIndex` of a pandas frame is its time column.
         roles: what the columns are for; the time column, and the target if it is the only numeric column,
             are found where they are not named.
         fill: "forward" or "mean" if missing rows and inputs will be filled in; "" makes them errors.
@@ -64,8 +75,14 @@ def read_table(path: Path, roles: Roles, fill: str = "", step: str = "") -> Tabl
 
     Raises:
         DataError: names the column and the row of what cannot be used.
+
+    >>> days = ["2024-01-01", "2024-01-02", "2024-01-03"]
+    >>> table = table_of(pl.DataFrame({"day": days, "load": [5.0, 7.0, 6.0]}), Roles(targets=("load",)))
+    >>> table.roles.time, table.step, table.series[0].values.ravel()
+    ('day', '1d', array([5., 7., 6.]))
     """
-    frame = read_frame(path, roles.notation)
+    frame = frame_of(source, roles.notation)
+    roles = roles if roles.time else replace(roles, time=frame.time)
     roles = find_roles(frame.cells, roles)
     values = np.stack([numbers(frame, name, roles.notation) for name in roles.columns], axis=1)
     groups = [Group(*group) for group in _groups(frame, roles.ids)]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data.source_files import read_utf8
+from gatewright.data.sources import Text, TextSource, as_path
 from gatewright.errors import DataError, GatewrightError
 from gatewright.spec import UNKNOWN, Vocabulary
 
@@ -36,6 +37,27 @@ def read_text(path: Path) -> str:
     if not text:
         raise DataError(str(path), "a text", "an empty file")
     return text
+
+
+def text_of(source: TextSource) -> str:
+    """Return the text of a source.
+
+    Raises:
+        DataError: see `read_text`.
+
+    >>> text_of(Text("abba"))
+    'abba'
+    """
+    if isinstance(source, Text):
+        if not source.content:
+            raise DataError("source", "a text", "an empty one")
+        try:
+            source.content.encode()
+        except UnicodeEncodeError as error:
+            got = f"half of a surrogate pair at character {error.start}"
+            raise DataError("source", "text that UTF-8 can write", got) from None
+        return source.content
+    return read_text(as_path(source, "the path of a text, or Text(...)", "Text(...) makes a source of a text"))
 
 
 def split_text(text: str, valid: str, test: str) -> TextParts:
