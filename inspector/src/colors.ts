@@ -1,36 +1,6 @@
-// Colours: one for each part of the cell, the same in every view, and scales that the colour-blind can read.
+// Scales of colours that the colour-blind can read.
 
 import { interpolateCividis, interpolatePuOr } from "d3-scale-chromatic";
-import type { Gate, Quantity } from "./data/types";
-
-/** Name of the custom property that holds the colour of a part (style.css; after Okabe & Ito 2008). */
-export const PART_COLOR: Record<Gate | "cell" | "hidden" | "write" | "survival", string> = {
-  input_gate: "var(--gw-input)",
-  forget_gate: "var(--gw-forget)",
-  candidate: "var(--gw-candidate)",
-  output_gate: "var(--gw-output)",
-  cell: "var(--gw-cell)",
-  hidden: "var(--gw-hidden)",
-  write: "var(--gw-candidate)",
-  survival: "var(--gw-forget)",
-};
-
-/** What a person calls a quantity, and its letter in the equations. */
-export const PART_NAME: Record<Quantity, { name: string; letter: string }> = {
-  input_gate: { name: "input gate", letter: "i" },
-  forget_gate: { name: "forget gate", letter: "f" },
-  candidate: { name: "candidate", letter: "g" },
-  output_gate: { name: "output gate", letter: "o" },
-  cell: { name: "cell state", letter: "c" },
-  hidden: { name: "hidden state", letter: "h" },
-  write: { name: "write", letter: "i ⊙ g" },
-  survival: { name: "survival", letter: "∏ f" },
-};
-
-/** Gates and survival go from 0 to 1; the others have a sign, and are shown about 0. */
-export function signed(quantity: Quantity): boolean {
-  return quantity === "candidate" || quantity === "cell" || quantity === "hidden" || quantity === "write";
-}
 
 /**
  * 255 colours as 0xAABBGGRR, as ImageData has them on a little-endian machine. Where there is a sign, number 127 is 0,

@@ -1,8 +1,7 @@
 // What is looked at, in the address of the page: a link shows the same, and reloading stays.
 
 import { batch, effect } from "@preact/signals";
-import { PART_NAME } from "./colors";
-import type { Quantity } from "./data/types";
+import { QUANTITIES, type Quantity } from "./data/cell";
 import type { Order, State, View } from "./state";
 
 const VIEWS: readonly View[] = ["timeline", "cell", "ledger", "units", "whatif"];
@@ -30,7 +29,7 @@ export function readPlace(state: State, place = location.hash.slice(1)): void {
     state.layer.value = whole("layer") ?? state.layer.value;
     state.direction.value = among("direction", ["forward", "reverse"]) ?? state.direction.value;
     state.t.value = whole("t") ?? state.t.value;
-    state.quantity.value = among("quantity", Object.keys(PART_NAME) as Quantity[]) ?? state.quantity.value;
+    state.quantity.value = among("quantity", Object.keys(QUANTITIES) as Quantity[]) ?? state.quantity.value;
     state.order.value = among("order", ORDERS) ?? state.order.value;
     state.column.value = whole("column") ?? state.column.value;
     if (asked("each", place) !== null) state.each.value = asked("each", place) === "1";

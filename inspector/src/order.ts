@@ -46,7 +46,7 @@ async function diagnosed(
 }
 
 /** The largest figure first. A unit without a half-life never forgets half: those come before all others. */
-function sorted(units: number, figures: Figures | null, noneFirst: boolean): number[] {
+export function sorted(units: number, figures: Figures | null, noneFirst: boolean): number[] {
   const order = Array.from({ length: units }, (_, unit) => unit);
   if (!figures) return order;
   const none = noneFirst ? Infinity : -Infinity;
@@ -83,7 +83,7 @@ async function correlations(
 }
 
 /** Pearson's correlation of each column of (T, H) with values (T,), over the steps where there is a value. */
-function correlate(cell: Float32Array, units: number, values: Float64Array): Figures {
+export function correlate(cell: Float32Array, units: number, values: Float64Array): Figures {
   const there = [...values.keys()].filter((t) => !Number.isNaN(values[t]));
   const mean = there.reduce((sum, t) => sum + values[t], 0) / there.length;
   const means = new Float64Array(units);

@@ -1,9 +1,10 @@
 // What the person looks at. All views read and set these; none of them keeps a step or a unit of its own.
 
 import { batch, computed, signal } from "@preact/signals";
+import type { Quantity } from "./data/cell";
 import { Recording } from "./data/recording";
 import type { Source } from "./data/source";
-import type { Direction, Entry, Quantity } from "./data/types";
+import type { Direction, Entry } from "./data/types";
 
 export type View = "timeline" | "cell" | "ledger" | "units" | "whatif";
 export type Order = "index" | "half_life" | "activity" | "correlation";

@@ -1,11 +1,11 @@
-import { PART_COLOR, PART_NAME } from "../colors";
+import { GATES, QUANTITIES, type Quantity } from "../data/cell";
 import type { Recording } from "../data/recording";
-import type { Direction, Quantity } from "../data/types";
+import type { Direction } from "../data/types";
 import { fixed, time, visible } from "../format";
 import type { State } from "../state";
 import { useLoaded } from "./useLoaded";
 
-const PARTS = ["input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden"] as const;
+const PARTS = [...GATES, "cell", "hidden"] as const;
 
 /** The line at the bottom: where we are, and the six numbers of the unit in focus. */
 export function Status({ state }: { state: State }) {
@@ -29,9 +29,9 @@ export function Status({ state }: { state: State }) {
           {PARTS.map((part) => {
             const value = parts?.(part, t, unit);
             return (
-              <span key={part} title={PART_NAME[part].name}>
-                <i class="gw-dot" style={{ background: PART_COLOR[part] }} />
-                <span class="gw-label">{PART_NAME[part].letter}</span>
+              <span key={part} title={QUANTITIES[part].name}>
+                <i class="gw-dot" style={{ background: QUANTITIES[part].color }} />
+                <span class="gw-label">{QUANTITIES[part].letter}</span>
                 <span class="gw-number" data-part={part} data-unit={unit} data-value={value}>
                   {value === undefined ? "–" : fixed(value)}
                 </span>

@@ -1,10 +1,9 @@
 // A recording as the views read it: blocks by name, fetched once, and what follows from them.
 
+import { GATES, type Gate, type Quantity } from "./cell";
 import type { Column } from "./ledger";
 import type { Numbers, Source } from "./source";
-import type { Diagnosis, Direction, Gate, Meta, Quantity } from "./types";
-
-export const GATES: readonly Gate[] = ["input_gate", "forget_gate", "candidate", "output_gate"];
+import type { Diagnosis, Direction, Meta } from "./types";
 
 export class Recording {
   private readonly blocks = new Map<string, Promise<Numbers>>();
@@ -53,6 +52,12 @@ export class Recording {
       }) as Promise<Float32Array>;
     }
     return of(quantity);
+  }
+
+  /** Every gate of every unit at every step, (T, H) each. */
+  async gates(row: number, layer: number, direction: Direction): Promise<Record<Gate, Float32Array>> {
+    const blocks = await Promise.all(GATES.map((gate) => this.quantity(row, layer, direction, gate)));
+    return Object.fromEntries(GATES.map((gate, k) => [gate, blocks[k]])) as Record<Gate, Float32Array>;
   }
 
   /** Width of a quantity: P of a projected hidden state, else H. */

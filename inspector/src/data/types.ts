@@ -3,11 +3,9 @@
 // A recording is a `Meta` and named blocks of numbers. Every block belongs to one row of the batch.
 // T steps, H units, P outputs of a layer (H without a projection), C columns, V symbols.
 
-export type Gate = "input_gate" | "forget_gate" | "candidate" | "output_gate";
-export type Direction = "forward" | "reverse";
+import type { Gate, Switch } from "./cell";
 
-/** What a heat-map can show; `hidden` and `write` follow from the others, `survival` also from a chosen step. */
-export type Quantity = Gate | "cell" | "hidden" | "write" | "survival";
+export type Direction = "forward" | "reverse";
 
 export interface LayerShape {
   /** H. */
@@ -126,8 +124,8 @@ export interface LayerDiagnosis {
   resets: number[];
   longest: number[];
   /** Share of steps with the gate below 0.1, and above 0.9. */
-  closed: Record<"input_gate" | "forget_gate" | "output_gate", number[]>;
-  open: Record<"input_gate" | "forget_gate" | "output_gate", number[]>;
+  closed: Record<Switch, number[]>;
+  open: Record<Switch, number[]>;
   /** Mean of |i g| a step. */
   write_rate: number[];
   /** Standard deviation of the hidden state over the steps (of h before a projection). */

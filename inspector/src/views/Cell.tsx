@@ -60,8 +60,8 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
   const beside = plain.value && peer && hidden && hidden.length === steps * peer.hidden ? { peer, hidden } : null;
   const course: Course =
     beside ?
-      { values: beside.hidden, size: beside.peer.hidden, steps, letter: "h" }
-    : { values: blocks.cell, size, steps, letter: "c" };
+      { values: beside.hidden, size: beside.peer.hidden, steps, part: "hidden" }
+    : { values: blocks.cell, size, steps, part: "cell" };
   return (
     <>
       <div class="gw-cell-tools">

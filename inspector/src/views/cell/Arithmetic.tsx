@@ -1,23 +1,22 @@
 // The step as sums that can be checked by hand: one line for each pointwise operation.
 
+import { CELL, OPERATIONS, type NumberedPart, type Part } from "../../data/cell";
 import { figure } from "./figures";
-import { isMeant, PART_NUMBER, PART_TINT, type Part, type Spot } from "./parts";
 import { Symbol } from "./Letter";
+import { isMeant, type Spot } from "./parts";
 import { pointsAt, spotOf, type Pointing } from "./Piece";
 import type { UnitStep } from "./scene";
 
-type Numbered = Exclude<Part, "input" | "projection">;
-
 interface Term {
-  part: Numbered;
+  part: NumberedPart;
   letter: string;
   sub?: string;
 }
 
 interface Line {
   name: string;
-  /** The part of the drawing that does this, and those whose numbers come in here first. */
-  part: Part;
+  /** The part of the drawing that does this, and those whose numbers appear in this line first. */
+  part: NumberedPart;
   owns: readonly Part[];
   sign: string;
   left: Term;
@@ -25,25 +24,20 @@ interface Line {
   result: Term;
 }
 
-function lines(before: string, projected: boolean): Line[] {
-  const old: Term = { part: "cell_before", letter: "c", sub: before };
-  const c: Term = { part: "cell", letter: "c", sub: "t" };
-  const kept: Term = { part: "kept", letter: "kept" };
-  const written: Term = { part: "written", letter: "written" };
-  const bent: Term = { part: "bent", letter: "tanh c", sub: "t" };
-  const f: Term = { part: "forget_gate", letter: "f", sub: "t" };
-  const i: Term = { part: "input_gate", letter: "i", sub: "t" };
-  const g: Term = { part: "candidate", letter: "g", sub: "t" };
-  const o: Term = { part: "output_gate", letter: "o", sub: "t" };
-  const shown: Term =
-    projected ? { part: "shown", letter: "m", sub: "t" } : { part: "hidden", letter: "h", sub: "t" };
-  return [
-    { name: "forget", part: "kept", owns: [old.part, f.part], sign: "⊗", left: old, right: f, result: kept },
-    { name: "filter", part: "written", owns: [i.part, g.part], sign: "⊗", left: i, right: g, result: written },
-    { name: "add", part: "cell", owns: [], sign: "+", left: kept, right: written, result: c },
-    { name: "bend", part: "bent", owns: [], sign: "tanh", left: c, result: bent },
-    { name: "show", part: "shown", owns: [o.part, "hidden"], sign: "⊗", left: o, right: bent, result: shown },
-  ];
+function lineOf(part: NumberedPart, before: string, projected: boolean): Line {
+  const { operation, reads } = CELL[part];
+  const { sign, verb } = operation!;
+  const [left, right] = (reads as readonly NumberedPart[]).map((operand) => termOf(operand, before));
+  // What is shown is the hidden state itself where no projection follows.
+  const result = part === "shown" && !projected ? "hidden" : part;
+  const owns: Part[] = reads.filter((operand) => !CELL[operand].operation);
+  if (part === "shown") owns.push("hidden");
+  return { name: verb, part, owns, sign, left, ...(right && { right }), result: termOf(result, before) };
+}
+
+function termOf(part: NumberedPart, before: string): Term {
+  const { letter, step } = CELL[part];
+  return { part, letter, ...(step && { sub: step === "before" ? before : "t" }) };
 }
 
 export function Arithmetic({
@@ -75,7 +69,7 @@ export function Arithmetic({
           </tr>
         </thead>
         <tbody>
-          {lines(before, projected).map((line) => (
+          {OPERATIONS.map((part) => lineOf(part, before, projected)).map((line) => (
             <tr
               data-line={line.part}
               data-lit={spot !== null && isOf(line, spot)}
@@ -117,7 +111,7 @@ function isOf({ part, owns }: Line, spot: Spot): boolean {
 
 function Equation({ left, right, result, sign }: Line) {
   const term = ({ part, letter, sub }: Term) => (
-    <Symbol letter={letter} tint={PART_TINT[part]} {...(sub === undefined ? {} : { sub })} />
+    <Symbol letter={letter} tint={CELL[part].color} {...(sub === undefined ? {} : { sub })} />
   );
   return (
     <span class="gw-equation">
@@ -147,9 +141,9 @@ function UnitHeads({ units, focus }: { units: readonly UnitStep[]; focus: UnitSt
 
 function Numbers({ term, units, focus }: { term: Term; units: readonly UnitStep[]; focus: UnitStep }) {
   return (
-    <td class="gw-numbers" style={{ "--tint": PART_TINT[term.part] }}>
+    <td class="gw-numbers" style={{ "--tint": CELL[term.part].color }}>
       {units.map((unit) => {
-        const value = unit[PART_NUMBER[term.part]];
+        const value = unit[term.part];
         return (
           <span data-focus={unit === focus} data-part={term.part} data-unit={unit.unit} data-value={value}>
             {figure(value)}

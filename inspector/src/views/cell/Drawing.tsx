@@ -1,7 +1,7 @@
 // The LSTM cell as the textbooks draw it, with the numbers of one step on its lines.
 
+import { CELL, type NumberedPart, type Part } from "../../data/cell";
 import { geometry, HEAD, ROW, UNITS, VECTOR_WIDTH, type Geometry, type Point } from "./geometry";
-import { PART_NUMBER, type Part } from "./parts";
 import { Piece, type Pointing } from "./Piece";
 import { Belt, BeltTip, Box, Circle, End, Pill, RADIUS, Tip, Wire } from "./shapes";
 import type { UnitStep } from "./scene";
@@ -26,32 +26,27 @@ export interface DrawingProps {
   pointing: Pointing;
 }
 
-/** Numbers that a bar shows against the largest |c| of the unit; the others lie between -1 and 1 by themselves. */
-const OF_CELL: readonly Part[] = ["cell_before", "kept", "cell"];
-const GATE_LIKE: readonly Part[] = ["forget_gate", "input_gate", "output_gate"];
-
 export function Drawing(props: DrawingProps) {
   const { width, scale, units, focus, before, named, pointing, playing } = props;
   const at = geometry(width, units.length);
   const below = at.c + (units.length * ROW + HEAD) / 2 + 15;
-  const vector = (
-    part: Exclude<Part, "input" | "projection">,
-    x: number,
-    y: number,
-    letter: string,
-    sub: string,
-  ) => (
-    <Vector
-      {...{ part, x, y, letter, sub }}
-      signed={!GATE_LIKE.includes(part)}
-      named={part === "cell_before" || part === "hidden_before"}
-      entries={units.map((unit): Entry => {
-        const value = unit[PART_NUMBER[part]];
-        const scale = OF_CELL.includes(part) ? props.largest.get(unit.unit)! : 1;
-        return { unit: unit.unit, value, bar: value / scale, focus: unit === focus };
-      })}
-    />
-  );
+  const vector = (part: NumberedPart, x: number, y: number) => {
+    const { letter, step, range } = CELL[part];
+    return (
+      <Vector
+        {...{ part, x, y, letter }}
+        sub={step === "before" ? before : step === "now" ? "t" : ""}
+        signed={range !== "share"}
+        named={step === "before"}
+        entries={units.map((unit): Entry => {
+          const value = unit[part];
+          // Without bounds are only cell states, which are compared with the largest of the unit.
+          const scale = range === "unbounded" ? props.largest.get(unit.unit)! : 1;
+          return { unit: unit.unit, value, bar: value / scale, focus: unit === focus };
+        })}
+      />
+    );
+  };
   const thick = (value: number) => (12 * Math.abs(value)) / props.largest.get(focus.unit)!;
   return (
     <svg
@@ -71,7 +66,7 @@ export function Drawing(props: DrawingProps) {
         height={at.frame.height}
         rx={16}
       />
-      <Piece part="hidden_before" name="Hidden state before the step" pointing={pointing}>
+      <Piece part="hidden_before" pointing={pointing}>
         <Wire
           way={[
             [UNITS + VECTOR_WIDTH, at.h],
@@ -90,9 +85,9 @@ export function Drawing(props: DrawingProps) {
         {[at.f, at.i, at.g, at.o].map((x) => (
           <Tip x={x} y={at.boxBottom + 1} to="up" />
         ))}
-        {vector("hidden_before", UNITS + VECTOR_WIDTH / 2, at.h, "h", before)}
+        {vector("hidden_before", UNITS + VECTOR_WIDTH / 2, at.h)}
       </Piece>
-      <Piece part="input" name="Input" pointing={pointing}>
+      <Piece part="input" pointing={pointing}>
         <Wire
           way={[
             [at.x.x, at.x.y],
@@ -102,9 +97,9 @@ export function Drawing(props: DrawingProps) {
         />
         <End x={at.x.x + 12} y={at.x.y - 6} letter="x" sub="t" text={props.x} anchor="start" />
       </Piece>
-      <Piece part="cell_before" name="Cell state before the step" pointing={pointing}>
-        <Belt from={UNITS + VECTOR_WIDTH} to={at.f - RADIUS} y={at.c} thick={thick(focus.cellBefore)} />
-        {vector("cell_before", UNITS + VECTOR_WIDTH / 2, at.c, "c", before)}
+      <Piece part="cell_before" pointing={pointing}>
+        <Belt from={UNITS + VECTOR_WIDTH} to={at.f - RADIUS} y={at.c} thick={thick(focus.cell_before)} />
+        {vector("cell_before", UNITS + VECTOR_WIDTH / 2, at.c)}
         {named.before.map((line, k) => (
           <text class="gw-end" x={UNITS + VECTOR_WIDTH / 2} y={below + 14 * k} text-anchor="middle">
             {line}
@@ -124,14 +119,19 @@ interface Inner {
   at: Geometry;
   pointing: Pointing;
   focus: UnitStep;
-  vector: (
-    part: Exclude<Part, "input" | "projection">,
-    x: number,
-    y: number,
-    letter: string,
-    sub: string,
-  ) => preact.JSX.Element;
+  vector: (part: NumberedPart, x: number, y: number) => preact.JSX.Element;
   thick: (value: number) => number;
+}
+
+/** The box of a part that is a layer of learned weights. */
+function Layer({ part, x, top }: { part: Part; x: number; top: number }) {
+  const { name, layer } = CELL[part];
+  return <Box x={x} top={top} curve={layer!.symbol} sub={layer!.sub} name={name} />;
+}
+
+function PointwiseOperation({ part, x, y }: { part: Part; x: number; y: number }) {
+  const { sign } = CELL[part].operation!;
+  return sign === "tanh" ? <Pill x={x} y={y} /> : <Circle x={x} y={y} sign={sign} />;
 }
 
 /** How thick a gate's line is: a tap, wide open at 1. */
@@ -141,32 +141,32 @@ const tap = (value: number) => 1.25 + 3.25 * Math.abs(value);
 function Middle({ at, pointing, focus, vector, thick }: Inner) {
   return (
     <>
-      <Piece part="forget_gate" name="Forget gate" pointing={pointing}>
+      <Piece part="forget_gate" pointing={pointing}>
         <Wire
           way={[
             [at.f, at.boxTop],
             [at.f, at.c + RADIUS + 6],
           ]}
-          weight={tap(focus.forget)}
+          weight={tap(focus.forget_gate)}
         />
         <Tip x={at.f} y={at.c + RADIUS} to="up" />
-        <Box x={at.f} top={at.boxTop} curve="σ" name="forget gate" />
-        {vector("forget_gate", at.f, at.vectors, "f", "t")}
+        <Layer part="forget_gate" x={at.f} top={at.boxTop} />
+        {vector("forget_gate", at.f, at.vectors)}
       </Piece>
-      <Piece part="input_gate" name="Input gate" pointing={pointing}>
+      <Piece part="input_gate" pointing={pointing}>
         <Wire
           way={[
             [at.i, at.boxTop],
             [at.i, at.write],
             [at.g - RADIUS - 6, at.write],
           ]}
-          weight={tap(focus.input)}
+          weight={tap(focus.input_gate)}
         />
         <Tip x={at.g - RADIUS} y={at.write} to="right" />
-        <Box x={at.i} top={at.boxTop} curve="σ" name="input gate" />
-        {vector("input_gate", at.i, at.vectors, "i", "t")}
+        <Layer part="input_gate" x={at.i} top={at.boxTop} />
+        {vector("input_gate", at.i, at.vectors)}
       </Piece>
-      <Piece part="candidate" name="Candidate" pointing={pointing}>
+      <Piece part="candidate" pointing={pointing}>
         <Wire
           way={[
             [at.g, at.boxTop],
@@ -175,15 +175,15 @@ function Middle({ at, pointing, focus, vector, thick }: Inner) {
           weight={tap(focus.candidate)}
         />
         <Tip x={at.g} y={at.write + RADIUS} to="up" />
-        <Box x={at.g} top={at.boxTop} curve="tanh" name="candidate" />
-        {vector("candidate", at.g, at.vectors, "g", "t")}
+        <Layer part="candidate" x={at.g} top={at.boxTop} />
+        {vector("candidate", at.g, at.vectors)}
       </Piece>
-      <Piece part="kept" name="Forgetting: f times c" pointing={pointing}>
+      <Piece part="kept" pointing={pointing}>
         <Belt from={at.f + RADIUS} to={at.g - RADIUS} y={at.c} thick={thick(focus.kept)} />
-        <Circle x={at.f} y={at.c} sign="×" />
-        {vector("kept", (at.f + at.g) / 2, at.c, "kept", "")}
+        <PointwiseOperation part="kept" x={at.f} y={at.c} />
+        {vector("kept", (at.f + at.g) / 2, at.c)}
       </Piece>
-      <Piece part="written" name="Writing: i times g" pointing={pointing}>
+      <Piece part="written" pointing={pointing}>
         <Wire
           way={[
             [at.g, at.write - RADIUS],
@@ -192,8 +192,8 @@ function Middle({ at, pointing, focus, vector, thick }: Inner) {
           weight={tap(focus.written)}
         />
         <Tip x={at.g} y={at.c + RADIUS} to="up" />
-        <Circle x={at.g} y={at.write} sign="×" />
-        {vector("written", at.g + VECTOR_WIDTH / 2 + 14, (at.c + at.write) / 2 + 8, "written", "")}
+        <PointwiseOperation part="written" x={at.g} y={at.write} />
+        {vector("written", at.g + VECTOR_WIDTH / 2 + 14, (at.c + at.write) / 2 + 8)}
       </Piece>
     </>
   );
@@ -209,13 +209,13 @@ function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { p
   ];
   return (
     <>
-      <Piece part="cell" name="Addition: the new cell state" pointing={pointing}>
+      <Piece part="cell" pointing={pointing}>
         <Belt from={at.g + RADIUS} to={right - 8} y={at.c} thick={thick(focus.cell)} />
         <BeltTip x={right - 1} y={at.c} thick={thick(focus.cell)} />
-        <Circle x={at.g} y={at.c} sign="+" />
-        {vector("cell", at.width - VECTOR_WIDTH / 2 - 1, at.c, "c", "t")}
+        <PointwiseOperation part="cell" x={at.g} y={at.c} />
+        {vector("cell", at.width - VECTOR_WIDTH / 2 - 1, at.c)}
       </Piece>
-      <Piece part="bent" name="tanh of the cell state" pointing={pointing}>
+      <Piece part="bent" pointing={pointing}>
         <Wire
           way={[
             [at.show, at.c + 6],
@@ -223,23 +223,23 @@ function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { p
           ]}
         />
         <Tip x={at.show} y={at.gate - RADIUS} to="down" />
-        <Pill x={at.show} y={at.bend} />
-        {vector("bent", at.show + VECTOR_WIDTH / 2 + 32, at.bend + 20, "tanh c", "t")}
+        <PointwiseOperation part="bent" x={at.show} y={at.bend} />
+        {vector("bent", at.show + VECTOR_WIDTH / 2 + 32, at.bend + 20)}
       </Piece>
-      <Piece part="output_gate" name="Output gate" pointing={pointing}>
+      <Piece part="output_gate" pointing={pointing}>
         <Wire
           way={[
             [at.o, at.boxTop],
             [at.o, at.gate],
             [at.show - RADIUS - 6, at.gate],
           ]}
-          weight={tap(focus.output)}
+          weight={tap(focus.output_gate)}
         />
         <Tip x={at.show - RADIUS} y={at.gate} to="right" />
-        <Box x={at.o} top={at.boxTop} curve="σ" name="output gate" />
-        {vector("output_gate", at.o, at.vectors, "o", "t")}
+        <Layer part="output_gate" x={at.o} top={at.boxTop} />
+        {vector("output_gate", at.o, at.vectors)}
       </Piece>
-      <Piece part="hidden" name="The new hidden state" pointing={pointing}>
+      <Piece part="hidden" pointing={pointing}>
         <Wire way={out} weight={projected ? 1.5 : tap(focus.shown)} />
         <Wire
           way={[
@@ -262,15 +262,15 @@ function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { p
           {up}
         </text>
         <Tip x={right - 1} y={at.h} to="right" />
-        {vector("hidden", at.width - VECTOR_WIDTH / 2 - 1, at.h, "h", "t")}
+        {vector("hidden", at.width - VECTOR_WIDTH / 2 - 1, at.h)}
       </Piece>
-      <Piece part="shown" name="Showing: o times tanh c" pointing={pointing}>
-        <Circle x={at.show} y={at.gate} sign="×" />
-        {projected && vector("shown", at.show, (at.gate + RADIUS + at.boxTop + 12) / 2, "m", "t")}
+      <Piece part="shown" pointing={pointing}>
+        <PointwiseOperation part="shown" x={at.show} y={at.gate} />
+        {projected && vector("shown", at.show, (at.gate + RADIUS + at.boxTop + 12) / 2)}
       </Piece>
       {projected && (
-        <Piece part="projection" name="Projection" pointing={pointing}>
-          <Box x={at.show} top={at.boxTop + 12} curve="W" sub="hr" name="projection" />
+        <Piece part="projection" pointing={pointing}>
+          <Layer part="projection" x={at.show} top={at.boxTop + 12} />
         </Piece>
       )}
     </>

@@ -2,7 +2,8 @@
 
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { isMeant, PART_TINT, stepsBack, type Part, type Spot } from "./parts";
+import { CELL, type Part } from "../../data/cell";
+import { isMeant, stepsBack, type Spot } from "./parts";
 
 /** What is pointed at, and what a click has fixed until the next. */
 export interface Pointing {
@@ -38,12 +39,10 @@ export function pointsAt(spot: Spot, { hover, fixed }: Pointing) {
 
 export function Piece({
   part,
-  name,
   pointing,
   children,
 }: {
   part: Part;
-  name: string;
   pointing: Pointing;
   children: ComponentChildren;
 }) {
@@ -60,10 +59,10 @@ export function Piece({
       data-piece={part}
       data-dim={stepsBack(part, spot)}
       data-lit={isMeant(part, spot)}
-      style={{ color: PART_TINT[part] }}
+      style={{ color: CELL[part].color }}
       tabIndex={0}
       role="button"
-      aria-label={name}
+      aria-label={CELL[part].label}
       aria-pressed={pointing.fixed.value === part}
       aria-describedby={pointing.captionId}
       onKeyDown={pressed}

@@ -2,7 +2,7 @@
 
 import { useMemo } from "preact/hooks";
 import { useWidth } from "../../components/useWidth";
-import { PART_COLOR } from "../../colors";
+import { CELL } from "../../data/cell";
 import type { State } from "../../state";
 import { figure } from "./figures";
 
@@ -13,14 +13,13 @@ export interface Course {
   values: Float32Array;
   size: number;
   steps: number;
-  letter: "c" | "h";
+  part: "cell" | "hidden";
 }
-
-const NAMES = { c: "cell state", h: "hidden state" };
 
 export function Scrubber({ state, course, unit, t }: { state: State; course: Course; unit: number; t: number }) {
   const [root, width] = useWidth<HTMLDivElement>();
-  const { values, size, steps, letter } = course;
+  const { values, size, steps, part } = course;
+  const { letter, color } = CELL[part];
   const line = useMemo(() => outline(course, unit, width), [values, unit, width]);
   const go = (event: PointerEvent) => {
     const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
@@ -32,12 +31,12 @@ export function Scrubber({ state, course, unit, t }: { state: State; course: Cou
     go(event);
   };
   const value = values[t * size + unit];
-  const name = `${NAMES[letter]} of unit ${unit}`;
+  const name = `${CELL[part].name} of unit ${unit}`;
   return (
     <div class="gw-scrub">
       <p class="gw-scrub-name">
         <span>
-          <i class="gw-symbol" style={{ "--tint": letter === "c" ? PART_COLOR.cell : PART_COLOR.hidden }}>
+          <i class="gw-symbol" style={{ "--tint": color }}>
             {letter}
           </i> of unit {unit}
         </span>

@@ -1,9 +1,9 @@
 // A few numbers of a vector, one under the other, each with a bar: how the drawing shows real values on a line.
 
+import { CELL, type NumberedPart } from "../../data/cell";
 import { brief } from "./figures";
 import { HEAD, ROW, VECTOR_WIDTH } from "./geometry";
 import { Letter } from "./Letter";
-import { PART_TINT, type Part } from "./parts";
 
 export interface Entry {
   unit: number;
@@ -26,7 +26,7 @@ export function Vector({
   signed,
   named = false,
 }: {
-  part: Part;
+  part: NumberedPart;
   x: number;
   y: number;
   letter: string;
@@ -41,7 +41,7 @@ export function Vector({
   const top = y - height / 2;
   const zero = signed ? BAR / 2 : 0;
   return (
-    <g class="gw-vector" style={{ color: PART_TINT[part] }} transform={`translate(${left} ${top})`}>
+    <g class="gw-vector" style={{ color: CELL[part].color }} transform={`translate(${left} ${top})`}>
       <rect class="gw-vector-ground" width={VECTOR_WIDTH} height={height} rx={5} />
       <Letter x={VECTOR_WIDTH / 2} y={12} letter={letter} sub={sub ?? ""} />
       {entries.map(({ unit, value, bar, focus }, row) => {

@@ -1,5 +1,6 @@
 // The numbers of one step, as they run through the drawing.
 
+import { computed, GATES, OPERATIONS, type Gate, type NumberedPart } from "../../data/cell";
 import type { Recording } from "../../data/recording";
 import type { Direction, Edit } from "../../data/types";
 
@@ -14,10 +15,7 @@ export interface Blocks {
   size: number;
   /** P: as H without a projection. */
   output: number;
-  input_gate: Float32Array;
-  forget_gate: Float32Array;
-  candidate: Float32Array;
-  output_gate: Float32Array;
+  gates: Record<Gate, Float32Array>;
   cell: Float32Array;
   /** (T, P), recorded only with a projection. */
   projected: Float32Array | null;
@@ -27,26 +25,8 @@ export interface Blocks {
   edits: readonly Edit[];
 }
 
-/** One unit at one step. */
-export interface UnitStep {
-  unit: number;
-  /** NaN where a projected hidden state has no such place. */
-  hiddenBefore: number;
-  /** As the step found it, with what was added by hand. */
-  cellBefore: number;
-  forget: number;
-  kept: number;
-  input: number;
-  candidate: number;
-  written: number;
-  cell: number;
-  /** tanh(c). */
-  bent: number;
-  output: number;
-  /** o tanh(c): h itself without a projection. */
-  shown: number;
-  hidden: number;
-}
+/** The numbers of one unit at one step; of `hidden_before` and `hidden` NaN where a projection has no such place. */
+export type UnitStep = { unit: number } & Record<NumberedPart, number>;
 
 export async function loadBlocks(
   recording: Recording,
@@ -57,17 +37,13 @@ export async function loadBlocks(
   const of = (name: string) => recording.block(row, `${layer}/${direction}/${name}`) as Promise<Float32Array>;
   const shape = recording.meta.layers[layer];
   const hasHidden = recording.has(row, `${layer}/${direction}/hidden`);
-  const [input_gate, forget_gate, candidate, output_gate, cell, cell_initial, hidden_initial, projected] =
-    await Promise.all([
-      of("input_gate"),
-      of("forget_gate"),
-      of("candidate"),
-      of("output_gate"),
-      of("cell"),
-      of("cell_initial"),
-      of("hidden_initial"),
-      hasHidden ? of("hidden") : null,
-    ]);
+  const [gates, cell, cell_initial, hidden_initial, projected] = await Promise.all([
+    recording.gates(row, layer, direction),
+    of("cell"),
+    of("cell_initial"),
+    of("hidden_initial"),
+    hasHidden ? of("hidden") : null,
+  ]);
   return {
     ...{
       recording,
@@ -78,7 +54,7 @@ export async function loadBlocks(
       size: shape.hidden,
       output: shape.output,
     },
-    ...{ input_gate, forget_gate, candidate, output_gate, cell, projected, cell_initial, hidden_initial },
+    ...{ gates, cell, projected, cell_initial, hidden_initial },
     edits: recording.meta.edits.filter(
       (edit) => edit.row === row && edit.layer === layer && edit.direction === direction,
     ),
@@ -91,6 +67,7 @@ export function stepBefore(blocks: Blocks, t: number): number | null {
   return before < 0 || before >= blocks.steps ? null : before;
 }
 
+/** The cell state that a step starts from, with what was added by hand. */
 export function cellBefore(blocks: Blocks, t: number, unit: number): number {
   const before = stepBefore(blocks, t);
   const carried = before === null ? blocks.cell_initial[unit] : blocks.cell[before * blocks.size + unit];
@@ -105,28 +82,21 @@ function hiddenAt(blocks: Blocks, t: number | null, unit: number): number {
   if (t === null) return blocks.hidden_initial[unit];
   if (blocks.projected) return blocks.projected[t * blocks.output + unit];
   const at = t * blocks.size + unit;
-  return blocks.output_gate[at] * Math.tanh(blocks.cell[at]);
+  return blocks.gates.output_gate[at] * Math.tanh(blocks.cell[at]);
 }
 
 export function unitStep(blocks: Blocks, t: number, unit: number): UnitStep {
   const at = t * blocks.size + unit;
-  const before = cellBefore(blocks, t, unit);
-  const bent = Math.tanh(blocks.cell[at]);
-  return {
-    unit,
-    hiddenBefore: hiddenAt(blocks, stepBefore(blocks, t), unit),
-    cellBefore: before,
-    forget: blocks.forget_gate[at],
-    kept: blocks.forget_gate[at] * before,
-    input: blocks.input_gate[at],
-    candidate: blocks.candidate[at],
-    written: blocks.input_gate[at] * blocks.candidate[at],
+  const numbers: Partial<Record<NumberedPart, number>> = {
+    hidden_before: hiddenAt(blocks, stepBefore(blocks, t), unit),
+    cell_before: cellBefore(blocks, t, unit),
+    // As recorded: the sum below would round a second time.
     cell: blocks.cell[at],
-    bent,
-    output: blocks.output_gate[at],
-    shown: blocks.output_gate[at] * bent,
     hidden: hiddenAt(blocks, t, unit),
   };
+  for (const gate of GATES) numbers[gate] = blocks.gates[gate][at];
+  for (const part of OPERATIONS) numbers[part] ??= computed(part, numbers);
+  return { unit, ...(numbers as Record<NumberedPart, number>) };
 }
 
 /** The units that write most at t, or whose cell state changes most; in the order of their numbers. */
@@ -134,7 +104,7 @@ export function mostActive(blocks: Blocks, t: number, by: "write" | "change", co
   const score = Float64Array.from({ length: blocks.size }, (_, unit) => {
     const at = t * blocks.size + unit;
     return by === "write" ?
-        Math.abs(blocks.input_gate[at] * blocks.candidate[at])
+        Math.abs(blocks.gates.input_gate[at] * blocks.gates.candidate[at])
       : Math.abs(blocks.cell[at] - cellBefore(blocks, t, unit));
   });
   return Array.from(score.keys())

@@ -1,8 +1,9 @@
 // What the caption says of each part, with the numbers of the unit in focus.
 
+import { CELL, type Part } from "../../data/cell";
 import { plural } from "../../format";
 import { figure, share } from "./figures";
-import type { Part, Spot, Topic } from "./parts";
+import type { Spot, Topic } from "./parts";
 import { stepBefore, type Blocks, type UnitStep } from "./scene";
 
 export interface Caption {
@@ -35,7 +36,7 @@ function resting({ focus: u }: Told): Caption {
     text:
       "It keeps two states. The cell state c (above) is the long-term memory: each step only scales it and adds " +
       "to it. The hidden state h (below) is the short-term memory: what the cell shows of c now. " +
-      `Unit ${u.unit} held ${figure(u.cellBefore)}; its forget gate keeps ${share(u.forget)} of that, the step ` +
+      `Unit ${u.unit} held ${figure(u.cell_before)}; its forget gate keeps ${share(u.forget_gate)} of that, the step ` +
       `writes ${figure(u.written)}, so it now holds ${figure(u.cell)}, of which it shows ${figure(u.shown)}. ` +
       "Point at a part, or ask above.",
   };
@@ -43,50 +44,50 @@ function resting({ focus: u }: Told): Caption {
 
 const PARTS: Record<Part, (told: Told) => Caption> = {
   input: ({ inputs, reads, t }) => ({
-    title: "Input x: what is read now",
+    title: `${heading("input")}: what is read now`,
     text: `At step ${t} the layer reads ${reads}: ${count(inputs)}. Together with h they go into all four layers.`,
   }),
   hidden_before: (told) => ({
-    title: "Hidden state h from before: the short-term memory",
+    title: `${heading("hidden_before")} from before: the short-term memory`,
     text:
       `What the cell showed last, ${origin(told)}: ${count(told.blocks.output)}. ${showed(told.focus)}` +
       "Side by side with the input x it is all that the four layers read.",
   }),
   cell_before: (told) => ({
-    title: "Cell state c from before: the long-term memory",
+    title: `${heading("cell_before")} from before: the long-term memory`,
     text:
       `What the cell remembers, ${origin(told)}: ${count(told.blocks.size)}, one for each unit. ` +
-      `Unit ${told.focus.unit} holds ${figure(told.focus.cellBefore)}.${edited(told)}`,
+      `Unit ${told.focus.unit} holds ${figure(told.focus.cell_before)}.${edited(told)}`,
   }),
   forget_gate: ({ focus: u }) => ({
-    title: "Forget gate f: how much to keep",
+    title: `${heading("forget_gate")}: how much to keep`,
     text:
       "A layer of weights that ends in σ, so each of its numbers lies between 0 (wipe) and 1 (keep). " +
-      `Unit ${u.unit} keeps ${share(u.forget)} of its cell state at this step.`,
+      `Unit ${u.unit} keeps ${share(u.forget_gate)} of its cell state at this step.`,
   }),
   kept: ({ focus: u }) => ({
-    title: "c ⊗ f: forgetting is a multiplication",
+    title: `${formula("kept")}: forgetting is a multiplication`,
     text:
-      `Unit ${u.unit} held ${figure(u.cellBefore)}. Times ${figure(u.forget)} that leaves ${figure(u.kept)}: ` +
-      `${figure(u.cellBefore - u.kept)} is forgotten. Each unit is multiplied by its own number, on its own.`,
+      `Unit ${u.unit} held ${figure(u.cell_before)}. Times ${figure(u.forget_gate)} that leaves ${figure(u.kept)}: ` +
+      `${figure(u.cell_before - u.kept)} is forgotten. Each unit is multiplied by its own number, on its own.`,
   }),
   input_gate: ({ focus: u }) => ({
-    title: "Input gate i: how much to let in",
+    title: `${heading("input_gate")}: how much to let in`,
     text:
       "A layer that ends in σ, so between 0 (shut) and 1 (open). It filters the candidate: " +
-      `unit ${u.unit} lets ${share(u.input)} of it into the cell state.`,
+      `unit ${u.unit} lets ${share(u.input_gate)} of it into the cell state.`,
   }),
   candidate: ({ focus: u }) => ({
-    title: "Candidate g: what could be written",
+    title: `${heading("candidate")}: what could be written`,
     text:
       "Many books call it C̃. This layer ends in tanh, between −1 and 1, so that a memory can go down as well " +
       `as up. Unit ${u.unit} proposes ${figure(u.candidate)}.`,
   }),
   written: ({ focus: u }) => ({
-    title: "i ⊗ g: what is written",
+    title: `${formula("written")}: what is written`,
     text:
       `The input gate filters the candidate, unit by unit. Unit ${u.unit} proposed ${figure(u.candidate)} and ` +
-      `lets ${share(u.input)} of it in: ${figure(u.input)} × ${term(u.candidate)} = ${figure(u.written)}.`,
+      `lets ${share(u.input_gate)} of it in: ${figure(u.input_gate)} × ${term(u.candidate)} = ${figure(u.written)}.`,
   }),
   cell: ({ focus: u }) => ({
     title: "+ : the new cell state c",
@@ -101,21 +102,21 @@ const PARTS: Record<Part, (told: Told) => Caption> = {
       `as it is. Unit ${u.unit}: tanh(${figure(u.cell)}) = ${figure(u.bent)}.`,
   }),
   output_gate: ({ focus: u }) => ({
-    title: "Output gate o: how much to show",
+    title: `${heading("output_gate")}: how much to show`,
     text:
       "A layer that ends in σ. It decides what of the memory is of use now; what it hides is still kept in c. " +
-      `Unit ${u.unit} shows ${share(u.output)} of its value.`,
+      `Unit ${u.unit} shows ${share(u.output_gate)} of its value.`,
   }),
   shown: ({ focus: u, blocks }) => ({
     title: `${blocks.projected ? "m = " : ""}o ⊗ tanh(c): what is shown`,
     text:
-      `Unit ${u.unit}: ${figure(u.output)} × ${term(u.bent)} = ${figure(u.shown)}. ` +
+      `Unit ${u.unit}: ${figure(u.output_gate)} × ${term(u.bent)} = ${figure(u.shown)}. ` +
       (blocks.projected ?
         `With all ${blocks.size} it goes through W_hr, which makes the ${blocks.output} numbers of h.`
       : "That is its number in the hidden state h."),
   }),
   projection: ({ blocks }) => ({
-    title: "Projection W_hr",
+    title: heading("projection"),
     text:
       `A matrix of learned weights, without bias or curve: it makes ${count(blocks.output)}, the hidden state ` +
       `h, of the ${blocks.size} that the output gate shows. So here h is shorter than c.`,
@@ -142,8 +143,8 @@ const TOPICS: Record<Topic, (told: Told) => Caption> = {
   length: ({ blocks, inputs, focus: u }) => ({
     title: `${blocks.projected ? "c, f, i, g and o have" : "c, h, f, i, g and o all have"} ${count(blocks.size)}`,
     text:
-      `They meet place by place, so each needs a partner: place ${u.unit} of f, ${figure(u.forget)}, meets ` +
-      `place ${u.unit} of c, ${figure(u.cellBefore)}. Such a place is called a unit. ` +
+      `They meet place by place, so each needs a partner: place ${u.unit} of f, ${figure(u.forget_gate)}, meets ` +
+      `place ${u.unit} of c, ${figure(u.cell_before)}. Such a place is called a unit. ` +
       `The input x may have another length, here ${inputs}` +
       (blocks.projected ?
         `, and so may h after a projection, here ${blocks.output}.`
@@ -152,16 +153,16 @@ const TOPICS: Record<Topic, (told: Told) => Caption> = {
   gates: ({ focus: u }) => ({
     title: "Three gates and a candidate",
     text:
-      `Forget gate f: how much of the old c to keep (unit ${u.unit}: ${share(u.forget)}). ` +
+      `Forget gate f: how much of the old c to keep (unit ${u.unit}: ${share(u.forget_gate)}). ` +
       `Candidate g, also C̃: what could be written (${figure(u.candidate)}). ` +
-      `Input gate i: how much of it to let in (${share(u.input)}). ` +
-      `Output gate o: how much of the new c to show as h (${share(u.output)}).`,
+      `Input gate i: how much of it to let in (${share(u.input_gate)}). ` +
+      `Output gate o: how much of the new c to show as h (${share(u.output_gate)}).`,
   }),
   pointwise: ({ units }) => ({
     title: "Pointwise operations: a vector in, a vector of the same length out",
     text:
       "⊗ multiplies, + adds, tanh bends, each place on its own and without weights. Here c ⊗ f is " +
-      `[${list(units, "cellBefore")}] ⊗ [${list(units, "forget")}] = [${list(units, "kept")}].`,
+      `[${list(units, "cell_before")}] ⊗ [${list(units, "forget_gate")}] = [${list(units, "kept")}].`,
   }),
   layers: ({ blocks, inputs }) => ({
     title: "The four boxes are neural network layers",
@@ -173,19 +174,31 @@ const TOPICS: Record<Topic, (told: Told) => Caption> = {
   forgetting: ({ focus: u }) => ({
     title: "Times 1 keeps all, times 0 wipes it, between forgets in part",
     text:
-      `Unit ${u.unit} remembered ${figure(u.cellBefore)}. Its forget gate says ${figure(u.forget)}, and ` +
-      `${figure(u.forget)} × ${term(u.cellBefore)} = ${figure(u.kept)} is left; ` +
-      `${figure(u.cellBefore - u.kept)} is gone. ` +
-      `Were the gate at this number for ten steps, ${share(u.forget ** 10)} would be left.`,
+      `Unit ${u.unit} remembered ${figure(u.cell_before)}. Its forget gate says ${figure(u.forget_gate)}, and ` +
+      `${figure(u.forget_gate)} × ${term(u.cell_before)} = ${figure(u.kept)} is left; ` +
+      `${figure(u.cell_before - u.kept)} is gone. ` +
+      `Were the gate at this number for ten steps, ${share(u.forget_gate ** 10)} would be left.`,
   }),
   two: ({ focus: u }) => ({
     title: "One state cannot both keep and show",
     text:
       "A plain RNN has only h and makes it anew at each step, so what it read long ago is overwritten by what " +
-      `it reads now. Here c is never made anew: unit ${u.unit} carries ${share(u.forget)} of its memory on, and ` +
+      `it reads now. Here c is never made anew: unit ${u.unit} carries ${share(u.forget_gate)} of its memory on, and ` +
       `may hold ${figure(u.cell)} while it shows ${figure(u.shown)}. Kept and shown need not be the same.`,
   }),
 };
+
+/** "Forget gate f". */
+function heading(part: Part): string {
+  const { name, letter } = CELL[part];
+  return `${name[0].toUpperCase()}${name.slice(1)} ${letter}`;
+}
+
+/** "c ⊗ f". */
+function formula(part: Part): string {
+  const { operation, reads } = CELL[part];
+  return reads.map((operand) => CELL[operand].letter).join(` ${operation!.sign} `);
+}
 
 function origin({ blocks, t }: Told): string {
   if (stepBefore(blocks, t) === null) return "before the first step: the initial state";
@@ -193,8 +206,8 @@ function origin({ blocks, t }: Told): string {
   return "from the previous step read, which stands after this one";
 }
 
-function showed({ unit, hiddenBefore }: UnitStep): string {
-  return Number.isNaN(hiddenBefore) ? "" : `Unit ${unit} showed ${figure(hiddenBefore)}. `;
+function showed({ unit, hidden_before }: UnitStep): string {
+  return Number.isNaN(hidden_before) ? "" : `Unit ${unit} showed ${figure(hidden_before)}. `;
 }
 
 function edited({ blocks, t, focus }: Told): string {

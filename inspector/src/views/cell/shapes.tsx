@@ -62,10 +62,10 @@ export function Belt({ from, to, y, thick }: { from: number; to: number; y: numb
 export const RADIUS = 13;
 
 /** A pointwise operation with two inputs. */
-export function Circle({ x, y, sign }: { x: number; y: number; sign: "×" | "+" }) {
+export function Circle({ x, y, sign }: { x: number; y: number; sign: "⊗" | "+" }) {
   const s = 4.5;
   const d =
-    sign === "×" ?
+    sign === "⊗" ?
       `M${x - s} ${y - s}l${2 * s} ${2 * s}m0 ${-2 * s}l${-2 * s} ${2 * s}`
     : `M${x - 6} ${y}h12M${x} ${y - 6}v12`;
   return (
@@ -101,7 +101,7 @@ export function Box({
   x: number;
   top: number;
   curve: string;
-  sub?: string;
+  sub?: string | undefined;
   name: string;
 }) {
   return (

@@ -103,14 +103,10 @@ export function canSplitHead(recording: Recording, row: number, layer: number, d
 
 export async function loadHead(recording: Recording, row: number, layer: number): Promise<HeadBlocks> {
   const of = (name: string) => recording.block(row, name) as Promise<Float32Array>;
-  const gate = (name: string) => of(`${layer}/forward/${name}`);
-  const [input_gate, forget_gate, candidate, output_gate, cell, cell_initial, head, bias] = await Promise.all([
-    gate("input_gate"),
-    gate("forget_gate"),
-    gate("candidate"),
-    gate("output_gate"),
-    gate("cell"),
-    gate("cell_initial"),
+  const [{ output_gate, ...gates }, cell, cell_initial, head, bias] = await Promise.all([
+    recording.gates(row, layer, "forward"),
+    of(`${layer}/forward/cell`),
+    of(`${layer}/forward/cell_initial`),
     of("head"),
     of("head_bias"),
   ]);
@@ -121,7 +117,7 @@ export async function loadHead(recording: Recording, row: number, layer: number)
   }
   const size = recording.meta.layers[layer].hidden;
   return {
-    layer: { input_gate, forget_gate, candidate, cell_initial, added },
+    layer: { ...gates, cell_initial, added },
     output_gate,
     cell,
     head,

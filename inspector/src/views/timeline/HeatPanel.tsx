@@ -1,34 +1,19 @@
 import { useEffect, useMemo } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { palette, PART_COLOR, PART_NAME, signed } from "../../colors";
+import { palette } from "../../colors";
 import type { Axis } from "../../components/axis";
 import { Heatmap } from "../../components/Heatmap";
 import type { RowRange } from "../../components/heat/range";
 import { Legend } from "../../components/Legend";
 import { Cover, Waiting } from "../../components/Waiting";
-import type { Quantity } from "../../data/types";
+import { hasSign, QUANTITIES, type Quantity } from "../../data/cell";
 import { trimmed } from "../../format";
 import { comparable } from "../../order";
 import type { Order, State } from "../../state";
 import { figureOf, type Figure } from "./figure";
 import { FigureName, UnitStrip } from "./UnitStrip";
 import { useMap, type Shown } from "./useMap";
-
-const QUANTITIES: readonly Quantity[] = [
-  "cell", "hidden", "input_gate", "forget_gate", "candidate", "output_gate", "write", "survival",
-];
-
-const SAYS: Record<Quantity, string> = {
-  cell: "What each unit holds: the long-term memory.",
-  hidden: "What each unit shows of its memory, to its own next step and to the next layer.",
-  input_gate: "How much of the candidate each unit lets in, from 0, shut, to 1, open.",
-  forget_gate: "How much of its memory each unit keeps, from 0, all forgotten, to 1, all kept.",
-  candidate: "What each unit could write into its memory, before the input gate.",
-  output_gate: "How much of its memory each unit shows, from 0, nothing, to 1, all.",
-  write: "What each unit adds to its memory: input gate times candidate.",
-  survival: "How much of what each unit wrote at a step still stands at the chosen step.",
-};
 
 /** All units at all steps, coloured by one quantity. */
 export function HeatPanel({ axis }: { axis: Axis }) {
@@ -39,8 +24,8 @@ export function HeatPanel({ axis }: { axis: Axis }) {
   const sorted = state.sorted.value;
   const figure = useMemo(() => sorted && figureOf(sorted, recording), [sorted, recording]);
   const colors = useMemo(
-    () => palette(signed(shown?.quantity ?? "cell"), state.dark.value),
-    [shown && signed(shown.quantity), state.dark.value],
+    () => palette(hasSign(shown?.quantity ?? "cell"), state.dark.value),
+    [shown && hasSign(shown.quantity), state.dark.value],
   );
   const units = state.shown.value;
   // A projected hidden state has numbers of its own, not one for each unit.
@@ -49,7 +34,7 @@ export function HeatPanel({ axis }: { axis: Axis }) {
     () => (projected ? [...Array(shown.units).keys()] : units),
     [projected, units, shown?.units],
   );
-  const wanted = `the map of the ${PART_NAME[state.quantity.value].name}`;
+  const wanted = `the map of the ${QUANTITIES[state.quantity.value].name}`;
   const ready = shown && order.length > 0 && order.length === shown.units;
   return (
     <>
@@ -58,8 +43,8 @@ export function HeatPanel({ axis }: { axis: Axis }) {
         <SortBy state={state} />
         {shown && (
           <div class="gw-timeline-says">
-            <p class="gw-label">{SAYS[shown.quantity]}</p>
-            {signed(shown.quantity) && <Each state={state} />}
+            <p class="gw-label">{QUANTITIES[shown.quantity].says}</p>
+            {hasSign(shown.quantity) && <Each state={state} />}
             <Scale shown={shown} colors={colors} />
           </div>
         )}
@@ -101,7 +86,7 @@ function Units({ axis, shown, colors, order, projected, figure, children }: Unit
   useEffect(() => {
     rows.value = holding(rows.value, focus, order.length);
   }, [focus]);
-  const name = PART_NAME[shown.quantity].name;
+  const name = QUANTITIES[shown.quantity].name;
   const choose = (unit: number, more: boolean) => {
     state.units.value = more ? withUnit(state.units.value, unit) : [unit];
   };
@@ -141,13 +126,13 @@ function holding([first, last]: RowRange, row: number, count: number): RowRange 
 function Quantities({ state }: { state: State }) {
   return (
     <div class="gw-segments" role="group" aria-label="Quantity">
-      {QUANTITIES.map((quantity) => {
-        const { name, letter } = PART_NAME[quantity];
+      {(Object.keys(QUANTITIES) as Quantity[]).map((quantity) => {
+        const { name, letter, color } = QUANTITIES[quantity];
         const short = name.replace(/ (gate|state)$/, "");
         return (
           <button key={quantity} type="button" aria-pressed={state.quantity.value === quantity}
             title={`${name} (${letter})`} onClick={() => (state.quantity.value = quantity)}>
-            <i class="gw-dot" style={{ background: PART_COLOR[quantity] }} />
+            <i class="gw-dot" style={{ background: color }} />
             {short}
           </button>
         );
@@ -200,7 +185,7 @@ function Each({ state }: { state: State }) {
 
 function Scale({ shown, colors }: { shown: Shown; colors: Uint32Array }) {
   const { quantity, limit } = shown;
-  const open = limit !== null && (quantity === "cell" || quantity === "write");
+  const open = limit !== null && QUANTITIES[quantity].range === "unbounded";
   const high = trimmed(limit ?? 1);
   const note =
     limit === null ? "Each unit up to its own largest value; the crosshair tells the number."
@@ -211,7 +196,7 @@ function Scale({ shown, colors }: { shown: Shown; colors: Uint32Array }) {
     <span class="gw-timeline-scale" data-scale={quantity} data-value={limit ?? ""}>
       <Legend
         colors={colors}
-        low={limit === null ? "−max" : open ? `≤ −${high}` : signed(quantity) ? "−1" : "0"}
+        low={limit === null ? "−max" : open ? `≤ −${high}` : hasSign(quantity) ? "−1" : "0"}
         high={limit === null ? "max" : open ? `≥ ${high}` : "1"}
         note={note}
       />

@@ -3,9 +3,9 @@
 import { useMemo } from "preact/hooks";
 import { largest, largestOfEach, pyramid, survival, type Pyramid } from "../../components/heat/pyramid";
 import { useLoading, type Loaded } from "../../components/useLoaded";
-import { signed } from "../../colors";
+import { hasSign, QUANTITIES, type Quantity } from "../../data/cell";
 import type { Recording } from "../../data/recording";
-import type { Direction, Quantity } from "../../data/types";
+import type { Direction } from "../../data/types";
 import type { State } from "../../state";
 
 export interface Shown {
@@ -54,7 +54,7 @@ function shown(loaded: Values, t: number, each: boolean): Shown {
     const value = (unit: number, step: number) => survived(loaded, unit, step, t);
     return { quantity, units, limit: 1, map: survival(values, units, t, direction), value };
   }
-  const { map, limit } = painted(values, units, quantity, each && signed(quantity));
+  const { map, limit } = painted(values, units, quantity, each && hasSign(quantity));
   return { quantity, units, limit, map, value: (unit, step) => values[step * units + unit] };
 }
 
@@ -68,9 +68,9 @@ export function painted(values: Float32Array, units: number, quantity: Quantity,
   const store = each ? kept.each : kept.shared;
   let found = store.get(values);
   if (!found) {
-    const limit = quantity === "cell" || quantity === "write" ? largest(values) : 1;
+    const limit = QUANTITIES[quantity].range === "unbounded" ? largest(values) : 1;
     const highs = each ? largestOfEach(values, units) : new Float32Array(units).fill(limit);
-    const lows = highs.map((high) => (quantity.endsWith("_gate") ? 0 : -high));
+    const lows = highs.map((high) => (hasSign(quantity) ? -high : 0));
     found = { map: pyramid(values, lows, highs), limit: each ? null : limit };
     store.set(values, found);
   }

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { PART_COLOR, PART_NAME } from "../../colors";
+import { CELL, SWITCHES } from "../../data/cell";
 import { UnitTableRow, type Extent } from "./TableRow";
-import { halfLifeDomain, sorted, SWITCHES, type SortKey, type Sorting, type UnitRow } from "./rows";
+import { halfLifeDomain, sorted, type SortKey, type Sorting, type UnitRow } from "./rows";
 
 const ROW_HEIGHT = 38;
 const HEAD_HEIGHT = 54;
@@ -185,13 +185,13 @@ function Head({ sorting, onSort }: { sorting: Sorting; onSort: (key: SortKey) =>
         {PLAIN.map((column) => header(column, 2))}
         {SWITCHES.map((gate) => (
           <th key={gate} scope="colgroup" colSpan={3} class="gw-units-gate">
-            <i class="gw-dot" style={{ background: PART_COLOR[gate] }} />
-            {PART_NAME[gate].name}
+            <i class="gw-dot" style={{ background: CELL[gate].color }} />
+            {CELL[gate].name}
           </th>
         ))}
         <th scope="colgroup" class="gw-units-gate">
-          <i class="gw-dot" style={{ background: PART_COLOR.candidate }} />
-          {PART_NAME.candidate.name}
+          <i class="gw-dot" style={{ background: CELL.candidate.color }} />
+          {CELL.candidate.name}
         </th>
       </tr>
       <tr>{[...GATED, CANDIDATE].map((column) => header(column))}</tr>

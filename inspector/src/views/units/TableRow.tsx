@@ -1,7 +1,8 @@
 import { Component } from "preact";
+import { SWITCHES, type Switch } from "../../data/cell";
 import { fixed, percent } from "../../format";
 import { Amount, Ends, HalfLifeBar, Histogram } from "./marks";
-import { stepsText, SWITCHES, type Switch, type UnitRow } from "./rows";
+import { stepsText, type UnitRow } from "./rows";
 
 /** What bars of all rows are compared with. */
 export interface Extent {

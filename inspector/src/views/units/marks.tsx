@@ -1,9 +1,8 @@
 // Small drawings in a row of the table of units.
 
-import { PART_COLOR } from "../../colors";
-import type { Gate } from "../../data/types";
+import { CELL, type Gate, type Switch } from "../../data/cell";
 import { percent } from "../../format";
-import type { Switch, UnitRow } from "./rows";
+import type { UnitRow } from "./rows";
 import { stepsText } from "./rows";
 
 const BAR = { width: 84, height: 14 };
@@ -58,7 +57,7 @@ export function Histogram({ gate, counts }: { gate: Gate; counts: number[] }) {
       width={SPARK.width}
       height={SPARK.height}
       aria-hidden="true"
-      style={{ color: PART_COLOR[gate] }}
+      style={{ color: CELL[gate].color }}
     >
       <path d={`M0 ${SPARK.height}${steps.join("")}V${SPARK.height}Z`} />
     </svg>
@@ -70,7 +69,7 @@ export function Ends({ gate, closed, open }: { gate: Switch; closed: number; ope
   return (
     <span class="gw-ends" role="img" aria-label={`closed ${percent(closed)}, open ${percent(open)} of the steps`}>
       <i style={{ width: `${closed * 100}%` }} />
-      <i style={{ width: `${open * 100}%`, background: PART_COLOR[gate] }} />
+      <i style={{ width: `${open * 100}%`, background: CELL[gate].color }} />
     </span>
   );
 }

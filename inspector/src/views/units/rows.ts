@@ -1,10 +1,8 @@
 // The rows of the table of units: what the diagnosis says of each, how they are sorted and filtered.
 
-import type { Gate, LayerDiagnosis } from "../../data/types";
+import { GATES, limits, type Gate, type Switch } from "../../data/cell";
+import type { LayerDiagnosis } from "../../data/types";
 import { namesUnits, unitsOf } from "../../units";
-
-export type Switch = "input_gate" | "forget_gate" | "output_gate";
-export const SWITCHES: readonly Switch[] = ["input_gate", "forget_gate", "output_gate"];
 
 export interface UnitRow {
   unit: number;
@@ -47,12 +45,9 @@ export function unitRows(layer: LayerDiagnosis): UnitRow[] {
       activity: layer.activity[unit],
       closed: each(layer.closed, unit),
       open: each(layer.open, unit),
-      mean: {
-        input_gate: mean(histograms.input_gate, 0),
-        forget_gate: mean(histograms.forget_gate, 0),
-        candidate: mean(histograms.candidate, -1),
-        output_gate: mean(histograms.output_gate, 0),
-      },
+      mean: Object.fromEntries(
+        GATES.map((gate) => [gate, mean(histograms[gate], limits(gate)[0])]),
+      ) as Record<Gate, number>,
       histograms,
     };
   });

@@ -1,8 +1,7 @@
-import { PART_COLOR, PART_NAME } from "../../colors";
-import { GATES } from "../../data/recording";
+import { CELL, GATES, limits } from "../../data/cell";
 import type { State } from "../../state";
 import { unitsText } from "../../units";
-import { gateRange, type Change, type Clamp, type Edit } from "./draft";
+import { type Change, type Clamp, type Edit } from "./draft";
 
 interface Props<C extends Change> {
   state: State;
@@ -90,12 +89,12 @@ function ClampFields({ state, change, onChange }: Props<Clamp>) {
           <select
             class="gw-select"
             value={change.gate}
-            style={{ borderLeftColor: PART_COLOR[change.gate] }}
+            style={{ borderLeftColor: CELL[change.gate].color }}
             onChange={(event) => set({ gate: event.currentTarget.value as Clamp["gate"] })}
           >
             {GATES.map((gate) => (
               <option key={gate} value={gate}>
-                {PART_NAME[gate].name}
+                {CELL[gate].name}
               </option>
             ))}
           </select>
@@ -125,7 +124,7 @@ function ClampFields({ state, change, onChange }: Props<Clamp>) {
 }
 
 function HeldAt({ change: { gate, value }, onValue }: { change: Clamp; onValue: (value: string) => void }) {
-  const [low, high] = gateRange(gate);
+  const [low, high] = limits(gate);
   return (
     <div class="gw-change-row">
       <label class="gw-change-field">
@@ -138,7 +137,7 @@ function HeldAt({ change: { gate, value }, onValue }: { change: Clamp; onValue: 
           step={0.01}
           value={Number(value) || 0}
           aria-label="Value of the gate"
-          style={{ accentColor: PART_COLOR[gate] }}
+          style={{ accentColor: CELL[gate].color }}
           onInput={(event) => onValue(event.currentTarget.value)}
         />
       </label>

@@ -1,4 +1,4 @@
-import { PART_NAME } from "../../colors";
+import { CELL } from "../../data/cell";
 import type { State } from "../../state";
 import { unitsText } from "../../units";
 import { ChangeFields } from "./Changes";
@@ -76,7 +76,7 @@ interface ChangeCardProps {
 }
 
 function ChangeCard({ state, change, onChange, onRemove }: ChangeCardProps) {
-  const name = change.kind === "clamp" ? `Hold the ${PART_NAME[change.gate].name}` : KIND_NAME[change.kind];
+  const name = change.kind === "clamp" ? `Hold the ${CELL[change.gate].name}` : KIND_NAME[change.kind];
   return (
     <fieldset class="gw-change">
       <legend>{name}</legend>

@@ -1,6 +1,6 @@
 import type { Axis } from "../../components/axis";
 import { LEFT } from "../../components/axis";
-import { PART_COLOR, PART_NAME } from "../../colors";
+import { CELL } from "../../data/cell";
 import type { WhatIf } from "../../data/types";
 import { fixed, plural } from "../../format";
 
@@ -15,11 +15,11 @@ export function Spans({ axis, asked }: { axis: Axis; asked: WhatIf }) {
         <div
           key={k}
           class="gw-whatif-span"
-          title={`${PART_NAME[gate].name} of ${plural(units.length, "unit")} held at ${fixed(value, 2)}`}
+          title={`${CELL[gate].name} of ${plural(units.length, "unit")} held at ${fixed(value, 2)}`}
         >
           <i
             style={{
-              background: PART_COLOR[gate],
+              background: CELL[gate].color,
               left: `${within(first)}px`,
               width: `${Math.max(2, within(end) - within(first))}px`,
             }}

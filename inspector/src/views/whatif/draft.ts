@@ -1,9 +1,9 @@
 // What a person asks to change, as it stands in the form, and its way to what a server is asked.
 
 import { signal } from "@preact/signals";
-import { PART_NAME } from "../../colors";
+import { CELL, limits, type Gate } from "../../data/cell";
 import type { Recording } from "../../data/recording";
-import type { Gate, WhatIf } from "../../data/types";
+import type { WhatIf } from "../../data/types";
 import type { State } from "../../state";
 import { unitsOf, unitsText } from "../../units";
 
@@ -119,16 +119,12 @@ function stepOf(text: string, steps: number, otherwise: number): number {
   return step;
 }
 
-export function gateRange(gate: Gate): [number, number] {
-  return gate === "candidate" ? [-1, 1] : [0, 1];
-}
-
 function gateValue(text: string, gate: Gate): number {
-  const value = numberOf(text, PART_NAME[gate].name);
-  const [low, high] = gateRange(gate);
+  const value = numberOf(text, CELL[gate].name);
+  const [low, high] = limits(gate);
   if (value < low || value > high) {
     throw new Error(
-      `The ${PART_NAME[gate].name} lies between ${low} and ${high}: it cannot be held at ${value}.`.replaceAll(
+      `The ${CELL[gate].name} lies between ${low} and ${high}: it cannot be held at ${value}.`.replaceAll(
         "-",
         "−",
       ),
