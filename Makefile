@@ -45,7 +45,8 @@ chaos: .venv/ready
 attacks: .venv/ready
 	$(BIN)/python -m tests.serve.attacks
 
-# The inspector's page: its bundle is committed, so that nothing else here needs Node.
+# The inspector's page: its bundle is committed, so that nothing else here needs Node. `check-page` runs the page's unit
+# tests too.
 page: inspector/node_modules/ready
 	cd inspector && npm run build
 

@@ -1,11 +1,7 @@
-// Refuse import circles among the sources: a file that imports itself by way of others has no place of its own.
-// Types count as well: they say what a file knows of another.
+// Find import circles among sources. Imports of types count as well: they say what one file knows of another.
 
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-
-const here = dirname(fileURLToPath(import.meta.url));
 
 /** Groups of files that import one another, directly or by way of others (Tarjan's algorithm). */
 export function circles(imports) {
@@ -41,10 +37,4 @@ export async function importsOf(folder) {
     imports.set(file, new Set(targets.filter(Boolean)));
   }
   return imports;
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const found = circles(await importsOf(join(here, "src")));
-  for (const group of found) console.error(`These files import one another: ${group.join(", ")}`);
-  if (found.length) process.exitCode = 1;
 }

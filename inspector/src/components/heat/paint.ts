@@ -31,7 +31,7 @@ export function paint(pixels: Pixels, map: Pyramid, colors: Uint32Array, sight: 
   for (let y = 0; y < height; y++) {
     const row = clamp(Math.floor(first + y * tall), sight.order.length);
     // The row that the next pixel starts with belongs to that pixel.
-    const end = Math.max(row + 1, clamp(Math.floor(first + (y + 1) * tall), sight.order.length));
+    const end = Math.max(row + 1, Math.min(sight.order.length, Math.floor(first + (y + 1) * tall)));
     const line = pixels.colors.subarray(y * width, (y + 1) * width);
     if (end === row + 1) {
       const start = sight.order[row] * steps;
