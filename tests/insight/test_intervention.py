@@ -280,3 +280,14 @@ def test_changes_that_do_not_fit_are_told_by_name(changes, told):
 def test_where_there_are_several_layers_an_edit_names_one():
     with pytest.raises(GatewrightError, match=r"edit_cell: expected \{layer: "):
         intervene(layers(num_layers=2), numbers(), edit_cell=(2, 0, 1.0))
+
+
+def test_intervene_reads_as_look_does_and_refuses_other_keywords() -> None:
+    lstm, x = LSTM(3, 4), torch.randn(12, 2, 3)
+    state = torch.randn(1, 2, 4), torch.randn(1, 2, 4)
+    reading = {"state": state, "start": 3, "steps": 7, "title": "a part"}
+    plain, changed = look(lstm, x, **reading), intervene(lstm, x, edit_cell=(4, 1, 9.0), **reading)
+    assert (changed.about.title, changed.steps) == ("a part", 7)
+    assert changed.difference(plain).first.tolist() == [4, 4]
+    with pytest.raises(TypeError, match=r"intervene\(\) got an unexpected keyword argument 'clamps'"):
+        intervene(lstm, x, clamps={})  # type: ignore[call-arg]

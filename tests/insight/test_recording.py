@@ -749,5 +749,5 @@ def test_a_module_of_the_caller_says_which_layer_to_look_at() -> None:
     ):
         look(model, x)
     assert look(model.get_submodule("parts.encoder"), x).layers[0].cell.shape == (5, 1, 4)
-    with pytest.raises(GatewrightError, match=r"Sequential; gatewright.convert puts our layers"):
+    with pytest.raises(GatewrightError, match=r"Sequential; gatewright.convert replaces torch's layers"):
         look(torch.nn.Sequential(torch.nn.LSTM(3, 4)), x)

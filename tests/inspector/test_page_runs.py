@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gatewright import look
-from gatewright.insight import diagnose, intervene, intervention
+from gatewright.insight import changes, diagnose, intervene, intervention
 from gatewright.insight.recorder import prepare
 from gatewright.insight.recording import Recording
 from gatewright.inspector.catalog import Catalog, Entry, Subject
@@ -154,7 +154,7 @@ def test_a_change_in_reverse_of_another_row(browser: Browser, pages: dict[str, S
         tab.button("+ Set the cell state")
         tab.page.get_by_label("set to").fill("−1.5")
         tab.button("Run again")
-        plan = intervention.plan(shown.lstm, batch.lengths, edit_cell={(1, "reverse"): (t, 2, -1.5, row)})
+        plan = changes.plan(shown.lstm, batch.lengths, edit_cell={(1, "reverse"): (t, 2, -1.5, row)})
         changed = intervention.run(model, batch, plan)
         assert note(tab) == changed.about.note
         # The forward half of the outputs is as it was.

@@ -1,11 +1,11 @@
-"""Looking at a model: one pass over data, with all that happens inside it."""
+"""The recorder: one pass of a model over data, with every gate and state."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -25,8 +25,17 @@ from gatewright.spec.recording import SeriesMetadata, TextMetadata
 from gatewright.tasks.forecast.windows import absolute
 from gatewright.tasks.inputs import InputBatch
 
-#: Runs an LSTM over (T, B, D) with lengths and initial states, and returns its record.
+#: A pass of an LSTM over (T, B, D) with lengths and initial states, which returns its record.
 Pass = Callable[[LSTM, Tensor, Any, State | None], Record]
+
+
+class Reading(TypedDict, total=False):
+    """Keyword arguments of `look` that select what is read of the data, and name it."""
+
+    state: State | None
+    start: int
+    steps: int | None
+    title: str
 
 
 def look(
@@ -38,28 +47,28 @@ def look(
     steps: int | None = None,
     title: str = "",
 ) -> Recording:
-    """Run a model over data, in evaluation mode, and return everything that happened inside it.
+    """Run a model over data in evaluation mode and return a recording of every gate and state.
 
-    A model reads its data in one go from zero states, as a `gatewright.Stream` does.  The gates are the record of
-    the fast path itself, of the same memory, so that a recording costs next to nothing.
+    A model reads its data in one pass from zero states, as a `gatewright.Stream` does.  The gates are the record
+    of the fast path itself, in the same memory, so that a recording costs next to nothing.
 
     Args:
         model: a run or its directory, a model (`gatewright.load`), or a `gatewright.LSTM`.
-        data: what it is to read.  For a forecaster the path of a table (or a `gatewright.data.table.Table`, where
-            a column names its series and there is no run to say which); for a language model a text, or the `Path`
-            of one; for bare layers numbers as they read them, or a `PackedSequence`.  None, for a run: the test
-            part of what it learned from, with a context before it.
-        state: for bare layers, states (h_0, c_0) to begin with; zeros if None.  A run or a whole model begins with
-            zeros and takes none.
+        data: the data.  For a forecaster the path of a table (or a `gatewright.data.table.Table`, if a column
+            names its series and there is no run that says which); for a language model a text, or the `Path` of
+            one; for bare layers numbers as they read them, or a `PackedSequence`.  None, for a run: the test part
+            of its data, with a context before it.
+        state: initial states (h_0, c_0) of bare layers; zeros if None.  A run or a whole model starts from zeros
+            and takes no state.
         start: first step (row, character) that is read.
-        steps: at most so many; all if None.
-        title: what it is; the name of the run or file if empty.
+        steps: maximum number of steps; all if None.
+        title: title of the recording; the name of the run or file if empty.
 
     Returns:
         The recording.  A table's series are rows of its batch.
 
     Raises:
-        GatewrightError: if there is no such run, its source has changed, the data does not fit the model, or is
+        GatewrightError: if there is no such run, its source has changed, the data does not fit the model or is
             empty, or a gate is not finite.
 
     >>> recording = look(LSTM(3, 4, num_layers=2), torch.ones(6, 1, 3))
@@ -80,7 +89,7 @@ def prepare(
     steps: int | None = None,
     title: str = "",
 ) -> tuple[Model | LSTM, InputBatch]:
-    """Return the model and what it is to read; arguments as for `look`."""
+    """Return the model and its inputs; arguments and errors as for `look`."""
     if isinstance(model, str | Path):
         model = Run.open(Path(model))
     if isinstance(model, Run):
@@ -97,23 +106,23 @@ def prepare(
 
 
 def _hint(model: Any) -> str:
-    """Say which layers of a module of the caller's can be looked into, and how."""
+    """Return a hint at the layers inside a caller's module that `look` accepts, or an empty text."""
     modules = list(model.named_modules()) if isinstance(model, torch.nn.Module) else []
-    inside = [name for name, module in modules if isinstance(module, LSTM)]
-    if inside:
-        return f"; look at a layer inside it, model.get_submodule({inside[0]!r}), with the input of that layer"
+    names = [name for name, module in modules if isinstance(module, LSTM)]
+    if names:
+        return f"; look at a layer inside it, model.get_submodule({names[0]!r}), with the input of that layer"
     if any(isinstance(module, torch.nn.LSTM) for _, module in modules):
-        return "; gatewright.convert puts our layers in the place of torch's"
+        return "; gatewright.convert replaces torch's layers with ours"
     return ""
 
 
 def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> Recording:
-    """Run a model over what is ready for it.
+    """Run a model on prepared inputs and return a recording.
 
     Args:
         model: the model.
-        batch: what `prepare` made for it.
-        run: how the layers are run; as they are if None.
+        batch: its inputs, as `prepare` returns them.
+        run: a pass of the layers in place of the usual one; `forward` if None.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -11,6 +11,7 @@ from typing import Any
 
 from gatewright.errors import GatewrightError
 from gatewright.insight import intervention
+from gatewright.insight.changes import Plan
 from gatewright.insight.diagnosis import diagnose
 from gatewright.insight.recorder import record
 from gatewright.insight.recording import Recording
@@ -44,7 +45,7 @@ class Subject:
     batch: InputBatch | None = None
     recording: Recording | None = None
     plain: PlainModel | None = None
-    changes: intervention.Plan | None = None
+    changes: Plan | None = None
 
     def record(self) -> Recording:
         """Return the recording; with a model it is made."""
@@ -105,7 +106,7 @@ class Catalog:
         self._made: OrderedDict[str, tuple[Subject, Payload]] = OrderedDict()
         self._diagnoses: dict[str, dict[str, Any]] = {}
         self._what_ifs = 0
-        self._plans: dict[str, tuple[str, intervention.Plan]] = {}
+        self._plans: dict[str, tuple[str, Plan]] = {}
         #: Increases with every change of the entries.
         self.version = 0
         #: Whether a page has requested the entries.

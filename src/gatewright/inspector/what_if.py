@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.errors import GatewrightError, shorten
-from gatewright.insight import intervention
+from gatewright.insight import changes
 from gatewright.insight.layers import DIRECTIONS
 from gatewright.nn import LSTM
 from gatewright.nn.model import Model
@@ -55,7 +55,7 @@ class WhatIf(Spec):
     ablate: tuple[int, ...]
     edit_cell: tuple[WhatIfEdit, ...]
 
-    def plan(self, model: Model | LSTM, lengths: Any) -> intervention.Plan:
+    def plan(self, model: Model | LSTM, lengths: Any) -> changes.Plan:
         """Return the changes, checked against a model and its inputs.
 
         Args:
@@ -74,7 +74,7 @@ class WhatIf(Spec):
         for clamp in self.clamp:
             clamps.setdefault(clamp.gate, []).append((clamp.units, clamp.value, slice(clamp.first, clamp.end)))
         edits = [(edit.t, edit.units, edit.value, self.row) for edit in self.edit_cell]
-        return intervention.plan(
+        return changes.plan(
             lstm,
             lengths,
             {key: clamps} if clamps else None,
