@@ -127,6 +127,34 @@ def text(path: Path) -> Path:
     return path
 
 
+def narrow_streams(trained: Path) -> Iterator[tuple[str, str]]:
+    """Yield what a model says with weights of 16 and 8 bits: single steps, then steps of several sessions."""
+    for weights in ("bf16", "int8"):
+        stream = gw.Stream.load(trained, sessions=7, weights=weights)
+        if stream.targets:
+            times = np.datetime64("2024-02-01T00") + np.arange(6).astype("timedelta64[h]")
+            rows = 20 + 4 * numbers(6, 7, len(stream.columns), seed=3).numpy()
+            answers = [
+                stream.step(rows[0, 0], 0, time=times[0]),
+                *stream.run(rows[1:], times=times[1:], record=True),
+            ]
+        else:
+            symbols = ((numbers(6, 7, seed=3).numpy() + 1) / 2 * len(stream.symbols)).astype(np.int64)
+            answers = [stream.step(int(symbols[0, 0]), 0), *stream.run(symbols[1:], record=True)]
+        yield weights, digest([*answers[:2], *answers[2]])
+
+
+def bare_streams() -> Iterator[tuple[str, str]]:
+    """Yield what two layers with a projection say, whose hidden units fill more than one block of a kernel."""
+    made = layer(torch.float32, input_size=11, hidden_size=45, proj_size=21, num_layers=2)
+    x = numbers(9, 5, 11, seed=4).float().numpy()
+    for weights in ("float32", "bf16", "int8"):
+        several = gw.Stream.from_weights(made.state_dict(), sessions=5, weights=weights)
+        single = gw.Stream.from_weights(made.state_dict(), weights=weights)
+        y, record = several.run(x, record=True)
+        yield f"stream, layers, {weights}", digest([y, *record, single.run(x[:, 0]), single.step(x[0, 1])])
+
+
 def models(folder: Path) -> Iterator[tuple[str, str]]:
     """A training of each kind, and what its model says: as a stream, a recording, C source."""
     from gatewright.exchange.c import to_c
@@ -146,6 +174,8 @@ def models(folder: Path) -> Iterator[tuple[str, str]]:
         else:
             given = [stream.step(symbol) for symbol in "the gate forgets what it read"]
         yield f"stream, {kind}", digest(given)
+        for kept, value in narrow_streams(trained):
+            yield f"stream, {kept}, {kind}", value
 
         recording = gw.look(folder / kind, steps=60)
         arrays = [
@@ -165,7 +195,7 @@ def everything() -> dict[str, str]:
     """Return every digest by its name."""
     assert kernels._kernels.target() == ENVIRONMENT["GATEWRIGHT_TARGET"]
     with tempfile.TemporaryDirectory() as folder:
-        return {**dict(layers()), **dict(models(Path(folder)))}
+        return {**dict(layers()), **dict(bare_streams()), **dict(models(Path(folder)))}
 
 
 if __name__ == "__main__":
