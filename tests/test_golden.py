@@ -32,6 +32,8 @@ def test_no_bit_of_any_result_changes():
     assert done.returncode == 0, done.stderr[-3000:]
     found, expected = json.loads(done.stdout), json.loads(FILE.read_text("utf-8"))
     if not torch.__version__.startswith(f"{TORCH}."):
-        expected = {name: value for name, value in expected.items() if name.startswith(("layer", "stream, layers"))}
+        expected = {
+            name: value for name, value in expected.items() if name.startswith(("layer", "stream, layers"))
+        }
         found = {name: value for name, value in found.items() if name in expected}
     assert found == expected
