@@ -32,7 +32,9 @@ export async function importsOf(folder) {
   const imports = new Map();
   for (const file of files) {
     const text = await readFile(file, "utf8");
-    const paths = [...text.matchAll(/(?:from|import|import\()\s*"(\.[^"]+)"/g)].map((match) => join(dirname(file), match[1]));
+    const paths = [...text.matchAll(/(?:from|import|import\()\s*"(\.[^"]+)"/g)].map((match) =>
+      join(dirname(file), match[1]),
+    );
     const targets = paths.map((path) => [path, `${path}.ts`, `${path}.tsx`].find((name) => files.has(name)));
     imports.set(file, new Set(targets.filter(Boolean)));
   }

@@ -24,7 +24,9 @@ try {
     logLevel: "warning",
   });
   const files = tests.map((name) => join(folder, name.replace(/\.ts$/, ".mjs")));
-  const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...files], { stdio: "inherit" });
+  const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...files], {
+    stdio: "inherit",
+  });
   process.exitCode = status ?? 1;
 } finally {
   await rm(folder, { recursive: true, force: true });

@@ -32,9 +32,7 @@ export function App({ state }: { state: State }) {
         <Intro state={state} />
         <Checkpoints state={state} />
       </div>
-      <main class="gw-main">
-        {state.recording.value ? <Shown state={state} /> : <Nothing state={state} />}
-      </main>
+      <main class="gw-main">{state.recording.value ? <Shown state={state} /> : <Nothing state={state} />}</main>
       <Status state={state} />
       <Help state={state} />
     </div>
@@ -44,7 +42,9 @@ export function App({ state }: { state: State }) {
 /** Of a training there is nothing to see until its first validation. */
 function Nothing({ state }: { state: State }) {
   if (!state.asked.value || state.entries.value.length)
-    return <Waiting state={state} what="the recording" loaded={{ failed: state.trouble.value }} place="gw-waiting" />;
+    return (
+      <Waiting state={state} what="the recording" loaded={{ failed: state.trouble.value }} place="gw-waiting" />
+    );
   return (
     <div class="gw-skeleton gw-waiting">
       <p>Nothing to see yet: the first validation makes the first picture, and it appears here by itself.</p>

@@ -9,10 +9,11 @@ import { interpolateCividis, interpolatePuOr } from "d3-scale-chromatic";
 export function palette(isSigned: boolean, dark: boolean): Uint32Array {
   return Uint32Array.from({ length: 255 }, (_, k) => {
     const part = k / 254;
-    const [r, g, b] =
-      !isSigned ? rgb(interpolateCividis(part))
-      : dark ? diverging(part * 2 - 1)
-      : rgb(interpolatePuOr(1 - part));
+    const [r, g, b] = !isSigned
+      ? rgb(interpolateCividis(part))
+      : dark
+        ? diverging(part * 2 - 1)
+        : rgb(interpolatePuOr(1 - part));
     return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
   });
 }

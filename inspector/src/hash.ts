@@ -83,5 +83,8 @@ function place(state: State): string {
     ["each", 1, state.each.value],
     ["column", state.column.value, state.order.value === "correlation"],
   ];
-  return parts.filter(([, , wanted]) => wanted).map(([name, value]) => `${name}=${value}`).join("&");
+  return parts
+    .filter(([, , wanted]) => wanted)
+    .map(([name, value]) => `${name}=${value}`)
+    .join("&");
 }

@@ -3,7 +3,7 @@
 import { render } from "preact";
 import { App } from "./App";
 import { EmbeddedSource, ServedSource, type Source } from "./data/source";
-import { WidgetSource, type WidgetModel } from "./data/widget";
+import { type WidgetModel, WidgetSource } from "./data/widget";
 import { asked, keepPlace, readPlace, readRange } from "./hash";
 import { listen } from "./keys";
 import { keepOrder } from "./order";
@@ -36,7 +36,9 @@ export function mount(element: HTMLElement, source: Source, { page }: Options): 
   render(<App state={state} />, element);
   void load(state, page).then(() => {
     if (page) ends.push(keepPlace(state));
-    ends.push(state.attempt.subscribe((attempt) => void (attempt && !state.recording.peek() && load(state, page))));
+    ends.push(
+      state.attempt.subscribe((attempt) => void (attempt && !state.recording.peek() && load(state, page))),
+    );
   });
   return {
     state,

@@ -23,8 +23,9 @@ export function keepOrder(state: State): () => void {
       state.sorted.value = { order, column, units, figures };
     };
     const wanted =
-      order === "correlation" ? correlations(recording, row, layer, direction, column)
-      : diagnosed(recording, layer, direction, order === "activity" ? "activity" : "half_life");
+      order === "correlation"
+        ? correlations(recording, row, layer, direction, column)
+        : diagnosed(recording, layer, direction, order === "activity" ? "activity" : "half_life");
     wanted.then(show, (error: Error) => {
       show(null);
       if (asked === latest) state.trouble.value = error.message;

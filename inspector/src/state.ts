@@ -84,10 +84,13 @@ export class State {
       const recording = new Recording(this.source, await this.source.meta(id));
       const origin = recording.meta.origin;
       const baseline =
-        origin === null ? null
-        : known?.meta.id === origin ? known
-        : this.baseline.value?.meta.id === origin ? this.baseline.value
-        : new Recording(this.source, await this.source.meta(origin));
+        origin === null
+          ? null
+          : known?.meta.id === origin
+            ? known
+            : this.baseline.value?.meta.id === origin
+              ? this.baseline.value
+              : new Recording(this.source, await this.source.meta(origin));
       batch(() => {
         this.recording.value = recording;
         this.baseline.value = baseline;

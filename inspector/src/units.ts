@@ -28,7 +28,7 @@ export function unitsOf(text: string, hidden: number): number[] {
 export function unitsText(units: readonly number[]): string {
   const ordered = [...new Set(units)].sort((a, b) => a - b);
   const parts: string[] = [];
-  for (let k = 0; k < ordered.length;) {
+  for (let k = 0; k < ordered.length; ) {
     let end = k;
     while (ordered[end + 1] === ordered[end] + 1) end++;
     if (end - k < 2) end = k;

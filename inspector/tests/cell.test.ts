@@ -3,7 +3,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  CELL, computed, fedBy, GATES, hasSign, limits, neighbours, OPERATIONS, type Part, PARTS, QUANTITIES, SWITCHES,
+  CELL,
+  computed,
+  fedBy,
+  GATES,
+  hasSign,
+  limits,
+  neighbours,
+  OPERATIONS,
+  PARTS,
+  type Part,
+  QUANTITIES,
+  SWITCHES,
 } from "../src/data/cell";
 import { Recording } from "../src/data/recording";
 import type { Source } from "../src/data/source";
@@ -15,7 +26,12 @@ import { close, forAll, Random } from "./support";
 test("gates are in the order i, f, g, o, and the candidate alone goes below 0", () => {
   assert.equal(GATES.map((gate) => CELL[gate].letter).join(""), "ifgo");
   assert.deepEqual(SWITCHES, ["input_gate", "forget_gate", "output_gate"]);
-  assert.deepEqual(GATES.map(limits), [[0, 1], [0, 1], [-1, 1], [0, 1]]);
+  assert.deepEqual(GATES.map(limits), [
+    [0, 1],
+    [0, 1],
+    [-1, 1],
+    [0, 1],
+  ]);
   for (const gate of GATES) assert.deepEqual(CELL[gate].reads, ["hidden_before", "input"]);
 });
 
@@ -27,7 +43,11 @@ test("a step computes each operation after what it reads, and its numbers are th
     const o = random.next();
     const c = random.between(-3, 3);
     const numbers: Partial<Record<Part, number>> = {
-      cell_before: c, forget_gate: f, input_gate: i, candidate: g, output_gate: o,
+      cell_before: c,
+      forget_gate: f,
+      input_gate: i,
+      candidate: g,
+      output_gate: o,
     };
     for (const part of OPERATIONS) numbers[part] = computed(part, numbers);
     assert.equal(numbers.kept, f * c);
@@ -72,15 +92,22 @@ test("what stays in sight while a part is pointed at", () => {
     }
     assert.ok(!stepsBack(part, null) && !isMeant(part, null));
   }
-  for (const { topic } of TOPICS) for (const part of PARTS) assert.equal(stepsBack(part, topic), !isMeant(part, topic));
+  for (const { topic } of TOPICS)
+    for (const part of PARTS) assert.equal(stepsBack(part, topic), !isMeant(part, topic));
 });
 
 test("a quantity looks like the part that it is", () => {
   for (const part of [...GATES, "cell", "hidden"] as const) {
     const { name, letter, color, range } = QUANTITIES[part];
-    assert.deepEqual({ name, letter, color, range }, {
-      name: CELL[part].name, letter: CELL[part].letter, color: CELL[part].color, range: CELL[part].range,
-    });
+    assert.deepEqual(
+      { name, letter, color, range },
+      {
+        name: CELL[part].name,
+        letter: CELL[part].letter,
+        color: CELL[part].color,
+        range: CELL[part].range,
+      },
+    );
   }
   const signed = Object.keys(QUANTITIES).filter((name) => hasSign(name as keyof typeof QUANTITIES));
   assert.deepEqual(signed, ["cell", "hidden", "candidate", "write"]);
@@ -98,10 +125,15 @@ function recorded(seed: number, T: number, H: number, P: number) {
     if (P < H) blocks[`0/${direction}/hidden`] = random.array(T * P, -1, 1);
   }
   const edit = { row: 0, layer: 0, direction: "reverse", t: 2, unit: 1, added: 0.5 };
-  const shapes = Object.fromEntries(Object.entries(blocks).map(([name, { length }]) => [name, { dtype: "f4", shape: [length] }]));
+  const shapes = Object.fromEntries(
+    Object.entries(blocks).map(([name, { length }]) => [name, { dtype: "f4", shape: [length] }]),
+  );
   const meta = {
-    id: "r", rows: [{ name: "", steps: T }], layers: [{ hidden: H, output: P, directions: ["forward", "reverse"] }],
-    edits: [edit], blocks: [shapes],
+    id: "r",
+    rows: [{ name: "", steps: T }],
+    layers: [{ hidden: H, output: P, directions: ["forward", "reverse"] }],
+    edits: [edit],
+    blocks: [shapes],
   } as unknown as Meta;
   const source = { block: async (_id: string, _row: number, name: string) => blocks[name] } as unknown as Source;
   return { recording: new Recording(source, meta), blocks };
@@ -123,16 +155,28 @@ test("the numbers of a unit at a step are those of the blocks, in both direction
           const edited = direction === "reverse" && t === 2 && unit === 1 ? 0.5 : 0;
           const before = (starts ? block("cell_initial")[unit] : block("cell")[previous * H + unit]) + edited;
           const hidden = (step: number) =>
-            unit >= P ? NaN
-            : P < H ? block("hidden")[step * P + unit]
-            : block("output_gate")[step * H + unit] * Math.tanh(block("cell")[step * H + unit]);
+            unit >= P
+              ? NaN
+              : P < H
+                ? block("hidden")[step * P + unit]
+                : block("output_gate")[step * H + unit] * Math.tanh(block("cell")[step * H + unit]);
           const [i, f, g, o] = GATES.map((gate) => block(gate)[at]);
           const c = block("cell")[at];
           const first = unit < P ? block("hidden_initial")[unit] : NaN;
           assert.deepEqual(got, {
-            unit, input_gate: i, forget_gate: f, candidate: g, output_gate: o, cell: c,
-            cell_before: before, kept: f * before, written: i * g, bent: Math.tanh(c), shown: o * Math.tanh(c),
-            hidden_before: starts ? first : hidden(previous), hidden: hidden(t),
+            unit,
+            input_gate: i,
+            forget_gate: f,
+            candidate: g,
+            output_gate: o,
+            cell: c,
+            cell_before: before,
+            kept: f * before,
+            written: i * g,
+            bent: Math.tanh(c),
+            shown: o * Math.tanh(c),
+            hidden_before: starts ? first : hidden(previous),
+            hidden: hidden(t),
           });
         }
       }
@@ -154,9 +198,17 @@ test("quantities that are not recorded follow from those that are, and a column 
   const { recording, blocks } = recorded(9, T, H, H);
   const of = (name: string) => blocks[`0/reverse/${name}`];
   const write = await recording.quantity(0, 0, "reverse", "write");
-  close(write, of("input_gate").map((i, at) => i * of("candidate")[at]), 0);
+  close(
+    write,
+    of("input_gate").map((i, at) => i * of("candidate")[at]),
+    0,
+  );
   const hidden = await recording.quantity(0, 0, "reverse", "hidden");
-  close(hidden, of("output_gate").map((o, at) => o * Math.tanh(of("cell")[at])), 0);
+  close(
+    hidden,
+    of("output_gate").map((o, at) => o * Math.tanh(of("cell")[at])),
+    0,
+  );
   const column = await recording.column(0, 0, "reverse", 1);
   for (let n = 0; n < T; n++) assert.equal(column.forget_gate[n], of("forget_gate")[(T - 1 - n) * H + 1]);
   assert.deepEqual([...column.added], [[T - 1 - 2, 0.5]]);

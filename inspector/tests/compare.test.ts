@@ -17,7 +17,14 @@ function text(random: Random, T: number, symbols: string[]): Run {
   const meta = { kind: "text", text: { symbols } } as unknown as Meta;
   const error = random.array(T, 0, 4);
   error[0] = NaN;
-  return { meta, row: 0, error, prediction: Float32Array.from(scores.flat()), table: null, symbols: new Int32Array(T) };
+  return {
+    meta,
+    row: 0,
+    error,
+    prediction: Float32Array.from(scores.flat()),
+    table: null,
+    symbols: new Int32Array(T),
+  };
 }
 
 test("texts: the error of each character, and the share of probability that moved", () => {
@@ -51,7 +58,14 @@ test("series: what was forecast some steps before, its truth and the size of the
     });
   const table = Float32Array.from({ length: T * 3 }, (_, at) => at);
   table[4] = NaN;
-  const run = (sign: number): Run => ({ meta, row: 0, error: null, prediction: forecast(sign), table, symbols: null });
+  const run = (sign: number): Run => ({
+    meta,
+    row: 0,
+    error: null,
+    prediction: forecast(sign),
+    table,
+    symbols: null,
+  });
   const got = compare(run(1), run(-1), { target: 1, lead: 2, output: 0 });
   assert.equal(got.name, "b");
   assert.deepEqual(got.truth, [1, null, 7, 10]);
@@ -64,7 +78,12 @@ test("series: what was forecast some steps before, its truth and the size of the
 test("layers: one output", () => {
   const meta = { kind: "layers", blocks: [{ output: { dtype: "f4", shape: [3, 2] } }] } as unknown as Meta;
   const run = (values: number[]): Run => ({
-    meta, row: 0, error: null, prediction: Float32Array.from(values), table: null, symbols: null,
+    meta,
+    row: 0,
+    error: null,
+    prediction: Float32Array.from(values),
+    table: null,
+    symbols: null,
   });
   const got = compare(run([1, 2, 3, 4, 5, 6]), run([1, 2, 3, 0, 5, 8]), { ...LOOK, output: 1 });
   assert.deepEqual(got.before, [2, 4, 6]);
@@ -77,7 +96,9 @@ test("where a change is largest, and from where to where it is felt", () => {
   assert.equal(largest([]), null);
   assert.deepEqual(largest([null, 0.001, 0.02, 1, 0.5, 0.01, 0.009]), { t: 3, value: 1, felt: [2, 5] });
   forAll((random) => {
-    const change = Array.from({ length: random.whole(1, 30) }, () => (random.next() < 0.2 ? null : random.next() ** 9));
+    const change = Array.from({ length: random.whole(1, 30) }, () =>
+      random.next() < 0.2 ? null : random.next() ** 9,
+    );
     const known = change.filter((value) => value !== null);
     const got = largest(change);
     if (!known.length) return assert.equal(got, null);
@@ -97,10 +118,18 @@ test("mean errors count only steps that both runs have", () => {
 
 test("symbols that either run holds likely, the likeliest first", () => {
   const meta = { text: { symbols: ["a", "b", "c"] } };
-  const run = (...chances: number[]) => ({ meta, prediction: Float32Array.from(chances, Math.log) }) as unknown as Run;
+  const run = (...chances: number[]) =>
+    ({ meta, prediction: Float32Array.from(chances, Math.log) }) as unknown as Run;
   const before = run(1, 1, 1, 0.5, 0.25, 0.125);
   const got = topSymbols(before, run(1, 1, 1, 0.25, 0.125, 1), 1, 2);
-  assert.deepEqual(got.map(([symbol]) => symbol), [2, 0]);
-  close(got.flatMap(([, p, q]) => [p, q!]), [0.125, 1, 0.5, 0.25], 1e-6);
+  assert.deepEqual(
+    got.map(([symbol]) => symbol),
+    [2, 0],
+  );
+  close(
+    got.flatMap(([, p, q]) => [p, q!]),
+    [0.125, 1, 0.5, 0.25],
+    1e-6,
+  );
   assert.equal(topSymbols(before, null, 1, 3)[0][2], null);
 });

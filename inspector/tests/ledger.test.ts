@@ -111,9 +111,22 @@ test("a weighted sum of units is the sum of their ledgers", () => {
     const got = weighted(layer, weight, t);
     const each = units.map((unit, u) => ledger({ ...unit, cell_initial: initials[u] }, t));
     const over = (value: (u: number) => number) => sum(each.map((_, u) => weight[u] * value(u)));
-    close(got.initial, over((u) => each[u].initial), 1e-10);
-    close(got.edited, over((u) => each[u].edited), 1e-10);
-    for (let k = 0; k <= t; k++) close(got.shares[k], over((u) => each[u].shares[k]), 1e-10);
+    close(
+      got.initial,
+      over((u) => each[u].initial),
+      1e-10,
+    );
+    close(
+      got.edited,
+      over((u) => each[u].edited),
+      1e-10,
+    );
+    for (let k = 0; k <= t; k++)
+      close(
+        got.shares[k],
+        over((u) => each[u].shares[k]),
+        1e-10,
+      );
   });
 });
 

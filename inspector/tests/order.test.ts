@@ -8,9 +8,14 @@ test("the largest figure comes first, equal ones by number, and a unit without o
   assert.deepEqual(sorted(5, [2, null, 7, 2, null], true), [1, 4, 2, 0, 3]);
   assert.deepEqual(sorted(5, [2, null, 7, 2, null], false), [2, 0, 3, 1, 4]);
   forAll((random) => {
-    const figures = Array.from({ length: random.whole(1, 30) }, () => (random.next() < 0.2 ? null : random.whole(-4, 4)));
+    const figures = Array.from({ length: random.whole(1, 30) }, () =>
+      random.next() < 0.2 ? null : random.whole(-4, 4),
+    );
     const order = sorted(figures.length, figures, false);
-    assert.deepEqual([...order].sort((a, b) => a - b), [...figures.keys()]);
+    assert.deepEqual(
+      [...order].sort((a, b) => a - b),
+      [...figures.keys()],
+    );
     for (let k = 1; k < order.length; k++) {
       const [x, y] = [figures[order[k - 1]] ?? -Infinity, figures[order[k]] ?? -Infinity];
       assert.ok(x > y || (x === y && order[k - 1] < order[k]));
@@ -22,7 +27,9 @@ test("a correlation is that of the definition, over the steps that have a value"
   forAll((random) => {
     const [units, T] = [random.whole(1, 5), random.whole(3, 40)];
     const cell = random.array(units * T, -2, 2);
-    const values = Float64Array.from({ length: T }, (_, t) => (t > 2 && random.next() < 0.3 ? NaN : random.between(-9, 9)));
+    const values = Float64Array.from({ length: T }, (_, t) =>
+      t > 2 && random.next() < 0.3 ? NaN : random.between(-9, 9),
+    );
     const figures = correlate(cell, units, values);
     const steps = [...values.keys()].filter((t) => !Number.isNaN(values[t]));
     const mean = (of: (t: number) => number) => steps.reduce((sum, t) => sum + of(t), 0) / steps.length;

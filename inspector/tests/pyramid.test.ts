@@ -64,7 +64,8 @@ test("survival is the product of the forget gates between, in both directions", 
         for (let k = 0; k < T; k++) {
           const read = direction === "forward" ? k <= t : k >= t;
           let left = read ? 1 : 0;
-          for (let j = Math.min(k, t); read && j <= Math.max(k, t); j++) if (j !== k) left *= forget[j * units + u];
+          for (let j = Math.min(k, t); read && j <= Math.max(k, t); j++)
+            if (j !== k) left *= forget[j * units + u];
           assert.ok(Math.abs(bytes[u * T + k] - left * TOP) <= 0.51, `${direction} ${u} ${k}`);
         }
       }

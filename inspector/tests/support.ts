@@ -39,7 +39,11 @@ export function forAll(property: (random: Random, seed: number) => void, seeds =
 }
 
 /** Whether numbers agree to a relative or an absolute difference. */
-export function close(actual: ArrayLike<number> | number, expected: ArrayLike<number> | number, tolerance = 1e-12): void {
+export function close(
+  actual: ArrayLike<number> | number,
+  expected: ArrayLike<number> | number,
+  tolerance = 1e-12,
+): void {
   const a = typeof actual === "number" ? [actual] : Array.from(actual);
   const b = typeof expected === "number" ? [expected] : Array.from(expected);
   assert.equal(a.length, b.length);

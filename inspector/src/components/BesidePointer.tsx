@@ -5,7 +5,15 @@ import type { Axis } from "./axis";
 const AWAY = 14;
 
 /** A note beside the pointer, to the left of it where there is little room to the right. */
-export function BesidePointer({ axis, kind, children }: { axis: Axis; kind: string; children: ComponentChildren }) {
+export function BesidePointer({
+  axis,
+  kind,
+  children,
+}: {
+  axis: Axis;
+  kind: string;
+  children: ComponentChildren;
+}) {
   const hover = axis.hover.value;
   if (!hover) return null;
   const leftwards = hover.x > axis.width.value * 0.7;

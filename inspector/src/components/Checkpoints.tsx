@@ -4,7 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { Entry } from "../data/types";
 import { short } from "../format";
 import type { State } from "../state";
-import { Chooser, checkpoints, usePlaying, useWatching, type Checkpoint } from "./checkpoints/choosing";
+import { type Checkpoint, Chooser, checkpoints, usePlaying, useWatching } from "./checkpoints/choosing";
 import { Track } from "./checkpoints/Track";
 import "./Checkpoints.css";
 
@@ -29,9 +29,7 @@ export function Checkpoints({ state }: { state: State }) {
       {tracked && (
         <Training state={state} chooser={chooser} points={points} following={following} onFollow={setFollowing} />
       )}
-      {others.length > 0 && (
-        <Others others={others} id={id} onChoose={choose} />
-      )}
+      {others.length > 0 && <Others others={others} id={id} onChoose={choose} />}
     </section>
   );
 }

@@ -1,6 +1,6 @@
 import { batch } from "@preact/signals";
-import { VIEW_KEYS } from "../keys";
 import type { Direction } from "../data/types";
+import { VIEW_KEYS } from "../keys";
 import type { State, View } from "../state";
 
 export const VIEW_NAMES: Record<View, string> = {
@@ -68,7 +68,9 @@ function Tabs({ state }: { state: State }) {
             // Not `disabled`, which would hide the reason from the keyboard.
             aria-disabled={absent || undefined}
             title={absent ? why : `${VIEW_NAMES[view]} (${k + 1})`}
-            onClick={() => !absent && (state.view.value = view)}
+            onClick={() => {
+              if (!absent) state.view.value = view;
+            }}
           >
             {VIEW_NAMES[view]}
           </button>
@@ -87,16 +89,28 @@ function Place({ state }: { state: State }) {
   return (
     <div class="gw-place">
       {meta.rows.length > 1 && (
-        <Choice name="Row" options={meta.rows.map(({ name }, k) => name || `Row ${k}`)} chosen={state.row.value}
-          choose={(row) => pickRow(state, row)} />
+        <Choice
+          name="Row"
+          options={meta.rows.map(({ name }, k) => name || `Row ${k}`)}
+          chosen={state.row.value}
+          choose={(row) => pickRow(state, row)}
+        />
       )}
       {meta.layers.length > 1 && (
-        <Choice name="Layer" options={layers} chosen={state.layer.value}
-          choose={(layer) => pickLayer(state, layer)} />
+        <Choice
+          name="Layer"
+          options={layers}
+          chosen={state.layer.value}
+          choose={(layer) => pickLayer(state, layer)}
+        />
       )}
       {directions.length > 1 && (
-        <Choice name="Direction" options={directions} chosen={directions.indexOf(state.direction.value)}
-          choose={(k) => (state.direction.value = directions[k] as Direction)} />
+        <Choice
+          name="Direction"
+          options={directions}
+          chosen={directions.indexOf(state.direction.value)}
+          choose={(k) => (state.direction.value = directions[k] as Direction)}
+        />
       )}
     </div>
   );
@@ -111,8 +125,13 @@ interface ChoiceProps {
 
 function Choice({ name, options, chosen, choose }: ChoiceProps) {
   return (
-    <select class="gw-select" aria-label={name} title={name} value={chosen}
-      onChange={(event) => choose(Number(event.currentTarget.value))}>
+    <select
+      class="gw-select"
+      aria-label={name}
+      title={name}
+      value={chosen}
+      onChange={(event) => choose(Number(event.currentTarget.value))}
+    >
       {options.map((option, k) => (
         <option key={k} value={k}>
           {option}
@@ -148,10 +167,23 @@ function Theme({ state }: { state: State }) {
   const theme = state.theme.value;
   const says = `Theme: ${THEME_NAME[theme]}. Press for ${THEME_NAME[NEXT_THEME[theme]]}.`;
   return (
-    <button type="button" class="gw-button gw-button-quiet gw-icon" aria-label={says} title={says}
-      onClick={() => (state.theme.value = NEXT_THEME[theme])}>
-      <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor"
-        stroke-width="1.4" stroke-linecap="round">
+    <button
+      type="button"
+      class="gw-button gw-button-quiet gw-icon"
+      aria-label={says}
+      title={says}
+      onClick={() => (state.theme.value = NEXT_THEME[theme])}
+    >
+      <svg
+        viewBox="0 0 16 16"
+        width="16"
+        height="16"
+        aria-hidden="true"
+        fill="none"
+        stroke="currentColor"
+        stroke-width="1.4"
+        stroke-linecap="round"
+      >
         {theme === "light" && (
           <>
             <circle cx="8" cy="8" r="2.8" />

@@ -3,12 +3,12 @@
 import type { ReadonlySignal, Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { LEFT, type Axis } from "./axis";
+import { type Axis, LEFT } from "./axis";
 import { fit } from "./canvas";
 import { paint } from "./heat/paint";
 import type { Pyramid } from "./heat/pyramid";
-import type { RowRange } from "./heat/range";
 import { Rows } from "./heat/Rows";
+import type { RowRange } from "./heat/range";
 import { hasWheel, wheelFactor } from "./Stage";
 import { useDrawing } from "./useDrawing";
 import { useSize } from "./useSize";
@@ -82,33 +82,53 @@ function useUnitGestures(root: { current: HTMLDivElement | null }, props: Heatma
       const box = element.getBoundingClientRect();
       return { x: event.clientX - box.left - LEFT, y: event.clientY - box.top, height: box.height };
     };
-    element.addEventListener("pointermove", (event) => {
-      if ((event.target as Element).closest("[data-still]")) return;
-      const { x, y, height } = place(event);
-      hover(newest.current, x, y, height);
-    }, listen);
-    element.addEventListener("pointerdown", () => {
-      newest.current.axis.pull = (pixels) => moveRows(newest.current, pixels / element.clientHeight);
-    }, listen);
+    element.addEventListener(
+      "pointermove",
+      (event) => {
+        if ((event.target as Element).closest("[data-still]")) return;
+        const { x, y, height } = place(event);
+        hover(newest.current, x, y, height);
+      },
+      listen,
+    );
+    element.addEventListener(
+      "pointerdown",
+      () => {
+        newest.current.axis.pull = (pixels) => moveRows(newest.current, pixels / element.clientHeight);
+      },
+      listen,
+    );
     element.addEventListener("pointerleave", () => (newest.current.axis.hoverUnit.value = null), listen);
-    element.addEventListener("wheel", (event) => {
-      if (!(event.ctrlKey || event.shiftKey) || !hasWheel(element)) return;
-      event.preventDefault();
-      const { y, height } = place(event);
-      zoomRows(newest.current, wheelFactor(event), y / height);
-    }, listen);
-    element.addEventListener("dblclick", () => {
-      newest.current.rows.value = [0, newest.current.order.length];
-    }, listen);
+    element.addEventListener(
+      "wheel",
+      (event) => {
+        if (!(event.ctrlKey || event.shiftKey) || !hasWheel(element)) return;
+        event.preventDefault();
+        const { y, height } = place(event);
+        zoomRows(newest.current, wheelFactor(event), y / height);
+      },
+      listen,
+    );
+    element.addEventListener(
+      "dblclick",
+      () => {
+        newest.current.rows.value = [0, newest.current.order.length];
+      },
+      listen,
+    );
     // Before the stage forgets whether the pointer was dragged.
-    element.addEventListener("pointerup", (event) => {
-      if ((event.target as Element).closest("[data-still]")) return;
-      const { x, y, height } = place(event);
-      const dragged = element.closest<HTMLElement>(".gw-stage")?.dataset.dragging !== undefined;
-      if (dragged || x < 0) return;
-      const more = event.shiftKey || event.ctrlKey || event.metaKey;
-      newest.current.choose?.(newest.current.order[rowAt(newest.current, y, height)], more);
-    }, listen);
+    element.addEventListener(
+      "pointerup",
+      (event) => {
+        if ((event.target as Element).closest("[data-still]")) return;
+        const { x, y, height } = place(event);
+        const dragged = element.closest<HTMLElement>(".gw-stage")?.dataset.dragging !== undefined;
+        if (dragged || x < 0) return;
+        const more = event.shiftKey || event.ctrlKey || event.metaKey;
+        newest.current.choose?.(newest.current.order[rowAt(newest.current, y, height)], more);
+      },
+      listen,
+    );
     return () => ends.abort();
   }, []);
 }

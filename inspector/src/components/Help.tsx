@@ -1,24 +1,24 @@
 import { useEffect, useRef } from "preact/hooks";
 import type { State, View } from "../state";
-import { useDismiss } from "./useDismiss";
 import { VIEW_NAMES } from "./Header";
+import { useDismiss } from "./useDismiss";
 
 const VIEWS: Record<View, string> = {
   timeline:
-    "The data above, and below it every unit of the layer at every step. Colour is the size of the part you "
-    + "choose: a gate, the cell state, or how much of a write still stands.",
+    "The data above, and below it every unit of the layer at every step. Colour is the size of the part you " +
+    "choose: a gate, the cell state, or how much of a write still stands.",
   cell:
-    "One step of the cell, drawn as its equations run, with the numbers of the chosen unit. Step on and watch "
-    + "what the gates let through.",
+    "One step of the cell, drawn as its equations run, with the numbers of the chosen unit. Step on and watch " +
+    "what the gates let through.",
   ledger:
-    "Where the cell state of a unit comes from: what each earlier step wrote, and how much the forget gates have "
-    + "since left of it. The parts add up to the cell state exactly.",
+    "Where the cell state of a unit comes from: what each earlier step wrote, and how much the forget gates have " +
+    "since left of it. The parts add up to the cell state exactly.",
   units:
-    "All units of the layer side by side: how long each remembers, how its gates stand, how active it is. Units "
-    + "that do nothing are named, with what to try.",
+    "All units of the layer side by side: how long each remembers, how its gates stand, how active it is. Units " +
+    "that do nothing are named, with what to try.",
   whatif:
-    "Hold a gate at a value, silence units or set a cell state by hand, and run the sequence again. The "
-    + "difference shows what that part was good for.",
+    "Hold a gate at a value, silence units or set a cell state by hand, and run the sequence again. The " +
+    "difference shows what that part was good for.",
 };
 
 const KEYS: [string[], string][] = [

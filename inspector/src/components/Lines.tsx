@@ -1,9 +1,9 @@
 // Lines over the shared steps, drawn by uPlot. What is drawn comes as arrays with one entry a step; null is a gap.
 
-import uPlot from "uplot";
 import { useEffect, useMemo, useRef } from "preact/hooks";
+import uPlot from "uplot";
 import { trimmed } from "../format";
-import { LEFT, RIGHT, type Axis } from "./axis";
+import { type Axis, LEFT, RIGHT } from "./axis";
 import { token } from "./canvas";
 import { useDrawing } from "./useDrawing";
 import "./Lines.css";
@@ -135,14 +135,18 @@ function drawFan(plot: uPlot, fan: Fan, color: string): void {
   ctx.fillStyle = soft(color);
   for (const { high, low } of fan.bands) {
     ctx.beginPath();
-    high.forEach((value, k) => ctx.lineTo(x(k), y(value)));
+    high.forEach((value, k) => {
+      ctx.lineTo(x(k), y(value));
+    });
     for (let k = low.length - 1; k >= 0; k--) ctx.lineTo(x(k), y(low[k]));
     ctx.fill();
   }
   ctx.strokeStyle = color;
   ctx.lineWidth = 2 * uPlot.pxRatio;
   ctx.beginPath();
-  fan.median.forEach((value, k) => ctx.lineTo(x(k), y(value)));
+  fan.median.forEach((value, k) => {
+    ctx.lineTo(x(k), y(value));
+  });
   ctx.stroke();
   ctx.restore();
 }

@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Axis } from "./axis";
 import { fit, token } from "./canvas";
 import { useDrawing } from "./useDrawing";
-import { useSize, type Size } from "./useSize";
+import { type Size, useSize } from "./useSize";
 import "./Overview.css";
 
 /** CSS pixels at both ends of the frame that stretch it. */
@@ -87,25 +87,33 @@ function useDragging(root: { current: HTMLDivElement | null }, { state }: Axis):
       if (Math.abs(step - to) < edge && to < state.steps.value) return "to";
       return step >= from && step <= to ? "whole" : null;
     };
-    element.addEventListener("pointerdown", (event) => {
-      element.setPointerCapture(event.pointerId);
-      const [from, to] = state.range.value;
-      const step = stepAt(event);
-      grip = gripAt(event);
-      if (!grip) {
-        state.zoom(step - (to - from) / 2, step + (to - from) / 2);
-        grip = "whole";
-      }
-      offset = step - state.range.value[0];
-    }, { signal: ends.signal });
-    element.addEventListener("pointermove", (event) => {
-      element.dataset.grip = grip ?? gripAt(event) ?? "";
-      const [from, to] = state.range.value;
-      const step = stepAt(event);
-      if (grip === "from") state.range.value = [Math.max(0, Math.min(step, to - Math.min(8, to))), to];
-      if (grip === "to") state.range.value = [from, Math.min(state.steps.value, Math.max(step, from + 8))];
-      if (grip === "whole") state.zoom(step - offset, step - offset + to - from);
-    }, { signal: ends.signal });
+    element.addEventListener(
+      "pointerdown",
+      (event) => {
+        element.setPointerCapture(event.pointerId);
+        const [from, to] = state.range.value;
+        const step = stepAt(event);
+        grip = gripAt(event);
+        if (!grip) {
+          state.zoom(step - (to - from) / 2, step + (to - from) / 2);
+          grip = "whole";
+        }
+        offset = step - state.range.value[0];
+      },
+      { signal: ends.signal },
+    );
+    element.addEventListener(
+      "pointermove",
+      (event) => {
+        element.dataset.grip = grip ?? gripAt(event) ?? "";
+        const [from, to] = state.range.value;
+        const step = stepAt(event);
+        if (grip === "from") state.range.value = [Math.max(0, Math.min(step, to - Math.min(8, to))), to];
+        if (grip === "to") state.range.value = [from, Math.min(state.steps.value, Math.max(step, from + 8))];
+        if (grip === "whole") state.zoom(step - offset, step - offset + to - from);
+      },
+      { signal: ends.signal },
+    );
     const release = () => (grip = null);
     element.addEventListener("pointerup", release, { signal: ends.signal });
     element.addEventListener("pointercancel", release, { signal: ends.signal });

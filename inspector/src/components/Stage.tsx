@@ -3,7 +3,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { LEFT, RIGHT, type Axis } from "./axis";
+import { type Axis, LEFT, RIGHT } from "./axis";
 import { useDrawing } from "./useDrawing";
 import { useSize } from "./useSize";
 import "./Stage.css";

@@ -15,7 +15,7 @@ export function Status({ state }: { state: State }) {
   const parts = useParts(state);
   const place = usePlace(state);
   return (
-    <footer class="gw-status" aria-label="Chosen step and unit">
+    <footer class="gw-status" role="group" aria-label="Chosen step and unit">
       <span data-status="step" data-value={t}>
         <span class="gw-label">step</span> {t.toLocaleString("en")}
         <span class="gw-label"> of 0 – {(state.steps.value - 1).toLocaleString("en")}</span>
@@ -55,11 +55,12 @@ const FIRST = 1500;
 function useParts(state: State): Reader | undefined {
   const recording = state.recording.value;
   const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
-  return useLoaded(
-    state,
-    () => recording && reader(recording, row, layer, direction),
-    [recording, row, layer, direction],
-  );
+  return useLoaded(state, () => recording && reader(recording, row, layer, direction), [
+    recording,
+    row,
+    layer,
+    direction,
+  ]);
 }
 
 async function reader(recording: Recording, row: number, layer: number, direction: Direction): Promise<Reader> {

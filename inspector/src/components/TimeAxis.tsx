@@ -1,5 +1,5 @@
 import { scaleLinear, scaleUtc } from "d3-scale";
-import { LEFT, type Axis } from "./axis";
+import { type Axis, LEFT } from "./axis";
 import "./TimeAxis.css";
 
 /** CSS pixels for one tick. */
@@ -28,8 +28,13 @@ export function TimeAxis({ axis, times }: { axis: Axis; times: Float64Array | nu
 
 function stepTicks(axis: Axis, count: number): Tick[] {
   const [from, to] = axis.state.range.value;
-  const steps = scaleLinear([from, to - 1], [0, 1]).ticks(count).filter(Number.isInteger);
-  return inside(axis, steps.map((step) => ({ x: axis.x(step + 0.5), text: step.toLocaleString("en") })));
+  const steps = scaleLinear([from, to - 1], [0, 1])
+    .ticks(count)
+    .filter(Number.isInteger);
+  return inside(
+    axis,
+    steps.map((step) => ({ x: axis.x(step + 0.5), text: step.toLocaleString("en") })),
+  );
 }
 
 function timeTicks(axis: Axis, times: Float64Array, count: number): Tick[] {
@@ -37,7 +42,10 @@ function timeTicks(axis: Axis, times: Float64Array, count: number): Tick[] {
   const scale = scaleUtc([timeAt(times, from), timeAt(times, to)], [0, 1]);
   const format = scale.tickFormat(count);
   const x = (date: Date) => axis.x(stepAt(times, date.getTime()) + 0.5);
-  return inside(axis, scale.ticks(count).map((date) => ({ x: x(date), text: format(date) })));
+  return inside(
+    axis,
+    scale.ticks(count).map((date) => ({ x: x(date), text: format(date) })),
+  );
 }
 
 function inside(axis: Axis, ticks: Tick[]): Tick[] {

@@ -52,10 +52,7 @@ function Failed({ state, what, failed }: { state: State; what: string; failed: s
   return (
     <>
       <p>
-        <strong>
-          {what.charAt(0).toUpperCase() + what.slice(1)} could not be loaded.
-        </strong>{" "}
-        {failed}
+        <strong>{what.charAt(0).toUpperCase() + what.slice(1)} could not be loaded.</strong> {failed}
       </p>
       <button type="button" class="gw-button" onClick={() => state.retry()}>
         Retry

@@ -1,6 +1,6 @@
 // The time axis that all panels of the Timeline share, so that a step is at the same pixel in each.
 
-import { computed, signal, type ReadonlySignal } from "@preact/signals";
+import { computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { State } from "../state";
 
 /** Room beside the steps, in CSS pixels: for names and numbers on the left, for figures of units on the right. */

@@ -37,7 +37,12 @@ export class Recording {
   }
 
   /** One quantity of every unit at every step, (T, H); all but `survival`, which hangs on a step. */
-  quantity(row: number, layer: number, direction: Direction, quantity: Exclude<Quantity, "survival">): Promise<Float32Array> {
+  quantity(
+    row: number,
+    layer: number,
+    direction: Direction,
+    quantity: Exclude<Quantity, "survival">,
+  ): Promise<Float32Array> {
     const of = (name: string) => this.block(row, `${layer}/${direction}/${name}`) as Promise<Float32Array>;
     if (quantity === "write") {
       return this.once(`${row}/${layer}/${direction}/write`, async () => {
@@ -71,7 +76,9 @@ export class Recording {
     const H = this.meta.layers[layer].hidden;
     const T = this.meta.rows[row].steps;
     const [i, f, g] = await Promise.all(
-      (["input_gate", "forget_gate", "candidate"] as const).map((gate) => this.quantity(row, layer, direction, gate)),
+      (["input_gate", "forget_gate", "candidate"] as const).map((gate) =>
+        this.quantity(row, layer, direction, gate),
+      ),
     );
     const initial = (await this.block(row, `${layer}/${direction}/cell_initial`)) as Float32Array;
     const place = (t: number) => (direction === "forward" ? t : T - 1 - t);

@@ -1,6 +1,6 @@
 // A notebook's numbers, asked for over the messages of a Jupyter widget.
 
-import { numbers, type Numbers, type Source } from "./source";
+import { type Numbers, numbers, type Source } from "./source";
 import type { BlockShape, Diagnosis, Entry, Meta } from "./types";
 
 /** What this needs of the model that anywidget hands over. */

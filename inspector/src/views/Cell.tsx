@@ -8,15 +8,15 @@ import type { State } from "../state";
 import { Arithmetic } from "./cell/Arithmetic";
 import { CaptionArea } from "./cell/CaptionArea";
 import { Drawing } from "./cell/Drawing";
-import { useInput, type Input } from "./cell/input";
-import type { Spot } from "./cell/parts";
+import { type Input, useInput } from "./cell/input";
 import type { Pointing } from "./cell/Piece";
 import { Plain } from "./cell/Plain";
-import { usePlayer, type Player } from "./cell/play";
 import { Predicts } from "./cell/Predicts";
+import type { Spot } from "./cell/parts";
+import { type Player, usePlayer } from "./cell/play";
 import { Reads } from "./cell/Reads";
-import { largestCell, loadBlocks, stepBefore, unitStep, type Blocks } from "./cell/scene";
-import { Scrubber, type Course } from "./cell/Scrubber";
+import { type Course, Scrubber } from "./cell/Scrubber";
+import { type Blocks, largestCell, loadBlocks, stepBefore, unitStep } from "./cell/scene";
 import { Transport } from "./cell/Transport";
 import { inSight, UnitPicker } from "./cell/UnitPicker";
 import { Wide } from "./cell/Wide";
@@ -35,9 +35,11 @@ export function Cell({ state }: { state: State }) {
   ]);
   return (
     <div ref={root} class="gw-cell">
-      {loaded.value && !loaded.failed ?
+      {loaded.value && !loaded.failed ? (
         <Step state={state} blocks={loaded.value} player={player} />
-      : <Waiting state={state} what="the cell" loaded={loaded} place="gw-cell-wait" />}
+      ) : (
+        <Waiting state={state} what="the cell" loaded={loaded} place="gw-cell-wait" />
+      )}
     </div>
   );
 }
@@ -58,9 +60,8 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
     [recording, row, plain.value],
   );
   const beside = plain.value && peer && hidden && hidden.length === steps * peer.hidden ? { peer, hidden } : null;
-  const course: Course =
-    beside ?
-      { values: beside.hidden, size: beside.peer.hidden, steps, part: "hidden" }
+  const course: Course = beside
+    ? { values: beside.hidden, size: beside.peer.hidden, steps, part: "hidden" }
     : { values: blocks.cell, size, steps, part: "cell" };
   return (
     <>
@@ -80,7 +81,7 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
       </div>
       <Scrubber state={state} course={course} unit={Math.min(focus, course.size - 1)} t={t} />
       <div class="gw-cell-body">
-        {beside ?
+        {beside ? (
           <Plain
             state={state}
             recording={recording}
@@ -91,8 +92,9 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
             x={input.brief}
             playing={player.playing.value}
           />
-        : <Shown blocks={blocks} units={picked} focus={focus} t={t} input={input} playing={player.playing.value} />
-        }
+        ) : (
+          <Shown blocks={blocks} units={picked} focus={focus} t={t} input={input} playing={player.playing.value} />
+        )}
         <aside class="gw-cell-side">
           <Reads state={state} recording={recording} row={row} t={t} />
           {input.note && <p class="gw-label gw-cell-note">{input.note}</p>}
@@ -136,11 +138,11 @@ function Shown({
     before: byHand ? [...read, "then set by hand"] : read,
     now: `step ${t.toLocaleString("en")}`,
   };
-  const escape = (event: KeyboardEvent) => {
+  const letGo = (event: KeyboardEvent) => {
     if (event.key === "Escape") hover.value = fixed.value = null;
   };
   return (
-    <div class="gw-cell-main" onKeyDown={escape}>
+    <div class="gw-cell-main" onKeyDown={letGo}>
       <Wide
         draw={(width, scale) => (
           <Drawing

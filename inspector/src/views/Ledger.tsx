@@ -8,7 +8,7 @@ import { Stage } from "../components/Stage";
 import { TimeAxis } from "../components/TimeAxis";
 import { Waiting } from "../components/Waiting";
 import type { State } from "../state";
-import { reach, type Account, type UnitBlocks } from "./ledger/account";
+import { type Account, reach, type UnitBlocks } from "./ledger/account";
 import { Bars } from "./ledger/Bars";
 import { Fate } from "./ledger/Fate";
 import { Key } from "./ledger/Key";
@@ -19,7 +19,7 @@ import { Survival } from "./ledger/Survival";
 import { SymbolRow } from "./ledger/SymbolRow";
 import { Tools } from "./ledger/Tools";
 import { TopSteps } from "./ledger/TopSteps";
-import { useAccount, type Asked } from "./ledger/useAccount";
+import { type Asked, useAccount } from "./ledger/useAccount";
 import "./Ledger.css";
 
 export function Ledger({ state }: { state: State }) {
@@ -46,7 +46,7 @@ export function Ledger({ state }: { state: State }) {
         <Question state={state} meta={meta} splits={splits} size={state.shape.value!.hidden} output={output} />
         <Tools {...{ state, trail, matters }} query={account?.query ?? t} ghosts={ofUnit ? ghosts : null} />
       </div>
-      {account && !failed ?
+      {account && !failed ? (
         <div class="gw-ledger-body">
           <div class="gw-ledger-main">
             <Chart state={state} asked={asked} account={account} ghosts={ghosts.value && ofUnit} left={left} />
@@ -58,7 +58,9 @@ export function Ledger({ state }: { state: State }) {
             {blocks && <Fate blocks={blocks} t={t} />}
           </aside>
         </div>
-      : <Waiting state={state} what="the ledger" loaded={{ failed }} place="gw-ledger-wait" />}
+      ) : (
+        <Waiting state={state} what="the ledger" loaded={{ failed }} place="gw-ledger-wait" />
+      )}
     </div>
   );
 }
@@ -132,9 +134,9 @@ function Findings({ asked, account, visit }: { asked: Asked; account: Account; v
   const { name, places, output } = asked;
   const at = `at step ${account.query.toLocaleString("en")}`;
   const [of, check] =
-    output === null ?
-      [`Cell state of ${name} ${at}`, "c as recorded"]
-    : [`Output ${name} ${at}`, "weights · h + bias"];
+    output === null
+      ? [`Cell state of ${name} ${at}`, "c as recorded"]
+      : [`Output ${name} ${at}`, "weights · h + bias"];
   return (
     <>
       <Sum account={account} of={of} check={check} />

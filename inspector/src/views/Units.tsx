@@ -6,9 +6,9 @@ import type { State } from "../state";
 import { AdviceList } from "./units/Advice";
 import { HalfLives } from "./units/HalfLives";
 import { MemoryHorizon } from "./units/Horizon";
-import { labelCounts, matching, unitRows, type UnitRow } from "./units/rows";
+import { labelCounts, matching, type UnitRow, unitRows } from "./units/rows";
 import { UnitTable } from "./units/Table";
-import { UnitTools, type Filter } from "./units/Tools";
+import { type Filter, UnitTools } from "./units/Tools";
 import "./Units.css";
 
 /** What the diagnosis says: of the memory as a whole, and of every unit of a layer. */

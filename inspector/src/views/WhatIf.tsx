@@ -4,7 +4,7 @@ import { Waiting } from "../components/Waiting";
 import { plural } from "../format";
 import type { State } from "../state";
 import { Charts } from "./whatif/Charts";
-import { compare, outputs, runOf, type Look, type Run } from "./whatif/compare";
+import { compare, type Look, outputs, type Run, runOf } from "./whatif/compare";
 import { draftOf } from "./whatif/draft";
 import { Figures } from "./whatif/Figures";
 import { Form } from "./whatif/Form";

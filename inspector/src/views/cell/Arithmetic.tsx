@@ -1,10 +1,10 @@
 // The step as sums that can be checked by hand: one line for each pointwise operation.
 
-import { CELL, OPERATIONS, type NumberedPart, type Part } from "../../data/cell";
+import { CELL, type NumberedPart, OPERATIONS, type Part } from "../../data/cell";
 import { figure } from "./figures";
-import { Symbol } from "./Letter";
+import { LetterInText } from "./Letter";
+import { type Pointing, pointsAt, spotOf } from "./Piece";
 import { isMeant, type Spot } from "./parts";
-import { pointsAt, spotOf, type Pointing } from "./Piece";
 import type { UnitStep } from "./scene";
 
 interface Term {
@@ -81,20 +81,21 @@ export function Arithmetic({
                 <span class="gw-line-name">{line.name}</span>
                 <Equation {...line} />
               </th>
-              {line.right ?
+              {line.right ? (
                 <>
                   <td />
                   <Numbers term={line.left} units={units} focus={focus} />
                   <td class="gw-sign-cell">{line.sign}</td>
                   <Numbers term={line.right} units={units} focus={focus} />
                 </>
-              : <>
+              ) : (
+                <>
                   <td class="gw-sign-cell">{line.sign}</td>
                   <Numbers term={line.left} units={units} focus={focus} />
                   <td />
                   <td />
                 </>
-              }
+              )}
               <td class="gw-sign-cell">=</td>
               <Numbers term={line.result} units={units} focus={focus} />
             </tr>
@@ -111,18 +112,19 @@ function isOf({ part, owns }: Line, spot: Spot): boolean {
 
 function Equation({ left, right, result, sign }: Line) {
   const term = ({ part, letter, sub }: Term) => (
-    <Symbol letter={letter} tint={CELL[part].color} {...(sub === undefined ? {} : { sub })} />
+    <LetterInText letter={letter} tint={CELL[part].color} {...(sub === undefined ? {} : { sub })} />
   );
   return (
     <span class="gw-equation">
-      {right ?
+      {right ? (
         <>
           {term(left)} {sign} {term(right)}
         </>
-      : <>
+      ) : (
+        <>
           {sign}({term(left)})
         </>
-      }
+      )}
       {" = "}
       {term(result)}
     </span>

@@ -1,7 +1,7 @@
 // One place for all explanations, with room for the longest, so that nothing jumps while a person points at parts.
 
-import { TOPICS, type Spot } from "./parts";
-import { pointsAt, spotOf, type Pointing } from "./Piece";
+import { type Pointing, pointsAt, spotOf } from "./Piece";
+import { type Spot, TOPICS } from "./parts";
 import { caption, type Told } from "./sentences";
 
 export function CaptionArea({ pointing, told, playing }: { pointing: Pointing; told: Told; playing: boolean }) {

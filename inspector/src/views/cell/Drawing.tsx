@@ -1,11 +1,11 @@
 // The LSTM cell as the textbooks draw it, with the numbers of one step on its lines.
 
 import { CELL, type NumberedPart, type Part } from "../../data/cell";
-import { geometry, HEAD, ROW, UNITS, VECTOR_WIDTH, type Geometry, type Point } from "./geometry";
+import { type Geometry, geometry, HEAD, type Point, ROW, UNITS, VECTOR_WIDTH } from "./geometry";
 import { Piece, type Pointing } from "./Piece";
-import { Belt, BeltTip, Box, Circle, End, Pill, RADIUS, Tip, Wire } from "./shapes";
 import type { UnitStep } from "./scene";
-import { Vector, type Entry } from "./Vector";
+import { Belt, BeltTip, Box, Circle, End, Pill, RADIUS, Tip, Wire } from "./shapes";
+import { type Entry, Vector } from "./Vector";
 
 export interface DrawingProps {
   width: number;

@@ -1,10 +1,10 @@
 // The forecast made at a step: its median, the widest interval, and what came.
 
 import { useLoading } from "../../components/useLoaded";
-import { Waiting } from "../../components/Waiting";
 import { useWidth } from "../../components/useWidth";
-import type { Numbers } from "../../data/source";
+import { Waiting } from "../../components/Waiting";
 import type { Recording } from "../../data/recording";
+import type { Numbers } from "../../data/source";
 import type { SeriesMeta } from "../../data/types";
 import { plural, short } from "../../format";
 import type { State } from "../../state";
@@ -37,13 +37,15 @@ export function Forecast({
   const { horizon, targets } = series;
   return (
     <div ref={root} class="gw-forecasts">
-      {blocks && (t + 1) * horizon * targets.length <= blocks[1].length ?
+      {blocks && (t + 1) * horizon * targets.length <= blocks[1].length ? (
         targets
           .slice(0, MOST_TARGETS)
           .map((_, target) => (
             <Target {...{ series, target, t, width }} forecast={blocks[0]} truth={blocks[1]} columns={blocks[2]} />
           ))
-      : <Waiting state={state} what="the forecast" loaded={loaded} place="gw-predicts-wait" />}
+      ) : (
+        <Waiting state={state} what="the forecast" loaded={loaded} place="gw-predicts-wait" />
+      )}
     </div>
   );
 }

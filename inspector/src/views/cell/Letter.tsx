@@ -25,7 +25,7 @@ export function Letter({
 }
 
 /** The same in a line of text. */
-export function Symbol({ letter, sub, tint }: { letter: string; sub?: string; tint: string }) {
+export function LetterInText({ letter, sub, tint }: { letter: string; sub?: string; tint: string }) {
   return (
     <i class="gw-symbol" style={{ "--tint": tint }}>
       {letter}

@@ -3,7 +3,7 @@
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { CELL, type Part } from "../../data/cell";
-import { isMeant, stepsBack, type Spot } from "./parts";
+import { isMeant, type Spot, stepsBack } from "./parts";
 
 /** What is pointed at, and what a click has fixed until the next. */
 export interface Pointing {

@@ -6,7 +6,7 @@ import type { Horizon, PeerMeta } from "../../data/types";
 import { plural } from "../../format";
 import type { State } from "../../state";
 import { figure, share } from "./figures";
-import { Symbol } from "./Letter";
+import { LetterInText } from "./Letter";
 import { PlainDrawing, type PlainStep } from "./PlainDrawing";
 import { Wide } from "./Wide";
 
@@ -34,18 +34,18 @@ export function Plain({
 }) {
   const diagnosis = useLoaded(state, () => recording.diagnosis(), [recording]);
   const there = units.filter((unit) => unit < peer.hidden);
-  const numbers = (there.length ? there : [0]).map((unit): PlainStep => ({
-    unit,
-    before: t > 0 ? hidden[(t - 1) * peer.hidden + unit] : NaN,
-    hidden: hidden[t * peer.hidden + unit],
-  }));
+  const numbers = (there.length ? there : [0]).map(
+    (unit): PlainStep => ({
+      unit,
+      before: t > 0 ? hidden[(t - 1) * peer.hidden + unit] : NaN,
+      hidden: hidden[t * peer.hidden + unit],
+    }),
+  );
   const inFocus = numbers.find((unit) => unit.unit === focus) ?? numbers[numbers.length - 1];
   return (
     <div class="gw-cell-main">
       <Wide
-        draw={(width, scale) => (
-          <PlainDrawing {...{ width, scale, x, playing }} units={numbers} focus={inFocus} />
-        )}
+        draw={(width, scale) => <PlainDrawing {...{ width, scale, x, playing }} units={numbers} focus={inFocus} />}
       />
       <div class="gw-caption">
         <p class="gw-caption-text">
@@ -63,7 +63,7 @@ export function Plain({
             {(["before", "hidden"] as const).map((name) => (
               <tr>
                 <th scope="row">
-                  <Symbol letter="h" sub={name === "before" ? "t−1" : "t"} tint="var(--gw-hidden)" />{" "}
+                  <LetterInText letter="h" sub={name === "before" ? "t−1" : "t"} tint="var(--gw-hidden)" />{" "}
                   {name === "before" ? "before" : "after: tanh(W x + U h + b)"}
                 </th>
                 <td class="gw-numbers" style={{ "--tint": "var(--gw-hidden)" }}>

@@ -5,8 +5,8 @@ import { Waiting } from "../../components/Waiting";
 import type { Recording } from "../../data/recording";
 import type { State } from "../../state";
 import { shown } from "./context";
-import { share } from "./figures";
 import { Forecast } from "./Forecast";
+import { share } from "./figures";
 
 /** How many symbols are listed. */
 const MOST = 5;
@@ -27,9 +27,11 @@ export function Predicts({ state, recording, row, t, peer }: Props) {
   return (
     <section class="gw-predicts" aria-label="Prediction at this step">
       <h3>Expects next</h3>
-      {recording.meta.text ?
+      {recording.meta.text ? (
         <NextSymbols {...{ state, recording, row, t, block }} />
-      : <Forecast {...{ state, recording, row, t, block }} />}
+      ) : (
+        <Forecast {...{ state, recording, row, t, block }} />
+      )}
     </section>
   );
 }
@@ -55,13 +57,14 @@ function NextSymbols({ state, recording, row, t, block }: Omit<Props, "peer"> & 
         ))}
       </ol>
       <p class="gw-label gw-came">
-        {came === undefined ?
+        {came === undefined ? (
           "The sequence ends here."
-        : <>
+        ) : (
+          <>
             What came: <b class="gw-mono">{shown(symbols, came)}</b>,{" "}
             {place === 0 ? "the likeliest" : `number ${place + 1} in the list`}, {share(chance[came])}
           </>
-        }
+        )}
       </p>
     </>
   );

@@ -25,9 +25,10 @@ export function Reads({
   return (
     <section class="gw-reads" aria-label="Input at this step">
       <h3>Reads</h3>
-      {text ?
+      {text ? (
         <Symbols state={state} recording={recording} row={row} t={t} />
-      : <Columns
+      ) : (
+        <Columns
           state={state}
           recording={recording}
           row={row}
@@ -35,7 +36,7 @@ export function Reads({
           block={series ? "columns" : "inputs"}
           names={series ? series.columns : recording.meta.inputs}
         />
-      }
+      )}
     </section>
   );
 }

@@ -38,7 +38,8 @@ export function Scrubber({ state, course, unit, t }: { state: State; course: Cou
         <span>
           <i class="gw-symbol" style={{ "--tint": color }}>
             {letter}
-          </i> of unit {unit}
+          </i>{" "}
+          of unit {unit}
         </span>
         <span class="gw-label">
           {figure(line.low)} to {figure(line.high)}

@@ -26,9 +26,7 @@ export function Transport({ state, player }: { state: State; player: Player }) {
         onClick={toggle}
       >
         <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" fill="currentColor">
-          {playing.value ?
-            <path d="M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z" />
-          : <path d="M4 2.2L13.5 8L4 13.8Z" />}
+          {playing.value ? <path d="M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z" /> : <path d="M4 2.2L13.5 8L4 13.8Z" />}
         </svg>
         {playing.value ? "Pause" : "Play"}
       </button>

@@ -2,7 +2,7 @@
 
 import { useId } from "preact/hooks";
 import type { State } from "../../state";
-import { mostActive, type Blocks } from "./scene";
+import { type Blocks, mostActive } from "./scene";
 
 export const MOST_UNITS = 4;
 

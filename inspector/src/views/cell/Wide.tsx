@@ -18,7 +18,9 @@ export function Wide({ draw }: Props) {
   const scale = Math.max(1, Math.min(LARGEST, width / EASE));
   return (
     <div class="gw-cell-place">
-      {width > 0 && width < LEAST_WIDTH && <p class="gw-label gw-cell-hint">Scroll sideways for the whole cell →</p>}
+      {width > 0 && width < LEAST_WIDTH && (
+        <p class="gw-label gw-cell-hint">Scroll sideways for the whole cell →</p>
+      )}
       <div ref={root} class="gw-cell-scroll" data-scrolls={width < LEAST_WIDTH}>
         {width > 0 && draw(Math.max(LEAST_WIDTH, Math.floor(width / scale)), scale)}
       </div>

@@ -5,24 +5,13 @@ import { fixed } from "../../format";
 /** About three significant digits, at most six characters. */
 export function figure(value: number): string {
   const size = Math.abs(value);
-  return fixed(
-    value,
-    size >= 1000 ? 0
-    : size >= 100 ? 1
-    : size >= 10 ? 2
-    : 3,
-  );
+  return fixed(value, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3);
 }
 
 /** As `figure`, one digit less: for the drawing. */
 export function brief(value: number): string {
   const size = Math.abs(value);
-  return fixed(
-    value,
-    size >= 100 ? 0
-    : size >= 10 ? 1
-    : 2,
-  );
+  return fixed(value, size >= 100 ? 0 : size >= 10 ? 1 : 2);
 }
 
 /** Per cent, with a digit more where whole ones would say "all" or "nothing" of what is not. */

@@ -27,10 +27,7 @@ const FEW = 3;
 export function useInput(state: State, blocks: Blocks, t: number): Input {
   const { recording, row, layer } = blocks;
   const { meta } = recording;
-  const name =
-    layer > 0 ? null
-    : meta.text ? "symbols"
-    : "inputs";
+  const name = layer > 0 ? null : meta.text ? "symbols" : "inputs";
   const values = useLoaded(state, () => (name && recording.has(row, name) ? recording.block(row, name) : null), [
     recording,
     row,
@@ -60,8 +57,8 @@ type Goal = Pick<Input, "goesTo" | "up">;
 function goalOf(meta: Meta, layer: number): Goal {
   if (layer + 1 < meta.layers.length)
     return { goesTo: `the layer above, layer ${layer + 1}`, up: `to layer ${layer + 1}` };
-  return meta.readouts.length ?
-      { goesTo: "the head, which makes the prediction of it", up: "to the head" }
+  return meta.readouts.length
+    ? { goesTo: "the head, which makes the prediction of it", up: "to the head" }
     : { goesTo: "whoever uses the output", up: "output" };
 }
 
@@ -83,9 +80,8 @@ function columns(meta: Meta, values: Numbers | null | undefined, t: number, coun
     reads: count === 1 ? few[0] : `the columns of the table`,
     count,
     ...goal,
-    note:
-      meta.series ?
-        "In the table's own units. The model reads them scaled, as written beside x in the drawing."
+    note: meta.series
+      ? "In the table's own units. The model reads them scaled, as written beside x in the drawing."
       : "",
   };
 }

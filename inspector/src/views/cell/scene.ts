@@ -1,6 +1,6 @@
 // The numbers of one step, as they run through the drawing.
 
-import { computed, GATES, OPERATIONS, type Gate, type NumberedPart } from "../../data/cell";
+import { computed, GATES, type Gate, type NumberedPart, OPERATIONS } from "../../data/cell";
 import type { Recording } from "../../data/recording";
 import type { Direction, Edit } from "../../data/types";
 
@@ -103,8 +103,8 @@ export function unitStep(blocks: Blocks, t: number, unit: number): UnitStep {
 export function mostActive(blocks: Blocks, t: number, by: "write" | "change", count: number): number[] {
   const score = Float64Array.from({ length: blocks.size }, (_, unit) => {
     const at = t * blocks.size + unit;
-    return by === "write" ?
-        Math.abs(blocks.gates.input_gate[at] * blocks.gates.candidate[at])
+    return by === "write"
+      ? Math.abs(blocks.gates.input_gate[at] * blocks.gates.candidate[at])
       : Math.abs(blocks.cell[at] - cellBefore(blocks, t, unit));
   });
   return Array.from(score.keys())

@@ -4,7 +4,7 @@ import { CELL, type Part } from "../../data/cell";
 import { plural } from "../../format";
 import { figure, share } from "./figures";
 import type { Spot, Topic } from "./parts";
-import { stepBefore, type Blocks, type UnitStep } from "./scene";
+import { type Blocks, stepBefore, type UnitStep } from "./scene";
 
 export interface Caption {
   title: string;
@@ -111,9 +111,9 @@ const PARTS: Record<Part, (told: Told) => Caption> = {
     title: `${blocks.projected ? "m = " : ""}o ⊗ tanh(c): what is shown`,
     text:
       `Unit ${u.unit}: ${figure(u.output_gate)} × ${term(u.bent)} = ${figure(u.shown)}. ` +
-      (blocks.projected ?
-        `With all ${blocks.size} it goes through W_hr, which makes the ${blocks.output} numbers of h.`
-      : "That is its number in the hidden state h."),
+      (blocks.projected
+        ? `With all ${blocks.size} it goes through W_hr, which makes the ${blocks.output} numbers of h.`
+        : "That is its number in the hidden state h."),
   }),
   projection: ({ blocks }) => ({
     title: heading("projection"),
@@ -125,9 +125,9 @@ const PARTS: Record<Part, (told: Told) => Caption> = {
     title: "The new hidden state h: the short-term memory",
     text:
       `What the cell shows now. It goes to the next step that is read, and to ${goesTo}. ` +
-      (blocks.projected ?
-        `Place ${u.unit} of h is not unit ${u.unit} of c: W_hr has mixed them.`
-      : `Unit ${u.unit} holds ${figure(u.cell)} in c and shows ${figure(u.hidden)}.`),
+      (blocks.projected
+        ? `Place ${u.unit} of h is not unit ${u.unit} of c: W_hr has mixed them.`
+        : `Unit ${u.unit} holds ${figure(u.cell)} in c and shows ${figure(u.hidden)}.`),
   }),
 };
 
@@ -146,9 +146,9 @@ const TOPICS: Record<Topic, (told: Told) => Caption> = {
       `They meet place by place, so each needs a partner: place ${u.unit} of f, ${figure(u.forget_gate)}, meets ` +
       `place ${u.unit} of c, ${figure(u.cell_before)}. Such a place is called a unit. ` +
       `The input x may have another length, here ${inputs}` +
-      (blocks.projected ?
-        `, and so may h after a projection, here ${blocks.output}.`
-      : "; the layers turn it into this one."),
+      (blocks.projected
+        ? `, and so may h after a projection, here ${blocks.output}.`
+        : "; the layers turn it into this one."),
   }),
   gates: ({ focus: u }) => ({
     title: "Three gates and a candidate",

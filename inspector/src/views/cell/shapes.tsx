@@ -1,6 +1,6 @@
 // What the drawings of the cells are made of: lines, circles, boxes, the belt of the cell state.
 
-import { route, type Point } from "./geometry";
+import { type Point, route } from "./geometry";
 import { Letter } from "./Letter";
 
 /** Lines as thick as this have the dots inside them. */
@@ -65,9 +65,9 @@ export const RADIUS = 13;
 export function Circle({ x, y, sign }: { x: number; y: number; sign: "⊗" | "+" }) {
   const s = 4.5;
   const d =
-    sign === "⊗" ?
-      `M${x - s} ${y - s}l${2 * s} ${2 * s}m0 ${-2 * s}l${-2 * s} ${2 * s}`
-    : `M${x - 6} ${y}h12M${x} ${y - 6}v12`;
+    sign === "⊗"
+      ? `M${x - s} ${y - s}l${2 * s} ${2 * s}m0 ${-2 * s}l${-2 * s} ${2 * s}`
+      : `M${x - 6} ${y}h12M${x} ${y - 6}v12`;
   return (
     <>
       <circle class="gw-op" cx={x} cy={y} r={RADIUS} />

@@ -2,7 +2,7 @@
 
 import { scaleLinear } from "d3-scale";
 import { useRef } from "preact/hooks";
-import { LEFT, RIGHT, type Axis } from "../../components/axis";
+import { type Axis, LEFT, RIGHT } from "../../components/axis";
 import { useSize } from "../../components/useSize";
 import { short } from "../../format";
 import type { Account } from "./account";

@@ -18,7 +18,7 @@ export function Note({ account, axis, places }: { account: Account; axis: Axis; 
         <span class="gw-label">step</span> {step.toLocaleString("en")}{" "}
         <span class="gw-label">{places?.name(step)}</span>
       </div>
-      {k >= 0 && k < account.shares.length ?
+      {k >= 0 && k < account.shares.length ? (
         <>
           {account.written && account.survival && (
             <div>
@@ -31,7 +31,9 @@ export function Note({ account, axis, places }: { account: Account; axis: Axis; 
             <span class="gw-number">{fixed(account.shares[k])}</span>
           </div>
         </>
-      : <div class="gw-label">not read yet at step {account.query}</div>}
+      ) : (
+        <div class="gw-label">not read yet at step {account.query}</div>
+      )}
     </BesidePointer>
   );
 }

@@ -22,10 +22,9 @@ export function Question({
   output: number | null;
 }) {
   const asked = splits ? state.readout.value : null;
-  const why =
-    splits ? "" : (
-      "Outputs can be split at the last layer of a model with a head, forward and without a projection."
-    );
+  const why = splits
+    ? ""
+    : "Outputs can be split at the last layer of a model with a head, forward and without a projection.";
   return (
     <>
       <div class="gw-segments" role="group" aria-label="What is split">
@@ -42,11 +41,12 @@ export function Question({
           Output of the head
         </button>
       </div>
-      {asked === null ?
+      {asked === null ? (
         <UnitField state={state} size={size} />
-      : meta.text ?
+      ) : meta.text ? (
         <SymbolField state={state} meta={meta} asked={asked} output={output} />
-      : <select
+      ) : (
+        <select
           class="gw-select"
           aria-label="Output"
           value={output ?? 0}
@@ -56,7 +56,7 @@ export function Question({
             <option value={k}>{name}</option>
           ))}
         </select>
-      }
+      )}
     </>
   );
 }

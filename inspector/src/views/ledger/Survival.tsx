@@ -1,6 +1,6 @@
 // How much of a write is left now, by the step at which it was written: the product of the forget gates since.
 
-import { LEFT, RIGHT, type Axis } from "../../components/axis";
+import { type Axis, LEFT, RIGHT } from "../../components/axis";
 import type { Account } from "./account";
 
 const HEIGHT = 64;

@@ -1,6 +1,6 @@
 // The text under the bars, once a step is wide enough for a letter.
 
-import { LEFT, RIGHT, type Axis } from "../../components/axis";
+import { type Axis, LEFT, RIGHT } from "../../components/axis";
 import { shown } from "../cell/context";
 
 const ROOM = 7;

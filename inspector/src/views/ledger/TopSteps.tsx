@@ -3,7 +3,7 @@
 import { useMemo } from "preact/hooks";
 import { fixed } from "../../format";
 import { share } from "../cell/figures";
-import { largest, type Account } from "./account";
+import { type Account, largest } from "./account";
 import type { Places } from "./places";
 
 const MOST = 8;
@@ -43,7 +43,10 @@ export function TopSteps({
                   <button
                     type="button"
                     title={`Go to step ${k}`}
-                    onClick={(event) => (event.stopPropagation(), visit(k))}
+                    onClick={(event) => {
+                      event.stopPropagation();
+                      visit(k);
+                    }}
                   >
                     {k.toLocaleString("en")}
                   </button>

@@ -1,6 +1,6 @@
 // The ledger of what was asked, in the order of the sequence, whichever way the layer reads it.
 
-import { ledger, secant, weighted, type Column, type Layer, type Ledger, type Shares } from "../../data/ledger";
+import { type Column, type Layer, type Ledger, ledger, type Shares, secant, weighted } from "../../data/ledger";
 import type { Recording } from "../../data/recording";
 import type { Direction } from "../../data/types";
 

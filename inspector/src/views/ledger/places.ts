@@ -4,7 +4,7 @@ import { useLoaded } from "../../components/useLoaded";
 import type { Recording } from "../../data/recording";
 import { time } from "../../format";
 import type { State } from "../../state";
-import { contextOf, shown, type Context } from "../cell/context";
+import { type Context, contextOf, shown } from "../cell/context";
 
 export interface Places {
   times: Float64Array | null;

@@ -5,15 +5,15 @@ import { useLoading } from "../../components/useLoaded";
 import type { State } from "../../state";
 import { shown } from "../cell/context";
 import {
+  type Account,
   canSplitHead,
   headAccount,
   loadHead,
   loadUnit,
-  unitAccount,
-  type Account,
   type UnitBlocks,
+  unitAccount,
 } from "./account";
-import { usePlaces, type Places } from "./places";
+import { type Places, usePlaces } from "./places";
 import { outputOf } from "./readout";
 
 export interface Asked {
@@ -49,7 +49,10 @@ export function useAccount(state: State): Asked {
   const splits = canSplitHead(recording, row, layer, direction);
   const asked = splits ? state.readout.value : null;
   const ofHead = asked !== null;
-  const loadedHead = useLoading(state, () => (ofHead ? loadHead(recording, row, layer) : null), [...place, ofHead]);
+  const loadedHead = useLoading(state, () => (ofHead ? loadHead(recording, row, layer) : null), [
+    ...place,
+    ofHead,
+  ]);
   const loaded = loadedHead.value;
   const head = loaded?.recording === recording && loaded.row === row ? loaded : null;
 
@@ -63,9 +66,11 @@ export function useAccount(state: State): Asked {
     return head && output !== null ? headAccount(head, output, query) : null;
   }, [ofHead, blocks, head, output, query]);
   const name =
-    output === null ? `unit ${blocks?.unit ?? unit}`
-    : meta.text ? `“${shown(meta.text.symbols, output)}”`
-    : meta.readouts[output];
+    output === null
+      ? `unit ${blocks?.unit ?? unit}`
+      : meta.text
+        ? `“${shown(meta.text.symbols, output)}”`
+        : meta.readouts[output];
   // While another is on its way, what there was stays in sight.
   const kept = useRef<Asked | null>(null);
   if (account || !kept.current) kept.current = { splits, output, account, blocks, places, name, t, failed: "" };

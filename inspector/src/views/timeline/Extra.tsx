@@ -9,7 +9,7 @@ export function Extra({ axis, track, height = 52 }: { axis: Axis; track: Track; 
   const { state } = axis;
   const recording = state.recording.value;
   const row = state.row.value;
-  const load = () => recording && recording.block(row, track.block);
+  const load = () => recording?.block(row, track.block) ?? null;
   const table = useLoaded(state, load, [recording, row, track.block]);
   const lines = useMemo(
     () => table && [{ values: lineOf(table, track.column, track.width), color: "--gw-text", width: 1 }],

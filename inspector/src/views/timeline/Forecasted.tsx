@@ -3,7 +3,7 @@ import type { Recording } from "../../data/recording";
 import type { Numbers } from "../../data/source";
 import { short, time } from "../../format";
 import type { State } from "../../state";
-import { coverage, forecastsOf, looked, median, pairs, type Forecasts } from "./forecast";
+import { coverage, type Forecasts, forecastsOf, looked, median, pairs } from "./forecast";
 
 interface Loaded {
   forecasts: Forecasts;
@@ -76,9 +76,13 @@ function Table({ state, loaded: { forecasts, truth } }: { state: State; loaded: 
           {Array.from({ length: series.horizon }, (_, k) => (
             <tr key={k} aria-selected={k + 1 === lead}>
               <th scope="row">+{k + 1}</th>
-              <td data-forecast={k + 1} data-value={said(k, middle)}>{short(said(k, middle))}</td>
+              <td data-forecast={k + 1} data-value={said(k, middle)}>
+                {short(said(k, middle))}
+              </td>
               {band && <td>{band.map((quantile) => short(said(k, quantile))).join(" – ")}</td>}
-              <td data-truth={k + 1} data-value={truth[at(k)]}>{short(truth[at(k)])}</td>
+              <td data-truth={k + 1} data-value={truth[at(k)]}>
+                {short(truth[at(k)])}
+              </td>
             </tr>
           ))}
         </tbody>

@@ -1,6 +1,6 @@
-import { useEffect, useMemo } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { useEffect, useMemo } from "preact/hooks";
 import { palette } from "../../colors";
 import type { Axis } from "../../components/axis";
 import { Heatmap } from "../../components/Heatmap";
@@ -11,9 +11,9 @@ import { hasSign, QUANTITIES, type Quantity } from "../../data/cell";
 import { trimmed } from "../../format";
 import { comparable } from "../../order";
 import type { Order, State } from "../../state";
-import { figureOf, type Figure } from "./figure";
+import { type Figure, figureOf } from "./figure";
 import { FigureName, UnitStrip } from "./UnitStrip";
-import { useMap, type Shown } from "./useMap";
+import { type Shown, useMap } from "./useMap";
 
 /** All units at all steps, coloured by one quantity. */
 export function HeatPanel({ axis }: { axis: Axis }) {
@@ -130,8 +130,13 @@ function Quantities({ state }: { state: State }) {
         const { name, letter, color } = QUANTITIES[quantity];
         const short = name.replace(/ (gate|state)$/, "");
         return (
-          <button key={quantity} type="button" aria-pressed={state.quantity.value === quantity}
-            title={`${name} (${letter})`} onClick={() => (state.quantity.value = quantity)}>
+          <button
+            key={quantity}
+            type="button"
+            aria-pressed={state.quantity.value === quantity}
+            title={`${name} (${letter})`}
+            onClick={() => (state.quantity.value = quantity)}
+          >
             <i class="gw-dot" style={{ background: color }} />
             {short}
           </button>
@@ -160,13 +165,23 @@ function SortBy({ state }: { state: State }) {
   return (
     <label class="gw-field" title="The order of the units from the top">
       <span class="gw-label">sorted by</span>
-      <select class="gw-select gw-timeline-sort" aria-label="Sort units by" value={chosen}
-        onChange={(event) => choose(event.currentTarget.value)}>
+      <select
+        class="gw-select gw-timeline-sort"
+        aria-label="Sort units by"
+        value={chosen}
+        onChange={(event) => choose(event.currentTarget.value)}
+      >
         {Object.entries(ORDER_NAME).map(([order, name]) => (
-          <option key={order} value={order}>{name}</option>
+          <option key={order} value={order}>
+            {name}
+          </option>
         ))}
         <optgroup label="correlation of the cell state with">
-          {names.map((name, k) => <option key={name} value={`column ${k}`}>{name}</option>)}
+          {names.map((name, k) => (
+            <option key={name} value={`column ${k}`}>
+              {name}
+            </option>
+          ))}
         </optgroup>
       </select>
     </label>
@@ -176,8 +191,11 @@ function SortBy({ state }: { state: State }) {
 function Each({ state }: { state: State }) {
   return (
     <label class="gw-field" title="Colours go up to each unit's own largest value, so that small ones show too">
-      <input type="checkbox" checked={state.each.value}
-        onChange={(event) => (state.each.value = event.currentTarget.checked)} />
+      <input
+        type="checkbox"
+        checked={state.each.value}
+        onChange={(event) => (state.each.value = event.currentTarget.checked)}
+      />
       <span class="gw-label">each unit by itself</span>
     </label>
   );
@@ -188,10 +206,13 @@ function Scale({ shown, colors }: { shown: Shown; colors: Uint32Array }) {
   const open = limit !== null && QUANTITIES[quantity].range === "unbounded";
   const high = trimmed(limit ?? 1);
   const note =
-    limit === null ? "Each unit up to its own largest value; the crosshair tells the number."
-    : open ? "99.5% of the values lie between these; what lies beyond has the colour of the end."
-    : quantity === "survival" ? "How much of what was written at a step stands at the chosen one."
-    : undefined;
+    limit === null
+      ? "Each unit up to its own largest value; the crosshair tells the number."
+      : open
+        ? "99.5% of the values lie between these; what lies beyond has the colour of the end."
+        : quantity === "survival"
+          ? "How much of what was written at a step stands at the chosen one."
+          : undefined;
   return (
     <span class="gw-timeline-scale" data-scale={quantity} data-value={limit ?? ""}>
       <Legend

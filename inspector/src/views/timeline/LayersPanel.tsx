@@ -1,7 +1,7 @@
 import type { Axis } from "../../components/axis";
 import { Extra } from "./Extra";
-import { tracksOf } from "./tracks";
 import { TracksMenu } from "./TracksMenu";
+import { tracksOf } from "./tracks";
 
 /** Tracks that are shown at first. */
 const FIRST = 2;
@@ -18,9 +18,11 @@ export function LayersPanel({ axis }: { axis: Axis }) {
         <h2>Inputs and outputs</h2>
         <TracksMenu tracks={tracks} chosen={chosen} choose={(names) => (state.tracks.value = names)} />
       </div>
-      {tracks.filter(({ name }) => chosen.includes(name)).map((track) => (
-        <Extra key={track.name} axis={axis} track={track} height={64} />
-      ))}
+      {tracks
+        .filter(({ name }) => chosen.includes(name))
+        .map((track) => (
+          <Extra key={track.name} axis={axis} track={track} height={64} />
+        ))}
     </>
   );
 }

@@ -15,11 +15,10 @@ export function PeerPanel({ axis }: { axis: Axis }) {
   const recording = state.recording.value!;
   const row = state.row.value;
   const peer = recording.meta.peer!;
-  const loaded = useLoading(
-    state,
-    () => recording.block(row, "peer/hidden") as Promise<Float32Array>,
-    [recording, row],
-  );
+  const loaded = useLoading(state, () => recording.block(row, "peer/hidden") as Promise<Float32Array>, [
+    recording,
+    row,
+  ]);
   const values = loaded.value;
   const what = `the map of the ${peer.name}`;
   const colors = useMemo(() => palette(true, state.dark.value), [state.dark.value]);

@@ -13,14 +13,10 @@ export function RunningText({ state }: { state: State }) {
   const recording = state.recording.value!;
   const row = state.row.value;
   const text = recording.meta.text!;
-  const loaded = useLoaded(
-    state,
-    async () => {
-      const [symbols, error] = await Promise.all([recording.block(row, "symbols"), recording.block(row, "error")]);
-      return { symbols, error };
-    },
-    [recording, row],
-  );
+  const loaded = useLoaded(state, async () => {
+    const [symbols, error] = await Promise.all([recording.block(row, "symbols"), recording.block(row, "error")]);
+    return { symbols, error };
+  }, [recording, row]);
   const t = state.t.value;
   const T = state.steps.value;
   const start = Math.max(0, Math.min(T - SHOWN, Math.floor(t / STRIDE - 1) * STRIDE));
@@ -38,7 +34,8 @@ export function RunningText({ state }: { state: State }) {
     if (step) state.goTo(Number(step));
   };
   return (
-    <p class="gw-timeline-running" onClick={choose} aria-label="The text around the chosen step">
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the arrow keys go from step to step everywhere on the page
+    <p class="gw-timeline-running" role="group" onClick={choose} aria-label="The text around the chosen step">
       {characters.map(({ step, symbol, background }) => (
         <span key={step} data-step={step} data-chosen={step === t || undefined} style={{ background }}>
           {symbol === "\n" ? `${visible(symbol)}\n` : symbol}

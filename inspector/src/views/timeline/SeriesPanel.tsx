@@ -1,14 +1,14 @@
 import { useMemo } from "preact/hooks";
 import type { Axis } from "../../components/axis";
-import { domainOf, Lines, type Line, type Values } from "../../components/Lines";
+import { domainOf, type Line, Lines, type Values } from "../../components/Lines";
 import { useLoaded } from "../../components/useLoaded";
 import { plural } from "../../format";
-import { Extra } from "./Extra";
-import { ahead, bandsAhead, coverage, fanAt, forecastsOf, looked, median, type Forecasts } from "./forecast";
 import type { State } from "../../state";
+import { Extra } from "./Extra";
+import { ahead, bandsAhead, coverage, type Forecasts, fanAt, forecastsOf, looked, median } from "./forecast";
 import { Key, KeyEntry } from "./Key";
-import { lineOf, tracksOf } from "./tracks";
 import { TracksMenu } from "./TracksMenu";
+import { lineOf, tracksOf } from "./tracks";
 
 /** The table: what came, what was forecast of it, and the forecast from the chosen step on. */
 export function SeriesPanel({ axis }: { axis: Axis }) {
@@ -26,29 +26,46 @@ export function SeriesPanel({ axis }: { axis: Axis }) {
     <>
       <div class="gw-timeline-bar" data-still>
         {series.targets.length > 1 ? (
-          <select class="gw-select" aria-label="Target" value={target}
-            onChange={(event) => (state.target.value = Number(event.currentTarget.value))}>
-            {series.targets.map((name, k) => <option key={name} value={k}>{name}</option>)}
+          <select
+            class="gw-select"
+            aria-label="Target"
+            value={target}
+            onChange={(event) => (state.target.value = Number(event.currentTarget.value))}
+          >
+            {series.targets.map((name, k) => (
+              <option key={name} value={k}>
+                {name}
+              </option>
+            ))}
           </select>
         ) : (
           <h2>{series.targets[0]}</h2>
         )}
         <Lead state={state} lead={lead} horizon={series.horizon} />
         {tracks.length > 1 && (
-          <TracksMenu tracks={tracks.filter(({ name }) => name !== series.targets[target])} chosen={extras}
-            choose={(names) => (state.tracks.value = names)} />
+          <TracksMenu
+            tracks={tracks.filter(({ name }) => name !== series.targets[target])}
+            chosen={extras}
+            choose={(names) => (state.tracks.value = names)}
+          />
         )}
-        <SeriesKey t={state.t.value} lead={lead} band={coverage(series)}
-          peer={recording.meta.peer?.name ?? null} />
+        <SeriesKey
+          t={state.t.value}
+          lead={lead}
+          band={coverage(series)}
+          peer={recording.meta.peer?.name ?? null}
+        />
       </div>
       {loaded && truth ? (
         <Forecast axis={axis} forecasts={loaded} truth={truth} target={target} lead={lead} />
       ) : (
         <div class="gw-timeline-series-space" />
       )}
-      {tracks.filter(({ name }) => extras.includes(name)).map((track) => (
-        <Extra key={track.name} axis={axis} track={track} />
-      ))}
+      {tracks
+        .filter(({ name }) => extras.includes(name))
+        .map((track) => (
+          <Extra key={track.name} axis={axis} track={track} />
+        ))}
     </>
   );
 }
@@ -58,8 +75,15 @@ function Lead({ state, lead, horizon }: { state: State; lead: number; horizon: n
   return (
     <label class="gw-field">
       <span class="gw-label">forecast made</span>
-      <input class="gw-slider gw-timeline-lead-slider" type="range" min={1} max={horizon} value={lead}
-        aria-label="Steps ahead" onInput={(event) => (state.lead.value = Number(event.currentTarget.value))} />
+      <input
+        class="gw-slider gw-timeline-lead-slider"
+        type="range"
+        min={1}
+        max={horizon}
+        value={lead}
+        aria-label="Steps ahead"
+        onInput={(event) => (state.lead.value = Number(event.currentTarget.value))}
+      />
       <span class="gw-timeline-lead">{plural(lead, "step")} before</span>
     </label>
   );

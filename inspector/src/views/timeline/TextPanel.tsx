@@ -1,14 +1,14 @@
 import { useMemo, useRef } from "preact/hooks";
-import { LEFT, type Axis } from "../../components/axis";
+import { type Axis, LEFT } from "../../components/axis";
 import { fit, token } from "../../components/canvas";
-import { Lines, type Line } from "../../components/Lines";
+import { type Line, Lines } from "../../components/Lines";
 import { useDrawing } from "../../components/useDrawing";
 import { useLoaded } from "../../components/useLoaded";
 import type { Numbers } from "../../data/source";
 import { fixed, visible } from "../../format";
 import { Key, KeyEntry } from "./Key";
-import { known } from "./tracks";
 import { blindGuess, DARKEST, strength } from "./surprise";
+import { known } from "./tracks";
 
 const STRIP = 26;
 const ERROR = 84;
@@ -22,15 +22,11 @@ export function TextPanel({ axis }: { axis: Axis }) {
   const row = state.row.value;
   const { peer } = recording.meta;
   const text = recording.meta.text!;
-  const loaded = useLoaded(
-    state,
-    async () => {
-      const wanted = ["symbols", "error", ...(recording.has(row, "peer/error") ? ["peer/error"] : [])];
-      const [symbols, error, other] = await Promise.all(wanted.map((name) => recording.block(row, name)));
-      return { symbols, error, other: other ?? null };
-    },
-    [recording, row],
-  );
+  const loaded = useLoaded(state, async () => {
+    const wanted = ["symbols", "error", ...(recording.has(row, "peer/error") ? ["peer/error"] : [])];
+    const [symbols, error, other] = await Promise.all(wanted.map((name) => recording.block(row, name)));
+    return { symbols, error, other: other ?? null };
+  }, [recording, row]);
   const lines = useMemo(() => loaded && errorLines(loaded.error, loaded.other), [loaded]);
   const most = blindGuess(text);
   return (

@@ -37,23 +37,19 @@ export function Tip({ axis }: { axis: Axis }) {
 function useStepNames({ state }: Axis): ((step: number) => string) | undefined {
   const recording = state.recording.value!;
   const row = state.row.value;
-  return useLoaded(
-    state,
-    async () => {
-      const { series, text } = recording.meta;
-      if (series?.timed) {
-        const times = await recording.block(row, "times");
-        return (step: number) => time(times[step], series.step);
-      }
-      if (!text) return () => "";
-      const [symbols, error] = await Promise.all([recording.block(row, "symbols"), recording.block(row, "error")]);
-      return (step: number) => {
-        const nats = Number.isNaN(error[step]) ? "" : ` ${fixed(error[step], 2)} nats`;
-        return `“${visible(text.symbols[symbols[step]])}”${nats}`;
-      };
-    },
-    [recording, row],
-  );
+  return useLoaded(state, async () => {
+    const { series, text } = recording.meta;
+    if (series?.timed) {
+      const times = await recording.block(row, "times");
+      return (step: number) => time(times[step], series.step);
+    }
+    if (!text) return () => "";
+    const [symbols, error] = await Promise.all([recording.block(row, "symbols"), recording.block(row, "error")]);
+    return (step: number) => {
+      const nats = Number.isNaN(error[step]) ? "" : ` ${fixed(error[step], 2)} nats`;
+      return `“${visible(text.symbols[symbols[step]])}”${nats}`;
+    };
+  }, [recording, row]);
 }
 
 /** What came at a step, and what had been said of it. */
@@ -62,21 +58,17 @@ function useForecasts({ state }: Axis): ((step: number) => [string, number][]) |
   const row = state.row.value;
   const { series } = recording.meta;
   const { target, lead } = series ? looked(state, series) : { target: 0, lead: 1 };
-  return useLoaded(
-    state,
-    async () => {
-      if (!series) return () => [];
-      const columns = await recording.block(row, "columns");
-      const { lstm } = await forecastsOf(recording, row);
-      return (step: number): [string, number][] => {
-        const place = ((step - lead) * series.horizon + lead - 1) * series.targets.length + target;
-        const forecast = step < lead ? NaN : lstm[place * series.quantiles.length + median(series)];
-        return [
-          [series.targets[target], columns[step * series.columns.length + target]],
-          [`said ${plural(lead, "step")} before`, forecast],
-        ];
-      };
-    },
-    [recording, row, target, lead],
-  );
+  return useLoaded(state, async () => {
+    if (!series) return () => [];
+    const columns = await recording.block(row, "columns");
+    const { lstm } = await forecastsOf(recording, row);
+    return (step: number): [string, number][] => {
+      const place = ((step - lead) * series.horizon + lead - 1) * series.targets.length + target;
+      const forecast = step < lead ? NaN : lstm[place * series.quantiles.length + median(series)];
+      return [
+        [series.targets[target], columns[step * series.columns.length + target]],
+        [`said ${plural(lead, "step")} before`, forecast],
+      ];
+    };
+  }, [recording, row, target, lead]);
 }

@@ -18,11 +18,21 @@ interface TracksMenuProps {
 export function TracksMenu({ tracks, chosen, choose }: TracksMenuProps) {
   const open = useSignal(false);
   const root = useRef<HTMLDivElement>(null);
-  useDismiss(root, open.value, () => (open.value = false));
+  const close = () => {
+    open.value = false;
+  };
+  const closeOnEscape = (event: KeyboardEvent) => {
+    if (event.key === "Escape") close();
+  };
+  useDismiss(root, open.value, close);
   return (
-    <div ref={root} class="gw-timeline-menu" onKeyDown={(event) => event.key === "Escape" && (open.value = false)}>
-      <button type="button" class="gw-button" aria-expanded={open.value}
-        onClick={() => (open.value = !open.value)}>
+    <div ref={root} class="gw-timeline-menu" onKeyDown={closeOnEscape}>
+      <button
+        type="button"
+        class="gw-button"
+        aria-expanded={open.value}
+        onClick={() => (open.value = !open.value)}
+      >
         Columns
         {chosen.length > 0 && <span class="gw-label">{chosen.length}</span>}
       </button>
@@ -40,8 +50,14 @@ function List({ tracks, chosen, choose }: TracksMenuProps) {
   return (
     <div class="gw-timeline-menu-list" role="group" aria-label="Columns that are shown">
       {tracks.length > MANY && (
-        <input class="gw-input" type="search" placeholder="Search" aria-label="Search columns" value={search.value}
-          onInput={(event) => (search.value = event.currentTarget.value)} />
+        <input
+          class="gw-input"
+          type="search"
+          placeholder="Search"
+          aria-label="Search columns"
+          value={search.value}
+          onInput={(event) => (search.value = event.currentTarget.value)}
+        />
       )}
       {found.slice(0, LISTED).map(({ name }) => (
         <label key={name}>

@@ -16,7 +16,11 @@ export function UnitCard({ state }: { state: State }) {
     <section>
       <h3>
         Unit {unit}
-        {found.labels[unit].map((label) => <span key={label} class="gw-chip">{label}</span>)}
+        {found.labels[unit].map((label) => (
+          <span key={label} class="gw-chip">
+            {label}
+          </span>
+        ))}
       </h3>
       <dl class="gw-timeline-pairs">
         <div>

@@ -2,8 +2,8 @@
 
 import type { ReadonlySignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
-import { fit, token } from "../../components/canvas";
 import { RIGHT } from "../../components/axis";
+import { fit, token } from "../../components/canvas";
 import type { RowRange } from "../../components/heat/range";
 import { useDrawing } from "../../components/useDrawing";
 import { useSize } from "../../components/useSize";

@@ -1,8 +1,8 @@
 // What the heat-map shows: the numbers of one quantity, the bytes to paint from, and the ends of the scale.
 
 import { useMemo } from "preact/hooks";
-import { largest, largestOfEach, pyramid, survival, type Pyramid } from "../../components/heat/pyramid";
-import { useLoading, type Loaded } from "../../components/useLoaded";
+import { largest, largestOfEach, type Pyramid, pyramid, survival } from "../../components/heat/pyramid";
+import { type Loaded, useLoading } from "../../components/useLoaded";
 import { hasSign, QUANTITIES, type Quantity } from "../../data/cell";
 import type { Recording } from "../../data/recording";
 import type { Direction } from "../../data/types";

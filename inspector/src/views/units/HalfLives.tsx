@@ -3,7 +3,7 @@ import { useMemo, useState } from "preact/hooks";
 import { slidTo } from "../../components/sliding";
 import { useWidth } from "../../components/useWidth";
 import { plural } from "../../format";
-import { BottomAxis, powersOfTen, type Frame } from "./axes";
+import { BottomAxis, type Frame, powersOfTen } from "./axes";
 import { halfLifeDomain, stepsText, type UnitRow } from "./rows";
 
 const HEIGHT = 196;
@@ -71,7 +71,7 @@ function Dots({ rows, chosen, width, pointed, onPoint, onChoose }: DotsProps) {
     <svg
       width={width}
       height={HEIGHT}
-      tabindex={0}
+      tabIndex={0}
       role="slider"
       aria-label="Unit, by half-life"
       aria-valuemin={1}

@@ -3,7 +3,7 @@ import { useMemo, useState } from "preact/hooks";
 import { slidTo } from "../../components/sliding";
 import { useWidth } from "../../components/useWidth";
 import type { Horizon } from "../../data/types";
-import { BottomAxis, LeftAxis, powersOfTen, type Frame } from "./axes";
+import { BottomAxis, type Frame, LeftAxis, powersOfTen } from "./axes";
 import { shareText } from "./rows";
 
 const HEIGHT = 196;
@@ -106,7 +106,7 @@ function Drawing({ curve, width, logarithmic, place, onPlace, words }: DrawingPr
     <svg
       width={width}
       height={HEIGHT}
-      tabindex={0}
+      tabIndex={0}
       role="slider"
       aria-label="Steps before the last"
       aria-valuemin={lags[0]}

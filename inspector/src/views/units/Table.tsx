@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { CELL, SWITCHES } from "../../data/cell";
-import { UnitTableRow, type Extent } from "./TableRow";
-import { halfLifeDomain, sorted, type SortKey, type Sorting, type UnitRow } from "./rows";
+import { halfLifeDomain, type Sorting, type SortKey, sorted, type UnitRow } from "./rows";
+import { type Extent, UnitTableRow } from "./TableRow";
 
 const ROW_HEIGHT = 38;
 const HEAD_HEIGHT = 54;

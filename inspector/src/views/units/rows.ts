@@ -1,6 +1,6 @@
 // The rows of the table of units: what the diagnosis says of each, how they are sorted and filtered.
 
-import { GATES, limits, type Gate, type Switch } from "../../data/cell";
+import { GATES, type Gate, limits, type Switch } from "../../data/cell";
 import type { LayerDiagnosis } from "../../data/types";
 import { namesUnits, unitsOf } from "../../units";
 
@@ -45,9 +45,10 @@ export function unitRows(layer: LayerDiagnosis): UnitRow[] {
       activity: layer.activity[unit],
       closed: each(layer.closed, unit),
       open: each(layer.open, unit),
-      mean: Object.fromEntries(
-        GATES.map((gate) => [gate, mean(histograms[gate], limits(gate)[0])]),
-      ) as Record<Gate, number>,
+      mean: Object.fromEntries(GATES.map((gate) => [gate, mean(histograms[gate], limits(gate)[0])])) as Record<
+        Gate,
+        number
+      >,
       histograms,
     };
   });

@@ -1,7 +1,7 @@
 import { CELL, GATES, limits } from "../../data/cell";
 import type { State } from "../../state";
 import { unitsText } from "../../units";
-import { type Change, type Clamp, type Edit } from "./draft";
+import type { Change, Clamp, Edit } from "./draft";
 
 interface Props<C extends Change> {
   state: State;

@@ -1,6 +1,6 @@
 import { useMemo } from "preact/hooks";
 import { Axis } from "../../components/axis";
-import { domainOf, Lines, type Line } from "../../components/Lines";
+import { domainOf, type Line, Lines } from "../../components/Lines";
 import { Stage } from "../../components/Stage";
 import { TimeAxis } from "../../components/TimeAxis";
 import { useLoaded } from "../../components/useLoaded";
@@ -74,11 +74,15 @@ function Panel({ axis, name, lines, height, withZero = false }: PanelProps) {
     <div class="gw-whatif-panel">
       <span class="gw-whatif-name">{name}</span>
       <Lines axis={axis} label={name} height={height} lines={lines} domain={domain} />
-      <div class="gw-whatif-here gw-number" aria-label={`${name} at the chosen step`}>
+      <div class="gw-whatif-here gw-number" role="group" aria-label={`${name} at the chosen step`}>
         {lines.map(({ values, color }) => {
           const value = values[t] ?? NaN;
           return (
-            <span key={color} style={{ color: `color-mix(in srgb, var(${color}) 72%, var(--gw-text))` }} data-value={value}>
+            <span
+              key={color}
+              style={{ color: `color-mix(in srgb, var(${color}) 72%, var(--gw-text))` }}
+              data-value={value}
+            >
               {short(value)}
             </span>
           );

@@ -1,6 +1,6 @@
 import { plural, short } from "../../format";
 import type { State } from "../../state";
-import { largest, meanErrors, type Comparison, type Largest, type Run } from "./compare";
+import { type Comparison, type Largest, largest, meanErrors, type Run } from "./compare";
 
 interface Props {
   state: State;
@@ -18,7 +18,8 @@ export function Figures({ state, before, after, comparison }: Props) {
       {means && (
         <div>
           <dt class="gw-label">
-            Mean error {before.meta.kind === "text" ? "in nats a character" : "one step ahead, standard deviations"}
+            Mean error{" "}
+            {before.meta.kind === "text" ? "in nats a character" : "one step ahead, standard deviations"}
           </dt>
           <dd>
             <span data-part="mean_error_before" data-value={means.before}>
@@ -96,9 +97,9 @@ function DiedAway({ state, found, steps }: { state: State; found: Largest; steps
           title="See these steps"
           onClick={() => see(state, first, last)}
         >
-          {first === last ?
-            `felt at step ${first.toLocaleString("en")}`
-          : `felt from step ${first.toLocaleString("en")} to ${last.toLocaleString("en")}`}
+          {first === last
+            ? `felt at step ${first.toLocaleString("en")}`
+            : `felt from step ${first.toLocaleString("en")} to ${last.toLocaleString("en")}`}
         </button>
       </dd>
     </div>

@@ -2,7 +2,7 @@ import { CELL } from "../../data/cell";
 import type { State } from "../../state";
 import { unitsText } from "../../units";
 import { ChangeFields } from "./Changes";
-import { presets, type Change, type Draft } from "./draft";
+import { type Change, type Draft, presets } from "./draft";
 
 const KIND_NAME: Record<Change["kind"], string> = {
   clamp: "Hold a gate",

@@ -1,7 +1,7 @@
 import { visible } from "../../format";
 import type { State } from "../../state";
 import { shareText } from "../units/rows";
-import { topSymbols, type Run } from "./compare";
+import { type Run, topSymbols } from "./compare";
 
 /** Rows of the table. */
 const SHOWN = 10;

@@ -154,5 +154,5 @@ export function topSymbols(
   const rank = p
     .map((value, symbol): [number, number] => [symbol, Math.max(value, q?.[symbol] ?? 0)])
     .sort((a, b) => b[1] - a[1]);
-  return rank.slice(0, count).map(([symbol]) => [symbol, p[symbol], q && q[symbol]]);
+  return rank.slice(0, count).map(([symbol]) => [symbol, p[symbol], q?.[symbol] ?? null]);
 }

@@ -1,7 +1,7 @@
 // What a person asks to change, as it stands in the form, and its way to what a server is asked.
 
 import { signal } from "@preact/signals";
-import { CELL, limits, type Gate } from "../../data/cell";
+import { CELL, type Gate, limits } from "../../data/cell";
 import type { Recording } from "../../data/recording";
 import type { WhatIf } from "../../data/types";
 import type { State } from "../../state";
@@ -181,6 +181,9 @@ const drafts = new WeakMap<State, Draft>();
 
 export function draftOf(state: State): Draft {
   let draft = drafts.get(state);
-  if (!draft) drafts.set(state, (draft = new Draft(state)));
+  if (!draft) {
+    draft = new Draft(state);
+    drafts.set(state, draft);
+  }
   return draft;
 }
