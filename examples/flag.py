@@ -134,7 +134,7 @@ def train_both(source: Path, folder: Path, held_out: str) -> tuple[Model, plain_
     found = []
     for rate in PLAIN_RATES:
         training = replace(options.training, lr=rate)
-        rnn = plain_rnn.train_beside(task, training, STEPS + PRICED, fingerprint=model.fingerprint)
+        rnn = plain_rnn.train_plain_rnn(task, training, STEPS + PRICED, fingerprint=model.fingerprint)
         lstm, error = (errors.mean() for errors in answers(beside(model, rnn, held_out), held_out))
         print(f"held-out answers: LSTM {lstm:.4f}, plain RNN at rate {rate} {error:.4f} nats")
         found.append((error, rnn))

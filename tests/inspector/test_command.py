@@ -252,7 +252,7 @@ def test_a_plain_rnn_is_trained_once_and_a_stale_one_left_out(
     assert plain_rnn.load(run / "plain_rnn.safetensors", model).fingerprint == model.fingerprint
     seen.require(peered(run, model))
     with monkeypatch.context() as patched:
-        patched.setattr(plain_rnn, "train_beside", lambda *_, **__: pytest.fail("trained again"))
+        patched.setattr(plain_rnn, "train_plain_rnn", lambda *_, **__: pytest.fail("trained again"))
         for more in ((), ("--plain-rnn",)):
             assert succeeds(gatewright(run, *more)).startswith("look at ")
             assert seen.shown["peer"] is not None
@@ -262,7 +262,7 @@ def test_a_plain_rnn_is_trained_once_and_a_stale_one_left_out(
     other.save(run / "model.safetensors")
     out = succeeds(gatewright(run))
     assert re.match(
-        r"plain RNN ignored: .*plain_rnn.safetensors: expected a plain RNN trained beside this model, "
+        r"plain RNN ignored: .*plain_rnn.safetensors: expected a plain RNN trained for this model, "
         r"got one of another model; --plain-rnn trains a new one\nlook at ",
         out,
     )

@@ -38,7 +38,7 @@ def diagnose(recording: Recording, *, plain: torch.nn.RNN | None = None) -> Diag
     Args:
         recording: the recording; with its model (as `look` returns it) the memory horizon is measured too.
         plain: a plain RNN of the same inputs, trained on the same data, for comparison
-            (`gatewright.train.plain_rnn.train_beside` trains one).
+            (`gatewright.train.plain_rnn.train_plain_rnn` trains one).
 
     Raises:
         GatewrightError: if ``plain`` is not None and the recording comes without its model.

@@ -260,7 +260,9 @@ def _train_plain_rnn(run: Run, model: Model, say: Say) -> plain_rnn.PlainModel:
             last_line = time.monotonic()
             say(f"step {step}/{best}  loss {loss:.4f}")
 
-    plain = plain_rnn.train_beside(task, options.training, best, fingerprint=model.fingerprint, progress=progress)
+    plain = plain_rnn.train_plain_rnn(
+        task, options.training, best, fingerprint=model.fingerprint, progress=progress
+    )
     plain_rnn.save(run.plain_rnn, plain)
     say(f"wrote {run.plain_rnn}")
     return plain

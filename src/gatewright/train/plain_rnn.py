@@ -1,4 +1,4 @@
-"""A plain RNN beside an LSTM: of the same size, trained on the same batches, to see what the gates are worth.
+"""A plain RNN for comparison with an LSTM: of the same size and trained on the same batches, but without gates.
 
 h' = tanh(W x + b + U h + d)        Elman 1990, Cognitive Science 14(2)
 """
@@ -33,39 +33,41 @@ FORMAT = "1"
 
 
 class PlainModel(nn.Module):
-    """The encoder, the head and the sizes of a model, around a plain RNN.
+    """A plain RNN with an encoder and a head like those of a model.
 
     Args:
-        beside: a model whose place it takes in training; its weights are neither read nor changed.
-        fingerprint: of the trained model that it is to stand beside; that of ``beside`` if empty.
+        model: the model whose sizes it takes; the model's weights are neither read nor changed.
+        fingerprint: fingerprint of the trained model that it is compared with; that of ``model`` if empty.
 
     Attributes:
-        fingerprint: of the model that it stands beside.
+        fingerprint: fingerprint of the model that it is compared with.
     """
 
-    def __init__(self, beside: Model, fingerprint: str = "") -> None:
+    def __init__(self, model: Model, fingerprint: str = "") -> None:
         super().__init__()
-        spec = beside.spec
+        spec = model.spec
         stack = spec.lstm
-        self.fingerprint = fingerprint or beside.fingerprint
+        self.fingerprint = fingerprint or model.fingerprint
         self.encoder: nn.Module = nn.Identity()
-        if beside.vocabulary is not None:
-            self.encoder = nn.Embedding(len(beside.vocabulary.symbols), spec.input_size)
+        if model.vocabulary is not None:
+            self.encoder = nn.Embedding(len(model.vocabulary.symbols), spec.input_size)
         self.rnn = nn.RNN(spec.input_size, stack.hidden_size, stack.num_layers)
         self.head = Linear(stack.hidden_size, spec.output_size)
-        if beside.scaler is not None:  # a difference from the last value: training starts from persistence
+        if (
+            model.scaler is not None
+        ):  # it predicts differences from the last value: training starts from persistence
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
-        self._sizes = beside.output_sizes
+        self._sizes = model.output_sizes
 
     def forward(self, x: Tensor, state: State | None = None, *, last: int | None = None) -> Output:
-        """Run it over a sequence, as `gatewright.Model` does; its state is there twice."""
+        """Run over a sequence, as `gatewright.Model` does; the state (h, h) has the form of an LSTM's (h, c)."""
         hidden, h_n = self.rnn(self.encoder(x), None if state is None else state[0])
         y = self.head(hidden if last is None else hidden[-last:]).unflatten(-1, self._sizes)
         return Output(y, (h_n, h_n), None)
 
 
-def train_beside(
+def train_plain_rnn(
     task: Task,
     options: TrainingOptions,
     steps: int,
@@ -76,10 +78,10 @@ def train_beside(
     """Train a plain RNN on the very batches that an LSTM was trained on.
 
     Args:
-        task: what the LSTM learned, made anew.
-        options: how it was trained: seed, learning rate, schedule, clipping.
-        steps: how many batches.
-        fingerprint: of the trained LSTM.
+        task: the task of the LSTM, newly built.
+        options: the LSTM's training options: seed, learning rate, schedule, clipping.
+        steps: number of batches.
+        fingerprint: fingerprint of the trained LSTM.
         progress: called with each step and its loss.
 
     Returns:
@@ -102,8 +104,12 @@ def train_beside(
     return plain.eval()
 
 
+#: Former name.
+train_beside = train_plain_rnn
+
+
 def save(path: Path, plain: PlainModel) -> None:
-    """Write it to a safetensors file, with the fingerprint of the model that it stands beside.
+    """Write a plain RNN to a safetensors file, with the fingerprint of the model that it is compared with.
 
     Raises:
         OSError: if the file cannot be written.
@@ -113,25 +119,29 @@ def save(path: Path, plain: PlainModel) -> None:
     atomic.write_bytes(path, safetensors.torch.save(tensors, metadata))
 
 
-def load(path: Path, beside: Model) -> PlainModel:
-    """Read what `save` wrote.
+def load(path: Path, model: Model) -> PlainModel:
+    """Read a plain RNN that `save` wrote.
+
+    Args:
+        path: the file.
+        model: the model that it is compared with.
 
     Raises:
-        ModelFileError: if it is damaged, or stands beside another model.
+        ModelFileError: if the file is damaged, or the plain RNN was trained for another model.
     """
     with torch.random.fork_rng():
-        plain = PlainModel(beside)
+        plain = PlainModel(model)
     try:
         regular.require(path)
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         if metadata.get("gatewright_plain_rnn") != FORMAT:
-            got = metadata.get("gatewright_plain_rnn")
-            named = "another file" if got is None else f"format {got!r}"
-            raise ModelFileError(str(path), f"a plain RNN of format {FORMAT}", named)
+            version = metadata.get("gatewright_plain_rnn")
+            got = "another file" if version is None else f"format {version!r}"
+            raise ModelFileError(str(path), f"a plain RNN of format {FORMAT}", got)
         if metadata.get("beside") != plain.fingerprint:
-            raise ModelFileError(str(path), "a plain RNN trained beside this model", "one of another model")
+            raise ModelFileError(str(path), "a plain RNN trained for this model", "one of another model")
     except OSError as error:
         raise unusable(ModelFileError, path, error) from None
     except safetensors.SafetensorError:
@@ -140,27 +150,35 @@ def load(path: Path, beside: Model) -> PlainModel:
     for name in sorted(expected.keys() | tensors.keys()):
         kind = (tensors[name].dtype, tuple(tensors[name].shape)) if name in tensors else None
         if kind is None or kind != expected.get(name) or not tensors[name].isfinite().all():
-            wanted = f"finite {_named(expected[name])}" if name in expected else "no such tensor"
-            got = "none" if kind is None else _named(kind)
-            raise ModelFileError(f"{path}, {shorten(name)}", wanted, got)
+            required = f"finite {_described(expected[name])}" if name in expected else "no such tensor"
+            got = "none" if kind is None else _described(kind)
+            raise ModelFileError(f"{path}, {shorten(name)}", required, got)
     plain.load_state_dict(tensors)
     return plain.eval()
 
 
-def _named(kind: tuple[torch.dtype, tuple[int, ...]]) -> str:
+def _described(kind: tuple[torch.dtype, tuple[int, ...]]) -> str:
     return f"numbers of shape {kind[1]} in {str(kind[0]).removeprefix('torch.')}"
 
 
 def with_peer(recording: Recording, model: Model, batch: InputBatch, plain: PlainModel) -> Recording:
-    """Return a recording with what the plain RNN did and said of the same data beside it."""
+    """Return a recording together with the hidden states and predictions of a plain RNN on the same inputs.
+
+    Args:
+        recording: the recording.
+        model: its model.
+        batch: its inputs.
+        plain: the plain RNN.
+    """
     with torch.no_grad():
         hidden, _ = plain.rnn(plain.encoder(batch.x))
         predictions = forecasts(model, batch, plain.head(hidden))
-    there = np.arange(len(hidden))[:, None] < batch.lengths
-    peer = Peer(_masked(hidden, there), _masked(predictions, there))
+    in_row = np.arange(len(hidden))[:, None] < batch.lengths
+    peer = Peer(_masked(hidden, in_row), _masked(predictions, in_row))
     return replace(recording, about=replace(recording.about, peer=NAME), peer=peer)
 
 
-def _masked(values: Tensor, there: Any) -> Any:
+def _masked(values: Tensor, in_row: Any) -> Any:
+    """Return values (T, B, ...) as an array, with zeros past the end of each row."""
     array = values.cpu().numpy()
-    return np.where(there.reshape(*there.shape, *[1] * (array.ndim - 2)), array, 0)
+    return np.where(in_row.reshape(*in_row.shape, *[1] * (array.ndim - 2)), array, 0)
