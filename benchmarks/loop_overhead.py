@@ -23,13 +23,14 @@ from torch import Tensor, nn
 
 from benchmarks.settings import Part, Settings
 from gatewright.nn.model import Model
-from gatewright.runs.options import DataOptions, ModelOptions, Options, TrainingOptions, resolve
 from gatewright.runs.run import Run
+from gatewright.tasks import registry
 from gatewright.tasks.base import Share, Task
 from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.language import dataset as text_data
 from gatewright.tasks.language.task import LanguageTask
+from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.progress import Display
 from gatewright.train.trainer import Loop
 
@@ -53,22 +54,20 @@ def write_text(path: Path) -> Path:
 
 
 def forecast_options(steps: int) -> Options:
-    return resolve(
+    return registry.kind("forecast").resolve(
         Options(
             DataOptions(target=("load",), horizon=24, calendar=("none",)),
             training=TrainingOptions(steps=steps, validate_every=steps, device="cpu"),
-        ),
-        "forecast",
+        )
     )
 
 
 def language_options(steps: int) -> Options:
-    return resolve(
+    return registry.kind("language").resolve(
         Options(
             model=ModelOptions(hidden=128),
             training=TrainingOptions(steps=steps, validate_every=steps, device="cpu"),
-        ),
-        "language",
+        )
     )
 
 

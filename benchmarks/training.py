@@ -19,7 +19,7 @@ import gatewright.nn.model
 from benchmarks.peers import OURS, TORCH, DisagreementError
 from benchmarks.settings import Part, Settings, counted, torch_threads
 from benchmarks.timing import settle
-from gatewright.runs.options import DataOptions, Options, TrainingOptions
+from gatewright.tasks.options import DataOptions, Options, TrainingOptions
 from gatewright.train import launch
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -34,8 +34,8 @@ from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recorder import prepare
 from gatewright.insight.recording import Recording
 from gatewright.nn.model import Model, load
-from gatewright.runs.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.tasks.base import Task
+from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train import plain_rnn
 from gatewright.train.launch import reopen, train
 from gatewright.train.trainer import learning_rate, new_optimizer

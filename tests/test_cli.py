@@ -17,11 +17,11 @@ from datetime import date, timedelta
 import pytest
 
 from gatewright import cli
-from gatewright.evaluation.tables import tables
 from gatewright.nn.model import load
-from gatewright.runs.options import Options, TrainingOptions
 from gatewright.runtime.sampling import generate
 from gatewright.tasks.forecast.evaluate import METHODS
+from gatewright.tasks.forecast.tables import tables
+from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.train.launch import train
 from tests.support.small_models import rows_of, write_cells
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text

@@ -32,10 +32,19 @@ def test_the_torch_free_parts_stay_so():
         "runtime.sampling",
         "exchange.c",
         "cli",
-        "runs.options",
+        "tasks.options",
+        "tasks.registry",
+        "runs.run",
     )
     code = "".join(f"import gatewright.{part}\n" for part in parts)
     assert "torch" not in python(f"{code}import sys; print(*sys.modules)").split()
+
+
+def test_the_kinds_of_model_are_known_without_torch_and_polars():
+    code = "from gatewright.tasks import options, registry\n"
+    code += "for kind in registry.KINDS.values(): kind.resolve(options.NOTHING_SAID)"
+    loaded = python(f"{code}\nimport sys; print(*sys.modules)").split()
+    assert not {"torch", "polars", "matplotlib", "accelerate"} & set(loaded)
 
 
 def test_public_names_are_found_when_used():
@@ -62,7 +71,7 @@ ROOMS = [
         "runtime",
         "serve",
     ),
-    *("nn", "exchange", "runs", "tasks", "evaluation", "insight", "train", "inspector", "cli", "__main__"),
+    *("nn", "exchange", "tasks", "runs", "evaluation", "insight", "train", "inspector", "cli", "__main__"),
 ]
 
 

@@ -23,8 +23,8 @@ from rich.measure import Measurement
 
 from gatewright.errors import GatewrightError, reason
 from gatewright.progress import Waits
-from gatewright.runs.options import NOTHING_SAID, DataOptions, ModelOptions, Options, TrainingOptions, read_config
 from gatewright.serve.settings import LIMITS, Durability, Limits
+from gatewright.tasks.options import NOTHING_SAID, DataOptions, ModelOptions, Options, TrainingOptions, read_config
 
 if TYPE_CHECKING:
     from gatewright.inspector.catalog import Catalog
@@ -145,17 +145,18 @@ def evaluate(run: Path, /, *, windows: int | None = None) -> None:
     with waits.during(LOADING):
         from gatewright.data.window_checks import listed
         from gatewright.evaluation.report import evaluate_run
-        from gatewright.evaluation.tables import tables
+        from gatewright.tasks import registry
 
     made, evaluation = evaluate_run(run, windows, waits)
-    for table in tables(evaluation):
+    kind = registry.kind(made.kind)
+    for table in kind.tables(evaluation):
         # A table keeps its width where the terminal is narrower: a figure cut short would mislead.
         table.width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
         console.print(table, "", crop=False)
     for name, what in (("series_without_windows", "in the test part"), ("series_not_sampled", "drawn")):
         if evaluation.get(name):
             _say(f"no window {what} of {listed(evaluation[name])}")
-    wrote = [made.evaluation] + ([made.plot] if evaluation["kind"] == "forecast" else [])
+    wrote = [made.evaluation] + ([made.plot] if kind.forecasts else [])
     _say(f"wrote {' and '.join(map(str, wrote))}")
 
 

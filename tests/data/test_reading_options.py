@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from gatewright.cli import app, main
-from gatewright.runs.options import DataOptions, read_config
+from gatewright.tasks.options import DataOptions, read_config
 
 ROWS = 160
 WAVE = np.round(1000 + 500 * np.sin(np.arange(ROWS) / 3), 1)

@@ -26,14 +26,15 @@ from gatewright.data import frequency
 from gatewright.data.series import encode, split
 from gatewright.data.table import Roles, read_table
 from gatewright.errors import DataError, GatewrightError, SpecError
-from gatewright.evaluation.report import forecast_run, to_csv
+from gatewright.evaluation.report import forecast_run
 from gatewright.exchange.c import to_c
 from gatewright.files import model_file
-from gatewright.runs.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.serve.client import Client
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
+from gatewright.tasks.forecast.csv_output import to_csv
 from gatewright.tasks.forecast.predict import forecast
 from gatewright.tasks.forecast.predict import written as stamps_written
+from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.launch import train
 from tests.support.local_server import local
 from tests.support.training_runs import quiet

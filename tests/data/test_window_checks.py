@@ -14,8 +14,9 @@ from gatewright.data.roles import Roles
 from gatewright.data.table import Series, Table
 from gatewright.data.window_checks import Sizes, require_windows, windows_of
 from gatewright.errors import DataError
-from gatewright.runs.options import DataOptions, Options, resolve
+from gatewright.tasks import registry
 from gatewright.tasks.forecast import dataset as series_data
+from gatewright.tasks.options import DataOptions, Options
 
 NAN = math.nan
 
@@ -41,7 +42,9 @@ def write(path, *rows: int, start="2015-01-05", step=7):
 
 
 def read(path, **options):
-    return series_data.read(path, resolve(Options(DataOptions(target=("sales",), **options)), "forecast").data)
+    return series_data.read(
+        path, registry.kind("forecast").resolve(Options(DataOptions(target=("sales",), **options))).data
+    )
 
 
 def refused(path, **options) -> str:

@@ -11,7 +11,6 @@ import torch
 from gatewright import cli
 from gatewright.data.series import encode, origins
 from gatewright.data.text import encode_text, streams
-from gatewright.evaluation import quantization
 from gatewright.evaluation.quantization import quantize_run
 from gatewright.nn.model import load
 from gatewright.runs.run import Run
@@ -98,7 +97,7 @@ def test_a_forecaster_is_scored_as_its_evaluation_scores_it(
     assert found[0].metrics["MAE"] == pytest.approx(np.abs(error).mean(), rel=1e-9)
     assert found[0].metrics["MSE"] == pytest.approx((error**2).mean(), rel=1e-9)
     assert found[2].metrics["MAE"] == pytest.approx(found[0].metrics["MAE"], rel=0.05)
-    monkeypatch.setattr(quantization, "MOST_WINDOWS", 10)
+    monkeypatch.setattr("gatewright.tasks.forecast.stream_score.MOST_WINDOWS", 10)
     assert quantize_run(run, source)[0].metrics["MAE"] != found[0].metrics["MAE"]
 
 

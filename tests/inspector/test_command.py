@@ -24,7 +24,7 @@ import safetensors.numpy
 from gatewright import cli, load, look
 from gatewright.insight.recording import Recording
 from gatewright.inspector.server import PageServer
-from gatewright.runs.options import ModelOptions, Options, TrainingOptions
+from gatewright.tasks.options import ModelOptions, Options, TrainingOptions
 from gatewright.train import plain_rnn
 from gatewright.train.launch import train
 from tests.support.inspected import blocks_of, same, strict

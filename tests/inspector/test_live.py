@@ -30,8 +30,8 @@ from gatewright.inspector.loader import DEFAULT, open_path
 from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model
 from gatewright.runs import models
-from gatewright.runs.options import Options
 from gatewright.runs.run import Run
+from gatewright.tasks.options import Options
 from gatewright.train.launch import resume, train
 from tests.support.inspected import blocks_of, same, served, strict
 from tests.support.small_models import language_model

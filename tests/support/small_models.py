@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from gatewright.nn.model import Model
-from gatewright.runs.options import DataOptions, ModelOptions, Options, resolve
 from gatewright.spec import UNKNOWN, ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
+from gatewright.tasks import registry
 from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.dataset import SeriesData
+from gatewright.tasks.options import DataOptions, ModelOptions, Options
 
 #: Two targets with gaps, every kind of input, several series.
 DATA = DataOptions(
@@ -50,7 +51,7 @@ def write_sites(path: Path, rows: int = 100) -> Path:
 
 def forecaster(path: Path, data: DataOptions = DATA, head: bool = True) -> tuple[SeriesData, Model]:
     """A table and a forecaster for it; with ``head``, one whose answers are not persistence."""
-    options = resolve(Options(data, ModelOptions(hidden=6, layers=2)), "forecast")
+    options = registry.kind("forecast").resolve(Options(data, ModelOptions(hidden=6, layers=2)))
     table = series_data.read(path, options.data)
     options = replace(options, data=table.options)
     spec, scaler = series_data.build(table, options)

@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from gatewright.files import atomic
-from gatewright.runs.options import DataOptions, ModelOptions, Options, TrainingOptions
+from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.launch import resume, train
 
 #: Children start from a server that has imported torch already.

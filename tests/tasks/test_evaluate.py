@@ -17,11 +17,11 @@ from rich.console import Console
 
 from gatewright.data.text import TextParts, encode_text
 from gatewright.errors import DataError, GatewrightError
-from gatewright.evaluation.tables import tables
 from gatewright.tasks.forecast import evaluate
 from gatewright.tasks.forecast.evaluate import METHODS, choose, evaluate_forecast
 from gatewright.tasks.forecast.metrics import MEASURES, measure
 from gatewright.tasks.forecast.plot import plot_forecasts
+from gatewright.tasks.forecast.tables import tables
 from gatewright.tasks.language.dataset import TextData
 from gatewright.tasks.language.evaluate import evaluate_language
 from tests.support.evaluations import evaluation_of, forecast_test_part

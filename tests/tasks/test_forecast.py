@@ -12,12 +12,12 @@ import pytest
 
 from gatewright.data.table import read_table
 from gatewright.errors import DataError, GatewrightError, SpecError
-from gatewright.evaluation.report import to_csv
-from gatewright.evaluation.spreadsheet import with_harmless_names
 from gatewright.nn.model import Model
 from gatewright.spec import READS, Scaler
 from gatewright.tasks.forecast import dataset as series_data
+from gatewright.tasks.forecast.csv_output import to_csv
 from gatewright.tasks.forecast.predict import forecast
+from gatewright.tasks.forecast.spreadsheet import with_harmless_names
 from tests.support.evaluations import forecast_test_part
 from tests.support.small_models import DATA, forecaster, language_model, rows_of, write_cells, write_sites
 

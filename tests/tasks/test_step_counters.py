@@ -13,12 +13,13 @@ import torch
 
 from gatewright import Model, Stream
 from gatewright.data.table import Series
-from gatewright.runs.options import DataOptions, ModelOptions, Options, TrainingOptions, resolve
+from gatewright.tasks import registry
 from gatewright.tasks.base import Share
 from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.step_counters import POWERS
 from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.forecast.windows import absolute
+from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, quiet, train_in_process, weights, write_table
 
@@ -68,8 +69,8 @@ def task(**sizes: int) -> tuple[Model, ForecastTask]:
     times = np.datetime64("2024-01-01T00", "us") + np.arange(300) * np.timedelta64(1, "h")
     wave = np.sin(np.arange(300) * 2 * np.pi / 24) + np.random.default_rng(0).normal(scale=0.1, size=300)
     table = pl.DataFrame({"time": times, "y": wave})
-    options = resolve(
-        Options(DataOptions(target=("y",), context=24, horizon=2), ModelOptions(**sizes)), "forecast"
+    options = registry.kind("forecast").resolve(
+        Options(DataOptions(target=("y",), context=24, horizon=2), ModelOptions(**sizes))
     )
     with tempfile.TemporaryDirectory() as folder:
         table.write_parquet(Path(folder) / "wave.parquet")

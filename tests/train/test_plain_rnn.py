@@ -16,14 +16,15 @@ from gatewright import look
 from gatewright.errors import ModelFileError
 from gatewright.insight import recorder
 from gatewright.nn.model import Model
-from gatewright.runs.options import DEFAULTS, Options
 from gatewright.spec import Scaler
+from gatewright.tasks import registry
 from gatewright.tasks.base import Share
 from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.forecast.windows import absolute
 from gatewright.tasks.language import dataset as text_data
 from gatewright.tasks.language.task import LanguageTask
+from gatewright.tasks.options import Options
 from gatewright.train import plain_rnn
 from gatewright.train.plain_rnn import PlainModel, train_plain_rnn, with_peer
 from tests.support.small_models import forecaster, rows_of, write_cells
@@ -46,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def forecast_task(folder: Path) -> tuple[ForecastTask, Options]:
-    options = FORECAST.over(DEFAULTS["forecast"])
+    options = FORECAST.over(registry.kind("forecast").defaults)
     data = series_data.read(write_table(folder / "load.csv"), options.data)
     spec, scaler = series_data.build(data, options)
     torch.manual_seed(1)
@@ -55,7 +56,7 @@ def forecast_task(folder: Path) -> tuple[ForecastTask, Options]:
 
 
 def language_task(folder: Path) -> tuple[LanguageTask, Options]:
-    options = LANGUAGE.over(DEFAULTS["language"])
+    options = LANGUAGE.over(registry.kind("language").defaults)
     text = text_data.read(write_text(folder / "plays.txt"), options.data)
     torch.manual_seed(1)
     model = Model(text_data.build(text, options), vocabulary=text.vocabulary)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gatewright.errors import GatewrightError
-from gatewright.runs.options import Options, TrainingOptions
+from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import (
     FORECAST,

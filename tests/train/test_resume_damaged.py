@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gatewright.errors import GatewrightError
-from gatewright.runs.options import Options, TrainingOptions
+from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.train import checkpoint
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text

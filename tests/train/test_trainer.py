@@ -16,12 +16,13 @@ from accelerate import Accelerator
 
 from gatewright.errors import GatewrightError, NonFiniteError
 from gatewright.nn.model import Model, load
-from gatewright.runs.options import DEFAULTS, Options, TrainingOptions
+from gatewright.tasks import registry
 from gatewright.tasks.base import Share
 from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.language import dataset as text_data
 from gatewright.tasks.language.task import LanguageTask
+from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.train import nonfinite, trainer
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
@@ -90,8 +91,10 @@ def test_learning_rate_follows_the_schedule():
 
 
 def test_the_order_of_windows_takes_each_once_an_epoch(tmp_path):
-    data = series_data.read(write_table(tmp_path / "load.csv"), FORECAST.over(DEFAULTS["forecast"]).data)
-    spec, scaler = series_data.build(data, FORECAST.over(DEFAULTS["forecast"]))
+    data = series_data.read(
+        write_table(tmp_path / "load.csv"), FORECAST.over(registry.kind("forecast").defaults).data
+    )
+    spec, scaler = series_data.build(data, FORECAST.over(registry.kind("forecast").defaults))
     model = Model(spec, scaler=scaler)
     tasks = [ForecastTask(model, data, 8, 0, Share(rank, 2), torch.device("cpu")) for rank in (0, 1)]
     steps = tasks[0].steps_per_epoch
@@ -104,7 +107,7 @@ def test_the_order_of_windows_takes_each_once_an_epoch(tmp_path):
 
 
 def forecaster(tmp_path: Path, **model) -> ForecastTask:
-    options = replace(FORECAST, model=replace(FORECAST.model, **model)).over(DEFAULTS["forecast"])
+    options = replace(FORECAST, model=replace(FORECAST.model, **model)).over(registry.kind("forecast").defaults)
     data = series_data.read(write_table(tmp_path / "load.csv"), options.data)
     spec, scaler = series_data.build(data, options)
     built = Model(spec, scaler=scaler)
@@ -209,7 +212,7 @@ def test_the_batch_must_be_shared_out_evenly(monkeypatch, tmp_path):
 
 def test_streams_go_on_or_begin_afresh(tmp_path):
     """Run the chunks by hand: a state is the one it was, or zero in about the share asked for."""
-    options = replace(LANGUAGE, data=replace(LANGUAGE.data, reset=0.3)).over(DEFAULTS["language"])
+    options = replace(LANGUAGE, data=replace(LANGUAGE.data, reset=0.3)).over(registry.kind("language").defaults)
     data = text_data.read(write_text(tmp_path / "plays.txt"), options.data)
     model = Model(text_data.build(data, options), vocabulary=data.vocabulary).eval()
     whole = LanguageTask(model, data, options, Share(0, 1), torch.device("cpu"))

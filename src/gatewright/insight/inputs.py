@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,25 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from gatewright.data.table import Roles, Table, read_table
-from gatewright.data.text import read_text
-from gatewright.data.time_zones import NO_ZONE
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM
 from gatewright.nn.model import Model, State
 from gatewright.runs.run import Run
-from gatewright.spec import SeriesEncoder
 from gatewright.spec.recording import About, LayersAbout
-from gatewright.tasks.forecast import dataset as series_data
-from gatewright.tasks.forecast.inputs import of_table
+from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
-from gatewright.tasks.language import dataset as text_data
-from gatewright.tasks.language.inputs import of_text
 
 Array = NDArray[Any]
-
-#: Characters of a file's name; a text that is shorter may be meant as one.
-_LONGEST_NAME = 256
 
 
 def gather(
@@ -43,7 +32,6 @@ def gather(
     steps: int | None = None,
     title: str = "",
     fill: str = "",
-    roles: Roles | None = None,
 ) -> InputBatch:
     """Make what a model is to read out of data of any kind that fits it; see `gatewright.insight.look`.
 
@@ -55,7 +43,6 @@ def gather(
         steps: at most so many.
         title: what it is; the name of the file if empty.
         fill: how missing inputs are filled: "", "forward" or "mean".
-        roles: what a table's columns are for, where the model does not say it all.
 
     Raises:
         GatewrightError: if the data does not fit.
@@ -65,23 +52,8 @@ def gather(
         _require_title(title)
         return _of_numbers(model, data, state, span, title)
     require_whole_model_arguments(state, title)
-    if isinstance(model.spec.encoder, SeriesEncoder):
-        table = data
-        if isinstance(data, str | Path):
-            encoder = model.spec.encoder
-            zone = (encoder.time_zone or NO_ZONE) if encoder.calendar else ""
-            named = Roles(encoder.targets, encoder.past, encoder.known, encoder.static, time_zone=zone)
-            table, title = read_table(Path(data), roles or named, fill, encoder.step), title or Path(data).name
-        if not isinstance(table, Table):
-            raise GatewrightError("data", "a table's path", type(data).__name__)
-        return of_table(model, table, [span] * len(table.series), title, fill)
-    if isinstance(data, Path):
-        data, title = read_text(data), title or data.name
-    if not isinstance(data, str):
-        raise GatewrightError("data", "a text, or the Path of one", type(data).__name__)
-    if len(data) < _LONGEST_NAME and "\n" not in data and Path(data).is_file():
-        raise GatewrightError("data", "a text, or the Path of one", f"the name of a file: write Path({data!r})")
-    return of_text(model, data, span, title)
+    kind = registry.kind_of(model.spec)
+    return replace(kind.inputs(model, data, span, title, fill), kind=kind.name)
 
 
 def require_whole_model_arguments(state: Any, title: Any) -> None:
@@ -124,30 +96,14 @@ def of_run(
     Raises:
         GatewrightError: if the run's source has changed, or the data does not fit the model.
     """
-    span = _span(start, steps)
-    options = run.options().data
-    if fill is not None:
-        options = replace(options, fill=fill)
+    span, kind = _span(start, steps), registry.kind(run.kind)
     if data is not None:
-        roles = series_data.roles(options) if run.kind == "forecast" else None
-        return gather(model, data, start=start, steps=steps, fill=options.fill, roles=roles)
-    source = run.unchanged_source()
-    title = f"{run.path.resolve().name}, {'validation' if part == 'valid' else 'test'} part"
-    if run.kind == "language":
-        text = getattr(text_data.read(source, options).parts, part)
-        return of_text(model, text, span, title)
-    assert isinstance(model.spec.encoder, SeriesEncoder)
-    read = series_data.read(source, options, model.spec.encoder.step)
-    spans, shown = [], []
-    for series, one in zip(read.table.series, read.parts, strict=True):
-        # The part's first forecast is made at the end of a context before it.
-        begin, end = (one.valid, one.test) if part == "valid" else (one.test, one.end)
-        if begin == end:
-            continue  # a short series has no rows in some parts
-        shown.append(series)
-        first = max(0, begin - model.spec.encoder.context) + start
-        spans.append(slice(first, end if steps is None else min(end, first + steps)))
-    return of_table(model, replace(read.table, series=tuple(shown)), spans, title, options.fill)
+        options = run.options().data
+        batch = kind.inputs(model, data, span, "", options.fill if fill is None else fill, options)
+    else:
+        title = f"{run.path.resolve().name}, {'validation' if part == 'valid' else 'test'} part"
+        batch = kind.part_inputs(model, run.data(fill), part, span, title)
+    return replace(batch, kind=kind.name)
 
 
 def _span(start: Any, steps: Any) -> slice:

@@ -19,10 +19,8 @@ from gatewright.insight.recording import Recording
 from gatewright.nn import LSTM, Record
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
-from gatewright.runs.models import run_model
 from gatewright.runs.run import Run
-from gatewright.spec.recording import SeriesMetadata, TextMetadata
-from gatewright.tasks.forecast.windows import absolute
+from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
 
 #: A pass of an LSTM over (T, B, D) with lengths and initial states, which returns its record.
@@ -94,7 +92,7 @@ def prepare(
         model = Run.open(Path(model))
     if isinstance(model, Run):
         require_whole_model_arguments(state, title)
-        loaded = run_model(model)
+        loaded = model.best_model()
         batch = of_run(model, loaded, data, start=start, steps=steps)
         if title:
             batch = dataclasses.replace(batch, about=dataclasses.replace(batch.about, title=title))
@@ -132,12 +130,13 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
             lstm = model if isinstance(model, LSTM) else model.lstm
             done = (run or forward)(lstm, x, batch.lengths, batch.state)
             y = _output(done)
-            predictions = y if isinstance(model, LSTM) else forecasts(model, batch, model.head(y))
+            predictions = y
+            if not isinstance(model, LSTM):
+                predictions = registry.kind(batch.kind).predictions(model, batch, model.head(y))
     finally:
         for module in training:
             module.training = True
     head = None if isinstance(model, LSTM) else model.head
-    text = isinstance(batch.about.data, TextMetadata)
     return Recording(
         batch.about,
         tuple(Layer(_numpy(one), None if one.reverse is None else _numpy(one.reverse)) for one in done.layers),
@@ -147,7 +146,7 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
         targets=batch.targets,
         columns=batch.columns,
         times=batch.times,
-        symbols=_array(batch.x) if text else None,
+        symbols=None if batch.x.is_floating_point() else _array(batch.x),
         readout_weight=None if head is None else _array(head.weight),
         readout_bias=None if head is None else _array(head.bias),
         model=model,
@@ -168,28 +167,6 @@ def _output(done: Record) -> Tensor:
     """Return what the last layer gave, (T, B, P), with that of the reverse direction behind it."""
     last = done.layers[-1]
     return last.hidden if last.reverse is None else torch.cat([last.hidden, last.reverse.hidden], dim=-1)
-
-
-def forecasts(model: Model, batch: InputBatch, said: Tensor) -> Tensor:
-    """Return what a head said (T, B, outputs) as a forecast in the table's units, or as log-probabilities.
-
-    Args:
-        model: whose head it is, or whose place it takes.
-        batch: what was read.
-        said: the output of the head.
-    """
-    about = batch.about.data
-    if not isinstance(about, SeriesMetadata):
-        return torch.log_softmax(said, dim=-1)
-    assert batch.level is not None
-    assert model.scaler is not None
-    y = absolute(model, said.unflatten(-1, model.output_sizes), batch.level).sort(dim=-1).values.double()
-    targets = len(about.targets)
-    scale, mean = (
-        torch.tensor(numbers[:targets], dtype=torch.float64, device=y.device)[:, None]
-        for numbers in (model.scaler.scale, model.scaler.mean)
-    )
-    return y * scale + mean
 
 
 def _numpy(layer: LayerRecord) -> equations.Record:

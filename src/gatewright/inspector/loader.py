@@ -16,12 +16,10 @@ from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.nn.model import Model, load
 from gatewright.progress import PLAIN_SECONDS
 from gatewright.runs import models
-from gatewright.runs.models import run_model
 from gatewright.runs.run import Run
 from gatewright.spec import FILLS
-from gatewright.tasks.forecast.task import ForecastTask
+from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
-from gatewright.tasks.language.task import LanguageTask
 from gatewright.train import launch, plain_rnn
 
 #: Entry of a recording that is alone in its catalog.
@@ -30,8 +28,6 @@ ONLY = Entry("only", first=True)
 MAX_ROWS = 16
 #: Default maximum number of steps on a page.
 MAX_STEPS = 2000
-#: Unit of the validation scores, by the kind of the run.
-UNITS = {"forecast": ForecastTask.unit, "language": LanguageTask.unit}
 
 #: Shows a line to the user.
 Say = Callable[[str], None]
@@ -152,7 +148,7 @@ def open_path(
             "run", "the directory of a run, a recording or a model file", f"{path}, which does not exist"
         )
     run = Run.open(path)
-    model = run_model(run)
+    model = run.best_model()
     if data is not None and recording_file.is_recording(data):
         selection.require_none("a recording", None, train_plain)
         return _single(_recording_of(model, data)), path.resolve().name
@@ -165,7 +161,7 @@ def _open_model(
     path: Path, data: Path | None, selection: Selection, train_plain: bool, say: Say
 ) -> tuple[Catalog, str]:
     """Return the catalog of a model file with data; arguments and errors as for `open_path`."""
-    if Path(path.name.removesuffix(".gz")).suffix in launch.SUFFIXES:
+    if registry.suffix_of(path) in registry.suffixes():
         raise GatewrightError("RUN", "a run, a recording or a model file, and data after it", f"the data {path}")
     model = load(path)
     if data is None:
@@ -192,7 +188,8 @@ def open_run(run: Run, model: Model, batch: InputBatch, plain: plain_rnn.PlainMo
             entry = snapshot_entry(run, step, scores.get(step))
             catalog.add(entry, functools.partial(_snapshot, path, batch.noted(entry.note)))
     note = "" if best is None else f"step {best}, best"
-    entry = Entry("best", note, best, None if best is None else scores[best], UNITS[run.kind], first=True)
+    score = None if best is None else scores[best]
+    entry = Entry("best", note, best, score, registry.kind(run.kind).unit, first=True)
     catalog.add(entry, lambda: Subject(model, batch.noted(note), plain=plain))
     return catalog
 
@@ -205,7 +202,7 @@ def snapshot_entry(run: Run, step: int, score: float | None) -> Entry:
         step: training step of the snapshot.
         score: its validation score, or None if unknown.
     """
-    return Entry(f"step-{step}", f"step {step}", step, score, UNITS[run.kind])
+    return Entry(f"step-{step}", f"step {step}", step, score, registry.kind(run.kind).unit)
 
 
 def _snapshot(path: Path, batch: InputBatch) -> Subject:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gatewright.errors import RunError
-from gatewright.nn.model import Model, load
+from gatewright.nn.model import Model
 from gatewright.runs.run import Run
-from gatewright.spec import SeriesEncoder
 
-#: Snapshots that are kept; of more, every second one goes.
+#: Maximum number of snapshots; beyond it every second one is deleted.
 MOST = 64
 
 _NAME = re.compile(r"step-(\d+)\.safetensors")
@@ -46,16 +44,3 @@ def found(run: Run) -> list[tuple[int, Path]]:
         return []
     matches = [(_NAME.fullmatch(path.name), path) for path in run.snapshots.iterdir()]
     return sorted((int(match[1]), path) for match, path in matches if match)
-
-
-def run_model(run: Run) -> Model:
-    """Return the best model of a run.
-
-    Raises:
-        GatewrightError: if there is none, its file is damaged, or it is of another kind than the run.
-    """
-    model = load(run.require_model())
-    kind = "forecast" if isinstance(model.spec.encoder, SeriesEncoder) else "language"
-    if kind != run.kind:
-        raise RunError(str(run.model), f"a {run.kind} model, as {run.source_note.name} says", f"a {kind} model")
-    return model

@@ -6,14 +6,21 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from gatewright.errors import RunError, reason, shorten, unusable
-from gatewright.files import atomic, lock, regular
-from gatewright.runs.options import FREE, KINDS, Options, read_config, resolve
+from gatewright.files import atomic, lock, model_file, regular
+from gatewright.progress import SILENT, Waits
+from gatewright.tasks import registry
+from gatewright.tasks.options import FREE, Options, read_config
+
+if TYPE_CHECKING:
+    from gatewright.nn.model import Model
+    from gatewright.spec import ModelSpec
 
 
 class Run:
@@ -36,6 +43,8 @@ class Run:
         self.plot = path / "forecast.png"
         self.snapshots = path / "snapshots"
         self.plain_rnn = path / "plain_rnn.safetensors"
+        self._spec: ModelSpec | None = None
+        self._data: dict[str | None, Any] = {}
 
     @staticmethod
     def free_path(source: Path) -> Path:
@@ -51,7 +60,7 @@ class Run:
         Args:
             path: where.
             source: the file that the run learns from.
-            kind: "forecast" or "language".
+            kind: name of the kind of its model.
             options: the resolved options.
 
         Raises:
@@ -108,7 +117,7 @@ class Run:
         Raises:
             GatewrightError: if its config.toml is damaged.
         """
-        return resolve(read_config(self.config), self.kind)
+        return registry.kind(self.kind).resolve(read_config(self.config))
 
     def told(self) -> str:
         """Return a digest of the options that may not differ when the run goes on.
@@ -139,10 +148,10 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """What was learned: "forecast" or "language"."""
+        """Name of the kind of the model."""
         kind = self._source("kind")
-        if kind not in KINDS:
-            raise RunError(str(self.source_note), f"a kind out of {', '.join(KINDS)}", shorten(kind))
+        if kind not in registry.KINDS:
+            raise RunError(str(self.source_note), f"a kind out of {', '.join(registry.KINDS)}", shorten(kind))
         return kind
 
     def unchanged_source(self) -> Path:
@@ -168,6 +177,49 @@ class Run:
         if not _is_file(self.model):
             raise RunError("run", "a run with a trained model", f"{self.path}, which has none yet")
         return self.model
+
+    def best_model(self) -> Model:
+        """Return the best model.
+
+        Raises:
+            GatewrightError: if there is none, its file is damaged, or it is of another kind than the run.
+        """
+        from gatewright.nn.model import load
+
+        model = load(self.require_model())
+        if not registry.kind(self.kind).fits(model.spec):
+            expected = f"a {self.kind} model, as {self.source_note.name} says"
+            raise RunError(str(self.model), expected, f"a {registry.kind_of(model.spec).name} model")
+        self._spec = model.spec
+        return model
+
+    def data(self, fill: str | None = None, waits: Waits = SILENT) -> Any:
+        """Return what the run learned from as its model reads it: checked, split, with the run's own options.
+
+        It is read once.
+
+        Args:
+            fill: how missing inputs are filled; as in training if None.
+            waits: reports progress.
+
+        Returns:
+            The dataset of the run's kind.
+
+        Raises:
+            GatewrightError: if the source is gone, has changed or cannot be read, or a file of the run is damaged.
+        """
+        with waits.during("comparing the source with what the run learned from"):
+            source = self.unchanged_source()
+        if fill not in self._data:
+            options = self.options().data
+            if self._spec is None and self.model.exists():
+                self._spec = model_file.read(self.model).spec
+            with waits.during(f"reading {source.name}"):
+                read = registry.kind(self.kind).read
+                self._data[fill] = read(
+                    source, options if fill is None else replace(options, fill=fill), self._spec
+                )
+        return self._data[fill]
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Add a line to the metrics."""

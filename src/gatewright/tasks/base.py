@@ -1,15 +1,31 @@
-"""The interface between the training loop and a task."""
+"""The interfaces of a kind of model and of its training task; this file imports no torch."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from gatewright.errors import GatewrightError
+from gatewright.tasks import options as options_of_runs
+from gatewright.tasks.options import DataOptions, Options
 
-from gatewright.nn.model import Model, State
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from rich.table import Table
+    from torch import Tensor
+
+    from gatewright.files.model_file import ModelFile
+    from gatewright.nn.model import Model, State
+    from gatewright.progress import Waits
+    from gatewright.runtime.stream import Stream
+    from gatewright.spec import ModelSpec
+    from gatewright.tasks.inputs import InputBatch
+
+#: A dataset of a kind: read, checked and split.
+Data = TypeVar("Data")
 
 
 class Share(NamedTuple):
@@ -61,3 +77,171 @@ class Task(Protocol):
 
     def carry(self, state: State | None) -> None:
         """Go on from these states."""
+
+
+class Evaluation(NamedTuple):
+    """The test part, scored.
+
+    Attributes:
+        figures: as they go into ``evaluation.json``; ``kind`` is the name of the kind.
+        draw: writes a plot to a path; None for kinds without one.
+    """
+
+    figures: dict[str, Any]
+    draw: Callable[[Path], None] | None = None
+
+
+class StreamScore(NamedTuple):
+    """Data ready to be scored by a stream.
+
+    Attributes:
+        x: inputs of one session, step by step.
+        times: the time of each step, for models that read the calendar; else None.
+        metrics: scores a stream of `SESSIONS` sessions; the metrics by name.
+    """
+
+    x: NDArray[Any]
+    times: NDArray[Any] | None
+    metrics: Callable[[Stream], dict[str, float]]
+
+
+#: Sessions of a stream that is scored.
+SESSIONS = 64
+
+
+class Kind(Protocol[Data]):
+    """A kind of model: its options, its data, its training, its evaluation.
+
+    An implementation inherits from this class, imports torch and polars in its methods only, and is entered in
+    `gatewright.tasks.registry.KINDS`.
+    """
+
+    #: Its name on the command line and in files.
+    name: str
+    #: The unit of the loss and of the validation score.
+    unit: str
+    #: Endings of the names of files that it learns from, ``.gz`` aside; empty where ``--kind`` has to name it.
+    suffixes: tuple[str, ...] = ()
+    #: Defaults of its options; one of data or model that has none does not exist for it.
+    defaults: Options
+    #: Options whose defaults depend on the data.
+    by_data: tuple[str, ...] = ()
+    #: Whether its models forecast the rows after a table: `forecast`, and ``windows`` of an evaluation.
+    forecasts: bool = False
+
+    def fits(self, spec: ModelSpec) -> bool:
+        """Whether a model of this specification can be of this kind."""
+        ...
+
+    def resolve(self, options: Options) -> Options:
+        """Fill in the defaults, and check every value that does not depend on the data.
+
+        Raises:
+            GatewrightError: names the option.
+        """
+        return options_of_runs.resolve(options, self.name, self.defaults, self.by_data)
+
+    def read(self, source: Path, options: DataOptions, spec: ModelSpec | None = None) -> Data:
+        """Read, check and split what a run learns from.
+
+        Args:
+            source: the file.
+            options: the resolved options.
+            spec: of the model that is to read it; None before there is one.
+
+        Raises:
+            GatewrightError: if it cannot be used.
+        """
+        ...
+
+    def complete(self, options: Options, data: Data) -> Options:
+        """Return the options with those that depend on the data."""
+        return options
+
+    def build(self, data: Data, options: Options) -> Model:
+        """Return a new model for the data, with random weights, on the CPU."""
+        ...
+
+    def task(self, model: Model, data: Data, options: Options, share: Share, device: torch.device) -> Task:
+        """Return the training task of a model, which is on the device."""
+        ...
+
+    def evaluate(self, model: Model, data: Data, windows: int | None, waits: Waits) -> Evaluation:
+        """Score a model on the test part.
+
+        Args:
+            model: the model.
+            data: what its run learned from.
+            windows: maximum number of windows, drawn evenly, for kinds that forecast; all if None.
+            waits: reports progress.
+
+        Raises:
+            GatewrightError: if the test part cannot be scored.
+        """
+        ...
+
+    def tables(self, figures: dict[str, Any]) -> Iterator[Table]:
+        """Lay out the figures of an evaluation for a terminal."""
+        ...
+
+    def inputs(
+        self, model: Model, data: Any, span: slice, title: str, fill: str, options: DataOptions | None = None
+    ) -> InputBatch:
+        """Return the inputs of a model to look at it with.
+
+        Args:
+            model: the model.
+            data: a path, or what the kind reads as a value.
+            span: steps that are read.
+            title: of the recording; the name of the file if empty.
+            fill: how missing inputs are filled: "", "forward" or "mean".
+            options: of the model's run, if it has one.
+
+        Raises:
+            GatewrightError: if the data does not fit the model.
+        """
+        ...
+
+    def part_inputs(self, model: Model, data: Data, part: str, span: slice, title: str) -> InputBatch:
+        """Return inputs of a part of what a run learned from, "valid" or "test"; arguments as for `inputs`."""
+        ...
+
+    def predictions(self, model: Model, batch: InputBatch, output: Tensor) -> Tensor:
+        """Return what a recording has as predictions.
+
+        Args:
+            model: the model.
+            batch: its inputs.
+            output: what its head gave, (T, B, outputs).
+        """
+        ...
+
+    def stream_score(self, file: ModelFile, source: Path, options: DataOptions) -> StreamScore:
+        """Read data that a stream of a model is scored on.
+
+        Args:
+            file: the model.
+            source: the data.
+            options: of the model's run.
+
+        Raises:
+            GatewrightError: if the data does not fit the model.
+        """
+        ...
+
+    def forecast(
+        self, model: Model, source: Path, options: DataOptions, horizon: int | None, waits: Waits
+    ) -> tuple[str, list[str]]:
+        """Forecast the rows after a table, as CSV; and notes for a person.  Kinds without ``forecasts`` refuse.
+
+        Args:
+            model: the model.
+            source: the table.
+            options: of the model's run.
+            horizon: steps to forecast; all that the model can if None.
+            waits: reports progress.
+
+        Raises:
+            GatewrightError: if the table does not fit the model.
+        """
+        raise GatewrightError("run", "a run that forecasts", f"a {self.name} model")

@@ -30,6 +30,7 @@ class InputBatch:
         targets: as in `Recording`.
         columns: as in `Recording`.
         times: as in `Recording`.
+        kind: name of the kind of the model; empty for bare layers.
     """
 
     about: About
@@ -40,6 +41,7 @@ class InputBatch:
     targets: Array | None = None
     columns: Array | None = None
     times: NDArray[np.datetime64] | None = None
+    kind: str = ""
 
     def noted(self, note: str) -> InputBatch:
         """Return the same with a note."""
@@ -53,12 +55,16 @@ class InputBatch:
         def taken(array: Any) -> Any:
             return None if array is None else array[:longest, chosen]
 
-        return InputBatch(
-            replace(self.about, rows=tuple(self.about.rows[row] for row in chosen)),
-            taken(self.x),
-            self.lengths[chosen],
-            None if self.state is None else (self.state[0][:, chosen], self.state[1][:, chosen]),
-            *map(taken, (self.level, self.targets, self.columns, self.times)),
+        return replace(
+            self,
+            about=replace(self.about, rows=tuple(self.about.rows[row] for row in chosen)),
+            x=taken(self.x),
+            lengths=self.lengths[chosen],
+            state=None if self.state is None else (self.state[0][:, chosen], self.state[1][:, chosen]),
+            level=taken(self.level),
+            targets=taken(self.targets),
+            columns=taken(self.columns),
+            times=taken(self.times),
         )
 
 

@@ -4,53 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.accelerator import Accelerator
 from accelerate.utils.operations import broadcast_object_list
 from rich.console import Console
 
-from gatewright.data.source_files import other_format, require_file
+from gatewright.data.source_files import require_file
 from gatewright.errors import GatewrightError
-from gatewright.files import model_file
-from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
-from gatewright.runs.options import FREE, KINDS, NOTHING_SAID, Options, TrainingOptions, resolve
 from gatewright.runs.run import Run
-from gatewright.spec import SeriesEncoder
-from gatewright.tasks.base import Share, Task
-from gatewright.tasks.forecast import dataset as series_data
-from gatewright.tasks.forecast.task import ForecastTask
-from gatewright.tasks.language import dataset as text_data
-from gatewright.tasks.language.task import LanguageTask
+from gatewright.tasks import registry
+from gatewright.tasks.base import Kind, Share, Task
+from gatewright.tasks.options import FREE, NOTHING_SAID, Options, TrainingOptions
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
 from gatewright.train.progress import Display
 from gatewright.train.trainer import Loop
-
-SUFFIXES = {".csv": "forecast", ".tsv": "forecast", ".parquet": "forecast", ".txt": "language"}
-
-
-def infer_kind(source: Path, kind: str = "") -> str:
-    """Return what to learn from a file: "forecast" or "language".
-
-    Raises:
-        GatewrightError: if it cannot be told.
-
-    >>> infer_kind(Path("load.csv.gz")), infer_kind(Path("plays.txt"))
-    ('forecast', 'language')
-    """
-    if kind:
-        if kind not in KINDS:
-            raise GatewrightError("--kind", f"one of {', '.join(KINDS)}", repr(kind))
-        return kind
-    suffix = Path(source.name.lower().removesuffix(".gz")).suffix
-    if suffix not in SUFFIXES:
-        expected = f"a file whose name ends in {', '.join(SUFFIXES)}, or --kind"
-        raise GatewrightError(str(source), expected, other_format(source))
-    return SUFFIXES[suffix]
 
 
 def train(
@@ -63,7 +35,7 @@ def train(
         source: a ``.csv``, ``.tsv`` or ``.parquet`` table, or a ``.txt`` text.
         options: what is not left to the defaults.
         run: the directory to make; one below ``runs/`` if None.
-        kind: "forecast" or "language", where the file's ending does not say.
+        kind: name of the kind of model, such as "forecast", where the file's ending does not say.
         console: where to show progress; standard output if None.
         callbacks: are called at each validation.
 
@@ -76,16 +48,19 @@ def train(
     """
     source = Path(source)
     require_file(source)
-    kind = infer_kind(source, kind)
-    options = resolve(options, kind)
+    learned = registry.kind_of_source(source, kind)
+    options = learned.resolve(options)
     accelerator = _accelerator(options.training)
     console = console or Console()
-    options, task = _prepare(source, kind, options, accelerator, Waits(console, accelerator.is_main_process))
+    waits = Waits(console, accelerator.is_main_process)
+    with waits.during(f"reading {source.name}"):
+        data = learned.read(source, options.data)
+    options, task = _prepare(learned, data, options, accelerator, waits)
     # All processes write into the directory that the first one found free.
     [path] = broadcast_object_list([Run.free_path(source) if run is None else Path(run)])
     with _alone(Run(path), accelerator):
         if accelerator.is_main_process:
-            Run.create(path, source, kind, options)
+            Run.create(path, source, learned.name, options)
         accelerator.wait_for_everyone()
         return Run(path), _loop(task, options, Run(path), accelerator, console, callbacks, resume=False)
 
@@ -110,13 +85,14 @@ def resume(
             files is damaged.
     """
     opened = Run.open(Path(run))
-    kind, source = opened.kind, opened.unchanged_source()
-    options = resolve(_lengthened(opened.options(), options), kind)
+    kind = registry.kind(opened.kind)
+    opened.unchanged_source()
+    options = kind.resolve(_lengthened(opened.options(), options))
     accelerator = _accelerator(options.training)
     console = console or Console()
     waits = Waits(console, accelerator.is_main_process)
     with _alone(opened, accelerator):
-        options, task = _prepare(source, kind, options, accelerator, waits, _step(opened))
+        options, task = _prepare(kind, opened.data(waits=waits), options, accelerator, waits)
         return opened, _loop(task, options, opened, accelerator, console, callbacks, resume=True)
 
 
@@ -131,17 +107,8 @@ def reopen(run: Run) -> tuple[Options, Task]:
     Raises:
         RunError: if the run's source has changed.
     """
-    kind, source = run.kind, run.unchanged_source()
-    options = run.options()
-    return _prepare(source, kind, options, _accelerator(options.training), step=_step(run))
-
-
-def _step(run: Run) -> str:
-    """Return the step between rows that a run's model knows: other rules may have found it than today's."""
-    if run.kind != "forecast" or not run.model.exists():
-        return ""
-    encoder = model_file.read(run.model).spec.encoder
-    return encoder.step if isinstance(encoder, SeriesEncoder) else ""
+    data, options = run.data(), run.options()
+    return _prepare(registry.kind(run.kind), data, options, _accelerator(options.training))
 
 
 def _lengthened(own: Options, given: Options) -> Options:
@@ -169,25 +136,15 @@ def _accelerator(options: TrainingOptions) -> Accelerator:
 
 
 def _prepare(
-    source: Path, kind: str, options: Options, accelerator: Accelerator, waits: Waits = SILENT, step: str = ""
+    kind: Kind[Any], data: Any, options: Options, accelerator: Accelerator, waits: Waits = SILENT
 ) -> tuple[Options, Task]:
-    """Read the data and build the model on its device, the same in every process."""
+    """Build the model on its device and its task, the same in every process."""
     share = Share(accelerator.process_index, accelerator.num_processes)
-    seed, batch, bias = options.training.seed, options.training.batch, options.model.forget_bias
-    torch.manual_seed(seed)
-    if kind == "forecast":
-        with waits.during(f"reading {source.name}"):
-            table = series_data.read(source, options.data, step)
-        options = replace(options, data=table.options)
-        spec, scaler = series_data.build(table, options)
-        model = Model(spec, scaler=scaler, forget_bias=bias).to(accelerator.device)
-        with waits.during("scaling and encoding the series, making windows"):
-            return options, ForecastTask(model, table, batch, seed, share, accelerator.device)
-    with waits.during(f"reading {source.name}"):
-        text = text_data.read(source, options.data)
-    spec = text_data.build(text, options)
-    model = Model(spec, vocabulary=text.vocabulary, forget_bias=bias).to(accelerator.device)
-    return options, LanguageTask(model, text, options, share, accelerator.device)
+    torch.manual_seed(options.training.seed)
+    options = kind.complete(options, data)
+    model = kind.build(data, options).to(accelerator.device)
+    with waits.during("encoding the data"):
+        return options, kind.task(model, data, options, share, accelerator.device)
 
 
 def _loop(

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from gatewright.errors import ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular
 from gatewright.insight.layers import Peer
-from gatewright.insight.recorder import forecasts
 from gatewright.insight.recording import Recording
 from gatewright.nn.linear import Linear
 from gatewright.nn.model import Model, Output, State
-from gatewright.runs.options import TrainingOptions
+from gatewright.tasks.options import TrainingOptions
+from gatewright.tasks import registry
 from gatewright.tasks.base import Task
 from gatewright.tasks.inputs import InputBatch
 from gatewright.train.trainer import learning_rate, new_optimizer
@@ -172,7 +172,7 @@ def with_peer(recording: Recording, model: Model, batch: InputBatch, plain: Plai
     """
     with torch.no_grad():
         hidden, _ = plain.rnn(plain.encoder(batch.x))
-        predictions = forecasts(model, batch, plain.head(hidden))
+        predictions = registry.kind(batch.kind).predictions(model, batch, plain.head(hidden))
     in_row = np.arange(len(hidden))[:, None] < batch.lengths
     peer = Peer(_masked(hidden, in_row), _masked(predictions, in_row))
     return replace(recording, about=replace(recording.about, peer=NAME), peer=peer)

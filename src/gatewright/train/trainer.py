@@ -18,9 +18,9 @@ from torch import Tensor
 from gatewright.errors import RunError
 from gatewright.files import model_file
 from gatewright.nn.model import State
-from gatewright.runs.options import UNSET, TrainingOptions
 from gatewright.runs.run import Run
 from gatewright.tasks.base import Share, Task
+from gatewright.tasks.options import UNSET, TrainingOptions
 from gatewright.train import checkpoint, nonfinite
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress

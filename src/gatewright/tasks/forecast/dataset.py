@@ -13,8 +13,8 @@ from gatewright.data.number_format import Notation
 from gatewright.data.table import Roles, Table, read_table
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.data.window_checks import Sizes, require_windows, without_windows
-from gatewright.runs.options import UNSET, DataOptions, Options
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
+from gatewright.tasks.options import UNSET, DataOptions, Options
 
 
 @dataclass(frozen=True)

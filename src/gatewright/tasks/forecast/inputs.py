@@ -4,19 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from gatewright.data.series import encode
-from gatewright.data.table import Series, Table
-from gatewright.errors import DataError
+from gatewright.data.table import Roles, Series, Table, read_table
+from gatewright.data.time_zones import NO_ZONE
+from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.spec.recording import About, SeriesAbout
+from gatewright.tasks.forecast.dataset import SeriesData, roles
 from gatewright.tasks.forecast.predict import require_fit
 from gatewright.tasks.inputs import Array, InputBatch, device_of
+from gatewright.tasks.options import DataOptions
+
+
+def of_source(
+    model: Model, data: Any, span: slice, title: str, fill: str, options: DataOptions | None
+) -> InputBatch:
+    """Return the inputs of a forecaster from a table or the path of one; see `gatewright.tasks.base.Kind.inputs`.
+
+    Raises:
+        GatewrightError: if it is neither, cannot be read, or does not fit the model.
+    """
+    if isinstance(data, str | Path):
+        assert model.spec.forecaster is not None
+        encoder = model.spec.forecaster[0]
+        zone = (encoder.time_zone or NO_ZONE) if encoder.calendar else ""
+        columns = (encoder.targets, encoder.past, encoder.known, encoder.static)
+        named = Roles(*columns, time_zone=zone) if options is None else roles(options)
+        data, title = read_table(Path(data), named, fill, encoder.step), title or Path(data).name
+    if not isinstance(data, Table):
+        raise GatewrightError("data", "a table's path", type(data).__name__)
+    return of_table(model, data, [span] * len(data.series), title, fill)
+
+
+def of_part(model: Model, data: SeriesData, part: str, span: slice, title: str) -> InputBatch:
+    """Return the inputs of a forecaster from a part of its data.
+
+    Args:
+        model: the forecaster.
+        data: what it learned from.
+        part: "valid" or "test".
+        span: steps that are read of each series, counted from one context before the part.
+        title: of the recording.
+    """
+    assert model.spec.forecaster is not None
+    context = model.spec.forecaster[0].context
+    spans, shown = [], []
+    for series, parts in zip(data.table.series, data.parts, strict=True):
+        # The part's first forecast is made at the end of a context before it.
+        begin, end = (parts.valid, parts.test) if part == "valid" else (parts.test, parts.end)
+        if begin == end:
+            continue  # a short series has no rows in some parts
+        shown.append(series)
+        first = max(0, begin - context) + span.start
+        spans.append(slice(first, end if span.stop is None else min(end, first + span.stop - span.start)))
+    return of_table(model, replace(data.table, series=tuple(shown)), spans, title, data.options.fill)
 
 
 def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fill: str = "") -> InputBatch:
@@ -32,10 +80,9 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
     Raises:
         GatewrightError: if the table does not fit the model, or a series has nothing to read.
     """
-    encoder, head = model.spec.encoder, model.spec.head
-    if not isinstance(encoder, SeriesEncoder) or not isinstance(head, QuantileHead):
-        raise DataError("data", "a text, which this model reads", "a table")
+    assert model.spec.forecaster is not None
     assert model.scaler is not None
+    encoder, head = model.spec.forecaster
     require_fit(table, encoder)
     about = About(
         title=title,
@@ -87,10 +134,9 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
 
 def _of_series(model: Model, one: Series, span: slice, fill: str) -> tuple[Array, Array, Array, Array]:
     """Return what is read of one series: inputs, level, columns and what came (T, horizon, targets)."""
-    encoder, head = model.spec.encoder, model.spec.head
-    assert isinstance(encoder, SeriesEncoder)
-    assert isinstance(head, QuantileHead)
+    assert model.spec.forecaster is not None
     assert model.scaler is not None
+    encoder, head = model.spec.forecaster
     targets, horizon = len(encoder.targets), head.horizon
     # What stands before the first row that is read is unknown to the model, as it is to a stream.
     one = _from(one, span.start)

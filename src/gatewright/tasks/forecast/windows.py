@@ -106,6 +106,24 @@ def absolute(model: Model, y: Tensor, level: Tensor) -> Tensor:
     return y + level[:, :, None, :, None] if model.spec.encoder.reads_targets else y
 
 
+def in_units(model: Model, output: Tensor, level: Tensor) -> Tensor:
+    """Return the output of a head as forecasts in the table's units, (steps, B, horizon, targets, quantiles).
+
+    Args:
+        model: whose output it is.
+        output: (steps, B, outputs).
+        level: the last observed targets (steps, B, targets), in the scaler's units.
+    """
+    assert model.scaler is not None
+    y = absolute(model, output.unflatten(-1, model.output_sizes), level).sort(dim=-1).values.double()
+    targets = y.shape[3]
+    scale, mean = (
+        torch.tensor(numbers[:targets], dtype=torch.float64, device=y.device)[:, None]
+        for numbers in (model.scaler.scale, model.scaler.mean)
+    )
+    return y * scale + mean
+
+
 @torch.no_grad()
 def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: int = 256) -> NDArray[np.float64]:
     """Forecast from each origin: (origins, horizon, targets, quantiles) in the scaler's units.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatewright.data.text import TextParts, build_vocabulary, read_text, split_text
-from gatewright.runs.options import DataOptions, Options
 from gatewright.spec import ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
+from gatewright.tasks.options import DataOptions, Options
 
 
 @dataclass(frozen=True)

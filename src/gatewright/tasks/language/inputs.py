@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 
-from gatewright.data.text import encode_text
-from gatewright.errors import DataError
+from gatewright.data.text import encode_text, read_text
+from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
 from gatewright.spec.recording import About, TextAbout
 from gatewright.tasks.inputs import InputBatch, device_of
+
+#: Characters of a file's name; a text that is shorter may be meant as one.
+_LONGEST_NAME = 256
+
+
+def of_source(model: Model, data: Any, span: slice, title: str) -> InputBatch:
+    """Return the inputs of a language model from a text or the `Path` of one.
+
+    Raises:
+        GatewrightError: if it is neither, cannot be read, or is the name of a file.
+    """
+    if isinstance(data, Path):
+        data, title = read_text(data), title or data.name
+    if not isinstance(data, str):
+        raise GatewrightError("data", "a text, or the Path of one", type(data).__name__)
+    if len(data) < _LONGEST_NAME and "\n" not in data and Path(data).is_file():
+        raise GatewrightError("data", "a text, or the Path of one", f"the name of a file: write Path({data!r})")
+    return of_text(model, data, span, title)
 
 
 def of_text(model: Model, text: str, span: slice, title: str) -> InputBatch:
     """Return what a language model is to read of a text.
 
     Raises:
-        GatewrightError: if the model reads no text, or there is none.
+        DataError: if no character is read.
     """
-    if model.vocabulary is None:
-        raise DataError("data", "a table, which this model reads", "a text")
+    assert model.vocabulary is not None
     read = encode_text(text[span], model.vocabulary)
     if len(read) == 0:
         raise DataError("data", "at least one character", f"none of {len(text)} from {span.start} on")

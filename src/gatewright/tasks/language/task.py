@@ -16,10 +16,10 @@ from torch import Tensor
 from gatewright.data.text import encode_text, streams
 from gatewright.errors import DataError
 from gatewright.nn.model import Model, State
-from gatewright.runs.options import Options
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.language.dataset import TextData
 from gatewright.tasks.language.score import score
+from gatewright.tasks.options import Options
 
 
 class LanguageTask:

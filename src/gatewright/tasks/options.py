@@ -1,9 +1,9 @@
-"""What a training run can be told, and what it does where it is not told."""
+"""The options of a run: their names and types, their file, and the rules that hold for them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from itertools import pairwise
@@ -19,7 +19,6 @@ T = TypeVar("T")
 #: Stands in an option until `resolve` gives it a value.
 UNSET: Any = None
 
-KINDS = ("forecast", "language")
 SCHEDULES = ("cosine", "linear", "constant")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
@@ -262,39 +261,29 @@ def _read_value(argument: str, kind: str, value: Any) -> Any:
     return value
 
 
-_TRAINING = TrainingOptions(
+#: Defaults that all kinds of model share.
+TRAINING_DEFAULTS = TrainingOptions(
     schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5, checkpoint_every=100, seed=0,
     device="auto",
 )  # fmt: skip
-_MODEL = ModelOptions(layers=1, proj=0, forget_bias=1.0)
-DEFAULTS = {
-    "forecast": Options(
-        DataOptions(
-            target=(), past=(), known=(), static=(), time="", time_format="", time_zone="", id=(),
-            resample="", aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
-            horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
-        ),
-        replace(_MODEL, hidden=64, dropout=0.2),
-        replace(_TRAINING, steps=1000, batch=64, lr=1e-3, validate_every=100),
-    ),
-    "language": Options(
-        DataOptions(context=128, reset=0.1, valid="0.05", test="0.05"),
-        replace(_MODEL, hidden=512, dropout=0.2, embedding=64),
-        replace(_TRAINING, epochs=10, batch=32, lr=2e-3),
-    ),
-}  # fmt: skip
+MODEL_DEFAULTS = ModelOptions(layers=1, proj=0, forget_bias=1.0)
 
 
-def resolve(options: Options, kind: str) -> Options:
-    """Fill in the defaults of a kind, and check every value that the data need not be known for.
+def resolve(options: Options, kind: str, defaults: Options, by_data: Sequence[str] = ()) -> Options:
+    """Fill in the defaults of a kind of model, and check every value that does not depend on the data.
+
+    Args:
+        options: the options that are set.
+        kind: name of the kind, for errors.
+        defaults: the defaults of the kind; an option of data or model without one is not an option of the kind.
+        by_data: options whose defaults depend on the data.
 
     Raises:
         GatewrightError: names the option.
     """
-    defaults = DEFAULTS[kind]
     for table in ("data", "model"):
         for name, value in vars(getattr(options, table)).items():
-            usable = getattr(getattr(defaults, table), name) is not UNSET or name in BY_DATA[kind]
+            usable = getattr(getattr(defaults, table), name) is not UNSET or name in by_data
             if value is not UNSET and not usable:
                 raise GatewrightError(_flag(name), f"no such option for a {kind} model", shorten(value))
     lengths = (options.training.steps, options.training.epochs)
@@ -307,10 +296,6 @@ def resolve(options: Options, kind: str) -> Options:
     elif options.data.aggregate:
         raise GatewrightError("--aggregate", "--resample STEP with it", shorten(options.data.aggregate))
     return options
-
-
-#: Options whose defaults hang on the data.
-BY_DATA = {"forecast": ("context", "season", "calendar"), "language": ()}
 
 
 def _flag(name: str) -> str:

@@ -1,26 +1,22 @@
-"""An evaluation as tables for the terminal."""
+"""An evaluation of a forecaster as tables for the terminal."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from gatewright.tasks.forecast.metrics import Measures
+from gatewright.tasks.tables import empty, written
 
-#: Most series that a table names.
+#: Maximum number of series that a table names.
 SHOWN = 12
 
 
 def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
-    """Lay out what `gatewright.evaluation.report.evaluate_run` returned."""
-    if evaluation["kind"] == "language":
-        yield _language(evaluation)
-        return
+    """Lay out what `gatewright.tasks.forecast.evaluate.evaluate_forecast` returned."""
     windows, horizon = evaluation["windows"], evaluation["horizon"]
     ahead = f"{horizon} steps ahead" if horizon > 1 else "a step ahead"
     available = evaluation["windows_available"]
@@ -34,14 +30,6 @@ def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
             yield _by_series(target, methods)
         if horizon > 1:
             yield _by_step(target, methods)
-
-
-def _language(evaluation: dict[str, Any]) -> Table:
-    nats, bits = evaluation["nats_per_character"], evaluation["bits_per_character"]
-    table = empty(f"test part, {evaluation['characters']:,} characters", ["nats/char", "bits/char"])
-    for name in nats:
-        table.add_row(name, f"{nats[name]:.4f}", f"{bits[name]:.4f}")
-    return table
 
 
 def _overall(title: str, methods: dict[str, Any], several: bool) -> Table:
@@ -98,33 +86,3 @@ def _by_step(target: str, methods: dict[str, Any]) -> Table:
     for name, *figures in zip(methods, *columns, strict=True):
         table.add_row(name, *figures)
     return table
-
-
-def empty(title: str, columns: Sequence[str]) -> Table:
-    """An empty table with a left-hand column of names and right-aligned figures."""
-    table = Table(
-        title=escape(title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-        pad_edge=False,
-    )
-    table.add_column(no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def written(values: Sequence[float | None]) -> list[str]:
-    """Write a column: as many decimals as show four digits of its largest figure, a dash where there is none.
-
-    >>> written([12.3456, 0.5, None])
-    ['12.35', '0.50', '–']
-    """
-    largest = max((abs(value) for value in values if value is not None), default=0.0)
-    if largest and not 1e-4 <= largest < 1e7:
-        return ["–" if value is None else f"{value:.3e}" for value in values]
-    decimals = min(4, max(0, 3 - math.floor(math.log10(largest)))) if largest else 4
-    return ["–" if value is None else f"{value:.{decimals}f}" for value in values]

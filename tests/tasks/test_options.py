@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewright.errors import GatewrightError
-from gatewright.runs.options import (
-    BY_DATA,
-    DEFAULTS,
+from gatewright.spec import QuantileHead
+from gatewright.tasks import registry
+from gatewright.tasks.options import (
     NOTHING_SAID,
     UNSET,
     DataOptions,
@@ -20,9 +20,12 @@ from gatewright.runs.options import (
     Options,
     TrainingOptions,
     read_config,
-    resolve,
 )
-from gatewright.spec import QuantileHead
+
+
+def resolve(options: Options, kind: str) -> Options:
+    return registry.kind(kind).resolve(options)
+
 
 SAID = Options(
     DataOptions(target=("a", "b"), fill="mean", quantiles=(0.1, 0.5), horizon=3),
@@ -112,29 +115,32 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_
     assert (told.data.fill, told.data.target) == ("mean", ("a", "b"))
     told = resolve(NOTHING_SAID.over(read_config(path)), "forecast")
     assert (told.data.horizon, told.data.fill, told.training.seed) == (9, "forward", 4)
-    assert told.training.batch == DEFAULTS["forecast"].training.batch
+    assert told.training.batch == registry.kind("forecast").defaults.training.batch
 
 
 def test_steps_and_epochs_are_one_thing(tmp_path):
     steps, epochs = (Options(training=TrainingOptions(**{name: 3})) for name in ("steps", "epochs"))
     assert epochs.over(steps).training == TrainingOptions(epochs=3)
     assert steps.over(epochs).training == TrainingOptions(steps=3)
-    for kind in DEFAULTS:
+    for kind in registry.KINDS:
         assert (resolve(steps, kind).training.steps, resolve(steps, kind).training.epochs) == (3, UNSET)
         assert (resolve(epochs, kind).training.steps, resolve(epochs, kind).training.epochs) == (UNSET, 3)
     with pytest.raises(GatewrightError, match="--steps and --epochs: expected one of them, got both"):
         resolve(Options(training=TrainingOptions(steps=1, epochs=1)), "forecast")
 
 
-@pytest.mark.parametrize("kind", DEFAULTS)
+@pytest.mark.parametrize("kind", registry.KINDS)
 def test_resolving_gives_every_option_a_value_and_resolves_once(kind):
     told = resolve(NOTHING_SAID, kind)
     assert resolve(told, kind) == told
     for table in fields(told):
         for name, value in vars(getattr(told, table.name)).items():
             other = "language" if kind == "forecast" else "forecast"
-            elsewhere = getattr(getattr(DEFAULTS[other], table.name), name) is not UNSET or name in BY_DATA[other]
-            by_data = name in BY_DATA[kind] or name in ("epochs", "steps", "validate_every")
+            elsewhere = (
+                getattr(getattr(registry.kind(other).defaults, table.name), name) is not UNSET
+                or name in registry.kind(other).by_data
+            )
+            by_data = name in registry.kind(kind).by_data or name in ("epochs", "steps", "validate_every")
             assert value is not UNSET or by_data or elsewhere
 
 

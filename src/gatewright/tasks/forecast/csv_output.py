@@ -1,0 +1,64 @@
+"""Forecasts as CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from gatewright.data.table import Table, read_table
+from gatewright.data.window_checks import listed
+from gatewright.nn.model import Model
+from gatewright.progress import SILENT, Waits
+from gatewright.tasks.forecast.dataset import roles
+from gatewright.tasks.forecast.predict import forecast, forecastable, require_forecaster, written
+from gatewright.tasks.forecast.spreadsheet import with_harmless_names
+from gatewright.tasks.options import DataOptions
+
+
+def forecast_table(
+    model: Model, source: Path, options: DataOptions, horizon: int | None, waits: Waits = SILENT
+) -> tuple[str, list[str]]:
+    """Forecast what follows the series of a table.
+
+    Args:
+        model: the forecaster.
+        source: path of the table.
+        options: how it is read.
+        horizon: steps to forecast; all that the model can if None.
+        waits: reports progress.
+
+    Returns:
+        CSV text; and notes for a person: series that are left out because they are too short, and names that are
+        written otherwise than they are.
+
+    Raises:
+        GatewrightError: if the model cannot forecast, or the table does not fit it.
+    """
+    encoder, _ = require_forecaster(model, horizon, options.fill)
+    with waits.during(f"reading {source.name}"):
+        table = read_table(source, roles(options), options.fill, encoder.step)
+    table, short = forecastable(model, table)
+    notes = list(table.notes)
+    if table.empty:
+        notes.append(f"left out, no observed target: {listed(table.empty)}")
+    if short:
+        takes = f"{encoder.context} rows (the model's context) up to the last observed target"
+        notes.append(f"left out, fewer than {takes}: {listed(short)}")
+    with waits.during(f"forecasting {len(table.series):,} series"):
+        frame, changed = with_harmless_names(forecast(model, table, horizon, options.fill))
+        return to_csv(frame, table), notes + changed
+
+
+def to_csv(frame: pl.DataFrame, table: Table) -> str:
+    """Write forecasts as CSV; their timestamps as `gatewright.tasks.forecast.predict.written` says.
+
+    Args:
+        frame: what `forecast` returned.
+        table: the table that it follows.
+    """
+    times = [
+        pl.Series(name, written(frame[name], table)) for name in frame.columns if frame[name].dtype == pl.Datetime
+    ]
+    # The model computes in float32; more digits would only look like more.
+    return frame.with_columns(*times).with_columns(pl.col(pl.Float64).cast(pl.Float32)).write_csv()

@@ -1,0 +1,126 @@
+"""Forecasters: quantiles of the next values of series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
+from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options
+
+if TYPE_CHECKING:
+    import torch
+    from rich.table import Table
+    from torch import Tensor
+
+    from gatewright.files.model_file import ModelFile
+    from gatewright.nn.model import Model
+    from gatewright.progress import Waits
+    from gatewright.spec import ModelSpec
+    from gatewright.tasks.forecast.dataset import SeriesData
+    from gatewright.tasks.inputs import InputBatch
+
+
+class Forecast(Kind["SeriesData"]):
+    """Forecasters of the series of a table."""
+
+    name = "forecast"
+    unit = "quantile loss"
+    suffixes = (".csv", ".tsv", ".parquet")
+    defaults = Options(
+        DataOptions(
+            target=(), past=(), known=(), static=(), time="", time_format="", time_zone="", id=(),
+            resample="", aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
+            horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
+        ),
+        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2),
+        replace(TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=100),
+    )  # fmt: skip
+    by_data = ("context", "season", "calendar")
+    forecasts = True
+
+    def fits(self, spec: ModelSpec) -> bool:
+        """Whether a model reads columns and gives quantiles."""
+        return spec.forecaster is not None
+
+    def read(self, source: Path, options: DataOptions, spec: ModelSpec | None = None) -> SeriesData:
+        """Read and split a table; the step between rows is what the model knows, if there is one."""
+        from gatewright.tasks.forecast import dataset
+
+        # Other rules may have found the step of an earlier run than today's.
+        step = "" if spec is None or spec.forecaster is None else spec.forecaster[0].step
+        return dataset.read(source, options, step)
+
+    def complete(self, options: Options, data: SeriesData) -> Options:
+        """Return the options with what the table decides."""
+        return replace(options, data=data.options)
+
+    def build(self, data: SeriesData, options: Options) -> Model:
+        """Return a new forecaster."""
+        from gatewright.nn.model import Model
+        from gatewright.tasks.forecast import dataset
+
+        spec, scaler = dataset.build(data, options)
+        return Model(spec, scaler=scaler, forget_bias=options.model.forget_bias)
+
+    def task(self, model: Model, data: SeriesData, options: Options, share: Share, device: torch.device) -> Task:
+        """Return windows in random order."""
+        from gatewright.tasks.forecast.task import ForecastTask
+
+        return ForecastTask(model, data, options.training.batch, options.training.seed, share, device)
+
+    def evaluate(self, model: Model, data: SeriesData, windows: int | None, waits: Waits) -> Evaluation:
+        """Score the windows of the test part, next to persistence and seasonal-naive."""
+        from gatewright.tasks.forecast.evaluate import choose, evaluate_forecast
+        from gatewright.tasks.forecast.plot import plot_forecasts
+        from gatewright.tasks.forecast.predict import require_fit, require_forecaster
+
+        require_fit(data.table, require_forecaster(model, None, "")[0])
+        chosen = choose(model, data, windows)
+        with waits.counting("evaluating", chosen.count, "windows") as advance:
+            figures, drawn = evaluate_forecast(model, data, chosen, advance)
+        count = sum(map(bool, map(len, chosen.origins)))
+        return Evaluation(figures, lambda path: plot_forecasts(path, model, data, drawn, count))
+
+    def tables(self, figures: dict[str, Any]) -> Iterator[Table]:
+        """Lay out the measures of each target: overall, by series, by step ahead."""
+        from gatewright.tasks.forecast.tables import tables
+
+        return tables(figures)
+
+    def inputs(
+        self, model: Model, data: Any, span: slice, title: str, fill: str, options: DataOptions | None = None
+    ) -> InputBatch:
+        """Return the series of a table or of its path."""
+        from gatewright.tasks.forecast.inputs import of_source
+
+        return of_source(model, data, span, title, fill, options)
+
+    def part_inputs(self, model: Model, data: SeriesData, part: str, span: slice, title: str) -> InputBatch:
+        """Return a part of each series, with a context before it."""
+        from gatewright.tasks.forecast.inputs import of_part
+
+        return of_part(model, data, part, span, title)
+
+    def predictions(self, model: Model, batch: InputBatch, output: Tensor) -> Tensor:
+        """Return quantiles in the table's units, (T, B, horizon, targets, quantiles)."""
+        from gatewright.tasks.forecast.windows import in_units
+
+        assert batch.level is not None
+        return in_units(model, output, batch.level)
+
+    def stream_score(self, file: ModelFile, source: Path, options: DataOptions) -> StreamScore:
+        """Read windows of a table, which are scored by MAE and MSE."""
+        from gatewright.tasks.forecast.stream_score import stream_score
+
+        return stream_score(file, source, options)
+
+    def forecast(
+        self, model: Model, source: Path, options: DataOptions, horizon: int | None, waits: Waits
+    ) -> tuple[str, list[str]]:
+        """Forecast the rows after each series of a table."""
+        from gatewright.tasks.forecast.csv_output import forecast_table
+
+        return forecast_table(model, source, options, horizon, waits)

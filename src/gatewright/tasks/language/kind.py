@@ -1,0 +1,101 @@
+"""Language models: the next character of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
+from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options
+
+if TYPE_CHECKING:
+    import torch
+    from rich.table import Table
+    from torch import Tensor
+
+    from gatewright.files.model_file import ModelFile
+    from gatewright.nn.model import Model
+    from gatewright.progress import Waits
+    from gatewright.spec import ModelSpec
+    from gatewright.tasks.inputs import InputBatch
+    from gatewright.tasks.language.dataset import TextData
+
+
+class Language(Kind["TextData"]):
+    """Models of the characters of a text."""
+
+    name = "language"
+    unit = "nats/char"
+    suffixes = (".txt",)
+    defaults = Options(
+        DataOptions(context=128, reset=0.1, valid="0.05", test="0.05"),
+        replace(MODEL_DEFAULTS, hidden=512, dropout=0.2, embedding=64),
+        replace(TRAINING_DEFAULTS, epochs=10, batch=32, lr=2e-3),
+    )
+
+    def fits(self, spec: ModelSpec) -> bool:
+        """Whether a model reads symbols."""
+        return spec.encoder.symbols > 0
+
+    def read(self, source: Path, options: DataOptions, spec: ModelSpec | None = None) -> TextData:
+        """Read and split a text."""
+        from gatewright.tasks.language import dataset
+
+        return dataset.read(source, options)
+
+    def build(self, data: TextData, options: Options) -> Model:
+        """Return a new language model."""
+        from gatewright.nn.model import Model
+        from gatewright.tasks.language import dataset
+
+        spec = dataset.build(data, options)
+        return Model(spec, vocabulary=data.vocabulary, forget_bias=options.model.forget_bias)
+
+    def task(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> Task:
+        """Return parallel streams, whose states are carried from chunk to chunk."""
+        from gatewright.tasks.language.task import LanguageTask
+
+        return LanguageTask(model, data, options, share, device)
+
+    def evaluate(self, model: Model, data: TextData, windows: int | None, waits: Waits) -> Evaluation:
+        """Score the characters of the test part, next to n-gram models."""
+        from gatewright.tasks.language.evaluate import evaluate_language
+
+        with waits.during("scoring the test part"):
+            return Evaluation(evaluate_language(model, data))
+
+    def tables(self, figures: dict[str, Any]) -> Iterator[Table]:
+        """Lay out nats and bits a character."""
+        from gatewright.tasks.tables import empty
+
+        nats, bits = figures["nats_per_character"], figures["bits_per_character"]
+        table = empty(f"test part, {figures['characters']:,} characters", ["nats/char", "bits/char"])
+        for name in nats:
+            table.add_row(name, f"{nats[name]:.4f}", f"{bits[name]:.4f}")
+        yield table
+
+    def inputs(
+        self, model: Model, data: Any, span: slice, title: str, fill: str, options: DataOptions | None = None
+    ) -> InputBatch:
+        """Return a text, or that of a `Path`."""
+        from gatewright.tasks.language.inputs import of_source
+
+        return of_source(model, data, span, title)
+
+    def part_inputs(self, model: Model, data: TextData, part: str, span: slice, title: str) -> InputBatch:
+        """Return a part of the text."""
+        from gatewright.tasks.language.inputs import of_text
+
+        return of_text(model, getattr(data.parts, part), span, title)
+
+    def predictions(self, model: Model, batch: InputBatch, output: Tensor) -> Tensor:
+        """Return log-probabilities of the next symbol, (T, B, symbols)."""
+        return output.log_softmax(dim=-1)
+
+    def stream_score(self, file: ModelFile, source: Path, options: DataOptions) -> StreamScore:
+        """Read a text, which is scored in nats a character."""
+        from gatewright.tasks.language.stream_score import stream_score
+
+        return stream_score(file, source)

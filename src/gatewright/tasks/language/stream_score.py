@@ -1,0 +1,49 @@
+"""The score of a stream of a language model on a text."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.data.text import encode_text, read_text, streams
+from gatewright.errors import DataError
+from gatewright.files.model_file import ModelFile
+from gatewright.runtime.stream import Stream
+from gatewright.tasks.base import SESSIONS, StreamScore
+
+#: Maximum number of characters that are scored.
+MOST_CHARACTERS = 200_000
+
+
+def stream_score(file: ModelFile, path: Path) -> StreamScore:
+    """Read the first `MOST_CHARACTERS` characters of a text.
+
+    Raises:
+        GatewrightError: if it cannot be read, or is too short.
+    """
+    symbols = _symbols(file, path)
+    return StreamScore(symbols[:, 0], None, functools.partial(_score, symbols))
+
+
+def _symbols(file: ModelFile, path: Path) -> NDArray[np.int64]:
+    """Return the text as parallel streams, (T, sessions)."""
+    assert file.vocabulary is not None
+    symbols = encode_text(read_text(path), file.vocabulary)[:MOST_CHARACTERS]
+    if len(symbols) < 2:
+        raise DataError(str(path), "at least 2 characters", str(len(symbols)))
+    return streams(symbols, max(1, min(SESSIONS, len(symbols) // 256)))
+
+
+def _score(symbols: NDArray[np.int64], stream: Stream) -> dict[str, float]:
+    numbers = range(symbols.shape[1])
+    nats = 0.0
+    for first in range(0, len(symbols) - 1, 256):
+        part = symbols[first : first + 257]
+        scores = stream.run(part[:-1], sessions=numbers).astype(np.float64)
+        scores -= scores.max(axis=-1, keepdims=True)
+        taken = np.take_along_axis(scores, part[1:, :, None], axis=-1)[..., 0]
+        nats += float((np.log(np.exp(scores).sum(axis=-1)) - taken).sum())
+    return {"nats/char": nats / symbols[1:].size}

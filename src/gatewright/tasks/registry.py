@@ -1,0 +1,77 @@
+"""Every kind of model.  Importing it loads no torch and no polars."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gatewright.data.source_files import other_format
+from gatewright.errors import GatewrightError, shorten
+from gatewright.spec import ModelSpec
+from gatewright.tasks.base import Kind
+from gatewright.tasks.forecast.kind import Forecast
+from gatewright.tasks.language.kind import Language
+
+#: The kinds by name.  A new one is a folder next to theirs and an entry here.
+KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (Forecast(), Language())}
+
+
+def kind(name: str) -> Kind[Any]:
+    """Return the kind of a name.
+
+    Raises:
+        GatewrightError: if there is none.
+
+    >>> kind("language").unit
+    'nats/char'
+    """
+    if name not in KINDS:
+        raise GatewrightError("--kind", f"one of {', '.join(KINDS)}", shorten(name))
+    return KINDS[name]
+
+
+def kind_of(spec: ModelSpec) -> Kind[Any]:
+    """Return the first kind that a model of this specification can be of.
+
+    >>> from gatewright.spec import StackSpec, SymbolEncoder, SymbolHead
+    >>> kind_of(ModelSpec(SymbolEncoder(symbols=3, embedding_size=4), StackSpec(8), SymbolHead())).name
+    'language'
+    """
+    for each in KINDS.values():
+        if each.fits(spec):
+            return each
+    raise GatewrightError(
+        "model", f"a model of a kind out of {', '.join(KINDS)}", f"encoder {spec.encoder.kind!r}"
+    )
+
+
+def suffixes() -> dict[str, str]:
+    """Return the endings of names of files, each with the name of the kind that learns from it."""
+    return {suffix: each.name for each in KINDS.values() for suffix in each.suffixes}
+
+
+def suffix_of(source: Path) -> str:
+    """Return the ending of a file's name, in lower case and without ``.gz``."""
+    return Path(source.name.lower().removesuffix(".gz")).suffix
+
+
+def kind_of_source(source: Path, name: str = "") -> Kind[Any]:
+    """Return the kind that learns from a file.
+
+    Args:
+        source: the file; only its name is looked at.
+        name: of the kind, where the ending does not say.
+
+    Raises:
+        GatewrightError: if there is none.
+
+    >>> kind_of_source(Path("load.csv.gz")).name, kind_of_source(Path("plays.txt")).name
+    ('forecast', 'language')
+    """
+    if name:
+        return kind(name)
+    by_suffix = suffixes()
+    if suffix_of(source) not in by_suffix:
+        expected = f"a file whose name ends in {', '.join(by_suffix)}, or --kind"
+        raise GatewrightError(str(source), expected, other_format(source))
+    return KINDS[by_suffix[suffix_of(source)]]
