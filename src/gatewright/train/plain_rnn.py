@@ -22,10 +22,10 @@ from gatewright.insight.layers import Peer
 from gatewright.insight.recording import Recording
 from gatewright.nn.linear import Linear
 from gatewright.nn.model import Model, Output, State
-from gatewright.tasks.options import TrainingOptions
 from gatewright.tasks import registry
 from gatewright.tasks.base import Task
 from gatewright.tasks.inputs import InputBatch
+from gatewright.tasks.options import TrainingOptions
 from gatewright.train.trainer import learning_rate, new_optimizer
 
 NAME = "plain RNN"
