@@ -46,6 +46,11 @@ def test_every_view_opens(browser: Browser, pages: dict[str, Shown], kind: str, 
                 assert not tab.page.locator(".gw-trouble").is_visible()
                 assert not _BROKEN.search(tab.text("body")), view
                 assert_within(tab, size)
+                # What acts as a slider or a button can be reached with the Tab key.
+                focus = tab.page.eval_on_selector_all(
+                    ".gatewright :is([role=slider], [role=button])", "all => all.map(one => one.tabIndex)"
+                )
+                assert all(index == 0 for index in focus), view
 
 
 def assert_within(tab: Tab, size: dict[str, int]) -> None:

@@ -60,7 +60,7 @@ export function Piece({
       data-dim={stepsBack(part, spot)}
       data-lit={isMeant(part, spot)}
       style={{ color: CELL[part].color }}
-      tabIndex={0}
+      tabindex={0}
       role="button"
       aria-label={CELL[part].label}
       aria-pressed={pointing.fixed.value === part}

@@ -71,7 +71,7 @@ function Dots({ rows, chosen, width, pointed, onPoint, onChoose }: DotsProps) {
     <svg
       width={width}
       height={HEIGHT}
-      tabIndex={0}
+      tabindex={0}
       role="slider"
       aria-label="Unit, by half-life"
       aria-valuemin={1}

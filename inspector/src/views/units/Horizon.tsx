@@ -106,7 +106,7 @@ function Drawing({ curve, width, logarithmic, place, onPlace, words }: DrawingPr
     <svg
       width={width}
       height={HEIGHT}
-      tabIndex={0}
+      tabindex={0}
       role="slider"
       aria-label="Steps before the last"
       aria-valuemin={lags[0]}
