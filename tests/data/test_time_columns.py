@@ -10,13 +10,12 @@ import warnings
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from gatewright.data.frame import Frame
+from gatewright.data.columns import Column
 from gatewright.data.table import Roles, Table, read_table
 from gatewright.data.timestamp_patterns import read_text
 from gatewright.data.timestamps import timestamps
@@ -344,8 +343,7 @@ def test_a_format_means_what_it_means_to_python(form: str, moment: datetime, min
     assume(moment.year != 1969 or "%y" not in form or moment.month > 0)
     cell = moment.replace(tzinfo=timezone(timedelta(minutes=minutes))).strftime(form)
     expected = datetime.strptime(cell, form)
-    frame = Frame(pl.DataFrame({"t": [cell, cell]}), np.array([2, 3]), "line")
-    stamps = timestamps(frame, "t", form)
+    stamps = timestamps(Column(pl.Series("t", [cell, cell]), time_format=form), str)
     assert stamps.local[0].tolist() == expected.replace(tzinfo=None)
     offset = expected.utcoffset()
     assert stamps.zoned == (offset is not None)
@@ -361,9 +359,9 @@ def test_a_format_reads_no_more_than_python_does(form: str, cell: str) -> None:
         expected = datetime.strptime(cell, form)
     except ValueError:
         expected = None
-    frame = Frame(pl.DataFrame({"t": [cell]}), np.array([2]), "line")
+    column = Column(pl.Series("t", [cell]), time_format=form)
     try:
-        found = timestamps(frame, "t", form).local[0].tolist()
+        found = timestamps(column, str).local[0].tolist()
     except DataError:
         found = None
     assert found == (None if expected is None else expected.replace(tzinfo=None))

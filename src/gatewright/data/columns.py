@@ -1,118 +1,183 @@
-"""From a column of cells to numbers, or to the text of each cell."""
+"""A column of a table, with what its cells are found to be."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from gatewright.data.frame import Frame
+from gatewright.data import numeric_timestamps
+from gatewright.data.cell_text import is_text, known, text
 from gatewright.data.number_format import OTHERS, PLAIN, Notation, hint
-from gatewright.errors import DataError, shorten
+from gatewright.data.time_detection import (
+    LIKE_CODES,
+    PART_WORDS,
+    has_date_shapes,
+    is_monotonic,
+    is_named,
+    is_regular,
+    words_of,
+)
+from gatewright.data.time_zones import Times
+from gatewright.data.timestamp_parsing import (
+    HEAD,
+    ParsedTimes,
+    matching_patterns,
+    parse_format,
+    parse_numbers,
+    parse_pattern,
+)
+from gatewright.errors import shorten
 
-#: Cells of text that stand for a missing value, in any case of letters.
-MISSING = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none", "-", ".", "?")
+#: Rows from which on numbers are known for times without a name that says so.
+_ENOUGH = 8
 
-#: Cells of text that are read as a Boolean column is, in any case of letters.
-_TRUTH = {"true": 1.0, "false": 0.0}
-
-#: No sound measurement is larger, and sums of squares of larger ones overflow.
-LARGEST = 1e100
-
-
-def is_text(column: pl.Series) -> bool:
-    """Say whether a column holds text."""
-    return isinstance(column.dtype, (pl.String, pl.Categorical, pl.Enum))
-
-
-def text(column: pl.Series) -> pl.Series:
-    """Return cells as text without the spaces around it; empty ones as null."""
-    column = column.cast(pl.String).str.strip_chars()
-    return column.set(column == "", None)
-
-
-def given(column: pl.Series, missing: Iterable[str] = ()) -> pl.Series:
-    """Return cells with each that stands for a missing value as null, by `MISSING` and further words."""
-    if not is_text(column):
-        return column
-    column = text(column)
-    words = {*MISSING, *(word.strip().lower() for word in missing)}
-    return column.set(column.str.to_lowercase().is_in(sorted(words)), None)
+#: Meanings of numbers that plain counts fit too.
+_LIKE_COUNTS = {"4 digits", "days of a spreadsheet"}
 
 
-def looks_numeric(column: pl.Series, notation: Notation = PLAIN) -> bool:
-    """Say whether most of a column's first cells are numbers."""
-    if not (is_text(column) or column.dtype.is_numeric()):
-        return False
-    head = given(column.head(1000), notation.missing).drop_nulls()
-    return 2 * _cast(head, notation).count() > len(head)
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of cells.  What they are is found once, when it is first asked for.
 
-
-def numeric_otherwise(column: pl.Series, notation: Notation) -> str:
-    """Return a cell and the options that read it, where most cells are numbers in another notation; or nothing."""
-    if not is_text(column) or looks_numeric(column, notation):
-        return ""
-    head = given(column.head(1000), notation.missing).drop_nulls()
-    found = max((_cast(head, other) for other in OTHERS), key=pl.Series.count)
-    cells = head.filter(found.is_not_null() & _cast(head, notation).is_null())
-    return f"{shorten(cells[0])}{hint(cells, notation)}" if 2 * found.count() > len(head) else ""
-
-
-def numbers(frame: Frame, name: str, notation: Notation = PLAIN) -> NDArray[np.float64]:
-    """Return a column as numbers, missing ones as NaN, true and false as 1 and 0.
-
-    Raises:
-        DataError: at a cell that is neither a finite number nor missing, or where numbers and truth values mix.
+    Attributes:
+        cells: the cells, under the column's name.
+        notation: how numbers are written.
+        time_format: how times are written, as in strftime; "" to find it.
     """
-    column = frame.cells[name]
-    dtype = column.dtype
-    if not (is_text(column) or dtype.is_numeric() or isinstance(dtype, (pl.Boolean, pl.Null))):
-        raise DataError(f"column {shorten(name)}", "numbers", f"cells of type {shorten(str(dtype))}")
-    cells = column.fill_nan(None) if dtype.is_float() else given(column, notation.missing)
-    found = _cast(cells, notation).fill_nan(None)
-    if sentinels := _sentinels(notation, dtype):
-        missing = found.is_in(sentinels).fill_null(False)
-        cells, found = cells.set(missing, None), found.set(missing, None)
-    if is_text(column) and (cells.is_not_null() & found.is_null()).any():
-        found = _with_truth(frame, cells, found)
-    bad = cells.is_not_null() & ~(found.abs() <= LARGEST).fill_null(False)
-    if bad.any():
-        row = int(bad.arg_max() or 0)
-        other = hint(cells.filter(bad).head(1000), notation) if is_text(column) else ""
-        expected = f"a number (up to {LARGEST:g}), or nothing where it is missing"
-        raise DataError(f"column {shorten(name)}, {frame.place(row)}", expected, f"{shorten(column[row])}{other}")
-    return found.fill_null(float("nan")).to_numpy().astype(np.float64)
+
+    cells: pl.Series
+    notation: Notation = PLAIN
+    time_format: str = ""
+
+    @property
+    def name(self) -> str:
+        """The column's name."""
+        return self.cells.name
+
+    @cached_property
+    def is_numeric(self) -> bool:
+        """Whether most of the first cells are numbers in the column's notation."""
+        if not (is_text(self.cells) or self.cells.dtype.is_numeric()):
+            return False
+        return 2 * self.notation.cast(self._number_head).count() > len(self._number_head)
+
+    @cached_property
+    def other_notation(self) -> str:
+        """A cell and the options that read it, if most cells are numbers in another notation; else ""."""
+        if not is_text(self.cells) or self.is_numeric:
+            return ""
+        head = self._number_head
+        numbers = max((other.cast(head) for other in OTHERS), key=pl.Series.count)
+        cells = head.filter(numbers.is_not_null() & self.notation.cast(head).is_null())
+        return f"{shorten(cells[0])}{hint(cells, self.notation)}" if 2 * numbers.count() > len(head) else ""
+
+    @cached_property
+    def is_time(self) -> bool:
+        """Whether most of the first cells are times that can be read.
+
+        Numbers are times if the column's name says so, or if they go on as times alone do.
+        """
+        if isinstance(self.cells.dtype, (pl.Date, pl.Datetime)):
+            return True
+        if not (is_text(self.cells) or self.cells.dtype.is_numeric()):
+            return False
+        if self._has_plain_numbers and not self.time_format:
+            return self._numbers_are_times()
+        if len(self.time_head) == 0:
+            return False
+        best = min(self._parsed_head, key=lambda parsed: parsed.failures)
+        if 2 * best.failures >= len(self.time_head):
+            return False
+        sure = bool(self.time_format) or best.pattern not in LIKE_CODES or is_named(self.name)
+        return sure or is_monotonic(best.clock)
+
+    @cached_property
+    def has_date_shapes(self) -> bool:
+        """Whether nearly all of the first cells have the shape of a date, one that is ambiguous too."""
+        return not self._head_has_plain_numbers and has_date_shapes(self.time_head)
+
+    @cached_property
+    def parsed_times(self) -> list[ParsedTimes]:
+        """The cells as times, in each way that fits most of them; at least one."""
+        if self.time_format:
+            return [parse_format(text(self.cells), self.time_format)]
+        if self.cells.dtype.is_float() or self._has_plain_numbers:
+            return [self._parsed_numbers]
+        cells = text(self.cells)
+        # The first cells that are not empty; `time_head` also leaves out words for a missing value.
+        head = cells.drop_nulls().head(HEAD)
+        patterns = self._head_patterns if head.equals(self.time_head) else matching_patterns(head)
+        return [parse_pattern(cells, name) for name in patterns]
+
+    @cached_property
+    def time_head(self) -> pl.Series:
+        """The text of the first cells that are not missing."""
+        return known(text(self.cells.head(10 * HEAD))).drop_nulls().head(HEAD)
+
+    @cached_property
+    def _number_head(self) -> pl.Series:
+        return known(self.cells.head(1000), self.notation.missing).drop_nulls()
+
+    @cached_property
+    def _has_plain_numbers(self) -> bool:
+        """Whether most of the first cells are numbers as Python writes them."""
+        return numeric_timestamps.looks_like_number(self.cells)
+
+    @cached_property
+    def _head_has_plain_numbers(self) -> bool:
+        return numeric_timestamps.looks_like_number(self.time_head)
+
+    @cached_property
+    def _head_patterns(self) -> list[str]:
+        return matching_patterns(self.time_head)
+
+    @cached_property
+    def _parsed_head(self) -> list[ParsedTimes]:
+        if self.time_format:
+            return [parse_format(self.time_head, self.time_format)]
+        if self._head_has_plain_numbers:
+            return [parse_numbers(self.time_head)]
+        return [parse_pattern(self.time_head, name) for name in self._head_patterns]
+
+    @cached_property
+    def _parsed_numbers(self) -> ParsedTimes:
+        return parse_numbers(self.cells)
+
+    def _numbers_are_times(self) -> bool:
+        """Say whether numbers are times: by the column's name, and by their order and distances."""
+        head, named = self.cells.drop_nulls().head(HEAD), is_named(self.name)
+        clock, meaning = numeric_timestamps.times(head)
+        if len(clock) == 0 or 2 * int(np.isnat(clock).sum()) >= len(clock):
+            return False
+        if named and meaning != "4 digits":
+            return True
+        # Whatever else it may count, a column that is no time neither rises nor falls like one.
+        if not is_monotonic(clock):
+            return False
+        if named or words_of(self.name) & PART_WORDS:
+            return is_monotonic(self._known_clock())
+        if len(clock) < _ENOUGH or meaning in _LIKE_COUNTS or not is_regular(clock):
+            return False
+        clock = self._known_clock()
+        return is_monotonic(clock) and is_regular(clock)
+
+    def _known_clock(self) -> Times:
+        """Return the times that numbers stand for, without those of empty cells."""
+        return self._parsed_numbers.clock[self.cells.is_not_null().to_numpy()]
 
 
-def _cast(cells: pl.Series, notation: Notation) -> pl.Series:
-    """Return cells as Float64; null where a cell is no number in this notation."""
-    plain = notation.to_plain(cells) if cells.dtype == pl.String else cells
-    return plain.cast(pl.Float64, strict=False)
+#: The columns of a table by name, in order.
+Columns = Mapping[str, Column]
 
 
-def _sentinels(notation: Notation, dtype: pl.DataType) -> list[float]:
-    """Return the numbers that stand for a missing value, as cells of this type hold them."""
-    if not notation.missing:
-        return []
-    words = pl.Series(notation.missing, dtype=pl.String).str.strip_chars()
-    found = {*_cast(words, notation), *_cast(words, PLAIN)} - {None}
-    if dtype == pl.Float32:
-        with np.errstate(over="ignore"):
-            found = {float(np.float32(number)) for number in found}
-    return sorted(found)
+def columns_of(cells: pl.DataFrame, notation: Notation = PLAIN, time_format: str = "") -> Columns:
+    """Return the columns of a table.
 
-
-def _with_truth(frame: Frame, cells: pl.Series, found: pl.Series) -> pl.Series:
-    """Read true and false; the column holds nothing else then."""
-    truth = cells.str.to_lowercase().replace_strict(_TRUTH, default=None, return_dtype=pl.Float64)
-    if truth.null_count() == len(truth):
-        return found
-    other = cells.is_not_null() & truth.is_null()
-    if not other.any():
-        return truth
-    first_true, first_other = int(truth.is_not_null().arg_max() or 0), int(other.arg_max() or 0)
-    row, before = max(first_true, first_other), min(first_true, first_other)
-    expected = f"cells of one kind, such as {shorten(cells[before])} in {frame.place(before)}"
-    raise DataError(f"column {shorten(cells.name)}, {frame.place(row)}", expected, shorten(cells[row]))
+    >>> columns_of(pl.DataFrame({"load": ["1.5", "2"]}))["load"].is_numeric
+    True
+    """
+    return {column.name: Column(column, notation, time_format) for column in cells}

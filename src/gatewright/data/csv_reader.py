@@ -14,9 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data.columns import looks_numeric
+from gatewright.data.columns import Column
 from gatewright.data.number_format import Notation
-from gatewright.data.time_column import looks_like_times
 from gatewright.errors import DataError, shorten
 
 SEPARATORS = ",;\t|"
@@ -199,8 +198,8 @@ def _names(path: Path, header: Sequence[str | None]) -> list[str]:
     [(name, count)] = Counter(names).most_common(1)
     if count > 1:
         raise DataError(f"header of {path}", "each name once", f"{shorten(name)} {count} times")
-    cells = [pl.Series([name]) for name in names]
-    if all(looks_numeric(cell) or looks_like_times(cell) for cell in cells):
+    cells = [Column(pl.Series([name])) for name in names]
+    if all(cell.is_numeric or cell.is_time for cell in cells):
         got = f"{shorten(names[0])}, which looks like data"
         raise DataError(f"header of {path}", "the names of the columns", got)
     return names

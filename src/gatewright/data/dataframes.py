@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data.time_column import looks_like_times
+from gatewright.data.columns import Column
 from gatewright.errors import DataError, shorten
 
 #: Name of the time column made of a `DatetimeIndex` without a name.
@@ -138,7 +138,7 @@ def _index(index: Any, names: Sequence[str]) -> tuple[pl.Series | None, str]:
             got = f"{kind}; frame.rename_axis('timestamp') names it, frame.reset_index(drop=True) drops it"
             raise DataError("index of the data frame", "a name for the time column", got)
         return _cells_of_pandas(index.to_series()).alias(INDEX_NAME), INDEX_NAME
-    if not isinstance(index, pd.RangeIndex) and looks_like_times(_cells_of_pandas(index.to_series()).alias("")):
+    if not isinstance(index, pd.RangeIndex) and Column(_cells_of_pandas(index.to_series()).alias("")).is_time:
         got = f"labels without a name that look like times, such as {shorten(str(index[0]))}"
         remedy = "frame.rename_axis('time') makes a column of them, frame.reset_index(drop=True) drops them"
         raise DataError("index of the data frame", "a DatetimeIndex, or a name", f"{got}; {remedy}")

@@ -77,6 +77,15 @@ class Notation:
             written = written.str.replace_all(group, "")
         return written.str.replace(self.decimal, ".", literal=True)
 
+    def cast(self, cells: pl.Series) -> pl.Series:
+        """Return cells as Float64; null where a cell is not a number in this notation.
+
+        >>> Notation(",").cast(pl.Series(["1,5", "x"])).to_list()
+        [1.5, None]
+        """
+        plain = self.to_plain(cells) if cells.dtype == pl.String else cells
+        return plain.cast(pl.Float64, strict=False)
+
     def number(self, cell: str) -> float | None:
         """Return the number that a cell is, or None."""
         return self.to_plain(pl.Series([cell])).cast(pl.Float64, strict=False)[0]

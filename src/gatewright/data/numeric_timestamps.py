@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data.columns import is_text, text
+from gatewright.data.cell_text import is_text, text
 from gatewright.data.time_zones import Times
 from gatewright.data.timestamp_patterns import moments
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from gatewright.data import time_column
-from gatewright.data.columns import is_text, looks_numeric, numeric_otherwise, text
+from gatewright.data.cell_text import is_text, text
+from gatewright.data.columns import Column, Columns
 from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.errors import DataError, nearest, shorten
@@ -79,7 +80,7 @@ class Roles:
         return [(role, name) for role, names in roles.items() for name in names]
 
 
-def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
+def find_roles(columns: Columns, roles: Roles) -> Roles:
     """Check the columns that are named; find the timestamps, and the target if only one column is left.
 
     Raises:
@@ -87,15 +88,15 @@ def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
     """
     seen: dict[str, str] = {}
     for role, name in roles.named():
-        if name not in cells.columns:
-            got = f"{shorten(name)}{nearest(name, cells.columns)}"
-            raise DataError(f"--{role}", f"a column out of {_listed(cells.columns)}", got)
+        if name not in columns:
+            got = f"{shorten(name)}{nearest(name, columns)}"
+            raise DataError(f"--{role}", f"a column out of {_listed(columns)}", got)
         if name in seen:
             both = f"--{seen[name]} and --{role}" if seen[name] != role else f"--{role}"
             raise DataError(both, "each column once", f"{shorten(name)} twice")
         seen[name] = role
-    free = [name for name in cells.columns if name not in seen]
-    time = roles.time or time_column.find(_longest(cells, roles.ids), free, roles.time_format) or NO_TIME
+    free = [name for name in columns if name not in seen]
+    time = roles.time or time_column.find(_longest(columns, roles.ids), free, roles.time_format) or NO_TIME
     if time == NO_TIME:
         if roles.time_format:
             raise DataError("--time-format", "a column of timestamps written so", repr(roles.time_format))
@@ -104,37 +105,41 @@ def find_roles(cells: pl.DataFrame, roles: Roles) -> Roles:
     targets = roles.targets
     if not targets:
         free = [name for name in free if name != time]
-        targets = (_only_target(cells, free, roles.notation),)
+        targets = (_only_target([columns[name] for name in free]),)
     return replace(roles, time=time, targets=targets)
 
 
-def _longest(cells: pl.DataFrame, ids: tuple[str, ...]) -> pl.DataFrame:
-    """Return the rows of the series that has most; times rise, or fall, within a series alone."""
-    if not ids or any(cells[name].dtype.is_nested() for name in ids):
-        return cells
+def _longest(columns: Columns, ids: tuple[str, ...]) -> Columns:
+    """Return the rows of the longest series; times rise, or fall, within one series only."""
+    if not ids or any(columns[name].cells.dtype.is_nested() for name in ids):
+        return columns
+    cells = pl.DataFrame([column.cells for column in columns.values()])
     sizes = cells.group_by(ids, maintain_order=True).len(name="rows of a series")
     own = sizes.row(int(sizes["rows of a series"].arg_max() or 0))
-    return cells.filter(*(pl.col(name).eq_missing(value) for name, value in zip(ids, own, strict=False)))
+    rows = cells.filter(*(pl.col(name).eq_missing(value) for name, value in zip(ids, own, strict=False)))
+    return {name: replace(column, cells=rows[name]) for name, column in columns.items()}
 
 
-def _only_target(cells: pl.DataFrame, free: list[str], notation: Notation) -> str:
-    """Return the one numeric column that no role names; a column of row numbers is none.
+def _only_target(columns: Sequence[Column]) -> str:
+    """Return the only numeric column; one of row numbers does not count.
+
+    Args:
+        columns: those without a role.
 
     Raises:
         DataError: if there is none or several; it lists them.
     """
-    free = [name for name in free if not is_index(cells[name])] or free
-    otherwise = {name: numeric_otherwise(cells[name], notation) for name in free}
-    numeric = [name for name in free if looks_numeric(cells[name], notation)]
-    if len(numeric) == 1 and not any(otherwise.values()):
-        return numeric[0]
-    listed = [name for name in free if name in numeric or otherwise[name]] or free
+    columns = [column for column in columns if not is_index(column.cells)] or columns
+    numeric = [column for column in columns if column.is_numeric]
+    otherwise = [column for column in columns if column.other_notation]
+    if len(numeric) == 1 and not otherwise:
+        return numeric[0].name
+    listed = [column.name for column in columns if column.is_numeric or column.other_notation]
     got = "none"
-    for name in listed:
-        if otherwise[name]:
-            got = f"none; a cell of {shorten(name)} is {otherwise[name]}"
-            break
-    raise DataError("--target", f"the column to forecast, out of {_listed(listed)}", got)
+    if otherwise:
+        got = f"none; a cell of {shorten(otherwise[0].name)} is {otherwise[0].other_notation}"
+    candidates = _listed(listed or [column.name for column in columns])
+    raise DataError("--target", f"the column to forecast, out of {candidates}", got)
 
 
 def is_index(column: pl.Series) -> bool:

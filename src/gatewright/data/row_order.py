@@ -15,7 +15,7 @@ from gatewright.data import frequency
 from gatewright.data.frame import Frame
 from gatewright.data.resample import proposed
 from gatewright.data.time_zones import Clock, Times
-from gatewright.data.timestamps import Stamps
+from gatewright.data.timestamps import Timestamps
 from gatewright.errors import DataError, shorten
 
 Rows = NDArray[np.int64]
@@ -62,7 +62,7 @@ class Ordered:
     notes: tuple[str, ...]
 
 
-def unordered(stamps: Stamps, groups: list[Group], step: str) -> Ordered:
+def unordered(stamps: Timestamps, groups: list[Group], step: str) -> Ordered:
     """Return series as they stand in the file, for steps that their rows will be gathered into."""
     when = Clock.of(stamps.zone, step)
     times = [_kept(stamps, group.rows) if when.absolute else stamps.local[group.rows] for group in groups]
@@ -70,7 +70,7 @@ def unordered(stamps: Stamps, groups: list[Group], step: str) -> Ordered:
 
 
 def in_order(
-    frame: Frame, name: str, stamps: Stamps, groups: list[Group], expected: str = "", *, gaps: bool = False
+    frame: Frame, name: str, stamps: Timestamps, groups: list[Group], expected: str = "", *, gaps: bool = False
 ) -> Ordered:
     """Return series in order of time, turned round where their rows run from new to old.
 
@@ -113,7 +113,7 @@ def _rises(times: Times) -> bool:
     return bool((np.diff(times).astype(np.int64) > 0).all())
 
 
-def _kept(stamps: Stamps, rows: Rows) -> Times:
+def _kept(stamps: Timestamps, rows: Rows) -> Times:
     """Return times in UTC where the zone is a place, else as its clock shows them.
 
     An hour that the clock shows twice is told apart by the order of the rows.
@@ -154,7 +154,7 @@ class _Expected(NamedTuple):
 
 
 def _clock(
-    stamps: Stamps, groups: list[Group], kept: list[Times], name: str, expected: _Expected
+    stamps: Timestamps, groups: list[Group], kept: list[Times], name: str, expected: _Expected
 ) -> tuple[Clock, str]:
     """Return the clock on which the step is even, and the step: days are even on the local clock, hours in UTC."""
     local = [stamps.local[group.rows] for group in groups]
@@ -192,7 +192,7 @@ def remedy(times: Times) -> str:
     return f"--resample {proposed(times)} --aggregate mean, sum or last gathers rows into steps"
 
 
-def _disorder(frame: Frame, name: str, stamps: Stamps, group: Group, times: Times) -> DataError:
+def _disorder(frame: Frame, name: str, stamps: Timestamps, group: Group, times: Times) -> DataError:
     """Return the error of a series whose times neither rise nor fall throughout."""
     differences = np.diff(times).astype(np.int64)
     row = int(np.argmax(differences <= 0)) + 1

@@ -10,8 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gatewright.data import frequency
-from gatewright.data.columns import is_text, numbers, text
+from gatewright.data.cell_text import is_text, text
+from gatewright.data.columns import Columns, columns_of
 from gatewright.data.frame import Frame
+from gatewright.data.numeric_columns import numbers
 from gatewright.data.resample import gathered
 from gatewright.data.roles import NO_TIME as NO_TIME
 from gatewright.data.roles import Roles as Roles
@@ -83,10 +85,11 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
     """
     frame = frame_of(source, roles.notation)
     roles = roles if roles.time else replace(roles, time=frame.time)
-    roles = find_roles(frame.cells, roles)
-    values = np.stack([numbers(frame, name, roles.notation) for name in roles.columns], axis=1)
+    columns = columns_of(frame.cells, roles.notation, roles.time_format)
+    roles = find_roles(columns, roles)
+    values = np.stack([numbers(columns[name], frame.place) for name in roles.columns], axis=1)
     groups = [Group(*group) for group in _groups(frame, roles.ids)]
-    ordered, zoned = _ordered(frame, roles, groups, fill, step)
+    ordered, zoned = _ordered(frame, columns, roles, groups, fill, step)
     series = [
         Series(each.name, times, values[each.rows], frame.lines[each.rows], frame.unit, each.ids, ordered.clock)
         for each, times in zip(ordered.groups, ordered.times, strict=True)
@@ -108,13 +111,15 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
     return Table(roles, tuple(series), ordered.step, unused, empty, ordered.clock, zoned, ordered.notes)
 
 
-def _ordered(frame: Frame, roles: Roles, groups: list[Group], fill: str, expected: str) -> tuple[Ordered, bool]:
+def _ordered(
+    frame: Frame, columns: Columns, roles: Roles, groups: list[Group], fill: str, expected: str
+) -> tuple[Ordered, bool]:
     """Return the series in order of time, and whether their timestamps name a zone."""
     if roles.time == NO_TIME:
         if roles.resample:
             raise DataError("--resample", "a table with timestamps", "a table without any, or --time none")
         return Ordered(groups, [None] * len(groups), NAIVE, "row", ()), False
-    stamps = timestamps(frame, roles.time, roles.time_format, roles.time_zone)
+    stamps = timestamps(columns[roles.time], frame.place, roles.time_zone)
     if roles.resample:
         return unordered(stamps, groups, frequency.bin_step(roles.resample)), stamps.zoned
     return in_order(frame, roles.time, stamps, groups, expected, gaps=bool(fill)), stamps.zoned
