@@ -319,7 +319,7 @@ def test_a_ledger_splits_what_the_equations_gave() -> None:
         ({"direction": ["forward"]}, r"direction: expected forward, got \['forward'\]"),
     ],
 )
-def test_what_is_not_there_has_no_ledger_and_no_fate(call: dict[str, Any], message: str) -> None:
+def test_what_is_not_there_has_no_ledger_and_no_lifetime(call: dict[str, Any], message: str) -> None:
     found = recording(record(np.full((6, 2, 3), 0.5), lengths=[6, 4]), None, [6, 4])
     call = {"layer": 0, "t": 0, "row": 1, **call}
     with pytest.raises(GatewrightError, match="^" + message.replace("{t}", "t") + "$"):

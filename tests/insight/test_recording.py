@@ -686,7 +686,7 @@ def test_units_of_a_projection_are_not_those_of_the_cell() -> None:
         ),
         (lambda r: {"inputs": r.inputs[:6]}, "expected at most the 6 steps"),
         (lambda r: {"predictions": r.predictions[:6]}, r"predictions: expected floats of shape \(7, 1, any\)"),
-        (lambda _: {"layers": ()}, "layers: expected at least one, got none"),
+        (lambda _: {"layers": ()}, "layers: expected at least one layer, got none"),
         (lambda r: {"times": r.inputs[..., 0]}, r"times: expected timestamps of shape \(7, 1\), got float64"),
         (
             lambda _: {"readout_bias": np.ones(1)},

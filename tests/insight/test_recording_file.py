@@ -270,7 +270,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "another field": (told('"note":', '"remark":'), "about"),
     "another type": (told('"note":""', '"note":3'), "about.note: expected "),
     "another kind": (told('"kind":"text"', '"kind":"sound"'), "about.data"),
-    "no about": (said(about=None), "expected a whole recording, got one that does not say what it is of"),
+    "no about": (said(about=None), "expected a whole recording, got one without a description"),
     "two rows told": (
         told('"rows":[""]', '"rows":["",""]'),
         "about: expected names of 1 rows and 5 inputs, got 2 and 5",

@@ -247,7 +247,7 @@ def test_the_oldest_answers_are_forgotten_and_what_is_made_again_is_the_same(
     names = [ask(client, clamp=[one], ablate=[]) for one in held]
     kept = ["small", *names[3:]]
     assert [entry["id"] for entry in get(client, "recordings")] == kept
-    assert len(catalog._made) == MAX_RECORDINGS
+    assert len(catalog._payloads) == MAX_RECORDINGS
     for name in names[:3]:
         for what in ("meta", "diagnosis", "rows/0/inputs"):
             answer = client.get(f"recordings/{name}/{what}")
@@ -256,7 +256,7 @@ def test_the_oldest_answers_are_forgotten_and_what_is_made_again_is_the_same(
         assert client.post(f"recordings/{name}/whatif", json=ASKED).status_code == 404
     for name in kept[-MAX_RECORDINGS:]:
         get(client, f"recordings/{name}/meta")
-    assert "small" not in catalog._made
+    assert "small" not in catalog._payloads
     after = read(client, "small")
     assert all(same(after[key], before[key]) for key in before)
     changes = {1: {"forget_gate": ([0], 3 / 64, slice(0, 2))}}
@@ -269,7 +269,7 @@ def test_what_is_forgotten_leaves_nothing_behind(asking: tuple[httpx.Client, Cat
     get(client, f"recordings/{first}/diagnosis")
     for n in range(MAX_WHAT_IFS):
         ask(client, edit_cell=[{"t": 0, "units": [0], "value": n + 0.5}])
-    for kept in (catalog._made, catalog._diagnoses, catalog._plans):
+    for kept in (catalog._payloads, catalog._diagnoses, catalog._plans):
         assert first not in kept
 
 
@@ -280,7 +280,7 @@ def test_the_same_question_has_one_answer(asking: tuple[httpx.Client, Catalog]) 
     assert ask(client) == first
     assert catalog.version == version
     assert ask(client, ablate=[2]) != first
-    assert set(catalog._made) <= set(catalog._entries)
+    assert set(catalog._payloads) <= set(catalog._entries)
 
 
 def test_a_recording_of_a_file_cannot_be_asked() -> None:

@@ -139,7 +139,7 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
     head = None if isinstance(model, LSTM) else model.head
     return Recording(
         batch.about,
-        tuple(Layer(_numpy(one), None if one.reverse is None else _numpy(one.reverse)) for one in done.layers),
+        tuple(_layer(layer) for layer in done.layers),
         batch.lengths,
         _array(x),
         _array(predictions),
@@ -164,9 +164,13 @@ def forward(lstm: LSTM, x: Tensor, lengths: Any, state: State | None) -> Record:
 
 
 def _output(done: Record) -> Tensor:
-    """Return what the last layer gave, (T, B, P), with that of the reverse direction behind it."""
+    """Return the output of the last layer, (T, B, P), followed by that of its reverse direction."""
     last = done.layers[-1]
     return last.hidden if last.reverse is None else torch.cat([last.hidden, last.reverse.hidden], dim=-1)
+
+
+def _layer(record: LayerRecord) -> Layer:
+    return Layer(_numpy(record), None if record.reverse is None else _numpy(record.reverse))
 
 
 def _numpy(layer: LayerRecord) -> equations.Record:
@@ -175,6 +179,6 @@ def _numpy(layer: LayerRecord) -> equations.Record:
 
 
 def _array(tensor: Tensor) -> Any:
-    """Return a tensor as an array, of the same memory where that can be."""
+    """Return a tensor as an array, in the same memory if possible."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()

@@ -78,13 +78,13 @@ def read(path: Path | str) -> dict[str, Any]:
                     "another file" if got is None else f"format {got!r}",
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    # NumPy has no bfloat16 and no float8: looking for them is a TypeError or an AttributeError.
+    # NumPy has no bfloat16 and no float8: reading them is a TypeError or an AttributeError.
     except OSError as error:
         raise unusable(ModelFileError, path, error) from None
     except (safetensors.SafetensorError, TypeError, AttributeError):
         raise ModelFileError(str(path), "a recording", "a damaged or foreign file") from None
     if "about" not in metadata:
-        raise ModelFileError(str(path), "a whole recording", "one that does not say what it is of")
+        raise ModelFileError(str(path), "a whole recording", "one without a description")
     about = RecordingMetadata.from_json(metadata["about"], "about")
     try:
         fields = _fields(about, tensors)

@@ -160,15 +160,15 @@ def _changed(recording: R, change: Any, about: RecordingMetadata, lengths: NDArr
     )
 
 
-def _layers(recording: R, kept: NDArray[np.int64]) -> R:
+def _layers(recording: R, numbers: NDArray[np.int64]) -> R:
     about, top = recording.about, len(recording.layers) - 1
     part = dataclasses.replace(
         recording,
-        about=dataclasses.replace(about, edits=_moved(about.edits, "layer", kept)),
-        layers=tuple(recording.layers[layer] for layer in kept),
-        model=recording.model if kept.tolist() == list(range(top + 1)) else None,
+        about=dataclasses.replace(about, edits=_moved(about.edits, "layer", numbers)),
+        layers=tuple(recording.layers[layer] for layer in numbers),
+        model=recording.model if numbers.tolist() == list(range(top + 1)) else None,
     )
-    return part if kept[-1] == top else _without_readout(part)
+    return part if numbers[-1] == top else _without_readout(part)
 
 
 def _units(recording: R, units: Sequence[int]) -> R:

@@ -39,7 +39,7 @@ def require_whole(recording: RecordingData) -> None:
     if lengths.max() > T:
         raise GatewrightError("lengths", f"at most the {T} steps of the data", str(int(lengths.max())))
     if not recording.layers:
-        raise GatewrightError("layers", "at least one", "none")
+        raise GatewrightError("layers", "at least one layer", "none")
     # Each form is checked before the next is computed, which may depend on it.
     for form in chain(_forms_of_layers(recording), _forms_of_data(recording)):
         _require(form)

@@ -48,7 +48,7 @@ class Subject:
     changes: Plan | None = None
 
     def record(self) -> Recording:
-        """Return the recording; with a model it is made."""
+        """Return the recording: that of the model on its inputs, or the one without a model."""
         if self.model is None or self.batch is None:
             assert self.recording is not None
             return self.recording
@@ -103,7 +103,7 @@ class Catalog:
         # Acquired before `_making`, never after it: a long diagnosis does not block requests for numbers.
         self._diagnosing = threading.Lock()
         self._entries: dict[str, tuple[Entry, Callable[[], Subject], str]] = {}
-        self._made: OrderedDict[str, tuple[Subject, Payload]] = OrderedDict()
+        self._payloads: OrderedDict[str, tuple[Subject, Payload]] = OrderedDict()
         self._diagnoses: dict[str, dict[str, Any]] = {}
         self._what_ifs = 0
         self._plans: dict[str, tuple[str, Plan]] = {}
@@ -159,10 +159,10 @@ class Catalog:
             with self._making:
                 if name in self._diagnoses:
                     return self._diagnoses[name]
-                subject, made = self._get(name)
+                subject, shown = self._get(name)
                 entry = self._entries[name]
             plain = subject.plain.rnn if subject.plain is not None and subject.changes is None else None
-            diagnosis = payload.diagnosis(diagnose(made.recording, plain=plain))
+            diagnosis = payload.diagnosis(diagnose(shown.recording, plain=plain))
             with self._making:
                 if self._entries.get(name) is entry:
                     self._diagnoses[name] = diagnosis
@@ -205,17 +205,17 @@ class Catalog:
     def _get(self, name: str) -> tuple[Subject, Payload]:
         with self._making:
             _, make, _ = self._entries[name]
-            if name not in self._made:
+            if name not in self._payloads:
                 subject = make()
                 self._keep(name, subject, subject.record())
-            self._made.move_to_end(name)
-            return self._made[name]
+            self._payloads.move_to_end(name)
+            return self._payloads[name]
 
     def _keep(self, name: str, subject: Subject, recording: Recording) -> None:
-        self._made[name] = subject, Payload(recording, name, self._entries[name][2])
-        while len(self._made) > MAX_RECORDINGS:
-            self._made.popitem(last=False)
+        self._payloads[name] = subject, Payload(recording, name, self._entries[name][2])
+        while len(self._payloads) > MAX_RECORDINGS:
+            self._payloads.popitem(last=False)
 
     def _forget(self, name: str) -> None:
-        for by_name in (self._made, self._diagnoses, self._plans):
+        for by_name in (self._payloads, self._diagnoses, self._plans):
             by_name.pop(name, None)

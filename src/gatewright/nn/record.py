@@ -11,7 +11,7 @@ from gatewright.nn.packed import Layout
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LayerRecord:
-    """What one layer did, in one direction; `reverse` holds the same of the other direction.
+    """Gates and states of one layer in one direction; `reverse` holds those of the other direction.
 
     The layers of a `gatewright.insight.Recording` have the same names, over NumPy arrays.
 
@@ -19,8 +19,8 @@ class LayerRecord:
     ``cell[t]`` from ``cell[t - 1]``, the reverse direction from ``cell[t + 1]``.  ``cell_initial`` comes
     before t = 0 going forward, and after each row's last step in reverse.
 
-    Gates and candidate are after activation.  Time comes first whatever ``batch_first`` is, unbatched input
-    counts as a batch of B = 1, and steps past the end of a packed row are zero.  The tensors belong to the
+    Gates and candidate are after activation.  Time comes first with either value of ``batch_first``, unbatched
+    input counts as a batch of B = 1, and steps past the end of a packed row are zero.  The tensors belong to the
     autograd graph of the pass that made them, and may be views of one buffer: treat them as read-only.
 
     Attributes:
@@ -64,14 +64,14 @@ class LayerRecord:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What a stack of layers did: the third result of a layer that is called with ``record=True``.
+    """Gates and states of a stack of layers: the third result of a call with ``record=True``.
 
-    Rows of the batch stand in the caller's order, also where a packed sequence was sorted by length.
+    Rows of the batch are in the caller's order, even if a packed sequence was sorted by length.
 
     Attributes:
-        layers: one record a layer, the one next to the input first.
+        layers: one record per layer, the layer next to the input first.
         lengths: steps of each row of a packed sequence, (B,), int64, on the CPU as torch's packing functions
-            have it; None where all rows have T steps.
+            require; None if all rows have T steps.
     """
 
     layers: tuple[LayerRecord, ...]
