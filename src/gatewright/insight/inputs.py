@@ -16,7 +16,7 @@ from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM
 from gatewright.nn.model import Model, State
 from gatewright.runs.run import Run
-from gatewright.spec.recording import About, LayersAbout
+from gatewright.spec.recording import LayersMetadata, RecordingMetadata
 from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
 
@@ -133,7 +133,7 @@ def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: 
         t, row, column = x.isfinite().logical_not().nonzero()[0].tolist()
         got = f"{float(x[t, row, column])} at step {t}, row {row}, column {column}"
         raise GatewrightError("data", "finite numbers", got)
-    about = About(
+    about = RecordingMetadata(
         title=title,
         note="",
         fingerprint=layers_fingerprint(lstm),
@@ -142,7 +142,7 @@ def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: 
         readouts=(),
         peer="",
         edits=(),
-        data=LayersAbout(),
+        data=LayersMetadata(),
     )
     return InputBatch(about, x, found, state=_states(lstm, x, state))
 

@@ -97,10 +97,3 @@ class RecordingMetadata(Spec):
     peer: str
     edits: tuple[Edit, ...]
     data: SeriesMetadata | TextMetadata | LayersMetadata
-
-
-#: Former names.
-About = RecordingMetadata
-SeriesAbout = SeriesMetadata
-TextAbout = TextMetadata
-LayersAbout = LayersMetadata

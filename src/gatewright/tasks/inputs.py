@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.nn.model import Model, State
-from gatewright.spec.recording import About
+from gatewright.spec.recording import RecordingMetadata
 
 Array = NDArray[Any]
 
@@ -33,7 +33,7 @@ class InputBatch:
         kind: name of the kind of the model; empty for bare layers.
     """
 
-    about: About
+    about: RecordingMetadata
     x: Tensor
     lengths: NDArray[np.int64]
     state: State | None = None

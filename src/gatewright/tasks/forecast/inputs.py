@@ -16,7 +16,7 @@ from gatewright.data.time_zones import NO_ZONE
 from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
-from gatewright.spec.recording import About, SeriesAbout
+from gatewright.spec.recording import RecordingMetadata, SeriesMetadata
 from gatewright.tasks.forecast.dataset import SeriesData, roles
 from gatewright.tasks.forecast.predict import require_fit
 from gatewright.tasks.inputs import Array, InputBatch, device_of
@@ -84,7 +84,7 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
     assert model.scaler is not None
     encoder, head = model.spec.forecaster
     require_fit(table, encoder)
-    about = About(
+    about = RecordingMetadata(
         title=title,
         note="",
         fingerprint=model.fingerprint,
@@ -98,7 +98,7 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
         ),
         peer="",
         edits=(),
-        data=SeriesAbout(
+        data=SeriesMetadata(
             encoder.targets,
             encoder.columns,
             head.horizon,

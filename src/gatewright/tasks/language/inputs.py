@@ -11,7 +11,7 @@ import torch
 from gatewright.data.text import encode_text, read_text
 from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
-from gatewright.spec.recording import About, TextAbout
+from gatewright.spec.recording import RecordingMetadata, TextMetadata
 from gatewright.tasks.inputs import InputBatch, device_of
 
 #: Characters of a file's name; a text that is shorter may be meant as one.
@@ -46,7 +46,7 @@ def of_text(model: Model, text: str, span: slice, title: str) -> InputBatch:
     after = encode_text(text[span.start + len(read) :][:1], model.vocabulary)
     following = after if len(after) else np.array([-1])
     symbols = model.vocabulary.symbols
-    about = About(
+    about = RecordingMetadata(
         title=title,
         note="",
         fingerprint=model.fingerprint,
@@ -55,7 +55,7 @@ def of_text(model: Model, text: str, span: slice, title: str) -> InputBatch:
         readouts=symbols,
         peer="",
         edits=(),
-        data=TextAbout(symbols),
+        data=TextMetadata(symbols),
     )
     return InputBatch(
         about,
