@@ -148,15 +148,14 @@ def evaluate(run: Path, /, *, windows: int | None = None) -> None:
         from gatewright.tasks import registry
 
     made, evaluation = evaluate_run(run, windows, waits)
-    kind = registry.kind(made.kind)
-    for table in kind.tables(evaluation):
+    for table in registry.kind(made.kind).tables(evaluation):
         # A table keeps its width where the terminal is narrower: a figure cut short would mislead.
         table.width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
         console.print(table, "", crop=False)
     for name, what in (("series_without_windows", "in the test part"), ("series_not_sampled", "drawn")):
         if evaluation.get(name):
             _say(f"no window {what} of {listed(evaluation[name])}")
-    wrote = [made.evaluation] + ([made.plot] if kind.forecasts else [])
+    wrote = [made.evaluation] + ([made.plot] if made.plot.exists() else [])
     _say(f"wrote {' and '.join(map(str, wrote))}")
 
 
