@@ -1,0 +1,69 @@
+"""The ``gatewright`` command: each command parses, calls one function and prints."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import warnings
+
+from cyclopts import CycloptsError
+
+from gatewright.cli import inspection, models, serving, training  # noqa: F401  (each registers its commands)
+from gatewright.cli.app import UsageError, app, complain, errors
+from gatewright.errors import GatewrightError, reason
+
+__all__ = ["app", "main"]
+
+#: Packages that `gatewright[serve]` installs.
+_OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis")
+
+
+#: Packages that `gatewright[look]` installs, and `gatewright[serve]` too.
+_OF_LOOK = ("httptools", "starlette", "uvicorn")
+
+
+def _of_the_machine(error: BaseException) -> str:
+    """Return the message for an error of the machine, or "" for an error of the program."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{reason(error, writing=None)}"
+    missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing not in ("", "gatewright"):
+        extra = "serve" if missing in _OF_SERVE else "look" if missing in _OF_LOOK else "train"
+        return f"this command needs {missing}: pip install 'gatewright[{extra}]'"
+    # torch raises a RuntimeError on the CPU, and a subclass of it on a GPU.
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
+        return "memory: expected room for a model of this size, got none; a smaller --hidden or --batch needs less"
+    return ""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; the exit status is 0, 1 for an error (one line), 2 for usage, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character still shows the rest
+    # A warning about torch's own operator, which a user can do nothing about.
+    warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except (CycloptsError, UsageError) as error:
+        complain("usage", str(error))
+        errors.print("[dim]--help after a command shows its options[/]")
+        sys.exit(2)
+    except GatewrightError as error:
+        complain("error", str(error))
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of the pipe has gone; the rest of the output must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ModuleNotFoundError, MemoryError, RuntimeError) as error:
+        message = _of_the_machine(error)
+        if not message:
+            raise
+        complain("error", message)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        complain("interrupted", "--resume continues a training from its last checkpoint")
+        sys.exit(130)

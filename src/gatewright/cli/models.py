@@ -1,0 +1,89 @@
+"""The commands on a trained model without torch: generate, export; and info."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from gatewright.cli.app import UsageError, app, complain, say
+
+
+@app.command
+def generate(
+    run: Path,
+    /,
+    *,
+    prompt: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
+    length: int = 500,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Generate text with a language model.
+
+    Example: gatewright generate runs/plays --prompt "ROMEO:" --temperature 0.8
+
+    Args:
+        run: Directory of the run.
+        prompt: Text to continue.
+        length: Number of characters to generate (default: 500).
+        temperature: Below 1 favours likely characters; 0 takes the most likely one (default: 1).
+        seed: Random seed for sampling (default: 0).
+    """
+    from gatewright.runs.run import Run
+    from gatewright.runtime.sampling import generate as characters
+    from gatewright.runtime.stream import Stream
+
+    stream = Stream.load(Run.open(run).require_model())
+    drawn = characters(stream, prompt, length, temperature, seed)
+    unknown = sorted(set(prompt) - set(stream.symbols))
+    if unknown:
+        complain("note", f"the model does not know {', '.join(map(repr, unknown))}: read as the unknown symbol")
+    sys.stdout.write(prompt)
+    for character in drawn:
+        sys.stdout.write(character)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+@app.command
+def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = False) -> None:
+    """Export a model to a program in another language.
+
+    Example: gatewright export runs/load --to c --out firmware/model
+
+    --to c writes model.h and model.c, for native/c/gatewright.h.
+
+    Args:
+        run: Directory of a run, or a model file.
+        to: Format: "c".
+        out: Directory to write into (default: c, in the run or next to the file).
+        force: Replace existing files.
+    """
+    if to != "c":
+        raise UsageError("--to", "c", repr(to))
+    from gatewright.exchange.c import FILES, to_c
+    from gatewright.files import model_file
+
+    path = run / "model.safetensors" if run.is_dir() else run
+    folder = path.parent / "c" if out is None else out
+    to_c(model_file.read(path), folder, overwrite=force)
+    say(f"wrote {' and '.join(str(folder / name) for name in FILES)}")
+
+
+@app.command
+def info() -> None:
+    """Show which kernels run on this machine, on how many threads, and why.
+
+    Example: gatewright info
+    """
+    if importlib.util.find_spec("torch"):
+        importlib.import_module("gatewright.nn")  # training asks torch for its threads
+    from gatewright import kernels
+
+    say(f"version   {importlib.metadata.version('gatewright')}\n{kernels.info()}")

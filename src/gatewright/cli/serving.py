@@ -1,0 +1,75 @@
+"""The command that starts the server: serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from gatewright.cli.app import app, flat, say
+from gatewright.serve.settings import LIMITS, Durability, Limits
+
+
+@app.command
+def serve(
+    run: Path,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    store: str | None = None,
+    durability: Durability = "batch",
+    max_delay: float = 2.0,
+    weights: Literal["float32", "bf16", "int8"] = "float32",
+    threads: int = 1,
+    token_file: Path | None = None,
+    allow_host: Sequence[str] = (),
+    allow_origin: Sequence[str] = (),
+    log_level: Literal["debug", "info", "warning", "error"] = "info",
+    limits: Annotated[Limits, flat("Limits", 1)] = LIMITS,
+) -> None:
+    """Serve a model to many clients over HTTP and WebSocket; acknowledged steps are never lost.
+
+    Example: gatewright serve runs/load --port 8765
+
+    GATEWRIGHT_TOKEN or --token-file set the access tokens; without them only clients on this machine are served.
+    SIGHUP loads a new model file; SIGTERM answers pending requests and stops.
+
+    Args:
+        run: Directory of a run, or a model file.
+        host: Address to listen on (default: 127.0.0.1).
+        port: Port to listen on; 0 for any free port (default: 8765).
+        store: File of the session store, or URL of a Valkey or Redis server for several replicas (default:
+            sessions.db in the run).
+        durability: What is stored before an answer is sent. "memory": nothing; "batch": a batch of requests,
+            in one commit; "step": each request, in its own commit (default: batch).
+        max_delay: Milliseconds that a request waits for others to share its batch (default: 2).
+        weights: Storage type of the weights: "float32", "bf16" or "int8" (default: float32).
+        threads: Number of threads for a batch (default: 1).
+        token_file: File with one line "name: token" for each user.
+        allow_host: Host names of this server that clients use, in addition to its addresses.
+        allow_origin: Origins of web pages that may connect, such as https://example.org.
+        log_level: Minimum level to log: "debug", "info", "warning" or "error" (default: info).
+        limits: Resource limits.
+    """
+    from gatewright.serve.server import Settings
+    from gatewright.serve.server import serve as run_server
+
+    run_server(
+        Settings(
+            run=run,
+            host=host,
+            port=port,
+            store=store,
+            durability=durability,
+            max_delay=max_delay / 1000,
+            weights=weights,
+            threads=threads,
+            token_file=token_file,
+            hosts=tuple(allow_host),
+            origins=tuple(allow_origin),
+            limits=limits,
+            log_level=log_level,
+        ),
+        started=lambda address: say(f"serving {run} at {address}"),
+    )

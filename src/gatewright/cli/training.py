@@ -1,0 +1,160 @@
+"""The commands of a run: train, evaluate, forecast, quantize."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich.measure import Measurement
+
+from gatewright.progress import Waits
+from gatewright.tasks.options import NOTHING_SAID, DataOptions, ModelOptions, Options, TrainingOptions, read_config
+
+if TYPE_CHECKING:
+    from gatewright.inspector.live import Live
+from gatewright.cli.app import LOADING, UsageError, app, complain, console, errors, flat, say
+
+
+@app.command
+def train(
+    source: Path | None = None,
+    /,
+    *,
+    run: Path | None = None,
+    kind: str = "",
+    config: Path | None = None,
+    resume: bool = False,
+    data: Annotated[DataOptions, flat("Data", 1)] = NOTHING_SAID.data,
+    model: Annotated[ModelOptions, flat("Model", 2)] = NOTHING_SAID.model,
+    training: Annotated[TrainingOptions, flat("Training", 3)] = NOTHING_SAID.training,
+    look: bool = False,
+    port: int = 0,
+    no_browser: bool = False,
+) -> None:
+    """Train a model on a table of series or a text.
+
+    Example: gatewright train load.csv --target demand --horizon 24 --known wind
+
+    Ctrl-C stops and keeps the best model so far; --run DIR --resume continues with the same bits.
+
+    Args:
+        source: A .csv, .tsv or .parquet table (.gz too), or a .txt text. Not with --resume.
+        run: Directory to create (default: runs/NAME), or to resume.
+        kind: "forecast" or "language", if the file's suffix does not tell.
+        config: TOML file with options in the tables [data], [model] and [training]; the command line wins.
+        resume: Continue the training of --run.
+        data: Columns, parts and windows of the data.
+        model: Size of the model.
+        training: Optimization.
+        look: Show the inspector in a browser during training, with a slider over the validations.
+        port: Port of that page; 0 for any free port (default: 0).
+        no_browser: Print the page's URL; do not open a browser.
+    """
+    if resume and (run is None or source is not None):
+        got = "no --run" if run is None else f"the source {source}"
+        raise UsageError("--resume", "--run DIR, and no source", got)
+    if not resume and source is None:
+        raise UsageError("source", "a table or a text to learn from, before the options", "nothing")
+    options = Options(data, model, training)
+    if config:
+        options = options.over(read_config(config))
+    with Waits(console).during(LOADING):
+        from gatewright.train import launch
+
+    with contextlib.ExitStack() as watching:
+        callbacks: list[Live] = []
+        if look:
+            from gatewright.inspector.live import Live
+
+            callbacks = [watching.enter_context(Live(port, browser=not no_browser))]
+        if source is None:
+            assert run is not None
+            launch.resume(run, options, console=console, callbacks=callbacks)
+        else:
+            launch.train(source, options, run=run, kind=kind, console=console, callbacks=callbacks)
+        for callback in callbacks:
+            callback.end()
+
+
+@app.command
+def evaluate(run: Path, /, *, windows: int | None = None) -> None:
+    """Evaluate a run on its held-out test part, next to baselines on the same windows.
+
+    Example: gatewright evaluate runs/load
+
+    Writes evaluation.json and, for a forecaster, forecast.png into the run directory.
+
+    Args:
+        run: Directory of the run.
+        windows: Maximum number of windows of the test part to evaluate, evenly spaced (default: all).
+    """
+    waits = Waits(errors)
+    with waits.during(LOADING):
+        from gatewright.data.window_checks import listed
+        from gatewright.evaluation.report import evaluate_run
+        from gatewright.tasks import registry
+
+    evaluated, evaluation = evaluate_run(run, windows, waits)
+    for table in registry.kind(evaluated.kind).tables(evaluation):
+        # A table keeps its width where the terminal is narrower: a figure cut short would mislead.
+        table.width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+        console.print(table, "", crop=False)
+    for name, what in (("series_without_windows", "in the test part"), ("series_not_sampled", "drawn")):
+        if evaluation.get(name):
+            say(f"no window {what} of {listed(evaluation[name])}")
+    wrote = [evaluated.evaluation] + ([evaluated.plot] if evaluated.plot.exists() else [])
+    say(f"wrote {' and '.join(map(str, wrote))}")
+
+
+@app.command
+def forecast(
+    run: Path, data: Path, /, *, horizon: int | None = None, fill: str | None = None, out: Path | None = None
+) -> None:
+    """Forecast the values after the last observed target of each series, with quantiles, as CSV.
+
+    Example: gatewright forecast runs/load load.csv --horizon 12 --out next.csv
+
+    In a table of several series, those with too few rows are left out and named on standard error.
+
+    Args:
+        run: Directory of the run.
+        data: A table with the columns of the training table. Inputs known in advance must cover the horizon.
+        horizon: Number of steps to forecast (default: the horizon of the training).
+        fill: Fill missing inputs: "forward" or "mean" (default: as in training).
+        out: File to write (default: standard output).
+    """
+    waits = Waits(errors)
+    with waits.during(LOADING):
+        from gatewright.evaluation.report import forecast_run
+        from gatewright.files.atomic import writing
+
+    text, notes = forecast_run(run, data, horizon, fill, waits)
+    for note in notes:
+        complain("note", note)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        with writing(out):
+            out.write_text(text, "utf-8")
+        say(f"wrote {out}")
+
+
+@app.command
+def quantize(run: Path, data: Path, /) -> None:
+    """Compare weights in 32, 16 and 8 bits: the model's own metric, memory and time.
+
+    Example: gatewright quantize runs/load load.csv
+
+    The model file does not change; gatewright.Stream.load(..., weights="bf16") uses fewer bits.
+
+    Args:
+        run: Directory of the run.
+        data: A table or a text like that of the training.
+    """
+    from gatewright.evaluation.quantization import lines, quantize_run
+
+    laid_out = lines(quantize_run(run, data))
+    laid_out.width = Measurement.get(console, console.options.update(max_width=1000), laid_out).maximum
+    console.print(laid_out, "", crop=False)
