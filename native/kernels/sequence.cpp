@@ -14,8 +14,6 @@ namespace {
 constexpr int64_t kLittle = 2'000'000;  // FLOPs below which waking a thread costs more than it gives
 constexpr int64_t kStep = 200'000;      // FLOPs of a step's recurrence below which a barrier a step costs more
 constexpr int64_t kSecondCache = 768 << 10;  // bytes of weights that stay in a core's second cache
-constexpr int64_t kChunkBytes = 1 << 20;     // of dgates, which a chunk's products read again and again
-constexpr int64_t kLeastChunk = 128;         // rows, so that tiles of dW are loaded and stored seldom
 constexpr int64_t kAheadBytes = 256 << 10;   // of x's share of the gates, a thread
 constexpr int64_t kAheadRows = 8;            // more rows fill the tiles of a single step
 

@@ -55,6 +55,9 @@ struct BackwardCall {
     Split split;
 };
 
+constexpr int64_t kChunkBytes = 1 << 20;  // of dgates, which a chunk's products read again and again
+constexpr int64_t kLeastChunk = 128;      // rows, so that tiles of dW are loaded and stored seldom
+
 // Steps that the backward pass takes at once: by sizes alone, so that results depend on nothing else.
 int64_t chunk_steps(const Sizes& sizes, std::size_t element);
 

@@ -262,6 +262,8 @@ NB_MODULE(_kernels, m) {
     nb::class_<Packed>(m, "Packed")
         .def("step", &Packed::step, nb::arg("x").none(), nb::arg("h").none(), nb::arg("c").none());
     m.def("pack", &pack, nb::arg("weights").none(), nb::rv_policy::take_ownership);
+    m.attr("least_chunk_rows") = kLeastChunk;
+    m.attr("chunk_bytes") = kChunkBytes;
     m.def("chunk_steps", [](int64_t B, int64_t H, int64_t element) {
         if (B < 0) refuse("B", "at least 0", std::to_string(B));
         if (H < 1) refuse("H", "at least 1", std::to_string(H));

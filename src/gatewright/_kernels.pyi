@@ -10,6 +10,9 @@ from gatewright.spec.cell import LayerWeights
 
 _Array = NDArray[Any]
 
+least_chunk_rows: int
+chunk_bytes: int
+
 class Packed:
     def step(self, x: _Array, h: _Array, c: _Array, /) -> tuple[_Array, _Array]: ...
 

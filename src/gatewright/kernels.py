@@ -23,6 +23,10 @@ from gatewright.spec.cell import LayerWeights
 
 Array = NDArray[Any]
 
+#: What `chunk_steps` is worked out from, where B is not a number yet: rows of all steps of a chunk at least, and
+#: bytes of their adjoints of the gates.
+LEAST_CHUNK_ROWS, CHUNK_BYTES = _kernels.least_chunk_rows, _kernels.chunk_bytes
+
 
 class SequenceArgs(NamedTuple):
     """How a sequence is walked, and by how many threads.

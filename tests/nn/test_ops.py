@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -41,7 +42,7 @@ def arguments(
     grad: bool = True,
     dtype: torch.dtype = torch.float64,
 ) -> tuple[Any, ...]:
-    """The arguments of `gatewright::lstm`."""
+    """x, h_0, c_0, the weights or None, rows of each step, reverse, keep, checkpoint."""
     torch.manual_seed(0)
     out = proj_size or H
     rows = (T, B) if batch_sizes is None else (sum(batch_sizes),)
@@ -56,9 +57,16 @@ def arguments(
     return random(*rows, D), *state, *weights, W_hr, sizes, reverse, keep, checkpoint
 
 
+def call(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same as arguments of `gatewright::lstm`."""
+    x, h_0, c_0, *weights, sizes, reverse, keep, checkpoint = args
+    layer = LayerWeights(*weights)
+    return x, h_0, c_0, layer.present(), layer.code, sizes, [int(reverse), int(keep), checkpoint]
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 def test_the_operator_keeps_what_torch_asks_of_one(options: dict[str, Any]) -> None:
-    torch.library.opcheck(lstm, arguments(**options))
+    torch.library.opcheck(lstm, call(arguments(**options)))
 
 
 @pytest.mark.parametrize(
@@ -68,13 +76,14 @@ def test_the_operator_keeps_what_torch_asks_of_one(options: dict[str, Any]) -> N
 def test_the_adjoint_keeps_what_torch_asks_of_an_operator(
     options: dict[str, Any], needs: tuple[bool, bool]
 ) -> None:
-    x, h_0, c_0, *weights, sizes, reverse, keep, checkpoint = arguments(**options, grad=False)
-    y, h_n, c_n, gates, cell = lstm(x, h_0, c_0, *weights, sizes, reverse, keep, checkpoint)
-    given = [torch.randn_like(value) for value in (y, h_n, c_n)]
+    args = call(arguments(**options, grad=False))
+    x, h_0, c_0, weights, code, sizes, (reverse, _, checkpoint) = args
+    y, h_n, c_n, gates, cell = lstm(*args)
+    d = [torch.randn_like(value) for value in (y, h_n, c_n)]
     recorded = [None, None] if checkpoint else [torch.randn_like(gates), torch.randn_like(cell)]
-    kept = (x, h_0, c_0, *weights, sizes, y, gates, cell, reverse, checkpoint, *needs)
-    torch.library.opcheck(lstm_backward, (*given, *recorded, *kept))
-    torch.library.opcheck(lstm_backward, (None, None, given[2], None, None, *kept))
+    rest = (code, sizes, [y, gates, cell], [reverse, checkpoint, *map(int, needs)])
+    torch.library.opcheck(lstm_backward, ([*d, *recorded], [x, h_0, c_0], weights, *rest))
+    torch.library.opcheck(lstm_backward, ([None, None, d[2], None, None], [x, h_0, c_0], weights, *rest))
 
 
 def run(args: tuple[Any, ...], how: Any, record: bool) -> list[Tensor]:
@@ -314,7 +323,7 @@ def test_an_operator_that_was_told_to_keep_nothing_is_differentiable_too(options
     found = []
     for keep in (True, False):
         args = arguments(**options, keep=keep)
-        results = lstm(*args)
+        results = lstm(*call(args))
         wrt = [value for value in args if isinstance(value, Tensor) and value.requires_grad]
         found.append(torch.autograd.grad(sum(value.square().sum() for value in results[:3]), wrt))
     assert [value.numel() for value in results[3:]] == [0, 0]
@@ -323,12 +332,33 @@ def test_an_operator_that_was_told_to_keep_nothing_is_differentiable_too(options
 
 
 def test_the_operator_says_what_it_cannot_do() -> None:
-    args = arguments(grad=False)
+    x, h_0, c_0, weights, code, sizes, options = call(arguments(grad=False))
     with pytest.raises(GatewrightError, match=r"^h_0: expected shape \(3, 6\), got \(2, 6\)"):
-        lstm(args[0], args[1][:2], *args[2:])
-    with pytest.raises(GatewrightError, match=r"^b_hh: expected both biases, or neither"):
-        lstm(*args[:6], None, *args[7:])
+        lstm(x, h_0[:2], c_0, weights, code, sizes, options)
+    with pytest.raises(GatewrightError, match=r"^weights: expected 4 tensors for this cell, got 3"):
+        lstm(x, h_0, c_0, weights[:3], code, sizes, options)
+    with pytest.raises(GatewrightError, match=r"^weights: expected 2 tensors for this cell, got 4"):
+        lstm(x, h_0, c_0, weights, 0, sizes, options)
     with pytest.raises(GatewrightError, match=r"^batch_sizes: "):
-        lstm(args[0][0], *args[1:8], torch.tensor([1, 2]), *args[9:])
+        lstm(x[0], h_0, c_0, weights, code, torch.tensor([1, 2]), options)
     with pytest.raises(GatewrightError, match=r"^W_ih: expected float64"):
-        lstm(*args[:3], args[3].float(), *args[4:])
+        lstm(x, h_0, c_0, [weights[0].float(), *weights[1:]], code, sizes, options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("H", [1, 7, 64, 700, 3000])
+def test_chunks_of_a_batch_that_is_no_number_yet_are_those_of_the_kernels(H: int, dtype: torch.dtype) -> None:
+    for B in (0, 1, 2, 3, 17, 127, 128, 129, 5000):
+        assert ops._chunk_steps(B, H, dtype.itemsize) == kernels.chunk_steps(B, H, str(dtype).partition(".")[2])
+
+
+@pytest.mark.parametrize("checkpoint", [0, 1, 2, 3, 200, 5000])
+@pytest.mark.parametrize("B", [1, 40, 300])
+def test_shapes_worked_out_beforehand_are_those_of_the_results(B: int, checkpoint: int) -> None:
+    layer = LayerWeights(torch.zeros(40, 3), torch.zeros(40, 10))
+    inputs = torch.zeros(300, B, 3), torch.zeros(B, 10), torch.zeros(B, 10)
+    args = (*inputs, layer.present(), layer.code, None, [0, 1, checkpoint])
+    shapes = [value.shape for value in lstm(*args)]
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = torch.utils._pytree.tree_map_only(Tensor, mode.from_tensor, args)
+        assert [value.shape for value in lstm(*fake)] == shapes

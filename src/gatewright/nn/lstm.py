@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import fallback, ops
+from gatewright.nn import _torch_private, fallback, ops
 from gatewright.nn.leaf import leaf
 from gatewright.nn.packed import Layout
 from gatewright.nn.record import LayerRecord, Record
@@ -274,7 +274,7 @@ class LSTM(torch.nn.RNNBase):
             good = dim in (2, 3) and shape[time] > 0
             if dim == 3:
                 batch = (shape[1 - time],)
-        same_type = x.dtype == weights[0].dtype or torch._C._is_any_autocast_enabled()
+        same_type = x.dtype == weights[0].dtype or _torch_private.any_autocast()
         if not (good and same_type and shape[-1] == self.input_size):
             return None
         states = len(self._all_weights)
@@ -386,7 +386,7 @@ def _fits(hx: Any, expected: _Shapes, dtype: torch.dtype) -> bool:
         return True
     if not (isinstance(hx, (tuple, list)) and len(hx) == 2 and all(isinstance(s, Tensor) for s in hx)):
         return False
-    same_type = torch._C._is_any_autocast_enabled() or all(state.dtype == dtype for state in hx)
+    same_type = _torch_private.any_autocast() or all(state.dtype == dtype for state in hx)
     return same_type and tuple(tuple(state.shape) for state in hx) == expected
 
 

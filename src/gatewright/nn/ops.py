@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gatewright import kernels
-from gatewright.nn import fallback
+from gatewright.nn import _torch_private, fallback
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
 
@@ -47,25 +47,23 @@ def widens(x: Tensor) -> bool:
 
 
 def _direct(*tensors: Tensor | None) -> bool:
-    """Whether nobody listens to torch's dispatcher, so that the kernels may be called without it: 50 µs less."""
+    """Whether nothing intercepts torch's dispatcher, so that the kernels may be called without it: 50 µs less."""
     return (
         not torch.compiler.is_compiling()
-        and torch._C._len_torch_dispatch_stack() == 0
-        and not torch.autograd.profiler._is_profiler_enabled
-        and not torch._C._get_tracing_state()
+        and _torch_private.nothing_intercepts()
         and {type(tensor) for tensor in tensors} <= _PLAIN
     )
 
 
 def looked_into(x: Tensor, hx: Any, weights: Sequence[Tensor | None]) -> bool:
     """Whether operations are needed that torch can look into: for a transform of `torch.func`, or for tangents."""
-    if torch._C._are_functorch_transforms_active():
-        return True
-    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
-        return False
     states = hx if isinstance(hx, tuple | list) else ()
-    tensors = (tensor for tensor in (x, *states, *weights) if isinstance(tensor, Tensor))
-    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+    tensors = (x, *states, *weights)
+    if _torch_private.in_transform(tensors):
+        return True
+    if torch.compiler.is_compiling() or not _torch_private.in_forward_mode():
+        return False
+    return any(isinstance(each, Tensor) and forward_ad.unpack_dual(each).tangent is not None for each in tensors)
 
 
 def sequence(
@@ -107,17 +105,20 @@ def sequence(
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
-    inputs = (x, h_0, c_0, *weights, batch_sizes, reverse, record, 0 if record else checkpoint)
-    if not _direct(x, h_0, c_0, *weights):
-        y, h_n, c_n, gates, cell = lstm(*inputs)
-    elif _differentiable(x, h_0, c_0, *weights):
-        y, h_n, c_n, gates, cell = _Lstm.apply(None, *inputs)
+    tensors, cell = weights.present(), weights.code
+    options = [int(reverse), int(record), 0 if record else checkpoint]
+    if not _direct(x, h_0, c_0, *tensors):
+        if not _torch_private.can_redispatch() and _differentiable(x, h_0, c_0, *tensors):
+            options[1] = 1  # or the backward pass would have to run it again
+        y, h_n, c_n, gates, cells = lstm(x, h_0, c_0, tensors, cell, batch_sizes, options)
+    elif _differentiable(x, h_0, c_0, *tensors):
+        y, h_n, c_n, gates, cells = _Lstm.apply(None, cell, batch_sizes, options, x, h_0, c_0, *tensors)
     else:
-        y, h_n, c_n, gates, cell = _lstm(*inputs)
+        y, h_n, c_n, gates, cells = _lstm(x, h_0, c_0, tensors, cell, batch_sizes, options)
     if not record:
         return y, h_n, c_n, None
     i, f, g, o = gates.chunk(4, dim=-1)
-    return y, h_n, c_n, LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
+    return y, h_n, c_n, LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)
 
 
 def _differentiable(*tensors: Tensor | None) -> bool:
@@ -128,112 +129,116 @@ def _lstm(
     x: Tensor,
     h_0: Tensor,
     c_0: Tensor,
-    W_ih: Tensor,
-    W_hh: Tensor,
-    b_ih: Tensor | None,
-    b_hh: Tensor | None,
-    W_hr: Tensor | None,
+    weights: Sequence[Tensor],
+    cell: int,
     batch_sizes: Tensor | None,
-    reverse: bool,
-    keep: bool,
-    checkpoint: int,
+    options: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return y, h_n, c_n, and with ``keep`` what the adjoint needs: gates and cell, or checkpoints of the cell."""
-    y, h_n, c_n = x.new_empty(*x.shape[:-1], W_hh.shape[-1]), x.new_empty(h_0.shape), x.new_empty(c_0.shape)
+    """Return y, h_n, c_n, and where it is kept what the adjoint needs: gates and cell, or checkpoints of the cell.
+
+    Args:
+        x: as for `sequence`, as are h_0, c_0 and batch_sizes.
+        h_0: hidden state.
+        c_0: cell state.
+        weights: those that the cell has, in the order of `CellSpec.weights`.
+        cell: which cell it is, `CellSpec.code`.
+        batch_sizes: rows of each step.
+        options: reverse, keep, checkpoint.
+    """
+    reverse, keep, checkpoint = options
+    layer = LayerWeights.of(cell, weights)
+    y, h_n, c_n = x.new_empty(*x.shape[:-1], layer.W_hh.shape[-1]), x.new_empty(h_0.shape), x.new_empty(c_0.shape)
     sizes = None if batch_sizes is None else batch_sizes.tolist()
     h, c = dense(h_0, c_0)
     done = kernels.forward(
         rows(x),
         h,
         c,
-        LayerWeights(*dense(W_ih, W_hh, b_ih, b_hh, W_hr)),
-        kernels.SequenceArgs(sizes, reverse, checkpoint, torch.get_num_threads()),
-        keep=keep,
+        LayerWeights(*dense(*layer)),
+        kernels.SequenceArgs(sizes, bool(reverse), checkpoint, torch.get_num_threads()),
+        keep=bool(keep),
         out=(*dense(y, h_n, c_n), None, None),
     )
     gates = x.new_empty(0) if done.gates is None else torch.from_numpy(done.gates)
-    cell = x.new_empty(0) if done.cell is None else torch.from_numpy(done.cell)
-    return y, h_n, c_n, gates, cell
+    cells = x.new_empty(0) if done.cell is None else torch.from_numpy(done.cell)
+    return y, h_n, c_n, gates, cells
 
 
-def _lstm_shapes(*inputs: Any) -> tuple[Tensor, ...]:
-    x, h_0, c_0, _, W_hh, _, _, _, batch_sizes, _, keep, checkpoint = inputs
-    H, P = W_hh.shape[0] // 4, W_hh.shape[1]
+def _lstm_shapes(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    _cell: int,
+    batch_sizes: Tensor | None,
+    options: Sequence[int],
+) -> tuple[Tensor, ...]:
+    _, keep, checkpoint = options
+    H, P = weights[1].shape[0] // 4, weights[1].shape[1]
     rows = x.shape[:-1]
     gates: tuple[Any, ...] = (0,)
-    cell: tuple[Any, ...] = (0,)
+    cells: tuple[Any, ...] = (0,)
     if keep and checkpoint > 0:
         T = x.shape[0] if batch_sizes is None else batch_sizes.shape[0]
         unit = _chunk_steps(h_0.shape[0], H, x.element_size())
         every = (torch.sym_min(checkpoint, torch.sym_max(T, 1)) + unit - 1) // unit * unit
-        cell = ((T + every - 1) // every, h_0.shape[0], H)
+        cells = ((T + every - 1) // every, h_0.shape[0], H)
     elif keep:
-        gates, cell = (*rows, 4 * H), (*rows, H)
-    return tuple(x.new_empty(shape) for shape in ((*rows, P), h_0.shape, c_0.shape, gates, cell))
+        gates, cells = (*rows, 4 * H), (*rows, H)
+    return tuple(x.new_empty(shape) for shape in ((*rows, P), h_0.shape, c_0.shape, gates, cells))
 
 
 def _lstm_backward(
-    dy: Tensor | None,
-    dh_n: Tensor | None,
-    dc_n: Tensor | None,
-    dgates: Tensor | None,
-    dcell: Tensor | None,
-    x: Tensor,
-    h_0: Tensor,
-    c_0: Tensor,
-    W_ih: Tensor,
-    W_hh: Tensor,
-    b_ih: Tensor | None,
-    b_hh: Tensor | None,
-    W_hr: Tensor | None,
+    d: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    cell: int,
     batch_sizes: Tensor | None,
-    y: Tensor,
-    gates: Tensor,
-    cell: Tensor,
-    reverse: bool,
-    checkpoint: int,
-    need_x: bool,
-    need_weights: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the adjoints of x, h_0, c_0, W_ih, W_hh, of both biases, and of W_hr; empty where not wanted."""
-    shapes = _adjoint_shapes(x, h_0, c_0, W_ih, W_hh, W_hr, need_x, need_weights)
-    out = [x.new_empty(shape or (0,)) for shape in shapes]
+    kept: Sequence[Tensor],
+    options: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Return the adjoints of x (empty where not wanted), h_0, c_0, and of the weights (none where not wanted).
+
+    Args:
+        d: adjoints of y, h_n, c_n, gates and cell; None for zeros.
+        inputs: x, h_0, c_0.
+        weights: as for `_lstm`, as are cell and batch_sizes.
+        cell: which cell it is.
+        batch_sizes: rows of each step.
+        kept: y, gates and cell, or its checkpoints, as `_lstm` gave them.
+        options: reverse, checkpoint, whether dx is wanted, whether the adjoints of the weights are.
+    """
+    reverse, checkpoint, need_x, need_weights = options
+    x, h_0, c_0 = inputs
+    dy, dh_n, dc_n, dgates, dcell = d
+    y, gates, cells = kept
     sizes = None if batch_sizes is None else batch_sizes.tolist()
+    dx, dh_0, dc_0, dW = _lstm_backward_shapes(d, inputs, weights, cell, batch_sizes, kept, options)
+    d_layer = LayerWeights.of(cell, dW) if need_weights else LayerWeights(None, None)
     h, c, dh, dc = dense(h_0, c_0, dh_n, dc_n)
     kernels.backward(
         kernels.OutputGradients(rows(dy), dh, dc, rows(dgates), rows(dcell)),
         kernels.Inputs(rows(x), h, c),
-        kernels.Kept(rows(y), None if checkpoint > 0 else rows(gates), rows(cell)),
-        LayerWeights(*dense(W_ih, W_hh, b_ih, b_hh, W_hr)),
-        kernels.SequenceArgs(sizes, reverse, checkpoint, torch.get_num_threads()),
-        need_x=need_x,
-        need_weights=need_weights,
-        out=[None if shape is None else to_dlpack(each) for shape, each in zip(shapes, out, strict=True)],
+        kernels.Kept(rows(y), None if checkpoint > 0 else rows(gates), rows(cells)),
+        LayerWeights(*dense(*LayerWeights.of(cell, weights))),
+        kernels.SequenceArgs(sizes, bool(reverse), checkpoint, torch.get_num_threads()),
+        need_x=bool(need_x),
+        need_weights=bool(need_weights),
+        out=dense(dx if need_x else None, dh_0, dc_0, d_layer.W_ih, d_layer.W_hh, d_layer.b_ih, d_layer.W_hr),
     )
-    return tuple(out)  # type: ignore[return-value]
+    if d_layer.b_hh is not None:
+        d_layer.b_hh.copy_(d_layer.b_ih)  # which both are added to
+    return dx, dh_0, dc_0, dW
 
 
-def _adjoint_shapes(
-    x: Tensor,
-    h_0: Tensor,
-    c_0: Tensor,
-    W_ih: Tensor,
-    W_hh: Tensor,
-    W_hr: Tensor | None,
-    need_x: bool,
-    need_weights: bool,
-) -> list[Any]:
-    """Return the shapes of the adjoints, None where one is not wanted."""
-    shapes: list[Any] = [x.shape if need_x else None, h_0.shape, c_0.shape]
-    if not need_weights:
-        return [*shapes, None, None, None, None]
-    return [*shapes, W_ih.shape, W_hh.shape, W_hh.shape[:1], None if W_hr is None else W_hr.shape]
-
-
-def _lstm_backward_shapes(*inputs: Any) -> tuple[Tensor, ...]:
-    x, h_0, c_0, W_ih, W_hh, _, _, W_hr, *_, need_x, need_weights = inputs[5:]
-    shapes = _adjoint_shapes(x, h_0, c_0, W_ih, W_hh, W_hr, need_x, need_weights)
-    return tuple(x.new_empty((0,) if shape is None else shape) for shape in shapes)
+def _lstm_backward_shapes(
+    _d: Any, inputs: Sequence[Tensor], weights: Sequence[Tensor], _cell: int, _sizes: Any, _kept: Any, options: Any
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    x, h_0, c_0 = inputs
+    _, _, need_x, need_weights = options
+    dx = x.new_empty(x.shape if need_x else (0,))
+    dW = [x.new_empty(W.shape) for W in weights] if need_weights else []
+    return dx, x.new_empty(h_0.shape), x.new_empty(c_0.shape), dW
 
 
 class _Lstm(torch.autograd.Function):
@@ -244,70 +249,144 @@ class _Lstm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, keys: Any, *inputs: Any) -> Any:
-        *tensors, ctx.reverse, wanted, ctx.checkpoint = inputs
-        inputs = (*tensors, ctx.reverse, True, ctx.checkpoint)
-        y, h_n, c_n, gates, cell = _lstm(*inputs) if keys is None else _below(keys, *inputs)
-        ctx.save_for_backward(*tensors, y, gates, cell)
+    def forward(ctx: Any, keys: Any, cell: int, batch_sizes: Tensor | None, options: Any, *tensors: Any) -> Any:
+        ctx.cell, (ctx.reverse, wanted, ctx.checkpoint) = cell, options
+        x, h_0, c_0, *weights = tensors
+        inputs = (x, h_0, c_0, weights, cell, batch_sizes, [ctx.reverse, 1, ctx.checkpoint])
+        results = _lstm(*inputs) if keys is None else _torch_private.redispatch(lstm, keys, *inputs)
+        y, h_n, c_n, gates, cells = results
+        ctx.save_for_backward(batch_sizes, y, gates, cells, *tensors)
         ctx.set_materialize_grads(False)  # zeros for gates that no loss reads would be the largest tensor of all
         if not wanted:
-            gates = cell = None
+            gates = cells = None
         elif ctx.checkpoint > 0:
-            ctx.mark_non_differentiable(gates, cell)  # nothing to be read: the record keeps all
-        return y, h_n, c_n, gates, cell
+            ctx.mark_non_differentiable(gates, cells)  # nothing to be read: the record keeps all
+        return y, h_n, c_n, gates, cells
 
     @staticmethod
     def backward(ctx: Any, *adjoint: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors  # once: each access runs the hooks that unpack them
-        x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, *kept = saved
-        if torch.is_grad_enabled():  # to be differentiated once more
-            return (None, *_adjoint_by_steps(ctx, saved, adjoint), *[None] * 4)
-        need_x, _, _, *need_weights = needs = ctx.needs_input_grad[1:9]
-        batched = torch._C._dispatch_tls_is_dispatch_key_included(
-            "VmapMode"
-        )  # torch runs each gradient of a batch
-        run: Callable[..., Any] = _lstm_backward if _direct(*adjoint, *saved) and not batched else lstm_backward
-        dx, dh_0, dc_0, dW_ih, dW_hh, db, dW_hr = run(
-            *adjoint,
-            *(x, h_0, c_0, W_ih, W_hh, b_ih, b_hh, W_hr, batch_sizes, *kept),
-            *(ctx.reverse, ctx.checkpoint, need_x, any(need_weights)),
-        )
-        gradients = (dx, dh_0, dc_0, dW_ih, dW_hh, db, db.clone(), dW_hr)
-        wanted = [g if need else None for g, need in zip(gradients, needs, strict=True)]
-        return (None, *wanted, *[None] * 4)
+        return (None, None, None, None, *_adjoint(ctx, saved, adjoint, ctx.needs_input_grad[4:]))
 
 
-def _adjoint_by_steps(ctx: Any, saved: tuple[Any, ...], adjoint: tuple[Tensor | None, ...]) -> list[Tensor | None]:
-    """Return the adjoints of the first eight inputs as a graph of torch operations, to differentiate further."""
-    *inputs, batch_sizes, _, _, _ = saved
-    needs = ctx.needs_input_grad[1:9]
+def _adjoint(ctx: Any, saved: Sequence[Any], adjoint: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Any]:
+    """Return the adjoints of x, h_0, c_0 and the weights: None where one is not needed.
+
+    Args:
+        ctx: with cell, reverse and checkpoint as attributes.
+        saved: batch_sizes, what the forward pass kept, x, h_0, c_0, and the weights.
+        adjoint: of what the forward pass gave.
+        needs: whether each is needed.
+    """
+    if torch.is_grad_enabled():  # to be differentiated once more
+        return _adjoint_by_steps(ctx, saved, adjoint, needs)
+    batch_sizes, y, gates, cells, x, h_0, c_0, *weights = saved
+    need_x, _, _, *need_weights = needs
+    if _torch_private.in_batched_gradient(adjoint):
+        run: Callable[..., Any] = _of_batch
+    else:
+        run = _lstm_backward if _direct(*adjoint, *saved) else lstm_backward
+    options = [ctx.reverse, ctx.checkpoint, int(need_x), int(any(need_weights))]
+    kept = [y, gates, cells]
+    dx, dh_0, dc_0, dW = run(list(adjoint), [x, h_0, c_0], weights, ctx.cell, batch_sizes, kept, options)
+    gradients = (dx, dh_0, dc_0, *(dW or [None] * len(weights)))
+    return [gradient if need else None for gradient, need in zip(gradients, needs, strict=True)]
+
+
+def _of_batch(
+    d: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    cell: int,
+    batch_sizes: Tensor | None,
+    kept: Sequence[Tensor],
+    options: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Return what `_lstm_backward` does where ``d`` stands for the adjoints of a batch of gradients.
+
+    torch runs an operator for each of them, but none that takes or gives lists: what is saved goes in one tensor.
+    """
+    saved = [*inputs, *kept, *weights]
+    sizes = [size for tensor in saved for size in (tensor.dim(), *tensor.shape)]
+    flat = torch.cat([tensor.reshape(-1) for tensor in saved])
+    gradient = lstm_backward_flat(*d, flat, batch_sizes, [cell, *options, *sizes])
+    wanted = [*(inputs if options[2] else inputs[1:]), *(weights if options[3] else [])]
+    parts = gradient.split([tensor.numel() for tensor in wanted])
+    gradients = [part.view(tensor.shape) for part, tensor in zip(parts, wanted, strict=True)]
+    dx = gradients.pop(0) if options[2] else inputs[0].new_empty(0)
+    return dx, gradients[0], gradients[1], gradients[2:]
+
+
+def _lstm_backward_flat(
+    dy: Tensor | None,
+    dh_n: Tensor | None,
+    dc_n: Tensor | None,
+    dgates: Tensor | None,
+    dcell: Tensor | None,
+    saved: Tensor,
+    batch_sizes: Tensor | None,
+    options: Sequence[int],
+) -> Tensor:
+    """Return the adjoints that are wanted, end to end.
+
+    The options are the cell, those of `_lstm_backward`, and the shapes of what is saved.
+    """
+    inputs, kept, weights = _unflattened(saved, options)
+    d = [dy, dh_n, dc_n, dgates, dcell]
+    *gradients, dW = _lstm_backward(d, inputs, weights, options[0], batch_sizes, kept, options[1:5])
+    return torch.cat([gradient.reshape(-1) for gradient in (*gradients, *dW)])
+
+
+def _lstm_backward_flat_shapes(*arguments: Any) -> Tensor:
+    *_, saved, _, options = arguments
+    inputs, _, weights = _unflattened(saved, options)
+    wanted = [*(inputs if options[3] else inputs[1:]), *(weights if options[4] else [])]
+    return saved.new_empty(sum(tensor.numel() for tensor in wanted))
+
+
+def _unflattened(saved: Tensor, options: Sequence[int]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return inputs, what was kept, and weights."""
+    sizes, tensors, begin = list(options[5:]), [], 0
+    while sizes:
+        shape = torch.Size(sizes[1 : 1 + sizes[0]])
+        sizes = sizes[1 + sizes[0] :]
+        tensors.append(saved[begin : begin + shape.numel()].view(shape))
+        begin += shape.numel()
+    return tensors[:3], tensors[3:6], tensors[6:]
+
+
+def _adjoint_by_steps(
+    ctx: Any, saved: Sequence[Any], adjoint: Sequence[Tensor | None], needs: Sequence[bool]
+) -> list[Tensor | None]:
+    """Return the same as a graph of torch operations, to differentiate further."""
+    batch_sizes, _, _, _, *inputs = saved
     wanted = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
     x, h_0, c_0, *weights = inputs
+    layer = LayerWeights.of(ctx.cell, weights)
     lengths = place = None
     if batch_sizes is not None:
         present = torch.arange(int(batch_sizes[0])) < batch_sizes[:, None]
         lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
         x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
-    y, h_n, c_n, record = fallback.sequence(
-        x, h_0, c_0, LayerWeights(*weights), reverse=ctx.reverse, lengths=lengths
-    )
+    y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, layer, reverse=bool(ctx.reverse), lengths=lengths)
     gates = torch.cat([record.input_gate, record.forget_gate, record.candidate, record.output_gate], dim=-1)
     outputs = [y, h_n, c_n, gates, record.cell]
     if place is not None:
         for n in (0, 3, 4):
             outputs[n] = outputs[n].flatten(0, 1).index_select(0, place)
-    given = [(output, d) for output, d in zip(outputs, adjoint, strict=True) if d is not None]
-    found = iter(
+    read = [(output, d) for output, d in zip(outputs, adjoint, strict=True) if d is not None]
+    gradients = iter(
         torch.autograd.grad(
-            [output for output, _ in given], wanted, [d for _, d in given], create_graph=True, allow_unused=True
+            [output for output, _ in read], wanted, [d for _, d in read], create_graph=True, allow_unused=True
         )
     )
-    return [next(found) if need else None for need in needs]
+    return [next(gradients) if need else None for need in needs]
 
 
 def _chunk_steps(B: Any, H: int, element: int) -> Any:
     """Return `kernels.chunk_steps`, for a B that may be a symbol too."""
-    return torch.sym_max(1, max(128, 2**20 // (4 * H * element)) // torch.sym_max(B, 1))
+    rows = max(kernels.LEAST_CHUNK_ROWS, kernels.CHUNK_BYTES // (4 * H * element))
+    return torch.sym_max(1, rows // torch.sym_max(B, 1))
 
 
 def dense(*tensors: Tensor | None) -> Any:
@@ -341,18 +420,43 @@ def define(name: str, kernel: Callable[..., Any], shapes: Callable[..., Any]) ->
 
 lstm = define("lstm", _lstm, _lstm_shapes)
 lstm_backward = define("lstm_backward", _lstm_backward, _lstm_backward_shapes)
-
-
-def _below(keys: Any, *inputs: Any) -> Any:
-    """Go on to the kernel, or to whatever stands between autograd and it."""
-    with torch._C._AutoDispatchBelowAutograd():
-        return lstm.redispatch(keys & torch._C._after_autograd_keyset, *inputs)
+lstm_backward_flat = define("lstm_backward_flat", _lstm_backward_flat, _lstm_backward_flat_shapes)
 
 
 def _with_adjoint(keys: Any, *inputs: Any) -> Any:
-    if not (torch.is_grad_enabled() and torch._C._any_requires_grad(*inputs)):
-        return _below(keys, *inputs)
-    return tuple(inputs[0].new_empty(0) if each is None else each for each in _Lstm.apply(keys, *inputs))
+    x, h_0, c_0, weights, cell, batch_sizes, options = inputs
+    if not _differentiable(x, h_0, c_0, *weights):
+        return _torch_private.redispatch(lstm, keys, *inputs)
+    results = _Lstm.apply(keys, cell, batch_sizes, options, x, h_0, c_0, *weights)
+    return tuple(x.new_empty(0) if each is None else each for each in results)
 
 
-library.impl("lstm", _with_adjoint, "Autograd", with_keyset=True)
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    """Keep what `_later` needs."""
+    x, h_0, c_0, weights, ctx.cell, batch_sizes, (ctx.reverse, ctx.kept, ctx.checkpoint) = inputs
+    y, _, _, gates, cells = output
+    ctx.save_for_backward(batch_sizes, y, gates, cells, x, h_0, c_0, *weights)
+    ctx.set_materialize_grads(False)
+    if not ctx.kept or ctx.checkpoint > 0:
+        ctx.mark_non_differentiable(gates, cells)
+
+
+def _later(ctx: Any, *adjoint: Tensor | None) -> tuple[Any, ...]:
+    """Return the adjoints as `torch.library.register_autograd` wants them; run again what kept nothing."""
+    saved = ctx.saved_tensors
+    batch_sizes, *kept, x, h_0, c_0 = saved[:7]
+    weights = list(saved[7:])
+    if not ctx.kept:
+        with torch.no_grad():
+            options = [ctx.reverse, 1, ctx.checkpoint]
+            y, _, _, *rest = lstm(x, h_0, c_0, weights, ctx.cell, batch_sizes, options)
+        kept = [y, *rest]
+    needs = [*ctx.needs_input_grad[:3], *(ctx.needs_input_grad[3] or [False] * len(weights))]
+    dx, dh_0, dc_0, *dW = _adjoint(ctx, (batch_sizes, *kept, x, h_0, c_0, *weights), adjoint, needs)
+    return dx, dh_0, dc_0, dW, None, None, None
+
+
+if _torch_private.can_redispatch():
+    library.impl("lstm", _with_adjoint, "Autograd", with_keyset=True)
+else:
+    torch.library.register_autograd("gatewright::lstm", _later, setup_context=_keep, lib=library)
