@@ -89,9 +89,10 @@ def language_task(source: Path, options: Options) -> Task:
 
 def ours(task: Task, options: Options, folder: Path, source: Path) -> None:
     run = Run.create(folder / "run", source, "forecast", options)
-    loop = Loop(task, options.training, run, Accelerator(cpu=True))
-    with Display(Console(file=io.StringIO()), loop.total, task.unit) as display:
-        loop.run(display)
+    display = Display(Console(file=io.StringIO()))
+    loop = Loop(task, options.training, run, Accelerator(cpu=True), [display])
+    display.start(loop.total, task.unit)
+    loop.run()
 
 
 def bare(model: nn.Module, loss: Callable[[int], Tensor], steps: int, validate: Callable[[], float]) -> None:

@@ -6,24 +6,28 @@ import io
 import json
 import re
 import threading
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from gatewright import progress
-from gatewright.train.launch import train
+from gatewright.train.callback import Callback
+from gatewright.train.launch import _listeners, train
 from gatewright.train.progress import Display
 from tests.support.training_runs import FORECAST, write_table
 
 
-def shown(terminal: bool, silent: bool = False) -> str:
+def shown(terminal: bool) -> str:
     output = io.StringIO()
     console = Console(file=output, force_terminal=terminal, width=100, color_system=None)
-    with Display(console, total=40, unit="nats/char", shown=not silent) as view:
-        view.note("12 weights")
-        for step in range(1, 21):
-            view.step(step, loss=3.25, rate=10.0)
-        view.validation(20, epoch=0.5, loss=3.25, valid=3.0, best=True)
+    view = Display(console)
+    view.start(total=40, unit="nats/char")
+    view.note("12 weights")
+    for step in range(1, 21):
+        view.step(step, loss=3.25, rate=10.0)
+    view.validation(20, epoch=0.5, loss=3.25, valid=3.0, best=True)
+    view.close()
     return output.getvalue()
 
 
@@ -76,9 +80,54 @@ def test_a_slow_step_is_told_while_it_goes_on(monkeypatch):
         assert told.wait(timeout=60)
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_all_processes_but_the_first_are_silent(terminal):
-    assert shown(terminal, silent=True) == ""
+def test_all_processes_but_the_first_are_silent():
+    for first in (True, False):
+        accelerator = SimpleNamespace(is_main_process=first)
+        console, callback = Console(file=io.StringIO()), Callback()
+        display, *others = _listeners(console, [callback], accelerator) or (None,)
+        assert isinstance(display, Display) == first
+        assert others == [callback][:first]
+        assert list(_listeners(None, [callback], accelerator)) == [callback][:first]
+
+
+class Noting(Callback):
+    """Writes down which method is called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattribute__(self, name):
+        if name in vars(Callback) and not name.startswith("_"):
+            self.calls.append(name)
+        return super().__getattribute__(name)
+
+
+def test_a_training_without_a_console_prints_nothing_and_calls_its_callbacks(tmp_path, capfd):
+    noting = Noting()
+    source = write_table(tmp_path / "load.csv")
+    train(source, FORECAST, run=tmp_path / "run", callbacks=[noting])
+    assert capfd.readouterr() == ("", "")
+    period = ["step"] * 10 + ["validation", "validated"]
+    assert [name for name in noting.calls if name != "close"] == [
+        "start", "note", "note", "begin", *period * 3, "note", "note",
+    ]  # fmt: skip
+    assert noting.calls.count("close") == 1  # looked up before the first step, called after the last one
+
+
+def test_callbacks_are_closed_after_an_error(tmp_path):
+    class Failing(Callback):
+        closed = False
+
+        def step(self, step, loss, rate):  # noqa: ARG002
+            raise RuntimeError(f"step {step}")
+
+        def close(self):
+            self.closed = True
+
+    failing = Failing()
+    with pytest.raises(RuntimeError, match="step 1"):
+        train(write_table(tmp_path / "load.csv"), FORECAST, run=tmp_path / "run", callbacks=[failing])
+    assert failing.closed
 
 
 def test_a_run_says_what_it_learns_and_writes_for_tensorboard(tmp_path):

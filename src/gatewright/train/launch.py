@@ -36,8 +36,8 @@ def train(
         options: what is not left to the defaults.
         run: the directory to make; one below ``runs/`` if None.
         kind: name of the kind of model, such as "forecast", where the file's ending does not say.
-        console: where to show progress; standard output if None.
-        callbacks: are called at each validation.
+        console: where to show progress; nowhere if None.
+        callbacks: are called as the training goes, in its first process.
 
     Returns:
         The run, whose ``model`` is the best model, and how far it came.
@@ -51,7 +51,6 @@ def train(
     learned = registry.kind_of_source(source, kind)
     options = learned.resolve(options)
     accelerator = _accelerator(options.training)
-    console = console or Console()
     waits = Waits(console, accelerator.is_main_process)
     with waits.during(f"reading {source.name}"):
         data = learned.read(source, options.data)
@@ -62,7 +61,9 @@ def train(
         if accelerator.is_main_process:
             Run.create(path, source, learned.name, options)
         accelerator.wait_for_everyone()
-        return Run(path), _loop(task, options, Run(path), accelerator, console, callbacks, resume=False)
+        return Run(path), _loop(
+            task, options, Run(path), accelerator, _listeners(console, callbacks, accelerator), resume=False
+        )
 
 
 def resume(
@@ -77,8 +78,8 @@ def resume(
     Args:
         run: its directory.
         options: only ``steps``, ``epochs``, ``patience`` and ``device`` may differ from the run's own.
-        console: where to show progress; standard output if None.
-        callbacks: are called at each validation.
+        console: where to show progress; nowhere if None.
+        callbacks: are called as the training goes, in its first process.
 
     Raises:
         GatewrightError: if there is no such run, another process trains it, its source has changed, or one of its
@@ -89,11 +90,12 @@ def resume(
     opened.unchanged_source()
     options = kind.resolve(_lengthened(opened.options(), options))
     accelerator = _accelerator(options.training)
-    console = console or Console()
     waits = Waits(console, accelerator.is_main_process)
     with _alone(opened, accelerator):
         options, task = _prepare(kind, opened.data(waits=waits), options, accelerator, waits)
-        return opened, _loop(task, options, opened, accelerator, console, callbacks, resume=True)
+        return opened, _loop(
+            task, options, opened, accelerator, _listeners(console, callbacks, accelerator), resume=True
+        )
 
 
 def _alone(run: Run, accelerator: Accelerator) -> contextlib.AbstractContextManager[None]:
@@ -147,12 +149,20 @@ def _prepare(
         return options, kind.task(model, data, options, share, accelerator.device)
 
 
+def _listeners(
+    console: Console | None, callbacks: Sequence[Callback], accelerator: Accelerator
+) -> Sequence[Callback]:
+    """Return what a training calls: the display and the callbacks in the first process, nothing in others."""
+    if not accelerator.is_main_process:
+        return ()
+    return callbacks if console is None else (Display(console), *callbacks)
+
+
 def _loop(
     task: Task,
     options: Options,
     run: Run,
     accelerator: Accelerator,
-    console: Console,
     callbacks: Sequence[Callback],
     resume: bool,
 ) -> Progress:
@@ -162,18 +172,25 @@ def _loop(
         if loop.total < loop.progress.step:
             expected = f"more than the {loop.progress.step} steps that the run has taken"
             raise GatewrightError("--steps or --epochs", expected, f"{loop.total} steps")
-    with Display(console, loop.total, task.unit, accelerator.is_main_process) as display:
+
+    def note(text: str) -> None:
+        for callback in callbacks:
+            callback.note(text)
+
+    with contextlib.ExitStack() as closing:
+        for callback in callbacks:
+            closing.callback(callback.close)
+            callback.start(loop.total, task.unit)
         size = sum(value.numel() for value in task.model.parameters())
-        display.note(task.summary)
+        note(task.summary)
         first = f"going on from step {loop.progress.step}, " if resume else ""
-        display.note(f"{first}{loop.total} steps, {size:,} weights, on {accelerator.device.type}, into {run.path}")
-        if accelerator.is_main_process:
-            for callback in callbacks:
-                callback.begin(run, display.note)
-        progress = loop.run(display)
+        note(f"{first}{loop.total} steps, {size:,} weights, on {accelerator.device.type}, into {run.path}")
+        for callback in callbacks:
+            callback.begin(run, note)
+        progress = loop.run()
         ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
         best = f"best validation {progress.best:.4f} at step {progress.best_step}"
-        display.note(f"{ends[progress.finished]} at step {progress.step}; {best}")
+        note(f"{ends[progress.finished]} at step {progress.step}; {best}")
         on = "" if progress.finished else f"gatewright train --run {run.path} --resume, or "
-        display.note(f"next: {on}gatewright evaluate {run.path}")
+        note(f"next: {on}gatewright evaluate {run.path}")
         return progress

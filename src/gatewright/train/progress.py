@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gatewright import progress
+from gatewright.train.callback import Callback
 
 
-class Display:
+class Display(Callback):
     """Shows how a training goes.
 
     Args:
         console: where to.
-        total: steps of the run.
-        unit: what the losses are measured in.
-        shown: false for all processes but the first.
     """
 
-    def __init__(self, console: Console, total: int, unit: str, shown: bool = True) -> None:
-        self._console, self._total, self._unit, self._shown = console, total, unit, shown
+    def __init__(self, console: Console) -> None:
+        self._console, self._total, self._unit = console, 0, ""
         self._live: Progress | None = None
         self._last = 0.0
 
-    def __enter__(self) -> Display:
+    def start(self, total: int, unit: str) -> None:
+        """Show a bar, in a terminal."""
+        self._total, self._unit = total, unit
         self._last = time.monotonic()
-        if self._shown and self._console.is_terminal:
+        if self._console.is_terminal:
             self._live = Progress(
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
@@ -40,11 +39,9 @@ class Display:
             )
             self._live.start()
             self._bar = self._live.add_task("train", total=self._total, figures="")
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Remove the bar."""
         if self._live:
             self._live.stop()
 
@@ -52,7 +49,7 @@ class Display:
         """Show a finished step: its number, its loss, steps a second."""
         if self._live:
             self._live.update(self._bar, completed=step, figures=f"loss {loss:.4f}  {rate:.1f} steps/s")
-        elif self._shown and time.monotonic() - self._last >= progress.PLAIN_SECONDS:
+        elif time.monotonic() - self._last >= progress.PLAIN_SECONDS:
             left = (self._total - step) / rate if rate else 0.0
             self._print(f"step {step}/{self._total}  loss {loss:.4f}  {rate:.1f} steps/s  eta {left:.0f} s")
 
@@ -69,5 +66,4 @@ class Display:
 
     def _print(self, text: str) -> None:
         self._last = time.monotonic()
-        if self._shown:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)

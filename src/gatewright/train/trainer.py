@@ -24,7 +24,6 @@ from gatewright.tasks.options import UNSET, TrainingOptions
 from gatewright.train import checkpoint, nonfinite
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
-from gatewright.train.progress import Display
 
 #: Steps between lines of metrics.
 LOG_EVERY = 50
@@ -41,7 +40,7 @@ class Loop:
         options: how.
         run: where checkpoints, metrics and the best model go.
         accelerator: device and processes.
-        callbacks: are called at each validation.
+        callbacks: are called as the training goes.
     """
 
     def __init__(
@@ -106,7 +105,7 @@ class Loop:
         if (file.spec, file.scaler, file.vocabulary) != (model.spec, model.scaler, model.vocabulary):
             raise RunError(str(path), "the best model of this run", "a model of another run")
 
-    def run(self, display: Display) -> Progress:
+    def run(self) -> Progress:
         """Take all steps that are left; return how far it came.
 
         Raises:
@@ -120,9 +119,9 @@ class Loop:
                 self._save()
             while progress.step < self.total and not progress.finished:
                 loss, stop = self._step(asked())
-                self._count(loss, display)
+                self._count(loss)
                 if progress.step % self._validate_every == 0 or progress.step == self.total:
-                    self._validate(display)
+                    self._validate()
                 elif progress.step % self._options.checkpoint_every == 0:
                     self._save()
                 if stop:
@@ -130,7 +129,7 @@ class Loop:
             if progress.step >= self.total:
                 progress.finished = progress.finished or "steps"
             elif progress.best_step == 0 and progress.step > 0:
-                self._validate(display)  # stopped before the first validation: there is no model yet
+                self._validate()  # stopped before the first validation: there is no model yet
             if self._saved_step < progress.step:
                 self._save()
         if self._tensorboard:
@@ -173,11 +172,12 @@ class Loop:
         if self._accelerator.device.type != "cpu":
             torch.manual_seed(number)
 
-    def _count(self, loss: float, display: Display) -> None:
+    def _count(self, loss: float) -> None:
         progress = self.progress
         progress.loss_sum += loss
         progress.loss_steps += 1
-        display.step(progress.step, loss, progress.step / max(progress.seconds, 1e-9))
+        for callback in self._callbacks:
+            callback.step(progress.step, loss, progress.step / max(progress.seconds, 1e-9))
         if progress.step % LOG_EVERY == 0 and progress.step % self._validate_every and progress.step < self.total:
             self._log({})
 
@@ -203,7 +203,7 @@ class Loop:
                         self._tensorboard.add_scalar(name, line[name], progress.step)
         return loss
 
-    def _validate(self, display: Display) -> None:
+    def _validate(self) -> None:
         """Score the validation part; keep the model if it is the best, and a checkpoint."""
         progress = self.progress
         score = self._task.validate()
@@ -217,12 +217,12 @@ class Loop:
         else:
             progress.validations_since_best += 1
         loss = self._log({"valid": score})
-        display.validation(progress.step, progress.step / self._task.steps_per_epoch, loss, score, better)
+        for callback in self._callbacks:
+            callback.validation(progress.step, progress.step / self._task.steps_per_epoch, loss, score, better)
         progress.finished = self._out_of_patience()
         self._save()
-        if self._accelerator.is_main_process:
-            for callback in self._callbacks:
-                callback.validated(self._task.model, progress.step)
+        for callback in self._callbacks:
+            callback.validated(self._task.model, progress.step)
 
     def _out_of_patience(self) -> str:
         """Return "patience" if too many validations brought nothing better, else ""."""
