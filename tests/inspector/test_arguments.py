@@ -27,7 +27,7 @@ def test_a_whole_model_takes_no_state(runs: Path, kind: str, source: str, way: A
     state = (torch.zeros(2, 1, 8), torch.zeros(2, 1, 8))
     for data in (given, None) if kind != "model" else (given,):
         with pytest.raises(
-            GatewrightError, match=r"^state: expected None for a whole model, which begins with zeros, got tuple$"
+            GatewrightError, match=r"^state: expected None for a whole model, which starts from zeros, got tuple$"
         ):
             way(model, data, state=state)
 

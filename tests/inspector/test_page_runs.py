@@ -243,10 +243,10 @@ def test_a_checkpoint_that_is_gone_is_told(browser: Browser) -> None:
         catalog.remove("step-20")
         tab.page.get_by_role("group", name="Other recordings").wait_for()
         tab.page.keyboard.press("3")  # for which numbers are asked that were not before
-        assert "no such recording any more" in tab.text(".gw-trouble")
+        assert "This recording no longer exists" in tab.text(".gw-trouble")
         tab.page.keyboard.press("5")
         tab.button(re.compile("^Never forget"))
-        assert "no such recording any more" in tab.text(".gw-whatif-trouble")
+        assert "This recording no longer exists" in tab.text(".gw-whatif-trouble")
         assert len(tab.wrong) > 0
         assert all("404" in one for one in tab.wrong)
         tab.wrong.clear()

@@ -1,4 +1,4 @@
-"""Inputs of the model or the layers that are looked at."""
+"""Inputs of the model or the layers that `look` records."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def gather(
     title: str = "",
     fill: str = "",
 ) -> InputBatch:
-    """Make what a model is to read out of data of any kind that fits it; see `gatewright.insight.look`.
+    """Return the inputs of a model from data of any kind that fits it; see `gatewright.insight.look`.
 
     Args:
-        model: that is to read it.
-        data: what `look` takes.
-        state: states to begin with, for bare layers.
+        model: the model.
+        data: as for `look`.
+        state: initial states of bare layers; zeros if None.
         start: first step.
-        steps: at most so many.
-        title: what it is; the name of the file if empty.
+        steps: maximum number of steps; all if None.
+        title: title of the recording; the name of the file if empty.
         fill: how missing inputs are filled: "", "forward" or "mean".
 
     Raises:
-        GatewrightError: if the data does not fit.
+        GatewrightError: if the data does not fit the model.
     """
     span = _span(start, steps)
     if isinstance(model, LSTM):
@@ -57,13 +57,13 @@ def gather(
 
 
 def require_whole_model_arguments(state: Any, title: Any) -> None:
-    """Raise at what a run or a whole model cannot take.
+    """Raise unless arguments suit a run or a whole model.
 
     Raises:
         GatewrightError: if there is a state, or the title is no text.
     """
     if state is not None:
-        raise GatewrightError("state", "None for a whole model, which begins with zeros", type(state).__name__)
+        raise GatewrightError("state", "None for a whole model, which starts from zeros", type(state).__name__)
     _require_title(title)
 
 
@@ -82,15 +82,15 @@ def of_run(
     part: str = "test",
     fill: str | None = None,
 ) -> InputBatch:
-    """Make what a run's model is to read.
+    """Return the inputs of a run's model.
 
     Args:
         run: the run.
-        model: its model, or one of its checkpoints.
-        data: what `look` takes; None for a part of what the run learned from.
+        model: its best model, or that of a snapshot.
+        data: as for `look`; None for a part of the run's own data.
         start: first step, within that part.
-        steps: at most so many.
-        part: "valid" or "test", where ``data`` is None.
+        steps: maximum number of steps; all if None.
+        part: "valid" or "test", if ``data`` is None.
         fill: how missing inputs are filled; as in training if None.
 
     Raises:
@@ -107,7 +107,7 @@ def of_run(
 
 
 def _span(start: Any, steps: Any) -> slice:
-    """Return which steps are read.
+    """Return the slice of steps to read.
 
     Raises:
         GatewrightError: if ``start`` or ``steps`` is out of range.
@@ -120,14 +120,14 @@ def _span(start: Any, steps: Any) -> slice:
 
 
 def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: str) -> InputBatch:
-    """Return what bare layers are to read: (T, B, D), (T, D), or (B, T, D) where they take the batch first."""
-    x, lengths = _laid_out(lstm, data)
+    """Return the inputs of bare layers from numbers (T, B, D), (T, D), or (B, T, D) if they have the batch first."""
+    x, lengths = _time_first(lstm, data)
     weight = lstm.get_parameter("weight_ih_l0")
     if x.dim() != 3 or x.shape[-1] != lstm.input_size:
         raise GatewrightError("data", f"numbers of shape (T, B, {lstm.input_size})", str(tuple(x.shape)))
     x = x[span].to(weight.device, weight.dtype)
-    found = np.clip(lengths.numpy() - span.start, 0, len(x))
-    if len(x) == 0 or x.shape[1] == 0 or found.min() == 0:
+    steps = np.clip(lengths.numpy() - span.start, 0, len(x))
+    if len(x) == 0 or x.shape[1] == 0 or steps.min() == 0:
         raise GatewrightError("data", f"at least one step in every row from step {span.start} on", "none")
     if not bool(x.isfinite().all()):
         t, row, column = x.isfinite().logical_not().nonzero()[0].tolist()
@@ -144,11 +144,11 @@ def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: 
         edits=(),
         data=LayersMetadata(),
     )
-    return InputBatch(about, x, found, state=_states(lstm, x, state))
+    return InputBatch(about, x, steps, state=_states(lstm, x, state))
 
 
-def _laid_out(lstm: LSTM, data: Any) -> tuple[Tensor, Tensor]:
-    """Return numbers as (T, B, D), and the steps of each row."""
+def _time_first(lstm: LSTM, data: Any) -> tuple[Tensor, Tensor]:
+    """Return numbers as (T, B, D), and the steps of each row (B,)."""
     if isinstance(data, PackedSequence):
         return pad_packed_sequence(data)
     try:
@@ -165,18 +165,18 @@ def _laid_out(lstm: LSTM, data: Any) -> tuple[Tensor, Tensor]:
 
 
 def _states(lstm: LSTM, x: Tensor, state: Any) -> State | None:
-    """Return the states to begin with as (L*S, B, ...); those of unbatched input have no B."""
+    """Return the initial states as (L*S, B, ...), also from those of unbatched input, which have no B."""
     if state is None:
         return None
     rows = lstm.num_layers * (2 if lstm.bidirectional else 1)
     shapes = [(rows, x.shape[1], size) for size in (lstm.proj_size or lstm.hidden_size, lstm.hidden_size)]
     expected = f"a pair of tensors (h_0, c_0) of the shapes {shapes[0]} and {shapes[1]}"
-    if not isinstance(state, tuple | list) or not all(isinstance(one, Tensor) for one in state):
+    if not isinstance(state, tuple | list) or not all(isinstance(tensor, Tensor) for tensor in state):
         raise GatewrightError("state", expected, f"a {type(state).__name__}")
-    whole = [one[:, None] if one.dim() == 2 else one for one in state]
-    if [tuple(one.shape) for one in whole] != shapes:
-        raise GatewrightError("state", expected, f"{[tuple(one.shape) for one in state]}")
-    h_0, c_0 = (one.to(x.device, x.dtype) for one in whole)
+    batched = [tensor[:, None] if tensor.dim() == 2 else tensor for tensor in state]
+    if [tuple(tensor.shape) for tensor in batched] != shapes:
+        raise GatewrightError("state", expected, f"{[tuple(tensor.shape) for tensor in state]}")
+    h_0, c_0 = (tensor.to(x.device, x.dtype) for tensor in batched)
     return h_0, c_0
 
 

@@ -128,8 +128,8 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
         with torch.no_grad():
             x = batch.x if isinstance(model, LSTM) else model.encoder(batch.x)
             lstm = model if isinstance(model, LSTM) else model.lstm
-            done = (run or forward)(lstm, x, batch.lengths, batch.state)
-            y = _output(done)
+            result = (run or forward)(lstm, x, batch.lengths, batch.state)
+            y = _output(result)
             predictions = y
             if not isinstance(model, LSTM):
                 predictions = registry.kind(batch.kind).predictions(model, batch, model.head(y))
@@ -139,7 +139,7 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
     head = None if isinstance(model, LSTM) else model.head
     return Recording(
         batch.about,
-        tuple(_layer(layer) for layer in done.layers),
+        tuple(_layer(layer) for layer in result.layers),
         batch.lengths,
         _array(x),
         _array(predictions),
@@ -163,9 +163,9 @@ def forward(lstm: LSTM, x: Tensor, lengths: Any, state: State | None) -> Record:
     return lstm(packed, state, record=True)[2]
 
 
-def _output(done: Record) -> Tensor:
+def _output(result: Record) -> Tensor:
     """Return the output of the last layer, (T, B, P), followed by that of its reverse direction."""
-    last = done.layers[-1]
+    last = result.layers[-1]
     return last.hidden if last.reverse is None else torch.cat([last.hidden, last.reverse.hidden], dim=-1)
 
 
