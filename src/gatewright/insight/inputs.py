@@ -120,7 +120,7 @@ def _span(start: Any, steps: Any) -> slice:
 
 
 def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: str) -> InputBatch:
-    """Return the inputs of bare layers from numbers (T, B, D), (T, D), or (B, T, D) if they have the batch first."""
+    """Return the inputs of bare layers from numbers (T, B, D), (T, D), or with `batch_first` (B, T, D)."""
     x, lengths = _time_first(lstm, data)
     weight = lstm.get_parameter("weight_ih_l0")
     if x.dim() != 3 or x.shape[-1] != lstm.input_size:
