@@ -217,7 +217,7 @@ def test_a_c_program_learns_of_the_clock(berlin: Model, tmp_path: Path) -> None:
     # A caller that works out the phases on that clock gives the numbers that a stream gives itself.
     stream = berlin.stream()
     for moment in MOMENTS:
-        read = stream._reading.with_calendar(np.zeros((1, 1, 1)), moment, (), "time")[0, 0, 1:]
+        read = stream._signature.with_calendar(np.zeros((1, 1, 1)), moment, (), "time")[0, 0, 1:]
         np.testing.assert_allclose(read, phases(moment.astimezone(ZoneInfo(zone))), atol=1e-9)
 
 

@@ -27,7 +27,7 @@ def test_what_is_of_another_kind_altogether_is_refused() -> None:
     stream = model.stream()
     calls: list[Any] = [
         (lambda: Stream.load(None), "path: expected a run's directory or a model file, got None"),  # type: ignore[arg-type]
-        (lambda: Stream.from_weights(torch.nn.LSTM(2, 3)), r"arrays: .* got a LSTM; its state_dict\(\) will do"),
+        (lambda: Stream.from_weights(torch.nn.LSTM(2, 3)), r"arrays: .* got a LSTM; pass its state_dict\(\)"),
         (lambda: model.stream(weights=None), "weights: expected 'float32', 'bf16' or 'int8', got None"),  # type: ignore[arg-type]
         (lambda: stream.restore("abc"), "snapshot: expected bytes, got a str"),  # type: ignore[arg-type]
         (lambda: stream.restore(10**12), "snapshot: expected bytes, got a int"),  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gatewright.errors import GatewrightError, reason
 from gatewright.files import atomic
 from gatewright.files.model_file import ModelFile
-from gatewright.runtime.signature import Reading
+from gatewright.runtime.signature import Signature
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder
 
 #: The version of ``gatewright_parts`` that is written: GATEWRIGHT_VERSION of the header.
@@ -198,7 +198,7 @@ class _Input(NamedTuple):
 def _header(file: ModelFile) -> str:
     spec, reads = file.spec, _Input.of(file)
     sizes = {
-        "INPUT": len(_columns(Reading.of(spec, file.vocabulary))) or 1,
+        "INPUT": len(_columns(Signature.of(spec, file.vocabulary))) or 1,
         "OUTPUT": spec.output_size,
         "HIDDEN": spec.lstm.num_layers * spec.lstm.output_size,
         "CELL": spec.lstm.num_layers * spec.lstm.hidden_size,
@@ -266,7 +266,7 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
         level=int(encoder.reads in ("level", "both")),
         observed=int(encoder.reads_targets),
     )
-    names = "\n".join(f"    {_text(name)}," for name in _columns(Reading.of_series(encoder, head)))
+    names = "\n".join(f"    {_text(name)}," for name in _columns(Signature.of_series(encoder, head)))
     yield f"const char* const model_columns[MODEL_INPUT] = {{\n{names}\n}};\n"
     yield _array("const double model_quantiles", head.quantiles)
 
@@ -276,10 +276,10 @@ def _symbols(file: ModelFile) -> Iterator[str]:
     yield _block("const uint32_t model_symbols", [f"{ord(symbol):#x}" for symbol in file.vocabulary.symbols])
 
 
-def _columns(reading: Reading) -> tuple[str, ...]:
+def _columns(signature: Signature) -> tuple[str, ...]:
     """Return the names of all numbers of a row, with the calendar's, which a stream in Python works out itself."""
-    phases = tuple(f"{wave} of {part}" for part in reading.calendar for wave in ("sine", "cosine"))
-    return reading.columns[: reading.phases_at] + phases + reading.columns[reading.phases_at :]
+    phases = tuple(f"{wave} of {part}" for part in signature.calendar for wave in ("sine", "cosine"))
+    return signature.columns[: signature.phases_at] + phases + signature.columns[signature.phases_at :]
 
 
 def _identifier(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Text from a language model, a character at a time."""
+"""Sampling of text from a language model, character by character."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def generate(stream: Stream, prompt: str, length: int, temperature: float = 1.0,
     """Continue a text.
 
     Args:
-        stream: a trained language model with one session, which is put back to the beginning.
-        prompt: text to continue; characters that the model does not know are read as the unknown symbol.
-        length: characters to write.
-        temperature: 1 draws from the model's own distribution, less prefers likely characters, 0 always takes
-            the likeliest.
-        seed: of the draws; the same seed draws the same text.
+        stream: a trained language model with one session, which is reset first.
+        prompt: text to continue; characters outside the vocabulary are read as the unknown symbol.
+        length: number of characters to generate.
+        temperature: 1 samples from the distribution of the model, less favours likely characters, 0 always takes
+            the most likely one.
+        seed: random seed; the same seed gives the same text.
 
     Yields:
-        Characters, as they are drawn; the unknown symbol is never drawn.
+        Characters; never the unknown symbol.
 
     Raises:
-        SpecError: if the model does not write text.
+        SpecError: if the model is not a language model.
         GatewrightError: if an argument is out of range.
 
     >>> from gatewright.nn.model import Model
@@ -58,14 +58,14 @@ def _characters(stream: Stream, prompt: str, length: int, temperature: float, se
 
 
 def draw(scores: NDArray[np.float32], temperature: float, seed: int, place: int) -> int:
-    """Return the number of a symbol, drawn by its score; never the first one, the unknown.
+    """Return the number of a symbol, sampled by its score; never the first one, the unknown symbol.
 
     Args:
-        scores: logarithms of the chances, up to a sum, (V,).
+        scores: logits, (V,).
         temperature: as for `generate`.
         seed: as for `generate`.
-        place: steps that the session has taken; a draw depends on this and the seed alone, so that a text which
-            was interrupted goes on as it would have.
+        place: number of steps that the session has taken.  A sample depends only on it and the seed, so that an
+            interrupted text continues as it would have without the interruption.
 
     >>> draw(np.array([9.0, 1.0, 2.0], np.float32), temperature=0, seed=0, place=0)
     2
@@ -74,7 +74,7 @@ def draw(scores: NDArray[np.float32], temperature: float, seed: int, place: int)
     if temperature == 0:
         return 1 + int(known.argmax())
     with np.errstate(over="ignore"):
-        # Against the highest score, so that no temperature however low overflows.
+        # Relative to the highest score, so that a low temperature does not overflow.
         chances = np.exp((known - known.max()) / temperature).cumsum()
     return 1 + int(np.searchsorted(chances, chances[-1] * _uniform(seed, place), side="right"))
 
@@ -86,16 +86,16 @@ def _uniform(seed: int, place: int) -> float:
 
 
 def require_drawable(length: Any, temperature: Any, seed: Any, prefix: str = "") -> None:
-    """Raise if text cannot be drawn so.
+    """Check the arguments of `generate`.
 
     Args:
         length: as for `generate`.
         temperature: as for `generate`.
         seed: as for `generate`.
-        prefix: of the arguments' names, for errors.
+        prefix: prefix of the argument names in errors.
 
     Raises:
-        GatewrightError: says what is wrong.
+        GatewrightError: if an argument is out of range.
     """
     if isinstance(length, bool) or not isinstance(length, int) or length < 0:
         raise GatewrightError(f"{prefix}length", "a whole number of at least 0", repr(length)[:80])

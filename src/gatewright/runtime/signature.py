@@ -1,4 +1,4 @@
-"""What a step of a model reads and gives, and the way there from what a caller has in hand."""
+"""Input and output of a step of a model, and the conversion of a caller's values to that input."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Array = NDArray[Any]
 _SINGLE, _DOUBLE, _WHOLE = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 
 
-class Reading(NamedTuple):
-    """What a step reads and gives.
+class Signature(NamedTuple):
+    """Types, shapes and names of the input and output of a step.
 
     Attributes:
-        dtype: of the input.
-        shape: of one step's input; () for a symbol.
-        output_dtype: of the output.
-        output_shape: of one step's output.
-        columns: names of the input, where it is a row of a table.
-        calendar: parts of the time that the model reads.
-        phases_at: where in a row their sines and cosines go.
-        symbols: of a text model, in order.
-        targets: names of what is forecast.
-        quantiles: that a forecast gives.
-        time_zone: whose clock the calendar is read from.
-        context: rows that a forecaster was trained to read before it forecasts; 0 for other models.
+        dtype: type of the input.
+        shape: shape of the input of one step; () for a symbol.
+        output_dtype: type of the output.
+        output_shape: shape of the output of one step.
+        columns: names of the input columns of a forecaster.
+        calendar: calendar inputs.
+        phases_at: position of their sines and cosines in a row.
+        symbols: symbols of a language model, in order.
+        targets: names of the targets.
+        quantiles: quantile levels.
+        time_zone: clock of the calendar inputs.
+        context: number of rows that a forecaster was trained to read before a forecast; 0 for other models.
     """
 
     dtype: np.dtype[Any]
@@ -50,26 +50,26 @@ class Reading(NamedTuple):
     context: int = 0
 
     @classmethod
-    def of_layers(cls, D: int, P: int) -> Reading:
-        """Numbers in, the last layer's hidden state out."""
+    def of_layers(cls, D: int, P: int) -> Signature:
+        """LSTM layers: numbers in, the hidden state of the last layer out."""
         return cls(_SINGLE, (D,), _SINGLE, (P,))
 
     @classmethod
-    def of(cls, spec: ModelSpec, vocabulary: Vocabulary | None) -> Reading:
-        """What a step of a whole model reads and gives."""
+    def of(cls, spec: ModelSpec, vocabulary: Vocabulary | None) -> Signature:
+        """The signature of a whole model."""
         if spec.forecaster is not None:
             return cls.of_series(*spec.forecaster)
         assert vocabulary is not None
         return cls.of_symbols(vocabulary.symbols)
 
     @classmethod
-    def of_symbols(cls, symbols: tuple[str, ...]) -> Reading:
-        """A symbol in, a score for each symbol out."""
+    def of_symbols(cls, symbols: tuple[str, ...]) -> Signature:
+        """A language model: a symbol in, a score for each symbol out."""
         return cls(_WHOLE, (), _SINGLE, (len(symbols),), symbols=symbols)
 
     @classmethod
-    def of_series(cls, encoder: SeriesEncoder, head: QuantileHead) -> Reading:
-        """A row of a table in, quantiles of the next values out."""
+    def of_series(cls, encoder: SeriesEncoder, head: QuantileHead) -> Signature:
+        """A forecaster: a row of a table in, quantiles of the next values out."""
         known = tuple(f"{name}+{ahead}" for name in encoder.known for ahead in range(1, head.horizon + 1))
         before = encoder.targets + encoder.past + encoder.static
         columns = before + known
@@ -83,9 +83,9 @@ class Reading(NamedTuple):
         )
 
     def array(self, x: Any, leading: tuple[int | None, ...]) -> Array:
-        """Return input as a contiguous array of the type that the model reads.
+        """Return input as a contiguous array of the type of the model's input.
 
-        Numbers without a type, as Python has them, are taken as they come; typed ones only if nothing is lost.
+        Python numbers are converted; typed arrays only if the conversion loses nothing.
 
         Args:
             x: numbers, symbols or text.
@@ -109,20 +109,20 @@ class Reading(NamedTuple):
             raise GatewrightError(f"x{place}", "a number", repr(value)[:80])
         if array.size == 0 and not typed:
             array = array.astype(self.dtype)
-        wanted = (*leading, *self.shape)
-        if array.ndim != len(wanted) or any(
-            size not in (None, came) for size, came in zip(wanted, array.shape, strict=True)
+        expected = (*leading, *self.shape)
+        if array.ndim != len(expected) or any(
+            size not in (None, actual) for size, actual in zip(expected, array.shape, strict=True)
         ):
             got = f"shape {array.shape}" if array.dtype != object else f"a {type(x).__name__}"
             raise GatewrightError("x", self._shape_text(leading), got)
         kind = "iu" if self.dtype == _WHOLE else "fiu"
         if array.dtype.kind not in kind or (typed and not np.can_cast(array.dtype, self.dtype, "safe")):
             raise GatewrightError("x", str(self.dtype), str(array.dtype))
-        with np.errstate(over="ignore"):  # an infinity is refused as what it is
+        with np.errstate(over="ignore"):  # an infinity is refused later, as such
             return np.ascontiguousarray(array, self.dtype).reshape(array.shape)
 
     def _numbered(self, x: Any, axes: int) -> Any:
-        """Return the numbers of symbols that are given as text."""
+        """Return the numbers of symbols in a text."""
         if isinstance(x, str):
             places = _places(self.symbols)
             if axes > 0:
@@ -135,26 +135,26 @@ class Reading(NamedTuple):
         return x
 
     def times(self, time: Any, shape: tuple[int, ...], name: str = "time") -> NDArray[np.datetime64]:
-        """Return times in microseconds on the clock of the model's zone: one, or as many as ``shape`` says.
+        """Return times in microseconds on the clock of the model's zone: one, or ``shape`` of them.
 
         Args:
-            time: `datetime` objects, `numpy.datetime64`, or text such as ISO 8601; without a zone, what the clock
-                shows.  Numbers are refused, since nobody knows in what unit they are.
+            time: `datetime` objects, `numpy.datetime64`, or text such as ISO 8601; without a zone, times on that
+                clock.  Numbers are refused, because their unit is unknown.
             shape: see `with_calendar`.
-            name: of the argument, for errors.
+            name: name of the argument in errors.
 
         Raises:
-            GatewrightError: if the model reads no calendar, or the times do not fit.
+            GatewrightError: if the model has no calendar inputs, or the times do not fit.
         """
         if not self.calendar:
             raise GatewrightError(name, "none: this model reads no calendar", repr(time)[:80])
         many = f"{shape[0]} times" if shape else "a time"
         expected = f"{many} such as '2024-05-01T13:00', for {', '.join(self.calendar)}"
-        given, sizes = _listed(time)
+        values, sizes = _listed(time)
         try:
-            times = _on_clock(given, self.time_zone)
+            times = _on_clock(values, self.time_zone)
         except ClockError as error:
-            got = repr(given[error.place])[:80]
+            got = repr(values[error.place])[:80]
             raise GatewrightError(name, error.expected or expected, got) from None
         times = times.reshape(sizes)
         if times.shape not in (shape, ()):
@@ -162,16 +162,16 @@ class Reading(NamedTuple):
         return times
 
     def with_calendar(self, rows: Array, time: Any, shape: tuple[int, ...], name: str) -> Array:
-        """Return rows with sine and cosine of the calendar where the model reads them.
+        """Insert sine and cosine of the calendar into rows, at `phases_at`.
 
         Args:
             rows: (T, B, columns).
-            time: one for all, or as many as ``shape`` says.
-            shape: (T,), the same for all sessions; (B,), where there is one step; or ().
-            name: of the argument, for errors.
+            time: one for all, or ``shape`` of them.
+            shape: (T,), the same for all sessions; (B,), for a single step; or ().
+            name: name of the argument in errors.
 
         Raises:
-            GatewrightError: if the model reads no calendar, or the times do not fit.
+            GatewrightError: if the model has no calendar inputs, or the times do not fit.
         """
         times = self.times(time, shape, name)
         T, B, _ = rows.shape
@@ -188,7 +188,7 @@ class Reading(NamedTuple):
 
 
 def _listed(time: Any) -> tuple[Array | list[Any], tuple[int, ...]]:
-    """Return times one by one, and their shape; as a list, a column of pandas or polars keeps its zone."""
+    """Return times as a flat sequence, and their shape; a list keeps the zone of a pandas or polars column."""
     if hasattr(time, "to_list"):
         time = time.to_list()
     if isinstance(time, np.ndarray):
@@ -197,38 +197,38 @@ def _listed(time: Any) -> tuple[Array | list[Any], tuple[int, ...]]:
     return (list(time), (len(time),)) if isinstance(time, list | tuple) else ([time], ())
 
 
-def _on_clock(given: Array | list[Any], zone: str) -> NDArray[np.datetime64]:
+def _on_clock(values: Array | list[Any], zone: str) -> NDArray[np.datetime64]:
     """Return times on the clock of a zone.
 
     Raises:
-        ClockError: if one is none there; with nothing that was expected, if it is no time at all.
+        ClockError: if one does not exist on that clock; with an empty ``expected``, if it is not a time.
     """
-    if isinstance(given, np.ndarray):
-        times: NDArray[np.datetime64] = given.astype("datetime64[us]")
+    if isinstance(values, np.ndarray):
+        times: NDArray[np.datetime64] = values.astype("datetime64[us]")
         if np.isnat(times).any():
             raise ClockError("", int(np.isnat(times).argmax()))
         require_shown(times, zone)
         return times
-    found = []
-    for place, each in enumerate(given):
+    moments = []
+    for place, each in enumerate(values):
         time = read_time(each)
         if time is None:
             raise ClockError("", place)
-        found.append(time)
-    return on_clock(found, zone)
+        moments.append(time)
+    return on_clock(moments, zone)
 
 
 def first_wrong(x: Any, place: str = "") -> tuple[str, object] | None:
-    """Return the first of what is no number among numbers, and its place; None if there is none.
+    """Return the first value that is not a number, and its place; None if all are numbers.
 
-    NumPy makes texts of all of them, and then the first one would be to blame.
+    NumPy would convert all of them to text, and the error would blame the first one.
 
     >>> first_wrong([[12.8, 5, 0, "x"]])
     ('[0][3]', 'x')
     """
     if isinstance(x, list | tuple):
-        found = (first_wrong(value, f"{place}[{number}]") for number, value in enumerate(x))
-        return next((wrong for wrong in found if wrong is not None), None)
+        inner = (first_wrong(value, f"{place}[{number}]") for number, value in enumerate(x))
+        return next((wrong for wrong in inner if wrong is not None), None)
     return (place, x) if place and (x is None or isinstance(x, str | bytes | dict | set)) else None
 
 

@@ -1,8 +1,8 @@
-"""The state of one session of a stream, and its way to bytes and back.
+"""The state of one session of a stream, to bytes and back.
 
 The bytes are: the magic ``gwstate`` and the format's version; the fingerprint of the model; L, H, P, the number of
-targets and the steps taken; h, c and the last observed targets; and a digest of all that.  Everything is
-little-endian.  Nothing in them is trusted: sizes are checked against the model before anything is read.
+targets and the steps taken; h, c and the last observed targets; and a digest.  Everything is little-endian.
+The bytes are not trusted: sizes are checked against the model before anything is read.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _DIGEST = 16
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What a session has come to; the arrays are copies.
+    """The state of a session; the arrays are copies.
 
     Attributes:
         hidden: h of each layer, (L, P), float32.
         cell: c of each layer, (L, H), float32.
         last: the last observed value of each target, in its own units, NaN before the first, (targets,), float64;
-            empty where the model reads no series.
+            empty unless the model is a forecaster.
         steps: steps taken.
     """
 
@@ -39,7 +39,7 @@ class State:
     steps: int
 
     def __eq__(self, other: object) -> bool:
-        """Whether all of it is the same, bit for bit."""
+        """Whether all parts are equal, bit for bit."""
         return isinstance(other, State) and self._parts() == other._parts()
 
     __hash__ = None  # type: ignore[assignment]
@@ -51,13 +51,13 @@ class State:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a state of a model has to look like.
+    """The required sizes and fingerprint of the states of a model.
 
     Attributes:
         layers: L.
         hidden: P, width of a layer's hidden state.
         cell: H, units of a layer.
-        targets: targets that the model remembers the last value of.
+        targets: number of targets, whose last observed values are part of the state.
         fingerprint: SHA-256 of the model, in hexadecimal.
     """
 
@@ -73,10 +73,10 @@ class Shape:
         return _HEAD.size + numbers + _DIGEST
 
     def check(self, state: State) -> State:
-        """Return a state if it fits and has finite numbers.
+        """Return the state if its shapes and types fit and its numbers are finite.
 
         Raises:
-            StateError: if not.
+            StateError: otherwise.
         """
         if not isinstance(state, State):
             raise StateError("state", "a State", f"a {type(state).__name__}")
@@ -93,13 +93,13 @@ class Shape:
             good = np.isfinite(array) | np.isnan(array) if name == "last" else np.isfinite(array)
             if not good.all():
                 raise StateError(f"state.{name}", "finite numbers", "NaN or infinity")
-        # Far from where counting on would overflow.
+        # Far below the number at which counting would overflow.
         if not isinstance(state.steps, int) or not 0 <= state.steps < 2**62:
             raise StateError("state.steps", f"a whole number from 0 to {2**62 - 1}", repr(state.steps)[:80])
         return state
 
     def to_bytes(self, state: State) -> bytes:
-        """Write a state that fits."""
+        """Return a valid state as bytes."""
         sizes = (self.layers, self.cell, self.hidden, self.targets)
         head = _HEAD.pack(_MAGIC, bytes.fromhex(self.fingerprint), *sizes, state.steps)
         arrays = (state.hidden.astype("<f4"), state.cell.astype("<f4"), state.last.astype("<f8"))
@@ -107,10 +107,10 @@ class Shape:
         return body + _digest(body)
 
     def from_bytes(self, data: bytes) -> State:
-        """Read what `to_bytes` wrote for the same model.
+        """Return the state that `to_bytes` wrote for the same model.
 
         Raises:
-            StateError: on anything else.
+            StateError: on any other bytes.
         """
         if not isinstance(data, bytes | bytearray | memoryview):
             raise StateError("snapshot", "bytes", f"a {type(data).__name__}")

@@ -1,10 +1,10 @@
-"""A trained model one step at a time, without torch: NumPy and the native module do it all.
+"""Streams: a trained model one step at a time, without torch.
 
-A stream has one or several sessions, each with a state of its own.  What a step reads and gives depends on it:
+A stream has one or several sessions, each with its own state.  Input and output of a step:
 
-- a forecaster reads a row of its table, in the table's own units, and gives the quantiles of the next values;
-- a language model reads a symbol, and gives a score for each symbol that may follow;
-- bare layers (`Stream.from_weights`) read numbers, and give the last layer's hidden state.
+- a forecaster reads a row of its table, in the units of the table, and returns quantiles of the next values;
+- a language model reads a symbol, and returns a score for each possible next symbol;
+- LSTM layers (`Stream.from_weights`) read numbers, and return the hidden state of the last layer.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from gatewright import _kernels
 from gatewright.errors import GatewrightError
 from gatewright.files import model_file
 from gatewright.runtime.native_args import native_columns, sorted_by_layer
-from gatewright.runtime.signature import Reading
+from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
 
 Array = NDArray[Any]
-#: One session, some of them, or None: the only one, or all.
+#: One session, several sessions, or None for all.
 Sessions = int | Sequence[int] | NDArray[np.integer[Any]] | None
 
 
-#: How the weights of the gates are kept.
+#: Storage types of the weights of the gates.
 WeightFormat = Literal["float32", "bf16", "int8"]
 
 
 class StepRecord(NamedTuple):
-    """What the layers did: the axes of the input without its last, then (L, H).
+    """Gates and cell states of one or more steps: the axes of the input without its last, then (L, H).
 
     Attributes:
-        input_gate: i, how much of the candidate is added, between 0 and 1.
-        forget_gate: f, how much of the cell state is kept, between 0 and 1.
-        candidate: g, what may be added, between -1 and 1.
-        output_gate: o, how much of the cell state is shown, between 0 and 1.
+        input_gate: i, the share of the candidate that is added, between 0 and 1.
+        forget_gate: f, the share of the cell state that is kept, between 0 and 1.
+        candidate: g, the value offered to the cell state, between -1 and 1.
+        output_gate: o, the share of the cell state that is visible in h, between 0 and 1.
         cell: c after the step.
     """
 
@@ -54,17 +54,17 @@ class StepRecord(NamedTuple):
 
 
 class Stream:
-    """A model with the states of its sessions, advanced step by step.
+    """A model and the states of its sessions, advanced step by step.
 
-    A step gives the same bits as the whole sequence at once, alone or beside other sessions.  Made by `load`,
+    A step has the same bits as the whole sequence at once, alone or next to other sessions.  Created by `load`,
     `from_weights`, `gatewright.LSTM.stream` or `gatewright.Model.stream`.
 
-    Input that is refused (a wrong shape or type, NaN, infinity, an unknown session) leaves every state as it was.
-    One stream serves one thread at a time; `copy` gives another one its own.
+    Refused input (a wrong shape or type, NaN, infinity, an unknown session) leaves every state unchanged.
+    A stream serves one thread at a time; `copy` makes a stream for another thread.
 
     Attributes:
-        sessions: how many there are, numbered from 0.
-        threads: at most so many work on a call.
+        sessions: number of sessions; their numbers start at 0.
+        threads: maximum number of threads for a call.
         fingerprint: SHA-256 of the model, in hexadecimal.
 
     >>> zeros = np.zeros((4, 1), np.float32)
@@ -76,37 +76,37 @@ class Stream:
     """
 
     def __init__(
-        self, model: _kernels.Model, reading: Reading, shape: Shape, *, sessions: int = 1, threads: int = 1
+        self, model: _kernels.Model, signature: Signature, shape: Shape, *, sessions: int = 1, threads: int = 1
     ) -> None:
         for name, value in (("sessions", sessions), ("threads", threads)):
             if not isinstance(value, int) or not 1 <= value < 2**31:
                 raise GatewrightError(name, f"a whole number from 1 to {2**31 - 1}", repr(value)[:80])
         self.sessions, self.threads = sessions, threads
-        self._model, self._reading, self._shape = model, reading, shape
+        self._model, self._signature, self._shape = model, signature, shape
         self._native = _kernels.Stream(model, sessions)
-        self._step = self._native.step  # looked up once: the way through Python is a quarter of a small step
-        self._empty = functools.partial(np.empty, reading.output_shape, reading.output_dtype)
-        #: Whether `step` may go straight to the native module.
-        self._single = sessions == 1 and not reading.calendar and not reading.symbols
+        self._step = self._native.step  # looked up once: lookups are a quarter of a small step's time
+        self._empty = functools.partial(np.empty, signature.output_shape, signature.output_dtype)
+        #: Whether `step` may call the native module directly.
+        self._single = sessions == 1 and not signature.calendar and not signature.symbols
 
     @classmethod
     def load(
         cls, path: Path | str, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
     ) -> Stream:
-        """Read a model file, or that of a run directory.
+        """Create a stream from a model file or a run directory.
 
         Args:
-            path: of the file or the directory.
-            sessions: how many states to keep.
-            threads: at most so many work on a call; a call of little work takes one.
-            weights: how the weights of the gates are kept: as they are; as "bf16", in half the memory; or as
-                "int8" with a scale for each row, in a quarter.  It pays where they do not stay in the caches;
-                `gatewright quantize` says what it costs.  All else stays in float32.
+            path: the file or the directory.
+            sessions: number of sessions.
+            threads: maximum number of threads for a call; a call with little work takes one.
+            weights: storage type of the weights of the gates: "float32"; "bf16", in half the memory; or "int8",
+                in a quarter, with a scale for each row.  Fewer bits are faster if the weights do not fit into
+                the caches; `gatewright quantize` compares the accuracy.  Everything else stays in float32.
 
         Raises:
             ModelFileError: if the file is damaged, foreign or too new.
             GatewrightError: if ``sessions`` or ``threads`` is not a whole number of at least 1, or ``weights`` is
-                none of these.
+                unknown.
         """
         if not isinstance(path, str | os.PathLike):
             raise GatewrightError("path", "a run's directory or a model file", repr(path)[:80])
@@ -118,53 +118,53 @@ class Stream:
     def of(
         cls, file: model_file.ModelFile, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
     ) -> Stream:
-        """Make a stream of a model that has been read already; see `load`."""
+        """Create a stream from the content of a model file; see `load`."""
         _require_weights(weights)
         spec, tensors = file.spec, file.tensors
         layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
         head = tensors["head.weight"], tensors["head.bias"]
-        reading = Reading.of(spec, file.vocabulary)
+        signature = Signature.of(spec, file.vocabulary)
         model = _kernels.model(layers, tensors.get("encoder.weight"), *head, native_columns(file), weights)
         stack = spec.lstm
         fingerprint = _fingerprint(file.fingerprint, weights)
         shape = Shape(
             stack.num_layers, stack.output_size, stack.hidden_size, len(spec.encoder.targets), fingerprint
         )
-        return cls(model, reading, shape, sessions=sessions, threads=threads)
+        return cls(model, signature, shape, sessions=sessions, threads=threads)
 
     @classmethod
     def from_weights(
         cls, arrays: Mapping[str, Any], *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
     ) -> Stream:
-        """Make a stream of bare layers.
+        """Create a stream from the weights of LSTM layers.
 
         Args:
             arrays: float32 arrays or CPU tensors under the names that `torch.nn.LSTM` gives them:
                 ``weight_ih_l0`` (4H, D), ``weight_hh_l0`` (4H, H), ``bias_ih_l0`` and ``bias_hh_l0`` (4H,), with a
-                projection ``weight_hr_l0`` (P, H), and so on for each layer; its ``state_dict()`` will do.
-            sessions: how many states to keep.
-            threads: at most so many work on a call.
-            weights: how they are kept, as for `load`.
+                projection ``weight_hr_l0`` (P, H), and so on for each layer, such as its ``state_dict()``.
+            sessions: number of sessions.
+            threads: maximum number of threads for a call.
+            weights: storage type, as for `load`.
 
         Raises:
             GatewrightError: if names, shapes or types do not fit, or a weight is not finite.
         """
         _require_weights(weights)
         if not hasattr(arrays, "items"):
-            hint = "; its state_dict() will do" if hasattr(arrays, "state_dict") else ""
+            hint = "; pass its state_dict()" if hasattr(arrays, "state_dict") else ""
             raise GatewrightError(
                 "arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}"
             )
         arrays = {name: np.asarray(value) for name, value in arrays.items()}
         layers = sorted_by_layer(arrays)
         model = _kernels.model(layers, None, None, None, None, weights)
-        reading = Reading.of_layers(model.input_width, model.output_width)
+        signature = Signature.of_layers(model.input_width, model.output_width)
         digest = hashlib.sha256()
         for name in sorted(arrays):
             digest.update(f"{name} {arrays[name].shape} ".encode() + arrays[name].astype("<f4").tobytes())
         gates, hidden = arrays["weight_hh_l0"].shape
         shape = Shape(len(layers), hidden, gates // 4, 0, _fingerprint(digest.hexdigest(), weights))
-        return cls(model, reading, shape, sessions=sessions, threads=threads)
+        return cls(model, signature, shape, sessions=sessions, threads=threads)
 
     @property
     def fingerprint(self) -> str:
@@ -173,92 +173,92 @@ class Stream:
 
     @property
     def weight_bytes(self) -> int:
-        """Memory that the weights of the gates take, as they are kept."""
+        """Memory of the weights of the gates, in bytes."""
         return self._model.weight_bytes
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of what a forecaster's step reads, in order; an input known in advance as ``name+1`` and so on."""
-        return self._reading.columns
+        """Input columns of a forecaster, in order; an input known in advance as ``name+1`` and so on."""
+        return self._signature.columns
 
     @property
     def reads_calendar(self) -> bool:
-        """Whether a step needs to know its time."""
-        return bool(self._reading.calendar)
+        """Whether a step needs its time, for calendar inputs."""
+        return bool(self._signature.calendar)
 
     @property
     def time_zone(self) -> str:
-        """The zone on whose clock times are read.
+        """The time zone that times are converted to.
 
-        A place, an offset or "UTC"; "local" for dates of any zone, "" for times that name none.
+        A place, an offset or "UTC"; "local" for dates of any zone, "" for times without a zone.
         """
-        return self._reading.time_zone
+        return self._signature.time_zone
 
     @property
     def context(self) -> int:
-        """Rows that a forecaster was trained to read before it forecasts; 0 for other models.
+        """Number of rows that a forecaster was trained to read before a forecast; 0 for other models.
 
-        A session that has read fewer (`steps_read`) knows less, and gives wider quantiles.
+        A session that has read fewer (`steps_read`) has less information, and returns wider quantiles.
         """
-        return self._reading.context
+        return self._signature.context
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of what a forecaster forecasts, in the order of its output."""
-        return self._reading.targets
+        """Targets of a forecaster, in the order of its output."""
+        return self._signature.targets
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """The quantiles that a forecaster gives, in the order of its output."""
-        return self._reading.quantiles
+        """Quantile levels of a forecaster, in the order of its output."""
+        return self._signature.quantiles
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols of a text model, in order; the first stands for all that it does not know."""
-        return self._reading.symbols
+        """Symbols of a language model, in order; the first stands for unknown characters."""
+        return self._signature.symbols
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of one step's output: (horizon, targets, quantiles), (symbols,) or (P,)."""
-        return self._reading.output_shape
+        return self._signature.output_shape
 
     @property
     def output_dtype(self) -> np.dtype[Any]:
         """Type of the output: float64 for a forecaster, else float32."""
-        return self._reading.output_dtype
+        return self._signature.output_dtype
 
     def read(self, xs: Any, times: Any = None) -> tuple[Array, NDArray[np.datetime64] | None]:
-        """Return many steps of one session as `run` takes them, and when they were, without taking them.
+        """Convert the input of many steps of one session, and their times, without running them.
 
         Args:
             xs: as for `run`.
             times: as for `run`.
 
         Raises:
-            GatewrightError: if their shape or type does not fit; numbers are looked at when the steps are taken.
+            GatewrightError: if their shape or type does not fit; NaN and infinity are found when the steps run.
         """
-        array = self._reading.array(xs, (None,))
-        if times is None and not self._reading.calendar:
+        array = self._signature.array(xs, (None,))
+        if times is None and not self._signature.calendar:
             return array, None
-        return array, self._reading.times(times, (len(array),), "times")
+        return array, self._signature.times(times, (len(array),), "times")
 
     def step(self, x: Any, sessions: Sessions = None, *, time: Any = None, record: bool = False) -> Any:
         """Advance by one step.
 
         Args:
             x: for one session a row (columns,) or numbers (D,), or a symbol or its number; for several an array
-                (B, ...) or a list of these.  A missing target is NaN; nothing else may be.
-            sessions: the number of one session, or those of several, each once; None for the only one, or for all.
-            time: when a forecaster's row was observed, where the model reads a calendar: a `datetime`, a
-                `numpy.datetime64` or text such as ISO 8601.  Where it names no zone, it is what the clock of
-                `time_zone` shows.  One for all sessions, or one for each.
-            record: whether to return the gates of the step too.
+                (B, ...) or a list of these.  A missing target is NaN; no other value may be.
+            sessions: the number of one session, or those of several, each once; None for all.
+            time: time of the row, for a model with calendar inputs: a `datetime`, a `numpy.datetime64` or text,
+                such as ISO 8601.  Without a zone it is a time on the clock of `time_zone`.  One for all sessions,
+                or one for each.
+            record: whether to return the gates of the step, too.
 
         Returns:
-            The output, with a leading axis B for several sessions; and a `StepRecord` if asked for.
+            The output, with a leading axis B for several sessions; and a `StepRecord` with ``record=True``.
 
         Raises:
-            GatewrightError: if input does not fit; no state has changed then.
+            GatewrightError: if input does not fit; the states are then unchanged.
         """
         if self._single and sessions is None and time is None and not record:
             out = self._empty()
@@ -267,21 +267,21 @@ class Stream:
         return self._advance(x, sessions, time, record, steps=False)
 
     def step_into(self, x: Array, out: Array) -> None:
-        """Advance the only session by one step, and write the output where it is wanted; allocates nothing.
+        """Advance the only session by one step, and write the output into an array; allocates no memory.
 
         Args:
-            x: of the very type and shape that the model reads: float32 (D,), float64 (columns,), or int64 ().
+            x: exactly the type and shape of the model's input: float32 (D,), float64 (columns,), or int64 ().
             out: contiguous, of `output_shape`; float64 for a forecaster, else float32.
 
         Raises:
-            GatewrightError: if they do not fit, or there are several sessions, or the model reads a calendar.
+            GatewrightError: if they do not fit, there are several sessions, or the model has calendar inputs.
         """
-        if self.sessions > 1 or self._reading.calendar:
+        if self.sessions > 1 or self._signature.calendar:
             got = f"{self.sessions} sessions" if self.sessions > 1 else "one that reads a calendar"
             raise GatewrightError("stream", "one session of a model that reads no calendar", got)
         if not self._step(x, out):
-            dtype, shape = self._reading.dtype, self._reading.shape
-            expected = f"contiguous {dtype} {shape}, and {self._reading.output_dtype} {self.output_shape}"
+            dtype, shape = self._signature.dtype, self._signature.shape
+            expected = f"contiguous {dtype} {shape}, and {self._signature.output_dtype} {self.output_shape}"
             raise GatewrightError("x, out", expected, f"{_described(x)}, and {_described(out)}")
 
     def run(self, xs: Any, sessions: Sessions = None, *, times: Any = None, record: bool = False) -> Any:
@@ -291,32 +291,32 @@ class Stream:
             xs: as for `step`, with time as the first axis: (T, ...), or (T, B, ...) for several sessions; a text
                 for one session of a text model.
             sessions: as for `step`.
-            times: where the model reads a calendar, one for each step, the same for all sessions.
-            record: whether to return the gates of every step too.
+            times: for a model with calendar inputs, one for each step, the same for all sessions.
+            record: whether to return the gates of every step, too.
 
         Returns:
-            The outputs (T, ...) or (T, B, ...); and a `StepRecord` if asked for.
+            The outputs (T, ...) or (T, B, ...); and a `StepRecord` with ``record=True``.
 
         Raises:
-            GatewrightError: if input does not fit; no state has changed then.
+            GatewrightError: if input does not fit; the states are then unchanged.
         """
         return self._advance(xs, sessions, times, record, steps=True)
 
     def steps_read(self, session: int = 0) -> int:
-        """Return how many steps a session's state has read since it was at the beginning.
+        """Return the number of steps that a session has read since its start or its last `reset`.
 
-        It goes along with `state` and `snapshot`; `reset` puts it back to 0.
+        The number is part of `state` and `snapshot`.
         """
         return int(self._native.state(_number("session", session))[3])
 
     def state(self, session: int = 0) -> State:
-        """Return a copy of a session's state."""
+        """Return a copy of the state of a session."""
         hidden, cell, last, steps = self._native.state(_number("session", session))
         layers = self._shape.layers
         return State(hidden.reshape(layers, -1), cell.reshape(layers, -1), last, steps)
 
     def set_state(self, state: State, session: int = 0) -> None:
-        """Put a session into a state.
+        """Set the state of a session.
 
         Raises:
             StateError: if it does not fit the model, or holds NaN or infinity.
@@ -326,7 +326,7 @@ class Stream:
         self._native.set_state(_number("session", session), hidden, cell, last, state.steps)
 
     def reset(self, sessions: Sessions = None) -> None:
-        """Put sessions back to the beginning, or all of them."""
+        """Reset sessions to the zero state; None for all."""
         numbers = self._numbers(range(self.sessions) if sessions is None else sessions)[0]
         for number in numbers:
             self._native.require(int(number))
@@ -334,11 +334,11 @@ class Stream:
             self._native.reset(int(number))
 
     def snapshot(self, session: int = 0) -> bytes:
-        """Return a session's state as bytes, for `restore` on a stream of the same model, here or elsewhere."""
+        """Return the state of a session as bytes, for `restore` on a stream of the same model on any machine."""
         return self._shape.to_bytes(self.state(session))
 
     def require(self, snapshot: bytes) -> State:
-        """Return the state that a snapshot holds, or raise if `restore` would refuse it; no session is touched.
+        """Return the state in a snapshot, or raise if `restore` would refuse it; no session changes.
 
         Raises:
             StateError: if it is damaged, or of another model.
@@ -346,7 +346,7 @@ class Stream:
         return self._shape.from_bytes(snapshot)
 
     def restore(self, snapshot: bytes, session: int = 0) -> None:
-        """Put a session into the state that `snapshot` gave.
+        """Set the state of a session from a `snapshot`.
 
         Raises:
             StateError: if it is damaged, or of another model.
@@ -376,14 +376,14 @@ class Stream:
 
     def _advance(self, x: Any, sessions: Sessions, time: Any, record: bool, *, steps: bool) -> Any:
         numbers, several = self._numbers(sessions)
-        reading, B = self._reading, len(numbers)
-        array = reading.array(x, (None,) * steps + (B,) * several)
+        signature, B = self._signature, len(numbers)
+        array = signature.array(x, (None,) * steps + (B,) * several)
         T = array.shape[0] if steps else 1
         leading = (T,) * steps + (B,) * several
-        if reading.calendar or time is not None:
+        if signature.calendar or time is not None:
             times, name = ((T,), "times") if steps else ((B,) * several, "time")
-            array = reading.with_calendar(array.reshape(T, B, *reading.shape), time, times, name)
-        out = np.empty((*leading, *reading.output_shape), reading.output_dtype)
+            array = signature.with_calendar(array.reshape(T, B, *signature.shape), time, times, name)
+        out = np.empty((*leading, *signature.output_shape), signature.output_dtype)
         if not record:
             self._native.run(array, out, numbers, T, B, None, self.threads)
             return out
@@ -410,7 +410,7 @@ def _require_weights(weights: object) -> None:
 
 
 def _fingerprint(model: str, weights: WeightFormat) -> str:
-    """Return what a state has to come with: kept in fewer bits, a model is another one."""
+    """Return the fingerprint of states: the same model in fewer bits has another one."""
     return model if weights == "float32" else hashlib.sha256(f"{model} {weights}".encode()).hexdigest()
 
 
