@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatewright.data.resample import gathered
+from gatewright.data.resample import resampled
 from gatewright.data.roles import Roles
 from gatewright.data.table import Series
 from tests.support.tables import read, refused, values
@@ -52,7 +52,7 @@ def test_bins_are_what_a_loop_gathers(rows, width, how):
         np.arange(2, len(rows) + 2),
     )
     roles = Roles(("y",), past=("p",), known=("k",), static=("s",), resample=width, aggregate=how)
-    found = gathered(one, roles)
+    found = resampled(one, roles)
     bins: dict[datetime, list[int]] = {}
     for row in sorted(range(len(rows)), key=lambda row: rows[row][0]):
         bins.setdefault(start_of(rows[row][0], width), []).append(row)

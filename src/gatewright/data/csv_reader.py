@@ -1,7 +1,7 @@
-"""From text with a separator between cells to columns of text, and the line that each row stands in.
+"""A reader of delimited text: columns of text, and the line number of each row.
 
-There are two ways to read it, with the same result. `read_plain` lets polars read all at once, where every line is
-a row with as many cells as the header. `read_records` takes quotes, blank lines and rows of other lengths apart.
+Two functions read it with the same result.  `read_plain` lets polars read a text in which every line is a row with
+the number of cells of the header.  `read_records` handles quotes, blank lines and rows of other lengths.
 """
 
 from __future__ import annotations
@@ -24,55 +24,55 @@ Places = NDArray[np.int64]
 
 
 def read_delimited(path: Path, raw: bytes, separators: str, notation: Notation) -> tuple[pl.DataFrame, Places]:
-    """Return the columns of a text, as text, and the line of each row.
+    """Return the columns of a text, as text, and the line number of each row.
 
     Args:
-        path: the file, as an error names it.
-        raw: what is in it, in UTF-8.
+        path: the file, for errors.
+        raw: its content in UTF-8.
         separators: the characters that may stand between cells.
         notation: how numbers are written.
 
     Raises:
-        DataError: if it is no table; the line at fault is named.
+        DataError: if it is no table; it names the line at fault.
     """
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")
     if b'"' not in raw:
-        separators = _without_marks(path, raw, separators, notation)
+        separators = _unambiguous_separators(path, raw, separators, notation)
     return read_plain(path, raw, separators) or read_records(path, raw, separators)
 
 
-def _without_marks(path: Path, raw: bytes, separators: str, notation: Notation) -> str:
-    """Leave out separators that stand within numbers; only quotes can keep the two apart.
+def _unambiguous_separators(path: Path, raw: bytes, separators: str, notation: Notation) -> str:
+    """Leave out separators that are marks within numbers; only quotes can tell the two apart.
 
     Raises:
-        DataError: if the header has no other one.
+        DataError: if the header has no other separator.
     """
     marks = {notation.decimal: "--decimal", notation.thousands: "--thousands"}
     header = raw.lstrip(b"\r\n").partition(b"\n")[0].decode()
-    usable = "".join(one for one in separators if one not in marks)
-    clash = next((one for one in separators if one in marks and one in header), "")
-    if clash and not any(one in header for one in usable):
+    usable = "".join(each for each in separators if each not in marks)
+    clash = next((each for each in separators if each in marks and each in header), "")
+    if clash and not any(each in header for each in usable):
         expected = "another character than the one between the cells, or quotes around the cells"
         raise DataError(marks[clash], expected, f"{shorten(clash)}, which separates the cells of {path}")
     return usable
 
 
 def read_plain(path: Path, raw: bytes, separators: str) -> tuple[pl.DataFrame, Places] | None:
-    """Read a text without quotes whose lines all have as many cells as the first, or return None."""
+    """Read a text without quotes whose lines all have the same number of cells, or return None."""
     header, _, body = raw.partition(b"\n")
     if b'"' in raw or not header.strip(b"\r") or not body or raw.count(b"\r") != raw.count(b"\r\n"):
         return None
     rows = body.count(b"\n") + (not body.endswith(b"\n"))
-    inside = {one: header.count(one.encode()) for one in separators}
-    regular = [one for one in separators if inside[one] and body.count(one.encode()) == rows * inside[one]]
+    inside = {each: header.count(each.encode()) for each in separators}
+    regular = [each for each in separators if inside[each] and body.count(each.encode()) == rows * inside[each]]
     if not regular:
         return None
-    separator = max(regular, key=lambda one: inside[one])
+    separator = max(regular, key=lambda each: inside[each])
     width = inside[separator] + 1
     try:
         cells = _cells(body, separator, width)
-    except pl.exceptions.PolarsError:  # a row has more cells, so that another one has fewer
+    except pl.exceptions.PolarsError:  # one row has more cells, and another has fewer
         return None
     if len(cells) != rows or all(cell is None for cell in cells.row(-1)):
         return None
@@ -91,10 +91,10 @@ def read_records(path: Path, raw: bytes, separators: str) -> tuple[pl.DataFrame,
     starts, ends, lines = _records(data, quoted)
     if len(starts) == 0:
         raise DataError(str(path), "a header and rows below it", "an empty file")
-    counts = {one: _between(_find(data, one, quoted), starts, ends) for one in separators}
-    # The separator is what most records have as many of as the header; of two such, what the header has more of.
+    counts = {each: _between(_find(data, each, quoted), starts, ends) for each in separators}
+    # Most records have as many separators as the header; of two such characters, the more frequent one there.
     separator = max(
-        separators, key=lambda one: (np.count_nonzero(counts[one] == (counts[one][0] or -1)), counts[one][0])
+        separators, key=lambda each: (np.count_nonzero(counts[each] == (counts[each][0] or -1)), counts[each][0])
     )
     between = counts[separator]
     if quoted is not None:
@@ -111,29 +111,29 @@ def read_records(path: Path, raw: bytes, separators: str) -> tuple[pl.DataFrame,
     return _named(_parse(path, rows[1:], separator, width), names), lines[1:]
 
 
-def _odd_row(place: str, row: bytes, separator: str, header: int, found: int) -> DataError:
-    """Return the error of a row with another number of separators than the header."""
-    got = str(found + 1)
-    if found > header and row.endswith(separator.encode()):
+def _odd_row(place: str, row: bytes, separator: str, header: int, separators: int) -> DataError:
+    """Return the error of a row whose number of separators differs from that of the header."""
+    got = str(separators + 1)
+    if separators > header and row.endswith(separator.encode()):
         got += ", the last one empty"
-    elif found > header and separator == ",":
+    elif separators > header and separator == ",":
         got += "; a comma within a cell needs quotes around the cell"
     return DataError(place, f"as many cells as in the header, {header + 1}", got)
 
 
 def _find(data: NDArray[np.uint8], character: str, quoted: NDArray[np.bool_] | None) -> Places:
-    """Return where a character stands outside quotes."""
-    found = data == ord(character)
-    return np.flatnonzero(found if quoted is None else found & ~quoted)
+    """Return the positions of a character outside quotes."""
+    matches = data == ord(character)
+    return np.flatnonzero(matches if quoted is None else matches & ~quoted)
 
 
 def _between(places: Places, starts: Places, ends: Places) -> Places:
-    """Count the places that lie in each record."""
+    """Return the number of places within each record."""
     return np.searchsorted(places, ends) - np.searchsorted(places, starts)
 
 
 def _records(data: NDArray[np.uint8], quoted: NDArray[np.bool_] | None) -> tuple[Places, Places, Places]:
-    """Return start, end (without line end) and line of each record from the first that is not blank."""
+    """Return start, end (without line break) and line number of each record from the first that is not blank."""
     ends = _find(data, "\n", quoted)
     if len(data) and (len(ends) == 0 or ends[-1] != len(data) - 1):
         ends = np.append(ends, len(data))
@@ -146,7 +146,7 @@ def _records(data: NDArray[np.uint8], quoted: NDArray[np.bool_] | None) -> tuple
 
 
 def _worth_keeping(lengths: Places, between: Places) -> NDArray[np.bool_]:
-    """Leave out blank lines, and rows of empty cells at the end; one blank cell may be a missing value."""
+    """Leave out blank lines and empty rows at the end; in a single column, a blank line is a missing value."""
     kept = lengths > 0 if between[0] else np.ones(len(lengths), dtype=np.bool_)
     filled = np.flatnonzero(lengths > between)
     kept[max(filled, default=0) + 1 :] = False
@@ -154,13 +154,13 @@ def _worth_keeping(lengths: Places, between: Places) -> NDArray[np.bool_]:
 
 
 def _check_quotes(path: Path, data: NDArray[np.uint8], quoted: NDArray[np.bool_], separator: str) -> None:
-    """Refuse quotes that do not enclose a cell whole; within a cell, a quote is written twice."""
+    """Refuse quotes that do not enclose a whole cell; within a cell, a quote is doubled."""
     quotes = np.flatnonzero(data == ord('"'))
     opens, closes = quotes[quoted[quotes]], quotes[~quoted[quotes]]
     edges = np.frombuffer(f'{separator}\n\r"'.encode(), np.uint8)
     bare = np.append(data, np.uint8(ord("\n")))
     bad = [
-        *opens[~np.isin(bare[opens - 1], edges)],  # before the first byte stands the last, which is the newline
+        *opens[~np.isin(bare[opens - 1], edges)],  # index -1 is the newline at the end
         *closes[~np.isin(bare[closes + 1], edges)],
         *(opens[-1:] if len(opens) > len(closes) else ()),
     ]
@@ -170,7 +170,7 @@ def _check_quotes(path: Path, data: NDArray[np.uint8], quoted: NDArray[np.bool_]
 
 
 def _parse(path: Path, rows: Sequence[bytes], separator: str, width: int) -> pl.DataFrame:
-    """Take records apart into text cells; columns are named by their number."""
+    """Split records into cells of text; columns are named by their number."""
     try:
         cells = _cells(b"\n".join([*rows, b""]), separator, width, quotes=True)
     except pl.exceptions.PolarsError:
@@ -193,7 +193,7 @@ def _named(cells: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _names(path: Path, header: Sequence[str | None]) -> list[str]:
-    """Return the names of the columns; one without a name is called by its number."""
+    """Return the names of the columns; column N without a name is called column_N."""
     names = [(name or "").strip() or f"column_{number}" for number, name in enumerate(header, start=1)]
     [(name, count)] = Counter(names).most_common(1)
     if count > 1:

@@ -1,4 +1,4 @@
-"""What a person should know of a table before a model learns from it: missing targets, odd numbers."""
+"""Warnings about a table before training: missing targets, and numbers that may stand for a missing value."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 
 from gatewright.data.table import Table
 
-#: Fewest times that a value repeats before it is taken for a sign of something missing.
+#: Minimum of repetitions that make a value suspect of standing for a missing one.
 LEAST = 5
 
 
 def missing_targets(table: Table) -> list[str]:
-    """Say how many targets are missing, before the last observed one of each series; nothing where none is."""
+    """Return a line on the targets missing before the last observation of each series; none if all are there."""
     targets = len(table.roles.targets)
     missing, rows = np.zeros(targets, np.int64), 0
-    for one in table.series:
-        observed = np.isfinite(one.values[:, :targets])
+    for series in table.series:
+        observed = np.isfinite(series.values[:, :targets])
         length = int(np.flatnonzero(observed.any(axis=1))[-1]) + 1
         missing += length - observed[:length].sum(axis=0)
         rows += length
-    told = [
+    shares = [
         f"{name} in {count:,} of {rows:,} rows ({_share(count / rows)})"
         for name, count in zip(table.roles.targets, missing.tolist(), strict=True)
         if count
     ]
-    return [f"missing targets: {', '.join(told)}"] if told else []
+    return [f"missing targets: {', '.join(shares)}"] if shares else []
 
 
 def _share(share: float) -> str:
@@ -35,14 +35,14 @@ def _share(share: float) -> str:
 
 
 def suspects(table: Table) -> list[str]:
-    """Name the values of each column that repeat far outside all others, as -999 does, where it means missing."""
+    """Return a line for each value that repeats far outside all others, as -999 does if it means missing."""
     lines = []
     for index, name in enumerate(table.roles.columns):
         if name in table.roles.static:
             continue
-        parts = [one.values[:, index] for one in table.series]
+        parts = [series.values[:, index] for series in table.series]
         for value in far_and_repeated(np.concatenate(parts)):
-            # The level of one series among many may lie as far away: it has to be odd within a series, too.
+            # The level of a single series may lie as far away: the value has to be odd within a series too.
             most = max(parts, key=lambda part: np.count_nonzero(part == value))
             if value in far_and_repeated(most, least=1):
                 count = sum(np.count_nonzero(part == value) for part in parts)
@@ -54,25 +54,26 @@ def suspects(table: Table) -> list[str]:
 
 
 def far_and_repeated(values: NDArray[np.float64], least: int = LEAST) -> list[float]:
-    """Return the values, at most three, that repeat far outside all others.
+    """Return up to three values that repeat far outside all others.
 
-    A value is far if no other one is half as far from their median, and it is ten times farther from it than
-    their quartiles are apart. A row of nines is far already where it is farther than all others are apart, or is
-    the only negative value. Columns of few values, such as 0 and 1, have none.
+    A value is far outside if no other value is half as far from their median, and its distance from the median is
+    more than ten times their interquartile range.  For a row of nines, a distance larger than the range of the
+    others is enough, or being the only negative value.  Columns with few distinct values, such as 0 and 1, have
+    none.
 
     >>> far_and_repeated(np.array([*range(100), *[-999] * 5], dtype=float))
     [-999.0]
     """
-    found: list[float] = []
+    outliers: list[float] = []
     rest = values[np.isfinite(values)]
     for _ in range(3):
         ends = [rest.min(), rest.max()] if len(rest) >= 20 else []
         value = next((float(end) for end in ends if _is_far(rest, end, least)), None)
         if value is None:
             break
-        found.append(value)
+        outliers.append(value)
         rest = rest[rest != value]
-    return found
+    return outliers
 
 
 def _is_far(values: NDArray[np.float64], value: float, least: int) -> bool:

@@ -15,7 +15,7 @@ class Frame:
 
     Attributes:
         cells: the columns; those of a text file are text.
-        lines: where each row stands in its source.
+        lines: the number of each row in its source.
         unit: what ``lines`` counts: each "line" of a text file, or each "row" of any other source.
         time: the time column, where the source itself says which it is; else "".
     """
@@ -26,5 +26,5 @@ class Frame:
     time: str = ""
 
     def place(self, row: int) -> str:
-        """Name a row as an error does."""
+        """Return the place of a row as an error names it."""
         return f"{self.unit} {self.lines[row]}"

@@ -1,7 +1,7 @@
-"""The step between the rows of a series: found, named, counted and followed into the future.
+"""The step between the rows of a series: detection, names, positions, and times in the future.
 
-A step is a fixed time ("15m", "1h", "7d"), calendar months ("1mo"; "1me" where rows stand at month ends) or
-business days ("1b"), Monday to Friday at one time of day.  A table without timestamps has the step "row".
+A step is a fixed time ("15m", "1h", "7d"), calendar months ("1mo"; "1me" for rows at month ends) or business days
+("1b"), Monday to Friday at the same time of day.  A table without timestamps has the step "row".
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def _parse(step: str) -> tuple[int, str]:
 
 
 def bin_step(width: str) -> str:
-    """Return the step of bins of a width, which have to begin at the clock's own places.
+    """Return the step of bins of a width.
 
     Raises:
-        GatewrightError: if they do not: a part of a day has to divide a day, months a year.
+        GatewrightError: if the width divides neither a day nor a year, and is not a number of days.
 
     >>> bin_step("60m"), bin_step("24h"), bin_step("1w"), bin_step("3mo")
     ('1h', '1d', '7d', '3mo')
@@ -46,13 +46,13 @@ def bin_step(width: str) -> str:
 
 
 def _named(size: int) -> str:
-    """Name a fixed time in microseconds by its largest unit."""
+    """Return a time in microseconds as a step, in its largest unit."""
     unit = next(unit for unit, each in _UNITS.items() if size % each == 0)
     return f"{size // _UNITS[unit]}{unit}"
 
 
 def find_step(times: Times) -> str:
-    """Return the step that most rows keep; ``times`` is rising and has at least two entries.
+    """Return the most common step; ``times`` has at least two entries, which rise.
 
     >>> find_step(np.array(["2020-01-01T00:00", "2020-01-01T00:30"], "datetime64[us]"))
     '30m'
@@ -74,7 +74,7 @@ def find_step(times: Times) -> str:
 
 
 def _of_business(times: Times) -> bool:
-    """Say whether all rows stand on Monday to Friday; one weekend without rows may be a gap, two are not."""
+    """Say whether all rows are from Monday to Friday, with at least two weekends between them."""
     days = times.astype("datetime64[D]")
     weekends = np.busday_count(days[:-1], days[1:]) < np.diff(days).astype("int64")
     return bool(np.is_busday(days).all()) and int((weekends & (np.diff(days).astype("int64") < 7)).sum()) >= 2
@@ -92,17 +92,17 @@ def _most_common(numbers: NDArray[np.int64]) -> int:
 
 
 def _months(times: Times, unit: str) -> NDArray[np.float64]:
-    """Number of each timestamp's month; NaN where it does not stand where most do, from its start or end."""
+    """Return the number of each month; NaN for times with another offset from its start or end than most have."""
     months = times.astype("datetime64[M]")
     offsets = (times - (months + (unit == "me")).astype("datetime64[us]")).astype("int64")
     offset = _most_common(offsets)
-    # Not every month has a 29th to 31st; its last 28 days, counted from the end, it has.
+    # Not every month has a 29th to 31st; every month has 28 days counted from its end.
     sound = (offsets == offset) & (-28 * _DAY <= offset < 28 * _DAY)
     return np.where(sound, months.astype("int64"), np.nan)
 
 
 def positions(times: Times, step: str) -> NDArray[np.float64]:
-    """Return how many steps after the first timestamp each one stands; NaN where it is off the grid.
+    """Return the number of steps from the first timestamp to each; NaN for those between two steps.
 
     >>> positions(np.array(["2020-01-01", "2020-01-02", "2020-01-05"], "datetime64[us]"), "1d")
     array([0., 1., 4.])
@@ -123,7 +123,7 @@ def positions(times: Times, step: str) -> NDArray[np.float64]:
 
 
 def shown(time: np.datetime64) -> str:
-    """Return a timestamp for an error message, without the zeros at its end.
+    """Return a timestamp for an error message, without trailing zeros.
 
     >>> shown(np.datetime64("2020-01-31T00:00:00.000000")), shown(np.datetime64("2020-01-31T06:30:00.000000"))
     ('2020-01-31', '2020-01-31 06:30')
@@ -153,7 +153,7 @@ def after(time: np.datetime64, step: str, steps: NDArray[np.int64]) -> Times:
 
 
 def season(step: str) -> int:
-    """Steps of the season that a series with this step usually has; 1 where none is usual.
+    """Return the usual season of a series with this step, in steps; 1 without a usual one.
 
     A day for steps of a minute up to a day, a week for days, a year for weeks and months.
 
@@ -176,7 +176,7 @@ def season(step: str) -> int:
 
 
 def calendar_parts(step: str, span: np.timedelta64) -> tuple[str, ...]:
-    """Return the parts of a timestamp worth reading: those that vary and that the training part saw twice.
+    """Return the useful parts of a timestamp: those that vary, with at least two periods in the training part.
 
     >>> calendar_parts("1h", np.timedelta64(365, "D"))
     ('hour_of_day', 'day_of_week')
@@ -191,7 +191,7 @@ def calendar_parts(step: str, span: np.timedelta64) -> tuple[str, ...]:
 
 
 def calendar(times: Times, parts: tuple[str, ...]) -> NDArray[np.float64]:
-    """Sine and cosine of each part's phase, as columns: (rows, 2 * parts).
+    """Return sine and cosine of the phase of each part, as columns: (rows, 2 * parts).
 
     >>> calendar(np.array(["2020-01-01T06:00"], "datetime64[us]"), ("hour_of_day",)).round(6).tolist()
     [[1.0, 0.0]]

@@ -1,4 +1,4 @@
-"""How the numbers of a file are written: decimal mark, groups of three digits, what stands for a missing value."""
+"""Number formats: decimal mark, separator of thousands, and stand-ins for a missing value."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import polars as pl
 from gatewright.errors import GatewrightError, shorten
 
 DECIMALS = (".", ",")
-#: What may stand between groups of three digits; a space also covers the two that do not break.
+#: Separators of thousands; a space also covers the two that do not break.
 THOUSANDS = ("", ".", ",", " ", "'", "_", "\u2019")
 
-#: Marks that a shell would take for something else.
+#: Marks that need quotes in a shell.
 _QUOTED = (" ", "'", "\u2019")
 _SPACES = "[ \u00a0\u202f]"
 
 
 @dataclass(frozen=True)
 class Notation:
-    """How the numbers of a file are written.
+    """A format of numbers.
 
     Attributes:
         decimal: the decimal mark, "." or ",".
-        thousands: what stands between groups of three digits; "" for nothing.
-        missing: words and numbers that stand for a missing value, next to the usual words.
+        thousands: the separator of thousands; "" for none.
+        missing: words and numbers that stand for a missing value, in addition to the usual words.
 
     Raises:
-        GatewrightError: if a mark is unknown, or both are the same.
+        GatewrightError: if a mark is unknown, or both are equal.
     """
 
     decimal: str = "."
@@ -48,21 +48,21 @@ class Notation:
 
     @property
     def group(self) -> str:
-        """A pattern of what stands between groups of three digits."""
+        """A regular expression for the separator of thousands."""
         return _SPACES if self.thousands == " " else re.escape(self.thousands)
 
     def options(self, other: Notation) -> str:
-        """Return the command-line options that set this notation where another one is set."""
-        found = [f"--decimal {self.decimal}"] if self.decimal != other.decimal else []
+        """Return the command-line options that change another notation into this one."""
+        options = [f"--decimal {self.decimal}"] if self.decimal != other.decimal else []
         if self.thousands and self.thousands != other.thousands:
             mark = f'"{self.thousands}"' if self.thousands in _QUOTED else self.thousands
-            found.append(f"--thousands {mark}")
+            options.append(f"--thousands {mark}")
         elif self.thousands != other.thousands:
-            found.append("without --thousands")
-        return " ".join(found)
+            options.append("without --thousands")
+        return " ".join(options)
 
     def to_plain(self, cells: pl.Series) -> pl.Series:
-        """Write numbers with a decimal point and without groups; a cell that is no number here becomes null.
+        """Write numbers with a decimal point and no separators; a cell that is not a number becomes null.
 
         >>> Notation(",", ".").to_plain(pl.Series(["1.234,5", "-7", "1.5", "1,5"])).to_list()
         ['1234.5', '-7', None, '1.5']
@@ -87,23 +87,23 @@ class Notation:
         return plain.cast(pl.Float64, strict=False)
 
     def number(self, cell: str) -> float | None:
-        """Return the number that a cell is, or None."""
+        """Return a cell as a number, or None."""
         return self.to_plain(pl.Series([cell])).cast(pl.Float64, strict=False)[0]
 
 
-#: Numbers as Python writes them.
+#: The notation of Python.
 PLAIN = Notation()
 
-#: Every notation, the more usual first.
+#: Every notation, the most common first.
 OTHERS = tuple(Notation(mark, group) for group in THOUSANDS for mark in DECIMALS if mark != group)
 
 
 def hint(cells: pl.Series, notation: Notation) -> str:
-    """Say which options would read a cell as a number, for the end of an error message; or nothing.
+    """Return the options that read a cell as a number, for the end of an error message; "" if none do.
 
     Args:
-        cells: the cell, and others of its column that are no numbers: options that read the most are named.
-        notation: the one in which they are no numbers.
+        cells: the cell, and others of its column that are no numbers; the options that read most of them win.
+        notation: the notation in which they are no numbers.
 
     >>> hint(pl.Series(["1.234,5"]), PLAIN), hint(pl.Series(["abc,"]), PLAIN)
     ('; --decimal , --thousands . reads it as 1234.5', '')
@@ -114,11 +114,11 @@ def hint(cells: pl.Series, notation: Notation) -> str:
         return ""
     readings: list[tuple[int, str]] = []
     for other in OTHERS:
-        found = other.to_plain(cells).cast(pl.Float64, strict=False)
+        numbers = other.cast(cells)
         marks = [re.escape(other.decimal)] if other.decimal != notation.decimal else []
         marks += [other.group] if other.thousands else []
-        if found[0] is not None and all(cells.str.contains(mark).any() for mark in marks):
-            readings.append((found.count(), f"{other.options(notation)} reads it as {found[0]:.15g}"))
+        if numbers[0] is not None and all(cells.str.contains(mark).any() for mark in marks):
+            readings.append((numbers.count(), f"{other.options(notation)} reads it as {numbers[0]:.15g}"))
     most = max((count for count, _ in readings), default=0)
-    told = [reading for count, reading in readings if count == most]
-    return "; " + ", ".join(told[:2]) if told else ""
+    best = [reading for count, reading in readings if count == most]
+    return "; " + ", ".join(best[:2]) if best else ""

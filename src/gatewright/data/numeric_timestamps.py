@@ -1,4 +1,4 @@
-"""Times that are written as numbers: 20200131, 2020013106, seconds since 1970, days of a spreadsheet."""
+"""Times written as numbers: 20200131, 2020013106, seconds since 1970, serial days of a spreadsheet."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from gatewright.data.timestamp_patterns import moments
 Numbers = NDArray[np.float64]
 _NAT = np.datetime64("NaT", "us")
 
-#: Digits of whole numbers that write out a date, and the parts that they are made of, each of two digits.
+#: Numbers of digits of dates such as 20200131, and the parts after the year, of two digits each.
 _DATES = {
     4: (), 6: ("month",), 8: ("month", "day"), 10: ("month", "day", "hour"),
     12: ("month", "day", "hour", "minute"),
     14: ("month", "day", "hour", "minute", "second"),
 }  # fmt: skip
-#: What is written out is a date of these years: other numbers are something else.
+#: Years of such dates: other numbers are something else.
 _YEARS = (1000, 2999)
-#: The same where the number may count seconds since 1970 too; those of these years do so after 2030 only.
+#: Years of dates with ten digits and more, which could count seconds since 1970 too (only after 2030 here).
 _LATE_YEARS = (1900, 2100)
 
-#: Since 1970 in units of so many microseconds: numbers that can only be that, from 1973 to 2286.
+#: Counts since 1970: the range from 1973 to 2286, which nothing else has, and the microseconds of a unit.
 _SINCE_1970 = {"seconds": (1e8, 1e10, 1e6), "milliseconds": (1e11, 1e13, 1e3), "microseconds": (1e14, 1e16, 1.0)}
 _NANOSECONDS = (10**17, 9 * 10**18)
 #: Days since 1899-12-30, as spreadsheets count them: 1954 to 2119.
@@ -46,16 +46,21 @@ def looks_like_number(column: pl.Series) -> bool:
 
 
 def times(column: pl.Series) -> tuple[Times, str]:
-    """Return numbers as times by the one meaning that fits most of the first, and that meaning; NaT for others."""
+    """Return numbers as times by the meaning that fits most of the first cells, and that meaning.
+
+    Other cells become NaT.
+    """
     whole, real = _numbers(column)
     known = np.flatnonzero(np.isfinite(real))[:1000]
-    fits = {way: int((~np.isnat(read(whole[known], real[known]))).sum()) for way, read in _READINGS.items()}
-    way = max(fits, key=lambda each: fits[each])  # of two that fit alike the first is meant
-    return _READINGS[way](whole, real), way
+    fits = {
+        meaning: int((~np.isnat(read(whole[known], real[known]))).sum()) for meaning, read in _MEANINGS.items()
+    }
+    meaning = max(fits, key=lambda meaning: fits[meaning])  # of two that fit alike, the first
+    return _MEANINGS[meaning](whole, real), meaning
 
 
 def _numbers(column: pl.Series) -> tuple[NDArray[np.int64], Numbers]:
-    """Return whole numbers, -1 where a cell is none of at least 0, and the same as real numbers, NaN for none."""
+    """Return cells as whole numbers, -1 for any other cell, and as real numbers, NaN for any other cell."""
     cells = column if column.dtype.is_numeric() else text(column)
     real = cells.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
     if column.dtype.is_float():
@@ -69,8 +74,8 @@ def _numbers(column: pl.Series) -> tuple[NDArray[np.int64], Numbers]:
     return np.where(exact, np.where(exact, real, 0).astype(np.int64), whole), real
 
 
-def _written_out(whole: NDArray[np.int64], _: Numbers, digits: int) -> Times:
-    """Return numbers of so many digits as the dates that these write out."""
+def _digits_as_dates(whole: NDArray[np.int64], _: Numbers, digits: int) -> Times:
+    """Return numbers with this many digits as dates such as 20200131."""
     fits = (whole >= 10 ** (digits - 1)) & (whole < 10**digits)
     rest = np.where(fits, whole, 10 ** (digits - 1))
     parts = {}
@@ -82,7 +87,7 @@ def _written_out(whole: NDArray[np.int64], _: Numbers, digits: int) -> Times:
 
 
 def _spreadsheet(_: NDArray[np.int64], real: Numbers) -> Times:
-    """Return days of a spreadsheet as times, rounded to what their digits mean: seconds, or else milliseconds."""
+    """Return days of a spreadsheet as times, rounded to seconds if all are near one, else to milliseconds."""
     missing = ~((real >= _SPREADSHEET[0]) & (real < _SPREADSHEET[1]))
     exact = np.where(missing, 0, real - _EPOCH) * 86_400e6
     seconds = np.rint(exact / 1e6) * 1e6
@@ -104,9 +109,9 @@ def _nanoseconds(whole: NDArray[np.int64], _: Numbers) -> Times:
     return np.where(inside, (whole // 1000).astype("datetime64[us]"), _NAT)
 
 
-#: Every meaning that numbers may have.
-_READINGS: dict[str, Callable[[NDArray[np.int64], Numbers], Times]] = {
-    **{f"{digits} digits": partial(_written_out, digits=digits) for digits in _DATES},
+#: Every meaning of numbers.
+_MEANINGS: dict[str, Callable[[NDArray[np.int64], Numbers], Times]] = {
+    **{f"{digits} digits": partial(_digits_as_dates, digits=digits) for digits in _DATES},
     "days of a spreadsheet": _spreadsheet,
     **{f"since 1970 in {unit}": partial(_since_1970, unit=unit) for unit in _SINCE_1970},
     "since 1970 in nanoseconds": _nanoseconds,

@@ -1,4 +1,4 @@
-"""Rows at any times gathered into steps of the clock: repeated and irregular timestamps become regular ones."""
+"""Resampling: rows with repeated or irregular timestamps are aggregated into even bins."""
 
 from __future__ import annotations
 
@@ -11,64 +11,64 @@ from gatewright.data import frequency
 from gatewright.data.roles import Roles
 from gatewright.data.time_series import Series
 
-#: Steps that are proposed where rows come at irregular times.
+#: Steps proposed for rows at irregular times.
 _USUAL = ("1s", "10s", "1m", "5m", "10m", "15m", "30m", "1h", "3h", "6h", "12h", "1d", "1w", "1mo")
 
 _WINTER = np.array(["2024-01-01"], "datetime64[us]")
 
 
-def gathered(one: Series, roles: Roles) -> Series:
-    """Gather a series' rows into bins, each at its start; a bin without rows is not there.
+def resampled(series: Series, roles: Roles) -> Series:
+    """Aggregate the rows of a series into bins, each with the time of its start; empty bins are left out.
 
-    Targets and inputs of the past become what ``roles.aggregate`` says of the values that were observed in the
-    bin; nothing observed is missing, also in a sum.  Inputs known in advance take the last value where that is
-    "sum": a sum would tell how many rows are still to come.  Bins begin at full hours, days (weeks: Mondays) or
-    months of the local clock; bins of several hours keep in summer to where they begin in winter.
+    Targets and past inputs become the aggregate of their observed values in the bin, or missing without any, also
+    in a sum.  Inputs known in advance take the last value if the aggregate is "sum": a sum would reveal how many
+    rows are still to come.  Bins begin at full hours, days (weeks: on Mondays) or months of the local clock; in
+    summer, bins of several hours begin where they do in winter.
 
     Args:
-        one: rows in any order; of two at one time, the one further down is the later, unless all rows run from new
+        series: rows in any order.  Of two rows with the same time the lower is later, unless all rows run from new
             to old.
         roles: what the columns are for, with ``resample``.
     """
-    assert one.times is not None
+    assert series.times is not None
     # Bins of hours are even in UTC: they are cut where the local clock of a winter's day would cut them.
-    ahead_of_utc = (one.clock.local(_WINTER) - _WINTER)[0]
-    order = np.argsort(one.times, kind="stable")
-    falls = (np.diff(one.times).astype("int64") <= 0).all() and one.times[0] > one.times[-1]
+    ahead_of_utc = (series.clock.local(_WINTER) - _WINTER)[0]
+    order = np.argsort(series.times, kind="stable")
+    falls = (np.diff(series.times).astype("int64") <= 0).all() and series.times[0] > series.times[-1]
     if falls:  # from new to old: of two at one time, the upper is later
-        order = np.arange(len(one.times))[::-1]
-    names = [str(number) for number in range(one.values.shape[1])]
-    rows = pl.DataFrame(one.values[order], schema=dict.fromkeys(names, pl.Float64)).with_columns(
-        pl.Series("time", one.times[order] + ahead_of_utc), pl.Series("line", one.lines[order])
+        order = np.arange(len(series.times))[::-1]
+    names = [str(number) for number in range(series.values.shape[1])]
+    rows = pl.DataFrame(series.values[order], schema=dict.fromkeys(names, pl.Float64)).with_columns(
+        pl.Series("time", series.times[order] + ahead_of_utc), pl.Series("line", series.lines[order])
     )
     how = roles.aggregate or "mean"
     ahead = "last" if how == "sum" else how
     hows = [how] * len(roles.targets + roles.past) + [ahead] * len(roles.known) + ["last"] * len(roles.static)
-    kept = [_kept(name, how).alias(name) for name, how in zip(names, hows, strict=True)]
+    aggregates = [_aggregate(name, how).alias(name) for name, how in zip(names, hows, strict=True)]
     step = frequency.bin_step(roles.resample)
     weeks = int(step[:-1]) // 7 if step.endswith("d") and int(step[:-1]) % 7 == 0 else 0
     bins = rows.group_by_dynamic("time", every=f"{weeks}w" if weeks else step, label="left").agg(
-        pl.col("line").first(), *kept
+        pl.col("line").first(), *aggregates
     )
     return replace(
-        one,
+        series,
         times=bins["time"].to_numpy().astype("datetime64[us]") - ahead_of_utc,
         values=bins.select(names).to_numpy().astype(np.float64),
         lines=bins["line"].to_numpy(),
     )
 
 
-def _kept(name: str, how: str) -> pl.Expr:
-    """Return what a bin keeps of a column: NaN where nothing of it was observed."""
+def _aggregate(name: str, how: str) -> pl.Expr:
+    """Return the aggregate of a column in a bin: NaN without an observed value."""
     observed = pl.col(name).drop_nans()
     of = {"mean": observed.mean(), "sum": observed.sum(), "last": observed.last()}[how]
     return pl.when(observed.len() > 0).then(of).otherwise(float("nan"))
 
 
-def proposed(times: frequency.Times) -> str:
+def usual_step(times: frequency.Times) -> str:
     """Return a usual step that is close to the median time between rows.
 
-    >>> proposed(np.array(["2020-01-01T00:00:07", "2020-01-01T01:02", "2020-01-01T02:01"], "datetime64[us]"))
+    >>> usual_step(np.array(["2020-01-01T00:00:07", "2020-01-01T01:02", "2020-01-01T02:01"], "datetime64[us]"))
     '1h'
     """
     between = np.diff(np.sort(times)).astype("int64")

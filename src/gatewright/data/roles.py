@@ -1,4 +1,4 @@
-"""Which column of a table is what."""
+"""Roles of the columns of a table: targets, inputs, time, series."""
 
 from __future__ import annotations
 
@@ -15,33 +15,32 @@ from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.errors import DataError, nearest, shorten
 
-#: Names under which programs write row numbers beside a table; an empty name has become column_1.
+#: Names of columns of row numbers that programs write; an empty name has become column_1.
 _INDEX = re.compile(
     r"column_1|unnamed: \d+(\.\d+)*|(__index_)?level_\d+(__)?|index|row_?names?|row_?(nr|number)", re.I
 )
 
-#: Names a table without timestamps, where a timestamp column could stand.
+#: Stands for a table without timestamps in place of the name of a time column.
 NO_TIME = "none"
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What each column of a table is for.
+    """The roles of the columns of a table.
 
     Attributes:
         targets: columns to forecast.
-        past: inputs known up to now.
+        past: inputs known up to the present.
         known: inputs known in advance.
-        static: inputs with one value a series.
-        time: the timestamps; "" to find them, "none" for rows in order without timestamps.
-        time_format: format of the timestamps as in strftime; "" to find it.
-        time_zone: zone on whose clock times are wanted, such as "Europe/Berlin", "+02:00" or "UTC"; "none" if none
-            may be named; "" to find it.
-        series: the columns that name the series a row belongs to (a single one may be a plain string); none for
-            one series.
-        resample: width of the bins that rows are gathered into, such as "1h"; "" for rows as they are.
-        aggregate: what a bin keeps of its rows: "mean", "sum" or "last" of what was observed; "" for the mean.
-        notation: how numbers are written, and which of them stand for a missing value.
+        static: inputs with one value for each series.
+        time: the timestamps; "" to detect them, "none" for rows in order without timestamps.
+        time_format: format of the timestamps as in strftime; "" to detect it.
+        time_zone: zone whose clock shows the times, such as "Europe/Berlin", "+02:00" or "UTC"; "none" if no time
+            may name a zone; "" to detect it.
+        series: the id columns, which name the series of a row (a `str` for a single column); none for one series.
+        resample: width of the bins that rows are aggregated into, such as "1h"; "" for rows as they are.
+        aggregate: "mean", "sum" or "last" of the observed values in a bin; "" for the mean.
+        notation: how numbers are written, and which words and numbers stand for a missing value.
     """
 
     targets: tuple[str, ...] = ()
@@ -67,7 +66,7 @@ class Roles:
         return self.targets + self.past + self.known + self.static
 
     def named(self) -> list[tuple[str, str]]:
-        """Every role and column that is named, in order."""
+        """Return role and name of every named column, in order."""
         time = () if not self.time or self.time == NO_TIME else (self.time,)
         roles = {
             "target": self.targets,
@@ -81,10 +80,10 @@ class Roles:
 
 
 def find_roles(columns: Columns, roles: Roles) -> Roles:
-    """Check the columns that are named; find the timestamps, and the target if only one column is left.
+    """Check the named columns; detect the timestamps, and the target if a single column is left.
 
     Raises:
-        DataError: names the option, and the nearest column to one that is not there.
+        DataError: names the option, and the column with the nearest name to a missing one.
     """
     seen: dict[str, str] = {}
     for role, name in roles.named():
@@ -143,18 +142,18 @@ def _only_target(columns: Sequence[Column]) -> str:
 
 
 def is_index(column: pl.Series) -> bool:
-    """Say whether a column is the row numbers that a program has written beside a table.
+    """Say whether a column holds the row numbers that a program has written next to a table.
 
     >>> is_index(pl.Series("Unnamed: 0", [0, 1, 2])), is_index(pl.Series("load", [0, 1, 2]))
     (True, False)
     """
     if not _INDEX.fullmatch(column.name):
         return False
-    found = text(column).cast(pl.Int64, strict=False) if is_text(column) else column
-    if not found.dtype.is_integer() or found.has_nulls():
+    numbers = text(column).cast(pl.Int64, strict=False) if is_text(column) else column
+    if not numbers.dtype.is_integer() or numbers.has_nulls():
         return False
-    # Tables that were put together begin again at 0.
-    return bool(((found.cast(pl.Int64, strict=False).diff() > 0) | (found == 0))[1:].all())
+    # In a table made of several, row numbers start again at 0.
+    return bool(((numbers.cast(pl.Int64, strict=False).diff() > 0) | (numbers == 0))[1:].all())
 
 
 def _listed(names: Iterable[str], most: int = 20) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gatewright.data import frequency
 from gatewright.data.frame import Frame
-from gatewright.data.resample import proposed
+from gatewright.data.resample import usual_step
 from gatewright.data.time_zones import Clock, Times
 from gatewright.data.timestamps import Timestamps
 from gatewright.errors import DataError, shorten
@@ -28,9 +28,9 @@ class Group:
     """Rows of one series.
 
     Attributes:
-        name: what the id columns say, joined; "" if there are none.
-        ids: what each id column says.
-        rows: where they stand in the frame, in order of time once `in_order` has returned them.
+        name: the values of the id columns, joined; "" without id columns.
+        ids: the value of each id column.
+        rows: their numbers in the frame; in order of time in the result of `in_order`.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Ordered:
 
     Attributes:
         groups: the series.
-        times: of each, rising, as ``clock`` keeps them; None where the table has none.
+        times: rising times of each on the clock; None for a table without timestamps.
         clock: see `gatewright.data.time_zones.Clock`.
         step: time between two rows (see `gatewright.data.frequency`).
-        notes: what a person should know of it.
+        notes: remarks for the user.
     """
 
     groups: list[Group]
@@ -63,60 +63,60 @@ class Ordered:
 
 
 def unordered(stamps: Timestamps, groups: list[Group], step: str) -> Ordered:
-    """Return series as they stand in the file, for steps that their rows will be gathered into."""
+    """Return series in the order of their source, for resampling to a step."""
     when = Clock.of(stamps.zone, step)
-    times = [_kept(stamps, group.rows) if when.absolute else stamps.local[group.rows] for group in groups]
+    times = [_timeline(stamps, group.rows) if when.absolute else stamps.local[group.rows] for group in groups]
     return Ordered(groups, times, when, step, stamps.notes)
 
 
 def in_order(
     frame: Frame, name: str, stamps: Timestamps, groups: list[Group], expected: str = "", *, gaps: bool = False
 ) -> Ordered:
-    """Return series in order of time, turned round where their rows run from new to old.
+    """Return series in order of time; reverse those whose rows run from new to old.
 
     Args:
         frame: the table.
-        name: of the time column.
-        stamps: what it says.
-        groups: the series, each in the order of the file.
-        expected: the step that is expected; another one is found only where rows do not follow each other at it.
+        name: name of the time column.
+        stamps: its times.
+        groups: the series, each in the order of its source.
+        expected: the expected step; another one is looked for only if the rows do not keep it.
         gaps: whether rows may be missing.
 
     Raises:
-        DataError: at a row that repeats a time or goes back, or if there is but one row in each series.
+        DataError: at a row that repeats a time or goes back, or if each series has a single row.
     """
-    turned, ordered, kept = 0, [], []
+    turned, ordered, timelines = 0, [], []
     for group in groups:
-        times = _kept(stamps, group.rows)
+        times = _timeline(stamps, group.rows)
         if not _rises(times):
             back = group.rows[::-1]
-            if _rises(_kept(stamps, back)):
-                group, times, turned = replace(group, rows=back), _kept(stamps, back), turned + 1
+            if _rises(_timeline(stamps, back)):
+                group, times, turned = replace(group, rows=back), _timeline(stamps, back), turned + 1
             else:
                 raise _disorder(frame, name, stamps, group, times)
         ordered.append(group)
-        kept.append(times)
-    when, step = _clock(stamps, ordered, kept, name, _Expected(expected, gaps))
+        timelines.append(times)
+    when, step = _clock(stamps, ordered, timelines, name, _Expected(expected, gaps))
     if stamps.early is not None and not when.absolute:
-        kept = [stamps.local[group.rows] for group in ordered]
-        for group, times in zip(ordered, kept, strict=True):
+        timelines = [stamps.local[group.rows] for group in ordered]
+        for group, times in zip(ordered, timelines, strict=True):
             if not _rises(times):
                 raise _disorder(frame, name, stamps, group, times)
     notes = stamps.notes
     if turned:
         which = "the file's rows run" if len(groups) == 1 else f"the rows of {turned} of {len(groups)} series run"
         notes += (f"{which} from new to old: they are read in order of time",)
-    return Ordered(ordered, kept, when, step, notes)
+    return Ordered(ordered, timelines, when, step, notes)
 
 
 def _rises(times: Times) -> bool:
     return bool((np.diff(times).astype(np.int64) > 0).all())
 
 
-def _kept(stamps: Timestamps, rows: Rows) -> Times:
-    """Return times in UTC where the zone is a place, else as its clock shows them.
+def _timeline(stamps: Timestamps, rows: Rows) -> Times:
+    """Return times in UTC if the zone is a place, else as its clock shows them.
 
-    An hour that the clock shows twice is told apart by the order of the rows.
+    In an hour that the clock shows twice, the order of the rows decides.
     """
     if stamps.early is None or stamps.late is None:
         return stamps.local[rows]
@@ -132,19 +132,19 @@ def _kept(stamps: Timestamps, rows: Rows) -> Times:
 
 
 def _begins_late(times: Times, twice: Rows) -> bool:
-    """Whether rows that begin in an hour shown twice begin in the second: it goes on without going back."""
+    """Say whether rows that begin in an hour shown twice begin in the second: they go on without going back."""
     first = int(np.argmax(np.append(twice, -1) != np.arange(len(twice) + 1)))  # rows of that hour at the beginning
     return first < len(times) and bool((np.diff(times[:first]).astype(np.int64) > 0).all())
 
 
 class _Expected(NamedTuple):
-    """A step that is expected, "" for none, and whether rows may be missing."""
+    """The expected step, "" for none, and whether rows may be missing."""
 
     step: str
     gaps: bool
 
     def keeps(self, times: list[Times]) -> bool:
-        """Say whether rows follow each other at the step; most of them, where rows may be missing."""
+        """Say whether rows keep the step; most of them, if rows may be missing."""
         places = [frequency.positions(each, self.step) for each in times] if self.step not in ("", "row") else []
         return bool(places) and all(np.isfinite(each).all() and self._next(each) for each in places)
 
@@ -154,22 +154,22 @@ class _Expected(NamedTuple):
 
 
 def _clock(
-    stamps: Timestamps, groups: list[Group], kept: list[Times], name: str, expected: _Expected
+    stamps: Timestamps, groups: list[Group], timelines: list[Times], name: str, expected: _Expected
 ) -> tuple[Clock, str]:
     """Return the clock on which the step is even, and the step: days are even on the local clock, hours in UTC."""
     local = [stamps.local[group.rows] for group in groups]
     when = Clock.of(stamps.zone, expected.step)
-    if expected.keeps(kept if when.absolute else local):
+    if expected.keeps(timelines if when.absolute else local):
         return when, expected.step
     step = _common_step(local, name)
     if stamps.early is None:
         return Clock(stamps.zone), step
     when = Clock.of(stamps.zone, step)
     if not when.absolute and not _even(local, step):
-        absolute = _common_step(kept, name)
-        if absolute.endswith("d") and _even(kept, absolute):
+        absolute = _common_step(timelines, name)
+        if absolute.endswith("d") and _even(timelines, absolute):
             return Clock(stamps.zone, True), f"{24 * int(absolute[:-1])}h"
-    return when, _common_step(kept, name) if when.absolute else step
+    return when, _common_step(timelines, name) if when.absolute else step
 
 
 def _even(times: list[Times], step: str) -> bool:
@@ -177,7 +177,7 @@ def _even(times: list[Times], step: str) -> bool:
 
 
 def _common_step(times: list[Times], name: str) -> str:
-    """Return the step that most rows keep."""
+    """Return the step that most rows keep, over all series."""
     steps: Counter[str] = Counter()
     for each in times:
         if len(each) > 1:
@@ -188,8 +188,8 @@ def _common_step(times: list[Times], name: str) -> str:
 
 
 def remedy(times: Times) -> str:
-    """Say what makes rows at any times regular."""
-    return f"--resample {proposed(times)} --aggregate mean, sum or last gathers rows into steps"
+    """Return the remedy for rows at irregular times."""
+    return f"--resample {usual_step(times)} --aggregate mean, sum or last gathers rows into steps"
 
 
 def _disorder(frame: Frame, name: str, stamps: Timestamps, group: Group, times: Times) -> DataError:
@@ -201,9 +201,9 @@ def _disorder(frame: Frame, name: str, stamps: Timestamps, group: Group, times: 
     hint = "" if group.ids else "; if the table holds many series, name their column with --id"
     if differences[row - 1] == 0:
         what, hint = "repeats", f"{hint}; {remedy(times)}"
-        beside = _clock_beside(frame, name)
-        if beside:
-            hint = f"; the clock times of column {shorten(beside)} have to stand in one column with the dates"
+        clock = _clock_column(frame, name)
+        if clock:
+            hint = f"; the clock times of column {shorten(clock)} have to stand in one column with the dates"
     if not stamps.zoned and stamps.early is None and _is_autumn(local, differences):
         hint = "; where the clocks are put back, --time-zone (such as Europe/Berlin) tells the two hours apart"
     return DataError(
@@ -213,8 +213,8 @@ def _disorder(frame: Frame, name: str, stamps: Timestamps, group: Group, times: 
     )
 
 
-def _clock_beside(frame: Frame, name: str) -> str:
-    """Return another column that holds nothing but times of day; an empty string if there is none."""
+def _clock_column(frame: Frame, name: str) -> str:
+    """Return the name of another column with nothing but times of day; "" without one."""
     for other in frame.cells.columns:
         column = frame.cells[other].head(100)
         if other == name or column.dtype != pl.String or column.null_count() == len(column):
@@ -225,7 +225,7 @@ def _clock_beside(frame: Frame, name: str) -> str:
 
 
 def _is_autumn(local: Times, differences: NDArray[np.int64]) -> bool:
-    """Whether all rows that go back do so by an hour at most, at night, at most once in half a year."""
+    """Say whether the rows that go back do so by up to an hour, at night, and at most twice a year."""
     back = np.flatnonzero(differences <= 0) + 1
     hour = (local[back] - local[back].astype("datetime64[D]")).astype(np.int64) // _HOUR
     runs = np.diff(local[back]).astype(np.int64) // (24 * _HOUR)

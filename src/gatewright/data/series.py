@@ -1,10 +1,10 @@
-"""From checked series to what a forecaster reads: split in time order, scaled, filled, windowed.
+"""Preprocessing of checked series for a forecaster: split in time order, scaled, filled, windowed.
 
-A window is named by its origin, the last row that the model reads: it covers rows origin-context+1 ... origin
-and is followed by the values to forecast at origin+1 ... origin+horizon.
+A window is named by its origin, the last row that the model reads.  It covers rows origin-context+1 ... origin;
+the values to forecast follow at origin+1 ... origin+horizon.
 
-A window sees its own rows only, as a `gatewright.Stream` does that begins with its first row: a value carried
-forward from before the window counts as never observed.
+A window sees its own rows only, like a `gatewright.Stream` that begins with its first row: a value carried forward
+from before the window counts as never observed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from gatewright.spec import Scaler, SeriesEncoder
 
 _DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?)?")
 
-#: Standard deviations that float32 holds, and leaves room to compute with.
+#: Maximum of standard deviations that leaves float32 room to compute with.
 _FARTHEST = 1e20
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Where the parts of a series begin and end: training [0, valid), validation, then test [test, end)."""
+    """Bounds of the parts of a series, in rows: training [0, valid), validation, then test [test, end)."""
 
     valid: int
     test: int
@@ -38,26 +38,26 @@ class Parts:
 
 
 def split(series: Sequence[Series], valid: str, test: str) -> tuple[Parts, ...]:
-    """Return the parts of each series, in time order; a short one has no rows in some of them.
+    """Return the parts of each series, in time order; a short series has no rows in some of them.
 
     Args:
         series: the series to split.
-        valid: size of the validation part: a share ("0.15"), a number of rows ("2880"), or the date it
-            starts at ("2017-07-01").
-        test: likewise for the test part, which comes last.
+        valid: size of the validation part: a share ("0.15"), a number of rows ("2880"), or its start date
+            ("2017-07-01").
+        test: the same for the test part, which comes last.
 
     Raises:
         GatewrightError: if a size cannot be read, or leaves a part without any row.
     """
     parts = []
-    for one in series:
-        rows = len(one.values)
-        test_start = min(max(_start(one, "--test", test, rows), 0), rows)
-        valid_start = min(max(_start(one, "--valid", valid, test_start), 0), test_start)
+    for each in series:
+        rows = len(each.values)
+        test_start = min(max(_start(each, "--test", test, rows), 0), rows)
+        valid_start = min(max(_start(each, "--valid", valid, test_start), 0), test_start)
         parts.append(Parts(valid_start, test_start, rows))
     sizes = [(part.valid, part.test - part.valid, part.end - part.test) for part in parts]
     if not all(map(any, zip(*sizes, strict=True))):
-        longest = max(series, key=lambda one: len(one.values))
+        longest = max(series, key=lambda each: len(each.values))
         of = longest.title + (", the longest series" if len(series) > 1 else "")
         got = f"{valid} and {test} of {len(longest.values)} rows of {of}"
         raise GatewrightError("--valid and --test", "sizes that leave rows in all three parts", got)
@@ -84,53 +84,55 @@ def _start(series: Series, name: str, size: str, end: int) -> int:
 
 
 def fit_scaler(table: Table, parts: Sequence[Parts]) -> Scaler:
-    """Take mean and standard deviation of every column from the training parts.
+    """Return the mean and standard deviation of every column in the training parts.
 
     Raises:
         DataError: if a column does not vary there.
     """
     columns, targets = table.roles.columns, len(table.roles.targets)
-    training = [one.values[: part.valid] for one, part in zip(table.series, parts, strict=True)]
+    training = [each.values[: part.valid] for each, part in zip(table.series, parts, strict=True)]
     rows = np.concatenate(training)
     changes = np.concatenate([_changes(values[:, :targets]) for values in training])
     mean, scale = [], []
     for column, name in zip(rows.T, columns, strict=True):
-        given = column[np.isfinite(column)]
-        if len(given) == 0:
+        observed = column[np.isfinite(column)]
+        if len(observed) == 0:
             raise DataError(f"column {shorten(name)}", "numbers in the training part", "none")
-        if not _varies(given):
-            got = f"{given[0]:g} in every row of it"
+        if not _varies(observed):
+            got = f"{observed[0]:g} in every row of it"
             raise DataError(f"column {shorten(name)}", "values that vary in the training part", got)
-        mean.append(float(given.mean()))
-        scale.append(float(given.std()))
+        mean.append(float(observed.mean()))
+        scale.append(float(observed.std()))
     change_scale = [_change_scale(*pair) for pair in zip(changes.T, scale[:targets], strict=True)]
     return Scaler(columns, tuple(mean), tuple(scale), tuple(change_scale))
 
 
-def _varies(given: NDArray[np.float64]) -> bool:
+def _varies(observed: NDArray[np.float64]) -> bool:
     """Say whether values differ by more than rounding."""
-    return float(given.std()) > 1e-12 * float(np.abs(given).max())
+    return float(observed.std()) > 1e-12 * float(np.abs(observed).max())
 
 
 def leave_out_constants(table: Table, parts: Sequence[Parts]) -> tuple[Table, tuple[str, ...]]:
-    """Leave out the inputs that say nothing, because they do not vary in the training part.
+    """Leave out the inputs that carry no information, since they do not vary in the training part.
 
     Returns:
-        The table without them, and a line for a person about each.
+        The table without them, and a line for the user on each.
     """
     targets = len(table.roles.targets)
     kept, notes = list(range(targets)), []
     for index, name in enumerate(table.roles.columns[targets:], start=targets):
         training, later = (
-            np.concatenate([one.values[where(part), index] for one, part in zip(table.series, parts, strict=True)])
+            np.concatenate(
+                [each.values[where(part), index] for each, part in zip(table.series, parts, strict=True)]
+            )
             for where in (lambda part: slice(part.valid), lambda part: slice(part.valid, None))
         )
-        given, after = training[np.isfinite(training)], later[np.isfinite(later)]
-        if len(given) and _varies(given):
+        observed, after = training[np.isfinite(training)], later[np.isfinite(later)]
+        if len(observed) and _varies(observed):
             kept.append(index)
             continue
-        always = f"{given[0]:.6g} in every row of" if len(given) else "without a value in"
-        varies = len(after) > 0 and (not len(given) or bool((after != given[0]).any()))
+        always = f"{observed[0]:.6g} in every row of" if len(observed) else "without a value in"
+        varies = len(after) > 0 and (not len(observed) or bool((after != observed[0]).any()))
         but = ", though not after it" if varies else ""
         notes.append(f"left out, {always} the training part{but}: {name}")
     if not notes:
@@ -141,19 +143,19 @@ def leave_out_constants(table: Table, parts: Sequence[Parts]) -> tuple[Table, tu
         tuple(name for name in role if name in names) for role in (old.past, old.known, old.static)
     )
     roles = replace(old, past=past, known=known, static=static)
-    series = tuple(replace(one, values=one.values[:, kept]) for one in table.series)
+    series = tuple(replace(each, values=each.values[:, kept]) for each in table.series)
     return replace(table, roles=roles, series=series), tuple(notes)
 
 
 def _change_scale(changes: NDArray[np.float64], scale: float) -> float:
-    """Return the standard deviation of a target's changes; that of its level if they are all the same."""
-    given = changes[np.isfinite(changes)]
-    deviation = float(given.std()) if len(given) else 0.0
+    """Return the standard deviation of the changes of a target; that of its level if they are all equal."""
+    observed = changes[np.isfinite(changes)]
+    deviation = float(observed.std()) if len(observed) else 0.0
     return deviation if deviation > 1e-12 * scale else scale
 
 
 def _changes(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Change of each value since the last observed one; NaN where there is none."""
+    """Return the change of each value since the last observation; NaN without one."""
     before = np.concatenate([np.full_like(values[:1], np.nan), last_observed(values)[:-1]])
     return values - before
 
@@ -176,7 +178,7 @@ def _last_observed_rows(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _ages(values: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return how many rows ago the last observed value of each column was.
+    """Return the number of rows since the last observed value of each column.
 
     >>> _ages(np.array([[np.nan], [1.0], [np.nan], [2.0]])).ravel()
     array([0, 0, 1, 0], dtype=int32)
@@ -186,19 +188,19 @@ def _ages(values: NDArray[np.float64]) -> NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class Encoded:
-    """One series as numbers that a model reads, float32, in units of the scaler.
+    """A series as the numbers that a model reads, float32, in units of the scaler.
 
-    What is carried forward has an age, int32: how many rows before its own a value comes from.  A window that
-    begins later than that reads 0 in its place.
+    A value that is carried forward has an age, int32: the number of rows since its own.  A window that begins
+    later than that row reads 0 in its place.
 
     Attributes:
-        inputs: (rows, columns) what `SeriesEncoder` lists before the inputs known in advance.
-        known: (rows, known) the inputs known in advance, each row's own.
+        inputs: (rows, columns) the columns that `SeriesEncoder` lists before the inputs known in advance.
+        known: (rows, known) the inputs known in advance for the row itself.
         level: (rows, targets) the targets as last observed; 0 before the first.
         target: (rows, targets) the targets, NaN where missing.
-        input_ages: (rows, columns) of the inputs.
-        known_ages: (rows, known) of the inputs known in advance.
-        level_ages: (rows, targets) of the level.
+        input_ages: (rows, columns) ages of the inputs.
+        known_ages: (rows, known) ages of the inputs known in advance.
+        level_ages: (rows, targets) ages of the level.
     """
 
     inputs: NDArray[np.float32]
@@ -211,11 +213,11 @@ class Encoded:
 
 
 def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "") -> Encoded:
-    """Turn a series into the numbers of `SeriesEncoder`, in the order that its docstring gives.
+    """Return a series as the numbers of `SeriesEncoder`, in the order of its docstring.
 
     Raises:
-        DataError: if a calendar is to be read and there are no timestamps, or a value is too far from the
-            training part's.
+        DataError: if the encoder reads a calendar and the series has no timestamps, or a value is too far from
+            those of the training part.
     """
     targets, past, known = len(encoder.targets), len(encoder.past), len(encoder.known)
     scaled = (series.values - scaler.mean) / scaler.scale
@@ -254,7 +256,7 @@ def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "
 
 
 def _check_range(series: Series, scaled: NDArray[np.float64], columns: Sequence[str]) -> None:
-    """Refuse what float32 would make an infinity of, and the loss a missing value."""
+    """Refuse values that would become infinite in float32, and count as missing in the loss."""
     far = np.argwhere(np.abs(scaled) > _FARTHEST)
     if len(far):
         row, column = map(int, far[0])
@@ -277,7 +279,7 @@ def _filled(scaled: NDArray[np.float64], fill: str) -> tuple[NDArray[np.float64]
 def origins(
     target: NDArray[np.floating[Any]], context: int, horizon: int, start: int, end: int, supervised: int = 1
 ) -> NDArray[np.int64]:
-    """Origins of the windows whose forecasts fall into rows [start, end) and meet an observed target there.
+    """Return the origins of windows whose forecasts fall into rows [start, end) with an observed target there.
 
     Args:
         target: (rows, targets), NaN where missing.
@@ -285,7 +287,7 @@ def origins(
         horizon: rows that follow it.
         start: first row that may be forecast.
         end: row after the last that may be forecast.
-        supervised: rows at the end of the window from each of which a forecast is made; at most ``context``.
+        supervised: number of rows at the end of the window that each make a forecast; at most ``context``.
 
     >>> origins(np.zeros((10, 1), np.float32), context=3, horizon=2, start=6, end=10)
     array([5, 6, 7])

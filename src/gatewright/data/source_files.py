@@ -1,4 +1,4 @@
-"""Files of tables and texts: what can be read, in which encoding, and what to do with the rest."""
+"""Files of tables and texts: supported formats and encodings, and remedies for others."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from gatewright.errors import DataError, unusable
 
-#: How the name of a table ends; one of text may be packed, too.
+#: Endings of the names of tables; those of text may be compressed.
 _TABLES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 
-#: Formats that other libraries read, by the end of the name: what it is, what reads it, how that begins to write.
+#: Formats that other libraries read, by ending: their name, a function that reads them, and its verb for writing.
 _OTHERS = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), ("a spreadsheet", "pandas.read_excel", "to")),
     ".json": ("JSON", "polars.read_json", "write"),
@@ -26,7 +26,7 @@ _OTHERS = {
 _ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 _UNPACK = "an archive; unpack it and name the table in it"
 
-#: First bytes of files whose names promise text.
+#: First bytes of files that are not text, whatever their names say.
 _SIGNATURES = (
     (b"PK\x03\x04", "a spreadsheet or a ZIP archive; save the sheet as CSV UTF-8, or unpack the archive"),
     (b"\xd0\xcf\x11\xe0", "a spreadsheet; save the sheet as CSV UTF-8"),
@@ -34,7 +34,7 @@ _SIGNATURES = (
     (b"SQLite format 3\0", "a database; write its table as CSV"),
 )
 
-#: Byte order marks; that of UTF-32 begins with that of UTF-16.
+#: Byte order marks, UTF-32 first: one of them begins with one of UTF-16.
 _ENCODINGS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -44,16 +44,16 @@ _ENCODINGS = (
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is no file to read a table or a text from.
+    """Require a file that a table or a text can be read from.
 
     Raises:
-        DataError: says what the path is, and what to name instead.
+        DataError: names what the path is, and what to pass instead.
     """
     try:
         if path.is_dir():
             raise DataError(str(path), "a file", _directory(path))
         if not path.is_file():
-            path.stat()  # says why, where there is nothing
+            path.stat()  # raises the reason if nothing is there
             raise DataError(str(path), "a file", "a pipe or a device; write what comes from it into a file first")
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
@@ -62,15 +62,15 @@ def require_file(path: Path) -> None:
 
 
 def is_run(path: Path) -> bool:
-    """Say whether a directory is that of a run."""
+    """Say whether a directory belongs to a run."""
     return (path / "config.toml").is_file() and (path / "source.json").is_file()
 
 
 def _directory(path: Path) -> str:
-    """Say what a directory is, and what to do with it."""
+    """Return what a directory is, and the remedy."""
     if is_run(path):
         return "the directory of a run; name the table or the text to read"
-    names = sorted(one.name for one in path.iterdir())
+    names = sorted(entry.name for entry in path.iterdir())
     if any(name.lower().endswith(".parquet") for name in names):
         new = f"{path.name}.parquet"
         python = f"polars.read_parquet({str(path / '*.parquet')!r}).write_parquet({new!r})"
@@ -80,10 +80,10 @@ def _directory(path: Path) -> str:
 
 
 def require_table(path: Path) -> None:
-    """Refuse a file that is no table by its name.
+    """Require a file with the name of a table.
 
     Raises:
-        DataError: says how to make one of it.
+        DataError: names a way to make a table of it.
     """
     require_file(path)
     if not path.name.lower().endswith(_TABLES):
@@ -91,7 +91,7 @@ def require_table(path: Path) -> None:
 
 
 def other_format(path: Path) -> str:
-    """Say what a file is that Gatewright does not read, and how to make a table of it.
+    """Return what an unsupported file is, and a way to make a table of it.
 
     >>> other_format(Path("load.json"))
     "JSON; in Python: polars.read_json('load.json').write_parquet('load.parquet')"
@@ -108,12 +108,12 @@ def other_format(path: Path) -> str:
 
 
 def read_utf8(path: Path) -> bytes:
-    """Read a file of text as UTF-8, unpacked if it is packed with gzip, without a byte order mark.
+    """Return the text of a file, also compressed with gzip, as UTF-8 without a byte order mark.
 
-    Text in UTF-16 or UTF-32 is read too if it begins with a byte order mark.
+    UTF-16 and UTF-32 are converted if the text begins with a byte order mark.
 
     Raises:
-        DataError: if it cannot be read or is of another encoding (byte and line are named).
+        DataError: if it cannot be read or has another encoding; it names byte and line.
     """
     require_file(path)
     try:

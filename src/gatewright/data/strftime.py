@@ -1,4 +1,4 @@
-"""A format as in strftime, as a pattern of `writings.py`: it reads what Python's strptime does, or is an error."""
+"""Formats as in strftime, as patterns of `timestamp_patterns.py` that read what `datetime.strptime` reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WEEKDAY = r"mon(?:day)?|tue(?:sday)?|wed(?:nesday)?|thu(?:rsday)?|fri(?:day)?|s
 _ZONE = r"[+-]\d{2}:?[0-5]\d(?::?[0-5]\d)?|z"
 _DAY = r"(?P<day>3[01]|[12]\d|0[1-9]| ?[1-9])"
 
-#: What each directive reads.  Numbers may lack the zeros before them, as with strptime.
+#: The pattern of each directive.  As in strptime, leading zeros are optional.
 _DIRECTIVES = {
     "Y": r"(?P<year>\d{4})",
     "y": r"(?P<yy>\d{2})",
@@ -47,7 +47,7 @@ _DIRECTIVES = {
     "%": "%",
 }
 _LONG = {"F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M", "D": "%m/%d/%y", "r": "%I:%M:%S %p", "n": " ", "t": " "}
-#: Ways to name a day, of which a format has to have one.
+#: Sets of parts that name a date; a format needs one of them.
 _DATES = (
     {"year", "month", "day"}, {"year", "name", "day"}, {"yy", "month", "day"}, {"yy", "name", "day"},
     {"year", "yday"}, {"yy", "yday"}, {"year", "month"}, {"year", "name"}, {"yy", "month"}, {"yy", "name"},
@@ -61,7 +61,7 @@ def pattern(time_format: str) -> str:
     """Return the pattern that reads what strftime writes with a format.
 
     Raises:
-        DataError: if the format holds what has no one meaning, or no date.
+        DataError: if the format is ambiguous, or has no date.
 
     >>> re.match(pattern("%d.%m.%y %H:%M"), "31.01.26 07:05").groupdict()["yy"]
     '26'
@@ -83,18 +83,18 @@ def pattern(time_format: str) -> str:
 
 
 def _expanded(time_format: str) -> str:
-    """Return a format in simple directives alone."""
-    found = re.sub(r"%([FTRDrnt])", lambda match: _LONG[match[1]], time_format.replace("%%", "%\0"))
-    found = re.sub(r"%-([dmyHIMSjUWVGukle])", r"%\1", found)  # without padding, as glibc has it
-    for match in re.finditer(r"%(.?)", found, re.DOTALL):
+    """Return a format with simple directives only."""
+    whole = re.sub(r"%([FTRDrnt])", lambda match: _LONG[match[1]], time_format.replace("%%", "%\0"))
+    whole = re.sub(r"%-([dmyHIMSjUWVGukle])", r"%\1", whole)  # without padding, as glibc has it
+    for match in re.finditer(r"%(.?)", whole, re.DOTALL):
         if match[1] != "\0" and match[1] not in _DIRECTIVES:
             got = f"%{match[1]}, which says nothing here" if match[1] else "a % at its end"
             raise _bad(time_format, got)
-    return found.replace("%\0", "%%")
+    return whole.replace("%\0", "%%")
 
 
 def _check(time_format: str, seen: dict[str, str]) -> None:
-    """Refuse what strptime would read as some other time than is meant."""
+    """Refuse formats that strptime would read as another time than the intended one."""
     names = set(seen)
     if names & {"weekday_name", "weekday_from_sunday"}:
         names |= {"weekday"}

@@ -1,4 +1,4 @@
-"""From a CSV or Parquet file to checked series: rows in time order at one step, every cell usable."""
+"""Checked series from a table: rows in time order at one step, every cell usable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatewright.data.cell_text import is_text, text
 from gatewright.data.columns import Columns, columns_of
 from gatewright.data.frame import Frame
 from gatewright.data.numeric_columns import numbers
-from gatewright.data.resample import gathered
+from gatewright.data.resample import resampled
 from gatewright.data.roles import NO_TIME as NO_TIME
 from gatewright.data.roles import Roles as Roles
 from gatewright.data.roles import find_roles
@@ -25,23 +25,23 @@ from gatewright.data.time_zones import NAIVE, Clock
 from gatewright.data.timestamps import timestamps
 from gatewright.errors import DataError, shorten
 
-#: Most rows that are put into gaps, for each row that is there; more are a wrong timestamp.
+#: Maximum of rows put into gaps for each existing row; more of them point to a wrong timestamp.
 MOST_GAPS = 10
 
 
 @dataclass(frozen=True)
 class Table:
-    """All series of a file.
+    """All series of a table.
 
     Attributes:
-        roles: what each column is for, with everything found out.
+        roles: what each column is for, including what was detected.
         series: the series.
         step: time between two rows (see `gatewright.data.frequency`).
         unused: columns that no role names.
-        empty: names of the series without any observed target, which are left out.
-        clock: on which times are kept.
+        empty: names of the series without an observed target, which are left out.
+        clock: the clock of the timestamps.
         zoned: whether the timestamps name their zone.
-        notes: what a person should know of how they were read.
+        notes: remarks for the user on how they were read.
     """
 
     roles: Roles
@@ -58,7 +58,7 @@ def read_table(path: Path | str, roles: Roles, fill: str = "", step: str = "") -
     """Read and check the table in a file: `table_of` for a path.
 
     Raises:
-        DataError: names the column and the row of what cannot be used.
+        DataError: names the column and the row at fault.
     """
     return table_of(path, roles, fill, step)
 
@@ -71,12 +71,12 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
             or pandas DataFrame; an Arrow table, or anything else with the Arrow PyCapsule interface.  The
             `DatetimeIndex` or `PeriodIndex` of a pandas frame is its time column.
         roles: what the columns are for; the time column, and the target if it is the only numeric column,
-            are found where they are not named.
+            are detected if they are not named.
         fill: "forward" or "mean" if missing rows and inputs will be filled in; "" makes them errors.
-        step: the step that is expected; another one is found only where rows do not follow each other at it.
+        step: the expected step; another one is looked for only if the rows do not keep it.
 
     Raises:
-        DataError: names the column and the row of what cannot be used.
+        DataError: names the column and the row at fault.
 
     >>> days = ["2024-01-01", "2024-01-02", "2024-01-03"]
     >>> table = table_of(pl.DataFrame({"day": days, "load": [5.0, 7.0, 6.0]}), Roles(targets=("load",)))
@@ -95,17 +95,17 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
         for each, times in zip(ordered.groups, ordered.times, strict=True)
     ]
     if roles.resample:
-        for one in series:
-            _check_static(one, roles)
-        series = [gathered(one, roles) for one in series]
+        for each in series:
+            _check_static(each, roles)
+        series = [resampled(each, roles) for each in series]
     if ordered.step != "row":
-        series = [_on_the_grid(one, ordered.step, roles, fill) for one in series]
-    observed = [one for one in series if _last_observed(one, roles) >= 0]
+        series = [_on_the_grid(each, ordered.step, roles, fill) for each in series]
+    observed = [each for each in series if _last_observed(each, roles) >= 0]
     if not observed:
         names = ", ".join(map(shorten, roles.targets))
         raise DataError(f"target {names} of {series[0].title}", "at least one observed value", "none")
-    empty = tuple(one.name for one in series if _last_observed(one, roles) < 0)
-    series = [_checked(one, roles, fill) for one in observed]
+    empty = tuple(each.name for each in series if _last_observed(each, roles) < 0)
+    series = [_checked(each, roles, fill) for each in observed]
     used = {*roles.columns, roles.time, *roles.ids}
     unused = tuple(name for name in frame.cells.columns if name not in used)
     return Table(roles, tuple(series), ordered.step, unused, empty, ordered.clock, zoned, ordered.notes)
@@ -126,7 +126,7 @@ def _ordered(
 
 
 def _groups(frame: Frame, ids: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], NDArray[np.int64]]]:
-    """Name, ids and rows of each series, in order of first appearance."""
+    """Return name, ids and rows of each series, in order of first appearance."""
     if not ids:
         return [("", (), np.arange(len(frame.cells)))]
     cells = pl.DataFrame([_ids(frame, name).alias(str(number)) for number, name in enumerate(ids)])
@@ -152,39 +152,40 @@ def _ids(frame: Frame, name: str) -> pl.Series:
     return names
 
 
-def _on_the_grid(one: Series, step: str, roles: Roles, fill: str) -> Series:
-    """Check that rows follow each other at the step; with ``fill``, put empty rows into whole gaps."""
-    assert one.times is not None
-    places = frequency.positions(one.times, step)
-    gaps = np.diff(places) != 1  # true beside a NaN too
+def _on_the_grid(series: Series, step: str, roles: Roles, fill: str) -> Series:
+    """Check that rows keep the step; with ``fill``, put empty rows into gaps of whole steps."""
+    assert series.times is not None
+    places = frequency.positions(series.times, step)
+    gaps = np.diff(places) != 1  # true next to a NaN too
     if not gaps.any():
-        return one
+        return series
     on_grid = bool(np.isfinite(places).all())
     missing = int(places[-1]) + 1 - len(places) if on_grid else 0
     if not on_grid or not fill or missing > MOST_GAPS * len(places):
         row = int(np.argmax(gaps if on_grid else np.isnan(places[1:]))) + 1
         if np.isnan(places[0]):
             row = 0
-        hint = f"off that step; {remedy(one.times)}"
+        hint = f"off that step; {remedy(series.times)}"
         if on_grid:
-            hint = f"{int(places[row] - places[row - 1])} steps on; {_about_gaps(one, places, roles, fill)}"
-        after = f" after {one.when(row - 1)}" if row else ""
+            hint = f"{int(places[row] - places[row - 1])} steps on; {_gap_remedy(series, places, roles, fill)}"
+        after = f" after {series.when(row - 1)}" if row else ""
         raise DataError(
-            f"time column {shorten(roles.time)}, {one.place(row)}",
-            f"one row every {step} in {one.title}",
-            f"{one.when(row)}{after}, {hint}",
+            f"time column {shorten(roles.time)}, {series.place(row)}",
+            f"one row every {step} in {series.title}",
+            f"{series.when(row)}{after}, {hint}",
         )
     index = places.astype(np.int64)
     rows = len(index) + missing
-    values = np.full((rows, one.values.shape[1]), np.nan)
+    values = np.full((rows, series.values.shape[1]), np.nan)
     lines = np.zeros(rows, dtype=np.int64)
-    values[index], lines[index] = one.values, one.lines
-    return replace(one, times=frequency.after(one.times[0], step, np.arange(rows)), values=values, lines=lines)
+    values[index], lines[index] = series.values, series.lines
+    times = frequency.after(series.times[0], step, np.arange(rows))
+    return replace(series, times=times, values=values, lines=lines)
 
 
-def _about_gaps(one: Series, places: NDArray[np.float64], roles: Roles, fill: str) -> str:
-    """Say how many rows are missing, and what helps."""
-    assert one.times is not None
+def _gap_remedy(series: Series, places: NDArray[np.float64], roles: Roles, fill: str) -> str:
+    """Return the number of missing rows, and the remedy."""
+    assert series.times is not None
     hint = f"missing rows: {int(places[-1]) + 1 - len(places)}, "
     hint += "too many to fill" if fill else "--fill forward or mean puts them in"
     steps = np.diff(places)
@@ -192,50 +193,50 @@ def _about_gaps(one: Series, places: NDArray[np.float64], roles: Roles, fill: st
     if roles.resample:
         return f"{hint}; a wider --resample leaves fewer" if irregular else hint
     hint += ", --time none takes the rows in order"
-    return f"{hint}; {remedy(one.times)}" if irregular else hint
+    return f"{hint}; {remedy(series.times)}" if irregular else hint
 
 
-def _checked(one: Series, roles: Roles, fill: str) -> Series:
-    """Put a static's one value into every row; refuse missing inputs unless they will be filled.
+def _checked(series: Series, roles: Roles, fill: str) -> Series:
+    """Put the value of a static input into every row; refuse missing inputs unless they will be filled.
 
     After the last observed target, inputs known only in the past may be missing: those rows are the future.
     """
-    targets, last = len(roles.targets), _last_observed(one, roles)
-    values = one.values.copy()
+    targets, last = len(roles.targets), _last_observed(series, roles)
+    values = series.values.copy()
     for index, name in enumerate(roles.columns[targets:], start=targets):
         column = values[:, index]
         missing = np.isnan(column)
         if name in roles.past:
             missing[last + 1 :] = False
         if name in roles.static:
-            column[:] = _only_value(one, name, column)
+            column[:] = _only_value(series, name, column)
         elif missing.any() and not fill:
             hint = f"nothing (missing in {int(missing.sum())} rows; --fill forward or mean fills them)"
-            place = one.place(int(np.argmax(missing)))
+            place = series.place(int(np.argmax(missing)))
             raise DataError(f"column {shorten(name)}, {place}", "a number in every row of an input", hint)
-    return replace(one, values=values)
+    return replace(series, values=values)
 
 
-def _last_observed(one: Series, roles: Roles) -> int:
-    """Return the last row with an observed target; -1 if there is none."""
-    observed = np.flatnonzero(np.isfinite(one.values[:, : len(roles.targets)]).any(axis=1))
+def _last_observed(series: Series, roles: Roles) -> int:
+    """Return the last row with an observed target; -1 without one."""
+    observed = np.flatnonzero(np.isfinite(series.values[:, : len(roles.targets)]).any(axis=1))
     return int(observed[-1]) if len(observed) else -1
 
 
-def _check_static(one: Series, roles: Roles) -> None:
+def _check_static(series: Series, roles: Roles) -> None:
     first = len(roles.columns) - len(roles.static)
     for index, name in enumerate(roles.static, start=first):
-        _only_value(one, name, one.values[:, index])
+        _only_value(series, name, series.values[:, index])
 
 
-def _only_value(one: Series, name: str, column: NDArray[np.float64]) -> float:
-    given = np.flatnonzero(np.isfinite(column))
-    if len(given) == 0:
-        raise DataError(f"static column {shorten(name)}", f"a value in {one.title}", "none")
-    first = float(column[given[0]])
-    other = np.flatnonzero(column[given] != first)
+def _only_value(series: Series, name: str, column: NDArray[np.float64]) -> float:
+    observed = np.flatnonzero(np.isfinite(column))
+    if len(observed) == 0:
+        raise DataError(f"static column {shorten(name)}", f"a value in {series.title}", "none")
+    first = float(column[observed[0]])
+    other = np.flatnonzero(column[observed] != first)
     if len(other):
-        row = int(given[other[0]])
+        row = int(observed[other[0]])
         got = f"{first:.17g} and {column[row]:.17g}"
-        raise DataError(f"static column {shorten(name)}, {one.place(row)}", f"one value in {one.title}", got)
+        raise DataError(f"static column {shorten(name)}, {series.place(row)}", f"one value in {series.title}", got)
     return first

@@ -1,4 +1,4 @@
-"""From a text to symbols: read, split in order, numbered, laid out as parallel streams."""
+"""Preprocessing of a text for a language model: reading, splitting, numbering, parallel streams."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class TextParts:
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 text, unpacked if its name ends in ``.gz``; a byte order mark is left out.
+    """Return the text of a UTF-8 file, also compressed as ``.gz``, without its byte order mark.
 
     Raises:
-        DataError: if it cannot be read, is empty, or is not UTF-8 (the line is named).
+        DataError: if it cannot be read, is empty, or is not UTF-8; it names the line.
     """
     text = read_utf8(path).decode("utf-8")
     if not text:
@@ -64,7 +64,7 @@ def split_text(text: str, valid: str, test: str) -> TextParts:
     """Split a text in order; sizes are shares ("0.05") or numbers of characters ("50000").
 
     Raises:
-        GatewrightError: if a size cannot be read, or a part would have no symbol to predict from another.
+        GatewrightError: if a size cannot be read, or a part would have fewer than two characters.
 
     >>> split_text("abcdefghij", "0.2", "3")
     TextParts(train='abcde', valid='fg', test='hij')
@@ -95,12 +95,12 @@ def build_vocabulary(text: str) -> Vocabulary:
 
 
 def encode_text(text: str, vocabulary: Vocabulary) -> Symbols:
-    """Number the characters of a text; those that the vocabulary lacks become the unknown symbol 0.
+    """Return the characters of a text as numbers; those outside the vocabulary become the unknown symbol 0.
 
     >>> encode_text("abc", build_vocabulary("ab")).tolist()
     [1, 2, 0]
     """
-    # One table look-up for the whole text: code point -> number.
+    # One table, from code point to number, serves the whole text.
     table = np.zeros(0x110000, dtype=np.int64)
     table[[ord(symbol) for symbol in vocabulary.symbols]] = np.arange(len(vocabulary.symbols))
     return table[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")]
@@ -119,7 +119,7 @@ Item = TypeVar("Item", bound=np.generic)
 
 
 def streams(symbols: NDArray[Item], batch: int) -> NDArray[Item]:
-    """Lay a text out as parallel streams, (steps, batch): column b+1 reads on where column b ends.
+    """Arrange a text as parallel streams, (steps, batch): column b+1 continues where column b ends.
 
     The last ``len(symbols) % batch`` symbols are left out.
 

@@ -17,13 +17,13 @@ class Series:
     """One series: rows in time order, missing values as NaN.
 
     Attributes:
-        name: what the id columns say, joined; "" if there are none.
-        times: timestamps (rows,) as ``clock`` keeps them, or None.
+        name: the values of the id columns, joined; "" without id columns.
+        times: timestamps (rows,) on the clock, or None.
         values: float64 (rows, columns).
-        lines: where each row stands in its file; 0 for a row that fills a gap.
+        lines: the number of each row in its source; 0 for a row that fills a gap.
         unit: what ``lines`` counts, "line" or "row".
-        ids: what each id column says.
-        clock: on which the times are kept.
+        ids: the value of each id column.
+        clock: the clock of the times.
     """
 
     name: str

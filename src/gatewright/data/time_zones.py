@@ -1,7 +1,7 @@
-"""Time zones: the offset of a clock from UTC, and the way from one to the other.
+"""Time zones: the offset of a clock from UTC, and the conversion between the two.
 
-A zone is text, as in a model file: "" for times that name none, "local" for dates whose offset changes and does
-not count, "UTC", an offset such as "+02:00", or a place such as "Europe/Berlin", whose offset changes.
+A zone is text, as in a model file: "" for times without a zone, "local" for dates whose changing offset is
+ignored, "UTC", an offset such as "+02:00", or a place such as "Europe/Berlin", whose offset changes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ Times = NDArray[np.datetime64]
 Offsets = NDArray[np.timedelta64]
 Rule = Callable[[datetime], timedelta]
 
-#: Dates as they are written: the offset beside them is dropped.
+#: The zone of dates as they are written; their offsets are ignored.
 LOCAL = "local"
 UTC = "UTC"
-#: What `--time-zone` says where times name no zone.
+#: The value of `--time-zone` for times without a zone.
 NO_ZONE = "none"
 
-#: From the first to the last moment of a day.
+#: From the first to the last microsecond of a day.
 _LONG = np.timedelta64(86_400_000_000 - 1, "us")
-#: Rules of a place are looked up within these years: Python's calendar ends soon after.
+#: Offsets of a place are looked up within these years: Python's calendar ends soon after.
 _RULES = (np.datetime64("0002-01-01", "us"), np.datetime64("9998-12-31", "us"))
 _UTC_NAMES = ("UTC", "UT", "GMT", "Z", "ZULU", "ETC/UTC", "ETC/GMT", "ETC/ZULU", "ETC/UCT", "UCT")
 
-#: Abbreviations that stand for one offset the world over, in minutes.
+#: Abbreviations with a single meaning worldwide, and their offsets in minutes.
 ABBREVIATIONS = {
     "WET": 0, "WEST": 60, "CET": 60, "CEST": 120, "MEZ": 60, "MESZ": 120, "EET": 120, "EEST": 180, "MSK": 180,
     "SAST": 120, "JST": 540, "KST": 540, "HKT": 480, "AWST": 480, "ACST": 570, "ACDT": 630, "AEST": 600,
@@ -42,7 +42,7 @@ ABBREVIATIONS = {
 
 
 def offset_of(text: str) -> int | None:
-    """Return the seconds from UTC that the end of a timestamp names; None where it names no one offset.
+    """Return the seconds from UTC of the zone at the end of a timestamp; None if it is unknown or ambiguous.
 
     >>> offset_of("+0530"), offset_of("Z"), offset_of("GMT-3"), offset_of("CEST"), offset_of("CST")
     (19800, 0, -10800, 7200, None)
@@ -75,7 +75,7 @@ def offset_name(seconds: int) -> str:
 
 
 def canonical(name: str, argument: str = "--time-zone") -> str:
-    """Return the zone that a person names, as a model file writes it.
+    """Return a zone named by a user as a model file writes it.
 
     Raises:
         GatewrightError: if there is no such zone.
@@ -98,7 +98,7 @@ def canonical(name: str, argument: str = "--time-zone") -> str:
 
 @functools.lru_cache(maxsize=64)
 def _place(name: str, argument: str = "time zone") -> tzinfo:
-    import zoneinfo  # in here: few streams need it
+    import zoneinfo  # here, since few streams need it
 
     try:
         return zoneinfo.ZoneInfo(name)
@@ -109,7 +109,7 @@ def _place(name: str, argument: str = "time zone") -> tzinfo:
 
 
 def is_place(zone: str) -> bool:
-    """Say whether the offset of a zone may change."""
+    """Say whether a zone is a place, whose offset may change."""
     return zone not in ("", LOCAL, UTC) and zone[0] not in "+-"
 
 
@@ -121,7 +121,7 @@ def tz_of(zone: str) -> tzinfo:
 
 
 def to_local(times: Times, zone: str) -> Times:
-    """Return what the clock of a zone shows at times in UTC.
+    """Return times in UTC as the clock of a zone shows them.
 
     >>> to_local(np.array(["2024-07-01T12:00"], "datetime64[us]"), "Europe/Berlin").astype("datetime64[m]")
     array(['2024-07-01T14:00'], dtype='datetime64[m]')
@@ -135,9 +135,9 @@ def to_local(times: Times, zone: str) -> Times:
 
 
 def to_utc(times: Times, zone: str) -> tuple[Times, Times]:
-    """Return the times in UTC at which the clock of a zone shows this, first and last.
+    """Return the first and the last time in UTC at which the clock of a zone shows these times.
 
-    They differ in an hour that the clock shows twice.  In one that it leaves out, the first is the later.
+    They differ in an hour that the clock shows twice.  In an hour that it leaves out, the first is the later.
 
     >>> early, late = to_utc(np.array(["2024-10-27T02:30"], "datetime64[us]"), "Europe/Berlin")
     >>> str(early[0])[11:16], str(late[0])[11:16]
@@ -150,45 +150,45 @@ def to_utc(times: Times, zone: str) -> tuple[Times, Times]:
 
 
 def _offsets(times: Times, zone: str, rules: Sequence[Rule]) -> list[Offsets]:
-    """Return offsets by each rule, asked once a day where they are the same throughout it."""
+    """Return offsets by each rule, which is evaluated once for each day whose offset does not change."""
     if not is_place(zone):
         fixed = np.timedelta64(offset_of(zone) or 0, "s").astype("timedelta64[us]")
         return [np.full(times.shape, fixed) for _ in rules]
 
-    def asked(rule: Rule, moments: Times) -> Offsets:
+    def evaluate(rule: Rule, moments: Times) -> Offsets:
         return np.array([rule(moment) for moment in moments.tolist()], "timedelta64[us]")
 
     times = np.minimum(np.maximum(times.astype("datetime64[us]"), _RULES[0]), _RULES[1])
-    if times.size < 8:  # as in a step of a stream: it is less work to ask for each
-        return [asked(rule, times.reshape(-1)).reshape(times.shape) for rule in rules]
+    if times.size < 8:  # as in a step of a stream, where each one is less work
+        return [evaluate(rule, times.reshape(-1)).reshape(times.shape) for rule in rules]
     days, places = np.unique(times.astype("datetime64[D]"), return_inverse=True)
     places = places.reshape(times.shape)
     starts = days.astype("datetime64[us]")
-    first = [asked(rule, starts) for rule in rules]
-    last = [asked(rule, np.add(starts, _LONG)) for rule in rules]
+    first = [evaluate(rule, starts) for rule in rules]
+    last = [evaluate(rule, np.add(starts, _LONG)) for rule in rules]
     steady = np.all([offsets == first[0] for offsets in (*first, *last)], axis=0)
     answers = []
     for rule, offsets in zip(rules, first, strict=True):
         answer = offsets[places]
         changing = ~steady[places]
-        answer[changing] = asked(rule, times[changing])
+        answer[changing] = evaluate(rule, times[changing])
         answers.append(answer)
     return answers
 
 
 def of_days(step: str) -> bool:
-    """Say whether a step is days or longer, which are counted on the local clock."""
+    """Say whether a step is a day or longer; such steps are even on the local clock."""
     return step.endswith(("d", "b", "mo", "me"))
 
 
 @dataclass(frozen=True)
 class Clock:
-    """How times are kept: as the clock of a zone shows them, or in UTC.
+    """The clock on which times are stored: that of a zone, or UTC.
 
     Attributes:
-        zone: as in this file's first lines.
-        absolute: whether they are kept in UTC: so are those of a place at steps shorter than a day, which are not
-            even on its own clock.
+        zone: the zone, as the docstring of this module describes it.
+        absolute: whether times are stored in UTC, as they are for a place at steps shorter than a day, which are
+            not even on its own clock.
     """
 
     zone: str = ""
@@ -200,11 +200,11 @@ class Clock:
         return cls(zone, is_place(zone) and not of_days(step))
 
     def local(self, times: Times) -> Times:
-        """Return what the clock of the zone shows."""
+        """Return the times that the clock of the zone shows."""
         return to_local(times, self.zone) if self.absolute else times
 
     def kept(self, local: Times) -> Times:
-        """Return times that the clock of the zone shows as they are kept, the first of two."""
+        """Return times that the clock of the zone shows as they are stored, the first of two."""
         return to_utc(local, self.zone)[0] if self.absolute else local
 
     def offsets(self, times: Times) -> list[str]:
@@ -217,5 +217,5 @@ class Clock:
         return [offset_name(each) if each else "+00:00" for each in seconds]
 
 
-#: Times that name no zone.
+#: The clock of times without a zone.
 NAIVE = Clock()

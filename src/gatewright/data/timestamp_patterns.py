@@ -1,6 +1,6 @@
-"""The ways to write a time, as patterns, and the calendar that makes times of what they find.
+"""Patterns of timestamps, and the calendar that makes times of the parts that they match.
 
-A pattern is a regular expression for Python and for polars alike.  Its groups are called by what they hold: year,
+A pattern is a regular expression for both Python and polars.  Its groups are named by their parts of a time: year,
 yy (two digits), month, name (of a month), day, yday (of the year), quarter, iso_year, week (ISO), sunday_week,
 monday_week (of strftime's %U and %W), weekday (Monday 1 to Sunday 7), weekday_name, weekday_from_sunday (0), hour,
 half (AM or PM), minute, second, fraction and zone.
@@ -23,10 +23,10 @@ Parts = Mapping[str, Whole]
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-#: Longest text that is taken for a time.
+#: Maximum length of the text of a time.
 LONGEST = 64
 
-#: What stands for a part that a cell does not have.
+#: Stands for a part that a cell does not have.
 ABSENT = -1
 
 _NAME = (
@@ -47,7 +47,7 @@ _END = _CLOCK + _ZONE
 _Y, _M, _D = r"(?P<year>\d{4})", r"(?P<month>\d{1,2})", r"(?P<day>\d{1,2})"
 _DAY = _D + r"(?:st|nd|rd|th)?"
 
-#: Patterns that say at once which number is what.  Each is told apart by its name.
+#: Patterns with a single meaning for each number, by name.
 PLAIN: dict[str, str] = {
     name: "(?i)^" + pattern
     for name, pattern in {
@@ -73,7 +73,7 @@ PLAIN: dict[str, str] = {
     }.items()
 }
 
-#: Patterns of which a column may fit two: the order of day and month is nowhere said.
+#: Ambiguous patterns: a column may fit both orders of day and month.
 EITHER: dict[str, str] = {
     "day, month, year": rf"(?i)^{_D}[-/]{_M}[-/]{_Y}{_END}",
     "month, day, year": rf"(?i)^{_M}[-/]{_D}[-/]{_Y}{_END}",
@@ -82,7 +82,7 @@ EITHER: dict[str, str] = {
 _COMPILED = [re.compile(pattern) for pattern in PLAIN.values()]
 
 
-#: Groups that find words: their first letters, and the numbers that they stand for.
+#: Groups of words: their first letters, and the numbers that they stand for.
 WORDS = {
     "name": {month: number for number, month in enumerate(MONTHS, start=1)},
     "weekday_name": {day: number for number, day in enumerate(WEEKDAYS, start=1)},
@@ -92,7 +92,7 @@ LETTERS = {"name": 3, "weekday_name": 3, "half": 1}
 
 
 def number_of(name: str, text: str) -> int:
-    """Return the number that a group's text stands for.
+    """Return the number that the text of a group stands for.
 
     >>> number_of("name", "June"), number_of("fraction", "5"), number_of("hour", "07")
     (6, 500000, 7)
@@ -103,7 +103,7 @@ def number_of(name: str, text: str) -> int:
 
 
 def with_weekday(parts: dict[str, Whole]) -> dict[str, Whole]:
-    """Return parts with the day of the week under its one name, however it was said."""
+    """Return parts with the day of the week as "weekday", however it was written."""
     if "weekday_name" in parts:
         parts["weekday"] = parts.pop("weekday_name")
     if "weekday_from_sunday" in parts:
@@ -113,11 +113,11 @@ def with_weekday(parts: dict[str, Whole]) -> dict[str, Whole]:
 
 
 def moments(parts: Parts, count: int) -> Times:
-    """Return the times that parts of a date and a clock make; NaT where no calendar has them.
+    """Return the times made of parts of date and clock; NaT for dates that no calendar has.
 
     Args:
-        parts: whole numbers (count,) by the name of their group, `ABSENT` where there is none.
-        count: how many times there are.
+        parts: whole numbers (count,) by the name of their group, `ABSENT` for a missing part.
+        count: number of times.
 
     >>> parts = {"year": np.array([2024, 2023]), "month": np.array([2, 2]), "day": np.array([29, 29])}
     >>> moments(parts, 2).astype("datetime64[D]")
@@ -138,16 +138,16 @@ def moments(parts: Parts, count: int) -> Times:
     midnight = (hour == 24) & (minute == 0) & (second == 0) & (fraction == 0)
     valid &= ((hour < 24) | midnight) & (minute < 60) & (second < 60)
     seconds = ((days * 24 + hour) * 60 + minute) * 60 + second
-    found = np.where(valid, seconds * 1_000_000 + fraction, np.iinfo(np.int64).min)
-    return found.astype("datetime64[us]")
+    microseconds = np.where(valid, seconds * 1_000_000 + fraction, np.iinfo(np.int64).min)
+    return microseconds.astype("datetime64[us]")
 
 
 def _days(parts: Parts, part: Any) -> tuple[Whole, NDArray[np.bool_]]:
-    """Return days since 1970, and whether there are such days."""
+    """Return days since 1970, and whether they exist."""
     year = part("iso_year", 1970) if "iso_year" in parts else part("year", 1970)
     if "yy" in parts:
         short = part("yy", 70)
-        year = np.where(short < 69, 2000 + short, 1900 + short)  # as POSIX has it
+        year = np.where(short < 69, 2000 + short, 1900 + short)  # as in POSIX
     valid = (year >= 1) & (year <= 9999)
     year = np.where(valid, year, 1970)
     if "yday" in parts:
@@ -189,7 +189,7 @@ def _week_days(parts: Parts, part: Any, year: Whole, valid: NDArray[np.bool_]) -
 
 
 def _first_week(year: Whole) -> Whole:
-    """Return the Monday of the ISO year's first week, the one with 4 January in it."""
+    """Return the Monday of the first ISO week of a year, which contains 4 January."""
     fourth = _first_day(year, 1) + 3
     return fourth - (fourth + 3) % 7
 
@@ -198,8 +198,8 @@ class Written(NamedTuple):
     """A time as it was written.
 
     Attributes:
-        clock: what the clock showed.
-        offset: seconds from UTC; None where no zone was named.
+        clock: the time on the clock.
+        offset: seconds from UTC; None without a zone.
     """
 
     clock: np.datetime64
@@ -207,7 +207,7 @@ class Written(NamedTuple):
 
 
 def read_text(text: str) -> Written | None:
-    """Read a time that stands alone; None where it is none, or may be read in two ways.
+    """Return the time in a text; None if it is not a time, or an ambiguous one.
 
     >>> read_text("20240101T010000Z").offset, str(read_text("5 January 2018 3 PM").clock)[:16]
     (0, '2018-01-05T15:00')
@@ -221,8 +221,8 @@ def read_text(text: str) -> Written | None:
             continue
         groups = match.groupdict()
         parts = {
-            group: np.array([ABSENT if found is None else number_of(group, found)])
-            for group, found in groups.items()
+            group: np.array([ABSENT if part is None else number_of(group, part)])
+            for group, part in groups.items()
             if group != "zone"
         }
         clock = moments(parts, 1)[0]
@@ -237,7 +237,7 @@ _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{3}|\.\d{6})?)?
 
 
 def read_time(time: Any) -> Written | None:
-    """Return a `datetime`, a `date`, a `numpy.datetime64` or text as it was written; None where it is no time."""
+    """Return the time in a `datetime`, `date`, `numpy.datetime64` or text; None if it is not a time."""
     if isinstance(time, str):
         if not _ISO.fullmatch(time):
             return read_text(time)
@@ -259,11 +259,11 @@ def read_time(time: Any) -> Written | None:
 
 
 class ClockError(ValueError):
-    """A time that is none on the clock of a zone.
+    """A time that the clock of a zone does not show.
 
     Attributes:
-        expected: what it has to be.
-        place: which of the times it is.
+        expected: what is required of the time.
+        place: its number among the times.
     """
 
     def __init__(self, expected: str, place: int) -> None:
@@ -278,11 +278,11 @@ def on_clock(times: Sequence[Written], zone: str) -> Times:
     """Return times as the clock of a zone shows them, in microseconds.
 
     Args:
-        times: as they were written.  Those that name no zone are what the clock shows.
+        times: times as they were written.  Times without a zone are those that the clock shows.
         zone: see `gatewright.data.time_zones`.
 
     Raises:
-        ClockError: if one names a zone and the clock has none, or there is no such time on the clock.
+        ClockError: if a time names a zone and the clock has none, or the clock does not show the time.
 
     >>> str(on_clock([Written(np.datetime64("2024-07-01T12:00"), 0)], "Europe/Berlin")[0])[:16]
     '2024-07-01T14:00'
@@ -306,10 +306,10 @@ def on_clock(times: Sequence[Written], zone: str) -> Times:
 
 
 def require_shown(clock: Times, zone: str) -> None:
-    """Raise at a time that the clock of a place leaves out.
+    """Refuse times that the clock of a place leaves out.
 
     Raises:
-        ClockError: names the zone.
+        ClockError: at such a time; it names the zone.
     """
     if is_place(zone):
         early, late = to_utc(clock, zone)

@@ -68,7 +68,7 @@ def timestamps(column: Column, place: Place, time_zone: str = "") -> Timestamps:
     cells, argument, time_format = column.cells, f"time column {shorten(column.name)}", column.time_format
     if isinstance(cells.dtype, (pl.Date, pl.Datetime)):
         parsed, zone = parse_dates(cells)
-        cells = cells.to_physical()  # an error cannot show a time that no calendar has
+        cells = cells.to_physical()  # polars cannot show a time that no calendar has
     elif is_text(cells) or cells.dtype.is_numeric():
         parsed, zone = _unambiguous(column, place), ""
     else:

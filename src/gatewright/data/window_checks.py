@@ -1,4 +1,4 @@
-"""What a table has room for: whether each part has a window, and what would have to be smaller."""
+"""Checks that each part of a table has windows, and the sizes that would fit."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gatewright.errors import DataError
 
 NAMES = ("training", "validation", "test")
 
-#: How many series a line names.
+#: Maximum of series that a line names.
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How long windows are.
+    """Lengths of windows, in steps.
 
     Attributes:
         horizon: steps ahead.
         season: steps of a season.
-        context: steps that are read; None for as many as season and horizon make of it.
+        context: steps that are read; None for a default that depends on season and horizon.
     """
 
     horizon: int
@@ -39,7 +39,7 @@ class Sizes:
 
     @property
     def why(self) -> str:
-        """Say where the context comes from."""
+        """The context, and the size that it was made of."""
         if self.context is None and self.read == 4 * self.season:
             return f"{self.read} = 4 x season {self.season}"
         if self.context is None and self.read == 2 * self.horizon:
@@ -48,18 +48,18 @@ class Sizes:
 
 
 def windows_of(table: Table, parts: Sequence[Parts], sizes: Sizes) -> NDArray[np.int64]:
-    """Count the windows of each series in each part: (series, 3)."""
+    """Return the number of windows of each series in each part: (series, 3)."""
     targets = len(table.roles.targets)
     counts = [
-        [len(found) for found in _origins(one.values[:, :targets], part, sizes)]
-        for one, part in zip(table.series, parts, strict=True)
+        [len(part_origins) for part_origins in _origins(each.values[:, :targets], part, sizes)]
+        for each, part in zip(table.series, parts, strict=True)
     ]
     return np.array(counts, dtype=np.int64)
 
 
 def _origins(target: NDArray[np.float64], part: Parts, sizes: Sizes) -> list[NDArray[np.int64]]:
     spans = ((0, part.valid), (part.valid, part.test), (part.test, part.end))
-    # In training every step of a window forecasts, in validation and test the last one.
+    # In training every step of a window makes a forecast, in validation and test only the last.
     return [
         origins(target, sizes.read, sizes.horizon, *span, supervised)
         for span, supervised in zip(spans, (sizes.read, 1, 1), strict=True)
@@ -69,19 +69,19 @@ def _origins(target: NDArray[np.float64], part: Parts, sizes: Sizes) -> list[NDA
 def require_windows(
     table: Table, parts: Sequence[Parts], sizes: Sizes, needed: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Check that there are windows to learn from, or to score.
+    """Check that there are windows to train on, or to score.
 
     Args:
         table: the series.
-        parts: where each series' parts begin and end.
-        sizes: how long windows are.
+        parts: the parts of each series.
+        sizes: lengths of the windows.
         needed: the parts, out of `NAMES`, that need a window.
 
     Returns:
-        What `windows_of` does.
+        The number of windows, as from `windows_of`.
 
     Raises:
-        DataError: says what is needed, what there is, and which option would fit.
+        DataError: names what is needed, what there is, and an option that would fit.
     """
     places = [NAMES.index(name) for name in needed]
 
@@ -109,10 +109,10 @@ def _rows(count: int) -> str:
 
 
 def _hint(fits: Callable[[Sizes], NDArray[np.bool_]], sizes: Sizes) -> str:
-    """Say which context would do, or else the longest horizon that does."""
+    """Return a remedy: a context that fits, or else the longest horizon that does."""
 
     def largest(most: int, make: Callable[[int], Sizes]) -> int:
-        """Return the largest number that fits; 0 for none."""
+        """Return the largest number that fits; 0 if none does."""
         low, high = 0, most
         while low < high:
             middle = (low + high + 1) // 2
@@ -120,7 +120,7 @@ def _hint(fits: Callable[[Sizes], NDArray[np.bool_]], sizes: Sizes) -> str:
         return low
 
     def room(horizon: int) -> int:
-        """Return half of the longest context: it leaves as many windows as each of them has steps."""
+        """Return half of the longest context, which leaves as many windows as a window has steps."""
         longest = largest(sizes.read, lambda read: Sizes(horizon, sizes.season, read))
         return (longest + 1) // 2
 
@@ -137,26 +137,25 @@ def _hint(fits: Callable[[Sizes], NDArray[np.bool_]], sizes: Sizes) -> str:
 
 
 def without_windows(table: Table, counts: NDArray[np.int64], sizes: Sizes) -> tuple[str, ...]:
-    """Say which series are left out of which parts, a line for each part.
+    """Return a line for each part on the series that have no window in it.
 
     Args:
         table: the series.
-        counts: what `windows_of` returned.
-        sizes: how long windows are.
+        counts: the result of `windows_of`.
+        sizes: lengths of the windows.
     """
     lines = []
     for place, name in enumerate(NAMES):
-        none = [
-            one.name or one.title for one, count in zip(table.series, counts[:, place], strict=True) if not count
-        ]
-        if none:
+        pairs = zip(table.series, counts[:, place], strict=True)
+        empty = [series.name or series.title for series, count in pairs if not count]
+        if empty:
             takes = _rows(sizes.read + sizes.horizon if place == 0 else sizes.horizon)
-            lines.append(f"no {name} window, which takes {takes} with an observed target: {listed(none)}")
+            lines.append(f"no {name} window, which takes {takes} with an observed target: {listed(empty)}")
     return tuple(lines)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Name some of many.
+    """Join names; of many, only the first ones.
 
     >>> listed(["a", "b", "c", "d", "e", "f", "g"])
     'a, b, c, d, e and 2 more'
