@@ -15,11 +15,13 @@ from gatewright.runs.run import Run
 from gatewright.tasks import registry
 
 
-def evaluate_run(path: Path, windows: int | None = None, waits: Waits = SILENT) -> tuple[Run, dict[str, Any]]:
+def evaluate_run(
+    path: Path | Run, windows: int | None = None, waits: Waits = SILENT
+) -> tuple[Run, dict[str, Any]]:
     """Evaluate a run's best model on the test part of what it learned from.
 
     Args:
-        path: the run's directory.
+        path: the run or its directory.
         windows: how many windows of a forecaster's test part to draw, evenly; all if None.
         waits: reports progress.
 
@@ -30,10 +32,10 @@ def evaluate_run(path: Path, windows: int | None = None, waits: Waits = SILENT) 
         GatewrightError: if there is no such run, it has no model, its source is gone or has changed, or the
             evaluation cannot be written.
     """
-    run = Run.open(path)
+    run = path if isinstance(path, Run) else Run.open(path)
     kind, model = registry.kind(run.kind), run.best_model()
     if windows is not None and not kind.forecasts:
-        raise GatewrightError("--windows", "a run that forecasts", f"{path}, a {kind.name} model")
+        raise GatewrightError("--windows", "a run that forecasts", f"{run.path}, a {kind.name} model")
     evaluation = kind.evaluate(model, run.data(waits=waits), windows, waits)
     if evaluation.draw is not None:
         with writing(run.plot), waits.during(f"drawing {run.plot}"):

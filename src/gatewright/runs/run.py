@@ -19,19 +19,24 @@ from gatewright.tasks import registry
 from gatewright.tasks.options import FREE, Options, read_config
 
 if TYPE_CHECKING:
+    from gatewright.data.sources import Source
     from gatewright.nn.model import Model
     from gatewright.spec import ModelSpec
 
 
 class Run:
-    """Files of a run, by what they are.
+    """The directory of a run: its files, its data, its best model.
+
+    Args:
+        path: the directory.
+        source: the value that the run learned from, where that was no file.
 
     Attributes:
         path: the directory.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, source: Source | None = None) -> None:
+        self.path, self._value = path, source
         self.lock = path / ".lock"
         self.config = path / "config.toml"
         self.source_note = path / "source.json"
@@ -54,20 +59,21 @@ class Run:
         return next(Path("runs", name) for name in names if not Path("runs", name).exists())
 
     @staticmethod
-    def create(path: Path, source: Path, kind: str, options: Options) -> Run:
+    def create(path: Path, source: Source, kind: str, options: Options) -> Run:
         """Make the directory and write down what the run is told.
 
         Args:
             path: where.
-            source: the file that the run learns from.
+            source: the file or the value that the run learns from.
             kind: name of the kind of its model.
             options: the resolved options.
 
         Raises:
             RunError: if the directory holds a run already, or cannot be made.
         """
-        run = Run(path)
-        note = {"kind": kind, "source": str(source.resolve()), "sha256": digest(source)}
+        run = Run(path, None if isinstance(source, Path) else source)
+        named = str(source.resolve()) if isinstance(source, Path) else ""
+        note = {"kind": kind, "source": named, "sha256": digest(source)}
         try:
             if run.config.exists():
                 raise RunError("--run", "a new directory, or --resume to go on", f"{path}, which holds a run")
@@ -100,15 +106,23 @@ class Run:
             yield
 
     @staticmethod
-    def open(path: Path) -> Run:
+    def open(path: Path, source: Any = None) -> Run:
         """Return the run in a directory.
+
+        Args:
+            path: the directory.
+            source: the value that the run learned from, where that was no file: its data is needed to resume,
+                evaluate and look.
 
         Raises:
             RunError: if there is none.
+            GatewrightError: if the value cannot be read.
         """
         run = Run(path)
         if not _is_file(run.config) or not _is_file(run.source_note):
             raise RunError("run", "a directory that `gatewright train` made", _no_run(path))
+        if source is not None:
+            run._value = registry.kind_of_value(source, run.kind)[1]
         return run
 
     def options(self) -> Options:
@@ -154,12 +168,19 @@ class Run:
             raise RunError(str(self.source_note), f"a kind out of {', '.join(registry.KINDS)}", shorten(kind))
         return kind
 
-    def unchanged_source(self) -> Path:
-        """Return the file that the run learned from.
+    def unchanged_source(self) -> Source:
+        """Return the file or the value that the run learned from.
 
         Raises:
             RunError: if it is gone or has changed.
         """
+        if self._value is not None:
+            if digest(self._value) != self._source("sha256"):
+                raise RunError("source", "the data that the run learned from", "data with another content")
+            return self._value
+        if not self._source("source"):
+            expected = "the data in memory that the run learned from, as in Run.open(path, source)"
+            raise RunError("source", expected, "none")
         source = Path(self._source("source"))
         if not _is_file(source):
             got = f"{source}"[:300] + ", which does not exist"
@@ -214,7 +235,7 @@ class Run:
             options = self.options().data
             if self._spec is None and self.model.exists():
                 self._spec = model_file.read(self.model).spec
-            with waits.during(f"reading {source.name}"):
+            with waits.during(f"reading {source.name if isinstance(source, Path) else 'the data'}"):
                 read = registry.kind(self.kind).read
                 self._data[fill] = read(
                     source, options if fill is None else replace(options, fill=fill), self._spec
@@ -252,13 +273,17 @@ class Run:
         atomic.write_bytes(self.metrics, b"".join(kept))
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file.
+def digest(source: Source) -> str:
+    """Return the SHA-256 of the content of a file or a value.
 
     Raises:
-        RunError: if it cannot be read.
+        RunError: if a file cannot be read.
     """
-    found = hashlib.sha256()
+    if not isinstance(source, (str, Path)):
+        from gatewright.data import sources  # only here: it loads polars
+
+        return sources.digest(source)
+    path, found = Path(source), hashlib.sha256()
     try:
         with path.open("rb") as file:
             while block := file.read(1 << 20):

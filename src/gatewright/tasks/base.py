@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
+    from gatewright.data.sources import Source
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model, State
     from gatewright.progress import Waits
@@ -141,11 +142,19 @@ class Kind(Protocol[Data]):
         """
         return options_of_runs.resolve(options, self.name, self.defaults, self.by_data)
 
-    def read(self, source: Path, options: DataOptions, spec: ModelSpec | None = None) -> Data:
+    def source_of(self, value: Any) -> Source | None:
+        """Return a value in memory as a source that can be read repeatedly; None if it is none of this kind's.
+
+        Raises:
+            GatewrightError: if it cannot be read.
+        """
+        return None
+
+    def read(self, source: Source, options: DataOptions, spec: ModelSpec | None = None) -> Data:
         """Read, check and split what a run learns from.
 
         Args:
-            source: the file.
+            source: the path of a file, or what `source_of` returned.
             options: the resolved options.
             spec: of the model that is to read it; None before there is one.
 

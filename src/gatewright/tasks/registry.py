@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gatewright.data.source_files import other_format
 from gatewright.errors import GatewrightError, shorten
@@ -11,6 +11,9 @@ from gatewright.spec import ModelSpec
 from gatewright.tasks.base import Kind
 from gatewright.tasks.forecast.kind import Forecast
 from gatewright.tasks.language.kind import Language
+
+if TYPE_CHECKING:
+    from gatewright.data.sources import Source
 
 #: The kinds by name.  A new one is a folder next to theirs and an entry here.
 KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (Forecast(), Language())}
@@ -53,6 +56,24 @@ def suffixes() -> dict[str, str]:
 def suffix_of(source: Path) -> str:
     """Return the ending of a file's name, in lower case and without ``.gz``."""
     return Path(source.name.lower().removesuffix(".gz")).suffix
+
+
+def kind_of_value(value: Any, name: str = "") -> tuple[Kind[Any], Source]:
+    """Return the kind that learns from a value in memory, and the value as a source that can be read repeatedly.
+
+    Args:
+        value: a data frame of polars or pandas, an Arrow table, or a `gatewright.data.sources.Text`.
+        name: of the kind, where several learn from such a value; the first one of these if empty.
+
+    Raises:
+        GatewrightError: if there is none, or the value cannot be read.
+    """
+    for each in [kind(name)] if name else KINDS.values():
+        source = each.source_of(value)
+        if source is not None:
+            return each, source
+    expected = "the path of a file, a polars or pandas DataFrame, an Arrow table, or gatewright.data.sources.Text"
+    raise GatewrightError("source", expected, f"an object of type {type(value).__name__}")
 
 
 def kind_of_source(source: Path, name: str = "") -> Kind[Any]:

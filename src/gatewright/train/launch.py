@@ -13,6 +13,7 @@ from accelerate.utils.operations import broadcast_object_list
 from rich.console import Console
 
 from gatewright.data.source_files import require_file
+from gatewright.data.sources import Source
 from gatewright.errors import GatewrightError
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
@@ -26,13 +27,14 @@ from gatewright.train.trainer import Loop
 
 
 def train(
-    source: Path | str, options: Options = NOTHING_SAID, *, run: Path | str | None = None, kind: str = "",
+    source: Any, options: Options = NOTHING_SAID, *, run: Path | str | None = None, kind: str = "",
     console: Console | None = None, callbacks: Sequence[Callback] = (),
 ) -> tuple[Run, Progress]:  # fmt: skip
     """Train a model on a table of series or a text.
 
     Args:
-        source: a ``.csv``, ``.tsv`` or ``.parquet`` table, or a ``.txt`` text.
+        source: the path of a ``.csv``, ``.tsv`` or ``.parquet`` table or of a ``.txt`` text; or, in memory, a data
+            frame of polars or pandas, an Arrow table, or a `gatewright.data.sources.Text`.
         options: what is not left to the defaults.
         run: the directory to make; one below ``runs/`` if None.
         kind: name of the kind of model, such as "forecast", where the file's ending does not say.
@@ -46,28 +48,29 @@ def train(
         GatewrightError: at an option or data that cannot be used, before anything is written.
         NonFiniteError: at a NaN or infinity while training.
     """
-    source = Path(source)
-    require_file(source)
-    learned = registry.kind_of_source(source, kind)
+    learned, source = _source(source, kind)
+    title = source.name if isinstance(source, Path) else "the data"
     options = learned.resolve(options)
     accelerator = _accelerator(options.training)
     waits = Waits(console, accelerator.is_main_process)
-    with waits.during(f"reading {source.name}"):
+    with waits.during(f"reading {title}"):
         data = learned.read(source, options.data)
     options, task = _prepare(learned, data, options, accelerator, waits)
     # All processes write into the directory that the first one found free.
-    [path] = broadcast_object_list([Run.free_path(source) if run is None else Path(run)])
-    with _alone(Run(path), accelerator):
+    free = Run.free_path(source if isinstance(source, Path) else Path(learned.name)) if run is None else Path(run)
+    [path] = broadcast_object_list([free])
+    made = Run(path, None if isinstance(source, Path) else source)
+    with _alone(made, accelerator):
         if accelerator.is_main_process:
             Run.create(path, source, learned.name, options)
         accelerator.wait_for_everyone()
-        return Run(path), _loop(
-            task, options, Run(path), accelerator, _listeners(console, callbacks, accelerator), resume=False
+        return made, _loop(
+            task, options, made, accelerator, _listeners(console, callbacks, accelerator), resume=False
         )
 
 
 def resume(
-    run: Path | str,
+    run: Path | str | Run,
     options: Options = NOTHING_SAID,
     *,
     console: Console | None = None,
@@ -76,7 +79,7 @@ def resume(
     """Go on with a run that was stopped or killed, to the same bits as if it never had been.
 
     Args:
-        run: its directory.
+        run: the run or its directory.
         options: only ``steps``, ``epochs``, ``patience`` and ``device`` may differ from the run's own.
         console: where to show progress; nowhere if None.
         callbacks: are called as the training goes, in its first process.
@@ -85,7 +88,7 @@ def resume(
         GatewrightError: if there is no such run, another process trains it, its source has changed, or one of its
             files is damaged.
     """
-    opened = Run.open(Path(run))
+    opened = run if isinstance(run, Run) else Run.open(Path(run))
     kind = registry.kind(opened.kind)
     opened.unchanged_source()
     options = kind.resolve(_lengthened(opened.options(), options))
@@ -96,6 +99,14 @@ def resume(
         return opened, _loop(
             task, options, opened, accelerator, _listeners(console, callbacks, accelerator), resume=True
         )
+
+
+def _source(source: Any, kind: str) -> tuple[Kind[Any], Source]:
+    """Return the kind that learns from a source, and the source as a path or as a value to read repeatedly."""
+    if not isinstance(source, (str, Path)):
+        return registry.kind_of_value(source, kind)
+    require_file(Path(source))
+    return registry.kind_of_source(Path(source), kind), Path(source)
 
 
 def _alone(run: Run, accelerator: Accelerator) -> contextlib.AbstractContextManager[None]:

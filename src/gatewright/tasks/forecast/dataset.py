@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data import frequency, series
 from gatewright.data.number_format import Notation
-from gatewright.data.table import Roles, Table, read_table
+from gatewright.data.sources import TableSource
+from gatewright.data.table import Roles, Table, table_of
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.data.window_checks import Sizes, require_windows, without_windows
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
@@ -52,18 +52,18 @@ def roles(options: DataOptions) -> Roles:
     )
 
 
-def read(path: Path, options: DataOptions, step: str = "") -> SeriesData:
+def read(source: TableSource, options: DataOptions, step: str = "") -> SeriesData:
     """Read and split a table, and settle the options that depend on it.
 
     Args:
-        path: the table.
+        source: the path of a table, or a table in memory; see `gatewright.data.sources.TableSource`.
         options: the options.
         step: the step that is expected, where a model is to read the table.
 
     Raises:
-        GatewrightError: see `read_table`, `series.split` and `require_windows`.
+        GatewrightError: see `table_of`, `series.split` and `require_windows`.
     """
-    table = read_table(path, roles(options), options.fill, step)
+    table = table_of(source, roles(options), options.fill, step)
     parts = series.split(table.series, options.valid, options.test)
     table, constant = series.leave_out_constants(table, parts)
     sizes = Sizes(options.horizon, options.season or frequency.season(table.step), options.context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
 from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
+    from gatewright.data.sources import Source, TableSource
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
@@ -45,13 +46,25 @@ class Forecast(Kind["SeriesData"]):
         """Whether a model reads columns and gives quantiles."""
         return spec.forecaster is not None
 
-    def read(self, source: Path, options: DataOptions, spec: ModelSpec | None = None) -> SeriesData:
+    def source_of(self, value: Any) -> Source | None:
+        """Return a data frame or an Arrow table as a frame."""
+        import polars as pl
+
+        from gatewright.data.dataframes import is_dataframe
+        from gatewright.data.frame import Frame
+        from gatewright.data.sources import frame_of
+
+        if is_dataframe(value) or isinstance(value, (Frame, pl.LazyFrame)):
+            return frame_of(cast("TableSource", value))  # which refuses a LazyFrame and says what helps
+        return None
+
+    def read(self, source: Source, options: DataOptions, spec: ModelSpec | None = None) -> SeriesData:
         """Read and split a table; the step between rows is what the model knows, if there is one."""
         from gatewright.tasks.forecast import dataset
 
         # Other rules may have found the step of an earlier run than today's.
         step = "" if spec is None or spec.forecaster is None else spec.forecaster[0].step
-        return dataset.read(source, options, step)
+        return dataset.read(cast("TableSource", source), options, step)
 
     def complete(self, options: Options, data: SeriesData) -> Options:
         """Return the options with what the table decides."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from gatewright.data.text import TextParts, build_vocabulary, read_text, split_text
+from gatewright.data.sources import TextSource
+from gatewright.data.text import TextParts, build_vocabulary, split_text, text_of
 from gatewright.spec import ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
 from gatewright.tasks.options import DataOptions, Options
 
@@ -18,13 +18,13 @@ class TextData:
     vocabulary: Vocabulary
 
 
-def read(path: Path, options: DataOptions) -> TextData:
+def read(source: TextSource, options: DataOptions) -> TextData:
     """Read and split a text; the vocabulary comes from the training part.
 
     Raises:
-        GatewrightError: see `read_text` and `split_text`.
+        GatewrightError: see `text_of` and `split_text`.
     """
-    parts = split_text(read_text(path), options.valid, options.test)
+    parts = split_text(text_of(source), options.valid, options.test)
     return TextData(parts, build_vocabulary(parts.train))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
 from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
+    from gatewright.data.sources import Source, TextSource
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
@@ -39,11 +40,17 @@ class Language(Kind["TextData"]):
         """Whether a model reads symbols."""
         return spec.encoder.symbols > 0
 
-    def read(self, source: Path, options: DataOptions, spec: ModelSpec | None = None) -> TextData:
+    def source_of(self, value: Any) -> Source | None:
+        """Return a `gatewright.data.sources.Text`."""
+        from gatewright.data.sources import Text
+
+        return value if isinstance(value, Text) else None
+
+    def read(self, source: Source, options: DataOptions, spec: ModelSpec | None = None) -> TextData:
         """Read and split a text."""
         from gatewright.tasks.language import dataset
 
-        return dataset.read(source, options)
+        return dataset.read(cast("TextSource", source), options)
 
     def build(self, data: TextData, options: Options) -> Model:
         """Return a new language model."""
