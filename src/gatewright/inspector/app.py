@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -45,27 +46,50 @@ def create_app(catalog: Catalog, token: str, title: Callable[[], str], stopping:
         title: returns the title of the page.
         stopping: returns whether the server is shutting down, so that open event streams must end.
     """
+    endpoints = _Endpoints(catalog, f"/{token}/", title, stopping)
+    recording = f"/{token}/recordings/{{name}}"
+    routes = [
+        Route(f"/{token}/", endpoints.document),
+        Route(f"/{token}/recordings", endpoints.recordings),
+        Route(f"{recording}/meta", endpoints.meta),
+        Route(f"{recording}/diagnosis", endpoints.diagnosis),
+        Route(f"{recording}/rows/{{row}}/{{block:path}}", endpoints.block),
+        Route(f"{recording}/whatif", endpoints.what_if, methods=["POST"]),
+        Route(f"/{token}/events", endpoints.events),
+    ]
+    handlers = {GatewrightError: _invalid, KeyError: _missing}
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), token)
 
-    def document(_: Request) -> Response:
+
+@dataclass(frozen=True)
+class _Endpoints:
+    """The endpoints of the page; ``base`` is the path of its document, the rest are arguments of `create_app`."""
+
+    catalog: Catalog
+    base: str
+    title: Callable[[], str]
+    stopping: Callable[[], bool]
+
+    def document(self, _: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
-        response = HTMLResponse(page(title(), base=f"/{token}/", nonce=nonce))
+        response = HTMLResponse(page(self.title(), base=self.base, nonce=nonce))
         response.headers["content-security-policy"] = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
             "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         return response
 
-    def recordings(_: Request) -> Response:
-        return JSONResponse(catalog.entries())
+    def recordings(self, _: Request) -> Response:
+        return JSONResponse(self.catalog.entries())
 
-    def meta(request: Request) -> Response:
-        return JSONResponse(catalog.payload(request.path_params["name"]).meta())
+    def meta(self, request: Request) -> Response:
+        return JSONResponse(self.catalog.payload(request.path_params["name"]).meta())
 
-    def diagnosis(request: Request) -> Response:
-        return JSONResponse(catalog.diagnosis(request.path_params["name"]))
+    def diagnosis(self, request: Request) -> Response:
+        return JSONResponse(self.catalog.diagnosis(request.path_params["name"]))
 
-    def block(request: Request) -> Response:
-        payload = catalog.payload(request.path_params["name"])
+    def block(self, request: Request) -> Response:
+        payload = self.catalog.payload(request.path_params["name"])
         row = request.path_params["row"]
         # No recording has a row of ten digits, and int() refuses very long numbers with another error.
         if not (row.isascii() and row.isdigit()) or len(row) > 9:
@@ -73,45 +97,35 @@ def create_app(catalog: Catalog, token: str, title: Callable[[], str], stopping:
         numbers = payload.block(int(row), request.path_params["block"])
         return Response(numbers, media_type="application/octet-stream")
 
-    async def what_if(request: Request) -> Response:
+    async def what_if(self, request: Request) -> Response:
         body = bytearray()
         async for part in request.stream():
             body += part
             if len(body) > _MAX_BODY:
                 return JSONResponse({"error": f"body: expected at most {_MAX_BODY} bytes, got more"}, 413)
         name, text = request.path_params["name"], body.decode("utf-8", "replace")
-        new = await run_in_threadpool(lambda: catalog.what_if(name, WhatIf.from_json(text, "what if")))
+        new = await run_in_threadpool(lambda: self.catalog.what_if(name, WhatIf.from_json(text, "what if")))
         return JSONResponse({"id": new})
 
-    async def events(_: Request) -> Response:
-        async def changes() -> AsyncIterator[str]:
-            sent = -1  # the first event comes at once, for entries added before the request
-            while not stopping():
-                if catalog.version != sent:
-                    sent = catalog.version
-                    yield f"data: {sent}\n\n"
-                await asyncio.sleep(_POLL)
+    async def events(self, _: Request) -> Response:
+        return StreamingResponse(self._changes(), media_type="text/event-stream")
 
-        return StreamingResponse(changes(), media_type="text/event-stream")
+    async def _changes(self) -> AsyncIterator[str]:
+        """Yield an event for each change of the catalog, and a first one for entries added before the request."""
+        sent = -1
+        while not self.stopping():
+            if self.catalog.version != sent:
+                sent = self.catalog.version
+                yield f"data: {sent}\n\n"
+            await asyncio.sleep(_POLL)
 
-    async def invalid(_: Request, error: Exception) -> Response:
-        return JSONResponse({"error": str(error)}, 422)
 
-    async def missing(_: Request, __: Exception) -> Response:
-        return JSONResponse({"error": "This recording no longer exists: choose another one."}, 404)
+async def _invalid(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 422)
 
-    recording = f"/{token}/recordings/{{name}}"
-    routes = [
-        Route(f"/{token}/", document),
-        Route(f"/{token}/recordings", recordings),
-        Route(f"{recording}/meta", meta),
-        Route(f"{recording}/diagnosis", diagnosis),
-        Route(f"{recording}/rows/{{row}}/{{block:path}}", block),
-        Route(f"{recording}/whatif", what_if, methods=["POST"]),
-        Route(f"/{token}/events", events),
-    ]
-    handlers = {GatewrightError: invalid, KeyError: missing}
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), token)
+
+async def _missing(_: Request, __: Exception) -> Response:
+    return JSONResponse({"error": "This recording no longer exists: choose another one."}, 404)
 
 
 class Guard:

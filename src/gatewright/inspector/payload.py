@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from gatewright.equations import GATES
 from gatewright.insight.diagnosis import Diagnosis
-from gatewright.insight.layers import DIRECTIONS
+from gatewright.insight.layers import DIRECTIONS, Layer
 from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recording import Recording
-from gatewright.spec.recording import SeriesMetadata, TextMetadata
+from gatewright.spec.recording import Edit, SeriesMetadata, TextMetadata
 
 _TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4"}
 
@@ -54,16 +54,7 @@ class Payload:
                 {"name": name, "steps": int(steps)}
                 for name, steps in zip(about.rows, recording.lengths, strict=True)
             ],
-            "layers": [
-                {
-                    "hidden": layer.forward.cell.shape[-1],
-                    "output": layer.forward.hidden.shape[-1],
-                    "directions": [
-                        name for name, record in zip(DIRECTIONS, layer, strict=True) if record is not None
-                    ],
-                }
-                for layer in recording.layers
-            ],
+            "layers": [_layer_meta(layer) for layer in recording.layers],
             "inputs": list(about.inputs),
             "series": {
                 "targets": list(data.targets),
@@ -78,17 +69,7 @@ class Payload:
             "text": {"symbols": list(data.symbols)} if isinstance(data, TextMetadata) else None,
             "readouts": list(about.readouts),
             "peer": {"name": about.peer, "hidden": recording.peer.hidden.shape[-1]} if recording.peer else None,
-            "edits": [
-                {
-                    "row": edit.row,
-                    "layer": edit.layer,
-                    "direction": DIRECTIONS[edit.reverse],
-                    "t": edit.t,
-                    "unit": edit.unit,
-                    "added": edit.added,
-                }
-                for edit in about.edits
-            ],
+            "edits": [_edit_meta(edit) for edit in about.edits],
             "origin": self.origin or None,
             "blocks": [
                 {name: {"dtype": dtype, "shape": list(array.shape)} for name, (dtype, array) in blocks.items()}
@@ -143,6 +124,19 @@ class Payload:
             errors = errors_of(recording.peer.predictions, recording.targets, recording.about)
             blocks["peer/error"] = ("f4", errors[:T, row])
         return blocks
+
+
+def _layer_meta(layer: Layer) -> dict[str, Any]:
+    return {
+        "hidden": layer.forward.cell.shape[-1],
+        "output": layer.forward.hidden.shape[-1],
+        "directions": [name for name, record in zip(DIRECTIONS, layer, strict=True) if record is not None],
+    }
+
+
+def _edit_meta(edit: Edit) -> dict[str, Any]:
+    place = {"row": edit.row, "layer": edit.layer, "direction": DIRECTIONS[edit.reverse]}
+    return {**place, "t": edit.t, "unit": edit.unit, "added": edit.added}
 
 
 def printable(text: str) -> str:
