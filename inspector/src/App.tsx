@@ -39,7 +39,7 @@ export function App({ state }: { state: State }) {
   );
 }
 
-/** Of a training there is nothing to see until its first validation. */
+/** Shown while there is no recording: during training there is none before the first validation. */
 function Nothing({ state }: { state: State }) {
   if (!state.asked.value || state.entries.value.length)
     return (
@@ -47,15 +47,15 @@ function Nothing({ state }: { state: State }) {
     );
   return (
     <div class="gw-skeleton gw-waiting">
-      <p>Nothing to see yet: the first validation makes the first picture, and it appears here by itself.</p>
+      <p>No recording yet. The first one appears here by itself after the first validation.</p>
     </div>
   );
 }
 
-/** Under which a browser keeps what has been read, so that it stays closed. */
+/** Storage key of the introductions that were closed, so that they stay closed. */
 const READ = "gatewright-intro-read";
 
-/** What a person should know before looking, until it has been read. */
+/** The introduction to a recording, until it is closed. */
 function Intro({ state }: { state: State }) {
   const read = useSignal(remembered(READ));
   const shown = state.recording.value?.meta;

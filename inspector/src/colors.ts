@@ -1,4 +1,4 @@
-// Scales of colours that the colour-blind can read.
+// Colour scales that are readable with colour blindness.
 
 import { interpolateCividis, interpolatePuOr } from "d3-scale-chromatic";
 
@@ -20,7 +20,7 @@ export function palette(isSigned: boolean, dark: boolean): Uint32Array {
 
 type Color = [number, number, number];
 
-// PuOr for a dark page: 0 is the page's own ground, and the further from 0, the brighter.
+// PuOr for a dark page: 0 has the colour of the background, and larger values are brighter.
 const GROUND: Color = [24, 26, 32];
 const BELOW: Color[] = [GROUND, [112, 56, 14], [214, 122, 22], [255, 216, 156]];
 const ABOVE: Color[] = [GROUND, [64, 50, 130], [138, 114, 224], [216, 206, 255]];

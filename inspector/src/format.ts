@@ -1,6 +1,6 @@
-// Numbers and times as a person reads them.
+// Numbers and times as text.
 
-/** A number with so many decimals, a true minus sign, and no "-0.00". */
+/** A number with a fixed count of decimals, a true minus sign, and no "-0.00". */
 export function fixed(value: number, decimals = 3): string {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
@@ -19,7 +19,7 @@ export function short(value: number): string {
   return fixed(value, decimals);
 }
 
-/** As `short`, without noughts at the end: for the ends of scales and the marks on axes. */
+/** As `short`, without trailing zeros: for the ends of scales and the ticks of axes. */
 export function trimmed(value: number): string {
   const text = short(value);
   return text.includes(".") && !text.includes("e") ? text.replace(/\.?0+$/, "") : text;
@@ -29,14 +29,14 @@ export function percent(part: number): string {
   return `${Math.round(part * 100)}%`;
 }
 
-/** Milliseconds since 1970, UTC, as far as the step between rows needs it. */
+/** A time (milliseconds since 1970, UTC), as precise as the step between rows requires. */
 export function time(milliseconds: number, step: string): string {
   const text = new Date(milliseconds).toISOString();
   if (/(b|d|w|mo|me|q|y)$/.test(step)) return text.slice(0, 10);
   return `${text.slice(0, 10)} ${text.slice(11, /s$/.test(step) ? 19 : 16)}`;
 }
 
-/** A symbol so that it can be seen, also where it is white space. */
+/** A symbol, with a visible character for white space. */
 export function visible(symbol: string): string {
   return symbol === "\n" ? "↵" : symbol === " " ? "␣" : symbol === "\t" ? "⇥" : symbol;
 }

@@ -1,4 +1,4 @@
-// What is looked at, in the address of the page: a link shows the same, and reloading stays.
+// The state of the page in its address: a link shows the same, and so does reloading.
 
 import { batch, effect } from "@preact/signals";
 import { QUANTITIES, type Quantity } from "./data/cell";
@@ -9,12 +9,12 @@ const ORDERS: readonly Order[] = ["index", "half_life", "activity", "correlation
 /** Milliseconds: browsers refuse more than a hundred changes of the address in half a minute. */
 const PAUSE = 400;
 
-/** What a place, that of the address if none is given, asks for under a name, or null. */
+/** The value of a parameter in a place, by default in the address; null without one. */
 export function asked(name: string, place = location.hash.slice(1)): string | null {
   return new URLSearchParams(place).get(name);
 }
 
-/** Before there is a recording: where it should be entered. What it does not have, `State.show` mends. */
+/** Read a place before the recording is loaded. `State.show` corrects what the recording does not have. */
 export function readPlace(state: State, place = location.hash.slice(1)): void {
   const whole = (name: string) => {
     const number = Number(asked(name, place) ?? NaN);
@@ -38,20 +38,20 @@ export function readPlace(state: State, place = location.hash.slice(1)): void {
   });
 }
 
-/** With a recording: see the steps that a place asks for. */
+/** Read the visible steps from a place, once the recording is loaded. */
 export function readRange(state: State, place: string): void {
   const [from, to] = (asked("range", place) ?? "").split("-").map(Number);
   if (to > from) state.zoom(from, to);
 }
 
-/** Keep the address right; returns a function that ends it. */
+/** Keep the address up to date; returns a function that stops it. */
 export function keepPlace(state: State): () => void {
   let timer = 0;
   const write = (hash: string) => {
     try {
       history.replaceState(history.state, "", `#${hash}`);
     } catch {
-      return; // A frame may not be allowed to; the page works without.
+      return; // A frame may lack the permission; the page works without it.
     }
   };
   const stop = effect(() => {

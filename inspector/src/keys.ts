@@ -5,14 +5,14 @@ import type { State, View } from "./state";
 
 export const VIEW_KEYS: readonly View[] = ["timeline", "cell", "ledger", "units", "whatif"];
 
-/** Listen for keys in an element or the whole page; returns a function that ends it. */
+/** Listen for keys in an element or the whole page; returns a function that stops it. */
 export function listen(state: State, target: HTMLElement | Document): () => void {
   const press = (event: Event) => {
     const key = event as KeyboardEvent;
     if (key.ctrlKey || key.metaKey || key.altKey || key.defaultPrevented || takesKeys(key)) return;
     if (!act(state, key.key, key.shiftKey)) return;
     key.preventDefault();
-    // A notebook around it has keys of its own.
+    // A notebook has keys of its own.
     key.stopPropagation();
   };
   target.addEventListener("keydown", press);
@@ -22,7 +22,7 @@ export function listen(state: State, target: HTMLElement | Document): () => void
 function takesKeys(event: KeyboardEvent): boolean {
   const target = event.composedPath()[0];
   if (!(target instanceof HTMLElement)) return false;
-  // A box that was ticked a moment ago still has the focus, and no use for these keys.
+  // A checkbox keeps the focus after a click and does not need these keys.
   return target.isContentEditable || target.matches("input:not([type=checkbox]), select, textarea");
 }
 
@@ -59,7 +59,7 @@ function done(what: () => void): true {
   return true;
 }
 
-/** Focus on the unit that is shown so many places further down. */
+/** Focus on the unit a number of rows further down. */
 function nextUnit(state: State, places: number): void {
   const shown = state.shown.value;
   if (!shown.length) return;
@@ -67,7 +67,7 @@ function nextUnit(state: State, places: number): void {
   state.units.value = [shown[Math.max(0, Math.min(shown.length - 1, place))]];
 }
 
-/** Zoom about the chosen step, so that it stays where it is. */
+/** Zoom around the chosen step, which stays in place. */
 function zoomAbout(state: State, factor: number): void {
   const [from, to] = state.range.value;
   const t = state.t.value >= from && state.t.value < to ? state.t.value + 0.5 : (from + to) / 2;

@@ -1,4 +1,4 @@
-// One ES module for a page and for a notebook.
+// The entry: one ES module for a page and for a notebook.
 
 import { render } from "preact";
 import { App } from "./App";
@@ -13,7 +13,7 @@ import "uplot/dist/uPlot.min.css";
 import "./style.css";
 
 export interface Options {
-  /** Whether the element is the page: then the address says what is looked at, and keys work everywhere. */
+  /** Whether the element is the page: then the address holds the state, and keys work everywhere. */
   page: boolean;
 }
 
@@ -28,7 +28,7 @@ export function mount(element: HTMLElement, source: Source, { page }: Options): 
   element.classList.add("gatewright");
   element.dataset.host = page ? "page" : "notebook";
   if (!page) {
-    // So that a click gives it the keys, and JupyterLab leaves them to it.
+    // A click gives the element the focus, and JupyterLab then leaves the keys to it.
     element.tabIndex = -1;
     element.dataset.lmSuppressShortcuts = "true";
   }
@@ -77,7 +77,7 @@ if (page) {
   Object.assign(page, { gatewright: state });
 }
 
-/** What anywidget calls for each view of the widget; it calls the returned function when the view goes. */
+/** Called by anywidget for each view of the widget; the returned function is called when the view is removed. */
 function show({ model, el }: { model: WidgetModel; el: HTMLElement }): () => void {
   const source = new WidgetSource(model);
   const { state, unmount } = mount(el, source, { page: false });

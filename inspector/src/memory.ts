@@ -1,4 +1,4 @@
-// What the browser keeps of a person's choices. A page from a file, or a sandboxed frame, may have no storage: then a
+// Choices that the browser stores. A page from a file, or a sandboxed frame, may have no storage: then a
 // choice lasts as long as the page.
 
 export function remembered(key: string): string | null {
@@ -9,7 +9,7 @@ export function remembered(key: string): string | null {
   }
 }
 
-/** Keep a choice; "" forgets it. */
+/** Store a choice; "" removes it. */
 export function remember(key: string, choice: string): void {
   try {
     if (choice) localStorage.setItem(key, choice);

@@ -1,17 +1,17 @@
-// In which order the units are shown: by index, by a figure of the diagnosis, or by how they follow a column.
+// The order of the units: by index, by a figure of the diagnosis, or by correlation with a column.
 
 import { effect } from "@preact/signals";
 import type { Recording } from "./data/recording";
 import type { Direction } from "./data/types";
 import type { Figures, State } from "./state";
 
-/** Keep `state.sorted` right; returns a function that ends it. */
+/** Keep `state.sorted` up to date; returns a function that stops it. */
 export function keepOrder(state: State): () => void {
   let latest = 0;
   return effect(() => {
     const asked = ++latest;
     const recording = state.recording.value;
-    state.attempt.value; // what failed is asked for again
+    state.attempt.value; // a retry loads what failed
     if (!recording) return;
     const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
     const order = state.order.value;
@@ -42,27 +42,27 @@ async function diagnosed(
 ): Promise<Figures> {
   const { layers } = await recording.diagnosis();
   const found = layers.find((one) => one.layer === layer && one.direction === direction);
-  if (!found) throw new Error("The diagnosis of this recording lacks this layer.");
+  if (!found) throw new Error("The diagnosis of this recording does not include this layer.");
   return found[name];
 }
 
-/** The largest figure first. A unit without a half-life never forgets half: those come before all others. */
+/** The largest figure first. Units without a half-life never forget half, and come before all others. */
 export function sorted(units: number, figures: Figures | null, noneFirst: boolean): number[] {
   const order = Array.from({ length: units }, (_, unit) => unit);
   if (!figures) return order;
   const none = noneFirst ? Infinity : -Infinity;
   const at = (unit: number) => figures[unit] ?? none;
-  // Infinity - Infinity is no number: compare, do not subtract.
+  // Infinity - Infinity is NaN: compare, do not subtract.
   return order.sort((a, b) => (at(a) === at(b) ? a - b : at(a) > at(b) ? -1 : 1));
 }
 
-/** What `state.column` counts: the columns of a table, or what the first layer reads; [] for a text. */
+/** The names that `state.column` indexes: columns of a table, or inputs of the first layer; [] for a text. */
 export function comparable(recording: Recording): string[] {
   const { series, text, inputs } = recording.meta;
   return series ? series.columns : text ? [] : inputs;
 }
 
-/** Correlation of each unit's cell state with a column over the row; of a text with its error. */
+/** Correlation of each unit's cell state with a column over the row; for a text, with the error. */
 async function correlations(
   recording: Recording,
   row: number,

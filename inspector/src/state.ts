@@ -1,4 +1,4 @@
-// What the person looks at. All views read and set these; none of them keeps a step or a unit of its own.
+// The state of the page. All views read and set it; none keeps a step or a unit of its own.
 
 import { batch, computed, signal } from "@preact/signals";
 import type { Quantity } from "./data/cell";
@@ -14,26 +14,26 @@ export type Figures = (number | null)[];
 
 export interface Sorted {
   order: Order;
-  /** The column that the figures are correlations with, where they are. */
+  /** The column of the correlations, if the figures are correlations. */
   column: number;
   /** Units from the top. */
   units: number[];
-  /** What they are sorted by; by index their half-life, which then only stands beside them. Null where unknown. */
+  /** The figures that units are sorted by; by index their half-lives, for display only. Null if unknown. */
   figures: Figures | null;
 }
 
 export class State {
   readonly view = signal<View>("timeline");
   readonly entries = signal<Entry[]>([]);
-  /** Whether the entries have come for the first time. */
+  /** Whether the entries have been loaded for the first time. */
   readonly asked = signal(false);
-  /** The recording that is shown; null until it is there. */
+  /** The shown recording; null until it is loaded. */
   readonly recording = signal<Recording | null>(null);
-  /** The one that a "what if" is compared with, or null. */
+  /** The recording that a "what if" is compared with, or null. */
   readonly baseline = signal<Recording | null>(null);
-  /** What went wrong, in words; "" for nothing. */
+  /** An error message; "" without one. */
   readonly trouble = signal("");
-  /** Grows when a person wants all that failed to load tried again. */
+  /** Incremented to repeat all loads that failed. */
   readonly attempt = signal(0);
 
   readonly row = signal(0);
@@ -47,25 +47,25 @@ export class State {
   /** Steps in sight, from (inclusive) to (exclusive); not whole numbers while zooming. */
   readonly range = signal<[number, number]>([0, 1]);
   readonly order = signal<Order>("half_life");
-  /** Whether the colours of each unit go up to its own largest value. */
+  /** Whether each unit has a colour scale of its own, up to its maximum. */
   readonly each = signal(false);
   /** Index of the column of the block `columns` or `inputs` that units are sorted by, where `order` says so. */
   readonly column = signal(0);
-  /** Which target of a forecaster is looked at, and how many steps before each step its forecast was made. */
+  /** The shown target of a forecaster, and how many steps before each step the shown forecast was made. */
   readonly target = signal(0);
   readonly lead = signal(1);
-  /** Names of the columns that have a panel of their own in the Timeline; null until the person has chosen. */
+  /** Names of the columns with a panel of their own in the Timeline; null before any choice. */
   readonly tracks = signal<string[] | null>(null);
   readonly theme = signal<"light" | "dark" | "auto">("auto");
-  /** Whether the page is dark now; theme.ts keeps it. */
+  /** Whether the page is dark; set by theme.ts. */
   readonly dark = signal(false);
-  /** The units as `order` has them; order.ts keeps it. Null until that is known. */
+  /** The units sorted by `order`; set by order.ts. Null until that is known. */
   readonly sorted = signal<Sorted | null>(null);
   /** Whether the overlay that explains views and keys is open. */
   readonly help = signal(false);
-  /** The step whose ledger stays in sight while `t` moves; null: the ledger is that of `t`. */
+  /** The step whose ledger is pinned while `t` moves; null: the ledger is that of `t`. */
   readonly held = signal<number | null>(null);
-  /** What the ledger splits: an output of the head by number, the symbol that came or that was likeliest; null: c. */
+  /** What the ledger splits: an output of the head by index, the true or the likeliest next symbol; null: c. */
   readonly readout = signal<number | "came" | "likely" | null>(null);
 
   /** Units from the top, as the heat-map shows them. */
@@ -76,7 +76,7 @@ export class State {
 
   constructor(readonly source: Source) {}
 
-  /** Show a recording; stay at step, unit and layer where it has them. */
+  /** Show a recording; keep step, unit and layer where it has them. */
   async show(id: string): Promise<void> {
     const known = this.recording.value;
     if (known?.meta.id === id) return;
@@ -102,7 +102,7 @@ export class State {
         const kept = this.units.value.filter((unit) => unit < shape.hidden);
         this.units.value = kept.length ? kept : [0];
         const T = recording.meta.rows[this.row.value].steps;
-        // At first in the middle: there is a past to look back on, and something to come.
+        // Start in the middle, with a past and a future to look at.
         this.t.value = known || this.t.value ? Math.min(this.t.value, T - 1) : Math.round((T - 1) / 2);
         if (!known || this.range.value[1] > T) this.range.value = [0, T];
       });
@@ -111,7 +111,7 @@ export class State {
     }
   }
 
-  /** Load again what could not be loaded. */
+  /** Repeat all loads that failed. */
   retry(): void {
     batch(() => {
       this.trouble.value = "";
@@ -134,7 +134,7 @@ export class State {
     });
   }
 
-  /** See the steps from a to b, within the sequence and never fewer than eight. */
+  /** Show the steps from a to b, within the sequence and never fewer than eight. */
   zoom(a: number, b: number): void {
     const T = this.steps.value;
     const width = Math.min(T, Math.max(8, b - a));

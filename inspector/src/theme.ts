@@ -1,4 +1,4 @@
-// Light or dark: what the person chose, or what the system asks for.
+// Light or dark: the user's choice, or the setting of the system.
 
 import { effect } from "@preact/signals";
 import { remember, remembered } from "./memory";
@@ -6,7 +6,7 @@ import type { State } from "./state";
 
 const KEY = "gatewright-theme";
 
-/** Keep `state.dark` and the element's `data-theme` right; returns a function that ends it. */
+/** Keep `state.dark` and the element's `data-theme` up to date; returns a function that stops it. */
 export function keepTheme(state: State, element: HTMLElement): () => void {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const known = remembered(KEY);

@@ -1,11 +1,11 @@
-// Units as a person writes them, "3, 7, 10-14" or "all", and back.
+// Lists of units as text, such as "3, 7, 10-14" or "all", and back.
 
-/** Whether a text names units by number, rather than by a label. */
+/** Whether a text lists units by number, rather than by label. */
 export function namesUnits(text: string): boolean {
   return /^(all|[\d\s,–-]+)$/i.test(text.trim());
 }
 
-/** The units that a text names, in order; throws an error with one sentence where it names none, or none that are there. */
+/** The units that a text lists, in order; throws an error of one sentence for no units or for unknown ones. */
 export function unitsOf(text: string, hidden: number): number[] {
   const wanted = text.trim().toLowerCase();
   if (wanted === "all") return Array.from({ length: hidden }, (_, unit) => unit);
@@ -14,7 +14,7 @@ export function unitsOf(text: string, hidden: number): number[] {
   const units = new Set<number>();
   for (const part of parts) {
     const range = /^(\d+)(?:[-–](\d+))?$/.exec(part);
-    if (!range) throw new Error(`“${part}” names no unit: write numbers such as “3, 7, 10-14”, or “all”.`);
+    if (!range) throw new Error(`“${part}” is not a unit: write numbers such as “3, 7, 10-14”, or “all”.`);
     const first = Number(range[1]);
     const last = Number(range[2] ?? range[1]);
     if (last < first) throw new Error(`“${part}” runs backwards: write “${last}-${first}”.`);
@@ -24,7 +24,7 @@ export function unitsOf(text: string, hidden: number): number[] {
   return [...units].sort((a, b) => a - b);
 }
 
-/** Units as a person writes them, with runs of three and more as a range. */
+/** Units as text, with runs of three and more as ranges. */
 export function unitsText(units: readonly number[]): string {
   const ordered = [...new Set(units)].sort((a, b) => a - b);
   const parts: string[] = [];

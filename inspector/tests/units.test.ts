@@ -10,14 +10,14 @@ test("numbers, ranges and all", () => {
   assert.deepEqual(unitsOf("0", 1), [0]);
 });
 
-test("what names no unit is refused with the remedy", () => {
+test("what is not a unit is refused with the remedy", () => {
   const refused: [string, RegExp][] = [
     ["", /Name the units/],
     [" , ", /Name the units/],
-    ["x", /“x” names no unit/],
-    ["1.5", /“1\.5” names no unit/],
-    ["-1", /“-1” names no unit/],
-    ["1-2-3", /“1-2-3” names no unit/],
+    ["x", /“x” is not a unit/],
+    ["1.5", /“1\.5” is not a unit/],
+    ["-1", /“-1” is not a unit/],
+    ["1-2-3", /“1-2-3” is not a unit/],
     ["7-3", /write “3-7”/],
     ["8", /no unit 8: this layer has units 0 to 7/],
     ["2-9", /no unit 9/],

@@ -232,7 +232,7 @@ def test_the_table_of_units_sorts_finds_and_chooses(browser: Browser, pages: dic
         tab.page.get_by_label("Find units by label or number").fill("no such label")
         tab.settle()
         assert listed() == []
-        assert "No unit is so named or numbered." in tab.text(".gw-units-panel")
+        assert "No unit has this label or number." in tab.text(".gw-units-panel")
         tab.page.get_by_label("Find units by label or number").fill("")
         tab.click(".gw-units-table tr[data-unit='6'] th")
         assert tab.unit == 6
@@ -249,7 +249,7 @@ def test_the_table_of_units_sorts_finds_and_chooses(browser: Browser, pages: dic
 def test_theme_and_help(browser: Browser, pages: dict[str, Shown]) -> None:
     with opened(browser, pages["layers"].url) as tab:
         theme = tab.page.get_by_role("button", name=re.compile("^Theme"))
-        for name, dark in (("light", False), ("dark", True), ("as the system", False), ("light", False)):
+        for name, dark in (("light", False), ("dark", True), ("system", False), ("light", False)):
             theme.click()
             tab.settle()
             assert (theme.get_attribute("aria-label") or "").startswith(f"Theme: {name}.")

@@ -153,8 +153,8 @@ def test_units_are_named_alike_wherever_they_are_named(browser: Browser, url: st
         "1, 7–3": "“7–3” runs backwards: write “3-7”.",
         "12": "There is no unit 12: this layer has units 0 to 11.",
         "3-12": "There is no unit 12: this layer has units 0 to 11.",
-        "3-": "“3-” names no unit: write numbers such as “3, 7, 10-14”, or “all”.",
-        "1-2-3": "“1-2-3” names no unit: write numbers such as “3, 7, 10-14”, or “all”.",
+        "3-": "“3-” is not a unit: write numbers such as “3, 7, 10-14”, or “all”.",
+        "1-2-3": "“1-2-3” is not a unit: write numbers such as “3, 7, 10-14”, or “all”.",
     }
     with opened(browser, url, "view=units") as tab:
         find = tab.page.get_by_label("Find units by label or number")
@@ -200,7 +200,7 @@ def test_a_cell_that_sits_where_tanh_is_flat_is_no_good_health(browser: Browser)
         catalog = shelf_of(hand=Subject(recording=made))
         with PageServer(catalog, "hand") as server, opened(browser, server.url, "view=units") as tab:
             text = tab.text(".gw-units")
-            assert ("Nothing to mend" in text) == (not units)
+            assert ("found no fault" in text) == (not units)
             found = diagnose(made)
             assert [one.units for one in found.advice] == [(unit,) for unit in units]
             assert all(one.finding in text and "saturated" in one.finding for one in found.advice)

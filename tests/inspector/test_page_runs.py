@@ -112,7 +112,7 @@ def test_a_change_made_by_hand(browser: Browser, pages: dict[str, Shown], runs: 
         for units, told in (
             ("99", "There is no unit 99: this layer has units 0 to 7."),
             ("4-1", "“4-1” runs backwards: write “1-4”."),
-            ("one", "“one” names no unit: write numbers such as “3, 7, 10-14”, or “all”."),
+            ("one", "“one” is not a unit: write numbers such as “3, 7, 10-14”, or “all”."),
         ):
             form.get_by_role("textbox", name="units").fill(units)
             tab.button("Run again")

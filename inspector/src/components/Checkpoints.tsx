@@ -1,4 +1,4 @@
-// The recordings that there are: checkpoints over training as a track, answers to "what if" as chips.
+// The available recordings: checkpoints of a training as a track, results of "what if" as chips.
 
 import { useMemo, useState } from "preact/hooks";
 import type { Entry } from "../data/types";
@@ -15,9 +15,9 @@ export function Checkpoints({ state }: { state: State }) {
   const entries = state.entries.value;
   const points = useMemo(() => checkpoints(entries), [entries]);
   const id = chooser.wanted.value ?? state.recording.value?.meta.id;
-  // One that is not shown, since what is shown is gone, can still be chosen.
+  // A single entry can be chosen where the shown recording is no longer among the entries.
   if (entries.length < 2 && (!id || entries.every((entry) => entry.id === id))) return null;
-  // One checkpoint makes no track: it stands among the others.
+  // A single checkpoint needs no track: it is listed with the others.
   const tracked = points.length > 1;
   const others = tracked ? entries.filter((entry) => entry.step === null) : entries;
   const choose = (id: string) => {
@@ -69,7 +69,7 @@ function Training({ state, chooser, points, following, onFollow }: TrainingProps
       <Label point={points[place] ?? points[origin]} changed={place < 0} />
       <Track points={points} place={place} origin={origin} onChoose={choose} />
       {state.source.watch && (
-        <label class="gw-checkpoints-follow" title="Show each new checkpoint as soon as it comes">
+        <label class="gw-checkpoints-follow" title="Show each new checkpoint as soon as it is available">
           <input type="checkbox" checked={following} onChange={(event) => follow(event.currentTarget.checked)} />
           Follow
         </label>
@@ -95,7 +95,7 @@ function Play({ playing, onPlay }: { playing: boolean; onPlay: () => void }) {
   );
 }
 
-/** Of the shown checkpoint, or of the one that the shown "what if" began with. */
+/** Step and score of the shown checkpoint, or of the checkpoint that the shown "what if" is based on. */
 function Label({ point, changed }: { point: Checkpoint | undefined; changed: boolean }) {
   return (
     <div class="gw-checkpoints-label">

@@ -42,7 +42,7 @@ export function Header({ state }: { state: State }) {
   );
 }
 
-/** The cell: one line that carries on, multiplied and added to. */
+/** The logo: the line of the cell state, multiplied and added to. */
 function Mark() {
   return (
     <svg class="gw-mark" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
@@ -55,7 +55,7 @@ function Mark() {
 }
 
 function Tabs({ state }: { state: State }) {
-  const why = "Nothing can be run again in this page: open the recording with the gatewright program for that.";
+  const why = "This page cannot run the model. Open the recording with `gatewright look` to try changes.";
   return (
     <nav class="gw-tabs" aria-label="Views">
       {VIEW_KEYS.map((view, k) => {
@@ -80,7 +80,7 @@ function Tabs({ state }: { state: State }) {
   );
 }
 
-/** Which row, layer and direction: only what there is a choice of. */
+/** Menus for row, layer and direction, where there is more than one. */
 function Place({ state }: { state: State }) {
   const meta = state.recording.value?.meta;
   if (!meta) return null;
@@ -161,7 +161,7 @@ function pickLayer(state: State, layer: number): void {
 }
 
 const NEXT_THEME = { auto: "light", light: "dark", dark: "auto" } as const;
-const THEME_NAME = { auto: "as the system", light: "light", dark: "dark" } as const;
+const THEME_NAME = { auto: "system", light: "light", dark: "dark" } as const;
 
 function Theme({ state }: { state: State }) {
   const theme = state.theme.value;

@@ -1,4 +1,4 @@
-// Units over time as an image. Moving along paints anew from bytes; names, marks and figures lie beside and on it.
+// Units over time as an image, repainted from bytes on moving and zooming. Names, marks and figures are elements.
 
 import type { ReadonlySignal, Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
@@ -14,12 +14,12 @@ import { useDrawing } from "./useDrawing";
 import { useSize } from "./useSize";
 import "./Heatmap.css";
 
-/** A person sees no fewer rows than these. */
+/** The smallest number of rows to zoom in to. */
 const FEWEST = 4;
 
 export interface HeatmapProps {
   axis: Axis;
-  /** What the numbers are. */
+  /** Name of the quantity. */
   part: string;
   /** Accessible name. */
   label: string;
@@ -30,10 +30,10 @@ export interface HeatmapProps {
   rows: Signal<RowRange>;
   /** The units to mark, the one in focus last. */
   chosen: ReadonlySignal<number[]>;
-  /** `more`: beside those that are chosen. */
+  /** `more`: in addition to the chosen units. */
   choose: ((unit: number, more: boolean) => void) | null;
   value: (unit: number, step: number) => number | undefined;
-  /** What stands in the right margin. */
+  /** Content of the right margin. */
   children?: ComponentChildren;
 }
 
@@ -116,7 +116,7 @@ function useUnitGestures(root: { current: HTMLDivElement | null }, props: Heatma
       },
       listen,
     );
-    // Before the stage forgets whether the pointer was dragged.
+    // This runs before the stage resets its record of a drag.
     element.addEventListener(
       "pointerup",
       (event) => {

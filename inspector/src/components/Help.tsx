@@ -6,26 +6,26 @@ import { useDismiss } from "./useDismiss";
 const VIEWS: Record<View, string> = {
   timeline:
     "The data above, and below it every unit of the layer at every step. Colour is the size of the part you " +
-    "choose: a gate, the cell state, or how much of a write still stands.",
+    "choose: a gate, the cell state, or the part of each write that is left.",
   cell:
-    "One step of the cell, drawn as its equations run, with the numbers of the chosen unit. Step on and watch " +
-    "what the gates let through.",
+    "One step of the cell, drawn in the order of its equations, with the numbers of the chosen unit. Step through " +
+    "the sequence to see what the gates let through.",
   ledger:
-    "Where the cell state of a unit comes from: what each earlier step wrote, and how much the forget gates have " +
-    "since left of it. The parts add up to the cell state exactly.",
+    "What a unit's cell state consists of: what each earlier step wrote, and how much of it the forget gates " +
+    "have kept since. The parts add up to the cell state exactly.",
   units:
-    "All units of the layer side by side: how long each remembers, how its gates stand, how active it is. Units " +
-    "that do nothing are named, with what to try.",
+    "All units of the layer compared: how long each remembers, how open its gates are, how active it is. Units " +
+    "that do nothing are listed, with advice.",
   whatif:
-    "Hold a gate at a value, silence units or set a cell state by hand, and run the sequence again. The " +
-    "difference shows what that part was good for.",
+    "Hold a gate at a value, ablate units or set a cell state by hand, and run the sequence again. The " +
+    "difference shows what that part contributes.",
 };
 
 const KEYS: [string[], string][] = [
   [["←", "→"], "one step, with shift ten"],
   [["↑", "↓"], "one unit, with shift ten"],
   [["home", "end"], "first or last step"],
-  [["+", "−"], "zoom about the chosen step"],
+  [["+", "−"], "zoom around the chosen step"],
   [["1", "…", "5"], "views"],
   [["space"], "play, in the Cell view"],
   [["?"], "this help"],
@@ -34,10 +34,10 @@ const KEYS: [string[], string][] = [
 const POINTER: [string, string][] = [
   ["wheel", "zoom steps"],
   ["ctrl or shift + wheel", "zoom units"],
-  ["drag", "move along"],
-  ["double click", "see all"],
+  ["drag", "move"],
+  ["double click", "show all"],
   ["click", "choose step and unit"],
-  ["shift + click", "choose one more unit"],
+  ["shift + click", "add a unit to the chosen ones"],
 ];
 
 export function Help({ state }: { state: State }) {
@@ -54,7 +54,7 @@ export function Help({ state }: { state: State }) {
       {open && (
         <>
           <div class="gw-help-head">
-            <h2>What you can see here</h2>
+            <h2>What each view shows</h2>
             <button type="button" class="gw-button gw-button-quiet" onClick={close}>
               Close
             </button>

@@ -6,11 +6,11 @@ interface LegendProps {
   colors: Uint32Array;
   low: string;
   high: string;
-  /** What the ends mean, where they are not the ends of what is possible. */
+  /** The meaning of the ends, where they are not the limits of the quantity. */
   note?: string | undefined;
 }
 
-/** The colours of a heat-map from its least number to its largest. */
+/** The colours of a heat-map from its minimum to its maximum. */
 export function Legend({ colors, low, high, note }: LegendProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {

@@ -1,4 +1,4 @@
-// Lines over the shared steps, drawn by uPlot. What is drawn comes as arrays with one entry a step; null is a gap.
+// Lines over the shared steps, drawn by uPlot from arrays with one entry for each step; null is a gap.
 
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import uPlot from "uplot";
@@ -24,7 +24,7 @@ export interface Band {
   color: string;
 }
 
-/** What is forecast from one step on: entry k is for step `from` + 1 + k. */
+/** The forecast made at one step: entry k is for step `from` + 1 + k. */
 export interface Fan {
   from: number;
   color: string;
@@ -119,7 +119,7 @@ function options(element: Element, props: LinesProps, fan: { current: Fan | null
   };
 }
 
-/** A colour (#rrggbb) through which what lies below is seen. */
+/** A translucent version of a colour (#rrggbb). */
 function soft(color: string): string {
   return `${color}2e`;
 }
@@ -151,7 +151,7 @@ function drawFan(plot: uPlot, fan: Fan, color: string): void {
   ctx.restore();
 }
 
-/** The least and the largest of some values, with a little room. */
+/** The minimum and the maximum of some values, with a margin. */
 export function domainOf(values: Iterable<number | null>): [number, number] {
   let low = Infinity;
   let high = -Infinity;

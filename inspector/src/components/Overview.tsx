@@ -1,4 +1,4 @@
-// The whole sequence in a strip, with a frame around the steps in sight that can be dragged and stretched.
+// The whole sequence as a strip, with a frame around the steps in sight, which can be dragged and resized.
 
 import { useEffect, useRef } from "preact/hooks";
 import type { Axis } from "./axis";
@@ -7,7 +7,7 @@ import { useDrawing } from "./useDrawing";
 import { type Size, useSize } from "./useSize";
 import "./Overview.css";
 
-/** CSS pixels at both ends of the frame that stretch it. */
+/** CSS pixels at both ends of the frame that resize it. */
 const EDGE = 6;
 
 type Grip = "from" | "to" | "whole";
@@ -39,7 +39,7 @@ export function Overview({ axis, values }: { axis: Axis; values: ArrayLike<numbe
   );
 }
 
-/** From the least to the largest value in each pixel. */
+/** A line from the minimum to the maximum of each pixel. */
 function sketch(canvas: HTMLCanvasElement, values: ArrayLike<number>, { width, height }: Size): void {
   const { context, ratio } = fit(canvas, width, height);
   const wide = canvas.width;

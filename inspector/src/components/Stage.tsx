@@ -1,5 +1,5 @@
-// The surface that panels over the same steps stand on: it moves, zooms and chooses steps, and draws the lines
-// that run through all of them.
+// The container of panels that share the time axis: it moves, zooms and chooses steps, and draws the lines
+// that cross all panels.
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
@@ -8,7 +8,7 @@ import { useDrawing } from "./useDrawing";
 import { useSize } from "./useSize";
 import "./Stage.css";
 
-/** CSS pixels that a click may slip before it is a drag. */
+/** CSS pixels that the pointer may move in a click; more is a drag. */
 const SLIP = 4;
 
 interface StageProps {
@@ -50,7 +50,7 @@ function listening<K extends keyof HTMLElementEventMap>(
   return () => element.removeEventListener(kind, heard);
 }
 
-/** Pixels from the first step in sight; null beside the steps, and over what is `data-still`: tool bars. */
+/** Pixels from the first step in sight; null outside the steps, and over `data-still` elements such as tool bars. */
 function along(element: HTMLElement, event: MouseEvent, axis: Axis): number | null {
   if ((event.target as Element).closest("[data-still]")) return null;
   const x = event.clientX - element.getBoundingClientRect().left - LEFT;
@@ -126,20 +126,20 @@ function wheeling(element: HTMLElement, axis: Axis): Ends {
   });
 }
 
-/** In a notebook the wheel scrolls the notebook, until the person has clicked into the page. */
+/** In a notebook the wheel scrolls the notebook until the user has clicked into the page. */
 export function hasWheel(element: HTMLElement): boolean {
   const host = element.closest<HTMLElement>(".gatewright");
   return host?.dataset.host !== "notebook" || host.contains(host.ownerDocument.activeElement);
 }
 
-/** About a fifth for a notch of a mouse wheel, and as smooth as a touch pad is. */
+/** About a fifth for a notch of a mouse wheel; continuous for a touch pad. */
 export function wheelFactor({ deltaX, deltaY, deltaMode }: WheelEvent): number {
   const size = deltaMode === WheelEvent.DOM_DELTA_LINE ? 0.05 : 0.0018;
-  // With shift held, some systems turn the wheel sideways.
+  // With shift held, some systems report a horizontal wheel.
   return Math.exp(Math.max(-0.5, Math.min(0.5, (deltaY || deltaX) * size)));
 }
 
-/** The chosen step and the hovered one, through all panels. */
+/** Marks of the chosen step and of the hovered one, across all panels. */
 function Lines({ axis }: { axis: Axis }) {
   const chosen = useRef<HTMLDivElement>(null);
   const hovered = useRef<HTMLDivElement>(null);
@@ -157,7 +157,7 @@ function Lines({ axis }: { axis: Axis }) {
 function place(line: HTMLElement, axis: Axis, step: number | null): void {
   const wide = axis.perStep.value;
   const x = step === null ? -1 : axis.x(step);
-  // A line where steps are narrow; the step's own column where they are wide.
+  // A line where steps are narrow, the column of the step where they are wide.
   const width = wide >= 4 ? wide : 1;
   const left = wide >= 4 ? x : x + wide / 2 - 0.5;
   line.hidden = step === null || left + width < 0 || left > axis.width.value;

@@ -7,7 +7,7 @@ import { useLoaded } from "./useLoaded";
 
 const PARTS = [...GATES, "cell", "hidden"] as const;
 
-/** The line at the bottom: where we are, and the six numbers of the unit in focus. */
+/** The status line: the chosen step, and the six numbers of the unit in focus. */
 export function Status({ state }: { state: State }) {
   const recording = state.recording.value;
   const unit = state.unit.value;
@@ -46,9 +46,9 @@ export function Status({ state }: { state: State }) {
 
 type Reader = (part: (typeof PARTS)[number], t: number, unit: number) => number | undefined;
 
-/** Numbers in a block that is read at once; larger ones wait for moments when the page has nothing else to do. */
+/** The size up to which blocks are read immediately; larger ones are read while the page is idle. */
 const SMALL = 1e6;
-/** Milliseconds that a large recording has for what the view shows, before the other blocks are read. */
+/** Milliseconds of delay for a large recording, so that the blocks of the view are read first. */
 const FIRST = 1500;
 
 /** All six parts of every unit at every step. */
@@ -72,7 +72,7 @@ async function reader(recording: Recording, row: number, layer: number, directio
     arrays.set(part, await recording.quantity(row, layer, direction, part));
   }
   return (part, t, unit) => {
-    // A projected hidden state has no place for every unit.
+    // A projected hidden state is narrower than the layer.
     const width = recording.width(layer, part);
     return unit < width ? arrays.get(part)?.[t * width + unit] : undefined;
   };

@@ -2,7 +2,7 @@ import { scaleLinear, scaleUtc } from "d3-scale";
 import { type Axis, LEFT } from "./axis";
 import "./TimeAxis.css";
 
-/** CSS pixels for one tick. */
+/** Minimum distance of two ticks in CSS pixels. */
 const ROOM = 96;
 
 interface Tick {
@@ -10,7 +10,7 @@ interface Tick {
   text: string;
 }
 
-/** Step numbers, or times where there are some: `times` in milliseconds, one a step. */
+/** Step numbers, or times if there are any: `times` in milliseconds, one for each step. */
 export function TimeAxis({ axis, times }: { axis: Axis; times: Float64Array | null }) {
   const count = Math.max(2, Math.floor(axis.width.value / ROOM));
   const ticks = times ? timeTicks(axis, times, count) : stepTicks(axis, count);
@@ -49,7 +49,7 @@ function timeTicks(axis: Axis, times: Float64Array, count: number): Tick[] {
 }
 
 function inside(axis: Axis, ticks: Tick[]): Tick[] {
-  // The name of the axis stands just before the first step.
+  // The name of the axis is placed just before the first step.
   return ticks.filter(({ x, text }) => x >= 3.2 * text.length - 3 && x <= axis.width.value);
 }
 
@@ -57,7 +57,7 @@ function timeAt(times: Float64Array, step: number): number {
   return times[Math.max(0, Math.min(times.length - 1, Math.floor(step)))];
 }
 
-/** The last step not after a time. */
+/** The last step at or before a time. */
 function stepAt(times: Float64Array, time: number): number {
   let low = 0;
   let high = times.length - 1;

@@ -4,14 +4,14 @@ import "./Waiting.css";
 
 interface Props {
   state: State;
-  /** What is on its way, such as "the map". */
+  /** What is being loaded, such as "the map". */
   what: string;
   loaded: Pick<Loaded<unknown>, "failed">;
-  /** Class of the place that it takes. */
+  /** Class that gives the placeholder its size. */
   place: string;
 }
 
-/** In the place of what is on its way, or could not be loaded. */
+/** A placeholder for what is being loaded or could not be loaded. */
 export function Waiting({ state, what, loaded: { failed }, place }: Props) {
   if (!failed)
     return (
@@ -32,7 +32,7 @@ interface CoverProps {
   loaded: Pick<Loaded<unknown>, "loading" | "failed">;
 }
 
-/** Over what is still that of before, while the new is on its way or could not be loaded. */
+/** A cover over outdated content, while the new content is being loaded or could not be loaded. */
 export function Cover({ state, what, loaded: { loading, failed } }: CoverProps) {
   if (failed)
     return (

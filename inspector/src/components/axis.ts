@@ -3,7 +3,7 @@
 import { computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { State } from "../state";
 
-/** Room beside the steps, in CSS pixels: for names and numbers on the left, for figures of units on the right. */
+/** Margins in CSS pixels: names and numbers on the left, figures of units on the right. */
 export const LEFT = 64;
 export const RIGHT = 76;
 
@@ -16,19 +16,19 @@ export interface Hover {
 
 /** A unit under the pointer, and its value at the hovered step. */
 export interface HoverUnit {
-  /** What the value is. */
+  /** Name of the quantity. */
   part: string;
   unit: number;
   value: number | undefined;
 }
 
 export class Axis {
-  /** Of the steps in sight, in CSS pixels. */
+  /** Width of the steps in sight, in CSS pixels. */
   readonly width = signal(0);
   readonly hover = signal<Hover | null>(null);
   readonly hoverUnit = signal<HoverUnit | null>(null);
   readonly perStep: ReadonlySignal<number>;
-  /** What dragging up and down does, in pixels; the panel that a drag begins in sets it. */
+  /** Called for a vertical drag, in pixels; set by the panel in which the drag begins. */
   pull: ((pixels: number) => void) | null = null;
 
   constructor(readonly state: State) {
@@ -54,7 +54,7 @@ export class Axis {
     if (steps !== 0) this.state.range.value = [from + steps, to + steps];
   }
 
-  /** Zoom so that what is at a pixel stays there. */
+  /** Zoom around the step at a pixel, which stays in place. */
   zoom(factor: number, x: number): void {
     const [from, to] = this.state.range.value;
     const T = this.state.steps.value;

@@ -2,11 +2,11 @@ import { pixelRatio } from "./pixelRatio";
 
 interface Fitted {
   context: CanvasRenderingContext2D;
-  /** Pixels a CSS pixel. */
+  /** Device pixels in a CSS pixel. */
   ratio: number;
 }
 
-/** A canvas that fits its CSS size sharply. More than two pixels a CSS pixel cost time and show nothing more. */
+/** Resize a canvas to its CSS size, at the resolution of the screen and at most two pixels in a CSS pixel. */
 export function fit(canvas: HTMLCanvasElement, width: number, height: number): Fitted {
   const ratio = Math.min(2, pixelRatio.value);
   const wide = Math.max(1, Math.round(width * ratio));

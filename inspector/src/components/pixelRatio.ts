@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 
-/** Pixels a CSS pixel of the screen that the page is on: it may be moved to another. */
+/** Device pixels in a CSS pixel, kept up to date when the window moves to another screen. */
 export const pixelRatio = signal(devicePixelRatio || 1);
 
 function watch(): void {

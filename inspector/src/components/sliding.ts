@@ -9,7 +9,7 @@ const STEPS: Record<string, number> = {
   End: Infinity,
 };
 
-/** Where a key moves a slider over `count` places; null for a key that does not. */
+/** The new position of a slider over `count` positions after a key; null for other keys. */
 export function slidTo(event: KeyboardEvent, place: number, count: number): number | null {
   const step = STEPS[event.key];
   if (step === undefined || !count) return null;

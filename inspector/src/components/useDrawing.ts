@@ -2,12 +2,12 @@ import { effect, type ReadonlySignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { pixelRatio } from "./pixelRatio";
 
-/** Draw once a frame at most, when a signal changes or the component renders anew. */
+/** Draw at most once a frame, when a signal changes or the component is rendered again. */
 export function useDrawing(signals: readonly ReadonlySignal<unknown>[], draw: () => void): void {
   const newest = useRef(draw);
   newest.current = draw;
   const request = useRef(() => {});
-  // Of the layout, since the end of another effect may come after the next frame, when there is nothing to draw on.
+  // A layout effect, because another effect may be cleaned up after the next frame, when the canvas is gone.
   useLayoutEffect(() => {
     let frame = 0;
     request.current = () => {

@@ -1,23 +1,23 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { State } from "../state";
 
-/** What a promise gave, and how the last one fares. */
+/** The value of a promise, and the progress of the latest one. */
 export interface Loaded<T> {
   value: T | undefined;
   loading: boolean;
-  /** Why there is no new value, in a sentence; "" for no reason. */
+  /** The error message of a failed load; "" without one. */
   failed: string;
 }
 
 /**
- * What a promise gave. While the next one is on its way the old value stays, so that nothing flashes; an answer
- * that comes after `keys` have changed is dropped, and an error becomes `state.trouble`. `state.retry` asks again
- * for all that failed.
+ * The value of a promise. While the next one is loading, the old value stays, so that nothing flashes; a response
+ * that arrives after `keys` have changed is dropped, and an error becomes `state.trouble`. `state.retry` repeats
+ * all loads that failed.
  */
 export function useLoading<T>(state: State, load: () => Promise<T> | null, keys: readonly unknown[]): Loaded<T> {
   const [loaded, setLoaded] = useState<Loaded<T>>({ value: undefined, loading: true, failed: "" });
   const attempt = state.attempt.value;
-  // The attempt that failed last, and the one that this load belongs to: what has come is not asked for again.
+  // The attempt that failed last, and that of this load: what is loaded already is not requested again.
   const failedAt = useRef(-1);
   const belongs = useRef(0);
   if (failedAt.current >= 0 && failedAt.current < attempt) belongs.current = attempt;
@@ -42,7 +42,7 @@ export function useLoading<T>(state: State, load: () => Promise<T> | null, keys:
   return loaded;
 }
 
-/** As `useLoading`, for what may be absent until it is there. */
+/** The value of `useLoading` alone; undefined until it is loaded. */
 export function useLoaded<T>(
   state: State,
   load: () => Promise<T> | null,

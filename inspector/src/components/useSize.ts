@@ -7,7 +7,7 @@ export interface Size {
   height: number;
 }
 
-/** Size of an element's content box in CSS pixels, in whole ones; 0 until it is laid out. */
+/** Size of an element's content box in whole CSS pixels; 0 until it is laid out. */
 export function useSize(element: RefObject<HTMLElement | null>): ReadonlySignal<Size> {
   const size = useMemo(() => signal<Size>({ width: 0, height: 0 }), []);
   useEffect(() => {

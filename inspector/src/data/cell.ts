@@ -1,11 +1,11 @@
 // The cell as the page shows it: one table of its parts. The drawing, the arithmetic, the captions, the status line and
 // the heat-map read it, so that a part has the same name, letter and colour in every view.
 
-/** The layers that read x and h, in the order i, f, g, o; the candidate counts as one of the gates here. */
+/** The layers that read x and h, in the order i, f, g, o; here the candidate counts as a gate. */
 export const GATES = ["input_gate", "forget_gate", "candidate", "output_gate"] as const;
 export type Gate = (typeof GATES)[number];
 
-/** A part of the cell; those from `kept` to `shown` in the order of the arithmetic are its pointwise operations. */
+/** A part of the cell: a state, a layer, or the result of a pointwise operation. */
 export type Part =
   | Gate
   | "input"
@@ -19,16 +19,16 @@ export type Part =
   | "projection"
   | "hidden";
 
-/** The parts that carry a number for each unit: x has places of its own, and the projection is a matrix. */
+/** The parts with one number for each unit: x has a size of its own, and the projection is a matrix. */
 export type NumberedPart = Exclude<Part, "input" | "projection">;
 
-/** 0 to 1, -1 to 1, or on both sides of 0 without bounds. */
+/** 0 to 1, -1 to 1, or any number. */
 export type Range = "share" | "signed" | "unbounded";
 
-/** A pointwise operation, which is a line of the arithmetic. */
+/** A pointwise operation: one line of the arithmetic. */
 export interface Operation {
   sign: "⊗" | "+" | "tanh";
-  /** The name of its line. */
+  /** Name of its line in the arithmetic. */
   verb: string;
 }
 
@@ -37,14 +37,14 @@ export interface CellPart {
   /** Accessible name in the drawing. */
   label: string;
   letter: string;
-  /** The step that its index stands for. */
+  /** The step of its index. */
   step?: "before" | "now";
   color: string;
   range: Range;
-  /** The parts that it is computed from, operands in the order of the formula. */
+  /** The parts it is computed from, in the order of the formula. */
   reads: readonly Part[];
   operation?: Operation;
-  /** What stands in its box, if it is a layer of learned weights: the function that bends its sums, or its matrix. */
+  /** Text in its box, if it is a layer of learned weights: the activation function, or the matrix. */
   layer?: { symbol: string; sub?: string };
 }
 
@@ -167,7 +167,7 @@ export const CELL: Readonly<Record<Part, CellPart>> = {
     reads: ["cell"],
     operation: { sign: "tanh", verb: "bend" },
   },
-  // The hidden state itself, or with a projection what the projection reads.
+  // The hidden state itself, or, with a projection, the input of the projection.
   shown: {
     name: "shown",
     label: "Showing: o times tanh c",
@@ -201,7 +201,7 @@ export const CELL: Readonly<Record<Part, CellPart>> = {
 export const PARTS = Object.keys(CELL) as Part[];
 /** The parts that are pointwise operations, in the order in which a step computes them. */
 export const OPERATIONS = PARTS.filter((part) => CELL[part].operation) as NumberedPart[];
-/** The gates that open and close, from 0 to 1. */
+/** The gates that open and close: 0 to 1. */
 export type Switch = Exclude<Gate, "candidate">;
 export const SWITCHES = GATES.filter((gate) => CELL[gate].range === "share") as Switch[];
 
@@ -211,7 +211,7 @@ const COMPUTE: Record<Operation["sign"], (a: number, b: number) => number> = {
   tanh: (a) => Math.tanh(a),
 };
 
-/** The result of an operation from the numbers of the parts that it reads. */
+/** The result of an operation from the numbers of its operands. */
 export function computed(part: NumberedPart, numbers: Partial<Record<Part, number>>): number {
   const { operation, reads } = CELL[part];
   const [a, b] = reads.map((operand) => numbers[operand] ?? NaN);
@@ -224,8 +224,8 @@ export function fedBy(part: Part): Part[] {
 }
 
 /**
- * The parts that stay in sight while one is pointed at: of an operation and of the projection what they read, of all
- * others what they feed. `shown` and `hidden` are two ends of one line, and stay in sight together.
+ * The parts that stay bright while one is pointed at: for an operation or the projection those that it reads, for all
+ * others those that read it. `shown` and `hidden` are the two ends of one line and stay bright together.
  */
 export function neighbours(part: Part): Part[] {
   const { operation, reads } = CELL[part];
@@ -235,7 +235,7 @@ export function neighbours(part: Part): Part[] {
   return [...new Set([...near, ...more])];
 }
 
-/** What a heat-map can show; `hidden` and `write` follow from the others, `survival` also from a chosen step. */
+/** A quantity of the heat-map; `hidden` and `write` are derived from others, `survival` depends on the chosen step. */
 export type Quantity = Gate | "cell" | "hidden" | "write" | "survival";
 
 export interface Measure {
@@ -243,7 +243,7 @@ export interface Measure {
   letter: string;
   color: string;
   range: Range;
-  /** One sentence for a person who has not met it. */
+  /** One sentence that explains it. */
   says: string;
 }
 
@@ -252,18 +252,24 @@ function measureOf(part: Gate | "cell" | "hidden", says: string): Measure {
   return { name, letter, color, range, says };
 }
 
-/** In the order in which a person chooses among them. */
+/** In the order of the buttons that choose one. */
 export const QUANTITIES: Readonly<Record<Quantity, Measure>> = {
-  cell: measureOf("cell", "What each unit holds: the long-term memory."),
-  hidden: measureOf("hidden", "What each unit shows of its memory, to its own next step and to the next layer."),
-  input_gate: measureOf("input_gate", "How much of the candidate each unit lets in, from 0, shut, to 1, open."),
+  cell: measureOf("cell", "What each unit stores: the long-term memory."),
+  hidden: measureOf(
+    "hidden",
+    "The part of its memory that each unit shows to the next step and to the next layer.",
+  ),
+  input_gate: measureOf("input_gate", "How much of the candidate each unit lets in, from 0 (closed) to 1 (open)."),
   forget_gate: measureOf(
     "forget_gate",
-    "How much of its memory each unit keeps, from 0, all forgotten, to 1, all kept.",
+    "How much of its memory each unit keeps, from 0 (nothing) to 1 (everything).",
   ),
   candidate: measureOf("candidate", "What each unit could write into its memory, before the input gate."),
-  output_gate: measureOf("output_gate", "How much of its memory each unit shows, from 0, nothing, to 1, all."),
-  // Its scale goes as far as its numbers do, because most writes are small.
+  output_gate: measureOf(
+    "output_gate",
+    "How much of its memory each unit shows, from 0 (nothing) to 1 (everything).",
+  ),
+  // Most writes are small, so the scale adapts to the numbers.
   write: {
     name: "write",
     letter: "i ⊙ g",
@@ -276,16 +282,16 @@ export const QUANTITIES: Readonly<Record<Quantity, Measure>> = {
     letter: "∏ f",
     color: CELL.forget_gate.color,
     range: "share",
-    says: "How much of what each unit wrote at a step still stands at the chosen step.",
+    says: "The part of each step's write that is left at the chosen step.",
   },
 };
 
-/** Whether the numbers of a quantity have a sign: their colours then lie on both sides of 0. */
+/** Whether the numbers of a quantity have a sign, and thus colours on both sides of 0. */
 export function hasSign(quantity: Quantity): boolean {
   return QUANTITIES[quantity].range !== "share";
 }
 
-/** The lowest and the highest value that a gate can take. */
+/** The minimum and the maximum of a gate. */
 export function limits(gate: Gate): [number, number] {
   return CELL[gate].range === "share" ? [0, 1] : [-1, 1];
 }

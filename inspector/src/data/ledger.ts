@@ -1,4 +1,4 @@
-// The memory ledger: what each step wrote into a unit's cell state, and what of it is left.
+// The memory ledger: what each step wrote into a unit's cell state, and how much of it is left.
 //
 //   c_t = sum_k (prod_{j=k+1..t} f_j) i_k g_k + (prod_{j=0..t} f_j) c_initial
 //
@@ -10,22 +10,22 @@ export interface Column {
   forget_gate: Float32Array;
   candidate: Float32Array;
   cell_initial: number;
-  /** What was added to the cell state by hand before a step was taken, by step. */
+  /** Manual additions to the cell state before a step, by step. */
   added: ReadonlyMap<number, number>;
 }
 
 export interface Ledger {
-  /** What is left at t of what step k wrote, k = 0 ... t. */
+  /** The remainder at t of the write of step k, k = 0 ... t. */
   shares: Float64Array;
-  /** How much of a write at k is left at t: prod_{j=k+1..t} f_j. */
+  /** The fraction of a write at k that is left at t: prod_{j=k+1..t} f_j. */
   survival: Float64Array;
-  /** What is left of the initial cell state. */
+  /** The remainder of the initial cell state. */
   initial: number;
-  /** What is left of changes made by hand. */
+  /** The remainder of manual changes. */
   edited: number;
 }
 
-/** Going back from t, so that products of what is recent lose nothing; what underflows is nothing. */
+/** The ledger of one unit at step t. Products run back from t, so that only old ones underflow. */
 export function ledger(unit: Column, t: number): Ledger {
   const shares = new Float64Array(t + 1);
   const survival = new Float64Array(t + 1);
@@ -40,7 +40,7 @@ export function ledger(unit: Column, t: number): Ledger {
   return { shares, survival, initial: left * unit.cell_initial, edited };
 }
 
-/** What is left of a write at k after each later step: survival[n] = prod_{j=k+1..k+n} f_j, survival[0] = 1. */
+/** The fraction of a write at k that is left after each later step: prod_{j=k+1..k+n} f_j, 1 for n = 0. */
 export function fate(forget: Float32Array, k: number): Float64Array {
   const left = new Float64Array(forget.length - k);
   left[0] = 1;
@@ -48,7 +48,7 @@ export function fate(forget: Float32Array, k: number): Float64Array {
   return left;
 }
 
-/** How many steps after a write half of it is left, between two steps by its fall; null: more is left at last. */
+/** Steps after which half of a write is left, interpolated between two steps; null if more is left at the end. */
 export function halfLife(left: Float64Array): number | null {
   const after = left.findIndex((part) => part <= 0.5);
   if (after < 0) return null;
@@ -56,7 +56,7 @@ export function halfLife(left: Float64Array): number | null {
   return below > 0 ? after - 1 + Math.log(above / 0.5) / Math.log(above / below) : after;
 }
 
-/** A layer in one direction, (T, H) with the steps in the order in which it read them. */
+/** A layer in one direction: (T, H), with the steps in the order of reading. */
 export interface Layer {
   input_gate: Float32Array;
   forget_gate: Float32Array;
@@ -66,7 +66,7 @@ export interface Layer {
   added: ReadonlyMap<number, readonly { unit: number; added: number }[]>;
 }
 
-/** What of a weighted sum of cell states stems from which step. */
+/** A weighted sum of cell states, split by step. */
 export interface Shares {
   shares: Float64Array;
   initial: number;
@@ -74,7 +74,7 @@ export interface Shares {
 }
 
 /**
- * What each unit's cell state counts for in `weight . h`, h = o tanh(c), so that the counts times c sum to it
+ * The factor of each unit's cell state in `weight . h`, h = o tanh(c), so that the factors times c sum to it
  * exactly: w o tanh(c)/c, the secant through tanh.
  */
 export function secant(weight: Float32Array, output_gate: Float32Array, cell: Float32Array): Float64Array {
@@ -84,14 +84,14 @@ export function secant(weight: Float32Array, output_gate: Float32Array, cell: Fl
   );
 }
 
-/** A unit is dropped once so little of it is left that all of it together is below the last digit of a double. */
+/** A unit is dropped once its remainder is below this fraction, less than the last digit of a double. */
 const NOTHING = 1e-24;
-/** Steps between two looks for such units. */
+/** Steps between two searches for such units. */
 const SWEEP = 32;
 
 /**
- * The ledger of `sum_u weight_u c_u` at step t. O(t H): back in time, one step's row at a time, with the units of
- * which nothing is left any more dropped on the way.
+ * The ledger of `sum_u weight_u c_u` at step t. O(t H): back in time, one row of a step at a time; units without a
+ * remainder are dropped on the way.
  */
 export function weighted(layer: Layer, weight: Float64Array, t: number): Shares {
   const H = weight.length;

@@ -1,4 +1,4 @@
-// A recording as the views read it: blocks by name, fetched once, and what follows from them.
+// A recording as the views read it: blocks by name, fetched once, and quantities derived from them.
 
 import { GATES, type Gate, type Quantity } from "./cell";
 import type { Column } from "./ledger";
@@ -36,7 +36,7 @@ export class Recording {
     return this.diagnosed;
   }
 
-  /** One quantity of every unit at every step, (T, H); all but `survival`, which hangs on a step. */
+  /** One quantity of every unit at every step, (T, H); all but `survival`, which depends on a step. */
   quantity(
     row: number,
     layer: number,
@@ -65,13 +65,13 @@ export class Recording {
     return Object.fromEntries(GATES.map((gate, k) => [gate, blocks[k]])) as Record<Gate, Float32Array>;
   }
 
-  /** Width of a quantity: P of a projected hidden state, else H. */
+  /** Width of a quantity: P for a projected hidden state, else H. */
   width(layer: number, quantity: Quantity): number {
     const shape = this.meta.layers[layer];
     return quantity === "hidden" ? shape.output : shape.hidden;
   }
 
-  /** What the ledger of one unit needs. In reverse, step 0 of the column is the last of the sequence. */
+  /** The input of one unit's ledger. In reverse, step 0 of the column is the last of the sequence. */
   async column(row: number, layer: number, direction: Direction, unit: number): Promise<Column> {
     const H = this.meta.layers[layer].hidden;
     const T = this.meta.rows[row].steps;
@@ -98,7 +98,7 @@ export class Recording {
     let found = this.blocks.get(key);
     if (!found) {
       found = make();
-      // What failed once may be asked for again.
+      // A failed load may be repeated.
       found.catch(() => this.blocks.delete(key));
       this.blocks.set(key, found);
     }

@@ -1,19 +1,19 @@
-// Where a page's numbers come from: a server on this machine, the page's own file, or a notebook.
+// Sources of the page's data: a server on this machine, the page's own file, or a notebook.
 
 import type { BlockShape, Diagnosis, Entry, Meta, WhatIf } from "./types";
 
 export type Numbers = Float32Array | Float64Array | Int32Array;
 
-/** What all of them give. A rejected promise has a message for a person. */
+/** The interface of all sources. A rejected promise has a message for the user. */
 export interface Source {
-  /** The recordings that there are: checkpoints in the order of training, or just one. */
+  /** The available recordings: checkpoints in the order of training, or just one. */
   entries(): Promise<Entry[]>;
   meta(id: string): Promise<Meta>;
   diagnosis(id: string): Promise<Diagnosis>;
   block(id: string, row: number, name: string, shape: BlockShape): Promise<Numbers>;
-  /** Run again with changes; returns the id of the new recording. Absent where nothing can be run. */
+  /** Run the model with changes; returns the id of the new recording. Absent where no model can be run. */
   whatIf?(id: string, asked: WhatIf): Promise<string>;
-  /** Call back when there are new entries; returns a function that ends it. Absent where nothing changes. */
+  /** Call back when there are new entries; returns a function that stops it. Absent where nothing changes. */
   watch?(changed: () => void): () => void;
 }
 
@@ -22,7 +22,7 @@ export function numbers(bytes: ArrayBuffer, shape: BlockShape): Numbers {
   return new kinds[shape.dtype](bytes);
 }
 
-/** Asks the server that the page came from; `base` ends with the token and a slash. */
+/** Fetches from the server of the page; `base` ends with the token and a slash. */
 export class ServedSource implements Source {
   constructor(private readonly base: string) {}
 
@@ -67,7 +67,7 @@ export class ServedSource implements Source {
     try {
       answer = await fetch(this.base + path, options);
     } catch {
-      throw new Error("The program that shows this page has stopped. `gatewright look` shows the run again.");
+      throw new Error("The program that serves this page has stopped. Run `gatewright look` again.");
     }
     if (!answer.ok) throw new Error(await said(answer));
     return answer;
@@ -82,7 +82,7 @@ async function said(answer: Response): Promise<string> {
   }
 }
 
-/** Reads what `report.py` wrote into the page: JSON, and each block deflated in base64, its bytes in planes. */
+/** Reads the data that `html.py` embedded in the page: JSON, and blocks as deflated byte planes in base64. */
 export class EmbeddedSource implements Source {
   constructor(private readonly root: ParentNode) {}
 
@@ -111,13 +111,13 @@ export class EmbeddedSource implements Source {
 
   private text(name: string): string {
     const found = this.root.querySelector(`script[data-name="${CSS.escape(name)}"]`);
-    if (!found) throw new Error(`This page holds no "${name}".`);
+    if (!found) throw new Error(`This page has no "${name}".`);
     return found.textContent ?? "";
   }
 }
 
 function fromBase64(text: string): Blob {
-  // Newer browsers do it at once, which is five times as fast.
+  // Newer browsers have a built-in decoder, which is five times as fast.
   const { fromBase64: decode } = Uint8Array as { fromBase64?: (text: string) => Uint8Array<ArrayBuffer> };
   if (decode) return new Blob([decode.call(Uint8Array, text)]);
   const binary = atob(text.trim());
@@ -126,7 +126,7 @@ function fromBase64(text: string): Blob {
   return new Blob([bytes]);
 }
 
-/** Put the bytes of each number together again: in the file all first bytes stand together, then all second ones. */
+/** Join the byte planes: the file has the first bytes of all numbers, then all second bytes, and so on. */
 function interleaved(planes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
   const count = planes.length / size;
   const bytes = new Uint8Array(planes.length);

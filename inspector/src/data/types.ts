@@ -1,4 +1,4 @@
-// What a page is given: the contract with `gatewright/inspector/payload.py`, which writes it.
+// The data of a page: the contract with `gatewright/inspector/payload.py`, which writes it.
 //
 // A recording is a `Meta` and named blocks of numbers. Every block belongs to one row of the batch.
 // T steps, H units, P outputs of a layer (H without a projection), C columns, V symbols.
@@ -23,7 +23,7 @@ export interface RowShape {
 
 export interface SeriesMeta {
   targets: string[];
-  /** Names of the block `columns`: the targets first, then what else was read, in the table's own units. */
+  /** Names of the block `columns`: the targets first, then other inputs, in the table's own units. */
   columns: string[];
   horizon: number;
   quantiles: number[];
@@ -38,44 +38,44 @@ export interface TextMeta {
   symbols: string[];
 }
 
-/** A plain RNN beside the LSTM, h' = tanh(W x + U h + b): its hidden state is all it has. */
+/** A plain RNN for comparison, h' = tanh(W x + U h + b); the hidden state is its only state. */
 export interface PeerMeta {
   name: string;
   hidden: number;
 }
 
-/** A place in the sequence where the cell state was changed by hand, before the step was taken. */
+/** A manual change of the cell state before a step. */
 export interface Edit {
   row: number;
   layer: number;
   direction: Direction;
   t: number;
   unit: number;
-  /** What was added to the cell state. */
+  /** The amount added to the cell state. */
   added: number;
 }
 
 export interface Meta {
   id: string;
-  /** What was recorded, such as "seattle_weather, test part". */
+  /** What was recorded, for example "seattle_weather, test part". */
   title: string;
-  /** What distinguishes it from others beside it, such as "step 200" or "forget gate of 3 units at 0"; may be "". */
+  /** Its difference from other recordings, such as "step 200" or "forget gate of 3 units at 0"; may be "". */
   note: string;
   /** SHA-256 of the model. */
   fingerprint: string;
   kind: "series" | "text" | "layers";
   rows: RowShape[];
   layers: LayerShape[];
-  /** What the first layer reads, by name: columns of the block `inputs`. */
+  /** Names of the first layer's inputs: columns of the block `inputs`. */
   inputs: string[];
   series: SeriesMeta | null;
   text: TextMeta | null;
   /** Names of the outputs of the head: rows of the block `head`, [] without a head. */
   readouts: string[];
   peer: PeerMeta | null;
-  /** What was changed by hand, for a recording that answers "what if". */
+  /** The manual changes of a "what if" recording. */
   edits: Edit[];
-  /** The recording that this one is a "what if" of, or null. */
+  /** The original of a "what if" recording, or null. */
   origin: string | null;
   /** Shape and type of each block of each row, by the block's name. */
   blocks: Record<string, BlockShape>[];
@@ -96,44 +96,44 @@ export interface BlockShape {
 //   {layer}/{direction}/hidden_initial    (P,)
 //   inputs                                (T, D)   what the first layer read
 //   head                                  (outputs, P); head_bias (outputs,)
-//   error                                 (T,)     of what came at step t, as forecast one step before; NaN where
+//   error                                 (T,)     of the forecast for step t made one step before; NaN where
 //                                                  there is none. Text: nats. Series: |forecast - truth| in standard
 //                                                  deviations, mean over targets
 //   times (series, timed)                 (T,) f8  milliseconds since 1970, UTC
 //   columns (series)                      (T, C)   as in the table; NaN where missing
-//   truth (series)                        (T, horizon, targets): what came 1 ... horizon steps after t; NaN where
-//                                                  nothing did
+//   truth (series)                        (T, horizon, targets): true values 1 ... horizon steps after t; NaN
+//                                                  where there are none
 //   forecast (series)                     (T, horizon, targets, quantiles): made at t for t + 1 ... t + horizon
 //   symbols (text)                        (T,) i4
 //   scores (text)                         (T, V)   log-probability of each symbol at t + 1
 //   output (layers)                       (T, P)
 //   peer/hidden, peer/forecast, peer/scores, peer/error    as above, of the plain RNN
 
-/** Figures of one layer in one direction, over all rows; arrays have one entry a unit. null: no such number. */
+/** Figures of one layer in one direction over all rows; arrays have one entry for each unit, null without a value. */
 export interface LayerDiagnosis {
   layer: number;
   direction: Direction;
-  /** Steps after which half is left, from the mean of log f; between resets where it resets; null: never. */
+  /** Steps until half is left, from the mean of log f; between resets for a unit that resets; null: never. */
   half_life: (number | null)[];
-  /** The same over all steps, resets among them. */
+  /** The same over all steps, including resets. */
   half_life_overall: (number | null)[];
   /** Half-life at the 10th and 90th percentile of f over the steps. */
   half_life_low: (number | null)[];
   half_life_high: (number | null)[];
-  /** Share of steps with the forget gate below ½, which reset the unit; most steps in a row without one. */
+  /** Share of steps with the forget gate below ½, which reset the unit; longest run of steps without one. */
   resets: number[];
   longest: number[];
   /** Share of steps with the gate below 0.1, and above 0.9. */
   closed: Record<Switch, number[]>;
   open: Record<Switch, number[]>;
-  /** Mean of |i g| a step. */
+  /** Mean of |i g|. */
   write_rate: number[];
   /** Standard deviation of the hidden state over the steps (of h before a projection). */
   activity: number[];
   /** Mean of |c|, and share of steps with |tanh(c)| above 0.99. */
   size: number[];
   saturated: number[];
-  /** Short words for a unit: "dead", "counter", "long memory", "resets", ...; [] for an ordinary one. */
+  /** Labels of a unit: "dead", "counter", "long memory", "resets", ...; [] for an ordinary one. */
   labels: string[][];
   /** Counts in equal bins from 0 to 1 (candidate: -1 to 1), (H, bins). */
   histograms: Record<Gate, number[][]>;
@@ -143,13 +143,13 @@ export interface Advice {
   layer: number;
   direction: Direction;
   units: number[];
-  /** A sentence with its figure: what is the case. */
+  /** A sentence with its figure: the observation. */
   finding: string;
   /** What to try. */
   advice: string;
 }
 
-/** How much h at the end hangs on the input `lag` steps before it: the norm of its derivative, and what it is of. */
+/** How much h at the end depends on the input `lag` steps earlier: the norm of the derivative. */
 export interface Horizon {
   lags: number[];
   lstm: number[];
@@ -162,7 +162,7 @@ export interface Diagnosis {
   horizon: Horizon | null;
 }
 
-/** What is asked of `Source.whatIf`: everything is about one row, one layer and one direction. */
+/** The request of `Source.whatIf`, for one row, one layer and one direction. */
 export interface WhatIf {
   row: number;
   layer: number;
@@ -171,7 +171,7 @@ export interface WhatIf {
   clamp: { gate: Gate; units: number[]; value: number; first: number; end: number }[];
   /** Units whose hidden state is zero throughout. */
   ablate: number[];
-  /** The cell state that step t starts from, set by hand. */
+  /** The cell state at the start of step t, set by hand. */
   edit_cell: { t: number; units: number[]; value: number }[];
 }
 
@@ -184,12 +184,12 @@ export interface Entry {
   step: number | null;
   /** Validation score of a checkpoint; null for others. */
   score: number | null;
-  /** What the score is measured in, such as "quantile loss"; "" without a score. */
+  /** Name of the score, such as "quantile loss"; "" without a score. */
   unit: string;
-  /** Whether it is the one to show first; if none is, the last is. */
+  /** Whether it is shown first; without such an entry the last one is. */
   first: boolean;
-  /** What a person should know before looking, in a few sentences; may be "". */
+  /** An introduction of a few sentences; may be "". */
   intro: string;
-  /** Where to look first, as in the address of the page ("t=12&units=5"); may be "". */
+  /** The initial place, as in the address of the page ("t=12&units=5"); may be "". */
   place: string;
 }

@@ -1,9 +1,9 @@
-// A notebook's numbers, asked for over the messages of a Jupyter widget.
+// Data in a notebook, requested through the messages of a Jupyter widget.
 
 import { type Numbers, numbers, type Source } from "./source";
 import type { BlockShape, Diagnosis, Entry, Meta } from "./types";
 
-/** What this needs of the model that anywidget hands over. */
+/** The part of anywidget's model that is used here. */
 export interface WidgetModel {
   send(message: Question): void;
   on(event: "msg:custom", heard: (answer: Answer, buffers: DataView[]) => void): void;
@@ -18,7 +18,7 @@ interface Question {
   name?: string;
 }
 
-/** `error` is a sentence for a person. A block comes as the first buffer: its raw bytes, little endian. */
+/** `error` is a sentence for the user. A block arrives as the first buffer: its raw bytes, little endian. */
 interface Answer {
   id: number;
   json?: unknown;
@@ -37,14 +37,14 @@ interface Waiting {
 
 export class WidgetSource implements Source {
   private readonly waiting = new Map<number, Waiting>();
-  // Two views of one widget hear each other's answers, so that their numbers must differ.
+  // Two views of one widget receive each other's responses, so their request numbers must differ.
   private asked = Math.floor(Math.random() * 2 ** 31) * 2 ** 20;
 
   constructor(private readonly model: WidgetModel) {
     model.on("msg:custom", this.hear);
   }
 
-  /** Listen no more. */
+  /** Stop listening. */
   close(): void {
     this.model.off("msg:custom", this.hear);
   }
@@ -63,8 +63,8 @@ export class WidgetSource implements Source {
 
   async block(id: string, row: number, name: string, shape: BlockShape): Promise<Numbers> {
     const { bytes } = await this.ask({ ask: "block", recording: id, row, name });
-    if (!bytes) throw new Error(`The notebook sent no numbers for "${name}".`);
-    // A copy, since a number may not start within a message where its type needs it to.
+    if (!bytes) throw new Error(`The notebook sent no data for "${name}".`);
+    // A copy, because a number in a message may not be aligned for its type.
     return numbers(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength).slice().buffer, shape);
   }
 
@@ -82,7 +82,7 @@ export class WidgetSource implements Source {
 
   private readonly hear = (answer: Answer, buffers: DataView[]): void => {
     const waiting = this.waiting.get(answer.id);
-    // Another view of the same widget may have asked.
+    // The request may be that of another view of the same widget.
     if (!waiting) return;
     this.waiting.delete(answer.id);
     if (answer.error !== undefined) waiting.reject(new Error(answer.error));

@@ -59,9 +59,10 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
     () => (plain.value && peer ? (recording.block(row, "peer/hidden") as Promise<Float32Array>) : null),
     [recording, row, plain.value],
   );
-  const beside = plain.value && peer && hidden && hidden.length === steps * peer.hidden ? { peer, hidden } : null;
-  const course: Course = beside
-    ? { values: beside.hidden, size: beside.peer.hidden, steps, part: "hidden" }
+  const plainRnn =
+    plain.value && peer && hidden && hidden.length === steps * peer.hidden ? { peer, hidden } : null;
+  const course: Course = plainRnn
+    ? { values: plainRnn.hidden, size: plainRnn.peer.hidden, steps, part: "hidden" }
     : { values: blocks.cell, size, steps, part: "cell" };
   return (
     <>
@@ -81,11 +82,11 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
       </div>
       <Scrubber state={state} course={course} unit={Math.min(focus, course.size - 1)} t={t} />
       <div class="gw-cell-body">
-        {beside ? (
+        {plainRnn ? (
           <Plain
             state={state}
             recording={recording}
-            {...beside}
+            {...plainRnn}
             units={picked}
             focus={focus}
             t={t}
@@ -98,7 +99,7 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
         <aside class="gw-cell-side">
           <Reads state={state} recording={recording} row={row} t={t} />
           {input.note && <p class="gw-label gw-cell-note">{input.note}</p>}
-          <Predicts state={state} recording={recording} row={row} t={t} peer={beside !== null} />
+          <Predicts state={state} recording={recording} row={row} t={t} peer={plainRnn !== null} />
         </aside>
       </div>
     </>
@@ -157,7 +158,7 @@ function Shown({
       <CaptionArea
         pointing={pointing}
         playing={playing}
-        told={{
+        facts={{
           blocks,
           t,
           units: numbers,

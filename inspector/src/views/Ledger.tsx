@@ -1,4 +1,4 @@
-// The memory ledger: where a cell state, or an output made of cell states, comes from, step by step.
+// The memory ledger: a cell state, or an output computed from cell states, split by step.
 
 import { useSignal } from "@preact/signals";
 import { useMemo, useRef } from "preact/hooks";
@@ -65,7 +65,7 @@ export function Ledger({ state }: { state: State }) {
   );
 }
 
-/** So much of all shares is brought into sight by "what matters", with some room around it. */
+/** The part of all shares that "What matters" brings into view, with a margin around it. */
 const MATTERS = 0.99;
 
 function aired([from, to]: [number, number]): [number, number] {
@@ -73,7 +73,7 @@ function aired([from, to]: [number, number]): [number, number] {
   return [from - air, to + air];
 }
 
-/** `left` is told of a step from which a click led to another. */
+/** `left` is called with the step that a click on another one leaves. */
 function Chart({
   state,
   asked,
@@ -122,9 +122,9 @@ function Early({ state }: { state: State }) {
   const end = state.direction.value === "forward" ? state.steps.value - 1 : 0;
   return (
     <p class="gw-ledger-early">
-      Nothing was read before this step, so there is no past to show. Choose a later step, or{" "}
+      This is the first step, so there is no past to show. Choose a later step, or{" "}
       <button type="button" class="gw-button" onClick={() => state.goTo(end)}>
-        go to the last one read
+        go to the last step
       </button>
     </p>
   );
@@ -143,9 +143,9 @@ function Findings({ asked, account, visit }: { asked: Asked; account: Account; v
       <TopSteps account={account} places={places} visit={visit} />
       {output !== null && (
         <p class="gw-label">
-          Shares of c are exact. On the way through tanh and the output gate to h they are split in proportion, by
-          tanh(c)/c: that is a convention. The output is as the head gives it, before{" "}
-          {places?.symbols ? "softmax" : "it is scaled back to the table's units"}.
+          Shares of c are exact. For tanh and the output gate they are split in proportion to c, with the factor
+          tanh(c)/c, which is a convention. The output is that of the head, before{" "}
+          {places?.symbols ? "softmax" : "scaling back to the table's units"}.
         </p>
       )}
     </>

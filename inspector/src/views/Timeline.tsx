@@ -1,4 +1,4 @@
-// The data, and below it all units of a layer over the same steps.
+// The data, and below them all units of a layer over the same steps.
 
 import { useMemo } from "preact/hooks";
 import { Axis } from "../components/axis";
@@ -45,7 +45,7 @@ export function Timeline({ state }: { state: State }) {
   );
 }
 
-/** One number a step for the strip that shows all steps: the first target, the error, or the first input. */
+/** The line of the overview strip: the first target, the error, or the first input. */
 async function overview(recording: Recording, row: number): Promise<ArrayLike<number>> {
   const { kind, series, inputs } = recording.meta;
   if (kind === "text") return recording.block(row, "error");

@@ -11,7 +11,7 @@ import { UnitTable } from "./units/Table";
 import { type Filter, UnitTools } from "./units/Tools";
 import "./Units.css";
 
-/** What the diagnosis says: of the memory as a whole, and of every unit of a layer. */
+/** The results of the diagnosis: for the memory as a whole, and for every unit of a layer. */
 export function Units({ state }: { state: State }) {
   const recording = state.recording.value;
   const loaded = useLoading(state, async () => (recording ? recording.diagnosis() : null), [recording]);
@@ -32,7 +32,7 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
     return found ? unitRows(found) : [];
   }, [diagnosis, layer, direction]);
   const chosen = state.units.value.filter((unit) => unit < rows.length);
-  // Choosing among the chosen ones leaves them all in the table.
+  // A new choice among the chosen units leaves all of them in the table.
   const kept = useRef<readonly number[]>([]);
   if (filter.label !== "chosen" || !chosen.every((unit) => kept.current.includes(unit))) kept.current = chosen;
   const among = filter.label === "chosen" ? kept.current : null;
@@ -77,7 +77,7 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
 
 interface Filtered {
   rows: UnitRow[];
-  /** What is wrong with the text, in a sentence; "" for nothing. */
+  /** The error in the text, in a sentence; "" without one. */
   wrong: string;
 }
 

@@ -11,7 +11,7 @@ import { Form } from "./whatif/Form";
 import { Symbols } from "./whatif/Symbols";
 import "./WhatIf.css";
 
-/** Change what happens in the cell, run again, and see both runs over each other. */
+/** Change what happens in the cell, run again, and compare both runs. */
 export function WhatIf({ state }: { state: State }) {
   const recording = state.recording.value;
   const original = state.baseline.value ?? recording;
@@ -51,7 +51,7 @@ function Results({ state, before, after }: { state: State; before: Run; after: R
         <Charts state={state} comparison={comparison} asked={asked?.row === before.row ? asked : null} />
         {!after && (
           <p class="gw-label gw-whatif-hint">
-            Pick an example or add a change, and run again: both runs are then drawn over each other.
+            Choose an example or add a change, and run again. Both runs are then drawn in one plot.
           </p>
         )}
       </section>

@@ -11,9 +11,9 @@ const MARGIN = 10;
 
 interface Props {
   points: Checkpoint[];
-  /** Of the shown one among the points; -1 while another recording is shown. */
+  /** Index of the shown checkpoint; -1 while another recording is shown. */
   place: number;
-  /** Of the one that the shown "what if" began with; -1 without one. */
+  /** Index of the checkpoint that the shown "what if" is based on; -1 without one. */
   origin: number;
   onChoose: (point: Checkpoint) => void;
 }
@@ -96,7 +96,7 @@ function Scores({ points, x, best, width }: ScoresProps) {
   if (scores.length < 2) return null;
   const low = Math.min(...scores);
   const spread = Math.max(...scores) - low || 1;
-  // Lower is better, and lower on the page.
+  // A lower score is better, and lower on the page.
   const y = (score: number) => SCORES.bottom - ((score - low) / spread) * (SCORES.bottom - SCORES.top);
   const line = points
     .filter((point) => point.score !== null)
@@ -125,7 +125,7 @@ function placed(points: Checkpoint[], width: number): (point: Checkpoint) => num
   return ({ step }) => MARGIN + ((step - first) / spread) * (width - 2 * MARGIN);
 }
 
-/** Where the score is lowest; -1 without scores. */
+/** Index of the lowest score; -1 without scores. */
 function bestOf(points: Checkpoint[]): number {
   let best = -1;
   points.forEach(({ score }, k) => {

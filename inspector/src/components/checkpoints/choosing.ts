@@ -1,4 +1,4 @@
-// Which recording is shown: chosen by hand, played in the order of training, or followed while it trains.
+// The choice of the shown recording: by hand, by playing the training, or by following it as it runs.
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -8,12 +8,12 @@ import type { State } from "../../state";
 /** An entry that was taken at a step of training. */
 export type Checkpoint = Entry & { step: number };
 
-/** Milliseconds that each checkpoint stays while playing, beside the time it takes to load. */
+/** Milliseconds that each checkpoint is shown for during play, without the time to load it. */
 const STAY = 450;
 
-/** Shows one recording after another. Only the newest wish counts: a quick hand never ends on an older answer. */
+/** Shows the chosen recording. Only the latest choice counts: a response to an earlier one is dropped. */
 export class Chooser {
-  /** What is on its way; null when what is shown is what was asked for. */
+  /** The recording that is being loaded; null when the chosen one is shown. */
   readonly wanted = signal<string | null>(null);
   private busy = false;
 
@@ -32,7 +32,7 @@ export class Chooser {
   }
 }
 
-/** Ask for the entries again whenever there are new ones; show the last checkpoint while following. */
+/** Reload the entries whenever there are new ones; while following, show the last checkpoint. */
 export function useWatching(state: State, chooser: Chooser, following: boolean): void {
   const follows = useRef(following);
   follows.current = following;
@@ -45,7 +45,7 @@ export function useWatching(state: State, chooser: Chooser, following: boolean):
           const known = new Set(state.entries.value.map((entry) => entry.id));
           state.entries.value = entries;
           const last = checkpoints(entries).at(-1);
-          // A person who looks into a "what if" is not taken away from it.
+          // A "what if" stays in view until the user leaves it.
           const asking = state.recording.value?.meta.origin != null;
           if (last && follows.current && !asking && !known.has(last.id)) void chooser.show(last.id);
         },
@@ -61,7 +61,7 @@ export function useWatching(state: State, chooser: Chooser, following: boolean):
   }, [state, chooser]);
 }
 
-/** From the shown checkpoint to the last one, or from the first when it is the last. */
+/** Play from the shown checkpoint to the last one, or from the first if the last is shown. */
 export function usePlaying(
   playing: boolean,
   setPlaying: (playing: boolean) => void,

@@ -1,4 +1,4 @@
-// Beside and on a heat-map: which unit a row is, and where the chosen ones are.
+// Labels of a heat-map's rows, and marks of the chosen units.
 
 import type { ReadonlySignal } from "@preact/signals";
 import { Fragment } from "preact";
@@ -7,7 +7,7 @@ import type { RowRange } from "./range";
 
 /** CSS pixels that a row needs for its name. */
 const NAMED = 12;
-/** From this height on a chosen row is framed, below it is a line. */
+/** Minimum height of a row for a frame around it; a lower row is marked by a line. */
 const FRAMED = 5;
 
 interface RowsProps {

@@ -7,14 +7,14 @@ export interface Pixels {
   colors: Uint32Array;
 }
 
-/** What is in sight: from (inclusive) to (exclusive), not whole numbers; `order` has the unit of each row. */
+/** The visible part: from (inclusive) to (exclusive), not whole numbers; `order` has the unit of each row. */
 export interface Sight {
   steps: readonly [number, number];
   rows: readonly [number, number];
   order: readonly number[];
 }
 
-/** Several units in one pixel are shown by their mean. */
+/** Paint the visible part; several units in one pixel are shown by their mean. */
 export function paint(pixels: Pixels, map: Pyramid, colors: Uint32Array, sight: Sight): void {
   const { width, height } = pixels;
   const [from, to] = sight.steps;
@@ -30,7 +30,7 @@ export function paint(pixels: Pixels, map: Pyramid, colors: Uint32Array, sight: 
   const sums = new Uint32Array(width);
   for (let y = 0; y < height; y++) {
     const row = clamp(Math.floor(first + y * tall), sight.order.length);
-    // The row that the next pixel starts with belongs to that pixel.
+    // The first row of the next pixel belongs to that pixel alone.
     const end = Math.max(row + 1, Math.min(sight.order.length, Math.floor(first + (y + 1) * tall)));
     const line = pixels.colors.subarray(y * width, (y + 1) * width);
     if (end === row + 1) {

@@ -1,4 +1,4 @@
-// Numbers of units over time as bytes, at several resolutions in time, so that any zoom is painted by look-ups.
+// Numbers of units over time as bytes, at several resolutions in time, so that any zoom needs look-ups only.
 
 import type { Direction } from "../../data/types";
 
@@ -17,10 +17,10 @@ export interface Pyramid {
   levels: Level[];
 }
 
-/** Units that are written side by side: a cache line of float32 is read whole. */
+/** Units that are converted together: a cache line of float32 is read whole. */
 const BLOCK = 16;
 
-/** (T, units) numbers, of each unit its low as 0 and its high as `TOP`. */
+/** Convert (T, units) numbers to bytes, from each unit's low, 0, to its high, `TOP`. */
 export function pyramid(values: Float32Array, lows: Float32Array, highs: Float32Array): Pyramid {
   const units = lows.length;
   const T = values.length / units;
@@ -38,7 +38,7 @@ export function pyramid(values: Float32Array, lows: Float32Array, highs: Float32
   return above({ steps: T, bytes }, units);
 }
 
-/** How much of a write at each step stands at step t: the product of the forget gates between; 0 after t. */
+/** The part of a write at each step that is left at step t: the product of the forget gates between; 0 after t. */
 export function survival(forget: Float32Array, units: number, t: number, direction: Direction): Pyramid {
   const T = forget.length / units;
   const bytes = new Uint8Array(T * units);
@@ -47,7 +47,7 @@ export function survival(forget: Float32Array, units: number, t: number, directi
   for (let first = 0; first < units; first += BLOCK) {
     const end = Math.min(units, first + BLOCK);
     left.fill(1);
-    // Most units forget soon, and what is below half a byte is 0 already.
+    // Most units forget soon, and less than half a byte is 0.
     for (let k = t, most = 1; k >= 0 && k < T && most > 0.5 / TOP; k += back) {
       most = 0;
       for (let u = first; u < end; u++) {
@@ -74,14 +74,14 @@ function halved({ steps, bytes }: Level, units: number): Level {
     const from = u * steps;
     const to = u * fewer;
     const pairs = steps >> 1;
-    // Half a byte goes up and down in turn, so that means of means do not drift.
+    // Halves are rounded up and down in turn, so that means of means do not drift.
     for (let k = 0; k < pairs; k++) means[to + k] = (bytes[from + 2 * k] + bytes[from + 2 * k + 1] + (k & 1)) >> 1;
     if (fewer > pairs) means[to + pairs] = bytes[from + steps - 1];
   }
   return { steps: fewer, bytes: means };
 }
 
-/** The largest size of each unit. */
+/** The maximum absolute value of each unit. */
 export function largestOfEach(values: Float32Array, units: number): Float32Array {
   const sizes = new Float32Array(units);
   for (let k = 0, u = 0; k < values.length; k++, u = u + 1 === units ? 0 : u + 1) {
@@ -92,8 +92,8 @@ export function largestOfEach(values: Float32Array, units: number): Float32Array
 }
 
 /**
- * The size that all but 0.5% of the numbers stay below, so that a few large ones do not flatten the rest. Of a
- * large block some 200,000 numbers, evenly apart, say it.
+ * The 99.5th percentile of the absolute values, so that a few large ones do not flatten the rest. In a large
+ * block it is estimated from some 200,000 evenly spaced numbers.
  */
 export function largest(values: Float32Array): number {
   const stride = Math.max(1, Math.floor(values.length / 200_000));

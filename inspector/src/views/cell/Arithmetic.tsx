@@ -15,7 +15,7 @@ interface Term {
 
 interface Line {
   name: string;
-  /** The part of the drawing that does this, and those whose numbers appear in this line first. */
+  /** The part of the drawing that computes the line, and other parts that point to the line. */
   part: NumberedPart;
   owns: readonly Part[];
   sign: string;
@@ -28,7 +28,7 @@ function lineOf(part: NumberedPart, before: string, projected: boolean): Line {
   const { operation, reads } = CELL[part];
   const { sign, verb } = operation!;
   const [left, right] = (reads as readonly NumberedPart[]).map((operand) => termOf(operand, before));
-  // What is shown is the hidden state itself where no projection follows.
+  // Without a projection the last line gives the hidden state itself.
   const result = part === "shown" && !projected ? "hidden" : part;
   const owns: Part[] = reads.filter((operand) => !CELL[operand].operation);
   if (part === "shown") owns.push("hidden");

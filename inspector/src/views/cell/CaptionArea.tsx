@@ -1,12 +1,12 @@
-// One place for all explanations, with room for the longest, so that nothing jumps while a person points at parts.
+// One place for all explanations, with room for the longest, so that nothing moves while the pointer does.
 
 import { type Pointing, pointsAt, spotOf } from "./Piece";
 import { type Spot, TOPICS } from "./parts";
-import { caption, type Told } from "./sentences";
+import { caption, type Facts } from "./sentences";
 
-export function CaptionArea({ pointing, told, playing }: { pointing: Pointing; told: Told; playing: boolean }) {
+export function CaptionArea({ pointing, facts, playing }: { pointing: Pointing; facts: Facts; playing: boolean }) {
   const spot = spotOf(pointing);
-  const { title, text } = caption(spot, told);
+  const { title, text } = caption(spot, facts);
   return (
     <div class="gw-caption">
       <div class="gw-topics" role="group" aria-label="Questions">
@@ -39,7 +39,7 @@ function Question({ topic, question, pointing }: { topic: Spot; question: string
   );
 }
 
-/** A product is not broken at the end of a line. */
+/** Keep products on one line. */
 function together(text: string): string {
   return text.replaceAll(" × ", "\u00a0×\u00a0");
 }

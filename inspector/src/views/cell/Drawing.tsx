@@ -9,16 +9,16 @@ import { type Entry, Vector } from "./Vector";
 
 export interface DrawingProps {
   width: number;
-  /** CSS pixels of each pixel of the drawing. */
+  /** CSS pixels in a pixel of the drawing. */
   scale: number;
   units: readonly UnitStep[];
   focus: UnitStep;
-  /** Largest |c| of each unit in sight over the sequence, by unit: full bars and the thickest belt. */
+  /** Maximum |c| of each unit in sight over the sequence: the length of a full bar and the thickest belt. */
   largest: ReadonlyMap<number, number>;
-  /** The index of the step that was read before: "t−1", in reverse "t+1"; and what to call it and this one. */
+  /** The index of the previous step, "t−1" or in reverse "t+1", and the names of that step and this one. */
   before: string;
   named: { before: string[]; now: string };
-  /** The input in a few words, and where h goes upwards. */
+  /** Short descriptions of the input, and of the destination of h above the cell. */
   x: string;
   up: string;
   projected: boolean;
@@ -40,7 +40,7 @@ export function Drawing(props: DrawingProps) {
         named={step === "before"}
         entries={units.map((unit): Entry => {
           const value = unit[part];
-          // Without bounds are only cell states, which are compared with the largest of the unit.
+          // Only cell states are unbounded; their bars are relative to the unit's maximum.
           const scale = range === "unbounded" ? props.largest.get(unit.unit)! : 1;
           return { unit: unit.unit, value, bar: value / scale, focus: unit === focus };
         })}
@@ -134,10 +134,10 @@ function PointwiseOperation({ part, x, y }: { part: Part; x: number; y: number }
   return sign === "tanh" ? <Pill x={x} y={y} /> : <Circle x={x} y={y} sign={sign} />;
 }
 
-/** How thick a gate's line is: a tap, wide open at 1. */
+/** The thickness of a gate's line: like a tap, wide open at 1. */
 const tap = (value: number) => 1.25 + 3.25 * Math.abs(value);
 
-/** Forget, and write: the three layers on the left and what they do to c. */
+/** Forgetting and writing: the three layers on the left and their effect on c. */
 function Middle({ at, pointing, focus, vector, thick }: Inner) {
   return (
     <>
@@ -199,7 +199,7 @@ function Middle({ at, pointing, focus, vector, thick }: Inner) {
   );
 }
 
-/** The new cell state, and the way from it to the hidden state. */
+/** The new cell state, and the path from it to the hidden state. */
 function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { projected: boolean; up: string }) {
   const right = at.width - VECTOR_WIDTH - 1;
   const out: Point[] = [

@@ -1,4 +1,4 @@
-// The forecast made at a step: its median, the widest interval, and what came.
+// The forecast made at a step: its median, the widest interval, and the true values.
 
 import { useLoading } from "../../components/useLoaded";
 import { useWidth } from "../../components/useWidth";
@@ -50,7 +50,7 @@ export function Forecast({
   );
 }
 
-/** Steps of the past that are shown before it. */
+/** Past steps that are shown before the forecast. */
 const past = (horizon: number) => Math.max(6, Math.min(48, 2 * horizon));
 
 function Target({
@@ -104,7 +104,7 @@ function Target({
           width={width}
           height={HEIGHT}
           role="img"
-          aria-label={`Forecast of ${targets[target]} beside what came`}
+          aria-label={`Forecast of ${targets[target]}, with the true values`}
         >
           {Q > 1 && <path class="gw-forecast-band" d={`M${[...upper, ...lower].join("L")}Z`} />}
           <path class="gw-forecast-now" d={`M${x(0)} 0V${HEIGHT}`} />

@@ -1,15 +1,15 @@
-// A part of a drawing that can be pointed at, by mouse, touch or keyboard.
+// A part of a drawing that mouse, touch or keyboard can point at.
 
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { CELL, type Part } from "../../data/cell";
 import { isMeant, type Spot, stepsBack } from "./parts";
 
-/** What is pointed at, and what a click has fixed until the next. */
+/** The part under the pointer, and the part fixed by a click. */
 export interface Pointing {
   hover: Signal<Spot | null>;
   fixed: Signal<Spot | null>;
-  /** Id of the element that says what is pointed at. */
+  /** Id of the element that describes the part. */
   captionId: string;
 }
 
@@ -17,7 +17,7 @@ export function spotOf({ hover, fixed }: Pointing): Spot | null {
   return hover.value ?? fixed.value;
 }
 
-/** Handlers of anything that points at a part or asks a question. */
+/** Event handlers of an element that stands for a part or a question. */
 export function pointsAt(spot: Spot, { hover, fixed }: Pointing) {
   const leave = () => {
     if (hover.value === spot) hover.value = null;

@@ -1,4 +1,4 @@
-// A plain RNN on the same sequence: what it has, and what it lacks.
+// A plain RNN on the same sequence, for comparison.
 
 import { useLoaded } from "../../components/useLoaded";
 import type { Recording } from "../../data/recording";
@@ -24,7 +24,7 @@ export function Plain({
   state: State;
   recording: Recording;
   peer: PeerMeta;
-  /** (T, its H). */
+  /** (T, hidden size of the plain RNN). */
   hidden: Float32Array;
   units: readonly number[];
   focus: number;
@@ -50,10 +50,10 @@ export function Plain({
       <div class="gw-caption">
         <p class="gw-caption-text">
           <b>{peer.name}: one layer, one state.</b> All that it remembers is h, {plural(peer.hidden, "number")},
-          and each step makes h anew: it weighs the old h and the input x, adds a bias, and bends the sum with
-          tanh. There is no gate that could say “keep this” or “ignore that”, and no line on which a number could
-          pass unchanged. So what it read long ago is overwritten by what it reads now. Unit {inFocus.unit} went
-          from {figure(inFocus.before)} to {figure(inFocus.hidden)}.
+          and each step computes h anew: it weights the old h and the input x, adds a bias, and squashes the sum
+          with tanh. There is no gate that could say “keep this” or “ignore that”, and no line on which a number
+          could pass unchanged. So new input overwrites what it read long ago. Unit {inFocus.unit} went from{" "}
+          {figure(inFocus.before)} to {figure(inFocus.hidden)}.
         </p>
         <p class="gw-label">{diagnosis?.horizon ? faded(diagnosis.horizon) : ""}</p>
       </div>
@@ -87,10 +87,10 @@ export function Plain({
   );
 }
 
-/** A plain RNN that has lost this much of an input's influence is compared with the LSTM there. */
+/** The plain RNN and the LSTM are compared where the plain RNN keeps this fraction of an input's influence. */
 const LOST = 0.05;
 
-/** How much of an input's influence on h is left after some steps, in both. */
+/** A sentence that compares the remaining influence of an input on h in both. */
 function faded({ lags, lstm, peer }: Horizon): string {
   const k = peer ? peer.findIndex((size) => size <= LOST * peer[0]) : -1;
   if (!peer || k < 1) return "";

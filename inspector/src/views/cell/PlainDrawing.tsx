@@ -21,7 +21,7 @@ export function PlainDrawing({
   playing,
 }: {
   width: number;
-  /** CSS pixels of each pixel of the drawing. */
+  /** CSS pixels in a pixel of the drawing. */
   scale: number;
   units: readonly PlainStep[];
   focus: PlainStep;

@@ -1,4 +1,4 @@
-// What the model says at the chosen step of what comes next, beside what came.
+// The prediction at the chosen step, compared with the true next value.
 
 import { useLoaded, useLoading } from "../../components/useLoaded";
 import { Waiting } from "../../components/Waiting";
@@ -16,7 +16,7 @@ interface Props {
   recording: Recording;
   row: number;
   t: number;
-  /** Whether to show what the plain RNN says. */
+  /** Whether to show the prediction of the plain RNN. */
   peer: boolean;
 }
 

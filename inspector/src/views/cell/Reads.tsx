@@ -52,7 +52,7 @@ function Symbols({ state, recording, row, t }: Part) {
   const loaded = useLoading(state, () => recording.block(row, "symbols"), [recording, row]);
   const sequence = loaded.value;
   if (!sequence || t >= sequence.length)
-    return <Waiting state={state} what="what is read" loaded={loaded} place="gw-reads-wait" />;
+    return <Waiting state={state} what="the input" loaded={loaded} place="gw-reads-wait" />;
   const { before, at, after } = contextOf(recording.meta.text!.symbols, sequence, t, AROUND, AROUND);
   return (
     <p class="gw-context" data-symbol={sequence[t]}>
@@ -70,7 +70,7 @@ function Columns({ state, recording, row, t, block, names }: Part & { block: str
   const times = useLoaded(state, () => (series?.timed ? recording.block(row, "times") : null), [recording, row]);
   const width = recording.meta.blocks[row][block]?.shape[1] ?? 0;
   if (!values || (t + 1) * width > values.length)
-    return <Waiting state={state} what="what is read" loaded={loaded} place="gw-reads-wait" />;
+    return <Waiting state={state} what="the input" loaded={loaded} place="gw-reads-wait" />;
   return (
     <>
       {times && series && <p class="gw-when">{time(times[t], series.step)}</p>}

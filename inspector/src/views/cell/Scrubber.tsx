@@ -1,4 +1,4 @@
-// The whole sequence in a line: one unit of a state, and where we are.
+// The whole sequence as a line: one unit of a state, with a mark at the chosen step.
 
 import { useMemo } from "preact/hooks";
 import { useWidth } from "../../components/useWidth";
@@ -79,7 +79,7 @@ interface Outline {
   y: (value: number) => number;
 }
 
-/** A point for each step, or lowest and highest of each pixel where steps are narrower. */
+/** A point for each step, or the range of each pixel where steps are narrower. */
 function outline({ values, size, steps }: Course, unit: number, width: number): Outline {
   let [low, high] = [Infinity, -Infinity];
   for (let k = 0; k < steps; k++) {

@@ -43,7 +43,7 @@ export function Transport({ state, player }: { state: State; player: Player }) {
         value={speed.value}
         onChange={(event) => {
           speed.value = Number(event.currentTarget.value);
-          event.currentTarget.blur(); // the space bar plays, and does not open the list again
+          event.currentTarget.blur(); // so that the space bar plays and does not open the list again
         }}
       >
         {SPEEDS.map((steps) => (

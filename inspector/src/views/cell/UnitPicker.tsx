@@ -1,4 +1,4 @@
-// Which units are in sight (four at most), and which of them is in focus.
+// The units in sight (four at most), and the one in focus.
 
 import { useId } from "preact/hooks";
 import type { State } from "../../state";
@@ -6,7 +6,7 @@ import { type Blocks, mostActive } from "./scene";
 
 export const MOST_UNITS = 4;
 
-/** In the order of their numbers, so that columns stay in their place when the focus moves. */
+/** In ascending order, so that columns stay in place when the focus moves. */
 export function inSight(units: readonly number[], size: number): number[] {
   return units
     .filter((unit) => unit < size)
@@ -27,7 +27,7 @@ export function UnitPicker({
 }) {
   const focus = state.unit.value;
   const choose = (unit: number) => (state.units.value = [...units.filter((other) => other !== unit), unit]);
-  // The most active one comes last: that is the one in focus.
+  // The most active unit comes last, so that it has the focus.
   const active = (by: "write" | "change") =>
     (state.units.value = mostActive(blocks, t, by, Math.min(MOST_UNITS, blocks.size)).reverse());
   return (

@@ -1,4 +1,4 @@
-// A few numbers of a vector, one under the other, each with a bar: how the drawing shows real values on a line.
+// A few numbers of a vector as a column with bars: the values on a line of the drawing.
 
 import { CELL, type NumberedPart } from "../../data/cell";
 import { brief } from "./figures";
@@ -33,7 +33,7 @@ export function Vector({
   sub?: string;
   entries: readonly Entry[];
   signed: boolean;
-  /** Whether the units' numbers stand on the left. */
+  /** Whether the units' numbers are shown on the left. */
   named?: boolean;
 }) {
   const height = entries.length * ROW + HEAD;

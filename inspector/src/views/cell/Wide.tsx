@@ -1,15 +1,15 @@
-// The place of a drawing: larger where there is room for it, scrolled sideways where there is too little.
+// The container of a drawing: scales it up where there is room, and scrolls sideways where there is too little.
 
 import { useWidth } from "../../components/useWidth";
 import { LEAST_WIDTH } from "./geometry";
 
-/** Pixels in which a drawing is at its ease: what a place has beyond these goes into its size. */
+/** Natural width of a drawing in pixels; a wider container scales it up. */
 const EASE = 1080;
-/** Any larger, and what stands below would go out of sight. */
+/** Maximum scale: a larger drawing would push the content below out of sight. */
 const LARGEST = 1.3;
 
 interface Props {
-  /** Draws in so many pixels, each of them `scale` CSS pixels large. */
+  /** Draws with a width in pixels, each `scale` CSS pixels large. */
   draw: (width: number, scale: number) => preact.JSX.Element;
 }
 

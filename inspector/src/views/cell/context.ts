@@ -1,4 +1,4 @@
-// A symbol among those around it.
+// A symbol with the symbols around it.
 
 import { visible } from "../../format";
 
@@ -8,12 +8,12 @@ export interface Context {
   after: string;
 }
 
-/** What a symbol looks like in a line of text; one that the model does not know is a box. */
+/** A symbol as it appears in a line of text; a box for one that the model does not know. */
 export function shown(symbols: readonly string[], symbol: number): string {
   return symbol === 0 || symbols[symbol] === undefined ? "□" : visible(symbols[symbol]);
 }
 
-/** So many symbols before step t and after it. */
+/** The symbol at step t, with a number of symbols before and after it. */
 export function contextOf(
   symbols: readonly string[],
   sequence: ArrayLike<number>,
@@ -29,7 +29,7 @@ export function contextOf(
   return { before: text(t - before, t), at: shown(symbols, sequence[t]), after: text(t + 1, t + 1 + after) };
 }
 
-/** Blanks stay blanks here: text with marks for them cannot be read. */
+/** Spaces stay spaces, because text with marks for them is hard to read. */
 function plain(symbols: readonly string[], symbol: number): string {
   return symbols[symbol] === " " ? "\u00a0" : shown(symbols, symbol);
 }

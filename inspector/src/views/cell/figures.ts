@@ -1,4 +1,4 @@
-// Numbers in the drawing and the arithmetic: few enough digits to read, enough to check by hand.
+// Numbers in the drawing and the arithmetic: with few digits, but enough to check them by hand.
 
 import { fixed } from "../../format";
 
@@ -14,7 +14,7 @@ export function brief(value: number): string {
   return fixed(value, size >= 100 ? 0 : size >= 10 ? 1 : 2);
 }
 
-/** Per cent, with a digit more where whole ones would say "all" or "nothing" of what is not. */
+/** Percent, with one more digit where rounding would show 0% or 100%. */
 export function share(part: number): string {
   const size = Math.abs(part) * 100;
   if (size > 0 && size < 0.05) return "<0.1%";

@@ -1,10 +1,10 @@
-// Where things stand in the drawing of the cell, in pixels.
+// Positions in the drawing of the cell, in pixels.
 
 /** Height of one number in a vector, and of the letter above. */
 export const ROW = 14;
 export const HEAD = 16;
 export const VECTOR_WIDTH = 84;
-/** Below this width the layers' boxes would touch. */
+/** Minimum width: below it the boxes of the layers would touch. */
 export const LEAST_WIDTH = 800;
 /** Room on the left for the numbers of the units. */
 export const UNITS = 26;
@@ -49,11 +49,11 @@ export interface Geometry {
   boxBottom: number;
   h: number;
   x: { x: number; y: number };
-  /** Middle of the vectors that stand on the gates' lines. */
+  /** Middle of the vectors on the gates' lines. */
   vectors: number;
 }
 
-/** For so wide a place and so many units. */
+/** The positions for a width and a number of units. */
 export function geometry(width: number, units: number): Geometry {
   const vector = units * ROW + HEAD;
   const left = UNITS + VECTOR_WIDTH + 18;
@@ -63,7 +63,7 @@ export function geometry(width: number, units: number): Geometry {
   const boxTop = write + vector + 34;
   const boxBottom = boxTop + 36;
   const h = boxBottom + 42;
-  // The way to h keeps room for its vectors beside it; the layers share the rest.
+  // The path to h needs room for its vectors; the layers share the rest.
   const show = right - 142;
   const f = left + 52 + 0.08 * Math.max(0, width - LEAST_WIDTH);
   const step = (show - f) / 4;

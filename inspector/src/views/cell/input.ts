@@ -1,4 +1,4 @@
-// What the layer reads at a step, in words of several lengths.
+// Descriptions of a layer's input at a step, in several lengths.
 
 import { useLoaded } from "../../components/useLoaded";
 import type { Numbers } from "../../data/source";
@@ -9,15 +9,15 @@ import { shown } from "./context";
 import type { Blocks } from "./scene";
 
 export interface Input {
-  /** Beside the arrow of x. */
+  /** The label of the arrow of x. */
   brief: string;
   /** In a sentence: "the layer reads ...". */
   reads: string;
   /** How many numbers. */
   count: number;
-  /** What is to be said of it beside the row of the table; "" for nothing. */
+  /** A note on the row of the table; "" without one. */
   note: string;
-  /** Where h goes, in a sentence and in a word or two. */
+  /** The destination of h, for a sentence and as a label. */
   goesTo: string;
   up: string;
 }
@@ -44,7 +44,7 @@ export function useInput(state: State, blocks: Blocks, t: number): Input {
       count,
       ...goal,
       note:
-        `Layer ${layer} reads not this itself, but what layer ${layer - 1} shows of it: its hidden ` +
+        `Layer ${layer} does not read this itself, but the output of layer ${layer - 1}: its hidden ` +
         `state${both}, ${plural(count, "number")}.`,
     };
   }
@@ -58,8 +58,8 @@ function goalOf(meta: Meta, layer: number): Goal {
   if (layer + 1 < meta.layers.length)
     return { goesTo: `the layer above, layer ${layer + 1}`, up: `to layer ${layer + 1}` };
   return meta.readouts.length
-    ? { goesTo: "the head, which makes the prediction of it", up: "to the head" }
-    : { goesTo: "whoever uses the output", up: "output" };
+    ? { goesTo: "the head, which computes the prediction", up: "to the head" }
+    : { goesTo: "the caller, as the output", up: "output" };
 }
 
 function symbol(meta: Meta, values: Numbers | null | undefined, t: number, count: number, goal: Goal): Input {
@@ -81,7 +81,7 @@ function columns(meta: Meta, values: Numbers | null | undefined, t: number, coun
     count,
     ...goal,
     note: meta.series
-      ? "In the table's own units. The model reads them scaled, as written beside x in the drawing."
+      ? "In the table's own units. The model reads scaled values, as shown next to x in the drawing."
       : "",
   };
 }

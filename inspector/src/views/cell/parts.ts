@@ -1,4 +1,4 @@
-// What a reader can point at or ask about, and which parts of the drawing are meant by it.
+// What a reader can point at or ask about, and the parts of the drawing that it concerns.
 
 import { GATES, neighbours, OPERATIONS, type Part } from "../../data/cell";
 
@@ -31,13 +31,13 @@ function isTopic(spot: Spot): spot is Topic {
   return spot in TOPIC_PARTS;
 }
 
-/** Whether a part is what is pointed at or asked about. */
+/** Whether a part is pointed at or belongs to the question. */
 export function isMeant(part: Part, spot: Spot | null): boolean {
   if (spot === null) return false;
   return isTopic(spot) ? TOPIC_PARTS[spot].includes(part) : spot === part;
 }
 
-/** Whether a part steps back for what is pointed at. */
+/** Whether a part is dimmed while something else is pointed at. */
 export function stepsBack(part: Part, spot: Spot | null): boolean {
   if (spot === null || isMeant(part, spot)) return false;
   return isTopic(spot) || !neighbours(spot).includes(part);

@@ -5,12 +5,12 @@ import type { State } from "../../state";
 
 export interface Player {
   playing: Signal<boolean>;
-  /** Steps a second. */
+  /** Steps per second. */
   speed: Signal<number>;
   toggle: () => void;
 }
 
-/** Goes on in the order in which the layer reads, and stops at the end. Space starts and stops it. */
+/** Plays the steps in the order of reading, and stops at the end. The space bar starts and stops it. */
 export function usePlayer(state: State, root: RefObject<HTMLElement | null>): Player {
   const playing = useSignal(false);
   const speed = useSignal(4);
@@ -50,7 +50,7 @@ export function usePlayer(state: State, root: RefObject<HTMLElement | null>): Pl
   return { playing, speed, toggle };
 }
 
-/** Space presses a button that has the focus, and is a letter in a field. */
+/** The space bar presses a focused button, and types a space in a field. */
 function usesSpace(event: KeyboardEvent): boolean {
   const target = event.composedPath()[0];
   return target instanceof HTMLElement && /^(INPUT|SELECT|TEXTAREA|BUTTON)$/.test(target.tagName);

@@ -1,4 +1,4 @@
-// The numbers of one step, as they run through the drawing.
+// The numbers of one step in the drawing.
 
 import { computed, GATES, type Gate, type NumberedPart, OPERATIONS } from "../../data/cell";
 import type { Recording } from "../../data/recording";
@@ -61,13 +61,13 @@ export async function loadBlocks(
   };
 }
 
-/** The step that was read before t; null at the beginning, which in reverse is the end of the sequence. */
+/** The step that was read before t; null at the start, which in reverse is the end of the sequence. */
 export function stepBefore(blocks: Blocks, t: number): number | null {
   const before = blocks.direction === "forward" ? t - 1 : t + 1;
   return before < 0 || before >= blocks.steps ? null : before;
 }
 
-/** The cell state that a step starts from, with what was added by hand. */
+/** The cell state at the start of a step, including manual additions. */
 export function cellBefore(blocks: Blocks, t: number, unit: number): number {
   const before = stepBefore(blocks, t);
   const carried = before === null ? blocks.cell_initial[unit] : blocks.cell[before * blocks.size + unit];
@@ -90,7 +90,7 @@ export function unitStep(blocks: Blocks, t: number, unit: number): UnitStep {
   const numbers: Partial<Record<NumberedPart, number>> = {
     hidden_before: hiddenAt(blocks, stepBefore(blocks, t), unit),
     cell_before: cellBefore(blocks, t, unit),
-    // As recorded: the sum below would round a second time.
+    // As recorded: computing the sum would round a second time.
     cell: blocks.cell[at],
     hidden: hiddenAt(blocks, t, unit),
   };
@@ -99,7 +99,7 @@ export function unitStep(blocks: Blocks, t: number, unit: number): UnitStep {
   return { unit, ...(numbers as Record<NumberedPart, number>) };
 }
 
-/** The units that write most at t, or whose cell state changes most; in the order of their numbers. */
+/** The units that write most at t, or whose cell state changes most; the largest first. */
 export function mostActive(blocks: Blocks, t: number, by: "write" | "change", count: number): number[] {
   const score = Float64Array.from({ length: blocks.size }, (_, unit) => {
     const at = t * blocks.size + unit;
@@ -112,7 +112,7 @@ export function mostActive(blocks: Blocks, t: number, by: "write" | "change", co
     .slice(0, count);
 }
 
-/** Largest |c| of a unit over the sequence: what the width of its line is measured by. */
+/** Maximum |c| of a unit over the sequence: the scale of its bars and of the belt. */
 export function largestCell(blocks: Blocks, unit: number): number {
   let largest = Math.abs(blocks.cell_initial[unit]);
   for (let at = unit; at < blocks.cell.length; at += blocks.size)

@@ -1,17 +1,17 @@
-// What the drawings of the cells are made of: lines, circles, boxes, the belt of the cell state.
+// Elements of the drawings: lines, circles, boxes, and the belt of the cell state.
 
 import { type Point, route } from "./geometry";
 import { Letter } from "./Letter";
 
-/** Lines as thick as this have the dots inside them. */
+/** Lines at least as thick as this have dots inside them. */
 const INSIDE = 3.5;
 
-/** What runs along a line during play: dots in it, or on it where it is thin. */
+/** Dots that run along a line during play: inside it, or on it where it is thin. */
 function Flow({ d, weight }: { d: string; weight: number }) {
   return <path class="gw-flow" data-inside={weight >= INSIDE} d={d} />;
 }
 
-/** A line with something wider around it to point at. */
+/** A line with a wider invisible area to point at. */
 export function Wire({
   way,
   weight = 1.5,
@@ -41,13 +41,13 @@ export function Tip({ x, y, to }: { x: number; y: number; to: "up" | "right" | "
   return <path class="gw-arrow" d={d} />;
 }
 
-/** The same for the belt, wider than it. */
+/** The arrow head of the belt. */
 export function BeltTip({ x, y, thick }: { x: number; y: number; thick: number }) {
   const half = Math.max(4.5, thick / 2 + 3);
   return <path class="gw-arrow" d={`M${x - 8} ${y - half}L${x} ${y}L${x - 8} ${y + half}Z`} />;
 }
 
-/** The cell state's line between two places, as thick as what runs on it. */
+/** The line of the cell state between two places; its thickness is the size of the number on it. */
 export function Belt({ from, to, y, thick }: { from: number; to: number; y: number; thick: number }) {
   const half = Math.max(1, thick / 2);
   return (
@@ -122,7 +122,7 @@ export function Box({
   );
 }
 
-/** A word or two beside an end of a line. */
+/** The label at an end of a line. */
 export function End({
   x,
   y,

@@ -1,4 +1,4 @@
-// What is left of what each step wrote, over the steps.
+// The remainder of each step's write, over the steps.
 
 import { scaleLinear } from "d3-scale";
 import { useRef } from "preact/hooks";
@@ -14,13 +14,13 @@ const BOTTOM = 18;
 interface Props {
   account: Account;
   axis: Axis;
-  /** Whether to show what was written behind what is left. */
+  /** Whether to show the original writes behind the remainders. */
   ghosts: boolean;
-  /** What the account is of. */
+  /** Name of what is split. */
   name: string;
 }
 
-/** As high as there is room. */
+/** As high as the container. */
 export function Bars(props: Props) {
   const root = useRef<HTMLDivElement>(null);
   const { height } = useSize(root).value;
@@ -34,7 +34,7 @@ export function Bars(props: Props) {
 function Drawn({ account, axis, ghosts, name, height }: Props & { height: number }) {
   const width = axis.width.value;
   const bars = barsOf(account, axis, ghosts);
-  const apart = besides(account);
+  const apart = otherParts(account);
   const y = scaleLinear(
     extent(
       bars,
@@ -64,7 +64,7 @@ function Drawn({ account, axis, ghosts, name, height }: Props & { height: number
           </text>
         </g>
       ))}
-      <Besides apart={apart} y={y} height={height} />
+      <OtherParts apart={apart} y={y} height={height} />
       <svg x={LEFT} width={width} height={height}>
         {ghosts && (
           <>
@@ -82,10 +82,10 @@ function Drawn({ account, axis, ghosts, name, height }: Props & { height: number
   );
 }
 
-/** Pixels that the words take. */
+/** Width of the label in pixels. */
 const WORDS = 150;
 
-/** Words where the steps are that the layer has not read yet at the query. */
+/** A label over the steps that the layer has not read yet at the query. */
 function Unread({ account, axis }: { account: Account; axis: Axis }) {
   const ahead = account.direction === "forward";
   const edge = axis.x(account.query + (ahead ? 1 : 0));
@@ -98,13 +98,13 @@ function Unread({ account, axis }: { account: Account; axis: Axis }) {
   );
 }
 
-interface Beside {
+interface OtherPart {
   name: string;
   value: number;
 }
 
-/** What no step wrote: drawn apart, on the left. */
-function besides({ initial, edited, bias, written }: Account): Beside[] {
+/** Parts that no step wrote, drawn separately on the left. */
+function otherParts({ initial, edited, bias, written }: Account): OtherPart[] {
   const all = [{ name: "start", value: initial }];
   if (edited !== 0) all.push({ name: "by hand", value: edited });
   if (!written) all.push({ name: "bias", value: bias });
@@ -113,12 +113,12 @@ function besides({ initial, edited, bias, written }: Account): Beside[] {
 
 const WIDE = 7;
 
-function Besides({
+function OtherParts({
   apart,
   y,
   height,
 }: {
-  apart: readonly Beside[];
+  apart: readonly OtherPart[];
   y: (value: number) => number;
   height: number;
 }) {

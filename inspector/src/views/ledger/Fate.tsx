@@ -1,4 +1,4 @@
-// The question the other way round: what becomes of what the chosen step writes.
+// The other direction: what becomes of the write of the chosen step.
 
 import { scaleLinear } from "d3-scale";
 import { useMemo } from "preact/hooks";
@@ -10,10 +10,10 @@ import { readBefore, type UnitBlocks } from "./account";
 
 const HEIGHT = 128;
 const BOTTOM = 20;
-/** Room beside the curve, for the names of its heights and of its last step. */
+/** Margins of the curve, for the labels of its heights and of its last step. */
 const LEFT = 44;
 const RIGHT = 24;
-/** From so many pixels a step on, the fall from one to the next is drawn as the half-life takes it: in pieces. */
+/** From this width of a step on, the decay between two steps is drawn in pieces, as the half-life interpolates it. */
 const WIDE = 8;
 const PIECES = 6;
 
@@ -46,12 +46,12 @@ function outlook(left: Float64Array, half: number | null): string {
   const last = left.length - 1;
   if (last === 0) return "no step follows.";
   const end = `${share(left[last])} is left at the end, after ${plural(last, "step")}.`;
-  if (half === null) return `never half of it is gone: ${end}`;
+  if (half === null) return `it never falls to half: ${end}`;
   const steps = half < 10 ? half.toFixed(1) : Math.round(half).toLocaleString("en");
-  return `half of it is gone after ${steps} steps, and ${end}`;
+  return `half is forgotten after ${steps} steps, and ${end}`;
 }
 
-/** As far as there is something to see: until a hundredth is left. */
+/** The steps to draw: until a hundredth is left. */
 function Curve({ left, half, width }: { left: Float64Array; half: number | null; width: number }) {
   const gone = left.findIndex((part) => part < 0.01);
   const end = Math.min(left.length - 1, Math.max(10, gone < 0 ? left.length - 1 : Math.ceil(gone * 1.15)));
@@ -67,7 +67,7 @@ function Curve({ left, half, width }: { left: Float64Array; half: number | null;
   }
   const line = `M${points.join("L")}`;
   return (
-    <svg width={width} height={HEIGHT} role="img" aria-label="Part that is left, by steps after the write">
+    <svg width={width} height={HEIGHT} role="img" aria-label="Fraction that is left, by steps after the write">
       {[0, 0.5, 1].map((part) => (
         <g>
           <path class="gw-ledger-grid" d={`M${LEFT} ${y(part)}H${width - RIGHT}`} />

@@ -1,7 +1,7 @@
 // The numbers of the step under the pointer.
 
 import type { Axis } from "../../components/axis";
-import { BesidePointer } from "../../components/BesidePointer";
+import { PointerNote } from "../../components/PointerNote";
 import { fixed } from "../../format";
 import { share } from "../cell/figures";
 import type { Account } from "./account";
@@ -13,7 +13,7 @@ export function Note({ account, axis, places }: { account: Account; axis: Axis; 
   const { step } = hover;
   const k = step - account.from;
   return (
-    <BesidePointer axis={axis} kind="gw-ledger-note">
+    <PointerNote axis={axis} kind="gw-ledger-note">
       <div>
         <span class="gw-label">step</span> {step.toLocaleString("en")}{" "}
         <span class="gw-label">{places?.name(step)}</span>
@@ -34,6 +34,6 @@ export function Note({ account, axis, places }: { account: Account; axis: Axis; 
       ) : (
         <div class="gw-label">not read yet at step {account.query}</div>
       )}
-    </BesidePointer>
+    </PointerNote>
   );
 }

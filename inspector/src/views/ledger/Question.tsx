@@ -1,4 +1,4 @@
-// What is to be split: the cell state of a unit, or an output of the head.
+// The choice of what is split: the cell state of a unit, or an output of the head.
 
 import { useId } from "preact/hooks";
 import type { Meta } from "../../data/types";
@@ -18,13 +18,13 @@ export function Question({
   /** Whether outputs can be split here. */
   splits: boolean;
   size: number;
-  /** The one that is split now. */
+  /** The output that is split. */
   output: number | null;
 }) {
   const asked = splits ? state.readout.value : null;
   const why = splits
     ? ""
-    : "Outputs can be split at the last layer of a model with a head, forward and without a projection.";
+    : "Outputs can be split only at the last layer of a model with a head, forward and without a projection.";
   return (
     <>
       <div class="gw-segments" role="group" aria-label="What is split">

@@ -1,4 +1,4 @@
-// The proof that nothing is missing: all shares together are the cell state.
+// The check that nothing is missing: all shares add up to the cell state.
 
 import { fixed, plural } from "../../format";
 import type { Account } from "./account";
@@ -11,9 +11,9 @@ export function Sum({ account, of, check }: { account: Account; of: string; chec
       <h3>{of}</h3>
       <table>
         <tbody>
-          <Line name={`left of what ${plural(shares.length, "step")} wrote`} value={steps} id="steps" />
-          <Line name="left of the initial state" value={initial} id="initial" />
-          {edited !== 0 && <Line name="left of changes by hand" value={edited} id="edited" />}
+          <Line name={`remainder of ${plural(shares.length, "write")}`} value={steps} id="steps" />
+          <Line name="remainder of the initial state" value={initial} id="initial" />
+          {edited !== 0 && <Line name="remainder of manual changes" value={edited} id="edited" />}
           {!written && <Line name="bias of the head" value={bias} id="bias" />}
           <Line name="sum" value={sum} id="sum" strong />
           <Line name={check} value={total} id="total" />

@@ -1,4 +1,4 @@
-// How much of a write is left now, by the step at which it was written: the product of the forget gates since.
+// The fraction of each step's write that is left: the product of the forget gates since.
 
 import { type Axis, LEFT, RIGHT } from "../../components/axis";
 import type { Account } from "./account";
@@ -19,7 +19,7 @@ export function Survival({ account, axis }: { account: Account; axis: Axis }) {
       width={LEFT + width + RIGHT}
       height={HEIGHT}
       role="img"
-      aria-label="Part of a write that is left"
+      aria-label="Fraction of each write that is left"
     >
       <text class="gw-ledger-tick" x={LEFT - 8} y={TOP + 8}>
         ∏ f
@@ -40,7 +40,7 @@ export function Survival({ account, axis }: { account: Account; axis: Axis }) {
   );
 }
 
-/** Through every step in sight, or through one a pixel. */
+/** A path through every step in sight, or through one for each pixel. */
 function lineOf(survival: Float64Array, from: number, axis: Axis, y: (part: number) => number): string {
   const [first, end] = axis.state.range.value;
   const begin = Math.max(from, Math.floor(first));

@@ -1,4 +1,4 @@
-// The text under the bars, once a step is wide enough for a letter.
+// The text under the bars, where a step is wide enough for a letter.
 
 import { type Axis, LEFT, RIGHT } from "../../components/axis";
 import { shown } from "../cell/context";

@@ -1,4 +1,4 @@
-// Which step's ledger, the way back from a visit, and what is in sight.
+// Controls: the step of the ledger, the way back from a visited step, and the zoom.
 
 import type { Signal } from "@preact/signals";
 import type { State } from "../../state";
@@ -12,9 +12,9 @@ export function Tools({
 }: {
   state: State;
   query: number;
-  /** Steps that were left by a click on another. */
+  /** Steps that were left by a click on another step. */
   trail: Signal<number[]>;
-  /** Whether to show what was written; null where there is no such thing. */
+  /** Whether to show the original writes; null where there are none. */
   ghosts: Signal<boolean> | null;
   matters: () => void;
 }) {
@@ -63,7 +63,7 @@ export function Tools({
         <button
           type="button"
           class="gw-button"
-          title="See all steps (double click)"
+          title="Show all steps (double click)"
           onClick={() => state.zoom(0, state.steps.value)}
         >
           All steps

@@ -7,7 +7,7 @@ import { type Account, largest } from "./account";
 import type { Places } from "./places";
 
 const MOST = 8;
-/** Symbols on each side of the one that is meant. */
+/** Symbols shown on each side of the symbol. */
 const AROUND = { unit: 4, output: 8 };
 
 export function TopSteps({

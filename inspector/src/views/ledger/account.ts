@@ -1,4 +1,4 @@
-// The ledger of what was asked, in the order of the sequence, whichever way the layer reads it.
+// The chosen ledger in the order of the sequence, for both directions of reading.
 
 import { type Column, type Layer, type Ledger, ledger, type Shares, secant, weighted } from "../../data/ledger";
 import type { Recording } from "../../data/recording";
@@ -11,14 +11,14 @@ export interface Account {
   /** Position of the first entry: `shares[k - from]` belongs to step k. */
   from: number;
   shares: Float64Array;
-  /** What step k wrote, and the part of it that is left; null where shares are of a sum over units. */
+  /** The write of step k, and the fraction of it that is left; null where shares are of a sum over units. */
   written: Float64Array | null;
   survival: Float64Array | null;
   initial: number;
   edited: number;
-  /** Of the head; 0 for a cell state. */
+  /** Bias of the head; 0 for a cell state. */
   bias: number;
-  /** All of these together, and what it has to be. */
+  /** The sum of all parts, and the number that it has to equal. */
   sum: number;
   total: number;
 }
@@ -54,7 +54,7 @@ export async function loadUnit(
   };
 }
 
-/** How many steps the layer has read when it has read the one at a position. */
+/** How many steps the layer reads before the one at a position. */
 export function readBefore(direction: Direction, steps: number, t: number): number {
   return direction === "forward" ? t : steps - 1 - t;
 }
@@ -80,7 +80,7 @@ export function unitAccount(blocks: UnitBlocks, query: number): Account {
   };
 }
 
-/** What an output of the head needs: the last layer, forward, without a projection. */
+/** The data for an output of the head: the last layer, forward, without a projection. */
 export interface HeadBlocks {
   recording: Recording;
   row: number;
@@ -148,10 +148,10 @@ function total({ shares, initial, edited }: Shares): number {
   return shares.reduce((sum, share) => sum + share, initial + edited);
 }
 
-/** What is less than this part of the largest share does not matter. */
+/** Shares below this fraction of the largest one do not matter. */
 const NOTHING = 1e-3;
 
-/** Steps by the size of what is left of them, largest first. */
+/** Steps by the size of their remainder, the largest first. */
 export function largest({ shares, from }: Account, count: number): number[] {
   const best: number[] = [];
   for (let k = 0; k < shares.length; k++) {
@@ -164,7 +164,7 @@ export function largest({ shares, from }: Account, count: number): number[] {
   return best.filter((k) => Math.abs(shares[k]) >= NOTHING * Math.abs(shares[best[0]])).map((k) => k + from);
 }
 
-/** The fewest steps next to the query that hold so much of all |shares|: from (inclusive) to (exclusive). */
+/** The fewest steps up to the query that hold a part of all |shares|: from (inclusive) to (exclusive). */
 export function reach({ shares, from, query, direction }: Account, part: number): [number, number] {
   const all = shares.reduce((sum, share) => sum + Math.abs(share), 0);
   const last = shares.length - 1;

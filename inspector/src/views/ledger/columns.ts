@@ -1,4 +1,4 @@
-// Bars over the steps in sight: one a step, or one up and one down a pixel where steps are narrower than that.
+// Bars over the steps in sight: one for each step, or one up and one down for each pixel where steps are narrower.
 
 import type { Axis } from "../../components/axis";
 import type { Account } from "./account";
@@ -7,12 +7,12 @@ export interface Bar {
   /** In CSS pixels from the first step in sight. */
   x: number;
   width: number;
-  /** Sums of what is above 0 and below it: what is left, and what was written. */
+  /** Sums of positive and of negative numbers: of the remainders, and of the writes. */
   left: [number, number];
   written: [number, number];
 }
 
-/** CSS pixels from which on a step has a bar of its own. */
+/** Minimum width of a step, in CSS pixels, for a bar of its own. */
 const OWN = 2;
 
 export function barsOf(account: Account, axis: Axis, ghosts: boolean): Bar[] {
@@ -43,7 +43,7 @@ function add(sums: [number, number], value: number): void {
   sums[value > 0 ? 0 : 1] += value;
 }
 
-/** The least and the greatest that is to be shown, 0 among them. */
+/** The range to show, including 0. */
 export function extent(bars: readonly Bar[], more: readonly number[]): [number, number] {
   let [low, high] = [Math.min(0, ...more), Math.max(0, ...more)];
   for (const { left, written } of bars) {

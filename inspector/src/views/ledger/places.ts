@@ -1,4 +1,4 @@
-// What a step is called: its time, or its symbol among those before it.
+// Names of steps: the time, or the symbol with its context.
 
 import { useLoaded } from "../../components/useLoaded";
 import type { Recording } from "../../data/recording";
@@ -9,7 +9,7 @@ import { type Context, contextOf, shown } from "../cell/context";
 export interface Places {
   times: Float64Array | null;
   symbols: Int32Array | null;
-  /** "" where there is nothing to say but its number. */
+  /** "" for a step without a name. */
   name: (k: number) => string;
   /** For a text. */
   context: ((k: number, around: number) => Context) | null;

@@ -1,8 +1,8 @@
-// Which output of the head is meant.
+// The output of the head that is split.
 
 import type { HeadBlocks } from "./account";
 
-/** `came`: the symbol after the query, undefined at the end; then the likeliest stands in for it. */
+/** `came`: the symbol after the query, undefined at the end, where the likeliest is used instead. */
 export function outputOf(
   asked: number | "came" | "likely",
   blocks: HeadBlocks,

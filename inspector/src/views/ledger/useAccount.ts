@@ -1,4 +1,4 @@
-// The ledger that is asked for, and what it was made from.
+// The chosen ledger, and the data that it is computed from.
 
 import { useMemo, useRef } from "preact/hooks";
 import { useLoading } from "../../components/useLoaded";
@@ -20,16 +20,16 @@ export interface Asked {
   /** Whether outputs of the head can be split here, and which one is; null for a cell state. */
   splits: boolean;
   output: number | null;
-  /** null while it is on its way. */
+  /** null while it is loading. */
   account: Account | null;
   /** The columns of the unit in focus. */
   blocks: UnitBlocks | null;
   places: Places | null;
-  /** What is split, in a word. */
+  /** Name of what is split. */
   name: string;
   /** The chosen step. */
   t: number;
-  /** Why there is none of what is asked for now, in a sentence; "" for no reason. */
+  /** Why the chosen ledger is unavailable, in a sentence; "" if it is available. */
   failed: string;
 }
 
@@ -56,7 +56,7 @@ export function useAccount(state: State): Asked {
   const loaded = loadedHead.value;
   const head = loaded?.recording === recording && loaded.row === row ? loaded : null;
 
-  // What was loaded before stays until the new is there: keep within it.
+  // The old data stay until the new data are loaded: keep within their steps.
   const last = Math.min(state.steps.value, blocks?.steps ?? Infinity) - 1;
   const t = Math.min(state.t.value, last);
   const query = Math.min(state.held.value ?? t, last);
@@ -71,7 +71,7 @@ export function useAccount(state: State): Asked {
       : meta.text
         ? `“${shown(meta.text.symbols, output)}”`
         : meta.readouts[output];
-  // While another is on its way, what there was stays in sight.
+  // The old ledger stays in view while a new one is loading.
   const kept = useRef<Asked | null>(null);
   if (account || !kept.current) kept.current = { splits, output, account, blocks, places, name, t, failed: "" };
   return { ...kept.current, failed: ofUnit.failed || loadedHead.failed };

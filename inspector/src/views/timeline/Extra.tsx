@@ -4,7 +4,7 @@ import { domainOf, Lines } from "../../components/Lines";
 import { useLoaded } from "../../components/useLoaded";
 import { lineOf, type Track } from "./tracks";
 
-/** One track in a small panel of its own, since its unit may be another. */
+/** A track in a panel of its own, because its unit may differ. */
 export function Extra({ axis, track, height = 52 }: { axis: Axis; track: Track; height?: number }) {
   const { state } = axis;
   const recording = state.recording.value;

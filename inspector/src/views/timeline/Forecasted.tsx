@@ -23,7 +23,7 @@ async function load(recording: Recording, row: number): Promise<Loaded> {
   return { forecasts, columns, truth, times };
 }
 
-/** The row of the table at the chosen step, and what is forecast from there. */
+/** The row of the table at the chosen step, and the forecast made there. */
 export function Forecasted({ state }: { state: State }) {
   const recording = state.recording.value!;
   const row = state.row.value;

@@ -28,7 +28,7 @@ export function HeatPanel({ axis }: { axis: Axis }) {
     [shown && hasSign(shown.quantity), state.dark.value],
   );
   const units = state.shown.value;
-  // A projected hidden state has numbers of its own, not one for each unit.
+  // A projected hidden state does not have one number for each unit.
   const projected = shown !== undefined && state.shape.value !== null && shown.units !== state.shape.value.hidden;
   const order = useMemo(
     () => (projected ? [...Array(shown.units).keys()] : units),
@@ -68,10 +68,10 @@ interface UnitsProps {
   shown: Shown;
   colors: Uint32Array;
   order: readonly number[];
-  /** Whether the rows are places of a projection, which are no units. */
+  /** Whether the rows are places of a projection, not units. */
   projected: boolean;
   figure: Figure | null;
-  /** What lies over the map. */
+  /** Content over the map. */
   children: ComponentChildren;
 }
 
@@ -109,13 +109,13 @@ function Units({ axis, shown, colors, order, projected, figure, children }: Unit
   );
 }
 
-/** With a unit more, and in focus; without it if it was there, unless it was the only one. */
+/** Add a unit, with the focus; or remove it if it is there and not the only one. */
 function withUnit(units: readonly number[], unit: number): number[] {
   const others = units.filter((one) => one !== unit);
   return others.length === units.length || !others.length ? [...others, unit] : others;
 }
 
-/** The rows moved so that one is among them. */
+/** Move the rows so that one of them is in sight. */
 function holding([first, last]: RowRange, row: number, count: number): RowRange {
   if (row < 0 || (row >= first && row + 1 <= last)) return [first, last];
   const tall = last - first;
@@ -190,13 +190,16 @@ function SortBy({ state }: { state: State }) {
 
 function Each({ state }: { state: State }) {
   return (
-    <label class="gw-field" title="Colours go up to each unit's own largest value, so that small ones show too">
+    <label
+      class="gw-field"
+      title="A colour scale for each unit, up to its own maximum, so that small values are visible"
+    >
       <input
         type="checkbox"
         checked={state.each.value}
         onChange={(event) => (state.each.value = event.currentTarget.checked)}
       />
-      <span class="gw-label">each unit by itself</span>
+      <span class="gw-label">scale per unit</span>
     </label>
   );
 }
@@ -207,11 +210,11 @@ function Scale({ shown, colors }: { shown: Shown; colors: Uint32Array }) {
   const high = trimmed(limit ?? 1);
   const note =
     limit === null
-      ? "Each unit up to its own largest value; the crosshair tells the number."
+      ? "Each unit up to its own maximum; point at a value to read it."
       : open
-        ? "99.5% of the values lie between these; what lies beyond has the colour of the end."
+        ? "99.5% of the values lie in this range; values outside it have the colour of its end."
         : quantity === "survival"
-          ? "How much of what was written at a step stands at the chosen one."
+          ? "The part of each step's write that is left at the chosen step."
           : undefined;
   return (
     <span class="gw-timeline-scale" data-scale={quantity} data-value={limit ?? ""}>

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 
-/** What the lines and bands of a panel are. */
+/** The legend of a panel. */
 export function Key({ children }: { children: ComponentChildren }) {
   return <span class="gw-timeline-key">{children}</span>;
 }

@@ -6,7 +6,7 @@ import { tracksOf } from "./tracks";
 /** Tracks that are shown at first. */
 const FIRST = 2;
 
-/** What a stack of layers reads and gives. */
+/** Inputs and outputs of a stack of layers. */
 export function LayersPanel({ axis }: { axis: Axis }) {
   const { state } = axis;
   const recording = state.recording.value!;

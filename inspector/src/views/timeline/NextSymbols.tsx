@@ -11,7 +11,7 @@ const BAR = 72;
 interface Loaded {
   symbols: Numbers;
   scores: Numbers;
-  /** Of the plain RNN. */
+  /** Log-probabilities of the plain RNN. */
   other: Numbers | null;
 }
 
@@ -24,7 +24,7 @@ async function load(recording: Recording, row: number): Promise<Loaded> {
   return { symbols, scores, other };
 }
 
-/** What the model holds likely to come after the chosen step, and what came. */
+/** The likeliest symbols after the chosen step, and the true one. */
 export function NextSymbols({ state }: { state: State }) {
   const recording = state.recording.value!;
   const row = state.row.value;
@@ -67,7 +67,7 @@ export function NextSymbols({ state }: { state: State }) {
   );
 }
 
-/** The likeliest symbols, and the one that came if it is not among them. */
+/** The likeliest symbols, and the true one if it is not among them. */
 function listed(symbols: number[], likely: (symbol: number) => number, came: number | null): number[] {
   const best = symbols.sort((a, b) => likely(b) - likely(a)).slice(0, BEST);
   return came === null || best.includes(came) ? best : [...best, came];

@@ -9,7 +9,7 @@ import { useLoading } from "../../components/useLoaded";
 import { Cover, Waiting } from "../../components/Waiting";
 import { painted } from "./useMap";
 
-/** The hidden state of the plain RNN beside the LSTM: all that it remembers. */
+/** The hidden state of the plain RNN, its only memory. */
 export function PeerPanel({ axis }: { axis: Axis }) {
   const { state } = axis;
   const recording = state.recording.value!;

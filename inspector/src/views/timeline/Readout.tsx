@@ -1,4 +1,4 @@
-// Beside the panels: what the chosen step says, in numbers.
+// The panel on the side: the numbers of the chosen step.
 
 import { useLoaded } from "../../components/useLoaded";
 import { short } from "../../format";

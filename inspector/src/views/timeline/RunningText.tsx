@@ -4,11 +4,11 @@ import { visible } from "../../format";
 import type { State } from "../../state";
 import { blindGuess, tint } from "./surprise";
 
-/** Characters that are shown, and by how many the window moves: the chosen one is always near its middle. */
+/** Characters that are shown, and the stride of the window, so that the chosen one stays near the middle. */
 const SHOWN = 560;
 const STRIDE = 120;
 
-/** The text around the chosen step as one reads it, each character tinted by how surprising it was. */
+/** The text around the chosen step, each character tinted by its surprise. */
 export function RunningText({ state }: { state: State }) {
   const recording = state.recording.value!;
   const row = state.row.value;

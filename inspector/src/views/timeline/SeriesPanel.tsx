@@ -10,7 +10,7 @@ import { Key, KeyEntry } from "./Key";
 import { TracksMenu } from "./TracksMenu";
 import { lineOf, tracksOf } from "./tracks";
 
-/** The table: what came, what was forecast of it, and the forecast from the chosen step on. */
+/** The table: the true values, their forecasts, and the forecast made at the chosen step. */
 export function SeriesPanel({ axis }: { axis: Axis }) {
   const { state } = axis;
   const recording = state.recording.value!;
@@ -92,7 +92,7 @@ function Lead({ state, lead, horizon }: { state: State; lead: number; horizon: n
 interface SeriesKeyProps {
   t: number;
   lead: number;
-  /** The share that the band should hold; "" without one. */
+  /** The nominal coverage of the band; "" without one. */
   band: string;
   peer: string | null;
 }
@@ -103,7 +103,7 @@ function SeriesKey({ t, lead, band, peer }: SeriesKeyProps) {
       <KeyEntry name="truth" color="--gw-truth" />
       <KeyEntry name="forecast" color="--gw-hidden" title={`Median, ${plural(lead, "step")} before`} />
       {band && <KeyEntry name={`${band} band`} color="--gw-hidden" shape="band" />}
-      <KeyEntry name={`from step ${t}`} color="--gw-accent" title="The forecast from the chosen step on" />
+      <KeyEntry name={`from step ${t}`} color="--gw-accent" title="The forecast made at the chosen step" />
       {peer && <KeyEntry name={peer} color="--gw-peer" shape="dashed" />}
     </Key>
   );

@@ -12,10 +12,10 @@ import { known } from "./tracks";
 
 const STRIP = 26;
 const ERROR = 84;
-/** CSS pixels that a character needs. */
+/** Width of a character in CSS pixels. */
 const READABLE = 7;
 
-/** The text, a character at its own step, and the error of its forecast: -log p(character). */
+/** The text, one character for each step, and its error: -log p(character). */
 export function TextPanel({ axis }: { axis: Axis }) {
   const { state } = axis;
   const recording = state.recording.value!;
@@ -72,7 +72,7 @@ interface StripProps {
   most: number;
 }
 
-/** Tints where characters are too narrow to be read, characters on tints where they are not. */
+/** Characters on tints, or tints alone where characters would be too narrow. */
 function Strip({ axis, symbols, names, error, most }: StripProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { range, dark } = axis.state;
@@ -99,7 +99,7 @@ function Strip({ axis, symbols, names, error, most }: StripProps) {
   return <canvas ref={canvas} class="gw-timeline-text-canvas" style={style} aria-hidden="true" />;
 }
 
-/** One rectangle a step; where steps are narrower than a pixel, one a pixel with the mean of its steps. */
+/** One rectangle for each step; where steps are narrower than a pixel, one for each pixel with their mean. */
 function drawTints(context: CanvasRenderingContext2D, axis: Axis, error: Numbers, most: number): void {
   const [from, to] = axis.state.range.value;
   const stride = Math.max(1, 1 / axis.perStep.value);

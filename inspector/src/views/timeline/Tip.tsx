@@ -1,5 +1,5 @@
 import type { Axis } from "../../components/axis";
-import { BesidePointer } from "../../components/BesidePointer";
+import { PointerNote } from "../../components/PointerNote";
 import { useLoaded } from "../../components/useLoaded";
 import { fixed, plural, short, time, visible } from "../../format";
 import { forecastsOf, looked, median } from "./forecast";
@@ -13,7 +13,7 @@ export function Tip({ axis }: { axis: Axis }) {
   const unit = axis.hoverUnit.value;
   const name = names?.(hover.step);
   return (
-    <BesidePointer axis={axis} kind="gw-timeline-tip">
+    <PointerNote axis={axis} kind="gw-timeline-tip">
       <div>
         <span class="gw-label">step</span> {hover.step.toLocaleString("en")}
         {name && <span class="gw-timeline-tip-name">{name}</span>}
@@ -29,7 +29,7 @@ export function Tip({ axis }: { axis: Axis }) {
           <span class="gw-number">{unit.value === undefined ? "–" : fixed(unit.value)}</span>
         </div>
       )}
-    </BesidePointer>
+    </PointerNote>
   );
 }
 
@@ -52,7 +52,7 @@ function useStepNames({ state }: Axis): ((step: number) => string) | undefined {
   }, [recording, row]);
 }
 
-/** What came at a step, and what had been said of it. */
+/** The true value at a step, and its forecast. */
 function useForecasts({ state }: Axis): ((step: number) => [string, number][]) | undefined {
   const recording = state.recording.value!;
   const row = state.row.value;

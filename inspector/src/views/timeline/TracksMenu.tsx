@@ -3,9 +3,9 @@ import { useRef } from "preact/hooks";
 import { useDismiss } from "../../components/useDismiss";
 import type { Track } from "./tracks";
 
-/** With more tracks than these, they can be searched. */
+/** With more tracks than this, there is a search field. */
 const MANY = 16;
-/** And no more than these are listed. */
+/** The maximum number of listed tracks. */
 const LISTED = 100;
 
 interface TracksMenuProps {
@@ -14,7 +14,7 @@ interface TracksMenuProps {
   choose: (names: string[]) => void;
 }
 
-/** Which further columns have a panel of their own. */
+/** The menu of further columns, each with a panel of its own. */
 export function TracksMenu({ tracks, chosen, choose }: TracksMenuProps) {
   const open = useSignal(false);
   const root = useRef<HTMLDivElement>(null);

@@ -3,7 +3,7 @@ import { fixed, plural } from "../../format";
 import type { State } from "../../state";
 import { shareText, stepsText } from "../units/rows";
 
-/** What the diagnosis says of the unit in focus. */
+/** Figures of the diagnosis for the unit in focus. */
 export function UnitCard({ state }: { state: State }) {
   const recording = state.recording.value!;
   const diagnosis = useLoaded(state, () => recording.diagnosis(), [recording]);

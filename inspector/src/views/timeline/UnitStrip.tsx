@@ -1,4 +1,4 @@
-// One figure of each unit in the right margin of the heat-map: the one that the units are sorted by.
+// The figure that units are sorted by, in the right margin of the heat-map.
 
 import type { ReadonlySignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
@@ -56,7 +56,7 @@ export function UnitStrip({ state, figure, order, rows }: UnitStripProps) {
   );
 }
 
-/** What the strip shows, and its ends: for the bar above it. */
+/** The legend of the strip, for the bar above it. */
 export function FigureName({ figure }: { figure: Figure }) {
   return (
     <span class="gw-timeline-figure" style={{ width: `${WIDTH}px` }} title={figure.explained}>

@@ -2,7 +2,7 @@ import type { Recording } from "../../data/recording";
 import { comparable } from "../../order";
 import type { Figures, Sorted } from "../../state";
 
-/** What stands beside each unit, and the ends of its scale. */
+/** A figure for each unit, and the ends of its scale. */
 export interface Figure {
   name: string;
   explained: string;
@@ -26,7 +26,7 @@ export function figureOf({ order, column, figures: values }: Sorted, recording: 
     return { name: "activity", explained, values, low: 0, high: most || 1, log: false };
   }
   const explained =
-    "Steps after which half of what a unit holds is left (of one that resets: between resets), on a logarithmic scale";
+    "Steps until a unit has forgotten half of its state (between resets, if it resets), on a logarithmic scale";
   const power = Math.ceil(Math.log10(Math.max(10, most)));
   return { name: "half-life", explained, values, low: 0.1, high: 10 ** power, log: true };
 }

@@ -1,4 +1,4 @@
-// Lines out of a forecaster's recording: what came, and what was said of it some steps before.
+// Lines of a forecaster's recording: true values, and forecasts made some steps before.
 
 import type { Band, Fan, Values } from "../../components/Lines";
 import type { Recording } from "../../data/recording";
@@ -28,7 +28,7 @@ export function looked(state: State, { targets, horizon }: SeriesMeta): { target
   return { target: Math.min(state.target.value, targets.length - 1), lead: Math.min(state.lead.value, horizon) };
 }
 
-/** Place of the quantile nearest to 0.5. */
+/** Index of the quantile nearest to 0.5. */
 export function median({ quantiles }: SeriesMeta): number {
   return quantiles.reduce((best, q, k) => (Math.abs(q - 0.5) < Math.abs(quantiles[best] - 0.5) ? k : best), 0);
 }
@@ -39,13 +39,13 @@ export function pairs({ quantiles }: SeriesMeta): [low: number, high: number][] 
   return Array.from({ length: count }, (_, k) => [k, quantiles.length - 1 - k]);
 }
 
-/** The share that the widest band should hold, such as "80%"; "" without a band. */
+/** The nominal coverage of the widest band, such as "80%"; "" without a band. */
 export function coverage(series: SeriesMeta): string {
   const [widest] = pairs(series);
   return widest ? `${Math.round((series.quantiles[widest[1]] - series.quantiles[widest[0]]) * 100)}%` : "";
 }
 
-/** What was forecast for each step `lead` steps before. */
+/** The forecast for each step, made `lead` steps before. */
 export function ahead(
   forecast: Float32Array,
   { horizon, targets, quantiles }: SeriesMeta,
@@ -67,7 +67,7 @@ export function bandsAhead({ series, lstm }: Forecasts, target: number, lead: nu
   }));
 }
 
-/** What is forecast at a step for all steps of the horizon. */
+/** The forecast made at a step, for all steps of the horizon. */
 export function fanAt({ series, lstm }: Forecasts, target: number, t: number): Fan {
   const wide = series.quantiles.length;
   const { horizon, targets } = series;

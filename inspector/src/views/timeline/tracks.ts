@@ -1,4 +1,4 @@
-// Lines that can stand above the heat-map: columns of a table, or what a layer stack reads and gives.
+// Lines above the heat-map: columns of a table, or inputs and outputs of a stack of layers.
 
 import type { Values } from "../../components/Lines";
 import type { Recording } from "../../data/recording";
@@ -11,7 +11,7 @@ export interface Track {
   width: number;
 }
 
-/** Everything of a recording that has one number a step. */
+/** All data of a recording with one number for each step. */
 export function tracksOf(recording: Recording): Track[] {
   const { series, inputs, kind, layers, readouts } = recording.meta;
   if (series) return named(series.columns, "columns");
@@ -26,7 +26,7 @@ function named(names: string[], block: string): Track[] {
   return names.map((name, column) => ({ name, block, column, width: names.length }));
 }
 
-/** One column of (T, width) as a line; what is missing is a gap. */
+/** One column of (T, width) as a line; missing values are gaps. */
 export function lineOf(table: Numbers, column: number, width: number): Values {
   return Array.from({ length: table.length / width }, (_, t) => known(table[t * width + column]));
 }

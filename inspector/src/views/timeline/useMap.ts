@@ -1,4 +1,4 @@
-// What the heat-map shows: the numbers of one quantity, the bytes to paint from, and the ends of the scale.
+// The content of the heat-map: the numbers of one quantity, the bytes to paint, and the ends of the scale.
 
 import { useMemo } from "preact/hooks";
 import { largest, largestOfEach, type Pyramid, pyramid, survival } from "../../components/heat/pyramid";
@@ -11,7 +11,7 @@ import type { State } from "../../state";
 export interface Shown {
   quantity: Quantity;
   units: number;
-  /** For scales about 0; null where each unit has a scale of its own. */
+  /** The end of a scale around 0; null where each unit has a scale of its own. */
   limit: number | null;
   map: Pyramid;
   value: (unit: number, step: number) => number;
@@ -21,11 +21,11 @@ interface Values {
   quantity: Quantity;
   direction: Direction;
   units: number;
-  /** (T, units): of survival the forget gate's. */
+  /** (T, units); for survival, those of the forget gate. */
   values: Float32Array;
 }
 
-/** No value until the first numbers are there; then the last ones stay until others are. */
+/** No value until the first numbers are loaded; later the old ones stay until the new ones are loaded. */
 export function useMap(state: State): Loaded<Shown> {
   const recording = state.recording.value;
   const place = [state.row.value, state.layer.value, state.direction.value, state.quantity.value] as const;
@@ -60,10 +60,10 @@ function shown(loaded: Values, t: number, each: boolean): Shown {
 
 type Painted = Pick<Shown, "map" | "limit">;
 
-/** Bytes are kept with their numbers, so that going back to a quantity is instant. */
+/** Bytes are cached with their numbers, so that returning to a quantity is instant. */
 const kept = { shared: new WeakMap<Float32Array, Painted>(), each: new WeakMap<Float32Array, Painted>() };
 
-/** `each`: every unit up to its own largest size, so that small ones show too. */
+/** `each`: every unit up to its own maximum, so that small values are visible. */
 export function painted(values: Float32Array, units: number, quantity: Quantity, each: boolean): Painted {
   const store = each ? kept.each : kept.shared;
   let found = store.get(values);
@@ -77,7 +77,7 @@ export function painted(values: Float32Array, units: number, quantity: Quantity,
   return found;
 }
 
-/** How much of a write at k stands at t. */
+/** The part of a write at k that is left at t. */
 function survived({ values, units, direction }: Values, unit: number, k: number, t: number): number {
   const onward = direction === "forward" ? 1 : -1;
   if ((t - k) * onward < 0) return 0;

@@ -4,10 +4,10 @@ import type { Advice, Diagnosis } from "../../data/types";
 import { plural } from "../../format";
 import type { State } from "../../state";
 
-/** How many findings are shown before a person asks for all. */
+/** How many findings are shown at first. */
 const FIRST = 4;
 
-/** What the diagnosis found, and what to try; a click chooses the units that it is about. */
+/** Findings of the diagnosis, with advice; a click chooses the units concerned. */
 export function AdviceList({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
   const [all, setAll] = useState(false);
   const { advice } = diagnosis;
@@ -31,16 +31,16 @@ export function AdviceList({ state, diagnosis }: { state: State; diagnosis: Diag
   );
 }
 
-/** Labels of units that do not do their part. */
+/** Labels of units that contribute little. */
 const FAULTS = ["dead", "shut", "saturated"];
 
-/** Without advice: whether nothing is wrong, or too little of it to act on. */
+/** The text without advice: no faults, or too few to act on. */
 function quiet({ layers }: Diagnosis): string {
   const labels = layers.flatMap((layer) => layer.labels.flat());
   const found = FAULTS.map((fault): [string, number] => [fault, labels.filter((label) => label === fault).length])
     .filter(([, count]) => count > 0)
     .map(([fault, count]) => `${plural(count, "unit")} ${count === 1 ? "is" : "are"} ${fault}`);
-  if (!found.length) return "Nothing to mend: the diagnosis found no fault in these units.";
+  if (!found.length) return "The diagnosis found no fault in these units.";
   return `No advice: ${found.join(", ")}, too few of the model's units to act on.`;
 }
 
@@ -75,7 +75,7 @@ function choose(state: State, { layer, direction, units }: Advice): void {
   batch(() => {
     state.layer.value = layer;
     state.direction.value = direction;
-    // The last unit is the one in focus: let it be the first that the finding names.
+    // The last unit has the focus: it should be the first that the finding names.
     state.units.value = [...units].reverse();
   });
 }

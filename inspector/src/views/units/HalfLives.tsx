@@ -7,10 +7,10 @@ import { BottomAxis, type Frame, powersOfTen } from "./axes";
 import { halfLifeDomain, stepsText, type UnitRow } from "./rows";
 
 const HEIGHT = 196;
-/** Room at the right for units that never forget half. */
+/** Margin on the right for units that never forget half. */
 const FOREVER = 44;
 const DIAMETERS = [26, 22, 18, 14, 12, 10, 8, 7, 6, 5, 4, 3, 2];
-/** From this diameter on a dot has room for the number of its unit. */
+/** Minimum diameter of a dot that shows the number of its unit. */
 const NUMBERED = 18;
 
 interface Props {
@@ -19,7 +19,7 @@ interface Props {
   onChoose: (unit: number, add: boolean) => void;
 }
 
-/** Every unit as a dot over its half-life, stacked where several share a place. */
+/** Every unit as a dot at its half-life, stacked where several are close. */
 export function HalfLives({ rows, chosen, onChoose }: Props) {
   const [box, width] = useWidth<HTMLDivElement>();
   const [pointed, setPointed] = useState<UnitRow | null>(null);
@@ -147,7 +147,7 @@ function Stacks({ dots, diameter, chosen, pointed }: StacksProps) {
   );
 }
 
-/** Dots at their half-lives, one above another where they would touch; as large as the tallest stack allows. */
+/** Dots at their half-lives, stacked where they would touch, and as large as the tallest stack allows. */
 function stacked(rows: UnitRow[], frame: Frame, x: (value: number) => number): { dots: Dot[]; diameter: number } {
   const forever = frame.right + 9 + FOREVER / 2;
   const places = rows
@@ -197,9 +197,9 @@ function summary(rows: UnitRow[]): string {
   const middle = ranked[Math.floor((ranked.length - 1) / 2)];
   const slowest = ranked[ranked.length - forever - 1];
   if (middle.half_life === Infinity)
-    return `Most units never lose half of what they hold: ${plural(forever, "unit")}.`;
+    return `Most units never forget half of their state: ${plural(forever, "unit")}.`;
   return (
-    `The median unit loses half of what it holds in ${stepsText(middle.half_life)} steps; the slowest, ` +
+    `The median unit forgets half of its state in ${stepsText(middle.half_life)} steps; the slowest, ` +
     `unit ${slowest.unit}, in ${stepsText(slowest.half_life)}${between(slowest.resetting)}. ${never}`
   );
 }

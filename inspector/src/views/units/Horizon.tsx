@@ -7,10 +7,10 @@ import { BottomAxis, type Frame, LeftAxis, powersOfTen } from "./axes";
 import { shareText } from "./rows";
 
 const HEIGHT = 196;
-/** Below this the influence is too small to tell from rounding in float32. */
+/** A smaller influence cannot be distinguished from float32 rounding. */
 const FLOOR = 1e-7;
 
-/** How much of the immediate influence of an input is left `lag` steps later. */
+/** The fraction of an input's immediate influence that is left `lag` steps later. */
 interface Curve {
   lags: number[];
   lstm: number[];
@@ -90,7 +90,7 @@ function Drawing({ curve, width, logarithmic, place, onPlace, words }: DrawingPr
   const x = (logarithmic ? scaleSymlog() : scaleLinear()).domain([lags[0], last]).range([frame.left, frame.right]);
   const domain = heights(lstm);
   const y = scaleLog().domain(domain).range([frame.bottom, frame.top]);
-  // What is too small for the axis goes below it, out of sight.
+  // Values too small for the axis are drawn below it, out of sight.
   const at = (share: number) => y(Math.max(share, domain[0] / 10));
   const path = (shares: number[]) => line(shares.map((share, k) => [x(lags[k]), at(share)]));
   const ticks = (logarithmic ? decades(last) : x.ticks(Math.max(3, Math.round(width / 90)))).map((lag) => ({
@@ -140,18 +140,18 @@ function relative({ lags, lstm, peer }: Horizon): Curve {
 
 function sentence({ lags, lstm, peer }: Curve, k: number, peerName: string): string {
   const after = `After ${lags[k].toLocaleString("en")} ${lags[k] === 1 ? "step" : "steps"}`;
-  const beside = peer ? `, ${shareText(peer[k])} in the ${peerName}` : "";
-  return `${after} ${shareText(lstm[k])} of the immediate influence of an input is left in the LSTM${beside}.`;
+  const inPeer = peer ? `, ${shareText(peer[k])} in the ${peerName}` : "";
+  return `${after} ${shareText(lstm[k])} of the immediate influence of an input is left in the LSTM${inPeer}.`;
 }
 
-/** From a power of ten at or below the smallest share that counts to one at or above the largest. */
+/** From the power of ten at or below the smallest relevant share to the one at or above the largest. */
 function heights(shares: number[]): [number, number] {
   const counting = shares.filter((share) => share >= FLOOR);
   const low = Math.min(1e-2, ...counting);
   return [10 ** Math.floor(Math.log10(low) + 1e-9), 10 ** Math.ceil(Math.log10(Math.max(1, ...counting)) - 1e-9)];
 }
 
-/** Where a person looks first: the furthest round lag at which the LSTM still has 1%. */
+/** The initial lag: the largest round one at which the LSTM still has 1%. */
 function usual({ lags, lstm }: Curve): number {
   const places = [5, 10, 20, 50, 100, 200, 500].map((lag) => nearest(lags, lag));
   return places.findLast((k) => lstm[k] >= 0.01) ?? places[0];

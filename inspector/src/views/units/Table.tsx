@@ -5,9 +5,9 @@ import { type Extent, UnitTableRow } from "./TableRow";
 
 const ROW_HEIGHT = 38;
 const HEAD_HEIGHT = 54;
-/** Rows drawn beyond what is in sight, so that fast scrolling shows no gaps. */
+/** Rows rendered outside the visible ones, so that fast scrolling shows no gaps. */
 const SPARE = 8;
-/** Rows are drawn anew once so many have been scrolled by. */
+/** The number of scrolled rows after which rows are rendered again. */
 const STRIDE = 4;
 const MOST_IN_SIGHT = 14;
 
@@ -20,14 +20,14 @@ interface Column {
 
 const PLAIN: Column[] = [
   { key: "unit", name: "unit", title: "Number of the unit", width: 56 },
-  { key: "labels", name: "what it is", title: "Labels of the diagnosis", width: 204 },
+  { key: "labels", name: "labels", title: "Labels of the diagnosis", width: 204 },
   {
     key: "half_life",
     name: "half-life",
-    title: "Steps after which half is left (of a unit that resets: between resets), and 80% of its range",
+    title: "Steps until half is left (between resets, for a unit that resets), and 80% of its range",
     width: 148,
   },
-  { key: "write_rate", name: "write rate", title: "Mean of |i g| a step", width: 74 },
+  { key: "write_rate", name: "write rate", title: "Mean of |i g|", width: 74 },
   { key: "activity", name: "activity", title: "Standard deviation of the hidden state over the steps", width: 70 },
 ];
 
@@ -41,7 +41,7 @@ const GATED: Column[] = SWITCHES.flatMap((gate) => [
   {
     key: `mean.${gate}` as const,
     name: "0 … 1",
-    title: "How often the gate takes each value; sorts by its mean",
+    title: "Histogram of the gate's values; sorts by the mean",
     width: 72,
   },
   { key: `open.${gate}` as const, name: "open", title: "Share of the steps with the gate above 0.9", width: 44 },
@@ -50,7 +50,7 @@ const GATED: Column[] = SWITCHES.flatMap((gate) => [
 const CANDIDATE: Column = {
   key: "mean.candidate",
   name: "−1 … 1",
-  title: "How often the candidate takes each value; sorts by its mean",
+  title: "Histogram of the candidate's values; sorts by the mean",
   width: 84,
 };
 
@@ -59,16 +59,16 @@ const WIDTHS = [...PLAIN, ...GATED, CANDIDATE].map(({ key, width }) => (
 ));
 
 interface Props {
-  /** Those to show, in any order; `all` are what bars and scales compare with. */
+  /** The rows to show, in any order; `all` set the scales. */
   rows: UnitRow[];
   all: UnitRow[];
   chosen: readonly number[];
   onChoose: (unit: number, add: boolean) => void;
-  /** Why there are none to show; "" where nothing fits. */
+  /** Why there are no rows; "" where none matches. */
   wrong: string;
 }
 
-/** One row a unit; only what is in sight is in the document. */
+/** One row for each unit; only visible rows are in the document. */
 export function UnitTable({ rows, all, chosen, onChoose, wrong }: Props) {
   const [sorting, setSorting] = useState<Sorting>({ key: "unit", descending: false });
   const scroller = useRef<HTMLDivElement>(null);
@@ -115,7 +115,7 @@ export function UnitTable({ rows, all, chosen, onChoose, wrong }: Props) {
       </table>
       {!shown.length && (
         <p class="gw-units-nothing gw-label" role="status">
-          {wrong || "No unit is so named or numbered."}
+          {wrong || "No unit has this label or number."}
         </p>
       )}
     </div>
@@ -139,7 +139,7 @@ function Body({ shown, from, to, extent, chosen, onChoose }: BodyProps) {
         <UnitTableRow
           key={row.unit}
           row={row}
-          // Two rows of heads stand above the first.
+          // Two header rows precede the first.
           index={from + k + 3}
           height={ROW_HEIGHT}
           extent={extent}
@@ -153,7 +153,7 @@ function Body({ shown, from, to, extent, chosen, onChoose }: BodyProps) {
   );
 }
 
-/** Stands for rows that are not in the document. */
+/** A spacer for rows that are not in the document. */
 function Space({ rows }: { rows: number }) {
   return <tr aria-hidden="true" class="gw-units-space" style={{ height: `${rows * ROW_HEIGHT}px` }} />;
 }
@@ -199,7 +199,7 @@ function Head({ sorting, onSort }: { sorting: Sorting; onSort: (key: SortKey) =>
   );
 }
 
-/** A first click sorts numbers from the largest and names from A; a second one turns it round. */
+/** A first click sorts in descending order, units in ascending order; a second one reverses it. */
 function next(sorting: Sorting, key: SortKey): Sorting {
   if (sorting.key === key) return { key, descending: !sorting.descending };
   return { key, descending: key !== "unit" };

@@ -4,7 +4,7 @@ import { fixed, percent } from "../../format";
 import { Amount, Ends, HalfLifeBar, Histogram } from "./marks";
 import { stepsText, type UnitRow } from "./rows";
 
-/** What bars of all rows are compared with. */
+/** The scales of the bars, shared by all rows. */
 export interface Extent {
   half_life: [number, number];
   write_rate: number;
@@ -13,7 +13,7 @@ export interface Extent {
 
 interface Props {
   row: UnitRow;
-  /** Place in the whole table, from 1, heads included. */
+  /** Row index in the whole table, from 1, including the headers. */
   index: number;
   height: number;
   extent: Extent;
@@ -23,7 +23,7 @@ interface Props {
 }
 
 export class UnitTableRow extends Component<Props> {
-  /** While a person scrolls, most rows stay as they are. */
+  /** Most rows do not change during scrolling. */
   shouldComponentUpdate(next: Props): boolean {
     return (Object.keys(next) as (keyof Props)[]).some((key) => next[key] !== this.props[key]);
   }

@@ -25,7 +25,7 @@ const ELSEWHERE: { view: View; name: string }[] = [
   { view: "whatif", name: "What if" },
 ];
 
-/** Above the table: which units are in it, and what to do with the chosen ones. */
+/** The tool bar of the table: filters, and actions for the chosen units. */
 export function UnitTools({ state, total, shown, chosen, labels, filter, onFilter }: Props) {
   const kinds: [string, string, number][] = [
     ["", "all", total],

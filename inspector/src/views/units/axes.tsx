@@ -1,4 +1,4 @@
-// Axes of the small drawings of this view, in the page's own colours, so that they follow its theme.
+// Axes of the small plots of this view, in the colours of the page, so that they follow the theme.
 
 export interface Frame {
   left: number;
@@ -46,7 +46,7 @@ export function LeftAxis({ frame, ticks }: { frame: Frame; ticks: Tick[] }) {
   );
 }
 
-/** Powers of ten from low to high as a person writes them. */
+/** Powers of ten from low to high. */
 export function powersOfTen([low, high]: [number, number]): number[] {
   const first = Math.ceil(Math.log10(low) - 1e-9);
   const count = Math.floor(Math.log10(high) + 1e-9) - first + 1;

@@ -43,7 +43,7 @@ export function HalfLifeBar({ row, domain }: HalfLifeProps) {
   );
 }
 
-/** How often a gate took each value, 0 at the left and 1 at the right (candidate: -1 and 1). */
+/** Histogram of a gate's values, from 0 on the left to 1 on the right (candidate: -1 to 1). */
 export function Histogram({ gate, counts }: { gate: Gate; counts: number[] }) {
   const top = Math.max(1, ...counts);
   const width = SPARK.width / counts.length;
@@ -64,7 +64,7 @@ export function Histogram({ gate, counts }: { gate: Gate; counts: number[] }) {
   );
 }
 
-/** Closed from the left, open from the right: how much of the time the gate is at either end. */
+/** The share of steps with the gate closed, from the left, and open, from the right. */
 export function Ends({ gate, closed, open }: { gate: Switch; closed: number; open: number }) {
   return (
     <span class="gw-ends" role="img" aria-label={`closed ${percent(closed)}, open ${percent(open)} of the steps`}>
@@ -74,7 +74,7 @@ export function Ends({ gate, closed, open }: { gate: Switch; closed: number; ope
   );
 }
 
-/** A figure of a unit with a bar that compares it with the largest of the layer. */
+/** A figure of a unit, with a bar relative to the maximum of the layer. */
 export function Amount({ value, largest, text }: { value: number; largest: number; text: string }) {
   return (
     <span class="gw-amount">

@@ -1,4 +1,4 @@
-// The rows of the table of units: what the diagnosis says of each, how they are sorted and filtered.
+// The rows of the table of units: figures of the diagnosis, sorting and filters.
 
 import { GATES, type Gate, limits, type Switch } from "../../data/cell";
 import type { LayerDiagnosis } from "../../data/types";
@@ -7,9 +7,9 @@ import { namesUnits, unitsOf } from "../../units";
 export interface UnitRow {
   unit: number;
   labels: string[];
-  /** In steps, between resets where it resets; Infinity for a unit that never forgets half. */
+  /** In steps, between resets for a unit that resets; Infinity for one that never forgets half. */
   half_life: number;
-  /** Over all steps, resets among them. */
+  /** Over all steps, including resets. */
   half_life_overall: number;
   resetting: boolean;
   half_life_low: number;
@@ -18,7 +18,7 @@ export interface UnitRow {
   activity: number;
   closed: Record<Switch, number>;
   open: Record<Switch, number>;
-  /** Means of the gates over the steps, as the histograms have them. */
+  /** Means of the gates over the steps, from the histograms. */
   mean: Record<Gate, number>;
   histograms: Record<Gate, number[]>;
 }
@@ -54,7 +54,7 @@ export function unitRows(layer: LayerDiagnosis): UnitRow[] {
   });
 }
 
-/** Mean of what equal bins from `low` to 1 count, each value taken to lie in the middle of its bin. */
+/** The mean of a histogram with equal bins from `low` to 1, with each value in the middle of its bin. */
 function mean(counts: number[], low: number): number {
   const width = (1 - low) / counts.length;
   let count = 0;
@@ -66,7 +66,7 @@ function mean(counts: number[], low: number): number {
   return sum / count;
 }
 
-/** By which figure the table can be sorted: `closed.input_gate` and the like for those of one gate. */
+/** The figures that the table can be sorted by; `closed.input_gate` and the like for those of a gate. */
 export type SortKey =
   | "unit"
   | "labels"
@@ -98,7 +98,7 @@ function figure(row: UnitRow, key: SortKey): number | string {
   return gate ? row[name][gate] : row[key as "unit" | "half_life" | "write_rate" | "activity"];
 }
 
-/** Rows that a text is about: numbers such as "3, 7-12" mean units, anything else a part of a label. */
+/** Rows that match a text: numbers such as "3, 7-12" are units, anything else is a part of a label. */
 export function matching(rows: UnitRow[], text: string, hidden: number): UnitRow[] {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return rows;
@@ -107,14 +107,14 @@ export function matching(rows: UnitRow[], text: string, hidden: number): UnitRow
   return rows.filter(({ unit }) => units.has(unit));
 }
 
-/** Each label that occurs and on how many units, the most frequent first. */
+/** Each label and the number of its units, the most frequent first. */
 export function labelCounts(rows: UnitRow[]): [string, number][] {
   const counts = new Map<string, number>();
   for (const row of rows) for (const label of row.labels) counts.set(label, (counts.get(label) ?? 0) + 1);
   return [...counts].sort((a, b) => b[1] - a[1]);
 }
 
-/** Ends of a log axis for half-lives: 1, 2 or 5 times a power of ten about those that are finite. */
+/** Ends of a log axis for finite half-lives: 1, 2 or 5 times a power of ten. */
 export function halfLifeDomain(rows: UnitRow[]): [number, number] {
   const finite = rows.map((row) => row.half_life).filter((value) => Number.isFinite(value) && value > 0);
   if (!finite.length) return [1, 10];
@@ -124,7 +124,7 @@ export function halfLifeDomain(rows: UnitRow[]): [number, number] {
   return [round(low).findLast((end) => end <= low * 1.001)!, round(high).find((end) => end >= high * 0.999)!];
 }
 
-/** A number of steps, as precise as it is small. */
+/** A number of steps, with more decimals for a smaller one. */
 export function stepsText(value: number): string {
   if (!Number.isFinite(value)) return "∞";
   if (value >= 99.95) return Math.round(value).toLocaleString("en");

@@ -38,7 +38,7 @@ interface InputProps {
   label: string;
   value: string;
   onValue: (value: string) => void;
-  /** Where the label is too short to stand alone. */
+  /** The accessible name, where the label is too short. */
   name?: string;
   placeholder?: string;
   short?: boolean;

@@ -13,14 +13,14 @@ import { Spans } from "./Spans";
 interface Props {
   state: State;
   comparison: Comparison;
-  /** What led to the changed run, where it was asked for in this page. */
+  /** The request of the changed run, if it was made in this page. */
   asked: WhatIf | null;
 }
 
-/** Of the panels: what a text says next has a table below, and so needs room. */
+/** Heights of the panels: a text has a table below and needs room for it. */
 const HEIGHTS = { text: { alone: 320, both: 210, apart: 96 }, numbers: { alone: 460, both: 340, apart: 150 } };
 
-/** Both runs over each other, and their difference below. */
+/** Both runs in one plot, and their difference below. */
 export function Charts({ state, comparison, asked }: Props) {
   const axis = useMemo(() => new Axis(state), [state]);
   const [recording, row] = [state.recording.value!, state.row.value];
@@ -63,7 +63,7 @@ interface PanelProps {
   withZero?: boolean;
 }
 
-/** Lines, their name, and at the right what they are at the chosen step. */
+/** Lines with their name, and their values at the chosen step on the right. */
 function Panel({ axis, name, lines, height, withZero = false }: PanelProps) {
   const domain = useMemo(
     () => domainOf([...lines.flatMap(({ values }) => values), ...(withZero ? [0] : [])]),

@@ -9,7 +9,7 @@ interface Props {
   comparison: Comparison;
 }
 
-/** What the change has done, in a few numbers. */
+/** The effect of the change in a few numbers. */
 export function Figures({ state, before, after, comparison }: Props) {
   const means = meanErrors(before, after);
   if (!means && !comparison.change) return null;
@@ -19,7 +19,7 @@ export function Figures({ state, before, after, comparison }: Props) {
         <div>
           <dt class="gw-label">
             Mean error{" "}
-            {before.meta.kind === "text" ? "in nats a character" : "one step ahead, standard deviations"}
+            {before.meta.kind === "text" ? "in nats per character" : "one step ahead, standard deviations"}
           </dt>
           <dd>
             <span data-part="mean_error_before" data-value={means.before}>
@@ -94,19 +94,19 @@ function DiedAway({ state, found, steps }: { state: State; found: Largest; steps
           class="gw-whatif-go"
           data-part="felt"
           data-value={`${first} ${last}`}
-          title="See these steps"
+          title="Show these steps"
           onClick={() => see(state, first, last)}
         >
           {first === last
-            ? `felt at step ${first.toLocaleString("en")}`
-            : `felt from step ${first.toLocaleString("en")} to ${last.toLocaleString("en")}`}
+            ? `effect at step ${first.toLocaleString("en")}`
+            : `effect from step ${first.toLocaleString("en")} to ${last.toLocaleString("en")}`}
         </button>
       </dd>
     </div>
   );
 }
 
-/** Zoom to some steps, with a tenth to either side. */
+/** Zoom to some steps, with a margin of a tenth on both sides. */
 function see(state: State, first: number, last: number): void {
   const room = Math.max(2, (last - first) / 10);
   state.zoom(first - room, last + 1 + room);

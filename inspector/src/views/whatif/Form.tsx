@@ -10,7 +10,7 @@ const KIND_NAME: Record<Change["kind"], string> = {
   edit: "Set the cell state",
 };
 
-/** What to change, and the button that runs the model again. */
+/** The form of the changes, and the button that runs the model again. */
 export function Form({ state, draft }: { state: State; draft: Draft }) {
   const changes = draft.changes.value;
   const running = draft.running.value;
@@ -137,7 +137,7 @@ function Presets({ state, disabled, onPreset }: PresetsProps) {
   );
 }
 
-/** A new change, of the chosen units and at the chosen step. */
+/** A new change for the chosen units at the chosen step. */
 function blank(kind: Change["kind"], state: State): Change {
   const units = unitsText(state.units.value);
   if (kind === "ablate") return { kind, units };

@@ -4,7 +4,7 @@ import { CELL } from "../../data/cell";
 import type { WhatIf } from "../../data/types";
 import { fixed, plural } from "../../format";
 
-/** Above the lines: during which steps gates were held, and where the cell state was set. */
+/** Marks above the lines: the steps during which gates were held, and where the cell state was set. */
 export function Spans({ axis, asked }: { axis: Axis; asked: WhatIf }) {
   const width = axis.width.value;
   const within = (step: number) => Math.max(0, Math.min(width, axis.x(step)));

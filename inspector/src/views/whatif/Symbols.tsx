@@ -5,10 +5,10 @@ import { type Run, topSymbols } from "./compare";
 
 /** Rows of the table. */
 const SHOWN = 10;
-/** Characters of the text that are shown before the chosen step. */
+/** Characters that are shown before the chosen step. */
 const CONTEXT = 40;
 
-/** At the chosen step of a text: what either run holds likely to come next. */
+/** The likeliest next symbols of both runs at the chosen step of a text. */
 export function Symbols({ state, before, after }: { state: State; before: Run; after: Run | null }) {
   const t = state.t.value;
   const name = (symbol: number) => (symbol === 0 ? "unknown" : visible(before.meta.text!.symbols[symbol]));

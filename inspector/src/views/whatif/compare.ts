@@ -1,4 +1,4 @@
-// Two runs beside each other: the original and the changed one, step by step.
+// A comparison of two runs, the original and the changed one, step by step.
 
 import type { Values } from "../../components/Lines";
 import type { Recording } from "../../data/recording";
@@ -6,7 +6,7 @@ import type { Meta } from "../../data/types";
 import { ahead, median } from "../timeline/forecast";
 import { known, lineOf } from "../timeline/tracks";
 
-/** Blocks of one run that a comparison reads; null where the recording has none. */
+/** The blocks of a run that are compared; null where the recording has none. */
 export interface Run {
   meta: Meta;
   row: number;
@@ -33,23 +33,23 @@ export async function runOf(recording: Recording, row: number): Promise<Run> {
   return { meta, row, error, prediction, table, symbols } as Run;
 }
 
-/** What is looked at: a target some steps ahead (series), or an output (layers). */
+/** The compared quantity: a target some steps ahead (series), or an output (layers). */
 export interface Look {
   target: number;
   lead: number;
   output: number;
 }
 
-/** Lines over the steps, in a unit that `name` says. */
+/** Lines over the steps; `name` includes the unit. */
 export interface Comparison {
   kind: Meta["kind"];
   name: string;
   truth: Values | null;
   before: Values;
   after: Values | null;
-  /** After less before. */
+  /** After minus before. */
   difference: Values | null;
-  /** How far the predictions are apart, and in what; null without a changed run. */
+  /** The distance of the predictions, and its name; null without a changed run. */
   change: { values: Values; name: string } | null;
 }
 
@@ -94,7 +94,7 @@ function changeOf(before: Run, after: Run, difference: Values): Comparison["chan
   };
 }
 
-/** Half of sum |p - q| over the symbols at each step: 0 where they agree, 1 where they have nothing in common. */
+/** Total variation at each step, half of sum |p - q| over the symbols: 0 where they agree, 1 if disjoint. */
 function moved(before: Float32Array, after: Float32Array, symbols: number): Values {
   const T = before.length / symbols;
   return Array.from({ length: T }, (_, t) => {
@@ -112,7 +112,7 @@ export interface Largest {
   felt: [number, number];
 }
 
-/** Where the predictions are furthest apart; null where they are the same everywhere. */
+/** The largest distance of the predictions; null where they are the same everywhere. */
 export function largest(change: Values): Largest | null {
   let t = -1;
   change.forEach((value, k) => {
@@ -124,7 +124,7 @@ export function largest(change: Values): Largest | null {
   return { t, value, felt: [change.findIndex(counts), change.findLastIndex(counts)] };
 }
 
-/** Mean over the steps that have a number in both. */
+/** Mean errors over the steps with a number in both. */
 export function meanErrors(before: Run, after: Run | null): { before: number; after: number | null } | null {
   if (!before.error) return null;
   let count = 0;
@@ -140,7 +140,7 @@ export function meanErrors(before: Run, after: Run | null): { before: number; af
   return { before: sums[0] / count, after: after?.error ? sums[1] / count : null };
 }
 
-/** Symbols that either run holds likely to come after step t, as (symbol, before, after). */
+/** The symbols that either run considers likeliest after step t, as (symbol, before, after). */
 export function topSymbols(
   before: Run,
   after: Run | null,

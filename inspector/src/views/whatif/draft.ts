@@ -1,4 +1,4 @@
-// What a person asks to change, as it stands in the form, and its way to what a server is asked.
+// The changes as the form has them, and their translation into a request.
 
 import { signal } from "@preact/signals";
 import { CELL, type Gate, limits } from "../../data/cell";
@@ -23,7 +23,7 @@ export interface Ablate {
   units: string;
 }
 
-/** The cell state that step `t` starts from. */
+/** The cell state at the start of step `t`. */
 export interface Edit {
   kind: "edit";
   units: string;
@@ -39,7 +39,7 @@ export interface Preset {
   change: Change;
 }
 
-/** One-click examples at the chosen step and units; the last unit is the one in focus. */
+/** Examples for the chosen step and units; the last unit has the focus. */
 export function presets(t: number, units: readonly number[]): Preset[] {
   const unit = units[units.length - 1];
   const several = units.length > 1;
@@ -48,7 +48,7 @@ export function presets(t: number, units: readonly number[]): Preset[] {
   return [
     {
       name: `Close unit ${unit}'s forget gate at step ${t}`,
-      says: "Holds it at 0 for this one step: what the unit held until then is gone.",
+      says: "Holds the gate at 0 for this one step: the unit forgets what it held.",
       change: { ...clamp, gate: "forget_gate", units: String(unit), value: "0", first: here, last: here },
     },
     {
@@ -58,7 +58,7 @@ export function presets(t: number, units: readonly number[]): Preset[] {
     },
     {
       name: "Never forget",
-      says: "Holds the forget gate of all units at 1: the cell state is only added to.",
+      says: "Holds the forget gate of all units at 1: everything is kept.",
       change: { ...clamp, gate: "forget_gate", value: "1" },
     },
     {
@@ -74,7 +74,7 @@ export function presets(t: number, units: readonly number[]): Preset[] {
   ];
 }
 
-/** Where changes are asked for. */
+/** The part of the recording that is changed. */
 export interface Place {
   row: number;
   layer: number;
@@ -84,7 +84,7 @@ export interface Place {
   steps: number;
 }
 
-/** What the server is asked; throws an error with one sentence where the form says what cannot be. */
+/** The request to the server; throws an error of one sentence where the form is invalid. */
 export function askedFor(changes: readonly Change[], { row, layer, direction, hidden, steps }: Place): WhatIf {
   if (!changes.length) throw new Error("Add a change first: hold a gate, ablate units or set the cell state.");
   const asked: WhatIf = { row, layer, direction, clamp: [], ablate: [], edit_cell: [] };
@@ -93,7 +93,7 @@ export function askedFor(changes: readonly Change[], { row, layer, direction, hi
     if (change.kind === "clamp") {
       const first = stepOf(change.first, steps, 0);
       const last = stepOf(change.last, steps, steps - 1);
-      if (last < first) throw new Error(`The last step, ${last}, is before the first, ${first}: exchange them.`);
+      if (last < first) throw new Error(`The last step, ${last}, is before the first, ${first}: swap them.`);
       asked.clamp.push({
         gate: change.gate,
         units,
@@ -139,18 +139,18 @@ function numberOf(text: string, what: string): number {
   return value;
 }
 
-/** What stands in the form; it outlives the view, which a person may leave and come back to. */
+/** The content of the form; it is kept when the user leaves the view and returns. */
 export class Draft {
   readonly changes = signal<Change[]>([]);
   readonly running = signal(false);
-  /** What is wrong with the form, or what the server said; "" for nothing. */
+  /** An error of the form or from the server; "" without one. */
   readonly trouble = signal("");
-  /** What led to each recording, for those that were asked for here. */
+  /** The request of each recording that was made here. */
   readonly answers = new Map<string, WhatIf>();
 
   constructor(private readonly state: State) {}
 
-  /** What changes begin with: what they are made in is always the recording that nobody changed. */
+  /** The recording that changes apply to: always the unchanged one. */
   get original(): Recording | null {
     return this.state.baseline.value ?? this.state.recording.value;
   }

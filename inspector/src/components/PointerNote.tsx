@@ -4,16 +4,8 @@ import type { Axis } from "./axis";
 /** CSS pixels between the pointer and its note. */
 const AWAY = 14;
 
-/** A note beside the pointer, to the left of it where there is little room to the right. */
-export function BesidePointer({
-  axis,
-  kind,
-  children,
-}: {
-  axis: Axis;
-  kind: string;
-  children: ComponentChildren;
-}) {
+/** A note next to the pointer, to its left where there is little room on the right. */
+export function PointerNote({ axis, kind, children }: { axis: Axis; kind: string; children: ComponentChildren }) {
   const hover = axis.hover.value;
   if (!hover) return null;
   const leftwards = hover.x > axis.width.value * 0.7;
