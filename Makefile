@@ -5,7 +5,7 @@ NATIVE := $(wildcard native/[!t]*/*.h native/[!t]*/*.cpp)
 NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
 IN_C := $(wildcard examples/embed/*.c tests/exchange/*.c)
 
-.PHONY: run test test-fast check format bench soak chaos attacks sanitize neon page check-page clean
+.PHONY: run test test-fast check format bench soak chaos attacks sanitize neon page check-page docs clean
 
 run: .venv/run-ready
 	$(BIN)/python examples/seattle_weather.py
@@ -57,6 +57,10 @@ inspector/node_modules/ready: inspector/package.json inspector/package-lock.json
 	cd inspector && npm ci --no-audit --no-fund
 	touch $@
 
+# The documentation site, in build/site; a warning is an error.
+docs: .venv/docs-ready
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet --strict
+
 # The native tests, watched: for wrong addresses and undefined behaviour, and for races.
 NATIVE_BUILD := $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DGATEWRIGHT_TESTS=ON -S . -B
 CTEST := $(BIN)/ctest --verbose --test-dir
@@ -98,6 +102,11 @@ export PIP_ROOT_USER_ACTION := ignore
 .venv/ready: .venv/run-ready
 	@echo '== what the tests and checks need'
 	$(BIN)/pip install -c constraints.txt 'gatewright[dev]'
+	touch $@
+
+.venv/docs-ready: .venv/run-ready
+	@echo '== what the documentation site needs'
+	$(BIN)/pip install -c constraints.txt 'gatewright[docs]'
 	touch $@
 
 clean:
