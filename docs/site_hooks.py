@@ -1,7 +1,7 @@
 """Hooks of the documentation site: links to files outside docs/, and pictures for both colour schemes.
 
-The pages are read on a code host too, so their links are relative to the repository.  On the site, a link to a file
-outside docs/ opens a copy of it, and a picture ``X-light.png`` has its ``X-dark.png`` in the dark scheme.
+The pages are read on a code host too, so their links are relative to the repository.  On the site, a link to a
+file outside docs/ opens a copy of it, and a picture ``X-light.png`` has its ``X-dark.png`` in the dark scheme.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def outside(page: str, target: str) -> str | None:
 
     >>> outside("train.md", "../benchmarks/NOTES.md"), outside("tutorials/stream.md", "../../README.md")
     ('benchmarks/NOTES.md', 'README.md')
-    >>> outside("train.md", "stream.md"), outside("train.md", "https://example.org"), outside("train.md", "../none")
-    (None, None, None)
+    >>> [outside("train.md", target) for target in ("stream.md", "https://example.org", "../none")]
+    [None, None, None]
     """
     path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), target))
     if ":" in target or path.startswith(("..", "docs/")) or not (ROOT / path).is_file():
