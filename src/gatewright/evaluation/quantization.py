@@ -34,7 +34,7 @@ class Kept(NamedTuple):
     metrics: dict[str, float]
 
 
-def quantize_run(path: Path, data: Path) -> list[Kept]:
+def quantize_run(path: Path | Run, data: Path) -> list[Kept]:
     """Score a run's model on given data with its weights kept in each way.
 
     A forecaster is scored on up to 2,000 windows, evenly spread over all series; a language model on the first
@@ -43,7 +43,7 @@ def quantize_run(path: Path, data: Path) -> list[Kept]:
     Raises:
         GatewrightError: if there is no such run or model, or the data does not fit it.
     """
-    run = Run.open(path)
+    run = path if isinstance(path, Run) else Run.open(path)
     file = model_file.read(run.require_model())
     score = registry.kind(run.kind).stream_score(file, data, run.options().data)
     found = []

@@ -46,12 +46,12 @@ def evaluate_run(
 
 
 def forecast_run(
-    path: Path, data: Path, horizon: int | None, fill: str | None, waits: Waits = SILENT
+    path: Path | Run, data: Path, horizon: int | None, fill: str | None, waits: Waits = SILENT
 ) -> tuple[str, list[str]]:
     """Forecast what follows a table, by a run's best model.
 
     Args:
-        path: the run's directory.
+        path: the run or its directory.
         data: the table.
         horizon: steps to forecast; all that the model can if None.
         fill: how missing inputs are filled; as in training if None.
@@ -63,10 +63,10 @@ def forecast_run(
     Raises:
         GatewrightError: if the run cannot forecast, or the table does not fit it.
     """
-    run = Run.open(path)
+    run = path if isinstance(path, Run) else Run.open(path)
     kind = registry.kind(run.kind)
     if not kind.forecasts:
-        raise RunError("run", "a run that forecasts", f"{path}, a {kind.name} model")
+        raise RunError("run", "a run that forecasts", f"{run.path}, a {kind.name} model")
     model, options = run.best_model(), run.options().data
     if fill is not None:
         options = replace(options, fill=fill)

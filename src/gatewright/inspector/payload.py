@@ -105,7 +105,7 @@ class Payload:
                 blocks[f"{place}/hidden_initial"] = ("f4", record.hidden_initial[row])
         blocks["inputs"] = ("f4", recording.inputs[:T, row])
         blocks["error"] = ("f4", recording.error()[:T, row])
-        output = {"series": "forecast", "text": "scores", "layers": "output"}[recording.about.data.kind]
+        output = recording.about.data.output
         blocks[output] = ("f4", recording.predictions[:T, row])
         if recording.readout_weight is not None and recording.readout_bias is not None:
             blocks["head"] = ("f4", recording.readout_weight)

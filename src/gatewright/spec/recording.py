@@ -22,6 +22,8 @@ class SeriesMetadata(Spec):
     """
 
     kind: ClassVar[str] = "series"
+    #: What the predictions are.
+    output: ClassVar[str] = "forecast"
 
     targets: tuple[str, ...]
     columns: tuple[str, ...]
@@ -40,6 +42,8 @@ class TextMetadata(Spec):
     """
 
     kind: ClassVar[str] = "text"
+    #: What the predictions are.
+    output: ClassVar[str] = "scores"
 
     symbols: tuple[str, ...]
 
@@ -49,6 +53,8 @@ class LayersMetadata(Spec):
     """Metadata of a recording of bare layers: numbers in, hidden states out."""
 
     kind: ClassVar[str] = "layers"
+    #: What the predictions are.
+    output: ClassVar[str] = "output"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def kind(name: str) -> Kind[Any]:
     """Return the kind of a name.
 
     Raises:
-        GatewrightError: if there is none.
+        GatewrightError: if no kind has this name.
 
     >>> kind("language").unit
     'nats/char'
@@ -66,7 +66,7 @@ def kind_of_value(value: Any, name: str = "") -> tuple[Kind[Any], Source]:
         name: of the kind, where several learn from such a value; the first one of these if empty.
 
     Raises:
-        GatewrightError: if there is none, or the value cannot be read.
+        GatewrightError: if no kind learns from it, or it cannot be read.
     """
     for each in [kind(name)] if name else KINDS.values():
         source = each.source_of(value)
@@ -84,7 +84,7 @@ def kind_of_source(source: Path, name: str = "") -> Kind[Any]:
         name: of the kind, where the ending does not say.
 
     Raises:
-        GatewrightError: if there is none.
+        GatewrightError: if no kind learns from such a file, or none has this name.
 
     >>> kind_of_source(Path("load.csv.gz")).name, kind_of_source(Path("plays.txt")).name
     ('forecast', 'language')
