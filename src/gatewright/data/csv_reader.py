@@ -99,8 +99,8 @@ def read_records(path: Path, raw: bytes, separators: str) -> tuple[pl.DataFrame,
     between = counts[separator]
     if quoted is not None:
         _check_quotes(path, data, quoted, separator)
-    kept = _worth_keeping(ends - starts, between)
-    starts, ends, lines, between = starts[kept], ends[kept], lines[kept], between[kept]
+    selected = _row_mask(ends - starts, between)
+    starts, ends, lines, between = starts[selected], ends[selected], lines[selected], between[selected]
     odd = np.flatnonzero(between != between[0])
     if len(odd):
         row = raw[starts[odd[0]] : ends[odd[0]]]
@@ -145,12 +145,12 @@ def _records(data: NDArray[np.uint8], quoted: NDArray[np.bool_] | None) -> tuple
     return starts[first:], ends[first:], lines[first:]
 
 
-def _worth_keeping(lengths: Places, between: Places) -> NDArray[np.bool_]:
+def _row_mask(lengths: Places, between: Places) -> NDArray[np.bool_]:
     """Leave out blank lines and empty rows at the end; in a single column, a blank line is a missing value."""
-    kept = lengths > 0 if between[0] else np.ones(len(lengths), dtype=np.bool_)
+    selected = lengths > 0 if between[0] else np.ones(len(lengths), dtype=np.bool_)
     filled = np.flatnonzero(lengths > between)
-    kept[max(filled, default=0) + 1 :] = False
-    return kept
+    selected[max(filled, default=0) + 1 :] = False
+    return selected
 
 
 def _check_quotes(path: Path, data: NDArray[np.uint8], quoted: NDArray[np.bool_], separator: str) -> None:

@@ -119,7 +119,7 @@ def leave_out_constants(table: Table, parts: Sequence[Parts]) -> tuple[Table, tu
         The table without them, and a line for the user on each.
     """
     targets = len(table.roles.targets)
-    kept, notes = list(range(targets)), []
+    indices, notes = list(range(targets)), []
     for index, name in enumerate(table.roles.columns[targets:], start=targets):
         training, later = (
             np.concatenate(
@@ -129,7 +129,7 @@ def leave_out_constants(table: Table, parts: Sequence[Parts]) -> tuple[Table, tu
         )
         observed, after = training[np.isfinite(training)], later[np.isfinite(later)]
         if len(observed) and _varies(observed):
-            kept.append(index)
+            indices.append(index)
             continue
         always = f"{observed[0]:.6g} in every row of" if len(observed) else "without a value in"
         varies = len(after) > 0 and (not len(observed) or bool((after != observed[0]).any()))
@@ -137,13 +137,13 @@ def leave_out_constants(table: Table, parts: Sequence[Parts]) -> tuple[Table, tu
         notes.append(f"left out, {always} the training part{but}: {name}")
     if not notes:
         return table, ()
-    names = {table.roles.columns[index] for index in kept}
+    names = {table.roles.columns[index] for index in indices}
     old = table.roles
     past, known, static = (
         tuple(name for name in role if name in names) for role in (old.past, old.known, old.static)
     )
     roles = replace(old, past=past, known=known, static=static)
-    series = tuple(replace(each, values=each.values[:, kept]) for each in table.series)
+    series = tuple(replace(each, values=each.values[:, indices]) for each in table.series)
     return replace(table, roles=roles, series=series), tuple(notes)
 
 

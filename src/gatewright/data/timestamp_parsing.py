@@ -83,10 +83,10 @@ def parse_dates(column: pl.Series) -> tuple[ParsedTimes, str]:
     dtype = column.dtype
     per_day = 1 if dtype == pl.Date else _PER_DAY[str(getattr(dtype, "time_unit", "us"))]
     first, last = (max(-(2**63), min(2**63 - 1, day * per_day)) for day in _DAYS)
-    kept = column.set(~column.to_physical().is_between(first, last - 1), None)
+    valid = column.set(~column.to_physical().is_between(first, last - 1), None)
     zone = getattr(dtype, "time_zone", None)
-    times = kept.cast(pl.Datetime("us", zone)).to_physical().to_numpy(allow_copy=True)
-    clock = _to_times(times, kept.is_null().to_numpy())
+    times = valid.cast(pl.Datetime("us", zone)).to_physical().to_numpy(allow_copy=True)
+    clock = _to_times(times, valid.is_null().to_numpy())
     offset = np.full(len(clock), 0 if zone else NO_OFFSET)
     return ParsedTimes("", clock, offset), canonical(zone) if zone else ""
 

@@ -123,27 +123,27 @@ def _as_format(cell: str, pattern: str) -> str:
         return "%d/%m/%Y" if pattern.startswith("day") else "%m/%d/%Y"
     codes = {"day": "%d", "month": "%m", "year": "%Y", "hour": "%I" if match["half"] else "%H", "minute": "%M"}
     codes |= {"second": "%S", "fraction": "%f", "half": "%p", "zone": "%z"}
-    whole, at = "", 0
+    time_format, end = "", 0
     for group in sorted((group for group in codes if match[group]), key=match.start):
-        whole += cell.strip()[at : match.start(group)] + codes[group]
-        at = match.end(group)
-    return whole
+        time_format += cell.strip()[end : match.start(group)] + codes[group]
+        end = match.end(group)
+    return time_format
 
 
 def _on_zone(column: Column, place: Place, parsed: ParsedTimes, zone: str, time_zone: str) -> Timestamps:
     """Decide on the zone of parsed times, and put them on its clock."""
-    named, clock = f"time column {shorten(column.name)}", parsed.clock
+    argument, clock = f"time column {shorten(column.name)}", parsed.clock
     zoned = parsed.offset != NO_OFFSET
     row = int(np.argmax(zoned != zoned[0]))
     if zoned[0] != zoned[row]:
         expected = "a time zone with every timestamp or with none, as in the first"
         got = f"{shorten(str(column.cells[row]))}; {REMEDY}"
-        raise DataError(f"{named}, {place(row)}", expected, got)
+        raise DataError(f"{argument}, {place(row)}", expected, got)
     has_zone = bool(zoned[0])
     notes: tuple[str, ...] = ()
     if time_zone == NO_ZONE and has_zone:
         expected = "a timestamp without a time zone, as in training or by --time-zone none"
-        raise DataError(f"{named}, {place(0)}", expected, shorten(str(column.cells[0])))
+        raise DataError(f"{argument}, {place(0)}", expected, shorten(str(column.cells[0])))
     if not has_zone:
         zone = "" if time_zone in ("", NO_ZONE) else canonical(time_zone)
         return _without_zone(column, place, clock, zone)
@@ -157,7 +157,7 @@ def _on_zone(column: Column, place: Place, parsed: ParsedTimes, zone: str, time_
         if not midnights:
             row = int(np.argmax(clock != clock.astype("datetime64[D]")))
             raise DataError(
-                f"{named}, {place(row)}",
+                f"{argument}, {place(row)}",
                 "a midnight (--time-zone local)",
                 shorten(str(column.cells[row])),
             )
