@@ -311,7 +311,7 @@ def test_a_page_without_a_server(browser: Browser, exported: tuple[Path, Recordi
 def assert_nothing_can_be_run(tab: Tab) -> None:
     what_if = tab.page.get_by_role("button", name="What if")
     assert what_if.get_attribute("aria-disabled") == "true"
-    assert "Nothing can be run again in this page" in (what_if.get_attribute("title") or "")
+    assert "This page cannot run the model" in (what_if.get_attribute("title") or "")
     what_if.click(force=True)
     tab.press("5")
     assert tab.state("view") == "timeline"
