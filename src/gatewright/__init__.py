@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from gatewright.nn.model import Model as Model
     from gatewright.nn.model import load as load
     from gatewright.runtime.stream import Stream as Stream
+    from gatewright.spec import CellSpec as CellSpec
     from gatewright.spec import ModelSpec as ModelSpec
 
 #: Public names and where they are; loaded when first used, so that importing the package loads no torch.
 _HOMES = {
+    "CellSpec": "gatewright.spec",
     "GatewrightError": "gatewright.errors",
     "LSTM": "gatewright.nn",
     "LSTMCell": "gatewright.nn",

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
-from gatewright.spec.cell import LayerWeights
+from gatewright.spec.cell import CellSpec, LayerWeights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[np.floating[Any]]
 
 #: Fields of a `Record` with an activation: the gates and the candidate, in the order of the weights' rows.
-GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
+GATES = CellSpec().gates()
 #: Fields of a `Record` with a value at each step, in the order in which a step computes them.
-QUANTITIES = (*GATES, "cell", "hidden")
+QUANTITIES = CellSpec().recorded()
 
 
 class Weights(LayerWeights):

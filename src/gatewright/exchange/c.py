@@ -12,6 +12,7 @@ from gatewright.files import atomic
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.signature import Signature
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder
+from gatewright.spec.cell import WEIGHTS, LayerWeights
 
 #: The version of ``gatewright_parts`` that is written: GATEWRIGHT_VERSION of the header.
 VERSION = 1
@@ -84,11 +85,7 @@ _LAYER = """\
         .D = {D},
         .H = {H},
         .P = {P},
-        .W_ih = lstm_weight_ih_l{n},
-        .W_hh = lstm_weight_hh_l{n},
-        .b_ih = lstm_bias_ih_l{n},
-        .b_hh = lstm_bias_hh_l{n},
-        .W_hr = {W_hr},
+{weights}
     }},"""
 
 _COLUMNS = """\
@@ -235,16 +232,14 @@ def _source(file: ModelFile) -> str:
 
 def _layers(spec: ModelSpec) -> str:
     stack = spec.lstm
-    layers = [
-        _LAYER.format(
-            n=n,
-            D=stack.output_size if n else spec.input_size,
-            H=stack.hidden_size,
-            P=stack.output_size,
-            W_hr=f"lstm_weight_hr_l{n}" if stack.proj_size else "NULL",
-        )
-        for n in range(stack.num_layers)
-    ]
+    layers = []
+    for n in range(stack.num_layers):
+        D = stack.output_size if n else spec.input_size
+        present = stack.cell.weights(D, stack.hidden_size)
+        arrays = [f"lstm_{name}_l{n}" if name in present else "NULL" for name in WEIGHTS]
+        fields = zip(LayerWeights._fields, arrays, strict=True)
+        weights = "\n".join(f"        .{field} = {array}," for field, array in fields)
+        layers.append(_LAYER.format(D=D, H=stack.hidden_size, P=stack.output_size, weights=weights))
     return "\n".join([f"static const gatewright_layer layers[{stack.num_layers}] = {{", *layers, "};", ""])
 
 

@@ -19,7 +19,7 @@ from gatewright.nn.leaf import leaf
 from gatewright.nn.packed import Layout
 from gatewright.nn.record import LayerRecord, Record
 from gatewright.runtime.stream import Stream, WeightFormat
-from gatewright.spec.cell import LayerWeights
+from gatewright.spec.cell import LayerWeights, cell_code
 
 _State = tuple[Tensor, Tensor]
 #: One layer in one direction: `steps.sequence`, or `ops.sequence`.
@@ -370,10 +370,9 @@ class LSTM(torch.nn.RNNBase):
 
     def _weights(self, k: int, flat: list[Tensor] | None = None) -> LayerWeights:
         """Return the weights of one layer in one direction; k counts as hx does."""
-        each = len(self._all_weights[0])
-        W_ih, W_hh, *rest = (self._current_weights() if flat is None else flat)[k * each : (k + 1) * each]
-        b_ih, b_hh = rest[:2] if self.bias else (None, None)
-        return LayerWeights(W_ih, W_hh, b_ih, b_hh, rest[-1] if self.proj_size else None)
+        each = len(self._all_weights[0])  # in the order of `CellSpec.weights`, as torch has them
+        layer = (self._current_weights() if flat is None else flat)[k * each : (k + 1) * each]
+        return LayerWeights.of(cell_code(self.bias, self.proj_size), layer)
 
 
 def _tensors_of(hx: Any) -> list[Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +10,12 @@ from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
 from gatewright.files.model_file import ModelFile
-from gatewright.spec.cell import LayerWeights
+from gatewright.spec.cell import WEIGHTS, CellSpec, LayerWeights
 
 Array = NDArray[Any]
+
+#: Digits of the largest number of a layer.
+_DIGITS = 6
 
 
 def sorted_by_layer(weights: Mapping[str, Array]) -> list[LayerWeights]:
@@ -22,27 +24,27 @@ def sorted_by_layer(weights: Mapping[str, Array]) -> list[LayerWeights]:
     Raises:
         GatewrightError: if there are other names, or layers of unequal size, or a weight is not finite float32.
     """
-    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
     count = 0
     for name, array in weights.items():
-        match = re.fullmatch(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(0|[1-9]\d{0,5})", name)
-        if not match:
+        kind, _, number = name.rpartition("_l")
+        layer = int(number) if number.isdecimal() and len(number) <= _DIGITS else -1
+        if kind not in WEIGHTS or number != str(layer):
             hint = "; a stream cannot read from the end" if name.endswith("_reverse") else ""
             raise GatewrightError("weights", "names such as weight_ih_l0", repr(name)[:80] + hint)
         if array.dtype != np.float32:
             raise GatewrightError(name, "float32", str(array.dtype))
         if not np.isfinite(array).all():
             raise GatewrightError(name, "finite weights", "NaN or infinity")
-        count = max(count, int(match[2]) + 1)
+        count = max(count, layer + 1)
     layers = []
     for layer in range(max(count, 1)):
-        for kind in kinds[:2]:
+        for kind in CellSpec(bias=False).weights(1, 1):
             if f"{kind}_l{layer}" not in weights:
                 raise GatewrightError("weights", f"{kind}_l{layer}", "none of that name")
         first, own = weights["weight_hh_l0"].shape, weights[f"weight_hh_l{layer}"].shape
         if own != first:
             raise GatewrightError(f"weight_hh_l{layer}", f"shape {first}, as in layer 0", f"{own}")
-        found = [weights.get(f"{kind}_l{layer}") for kind in kinds]
+        found = [weights.get(f"{kind}_l{layer}") for kind in WEIGHTS]
         layers.append(LayerWeights(*(None if each is None else np.ascontiguousarray(each) for each in found)))
     return layers
 

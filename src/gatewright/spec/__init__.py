@@ -1,5 +1,6 @@
 """Specifications: what a model and a recording are, as frozen dataclasses that go to JSON and back."""
 
+from gatewright.spec.cell import CellSpec, LayerWeights
 from gatewright.spec.model import (
     AGGREGATES,
     CALENDAR,
@@ -22,6 +23,8 @@ __all__ = [
     "FILLS",
     "READS",
     "UNKNOWN",
+    "CellSpec",
+    "LayerWeights",
     "ModelSpec",
     "QuantileHead",
     "Scaler",

@@ -61,7 +61,16 @@ class CellSpec(Spec):
 
     def code(self) -> int:
         """Return the number by which operators and the native module know this cell: a bit for each feature."""
-        return (_BIAS if self.bias else 0) | (_PROJECTION if self.proj_size else 0)
+        return cell_code(self.bias, self.proj_size)
+
+
+#: Every weight that a cell may have, in order, as `CellSpec.weights` names them; the fields of `LayerWeights`.
+WEIGHTS = tuple(CellSpec(proj_size=1).weights(1, 1))
+
+
+def cell_code(bias: bool, proj_size: int) -> int:
+    """Return `CellSpec.code` of a cell with these, unchecked: a layer asks at every call."""
+    return (_BIAS if bias else 0) | (_PROJECTION if proj_size else 0)
 
 
 class LayerWeights(NamedTuple):
@@ -112,9 +121,7 @@ class LayerWeights(NamedTuple):
     @property
     def code(self) -> int:
         """Which cell these are the weights of: `CellSpec.code`."""
-        return (0 if self.b_ih is None and self.b_hh is None else _BIAS) | (
-            0 if self.W_hr is None else _PROJECTION
-        )
+        return cell_code(self.b_ih is not None or self.b_hh is not None, self.W_hr is not None)
 
     @property
     def hidden_size(self) -> int:

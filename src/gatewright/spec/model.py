@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gatewright.errors import shorten
+from gatewright.spec.cell import CellSpec
 from gatewright.spec.json import Spec, require, require_size, require_text
 
 #: Parts of a timestamp that a model can read, each as the sine and cosine of its phase.
@@ -173,6 +174,20 @@ class StackSpec(Spec):
         """Width of the stack's output."""
         return self.proj_size or self.hidden_size
 
+    @property
+    def cell(self) -> CellSpec:
+        """What the cell of every layer is; in JSON its features are fields of the stack."""
+        return CellSpec(proj_size=self.proj_size)
+
+    def tensors(self, input_size: int) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight, in order, for an input of this width."""
+        widths = (input_size, *[self.output_size] * (self.num_layers - 1))
+        return {
+            f"lstm.{name}_l{layer}": shape
+            for layer, D in enumerate(widths)
+            for name, shape in self.cell.weights(D, self.hidden_size).items()
+        }
+
 
 @dataclass(frozen=True)
 class QuantileHead(Spec):
@@ -276,18 +291,8 @@ class ModelSpec(Spec):
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in order."""
-        shapes = self.encoder.tensors()
-        gates, output = 4 * self.lstm.hidden_size, self.lstm.output_size
-        for layer in range(self.lstm.num_layers):
-            shapes[f"lstm.weight_ih_l{layer}"] = (gates, output if layer else self.input_size)
-            shapes[f"lstm.weight_hh_l{layer}"] = (gates, output)
-            shapes[f"lstm.bias_ih_l{layer}"] = (gates,)
-            shapes[f"lstm.bias_hh_l{layer}"] = (gates,)
-            if self.lstm.proj_size:
-                shapes[f"lstm.weight_hr_l{layer}"] = (output, self.lstm.hidden_size)
-        shapes["head.weight"] = (self.output_size, output)
-        shapes["head.bias"] = (self.output_size,)
-        return shapes
+        head = {"head.weight": (self.output_size, self.lstm.output_size), "head.bias": (self.output_size,)}
+        return {**self.encoder.tensors(), **self.lstm.tensors(self.input_size), **head}
 
 
 @dataclass(frozen=True)
