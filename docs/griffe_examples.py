@@ -8,17 +8,10 @@ import griffe
 
 
 def fenced(docstring: str) -> str:
-    """Return a docstring with its examples, which stand in no section of their own, in fences.
+    r"""Return a docstring with its examples, which stand in no section of their own, in fences.
 
-    >>> print(fenced("Add.\\n\\n>>> 1 + 1\\n2\\n\\nMore."))
-    Add.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
-    <BLANKLINE>
-    More.
+    >>> fenced("Add.\n\n>>> 1 + 1\n2\n\nMore.").splitlines()
+    ['Add.', '', '```pycon', '>>> 1 + 1', '2', '```', '', 'More.']
     """
     lines: list[str] = []
     example = False

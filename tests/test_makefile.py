@@ -53,3 +53,11 @@ def test_nothing_is_installed_twice(clone):
     assert planned(clone, "test") == [TESTS]
     os.utime(clone / "pyproject.toml", (later + 9, later + 9))
     assert any("[examples]" in command for command in planned(clone, "run"))
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not there")
+def test_the_site_installs_only_its_own_tools_on_top_of_a_run(clone):
+    docs = planned(clone, "docs")
+    assert docs[-1].endswith(".venv/bin/mkdocs build --quiet --strict")
+    extras = [extra for command in docs for extra in ("[examples]", "[docs]", "[dev]") if extra in command]
+    assert extras == ["[examples]", "[docs]"]
