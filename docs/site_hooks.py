@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def on_files(files: Any, *, config: Any) -> Any:
         rewrite(file.content_string, file.src_uri)
     for path in sorted(_outside):
         uri = f"{COPIES}/{path}.txt"
-        files.append(File.generated(config, uri, content=(ROOT / path).read_bytes()))
+        # The byte order mark says UTF-8 to a browser, whatever the server says.
+        files.append(File.generated(config, uri, content=BOM_UTF8 + (ROOT / path).read_bytes()))
     return files
 
 
