@@ -1,8 +1,8 @@
 """Interventions ("what if"): a run with gates held, units ablated, or the cell state set by hand.
 
 The changed run uses the kernels of the unchanged one, so that values before the first change have the same bits.
-A gate is held at v through the weights: its rows of W are zero, and its bias is the logit of v.  The sequence is
-cut where a change begins or ends and where a cell state is edited, and continues from the states at the cut.
+While a gate is held, the steps run one by one (`gatewright.nn.held_gates`).  The sequence is cut where a change
+begins or ends and where a cell state is edited, and continues from the states at the cut.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from gatewright.equations import GATES, QUANTITIES
-from gatewright.insight.changes import Changes, Clamp, Plan, describe, plan
+from gatewright.insight.changes import Changes, Plan, describe, plan
 from gatewright.insight.recorder import Pass, Reading, prepare, record
 from gatewright.insight.recording import Recording
 from gatewright.nn import LSTM, Record, fallback, ops
+from gatewright.nn.held_gates import sequence_held
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
@@ -31,9 +32,6 @@ from gatewright.tasks.inputs import InputBatch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-#: A number whose sigmoid and tanh equal their limits exactly, in every dtype.
-_FAR = 1e4
 
 
 def intervene(
@@ -114,7 +112,7 @@ def _changed(changes: Plan, edits: list[Edit]) -> Pass:
             for reverse in (False, True)[:S]:
                 k = layer * S + reverse
                 change = changes.get((layer, reverse), Changes())
-                changed = _Layer(lstm._weights(k), change, reverse)
+                changed = _Layer(lstm.layer_weights(layer, reverse), change, reverse)
                 records.append(changed.run(x, h_0[k], c_0[k], lengths))
                 edits.extend(dataclasses.replace(edit, layer=layer) for edit in changed.edits)
             x = torch.cat([direction.hidden for direction in records], dim=-1)
@@ -166,12 +164,7 @@ class _Layer:
         parts: list[LayerRecord] = []
         for first, end in reversed(spans) if self.reverse else spans:
             c = self._edited(c, end - 1 if self.reverse else first, rows)
-            weights = self._clamped(first)
-            if ops.takes(x, [h, c, *(W for W in weights if W is not None)]):
-                _, h, c, part = ops.sequence(x[first:end], h, c, weights, reverse=self.reverse, record=True)
-                assert part is not None
-            else:
-                _, h, c, part = fallback.sequence(x[first:end], h, c, weights, reverse=self.reverse)
+            h, c, part = self._span(x[first:end], h, c, self._clamps(first, x))
             parts.append(part)
         if self.reverse:
             parts.reverse()
@@ -196,30 +189,27 @@ class _Layer:
             ]
         return c
 
-    def _clamped(self, first: int) -> LayerWeights:
-        """Return the weights for the steps from ``first`` on."""
+    def _clamps(self, first: int, x: Tensor) -> Tensor | None:
+        """Return the values at which gates are held from step ``first`` on, (4, H), or None for none."""
         active = [clamp for clamp in self.change.clamps if clamp.first <= first < clamp.end]
         if not active:
-            return self.weights
-        W_ih, W_hh, b_ih, b_hh, W_hr = self.weights
-        H = len(W_ih) // 4
-        W_ih, W_hh = W_ih.detach().clone(), W_hh.detach().clone()
-        b_ih = W_ih.new_zeros(4 * H) if b_ih is None else b_ih.detach().clone()
-        b_hh = W_ih.new_zeros(4 * H) if b_hh is None else b_hh.detach().clone()
+            return None
+        clamps = x.new_full((len(GATES), self.weights.hidden_size), math.nan)
         for clamp in active:
-            places = [GATES.index(clamp.gate) * H + unit for unit in clamp.units]
-            W_ih[places], W_hh[places], b_hh[places] = 0.0, 0.0, 0.0
-            b_ih[places] = _before_activation(clamp)
-        return LayerWeights(W_ih, W_hh, b_ih, b_hh, W_hr)
+            clamps[GATES.index(clamp.gate), list(clamp.units)] = clamp.value
+        return clamps
 
-
-def _before_activation(clamp: Clamp) -> float:
-    """Return the number whose activation is the clamp's value."""
-    if clamp.gate == "candidate":
-        return math.copysign(_FAR, clamp.value) if abs(clamp.value) == 1 else math.atanh(clamp.value)
-    if clamp.value in (0, 1):
-        return _FAR if clamp.value else -_FAR
-    return math.log(clamp.value) - math.log1p(-clamp.value)
+    def _span(self, x: Tensor, h: Tensor, c: Tensor, clamps: Tensor | None) -> tuple[Tensor, Tensor, LayerRecord]:
+        """Run steps between two cuts; return the states after the last one, and the record."""
+        if not ops.takes(x, [h, c, *self.weights.present()]):
+            _, h, c, part = fallback.sequence(x, h, c, self.weights, reverse=self.reverse, clamps=clamps)
+        elif clamps is not None:
+            _, h, c, part = sequence_held(x, h, c, self.weights, clamps, reverse=self.reverse)
+        else:
+            _, h, c, recorded = ops.sequence(x, h, c, self.weights, reverse=self.reverse, record=True)
+            assert recorded is not None
+            part = recorded
+        return h, c, part
 
 
 def _lstm(model: Model | LSTM) -> LSTM:

@@ -21,6 +21,7 @@ def sequence(
     *,
     reverse: bool = False,
     lengths: Tensor | None = None,
+    clamps: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
     """Run one layer in one direction and record every step.
 
@@ -36,6 +37,8 @@ def sequence(
         reverse: whether to read x from its last step to its first.
         lengths: steps of each row, (B,), int64, on the CPU; None for T each.  A row's state stays as it is
             while the row has no step: past its end going forward, before its last step in reverse.
+        clamps: values at which gates are held at every step, (4, H), in the order of the gates, after activation;
+            NaN where a gate is not held.  None holds none.
 
     Returns:
         y (T, B, H or P), zero past a row's end, with y[t] the hidden state that x[t] led to; h_n and c_n,
@@ -59,7 +62,7 @@ def sequence(
     steps: list[tuple[Tensor, ...]] = []
     h, c = h_0, c_0
     for t in reversed(range(T)) if reverse else range(T):
-        step = _step(torch.addmm(from_input[t], h, W_hh), c, weights.W_hr)
+        step = _step(torch.addmm(from_input[t], h, W_hh), c, weights.W_hr, clamps)
         steps.append(step)
         if present is None or t < all_present:
             c, h = step[-2:]
@@ -73,13 +76,29 @@ def sequence(
     return y, h, c, LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
 
 
-def _step(gates: Tensor, c: Tensor, W_hr: Tensor | None) -> tuple[Tensor, ...]:
+def _step(gates: Tensor, c: Tensor, W_hr: Tensor | None, clamps: Tensor | None = None) -> tuple[Tensor, ...]:
     """Return i, f, g, o, c', h' for the gates before activation, (B, 4H)."""
     i_pre, f_pre, g_pre, o_pre = gates.chunk(4, dim=1)
-    i, f, g, o = i_pre.sigmoid(), f_pre.sigmoid(), g_pre.tanh(), o_pre.sigmoid()
+    activated = (i_pre.sigmoid(), f_pre.sigmoid(), g_pre.tanh(), o_pre.sigmoid())
+    if clamps is not None:
+        activated = held(activated, clamps)
+    return (*activated, *next_state(activated, c, W_hr))
+
+
+def held(gates: tuple[Tensor, Tensor, Tensor, Tensor], clamps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return i, f, g, o, (..., H), with the values of ``clamps``, (4, H), wherever those are not NaN."""
+    i, f, g, o = (torch.where(clamp.isnan(), gate, clamp) for gate, clamp in zip(gates, clamps, strict=True))
+    return i, f, g, o
+
+
+def next_state(
+    gates: tuple[Tensor, Tensor, Tensor, Tensor], c: Tensor, W_hr: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return c' and h' for i, f, g, o after activation, and the cell state before the step."""
+    i, f, g, o = gates
     c = torch.addcmul(f * c, i, g)
     h = o * c.tanh()
-    return i, f, g, o, c, h if W_hr is None else F.linear(h, W_hr)
+    return c, h if W_hr is None else F.linear(h, W_hr)
 
 
 def _present(T: int, lengths: Tensor) -> Tensor:

@@ -368,6 +368,14 @@ class LSTM(torch.nn.RNNBase):
             return x, h_n[0][None], c_n[0][None], layers
         return x, torch.stack(h_n), torch.stack(c_n), layers
 
+    def layer_weights(self, layer: int, reverse: bool = False) -> LayerWeights:
+        """Return the parameters of one layer in one direction, as a call would read them now.
+
+        >>> LSTM(3, 4, num_layers=2).layer_weights(1).W_ih.shape
+        torch.Size([16, 4])
+        """
+        return self._weights(layer * (2 if self.bidirectional else 1) + reverse)
+
     def _weights(self, k: int, flat: list[Tensor] | None = None) -> LayerWeights:
         """Return the weights of one layer in one direction; k counts as hx does."""
         each = len(self._all_weights[0])  # in the order of `CellSpec.weights`, as torch has them

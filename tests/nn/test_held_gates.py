@@ -1,0 +1,75 @@
+"""Held gates, by the kernels and by torch's operations, judged by the equations in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gatewright import equations
+from gatewright.nn import LSTM, fallback, ops
+from gatewright.nn.held_gates import sequence_held
+
+T, B, D, H = 6, 2, 3, 5
+HELD = [(0, 1, 0.25), (1, 2, 1.0), (2, 3, -1.0), (3, 4, 0.0), (3, 1, 0.5)]
+
+
+def example(proj_size: int, dtype: torch.dtype = torch.float64):
+    torch.manual_seed(3)
+    weights = LSTM(D, H, proj_size=proj_size, dtype=dtype).requires_grad_(False).layer_weights(0)
+    inputs = [torch.randn(shape, dtype=dtype) for shape in ((T, B, D), (B, proj_size or H), (B, H))]
+    clamps = torch.full((4, H), torch.nan, dtype=dtype)
+    for gate, unit, value in HELD:
+        clamps[gate, unit] = value
+    return *inputs, weights, clamps
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("proj_size", [0, 2])
+@pytest.mark.parametrize("run", [sequence_held, "fallback"])
+def test_held_gates_are_those_of_the_equations(run, proj_size: int, reverse: bool) -> None:
+    x, h_0, c_0, weights, clamps = example(proj_size)
+    if run == "fallback":
+        y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, weights, reverse=reverse, clamps=clamps)
+    else:
+        y, h_n, c_n, record = run(x, h_0, c_0, weights, clamps, reverse=reverse)
+    arrays = equations.Weights(*(None if W is None else W.numpy() for W in weights))
+    h, c = h_0.numpy(), c_0.numpy()
+    for t in reversed(range(T)) if reverse else range(T):
+        step = equations.step(x[t].numpy(), h, c, arrays)
+        gates = [getattr(step, name).copy() for name in equations.GATES]
+        for gate, unit, value in HELD:
+            gates[gate][:, unit] = value
+        i, f, g, o = gates
+        c = f * c + i * g
+        h = o * np.tanh(c)
+        h = h if arrays.W_hr is None else h @ arrays.W_hr.T
+        for name, expected in zip(equations.QUANTITIES, (*gates, c, h), strict=True):
+            np.testing.assert_allclose(getattr(record, name)[t], expected, rtol=1e-12, atol=1e-13, err_msg=name)
+        assert torch.equal(y[t], record.hidden[t])
+    np.testing.assert_allclose(h_n, h, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(c_n, c, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_where_nothing_is_held_the_bits_are_those_of_the_whole_sequence(dtype: torch.dtype, reverse: bool) -> None:
+    x, h_0, c_0, weights, clamps = example(0, dtype)
+    free = torch.full_like(clamps, torch.nan)
+    expected = ops.sequence(x, h_0, c_0, weights, reverse=reverse, record=True)
+    found = sequence_held(x, h_0, c_0, weights, free, reverse=reverse)
+    assert all(map(torch.equal, found[:3], expected[:3]))
+    for name in equations.QUANTITIES:
+        assert torch.equal(getattr(found[3], name), getattr(expected[3], name))
+
+
+def test_in_the_first_step_the_other_units_have_the_bits_of_the_kernels() -> None:
+    x, h_0, c_0, weights, clamps = example(0, torch.float32)
+    expected = ops.sequence(x, h_0, c_0, weights, record=True)[3]
+    record = sequence_held(x, h_0, c_0, weights, clamps)[3]
+    held = {(name, unit) for gate, unit, _ in HELD for name in (equations.GATES[gate], "hidden")}
+    held |= {("cell", unit) for gate, unit, _ in HELD if gate < 3}
+    for name in equations.QUANTITIES:
+        for unit in range(H):
+            same = torch.equal(getattr(record, name)[0, :, unit], getattr(expected, name)[0, :, unit])
+            assert same == ((name, unit) not in held), (name, unit)
