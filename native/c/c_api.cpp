@@ -133,14 +133,14 @@ Columns columns_of(const gatewright_columns& given, int64_t D, int64_t out) {
             {given.change_scale, given.change_scale + given.targets}};
 }
 
-Kept kept_of(gatewright_kept kept) {
+WeightFormat format_of(gatewright_kept kept) {
     switch (kept) {
         case GATEWRIGHT_FLOAT32:
-            return Kept::float32;
+            return WeightFormat::full;
         case GATEWRIGHT_BFLOAT16:
-            return Kept::bfloat16;
+            return WeightFormat::bfloat16;
         case GATEWRIGHT_INT8:
-            return Kept::int8;
+            return WeightFormat::int8;
     }
     throw Refused{GATEWRIGHT_SIZE};
 }
@@ -171,7 +171,7 @@ ModelParts parts_of(const gatewright_parts& given) {
         parts.out = given.out;
     }
     if (given.columns) parts.columns = columns_of(*given.columns, D, parts.out);
-    parts.kept = kept_of(given.kept);
+    parts.format = format_of(given.kept);
     parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;
     return parts;
 }

@@ -169,7 +169,8 @@ void weight_adjoint(const Segment<T>* left, int64_t segments, const T* dgates, T
         Vec<T, V> tile[R][4]{};
         const T* panel = dgates;
         for (int64_t n = 0; n < segments; ++n) {
-            accumulate<R, 4, V>(tile, left[n].data + column, 1, left[n].row, panel, left[n].count);
+            accumulate<R, 4, V, T>(tile, left[n].data + column, 1, left[n].row, FullPanel<T, V, 4>{panel},
+                                   left[n].count);
             panel += left[n].count * 4 * V;
         }
         for (int r = 0; r < R; ++r)
@@ -197,8 +198,8 @@ void projection_adjoint(const Backward<T>& b, const Chunk<T>& chunk, int64_t beg
     for_groups(0, blocks, blocks, [&]<int N>(int64_t block) {
         for_tiles(begin, end, [&]<int R>(int64_t p) {
             Vec<T, V> tile[R][N]{};
-            accumulate<R, N, V>(tile, chunk.dprojected + p, 1, P, chunk.hidden + block * chunk.rows * V,
-                                chunk.rows);
+            accumulate<R, N, V, T>(tile, chunk.dprojected + p, 1, P,
+                                   FullPanel<T, V, N>{chunk.hidden + block * chunk.rows * V}, chunk.rows);
             for (int r = 0; r < R; ++r)
                 for (int j = 0; j < N; ++j) {
                     const int64_t unit = (block + j) * V;

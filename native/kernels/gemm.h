@@ -15,23 +15,33 @@ constexpr int kTileRows = 6;
 constexpr int kTileRows = 3;
 #endif
 
-// tile[r][j] += sum over k of a[r * row + k * step] * panel[k][j], for k = 0 .. count - 1.
-template <int R, int N, int V, class T>
-GATEWRIGHT_INLINE void accumulate(Vec<T, V> (&tile)[R][N], const T* __restrict a, int64_t row, int64_t step,
-                                  const T* __restrict panel, int64_t count) {
+// A panel of N vectors a row, in the type of the arithmetic.  Formats that are widened as they are loaded:
+// weights.h.
+template <class T, int V, int N>
+struct FullPanel {
+    const T* row;
+
+    GATEWRIGHT_INLINE Vec<T, V> vector(int j) const { return load<V>(row + j * V); }
+    GATEWRIGHT_INLINE void next() { row += N * V; }
+};
+
+// tile[r][j] += sum over k of a[r * row + k * step] * panel[k][j], for k = 0 .. count - 1.  S: how a is stored.
+template <int R, int N, int V, class T, class S, class Panel>
+GATEWRIGHT_INLINE void accumulate(Vec<T, V> (&tile)[R][N], const S* __restrict a, int64_t row, int64_t step,
+                                  Panel panel, int64_t count) {
     using L = Lanes<T, V>;
     for (int64_t k = 0; k < count; ++k) {
         Vec<T, V> left[R];
         GATEWRIGHT_UNROLL
-        for (int r = 0; r < R; ++r) left[r] = broadcast<V>(a[r * row]);
+        for (int r = 0; r < R; ++r) left[r] = broadcast<V>(static_cast<T>(a[r * row]));
         GATEWRIGHT_UNROLL
         for (int j = 0; j < N; ++j) {
-            const Vec<T, V> right = load<V>(panel + j * V);
+            const Vec<T, V> right = panel.vector(j);
             GATEWRIGHT_UNROLL
             for (int r = 0; r < R; ++r) tile[r][j] = L::fma(left[r], right, tile[r][j]);
         }
         a += step;
-        panel += N * V;
+        panel.next();
     }
 }
 
@@ -72,17 +82,17 @@ GATEWRIGHT_INLINE void for_groups(int64_t block_begin, int64_t block_end, int64_
 }
 
 // A matrix whose k dimension lies in `pieces` of `length`, `apart` elements from one to the next.
-template <class T>
+template <class S>
 struct Left {
-    const T* data;
+    const S* data;
     int64_t row;
     int64_t pieces, length, apart;
 };
 
 // out(row, column)[0 .. columns - column) = sum over k of left[row][k] * panel[k][column], for these rows and
 // blocks. Panel: (groups, k, N, V).
-template <int V, class T, class Out>
-GATEWRIGHT_INLINE void product(const Left<T>& left, int64_t row_begin, int64_t row_end, const T* panel,
+template <int V, class S, class T, class Out>
+GATEWRIGHT_INLINE void product(const Left<S>& left, int64_t row_begin, int64_t row_end, const T* panel,
                                int64_t block_begin, int64_t block_end, int64_t columns, Out&& out) {
     const int64_t depth = left.pieces * left.length;
     for_groups(block_begin, block_end, blocks_of<V>(columns), [&]<int N>(int64_t block) {
@@ -90,8 +100,8 @@ GATEWRIGHT_INLINE void product(const Left<T>& left, int64_t row_begin, int64_t r
         for_tiles(row_begin, row_end, [&]<int R>(int64_t row) {
             Vec<T, V> tile[R][N]{};
             for (int64_t piece = 0; piece < left.pieces; ++piece)
-                accumulate<R, N, V>(tile, left.data + piece * left.apart + row * left.row, left.row, 1,
-                                    group + piece * left.length * N * V, left.length);
+                accumulate<R, N, V, T>(tile, left.data + piece * left.apart + row * left.row, left.row, 1,
+                                       FullPanel<T, V, N>{group + piece * left.length * N * V}, left.length);
             for (int r = 0; r < R; ++r)
                 for (int j = 0; j < N; ++j) out(row + r, (block + j) * V, tile[r][j], columns - (block + j) * V);
         });

@@ -32,7 +32,7 @@ void linear(const Linear<T>& linear, const T* x, T* y, int64_t row_begin, int64_
                 GATEWRIGHT_UNROLL
                 for (int r = 0; r < R; ++r) tile[r][j] = bias;
             }
-            accumulate<R, N, V>(tile, x + row * in, in, 1, W + block * V * in, in);
+            accumulate<R, N, V, T>(tile, x + row * in, in, 1, FullPanel<T, V, N>{W + block * V * in}, in);
             for (int r = 0; r < R; ++r)
                 for (int j = 0; j < N; ++j) {
                     const int64_t column = (block + j) * V;

@@ -52,6 +52,16 @@ struct Weights {
     const T* W_hr;  // (P, H), or null without projection
 };
 
+// How the weights of the gates are kept: as they are, or in 16 or 8 bits.
+enum class WeightFormat { full, bfloat16, int8 };
+
+// A layer's W_ih or W_hh in fewer bits.  bfloat16: (blocks, width, 2, V), a lane with two gates, the first in its
+// lower half.  int8: (blocks, width, V), a lane with all four gates, that of i in its lowest byte.
+struct Narrow {
+    const uint32_t* data;
+    const float* scale;  // int8 only: (blocks, 4, V), of 2^24 times a weight
+};
+
 // Weights as a target wants them; all made by Kernels::pack.  V is the target's vector width, a block is V hidden
 // units, and columns past H are zero.  Memory: Kernels::panels_size elements.
 template <class T>
@@ -63,27 +73,31 @@ struct Panels {
     T* W_ih_t;  // (groups of up to 4 blocks of D, blocks of H, 4, V, blocks, V): for dx; rows in order of dgates
     T* W_hh_t;  // the same of P: for dh
     T* W_hr_t;  // (groups of up to 4 blocks of H, P, blocks, V): for dh
+    WeightFormat format;          // full unless they were narrowed afterwards:
+    Narrow narrow_ih, narrow_hh;  // in place of W_ih and W_hh
 };
 
-// One walk over steps begin .. end - 1 of a sequence, in one direction.
-template <class T>
+// One walk over steps begin .. end - 1 of a sequence, in one direction.  T is the type of the arithmetic, and of
+// what is carried from step to step within it; S is how activations are stored.
+template <class T, class S = T>
 struct Forward {
     Sizes sizes;
     Steps steps;
     int64_t begin, end;
     Panels<T> panels;
-    Rows<const T> x;  // (T, B, D)
-    Rows<T> y;        // (T, B, P); data null: not wanted
-    T* h[2];          // (B, P): step s reads h[s % 2] and writes h[1 - s % 2]; the caller fills h[begin % 2], and
+    Rows<const S> x;  // (T, B, D)
+    Rows<S> y;        // (T, B, P); data null: not wanted
+    S* h[2];          // (B, P): step s reads h[s % 2] and writes h[1 - s % 2]; the caller fills h[begin % 2], and
                       // both for rows that join later
     T* c;             // (B, H): the cell state, advanced in place
-    T* gates;         // (rows, 4H), after activation, or null: keep nothing
-    T* cell;          // (rows, H), c after each step, or null together with gates
+    S* gates;         // (rows, 4H), after activation, or null: keep nothing
+    S* cell;          // (rows, H), c after each step, or null together with gates
     int64_t saved;    // index of the first row that gates and cell hold
     T* checkpoints;   // (ceil(T / every), B, H): c before step 0, every, 2 every, ..., or null
     int64_t every;
-    T* hidden;  // (B, H), o tanh(c) before it is projected; null without projection
-    T* ahead;   // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each step
+    S* hidden;  // (B, H), o tanh(c) before it is projected; null without projection
+    T* ahead;   // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each step, as where
+                // steps have unequal numbers of rows
     int64_t ahead_steps, ahead_size;
 };
 
@@ -154,14 +168,6 @@ struct Linear {
     const T* panel;
 };
 
-// A layer's W_ih or W_hh in fewer bits.  With a scale, int8: (blocks, width, V), a lane with all four gates, that
-// of i in its lowest byte.  Without, bfloat16: (blocks, width, 2, V), a lane with two gates, the first in its
-// lower half.
-struct Narrow {
-    const uint32_t* data;
-    const float* scale;  // (blocks, 4, V): of 2^24 times an int8
-};
-
 class Team;
 
 // The entries of one target and type.  Panels hold `width` lanes a vector.
@@ -175,8 +181,6 @@ struct Kernels {
                  int size);
     // The team's barrier after each step keeps blocks together; null where a thread has all blocks of its rows.
     void (*forward)(const Forward<T>&, const Share&, Team* barrier);
-    // The same for one thread that has all blocks of its rows, with weights of fewer bits in place of the panels'.
-    void (*forward_narrow)(const Forward<T>&, const Narrow& W_ih, const Narrow& W_hh, const Share&);
     void (*adjoint)(const Backward<T>&, const Chunk<T>&, const Share&, Team* barrier);
     void (*products)(const Backward<T>&, const Chunk<T>&, int rank, int size);
     // dW_ih (4H, D), dW_hh (4H, P), db (4H) from the layouts above; null: not wanted.

@@ -29,7 +29,10 @@ Panels<T> layout(const Sizes& n, T* memory, bool forward, bool backward) {
             take(forward && n.projected, P * n.H),
             take(backward, 4 * H * D),
             take(backward, 4 * H * P),
-            take(backward && n.projected, H * n.P)};
+            take(backward && n.projected, H * n.P),
+            WeightFormat::full,
+            {},
+            {}};
 }
 
 // W (4H, width) to (blocks, width, 4, V), for these blocks.

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -72,6 +73,15 @@ template <int V, class T>
 GATEWRIGHT_INLINE void store(T* p, Vec<T, V> v, int64_t count) {
     if (count >= V) return store<V>(p, v);
     for (int64_t k = 0; k < count; ++k) p[k] = v[k];
+}
+
+// Stores in the type that the memory is of (S), which may be another than that of the arithmetic (T).
+template <class T, int V, class S>
+GATEWRIGHT_INLINE void store_as(S* p, Vec<T, V> v, int64_t count) {
+    if constexpr (std::is_same_v<S, T>)
+        store<V>(p, v, count);
+    else
+        store<V>(p, __builtin_convertvector(v, Vec<S, V>), count);
 }
 
 template <int V, class T>

@@ -4,7 +4,6 @@
 #include "kernels/adjoint.h"
 #include "kernels/forward.h"
 #include "kernels/linear.h"
-#include "kernels/narrow.h"
 #include "kernels/panels.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
@@ -40,8 +39,7 @@ constexpr Kernels<T> kernels = {V,
                                 panels_size<T, V>,
                                 layout<T, V>,
                                 pack<T, V>,
-                                forward<T, V>,
-                                forward_narrow<T, V>,
+                                forward<T, T, V>,
                                 adjoint<T, V>,
                                 products<T, V>,
                                 unpack<T, V>,

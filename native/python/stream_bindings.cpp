@@ -75,9 +75,9 @@ Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, 
                  const Maybe& head_b, const std::optional<ColumnsGiven>& columns, const std::string& kept) {
     ModelParts parts{};
     if (kept == "int8")
-        parts.kept = Kept::int8;
+        parts.format = WeightFormat::int8;
     else if (kept == "bf16")
-        parts.kept = Kept::bfloat16;
+        parts.format = WeightFormat::bfloat16;
     else if (kept != "float32")
         refuse("weights", "'float32', 'bf16' or 'int8'", "'" + kept.substr(0, 80) + "'");
     parts.reads = columns ? Reads::series : embedding ? Reads::symbols : Reads::features;

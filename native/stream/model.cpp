@@ -51,25 +51,26 @@ Narrow narrow_to_int8(const float* panel, int64_t blocks, int64_t width, int64_t
 }
 
 // Keeps bias and projection of a layer's panels, and the weights of its gates in fewer bits.
-void narrow(Model::Layer& layer, Kept kept) {
+void narrow(Model::Layer& layer, WeightFormat format) {
     const Sizes& n = layer.sizes;
     const int64_t V = layer.kernels->width, blocks = (n.H + V - 1) / V, lanes = 4 * V;
     const int64_t projection = n.projected ? (n.P + V - 1) / V * V * n.H : 0;
-    const int64_t words = blocks * V * (kept == Kept::int8 ? 1 : 2);  // for each column of W
+    const int64_t words = blocks * V * (format == WeightFormat::int8 ? 1 : 2);  // for each column of W
     layer.narrow_memory = std::make_unique<Workspace<uint32_t>>(words * (n.D + n.P));
     uint32_t* const memory = layer.narrow_memory->get();
-    if (kept == Kept::int8) {
+    Panels<float> panels{};
+    panels.format = format;
+    if (format == WeightFormat::int8) {
         layer.scales = std::make_unique<Workspace<float>>(2 * blocks * lanes);
         float* const scales = layer.scales->get();
-        layer.W_ih = narrow_to_int8(layer.panels.W_ih, blocks, n.D, V, memory, scales);
-        layer.W_hh =
+        panels.narrow_ih = narrow_to_int8(layer.panels.W_ih, blocks, n.D, V, memory, scales);
+        panels.narrow_hh =
             narrow_to_int8(layer.panels.W_hh, blocks, n.P, V, memory + words * n.D, scales + blocks * lanes);
     } else {
-        layer.W_ih = narrow_to_bfloat16(layer.panels.W_ih, blocks * n.D, V, memory);
-        layer.W_hh = narrow_to_bfloat16(layer.panels.W_hh, blocks * n.P, V, memory + words * n.D);
+        panels.narrow_ih = narrow_to_bfloat16(layer.panels.W_ih, blocks * n.D, V, memory);
+        panels.narrow_hh = narrow_to_bfloat16(layer.panels.W_hh, blocks * n.P, V, memory + words * n.D);
     }
     auto rest = std::make_unique<Workspace<float>>(blocks * lanes + projection);
-    Panels<float> panels{};
     panels.bias = std::copy_n(layer.panels.bias, blocks * lanes, rest->get()) - blocks * lanes;
     if (n.projected) {
         panels.W_hr = rest->get() + blocks * lanes;
@@ -96,11 +97,11 @@ Model::Model(const ModelParts& parts)
         const Kernels<float>& kernels = kernels_for<float>(target(), part.H);
         auto memory = std::make_unique<Workspace<float>>(kernels.panels_size(sizes, true, false));
         const Panels<float> panels = pack_weights(kernels, sizes, part.weights, memory->get());
-        layers_.push_back({sizes, &kernels, std::move(memory), panels, nullptr, nullptr, {}, {}});
-        if (parts.kept != Kept::float32) narrow(layers_.back(), parts.kept);
+        layers_.push_back({sizes, &kernels, std::move(memory), panels, nullptr, nullptr});
+        if (parts.format != WeightFormat::full) narrow(layers_.back(), parts.format);
         hidden_width_ += part.P;
         cell_width_ += part.H;
-        weight_bytes_ += 4 * part.H * (part.D + part.P) * kBytes[static_cast<int>(parts.kept)];
+        weight_bytes_ += 4 * part.H * (part.D + part.P) * kBytes[static_cast<int>(parts.format)];
     }
     if (symbols) embedding_.assign(parts.embedding, parts.embedding + symbols * parts.layers[0].D);
     if (!head_.out) return;

@@ -241,10 +241,7 @@ void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, std::s
         std::copy_n(cell(session) + before_H, H, f.c + b * H);
     }
     const Share share{0, 1, 0, rows, 0, blocks};
-    if (layer.W_hh.data)
-        layer.kernels->forward_narrow(f, layer.W_ih, layer.W_hh, share);
-    else
-        layer.kernels->forward(f, share, nullptr);
+    layer.kernels->forward(f, share, nullptr);
     for (int64_t b = 0; b < rows; ++b) {
         const int64_t session = call.sessions[part.first_row + b];
         std::copy_n(f.h[part.steps % 2] + b * P, P, hidden(session) + before_P);

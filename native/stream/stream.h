@@ -16,9 +16,6 @@ namespace gatewright {
 // What a step reads: numbers as they are (float), a symbol (int64), or a row of a table in its own units (double).
 enum class Reads { features, symbols, series };
 
-// How the weights of the gates are kept: as they are; in bfloat16; or in int8 with a scale for each row.
-enum class Kept { float32, bfloat16, int8 };
-
 // The columns of a forecaster.  A row is: targets (NaN where missing), past, statics, phases (sine and cosine of
 // the calendar), and each input known in advance at t+1 ... t+horizon, input by input.
 struct Columns {
@@ -44,7 +41,7 @@ struct ModelParts {
     const float* head_W;  // (out, P), or null: the last layer's hidden state is the output
     const float* head_b;
     int64_t out;
-    Kept kept = Kept::float32;
+    WeightFormat format = WeightFormat::full;
 };
 
 // A model, packed for the target that was in use when it was made; never changes, so streams share it.
@@ -55,9 +52,8 @@ class Model {
         const Kernels<float>* kernels;
         std::unique_ptr<Workspace<float>> memory;
         Panels<float> panels;
-        std::unique_ptr<Workspace<uint32_t>> narrow_memory;
-        std::unique_ptr<Workspace<float>> scales;
-        Narrow W_ih, W_hh;  // in place of the panels', where they are kept in fewer bits
+        std::unique_ptr<Workspace<uint32_t>> narrow_memory;  // null where the weights are kept as they are
+        std::unique_ptr<Workspace<float>> scales;            // null but for int8
     };
 
     explicit Model(const ModelParts& parts);

@@ -11,7 +11,7 @@ std::string StreamCase::text() const {
     add(" layers=", layers), add(" D=", D), add(" H=", H), add(" P=", P), add(" out=", out);
     add(" T=", T), add(" S=", S);
     if (!bias) all += " no bias";
-    if (kept != Kept::float32) all += kept == Kept::int8 ? " int8" : " bfloat16";
+    if (format != WeightFormat::full) all += format == WeightFormat::int8 ? " int8" : " bfloat16";
     if (reads != Reads::series) return all;
     const Columns& n = columns;
     add(" targets=", n.targets), add(" past=", n.past), add(" statics=", n.statics), add(" phases=", n.phases);
@@ -49,7 +49,7 @@ StreamProblem::StreamProblem(const StreamCase& given) : of(given) {
     }
     parts.reads = of.reads;
     parts.columns = n;
-    parts.kept = of.kept;
+    parts.format = of.format;
     make_layers(of.D);
     make_head();
     if (of.reads == Reads::symbols) {
@@ -71,10 +71,10 @@ std::vector<float> StreamProblem::gate_weights(int64_t rows, int64_t width, doub
     std::vector<float> all = values(rows * width, scale);
     for (std::size_t k = 0; k < all.size(); ++k) {
         const int64_t row = k / width, column = k % width;
-        if (of.kept == Kept::bfloat16)
+        if (of.format == WeightFormat::bfloat16)
             all[k] = std::bit_cast<float>(std::bit_cast<uint32_t>(all[k]) & 0xFFFF0000u);
         // One of 127 units in each row, of which the unit is found again.
-        if (of.kept == Kept::int8) {
+        if (of.format == WeightFormat::int8) {
             const float unit = std::ldexp(1.0f, -7 - static_cast<int>(row % 5));
             all[k] = unit * (column == row % width ? 127 : std::nearbyint(all[k] / float(scale) * 127));
         }

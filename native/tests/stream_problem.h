@@ -17,7 +17,7 @@ struct StreamCase {
     bool bias = true;
     Columns columns{};
     int64_t T = 5, S = 4;  // steps of each of the sessions
-    Kept kept = Kept::float32;
+    WeightFormat format = WeightFormat::full;
 
     std::string text() const;
 };

@@ -186,9 +186,9 @@ void test_case(const StreamCase& given) {
             check_order(problem, got.at("output"));
             CHECK(same_bits(got.at("last"), expected.at("last")));
         }
-        if (problem.of.kept == Kept::bfloat16) {
+        if (problem.of.format == WeightFormat::bfloat16) {
             ModelParts wide = problem.parts;
-            wide.kept = Kept::float32;
+            wide.format = WeightFormat::full;
             check_same_bits(run_calls(std::make_shared<const Model>(wide), problem, {whole(problem, 1, true)}),
                             got, "weights in full width");
         }
@@ -242,7 +242,8 @@ void test_small() {
         if (random() % 2) c.P = pick({1, 3, 5, 8, 17, 33});
         if (random() % 2) c.out = pick({1, 3, 8, 17, 33});
         c.bias = random() % 4 != 0;
-        c.kept = std::array{Kept::float32, Kept::float32, Kept::bfloat16, Kept::int8}[random() % 4];
+        c.format = std::array{WeightFormat::full, WeightFormat::full, WeightFormat::bfloat16,
+                              WeightFormat::int8}[random() % 4];
         c.T = pick({1, 2, 5, 9});
         c.S = pick({1, 2, 3, 7, 13});
         c.columns = columns_of({pick({1, 2, 3}), pick({0, 1, 2}), pick({0, 1, 2}), pick({0, 2, 4}),
@@ -450,7 +451,7 @@ void test_allocations() {
                                          .columns = columns_of({2, 1, 1, 2, 2, 3, 40}, "both"),
                                          .T = 7,
                                          .S = 60,
-                                         .kept = P ? Kept::int8 : Kept::float32});
+                                         .format = P ? WeightFormat::int8 : WeightFormat::full});
             for_all_targets([&](const Target& target) {
                 context = std::string(target.name) + " allocations of " + problem.of.text();
                 Stream fresh(problem.model(), problem.of.S);
