@@ -133,6 +133,7 @@ void test_concurrent_calls();
 void test_fork();
 void test_linear();
 void test_stream();
+void test_storage();
 void test_values();
 
 }  // namespace gatewright::tests

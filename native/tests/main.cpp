@@ -40,6 +40,7 @@ int main() {
     measure("memory", test_memory);
     measure("activations", test_activations);
     measure("linear", test_linear);
+    measure("storage", test_storage);
     measure("values", test_values);
     measure("stream", test_stream);
 #if !defined(GATEWRIGHT_THREAD_SANITIZER)  // which does not follow a fork of several threads

@@ -1,0 +1,45 @@
+// Memory that a whole call needs, filled by all threads together.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/lstm.h"
+#include "support/workspace.h"
+
+namespace gatewright {
+
+// Elements begin .. end - 1, from memory or zeros.
+template <class T>
+void copy_or_zero(T* to, const T* from, int64_t begin, int64_t end) {
+    if (end <= begin) return;
+    if (from)
+        std::memcpy(to + begin, from + begin, (end - begin) * sizeof(T));
+    else
+        std::memset(to + begin, 0, (end - begin) * sizeof(T));
+}
+
+// The weights in panels: made by all ranks together, in memory that goes back when this does.
+template <class T>
+class Packed {
+  public:
+    Packed(const Kernels<T>& kernels, const Sizes& sizes, bool forward, bool backward)
+        : kernels_(kernels),
+          sizes_(sizes),
+          forward_(forward),
+          backward_(backward),
+          memory_(kernels.panels_size(sizes, forward, backward)),
+          panels_(kernels.layout(sizes, memory_.get(), forward, backward)) {}
+    void pack(const Weights<T>& weights, int rank, int size) const {
+        kernels_.pack(sizes_, weights, panels_, forward_, backward_, rank, size);
+    }
+    const Panels<T>& panels() const { return panels_; }
+
+  private:
+    const Kernels<T>& kernels_;
+    const Sizes& sizes_;
+    const bool forward_, backward_;
+    const Workspace<T> memory_;
+    const Panels<T> panels_;
+};
+
+}  // namespace gatewright

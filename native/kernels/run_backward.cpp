@@ -1,0 +1,267 @@
+// Whole calls backward: chunk by chunk, from the last to the first.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/packed.h"
+#include "kernels/plan.h"
+#include "support/threads.h"
+
+namespace gatewright {
+
+namespace {
+
+// Chunks of a backward pass with what they need to know about their rows.
+template <class T>
+struct ChunkPlan {
+    int64_t begin, end, rows;
+    std::vector<int64_t> first;
+    std::vector<Segment<T>> x, h;
+};
+
+template <class T>
+void append(std::vector<Segment<T>>& segments, const T* data, int64_t row, int64_t count) {
+    if (count == 0) return;
+    if (!segments.empty()) {
+        Segment<T>& last = segments.back();
+        if (last.row == row && data == last.data + last.count * row) {
+            last.count += count;
+            return;
+        }
+    }
+    segments.push_back({data, row, count});
+}
+
+template <class T>
+ChunkPlan<T> plan_chunk(const BackwardCall<T>& call, int64_t begin, int64_t end) {
+    const Steps& steps = call.steps;
+    const int64_t sign = steps.reverse ? -1 : 1;
+    // With one row a step, the distance between rows is that between steps.
+    const bool single = steps.B == 1 && !steps.starts;
+    const int64_t x_row = single ? sign * call.x.step : call.x.row,
+                  y_row = single ? sign * call.y.step : call.y.row;
+    ChunkPlan<T> plan{begin, end, 0, {0}, {}, {}};
+    for (int64_t s = begin; s < end; ++s) {
+        const int64_t t = steps.time(s), rows = steps.rows(t);
+        plan.rows += rows;
+        plan.first.push_back(plan.rows);
+        append(plan.x, call.x.at(steps, t, 0), x_row, rows);
+        if (s == 0) {
+            append(plan.h, call.h_0, call.sizes.P, rows);
+            continue;
+        }
+        const int64_t before = steps.time(s - 1), there = std::min(rows, steps.rows(before));
+        append(plan.h, call.y.at(steps, before, 0), y_row, there);
+        append(plan.h, call.h_0 + there * call.sizes.P, call.sizes.P, rows - there);
+    }
+    return plan;
+}
+
+template <class T>
+std::vector<ChunkPlan<T>> plan_chunks(const BackwardCall<T>& call) {
+    const int64_t steps = chunk_steps(call.sizes, sizeof(T));
+    std::vector<ChunkPlan<T>> chunks;
+    for (int64_t begin = 0; begin < call.steps.T; begin += steps)
+        chunks.push_back(plan_chunk(call, begin, std::min(call.steps.T, begin + steps)));
+    return chunks;
+}
+
+template <class T>
+int64_t most_rows_of(const std::vector<ChunkPlan<T>>& chunks) {
+    int64_t most = 0;
+    for (const ChunkPlan<T>& chunk : chunks) most = std::max(most, chunk.rows);
+    return most;
+}
+
+// What a backward pass with checkpoints computes again, a segment at a time.
+template <class T>
+class Recompute {
+  public:
+    Recompute(const BackwardCall<T>& call, const Panels<T>& panels)
+        : call_(call),
+          steps_(call.checkpoints ? std::min(call.every, call.steps.T) : 0),
+          kept_(steps_ * call.sizes.B * 5 * call.sizes.H),
+          state_(steps_ ? call.sizes.B * (2 * call.sizes.P + call.sizes.H) : 0),
+          hidden_(steps_ && call.sizes.projected ? call.sizes.B * call.sizes.H : 0) {
+        if (!steps_) return;
+        const Sizes& n = call.sizes;
+        f_.sizes = n;
+        f_.steps = call.steps;
+        f_.panels = panels;
+        f_.x = call.x;
+        f_.h[0] = state_.get();
+        f_.h[1] = state_.get() + n.B * n.P;
+        f_.c = state_.get() + 2 * n.B * n.P;
+        f_.gates = kept_.get();
+        f_.cell = kept_.get() + steps_ * n.B * 4 * n.H;
+        f_.hidden = hidden_.get();
+    }
+
+    explicit operator bool() const { return steps_ > 0; }
+    const T* gates() const { return f_.gates; }
+    const T* cell() const { return f_.cell; }
+
+    // Whether the segment of the steps before `end` has yet to be computed.
+    bool due(int64_t end) const { return steps_ > 0 && (end == call_.steps.T || end % steps_ == 0); }
+
+    // Computes the segment of a step, and says where b finds it; all ranks together.
+    void run(const Kernels<T>& kernels, const Share& share, Team& team, bool by_units, int64_t step,
+             Backward<T>& b) const {
+        const Sizes& n = call_.sizes;
+        const Steps& steps = call_.steps;
+        Forward<T> part = f_;
+        part.begin = step / steps_ * steps_;
+        part.end = std::min(part.begin + steps_, steps.T);
+        part.saved = steps.start(steps.reverse ? steps.time(part.end - 1) : part.begin);
+        b.first = part.begin;
+        b.c_before = call_.checkpoints + part.begin / call_.every * n.B * n.H;
+        b.saved = part.saved;
+        team.barrier();
+        set_state(share, part.begin);
+        team.barrier();
+        kernels.forward(part, share, by_units ? &team : nullptr);
+        team.barrier();
+    }
+
+  private:
+    const BackwardCall<T>& call_;
+    const int64_t steps_;  // of a segment; 0 without checkpoints
+    const Workspace<T> kept_, state_, hidden_;
+    Forward<T> f_{};
+
+    // h and c before step `begin`, for this rank's part of all rows.
+    void set_state(const Share& share, int64_t begin) const {
+        const Sizes& n = call_.sizes;
+        const int64_t first = n.B * share.rank / share.size, last = n.B * (share.rank + 1) / share.size;
+        copy_or_zero(f_.c, call_.checkpoints + begin / call_.every * n.B * n.H, first * n.H, last * n.H);
+        for (int64_t b = first; b < last; ++b) {
+            const T* h = call_.h_0 + b * n.P;
+            std::memcpy(f_.h[1 - begin % 2] + b * n.P, h, n.P * sizeof(T));
+            if (begin > 0 && b < call_.steps.rows(call_.steps.time(begin - 1)))
+                h = call_.y.at(call_.steps, call_.steps.time(begin - 1), b);
+            std::memcpy(f_.h[begin % 2] + b * n.P, h, n.P * sizeof(T));
+        }
+    }
+};
+
+template <class T>
+class BackwardPass {
+  public:
+    BackwardPass(const Kernels<T>& kernels, const BackwardCall<T>& call)
+        : kernels_(kernels),
+          call_(call),
+          blocks_(blocks_of(call.sizes.H, kernels.width)),
+          lanes_(blocks_ * kernels.width),
+          plan_(plan_for(call.sizes, call.threads, call.split, kGroup * kernels.width, sizeof(T))),
+          chunks_(plan_chunks(call)),
+          most_rows_(most_rows_of(chunks_)),
+          packed_(kernels, call.sizes, call.checkpoints || (call.dx.data && call.sizes.D <= kNarrowInput), true),
+          dgates_(2 * most_rows_ * 4 * lanes_),
+          dW_ih_(call.dW_ih ? 4 * lanes_ * call.sizes.D : 0),
+          dW_hh_(call.dW_hh ? 4 * lanes_ * call.sizes.P : 0),
+          db_(call.db ? 4 * lanes_ : 0),
+          dhidden_(call.sizes.projected ? call.sizes.B * call.sizes.H : 0),
+          dprojected_(call.sizes.projected ? 2 * most_rows_ * call.sizes.P : 0),
+          hidden_(call.sizes.projected ? 2 * most_rows_ * lanes_ : 0),
+          recompute_(call, packed_.panels()) {
+        b_.sizes = call.sizes;
+        b_.steps = call.steps;
+        b_.panels = packed_.panels();
+        b_.x = call.x;
+        b_.y = call.y;
+        b_.h_0 = call.h_0;
+        b_.c_0 = call.c_0;
+        b_.gates = recompute_ ? recompute_.gates() : call.gates;
+        b_.cell = recompute_ ? recompute_.cell() : call.cell;
+        b_.dy = call.dy;
+        b_.dgates_in = call.dgates;
+        b_.dcell_in = call.dcell;
+        b_.dh = call.dh_0;
+        b_.dc = call.dc_0;
+        b_.dx = call.dx;
+        b_.dW_ih = dW_ih_.get();
+        b_.dW_hh = dW_hh_.get();
+        b_.dW_hr = call.dW_hr;
+        b_.db = db_.get();
+    }
+
+    int threads() const { return plan_.threads; }
+
+    // What one rank does; all ranks together.
+    void work(int rank, Team& team) {
+        const int size = team.size();
+        start(rank, size);
+        if (rank == 0) plan_.cut_rows(call_.steps, size);
+        team.barrier();
+        const Share share = plan_.share(rank, size, call_.sizes.B, blocks_, kGroup);
+        Backward<T> mine = b_;
+        for (int64_t k = static_cast<int64_t>(chunks_.size()) - 1; k >= 0; --k) {
+            if (recompute_.due(chunks_[k].end))
+                recompute_.run(kernels_, share, team, plan_.by_units, chunks_[k].begin, mine);
+            const Chunk<T> chunk = chunk_of(k);
+            kernels_.adjoint(mine, chunk, share, plan_.by_units ? &team : nullptr);
+            team.barrier();
+            kernels_.products(mine, chunk, rank, size);
+        }
+        team.barrier();
+        kernels_.unpack(b_, call_.dW_ih, call_.dW_hh, call_.db, rank, size);
+    }
+
+  private:
+    const Kernels<T>& kernels_;
+    const BackwardCall<T>& call_;
+    const int64_t blocks_, lanes_;
+    Plan plan_;
+    const std::vector<ChunkPlan<T>> chunks_;
+    const int64_t most_rows_;  // of a chunk
+    const Packed<T> packed_;
+    const Workspace<T> dgates_, dW_ih_, dW_hh_, db_, dhidden_, dprojected_, hidden_;
+    const Recompute<T> recompute_;
+    Backward<T> b_{};
+
+    // Weights, sums at zero, and the adjoint of the last state: this rank's part of them.
+    void start(int rank, int size) const {
+        const Sizes& n = call_.sizes;
+        packed_.pack(call_.weights, rank, size);
+        const auto zero = [&](T* data, int64_t count) {
+            if (data) copy_or_zero<T>(data, nullptr, count * rank / size, count * (rank + 1) / size);
+        };
+        zero(b_.dW_ih, 4 * lanes_ * n.D);
+        zero(b_.dW_hh, 4 * lanes_ * n.P);
+        zero(b_.db, 4 * lanes_);
+        zero(b_.dW_hr, n.P * n.H);
+        const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
+        copy_or_zero(b_.dh, call_.dh_n, begin * n.P, end * n.P);
+        copy_or_zero(b_.dc, call_.dc_n, begin * n.H, end * n.H);
+    }
+
+    // Two buffers in turn, so that one barrier a chunk is enough.
+    Chunk<T> chunk_of(int64_t k) const {
+        const ChunkPlan<T>& plan = chunks_[k];
+        const int64_t turn = k % 2;
+        return {plan.begin,
+                plan.end,
+                plan.rows,
+                plan.first.data(),
+                dgates_.get() + turn * most_rows_ * 4 * lanes_,
+                dhidden_.get(),
+                dprojected_.get() ? dprojected_.get() + turn * most_rows_ * call_.sizes.P : nullptr,
+                hidden_.get() ? hidden_.get() + turn * most_rows_ * lanes_ : nullptr,
+                plan.x.data(),
+                plan.h.data(),
+                static_cast<int64_t>(plan.x.size()),
+                static_cast<int64_t>(plan.h.size())};
+    }
+};
+
+}  // namespace
+
+template <class T>
+void run_backward(const Kernels<T>& kernels, const BackwardCall<T>& call) {
+    BackwardPass<T> pass(kernels, call);
+    run_team(pass.threads(), [&](int rank, Team& team) { pass.work(rank, team); });
+}
+
+template void run_backward<float>(const Kernels<float>&, const BackwardCall<float>&);
+template void run_backward<double>(const Kernels<double>&, const BackwardCall<double>&);
+
+}  // namespace gatewright
