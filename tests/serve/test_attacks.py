@@ -96,9 +96,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the time of connections be over soon."""
-    monkeypatch.setattr(connection_limit, "_LOOK", 0.05)
+    monkeypatch.setattr(connection_limit, "_CHECK_INTERVAL", 0.05)
     for module in (bounded_connection, http_connection, websocket_connection):
-        for name in ("HEAD_PATIENCE", "BODY_PATIENCE", "READ_PATIENCE", "CLOSE_PATIENCE"):
+        for name in ("HEAD_TIMEOUT", "BODY_TIMEOUT", "READ_TIMEOUT", "CLOSE_TIMEOUT"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, 0.3)
 
@@ -372,7 +372,7 @@ def test_the_one_that_is_idle_for_longest_goes_first(tmp_path: Path, monkeypatch
         port = running.port
         with running.socket() as watching, Idler(port).use() as first, Idler(port).use() as second:
             silent_one = Idler(port)
-            while not running.room._idle[connection_limit.Room.NEW]:
+            while not running.limit._idle[connection_limit.ConnectionLimit.NEW]:
                 time.sleep(0.01)
             third = Idler(port).use()  # in place of the one that never asked
             assert gone(silent_one.raw)
@@ -389,7 +389,7 @@ def test_the_one_that_is_idle_for_longest_goes_first(tmp_path: Path, monkeypatch
 def empty(running: Local) -> None:
     """Close the connection of the test's own client."""
     running.http.close()
-    while running.room.count:
+    while running.limit.count:
         time.sleep(0.01)
 
 
@@ -424,7 +424,7 @@ def test_who_comes_when_all_are_worked_for_is_told_so(tmp_path: Path, monkeypatc
         ]
         for thread in threads:
             thread.start()
-        while len(running.room._members) < 2 or any(running.room._idle):
+        while len(running.limit._connections) < 2 or any(running.limit._idle):
             time.sleep(0.01)
         with socket.create_connection(("127.0.0.1", running.port), timeout=20) as late:
             assert late.recv(1000).startswith(b"HTTP/1.1 503")
@@ -475,7 +475,7 @@ def test_longer_answers_are_the_same(here: Local) -> None:
 
 
 def test_accept_errors_are_logged_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = connection_limit.Room(10)
+    waiting = connection_limit.ConnectionLimit(10)
     clock, raised = [100.0], []
     monkeypatch.setattr(connection_limit, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
@@ -483,8 +483,8 @@ def test_accept_errors_are_logged_once_a_second(monkeypatch: pytest.MonkeyPatch)
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(socket.socket, "accept", scarce)
-    with connection_limit.Listening() as listening:
-        listening.room = waiting
+    with connection_limit.LimitedSocket() as listening:
+        listening.limit = waiting
         for _ in range(2048):
             try:
                 listening.accept()

@@ -142,7 +142,7 @@ def test_too_many_are_told_to_come_again_and_closing_answers_all(sessions: Sessi
         await first_batch(slow)
         futures += [batcher.submit(Advance(name, X)) for name in names[1:3]]
         assert batcher.waiting == 2
-        with pytest.raises(BusyError, match="request: expected less than 2 waiting, got 2 of them") as caught:
+        with pytest.raises(BusyError, match="request: expected fewer than 2 waiting, got 2") as caught:
             batcher.submit(Advance(names[3], X))
         assert caught.value.retry_after > 0
         assert futures[2].cancel()

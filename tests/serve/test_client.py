@@ -143,7 +143,7 @@ def test_sessions_are_made_found_forked_reset_and_forgotten(writer: Server) -> N
         assert fork.name not in repr(fork)
         fork.delete()
         for call in (fork.state, fork.reset, fork.delete, fork.fork, lambda: fork.run("a")):
-            with pytest.raises(SessionError, match="the name of one of yours"):
+            with pytest.raises(SessionError, match="the name of one of your sessions"):
                 call()
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from gatewright.serve.sessions.store import Saved
+from gatewright.serve.sessions.store import StoredSession
 from gatewright.serve.settings import Limits
 from tests.serve.test_sessions import inputs, layer
 from tests.support.local_server import Local, local, packed
 
-TAKEN = {"argument": "name", "expected": "a name that no session has", "got": "one that is taken"}
+TAKEN = {"argument": "name", "expected": "an unused name", "got": "the name of another session"}
 
 
 def new_name() -> str:
@@ -75,7 +75,7 @@ def test_another_s_name_is_taken_and_stays_theirs(tmp_path: Path) -> None:
 
 
 def test_making_counts_against_the_steps_of_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright.serve.http.auth.time", SimpleNamespace(monotonic=lambda: 1000.0))
+    monkeypatch.setattr("gatewright.serve.rate_limit.time", SimpleNamespace(monotonic=lambda: 1000.0))
     limits = Limits(max_token_steps=1, max_steps=12)
     with local(layer().stream(), tmp_path, limits=limits) as server:
         name = server.create()
@@ -98,7 +98,7 @@ def test_making_counts_against_the_steps_of_a_token(tmp_path: Path, monkeypatch:
 
 def test_a_token_has_only_so_much_room(tmp_path: Path) -> None:
     x = inputs(0, 900).tolist()
-    fresh = Saved("", "", "", 0, 0, layer().stream().snapshot(), -1, b"", b"").size
+    fresh = StoredSession("", "", "", 0, 0, layer().stream().snapshot(), -1, b"", b"").size
     with local(layer().stream(), tmp_path, limits=Limits(max_token_bytes=3 * fresh + 2000)) as server:
         name = server.create()
         for _ in range(2):

@@ -239,7 +239,7 @@ def test_lengths_that_are_none(text: Local, length: str) -> None:
 
 
 def test_a_body_that_comes_too_slowly(text: Local, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "_PATIENCE", 0.3)
+    monkeypatch.setattr(middleware, "_BODY_TIMEOUT", 0.3)
     answer = b""
     with socket.create_connection(("127.0.0.1", text.port)) as raw:
         raw.sendall(b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n")
@@ -357,7 +357,7 @@ def test_a_state_that_is_damaged_in_the_store_is_the_servers_affair(
         session = server.create()
         saved = server.store.load(session)
         assert saved is not None
-        server.store.save([saved.then(snapshot=saved.snapshot[:-1])])
+        server.store.save([saved.next_commit(snapshot=saved.snapshot[:-1])])
         with pytest.raises(StateError):
             text_model().stream().restore(saved.snapshot[:-1])
         assert told(server.http.get(f"/v1/sessions/{session}"), 503)["argument"] == "store"

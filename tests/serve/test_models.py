@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,8 @@ from gatewright.serve.sessions import model_loader
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.requests import Advance, Answer
 from gatewright.serve.sessions.sqlite import SqliteStore
-from gatewright.serve.sessions.store import SavedModel
+from gatewright.serve.sessions.store import StoredModel
 from tests.support.stream_models import text_model
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    with SqliteStore(tmp_path / "sessions.db") as opened:
-        yield opened
 
 
 def write(path: Path, seed: int) -> Path:
@@ -35,7 +28,7 @@ def write(path: Path, seed: int) -> Path:
 
 
 def keep(store: SqliteStore, path: Path, weights: WeightFormat = "float32") -> Stream:
-    saved, stream = model_loader.opened(path, weights=weights, sessions=3, threads=1)
+    saved, stream = model_loader.load_file(path, weights=weights, sessions=3, threads=1)
     store.save_model(saved)
     return stream
 
@@ -44,7 +37,7 @@ def serving(store: SqliteStore, path: Path, weights: WeightFormat = "float32", *
     return Sessions(
         keep(store, path, weights),
         store,
-        find=lambda fingerprint: model_loader.kept(store, fingerprint, sessions=3, threads=1),
+        find=lambda fingerprint: model_loader.load_stored(store, fingerprint, sessions=3, threads=1),
         **options,
     )
 
@@ -81,7 +74,7 @@ def test_sessions_of_an_old_model_go_on_with_it(store: SqliteStore, tmp_path: Pa
     assert np.array_equal(np.concatenate(y), first.run("abcdedede"))
     assert sessions.fork(old) != old
     found = store.load_model(first.fingerprint)
-    assert found == SavedModel(first.fingerprint, "float32", kept)
+    assert found == StoredModel(first.fingerprint, "float32", kept)
     with pytest.raises(StateError, match="snapshot"):
         sessions.reset(new, snapshot=first.snapshot())
 

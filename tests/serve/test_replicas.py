@@ -110,7 +110,7 @@ def test_reset_fork_and_delete_are_seen_by_the_other(server: Valkey) -> None:
             assert type(error(b.advance([request]))) is SessionError
             only(b.advance([Advance(two, x[:1], owner="me")]))
         for call in (b.read, b.reset, b.fork, b.snapshot, b.delete):
-            with pytest.raises(SessionError, match="the name of one of yours"):
+            with pytest.raises(SessionError, match="the name of one of your sessions"):
                 call(name, "me")
         assert b.names("me") == [two]
 

@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,10 @@ from gatewright.errors import GatewrightError, SessionError, StoreError
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.requests import Advance, Answer
 from gatewright.serve.sessions.sqlite import SqliteStore
-from gatewright.serve.sessions.store import Saved
+from gatewright.serve.sessions.store import StoredSession
 from tests.support.stream_models import rows_of, series_model, table
 
 D, H = 3, 6
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    with SqliteStore(tmp_path / "sessions.db") as opened:
-        yield opened
 
 
 def layer() -> LSTM:
@@ -153,7 +146,7 @@ def test_sessions_fork_reset_and_go(store: SqliteStore) -> None:
     assert len({sessions.create() for _ in range(100)}) == 100
     for call in (sessions.read, sessions.reset, sessions.delete, sessions.fork):
         for name, owner in ((two, "me"), (one, "you"), (one, ""), ("", "me")):
-            with pytest.raises(SessionError, match="session: expected the name of one of yours"):
+            with pytest.raises(SessionError, match="session: expected the name of one of your sessions"):
                 call(name, owner)
     assert isinstance(error(sessions.advance([Advance(one, x, owner="you")])), SessionError)
     double = sessions.advance([Advance(one, x, owner="me"), Advance(one, x, owner="me")])
@@ -213,7 +206,7 @@ def test_what_cannot_be_stored_was_not_taken(store: SqliteStore, monkeypatch: py
 def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "sessions.db") as store:
         store._file.execute("PRAGMA max_page_count = 8")
-        big = Saved("a", "", "m", 0, 0, bytes(100_000), -1, b"", b"")
+        big = StoredSession("a", "", "m", 0, 0, bytes(100_000), -1, b"", b"")
         with pytest.raises(StoreError, match="full"):
             store.save([big._replace(id="b", snapshot=b""), big])
         assert store.load("b") is None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +19,6 @@ from gatewright.serve.sessions.sqlite import SqliteStore
 from tests.support.stream_models import SYMBOLS, text_model
 
 MODEL = text_model()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    with SqliteStore(tmp_path / "sessions.db") as opened:
-        yield opened
 
 
 def whole(prompt: str, length: int, **options: Any) -> str:

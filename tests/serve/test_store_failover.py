@@ -17,7 +17,7 @@ from gatewright.errors import LimitError, SessionError, StepError, StoreError
 from gatewright.serve.sessions import model_loader
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.requests import Advance, Answer, Generate
-from gatewright.serve.sessions.store import Saved, SavedModel
+from gatewright.serve.sessions.store import StoredModel, StoredSession
 from gatewright.serve.sessions.valkey import ValkeyStore
 from tests.serve.test_sessions import error, inputs, layer, only
 from tests.serve.test_store_faults import ONE, answers_damaged
@@ -177,7 +177,7 @@ def test_a_text_does_not_go_on_from_a_forked_past(server: Valkey, tmp_path: Path
 def test_a_model_that_was_forgotten_is_given_again(server: Valkey, store: ValkeyStore, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     text_model().save(path)
-    saved, stream = model_loader.opened(path, weights="float32", sessions=2, threads=1)
+    saved, stream = model_loader.load_file(path, weights="float32", sessions=2, threads=1)
     store.save_model(saved)
     sessions = Sessions(stream, store)
     old = sessions.create()
@@ -187,7 +187,7 @@ def test_a_model_that_was_forgotten_is_given_again(server: Valkey, store: Valkey
         name = sessions.create()
         assert client.get("{gatewright}:format") == b"1"
         with ValkeyStore(server.url) as other:
-            found = model_loader.kept(other, saved.fingerprint, sessions=2, threads=1)
+            found = model_loader.load_stored(other, saved.fingerprint, sessions=2, threads=1)
             assert found is not None
             assert only(Sessions(found, other).advance([Advance(name, "abc", 0)])).steps == 3
         client.delete(f"{{gatewright}}:model:{saved.fingerprint}")
@@ -199,15 +199,15 @@ def test_a_model_that_was_forgotten_is_given_again(server: Valkey, store: Valkey
 
 
 def test_a_model_of_another_process_is_not_looked_for(store: ValkeyStore) -> None:
-    store.save_model(SavedModel("beef", "float32", b"file"))
-    assert store.save([ONE.begun("a")]) == [True]
+    store.save_model(StoredModel("beef", "float32", b"file"))
+    assert store.save([ONE.first_commit("a")]) == [True]
 
 
 def test_only_what_follows_upon_the_very_commit_is_written(store: ValkeyStore) -> None:
-    first = ONE.begun("a")
-    left, right = first.then(steps=4), first.then(steps=5)
-    assert store.save([first, ONE.begun("a"), right, left]) == [True, False, True, False]
-    assert store.save([left.then(steps=6), right.then(steps=7)]) == [False, True]
+    first = ONE.first_commit("a")
+    left, right = first.next_commit(steps=4), first.next_commit(steps=5)
+    assert store.save([first, ONE.first_commit("a"), right, left]) == [True, False, True, False]
+    assert store.save([left.next_commit(steps=6), right.next_commit(steps=7)]) == [False, True]
     kept = store.load("a")
     assert kept is not None
     assert (kept.steps, kept.version, len(kept.tag)) == (7, 2, 12)
@@ -217,7 +217,10 @@ def test_sessions_of_the_build_before_go_on(server: Valkey, store: ValkeyStore) 
     """They have no tag, no size, and no digest before their answer."""
     stream, x = layer().stream(), inputs(0, 4)
     y = stream.run(x[:2])
-    name, first = "n" * 32, Saved("", "me", stream.fingerprint, 0, 0, layer().stream().snapshot(), -1, b"", b"")
+    name, first = (
+        "n" * 32,
+        StoredSession("", "me", stream.fingerprint, 0, 0, layer().stream().snapshot(), -1, b"", b""),
+    )
     sessions = Sessions(layer().stream(), store)
     assert sessions.create("me", name) == name
     only(sessions.advance([Advance(name, x[:2], 0, "me")]))
@@ -237,18 +240,18 @@ def test_sessions_of_the_build_before_go_on(server: Valkey, store: ValkeyStore) 
 
 
 def test_the_bytes_of_an_owner_are_counted(store: ValkeyStore) -> None:
-    first = ONE.begun("a")
-    store.save([first, ONE.begun("b"), ONE._replace(owner="you").begun("c")])
-    longer = first.then(answer=bytes(1000))
-    shorter = longer.then(answer=b"", snapshot=bytes(10))
-    assert store.save([longer, ONE.begun("b"), ONE.then()]) == [True, False, False]
+    first = ONE.first_commit("a")
+    store.save([first, ONE.first_commit("b"), ONE._replace(owner="you").first_commit("c")])
+    longer = first.next_commit(answer=bytes(1000))
+    shorter = longer.next_commit(answer=b"", snapshot=bytes(10))
+    assert store.save([longer, ONE.first_commit("b"), ONE.next_commit()]) == [True, False, False]
     assert (store.size("me"), store.size("you"), store.size("they")) == (longer.size + ONE.size, ONE.size, 0)
     store.save([shorter])
     store.delete("b", "you")
     store.delete("b", "me")
     store.delete("b", "me")
     assert store.size("me") == shorter.size
-    fresh = Saved("", "", "", 0, 0, layer().stream().snapshot(), -1, b"", b"").size
+    fresh = StoredSession("", "", "", 0, 0, layer().stream().snapshot(), -1, b"", b"").size
     sessions = Sessions(layer().stream(), store, most_bytes=shorter.size + 2 * fresh)
     sessions.fork(sessions.create("me"), "me")
     with pytest.raises(LimitError, match="bytes of one owner"):
@@ -271,12 +274,12 @@ def test_a_damaged_answer_is_the_store_s_fault(server: Valkey, store: ValkeyStor
 
 
 def test_a_server_that_takes_no_more_is_not_ready_until_it_does(server: Valkey, store: ValkeyStore) -> None:
-    store.save([ONE.begun("a")])
+    store.save([ONE.first_commit("a")])
     with server.client() as client:
         client.config_set("maxmemory", "1mb")
         store.ping()  # it can be read, and nobody has tried to write
         with pytest.raises(StoreError, match="maxmemory"):
-            store.save([ONE.begun("b")])
+            store.save([ONE.first_commit("b")])
         for _ in range(2):
             with pytest.raises(StoreError, match="maxmemory"):
                 store.ping()

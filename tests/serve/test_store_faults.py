@@ -7,7 +7,7 @@ import os
 import resource
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,42 +27,30 @@ from gatewright.serve.sessions import model_loader
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.requests import Advance, Generate
 from gatewright.serve.sessions.sqlite import SqliteStore, require_file_name
-from gatewright.serve.sessions.store import Saved, sealed
+from gatewright.serve.sessions.store import StoredSession, with_digest
 from tests.serve.test_sessions import error, inputs, layer, only
 from tests.support.local_server import local as serving
 from tests.support.stream_models import text_model
 
-ONE = Saved("a", "me", "f00d", 0, 3, b"state", -1, b"", b"answer")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sessions.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[SqliteStore]:
-    with SqliteStore(path) as opened:
-        yield opened
+ONE = StoredSession("a", "me", "f00d", 0, 3, b"state", -1, b"", b"answer")
 
 
 # --- what follows upon what
 
 
 def test_only_what_follows_upon_the_very_commit_is_written(store: SqliteStore) -> None:
-    first = ONE.begun("a")
+    first = ONE.first_commit("a")
     assert len(first.tag) == 12
-    assert store.save([first, ONE.begun("a"), ONE._replace(version=1)]) == [True, False, False]
-    left, right = first.then(steps=4), first.then(steps=5)  # the same count, and not the same commit
+    assert store.save([first, ONE.first_commit("a"), ONE._replace(version=1)]) == [True, False, False]
+    left, right = first.next_commit(steps=4), first.next_commit(steps=5)  # the same count, and not the same commit
     assert left.version == right.version
     assert store.save([right]) == [True]
-    assert store.save([left, left.then(steps=6), right.then(steps=7), right.then(steps=8)]) == [
-        False, False, True, False,
-    ]  # fmt: skip
+    commits = [left, *(commit.next_commit(steps=n) for commit, n in ((left, 6), (right, 7), (right, 8)))]
+    assert store.save(commits) == [False, False, True, False]
     kept = store.load("a")
     assert kept is not None
     assert (kept.steps, kept.version) == (7, 2)
-    assert store.save([kept.then(owner="you")]) == [False]
+    assert store.save([kept.next_commit(owner="you")]) == [False]
     assert (store.count(), store.count("me"), store.count("you")) == (1, 1, 0)
 
 
@@ -87,7 +75,7 @@ def test_a_store_that_forgot_a_commit_is_not_overwritten(store: SqliteStore) -> 
     assert a.read(name) == b.read(name)
 
 
-def put_back(store: SqliteStore, saved: Saved) -> None:
+def put_back(store: SqliteStore, saved: StoredSession) -> None:
     columns = ", ".join(f"{field} = ?" for field in saved._fields[3:10])
     store._file.execute(f"UPDATE sessions SET {columns} WHERE id = ?", (*saved[3:10], saved.id))
 
@@ -129,8 +117,8 @@ def test_a_file_of_the_format_before_is_taken_over(path: Path) -> None:
         row = ("n" * 32, "me", stream.fingerprint, 3, 2, stream.snapshot(), 0, b"", y.tobytes())
         file.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     with SqliteStore(path) as store:
-        assert store.load("n" * 32) == Saved(*row)
-        assert store.size("me") == Saved(*row).size
+        assert store.load("n" * 32) == StoredSession(*row)
+        assert store.size("me") == StoredSession(*row).size
         sessions = Sessions(layer().stream(), store)
         answer = only(sessions.advance([Advance("n" * 32, x[2:], 2, "me")]))
         assert np.array_equal(answer.y, stream.run(x[2:]))
@@ -175,7 +163,8 @@ def test_a_damaged_session_is_the_store_s_fault(store: SqliteStore, column: str)
 def answers_damaged(answer: bytes) -> list[Any]:
     flipped = bytes([answer[-1] ^ 1])
     return [answer[:-1], answer[:-4], answer[:8], answer[:3], answer + b"\0", answer[:-1] + flipped,
-            bytes([answer[0] ^ 1]) + answer[1:], bytes(len(answer)), sealed(b"\xff" * 15), sealed(b"\xff" * 3),
+            bytes([answer[0] ^ 1]) + answer[1:], bytes(len(answer)), with_digest(b"\xff" * 15),
+            with_digest(b"\xff" * 3),
             "text", 7]  # fmt: skip
 
 
@@ -201,7 +190,7 @@ def test_a_damaged_answer_of_a_text_is_the_store_s_fault(store: SqliteStore, req
     [answer] = store._file.execute("SELECT answer FROM sessions").fetchone()
     wrong = np.full(5, -1, "<i8").tobytes(), np.full(5, 10**6, "<i8").tobytes()
     scores = answer[-text_model().stream().output_dtype.itemsize * 12 :]
-    texts = [sealed(part + scores) for part in wrong] if isinstance(asked, Generate) else []
+    texts = [with_digest(part + scores) for part in wrong] if isinstance(asked, Generate) else []
     for damaged in [*answers_damaged(answer), *texts]:
         store._file.execute("UPDATE sessions SET answer = ?", (damaged,))
         for _ in range(2):  # from memory, and out of it
@@ -214,14 +203,14 @@ def test_a_damaged_answer_of_a_text_is_the_store_s_fault(store: SqliteStore, req
 @pytest.mark.parametrize("file", [b"", b"half", "text", None])
 def test_a_damaged_model_is_the_store_s_fault(store: SqliteStore, tmp_path: Path, file: Any) -> None:
     text_model().save(tmp_path / "model.safetensors")
-    saved, _ = model_loader.opened(tmp_path / "model.safetensors", weights="float32", sessions=1, threads=1)
+    saved, _ = model_loader.load_file(tmp_path / "model.safetensors", weights="float32", sessions=1, threads=1)
     store.save_model(saved)
     if file is None:
         store._file.execute("UPDATE models SET weights = 'float8'")
     else:
         store._file.execute("UPDATE models SET file = ?", (file,))
     with pytest.raises((StoreError, ModelFileError)):
-        model_loader.kept(store, saved.fingerprint, sessions=1, threads=1)
+        model_loader.load_stored(store, saved.fingerprint, sessions=1, threads=1)
 
 
 # --- removed, or replaced
@@ -286,11 +275,11 @@ def test_a_file_by_another_name_is_watched_too(tmp_path: Path) -> None:
     link, real = tmp_path / "sessions.db", tmp_path / "far" / "kept.db"
     link.symlink_to(real)
     with SqliteStore(link) as store:
-        first = ONE.begun("a")
+        first = ONE.first_commit("a")
         store.save([first])
         real.with_name("kept.db-wal").rename(tmp_path / "away")
         with pytest.raises(StoreError, match=r"kept\.db-wal: expected the file that was opened"):
-            store.save([first.then()])
+            store.save([first.next_commit()])
         (tmp_path / "away").rename(real.with_name("kept.db-wal"))
         link.unlink()
         link.symlink_to(tmp_path / "other.db")
@@ -354,7 +343,7 @@ def test_a_full_disk_is_said_and_the_server_is_not_ready(path: Path) -> None:
         refused = local.ask(name, "advance", x=x[:900].tolist(), first=0)
         assert refused.status_code == 503
         with pytest.raises(StoreError, match="expected a disk with room, got a full one"):
-            local.store.save([ONE._replace(answer=bytes(100_000)).begun("b" * 32)])
+            local.store.save([ONE._replace(answer=bytes(100_000)).first_commit("b" * 32)])
         for _ in range(2):
             assert local.http.get("/readyz").status_code == 503
         local.store._file.execute("PRAGMA max_page_count = 1000000")
@@ -366,11 +355,11 @@ def test_a_write_that_succeeds_makes_it_ready(store: SqliteStore) -> None:
     [pages] = store._file.execute("PRAGMA page_count").fetchone()
     store._file.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreError):
-        store.save([ONE._replace(answer=bytes(100_000)).begun("a")])
+        store.save([ONE._replace(answer=bytes(100_000)).first_commit("a")])
     with pytest.raises(StoreError, match="full"):
         store.ping()
     store._file.execute("PRAGMA max_page_count = 1000000")
-    store.save([ONE.begun("b")])
+    store.save([ONE.first_commit("b")])
     assert not store._failed
     store.ping()
     assert store._file.execute("SELECT count(*) FROM probe").fetchone() == (0,)
@@ -380,17 +369,17 @@ def test_a_file_that_may_not_grow(path: Path) -> None:
     """The system refuses in the middle of a write, with another error than that of a full database."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with SqliteStore(path) as store:
-        first = ONE.begun("a")
+        first = ONE.first_commit("a")
         store.save([first])
         size = path.with_name("sessions.db-wal").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 8192, hard))
         try:
             with pytest.raises(StoreError, match=r"expected a (disk with room|file that can be written), got"):
-                store.save([first.then(answer=bytes(200_000))])
+                store.save([first.next_commit(answer=bytes(200_000))])
             with pytest.raises(StoreError):
                 store.ping()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         store.ping()
         assert store.load("a") == first
-        assert store.save([first.then(answer=bytes(200_000))]) == [True]
+        assert store.save([first.next_commit(answer=bytes(200_000))]) == [True]

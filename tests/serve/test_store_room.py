@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,33 +11,21 @@ from gatewright.errors import GatewrightError, LimitError, StepError, StoreError
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.requests import Advance, Answer, Generate
 from gatewright.serve.sessions.sqlite import SqliteStore
-from gatewright.serve.sessions.store import Saved, sealed
+from gatewright.serve.sessions.store import StoredSession, with_digest
 from tests.serve.test_sessions import error, inputs, layer, only
 from tests.serve.test_store_faults import ONE
 from tests.support.stream_models import text_model
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sessions.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[SqliteStore]:
-    with SqliteStore(path) as opened:
-        yield opened
-
 
 # --- room of one owner
 
 
 def test_the_bytes_of_an_owner_are_counted(path: Path) -> None:
     with SqliteStore(path) as store:
-        first = ONE.begun("a")
-        store.save([first, ONE.begun("b"), ONE._replace(owner="you").begun("c")])
-        longer = first.then(answer=bytes(1000))
-        store.save([longer, ONE.begun("b")])
-        shorter = longer.then(answer=b"", snapshot=bytes(10))
+        first = ONE.first_commit("a")
+        store.save([first, ONE.first_commit("b"), ONE._replace(owner="you").first_commit("c")])
+        longer = first.next_commit(answer=bytes(1000))
+        store.save([longer, ONE.first_commit("b")])
+        shorter = longer.next_commit(answer=b"", snapshot=bytes(10))
         expected = longer.size + ONE.size
         assert (store.size("me"), store.size("you"), store.size("they")) == (expected, ONE.size, 0)
         store.save([shorter])
@@ -53,8 +40,8 @@ def test_the_bytes_of_an_owner_are_counted(path: Path) -> None:
 def test_an_owner_has_only_so_much_room(store: SqliteStore) -> None:
     x = inputs(0, 300)
     stream = layer().stream(sessions=4)
-    fresh = Saved("", "", "", 0, 0, stream.snapshot(), -1, b"", b"").size
-    answer = len(sealed(layer().stream().run(x[:1]).tobytes()))
+    fresh = StoredSession("", "", "", 0, 0, stream.snapshot(), -1, b"", b"").size
+    answer = len(with_digest(layer().stream().run(x[:1]).tobytes()))
     sessions = Sessions(stream, store, most_bytes=2 * fresh + 3 * answer)
     one, two, other = sessions.create("me"), sessions.create("me"), sessions.create("you")
     for call in (lambda: sessions.create("me"), lambda: sessions.fork(one, "me")):
@@ -133,7 +120,7 @@ def test_a_session_is_made_once_however_often_it_is_asked_for(store: SqliteStore
         lambda: sessions.fork(other, "me", other),
         lambda: sessions.create("you", name),
     ):
-        with pytest.raises(StepError, match="name: expected a name that no session has, got one that is taken"):
+        with pytest.raises(StepError, match="name: expected an unused name, got the name of another session"):
             call()
     for wrong in ("", "n" * 31, "n" * 33, "ü" * 32, "n" * 31 + "\n", "../" + "n" * 29):
         with pytest.raises(GatewrightError, match="name: expected 32 letters"):

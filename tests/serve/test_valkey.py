@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from gatewright.errors import StoreError
 from gatewright.serve.sessions import valkey
 from gatewright.serve.sessions.sqlite import SqliteStore
-from gatewright.serve.sessions.store import Saved, SavedModel, Store
+from gatewright.serve.sessions.store import Store, StoredModel, StoredSession
 from gatewright.serve.sessions.valkey import ValkeyStore
 from tests.support.valkey_server import Leaky, Valkey, free_port
 
-ONE = Saved("a", "me", "f00d", 0, 3, b"\x00state\r\n\xff", -1, b"", b"\x00answer")
+ONE = StoredSession("a", "me", "f00d", 0, 3, b"\x00state\r\n\xff", -1, b"", b"\x00answer")
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +143,13 @@ def test_deleting_counts_once(store: ValkeyStore) -> None:
 
 
 def test_models_are_kept_once(store: ValkeyStore) -> None:
-    model = SavedModel("f00d", "int8", bytes(range(256)) * 5000 + b"\n\n")
+    model = StoredModel("f00d", "int8", bytes(range(256)) * 5000 + b"\n\n")
     assert store.load_model("f00d") is None
     store.save_model(model)
-    store.save_model(SavedModel("f00d", "float32", b"other"))
-    store.save_model(SavedModel("beef", "float32", b""))
+    store.save_model(StoredModel("f00d", "float32", b"other"))
+    store.save_model(StoredModel("beef", "float32", b""))
     assert store.load_model("f00d") == model
-    assert store.load_model("beef") == SavedModel("beef", "float32", b"")
+    assert store.load_model("beef") == StoredModel("beef", "float32", b"")
 
 
 def test_of_many_that_save_one_version_one_does(store: ValkeyStore, server: Valkey) -> None:
@@ -187,7 +187,7 @@ def test_it_keeps_what_a_file_would(data: st.DataObject, server: Valkey) -> None
             if data.draw(st.booleans()):
                 version = data.draw(st.integers(0, versions.get(name, -1) + 2))
                 owner = owner_of[name] if name in owner_of else data.draw(owners)
-                saved = Saved(
+                saved = StoredSession(
                     name, owner, "m", version, version * 2, data.draw(st.binary(max_size=9)), -1, b"", b""
                 )
                 fits = version == versions.get(name, -1) + 1
@@ -214,7 +214,7 @@ def every_call(store: ValkeyStore) -> list[Callable[[], object]]:
         lambda: store.names("me"),
         store.count,
         lambda: store.count("me"),
-        lambda: store.save_model(SavedModel("f", "int8", b"")),
+        lambda: store.save_model(StoredModel("f", "int8", b"")),
         lambda: store.load_model("f"),
         store.ping,
     ]
@@ -234,7 +234,7 @@ def test_killed_it_fails_and_started_again_it_has_all(tmp_path: Path) -> None:
     with ValkeyStore(server.url) as store:
         for version in range(50):
             store.save([ONE._replace(version=version), ONE._replace(id=f"b{version}")])
-        store.save_model(SavedModel("f00d", "int8", b"file"))
+        store.save_model(StoredModel("f00d", "int8", b"file"))
         for _ in range(2):
             server.kill()
             for call in every_call(store):
@@ -244,7 +244,7 @@ def test_killed_it_fails_and_started_again_it_has_all(tmp_path: Path) -> None:
             store.ping()  # at once: a connection that has died is found before anything is sent
         assert store.load("a") == ONE._replace(version=49)
         assert (store.count(), store.count("me"), len(store.names("me"))) == (51, 51, 51)
-        assert store.load_model("f00d") == SavedModel("f00d", "int8", b"file")
+        assert store.load_model("f00d") == StoredModel("f00d", "int8", b"file")
         assert store.save([ONE._replace(version=50), ONE._replace(version=50)]) == [True, False]
     server.kill()
 

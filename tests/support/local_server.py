@@ -28,12 +28,12 @@ from gatewright.serve.service import PIECE, Service
 from gatewright.serve.sessions.batcher import Batcher
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.sqlite import SqliteStore
-from gatewright.serve.sessions.store import Saved
+from gatewright.serve.sessions.store import StoredSession
 from gatewright.serve.settings import Limits
-from gatewright.web.connection_limit import Room
-from gatewright.web.http_connection import configured
+from gatewright.web.connection_limit import ConnectionLimit
+from gatewright.web.http_connection import server_config
 from gatewright.web.listen import listen
-from gatewright.web.websocket_connection import SocketConnection
+from gatewright.web.websocket_connection import WebSocketConnection
 
 
 class FaultyStore(SqliteStore):
@@ -45,11 +45,11 @@ class FaultyStore(SqliteStore):
         if self.failing:
             raise StoreError(str(self._path), "a file that can be written", "disk I/O error")
 
-    def save(self, sessions: Sequence[Saved]) -> list[bool]:
+    def save(self, sessions: Sequence[StoredSession]) -> list[bool]:
         self._broken()
         return super().save(sessions)
 
-    def load(self, name: str) -> Saved | None:
+    def load(self, name: str) -> StoredSession | None:
         self._broken()
         return super().load(name)
 
@@ -77,7 +77,7 @@ class Local:
     service: Service
     sessions: Sessions
     store: FaultyStore
-    room: Room
+    limit: ConnectionLimit
 
     @property
     def url(self) -> str:
@@ -190,7 +190,7 @@ def local(
     loop, ready = asyncio.new_event_loop(), threading.Event()
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    room = listening.room = Room(limits.max_clients)
+    limit = listening.limit = ConnectionLimit(limits.max_clients)
     store = FaultyStore(folder / "sessions.db")
     sessions = Sessions(
         stream,
@@ -208,7 +208,7 @@ def local(
         )
         service = Service(sessions, batcher, store, limits, Metrics(), piece=piece)
         app = create_app(service, tokens=Tokens(tokens or {}), hosts=hosts, origins=origins)
-        config = configured(app, room, ws=SocketConnection, lifespan="off", ws_max_size=limits.max_body)
+        config = server_config(app, limit, ws=WebSocketConnection, lifespan="off", ws_max_size=limits.max_body)
         server = uvicorn.Server(config)
         made.extend([app, service, server])
         ready.set()
@@ -225,7 +225,7 @@ def local(
     app, service, server = made
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         try:
-            yield Local(app, port, client, loop, service, sessions, store, room)
+            yield Local(app, port, client, loop, service, sessions, store, limit)
         finally:
             store.failing = False
             server.should_exit = server.force_exit = True

@@ -20,7 +20,7 @@ from gatewright.errors import GatewrightError
 from gatewright.inspector.catalog import Catalog
 from gatewright.inspector.html import page
 from gatewright.inspector.what_if import WhatIf
-from gatewright.web.hosts import host_fits, origin_fits, repeated
+from gatewright.web.hosts import duplicate_header, is_allowed_host, is_allowed_origin
 
 #: Maximum number of bytes of a request body.
 _MAX_BODY = 1 << 20
@@ -149,11 +149,11 @@ class Guard:
         host = headers.get("host", "")
         token = scope["path"].removeprefix("/").partition("/")[0].encode("utf-8", "replace")
         fits = (
-            host_fits(host, ())
-            and origin_fits(headers.get("origin"), host, ())
+            is_allowed_host(host, ())
+            and is_allowed_origin(headers.get("origin"), host, ())
             and headers.get("sec-fetch-site", "none") in ("none", "same-origin")
         )
-        if repeated(headers) is not None:
+        if duplicate_header(headers) is not None:
             await Response("several Host or Origin headers\n", 400, _HEADERS, "text/plain")(scope, receive, send)
             return
         if not fits or not hmac.compare_digest(token, self._token):

@@ -14,8 +14,8 @@ import uvicorn
 from gatewright.errors import GatewrightError
 from gatewright.inspector.app import create_app
 from gatewright.inspector.catalog import Catalog
-from gatewright.web.connection_limit import Room
-from gatewright.web.http_connection import configured
+from gatewright.web.connection_limit import ConnectionLimit
+from gatewright.web.http_connection import server_config
 from gatewright.web.listen import address_of, listen
 
 HOST = "127.0.0.1"
@@ -49,10 +49,10 @@ class PageServer:
         token = secrets.token_urlsafe(24)
         self.url = f"{address_of(self._listening)}/{token}/"
         app = create_app(catalog, token, lambda: self.title, lambda: self._server.should_exit)
-        self._listening.room = Room(_MAX_CONNECTIONS)
+        self._listening.limit = ConnectionLimit(_MAX_CONNECTIONS)
         # No log of requests by other programs on this machine, which would disturb the output of a training.
-        config = configured(
-            app, self._listening.room, log_level="error", lifespan="off", timeout_graceful_shutdown=2
+        config = server_config(
+            app, self._listening.limit, log_level="error", lifespan="off", timeout_graceful_shutdown=2
         )
         self._server = uvicorn.Server(config)
         self._ended = threading.Event()

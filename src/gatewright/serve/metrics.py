@@ -1,4 +1,4 @@
-"""What a server does, counted for Prometheus."""
+"""Prometheus metrics of the server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Metrics:
     """Counters and histograms of one server.
 
     Attributes:
-        steps: steps that were taken.
+        steps: executed steps.
         requests: requests by operation and status.
-        seconds: from a request to its answer, by operation.
-        batch: requests in a batch.
-        store: seconds that a commit took.
-        connections: WebSocket connections.
+        seconds: latency of requests, by operation.
+        batch: requests per batch.
+        store: duration of commits, in seconds.
+        connections: open WebSocket connections.
     """
 
     def __init__(self) -> None:
@@ -28,17 +28,17 @@ class Metrics:
         counter = functools.partial(Counter, registry=registry, namespace="gatewright")
         histogram = functools.partial(Histogram, registry=registry, namespace="gatewright")
         self._gauge = functools.partial(Gauge, registry=registry, namespace="gatewright")
-        self.steps = counter("steps", "Steps that sessions have taken.")
-        self.requests = counter("requests", "Requests, by operation and status.", ["op", "status"])
-        self.seconds = histogram("request_seconds", "From a request to its answer.", ["op"], buckets=_SECONDS)
-        self.batch = histogram("batch_size", "Requests in a batch.", buckets=_SIZES)
-        self.store = histogram("store_seconds", "What a commit took.", buckets=_SECONDS)
-        self.connections = self._gauge("connections", "WebSocket connections.")
+        self.steps = counter("steps", "Executed steps.")
+        self.requests = counter("requests", "Requests by operation and status.", ["op", "status"])
+        self.seconds = histogram("request_seconds", "Latency of requests in seconds.", ["op"], buckets=_SECONDS)
+        self.batch = histogram("batch_size", "Requests per batch.", buckets=_SIZES)
+        self.store = histogram("store_seconds", "Duration of commits in seconds.", buckets=_SECONDS)
+        self.connections = self._gauge("connections", "Open WebSocket connections.")
 
-    def watch(self, name: str, what: str, value: Callable[[], float]) -> None:
-        """Show a number that is looked up when somebody asks."""
-        self._gauge(name, what).set_function(value)
+    def add_gauge(self, name: str, description: str, value: Callable[[], float]) -> None:
+        """Register a gauge that is evaluated at scrape time."""
+        self._gauge(name, description).set_function(value)
 
     def text(self) -> bytes:
-        """Return all of it in Prometheus' format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""What goes over the wire, once: HTTP bodies, WebSocket frames and the OpenAPI document come of these."""
+"""Schemas of HTTP bodies and WebSocket frames; the OpenAPI document is generated from them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 
-class _AtOnce(FailFast):
-    """Ends a list at its first error; unlike its base it can be part of a union."""
+class _FirstError(FailFast):
+    """Stops validation of a list at its first error; unlike its base class usable in a union."""
 
     __hash__ = object.__hash__
 
@@ -21,14 +21,14 @@ _First = Annotated[
         strict=True,
         ge=0,
         lt=2**63,
-        description="Steps that the session has taken before these. A request that names it may be sent again "
-        "when its answer got lost: the same answer comes, and no step is taken twice.",
+        description="Number of the session's steps before these. A request with `first` can be retried "
+        "if its answer was lost: the same answer is returned, and no step is taken twice.",
     ),
 ]
 _Text = Annotated[str, Field(max_length=1_000_000)]
-_StateSteps = Annotated[int, Field(description="Steps that are in the state: those since the last reset.")]
-_Name = Annotated[str, Field(description="The name of a session.")]
-#: Characters of what comes back with the answer to a frame.
+_StateSteps = Annotated[int, Field(description="Number of steps in the state: those since the last reset.")]
+_Name = Annotated[str, Field(description="Name of a session.")]
+#: Maximum length of a frame's id.
 MAX_ID = 256
 
 
@@ -36,84 +36,95 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class MakeBody(_Body):
-    """A session to make."""
+class CreateBody(_Body):
+    """A session to create."""
 
     name: Annotated[
         str | None,
         Field(
             pattern=r"^[A-Za-z0-9_-]{32}$",
-            description="What to call it: 24 random bytes in base64url. A request that names it may be sent again "
-            "when its answer got lost: no second session is made. Left out: a random name.",
+            description="24 random bytes in base64url; random if omitted. A request with a name "
+            "can be retried if its answer was lost: no second session is created.",
         ),
     ] = None
 
 
 class AdvanceBody(_Body):
-    """Steps to take."""
+    """Input of steps."""
 
     x: Annotated[
         _Text
-        | Annotated[list[_Symbol], _AtOnce()]
-        | Annotated[list[Annotated[list[_Number | None], _AtOnce()]], _AtOnce()],
+        | Annotated[list[_Symbol], _FirstError()]
+        | Annotated[list[Annotated[list[_Number | None], _FirstError()]], _FirstError()],
         Field(
-            description="A text, or the numbers of its symbols; or a row of numbers for each step, null where a "
+            description="A text, or the indices of its symbols; or a row of numbers for each step, null where a "
             "target was not observed."
         ),
     ]
     first: _First = None
     times: Annotated[
-        Annotated[list[Annotated[str, Field(max_length=64)]], _AtOnce()] | None,
+        Annotated[list[Annotated[str, Field(max_length=64)]], _FirstError()] | None,
         Field(
-            description="When the steps were observed, as in ISO 8601, where the model reads a calendar. A time "
-            "that names no zone is what the clock of the model's `time_zone` shows."
+            description="Times of the steps in ISO 8601, for models with a calendar. A time without zone is local "
+            "time in the model's `time_zone`."
         ),
     ] = None
-    outputs: Annotated[
-        Literal["all", "last", "none"], Field(description="The outputs that are wanted: of which steps.")
-    ] = "all"
+    outputs: Annotated[Literal["all", "last", "none"], Field(description="Steps whose outputs are returned.")] = (
+        "all"
+    )
 
 
 class GenerateBody(_Body):
-    """Text to write."""
+    """Text to generate."""
 
-    length: Annotated[int, Field(strict=True, ge=0, lt=2**31, description="Symbols to write.")]
-    prompt: Annotated[_Text, Field(description="Text to read first.")] = ""
+    length: Annotated[int, Field(strict=True, ge=0, lt=2**31, description="Number of symbols to generate.")]
+    prompt: Annotated[_Text, Field(description="Text to read before generating.")] = ""
     first: _First = None
     temperature: Annotated[
-        float, Field(strict=True, ge=0, allow_inf_nan=False, description="Below 1 prefers likely symbols.")
+        float,
+        Field(
+            strict=True,
+            ge=0,
+            allow_inf_nan=False,
+            description="Sampling temperature; below 1 prefers likely symbols, 0 takes the likeliest.",
+        ),
     ] = 1.0
     seed: Annotated[
         int | None,
         Field(
-            strict=True, ge=0, lt=2**63, description="Of the draws; left out: one that the session's name gives."
+            strict=True,
+            ge=0,
+            lt=2**63,
+            description="Random seed for sampling; derived from the session's name if omitted.",
         ),
     ] = None
 
 
 class AnswerBody(_Body):
-    """What steps gave."""
+    """Outputs of steps."""
 
-    y: Annotated[list[Any], Field(description="The outputs, a (nested) list for each step; null for no number.")]
-    steps: Annotated[int, Field(description="Steps that the session has taken now.")]
+    y: Annotated[list[Any], Field(description="Outputs, a (nested) list for each step; null for NaN.")]
+    steps: Annotated[int, Field(description="Number of steps that the session has taken, these included.")]
     state_steps: _StateSteps
-    repeated: Annotated[bool, Field(description="Whether these steps had been taken before.")]
+    repeated: Annotated[bool, Field(description="Whether the request was a retry of steps already taken.")]
 
 
 class TextBody(_Body):
-    """A piece of text that was written."""
+    """A piece of generated text."""
 
     text: str
-    steps: Annotated[int, Field(description="Steps that the session has taken now.")]
+    steps: Annotated[int, Field(description="Number of steps that the session has taken, these included.")]
     state_steps: _StateSteps
-    repeated: Annotated[bool, Field(description="Whether this piece had been written before.")]
+    repeated: Annotated[
+        bool, Field(description="Whether the request was a retry and this piece was generated before.")
+    ]
 
 
 class SessionBody(_Body):
     """A session."""
 
     session: str
-    model: Annotated[str, Field(description="Fingerprint of its model.")]
+    model: Annotated[str, Field(description="Fingerprint of the session's model.")]
     steps: int
     state_steps: _StateSteps
 
@@ -121,8 +132,8 @@ class SessionBody(_Body):
 class StateBody(SessionBody):
     """A session and its state."""
 
-    hidden: Annotated[list[list[float]], Field(description="h of each layer.")]
-    cell: Annotated[list[list[float]], Field(description="c of each layer.")]
+    hidden: Annotated[list[list[float]], Field(description="Hidden state h of each layer.")]
+    cell: Annotated[list[list[float]], Field(description="Cell state c of each layer.")]
     last: Annotated[list[float | None], Field(description="The last observed value of each target.")]
 
 
@@ -130,38 +141,38 @@ class NamesBody(_Body):
     """Names of sessions, in order."""
 
     sessions: list[str]
-    next: Annotated[str | None, Field(description="What to give as `after` for those that follow.")]
+    next: Annotated[str | None, Field(description="Value of `after` for the next page; null on the last one.")]
 
 
 class ModelBody(_Body):
     """The model of new sessions."""
 
-    model: Annotated[str, Field(description="Fingerprint.")]
-    columns: Annotated[list[str], Field(description="What a forecaster's row has, in order.")]
-    calendar: Annotated[bool, Field(description="Whether steps need their times.")]
+    model: Annotated[str, Field(description="Fingerprint of the model.")]
+    columns: Annotated[list[str], Field(description="Columns of a forecaster's row, in order.")]
+    calendar: Annotated[bool, Field(description="Whether steps require times.")]
     time_zone: Annotated[
         str,
         Field(
-            description="Zone on whose clock times are read: a place, an offset or UTC; `local` for dates of any "
-            "zone; empty for times that name none."
+            description="Time zone: a place, an offset or UTC; `local` for dates of any zone; empty for "
+            "times without a zone."
         ),
     ]
-    targets: Annotated[list[str], Field(description="What is forecast: the second axis of a step's output.")]
-    quantiles: Annotated[list[float], Field(description="The third axis of a forecaster's output.")]
-    symbols: Annotated[list[str], Field(description="The symbols of a text model; the first stands for others.")]
+    targets: Annotated[list[str], Field(description="Forecast columns: the second axis of a step's output.")]
+    quantiles: Annotated[list[float], Field(description="Forecast quantiles: the third axis of a step's output.")]
+    symbols: Annotated[list[str], Field(description="Symbols of a text model; the first stands for unknown ones.")]
     output: Annotated[list[int], Field(description="Shape of a step's output.")]
     context: Annotated[
         int,
         Field(
-            description="Rows that a forecaster was trained to read before it forecasts, as `state_steps` counts "
-            "them; 0 for other models."
+            description="Rows that a forecaster was trained to read before it forecasts, counted by "
+            "`state_steps`; 0 for other models."
         ),
     ]
-    most_steps: Annotated[int, Field(description="Most steps of one request.")]
+    most_steps: Annotated[int, Field(description="Maximum number of steps in one request.")]
 
 
 class ErrorPart(_Body):
-    """What is wrong: the argument, what was expected, what came."""
+    """Details of an error: the argument, what was expected and what was given."""
 
     argument: str
     expected: str
@@ -177,24 +188,24 @@ class ErrorBody(_Body):
 class _Frame(_Body):
     id: Annotated[
         Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[str, Field(max_length=MAX_ID)] | None,
-        Field(description="Comes back with the answer."),
+        Field(description="Returned with the answer."),
     ] = None
 
 
 class ModelFrame(_Frame):
-    """Asks for the model of new sessions."""
+    """Returns the model of new sessions."""
 
     op: Literal["model"]
 
 
-class CreateFrame(MakeBody, _Frame):
-    """Makes a session."""
+class CreateFrame(CreateBody, _Frame):
+    """Creates a session."""
 
     op: Literal["create"]
 
 
 class ListFrame(_Frame):
-    """Lists one's sessions."""
+    """Lists the caller's sessions."""
 
     op: Literal["list"]
     after: str = ""
@@ -202,35 +213,35 @@ class ListFrame(_Frame):
 
 
 class SessionFrame(_Frame):
-    """Reads a session, puts it back to the beginning or deletes it."""
+    """Reads, resets or deletes a session."""
 
     op: Literal["read", "reset", "delete"]
     session: _Name
 
 
-class ForkFrame(MakeBody, _Frame):
-    """Makes a session that stands where another one does."""
+class ForkFrame(CreateBody, _Frame):
+    """Creates a session with the state of another one."""
 
     op: Literal["fork"]
     session: _Name
 
 
 class AdvanceFrame(AdvanceBody, _Frame):
-    """Takes steps."""
+    """Advances a session."""
 
     op: Literal["advance"]
     session: _Name
 
 
 class GenerateFrame(GenerateBody, _Frame):
-    """Writes text, a frame for each piece."""
+    """Generates text, one frame for each piece."""
 
     op: Literal["generate"]
     session: _Name
 
 
 Frame = ModelFrame | CreateFrame | ListFrame | SessionFrame | ForkFrame | AdvanceFrame | GenerateFrame
-#: Which frame an ``op`` makes.
+#: Frame type of each ``op``.
 FRAMES: dict[str, type[Frame]] = {
     "model": ModelFrame,
     "create": CreateFrame,

@@ -20,19 +20,19 @@ from gatewright.errors import GatewrightError
 from gatewright.runtime.stream import Stream, WeightFormat
 from gatewright.serve.http.app import create_app
 from gatewright.serve.http.auth import Tokens, require_loopback
-from gatewright.serve.logs import say, to_stderr
+from gatewright.serve.logs import log_event, log_to_stderr
 from gatewright.serve.metrics import Metrics
 from gatewright.serve.service import PIECE, Service
 from gatewright.serve.sessions import model_loader
 from gatewright.serve.sessions.batcher import Batcher
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.sqlite import SqliteStore, require_file_name
-from gatewright.serve.sessions.store import SavedModel, Store
+from gatewright.serve.sessions.store import Store, StoredModel
 from gatewright.serve.settings import Durability, Limits
-from gatewright.web.connection_limit import Listening, Room
-from gatewright.web.http_connection import configured
+from gatewright.web.connection_limit import ConnectionLimit, LimitedSocket
+from gatewright.web.http_connection import server_config
 from gatewright.web.listen import address_of, listen
-from gatewright.web.websocket_connection import SocketConnection
+from gatewright.web.websocket_connection import WebSocketConnection
 
 #: Seconds between two looks for idle sessions.
 _SWEEP = 5.0
@@ -91,7 +91,7 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
     tokens = Tokens.read(os.environ.get("GATEWRIGHT_TOKEN"), settings.token_file)
     require_loopback(settings.host, tokens)
     saved, stream = _load(settings)  # before a store is made for what is no model
-    to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level)
     with (
         contextlib.closing(listen(settings.host, settings.port)) as listening,
         contextlib.closing(_open(settings)) as store,
@@ -101,7 +101,7 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
         sessions = Sessions(
             stream,
             store,
-            find=lambda fingerprint: model_loader.kept(
+            find=lambda fingerprint: model_loader.load_stored(
                 store, fingerprint, sessions=limits.max_resident, threads=settings.threads
             ),
             most=limits.max_sessions,
@@ -110,7 +110,7 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
             observe=metrics.store.observe,
         )
         asyncio.run(_serve(settings, tokens, store, sessions, metrics, listening, started))
-    say("stopped")
+    log_event("stopped")
 
 
 async def _serve(
@@ -119,7 +119,7 @@ async def _serve(
     store: Store,
     sessions: Sessions,
     metrics: Metrics,
-    listening: Listening,
+    listening: LimitedSocket,
     started: Callable[[str], None],
 ) -> None:
     limits, each = settings.limits, settings.durability == "step"
@@ -132,9 +132,9 @@ async def _serve(
     )
     service = Service(sessions, batcher, store, limits, metrics, piece=1 if each else PIECE)
     address = address_of(listening)
-    room = listening.room = Room(limits.max_clients)
-    if room.most < limits.max_clients:
-        say("few open files are allowed", level=logging.WARNING, connections=room.most)
+    limit = listening.limit = ConnectionLimit(limits.max_clients)
+    if limit.maximum < limits.max_clients:
+        log_event("few open files are allowed", level=logging.WARNING, connections=limit.maximum)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -142,7 +142,7 @@ async def _serve(
         with contextlib.suppress(AttributeError, NotImplementedError):  # where there is no such signal
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloads.start)
         sweeping = asyncio.create_task(_sweep(service))
-        say("ready", address=address, model=sessions.stream.fingerprint[:12], sessions=store.count())
+        log_event("ready", address=address, model=sessions.stream.fingerprint[:12], sessions=store.count())
         started(address)
         gc.collect()
         gc.freeze()  # what is here now stays: to look through all of it again and again takes 20 ms each time
@@ -151,8 +151,13 @@ async def _serve(
         sweeping.cancel()
 
     app = create_app(service, tokens=tokens, hosts=settings.hosts, origins=settings.origins, lifespan=lifespan)
-    config = configured(
-        app, room, ws=SocketConnection, lifespan="on", ws_max_size=limits.max_body, timeout_graceful_shutdown=10
+    config = server_config(
+        app,
+        limit,
+        ws=WebSocketConnection,
+        lifespan="on",
+        ws_max_size=limits.max_body,
+        timeout_graceful_shutdown=10,
     )
     await _Server(config, service).serve(sockets=[listening])
 
@@ -176,7 +181,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take nothing new, answer what waits, and close."""
-        say("draining")
+        log_event("draining")
         await self._service.drain()
         await asyncio.sleep(0.05)  # the answers go out
         asyncio.get_running_loop().call_later(_FAREWELL, self._abort)
@@ -209,9 +214,9 @@ class _Reloads:
             await self._batcher.call(self._store.save_model, saved)
             await self._batcher.call(self._sessions.serve, stream)
         except Exception as error:
-            say("not reloaded", level=logging.ERROR, error=str(error) or type(error).__name__)
+            log_event("not reloaded", level=logging.ERROR, error=str(error) or type(error).__name__)
         else:
-            say("reloaded", model=stream.fingerprint[:12])
+            log_event("reloaded", model=stream.fingerprint[:12])
 
 
 async def _sweep(service: Service) -> None:
@@ -220,11 +225,11 @@ async def _sweep(service: Service) -> None:
         try:
             await service.drop_idle()
         except GatewrightError as error:
-            say("not swept", level=logging.WARNING, error=str(error))
+            log_event("not swept", level=logging.WARNING, error=str(error))
 
 
-def _load(settings: Settings) -> tuple[SavedModel, Stream]:
-    return model_loader.opened(
+def _load(settings: Settings) -> tuple[StoredModel, Stream]:
+    return model_loader.load_file(
         settings.run,
         weights=settings.weights,
         sessions=settings.limits.max_resident,

@@ -1,4 +1,4 @@
-"""What the server does, whatever way it is asked: checked against limits, counted, and put into batches."""
+"""Operations of the server, independent of the protocol: limits, metrics, batches."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from gatewright.errors import (
     StepError,
     StoreError,
 )
-from gatewright.serve.http.auth import Quota
 from gatewright.serve.http.parsing import Bounds
-from gatewright.serve.logs import say
+from gatewright.serve.logs import log_event
 from gatewright.serve.metrics import Metrics
+from gatewright.serve.rate_limit import RateLimiter
 from gatewright.serve.schemas import AdvanceBody, GenerateBody
 from gatewright.serve.sessions.batcher import Batcher
 from gatewright.serve.sessions.manager import Sessions
@@ -31,17 +31,17 @@ from gatewright.serve.sessions.store import Store
 from gatewright.serve.settings import Limits
 
 T = TypeVar("T")
-#: Symbols of a text that are written, stored and sent at once.
+#: Number of symbols of a text generated, stored and sent at a time.
 PIECE = 16
 
 
 class Service:
-    """A server's work.
+    """Operations on a server's sessions.
 
     Attributes:
-        limits: what there may be of what.
-        metrics: what was done.
-        stopping: whether nothing new is taken.
+        limits: resource limits.
+        metrics: metrics of the operations.
+        stopping: whether new requests are refused.
     """
 
     def __init__(
@@ -49,13 +49,15 @@ class Service:
     ) -> None:
         self._sessions, self._batcher, self._store = sessions, batcher, store
         self.limits, self.metrics, self.stopping = limits, metrics, False
-        self._quota = Quota(limits.max_token_steps, limits.max_steps)
-        self._written = Quota(limits.max_token_steps, limits.max_steps)  # of states that no step led to
+        self._step_limiter = RateLimiter(limits.max_token_steps, limits.max_steps)
+        self._write_limiter = RateLimiter(
+            limits.max_token_steps, limits.max_steps
+        )  # creates, forks, resets and restores
         self._piece = piece
         self._calls = 0
-        metrics.watch("sessions", "Sessions in the store.", self._count)
-        metrics.watch("sessions_resident", "Sessions in memory.", sessions.resident)
-        metrics.watch("waiting", "Requests that wait for a batch.", lambda: batcher.waiting)
+        metrics.add_gauge("sessions", "Sessions in the store.", self._count)
+        metrics.add_gauge("sessions_resident", "Sessions in memory.", sessions.resident)
+        metrics.add_gauge("waiting", "Requests waiting for a batch.", lambda: batcher.waiting)
 
     def _count(self) -> float:
         try:
@@ -64,7 +66,7 @@ class Service:
             return float("nan")
 
     def model(self) -> dict[str, Any]:
-        """Return what the model of new sessions reads and gives."""
+        """Return the inputs and outputs of the model of new sessions."""
         stream = self._sessions.stream
         return {
             "model": stream.fingerprint,
@@ -80,27 +82,27 @@ class Service:
         }
 
     def bounds(self) -> Bounds:
-        """Return how much there may be in a message."""
+        """Return the limits of a message."""
         return Bounds(self.limits.max_steps, len(self._sessions.stream.columns))
 
     @property
     def output_bytes(self) -> int:
-        """How many bytes the output of a step has, as it is written."""
+        """Approximate size of a step's output on the wire, in bytes."""
         return 20 * math.prod(self._sessions.stream.output_shape)
 
     async def create(self, owner: str, name: str | None = None) -> dict[str, Any]:
-        """Make a session."""
-        self._written.take(owner, 1)
+        """Create a session."""
+        self._write_limiter.acquire(owner, 1)
         return await self._call(lambda: self._described(self._sessions.create(owner, name), owner))
 
     async def fork(self, owner: str, session: str, name: str | None = None) -> dict[str, Any]:
-        """Make a session that stands where another one does."""
-        self._written.take(owner, 1)
+        """Create a session with the state of another one."""
+        self._write_limiter.acquire(owner, 1)
         return await self._call(lambda: self._described(self._sessions.fork(session, owner, name), owner))
 
     async def reset(self, owner: str, session: str) -> dict[str, Any]:
-        """Put a session back to the beginning."""
-        self._written.take(owner, 1)
+        """Reset a session's state."""
+        self._write_limiter.acquire(owner, 1)
 
         def reset() -> dict[str, Any]:
             self._sessions.reset(session, owner)
@@ -109,12 +111,12 @@ class Service:
         return await self._call(reset)
 
     async def delete(self, owner: str, session: str) -> dict[str, Any]:
-        """Forget a session."""
+        """Delete a session."""
         await self._call(lambda: self._sessions.delete(session, owner))
         return {"session": session}
 
     async def read(self, owner: str, session: str) -> dict[str, Any]:
-        """Return a session with its state."""
+        """Return a session and its state."""
 
         def read() -> dict[str, Any]:
             steps, state = self._sessions.read(session, owner)
@@ -130,57 +132,57 @@ class Service:
         return snapshot
 
     async def restore(self, owner: str, session: str, snapshot: bytes) -> dict[str, Any]:
-        """Put a session into the state of a snapshot."""
-        self._written.take(owner, 1)
+        """Restore a session's state from a snapshot."""
+        self._write_limiter.acquire(owner, 1)
 
         def restore() -> dict[str, Any]:
             try:
                 self._sessions.reset(session, owner, snapshot)
-            except StateError as error:  # the client's own, and no damage to what is kept here
+            except StateError as error:  # damaged input, not a damaged store
                 raise GatewrightError(error.argument, error.expected, error.got) from None
             return self._described(session, owner)
 
         return await self._call(restore)
 
     async def names(self, owner: str, after: str, most: int) -> dict[str, Any]:
-        """Return names of an owner's sessions, and where those that follow begin."""
+        """Return names of an owner's sessions, and the start of the next page."""
         names = await self._call(lambda: self._sessions.names(owner, after, most))
         return {"sessions": names, "next": names[-1] if len(names) == most else None}
 
     async def advance(self, owner: str, session: str, body: AdvanceBody) -> dict[str, Any]:
-        """Take steps."""
+        """Advance a session."""
         self._admit(owner, len(body.x), "x")
         request = Advance(session, _rows(body.x), body.first, owner, body.times)
         answer = await self._batcher.submit(request)
         if not answer.repeated:
             self.metrics.steps.inc(len(answer.y))
         y = {"all": answer.y, "last": answer.y[-1:], "none": answer.y[:0]}[body.outputs]
-        told = {"steps": answer.steps, "state_steps": answer.state_steps, "repeated": answer.repeated}
-        return {"y": y, **told}
+        progress = {"steps": answer.steps, "state_steps": answer.state_steps, "repeated": answer.repeated}
+        return {"y": y, **progress}
 
     async def generate(self, owner: str, session: str, body: GenerateBody) -> AsyncIterator[dict[str, Any]]:
-        """Write text, piece by piece; each is stored before it is given."""
+        """Generate text piece by piece; each is stored before it is yielded."""
         self._admit(owner, len(body.prompt) + body.length, "prompt and length")
         seed = _seed(session) if body.seed is None else body.seed
         symbols = (await self._call(lambda: self._sessions.model_of(session, owner))).symbols
         first, done = body.first, 0
         while True:
             length = min(done + self._piece, body.length)
-            # The same request with a greater length goes on: so it can be repeated as a whole.
+            # The same request with a greater length continues it, so that a client can retry the whole request.
             answer = await self._batcher.submit(
                 Generate(session, length, body.prompt, first, body.temperature, seed, owner)
             )
             if not answer.repeated:
                 self.metrics.steps.inc(length - done + (0 if done else len(body.prompt)))
             text = "".join(symbols[number] for number in answer.y[done:])
-            told = {"steps": answer.steps, "state_steps": answer.state_steps, "repeated": answer.repeated}
-            yield {"text": text, **told}
+            progress = {"steps": answer.steps, "state_steps": answer.state_steps, "repeated": answer.repeated}
+            yield {"text": text, **progress}
             first, done = answer.steps - length - len(body.prompt), length
             if done == body.length:
                 return
 
     async def ready(self) -> bool:
-        """Whether requests are taken and the store answers."""
+        """Return whether requests are accepted and the store is available."""
         try:
             await self._call(self._store.ping)
         except (StoreError, BusyError):
@@ -188,18 +190,18 @@ class Service:
         return not self.stopping
 
     async def drop_idle(self) -> None:
-        """Let go of sessions that nobody uses."""
+        """Remove idle sessions from memory."""
         await self._call(lambda: self._sessions.drop_idle(self.limits.idle))
 
     async def drain(self) -> None:
-        """Take nothing new, and answer all that waits."""
+        """Refuse new requests and answer the waiting ones."""
         self.stopping = True
         await self._batcher.close()
 
     async def _call(self, function: Callable[[], T]) -> T:
-        most = self.limits.max_waiting
-        if self._calls >= most:
-            raise BusyError("request", f"less than {most} waiting", f"{self._calls} of them", retry_after=1.0)
+        maximum = self.limits.max_waiting
+        if self._calls >= maximum:
+            raise BusyError("request", f"fewer than {maximum} waiting", str(self._calls), retry_after=1.0)
         self._calls += 1
         try:
             return await self._batcher.call(function)
@@ -209,7 +211,7 @@ class Service:
     def _admit(self, owner: str, steps: int, argument: str) -> None:
         if steps > self.limits.max_steps:
             raise GatewrightError(argument, f"at most {self.limits.max_steps} steps", str(steps))
-        self._quota.take(owner, steps)
+        self._step_limiter.acquire(owner, steps)
 
     def _described(self, session: str, owner: str) -> dict[str, Any]:
         steps, snapshot = self._sessions.snapshot(session, owner)
@@ -217,40 +219,40 @@ class Service:
         read = model.require(snapshot).steps
         return {"session": session, "model": model.fingerprint, "steps": steps, "state_steps": read}
 
-    def told(self, error: Exception) -> tuple[int, dict[str, Any], float | None]:
-        """Return what a client is told of an error: a status, the body, and when to come again if that helps.
+    def describe_error(self, error: Exception) -> tuple[int, dict[str, Any], float | None]:
+        """Return the status, the body and, for temporary errors, the delay before a retry in seconds.
 
-        What is the server's own affair is logged, and not told.
+        Details of internal errors are logged and not sent.
         """
-        after = None
+        retry_after = None
         if isinstance(error, BusyError):
-            status, after = (503 if self.stopping else 429), error.retry_after
+            status, retry_after = (503 if self.stopping else 429), error.retry_after
         elif isinstance(error, LimitError):
-            status, after = 429, 60.0
+            status, retry_after = 429, 60.0
         elif isinstance(error, StepError):
             status = 409
         elif isinstance(error, SessionError):
             status = 404
-        elif isinstance(error, StoreError | ModelFileError | StateError):  # or what it keeps is damaged
-            say("store failed", level=logging.ERROR, error=str(error))
-            status, after = 503, 1.0
-            error = StoreError("store", "one that can be read and written", "none; ask again with the same first")
+        elif isinstance(error, StoreError | ModelFileError | StateError):  # unavailable or damaged
+            log_event("store failed", level=logging.ERROR, error=str(error))
+            status, retry_after = 503, 1.0
+            error = StoreError("store", "an available session store", "none; retry with the same first")
         elif isinstance(error, GatewrightError):
             status = 422
         else:
             logging.getLogger("gatewright.serve").error("failed", exc_info=error)
-            status, error = 500, GatewrightError("server", "an answer", "a fault of its own, which it has logged")
+            status, error = 500, GatewrightError("server", "an answer", "an internal error; see the log")
         part = {"argument": error.argument, "expected": error.expected, "got": error.got}
-        return status, {"error": part}, after
+        return status, {"error": part}, retry_after
 
     def count(self, op: str, status: int, began: float) -> None:
-        """Take note of a request that was answered."""
+        """Record an answered request."""
         self.metrics.requests.labels(op, status).inc()
         self.metrics.seconds.labels(op).observe(time.perf_counter() - began)
 
 
 def _rows(x: str | list[Any]) -> Any:
-    """Return rows with NaN for what was not observed."""
+    """Return rows with NaN in place of None."""
     if isinstance(x, str) or not any(isinstance(row, list) and None in row for row in x):
         return x
     return [[float("nan") if value is None else value for value in row] for row in x]

@@ -1,4 +1,4 @@
-"""What a server is told of what there may be; known to the command line without loading the server."""
+"""Server limits; the command line reads them without importing the server."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Literal
 
 from gatewright.errors import GatewrightError
 
-#: What is stored before an answer goes out; see `docs/serve.md`.
+#: What is stored before an answer is sent; see `docs/serve.md`.
 Durability = Literal["memory", "batch", "step"]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much there may be of what.
+    """Resource limits.
 
     Attributes:
-        max_sessions: Most sessions in the store (default: 1000000).
-        max_token_sessions: Most sessions of one token (default: 1000000).
-        max_token_bytes: Most bytes that the sessions of one token take in the store
+        max_sessions: Maximum number of sessions in the store (default: 1000000).
+        max_token_sessions: Maximum number of sessions of one token (default: 1000000).
+        max_token_bytes: Maximum size of one token's sessions in the store, in bytes
             (default: 17179869184).
-        max_token_steps: Most steps a second of one token, on average; also most sessions a second that it makes,
-            forks, resets or restores (default: no limit).
-        max_resident: Most sessions in memory; the others are in the store (default: 4096).
-        idle: Seconds after which a session that nobody uses leaves memory (default: 300).
-        max_steps: Most steps of one request (default: 1000).
-        max_body: Most bytes of a request's body, or of a frame (default: 1048576).
-        max_connections: Most WebSocket connections at once (default: 10000).
-        max_clients: Most connections at once, of whatever kind; when another one comes, one that is idle is closed
+        max_token_steps: Maximum average number of steps per second of one token; also of sessions created, forked,
+            reset or restored (default: no limit).
+        max_resident: Maximum number of sessions in memory; the others are in the store (default: 4096).
+        idle: Seconds after which an unused session is removed from memory (default: 300).
+        max_steps: Maximum number of steps in one request (default: 1000).
+        max_body: Maximum size of a request body or a frame, in bytes (default: 1048576).
+        max_connections: Maximum number of WebSocket connections (default: 10000).
+        max_clients: Maximum number of connections of any kind; a new one beyond that closes an idle one
             (default: 12000).
-        max_in_flight: Most frames of one connection that are worked on at once
+        max_in_flight: Maximum number of frames of one connection processed at once
             (default: 64).
-        max_waiting: Most requests that wait for a batch (default: 10000).
-        max_batch: Most requests in a batch (default: 256).
+        max_waiting: Maximum number of requests waiting for a batch (default: 10000).
+        max_batch: Maximum number of requests in a batch (default: 256).
     """
 
     max_sessions: int = 1_000_000
@@ -54,11 +54,11 @@ class Limits:
             value = getattr(self, field.name)
             if field.name == "max_token_steps" and value is None:
                 continue
-            most = 2**62 if field.name == "max_token_bytes" else 2**31 - 1
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            maximum = 2**62 if field.name == "max_token_bytes" else 2**31 - 1
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= maximum:
                 name = f"--{field.name}".replace("_", "-")
-                raise GatewrightError(name, f"a whole number from 1 to {most}", repr(value)[:80])
+                raise GatewrightError(name, f"a whole number from 1 to {maximum}", repr(value)[:80])
 
 
-#: What a server allows that is told nothing.
+#: Default limits.
 LIMITS = Limits()

@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gatewright.web.connection_limit import Room
+from gatewright.web.connection_limit import ConnectionLimit
 
 #: Seconds in which a request's head comes, and the handshake of a WebSocket.
-HEAD_PATIENCE = 10.0
+HEAD_TIMEOUT = 10.0
 #: Seconds in which a body comes, or all parts of a message.
-BODY_PATIENCE = 35.0
+BODY_TIMEOUT = 35.0
 #: Seconds in which a client reads something of what waits for it.
-READ_PATIENCE = 30.0
+READ_TIMEOUT = 30.0
 #: Seconds in which a connection that is closed gets rid of its last bytes.
-CLOSE_PATIENCE = 10.0
+CLOSE_TIMEOUT = 10.0
 #: Bytes that count as something.
-_SOMETHING = 16_384
+_PROGRESS = 16_384
 #: Seconds that a connection is worked for before others are.
 _TURN = 0.005
 
 
-class _Wire:
+class _Transport:
     """A transport that is read from only while both its protocol and the bounds allow it."""
 
     def __init__(self, transport: Any, changed: Any) -> None:
@@ -52,75 +52,77 @@ class _Wire:
         self._transport.close()
 
 
-class Bounded(asyncio.Protocol):
+class BoundedConnection(asyncio.Protocol):
     """What both protocols have in common; stands before uvicorn's class.
 
     What comes is held back and given to uvicorn in small pieces: as long as it wants some, as long as what was
     answered is read, and for a short turn at a time.
     """
 
-    def __init__(self, *arguments: Any, room: Room, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._room = room
-        self._held = bytearray()
+    def __init__(self, *arguments: Any, limit: ConnectionLimit, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._limit = limit
+        self._buffer = bytearray()
         self._feeding = False
-        self._stuck: tuple[float, int] | None = None  # since when, with how many bytes that are not read
-        self._due: float | None = None  # when its time is over
+        self._unread: tuple[float, int] | None = None  # since when, with how many bytes that are not read
+        self._deadline: float | None = None  # when its time is over
         self._wire: Any = None
 
     def connection_made(self, transport: Any) -> None:
-        self._wire = _Wire(getattr(transport, "inner", transport), self._flow)
-        self._due = self._now() + HEAD_PATIENCE
+        self._wire = _Transport(getattr(transport, "inner", transport), self._resume)
+        self._deadline = self._now() + HEAD_TIMEOUT
         super().connection_made(self._wire)
-        self._room.add(self)
+        self._limit.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._held.clear()
-        self._room.remove(self)
+        self._buffer.clear()
+        self._limit.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._held += data
+        self._buffer += data
         self._feed()
 
     def pause_writing(self) -> None:
-        self._stuck = (self._now(), self._wire.get_write_buffer_size())
+        self._unread = (self._now(), self._wire.get_write_buffer_size())
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        self._stuck = None
+        self._unread = None
         super().resume_writing()
-        self._flow()
+        self._resume()
 
     def check(self, now: float) -> None:
         """End it if its time is over."""
-        if self._stuck is not None:
-            since, size = self._stuck
+        if self._unread is not None:
+            since, size = self._unread
             left = self._wire.get_write_buffer_size()
-            if left <= size - _SOMETHING:
-                self._stuck = (now, left)
-            elif now - since > READ_PATIENCE:
-                self.leave()
+            if left <= size - _PROGRESS:
+                self._unread = (now, left)
+            elif now - since > READ_TIMEOUT:
+                self.abort()
         closed = self._wire.closed
-        if (closed is not None and now - closed > CLOSE_PATIENCE) or (self._due is not None and now > self._due):
-            self.leave()
+        if (closed is not None and now - closed > CLOSE_TIMEOUT) or (
+            self._deadline is not None and now > self._deadline
+        ):
+            self.abort()
 
-    def leave(self) -> None:
+    def abort(self) -> None:
         """End it now."""
         self._wire.abort()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _takes(self) -> bool:
+    def _can_receive(self) -> bool:
         """Whether uvicorn is to be given more."""
         return not self._wire.paused and not self._wire.is_closing()
 
-    def _piece(self) -> int:
+    def _chunk_size(self) -> int:
         """How many bytes to give it at once."""
         raise NotImplementedError
 
-    def _give(self, piece: bytes) -> None:
+    def _deliver(self, piece: bytes) -> None:
         super().data_received(piece)
 
     def _feed(self) -> None:
@@ -129,24 +131,24 @@ class Bounded(asyncio.Protocol):
         self._feeding = True
         try:
             until = self._now() + _TURN
-            while self._held and self._takes():
-                size = self._piece()
-                piece = bytes(self._held[:size])
-                del self._held[:size]
-                self._give(piece)
-                if self._held and self._now() > until:
-                    asyncio.get_running_loop().call_soon(self._flow)
+            while self._buffer and self._can_receive():
+                size = self._chunk_size()
+                piece = bytes(self._buffer[:size])
+                del self._buffer[:size]
+                self._deliver(piece)
+                if self._buffer and self._now() > until:
+                    asyncio.get_running_loop().call_soon(self._resume)
                     break
         finally:
             self._feeding = False
         if self._wire.is_closing():
-            self._held.clear()
-        elif self._held or self._wire.paused:
+            self._buffer.clear()
+        elif self._buffer or self._wire.paused:
             self._wire.inner.pause_reading()
         else:
             self._wire.inner.resume_reading()
 
-    def _flow(self) -> None:
+    def _resume(self) -> None:
         """Go on with what is held back, if it may."""
         if not self._feeding:
             self._feed()

@@ -11,13 +11,13 @@ from starlette.datastructures import Headers
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def host_fits(header: str, allowed: Collection[str]) -> bool:
+def is_allowed_host(header: str, allowed: Collection[str]) -> bool:
     """Return whether a request was meant for this server, and not led here by a foreign name.
 
     An address always fits: only a name can be made to point elsewhere.
 
-    >>> host_fits("127.0.0.1:8765", ()), host_fits("localhost", ()), host_fits("evil.example", ())
-    (True, True, False)
+    >>> [is_allowed_host(host, ()) for host in ("127.0.0.1:8765", "localhost", "evil.example")]
+    [True, True, False]
     """
     name = _name(header)
     if name is None:
@@ -29,10 +29,10 @@ def host_fits(header: str, allowed: Collection[str]) -> bool:
     return True
 
 
-def origin_fits(origin: str | None, host: str, allowed: Collection[str]) -> bool:
+def is_allowed_origin(origin: str | None, host: str, allowed: Collection[str]) -> bool:
     """Return whether a page in a browser may ask: one that we know, or that came from here.
 
-    >>> origin_fits(None, "localhost", ()), origin_fits("https://evil.example", "localhost", ())
+    >>> is_allowed_origin(None, "localhost", ()), is_allowed_origin("https://evil.example", "localhost", ())
     (True, False)
     """
     if origin is None or origin in allowed:
@@ -57,10 +57,10 @@ def _name(header: str) -> str | None:
 _ONCE = ("Host", "Origin", "Authorization")
 
 
-def repeated(headers: Headers) -> str | None:
+def duplicate_header(headers: Headers) -> str | None:
     """Return a header that says who may ask, and that came more than once; None if there is none.
 
-    >>> repeated(Headers(raw=[(b"host", b"localhost"), (b"host", b"evil.example")]))
+    >>> duplicate_header(Headers(raw=[(b"host", b"localhost"), (b"host", b"evil.example")]))
     'Host'
     """
     return next((name for name in _ONCE if len(headers.getlist(name)) > 1), None)

@@ -10,8 +10,8 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gatewright.web.bounded_connection import BODY_PATIENCE, HEAD_PATIENCE, Bounded
-from gatewright.web.connection_limit import Room
+from gatewright.web.bounded_connection import BODY_TIMEOUT, HEAD_TIMEOUT, BoundedConnection
+from gatewright.web.connection_limit import ConnectionLimit
 
 #: Bytes of a request's line and headers, of its trailers, and of what a chunk may have beside its data.
 MAX_HEAD = 16_384
@@ -23,33 +23,33 @@ MAX_HEADERS = 100
 KEEP_ALIVE = 5
 
 
-def configured(app: Any, room: Room, *, ws: Any = "none", **more: Any) -> uvicorn.Config:
+def server_config(app: Any, limit: ConnectionLimit, *, ws: Any = "none", **more: Any) -> uvicorn.Config:
     """Return uvicorn's settings for an application whose connections are bounded.
 
     Args:
         app: the application.
-        room: for its connections.
-        ws: `SocketConnection`, where there are WebSockets.
+        limit: for its connections.
+        ws: `WebSocketConnection`, where there are WebSockets.
         more: further settings.
     """
-    http: Any = functools.partial(HttpConnection, room=room)
-    sockets: Any = ws if ws == "none" else functools.partial(ws, room=room)
+    http: Any = functools.partial(HttpConnection, limit=limit)
+    sockets: Any = ws if ws == "none" else functools.partial(ws, limit=limit)
     return uvicorn.Config(
         app, http=http, ws=sockets, loop="asyncio", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, ws_per_message_deflate=False, timeout_keep_alive=KEEP_ALIVE, **more,
     )  # fmt: skip
 
 
-class _TooMuchError(Exception):
+class _TooLargeError(Exception):
     """What came is more than there may be of it."""
 
 
-class HttpConnection(Bounded, HttpToolsProtocol):
+class HttpConnection(BoundedConnection, HttpToolsProtocol):
     """A connection that speaks HTTP; one request of it is worked on at a time."""
 
-    def __init__(self, *arguments: Any, room: Room, **named: Any) -> None:
-        super().__init__(*arguments, room=room, **named)
-        self._begun = self._answered = 0
+    def __init__(self, *arguments: Any, limit: ConnectionLimit, **options: Any) -> None:
+        super().__init__(*arguments, limit=limit, **options)
+        self._started = self._answered = 0
         self._whole = True  # the request that came last, or there is none
         self._head_done = False
         self._since = 0  # bytes since something was complete
@@ -58,19 +58,23 @@ class HttpConnection(Bounded, HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._room.idle(self, Room.NEW)
+        self._limit.mark_idle(self, ConnectionLimit.NEW)
 
-    def _takes(self) -> bool:
-        return super()._takes() and not (self._whole and self._begun > self._answered) and self.parser is not None
+    def _can_receive(self) -> bool:
+        return (
+            super()._can_receive()
+            and not (self._whole and self._started > self._answered)
+            and self.parser is not None
+        )
 
-    def _piece(self) -> int:
+    def _chunk_size(self) -> int:
         return 16_384 if self._head_done and not self._whole else 1024
 
-    def _give(self, piece: bytes) -> None:
-        if self._whole and self._due is None:
-            self._due = self._now() + HEAD_PATIENCE
+    def _deliver(self, piece: bytes) -> None:
+        if self._whole and self._deadline is None:
+            self._deadline = self._now() + HEAD_TIMEOUT
         self._since += len(piece)
-        super()._give(piece)
+        super()._deliver(piece)
         if self._since > MAX_HEAD and not self._wire.is_closing():
             part = "the headers" if not self._head_done else "the trailers and what stands beside a chunk"
             self._refusal = (431, f"{part} in at most {MAX_HEAD} bytes", "more")
@@ -78,8 +82,8 @@ class HttpConnection(Bounded, HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         unfinished = self._head_done and not self._whole
-        if self._due is not None and self._begun - self._answered > unfinished:
-            self._due = now + HEAD_PATIENCE  # what comes next waits for an answer
+        if self._deadline is not None and self._started - self._answered > unfinished:
+            self._deadline = now + HEAD_TIMEOUT  # what comes next waits for an answer
         super().check(now)
 
     # What the parser tells.
@@ -87,7 +91,7 @@ class HttpConnection(Bounded, HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._whole = self._head_done = False
-        self._due = self._now() + HEAD_PATIENCE
+        self._deadline = self._now() + HEAD_TIMEOUT
         self._size = self._count = 0
 
     def on_url(self, url: bytes) -> None:
@@ -107,36 +111,36 @@ class HttpConnection(Bounded, HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         before = self.cycle
         super().on_headers_complete()
-        self._begun += self.cycle is not before
+        self._started += self.cycle is not before
         self._since, self._head_done = 0, True
-        self._due = self._now() + BODY_PATIENCE
+        self._deadline = self._now() + BODY_TIMEOUT
 
     def on_body(self, body: bytes) -> None:
         self._since = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._since, self._whole, self._due = 0, True, None
+        self._since, self._whole, self._deadline = 0, True, None
         super().on_message_complete()
-        if self._begun > self._answered:
-            self._room.busy(self)
+        if self._started > self._answered:
+            self._limit.mark_busy(self)
 
     # What uvicorn does.
 
     def on_response_complete(self) -> None:
         self._answered += 1
         super().on_response_complete()
-        if self._begun == self._answered:
+        if self._started == self._answered:
             self.cycle.body = bytearray()  # what nobody has asked for
-            self._room.idle(self, Room.BETWEEN)
-        self._flow()
+            self._limit.mark_idle(self, ConnectionLimit.KEEP_ALIVE)
+        self._resume()
 
     def handle_websocket_upgrade(self) -> None:
-        if self._begun > self._answered:  # two answers at once
+        if self._started > self._answered:  # two answers at once
             self._wire.close()
             return
-        self._room.remove(self)
-        self._held.clear()
+        self._limit.remove(self)
+        self._buffer.clear()
         super().handle_websocket_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -146,12 +150,12 @@ class HttpConnection(Bounded, HttpToolsProtocol):
 
     def _refuse(self, status: int, expected: str) -> None:
         self._refusal = (status, expected, "more")
-        raise _TooMuchError
+        raise _TooLargeError
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Say what was too much, where no other answer is under way, and close."""
         status, expected, got = self._refusal
-        waiting = self._begun - self._answered
+        waiting = self._started - self._answered
         if waiting == 0 or (waiting == 1 and not self.cycle.response_started):
             error = {"argument": "request", "expected": expected, "got": got}
             body = json.dumps({"error": error}).encode()

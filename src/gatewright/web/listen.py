@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 
 from gatewright.errors import GatewrightError, reason
-from gatewright.web.connection_limit import Listening
+from gatewright.web.connection_limit import LimitedSocket
 
 
-def listen(host: str, port: int) -> Listening:
+def listen(host: str, port: int) -> LimitedSocket:
     """Return a socket that listens; before anything else is opened, so that a taken port costs nothing.
 
     Raises:
@@ -23,7 +23,7 @@ def listen(host: str, port: int) -> Listening:
         unknown = isinstance(error, UnicodeError | socket.gaierror)
         what = "no such host is known" if unknown else reason(error, writing=None)
         raise GatewrightError("--host, --port", "an address that is free", f"{host}:{port}: {what}") from None
-    listening = Listening(plain.family, plain.type, plain.proto, fileno=plain.detach())
+    listening = LimitedSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
     # Connections have it from here: without it, an answer's body waits 40 ms for word that its head has come.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening

@@ -6,32 +6,32 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from gatewright.web.bounded_connection import BODY_PATIENCE, Bounded
-from gatewright.web.connection_limit import Room
+from gatewright.web.bounded_connection import BODY_TIMEOUT, BoundedConnection
+from gatewright.web.connection_limit import ConnectionLimit
 
 #: Parts of one message.
 MAX_PARTS = 1024
 
 
-class SocketConnection(Bounded, WebSocketsSansIOProtocol):
+class WebSocketConnection(BoundedConnection, WebSocketsSansIOProtocol):
     """A connection that speaks WebSocket; it is not read from while what was answered is not read."""
 
-    def __init__(self, *arguments: Any, room: Room, **named: Any) -> None:
-        super().__init__(*arguments, room=room, **named)
+    def __init__(self, *arguments: Any, limit: ConnectionLimit, **options: Any) -> None:
+        super().__init__(*arguments, limit=limit, **options)
         self._parts = 0  # of the message that is not at its end
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._room.idle(self, Room.SOCKET)
+        self._limit.mark_idle(self, ConnectionLimit.WEBSOCKET)
 
-    def _takes(self) -> bool:
-        return super()._takes() and self._stuck is None
+    def _can_receive(self) -> bool:
+        return super()._can_receive() and self._unread is None
 
-    def _piece(self) -> int:
+    def _chunk_size(self) -> int:
         return 4096
 
-    def _give(self, piece: bytes) -> None:
-        super()._give(piece)
+    def _deliver(self, piece: bytes) -> None:
+        super()._deliver(piece)
         failed = not self.handshake_complete and getattr(self.conn, "handshake_exc", None) is not None
         if failed and not self._wire.is_closing():  # what is no handshake at all, and uvicorn waits for more of
             self._wire.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
@@ -39,7 +39,7 @@ class SocketConnection(Bounded, WebSocketsSansIOProtocol):
 
     def check(self, now: float) -> None:
         if self.handshake_complete and not self._parts:
-            self._due = None
+            self._deadline = None
         super().check(now)
 
     def handle_text(self, event: Any) -> None:
@@ -59,6 +59,6 @@ class SocketConnection(Bounded, WebSocketsSansIOProtocol):
             self.handle_parser_exception()
 
     def _begin(self, event: Any) -> None:
-        self._room.idle(self, Room.SOCKET)  # the last of them now
+        self._limit.mark_idle(self, ConnectionLimit.WEBSOCKET)  # the last of them now
         if not event.fin:
-            self._parts, self._due = 1, self._now() + BODY_PATIENCE
+            self._parts, self._deadline = 1, self._now() + BODY_TIMEOUT

@@ -1,4 +1,4 @@
-"""The server's HTTP side: one function for each way to ask, and a true OpenAPI document of them."""
+"""HTTP endpoints and their OpenAPI document."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from gatewright.serve.http.auth import Tokens
-from gatewright.serve.http.middleware import Guard, refused
-from gatewright.serve.http.parsing import UnfitError, body
-from gatewright.serve.http.responses import rendered
-from gatewright.serve.http.validation_errors import unfit
-from gatewright.serve.http.websocket import Socket
-from gatewright.serve.logs import say
+from gatewright.serve.http.middleware import AccessMiddleware, error_response
+from gatewright.serve.http.parsing import InvalidMessageError, body
+from gatewright.serve.http.responses import render
+from gatewright.serve.http.validation_errors import error_detail
+from gatewright.serve.http.websocket import WebSocketEndpoint
+from gatewright.serve.logs import log_event
 from gatewright.serve.schemas import (
     AdvanceBody,
     AnswerBody,
+    CreateBody,
     ErrorBody,
     GenerateBody,
-    MakeBody,
     ModelBody,
     NamesBody,
     SessionBody,
@@ -44,24 +44,24 @@ _Session = Annotated[
     str, Path(description="The name of a session.", json_schema_extra={"pattern": "^[A-Za-z0-9_-]{32}$"})
 ]
 _ERRORS = {
-    401: "No token that this server knows.",
-    403: "A page that may not ask.",
-    408: "The body did not come in time.",
+    401: "Missing or invalid token.",
+    403: "Origin not allowed.",
+    408: "The body did not arrive in time.",
     413: "The body is too large.",
-    421: "A host that is not this server.",
-    422: "What came does not fit; nothing has changed.",
-    429: "Too much at once; Retry-After says when to come again.",
-    503: "Nothing is taken now; Retry-After says when to come again.",
+    421: "Unknown host name.",
+    422: "Invalid input; nothing has changed.",
+    429: "Limit exceeded; see Retry-After.",
+    503: "Store unavailable or server stopping; see Retry-After.",
 }
-_THERE = {404: "No session of that name, or another's."}
-_TAKEN = {409: "The name is another session's, or that session has moved since."}
-_NEXT = {409: "Neither the session's next request nor its last one again."}
+_NOT_FOUND = {404: "The caller has no session of that name."}
+_NAME_CONFLICT = {409: "The name belongs to another session, or the session has advanced since."}
+_STEP_CONFLICT = {409: "Neither the session's next request nor a retry of its last one."}
 
 
-def _may(*more: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    """Return what may go wrong, for the document."""
-    found = {status: what for part in (_ERRORS, *more) for status, what in part.items()}
-    return {status: {"description": what, "model": ErrorBody} for status, what in sorted(found.items())}
+def _error_responses(*more: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return the error responses of an endpoint for the OpenAPI document."""
+    descriptions = {status: what for part in (_ERRORS, *more) for status, what in part.items()}
+    return {status: {"description": what, "model": ErrorBody} for status, what in sorted(descriptions.items())}
 
 
 def create_app(
@@ -75,22 +75,24 @@ def create_app(
     """Return the application.
 
     Args:
-        service: what it asks.
-        tokens: that it knows.
-        hosts: its names, beside its addresses.
-        origins: of pages that may ask.
-        lifespan: what is done before and after.
+        service: executes the requests.
+        tokens: valid tokens.
+        hosts: names of this server, in addition to its addresses.
+        origins: allowed origins of web pages.
+        lifespan: startup and shutdown, as in FastAPI.
     """
     app = FastAPI(
         title="Gatewright",
-        summary="An LSTM a step at a time; sessions that are not lost.",
+        summary="Streaming LSTM inference with durable sessions.",
         version=importlib.metadata.version("gatewright"),
-        docs_url=None,  # these pages fetch scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other hosts
         redoc_url=None,
         lifespan=lifespan,
         dependencies=[Depends(HTTPBearer(auto_error=False))] if len(tokens) else [],
     )
-    app.add_middleware(Guard, tokens=tokens, hosts=hosts, origins=origins, most=service.limits.max_body)
+    app.add_middleware(
+        AccessMiddleware, tokens=tokens, hosts=hosts, origins=origins, max_body=service.limits.max_body
+    )
     if origins:
         app.add_middleware(
             CORSMiddleware,
@@ -99,87 +101,89 @@ def create_app(
             allow_headers=["authorization"],
             expose_headers=["retry-after"],
         )
-    app.add_exception_handler(RequestValidationError, _unfit)
-    app.add_exception_handler(UnfitError, _unread)
-    app.add_exception_handler(HTTPException, _unknown)
-    _add_signpost(app)
+    app.add_exception_handler(RequestValidationError, _invalid_query)
+    app.add_exception_handler(InvalidMessageError, _invalid_message)
+    app.add_exception_handler(HTTPException, _http_error)
+    _add_index(app)
     _add_sessions(app, service)
     _add_steps(app, service)
     _add_state(app, service)
-    _add_watch(app, service)
-    Socket(service).add(app)
+    _add_monitoring(app, service)
+    WebSocketEndpoint(service).add(app)
     return app
 
 
-async def _unfit(_: Request, error: Exception) -> Response:
+async def _invalid_query(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return refused(422, *unfit(error.errors()))
+    return error_response(422, *error_detail(error.errors()))
 
 
-async def _unread(_: Request, error: Exception) -> Response:
-    assert isinstance(error, UnfitError)
-    return refused(422, *error.told)
+async def _invalid_message(_: Request, error: Exception) -> Response:
+    assert isinstance(error, InvalidMessageError)
+    return error_response(422, *error.detail)
 
 
 async def _body(request: Request, model: type[M], service: Service, default: M | None = None) -> M:
-    """Return what a request asks for; the default, where it says nothing.
+    """Return a request's validated body; the default if it is empty.
 
-    FastAPI's own reader would look at all of a body, and make an error of each value in it.
+    FastAPI's own validation reads the whole body and reports every error in it.
 
     Raises:
-        UnfitError: if it is not JSON, or does not fit.
+        InvalidMessageError: if the body is not JSON, or invalid.
     """
     data = await request.body()
     return default if default is not None and not data else body(data, model, service.bounds())
 
 
-def _reads(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """Return what a request reads, for the document."""
+def _request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """Return the request body of an endpoint for the OpenAPI document."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": required, "content": content}}
 
 
-async def _unknown(_: Request, error: Exception) -> Response:
+async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if error.status_code == 400:  # what the JSON reader cannot read: too deep, too long a number, other bytes
-        return refused(422, "body", "JSON", "something else")
-    found = {404: "a path that there is: /openapi.json has them", 405: "a method that it has"}
-    response = refused(error.status_code, "request", found.get(error.status_code, "another one"), "another one")
+    if error.status_code == 400:  # unreadable JSON: too deep, a too long number, other bytes
+        return error_response(422, "body", "JSON", "invalid JSON")
+    expected = {404: "an existing path: see /openapi.json", 405: "an allowed method"}
+    response = error_response(
+        error.status_code, "request", expected.get(error.status_code, "another one"), "another one"
+    )
     response.headers.update(error.headers or {})
     return response
 
 
-class _Answering:
-    """Runs what a path asks for, and gives its answer or its error."""
+class _Responder:
+    """Runs an operation and returns its answer or error as a response."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def __call__(self, op: str, work: Coroutine[Any, Any, Any], status: int = 200) -> Response:
-        began = time.perf_counter()
+        start = time.perf_counter()
         try:
-            found, media = await work, "application/octet-stream"
-            if not isinstance(found, bytes):
-                found, media = b"" if status == 204 else await rendered(found), "application/json"
+            content, media = await work, "application/octet-stream"
+            if not isinstance(content, bytes):
+                content, media = b"" if status == 204 else await render(content), "application/json"
         except Exception as error:
             response = _error(self._service, error)
         else:
-            response = Response(found, status, media_type=media)
-        _note(self._service, op, response.status_code, began)
+            response = Response(content, status, media_type=media)
+        _log_request(self._service, op, response.status_code, start)
         return response
 
 
 def _error(service: Service, error: Exception) -> Response:
-    status, body, after = service.told(error)
-    response = Response(json.dumps(body), status, media_type="application/json")
-    if after is not None:
-        response.headers["Retry-After"] = str(max(1, round(after)))
+    status, content, retry_after = service.describe_error(error)
+    response = Response(json.dumps(content), status, media_type="application/json")
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(retry_after)))
     return response
 
 
-def _note(service: Service, op: str, status: int, began: float) -> None:
-    service.count(op, status, began)
-    say("request", op=op, status=status, seconds=round(time.perf_counter() - began, 6))
+def _log_request(service: Service, op: str, status: int, start: float) -> None:
+    service.count(op, status, start)
+    log_event("request", op=op, status=status, seconds=round(time.perf_counter() - start, 6))
 
 
 def _owner(request: Request) -> str:
@@ -189,99 +193,99 @@ def _owner(request: Request) -> str:
 _Owner = Annotated[str, Depends(_owner)]
 
 
-def _add_signpost(app: FastAPI) -> None:
-    """Tell a person who tries the obvious addresses where everything is."""
-    told = {
+def _add_index(app: FastAPI) -> None:
+    """Add an index of the API at the paths that a person tries first."""
+    content = {
         "server": f"Gatewright {importlib.metadata.version('gatewright')}",
         "api": "/v1",
         "model": "/v1/model",
         "sessions": "/v1/sessions",
         "websocket": "/v1/ws",
         "openapi": "/openapi.json",
-        "documentation": "docs/serve.md of Gatewright; pages of it here would load scripts from elsewhere",
+        "documentation": "docs/serve.md of Gatewright; pages here would load scripts from other hosts",
     }
 
-    async def signpost(_: Request) -> Response:
-        return JSONResponse(told)
+    async def index(_: Request) -> Response:
+        return JSONResponse(content)
 
     for path in ("/", "/docs", "/redoc", "/v1", "/v1/"):
-        app.add_route(path, signpost, include_in_schema=False)
+        app.add_route(path, index, include_in_schema=False)
 
 
 def _add_sessions(app: FastAPI, service: Service) -> None:
-    answering = _Answering(service)
+    respond = _Responder(service)
 
-    @app.get("/v1/model", response_model=ModelBody, responses=_may())
+    @app.get("/v1/model", response_model=ModelBody, responses=_error_responses())
     async def model() -> Response:
-        """Tell what the model of new sessions reads and gives."""
+        """Return the inputs and outputs of the model of new sessions."""
         return Response(to_json(service.model()), media_type="application/json")
 
     @app.post(
         "/v1/sessions",
         response_model=SessionBody,
         status_code=201,
-        responses=_may(_TAKEN),
-        openapi_extra=_reads(MakeBody, required=False),
+        responses=_error_responses(_NAME_CONFLICT),
+        openapi_extra=_request_body(CreateBody, required=False),
     )
     async def create(owner: _Owner, request: Request) -> Response:
-        """Make a session; its name cannot be guessed."""
-        asked = await _body(request, MakeBody, service, MakeBody())
-        return await answering("create", service.create(owner, asked.name), 201)
+        """Create a session; its name cannot be guessed."""
+        message = await _body(request, CreateBody, service, CreateBody())
+        return await respond("create", service.create(owner, message.name), 201)
 
-    @app.get("/v1/sessions", response_model=NamesBody, responses=_may())
+    @app.get("/v1/sessions", response_model=NamesBody, responses=_error_responses())
     async def names(
         owner: _Owner,
         after: Annotated[str, Query(max_length=100)] = "",
         most: Annotated[int, Query(ge=1, le=1000)] = 1000,
     ) -> Response:
-        """List one's own sessions."""
-        return await answering("list", service.names(owner, after, most))
+        """List the caller's sessions."""
+        return await respond("list", service.names(owner, after, most))
 
-    @app.get("/v1/sessions/{session}", response_model=StateBody, responses=_may(_THERE))
+    @app.get("/v1/sessions/{session}", response_model=StateBody, responses=_error_responses(_NOT_FOUND))
     async def read(owner: _Owner, session: _Session) -> Response:
-        """Read a session and its state."""
-        return await answering("read", service.read(owner, session))
+        """Return a session and its state."""
+        return await respond("read", service.read(owner, session))
 
-    @app.delete("/v1/sessions/{session}", status_code=204, responses=_may(_THERE))
+    @app.delete("/v1/sessions/{session}", status_code=204, responses=_error_responses(_NOT_FOUND))
     async def delete(owner: _Owner, session: _Session) -> Response:
-        """Forget a session."""
-        return await answering("delete", service.delete(owner, session), 204)
+        """Delete a session."""
+        return await respond("delete", service.delete(owner, session), 204)
 
-    @app.post("/v1/sessions/{session}/reset", response_model=SessionBody, responses=_may(_THERE))
+    @app.post("/v1/sessions/{session}/reset", response_model=SessionBody, responses=_error_responses(_NOT_FOUND))
     async def reset(owner: _Owner, session: _Session) -> Response:
-        """Put a session's state back to the beginning; the number of its steps goes on."""
-        return await answering("reset", service.reset(owner, session))
+        """Reset a session's state; its number of steps does not change."""
+        return await respond("reset", service.reset(owner, session))
 
     @app.post(
         "/v1/sessions/{session}/fork",
         response_model=SessionBody,
         status_code=201,
-        responses=_may(_THERE, _TAKEN),
-        openapi_extra=_reads(MakeBody, required=False),
+        responses=_error_responses(_NOT_FOUND, _NAME_CONFLICT),
+        openapi_extra=_request_body(CreateBody, required=False),
     )
     async def fork(owner: _Owner, session: _Session, request: Request) -> Response:
-        """Make a session that stands where another one does."""
-        asked = await _body(request, MakeBody, service, MakeBody())
-        return await answering("fork", service.fork(owner, session, asked.name), 201)
+        """Create a session with the state of another one."""
+        message = await _body(request, CreateBody, service, CreateBody())
+        return await respond("fork", service.fork(owner, session, message.name), 201)
 
 
 def _add_steps(app: FastAPI, service: Service) -> None:
-    answering = _Answering(service)
+    respond = _Responder(service)
 
     @app.post(
         "/v1/sessions/{session}/advance",
         response_model=AnswerBody,
-        responses=_may(_THERE, _NEXT),
-        openapi_extra=_reads(AdvanceBody),
+        responses=_error_responses(_NOT_FOUND, _STEP_CONFLICT),
+        openapi_extra=_request_body(AdvanceBody),
     )
     async def advance(owner: _Owner, session: _Session, request: Request) -> Response:
-        """Take one or many steps: stored, then answered."""
-        asked = await _body(request, AdvanceBody, service)
-        return await answering("advance", service.advance(owner, session, asked))
+        """Advance a session by one or more steps; they are stored before the answer is sent."""
+        message = await _body(request, AdvanceBody, service)
+        return await respond("advance", service.advance(owner, session, message))
 
     pieces: dict[int | str, dict[str, Any]] = {
         200: {
-            "description": "A line of JSON for each piece; each is stored before it is sent.",
+            "description": "One line of JSON for each piece of text; each is stored before it is sent.",
             "content": {"application/x-ndjson": {"schema": TextBody.model_json_schema()}},
         }
     }
@@ -289,77 +293,82 @@ def _add_steps(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/sessions/{session}/generate",
         response_class=StreamingResponse,
-        responses=pieces | _may(_THERE, _NEXT),
-        openapi_extra=_reads(GenerateBody),
+        responses=pieces | _error_responses(_NOT_FOUND, _STEP_CONFLICT),
+        openapi_extra=_request_body(GenerateBody),
     )
     async def generate(owner: _Owner, session: _Session, request: Request) -> Response:
-        """Write text, which the session reads too, piece by piece."""
-        asked = await _body(request, GenerateBody, service)
-        began, written = time.perf_counter(), service.generate(owner, session, asked)
+        """Generate text piece by piece; the session reads it too."""
+        message = await _body(request, GenerateBody, service)
+        start, pieces = time.perf_counter(), service.generate(owner, session, message)
         try:
-            first = await anext(written)  # what is wrong from the beginning has a status of its own
+            first = await anext(pieces)  # an error before the first piece has a status of its own
         except Exception as error:
             response = _error(service, error)
-            _note(service, "generate", response.status_code, began)
+            _log_request(service, "generate", response.status_code, start)
             return response
 
         async def lines() -> AsyncIterator[bytes]:
             yield to_json(first) + b"\n"
             status = 200
             try:
-                async for piece in written:
+                async for piece in pieces:
                     yield to_json(piece) + b"\n"
             except Exception as error:
-                status, told, _ = service.told(error)
-                yield to_json(told) + b"\n"
+                status, content, _ = service.describe_error(error)
+                yield to_json(content) + b"\n"
             finally:
-                _note(service, "generate", status, began)
+                _log_request(service, "generate", status, start)
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-def _add_watch(app: FastAPI, service: Service) -> None:
+def _add_monitoring(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def healthz() -> Response:
-        """Tell that the process runs."""
+        """Report that the process runs."""
         return Response("ok\n", media_type="text/plain")
 
     @app.get(
         "/readyz",
         response_class=Response,
-        responses={status: {"content": {"text/plain": {}}, "description": "Whether."} for status in (200, 503)},
+        responses={status: {"content": {"text/plain": {}}, "description": "Readiness."} for status in (200, 503)},
     )
     async def readyz() -> Response:
-        """Tell whether requests are taken."""
+        """Report whether requests are accepted and the store is available."""
         ready = await service.ready()
         return Response("ready\n" if ready else "not ready\n", 200 if ready else 503, media_type="text/plain")
 
-    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **_may()})
+    @app.get(
+        "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **_error_responses()}
+    )
     async def metrics() -> Response:
-        """Tell what was done, for Prometheus."""
-        text = await asyncio.to_thread(service.metrics.text)  # it asks the store
+        """Return metrics for Prometheus."""
+        text = await asyncio.to_thread(service.metrics.text)  # reads the store
         return Response(text, media_type="text/plain; version=0.0.4")
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
-    answering = _Answering(service)
+    respond = _Responder(service)
     binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
     @app.get(
         "/v1/sessions/{session}/snapshot",
         response_class=Response,
-        responses={200: {"content": binary, "description": "For `Stream.restore`."}, **_may(_THERE)},
+        responses={
+            200: {"content": binary, "description": "For `Stream.restore`."},
+            **_error_responses(_NOT_FOUND),
+        },
     )
     async def snapshot(owner: _Owner, session: _Session) -> Response:
-        """Give a session's state as bytes."""
-        return await answering("snapshot", service.snapshot(owner, session))
+        """Return a session's state as bytes."""
+        return await respond("snapshot", service.snapshot(owner, session))
 
     @app.put(
         "/v1/sessions/{session}/snapshot",
         response_model=SessionBody,
-        responses=_may(_THERE),
+        responses=_error_responses(_NOT_FOUND),
         openapi_extra={"requestBody": {"required": True, "content": binary}},
     )
     async def restore(owner: _Owner, session: _Session, request: Request) -> Response:
-        """Put a session into a state that came of `snapshot`, here or from `Stream.snapshot`."""
-        return await answering("restore", service.restore(owner, session, await request.body()))
+        """Restore a session's state from a snapshot, of this API or of `Stream.snapshot`."""
+        return await respond("restore", service.restore(owner, session, await request.body()))

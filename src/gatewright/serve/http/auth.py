@@ -1,4 +1,4 @@
-"""Who may ask for what: tokens, hosts, origins, and how much a request may bring."""
+"""Bearer tokens and their owners; the loopback rule for servers without tokens."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import hmac
 import ipaddress
 import re
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from gatewright.errors import BusyError, GatewrightError
+from gatewright.errors import GatewrightError
 
 #: What a token is made of; it goes into a header as it is.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,512}")
@@ -108,33 +107,3 @@ def require_loopback(host: str, tokens: Tokens) -> None:
     if not all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found):
         expected = "127.0.0.1 without a token (GATEWRIGHT_TOKEN or --token-file give one)"
         raise GatewrightError("--host", expected, repr(host)[:80])
-
-
-class Quota:
-    """So many steps a second for each owner; what was not used is saved up for ten seconds.
-
-    Args:
-        rate: steps a second; None for no limit.
-        burst: at least so many at once.
-    """
-
-    def __init__(self, rate: int | None, burst: int) -> None:
-        self._rate, self._burst = rate, max(burst, 10 * (rate or 0))
-        self._left: dict[str, tuple[float, float]] = {}  # and when that was so
-
-    def take(self, owner: str, steps: int) -> None:
-        """Take note of steps.
-
-        Raises:
-            BusyError: if they are too many; it says when to come again.
-        """
-        if self._rate is None:
-            return
-        now = time.monotonic()
-        left, then = self._left.get(owner, (float(self._burst), now))
-        left = min(self._burst, left + (now - then) * self._rate)
-        if left < steps:
-            self._left[owner] = (left, now)
-            after = (steps - left) / self._rate
-            raise BusyError("steps", f"at most {self._rate} a second", "more", retry_after=after)
-        self._left[owner] = (left - steps, now)

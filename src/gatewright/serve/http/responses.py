@@ -1,4 +1,4 @@
-"""Answers as they go out: long ones are written in parts, so that others are answered meanwhile."""
+"""Serialization of answers; long ones yield to the event loop between chunks."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import msgpack
 import numpy as np
 from pydantic_core import to_json
 
-#: Numbers that are written at once.
-_AT_ONCE = 16_384
+#: Numbers per chunk.
+_CHUNK_NUMBERS = 16_384
 
 
-async def rendered(answer: dict[str, Any], *, packed: bool = False) -> bytes:
-    """Return an answer in JSON, or in msgpack.
+async def render(answer: dict[str, Any], *, packed: bool = False) -> bytes:
+    """Return an answer as JSON or msgpack.
 
     Args:
-        answer: what it has; ``y`` may be an array, of which there is a list for each step.
-        packed: whether it is msgpack.
+        answer: members of the answer; arrays become nested lists, one for each step.
+        packed: whether to write msgpack.
 
-    >>> asyncio.run(rendered({"y": np.array([[1.0], [np.nan]]), "steps": 2}))
+    >>> asyncio.run(render({"y": np.array([[1.0], [np.nan]]), "steps": 2}))
     b'{"y":[[1.0],[null]],"steps":2}'
     """
     parts = []
-    for place, (name, value) in enumerate(answer.items()):
-        parts.append(msgpack.packb(name) if packed else (b"," if place else b"") + to_json(name) + b":")
+    for index, (name, value) in enumerate(answer.items()):
+        parts.append(msgpack.packb(name) if packed else (b"," if index else b"") + to_json(name) + b":")
         if isinstance(value, np.ndarray):
             parts += await _rows(value, packed)
         else:
@@ -36,9 +36,9 @@ async def rendered(answer: dict[str, Any], *, packed: bool = False) -> bytes:
 
 
 async def _rows(y: np.ndarray[Any, Any], packed: bool) -> list[bytes]:
-    """Return an array in parts, to be put together."""
+    """Return an array as serialized chunks."""
     width = max(1, int(np.prod(y.shape[1:])))
-    steps = max(1, _AT_ONCE // width)
+    steps = max(1, _CHUNK_NUMBERS // width)
     parts = [msgpack.Packer().pack_array_header(len(y)) if packed else b"["]
     for first in range(0, len(y), steps):
         if first:

@@ -1,4 +1,4 @@
-"""What a client is told of input that pydantic refuses."""
+"""Pydantic validation errors in the API's error format."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any
 
-#: Where pydantic says that it found the input: a part of an HTTP request.
-_WHERE = ("body", "path", "query")
-#: What it calls the members of a union.
+#: Pydantic's names of the parts of an HTTP request.
+_LOCATIONS = ("body", "path", "query")
+#: Pydantic's names of union members.
 _MEMBERS = ("str", "constrained-str", "int", "float")
 
 
-class _Beginning(reprlib.Repr):
+class _Preview(reprlib.Repr):
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:  # noqa: ARG002
-        return f"an object of {len(x)} members"  # whose names would be put in order first
+        return f"an object of {len(x)} members"  # repr would sort their names first
 
 
-#: Writes no more of a value than is shown, however large or deep it is.
-_BEGINNING = _Beginning()
-_BEGINNING.maxstring = _BEGINNING.maxother = _BEGINNING.maxlong = 80
+#: Formats only the displayed beginning of a value, however large or deep it is.
+_PREVIEW = _Preview()
+_PREVIEW.maxstring = _PREVIEW.maxother = _PREVIEW.maxlong = 80
 
 
-def unfit(errors: Sequence[Any]) -> tuple[str, str, str]:
-    """Return argument, expected and got: of the part of the input that it got farthest in.
+def error_detail(errors: Sequence[Any]) -> tuple[str, str, str]:
+    """Return argument, expected and got of the deepest error.
 
-    >>> unfit([{"type": "int_type", "loc": ("body", "first"), "msg": "Input should be a number", "input": "a"}])
+    >>> error = {"type": "int_type", "loc": ("body", "first"), "msg": "Input should be a number", "input": "a"}
+    >>> error_detail([error])
     ('first', 'input should be a number', "'a'")
     """
-    first = max(errors, key=lambda error: len(error["loc"]))
-    if first["type"] == "json_invalid":
-        return "body", "JSON", "something else"
-    names = [str(part) for part in first["loc"] if part not in _WHERE and not _is_member(part)]
-    message = first["msg"][:200]
-    if names[:1] == ["x"] and len(names) < 3 and first["type"] != "missing":
+    deepest = max(errors, key=lambda error: len(error["loc"]))
+    if deepest["type"] == "json_invalid":
+        return "body", "JSON", "invalid JSON"
+    names = [str(part) for part in deepest["loc"] if part not in _LOCATIONS and not _is_member(part)]
+    message = deepest["msg"][:200]
+    if names[:1] == ["x"] and len(names) < 3 and deepest["type"] != "missing":
         message = (
-            "a text, numbers of symbols, or a row of numbers for each step"  # not what one of these says of it
+            "a text, indices of symbols, or a row of numbers for each step"  # not the message of one union member
         )
-    return ".".join(names) or "body", message[:1].lower() + message[1:], shown(first["input"])
+    return ".".join(names) or "body", message[:1].lower() + message[1:], preview(deepest["input"])
 
 
-def shown(value: object) -> str:
-    """Return the beginning of what came; whatever came has one."""
+def preview(value: object) -> str:
+    """Return the beginning of a value's representation; never raises."""
     try:
-        return _BEGINNING.repr(value)[:80]
-    except Exception:  # a number of too many digits
+        return _PREVIEW.repr(value)[:80]
+    except Exception:  # an integer with too many digits
         return f"a {type(value).__name__}"
 
 

@@ -1,4 +1,4 @@
-"""The server's WebSocket side: many sessions over one connection, in JSON or msgpack."""
+"""WebSocket endpoint: many sessions over one connection, in JSON or msgpack."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from gatewright.serve.http.parsing import UnfitError, frame
-from gatewright.serve.http.responses import rendered
-from gatewright.serve.logs import say
+from gatewright.serve.http.parsing import InvalidMessageError, frame
+from gatewright.serve.http.responses import render
+from gatewright.serve.logs import log_event
 from gatewright.serve.schemas import (
     AdvanceFrame,
     CreateFrame,
@@ -26,23 +26,23 @@ from gatewright.serve.schemas import (
 )
 from gatewright.serve.service import Service
 
-#: How frames are written, by subprotocol; where a client names none, the first.
+#: Subprotocols, one for each encoding of frames; the first is the default.
 SUBPROTOCOLS = ("gatewright.json", "gatewright.msgpack")
-#: Bytes of one connection's frames that are worked on and of its answers that are not read yet; a single frame and
-#: its answer may have more.
-_ROOM = 8 * 2**20
-#: Bytes of an answer but for its outputs.
-_ANSWER = 65_536
+#: Maximum size of one connection's frames in progress and their unread answers, in bytes; a single frame may
+#: exceed it.
+_MAX_PENDING_BYTES = 8 * 2**20
+#: Size of an answer without its outputs, in bytes.
+_ANSWER_BYTES = 65_536
 
 
-class Socket:
-    """The WebSocket connections of a server."""
+class WebSocketEndpoint:
+    """Accepts the WebSocket connections of a server."""
 
     def __init__(self, service: Service) -> None:
         self._service, self._count = service, 0
 
     def add(self, app: FastAPI) -> None:
-        """Put it where clients find it."""
+        """Add the endpoint to an application."""
         app.add_api_websocket_route("/v1/ws", self._serve)
 
     async def _serve(self, websocket: WebSocket) -> None:
@@ -55,39 +55,39 @@ class Socket:
         self._count += 1
         self._service.metrics.connections.set(self._count)
         connection = Connection(self._service, websocket, packed=chosen == SUBPROTOCOLS[1])
-        began = time.perf_counter()
+        start = time.perf_counter()
         try:
             await connection.serve()
         finally:
             self._count -= 1
             self._service.metrics.connections.set(self._count)
-            say("connection", frames=connection.frames, seconds=round(time.perf_counter() - began, 3))
+            log_event("connection", frames=connection.frames, seconds=round(time.perf_counter() - start, 3))
 
 
 class Connection:
-    """One connection: its frames are worked on beside each other, those of one session in their order.
+    """One connection; frames run concurrently, those of one session in order.
 
     Args:
-        service: what it asks.
-        websocket: where frames come from.
-        packed: whether they are msgpack, not JSON.
+        service: executes the requests.
+        websocket: the connection.
+        packed: whether frames are msgpack instead of JSON.
 
     Attributes:
-        frames: how many came.
+        frames: number of received frames.
     """
 
     def __init__(self, service: Service, websocket: WebSocket, *, packed: bool) -> None:
         self._service, self._websocket, self._packed = service, websocket, packed
         self._owner = str(websocket.scope["owner"])
-        self._left = asyncio.Event()  # a frame is done
-        self._waiting = 0  # bytes of frames that are not, and of their answers
+        self._finished = asyncio.Event()  # set when a frame is done
+        self._pending_bytes = 0  # of frames in progress and their answers
         self._sending = asyncio.Lock()
         self._last: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.frames = 0
 
     async def serve(self) -> None:
-        """Work on frames until the other side goes."""
+        """Process frames until the client disconnects."""
         try:
             while True:
                 message = await self._websocket.receive()
@@ -102,13 +102,13 @@ class Connection:
 
     async def _begin(self, data: str | bytes) -> None:
         try:
-            asked = frame(data, self._packed, self._service.bounds())
-        except UnfitError as error:
-            await self._start(self._refuse(error), _ANSWER)
+            message = frame(data, self._packed, self._service.bounds())
+        except InvalidMessageError as error:
+            await self._start(self._refuse(error), _ANSWER_BYTES)
             return
-        session = getattr(asked, "session", None)
+        session = getattr(message, "session", None)
         before = self._last.get(session) if session is not None else None
-        task = await self._start(self._work(asked, before), 8 * len(data) + self._size(asked))
+        task = await self._start(self._work(message, before), 8 * len(data) + self._size(message))
         if session is not None:
             self._last[session] = task
 
@@ -118,43 +118,43 @@ class Connection:
 
             task.add_done_callback(forget)
 
-    def _size(self, asked: Frame) -> int:
-        """Return how many bytes an answer may have."""
-        if not isinstance(asked, AdvanceFrame) or asked.outputs == "none":
-            return _ANSWER
-        return _ANSWER + self._service.output_bytes * (len(asked.x) if asked.outputs == "all" else 1)
+    def _size(self, message: Frame) -> int:
+        """Return the maximum size of a frame's answer, in bytes."""
+        if not isinstance(message, AdvanceFrame) or message.outputs == "none":
+            return _ANSWER_BYTES
+        return _ANSWER_BYTES + self._service.output_bytes * (len(message.x) if message.outputs == "all" else 1)
 
     async def _start(self, work: Coroutine[Any, Any, None], size: int) -> asyncio.Task[None]:
-        """Begin with a frame as soon as there is room: who sends faster than we work, or reads slower, waits."""
+        """Start work on a frame; wait first while the connection exceeds its limits."""
         most = self._service.limits.max_in_flight
-        while self._tasks and (len(self._tasks) >= most or self._waiting + size > _ROOM):
-            self._left.clear()
-            await self._left.wait()
+        while self._tasks and (len(self._tasks) >= most or self._pending_bytes + size > _MAX_PENDING_BYTES):
+            self._finished.clear()
+            await self._finished.wait()
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        self._waiting += size
+        self._pending_bytes += size
 
         def done(_: object) -> None:
             self._tasks.discard(task)
-            self._waiting -= size
-            self._left.set()
+            self._pending_bytes -= size
+            self._finished.set()
             if not task.cancelled():
-                task.exception()  # a client that has gone is nobody's fault
+                task.exception()  # a disconnected client is no error
 
         task.add_done_callback(done)
         return task
 
-    async def _refuse(self, error: UnfitError) -> None:
-        argument, expected, got = error.told
+    async def _refuse(self, error: InvalidMessageError) -> None:
+        argument, expected, got = error.detail
         part = {"argument": argument, "expected": expected, "got": got}
         await self._send({"id": error.id, "status": 422, "error": part})
         self._service.count("frame", 422, time.perf_counter())
 
     async def _work(self, frame: Frame, before: asyncio.Task[None] | None) -> None:
-        """Do what a frame asks for, after what came before it for the same session."""
+        """Execute a frame after the previous one of the same session, and answer it."""
         if before is not None:
             await asyncio.wait([before])
-        began, status = time.perf_counter(), 200
+        start, status = time.perf_counter(), 200
         try:
             if isinstance(frame, AdvanceFrame):
                 answer = await self._service.advance(self._owner, frame.session, frame)
@@ -165,21 +165,21 @@ class Connection:
             else:
                 answer = await self._ask(frame)
         except Exception as error:
-            status, answer, after = self._service.told(error)
+            status, answer, retry_after = self._service.describe_error(error)
             answer["status"] = status
-            if after is not None:
-                answer["retry_after"] = after
-        self._service.count(frame.op, status, began)
+            if retry_after is not None:
+                answer["retry_after"] = retry_after
+        self._service.count(frame.op, status, start)
         await self._send({"id": frame.id, **answer})
 
     async def _ask(self, frame: ModelFrame | CreateFrame | ListFrame | SessionFrame | ForkFrame) -> dict[str, Any]:
         if isinstance(frame, SessionFrame):
-            asks = {
+            operations = {
                 "read": self._service.read,
                 "reset": self._service.reset,
                 "delete": self._service.delete,
             }
-            return await asks[frame.op](self._owner, frame.session)
+            return await operations[frame.op](self._owner, frame.session)
         if isinstance(frame, ForkFrame):
             return await self._service.fork(self._owner, frame.session, frame.name)
         if isinstance(frame, CreateFrame):
@@ -189,9 +189,9 @@ class Connection:
         return self._service.model()
 
     async def _send(self, answer: dict[str, Any]) -> None:
-        data = await rendered(answer, packed=self._packed)
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it has gone
-            async with self._sending:  # else all that wait for the client to read would be written at once
+        data = await render(answer, packed=self._packed)
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client has disconnected
+            async with self._sending:  # one at a time: a slow client holds back the others
                 if self._packed:
                     await self._websocket.send_bytes(data)
                 else:

@@ -1,4 +1,4 @@
-"""Requests of many callers, gathered so that the steps of different sessions run together."""
+"""Batches of requests of different sessions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ T = TypeVar("T")
 
 
 class Batcher:
-    """Takes requests on an event loop, and hands those of different sessions to `Sessions.advance` together.
+    """Collects requests on an event loop and passes them to `Sessions.advance` in batches.
 
-    A session's requests are taken in the order they came.  While one batch runs, the next gathers: nobody waits
-    for a caller that is slow, and a lone request waits ``max_delay`` at most.  All that touches the sessions runs
-    in one thread of its own, so that the loop stays free.
+    The requests of a session run in order of arrival.  While one batch runs, the next is collected; a single
+    request waits ``max_delay`` at most.  All access to the sessions runs in one thread, so that the event loop is
+    never blocked.
 
     Args:
-        sessions: whose steps are taken.
-        max_batch: most requests at once.
-        max_delay: seconds to wait for others once a request is there.
-        max_waiting: most requests that may wait; further ones are refused.
-        observe: told the size of each batch.
+        sessions: the sessions to advance.
+        max_batch: maximum number of requests in a batch.
+        max_delay: time to wait for further requests after the first, in seconds.
+        max_waiting: maximum number of waiting requests; further ones are refused.
+        observe: called with the size of each batch.
 
     Raises:
         GatewrightError: if a limit is out of range.
@@ -66,55 +66,55 @@ class Batcher:
         self._max_batch, self._max_delay, self._max_waiting = max_batch, max_delay, max_waiting
         self._observe = observe
         self._waiting: deque[tuple[Request, asyncio.Future[Answer]]] = deque()
-        self._came = asyncio.Event()  # a request, or the end
-        self._full = asyncio.Event()  # a whole batch, or the end
+        self._arrived = asyncio.Event()  # a request arrived, or the batcher closed
+        self._full = asyncio.Event()  # a batch is full, or the batcher closed
         self._closed = False
-        self._pace = 0.0  # seconds that a request takes, lately
+        self._pace = 0.0  # recent seconds per request
         self._thread = ThreadPoolExecutor(1, "gatewright-sessions")
         self._task: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """Number of waiting requests."""
         return len(self._waiting)
 
     def submit(self, request: Request) -> asyncio.Future[Answer]:
-        """Return the answer to come; its exception is the error that `Sessions.advance` gives.
+        """Return a future of the answer; its exception is the error from `Sessions.advance`.
 
         Raises:
-            GatewrightError: if it is no request.
-            BusyError: if too many wait already, or this is closed; it says when to try again.
+            GatewrightError: if it is not a request.
+            BusyError: if too many requests wait, or the batcher is closed; ``retry_after`` says when to retry.
         """
         require_request(request)
         if self._closed:
-            raise BusyError("request", "a server that takes requests", "one that is stopping", retry_after=1.0)
+            raise BusyError("request", "a running server", "one that is stopping", retry_after=1.0)
         if len(self._waiting) >= self._max_waiting:
-            after = max(0.1, self._pace * self._max_waiting / 2)
-            got = f"{len(self._waiting)} of them"
-            raise BusyError("request", f"less than {self._max_waiting} waiting", got, retry_after=after)
+            retry_after = max(0.1, self._pace * self._max_waiting / 2)
+            got = str(len(self._waiting))
+            raise BusyError("request", f"fewer than {self._max_waiting} waiting", got, retry_after=retry_after)
         if self._task is None:
             self._task = asyncio.create_task(self._loop())
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
-        self._came.set()
+        self._arrived.set()
         if len(self._waiting) >= self._max_batch:
             self._full.set()
         return future
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call something that touches the sessions, between two batches.
+        """Call a function between two batches, in the thread of the sessions.
 
         Raises:
-            BusyError: if this is closed.
+            BusyError: if the batcher is closed.
         """
         if self._closed:
-            raise BusyError("request", "a server that takes requests", "one that is stopping", retry_after=1.0)
+            raise BusyError("request", "a running server", "one that is stopping", retry_after=1.0)
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     async def close(self) -> None:
-        """Answer all that wait, and stop; twice is fine."""
+        """Answer the waiting requests and stop; idempotent."""
         self._closed = True
-        self._came.set()
+        self._arrived.set()
         self._full.set()
         if self._task is not None:
             await self._task
@@ -129,16 +129,16 @@ class Batcher:
     async def _loop(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._came.wait()
+            await self._arrived.wait()
             if not self._waiting:
                 if self._closed:
                     return
-                self._came.clear()
+                self._arrived.clear()
                 continue
             if self._max_delay and len(self._waiting) < self._max_batch and not self._closed:
-                await _within(self._full, self._max_delay)
+                await _wait(self._full, self._max_delay)
             self._full.clear()
-            batch = self._take()
+            batch = self._next_batch()
             if not batch:
                 continue
             requests = [request for request, _ in batch]
@@ -157,8 +157,8 @@ class Batcher:
                 else:
                     future.set_result(answer)
 
-    def _take(self) -> list[tuple[Request, asyncio.Future[Answer]]]:
-        """Take waiting requests of different sessions; those whose caller has gone are dropped."""
+    def _next_batch(self) -> list[tuple[Request, asyncio.Future[Answer]]]:
+        """Remove and return waiting requests of different sessions; cancelled ones are dropped."""
         batch: list[tuple[Request, asyncio.Future[Answer]]] = []
         later: list[tuple[Request, asyncio.Future[Answer]]] = []
         named: set[str] = set()
@@ -173,7 +173,7 @@ class Batcher:
         return batch
 
 
-async def _within(event: asyncio.Event, seconds: float) -> None:
-    """Wait for something, but no longer than so."""
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, with a timeout."""
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)

@@ -1,4 +1,4 @@
-"""The sessions of one model that are in memory: a few of all that the store has."""
+"""LRU cache of one model's sessions, in the slots of a stream."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from dataclasses import dataclass, field
 
 from gatewright.errors import StoreError
 from gatewright.runtime.stream import Stream
-from gatewright.serve.sessions.store import Saved, unsealed
+from gatewright.serve.sessions.store import StoredSession, verified_answer
 
 
 @dataclass
-class Resident:
+class CachedSession:
     """A session in memory.
 
     Attributes:
-        saved: what the store has of it, but for the answer.
-        number: its place in the stream.
-        size: about how many bytes it takes in the store.
-        tail: the end of its last answer: a text model's last scores.
-        used: when it was used last, in seconds of `time.monotonic`.
+        stored: the session's last commit, without its answer.
+        slot: index of its state in the stream.
+        size: approximate size in the store, in bytes.
+        last_scores: bytes of a text model's last scores, from the end of the last answer.
+        last_used: time of the last access, as `time.monotonic` gives it.
     """
 
-    saved: Saved
-    number: int
+    stored: StoredSession
+    slot: int
     size: int
-    tail: bytes
-    used: float = field(default_factory=time.monotonic)
+    last_scores: bytes
+    last_used: float = field(default_factory=time.monotonic)
 
 
-class Residents:
-    """Sessions in a stream's places; whoever was not used for longest makes room.
+class SessionCache:
+    """An LRU cache of sessions in the slots of a stream.
 
-    All that is here is in the store too, so that letting go of it loses nothing.
+    Every cached session is in the store too, so that evicting one loses nothing.
 
     Attributes:
         stream: the model.
-        fresh: a snapshot of a session that has read nothing.
+        initial_snapshot: snapshot of a session that has read nothing.
     """
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         stream.reset()
-        self.fresh = stream.snapshot()
-        self._by_name: OrderedDict[str, Resident] = OrderedDict()
-        self._free = list(range(stream.sessions))
-        self._tail = stream.output_dtype.itemsize * len(stream.symbols)
+        self.initial_snapshot = stream.snapshot()
+        self._by_name: OrderedDict[str, CachedSession] = OrderedDict()
+        self._free_slots = list(range(stream.sessions))
+        self._scores_size = stream.output_dtype.itemsize * len(stream.symbols)
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -55,65 +55,63 @@ class Residents:
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
-    def get(self, name: str) -> Resident | None:
-        """Return a session if it is in memory, and take note that it was used."""
-        found = self._by_name.get(name)
-        if found is not None:
+    def get(self, name: str) -> CachedSession | None:
+        """Return a cached session and mark it as used; None if it is not in memory."""
+        cached = self._by_name.get(name)
+        if cached is not None:
             self._by_name.move_to_end(name)
-            found.used = time.monotonic()
-        return found
+            cached.last_used = time.monotonic()
+        return cached
 
-    def bring(self, saved: Saved, in_use: Collection[str]) -> Resident:
-        """Bring a session into memory.
+    def add(self, stored: StoredSession, in_use: Collection[str]) -> CachedSession:
+        """Load a session into a slot; evict the least recently used session if no slot is free.
 
         Args:
-            saved: as the store has it.
-            in_use: sessions that must stay.
+            stored: the session as the store has it.
+            in_use: names of sessions that must not be evicted.
 
         Raises:
-            StateError: if its snapshot is damaged.
-            StoreError: if its last answer is.
+            StateError: if the session's snapshot is damaged.
+            StoreError: if its last answer is damaged.
         """
-        tail = self.tail(saved)
-        if not self._free:
-            self.drop(next(name for name in self._by_name if name not in in_use))
-        self.stream.restore(saved.snapshot, self._free[-1])
-        found = Resident(saved._replace(answer=b""), self._free.pop(), saved.size, tail)
-        self._by_name[saved.id] = found
-        return found
+        last_scores = self.last_scores(stored)
+        if not self._free_slots:
+            self.evict(next(name for name in self._by_name if name not in in_use))
+        self.stream.restore(stored.snapshot, self._free_slots[-1])
+        slot = self._free_slots.pop()
+        cached = CachedSession(stored._replace(answer=b""), slot, stored.size, last_scores)
+        self._by_name[stored.id] = cached
+        return cached
 
-    def put(self, resident: Resident, saved: Saved) -> None:
-        """Take note of what the store has of a session now."""
-        resident.saved, resident.size, resident.tail = (
-            saved._replace(answer=b""),
-            saved.size,
-            self._end(saved.answer),
-        )
+    def update(self, cached: CachedSession, stored: StoredSession) -> None:
+        """Record a session's new commit."""
+        cached.stored, cached.size = stored._replace(answer=b""), stored.size
+        cached.last_scores = self._tail(stored.answer)
 
-    def tail(self, saved: Saved) -> bytes:
-        """Return the last scores of a text model's session; nothing, if it has read nothing since it was reset.
+    def last_scores(self, stored: StoredSession) -> bytes:
+        """Return the last scores of a text model's session; empty if it has read nothing since its last reset.
 
         Raises:
-            StoreError: if its answer is damaged.
+            StoreError: if the session's answer is damaged.
         """
-        if not self._tail:
+        if not self._scores_size:
             return b""
-        answer = unsealed(saved)
-        if 0 < len(answer) < self._tail:
-            raise StoreError("store", f"an answer of at least {self._tail} bytes", f"{len(answer)}")
-        return self._end(answer)
+        answer = verified_answer(stored)
+        if 0 < len(answer) < self._scores_size:
+            raise StoreError("store", f"an answer of at least {self._scores_size} bytes", f"{len(answer)}")
+        return self._tail(answer)
 
-    def _end(self, answer: bytes) -> bytes:
-        return answer[-self._tail :] if self._tail else b""
+    def _tail(self, answer: bytes) -> bytes:
+        return answer[-self._scores_size :] if self._scores_size else b""
 
-    def drop(self, name: str) -> None:
-        """Let go of a session, if it is here."""
-        found = self._by_name.pop(name, None)
-        if found is not None:
-            self._free.append(found.number)
+    def evict(self, name: str) -> None:
+        """Remove a session from memory, if it is there."""
+        cached = self._by_name.pop(name, None)
+        if cached is not None:
+            self._free_slots.append(cached.slot)
 
-    def drop_idle(self, seconds: float) -> None:
-        """Let go of the sessions that were not used for so long."""
-        before = time.monotonic() - seconds
-        while self._by_name and next(iter(self._by_name.values())).used <= before:
-            self.drop(next(iter(self._by_name)))
+    def evict_idle(self, seconds: float) -> None:
+        """Remove the sessions that were not used for a number of seconds."""
+        cutoff = time.monotonic() - seconds
+        while self._by_name and next(iter(self._by_name.values())).last_used <= cutoff:
+            self.evict(next(iter(self._by_name)))

@@ -1,4 +1,4 @@
-"""New sessions, and the room that there is for them: each made once, however often it is asked for."""
+"""Creation of sessions within quotas; a retried request creates no second session."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from gatewright.errors import BusyError, GatewrightError, LimitError, StepError
-from gatewright.serve.sessions.store import Saved, Store
+from gatewright.serve.sessions.store import Store, StoredSession
 
-#: What a name looks like: 192 random bits.
+#: Form of a session's name: 192 random bits in base64url.
 NAME = re.compile(r"[A-Za-z0-9_-]{32}")
 
 
-class Making:
-    """Makes sessions, as many as there may be.
+class SessionCreator:
+    """Creates sessions within quotas.
 
     Args:
-        store: where they are kept.
-        save: saves some; says of each whether it was saved.
-        most: most sessions in all.
-        most_each: most sessions of one owner.
-        most_bytes: most bytes that the sessions of one owner take in the store.
+        store: the store of all sessions.
+        save: saves sessions; returns for each whether it was saved.
+        most: maximum number of sessions in total.
+        most_each: maximum number of sessions of one owner.
+        most_bytes: maximum size of one owner's sessions in the store, in bytes.
     """
 
     def __init__(
         self,
         store: Store,
-        save: Callable[[Sequence[Saved]], list[bool]],
+        save: Callable[[Sequence[StoredSession]], list[bool]],
         most: int | None,
         most_each: int | None,
         most_bytes: int | None,
@@ -35,58 +35,59 @@ class Making:
         self._store, self._save = store, save
         self._most, self._most_each, self._most_bytes = most, most_each, most_bytes
 
-    def make(self, saved: Saved, name: str | None) -> str:
-        """Make a session and return its name.
+    def create(self, initial: StoredSession, name: str | None) -> str:
+        """Create a session and return its name.
 
         Args:
-            saved: where it begins, and as its ``request`` what it was made by.
-            name: what to call it; None for a random name.
+            initial: initial state; its ``request`` is the digest of the request that creates it.
+            name: the session's name; None for a random one.
 
         Raises:
-            GatewrightError: if the name is none.
-            StepError: if another session has that name, or it has moved.
-            LimitError: if there are too many.
-            StoreError: if it cannot be stored.
+            GatewrightError: if the name is malformed.
+            StepError: if another session has that name, or the session has advanced since.
+            LimitError: if a quota is exceeded.
+            StoreError: if the session cannot be stored.
         """
         if name is not None:
             if not NAME.fullmatch(name):
                 raise GatewrightError("name", "32 letters, digits, - and _", repr(name)[:80])
-            if self._is_made(saved, name):
+            if self._is_retry(initial, name):
                 return name
-        for most, owner, whose in ((self._most, None, "in all"), (self._most_each, saved.owner, "of one owner")):
+        quotas = ((self._most, None, "in all"), (self._most_each, initial.owner, "of one owner"))
+        for most, owner, scope in quotas:
             if most is not None and self._store.count(owner) >= most:
-                raise LimitError("sessions", f"at most {most} {whose}", "one more; delete some")
-        self.require_room(saved.owner, saved.size)
-        chosen = secrets.token_urlsafe(24) if name is None else name
-        [done] = self._save([saved.begun(chosen)])
-        if not done and not (name is not None and self._is_made(saved, name)):
-            raise contended(chosen)
-        return chosen
+                raise LimitError("sessions", f"at most {most} {scope}", "one more; delete some")
+        self.require_quota(initial.owner, initial.size)
+        session = secrets.token_urlsafe(24) if name is None else name
+        [is_saved] = self._save([initial.first_commit(session)])
+        if not is_saved and not (name is not None and self._is_retry(initial, name)):
+            raise contention_error(session)
+        return session
 
-    def _is_made(self, saved: Saved, name: str) -> bool:
-        """Return whether a session was made by this very request, and has not moved since.
+    def _is_retry(self, initial: StoredSession, name: str) -> bool:
+        """Return whether the same request created this session before, and it has not advanced since.
 
         Raises:
-            StepError: if the name is another session's.
+            StepError: if the name belongs to another session.
         """
-        found = self._store.load(name)
-        if found is None:
+        stored = self._store.load(name)
+        if stored is None:
             return False
-        if (found.owner, found.version, found.request) != (saved.owner, 0, saved.request):
-            raise StepError("name", "a name that no session has", "one that is taken")
+        if (stored.owner, stored.version, stored.request) != (initial.owner, 0, initial.request):
+            raise StepError("name", "an unused name", "the name of another session")
         return True
 
-    def require_room(self, owner: str, more: int) -> None:
-        """Raise if an owner's sessions would take too many bytes.
+    def require_quota(self, owner: str, added: int) -> None:
+        """Raise if additional bytes would exceed an owner's quota.
 
         Raises:
-            LimitError: says so.
+            LimitError: names the quota.
         """
-        if self._most_bytes is not None and more > 0 and self._store.size(owner) + more > self._most_bytes:
+        if self._most_bytes is not None and added > 0 and self._store.size(owner) + added > self._most_bytes:
             raise LimitError("sessions", f"at most {self._most_bytes} bytes of one owner", "more; delete some")
 
 
-def contended(session: str) -> BusyError:
-    """Return what is said where other processes change a session again and again."""
+def contention_error(session: str) -> BusyError:
+    """Return the error for a session that other processes keep changing."""
     got = f"several at {session}"
     return BusyError("session", "one process that advances it at a time", got, retry_after=0.2)

@@ -1,4 +1,4 @@
-"""Steps of many sessions together: read what is to be read, write what is to be written."""
+"""Execution of requests of many sessions in batches: reading input, writing text."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from numpy.typing import NDArray
 from gatewright.errors import GatewrightError
 from gatewright.runtime.sampling import draw
 from gatewright.runtime.stream import Stream
-from gatewright.serve.sessions.cache import Resident, Residents
+from gatewright.serve.sessions.cache import CachedSession, SessionCache
 from gatewright.serve.sessions.requests import Generate, Request, to_bytes
-from gatewright.serve.sessions.store import Saved, sealed
+from gatewright.serve.sessions.store import StoredSession, with_digest
 
 Array = NDArray[Any]
 
 
 @dataclass
-class Taken:
-    """A request under way.
+class PendingRequest:
+    """A request that is about to be executed.
 
     Attributes:
-        place: its place among the others.
+        index: position in the list of requests.
         request: the request.
-        model: whose session it is of.
-        resident: the session.
-        x: what is to be read.
-        times: and when it was observed.
-        digest: of the request.
-        written: what it wrote before, where it is the last request that goes on.
-        y: in the end, the outputs.
-        scores: in the end, the last of them; before, those of the step before.
+        cache: cache of the session's model.
+        cached: the session.
+        x: input of the steps.
+        times: times of the steps, or None.
+        digest: digest of the request.
+        written: symbols that an earlier execution wrote, where this one continues it.
+        y: outputs, once executed.
+        scores: scores of the last step: before execution those of the session, then those of this request.
     """
 
-    place: int
+    index: int
     request: Request
-    model: Residents
-    resident: Resident
+    cache: SessionCache
+    cached: CachedSession
     x: Array
     times: Array | None
     digest: bytes
@@ -46,84 +46,82 @@ class Taken:
     y: Array
     scores: Array
 
+    @property
+    def missing(self) -> int:
+        """Number of symbols still to write."""
+        if not isinstance(self.request, Generate):
+            return 0
+        return self.request.length - (0 if self.written is None else len(self.written))
 
-def take(taken: list[Taken], answers: list[Any]) -> list[tuple[Taken, Saved]]:
-    """Take steps, as many requests at once as have the same number of them.
+    def next_commit(self) -> StoredSession:
+        """Return the session's commit after execution."""
+        stored = self.cached.stored
+        return stored.next_commit(
+            steps=stored.steps + len(self.x) + self.missing,
+            snapshot=self.cache.stream.snapshot(self.cached.slot),
+            first=stored.steps if self.written is None else stored.first,
+            request=self.digest,
+            answer=with_digest(to_bytes(self.request, self.y, self.scores)),
+        )
+
+
+def execute(requests: list[PendingRequest], answers: list[Any]) -> list[tuple[PendingRequest, StoredSession]]:
+    """Execute requests; those with the same number of steps run as one batch.
 
     Args:
-        taken: requests, each of another session.
-        answers: where the errors of those go that do not fit; their sessions have not moved.
+        requests: one request each of different sessions.
+        answers: receives the errors of invalid requests; their sessions have not advanced.
 
     Returns:
-        The others, and what is to be stored of their sessions.
+        The executed requests, each with the next commit of its session.
     """
-    groups: dict[Any, list[Taken]] = {}
-    for one in taken:
-        when = () if one.times is None else (one.times.shape, one.times.tobytes())
-        groups.setdefault((id(one.model), len(one.x), when), []).append(one)
-    done = []
+    groups: dict[Any, list[PendingRequest]] = {}
+    for pending in requests:
+        times = () if pending.times is None else (pending.times.shape, pending.times.tobytes())
+        groups.setdefault((id(pending.cache), len(pending.x), times), []).append(pending)
+    executed: list[PendingRequest] = []
     for group in groups.values():
         try:
-            done += _run(group)
-        except GatewrightError:  # nothing has changed: find out whose fault it is
-            for one in group:
+            executed += _read(group)
+        except GatewrightError:  # nothing has changed: find the invalid requests by running each alone
+            for pending in group:
                 try:
-                    done += _run([one])
+                    executed += _read([pending])
                 except GatewrightError as error:
-                    answers[one.place] = error
-    for model in {id(one.model): one.model for one in done}.values():
-        _write(model.stream, [one for one in done if one.model is model])
-    return [(one, _after(one)) for one in done]
+                    answers[pending.index] = error
+    for cache in {id(pending.cache): pending.cache for pending in executed}.values():
+        _write(cache.stream, [pending for pending in executed if pending.cache is cache])
+    return [(pending, pending.next_commit()) for pending in executed]
 
 
-def _run(group: list[Taken]) -> list[Taken]:
-    """Read what the requests of a group have to read, all of the same length."""
+def _read(group: list[PendingRequest]) -> list[PendingRequest]:
+    """Run the input of requests, all of the same length."""
     if len(group[0].x):
-        numbers = [one.resident.number for one in group]
-        xs = np.stack([one.x for one in group], axis=1)
-        ys = group[0].model.stream.run(xs, sessions=numbers, times=group[0].times)
-        for place, one in enumerate(group):
-            one.y = ys[:, place]
-            one.scores = one.y[-1]
+        slots = [pending.cached.slot for pending in group]
+        xs = np.stack([pending.x for pending in group], axis=1)
+        ys = group[0].cache.stream.run(xs, sessions=slots, times=group[0].times)
+        for column, pending in enumerate(group):
+            pending.y = ys[:, column]
+            pending.scores = pending.y[-1]
     return group
 
 
-def _write(stream: Stream, done: list[Taken]) -> None:
-    """Write the text that is asked for, all requests a symbol at a time."""
-    writing = [(one, one.request) for one in done if isinstance(one.request, Generate)]
+def _write(stream: Stream, executed: list[PendingRequest]) -> None:
+    """Write the requested text, one symbol of all requests at a time."""
+    writing = [(pending, pending.request) for pending in executed if isinstance(pending.request, Generate)]
     drawn: list[list[int]] = [[] for _ in writing]
     while True:
-        group = [
-            place for place, (one, request) in enumerate(writing) if len(drawn[place]) < _missing(one, request)
-        ]
+        group = [index for index, (pending, _) in enumerate(writing) if len(drawn[index]) < pending.missing]
         if not group:
             break
-        for place in group:
-            one, request = writing[place]
-            at = one.resident.saved.steps + len(one.x) + len(drawn[place])
-            drawn[place].append(draw(one.scores, request.temperature, request.seed, at))
-        numbers = [writing[place][0].resident.number for place in group]
-        scores = stream.step(np.array([drawn[place][-1] for place in group]), sessions=numbers)
-        for row, place in enumerate(group):
-            writing[place][0].scores = scores[row]
-    for (one, _), symbols in zip(writing, drawn, strict=True):
+        for index in group:
+            pending, request = writing[index]
+            step = pending.cached.stored.steps + len(pending.x) + len(drawn[index])
+            drawn[index].append(draw(pending.scores, request.temperature, request.seed, step))
+        slots = [writing[index][0].cached.slot for index in group]
+        scores = stream.step(np.array([drawn[index][-1] for index in group]), sessions=slots)
+        for row, index in enumerate(group):
+            writing[index][0].scores = scores[row]
+    for (pending, _), symbols in zip(writing, drawn, strict=True):
         new = np.array(symbols, np.int64)
-        one.y = new if one.written is None else np.concatenate([one.written, new])
-
-
-def _missing(one: Taken, request: Generate) -> int:
-    """Return how many symbols are to be written."""
-    return request.length - (0 if one.written is None else len(one.written))
-
-
-def _after(one: Taken) -> Saved:
-    """Return what is to be stored of a session that has taken its steps."""
-    saved = one.resident.saved
-    wrote = _missing(one, one.request) if isinstance(one.request, Generate) else 0
-    return saved.then(
-        steps=saved.steps + len(one.x) + wrote,
-        snapshot=one.model.stream.snapshot(one.resident.number),
-        first=saved.steps if one.written is None else saved.first,
-        request=one.digest,
-        answer=sealed(to_bytes(one.request, one.y, one.scores)),
-    )
+        pending.y = new if pending.written is None else np.concatenate([pending.written, new])

@@ -1,58 +1,59 @@
-"""Sessions that outlive the process: a step is stored before it is answered, and no step is taken twice."""
+"""Durable sessions: a step is stored before it is answered, and a retried step is taken once."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import GatewrightError, LimitError, SessionError, StepError, StoreError
+from gatewright.errors import GatewrightError, LimitError, StepError, StoreError
 from gatewright.runtime.state import State
 from gatewright.runtime.stream import Stream
-from gatewright.serve.sessions.cache import Resident, Residents
-from gatewright.serve.sessions.creation import NAME, Making, contended
-from gatewright.serve.sessions.executor import Taken, take
+from gatewright.serve.sessions.cache import SessionCache
+from gatewright.serve.sessions.caches import SessionCaches
+from gatewright.serve.sessions.creation import SessionCreator, contention_error
+from gatewright.serve.sessions.executor import PendingRequest, execute
 from gatewright.serve.sessions.requests import (
     Advance,
     Answer,
     Generate,
     Request,
+    creation_digest,
     digest,
     from_bytes,
-    made_by,
     require_request,
 )
-from gatewright.serve.sessions.store import Saved, Store, sealed, unsealed
+from gatewright.serve.sessions.store import Store, StoredSession, verified_answer, with_digest
 
 Array = NDArray[Any]
-#: How often a request is tried again because another process has advanced its session meanwhile.
-_TRIES = 5
+#: Maximum number of attempts at a request whose session another process keeps advancing.
+_ATTEMPTS = 5
 
 
 class _StaleError(StepError):
-    """A session in memory is not what the store has: somebody has advanced it, or the store has forgotten some."""
+    """A session in memory differs from the store: another process advanced it, or the store lost a commit."""
 
 
 class Sessions:
-    """Sessions of a model, kept in a store; sessions of earlier models go on beside them.
+    """Sessions of a model, kept in a store, next to those of earlier models.
 
-    What `advance` answers is stored: after a crash at any moment, a session stands where its last answer left
-    it, or one request further, and then that request, repeated, gets the answer that was lost.  Where several
-    processes share a store, a request is taken by one of them only.
+    `advance` stores a step before it answers: after a crash at any moment a session stands at its last answer, or
+    one request further; that request, retried, then gets the lost answer.  Where several processes share a store,
+    one of them takes each request.
 
     Args:
-        stream: the model; as many sessions are in memory at once as it has.  Nobody else may advance it.
-        store: where all of them are.
-        find: gives the stream of another model by its fingerprint, or None if there is none.
-        most: most sessions in all.
-        most_each: most sessions of one owner.
-        most_bytes: most bytes that the sessions of one owner take in the store.
-        observe: told how long the store took, in seconds.
+        stream: the model; its number of sessions is the number kept in memory.  No other code may advance it.
+        store: the store of all sessions.
+        find: returns the stream of an earlier model by its fingerprint, or None.
+        most: maximum number of sessions in total.
+        most_each: maximum number of sessions of one owner.
+        most_bytes: maximum size of one owner's sessions in the store, in bytes.
+        observe: called with the duration of each commit, in seconds.
 
     >>> import tempfile
     >>> from gatewright.serve.sessions.sqlite import SqliteStore
@@ -62,8 +63,8 @@ class Sessions:
     ...     sessions = Sessions(stream, store)
     ...     name = sessions.create()
     ...     [answer] = sessions.advance([Advance(name, [[1.0], [2.0]], first=0)])
-    ...     [again] = sessions.advance([Advance(name, [[1.0], [2.0]], first=0)])
-    >>> answer.steps, again.steps, again.repeated, bool((answer.y == again.y).all())
+    ...     [retry] = sessions.advance([Advance(name, [[1.0], [2.0]], first=0)])
+    >>> answer.steps, retry.steps, retry.repeated, bool((answer.y == retry.y).all())
     (2, 2, True, True)
     """
 
@@ -78,162 +79,156 @@ class Sessions:
         most_bytes: int | None = None,
         observe: Callable[[float], None] = lambda _: None,
     ) -> None:
-        self._store, self._find, self._observe = store, find, observe
-        self._making = Making(store, self._save, most, most_each, most_bytes)
-        self._models: dict[str, Residents] = {}
+        self._store, self._observe = store, observe
+        self._creator = SessionCreator(store, self._save, most, most_each, most_bytes)
+        self._caches = SessionCaches(store, find)
         self._lock = threading.Lock()
         self.serve(stream)
 
     def serve(self, stream: Stream) -> None:
-        """Make new sessions of this model from now on; those of others keep theirs."""
+        """Use a model for new sessions from now on; existing sessions keep theirs."""
         with self._lock:
-            if stream.fingerprint not in self._models:  # whose states may be in use
-                self._models[stream.fingerprint] = Residents(stream)
-            self._current = stream.fingerprint
+            self._caches.serve(stream)
 
     @property
     def stream(self) -> Stream:
         """The model of new sessions."""
-        return self._models[self._current].stream
+        return self._caches.current.stream
 
     def model_of(self, session: str, owner: str = "") -> Stream:
         """Return the model of a session.
 
         Raises:
-            SessionError: if there is no such session.
+            SessionError: if the session does not exist.
             StoreError: if it cannot be read.
         """
         with self._lock:
-            return self._model(self._saved(session, owner)).stream
+            return self._caches.of(self._caches.stored(session, owner)).stream
 
     def resident(self) -> int:
-        """Return how many sessions are in memory."""
-        return sum(map(len, list(self._models.values())))
+        """Return the number of sessions in memory."""
+        return self._caches.count()
 
     def count(self) -> int:
-        """Return how many sessions there are."""
+        """Return the number of sessions."""
         return self._store.count()
 
     def create(self, owner: str = "", name: str | None = None) -> str:
-        """Make a session and return its name, which nobody can guess.
+        """Create a session and return its name, which cannot be guessed.
 
         Args:
-            owner: whose it is.
-            name: what to call it; left out, a random name.  A request that names it may be repeated as long as
-                the session has not moved: no second one is made.
+            owner: owner of the session.
+            name: name of the session; random if omitted.  A request with a name may be retried until the session
+                advances: no second session is created.
 
         Raises:
-            GatewrightError: if the name is none.
-            StepError: if another session has that name, or it has moved.
-            LimitError: if there are too many.
-            StoreError: if it cannot be stored.
+            GatewrightError: if the name is malformed.
+            StepError: if another session has that name, or the session has advanced since.
+            LimitError: if a quota is exceeded.
+            StoreError: if the session cannot be stored.
         """
         with self._lock:
-            fresh = self._models[self._current].fresh
-            saved = Saved("", owner, self._current, 0, 0, fresh, -1, made_by("create"), b"")
-            return self._making.make(saved, name)
+            state, fingerprint = self._caches.current.initial_snapshot, self._caches.fingerprint
+            initial = StoredSession("", owner, fingerprint, 0, 0, state, -1, creation_digest("create"), b"")
+            return self._creator.create(initial, name)
 
     def fork(self, session: str, owner: str = "", name: str | None = None) -> str:
-        """Make a session that stands where another one does, and return its name.
+        """Create a session with the state of another one, and return its name.
 
         Args:
-            session: the other one.
-            owner: whose both are.
+            session: name of the other session.
+            owner: owner of both.
             name: as for `create`.
 
         Raises:
-            GatewrightError: if the name is none.
-            SessionError: if there is no such session.
-            StepError: if another session has that name, or it has moved.
-            LimitError: if there are too many.
-            StoreError: if it cannot be stored.
+            GatewrightError: if the name is malformed.
+            SessionError: if the other session does not exist.
+            StepError: if another session has the new name, or the new session has advanced since.
+            LimitError: if a quota is exceeded.
+            StoreError: if the session cannot be stored.
         """
         with self._lock:
-            saved = self._loaded(session, owner)
-            # Of the last answer only what a text goes on from: nobody can ask the new session for the rest.
-            tail = self._model(saved).tail(saved)
-            answer = sealed(tail) if tail else b""
-            saved = saved._replace(first=-1, request=made_by("fork", session), answer=answer)
-            return self._making.make(saved, name)
+            stored = self._caches.load(session, owner)
+            # Only the scores that a text continues from: the new session has no request to retry.
+            scores = self._caches.of(stored).last_scores(stored)
+            answer = with_digest(scores) if scores else b""
+            initial = stored._replace(first=-1, request=creation_digest("fork", session), answer=answer)
+            return self._creator.create(initial, name)
 
     def reset(self, session: str, owner: str = "", snapshot: bytes | None = None) -> None:
-        """Put a session's state back to the beginning, or into another one; the number of its steps goes on.
+        """Reset a session's state to the initial one or to a snapshot; its number of steps does not change.
 
         Raises:
-            SessionError: if there is no such session.
+            SessionError: if the session does not exist.
             StateError: if the snapshot is damaged, or of another model.
-            StoreError: if it cannot be stored; the state is as it was then.
+            StoreError: if the session cannot be stored; its state has not changed then.
         """
         with self._lock:
-            for _ in range(_TRIES):
-                saved = self._loaded(session, owner)
-                model = self._model(saved)
+            for _ in range(_ATTEMPTS):
+                stored = self._caches.load(session, owner)
+                cache = self._caches.of(stored)
                 if snapshot is not None:
-                    model.stream.require(snapshot)
-                state = model.fresh if snapshot is None else snapshot
-                [done] = self._save([saved.then(snapshot=state, first=-1, request=b"", answer=b"")])
-                model.drop(session)  # comes back as it is stored
-                if done:
+                    cache.stream.require(snapshot)
+                state = cache.initial_snapshot if snapshot is None else snapshot
+                [is_saved] = self._save([stored.next_commit(snapshot=state, first=-1, request=b"", answer=b"")])
+                cache.evict(session)  # the next access loads the stored state
+                if is_saved:
                     return
-            raise contended(session)
+            raise contention_error(session)
 
     def delete(self, session: str, owner: str = "") -> None:
-        """Forget a session.
+        """Delete a session.
 
         Raises:
-            SessionError: if there is no such session.
+            SessionError: if the session does not exist.
             StoreError: if it cannot be deleted.
         """
         with self._lock:
-            self._loaded(session, owner)
+            self._caches.load(session, owner)
             self._store.delete(session, owner)
-            self._drop(session)
+            self._caches.evict(session)
 
     def read(self, session: str, owner: str = "") -> tuple[int, State]:
-        """Return how many steps a session has taken, and its state.
+        """Return a session's number of steps and its state.
 
         Raises:
-            SessionError: if there is no such session.
+            SessionError: if the session does not exist.
             StoreError: if it cannot be read.
         """
         with self._lock:
-            self._drop_unless(self._loaded(session, owner))
-            model, resident = self._bring(session, owner, ())
-            return resident.saved.steps, model.stream.state(resident.number)
+            self._caches.evict_stale(self._caches.load(session, owner))
+            cache, cached = self._caches.fetch(session, owner)
+            return cached.stored.steps, cache.stream.state(cached.slot)
 
     def snapshot(self, session: str, owner: str = "") -> tuple[int, bytes]:
-        """Return how many steps a session has taken, and its state as bytes for `Stream.restore`.
+        """Return a session's number of steps and its state as bytes for `Stream.restore`.
 
         Raises:
-            SessionError: if there is no such session.
+            SessionError: if the session does not exist.
             StoreError: if it cannot be read.
         """
         with self._lock:
-            saved = self._loaded(session, owner)
-            return saved.steps, saved.snapshot
+            stored = self._caches.load(session, owner)
+            return stored.steps, stored.snapshot
 
     def names(self, owner: str = "", after: str = "", most: int = 1000) -> list[str]:
-        """Return names of an owner's sessions in order, the first so many after one."""
+        """Return names of an owner's sessions in order: at most ``most`` of those after ``after``."""
         return self._store.names(owner, after, most)
 
     def drop_idle(self, seconds: float) -> None:
-        """Let go of what was not used for so long; it stays in the store, and comes back when it is asked for."""
+        """Remove sessions from memory that were not used for a number of seconds; the store keeps them."""
         with self._lock:
-            for fingerprint, model in list(self._models.items()):
-                model.drop_idle(seconds)
-                if not len(model) and fingerprint != self._current:
-                    del self._models[fingerprint]
+            self._caches.evict_idle(seconds)
 
     def advance(self, requests: Sequence[Request]) -> list[Answer | GatewrightError]:
-        """Take the steps of many requests together, to the bits of each alone.
+        """Execute requests of many sessions together; each result has the same bits as alone.
 
-        What is wrong with one request does not touch the others; sessions that could not be stored stand where
-        they stood.
+        An invalid request does not affect the others; a session that could not be stored has not advanced.
 
         Returns:
-            For each request its answer, or the error: a `SessionError` for a session that is not there, a
-            `StepError` for one that is not at ``first``, a `StoreError` if nothing could be stored, another
-            `GatewrightError` for unfit input.
+            For each request its answer or its error: a `SessionError` if the session does not exist, a `StepError`
+            if it is not at step ``first``, a `StoreError` if nothing could be stored, or another
+            `GatewrightError` for invalid input.
         """
         if isinstance(requests, Advance | Generate):
             raise GatewrightError("requests", "a list of requests", "one request")
@@ -241,189 +236,141 @@ class Sessions:
             require_request(request)
         answers: list[Answer | GatewrightError | None] = [None] * len(requests)
         with self._lock:
-            for _ in range(_TRIES):
-                waiting = [place for place, answer in enumerate(answers) if answer is None]
+            for _ in range(_ATTEMPTS):
+                waiting = [index for index, answer in enumerate(answers) if answer is None]
                 while waiting:
-                    # No more than the least model has room for.
-                    most = min(model.stream.sessions for model in self._models.values())
+                    most = self._caches.fewest_slots
                     self._advance(requests, waiting[:most], answers)
                     waiting = waiting[most:]
                 if None not in answers:
                     break
         return [
-            contended(request.session) if answer is None else answer
+            contention_error(request.session) if answer is None else answer
             for request, answer in zip(requests, answers, strict=True)
         ]
 
-    def _advance(self, requests: Sequence[Request], places: list[int], answers: list[Any]) -> None:
-        """Answer some of the requests; those whose session another process has advanced have no answer then."""
-        taken: dict[str, Taken] = {}
-        for place in places:
-            request = requests[place]
-            try:
-                if request.session in taken:
-                    raise StepError("session", "one request of each at a time", f"two of {request.session}")
-                answers[place] = self._prepare(request, place, taken)
-            except GatewrightError as error:
-                answers[place] = error
-        done: list[tuple[Taken, Saved]] = []
+    def _advance(self, requests: Sequence[Request], indices: list[int], answers: list[Any]) -> None:
+        """Answer some of the requests; those whose session another process has advanced stay without answer."""
+        pending = self._pending(requests, indices, answers)
+        executed: list[tuple[PendingRequest, StoredSession]] = []
         try:
-            done = take(list(taken.values()), answers)
-            fits = self._with_room(done, answers)
-            stored = self._save([after for _, after in fits]) if fits else []
+            executed = execute(list(pending.values()), answers)
+            commits = self._within_quota(executed, answers)
+            saved = self._save([commit for _, commit in commits]) if commits else []
         except StoreError as error:
-            for one, _ in done:
-                if answers[one.place] is None:
-                    one.model.stream.restore(one.resident.saved.snapshot, one.resident.number)
-                    answers[one.place] = error
+            for item, _ in executed:
+                if answers[item.index] is None:
+                    item.cache.stream.restore(item.cached.stored.snapshot, item.cached.slot)
+                    answers[item.index] = error
             return
         except BaseException:
-            for name, one in taken.items():
-                one.model.drop(name)  # comes back as it is stored
+            for name, item in pending.items():
+                item.cache.evict(name)  # the next access loads the stored state
             raise
-        for (one, after), kept in zip(fits, stored, strict=True):
-            if kept:
-                one.model.put(one.resident, after)
-                read = one.model.stream.steps_read(one.resident.number)
-                answers[one.place] = Answer(one.y, after.steps, repeated=False, state_steps=read)
+        for (item, commit), is_saved in zip(commits, saved, strict=True):
+            if is_saved:
+                item.cache.update(item.cached, commit)
+                state_steps = item.cache.stream.steps_read(item.cached.slot)
+                answers[item.index] = Answer(item.y, commit.steps, repeated=False, state_steps=state_steps)
             else:
-                one.model.drop(after.id)
+                item.cache.evict(commit.id)
 
-    def _with_room(self, done: list[tuple[Taken, Saved]], answers: list[Any]) -> list[tuple[Taken, Saved]]:
-        """Return those whose owners have room for what their sessions have grown by; the others have not moved."""
-        fits: list[tuple[Taken, Saved]] = []
-        grown: Counter[str] = Counter()
-        for one, after in done:
-            more = after.size - one.resident.size
+    def _pending(
+        self, requests: Sequence[Request], indices: list[int], answers: list[Any]
+    ) -> dict[str, PendingRequest]:
+        """Return the requests to execute, by session; answer the retried and the invalid ones."""
+        pending: dict[str, PendingRequest] = {}
+        for index in indices:
+            request = requests[index]
             try:
-                if more > 0:  # seldom: a session's next answer is mostly as long as its last one
-                    self._making.require_room(after.owner, grown[after.owner] + more)
-            except LimitError as error:
-                one.model.drop(after.id)  # comes back as it is stored
-                answers[one.place] = error
-            else:
-                grown[after.owner] += more
-                fits.append((one, after))
-        return fits
+                if request.session in pending:
+                    raise StepError("session", "one request of each at a time", f"two of {request.session}")
+                answers[index] = self._prepare(request, index, pending)
+            except GatewrightError as error:
+                answers[index] = error
+        return pending
 
-    def _prepare(self, request: Request, place: int, taken: dict[str, Taken]) -> Answer | None:
-        """Return the answer of a request that was taken already; else put it among those to be taken."""
+    def _within_quota(
+        self, executed: list[tuple[PendingRequest, StoredSession]], answers: list[Any]
+    ) -> list[tuple[PendingRequest, StoredSession]]:
+        """Return the requests whose growth fits the owner's quota; the other sessions have not advanced."""
+        accepted: list[tuple[PendingRequest, StoredSession]] = []
+        growth: Counter[str] = Counter()
+        for item, commit in executed:
+            added = commit.size - item.cached.size
+            try:
+                if added > 0:  # rare: a session's answers mostly have the same length
+                    self._creator.require_quota(commit.owner, growth[commit.owner] + added)
+            except LimitError as error:
+                item.cache.evict(commit.id)  # the next access loads the stored state
+                answers[item.index] = error
+            else:
+                growth[commit.owner] += added
+                accepted.append((item, commit))
+        return accepted
+
+    def _prepare(self, request: Request, index: int, pending: dict[str, PendingRequest]) -> Answer | None:
+        """Return the answer of a retried request; else add the request to the pending ones."""
         try:
-            return self._prepare_once(request, place, taken)
+            return self._prepare_once(request, index, pending)
         except StoreError:
             raise
         except GatewrightError as error:
-            known = any(request.session in model for model in self._models.values())
-            if not (isinstance(error, _StaleError) or (self._store.shared and known)):
+            is_cached = self._caches.holds(request.session)
+            if not (isinstance(error, _StaleError) or (self._store.shared and is_cached)):
                 raise
-            self._drop(request.session)  # another process may have advanced it
-            return self._prepare_once(request, place, taken)
+            self._caches.evict(request.session)  # another process may have advanced it
+            return self._prepare_once(request, index, pending)
 
-    def _prepare_once(self, request: Request, place: int, taken: dict[str, Taken]) -> Answer | None:
-        model, resident = self._bring(request.session, request.owner, taken)
-        stream, times = model.stream, None
+    def _prepare_once(self, request: Request, index: int, pending: dict[str, PendingRequest]) -> Answer | None:
+        cache, cached = self._caches.fetch(request.session, request.owner, pending)
+        stream, times, written = cache.stream, None, None
         if isinstance(request, Generate):
             if not stream.symbols:
                 raise GatewrightError("model", "a language model, to generate text", "one that reads no symbols")
             x, _ = stream.read(request.prompt)
-            if not len(x) and not resident.tail:
+            if not len(x) and not cached.last_scores:
                 raise GatewrightError("prompt", "text, for a session that has read nothing", "none")
         else:
             x, times = stream.read(request.x, request.times)
             if not len(x):
                 raise GatewrightError("x", "at least one step", "none")
-        told, written = digest(request, x, times), None
-        if request.first not in (None, resident.saved.steps):
-            y, steps, read = (
-                self._answered(model, resident.saved, request, told),
-                resident.saved.steps,
-                stream.steps_read(resident.number),
-            )
+        key = digest(request, x, times)
+        if request.first not in (None, cached.stored.steps):
+            y = self._stored_outputs(cache, cached.stored, request, key)
+            steps, state_steps = cached.stored.steps, stream.steps_read(cached.slot)
             if not isinstance(request, Generate):
-                return Answer(y, steps, repeated=True, state_steps=read)
+                return Answer(y, steps, repeated=True, state_steps=state_steps)
             if len(y) >= request.length:
-                left_out = len(y) - request.length
-                return Answer(y[: request.length], steps - left_out, repeated=True, state_steps=read - left_out)
+                extra = len(y) - request.length
+                y = y[: request.length]
+                return Answer(y, steps - extra, repeated=True, state_steps=state_steps - extra)
             x, written = x[:0], y
-        scores = np.frombuffer(resident.tail, stream.output_dtype)
-        taken[request.session] = Taken(
-            place, request, model, resident, x, times, told, written, y=x[:0], scores=scores
+        scores = np.frombuffer(cached.last_scores, stream.output_dtype)
+        pending[request.session] = PendingRequest(
+            index, request, cache, cached, x, times, key, written, y=x[:0], scores=scores
         )
         return None
 
-    def _answered(self, model: Residents, saved: Saved, request: Request, told: bytes) -> Array:
-        """Return the outputs of a request that was taken already.
+    def _stored_outputs(self, cache: SessionCache, stored: StoredSession, request: Request, key: bytes) -> Array:
+        """Return the outputs of a retried request.
 
         Raises:
-            StepError: if it is not the last one.
+            StepError: if it is not the session's last request.
         """
-        if request.first != saved.first:
-            expected = f"first {saved.steps}, the steps that the session has taken"
+        if request.first != stored.first:
+            expected = f"first {stored.steps}, the steps that the session has taken"
             raise StepError("first", expected, f"{request.first!r}"[:80])
-        if told != saved.request:
-            expected = f"the request that was taken at step {saved.first}, to repeat it"
+        if key != stored.request:
+            expected = f"the request that was taken at step {stored.first}, to repeat it"
             raise StepError("x", expected, "a different request")
-        kept = self._store.load(saved.id)
-        if kept is None or not kept.is_same_commit(saved):
+        latest = self._store.load(stored.id)
+        if latest is None or not latest.is_same_commit(stored):
             raise _StaleError("first", "the next request, or the last one again", f"{request.first!r}"[:80])
-        return from_bytes(request, unsealed(kept), model.stream.output_dtype, model.stream.output_shape)
+        return from_bytes(request, verified_answer(latest), cache.stream.output_dtype, cache.stream.output_shape)
 
-    def _save(self, sessions: Sequence[Saved]) -> list[bool]:
-        began = time.perf_counter()
-        kept = self._store.save(sessions)
-        self._observe(time.perf_counter() - began)
-        return kept
-
-    def _saved(self, session: str, owner: str) -> Saved:
-        """Return what is known of a session, but for its answer where it is in memory.
-
-        Raises:
-            SessionError: if there is none of that name, or it is another's.
-        """
-        for model in self._models.values():
-            found = model.get(session)
-            if found is not None and found.saved.owner == owner:
-                return found.saved
-        return self._loaded(session, owner)
-
-    def _loaded(self, session: str, owner: str) -> Saved:
-        """Return what the store has of a session.
-
-        Raises:
-            SessionError: if there is none of that name, or it is another's.
-        """
-        saved = self._store.load(session) if NAME.fullmatch(session) else None
-        if saved is None or saved.owner != owner:
-            raise SessionError("session", "the name of one of yours", repr(session)[:80])
+    def _save(self, sessions: Sequence[StoredSession]) -> list[bool]:
+        start = time.perf_counter()
+        saved = self._store.save(sessions)
+        self._observe(time.perf_counter() - start)
         return saved
-
-    def _model(self, saved: Saved) -> Residents:
-        """Return the model of a session.
-
-        Raises:
-            SessionError: if it is not to be found.
-        """
-        if saved.model not in self._models:
-            stream = self._find(saved.model)
-            if stream is None or stream.fingerprint != saved.model:
-                expected = f"a session of the model {self._current[:12]}..."
-                raise SessionError("session", expected, f"one of {saved.model[:12]}...")
-            self._models[saved.model] = Residents(stream)
-        return self._models[saved.model]
-
-    def _bring(self, session: str, owner: str, in_use: Collection[str]) -> tuple[Residents, Resident]:
-        """Return a session, after it has been brought into memory if need be, and its model."""
-        saved = self._saved(session, owner)
-        model = self._model(saved)
-        return model, model.get(session) or model.bring(saved, in_use)
-
-    def _drop_unless(self, saved: Saved) -> None:
-        """Let go of a session in memory, if it is not what the store has."""
-        for model in self._models.values():
-            resident = model.get(saved.id)
-            if resident is not None and not resident.saved.is_same_commit(saved):
-                model.drop(saved.id)
-
-    def _drop(self, session: str) -> None:
-        for model in self._models.values():
-            model.drop(session)

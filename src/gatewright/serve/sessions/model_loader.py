@@ -9,13 +9,13 @@ from pathlib import Path
 from gatewright.errors import ModelFileError, StoreError, unusable
 from gatewright.files import regular
 from gatewright.runtime.stream import Stream, WeightFormat
-from gatewright.serve.sessions.store import SavedModel, Store
+from gatewright.serve.sessions.store import Store, StoredModel
 
 #: A store keeps the whole file: the longest value of Valkey, and half of what SQLite takes.
 MOST_BYTES = 1 << 29
 
 
-def opened(path: Path, *, weights: WeightFormat, sessions: int, threads: int) -> tuple[SavedModel, Stream]:
+def load_file(path: Path, *, weights: WeightFormat, sessions: int, threads: int) -> tuple[StoredModel, Stream]:
     """Read a model, and return it as it is kept, and a stream of it.
 
     Args:
@@ -37,10 +37,10 @@ def opened(path: Path, *, weights: WeightFormat, sessions: int, threads: int) ->
     except OSError as error:
         raise unusable(ModelFileError, file, error) from None
     stream = _stream(data, str(file), weights, sessions, threads)
-    return SavedModel(stream.fingerprint, weights, data), stream
+    return StoredModel(stream.fingerprint, weights, data), stream
 
 
-def kept(store: Store, fingerprint: str, *, sessions: int, threads: int) -> Stream | None:
+def load_stored(store: Store, fingerprint: str, *, sessions: int, threads: int) -> Stream | None:
     """Return a stream of a model that the store has, or None if it has it not.
 
     Raises:

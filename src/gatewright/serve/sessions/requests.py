@@ -109,7 +109,7 @@ def digest(request: Request, x: Array, times: Array | None) -> bytes:
     return hashlib.blake2b(b"".join(parts), digest_size=16, person=type(request).__name__.encode()).digest()
 
 
-def made_by(*words: str) -> bytes:
+def creation_digest(*words: str) -> bytes:
     """Return what two requests to make a session have in common only if they ask for the same."""
     return hashlib.blake2b(" ".join(words).encode(), digest_size=16, person=b"make").digest()
 

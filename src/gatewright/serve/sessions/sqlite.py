@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewright.errors import StoreError, reason
-from gatewright.serve.sessions.store import Saved, SavedModel
+from gatewright.serve.sessions.store import StoredModel, StoredSession
 
 #: The version of the file that this build writes; it reads the one before too.
 FORMAT = 2
@@ -84,7 +84,7 @@ class SqliteStore:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, SqliteStore(f"{folder}/sessions.db") as store:
-    ...     store.save([Saved("a", "me", "f00d", 0, 1, b"state", 0, b"", b"answer")])
+    ...     store.save([StoredSession("a", "me", "f00d", 0, 1, b"state", 0, b"", b"answer")])
     ...     store.load("a").steps, store.load("b"), store.count("me")
     [True]
     (1, None, 1)
@@ -162,7 +162,7 @@ class SqliteStore:
                 raise StoreError(str(path), f"a file of {self._lengths[path]} bytes", f"{found.st_size} of them")
             self._lengths[path] = found.st_size
 
-    def save(self, sessions: Sequence[Saved]) -> list[bool]:
+    def save(self, sessions: Sequence[StoredSession]) -> list[bool]:
         """Write sessions, those that follow upon what is kept; they are on disk when this returns.
 
         Returns:
@@ -183,12 +183,12 @@ class SqliteStore:
         )
         return done
 
-    def _write(self, saved: Saved) -> int | None:
+    def _write(self, saved: StoredSession) -> int | None:
         """Write a session, and return by how many bytes it has grown; None if it follows upon something else."""
         if saved.version == 0:
             done = self._file.execute(_INSERT, (*saved[:10], saved.size)).rowcount
             return saved.size if done else None
-        before = (saved.id, saved.owner, saved.version - 1, saved.follows)
+        before = (saved.id, saved.owner, saved.version - 1, saved.parent_tag)
         # Mostly it has not grown: then the index, which has the size, stays as it is.
         if self._file.execute(f"{_UPDATE} AND size = ?", (*saved[2:10], *before, saved.size)).rowcount:
             return 0
@@ -239,7 +239,7 @@ class SqliteStore:
                 raise StoreError(str(self._path), expected, "a full one" if full else str(error)) from None
             self._failed = False
 
-    def load(self, name: str) -> Saved | None:
+    def load(self, name: str) -> StoredSession | None:
         """Return a session, or None if there is none of that name.
 
         Raises:
@@ -247,7 +247,7 @@ class SqliteStore:
         """
         rows = self._read(f"SELECT {_COLUMNS} FROM sessions WHERE id = ?", name)
         try:
-            return Saved(*rows[0]).require_whole() if rows else None
+            return StoredSession(*rows[0]).validated() if rows else None
         except ValueError as error:
             raise StoreError(str(self._path), "a whole session", f"a damaged one: {error}"[:200]) from None
 
@@ -264,7 +264,7 @@ class SqliteStore:
         """Return about how many bytes the sessions of an owner take."""
         return self._sizes[owner]
 
-    def save_model(self, model: SavedModel) -> None:
+    def save_model(self, model: StoredModel) -> None:
         """Keep a model, if it is not there.
 
         Raises:
@@ -273,7 +273,7 @@ class SqliteStore:
         with self._change():
             self._file.execute("INSERT OR IGNORE INTO models VALUES (?, ?, ?)", model)
 
-    def load_model(self, fingerprint: str) -> SavedModel | None:
+    def load_model(self, fingerprint: str) -> StoredModel | None:
         """Return a model, or None if it is not there.
 
         Raises:
@@ -284,7 +284,7 @@ class SqliteStore:
             return None
         if not isinstance(rows[0][2], bytes):
             raise StoreError(str(self._path), "a whole model", "a damaged one")
-        return SavedModel(*rows[0])
+        return StoredModel(*rows[0])
 
     def ping(self) -> None:
         """Raise a `StoreError` if nothing can be read, or the last write failed and one still does."""

@@ -14,7 +14,7 @@ _OVERHEAD = 256
 _DIGEST = 8
 
 
-class Saved(NamedTuple):
+class StoredSession(NamedTuple):
     """A session as it is kept.
 
     Attributes:
@@ -26,10 +26,10 @@ class Saved(NamedTuple):
         snapshot: its state, as `gatewright.Stream.snapshot` gives it.
         first: where the last request began, to tell a repetition; -1 before the first.
         request: digest of the last request's input.
-        answer: the last answer, as `sealed` gives it.
+        answer: the last answer, as `with_digest` gives it.
         tag: random, of this commit.  A count alone would not tell two commits apart of which a store has forgotten
             one: a store refuses what does not follow upon the very commit that it has.
-        follows: tag of the commit before; it is compared, and not kept.
+        parent_tag: tag of the commit before; it is compared, and not kept.
     """
 
     id: str
@@ -42,26 +42,26 @@ class Saved(NamedTuple):
     request: bytes
     answer: bytes
     tag: bytes = b""
-    follows: bytes = b""
+    parent_tag: bytes = b""
 
     @property
     def size(self) -> int:
         """About how many bytes it takes in a store."""
         return len(self.snapshot) + len(self.answer) + _OVERHEAD
 
-    def begun(self, name: str) -> Saved:
+    def first_commit(self, name: str) -> StoredSession:
         """Return the first commit of a new session that stands where this one does."""
-        return self._replace(id=name, version=0, tag=_tag(), follows=b"")
+        return self._replace(id=name, version=0, tag=_tag(), parent_tag=b"")
 
-    def then(self, **changes: Any) -> Saved:
+    def next_commit(self, **changes: Any) -> StoredSession:
         """Return the commit that follows upon this one."""
-        return self._replace(version=self.version + 1, tag=_tag(), follows=self.tag, **changes)
+        return self._replace(version=self.version + 1, tag=_tag(), parent_tag=self.tag, **changes)
 
-    def is_same_commit(self, other: Saved) -> bool:
+    def is_same_commit(self, other: StoredSession) -> bool:
         """Whether this is the very commit that another one is."""
         return (self.version, self.tag) == (other.version, other.tag)
 
-    def require_whole(self) -> Saved:
+    def validated(self) -> StoredSession:
         """Return it, if its parts are such as a server leaves.
 
         Raises:
@@ -83,12 +83,12 @@ def _tag() -> bytes:
     return secrets.token_bytes(12)
 
 
-def sealed(answer: bytes) -> bytes:
+def with_digest(answer: bytes) -> bytes:
     """Return an answer as it is kept, with a digest before it."""
     return hashlib.blake2b(answer, digest_size=_DIGEST).digest() + answer
 
 
-def unsealed(saved: Saved) -> bytes:
+def verified_answer(saved: StoredSession) -> bytes:
     """Return an answer that was kept; nothing, if there is none.
 
     Raises:
@@ -97,12 +97,12 @@ def unsealed(saved: Saved) -> bytes:
     if not saved.answer or not saved.tag:  # sessions without a tag were saved before there were digests
         return saved.answer
     answer = saved.answer[_DIGEST:]
-    if sealed(answer) != saved.answer:
+    if with_digest(answer) != saved.answer:
         raise StoreError("store", "a whole answer", "a damaged one: its digest does not fit")
     return answer
 
 
-class SavedModel(NamedTuple):
+class StoredModel(NamedTuple):
     """A model as it is kept, so that its sessions can go on when another one is served.
 
     Attributes:
@@ -126,7 +126,7 @@ class Store(Protocol):
     #: Whether others may change sessions behind our back.
     shared: bool
 
-    def save(self, sessions: Sequence[Saved]) -> list[bool]:
+    def save(self, sessions: Sequence[StoredSession]) -> list[bool]:
         """Write sessions; they are kept when this returns, but for those that have changed behind our back.
 
         Returns:
@@ -136,7 +136,7 @@ class Store(Protocol):
     def delete(self, name: str, owner: str) -> None:
         """Forget a session."""
 
-    def load(self, name: str) -> Saved | None:
+    def load(self, name: str) -> StoredSession | None:
         """Return a session, or None if there is none of that name."""
 
     def names(self, owner: str, after: str = "", most: int = 1000) -> list[str]:
@@ -148,10 +148,10 @@ class Store(Protocol):
     def size(self, owner: str) -> int:
         """Return about how many bytes the sessions of an owner take."""
 
-    def save_model(self, model: SavedModel) -> None:
+    def save_model(self, model: StoredModel) -> None:
         """Keep a model, if it is not there."""
 
-    def load_model(self, fingerprint: str) -> SavedModel | None:
+    def load_model(self, fingerprint: str) -> StoredModel | None:
         """Return a model, or None if it is not there."""
 
     def ping(self) -> None:

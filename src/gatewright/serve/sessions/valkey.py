@@ -15,8 +15,8 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from gatewright.errors import StoreError
-from gatewright.serve.logs import say
-from gatewright.serve.sessions.store import Saved, SavedModel
+from gatewright.serve.logs import log_event
+from gatewright.serve.sessions.store import StoredModel, StoredSession
 
 T = TypeVar("T")
 #: The version of the keys that this build writes, and the only one that it reads.
@@ -33,7 +33,7 @@ _SLOW, _REST = 0.5, 1.0
 
 # Keys: the count, then of each session itself, the index of its owner, the bytes of its owner and its model.
 # Values of each: the version that it follows upon ("" for none) and its tag, whether its model has to be there,
-# its size, and a `Saved`.
+# its size, and a `StoredSession`.
 _SAVE = """
 local done = {}
 for n = 1, (#KEYS - 1) / 4 do
@@ -78,7 +78,7 @@ end
 #: What a script says of a session whose model is gone.
 _NO_MODEL = 2
 #: What the fields of a session are called.
-_FIELDS = Saved._fields[:10]
+_FIELDS = StoredSession._fields[:10]
 
 
 class ValkeyStore:
@@ -107,7 +107,7 @@ class ValkeyStore:
         self._password = options.get("password")
         self._closed, self._rest = False, (0.0, "")
         self._failed = False  # whether the last write did
-        self._model: SavedModel | None = None  # the one that was saved last
+        self._model: StoredModel | None = None  # the one that was saved last
         # One that is sent again after it was carried out would be refused, and nobody would know.
         fixed = {"decode_responses": False, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
         given = {
@@ -141,9 +141,9 @@ class ValkeyStore:
         except (StoreError, KeyError):  # not permitted, as with many that are hosted
             return
         if re.fullmatch(risky, value):
-            say(event, level=logging.WARNING, store=self._name, **{setting: value})
+            log_event(event, level=logging.WARNING, store=self._name, **{setting: value})
 
-    def save(self, sessions: Sequence[Saved]) -> list[bool]:
+    def save(self, sessions: Sequence[StoredSession]) -> list[bool]:
         """Write sessions in one round trip, those that nobody else has changed meanwhile.
 
         A server that has forgotten the model of a new session is given it again, if it was saved here.
@@ -164,14 +164,14 @@ class ValkeyStore:
                 done[place] = code
         return [code == 1 for code in done]
 
-    def _save(self, sessions: Sequence[Saved]) -> list[int]:
+    def _save(self, sessions: Sequence[StoredSession]) -> list[int]:
         keys, values = [_key("count")], []
         for saved in sessions:
             keys += [_key("session:", saved.id), _key("owner:", saved.owner), _key("bytes:", saved.owner)]
             keys += [_key("model:", saved.model)]
             ours = self._model is not None and saved.model == self._model.fingerprint
             follows = saved.version - 1 if saved.version else b""
-            values += [follows, saved.follows, int(ours and saved.version == 0), saved.size]
+            values += [follows, saved.parent_tag, int(ours and saved.version == 0), saved.size]
             values += [_bytes(value) if isinstance(value, str) else value for value in saved[:10]]
         return list(self._write(self._saving, keys, values))
 
@@ -184,7 +184,7 @@ class ValkeyStore:
         keys = [_key("count"), _key("session:", name), _key("owner:", owner), _key("bytes:", owner)]
         self._write(self._deleting, keys, [_bytes(name), _bytes(owner)])
 
-    def load(self, name: str) -> Saved | None:
+    def load(self, name: str) -> StoredSession | None:
         """Return a session, or None if there is none of that name.
 
         Raises:
@@ -198,7 +198,7 @@ class ValkeyStore:
                 raise ValueError("something is missing")
             _, owner, model, version, steps, snapshot, first, request, answer, tag = values
             numbers = int(version), int(steps), snapshot, int(first), request, answer, tag or b""
-            return Saved(name, _text(owner), _text(model), *numbers).require_whole()
+            return StoredSession(name, _text(owner), _text(model), *numbers).validated()
         except ValueError as error:
             raise StoreError(self._name, "a whole session", f"a damaged one: {error}"[:200]) from None
 
@@ -218,7 +218,7 @@ class ValkeyStore:
         """Return about how many bytes the sessions of an owner take; those of earlier builds do not count."""
         return int(self._do("GET", _key("bytes:", owner)) or 0)
 
-    def save_model(self, model: SavedModel) -> None:
+    def save_model(self, model: StoredModel) -> None:
         """Keep a model, if it is not there.
 
         Raises:
@@ -229,13 +229,13 @@ class ValkeyStore:
         self._write(self._client.execute_command, "SET", _key("model:", model.fingerprint), value, "NX")
         self._model = model
 
-    def load_model(self, fingerprint: str) -> SavedModel | None:
+    def load_model(self, fingerprint: str) -> StoredModel | None:
         """Return a model, or None if it is not there."""
         value = self._do("GET", _key("model:", fingerprint))
         if value is None:
             return None
         weights, _, file = value.partition(b"\n")
-        return SavedModel(fingerprint, _text(weights), file)
+        return StoredModel(fingerprint, _text(weights), file)
 
     def ping(self) -> None:
         """Raise a `StoreError` if nothing can be read, or the last write failed and one still does."""
