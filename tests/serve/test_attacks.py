@@ -499,7 +499,7 @@ def test_accept_errors_are_logged_once_a_second(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_same_complaint_is_logged_once_a_second() -> None:
-    seldom = logs._Seldom()
+    seldom = logs._RepeatFilter()
     record = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "Invalid HTTP request received.", (), None)
     other = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "something else", (), None)
     assert seldom.filter(record)

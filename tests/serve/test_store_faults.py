@@ -296,7 +296,7 @@ def test_a_file_that_goes_during_the_commit_is_noticed(path: Path) -> None:
         sessions = Sessions(layer().stream(), store)
         name = sessions.create()
         only(sessions.advance([Advance(name, x[:2], 0)]))
-        require, calls = store._require_places, []
+        require, calls = store._require_identities, []
 
         def second_time() -> None:
             calls.append(None)
@@ -304,7 +304,7 @@ def test_a_file_that_goes_during_the_commit_is_noticed(path: Path) -> None:
                 path.rename(path.with_name("away"))
             require()
 
-        store._require_places = second_time  # type: ignore[method-assign]
+        store._require_identities = second_time  # type: ignore[method-assign]
         assert isinstance(error(sessions.advance([Advance(name, x[2:3], 2)])), StoreError)
         path.with_name("away").rename(path)
         answer = only(sessions.advance([Advance(name, x[2:3], 2)]))  # it was in the file after all

@@ -1,4 +1,4 @@
-"""The process: opens the store, listens, reloads on SIGHUP, and on SIGTERM answers what it has and stops."""
+"""Server process: startup, model reload on SIGHUP, graceful shutdown on SIGTERM."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ from gatewright.web.http_connection import server_config
 from gatewright.web.listen import address_of, listen
 from gatewright.web.websocket_connection import WebSocketConnection
 
-#: Seconds between two looks for idle sessions.
+#: Seconds between two evictions of idle sessions.
 _SWEEP = 5.0
-#: Seconds in which clients read the last answers.
-_FAREWELL = 3.0
+#: Seconds for clients to read the last answers at shutdown.
+_SHUTDOWN_TIMEOUT = 3.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a server is told.
+    """Settings of a server.
 
     Attributes:
         run: directory of the run, or a model file.
-        host: address to listen at.
-        port: and port.
+        host: address to listen on.
+        port: port to listen on; 0 for any.
         store: file of the sessions, or URL of a Valkey or Redis server; None for a file in the run.
-        durability: what outlives what.
-        max_delay: seconds that a request waits for others.
-        weights: how the model's weights are kept.
-        threads: at most so many work on a batch.
-        token_file: names and tokens, or None.
-        hosts: names of the server, beside its addresses.
-        origins: of pages in browsers that may ask.
-        limits: how much there may be of what.
-        log_level: least level that is logged.
+        durability: what is stored before an answer is sent.
+        max_delay: maximum wait of a request for others of its batch, in seconds.
+        weights: format of the weights in memory.
+        threads: maximum number of threads for a batch.
+        token_file: file of names and tokens, or None.
+        hosts: names of the server, in addition to its addresses.
+        origins: allowed origins of web pages.
+        limits: resource limits.
+        log_level: minimum level of log messages.
     """
 
     run: Path
@@ -76,21 +76,21 @@ class Settings:
 
 
 def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until told to stop.
+    """Run the server until SIGTERM or SIGINT.
 
     Args:
-        settings: what it is told.
-        started: called with the address, once requests are taken.
+        settings: settings of the server.
+        started: called with the address once requests are accepted.
 
     Raises:
         GatewrightError: if a setting, the address, the model or the store cannot be used.
-        OSError: if the file of tokens cannot be read.
+        OSError: if the token file cannot be read.
     """
     if not 0 <= settings.max_delay < 60:
         raise GatewrightError("--max-delay", "milliseconds from 0 to 60000", f"{settings.max_delay * 1000:g}")
     tokens = Tokens.read(os.environ.get("GATEWRIGHT_TOKEN"), settings.token_file)
     require_loopback(settings.host, tokens)
-    saved, stream = _load(settings)  # before a store is made for what is no model
+    saved, stream = _load(settings)  # before a store is created: the model may be invalid
     log_to_stderr(settings.log_level)
     with (
         contextlib.closing(listen(settings.host, settings.port)) as listening,
@@ -138,14 +138,14 @@ async def _serve(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        reloads = _Reloads(settings, store, sessions, batcher)
-        with contextlib.suppress(AttributeError, NotImplementedError):  # where there is no such signal
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloads.start)
+        reloader = _Reloader(settings, store, sessions, batcher)
+        with contextlib.suppress(AttributeError, NotImplementedError):  # no such signal on Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.start)
         sweeping = asyncio.create_task(_sweep(service))
         log_event("ready", address=address, model=sessions.stream.fingerprint[:12], sessions=store.count())
         started(address)
         gc.collect()
-        gc.freeze()  # what is here now stays: to look through all of it again and again takes 20 ms each time
+        gc.freeze()  # excludes what exists now from collections, which otherwise take 20 ms each
         yield
         gc.unfreeze()
         sweeping.cancel()
@@ -163,7 +163,7 @@ async def _serve(
 
 
 class _Server(uvicorn.Server):
-    """A web server that answers what it has before it closes connections."""
+    """A web server that answers waiting requests before it closes connections."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -171,7 +171,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on the signals that ask for it; that is an end like any other, and not passed on."""
+        """Shut down on SIGINT and SIGTERM without raising them again afterwards."""
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -180,36 +180,36 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take nothing new, answer what waits, and close."""
+        """Refuse new requests, answer the waiting ones, and close."""
         log_event("draining")
         await self._service.drain()
-        await asyncio.sleep(0.05)  # the answers go out
-        asyncio.get_running_loop().call_later(_FAREWELL, self._abort)
+        await asyncio.sleep(0.05)  # time to send the answers
+        asyncio.get_running_loop().call_later(_SHUTDOWN_TIMEOUT, self._abort)
         await super().shutdown(sockets)
 
     def _abort(self) -> None:
-        """Let go of those who do not read their answers."""
+        """Abort the connections of clients that do not read their answers."""
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
 
 
-class _Reloads:
-    """Takes a new model file into service when told to; whatever is wrong with it, the old one goes on."""
+class _Reloader:
+    """Reloads the model file on request; if it is invalid, the server keeps the current model."""
 
     def __init__(self, settings: Settings, store: Store, sessions: Sessions, batcher: Batcher) -> None:
         self._settings, self._store, self._sessions, self._batcher = settings, store, sessions, batcher
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to, after one that is under way."""
+        """Start a reload, after any that is in progress."""
         self._task = asyncio.create_task(self._reload(self._task))
 
     async def _reload(self, before: asyncio.Task[None] | None) -> None:
         try:
             if before is not None:
                 await before
-            # Read beside the running batches; only the exchange comes between two of them.
+            # The file is read while batches run; only the exchange happens between two of them.
             saved, stream = await asyncio.to_thread(_load, self._settings)
             await self._batcher.call(self._store.save_model, saved)
             await self._batcher.call(self._sessions.serve, stream)
@@ -241,7 +241,7 @@ def _open(settings: Settings) -> Store:
     """Return the store.
 
     Raises:
-        GatewrightError: if it cannot be used, or would not keep what is promised.
+        GatewrightError: if it cannot be used, or would not be durable.
     """
     if settings.durability == "memory":
         return SqliteStore(":memory:")

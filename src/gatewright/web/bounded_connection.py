@@ -1,4 +1,4 @@
-"""Bounds of a connection: what a client sends, leaves unread or never finishes costs little, and ends."""
+"""Limits of a connection: buffered input, unread output and timeouts."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import Any
 
 from gatewright.web.connection_limit import ConnectionLimit
 
-#: Seconds in which a request's head comes, and the handshake of a WebSocket.
+#: Timeout for a request's head and for a WebSocket's handshake, in seconds.
 HEAD_TIMEOUT = 10.0
-#: Seconds in which a body comes, or all parts of a message.
+#: Timeout for a body, or for all parts of a message, in seconds.
 BODY_TIMEOUT = 35.0
-#: Seconds in which a client reads something of what waits for it.
+#: Timeout for a client to read some of its waiting output, in seconds.
 READ_TIMEOUT = 30.0
-#: Seconds in which a connection that is closed gets rid of its last bytes.
+#: Timeout for a closed connection to send its last bytes, in seconds.
 CLOSE_TIMEOUT = 10.0
-#: Bytes that count as something.
+#: Bytes read by a client that count as progress.
 _PROGRESS = 16_384
-#: Seconds that a connection is worked for before others are.
+#: Seconds of work on one connection before others get a turn.
 _TURN = 0.005
 
 
 class _Transport:
-    """A transport that is read from only while both its protocol and the bounds allow it."""
+    """A transport that reads only while both uvicorn and the limits allow it."""
 
     def __init__(self, transport: Any, changed: Any) -> None:
         self._transport, self._changed = transport, changed
         self.write = transport.write
-        self.paused = False  # as uvicorn wants it
-        self.closed: float | None = None  # since when
+        self.paused = False  # as uvicorn requested
+        self.closed: float | None = None  # time of closing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     @property
     def inner(self) -> Any:
-        """The transport itself."""
+        """The wrapped transport."""
         return self._transport
 
     def pause_reading(self) -> None:
@@ -53,10 +53,10 @@ class _Transport:
 
 
 class BoundedConnection(asyncio.Protocol):
-    """What both protocols have in common; stands before uvicorn's class.
+    """Mixin of both protocols; precedes uvicorn's class.
 
-    What comes is held back and given to uvicorn in small pieces: as long as it wants some, as long as what was
-    answered is read, and for a short turn at a time.
+    Received data is buffered and passed to uvicorn in small chunks: while uvicorn accepts it, while the client
+    reads its answers, and for a short turn at a time.
     """
 
     def __init__(self, *arguments: Any, limit: ConnectionLimit, **options: Any) -> None:
@@ -64,8 +64,8 @@ class BoundedConnection(asyncio.Protocol):
         self._limit = limit
         self._buffer = bytearray()
         self._feeding = False
-        self._unread: tuple[float, int] | None = None  # since when, with how many bytes that are not read
-        self._deadline: float | None = None  # when its time is over
+        self._unread: tuple[float, int] | None = None  # time, number of unread bytes
+        self._deadline: float | None = None  # time of the timeout
         self._wire: Any = None
 
     def connection_made(self, transport: Any) -> None:
@@ -93,7 +93,7 @@ class BoundedConnection(asyncio.Protocol):
         self._resume()
 
     def check(self, now: float) -> None:
-        """End it if its time is over."""
+        """Abort the connection if a timeout has expired."""
         if self._unread is not None:
             since, size = self._unread
             left = self._wire.get_write_buffer_size()
@@ -108,25 +108,25 @@ class BoundedConnection(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """End it now."""
+        """Abort the connection."""
         self._wire.abort()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
     def _can_receive(self) -> bool:
-        """Whether uvicorn is to be given more."""
+        """Return whether uvicorn accepts more data."""
         return not self._wire.paused and not self._wire.is_closing()
 
     def _chunk_size(self) -> int:
-        """How many bytes to give it at once."""
+        """Return the size of the next chunk, in bytes."""
         raise NotImplementedError
 
     def _deliver(self, piece: bytes) -> None:
         super().data_received(piece)
 
     def _feed(self) -> None:
-        if self._feeding:  # uvicorn calls back while it is given something
+        if self._feeding:  # uvicorn calls back during delivery
             return
         self._feeding = True
         try:
@@ -149,6 +149,6 @@ class BoundedConnection(asyncio.Protocol):
             self._wire.inner.resume_reading()
 
     def _resume(self) -> None:
-        """Go on with what is held back, if it may."""
+        """Continue with the buffered data, if allowed."""
         if not self._feeding:
             self._feed()

@@ -1,4 +1,4 @@
-"""How many connections there may be at once, and which of them goes when another one comes."""
+"""Maximum number of connections, and the choice of the one to close for a new one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-#: Files that stay free for the store, the model and the log.
+#: Open files reserved for the store, the model and the log.
 _RESERVED_FILES = 32
-#: Seconds between two looks for connections whose time is over.
+#: Seconds between two checks for timeouts.
 _CHECK_INTERVAL = 1.0
-#: Seconds in which who has just come may not have asked yet.
+#: Seconds in which a new connection may not have sent a request yet.
 _FRESH = 1.0
-#: What `accept` fails with where the system has no more to give.
+#: Errors of `accept` when system resources are exhausted.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n"
@@ -27,59 +27,58 @@ _FULL = (
 
 
 class LimitedConnection(Protocol):
-    """A connection in a room."""
+    """A connection under a limit."""
 
     def check(self, now: float) -> None:
-        """End it if its time is over."""
+        """Abort the connection if a timeout has expired."""
 
     def abort(self) -> None:
-        """End it now."""
+        """Abort the connection."""
 
 
 class ConnectionLimit:
     """The connections of a server.
 
-    When there are as many as there may be, the next one takes the place of one that has nothing to do: of one that
-    has not asked for anything for a while, else of one between two requests, else of a WebSocket; and of those, of
-    the one that has been idle for longest.
+    At the maximum, a new connection replaces an idle one: first one that has sent no request for a while, then one
+    between two requests, then a WebSocket; among those, the one that has been idle for longest.
 
     Args:
-        most: at most so many; fewer if the process may not open so many files.
+        most: maximum number of connections; lowered to the process's limit of open files.
     """
 
-    #: Ranks of idle connections: those of the first one go first.
+    #: Ranks of idle connections, in order of eviction.
     NEW, KEEP_ALIVE, WEBSOCKET = range(3)
 
     def __init__(self, most: int) -> None:
         self.maximum = min(most, _file_limit())
         self.count = 0
         self._connections: dict[LimitedConnection, None] = {}
-        self._idle: tuple[dict[LimitedConnection, float], ...] = ({}, {}, {})  # since when, in that order
+        self._idle: tuple[dict[LimitedConnection, float], ...] = ({}, {}, {})  # idle since, in that order
         self._sweep: asyncio.TimerHandle | None = None
 
     def add(self, connection: LimitedConnection) -> None:
-        """Let a connection in, and end it when its time is over."""
+        """Add a connection, and check its timeouts from now on."""
         self._connections[connection] = None
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(_CHECK_INTERVAL, self._check)
 
     def remove(self, connection: LimitedConnection) -> None:
-        """Forget a connection that has ended."""
+        """Remove a closed connection."""
         self._connections.pop(connection, None)
         self.mark_busy(connection)
 
     def mark_idle(self, connection: LimitedConnection, rank: int) -> None:
-        """Take note that a connection has nothing to do, as of now."""
+        """Mark a connection as idle from now on."""
         self.mark_busy(connection)
         self._idle[rank][connection] = time.monotonic()
 
     def mark_busy(self, connection: LimitedConnection) -> None:
-        """Take note that a connection is worked for."""
+        """Mark a connection as busy."""
         for connections in self._idle:
             connections.pop(connection, None)
 
     def evict_idle(self) -> bool:
-        """End the connection that can best be spared; return whether there was one."""
+        """Abort the first idle connection; return whether there was one."""
         new, between, sockets = self._idle
         fresh = new and time.monotonic() - next(iter(new.values())) < _FRESH
         for connections in (between, new, sockets) if fresh else (new, between, sockets):
@@ -100,10 +99,10 @@ class ConnectionLimit:
 
 
 class LimitedSocket(socket.socket):
-    """A listening socket that accepts no more connections than there is room for.
+    """A listening socket that accepts connections up to a limit.
 
     Attributes:
-        limit: for them; None for any number.
+        limit: the limit; None for any number.
     """
 
     limit: ConnectionLimit | None = None
@@ -113,21 +112,21 @@ class LimitedSocket(socket.socket):
         """Return a connection and its address, for an event loop.
 
         Raises:
-            BlockingIOError: if there is none now; the loop comes again as soon as there is.
-            OSError: if the system has no more to give; the loop then waits for a second.
+            BlockingIOError: if there is none now; the event loop calls again when there is.
+            OSError: if system resources are exhausted; the event loop then waits for a second.
         """
         limit = self.limit
         if limit is None:
             return super().accept()
         if limit.count > limit.maximum:
-            raise BlockingIOError  # what has been let go is closed first
+            raise BlockingIOError  # aborted connections are closed first
         try:
             connection, address = super().accept()
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
             limit.evict_idle()
-            # asyncio goes on accepting after this error, and logs each: it is given one a second.
+            # asyncio logs this error and accepts again at once: raise it only once a second.
             if time.monotonic() < self._again:
                 raise BlockingIOError from None
             self._again = time.monotonic() + _CHECK_INTERVAL / 2
@@ -141,7 +140,7 @@ class LimitedSocket(socket.socket):
 
 
 class _CountedConnection(socket.socket):
-    """A connection that has its place until it is closed."""
+    """A connection that counts towards the limit until it is closed."""
 
     def __init__(self, connection: socket.socket, limit: ConnectionLimit) -> None:
         super().__init__(connection.family, connection.type, connection.proto, fileno=connection.detach())
@@ -149,7 +148,7 @@ class _CountedConnection(socket.socket):
         limit.count += 1
 
     def close(self) -> None:
-        """Close it, and give its place to another."""
+        """Close the socket and decrement the count."""
         super().close()
         if self._limit is not None:
             self._limit.count -= 1
@@ -157,10 +156,10 @@ class _CountedConnection(socket.socket):
 
 
 def _file_limit() -> int:
-    """Return how many connections the process can open files for."""
+    """Return the number of connections that the limit of open files allows."""
     try:
         import resource
-    except ImportError:  # a system that does not count them so
+    except ImportError:  # Windows
         return sys.maxsize
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most == resource.RLIM_INFINITY:

@@ -12,9 +12,9 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def is_allowed_host(header: str, allowed: Collection[str]) -> bool:
-    """Return whether a request was meant for this server, and not led here by a foreign name.
+    """Return whether a Host header names this server (protection against DNS rebinding).
 
-    An address always fits: only a name can be made to point elsewhere.
+    Addresses are always allowed: only names can be rebound.
 
     >>> [is_allowed_host(host, ()) for host in ("127.0.0.1:8765", "localhost", "evil.example")]
     [True, True, False]
@@ -30,7 +30,7 @@ def is_allowed_host(header: str, allowed: Collection[str]) -> bool:
 
 
 def is_allowed_origin(origin: str | None, host: str, allowed: Collection[str]) -> bool:
-    """Return whether a page in a browser may ask: one that we know, or that came from here.
+    """Return whether an Origin header is absent, allowed, or the server's own.
 
     >>> is_allowed_origin(None, "localhost", ()), is_allowed_origin("https://evil.example", "localhost", ())
     (True, False)
@@ -47,20 +47,20 @@ def is_allowed_origin(origin: str | None, host: str, allowed: Collection[str]) -
 def _name(header: str) -> str | None:
     try:
         parts = urlsplit(f"//{header}")
-        _ = parts.port  # raises if it is none
+        _ = parts.port  # raises if it is invalid
     except ValueError:
         return None
     return None if parts.path or parts.username is not None else parts.hostname
 
 
-#: Headers that another reader of the same request may understand otherwise, where they come twice.
-_ONCE = ("Host", "Origin", "Authorization")
+#: Headers that other parsers may read differently if they occur twice.
+_UNIQUE = ("Host", "Origin", "Authorization")
 
 
 def duplicate_header(headers: Headers) -> str | None:
-    """Return a header that says who may ask, and that came more than once; None if there is none.
+    """Return the name of a security-relevant header that occurs more than once; None if there is none.
 
     >>> duplicate_header(Headers(raw=[(b"host", b"localhost"), (b"host", b"evil.example")]))
     'Host'
     """
-    return next((name for name in _ONCE if len(headers.getlist(name)) > 1), None)
+    return next((name for name in _UNIQUE if len(headers.getlist(name)) > 1), None)

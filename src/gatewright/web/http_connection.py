@@ -1,4 +1,4 @@
-"""A connection that speaks HTTP, within bounds."""
+"""HTTP connection with limits."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gatewright.web.bounded_connection import BODY_TIMEOUT, HEAD_TIMEOUT, BoundedConnection
 from gatewright.web.connection_limit import ConnectionLimit
 
-#: Bytes of a request's line and headers, of its trailers, and of what a chunk may have beside its data.
+#: Maximum size of a request's line and headers, of its trailers, and of a chunk's metadata, in bytes.
 MAX_HEAD = 16_384
-#: Bytes of the request line, and of one header.
+#: Maximum size of the request line and of one header, in bytes.
 MAX_LINE = 8000
-#: Headers of a request, trailers among them.
+#: Maximum number of headers, trailers included.
 MAX_HEADERS = 100
-#: Seconds that a connection stays open for the next request.
+#: Seconds that a connection stays open between requests.
 KEEP_ALIVE = 5
 
 
 def server_config(app: Any, limit: ConnectionLimit, *, ws: Any = "none", **more: Any) -> uvicorn.Config:
-    """Return uvicorn's settings for an application whose connections are bounded.
+    """Return uvicorn's configuration for an application with limited connections.
 
     Args:
         app: the application.
-        limit: for its connections.
-        ws: `WebSocketConnection`, where there are WebSockets.
-        more: further settings.
+        limit: limit of its connections.
+        ws: `WebSocketConnection` if the application has WebSockets.
+        more: further options of `uvicorn.Config`.
     """
     http: Any = functools.partial(HttpConnection, limit=limit)
     sockets: Any = ws if ws == "none" else functools.partial(ws, limit=limit)
@@ -41,19 +41,19 @@ def server_config(app: Any, limit: ConnectionLimit, *, ws: Any = "none", **more:
 
 
 class _TooLargeError(Exception):
-    """What came is more than there may be of it."""
+    """A limit was exceeded."""
 
 
 class HttpConnection(BoundedConnection, HttpToolsProtocol):
-    """A connection that speaks HTTP; one request of it is worked on at a time."""
+    """An HTTP connection; its requests run one at a time."""
 
     def __init__(self, *arguments: Any, limit: ConnectionLimit, **options: Any) -> None:
         super().__init__(*arguments, limit=limit, **options)
         self._started = self._answered = 0
-        self._whole = True  # the request that came last, or there is none
+        self._whole = True  # whether the last request is complete
         self._head_done = False
-        self._since = 0  # bytes since something was complete
-        self._size = self._count = 0  # of the headers
+        self._since = 0  # bytes since the last complete element
+        self._size = self._count = 0  # size and number of the headers
         self._refusal = (400, "HTTP/1.1", "something else")
 
     def connection_made(self, transport: Any) -> None:
@@ -76,17 +76,17 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
         self._since += len(piece)
         super()._deliver(piece)
         if self._since > MAX_HEAD and not self._wire.is_closing():
-            part = "the headers" if not self._head_done else "the trailers and what stands beside a chunk"
+            part = "the headers" if not self._head_done else "the trailers and metadata of chunks"
             self._refusal = (431, f"{part} in at most {MAX_HEAD} bytes", "more")
             self.send_400_response("")
 
     def check(self, now: float) -> None:
         unfinished = self._head_done and not self._whole
         if self._deadline is not None and self._started - self._answered > unfinished:
-            self._deadline = now + HEAD_TIMEOUT  # what comes next waits for an answer
+            self._deadline = now + HEAD_TIMEOUT  # the next request waits for an answer
         super().check(now)
 
-    # What the parser tells.
+    # Callbacks of the parser.
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -105,7 +105,7 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
         if size > MAX_LINE or self._size > MAX_HEAD or self._count > MAX_HEADERS:
             most = f"at most {MAX_HEADERS} headers, of {MAX_LINE} bytes each and {MAX_HEAD} in all"
             self._refuse(431, most)
-        if not self._head_done:  # a trailer is nothing that a request may still say
+        if not self._head_done:  # trailers are ignored
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -125,18 +125,18 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
         if self._started > self._answered:
             self._limit.mark_busy(self)
 
-    # What uvicorn does.
+    # Overrides of uvicorn's methods.
 
     def on_response_complete(self) -> None:
         self._answered += 1
         super().on_response_complete()
         if self._started == self._answered:
-            self.cycle.body = bytearray()  # what nobody has asked for
+            self.cycle.body = bytearray()  # the application did not read it
             self._limit.mark_idle(self, ConnectionLimit.KEEP_ALIVE)
         self._resume()
 
     def handle_websocket_upgrade(self) -> None:
-        if self._started > self._answered:  # two answers at once
+        if self._started > self._answered:  # a request is in progress
             self._wire.close()
             return
         self._limit.remove(self)
@@ -144,7 +144,7 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Answer as if nothing had been said of it, and close: what follows is not HTTP/1.1 for the parser."""
+        """Ignore the upgrade and close after the answer: the parser cannot read on."""
         if self.cycle is not None:
             self.cycle.keep_alive = False
 
@@ -153,7 +153,7 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
         raise _TooLargeError
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        """Say what was too much, where no other answer is under way, and close."""
+        """Send the error unless another answer is in progress, and close."""
         status, expected, got = self._refusal
         waiting = self._started - self._answered
         if waiting == 0 or (waiting == 1 and not self.cycle.response_started):
@@ -165,6 +165,6 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
             )
             self._wire.write(head.encode() + body)
         if self.cycle is not None:
-            self.cycle.disconnected = True  # its answer would come after ours
+            self.cycle.disconnected = True  # no further answer after the error
             self.cycle.message_event.set()
         self._wire.close()

@@ -1,4 +1,4 @@
-"""The socket that a server listens at."""
+"""Listening socket of a server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatewright.web.connection_limit import LimitedSocket
 
 
 def listen(host: str, port: int) -> LimitedSocket:
-    """Return a socket that listens; before anything else is opened, so that a taken port costs nothing.
+    """Return a listening socket; call it first, so that an address in use costs nothing.
 
     Raises:
         GatewrightError: if the address is not one of this machine, or in use.
@@ -21,16 +21,16 @@ def listen(host: str, port: int) -> LimitedSocket:
         plain = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, UnicodeError) as error:
         unknown = isinstance(error, UnicodeError | socket.gaierror)
-        what = "no such host is known" if unknown else reason(error, writing=None)
-        raise GatewrightError("--host, --port", "an address that is free", f"{host}:{port}: {what}") from None
+        detail = "no such host is known" if unknown else reason(error, writing=None)
+        raise GatewrightError("--host, --port", "an address that is free", f"{host}:{port}: {detail}") from None
     listening = LimitedSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-    # Connections have it from here: without it, an answer's body waits 40 ms for word that its head has come.
+    # Connections inherit it: without it an answer's body waits 40 ms for the acknowledgement of its head.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 def address_of(listening: socket.socket) -> str:
-    """Return the URL of what listens.
+    """Return the URL of a listening socket.
 
     >>> with listen("127.0.0.1", 0) as listening:
     ...     address_of(listening).rpartition(":")[0]

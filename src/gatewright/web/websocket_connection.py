@@ -1,4 +1,4 @@
-"""A connection that speaks WebSocket, within bounds."""
+"""WebSocket connection with limits."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from gatewright.web.bounded_connection import BODY_TIMEOUT, BoundedConnection
 from gatewright.web.connection_limit import ConnectionLimit
 
-#: Parts of one message.
+#: Maximum number of parts of a message.
 MAX_PARTS = 1024
 
 
 class WebSocketConnection(BoundedConnection, WebSocketsSansIOProtocol):
-    """A connection that speaks WebSocket; it is not read from while what was answered is not read."""
+    """A WebSocket connection; it reads no input while the client leaves output unread."""
 
     def __init__(self, *arguments: Any, limit: ConnectionLimit, **options: Any) -> None:
         super().__init__(*arguments, limit=limit, **options)
-        self._parts = 0  # of the message that is not at its end
+        self._parts = 0  # of the unfinished message
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -33,7 +33,7 @@ class WebSocketConnection(BoundedConnection, WebSocketsSansIOProtocol):
     def _deliver(self, piece: bytes) -> None:
         super()._deliver(piece)
         failed = not self.handshake_complete and getattr(self.conn, "handshake_exc", None) is not None
-        if failed and not self._wire.is_closing():  # what is no handshake at all, and uvicorn waits for more of
+        if failed and not self._wire.is_closing():  # uvicorn would wait for more of an invalid handshake
             self._wire.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
             self._wire.close()
 
@@ -59,6 +59,6 @@ class WebSocketConnection(BoundedConnection, WebSocketsSansIOProtocol):
             self.handle_parser_exception()
 
     def _begin(self, event: Any) -> None:
-        self._limit.mark_idle(self, ConnectionLimit.WEBSOCKET)  # the last of them now
+        self._limit.mark_idle(self, ConnectionLimit.WEBSOCKET)  # now the most recently active one
         if not event.fin:
             self._parts, self._deadline = 1, self._now() + BODY_TIMEOUT

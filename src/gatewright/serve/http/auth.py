@@ -12,14 +12,14 @@ from pathlib import Path
 
 from gatewright.errors import GatewrightError
 
-#: What a token is made of; it goes into a header as it is.
+#: Form of a token; it is sent in a header unquoted.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,512}")
 
 
 class Tokens:
-    """The tokens that a server knows, and whose they are.
+    """The valid tokens and their owners.
 
-    A token is compared by its digest, with all there are, in a time that says nothing about them.
+    A token is compared by its digest with all valid ones, in constant time.
 
     >>> tokens = Tokens({"0123456789abcdef": "ann"})
     >>> tokens.owner("0123456789abcdef"), tokens.owner("0123456789abcdeg")
@@ -34,20 +34,22 @@ class Tokens:
 
     @classmethod
     def read(cls, variable: str | None, path: Path | None) -> Tokens:
-        """Read them.
+        """Read tokens from the environment and a file.
 
         Args:
-            variable: the one token, or None: that of a server with one user.
-            path: a file with a line ``name: token`` for each user, or None.
+            variable: token of a server with one user, or None.
+            path: file with a line ``name: token`` for each user, or None.
 
         Raises:
-            GatewrightError: if a token is too short, or has characters that do not go into a header.
+            GatewrightError: if a token is too short or has invalid characters.
             OSError: if the file cannot be read.
         """
         try:
             lines = path.read_text("utf-8").splitlines() if path else []
         except UnicodeDecodeError:
-            raise GatewrightError("--token-file", "lines of the form 'name: token'", "no text") from None
+            raise GatewrightError(
+                "--token-file", "lines of the form 'name: token'", "a file that is not text"
+            ) from None
         owners: dict[str, str] = {}
         if variable is not None:
             owners[_checked(variable, "GATEWRIGHT_TOKEN")] = ""
@@ -71,14 +73,14 @@ class Tokens:
         return cls(owners)
 
     def owner(self, token: str | None) -> str | None:
-        """Return whose token it is; None if it is nobody's.  Without any tokens, all is one owner's."""
+        """Return the owner of a token; None if the token is invalid.  Without tokens the only owner is ""."""
         if not self._owners:
             return ""
-        given, found = _hashed(token or ""), None
+        candidate, match = _hashed(token or ""), None
         for digest, owner in self._owners:
-            if hmac.compare_digest(digest, given):
-                found = owner
-        return found
+            if hmac.compare_digest(digest, candidate):
+                match = owner
+        return match
 
 
 def _hashed(token: str) -> bytes:
@@ -87,23 +89,23 @@ def _hashed(token: str) -> bytes:
 
 def _checked(token: str, where: str) -> str:
     if not _TOKEN.fullmatch(token):
-        # What came is not said: it may be a secret with a typing error.
+        # The value is not shown: it may be a secret with a typing error.
         raise GatewrightError(where, "a token of 16 to 512 letters, digits and - . _ ~", "something else")
     return token
 
 
 def require_loopback(host: str, tokens: Tokens) -> None:
-    """Raise if a server without tokens is to listen to others than this machine.
+    """Raise if a server without tokens would be reachable from other machines.
 
     Raises:
-        GatewrightError: says so.
+        GatewrightError: if the host is not a loopback address.
     """
     if len(tokens):
         return
     try:
-        found = {address[4][0] for address in socket.getaddrinfo(host, None)}
+        addresses = {address[4][0] for address in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
         raise GatewrightError("--host", "a name or an address of this machine", repr(host)[:80]) from None
-    if not all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found):
+    if not all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in addresses):
         expected = "127.0.0.1 without a token (GATEWRIGHT_TOKEN or --token-file give one)"
         raise GatewrightError("--host", expected, repr(host)[:80])

@@ -1,4 +1,4 @@
-"""What a session can be asked for, what comes of it, and what tells a repeated request from another one."""
+"""Requests to sessions, their answers, and digests that identify a retried request."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Array = NDArray[Any]
 
 
 class Advance(NamedTuple):
-    """Steps that a session is to take.
+    """A request to advance a session.
 
     Attributes:
-        session: its name.
-        x: what the steps read, as for `Stream.run`: (T, ...), or a text.
-        first: how many steps the session has taken before these; None for however many.  A request that names it
-            may be repeated: if it was taken already, the same answer comes again and no step is taken.
-        owner: whose session it is.
-        times: when the steps were observed, where the model reads a calendar.
+        session: name of the session.
+        x: input of the steps, as for `Stream.run`: (T, ...), or a text.
+        first: number of steps that the session has taken before these; None for any.  A request with ``first``
+            may be retried: if it was executed already, the same answer is returned and no step is taken.
+        owner: owner of the session.
+        times: times of the steps, if the model reads a calendar.
     """
 
     session: str
@@ -34,17 +34,17 @@ class Advance(NamedTuple):
 
 
 class Generate(NamedTuple):
-    """Text that a session is to read and then to write on; it reads what it writes.
+    """A request to read a prompt and generate text; the session reads the text it generates.
 
     Attributes:
-        session: its name.
-        length: symbols to write.
-        prompt: text to read first; may be empty if the session has read something before.
-        first: as for `Advance`.  The last request may also come again with a greater length: it goes on then.
+        session: name of the session.
+        length: number of symbols to generate.
+        prompt: text to read first; may be empty if the session is not.
+        first: as for `Advance`.  The last request may be retried with a greater length, which continues it.
         temperature: as for `gatewright.runtime.sampling.generate`.
-        seed: of the draws.  With where a symbol stands it says which one is drawn, so that a text that was asked
-            for in parts is the same text.
-        owner: whose session it is.
+        seed: random seed for sampling.  A draw depends on the seed and the step alone, so that a text generated
+            in parts is the same text.
+        owner: owner of the session.
     """
 
     session: str
@@ -60,13 +60,13 @@ Request = Advance | Generate
 
 
 class Answer(NamedTuple):
-    """What came of a request.
+    """The answer to a request.
 
     Attributes:
-        y: the outputs, as `Stream.run` gives them; of `Generate` the numbers of the symbols.
-        steps: steps that the session has taken now.
-        repeated: whether these steps had been taken before.
-        state_steps: steps that are in the state now: those since the last reset.
+        y: outputs, as from `Stream.run`; for `Generate` the indices of the symbols.
+        steps: number of steps that the session has taken, these included.
+        repeated: whether the request was a retry of steps already taken.
+        state_steps: number of steps in the state: those since the last reset.
     """
 
     y: Array
@@ -76,10 +76,10 @@ class Answer(NamedTuple):
 
 
 def require_request(request: object) -> None:
-    """Raise if something is no request, or its names and numbers are of another type.
+    """Raise if an object is not a request, or a field has a wrong type.
 
     Raises:
-        GatewrightError: says what is wrong.
+        GatewrightError: names the field.
     """
     if not isinstance(request, Advance | Generate):
         raise GatewrightError("request", "an Advance or a Generate", f"a {type(request).__name__}")
@@ -94,12 +94,12 @@ def require_request(request: object) -> None:
 
 
 def digest(request: Request, x: Array, times: Array | None) -> bytes:
-    """Return what two requests have in common only if they ask for the same.
+    """Return a digest that is equal only for equal requests.
 
     Args:
         request: the request.
-        x: what it reads, as the model takes it.
-        times: and when.
+        x: its input in the model's form.
+        times: its times, or None.
     """
     parts = [f"{x.shape} ".encode(), x.tobytes()]
     if times is not None:
@@ -110,35 +110,35 @@ def digest(request: Request, x: Array, times: Array | None) -> bytes:
 
 
 def creation_digest(*words: str) -> bytes:
-    """Return what two requests to make a session have in common only if they ask for the same."""
+    """Return a digest that is equal only for equal requests to create a session."""
     return hashlib.blake2b(" ".join(words).encode(), digest_size=16, person=b"make").digest()
 
 
 def to_bytes(request: Request, y: Array, scores: Array) -> bytes:
-    """Return an answer's outputs as they are kept; those of a text model always end with the last scores."""
+    """Return an answer's outputs as bytes; those of a text model end with the last scores."""
     if isinstance(request, Generate):
         return y.astype("<i8").tobytes() + scores.tobytes()
     return y.tobytes()
 
 
-def from_bytes(request: Request, kept: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    """Return the outputs of an answer that was kept.
+def from_bytes(request: Request, data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    """Return the outputs of a stored answer.
 
     Args:
-        request: what was asked for.
-        kept: as `to_bytes` gave them.
-        dtype: of the model's output.
-        shape: of one step's.
+        request: the request.
+        data: bytes from `to_bytes`.
+        dtype: dtype of the model's output.
+        shape: shape of one step's output.
 
     Raises:
-        StoreError: if it is no such answer.
+        StoreError: if the bytes are not such an answer.
     """
     step = dtype.itemsize * int(np.prod(shape))
     if isinstance(request, Generate):
-        written = np.frombuffer(kept[:-step], "<i8") if len(kept) >= step and (len(kept) - step) % 8 == 0 else None
+        written = np.frombuffer(data[:-step], "<i8") if len(data) >= step and (len(data) - step) % 8 == 0 else None
         if written is None or not ((written >= 0) & (written < shape[0])).all():
-            raise StoreError("store", "a text of the model's symbols", f"{len(kept)} other bytes")
+            raise StoreError("store", "a text of the model's symbols", f"{len(data)} other bytes")
         return written.astype(np.int64)
-    if len(kept) % step:
-        raise StoreError("store", f"an answer of {step} bytes for each step", f"{len(kept)} bytes")
-    return np.frombuffer(kept, dtype).reshape(-1, *shape).copy()
+    if len(data) % step:
+        raise StoreError("store", f"an answer of {step} bytes for each step", f"{len(data)} bytes")
+    return np.frombuffer(data, dtype).reshape(-1, *shape).copy()

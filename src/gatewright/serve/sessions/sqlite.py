@@ -1,4 +1,4 @@
-"""Sessions in an SQLite file: one process has it open, and what it saved is on disk."""
+"""SQLite store: sessions in a file that one process has open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from gatewright.errors import StoreError, reason
 from gatewright.serve.sessions.store import StoredModel, StoredSession
 
-#: The version of the file that this build writes; it reads the one before too.
+#: Format version of the files that this build writes; it also reads the previous one.
 FORMAT = 2
 
 _TABLES = """
@@ -50,37 +50,37 @@ _UPDATE = f"""
 UPDATE sessions SET model = ?, version = ?, steps = ?, snapshot = ?, first = ?, request = ?, answer = ?, tag = ?
 {_FOLLOWED}
 """
-#: Bytes that a probe writes: more than a session of most models takes.
+#: Size of a probe write: more than the size of most sessions.
 _PROBE = 1 << 16
 
 
 def require_file_name(name: str) -> Path:
-    """Return the path of a file of sessions.
+    """Return the path of a session file.
 
     Raises:
-        StoreError: if it is what SQLite takes for a database in memory, a temporary one or a URI; or no file.
+        StoreError: if SQLite would open a database in memory, a temporary one or a URI; or if it is not a file.
     """
     expected = "the path of a file, or a URL such as valkey://host:6379/0"
     if not name.strip() or name.startswith((":", "file:")) or "\0" in name:
         raise StoreError("--store", expected, repr(name)[:80])
     path = Path(name)
-    with contextlib.suppress(OSError):  # what cannot be looked at cannot be opened either, which says why
+    with contextlib.suppress(OSError):  # opening it fails too, and reports why
         if not stat.S_ISREG(path.stat().st_mode):
             raise StoreError("--store", expected, f"{name}, which is something else"[:200])
     return path
 
 
 class SqliteStore:
-    """Sessions in an SQLite file; one process at a time, any of its threads.
+    """Sessions in an SQLite file, for one process at a time and any of its threads.
 
-    The file is in WAL mode with a full sync: when `save` returns, what it saved survives the process and the
-    machine.  A file that is removed, replaced or cut while it is open is noticed at each call.
+    The file is in WAL mode with full sync: when `save` returns, its data survives a crash of the process or the
+    machine.  Each call detects a file that was removed, replaced or truncated while open.
 
     Args:
-        path: of the file; made if it is not there.  ":memory:" keeps all in memory, as long as this is open.
+        path: path of the file; created if missing.  ":memory:" keeps sessions in memory until the store is closed.
 
     Raises:
-        StoreError: if it cannot be opened, is something else, of another version, or in use by another process.
+        StoreError: if the file cannot be opened, has another format or version, or is in use by another process.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, SqliteStore(f"{folder}/sessions.db") as store:
@@ -94,9 +94,9 @@ class SqliteStore:
 
     def __init__(self, path: Path | str) -> None:
         self._path, self._lock = Path(path), threading.Lock()
-        self._places: dict[Path, tuple[int, int]] = {}  # device and inode of each file
-        self._lengths: dict[Path, int] = {}  # which none of them falls below: nothing here makes a file shorter
-        self._failed = False  # whether the last write did
+        self._identities: dict[Path, tuple[int, int]] = {}  # device and inode of each file
+        self._lengths: dict[Path, int] = {}  # minimum length of each file: SQLite never shortens them
+        self._failed = False  # whether the last write failed
         try:
             self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=0)
         except sqlite3.Error as error:
@@ -104,9 +104,9 @@ class SqliteStore:
         try:
             self._prepare()
             if str(path) != ":memory:":
-                self._note_places()
+                self._note_identities()
             owned = self._read("SELECT owner, count(*), sum(size) FROM sessions GROUP BY owner")
-            # From the index alone: a hundred thousand take milliseconds.
+            # Read from the index alone: milliseconds for a hundred thousand sessions.
             self._counts: Counter[str] = Counter({owner: count for owner, count, _ in owned})
             self._sizes: Counter[str] = Counter({owner: size for owner, _, size in owned})
         except BaseException:
@@ -115,7 +115,7 @@ class SqliteStore:
 
     def _prepare(self) -> None:
         try:
-            # Before anything is written: whoever holds the file, holds it for good.
+            # Before anything is written: the lock is held until the file is closed.
             self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._file.execute("BEGIN EXCLUSIVE")
             [version] = self._file.execute("PRAGMA user_version").fetchone()
@@ -136,47 +136,47 @@ class SqliteStore:
                 str(self._path), "a file of sessions that no other process has open", str(error)
             ) from None
 
-    def _note_places(self) -> None:
+    def _note_identities(self) -> None:
         path = self._path.absolute()
-        target = path.resolve()  # next to which SQLite puts its log
-        for each in (path, target.with_name(f"{target.name}-wal")):
-            with contextlib.suppress(FileNotFoundError):  # a file system on which SQLite has no such log
-                found = each.stat()
-                self._places[each] = found.st_dev, found.st_ino
+        target = path.resolve()  # SQLite puts its log next to the target of a link
+        for file in (path, target.with_name(f"{target.name}-wal")):
+            with contextlib.suppress(FileNotFoundError):  # some file systems have no WAL
+                status = file.stat()
+                self._identities[file] = status.st_dev, status.st_ino
 
-    def _require_places(self) -> None:
-        """Raise if another file, or none, is where one of ours was: what is written now is lost with this process.
+    def _require_identities(self) -> None:
+        """Raise if an open file was removed, replaced or truncated: further writes would be lost.
 
         Raises:
-            StoreError: says which.
+            StoreError: names the file.
         """
-        for path, place in self._places.items():
+        for path, identity in self._identities.items():
             try:
-                found = path.stat()
+                status = path.stat()
             except OSError as error:
                 got = "none" if isinstance(error, FileNotFoundError) else reason(error)
                 raise StoreError(str(path), "the file that was opened", got) from None
-            if (found.st_dev, found.st_ino) != place:
+            if (status.st_dev, status.st_ino) != identity:
                 raise StoreError(str(path), "the file that was opened", "another one in its place")
-            if found.st_size < self._lengths.get(path, 0):
-                raise StoreError(str(path), f"a file of {self._lengths[path]} bytes", f"{found.st_size} of them")
-            self._lengths[path] = found.st_size
+            if status.st_size < self._lengths.get(path, 0):
+                raise StoreError(str(path), f"a file of {self._lengths[path]} bytes", f"{status.st_size} of them")
+            self._lengths[path] = status.st_size
 
     def save(self, sessions: Sequence[StoredSession]) -> list[bool]:
-        """Write sessions, those that follow upon what is kept; they are on disk when this returns.
+        """Write sessions durably in one transaction, except those that do not succeed the stored commit.
 
         Returns:
-            For each whether it was written: whether it follows upon the commit that is kept.
+            For each whether it was written: whether it succeeds the stored commit.
 
         Raises:
-            StoreError: if they cannot be written; nothing has changed then.
+            StoreError: if writing fails; nothing has changed then.
         """
         done, grown = [], Counter[str]()
         with self._change():
             for saved in sessions:
-                more = self._write(saved)
-                done.append(more is not None)
-                grown[saved.owner] += more or 0
+                added = self._write(saved)
+                done.append(added is not None)
+                grown[saved.owner] += added or 0
         self._sizes.update(grown)
         self._counts.update(
             saved.owner for saved, kept in zip(sessions, done, strict=True) if kept and not saved.version
@@ -184,12 +184,12 @@ class SqliteStore:
         return done
 
     def _write(self, saved: StoredSession) -> int | None:
-        """Write a session, and return by how many bytes it has grown; None if it follows upon something else."""
+        """Write a session and return its growth in bytes; None if it does not succeed the stored commit."""
         if saved.version == 0:
             done = self._file.execute(_INSERT, (*saved[:10], saved.size)).rowcount
             return saved.size if done else None
         before = (saved.id, saved.owner, saved.version - 1, saved.parent_tag)
-        # Mostly it has not grown: then the index, which has the size, stays as it is.
+        # Most sessions keep their size: then the index, which contains it, need not change.
         if self._file.execute(f"{_UPDATE} AND size = ?", (*saved[2:10], *before, saved.size)).rowcount:
             return 0
         kept = self._file.execute(f"SELECT size FROM sessions {_FOLLOWED}", before).fetchone()
@@ -200,7 +200,7 @@ class SqliteStore:
         return saved.size - int(kept[0])
 
     def delete(self, name: str, owner: str) -> None:
-        """Forget a session; twice is fine.
+        """Delete a session; idempotent.
 
         Raises:
             StoreError: if it cannot be deleted.
@@ -215,23 +215,23 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
-        """Do something in one transaction; it is on disk, where it is found again, when this ends.
+        """Run the body in one transaction, which is durable on exit.
 
         Raises:
-            StoreError: if it cannot be.
+            StoreError: if the transaction fails.
         """
         with self._lock:
             try:
-                self._require_places()
+                self._require_identities()
                 self._file.execute("BEGIN IMMEDIATE")
                 try:
                     yield
                     self._file.execute("COMMIT")
                 except BaseException:
-                    if self._file.in_transaction:  # a full disk has ended it already
+                    if self._file.in_transaction:  # a full disk has already ended it
                         self._file.execute("ROLLBACK")
                     raise
-                self._require_places()
+                self._require_identities()
             except sqlite3.Error as error:
                 self._failed = True
                 full = "full" in str(error)
@@ -240,7 +240,7 @@ class SqliteStore:
             self._failed = False
 
     def load(self, name: str) -> StoredSession | None:
-        """Return a session, or None if there is none of that name.
+        """Return a session, or None if it does not exist.
 
         Raises:
             StoreError: if it cannot be read, or is damaged.
@@ -249,32 +249,32 @@ class SqliteStore:
         try:
             return StoredSession(*rows[0]).validated() if rows else None
         except ValueError as error:
-            raise StoreError(str(self._path), "a whole session", f"a damaged one: {error}"[:200]) from None
+            raise StoreError(str(self._path), "an intact session", f"a damaged one: {error}"[:200]) from None
 
     def names(self, owner: str, after: str = "", most: int = 1000) -> list[str]:
-        """Return names of an owner's sessions in order, the first so many after one."""
+        """Return names of an owner's sessions in order: at most ``most`` of those after ``after``."""
         statement = "SELECT id FROM sessions WHERE owner = ? AND id > ? ORDER BY id LIMIT ?"
         return [name for (name,) in self._read(statement, owner, after, most)]
 
     def count(self, owner: str | None = None) -> int:
-        """Return how many sessions an owner has, or how many there are."""
+        """Return the number of an owner's sessions, or of all sessions."""
         return self._counts.total() if owner is None else self._counts[owner]
 
     def size(self, owner: str) -> int:
-        """Return about how many bytes the sessions of an owner take."""
+        """Return the approximate size of an owner's sessions, in bytes."""
         return self._sizes[owner]
 
     def save_model(self, model: StoredModel) -> None:
-        """Keep a model, if it is not there.
+        """Store a model if it is not stored yet.
 
         Raises:
-            StoreError: if it cannot be written.
+            StoreError: if the model cannot be written.
         """
         with self._change():
             self._file.execute("INSERT OR IGNORE INTO models VALUES (?, ?, ?)", model)
 
     def load_model(self, fingerprint: str) -> StoredModel | None:
-        """Return a model, or None if it is not there.
+        """Return a model, or None if it is not stored.
 
         Raises:
             StoreError: if it cannot be read, or is damaged.
@@ -283,11 +283,11 @@ class SqliteStore:
         if not rows:
             return None
         if not isinstance(rows[0][2], bytes):
-            raise StoreError(str(self._path), "a whole model", "a damaged one")
+            raise StoreError(str(self._path), "an intact model", "a damaged one")
         return StoredModel(*rows[0])
 
     def ping(self) -> None:
-        """Raise a `StoreError` if nothing can be read, or the last write failed and one still does."""
+        """Raise a `StoreError` if reading fails, or the last write failed and a probe still does."""
         self._read("SELECT 1")
         if self._failed:
             with self._change():
@@ -297,14 +297,14 @@ class SqliteStore:
 
     def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
-            self._require_places()
+            self._require_identities()
             try:
                 return self._file.execute(statement, values).fetchall()
             except sqlite3.Error as error:
                 raise StoreError(str(self._path), "a file that can be read", str(error)) from None
 
     def close(self) -> None:
-        """Close the file; twice is fine."""
+        """Close the file; idempotent."""
         with self._lock:
             self._file.close()
 

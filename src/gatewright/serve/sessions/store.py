@@ -1,4 +1,4 @@
-"""What is kept of a session: state, step number, last answer; of its model; and what a store does with them."""
+"""Stored sessions and models, and the interface of a store."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any, NamedTuple, Protocol
 
 from gatewright.errors import StoreError
 
-#: Bytes that a session takes in a store next to its state and its answer, about.
+#: Approximate size of a stored session without its state and answer, in bytes.
 _OVERHEAD = 256
 _DIGEST = 8
 
 
 class StoredSession(NamedTuple):
-    """A session as it is kept.
+    """A session in a store.
 
     Attributes:
-        id: its name.
-        owner: whose it is; nobody else sees it.
-        model: fingerprint of the model that its state is of.
-        version: how often it was saved before.
-        steps: steps taken, ever; a reset does not take them back.
-        snapshot: its state, as `gatewright.Stream.snapshot` gives it.
-        first: where the last request began, to tell a repetition; -1 before the first.
+        id: name of the session.
+        owner: its owner; other owners cannot see it.
+        model: fingerprint of its model.
+        version: number of earlier commits.
+        steps: steps taken in total; a reset does not change it.
+        snapshot: its state, from `gatewright.Stream.snapshot`.
+        first: step at which the last request began, to recognize a retry; -1 before the first.
         request: digest of the last request's input.
-        answer: the last answer, as `with_digest` gives it.
-        tag: random, of this commit.  A count alone would not tell two commits apart of which a store has forgotten
-            one: a store refuses what does not follow upon the very commit that it has.
-        parent_tag: tag of the commit before; it is compared, and not kept.
+        answer: the last answer, from `with_digest`.
+        tag: random tag of this commit.  A store accepts only the successor of its own commit; a counter alone
+            would be ambiguous after a store lost a commit.
+        parent_tag: tag of the previous commit; compared, not stored.
     """
 
     id: str
@@ -46,32 +46,32 @@ class StoredSession(NamedTuple):
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes in a store."""
+        """Approximate size in a store, in bytes."""
         return len(self.snapshot) + len(self.answer) + _OVERHEAD
 
     def first_commit(self, name: str) -> StoredSession:
-        """Return the first commit of a new session that stands where this one does."""
+        """Return the first commit of a new session with this one's state."""
         return self._replace(id=name, version=0, tag=_tag(), parent_tag=b"")
 
     def next_commit(self, **changes: Any) -> StoredSession:
-        """Return the commit that follows upon this one."""
+        """Return the successor of this commit."""
         return self._replace(version=self.version + 1, tag=_tag(), parent_tag=self.tag, **changes)
 
     def is_same_commit(self, other: StoredSession) -> bool:
-        """Whether this is the very commit that another one is."""
+        """Return whether both are the same commit."""
         return (self.version, self.tag) == (other.version, other.tag)
 
     def validated(self) -> StoredSession:
-        """Return it, if its parts are such as a server leaves.
+        """Return the session if its fields are valid.
 
         Raises:
-            ValueError: if not.
+            ValueError: if a field is invalid.
         """
         texts, numbers = (self.owner, self.model), (self.version, self.steps, self.first)
         if not all(isinstance(part, str) for part in texts):
-            raise ValueError("an owner or a model that is no text")
+            raise ValueError("an owner or a model that is not text")
         if not all(type(part) is int for part in numbers):
-            raise ValueError("a count that is no whole number")
+            raise ValueError("a count that is not a whole number")
         if not all(isinstance(part, bytes) for part in (self.snapshot, self.request, self.answer, self.tag)):
             raise ValueError("a state or an answer that is not bytes")
         if not (self.version >= 0 and -1 <= self.first <= self.steps < 2**63):
@@ -84,30 +84,30 @@ def _tag() -> bytes:
 
 
 def with_digest(answer: bytes) -> bytes:
-    """Return an answer as it is kept, with a digest before it."""
+    """Return an answer with its digest prepended, for storage."""
     return hashlib.blake2b(answer, digest_size=_DIGEST).digest() + answer
 
 
 def verified_answer(saved: StoredSession) -> bytes:
-    """Return an answer that was kept; nothing, if there is none.
+    """Return a stored answer after verification of its digest; empty if there is none.
 
     Raises:
-        StoreError: if it is damaged.
+        StoreError: if the answer is damaged.
     """
-    if not saved.answer or not saved.tag:  # sessions without a tag were saved before there were digests
+    if not saved.answer or not saved.tag:  # sessions without a tag were saved by a version without digests
         return saved.answer
     answer = saved.answer[_DIGEST:]
     if with_digest(answer) != saved.answer:
-        raise StoreError("store", "a whole answer", "a damaged one: its digest does not fit")
+        raise StoreError("store", "an intact answer", "a damaged one: its digest does not match")
     return answer
 
 
 class StoredModel(NamedTuple):
-    """A model as it is kept, so that its sessions can go on when another one is served.
+    """A model in a store, so that its sessions can continue after a reload.
 
     Attributes:
-        fingerprint: its name.
-        weights: how its weights are kept in memory.
+        fingerprint: fingerprint of the model.
+        weights: format of its weights in memory.
         file: bytes of the model file.
     """
 
@@ -117,45 +117,44 @@ class StoredModel(NamedTuple):
 
 
 class Store(Protocol):
-    """What a store does; every method raises a `StoreError` where it cannot.
+    """Interface of a store; every method raises a `StoreError` on failure.
 
-    One that is elsewhere may have saved even so, where only its word of it got lost; a request that is repeated
-    finds out.
+    A remote store may have saved although its reply was lost; a retried request finds out.
     """
 
-    #: Whether others may change sessions behind our back.
+    #: Whether other processes may change sessions.
     shared: bool
 
     def save(self, sessions: Sequence[StoredSession]) -> list[bool]:
-        """Write sessions; they are kept when this returns, but for those that have changed behind our back.
+        """Write sessions durably, except those that another process has changed.
 
         Returns:
-            For each whether it was written: whether it follows upon the commit that is kept.
+            For each whether it was written: whether it succeeds the stored commit.
         """
 
     def delete(self, name: str, owner: str) -> None:
-        """Forget a session."""
+        """Delete a session."""
 
     def load(self, name: str) -> StoredSession | None:
-        """Return a session, or None if there is none of that name."""
+        """Return a session, or None if it does not exist."""
 
     def names(self, owner: str, after: str = "", most: int = 1000) -> list[str]:
-        """Return names of an owner's sessions in order, the first so many after one."""
+        """Return names of an owner's sessions in order: at most ``most`` of those after ``after``."""
 
     def count(self, owner: str | None = None) -> int:
-        """Return how many sessions an owner has, or how many there are."""
+        """Return the number of an owner's sessions, or of all sessions."""
 
     def size(self, owner: str) -> int:
-        """Return about how many bytes the sessions of an owner take."""
+        """Return the approximate size of an owner's sessions, in bytes."""
 
     def save_model(self, model: StoredModel) -> None:
-        """Keep a model, if it is not there."""
+        """Store a model if it is not stored yet."""
 
     def load_model(self, fingerprint: str) -> StoredModel | None:
-        """Return a model, or None if it is not there."""
+        """Return a model, or None if it is not stored."""
 
     def ping(self) -> None:
-        """Raise a `StoreError` if nothing can be read, or the last write failed and one still does."""
+        """Raise a `StoreError` if reading fails, or the last write failed and a probe still does."""
 
     def close(self) -> None:
-        """Let go of what is held; twice is fine."""
+        """Release all resources; idempotent."""

@@ -19,20 +19,20 @@ from gatewright.serve.logs import log_event
 from gatewright.serve.sessions.store import StoredModel, StoredSession
 
 T = TypeVar("T")
-#: The version of the keys that this build writes, and the only one that it reads.
+#: Format version of the keys that this build reads and writes.
 FORMAT = 1
 _SCHEMES = {"valkey": "redis", "valkeys": "rediss", "redis": "redis", "rediss": "rediss"}
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 _TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
-#: Before all our keys; the braces keep them together in one slot of a cluster.
-_OURS = "{gatewright}:"
-#: Seconds to wait for a connection, and for an answer.
+#: Prefix of all keys; the braces keep them in one slot of a cluster.
+_PREFIX = "{gatewright}:"
+#: Timeouts for a connection and for a reply, in seconds.
 _CONNECT, _ANSWER = 3.0, 5.0
-#: A server that took so many seconds to fail is left alone for so many: a batch would wait again and again.
+#: After a failure that took longer than _SLOW seconds, requests fail at once for _REST seconds.
 _SLOW, _REST = 0.5, 1.0
 
 # Keys: the count, then of each session itself, the index of its owner, the bytes of its owner and its model.
-# Values of each: the version that it follows upon ("" for none) and its tag, whether its model has to be there,
+# Values of each: the parent's version ("" for none) and its tag, whether its model has to be there,
 # its size, and a `StoredSession`.
 _SAVE = """
 local done = {}
@@ -75,18 +75,18 @@ if kept[1] == ARGV[2] then
   end
 end
 """
-#: What a script says of a session whose model is gone.
-_NO_MODEL = 2
-#: What the fields of a session are called.
+#: The script's result for a session whose model is missing.
+_MODEL_MISSING = 2
+#: Names of a session's fields.
 _FIELDS = StoredSession._fields[:10]
 
 
 class ValkeyStore:
     """Sessions in a Valkey or Redis server, for any number of processes.
 
-    What `save` wrote is kept as well as the server keeps it: to survive its machine it needs ``appendonly yes``
-    and ``appendfsync always``.  Nothing is sent twice: where an answer was lost on the way, a `StoreError` is
-    raised though the server may have done what it was told; the tags of the sessions tell.
+    Durability depends on the server: to survive a crash of its machine it needs ``appendonly yes`` and
+    ``appendfsync always``.  No command is sent twice: if a reply is lost, a `StoreError` is raised although the
+    server may have executed the command; the sessions' tags tell.
 
     Args:
         url: of the server, as ``valkey://user:password@host:port/database``; ``valkeys`` is with TLS, and
@@ -106,17 +106,17 @@ class ValkeyStore:
         options = _options(parts, self._name)
         self._password = options.get("password")
         self._closed, self._rest = False, (0.0, "")
-        self._failed = False  # whether the last write did
-        self._model: StoredModel | None = None  # the one that was saved last
-        # One that is sent again after it was carried out would be refused, and nobody would know.
+        self._failed = False  # whether the last write failed
+        self._model: StoredModel | None = None  # the last saved model
+        # No retries: a command sent again after its execution would be refused without notice.
         fixed = {"decode_responses": False, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
-        given = {
+        defaults = {
             "socket_connect_timeout": _CONNECT,
             "socket_timeout": _ANSWER,
             "socket_keepalive": True,
             **options,
         }
-        self._pool = redis.ConnectionPool(**{**given, **fixed})
+        self._pool = redis.ConnectionPool(**{**defaults, **fixed})
         self._client = redis.Redis(connection_pool=self._pool)
         self._saving = self._client.register_script(_SAVE)
         self._deleting = self._client.register_script(_DELETE)
@@ -128,8 +128,8 @@ class ValkeyStore:
 
     def _prepare(self) -> None:
         self._do("PING")
-        self._do("SET", _OURS + "format", FORMAT, "NX")
-        found = self._do("GET", _OURS + "format")
+        self._do("SET", _PREFIX + "format", FORMAT, "NX")
+        found = self._do("GET", _PREFIX + "format")
         if found != str(FORMAT).encode():
             raise StoreError(self._name, f"sessions in format {FORMAT}", f"format {found!r}"[:80])
         self._warn("appendonly", "no", "store may lose what it has when it stops")
@@ -138,28 +138,28 @@ class ValkeyStore:
     def _warn(self, setting: str, risky: str, event: str) -> None:
         try:
             value = str(self._ask(self._client.config_get, setting)[setting])
-        except (StoreError, KeyError):  # not permitted, as with many that are hosted
+        except (StoreError, KeyError):  # not permitted by many hosted servers
             return
         if re.fullmatch(risky, value):
             log_event(event, level=logging.WARNING, store=self._name, **{setting: value})
 
     def save(self, sessions: Sequence[StoredSession]) -> list[bool]:
-        """Write sessions in one round trip, those that nobody else has changed meanwhile.
+        """Write sessions in one round trip, except those that another process has changed.
 
-        A server that has forgotten the model of a new session is given it again, if it was saved here.
+        If the server has lost the model of a new session, the model is saved again.
 
         Returns:
-            For each whether it was written: whether it follows upon the commit that is kept.
+            For each whether it was written: whether it succeeds the stored commit.
 
         Raises:
-            StoreError: if they cannot be written; if the answer got lost, they may have been.
+            StoreError: if writing fails; if the reply was lost, they may have been written.
         """
         if not sessions:
             return []
         done = self._save(sessions)
-        if _NO_MODEL in done and self._model is not None:
+        if _MODEL_MISSING in done and self._model is not None:
             self.save_model(self._model)
-            again = [place for place, code in enumerate(done) if code == _NO_MODEL]
+            again = [place for place, code in enumerate(done) if code == _MODEL_MISSING]
             for place, code in zip(again, self._save([sessions[place] for place in again]), strict=True):
                 done[place] = code
         return [code == 1 for code in done]
@@ -176,7 +176,7 @@ class ValkeyStore:
         return list(self._write(self._saving, keys, values))
 
     def delete(self, name: str, owner: str) -> None:
-        """Forget a session; twice is fine.
+        """Delete a session; idempotent.
 
         Raises:
             StoreError: if it cannot be deleted.
@@ -185,7 +185,7 @@ class ValkeyStore:
         self._write(self._deleting, keys, [_bytes(name), _bytes(owner)])
 
     def load(self, name: str) -> StoredSession | None:
-        """Return a session, or None if there is none of that name.
+        """Return a session, or None if it does not exist.
 
         Raises:
             StoreError: if it cannot be read, or is damaged.
@@ -195,42 +195,44 @@ class ValkeyStore:
             return None
         try:
             if None in values[:9]:
-                raise ValueError("something is missing")
+                raise ValueError("a field is missing")
             _, owner, model, version, steps, snapshot, first, request, answer, tag = values
             numbers = int(version), int(steps), snapshot, int(first), request, answer, tag or b""
             return StoredSession(name, _text(owner), _text(model), *numbers).validated()
         except ValueError as error:
-            raise StoreError(self._name, "a whole session", f"a damaged one: {error}"[:200]) from None
+            raise StoreError(self._name, "an intact session", f"a damaged one: {error}"[:200]) from None
 
     def names(self, owner: str, after: str = "", most: int = 1000) -> list[str]:
-        """Return names of an owner's sessions in order, the first so many after one."""
+        """Return names of an owner's sessions in order: at most ``most`` of those after ``after``."""
         after_ = b"(" + _bytes(after)
         found = self._do("ZRANGEBYLEX", _key("owner:", owner), after_, "+", "LIMIT", 0, most)
         return [_text(name) for name in found]
 
     def count(self, owner: str | None = None) -> int:
-        """Return how many sessions an owner has, or how many there are."""
+        """Return the number of an owner's sessions, or of all sessions."""
         if owner is not None:
             return int(self._do("ZCARD", _key("owner:", owner)))
         return int(self._do("GET", _key("count")) or 0)
 
     def size(self, owner: str) -> int:
-        """Return about how many bytes the sessions of an owner take; those of earlier builds do not count."""
+        """Return the approximate size of an owner's sessions, in bytes, without those of earlier builds."""
         return int(self._do("GET", _key("bytes:", owner)) or 0)
 
     def save_model(self, model: StoredModel) -> None:
-        """Keep a model, if it is not there.
+        """Store a model if it is not stored yet.
 
         Raises:
-            StoreError: if it cannot be written.
+            StoreError: if the model cannot be written.
         """
         value = _bytes(model.weights) + b"\n" + model.file
-        self._write(self._client.execute_command, "SET", _OURS + "format", FORMAT, "NX")  # if all was forgotten
+        self._write(
+            self._client.execute_command, "SET", _PREFIX + "format", FORMAT, "NX"
+        )  # in case the server lost all data
         self._write(self._client.execute_command, "SET", _key("model:", model.fingerprint), value, "NX")
         self._model = model
 
     def load_model(self, fingerprint: str) -> StoredModel | None:
-        """Return a model, or None if it is not there."""
+        """Return a model, or None if it is not stored."""
         value = self._do("GET", _key("model:", fingerprint))
         if value is None:
             return None
@@ -238,13 +240,13 @@ class ValkeyStore:
         return StoredModel(fingerprint, _text(weights), file)
 
     def ping(self) -> None:
-        """Raise a `StoreError` if nothing can be read, or the last write failed and one still does."""
-        self._do("GET", _OURS + "format")
+        """Raise a `StoreError` if reading fails, or the last write failed and a probe still does."""
+        self._do("GET", _PREFIX + "format")
         if self._failed:
-            self._write(self._client.execute_command, "SET", _OURS + "probe", 1)
+            self._write(self._client.execute_command, "SET", _PREFIX + "probe", 1)
 
     def _write(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Ask the server for a change, and take note of whether it was made."""
+        """Execute a write and record whether it succeeded."""
         self._failed = True
         found = self._ask(function, *arguments)
         self._failed = False
@@ -254,10 +256,10 @@ class ValkeyStore:
         return self._ask(self._client.execute_command, *command)
 
     def _ask(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Ask the server.
+        """Execute a command.
 
         Raises:
-            StoreError: if it does not answer, or answers with an error.
+            StoreError: if the server does not reply, or replies with an error.
         """
         if self._closed:
             raise StoreError(self._name, "an open store", "a closed one")
@@ -268,22 +270,22 @@ class ValkeyStore:
         try:
             return function(*arguments)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            told, now = self._told(error), time.monotonic()
+            message, now = self._message(error), time.monotonic()
             if now - began > _SLOW:
-                self._rest = now + _REST, told
-            raise StoreError(self._name, "a server that answers", told) from None
+                self._rest = now + _REST, message
+            raise StoreError(self._name, "a server that answers", message) from None
         except (redis.RedisError, ValueError) as error:
-            raise StoreError(self._name, "a server that does what it is told", self._told(error)) from None
+            raise StoreError(self._name, "a server that accepts the command", self._message(error)) from None
 
-    def _told(self, error: Exception) -> str:
-        """Return what an error says, without secrets."""
+    def _message(self, error: Exception) -> str:
+        """Return an error's message without secrets."""
         text = " ".join(str(error).split()) or type(error).__name__
         if self._password:
             text = text.replace(self._password, "***")
         return text[:200]
 
     def close(self) -> None:
-        """Close the connections; twice is fine."""
+        """Close the connections; idempotent."""
         self._closed = True
         self._pool.disconnect()
 
@@ -295,17 +297,17 @@ class ValkeyStore:
 
 
 def _split(url: str) -> tuple[SplitResult, str]:
-    """Return a URL's parts, and what may be shown of it.
+    """Return a URL's parts, and its text without secrets.
 
     Raises:
-        StoreError: if it is no URL of a server; what might be a password is not in its text.
+        StoreError: if the URL is invalid; the message contains no password.
     """
     expected = "valkey://host:port, valkeys://, redis:// or rediss://"
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        # Which part of it is the password, nobody knows then.
+        # Any part of it may be the password.
         raise StoreError("store", expected, "a URL that cannot be read") from None
     if "@" in parts.path + parts.query + parts.fragment:
         raise StoreError(
@@ -320,10 +322,10 @@ def _split(url: str) -> tuple[SplitResult, str]:
 
 
 def _options(parts: SplitResult, name: str) -> dict[str, Any]:
-    """Return what a URL says of the connection.
+    """Return the connection options of a URL.
 
     Raises:
-        StoreError: if it cannot be used.
+        StoreError: if an option is unknown or invalid.
     """
     scheme = _SCHEMES[parts.scheme]
     known = _TIMEOUTS + (_TLS if scheme == "rediss" else ())
@@ -332,8 +334,8 @@ def _options(parts: SplitResult, name: str) -> dict[str, Any]:
             raise StoreError(name, f"options that are among {', '.join(known)}", repr(option)[:80])
     try:
         options = dict(parse_url(parts._replace(scheme=scheme).geturl()))
-    except ValueError as error:  # tells the option only
-        raise StoreError(name, "options with values that fit", str(error)) from None
+    except ValueError as error:  # the message names only the option
+        raise StoreError(name, "options with valid values", str(error)) from None
     for option in _TIMEOUTS:
         if not 0 < options.get(option, 1.0) <= 3600:
             raise StoreError(name, f"{option} in seconds, 3600 at most", str(options[option]))
@@ -341,7 +343,7 @@ def _options(parts: SplitResult, name: str) -> dict[str, Any]:
 
 
 def _key(kind: str, name: str = "") -> bytes:
-    return _bytes(_OURS + kind + name)
+    return _bytes(_PREFIX + kind + name)
 
 
 def _bytes(text: str) -> bytes:
