@@ -216,7 +216,7 @@ def test_tokens(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert list(again.sessions()) == [session.name]
         with (
             client(server, token="eve-0123456789abcdef") as eve,
-            pytest.raises(GatewrightError, match="token: expected one that the server knows"),
+            pytest.raises(GatewrightError, match="token: expected a token that the server accepts"),
         ):
             eve.create()
 

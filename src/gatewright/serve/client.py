@@ -1,4 +1,4 @@
-"""A server's sessions from Python: NumPy in, NumPy out, and no step lost or taken twice on the way."""
+"""Python client of the server, with NumPy arrays; lost answers are retried safely."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gatewright.runtime.state import State
 
 Array = NDArray[Any]
 
-#: Numbers in one frame, so that it stays below what a server takes.
+#: Numbers in one frame, to stay below the server's limit.
 _NUMBERS = 50_000
 _GONE = (ConnectionClosed, InvalidHandshake, OSError, EOFError)
 
@@ -34,16 +34,16 @@ _GONE = (ConnectionClosed, InvalidHandshake, OSError, EOFError)
 class Client:
     """A connection to ``gatewright serve``.
 
-    When it breaks, or the server is started again, what was not answered is asked again; the server sees that and
-    takes no step twice.  For one thread at a time.
+    After a broken connection or a restart of the server, unanswered requests are retried; the server recognizes
+    retries and takes no step twice.  Not thread-safe.
 
     Args:
-        address: of the server.
-        token: that it knows; left out, the environment's GATEWRIGHT_TOKEN, if there is one.
-        patience: seconds to try again for.
+        address: URL of the server.
+        token: bearer token; if omitted, the environment variable GATEWRIGHT_TOKEN.
+        patience: maximum time of retries, in seconds.
 
     Raises:
-        GatewrightError: if the address is none.
+        GatewrightError: if the address is invalid.
 
     >>> with Client("http://127.0.0.1:8765") as client:  # doctest: +SKIP
     ...     session = client.create()
@@ -55,41 +55,41 @@ class Client:
     ) -> None:
         parts = urlsplit(address if isinstance(address, str) else "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise GatewrightError("address", "one such as http://127.0.0.1:8765", repr(address)[:80])
+            raise GatewrightError("address", "a URL such as http://127.0.0.1:8765", repr(address)[:80])
         self._url = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path.rstrip('/')}/v1/ws"
         self._address, self._patience = address, patience
         token = os.environ.get("GATEWRIGHT_TOKEN") if token is None else token
         self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         self._socket: ClientConnection | None = None
-        self._open = contextlib.ExitStack()  # what is to be closed of it
+        self._open = contextlib.ExitStack()  # closes the connection
         self._ids = itertools.count()
-        self._asked = 0  # how many frames went out, or may have
-        self._early: dict[int, deque[dict[str, Any]]] = {}  # frames that came before they were waited for
+        self._sent_count = 0  # number of frames that were sent, or may have been
+        self._early: dict[int, deque[dict[str, Any]]] = {}  # answers received before they were awaited
 
     def model(self) -> dict[str, Any]:
-        """Return what the model of new sessions reads and gives: ``columns``, ``symbols``, ``output``, ..."""
+        """Return the inputs and outputs of the model of new sessions: ``columns``, ``symbols``, ``output``, ..."""
         return self._ask({"op": "model"})
 
     def create(self) -> Session:
-        """Make a session."""
-        # The name is ours, so that a request whose answer got lost makes no second one.
+        """Create a session."""
+        # The client chooses the name, so that a retry creates no second session.
         return self._session(self._ask({"op": "create", "name": secrets.token_urlsafe(24)}))
 
     def session(self, name: str) -> Session:
-        """Return a session that was made before.
+        """Return an existing session.
 
         Raises:
-            SessionError: if it is not there.
+            SessionError: if the session does not exist.
         """
         return self._session(self._ask({"op": "read", "session": name}))
 
     def sessions(self) -> Iterator[str]:
-        """Give the names of one's sessions, in order."""
+        """Yield the names of the caller's sessions, in order."""
         after: str | None = ""
         while after is not None:
-            found = self._ask({"op": "list", "after": after})
-            yield from found["sessions"]
-            after = found["next"]
+            page = self._ask({"op": "list", "after": after})
+            yield from page["sessions"]
+            after = page["next"]
 
     def close(self) -> None:
         """Close the connection; sessions stay."""
@@ -111,11 +111,11 @@ class Client:
         return next(self._frames(frame))
 
     def _frames(self, frame: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Send a frame, and give the answers to it; ask again until the first of them is there.
+        """Send a frame and yield its answers; retry until the first answer arrives.
 
         Raises:
-            GatewrightError: if the server refuses it.
-            ConnectionError: if it is gone for longer than we have patience.
+            GatewrightError: if the server returns an error.
+            ConnectionError: if the server is unavailable for longer than ``patience``.
         """
         until = time.monotonic() + self._patience
         frame = {"id": next(self._ids), **frame}
@@ -140,7 +140,7 @@ class Client:
                 if "error" in answer:
                     raise _error(answer["status"], answer["error"], answer.get("retry_after", 1.0))
                 yield answer
-                if self._socket is not socket:  # something else was asked meanwhile, and found it broken
+                if self._socket is not socket:  # another request has replaced a broken connection
                     raise _BrokenError
                 answer = self._next(number)
         finally:
@@ -158,8 +158,8 @@ class Client:
                 )
                 self._socket = self._open.enter_context(connection)
             except InvalidURI as error:
-                raise GatewrightError("address", "one such as http://127.0.0.1:8765", str(error)) from None
-        self._asked += 1
+                raise GatewrightError("address", "a URL such as http://127.0.0.1:8765", str(error)) from None
+        self._sent_count += 1
         self._socket.send(msgpack.packb(frame))
         return self._next(frame["id"])
 
@@ -171,7 +171,7 @@ class Client:
             found: dict[str, Any] = msgpack.unpackb(self._socket.recv())
             if found["id"] == number:
                 return found
-            if found["id"] in self._early:  # a text that is being read beside this
+            if found["id"] in self._early:  # an answer to another request, a text in progress
                 self._early[found["id"]].append(found)
 
     def _wait(self, seconds: float, until: float) -> None:
@@ -182,13 +182,13 @@ class Client:
 
 
 class Session:
-    """A session at a server; made by `Client.create` or `Client.session`.
+    """A session on a server; returned by `Client.create` and `Client.session`.
 
     Attributes:
-        name: by which it is found again; whoever knows it and has the token can use it.
-        steps: steps that it has taken.
-        state_steps: steps that are in its state: those since the last reset.
-        context: steps that a forecaster was trained to read before it forecasts; 0 for other models.
+        name: name of the session; a secret, like the token.
+        steps: number of steps that the session has taken.
+        state_steps: number of steps in its state: those since the last reset.
+        context: number of steps that a forecaster was trained to read before it forecasts; 0 for other models.
     """
 
     def __init__(self, client: Client, found: dict[str, Any], model: dict[str, Any]) -> None:
@@ -196,27 +196,27 @@ class Session:
         self.context: int = model["context"]
         self._client, self._most = client, model["most_steps"]
         self._dtype = np.float32 if model["symbols"] else np.float64
-        self._behind = False  # whether the server may have taken steps that we have not heard of
+        self._behind = False  # whether the server may have taken steps unknown here
 
     def step(self, x: Any, time: Any = None) -> Array:
         """Advance by one step; see `gatewright.Stream.step`.
 
         Raises:
-            GatewrightError: if input does not fit; the session has not changed then.
-            ConnectionError: if the server is gone.
+            GatewrightError: if the input is invalid; the session has not changed then.
+            ConnectionError: if the server is unavailable.
         """
         return self.run(x if isinstance(x, str) else [x], None if time is None else [time])[0]
 
     def run(self, xs: Any, times: Any = None) -> Array:
         """Advance by many steps; see `gatewright.Stream.run`.
 
-        Long input goes in several requests, each of which is taken whole or not at all.
+        Long input is sent in several requests, each of which is atomic.
 
         Raises:
-            StepError: if the session stands elsewhere: somebody else has advanced it, or the server's store has
-                forgotten steps in a failover.  `state` finds out where, and `steps` says it then.
-            GatewrightError: if input does not fit; `steps` says how many were taken before.
-            ConnectionError: if the server is gone.
+            StepError: if the session is at another step: another client has advanced it, or the server's store lost
+                steps in a failover.  `state` updates `steps`.
+            GatewrightError: if the input is invalid; `steps` counts the steps taken before.
+            ConnectionError: if the server is unavailable.
         """
         self._catch_up()
         rows = xs if isinstance(xs, str) else _plain(xs)
@@ -235,43 +235,43 @@ class Session:
     def generate(
         self, length: int, prompt: str = "", *, temperature: float = 1.0, seed: int | None = None
     ) -> Iterator[str]:
-        """Write text, and give it piece by piece; the session reads it too.
+        """Generate text and yield it piece by piece; the session reads it too.
 
-        While the connection is open it is written to its end, also if nobody listens any more.
+        The server completes the text even if the caller stops iterating.
 
         Args:
-            length: symbols to write.
+            length: number of symbols to generate.
             prompt: text to read first.
             temperature: below 1 prefers likely symbols; 0 takes the likeliest.
-            seed: of the draws; left out, one that the session's name gives.
+            seed: random seed for sampling; if omitted, derived from the session's name.
 
         Raises:
-            GatewrightError: if the model writes no text, or an argument is out of range.
-            ConnectionError: if the server is gone.
+            GatewrightError: if the model is not a language model, or an argument is out of range.
+            ConnectionError: if the server is unavailable.
         """
         self._catch_up()
         self._behind = True
         frame = {"op": "generate", "session": self.name, "prompt": prompt, "length": length, "first": self.steps}
         frame |= {"temperature": temperature, "seed": seed}
-        given = 0
+        yielded = 0
         while True:
-            came = 0
+            received = 0
             try:
                 for piece in self._client._frames(frame):
                     if "done" in piece:
                         self._behind = False
                         return
-                    came, self.steps = came + len(piece["text"]), piece["steps"]
+                    received, self.steps = received + len(piece["text"]), piece["steps"]
                     self.state_steps = piece["state_steps"]
-                    if came > given:  # else it was given before the connection broke
-                        new = piece["text"][len(piece["text"]) - (came - given) :]
-                        given = came
+                    if received > yielded:  # else it was yielded before the connection broke
+                        new = piece["text"][len(piece["text"]) - (received - yielded) :]
+                        yielded = received
                         yield new
             except (ConnectionClosed, _BrokenError):
                 self._client.close()
 
     def _catch_up(self) -> None:
-        """Learn how many steps there are after a text that was not listened to until its end."""
+        """Update `steps` after a text that was not read to its end."""
         if self._behind:
             self.state()
 
@@ -283,45 +283,45 @@ class Session:
         return State(hidden, cell, np.array(found["last"], np.float64), found["state_steps"])
 
     def reset(self) -> None:
-        """Put the state back to the beginning; `steps` goes on."""
+        """Reset the state; `steps` does not change."""
         self.state_steps = self._client._ask({"op": "reset", "session": self.name})["state_steps"]
 
     def fork(self) -> Session:
-        """Return another session that stands where this one does."""
+        """Create a session with the same state."""
         found = self._client._ask({"op": "fork", "session": self.name, "name": secrets.token_urlsafe(24)})
         return self._client._session(found)
 
     def delete(self) -> None:
-        """Forget it.
+        """Delete the session.
 
         Raises:
-            SessionError: if it is not there.
+            SessionError: if the session does not exist.
         """
-        asked = self._client._asked
+        sent_count = self._client._sent_count
         try:
             self._client._ask({"op": "delete", "session": self.name})
         except SessionError:
-            if self._client._asked == asked + 1:
+            if self._client._sent_count == sent_count + 1:
                 raise
-            # An answer got lost, and it was the one that said so.
+            # The answer of an earlier attempt, which succeeded, was lost.
 
     def __repr__(self) -> str:
-        return f"Session(steps={self.steps})"  # its name is a secret
+        return f"Session(steps={self.steps})"  # the name is a secret
 
 
 class _BrokenError(Exception):
-    """The connection of a text that is being read is not there any more."""
+    """The connection broke while a text was being read."""
 
 
 def _plain(xs: Any) -> list[Any]:
-    """Return rows as plain lists, with None for what was not observed.
+    """Return rows as lists, with None in place of NaN.
 
     Raises:
-        GatewrightError: names what is no number among numbers.
+        GatewrightError: names the first value that is not a number.
     """
     array = np.asarray(xs)
     if array.dtype.kind not in "fiub" and (wrong := first_wrong(xs)) is not None and wrong[1] is not None:
-        place, value = wrong  # else NumPy would make texts of all numbers
+        place, value = wrong  # else NumPy would convert all numbers to text
         raise GatewrightError(f"x{place}", "a number", repr(value)[:80])
     if array.dtype.kind == "O" and array.ndim == 2:
         array = np.asarray(xs, np.float64)  # None among numbers
@@ -331,14 +331,17 @@ def _plain(xs: Any) -> list[Any]:
 
 
 def _refused(status: int) -> GatewrightError:
-    """Return the error of a handshake that was refused."""
-    hints = {401: ("token", "one that the server knows", "none such"), 421: ("address", "a name of it", "another")}
+    """Return the error for a refused handshake."""
+    hints = {
+        401: ("token", "a token that the server accepts", "another one or none"),
+        421: ("address", "an allowed host name of the server", "another name"),
+    }
     return GatewrightError(*hints.get(status, ("address", "a Gatewright server", f"status {status}")))
 
 
 def _error(status: int, part: dict[str, str], retry_after: float) -> GatewrightError:
-    told = (part["argument"], part["expected"], part["got"])
+    details = (part["argument"], part["expected"], part["got"])
     if status in (429, 503):
-        return BusyError(*told, retry_after=retry_after)
+        return BusyError(*details, retry_after=retry_after)
     kind = {404: SessionError, 409: StepError}.get(status, GatewrightError)
-    return kind(*told)
+    return kind(*details)
