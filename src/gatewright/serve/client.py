@@ -188,7 +188,7 @@ class Session:
         name: name of the session; a secret, like the token.
         steps: number of steps that the session has taken.
         state_steps: number of steps in its state: those since the last reset.
-        context: number of steps that a forecaster was trained to read before it forecasts; 0 for other models.
+        context: number of steps that a forecaster was trained to read before it forecasts; 0 for others.
     """
 
     def __init__(self, client: Client, found: dict[str, Any], model: dict[str, Any]) -> None:
@@ -213,7 +213,7 @@ class Session:
         Long input is sent in several requests, each of which is atomic.
 
         Raises:
-            StepError: if the session is at another step: another client has advanced it, or the server's store lost
+            StepError: if the session is at another step: another client has advanced it, or the store lost
                 steps in a failover.  `state` updates `steps`.
             GatewrightError: if the input is invalid; `steps` counts the steps taken before.
             ConnectionError: if the server is unavailable.
