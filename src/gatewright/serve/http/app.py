@@ -105,8 +105,10 @@ def create_app(
     app.add_exception_handler(InvalidMessageError, _invalid_message)
     app.add_exception_handler(HTTPException, _http_error)
     _add_index(app)
+    _add_model(app, service)
     _add_sessions(app, service)
     _add_steps(app, service)
+    _add_generation(app, service)
     _add_state(app, service)
     _add_monitoring(app, service)
     WebSocketEndpoint(service).add(app)
@@ -212,13 +214,15 @@ def _add_index(app: FastAPI) -> None:
         app.add_route(path, index, include_in_schema=False)
 
 
-def _add_sessions(app: FastAPI, service: Service) -> None:
-    respond = _Responder(service)
-
+def _add_model(app: FastAPI, service: Service) -> None:
     @app.get("/v1/model", response_model=ModelBody, responses=_error_responses())
     async def model() -> Response:
         """Return the inputs and outputs of the model of new sessions."""
         return Response(to_json(service.model()), media_type="application/json")
+
+
+def _add_sessions(app: FastAPI, service: Service) -> None:
+    respond = _Responder(service)
 
     @app.post(
         "/v1/sessions",
@@ -283,6 +287,8 @@ def _add_steps(app: FastAPI, service: Service) -> None:
         message = await _body(request, AdvanceBody, service)
         return await respond("advance", service.advance(owner, session, message))
 
+
+def _add_generation(app: FastAPI, service: Service) -> None:
     pieces: dict[int | str, dict[str, Any]] = {
         200: {
             "description": "One line of JSON for each piece of text; each is stored before it is sent.",
