@@ -105,20 +105,24 @@ def sequence(
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
-    tensors, cell = weights.present(), weights.code
     options = [int(reverse), int(record), 0 if record else checkpoint]
-    if not _direct(x, h_0, c_0, *tensors):
+    direct = _direct(x, h_0, c_0, *weights)
+    if direct and not _differentiable(x, h_0, c_0, *weights):
+        y, h_n, c_n, gates, cells = _forward(x, h_0, c_0, weights, batch_sizes, options)
+        return y, h_n, c_n, _recorded(y, gates, cells, h_0, c_0) if record else None
+    tensors, cell = weights.present(), weights.code
+    if not direct:
         if not _torch_private.can_redispatch() and _differentiable(x, h_0, c_0, *tensors):
             options[1] = 1  # or the backward pass would have to run it again
         y, h_n, c_n, gates, cells = lstm(x, h_0, c_0, tensors, cell, batch_sizes, options)
-    elif _differentiable(x, h_0, c_0, *tensors):
-        y, h_n, c_n, gates, cells = _Lstm.apply(None, cell, batch_sizes, options, x, h_0, c_0, *tensors)
     else:
-        y, h_n, c_n, gates, cells = _lstm(x, h_0, c_0, tensors, cell, batch_sizes, options)
-    if not record:
-        return y, h_n, c_n, None
+        y, h_n, c_n, gates, cells = _Lstm.apply(None, cell, batch_sizes, options, x, h_0, c_0, *tensors)
+    return y, h_n, c_n, _recorded(y, gates, cells, h_0, c_0) if record else None
+
+
+def _recorded(y: Tensor, gates: Tensor, cells: Tensor, h_0: Tensor, c_0: Tensor) -> LayerRecord:
     i, f, g, o = gates.chunk(4, dim=-1)
-    return y, h_n, c_n, LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)
+    return LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)
 
 
 def _differentiable(*tensors: Tensor | None) -> bool:
@@ -145,8 +149,18 @@ def _lstm(
         batch_sizes: rows of each step.
         options: reverse, keep, checkpoint.
     """
+    return _forward(x, h_0, c_0, LayerWeights.of(cell, weights), batch_sizes, options)
+
+
+def _forward(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    layer: LayerWeights,
+    batch_sizes: Tensor | None,
+    options: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     reverse, keep, checkpoint = options
-    layer = LayerWeights.of(cell, weights)
     y, h_n, c_n = x.new_empty(*x.shape[:-1], layer.W_hh.shape[-1]), x.new_empty(h_0.shape), x.new_empty(c_0.shape)
     sizes = None if batch_sizes is None else batch_sizes.tolist()
     h, c = dense(h_0, c_0)
