@@ -1,5 +1,6 @@
-/* What native/c/gatewright.h promises, beside the values: what is refused, that it changes nothing, what allocates.
- * Linked with the model.c of a forecaster of two targets and three past inputs that reads no calendar. */
+/* What native/c/gatewright.h promises, beside the values: what is refused, that it changes nothing, what
+ * allocates. Linked with the model.c of a forecaster of two targets and three past inputs that reads no calendar.
+ */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
