@@ -8,13 +8,17 @@ from pathlib import Path
 
 import gatewright
 
-_path = Path(gatewright.__file__).parent / "nn" / "_torch_private.py"
-_spec = importlib.util.spec_from_file_location("gatewright.nn._torch_private", _path)
-assert _spec is not None
-assert _spec.loader is not None
-_module = importlib.util.module_from_spec(_spec)
-sys.modules[_module.__name__] = _module  # before gatewright.nn is imported
-_spec.loader.exec_module(_module)
-for _name in _module.NAMES:
-    assert getattr(_module, _name) is not None, _name
-    setattr(_module, _name, None)
+
+def pytest_configure() -> None:
+    """Replace the module of private names before `gatewright.nn` is imported; importing this file does nothing."""
+    assert "gatewright.nn" not in sys.modules
+    path = Path(gatewright.__file__).parent / "nn" / "_torch_private.py"
+    spec = importlib.util.spec_from_file_location("gatewright.nn._torch_private", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
+    for name in module.NAMES:
+        assert getattr(module, name) is not None, name
+        setattr(module, name, None)
