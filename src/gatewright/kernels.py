@@ -34,7 +34,7 @@ class SequenceArgs(NamedTuple):
     Attributes:
         batch_sizes: how many rows each step has, none more than the step before; None for B each.
         reverse: whether to go from the last step to the first.
-        checkpoint: where a pass keeps what `backward` needs, keep only the cell state before every so many steps,
+        checkpoint: where a pass keeps what `backward` needs, keep only the cell state before every K-th step,
             rounded up to a multiple of `chunk_steps`; 0 keeps every gate of every step.
         threads: maximum number of threads; None for `threads()`.
         split: "rows" or "units" says what threads share out, for tests and benchmarks; "" leaves it to the sizes.
@@ -92,7 +92,7 @@ class Forward(NamedTuple):
         c_n: the cell state after each row's last step, (B, H).
         gates: i, f, g, o after activation, (T, B, 4H) or (rows, 4H); None where they are not kept.
         cell: the cell state after each step, (T, B, H) or (rows, H); with checkpoints the cell state before every
-            so many steps, (checkpoints, B, H); None where nothing is kept.
+            ``checkpoint`` steps, (checkpoints, B, H); None where nothing is kept.
     """
 
     y: Array
@@ -252,7 +252,7 @@ def linear(
         x: (rows, D), contiguous.
         W: weights, (O, D), contiguous.
         b: bias, (O,), or None.
-        threads: at most so many; None for `threads()`.
+        threads: maximum number of threads; None for `threads()`.
         out: contiguous memory for the result, or None for a new array.
 
     Returns:
@@ -297,7 +297,7 @@ def chunk_steps(B: int, H: int, dtype: Any) -> int:
 
 
 def fma_peak(dtype: str = "float32", threads: int = 1, seconds: float = 0.2) -> float:
-    """Return the FLOP/s of a loop of multiply-adds in registers, on so many threads at once.
+    """Return the FLOP/s of a loop of multiply-adds in registers, on ``threads`` threads at once.
 
     >>> fma_peak(seconds=0.01) > 1e8
     True

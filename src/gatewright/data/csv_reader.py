@@ -2,6 +2,7 @@
 
 Two functions read it with the same result.  `read_plain` lets polars read a text in which every line is a row with
 the number of cells of the header.  `read_records` handles quotes, blank lines and rows of other lengths.
+The cells stay text here: `timestamps.py` converts times, `numeric_columns.py` numbers.
 """
 
 from __future__ import annotations

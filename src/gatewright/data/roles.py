@@ -126,7 +126,7 @@ def _only_target(columns: Sequence[Column]) -> str:
         columns: those without a role.
 
     Raises:
-        DataError: if there is none or several; it lists them.
+        DataError: if no column or several columns qualify; it lists them.
     """
     columns = [column for column in columns if not is_index(column.cells)] or columns
     numeric = [column for column in columns if column.is_numeric]

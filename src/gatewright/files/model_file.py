@@ -356,7 +356,7 @@ def _check_spec(name: str, spec: Spec | None, cls: type[Spec]) -> None:
 
 
 def _companion(model: ModelFile) -> tuple[str, str]:
-    """Return the key and the JSON of what stands beside the spec: the scaler or the vocabulary."""
+    """Return the key and the JSON of the companion of the spec: the scaler or the vocabulary."""
     if model.scaler is not None:
         return "scaler", model.scaler.to_json()
     assert model.vocabulary is not None

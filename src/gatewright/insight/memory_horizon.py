@@ -37,7 +37,7 @@ class MemoryHorizon:
     peer: NDArray[np.float64] | None = None
 
     def reach(self, part: float = 0.01) -> int:
-        """Return the first lag from which the norm stays below a fraction of its maximum; K if there is none."""
+        """Return the first lag from which the norm stays below a fraction of its maximum; K if it never does."""
         above = np.flatnonzero(self.lstm >= part * self.lstm.max())
         return int(above[-1]) + 1
 

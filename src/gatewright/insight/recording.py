@@ -36,7 +36,7 @@ class Recording(RecordingData):
         predictions: of a forecaster (T, B, horizon, targets, quantiles), in the table's units; of a language
             model the log-probability of each next symbol (T, B, V); of bare layers their output (T, B, P).
         targets: the true values: (T, B, horizon, targets), NaN where missing; of a text the number of the next
-            symbol (T, B), -1 where there is none; None for bare layers.
+            symbol (T, B), -1 after the last symbol; None for bare layers.
         columns: a forecaster's table, the targets first (T, B, C), NaN where missing; else None.
         times: timestamps (T, B) of a timed table, in the local time of the model's time zone; else None.
         symbols: numbers of the symbols read (T, B); else None.

@@ -131,7 +131,7 @@ def open_path(
         path: directory of a run, or a file.
         data: file that the model reads, or a recording of a run's model; None for the test part of the run's data.
         selection: part of the data.
-        train_plain: whether to train a plain RNN for comparison with a run's model, if there is none yet.
+        train_plain: whether to train a plain RNN for comparison with a run's model, unless the run has one.
         say: shows a line to the user.
 
     Raises:

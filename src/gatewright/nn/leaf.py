@@ -11,7 +11,7 @@ from torch import fx, nn
 def leaf(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """Return the node that calls a module, or None if no argument is a proxy of `torch.fx`.
 
-    A tracer goes into every module that is not torch's own, unless the tracer is told not to.  A module that calls
+    A tracer enters every module that is not torch's own, unless it is configured not to.  A module that calls
     this first is a leaf to every tracer.
 
     Raises:

@@ -31,7 +31,7 @@ class LSTM(torch.nn.RNNBase):
     """A stack of LSTM layers, a drop-in for `torch.nn.LSTM` that shows its gates.
 
     Parameters, initial values, ``state_dict``, results and errors are those of `torch.nn.LSTM`; either one
-    loads the other's ``state_dict``.  Called with ``record=True`` it returns a `Record` beside the result,
+    loads the other's ``state_dict``.  Called with ``record=True`` it returns a `Record` next to the result,
     with every gate, cell state and hidden state of every step; a loss may use them like any other tensor.
 
     On the CPU, for float32 and float64, `gatewright.kernels` do the work, and the record is what they save for
@@ -52,7 +52,7 @@ class LSTM(torch.nn.RNNBase):
         proj_size: P, width to which the hidden state is projected; 0 for none, P is then H.
         device: where the parameters are made.
         dtype: type of the parameters.
-        checkpoint: for the backward pass keep only the states before every so many steps, and compute the rest
+        checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest
             again, to the same bits, at the cost of one more forward pass; 0 keeps the activations of every step.
             Rounded up to a multiple of the steps that the backward pass takes at once (`kernels.chunk_steps`).
             A pass that records, or that torch's operations do, keeps everything.
@@ -238,8 +238,8 @@ class LSTM(torch.nn.RNNBase):
         """Return a `gatewright.Stream` with copies of the weights: step by step, without torch, to the same bits.
 
         Args:
-            sessions: how many states to keep.
-            threads: at most so many work on a call.
+            sessions: number of sessions.
+            threads: maximum number of threads for a call.
             weights: how they are kept, as for `Stream.load`.
 
         Raises:

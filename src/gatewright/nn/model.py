@@ -120,8 +120,8 @@ class Model(nn.Module):
         """Return a stream with copies of the weights, to advance the model step by step without torch.
 
         Args:
-            sessions: how many states to keep.
-            threads: at most so many work on a call.
+            sessions: number of sessions.
+            threads: maximum number of threads for a call.
             weights: how those of the gates are kept, as for `Stream.load`.
         """
         return Stream.of(self._file(), sessions=sessions, threads=threads, weights=weights)
@@ -139,7 +139,7 @@ class Model(nn.Module):
 def load(path: Path | str) -> Model:
     """Read a model file, or that of a run directory, and build the model, in evaluation mode.
 
-    No random number is drawn: a training that goes on beside it is not disturbed.
+    No random number is drawn, so a training in the same process is not disturbed.
 
     Raises:
         ModelFileError: if the file is damaged, foreign or too new; nothing is built then.

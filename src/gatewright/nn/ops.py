@@ -89,7 +89,7 @@ def sequence(
         reverse: whether to read x from its last step to its first.
         batch_sizes: how many rows each step has, (T,), int64, as a `PackedSequence` has it; None for B each.
         record: whether to return the activations that the pass saved.
-        checkpoint: for the backward pass keep only the states before every so many steps, and compute the rest
+        checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest
             again; 0 keeps the activations of every step, as a record does.
 
     Returns:

@@ -60,7 +60,7 @@ class Run:
 
     @staticmethod
     def create(path: Path, source: Source, kind: str, options: Options) -> Run:
-        """Make the directory and write down what the run is told.
+        """Create the directory and write the options and the source of the run.
 
         Args:
             path: where.
@@ -115,7 +115,7 @@ class Run:
                 evaluate and look.
 
         Raises:
-            RunError: if there is none.
+            RunError: if the run has no model.
             GatewrightError: if the value cannot be read.
         """
         run = Run(path)
@@ -203,7 +203,7 @@ class Run:
         """Return the best model.
 
         Raises:
-            GatewrightError: if there is none, its file is damaged, or it is of another kind than the run.
+            GatewrightError: if the run has no model, its file is damaged, or it is of another kind than the run.
         """
         from gatewright.nn.model import load
 

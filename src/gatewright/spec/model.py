@@ -1,7 +1,7 @@
 """What a model is: frozen dataclasses that go to JSON and back unchanged.
 
 A model is an encoder (numeric columns, or an embedding of symbols), a stack of LSTM layers, and a head
-(quantiles of the next values, or the next symbol).  The numbers that a model needs beside its weights -
+(quantiles of the next values, or the next symbol).  The numbers that a model needs in addition to its weights -
 the scaler of its columns, or its vocabulary - are here too.
 """
 

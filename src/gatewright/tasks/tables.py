@@ -28,7 +28,7 @@ def empty(title: str, columns: Sequence[str]) -> Table:
 
 
 def written(values: Sequence[float | None]) -> list[str]:
-    """Write a column: as many decimals as show four digits of its largest figure, a dash where there is none.
+    """Write a column: as many decimals as show four digits of its largest figure, a dash for a missing value.
 
     >>> written([12.3456, 0.5, None])
     ['12.35', '0.50', '–']

@@ -68,7 +68,7 @@ def _first(task: Task, step: int) -> list[str]:
 
 
 def _first_time(values: Tensor) -> int:
-    """Return the first step with a value that is not finite; the number of steps if there is none."""
+    """Return the first step with a value that is not finite; the number of steps if all are finite."""
     bad = ~values.isfinite().flatten(1).all(dim=1)
     return int(bad.int().argmax()) if bad.any() else len(values)
 

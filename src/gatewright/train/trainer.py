@@ -30,7 +30,7 @@ LOG_EVERY = 50
 
 
 class Loop:
-    """Trains a task to the end, or until it is told to stop.
+    """The training loop of a task, to the end or until a signal stops it.
 
     Everything random is drawn from (seed, step, process), so a run that goes on from a checkpoint takes the
     very steps that it would have taken.

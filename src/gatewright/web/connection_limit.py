@@ -112,7 +112,7 @@ class LimitedSocket(socket.socket):
         """Return a connection and its address, for an event loop.
 
         Raises:
-            BlockingIOError: if there is none now; the event loop calls again when there is.
+            BlockingIOError: if no connection is waiting; the event loop calls again when there is.
             OSError: if system resources are exhausted; the event loop then waits for a second.
         """
         limit = self.limit

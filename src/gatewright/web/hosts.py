@@ -58,7 +58,7 @@ _UNIQUE = ("Host", "Origin", "Authorization")
 
 
 def duplicate_header(headers: Headers) -> str | None:
-    """Return the name of a security-relevant header that occurs more than once; None if there is none.
+    """Return the name of a security-relevant header that occurs more than once, or None.
 
     >>> duplicate_header(Headers(raw=[(b"host", b"localhost"), (b"host", b"evil.example")]))
     'Host'

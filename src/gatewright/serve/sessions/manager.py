@@ -15,9 +15,9 @@ from gatewright.errors import GatewrightError, LimitError, StepError, StoreError
 from gatewright.runtime.state import State
 from gatewright.runtime.stream import Stream
 from gatewright.serve.sessions.cache import SessionCache
-from gatewright.serve.sessions.caches import SessionCaches
 from gatewright.serve.sessions.creation import SessionCreator, contention_error
 from gatewright.serve.sessions.executor import PendingRequest, execute
+from gatewright.serve.sessions.model_caches import SessionCaches
 from gatewright.serve.sessions.requests import (
     Advance,
     Answer,

@@ -1,4 +1,4 @@
-"""Stored sessions and models, and the interface of a store."""
+"""Stored sessions and models, and the interface of a store; `sqlite.py` and `valkey.py` implement it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def with_digest(answer: bytes) -> bytes:
 
 
 def verified_answer(saved: StoredSession) -> bytes:
-    """Return a stored answer after verification of its digest; empty if there is none.
+    """Return a stored answer after verification of its digest; empty without an answer.
 
     Raises:
         StoreError: if the answer is damaged.

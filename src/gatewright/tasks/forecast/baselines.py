@@ -29,7 +29,7 @@ class Naive:
             self._seasonal[phase::season] = last_observed(values[phase::season])
 
     def persistence(self, origins: NDArray[np.int64], horizon: int) -> Values:
-        """Forecast the last observed value, NaN where there is none: (origins, horizon, targets).
+        """Forecast the last observed value, NaN if nothing was observed: (origins, horizon, targets).
 
         Args:
             origins: last known row of each forecast.

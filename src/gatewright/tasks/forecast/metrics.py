@@ -110,7 +110,7 @@ class Tally:
             steps: which steps ahead.
             target: which target.
             scale: its standard deviation in the training part.
-            efficiencies: the NSE of each series, NaN where there is none.
+            efficiencies: the NSE of each series, NaN if it is undefined.
         """
         found: Measures = dict.fromkeys(MEASURES)
         seen = self._seen[steps, target]

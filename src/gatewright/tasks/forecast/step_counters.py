@@ -113,7 +113,7 @@ class FirstSteps:
         return sorted({round(1.3**power) for power in range(64) if round(1.3**power) <= half} | {half})
 
     def _offsets(self, steps: list[int]) -> Tensor:
-        """Return what each output lacks after so many rows, to lie above its share: (steps, outputs), float64."""
+        """Return the amount that each output lacks at each step to exceed its share: (steps, outputs), float64."""
         model = self._model
         assert isinstance(model.spec.head, QuantileHead)
         rows = torch.tensor(steps, device=model.head.weight.device) - 1
