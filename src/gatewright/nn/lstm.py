@@ -52,8 +52,8 @@ class LSTM(torch.nn.RNNBase):
         proj_size: P, width to which the hidden state is projected; 0 for none, P is then H.
         device: where the parameters are made.
         dtype: type of the parameters.
-        checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest
-            again, to the same bits, at the cost of one more forward pass; 0 keeps the activations of every step.
+        checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest,
+            with the same bits, at the cost of one more forward pass; 0 keeps the activations of every step.
             Rounded up to a multiple of the steps that the backward pass takes at once (`kernels.chunk_steps`).
             A pass that records, or that torch's operations do, keeps everything.
 

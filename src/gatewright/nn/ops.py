@@ -89,8 +89,8 @@ def sequence(
         reverse: whether to read x from its last step to its first.
         batch_sizes: how many rows each step has, (T,), int64, as a `PackedSequence` has it; None for B each.
         record: whether to return the activations that the pass saved.
-        checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest
-            again; 0 keeps the activations of every step, as a record does.
+        checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest;
+            0 keeps the activations of every step, as a record does.
 
     Returns:
         y, shaped as x but (..., H) or (..., P); h_n and c_n, shaped as h_0 and c_0; and the record or None, whose
