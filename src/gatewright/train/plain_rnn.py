@@ -104,10 +104,6 @@ def train_plain_rnn(
     return plain.eval()
 
 
-#: Former name.
-train_beside = train_plain_rnn
-
-
 def save(path: Path, plain: PlainModel) -> None:
     """Write a plain RNN to a safetensors file, with the fingerprint of the model that it is compared with.
 
