@@ -1,4 +1,4 @@
-"""The options of a run: their names and types, their file, and the rules that hold for them."""
+"""Options of a run: names, types, the options file, and the rules for their values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 
 def _may_be_unset(options: type[T]) -> type[T]:
-    """Say at run time that options are None until `resolve`: who checks types then checks their defaults too."""
+    """Declare at run time that options are None until `resolve`, so that type checkers accept their defaults."""
     options.__annotations__ = {name: f"{kind} | None" for name, kind in options.__annotations__.items()}
     return options
 
@@ -32,39 +32,40 @@ def _may_be_unset(options: type[T]) -> type[T]:
 @_may_be_unset
 @dataclass(frozen=True)
 class DataOptions:
-    """What the model learns from.
+    """Columns, parts and windows of the data.
 
     Attributes:
-        target: Columns to forecast; may be left out if only one column is numeric.
+        target: Columns to forecast (default: the only numeric column).
         past: Input columns known only up to now.
         known: Input columns known in advance, such as a weather forecast or a price list.
-        static: Input columns with one value a series.
-        time: Column of timestamps (default: found); "none" takes the rows in order.
-        time_format: How timestamps are written, as in strftime (default: found).
-        time_zone: Zone whose clock shows the timestamps: a place such as Europe/Berlin, UTC, an offset such as
-            +02:00, or "none" (default: what they name themselves).
-        id: Columns that name the series a row belongs to, for many series in one table: "store item".
-        resample: Gather rows into steps of this width, such as 15m, 1h, 1d, 1w or 1mo: for repeated and irregular
-            timestamps.
-        aggregate: What such a step keeps of its rows: "mean", "sum" or "last" (default: mean). Inputs known in
-            advance keep the last one with "sum".
+        static: Input columns that are constant for a series.
+        time: Column of timestamps (default: detected); "none" takes the rows in order.
+        time_format: Format of the timestamps, as in strftime (default: detected).
+        time_zone: Time zone of the timestamps: a place such as Europe/Berlin, UTC, an offset such as +02:00, or
+            "none" (default: the zone in the timestamps).
+        id: Columns that identify the series of a row, in a table of several series: "store item".
+        resample: Width of the steps that rows are aggregated into, such as 15m, 1h, 1d, 1w or 1mo: for repeated
+            and irregular timestamps.
+        aggregate: Aggregate of the rows of such a step: "mean", "sum" or "last" (default: mean). With "sum",
+            inputs known in advance keep their last value.
         decimal: Decimal mark of numbers: "." or "," (default: .).
-        thousands: Mark between groups of three digits, such as "," or " " (default: none).
-        missing: Words and numbers that stand for a missing value, such as -999, next to NA, nan and the like.
+        thousands: Thousands separator, such as "," or " " (default: none).
+        missing: Words and numbers for a missing value, such as -999, in addition to NA, nan and similar words.
         fill: Fill missing inputs and rows: "forward" (last value) or "mean" (of the training part).
-        reads: What the model reads of past targets: "change", "level", "both" or "nothing" (default: change).
-        calendar: Parts of the timestamp to read: hour_of_day, day_of_week, day_of_year, or "none"
-            (default: those that the training part has seen twice).
-        context: Steps that the model reads: of a series before it forecasts (default: 4 seasons, at least 32
-            and twice the horizon), of a text before gradients are cut (default: 128).
-        reset: Share of the streams of a text that begin a chunk without a state, so that the model learns to begin
-            (default: 0.1).
-        horizon: Steps to forecast (default: 1).
-        quantiles: Levels to forecast; 0.5 is the point forecast (default: 0.1 0.5 0.9).
-        season: Steps of a season, for the seasonal-naive baseline (default: by the step; 24 for hours).
-        valid: Validation part: a share, a number of rows or characters, or a start date (default: 0.15; text
+        reads: Inputs from past targets: "change", "level", "both" or "nothing" (default: change).
+        calendar: Calendar inputs: hour_of_day, day_of_week, day_of_year, or "none" (default: those that the
+            training part covers twice).
+        context: Number of steps that the model reads before a forecast (default: 4 seasons, at least 32 and twice
+            the horizon); in a text, before gradients are cut (default: 128).
+        reset: Share of the streams of a text that start a chunk with a zero state, so that the model learns to
+            start (default: 0.1).
+        horizon: Number of steps to forecast (default: 1).
+        quantiles: Quantile levels; 0.5 is the point forecast (default: 0.1 0.5 0.9).
+        season: Length of the season in steps, for the seasonal-naive baseline (default: from the step; 24 for
+            hours).
+        valid: Validation part: a share, a number of rows or characters, or its first date (default: 0.15; text
             0.05).
-        test: Test part, the last: likewise.
+        test: Test part, at the end: a share, a number or a date, as for --valid.
     """
 
     target: tuple[str, ...] = UNSET
@@ -95,14 +96,14 @@ class DataOptions:
 @_may_be_unset
 @dataclass(frozen=True)
 class ModelOptions:
-    """How large the model is.
+    """Size of the model.
 
     Attributes:
-        hidden: Units of each LSTM layer (default: 64; text 512).
-        layers: LSTM layers (default: 1).
-        dropout: Rate between layers and before the head (default: 0.2).
+        hidden: Number of units of each LSTM layer (default: 64; text 512).
+        layers: Number of LSTM layers (default: 1).
+        dropout: Dropout rate between layers and before the head (default: 0.2).
         proj: Width of the projected hidden state; 0 for none (default: 0).
-        embedding: Width of a symbol's vector, for text (default: 64).
+        embedding: Width of the embedding of a symbol, for text (default: 64).
         forget_bias: Initial bias of the forget gates (default: 1).
     """
 
@@ -117,21 +118,21 @@ class ModelOptions:
 @_may_be_unset
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How it is trained.
+    """Optimization.
 
     Attributes:
-        epochs: Times through the training part (default: as many as the steps make; text 10).
-        steps: Optimizer steps, where epochs are not given (default: 1000; text: by epochs).
-        batch: Windows or text streams a step, over all processes (default: 64; text 32).
-        lr: Highest learning rate of AdamW (default: 0.001; text 0.002).
-        schedule: How the learning rate falls: "cosine", "linear" or "constant" (default: cosine).
-        warmup: Steps over which it rises first (default: 50).
+        epochs: Number of passes over the training part (default: from --steps; text 10).
+        steps: Number of optimizer steps, without --epochs (default: 1000; text: from the epochs).
+        batch: Number of windows or text streams in a step, over all processes (default: 64; text 32).
+        lr: Maximum learning rate of AdamW (default: 0.001; text 0.002).
+        schedule: Decay of the learning rate: "cosine", "linear" or "constant" (default: cosine).
+        warmup: Number of steps of the linear warm-up (default: 50).
         weight_decay: Decoupled weight decay (default: 0.01).
-        clip: Largest norm of the gradient; 0 for no clipping (default: 1).
-        patience: Stop after this many validations without a better one; 0 never (default: 5).
+        clip: Maximum norm of the gradient; 0 for no clipping (default: 1).
+        patience: Number of validations without improvement before the training stops; 0 for no limit (default: 5).
         validate_every: Steps between validations (default: 100; text: an epoch, at most 500).
-        checkpoint_every: Steps between checkpoints (default: 100); each validation makes one too.
-        seed: Of weights, order and dropout (default: 0).
+        checkpoint_every: Steps between checkpoints, in addition to one at each validation (default: 100).
+        seed: Random seed for weights, order and dropout (default: 0).
         device: "auto", "cpu", "cuda", "mps" or "xpu" (default: auto).
     """
 
