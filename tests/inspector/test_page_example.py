@@ -131,7 +131,7 @@ def test_a_view_that_could_not_be_loaded_is_tried_again(browser: Browser, url: s
     with opened(browser, url) as tab:
         tab.page.route(re.compile("/(input_gate|diagnosis)$"), lambda route: route.abort())
         tab.page.reload()
-        tab.page.locator(".gw-main").wait_for()
+        tab.settle()  # by then the page has gone to its first view, which would undo the key
         tab.page.keyboard.press(key)
         tab.page.get_by_text(f"{what} could not be loaded.").wait_for()
         assert len(tab.wrong) > 0
