@@ -25,7 +25,16 @@ from gatewright import spec
 from gatewright.errors import ModelFileError, SpecError
 from gatewright.files import atomic, model_file
 from gatewright.files.model_file import ModelFile, read, write
-from gatewright.spec import UNKNOWN, ModelSpec, Scaler, SeriesEncoder, StackSpec, SymbolHead, Vocabulary
+from gatewright.spec import (
+    UNKNOWN,
+    ModelSpec,
+    Scaler,
+    SeriesEncoder,
+    StackSpec,
+    SymbolHead,
+    TableSpec,
+    Vocabulary,
+)
 from tests.support.model_files import (
     COLUMNS,
     MODELS,
@@ -76,6 +85,28 @@ def test_extreme_weights_keep_their_bits(model: ModelFile, path: Path) -> None:
     extreme = ModelFile(model.spec, filled, model.scaler, model.vocabulary)
     write(path, extreme)
     assert_same(read(path), extreme)
+
+
+TABLE = TableSpec(
+    time="ts", time_format="%d.%m.%Y", time_zone="", id=("site",), resample="1h", aggregate="sum", decimal=",",
+    thousands=".", missing=("-999",), fill="mean", season=24, valid="0.15", test="2020-01-01", source="0" * 64,
+    trained_until="2019-12-31T23:00:00",
+)  # fmt: skip
+
+
+def test_a_file_says_how_tables_are_read(path: Path) -> None:
+    plain = written(SERIES, path)
+    model = replace(SERIES, table=TABLE)
+    whole = written(model, path)
+    metadata = parsed(whole)[0]["__metadata__"]
+    assert (metadata["gatewright"], json.loads(metadata["table"])["season"]) == ("3", 24)
+    assert read(path).table == TABLE
+    assert read(path).fingerprint == SERIES.fingerprint == model.fingerprint
+    assert parsed(plain)[0]["__metadata__"]["gatewright"] == "2"
+    with pytest.raises(ModelFileError, match="table: expected none, since the encoder reads symbols"):
+        replace(SYMBOLS, table=TABLE)
+    with pytest.raises(SpecError, match="fill"):
+        replace(TABLE, fill="backward")
 
 
 def test_the_bytes_are_the_documented_ones(path: Path) -> None:
@@ -378,7 +409,7 @@ def test_the_document_names_every_field_and_key(path: Path) -> None:
         *spec.READS,
     }
     for model in MODELS:
-        for part in (model.spec, model.scaler, model.vocabulary):
+        for part in (model.spec, model.scaler, model.vocabulary, TABLE):
             if part is not None:
                 names |= set(re.findall(r'"(\w+)":', part.to_json()))
     names |= {re.sub(r"\d+$", "{n}", name) for model in MODELS for name in model.spec.tensors()}

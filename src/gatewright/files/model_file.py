@@ -23,17 +23,19 @@ import numpy.typing as npt
 
 from gatewright.errors import GatewrightError, ModelFileError, SpecError, shorten, unusable
 from gatewright.files import atomic, regular
-from gatewright.spec import ModelSpec, Scaler, Vocabulary
+from gatewright.spec import ModelSpec, Scaler, TableSpec, Vocabulary
 from gatewright.spec.json import Spec, strict_json
 
 if TYPE_CHECKING:
     from io import BufferedReader
 
-#: The version of the format that this build writes, and the newest that it reads.
-FORMAT = 2
+#: The newest version of the format that this build reads and writes.  A model that needs nothing of it is written
+#: as version 2, which older builds read too.
+FORMAT = 3
 
-#: Versions that it reads.  In version 1 an encoder of series says nothing of the time zone.
-READABLE = ("1", "2")
+#: Versions that it reads.  In version 1 an encoder of series says nothing of the time zone; version 3 adds how
+#: tables are read.
+READABLE = ("1", "2", "3")
 
 #: Longest header in bytes; the safetensors library reads no longer one.
 LONGEST_HEADER = 100_000_000
@@ -52,6 +54,7 @@ class ModelFile:
         tensors: float32 weights by name, not copied, in the order of ``spec.tensors()``.
         scaler: the numbers of the columns, where the encoder reads a series.
         vocabulary: the symbols, where the encoder reads symbols.
+        table: how a forecaster's tables are read, if the file is to say so; no part of the fingerprint.
 
     Raises:
         SpecError: if a specification does not survive its own JSON.
@@ -68,9 +71,14 @@ class ModelFile:
     tensors: Mapping[str, npt.NDArray[np.float32]]
     scaler: Scaler | None = None
     vocabulary: Vocabulary | None = None
+    table: TableSpec | None = None
 
     def __post_init__(self) -> None:
         _check_spec("spec", self.spec, ModelSpec)
+        if self.table is not None:
+            _check_spec("table", self.table, TableSpec)
+            if self.spec.encoder.companion != "scaler":
+                raise ModelFileError("table", "none, since the encoder reads symbols", "one")
         _check_companions(self)
         kinds = {name: _kind(name, array) for name, array in self.tensors.items()}
         ordered = {name: self.tensors[name] for name in _checked_shapes(self.spec, kinds)}
@@ -121,9 +129,10 @@ def write(path: str | os.PathLike[str], model: ModelFile) -> None:
     companion, text = _companion(model)
     header: dict[str, Any] = {
         "__metadata__": {
-            "gatewright": str(FORMAT),
+            "gatewright": _version(model),
             "spec": model.spec.to_json(),
             companion: text,
+            **({} if model.table is None else {"table": model.table.to_json()}),
             "sha256": model.fingerprint,
             "written_by": f"gatewright {importlib.metadata.version('gatewright')}",
         }
@@ -163,6 +172,11 @@ def read(path: str | os.PathLike[str]) -> ModelFile:
         raise ModelFileError(where, error.expected, error.got) from None
 
 
+def _version(model: ModelFile) -> str:
+    """Return the lowest version of the format, from 2 on, that holds a model."""
+    return "2" if model.table is None else "3"
+
+
 def _read(file: BufferedReader) -> ModelFile:
     size = os.fstat(file.fileno()).st_size
     header, data_size = _read_header(file, size)
@@ -176,6 +190,7 @@ def _read(file: BufferedReader) -> ModelFile:
         raise ModelFileError("metadata", f"the key {companion!r}", f"{sorted(metadata)}")
     scaler = _read_spec("scaler", metadata, Scaler) if companion == "scaler" else None
     vocabulary = _read_spec("vocabulary", metadata, Vocabulary) if companion == "vocabulary" else None
+    table = _read_spec("table", metadata, TableSpec) if "table" in metadata else None
 
     entries = {name: _entry(name, entry) for name, entry in header.items()}
     shapes = _checked_shapes(spec, {name: (dtype, shape) for name, (dtype, shape, _) in entries.items()})
@@ -189,7 +204,10 @@ def _read(file: BufferedReader) -> ModelFile:
     for name, shape in shapes.items():
         begin, end = spans[name]
         tensors[name] = data[begin // 4 : end // 4].reshape(shape).astype(np.float32, copy=False)
-    model = ModelFile(spec, tensors, scaler, vocabulary)
+    model = ModelFile(spec, tensors, scaler, vocabulary, table)
+    if metadata["gatewright"] != "1" and metadata["gatewright"] != _version(model):
+        got = f"{metadata['gatewright']!r}, though nothing in the file needs it"
+        raise ModelFileError("metadata.gatewright", f"version {_version(model)!r}", got)
     came = model._digest(text)
     if metadata["sha256"] != came:
         got = f"a model with {came}; the file is damaged or was edited"
@@ -228,7 +246,8 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
         hint = "; a newer gatewright reads it" if newer else ""
         raise ModelFileError("metadata.gatewright", expected, shorten(version) + hint)
     required = {"gatewright", "spec", "sha256", "written_by"}
-    if not any(set(metadata) == {*required, companion} for companion in ("scaler", "vocabulary")):
+    members = set(metadata) - ({"table"} if version == "3" else set())
+    if not any(members == {*required, companion} for companion in ("scaler", "vocabulary")):
         expected = f"the keys {sorted(required)} and either 'scaler' or 'vocabulary'"
         raise ModelFileError("metadata", expected, shorten(sorted(metadata)))
     for key, value in metadata.items():

@@ -16,6 +16,7 @@ from gatewright.spec.model import (
     SymbolHead,
     Vocabulary,
 )
+from gatewright.spec.table import TableSpec
 
 __all__ = [
     "AGGREGATES",
@@ -32,5 +33,6 @@ __all__ = [
     "StackSpec",
     "SymbolEncoder",
     "SymbolHead",
+    "TableSpec",
     "Vocabulary",
 ]

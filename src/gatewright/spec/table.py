@@ -1,0 +1,62 @@
+"""How a forecaster's tables are read: the options that its model file keeps next to the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gatewright.spec.json import Spec, require, require_size, require_text
+from gatewright.spec.model import AGGREGATES, FILLS
+
+
+@dataclass(frozen=True)
+class TableSpec(Spec):
+    """How tables are read; columns with a role are those of the `SeriesEncoder`.
+
+    Attributes:
+        time: column of timestamps; "none" for rows in order, "" to detect it.
+        time_format: format of the timestamps as in strftime; "" to detect it.
+        time_zone: zone whose clock shows the times; "none" if no time may name a zone, "" to detect it.
+        id: columns that name the series of a row.
+        resample: width of the steps that rows are aggregated into; "" for rows as they are.
+        aggregate: aggregate of the rows of such a step: "mean", "sum", "last", or "" for the mean.
+        decimal: decimal mark of numbers in text.
+        thousands: thousands separator of numbers in text; "" for none.
+        missing: words and numbers that stand for a missing value.
+        fill: how missing inputs are filled: "", "forward" or "mean".
+        season: length of the season in steps, for the seasonal-naive baseline.
+        valid: size or first date of the validation part.
+        test: size or first date of the test part.
+        source: SHA-256 of what the model learned from, in hexadecimal digits.
+        trained_until: time of the last row that training or validation saw, on the clock of the timestamps, as
+            in ISO 8601; "" for a table without timestamps.
+
+    Raises:
+        SpecError: if a field has none of these values.
+    """
+
+    time: str
+    time_format: str
+    time_zone: str
+    id: tuple[str, ...]
+    resample: str
+    aggregate: str
+    decimal: str
+    thousands: str
+    missing: tuple[str, ...]
+    fill: str
+    season: int
+    valid: str
+    test: str
+    source: str
+    trained_until: str
+
+    def __post_init__(self) -> None:
+        require(self.aggregate in AGGREGATES, "aggregate", f"one of {AGGREGATES}", self.aggregate)
+        require(self.fill in FILLS, "fill", f"one of {FILLS}", self.fill)
+        require(self.decimal in (".", ","), "decimal", "a point or a comma", self.decimal)
+        require_size("season", self.season)
+        texts = ("time", "time_format", "time_zone", "resample", "thousands", "valid", "test", "source")
+        for name in (*texts, "trained_until"):
+            require_text(name, (getattr(self, name),))
+        for name in ("id", "missing"):
+            require_text(name, getattr(self, name))
