@@ -31,6 +31,7 @@ from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.language import dataset as text_data
 from gatewright.tasks.language.task import LanguageTask
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
+from gatewright.tasks.settings import TrainingSettings
 from gatewright.train.progress import Display
 from gatewright.train.trainer import Loop
 
@@ -77,7 +78,7 @@ def forecast_task(source: Path, options: Options) -> Task:
     spec, scaler = series_data.build(data, options)
     model = Model(spec, scaler=scaler)
     share = Share(0, 1)
-    return ForecastTask(model, data, options.training.batch, 0, share, torch.device("cpu"))
+    return ForecastTask(model, data, TrainingSettings.of(options.training).batch, 0, share, torch.device("cpu"))
 
 
 def language_task(source: Path, options: Options) -> Task:
@@ -90,7 +91,7 @@ def language_task(source: Path, options: Options) -> Task:
 def ours(task: Task, options: Options, folder: Path, source: Path) -> None:
     run = Run.create(folder / "run", source, "forecast", options)
     display = Display(Console(file=io.StringIO()))
-    loop = Loop(task, options.training, run, Accelerator(cpu=True), [display])
+    loop = Loop(task, TrainingSettings.of(options.training), run, Accelerator(cpu=True), [display])
     display.start(loop.total, task.unit)
     loop.run()
 

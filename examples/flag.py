@@ -36,6 +36,7 @@ from gatewright.insight.recording import Recording
 from gatewright.nn.model import Model, load
 from gatewright.tasks.base import Task
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
+from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import plain_rnn
 from gatewright.train.launch import reopen, train
 from gatewright.train.trainer import learning_rate, new_optimizer
@@ -88,24 +89,24 @@ def unseen(lengths: Iterable[int], draw: np.random.Generator) -> str:
     return "\n" + "".join(walk(length, length, draw) for length in lengths)
 
 
-def price_writing(task: Task, options: TrainingOptions) -> None:
+def price_writing(task: Task, settings: TrainingSettings) -> None:
     """Go on training with a price on what is written into the cell state at any step but a sign's.
 
     The record of a pass is part of its graph: what happens inside the cell can be a part of the loss.
     """
     assert task.model.vocabulary is not None
     signs = torch.tensor([task.model.vocabulary.symbols.index(sign) for sign in "LR"])
-    optimizer = new_optimizer(list(task.model.parameters()), options)
+    optimizer = new_optimizer(list(task.model.parameters()), settings)
     for n in range(PRICED):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(n, PRICED, options)
+            group["lr"] = learning_rate(n, PRICED, settings)
         total, count = task.loss(task.model, STEPS + n)
         symbols, state = task.inputs(STEPS + n)
         layer = task.model(symbols, state, record=True).record.layers[0]
         writes = (layer.input_gate * layer.candidate).abs()
         optimizer.zero_grad()
         (total / count + PRICE * writes[~torch.isin(symbols, signs)].mean()).backward()
-        nn.utils.clip_grad_norm_(task.model.parameters(), options.clip)
+        nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
         optimizer.step()
 
 
@@ -128,13 +129,14 @@ def train_both(source: Path, folder: Path, held_out: str) -> tuple[Model, plain_
     options, task = reopen(run)
     model = task.model
     model.load_state_dict(load(run.model).state_dict())
-    price_writing(task, replace(options.training, lr=PRICED_RATE))
+    settings = TrainingSettings.of(options.training)
+    price_writing(task, replace(settings, lr=PRICED_RATE))
     model.eval()
     torch.set_flush_denormal(True)  # what a plain RNN's gradients become over a hundred steps
     found = []
     for rate in PLAIN_RATES:
-        training = replace(options.training, lr=rate)
-        rnn = plain_rnn.train_plain_rnn(task, training, STEPS + PRICED, fingerprint=model.fingerprint)
+        own = replace(settings, lr=rate)
+        rnn = plain_rnn.train_plain_rnn(task, own, STEPS + PRICED, fingerprint=model.fingerprint)
         lstm, error = (errors.mean() for errors in answers(beside(model, rnn, held_out), held_out))
         print(f"held-out answers: LSTM {lstm:.4f}, plain RNN at rate {rate} {error:.4f} nats")
         found.append((error, rnn))

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from gatewright.cli import app, main
-from gatewright.tasks.options import DataOptions, read_config
+from gatewright.tasks.config_file import read_config
+from gatewright.tasks.options import DataOptions
 
 ROWS = 160
 WAVE = np.round(1000 + 500 * np.sin(np.arange(ROWS) / 3), 1)

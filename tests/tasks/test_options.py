@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import get_type_hints
 
 import pytest
 import tomli_w
@@ -12,15 +13,18 @@ from hypothesis import strategies as st
 from gatewright.errors import GatewrightError
 from gatewright.spec import QuantileHead
 from gatewright.tasks import registry
+from gatewright.tasks.config_file import read_config
+from gatewright.tasks.forecast.dataset import SeriesSettings
+from gatewright.tasks.language.dataset import LanguageSettings
+from gatewright.tasks.language.task import StreamSettings
 from gatewright.tasks.options import (
-    NOTHING_SAID,
-    UNSET,
+    ALL_DEFAULTS,
     DataOptions,
     ModelOptions,
     Options,
     TrainingOptions,
-    read_config,
 )
+from gatewright.tasks.settings import ModelSettings, PartSettings, TrainingSettings
 
 
 def resolve(options: Options, kind: str) -> Options:
@@ -66,7 +70,7 @@ def test_a_file_says_what_it_says(tmp_path):
     )
     assert read_config(path) == Options(data, ModelOptions(), TrainingOptions(lr=1.0, seed=4))
     assert type(read_config(path).training.lr) is float
-    assert read_config(config(tmp_path, "")) == NOTHING_SAID
+    assert read_config(config(tmp_path, "")) == ALL_DEFAULTS
     assert read_config(config(tmp_path, "\N{ZERO WIDTH NO-BREAK SPACE}[data]\nfill = 'mean'")).data.fill == "mean"
     moment = read_config(config(tmp_path, "[data]\ntest = 2017-07-01T06:00:00")).data.test
     assert moment == "2017-07-01 06:00:00"
@@ -113,7 +117,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_
     told = resolve(SAID.over(read_config(path)), "forecast")
     assert (told.data.horizon, told.training.seed, told.training.lr) == (3, 0, 0.5)
     assert (told.data.fill, told.data.target) == ("mean", ("a", "b"))
-    told = resolve(NOTHING_SAID.over(read_config(path)), "forecast")
+    told = resolve(ALL_DEFAULTS.over(read_config(path)), "forecast")
     assert (told.data.horizon, told.data.fill, told.training.seed) == (9, "forward", 4)
     assert told.training.batch == registry.kind("forecast").defaults.training.batch
 
@@ -123,29 +127,29 @@ def test_steps_and_epochs_are_one_thing(tmp_path):
     assert epochs.over(steps).training == TrainingOptions(epochs=3)
     assert steps.over(epochs).training == TrainingOptions(steps=3)
     for kind in registry.KINDS:
-        assert (resolve(steps, kind).training.steps, resolve(steps, kind).training.epochs) == (3, UNSET)
-        assert (resolve(epochs, kind).training.steps, resolve(epochs, kind).training.epochs) == (UNSET, 3)
+        assert (resolve(steps, kind).training.steps, resolve(steps, kind).training.epochs) == (3, None)
+        assert (resolve(epochs, kind).training.steps, resolve(epochs, kind).training.epochs) == (None, 3)
     with pytest.raises(GatewrightError, match="--steps and --epochs: expected one of them, got both"):
         resolve(Options(training=TrainingOptions(steps=1, epochs=1)), "forecast")
 
 
 @pytest.mark.parametrize("kind", registry.KINDS)
 def test_resolving_gives_every_option_a_value_and_resolves_once(kind):
-    told = resolve(NOTHING_SAID, kind)
+    told = resolve(ALL_DEFAULTS, kind)
     assert resolve(told, kind) == told
     for table in fields(told):
         for name, value in vars(getattr(told, table.name)).items():
             other = "language" if kind == "forecast" else "forecast"
             elsewhere = (
-                getattr(getattr(registry.kind(other).defaults, table.name), name) is not UNSET
+                getattr(getattr(registry.kind(other).defaults, table.name), name) is not None
                 or name in registry.kind(other).by_data
             )
             by_data = name in registry.kind(kind).by_data or name in ("epochs", "steps", "validate_every")
-            assert value is not UNSET or by_data or elsewhere
+            assert value is not None or by_data or elsewhere
 
 
 def test_what_a_run_writes_down_is_what_it_was_told(tmp_path):
-    for said in (SAID, resolve(SAID, "forecast"), resolve(NOTHING_SAID, "language")):
+    for said in (SAID, resolve(SAID, "forecast"), resolve(ALL_DEFAULTS, "language")):
         assert read_config(config(tmp_path, tomli_w.dumps(said.plain()))) == said
 
 
@@ -181,7 +185,7 @@ OUT_OF_RANGE = {
 def test_a_value_out_of_range_is_named(name):
     value, expected = OUT_OF_RANGE[name]
     home = next(table.name for table in fields(Options) if name in vars(table.default))
-    told = replace(NOTHING_SAID, **{home: replace(getattr(NOTHING_SAID, home), **{name: value})})
+    told = replace(ALL_DEFAULTS, **{home: replace(getattr(ALL_DEFAULTS, home), **{name: value})})
     with pytest.raises(GatewrightError) as caught:
         resolve(told, "forecast")
     assert caught.value.argument == f"--{name.replace('_', '-')}"
@@ -212,3 +216,48 @@ def test_an_option_of_the_other_kind_is_refused():
         resolve(Options(DataOptions(horizon=3)), "language")
     with pytest.raises(GatewrightError, match=r"--embedding: expected no such option for a forecast model, got 3"):
         resolve(Options(model=ModelOptions(embedding=3)), "forecast")
+
+
+SETTINGS = [PartSettings, ModelSettings, TrainingSettings, SeriesSettings, LanguageSettings, StreamSettings]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_settings_have_the_types_of_their_options_without_none(settings):
+    options = {
+        name: hint for table in fields(Options) for name, hint in get_type_hints(type(table.default)).items()
+    }
+    for setting in fields(settings):
+        hint = get_type_hints(settings)[setting.name]
+        assert options[setting.name] == hint | None
+        assert (hint == hint | None) == (setting.default is None)
+
+
+def test_settings_are_the_options_that_have_a_value():
+    told = resolve(Options(training=TrainingOptions(epochs=3, lr=0.5)), "language")
+    settings = TrainingSettings.of(told.training)
+    assert (settings.epochs, settings.steps, settings.lr, settings.batch) == (3, None, 0.5, 32)
+    assert {name: value for name, value in vars(settings).items() if value is not None} == told.plain()["training"]
+    assert (settings.total(7), replace(settings, steps=4, epochs=None).total(7)) == (21, 4)
+    with pytest.raises(GatewrightError, match="--steps or --epochs: expected one of them, got none"):
+        replace(settings, epochs=None).total(7)
+    assert (
+        SeriesSettings.of(DataOptions(valid="1", test="2", horizon=3, quantiles=(0.5,), reads="level")).fill == ""
+    )
+    with pytest.raises(GatewrightError, match=r"^--forget-bias: expected a value, got none$"):
+        ModelSettings.of(ModelOptions(hidden=1, layers=1, dropout=0.0, proj=0))
+
+
+def test_options_are_declared_as_they_are():
+    """What a type checker reads is what the command line reads at run time."""
+    for table in fields(Options):
+        for option in fields(table.default):
+            assert option.default is None
+            assert (
+                get_type_hints(type(table.default))[option.name] | None
+                == get_type_hints(type(table.default))[option.name]
+            )
+            assert ("rule" in option.metadata) == (option.name in {*OUT_OF_RANGE, *OTHER_RULES})
+
+
+#: Options with a rule that tests of reading cover.
+OTHER_RULES = ("decimal", "aggregate", "time_zone", "embedding", "epochs", "reset")

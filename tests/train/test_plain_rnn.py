@@ -25,6 +25,7 @@ from gatewright.tasks.forecast.windows import absolute
 from gatewright.tasks.language import dataset as text_data
 from gatewright.tasks.language.task import LanguageTask
 from gatewright.tasks.options import Options
+from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import plain_rnn
 from gatewright.train.plain_rnn import PlainModel, train_plain_rnn, with_peer
 from tests.support.small_models import forecaster, rows_of, write_cells
@@ -79,7 +80,7 @@ def test_it_learns_from_the_batches_that_the_lstm_learned_from(make: Any, folder
 
     task.loss = spied
     seen: list[tuple[int, float]] = []
-    training = dataclasses.replace(options.training, lr=0.02)
+    training = dataclasses.replace(TrainingSettings.of(options.training), lr=0.02)
     made = train_plain_rnn(task, training, STEPS, progress=lambda *now: seen.append(now))
     assert asked == [(PlainModel, step) for step in range(STEPS)]
     other, _ = make(folder)
@@ -97,8 +98,8 @@ def test_it_learns_from_the_batches_that_the_lstm_learned_from(make: Any, folder
 
 def test_it_is_trained_the_same_each_time_and_has_the_sizes_of_the_lstm(folder: Path) -> None:
     task, options = forecast_task(folder)
-    made = train_plain_rnn(task, options.training, 3)
-    again = train_plain_rnn(forecast_task(folder)[0], options.training, 3)
+    made = train_plain_rnn(task, TrainingSettings.of(options.training), 3)
+    again = train_plain_rnn(forecast_task(folder)[0], TrainingSettings.of(options.training), 3)
     assert all(torch.equal(a, b) for a, b in zip(made.parameters(), again.parameters(), strict=True))
     stack = task.model.spec.lstm
     sizes = (made.rnn.input_size, made.rnn.hidden_size, made.rnn.num_layers)
@@ -119,7 +120,7 @@ def test_before_training_it_says_what_persistence_says(folder: Path) -> None:
 def test_its_file_is_read_as_it_was_written(folder: Path) -> None:
     for make in (forecast_task, language_task):
         task, options = make(folder)
-        made = train_plain_rnn(task, options.training, 2)
+        made = train_plain_rnn(task, TrainingSettings.of(options.training), 2)
         plain_rnn.save(folder / "plain.safetensors", made)
         found = plain_rnn.load(folder / "plain.safetensors", task.model)
         assert not found.training
@@ -134,7 +135,7 @@ def test_it_stands_beside_the_trained_model(folder: Path) -> None:
     trained, _ = forecast_task(folder)
     with torch.no_grad():
         trained.model.head.bias[0] = 1.0
-    made = train_plain_rnn(task, options.training, 1, fingerprint=trained.model.fingerprint)
+    made = train_plain_rnn(task, TrainingSettings.of(options.training), 1, fingerprint=trained.model.fingerprint)
     plain_rnn.save(folder / "plain", made)
     assert plain_rnn.load(folder / "plain", trained.model).fingerprint == trained.model.fingerprint
     with pytest.raises(ModelFileError, match="got one of another model"):
@@ -143,7 +144,7 @@ def test_it_stands_beside_the_trained_model(folder: Path) -> None:
 
 def test_another_file_is_refused(folder: Path) -> None:
     task, options = forecast_task(folder)
-    made = train_plain_rnn(task, options.training, 1)
+    made = train_plain_rnn(task, TrainingSettings.of(options.training), 1)
     path = folder / "refused.safetensors"
     plain_rnn.save(path, made)
     content = path.read_bytes()
@@ -237,7 +238,7 @@ def test_it_stands_in_a_recording_of_series(folder: Path) -> None:
 
 def test_it_stands_in_a_recording_of_a_text(folder: Path) -> None:
     task, options = language_task(folder)
-    made = train_plain_rnn(task, options.training, 2)
+    made = train_plain_rnn(task, TrainingSettings.of(options.training), 2)
     text = "what it read, then"
     _, batch = recorder.prepare(task.model, text)
     found = with_peer(look(task.model, text), task.model, batch, made)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from rich.measure import Measurement
 
 from gatewright.progress import Waits
-from gatewright.tasks.options import NOTHING_SAID, DataOptions, ModelOptions, Options, TrainingOptions, read_config
+from gatewright.tasks.config_file import read_config
+from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
 
 if TYPE_CHECKING:
     from gatewright.inspector.live import Live
@@ -26,9 +27,9 @@ def train(
     kind: str = "",
     config: Path | None = None,
     resume: bool = False,
-    data: Annotated[DataOptions, flat("Data", 1)] = NOTHING_SAID.data,
-    model: Annotated[ModelOptions, flat("Model", 2)] = NOTHING_SAID.model,
-    training: Annotated[TrainingOptions, flat("Training", 3)] = NOTHING_SAID.training,
+    data: Annotated[DataOptions, flat("Data", 1)] = ALL_DEFAULTS.data,
+    model: Annotated[ModelOptions, flat("Model", 2)] = ALL_DEFAULTS.model,
+    training: Annotated[TrainingOptions, flat("Training", 3)] = ALL_DEFAULTS.training,
     look: bool = False,
     port: int = 0,
     no_browser: bool = False,

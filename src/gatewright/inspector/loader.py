@@ -20,6 +20,7 @@ from gatewright.runs.run import Run
 from gatewright.spec import FILLS
 from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
+from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import launch, plain_rnn
 
 #: Entry of a recording that is alone in its catalog.
@@ -258,7 +259,7 @@ def _train_plain_rnn(run: Run, model: Model, say: Say) -> plain_rnn.PlainModel:
             say(f"step {step}/{best}  loss {loss:.4f}")
 
     plain = plain_rnn.train_plain_rnn(
-        task, options.training, best, fingerprint=model.fingerprint, progress=progress
+        task, TrainingSettings.of(options.training), best, fingerprint=model.fingerprint, progress=progress
     )
     plain_rnn.save(run.plain_rnn, plain)
     say(f"wrote {run.plain_rnn}")

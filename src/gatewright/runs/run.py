@@ -16,7 +16,8 @@ from gatewright.errors import RunError, reason, shorten, unusable
 from gatewright.files import atomic, lock, model_file, regular
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks import registry
-from gatewright.tasks.options import FREE, Options, read_config
+from gatewright.tasks.config_file import read_config
+from gatewright.tasks.options import FREE, Options
 
 if TYPE_CHECKING:
     from gatewright.data.sources import Source

@@ -1,35 +1,69 @@
-"""Options of a run: names, types, the options file, and the rules for their values."""
+"""Options of a run, as a person sets them: names, types, and the rules for their values."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import date
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gatewright.data.frequency import bin_step
 from gatewright.data.time_zones import canonical
-from gatewright.errors import GatewrightError, nearest, shorten, unusable
+from gatewright.errors import GatewrightError, shorten
 from gatewright.spec import AGGREGATES, CALENDAR, FILLS, READS
-
-T = TypeVar("T")
-#: Stands in an option until `resolve` gives it a value.
-UNSET: Any = None
 
 SCHEDULES = ("cosine", "linear", "constant")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 
-def _may_be_unset(options: type[T]) -> type[T]:
-    """Declare at run time that options are None until `resolve`, so that type checkers accept their defaults."""
-    options.__annotations__ = {name: f"{kind} | None" for name, kind in options.__annotations__.items()}
-    return options
+@dataclass(frozen=True)
+class Rule:
+    """A rule for the values of an option.
+
+    Attributes:
+        holds: whether a value keeps it.
+        expected: what the rule asks for, as an error says it.
+    """
+
+    holds: Callable[[Any], bool]
+    expected: str
 
 
-@_may_be_unset
+_LARGEST = 2**31 - 1
+
+
+def _rule(holds: Callable[[Any], bool], expected: str) -> dict[str, Rule]:
+    """Return the metadata of a field with a rule."""
+    return {"rule": Rule(holds, expected)}
+
+
+def _at_least(least: int, largest: int = _LARGEST) -> dict[str, Rule]:
+    return _rule(lambda value: least <= value <= largest, f"a whole number from {least} to {largest}")
+
+
+def _one_of(names: tuple[str, ...]) -> dict[str, Rule]:
+    return _rule(lambda value: value in names, f"one of {', '.join(filter(None, names))}")
+
+
+def _is_zone(name: str) -> bool:
+    """Whether a zone has this name; an error with the name that is nearest where none has."""
+    return name == "" or canonical(name) is not None
+
+
+_POSITIVE = _at_least(1)
+_NATURAL = _at_least(0)
+_NOT_NEGATIVE = _rule(lambda value: 0 <= value < float("inf"), "a number of at least 0")
+_ZONE = _rule(_is_zone, "a place such as Europe/Berlin, UTC, an offset such as +02:00, or none")
+_PARTS_OF_TIME = _rule(
+    lambda parts: list(parts) == ["none"] or len(set(parts) & set(CALENDAR)) == len(parts),
+    f"none, or parts out of {', '.join(CALENDAR)}",
+)
+_LEVELS = _rule(
+    lambda levels: 0.5 in levels and all(a < b for a, b in pairwise((0.0, *levels, 1.0))),
+    "rising levels between 0 and 1 with 0.5 among them",
+)
+
+
 @dataclass(frozen=True)
 class DataOptions:
     """Columns, parts and windows of the data.
@@ -68,32 +102,33 @@ class DataOptions:
         test: Test part, at the end: a share, a number or a date, as for --valid.
     """
 
-    target: tuple[str, ...] = UNSET
-    past: tuple[str, ...] = UNSET
-    known: tuple[str, ...] = UNSET
-    static: tuple[str, ...] = UNSET
-    time: str = UNSET
-    time_format: str = UNSET
-    time_zone: str = UNSET
-    id: tuple[str, ...] = UNSET
-    resample: str = UNSET
-    aggregate: str = UNSET
-    decimal: str = UNSET
-    thousands: str = UNSET
-    missing: tuple[str, ...] = UNSET
-    fill: str = UNSET
-    reads: str = UNSET
-    calendar: tuple[str, ...] = UNSET
-    context: int = UNSET
-    reset: float = UNSET
-    horizon: int = UNSET
-    quantiles: tuple[float, ...] = UNSET
-    season: int = UNSET
-    valid: str = UNSET
-    test: str = UNSET
+    target: tuple[str, ...] | None = None
+    past: tuple[str, ...] | None = None
+    known: tuple[str, ...] | None = None
+    static: tuple[str, ...] | None = None
+    time: str | None = None
+    time_format: str | None = None
+    time_zone: str | None = field(default=None, metadata=_ZONE)
+    id: tuple[str, ...] | None = None
+    resample: str | None = None
+    aggregate: str | None = field(default=None, metadata=_one_of(AGGREGATES))
+    decimal: str | None = field(
+        default=None, metadata=_rule(lambda mark: mark in (".", ","), "a point or a comma")
+    )
+    thousands: str | None = None
+    missing: tuple[str, ...] | None = None
+    fill: str | None = field(default=None, metadata=_one_of(FILLS))
+    reads: str | None = field(default=None, metadata=_one_of(READS))
+    calendar: tuple[str, ...] | None = field(default=None, metadata=_PARTS_OF_TIME)
+    context: int | None = field(default=None, metadata=_POSITIVE)
+    reset: float | None = field(default=None, metadata=_rule(lambda value: 0 <= value <= 1, "a share from 0 to 1"))
+    horizon: int | None = field(default=None, metadata=_POSITIVE)
+    quantiles: tuple[float, ...] | None = field(default=None, metadata=_LEVELS)
+    season: int | None = field(default=None, metadata=_POSITIVE)
+    valid: str | None = None
+    test: str | None = None
 
 
-@_may_be_unset
 @dataclass(frozen=True)
 class ModelOptions:
     """Size of the model.
@@ -107,15 +142,18 @@ class ModelOptions:
         forget_bias: Initial bias of the forget gates (default: 1).
     """
 
-    hidden: int = UNSET
-    layers: int = UNSET
-    dropout: float = UNSET
-    proj: int = UNSET
-    embedding: int = UNSET
-    forget_bias: float = UNSET
+    hidden: int | None = field(default=None, metadata=_POSITIVE)
+    layers: int | None = field(default=None, metadata=_at_least(1, 256))
+    dropout: float | None = field(
+        default=None, metadata=_rule(lambda value: 0 <= value < 1, "a rate from 0 up to, but not, 1")
+    )
+    proj: int | None = field(default=None, metadata=_NATURAL)
+    embedding: int | None = field(default=None, metadata=_POSITIVE)
+    forget_bias: float | None = field(
+        default=None, metadata=_rule(lambda value: abs(value) <= 1000, "a number from -1000 to 1000")
+    )
 
 
-@_may_be_unset
 @dataclass(frozen=True)
 class TrainingOptions:
     """Optimization.
@@ -136,19 +174,21 @@ class TrainingOptions:
         device: "auto", "cpu", "cuda", "mps" or "xpu" (default: auto).
     """
 
-    epochs: int = UNSET
-    steps: int = UNSET
-    batch: int = UNSET
-    lr: float = UNSET
-    schedule: str = UNSET
-    warmup: int = UNSET
-    weight_decay: float = UNSET
-    clip: float = UNSET
-    patience: int = UNSET
-    validate_every: int = UNSET
-    checkpoint_every: int = UNSET
-    seed: int = UNSET
-    device: str = UNSET
+    epochs: int | None = field(default=None, metadata=_POSITIVE)
+    steps: int | None = field(default=None, metadata=_POSITIVE)
+    batch: int | None = field(default=None, metadata=_POSITIVE)
+    lr: float | None = field(
+        default=None, metadata=_rule(lambda value: 0 < value < float("inf"), "a number above 0")
+    )
+    schedule: str | None = field(default=None, metadata=_one_of(SCHEDULES))
+    warmup: int | None = field(default=None, metadata=_NATURAL)
+    weight_decay: float | None = field(default=None, metadata=_NOT_NEGATIVE)
+    clip: float | None = field(default=None, metadata=_NOT_NEGATIVE)
+    patience: int | None = field(default=None, metadata=_NATURAL)
+    validate_every: int | None = field(default=None, metadata=_POSITIVE)
+    checkpoint_every: int | None = field(default=None, metadata=_POSITIVE)
+    seed: int | None = field(default=None, metadata=_NATURAL)
+    device: str | None = field(default=None, metadata=_one_of(DEVICES))
 
 
 @dataclass(frozen=True)
@@ -170,16 +210,16 @@ class Options:
         tables = {}
         for table in fields(self):
             mine, theirs = getattr(self, table.name), getattr(other, table.name)
-            given = {name: value for name, value in vars(mine).items() if value is not UNSET}
-            if given.keys() & {"steps", "epochs"}:
-                theirs = replace(theirs, steps=UNSET, epochs=UNSET)
-            tables[table.name] = replace(theirs, **given)
+            values = {name: value for name, value in vars(mine).items() if value is not None}
+            if values.keys() & {"steps", "epochs"}:
+                theirs = replace(theirs, steps=None, epochs=None)
+            tables[table.name] = replace(theirs, **values)
         return Options(**tables)
 
     def plain(self) -> dict[str, dict[str, Any]]:
         """Return the options that are set as plain tables, ready for TOML."""
         return {
-            table: {name: value for name, value in values.items() if value is not UNSET}
+            table: {name: value for name, value in values.items() if value is not None}
             for table, values in asdict(self).items()
         }
 
@@ -187,79 +227,7 @@ class Options:
 #: Options that may differ when a run goes on.
 FREE = ("steps", "epochs", "patience", "device")
 #: Leaves everything to the defaults.
-NOTHING_SAID = Options()
-
-
-def read_config(path: Path) -> Options:
-    """Read options from a TOML file with the tables ``[data]``, ``[model]`` and ``[training]``.
-
-    Raises:
-        GatewrightError: names the table and option that cannot be used.
-    """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:  # in here, so that the command line has its help where tomli is not installed
-        import tomli as tomllib
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise unusable(GatewrightError, path, error) from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        got = f"byte 0x{error.object[error.start]:02x} in line {line}"
-        raise GatewrightError(str(path), "a TOML file in UTF-8", got) from None
-    try:
-        tables = tomllib.loads(text)
-    except RecursionError:
-        raise GatewrightError(str(path), "TOML", "lists or tables nested too deeply") from None
-    except ValueError as error:
-        raise GatewrightError(str(path), "TOML", f"a mistake: {error}") from None
-    classes = {table.name: type(table.default) for table in fields(Options)}
-    for name in tables:
-        if name not in classes:
-            got = f"{shorten(name)}{_home(name) or nearest(name, classes)}"
-            raise GatewrightError(str(path), f"tables out of {', '.join(classes)}", got)
-    return Options(**{name: _read_table(path, name, classes[name], tables.get(name, {})) for name in classes})
-
-
-def _read_table(path: Path, name: str, cls: type[Any], values: Any) -> Any:
-    if not isinstance(values, Mapping):
-        raise GatewrightError(f"{path} {name}", f"a table [{name}]", shorten(values))
-    types = {option.name: str(option.type) for option in fields(cls)}
-    ready = {}
-    for option, value in values.items():
-        if option not in types:
-            got = f"{shorten(option)}{_home(option) or nearest(option, types)}"
-            raise GatewrightError(f"{path} [{name}]", f"options out of {', '.join(types)}", got)
-        ready[option] = _read_value(f"{path} [{name}] {option}", types[option], value)
-    return cls(**ready)
-
-
-def _home(option: str) -> str:
-    """Return a hint at the table that an option stands in, or an empty string."""
-    homes = [table.name for table in fields(Options) if option in vars(table.default)]
-    return f", which belongs in [{homes[0]}]" if homes else ""
-
-
-_KINDS = {"int": "a whole number", "float": "a number", "str": "a text"}
-
-
-def _read_value(argument: str, kind: str, value: Any) -> Any:
-    if kind.startswith("tuple"):
-        item = "str" if "str" in kind else "float"
-        items = value if isinstance(value, list) else [value] if value != "" else []
-        return tuple(_read_value(argument, item, one) for one in items)
-    if kind == "float" and type(value) is int:
-        if abs(value) > sys.float_info.max:
-            raise GatewrightError(argument, "a number within a float's range", shorten(value))
-        return float(value)
-    if kind == "str" and type(value) in (int, float):  # valid = 0.15, id = 7
-        return str(value)
-    if kind == "str" and isinstance(value, date):  # valid = 2017-07-01
-        return str(value)
-    if type(value).__name__ != kind:
-        raise GatewrightError(argument, _KINDS.get(kind, f"a value of type {kind}"), shorten(value))
-    return value
+ALL_DEFAULTS = Options()
 
 
 #: Defaults that all kinds of model share.
@@ -284,11 +252,11 @@ def resolve(options: Options, kind: str, defaults: Options, by_data: Sequence[st
     """
     for table in ("data", "model"):
         for name, value in vars(getattr(options, table)).items():
-            usable = getattr(getattr(defaults, table), name) is not UNSET or name in by_data
-            if value is not UNSET and not usable:
+            usable = getattr(getattr(defaults, table), name) is not None or name in by_data
+            if value is not None and not usable:
                 raise GatewrightError(_flag(name), f"no such option for a {kind} model", shorten(value))
     lengths = (options.training.steps, options.training.epochs)
-    if lengths.count(UNSET) == 0:
+    if lengths.count(None) == 0:
         raise GatewrightError("--steps and --epochs", "one of them", "both")
     options = options.over(defaults)
     _check(options)
@@ -303,57 +271,9 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-_LARGEST = 2**31 - 1
-
-Rule = tuple[Callable[[Any], bool], str]
-
-
-def _at_least(least: int) -> Rule:
-    return lambda value: least <= value <= _LARGEST, f"a whole number from {least} to {_LARGEST}"
-
-
-def _one_of(names: tuple[str, ...]) -> Rule:
-    return lambda value: value in names, f"one of {', '.join(filter(None, names))}"
-
-
-def _is_zone(name: str) -> bool:
-    """Whether a zone has this name; an error with the name that is nearest where none has."""
-    return name == "" or canonical(name) is not None
-
-
-_NOT_NEGATIVE: Rule = (lambda value: 0 <= value < float("inf"), "a number of at least 0")
-
-RULES: dict[str, Rule] = {
-    **{name: _at_least(1) for name in ("context", "horizon", "season", "hidden", "embedding")},
-    "layers": (lambda value: 1 <= value <= 256, "a whole number from 1 to 256"),
-    **{name: _at_least(1) for name in ("epochs", "steps", "batch", "validate_every", "checkpoint_every")},
-    **{name: _at_least(0) for name in ("proj", "warmup", "patience", "seed")},
-    "decimal": (lambda mark: mark in (".", ","), "a point or a comma"),
-    "fill": _one_of(FILLS),
-    "reads": _one_of(READS),
-    "aggregate": _one_of(AGGREGATES),
-    "schedule": _one_of(SCHEDULES),
-    "device": _one_of(DEVICES),
-    "time_zone": (_is_zone, "a place such as Europe/Berlin, UTC, an offset such as +02:00, or none"),
-    "calendar": (
-        lambda parts: list(parts) == ["none"] or len(set(parts) & set(CALENDAR)) == len(parts),
-        f"none, or parts out of {', '.join(CALENDAR)}",
-    ),
-    "quantiles": (
-        lambda levels: 0.5 in levels and all(a < b for a, b in pairwise((0.0, *levels, 1.0))),
-        "rising levels between 0 and 1 with 0.5 among them",
-    ),
-    "dropout": (lambda value: 0 <= value < 1, "a rate from 0 up to, but not, 1"),
-    "reset": (lambda value: 0 <= value <= 1, "a share from 0 to 1"),
-    "lr": (lambda value: 0 < value < float("inf"), "a number above 0"),
-    "weight_decay": _NOT_NEGATIVE,
-    "clip": _NOT_NEGATIVE,
-    "forget_bias": (lambda value: abs(value) <= 1000, "a number from -1000 to 1000"),
-}
-
-
 def _check(options: Options) -> None:
     for table in (options.data, options.model, options.training):
-        for name, value in vars(table).items():
-            if value is not UNSET and name in RULES and not RULES[name][0](value):
-                raise GatewrightError(_flag(name), RULES[name][1], shorten(value))
+        for option in fields(table):
+            value, rule = getattr(table, option.name), option.metadata.get("rule")
+            if value is not None and rule is not None and not rule.holds(value):
+                raise GatewrightError(_flag(option.name), rule.expected, shorten(value))

@@ -19,7 +19,8 @@ from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
 from gatewright.tasks import registry
 from gatewright.tasks.base import Kind, Share, Task
-from gatewright.tasks.options import FREE, NOTHING_SAID, Options, TrainingOptions
+from gatewright.tasks.options import ALL_DEFAULTS, FREE, Options
+from gatewright.tasks.settings import TrainingSettings
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
 from gatewright.train.progress import Display
@@ -27,7 +28,7 @@ from gatewright.train.trainer import Loop
 
 
 def train(
-    source: Any, options: Options = NOTHING_SAID, *, run: Path | str | None = None, kind: str = "",
+    source: Any, options: Options = ALL_DEFAULTS, *, run: Path | str | None = None, kind: str = "",
     console: Console | None = None, callbacks: Sequence[Callback] = (),
 ) -> tuple[Run, Progress]:  # fmt: skip
     """Train a model on a table of series or a text.
@@ -51,7 +52,7 @@ def train(
     learned, source = _source(source, kind)
     title = source.name if isinstance(source, Path) else "the data"
     options = learned.resolve(options)
-    accelerator = _accelerator(options.training)
+    accelerator = _accelerator(TrainingSettings.of(options.training))
     waits = Waits(console, accelerator.is_main_process)
     with waits.during(f"reading {title}"):
         data = learned.read(source, options.data)
@@ -71,7 +72,7 @@ def train(
 
 def resume(
     run: Path | str | Run,
-    options: Options = NOTHING_SAID,
+    options: Options = ALL_DEFAULTS,
     *,
     console: Console | None = None,
     callbacks: Sequence[Callback] = (),
@@ -92,7 +93,7 @@ def resume(
     kind = registry.kind(opened.kind)
     opened.unchanged_source()
     options = kind.resolve(_lengthened(opened.options(), options))
-    accelerator = _accelerator(options.training)
+    accelerator = _accelerator(TrainingSettings.of(options.training))
     waits = Waits(console, accelerator.is_main_process)
     with _alone(opened, accelerator):
         options, task = _prepare(kind, opened.data(waits=waits), options, accelerator, waits)
@@ -121,7 +122,7 @@ def reopen(run: Run) -> tuple[Options, Task]:
         RunError: if the run's source has changed.
     """
     data, options = run.data(), run.options()
-    return _prepare(registry.kind(run.kind), data, options, _accelerator(options.training))
+    return _prepare(registry.kind(run.kind), data, options, _accelerator(TrainingSettings.of(options.training)))
 
 
 def _lengthened(own: Options, given: Options) -> Options:
@@ -134,16 +135,16 @@ def _lengthened(own: Options, given: Options) -> Options:
     return Options(training=given.training).over(own)
 
 
-def _accelerator(options: TrainingOptions) -> Accelerator:
+def _accelerator(settings: TrainingSettings) -> Accelerator:
     # Without an accelerator the CPU has to be asked for, or several processes would not find each other.
-    accelerator = Accelerator(cpu=options.device == "cpu" or not torch.accelerator.is_available())
-    if options.device not in ("auto", accelerator.device.type):
+    accelerator = Accelerator(cpu=settings.device == "cpu" or not torch.accelerator.is_available())
+    if settings.device not in ("auto", accelerator.device.type):
         raise GatewrightError(
-            "--device", f"a device of this machine, such as {accelerator.device.type}", options.device
+            "--device", f"a device of this machine, such as {accelerator.device.type}", settings.device
         )
-    if options.batch % accelerator.num_processes:
+    if settings.batch % accelerator.num_processes:
         raise GatewrightError(
-            "--batch", f"a multiple of the {accelerator.num_processes} processes", str(options.batch)
+            "--batch", f"a multiple of the {accelerator.num_processes} processes", str(settings.batch)
         )
     return accelerator
 
@@ -153,7 +154,7 @@ def _prepare(
 ) -> tuple[Options, Task]:
     """Build the model on its device and its task, the same in every process."""
     share = Share(accelerator.process_index, accelerator.num_processes)
-    torch.manual_seed(options.training.seed)
+    torch.manual_seed(TrainingSettings.of(options.training).seed)
     options = kind.complete(options, data)
     model = kind.build(data, options).to(accelerator.device)
     with waits.during("encoding the data"):
@@ -177,7 +178,7 @@ def _loop(
     callbacks: Sequence[Callback],
     resume: bool,
 ) -> Progress:
-    loop = Loop(task, options.training, run, accelerator, callbacks)
+    loop = Loop(task, TrainingSettings.of(options.training), run, accelerator, callbacks)
     if resume:
         loop.resume()
         if loop.total < loop.progress.step:

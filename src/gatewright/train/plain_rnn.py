@@ -25,7 +25,7 @@ from gatewright.nn.model import Model, Output, State
 from gatewright.tasks import registry
 from gatewright.tasks.base import Task
 from gatewright.tasks.inputs import InputBatch
-from gatewright.tasks.options import TrainingOptions
+from gatewright.tasks.settings import TrainingSettings
 from gatewright.train.trainer import learning_rate, new_optimizer
 
 NAME = "plain RNN"
@@ -69,7 +69,7 @@ class PlainModel(nn.Module):
 
 def train_plain_rnn(
     task: Task,
-    options: TrainingOptions,
+    settings: TrainingSettings,
     steps: int,
     *,
     fingerprint: str = "",
@@ -79,7 +79,7 @@ def train_plain_rnn(
 
     Args:
         task: the task of the LSTM, newly built.
-        options: the LSTM's training options: seed, learning rate, schedule, clipping.
+        settings: those of the LSTM: seed, learning rate, schedule, clipping.
         steps: number of batches.
         fingerprint: fingerprint of the trained LSTM.
         progress: called with each step and its loss.
@@ -88,17 +88,17 @@ def train_plain_rnn(
         The plain RNN, in evaluation mode.
     """
     with torch.random.fork_rng():
-        torch.manual_seed(options.seed)
+        torch.manual_seed(settings.seed)
         plain = PlainModel(task.model, fingerprint).to(next(task.model.parameters()).device)
-    optimizer = new_optimizer(list(plain.parameters()), options)
+    optimizer = new_optimizer(list(plain.parameters()), settings)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, options)
+            group["lr"] = learning_rate(step, steps, settings)
         total, count = task.loss(plain, step)
         loss = total / count
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(plain.parameters(), options.clip or float("inf"))
+        nn.utils.clip_grad_norm_(plain.parameters(), settings.clip or float("inf"))
         optimizer.step()
         progress(step + 1, float(loss.detach()))
     return plain.eval()

@@ -20,7 +20,7 @@ from gatewright.files import model_file
 from gatewright.nn.model import State
 from gatewright.runs.run import Run
 from gatewright.tasks.base import Share, Task
-from gatewright.tasks.options import UNSET, TrainingOptions
+from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import checkpoint, nonfinite
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
@@ -37,7 +37,7 @@ class Loop:
 
     Args:
         task: what to learn.
-        options: how.
+        settings: how.
         run: where checkpoints, metrics and the best model go.
         accelerator: device and processes.
         callbacks: are called as the training goes.
@@ -46,18 +46,18 @@ class Loop:
     def __init__(
         self,
         task: Task,
-        options: TrainingOptions,
+        settings: TrainingSettings,
         run: Run,
         accelerator: Accelerator,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self._task, self._options, self._run, self._accelerator = task, options, run, accelerator
+        self._task, self._settings, self._run, self._accelerator = task, settings, run, accelerator
         self._callbacks = callbacks
-        self.total = options.steps if options.steps is not UNSET else options.epochs * task.steps_per_epoch
-        self._validate_every = min(options.validate_every or min(task.steps_per_epoch, 500), self.total)
+        self.total = settings.total(task.steps_per_epoch)
+        self._validate_every = min(settings.validate_every or min(task.steps_per_epoch, 500), self.total)
         self._share = Share(accelerator.process_index, accelerator.num_processes)
         self._parameters = list(task.model.parameters())
-        optimizer = new_optimizer(self._parameters, options)
+        optimizer = new_optimizer(self._parameters, settings)
         self._model, self._optimizer = accelerator.prepare(task.model, optimizer)
         self._draws_dropout = task.model.spec.lstm.dropout > 0
         self._told = run.told()
@@ -122,7 +122,7 @@ class Loop:
                 self._count(loss)
                 if progress.step % self._validate_every == 0 or progress.step == self.total:
                     self._validate()
-                elif progress.step % self._options.checkpoint_every == 0:
+                elif progress.step % self._settings.checkpoint_every == 0:
                     self._save()
                 if stop:
                     break
@@ -141,7 +141,7 @@ class Loop:
         step, world = self.progress.step, self._share.world
         began = time.perf_counter()
         self._seed(step)
-        rate = learning_rate(step, self.total, self._options)
+        rate = learning_rate(step, self.total, self._settings)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         total, count = self._task.loss(self._model, step)
@@ -155,7 +155,7 @@ class Loop:
             raise nonfinite.error(self._task, step, "loss", value, self._saved_step)
         self._optimizer.zero_grad()
         self._accelerator.backward(loss)
-        norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._options.clip or math.inf))
+        norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._settings.clip or math.inf))
         if not math.isfinite(norm):
             raise nonfinite.error(self._task, step, "gradient norm", norm, self._saved_step)
         self._optimizer.step()
@@ -167,7 +167,7 @@ class Loop:
         """Make this step's dropout a function of seed, step and process."""
         if not self._draws_dropout:
             return
-        number = ((self._options.seed << 40) + (step << 12) + self._share.rank) % 2**63
+        number = ((self._settings.seed << 40) + (step << 12) + self._share.rank) % 2**63
         torch.default_generator.manual_seed(number)
         if self._accelerator.device.type != "cpu":
             torch.manual_seed(number)
@@ -191,7 +191,7 @@ class Loop:
             "epoch": round(progress.step / self._task.steps_per_epoch, 4),
             "train": loss,
             **more,
-            "lr": learning_rate(progress.step - 1, self.total, self._options),
+            "lr": learning_rate(progress.step - 1, self.total, self._settings),
             "seconds": round(progress.seconds, 3),
             "steps_per_second": round(progress.step / max(progress.seconds, 1e-9), 2),
         }
@@ -226,7 +226,7 @@ class Loop:
 
     def _out_of_patience(self) -> str:
         """Return "patience" if too many validations brought nothing better, else ""."""
-        patience = self._options.patience
+        patience = self._settings.patience
         return "patience" if patience and self.progress.validations_since_best >= patience else ""
 
     def _save(self) -> None:
@@ -270,20 +270,23 @@ class Loop:
         return SummaryWriter(self._run.tensorboard, purge_step=self.progress.step + 1)
 
 
-def new_optimizer(parameters: Sequence[torch.nn.Parameter], options: TrainingOptions) -> torch.optim.AdamW:
+def new_optimizer(parameters: Sequence[torch.nn.Parameter], settings: TrainingSettings) -> torch.optim.AdamW:
     """Return the optimizer of a model's parameters: biases do not decay."""
     groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": options.weight_decay},
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
+    return torch.optim.AdamW(groups, lr=settings.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
 
 
-def learning_rate(step: int, total: int, options: TrainingOptions) -> float:
+def learning_rate(step: int, total: int, settings: TrainingSettings) -> float:
     """Return the learning rate of a step: a linear rise, then the schedule down to 0 at ``total``.
 
-    >>> options = TrainingOptions(lr=1.0, warmup=50, schedule="cosine")
-    >>> [round(learning_rate(step, 1000, options), 3) for step in (0, 50, 500, 999)]
+    >>> from gatewright.tasks import registry
+    >>> from dataclasses import replace
+    >>> defaults = registry.kind("forecast").defaults.training
+    >>> settings = TrainingSettings.of(replace(defaults, lr=1.0, warmup=50, schedule="cosine"))
+    >>> [round(learning_rate(step, 1000, settings), 3) for step in (0, 50, 500, 999)]
     [0.02, 0.994, 0.5, 0.0]
     """
     part = step / total
@@ -291,8 +294,8 @@ def learning_rate(step: int, total: int, options: TrainingOptions) -> float:
         "cosine": (1 + math.cos(math.pi * part)) / 2,
         "linear": 1 - part,
         "constant": 1.0,
-    }[options.schedule]
-    return options.lr * min(1.0, (step + 1) / max(options.warmup, 1)) * fall
+    }[settings.schedule]
+    return settings.lr * min(1.0, (step + 1) / max(settings.warmup, 1)) * fall
 
 
 @contextmanager

@@ -35,9 +35,9 @@ def forecast_table(
     Raises:
         GatewrightError: if the model cannot forecast, or the table does not fit it.
     """
-    encoder, _ = require_forecaster(model, horizon, options.fill)
+    encoder, _ = require_forecaster(model, horizon, options.fill or "")
     with waits.during(f"reading {source.name}"):
-        table = read_table(source, roles(options), options.fill, encoder.step)
+        table = read_table(source, roles(options), options.fill or "", encoder.step)
     table, short = forecastable(model, table)
     notes = list(table.notes)
     if table.empty:
@@ -46,7 +46,7 @@ def forecast_table(
         takes = f"{encoder.context} rows (the model's context) up to the last observed target"
         notes.append(f"left out, fewer than {takes}: {listed(short)}")
     with waits.during(f"forecasting {len(table.series):,} series"):
-        frame, changed = with_harmless_names(forecast(model, table, horizon, options.fill))
+        frame, changed = with_harmless_names(forecast(model, table, horizon, options.fill or ""))
         return to_csv(frame, table), notes + changed
 
 

@@ -14,7 +14,18 @@ from gatewright.data.table import Roles, Table, table_of
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.data.window_checks import Sizes, require_windows, without_windows
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
-from gatewright.tasks.options import UNSET, DataOptions, Options
+from gatewright.tasks.options import DataOptions, Options
+from gatewright.tasks.settings import ModelSettings, PartSettings
+
+
+@dataclass(frozen=True)
+class SeriesSettings(PartSettings):
+    """What a forecaster forecasts, and from what."""
+
+    horizon: int
+    quantiles: tuple[float, ...]
+    reads: str
+    fill: str = ""
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,9 @@ class SeriesData:
         table: the series.
         parts: where each series' parts begin and end.
         options: the options with everything that the data decided.
+        settings: the options that do not depend on the data.
+        sizes: lengths of the windows.
+        calendar: the parts of a timestamp that the model reads.
         windows: how many windows each series has in each part (series, 3).
         notes: what was left out, in lines for a person.
     """
@@ -32,23 +46,27 @@ class SeriesData:
     table: Table
     parts: tuple[series.Parts, ...]
     options: DataOptions
+    settings: SeriesSettings
+    sizes: Sizes
+    calendar: tuple[str, ...]
     windows: NDArray[np.int64]
     notes: tuple[str, ...] = ()
 
 
 def roles(options: DataOptions) -> Roles:
     """Return what the options say about columns."""
-    named = (options.target, options.past, options.known, options.static)
-    notation = Notation(options.decimal or ".", options.thousands or "", options.missing or ())
     return Roles(
-        *named,
-        time=options.time,
-        time_format=options.time_format,
+        options.target or (),
+        options.past or (),
+        options.known or (),
+        options.static or (),
+        time=options.time or "",
+        time_format=options.time_format or "",
         time_zone=options.time_zone or "",
-        series=options.id,
-        resample=options.resample,
-        aggregate=options.aggregate,
-        notation=notation,
+        series=options.id or (),
+        resample=options.resample or "",
+        aggregate=options.aggregate or "",
+        notation=Notation(options.decimal or ".", options.thousands or "", options.missing or ()),
     )
 
 
@@ -63,11 +81,13 @@ def read(source: TableSource, options: DataOptions, step: str = "") -> SeriesDat
     Raises:
         GatewrightError: see `table_of`, `series.split` and `require_windows`.
     """
-    table = table_of(source, roles(options), options.fill, step)
-    parts = series.split(table.series, options.valid, options.test)
+    settings = SeriesSettings.of(options)
+    table = table_of(source, roles(options), settings.fill, step)
+    parts = series.split(table.series, settings.valid, settings.test)
     table, constant = series.leave_out_constants(table, parts)
-    sizes = Sizes(options.horizon, options.season or frequency.season(table.step), options.context)
+    sizes = Sizes(settings.horizon, options.season or frequency.season(table.step), options.context)
     counts = require_windows(table, parts, sizes, ("training", "validation"))
+    calendar = _calendar(table, parts, options)
     options = replace(
         options,
         target=table.roles.targets,
@@ -77,38 +97,39 @@ def read(source: TableSource, options: DataOptions, step: str = "") -> SeriesDat
         time=table.roles.time,
         time_zone="" if table.step == "row" else table.clock.zone or NO_ZONE,
         season=sizes.season,
-        calendar=_calendar(table, parts, options) or ("none",),
+        calendar=calendar or ("none",),
         context=sizes.read,
     )
-    return SeriesData(table, parts, options, counts, (*constant, *without_windows(table, counts, sizes)))
+    notes = (*constant, *without_windows(table, counts, sizes))
+    return SeriesData(table, parts, options, settings, sizes, calendar, counts, notes)
 
 
 def _calendar(table: Table, parts: tuple[series.Parts, ...], options: DataOptions) -> tuple[str, ...]:
-    if options.calendar is not UNSET:
+    if options.calendar is not None:
         return tuple(part for part in options.calendar if part != "none")
     spans = [
-        one.times[min(part.valid, len(one.times) - 1)] - one.times[0]
-        for one, part in zip(table.series, parts, strict=True)
-        if one.times is not None
+        each.times[min(part.valid, len(each.times) - 1)] - each.times[0]
+        for each, part in zip(table.series, parts, strict=True)
+        if each.times is not None
     ]
     return frequency.calendar_parts(table.step, max(spans)) if spans else ()
 
 
 def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
     """Return the specification of the model for a table, and the scaler of its training part."""
-    found, told = data.table.roles, data.options
+    columns, settings = data.table.roles, data.settings
     encoder = SeriesEncoder(
-        targets=found.targets,
-        past=found.past,
-        known=found.known,
-        static=found.static,
-        calendar=tuple(part for part in told.calendar if part != "none"),
+        targets=columns.targets,
+        past=columns.past,
+        known=columns.known,
+        static=columns.static,
+        calendar=data.calendar,
         step=data.table.step,
-        context=told.context,
-        reads=told.reads,
+        context=data.sizes.read,
+        reads=settings.reads,
         time_zone=data.table.clock.zone,
     )
-    size = options.model
+    size = ModelSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
-    head = QuantileHead(told.horizon, tuple(told.quantiles))
+    head = QuantileHead(settings.horizon, settings.quantiles)
     return ModelSpec(encoder, stack, head), series.fit_scaler(data.table, data.parts)

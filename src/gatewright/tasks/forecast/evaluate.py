@@ -108,7 +108,7 @@ def choose(model: Model, data: SeriesData, windows: int | None = None) -> Chosen
         series.origins(one.values[:, :targets], encoder.context, head.horizon, part.test, part.end)
         for one, part in zip(data.table.series, data.parts, strict=True)
     ]
-    require_windows(data.table, data.parts, Sizes(head.horizon, data.options.season, encoder.context), ("test",))
+    require_windows(data.table, data.parts, Sizes(head.horizon, data.sizes.season, encoder.context), ("test",))
     names = [one.name for one in data.table.series]
     without = [name for name, origins in zip(names, found, strict=True) if not len(origins)]
     available = sum(map(len, found))
@@ -140,10 +140,10 @@ def forecast_batches(model: Model, data: SeriesData, chosen: Chosen) -> Iterator
     for number, (one, origins) in enumerate(zip(data.table.series, chosen.origins, strict=True)):
         if not len(origins):
             continue
-        encoded = series.encode(one, encoder, model.scaler, data.options.fill)
+        encoded = series.encode(one, encoder, model.scaler, data.settings.fill)
         windows = Windows([encoded], encoder, horizon, device)
         values = one.values[:, :targets]
-        naive = Naive(values, data.options.season)
+        naive = Naive(values, data.sizes.season)
         for first in range(0, len(origins), size):
             some = origins[first : first + size]
             answer = predict(model, windows, some, batch=size)
@@ -258,7 +258,7 @@ def evaluate_forecast(
         "series_not_sampled": chosen.unsampled,
         "context": encoder.context,
         "horizon": head.horizon,
-        "season": data.options.season,
+        "season": data.sizes.season,
         "quantiles": list(head.quantiles),
         "targets": figures,
     }

@@ -64,7 +64,7 @@ def of_part(model: Model, data: SeriesData, part: str, span: slice, title: str) 
         shown.append(series)
         first = max(0, begin - context) + span.start
         spans.append(slice(first, end if span.stop is None else min(end, first + span.stop - span.start)))
-    return of_table(model, replace(data.table, series=tuple(shown)), spans, title, data.options.fill)
+    return of_table(model, replace(data.table, series=tuple(shown)), spans, title, data.settings.fill)
 
 
 def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fill: str = "") -> InputBatch:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
 from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options
+from gatewright.tasks.settings import ModelSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -76,13 +77,14 @@ class Forecast(Kind["SeriesData"]):
         from gatewright.tasks.forecast import dataset
 
         spec, scaler = dataset.build(data, options)
-        return Model(spec, scaler=scaler, forget_bias=options.model.forget_bias)
+        return Model(spec, scaler=scaler, forget_bias=ModelSettings.of(options.model).forget_bias)
 
     def task(self, model: Model, data: SeriesData, options: Options, share: Share, device: torch.device) -> Task:
         """Return windows in random order."""
         from gatewright.tasks.forecast.task import ForecastTask
 
-        return ForecastTask(model, data, options.training.batch, options.training.seed, share, device)
+        training = TrainingSettings.of(options.training)
+        return ForecastTask(model, data, training.batch, training.seed, share, device)
 
     def evaluate(self, model: Model, data: SeriesData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the windows of the test part, next to persistence and seasonal-naive."""

@@ -126,7 +126,7 @@ def _panels(drawn: Drawn, model: Model, data: SeriesData) -> Iterator[_Panel]:
     rows = one.values[:, : len(encoder.targets)]
     found = origins(rows, encoder.context, head.horizon, part.test, part.end)
     tiles = found[_tiles(found, head.horizon, max(1, SHOWN // head.horizon))]
-    encoded = encode(one, encoder, model.scaler, data.options.fill)
+    encoded = encode(one, encoder, model.scaler, data.settings.fill)
     windows = Windows([encoded], encoder, head.horizon, next(model.parameters()).device)
     answers = predict(model, windows, tiles)
     for target, name in enumerate(encoder.targets):

@@ -52,30 +52,29 @@ class _Windows(NamedTuple):
 def _windows(file: ModelFile, path: Path, options: DataOptions) -> list[_Windows]:
     assert file.spec.forecaster is not None
     encoder, head = file.spec.forecaster
-    read = read_table(path, roles(options), options.fill, encoder.step)
-    require_fit(read, encoder)
+    fill = options.fill or ""
+    table = read_table(path, roles(options), fill, encoder.step)
+    require_fit(table, encoder)
     assert file.scaler is not None
     targets, horizon = len(encoder.targets), head.horizon
     places = []
-    for number, one in enumerate(read.series):
+    for number, one in enumerate(table.series):
         target = one.values[:, :targets].astype(np.float32)
         found = origins(target, encoder.context, horizon, encoder.context, len(target))
         places += [(number, int(origin)) for origin in found]
     if not places:
         expected = f"at least {encoder.context + horizon} rows with an observed target among those to forecast"
         raise DataError(
-            str(path), expected, f"{max(len(one.values) for one in read.series)} in the longest series"
+            str(path), expected, f"{max(len(one.values) for one in table.series)} in the longest series"
         )
     chosen = [places[k] for k in np.unique(np.linspace(0, len(places) - 1, MOST_WINDOWS).astype(int))]
     batches = []
     for first in range(0, len(chosen), SESSIONS):
         some = chosen[first : first + SESSIONS]
         spans = [(number, slice(origin + 1 - encoder.context, origin + 1)) for number, origin in some]
-        times = [_times(read.series[number])[span] for number, span in spans]
-        truth = [read.series[n].values[origin + 1 : origin + 1 + horizon, :targets] for n, origin in some]
-        inputs = [
-            _rows(read.series[n].values[span.start : span.stop + horizon], file, options.fill) for n, span in spans
-        ]
+        times = [_times(table.series[number])[span] for number, span in spans]
+        truth = [table.series[n].values[origin + 1 : origin + 1 + horizon, :targets] for n, origin in some]
+        inputs = [_rows(table.series[n].values[span.start : span.stop + horizon], file, fill) for n, span in spans]
         batches.append(_Windows(np.stack(inputs, 1), np.stack(times, 1), np.stack(truth)))
     return batches
 

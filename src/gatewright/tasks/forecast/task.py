@@ -51,7 +51,7 @@ class ForecastTask:
         self._seed, self._share, self._series = seed, share, data.table.series
         # Every step of the second half forecasts: its context is at least half as long as in use.
         self._supervised = (encoder.context + 1) // 2
-        encoded = [series.encode(one, encoder, model.scaler, data.options.fill) for one in self._series]
+        encoded = [series.encode(one, encoder, model.scaler, data.settings.fill) for one in self._series]
         self._windows = Windows(encoded, encoder, head.horizon, device)
         self._quantiles = torch.tensor(head.quantiles, device=device)
         train, valid = [], []

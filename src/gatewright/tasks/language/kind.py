@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
 from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options
+from gatewright.tasks.settings import ModelSettings
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,7 @@ class Language(Kind["TextData"]):
         from gatewright.tasks.language import dataset
 
         spec = dataset.build(data, options)
-        return Model(spec, vocabulary=data.vocabulary, forget_bias=options.model.forget_bias)
+        return Model(spec, vocabulary=data.vocabulary, forget_bias=ModelSettings.of(options.model).forget_bias)
 
     def task(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> Task:
         """Return parallel streams, whose states are carried from chunk to chunk."""

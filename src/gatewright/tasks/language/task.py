@@ -7,6 +7,8 @@ not learn to, and can be caught in a strange state for good.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,15 @@ from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.language.dataset import TextData
 from gatewright.tasks.language.score import score
 from gatewright.tasks.options import Options
+from gatewright.tasks.settings import Settings, TrainingSettings
+
+
+@dataclass(frozen=True)
+class StreamSettings(Settings):
+    """How streams are cut into chunks, and how often one starts afresh."""
+
+    context: int
+    reset: float
 
 
 class LanguageTask:
@@ -40,10 +51,11 @@ class LanguageTask:
     carries = True
 
     def __init__(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> None:
-        batch, context = options.training.batch, options.data.context
+        streaming, training = StreamSettings.of(options.data), TrainingSettings.of(options.training)
+        batch, context = training.batch, streaming.context
         self.model, self.batch = model, batch
         self._context, self._share = context, share
-        self._reset, self._seed = options.data.reset, options.training.seed
+        self._reset, self._seed = streaming.reset, training.seed
         laid = streams(encode_text(data.parts.train, data.vocabulary), batch)
         if len(laid) <= context:
             needed = f"at least {batch * (context + 1)} characters ({batch} streams of {context} + 1)"

@@ -1,0 +1,89 @@
+"""Settings: options that have a value, as the code that depends on them reads them.
+
+An option may be unset.  `gatewright.tasks.options.resolve` sets all that a kind of model has; a class of settings
+names those that one piece of code reads, with types without None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import TypeVar
+
+from gatewright.errors import GatewrightError
+from gatewright.tasks.options import DataOptions, ModelOptions, TrainingOptions
+
+S = TypeVar("S", bound="Settings")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of the classes of settings.  A field with a default need not be set."""
+
+    @classmethod
+    def of(cls: type[S], options: DataOptions | ModelOptions | TrainingOptions) -> S:
+        """Return the settings of resolved options.
+
+        Raises:
+            GatewrightError: names an option without a value.
+
+        >>> PartSettings.of(DataOptions(valid="0.2", test="0.1", horizon=3))
+        PartSettings(valid='0.2', test='0.1')
+        """
+        values = {}
+        for setting in fields(cls):
+            value = getattr(options, setting.name)
+            if value is not None:
+                values[setting.name] = value
+            elif setting.default is MISSING:
+                raise GatewrightError(f"--{setting.name.replace('_', '-')}", "a value", "none")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class PartSettings(Settings):
+    """Sizes of the validation and the test part."""
+
+    valid: str
+    test: str
+
+
+@dataclass(frozen=True)
+class ModelSettings(Settings):
+    """Size of the layers."""
+
+    hidden: int
+    layers: int
+    dropout: float
+    proj: int
+    forget_bias: float
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Settings):
+    """Optimization.  The data decides on the length and the validations where no option does."""
+
+    batch: int
+    lr: float
+    schedule: str
+    warmup: int
+    weight_decay: float
+    clip: float
+    patience: int
+    checkpoint_every: int
+    seed: int
+    device: str
+    epochs: int | None = None
+    steps: int | None = None
+    validate_every: int | None = None
+
+    def total(self, steps_per_epoch: int) -> int:
+        """Return the number of optimizer steps.
+
+        Raises:
+            GatewrightError: if neither steps nor epochs are set.
+        """
+        if self.steps is not None:
+            return self.steps
+        if self.epochs is None:
+            raise GatewrightError("--steps or --epochs", "one of them", "none")
+        return self.epochs * steps_per_epoch
