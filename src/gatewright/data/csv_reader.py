@@ -1,12 +1,14 @@
 """A reader of delimited text: columns of text, and the line number of each row.
 
-Two functions read it with the same result.  `read_plain` lets polars read a text in which every line is a row with
-the number of cells of the header.  `read_records` handles quotes, blank lines and rows of other lengths.
+Two functions read it with the same result.  `read_with_polars` lets polars split a text of equal rows and gives up
+where its result might be wrong.  `read_records` finds the records itself, also where there are blank lines, quotes
+within cells, or rows of other lengths, whose line it names.
 The cells stay text here: `timestamps.py` converts times, `numeric_columns.py` numbers.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,9 @@ from gatewright.data.number_format import Notation
 from gatewright.errors import DataError, shorten
 
 SEPARATORS = ",;\t|"
+
+#: A cell in quotes, without quotes in it.
+_WHOLE_QUOTES = re.compile(rb'"[^"]*"')
 
 Places = NDArray[np.int64]
 
@@ -40,7 +45,7 @@ def read_delimited(path: Path, raw: bytes, separators: str, notation: Notation) 
         raw = raw.replace(b"\r", b"\n")
     if b'"' not in raw:
         separators = _unambiguous_separators(path, raw, separators, notation)
-    return read_plain(path, raw, separators) or read_records(path, raw, separators)
+    return read_with_polars(path, raw, separators) or read_records(path, raw, separators)
 
 
 def _unambiguous_separators(path: Path, raw: bytes, separators: str, notation: Notation) -> str:
@@ -59,26 +64,80 @@ def _unambiguous_separators(path: Path, raw: bytes, separators: str, notation: N
     return usable
 
 
-def read_plain(path: Path, raw: bytes, separators: str) -> tuple[pl.DataFrame, Places] | None:
-    """Read a text without quotes whose lines all have the same number of cells, or return None."""
-    header, _, body = raw.partition(b"\n")
-    if b'"' in raw or not header.strip(b"\r") or not body or raw.count(b"\r") != raw.count(b"\r\n"):
+def read_with_polars(path: Path, raw: bytes, separators: str) -> tuple[pl.DataFrame, Places] | None:
+    """Let polars split a text at once.
+
+    Returns:
+        What `read_records` returns; None if the text is no table of equal rows, or where polars might split it in
+        another way.
+    """
+    header = raw[: max(raw.find(b"\n"), 0)]
+    lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
+    if not header.strip(b"\r") or lines < 2 or (b"\r" in raw and raw.count(b"\r") != raw.count(b"\r\n")):
         return None
-    rows = body.count(b"\n") + (not body.endswith(b"\n"))
-    inside = {each: header.count(each.encode()) for each in separators}
-    regular = [each for each in separators if inside[each] and body.count(each.encode()) == rows * inside[each]]
-    if not regular:
+    quoted = b'"' in raw
+    unquoted = _WHOLE_QUOTES.sub(b"", header)
+    inside = {each: unquoted.count(each.encode()) for each in separators}
+    usable = [each for each in separators if inside[each]]
+    if quoted:
+        # Only the cells tell how often a separator stands outside quotes.
+        usable = usable if len(usable) == 1 and b'"' not in unquoted else []
+    else:
+        usable = [each for each in usable if raw.count(each.encode()) == lines * inside[each]]
+    if not usable:
         return None
-    separator = max(regular, key=lambda each: inside[each])
-    width = inside[separator] + 1
+    separator = max(usable, key=lambda each: inside[each])
+    # At the end of a text, polars drops an empty cell too many.
+    if raw.endswith(separator.encode()) or (quoted and not _has_plain_quotes(raw, separator)):
+        return None
     try:
-        cells = _cells(body, separator, width)
-    except pl.exceptions.PolarsError:  # one row has more cells, and another has fewer
+        cells = _cells(raw, separator, inside[separator] + 1, quotes=quoted)
+    except pl.exceptions.PolarsError:  # a row with more cells than the header
         return None
-    if len(cells) != rows or all(cell is None for cell in cells.row(-1)):
+    numbers = np.arange(1, lines + 1)
+    if quoted:
+        numbers = _lines_of_quoted(cells, raw, separator)
+    if len(numbers) != len(cells) or all(cell is None for cell in cells.row(-1)):
         return None
-    names = _names(path, _parse(path, [header.removesuffix(b"\r")], separator, width).row(0))
-    return _named(cells, names), np.arange(2, rows + 2)
+    return _named(cells[1:], _names(path, cells.row(0))), numbers[1:]
+
+
+def _has_plain_quotes(raw: bytes, separator: str) -> bool:
+    """Say whether quotes are around whole cells only, and none could as well begin a cell as end one."""
+    data = np.frombuffer(raw, np.uint8)
+    quotes = np.flatnonzero(data == ord('"'))
+    is_edge = np.zeros(256, np.bool_)
+    is_edge[list(f"{separator}\n\r".encode())] = True
+    # The text begins and ends with an edge.
+    before, after = is_edge[data[quotes - 1]], is_edge[data[np.minimum(quotes + 1, len(data) - 1)]]
+    before[0] |= quotes[0] == 0
+    after[-1] |= quotes[-1] == len(data) - 1
+    first = np.arange(len(quotes)) % 2 == 0
+    return len(quotes) % 2 == 0 and bool((before == first).all() and (after == ~first).all())
+
+
+def _lines_of_quoted(cells: pl.DataFrame, raw: bytes, separator: str) -> Places:
+    """Return the line of each row of a text with quotes; none unless the cells account for every byte of it.
+
+    No quote was taken for text if no cell has one.  All rows have the same number of cells if the separators that
+    are not within cells are those between them; no line was left out if the same holds for line breaks.
+    """
+    nowhere: Places = np.empty(0, np.int64)
+    columns = cells.get_columns()
+    if any(column.str.contains('"', literal=True).any() for column in columns):
+        return nowhere
+    between = raw.count(separator.encode()) - len(cells) * (len(columns) - 1)
+    if between != sum(int(column.str.count_matches(separator, literal=True).sum()) for column in columns):
+        return nowhere
+    lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
+    if lines == len(cells):
+        return np.arange(1, lines + 1)
+    breaks = np.zeros(len(cells), np.int64)
+    for column in columns:
+        breaks += column.str.count_matches("\n", literal=True).fill_null(0).to_numpy()
+    if lines != len(cells) + breaks.sum():
+        return nowhere
+    return np.arange(1, len(cells) + 1) + np.cumsum(breaks) - breaks
 
 
 def read_records(path: Path, raw: bytes, separators: str) -> tuple[pl.DataFrame, Places]:
