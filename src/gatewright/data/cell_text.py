@@ -18,7 +18,8 @@ def is_text(column: pl.Series) -> bool:
 def text(column: pl.Series) -> pl.Series:
     """Return cells as text without the spaces around it; empty ones as null."""
     column = column.cast(pl.String).str.strip_chars()
-    return column.set(column == "", None)
+    empty = column == ""
+    return column.set(empty, None) if empty.any() else column
 
 
 def known(column: pl.Series, missing: Iterable[str] = ()) -> pl.Series:
@@ -27,4 +28,5 @@ def known(column: pl.Series, missing: Iterable[str] = ()) -> pl.Series:
         return column
     column = text(column)
     words = {*MISSING, *(word.strip().lower() for word in missing)}
-    return column.set(column.str.to_lowercase().is_in(sorted(words)), None)
+    stands_for_nothing = column.str.to_lowercase().is_in(sorted(words))
+    return column.set(stands_for_nothing, None) if stands_for_nothing.any() else column

@@ -37,6 +37,10 @@ def numbers(column: Column, place: Place) -> NDArray[np.float64]:
     dtype = cells.dtype
     if not (is_text(cells) or dtype.is_numeric() or isinstance(dtype, (pl.Boolean, pl.Null))):
         raise DataError(f"column {shorten(column.name)}", "numbers", f"cells of type {shorten(str(dtype))}")
+    if is_text(cells) and not notation.missing:
+        values = notation.cast(cells.cast(pl.String))
+        if values.null_count() == cells.null_count() and (values.abs() <= LARGEST).all():
+            return _to_array(values)
     known_cells = cells.fill_nan(None) if dtype.is_float() else known(cells, notation.missing)
     values = notation.cast(known_cells).fill_nan(None)
     if sentinels := _sentinels(notation, dtype):
@@ -51,6 +55,10 @@ def numbers(column: Column, place: Place) -> NDArray[np.float64]:
         expected = f"a number (up to {LARGEST:g}), or nothing where it is missing"
         got = f"{shorten(cells[row])}{remedy}"
         raise DataError(f"column {shorten(column.name)}, {place(row)}", expected, got)
+    return _to_array(values)
+
+
+def _to_array(values: pl.Series) -> NDArray[np.float64]:
     return values.fill_null(float("nan")).to_numpy().astype(np.float64)
 
 

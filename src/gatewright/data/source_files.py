@@ -145,6 +145,8 @@ def _utf8(path: Path, raw: bytes) -> bytes:
         got = "UTF-16 without a byte order mark; iconv -f utf-16le -t utf-8 converts it"
         raise DataError(str(path), "UTF-8 text", got)
     raw = raw.removeprefix(codecs.BOM_UTF8)
+    if raw.isascii():
+        return raw
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -100,12 +100,14 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
         series = [resampled(each, roles) for each in series]
     if ordered.step != "row":
         series = [_on_the_grid(each, ordered.step, roles, fill) for each in series]
-    observed = [each for each in series if _last_observed(each, roles) >= 0]
-    if not observed:
+    last_observed = [_last_observed(each, roles) for each in series]
+    if max(last_observed) < 0:
         names = ", ".join(map(shorten, roles.targets))
         raise DataError(f"target {names} of {series[0].title}", "at least one observed value", "none")
-    empty = tuple(each.name for each in series if _last_observed(each, roles) < 0)
-    series = [_checked(each, roles, fill) for each in observed]
+    empty = tuple(each.name for each, last in zip(series, last_observed, strict=True) if last < 0)
+    series = [
+        _checked(each, roles, fill, last) for each, last in zip(series, last_observed, strict=True) if last >= 0
+    ]
     used = {*roles.columns, roles.time, *roles.ids}
     unused = tuple(name for name in frame.cells.columns if name not in used)
     return Table(roles, tuple(series), ordered.step, unused, empty, ordered.clock, zoned, ordered.notes)
@@ -196,12 +198,20 @@ def _gap_remedy(series: Series, places: NDArray[np.float64], roles: Roles, fill:
     return f"{hint}; {remedy(series.times)}" if irregular else hint
 
 
-def _checked(series: Series, roles: Roles, fill: str) -> Series:
+def _checked(series: Series, roles: Roles, fill: str, last: int) -> Series:
     """Put the value of a static input into every row; refuse missing inputs unless they will be filled.
 
     After the last observed target, inputs known only in the past may be missing: those rows are the future.
+
+    Args:
+        series: the series.
+        roles: what its columns are for.
+        fill: how missing inputs are filled; "" makes them errors.
+        last: its last row with an observed target.
     """
-    targets, last = len(roles.targets), _last_observed(series, roles)
+    targets = len(roles.targets)
+    if not roles.static and np.isfinite(series.values[:, targets:]).all():
+        return series
     values = series.values.copy()
     for index, name in enumerate(roles.columns[targets:], start=targets):
         column = values[:, index]
