@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 import polars as pl
 import pytest
 
-from gatewright.data import columns, numeric_timestamps
+from gatewright.data import columns
 from gatewright.data.columns import Column, columns_of
+from gatewright.data.datetimes import numeric
 from gatewright.data.number_format import Notation
 from gatewright.data.table import Roles, table_of
 
@@ -33,7 +34,7 @@ def calls(monkeypatch):
 
     count(columns, "matching_patterns")
     count(columns, "has_date_shapes")
-    count(numeric_timestamps, "looks_like_number")
+    count(numeric, "looks_like_number")
     return counts
 
 

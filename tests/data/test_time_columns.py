@@ -16,9 +16,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from gatewright.data.columns import Column
+from gatewright.data.datetimes.patterns import read_text
+from gatewright.data.datetimes.reader import timestamps
 from gatewright.data.table import Roles, Table, read_table
-from gatewright.data.timestamp_patterns import read_text
-from gatewright.data.timestamps import timestamps
 from gatewright.errors import DataError
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gatewright.data import series
+from gatewright.data import preprocessing
 from gatewright.data.roles import Roles
 from gatewright.data.table import Series, Table
 from gatewright.data.window_checks import Sizes, require_windows, windows_of
@@ -55,7 +55,7 @@ def refused(path, **options) -> str:
 
 def test_windows_are_counted_as_a_loop_does():
     table = table_of(40, 9, 3, holes=(30, 31, 38, 39))
-    parts = series.split(table.series, "10", "5")
+    parts = preprocessing.split(table.series, "10", "5")
     sizes = Sizes(2, 1, 4)
     found = windows_of(table, parts, sizes)
     for one, part, counts in zip(table.series, parts, found, strict=True):
@@ -118,7 +118,7 @@ def test_every_hint_is_tried(tmp_path, options, message):
 
 def test_nothing_helps_where_nothing_was_observed():
     table = table_of(40, holes=range(20, 40))
-    parts = series.split(table.series, "10", "10")
+    parts = preprocessing.split(table.series, "10", "10")
     with pytest.raises(DataError, match=r"; more rows are needed, or other sizes of --valid and --test$"):
         require_windows(table, parts, Sizes(3, 1, 4), ("training", "validation"))
     require_windows(table, parts, Sizes(3, 1, 4), ("training",))
@@ -157,8 +157,8 @@ def test_constant_inputs_are_left_out_and_told():
     }  # fmt: skip
     one = Series("", None, np.stack([columns[name] for name in names], 1), np.arange(2, 42))
     table = Table(Roles(("y",), ("fixed", "wave", "later", "never"), ("k",), ("s",)), (one,), "row", ())
-    parts = series.split(table.series, "5", "5")
-    found, notes = series.leave_out_constants(table, parts)
+    parts = preprocessing.split(table.series, "5", "5")
+    found, notes = preprocessing.leave_out_constants(table, parts)
     assert found.roles == Roles(("y",), ("wave",))
     np.testing.assert_array_equal(found.series[0].values, one.values[:, [0, 2]])
     assert notes == (
@@ -168,14 +168,16 @@ def test_constant_inputs_are_left_out_and_told():
         "left out, 0.1 in every row of the training part: k",
         "left out, 3 in every row of the training part: s",
     )
-    series.fit_scaler(found, parts)
+    preprocessing.fit_scaler(found, parts)
     # A static of several series varies between them; a constant target is nothing to learn.
     other = replace(one, values=one.values + 1)
-    assert series.leave_out_constants(replace(table, series=(one, other)), parts * 2)[0].roles.static == ("s",)
+    assert preprocessing.leave_out_constants(replace(table, series=(one, other)), parts * 2)[0].roles.static == (
+        "s",
+    )
     flat = replace(table, series=(replace(one, values=np.full((40, 7), 5.0)),))
-    kept, notes = series.leave_out_constants(flat, parts)
+    kept, notes = preprocessing.leave_out_constants(flat, parts)
     assert kept.roles == Roles(("y",))
     with pytest.raises(
         DataError, match="column 'y': expected values that vary in the training part, got 5 in every"
     ):
-        series.fit_scaler(kept, parts)
+        preprocessing.fit_scaler(kept, parts)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gatewright import cli
-from gatewright.data.series import encode, origins
+from gatewright.data.preprocessing import encode, origins
 from gatewright.data.text import encode_text, streams
 from gatewright.evaluation.quantization import quantize_run
 from gatewright.nn.model import load

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from gatewright import LSTM, equations, look
-from gatewright.data import series
+from gatewright.data import preprocessing
 from gatewright.data.table import Series
 from gatewright.equations import QUANTITIES
 from gatewright.errors import DataError, GatewrightError, RunError
@@ -221,7 +221,7 @@ def judged(model: Model, table: Any, context: int, row: int, origins: list[int])
     encoder, scaler = dataclasses.replace(model.spec.encoder, context=context), model.scaler  # type: ignore[type-var]
     longer = Model(dataclasses.replace(model.spec, encoder=encoder), scaler=scaler)
     longer.load_state_dict(model.state_dict())
-    windows = Windows([series.encode(one, encoder, scaler)], encoder, 3, "cpu")  # type: ignore[arg-type]
+    windows = Windows([preprocessing.encode(one, encoder, scaler)], encoder, 3, "cpu")  # type: ignore[arg-type]
     said = predict(longer, windows, np.array(origins))
     scale, mean = (np.array(values[:2])[:, None] for values in (scaler.scale, scaler.mean))  # type: ignore[union-attr]
     truth = np.stack([one.values[origin + 1 : origin + 4, :2] for origin in origins])

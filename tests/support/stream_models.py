@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from gatewright import Model
-from gatewright.data.series import encode
+from gatewright.data.preprocessing import encode
 from gatewright.data.table import Series
 from gatewright.spec import (
     UNKNOWN,

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatewright.data import series
+from gatewright.data import preprocessing
 from gatewright.data.table import Series
 from gatewright.nn.model import Model
 from gatewright.spec import READS, ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
@@ -38,7 +38,7 @@ class Case:
 
     def encode(self, rows):
         one = Series("", None, rows, np.arange(1, len(rows) + 1))
-        return series.encode(one, self.encoder, self.scaler, self.fill)
+        return preprocessing.encode(one, self.encoder, self.scaler, self.fill)
 
     def alone(self, which, origin):
         """A window and what follows it, encoded as if there were nothing else."""
@@ -196,7 +196,7 @@ def test_training_never_meets_what_comes_after_it(case, data):
     def training():
         encoded, windows = case.encoded(), case.windows()
         origins = [
-            start + series.origins(one.target, case.encoder.context, case.horizon, 0, end, supervised)
+            start + preprocessing.origins(one.target, case.encoder.context, case.horizon, 0, end, supervised)
             for one, start, end in zip(encoded, windows.starts, ends, strict=True)
         ]
         return windows.batch(np.concatenate(origins), supervised)
@@ -220,7 +220,7 @@ def test_forecasts_of_a_part_fall_into_it(case, data):
     def targets():
         encoded, windows = case.encoded(), case.windows()
         origins = [
-            first + series.origins(one.target, case.encoder.context, case.horizon, *part)
+            first + preprocessing.origins(one.target, case.encoder.context, case.horizon, *part)
             for one, first, part in zip(encoded, windows.starts, parts, strict=True)
         ]
         return windows.batch(np.concatenate(origins))[2]

@@ -9,10 +9,9 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from gatewright.data import numeric_timestamps
 from gatewright.data.cell_text import is_text, known, text
-from gatewright.data.number_format import OTHERS, PLAIN, Notation, hint
-from gatewright.data.time_detection import (
+from gatewright.data.datetimes import numeric
+from gatewright.data.datetimes.inference import (
     LIKE_CODES,
     PART_WORDS,
     has_date_shapes,
@@ -21,8 +20,7 @@ from gatewright.data.time_detection import (
     is_regular,
     words_of,
 )
-from gatewright.data.time_zones import Times
-from gatewright.data.timestamp_parsing import (
+from gatewright.data.datetimes.parser import (
     HEAD,
     ParsedTimes,
     matching_patterns,
@@ -30,6 +28,8 @@ from gatewright.data.timestamp_parsing import (
     parse_numbers,
     parse_pattern,
 )
+from gatewright.data.number_format import OTHERS, PLAIN, Notation, hint
+from gatewright.data.time_zones import Times
 from gatewright.errors import shorten
 
 #: Rows from which on numbers are known for times without a name that says so.
@@ -125,11 +125,11 @@ class Column:
     @cached_property
     def _has_plain_numbers(self) -> bool:
         """Whether most of the first cells are numbers as Python writes them."""
-        return numeric_timestamps.looks_like_number(self.cells)
+        return numeric.looks_like_number(self.cells)
 
     @cached_property
     def _head_has_plain_numbers(self) -> bool:
-        return numeric_timestamps.looks_like_number(self.time_head)
+        return numeric.looks_like_number(self.time_head)
 
     @cached_property
     def _head_patterns(self) -> list[str]:
@@ -150,7 +150,7 @@ class Column:
     def _numbers_are_times(self) -> bool:
         """Say whether numbers are times: by the column's name, and by their order and distances."""
         head, named = self.cells.drop_nulls().head(HEAD), is_named(self.name)
-        clock, meaning = numeric_timestamps.times(head)
+        clock, meaning = numeric.times(head)
         if len(clock) == 0 or 2 * int(np.isnat(clock).sum()) >= len(clock):
             return False
         if named and meaning != "4 digits":

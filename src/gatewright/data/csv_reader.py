@@ -3,7 +3,7 @@
 Two functions read it with the same result.  `read_with_polars` lets polars split a text of equal rows and gives up
 where its result might be wrong.  `read_records` finds the records itself, also where there are blank lines, quotes
 within cells, or rows of other lengths, whose line it names.
-The cells stay text here: `timestamps.py` converts times, `numeric_columns.py` numbers.
+The cells stay text here: `datetimes/` converts times, `numeric_columns.py` numbers.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gatewright.data import frequency
+from gatewright.data.datetimes.reader import Timestamps
 from gatewright.data.frame import Frame
 from gatewright.data.resample import usual_step
 from gatewright.data.time_zones import Clock, Times
-from gatewright.data.timestamps import Timestamps
 from gatewright.errors import DataError, shorten
 
 Rows = NDArray[np.int64]

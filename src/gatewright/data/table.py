@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gatewright.data import frequency
 from gatewright.data.cell_text import is_text, text
 from gatewright.data.columns import Columns, columns_of
+from gatewright.data.datetimes.reader import timestamps
 from gatewright.data.frame import Frame
 from gatewright.data.numeric_columns import numbers
 from gatewright.data.resample import resampled
@@ -22,7 +23,6 @@ from gatewright.data.row_order import Group, Ordered, in_order, remedy, unordere
 from gatewright.data.sources import TableSource, frame_of
 from gatewright.data.time_series import Series as Series
 from gatewright.data.time_zones import NAIVE, Clock
-from gatewright.data.timestamps import timestamps
 from gatewright.errors import DataError, shorten
 
 #: Maximum of rows put into gaps for each existing row; more of them point to a wrong timestamp.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data.series import Parts, origins
+from gatewright.data.preprocessing import Parts, origins
 from gatewright.data.table import Table
 from gatewright.errors import DataError
 

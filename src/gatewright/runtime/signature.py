@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data import frequency
-from gatewright.data.timestamp_patterns import ClockError, on_clock, read_time, require_shown
+from gatewright.data.datetimes.patterns import ClockError, on_clock, read_time, require_shown
 from gatewright.errors import GatewrightError
 from gatewright.spec import ModelSpec, QuantileHead, SeriesEncoder, Vocabulary
 

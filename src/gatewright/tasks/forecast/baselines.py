@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data.series import last_observed
+from gatewright.data.preprocessing import last_observed
 
 Values = NDArray[np.float64]
 

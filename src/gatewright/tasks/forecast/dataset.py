@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data import frequency, series
+from gatewright.data import frequency, preprocessing
 from gatewright.data.number_format import Notation
 from gatewright.data.sources import TableSource
 from gatewright.data.table import Roles, Table, table_of
@@ -44,7 +44,7 @@ class SeriesData:
     """
 
     table: Table
-    parts: tuple[series.Parts, ...]
+    parts: tuple[preprocessing.Parts, ...]
     options: DataOptions
     settings: SeriesSettings
     sizes: Sizes
@@ -79,12 +79,12 @@ def read(source: TableSource, options: DataOptions, step: str = "") -> SeriesDat
         step: the step that is expected, where a model is to read the table.
 
     Raises:
-        GatewrightError: see `table_of`, `series.split` and `require_windows`.
+        GatewrightError: see `table_of`, `preprocessing.split` and `require_windows`.
     """
     settings = SeriesSettings.of(options)
     table = table_of(source, roles(options), settings.fill, step)
-    parts = series.split(table.series, settings.valid, settings.test)
-    table, constant = series.leave_out_constants(table, parts)
+    parts = preprocessing.split(table.series, settings.valid, settings.test)
+    table, constant = preprocessing.leave_out_constants(table, parts)
     sizes = Sizes(settings.horizon, options.season or frequency.season(table.step), options.context)
     counts = require_windows(table, parts, sizes, ("training", "validation"))
     calendar = _calendar(table, parts, options)
@@ -104,7 +104,7 @@ def read(source: TableSource, options: DataOptions, step: str = "") -> SeriesDat
     return SeriesData(table, parts, options, settings, sizes, calendar, counts, notes)
 
 
-def _calendar(table: Table, parts: tuple[series.Parts, ...], options: DataOptions) -> tuple[str, ...]:
+def _calendar(table: Table, parts: tuple[preprocessing.Parts, ...], options: DataOptions) -> tuple[str, ...]:
     if options.calendar is not None:
         return tuple(part for part in options.calendar if part != "none")
     spans = [
@@ -132,4 +132,4 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
     size = ModelSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
     head = QuantileHead(settings.horizon, settings.quantiles)
-    return ModelSpec(encoder, stack, head), series.fit_scaler(data.table, data.parts)
+    return ModelSpec(encoder, stack, head), preprocessing.fit_scaler(data.table, data.parts)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data import series
+from gatewright.data import preprocessing
 from gatewright.data.window_checks import Sizes, require_windows
 from gatewright.errors import GatewrightError
 from gatewright.nn.model import Model
@@ -105,7 +105,7 @@ def choose(model: Model, data: SeriesData, windows: int | None = None) -> Chosen
         raise GatewrightError("--windows", "a whole number of at least 1", str(windows))
     targets = len(encoder.targets)
     found = [
-        series.origins(one.values[:, :targets], encoder.context, head.horizon, part.test, part.end)
+        preprocessing.origins(one.values[:, :targets], encoder.context, head.horizon, part.test, part.end)
         for one, part in zip(data.table.series, data.parts, strict=True)
     ]
     require_windows(data.table, data.parts, Sizes(head.horizon, data.sizes.season, encoder.context), ("test",))
@@ -140,7 +140,7 @@ def forecast_batches(model: Model, data: SeriesData, chosen: Chosen) -> Iterator
     for number, (one, origins) in enumerate(zip(data.table.series, chosen.origins, strict=True)):
         if not len(origins):
             continue
-        encoded = series.encode(one, encoder, model.scaler, data.settings.fill)
+        encoded = preprocessing.encode(one, encoder, model.scaler, data.settings.fill)
         windows = Windows([encoded], encoder, horizon, device)
         values = one.values[:, :targets]
         naive = Naive(values, data.sizes.season)

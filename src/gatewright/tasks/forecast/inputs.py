@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatewright.data.series import encode
+from gatewright.data.preprocessing import encode
 from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.errors import DataError, GatewrightError

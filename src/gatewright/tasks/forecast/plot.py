@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from gatewright.data.series import encode, origins
+from gatewright.data.preprocessing import encode, origins
 from gatewright.data.table import Series
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gatewright.data import frequency
-from gatewright.data.series import encode
+from gatewright.data.preprocessing import encode
 from gatewright.data.table import Series, Table
 from gatewright.data.time_zones import LOCAL, Clock, Times, is_place, of_days, offset_of, to_local, to_utc
 from gatewright.errors import DataError, GatewrightError, SpecError

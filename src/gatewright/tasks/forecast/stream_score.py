@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data.series import last_observed, origins
+from gatewright.data.preprocessing import last_observed, origins
 from gatewright.data.table import Series, read_table
 from gatewright.errors import DataError
 from gatewright.files.model_file import ModelFile

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.data import series
+from gatewright.data import preprocessing
 from gatewright.data.data_warnings import missing_targets, suspects
 from gatewright.data.table import Series
 from gatewright.data.time_zones import LOCAL
@@ -51,14 +51,14 @@ class ForecastTask:
         self._seed, self._share, self._series = seed, share, data.table.series
         # Every step of the second half forecasts: its context is at least half as long as in use.
         self._supervised = (encoder.context + 1) // 2
-        encoded = [series.encode(one, encoder, model.scaler, data.settings.fill) for one in self._series]
+        encoded = [preprocessing.encode(one, encoder, model.scaler, data.settings.fill) for one in self._series]
         self._windows = Windows(encoded, encoder, head.horizon, device)
         self._quantiles = torch.tensor(head.quantiles, device=device)
         train, valid = [], []
         sizes = (encoder.context, head.horizon)
         for one, part, start in zip(encoded, data.parts, self._windows.starts, strict=True):
-            train.append(start + series.origins(one.target, *sizes, 0, part.valid, self._supervised))
-            valid.append(start + series.origins(one.target, *sizes, part.valid, part.test))
+            train.append(start + preprocessing.origins(one.target, *sizes, 0, part.valid, self._supervised))
+            valid.append(start + preprocessing.origins(one.target, *sizes, part.valid, part.test))
         self._train = np.concatenate(train)
         self._valid = np.concatenate(valid)
         every = -(-len(self._valid) // VALIDATION_WINDOWS)

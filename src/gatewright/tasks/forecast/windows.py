@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.data.series import Encoded
+from gatewright.data.preprocessing import Encoded
 from gatewright.nn.model import Model
 from gatewright.spec import SeriesEncoder
 

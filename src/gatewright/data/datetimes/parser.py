@@ -1,4 +1,4 @@
-"""Cells parsed as times, by the patterns of `timestamp_patterns.py`, by a format, or as numbers."""
+"""Cells parsed as times, by the patterns of `patterns.py`, by a format, or as numbers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data import numeric_timestamps, strftime, timestamp_patterns
+from gatewright.data.datetimes import numeric, patterns, strftime
+from gatewright.data.datetimes.patterns import EITHER, PLAIN
 from gatewright.data.time_zones import Times, canonical, offset_of
-from gatewright.data.timestamp_patterns import EITHER, PLAIN
 
 #: Cells that decide what a column looks like.
 HEAD = 1000
@@ -62,7 +62,7 @@ def matching_patterns(head: pl.Series) -> list[str]:
 
 def parse_numbers(column: pl.Series) -> ParsedTimes:
     """Parse numbers by the one meaning that fits most of them."""
-    clock, meaning = numeric_timestamps.times(column)
+    clock, meaning = numeric.times(column)
     offset = 0 if meaning.startswith("since 1970") else NO_OFFSET
     return ParsedTimes(meaning, clock, np.full(len(clock), offset))
 
@@ -73,7 +73,7 @@ def parse_format(cells: pl.Series, time_format: str) -> ParsedTimes:
 
 
 def parse_pattern(cells: pl.Series, name: str) -> ParsedTimes:
-    """Parse text by a pattern of `gatewright.data.timestamp_patterns`."""
+    """Parse text by a pattern of `gatewright.data.datetimes.patterns`."""
     parsed = _parse_common(cells, name) if name == "year, month, day" and len(cells) else None
     return parsed or _parse(cells, name, (PLAIN | EITHER)[name])
 
@@ -123,8 +123,8 @@ def _parse(cells: pl.Series, name: str, pattern: str) -> ParsedTimes:
     for group in groups.columns:
         if group != "zone":
             parts[group] = _to_whole(groups[group], group)
-    parts = timestamp_patterns.with_weekday(parts)
-    clock = timestamp_patterns.moments(parts, len(cells))
+    parts = patterns.with_weekday(parts)
+    clock = patterns.moments(parts, len(cells))
     offset = np.full(len(cells), NO_OFFSET)
     if "zone" in groups.columns:
         zones = groups["zone"]
@@ -139,10 +139,10 @@ def _parse(cells: pl.Series, name: str, pattern: str) -> ParsedTimes:
 
 
 def _to_whole(group: pl.Series, name: str) -> NDArray[np.int64]:
-    """Return what a group matched as whole numbers; `timestamp_patterns.ABSENT` where it matched nothing."""
-    if name in timestamp_patterns.WORDS:
-        words = group.str.slice(0, timestamp_patterns.LETTERS[name]).str.to_lowercase()
-        group = words.replace_strict(timestamp_patterns.WORDS[name], default=None, return_dtype=pl.Int64)
+    """Return what a group matched as whole numbers; `patterns.ABSENT` where it matched nothing."""
+    if name in patterns.WORDS:
+        words = group.str.slice(0, patterns.LETTERS[name]).str.to_lowercase()
+        group = words.replace_strict(patterns.WORDS[name], default=None, return_dtype=pl.Int64)
     elif name == "fraction":
         group = group.str.pad_end(6, "0").str.slice(0, 6)
-    return group.cast(pl.Int64, strict=False).fill_null(timestamp_patterns.ABSENT).to_numpy()
+    return group.cast(pl.Int64, strict=False).fill_null(patterns.ABSENT).to_numpy()

@@ -10,8 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gatewright.data.cell_text import is_text, text
+from gatewright.data.datetimes.patterns import moments
 from gatewright.data.time_zones import Times
-from gatewright.data.timestamp_patterns import moments
 
 Numbers = NDArray[np.float64]
 _NAT = np.datetime64("NaT", "us")

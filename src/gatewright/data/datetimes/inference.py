@@ -8,9 +8,9 @@ from itertools import permutations
 import numpy as np
 import polars as pl
 
+from gatewright.data.datetimes.patterns import EITHER, PLAIN
 from gatewright.data.frequency import find_step, positions
 from gatewright.data.time_zones import Times
-from gatewright.data.timestamp_patterns import EITHER, PLAIN
 
 #: A time column is named by at least one of these words, and otherwise by these and the next.
 _TIME_WORDS = {"date", "dates", "datetime", "datetimes", "time", "times", "timestamp", "timestamps", "ds"}

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gatewright.data import frequency, series
-from gatewright.data.series import Parts
+from gatewright.data import frequency, preprocessing
+from gatewright.data.preprocessing import Parts
 from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.errors import DataError, GatewrightError
 from gatewright.spec import READS, Scaler, SeriesEncoder
@@ -51,9 +51,9 @@ def test_the_split_is_in_time_order(valid, test, expected):
         with pytest.raises(
             GatewrightError, match="--valid and --test: expected sizes that leave rows in all three"
         ):
-            series.split([one], valid, test)
+            preprocessing.split([one], valid, test)
     else:
-        assert series.split([one], valid, test) == (Parts(*expected, 100),)
+        assert preprocessing.split([one], valid, test) == (Parts(*expected, 100),)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_split_is_in_time_order(valid, test, expected):
 @pytest.mark.parametrize("name", ["valid", "test"])
 def test_a_size_that_cannot_be_read(name, size):
     with pytest.raises(GatewrightError) as error:
-        series.split([make(np.zeros((100, 1)), times=True)], **{"valid": "0.1", "test": "0.1", name: size})
+        preprocessing.split([make(np.zeros((100, 1)), times=True)], **{"valid": "0.1", "test": "0.1", name: size})
     assert error.value.argument == f"--{name}"
     assert error.value.got == repr(size)
 
@@ -71,7 +71,7 @@ def test_a_date_needs_timestamps():
     with pytest.raises(
         GatewrightError, match=r"^--valid: .* \(with timestamps\) a start date .* got '2020-02-11'"
     ):
-        series.split([make(np.zeros((100, 1)))], "2020-02-11", "5")
+        preprocessing.split([make(np.zeros((100, 1)))], "2020-02-11", "5")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_date_needs_timestamps():
 )  # fmt: skip
 def test_a_part_without_rows(valid, test):
     with pytest.raises(GatewrightError) as error:
-        series.split([make(np.zeros((100, 1)), "a", times=True)], valid, test)
+        preprocessing.split([make(np.zeros((100, 1)), "a", times=True)], valid, test)
     assert error.value.argument == "--valid and --test"
     assert error.value.got == f"{valid} and {test} of 100 rows of series 'a'"
 
@@ -114,7 +114,7 @@ def test_the_scaler_is_of_the_training_part(parts, data):
                         changes[column].append(row[column] - last)
                     last = row[column]
     source = table(parts, targets=("a", "b"), past=("c",))
-    scaler = series.fit_scaler(
+    scaler = preprocessing.fit_scaler(
         source, [Parts(end, len(rows) - 1, len(rows)) for end, rows in zip(ends, parts, strict=True)]
     )
     assert scaler.columns == ("a", "b", "c")
@@ -129,7 +129,9 @@ def test_the_scaler_is_of_the_training_part(parts, data):
             row[:] = [1e9, NAN, -1e9]
     later = table(parts, targets=("a", "b"), past=("c",))
     assert (
-        series.fit_scaler(later, [Parts(end, len(rows), len(rows)) for end, rows in zip(ends, parts, strict=True)])
+        preprocessing.fit_scaler(
+            later, [Parts(end, len(rows), len(rows)) for end, rows in zip(ends, parts, strict=True)]
+        )
         == scaler
     )
 
@@ -145,14 +147,14 @@ def test_the_scaler_is_of_the_training_part(parts, data):
 def test_a_column_without_spread_in_the_training_part(column, expected, got):
     rows = [[i, value] for i, value in enumerate(column)]
     with pytest.raises(DataError) as error:
-        series.fit_scaler(table([rows], targets=("y",), past=("a\nb",)), [Parts(3, 4, 4)])
+        preprocessing.fit_scaler(table([rows], targets=("y",), past=("a\nb",)), [Parts(3, 4, 4)])
     assert str(error.value) == f"column 'a\\nb': expected {expected}, got {got}"
 
 
 def test_a_ramp_and_a_target_seen_once_a_series_can_be_scaled():
-    ramp = series.fit_scaler(table([[[0.1 * i] for i in range(50)]], targets=("y",)), [Parts(50, 50, 50)])
+    ramp = preprocessing.fit_scaler(table([[[0.1 * i] for i in range(50)]], targets=("y",)), [Parts(50, 50, 50)])
     assert ramp.change_scale == ramp.scale
-    once = series.fit_scaler(table([[[1.0]], [[3.0]]], targets=("y",)), [Parts(1, 1, 1)] * 2)
+    once = preprocessing.fit_scaler(table([[[1.0]], [[3.0]]], targets=("y",)), [Parts(1, 1, 1)] * 2)
     assert once.change_scale == once.scale == (1.0,)
 
 
@@ -164,7 +166,7 @@ def test_the_encoding(rows, reads, fill):
     parts = ("day_of_week", "hour_of_day")
     encoder = SeriesEncoder(("a", "b"), ("p",), ("k",), ("s",), calendar=parts, reads=reads)
     mean, scale, change_scale = (1.0, -2.0, 0.5, 0.0, 3.0), (2.0, 4.0, 0.5, 8.0, 1.0), (0.25, 0.5)
-    encoded = series.encode(one, encoder, Scaler(encoder.columns, mean, scale, change_scale), fill)
+    encoded = preprocessing.encode(one, encoder, Scaler(encoder.columns, mean, scale, change_scale), fill)
     phases = frequency.calendar(one.times, parts)
     last = [NAN] * 5
     for t, row in enumerate(rows):
@@ -194,10 +196,10 @@ def test_what_comes_later_changes_nothing_before(rows, data):
     scaler = Scaler(encoder.columns, (0.0,) * 4, (1.0,) * 4, (1.0,) * 2)
     fill = data.draw(st.sampled_from(["forward", "mean"]))
     row = data.draw(st.integers(1, len(rows) - 1))
-    before = series.encode(make(rows), encoder, scaler, fill)
+    before = preprocessing.encode(make(rows), encoder, scaler, fill)
     for later in rows[row:]:
         later[:] = data.draw(st.lists(CELLS, min_size=4, max_size=4))
-    after = series.encode(make(rows), encoder, scaler, fill)
+    after = preprocessing.encode(make(rows), encoder, scaler, fill)
     for name in ("inputs", "level", "known", "target"):
         np.testing.assert_array_equal(getattr(before, name)[:row], getattr(after, name)[:row])
 
@@ -206,9 +208,9 @@ def test_what_cannot_be_encoded():
     encoder = SeriesEncoder(("a",), calendar=("hour_of_day",))
     scaler = Scaler(("a",), (0.0,), (1e-3,), (1.0,))
     with pytest.raises(DataError, match="time: expected timestamps, for hour_of_day, got a table without any"):
-        series.encode(make([[1.0]]), encoder, scaler)
+        preprocessing.encode(make([[1.0]]), encoder, scaler)
     with pytest.raises(DataError) as error:  # float32 would make an infinity of it
-        series.encode(make([[1.0], [3e38]], times=True), encoder, scaler)
+        preprocessing.encode(make([[1.0], [3e38]], times=True), encoder, scaler)
     expected = "a value within 1e+20 standard deviations of the training part"
     assert str(error.value) == f"column 'a', line 3: expected {expected}, got 3e+38"
 
@@ -230,7 +232,7 @@ def test_the_windows_of_a_part(rows, context, horizon, start, size, data):
         whole = origin - context + 1 >= 0 and all(start <= row < end for row in forecast)
         if whole and any(not math.isnan(value) for row in forecast for value in rows[row]):
             expected.append(origin)
-    assert series.origins(target, context, horizon, start, end, supervised).tolist() == expected
+    assert preprocessing.origins(target, context, horizon, start, end, supervised).tolist() == expected
 
 
 def test_a_short_series_has_no_rows_in_some_parts():
@@ -238,16 +240,16 @@ def test_a_short_series_has_no_rows_in_some_parts():
     whole, short, single = (
         make(np.zeros((rows, 1)), name, times=True) for rows, name in ((100, "a"), (12, "b"), (1, "c"))
     )
-    assert series.split([whole, short, single], "20", "10") == (
+    assert preprocessing.split([whole, short, single], "20", "10") == (
         Parts(70, 90, 100),
         Parts(0, 2, 12),
         Parts(0, 0, 1),
     )
-    assert series.split([single, whole], "0.2", "0.1") == (Parts(1, 1, 1), Parts(70, 90, 100))
-    ended = series.split([whole, short], "2020-02-11", "2020-02-20")[1]
+    assert preprocessing.split([single, whole], "0.2", "0.1") == (Parts(1, 1, 1), Parts(70, 90, 100))
+    ended = preprocessing.split([whole, short], "2020-02-11", "2020-02-20")[1]
     assert ended == Parts(12, 12, 12)  # all of it is before the validation part
     with pytest.raises(GatewrightError) as error:
-        series.split([short, single], "5", "60")
+        preprocessing.split([short, single], "5", "60")
     assert error.value.got == "5 and 60 of 12 rows of series 'b', the longest series"
 
 
@@ -256,10 +258,10 @@ def test_the_usual_scaler_of_etth1():
     """The split and scaling that papers report on: 12, 4 and 4 months of 30 days."""
     source = read_table(DATA / "ETTh1.csv", Roles(targets=("OT",), past=("HUFL",)))
     one = source.series[0]
-    [part] = series.split([one], "2880", str(17420 - 8640 - 2880))
+    [part] = preprocessing.split([one], "2880", str(17420 - 8640 - 2880))
     assert (part.valid, part.test) == (8640, 11520)
     lines = (DATA / "ETTh1.csv").read_text().splitlines()[1 : 1 + 8640]
-    scaler = series.fit_scaler(source, [part])
+    scaler = preprocessing.fit_scaler(source, [part])
     for index, column in enumerate((7, 1)):
         training = [float(line.split(",")[column]) for line in lines]
         assert scaler.mean[index] == pytest.approx(statistics.fmean(training), rel=1e-12)

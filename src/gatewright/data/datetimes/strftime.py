@@ -1,4 +1,4 @@
-"""Formats as in strftime, as patterns of `timestamp_patterns.py` that read what `datetime.strptime` reads."""
+"""Formats as in strftime, as patterns of `patterns.py` that read what `datetime.strptime` reads."""
 
 from __future__ import annotations
 

@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data import timestamp_patterns
 from gatewright.data.cell_text import is_text
 from gatewright.data.columns import Column
+from gatewright.data.datetimes import patterns
+from gatewright.data.datetimes.parser import MICROSECONDS_PER_DAY, NO_OFFSET, ParsedTimes, parse_dates
+from gatewright.data.datetimes.patterns import EITHER
 from gatewright.data.numeric_columns import Place
 from gatewright.data.time_zones import (
     LOCAL,
@@ -24,8 +26,6 @@ from gatewright.data.time_zones import (
     to_local,
     to_utc,
 )
-from gatewright.data.timestamp_parsing import MICROSECONDS_PER_DAY, NO_OFFSET, ParsedTimes, parse_dates
-from gatewright.data.timestamp_patterns import EITHER
 from gatewright.errors import DataError, shorten
 
 #: The remedy where a time column cannot be read.
@@ -86,12 +86,7 @@ def timestamps(column: Column, place: Place, time_zone: str = "") -> Timestamps:
 def unclear_zone(cell: str) -> str:
     """Return the remedy for a cell that ends with an abbreviation of several zones; "" for any other cell."""
     word = cell.rpartition(" ")[2].upper()
-    if (
-        word.isalpha()
-        and 3 <= len(word) <= 4
-        and cell[:1].isdigit()
-        and timestamp_patterns.read_text(cell[: -len(word)])
-    ):
+    if word.isalpha() and 3 <= len(word) <= 4 and cell[:1].isdigit() and patterns.read_text(cell[: -len(word)]):
         which = "an offset such as +02:00 says which; or leave it out and name --time-zone"
         return f"{word} stands for several time zones: {which}"
     return ""
