@@ -68,7 +68,7 @@ def _start(series: Series, name: str, size: str, end: int) -> int:
     expected = "a share such as 0.15, a number of rows, or (with timestamps) a start date such as 2017-07-01"
     if _DATE.fullmatch(size) and series.times is not None:
         try:
-            start = series.clock.kept(np.array([size], "datetime64[us]"))[0]
+            start = series.clock.from_local(np.array([size], "datetime64[us]"))[0]
             return int(np.searchsorted(series.times, start))
         except ValueError:  # the 31st of February
             raise GatewrightError(name, expected, repr(size)) from None

@@ -203,7 +203,7 @@ class Clock:
         """Return the times that the clock of the zone shows."""
         return to_local(times, self.zone) if self.absolute else times
 
-    def kept(self, local: Times) -> Times:
+    def from_local(self, local: Times) -> Times:
         """Return times that the clock of the zone shows as they are stored, the first of two."""
         return to_utc(local, self.zone)[0] if self.absolute else local
 

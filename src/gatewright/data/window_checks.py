@@ -95,13 +95,13 @@ def require_windows(
     place = places[int(np.argmin(enough))]
     name, horizon = NAMES[place], sizes.horizon
     rows = max((part.valid, part.test - part.valid, part.end - part.test)[place] for part in parts)
-    have = _rows(rows) + (" in the longest series" if len(parts) > 1 else "")
+    present = _rows(rows) + (" in the longest series" if len(parts) > 1 else "")
     if place == 0:
         takes, why = sizes.read + horizon, f"context {sizes.why}, plus horizon {horizon}"
     else:
         takes, why = horizon, f"horizon {horizon}, after a context of {sizes.why}"
     expected = f"at least {_rows(takes)} with an observed target among those to forecast ({why})"
-    raise DataError(f"{name} part", expected, f"{have}{_hint(fits, sizes)}")
+    raise DataError(f"{name} part", expected, f"{present}{_hint(fits, sizes)}")
 
 
 def _rows(count: int) -> str:

@@ -52,19 +52,19 @@ class InputBatch:
         chosen = list(rows)
         longest = int(self.lengths[chosen].max())
 
-        def taken(array: Any) -> Any:
+        def selection(array: Any) -> Any:
             return None if array is None else array[:longest, chosen]
 
         return replace(
             self,
             about=replace(self.about, rows=tuple(self.about.rows[row] for row in chosen)),
-            x=taken(self.x),
+            x=selection(self.x),
             lengths=self.lengths[chosen],
             state=None if self.state is None else (self.state[0][:, chosen], self.state[1][:, chosen]),
-            level=taken(self.level),
-            targets=taken(self.targets),
-            columns=taken(self.columns),
-            times=taken(self.times),
+            level=selection(self.level),
+            targets=selection(self.targets),
+            columns=selection(self.columns),
+            times=selection(self.times),
         )
 
 

@@ -104,25 +104,25 @@ def choose(model: Model, data: SeriesData, windows: int | None = None) -> Chosen
     if windows is not None and windows < 1:
         raise GatewrightError("--windows", "a whole number of at least 1", str(windows))
     targets = len(encoder.targets)
-    found = [
+    candidates = [
         preprocessing.origins(one.values[:, :targets], encoder.context, head.horizon, part.test, part.end)
         for one, part in zip(data.table.series, data.parts, strict=True)
     ]
     require_windows(data.table, data.parts, Sizes(head.horizon, data.sizes.season, encoder.context), ("test",))
     names = [one.name for one in data.table.series]
-    without = [name for name, origins in zip(names, found, strict=True) if not len(origins)]
-    available = sum(map(len, found))
+    without = [name for name, origins in zip(names, candidates, strict=True) if not len(origins)]
+    available = sum(map(len, candidates))
     if windows is None or windows >= available:
-        return Chosen(found, available, without, [])
-    ends = np.cumsum([len(origins) for origins in found])
+        return Chosen(candidates, available, without, [])
+    ends = np.cumsum([len(origins) for origins in candidates])
     places = np.arange(windows) * (available - 1) // max(1, windows - 1)
     which = np.searchsorted(ends, places, side="right")
     drawn = [
         origins[places[which == number] - (end - len(origins))]
-        for number, (origins, end) in enumerate(zip(found, ends, strict=True))
+        for number, (origins, end) in enumerate(zip(candidates, ends, strict=True))
     ]
     unsampled = [
-        name for name, origins, few in zip(names, found, drawn, strict=True) if len(origins) and not len(few)
+        name for name, origins, few in zip(names, candidates, drawn, strict=True) if len(origins) and not len(few)
     ]
     return Chosen(drawn, available, without, unsampled)
 
@@ -148,8 +148,8 @@ def forecast_batches(model: Model, data: SeriesData, chosen: Chosen) -> Iterator
             some = origins[first : first + size]
             answer = predict(model, windows, some, batch=size)
             forecasts = {"model": answer * scale[:, None] + mean[:, None]}
-            for name, found in zip(METHODS[1:], (naive.persistence, naive.seasonal), strict=True):
-                steady = found(some, horizon)
+            for name, baseline in zip(METHODS[1:], (naive.persistence, naive.seasonal), strict=True):
+                steady = baseline(some, horizon)
                 # Before the first observed value a baseline knows what the model knows: the training part's mean.
                 forecasts[name] = np.where(np.isnan(steady), mean, steady)[..., None]
             yield Batch(number, values[some[:, None] + ahead], forecasts)

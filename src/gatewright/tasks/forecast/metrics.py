@@ -112,17 +112,17 @@ class Tally:
             scale: its standard deviation in the training part.
             efficiencies: the NSE of each series, NaN if it is undefined.
         """
-        found: Measures = dict.fromkeys(MEASURES)
+        figures: Measures = dict.fromkeys(MEASURES)
         seen = self._seen[steps, target]
         count = int(seen.sum())
-        found["observed"] = count
-        found["windows"] = int(seen[0]) if len(seen) == 1 else int(self._windows[target])
+        figures["observed"] = count
+        figures["windows"] = int(seen[0]) if len(seen) == 1 else int(self._windows[target])
         if count == 0:
-            return found
+            return figures
         mae, mse = (float(sums[steps, target].sum()) / count for sums in (self._absolute, self._squared))
         rmse = mse**0.5
         known = efficiencies[np.isfinite(efficiencies)]
-        found |= {
+        figures |= {
             "mae": mae,
             "rmse": rmse,
             "mse": mse,
@@ -133,10 +133,12 @@ class Tally:
             "quantile_loss": float(self._loss[steps, target].sum()) / count,
         }
         if self._interval:
-            found["coverage"] = float(self._inside[steps, target].sum()) / count
-            found["coverage_expected"] = self._quantiles[-1] - self._quantiles[0]
-            found["few_windows"] = (found["windows"] or 0) < FEW_WINDOWS
-        return {name: None if value is None or not np.isfinite(value) else value for name, value in found.items()}
+            figures["coverage"] = float(self._inside[steps, target].sum()) / count
+            figures["coverage_expected"] = self._quantiles[-1] - self._quantiles[0]
+            figures["few_windows"] = (figures["windows"] or 0) < FEW_WINDOWS
+        return {
+            name: None if value is None or not np.isfinite(value) else value for name, value in figures.items()
+        }
 
 
 def measure(truth: list[Values], forecast: list[Values], quantiles: tuple[float, ...], scale: float) -> Measures:

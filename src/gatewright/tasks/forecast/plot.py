@@ -124,8 +124,8 @@ def _panels(drawn: Drawn, model: Model, data: SeriesData) -> Iterator[_Panel]:
     assert model.scaler is not None
     one, part = data.table.series[drawn.series], data.parts[drawn.series]
     rows = one.values[:, : len(encoder.targets)]
-    found = origins(rows, encoder.context, head.horizon, part.test, part.end)
-    tiles = found[_tiles(found, head.horizon, max(1, SHOWN // head.horizon))]
+    candidates = origins(rows, encoder.context, head.horizon, part.test, part.end)
+    tiles = candidates[_tiles(candidates, head.horizon, max(1, SHOWN // head.horizon))]
     encoded = encode(one, encoder, model.scaler, data.settings.fill)
     windows = Windows([encoded], encoder, head.horizon, next(model.parameters()).device)
     answers = predict(model, windows, tiles)

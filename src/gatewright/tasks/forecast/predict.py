@@ -90,11 +90,11 @@ def require_fit(table: Table, encoder: SeriesEncoder) -> None:
     Raises:
         DataError: if it has not.
     """
-    found = (table.roles.targets, table.roles.past, table.roles.known, table.roles.static)
+    columns = (table.roles.targets, table.roles.past, table.roles.known, table.roles.static)
     needed = (encoder.targets, encoder.past, encoder.known, encoder.static)
-    for role, have, want in zip(("target", "past", "known", "static"), found, needed, strict=True):
-        if have != want:
-            raise DataError(f"{role} columns", ", ".join(want) or "none", ", ".join(have) or "none")
+    for role, present, required in zip(("target", "past", "known", "static"), columns, needed, strict=True):
+        if present != required:
+            raise DataError(f"{role} columns", ", ".join(required) or "none", ", ".join(present) or "none")
     if encoder.calendar and table.clock.zone != encoder.time_zone:
         expected = f"timestamps {_named(encoder.time_zone)}, as in training"
         hint = (
@@ -194,13 +194,13 @@ def _window(one: Series, rows: int, table: Table, encoder: SeriesEncoder, horizo
     first = len(encoder.targets) + len(encoder.past)
     last = first + len(encoder.known)
     ahead = np.full((horizon, one.values.shape[1]), np.nan)
-    given = one.values[rows : rows + horizon]
-    ahead[: len(given), first:last] = given[:, first:last]
+    future = one.values[rows : rows + horizon]
+    ahead[: len(future), first:last] = future[:, first:last]
     ahead[:, last:] = one.values[rows - 1, last:]
     _, when = _when(one, rows, table, horizon)
     usable = np.isfinite(ahead[:, first:last])
     if fill:
-        usable[: len(given)] = True
+        usable[: len(future)] = True
     if not usable.all():
         row, column = map(int, np.argwhere(~usable)[0])
         expected = f"a value in each of the {horizon} rows after the last observed target of {one.title}"

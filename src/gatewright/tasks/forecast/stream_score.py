@@ -60,8 +60,8 @@ def _windows(file: ModelFile, path: Path, options: DataOptions) -> list[_Windows
     places = []
     for number, one in enumerate(table.series):
         target = one.values[:, :targets].astype(np.float32)
-        found = origins(target, encoder.context, horizon, encoder.context, len(target))
-        places += [(number, int(origin)) for origin in found]
+        rows = origins(target, encoder.context, horizon, encoder.context, len(target))
+        places += [(number, int(origin)) for origin in rows]
     if not places:
         expected = f"at least {encoder.context + horizon} rows with an observed target among those to forecast"
         raise DataError(
@@ -122,9 +122,9 @@ def _score(file: ModelFile, batches: list[_Windows], stream: Stream) -> dict[str
     metrics = {}
     for number, target in enumerate(encoder.targets):
         scale = file.scaler.scale[number]
-        found = measure([truth[..., number]], [answer[:, :, number]], head.quantiles, scale)
+        figures = measure([truth[..., number]], [answer[:, :, number]], head.quantiles, scale)
         for name in ("mae", "mse"):
-            value = found[name]
+            value = figures[name]
             metrics[f"{name.upper()} {target}" if len(encoder.targets) > 1 else name.upper()] = (
                 float("nan") if value is None else value
             )

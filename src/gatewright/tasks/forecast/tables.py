@@ -34,7 +34,7 @@ def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
 
 def _overall(title: str, methods: dict[str, Any], several: bool) -> Table:
     """Every measure of each method, over all series and steps."""
-    rows: dict[str, Measures] = {name: found["overall"] for name, found in methods.items()}
+    rows: dict[str, Measures] = {name: scores["overall"] for name, scores in methods.items()}
     expected = rows["model"]["coverage_expected"]
     names = {
         "MAE": "mae",
@@ -68,9 +68,9 @@ def _by_series(target: str, methods: dict[str, Any]) -> Table:
     heads = [method.replace("-", "-\n") for method in methods]
     table = empty(title, [f"{measure}\n{head}" for measure in ("MAE", "NSE") for head in heads])
     columns = [
-        written([found["by_series"][name][measure] for name in names])
+        written([scores["by_series"][name][measure] for name in names])
         for measure in ("mae", "nse")
-        for found in methods.values()
+        for scores in methods.values()
     ]
     for name, *figures in zip(names, *columns, strict=True):
         table.add_row(escape(name), *figures)
@@ -82,7 +82,7 @@ def _by_step(target: str, methods: dict[str, Any]) -> Table:
     horizon = len(methods["model"]["by_step"])
     shown = sorted({round(1 + (horizon - 1) * place / 7) for place in range(8)})
     table = empty(f"{target}: MAE by step ahead", list(map(str, shown)))
-    columns = [written([found["by_step"][step - 1]["mae"] for found in methods.values()]) for step in shown]
+    columns = [written([scores["by_step"][step - 1]["mae"] for scores in methods.values()]) for step in shown]
     for name, *figures in zip(methods, *columns, strict=True):
         table.add_row(name, *figures)
     return table

@@ -44,6 +44,6 @@ def _score(symbols: NDArray[np.int64], stream: Stream) -> dict[str, float]:
         part = symbols[first : first + 257]
         scores = stream.run(part[:-1], sessions=numbers).astype(np.float64)
         scores -= scores.max(axis=-1, keepdims=True)
-        taken = np.take_along_axis(scores, part[1:, :, None], axis=-1)[..., 0]
-        nats += float((np.log(np.exp(scores).sum(axis=-1)) - taken).sum())
+        target_scores = np.take_along_axis(scores, part[1:, :, None], axis=-1)[..., 0]
+        nats += float((np.log(np.exp(scores).sum(axis=-1)) - target_scores).sum())
     return {"nats/char": nats / symbols[1:].size}
