@@ -18,11 +18,6 @@ GATEWRIGHT_INLINE const T* cell_before(const Backward<T>& b, int64_t s, int64_t 
     return row < b.steps.rows(t) ? b.cell + (b.steps.start(t) + row - b.saved) * H : b.c_0 + row * H;
 }
 
-template <class T, int V>
-GATEWRIGHT_INLINE Gates<T, V> load_gates(const T* p, int64_t H, int64_t lanes) {
-    return {load<V>(p, lanes), load<V>(p + H, lanes), load<V>(p + 2 * H, lanes), load<V>(p + 3 * H, lanes)};
-}
-
 template <class T>
 GATEWRIGHT_INLINE const T* row_or_null(const Rows<const T>& rows, const Steps& steps, int64_t t, int64_t row) {
     return rows.data ? rows.at(steps, t, row) : nullptr;

@@ -57,7 +57,7 @@ GATEWRIGHT_INLINE void expect_writes(const Forward<T, S>& f, int64_t t, int64_t 
 
 // Activates the pre-activations of some rows and writes all that step s leaves behind.  What does not depend on
 // each other stands together: an activation takes some 80 cycles, but a new one can start in 12.
-template <class T, int V, int R, bool Keep, class S>
+template <class T, int V, int R, bool Keep, bool Held, class S>
 GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, S>& f, int64_t s, int64_t t,
                                    int64_t block, int64_t row) {
     const Sizes& n = f.sizes;
@@ -70,6 +70,7 @@ GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, 
     GATEWRIGHT_UNROLL
     for (int r = 0; r < R; ++r) {
         gate[r] = activate<T, V>(tile[r]);
+        if constexpr (Held) gate[r] = hold<T, V>(gate[r], load_gates<T, V>(f.clamps + unit, n.H, lanes));
         if constexpr (!Keep) continue;
         S* const gates = f.gates + (place + r) * 4 * n.H + unit;
         store_as<T, V>(gates, gate[r].i, lanes);
@@ -92,12 +93,12 @@ GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, 
     }
 }
 
-template <class T, int V, int R, class S>
+template <class T, int V, int R, bool Held, class S>
 GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T, S>& f, int64_t s, int64_t t,
                               int64_t block, int64_t row) {
-    if (!f.gates) return finish_rows<T, V, R, false>(tile, f, s, t, block, row);
+    if (!f.gates) return finish_rows<T, V, R, false, Held>(tile, f, s, t, block, row);
     // Gates are kept in memory that is in no cache: more such writes at once would stop everything else.
-    for (int r = 0; r < R; ++r) finish_rows<T, V, 1, true>(tile + r, f, s, t, block, row + r);
+    for (int r = 0; r < R; ++r) finish_rows<T, V, 1, true, Held>(tile + r, f, s, t, block, row + r);
 }
 
 // Computes what `steps` steps start from, beginning with ahead.first_time.
@@ -126,7 +127,7 @@ void look_ahead(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& a
 }
 
 // One step: gates, cell state and hidden state of a share, before projection.
-template <class Panel, class T, int V, class S>
+template <class Panel, class T, int V, bool Held, class S>
 void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, int64_t s, int64_t row_end) {
     const Sizes& n = f.sizes;
     const int64_t t = f.steps.time(s);
@@ -148,7 +149,7 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
                 add_gates<R, V, T>(tile, f.x.at(f.steps, t, row), f.x.row, W_ih, n.D);
             }
             add_gates<R, V, T>(tile, h + row * n.P, n.P, W_hh, n.P);
-            finish<T, V, R>(tile, f, s, t, block, row);
+            finish<T, V, R, Held>(tile, f, s, t, block, row);
         });
     }
 }
@@ -174,7 +175,8 @@ void keep_checkpoint(const Forward<T, S>& f, const Share& share, int64_t s) {
         for (int64_t k = share.block_begin * V; k < end; ++k) place[b * H + k] = f.c[b * H + k];
 }
 
-template <class Panel, class T, int V, class S>
+// Held: whether there are clamps; a walk without them has no trace of them.
+template <class Panel, class T, int V, bool Held = false, class S>
 void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
     Ahead<T, V> ahead = ahead_of<T, V>(f, share);
     for (int64_t s = f.begin; s < f.end; ++s) {
@@ -186,7 +188,7 @@ void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
             ahead.first_time = f.steps.reverse ? t - steps + 1 : t;
             look_ahead<Panel, T, V>(f, share, ahead, steps);
         }
-        step<Panel, T, V>(f, share, ahead, s, row_end);
+        step<Panel, T, V, Held>(f, share, ahead, s, row_end);
         if (f.sizes.projected) project<T, V>(f, s, share.row_begin, row_end);
         if (barrier) barrier->barrier();
     }
@@ -196,6 +198,7 @@ template <class T, class S, int V>
 void forward(const Forward<T, S>& f, const Share& share, Team* barrier) {
     switch (f.panels.format) {
         case WeightFormat::full:
+            if (f.clamps) return walk<GatePanel<T, V>, T, V, true>(f, share, barrier);
             return walk<GatePanel<T, V>, T, V>(f, share, barrier);
         case WeightFormat::bfloat16:
             return walk<BFloat16Panel<T, V>, T, V>(f, share, barrier);

@@ -95,9 +95,10 @@ struct Forward {
     int64_t saved;    // index of the first row that gates and cell hold
     T* checkpoints;   // (ceil(T / every), B, H): c before step 0, every, 2 every, ..., or null
     int64_t every;
-    S* hidden;  // (B, H), o tanh(c) before it is projected; null without projection
-    T* ahead;   // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each step, as where
-                // steps have unequal numbers of rows
+    S* hidden;        // (B, H), o tanh(c) before it is projected; null without projection
+    const T* clamps;  // (4, H): where not NaN, what a gate is after activation; null: none, as with narrow weights
+    T* ahead;         // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each step, as where
+                      // steps have unequal numbers of rows
     int64_t ahead_steps, ahead_size;
 };
 

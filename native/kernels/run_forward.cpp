@@ -31,6 +31,7 @@ void run_forward(const Kernels<T>& kernels, const ForwardCall<T>& call) {
     f.checkpoints = call.checkpoints;
     f.every = call.every;
     f.hidden = hidden.get();
+    f.clamps = call.clamps;
     const int64_t share_rows = plan.by_units ? n.B : blocks_of(n.B, plan.threads);
     const int64_t share_lanes = (plan.by_units ? blocks_of(blocks, plan.threads) : blocks) * kernels.width;
     f.ahead_steps = call.steps.sizes ? 0 : ahead_steps(n, call.steps.T, share_rows, share_lanes, sizeof(T));

@@ -23,6 +23,7 @@ struct ForwardCall {
     T* cell;          // (rows, H), null together with gates
     T* checkpoints;   // (ceil(T / every), B, H), or null
     int64_t every;    // steps between checkpoints, a multiple of chunk_steps
+    const T* clamps;  // (4, H): values at which gates are held, after activation; NaN where one is free; or null
     int threads;
     Split split;
 };

@@ -121,16 +121,18 @@ struct SequenceArgs {
     int64_t checkpoint;
     int threads;
     Split split;
+    Maybe clamps;
 
     explicit SequenceArgs(nb::handle args) {
         static const Attribute batch_sizes_("batch_sizes"), reverse_("reverse"), checkpoint_("checkpoint"),
-            threads_("threads"), split_("split");
+            threads_("threads"), split_("split"), clamps_("clamps");
         const auto of = [&](const Attribute& attribute) { return attribute.of("args", "SequenceArgs", args); };
         batch_sizes = batch_sizes_of(of(batch_sizes_));
         reverse = flag_of("reverse", of(reverse_));
         checkpoint = whole_of("checkpoint", of(checkpoint_), 0);
         threads = threads_of(of(threads_));
         split = split_of(text_of("split", of(split_)));
+        clamps = maybe_of("clamps", of(clamps_));
     }
 };
 

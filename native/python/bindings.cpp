@@ -25,6 +25,7 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     const Maybe h_0_array = maybe_of("h_0", h_0), c_0_array = maybe_of("c_0", c_0);
     call.h_0 = dense<T>("h_0", h_0_array, {n.B, n.P});
     call.c_0 = dense<T>("c_0", c_0_array, {n.B, n.H});
+    call.clamps = dense<T>("clamps", args.clamps, {4, n.H});
     const Result<T> y = problem.result_rows("y", rooms[0], n.P);
     const Result<T> h_n("h_n", rooms[1], {n.B, n.P}), c_n("c_n", rooms[2], {n.B, n.H});
     Result<T> gates, cell;
@@ -56,6 +57,7 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     const Problem<T> problem(kept.x, weights, args);
     const Sizes& n = problem.sizes;
     const Rooms rooms(out, 7);
+    if (args.clamps) refuse("clamps", "None: there is no adjoint of held gates", shape_of(*args.clamps));
     BackwardCall<T> call{};
     call.sizes = n;
     call.steps = problem.steps;

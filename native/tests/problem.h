@@ -21,6 +21,7 @@ struct Case {
     bool shown = true;    // whether y has an adjoint
     bool record = false;  // whether gates and cells have adjoints of their own
     bool need_x = true, need_weights = true;
+    bool held = false;       // whether some gates are held, of which there is no adjoint
     double saturation = 0;   // added to the biases with either sign
     int64_t checkpoint = 1;  // chunks between checkpoints
 
@@ -36,6 +37,7 @@ struct Case {
         add(!state, " no state");
         add(!shown, " no dy");
         add(record, " record");
+        add(held, " held");
         return all;
     }
 };
@@ -57,7 +59,7 @@ class Problem {
     Sizes sizes{};
     Steps steps{};
     int64_t rows = 0, every = 0;
-    std::vector<T> W_ih, W_hh, b_ih, b_hh, W_hr, h_0, c_0, dh_n, dc_n;
+    std::vector<T> W_ih, W_hh, b_ih, b_hh, W_hr, h_0, c_0, dh_n, dc_n, clamps;
     Rows<const T> x{}, dy{}, dgates{}, dcell{};
 
     explicit Problem(const Case& given) : of(given), random_(17) {
@@ -77,6 +79,7 @@ class Problem {
         x = input(given.D);
         if (given.shown) dy = input(P);
         if (given.record) dgates = input(4 * given.H), dcell = input(given.H);
+        if (given.held) clamps = some_held();
     }
     Problem(const Problem&) = delete;
     Problem& operator=(const Problem&) = delete;
@@ -108,6 +111,17 @@ class Problem {
     std::vector<T> values(int64_t size, double scale) {
         std::vector<T> all(size);
         for (T& each : all) each = static_cast<T>(uniform(scale));
+        return all;
+    }
+
+    // A third of all gates: at their limits and between.
+    std::vector<T> some_held() {
+        std::vector<T> all = values(4 * of.H, 1);
+        for (int64_t k = 0; k < 4 * of.H; ++k) {
+            if (k / of.H != 2) all[k] = std::abs(all[k]);
+            if (random_() % 3 == 0) all[k] = std::round(all[k]);
+            if (random_() % 3 != 0) all[k] = std::numeric_limits<T>::quiet_NaN();
+        }
         return all;
     }
 

@@ -21,7 +21,7 @@ class Reference {
     explicit Reference(const Problem<T>& problem)
         : p(problem), n(p.sizes), T_(n.T), B(n.B), D(n.D), H(n.H), P(n.P), weights(p.weights()) {
         forward();
-        backward();
+        if (!p.of.held) backward();
     }
 
     Named<long double> all() const {
@@ -59,6 +59,7 @@ class Reference {
                     for (int64_t j = 0; j < 4; ++j) {
                         const W pre = before_activation(x, &h_before[place * P], j * H + u);
                         gate[j * H] = j == 2 ? std::tanh(pre) : sigmoid(pre);
+                        if (p.of.held && !std::isnan(p.clamps[j * H + u])) gate[j * H] = p.clamps[j * H + u];
                     }
                     c[b * H + u] = gate[H] * c[b * H + u] + gate[0] * gate[2 * H];
                     cell[place * H + u] = c[b * H + u];

@@ -67,6 +67,7 @@ Named<T> run(const Kernels<T>& kernels, const Problem<T>& p, const How& how) {
     call.cell = record ? cell.data() : nullptr;
     call.checkpoints = checkpoints ? kept.data() : nullptr;
     call.every = p.every;
+    call.clamps = or_null(p.clamps);
     call.threads = how.threads;
     call.split = how.split;
     run_forward(kernels, call);
@@ -75,7 +76,7 @@ Named<T> run(const Kernels<T>& kernels, const Problem<T>& p, const How& how) {
     results["c_n"] = values("c_n", c_n);
     if (record) results["gates"] = values("gates", gates), results["cell"] = values("cell", cell);
     if (checkpoints) results["checkpoints"] = values("checkpoints", kept);
-    if (how.keep == Keep::nothing) return results;
+    if (how.keep == Keep::nothing || p.of.held) return results;
 
     RowsOut<T> dx(p, p.of.need_x ? n.D : 0);
     const int64_t wanted = p.of.need_weights;

@@ -39,7 +39,7 @@ void check_same_bits(const Named<T>& got, const Named<T>& expected, const std::s
 template <class T>
 void check_steps(const Kernels<T>& kernels, const Problem<T>& p, const Named<T>& expected) {
     const Sizes& n = p.sizes;
-    if (p.of.packed || p.of.reverse || p.of.lie != Lie::dense) return;
+    if (p.of.packed || p.of.reverse || p.of.held || p.of.lie != Lie::dense) return;
     Output<T> memory(kernels.panels_size(n, true, false));
     const Panels<T> panels = pack_weights(kernels, n, p.weights(), memory.data());
     memory.check_written("panels");
@@ -130,6 +130,8 @@ void test_small() {
         c.need_weights = often(6);
         c.saturation = n % 8 == 7 ? 1e4 : 0;
         test_both(c);
+        c.held = true;
+        if (n % 7 < 3) test_both(c);
     }
 }
 
@@ -148,6 +150,9 @@ void test_values() {
     test_both({.T = 80, .B = 13, .D = 3, .H = 65, .P = 5, .record = true});
     test_both({.T = 80, .B = 13, .D = 2, .H = 65, .packed = true, .record = true});
     test_both({.T = 80, .B = 13, .D = 1, .H = 65, .reverse = true, .lie = Lie::gaps, .checkpoint = 2});
+    test_both({.T = 40, .B = 5, .D = 9, .H = 33, .held = true});
+    test_both({.T = 60, .B = 1, .D = 16, .H = 48, .reverse = true, .held = true});
+    test_both({.T = 30, .B = 7, .D = 3, .H = 40, .P = 5, .reverse = true, .packed = true, .held = true});
     test_case<double>({.T = 140, .B = 1, .D = 2, .H = 257, .lie = Lie::gaps, .record = true});
     CHECK(pool_size() == 2);
 }

@@ -38,6 +38,8 @@ class SequenceArgs(NamedTuple):
             rounded up to a multiple of `chunk_steps`; 0 keeps every gate of every step.
         threads: maximum number of threads; None for `threads()`.
         split: "rows" or "units" says what threads share out, for tests and benchmarks; "" leaves it to the sizes.
+        clamps: values at which gates are held at every step, (4, H), in the order of the gates, after activation;
+            NaN where a gate is free.  None holds none.  `backward` has no adjoint of held gates.
     """
 
     batch_sizes: Sequence[int] | None = None
@@ -45,6 +47,7 @@ class SequenceArgs(NamedTuple):
     checkpoint: int = 0
     threads: int | None = None
     split: str = ""
+    clamps: Array | None = None
 
 
 #: Every row has every step, in order.
@@ -188,7 +191,7 @@ def backward(
         inputs: what `forward` read; states that it took as None are zeros here.
         kept: what `forward` gave with ``keep=True``.
         weights: as `forward` had them.
-        args: as `forward` had them.
+        args: as `forward` had them; ``clamps`` has to be None.
         need_x: whether dx is wanted.
         need_weights: whether the adjoints of weights and biases are wanted.
         out: as in `forward`, for the fields of this result.

@@ -9,6 +9,7 @@ import torch
 from gatewright import equations
 from gatewright.nn import LSTM, fallback, ops
 from gatewright.nn.held_gates import sequence_held
+from gatewright.spec.cell import LayerWeights
 
 T, B, D, H = 6, 2, 3, 5
 HELD = [(0, 1, 0.25), (1, 2, 1.0), (2, 3, -1.0), (3, 4, 0.0), (3, 1, 0.5)]
@@ -61,6 +62,47 @@ def test_where_nothing_is_held_the_bits_are_those_of_the_whole_sequence(dtype: t
     assert all(map(torch.equal, found[:3], expected[:3]))
     for name in equations.QUANTITIES:
         assert torch.equal(getattr(found[3], name), getattr(expected[3], name))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("proj_size", [0, 2])
+def test_gradients_are_finite_differences(proj_size: int, reverse: bool) -> None:
+    """Differences of what the kernels give: gradients are worked out by torch's operations."""
+    x, h_0, c_0, weights, clamps = example(proj_size)
+    tensors = [x, h_0, c_0, *weights.present()]
+    d = [torch.randn(shape, dtype=x.dtype) for shape in ((T, B, proj_size or H), (T, B, H), (T, B, H))]
+
+    def loss(*inputs: torch.Tensor) -> torch.Tensor:
+        layer = LayerWeights.of(weights.code, inputs[3:])
+        y, h_n, c_n, record = sequence_held(*inputs[:3], layer, clamps, reverse=reverse)
+        read = (y, d[0]), (record.forget_gate, d[1]), (record.cell, d[2])
+        return sum((value * factor).sum() for value, factor in read) + h_n.sum() + c_n.sum()
+
+    leaves = [tensor.clone().requires_grad_() for tensor in tensors]
+    gradients = torch.autograd.grad(loss(*leaves), leaves)
+    for n, gradient in enumerate(gradients):
+        expected = torch.zeros_like(gradient)
+        for k in range(gradient.numel()):
+            values = []
+            for step in (1e-5, -1e-5):
+                moved = [tensor.clone() for tensor in tensors]
+                moved[n].view(-1)[k] += step
+                values.append(loss(*moved))
+            expected.view(-1)[k] = (values[0] - values[1]) / 2e-5
+        torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-8)
+    dW_ih = gradients[3].unflatten(0, (4, H))
+    assert not any(dW_ih[gate, unit].any() for gate, unit, _ in HELD)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_tangents_go_through_held_gates() -> None:
+    x, h_0, c_0, weights, clamps = example(0)
+    tangent = torch.randn_like(x)
+    with torch.autograd.forward_ad.dual_level():
+        y = sequence_held(torch.autograd.forward_ad.make_dual(x, tangent), h_0, c_0, weights, clamps)[0]
+        found = torch.autograd.forward_ad.unpack_dual(y).tangent
+    after, before = (sequence_held(x + step * tangent, h_0, c_0, weights, clamps)[0] for step in (1e-6, -1e-6))
+    torch.testing.assert_close(found, (after - before) / 2e-6, rtol=1e-6, atol=1e-8)
 
 
 def test_in_the_first_step_the_other_units_have_the_bits_of_the_kernels() -> None:

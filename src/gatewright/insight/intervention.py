@@ -1,8 +1,8 @@
 """Interventions ("what if"): a run with gates held, units ablated, or the cell state set by hand.
 
 The changed run uses the kernels of the unchanged one, so that values before the first change have the same bits.
-While a gate is held, the steps run one by one (`gatewright.nn.held_gates`).  The sequence is cut where a change
-begins or ends and where a cell state is edited, and continues from the states at the cut.
+The sequence is cut where a change begins or ends and where a cell state is edited, and continues from the states
+at the cut.
 """
 
 from __future__ import annotations

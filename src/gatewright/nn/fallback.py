@@ -81,17 +81,17 @@ def _step(gates: Tensor, c: Tensor, W_hr: Tensor | None, clamps: Tensor | None =
     i_pre, f_pre, g_pre, o_pre = gates.chunk(4, dim=1)
     activated = (i_pre.sigmoid(), f_pre.sigmoid(), g_pre.tanh(), o_pre.sigmoid())
     if clamps is not None:
-        activated = held(activated, clamps)
-    return (*activated, *next_state(activated, c, W_hr))
+        activated = _held(activated, clamps)
+    return (*activated, *_next_state(activated, c, W_hr))
 
 
-def held(gates: tuple[Tensor, Tensor, Tensor, Tensor], clamps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _held(gates: tuple[Tensor, Tensor, Tensor, Tensor], clamps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return i, f, g, o, (..., H), with the values of ``clamps``, (4, H), wherever those are not NaN."""
     i, f, g, o = (torch.where(clamp.isnan(), gate, clamp) for gate, clamp in zip(gates, clamps, strict=True))
     return i, f, g, o
 
 
-def next_state(
+def _next_state(
     gates: tuple[Tensor, Tensor, Tensor, Tensor], c: Tensor, W_hr: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return c' and h' for i, f, g, o after activation, and the cell state before the step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gatewright import kernels
 from gatewright.nn import fallback, ops
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
@@ -13,11 +14,9 @@ from gatewright.spec.cell import LayerWeights
 def sequence_held(
     x: Tensor, h_0: Tensor, c_0: Tensor, weights: LayerWeights, clamps: Tensor, *, reverse: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
-    """Run one layer in one direction with gates held, step by step, and record every step.
+    """Run one layer in one direction with gates held, and record every step.
 
-    The kernels hold no gates: each step runs by itself, what is held is put into its gates, and what follows from
-    that is worked out again.  So the gates of units that are not held, and without a projection their states too,
-    have the bits of the kernels.
+    The kernels have no adjoint of held gates: for gradients the steps run one by one, by torch's operations.
 
     Args:
         x: input, (T, B, D) with T >= 1.
@@ -30,6 +29,9 @@ def sequence_held(
     Returns:
         What `gatewright.nn.ops.sequence` does with ``record=True``.
 
+    Raises:
+        GatewrightError: if sizes do not fit.
+
     >>> weights = LayerWeights(W_ih=torch.zeros(8, 3), W_hh=torch.zeros(8, 2))
     >>> clamps = torch.full((4, 2), torch.nan)
     >>> clamps[1, 0] = 1.0  # the forget gate of unit 0
@@ -39,21 +41,18 @@ def sequence_held(
             [1.0000, 0.2500],
             [1.0000, 0.1250]])
     """
-    i_held, f_held, g_held, o_held = ~clamps.isnan()
-    c_changes = i_held | f_held | g_held
-    h_changes = c_changes | o_held
-    steps: list[tuple[Tensor, ...]] = []
-    h, c = h_0, c_0
-    for t in reversed(range(len(x))) if reverse else range(len(x)):
-        y, _, c_plain, plain = ops.sequence(x[t : t + 1], h, c, weights, record=True)
-        assert plain is not None
-        recorded = (plain.input_gate[0], plain.forget_gate[0], plain.candidate[0], plain.output_gate[0])
-        gates = fallback.held(recorded, clamps)
-        c_held, h_held = fallback.next_state(gates, c, weights.W_hr)
-        c = torch.where(c_changes, c_held, c_plain)
-        h = torch.where(h_changes, h_held, y[0]) if weights.W_hr is None else h_held
-        steps.append((*gates, c, h))
-    if reverse:
-        steps.reverse()
-    i, f, g, o, cells, y = (torch.stack(column) for column in zip(*steps, strict=True))
-    return y, h, c, LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)
+    tensors = weights.present()
+    read = (x, h_0, c_0, clamps, *tensors)
+    differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in read)
+    if differentiable or ops.looked_into(x, (h_0, c_0), tensors):
+        return fallback.sequence(x, h_0, c_0, weights, reverse=reverse, clamps=clamps)
+    h, c, held = ops.dense(h_0, c_0, clamps)
+    args = kernels.SequenceArgs(reverse=reverse, threads=torch.get_num_threads(), clamps=held)
+    y, h_n, c_n = x.new_empty(*x.shape[:-1], weights.output_size), x.new_empty(h_0.shape), x.new_empty(c_0.shape)
+    out = (*ops.dense(y, h_n, c_n), None, None)
+    done = kernels.forward(ops.rows(x), h, c, LayerWeights(*ops.dense(*weights)), args, keep=True, out=out)
+    assert done.gates is not None
+    assert done.cell is not None
+    i, f, g, o = torch.from_numpy(done.gates).chunk(4, dim=-1)
+    cells = torch.from_numpy(done.cell)
+    return y, h_n, c_n, LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)
