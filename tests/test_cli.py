@@ -23,6 +23,7 @@ from gatewright.tasks.forecast.evaluate import METHODS
 from gatewright.tasks.forecast.tables import tables
 from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.train.launch import train
+from tests.support.forks import TRAINING, fork_server
 from tests.support.small_models import rows_of, write_cells
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
 
@@ -535,11 +536,13 @@ def test_what_the_machine_refuses_is_one_line(gatewright, runs, monkeypatch):
 def without(missing, *arguments, folder=None):
     """Run the command in a Python that lacks some packages."""
     script = (
-        f"import sys\nfor name in {missing!r}: sys.modules[name] = None\n"
+        "import sys\n"
+        f"for missing in {missing!r}:\n"
+        "    for name in [name for name in sys.modules if name.startswith(missing + '.')]: del sys.modules[name]\n"
+        "    sys.modules[missing] = None\n"
         "from gatewright import progress\nprogress.PATIENCE = 1e6\nfrom gatewright.cli import main\nmain()"
     )
-    command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    done = fork_server(*TRAINING).run(["-c", script, *arguments], cwd=folder)
     return done.returncode, done.stdout, done.stderr
 
 

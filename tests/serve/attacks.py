@@ -393,7 +393,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder) / "model.safetensors"
             text_model().save(model)
-            server = Server(model, Path(folder))
+            server = Server(model, Path(folder), fresh=True)
             with few_files(128) if name.startswith("300") else contextlib.nullcontext():
                 server.start()
             with contextlib.closing(contextlib.ExitStack()) as stack:

@@ -7,6 +7,7 @@ import asyncio
 import random
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,18 @@ from gatewright import Stream
 from tests.support.serving import Client, Server, rows, sensor_model
 
 
-async def _kill(server: Server, kills: int, seed: int) -> None:
+def _answered(clients: list[Client]) -> int:
+    return sum(len(client.answers) for client in clients)
+
+
+async def _kill(server: Server, clients: list[Client], kills: int, seed: int) -> None:
+    """Kill after a random number of answers, so that a busy machine makes none of them miss the load."""
     draw = random.Random(seed)
     for _ in range(kills):
-        await asyncio.sleep(draw.uniform(0.05, 1.5))
+        due = _answered(clients) + draw.randint(0, 10 * len(clients))
+        while _answered(clients) < due:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(draw.uniform(0, 0.02))
         server.kill()
         await asyncio.to_thread(server.start)
 
@@ -35,8 +44,12 @@ def chaos(folder: Path, *, kills: int, clients: int, hidden: int = 128, seed: in
         driven = [Client(server.port, number, rows(number, 400)) for number in range(clients)]
 
         async def work() -> None:
-            killing = asyncio.create_task(_kill(server, kills, seed))
-            await asyncio.gather(killing, *(client.drive(going=lambda: not killing.done()) for client in driven))
+            killing = asyncio.create_task(_kill(server, driven, kills, seed))
+
+            def going(client: Client) -> bool:
+                return not (client.answers and killing.done())
+
+            await asyncio.gather(killing, *(client.drive(going=partial(going, client)) for client in driven))
             for client in driven:
                 alone = Stream.load(model)
                 xs = np.resize(client.x, (len(client.answers), client.x.shape[1]))
@@ -49,7 +62,7 @@ def chaos(folder: Path, *, kills: int, clients: int, hidden: int = 128, seed: in
         asyncio.run(work())
         seconds = time.monotonic() - began
         assert server.stop() == 0
-    answered = sum(len(client.answers) for client in driven)
+    answered = _answered(driven)
     repeats = sum(client.repeats for client in driven)
     slowest = max(max(client.seconds) for client in driven)
     return (

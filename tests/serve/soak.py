@@ -40,23 +40,34 @@ def _growth(memory: list[int]) -> float:
 
 
 def soak(
-    folder: Path, *, seconds: float, clients: int, settle: float, hidden: int = 128, steps: int = 0
+    folder: Path,
+    *,
+    seconds: float,
+    clients: int,
+    settle: float,
+    hidden: int = 128,
+    steps: int = 0,
+    load: float = 0.5,
 ) -> tuple[str, float]:
     """Return a report, and by what share memory grew after it had settled.
 
     The load lasts for `seconds` and for at least `steps` answered steps, so that a busy machine shortens nothing.
-    Its first `settle` seconds, or the same share of a longer run, are the time that memory has to settle.
+    Memory has time to settle in its first `settle` seconds, or in the same share of a longer run. `load` is a
+    share of the steps that the server could answer; 1 for all of them.
     """
     model = folder / "model.safetensors"
     sensor_model(hidden).save(model)
-    with Server(model, folder) as server:
+    with Server(model, folder, fresh=True) as server:
         driven = [Client(server.port, number, rows(number, 400)) for number in range(clients)]
 
         async def work() -> tuple[float, float, list[int]]:
-            full = await _pace(driven, min(5.0, seconds / 4))
+            full, every = 0.0, 0.0
+            if load < 1:
+                full = await _pace(driven, min(5.0, seconds / 4))
+                every = clients / (full * load)
             for client in driven:
                 client.seconds.clear()
-            started, every = time.monotonic(), clients / (full / 2)
+            started = time.monotonic()
 
             def going() -> bool:
                 return (
@@ -70,13 +81,13 @@ def soak(
             await asyncio.gather(*(client.close() for client in driven))
             return full, sum(len(client.seconds) for client in driven) / took, memory
 
-        full, half, memory = asyncio.run(work())
+        full, pace, memory = asyncio.run(work())
         assert server.stop() == 0
     after = memory[int(len(memory) * settle / seconds) :]
     growth = _growth(after)
     p50, p99 = np.quantile([wait for client in driven for wait in client.seconds], [0.5, 0.99]) * 1e3
     told = (
-        f"{seconds:.0f} s at {half:.0f} steps/s (all it could: {full:.0f}) from {clients} clients; memory "
+        f"{seconds:.0f} s at {pace:.0f} steps/s (all it could: {full or pace:.0f}) from {clients} clients; memory "
         f"{after[0] / 1e6:.1f} MB after it settled, then at most {max(after) / 1e6:.1f}, "
         f"{after[-1] / 1e6:.1f} at the end: {growth:+.1%}; a step's answer p50 {p50:.1f} ms, p99 {p99:.1f} ms"
     )

@@ -53,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A process of its own, whose memory can be measured, and that may not open many files."""
     folder = tmp_path_factory.mktemp("attacks")
     text_model().save(folder / "model.safetensors")
-    running = Server(folder / "model.safetensors", folder)
+    running = Server(folder / "model.safetensors", folder, fresh=True)
     with few_files(128):
         running.start()
     try:

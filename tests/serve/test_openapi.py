@@ -34,7 +34,7 @@ CHECKS = [
     response_schema_conformance,
     response_headers_conformance,
 ]
-EXAMPLES = 2000 if os.environ.get("GATEWRIGHT_LONG") else 25
+EXAMPLES = 2000 if os.environ.get("GATEWRIGHT_LONG") else 12
 NOTHING_TO_GET_WRONG = ("GET /v1/model", "POST /v1/sessions", "GET /healthz", "GET /readyz", "GET /metrics")
 LIMITS = Limits(max_steps=50, max_body=20_000)
 

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from gatewright import Model
+from tests.support.forks import SERVING, fork_server
 from tests.support.local_server import metric, packed, read_state
 from tests.support.serving import Client, Server, never_reads, rows, sensor_model
 from tests.support.stream_models import text_model
@@ -205,12 +205,10 @@ def test_what_is_no_file_in_the_place_of_the_model_is_not_waited_for(tmp_path: P
         assert server.stop() == 0
 
 
-def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "gatewright", "serve", *arguments]
+def start(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     own = {name: value for name, value in os.environ.items() if name != "GATEWRIGHT_TOKEN"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**own, **environment}
-    )
+    command = ["-m", "gatewright", "serve", *arguments]
+    return fork_server(*SERVING).run(command, env={**own, **environment})
 
 
 def test_what_cannot_be_served_is_one_line(tmp_path: Path, model: Path) -> None:
@@ -244,24 +242,21 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path, model: Path) -> None:
             ((run, *free, "--max-steps", "0"), {}, "--max-steps: expected a whole number from 1"),
             ((run, *free, "--threads", "0"), {}, "threads: expected a whole number from 1"),
         ]
-        for at in range(0, len(cases), 3):
-            some = [(start(*given, **env), expected) for given, env, expected in cases[at : at + 3]]
-            for process, expected in some:
-                out, err = process.communicate(timeout=60)
-                assert process.returncode == 1, err
-                assert expected in err
-                assert len(err.splitlines()) == 1, err
-                assert "shorty" not in err
-                assert out == ""
+        for given, environment, expected in cases:
+            done = start(*given, **environment)
+            assert done.returncode == 1, done.stderr
+            assert expected in done.stderr
+            assert len(done.stderr.splitlines()) == 1, done.stderr
+            assert "shorty" not in done.stderr
+            assert done.stdout == ""
         with http(server) as client:  # which none of them disturbed
             create(client)
     assert not list(tmp_path.glob("nowhere*"))  # nor was anything made for a run that there is not
 
 
 def test_help_says_what_a_server_can_be_told() -> None:
-    process = start("--help")
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
+    done = start("--help")
+    assert (done.returncode, done.stderr) == (0, "")
     for option in (
         "--token-file",
         "--max-resident",
@@ -270,7 +265,7 @@ def test_help_says_what_a_server_can_be_told() -> None:
         "GATEWRIGHT_TOKEN",
         "SIGHUP",
     ):
-        assert option in out
+        assert option in done.stdout
 
 
 def test_memory_alone_keeps_nothing(tmp_path: Path, model: Path) -> None:
@@ -305,7 +300,8 @@ def test_each_request_by_itself(tmp_path: Path, model: Path) -> None:
 def test_the_log_is_json_and_tells_no_secrets_and_the_metrics_are_true(tmp_path: Path, model: Path) -> None:
     headers = {"authorization": f"Bearer {TOKEN}"}
     log_level, limits = ("--log-level", "debug"), ("--max-resident", "4", "--idle", "1")
-    with Server(model, tmp_path, *log_level, *limits, environment={"GATEWRIGHT_TOKEN": TOKEN}) as server:
+    environment = {"GATEWRIGHT_TOKEN": TOKEN}
+    with Server(model, tmp_path, *log_level, *limits, environment=environment, fresh=True) as server:
         with http(server, headers=headers) as client:
             sessions = [create(client) for _ in range(7)]
             for session in sessions:

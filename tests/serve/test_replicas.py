@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import random
 import signal
 import threading
@@ -22,7 +21,8 @@ from gatewright.runtime.sampling import generate
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.requests import Advance, Answer, Generate
 from gatewright.serve.sessions.valkey import ValkeyStore
-from tests.serve.test_sessions import D, error, inputs, layer, only
+from tests.serve.test_sessions import D, error, inputs, layer, only, save_weights
+from tests.support.forks import SERVING, fork_server
 from tests.support.stream_models import SYMBOLS, text_model
 from tests.support.valkey_server import Valkey
 
@@ -230,42 +230,22 @@ def test_steps_without_a_number_count_once_each(server: Valkey) -> None:
             assert at.read(name) == (len(x), state_after(x))
 
 
-def _work(url: str, name: str, count: int, seed: int, pipe: Any) -> None:
-    x = inputs(6, count)
-    fresh = 0
-    with ValkeyStore(url) as store:
-        sessions = Sessions(layer().stream(), store)
-        draw, step = random.Random(seed), 0
-        while step < count:
-            upto = min(count, step + 1 + (draw.random() < 0.1))
-            [answer] = sessions.advance([Advance(name, x[step:upto], step)])
-            if isinstance(answer, Answer):
-                fresh += 0 if answer.repeated else len(answer.y)
-            else:
-                assert isinstance(answer, StepError | BusyError), answer
-            step, _ = sessions.read(name)
-    pipe.send(fresh)
-
-
-def test_processes_that_race_take_each_step_once(server: Valkey) -> None:
-    count = 150
+def test_processes_that_race_take_each_step_once(server: Valkey, tmp_path: Path) -> None:
+    count, weights, read = 150, tmp_path / "weights.npz", tmp_path / "x.npy"
+    save_weights(weights)
+    np.save(read, inputs(6, count))
     with replicas(server, 1) as (a,):
         name = a.create()
-        spawn = multiprocessing.get_context("spawn")
-        pipes = [spawn.Pipe(duplex=False) for _ in range(2)]
-        workers = [
-            spawn.Process(target=_work, args=(server.url, name, count, seed, pipe))
-            for seed, (_, pipe) in enumerate(pipes)
-        ]
-        for worker in workers:
-            worker.start()
-        fresh = [pipe.recv() for pipe, _ in pipes]
-        for worker in workers:
-            worker.join()
-        for ends in pipes:
-            for end in ends:
-                end.close()
-        assert sum(fresh) == count
+        outputs = [tmp_path / "one", tmp_path / "other"]
+        processes = []
+        for seed, output in enumerate(outputs):
+            command = ["-m", "tests.support.session_process", "race"]
+            with output.open("w") as file:
+                more = [server.url, str(weights), str(read), name, str(seed)]
+                processes.append(fork_server(*SERVING).start([*command, *more], stdout=file, stderr=file))
+        statuses = [process.wait() for process in processes]
+        assert statuses == [0, 0], [output.read_text() for output in outputs]
+        assert sum(int(output.read_text()) for output in outputs) == count
         assert a.read(name) == (count, state_after(inputs(6, count)))
 
 
@@ -354,7 +334,7 @@ class _Expected:
         return state_after(np.stack(self.read) if self.read else [])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 100_000), resident=st.integers(1, 4))
 def test_whatever_is_done_at_whichever_replica(server: Valkey, seed: int, resident: int) -> None:
     draw, owner = random.Random(seed), f"owner {seed}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.requests import Advance, Answer
 from gatewright.serve.sessions.sqlite import SqliteStore
 from gatewright.serve.sessions.store import StoredSession
+from tests.support.forks import SERVING, Forked, fork_server
 from tests.support.stream_models import rows_of, series_model, table
 
 D, H = 3, 6
@@ -30,6 +34,11 @@ D, H = 3, 6
 def layer() -> LSTM:
     torch.manual_seed(0)
     return LSTM(D, H, 2)
+
+
+def save_weights(path: Path) -> None:
+    """Write the weights of `layer` for a process that has no torch."""
+    np.savez(path, **{name: value.detach().numpy() for name, value in layer().named_parameters()})
 
 
 def inputs(seed: int, T: int) -> Any:
@@ -240,48 +249,42 @@ def test_two_processes_may_not_share_a_file(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-SERVER = """
-import sys
-import numpy as np
-from gatewright import Stream
-from gatewright.serve.sessions.requests import Advance
-from gatewright.serve.sessions.manager import Sessions
-from gatewright.serve.sessions.sqlite import SqliteStore
-
-_, path, weights = sys.argv
-store = SqliteStore(path)
-sessions = Sessions(Stream.from_weights(np.load(weights), sessions=4), store)
-x = np.random.default_rng(0).normal(size=(10_000, 3)).astype(np.float32)
-print("ready", flush=True)
-for line in sys.stdin:
-    requests = [Advance(name, x[int(first):int(first) + 1], first=int(first))
-                for name, first in (word.split(",") for word in line.split())]
-    print(*(f"{a.steps},{int(a.repeated)},{a.y.tobytes().hex()}" for a in sessions.advance(requests)), flush=True)
-"""
+@contextlib.contextmanager
+def process(path: Path, weights: Path) -> Iterator[tuple[Forked, IO[str], IO[str]]]:
+    """A process that owns the sessions of a file, and pipes to it and from it."""
+    reads, asking = os.pipe()
+    answering, writes = os.pipe()
+    command = ["-m", "tests.support.session_process", "answer_lines", str(path), str(weights), "0"]
+    with os.fdopen(asking, "w") as asked, os.fdopen(answering) as answers:
+        started = fork_server(*SERVING).start(command, stdin=reads, stdout=writes)
+        os.close(reads)
+        os.close(writes)
+        try:
+            yield started, asked, answers
+        finally:
+            started.kill()
+            started.wait()
 
 
 def test_killed_at_any_moment_nothing_is_lost_or_taken_twice(tmp_path: Path) -> None:
     path, weights, draw = tmp_path / "sessions.db", tmp_path / "weights.npz", random.Random(0)
-    np.savez(weights, **{name: value.detach().numpy() for name, value in layer().named_parameters()})
+    save_weights(weights)
     with SqliteStore(path) as store:
         names = [Sessions(layer().stream(), store).create() for _ in range(6)]
     answers: dict[str, list[bytes]] = {name: [] for name in names}
     repeats = 0
     for _ in range(20):
-        command = [sys.executable, "-c", SERVER, str(path), str(weights)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdin is not None
-            assert server.stdout is not None
-            assert server.stdout.readline() == "ready\n"
+        with process(path, weights) as (server, asked, answering):
+            assert answering.readline() == "ready\n"
             for turn in range(draw.randint(1, 12), -1, -1):
                 chosen = draw.sample(names, draw.randint(1, 4))
-                server.stdin.write(" ".join(f"{name},{len(answers[name])}" for name in chosen) + "\n")
-                server.stdin.flush()
+                asked.write(" ".join(f"{name},{len(answers[name])}" for name in chosen) + "\n")
+                asked.flush()
                 if turn == 0:  # with a request under way: not begun, taken, stored, or answered to nobody
                     time.sleep(draw.random() * 0.01)
                     server.kill()
                     break
-                for name, word in zip(chosen, server.stdout.readline().split(), strict=True):
+                for name, word in zip(chosen, answering.readline().split(), strict=True):
                     steps, repeated, y = word.split(",")
                     repeats += int(repeated)
                     answers[name].append(bytes.fromhex(y))

@@ -28,6 +28,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from gatewright import Model
 from gatewright.runtime.state import State
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
+from tests.support.forks import SERVING, Forked, fork_server
 
 #: What a client does when the server has gone: it comes again.
 GONE = (ConnectionClosed, InvalidHandshake, OSError, EOFError, TimeoutError)
@@ -73,12 +74,18 @@ class Server:
         folder: where its sessions and its log are.
         arguments: more of the command line.
         environment: more of it.
+        fresh: whether Python itself starts anew, too; otherwise, it is forked with its imports done.
     """
 
     def __init__(
-        self, model: Path, folder: Path, *arguments: str, environment: dict[str, str] | None = None
+        self,
+        model: Path,
+        folder: Path,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        fresh: bool = False,
     ) -> None:
-        self._command = [sys.executable, "-m", "gatewright", "serve", str(model), *arguments]
+        self._command, self._fresh = ["-m", "gatewright", "serve", str(model), *arguments], fresh
         if "--store" not in arguments:
             self._command += ["--store", str(folder / "sessions.db")]
         self._environment = {**os.environ, **(environment or {})}
@@ -88,10 +95,15 @@ class Server:
     def start(self) -> None:
         """Start, and wait until requests are taken."""
         before = len(self.events("ready"))
+        command = [*self._command, "--port", str(self.port)]
+        self.process: subprocess.Popen[bytes] | Forked
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self._command, "--port", str(self.port)], stdout=log, stderr=log, env=self._environment
-            )
+            if self._fresh:
+                command = [sys.executable, *command]
+                self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
+            else:
+                server = fork_server(*SERVING)
+                self.process = server.start(command, stdout=log, stderr=log, env=self._environment)
         deadline = time.monotonic() + 60
         while len(self.events("ready")) == before:
             if self.process.poll() is not None or time.monotonic() > deadline:
