@@ -98,6 +98,9 @@ def test_cells_in_quotes_are_those_that_the_csv_module_reads(table):
 @example(b't,y\n"\n",","\n",",1\n', SEPARATORS)
 @example(b't,y\n"a\n",1\n"\nb",2\n', SEPARATORS)
 @example(b't,"y\nz"\n1,2\n', SEPARATORS)
+@example(b"t,y\n\xef\xbb\xbf1,2\n", SEPARATORS)
+@example(b't\n"a,b"\n\n"c"\n', SEPARATORS)
+@example(b"t\n1\n\n2\n", SEPARATORS)
 @example(b'"t;u",y\n"1;2",3\n', SEPARATORS)
 def test_both_ways_give_the_same(raw, separators):
     if b"\n" not in raw:

@@ -76,22 +76,14 @@ def read_with_polars(path: Path, raw: bytes, separators: str) -> tuple[pl.DataFr
     if not header.strip(b"\r") or lines < 2 or (b"\r" in raw and raw.count(b"\r") != raw.count(b"\r\n")):
         return None
     quoted = b'"' in raw
-    unquoted = _WHOLE_QUOTES.sub(b"", header)
-    inside = {each: unquoted.count(each.encode()) for each in separators}
-    usable = [each for each in separators if inside[each]]
-    if quoted:
-        # Only the cells tell how often a separator stands outside quotes.
-        usable = usable if len(usable) == 1 and b'"' not in unquoted else []
-    else:
-        usable = [each for each in usable if raw.count(each.encode()) == lines * inside[each]]
-    if not usable:
+    separator, between = _sure_separator(raw, header, separators)
+    if not separator:
         return None
-    separator = max(usable, key=lambda each: inside[each])
     # At the end of a text, polars drops an empty cell too many.
     if raw.endswith(separator.encode()) or (quoted and not _has_plain_quotes(raw, separator)):
         return None
     try:
-        cells = _cells(raw, separator, inside[separator] + 1, quotes=quoted)
+        cells = _cells(raw, separator, between + 1, quotes=quoted)
     except pl.exceptions.PolarsError:  # a row with more cells than the header
         return None
     numbers = np.arange(1, lines + 1)
@@ -100,6 +92,22 @@ def read_with_polars(path: Path, raw: bytes, separators: str) -> tuple[pl.DataFr
     if len(numbers) != len(cells) or all(cell is None for cell in cells.row(-1)):
         return None
     return _named(cells[1:], _names(path, cells.row(0))), numbers[1:]
+
+
+def _sure_separator(raw: bytes, header: bytes, separators: str) -> tuple[str, int]:
+    """Return the separator of a text of equal rows, and how often it stands in each; "" if the rows may differ."""
+    unquoted = _WHOLE_QUOTES.sub(b"", header)
+    counts = {each: unquoted.count(each.encode()) for each in separators}
+    candidates = [each for each in separators if counts[each]]
+    if not candidates:
+        candidates = [separators[0]]  # of a single column
+    if b'"' in unquoted or (b'"' in raw and len(candidates) > 1):
+        return "", 0  # only the cells tell how often each stands outside quotes
+    if b'"' not in raw:
+        lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
+        candidates = [each for each in candidates if raw.count(each.encode()) == lines * counts[each]]
+    separator = max(candidates, key=lambda each: counts[each], default="")
+    return separator, counts.get(separator, 0)
 
 
 def _has_plain_quotes(raw: bytes, separator: str) -> bool:
@@ -166,9 +174,8 @@ def read_records(path: Path, raw: bytes, separators: str) -> tuple[pl.DataFrame,
         row = raw[starts[odd[0]] : ends[odd[0]]]
         raise _odd_row(f"{path}, line {lines[odd[0]]}", row, separator, int(between[0]), int(between[odd[0]]))
     rows = [raw[start:end] for start, end in zip(starts, ends, strict=True)]
-    width = int(between[0]) + 1
-    names = _names(path, _parse(path, rows[:1], separator, width).row(0))
-    return _named(_parse(path, rows[1:], separator, width), names), lines[1:]
+    cells = _parse(path, rows, separator, int(between[0]) + 1)
+    return _named(cells[1:], _names(path, cells.row(0))), lines[1:]
 
 
 def _odd_row(place: str, row: bytes, separator: str, header: int, separators: int) -> DataError:
@@ -242,8 +249,6 @@ def _parse(path: Path, rows: Sequence[bytes], separator: str, width: int) -> pl.
 
 def _cells(body: bytes, separator: str, width: int, *, quotes: bool = False) -> pl.DataFrame:
     schema = {str(number): pl.String for number in range(width)}
-    if not body:
-        return pl.DataFrame(schema=schema)
     quote = '"' if quotes else None
     return pl.read_csv(body, has_header=False, separator=separator, schema=schema, quote_char=quote)
 
