@@ -7,12 +7,16 @@ from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from gatewright.data import columns
 from gatewright.data.columns import Column, columns_of
 from gatewright.data.datetimes import numeric
 from gatewright.data.number_format import Notation
+from gatewright.data.numeric_columns import numbers
 from gatewright.data.table import Roles, table_of
+from gatewright.errors import DataError
 
 HOURS = [datetime(2024, 1, 20) + timedelta(hours=hour) for hour in range(48)]
 ISO = [hour.isoformat() for hour in HOURS]
@@ -117,3 +121,25 @@ def test_a_format_decides():
     assert [parsed.clock.tolist() for parsed in column.parsed_times] == [
         [datetime(2024, 2, 1), datetime(2024, 2, 2)]
     ]
+
+
+CELLS = st.sampled_from(
+    ["1", " 2.5", "1e101", "-1e100", "inf", "nan", "NA", "", " ", "true", "x", "1,5", "+3", None]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(CELLS | st.floats(-10, 10).map(str), max_size=6), st.sampled_from([".", ","]))
+@example(["1", "nan"], ".")
+@example([None, "", "2"], ".")
+def test_a_column_without_missing_cells_is_read_as_any_other(cells, decimal):
+    """A word for a missing value that no cell has changes nothing but the way that is taken."""
+
+    def read(notation: Notation):
+        column = Column(pl.Series("y", cells, dtype=pl.String), notation)
+        try:
+            return numbers(column, str).tobytes()
+        except DataError as error:
+            return str(error)
+
+    assert read(Notation(decimal)) == read(Notation(decimal, missing=("zz",)))
