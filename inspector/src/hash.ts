@@ -1,47 +1,46 @@
 // The state of the page in its address: a link shows the same, and so does reloading.
 
-import { batch, effect } from "@preact/signals";
+import { effect } from "@preact/signals";
 import { QUANTITIES, type Quantity } from "./data/cell";
-import type { Order, State, View } from "./state";
+import type { Order, Place, State, View } from "./state";
 
 const VIEWS: readonly View[] = ["timeline", "cell", "ledger", "units", "whatif"];
 const ORDERS: readonly Order[] = ["index", "half_life", "activity", "correlation"];
 /** Milliseconds: browsers refuse more than a hundred changes of the address in half a minute. */
 const PAUSE = 400;
 
-/** The value of a parameter in a place, by default in the address; null without one. */
-export function asked(name: string, place = location.hash.slice(1)): string | null {
-  return new URLSearchParams(place).get(name);
+/** What a link shows; absent fields are not named by it. */
+export interface Link extends Place {
+  recording?: string;
 }
 
-/** Read a place before the recording is loaded. `State.show` corrects what the recording does not have. */
-export function readPlace(state: State, place = location.hash.slice(1)): void {
+/** Read the text after the `#` of a link. Values that no recording can have are left out. */
+export function readLink(hash: string): Link {
+  const named = new URLSearchParams(hash);
+  const text = (name: string) => named.get(name) ?? undefined;
   const whole = (name: string) => {
-    const number = Number(asked(name, place) ?? NaN);
+    const number = Number(text(name) || NaN);
     return Number.isInteger(number) && number >= 0 ? number : undefined;
   };
   const among = <T extends string>(name: string, known: readonly T[]) =>
-    known.find((one) => one === asked(name, place));
-  batch(() => {
-    const view = among("view", VIEWS);
-    if (view && (view !== "whatif" || state.source.whatIf)) state.view.value = view;
-    state.row.value = whole("row") ?? state.row.value;
-    state.layer.value = whole("layer") ?? state.layer.value;
-    state.direction.value = among("direction", ["forward", "reverse"]) ?? state.direction.value;
-    state.t.value = whole("t") ?? state.t.value;
-    state.quantity.value = among("quantity", Object.keys(QUANTITIES) as Quantity[]) ?? state.quantity.value;
-    state.order.value = among("order", ORDERS) ?? state.order.value;
-    state.column.value = whole("column") ?? state.column.value;
-    if (asked("each", place) !== null) state.each.value = asked("each", place) === "1";
-    const units = (asked("units", place) ?? "").split(",").filter(Boolean).map(Number);
-    if (units.length && units.every((unit) => Number.isInteger(unit) && unit >= 0)) state.units.value = units;
-  });
-}
-
-/** Read the visible steps from a place, once the recording is loaded. */
-export function readRange(state: State, place: string): void {
-  const [from, to] = (asked("range", place) ?? "").split("-").map(Number);
-  if (to > from) state.zoom(from, to);
+    known.find((value) => value === text(name));
+  const units = (text("units") ?? "").split(",").filter(Boolean).map(Number);
+  const [from, to] = (text("range") ?? "").split("-").map(Number);
+  const link = {
+    recording: text("recording"),
+    view: among("view", VIEWS),
+    row: whole("row"),
+    layer: whole("layer"),
+    direction: among("direction", ["forward", "reverse"]),
+    t: whole("t"),
+    units: units.length && units.every((unit) => Number.isInteger(unit) && unit >= 0) ? units : undefined,
+    quantity: among("quantity", Object.keys(QUANTITIES) as Quantity[]),
+    range: to > from ? [from, to] : undefined,
+    order: among("order", ORDERS),
+    each: named.has("each") ? text("each") === "1" : undefined,
+    column: whole("column"),
+  };
+  return Object.fromEntries(Object.entries(link).filter(([, value]) => value !== undefined)) as Link;
 }
 
 /** Keep the address up to date; returns a function that stops it. */
@@ -63,6 +62,14 @@ export function keepPlace(state: State): () => void {
     stop();
     clearTimeout(timer);
   };
+}
+
+/** Call back when the user goes to another link in the page; returns a function that stops it. */
+export function onLink(go: (hash: string) => void): () => void {
+  // Not the hash of `location`: `keepPlace` may have replaced it.
+  const changed = (event: HashChangeEvent) => go(new URL(event.newURL).hash.slice(1));
+  window.addEventListener("hashchange", changed);
+  return () => window.removeEventListener("hashchange", changed);
 }
 
 function place(state: State): string {

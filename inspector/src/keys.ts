@@ -29,6 +29,13 @@ function takesKeys(event: KeyboardEvent): boolean {
 function act(state: State, key: string, shift: boolean): boolean {
   if (key === "?") return done(() => (state.help.value = !state.help.value));
   if (key === "Escape" && state.help.value) return done(() => (state.help.value = false));
+  const view = /^[1-5]$/.test(key) ? VIEW_KEYS[Number(key) - 1] : undefined;
+  if (view && (view !== "whatif" || state.source.whatIf)) return done(() => state.open(view));
+  // The other keys act on the shown recording.
+  return state.recording.value !== null && actOnRecording(state, key, shift);
+}
+
+function actOnRecording(state: State, key: string, shift: boolean): boolean {
   const stride = shift ? 10 : 1;
   switch (key) {
     case "ArrowLeft":
@@ -49,9 +56,7 @@ function act(state: State, key: string, shift: boolean): boolean {
     case "-":
       return done(() => zoomAbout(state, 1.5));
   }
-  const view = /^[1-5]$/.test(key) ? VIEW_KEYS[Number(key) - 1] : undefined;
-  if (!view || (view === "whatif" && !state.source.whatIf)) return false;
-  return done(() => (state.view.value = view));
+  return false;
 }
 
 function done(what: () => void): true {

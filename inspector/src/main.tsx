@@ -4,8 +4,9 @@ import { render } from "preact";
 import { App } from "./App";
 import { EmbeddedSource, ServedSource, type Source } from "./data/source";
 import { type WidgetModel, WidgetSource } from "./data/widget";
-import { asked, keepPlace, readPlace, readRange } from "./hash";
+import { keepPlace, onLink } from "./hash";
 import { listen } from "./keys";
+import { Opening } from "./opening";
 import { keepOrder } from "./order";
 import { State } from "./state";
 import { keepTheme } from "./theme";
@@ -32,14 +33,20 @@ export function mount(element: HTMLElement, source: Source, { page }: Options): 
     element.tabIndex = -1;
     element.dataset.lmSuppressShortcuts = "true";
   }
-  const ends = [keepTheme(state, element), keepOrder(state), listen(state, page ? document : element)];
-  render(<App state={state} />, element);
-  void load(state, page).then(() => {
-    if (page) ends.push(keepPlace(state));
+  const opening = new Opening(state, page ? location.hash.slice(1) : "");
+  const ends = [
+    keepTheme(state, element),
+    keepOrder(state),
+    listen(state, page ? document : element),
+    state.attempt.subscribe((attempt) => void (attempt && !state.recording.peek() && opening.start())),
+  ];
+  if (page)
     ends.push(
-      state.attempt.subscribe((attempt) => void (attempt && !state.recording.peek() && load(state, page))),
+      keepPlace(state),
+      onLink((hash) => opening.follow(hash)),
     );
-  });
+  render(<App state={state} />, element);
+  void opening.start();
   return {
     state,
     unmount: () => {
@@ -47,25 +54,6 @@ export function mount(element: HTMLElement, source: Source, { page }: Options): 
       render(null, element);
     },
   };
-}
-
-async function load(state: State, page: boolean): Promise<void> {
-  try {
-    const entries = await state.source.entries();
-    state.entries.value = entries;
-    state.asked.value = true;
-    const wanted = page ? asked("recording") : null;
-    const entry = entries.find(({ id }) => id === wanted) ?? entries.find(({ first }) => first) ?? entries.at(-1);
-    if (!entry) return;
-    const place = (page && location.hash.slice(1)) || entry.place;
-    readPlace(state, place);
-    await state.show(entry.id);
-    if (!state.recording.value) return;
-    if (asked("t", place) === "0") state.goTo(0);
-    readRange(state, place);
-  } catch (error) {
-    state.trouble.value = error instanceof Error ? error.message : String(error);
-  }
 }
 
 const page = document.getElementById("gatewright-page");

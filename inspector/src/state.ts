@@ -4,10 +4,30 @@ import { batch, computed, signal } from "@preact/signals";
 import type { Quantity } from "./data/cell";
 import { Recording } from "./data/recording";
 import type { Source } from "./data/source";
-import type { Direction, Entry } from "./data/types";
+import type { Direction, Entry, Meta } from "./data/types";
 
 export type View = "timeline" | "cell" | "ledger" | "units" | "whatif";
 export type Order = "index" | "half_life" | "activity" | "correlation";
+
+/** A part of a recording, as a link names it; absent fields stay as they are. */
+export interface Place {
+  view?: View;
+  quantity?: Quantity;
+  order?: Order;
+  column?: number;
+  each?: boolean;
+  row?: number;
+  layer?: number;
+  direction?: Direction;
+  t?: number;
+  units?: number[];
+  /** Steps from (inclusive) to (exclusive). */
+  range?: [number, number];
+}
+
+/** Fields of a place that depend on the recording. */
+const OF_RECORDING = ["row", "layer", "direction", "t", "units", "range"] as const;
+type OfRecording = Pick<Place, (typeof OF_RECORDING)[number]>;
 
 /** A figure for each unit; null where a unit has none. */
 export type Figures = (number | null)[];
@@ -29,6 +49,8 @@ export class State {
   readonly asked = signal(false);
   /** The shown recording; null until it is loaded. */
   readonly recording = signal<Recording | null>(null);
+  /** The id of the recording that is being loaded; null when the chosen one is shown. */
+  readonly wanted = signal<string | null>(null);
   /** The recording that a "what if" is compared with, or null. */
   readonly baseline = signal<Recording | null>(null);
   /** An error message; "" without one. */
@@ -74,41 +96,135 @@ export class State {
   readonly steps = computed(() => this.recording.value?.meta.rows[this.row.value]?.steps ?? 1);
   readonly shape = computed(() => this.recording.value?.meta.layers[this.layer.value] ?? null);
 
+  /** How often the user has chosen a recording. */
+  choices = 0;
+  /** Whether the user has chosen a view. */
+  viewChosen = false;
+
+  /** Whether `wanted` is the user's choice. */
+  private byUser = false;
+  private busy = false;
+  private loading = Promise.resolve();
+  /** The place to go to in the recording that is shown next, and the values of its fields when it was requested. */
+  private aim: { place: OfRecording; since: OfRecording } | null = null;
+  /** Numbers of the latest request for the entries, and of the one that `entries` come from. */
+  private requests = 0;
+  private answered = 0;
+
   constructor(readonly source: Source) {}
 
-  /** Show a recording; keep step, unit and layer where it has them. */
-  async show(id: string): Promise<void> {
-    const known = this.recording.value;
-    if (known?.meta.id === id) return;
-    try {
-      const recording = new Recording(this.source, await this.source.meta(id));
-      const origin = recording.meta.origin;
-      const baseline =
-        origin === null
-          ? null
-          : known?.meta.id === origin
-            ? known
-            : this.baseline.value?.meta.id === origin
-              ? this.baseline.value
-              : new Recording(this.source, await this.source.meta(origin));
-      batch(() => {
-        this.recording.value = recording;
-        this.baseline.value = baseline;
-        this.trouble.value = "";
-        this.row.value = Math.min(this.row.value, recording.meta.rows.length - 1);
-        this.layer.value = Math.min(this.layer.value, recording.meta.layers.length - 1);
-        const shape = recording.meta.layers[this.layer.value];
-        if (!shape.directions.includes(this.direction.value)) this.direction.value = shape.directions[0];
-        const kept = this.units.value.filter((unit) => unit < shape.hidden);
-        this.units.value = kept.length ? kept : [0];
-        const T = recording.meta.rows[this.row.value].steps;
-        // Start in the middle, with a past and a future to look at.
-        this.t.value = known || this.t.value ? Math.min(this.t.value, T - 1) : Math.round((T - 1) / 2);
-        if (!known || this.range.value[1] > T) this.range.value = [0, T];
-      });
-    } catch (error) {
-      this.trouble.value = error instanceof Error ? error.message : String(error);
+  /** Reload the entries, and return the new ones. A response that is older than the known entries is dropped. */
+  async refresh(): Promise<Entry[]> {
+    const request = ++this.requests;
+    const entries = await this.source.entries();
+    if (request < this.answered) return [];
+    this.answered = request;
+    const known = new Set(this.entries.value.map(({ id }) => id));
+    this.entries.value = entries;
+    return entries.filter(({ id }) => !known.has(id));
+  }
+
+  /** Show the recording that the user has chosen. Only the latest choice counts. */
+  show(id: string): Promise<void> {
+    this.choices++;
+    return this.load(id, true);
+  }
+
+  /** Show a recording that the user has not chosen, unless one that they have chosen is being loaded. */
+  offer(id: string): Promise<void> {
+    return this.busy && this.byUser ? this.loading : this.load(id, false);
+  }
+
+  /** Choose a view. */
+  open(view: View): void {
+    this.viewChosen = true;
+    this.view.value = view;
+  }
+
+  /**
+   * Go to a place: at once as far as it needs no recording, and with the recording that is shown next. Fields that the
+   * user changes until then keep the user's values.
+   */
+  aimAt(place: Place): void {
+    batch(() => {
+      if (place.view && (place.view !== "whatif" || this.source.whatIf)) this.view.value = place.view;
+      this.quantity.value = place.quantity ?? this.quantity.value;
+      this.order.value = place.order ?? this.order.value;
+      this.column.value = place.column ?? this.column.value;
+      this.each.value = place.each ?? this.each.value;
+    });
+    const values = OF_RECORDING.map((name) => [name, this[name].value]);
+    this.aim = { place, since: Object.fromEntries(values) as OfRecording };
+  }
+
+  private load(id: string, byUser: boolean): Promise<void> {
+    this.byUser = byUser;
+    this.wanted.value = id;
+    if (!this.busy) this.loading = this.loadWanted();
+    return this.loading;
+  }
+
+  private async loadWanted(): Promise<void> {
+    this.busy = true;
+    while (this.wanted.value !== null) {
+      const id: string = this.wanted.value;
+      const shown = this.recording.value;
+      try {
+        const [recording, baseline] =
+          shown?.meta.id === id ? [shown, this.baseline.value] : await this.fetch(id, shown);
+        // The user may have returned to the shown recording in the meantime.
+        if (this.wanted.value === id || this.wanted.value !== shown?.meta.id) this.arrive(recording, baseline);
+      } catch (error) {
+        if (this.wanted.value === id) {
+          this.trouble.value = error instanceof Error ? error.message : String(error);
+          if (shown) this.aim = null;
+        }
+      }
+      if (this.wanted.value === id) this.wanted.value = null;
     }
+    this.busy = false;
+  }
+
+  /** A recording, and the one that it is compared with. */
+  private async fetch(id: string, shown: Recording | null): Promise<[Recording, Recording | null]> {
+    const recording = new Recording(this.source, await this.source.meta(id));
+    const { origin } = recording.meta;
+    if (origin === null) return [recording, null];
+    const known = [shown, this.baseline.value].find((other) => other?.meta.id === origin);
+    return [recording, known ?? new Recording(this.source, await this.source.meta(origin))];
+  }
+
+  /** Show a loaded recording: at the place that was requested, else at the same step, unit and layer if it has them. */
+  private arrive(recording: Recording, baseline: Recording | null): void {
+    batch(() => {
+      const first = this.recording.value === null;
+      const { place, since } = this.aim ?? { place: {}, since: {} };
+      this.aim = null;
+      const due = Object.fromEntries(
+        OF_RECORDING.filter((name) => this[name].value === since[name]).map((name) => [name, place[name]]),
+      ) as OfRecording;
+      if (this.recording.value !== recording) this.trouble.value = "";
+      this.recording.value = recording;
+      this.baseline.value = baseline;
+      this.fit(recording.meta, due, first);
+    });
+  }
+
+  /** Set what depends on the recording, within its bounds. */
+  private fit({ rows, layers }: Meta, place: OfRecording, first: boolean): void {
+    this.row.value = Math.min(place.row ?? this.row.value, rows.length - 1);
+    this.layer.value = Math.min(place.layer ?? this.layer.value, layers.length - 1);
+    const { hidden, directions } = layers[this.layer.value];
+    const direction = place.direction ?? this.direction.value;
+    this.direction.value = directions.includes(direction) ? direction : directions[0];
+    const units = (place.units ?? this.units.value).filter((unit) => unit < hidden);
+    this.units.value = units.length ? units : [0];
+    const T = rows[this.row.value].steps;
+    // Start in the middle, with a past and a future to look at.
+    const t = place.t ?? (first ? Math.round((T - 1) / 2) : this.t.value);
+    this.t.value = Math.min(t, T - 1);
+    if (first || this.range.value[1] > T) this.range.value = [0, T];
+    if (place.range) this.zoom(...place.range);
   }
 
   /** Repeat all loads that failed. */

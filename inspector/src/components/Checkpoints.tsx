@@ -4,17 +4,16 @@ import { useMemo, useState } from "preact/hooks";
 import type { Entry } from "../data/types";
 import { short } from "../format";
 import type { State } from "../state";
-import { type Checkpoint, Chooser, checkpoints, usePlaying, useWatching } from "./checkpoints/choosing";
+import { type Checkpoint, checkpoints, usePlaying, useWatching } from "./checkpoints/choosing";
 import { Track } from "./checkpoints/Track";
 import "./Checkpoints.css";
 
 export function Checkpoints({ state }: { state: State }) {
-  const chooser = useMemo(() => new Chooser(state), [state]);
   const [following, setFollowing] = useState(Boolean(state.source.watch));
-  useWatching(state, chooser, following);
+  useWatching(state, following);
   const entries = state.entries.value;
   const points = useMemo(() => checkpoints(entries), [entries]);
-  const id = chooser.wanted.value ?? state.recording.value?.meta.id;
+  const id = state.wanted.value ?? state.recording.value?.meta.id;
   // A single entry can be chosen where the shown recording is no longer among the entries.
   if (entries.length < 2 && (!id || entries.every((entry) => entry.id === id))) return null;
   // A single checkpoint needs no track: it is listed with the others.
@@ -22,13 +21,11 @@ export function Checkpoints({ state }: { state: State }) {
   const others = tracked ? entries.filter((entry) => entry.step === null) : entries;
   const choose = (id: string) => {
     setFollowing(false);
-    void chooser.show(id);
+    void state.show(id);
   };
   return (
     <section class="gw-checkpoints" aria-label="Recordings">
-      {tracked && (
-        <Training state={state} chooser={chooser} points={points} following={following} onFollow={setFollowing} />
-      )}
+      {tracked && <Training state={state} points={points} following={following} onFollow={setFollowing} />}
       {others.length > 0 && <Others others={others} id={id} onChoose={choose} />}
     </section>
   );
@@ -36,19 +33,18 @@ export function Checkpoints({ state }: { state: State }) {
 
 interface TrainingProps {
   state: State;
-  chooser: Chooser;
   points: Checkpoint[];
   following: boolean;
   onFollow: (following: boolean) => void;
 }
 
-function Training({ state, chooser, points, following, onFollow }: TrainingProps) {
+function Training({ state, points, following, onFollow }: TrainingProps) {
   const [playing, setPlaying] = useState(false);
   const shown = state.recording.value?.meta;
-  const id = chooser.wanted.value ?? shown?.id;
+  const id = state.wanted.value ?? shown?.id;
   const place = points.findIndex((point) => point.id === id);
   const origin = points.findIndex((point) => point.id === shown?.origin);
-  usePlaying(playing, setPlaying, chooser, points, place);
+  usePlaying(state, playing, setPlaying, points, place);
   const play = () => {
     onFollow(false);
     setPlaying(!playing);
@@ -56,12 +52,12 @@ function Training({ state, chooser, points, following, onFollow }: TrainingProps
   const follow = (following: boolean) => {
     onFollow(following);
     setPlaying(false);
-    if (following) void chooser.show(points[points.length - 1].id);
+    if (following) void state.show(points[points.length - 1].id);
   };
   const choose = (point: Checkpoint) => {
     onFollow(false);
     setPlaying(false);
-    void chooser.show(point.id);
+    void state.show(point.id);
   };
   return (
     <div class="gw-checkpoints-training">

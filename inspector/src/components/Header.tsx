@@ -69,7 +69,7 @@ function Tabs({ state }: { state: State }) {
             aria-disabled={absent || undefined}
             title={absent ? why : `${VIEW_NAMES[view]} (${k + 1})`}
             onClick={() => {
-              if (!absent) state.view.value = view;
+              if (!absent) state.open(view);
             }}
           >
             {VIEW_NAMES[view]}

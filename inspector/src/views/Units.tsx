@@ -21,10 +21,17 @@ export function Units({ state }: { state: State }) {
         <Waiting state={state} what="the diagnosis" loaded={loaded} place="gw-units-waiting" />
       </div>
     );
-  return <Shown state={state} diagnosis={loaded.value} />;
+  return <Shown state={state} diagnosis={loaded.value} outdated={loaded.loading} />;
 }
 
-function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
+interface ShownProps {
+  state: State;
+  diagnosis: Diagnosis;
+  /** Whether this is the diagnosis of another recording, until that of the shown one is loaded. */
+  outdated: boolean;
+}
+
+function Shown({ state, diagnosis, outdated }: ShownProps) {
   const [layer, direction] = [state.layer.value, state.direction.value];
   const [filter, setFilter] = useState<Filter>({ label: "", text: "" });
   const rows = useMemo(() => {
@@ -45,7 +52,7 @@ function Shown({ state, diagnosis }: { state: State; diagnosis: Diagnosis }) {
   );
   if (!rows.length) return <p class="gw-units gw-label">The diagnosis says nothing of this layer.</p>;
   return (
-    <div class="gw-units">
+    <div class="gw-units" aria-busy={outdated}>
       <AdviceList state={state} diagnosis={diagnosis} />
       <div class="gw-units-charts">
         {!diagnosis.horizon && state.recording.value?.meta.origin && (

@@ -1,6 +1,5 @@
 // The choice of the shown recording: by hand, by playing the training, or by following it as it runs.
 
-import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Entry } from "../../data/types";
 import type { State } from "../../state";
@@ -11,43 +10,20 @@ export type Checkpoint = Entry & { step: number };
 /** Milliseconds that each checkpoint is shown for during play, without the time to load it. */
 const STAY = 450;
 
-/** Shows the chosen recording. Only the latest choice counts: a response to an earlier one is dropped. */
-export class Chooser {
-  /** The recording that is being loaded; null when the chosen one is shown. */
-  readonly wanted = signal<string | null>(null);
-  private busy = false;
-
-  constructor(private readonly state: State) {}
-
-  async show(id: string): Promise<void> {
-    this.wanted.value = id;
-    if (this.busy) return;
-    this.busy = true;
-    while (this.wanted.value !== null) {
-      const next: string = this.wanted.value;
-      await this.state.show(next);
-      if (this.wanted.value === next) this.wanted.value = null;
-    }
-    this.busy = false;
-  }
-}
-
 /** Reload the entries whenever there are new ones; while following, show the last checkpoint. */
-export function useWatching(state: State, chooser: Chooser, following: boolean): void {
+export function useWatching(state: State, following: boolean): void {
   const follows = useRef(following);
   follows.current = following;
   useEffect(() => {
     let current = true;
     const end = state.source.watch?.(() => {
-      state.source.entries().then(
-        (entries) => {
-          if (!current) return;
-          const known = new Set(state.entries.value.map((entry) => entry.id));
-          state.entries.value = entries;
-          const last = checkpoints(entries).at(-1);
+      state.refresh().then(
+        (added) => {
+          const last = checkpoints(state.entries.value).at(-1);
           // A "what if" stays in view until the user leaves it.
           const asking = state.recording.value?.meta.origin != null;
-          if (last && follows.current && !asking && !known.has(last.id)) void chooser.show(last.id);
+          if (current && last && follows.current && !asking && added.some(({ id }) => id === last.id))
+            void state.offer(last.id);
         },
         (error: unknown) => {
           if (current) state.trouble.value = error instanceof Error ? error.message : String(error);
@@ -58,14 +34,17 @@ export function useWatching(state: State, chooser: Chooser, following: boolean):
       current = false;
       end?.();
     };
-  }, [state, chooser]);
+  }, [state]);
 }
 
-/** Play from the shown checkpoint to the last one, or from the first if the last is shown. */
+/**
+ * Play from the shown checkpoint to the last one, or from the first if the last is shown. It stops where the user
+ * chooses another recording.
+ */
 export function usePlaying(
+  state: State,
   playing: boolean,
   setPlaying: (playing: boolean) => void,
-  chooser: Chooser,
   points: Checkpoint[],
   place: number,
 ): void {
@@ -75,12 +54,17 @@ export function usePlaying(
     if (!playing) return;
     let timer = 0;
     let current = true;
-    const show = async (next: Checkpoint | undefined) => {
-      if (!next) return setPlaying(false);
-      await chooser.show(next.id);
-      if (current) timer = setTimeout(() => void show(newest.current.points[newest.current.place + 1]), STAY);
+    const go = async (shown: Promise<void>, choices: number) => {
+      await shown;
+      if (!current) return;
+      timer = setTimeout(() => {
+        const next = newest.current.points[newest.current.place + 1];
+        if (!next || state.choices !== choices) setPlaying(false);
+        else void go(state.offer(next.id), choices);
+      }, STAY);
     };
-    void show(points[place + 1] ?? points[0]);
+    const first = points[place + 1] ?? points[0];
+    void go(state.show(first.id), state.choices);
     return () => {
       current = false;
       clearTimeout(timer);

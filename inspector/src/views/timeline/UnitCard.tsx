@@ -1,4 +1,4 @@
-import { useLoaded } from "../../components/useLoaded";
+import { useLoading } from "../../components/useLoaded";
 import { fixed, plural } from "../../format";
 import type { State } from "../../state";
 import { shareText, stepsText } from "../units/rows";
@@ -6,14 +6,14 @@ import { shareText, stepsText } from "../units/rows";
 /** Figures of the diagnosis for the unit in focus. */
 export function UnitCard({ state }: { state: State }) {
   const recording = state.recording.value!;
-  const diagnosis = useLoaded(state, () => recording.diagnosis(), [recording]);
+  const { value: diagnosis, loading } = useLoading(state, () => recording.diagnosis(), [recording]);
   const [layer, direction, unit] = [state.layer.value, state.direction.value, state.unit.value];
   const found = diagnosis?.layers.find((one) => one.layer === layer && one.direction === direction);
   if (!found || unit >= found.half_life.length) return null;
   const half = found.half_life[unit];
   const resets = found.labels[unit].includes("resets");
   return (
-    <section>
+    <section aria-busy={loading}>
       <h3>
         Unit {unit}
         {found.labels[unit].map((label) => (

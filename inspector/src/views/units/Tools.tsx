@@ -63,7 +63,7 @@ export function UnitTools({ state, total, shown, chosen, labels, filter, onFilte
           {chosen.length === 1 ? `Unit ${chosen[0]}` : `${plural(chosen.length, "unit")} chosen`}: show in
         </span>
         {ELSEWHERE.filter(({ view }) => view !== "whatif" || state.source.whatIf).map(({ view, name }) => (
-          <button type="button" key={view} class="gw-button" onClick={() => (state.view.value = view)}>
+          <button type="button" key={view} class="gw-button" onClick={() => state.open(view)}>
             {name}
           </button>
         ))}

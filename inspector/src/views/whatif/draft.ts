@@ -165,10 +165,12 @@ export class Draft {
       const place = { row, layer, direction, hidden, steps: original.meta.rows[row].steps };
       const asked = askedFor(this.changes.value, place);
       this.running.value = true;
+      const { choices } = state;
       const id = await state.source.whatIf(original.meta.id, asked);
       this.answers.set(id, asked);
-      await state.show(id);
-      state.entries.value = await state.source.entries();
+      // The result is listed in any case; a recording that the user has chosen in the meantime stays in view.
+      if (state.choices === choices) await state.show(id);
+      await state.refresh();
     } catch (error) {
       this.trouble.value = error instanceof Error ? error.message : String(error);
     } finally {
