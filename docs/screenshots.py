@@ -62,6 +62,7 @@ def weather(page: Page, url: str) -> Iterator[str]:
     settle(page)
     page.get_by_role("button", name="Forget everything").click()
     page.get_by_role("button", name="Back to the original").wait_for()
+    page.mouse.move(0, 0)
     settle(page)
     yield "whatif"
 

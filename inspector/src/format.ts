@@ -14,7 +14,7 @@ export function short(value: number): string {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   if (size === 0) return "0";
-  if (size >= 1e6 || size < 1e-3) return value.toExponential(2).replace("-", "−").replace("e+", "e");
+  if (size >= 1e6 || size < 1e-3) return value.toExponential(2).replaceAll("-", "−").replace("e+", "e");
   const decimals = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4;
   return fixed(value, decimals);
 }

@@ -252,7 +252,7 @@ function Ways({ at, projected, up, pointing, focus, vector, thick }: Inner & { p
         <path class="gw-over" d={`M${at.up} ${at.c + 16}V${at.c - 16}`} />
         <Wire
           way={[
-            [at.up, at.c + 15],
+            [at.up, at.c + 18],
             [at.up, 8],
           ]}
           flow={false}

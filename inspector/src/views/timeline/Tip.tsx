@@ -67,7 +67,7 @@ function useForecasts({ state }: Axis): ((step: number) => [string, number][]) |
       const forecast = step < lead ? NaN : lstm[place * series.quantiles.length + median(series)];
       return [
         [series.targets[target], columns[step * series.columns.length + target]],
-        [`said ${plural(lead, "step")} before`, forecast],
+        [`forecast ${plural(lead, "step")} before`, forecast],
       ];
     };
   }, [recording, row, target, lead]);

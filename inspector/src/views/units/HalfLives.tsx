@@ -28,7 +28,7 @@ export function HalfLives({ rows, chosen, onChoose }: Props) {
     <section class="gw-panel gw-half-lives" aria-label="Half-lives">
       <header class="gw-units-head">
         <h2>Half-lives</h2>
-        <span class="gw-label">one dot a unit</span>
+        <span class="gw-label">one dot per unit</span>
         {(pointed ?? focus) && <span class="gw-number gw-half-lives-unit">{described(pointed ?? focus)}</span>}
       </header>
       <p class="gw-units-sentence">{summary(rows)}</p>
