@@ -94,7 +94,7 @@ export PIP_ROOT_USER_ACTION := ignore
 	@echo '== 1 of 2: a virtual environment in .venv'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	@echo '== 2 of 2: PyTorch and what else a training needs, and the kernels compiled (some minutes, the first time)'
+	@echo '== 2 of 2: PyTorch and the other packages, and the kernels compiled (some minutes, the first time)'
 	$(BIN)/pip install -c constraints.txt --editable '.[examples]'
 	touch $@
 

@@ -23,14 +23,15 @@ _OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis")
 _OF_LOOK = ("httptools", "starlette", "uvicorn")
 
 
-def _of_the_machine(error: BaseException) -> str:
-    """Return the message for an error of the machine, or "" for an error of the program."""
+def _of_the_machine(error: BaseException, command: str) -> str:
+    """Return the message for an error of the machine in a command, or "" for an error of the program."""
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{reason(error, writing=None)}"
     missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing not in ("", "gatewright"):
-        extra = "serve" if missing in _OF_SERVE else "look" if missing in _OF_LOOK else "train"
+        of_look = "serve" if command == "serve" else "look"
+        extra = "serve" if missing in _OF_SERVE else of_look if missing in _OF_LOOK else "train"
         return f"this command needs {missing}: pip install 'gatewright[{extra}]'"
     # torch raises a RuntimeError on the CPU, and a subclass of it on a GPU.
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader of the pipe has gone; the rest of the output must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ModuleNotFoundError, MemoryError, RuntimeError) as error:
-        message = _of_the_machine(error)
+        message = _of_the_machine(error, next(iter(sys.argv[1:] if arguments is None else arguments), ""))
         if not message:
             raise
         complain("error", message)

@@ -56,6 +56,9 @@ def look(
     with waits.during(LOADING):
         from gatewright.inspector import loader
 
+        if export is None and save is None:
+            import gatewright.inspector.server  # noqa: F401  (a missing package is an error before the model runs)
+
     selection = loader.Selection(row, start, steps, fill)
     if run is None:
         catalog, title = loader.open_example(selection, plain_rnn)
