@@ -103,6 +103,21 @@ ModelParts::Layer layer_of(const gatewright_layer& given) {
     return {D, H, P, {given.W_ih, given.W_hh, given.b_ih, given.b_hh, given.W_hr}};
 }
 
+// Reads the seasons of a forecaster, which parts of version 1 do not have.
+void read_seasons(const gatewright_columns& given, Columns& columns) {
+    need(is_size(given.season_count, 0), GATEWRIGHT_SIZE);
+    if (given.season_count == 0) return;
+    need(given.seasons, GATEWRIGHT_NULL_POINTER);
+    need(given.observed, GATEWRIGHT_SIZE);
+    int64_t before = 0;
+    for (int64_t k = 0; k < given.season_count; before = given.seasons[k++])
+        need(is_size(given.seasons[k]) && given.seasons[k] > before, GATEWRIGHT_SIZE);
+    const int64_t weights = product(given.season_count, given.horizon, given.targets);
+    need_numbers(given.season_weight, weights);
+    columns.seasons.assign(given.seasons, given.seasons + given.season_count);
+    columns.season_weight.assign(given.season_weight, given.season_weight + weights);
+}
+
 // Checks columns against what stands around them: D of the first layer, and the width of the head, 0 without one.
 Columns columns_of(const gatewright_columns& given, int64_t D, int64_t out) {
     for (const int64_t count : {given.targets, given.horizon, given.quantiles})
@@ -130,7 +145,9 @@ Columns columns_of(const gatewright_columns& given, int64_t D, int64_t out) {
             observed,
             {given.mean, given.mean + scaled},
             {given.scale, given.scale + scaled},
-            {given.change_scale, given.change_scale + given.targets}};
+            {given.change_scale, given.change_scale + given.targets},
+            {},
+            {}};
 }
 
 WeightFormat format_of(gatewright_kept kept) {
@@ -146,7 +163,7 @@ WeightFormat format_of(gatewright_kept kept) {
 }
 
 ModelParts parts_of(const gatewright_parts& given) {
-    need(given.version == GATEWRIGHT_VERSION, GATEWRIGHT_ANOTHER_VERSION);
+    need(given.version == 1 || given.version == GATEWRIGHT_VERSION, GATEWRIGHT_ANOTHER_VERSION);
     need(!given.embedding || !given.columns, GATEWRIGHT_SIZE);
     need(is_size(given.layer_count), GATEWRIGHT_SIZE);
     need(given.layers, GATEWRIGHT_NULL_POINTER);
@@ -170,7 +187,10 @@ ModelParts parts_of(const gatewright_parts& given) {
         parts.head_b = given.head_b;
         parts.out = given.out;
     }
-    if (given.columns) parts.columns = columns_of(*given.columns, D, parts.out);
+    if (given.columns) {
+        parts.columns = columns_of(*given.columns, D, parts.out);
+        if (given.version > 1) read_seasons(*given.columns, parts.columns);
+    }
     parts.format = format_of(given.kept);
     parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;
     return parts;
@@ -291,7 +311,7 @@ gatewright_status gatewright_model_shape(const gatewright_model* model, gatewrig
                                    : m.reads == Reads::symbols ? GATEWRIGHT_SYMBOLS
                                                                : GATEWRIGHT_FEATURES;
     *shape = {reads,          m.input_width(),   m.output_width(), m.hidden_width(),
-              m.cell_width(), m.columns.targets, m.symbols};
+              m.cell_width(), m.columns.targets, m.symbols,        m.columns.recent()};
     return GATEWRIGHT_OK;
 }
 
@@ -299,6 +319,8 @@ gatewright_status gatewright_stream_create(const gatewright_model* model, int64_
                                            gatewright_stream** stream) {
     if (any_null(model, stream)) return GATEWRIGHT_NULL_POINTER;
     if (!is_size(sessions)) return GATEWRIGHT_SIZE;
+    const Columns& columns = model->model->columns;
+    if (product(sessions, columns.recent(), columns.targets) < 0) return GATEWRIGHT_MEMORY;
     return guarded([&] { *stream = new gatewright_stream{Stream(model->model, sessions)}; });
 }
 
@@ -367,31 +389,43 @@ gatewright_status gatewright_steps_read(gatewright_stream* stream, int64_t sessi
 
 gatewright_status gatewright_get_state(gatewright_stream* stream, int64_t session, float* hidden, float* cell,
                                        double* last, int64_t* steps) {
+    return gatewright_get_seasonal_state(stream, session, hidden, cell, last, nullptr, steps);
+}
+
+gatewright_status gatewright_get_seasonal_state(gatewright_stream* stream, int64_t session, float* hidden,
+                                                float* cell, double* last, float* recent, int64_t* steps) {
     if (any_null(stream, hidden, cell, steps)) return GATEWRIGHT_NULL_POINTER;
     Stream& s = stream->stream;
     const Model& model = s.model();
     const int64_t targets = model.columns.targets;
-    if (!last && targets > 0) return GATEWRIGHT_NULL_POINTER;
+    if ((!last && targets > 0) || (!recent && model.columns.recent() > 0)) return GATEWRIGHT_NULL_POINTER;
     const Turn turn(s);
     if (!turn) return GATEWRIGHT_BUSY;
     if (!has_session(s, session)) return GATEWRIGHT_NO_SESSION;
     std::copy_n(s.hidden(session), model.hidden_width(), hidden);
     std::copy_n(s.cell(session), model.cell_width(), cell);
     std::copy_n(s.last(session), targets, last);
+    s.get_recent(session, recent);
     *steps = s.steps(session);
     return GATEWRIGHT_OK;
 }
 
 gatewright_status gatewright_set_state(gatewright_stream* stream, int64_t session, const float* hidden,
                                        const float* cell, const double* last, int64_t steps) {
+    return gatewright_set_seasonal_state(stream, session, hidden, cell, last, nullptr, steps);
+}
+
+gatewright_status gatewright_set_seasonal_state(gatewright_stream* stream, int64_t session, const float* hidden,
+                                                const float* cell, const double* last, const float* recent,
+                                                int64_t steps) {
     if (any_null(stream, hidden, cell)) return GATEWRIGHT_NULL_POINTER;
     Stream& s = stream->stream;
     const Model& model = s.model();
-    const int64_t targets = model.columns.targets;
-    if (!last && targets > 0) return GATEWRIGHT_NULL_POINTER;
-    const auto infinite = [](double value) { return std::isinf(value); };
+    const int64_t targets = model.columns.targets, kept = model.columns.recent() * targets;
+    if ((!last && targets > 0) || (!recent && kept > 0)) return GATEWRIGHT_NULL_POINTER;
+    const auto infinite = [](auto value) { return std::isinf(value); };
     if (!finite(hidden, model.hidden_width()) || !finite(cell, model.cell_width()) || steps < 0 ||
-        std::any_of(last, last + targets, infinite))
+        std::any_of(last, last + targets, infinite) || std::any_of(recent, recent + kept, infinite))
         return GATEWRIGHT_STATE;
     const Turn turn(s);
     if (!turn) return GATEWRIGHT_BUSY;
@@ -400,6 +434,7 @@ gatewright_status gatewright_set_state(gatewright_stream* stream, int64_t sessio
     std::copy_n(cell, model.cell_width(), s.cell(session));
     std::copy_n(last, targets, s.last(session));
     s.steps(session) = steps;
+    s.set_recent(session, recent);
     return GATEWRIGHT_OK;
 }
 

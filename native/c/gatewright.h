@@ -35,8 +35,8 @@
 extern "C" {
 #endif
 
-/* Grows when gatewright_parts or a struct in it changes. */
-#define GATEWRIGHT_VERSION 1
+/* Grows when gatewright_parts or a struct in it changes.  Parts of version 1 have no seasons; they are still taken. */
+#define GATEWRIGHT_VERSION 2
 
 typedef enum gatewright_status {
     GATEWRIGHT_OK = 0,
@@ -102,6 +102,13 @@ typedef struct gatewright_columns {
     const double* mean;         /* (targets + past + known + statics), in this order; finite */
     const double* scale;        /* the same, standard deviations; above 0 */
     const double* change_scale; /* (targets), standard deviations of changes from row to row; above 0 */
+    /* Of parts of version 2: lengths of seasons in steps, rising, each at least 1; only where observed is set.  For
+     * season m and step ahead j a forecast adds, times its weight, how the target went on one season before: its
+     * last observed value at row t + ((j - 1) mod m) + 1 - m less that at row t - m, in units of scale; nothing
+     * before a session has read that row. */
+    int64_t season_count;       /* 0 for none */
+    const int64_t* seasons;     /* (season_count), or null for none */
+    const float* season_weight; /* (season_count, horizon, targets), or null for none */
 } gatewright_columns;
 
 /* How the weights of the gates, W_ih and W_hh, are kept in memory once a model is made; all else stays float. */
@@ -113,7 +120,7 @@ typedef enum gatewright_kept {
 
 /* What a model is made of.  `gatewright export --to c` writes one as C source. */
 typedef struct gatewright_parts {
-    int64_t version; /* GATEWRIGHT_VERSION */
+    int64_t version; /* GATEWRIGHT_VERSION, or an older one: members that it does not have are not read */
     int64_t layer_count;
     const gatewright_layer* layers;    /* (layer_count), the one that reads the input first */
     int64_t symbols;                   /* rows of embedding; nothing without it */
@@ -135,6 +142,7 @@ typedef struct gatewright_shape {
     int64_t cell;    /* of its cell state: H of all layers together */
     int64_t targets; /* whose last observed value a session remembers; 0 without a series */
     int64_t symbols; /* 0 without symbols */
+    int64_t recent;  /* rows whose targets a session remembers: the longest season and one; 0 without seasons */
 } gatewright_shape;
 
 typedef struct gatewright_model gatewright_model;
@@ -203,6 +211,16 @@ gatewright_status gatewright_get_state(gatewright_stream* stream, int64_t sessio
                                        double* last, int64_t* steps);
 gatewright_status gatewright_set_state(gatewright_stream* stream, int64_t session, const float* hidden,
                                        const float* cell, const double* last, int64_t steps);
+
+/* The same of any model, with seasons or without.  A model with seasons is refused by the two functions above
+ * (GATEWRIGHT_NULL_POINTER), since its state has one more part:
+ *   recent  (recent, targets): the targets of the last rows, the oldest first, as last observed and in units of
+ *           scale, NaN before the first; may be null without seasons */
+gatewright_status gatewright_get_seasonal_state(gatewright_stream* stream, int64_t session, float* hidden,
+                                                float* cell, double* last, float* recent, int64_t* steps);
+gatewright_status gatewright_set_seasonal_state(gatewright_stream* stream, int64_t session, const float* hidden,
+                                                const float* cell, const double* last, const float* recent,
+                                                int64_t steps);
 
 #ifdef __cplusplus
 }

@@ -57,18 +57,22 @@ struct Needed : Buffer {
 };
 
 using Given = std::shared_ptr<Model>;
-// targets, past, statics, phases, known, horizon, quantiles; change, level, observed; mean, scale, change_scale.
+// targets, past, statics, phases, known, horizon, quantiles; change, level, observed; mean, scale, change_scale;
+// seasons, and their weights in order.
 using Counts = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
 using ColumnsGiven = std::tuple<Counts, std::tuple<bool, bool, bool>, std::vector<double>, std::vector<double>,
-                                std::vector<double>>;
+                                std::vector<double>, std::vector<int64_t>, std::vector<float>>;
 
 Columns columns_of(const std::optional<ColumnsGiven>& given) {
     if (!given) return {};
-    const auto& [counts, reads, mean, scale, change_scale] = *given;
+    const auto& [counts, reads, mean, scale, change_scale, seasons, season_weight] = *given;
     const auto& [targets, past, statics, phases, known, horizon, quantiles] = counts;
     const auto& [change, level, observed] = reads;
-    return {targets, past,  statics,  phases, known, horizon,     quantiles,
-            change,  level, observed, mean,   scale, change_scale};
+    if (season_weight.size() != seasons.size() * static_cast<size_t>(horizon * targets))
+        refuse("season_weight", std::to_string(seasons.size() * static_cast<size_t>(horizon * targets)) + " weights",
+               std::to_string(season_weight.size()));
+    return {targets, past,     statics, phases, known,        horizon, quantiles,    change,
+            level,   observed, mean,    scale,  change_scale, seasons, season_weight};
 }
 
 Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, const Maybe& head_W,
@@ -218,23 +222,28 @@ nb::tuple state(Stream& stream, int64_t session) {
     const Turn turn(stream);
     existing(stream, session);
     const Model& model = stream.model();
+    Result<float> recent({model.columns.recent() * model.columns.targets});
+    stream.get_recent(session, recent.data);
     return nb::make_tuple(copied(stream.hidden(session), model.hidden_width()).array,
                           copied(stream.cell(session), model.cell_width()).array,
-                          copied(stream.last(session), model.columns.targets).array, stream.steps(session));
+                          copied(stream.last(session), model.columns.targets).array, stream.steps(session),
+                          recent.array);
 }
 
 void set_state(Stream& stream, int64_t session, nb::handle hidden, nb::handle cell, nb::handle last,
-               int64_t steps) {
+               int64_t steps, nb::handle recent) {
     const Turn turn(stream);
     existing(stream, session);
     const Model& model = stream.model();
     const Needed h("hidden", hidden, "float32", model.hidden_width(), false);
     const Needed c("cell", cell, "float32", model.cell_width(), false);
     const Needed l("last", last, "float64", model.columns.targets, false);
+    const Needed r("recent", recent, "float32", model.columns.recent() * model.columns.targets, false);
     std::copy_n(h.as<float>(), model.hidden_width(), stream.hidden(session));
     std::copy_n(c.as<float>(), model.cell_width(), stream.cell(session));
     std::copy_n(l.as<double>(), model.columns.targets, stream.last(session));
     stream.steps(session) = steps;
+    stream.set_recent(session, r.as<float>());
 }
 
 }  // namespace

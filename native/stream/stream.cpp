@@ -26,6 +26,7 @@ Stream::Stream(std::shared_ptr<const Model> model, int64_t sessions)
       hidden_(sessions * model_->hidden_width()),
       cell_(sessions * model_->cell_width()),
       last_(sessions * model_->columns.targets, kNaN),
+      recent_(sessions * recent_width(), static_cast<float>(kNaN)),
       steps_(sessions),
       named_(sessions),
       scratch_(1) {
@@ -38,6 +39,7 @@ Stream::Stream(const Stream& other)
       hidden_(other.hidden_),
       cell_(other.cell_),
       last_(other.last_),
+      recent_(other.recent_),
       steps_(other.steps_),
       named_(other.sessions_),
       scratch_(1) {
@@ -48,7 +50,22 @@ void Stream::reset(int64_t session) {
     std::fill_n(hidden(session), model_->hidden_width(), 0.0f);
     std::fill_n(cell(session), model_->cell_width(), 0.0f);
     std::fill_n(last(session), model_->columns.targets, kNaN);
+    std::fill_n(recent_.data() + session * recent_width(), recent_width(), static_cast<float>(kNaN));
     steps(session) = 0;
+}
+
+void Stream::get_recent(int64_t session, float* to) const {
+    const Columns& n = model_->columns;
+    const float* const from = recent_.data() + session * recent_width();
+    for (int64_t k = 0; k < n.recent(); ++k)
+        std::copy_n(from + (steps_[session] + k) % n.recent() * n.targets, n.targets, to + k * n.targets);
+}
+
+void Stream::set_recent(int64_t session, const float* from) {
+    const Columns& n = model_->columns;
+    float* const to = recent_.data() + session * recent_width();
+    for (int64_t k = 0; k < n.recent(); ++k)
+        std::copy_n(from + k * n.targets, n.targets, to + (steps_[session] + k) % n.recent() * n.targets);
 }
 
 namespace {
@@ -143,6 +160,7 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
     if (several_steps) s.ahead.resize(ahead);
     s.out.resize(places * model_->output_width());
     s.level.resize(places * model_->columns.targets);
+    if (model_->columns.recent()) s.seasonal.resize(places * model_->columns.horizon * model_->columns.targets);
     // Last: where memory ended on the way, the next call must not take this room for granted.
     s.rows = rows;
     s.places = places;
@@ -181,6 +199,31 @@ void Stream::encode_row(const double* row, double* last, float* x, float* level)
         *x++ = static_cast<float>(scaled(*row++, n.targets + n.past + k / n.horizon));
 }
 
+// Remembers the targets of a step, and sums up its seasonal differences, times their weights: for each season m and
+// step ahead j, of row t + j - m less row t - m; nothing where that row was not seen.
+void Stream::add_seasons(int64_t session, int64_t step, const float* level, float* seasonal) {
+    const Columns& n = model_->columns;
+    const double* const observed = last(session);
+    float* const own = recent(session, step);
+    for (int64_t k = 0; k < n.targets; ++k) own[k] = std::isnan(observed[k]) ? static_cast<float>(kNaN) : level[k];
+    std::fill_n(seasonal, n.horizon * n.targets, 0.0f);
+    const float* weight = n.season_weight.data();
+    for (const int64_t season : n.seasons) {
+        const float* const before = recent(session, std::max<int64_t>(step - season, 0));
+        const int64_t first = step < season ? 0 : (step - season + 1) % n.recent();
+        int64_t place = first;
+        for (int64_t j = 0; j < n.horizon; ++j) {
+            const float* const after = recent_.data() + session * recent_width() + place * n.targets;
+            for (int64_t k = 0; k < n.targets; ++k, ++weight)
+                if (step >= season && !std::isnan(before[k]))
+                    seasonal[j * n.targets + k] += *weight * (after[k] - before[k]);
+            // Beyond a season its rows come again.
+            if (++place == n.recent()) place = 0;
+            if ((j + 1) % season == 0) place = first;
+        }
+    }
+}
+
 Rows<const float> Stream::encode(const Advance& call, const Part& part, Scratch& s) {
     const int64_t D = model_->layers_[0].sizes.D, width = model_->input_width();
     if (model_->reads == Reads::features) {
@@ -195,9 +238,13 @@ Rows<const float> Stream::encode(const Advance& call, const Part& part, Scratch&
                 const int64_t symbol = static_cast<const int64_t*>(call.input)[from];
                 std::copy_n(model_->embedding_.data() + symbol * D, D, x);
             } else {
-                encode_row(static_cast<const double*>(call.input) + from * width,
-                           last(call.sessions[part.first_row + b]), x,
-                           s.level.data() + to * model_->columns.targets);
+                const Columns& n = model_->columns;
+                const int64_t session = call.sessions[part.first_row + b];
+                float* const level = s.level.data() + to * n.targets;
+                encode_row(static_cast<const double*>(call.input) + from * width, last(session), x, level);
+                if (n.recent())
+                    add_seasons(session, steps(session) + part.first_step + t, level,
+                                s.seasonal.data() + to * n.horizon * n.targets);
             }
         }
     return {s.x.data(), part.rows * D, D};
@@ -276,6 +323,10 @@ void Stream::give(const Advance& call, const Part& part, Scratch& s, const float
             float* const from = s.out.data() + (t * part.rows * n.horizon * n.targets + k) * n.quantiles;
             double* const to = static_cast<double*>(call.output) + place * O + k * n.quantiles;
             const float level = n.observed ? s.level[row * n.targets + target] : 0.0f;
+            if (n.recent()) {
+                const float seasonal = s.seasonal[t * part.rows * n.horizon * n.targets + k];
+                for (int64_t q = 0; q < n.quantiles; ++q) from[q] += seasonal;
+            }
             for (int64_t q = 0; q < n.quantiles; ++q) from[q] += level;
             std::sort(from, from + n.quantiles);
             for (int64_t q = 0; q < n.quantiles; ++q) to[q] = from[q] * n.scale[target] + n.mean[target];

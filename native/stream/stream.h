@@ -23,7 +23,11 @@ struct Columns {
     bool change, level, observed;      // what the model reads of past targets
     std::vector<double> mean, scale;   // of targets, past, known and statics, in this order
     std::vector<double> change_scale;  // of targets
+    std::vector<int64_t> seasons;      // lengths, rising: whose differences a forecast adds; each below 2^31
+    std::vector<float> season_weight;  // (seasons, horizon, targets)
 
+    // Rows whose targets the seasonal differences need: the last ones that a session has read.
+    int64_t recent() const { return seasons.empty() ? 0 : seasons.back() + 1; }
     int64_t width() const { return targets + past + statics + phases + known * horizon; }
 };
 
@@ -108,11 +112,15 @@ class Stream {
     const Model& model() const { return *model_; }
     int64_t sessions() const { return sessions_; }
     // The state of a session, layer by layer: h (P), c (H); the last observed value of each target, NaN before the
-    // first; steps taken.
+    // first; steps taken; and of a model with seasons the targets of its last `recent` rows.
     float* hidden(int64_t session) { return hidden_.data() + session * model_->hidden_width(); }
     float* cell(int64_t session) { return cell_.data() + session * model_->cell_width(); }
     double* last(int64_t session) { return last_.data() + session * model_->columns.targets; }
     int64_t& steps(int64_t session) { return steps_[session]; }
+    // Copies the targets of the last rows, as last observed in the scaler's units, out or in: (recent, targets), the
+    // oldest first, NaN before the first observation.  Set the steps of a session before these.
+    void get_recent(int64_t session, float* to) const;
+    void set_recent(int64_t session, const float* from);
     void reset(int64_t session);
 
     // Set while a call is under way: a stream serves one thread at a time.
@@ -121,7 +129,7 @@ class Stream {
   private:
     // Room of one thread for some rows.
     struct Scratch {
-        std::vector<float> x, y[2], h[2], c, hidden, ahead, out, level, gates, kept;
+        std::vector<float> x, y[2], h[2], c, hidden, ahead, out, level, seasonal, gates, kept;
         int64_t rows = 0, places = 0;
     };
     // Some rows of a call, and some of its steps.
@@ -134,6 +142,13 @@ class Stream {
     void advance_part(const Advance& call, const Part& part, Scratch& scratch);
     Rows<const float> encode(const Advance& call, const Part& part, Scratch& scratch);
     void encode_row(const double* row, double* last, float* x, float* level) const;
+    void add_seasons(int64_t session, int64_t step, const float* level, float* seasonal);
+    int64_t recent_width() const { return model_->columns.recent() * model_->columns.targets; }
+    // Where a session keeps the targets of a step that it takes: one of `recent` places, used in turn.
+    float* recent(int64_t session, int64_t step) {
+        const Columns& n = model_->columns;
+        return recent_.data() + session * recent_width() + step % n.recent() * n.targets;
+    }
     void run_layer(const Advance& call, const Part& part, Scratch& scratch, std::size_t layer,
                    const Rows<const float>& x, float* y);
     void give(const Advance& call, const Part& part, Scratch& scratch, const float* y);
@@ -142,6 +157,7 @@ class Stream {
     int64_t sessions_;
     std::vector<float> hidden_, cell_;
     std::vector<double> last_;
+    std::vector<float> recent_;  // (sessions, recent, targets)
     std::vector<int64_t> steps_;
     std::vector<unsigned char> named_;  // by check(): which sessions a call has named so far
     std::vector<Scratch> scratch_;      // one a thread

@@ -54,6 +54,8 @@ def series_model(**changes: Any) -> Model:
     spec = ModelSpec(encoder, StackSpec(20, num_layers=2), QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9)))
     model = Model(spec, scaler=scaler).eval()
     torch.nn.init.normal_(model.head.weight)
+    if model.season is not None:
+        torch.nn.init.normal_(model.season.weight)
     return model
 
 
@@ -91,9 +93,10 @@ def whole_forecast(model: Model, series: Series, rows: int) -> np.ndarray[Any, A
     assert scaler is not None
     encoded = encode(series, encoder, scaler)
     reader = SeriesEncoder(**{**vars(encoder), "context": rows})
-    inputs, level, _ = Windows([encoded], reader, head.horizon, "cpu").batch(np.array([rows - 1]), rows)
+    windows = Windows([encoded], reader, head.horizon, "cpu")
+    inputs, level, _, differences = windows.batch(np.array([rows - 1]), rows)
     with torch.no_grad():
-        y = absolute(model, model(inputs).y, level).sort(dim=-1).values[:, 0].double().numpy()
+        y = absolute(model, model(inputs, differences=differences).y, level).sort(dim=-1).values[:, 0].double().numpy()
     targets = len(encoder.targets)
     answer: np.ndarray[Any, Any] = y * np.array(scaler.scale[:targets])[:, None]
     answer += np.array(scaler.mean[:targets])[:, None]

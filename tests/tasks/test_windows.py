@@ -16,6 +16,7 @@ from gatewright.data.table import Series
 from gatewright.nn.model import Model
 from gatewright.spec import READS, ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
 from gatewright.tasks.forecast.windows import Windows, absolute, predict
+from tests.support.seasons import differences
 
 NAN = math.nan
 
@@ -52,6 +53,8 @@ class Case:
         spec = ModelSpec(self.encoder, StackSpec(3, dropout=0.5), QuantileHead(self.horizon, quantiles))
         model = Model(spec, scaler=self.scaler)
         torch.nn.init.normal_(model.head.weight)
+        if model.season is not None:
+            torch.nn.init.normal_(model.season.weight)
         return model
 
 
@@ -66,8 +69,11 @@ def cases(draw: st.DrawFn) -> Case:
         rows = rng.normal(size=(length, 6))
         rows[rng.random(rows.shape) < missing] = NAN
         sources.append(rows)
+    reads = draw(st.sampled_from(READS))
+    may = range(1, context) if reads != "nothing" else ()
+    seasons = tuple(season for season in may if draw(st.booleans()))
     encoder = SeriesEncoder(
-        ("a", "b"), ("p",), ("k", "l"), ("s",), context=context, reads=draw(st.sampled_from(READS))
+        ("a", "b"), ("p",), ("k", "l"), ("s",), context=context, reads=reads, seasons=seasons
     )
     return Case(sources, encoder, horizon, draw(st.sampled_from(["mean", "forward"])))
 
@@ -86,7 +92,7 @@ def test_a_batch_is_what_a_loop_gathers(case, data):
     places = [(which, origin) for which, rows in enumerate(case.sources) for origin in origins_of(case, rows)]
     places = data.draw(st.permutations(places))
     origins = np.array([windows.starts[which] + origin for which, origin in places], dtype=np.int64)
-    inputs, level, target = windows.batch(origins, supervised)
+    inputs, level, target, seasonal = windows.batch(origins, supervised)
     context, horizon = case.encoder.context, case.horizon
     assert inputs.shape == (context, len(places), case.encoder.input_size(horizon))
     assert level.shape == (supervised, len(places), 2)
@@ -101,6 +107,16 @@ def test_a_batch_is_what_a_loop_gathers(case, data):
             np.testing.assert_array_equal(level[step, number], one.level[row])
             for ahead in range(1, horizon + 1):
                 np.testing.assert_array_equal(target[step, number, ahead - 1], one.target[row + ahead])
+            if case.encoder.seasons:
+                expected = differences(one.target, row, case.encoder.seasons, horizon)
+                np.testing.assert_array_equal(seasonal[step, number], expected)
+    assert (seasonal is None) == (not case.encoder.seasons)
+
+
+def read(windows, origins, supervised):
+    """All that a model reads of windows."""
+    batch = windows.batch(origins, supervised)
+    return [tensor for tensor in (batch.inputs, batch.level, batch.differences) if tensor is not None]
 
 
 @settings(deadline=None)
@@ -122,7 +138,7 @@ def test_nothing_is_read_that_is_not_yet_known(case, data):
             rows[:] = 77.0
     after = dataclasses.replace(case, sources=changed).windows()
     supervised = data.draw(st.integers(1, case.encoder.context))
-    for first, second in zip(before.batch(at, supervised)[:2], after.batch(at, supervised)[:2], strict=True):
+    for first, second in zip(read(before, at, supervised), read(after, at, supervised), strict=True):
         assert first.isfinite().all()
         assert torch.equal(first, second)
     model = case.model()
@@ -148,8 +164,10 @@ def test_nothing_is_read_from_before_the_window(case, data):
     for sources in (changed, fewer):
         after = dataclasses.replace(case, sources=sources).windows()
         there = at if sources is changed else np.array([after.starts[which] + case.encoder.context - 1])
-        for first, second in zip(before.batch(at, supervised), after.batch(there, supervised), strict=True):
+        for first, second in zip(read(before, at, supervised), read(after, there, supervised), strict=True):
             np.testing.assert_array_equal(first.numpy(), second.numpy())
+        target = before.batch(at, supervised).target, after.batch(there, supervised).target
+        np.testing.assert_array_equal(*target)
         np.testing.assert_array_equal(predict(model, before, at), predict(model, after, there))
 
 
@@ -179,7 +197,7 @@ def test_past_its_end_a_series_reads_no_other(case):
     windows = case.windows()
     for start, rows in zip(windows.starts, case.sources, strict=True):
         for row in range(max(case.encoder.context - 1, len(rows) - case.horizon), len(rows)):
-            _, _, target = windows.batch(np.array([start + row]))
+            target = windows.batch(np.array([start + row])).target
             beyond = range(len(rows) - row - 1, case.horizon)
             assert target[0, 0, list(beyond)].isnan().all()
     total = sum(len(rows) + case.horizon for rows in case.sources)
@@ -199,7 +217,8 @@ def test_training_never_meets_what_comes_after_it(case, data):
             start + preprocessing.origins(one.target, case.encoder.context, case.horizon, 0, end, supervised)
             for one, start, end in zip(encoded, windows.starts, ends, strict=True)
         ]
-        return windows.batch(np.concatenate(origins), supervised)
+        batch = windows.batch(np.concatenate(origins), supervised)
+        return [tensor for tensor in batch if tensor is not None]
 
     before = training()
     for rows, end in zip(case.sources, ends, strict=True):
@@ -231,15 +250,15 @@ def test_forecasts_of_a_part_fall_into_it(case, data):
     np.testing.assert_array_equal(before.numpy(), targets().numpy())
 
 
-def example(reads="change", lengths=(20, 9)):
+def example(reads="change", lengths=(20, 9), seasons=()):
     rng = np.random.default_rng(3)
-    encoder = SeriesEncoder(("a", "b"), ("p",), ("k", "l"), ("s",), context=4, reads=reads)
+    encoder = SeriesEncoder(("a", "b"), ("p",), ("k", "l"), ("s",), context=4, reads=reads, seasons=seasons)
     return Case([rng.normal(size=(length, 6)) for length in lengths], encoder, 3)
 
 
-@pytest.mark.parametrize("reads", READS)
-def test_predictions_one_by_one(reads):
-    case = example(reads)
+@pytest.mark.parametrize(("reads", "seasons"), [*((reads, ()) for reads in READS), ("change", (2, 3))])
+def test_predictions_one_by_one(reads, seasons):
+    case = example(reads, seasons=seasons)
     windows, model = case.windows(), case.model()
     origins = np.array([windows.starts[1] + 5, 3, 16, windows.starts[1] + 3, 7])
     model.train()
@@ -251,7 +270,11 @@ def test_predictions_one_by_one(reads):
         one = case.alone(which, origin)
         rows = [np.concatenate([one.inputs[row], one.known[row + 1 : row + 4].T.ravel()]) for row in range(4)]
         with torch.no_grad():
-            y = model(torch.tensor(np.stack(rows))[:, None]).y[-1, 0].numpy()
+            hidden = model.lstm(torch.tensor(np.stack(rows))[:, None])[0]
+            y = model.head(hidden).unflatten(-1, (3, 2, 3))[-1, 0].numpy()
+        if seasons:
+            weight = model.season.weight.detach().numpy()
+            y = y + (weight * differences(one.target, 3, seasons, 3)).sum(axis=0)[..., None]
         level = one.level[3] if reads != "nothing" else np.zeros(2)
         expected = np.sort(y + level[None, :, None], axis=-1)
         np.testing.assert_allclose(got[number], expected, rtol=1e-5, atol=1e-6)

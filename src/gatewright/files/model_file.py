@@ -29,12 +29,13 @@ from gatewright.spec.json import Spec, strict_json
 if TYPE_CHECKING:
     from io import BufferedReader
 
-#: The newest version of the format that this build reads and writes.  A model that needs nothing of it is written
-#: as version 2, which older builds read too.
+#: The newest version of the format that this build reads and writes.  A file has the oldest version, from
+#: `OLDEST_WRITTEN` on, that holds all that its model uses, so that older builds read it too.
 FORMAT = 3
+OLDEST_WRITTEN = 2
 
 #: Versions that it reads.  In version 1 an encoder of series says nothing of the time zone; version 3 adds how
-#: tables are read.
+#: tables are read, and the fields that `Spec.version` says.
 READABLE = ("1", "2", "3")
 
 #: Longest header in bytes; the safetensors library reads no longer one.
@@ -173,8 +174,8 @@ def read(path: str | os.PathLike[str]) -> ModelFile:
 
 
 def _version(model: ModelFile) -> str:
-    """Return the lowest version of the format, from 2 on, that holds a model."""
-    return "2" if model.table is None else "3"
+    """Return the oldest version of the format, from 2 on, that holds a model."""
+    return str(max(OLDEST_WRITTEN, model.spec.version(), 3 if model.table else 0))
 
 
 def _read(file: BufferedReader) -> ModelFile:
@@ -205,9 +206,13 @@ def _read(file: BufferedReader) -> ModelFile:
         begin, end = spans[name]
         tensors[name] = data[begin // 4 : end // 4].reshape(shape).astype(np.float32, copy=False)
     model = ModelFile(spec, tensors, scaler, vocabulary, table)
-    if metadata["gatewright"] != "1" and metadata["gatewright"] != _version(model):
-        got = f"{metadata['gatewright']!r}, though nothing in the file needs it"
-        raise ModelFileError("metadata.gatewright", f"version {_version(model)!r}", got)
+    version, needed = metadata["gatewright"], _version(model)
+    if max(OLDEST_WRITTEN, int(version)) > int(needed):
+        raise ModelFileError(
+            "metadata.gatewright", f"version {needed!r}", f"{version!r}, though nothing in the file needs it"
+        )
+    if max(OLDEST_WRITTEN, int(version)) < int(needed):
+        raise ModelFileError("metadata.gatewright", f"version {needed!r}, which the fields of spec need", version)
     came = model._digest(text)
     if metadata["sha256"] != came:
         got = f"a model with {came}; the file is damaged or was edited"

@@ -132,7 +132,8 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
             y = _output(result)
             predictions = y
             if not isinstance(model, LSTM):
-                predictions = registry.kind(batch.kind).predictions(model, batch, model.head(y))
+                output = model.readout(y, batch.differences)
+                predictions = registry.kind(batch.kind).predictions(model, batch, output)
     finally:
         for module in training:
             module.training = True

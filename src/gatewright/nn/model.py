@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gatewright.errors import SpecError
+from gatewright.errors import GatewrightError, SpecError
 from gatewright.files import model_file
 from gatewright.nn import LSTM, Record
 from gatewright.nn.linear import Linear
+from gatewright.nn.season import SeasonSkip
 from gatewright.runtime.stream import Stream, WeightFormat
 from gatewright.spec import ModelSpec, Scaler, Vocabulary
 
@@ -77,6 +78,7 @@ class Model(nn.Module):
         )
         self.dropout = nn.Dropout(stack.dropout)
         self.head = Linear(stack.output_size, spec.output_size)
+        self.season = new_skip(spec)
         self._initialise(forget_bias)
 
     @torch.no_grad()
@@ -92,7 +94,13 @@ class Model(nn.Module):
             self.head.bias.zero_()
 
     def forward(
-        self, x: Tensor, state: State | None = None, *, last: int | None = None, record: bool = False
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        last: int | None = None,
+        record: bool = False,
+        differences: Tensor | None = None,
     ) -> Output:
         """Run the model over a sequence.
 
@@ -101,11 +109,28 @@ class Model(nn.Module):
             state: states to go on from; zeros if None.
             last: how many steps at the end to give an output for; all if None.
             record: whether to keep the gates and states of every step.
+            differences: for a forecaster with seasons, those of the steps with an output: (steps, B, seasons,
+                horizon, targets), as `gatewright.tasks.forecast.windows.Windows.batch` returns them.
+
+        Raises:
+            GatewrightError: if the model has seasons and there are no differences, or the other way round.
         """
         outcome = self.lstm(self.encoder(x), state, record=record)
         hidden, state = outcome[0], outcome[1]
-        y = self.head(self.dropout(hidden if last is None else hidden[-last:])).unflatten(-1, self.output_sizes)
+        y = self.readout(self.dropout(hidden if last is None else hidden[-last:]), differences)
         return Output(y, state, outcome[2] if record else None)
+
+    def readout(self, hidden: Tensor, differences: Tensor | None = None) -> Tensor:
+        """Return the output of steps, (T, B, ...) as `Output.y`.
+
+        Args:
+            hidden: output of the last layer (T, B, P).
+            differences: as for `forward`.
+
+        Raises:
+            GatewrightError: as `forward`.
+        """
+        return with_seasons(self.season, self.head(hidden).unflatten(-1, self.output_sizes), differences)
 
     @property
     def output_sizes(self) -> tuple[int, ...]:
@@ -134,6 +159,29 @@ class Model(nn.Module):
     def _file(self) -> model_file.ModelFile:
         tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
         return model_file.ModelFile(self.spec, tensors, self.scaler, self.vocabulary)
+
+
+def new_skip(spec: ModelSpec) -> SeasonSkip | None:
+    """Return the seasonal-difference skip of a model, with weights of 0; None for a model without seasons."""
+    shapes = spec.encoder.season_tensors(spec.head.horizon)
+    return SeasonSkip(*shapes["season.weight"]) if shapes else None
+
+
+def with_seasons(skip: SeasonSkip | None, y: Tensor, differences: Tensor | None) -> Tensor:
+    """Return the output of a head with the seasonal differences, if the model has seasons.
+
+    Args:
+        skip: that of the model.
+        y: (..., horizon, targets, quantiles).
+        differences: (..., seasons, horizon, targets); None without seasons.
+
+    Raises:
+        GatewrightError: if the model has seasons and there are no differences, or the other way round.
+    """
+    if (skip is None) != (differences is None):
+        expected = "none: the model has no seasons" if skip is None else "the seasonal differences of the steps"
+        raise GatewrightError("differences", expected, "none" if differences is None else "some")
+    return y if skip is None or differences is None else skip(y, differences)
 
 
 def load(path: Path | str) -> Model:

@@ -60,4 +60,6 @@ def native_columns(file: ModelFile) -> tuple[Any, ...] | None:
         (*counts, len(encoder.known), head.horizon, len(head.quantiles)),
         (reads in ("change", "both"), reads in ("level", "both"), encoder.reads_targets),
         *(list(numbers) for numbers in (scaler.mean, scaler.scale, scaler.change_scale)),
+        list(encoder.seasons),
+        file.tensors["season.weight"].ravel().tolist() if encoder.seasons else [],
     )

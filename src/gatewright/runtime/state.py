@@ -1,23 +1,25 @@
 """The state of one session of a stream, to bytes and back.
 
 The bytes are: the magic ``gwstate`` and the format's version; the fingerprint of the model; L, H, P, the number of
-targets and the steps taken; h, c and the last observed targets; and a digest.  Everything is little-endian.
-The bytes are not trusted: sizes are checked against the model before anything is read.
+targets and the steps taken; h, c and the last observed targets; and a digest.  Version 2, for models with seasons
+only, adds the number of recent rows after the steps, and the recent targets after the last observed ones.
+Everything is little-endian.  The bytes are not trusted: sizes are checked against the model before anything is read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import StateError
 
-_MAGIC = b"gwstate\x01"  # its last byte is the version
-_HEAD = struct.Struct("<8s32sIIIIq")
+_MAGIC = b"gwstate"  # the version is the next byte
+_HEAD = struct.Struct("<7sB32sIIIIq")
+_RECENT = struct.Struct("<I")  # after the head, in version 2
 _DIGEST = 16
 
 
@@ -31,12 +33,16 @@ class State:
         last: the last observed value of each target, in its own units, NaN before the first, (targets,), float64;
             empty unless the model is a forecaster.
         steps: steps taken.
+        recent: of a forecaster with seasons, the targets of the last rows, the oldest first, as last observed and
+            in the units of the scaler, NaN before the first observation, (longest season + 1, targets), float32;
+            else empty.
     """
 
     hidden: NDArray[np.float32]
     cell: NDArray[np.float32]
     last: NDArray[np.float64]
     steps: int
+    recent: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __eq__(self, other: object) -> bool:
         """Whether all parts are equal, bit for bit."""
@@ -45,7 +51,7 @@ class State:
     __hash__ = None  # type: ignore[assignment]
 
     def _parts(self) -> tuple[object, ...]:
-        arrays = (self.hidden, self.cell, self.last)
+        arrays = (self.hidden, self.cell, self.last, self.recent)
         return self.steps, *((array.shape, array.tobytes()) for array in arrays)
 
 
@@ -59,6 +65,7 @@ class Shape:
         cell: H, units of a layer.
         targets: number of targets, whose last observed values are part of the state.
         fingerprint: SHA-256 of the model, in hexadecimal.
+        recent: number of rows whose targets are part of the state; 0 without seasons.
     """
 
     layers: int
@@ -66,11 +73,25 @@ class Shape:
     cell: int
     targets: int
     fingerprint: str
+    recent: int = 0
+
+    @property
+    def recent_shape(self) -> tuple[int, int]:
+        """Shape of `State.recent`."""
+        return (self.recent, self.targets) if self.recent else (0, 0)
+
+    @property
+    def _version(self) -> int:
+        return 2 if self.recent else 1
+
+    @property
+    def _head_size(self) -> int:
+        return _HEAD.size + (_RECENT.size if self.recent else 0)
 
     @property
     def _size(self) -> int:
-        numbers = 4 * self.layers * (self.hidden + self.cell) + 8 * self.targets
-        return _HEAD.size + numbers + _DIGEST
+        numbers = 4 * self.layers * (self.hidden + self.cell) + (8 + 4 * self.recent) * self.targets
+        return self._head_size + numbers + _DIGEST
 
     def check(self, state: State) -> State:
         """Return the state if its shapes and types fit and its numbers are finite.
@@ -84,25 +105,36 @@ class Shape:
             "hidden": ((self.layers, self.hidden), np.float32),
             "cell": ((self.layers, self.cell), np.float32),
             "last": ((self.targets,), np.float64),
+            "recent": (self.recent_shape, np.float32),
         }
         for name, (shape, dtype) in shapes.items():
             array = getattr(state, name)
             if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
                 got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
                 raise StateError(f"state.{name}", f"{np.dtype(dtype)} {shape}", got)
-            good = np.isfinite(array) | np.isnan(array) if name == "last" else np.isfinite(array)
+            good = np.isfinite(array) | (np.isnan(array) & (name in ("last", "recent")))
             if not good.all():
                 raise StateError(f"state.{name}", "finite numbers", "NaN or infinity")
         # Far below the number at which counting would overflow.
         if not isinstance(state.steps, int) or not 0 <= state.steps < 2**62:
             raise StateError("state.steps", f"a whole number from 0 to {2**62 - 1}", repr(state.steps)[:80])
+        unseen = np.isnan(state.recent)
+        early = max(0, self.recent - state.steps)  # rows before the first step
+        if not unseen[:early].all() or (unseen[1:] & ~unseen[:-1]).any():
+            expected = "NaN in the rows before the first observation of a target, and there alone"
+            raise StateError("state.recent", expected, "other rows")
         return state
 
     def to_bytes(self, state: State) -> bytes:
         """Return a valid state as bytes."""
         sizes = (self.layers, self.cell, self.hidden, self.targets)
-        head = _HEAD.pack(_MAGIC, bytes.fromhex(self.fingerprint), *sizes, state.steps)
-        arrays = (state.hidden.astype("<f4"), state.cell.astype("<f4"), state.last.astype("<f8"))
+        head = _HEAD.pack(_MAGIC, self._version, bytes.fromhex(self.fingerprint), *sizes, state.steps)
+        if self.recent:
+            head += _RECENT.pack(self.recent)
+        arrays = (
+            state.hidden.astype("<f4"), state.cell.astype("<f4"), state.last.astype("<f8"),
+            state.recent.astype("<f4"),
+        )  # fmt: skip
         body = head + b"".join(array.tobytes() for array in arrays)
         return body + _digest(body)
 
@@ -115,31 +147,34 @@ class Shape:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise StateError("snapshot", "bytes", f"a {type(data).__name__}")
         data = bytes(data)
-        if len(data) < _HEAD.size + _DIGEST or data[:7] != _MAGIC[:7]:
+        if len(data) < _HEAD.size + _DIGEST or data[:7] != _MAGIC:
             raise StateError("snapshot", "a state that Gatewright wrote", f"{len(data)} other bytes")
-        if data[7] != _MAGIC[7]:
-            raise StateError("snapshot", f"version {_MAGIC[7]}", f"version {data[7]}")
+        if data[7] != self._version:
+            raise StateError("snapshot", f"version {self._version}", f"version {data[7]}")
         if _digest(data[:-_DIGEST]) != data[-_DIGEST:]:
             raise StateError("snapshot", "a whole snapshot", "a damaged one: its digest does not fit")
-        _, fingerprint, *sizes, steps = _HEAD.unpack_from(data)
+        _, _, fingerprint, *sizes, steps = _HEAD.unpack_from(data)
         if fingerprint.hex() != self.fingerprint:
             got = f"one of the model {fingerprint.hex()[:12]}..."
             raise StateError("snapshot", f"a state of the model {self.fingerprint[:12]}...", got)
         if sizes != [self.layers, self.cell, self.hidden, self.targets] or len(data) != self._size:
             raise StateError("snapshot", f"{self._size} bytes", f"{len(data)}")
-        at = _HEAD.size
+        if self.recent and _RECENT.unpack_from(data, _HEAD.size) != (self.recent,):
+            raise StateError("snapshot", f"{self.recent} recent rows", "another number")
+        at = self._head_size
         arrays = []
         for dtype, shape in (
             ("<f4", (self.layers, self.hidden)),
             ("<f4", (self.layers, self.cell)),
             ("<f8", (self.targets,)),
+            ("<f4", self.recent_shape),
         ):
             count = int(np.prod(shape))
             array = np.frombuffer(data, dtype, count, at).reshape(shape)
             arrays.append(array.astype(dtype[1:]))
             at += array.nbytes
-        hidden, cell, last = arrays
-        return self.check(State(hidden, cell, last, steps))
+        hidden, cell, last, recent = arrays
+        return self.check(State(hidden, cell, last, steps, recent))
 
 
 def _digest(body: bytes) -> bytes:

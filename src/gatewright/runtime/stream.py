@@ -127,9 +127,8 @@ class Stream:
         model = _kernels.model(layers, tensors.get("encoder.weight"), *head, native_columns(file), weights)
         stack = spec.lstm
         fingerprint = _fingerprint(file.fingerprint, weights)
-        shape = Shape(
-            stack.num_layers, stack.output_size, stack.hidden_size, len(spec.encoder.targets), fingerprint
-        )
+        sizes = (stack.num_layers, stack.output_size, stack.hidden_size, len(spec.encoder.targets))
+        shape = Shape(*sizes, fingerprint, spec.encoder.recent)
         return cls(model, signature, shape, sessions=sessions, threads=threads)
 
     @classmethod
@@ -311,9 +310,10 @@ class Stream:
 
     def state(self, session: int = 0) -> State:
         """Return a copy of the state of a session."""
-        hidden, cell, last, steps = self._native.state(_number("session", session))
+        hidden, cell, last, steps, recent = self._native.state(_number("session", session))
         layers = self._shape.layers
-        return State(hidden.reshape(layers, -1), cell.reshape(layers, -1), last, steps)
+        recent = recent.reshape(self._shape.recent_shape)
+        return State(hidden.reshape(layers, -1), cell.reshape(layers, -1), last, steps, recent)
 
     def set_state(self, state: State, session: int = 0) -> None:
         """Set the state of a session.
@@ -322,8 +322,9 @@ class Stream:
             StateError: if it does not fit the model, or holds NaN or infinity.
         """
         state = self._shape.check(state)
-        hidden, cell, last = (np.ascontiguousarray(array) for array in (state.hidden, state.cell, state.last))
-        self._native.set_state(_number("session", session), hidden, cell, last, state.steps)
+        arrays = (state.hidden, state.cell, state.last, state.recent)
+        hidden, cell, last, recent = (np.ascontiguousarray(array) for array in arrays)
+        self._native.set_state(_number("session", session), hidden, cell, last, state.steps, recent)
 
     def reset(self, sessions: Sessions = None) -> None:
         """Reset sessions to the zero state; None for all."""

@@ -5,6 +5,8 @@ from gatewright.spec.model import (
     AGGREGATES,
     CALENDAR,
     FILLS,
+    LONGEST_SEASON,
+    MOST_SEASONS,
     READS,
     UNKNOWN,
     ModelSpec,
@@ -15,6 +17,7 @@ from gatewright.spec.model import (
     SymbolEncoder,
     SymbolHead,
     Vocabulary,
+    seasonal_rows,
 )
 from gatewright.spec.table import TableSpec
 
@@ -22,6 +25,8 @@ __all__ = [
     "AGGREGATES",
     "CALENDAR",
     "FILLS",
+    "LONGEST_SEASON",
+    "MOST_SEASONS",
     "READS",
     "UNKNOWN",
     "CellSpec",
@@ -35,4 +40,5 @@ __all__ = [
     "SymbolHead",
     "TableSpec",
     "Vocabulary",
+    "seasonal_rows",
 ]

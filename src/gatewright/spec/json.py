@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _LARGEST = 2**31 - 1
 
+#: Key in the metadata of a field that JSON leaves out at its default: the version of the format that has it.
+_SINCE = "since"
+
 
 def strict_json(text: str, name: str) -> Any:
     """Parse JSON as its standard says: no repeated field, no NaN, no infinity.
@@ -58,11 +61,36 @@ def require_text(argument: str, texts: tuple[str, ...]) -> None:
         require(whole, argument, "text without half a surrogate pair", text)
 
 
+def left_out(default: Any, *, since: int) -> Any:
+    """Return the field of a `Spec` that JSON leaves out at its default: a feature that most models do not use.
+
+    A specification that does not use the feature keeps the text - and a model file the bytes and the fingerprint -
+    that it had before the feature existed.
+
+    Args:
+        default: value of a specification without the feature.
+        since: version of the model file's format that has the field.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Example(Spec):
+    ...     size: int
+    ...     feature: bool = left_out(False, since=3)
+    >>> Example(1).to_json(), Example(1).version(), Example.from_json('{"size":1}') == Example(1)
+    ('{"size":1}', 0, True)
+    >>> Example(1, feature=True).to_json(), Example(1, feature=True).version()
+    ('{"feature":true,"size":1}', 3)
+    """
+    return dataclasses.field(default=default, metadata={_SINCE: since})
+
+
 class Spec:
     """What the dataclasses of this file share: the way to JSON and back."""
 
     def to_json(self) -> str:
-        """Return the one JSON text of this specification: sorted keys, no spaces, plain ASCII, no NaN."""
+        """Return the one JSON text of this specification: sorted keys, no spaces, plain ASCII, no NaN.
+
+        Fields made by `left_out` are in it where they differ from their default.
+        """
         return json.dumps(_to_plain(type(self), self), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -73,6 +101,17 @@ class Spec:
             SpecError: on anything else; the field is named, below ``name``.
         """
         return typing.cast("Self", _from_plain(cls, strict_json(text, name), name))
+
+    def version(self) -> int:
+        """Return the version of the model file's format that has every field in use; 0 if all are older ones."""
+        versions = [0]
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # a mixin of dataclasses
+            value = getattr(self, field.name)
+            if _is_written(field, value):
+                versions.append(field.metadata.get(_SINCE, 0))
+            parts = value if isinstance(value, tuple) else (value,)
+            versions += [part.version() for part in parts if isinstance(part, Spec)]
+        return max(versions)
 
 
 _hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
@@ -93,7 +132,7 @@ def _no_constant(constant: str) -> NoReturn:
 def _to_plain(annotation: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         hints = _hints(type(value))
-        names = [field.name for field in dataclasses.fields(value)]
+        names = [field.name for field in dataclasses.fields(value) if _is_written(field, getattr(value, field.name))]
         plain = {name: _to_plain(hints[name], getattr(value, name)) for name in names}
         return {"kind": value.kind, **plain} if hasattr(value, "kind") else plain
     if isinstance(value, tuple):
@@ -101,6 +140,11 @@ def _to_plain(annotation: Any, value: Any) -> Any:
         return [_to_plain(item, part) for part in value]
     # A rate given as 0 is written as 0.0, so that equal specifications have one text.
     return float(value) if annotation is float and type(value) is int else value
+
+
+def _is_written(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether JSON has a field: always, unless `left_out` made it and it has its default."""
+    return _SINCE not in field.metadata or bool(value != field.default)
 
 
 def _from_plain(annotation: Any, plain: Any, name: str) -> Any:
@@ -113,12 +157,16 @@ def _from_plain(annotation: Any, plain: Any, name: str) -> Any:
         return _from_plain(kinds[kind], plain, name)
     if dataclasses.is_dataclass(annotation):
         hints = _hints(annotation)
-        fields = [field.name for field in dataclasses.fields(annotation)]
-        expected = {*fields, "kind"} if hasattr(annotation, "kind") else set(fields)
-        if not isinstance(plain, dict) or set(plain) != expected:
+        fields = dataclasses.fields(annotation)
+        kind = {"kind"} if hasattr(annotation, "kind") else set()
+        required = kind | {field.name for field in fields if _SINCE not in field.metadata}
+        extra = {field.name for field in fields} - required
+        if not isinstance(plain, dict) or not required <= set(plain) <= required | extra:
             got = sorted(plain) if isinstance(plain, dict) else plain
-            raise SpecError(name, f"an object with the fields {sorted(expected)}", shorten(got))
-        values = {field: _from_plain(hints[field], plain[field], f"{name}.{field}") for field in fields}
+            may = f", and perhaps {sorted(extra)}" if extra else ""
+            raise SpecError(name, f"an object with the fields {sorted(required)}{may}", shorten(got))
+        present = [field.name for field in fields if field.name in plain]
+        values = {field: _from_plain(hints[field], plain[field], f"{name}.{field}") for field in present}
         return typing.cast(Any, annotation)(**values)
     if typing.get_origin(annotation) is tuple:
         if not isinstance(plain, list):

@@ -10,17 +10,21 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 from gatewright.errors import shorten
 from gatewright.spec.cell import CellSpec
-from gatewright.spec.json import Spec, require, require_size, require_text
+from gatewright.spec.json import Spec, left_out, require, require_size, require_text
 
 #: Parts of a timestamp that a model can read, each as the sine and cosine of its phase.
 CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
 
 #: What a model can read of past targets.
 READS = ("change", "level", "both", "nothing")
+
+#: Maximum number of seasons of a forecaster, and of steps in one: a session of a stream remembers as many rows.
+MOST_SEASONS, LONGEST_SEASON = 16, 1_000_000
 
 #: How missing inputs can be filled: not at all, with the last value, with the mean of the training part.
 FILLS = ("", "forward", "mean")
@@ -57,6 +61,8 @@ class SeriesEncoder(Spec):
         time_zone: whose clock the calendar is read from: "" where timestamps name no zone, "local" for dates whose
             offset from UTC changes and is dropped, "UTC", an offset such as "+02:00", or a place such as
             "Europe/Berlin".
+        seasons: lengths in steps of the seasons whose differences are added to the forecast (`seasonal_rows`), in
+            rising order; none without past targets.
     """
 
     kind: ClassVar[str] = "series"
@@ -74,6 +80,7 @@ class SeriesEncoder(Spec):
     context: int = 1
     reads: str = "change"
     time_zone: str = ""
+    seasons: tuple[int, ...] = left_out((), since=3)
 
     def __post_init__(self) -> None:
         require(len(self.targets) > 0, "targets", "at least one column", self.targets)
@@ -92,6 +99,28 @@ class SeriesEncoder(Spec):
             "a zone such as UTC, +02:00 or Europe/Berlin",
             self.time_zone,
         )
+        self._check_seasons()
+
+    def _check_seasons(self) -> None:
+        seasons = self.seasons
+        require(len(seasons) <= MOST_SEASONS, "seasons", f"at most {MOST_SEASONS} lengths", seasons)
+        for season in seasons:
+            require(1 <= season <= LONGEST_SEASON, "seasons", f"lengths from 1 to {LONGEST_SEASON}", season)
+        rising = all(a < b for a, b in pairwise(seasons))
+        require(rising, "seasons", "lengths in rising order", seasons)
+        if seasons:
+            require(self.reads_targets, "seasons", 'none where reads is "nothing"', seasons)
+            require(
+                self.context > seasons[-1],
+                "context",
+                f"at least {seasons[-1] + 1}, a row more than the longest season",
+                self.context,
+            )
+
+    @property
+    def recent(self) -> int:
+        """Number of rows whose targets the seasonal differences of a forecast need: the last ones."""
+        return self.seasons[-1] + 1 if self.seasons else 0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -113,6 +142,23 @@ class SeriesEncoder(Spec):
         """Name and shape of every weight: none."""
         return {}
 
+    def season_tensors(self, horizon: int) -> dict[str, tuple[int, ...]]:
+        """Name and shape of the weights of seasonal differences: one for each season, step ahead and target."""
+        return {"season.weight": (len(self.seasons), horizon, len(self.targets))} if self.seasons else {}
+
+
+def seasonal_rows(season: int, horizon: int) -> tuple[int, ...]:
+    """Return the row, counted from the last one, that each step ahead is compared with: one season before it.
+
+    The seasonal difference of step *j* after row *t* is ``y[t + seasonal_rows(m, horizon)[j - 1]] - y[t - m]``, in
+    the units of the scaler, with the last observed value where y is missing.  A forecast adds it, times its weight.
+    Steps beyond one season repeat the rows of that season.
+
+    >>> seasonal_rows(season=4, horizon=6)
+    (-3, -2, -1, 0, -3, -2)
+    """
+    return tuple(j % season + 1 - season for j in range(horizon))
+
 
 @dataclass(frozen=True)
 class SymbolEncoder(Spec):
@@ -130,6 +176,9 @@ class SymbolEncoder(Spec):
     targets: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ()
     reads_targets: ClassVar[bool] = False
+    #: Seasons, and rows that they need: none.
+    seasons: ClassVar[tuple[int, ...]] = ()
+    recent: ClassVar[int] = 0
 
     symbols: int
     embedding_size: int
@@ -145,6 +194,10 @@ class SymbolEncoder(Spec):
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight."""
         return {"encoder.weight": (self.symbols, self.embedding_size)}
+
+    def season_tensors(self, horizon: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG002
+        """Name and shape of the weights of seasonal differences: none."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -292,7 +345,8 @@ class ModelSpec(Spec):
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in order."""
         head = {"head.weight": (self.output_size, self.lstm.output_size), "head.bias": (self.output_size,)}
-        return {**self.encoder.tensors(), **self.lstm.tensors(self.input_size), **head}
+        seasons = self.encoder.season_tensors(self.head.horizon)
+        return {**self.encoder.tensors(), **self.lstm.tensors(self.input_size), **head, **seasons}
 
 
 @dataclass(frozen=True)

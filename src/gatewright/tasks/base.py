@@ -221,7 +221,7 @@ class Kind(Protocol[Data]):
         Args:
             model: the model.
             batch: its inputs.
-            output: what its head gave, (T, B, outputs).
+            output: what it gave, (T, B, ...) with the axes of `ModelSpec.output_shape`.
         """
         ...
 

@@ -27,6 +27,7 @@ class InputBatch:
         lengths: steps of each row (B,).
         state: initial hidden and cell states, each (L*S, B, ...); zeros if None.
         level: a forecaster's targets as last observed (T, B, targets), in the scaler's units; else None.
+        differences: a forecaster's seasonal differences (T, B, seasons, horizon, targets); else None.
         targets: as in `Recording`.
         columns: as in `Recording`.
         times: as in `Recording`.
@@ -38,6 +39,7 @@ class InputBatch:
     lengths: NDArray[np.int64]
     state: State | None = None
     level: Tensor | None = None
+    differences: Tensor | None = None
     targets: Array | None = None
     columns: Array | None = None
     times: NDArray[np.datetime64] | None = None
@@ -62,6 +64,7 @@ class InputBatch:
             lengths=self.lengths[chosen],
             state=None if self.state is None else (self.state[0][:, chosen], self.state[1][:, chosen]),
             level=selection(self.level),
+            differences=selection(self.differences),
             targets=selection(self.targets),
             columns=selection(self.columns),
             times=selection(self.times),

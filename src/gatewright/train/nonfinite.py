@@ -49,10 +49,12 @@ def _first(task: Task, step: int) -> list[str]:
     inputs, state = task.inputs(step)
     if inputs.is_floating_point() and not inputs.isfinite().all():
         return [f"first in the input{_rows(task, step, inputs)}"]
-    training = task.model.training
-    output = task.model.eval()(inputs, state, record=True)
-    task.model.train(training)
-    for index, layer in enumerate(output.record.layers):
+    model, training = task.model, task.model.training
+    model.eval()
+    hidden, _, record = model.lstm(model.encoder(inputs), state, record=True)
+    y = model.head(hidden)
+    model.train(training)
+    for index, layer in enumerate(record.layers):
         parts = {name: getattr(layer, name) for name in QUANTITIES}
         times = {name: _first_time(value) for name, value in parts.items()}
         earliest = min(times.values())
@@ -62,8 +64,8 @@ def _first(task: Task, step: int) -> list[str]:
                 f"first in the {name.replace('_', ' ')} of layer {index}, at step {earliest + 1} of the sequence"
             )
             return [place + _rows(task, step, parts[name][: earliest + 1])]
-    if not output.y.isfinite().all():
-        return [f"first in the output of the head{_rows(task, step, output.y)}"]
+    if not y.isfinite().all():
+        return [f"first in the output of the head{_rows(task, step, y)}"]
     return ["not in the forward pass"]
 
 

@@ -21,7 +21,7 @@ from gatewright.files import atomic, regular
 from gatewright.insight.layers import Peer
 from gatewright.insight.recording import Recording
 from gatewright.nn.linear import Linear
-from gatewright.nn.model import Model, Output, State
+from gatewright.nn.model import Model, Output, State, new_skip, with_seasons
 from gatewright.tasks import registry
 from gatewright.tasks.base import Task
 from gatewright.tasks.inputs import InputBatch
@@ -58,13 +58,24 @@ class PlainModel(nn.Module):
         ):  # it predicts differences from the last value: training starts from persistence
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
+        self.season = new_skip(spec)
         self._sizes = model.output_sizes
 
-    def forward(self, x: Tensor, state: State | None = None, *, last: int | None = None) -> Output:
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        last: int | None = None,
+        differences: Tensor | None = None,
+    ) -> Output:
         """Run over a sequence, as `gatewright.Model` does; the state (h, h) has the form of an LSTM's (h, c)."""
         hidden, h_n = self.rnn(self.encoder(x), None if state is None else state[0])
-        y = self.head(hidden if last is None else hidden[-last:]).unflatten(-1, self._sizes)
-        return Output(y, (h_n, h_n), None)
+        return Output(self.readout(hidden if last is None else hidden[-last:], differences), (h_n, h_n), None)
+
+    def readout(self, hidden: Tensor, differences: Tensor | None = None) -> Tensor:
+        """Return the output of steps, as `gatewright.Model` does."""
+        return with_seasons(self.season, self.head(hidden).unflatten(-1, self._sizes), differences)
 
 
 def train_plain_rnn(
@@ -168,7 +179,7 @@ def with_peer(recording: Recording, model: Model, batch: InputBatch, plain: Plai
     """
     with torch.no_grad():
         hidden, _ = plain.rnn(plain.encoder(batch.x))
-        predictions = registry.kind(batch.kind).predictions(model, batch, plain.head(hidden))
+        predictions = registry.kind(batch.kind).predictions(model, batch, plain.readout(hidden, batch.differences))
     in_row = np.arange(len(hidden))[:, None] < batch.lengths
     peer = Peer(_masked(hidden, in_row), _masked(predictions, in_row))
     return replace(recording, about=replace(recording.about, peer=NAME), peer=peer)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatewright.data.preprocessing import encode
+from gatewright.data.preprocessing import Encoded, encode
 from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.errors import DataError, GatewrightError
@@ -19,6 +19,7 @@ from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.spec.recording import RecordingMetadata, SeriesMetadata
 from gatewright.tasks.forecast.dataset import SeriesData, roles
 from gatewright.tasks.forecast.predict import require_fit
+from gatewright.tasks.forecast.seasons import seasonal_differences, seen_ages
 from gatewright.tasks.inputs import Array, InputBatch, device_of
 from gatewright.tasks.options import DataOptions
 
@@ -109,8 +110,8 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
     )
     parts = [_of_series(model, one, span, fill) for one, span in zip(table.series, spans, strict=True)]
     lengths = np.array([len(part[0]) for part in parts])
-    x, level, columns, targets = (
-        _padded([part[n] for part in parts], pad) for n, pad in enumerate((0.0, 0.0, np.nan, np.nan))
+    x, level, columns, targets, differences = (
+        _padded([part[n] for part in parts], pad) for n, pad in enumerate((0.0, 0.0, np.nan, np.nan, 0.0))
     )
     times = None
     if table.series[0].times is not None:
@@ -126,14 +127,20 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
         torch.from_numpy(x).to(device),
         lengths,
         level=torch.from_numpy(level).to(device),
+        differences=torch.from_numpy(differences).to(device) if encoder.seasons else None,
         columns=columns,
         targets=targets,
         times=times,
     )
 
 
-def _of_series(model: Model, one: Series, span: slice, fill: str) -> tuple[Array, Array, Array, Array]:
-    """Return what is read of one series: inputs, level, columns and what came (T, horizon, targets)."""
+def _of_series(model: Model, one: Series, span: slice, fill: str) -> tuple[Array, Array, Array, Array, Array]:
+    """Return what is read of one series.
+
+    Returns:
+        inputs, level, columns, what came (T, horizon, targets), and the seasonal differences (T, seasons, horizon,
+        targets).
+    """
     assert model.spec.forecaster is not None
     assert model.scaler is not None
     encoder, head = model.spec.forecaster
@@ -152,7 +159,16 @@ def _of_series(model: Model, one: Series, span: slice, fill: str) -> tuple[Array
         raise _unreadable(one, span)
     read = slice(0, end if span.stop is None else min(end, span.stop - span.start))
     came = _ahead(one.values[:, :targets], horizon).transpose(0, 2, 1)
-    return inputs[read], encoded.level[read], one.values[read], came[read]
+    return inputs[read], encoded.level[read], one.values[read], came[read], _differences(encoded, encoder, head)[read]
+
+
+def _differences(encoded: Encoded, encoder: SeriesEncoder, head: QuantileHead) -> Array:
+    """Return the seasonal differences of each row of a series (T, seasons, horizon, targets)."""
+    if not encoder.seasons:
+        return np.zeros((len(encoded.level), 0))
+    level, ages = torch.from_numpy(encoded.level), torch.from_numpy(seen_ages(encoded))
+    rows = torch.arange(len(level)).unsqueeze(1)
+    return seasonal_differences(level, ages, rows, rows, encoder.seasons, head.horizon)[:, 0].numpy()
 
 
 def _unreadable(one: Series, span: slice) -> DataError:

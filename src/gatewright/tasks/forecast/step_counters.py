@@ -47,16 +47,20 @@ class FirstSteps:
         model: its last units become clocks, in place.
         windows: of the series that it learns.
         origins: of the training windows.
+        settled: number of steps after which a forecast has all that it needs: half a window, or more of a model
+            with a long season.
     """
 
-    def __init__(self, model: Model, windows: Windows, origins: NDArray[np.int64]) -> None:
+    def __init__(self, model: Model, windows: Windows, origins: NDArray[np.int64], settled: int) -> None:
         assert isinstance(model.spec.encoder, SeriesEncoder)
         self._model, self._windows = model, windows
         every = -(-len(origins) // FITTED_WINDOWS)
         self._origins = origins[::every]
         self._context = model.spec.encoder.context
-        #: The slowest clock is at a hundredth half way through a window.
-        self._decays = [0.01 ** (2 * power / self._context) for power in POWERS]
+        self._settled = max(1, settled)
+        #: The slowest clock is at a hundredth where the forecasts settle.
+        settles = max(self._context / 2, settled)
+        self._decays = [0.01 ** (power / settles) for power in POWERS]
         self._clocks = len(POWERS) + 1 if model.spec.lstm.output_size >= LEAST_WIDTH else 0
         if self._clocks:
             self._set()
@@ -108,9 +112,9 @@ class FirstSteps:
         weight[:, 1 - self._clocks :] = fitted.T.to(weight)
 
     def _steps(self) -> list[int]:
-        """Return the steps that are fitted, counted from 1: up to half a window, ever farther apart."""
-        half = max(1, self._context // 2)
-        return sorted({round(1.3**power) for power in range(64) if round(1.3**power) <= half} | {half})
+        """Return the steps that are fitted, counted from 1: until the forecasts settle, ever farther apart."""
+        last = self._settled
+        return sorted({round(1.3**power) for power in range(64) if round(1.3**power) <= last} | {last})
 
     def _offsets(self, steps: list[int]) -> Tensor:
         """Return the amount that each output lacks at each step to exceed its share: (steps, outputs), float64."""
@@ -121,8 +125,10 @@ class FirstSteps:
         model.eval()
         lacking = []
         for first in range(0, len(self._origins), 64):
-            inputs, level, target = self._windows.batch(self._origins[first : first + 64], self._context)
-            forecast = absolute(model, model(inputs).y[rows], level[rows])
+            inputs, level, target, differences = self._windows.batch(
+                self._origins[first : first + 64], self._context
+            )
+            forecast = absolute(model, model(inputs, differences=differences).y[rows], level[rows])
             lacking.append((target[rows].unsqueeze(-1) - forecast).double().cpu())
         model.train(training)
         every = torch.cat(lacking, dim=1)  # (steps, windows, horizon, targets, quantiles), NaN where missing

@@ -49,8 +49,10 @@ class ForecastTask:
         encoder, head = model.spec.encoder, model.spec.head
         self.model, self.batch = model, batch
         self._seed, self._share, self._series = seed, share, data.table.series
-        # Every step of the second half forecasts: its context is at least half as long as in use.
-        self._supervised = (encoder.context + 1) // 2
+        # Every step of the second half forecasts: its context is at least half as long as in use, and has the row
+        # one season before it.
+        longest = encoder.seasons[-1] if encoder.seasons else 0
+        self._supervised = min((encoder.context + 1) // 2, encoder.context - longest)
         encoded = [preprocessing.encode(one, encoder, model.scaler, data.settings.fill) for one in self._series]
         self._windows = Windows(encoded, encoder, head.horizon, device)
         self._quantiles = torch.tensor(head.quantiles, device=device)
@@ -63,7 +65,7 @@ class ForecastTask:
         self._valid = np.concatenate(valid)
         every = -(-len(self._valid) // VALIDATION_WINDOWS)
         self._valid = self._valid[::every]
-        self._first_steps = FirstSteps(model, self._windows, self._train)
+        self._first_steps = FirstSteps(model, self._windows, self._train, encoder.context - self._supervised)
         self.steps_per_epoch = -(-len(self._train) // batch)
         self._epoch, self._order = -1, self._train
         self.summary = _summary(data, encoder, head.horizon, model.spec.lstm.output_size)
@@ -78,15 +80,16 @@ class ForecastTask:
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
         """Quantile loss over observed values of this process's windows."""
-        inputs, level, target = self._windows.batch(self._origins(step), self._supervised)
-        forecast = absolute(self.model, model(inputs, last=self._supervised).y, level)
+        inputs, level, target, differences = self._windows.batch(self._origins(step), self._supervised)
+        y = model(inputs, last=self._supervised, differences=differences).y
+        forecast = absolute(self.model, y, level)
         return quantile_loss(forecast, target, self._quantiles)
 
     def validate(self) -> float:
         """Fit the first steps, and return the mean quantile loss of the forecasts in the validation part."""
         self._first_steps.fit()
         forecast = torch.from_numpy(predict(self.model, self._windows, self._valid)).float()
-        _, _, target = self._windows.batch(self._valid)
+        target = self._windows.batch(self._valid).target
         loss = quantile_loss(forecast, target[0].cpu(), self._quantiles.cpu())
         return float(loss.total) / loss.predictions
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,23 @@ from torch import Tensor
 from gatewright.data.preprocessing import Encoded
 from gatewright.nn.model import Model
 from gatewright.spec import SeriesEncoder
+from gatewright.tasks.forecast.seasons import seasonal_differences, seen_ages
+
+
+class Batch(NamedTuple):
+    """Windows, and what they are to forecast.
+
+    Attributes:
+        inputs: (context, B, D).
+        level: the last observed targets at the supervised steps (supervised, B, targets).
+        target: the values to forecast (supervised, B, horizon, targets), NaN where missing.
+        differences: seasonal differences (supervised, B, seasons, horizon, targets); None without seasons.
+    """
+
+    inputs: Tensor
+    level: Tensor
+    target: Tensor
+    differences: Tensor | None
 
 
 class Windows:
@@ -47,6 +64,8 @@ class Windows:
         self._old_known, known_ages = self._aged([one.known_ages for one in encoded])
         self._known_ages = self._ahead(known_ages)
         self._old_level, self._level_ages = self._aged([one.level_ages for one in encoded])
+        self._seasons = encoder.seasons
+        self._seen_ages = self._joined([seen_ages(one) for one in encoded]) if self._seasons else None
 
     def _joined(self, arrays: Sequence[NDArray[Any]]) -> Tensor:
         rows, dtype = sum(len(one) + self._horizon for one in arrays), arrays[0].dtype
@@ -64,16 +83,12 @@ class Windows:
         columns = joined.any(dim=0).nonzero().ravel()
         return columns, joined[:, columns]
 
-    def batch(self, origins: NDArray[np.int64], supervised: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, origins: NDArray[np.int64], supervised: int = 1) -> Batch:
         """Gather windows.
 
         Args:
             origins: the last row that each window reads (B,).
             supervised: steps at the end of the window to give targets for.
-
-        Returns:
-            inputs (context, B, D); the last observed targets at the supervised steps (supervised, B, targets);
-            the values to forecast (supervised, B, horizon, targets), NaN where missing.
         """
         places = torch.arange(self._context, device=self._device).unsqueeze(1)
         rows = torch.from_numpy(origins).to(self._device) + places + (1 - self._context)
@@ -86,7 +101,11 @@ class Windows:
             inputs = torch.cat([inputs, known.flatten(-2)], dim=-1)
         ends, level = rows[-supervised:], self._level[rows[-supervised:]]
         _forget(level, self._old_level, self._level_ages[ends] > places[-supervised:, :, None])
-        return inputs, level, self._target[ends].transpose(-1, -2)
+        differences = None
+        if self._seen_ages is not None:
+            parts = (self._level, self._seen_ages, ends, places[-supervised:], self._seasons, self._horizon)
+            differences = seasonal_differences(*parts)
+        return Batch(inputs, level, self._target[ends].transpose(-1, -2), differences)
 
 
 def _forget(values: Tensor, columns: Tensor, before: Tensor) -> None:
@@ -107,15 +126,15 @@ def absolute(model: Model, y: Tensor, level: Tensor) -> Tensor:
 
 
 def in_units(model: Model, output: Tensor, level: Tensor) -> Tensor:
-    """Return the output of a head as forecasts in the table's units, (steps, B, horizon, targets, quantiles).
+    """Return the output of a model as forecasts in the table's units, (steps, B, horizon, targets, quantiles).
 
     Args:
         model: whose output it is.
-        output: (steps, B, outputs).
+        output: (steps, B, horizon, targets, quantiles).
         level: the last observed targets (steps, B, targets), in the scaler's units.
     """
     assert model.scaler is not None
-    y = absolute(model, output.unflatten(-1, model.output_sizes), level).sort(dim=-1).values.double()
+    y = absolute(model, output, level).sort(dim=-1).values.double()
     targets = y.shape[3]
     scale, mean = (
         torch.tensor(numbers[:targets], dtype=torch.float64, device=y.device)[:, None]
@@ -134,7 +153,8 @@ def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: i
     model.eval()
     answers = [torch.empty(0, *model.output_sizes)]
     for first in range(0, len(origins), batch):
-        inputs, level, _ = windows.batch(origins[first : first + batch])
-        answers.append(absolute(model, model(inputs, last=1).y, level)[0].sort(dim=-1).values.cpu())
+        inputs, level, _, differences = windows.batch(origins[first : first + batch])
+        y = model(inputs, last=1, differences=differences).y
+        answers.append(absolute(model, y, level)[0].sort(dim=-1).values.cpu())
     model.train(training)
     return torch.cat(answers).double().numpy()
