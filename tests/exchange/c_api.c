@@ -58,8 +58,14 @@ static void fill(double* x, int64_t count) {
     }
 }
 
+#ifndef MODEL_RECENT
+#define MODEL_RECENT 0
+#endif
+#define GET_STATE gatewright_get_seasonal_state
+#define SET_STATE gatewright_set_seasonal_state
+
 typedef struct state {
-    float hidden[MODEL_HIDDEN], cell[MODEL_CELL];
+    float hidden[MODEL_HIDDEN], cell[MODEL_CELL], recent[MODEL_RECENT * MODEL_TARGETS + 1];
     double last[MODEL_TARGETS];
     int64_t steps;
 } state;
@@ -67,7 +73,7 @@ typedef struct state {
 static state state_of(gatewright_stream* stream, int64_t session) {
     state s;
     memset(&s, 0, sizeof s); /* padding too: states are compared as bytes */
-    GIVES(OK, gatewright_get_state(stream, session, s.hidden, s.cell, s.last, &s.steps));
+    GIVES(OK, GET_STATE(stream, session, s.hidden, s.cell, s.last, s.recent, &s.steps));
     return s;
 }
 
@@ -131,21 +137,28 @@ static void test_bad_states_change_nothing(void) {
     GIVES(OK, gatewright_step_series(stream, 0, x, y));
     bad = before = state_of(stream, 0);
     bad.hidden[1] = NAN;
-    GIVES(STATE, gatewright_set_state(stream, 0, bad.hidden, before.cell, before.last, 3));
+    GIVES(STATE, SET_STATE(stream, 0, bad.hidden, before.cell, before.last, before.recent, 3));
     bad.cell[0] = INFINITY;
-    GIVES(STATE, gatewright_set_state(stream, 0, before.hidden, bad.cell, before.last, 3));
+    GIVES(STATE, SET_STATE(stream, 0, before.hidden, bad.cell, before.last, before.recent, 3));
     bad.last[0] = INFINITY;
-    GIVES(STATE, gatewright_set_state(stream, 0, before.hidden, before.cell, bad.last, 3));
-    GIVES(STATE, gatewright_set_state(stream, 0, before.hidden, before.cell, before.last, -1));
-    GIVES(NO_SESSION, gatewright_set_state(stream, 1, before.hidden, before.cell, before.last, 3));
-    GIVES(NULL_POINTER, gatewright_set_state(stream, 0, before.hidden, before.cell, NULL, 3));
+    GIVES(STATE, SET_STATE(stream, 0, before.hidden, before.cell, bad.last, before.recent, 3));
+    GIVES(STATE, SET_STATE(stream, 0, before.hidden, before.cell, before.last, before.recent, -1));
+    if (MODEL_RECENT > 0) {
+        bad.recent[0] = -INFINITY;
+        GIVES(STATE, SET_STATE(stream, 0, before.hidden, before.cell, before.last, bad.recent, 3));
+        GIVES(NULL_POINTER, SET_STATE(stream, 0, before.hidden, before.cell, before.last, NULL, 3));
+        GIVES(NULL_POINTER, gatewright_set_state(stream, 0, before.hidden, before.cell, before.last, 3));
+        GIVES(NULL_POINTER, gatewright_get_state(stream, 0, bad.hidden, bad.cell, bad.last, &bad.steps));
+    }
+    GIVES(NO_SESSION, SET_STATE(stream, 1, before.hidden, before.cell, before.last, before.recent, 3));
+    GIVES(NULL_POINTER, SET_STATE(stream, 0, before.hidden, before.cell, NULL, before.recent, 3));
     GIVES(OK, gatewright_steps_read(stream, 0, &bad.steps));
     CHECK(bad.steps == before.steps);
     GIVES(NULL_POINTER, gatewright_steps_read(stream, 0, NULL));
     GIVES(NULL_POINTER, gatewright_steps_read(NULL, 0, &bad.steps));
     GIVES(NO_SESSION, gatewright_steps_read(stream, 1, &bad.steps));
-    GIVES(NULL_POINTER, gatewright_get_state(stream, 0, NULL, bad.cell, bad.last, &bad.steps));
-    GIVES(NO_SESSION, gatewright_get_state(stream, 1, bad.hidden, bad.cell, bad.last, &bad.steps));
+    GIVES(NULL_POINTER, GET_STATE(stream, 0, NULL, bad.cell, bad.last, bad.recent, &bad.steps));
+    GIVES(NO_SESSION, GET_STATE(stream, 1, bad.hidden, bad.cell, bad.last, bad.recent, &bad.steps));
     after = state_of(stream, 0);
     CHECK(same(&before, &after));
     gatewright_stream_destroy(stream);
@@ -173,7 +186,7 @@ static void test_all_ways_give_the_same_bits(void) {
                 gatewright_stream_destroy(alone);
                 alone = b ? copy : stream_of(1);
                 if (b == 0)
-                    GIVES(OK, gatewright_set_state(alone, 0, kept.hidden, kept.cell, kept.last, kept.steps));
+                    GIVES(OK, SET_STATE(alone, 0, kept.hidden, kept.cell, kept.last, kept.recent, kept.steps));
                 if (b == 0) gatewright_stream_destroy(copy);
             }
             GIVES(OK, gatewright_step_series(alone, 0, x[t][b], one));
@@ -315,6 +328,30 @@ static void test_columns_that_do_not_fit_are_refused(void) {
     COLUMNS_REFUSED(NULL_POINTER, columns.mean = NULL);
     COLUMNS_REFUSED(NULL_POINTER, columns.change_scale = NULL);
     COLUMNS_REFUSED(WEIGHT, columns.scale = zero);
+    if (MODEL_RECENT > 0) {
+        static float bad[16 * MODEL_OUTPUT] = {NAN};
+        static const int64_t falling[2] = {5, 2}, same[2] = {3, 3}, none[2] = {0, 3};
+        COLUMNS_REFUSED(SIZE, columns.season_count = -1);
+        COLUMNS_REFUSED(SIZE, columns.seasons = falling);
+        COLUMNS_REFUSED(SIZE, columns.seasons = same);
+        COLUMNS_REFUSED(SIZE, columns.seasons = none);
+        COLUMNS_REFUSED(NULL_POINTER, columns.seasons = NULL);
+        COLUMNS_REFUSED(NULL_POINTER, columns.season_weight = NULL);
+        COLUMNS_REFUSED(WEIGHT, columns.season_weight = bad);
+        columns = *model_parts.columns;
+        columns.season_count = 0; /* then the others are not read */
+        columns.seasons = NULL;
+        GIVES(OK, gatewright_model_create(&parts, &model));
+        gatewright_model_destroy(model);
+        model = NULL;
+    } else { /* nor are they in parts of version 1, which does not have them */
+        columns = *model_parts.columns;
+        columns.season_count = 99;
+        CHECK(parts.version == 1);
+        GIVES(OK, gatewright_model_create(&parts, &model));
+        gatewright_model_destroy(model);
+        model = NULL;
+    }
     columns = *model_parts.columns;
     parts.head_W = NULL;
     GIVES(SIZE, gatewright_model_create(&parts, &model));

@@ -95,6 +95,8 @@ def series_model(**changes: Any) -> Model:
     spec = ModelSpec(encoder, StackSpec(20, num_layers=2), QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9)))
     model = Model(spec, scaler=scaler).eval()
     torch.nn.init.normal_(model.head.weight)
+    if model.season is not None:
+        torch.nn.init.normal_(model.season.weight)
     return model
 
 
@@ -156,9 +158,11 @@ def test_weights_of_fewer_bits_give_the_bits_of_python(
     assert not same_bits(got, full)
 
 
-@pytest.mark.parametrize("reads", ["both", "change", "nothing"])
+@pytest.mark.parametrize("reads", ["both", "change", "nothing", "seasons"])
 def test_a_forecaster_gives_the_bits_of_python(reads: str, library: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"known": ("holiday", "price"), "static": ("area",)} if reads == "change" else {}
+    if reads == "seasons":
+        reads, changes = "both", {"seasons": (2, 11), "context": 12}
     stream = exported(series_model(reads=reads, **changes), tmp_path)
     program = compiled(ROOT / "examples/embed/main.c", library, tmp_path)
     xs = rows(len(stream.columns), 2)
@@ -184,8 +188,9 @@ def test_the_caller_gives_sine_and_cosine_of_a_calendar(library: Path, tmp_path:
     assert same_bits(printed(program, TARGETS[0], whole), expected)
 
 
-def test_the_contract_holds(library: Path, tmp_path: Path) -> None:
-    stream = exported(series_model(context=12), tmp_path)
+@pytest.mark.parametrize("seasons", [(), (2, 5)])
+def test_the_contract_holds(seasons: tuple[int, ...], library: Path, tmp_path: Path) -> None:
+    stream = exported(series_model(context=12, seasons=seasons), tmp_path)
     glibc = "-DCOUNT_ALLOCATIONS" if os.confstr("CS_GNU_LIBC_VERSION") else "-UCOUNT_ALLOCATIONS"
     done = run(compiled(ROOT / "tests/exchange/c_api.c", library, tmp_path, glibc))
     *names, low, middle, high, context, fingerprint = done.stdout.removesuffix("\n").split("\n")
@@ -228,6 +233,17 @@ def test_symbols_stand_as_code_points(tmp_path: Path) -> None:
     source = (tmp_path / "model.c").read_text("ascii")
     [numbers] = [part.split("}")[0] for part in source.split("model_symbols[")[1:]]
     assert [int(each, 16) for each in numbers.split("{")[1].split(",")[:-1]] == [ord(each) for each in SYMBOLS]
+
+
+def test_only_a_model_with_seasons_is_of_a_newer_version(tmp_path: Path) -> None:
+    for seasons, version in (((), 1), ((2, 5), 2)):
+        folder = tmp_path / str(version)
+        folder.mkdir()
+        exported(series_model(context=12, seasons=seasons), folder)
+        source, header = (folder / "model.c").read_text(), (folder / "model.h").read_text()
+        assert f"    .version = {version},\n" in source
+        assert ("season" in source) == bool(seasons)
+        assert ("#define MODEL_RECENT 6\n" in header) == bool(seasons)
 
 
 def test_the_version_is_that_of_the_header() -> None:

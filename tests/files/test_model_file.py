@@ -39,6 +39,7 @@ from tests.support.model_files import (
     COLUMNS,
     MODELS,
     SCALER,
+    SEASONAL,
     SERIES,
     SERIES_SPEC,
     SYMBOLS,
@@ -155,7 +156,7 @@ def as_version_1(model: ModelFile) -> bytes:
 
 
 def test_version_1_is_read_as_times_without_a_zone(path: Path) -> None:
-    for model in MODELS:
+    for model in (SERIES, SYMBOLS):
         old = as_version_1(model)
         assert b"time_zone" not in old
         path.write_bytes(old)
@@ -172,6 +173,27 @@ def test_version_1_is_read_as_times_without_a_zone(path: Path) -> None:
         path.write_bytes(changed)
         with pytest.raises(ModelFileError, match=re.escape(f": {named}")):
             read(path)
+
+
+def test_a_file_has_the_oldest_version_that_holds_its_model(path: Path) -> None:
+    """So that a model that needs nothing new keeps its bytes, and no model has two files."""
+    for model, version in ((SERIES, "2"), (SYMBOLS, "2"), (SEASONAL, "3")):
+        whole = content(model)
+        assert parsed(whole)[0]["__metadata__"]["gatewright"] == version
+        others = {"1", "2", "3"} - {version}
+        for other in others - ({"1"} if model is SYMBOLS else set()):  # of symbols, versions 1 and 2 are the same
+            path.write_bytes(whole.replace(f'gatewright":"{version}"'.encode(), f'gatewright":"{other}"'.encode()))
+            with pytest.raises(ModelFileError) as caught:
+                read(path)
+            if model is SEASONAL and other == "2":
+                expected = (
+                    "spec: expected no field that version 2 of the format does not have, got one of version 3"
+                )
+            elif other == "3":
+                expected = "metadata.gatewright: expected '2', got '3' without a field of version 3"
+            else:
+                expected = "spec.encoder: expected no field 'time_zone' in a file of version 1"
+            assert expected in str(caught.value)
 
 
 def test_everything_that_counts_is_in_the_fingerprint() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -21,7 +22,7 @@ from gatewright.spec import (
     SymbolHead,
     Vocabulary,
 )
-from gatewright.spec.json import Spec
+from gatewright.spec.json import Spec, left_out
 from tests.support.spec_strategies import TEXTS, changed_json, model_specs, scalers, vocabularies
 
 SERIES = ModelSpec(
@@ -111,6 +112,54 @@ def test_every_field_has_to_be_there_once_with_its_type(spec: Spec, path: str) -
         type(spec).from_json(text.replace(member, f'{member},"{name}x":1'))
 
 
+SEASONAL = ModelSpec(SeriesEncoder(("load",), context=9, seasons=(2, 8)), StackSpec(4), QuantileHead(horizon=3))
+
+
+def test_a_field_that_is_left_out_changes_no_text_of_models_without_it() -> None:
+    """As the text of `SERIES` shows, a feature that a model does not use is in none of its texts."""
+    text = SEASONAL.to_json()
+    assert '"reads":"change","seasons":[2,8],"static":[]' in text
+    without = ModelSpec.from_json(text.replace('"seasons":[2,8],', ""))
+    assert without.encoder.seasons == ()
+    assert (SEASONAL.version(), without.version(), SYMBOLS.version(), SCALER.version()) == (3, 0, 0, 0)
+    assert SEASONAL.tensors().keys() - without.tensors().keys() == {"season.weight"}
+    assert list(SEASONAL.tensors())[-1] == "season.weight"
+    assert SEASONAL.tensors()["season.weight"] == (2, 3, 1)
+    with pytest.raises(SpecError, match=r"spec.encoder: expected an object with the fields .*, and perhaps \["):
+        ModelSpec.from_json(text.replace('"seasons"', '"season"'))
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner(Spec):
+    size: int
+    gain: float = left_out(1.0, since=5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer(Spec):
+    parts: tuple[Inner, ...]
+    single: Inner
+    feature: bool = left_out(False, since=4)
+
+
+def test_versions_and_texts_of_nested_features() -> None:
+    plain = Outer((Inner(1), Inner(2)), Inner(3))
+    assert plain.to_json() == '{"parts":[{"size":1},{"size":2}],"single":{"size":3}}'
+    for spec, version in (
+        (plain, 0),
+        (dataclasses.replace(plain, feature=True), 4),
+        (dataclasses.replace(plain, single=Inner(3, 2)), 5),
+        (dataclasses.replace(plain, parts=(Inner(1), Inner(2, 0.5)), feature=True), 5),
+        (dataclasses.replace(plain, single=Inner(3, 1)), 0),  # 1, the default, as a whole number
+    ):
+        assert spec.version() == version
+        assert Outer.from_json(spec.to_json()) == spec
+    assert dataclasses.replace(plain, single=Inner(3, 2)).to_json().endswith('"single":{"gain":2.0,"size":3}}')
+    for wrong in ('"gain":true', '"gain":"1"', '"gains":1.0', '"gain":2.0,"gain":2.0'):
+        with pytest.raises(SpecError):
+            Inner.from_json('{"size":1,%s}' % wrong)
+
+
 BIG = 2**31
 WRONG = [
     (SERIES, "encoder.targets", [], "targets"),
@@ -126,6 +175,15 @@ WRONG = [
     (SERIES, "encoder.kind", "words", r"spec\.encoder\.kind"),
     (SERIES, "encoder.kind", ["series"], r"spec\.encoder\.kind"),
     (SERIES, "encoder", [], r"spec\.encoder\.kind"),
+    (SEASONAL, "encoder.seasons", [8, 2], "seasons: expected lengths in rising order"),
+    (SEASONAL, "encoder.seasons", [2, 2], "seasons: expected lengths in rising order"),
+    (SEASONAL, "encoder.seasons", [0, 2], "seasons: expected lengths from 1 to 1000000, got 0"),
+    (SEASONAL, "encoder.seasons", [1_000_001], "seasons: expected lengths from 1 to 1000000"),
+    (SEASONAL, "encoder.seasons", [*range(1, 18)], "seasons: expected at most 16"),
+    (SEASONAL, "encoder.seasons", [2.0], r"spec\.encoder\.seasons\[0\]"),
+    (SEASONAL, "encoder.seasons", 2, r"spec\.encoder\.seasons: expected a list"),
+    (SEASONAL, "encoder.context", 8, "context: expected at least 9, a row more than the longest season, got 8"),
+    (SEASONAL, "encoder.reads", "nothing", 'seasons: expected none where reads is "nothing"'),
     (SERIES, "head", json.loads(SYMBOLS.to_json())["head"], "head"),
     (SERIES, "head.horizon", BIG, "horizon"),
     (SERIES, "head.horizon", BIG - 1, "input_size|output_size"),

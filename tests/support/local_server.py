@@ -140,7 +140,9 @@ def read_state(found: dict[str, Any]) -> State:
     """Return the state that a server told."""
     hidden, cell = (np.array(found[name], np.float32) for name in ("hidden", "cell"))
     last = np.array([np.nan if value is None else value for value in found["last"]], np.float64)
-    return State(hidden, cell, last, found["state_steps"])
+    recent = [[np.nan if value is None else value for value in row] for row in found["recent"]]
+    rows = np.array(recent, np.float32).reshape(len(recent), -1 if recent else 0)
+    return State(hidden, cell, last, found["state_steps"], rows)
 
 
 def nulls(values: Any) -> Any:

@@ -42,7 +42,14 @@ SYMBOLS_SPEC = ModelSpec(SymbolEncoder(symbols=3, embedding_size=2), StackSpec(4
 VOCABULARY = Vocabulary((UNKNOWN, "a", "é"))
 SERIES = ModelFile(SERIES_SPEC, weights(SERIES_SPEC), scaler=SCALER)
 SYMBOLS = ModelFile(SYMBOLS_SPEC, weights(SYMBOLS_SPEC), vocabulary=VOCABULARY)
-MODELS = [SERIES, SYMBOLS]
+SEASONAL_SPEC = ModelSpec(
+    SeriesEncoder(("load", "heat"), past=("wind",), context=8, seasons=(2, 7)),
+    StackSpec(3),
+    QuantileHead(horizon=4),
+)
+SEASONAL_SCALER = Scaler(COLUMNS[:3], (20.0, 3.0, 0.5), (4.0, 1.0, 2.0), (0.5, 0.1))
+SEASONAL = ModelFile(SEASONAL_SPEC, weights(SEASONAL_SPEC), scaler=SEASONAL_SCALER)
+MODELS = [SERIES, SYMBOLS, SEASONAL]
 
 
 @functools.cache

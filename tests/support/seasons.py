@@ -27,7 +27,9 @@ def difference(column: Sequence[float], row: int, season: int, ahead: int) -> fl
     return last_seen(column, after) - before
 
 
-def differences(values: NDArray[np.floating], row: int, seasons: Sequence[int], horizon: int) -> NDArray[np.float64]:
+def differences(
+    values: NDArray[np.floating], row: int, seasons: Sequence[int], horizon: int
+) -> NDArray[np.float64]:
     """Return those of a row of a window (rows, targets): (seasons, horizon, targets)."""
     return np.array(
         [

@@ -36,7 +36,9 @@ def series_encoders(draw: st.DrawFn) -> s.SeriesEncoder:
     zone = draw(
         st.sampled_from(["", "local", "UTC", "+05:30", "-11:00", "Europe/Berlin", "America/Port-au-Prince"])
     )
-    return s.SeriesEncoder(targets, past, known, static, calendar, step, context, reads, zone)
+    may = range(1, context) if reads != "nothing" else ()
+    seasons = tuple(season for season in may if draw(st.booleans()))
+    return s.SeriesEncoder(targets, past, known, static, calendar, step, context, reads, zone, seasons)
 
 
 @st.composite

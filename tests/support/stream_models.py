@@ -96,7 +96,13 @@ def whole_forecast(model: Model, series: Series, rows: int) -> np.ndarray[Any, A
     windows = Windows([encoded], reader, head.horizon, "cpu")
     inputs, level, _, differences = windows.batch(np.array([rows - 1]), rows)
     with torch.no_grad():
-        y = absolute(model, model(inputs, differences=differences).y, level).sort(dim=-1).values[:, 0].double().numpy()
+        y = (
+            absolute(model, model(inputs, differences=differences).y, level)
+            .sort(dim=-1)
+            .values[:, 0]
+            .double()
+            .numpy()
+        )
     targets = len(encoder.targets)
     answer: np.ndarray[Any, Any] = y * np.array(scaler.scale[:targets])[:, None]
     answer += np.array(scaler.mean[:targets])[:, None]

@@ -72,9 +72,7 @@ def cases(draw: st.DrawFn) -> Case:
     reads = draw(st.sampled_from(READS))
     may = range(1, context) if reads != "nothing" else ()
     seasons = tuple(season for season in may if draw(st.booleans()))
-    encoder = SeriesEncoder(
-        ("a", "b"), ("p",), ("k", "l"), ("s",), context=context, reads=reads, seasons=seasons
-    )
+    encoder = SeriesEncoder(("a", "b"), ("p",), ("k", "l"), ("s",), context=context, reads=reads, seasons=seasons)
     return Case(sources, encoder, horizon, draw(st.sampled_from(["mean", "forward"])))
 
 

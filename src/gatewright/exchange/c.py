@@ -14,8 +14,8 @@ from gatewright.runtime.signature import Signature
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder
 from gatewright.spec.cell import WEIGHTS, LayerWeights
 
-#: The version of ``gatewright_parts`` that is written: GATEWRIGHT_VERSION of the header.
-VERSION = 1
+#: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header; only seasons need it.
+VERSION = 2
 
 #: What is written into the folder.
 FILES = ("model.h", "model.c")
@@ -56,7 +56,8 @@ _SERIES = """\
  * cosine of the calendar, worked out as gatewright.h says from what the clock of MODEL_TIME_ZONE shows; inputs
  * known in advance, at t+1 and so on.  It gives the quantiles of the next values: (MODEL_HORIZON, MODEL_TARGETS,
  * MODEL_QUANTILES).  Before a session has read MODEL_CONTEXT steps (gatewright_steps_read) it knows less than it
- * was trained to, and its quantiles are wider."""
+ * was trained to, and its quantiles are wider.  A model with seasons has MODEL_RECENT: the rows whose targets are
+ * a part of a session's state (gatewright_get_seasonal_state)."""
 
 _SYMBOLS = """\
  * A step reads the number of a symbol, its place in model_symbols, and gives a score (a logit) for each that may
@@ -103,7 +104,13 @@ static const gatewright_columns columns = {{
     .mean = mean,
     .scale = scale,
     .change_scale = change_scale,
-}};
+{seasons}}};
+"""
+
+_COLUMNS_OF_SEASONS = """\
+    .season_count = {count},
+    .seasons = seasons,
+    .season_weight = season_weight,
 """
 
 _PARTS = """\
@@ -188,6 +195,8 @@ class _Input(NamedTuple):
             "QUANTILES": len(head.quantiles),
             "CONTEXT": encoder.context,
         }
+        if encoder.seasons:
+            sizes["RECENT"] = encoder.recent
         extras = _TIME_ZONE.format(zone=encoder.time_zone) + _SERIES_EXTRAS
         return cls(sizes, _SERIES, extras, _series(encoder, head, file.scaler), columns="&columns")
 
@@ -219,7 +228,7 @@ def _source(file: ModelFile) -> str:
     parts.extend(reads.arrays)
     parts.append(
         _PARTS.format(
-            version=VERSION,
+            version=VERSION if spec.encoder.seasons else 1,
             layers=spec.lstm.num_layers,
             symbols=spec.encoder.symbols,
             embedding=reads.embedding,
@@ -249,6 +258,10 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
     yield _array("static const double mean", scaler.mean)
     yield _array("static const double scale", scaler.scale)
     yield _array("static const double change_scale", scaler.change_scale)
+    seasons = ""
+    if encoder.seasons:
+        yield _block("static const int64_t seasons", list(map(str, encoder.seasons)))
+        seasons = _COLUMNS_OF_SEASONS.format(count=len(encoder.seasons))
     yield _COLUMNS.format(
         targets=len(encoder.targets),
         past=len(encoder.past),
@@ -260,6 +273,7 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
         change=int(encoder.reads in ("change", "both")),
         level=int(encoder.reads in ("level", "both")),
         observed=int(encoder.reads_targets),
+        seasons=seasons,
     )
     names = "\n".join(f"    {_text(name)}," for name in _columns(Signature.of_series(encoder, head)))
     yield f"const char* const model_columns[MODEL_INPUT] = {{\n{names}\n}};\n"

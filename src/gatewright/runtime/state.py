@@ -3,7 +3,8 @@
 The bytes are: the magic ``gwstate`` and the format's version; the fingerprint of the model; L, H, P, the number of
 targets and the steps taken; h, c and the last observed targets; and a digest.  Version 2, for models with seasons
 only, adds the number of recent rows after the steps, and the recent targets after the last observed ones.
-Everything is little-endian.  The bytes are not trusted: sizes are checked against the model before anything is read.
+Everything is little-endian.  The bytes are not trusted: sizes are checked against the model before anything is
+read.
 """
 
 from __future__ import annotations

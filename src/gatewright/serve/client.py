@@ -280,7 +280,8 @@ class Session:
         found = self._client._ask({"op": "read", "session": self.name})
         self.steps, self.state_steps, self._behind = found["steps"], found["state_steps"], False
         hidden, cell = (np.array(found[name], np.float32) for name in ("hidden", "cell"))
-        return State(hidden, cell, np.array(found["last"], np.float64), found["state_steps"])
+        recent = np.array(found["recent"], np.float32).reshape(len(found["recent"]), -1 if found["recent"] else 0)
+        return State(hidden, cell, np.array(found["last"], np.float64), found["state_steps"], recent)
 
     def reset(self) -> None:
         """Reset the state; `steps` does not change."""

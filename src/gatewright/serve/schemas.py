@@ -135,6 +135,10 @@ class StateBody(SessionBody):
     hidden: Annotated[list[list[float]], Field(description="Hidden state h of each layer.")]
     cell: Annotated[list[list[float]], Field(description="Cell state c of each layer.")]
     last: Annotated[list[float | None], Field(description="The last observed value of each target.")]
+    recent: Annotated[
+        list[list[float | None]],
+        Field(description="The targets of the last rows, scaled, the oldest first, for a model with seasons."),
+    ]
 
 
 class NamesBody(_Body):

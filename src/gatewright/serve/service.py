@@ -121,7 +121,7 @@ class Service:
         def read() -> dict[str, Any]:
             steps, state = self._sessions.read(session, owner)
             model = self._sessions.model_of(session, owner).fingerprint
-            arrays = {name: getattr(state, name).tolist() for name in ("hidden", "cell", "last")}
+            arrays = {name: getattr(state, name).tolist() for name in ("hidden", "cell", "last", "recent")}
             return {"session": session, "model": model, "steps": steps, "state_steps": state.steps, **arrays}
 
         return await self._call(read)

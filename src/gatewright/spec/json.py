@@ -132,7 +132,9 @@ def _no_constant(constant: str) -> NoReturn:
 def _to_plain(annotation: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         hints = _hints(type(value))
-        names = [field.name for field in dataclasses.fields(value) if _is_written(field, getattr(value, field.name))]
+        names = [
+            field.name for field in dataclasses.fields(value) if _is_written(field, getattr(value, field.name))
+        ]
         plain = {name: _to_plain(hints[name], getattr(value, name)) for name in names}
         return {"kind": value.kind, **plain} if hasattr(value, "kind") else plain
     if isinstance(value, tuple):

@@ -159,7 +159,13 @@ def _of_series(model: Model, one: Series, span: slice, fill: str) -> tuple[Array
         raise _unreadable(one, span)
     read = slice(0, end if span.stop is None else min(end, span.stop - span.start))
     came = _ahead(one.values[:, :targets], horizon).transpose(0, 2, 1)
-    return inputs[read], encoded.level[read], one.values[read], came[read], _differences(encoded, encoder, head)[read]
+    return (
+        inputs[read],
+        encoded.level[read],
+        one.values[read],
+        came[read],
+        _differences(encoded, encoder, head)[read],
+    )
 
 
 def _differences(encoded: Encoded, encoder: SeriesEncoder, head: QuantileHead) -> Array:
