@@ -35,7 +35,8 @@
 extern "C" {
 #endif
 
-/* Grows when gatewright_parts or a struct in it changes.  Parts of version 1 have no seasons; they are still taken. */
+/* Grows when gatewright_parts or a struct in it changes.  Parts of version 1 have no seasons; they are still
+ * taken. */
 #define GATEWRIGHT_VERSION 2
 
 typedef enum gatewright_status {
@@ -102,7 +103,7 @@ typedef struct gatewright_columns {
     const double* mean;         /* (targets + past + known + statics), in this order; finite */
     const double* scale;        /* the same, standard deviations; above 0 */
     const double* change_scale; /* (targets), standard deviations of changes from row to row; above 0 */
-    /* Of parts of version 2: lengths of seasons in steps, rising, each at least 1; only where observed is set.  For
+    /* Of parts of version 2: lengths of seasons in steps, rising, each at least 1; only where observed is set. For
      * season m and step ahead j a forecast adds, times its weight, how the target went on one season before: its
      * last observed value at row t + ((j - 1) mod m) + 1 - m less that at row t - m, in units of scale; nothing
      * before a session has read that row. */

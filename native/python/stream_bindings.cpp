@@ -69,7 +69,8 @@ Columns columns_of(const std::optional<ColumnsGiven>& given) {
     const auto& [targets, past, statics, phases, known, horizon, quantiles] = counts;
     const auto& [change, level, observed] = reads;
     if (season_weight.size() != seasons.size() * static_cast<size_t>(horizon * targets))
-        refuse("season_weight", std::to_string(seasons.size() * static_cast<size_t>(horizon * targets)) + " weights",
+        refuse("season_weight",
+               std::to_string(seasons.size() * static_cast<size_t>(horizon * targets)) + " weights",
                std::to_string(season_weight.size()));
     return {targets, past,     statics, phases, known,        horizon, quantiles,    change,
             level,   observed, mean,    scale,  change_scale, seasons, season_weight};
@@ -230,8 +231,8 @@ nb::tuple state(Stream& stream, int64_t session) {
                           recent.array);
 }
 
-void set_state(Stream& stream, int64_t session, nb::handle hidden, nb::handle cell, nb::handle last,
-               int64_t steps, nb::handle recent) {
+void set_state(Stream& stream, int64_t session, nb::handle hidden, nb::handle cell, nb::handle last, int64_t steps,
+               nb::handle recent) {
     const Turn turn(stream);
     existing(stream, session);
     const Model& model = stream.model();

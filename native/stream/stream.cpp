@@ -199,8 +199,8 @@ void Stream::encode_row(const double* row, double* last, float* x, float* level)
         *x++ = static_cast<float>(scaled(*row++, n.targets + n.past + k / n.horizon));
 }
 
-// Remembers the targets of a step, and sums up its seasonal differences, times their weights: for each season m and
-// step ahead j, of row t + j - m less row t - m; nothing where that row was not seen.
+// Remembers the targets of a step, and sums up its seasonal differences, times their weights: for each season m
+// and step ahead j, of row t + j - m less row t - m; nothing where that row was not seen.
 void Stream::add_seasons(int64_t session, int64_t step, const float* level, float* seasonal) {
     const Columns& n = model_->columns;
     const double* const observed = last(session);

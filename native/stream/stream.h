@@ -117,8 +117,8 @@ class Stream {
     float* cell(int64_t session) { return cell_.data() + session * model_->cell_width(); }
     double* last(int64_t session) { return last_.data() + session * model_->columns.targets; }
     int64_t& steps(int64_t session) { return steps_[session]; }
-    // Copies the targets of the last rows, as last observed in the scaler's units, out or in: (recent, targets), the
-    // oldest first, NaN before the first observation.  Set the steps of a session before these.
+    // Copies the targets of the last rows, as last observed in the scaler's units, out or in: (recent, targets),
+    // the oldest first, NaN before the first observation.  Set the steps of a session before these.
     void get_recent(int64_t session, float* to) const;
     void set_recent(int64_t session, const float* from);
     void reset(int64_t session);

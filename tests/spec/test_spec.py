@@ -157,7 +157,7 @@ def test_versions_and_texts_of_nested_features() -> None:
     assert dataclasses.replace(plain, single=Inner(3, 2)).to_json().endswith('"single":{"gain":2.0,"size":3}}')
     for wrong in ('"gain":true', '"gain":"1"', '"gains":1.0', '"gain":2.0,"gain":2.0'):
         with pytest.raises(SpecError):
-            Inner.from_json('{"size":1,%s}' % wrong)
+            Inner.from_json('{"size":1,' + wrong + "}")
 
 
 BIG = 2**31

@@ -151,8 +151,8 @@ def seasonal_rows(season: int, horizon: int) -> tuple[int, ...]:
     """Return the row, counted from the last one, that each step ahead is compared with: one season before it.
 
     The seasonal difference of step *j* after row *t* is ``y[t + seasonal_rows(m, horizon)[j - 1]] - y[t - m]``, in
-    the units of the scaler, with the last observed value where y is missing.  A forecast adds it, times its weight.
-    Steps beyond one season repeat the rows of that season.
+    the units of the scaler, with the last observed value where y is missing.  A forecast adds it, times its
+    weight.  Steps beyond one season repeat the rows of that season.
 
     >>> seasonal_rows(season=4, horizon=6)
     (-3, -2, -1, 0, -3, -2)

@@ -16,7 +16,7 @@ _NEVER = np.iinfo(np.int32).max
 
 
 def seen_ages(encoded: Encoded) -> NDArray[np.int32]:
-    """Return the number of rows since each target was last observed, (rows, targets); huge before the first time."""
+    """Return the number of rows since each target was last observed, (rows, targets); huge before the first."""
     seen = np.maximum.accumulate(np.isfinite(encoded.target), axis=0)
     return np.where(seen, encoded.level_ages, np.int32(_NEVER))
 
@@ -26,8 +26,9 @@ def seasonal_differences(
 ) -> Tensor:
     """Return the differences between the season before a forecast and the row one season before its origin.
 
-    For season *m* and step ahead *j*: ``level[t + gatewright.spec.seasonal_rows(m, horizon)[j - 1]] - level[t - m]``; 0 where row
-    *t - m* is before the window, or nothing was observed in the window up to it.
+    For season *m* and step ahead *j*: ``level[t + rows[j - 1]] - level[t - m]``, where ``rows`` is
+    `gatewright.spec.seasonal_rows(m, horizon)`; 0 where row *t - m* is before the window, or nothing was observed
+    in the window up to it.
 
     Args:
         level: the targets as last observed, in the scaler's units (rows of all series, targets).
