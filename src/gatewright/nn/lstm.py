@@ -58,9 +58,9 @@ class LSTM(torch.nn.RNNBase):
             A pass that records, or that torch's operations do, keeps everything.
 
     Shapes:
-        input (T, B, D), (T, D), or a `PackedSequence`; hx a pair (h_0, c_0) of (L*S, B, P) and (L*S, B, H),
-        without B for unbatched input, zeros if None.  Returns y (T, B, S*P), or as the input is, and a pair
-        (h_n, c_n) shaped as hx.
+        input (T, B, D), (T, D), or a `PackedSequence`; hx a pair (h_0, c_0) of `(L*S, B, P)` and
+        `(L*S, B, H)`, without B for unbatched input, zeros if None.  Returns y `(T, B, S*P)`, or as the input is,
+        and a pair (h_n, c_n) shaped as hx.
 
     Raises:
         GatewrightError: if ``checkpoint`` is not a whole number of at least 0.
