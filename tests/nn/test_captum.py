@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 
 from gatewright import LSTM
 from tests.support.small_models import language_model
+
+pytestmark = pytest.mark.slow
 
 T, B, D, H = 9, 3, 4, 6
 
@@ -36,6 +37,13 @@ def pair(dtype: torch.dtype = torch.float32, **options: Any) -> tuple[Reader, Re
     return ours.eval(), theirs.eval()
 
 
+def integrated_gradients(model: Any) -> Any:
+    """Captum imports matplotlib, which the collection of other tests does not wait for."""
+    from captum.attr import IntegratedGradients
+
+    return IntegratedGradients(model)
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"num_layers": 2, "dropout": 0.5}, {"num_layers": 2, "bidirectional": True}]
 )
@@ -47,7 +55,7 @@ def test_attributions_are_those_of_torch_and_complete(
     x, baseline = torch.randn(2, B, T, D, dtype=dtype)
     for target in (0, 1):
         found, judge = (
-            IntegratedGradients(model).attribute(x, baseline, target=target, n_steps=100)
+            integrated_gradients(model).attribute(x, baseline, target=target, n_steps=100)
             for model in (ours, theirs)
         )
         assert found.shape == x.shape
@@ -60,7 +68,7 @@ def test_attributions_are_those_of_torch_and_complete(
 
 def test_the_convergence_delta_is_small() -> None:
     ours, _ = pair()
-    _, delta = IntegratedGradients(ours).attribute(
+    _, delta = integrated_gradients(ours).attribute(
         torch.randn(B, T, D), target=1, n_steps=100, return_convergence_delta=True
     )
     assert delta.abs().max() < 1e-3
@@ -73,7 +81,7 @@ def test_it_attributes_to_the_embeddings_of_a_language_model() -> None:
     def last(vectors: Tensor) -> Tensor:
         return model.head(model.lstm(vectors.transpose(0, 1))[0][-1])
 
-    found = IntegratedGradients(last).attribute(vectors, target=2, n_steps=100)
+    found = integrated_gradients(last).attribute(vectors, target=2, n_steps=100)
     with torch.no_grad():
         apart = (last(vectors) - last(torch.zeros_like(vectors)))[0, 2]
     assert float(found.sum()) == pytest.approx(float(apart), abs=1e-3)

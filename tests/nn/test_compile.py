@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from gatewright.nn import LSTM
+
+if TYPE_CHECKING:
+    from torch._dynamo.testing import CompileCounterWithBackend
 
 # What torch itself warns of while it compiles and exports.
 pytestmark = [
@@ -23,6 +25,13 @@ pytestmark = [
 D, H = 4, 6
 #: No size is one that another dimension has too, or 1: torch compiles those anew.
 SIZES = [(5, 3), (9, 2), (500, 8), (2, 7), (33, 5)]
+
+
+def counting(backend: str) -> CompileCounterWithBackend:
+    """A backend that counts its graphs; its module is slow to import, for the collection of all tests."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    return CompileCounterWithBackend(backend)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +73,7 @@ STACKS = [{}, {"num_layers": 2, "bidirectional": True, "proj_size": 3, "checkpoi
 def test_a_compiled_module_is_compiled_once_for_all_sizes(options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     module = Labeller(**options)
-    counter = CompileCounterWithBackend("aot_eager")
+    counter = counting("aot_eager")
     compiled = torch.compile(module, backend=counter, fullgraph=True, dynamic=True)
     compiled(example(*SIZES[0]))
     graphs = counter.frame_count
@@ -81,7 +90,7 @@ def test_the_graph_does_not_grow_with_the_steps(options: dict[str, Any]) -> None
     nodes = []
     for T in (2, 500):
         torch._dynamo.reset()
-        counter = CompileCounterWithBackend("aot_eager")
+        counter = counting("aot_eager")
         torch.compile(module, backend=counter, fullgraph=True, dynamic=False)(example(T, 3))
         (graph,) = counter.graphs
         nodes.append([str(node.target) for node in graph.graph.nodes])
@@ -114,7 +123,7 @@ def test_every_way_to_call_it_compiles_whole(what: str) -> None:
         y, (h_n, c_n) = layer(x, state)
         return [y, h_n, c_n]
 
-    counter = CompileCounterWithBackend("aot_eager" if what == "record" else "eager")
+    counter = counting("aot_eager" if what == "record" else "eager")
     compiled = torch.compile(call, backend=counter, fullgraph=True, dynamic=True)
     graphs = None
     with torch.set_grad_enabled(what != "no grad"):

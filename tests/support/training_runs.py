@@ -6,11 +6,14 @@ import io
 import multiprocessing
 import os
 import signal
+import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.console import Console
 from safetensors.numpy import load_file
 
@@ -20,7 +23,10 @@ from gatewright.train.launch import resume, train
 
 #: Children start from a server that has imported torch already.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.support.training_runs", "torch.utils.tensorboard"])
+# An optimizer imports torch._dynamo, which takes ten times as long as one of these trainings.
+PROCESSES.set_forkserver_preload(
+    ["tests.support.training_runs", "gatewright.cli", "torch._dynamo", "torch.profiler", "torch.utils.tensorboard"]
+)
 
 
 def write_table(path: Path, rows: int = 400, seed: int = 0) -> Path:
@@ -81,6 +87,52 @@ def train_in_process(
     )
     process.start()
     return process
+
+
+def command_in_process(arguments: Sequence[object], output: Path) -> BaseProcess:
+    """Start `gatewright *arguments` as a fork, whose output and errors go to a file."""
+    process = PROCESSES.Process(target=_command, args=([str(word) for word in arguments], output), daemon=True)
+    process.start()
+    return process
+
+
+def _command(arguments: list[str], output: Path) -> None:
+    from gatewright import cli
+
+    with output.open("wb") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    sys.argv = ["gatewright", *arguments]
+    sys.exit(cli.main())
+
+
+def train_among(ranks: int, source: Path, run: Path, options: Options) -> None:
+    """Train in several processes, which find each other as those of torchrun do."""
+    store = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    group = {
+        "WORLD_SIZE": str(ranks),
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
+    processes = [
+        PROCESSES.Process(
+            target=_train_as,
+            args=({**group, "RANK": str(n), "LOCAL_RANK": str(n)}, source, run, options),
+            daemon=True,
+        )
+        for n in range(ranks)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * ranks
+
+
+def _train_as(member: dict[str, str], source: Path, run: Path, options: Options) -> None:
+    os.environ.update(member)
+    train(source, options, run=run, console=quiet())
 
 
 def cpu_of(run: Path) -> float:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from gatewright.train.launch import resume, train
 from tests.support.training_runs import (
     FORECAST,
     LANGUAGE,
+    command_in_process,
     cpu_of,
     quiet,
     train_in_process,
@@ -100,13 +100,14 @@ def test_ctrl_c_keeps_the_best_model_and_goes_on(undisturbed, tmp_path):
         for name, value in told.items()
         for word in (f"--{name.replace('_', '-')}", *(value if isinstance(value, tuple) else (value,)))
     ]
-    command = [sys.executable, "-m", "gatewright", "train", source, "--run", run, *arguments]
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    while not (run / "checkpoint.safetensors").exists() and process.poll() is None:
+    process = command_in_process(["train", source, "--run", run, *arguments], tmp_path / "output")
+    while not (run / "checkpoint.safetensors").exists() and process.is_alive():
         time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
-    output = process.communicate()[0].decode()
-    assert process.returncode == 0, output
+    if process.is_alive():
+        os.kill(process.pid, signal.SIGINT)
+    process.join()
+    output = (tmp_path / "output").read_text()
+    assert process.exitcode == 0, output
     assert (run / "model.safetensors").exists()
     assert "Traceback" not in output
     if "stopped at step" in output:  # it may have been too quick for us

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gatewright import cli
 from gatewright.errors import GatewrightError
 from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.train import checkpoint
@@ -406,15 +405,18 @@ def test_of_two_that_train_in_a_run_one_is_refused(trained: dict[str, Path], tmp
     go_on(run)
 
 
-def test_the_command_says_it_in_one_line(trained: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_says_it_in_one_line(
+    trained: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An optimizer state that is shorter than the weights once ended the process with SIGSEGV."""
     run = tmp_path / "run"
     shutil.copytree(trained["forecast"], run)
     rewrite(run, lambda tensors, _: tensors.update({"optimizer.0.exp_avg": torch.zeros(1)}))
-    command = [sys.executable, "-m", "gatewright", "train", "--run", str(run), "--resume", "--steps", "9"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done
-    assert done.stdout.replace("loading torch\n", "") == ""
+    with pytest.raises(SystemExit) as end:
+        cli.main(["train", "--run", str(run), "--resume", "--steps", "9"])
+    assert end.value.code == 1
+    output, complaint = capsys.readouterr()
+    assert output.replace("loading torch\n", "") == ""
     expected = "error: " + str(run / "checkpoint.safetensors") + ": optimizer.0.exp_avg: expected F32 "
-    assert done.stderr.startswith(expected)
-    assert done.stderr.count("\n") == 1
+    assert complaint.startswith(expected)
+    assert complaint.count("\n") == 1

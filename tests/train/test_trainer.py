@@ -26,7 +26,7 @@ from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import nonfinite, trainer
 from gatewright.train.launch import resume, train
-from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
+from tests.support.training_runs import FORECAST, LANGUAGE, quiet, train_among, weights, write_table, write_text
 
 pytestmark = pytest.mark.slow
 
@@ -175,35 +175,46 @@ def test_too_few_rows_says_how_many_are_needed(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_two_processes_learn_what_one_does(tmp_path):
+def learned_the_same(one: Path, two: Path) -> None:
     """The batch is shared out, so the sums are the same up to the order of additions."""
-    for name, write, options in (("load.csv", write_table, FORECAST), ("plays.txt", write_text, LANGUAGE)):
-        source = write(tmp_path / name)
-        options = replace(
-            told(options, steps=8, validate_every=4, device="auto"), model=replace(options.model, dropout=0.0)
-        )
-        train(source, options, run=tmp_path / f"one {name}", console=quiet())
-        config = tmp_path / f"one {name}" / "config.toml"
-        # After --, or torchrun takes --run for an option of its own.
-        launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "gatewright", "--"]
-        told_again = ["train", source, "--config", config, "--run", tmp_path / f"two {name}"]
-        command = [sys.executable, *launch, *told_again]
-        done = subprocess.run(
-            [str(word) for word in command],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("8 steps,") == done.stdout.count("next: ") == 1
-        one, two = weights(tmp_path / f"one {name}"), weights(tmp_path / f"two {name}")
-        assert one.keys() == two.keys()
-        for key, value in one.items():
-            if key.startswith(("model.", "carried.")):
-                expected, got = np.frombuffer(value, np.float32), np.frombuffer(two[key], np.float32)
-                # Adam divides by small gradients, so a rounding can move a single weight visibly.
-                assert np.abs(got - expected).mean() < 2e-5
-                np.testing.assert_allclose(got, expected, rtol=0, atol=1e-3)
+    ours, theirs = weights(one), weights(two)
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        if key.startswith(("model.", "carried.")):
+            expected, got = np.frombuffer(value, np.float32), np.frombuffer(theirs[key], np.float32)
+            # Adam divides by small gradients, so a rounding can move a single weight visibly.
+            assert np.abs(got - expected).mean() < 2e-5
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-3)
+
+
+def shared_out(options: Options) -> Options:
+    return replace(
+        told(options, steps=8, validate_every=4, device="auto"), model=replace(options.model, dropout=0.0)
+    )
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    source, options = write_text(tmp_path / "plays.txt"), shared_out(LANGUAGE)
+    train(source, options, run=tmp_path / "one", console=quiet())
+    train_among(2, source, tmp_path / "two", options)
+    learned_the_same(tmp_path / "one", tmp_path / "two")
+
+
+def test_torchrun_starts_the_command(tmp_path):
+    source = write_table(tmp_path / "load.csv")
+    train(source, shared_out(FORECAST), run=tmp_path / "one", console=quiet())
+    # After --, or torchrun takes --run for an option of its own.
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "gatewright", "--"]
+    told_again = ["train", source, "--config", tmp_path / "one" / "config.toml", "--run", tmp_path / "two"]
+    done = subprocess.run(
+        [sys.executable, *map(str, launch), *map(str, told_again)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("8 steps,") == done.stdout.count("next: ") == 1
+    learned_the_same(tmp_path / "one", tmp_path / "two")
 
 
 def test_the_batch_must_be_shared_out_evenly(monkeypatch, tmp_path):
