@@ -47,7 +47,7 @@ def nothing_intercepts() -> bool:
     )
 
 
-def in_transform(tensors: Iterable[Any]) -> bool:
+def in_transform(*tensors: Any) -> bool:
     """Whether a transform of `torch.func` is active, such as `torch.func.vmap`.
 
     Without the private name: whether a tensor has no memory of its own, as those of a transform have none.

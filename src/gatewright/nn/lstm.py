@@ -165,8 +165,8 @@ class LSTM(torch.nn.RNNBase):
         looked_into = whole and ops.looked_into(x, hx, weights)
         if not (by_kernels or looked_into or (whole and record)):
             return self._torch_forward(input, hx)
-        y, state, kept = self._run(input, hx, weights, record, by_kernels and not looked_into)
-        return (y, state, kept) if record else (y, state)
+        y, state, gates_and_states = self._run(input, hx, weights, record, by_kernels and not looked_into)
+        return (y, state, gates_and_states) if record else (y, state)
 
     def _run(
         self,
@@ -175,7 +175,7 @@ class LSTM(torch.nn.RNNBase):
         weights: list[Tensor],
         record: bool,
         by_kernels: bool,
-    ) -> tuple[Any, _State, Record]:
+    ) -> tuple[Any, _State, Record | None]:
         """Run by the kernels, or else step by step, after the checks of torch."""
         packed = isinstance(input, PackedSequence)
         x = input.data if isinstance(input, PackedSequence) else input
@@ -187,7 +187,7 @@ class LSTM(torch.nn.RNNBase):
             raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", _described(hx))
         if hx is None:
             hx = tuple([x.new_zeros(shape) for shape in expected])
-        stack = [self._weights(k, weights) for k in range(len(self._all_weights))]
+        stack = self._stack(weights)
         if not packed:
             return self._padded(x, hx, stack, record, by_kernels)
         if by_kernels:
@@ -200,12 +200,12 @@ class LSTM(torch.nn.RNNBase):
         `torch.nn.RNNBase` makes that list again where an attribute of the module is no longer the tensor that it
         was, and else leaves in it whatever was put there.
         """
-        changed = False
+        parameters = self._parameters
         for reference, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=False):
-            weight = self._parameters.get(name)
+            weight = parameters.get(name)
             if weight is None or reference is None or reference() is not weight:
-                changed = True
-        if not changed:
+                break
+        else:
             return self._flat_weights
         if torch.compiler.is_compiling():  # it must not keep tensors of the graph
             if not self._weights_have_changed():
@@ -286,20 +286,21 @@ class LSTM(torch.nn.RNNBase):
 
     def _padded(
         self, x: Tensor, hx: _State, stack: list[LayerWeights], record: bool, by_kernels: bool
-    ) -> tuple[Tensor, _State, Record]:
+    ) -> tuple[Tensor, _State, Record | None]:
         run = self._kernel_layer(record) if by_kernels else fallback.sequence
         if x.dim() == 2:
             y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x[:, None], hx[0][:, None], hx[1][:, None])
-            return y[:, 0], (h_n[:, 0], c_n[:, 0]), Record(tuple(layers))
-        if self._time(x) == 0:
+            y, h_n, c_n = y[:, 0], h_n[:, 0], c_n[:, 0]
+        elif self._time(x) == 0:
             y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x, *hx)
-            return y, (h_n, c_n), Record(tuple(layers))
-        y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x.transpose(0, 1), *hx)
-        return y.transpose(0, 1), (h_n, c_n), Record(tuple(layers))
+        else:
+            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x.transpose(0, 1), *hx)
+            y = y.transpose(0, 1)
+        return y, (h_n, c_n), Record(tuple(layers)) if layers else None
 
     def _packed(
         self, packed: PackedSequence, hx: _State, stack: list[LayerWeights], record: bool
-    ) -> tuple[PackedSequence, _State, Record]:
+    ) -> tuple[PackedSequence, _State, Record | None]:
         """Run by the kernels, which take packed steps as they are."""
         x, batch_sizes, order, back = packed
         h_0, c_0 = (state if order is None else state.index_select(1, order) for state in hx)
@@ -309,7 +310,7 @@ class LSTM(torch.nn.RNNBase):
             h_n, c_n = h_n.index_select(1, back), c_n.index_select(1, back)
         out = PackedSequence(y, batch_sizes, order, back)
         if not record:
-            return out, (h_n, c_n), Record(())
+            return out, (h_n, c_n), None
         layout = Layout.of(packed)
         directions = 2 if self.bidirectional else 1
         for n, layer in enumerate(layers):
@@ -374,13 +375,12 @@ class LSTM(torch.nn.RNNBase):
         >>> LSTM(3, 4, num_layers=2).layer_weights(1).W_ih.shape
         torch.Size([16, 4])
         """
-        return self._weights(layer * (2 if self.bidirectional else 1) + reverse)
+        return self._stack(self._current_weights())[layer * (2 if self.bidirectional else 1) + reverse]
 
-    def _weights(self, k: int, flat: list[Tensor] | None = None) -> LayerWeights:
-        """Return the weights of one layer in one direction; k counts as hx does."""
-        each = len(self._all_weights[0])  # in the order of `CellSpec.weights`, as torch has them
-        layer = (self._current_weights() if flat is None else flat)[k * each : (k + 1) * each]
-        return LayerWeights.of(cell_code(self.bias, self.proj_size), layer)
+    def _stack(self, weights: list[Tensor]) -> list[LayerWeights]:
+        """Return the weights of each layer and direction, in the order of hx."""
+        cell, count = cell_code(self.bias, self.proj_size), len(self._all_weights[0])
+        return [LayerWeights.of(cell, weights[k : k + count]) for k in range(0, len(weights), count)]
 
 
 def _tensors_of(hx: Any) -> list[Tensor]:

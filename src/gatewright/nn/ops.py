@@ -51,18 +51,18 @@ def _direct(*tensors: Tensor | None) -> bool:
     return (
         not torch.compiler.is_compiling()
         and _torch_private.nothing_intercepts()
-        and {type(tensor) for tensor in tensors} <= _PLAIN
+        and _PLAIN.issuperset(map(type, tensors))
     )
 
 
 def looked_into(x: Tensor, hx: Any, weights: Sequence[Tensor | None]) -> bool:
     """Whether operations are needed that torch can look into: for a transform of `torch.func`, or for tangents."""
     states = hx if isinstance(hx, tuple | list) else ()
-    tensors = (x, *states, *weights)
-    if _torch_private.in_transform(tensors):
+    if _torch_private.in_transform(x, *states, *weights):
         return True
     if torch.compiler.is_compiling() or not _torch_private.in_forward_mode():
         return False
+    tensors = (x, *states, *weights)
     return any(isinstance(each, Tensor) and forward_ad.unpack_dual(each).tangent is not None for each in tensors)
 
 
@@ -107,22 +107,23 @@ def sequence(
     """
     options = [int(reverse), int(record), 0 if record else checkpoint]
     direct = _direct(x, h_0, c_0, *weights)
+    results: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
     if direct and not _differentiable(x, h_0, c_0, *weights):
-        y, h_n, c_n, gates, cells = _forward(x, h_0, c_0, weights, batch_sizes, options)
-        return y, h_n, c_n, _recorded(y, gates, cells, h_0, c_0) if record else None
-    tensors, cell = weights.present(), weights.code
-    if not direct:
+        results = _forward(x, h_0, c_0, weights, batch_sizes, options)
+    elif direct:
+        results = _Lstm.apply(None, weights.code, batch_sizes, options, x, h_0, c_0, *weights.present())
+    else:
+        tensors = weights.present()
         if not _torch_private.can_redispatch() and _differentiable(x, h_0, c_0, *tensors):
             options[1] = 1  # or the backward pass would have to run it again
-        y, h_n, c_n, gates, cells = lstm(x, h_0, c_0, tensors, cell, batch_sizes, options)
-    else:
-        y, h_n, c_n, gates, cells = _Lstm.apply(None, cell, batch_sizes, options, x, h_0, c_0, *tensors)
-    return y, h_n, c_n, _recorded(y, gates, cells, h_0, c_0) if record else None
-
-
-def _recorded(y: Tensor, gates: Tensor, cells: Tensor, h_0: Tensor, c_0: Tensor) -> LayerRecord:
+        results = lstm(x, h_0, c_0, tensors, weights.code, batch_sizes, options)
+    y, h_n, c_n, gates, cells = results
+    if not record:
+        return y, h_n, c_n, None
+    assert gates is not None
+    assert cells is not None
     i, f, g, o = gates.chunk(4, dim=-1)
-    return LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)
+    return y, h_n, c_n, LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)
 
 
 def _differentiable(*tensors: Tensor | None) -> bool:
@@ -149,7 +150,8 @@ def _lstm(
         batch_sizes: rows of each step.
         options: reverse, keep, checkpoint.
     """
-    return _forward(x, h_0, c_0, LayerWeights.of(cell, weights), batch_sizes, options)
+    y, h_n, c_n, gates, cells = _forward(x, h_0, c_0, LayerWeights.of(cell, weights), batch_sizes, options)
+    return y, h_n, c_n, x.new_empty(0) if gates is None else gates, x.new_empty(0) if cells is None else cells
 
 
 def _forward(
@@ -159,22 +161,25 @@ def _forward(
     layer: LayerWeights,
     batch_sizes: Tensor | None,
     options: Sequence[int],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Return the same, with None for what is not kept."""
     reverse, keep, checkpoint = options
-    y, h_n, c_n = x.new_empty(*x.shape[:-1], layer.W_hh.shape[-1]), x.new_empty(h_0.shape), x.new_empty(c_0.shape)
+    y = x.new_empty(*x.shape[:-1], layer.W_hh.shape[-1])
+    h_n = torch.empty_like(h_0, memory_format=torch.contiguous_format)
+    c_n = torch.empty_like(c_0, memory_format=torch.contiguous_format)
     sizes = None if batch_sizes is None else batch_sizes.tolist()
     h, c = dense(h_0, c_0)
-    done = kernels.forward(
+    arrays = kernels.forward(
         rows(x),
         h,
         c,
         LayerWeights(*dense(*layer)),
         kernels.SequenceArgs(sizes, bool(reverse), checkpoint, torch.get_num_threads()),
         keep=bool(keep),
-        out=(*dense(y, h_n, c_n), None, None),
+        out=(to_dlpack(y), to_dlpack(h_n), to_dlpack(c_n), None, None),
     )
-    gates = x.new_empty(0) if done.gates is None else torch.from_numpy(done.gates)
-    cells = x.new_empty(0) if done.cell is None else torch.from_numpy(done.cell)
+    gates = None if arrays.gates is None else torch.from_numpy(arrays.gates)
+    cells = None if arrays.cell is None else torch.from_numpy(arrays.cell)
     return y, h_n, c_n, gates, cells
 
 
@@ -404,20 +409,27 @@ def _chunk_steps(B: Any, H: int, element: int) -> Any:
 
 
 def dense(*tensors: Tensor | None) -> Any:
-    """Return contiguous tensors to the kernels, of the same memory where they are contiguous already."""
-    return [None if tensor is None else _capsule(tensor, tensor.is_contiguous()) for tensor in tensors]
+    """Return contiguous tensors to the kernels, of the same memory where they are contiguous already.
+
+    By way of DLPack, not of NumPy, after which torch lets nobody resize a tensor.
+    """
+    return [
+        None
+        if tensor is None
+        else to_dlpack(tensor if tensor.is_contiguous() and not tensor.is_neg() else _copy(tensor))
+        for tensor in tensors
+    ]
 
 
 def rows(tensor: Tensor | None) -> Any:
     """Return a tensor to the kernels whose last dimension is contiguous; the others stay as they are."""
-    return None if tensor is None else _capsule(tensor, tensor.stride(-1) == 1)
+    if tensor is None:
+        return None
+    return to_dlpack(tensor if tensor.stride(-1) == 1 and not tensor.is_neg() else _copy(tensor))
 
 
-def _capsule(tensor: Tensor, fits: bool) -> Any:
-    """Return the memory of a tensor; not by way of NumPy, after which torch lets nobody resize the tensor."""
-    if not fits or tensor.is_neg():
-        tensor = tensor.detach().resolve_neg().contiguous()
-    return to_dlpack(tensor)
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().resolve_neg().contiguous()
 
 
 kernels.share_threads()
