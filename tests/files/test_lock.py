@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gatewright.files import atomic, lock, regular
+from gatewright.files import atomic, lock, regular_file
 
 HOLD = """
 import sys, time
@@ -129,11 +129,11 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
             (".", "a directory"),
             ("/dev/zero", "a device"),
         ):
-            with pytest.raises(regular.IrregularFileError, match=kind):
-                regular.open_file(tmp_path / name)
+            with pytest.raises(regular_file.IrregularFileError, match=kind):
+                regular_file.open_file(tmp_path / name)
     with pytest.raises(FileNotFoundError):
-        regular.open_file(tmp_path / "absent")
-    with regular.open_file(tmp_path / "file") as file:
+        regular_file.open_file(tmp_path / "absent")
+    with regular_file.open_file(tmp_path / "file") as file:
         assert file.read() == b"text"
         assert os.get_blocking(file.fileno()) in (True, False)
 
@@ -145,13 +145,13 @@ def test_a_pipe_that_takes_a_file_s_place_is_not_waited_for(
 
     path = tmp_path / "file"
     path.write_bytes(b"text")
-    require = regular.require
+    require = regular_file.require
 
     def replaced(name: Path) -> None:
         require(name)
         path.unlink()
         os.mkfifo(path)
 
-    monkeypatch.setattr(regular, "require", replaced)
-    with pytest.raises(regular.IrregularFileError, match="a named pipe"):
-        regular.open_file(path)
+    monkeypatch.setattr(regular_file, "require", replaced)
+    with pytest.raises(regular_file.IrregularFileError, match="a named pipe"):
+        regular_file.open_file(path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gatewright import equations
-from gatewright.nn import LSTM, fallback, ops
+from gatewright.nn import LSTM, fallback, fast_path
 from gatewright.nn.held_gates import sequence_held
 from gatewright.spec.cell import LayerWeights
 
@@ -57,7 +57,7 @@ def test_held_gates_are_those_of_the_equations(run, proj_size: int, reverse: boo
 def test_where_nothing_is_held_the_bits_are_those_of_the_whole_sequence(dtype: torch.dtype, reverse: bool) -> None:
     x, h_0, c_0, weights, clamps = example(0, dtype)
     free = torch.full_like(clamps, torch.nan)
-    expected = ops.sequence(x, h_0, c_0, weights, reverse=reverse, record=True)
+    expected = fast_path.sequence(x, h_0, c_0, weights, reverse=reverse, record=True)
     found = sequence_held(x, h_0, c_0, weights, free, reverse=reverse)
     assert all(map(torch.equal, found[:3], expected[:3]))
     for name in equations.QUANTITIES:
@@ -107,7 +107,7 @@ def test_tangents_go_through_held_gates() -> None:
 
 def test_in_the_first_step_the_other_units_have_the_bits_of_the_kernels() -> None:
     x, h_0, c_0, weights, clamps = example(0, torch.float32)
-    expected = ops.sequence(x, h_0, c_0, weights, record=True)[3]
+    expected = fast_path.sequence(x, h_0, c_0, weights, record=True)[3]
     record = sequence_held(x, h_0, c_0, weights, clamps)[3]
     held = {(name, unit) for gate, unit, _ in HELD for name in (equations.GATES[gate], "hidden")}
     held |= {("cell", unit) for gate, unit, _ in HELD if gate < 3}

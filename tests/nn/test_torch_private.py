@@ -12,7 +12,7 @@ import gatewright
 #: What listens to torch, transforms, forward mode, batches of gradients, operators; and what they compute.
 SLOW = "not penalty and not keeps_what_torch_asks and not shapes and not chunks"
 TESTS = [
-    "tests/nn/test_ops.py",
+    "tests/nn/test_operators.py",
     "tests/nn/test_drop_in.py::test_a_batch_of_gradients_is_that_of_torch",
     "tests/nn/test_drop_in.py::test_a_vectorized_jacobian_is_that_of_torch",
     "tests/nn/test_drop_in.py::test_tangents_are_those_of_a_difference",

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatewright.errors import GatewrightError, ModelFileError, SpecError, shorten, unusable
-from gatewright.files import atomic, regular
+from gatewright.files import atomic, regular_file
 from gatewright.spec import ModelSpec, Scaler, TableSpec, Vocabulary
 from gatewright.spec.json import Spec, strict_json
 
@@ -164,7 +164,7 @@ def read(path: str | os.PathLike[str]) -> ModelFile:
     """
     path = Path(path)
     try:
-        with regular.open_file(path) as file:
+        with regular_file.open_file(path) as file:
             return _read(file)
     except (OSError, MemoryError) as error:
         raise unusable(ModelFileError, path, error) from None

@@ -22,7 +22,7 @@ from gatewright.equations import GATES, QUANTITIES
 from gatewright.insight.changes import Changes, Plan, describe, plan
 from gatewright.insight.recorder import Pass, Reading, prepare, record
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM, Record, fallback, ops
+from gatewright.nn import LSTM, Record, fallback, fast_path
 from gatewright.nn.held_gates import sequence_held
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
@@ -201,12 +201,12 @@ class _Layer:
 
     def _span(self, x: Tensor, h: Tensor, c: Tensor, clamps: Tensor | None) -> tuple[Tensor, Tensor, LayerRecord]:
         """Run steps between two cuts; return the states after the last one, and the record."""
-        if not ops.takes(x, [h, c, *self.weights.present()]):
+        if not fast_path.takes(x, [h, c, *self.weights.present()]):
             _, h, c, part = fallback.sequence(x, h, c, self.weights, reverse=self.reverse, clamps=clamps)
         elif clamps is not None:
             _, h, c, part = sequence_held(x, h, c, self.weights, clamps, reverse=self.reverse)
         else:
-            _, h, c, recorded = ops.sequence(x, h, c, self.weights, reverse=self.reverse, record=True)
+            _, h, c, recorded = fast_path.sequence(x, h, c, self.weights, reverse=self.reverse, record=True)
             assert recorded is not None
             part = recorded
         return h, c, part

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gatewright.equations import QUANTITIES, Record
 from gatewright.errors import ModelFileError, shorten, unusable
-from gatewright.files import atomic, regular
+from gatewright.files import atomic, regular_file
 from gatewright.insight.layers import DIRECTIONS, Layer, Peer
 from gatewright.insight.recording_data import RecordingData
 from gatewright.spec.recording import RecordingMetadata
@@ -53,7 +53,7 @@ def write(path: Path | str, recording: RecordingData) -> None:
 def is_recording(path: Path) -> bool:
     """Return whether a file has the header of a recording, even if it is truncated."""
     try:
-        with regular.open_file(path) as file:
+        with regular_file.open_file(path) as file:
             size = int.from_bytes(file.read(8), "little")
             return b'"gatewright_recording"' in file.read(min(size, _HEADER))
     except OSError:
@@ -67,7 +67,7 @@ def read(path: Path | str) -> dict[str, Any]:
         ModelFileError: if the file is damaged or not a recording.
     """
     try:
-        regular.require(path)
+        regular_file.require(path)
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             got = metadata.get("gatewright_recording")

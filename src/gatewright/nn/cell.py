@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gatewright.nn.leaf import leaf
+from gatewright.nn.fx_node import fx_node
 
 
 class LSTMCell(torch.nn.LSTMCell):
@@ -51,5 +51,5 @@ class LSTMCell(torch.nn.LSTMCell):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return h and c after a step, or a node where `torch.fx` traces."""
-        node = leaf(self, *args, **kwargs)
+        node = fx_node(self, *args, **kwargs)
         return super().__call__(*args, **kwargs) if node is None else node

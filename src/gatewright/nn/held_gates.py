@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gatewright import kernels
-from gatewright.nn import fallback, ops
+from gatewright.nn import autograd, fallback, fast_path, operators
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
 
@@ -20,14 +20,14 @@ def sequence_held(
 
     Args:
         x: input, (T, B, D) with T >= 1.
-        h_0: as for `gatewright.nn.ops.sequence`.
-        c_0: as for `gatewright.nn.ops.sequence`.
-        weights: as for `gatewright.nn.ops.sequence`.
+        h_0: as for `gatewright.nn.fast_path.sequence`.
+        c_0: as for `gatewright.nn.fast_path.sequence`.
+        weights: as for `gatewright.nn.fast_path.sequence`.
         clamps: values at which gates are held, (4, H), as for `gatewright.nn.fallback.sequence`.
-        reverse: as for `gatewright.nn.ops.sequence`.
+        reverse: as for `gatewright.nn.fast_path.sequence`.
 
     Returns:
-        What `gatewright.nn.ops.sequence` does with ``record=True``.
+        What `gatewright.nn.fast_path.sequence` does with ``record=True``.
 
     Raises:
         GatewrightError: if sizes do not fit.
@@ -42,17 +42,13 @@ def sequence_held(
             [1.0000, 0.1250]])
     """
     tensors = weights.present()
-    read = (x, h_0, c_0, clamps, *tensors)
-    differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in read)
-    if differentiable or ops.looked_into(x, (h_0, c_0), tensors):
+    if autograd.differentiable(x, h_0, c_0, clamps, *tensors) or fast_path.looked_into(x, (h_0, c_0), tensors):
         return fallback.sequence(x, h_0, c_0, weights, reverse=reverse, clamps=clamps)
-    h, c, held = ops.dense(h_0, c_0, clamps)
-    args = kernels.SequenceArgs(reverse=reverse, threads=torch.get_num_threads(), clamps=held)
-    y, h_n, c_n = x.new_empty(*x.shape[:-1], weights.output_size), x.new_empty(h_0.shape), x.new_empty(c_0.shape)
-    out = (*ops.dense(y, h_n, c_n), None, None)
-    done = kernels.forward(ops.rows(x), h, c, LayerWeights(*ops.dense(*weights)), args, keep=True, out=out)
-    assert done.gates is not None
-    assert done.cell is not None
-    i, f, g, o = torch.from_numpy(done.gates).chunk(4, dim=-1)
-    cells = torch.from_numpy(done.cell)
+    args = kernels.SequenceArgs(
+        reverse=reverse, threads=torch.get_num_threads(), clamps=operators.dense(clamps)[0]
+    )
+    y, h_n, c_n, gates, cells = operators.forward(x, h_0, c_0, weights, args, keep=True)
+    assert gates is not None
+    assert cells is not None
+    i, f, g, o = gates.chunk(4, dim=-1)
     return y, h_n, c_n, LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)

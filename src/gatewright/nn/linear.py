@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gatewright import kernels
-from gatewright.nn import ops
-from gatewright.nn.leaf import leaf
+from gatewright.nn import fast_path, operators
+from gatewright.nn.fx_node import fx_node
 
 
 class Linear(nn.Linear):
@@ -27,9 +27,9 @@ class Linear(nn.Linear):
     def forward(self, input: Any) -> Any:  # noqa: A002
         """Return b + x W', for x (..., D): (..., O)."""
         if not isinstance(input, Tensor):
-            return leaf(self, input)
+            return fx_node(self, input)
         weights = [self.weight] if self.bias is None else [self.weight, self.bias]
-        if not ops.takes(input, weights) or ops.looked_into(input, None, weights):
+        if not fast_path.takes(input, weights) or fast_path.looked_into(input, None, weights):
             return functional.linear(input, self.weight, self.bias)
         y = linear(input.reshape(-1, self.in_features), self.weight, self.bias)
         return y.reshape(*input.shape[:-1], self.out_features)
@@ -37,8 +37,8 @@ class Linear(nn.Linear):
 
 def _linear(x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
     y = x.new_empty(x.shape[0], W.shape[0])
-    x_, W_, b_ = ops.dense(x, W, b)
-    kernels.linear(x_, W_, b_, threads=torch.get_num_threads(), out=ops.dense(y)[0])
+    x_, W_, b_ = operators.dense(x, W, b)
+    kernels.linear(x_, W_, b_, threads=torch.get_num_threads(), out=operators.dense(y)[0])
     return y
 
 
@@ -57,5 +57,5 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     return (dy @ W if need_x else None, dy.T @ x if need_W else None, dy.sum(0) if need_b else None)
 
 
-linear = ops.define("linear", _linear, _shapes)
-torch.library.register_autograd("gatewright::linear", _backward, setup_context=_keep, lib=ops.library)
+linear = operators.define("linear", _linear, _shapes)
+torch.library.register_autograd("gatewright::linear", _backward, setup_context=_keep, lib=operators.library)

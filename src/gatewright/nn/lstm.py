@@ -14,17 +14,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import _torch_private, fallback, ops
-from gatewright.nn.leaf import leaf
+from gatewright.nn import _torch_private, fallback, fast_path
+from gatewright.nn.fx_node import fx_node
+from gatewright.nn.initial_state import Shapes, State, described, fits, tensors_of
 from gatewright.nn.packed import Layout
 from gatewright.nn.record import LayerRecord, Record
 from gatewright.runtime.stream import Stream, WeightFormat
 from gatewright.spec.cell import LayerWeights, cell_code
 
-_State = tuple[Tensor, Tensor]
-#: One layer in one direction: `steps.sequence`, or `ops.sequence`.
+#: One layer in one direction: `fallback.sequence`, or `fast_path.sequence`.
 _Run = Callable[..., tuple[Tensor, Tensor, Tensor, Any]]
-_Shapes = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class LSTM(torch.nn.RNNBase):
@@ -124,45 +123,45 @@ class LSTM(torch.nn.RNNBase):
     def forward(
         self,
         input: Tensor,
-        hx: _State | None = None,
+        hx: State | None = None,
         *,
         record: Literal[False] = False,
-    ) -> tuple[Tensor, _State]: ...
+    ) -> tuple[Tensor, State]: ...
 
     @overload
     def forward(
         self,
         input: PackedSequence,
-        hx: _State | None = None,
+        hx: State | None = None,
         *,
         record: Literal[False] = False,
-    ) -> tuple[PackedSequence, _State]: ...
+    ) -> tuple[PackedSequence, State]: ...
 
     @overload
     def forward(
-        self, input: Tensor, hx: _State | None = None, *, record: Literal[True]
-    ) -> tuple[Tensor, _State, Record]: ...
+        self, input: Tensor, hx: State | None = None, *, record: Literal[True]
+    ) -> tuple[Tensor, State, Record]: ...
 
     @overload
     def forward(
-        self, input: PackedSequence, hx: _State | None = None, *, record: Literal[True]
-    ) -> tuple[PackedSequence, _State, Record]: ...
+        self, input: PackedSequence, hx: State | None = None, *, record: Literal[True]
+    ) -> tuple[PackedSequence, State, Record]: ...
 
     def forward(self, input: Any, hx: Any = None, *, record: bool = False) -> Any:  # noqa: A002
         """Run the stack over a sequence, and return the record too if asked for."""
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
         if not isinstance(x, Tensor):
-            node = leaf(self, input, hx, **({"record": True} if record else {}))
+            node = fx_node(self, input, hx, **({"record": True} if record else {}))
             return self._torch_forward(input, hx) if node is None else node
         if packed:
             self._check_packed_state(input, hx)
         weights = self._current_weights()
-        by_kernels = ops.takes(x, weights)
+        by_kernels = fast_path.takes(x, weights)
         whole = by_kernels or all(isinstance(W, Tensor) for W in weights)
-        if whole and not (record or by_kernels) and ops.widens(x):
+        if whole and not (record or by_kernels) and fast_path.widens(x):
             return self._widened(input, hx, weights)
-        looked_into = whole and ops.looked_into(x, hx, weights)
+        looked_into = whole and fast_path.looked_into(x, hx, weights)
         if not (by_kernels or looked_into or (whole and record)):
             return self._torch_forward(input, hx)
         y, state, gates_and_states = self._run(input, hx, weights, record, by_kernels and not looked_into)
@@ -175,16 +174,16 @@ class LSTM(torch.nn.RNNBase):
         weights: list[Tensor],
         record: bool,
         by_kernels: bool,
-    ) -> tuple[Any, _State, Record | None]:
+    ) -> tuple[Any, State, Record | None]:
         """Run by the kernels, or else step by step, after the checks of torch."""
         packed = isinstance(input, PackedSequence)
         x = input.data if isinstance(input, PackedSequence) else input
         expected = self._expected_state(
             x, input.batch_sizes if isinstance(input, PackedSequence) else None, weights
         )
-        if expected is None or not _fits(hx, expected, x.dtype):
+        if expected is None or not fits(hx, expected, x.dtype):
             self._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
-            raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", _described(hx))
+            raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", described(hx))
         if hx is None:
             hx = tuple([x.new_zeros(shape) for shape in expected])
         stack = self._stack(weights)
@@ -214,8 +213,8 @@ class LSTM(torch.nn.RNNBase):
         self._update_flat_weights()
         return self._flat_weights
 
-    def _widened(self, input: Any, hx: Any, weights: list[Tensor]) -> tuple[Any, _State]:  # noqa: A002
-        """Run by the kernels in float32 what is of a narrower type, or what autocast narrows; see `ops.widens`."""
+    def _widened(self, input: Any, hx: Any, weights: list[Tensor]) -> tuple[Any, State]:  # noqa: A002
+        """Run by the kernels in float32 what is of a narrower type, or what autocast narrows."""
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
         narrow = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
@@ -229,7 +228,7 @@ class LSTM(torch.nn.RNNBase):
 
         with torch.autocast("cpu", enabled=False):
             given = PackedSequence(wide(x), *input[1:]) if packed else wide(x)
-            state = [wide(each) for each in hx] if len(_tensors_of(hx)) == 2 else hx
+            state = [wide(each) for each in hx] if len(tensors_of(hx)) == 2 else hx
             y, (h_n, c_n), _ = self._run(given, state, [wide(W) for W in weights], False, True)
             y = PackedSequence(narrowed(y.data), *y[1:]) if packed else narrowed(y)
             return y, (narrowed(h_n), narrowed(c_n))
@@ -262,7 +261,7 @@ class LSTM(torch.nn.RNNBase):
         for n, (state, shape) in enumerate(zip(hx, expected, strict=False)):
             self.check_hidden_size(state, shape, f"Expected hidden[{n}] size {{}}, got {{}}")
 
-    def _expected_state(self, x: Tensor, batch_sizes: Tensor | None, weights: list[Tensor]) -> _Shapes | None:
+    def _expected_state(self, x: Tensor, batch_sizes: Tensor | None, weights: list[Tensor]) -> Shapes | None:
         """Return the shapes that h_0 and c_0 need to have, or None if the input itself does not fit."""
         batch: tuple[int, ...] = ()
         dim, shape = x.dim(), x.shape
@@ -285,8 +284,8 @@ class LSTM(torch.nn.RNNBase):
         return 1 if self.batch_first and x.dim() == 3 else 0
 
     def _padded(
-        self, x: Tensor, hx: _State, stack: list[LayerWeights], record: bool, by_kernels: bool
-    ) -> tuple[Tensor, _State, Record | None]:
+        self, x: Tensor, hx: State, stack: list[LayerWeights], record: bool, by_kernels: bool
+    ) -> tuple[Tensor, State, Record | None]:
         run = self._kernel_layer(record) if by_kernels else fallback.sequence
         if x.dim() == 2:
             y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x[:, None], hx[0][:, None], hx[1][:, None])
@@ -299,8 +298,8 @@ class LSTM(torch.nn.RNNBase):
         return y, (h_n, c_n), Record(tuple(layers)) if layers else None
 
     def _packed(
-        self, packed: PackedSequence, hx: _State, stack: list[LayerWeights], record: bool
-    ) -> tuple[PackedSequence, _State, Record | None]:
+        self, packed: PackedSequence, hx: State, stack: list[LayerWeights], record: bool
+    ) -> tuple[PackedSequence, State, Record | None]:
         """Run by the kernels, which take packed steps as they are."""
         x, batch_sizes, order, back = packed
         h_0, c_0 = (state if order is None else state.index_select(1, order) for state in hx)
@@ -320,8 +319,8 @@ class LSTM(torch.nn.RNNBase):
         return out, (h_n, c_n), Record(tuple(layers), layout.lengths)
 
     def _packed_by_steps(
-        self, packed: PackedSequence, hx: _State, stack: list[LayerWeights]
-    ) -> tuple[PackedSequence, _State, Record]:
+        self, packed: PackedSequence, hx: State, stack: list[LayerWeights]
+    ) -> tuple[PackedSequence, State, Record]:
         """Run by torch's operations, over padded rows."""
         layout = Layout.of(packed)
 
@@ -334,7 +333,9 @@ class LSTM(torch.nn.RNNBase):
         return layout.wrap(layout.pack(y)), (h_n, c_n), Record(tuple(layers), layout.lengths)
 
     def _kernel_layer(self, record: bool, batch_sizes: Tensor | None = None) -> _Run:
-        return functools.partial(ops.sequence, batch_sizes=batch_sizes, record=record, checkpoint=self.checkpoint)
+        return functools.partial(
+            fast_path.sequence, batch_sizes=batch_sizes, record=record, checkpoint=self.checkpoint
+        )
 
     def _layers(
         self,
@@ -381,23 +382,3 @@ class LSTM(torch.nn.RNNBase):
         """Return the weights of each layer and direction, in the order of hx."""
         cell, count = cell_code(self.bias, self.proj_size), len(self._all_weights[0])
         return [LayerWeights.of(cell, weights[k : k + count]) for k in range(0, len(weights), count)]
-
-
-def _tensors_of(hx: Any) -> list[Tensor]:
-    return [state for state in hx if isinstance(state, Tensor)] if isinstance(hx, (tuple, list)) else []
-
-
-def _fits(hx: Any, expected: _Shapes, dtype: torch.dtype) -> bool:
-    """Whether hx is None or a pair of tensors of the expected shapes and of the input's type."""
-    if hx is None:
-        return True
-    if not (isinstance(hx, (tuple, list)) and len(hx) == 2 and all(isinstance(s, Tensor) for s in hx)):
-        return False
-    same_type = _torch_private.any_autocast() or all(state.dtype == dtype for state in hx)
-    return same_type and tuple(tuple(state.shape) for state in hx) == expected
-
-
-def _described(hx: Any) -> str:
-    if not isinstance(hx, (tuple, list)):
-        return type(hx).__name__
-    return str([(tuple(s.shape), str(s.dtype)) if isinstance(s, Tensor) else type(s).__name__ for s in hx])

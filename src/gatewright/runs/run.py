@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from gatewright.errors import RunError, reason, shorten, unusable
-from gatewright.files import atomic, lock, model_file, regular
+from gatewright.files import atomic, lock, model_file, regular_file
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks import registry
 from gatewright.tasks.config_file import read_config
@@ -296,7 +296,7 @@ def digest(source: Source) -> str:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        with regular.open_file(path) as file:
+        with regular_file.open_file(path) as file:
             return file.readlines()
     except OSError as error:
         raise unusable(RunError, path, error) from None

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import RunError, shorten, unusable
-from gatewright.files import atomic, regular
+from gatewright.files import atomic, regular_file
 
 FORMAT = "2"
 #: Steps up to which AdamW counts: a float32 does not get any further by adding 1.
@@ -151,7 +151,7 @@ _Entry = tuple[str, tuple[int, ...]]
 def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Entry]]:
     """Return the metadata, and dtype and shape of each tensor."""
     try:
-        regular.require(path)
+        regular_file.require(path)
         with safetensors.safe_open(path, framework="pt") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             entries = {name: (str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewright.errors import ModelFileError, shorten, unusable
-from gatewright.files import atomic, regular
+from gatewright.files import atomic, regular_file
 from gatewright.insight.layers import Peer
 from gatewright.insight.recording import Recording
 from gatewright.nn.linear import Linear
@@ -139,7 +139,7 @@ def load(path: Path, model: Model) -> PlainModel:
     with torch.random.fork_rng():
         plain = PlainModel(model)
     try:
-        regular.require(path)
+        regular_file.require(path)
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from gatewright.errors import ModelFileError, StoreError, unusable
-from gatewright.files import regular
+from gatewright.files import regular_file
 from gatewright.runtime.stream import Stream, WeightFormat
 from gatewright.serve.sessions.store import Store, StoredModel
 
@@ -29,7 +29,7 @@ def load_file(path: Path, *, weights: WeightFormat, sessions: int, threads: int)
     """
     file = path / "model.safetensors" if path.is_dir() else path
     try:
-        with regular.open_file(file) as opened_file:
+        with regular_file.open_file(file) as opened_file:
             size = os.fstat(opened_file.fileno()).st_size
             if size > MAX_BYTES:
                 raise ModelFileError(str(file), f"a model file of at most {MAX_BYTES} bytes", f"{size} bytes")

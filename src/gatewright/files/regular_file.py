@@ -35,7 +35,7 @@ def open_file(path: str | os.PathLike[str]) -> BufferedReader:
 
     >>> open_file(os.curdir)
     Traceback (most recent call last):
-    gatewright.files.regular.IrregularFileError: [Errno 22] a directory: '.'
+    gatewright.files.regular_file.IrregularFileError: [Errno 22] a directory: '.'
     """
     require(path)  # opening a device may have side effects
     # It may have been replaced since.

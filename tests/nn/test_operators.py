@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gatewright import kernels
 from gatewright.errors import GatewrightError
-from gatewright.nn import LSTM, fallback, ops
+from gatewright.nn import LSTM, fallback, fast_path, operators
 from gatewright.spec.cell import LayerWeights
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -105,7 +105,7 @@ def test_derivatives_are_those_of_finite_differences(options: dict[str, Any], re
     def function(*values: Tensor) -> list[Tensor]:
         given = iter(values)
         replaced = (next(given) if isinstance(a, Tensor) and a.requires_grad else a for a in args)
-        return run(tuple(replaced), ops.sequence, record)
+        return run(tuple(replaced), fast_path.sequence, record)
 
     assert torch.autograd.gradcheck(function, wrt, fast_mode=True)
     assert torch.autograd.gradgradcheck(function, wrt, fast_mode=True)
@@ -159,7 +159,7 @@ def test_transforms_of_functions_look_through_the_layer(options: dict[str, Any])
 def test_the_record_is_the_very_buffer_that_was_saved(batch_sizes: tuple[int, ...] | None) -> None:
     args = arguments(batch_sizes=batch_sizes)
     x, h_0, c_0, *weights, sizes, reverse, _, _ = args
-    y, _, _, record = ops.sequence(
+    y, _, _, record = fast_path.sequence(
         x, h_0, c_0, LayerWeights(*weights), reverse=reverse, batch_sizes=sizes, record=True
     )
     saved = {tensor.data_ptr() for tensor in y.grad_fn.saved_tensors if tensor is not None}
@@ -187,13 +187,13 @@ NAMES = ("x", "h_0", "c_0", "W_ih", "W_hh", "b_ih", "b_hh", "W_hr")
 )
 def test_only_what_needs_a_gradient_gets_one(wanted: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     args = arguments(proj_size=P)
-    everything = torch.autograd.grad(run(args, ops.sequence, False)[0].square().sum(), args[:8])
+    everything = torch.autograd.grad(run(args, fast_path.sequence, False)[0].square().sum(), args[:8])
     asked = {}
     original = kernels.backward
     monkeypatch.setattr(kernels, "backward", lambda *a, **k: asked.update(k) or original(*a, **k))
     for name, value in zip(NAMES, args[:8], strict=True):
         value.requires_grad_(name in wanted)
-    run(args, ops.sequence, False)[0].square().sum().backward()
+    run(args, fast_path.sequence, False)[0].square().sum().backward()
     for name, value, expected in zip(NAMES, args[:8], everything, strict=True):
         if name in wanted:
             assert torch.equal(value.grad, expected)
@@ -349,7 +349,9 @@ def test_the_operator_says_what_it_cannot_do() -> None:
 @pytest.mark.parametrize("H", [1, 7, 64, 700, 3000])
 def test_chunks_of_a_batch_that_is_no_number_yet_are_those_of_the_kernels(H: int, dtype: torch.dtype) -> None:
     for B in (0, 1, 2, 3, 17, 127, 128, 129, 5000):
-        assert ops._chunk_steps(B, H, dtype.itemsize) == kernels.chunk_steps(B, H, str(dtype).partition(".")[2])
+        assert operators._chunk_steps(B, H, dtype.itemsize) == kernels.chunk_steps(
+            B, H, str(dtype).partition(".")[2]
+        )
 
 
 @pytest.mark.parametrize("checkpoint", [0, 1, 2, 3, 200, 5000])

@@ -1,4 +1,4 @@
-"""A layer in a graph that `torch.fx` makes: one node, as torch's own layers are."""
+"""The node of a layer in a graph of `torch.fx`: one, as torch's own layers have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 
-def leaf(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+def fx_node(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """Return the node that calls a module, or None if no argument is a proxy of `torch.fx`.
 
     A tracer enters every module that is not torch's own, unless it is configured not to.  A module that calls
@@ -19,7 +19,7 @@ def leaf(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
     >>> class Doubled(nn.Module):
     ...     def forward(self, x):
-    ...         return leaf(self, x) if isinstance(x, fx.Proxy) else 2 * x
+    ...         return fx_node(self, x) if isinstance(x, fx.Proxy) else 2 * x
     >>> traced = fx.symbolic_trace(nn.Sequential(Doubled()))
     >>> [node.op for node in traced.graph.nodes]
     ['placeholder', 'call_module', 'output']

@@ -1,0 +1,177 @@
+"""Autograd of the operators: their adjoint, differentiable any number of times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewright.nn import _torch_private, fallback, operators
+from gatewright.spec.cell import LayerWeights
+
+_PLAIN = {Tensor, torch.nn.Parameter, type(None)}
+
+
+def direct(*tensors: Tensor | None) -> bool:
+    """Whether nothing intercepts torch's dispatcher, so that the kernels may be called without it: 50 µs less."""
+    return (
+        not torch.compiler.is_compiling()
+        and _torch_private.nothing_intercepts()
+        and _PLAIN.issuperset(map(type, tensors))
+    )
+
+
+def differentiable(*tensors: Tensor | None) -> bool:
+    """Whether a backward pass may follow."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+class Lstm(torch.autograd.Function):
+    """The operator with its adjoint.
+
+    Whether there will be a backward pass is known here, when the operator runs, and not when a program that holds
+    it was written down: so this keeps what a backward pass needs, whether the caller wants it too or not.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, keys: Any, cell: int, batch_sizes: Tensor | None, options: Any, *tensors: Any) -> Any:
+        """Run the operator, and keep what the backward pass needs."""
+        ctx.cell, (ctx.reverse, wanted, ctx.checkpoint) = cell, options
+        x, h_0, c_0, *weights = tensors
+        inputs = (x, h_0, c_0, weights, cell, batch_sizes, [ctx.reverse, 1, ctx.checkpoint])
+        results = (
+            operators.lstm_kernel(*inputs)
+            if keys is None
+            else _torch_private.redispatch(operators.lstm, keys, *inputs)
+        )
+        y, h_n, c_n, gates, cells = results
+        ctx.save_for_backward(batch_sizes, y, gates, cells, *tensors)
+        ctx.set_materialize_grads(False)  # zeros for gates that no loss reads would be the largest tensor of all
+        if not wanted:
+            gates = cells = None
+        elif ctx.checkpoint > 0:
+            ctx.mark_nondifferentiable(gates, cells)  # nothing to be read: the record keeps all
+        return y, h_n, c_n, gates, cells
+
+    @staticmethod
+    def backward(ctx: Any, *adjoint: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the adjoints of the tensors that need one."""
+        saved = ctx.saved_tensors  # once: each access runs the hooks that unpack them
+        return (None, None, None, None, *_adjoint(ctx, saved, adjoint, ctx.needs_input_grad[4:]))
+
+
+def _adjoint(ctx: Any, saved: Sequence[Any], adjoint: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Any]:
+    """Return the adjoints of x, h_0, c_0 and the weights: None where one is not needed.
+
+    Args:
+        ctx: with cell, reverse and checkpoint as attributes.
+        saved: batch_sizes, what the forward pass kept, x, h_0, c_0, and the weights.
+        adjoint: of what the forward pass gave.
+        needs: whether each is needed.
+    """
+    if torch.is_grad_enabled():  # to be differentiated once more
+        return _adjoint_by_steps(ctx, saved, adjoint, needs)
+    batch_sizes, y, gates, cells, x, h_0, c_0, *weights = saved
+    need_x, _, _, *need_weights = needs
+    if _torch_private.in_batched_gradient(adjoint):
+        run: Callable[..., Any] = _of_batch
+    else:
+        run = operators.lstm_backward_kernel if direct(*adjoint, *saved) else operators.lstm_backward
+    options = [ctx.reverse, ctx.checkpoint, int(need_x), int(any(need_weights))]
+    kept = [y, gates, cells]
+    dx, dh_0, dc_0, dW = run(list(adjoint), [x, h_0, c_0], weights, ctx.cell, batch_sizes, kept, options)
+    gradients = (dx, dh_0, dc_0, *(dW or [None] * len(weights)))
+    return [gradient if need else None for gradient, need in zip(gradients, needs, strict=True)]
+
+
+def _of_batch(
+    d: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    cell: int,
+    batch_sizes: Tensor | None,
+    kept: Sequence[Tensor],
+    options: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Return what `operators.lstm_backward` does where ``d`` stands for the adjoints of a batch of gradients.
+
+    torch runs an operator for each of them, but none that takes or gives lists: what is saved goes in one tensor.
+    """
+    saved = [*inputs, *kept, *weights]
+    sizes = [size for tensor in saved for size in (tensor.dim(), *tensor.shape)]
+    flat = torch.cat([tensor.reshape(-1) for tensor in saved])
+    gradient = operators.lstm_backward_flat(*d, flat, batch_sizes, [cell, *options, *sizes])
+    wanted = [*(inputs if options[2] else inputs[1:]), *(weights if options[3] else [])]
+    parts = gradient.split([tensor.numel() for tensor in wanted])
+    gradients = [part.view(tensor.shape) for part, tensor in zip(parts, wanted, strict=True)]
+    dx = gradients.pop(0) if options[2] else inputs[0].new_empty(0)
+    return dx, gradients[0], gradients[1], gradients[2:]
+
+
+def _adjoint_by_steps(
+    ctx: Any, saved: Sequence[Any], adjoint: Sequence[Tensor | None], needs: Sequence[bool]
+) -> list[Tensor | None]:
+    """Return the same as a graph of torch operations, to differentiate further."""
+    batch_sizes, _, _, _, *inputs = saved
+    wanted = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+    x, h_0, c_0, *weights = inputs
+    layer = LayerWeights.of(ctx.cell, weights)
+    lengths = place = None
+    if batch_sizes is not None:
+        present = torch.arange(int(batch_sizes[0])) < batch_sizes[:, None]
+        lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
+        x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
+    y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, layer, reverse=bool(ctx.reverse), lengths=lengths)
+    gates = torch.cat([record.input_gate, record.forget_gate, record.candidate, record.output_gate], dim=-1)
+    outputs = [y, h_n, c_n, gates, record.cell]
+    if place is not None:
+        for n in (0, 3, 4):
+            outputs[n] = outputs[n].flatten(0, 1).index_select(0, place)
+    read = [(output, d) for output, d in zip(outputs, adjoint, strict=True) if d is not None]
+    gradients = iter(
+        torch.autograd.grad(
+            [output for output, _ in read], wanted, [d for _, d in read], create_graph=True, allow_unused=True
+        )
+    )
+    return [next(gradients) if need else None for need in needs]
+
+
+def _with_adjoint(keys: Any, *inputs: Any) -> Any:
+    x, h_0, c_0, weights, cell, batch_sizes, options = inputs
+    if not differentiable(x, h_0, c_0, *weights):
+        return _torch_private.redispatch(operators.lstm, keys, *inputs)
+    results = Lstm.apply(keys, cell, batch_sizes, options, x, h_0, c_0, *weights)
+    return tuple(x.new_empty(0) if each is None else each for each in results)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    """Keep what `_later` needs."""
+    x, h_0, c_0, weights, ctx.cell, batch_sizes, (ctx.reverse, ctx.kept, ctx.checkpoint) = inputs
+    y, _, _, gates, cells = output
+    ctx.save_for_backward(batch_sizes, y, gates, cells, x, h_0, c_0, *weights)
+    ctx.set_materialize_grads(False)
+    if not ctx.kept or ctx.checkpoint > 0:
+        ctx.mark_nondifferentiable(gates, cells)
+
+
+def _later(ctx: Any, *adjoint: Tensor | None) -> tuple[Any, ...]:
+    """Return the adjoints as `torch.library.register_autograd` wants them; run again what kept nothing."""
+    saved = ctx.saved_tensors
+    batch_sizes, *kept, x, h_0, c_0 = saved[:7]
+    weights = list(saved[7:])
+    if not ctx.kept:
+        with torch.no_grad():
+            options = [ctx.reverse, 1, ctx.checkpoint]
+            y, _, _, *rest = operators.lstm(x, h_0, c_0, weights, ctx.cell, batch_sizes, options)
+        kept = [y, *rest]
+    needs = [*ctx.needs_input_grad[:3], *(ctx.needs_input_grad[3] or [False] * len(weights))]
+    dx, dh_0, dc_0, *dW = _adjoint(ctx, (batch_sizes, *kept, x, h_0, c_0, *weights), adjoint, needs)
+    return dx, dh_0, dc_0, dW, None, None, None
+
+
+if _torch_private.can_redispatch():
+    operators.library.impl("lstm", _with_adjoint, "Autograd", with_keyset=True)
+else:
+    torch.library.register_autograd("gatewright::lstm", _later, setup_context=_keep, lib=operators.library)

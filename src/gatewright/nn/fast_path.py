@@ -1,0 +1,110 @@
+"""The fast path: one layer in one direction by the kernels, and when they apply; `fallback` is the other path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from gatewright.nn import _torch_private, autograd, operators
+from gatewright.nn.record import LayerRecord
+from gatewright.spec.cell import LayerWeights
+
+_DTYPES = (torch.float32, torch.float64)
+
+
+def takes(x: Tensor, weights: Sequence[Tensor | None]) -> bool:
+    """Whether the operators take these tensors: all there, on the CPU and of one type that the kernels have."""
+    dtype = x.dtype
+    if dtype not in _DTYPES or not x.is_cpu:
+        return False
+    if dtype != torch.float64 and torch.is_autocast_enabled("cpu"):
+        return False
+    for W in weights:  # noqa: SIM110 - a generator costs a microsecond of a small call
+        if W is None or W.dtype != dtype or not W.is_cpu:
+            return False
+    return True
+
+
+def widens(x: Tensor) -> bool:
+    """Whether a narrow type, of the input or by autocast, has to go by the kernels in float32: while compiling.
+
+    torch's own operator is faster for such types, but what `torch.compile` makes of it has no gradients.
+    """
+    narrow = x.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled("cpu")
+    return narrow and torch.compiler.is_compiling() and x.is_cpu
+
+
+def looked_into(x: Tensor, hx: Any, weights: Sequence[Tensor | None]) -> bool:
+    """Whether operations are needed that torch can look into: for a transform of `torch.func`, or for tangents."""
+    states = hx if isinstance(hx, tuple | list) else ()
+    if _torch_private.in_transform(x, *states, *weights):
+        return True
+    if torch.compiler.is_compiling() or not _torch_private.in_forward_mode():
+        return False
+    tensors = (x, *states, *weights)
+    return any(isinstance(each, Tensor) and forward_ad.unpack_dual(each).tangent is not None for each in tensors)
+
+
+def sequence(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: LayerWeights,
+    *,
+    reverse: bool = False,
+    batch_sizes: Tensor | None = None,
+    record: bool = False,
+    checkpoint: int = 0,
+) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
+    """Run one layer in one direction, by the kernels.
+
+    Equations: those of `gatewright.nn.fallback.sequence`.
+
+    Args:
+        x: input, (T, B, D); with ``batch_sizes`` (rows, D), the rows of each step after those of the step before.
+        h_0: hidden state before the first step, (B, H), or (B, P) with a projection.
+        c_0: cell state before the first step, (B, H).
+        weights: the layer's parameters.
+        reverse: whether to read x from its last step to its first.
+        batch_sizes: how many rows each step has, (T,), int64, as a `PackedSequence` has it; None for B each.
+        record: whether to return the activations that the pass saved.
+        checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest;
+            0 keeps the activations of every step, as a record does.
+
+    Returns:
+        y, shaped as x but (..., H) or (..., P); h_n and c_n, shaped as h_0 and c_0; and the record or None, whose
+        fields are (T, B, H), or (rows, H) with ``batch_sizes``.
+
+    Raises:
+        GatewrightError: if sizes do not fit.
+
+    >>> weights = LayerWeights(W_ih=torch.zeros(8, 3), W_hh=torch.zeros(8, 2))
+    >>> x, h_0, c_0 = torch.ones(5, 1, 3), torch.zeros(1, 2), torch.ones(1, 2)
+    >>> y, h_n, c_n, record = sequence(x, h_0, c_0, weights, record=True)
+    >>> record.forget_gate[0], record.cell[:, 0, 0]
+    (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
+    """
+    options = [int(reverse), int(record), 0 if record else checkpoint]
+    direct = autograd.direct(x, h_0, c_0, *weights)
+    results: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
+    if direct and not autograd.differentiable(x, h_0, c_0, *weights):
+        args = operators.sequence_args(batch_sizes, reverse, options[2])
+        results = operators.forward(x, h_0, c_0, weights, args, keep=record)
+    elif direct:
+        results = autograd.Lstm.apply(None, weights.code, batch_sizes, options, x, h_0, c_0, *weights.present())
+    else:
+        tensors = weights.present()
+        if not _torch_private.can_redispatch() and autograd.differentiable(x, h_0, c_0, *tensors):
+            options[1] = 1  # or the backward pass would have to run it again
+        results = operators.lstm(x, h_0, c_0, tensors, weights.code, batch_sizes, options)
+    y, h_n, c_n, gates, cells = results
+    if not record:
+        return y, h_n, c_n, None
+    assert gates is not None
+    assert cells is not None
+    i, f, g, o = gates.chunk(4, dim=-1)
+    return y, h_n, c_n, LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)

@@ -1,0 +1,232 @@
+"""The kernels as operators of torch: schema, implementation on the CPU, and shapes for tracing.
+
+`gatewright::lstm` runs one layer in one direction; `gatewright::lstm_backward` is its adjoint.  Both are for the
+CPU and for float32 and float64, and neither writes to its arguments.  Weights are packed anew on every call, so
+that no change of them, by whatever way, can be missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
+
+from gatewright import kernels
+from gatewright.spec.cell import LayerWeights
+
+kernels.share_threads()
+library = torch.library.Library("gatewright", "DEF")
+
+
+def define(name: str, kernel: Callable[..., Any], shapes: Callable[..., Any]) -> Any:
+    """Register an operator by hand: `torch.library.custom_op` does the same, at 150 µs a call with gradients."""
+    library.define(name + torch.library.infer_schema(kernel, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
+    library.impl(name, kernel, "CPU")
+    torch.library.register_fake(f"gatewright::{name}", shapes, lib=library)
+    return getattr(torch.ops.gatewright, name).default
+
+
+def sequence_args(batch_sizes: Tensor | None, reverse: bool, checkpoint: int) -> kernels.SequenceArgs:
+    """Return how a sequence is walked, by as many threads as torch uses."""
+    sizes = None if batch_sizes is None else batch_sizes.tolist()
+    return kernels.SequenceArgs(sizes, reverse, checkpoint, torch.get_num_threads())
+
+
+def forward(
+    x: Tensor, h_0: Tensor, c_0: Tensor, weights: LayerWeights, args: kernels.SequenceArgs, *, keep: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Run the kernels; return y, h_n, c_n, gates and cell, the last two None where they are not kept."""
+    y = x.new_empty(*x.shape[:-1], weights.W_hh.shape[-1])
+    h_n = torch.empty_like(h_0, memory_format=torch.contiguous_format)
+    c_n = torch.empty_like(c_0, memory_format=torch.contiguous_format)
+    h, c = dense(h_0, c_0)
+    arrays = kernels.forward(
+        rows(x),
+        h,
+        c,
+        LayerWeights(*dense(*weights)),
+        args,
+        keep=keep,
+        out=(to_dlpack(y), to_dlpack(h_n), to_dlpack(c_n), None, None),
+    )
+    gates = None if arrays.gates is None else torch.from_numpy(arrays.gates)
+    cells = None if arrays.cell is None else torch.from_numpy(arrays.cell)
+    return y, h_n, c_n, gates, cells
+
+
+def lstm_kernel(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    cell: int,
+    batch_sizes: Tensor | None,
+    options: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return y, h_n, c_n, and where it is kept what the adjoint needs: gates and cell, or checkpoints of the cell.
+
+    Args:
+        x: as for `sequence`, as are h_0, c_0 and batch_sizes.
+        h_0: hidden state.
+        c_0: cell state.
+        weights: those that the cell has, in the order of `CellSpec.weights`.
+        cell: which cell it is, `CellSpec.code`.
+        batch_sizes: rows of each step.
+        options: reverse, keep, checkpoint.
+    """
+    reverse, keep, checkpoint = options
+    args = sequence_args(batch_sizes, bool(reverse), checkpoint)
+    y, h_n, c_n, gates, cells = forward(x, h_0, c_0, LayerWeights.of(cell, weights), args, keep=bool(keep))
+    return y, h_n, c_n, x.new_empty(0) if gates is None else gates, x.new_empty(0) if cells is None else cells
+
+
+def _lstm_shapes(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    _cell: int,
+    batch_sizes: Tensor | None,
+    options: Sequence[int],
+) -> tuple[Tensor, ...]:
+    _, keep, checkpoint = options
+    H, P = weights[1].shape[0] // 4, weights[1].shape[1]
+    rows = x.shape[:-1]
+    gates: tuple[Any, ...] = (0,)
+    cells: tuple[Any, ...] = (0,)
+    if keep and checkpoint > 0:
+        T = x.shape[0] if batch_sizes is None else batch_sizes.shape[0]
+        unit = _chunk_steps(h_0.shape[0], H, x.element_size())
+        every = (torch.sym_min(checkpoint, torch.sym_max(T, 1)) + unit - 1) // unit * unit
+        cells = ((T + every - 1) // every, h_0.shape[0], H)
+    elif keep:
+        gates, cells = (*rows, 4 * H), (*rows, H)
+    return tuple(x.new_empty(shape) for shape in ((*rows, P), h_0.shape, c_0.shape, gates, cells))
+
+
+def lstm_backward_kernel(
+    d: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    cell: int,
+    batch_sizes: Tensor | None,
+    kept: Sequence[Tensor],
+    options: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Return the adjoints of x (empty where not wanted), h_0, c_0, and of the weights (none where not wanted).
+
+    Args:
+        d: adjoints of y, h_n, c_n, gates and cell; None for zeros.
+        inputs: x, h_0, c_0.
+        weights: as for `lstm_kernel`, as are cell and batch_sizes.
+        cell: which cell it is.
+        batch_sizes: rows of each step.
+        kept: y, gates and cell, or its checkpoints, as `lstm_kernel` gave them.
+        options: reverse, checkpoint, whether dx is wanted, whether the adjoints of the weights are.
+    """
+    reverse, checkpoint, need_x, need_weights = options
+    x, h_0, c_0 = inputs
+    dy, dh_n, dc_n, dgates, dcell = d
+    y, gates, cells = kept
+    dx, dh_0, dc_0, dW = _lstm_backward_shapes(d, inputs, weights, cell, batch_sizes, kept, options)
+    d_layer = LayerWeights.of(cell, dW) if need_weights else LayerWeights(None, None)
+    h, c, dh, dc = dense(h_0, c_0, dh_n, dc_n)
+    kernels.backward(
+        kernels.OutputGradients(rows(dy), dh, dc, rows(dgates), rows(dcell)),
+        kernels.Inputs(rows(x), h, c),
+        kernels.Kept(rows(y), None if checkpoint > 0 else rows(gates), rows(cells)),
+        LayerWeights(*dense(*LayerWeights.of(cell, weights))),
+        sequence_args(batch_sizes, bool(reverse), checkpoint),
+        need_x=bool(need_x),
+        need_weights=bool(need_weights),
+        out=dense(dx if need_x else None, dh_0, dc_0, d_layer.W_ih, d_layer.W_hh, d_layer.b_ih, d_layer.W_hr),
+    )
+    if d_layer.b_hh is not None:
+        d_layer.b_hh.copy_(d_layer.b_ih)  # which both are added to
+    return dx, dh_0, dc_0, dW
+
+
+def _lstm_backward_shapes(
+    _d: Any, inputs: Sequence[Tensor], weights: Sequence[Tensor], _cell: int, _sizes: Any, _kept: Any, options: Any
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    x, h_0, c_0 = inputs
+    _, _, need_x, need_weights = options
+    dx = x.new_empty(x.shape if need_x else (0,))
+    dW = [x.new_empty(W.shape) for W in weights] if need_weights else []
+    return dx, x.new_empty(h_0.shape), x.new_empty(c_0.shape), dW
+
+
+def _lstm_backward_flat(
+    dy: Tensor | None,
+    dh_n: Tensor | None,
+    dc_n: Tensor | None,
+    dgates: Tensor | None,
+    dcell: Tensor | None,
+    saved: Tensor,
+    batch_sizes: Tensor | None,
+    options: Sequence[int],
+) -> Tensor:
+    """Return the adjoints that are wanted, end to end.
+
+    The options are the cell, those of `lstm_backward_kernel`, and the shapes of what is saved.
+    """
+    inputs, kept, weights = _unflattened(saved, options)
+    d = [dy, dh_n, dc_n, dgates, dcell]
+    *gradients, dW = lstm_backward_kernel(d, inputs, weights, options[0], batch_sizes, kept, options[1:5])
+    return torch.cat([gradient.reshape(-1) for gradient in (*gradients, *dW)])
+
+
+def _lstm_backward_flat_shapes(*arguments: Any) -> Tensor:
+    *_, saved, _, options = arguments
+    inputs, _, weights = _unflattened(saved, options)
+    wanted = [*(inputs if options[3] else inputs[1:]), *(weights if options[4] else [])]
+    return saved.new_empty(sum(tensor.numel() for tensor in wanted))
+
+
+def _unflattened(saved: Tensor, options: Sequence[int]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return inputs, what was kept, and weights."""
+    sizes, tensors, begin = list(options[5:]), [], 0
+    while sizes:
+        shape = torch.Size(sizes[1 : 1 + sizes[0]])
+        sizes = sizes[1 + sizes[0] :]
+        tensors.append(saved[begin : begin + shape.numel()].view(shape))
+        begin += shape.numel()
+    return tensors[:3], tensors[3:6], tensors[6:]
+
+
+def _chunk_steps(B: Any, H: int, element: int) -> Any:
+    """Return `kernels.chunk_steps`, for a B that may be a symbol too."""
+    rows = max(kernels.LEAST_CHUNK_ROWS, kernels.CHUNK_BYTES // (4 * H * element))
+    return torch.sym_max(1, rows // torch.sym_max(B, 1))
+
+
+def dense(*tensors: Tensor | None) -> Any:
+    """Return contiguous tensors to the kernels, of the same memory where they are contiguous already.
+
+    By way of DLPack, not of NumPy, after which torch lets nobody resize a tensor.
+    """
+    return [
+        None
+        if tensor is None
+        else to_dlpack(tensor if tensor.is_contiguous() and not tensor.is_neg() else _copy(tensor))
+        for tensor in tensors
+    ]
+
+
+def rows(tensor: Tensor | None) -> Any:
+    """Return a tensor to the kernels whose last dimension is contiguous; the others stay as they are."""
+    if tensor is None:
+        return None
+    return to_dlpack(tensor if tensor.stride(-1) == 1 and not tensor.is_neg() else _copy(tensor))
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().resolve_neg().contiguous()
+
+
+lstm = define("lstm", lstm_kernel, _lstm_shapes)
+lstm_backward = define("lstm_backward", lstm_backward_kernel, _lstm_backward_shapes)
+lstm_backward_flat = define("lstm_backward_flat", _lstm_backward_flat, _lstm_backward_flat_shapes)
