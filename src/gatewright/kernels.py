@@ -418,7 +418,7 @@ def _filled(results: Sequence[Any], out: Sequence[Any]) -> Sequence[Any]:
     """Return the results of a native entry: None stands where it wrote into memory that was passed in."""
     if not out:
         return results
-    return [given if result is None else result for result, given in zip(results, out, strict=True)]
+    return [memory if result is None else result for result, memory in zip(results, out, strict=True)]
 
 
 def _unknown_target(argument: str, name: str) -> GatewrightError:

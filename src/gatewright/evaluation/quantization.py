@@ -46,28 +46,28 @@ def quantize_run(path: Path | Run, data: Path) -> list[Kept]:
     run = path if isinstance(path, Run) else Run.open(path)
     file = model_file.read(run.require_model())
     score = registry.kind(run.kind).stream_score(file, data, run.options().data)
-    found = []
+    results = []
     for weights in get_args(WeightFormat):
         alone = Stream.of(file, weights=weights)
         stream = Stream.of(file, sessions=SESSIONS, weights=weights)
         microseconds = _microseconds(alone, score.x, score.times)
-        found.append(Kept(weights, alone.weight_bytes, microseconds, score.metrics(stream)))
-    return found
+        results.append(Kept(weights, alone.weight_bytes, microseconds, score.metrics(stream)))
+    return results
 
 
-def lines(found: list[Kept]) -> Lines:
+def lines(results: list[Kept]) -> Lines:
     """Lay out what `quantize_run` returned: each metric with its change from float32."""
-    names = list(found[0].metrics)
+    names = list(results[0].metrics)
     heads = ["memory", "µs a step", *(head for name in names for head in (name, "change"))]
     laid_out = empty("weights of the gates", heads)
-    columns = [written([kept.metrics[name] for kept in found]) for name in names]
-    for row, kept in enumerate(found):
-        cells = [f"{kept.bytes / 1024:,.0f} KiB", f"{kept.microseconds:.1f}"]
+    columns = [written([result.metrics[name] for result in results]) for name in names]
+    for row, result in enumerate(results):
+        cells = [f"{result.bytes / 1024:,.0f} KiB", f"{result.microseconds:.1f}"]
         for name, column in zip(names, columns, strict=True):
-            before = found[0].metrics[name]
-            change = f"{kept.metrics[name] / before - 1:+.3%}" if row and before else ""
+            before = results[0].metrics[name]
+            change = f"{result.metrics[name] / before - 1:+.3%}" if row and before else ""
             cells += [column[row], change]
-        laid_out.add_row(kept.weights, *cells)
+        laid_out.add_row(result.weights, *cells)
     return laid_out
 
 

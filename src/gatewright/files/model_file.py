@@ -393,14 +393,14 @@ def _check_companions(model: ModelFile) -> None:
         "scaler": (model.scaler, Scaler),
         "vocabulary": (model.vocabulary, Vocabulary),
     }
-    for name, (found, cls) in companions.items():
+    for name, (companion, cls) in companions.items():
         if name == encoder.companion:
-            _check_spec(name, found, cls)
-            assert found is not None
-            misfit = found.misfit(encoder)
+            _check_spec(name, companion, cls)
+            assert companion is not None
+            misfit = companion.misfit(encoder)
             if misfit is not None:
                 raise ModelFileError(*misfit)
-        elif found is not None:
+        elif companion is not None:
             reads = "symbols" if encoder.symbols else "a series"
             raise ModelFileError(name, f"none, since the encoder reads {reads}", "one")
 

@@ -38,7 +38,7 @@ class Lstm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, keys: Any, cell: int, batch_sizes: Tensor | None, options: Any, *tensors: Any) -> Any:
         """Run the operator, and keep what the backward pass needs."""
-        ctx.cell, (ctx.reverse, wanted, ctx.checkpoint) = cell, options
+        ctx.cell, (ctx.reverse, record_wanted, ctx.checkpoint) = cell, options
         x, h_0, c_0, *weights = tensors
         inputs = (x, h_0, c_0, weights, cell, batch_sizes, [ctx.reverse, 1, ctx.checkpoint])
         results = (
@@ -49,7 +49,7 @@ class Lstm(torch.autograd.Function):
         y, h_n, c_n, gates, cells = results
         ctx.save_for_backward(batch_sizes, y, gates, cells, *tensors)
         ctx.set_materialize_grads(False)  # zeros for gates that no loss reads would be the largest tensor of all
-        if not wanted:
+        if not record_wanted:
             gates = cells = None
         elif ctx.checkpoint > 0:
             ctx.mark_nondifferentiable(gates, cells)  # nothing to be read: the record keeps all
@@ -80,8 +80,8 @@ def _adjoint(ctx: Any, saved: Sequence[Any], adjoint: Sequence[Tensor | None], n
     else:
         run = operators.lstm_backward_kernel if direct(*adjoint, *saved) else operators.lstm_backward
     options = [ctx.reverse, ctx.checkpoint, int(need_x), int(any(need_weights))]
-    kept = [y, gates, cells]
-    dx, dh_0, dc_0, dW = run(list(adjoint), [x, h_0, c_0], weights, ctx.cell, batch_sizes, kept, options)
+    activations = [y, gates, cells]
+    dx, dh_0, dc_0, dW = run(list(adjoint), [x, h_0, c_0], weights, ctx.cell, batch_sizes, activations, options)
     gradients = (dx, dh_0, dc_0, *(dW or [None] * len(weights)))
     return [gradient if need else None for gradient, need in zip(gradients, needs, strict=True)]
 
@@ -92,20 +92,20 @@ def _of_batch(
     weights: Sequence[Tensor],
     cell: int,
     batch_sizes: Tensor | None,
-    kept: Sequence[Tensor],
+    activations: Sequence[Tensor],
     options: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """Return what `operators.lstm_backward` does where ``d`` stands for the adjoints of a batch of gradients.
 
     torch runs an operator for each of them, but none that takes or gives lists: what is saved goes in one tensor.
     """
-    saved = [*inputs, *kept, *weights]
+    saved = [*inputs, *activations, *weights]
     sizes = [size for tensor in saved for size in (tensor.dim(), *tensor.shape)]
     flat = torch.cat([tensor.reshape(-1) for tensor in saved])
     gradient = operators.lstm_backward_flat(*d, flat, batch_sizes, [cell, *options, *sizes])
-    wanted = [*(inputs if options[2] else inputs[1:]), *(weights if options[3] else [])]
-    parts = gradient.split([tensor.numel() for tensor in wanted])
-    gradients = [part.view(tensor.shape) for part, tensor in zip(parts, wanted, strict=True)]
+    differentiated = [*(inputs if options[2] else inputs[1:]), *(weights if options[3] else [])]
+    parts = gradient.split([tensor.numel() for tensor in differentiated])
+    gradients = [part.view(tensor.shape) for part, tensor in zip(parts, differentiated, strict=True)]
     dx = gradients.pop(0) if options[2] else inputs[0].new_empty(0)
     return dx, gradients[0], gradients[1], gradients[2:]
 
@@ -115,7 +115,7 @@ def _adjoint_by_steps(
 ) -> list[Tensor | None]:
     """Return the same as a graph of torch operations, to differentiate further."""
     batch_sizes, _, _, _, *inputs = saved
-    wanted = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+    differentiated = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
     x, h_0, c_0, *weights = inputs
     layer = LayerWeights.of(ctx.cell, weights)
     lengths = place = None
@@ -132,7 +132,11 @@ def _adjoint_by_steps(
     read = [(output, d) for output, d in zip(outputs, adjoint, strict=True) if d is not None]
     gradients = iter(
         torch.autograd.grad(
-            [output for output, _ in read], wanted, [d for _, d in read], create_graph=True, allow_unused=True
+            [output for output, _ in read],
+            differentiated,
+            [d for _, d in read],
+            create_graph=True,
+            allow_unused=True,
         )
     )
     return [next(gradients) if need else None for need in needs]
@@ -159,15 +163,15 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 def _later(ctx: Any, *adjoint: Tensor | None) -> tuple[Any, ...]:
     """Return the adjoints as `torch.library.register_autograd` wants them; run again what kept nothing."""
     saved = ctx.saved_tensors
-    batch_sizes, *kept, x, h_0, c_0 = saved[:7]
+    batch_sizes, *activations, x, h_0, c_0 = saved[:7]
     weights = list(saved[7:])
     if not ctx.kept:
         with torch.no_grad():
             options = [ctx.reverse, 1, ctx.checkpoint]
             y, _, _, *rest = operators.lstm(x, h_0, c_0, weights, ctx.cell, batch_sizes, options)
-        kept = [y, *rest]
+        activations = [y, *rest]
     needs = [*ctx.needs_input_grad[:3], *(ctx.needs_input_grad[3] or [False] * len(weights))]
-    dx, dh_0, dc_0, *dW = _adjoint(ctx, (batch_sizes, *kept, x, h_0, c_0, *weights), adjoint, needs)
+    dx, dh_0, dc_0, *dW = _adjoint(ctx, (batch_sizes, *activations, x, h_0, c_0, *weights), adjoint, needs)
     return dx, dh_0, dc_0, dW, None, None, None
 
 

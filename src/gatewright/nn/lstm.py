@@ -227,9 +227,9 @@ class LSTM(torch.nn.RNNBase):
             return tensor if tensor.dtype == torch.float64 else tensor.to(x.dtype if packed else narrow)
 
         with torch.autocast("cpu", enabled=False):
-            given = PackedSequence(wide(x), *input[1:]) if packed else wide(x)
+            widened_input = PackedSequence(wide(x), *input[1:]) if packed else wide(x)
             state = [wide(each) for each in hx] if len(tensors_of(hx)) == 2 else hx
-            y, (h_n, c_n), _ = self._run(given, state, [wide(W) for W in weights], False, True)
+            y, (h_n, c_n), _ = self._run(widened_input, state, [wide(W) for W in weights], False, True)
             y = PackedSequence(narrowed(y.data), *y[1:]) if packed else narrowed(y)
             return y, (narrowed(h_n), narrowed(c_n))
 

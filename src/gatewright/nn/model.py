@@ -64,9 +64,9 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         companions = {"scaler": scaler, "vocabulary": vocabulary}
-        given = [name for name, companion in companions.items() if companion is not None]
-        if given != [spec.encoder.companion]:
-            got = f"{' and '.join(given) or 'neither'} for kind {spec.encoder.kind!r}"
+        names = [name for name, companion in companions.items() if companion is not None]
+        if names != [spec.encoder.companion]:
+            got = f"{' and '.join(names) or 'neither'} for kind {spec.encoder.kind!r}"
             raise SpecError("model", "a scaler for a series encoder, a vocabulary for symbols", got)
         self.spec, self.scaler, self.vocabulary = spec, scaler, vocabulary
         stack = spec.lstm

@@ -173,21 +173,21 @@ def _lstm_backward_flat(
 
     The options are the cell, those of `lstm_backward_kernel`, and the shapes of what is saved.
     """
-    inputs, kept, weights = _unflattened(saved, options)
+    inputs, activations, weights = _unflattened(saved, options)
     d = [dy, dh_n, dc_n, dgates, dcell]
-    *gradients, dW = lstm_backward_kernel(d, inputs, weights, options[0], batch_sizes, kept, options[1:5])
+    *gradients, dW = lstm_backward_kernel(d, inputs, weights, options[0], batch_sizes, activations, options[1:5])
     return torch.cat([gradient.reshape(-1) for gradient in (*gradients, *dW)])
 
 
 def _lstm_backward_flat_shapes(*arguments: Any) -> Tensor:
     *_, saved, _, options = arguments
     inputs, _, weights = _unflattened(saved, options)
-    wanted = [*(inputs if options[3] else inputs[1:]), *(weights if options[4] else [])]
-    return saved.new_empty(sum(tensor.numel() for tensor in wanted))
+    differentiated = [*(inputs if options[3] else inputs[1:]), *(weights if options[4] else [])]
+    return saved.new_empty(sum(tensor.numel() for tensor in differentiated))
 
 
 def _unflattened(saved: Tensor, options: Sequence[int]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Return inputs, what was kept, and weights."""
+    """Return inputs, activations and weights."""
     sizes, tensors, begin = list(options[5:]), [], 0
     while sizes:
         shape = torch.Size(sizes[1 : 1 + sizes[0]])

@@ -141,18 +141,18 @@ class Run:
             GatewrightError: if its config.toml is damaged.
         """
         tables = read_config(self.config).plain()
-        kept = {
+        fixed_options = {
             table: {name: value for name, value in values.items() if name not in FREE}
             for table, values in tables.items()
         }
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(fixed_options, sort_keys=True).encode()).hexdigest()
 
     def _source(self, key: str) -> str:
         try:
-            found = json.loads(self.source_note.read_text("utf-8"))[key]
-            if isinstance(found, str):
-                return found
-            got = shorten(found)
+            title = json.loads(self.source_note.read_text("utf-8"))[key]
+            if isinstance(title, str):
+                return title
+            got = shorten(title)
         except OSError as error:
             raise unusable(RunError, self.source_note, error) from None
         except KeyError:
@@ -264,14 +264,14 @@ class Run:
         """Drop metrics of steps after a checkpoint, which will be taken again."""
         if not self.metrics.exists():
             return
-        kept = []
+        lines = []
         for line in _lines(self.metrics):
             try:
                 if line.endswith(b"\n") and json.loads(line)["step"] <= step:
-                    kept.append(line)
+                    lines.append(line)
             except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # half a line of a killed process
-        atomic.write_bytes(self.metrics, b"".join(kept))
+        atomic.write_bytes(self.metrics, b"".join(lines))
 
 
 def digest(source: Source) -> str:
@@ -284,14 +284,14 @@ def digest(source: Source) -> str:
         from gatewright.data import sources  # only here: it loads polars
 
         return sources.digest(source)
-    path, found = Path(source), hashlib.sha256()
+    path, sha256 = Path(source), hashlib.sha256()
     try:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
-                found.update(block)
+                sha256.update(block)
     except OSError as error:
         raise unusable(RunError, path, error) from None
-    return found.hexdigest()
+    return sha256.hexdigest()
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -44,8 +44,8 @@ def sorted_by_layer(weights: Mapping[str, Array]) -> list[LayerWeights]:
         first, own = weights["weight_hh_l0"].shape, weights[f"weight_hh_l{layer}"].shape
         if own != first:
             raise GatewrightError(f"weight_hh_l{layer}", f"shape {first}, as in layer 0", f"{own}")
-        found = [weights.get(f"{kind}_l{layer}") for kind in WEIGHTS]
-        layers.append(LayerWeights(*(None if each is None else np.ascontiguousarray(each) for each in found)))
+        arrays = [weights.get(f"{kind}_l{layer}") for kind in WEIGHTS]
+        layers.append(LayerWeights(*(None if each is None else np.ascontiguousarray(each) for each in arrays)))
     return layers
 
 

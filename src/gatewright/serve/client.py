@@ -104,8 +104,8 @@ class Client:
     ) -> None:
         self.close()
 
-    def _session(self, found: dict[str, Any]) -> Session:
-        return Session(self, found, self.model())
+    def _session(self, description: dict[str, Any]) -> Session:
+        return Session(self, description, self.model())
 
     def _ask(self, frame: dict[str, Any]) -> dict[str, Any]:
         return next(self._frames(frame))
@@ -168,11 +168,11 @@ class Client:
             return self._early[number].popleft()
         assert self._socket is not None
         while True:
-            found: dict[str, Any] = msgpack.unpackb(self._socket.recv())
-            if found["id"] == number:
-                return found
-            if found["id"] in self._early:  # an answer to another request, a text in progress
-                self._early[found["id"]].append(found)
+            answer: dict[str, Any] = msgpack.unpackb(self._socket.recv())
+            if answer["id"] == number:
+                return answer
+            if answer["id"] in self._early:  # an answer to another request, a text in progress
+                self._early[answer["id"]].append(answer)
 
     def _wait(self, seconds: float, until: float) -> None:
         self.close()
@@ -191,8 +191,12 @@ class Session:
         context: number of steps that a forecaster was trained to read before it forecasts; 0 for others.
     """
 
-    def __init__(self, client: Client, found: dict[str, Any], model: dict[str, Any]) -> None:
-        self.name, self.steps, self.state_steps = found["session"], found["steps"], found["state_steps"]
+    def __init__(self, client: Client, description: dict[str, Any], model: dict[str, Any]) -> None:
+        self.name, self.steps, self.state_steps = (
+            description["session"],
+            description["steps"],
+            description["state_steps"],
+        )
         self.context: int = model["context"]
         self._client, self._most = client, model["most_steps"]
         self._dtype = np.float32 if model["symbols"] else np.float64
@@ -223,14 +227,14 @@ class Session:
         when = None if times is None else [str(time) for time in times]
         width = len(rows[0]) if rows and isinstance(rows[0], list) else 1
         most = max(1, min(self._most, _NUMBERS // max(1, width)))
-        found = []
+        outputs = []
         for begin in range(0, max(1, len(rows)), most):
             part = slice(begin, begin + most)
             frame = {"op": "advance", "session": self.name, "x": rows[part], "first": self.steps}
             answer = self._client._ask(frame if when is None else {**frame, "times": when[part]})
             self.steps, self.state_steps = answer["steps"], answer["state_steps"]
-            found.append(np.array(answer["y"], self._dtype))
-        return np.concatenate(found)
+            outputs.append(np.array(answer["y"], self._dtype))
+        return np.concatenate(outputs)
 
     def generate(
         self, length: int, prompt: str = "", *, temperature: float = 1.0, seed: int | None = None
@@ -277,11 +281,11 @@ class Session:
 
     def state(self) -> State:
         """Return the session's state."""
-        found = self._client._ask({"op": "read", "session": self.name})
-        self.steps, self.state_steps, self._behind = found["steps"], found["state_steps"], False
-        hidden, cell = (np.array(found[name], np.float32) for name in ("hidden", "cell"))
-        recent = np.array(found["recent"], np.float32).reshape(len(found["recent"]), -1 if found["recent"] else 0)
-        return State(hidden, cell, np.array(found["last"], np.float64), found["state_steps"], recent)
+        answer = self._client._ask({"op": "read", "session": self.name})
+        self.steps, self.state_steps, self._behind = answer["steps"], answer["state_steps"], False
+        hidden, cell = (np.array(answer[name], np.float32) for name in ("hidden", "cell"))
+        recent = np.array(answer["recent"], np.float32).reshape(len(answer["recent"]), -1 if answer["recent"] else 0)
+        return State(hidden, cell, np.array(answer["last"], np.float64), answer["state_steps"], recent)
 
     def reset(self) -> None:
         """Reset the state; `steps` does not change."""
@@ -289,8 +293,8 @@ class Session:
 
     def fork(self) -> Session:
         """Create a session with the same state."""
-        found = self._client._ask({"op": "fork", "session": self.name, "name": secrets.token_urlsafe(24)})
-        return self._client._session(found)
+        description = self._client._ask({"op": "fork", "session": self.name, "name": secrets.token_urlsafe(24)})
+        return self._client._session(description)
 
     def delete(self) -> None:
         """Delete the session.

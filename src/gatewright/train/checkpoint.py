@@ -64,7 +64,7 @@ def save(
     optimizer: torch.optim.Optimizer,
     carried: Mapping[str, Tensor],
     progress: Progress,
-    told: str,
+    options_digest: str,
 ) -> None:
     """Write a checkpoint; a process killed at any moment leaves the old one or the new one.
 
@@ -74,7 +74,7 @@ def save(
         optimizer: the AdamW of its parameters.
         carried: the states that go on into the next step.
         progress: how far the run is.
-        told: digest of the run's options.
+        options_digest: digest of the run's options.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -84,7 +84,7 @@ def save(
     metadata = {
         "gatewright_checkpoint": FORMAT,
         "progress": json.dumps(dataclasses.asdict(progress)),
-        "options": told,
+        "options": options_digest,
         "digest": digest(ready),
     }
     atomic.write_bytes(path, safetensors.torch.save(ready, metadata))
@@ -92,10 +92,10 @@ def save(
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """Return a digest of the numbers of tensors on the CPU, which safetensors does not check."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name in sorted(tensors):
-        found.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        sha256.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def load(
@@ -103,7 +103,7 @@ def load(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     carried: Mapping[str, tuple[int, ...]],
-    told: str,
+    options_digest: str,
 ) -> tuple[dict[str, Tensor], Progress]:
     """Put a checkpoint into model and optimizer; return the carried states and the progress.
 
@@ -115,23 +115,23 @@ def load(
         model: the run's model.
         optimizer: the AdamW of its parameters.
         carried: names and shapes of the states that the run carries from its first step on.
-        told: digest of the run's options.
+        options_digest: digest of the run's options.
 
     Raises:
         RunError: if it cannot be read, is damaged or belongs to another model; nothing is changed then.
     """
-    metadata, found = _read_header(path)
+    metadata, entries = _read_header(path)
     if metadata.get("gatewright_checkpoint") != FORMAT:
         got = shorten(metadata.get("gatewright_checkpoint"))
         raise RunError(str(path), f"a checkpoint of format {FORMAT}", got)
     progress = _checked_progress(path, metadata.get("progress"))
-    if metadata.get("options") != told:
+    if metadata.get("options") != options_digest:
         raise RunError(str(path), "the options of config.toml, with which this run began", "other options")
     expected = _weights(model)
     if progress.step:
         expected |= _optimizer_state(optimizer)
         expected |= {f"carried.{name}": ("F32", shape) for name, shape in carried.items()}
-    _check_entries(path, expected, found)
+    _check_entries(path, expected, entries)
     tensors = _read_tensors(path)
     if metadata.get("digest") != digest(tensors):
         raise RunError(str(path), "the numbers that were written", "others: the file is damaged or was edited")
@@ -191,16 +191,16 @@ def _entry(value: Tensor) -> _Entry:
     return _DTYPES.get(value.dtype, str(value.dtype)), tuple(value.shape)
 
 
-def _check_entries(path: Path, expected: Mapping[str, _Entry], found: Mapping[str, _Entry]) -> None:
+def _check_entries(path: Path, expected: Mapping[str, _Entry], entries: Mapping[str, _Entry]) -> None:
     """Hold that all tensors are there and no others, of the dtypes and shapes that the run needs."""
-    for names, word in ((expected.keys() - found.keys(), "without"), (found.keys() - expected.keys(), "with")):
+    for names, word in ((expected.keys() - entries.keys(), "without"), (entries.keys() - expected.keys(), "with")):
         if names:
             others = f" and {len(names) - 1} more" if len(names) > 1 else ""
             got = f"one {word} {shorten(min(names))}{others}"
             raise RunError(str(path), f"the {len(expected)} tensors of this run", got)
     for name, (dtype, shape) in expected.items():
-        if found[name] != (dtype, shape):
-            got = f"{found[name][0]} {found[name][1]}"
+        if entries[name] != (dtype, shape):
+            got = f"{entries[name][0]} {entries[name][1]}"
             raise RunError(f"{path}: {name}", f"{dtype} {shape}, as in this run", got)
 
 
@@ -246,16 +246,16 @@ def _checked_progress(path: Path, text: str | None) -> Progress:
     """
     where = f"{path}: progress"
     try:
-        found = json.loads(text or "")
+        fields = json.loads(text or "")
     except (ValueError, RecursionError):
         raise RunError(where, "JSON with the progress of a run", shorten(text)) from None
-    if not isinstance(found, dict) or set(found) != set(_FIELDS):
-        got = sorted(found) if isinstance(found, dict) else found
+    if not isinstance(fields, dict) or set(fields) != set(_FIELDS):
+        got = sorted(fields) if isinstance(fields, dict) else fields
         raise RunError(where, f"the fields {', '.join(_FIELDS)}", shorten(got))
     for name, (fits, expected) in _FIELDS.items():
-        if not fits(found[name]):
-            raise RunError(f"{where}.{name}", expected, shorten(found[name]))
-    progress = Progress(**found)
+        if not fits(fields[name]):
+            raise RunError(f"{where}.{name}", expected, shorten(fields[name]))
+    progress = Progress(**fields)
     for argument, expected, got in _contradictions(progress):
         raise RunError(f"{where}.{argument}", expected, got)
     return progress

@@ -60,13 +60,13 @@ def train(
     # All processes write into the directory that the first one found free.
     free = Run.free_path(source if isinstance(source, Path) else Path(learned.name)) if run is None else Path(run)
     [path] = broadcast_object_list([free])
-    made = Run(path, None if isinstance(source, Path) else source)
-    with _alone(made, accelerator):
+    new_run = Run(path, None if isinstance(source, Path) else source)
+    with _alone(new_run, accelerator):
         if accelerator.is_main_process:
             Run.create(path, source, learned.name, options)
         accelerator.wait_for_everyone()
-        return made, _loop(
-            task, options, made, accelerator, _listeners(console, callbacks, accelerator), resume=False
+        return new_run, _loop(
+            task, options, new_run, accelerator, _listeners(console, callbacks, accelerator), resume=False
         )
 
 
@@ -125,14 +125,14 @@ def reopen(run: Run) -> tuple[Options, Task]:
     return _prepare(registry.kind(run.kind), data, options, _accelerator(TrainingSettings.of(options.training)))
 
 
-def _lengthened(own: Options, given: Options) -> Options:
+def _lengthened(own: Options, changes: Options) -> Options:
     """Return the run's own options with what may differ when it goes on."""
-    for table, values in given.plain().items():
+    for table, values in changes.plain().items():
         for name, value in values.items():
             if name not in FREE and getattr(getattr(own, table), name) != value:
                 flag = f"--{name.replace('_', '-')}"
                 raise GatewrightError(flag, "the run's own value with --resume", repr(value))
-    return Options(training=given.training).over(own)
+    return Options(training=changes.training).over(own)
 
 
 def _accelerator(settings: TrainingSettings) -> Accelerator:

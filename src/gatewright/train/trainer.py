@@ -114,11 +114,11 @@ class Loop:
         progress = self.progress
         self._tensorboard = self._open_tensorboard()
         self._task.model.train()
-        with _stop_on_signals() as asked:
+        with _stop_on_signals() as stop_requested:
             if progress.step == 0:
                 self._save()
             while progress.step < self.total and not progress.finished:
-                loss, stop = self._step(asked())
+                loss, stop = self._step(stop_requested())
                 self._count(loss)
                 if progress.step % self._validate_every == 0 or progress.step == self.total:
                     self._validate()

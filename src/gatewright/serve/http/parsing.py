@@ -81,21 +81,21 @@ def frame(data: str | bytes, packed: bool, bounds: Bounds) -> Any:
         InvalidMessageError: if the frame is malformed or invalid.
     """
     try:
-        found = _of_msgpack(data, bounds) if packed else _of_json(data, "frame", bounds)
+        message = _of_msgpack(data, bounds) if packed else _of_json(data, "frame", bounds)
     except InvalidMessageError as error:
         number = _id(_FrameUnpacker(data, bounds).member("id")) if packed and isinstance(data, bytes) else None
         raise InvalidMessageError(error.detail, number) from None
-    number = _id(found.get("id") if isinstance(found, dict) else None)
+    number = _id(message.get("id") if isinstance(message, dict) else None)
     try:
-        if not isinstance(found, dict):
-            raise InvalidMessageError(("frame", "an object with a member op", preview(found)))
-        op = found.get("op")
+        if not isinstance(message, dict):
+            raise InvalidMessageError(("frame", "an object with a member op", preview(message)))
+        op = message.get("op")
         model = FRAMES.get(op) if isinstance(op, str) else None
         if model is None:
             raise InvalidMessageError(
-                ("op", f"one of {', '.join(FRAMES)}", preview(op) if "op" in found else "none")
+                ("op", f"one of {', '.join(FRAMES)}", preview(op) if "op" in message else "none")
             )
-        return _checked(found, model, bounds)
+        return _checked(message, model, bounds)
     except InvalidMessageError as error:
         raise InvalidMessageError(error.detail, number) from None
 
@@ -161,22 +161,22 @@ class _FrameUnpacker:
         """
         kind = self._next()
         if kind == "array":  # not a frame
-            found: Any = [None] * min(self._unpacker.read_array_header(), 3)
-            return found
+            frame: Any = [None] * min(self._unpacker.read_array_header(), 3)
+            return frame
         if kind != "map":
-            found = self._unpacker.unpack()
+            frame = self._unpacker.unpack()
             self._end()
-            return found
-        count, found = self._unpacker.read_map_header(), {}
+            return frame
+        count, frame = self._unpacker.read_map_header(), {}
         if count > _MEMBERS:
             raise InvalidMessageError(("frame", f"at most {_MEMBERS} members", str(count)))
         for _ in range(count):
             name = self._scalar("a name")
             if not isinstance(name, str):
                 raise ValueError("a name that is no text")
-            found[name] = self._array(name) if self._next() == "array" else self._scalar(name[:80])
+            frame[name] = self._array(name) if self._next() == "array" else self._scalar(name[:80])
         self._end()
-        return found
+        return frame
 
     def member(self, name: str) -> Any:
         """Return a scalar member of an invalid frame; None if it is not found."""
@@ -195,11 +195,11 @@ class _FrameUnpacker:
             raise InvalidMessageError((name[:80], "a scalar", f"an array of {size}"))
         if size > self._bounds.steps:
             raise InvalidMessageError((name, f"at most {self._bounds.steps} steps", str(size)))
-        found, left = [], self._bounds.numbers
+        items, left = [], self._bounds.numbers
         for place in range(size):
             kind, where = self._next(), f"{name}.{place}"
             if kind == "scalar" or name != "x":
-                found.append(self._scalar(where))
+                items.append(self._scalar(where))
                 continue
             if kind == "map":
                 raise InvalidMessageError((where, _ROWS, "an object"))
@@ -207,8 +207,8 @@ class _FrameUnpacker:
             left -= len(row)
             if left < 0:
                 raise InvalidMessageError((name, f"at most {self._bounds.numbers} numbers in one request", "more"))
-            found.append(row)
-        return found
+            items.append(row)
+        return items
 
     def _row(self, name: str) -> list[Any]:
         self._name, self._lists = name, 0
@@ -257,27 +257,27 @@ def _refuse_extension(*_: object) -> Any:
     raise ValueError("an extension")
 
 
-def _checked(found: Any, model: type[M], bounds: Bounds) -> M:
+def _checked(message: Any, model: type[M], bounds: Bounds) -> M:
     """Validate a message; cheap checks of its outline come first.
 
     Raises:
         InvalidMessageError: if it is invalid.
     """
-    if isinstance(found, dict):
-        for name in found:
+    if isinstance(message, dict):
+        for name in message:
             if name not in model.model_fields:
                 expected = f"none: there are {', '.join(model.model_fields)}"
                 raise InvalidMessageError(
-                    (str(name)[:80].encode("utf-8", "replace").decode(), expected, preview(found[name]))
+                    (str(name)[:80].encode("utf-8", "replace").decode(), expected, preview(message[name]))
                 )
         for name in ("x", "times"):
-            values = found.get(name)
+            values = message.get(name)
             if isinstance(values, list) and len(values) > bounds.steps:
                 raise InvalidMessageError((name, f"at most {bounds.steps} steps", str(len(values))))
-        if isinstance(found.get("x"), list):
-            _require_rows(found["x"])
+        if isinstance(message.get("x"), list):
+            _require_rows(message["x"])
     try:
-        return model.model_validate(found)
+        return model.model_validate(message)
     except ValidationError as error:
         raise InvalidMessageError(error_detail(error.errors(include_url=False, include_context=False))) from None
 

@@ -179,7 +179,7 @@ class SqliteStore:
                 grown[saved.owner] += added or 0
         self._sizes.update(grown)
         self._counts.update(
-            saved.owner for saved, kept in zip(sessions, done, strict=True) if kept and not saved.version
+            saved.owner for saved, committed in zip(sessions, done, strict=True) if committed and not saved.version
         )
         return done
 
@@ -192,12 +192,12 @@ class SqliteStore:
         # Most sessions keep their size: then the index, which contains it, need not change.
         if self._file.execute(f"{_UPDATE} AND size = ?", (*saved[2:10], *before, saved.size)).rowcount:
             return 0
-        kept = self._file.execute(f"SELECT size FROM sessions {_FOLLOWED}", before).fetchone()
-        if kept is None:
+        row = self._file.execute(f"SELECT size FROM sessions {_FOLLOWED}", before).fetchone()
+        if row is None:
             return None
         self._file.execute(f"UPDATE sessions SET size = ? {_FOLLOWED}", (saved.size, *before))
         self._file.execute(_UPDATE, (*saved[2:10], *before))
-        return saved.size - int(kept[0])
+        return saved.size - int(row[0])
 
     def delete(self, name: str, owner: str) -> None:
         """Delete a session; idempotent.
@@ -206,8 +206,8 @@ class SqliteStore:
             StoreError: if it cannot be deleted.
         """
         with self._change():
-            found = self._file.execute("SELECT size FROM sessions WHERE id = ? AND owner = ?", (name, owner))
-            size = found.fetchone()
+            rows = self._file.execute("SELECT size FROM sessions WHERE id = ? AND owner = ?", (name, owner))
+            size = rows.fetchone()
             self._file.execute("DELETE FROM sessions WHERE id = ? AND owner = ?", (name, owner))
         if size is not None:
             self._counts[owner] -= 1

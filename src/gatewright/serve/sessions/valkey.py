@@ -129,9 +129,9 @@ class ValkeyStore:
     def _prepare(self) -> None:
         self._do("PING")
         self._do("SET", _PREFIX + "format", FORMAT, "NX")
-        found = self._do("GET", _PREFIX + "format")
-        if found != str(FORMAT).encode():
-            raise StoreError(self._name, f"sessions in format {FORMAT}", f"format {found!r}"[:80])
+        stored_format = self._do("GET", _PREFIX + "format")
+        if stored_format != str(FORMAT).encode():
+            raise StoreError(self._name, f"sessions in format {FORMAT}", f"format {stored_format!r}"[:80])
         self._warn("appendonly", "no", "store may lose what it has when it stops")
         self._warn("maxmemory-policy", "allkeys-.*", "store may forget sessions when its memory is full")
 
@@ -205,8 +205,8 @@ class ValkeyStore:
     def names(self, owner: str, after: str = "", most: int = 1000) -> list[str]:
         """Return names of an owner's sessions in order: at most ``most`` of those after ``after``."""
         after_ = b"(" + _bytes(after)
-        found = self._do("ZRANGEBYLEX", _key("owner:", owner), after_, "+", "LIMIT", 0, most)
-        return [_text(name) for name in found]
+        names = self._do("ZRANGEBYLEX", _key("owner:", owner), after_, "+", "LIMIT", 0, most)
+        return [_text(name) for name in names]
 
     def count(self, owner: str | None = None) -> int:
         """Return the number of an owner's sessions, or of all sessions."""
@@ -248,9 +248,9 @@ class ValkeyStore:
     def _write(self, function: Callable[..., T], *arguments: Any) -> T:
         """Execute a write and record whether it succeeded."""
         self._failed = True
-        found = self._ask(function, *arguments)
+        reply = self._ask(function, *arguments)
         self._failed = False
-        return found
+        return reply
 
     def _do(self, *command: str | bytes | int) -> Any:
         return self._ask(self._client.execute_command, *command)
