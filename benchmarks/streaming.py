@@ -21,7 +21,8 @@ from benchmarks import bars
 from benchmarks.bars import Judged
 from benchmarks.settings import Part, Settings
 from benchmarks.timing import Call, interleaved
-from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.runtime.packed_model import WeightFormat
+from gatewright.runtime.stream import Stream
 
 STEPS = 10_000
 MOST = {16: bars.RUN_16, 32: bars.RUN_32, 64: bars.RUN_64}

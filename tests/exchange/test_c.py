@@ -22,7 +22,7 @@ from gatewright.errors import GatewrightError
 from gatewright.exchange import c
 from gatewright.exchange.c import to_c
 from gatewright.files import model_file
-from gatewright.runtime.stream import WeightFormat
+from gatewright.runtime.packed_model import WeightFormat
 from gatewright.spec import (
     UNKNOWN,
     ModelSpec,

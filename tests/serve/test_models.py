@@ -10,7 +10,7 @@ import torch
 
 from gatewright import Stream
 from gatewright.errors import LimitError, ModelFileError, SessionError, StateError
-from gatewright.runtime.stream import WeightFormat
+from gatewright.runtime.packed_model import WeightFormat
 from gatewright.serve.sessions import model_loader
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.requests import Advance, Answer

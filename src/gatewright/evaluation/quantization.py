@@ -12,7 +12,8 @@ from rich.table import Table as Lines
 
 from gatewright.files import model_file
 from gatewright.runs.run import Run
-from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.runtime.packed_model import WeightFormat
+from gatewright.runtime.stream import Stream
 from gatewright.tasks import registry
 from gatewright.tasks.base import SESSIONS
 from gatewright.tasks.tables import empty, written

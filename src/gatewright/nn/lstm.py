@@ -19,7 +19,8 @@ from gatewright.nn.fx_node import fx_node
 from gatewright.nn.initial_state import Shapes, State, described, fits, tensors_of
 from gatewright.nn.packed import Layout
 from gatewright.nn.record import LayerRecord, Record
-from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.runtime.packed_model import WeightFormat
+from gatewright.runtime.stream import Stream
 from gatewright.spec.cell import LayerWeights, cell_code
 
 #: One layer in one direction: `fallback.sequence`, or `fast_path.sequence`.

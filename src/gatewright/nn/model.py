@@ -13,7 +13,8 @@ from gatewright.files import model_file
 from gatewright.nn import LSTM, Record
 from gatewright.nn.linear import Linear
 from gatewright.nn.season import SeasonSkip
-from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.runtime.packed_model import WeightFormat
+from gatewright.runtime.stream import Stream
 from gatewright.spec import ModelSpec, Scaler, Vocabulary
 
 #: Hidden and cell states of all layers, each (layers, B, H).

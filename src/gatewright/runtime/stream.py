@@ -10,11 +10,10 @@ A stream has one or several sessions, each with its own state.  Input and output
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +21,14 @@ from numpy.typing import NDArray
 from gatewright import _kernels
 from gatewright.errors import GatewrightError
 from gatewright.files import model_file
-from gatewright.runtime.native_args import native_columns, sorted_by_layer
+from gatewright.runtime import packed_model
+from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
 
 Array = NDArray[Any]
 #: One session, several sessions, or None for all.
 Sessions = int | Sequence[int] | NDArray[np.integer[Any]] | None
-
-
-#: Storage types of the weights of the gates.
-WeightFormat = Literal["float32", "bf16", "int8"]
 
 
 class StepRecord(NamedTuple):
@@ -119,17 +115,7 @@ class Stream:
         cls, file: model_file.ModelFile, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
     ) -> Stream:
         """Create a stream from the content of a model file; see `load`."""
-        _require_weights(weights)
-        spec, tensors = file.spec, file.tensors
-        layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
-        head = tensors["head.weight"], tensors["head.bias"]
-        signature = Signature.of(spec, file.vocabulary)
-        model = _kernels.model(layers, tensors.get("encoder.weight"), *head, native_columns(file), weights)
-        stack = spec.lstm
-        fingerprint = _fingerprint(file.fingerprint, weights)
-        sizes = (stack.num_layers, stack.output_size, stack.hidden_size, len(spec.encoder.targets))
-        shape = Shape(*sizes, fingerprint, spec.encoder.recent)
-        return cls(model, signature, shape, sessions=sessions, threads=threads)
+        return cls(*packed_model.of_file(file, weights), sessions=sessions, threads=threads)
 
     @classmethod
     def from_weights(
@@ -148,22 +134,7 @@ class Stream:
         Raises:
             GatewrightError: if names, shapes or types do not fit, or a weight is not finite.
         """
-        _require_weights(weights)
-        if not hasattr(arrays, "items"):
-            hint = "; pass its state_dict()" if hasattr(arrays, "state_dict") else ""
-            raise GatewrightError(
-                "arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}"
-            )
-        arrays = {name: np.asarray(value) for name, value in arrays.items()}
-        layers = sorted_by_layer(arrays)
-        model = _kernels.model(layers, None, None, None, None, weights)
-        signature = Signature.of_layers(model.input_width, model.output_width)
-        digest = hashlib.sha256()
-        for name in sorted(arrays):
-            digest.update(f"{name} {arrays[name].shape} ".encode() + arrays[name].astype("<f4").tobytes())
-        gates, hidden = arrays["weight_hh_l0"].shape
-        shape = Shape(len(layers), hidden, gates // 4, 0, _fingerprint(digest.hexdigest(), weights))
-        return cls(model, signature, shape, sessions=sessions, threads=threads)
+        return cls(*packed_model.of_arrays(arrays, weights), sessions=sessions, threads=threads)
 
     @property
     def fingerprint(self) -> str:
@@ -403,16 +374,6 @@ class Stream:
         if (numbers.size and numbers.dtype.kind not in "iu") or numbers.ndim != several:
             raise GatewrightError("sessions", "the number of a session, or a list of such", repr(sessions)[:80])
         return np.ascontiguousarray(numbers, np.int64).reshape(-1), several
-
-
-def _require_weights(weights: object) -> None:
-    if weights not in get_args(WeightFormat):
-        raise GatewrightError("weights", "'float32', 'bf16' or 'int8'", repr(weights)[:80])
-
-
-def _fingerprint(model: str, weights: WeightFormat) -> str:
-    """Return the fingerprint of states: the same model in fewer bits has another one."""
-    return model if weights == "float32" else hashlib.sha256(f"{model} {weights}".encode()).hexdigest()
 
 
 def _number(name: str, value: Any) -> int:

@@ -17,7 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from gatewright.errors import GatewrightError
-from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.runtime.packed_model import WeightFormat
+from gatewright.runtime.stream import Stream
 from gatewright.serve.http.app import create_app
 from gatewright.serve.http.auth import Tokens, require_loopback
 from gatewright.serve.logs import log_event, log_to_stderr

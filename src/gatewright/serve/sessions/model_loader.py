@@ -8,7 +8,8 @@ from pathlib import Path
 
 from gatewright.errors import ModelFileError, StoreError, unusable
 from gatewright.files import regular_file
-from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.runtime.packed_model import WeightFormat
+from gatewright.runtime.stream import Stream
 from gatewright.serve.sessions.store import Store, StoredModel
 
 #: Maximum size of a model file, in bytes: the longest value in Valkey, and half of that in SQLite.

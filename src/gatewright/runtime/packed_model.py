@@ -1,0 +1,83 @@
+"""The model of a stream: packed weights, what a step reads and returns, and the shape of its states."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from gatewright import _kernels
+from gatewright.errors import GatewrightError
+from gatewright.files.model_file import ModelFile
+from gatewright.runtime.native_args import native_columns, sorted_by_layer
+from gatewright.runtime.signature import Signature
+from gatewright.runtime.state import Shape
+
+#: Storage types of the weights of the gates.
+WeightFormat = Literal["float32", "bf16", "int8"]
+
+
+class PackedModel(NamedTuple):
+    """A model as a stream runs it.
+
+    Attributes:
+        native: the packed weights.
+        signature: what a step reads and returns.
+        shape: of the state of a session.
+    """
+
+    native: _kernels.Model
+    signature: Signature
+    shape: Shape
+
+
+def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
+    """Pack the content of a model file.
+
+    Raises:
+        GatewrightError: if ``weights`` is unknown.
+    """
+    _require_format(weights)
+    spec, tensors = file.spec, file.tensors
+    layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
+    head = tensors["head.weight"], tensors["head.bias"]
+    signature = Signature.of(spec, file.vocabulary)
+    native = _kernels.model(layers, tensors.get("encoder.weight"), *head, native_columns(file), weights)
+    stack, fingerprint = spec.lstm, _fingerprint(file.fingerprint, weights)
+    sizes = (stack.num_layers, stack.output_size, stack.hidden_size, len(spec.encoder.targets))
+    shape = Shape(*sizes, fingerprint, spec.encoder.recent)
+    return PackedModel(native, signature, shape)
+
+
+def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat) -> PackedModel:
+    """Pack the weights of LSTM layers, under the names that `torch.nn.LSTM` gives them.
+
+    Raises:
+        GatewrightError: if names, shapes or types do not fit, a weight is not finite, or ``weights`` is unknown.
+    """
+    _require_format(weights)
+    if not hasattr(arrays, "items"):
+        hint = "; pass its state_dict()" if hasattr(arrays, "state_dict") else ""
+        raise GatewrightError("arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}")
+    arrays = {name: np.asarray(value) for name, value in arrays.items()}
+    layers = sorted_by_layer(arrays)
+    native = _kernels.model(layers, None, None, None, None, weights)
+    signature = Signature.of_layers(native.input_width, native.output_width)
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].shape} ".encode() + arrays[name].astype("<f4").tobytes())
+    gates, hidden = arrays["weight_hh_l0"].shape
+    shape = Shape(len(layers), hidden, gates // 4, 0, _fingerprint(digest.hexdigest(), weights))
+    return PackedModel(native, signature, shape)
+
+
+def _require_format(weights: object) -> None:
+    if weights not in get_args(WeightFormat):
+        raise GatewrightError("weights", "'float32', 'bf16' or 'int8'", repr(weights)[:80])
+
+
+def _fingerprint(model: str, weights: WeightFormat) -> str:
+    """Return the fingerprint of states: the same model in fewer bits has another one."""
+    return model if weights == "float32" else hashlib.sha256(f"{model} {weights}".encode()).hexdigest()
