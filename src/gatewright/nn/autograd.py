@@ -52,7 +52,7 @@ class Lstm(torch.autograd.Function):
         if not record_wanted:
             gates = cells = None
         elif ctx.checkpoint > 0:
-            ctx.mark_nondifferentiable(gates, cells)  # nothing to be read: the record keeps all
+            ctx.mark_non_differentiable(gates, cells)  # nothing to be read: the record keeps all
         return y, h_n, c_n, gates, cells
 
     @staticmethod
@@ -157,7 +157,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.save_for_backward(batch_sizes, y, gates, cells, x, h_0, c_0, *weights)
     ctx.set_materialize_grads(False)
     if not ctx.kept or ctx.checkpoint > 0:
-        ctx.mark_nondifferentiable(gates, cells)
+        ctx.mark_non_differentiable(gates, cells)
 
 
 def _later(ctx: Any, *adjoint: Tensor | None) -> tuple[Any, ...]:

@@ -284,7 +284,8 @@ class Session:
         answer = self._client._ask({"op": "read", "session": self.name})
         self.steps, self.state_steps, self._behind = answer["steps"], answer["state_steps"], False
         hidden, cell = (np.array(answer[name], np.float32) for name in ("hidden", "cell"))
-        recent = np.array(answer["recent"], np.float32).reshape(len(answer["recent"]), -1 if answer["recent"] else 0)
+        rows = answer["recent"]
+        recent = np.array(rows, np.float32).reshape(len(rows), -1 if rows else 0)
         return State(hidden, cell, np.array(answer["last"], np.float64), answer["state_steps"], recent)
 
     def reset(self) -> None:
