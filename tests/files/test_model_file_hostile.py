@@ -24,6 +24,9 @@ from gatewright.spec import UNKNOWN, Vocabulary
 from tests.support.model_files import MODELS, SCALER, SYMBOLS, assert_same, content, fingerprint, parsed, raw
 from tests.support.spec_strategies import changed_json
 
+#: Set GATEWRIGHT_LONG to try many more changes of a file.
+EXAMPLES = 3000 if os.environ.get("GATEWRIGHT_LONG") else 150
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -372,14 +375,14 @@ def check_mutated(path: Path, whole: bytes, forged: bool = False) -> bool:
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_mutated_bytes_are_the_same_model_or_our_error(path: Path, data: st.DataObject) -> None:
     model, other, _ = data.draw(st.permutations(MODELS))
     check_mutated(path, data.draw(mutated_bytes(content(model), content(other))))
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_a_mutated_header_is_the_same_model_or_our_error(path: Path, data: st.DataObject) -> None:
     model = data.draw(st.sampled_from(MODELS))
     whole, forged = data.draw(mutated_headers(content(model)))

@@ -30,7 +30,7 @@ from tests.support.local_server import Local, local
 from tests.support.stream_models import series_model, text_model
 
 LONG = bool(os.environ.get("GATEWRIGHT_LONG"))
-COUNT = 10_000 if LONG else 500
+COUNT = 10_000 if LONG else 250
 
 
 @pytest.fixture
