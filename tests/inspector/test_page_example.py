@@ -173,7 +173,7 @@ def test_units_are_named_alike_wherever_they_are_named(browser: Browser, url: st
         tab.go(view="whatif")
         tab.button("+ Ablate units")
         asked: list[list[int]] = []
-        tab.page.on("request", lambda one: one.method == "POST" and asked.append(one.post_data_json["ablate"]))
+        tab.on("request", lambda one: one.method == "POST" and asked.append(one.post_data_json["ablate"]))
         field = tab.page.get_by_role("textbox", name="units")
         for text, says in wrong.items():
             field.fill(text)
@@ -214,7 +214,7 @@ def test_a_cell_that_sits_where_tanh_is_flat_is_no_good_health(browser: Browser)
 def test_advice_on_several_units_is_one_click_further(browser: Browser, url: str) -> None:
     with opened(browser, url, "view=whatif&units=1,3,9") as tab:
         asked: list[list[int]] = []
-        tab.page.on("request", lambda one: one.method == "POST" and asked.append(one.post_data_json["ablate"]))
+        tab.on("request", lambda one: one.method == "POST" and asked.append(one.post_data_json["ablate"]))
         tab.button(re.compile("^Ablate the 3 chosen units"))
         assert asked == [[1, 3, 9]]
         assert tab.one(".gw-whatif-note")["text"] == "output gate of units 1, 3, 9 at 0"

@@ -101,7 +101,7 @@ def test_a_change_made_by_hand(browser: Browser, pages: dict[str, Shown], runs: 
     before = look(runs / "series")
     with opened(browser, shown.url, "view=whatif&layer=1") as tab:
         posted: list[Any] = []
-        tab.page.on("request", lambda asked: asked.method == "POST" and posted.append(asked.post_data_json))
+        tab.on("request", lambda asked: asked.method == "POST" and posted.append(asked.post_data_json))
         tab.button("+ Hold a gate")
         form = tab.page.get_by_role("form", name="What to change")
         form.locator(".gw-change select").select_option("input_gate")

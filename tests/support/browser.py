@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,7 @@ def chromium() -> Iterator[Browser]:
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser
+        _left.clear()
         browser.close()
 
 
@@ -84,11 +85,26 @@ class Tab:
     def __init__(self, page: Page, origin: str) -> None:
         self.page, self.wrong = page, list[str]()
         self._ours = (origin, "data:", "blob:")
-        page.on("console", lambda said: said.type in ("error", "warning") and self.wrong.append(said.text))
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("request", lambda request: self._ours_alone(request.url))
-        page.on("requestfailed", lambda request: self._failed(request.url, request.failure))
-        page.on("response", lambda answer: answer.ok or self.wrong.append(f"{answer.status} {answer.url}"))
+        self._handlers: list[tuple[Any, Callable[[Any], Any]]] = []
+        self.on("console", lambda said: said.type in ("error", "warning") and self.wrong.append(said.text))
+        self.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.on("request", lambda request: self._ours_alone(request.url))
+        self.on("requestfailed", lambda request: self._failed(request.url, request.failure))
+        self.on("response", lambda answer: answer.ok or self.wrong.append(f"{answer.status} {answer.url}"))
+
+    def on(self, event: Any, handler: Callable[[Any], Any]) -> None:
+        """Call a handler at each event of the page, until the tab is left."""
+        self.page.on(event, handler)
+        self._handlers.append((event, handler))
+
+    def leave(self) -> None:
+        """Leave the page as if nothing had been opened in it."""
+        for event, handler in self._handlers:
+            self.page.remove_listener(event, handler)
+        self.page.unroute_all(behavior="ignoreErrors")
+        self.page.evaluate("localStorage.clear()")
+        self.page.goto("about:blank")
+        self.page.mouse.move(-1, -1)
 
     def _ours_alone(self, url: str) -> None:
         if not url.startswith(self._ours):
@@ -153,25 +169,41 @@ class Tab:
         return int(self.number(".gw-status [data-status=unit]"))
 
 
+#: Pages that no test uses now. The next test uses their processes again: starting one takes as long as most tests.
+_left: list[Page] = []
+
+
+def _page(browser: Browser) -> Page:
+    if _left:
+        return _left.pop()
+    context = browser.new_context()
+    context.set_default_timeout(_HUNG)
+    context.add_init_script(_COUNTING)
+    return context.new_page()
+
+
 @contextmanager
 def opened(
     browser: Browser, url: str, place: str = "", *, theme: Any = "light", size: Any = SIZE
 ) -> Iterator[Tab]:
     """Open a page at a place, and see to it that nothing goes wrong in it."""
-    with browser.new_context(viewport=size, color_scheme=theme) as context:
-        context.set_default_timeout(_HUNG)
-        context.add_init_script(_COUNTING)
-        tab = Tab(context.new_page(), url)
-        try:
-            tab.page.goto(f"{url}#{place}")
-            tab.page.locator(".gw-main").wait_for()
-            tab.settle()
-            yield tab
-        except BaseException as error:
-            if tab.wrong:
-                raise AssertionError(tab.wrong) from error
-            raise
+    page = _page(browser)
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=theme)
+    tab = Tab(page, url)
+    try:
+        page.goto(f"{url}#{place}")
+        page.locator(".gw-main").wait_for()
+        tab.settle()
+        yield tab
         assert tab.wrong == []
+        tab.leave()
+    except BaseException as error:
+        page.context.close()
+        if tab.wrong:
+            raise AssertionError(tab.wrong) from error
+        raise
+    _left.append(page)
 
 
 @dataclass(frozen=True)
