@@ -140,7 +140,7 @@ class Model(nn.Module):
 
     def save(self, path: Path | str) -> None:
         """Write the model file (`docs/model-file.md`)."""
-        model_file.write(path, self._file())
+        model_file.write(path, self.file())
 
     def stream(self, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32") -> Stream:
         """Return a stream with copies of the weights, to advance the model step by step without torch.
@@ -150,14 +150,15 @@ class Model(nn.Module):
             threads: maximum number of threads for a call.
             weights: how those of the gates are kept, as for `Stream.load`.
         """
-        return Stream.of(self._file(), sessions=sessions, threads=threads, weights=weights)
+        return Stream.of(self.file(), sessions=sessions, threads=threads, weights=weights)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the model, in hexadecimal; worked out at each call."""
-        return self._file().fingerprint
+        return self.file().fingerprint
 
-    def _file(self) -> model_file.ModelFile:
+    def file(self) -> model_file.ModelFile:
+        """Return what the model file holds: the specification and the weights, in the memory of the parameters."""
         tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
         return model_file.ModelFile(self.spec, tensors, self.scaler, self.vocabulary)
 

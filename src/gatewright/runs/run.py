@@ -42,6 +42,7 @@ class Run:
         self.config = path / "config.toml"
         self.source_note = path / "source.json"
         self.model = path / "model.safetensors"
+        self.initial = path / "initial.safetensors"
         self.checkpoint = path / "checkpoint.safetensors"
         self.metrics = path / "metrics.jsonl"
         self.tensorboard = path / "tensorboard"
@@ -60,7 +61,7 @@ class Run:
         return next(Path("runs", name) for name in names if not Path("runs", name).exists())
 
     @staticmethod
-    def create(path: Path, source: Source, kind: str, options: Options) -> Run:
+    def create(path: Path, source: Source, kind: str, options: Options, initial: Model | None = None) -> Run:
         """Create the directory and write the options and the source of the run.
 
         Args:
@@ -68,6 +69,7 @@ class Run:
             source: the file or the value that the run learns from.
             kind: name of the kind of its model.
             options: the resolved options.
+            initial: the model that the training starts from, if its weights are not random.
 
         Raises:
             RunError: if the directory holds a run already, or cannot be made.
@@ -79,6 +81,8 @@ class Run:
             if run.config.exists():
                 raise RunError("--run", "a new directory, or --resume to go on", f"{path}, which holds a run")
             path.mkdir(parents=True, exist_ok=True)
+            if initial is not None:
+                initial.save(run.initial)
             atomic.write_bytes(run.source_note, json.dumps(note, indent=2).encode())
             atomic.write_bytes(run.config, tomli_w.dumps(options.plain()).encode())
         except OSError as error:
@@ -215,6 +219,16 @@ class Run:
         self._spec = model.spec
         return model
 
+    def initial_model(self) -> Model | None:
+        """Return the trained model that the run started from; None if it started from random weights.
+
+        Raises:
+            GatewrightError: if its file is damaged.
+        """
+        from gatewright.nn.model import load
+
+        return load(self.initial) if self.initial.exists() else None
+
     def data(self, fill: str | None = None, waits: Waits = SILENT) -> Any:
         """Return what the run learned from as its model reads it: checked, split, with the run's own options.
 
@@ -234,8 +248,9 @@ class Run:
             source = self.unchanged_source()
         if fill not in self._data:
             options = self.options().data
-            if self._spec is None and self.model.exists():
-                self._spec = model_file.read(self.model).spec
+            written = [path for path in (self.model, self.initial) if path.exists()]
+            if self._spec is None and written:
+                self._spec = model_file.read(written[0]).spec
             with waits.during(f"reading {source.name if isinstance(source, Path) else 'the data'}"):
                 read = registry.kind(self.kind).read
                 self._data[fill] = read(

@@ -171,6 +171,10 @@ class Kind(Protocol[Data]):
         """Return a new model for the data, with random weights, on the CPU."""
         ...
 
+    def fixed_by(self, spec: ModelSpec) -> Options:
+        """Return the options that a trained model fixes when its training goes on with other data."""
+        ...
+
     def task(self, model: Model, data: Data, options: Options, share: Share, device: torch.device) -> Task:
         """Return the training task of a model, which is on the device."""
         ...

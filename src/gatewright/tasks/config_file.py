@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from gatewright.errors import GatewrightError, nearest, shorten, unusable
+from gatewright.tasks.option_values import read_value, types_of
 from gatewright.tasks.options import Options
 
 
@@ -48,13 +48,13 @@ def read_config(path: Path) -> Options:
 def _read_table(path: Path, name: str, cls: type[Any], values: Any) -> Any:
     if not isinstance(values, Mapping):
         raise GatewrightError(f"{path} {name}", f"a table [{name}]", shorten(values))
-    types = {option.name: str(option.type).removesuffix(" | None") for option in fields(cls)}
+    types = types_of(cls)
     ready = {}
     for option, value in values.items():
         if option not in types:
             got = f"{shorten(option)}{_home(option) or nearest(option, types)}"
             raise GatewrightError(f"{path} [{name}]", f"options out of {', '.join(types)}", got)
-        ready[option] = _read_value(f"{path} [{name}] {option}", types[option], value)
+        ready[option] = read_value(f"{path} [{name}] {option}", types[option], value)
     return cls(**ready)
 
 
@@ -62,24 +62,3 @@ def _home(option: str) -> str:
     """Return a hint at the table that an option stands in, or an empty string."""
     homes = [table.name for table in fields(Options) if option in vars(table.default)]
     return f", which belongs in [{homes[0]}]" if homes else ""
-
-
-_KINDS = {"int": "a whole number", "float": "a number", "str": "a text"}
-
-
-def _read_value(argument: str, kind: str, value: Any) -> Any:
-    if kind.startswith("tuple"):
-        item = "str" if "str" in kind else "float"
-        items = value if isinstance(value, list) else [value] if value != "" else []
-        return tuple(_read_value(argument, item, entry) for entry in items)
-    if kind == "float" and type(value) is int:
-        if abs(value) > sys.float_info.max:
-            raise GatewrightError(argument, "a number within a float's range", shorten(value))
-        return float(value)
-    if kind == "str" and type(value) in (int, float):  # valid = 0.15, id = 7
-        return str(value)
-    if kind == "str" and isinstance(value, date):  # valid = 2017-07-01
-        return str(value)
-    if type(value).__name__ != kind:
-        raise GatewrightError(argument, _KINDS.get(kind, f"a value of type {kind}"), shorten(value))
-    return value

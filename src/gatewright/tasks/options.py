@@ -10,7 +10,7 @@ from typing import Any
 from gatewright.data.frequency import bin_step
 from gatewright.data.time_zones import canonical
 from gatewright.errors import GatewrightError, shorten
-from gatewright.spec import AGGREGATES, CALENDAR, FILLS, READS
+from gatewright.spec import AGGREGATES, CALENDAR, FILLS, READS, StackSpec
 
 SCHEDULES = ("cosine", "linear", "constant")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
@@ -222,6 +222,17 @@ class Options:
             table: {name: value for name, value in values.items() if value is not None}
             for table, values in asdict(self).items()
         }
+
+
+def stack_options(stack: StackSpec) -> ModelOptions:
+    """Return the sizes of a stack as options.
+
+    >>> stack_options(StackSpec(hidden_size=8)).hidden
+    8
+    """
+    return ModelOptions(
+        hidden=stack.hidden_size, layers=stack.num_layers, dropout=stack.dropout, proj=stack.proj_size
+    )
 
 
 #: Options that may differ when a run goes on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from rich.console import Console
 
 from gatewright.data.source_files import require_file
 from gatewright.data.sources import Source
-from gatewright.errors import GatewrightError
+from gatewright.errors import GatewrightError, shorten
+from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
 from gatewright.tasks import registry
@@ -29,7 +31,7 @@ from gatewright.train.trainer import Loop
 
 def train(
     source: Any, options: Options = ALL_DEFAULTS, *, run: Path | str | None = None, kind: str = "",
-    console: Console | None = None, callbacks: Sequence[Callback] = (),
+    console: Console | None = None, callbacks: Sequence[Callback] = (), initial: Model | None = None,
 ) -> tuple[Run, Progress]:  # fmt: skip
     """Train a model on a table of series or a text.
 
@@ -41,6 +43,8 @@ def train(
         kind: name of the kind of model, such as "forecast", where the file's ending does not say.
         console: where to show progress; nowhere if None.
         callbacks: are called as the training goes, in its first process.
+        initial: a trained model to start from, of the same kind and with the same columns, for other data; it
+            fixes its sizes and inputs.  It is not changed.
 
     Returns:
         The run, whose ``model`` is the best model, and how far it came.
@@ -51,19 +55,19 @@ def train(
     """
     learned, source = _source(source, kind)
     title = source.name if isinstance(source, Path) else "the data"
-    options = learned.resolve(options)
+    options = learned.resolve(options if initial is None else _continued(learned, options, initial))
     accelerator = _accelerator(TrainingSettings.of(options.training))
     waits = Waits(console, accelerator.is_main_process)
     with waits.during(f"reading {title}"):
-        data = learned.read(source, options.data)
-    options, task = _prepare(learned, data, options, accelerator, waits)
+        data = learned.read(source, options.data, None if initial is None else initial.spec)
+    options, task = _prepare(learned, data, options, accelerator, waits, initial)
     # All processes write into the directory that the first one found free.
     free = Run.free_path(source if isinstance(source, Path) else Path(learned.name)) if run is None else Path(run)
     [path] = broadcast_object_list([free])
     new_run = Run(path, None if isinstance(source, Path) else source)
     with _alone(new_run, accelerator):
         if accelerator.is_main_process:
-            Run.create(path, source, learned.name, options)
+            Run.create(path, source, learned.name, options, initial)
         accelerator.wait_for_everyone()
         return new_run, _loop(
             task, options, new_run, accelerator, _listeners(console, callbacks, accelerator), resume=False
@@ -96,7 +100,8 @@ def resume(
     accelerator = _accelerator(TrainingSettings.of(options.training))
     waits = Waits(console, accelerator.is_main_process)
     with _alone(opened, accelerator):
-        options, task = _prepare(kind, opened.data(waits=waits), options, accelerator, waits)
+        initial = opened.initial_model()
+        options, task = _prepare(kind, opened.data(waits=waits), options, accelerator, waits, initial)
         return opened, _loop(
             task, options, opened, accelerator, _listeners(console, callbacks, accelerator), resume=True
         )
@@ -122,7 +127,26 @@ def reopen(run: Run) -> tuple[Options, Task]:
         RunError: if the run's source has changed.
     """
     data, options = run.data(), run.options()
-    return _prepare(registry.kind(run.kind), data, options, _accelerator(TrainingSettings.of(options.training)))
+    kind, accelerator = registry.kind(run.kind), _accelerator(TrainingSettings.of(options.training))
+    return _prepare(kind, data, options, accelerator, initial=run.initial_model())
+
+
+def _continued(kind: Kind[Any], options: Options, initial: Model) -> Options:
+    """Return options with those that the initial model fixes.
+
+    Raises:
+        GatewrightError: if the model is of another kind, or an option says otherwise than it.
+    """
+    if not kind.fits(initial.spec):
+        raise GatewrightError("init", f"a {kind.name} model", f"a {registry.kind_of(initial.spec).name} model")
+    fixed = kind.fixed_by(initial.spec)
+    for table, values in fixed.plain().items():
+        for name, value in values.items():
+            own = getattr(getattr(options, table), name)
+            if own is not None and own != value:
+                expected = f"{shorten(value)}, as the initial model has it"
+                raise GatewrightError(f"--{name.replace('_', '-')}", expected, shorten(own))
+    return fixed.over(options)
 
 
 def _lengthened(own: Options, changes: Options) -> Options:
@@ -150,13 +174,19 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
 
 
 def _prepare(
-    kind: Kind[Any], data: Any, options: Options, accelerator: Accelerator, waits: Waits = SILENT
+    kind: Kind[Any],
+    data: Any,
+    options: Options,
+    accelerator: Accelerator,
+    waits: Waits = SILENT,
+    initial: Model | None = None,
 ) -> tuple[Options, Task]:
-    """Build the model on its device and its task, the same in every process."""
+    """Build the model on its device, or copy the initial one, and its task, the same in every process."""
     share = Share(accelerator.process_index, accelerator.num_processes)
     torch.manual_seed(TrainingSettings.of(options.training).seed)
     options = kind.complete(options, data)
-    model = kind.build(data, options).to(accelerator.device)
+    model = kind.build(data, options) if initial is None else copy.deepcopy(initial)
+    model = model.to(accelerator.device)
     with waits.during("encoding the data"):
         return options, kind.task(model, data, options, share, accelerator.device)
 

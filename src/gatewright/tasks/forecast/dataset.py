@@ -70,21 +70,25 @@ def roles(options: DataOptions) -> Roles:
     )
 
 
-def read(source: TableSource, options: DataOptions, step: str = "") -> SeriesData:
+def read(
+    source: TableSource, options: DataOptions, fitted: tuple[SeriesEncoder, QuantileHead] | None = None
+) -> SeriesData:
     """Read and split a table, and settle the options that depend on it.
 
     Args:
         source: the path of a table, or a table in memory; see `gatewright.data.sources.TableSource`.
         options: the options.
-        step: the step that is expected, where a model is to read the table.
+        fitted: encoder and head of the model that is to read the table, if there is one.  It fixes the step
+            between rows, since other rules than today's may have found it, and the inputs, also one that does not
+            vary.
 
     Raises:
         GatewrightError: see `table_of`, `preprocessing.split` and `require_windows`.
     """
     settings = SeriesSettings.of(options)
-    table = table_of(source, roles(options), settings.fill, step)
+    table = table_of(source, roles(options), settings.fill, "" if fitted is None else fitted[0].step)
     parts = preprocessing.split(table.series, settings.valid, settings.test)
-    table, constant = preprocessing.leave_out_constants(table, parts)
+    table, constant = (table, ()) if fitted else preprocessing.leave_out_constants(table, parts)
     sizes = Sizes(settings.horizon, options.season or frequency.season(table.step), options.context)
     counts = require_windows(table, parts, sizes, ("training", "validation"))
     calendar = _calendar(table, parts, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
-from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options
+from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options, stack_options
 from gatewright.tasks.settings import ModelSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ class Forecast(Kind["SeriesData"]):
         """Read and split a table; the step between rows is what the model knows, if there is one."""
         from gatewright.tasks.forecast import dataset
 
-        # Other rules may have found the step of an earlier run than today's.
-        step = "" if spec is None or spec.forecaster is None else spec.forecaster[0].step
-        return dataset.read(cast("TableSource", source), options, step)
+        return dataset.read(cast("TableSource", source), options, None if spec is None else spec.forecaster)
 
     def complete(self, options: Options, data: SeriesData) -> Options:
         """Return the options with what the table decides."""
@@ -78,6 +76,23 @@ class Forecast(Kind["SeriesData"]):
 
         spec, scaler = dataset.build(data, options)
         return Model(spec, scaler=scaler, forget_bias=ModelSettings.of(options.model).forget_bias)
+
+    def fixed_by(self, spec: ModelSpec) -> Options:
+        """Return columns, sizes and what is read of the targets."""
+        assert spec.forecaster is not None
+        encoder, head = spec.forecaster
+        data = DataOptions(
+            target=encoder.targets,
+            past=encoder.past,
+            known=encoder.known,
+            static=encoder.static,
+            calendar=encoder.calendar or ("none",),
+            context=encoder.context,
+            reads=encoder.reads,
+            horizon=head.horizon,
+            quantiles=head.quantiles,
+        )
+        return Options(data, stack_options(spec.lstm))
 
     def task(self, model: Model, data: SeriesData, options: Options, share: Share, device: torch.device) -> Task:
         """Return windows in random order."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
-from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options
+from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options, stack_options
 from gatewright.tasks.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class Language(Kind["TextData"]):
 
         spec = dataset.build(data, options)
         return Model(spec, vocabulary=data.vocabulary, forget_bias=ModelSettings.of(options.model).forget_bias)
+
+    def fixed_by(self, spec: ModelSpec) -> Options:
+        """Return the sizes."""
+        width = spec.encoder.input_size(spec.head.horizon)
+        return Options(model=replace(stack_options(spec.lstm), embedding=width))
 
     def task(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> Task:
         """Return parallel streams, whose states are carried from chunk to chunk."""

@@ -51,22 +51,25 @@ class LanguageTask:
     carries = True
 
     def __init__(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> None:
+        assert model.vocabulary is not None
         streaming, training = StreamSettings.of(options.data), TrainingSettings.of(options.training)
         batch, context = training.batch, streaming.context
         self.model, self.batch = model, batch
         self._context, self._share = context, share
         self._reset, self._seed = streaming.reset, training.seed
-        laid = streams(encode_text(data.parts.train, data.vocabulary), batch)
+        laid = streams(encode_text(data.parts.train, model.vocabulary), batch)
         if len(laid) <= context:
             needed = f"at least {batch * (context + 1)} characters ({batch} streams of {context} + 1)"
             raise DataError("training part", needed, f"{len(data.parts.train)}")
         self._streams = torch.from_numpy(np.ascontiguousarray(laid[:, share.of(batch)])).to(device)
-        self._valid = encode_text(data.parts.valid, data.vocabulary)
+        self._valid = encode_text(data.parts.valid, model.vocabulary)
         if len(self._valid) < 2:
             raise DataError("validation part", "at least 2 characters", str(len(self._valid)))
         self.steps_per_epoch = (len(laid) - 1) // context
         sizes = " + ".join(f"{len(part):,}" for part in (data.parts.train, data.parts.valid, data.parts.test))
-        self.summary = f"{sizes} characters (training + validation + test), {len(data.vocabulary.symbols)} symbols"
+        self.summary = (
+            f"{sizes} characters (training + validation + test), {len(model.vocabulary.symbols)} symbols"
+        )
         self._state: State | None = None
         self._before: State | None = None
 

@@ -1,0 +1,7 @@
+"""Models to fit and predict with, by scikit-learn's conventions: a table or a text in, an answer out."""
+
+from gatewright.estimators.forecaster import Forecaster
+from gatewright.estimators.language_model import LanguageModel
+from gatewright.estimators.loading import load
+
+__all__ = ["Forecaster", "LanguageModel", "load"]

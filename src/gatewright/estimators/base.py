@@ -1,0 +1,243 @@
+"""What all estimators share: parameters as scikit-learn has them, a training, a model file, a stream."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from rich.console import Console
+
+from gatewright.errors import GatewrightError, nearest, shorten
+from gatewright.files.model_file import ModelFile
+from gatewright.nn.model import Model, load
+from gatewright.progress import SILENT, Waits
+from gatewright.runs.run import Run
+from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.tasks import registry
+from gatewright.tasks.base import Kind
+from gatewright.tasks.option_values import options_of
+from gatewright.tasks.options import Options
+from gatewright.train import launch
+from gatewright.train.callback import Callback
+from gatewright.train.checkpoint import Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class NotFittedError(GatewrightError, AttributeError):
+    """An estimator that has no model yet."""
+
+
+class GatewrightWarning(UserWarning):
+    """Something that a result does not cover, such as a series that is too short."""
+
+
+class Estimator:
+    """A model that is fitted; base class of the estimators.
+
+    The constructor stores its parameters as they are; `fit` checks them.  None stands for the default of the
+    kind of model, which `gatewright train --help` lists.
+
+    Attributes:
+        model_: the best model of the training, a `torch.nn.Module`, in evaluation mode on the CPU.
+        options_: the options of the training with everything that the data decided.
+        history_: step and score of each validation, in order.
+        best_score_: score of the best validation; lower is better.
+        n_steps_: optimizer steps that were taken.
+        run_: the run, if ``run_dir`` named its directory; else None.
+    """
+
+    #: Name of the kind of model.
+    _kind: ClassVar[str]
+
+    model_: Model
+    options_: Options
+    history_: list[tuple[int, float]]
+    best_score_: float
+    n_steps_: int
+    run_: Run | None
+    verbose: int
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        """Return names and defaults of the constructor's parameters."""
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        return {parameter.name: parameter.default for parameter in parameters}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
+        """Return the constructor's parameters by name.
+
+        Args:
+            deep: is there for scikit-learn; no parameter is an estimator.
+        """
+        return {name: getattr(self, name) for name in sorted(self._defaults())}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters of the constructor by name; return the estimator.
+
+        Raises:
+            GatewrightError: if there is no such parameter.
+        """
+        names = self._defaults()
+        for name in params:
+            if name not in names:
+                got = f"{shorten(name)}{nearest(name, names)}"
+                raise GatewrightError("set_params", f"a parameter of {type(self).__name__}", got)
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        own = self.get_params()
+        said = [f"{name}={own[name]!r}" for name, value in self._defaults().items() if not _same(own[name], value)]
+        return f"{type(self).__name__}({', '.join(said)})"
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn has to know about the estimator; it calls this itself."""
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        inputs = InputTags(two_d_array=False, string=True, allow_nan=True)
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False), input_tags=inputs)
+
+    @property
+    def _learned(self) -> Kind[Any]:
+        return registry.kind(self._kind)
+
+    def _fitted(self) -> Model:
+        """Return the model.
+
+        Raises:
+            NotFittedError: if there is none.
+        """
+        if not hasattr(self, "model_"):
+            raise NotFittedError(type(self).__name__, "a fitted model: call fit first", "one without a model")
+        return self.model_
+
+    def _waits(self) -> Waits:
+        return Waits(self._console()) if self.verbose else SILENT
+
+    def _console(self) -> Console | None:
+        return Console() if self.verbose else None
+
+    def _options(self, data: Mapping[str, Any]) -> Options:
+        """Return the constructor's parameters and more options of the data as options of a training.
+
+        Raises:
+            GatewrightError: names the parameter that has a wrong type.
+        """
+        values = {**self.get_params(), **data}
+        if not isinstance(self.verbose, (bool, int)):
+            raise GatewrightError("verbose", "a whole number: 0 prints nothing", shorten(self.verbose))
+        del values["verbose"]
+        return options_of({name: value for name, value in values.items() if value is not None})
+
+    def _train(
+        self,
+        source: Any,
+        options: Options,
+        *,
+        run_dir: str | Path | None,
+        resume: bool,
+        init: Estimator | Model | str | Path | None,
+        callbacks: Sequence[Callback],
+    ) -> Self:
+        """Train, and take over the best model of the run."""
+        initial = None if init is None else model_of(init, "init")
+        if resume and (run_dir is None or initial is not None):
+            expected = "run_dir with it, and no init"
+            raise GatewrightError("resume", expected, "no run_dir" if run_dir is None else "init")
+        with ExitStack() as stack:
+            if run_dir is None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gatewright-"))
+                path = Path(folder, "run")
+            else:
+                path = as_path(run_dir, "run_dir", "the path of a directory")
+            if resume:
+                before = Run.open(path, None if isinstance(source, Path) else source)
+                run, progress = launch.resume(before, options, console=self._console(), callbacks=callbacks)
+            else:
+                run, progress = launch.train(
+                    source, options, run=path, kind=self._kind, console=self._console(),
+                    callbacks=callbacks, initial=initial,
+                )  # fmt: skip
+            self._take(run, progress, run if run_dir is not None else None)
+        return self
+
+    def _take(self, run: Run, progress: Progress, kept: Run | None) -> None:
+        self.model_, self.options_ = run.best_model().eval(), run.options()
+        self.history_ = run.validations()
+        self.best_score_, self.n_steps_, self.run_ = progress.best, progress.step, kept
+        if not progress.finished:
+            self._warn(f"stopped at step {progress.step}: this is the best model so far")
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(text, GatewrightWarning, stacklevel=4)
+
+    def stream(self, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32") -> Stream:
+        """Return a `gatewright.Stream` that advances the model step by step, in microseconds and without torch.
+
+        Args:
+            sessions: number of sessions.
+            threads: maximum number of threads of a call.
+            weights: "float32", "bf16" or "int8".
+        """
+        return self._fitted().stream(sessions=sessions, threads=threads, weights=weights)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as one file, which `gatewright.load` reads (``docs/model-file.md``).
+
+        Raises:
+            GatewrightError: if the path cannot be written.
+        """
+        from gatewright.files.atomic import writing
+        from gatewright.files.model_file import write
+
+        path = as_path(path, "path", "the path of the file to write")
+        with writing(path):
+            write(path, self._file())
+
+    def _file(self) -> ModelFile:
+        return self._fitted().file()
+
+
+def as_path(value: Any, argument: str, expected: str) -> Path:
+    """Return a path.
+
+    Raises:
+        GatewrightError: if the value is none, such as a data frame.
+    """
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise GatewrightError(
+            argument, expected, f"a value of type {type(value).__name__}" if value != "" else "''"
+        )
+    return Path(value)
+
+
+def model_of(value: Any, argument: str) -> Model:
+    """Return the `torch.nn.Module` of a fitted estimator, of a model file or run directory, or of itself.
+
+    Raises:
+        GatewrightError: if it is none of these, or not fitted.
+    """
+    if isinstance(value, Estimator):
+        return value._fitted()
+    if isinstance(value, Model):
+        return value
+    expected = "a fitted estimator, a gatewright.Model, or the path of a model file"
+    return load(as_path(value, argument, expected))
+
+
+def _same(value: Any, default: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return False
+    return value is default or (type(value) is type(default) and bool(value == default))

@@ -1,0 +1,36 @@
+"""Errors in the words of Python: options are named as parameters, not as flags of the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gatewright.errors import BusyError, GatewrightError
+
+_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+
+
+@contextmanager
+def python_names() -> Iterator[None]:
+    """Raise errors that name flags, such as ``--time-zone``, as ones that name parameters: ``time_zone``.
+
+    >>> with python_names():
+    ...     raise GatewrightError("--time-zone", "UTC; --fill forward fills gaps", "0")
+    Traceback (most recent call last):
+    gatewright.errors.GatewrightError: time_zone: expected UTC; fill forward fills gaps, got 0
+    """
+    try:
+        yield
+    except BusyError:
+        raise
+    except GatewrightError as error:
+        parts = (error.argument, error.expected, error.got, error.sentence)
+        if not any(map(_FLAG.search, parts)):
+            raise
+        argument, expected, got, sentence = (_FLAG.sub(_parameter, part) for part in parts)
+        raise type(error)(argument, expected, got, sentence=sentence) from None
+
+
+def _parameter(flag: re.Match[str]) -> str:
+    return flag[1].replace("-", "_")

@@ -1,0 +1,76 @@
+"""Values of options from a file or from Python, checked against the types of the options."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import date
+from typing import Any
+
+from gatewright.errors import GatewrightError, shorten
+from gatewright.tasks.options import Options
+
+
+def options_of(values: Mapping[str, Any]) -> Options:
+    """Return options from values in Python: also NumPy's numbers and arrays, lists, and a single text for several.
+
+    Args:
+        values: by name, of any table.
+
+    Raises:
+        GatewrightError: names an option with a value of the wrong type.
+
+    >>> options_of({"target": "load", "horizon": 3}).data.target
+    ('load',)
+    """
+    tables = {}
+    for table in fields(Options):
+        cls = type(table.default)
+        types = types_of(cls)
+        own = {name: read_value(name, types[name], _plain(values[name])) for name in types if name in values}
+        tables[table.name] = cls(**own)
+    return Options(**tables)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of Python for one of NumPy, and a list for a sequence."""
+    if hasattr(value, "tolist"):  # an array, a number or a date of NumPy, a tensor
+        value = value.tolist()
+    return list(value) if isinstance(value, (tuple, set, frozenset)) else value
+
+
+def types_of(options: type[Any]) -> dict[str, str]:
+    """Return the names of a table's options, each with the type of its values."""
+    return {option.name: str(option.type).removesuffix(" | None") for option in fields(options)}
+
+
+_KINDS = {"int": "a whole number", "float": "a number", "str": "a text"}
+
+
+def read_value(argument: str, kind: str, value: Any) -> Any:
+    """Return a value with the type of an option; a number or a date may stand for a text, one value for several.
+
+    Args:
+        argument: the option as an error names it.
+        kind: the name of the type.
+        value: as a file or a caller gave it.
+
+    Raises:
+        GatewrightError: if it has another type.
+    """
+    if kind.startswith("tuple"):
+        item = "str" if "str" in kind else "float"
+        items = value if isinstance(value, list) else [value] if value != "" else []
+        return tuple(read_value(argument, item, entry) for entry in items)
+    if kind == "float" and type(value) is int:
+        if abs(value) > sys.float_info.max:
+            raise GatewrightError(argument, "a number within a float's range", shorten(value))
+        return float(value)
+    if kind == "str" and type(value) in (int, float):  # valid = 0.15, id = 7
+        return str(value)
+    if kind == "str" and isinstance(value, date):  # valid = 2017-07-01
+        return str(value)
+    if type(value).__name__ != kind:
+        raise GatewrightError(argument, _KINDS.get(kind, f"a value of type {kind}"), shorten(value))
+    return value
