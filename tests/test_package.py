@@ -71,7 +71,19 @@ ROOMS = [
         "runtime",
         "serve",
     ),
-    *("nn", "exchange", "tasks", "runs", "evaluation", "insight", "train", "inspector", "cli", "__main__"),
+    *(
+        "nn",
+        "exchange",
+        "tasks",
+        "runs",
+        "evaluation",
+        "insight",
+        "train",
+        "inspector",
+        "estimators",
+        "cli",
+        "__main__",
+    ),
 ]
 
 

@@ -9,13 +9,15 @@ if TYPE_CHECKING:
     from gatewright import equations as equations
     from gatewright import insight as insight
     from gatewright.errors import GatewrightError as GatewrightError
+    from gatewright.estimators import Forecaster as Forecaster
+    from gatewright.estimators import LanguageModel as LanguageModel
+    from gatewright.estimators import load as load
     from gatewright.insight import look as look
     from gatewright.inspector.widget import view as view
     from gatewright.nn import LSTM as LSTM
     from gatewright.nn import LSTMCell as LSTMCell
     from gatewright.nn.convert import convert as convert
     from gatewright.nn.model import Model as Model
-    from gatewright.nn.model import load as load
     from gatewright.runtime.stream import Stream as Stream
     from gatewright.spec import CellSpec as CellSpec
     from gatewright.spec import ModelSpec as ModelSpec
@@ -23,16 +25,18 @@ if TYPE_CHECKING:
 #: Public names and where they are; loaded when first used, so that importing the package loads no torch.
 _HOMES = {
     "CellSpec": "gatewright.spec",
+    "Forecaster": "gatewright.estimators",
     "GatewrightError": "gatewright.errors",
     "LSTM": "gatewright.nn",
     "LSTMCell": "gatewright.nn",
+    "LanguageModel": "gatewright.estimators",
     "Model": "gatewright.nn.model",
     "ModelSpec": "gatewright.spec",
     "Stream": "gatewright.runtime.stream",
     "convert": "gatewright.nn",
     "equations": "gatewright",
     "insight": "gatewright",
-    "load": "gatewright.nn.model",
+    "load": "gatewright.estimators",
     "look": "gatewright.insight",
     "view": "gatewright.inspector.widget",
 }

@@ -44,19 +44,20 @@ def split(series: Sequence[Series], valid: str, test: str) -> tuple[Parts, ...]:
         series: the series to split.
         valid: size of the validation part: a share ("0.15"), a number of rows ("2880"), or its start date
             ("2017-07-01").
-        test: the same for the test part, which comes last.
+        test: the same for the test part, which comes last; "0" for none.
 
     Raises:
         GatewrightError: if a size cannot be read, or leaves a part without any row.
     """
+    untested = test in ("0", "0.0")
     parts = []
     for each in series:
         rows = len(each.values)
-        test_start = min(max(_start(each, "--test", test, rows), 0), rows)
+        test_start = rows if untested else min(max(_start(each, "--test", test, rows), 0), rows)
         valid_start = min(max(_start(each, "--valid", valid, test_start), 0), test_start)
         parts.append(Parts(valid_start, test_start, rows))
     sizes = [(part.valid, part.test - part.valid, part.end - part.test) for part in parts]
-    if not all(map(any, zip(*sizes, strict=True))):
+    if not all(map(any, list(zip(*sizes, strict=True))[: 2 if untested else 3])):
         longest = max(series, key=lambda each: len(each.values))
         of = longest.title + (", the longest series" if len(series) > 1 else "")
         got = f"{valid} and {test} of {len(longest.values)} rows of {of}"

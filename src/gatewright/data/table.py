@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from gatewright.data.roles import NO_TIME as NO_TIME
 from gatewright.data.roles import Roles as Roles
 from gatewright.data.roles import find_roles
 from gatewright.data.row_order import Group, Ordered, in_order, remedy, unordered
-from gatewright.data.sources import TableSource, frame_of
+from gatewright.data.sources import Source, TableSource, digest, frame_of
 from gatewright.data.time_series import Series as Series
 from gatewright.data.time_zones import NAIVE, Clock
 from gatewright.errors import DataError, shorten
@@ -52,6 +54,26 @@ class Table:
     clock: Clock = NAIVE
     zoned: bool = False
     notes: tuple[str, ...] = ()
+
+
+#: What a training reads: a path or a value, or a table that was read and checked before.
+TrainingSource = Source | Table
+
+
+def digest_of(source: TableSource | Table) -> str:
+    """Return the SHA-256 of what a table holds, in hexadecimal digits; see `gatewright.data.sources.digest`.
+
+    The digest of a `Table` covers its columns, series, times and values.
+    """
+    if not isinstance(source, Table):
+        return digest(source)
+    hasher = hashlib.sha256(json.dumps(["checked table", source.roles.columns, source.step]).encode())
+    for series in source.series:
+        hasher.update(json.dumps([series.name, series.ids, series.values.shape]).encode())
+        hasher.update(np.ascontiguousarray(series.values, "<f8").tobytes())
+        if series.times is not None:
+            hasher.update(np.ascontiguousarray(series.times.astype("<i8")).tobytes())
+    return hasher.hexdigest()
 
 
 def read_table(path: Path | str, roles: Roles, fill: str = "", step: str = "") -> Table:

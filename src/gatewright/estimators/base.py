@@ -14,7 +14,6 @@ import numpy as np
 from rich.console import Console
 
 from gatewright.errors import GatewrightError, nearest, shorten
-from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, load
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
@@ -50,7 +49,7 @@ class Estimator:
         options_: the options of the training with everything that the data decided.
         history_: step and score of each validation, in order.
         best_score_: score of the best validation; lower is better.
-        n_steps_: optimizer steps that were taken.
+        n_steps_: optimizer steps that `fit` took.
         run_: the run, if ``run_dir`` named its directory; else None.
     """
 
@@ -174,11 +173,37 @@ class Estimator:
         return self
 
     def _take(self, run: Run, progress: Progress, kept: Run | None) -> None:
-        self.model_, self.options_ = run.best_model().eval(), run.options()
+        """Take over the best model of a run."""
+        self._adopt(run.best_model())
+        self.options_ = run.options()
         self.history_ = run.validations()
         self.best_score_, self.n_steps_, self.run_ = progress.best, progress.step, kept
         if not progress.finished:
             self._warn(f"stopped at step {progress.step}: this is the best model so far")
+
+    def _adopt(self, model: Model) -> None:
+        """Take over a model."""
+        self.model_ = model.eval()
+
+    @classmethod
+    def of_model(cls, model: Model, run: Run | None = None) -> Self:
+        """Return a fitted estimator of a trained model.
+
+        Args:
+            model: the model.
+            run: the run that it comes from, if there is one; its options become the parameters.
+        """
+        kind = registry.kind(cls._kind)
+        options = kind.fixed_by(model.spec) if run is None else run.options()
+        names = cls._defaults()
+        values = {name: value for table in options.plain().values() for name, value in table.items()}
+        estimator = cls(**{name: value for name, value in values.items() if name in names})
+        estimator._adopt(model)
+        estimator.options_, estimator.run_ = options, run
+        if run is not None:
+            estimator.history_ = run.validations()
+            estimator.best_score_ = min((score for _, score in estimator.history_), default=float("inf"))
+        return estimator
 
     def _warn(self, text: str) -> None:
         warnings.warn(text, GatewrightWarning, stacklevel=4)
@@ -204,10 +229,7 @@ class Estimator:
 
         path = as_path(path, "path", "the path of the file to write")
         with writing(path):
-            write(path, self._file())
-
-    def _file(self) -> ModelFile:
-        return self._fitted().file()
+            write(path, self._fitted().file())
 
 
 def as_path(value: Any, argument: str, expected: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,6 +27,16 @@ from gatewright.tasks.inputs import InputBatch
 Pass = Callable[[LSTM, Tensor, Any, State | None], Record]
 
 
+@runtime_checkable
+class Looking(Protocol):
+    """A fitted estimator, which knows how its data is read."""
+
+    model_: Model
+
+    def look(self, X: Any, *, start: int, steps: int | None, title: str) -> Recording:
+        """Run the model over data and return a recording."""
+
+
 class Reading(TypedDict, total=False):
     """Keyword arguments of `look` that select what is read of the data, and name it."""
 
@@ -37,7 +47,7 @@ class Reading(TypedDict, total=False):
 
 
 def look(
-    model: Model | LSTM | Run | str | Path,
+    model: Model | LSTM | Run | str | Path | Looking,
     data: Any = None,
     *,
     state: State | None = None,
@@ -51,7 +61,8 @@ def look(
     of the fast path itself, in the same memory, so that a recording costs next to nothing.
 
     Args:
-        model: a run or its directory, a model (`gatewright.load`), or a `gatewright.LSTM`.
+        model: a run or its directory, a fitted estimator (`gatewright.load`), its ``model_``, or a
+            `gatewright.LSTM`.
         data: the data.  For a forecaster the path of a table (or a `gatewright.data.table.Table`, if a column
             names its series and there is no run that says which); for a language model a text, or the `Path` of
             one; for bare layers numbers as they read them, or a `PackedSequence`.  None, for a run: the test part
@@ -74,6 +85,9 @@ def look(
     >>> bool(abs(ledger.total - ledger.cell).max() < 1e-6)
     True
     """
+    if isinstance(model, Looking):
+        require_whole_model_arguments(state, title)
+        return model.look(data, start=start, steps=steps, title=title)
     opened, batch = prepare(model, data, state=state, start=start, steps=steps, title=title)
     return record(opened, batch)
 

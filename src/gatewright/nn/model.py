@@ -15,7 +15,7 @@ from gatewright.nn.linear import Linear
 from gatewright.nn.season import SeasonSkip
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
-from gatewright.spec import ModelSpec, Scaler, Vocabulary
+from gatewright.spec import ModelSpec, Scaler, TableSpec, Vocabulary
 
 #: Hidden and cell states of all layers, each (layers, B, H).
 State = tuple[Tensor, Tensor]
@@ -43,6 +43,7 @@ class Model(nn.Module):
         spec: what to build.
         scaler: numbers of the numeric columns; for a series encoder.
         vocabulary: the symbols; for a symbol encoder.
+        table: how a forecaster's tables are read, for its file.
         forget_bias: initial sum of the forget gate's two biases, in every layer (Jozefowicz et al. 2015).
 
     Raises:
@@ -61,6 +62,7 @@ class Model(nn.Module):
         *,
         scaler: Scaler | None = None,
         vocabulary: Vocabulary | None = None,
+        table: TableSpec | None = None,
         forget_bias: float = 1.0,
     ) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class Model(nn.Module):
         if names != [spec.encoder.companion]:
             got = f"{' and '.join(names) or 'neither'} for kind {spec.encoder.kind!r}"
             raise SpecError("model", "a scaler for a series encoder, a vocabulary for symbols", got)
-        self.spec, self.scaler, self.vocabulary = spec, scaler, vocabulary
+        self.spec, self.scaler, self.vocabulary, self.table = spec, scaler, vocabulary, table
         stack = spec.lstm
         embedding = spec.encoder.tensors().get("encoder.weight")
         self.encoder: nn.Module = nn.Embedding(embedding[0], embedding[1]) if embedding else nn.Identity()
@@ -160,7 +162,7 @@ class Model(nn.Module):
     def file(self) -> model_file.ModelFile:
         """Return what the model file holds: the specification and the weights, in the memory of the parameters."""
         tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
-        return model_file.ModelFile(self.spec, tensors, self.scaler, self.vocabulary)
+        return model_file.ModelFile(self.spec, tensors, self.scaler, self.vocabulary, self.table)
 
 
 def new_skip(spec: ModelSpec) -> SeasonSkip | None:
@@ -198,7 +200,7 @@ def load(path: Path | str) -> Model:
     path = Path(path)
     file = model_file.read(path / "model.safetensors" if path.is_dir() else path)
     with torch.device("meta"):  # initial weights would be drawn, to be overwritten
-        model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary)
+        model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary, table=file.table)
     model.to_empty(device="cpu")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in file.tensors.items()})
     return model.eval()

@@ -20,7 +20,7 @@ from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import FREE, Options
 
 if TYPE_CHECKING:
-    from gatewright.data.sources import Source
+    from gatewright.data.table import TrainingSource
     from gatewright.nn.model import Model
     from gatewright.spec import ModelSpec
 
@@ -36,7 +36,7 @@ class Run:
         path: the directory.
     """
 
-    def __init__(self, path: Path, source: Source | None = None) -> None:
+    def __init__(self, path: Path, source: TrainingSource | None = None) -> None:
         self.path, self._value = path, source
         self.lock = path / ".lock"
         self.config = path / "config.toml"
@@ -61,7 +61,9 @@ class Run:
         return next(Path("runs", name) for name in names if not Path("runs", name).exists())
 
     @staticmethod
-    def create(path: Path, source: Source, kind: str, options: Options, initial: Model | None = None) -> Run:
+    def create(
+        path: Path, source: TrainingSource, kind: str, options: Options, initial: Model | None = None
+    ) -> Run:
         """Create the directory and write the options and the source of the run.
 
         Args:
@@ -173,7 +175,7 @@ class Run:
             raise RunError(str(self.source_note), f"a kind out of {', '.join(registry.KINDS)}", shorten(kind))
         return kind
 
-    def unchanged_source(self) -> Source:
+    def unchanged_source(self) -> TrainingSource:
         """Return the file or the value that the run learned from.
 
         Raises:
@@ -289,16 +291,17 @@ class Run:
         atomic.write_bytes(self.metrics, b"".join(lines))
 
 
-def digest(source: Source) -> str:
+def digest(source: TrainingSource) -> str:
     """Return the SHA-256 of the content of a file or a value.
 
     Raises:
         RunError: if a file cannot be read.
     """
     if not isinstance(source, (str, Path)):
-        from gatewright.data import sources  # only here: it loads polars
+        from gatewright.data.sources import Text, digest  # only here: it loads polars
+        from gatewright.data.table import digest_of
 
-        return sources.digest(source)
+        return digest(source) if isinstance(source, Text) else digest_of(source)
     path, sha256 = Path(source), hashlib.sha256()
     try:
         with path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
-    from gatewright.data.sources import Source
+    from gatewright.data.table import TrainingSource
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model, State
     from gatewright.progress import Waits
@@ -142,7 +143,7 @@ class Kind(Protocol[Data]):
         """
         return options_of_runs.resolve(options, self.name, self.defaults, self.by_data)
 
-    def source_of(self, value: Any) -> Source | None:
+    def source_of(self, value: Any) -> TrainingSource | None:
         """Return a value in memory as a source that can be read repeatedly; None if it is none of this kind's.
 
         Raises:
@@ -150,7 +151,7 @@ class Kind(Protocol[Data]):
         """
         return None
 
-    def read(self, source: Source, options: DataOptions, spec: ModelSpec | None = None) -> Data:
+    def read(self, source: TrainingSource, options: DataOptions, spec: ModelSpec | None = None) -> Data:
         """Read, check and split what a run learns from.
 
         Args:
@@ -170,6 +171,16 @@ class Kind(Protocol[Data]):
     def build(self, data: Data, options: Options) -> Model:
         """Return a new model for the data, with random weights, on the CPU."""
         ...
+
+    def continued(self, model: Model, data: Data, options: Options) -> Model:
+        """Return a copy of a trained model whose training goes on with other data.
+
+        Args:
+            model: the model; it is not changed.
+            data: the other data.
+            options: with those that the model fixes.
+        """
+        return copy.deepcopy(model)
 
     def fixed_by(self, spec: ModelSpec) -> Options:
         """Return the options that a trained model fixes when its training goes on with other data."""

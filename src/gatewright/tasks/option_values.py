@@ -26,7 +26,7 @@ def options_of(values: Mapping[str, Any]) -> Options:
     """
     tables = {}
     for table in fields(Options):
-        cls = type(table.default)
+        cls: type[Any] = type(table.default)
         types = types_of(cls)
         own = {name: read_value(name, types[name], _plain(values[name])) for name in types if name in values}
         tables[table.name] = cls(**own)

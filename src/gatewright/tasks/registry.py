@@ -13,7 +13,7 @@ from gatewright.tasks.forecast.kind import Forecast
 from gatewright.tasks.language.kind import Language
 
 if TYPE_CHECKING:
-    from gatewright.data.sources import Source
+    from gatewright.data.table import TrainingSource
 
 #: The kinds by name.  A new one is a folder next to theirs and an entry here.
 KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (Forecast(), Language())}
@@ -58,7 +58,7 @@ def suffix_of(source: Path) -> str:
     return Path(source.name.lower().removesuffix(".gz")).suffix
 
 
-def kind_of_value(value: Any, name: str = "") -> tuple[Kind[Any], Source]:
+def kind_of_value(value: Any, name: str = "") -> tuple[Kind[Any], TrainingSource]:
     """Return the kind that learns from a value in memory, and the value as a source that can be read repeatedly.
 
     Args:

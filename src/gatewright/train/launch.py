@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from accelerate.utils.operations import broadcast_object_list
 from rich.console import Console
 
 from gatewright.data.source_files import require_file
-from gatewright.data.sources import Source
+from gatewright.data.table import TrainingSource
 from gatewright.errors import GatewrightError, shorten
 from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
@@ -107,7 +106,7 @@ def resume(
         )
 
 
-def _source(source: Any, kind: str) -> tuple[Kind[Any], Source]:
+def _source(source: Any, kind: str) -> tuple[Kind[Any], TrainingSource]:
     """Return the kind that learns from a source, and the source as a path or as a value to read repeatedly."""
     if not isinstance(source, (str, Path)):
         return registry.kind_of_value(source, kind)
@@ -185,7 +184,7 @@ def _prepare(
     share = Share(accelerator.process_index, accelerator.num_processes)
     torch.manual_seed(TrainingSettings.of(options.training).seed)
     options = kind.complete(options, data)
-    model = kind.build(data, options) if initial is None else copy.deepcopy(initial)
+    model = kind.build(data, options) if initial is None else kind.continued(initial, data, options)
     model = model.to(accelerator.device)
     with waits.during("encoding the data"):
         return options, kind.task(model, data, options, share, accelerator.device)

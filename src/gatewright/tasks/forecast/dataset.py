@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from gatewright.data import frequency, preprocessing
 from gatewright.data.number_format import Notation
 from gatewright.data.sources import TableSource
-from gatewright.data.table import Roles, Table, table_of
+from gatewright.data.table import Roles, Table, digest_of, table_of
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.data.window_checks import Sizes, require_windows, without_windows
-from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
+from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec, TableSpec
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, PartSettings
 
@@ -40,6 +40,7 @@ class SeriesData:
         sizes: lengths of the windows.
         calendar: the parts of a timestamp that the model reads.
         windows: how many windows each series has in each part (series, 3).
+        source: SHA-256 of what was read, in hexadecimal digits.
         notes: what was left out, in lines for a person.
     """
 
@@ -50,6 +51,7 @@ class SeriesData:
     sizes: Sizes
     calendar: tuple[str, ...]
     windows: NDArray[np.int64]
+    source: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -71,12 +73,13 @@ def roles(options: DataOptions) -> Roles:
 
 
 def read(
-    source: TableSource, options: DataOptions, fitted: tuple[SeriesEncoder, QuantileHead] | None = None
+    source: TableSource | Table, options: DataOptions, fitted: tuple[SeriesEncoder, QuantileHead] | None = None
 ) -> SeriesData:
     """Read and split a table, and settle the options that depend on it.
 
     Args:
-        source: the path of a table, or a table in memory; see `gatewright.data.sources.TableSource`.
+        source: the path of a table, or a table in memory; see `gatewright.data.sources.TableSource`.  A `Table` is
+            one that was read and checked before.
         options: the options.
         fitted: encoder and head of the model that is to read the table, if there is one.  It fixes the step
             between rows, since other rules than today's may have found it, and the inputs, also one that does not
@@ -86,7 +89,8 @@ def read(
         GatewrightError: see `table_of`, `preprocessing.split` and `require_windows`.
     """
     settings = SeriesSettings.of(options)
-    table = table_of(source, roles(options), settings.fill, "" if fitted is None else fitted[0].step)
+    step = "" if fitted is None else fitted[0].step
+    table = source if isinstance(source, Table) else table_of(source, roles(options), settings.fill, step)
     parts = preprocessing.split(table.series, settings.valid, settings.test)
     table, constant = (table, ()) if fitted else preprocessing.leave_out_constants(table, parts)
     sizes = Sizes(settings.horizon, options.season or frequency.season(table.step), options.context)
@@ -105,7 +109,7 @@ def read(
         context=sizes.read,
     )
     notes = (*constant, *without_windows(table, counts, sizes))
-    return SeriesData(table, parts, options, settings, sizes, calendar, counts, notes)
+    return SeriesData(table, parts, options, settings, sizes, calendar, counts, digest_of(source), notes)
 
 
 def _calendar(table: Table, parts: tuple[preprocessing.Parts, ...], options: DataOptions) -> tuple[str, ...]:
@@ -136,4 +140,66 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
     size = ModelSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
     head = QuantileHead(settings.horizon, settings.quantiles)
-    return ModelSpec(encoder, stack, head), preprocessing.fit_scaler(data.table, data.parts)
+    return ModelSpec(encoder, stack, head), series.fit_scaler(data.table, data.parts)
+
+
+def table_spec(data: SeriesData) -> TableSpec:
+    """Return how a table was read, for the file of its model."""
+    options = data.options
+    ends = [
+        series.times[parts.test - 1]
+        for series, parts in zip(data.table.series, data.parts, strict=True)
+        if series.times is not None and parts.test > 0
+    ]
+    return TableSpec(
+        time=options.time or "",
+        time_format=options.time_format or "",
+        time_zone=options.time_zone or "",
+        id=options.id or (),
+        resample=options.resample or "",
+        aggregate=options.aggregate or "",
+        decimal=options.decimal or ".",
+        thousands=options.thousands or "",
+        missing=options.missing or (),
+        fill=options.fill or "",
+        season=data.sizes.season,
+        valid=data.settings.valid,
+        test=data.settings.test,
+        source=data.source,
+        trained_until=str(max(ends)) if ends else "",
+    )
+
+
+def data_options(table: TableSpec, spec: ModelSpec) -> DataOptions:
+    """Return the options by which a model reads a table.
+
+    Args:
+        table: how the table is read.
+        spec: the model.
+    """
+    assert spec.forecaster is not None
+    encoder, head = spec.forecaster
+    return DataOptions(
+        target=encoder.targets,
+        past=encoder.past,
+        known=encoder.known,
+        static=encoder.static,
+        time=table.time,
+        time_format=table.time_format,
+        time_zone=table.time_zone,
+        id=table.id,
+        resample=table.resample,
+        aggregate=table.aggregate,
+        decimal=table.decimal,
+        thousands=table.thousands,
+        missing=table.missing,
+        fill=table.fill,
+        reads=encoder.reads,
+        calendar=encoder.calendar or ("none",),
+        context=encoder.context,
+        horizon=head.horizon,
+        quantiles=head.quantiles,
+        season=table.season,
+        valid=table.valid,
+        test=table.test,
+    )

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
-    from gatewright.data.sources import Source, TableSource
+    from gatewright.data.sources import TableSource
+    from gatewright.data.table import Table, TrainingSource
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
@@ -47,23 +48,28 @@ class Forecast(Kind["SeriesData"]):
         """Whether a model reads columns and gives quantiles."""
         return spec.forecaster is not None
 
-    def source_of(self, value: Any) -> Source | None:
-        """Return a data frame or an Arrow table as a frame."""
+    def source_of(self, value: Any) -> TrainingSource | None:
+        """Return a data frame or an Arrow table as a frame, and a `Table` as it is."""
         import polars as pl
 
         from gatewright.data.dataframes import is_dataframe
         from gatewright.data.frame import Frame
         from gatewright.data.sources import frame_of
+        from gatewright.data.table import Table
 
+        if isinstance(value, Table):
+            return value
         if is_dataframe(value) or isinstance(value, (Frame, pl.LazyFrame)):
             return frame_of(cast("TableSource", value))  # which refuses a LazyFrame and says what helps
         return None
 
-    def read(self, source: Source, options: DataOptions, spec: ModelSpec | None = None) -> SeriesData:
+    def read(self, source: TrainingSource, options: DataOptions, spec: ModelSpec | None = None) -> SeriesData:
         """Read and split a table; the step between rows is what the model knows, if there is one."""
         from gatewright.tasks.forecast import dataset
 
-        return dataset.read(cast("TableSource", source), options, None if spec is None else spec.forecaster)
+        return dataset.read(
+            cast("TableSource | Table", source), options, None if spec is None else spec.forecaster
+        )
 
     def complete(self, options: Options, data: SeriesData) -> Options:
         """Return the options with what the table decides."""
@@ -75,7 +81,16 @@ class Forecast(Kind["SeriesData"]):
         from gatewright.tasks.forecast import dataset
 
         spec, scaler = dataset.build(data, options)
-        return Model(spec, scaler=scaler, forget_bias=ModelSettings.of(options.model).forget_bias)
+        table, bias = dataset.table_spec(data), ModelSettings.of(options.model).forget_bias
+        return Model(spec, scaler=scaler, table=table, forget_bias=bias)
+
+    def continued(self, model: Model, data: SeriesData, options: Options) -> Model:
+        """Return a copy that is told how the other table is read."""
+        from gatewright.tasks.forecast import dataset
+
+        copied = super().continued(model, data, options)
+        copied.table = dataset.table_spec(data)
+        return copied
 
     def fixed_by(self, spec: ModelSpec) -> Options:
         """Return columns, sizes and what is read of the targets."""

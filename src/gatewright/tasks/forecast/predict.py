@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -131,12 +132,38 @@ def _forecast_one(
     answer += np.array(model.scaler.mean[:targets])[:, None]
     if not np.isfinite(answer).all():
         raise DataError(one.title, "values that the model can forecast from", "a forecast that is not finite")
-    when, ahead = _when(one, rows, table, head.horizon)
+    return forecast_frame(one, rows, table, head.quantiles, answer)
+
+
+def forecast_frame(
+    one: Series,
+    rows: int,
+    table: Table,
+    quantiles: Sequence[float],
+    answer: NDArray[np.float64],
+    more: Sequence[tuple[str, object]] = (),
+) -> pl.DataFrame:
+    """Return forecasts as a frame: ids, time (or number of the row), more columns, quantiles of each target.
+
+    Args:
+        one: the series.
+        rows: number of rows before the forecast.
+        table: the table of the series.
+        quantiles: their levels.
+        answer: the forecasts (horizon, targets, quantiles), in units.
+        more: names and cells of further columns.
+
+    Raises:
+        DataError: if two columns would have one name.
+    """
+    horizon = len(answer)
     columns: list[tuple[str, object]] = []
-    columns += [(name, [own] * head.horizon) for name, own in zip(table.roles.ids, one.ids, strict=True)]
+    columns += [(name, [own] * horizon) for name, own in zip(table.roles.ids, one.ids, strict=True)]
+    when, ahead = _when(one, rows, table, horizon)
     columns.append((when, ahead if one.times is None else _zoned(np.asarray(ahead), table.clock)))
-    for index, target in enumerate(encoder.targets):
-        for place, level in enumerate(head.quantiles):
+    columns += more
+    for index, target in enumerate(table.roles.targets):
+        for place, level in enumerate(quantiles):
             columns.append((f"{target}_q{level}", answer[:, index, place]))
     frame = dict(columns)
     if len(frame) < len(columns):
@@ -144,6 +171,17 @@ def _forecast_one(
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"column {twice!r}", "a name that no other column of the forecast has", "it twice")
     return pl.DataFrame(frame)
+
+
+def times_of(one: Series, rows: NDArray[np.int64], table: Table) -> object:
+    """Return the timestamps of some rows of a series with their time zone, or numbers of rows from 1.
+
+    Args:
+        one: the series.
+        rows: their places in it, from 0.
+        table: the table of the series.
+    """
+    return rows + 1 if one.times is None else _zoned(one.times[rows], table.clock)
 
 
 def _when(one: Series, rows: int, table: Table, horizon: int) -> tuple[str, object]:

@@ -15,6 +15,26 @@ from gatewright.tasks.language.ngram import ngram_nats
 from gatewright.tasks.language.score import score, score_streams
 
 
+def evaluate_text(model: Model, text: str) -> dict[str, Any]:
+    """Score a text: nats and bits a character, and the perplexity.
+
+    Raises:
+        DataError: if it is too short to be scored.
+    """
+    assert model.vocabulary is not None
+    symbols = encode_text(text, model.vocabulary)
+    if len(symbols) < 2:
+        raise DataError("text", "at least 2 characters", str(len(symbols)))
+    scored, nats = streams(symbols, score_streams(symbols))[1:], score(model, symbols)
+    return {
+        "characters": scored.size,
+        "unknown": int((scored == 0).sum()),
+        "nats_per_character": nats,
+        "bits_per_character": nats / float(np.log(2)),
+        "perplexity": float(np.exp(nats)),
+    }
+
+
 def evaluate_language(model: Model, data: TextData) -> dict[str, Any]:
     """Score the test part of a text: nats and bits a character, next to n-gram models of the training part.
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
-    from gatewright.data.sources import Source, TextSource
+    from gatewright.data.sources import TextSource
+    from gatewright.data.table import TrainingSource
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
@@ -41,13 +42,13 @@ class Language(Kind["TextData"]):
         """Whether a model reads symbols."""
         return spec.encoder.symbols > 0
 
-    def source_of(self, value: Any) -> Source | None:
+    def source_of(self, value: Any) -> TrainingSource | None:
         """Return a `gatewright.data.sources.Text`."""
         from gatewright.data.sources import Text
 
         return value if isinstance(value, Text) else None
 
-    def read(self, source: Source, options: DataOptions, spec: ModelSpec | None = None) -> TextData:
+    def read(self, source: TrainingSource, options: DataOptions, spec: ModelSpec | None = None) -> TextData:
         """Read and split a text."""
         from gatewright.tasks.language import dataset
 

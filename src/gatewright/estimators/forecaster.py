@@ -1,0 +1,403 @@
+"""The forecaster: a table in, quantiles of the next values out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from gatewright.data.table import Table, table_of
+from gatewright.data.window_checks import listed
+from gatewright.errors import GatewrightError, nearest, shorten
+from gatewright.estimators.base import Estimator
+from gatewright.estimators.python_names import python_names
+from gatewright.estimators.table_input import TableInput, names, table_input
+from gatewright.nn.model import Model
+from gatewright.runs.run import digest
+from gatewright.spec import TableSpec
+from gatewright.tasks.forecast.dataset import SeriesData, data_options, roles
+from gatewright.tasks.forecast.predict import forecast, forecastable, require_forecaster
+from gatewright.tasks.options import DataOptions
+from gatewright.train.callback import Callback
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from gatewright.insight.recording import Recording
+
+
+class Columns(TypedDict, total=False):
+    """Columns of a table by their role; each a name, or a sequence of names."""
+
+    target: str | Sequence[str]
+    time: str
+    id: str | Sequence[str]
+    known: str | Sequence[str]
+    past: str | Sequence[str]
+    static: str | Sequence[str]
+
+
+class Forecaster(Estimator):
+    """Quantiles of the next values of one series, or of many.
+
+    Parameters and fitted attributes follow scikit-learn's conventions.  None stands for the default, which
+    `gatewright train --help` lists; the parameters are the options of the same name there.
+
+    Args:
+        horizon: number of steps to forecast (default: 1).
+        quantiles: quantile levels; 0.5 is the point forecast (default: 0.1, 0.5, 0.9).
+        context: number of steps that the model reads before a forecast.
+        season: length of the season in steps.
+        calendar: calendar inputs.
+        reads: inputs from past targets: "change", "level", "both" or "nothing".
+        hidden: units of each LSTM layer (default: 64).
+        layers: LSTM layers (default: 1).
+        dropout: dropout rate (default: 0.2).
+        proj: width of the projected hidden state; 0 for none.
+        forget_bias: initial bias of the forget gates.
+        time_format: format of the timestamps.
+        time_zone: time zone of the timestamps.
+        resample: width of the steps that rows are aggregated into.
+        aggregate: aggregate of the rows of such a step.
+        decimal: decimal mark of numbers in text.
+        thousands: thousands separator of numbers in text.
+        missing: words and numbers for a missing value.
+        fill: how missing inputs are filled: "forward" or "mean".
+        valid: validation part: a share, a number of rows or its first date (default: 0.15).
+        test: test part, which `evaluate` scores; 0 for none (default: 0.15).
+        epochs: passes over the training part.
+        steps: optimizer steps, in place of epochs (default: 1000).
+        batch: windows in a step (default: 64).
+        lr: maximum learning rate (default: 0.001).
+        schedule: decay of the learning rate.
+        warmup: steps of the linear warm-up.
+        weight_decay: decoupled weight decay.
+        clip: maximum norm of the gradient; 0 for no clipping.
+        patience: validations without improvement before the training stops; 0 for no limit.
+        validate_every: steps between validations.
+        checkpoint_every: steps between checkpoints.
+        seed: random seed for weights, order and dropout (default: 0).
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
+        verbose: 0 prints nothing, 1 shows the progress.
+
+    Attributes:
+        feature_names_in_: the columns that the model reads, the targets first.
+        n_features_in_: their number.
+
+    >>> import gatewright, numpy as np
+    >>> series = np.sin(np.arange(200) * 2 * np.pi / 12)
+    >>> model = gatewright.Forecaster(horizon=3, hidden=8, context=24, steps=20).fit(series)
+    >>> model.predict(series).shape
+    (3, 3)
+    """
+
+    _kind = "forecast"
+
+    feature_names_in_: Any
+    n_features_in_: int
+
+    def __init__(
+        self, *, horizon: int | None = None, quantiles: Sequence[float] | None = None, context: int | None = None,
+        season: int | None = None, calendar: str | Sequence[str] | None = None, reads: str | None = None,
+        hidden: int | None = None, layers: int | None = None, dropout: float | None = None,
+        proj: int | None = None, forget_bias: float | None = None, time_format: str | None = None,
+        time_zone: str | None = None, resample: str | None = None, aggregate: str | None = None,
+        decimal: str | None = None, thousands: str | None = None, missing: Sequence[str] | None = None,
+        fill: str | None = None, valid: float | str | None = None, test: float | str | None = None,
+        epochs: int | None = None, steps: int | None = None, batch: int | None = None, lr: float | None = None,
+        schedule: str | None = None, warmup: int | None = None, weight_decay: float | None = None,
+        clip: float | None = None, patience: int | None = None, validate_every: int | None = None,
+        checkpoint_every: int | None = None, seed: int | None = None, device: str | None = None,
+        verbose: int = 0,
+    ) -> None:  # fmt: skip
+        self.horizon, self.quantiles, self.context = horizon, quantiles, context
+        self.season, self.calendar, self.reads = season, calendar, reads
+        self.hidden, self.layers, self.dropout = hidden, layers, dropout
+        self.proj, self.forget_bias, self.time_format = proj, forget_bias, time_format
+        self.time_zone, self.resample, self.aggregate = time_zone, resample, aggregate
+        self.decimal, self.thousands, self.missing = decimal, thousands, missing
+        self.fill, self.valid, self.test = fill, valid, test
+        self.epochs, self.steps, self.batch, self.lr = epochs, steps, batch, lr
+        self.schedule, self.warmup, self.weight_decay = schedule, warmup, weight_decay
+        self.clip, self.patience, self.validate_every = clip, patience, validate_every
+        self.checkpoint_every, self.seed, self.device = checkpoint_every, seed, device
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+        init: Forecaster | Model | str | Path | None = None,
+        callbacks: Sequence[Callback] = (),
+        **columns: Unpack[Columns],
+    ) -> Self:
+        """Train on a table, and keep the best model.
+
+        Ctrl-C ends the training and keeps the best model so far.
+
+        Args:
+            X: the table: a polars or pandas DataFrame, an Arrow table, the path of a file, an array (rows,) or
+                (rows, columns), or a list of such arrays, one for each series.
+            y: the targets (rows,) or (rows, targets), where they are no columns of ``X``; the columns of an array
+                ``X`` are past inputs then.
+            run_dir: directory that keeps the run: checkpoints, metrics, the best model.
+            resume: go on with the run in ``run_dir``, to the same bits as without the interruption.
+            init: a fitted forecaster, or its file, to start from instead of random weights: other rows and series,
+                the same columns.
+            callbacks: instances of `gatewright.train.callback.Callback`.
+            **columns: ``target``, ``time``, ``id``, ``known``, ``past``, ``static``: a name or several.
+                ``target`` may be left out if a single numeric column is left, ``time`` if it can be found.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            GatewrightError: at a parameter or data that cannot be used, before anything is trained.
+            NonFiniteError: at a NaN or infinity while training.
+        """
+        with python_names():
+            given = table_input(X, y)
+            options = self._options(_roles(given, columns))
+            self._train(given.source, options, run_dir=run_dir, resume=resume, init=init, callbacks=callbacks)
+        return self
+
+    def _adopt(self, model: Model) -> None:
+        super()._adopt(model)
+        self.feature_names_in_ = np.array(model.spec.encoder.columns, dtype=object)
+        self.n_features_in_ = len(self.feature_names_in_)
+
+    @property
+    def table_(self) -> TableSpec:
+        """How the model reads tables.
+
+        Raises:
+            GatewrightError: if the model comes from a file that does not say so.
+        """
+        table = self._fitted().table
+        if table is None:
+            expected = "a model whose file says how its tables are read: the run directory, or a file of version 3"
+            raise GatewrightError("model", expected, "one of an older version")
+        return table
+
+    def predict(self, X: Any, y: Any = None, *, horizon: int | None = None) -> Any:
+        """Forecast what follows the last observed target of each series.
+
+        Args:
+            X: a table in one of the forms that `fit` takes, with the columns of the training.  Inputs known in
+                advance go on for as many rows as the model forecasts.
+            y: the targets, if `fit` was given them apart from ``X``.
+            horizon: number of steps; that of the training if None.
+
+        Returns:
+            Of a frame, a frame of the same library: ids, time, and each quantile of each target as
+            ``<target>_q<level>``, in the target's units and with the time zone of the table.  Of an array,
+            an array ([series,] horizon, [targets,] quantiles).
+
+        Raises:
+            NotFittedError: before `fit`.
+            GatewrightError: if the table does not fit the model.
+        """
+        model = self._fitted()
+        with python_names():
+            require_forecaster(model, horizon, self.table_.fill)
+            given = table_input(X, y)
+            table = self._table(given)
+            table, short = forecastable(model, table)
+            for names_, reason in (
+                (table.empty, "no observed target"),
+                (short, f"fewer than {self._context} rows"),
+            ):
+                if names_:
+                    self._warn_of("left out", names_, reason)
+            with self._waits().during(f"forecasting {len(table.series):,} series"):
+                return given.answer(forecast(model, table, horizon, self.table_.fill), table)
+
+    @property
+    def _context(self) -> int:
+        return require_forecaster(self._fitted(), None, "")[0].context
+
+    def _table(self, given: TableInput) -> Table:
+        """Read a table as the model does."""
+        encoder = require_forecaster(self._fitted(), None, "")[0]
+        options = data_options(self.table_, self.model_.spec)
+        if "id" in given.columns:
+            options = replace(options, id=given.columns["id"])
+        with self._waits().during("reading the table"):
+            return table_of(given.source, roles(options), self.table_.fill, encoder.step)
+
+    def evaluate(self, X: Any = None, y: Any = None, *, windows: int | None = None) -> dict[str, Any]:
+        """Measure forecasts of rows that the training has not seen, next to simple baselines.
+
+        Args:
+            X: a table, as for `predict`.  Of what the model was fitted on, the test part is scored; of another
+                table with timestamps, the rows after the last one that training and validation saw; of one without
+                timestamps, all rows.
+            y: the targets, if `fit` was given them apart from ``X``.
+            windows: maximum number of windows, evenly spaced; all if None.
+
+        Returns:
+            Figures of each target for the model and each baseline, overall, by step and by series, as in the
+            ``evaluation.json`` of a run.
+
+        Raises:
+            NotFittedError: before `fit`.
+            GatewrightError: if the table does not fit the model, or no row is left to score.
+        """
+        model = self._fitted()
+        with python_names():
+            data = self._unseen(table_input(X, y))
+            return dict(self._learned.evaluate(model, data, windows, self._waits()).figures)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the negative quantile loss of `evaluate`, in standard deviations of the target; higher is better.
+
+        Args:
+            X: as for `evaluate`.
+            y: as for `evaluate`.
+        """
+        figures, scaler = self.evaluate(X, y), self.model_.scaler
+        assert scaler is not None
+        losses = [
+            target["model"]["overall"]["quantile_loss"] / scale
+            for target, scale in zip(figures["targets"].values(), scaler.scale, strict=False)
+        ]
+        return -float(np.mean(losses))
+
+    def look(
+        self, X: Any, y: Any = None, *, start: int = 0, steps: int | None = None, title: str = ""
+    ) -> Recording:
+        """Run the model over a table and return a recording of every gate and state: `gatewright.look`.
+
+        Args:
+            X: a table, as for `predict`.
+            y: the targets, if `fit` was given them apart from ``X``.
+            start: first row that is read.
+            steps: maximum number of rows; all if None.
+            title: title of the recording.
+        """
+        from gatewright.insight.inputs import gather
+        from gatewright.insight.recorder import record
+
+        model = self._fitted()
+        with python_names():
+            given = table_input(X, y)
+            title = title or (given.source.name if isinstance(given.source, Path) else "")
+            table = self._table(given)
+            return record(
+                model, gather(model, table, start=start, steps=steps, title=title, fill=self.table_.fill)
+            )
+
+    def cross_validate(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        windows: int = 5,
+        step: int | None = None,
+        refit: bool = True,
+        **columns: Unpack[Columns],
+    ) -> Any:
+        """Forecast the last rows of a table from several origins, each from the rows before it only.
+
+        Rolling-origin evaluation (Tashman 2000).  The estimator itself is neither fitted nor changed: copies with
+        its parameters, and no test part, learn.
+
+        Args:
+            X: the table, as for `fit`.
+            y: the targets, as for `fit`.
+            windows: number of origins.
+            step: rows between two origins; the horizon if None.
+            refit: whether to train anew at each origin, or once, at the first.
+            **columns: as for `fit`.
+
+        Returns:
+            Of a frame, a frame of the same library, of anything else one of polars: ids, time, ``cutoff`` (the
+            last row before the forecast), each target as observed, and its quantiles as ``<target>_q<level>``.
+
+        Raises:
+            GatewrightError: if the table cannot be used, or has too few rows before the first origin.
+        """
+        from gatewright.estimators.backtest import Origins, backtest
+
+        with python_names():
+            given = table_input(X, y)
+            options = self._options(_roles(given, columns))
+            resolved = self._learned.resolve(options).data
+            with self._waits().during("reading the table"):
+                table = table_of(given.source, roles(resolved), resolved.fill or "")
+            forecasts, short = backtest(self, table, resolved, Origins(windows, step, refit))
+            if short:
+                self._warn_of("left out", short, "too few rows before an origin")
+            return given.answer(forecasts, table) if given.framed else forecasts
+
+    def fit_table(self, table: Table, columns: DataOptions) -> Self:
+        """Train on a table that was read and checked before; for `cross_validate`.
+
+        Args:
+            table: the series.
+            columns: how it was read.
+        """
+        options = replace(self._options({}), data=replace(columns, test="0"))
+        return self._train(table, options, run_dir=None, resume=False, init=None, callbacks=())
+
+    def _unseen(self, given: TableInput) -> SeriesData:
+        """Return the rows of a table that the training has not seen, as the test part of a dataset."""
+        from gatewright.estimators.backtest import unseen
+
+        table = self._table(given)
+        same = digest(given.source) == self.table_.source
+        return unseen(table, self.table_, self.model_.spec, same)
+
+    def plot(self, X: Any, y: Any = None, *, horizon: int | None = None, rows: int | None = None) -> Any:
+        """Draw the forecast of a table after its last rows, with its interval.
+
+        Args:
+            X: a table, as for `predict`.
+            y: the targets, if `fit` was given them apart from ``X``.
+            horizon: number of steps; that of the training if None.
+            rows: number of rows before the forecast to draw; the model's context if None.
+
+        Returns:
+            A `matplotlib.figure.Figure`, a row for each target of each of the first four series.
+        """
+        from gatewright.estimators.forecast_plot import forecast_figure
+
+        model = self._fitted()
+        with python_names():
+            require_forecaster(model, horizon, self.table_.fill)
+            table, short = forecastable(model, self._table(table_input(X, y)))
+            if short:
+                self._warn_of("left out", short, f"fewer than {self._context} rows")
+            return forecast_figure(model, table, horizon, self.table_.fill, rows or self._context)
+
+    def _warn_of(self, what: str, series: Sequence[str], reason: str) -> None:
+        self._warn(f"{what}, {reason}: {listed(list(series))}")
+
+
+def _roles(given: TableInput, columns: Columns) -> dict[str, Any]:
+    """Return the columns by role, from the form of the input and from the caller.
+
+    Raises:
+        GatewrightError: if a role is unknown, is no name, or is one that the form of the input fixes.
+    """
+    roles_: dict[str, Any] = dict(given.columns)
+    known = Columns.__annotations__
+    for role, value in columns.items():
+        if role not in known:
+            got = f"{shorten(role)}{nearest(role, known)}"
+            raise GatewrightError("fit", f"a role out of {', '.join(known)}", got)
+        if value is None:
+            continue
+        if role in given.columns:
+            raise GatewrightError(role, "a name only for columns of a table", f"{shorten(value)} for arrays")
+        labels = names(value, role)
+        if role == "time" and labels is not None and len(labels) != 1:
+            raise GatewrightError("time", "the name of one column", shorten(value))
+        roles_[role] = labels if role != "time" or labels is None else labels[0]
+    return roles_

@@ -1,0 +1,218 @@
+"""The language model: a text in, more of it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gatewright.data.sources import Text
+from gatewright.data.text import text_of
+from gatewright.errors import DataError, GatewrightError
+from gatewright.estimators.base import Estimator
+from gatewright.estimators.python_names import python_names
+from gatewright.nn.model import Model
+from gatewright.runtime.sampling import generate, require_drawable
+from gatewright.train.callback import Callback
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from gatewright.insight.recording import Recording
+
+#: Characters of a file's name; a text that is shorter may be meant as one.
+_LONGEST_NAME = 256
+
+
+class LanguageModel(Estimator):
+    """The next character of a text.
+
+    Parameters and fitted attributes follow scikit-learn's conventions.  None stands for the default, which
+    `gatewright train --help` lists; the parameters are the options of the same name there.
+
+    Args:
+        context: number of characters before gradients are cut (default: 128).
+        reset: share of the streams that start a chunk with a zero state (default: 0.1).
+        hidden: units of each LSTM layer (default: 512).
+        layers: LSTM layers (default: 1).
+        dropout: dropout rate (default: 0.2).
+        proj: width of the projected hidden state; 0 for none.
+        embedding: width of the embedding of a character (default: 64).
+        forget_bias: initial bias of the forget gates.
+        valid: validation part: a share or a number of characters (default: 0.05).
+        test: test part, at the end, which `evaluate` scores (default: 0.05).
+        epochs: passes over the training part (default: 10).
+        steps: optimizer steps, in place of epochs.
+        batch: parallel streams of text in a step (default: 32).
+        lr: maximum learning rate (default: 0.002).
+        schedule: decay of the learning rate.
+        warmup: steps of the linear warm-up.
+        weight_decay: decoupled weight decay.
+        clip: maximum norm of the gradient; 0 for no clipping.
+        patience: validations without improvement before the training stops; 0 for no limit.
+        validate_every: steps between validations.
+        checkpoint_every: steps between checkpoints.
+        seed: random seed for weights, order and dropout (default: 0).
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
+        verbose: 0 prints nothing, 1 shows the progress.
+
+    Attributes:
+        symbols_: the characters that the model knows; the first one stands for all others.
+
+    >>> import gatewright
+    >>> model = gatewright.LanguageModel(hidden=8, context=8, batch=4, steps=5).fit("to be or not to be. " * 40)
+    >>> len(model.generate("to ", length=10))
+    10
+    """
+
+    _kind = "language"
+
+    def __init__(
+        self, *, context: int | None = None, reset: float | None = None, hidden: int | None = None,
+        layers: int | None = None, dropout: float | None = None, proj: int | None = None,
+        embedding: int | None = None, forget_bias: float | None = None, valid: float | str | None = None,
+        test: float | str | None = None, epochs: int | None = None, steps: int | None = None,
+        batch: int | None = None, lr: float | None = None, schedule: str | None = None,
+        warmup: int | None = None, weight_decay: float | None = None, clip: float | None = None,
+        patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
+        seed: int | None = None, device: str | None = None, verbose: int = 0,
+    ) -> None:  # fmt: skip
+        self.context, self.reset, self.hidden, self.layers = context, reset, hidden, layers
+        self.dropout, self.proj, self.embedding, self.forget_bias = dropout, proj, embedding, forget_bias
+        self.valid, self.test, self.epochs, self.steps = valid, test, epochs, steps
+        self.batch, self.lr, self.schedule, self.warmup = batch, lr, schedule, warmup
+        self.weight_decay, self.clip, self.patience = weight_decay, clip, patience
+        self.validate_every, self.checkpoint_every = validate_every, checkpoint_every
+        self.seed, self.device, self.verbose = seed, device, verbose
+
+    def fit(
+        self,
+        X: str | Path,
+        y: None = None,
+        *,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+        init: LanguageModel | Model | str | Path | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Self:
+        """Train on a text, and keep the best model.
+
+        Ctrl-C ends the training and keeps the best model so far.
+
+        Args:
+            X: the text itself, or the `Path` of a file.
+            y: None; is there for scikit-learn.
+            run_dir: directory that keeps the run: checkpoints, metrics, the best model.
+            resume: go on with the run in ``run_dir``, to the same bits as without the interruption.
+            init: a fitted language model, or its file, to start from; characters that it does not know are read
+                as the unknown one.
+            callbacks: instances of `gatewright.train.callback.Callback`.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            GatewrightError: at a parameter or a text that cannot be used, before anything is trained.
+            NonFiniteError: at a NaN or infinity while training.
+        """
+        _require_none(y)
+        with python_names():
+            source = _source(X)
+            return self._train(
+                source, self._options({}), run_dir=run_dir, resume=resume, init=init, callbacks=callbacks
+            )
+
+    def _adopt(self, model: Model) -> None:
+        super()._adopt(model)
+        assert model.vocabulary is not None
+        self.symbols_ = model.vocabulary.symbols
+
+    def generate(self, prompt: str = "", *, length: int = 500, temperature: float = 1.0, seed: int = 0) -> str:
+        """Continue a text; return what follows the prompt.
+
+        Args:
+            prompt: text to continue; characters that the model does not know are read as the unknown one.
+            length: number of characters.
+            temperature: 1 samples from the model's distribution, less favours likely characters, 0 takes the most
+                likely one.
+            seed: random seed; the same seed gives the same text.
+
+        Raises:
+            NotFittedError: before `fit`.
+            GatewrightError: if an argument is out of range.
+        """
+        model = self._fitted()
+        if not isinstance(prompt, str):
+            raise GatewrightError("prompt", "a text", f"a value of type {type(prompt).__name__}")
+        require_drawable(length, temperature, seed)
+        return "".join(generate(model.stream(), prompt, length, temperature, seed))
+
+    def evaluate(self, X: str | Path, y: None = None) -> dict[str, Any]:
+        """Score a text that the training has not seen: nats and bits a character.
+
+        Args:
+            X: the text itself, or the `Path` of a file.
+            y: None; is there for scikit-learn.
+
+        Returns:
+            ``characters`` that were scored, how many of these were ``unknown``, ``nats_per_character`` and
+            ``bits_per_character``, and ``perplexity`` per character.
+
+        Raises:
+            NotFittedError: before `fit`.
+            GatewrightError: if the text cannot be scored.
+        """
+        from gatewright.tasks.language.evaluate import evaluate_text
+
+        model = self._fitted()
+        _require_none(y)
+        with python_names(), self._waits().during("scoring the text"):
+            return evaluate_text(model, text_of(_source(X)))
+
+    def score(self, X: str | Path, y: None = None) -> float:
+        """Return the mean log-likelihood of a character of a text, in nats; higher is better."""
+        return -float(self.evaluate(X, y)["nats_per_character"])
+
+    def look(self, X: str | Path, *, start: int = 0, steps: int | None = None, title: str = "") -> Recording:
+        """Run the model over a text and return a recording of every gate and state: `gatewright.look`.
+
+        Args:
+            X: the text itself, or the `Path` of a file.
+            start: first character that is read.
+            steps: maximum number of characters; all if None.
+            title: title of the recording.
+        """
+        from gatewright.insight import look
+
+        source = _source(X)
+        text = source if isinstance(source, Path) else source.content
+        return look(self._fitted(), text, start=start, steps=steps, title=title)
+
+
+def _source(X: Any) -> Text | Path:
+    """Return a text, or the path of one.
+
+    Raises:
+        DataError: if it is neither, or is the name of a file.
+    """
+    if isinstance(X, Path):
+        return X
+    if isinstance(X, Text):
+        return X
+    if not isinstance(X, str):
+        raise DataError("X", "a text, or the Path of one", f"a value of type {type(X).__name__}")
+    if len(X) < _LONGEST_NAME and "\n" not in X and _is_file(X):
+        raise DataError("X", "a text, or the Path of one", f"the name of a file: write Path({X!r})")
+    return Text(X)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _require_none(y: Any) -> None:
+    if y is not None:
+        raise GatewrightError("y", "None: a text is its own target", f"a value of type {type(y).__name__}")
