@@ -8,6 +8,7 @@ import os
 import reprlib
 import zlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 
@@ -176,6 +177,27 @@ def unusable(
     why = reason(error, writing=writing)
     expected = f"a file that can be {'written' if writing else 'read'}"
     return kind(os.fspath(path), expected, why, sentence=why)
+
+
+def path_of(value: object, argument: str, expected: str = "the path of a file") -> Path:
+    """Return a path that a caller gave.
+
+    Args:
+        value: a text or a `Path`.
+        argument: the name of the argument.
+        expected: what it has to be.
+
+    Raises:
+        GatewrightError: if it is no path, such as a data frame.
+
+    >>> path_of([1, 2], "path")
+    Traceback (most recent call last):
+    gatewright.errors.GatewrightError: path: expected the path of a file, got a value of type list
+    """
+    if isinstance(value, (str, os.PathLike)) and os.fspath(value):
+        return Path(os.fsdecode(value))
+    got = "an empty text" if isinstance(value, str) else f"a value of type {type(value).__name__}"
+    raise GatewrightError(argument, expected, got)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

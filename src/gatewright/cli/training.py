@@ -27,6 +27,7 @@ def train(
     kind: str = "",
     config: Path | None = None,
     resume: bool = False,
+    init: Path | None = None,
     data: Annotated[DataOptions, flat("Data", 1)] = ALL_DEFAULTS.data,
     model: Annotated[ModelOptions, flat("Model", 2)] = ALL_DEFAULTS.model,
     training: Annotated[TrainingOptions, flat("Training", 3)] = ALL_DEFAULTS.training,
@@ -46,6 +47,8 @@ def train(
         kind: "forecast" or "language", if the file's suffix does not tell.
         config: TOML file with options in the tables [data], [model] and [training]; the command line wins.
         resume: Continue the training of --run.
+        init: Model file, or directory of a run, to start from instead of random weights: for other data with the
+            same columns. It fixes the sizes of the model.
         data: Columns, parts and windows of the data.
         model: Size of the model.
         training: Optimization.
@@ -58,10 +61,13 @@ def train(
         raise UsageError("--resume", "--run DIR, and no source", got)
     if not resume and source is None:
         raise UsageError("source", "a table or a text to learn from, before the options", "nothing")
+    if resume and init is not None:
+        raise UsageError("--init", "no --resume with it", str(init))
     options = Options(data, model, training)
     if config:
         options = options.over(read_config(config))
     with Waits(console).during(LOADING):
+        from gatewright.nn.model import load
         from gatewright.train import launch
 
     with contextlib.ExitStack() as watching:
@@ -74,7 +80,10 @@ def train(
             assert run is not None
             launch.resume(run, options, console=console, callbacks=callbacks)
         else:
-            launch.train(source, options, run=run, kind=kind, console=console, callbacks=callbacks)
+            initial = None if init is None else load(init)
+            launch.train(
+                source, options, run=run, kind=kind, console=console, callbacks=callbacks, initial=initial
+            )
         for callback in callbacks:
             callback.end()
 

@@ -109,7 +109,8 @@ def backtest(
     horizon = settings.horizon
     step, targets = origins.step or horizon, len(table.roles.targets)
     ends = np.array([rows_observed(each, targets) for each in table.series])
-    frames, short, model = [], set[str](), None
+    frames: list[tuple[int, pl.DataFrame]] = []
+    short, model = set[str](), None
     for number in range(origins.windows):
         cuts = ends - horizon - (origins.windows - 1 - number) * step
         if model is None or origins.refit:
@@ -124,13 +125,13 @@ def backtest(
             [],
         )
         frames += [
-            _frame(table, int(cuts[batch.series]), batch, settings.quantiles)
+            (batch.series, _frame(table, int(cuts[batch.series]), batch, settings.quantiles))
             for batch in forecast_batches(model.model_, data, chosen)
         ]
     if not frames:
         raise DataError("X", "series with enough rows before the first origin", "none")
-    order = [*table.roles.ids, CUTOFF]
-    return pl.concat(frames).sort(order, maintain_order=True), sorted(short)
+    frames.sort(key=lambda numbered: numbered[0])  # stable: the origins of a series stay in order
+    return pl.concat([frame for _, frame in frames]), sorted(short)
 
 
 def _before(table: Table, cuts: NDArray[np.int64]) -> Table:

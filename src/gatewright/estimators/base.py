@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from rich.console import Console
 
-from gatewright.errors import GatewrightError, nearest, shorten
+from gatewright.errors import GatewrightError, nearest, path_of, shorten
 from gatewright.nn.model import Model, load
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
@@ -160,7 +160,7 @@ class Estimator:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gatewright-"))
                 path = Path(folder, "run")
             else:
-                path = as_path(run_dir, "run_dir", "the path of a directory")
+                path = path_of(run_dir, "run_dir", "the path of a directory")
             if resume:
                 before = Run.open(path, None if isinstance(source, Path) else source)
                 run, progress = launch.resume(before, options, console=self._console(), callbacks=callbacks)
@@ -227,22 +227,9 @@ class Estimator:
         from gatewright.files.atomic import writing
         from gatewright.files.model_file import write
 
-        path = as_path(path, "path", "the path of the file to write")
+        path = path_of(path, "path", "the path of the file to write")
         with writing(path):
             write(path, self._fitted().file())
-
-
-def as_path(value: Any, argument: str, expected: str) -> Path:
-    """Return a path.
-
-    Raises:
-        GatewrightError: if the value is none, such as a data frame.
-    """
-    if not isinstance(value, (str, Path)) or not str(value):
-        raise GatewrightError(
-            argument, expected, f"a value of type {type(value).__name__}" if value != "" else "''"
-        )
-    return Path(value)
 
 
 def model_of(value: Any, argument: str) -> Model:
@@ -256,7 +243,7 @@ def model_of(value: Any, argument: str) -> Model:
     if isinstance(value, Model):
         return value
     expected = "a fitted estimator, a gatewright.Model, or the path of a model file"
-    return load(as_path(value, argument, expected))
+    return load(path_of(value, argument, expected))
 
 
 def _same(value: Any, default: Any) -> bool:

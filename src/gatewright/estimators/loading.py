@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gatewright.errors import GatewrightError
-from gatewright.estimators.base import Estimator, as_path
+from gatewright.errors import GatewrightError, path_of
+from gatewright.estimators.base import Estimator
 from gatewright.estimators.forecaster import Forecaster
 from gatewright.estimators.language_model import LanguageModel
 from gatewright.nn.model import load as nn_load
@@ -31,13 +31,13 @@ def load(path: str | Path) -> Any:
     Raises:
         GatewrightError: if the file is missing, damaged, foreign or too new.
     """
-    path = as_path(path, "path", "the path of a model file or of a run's directory")
+    path = path_of(path, "path", "the path of a model file or of a run's directory")
     folder = path if path.is_dir() else path.parent
     of_run = path.is_dir() or (path.name == "model.safetensors" and (folder / "config.toml").exists())
     run = Run.open(folder) if of_run else None
     model = run.best_model() if run else nn_load(path)
     kind = registry.kind_of(model.spec).name
     if kind not in ESTIMATORS:
-        expected = f"a model of a kind out of {', '.join(ESTIMATORS)}; gatewright.nn.load returns its module"
+        expected = f"a model of a kind out of {', '.join(ESTIMATORS)}; gatewright.nn.model.load returns its module"
         raise GatewrightError("path", expected, f"one of the kind {kind}")
     return ESTIMATORS[kind].of_model(model, run)

@@ -67,7 +67,7 @@ def table_input(X: Any, y: Any = None) -> TableInput:
         if y is not None:
             raise DataError("y", "None with the path of a table: target names its column", type(y).__name__)
         return TableInput(as_path(X, _FORMS), lambda forecasts, _: forecasts)
-    if isinstance(X, Frame) or is_dataframe(X):
+    if isinstance(X, Frame) or (is_dataframe(X) and not hasattr(X, "to_frame")):
         return _of_frame(X, y)
     if isinstance(X, pl.LazyFrame):
         frame_of(X)  # type: ignore[arg-type]  # refuses it and says what helps

@@ -15,13 +15,12 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from gatewright.errors import GatewrightError, ModelFileError, SpecError, shorten, unusable
+from gatewright.errors import GatewrightError, ModelFileError, SpecError, path_of, shorten, unusable
 from gatewright.files import atomic, regular_file
 from gatewright.spec import ModelSpec, Scaler, TableSpec, Vocabulary
 from gatewright.spec.json import Spec, strict_json
@@ -162,7 +161,7 @@ def read(path: str | os.PathLike[str]) -> ModelFile:
     Traceback (most recent call last):
     gatewright.errors.ModelFileError: absent.safetensors: the file does not exist
     """
-    path = Path(path)
+    path = path_of(path, "path", "the path of a model file")
     try:
         with regular_file.open_file(path) as file:
             return _read(file)

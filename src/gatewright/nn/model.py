@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gatewright.errors import GatewrightError, SpecError
+from gatewright.errors import GatewrightError, SpecError, path_of
 from gatewright.files import model_file
 from gatewright.nn import LSTM, Record
 from gatewright.nn.linear import Linear
@@ -197,7 +197,7 @@ def load(path: Path | str) -> Model:
         ModelFileError: if the file is damaged, foreign or too new; nothing is built then.
         SpecError: if its specification cannot be read.
     """
-    path = Path(path)
+    path = path_of(path, "path", "the path of a model file or of a run's directory")
     file = model_file.read(path / "model.safetensors" if path.is_dir() else path)
     with torch.device("meta"):  # initial weights would be drawn, to be overwritten
         model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary, table=file.table)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from gatewright.errors import RunError, reason, shorten, unusable
+from gatewright.errors import RunError, path_of, reason, shorten, unusable
 from gatewright.files import atomic, lock, model_file, regular_file
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks import registry
@@ -113,7 +113,7 @@ class Run:
             yield
 
     @staticmethod
-    def open(path: Path, source: Any = None) -> Run:
+    def open(path: Path | str, source: Any = None) -> Run:
         """Return the run in a directory.
 
         Args:
@@ -125,9 +125,9 @@ class Run:
             RunError: if the run has no model.
             GatewrightError: if the value cannot be read.
         """
-        run = Run(path)
+        run = Run(path_of(path, "run", "the directory of a run"))
         if not _is_file(run.config) or not _is_file(run.source_note):
-            raise RunError("run", "a directory that `gatewright train` made", _no_run(path))
+            raise RunError("run", "a directory that `gatewright train` made", _no_run(run.path))
         if source is not None:
             run._value = registry.kind_of_value(source, run.kind)[1]
         return run

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright import _kernels
-from gatewright.errors import GatewrightError
+from gatewright.errors import GatewrightError, path_of
 from gatewright.files import model_file
 from gatewright.runtime import packed_model
 from gatewright.runtime.packed_model import WeightFormat
@@ -106,7 +106,7 @@ class Stream:
         """
         if not isinstance(path, str | os.PathLike):
             raise GatewrightError("path", "a run's directory or a model file", repr(path)[:80])
-        path = Path(path)
+        path = path_of(path, "path", "the path of a model file or of a run's directory")
         file = model_file.read(path / "model.safetensors" if path.is_dir() else path)
         return cls.of(file, sessions=sessions, threads=threads, weights=weights)
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from gatewright.data.source_files import require_file
 from gatewright.data.table import TrainingSource
-from gatewright.errors import GatewrightError, shorten
+from gatewright.errors import GatewrightError, path_of, shorten
 from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
@@ -61,7 +61,11 @@ def train(
         data = learned.read(source, options.data, None if initial is None else initial.spec)
     options, task = _prepare(learned, data, options, accelerator, waits, initial)
     # All processes write into the directory that the first one found free.
-    free = Run.free_path(source if isinstance(source, Path) else Path(learned.name)) if run is None else Path(run)
+    free = (
+        Run.free_path(source if isinstance(source, Path) else Path(learned.name))
+        if run is None
+        else path_of(run, "run", "the path of a directory")
+    )
     [path] = broadcast_object_list([free])
     new_run = Run(path, None if isinstance(source, Path) else source)
     with _alone(new_run, accelerator):
@@ -92,7 +96,7 @@ def resume(
         GatewrightError: if there is no such run, another process trains it, its source has changed, or one of its
             files is damaged.
     """
-    opened = run if isinstance(run, Run) else Run.open(Path(run))
+    opened = run if isinstance(run, Run) else Run.open(run)
     kind = registry.kind(opened.kind)
     opened.unchanged_source()
     options = kind.resolve(_lengthened(opened.options(), options))

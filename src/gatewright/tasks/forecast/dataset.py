@@ -28,6 +28,10 @@ class SeriesSettings(PartSettings):
     fill: str = ""
 
 
+#: What a table is read from: a source, or a table that was read and checked before.
+ReadableTable = TableSource | Table
+
+
 @dataclass(frozen=True)
 class SeriesData:
     """A table, split.
@@ -73,7 +77,7 @@ def roles(options: DataOptions) -> Roles:
 
 
 def read(
-    source: TableSource | Table, options: DataOptions, fitted: tuple[SeriesEncoder, QuantileHead] | None = None
+    source: ReadableTable, options: DataOptions, fitted: tuple[SeriesEncoder, QuantileHead] | None = None
 ) -> SeriesData:
     """Read and split a table, and settle the options that depend on it.
 

@@ -13,11 +13,11 @@ from gatewright.tasks.settings import ModelSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import torch
-    from rich.table import Table
+    from rich import table as rich_table
     from torch import Tensor
 
     from gatewright.data.sources import TableSource
-    from gatewright.data.table import Table, TrainingSource
+    from gatewright.data.table import TrainingSource
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
@@ -129,7 +129,7 @@ class Forecast(Kind["SeriesData"]):
         count = sum(map(bool, map(len, chosen.origins)))
         return Evaluation(figures, lambda path: plot_forecasts(path, model, data, drawn, count))
 
-    def tables(self, figures: dict[str, Any]) -> Iterator[Table]:
+    def tables(self, figures: dict[str, Any]) -> Iterator[rich_table.Table]:
         """Lay out the measures of each target: overall, by series, by step ahead."""
         from gatewright.tasks.forecast.tables import tables
 
