@@ -228,7 +228,7 @@ def test_cross_validation_forecasts_from_the_rows_before_an_origin(refit: bool) 
 
 def test_a_run_directory_is_resumed_to_the_same_bits(tmp_path: Path) -> None:
     class Stop(Callback):
-        def step(self, step: int, loss: float, rate: float) -> None:
+        def step(self, step: int, *_: float) -> None:
             if step == 5:
                 raise KeyboardInterrupt
 
@@ -254,7 +254,7 @@ def test_a_signal_keeps_the_best_model() -> None:
     import signal
 
     class Interrupt(Callback):
-        def step(self, step: int, loss: float, rate: float) -> None:
+        def step(self, step: int, *_: float) -> None:
             if step == 3:
                 os.kill(os.getpid(), signal.SIGINT)
 
@@ -284,7 +284,7 @@ def test_training_goes_on_from_a_model_with_other_rows(fitted: gw.Forecaster, tm
     assert again.model_.fingerprint == moved.model_.fingerprint
     with pytest.raises(GatewrightError, match="hidden: expected 6, as the initial model has it, got 9"):
         gw.Forecaster(hidden=9).fit(other, **COLUMNS, init=fitted)
-    with pytest.raises(GatewrightError, match="past: expected .*'temp'.*, as the initial model has it, got "):
+    with pytest.raises(GatewrightError, match=r"past: expected .*'temp'.*, as the initial model has it, got "):
         gw.Forecaster().fit(other, **{**COLUMNS, "past": ["kind"], "static": []}, init=fitted)
     with pytest.raises(GatewrightError, match="init: expected a language model, got a forecast model"):
         gw.LanguageModel().fit("to be or not to be\n" * 50, init=fitted)

@@ -68,7 +68,7 @@ class Forecast(Kind["SeriesData"]):
         from gatewright.tasks.forecast import dataset
 
         return dataset.read(
-            cast("TableSource | Table", source), options, None if spec is None else spec.forecaster
+            cast("ReadableTable", source), options, None if spec is None else spec.forecaster
         )
 
     def complete(self, options: Options, data: SeriesData) -> Options:
