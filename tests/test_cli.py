@@ -15,6 +15,7 @@ from dataclasses import fields, replace
 from datetime import date, timedelta
 
 import pytest
+import torch
 
 from gatewright import cli
 from gatewright.nn.model import load
@@ -593,3 +594,18 @@ def test_resume_takes_the_config_of_the_run(gatewright, runs, tmp_path):
     assert outcome[0] == 0
     assert "finished at step 5" in outcome[1]
     fails(gatewright("train", "--run", run, "--resume", "--lr", "0.5"), 1, "--lr: expected the run's own value")
+
+
+def test_a_training_starts_from_a_model(gatewright, runs, tmp_path):
+    table, start = runs / "load.csv", runs / "load" / "model.safetensors"
+    columns = ("--target", "load", "--known", "wind")
+    settings = ("--steps", 2, "--lr", 1e-30, "--run", tmp_path / "run")
+    code, _, errors = gatewright("train", table, *columns, *settings, "--init", start)
+    assert (code, errors) == (0, "")
+    before, after = load(start).state_dict(), load(tmp_path / "run").state_dict()
+    assert all(torch.allclose(value, after[name], rtol=1e-6, atol=1e-7) for name, value in before.items())
+    wrong = gatewright("train", table, *columns, "--hidden", 3, "--run", tmp_path / "other", "--init", start)
+    fails(wrong, 1, "--hidden: expected .*, as the initial model has it, got 3")
+    both = gatewright("train", "--run", tmp_path / "run", "--resume", "--init", start)
+    fails(both, 2, "--init: expected no --resume with it")
+    assert not (tmp_path / "other").exists()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from gatewright.insight.recording import Recording
+    from gatewright.tasks.inputs import InputBatch
 
 
 class Columns(TypedDict, total=False):
@@ -281,17 +282,22 @@ class Forecaster(Estimator):
             steps: maximum number of rows; all if None.
             title: title of the recording.
         """
-        from gatewright.insight.inputs import gather
         from gatewright.insight.recorder import record
+
+        return record(*self.look_inputs(X, y, start=start, steps=steps, title=title))
+
+    def look_inputs(
+        self, X: Any, y: Any = None, *, start: int = 0, steps: int | None = None, title: str = ""
+    ) -> tuple[Model, InputBatch]:
+        """Return the model, and its inputs from a table; arguments as for `look`."""
+        from gatewright.insight.inputs import gather
 
         model = self._fitted()
         with python_names():
             given = table_input(X, y)
             title = title or (given.source.name if isinstance(given.source, Path) else "")
             table = self._table(given)
-            return record(
-                model, gather(model, table, start=start, steps=steps, title=title, fill=self.table_.fill)
-            )
+            return model, gather(model, table, start=start, steps=steps, title=title, fill=self.table_.fill)
 
     def cross_validate(
         self,

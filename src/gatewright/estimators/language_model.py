@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from gatewright.insight.recording import Recording
+    from gatewright.tasks.inputs import InputBatch
 
 #: Characters of a file's name; a text that is shorter may be meant as one.
 _LONGEST_NAME = 256
@@ -182,11 +183,20 @@ class LanguageModel(Estimator):
             steps: maximum number of characters; all if None.
             title: title of the recording.
         """
-        from gatewright.insight import look
+        from gatewright.insight.recorder import record
+
+        return record(*self.look_inputs(X, start=start, steps=steps, title=title))
+
+    def look_inputs(
+        self, X: str | Path, *, start: int = 0, steps: int | None = None, title: str = ""
+    ) -> tuple[Model, InputBatch]:
+        """Return the model, and its inputs from a text; arguments as for `look`."""
+        from gatewright.insight.recorder import prepare
 
         source = _source(X)
         text = source if isinstance(source, Path) else source.content
-        return look(self._fitted(), text, start=start, steps=steps, title=title)
+        _, batch = prepare(self._fitted(), text, start=start, steps=steps, title=title)
+        return self.model_, batch
 
 
 def _source(X: Any) -> Text | Path:

@@ -31,10 +31,8 @@ Pass = Callable[[LSTM, Tensor, Any, State | None], Record]
 class Looking(Protocol):
     """A fitted estimator, which knows how its data is read."""
 
-    model_: Model
-
-    def look(self, X: Any, *, start: int, steps: int | None, title: str) -> Recording:
-        """Run the model over data and return a recording."""
+    def look_inputs(self, X: Any, *, start: int, steps: int | None, title: str) -> tuple[Model, InputBatch]:
+        """Return the model, and its inputs from data."""
 
 
 class Reading(TypedDict, total=False):
@@ -85,9 +83,6 @@ def look(
     >>> bool(abs(ledger.total - ledger.cell).max() < 1e-6)
     True
     """
-    if isinstance(model, Looking):
-        require_whole_model_arguments(state, title)
-        return model.look(data, start=start, steps=steps, title=title)
     opened, batch = prepare(model, data, state=state, start=start, steps=steps, title=title)
     return record(opened, batch)
 
@@ -102,6 +97,9 @@ def prepare(
     title: str = "",
 ) -> tuple[Model | LSTM, InputBatch]:
     """Return the model and its inputs; arguments and errors as for `look`."""
+    if isinstance(model, Looking):
+        require_whole_model_arguments(state, title)
+        return model.look_inputs(data, start=start, steps=steps, title=title)
     if isinstance(model, str | Path):
         model = Run.open(Path(model))
     if isinstance(model, Run):

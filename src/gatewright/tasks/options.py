@@ -99,7 +99,7 @@ class DataOptions:
             hours).
         valid: Validation part: a share, a number of rows or characters, or its first date (default: 0.15; text
             0.05).
-        test: Test part, at the end: a share, a number or a date, as for --valid.
+        test: Test part, at the end: a share, a number or a date, as for --valid; 0 for none.
     """
 
     target: tuple[str, ...] | None = None

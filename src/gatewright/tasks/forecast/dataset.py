@@ -144,7 +144,7 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
     size = ModelSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
     head = QuantileHead(settings.horizon, settings.quantiles)
-    return ModelSpec(encoder, stack, head), series.fit_scaler(data.table, data.parts)
+    return ModelSpec(encoder, stack, head), preprocessing.fit_scaler(data.table, data.parts)
 
 
 def table_spec(data: SeriesData) -> TableSpec:

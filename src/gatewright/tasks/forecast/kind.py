@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
     from gatewright.spec import ModelSpec
-    from gatewright.tasks.forecast.dataset import SeriesData
+    from gatewright.tasks.forecast.dataset import ReadableTable, SeriesData
     from gatewright.tasks.inputs import InputBatch
 
 
@@ -67,9 +67,7 @@ class Forecast(Kind["SeriesData"]):
         """Read and split a table; the step between rows is what the model knows, if there is one."""
         from gatewright.tasks.forecast import dataset
 
-        return dataset.read(
-            cast("ReadableTable", source), options, None if spec is None else spec.forecaster
-        )
+        return dataset.read(cast("ReadableTable", source), options, None if spec is None else spec.forecaster)
 
     def complete(self, options: Options, data: SeriesData) -> Options:
         """Return the options with what the table decides."""

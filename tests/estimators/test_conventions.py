@@ -1,0 +1,129 @@
+"""The conventions of scikit-learn, by its own tools."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import estimator_checks
+from sklearn.utils.validation import check_is_fitted
+
+import gatewright as gw
+from gatewright.errors import GatewrightError
+from gatewright.estimators.base import Estimator
+from gatewright.estimators.loading import ESTIMATORS
+from gatewright.tasks import registry
+from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
+
+ALL = list(ESTIMATORS.values())
+SMALL: dict[str, Any] = {"horizon": 2, "context": 8, "steps": 3, "hidden": 4}
+
+
+def table(rows: int = 120) -> pd.DataFrame:
+    t = np.arange(rows)
+    return pd.DataFrame(
+        {"day": pd.date_range("2020-01-01", periods=rows), "load": np.sin(t / 3), "wind": np.cos(t / 5)}
+    )
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_parameters_are_those_of_the_constructor(cls: type[Estimator]) -> None:
+    estimator = cls()
+    names = list(inspect.signature(cls).parameters)
+    assert set(estimator.get_params()) == set(names)
+    values = {name: object() for name in names}
+    assert cls(**values).get_params() == values
+    assert estimator.set_params(seed=7) is estimator
+    assert estimator.seed == 7  # type: ignore[attr-defined]
+    assert repr(estimator) == f"{cls.__name__}(seed=7)"
+    assert repr(clone(estimator)) == repr(estimator)
+    with pytest.raises(GatewrightError, match=r"set_params: expected a parameter of .*did you mean 'hidden'"):
+        estimator.set_params(hiden=3)
+    with pytest.raises(SklearnNotFittedError):
+        check_is_fitted(estimator)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_every_option_of_the_kind_is_a_parameter_and_documented(cls: type[Estimator]) -> None:
+    kind = registry.kind(cls._kind)
+    own = {
+        option.name
+        for table in (DataOptions, ModelOptions, TrainingOptions)
+        for option in fields(table)
+        if table is TrainingOptions
+        or option.name in kind.by_data
+        or getattr(getattr(kind.defaults, "data" if table is DataOptions else "model"), option.name) is not None
+    }
+    columns = {"target", "past", "known", "static", "time", "id"}
+    assert set(inspect.signature(cls).parameters) == own - columns | {"verbose"}
+    described = re.findall(r"^    (\w+): ", inspect.cleandoc(cls.__doc__ or ""), re.M)
+    assert set(inspect.signature(cls).parameters) <= set(described)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_the_defaults_that_a_docstring_states_are_those_of_the_kind(cls: type[Estimator]) -> None:
+    defaults: Options = registry.kind(cls._kind).defaults
+    plain = {name: value for values in defaults.plain().values() for name, value in values.items()}
+    stated = re.findall(r"^    (\w+): .*?\(default: ([^)]*)\)", inspect.cleandoc(cls.__doc__ or ""), re.M)
+    assert len(stated) >= 8
+    for name, value in stated:
+        own = plain[name]
+        assert value == (", ".join(map(str, own)) if isinstance(own, tuple) else str(own)), name
+
+
+#: The checks of scikit-learn that ask nothing of a matrix of independent rows.
+CHECKS = (
+    "no_attributes_set_in_init",
+    "parameters_default_constructible",
+    "get_params_invariance",
+    "set_params",
+    "estimator_cloneable",
+    "estimator_repr",
+    "estimator_tags_renamed",
+    "valid_tag_types",
+    "mixin_order",
+)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("cls", ALL)
+def test_the_checks_of_scikit_learn_that_apply(cls: type[Estimator], check: str) -> None:
+    getattr(estimator_checks, f"check_{check}")(cls.__name__, cls())
+
+
+def test_a_grid_search_over_time() -> None:
+    search = GridSearchCV(
+        gw.Forecaster(**SMALL), {"hidden": np.array([3, 5]), "seed": [0, 1]}, cv=TimeSeriesSplit(2)
+    )
+    search.fit(table(), target="load", time="day", past=["wind"])
+    assert search.best_params_.keys() == {"hidden", "seed"}
+    folds = list(TimeSeriesSplit(2).split(table()))
+    best = gw.Forecaster(**{**SMALL, **search.best_params_})
+    scores = [
+        best.fit(table().iloc[learned], target="load", past=["wind"]).score(table().iloc[held])
+        for learned, held in folds
+    ]
+    assert search.best_score_ == pytest.approx(np.mean(scores), rel=1e-6)
+    assert len(search.predict(table())) == 2
+
+
+def test_a_pipeline() -> None:
+    double = FunctionTransformer(lambda frame: frame.assign(load=2 * frame["load"]))
+    pipeline = Pipeline([("double", double), ("forecast", gw.Forecaster(**SMALL))])
+    pipeline.fit(table(), forecast__target="load", forecast__past="wind")
+    alone = gw.Forecaster(**SMALL).fit(table().assign(load=2 * table()["load"]), target="load", past="wind")
+    pd.testing.assert_frame_equal(
+        pipeline.predict(table()), alone.predict(table().assign(load=2 * table()["load"]))
+    )
+    assert list(alone.feature_names_in_) == ["load", "wind"]
+    assert alone.n_features_in_ == 2
