@@ -183,8 +183,12 @@ class Kind(Protocol[Data]):
         return copy.deepcopy(model)
 
     def fixed_by(self, spec: ModelSpec) -> Options:
-        """Return the options that a trained model fixes when its training goes on with other data."""
-        ...
+        """Return the options that a trained model fixes when its training goes on with other data.
+
+        Raises:
+            GatewrightError: if models of this kind cannot go on.
+        """
+        raise GatewrightError("init", "a kind of model whose training can go on with other data", self.name)
 
     def task(self, model: Model, data: Data, options: Options, share: Share, device: torch.device) -> Task:
         """Return the training task of a model, which is on the device."""
