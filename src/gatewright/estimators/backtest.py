@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,14 +13,12 @@ from gatewright.data import preprocessing
 from gatewright.data.table import Series, Table
 from gatewright.data.window_checks import Sizes
 from gatewright.errors import DataError, GatewrightError
+from gatewright.nn.model import Model
 from gatewright.spec import ModelSpec, TableSpec
 from gatewright.tasks.forecast.dataset import SeriesData, SeriesSettings, data_options
 from gatewright.tasks.forecast.evaluate import Batch, Chosen, forecast_batches
 from gatewright.tasks.forecast.predict import forecast_frame, rows_observed, times_of
 from gatewright.tasks.options import DataOptions
-
-if TYPE_CHECKING:
-    from gatewright.estimators.forecaster import Forecaster
 
 #: Name of the column with the last row before a forecast.
 CUTOFF = "cutoff"
@@ -91,12 +88,12 @@ def _first_after(series: Series, trained_until: str, same: bool) -> int:
 
 
 def backtest(
-    estimator: Forecaster, table: Table, options: DataOptions, origins: Origins
+    learn: Callable[[Table], Model], table: Table, options: DataOptions, origins: Origins
 ) -> tuple[pl.DataFrame, list[str]]:
     """Forecast from rolling origins.
 
     Args:
-        estimator: copies of it learn.
+        learn: returns a model that was trained on a table.
         table: the series.
         options: how it was read.
         origins: where forecasts begin.
@@ -116,9 +113,10 @@ def backtest(
     for number in range(origins.windows):
         cuts = ends - horizon - (origins.windows - 1 - number) * step
         if model is None or origins.refit:
-            model = type(estimator)(**estimator.get_params()).fit_table(_before(table, cuts), options)
-        data = unseen(table, model.table_, model.model_.spec, same=False)
-        usable = cuts >= model._context
+            model = learn(_before(table, cuts))
+        assert model.table is not None
+        data = unseen(table, model.table, model.spec, same=False)
+        usable = cuts >= data.sizes.read
         short |= {each.name for each, fits in zip(table.series, usable, strict=True) if not fits}
         chosen = Chosen(
             [np.array([cut - 1] if fits else [], np.int64) for cut, fits in zip(cuts, usable, strict=True)],
@@ -128,7 +126,7 @@ def backtest(
         )
         frames += [
             (batch.series, _frame(table, int(cuts[batch.series]), batch, settings.quantiles))
-            for batch in forecast_batches(model.model_, data, chosen)
+            for batch in forecast_batches(model, data, chosen)
         ]
     if not frames:
         raise DataError("X", "series with enough rows before the first origin", "none")

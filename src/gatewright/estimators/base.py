@@ -17,7 +17,8 @@ from gatewright.errors import GatewrightError, nearest, path_of, shorten
 from gatewright.nn.model import Model, load
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
-from gatewright.runtime.stream import Stream, WeightFormat
+from gatewright.runtime.packed_model import WeightFormat
+from gatewright.runtime.stream import Stream
 from gatewright.tasks import registry
 from gatewright.tasks.base import Kind
 from gatewright.tasks.option_values import options_of

@@ -337,7 +337,11 @@ class Forecaster(Estimator):
             resolved = self._learned.resolve(options).data
             with self._waits().during("reading the table"):
                 table = table_of(given.source, roles(resolved), resolved.fill or "")
-            forecasts, short = backtest(self, table, resolved, Origins(windows, step, refit))
+
+            def learn(before: Table) -> Model:
+                return type(self)(**self.get_params()).fit_table(before, resolved).model_
+
+            forecasts, short = backtest(learn, table, resolved, Origins(windows, step, refit))
             if short:
                 self._warn_of("left out", short, "too few rows before an origin")
             return given.answer(forecasts, table) if given.framed else forecasts
