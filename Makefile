@@ -10,6 +10,9 @@ IN_C := $(wildcard examples/embed/*.c tests/exchange/*.c)
 run: .venv/run-ready
 	$(BIN)/python examples/seattle_weather.py
 
+# Compiled modules are kept, also where the environment says otherwise: each process of the tests would compile anew.
+test test-fast: export PYTHONDONTWRITEBYTECODE :=
+
 # Processes that share the tests, a file at a time; many tests wait for another process, so there are more than cores.
 WORKERS ?= 4
 

@@ -81,6 +81,7 @@ def test_cells_in_quotes_are_those_that_the_csv_module_reads(table):
     assert [[cell or "" for cell in row] for row in cells.rows()] == rows
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(texts().map(str.encode), st.sampled_from([SEPARATORS, SEPARATORS, "\t", ";"]))
 @example(b"t,y\n1,2\n3,4\r", SEPARATORS)

@@ -43,6 +43,7 @@ def test_both_learn_the_same(twins):
     assert (config.decimal, config.thousands, config.missing) == (",", ".", ("-999", "bad"))
 
 
+@pytest.mark.slow
 def test_evaluate_forecast_quantize_and_look_read_it_alike(twins, capsys):
     answers = {}
     for name in ("german", "plain"):

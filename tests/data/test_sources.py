@@ -102,6 +102,7 @@ def test_one_series(tmp_path):
     assert (table.step, table.roles.time, table.unused) == ("1h", "when", ("spare",))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(

@@ -225,6 +225,7 @@ def test_a_c_program_learns_of_the_clock(berlin: Model, tmp_path: Path) -> None:
 WEEKDAYS = [datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=12))) + timedelta(days=day) for day in range(500)]
 
 
+@pytest.mark.slow
 def test_midnights_elsewhere_are_the_days_there(tmp_path: Path) -> None:
     source, run = tmp_path / "week.csv", tmp_path / "run"
     rows = [f"{day.isoformat()},{10 * day.weekday()}" for day in WEEKDAYS]

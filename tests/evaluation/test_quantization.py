@@ -76,6 +76,7 @@ def test_a_text_model_is_scored_as_torch_scores_it(text_run: tuple[Path, Path]) 
         assert kept.metrics["nats/char"] == pytest.approx(expected, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_forecaster_is_scored_as_its_evaluation_scores_it(
     series_run: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

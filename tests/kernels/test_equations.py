@@ -107,6 +107,7 @@ def assert_close(got, expected, relative, name=""):
     np.testing.assert_allclose(got / scale, expected / scale, rtol=0, atol=relative, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record_adjoint", [False, True])
 @pytest.mark.parametrize("sizes", SIZES)
 def test_backward_is_the_slope_of_forward(sizes, record_adjoint):

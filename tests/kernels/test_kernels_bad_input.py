@@ -69,6 +69,7 @@ def spoilt(array: np.ndarray, fault: str, axis: int, by: int) -> np.ndarray:
 SIZED = {*BACKWARD, *FORWARD, "batch_sizes"}
 
 
+@pytest.mark.slow
 @given(
     which=st.sampled_from(["forward", "backward", "pack"]),
     name=st.sampled_from(sorted({*FORWARD, *BACKWARD})),
@@ -108,6 +109,7 @@ def test_one_bias_is_refused(which: str, missing: str) -> None:
         call(which, {**arguments(False, None), missing: None})
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.integers(-3, 5), st.sampled_from([2**31, 2**62, -(2**63)])), max_size=6))
 @settings(max_examples=300, deadline=None)
 def test_wrong_batch_sizes_are_refused(batch_sizes: list[int]) -> None:
@@ -178,6 +180,7 @@ def test_nothing_crashes(code: str, argument: str) -> None:
     assert status(code, argument) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "argument"),
     [

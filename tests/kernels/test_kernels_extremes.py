@@ -98,6 +98,7 @@ def test_subnormal_numbers_are_numbers(dtype: Any) -> None:
     np.testing.assert_array_equal(gradients.dc_0, np.full_like(c_0, tiny))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("P", [0, 5])
 @pytest.mark.parametrize("where", ["x", "h_0", "c_0", "dy", "dh_n"])
@@ -130,6 +131,7 @@ def test_nan_reaches_all_that_depends_on_it(dtype: Any) -> None:
     assert np.isnan(found["dW_hh"]).all()
 
 
+@pytest.mark.slow
 def test_more_steps_than_16_bits_count(dtype: Any) -> None:
     T = 70_000
     x = np.random.default_rng(0).standard_normal((T, 1, 1)).astype(dtype)

@@ -206,6 +206,7 @@ def outcome(module: nn.Module, *args: Any, **options: Any) -> tuple[type[Excepti
 sizes = st.integers(0, 4)
 
 
+@pytest.mark.slow
 @given(
     x=st.one_of(
         st.tuples(sizes, sizes, st.sampled_from([D, D, 2])),

@@ -64,11 +64,13 @@ def call(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return x, h_0, c_0, layer.present(), layer.code, sizes, [int(reverse), int(keep), checkpoint]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS)
 def test_the_operator_keeps_what_torch_asks_of_one(options: dict[str, Any]) -> None:
     torch.library.opcheck(lstm, call(arguments(**options)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"checkpoint": 2}, {"batch_sizes": (3, 2), "proj_size": P, "bias": False}]
 )
@@ -96,6 +98,7 @@ def run(args: tuple[Any, ...], how: Any, record: bool) -> list[Tensor]:
     return [y, h_n, c_n, *fields]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [option for option in OPTIONS if option.get("keep", True)])
 @pytest.mark.parametrize("record", [False, True])
 def test_derivatives_are_those_of_finite_differences(options: dict[str, Any], record: bool) -> None:

@@ -237,6 +237,7 @@ def everything(lstm: LSTM, lengths: list[int] | None) -> tuple[Any, list[Tensor]
     return run, [value.detach().requires_grad_() for value in lstm.parameters()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", [None, [2, 3, 1]])
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "proj_size": P}])
 def test_gradients_are_those_of_finite_differences(lengths: list[int] | None, options: dict[str, Any]) -> None:

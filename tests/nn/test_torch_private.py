@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import gatewright
 
 #: What listens to torch, transforms, forward mode, batches of gradients, operators; and what they compute.
@@ -19,6 +21,7 @@ TESTS = [
 ]
 
 
+@pytest.mark.slow
 def test_without_the_private_names_everything_works() -> None:
     command = [
         sys.executable,
@@ -28,8 +31,6 @@ def test_without_the_private_names_everything_works() -> None:
         "-x",
         "-p",
         "no:cacheprovider",
-        "-p",
-        "no:schemathesis",
         "--assert=plain",
         "-p",
         "tests.support.public_torch",

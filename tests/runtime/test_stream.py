@@ -108,6 +108,7 @@ def test_it_does_what_the_equations_say() -> None:
     assert np.abs(layer.stream().run(x) - expected).max() < 1e-6
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_whatever_sessions_stand_beside_it_a_session_gets_the_same_bits(data: st.DataObject) -> None:

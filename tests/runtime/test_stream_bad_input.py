@@ -149,6 +149,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
         Stream.load(tmp_path)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_a_snapshot_that_was_cut_or_changed_is_refused(data: st.DataObject) -> None:

@@ -280,6 +280,7 @@ def mutated_texts(draw: st.DrawFn, text: str) -> str:
     return text
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_mutated_text_is_read_or_a_spec_error(data: st.DataObject) -> None:

@@ -172,17 +172,17 @@ def judged(problem: Problem) -> dict[str, Array | None]:
     return found
 
 
-def assert_close(ours: dict[str, Array | None], judge: dict[str, Array | None]) -> None:
+def assert_close(ours: dict[str, Array | None], judge: dict[str, Array | None], where: str = "") -> None:
     assert ours.keys() == judge.keys()
     for name, expected in judge.items():
         got = ours[name]
         if got is None or expected is None:
-            assert got is expected, name
+            assert got is expected, (where, name)
             continue
-        assert got.shape == expected.shape, name
+        assert got.shape == expected.shape, (where, name)
         if expected.size:
             error = np.abs(got - expected).max() / max(np.abs(expected).max(), 1.0)
-            assert error <= TOLERANCE[got.dtype], (name, error)
+            assert error <= TOLERANCE[got.dtype], (where, name, error)
 
 
 def assert_same_bits(ours: dict[str, Array | None], theirs: dict[str, Array | None]) -> None:

@@ -361,6 +361,7 @@ def plot(path, model, data, windows=None):
     plot_forecasts(path, model, data, drawn, len([origins for origins in chosen.origins if len(origins)]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PLOTS)
 def test_the_plot_is_a_picture(tmp_path, case):
     options = PLOTS[case]
@@ -383,6 +384,7 @@ def test_the_plot_is_a_picture(tmp_path, case):
         assert (np.abs(picture - wanted).max(axis=-1) < 0.02).sum() > 50, colour
 
 
+@pytest.mark.slow
 def test_the_plot_says_that_it_does_not_show_all(tmp_path):
     cells = [row for seed in range(6) for row in rows_of(f"s{seed}", 80, seed)]
     data, model = forecaster(write_cells(tmp_path / "sites.csv", cells), replace(DATA, valid="15", test="15"))

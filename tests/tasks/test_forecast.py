@@ -91,6 +91,7 @@ def test_rows_of_missing_targets_at_the_end_change_nothing(simple, tmp_path):
     assert expected["time"][0].isoformat() == "2024-03-03T17:00:00"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", READS)
 @pytest.mark.parametrize("fill", ["", "forward", "mean"])
 def test_a_forecast_is_the_same_however_much_history_there_is(tmp_path, reads, fill):

@@ -81,6 +81,7 @@ def origins_of(case, rows):
     return range(case.encoder.context - 1, len(rows) - case.horizon)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(cases(), st.data())
 def test_a_batch_is_what_a_loop_gathers(case, data):
@@ -143,6 +144,7 @@ def test_nothing_is_read_that_is_not_yet_known(case, data):
     np.testing.assert_array_equal(predict(model, before, at), predict(model, after, at))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(cases(), st.data())
 def test_nothing_is_read_from_before_the_window(case, data):
@@ -225,6 +227,7 @@ def test_training_never_meets_what_comes_after_it(case, data):
         np.testing.assert_array_equal(first.numpy(), second.numpy())
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(cases(), st.data())
 def test_forecasts_of_a_part_fall_into_it(case, data):

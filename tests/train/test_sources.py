@@ -28,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_data_frame_gives_the_same_run_as_its_file(folder: Path) -> None:
     frame = pl.read_parquet(folder / "load.parquet")
     for name in ("model.safetensors", "checkpoint.safetensors"):
