@@ -22,7 +22,7 @@ struct GatePanel : FullPanel<T, V, 4> {
 
 template <class T>
 struct NarrowPanel {
-    static constexpr int kRows = kTileRows / 2;  // widening takes registers too
+    static constexpr int kRows = (kTileRows + 1) / 2;  // widening takes registers too
 
     const uint32_t* row;
 
