@@ -133,6 +133,8 @@ void test_concurrent_calls();
 void test_fork();
 void test_linear();
 void test_stream();
+void test_stream_allocations();
+void test_stream_inputs();
 void test_storage();
 void test_values();
 

@@ -23,7 +23,7 @@ void measure(const char* name, void (*test)()) {
     const int64_t before = checks;
     test();
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    std::printf("%-18s %8lld checks %7.2f s\n", name, static_cast<long long>(checks - before), seconds.count());
+    std::printf("%-19s %8lld checks %7.2f s\n", name, static_cast<long long>(checks - before), seconds.count());
     std::fflush(stdout);
 }
 
@@ -43,6 +43,8 @@ int main() {
     measure("storage", test_storage);
     measure("values", test_values);
     measure("stream", test_stream);
+    measure("stream inputs", test_stream_inputs);
+    measure("stream allocations", test_stream_allocations);
 #if !defined(GATEWRIGHT_THREAD_SANITIZER)  // which does not follow a fork of several threads
     measure("fork", test_fork);
 #endif

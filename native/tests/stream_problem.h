@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <numeric>
 
 #include "problem.h"
 #include "stream/stream.h"
@@ -63,6 +64,12 @@ class StreamProblem {
     void make_states();
 };
 
+inline std::vector<int64_t> all_sessions(const StreamProblem& problem) {
+    std::vector<int64_t> all(problem.of.S);
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+}
+
 // Some steps of some sessions in one call.
 struct StreamCall {
     std::vector<int64_t> sessions;
@@ -80,6 +87,11 @@ void take_steps(Stream& stream, const StreamProblem& problem, const StreamCall& 
 void add_states(Stream& stream, Outcome& outcome);
 Outcome run_calls(const std::shared_ptr<const Model>& model, const StreamProblem& problem,
                   const std::vector<StreamCall>& calls);
+
+inline void check_same_bits(const Outcome& got, const Outcome& expected, const std::string& what) {
+    for (const auto& [name, values] : got)
+        CHECK_SAYING(same_bits(values, expected.at(name)), name + ": other bits with " + what);
+}
 
 // The same from plain loops in double; `read`: what the first layer reads (T, S, D).
 Outcome stream_reference(const StreamProblem& problem, std::vector<double>* read = nullptr);

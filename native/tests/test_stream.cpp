@@ -1,10 +1,6 @@
-// Models and streams: values against plain loops, the same bits however steps are taken, input that is refused,
-// and steps that allocate nothing.
+// Models and streams: values against plain loops, and the same bits however steps are taken.
 #include <array>
-#include <cstdlib>
-#include <numeric>
 
-#include "allocations.h"
 #include "stream_problem.h"
 #include "support/threads.h"
 
@@ -19,12 +15,6 @@ constexpr bool kSlow = true;
 #else
 constexpr bool kSlow = false;
 #endif
-
-std::vector<int64_t> all_sessions(const StreamProblem& problem) {
-    std::vector<int64_t> all(problem.of.S);
-    std::iota(all.begin(), all.end(), 0);
-    return all;
-}
 
 StreamCall whole(const StreamProblem& problem, int threads, bool record) {
     return {all_sessions(problem), 0, problem.of.T, threads, record};
@@ -44,11 +34,6 @@ void check_close(const Outcome& got, const Outcome& expected) {
                                           : !(std::abs(values[k] - right[k]) <= kTolerance * scale);
         CHECK_SAYING(wrong == 0, name + ": " + std::to_string(wrong) + " values are off");
     }
-}
-
-void check_same_bits(const Outcome& got, const Outcome& expected, const std::string& what) {
-    for (const auto& [name, values] : got)
-        CHECK_SAYING(same_bits(values, expected.at(name)), name + ": other bits with " + what);
 }
 
 // The encoding to its bits: bare layers that read what the plain loops make of each row, rounded once.
@@ -253,235 +238,6 @@ void test_small() {
     }
 }
 
-// One input with a value put in its place, which is to be found there; and no state moves for it.
-class Refused {
-  public:
-    explicit Refused(const StreamProblem& problem)
-        : p(problem), model_(problem.model()), stream_(model_, problem.of.S), sessions_(all_sessions(problem)) {
-        p.start(stream_);
-        add_states(stream_, before_);
-    }
-
-    template <class T>
-    void check_value(const std::vector<T>& input, int64_t t, int64_t b, int64_t column, T value,
-                     Fault::Kind expected) {
-        std::vector<T> x = input;
-        x[(t * p.of.S + b) * model_->input_width() + column] = value;
-        const Fault fault = look(sessions_, x.data());
-        CHECK_SAYING(fault.kind == expected, "fault of " + std::to_string(value) + " in column " +
-                                                 std::to_string(column) + " is kind " +
-                                                 std::to_string(static_cast<int>(fault.kind)));
-        if (expected == Fault::Kind::none) return;
-        CHECK(fault.t == t && fault.b == b && fault.column == column);
-    }
-
-    // Sessions of which number b is wrong.
-    void check_sessions(std::vector<int64_t> sessions, int64_t b, Fault::Kind expected, const void* input) {
-        const Fault fault = look(sessions, input);
-        CHECK(fault.kind == expected && fault.t == 0 && fault.b == b && fault.column == 0);
-        CHECK(look(sessions_, input).kind == Fault::Kind::none);  // nothing of it is remembered
-    }
-
-  private:
-    const StreamProblem& p;
-    std::shared_ptr<const Model> model_;
-    Stream stream_;
-    std::vector<int64_t> sessions_;
-    Outcome before_;
-
-    Fault look(const std::vector<int64_t>& sessions, const void* input) {
-        const Fault fault = stream_.check(
-            {sessions.data(), static_cast<int64_t>(sessions.size()), p.of.T, input, nullptr, nullptr, nullptr});
-        Outcome after;
-        add_states(stream_, after);
-        check_same_bits(after, before_, "a check");
-        return fault;
-    }
-};
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-void test_refused_sessions() {
-    const StreamProblem problem({.D = 2, .H = 3, .T = 2, .S = 4});
-    context = "sessions refused";
-    Refused refused(problem);
-    using Kind = Fault::Kind;
-    const float* const x = problem.features.data();
-    refused.check_sessions({0, 1, -1, 2}, 2, Kind::session, x);
-    refused.check_sessions({4}, 0, Kind::session, x);
-    refused.check_sessions({1, 2, std::numeric_limits<int64_t>::max()}, 2, Kind::session, x);
-    refused.check_sessions({std::numeric_limits<int64_t>::min()}, 0, Kind::session, x);
-    refused.check_sessions({3, 3}, 1, Kind::repeated, x);
-    refused.check_sessions({0, 1, 2, 0}, 3, Kind::repeated, x);
-    refused.check_sessions({1, 0, 1, 7}, 2, Kind::repeated, x);
-}
-
-void test_refused_features() {
-    const StreamProblem problem({.D = 5, .H = 3, .T = 3, .S = 4});
-    context = "features refused";
-    Refused refused(problem);
-    constexpr float kMost = std::numeric_limits<float>::max();
-    for (int64_t t = 0; t < 3; ++t)
-        for (int64_t b = 0; b < 4; ++b)
-            for (int64_t k = 0; k < 5; ++k) {
-                for (const float bad : {std::nanf(""), float(kInfinity), -float(kInfinity)})
-                    refused.check_value(problem.features, t, b, k, bad, Fault::Kind::value);
-                for (const float good : {kMost, -kMost, 0.0f})
-                    refused.check_value(problem.features, t, b, k, good, Fault::Kind::none);
-            }
-}
-
-void test_refused_symbols() {
-    const StreamProblem problem({.reads = Reads::symbols, .D = 5, .H = 3, .T = 3, .S = 4});
-    context = "symbols refused";
-    Refused refused(problem);
-    const int64_t count = problem.parts.symbols;
-    for (int64_t t = 0; t < 3; ++t)
-        for (int64_t b = 0; b < 4; ++b) {
-            for (const int64_t bad :
-                 {int64_t(-1), count, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()})
-                refused.check_value(problem.symbols, t, b, 0, bad, Fault::Kind::symbol);
-            for (const int64_t good : {int64_t(0), count - 1})
-                refused.check_value(problem.symbols, t, b, 0, good, Fault::Kind::none);
-        }
-}
-
-// Where the scaler has the numbers of a row's column; none for phases, which are as they are.
-int64_t scaler_column(const Columns& n, int64_t column) {
-    const int64_t statics = n.targets + n.past, phases = statics + n.statics, known = phases + n.phases;
-    if (column < statics) return column;
-    if (column < phases) return statics + n.known + column - statics;
-    return column < known ? -1 : statics + (column - known) / n.horizon;
-}
-
-void test_refused_rows() {
-    StreamProblem problem(
-        {.reads = Reads::series, .H = 3, .columns = columns_of({2, 3, 2, 2, 3, 4, 3}, "both"), .T = 2, .S = 3});
-    context = "rows refused";
-    // So far apart that what is too much for one column is not for another.
-    Columns& n = problem.parts.columns;
-    for (std::size_t k = 0; k < n.scale.size(); ++k) n.scale[k] = std::pow(1e3, double(k) - 4);
-    Refused refused(problem);
-    using Kind = Fault::Kind;
-    for (int64_t t = 0; t < 2; ++t)
-        for (int64_t b = 0; b < 3; ++b)
-            for (int64_t k = 0; k < n.width(); ++k) {
-                const int64_t column = scaler_column(n, k);
-                const double scale = column < 0 ? 1 : n.scale[column];
-                refused.check_value(problem.table, t, b, k, std::nan(""),
-                                    k < n.targets ? Kind::none : Kind::value);
-                for (const double sign : {-1, 1}) {
-                    refused.check_value(problem.table, t, b, k, sign * kInfinity, Kind::value);
-                    refused.check_value(problem.table, t, b, k, sign * 1.1e20 * scale, Kind::value);
-                    refused.check_value(problem.table, t, b, k, sign * 0.9e20 * scale, Kind::none);
-                }
-            }
-}
-
-// Also where a value is as great as may be: what comes of it is finite.
-void test_greatest_values() {
-    const StreamProblem problem(
-        {.reads = Reads::series, .H = 5, .columns = columns_of({2, 1, 1, 2, 1, 2, 3}, "both"), .T = 3, .S = 2});
-    context = "greatest values";
-    Stream stream(problem.model(), 2);
-    const Model& model = stream.model();
-    const std::vector<int64_t> sessions = {0, 1};
-    for (const double value : {0.9e20, -0.9e20}) {
-        const std::vector<double> x(2 * model.input_width(), value);
-        Output<double> y(2 * model.output_width());
-        const Advance call{sessions.data(), 2, 1, x.data(), y.data(), nullptr, nullptr};
-        CHECK(stream.check(call).kind == Fault::Kind::none);
-        stream.advance(call, 1);
-        y.check_written("forecast");
-    }
-}
-
-// A call in whose inputs nothing is wrong, in memory that is there before it.
-class Measured {
-  public:
-    Measured(const StreamProblem& problem, int64_t B, int64_t T, bool record)
-        : of_(problem.of.reads), sessions_(B) {
-        std::iota(sessions_.begin(), sessions_.end(), 0);
-        const auto model = problem.model();
-        const int64_t places = B * T;
-        output_.resize(places * model->output_width());
-        gates_.resize(record ? places * 4 * model->cell_width() : 0);
-        kept_.resize(record ? places * model->cell_width() : 0);
-        call_ = {sessions_.data(),
-                 B,
-                 T,
-                 input(problem),
-                 output_.data(),
-                 record ? gates_.data() : nullptr,
-                 record ? kept_.data() : nullptr};
-    }
-
-    int64_t allocations_of(Stream& stream) {
-        const int64_t before = allocations();
-        const Fault fault = stream.check(call_);
-        stream.advance(call_, 1);
-        const int64_t made = allocations() - before;
-        CHECK(fault.kind == Fault::Kind::none);
-        return made;
-    }
-
-  private:
-    const Reads of_;
-    std::vector<int64_t> sessions_;
-    std::vector<double> output_;  // room for floats, too
-    std::vector<float> gates_, kept_;
-    Advance call_{};
-
-    const void* input(const StreamProblem& problem) const {
-        if (of_ == Reads::features) return problem.features.data();
-        return of_ == Reads::symbols ? static_cast<const void*>(problem.symbols.data()) : problem.table.data();
-    }
-};
-
-void test_allocations() {
-    for (const Reads reads : {Reads::features, Reads::symbols, Reads::series})
-        for (const int64_t P : {0, 5}) {
-            const StreamProblem problem({.reads = reads,
-                                         .layers = 2,
-                                         .D = 9,
-                                         .H = 13,
-                                         .P = P,
-                                         .out = 11,
-                                         // More quantiles than a sort of few elements is made for.
-                                         .columns = columns_of({2, 1, 1, 2, 2, 3, 40}, "both"),
-                                         .T = 7,
-                                         .S = 60,
-                                         .format = P ? WeightFormat::int8 : WeightFormat::full});
-            for_all_targets([&](const Target& target) {
-                context = std::string(target.name) + " allocations of " + problem.of.text();
-                Stream fresh(problem.model(), problem.of.S);
-                CHECK(Measured(problem, 1, 1, false).allocations_of(fresh) == 0);
-                for (const int64_t B : {2, 5, 48, 60})
-                    for (const int64_t T : {1, 7}) {
-                        Stream stream(problem.model(), problem.of.S);
-                        stream.reserve(B, T, 1);
-                        CHECK(Measured(problem, B, T, false).allocations_of(stream) == 0);
-                        CHECK(Measured(problem, B - 1, 1, false).allocations_of(stream) == 0);
-                        Measured recorded(problem, B, T, true);
-                        recorded.allocations_of(stream);  // a record makes its room when it is first wanted
-                        CHECK(recorded.allocations_of(stream) == 0);
-                    }
-            });
-        }
-    context = "allocations";
-    // They are counted at all; volatile, so that no compiler leaves out what nobody uses.
-    const int64_t before = allocations();
-    void* volatile block = ::operator new(3);
-    const int64_t between = allocations();
-    ::operator delete(block);
-    block = std::malloc(3);
-    const int64_t after = allocations();
-    std::free(block);
-    CHECK(between > before);
-    CHECK(after == between + counts_malloc());
-    context.clear();
-}
-
 }  // namespace
 
 void test_stream() {
@@ -502,12 +258,6 @@ void test_stream() {
                 .columns = columns_of({2, 1, 1, 2, 1, 2, 3}, "change"),
                 .T = 23,
                 .S = 100});
-    test_refused_sessions();
-    test_refused_features();
-    test_refused_symbols();
-    test_refused_rows();
-    test_greatest_values();
-    test_allocations();
     CHECK(pool_size() == 2);
     context.clear();
 }

@@ -1,0 +1,133 @@
+#include "c/parts.h"
+
+#include <algorithm>
+
+namespace gatewright {
+
+namespace {
+
+void need(bool good, gatewright_status status) {
+    if (!good) throw Refused{status};
+}
+
+template <class T>
+void need_numbers(const T* data, int64_t count) {
+    need(data, GATEWRIGHT_NULL_POINTER);
+    need(count >= 0, GATEWRIGHT_SIZE);
+    need(finite(data, count), GATEWRIGHT_WEIGHT);
+}
+
+void need_scales(const double* data, int64_t count) {
+    need_numbers(data, count);
+    need(std::all_of(data, data + count, [](double scale) { return scale > 0; }), GATEWRIGHT_WEIGHT);
+}
+
+ModelParts::Layer layer_of(const gatewright_layer& given) {
+    const int64_t D = given.D, H = given.H, P = given.P;
+    for (const int64_t size : {D, H, P}) need(is_size(size), GATEWRIGHT_SIZE);
+    need(given.W_hr ? P < H : P == H, GATEWRIGHT_SIZE);
+    need((given.b_ih == nullptr) == (given.b_hh == nullptr), GATEWRIGHT_NULL_POINTER);
+    need_numbers(given.W_ih, product(4, H, D));
+    need_numbers(given.W_hh, product(4, H, P));
+    if (given.b_ih) need_numbers(given.b_ih, 4 * H);
+    if (given.b_hh) need_numbers(given.b_hh, 4 * H);
+    if (given.W_hr) need_numbers(given.W_hr, product(P, H));
+    return {D, H, P, {given.W_ih, given.W_hh, given.b_ih, given.b_hh, given.W_hr}};
+}
+
+// Reads the seasons of a forecaster, which parts of version 1 do not have.
+void read_seasons(const gatewright_columns& given, Columns& columns) {
+    need(is_size(given.season_count, 0), GATEWRIGHT_SIZE);
+    if (given.season_count == 0) return;
+    need(given.seasons, GATEWRIGHT_NULL_POINTER);
+    need(given.observed, GATEWRIGHT_SIZE);
+    int64_t before = 0;
+    for (int64_t k = 0; k < given.season_count; before = given.seasons[k++])
+        need(is_size(given.seasons[k]) && given.seasons[k] > before, GATEWRIGHT_SIZE);
+    const int64_t weights = product(given.season_count, given.horizon, given.targets);
+    need_numbers(given.season_weight, weights);
+    columns.seasons.assign(given.seasons, given.seasons + given.season_count);
+    columns.season_weight.assign(given.season_weight, given.season_weight + weights);
+}
+
+// Checks columns against what stands around them: D of the first layer, and the width of the head, 0 without one.
+Columns columns_of(const gatewright_columns& given, int64_t D, int64_t out) {
+    for (const int64_t count : {given.targets, given.horizon, given.quantiles})
+        need(is_size(count), GATEWRIGHT_SIZE);
+    for (const int64_t count : {given.past, given.statics, given.phases, given.known})
+        need(is_size(count, 0), GATEWRIGHT_SIZE);
+    const bool change = given.change, level = given.level, observed = given.observed;
+    const int64_t ahead = product(given.known, given.horizon);
+    const int64_t others = given.past + given.statics + given.phases + ahead;
+    need(ahead >= 0 && D == (change + level + observed) * given.targets + others, GATEWRIGHT_SIZE);
+    need(out == product(given.horizon, given.targets, given.quantiles), GATEWRIGHT_SIZE);
+    const int64_t scaled = given.targets + given.past + given.known + given.statics;
+    need_numbers(given.mean, scaled);
+    need_scales(given.scale, scaled);
+    need_scales(given.change_scale, given.targets);
+    return {given.targets,
+            given.past,
+            given.statics,
+            given.phases,
+            given.known,
+            given.horizon,
+            given.quantiles,
+            change,
+            level,
+            observed,
+            {given.mean, given.mean + scaled},
+            {given.scale, given.scale + scaled},
+            {given.change_scale, given.change_scale + given.targets},
+            {},
+            {}};
+}
+
+WeightFormat format_of(gatewright_kept kept) {
+    switch (kept) {
+        case GATEWRIGHT_FLOAT32:
+            return WeightFormat::full;
+        case GATEWRIGHT_BFLOAT16:
+            return WeightFormat::bfloat16;
+        case GATEWRIGHT_INT8:
+            return WeightFormat::int8;
+    }
+    throw Refused{GATEWRIGHT_SIZE};
+}
+
+}  // namespace
+
+ModelParts parts_of(const gatewright_parts& given) {
+    need(given.version == 1 || given.version == GATEWRIGHT_VERSION, GATEWRIGHT_ANOTHER_VERSION);
+    need(!given.embedding || !given.columns, GATEWRIGHT_SIZE);
+    need(is_size(given.layer_count), GATEWRIGHT_SIZE);
+    need(given.layers, GATEWRIGHT_NULL_POINTER);
+    ModelParts parts{};
+    for (int64_t k = 0; k < given.layer_count; ++k) {
+        parts.layers.push_back(layer_of(given.layers[k]));
+        need(k == 0 || parts.layers[k].D == parts.layers[k - 1].P, GATEWRIGHT_SIZE);
+    }
+    const int64_t D = parts.layers.front().D, P = parts.layers.back().P;
+    if (given.embedding) {
+        need(is_size(given.symbols), GATEWRIGHT_SIZE);
+        need_numbers(given.embedding, product(given.symbols, D));
+        parts.embedding = given.embedding;
+        parts.symbols = given.symbols;
+    }
+    if (given.head_W) {
+        need(is_size(given.out), GATEWRIGHT_SIZE);
+        need_numbers(given.head_W, product(given.out, P));
+        if (given.head_b) need_numbers(given.head_b, given.out);
+        parts.head_W = given.head_W;
+        parts.head_b = given.head_b;
+        parts.out = given.out;
+    }
+    if (given.columns) {
+        parts.columns = columns_of(*given.columns, D, parts.out);
+        if (given.version > 1) read_seasons(*given.columns, parts.columns);
+    }
+    parts.format = format_of(given.kept);
+    parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;
+    return parts;
+}
+
+}  // namespace gatewright
