@@ -35,6 +35,8 @@ Columns columns_of(std::initializer_list<int64_t> counts, const char* reads) {
             name != "nothing",
             {},
             {},
+            {},
+            {},
             {}};
 }
 
