@@ -192,7 +192,7 @@ class Estimator:
 
         Args:
             model: the model.
-            run: the run that it comes from, if there is one; its options become the parameters.
+            run: the run that it comes from, or None; its options become the parameters.
         """
         kind = registry.kind(cls._kind)
         options = kind.fixed_by(model.spec) if run is None else run.options()

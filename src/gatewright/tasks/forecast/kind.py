@@ -83,7 +83,7 @@ class Forecast(Kind["SeriesData"]):
         return Model(spec, scaler=scaler, table=table, forget_bias=bias)
 
     def continued(self, model: Model, data: SeriesData, options: Options) -> Model:
-        """Return a copy that is told how the other table is read."""
+        """Return a copy whose file says how the other table is read."""
         from gatewright.tasks.forecast import dataset
 
         copied = super().continued(model, data, options)
