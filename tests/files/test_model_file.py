@@ -29,13 +29,14 @@ from gatewright.spec import (
     UNKNOWN,
     ModelSpec,
     Scaler,
-    SeriesEncoder,
     StackSpec,
     SymbolHead,
     TableSpec,
     Vocabulary,
 )
 from tests.support.model_files import (
+    ALL_MODELS,
+    CLASSES,
     COLUMNS,
     MODELS,
     SCALER,
@@ -65,7 +66,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=50, deadline=None)
 def test_round_trip(path: Path, data: st.DataObject, model_spec: ModelSpec) -> None:
     encoder = model_spec.encoder
-    if isinstance(encoder, SeriesEncoder):
+    if encoder.companion == "scaler":
         companion = {"scaler": data.draw(scalers(encoder.columns, len(encoder.targets)))}
     else:
         companion = {"vocabulary": data.draw(vocabularies(encoder.symbols))}
@@ -79,7 +80,7 @@ def test_round_trip(path: Path, data: st.DataObject, model_spec: ModelSpec) -> N
         np.testing.assert_array_equal(array, model.tensors[name])
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ALL_MODELS)
 def test_extreme_weights_keep_their_bits(model: ModelFile, path: Path) -> None:
     extremes = np.array([-0.0, 1e-45, 3.4028235e38, -3.4028235e38, 1.1754944e-38], np.float32)
     filled = {name: np.resize(extremes, array.shape) for name, array in model.tensors.items()}
@@ -409,6 +410,29 @@ def test_torch_is_not_loaded() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_classifier_is_of_version_3_alone(path: Path) -> None:
+    write(path, CLASSES)
+    assert_same(read(path), CLASSES)
+    whole = content(CLASSES)
+    assert (parsed(whole)[0]["__metadata__"]["gatewright"], b"bidirectional" in whole) == ("3", True)
+    for model in MODELS:  # files of other models have nothing of the new fields
+        assert b"bidirectional" not in content(model)
+    for text, named in (
+        (
+            whole.replace(b'gatewright":"3"', b'gatewright":"2"'),
+            "version '3', which the fields of spec need",
+        ),
+        (whole.replace(b'bidirectional\\":true,', b'bidirectional\\":false,'), "tensors|spec|header"),
+        (whole.replace(b'pooling\\":\\"attention', b'pooling\\":\\"attentive'), "pooling: expected one of"),
+    ):
+        assert text != whole
+        path.write_bytes(text)
+        with pytest.raises(ModelFileError, match=named):
+            read(path)
+    with pytest.raises(SpecError, match=r"bidirectional: expected false with a head of kind 'next_symbol'"):
+        replace(SYMBOLS_SPEC, lstm=StackSpec(4, bidirectional=True))
+
+
 # ---- the document ----
 
 
@@ -425,13 +449,15 @@ def test_the_document_names_every_field_and_key(path: Path) -> None:
         *spec.CALENDAR,
         *spec.READS,
     }
-    for model in MODELS:
+    for model in ALL_MODELS:
         for part in (model.spec, model.scaler, model.vocabulary, TABLE):
             if part is not None:
                 names |= set(re.findall(r'"(\w+)":', part.to_json()))
-    names |= {re.sub(r"\d+$", "{n}", name) for model in MODELS for name in model.spec.tensors()}
+    names |= {re.sub(r"\d+$", "{n}", name) for model in ALL_MODELS for name in model.spec.tensors()}
+    names = {name for name in names if not name.endswith("_reverse")} | set(spec.POOLINGS)
     assert {name for name in names if f"`{name}`" not in text} == set()
-    for part in (spec.SeriesEncoder, spec.SymbolEncoder, spec.QuantileHead, spec.SymbolHead):
+    for part in (spec.SeriesEncoder, spec.SymbolEncoder, spec.FeatureEncoder, spec.QuantileHead, spec.SymbolHead,
+                 spec.ClassHead):  # fmt: skip
         assert f"`{part.kind}`" in text
     assert f"version {model_file.FORMAT}" in text
     assert f"{model_file.LONGEST_HEADER:,}" in text

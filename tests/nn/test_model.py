@@ -131,7 +131,7 @@ def test_a_model_needs_what_its_encoder_needs(series_model):
         lambda: Model(text.spec, scaler=scaler),
     ):
         with pytest.raises(
-            SpecError, match="model: expected a scaler for a series encoder, a vocabulary for symbols"
+            SpecError, match="model: expected a scaler for numeric columns, a vocabulary for symbols"
         ):
             wrong()
 

@@ -1,4 +1,4 @@
-"""Two small models, and their files taken apart and put together by hand."""
+"""Small models, and their files taken apart and put together by hand."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import numpy as np
 from gatewright.files.model_file import ModelFile, write
 from gatewright.spec import (
     UNKNOWN,
+    ClassHead,
+    FeatureEncoder,
     ModelSpec,
     QuantileHead,
     Scaler,
@@ -49,7 +51,14 @@ SEASONAL_SPEC = ModelSpec(
 )
 SEASONAL_SCALER = Scaler(COLUMNS[:3], (20.0, 3.0, 0.5), (4.0, 1.0, 2.0), (0.5, 0.1))
 SEASONAL = ModelFile(SEASONAL_SPEC, weights(SEASONAL_SPEC), scaler=SEASONAL_SCALER)
+CLASSES_SPEC = ModelSpec(
+    FeatureEncoder(("ax", "ay"), missing=("ay",)),
+    StackSpec(hidden_size=3, num_layers=2, bidirectional=True),
+    ClassHead(("rest", "walk", "run"), pooling="attention"),
+)
+CLASSES = ModelFile(CLASSES_SPEC, weights(CLASSES_SPEC), scaler=Scaler(("ax", "ay"), (0.5, 2.0), (1.0, 4.0), ()))
 MODELS = [SERIES, SYMBOLS, SEASONAL]
+ALL_MODELS = [*MODELS, CLASSES]
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -55,9 +56,25 @@ def quantile_heads(draw: st.DrawFn) -> s.QuantileHead:
 
 
 @st.composite
+def feature_encoders(draw: st.DrawFn) -> s.FeatureEncoder:
+    columns = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+    return s.FeatureEncoder(tuple(columns), tuple(name for name in columns if draw(st.booleans())))
+
+
+@st.composite
+def class_heads(draw: st.DrawFn) -> s.ClassHead:
+    classes = draw(st.lists(TEXTS, min_size=2, max_size=5, unique=True))
+    return s.ClassHead(tuple(classes), draw(st.sampled_from(s.POOLINGS)))
+
+
+@st.composite
 def model_specs(draw: st.DrawFn) -> s.ModelSpec:
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(("series", "symbols", "features")))
+    if kind == "series":
         return s.ModelSpec(draw(series_encoders()), draw(stacks()), draw(quantile_heads()))
+    if kind == "features":
+        stack = replace(draw(stacks()), bidirectional=draw(st.booleans()))
+        return s.ModelSpec(draw(feature_encoders()), stack, draw(class_heads()))
     encoder = s.SymbolEncoder(draw(st.integers(2, 6)), draw(SIZES))
     return s.ModelSpec(encoder, draw(stacks()), s.SymbolHead())
 

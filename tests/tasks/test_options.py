@@ -139,10 +139,10 @@ def test_resolving_gives_every_option_a_value_and_resolves_once(kind):
     assert resolve(told, kind) == told
     for table in fields(told):
         for name, value in vars(getattr(told, table.name)).items():
-            other = "language" if kind == "forecast" else "forecast"
-            elsewhere = (
-                getattr(getattr(registry.kind(other).defaults, table.name), name) is not None
-                or name in registry.kind(other).by_data
+            elsewhere = any(
+                getattr(getattr(other.defaults, table.name), name) is not None or name in other.by_data
+                for other in registry.KINDS.values()
+                if other.name != kind
             )
             by_data = name in registry.kind(kind).by_data or name in ("epochs", "steps", "validate_every")
             assert value is not None or by_data or elsewhere
@@ -260,4 +260,5 @@ def test_options_are_declared_as_they_are():
 
 
 #: Options with a rule that tests of reading cover.
-OTHER_RULES = ("decimal", "aggregate", "time_zone", "embedding", "epochs", "reset")
+OTHER_RULES = ("decimal", "aggregate", "time_zone", "embedding", "epochs", "reset", "pooling", "directions",
+               "split_seed", "class_weights")  # fmt: skip

@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002 - no method needs every argument
-"""A third kind of model is an entry in the registry: training, evaluation and looking need nothing else."""
+"""A new kind of model is an entry in the registry: training, evaluation and looking need nothing else."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_what_it_does_not_do_is_refused(run: Run) -> None:
         evaluate_run(run.path, windows=3)
     with pytest.raises(GatewrightError, match=r"--horizon: expected no such option for a guess model"):
         Guess().resolve(Options(DataOptions(horizon=3)))
-    with pytest.raises(GatewrightError, match=r"ends in \.csv, \.tsv, \.parquet, \.txt, \.guess, or --kind"):
+    with pytest.raises(GatewrightError, match=r"ends in \.csv, \.tsv, \.parquet, \.txt, \.ts, \.guess, or --kind"):
         registry.kind_of_source(Path("a.dat"))
 
 
@@ -187,5 +187,5 @@ def test_a_model_of_another_kind_in_a_run_is_refused(run: Run, tmp_path: Path) -
     with pytest.raises(RunError, match=r"expected a forecast model, as source\.json says, got a language model"):
         Run.open(run.path).best_model()
     run.source_note.write_text(json.dumps({**note, "kind": "poem"}))
-    with pytest.raises(RunError, match="a kind out of forecast, language, guess, got 'poem'"):
+    with pytest.raises(RunError, match="a kind out of forecast, language, classify, guess, got 'poem'"):
         _ = Run.open(run.path).kind

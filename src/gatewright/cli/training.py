@@ -37,14 +37,16 @@ def train(
 ) -> None:
     """Train a model on a table of series or a text.
 
-    Example: gatewright train load.csv --target demand --horizon 24 --known wind
+    Examples: gatewright train load.csv --target demand --horizon 24 --known wind;
+    gatewright train moves.csv --id recording --label activity
 
     Ctrl-C stops and keeps the best model so far; --run DIR --resume continues with the same bits.
 
     Args:
-        source: A .csv, .tsv or .parquet table (.gz too), or a .txt text. Not with --resume.
+        source: A .csv, .tsv or .parquet table (.gz too), a .ts file of labelled sequences, or a .txt text. Not
+            with --resume.
         run: Directory to create (default: runs/NAME), or to resume.
-        kind: "forecast" or "language", if the file's suffix does not tell.
+        kind: "forecast", "language" or "classify", if neither the file's suffix nor --label tells.
         config: TOML file with options in the tables [data], [model] and [training]; the command line wins.
         resume: Continue the training of --run.
         init: Model file, or directory of a run, to start from instead of random weights: for other data with the
@@ -94,7 +96,8 @@ def evaluate(run: Path, /, *, windows: int | None = None) -> None:
 
     Example: gatewright evaluate runs/load
 
-    Writes evaluation.json and, for a forecaster, forecast.png into the run directory.
+    Writes evaluation.json into the run directory, and a picture: forecast.png for a forecaster, evaluation.png for
+    a classifier.
 
     Args:
         run: Directory of the run.
@@ -138,9 +141,15 @@ def forecast(
     waits = Waits(errors)
     with waits.during(LOADING):
         from gatewright.evaluation.report import forecast_run
-        from gatewright.files.atomic import writing
 
     text, notes = forecast_run(run, data, horizon, fill, waits)
+    _write_csv(text, notes, out)
+
+
+def _write_csv(text: str, notes: list[str], out: Path | None) -> None:
+    """Print CSV or write it to a file, with notes for a person on standard error."""
+    from gatewright.files.atomic import writing
+
     for note in notes:
         complain("note", note)
     if out is None:
@@ -149,6 +158,25 @@ def forecast(
         with writing(out):
             out.write_text(text, "utf-8")
         say(f"wrote {out}")
+
+
+@app.command
+def predict(run: Path, data: Path, /, *, fill: str | None = None, out: Path | None = None) -> None:
+    """Predict the label of each sequence by a classifier, with the probability of each class, as CSV.
+
+    Example: gatewright predict runs/moves new.csv --out labels.csv
+
+    Args:
+        run: Directory of the run.
+        data: A table with the columns of the training table, or a .ts file. Labels are not read.
+        fill: Fill missing values also where the training had none: "mean" (default: as in training).
+        out: File to write (default: standard output).
+    """
+    waits = Waits(errors)
+    with waits.during(LOADING):
+        from gatewright.evaluation.report import predict_run
+
+    _write_csv(*predict_run(run, data, fill, waits), out)
 
 
 @app.command

@@ -89,13 +89,13 @@ def find_roles(columns: Columns, roles: Roles) -> Roles:
     for role, name in roles.named():
         if name not in columns:
             got = f"{shorten(name)}{nearest(name, columns)}"
-            raise DataError(f"--{role}", f"a column out of {_listed(columns)}", got)
+            raise DataError(f"--{role}", f"a column out of {listed_names(columns)}", got)
         if name in seen:
             both = f"--{seen[name]} and --{role}" if seen[name] != role else f"--{role}"
             raise DataError(both, "each column once", f"{shorten(name)} twice")
         seen[name] = role
     free = [name for name in columns if name not in seen]
-    time = roles.time or time_column.find(_longest(columns, roles.ids), free, roles.time_format) or NO_TIME
+    time = roles.time or time_column.find(longest_series(columns, roles.ids), free, roles.time_format) or NO_TIME
     if time == NO_TIME:
         if roles.time_format:
             raise DataError("--time-format", "a column of timestamps written so", repr(roles.time_format))
@@ -108,7 +108,7 @@ def find_roles(columns: Columns, roles: Roles) -> Roles:
     return replace(roles, time=time, targets=targets)
 
 
-def _longest(columns: Columns, ids: tuple[str, ...]) -> Columns:
+def longest_series(columns: Columns, ids: tuple[str, ...]) -> Columns:
     """Return the rows of the longest series; times rise, or fall, within one series only."""
     if not ids or any(columns[name].cells.dtype.is_nested() for name in ids):
         return columns
@@ -137,7 +137,7 @@ def _only_target(columns: Sequence[Column]) -> str:
     got = "none"
     if otherwise:
         got = f"none; a cell of {shorten(otherwise[0].name)} is {otherwise[0].other_notation}"
-    candidates = _listed(listed or [column.name for column in columns])
+    candidates = listed_names(listed or [column.name for column in columns])
     raise DataError("--target", f"the column to forecast, out of {candidates}", got)
 
 
@@ -156,7 +156,8 @@ def is_index(column: pl.Series) -> bool:
     return bool(((numbers.cast(pl.Int64, strict=False).diff() > 0) | (numbers == 0))[1:].all())
 
 
-def _listed(names: Iterable[str], most: int = 20) -> str:
+def listed_names(names: Iterable[str], most: int = 20) -> str:
+    """Return names of columns as an error lists them."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(shorten, names[:most])) + more

@@ -16,6 +16,7 @@ from gatewright.data.dataframes import DataFrame, cells_of, is_dataframe
 from gatewright.data.frame import Frame
 from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.readers import read_frame
+from gatewright.data.sequences import Sequences
 from gatewright.errors import DataError, shorten, unusable
 
 
@@ -37,7 +38,7 @@ TableSource = str | Path | Frame | DataFrame
 #: What a text is read from: the path of a file (also as `str`), or a text in memory.
 TextSource = str | Path | Text
 
-Source = TableSource | TextSource
+Source = TableSource | TextSource | Sequences
 
 _TABLE = "the path of a table, a polars or pandas DataFrame, or an Arrow table"
 
@@ -100,6 +101,8 @@ def digest(source: Source) -> str:
     True
     """
     hasher = hashlib.sha256()
+    if isinstance(source, Sequences):
+        return source.digest()
     if isinstance(source, Text):
         hasher.update(source.content.encode("utf-8", "surrogatepass"))
     elif isinstance(source, (str, Path)):

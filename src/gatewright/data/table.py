@@ -60,8 +60,8 @@ class Table:
 TrainingSource = Source | Table
 
 
-def digest_of(source: TableSource | Table) -> str:
-    """Return the SHA-256 of what a table holds, in hexadecimal digits; see `gatewright.data.sources.digest`.
+def digest_of(source: TrainingSource) -> str:
+    """Return the SHA-256 of what a source holds, in hexadecimal digits; see `gatewright.data.sources.digest`.
 
     The digest of a `Table` covers its columns, series, times and values.
     """
@@ -110,7 +110,7 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
     columns = columns_of(frame.cells, roles.notation, roles.time_format)
     roles = find_roles(columns, roles)
     values = np.stack([numbers(columns[name], frame.place) for name in roles.columns], axis=1)
-    groups = [Group(*group) for group in _groups(frame, roles.ids)]
+    groups = [Group(*group) for group in groups_of(frame, roles.ids)]
     ordered, zoned = _ordered(frame, columns, roles, groups, fill, step)
     series = [
         Series(each.name, times, values[each.rows], frame.lines[each.rows], frame.unit, each.ids, ordered.clock)
@@ -149,7 +149,7 @@ def _ordered(
     return in_order(frame, roles.time, stamps, groups, expected, gaps=bool(fill)), stamps.zoned
 
 
-def _groups(frame: Frame, ids: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], NDArray[np.int64]]]:
+def groups_of(frame: Frame, ids: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], NDArray[np.int64]]]:
     """Return name, ids and rows of each series, in order of first appearance."""
     if not ids:
         return [("", (), np.arange(len(frame.cells)))]

@@ -45,6 +45,33 @@ def evaluate_run(
     return run, evaluation.figures
 
 
+def predict_run(
+    path: Path | Run, data: Any, fill: str | None = None, waits: Waits = SILENT
+) -> tuple[str, list[str]]:
+    """Predict the class of each sequence, by a run's best model.
+
+    Args:
+        path: the run or its directory.
+        data: the path of a table or a ``.ts`` file, a data frame, or `gatewright.data.sequences.Sequences`.
+        fill: how missing values are filled; as in training if None.
+        waits: reports progress.
+
+    Returns:
+        CSV text, and notes for a person; see `gatewright.tasks.classify.csv_output.predict_table`.
+
+    Raises:
+        GatewrightError: if the run does not classify, or the sequences do not fit it.
+    """
+    run = path if isinstance(path, Run) else Run.open(path)
+    kind = registry.kind(run.kind)
+    if not kind.classifies:
+        raise RunError("run", "a run that classifies", f"{run.path}, a {kind.name} model")
+    model, options = run.best_model(), run.options().data
+    if fill is not None:
+        options = replace(options, fill=fill)
+    return kind.predict(model, data, options, waits)
+
+
 def forecast_run(
     path: Path | Run, data: Path, horizon: int | None, fill: str | None, waits: Waits = SILENT
 ) -> tuple[str, list[str]]:

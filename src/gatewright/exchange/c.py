@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from gatewright.errors import GatewrightError, reason
+from gatewright.errors import GatewrightError, SpecError, reason
 from gatewright.files import atomic
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.signature import Signature
@@ -138,6 +138,7 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
         overwrite: whether files of these names may be replaced.
 
     Raises:
+        SpecError: if the model is a classifier.
         GatewrightError: if they are there and may not be replaced, or cannot be written.
 
     >>> import tempfile
@@ -150,6 +151,8 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
     ...     sorted(path.name for path in Path(folder).iterdir())
     ['model.c', 'model.h']
     """
+    if file.spec.classifier is not None:
+        raise SpecError("model", "a forecaster or a language model, for C", "a classifier")
     there = [name for name in FILES if (folder / name).exists()]
     if there and not overwrite:
         got = f"{folder}, which has {' and '.join(there)}"

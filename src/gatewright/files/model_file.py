@@ -77,8 +77,9 @@ class ModelFile:
         _check_spec("spec", self.spec, ModelSpec)
         if self.table is not None:
             _check_spec("table", self.table, TableSpec)
-            if self.spec.encoder.companion != "scaler":
-                raise ModelFileError("table", "none, since the encoder reads symbols", "one")
+            if self.spec.forecaster is None:
+                reads = "symbols" if self.spec.encoder.symbols else "sequences"
+                raise ModelFileError("table", f"none, since the encoder reads {reads}", "one")
         _check_companions(self)
         kinds = {name: _kind(name, array) for name, array in self.tensors.items()}
         ordered = {name: self.tensors[name] for name in _checked_shapes(self.spec, kinds)}
@@ -400,7 +401,7 @@ def _check_companions(model: ModelFile) -> None:
             if misfit is not None:
                 raise ModelFileError(*misfit)
         elif companion is not None:
-            reads = "symbols" if encoder.symbols else "a series"
+            reads = "symbols" if encoder.symbols else "numeric columns"
             raise ModelFileError(name, f"none, since the encoder reads {reads}", "one")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.spec.recording import RecordingMetadata, SeriesMetadata, TextMetadata
+from gatewright.spec.recording import ClassesMetadata, RecordingMetadata, SeriesMetadata, TextMetadata
 
 Array = NDArray[Any]
 
@@ -17,6 +17,7 @@ def errors_of(predictions: Array, targets: Array | None, about: RecordingMetadat
 
     The error of a text is -log p of the true symbol, in nats.  That of a forecast is the distance of its median
     one step ahead from the true value, in standard deviations of the target, as a mean over the targets.
+    That of a classifier is -log p of the true class as the step itself predicts it, in nats.
 
     Args:
         predictions: as in `Recording`.
@@ -29,6 +30,10 @@ def errors_of(predictions: Array, targets: Array | None, about: RecordingMetadat
         assert targets is not None
         log_p = np.take_along_axis(predictions[:-1], np.maximum(targets[:-1], 0)[..., None], axis=-1)[..., 0]
         errors[1:] = np.where(targets[:-1] < 0, np.nan, -log_p)
+    elif isinstance(about.data, ClassesMetadata):
+        assert targets is not None
+        own = np.take_along_axis(predictions, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+        errors[:] = np.where(targets < 0, np.nan, -np.log(np.maximum(own, np.finfo(np.float32).tiny)))
     elif isinstance(about.data, SeriesMetadata):
         assert targets is not None
         median = about.data.quantiles.index(0.5)

@@ -144,12 +144,13 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
             y = _output(result)
             predictions = y
             if not isinstance(model, LSTM):
-                output = model.readout(y, batch.differences)
+                output = model.readout(model.pooled(y, torch.from_numpy(batch.lengths)), batch.differences)
                 predictions = registry.kind(batch.kind).predictions(model, batch, output)
     finally:
         for module in training:
             module.training = True
-    head = None if isinstance(model, LSTM) else model.head
+    # The head of two directions reads more than the hidden state of one.
+    head = None if isinstance(model, LSTM) or model.lstm.bidirectional else model.head
     return Recording(
         batch.about,
         tuple(_layer(layer) for layer in result.layers),

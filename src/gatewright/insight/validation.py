@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gatewright.equations import GATES, QUANTITIES, Record
 from gatewright.errors import GatewrightError
 from gatewright.insight.recording_data import RecordingData
-from gatewright.spec.recording import Edit, SeriesMetadata, TextMetadata
+from gatewright.spec.recording import ClassesMetadata, Edit, SeriesMetadata, TextMetadata
 
 Array = NDArray[Any]
 #: A name, an array, the kind of its type, and its shape with None for any size.
@@ -131,6 +131,13 @@ def _forms_of_data(recording: RecordingData) -> Iterator[_Form]:
             if numbers.min() < least or numbers.max() >= V:
                 got = f"{numbers.min()} ... {numbers.max()}"
                 raise GatewrightError(name, f"numbers from {least} to {V - 1}", got)
+    elif isinstance(data, ClassesMetadata):
+        yield "predictions", recording.predictions, "f", (T, B, len(data.classes))
+        yield "targets", recording.targets, "i", (T, B)
+        assert recording.targets is not None
+        if recording.targets.min() < -1 or recording.targets.max() >= len(data.classes):
+            got = f"{recording.targets.min()} ... {recording.targets.max()}"
+            raise GatewrightError("targets", f"numbers from -1 to {len(data.classes) - 1}", got)
     else:
         yield "predictions", recording.predictions, "f", (T, B, None)
     if recording.times is not None:

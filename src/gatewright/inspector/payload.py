@@ -14,7 +14,7 @@ from gatewright.insight.diagnosis import Diagnosis
 from gatewright.insight.layers import DIRECTIONS, Layer
 from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recording import Recording
-from gatewright.spec.recording import Edit, SeriesMetadata, TextMetadata
+from gatewright.spec.recording import ClassesMetadata, Edit, SeriesMetadata, TextMetadata
 
 _TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4"}
 
@@ -49,7 +49,8 @@ class Payload:
             "title": printable(about.title),
             "note": about.note,
             "fingerprint": about.fingerprint,
-            "kind": data.kind,
+            # A classifier is shown as layers with named outputs, the probabilities of its classes.
+            "kind": "layers" if isinstance(data, ClassesMetadata) else data.kind,
             "rows": [
                 {"name": name, "steps": int(steps)}
                 for name, steps in zip(about.rows, recording.lengths, strict=True)

@@ -7,15 +7,17 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatewright.errors import GatewrightError, SpecError, path_of
 from gatewright.files import model_file
 from gatewright.nn import LSTM, Record
 from gatewright.nn.linear import Linear
+from gatewright.nn.pooling import Pool
 from gatewright.nn.season import SeasonSkip
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
-from gatewright.spec import ModelSpec, Scaler, TableSpec, Vocabulary
+from gatewright.spec import ClassHead, ModelSpec, Scaler, TableSpec, Vocabulary
 
 #: Hidden and cell states of all layers, each (layers, B, H).
 State = tuple[Tensor, Tensor]
@@ -26,7 +28,7 @@ class Output(NamedTuple):
 
     Attributes:
         y: a forecast (steps, B, horizon, targets, quantiles), in the scaler's units; or scores of the next
-            symbol (steps, B, symbols).
+            symbol (steps, B, symbols); or scores of the classes of each row, (1, B, classes).
         state: hidden and cell states after the last step.
         record: the gates and states of every step, if asked for.
     """
@@ -41,7 +43,7 @@ class Model(nn.Module):
 
     Args:
         spec: what to build.
-        scaler: numbers of the numeric columns; for a series encoder.
+        scaler: numbers of the numeric columns; for an encoder of series or of features.
         vocabulary: the symbols; for a symbol encoder.
         table: how a forecaster's tables are read, for its file.
         forget_bias: initial sum of the forget gate's two biases, in every layer (Jozefowicz et al. 2015).
@@ -70,16 +72,20 @@ class Model(nn.Module):
         names = [name for name, companion in companions.items() if companion is not None]
         if names != [spec.encoder.companion]:
             got = f"{' and '.join(names) or 'neither'} for kind {spec.encoder.kind!r}"
-            raise SpecError("model", "a scaler for a series encoder, a vocabulary for symbols", got)
+            raise SpecError("model", "a scaler for numeric columns, a vocabulary for symbols", got)
         self.spec, self.scaler, self.vocabulary, self.table = spec, scaler, vocabulary, table
         stack = spec.lstm
         embedding = spec.encoder.tensors().get("encoder.weight")
         self.encoder: nn.Module = nn.Embedding(embedding[0], embedding[1]) if embedding else nn.Identity()
         between = stack.dropout if stack.num_layers > 1 else 0.0  # torch warns of dropout with one layer
         self.lstm = LSTM(
-            spec.input_size, stack.hidden_size, stack.num_layers, dropout=between, proj_size=stack.proj_size
+            *(spec.input_size, stack.hidden_size, stack.num_layers),
+            dropout=between,
+            bidirectional=stack.bidirectional,
+            proj_size=stack.proj_size,
         )
         self.dropout = nn.Dropout(stack.dropout)
+        self.pool = pool_of(spec, stack.output_size)
         self.head = Linear(stack.output_size, spec.output_size)
         self.season = new_skip(spec)
         self._initialise(forget_bias)
@@ -89,8 +95,9 @@ class Model(nn.Module):
         hidden = self.spec.lstm.hidden_size
         forget = slice(hidden, 2 * hidden)
         for layer in range(self.spec.lstm.num_layers):
-            self.lstm.get_parameter(f"bias_ih_l{layer}")[forget] = forget_bias
-            self.lstm.get_parameter(f"bias_hh_l{layer}")[forget] = 0.0
+            for direction in ("", "_reverse") if self.spec.lstm.bidirectional else ("",):
+                self.lstm.get_parameter(f"bias_ih_l{layer}{direction}")[forget] = forget_bias
+                self.lstm.get_parameter(f"bias_hh_l{layer}{direction}")[forget] = 0.0
         if self.spec.encoder.reads_targets:
             # The head gives a difference from the last value, so training starts from persistence.
             self.head.weight.zero_()
@@ -104,30 +111,49 @@ class Model(nn.Module):
         last: int | None = None,
         record: bool = False,
         differences: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> Output:
         """Run the model over a sequence.
 
         Args:
-            x: inputs (T, B, D) as `SeriesEncoder` lists them, or symbols (T, B).
+            x: inputs (T, B, D) as `SeriesEncoder` or `FeatureEncoder` lists them, or symbols (T, B).
             state: states to go on from; zeros if None.
-            last: how many steps at the end to give an output for; all if None.
+            last: how many steps at the end to give an output for; all if None.  A classifier gives one for the
+                whole sequence.
             record: whether to keep the gates and states of every step.
             differences: for a forecaster with seasons, those of the steps with an output: (steps, B, seasons,
                 horizon, targets), as `gatewright.tasks.forecast.windows.Windows.batch` returns them.
+            lengths: steps of each row (B,), on the CPU, where rows of unequal length are padded; for a classifier.
 
         Raises:
             GatewrightError: if the model has seasons and there are no differences, or the other way round.
         """
-        outcome = self.lstm(self.encoder(x), state, record=record)
-        hidden, state = outcome[0], outcome[1]
-        y = self.readout(self.dropout(hidden if last is None else hidden[-last:]), differences)
+        inputs = self.encoder(x)
+        if lengths is not None:
+            inputs = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
+        outcome = self.lstm(inputs, state, record=record)
+        hidden, state = outcome[0] if lengths is None else pad_packed_sequence(outcome[0])[0], outcome[1]
+        if self.pool is not None:
+            hidden = self.pool(hidden, lengths)[None]
+        elif last is not None:
+            hidden = hidden[-last:]
+        y = self.readout(self.dropout(hidden), differences)
         return Output(y, state, outcome[2] if record else None)
+
+    def pooled(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return what the head reads at each step, (T, B, P): the output of the stack, or a summary of its steps.
+
+        Args:
+            hidden: output of the stack (T, B, P).
+            lengths: steps of each row (B,); all T if None.
+        """
+        return hidden if self.pool is None else self.pool.at_steps(hidden, lengths)
 
     def readout(self, hidden: Tensor, differences: Tensor | None = None) -> Tensor:
         """Return the output of steps, (T, B, ...) as `Output.y`.
 
         Args:
-            hidden: output of the last layer (T, B, P).
+            hidden: what the head reads of the steps (T, B, P).
             differences: as for `forward`.
 
         Raises:
@@ -137,7 +163,7 @@ class Model(nn.Module):
 
     @property
     def output_sizes(self) -> tuple[int, ...]:
-        """Shape of the output of one step and row: (horizon, targets, quantiles), or (symbols,)."""
+        """Shape of the output of one step and row: (horizon, targets, quantiles), (symbols,) or (classes,)."""
         return self.spec.output_shape
 
     def save(self, path: Path | str) -> None:
@@ -163,6 +189,13 @@ class Model(nn.Module):
         """Return what the model file holds: the specification and the weights, in the memory of the parameters."""
         tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
         return model_file.ModelFile(self.spec, tensors, self.scaler, self.vocabulary, self.table)
+
+
+def pool_of(spec: ModelSpec, width: int) -> Pool | None:
+    """Return a new pooling of hidden states of a width, for the head of a model; None if it reads every step."""
+    if not isinstance(spec.head, ClassHead):
+        return None
+    return Pool(spec.head.pooling, width, spec.lstm.bidirectional)
 
 
 def new_skip(spec: ModelSpec) -> SeasonSkip | None:

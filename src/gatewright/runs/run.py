@@ -47,7 +47,6 @@ class Run:
         self.metrics = path / "metrics.jsonl"
         self.tensorboard = path / "tensorboard"
         self.evaluation = path / "evaluation.json"
-        self.plot = path / "forecast.png"
         self.snapshots = path / "snapshots"
         self.plain_rnn = path / "plain_rnn.safetensors"
         self._spec: ModelSpec | None = None
@@ -175,6 +174,11 @@ class Run:
             raise RunError(str(self.source_note), f"a kind out of {', '.join(registry.KINDS)}", shorten(kind))
         return kind
 
+    @property
+    def plot(self) -> Path:
+        """The plot of the evaluation."""
+        return self.path / registry.kind(self.kind).plot
+
     def unchanged_source(self) -> TrainingSource:
         """Return the file or the value that the run learned from.
 
@@ -298,10 +302,9 @@ def digest(source: TrainingSource) -> str:
         RunError: if a file cannot be read.
     """
     if not isinstance(source, (str, Path)):
-        from gatewright.data.sources import Text, digest  # only here: it loads polars
-        from gatewright.data.table import digest_of
+        from gatewright.data.table import digest_of  # only here: it loads polars
 
-        return digest(source) if isinstance(source, Text) else digest_of(source)
+        return digest_of(source)
     path, sha256 = Path(source), hashlib.sha256()
     try:
         with path.open("rb") as file:

@@ -11,6 +11,7 @@ import numpy as np
 from gatewright import _kernels
 from gatewright.errors import GatewrightError
 from gatewright.files.model_file import ModelFile
+from gatewright.runtime.classes import pooled_width, require_stepwise
 from gatewright.runtime.native_args import native_columns, sorted_by_layer
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape
@@ -37,16 +38,20 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
     """Pack the content of a model file.
 
     Raises:
+        SpecError: if the model needs whole sequences.
         GatewrightError: if ``weights`` is unknown.
     """
     _require_format(weights)
+    require_stepwise(file.spec)
     spec, tensors = file.spec, file.tensors
     layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
-    head = tensors["head.weight"], tensors["head.bias"]
+    pooled = pooled_width(spec)
+    # The head of a classifier that pools reads the pooled state, which the stream keeps.
+    head = (None, None) if pooled else (tensors["head.weight"], tensors["head.bias"])
     signature = Signature.of(spec, file.vocabulary)
     native = _kernels.model(layers, tensors.get("encoder.weight"), *head, native_columns(file), weights)
     stack, fingerprint = spec.lstm, _fingerprint(file.fingerprint, weights)
-    sizes = (stack.num_layers, stack.output_size, stack.hidden_size, len(spec.encoder.targets))
+    sizes = (stack.num_layers, stack.output_size, stack.hidden_size, len(spec.encoder.targets) or pooled)
     shape = Shape(*sizes, fingerprint, spec.encoder.recent)
     return PackedModel(native, signature, shape)
 

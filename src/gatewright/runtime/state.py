@@ -32,7 +32,8 @@ class State:
         hidden: h of each layer, (L, P), float32.
         cell: c of each layer, (L, H), float32.
         last: the last observed value of each target, in its own units, NaN before the first, (targets,), float64;
-            empty unless the model is a forecaster.
+            of a classifier that pools by mean or maximum the sum or the maximum of the hidden states, NaN before
+            the first step, (P,); empty for other models.
         steps: steps taken.
         recent: of a forecaster with seasons, the targets of the last rows, the oldest first, as last observed and
             in the units of the scaler, NaN before the first observation, (longest season + 1, targets), float32;
@@ -64,7 +65,7 @@ class Shape:
         layers: L.
         hidden: P, width of a layer's hidden state.
         cell: H, units of a layer.
-        targets: number of targets, whose last observed values are part of the state.
+        targets: size of ``last``: the number of targets, or P of a classifier that pools.
         fingerprint: SHA-256 of the model, in hexadecimal.
         recent: number of rows whose targets are part of the state; 0 without seasons.
     """

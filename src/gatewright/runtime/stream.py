@@ -4,6 +4,7 @@ A stream has one or several sessions, each with its own state.  Input and output
 
 - a forecaster reads a row of its table, in the units of the table, and returns quantiles of the next values;
 - a language model reads a symbol, and returns a score for each possible next symbol;
+- a classifier reads a row of its columns, and returns the probability of each class, by the steps so far;
 - LSTM layers (`Stream.from_weights`) read numbers, and return the hidden state of the last layer.
 """
 
@@ -22,6 +23,7 @@ from gatewright import _kernels
 from gatewright.errors import GatewrightError, path_of
 from gatewright.files import model_file
 from gatewright.runtime import packed_model
+from gatewright.runtime.classes import ClassSteps
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
@@ -83,7 +85,8 @@ class Stream:
         self._step = self._native.step  # looked up once: lookups are a quarter of a small step's time
         self._empty = functools.partial(np.empty, signature.output_shape, signature.output_dtype)
         #: Whether `step` may call the native module directly.
-        self._single = sessions == 1 and not signature.calendar and not signature.symbols
+        self._single = sessions == 1 and not (signature.calendar or signature.symbols or signature.classes)
+        self._classes: ClassSteps | None = None
 
     @classmethod
     def load(
@@ -101,6 +104,7 @@ class Stream:
 
         Raises:
             ModelFileError: if the file is damaged, foreign or too new.
+            SpecError: if it is a classifier that needs whole sequences: bidirectional, or with attention.
             GatewrightError: if ``sessions`` or ``threads`` is not a whole number of at least 1, or ``weights`` is
                 unknown.
         """
@@ -115,7 +119,10 @@ class Stream:
         cls, file: model_file.ModelFile, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
     ) -> Stream:
         """Create a stream from the content of a model file; see `load`."""
-        return cls(*packed_model.of_file(file, weights), sessions=sessions, threads=threads)
+        stream = cls(*packed_model.of_file(file, weights), sessions=sessions, threads=threads)
+        if file.spec.classifier is not None:
+            stream._classes = ClassSteps(file, sessions)
+        return stream
 
     @classmethod
     def from_weights(
@@ -148,8 +155,13 @@ class Stream:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Input columns of a forecaster, in order; an input known in advance as ``name+1`` and so on."""
+        """Input columns of a forecaster or a classifier, in order; an input known in advance as ``name+1``, ..."""
         return self._signature.columns
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels of a classifier, in the order of its output."""
+        return self._signature.classes
 
     @property
     def reads_calendar(self) -> bool:
@@ -189,12 +201,12 @@ class Stream:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of one step's output: (horizon, targets, quantiles), (symbols,) or (P,)."""
+        """Shape of one step's output: (horizon, targets, quantiles), (symbols,), (classes,) or (P,)."""
         return self._signature.output_shape
 
     @property
     def output_dtype(self) -> np.dtype[Any]:
-        """Type of the output: float64 for a forecaster, else float32."""
+        """Type of the output: float64 for a forecaster and a classifier, else float32."""
         return self._signature.output_dtype
 
     def read(self, xs: Any, times: Any = None) -> tuple[Array, NDArray[np.datetime64] | None]:
@@ -217,7 +229,8 @@ class Stream:
 
         Args:
             x: for one session a row (columns,) or numbers (D,), or a symbol or its number; for several an array
-                (B, ...) or a list of these.  A missing target is NaN; no other value may be.
+                (B, ...) or a list of these.  A missing target is NaN, and a value of a classifier's column that
+                was missing in its training too; no other value may be.
             sessions: the number of one session, or those of several, each once; None for all.
             time: time of the row, for a model with calendar inputs: a `datetime`, a `numpy.datetime64` or text,
                 such as ISO 8601.  Without a zone it is a time on the clock of `time_zone`.  One for all sessions,
@@ -246,8 +259,9 @@ class Stream:
         Raises:
             GatewrightError: if they do not fit, there are several sessions, or the model has calendar inputs.
         """
-        if self.sessions > 1 or self._signature.calendar:
+        if self.sessions > 1 or self._signature.calendar or self._classes is not None:
             got = f"{self.sessions} sessions" if self.sessions > 1 else "one that reads a calendar"
+            got = got if self._classes is None else "a classifier"
             raise GatewrightError("stream", "one session of a model that reads no calendar", got)
         if not self._step(x, out):
             dtype, shape = self._signature.dtype, self._signature.shape
@@ -282,6 +296,7 @@ class Stream:
     def state(self, session: int = 0) -> State:
         """Return a copy of the state of a session."""
         hidden, cell, last, steps, recent = self._native.state(_number("session", session))
+        last = last if self._classes is None else self._classes.state(session)
         layers = self._shape.layers
         recent = recent.reshape(self._shape.recent_shape)
         return State(hidden.reshape(layers, -1), cell.reshape(layers, -1), last, steps, recent)
@@ -295,7 +310,13 @@ class Stream:
         state = self._shape.check(state)
         arrays = (state.hidden, state.cell, state.last, state.recent)
         hidden, cell, last, recent = (np.ascontiguousarray(array) for array in arrays)
-        self._native.set_state(_number("session", session), hidden, cell, last, state.steps, recent)
+        native = last
+        if self._classes is not None:
+            self._classes.require(state.last, state.steps)
+            native = last[:0]
+        self._native.set_state(_number("session", session), hidden, cell, native, state.steps, recent)
+        if self._classes is not None:
+            self._classes.set_state(session, state.last)
 
     def reset(self, sessions: Sessions = None) -> None:
         """Reset sessions to the zero state; None for all."""
@@ -304,6 +325,8 @@ class Stream:
             self._native.require(int(number))
         for number in numbers:
             self._native.reset(int(number))
+            if self._classes is not None:
+                self._classes.reset(int(number))
 
     def snapshot(self, session: int = 0) -> bytes:
         """Return the state of a session as bytes, for `restore` on a stream of the same model on any machine."""
@@ -329,7 +352,8 @@ class Stream:
         """Return another stream with the same weights and copies of all states."""
         new = object.__new__(type(self))
         native = self._native.copy()
-        new.__dict__.update(self.__dict__, _native=native, _step=native.step)
+        classes = None if self._classes is None else self._classes.copy()
+        new.__dict__.update(self.__dict__, _native=native, _step=native.step, _classes=classes)
         return new
 
     __copy__ = copy
@@ -355,15 +379,33 @@ class Stream:
         if signature.calendar or time is not None:
             times, name = ((T,), "times") if steps else ((B,) * several, "time")
             array = signature.with_calendar(array.reshape(T, B, *signature.shape), time, times, name)
-        out = np.empty((*leading, *signature.output_shape), signature.output_dtype)
         if not record:
-            self._native.run(array, out, numbers, T, B, None, self.threads)
-            return out
+            return self._outputs(array, T, leading, numbers, None)
         L, H = self._shape.layers, self._shape.cell
         gates, cell = np.empty((L, T * B, 4, H), np.float32), np.empty((L, T * B, H), np.float32)
-        self._native.run(array, out, numbers, T, B, (gates, cell), self.threads)
+        out = self._outputs(array, T, leading, numbers, (gates, cell))
         parts = [*np.moveaxis(gates, 2, 0), cell]
         return out, StepRecord(*(part.swapaxes(0, 1).reshape(*leading, L, H) for part in parts))
+
+    def _outputs(
+        self,
+        array: Array,
+        T: int,
+        leading: tuple[int, ...],
+        numbers: NDArray[np.int64],
+        record: tuple[Array, Array] | None,
+    ) -> Array:
+        """Run the native module, and return the outputs; nothing has changed if it refuses the input."""
+        signature, classes, B = self._signature, self._classes, len(numbers)
+        if classes is None:
+            out = np.empty((*leading, *signature.output_shape), signature.output_dtype)
+            self._native.run(array, out, numbers, T, B, record, self.threads)
+            return out
+        rows = classes.rows(array)
+        out = np.empty((T, B, self._model.output_width), np.float32)
+        self._native.run(rows, out, numbers, T, B, record, self.threads)
+        steps = np.array([self.steps_read(int(number)) for number in numbers], np.int64)
+        return classes.probabilities(out, numbers, steps - T).reshape(*leading, *signature.output_shape)
 
     def _numbers(self, sessions: Sessions | range) -> tuple[NDArray[np.int64], bool]:
         """Return the numbers of the sessions, and whether input has an axis for them."""

@@ -1,6 +1,7 @@
 """Specifications: what a model and a recording are, as frozen dataclasses that go to JSON and back."""
 
 from gatewright.spec.cell import CellSpec, LayerWeights
+from gatewright.spec.classify import POOLINGS, ClassHead, FeatureEncoder
 from gatewright.spec.model import (
     AGGREGATES,
     CALENDAR,
@@ -27,9 +28,12 @@ __all__ = [
     "FILLS",
     "LONGEST_SEASON",
     "MOST_SEASONS",
+    "POOLINGS",
     "READS",
     "UNKNOWN",
     "CellSpec",
+    "ClassHead",
+    "FeatureEncoder",
     "LayerWeights",
     "ModelSpec",
     "QuantileHead",

@@ -1,8 +1,9 @@
 """What a model is: frozen dataclasses that go to JSON and back unchanged.
 
 A model is an encoder (numeric columns, or an embedding of symbols), a stack of LSTM layers, and a head
-(quantiles of the next values, or the next symbol).  The numbers that a model needs in addition to its weights -
-the scaler of its columns, or its vocabulary - are here too.
+(quantiles of the next values, the next symbol, or one label for the sequence).  The numbers that a model needs in
+addition to its weights - the scaler of its columns, or its vocabulary - are here too.  Encoder and head of a
+classifier are in `gatewright.spec.classify`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import ClassVar
 
 from gatewright.errors import shorten
 from gatewright.spec.cell import CellSpec
+from gatewright.spec.classify import ClassHead, FeatureEncoder
 from gatewright.spec.json import Spec, left_out, require, require_size, require_text
 
 #: Parts of a timestamp that a model can read, each as the sine and cosine of its phase.
@@ -202,19 +204,21 @@ class SymbolEncoder(Spec):
 
 @dataclass(frozen=True)
 class StackSpec(Spec):
-    """A stack of LSTM layers, as in `torch.nn.LSTM`; it runs forward only, since a forecast cannot see ahead.
+    """A stack of LSTM layers, as in `torch.nn.LSTM`; that of a classifier may run in both directions.
 
     Attributes:
         hidden_size: units of each layer.
         num_layers: layers.
         dropout: rate between layers and before the head, while training.
         proj_size: width of the projected hidden state; 0 for none.
+        bidirectional: whether each layer also runs in reverse, over whole sequences.
     """
 
     hidden_size: int
     num_layers: int = 1
     dropout: float = 0.0
     proj_size: int = 0
+    bidirectional: bool = left_out(False, since=3)
 
     def __post_init__(self) -> None:
         require_size("hidden_size", self.hidden_size)
@@ -224,8 +228,8 @@ class StackSpec(Spec):
 
     @property
     def output_size(self) -> int:
-        """Width of the stack's output."""
-        return self.proj_size or self.hidden_size
+        """Width of the stack's output: that of the hidden state, in each direction."""
+        return (self.proj_size or self.hidden_size) * (2 if self.bidirectional else 1)
 
     @property
     def cell(self) -> CellSpec:
@@ -235,9 +239,11 @@ class StackSpec(Spec):
     def tensors(self, input_size: int) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in order, for an input of this width."""
         widths = (input_size, *[self.output_size] * (self.num_layers - 1))
+        directions = ("", "_reverse") if self.bidirectional else ("",)
         return {
-            f"lstm.{name}_l{layer}": shape
+            f"lstm.{name}_l{layer}{direction}": shape
             for layer, D in enumerate(widths)
+            for direction in directions
             for name, shape in self.cell.weights(D, self.hidden_size).items()
         }
 
@@ -286,11 +292,15 @@ class SymbolHead(Spec):
         return (encoder.symbols,)
 
 
-Encoder = SeriesEncoder | SymbolEncoder
-Head = QuantileHead | SymbolHead
+Encoder = SeriesEncoder | SymbolEncoder | FeatureEncoder
+Head = QuantileHead | SymbolHead | ClassHead
 
 #: The head that belongs to each encoder.
-_HEADS: dict[type[Encoder], type[Head]] = {SeriesEncoder: QuantileHead, SymbolEncoder: SymbolHead}
+_HEADS: dict[type[Encoder], type[Head]] = {
+    SeriesEncoder: QuantileHead,
+    SymbolEncoder: SymbolHead,
+    FeatureEncoder: ClassHead,
+}
 
 
 @dataclass(frozen=True)
@@ -307,9 +317,9 @@ class ModelSpec(Spec):
     (512, 128)
     """
 
-    encoder: SeriesEncoder | SymbolEncoder
+    encoder: SeriesEncoder | SymbolEncoder | FeatureEncoder
     lstm: StackSpec
-    head: QuantileHead | SymbolHead
+    head: QuantileHead | SymbolHead | ClassHead
 
     def __post_init__(self) -> None:
         require(
@@ -317,6 +327,9 @@ class ModelSpec(Spec):
         )
         head = _HEADS[type(self.encoder)]
         require(isinstance(self.head, head), "head", f"kind {head.kind!r} for this encoder", self.head)
+        # Forecasts and texts go on step by step, and cannot see ahead.
+        one_way = not self.lstm.bidirectional or isinstance(self.head, ClassHead)
+        require(one_way, "lstm.bidirectional", f"false with a head of kind {self.head.kind!r}", "true")
         require_size("input_size", self.input_size)
         require_size("output_size", self.output_size)
 
@@ -327,7 +340,7 @@ class ModelSpec(Spec):
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the output of one step: (horizon, targets, quantiles), or (symbols,)."""
+        """Shape of the output: (horizon, targets, quantiles) or (symbols,) a step, or (classes,) a sequence."""
         return self.head.output_shape(self.encoder)
 
     @property
@@ -342,11 +355,20 @@ class ModelSpec(Spec):
             return self.encoder, self.head
         return None
 
+    @property
+    def classifier(self) -> tuple[FeatureEncoder, ClassHead] | None:
+        """Encoder and head of a model that reads columns and gives one label a sequence; None for other models."""
+        if isinstance(self.encoder, FeatureEncoder) and isinstance(self.head, ClassHead):
+            return self.encoder, self.head
+        return None
+
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in order."""
-        head = {"head.weight": (self.output_size, self.lstm.output_size), "head.bias": (self.output_size,)}
+        width = self.lstm.output_size
+        pool = self.head.tensors(width) if isinstance(self.head, ClassHead) else {}
+        head = {"head.weight": (self.output_size, width), "head.bias": (self.output_size,)}
         seasons = self.encoder.season_tensors(self.head.horizon)
-        return {**self.encoder.tensors(), **self.lstm.tensors(self.input_size), **head, **seasons}
+        return {**self.encoder.tensors(), **self.lstm.tensors(self.input_size), **pool, **head, **seasons}
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,21 @@ class TextMetadata(Spec):
 
 
 @dataclass(frozen=True)
+class ClassesMetadata(Spec):
+    """Metadata of a classifier's recording.
+
+    Attributes:
+        classes: the labels, in the order of the predictions.
+    """
+
+    kind: ClassVar[str] = "classes"
+    #: What the predictions are.
+    output: ClassVar[str] = "output"
+
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class LayersMetadata(Spec):
     """Metadata of a recording of bare layers: numbers in, hidden states out."""
 
@@ -102,4 +117,4 @@ class RecordingMetadata(Spec):
     readouts: tuple[str, ...]
     peer: str
     edits: tuple[Edit, ...]
-    data: SeriesMetadata | TextMetadata | LayersMetadata
+    data: SeriesMetadata | TextMetadata | ClassesMetadata | LayersMetadata

@@ -128,8 +128,14 @@ class Kind(Protocol[Data]):
     defaults: Options
     #: Options whose defaults depend on the data.
     by_data: tuple[str, ...] = ()
+    #: Options of the data that name the kind, where the ending of a file's name says another one or none.
+    named_by: tuple[str, ...] = ()
+    #: Name of the file with the plot of an evaluation.
+    plot: str = "forecast.png"
     #: Whether its models forecast the rows after a table: `forecast`, and ``windows`` of an evaluation.
     forecasts: bool = False
+    #: Whether its models predict a label for each sequence: `predict`.
+    classifies: bool = False
 
     def fits(self, spec: ModelSpec) -> bool:
         """Whether a model of this specification can be of this kind."""
@@ -273,3 +279,17 @@ class Kind(Protocol[Data]):
             GatewrightError: if the table does not fit the model.
         """
         raise GatewrightError("run", "a run that forecasts", f"a {self.name} model")
+
+    def predict(self, model: Model, source: Any, options: DataOptions, waits: Waits) -> tuple[str, list[str]]:
+        """Predict the class of each sequence, as CSV; and notes for a person.  Others than ``classifies`` refuse.
+
+        Args:
+            model: the model.
+            source: the sequences.
+            options: of the model's run.
+            waits: reports progress.
+
+        Raises:
+            GatewrightError: if the sequences do not fit the model.
+        """
+        raise GatewrightError("run", "a run that classifies", f"a {self.name} model")

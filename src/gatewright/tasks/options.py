@@ -10,10 +10,12 @@ from typing import Any
 from gatewright.data.frequency import bin_step
 from gatewright.data.time_zones import canonical
 from gatewright.errors import GatewrightError, shorten
-from gatewright.spec import AGGREGATES, CALENDAR, FILLS, READS, StackSpec
+from gatewright.spec import AGGREGATES, CALENDAR, FILLS, POOLINGS, READS, StackSpec
 
 SCHEDULES = ("cosine", "linear", "constant")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+CLASS_WEIGHTS = ("none", "balanced")
+DIRECTIONS = ("both", "forward")
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,13 @@ class DataOptions:
         past: Input columns known only up to now.
         known: Input columns known in advance, such as a weather forecast or a price list.
         static: Input columns that are constant for a series.
+        label: Column of the label of a sequence, for a classifier; all rows of a sequence have the same.
+        features: Numeric columns that a classifier reads (default: all without another role).
         time: Column of timestamps (default: detected); "none" takes the rows in order.
         time_format: Format of the timestamps, as in strftime (default: detected).
         time_zone: Time zone of the timestamps: a place such as Europe/Berlin, UTC, an offset such as +02:00, or
             "none" (default: the zone in the timestamps).
-        id: Columns that identify the series of a row, in a table of several series: "store item".
+        id: Columns that identify the series or the sequence of a row, in a table of several: "store item".
         resample: Width of the steps that rows are aggregated into, such as 15m, 1h, 1d, 1w or 1mo: for repeated
             and irregular timestamps.
         aggregate: Aggregate of the rows of such a step: "mean", "sum" or "last" (default: mean). With "sum",
@@ -97,15 +101,21 @@ class DataOptions:
         quantiles: Quantile levels; 0.5 is the point forecast (default: 0.1 0.5 0.9).
         season: Length of the season in steps, for the seasonal-naive baseline (default: from the step; 24 for
             hours).
-        valid: Validation part: a share, a number of rows or characters, or its first date (default: 0.15; text
-            0.05).
-        test: Test part, at the end: a share, a number or a date, as for --valid; 0 for none.
+        valid: Validation part: a share, a number of rows, characters or sequences, or its first date (default:
+            0.15; text 0.05).
+        test: Test part, at the end: a share, a number or a date, as for --valid; 0 for none. For a classifier
+            also a file like the source.
+        split_seed: Random seed of the split of sequences into parts (default: 0).
+        class_weights: Weights of the classes in the loss: "none", or "balanced" for rare classes to count as much
+            as common ones (default: none).
     """
 
     target: tuple[str, ...] | None = None
     past: tuple[str, ...] | None = None
     known: tuple[str, ...] | None = None
     static: tuple[str, ...] | None = None
+    label: str | None = None
+    features: tuple[str, ...] | None = None
     time: str | None = None
     time_format: str | None = None
     time_zone: str | None = field(default=None, metadata=_ZONE)
@@ -127,6 +137,8 @@ class DataOptions:
     season: int | None = field(default=None, metadata=_POSITIVE)
     valid: str | None = None
     test: str | None = None
+    split_seed: int | None = field(default=None, metadata=_NATURAL)
+    class_weights: str | None = field(default=None, metadata=_one_of(CLASS_WEIGHTS))
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,10 @@ class ModelOptions:
         proj: Width of the projected hidden state; 0 for none (default: 0).
         embedding: Width of the embedding of a symbol, for text (default: 64).
         forget_bias: Initial bias of the forget gates (default: 1).
+        pooling: Summary of the steps of a sequence that a classifier decides by: "last", "mean", "max" or
+            "attention" (default: mean).
+        directions: Directions in which a classifier reads a sequence: "both", or "forward" for a model that can
+            also stream (default: both).
     """
 
     hidden: int | None = field(default=None, metadata=_POSITIVE)
@@ -152,6 +168,8 @@ class ModelOptions:
     forget_bias: float | None = field(
         default=None, metadata=_rule(lambda value: abs(value) <= 1000, "a number from -1000 to 1000")
     )
+    pooling: str | None = field(default=None, metadata=_one_of(POOLINGS))
+    directions: str | None = field(default=None, metadata=_one_of(DIRECTIONS))
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,16 @@ from gatewright.data.source_files import other_format
 from gatewright.errors import GatewrightError, shorten
 from gatewright.spec import ModelSpec
 from gatewright.tasks.base import Kind
+from gatewright.tasks.classify.kind import Classify
 from gatewright.tasks.forecast.kind import Forecast
 from gatewright.tasks.language.kind import Language
+from gatewright.tasks.options import DataOptions
 
 if TYPE_CHECKING:
     from gatewright.data.table import TrainingSource
 
 #: The kinds by name.  A new one is a folder next to theirs and an entry here.
-KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (Forecast(), Language())}
+KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (Forecast(), Language(), Classify())}
 
 
 def kind(name: str) -> Kind[Any]:
@@ -58,11 +60,24 @@ def suffix_of(source: Path) -> str:
     return Path(source.name.lower().removesuffix(".gz")).suffix
 
 
+def kind_named_by(options: DataOptions) -> str:
+    """Return the name of the kind that an option of the data asks for; "" if none does.
+
+    >>> kind_named_by(DataOptions(label="move")), kind_named_by(DataOptions(horizon=3))
+    ('classify', '')
+    """
+    for each in KINDS.values():
+        if any(getattr(options, option) for option in each.named_by):
+            return each.name
+    return ""
+
+
 def kind_of_value(value: Any, name: str = "") -> tuple[Kind[Any], TrainingSource]:
     """Return the kind that learns from a value in memory, and the value as a source that can be read repeatedly.
 
     Args:
-        value: a data frame of polars or pandas, an Arrow table, or a `gatewright.data.sources.Text`.
+        value: a data frame of polars or pandas, an Arrow table, a `gatewright.data.sources.Text`, or
+            `gatewright.data.sequences.Sequences`.
         name: of the kind, where several learn from such a value; the first one of these if empty.
 
     Raises:
@@ -72,7 +87,10 @@ def kind_of_value(value: Any, name: str = "") -> tuple[Kind[Any], TrainingSource
         source = each.source_of(value)
         if source is not None:
             return each, source
-    expected = "the path of a file, a polars or pandas DataFrame, an Arrow table, or gatewright.data.sources.Text"
+    expected = (
+        "the path of a file, a polars or pandas DataFrame, an Arrow table, gatewright.data.sources.Text, "
+        "or gatewright.data.sequences.Sequences"
+    )
     raise GatewrightError("source", expected, f"an object of type {type(value).__name__}")
 
 

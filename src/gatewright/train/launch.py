@@ -52,7 +52,7 @@ def train(
         GatewrightError: at an option or data that cannot be used, before anything is written.
         NonFiniteError: at a NaN or infinity while training.
     """
-    learned, source = _source(source, kind)
+    learned, source = _source(source, kind or registry.kind_named_by(options.data))
     title = source.name if isinstance(source, Path) else "the data"
     options = learned.resolve(options if initial is None else _continued(learned, options, initial))
     accelerator = _accelerator(TrainingSettings.of(options.training))

@@ -15,13 +15,14 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatewright.errors import ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular_file
 from gatewright.insight.layers import Peer
 from gatewright.insight.recording import Recording
 from gatewright.nn.linear import Linear
-from gatewright.nn.model import Model, Output, State, new_skip, with_seasons
+from gatewright.nn.model import Model, Output, State, new_skip, pool_of, with_seasons
 from gatewright.tasks import registry
 from gatewright.tasks.base import Task
 from gatewright.tasks.inputs import InputBatch
@@ -51,11 +52,11 @@ class PlainModel(nn.Module):
         self.encoder: nn.Module = nn.Identity()
         if model.vocabulary is not None:
             self.encoder = nn.Embedding(len(model.vocabulary.symbols), spec.input_size)
-        self.rnn = nn.RNN(spec.input_size, stack.hidden_size, stack.num_layers)
-        self.head = Linear(stack.hidden_size, spec.output_size)
-        if (
-            model.scaler is not None
-        ):  # it predicts differences from the last value: training starts from persistence
+        directions = 2 if stack.bidirectional else 1
+        self.rnn = nn.RNN(spec.input_size, stack.hidden_size, stack.num_layers, bidirectional=stack.bidirectional)
+        self.head = Linear(directions * stack.hidden_size, spec.output_size)
+        self.pool = pool_of(spec, directions * stack.hidden_size)
+        if spec.forecaster is not None:  # it predicts differences: training starts from persistence
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
         self.season = new_skip(spec)
@@ -68,14 +69,33 @@ class PlainModel(nn.Module):
         *,
         last: int | None = None,
         differences: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> Output:
         """Run over a sequence, as `gatewright.Model` does; the state (h, h) has the form of an LSTM's (h, c)."""
-        hidden, h_n = self.rnn(self.encoder(x), None if state is None else state[0])
-        return Output(self.readout(hidden if last is None else hidden[-last:], differences), (h_n, h_n), None)
+        hidden, h_n = self.hidden(x, None if state is None else state[0], lengths)
+        if self.pool is not None:
+            hidden = self.pool(hidden, lengths)[None]
+        elif last is not None:
+            hidden = hidden[-last:]
+        return Output(self.readout(hidden, differences), (h_n, h_n), None)
 
     def readout(self, hidden: Tensor, differences: Tensor | None = None) -> Tensor:
         """Return the output of steps, as `gatewright.Model` does."""
         return with_seasons(self.season, self.head(hidden).unflatten(-1, self._sizes), differences)
+
+    def hidden(
+        self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the hidden states (T, B, S*H) of the last layer, and the last states of all layers."""
+        if lengths is None:
+            return self.rnn(self.encoder(x), state)
+        packed = pack_padded_sequence(self.encoder(x), lengths, enforce_sorted=False)
+        hidden, h_n = self.rnn(packed, state)
+        return pad_packed_sequence(hidden)[0], h_n
+
+    def pooled(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return what the head reads at each step, as `gatewright.Model.pooled` does."""
+        return hidden if self.pool is None else self.pool.at_steps(hidden, lengths)
 
 
 def train_plain_rnn(
@@ -178,8 +198,11 @@ def with_peer(recording: Recording, model: Model, batch: InputBatch, plain: Plai
         plain: the plain RNN.
     """
     with torch.no_grad():
-        hidden, _ = plain.rnn(plain.encoder(batch.x))
-        predictions = registry.kind(batch.kind).predictions(model, batch, plain.readout(hidden, batch.differences))
+        lengths = torch.from_numpy(batch.lengths)
+        uneven = bool((batch.lengths != len(batch.x)).any())
+        hidden, _ = plain.hidden(batch.x, lengths=lengths if uneven and plain.pool is not None else None)
+        output = plain.readout(plain.pooled(hidden, lengths), batch.differences)
+        predictions = registry.kind(batch.kind).predictions(model, batch, output)
     in_row = np.arange(len(hidden))[:, None] < batch.lengths
     peer = Peer(_masked(hidden, in_row), _masked(predictions, in_row))
     return replace(recording, about=replace(recording.about, peer=NAME), peer=peer)

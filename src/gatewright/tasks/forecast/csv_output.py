@@ -12,8 +12,8 @@ from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks.forecast.dataset import roles
 from gatewright.tasks.forecast.predict import forecast, forecastable, require_forecaster, written
-from gatewright.tasks.forecast.spreadsheet import with_harmless_names
 from gatewright.tasks.options import DataOptions
+from gatewright.tasks.spreadsheet import with_harmless_names
 
 
 def forecast_table(

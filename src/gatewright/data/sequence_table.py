@@ -1,0 +1,186 @@
+"""Labelled sequences from a long table: one row a step, a column that names the sequence, and one of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gatewright.data.cell_text import is_text, known, text
+from gatewright.data.columns import Column, Columns, columns_of
+from gatewright.data.datetimes.inference import is_named
+from gatewright.data.datetimes.reader import timestamps
+from gatewright.data.frame import Frame
+from gatewright.data.number_format import PLAIN, Notation
+from gatewright.data.numeric_columns import numbers
+from gatewright.data.roles import NO_TIME, is_index, listed_names, longest_series
+from gatewright.data.sequences import Sequences, label_text
+from gatewright.data.sources import TableSource, frame_of
+from gatewright.data.table import groups_of
+from gatewright.errors import DataError, nearest, shorten
+
+
+@dataclass(frozen=True)
+class SequenceRoles:
+    """Roles of the columns of a table of sequences.
+
+    Attributes:
+        id: columns that name the sequence of a row.
+        label: column of the label; "" where there is none.
+        features: numeric columns to read; all others that are numeric if empty.
+        time: column that orders the rows of a sequence; "" to detect it, "none" for rows in order.
+        time_format: format of timestamps as in strftime; "" to detect it.
+        notation: how numbers are written, and which words and numbers stand for a missing value.
+    """
+
+    id: tuple[str, ...]
+    label: str = ""
+    features: tuple[str, ...] = ()
+    time: str = ""
+    time_format: str = ""
+    notation: Notation = PLAIN
+
+
+def sequences_of_table(source: TableSource, roles: SequenceRoles) -> tuple[Sequences, SequenceRoles]:
+    """Read a long table; return its sequences in order of appearance, and the roles with what was detected.
+
+    Args:
+        source: the path of a table, a data frame, or an Arrow table.
+        roles: what the columns are for.
+
+    Raises:
+        DataError: names the column and the row at fault.
+
+    >>> frame = pl.DataFrame({"who": ["a", "a", "b"], "x": [1.0, 2.0, 3.0], "move": ["walk", "walk", "run"]})
+    >>> sequences, roles = sequences_of_table(frame, SequenceRoles(("who",), "move"))
+    >>> roles.features, sequences.labels, sequences.lengths.tolist()
+    (('x',), ('walk', 'run'), [2, 1])
+    """
+    frame = frame_of(source, roles.notation)
+    columns = columns_of(frame.cells, roles.notation, roles.time_format)
+    _require_named(columns, roles)
+    time = _time(columns, roles, frame)
+    features = roles.features or _numeric(columns, roles, time)
+    roles = SequenceRoles(roles.id, roles.label, features, time, roles.time_format, roles.notation)
+    values = np.stack([numbers(columns[name], frame.place) for name in features], axis=1)
+    groups = groups_of(frame, roles.id)
+    order = None if time == NO_TIME else _moments(columns[time], frame)
+    found, names, places = [], [], []
+    for name, _, rows in groups:
+        ordered = rows if order is None else _ordered(order, rows, frame, time, name)
+        found.append(values[ordered])
+        names.append(name)
+        places.append(frame.place(int(rows[0])))
+    labels = _labels(columns[roles.label], groups, frame) if roles.label else None
+    return Sequences(tuple(found), features, labels, tuple(names), tuple(places)), roles
+
+
+def _require_named(columns: Columns, roles: SequenceRoles) -> None:
+    """Require the named columns, each in one role."""
+    if not roles.id:
+        raise DataError("--id", f"the column that names a row's sequence, out of {listed_names(columns)}", "none")
+    time = () if roles.time in ("", NO_TIME) else (roles.time,)
+    label = (roles.label,) if roles.label else ()
+    seen: dict[str, str] = {}
+    for role, names in (("id", roles.id), ("label", label), ("features", roles.features), ("time", time)):
+        for name in names:
+            if name not in columns:
+                got = f"{shorten(name)}{nearest(name, columns)}"
+                raise DataError(f"--{role}", f"a column out of {listed_names(columns)}", got)
+            if name in seen:
+                both = f"--{seen[name]} and --{role}" if seen[name] != role else f"--{role}"
+                raise DataError(both, "each column once", f"{shorten(name)} twice")
+            seen[name] = role
+
+
+def _time(columns: Columns, roles: SequenceRoles, frame: Frame) -> str:
+    """Return the column that orders the rows: the named one, or one that is the time by its name or its cells."""
+    if roles.time or frame.time:
+        return roles.time or frame.time
+    taken = {*roles.id, roles.label, *roles.features}
+    free = [name for name in columns if name not in taken]
+    longest = longest_series(columns, roles.id)
+    for name in sorted(free, key=lambda each: not is_named(each)):
+        if is_named(name) and (longest[name].is_numeric or longest[name].is_time):
+            return name
+        if not longest[name].is_numeric and longest[name].is_time:
+            return name
+    return NO_TIME
+
+
+def _numeric(columns: Columns, roles: SequenceRoles, time: str) -> tuple[str, ...]:
+    """Return the numeric columns without a role; one of row numbers does not count."""
+    taken = {*roles.id, roles.label, time}
+    free = [column for name, column in columns.items() if name not in taken]
+    names = tuple(column.name for column in free if column.is_numeric and not is_index(column.cells))
+    if not names:
+        raise DataError("--features", f"numeric columns, out of {listed_names(columns)}", "none")
+    return names
+
+
+def _moments(column: Column, frame: Frame) -> NDArray[np.float64] | NDArray[np.int64]:
+    """Return numbers that order the rows: a numeric column as it is, or timestamps."""
+    if column.is_numeric and not column.time_format:
+        moments = numbers(column, frame.place)
+        if np.isnan(moments).any():
+            place = frame.place(int(np.isnan(moments).argmax()))
+            raise DataError(
+                f"time column {shorten(column.name)}, {place}", "a number that orders the rows", "nothing"
+            )
+        return moments
+    stamps = timestamps(column, frame.place)
+    return (stamps.local if stamps.early is None else stamps.early).astype(np.int64)
+
+
+def _ordered(
+    order: NDArray[np.generic], rows: NDArray[np.int64], frame: Frame, time: str, name: str
+) -> NDArray[np.int64]:
+    """Return the rows of a sequence in order of time.
+
+    Raises:
+        DataError: at a time that comes twice.
+    """
+    own = order[rows]
+    by_time = np.argsort(own, kind="stable")
+    same = np.flatnonzero(own[by_time][1:] == own[by_time][:-1])
+    if len(same):
+        row = int(rows[by_time[same[0] + 1]])
+        before = frame.place(int(rows[by_time[same[0]]]))
+        expected = f"another time than {before} of sequence {shorten(name)} (--time none takes the rows in order)"
+        got = shorten(str(frame.cells[time][row]))
+        raise DataError(f"time column {shorten(time)}, {frame.place(row)}", expected, got)
+    return rows[by_time]
+
+
+def _labels(
+    column: Column, groups: Sequence[tuple[str, tuple[str, ...], NDArray[np.int64]]], frame: Frame
+) -> tuple[str, ...]:
+    """Return the label of each sequence, which all of its rows have.
+
+    Raises:
+        DataError: at a row without a label, or with another one.
+    """
+    cells = known(text(column.cells) if is_text(column.cells) else column.cells, column.notation.missing)
+    if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object):
+        raise DataError(
+            f"label column {shorten(column.name)}", "labels", f"cells of type {shorten(str(cells.dtype))}"
+        )
+    cells = cells.fill_nan(None) if cells.dtype.is_float() else cells
+    if cells.has_nulls():
+        place = frame.place(int(cells.is_null().arg_max() or 0))
+        raise DataError(f"label column {shorten(column.name)}, {place}", "a label in every row", "nothing")
+    values = cells.to_list()
+    labels = []
+    for name, _, rows in groups:
+        first = values[rows[0]]
+        for row in rows:
+            if values[row] != first:
+                before = frame.place(int(rows[0]))
+                expected = f"{shorten(label_text(first))}, the label of sequence {shorten(name)} in {before}"
+                place = f"label column {shorten(column.name)}, {frame.place(int(row))}"
+                raise DataError(place, expected, shorten(label_text(values[row])))
+        labels.append(label_text(first))
+    return tuple(labels)

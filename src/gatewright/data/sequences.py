@@ -1,0 +1,173 @@
+"""Sequences in memory, with one label each: the value that a classifier learns from, and its checks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError, shorten
+
+#: No sound measurement is larger, and sums of squares of larger ones overflow.
+LARGEST = 1e100
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Sequences of rows, perhaps of unequal length, with one label each.
+
+    Attributes:
+        values: rows of each sequence (T, D), float64, NaN where missing.
+        columns: names of the D columns.
+        labels: label of each sequence; None where they are unknown.
+        names: name of each sequence.
+        places: place of each sequence in its source, such as "line 12"; "" in memory.
+
+    >>> sequences_of([[1.0, 2.0], [3.0]], ["up", "flat"]).values[1]
+    array([[3.]])
+    """
+
+    values: tuple[NDArray[np.float64], ...]
+    columns: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    names: tuple[str, ...]
+    places: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self.values)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of rows of each sequence."""
+        return np.array([len(value) for value in self.values], np.int64)
+
+    def title(self, number: int) -> str:
+        """Return a sequence as an error names it."""
+        place = f", {self.places[number]}" if self.places[number] else ""
+        return f"sequence {shorten(self.names[number])}{place}"
+
+    def take(self, numbers: Iterable[int]) -> Sequences:
+        """Return some of the sequences."""
+        chosen = [int(number) for number in numbers]
+        labels = None if self.labels is None else tuple(self.labels[n] for n in chosen)
+        names, places = (tuple(texts[n] for n in chosen) for texts in (self.names, self.places))
+        return Sequences(tuple(self.values[n] for n in chosen), self.columns, labels, names, places)
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield the content as bytes, for a digest."""
+        yield repr((len(self), self.columns, self.labels, self.names, self.lengths.tolist())).encode(
+            "utf-8", "surrogatepass"
+        )
+        for value in self.values:
+            one_nan = np.where(np.isnan(value), np.nan, value)
+            yield np.ascontiguousarray(one_nan.astype("<f8")).tobytes()
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the content, in hexadecimal digits."""
+        hasher = hashlib.sha256()
+        for part in self.parts():
+            hasher.update(part)
+        return hasher.hexdigest()
+
+
+def sequences_of(X: Any, y: Any = None, *, columns: Sequence[str] = (), names: Sequence[Any] = ()) -> Sequences:
+    """Return arrays as sequences.
+
+    Args:
+        X: numbers (n, T) or (n, T, D), or a list of n arrays (T,) or (T, D) of any lengths; NaN where missing.
+        y: n labels; None where they are unknown.
+        columns: names of the D columns; x0, x1, ... by default.
+        names: names of the n sequences; 0, 1, ... by default.
+
+    Raises:
+        DataError: names the argument and the sequence at fault.
+
+    >>> sequences_of(np.zeros((2, 5, 3)), [1, 0]).columns
+    ('x0', 'x1', 'x2')
+    """
+    if isinstance(X, Sequences):
+        return X if y is None else _labelled(X, y)
+    values = tuple(_rows(value, number) for number, value in enumerate(_listed(X)))
+    if not values:
+        raise DataError("X", "at least one sequence", "none")
+    width = values[0].shape[1]
+    for number, value in enumerate(values):
+        if value.shape[1] != width:
+            got = f"{value.shape[1]}"
+            raise DataError(f"X[{number}]", f"{width} numbers a row, as in X[0]", got)
+    columns = tuple(map(str, columns)) or tuple(f"x{n}" for n in range(width))
+    if len(columns) != width or len(set(columns)) != width:
+        raise DataError("columns", f"{width} different names", shorten(columns))
+    names = tuple(map(str, names)) or tuple(map(str, range(len(values))))
+    if len(names) != len(values):
+        raise DataError("names", f"{len(values)} names", str(len(names)))
+    found = Sequences(values, columns, None, names, ("",) * len(values))
+    return found if y is None else _labelled(found, y)
+
+
+def label_text(label: Any) -> str:
+    """Return a label as text; "" for a missing one.
+
+    >>> label_text(2.0), label_text(float("nan")), label_text(" walk ")
+    ('2', '', 'walk')
+    """
+    if label is None or (isinstance(label, (float, np.floating)) and not np.isfinite(label)):
+        return ""
+    if isinstance(label, (float, np.floating)) and float(label).is_integer():
+        return str(int(label))
+    return str(label).strip()
+
+
+def _labelled(sequences: Sequences, y: Any) -> Sequences:
+    try:
+        labels = [label_text(label) for label in (y.tolist() if hasattr(y, "tolist") else list(y))]
+    except TypeError:
+        raise DataError("y", "a list of labels", f"a {type(y).__name__}") from None
+    if len(labels) != len(sequences):
+        raise DataError("y", f"{len(sequences)} labels, as X has sequences", str(len(labels)))
+    if "" in labels:
+        raise DataError(f"y[{labels.index('')}]", "a label", "nothing")
+    parts = (sequences.values, sequences.columns, tuple(labels), sequences.names, sequences.places)
+    return Sequences(*parts)
+
+
+def _listed(X: Any) -> list[Any]:
+    expected = "numbers (n, T) or (n, T, D), or a list of arrays (T,) or (T, D)"
+    if isinstance(X, np.ndarray):
+        if X.dtype != object and X.ndim not in (2, 3):
+            raise DataError("X", expected, f"an array of shape {X.shape}")
+        return list(X)
+    if isinstance(X, (str, bytes, dict)) or not hasattr(X, "__iter__") or hasattr(X, "columns"):
+        raise DataError("X", expected, f"a {type(X).__name__}")
+    return list(X)
+
+
+def _rows(value: Any, number: int) -> NDArray[np.float64]:
+    """Return a sequence as (T, D).
+
+    Raises:
+        DataError: if it is no such array, is empty, or has an infinite number.
+    """
+    name, expected = f"X[{number}]", "numbers (T,) or (T, D)"
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise DataError(name, expected, "rows of unequal length") from None
+    if array.dtype.kind not in "fiub":
+        got = f"cells of type {array.dtype}" if array.dtype != object else f"a {type(value).__name__} of objects"
+        raise DataError(name, expected, got)
+    if array.ndim not in (1, 2) or 0 in array.shape:
+        got = "no row" if array.ndim in (1, 2) and len(array) == 0 else f"an array of shape {array.shape}"
+        raise DataError(name, f"{expected} of at least one row", got)
+    rows: NDArray[np.float64] = array.astype(np.float64).reshape(len(array), -1)
+    bad = np.argwhere(~(np.isnan(rows) | (np.abs(rows) <= LARGEST)))
+    if len(bad):
+        t, column = map(int, bad[0])
+        place = f"{name}, row {t}, column {column}"
+        raise DataError(place, f"a number (up to {LARGEST:g}), or NaN where it is missing", f"{rows[t, column]:g}")
+    return rows

@@ -1,0 +1,1 @@
+"""Classifiers: one label for each sequence."""

@@ -1,0 +1,47 @@
+"""Predicted classes and their probabilities as CSV."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from gatewright.nn.model import Model
+from gatewright.progress import SILENT, Waits
+from gatewright.tasks.classify.dataset import SequenceSource, read_sequences
+from gatewright.tasks.classify.predict import predict_proba, require_classifier
+from gatewright.tasks.options import DataOptions
+from gatewright.tasks.spreadsheet import with_harmless_names
+
+
+def predict_table(
+    model: Model, source: SequenceSource, options: DataOptions, waits: Waits = SILENT
+) -> tuple[str, list[str]]:
+    """Predict the class of each sequence of a source.
+
+    Args:
+        model: the classifier.
+        source: sequences; labels are not read.
+        options: how they are read.
+        waits: reports progress.
+
+    Returns:
+        CSV text with the columns id, label (the likeliest class) and p_<class> for each class; and notes for a
+        person: names that are written otherwise than they are.
+
+    Raises:
+        GatewrightError: if the model is no classifier, or the sequences do not fit it.
+    """
+    encoder, head = require_classifier(model)
+    with waits.during(f"reading {source.name if isinstance(source, Path) else 'the data'}"):
+        sequences, _ = read_sequences(source, replace(options, features=encoder.columns), labelled=False)
+    with waits.during(f"predicting {len(sequences):,} sequences"):
+        probability = predict_proba(model, sequences, options.fill or "")
+        columns = {"id": pl.Series(sequences.names, dtype=pl.String)}
+        columns["label"] = pl.Series([head.classes[n] for n in probability.argmax(axis=1)], dtype=pl.String)
+        for number, name in enumerate(head.classes):
+            # The model computes in float32; more digits would only look like more.
+            columns[f"p_{name}"] = pl.Series(probability[:, number]).cast(pl.Float32)
+        frame, notes = with_harmless_names(pl.DataFrame(columns))
+        return frame.write_csv(), notes

@@ -1,0 +1,106 @@
+"""Inputs of a classifier: sequences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.data.sequences import Sequences, sequences_of
+from gatewright.errors import DataError, GatewrightError
+from gatewright.nn.model import Model
+from gatewright.spec.recording import ClassesMetadata, RecordingMetadata
+from gatewright.tasks.classify.batches import padded
+from gatewright.tasks.classify.dataset import ClassData, encode, read_sequences
+from gatewright.tasks.classify.predict import require_classifier
+from gatewright.tasks.inputs import InputBatch, device_of
+from gatewright.tasks.options import DataOptions
+
+#: Maximum number of sequences of a part that are looked at.
+MOST_SEQUENCES = 256
+
+
+def of_source(
+    model: Model, data: Any, span: slice, title: str, fill: str, options: DataOptions | None
+) -> InputBatch:
+    """Return the inputs of a classifier from sequences or the `Path` of a file.
+
+    Args:
+        model: the classifier.
+        data: the path of a table or a ``.ts`` file, `Sequences`, or arrays as for `sequences_of`.
+        span: steps that are read of each sequence.
+        title: of the recording; the name of the file if empty.
+        fill: how missing values are filled.
+        options: of the model's run, if it has one.
+
+    Raises:
+        GatewrightError: if the data cannot be read, or does not fit the model.
+    """
+    encoder, _ = require_classifier(model)
+    if isinstance(data, (str, Path)):
+        path = Path(data)
+        if options is None and not path.name.lower().removesuffix(".gz").endswith(".ts"):
+            expected = "a run, whose options say which column names the sequences, or a .ts file"
+            raise GatewrightError("data", expected, f"a model without a run, and {path}")
+        options = replace(options or DataOptions(), features=encoder.columns)
+        try:
+            sequences, _ = read_sequences(path, options)
+        except DataError as error:
+            if error.argument not in ("--label", "labels"):
+                raise
+            sequences, _ = read_sequences(path, options, labelled=False)
+        title = title or path.name
+    else:
+        sequences = data if isinstance(data, Sequences) else sequences_of(data, columns=encoder.columns)
+    return _of_sequences(model, sequences, span, title, fill)
+
+
+def of_part(model: Model, data: ClassData, part: str, span: slice, title: str) -> InputBatch:
+    """Return the first `MOST_SEQUENCES` sequences of a part, "valid" or "test"."""
+    sequences = data.valid if part == "valid" else data.require_test()
+    if len(sequences) > MOST_SEQUENCES:
+        title += f", the first {MOST_SEQUENCES} of {len(sequences):,} sequences"
+        sequences = sequences.take(range(MOST_SEQUENCES))
+    return _of_sequences(model, sequences, span, title, data.settings.fill)
+
+
+def _of_sequences(model: Model, sequences: Sequences, span: slice, title: str, fill: str) -> InputBatch:
+    encoder, head = require_classifier(model)
+    assert model.scaler is not None
+    long = [number for number, value in enumerate(sequences.values) if len(value) > span.start]
+    if not long:
+        got = f"none of {len(sequences)} sequences of at most {sequences.lengths.max()} steps"
+        raise DataError("data", f"at least one step from step {span.start} on", got)
+    sequences = sequences.take(long)
+    encoded = [rows[span] for rows in encode(sequences, encoder, model.scaler, fill)]
+    x, _ = padded(encoded, range(len(encoded)), device_of(model))
+    about = RecordingMetadata(
+        title=title,
+        note="",
+        fingerprint=model.fingerprint,
+        rows=_names(sequences),
+        inputs=(*encoder.columns, *(f"{name} observed" for name in encoder.missing)),
+        readouts=() if model.spec.lstm.bidirectional else head.classes,
+        peer="",
+        edits=(),
+        data=ClassesMetadata(head.classes),
+    )
+    lengths = np.array([len(rows) for rows in encoded], np.int64)
+    return InputBatch(about, x, lengths, targets=_targets(sequences, head.classes, len(x)))
+
+
+def _names(sequences: Sequences) -> tuple[str, ...]:
+    """Return the names of the sequences, with their labels."""
+    if sequences.labels is None:
+        return sequences.names
+    return tuple(f"{name} ({label})" for name, label in zip(sequences.names, sequences.labels, strict=True))
+
+
+def _targets(sequences: Sequences, classes: tuple[str, ...], steps: int) -> NDArray[np.int64]:
+    """Return the number of the true class at each step, (T, B); -1 where it is unknown."""
+    labels = sequences.labels or ("",) * len(sequences)
+    numbers = [classes.index(label) if label in classes else -1 for label in labels]
+    return np.tile(np.array(numbers, np.int64), (steps, 1))

@@ -1,0 +1,134 @@
+"""Classifiers: one label for each sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
+from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options
+from gatewright.tasks.settings import ModelSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    import torch
+    from rich.table import Table
+    from torch import Tensor
+
+    from gatewright.data.table import TrainingSource
+    from gatewright.files.model_file import ModelFile
+    from gatewright.nn.model import Model
+    from gatewright.progress import Waits
+    from gatewright.spec import ModelSpec
+    from gatewright.tasks.classify.dataset import ClassData, SequenceSource
+    from gatewright.tasks.inputs import InputBatch
+
+
+class Classify(Kind["ClassData"]):
+    """Classifiers of whole sequences."""
+
+    name = "classify"
+    unit = "nats/sequence"
+    suffixes = (".ts",)
+    named_by = ("label",)
+    plot = "evaluation.png"
+    defaults = Options(
+        DataOptions(
+            label="", features=(), id=(), time="", time_format="", decimal=".", thousands="", missing=(), fill="",
+            valid="0.15", test="0.15", split_seed=0, class_weights="none",
+        ),
+        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, pooling="mean", directions="both"),
+        replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10),
+    )  # fmt: skip
+    classifies = True
+
+    def fits(self, spec: ModelSpec) -> bool:
+        """Whether a model gives one label a sequence."""
+        return spec.classifier is not None
+
+    def source_of(self, value: Any) -> TrainingSource | None:
+        """Return sequences in memory, a data frame or an Arrow table."""
+        import polars as pl
+
+        from gatewright.data.dataframes import is_dataframe
+        from gatewright.data.frame import Frame
+        from gatewright.data.sequences import Sequences
+        from gatewright.data.sources import frame_of
+
+        if isinstance(value, Sequences):
+            return value
+        if is_dataframe(value) or isinstance(value, (Frame, pl.LazyFrame)):
+            return frame_of(cast("Any", value))
+        return None
+
+    def read(self, source: TrainingSource, options: DataOptions, spec: ModelSpec | None = None) -> ClassData:
+        """Read and split labelled sequences."""
+        from gatewright.tasks.classify import dataset
+
+        return dataset.read(cast("SequenceSource", source), options)
+
+    def complete(self, options: Options, data: ClassData) -> Options:
+        """Return the options with what the data decides."""
+        return replace(options, data=data.options)
+
+    def build(self, data: ClassData, options: Options) -> Model:
+        """Return a new classifier."""
+        from gatewright.nn.model import Model
+        from gatewright.tasks.classify import dataset
+
+        spec = dataset.build(data, options)
+        return Model(spec, scaler=data.scaler, forget_bias=ModelSettings.of(options.model).forget_bias)
+
+    def task(self, model: Model, data: ClassData, options: Options, share: Share, device: torch.device) -> Task:
+        """Return whole sequences in random order."""
+        from gatewright.tasks.classify.task import ClassifyTask
+
+        settings = TrainingSettings.of(options.training)
+        return ClassifyTask(model, data, settings.batch, settings.seed, share, device)
+
+    def evaluate(self, model: Model, data: ClassData, windows: int | None, waits: Waits) -> Evaluation:
+        """Score the test part, next to the majority class and the nearest neighbour."""
+        from gatewright.tasks.classify.evaluate import evaluate_classes
+        from gatewright.tasks.classify.plot import plot_classes
+        from gatewright.tasks.classify.predict import require_classifier
+
+        figures, outcome = evaluate_classes(model, data, waits)
+        classes = require_classifier(model)[1].classes
+        return Evaluation(figures, lambda path: plot_classes(path, classes, outcome))
+
+    def tables(self, figures: dict[str, Any]) -> Iterator[Table]:
+        """Lay out the measures of each method, and the confusion matrix."""
+        from gatewright.tasks.classify.tables import tables
+
+        return tables(figures)
+
+    def inputs(
+        self, model: Model, data: Any, span: slice, title: str, fill: str, options: DataOptions | None = None
+    ) -> InputBatch:
+        """Return sequences in memory or those of a path."""
+        from gatewright.tasks.classify.inputs import of_source
+
+        return of_source(model, data, span, title, fill, options)
+
+    def part_inputs(self, model: Model, data: ClassData, part: str, span: slice, title: str) -> InputBatch:
+        """Return the first sequences of a part."""
+        from gatewright.tasks.classify.inputs import of_part
+
+        return of_part(model, data, part, span, title)
+
+    def predictions(self, model: Model, batch: InputBatch, output: Tensor) -> Tensor:
+        """Return probabilities of the classes at each step, (T, B, classes)."""
+        return output.softmax(dim=-1)
+
+    def stream_score(self, file: ModelFile, source: Path, options: DataOptions) -> StreamScore:
+        """Read labelled sequences, which are scored by accuracy and nats a sequence."""
+        from gatewright.tasks.classify.stream_score import stream_score
+
+        return stream_score(file, source, options)
+
+    def predict(self, model: Model, source: Any, options: DataOptions, waits: Waits) -> tuple[str, list[str]]:
+        """Predict the class of each sequence."""
+        from gatewright.tasks.classify.csv_output import predict_table
+
+        return predict_table(model, source, options, waits)

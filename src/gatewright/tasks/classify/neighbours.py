@@ -1,0 +1,114 @@
+"""The nearest training sequence: by dynamic time warping in a band, or Euclidean distance where that costs much.
+
+One nearest neighbour by dynamic time warping is what a classifier of series has to beat (Bagnall et al. 2017).
+Equations: Sakoe & Chiba 1978; the band is a tenth of the length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: Width of the band on each side of the diagonal, as a share of the length.
+BAND = 0.1
+#: Maximum number of cells, over all pairs of sequences, that warping may take; seconds.
+MOST_CELLS = 400_000_000
+#: Longest sequence that is compared; longer ones are resampled to it.
+LONGEST = 512
+
+
+class Neighbours(NamedTuple):
+    """The nearest training sequence of each test sequence.
+
+    Attributes:
+        number: its number (n,).
+        method: how the distance was measured, for a person.
+    """
+
+    number: NDArray[np.int64]
+    method: str
+
+
+def nearest(
+    train: Sequence[NDArray[np.floating]],
+    test: Sequence[NDArray[np.floating]],
+    progress: Callable[[int], None] = lambda _: None,
+) -> Neighbours:
+    """Return the nearest training sequence of each test sequence.
+
+    Sequences of unequal length, or longer than `LONGEST`, are resampled to one length first.
+
+    Args:
+        train: sequences (T, D).
+        test: sequences (T, D).
+        progress: is given the number of test sequences after each batch.
+    """
+    lengths = [len(each) for each in (*train, *test)]
+    length = min(max(lengths), LONGEST)
+    even = min(lengths) == max(lengths) == length
+    known, asked = (np.stack([_resampled(each, length) for each in part]) for part in (train, test))
+    band = max(1, round(BAND * length))
+    cells = len(train) * len(test) * length * (2 * band + 1) * known.shape[2]
+    how = "" if even else f" of sequences resampled to {length} steps"
+    warped = cells <= MOST_CELLS
+    method = f"1-NN DTW, band {band}{how}" if warped else f"1-NN Euclidean distance{how}"
+    at_once = max(1, 20_000_000 // (len(train) * (band + 1 if warped else length) * known.shape[2]))
+    found = []
+    for first in range(0, len(asked), at_once):
+        some = asked[first : first + at_once]
+        distances = warping(some, known, band) if warped else _euclidean(some, known)
+        found.append(distances.argmin(axis=1))
+        progress(len(some))
+    return Neighbours(np.concatenate(found), method)
+
+
+def warping(a: Array, b: Array, band: int) -> Array:
+    """Return the squared cost of the best warping path of every pair, (len(a), len(b)).
+
+    ``cost(i, j) = (a_i - b_j)² + min(cost(i-1, j), cost(i, j-1), cost(i-1, j-1))`` where i and j differ by at most
+    the band; the cells of one anti-diagonal at once.
+
+    Args:
+        a: sequences (n, T, D).
+        b: sequences (m, T, D).
+        band: maximum difference of i and j.
+
+    >>> float(warping(np.array([[[0.0], [1.0], [1.0]]]), np.array([[[0.0], [0.0], [1.0]]]), band=1)[0, 0])
+    0.0
+    """
+    T = a.shape[1]
+    shape = (len(a), len(b), T + 1)  # place i + 1 of a diagonal is row i; place 0 stays infinite
+    before, last, here = (np.full(shape, np.inf) for _ in range(3))
+    for diagonal in range(2 * T - 1):
+        first = max(0, diagonal - T + 1, -((band - diagonal) // 2))
+        end = min(T - 1, diagonal, (diagonal + band) // 2) + 1
+        rows, columns = slice(first, end), diagonal - np.arange(first, end)
+        differences = a[:, None, rows] - b[None, :, columns]
+        cost = np.einsum("nmtd,nmtd->nmt", differences, differences)
+        if diagonal:
+            best = np.minimum(last[..., first:end], last[..., first + 1 : end + 1])
+            cost += np.minimum(best, before[..., first:end])
+        here[..., first + 1 : end + 1] = cost
+        # The next diagonals read one place further on either side, where an older one has left its numbers.
+        here[..., first] = np.inf
+        here[..., end + 1 : end + 2] = np.inf
+        before, last, here = last, here, before
+    return last[..., T].copy()
+
+
+def _euclidean(a: Array, b: Array) -> Array:
+    flat, known = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    return (flat**2).sum(1)[:, None] + (known**2).sum(1)[None] - 2 * flat @ known.T
+
+
+def _resampled(rows: NDArray[np.floating], length: int) -> Array:
+    """Return a sequence at evenly spaced places, linearly between its rows, (length, D)."""
+    if len(rows) == length:
+        return rows.astype(np.float64)
+    places = np.linspace(0, len(rows) - 1, length)
+    return np.stack([np.interp(places, np.arange(len(rows)), column) for column in rows.T], axis=1)

@@ -1,0 +1,74 @@
+"""Probabilities of the classes of sequences, by a trained classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gatewright.data.sequences import Sequences
+from gatewright.errors import SpecError
+from gatewright.nn.model import Model
+from gatewright.spec import ClassHead, FeatureEncoder
+from gatewright.tasks.classify.batches import even_batches, padded
+from gatewright.tasks.classify.dataset import encode
+
+
+def require_classifier(model: Model) -> tuple[FeatureEncoder, ClassHead]:
+    """Return encoder and head of a classifier.
+
+    Raises:
+        SpecError: if the model is none.
+    """
+    if model.spec.classifier is None:
+        raise SpecError("model", "a classifier", f"a model with a head of kind {model.spec.head.kind!r}")
+    return model.spec.classifier
+
+
+def predict_proba(model: Model, sequences: Sequences, fill: str = "") -> NDArray[np.float64]:
+    """Return the probability of each class for each sequence, (n, classes).
+
+    The result of a sequence does not depend on the others.
+
+    Args:
+        model: a classifier; its classes are in the order of ``model.spec.head.classes``.
+        sequences: with the columns that the model reads; `gatewright.data.sequences.sequences_of` makes them of
+            arrays.  Labels are not read.
+        fill: "mean" to read missing values as the mean also where the training part had none.
+
+    Raises:
+        SpecError: if the model is no classifier.
+        DataError: if the sequences do not fit it.
+    """
+    encoder, _ = require_classifier(model)
+    assert model.scaler is not None
+    return softmax(scores(model, encode(sequences, encoder, model.scaler, fill)))
+
+
+@torch.no_grad()
+def scores(
+    model: Model, encoded: Sequence[NDArray[np.float32]], progress: Callable[[int], None] = lambda _: None
+) -> NDArray[np.float64]:
+    """Return the scores (logits) of encoded sequences, (n, classes); see `predict_proba`."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    found = np.empty((len(encoded), model.spec.output_size))
+    width = model.spec.input_size + 3 * model.spec.lstm.output_size
+    for numbers in even_batches(encoded, width):
+        x, lengths = padded(encoded, numbers, device)
+        found[numbers] = model(x, lengths=lengths).y[0].double().cpu().numpy()
+        progress(len(numbers))
+    model.train(training)
+    return found
+
+
+def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return probabilities along the last axis.
+
+    >>> softmax(np.array([0.0, 0.0]))
+    array([0.5, 0.5])
+    """
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)

@@ -1,0 +1,126 @@
+"""Learning to classify: whole sequences in random order, cross-entropy of the class."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gatewright.nn.model import Model, State
+from gatewright.spec import ClassHead
+from gatewright.tasks.base import Loss, Share
+from gatewright.tasks.classify.batches import padded
+from gatewright.tasks.classify.dataset import ClassData, encode
+from gatewright.tasks.classify.predict import scores
+
+
+class ClassifyTask:
+    """A classifier and its sequences.
+
+    Args:
+        model: the model, on its device.
+        data: the sequences.
+        batch: sequences a step, over all processes.
+        seed: of the order of the sequences.
+        share: which part of each batch is this process's.
+        device: where the batches are made.
+    """
+
+    unit = "nats/sequence"
+    carries = False
+
+    def __init__(
+        self, model: Model, data: ClassData, batch: int, seed: int, share: Share, device: torch.device
+    ) -> None:
+        self.model, self.batch = model, batch
+        self._seed, self._share, self._device, self._names = seed, share, device, data.train
+        fill = data.settings.fill
+        self._train = encode(data.train, data.encoder, data.scaler, fill)
+        self._valid = encode(data.valid, data.encoder, data.scaler, fill)
+        self._labels, self._valid_labels = data.numbers(data.train), data.numbers(data.valid)
+        weights = class_weights(self._labels, len(data.classes), data.settings.class_weights)
+        self._weights = None if weights is None else weights.to(device)
+        self.steps_per_epoch = -(-len(self._train) // batch)
+        self._epoch, self._order = -1, np.arange(len(self._train))
+        self.summary = _summary(data, model)
+
+    def _numbers(self, step: int) -> NDArray[np.int64]:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._train))
+            self._epoch = epoch
+        numbers = self._order[place * self.batch : (place + 1) * self.batch]
+        if len(numbers) < self._share.world:  # no process may be without a sequence
+            numbers = np.resize(numbers, self._share.world)
+        return numbers[self._share.of(len(numbers))]
+
+    def loss(self, model: torch.nn.Module, step: int) -> Loss:
+        """Cross-entropy of the classes of this process's sequences."""
+        numbers = self._numbers(step)
+        x, lengths = padded(self._train, numbers, self._device)
+        labels = torch.from_numpy(self._labels[numbers]).to(self._device)
+        y = model(x, lengths=lengths).y[0]
+        return Loss(F.cross_entropy(y, labels, self._weights, reduction="sum"), len(numbers))
+
+    def validate(self) -> float:
+        """Return the mean cross-entropy of the validation part, in nats a sequence, without weights."""
+        found = torch.from_numpy(scores(self.model, self._valid))
+        return float(F.cross_entropy(found, torch.from_numpy(self._valid_labels)))
+
+    def inputs(self, step: int) -> tuple[Tensor, State | None]:
+        """Return what the model read at a step."""
+        return padded(self._train, self._numbers(step), self._device)[0], None
+
+    def rows(self, step: int, rows: NDArray[np.int64]) -> str:
+        """Name the sequences in rows of the batch of a step."""
+        numbers = self._numbers(step)
+        return ", ".join(self._names.title(int(numbers[row])) for row in rows[:5])
+
+    @property
+    def carried(self) -> State | None:
+        """No state goes on: every sequence starts from zeros."""
+        return None
+
+    def carry(self, state: State | None) -> None:
+        """Do nothing: see `carried`."""
+
+
+def class_weights(labels: NDArray[np.int64], classes: int, how: str) -> Tensor | None:
+    """Return the weight of each class in the loss, whose mean over the labels is 1; None for equal weights.
+
+    Args:
+        labels: numbers of the classes of the training part.
+        classes: number of classes.
+        how: "none" for equal weights, "balanced" for weights that make all classes count alike.
+
+    >>> class_weights(np.array([0, 0, 0, 1]), 2, "balanced")
+    tensor([0.6667, 2.0000])
+    """
+    if how == "none":
+        return None
+    counts = np.bincount(labels, minlength=classes)
+    return torch.tensor(len(labels) / (classes * counts), dtype=torch.float32)
+
+
+def _summary(data: ClassData, model: Model) -> str:
+    assert isinstance(model.spec.head, ClassHead)
+    parts = [data.train, data.valid, *([] if data.test is None else [data.test])]
+    sizes = " + ".join(f"{len(part):,}" for part in parts)
+    named = "training + validation" + (" + test" if data.test is not None else "")
+    lengths = np.concatenate([part.lengths for part in parts])
+    steps = f"{lengths.min():,}" + (f" to {lengths.max():,}" if lengths.min() < lengths.max() else "")
+    common, count = Counter(data.train.labels or ()).most_common(1)[0]
+    lines = [
+        f"{sizes} sequences ({named}) of {steps} steps, {len(data.encoder.columns)} columns",
+        f"{len(data.classes)} classes; the most common, {common}, is {count / len(data.train):.0%} of training",
+        *data.notes,
+    ]
+    if data.encoder.missing:
+        lines.append(f"missing in places, with a column that says where: {', '.join(data.encoder.missing)}")
+    way = "in both directions" if model.spec.lstm.bidirectional else "forward"
+    lines.append(f"reads {way}, decides by {model.spec.head.pooling}")
+    return "\n".join(lines)
