@@ -47,9 +47,9 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
     layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
     pooled = pooled_width(spec)
     # The head of a classifier that pools reads the pooled state, which the stream keeps.
-    head = (None, None) if pooled else (tensors["head.weight"], tensors["head.bias"])
+    W, b = (None, None) if pooled else (tensors["head.weight"], tensors["head.bias"])
     signature = Signature.of(spec, file.vocabulary)
-    native = _kernels.model(layers, tensors.get("encoder.weight"), *head, native_columns(file), weights)
+    native = _kernels.model(layers, tensors.get("encoder.weight"), W, b, native_columns(file), weights)
     stack, fingerprint = spec.lstm, _fingerprint(file.fingerprint, weights)
     sizes = (stack.num_layers, stack.output_size, stack.hidden_size, len(spec.encoder.targets) or pooled)
     shape = Shape(*sizes, fingerprint, spec.encoder.recent)
