@@ -77,7 +77,7 @@ def fails(outcome, code, pattern):
     assert "Traceback" not in outcome[2]
 
 
-COMMANDS = ("train", "evaluate", "forecast", "generate", "export")
+COMMANDS = ("train", "evaluate", "forecast", "predict", "generate", "export")
 
 
 def test_help_has_an_example_for_each_command_and_every_option(gatewright):
@@ -211,7 +211,7 @@ def test_errors_of_ours_are_one_line(gatewright, runs, tmp_path):
         ("generate", runs / "plays", "--seed", str(2**64)): "--seed: expected a whole number from 0",
         ("train", tmp_path / "none.csv"): "none.csv: the file does not exist",
         ("train", tmp_path): "expected a file, got a directory",
-        ("train", table, "--kind", "poem"): "--kind: expected one of forecast, language, got 'poem'",
+        ("train", table, "--kind", "poem"): "--kind: expected one of forecast, language, classify, got 'poem'",
         ("train", table, "--target", "lod"): "did you mean 'load'",
         ("train", table, "--target", ""): "--target",
         ("train", table, "--hidden", "0"): "--hidden: expected a whole number from 1",
@@ -263,7 +263,7 @@ def test_damaged_runs(gatewright, runs, tmp_path, kind):
         ("source.json", b"[" * 100000, "source.json: expected JSON"),
         ("source.json", b"{}", "source.json: expected JSON with a text 'kind'"),
         ("source.json", b'{"kind": 3}', "source.json: expected JSON with a text 'kind', got 3"),
-        ("source.json", b'{"kind": "poem"}', "source.json: expected a kind out of forecast, language, got 'poem'"),
+        ("source.json", b'{"kind": "poem"}', "source.json: expected a kind out of forecast, language, classify, got 'poem'"),
         ("source.json", json.dumps({**note, "source": "none"}).encode(), "source: expected the file that"),
         ("source.json", json.dumps({**note, "source": "\0"}).encode(), "source: expected the file that"),
         ("source.json", json.dumps({**note, "sha256": "0"}).encode(), "which has changed since"),

@@ -35,10 +35,9 @@ def train(
     port: int = 0,
     no_browser: bool = False,
 ) -> None:
-    """Train a model on a table of series or a text.
+    """Train a model on a table of series, on labelled sequences or on a text.
 
-    Examples: gatewright train load.csv --target demand --horizon 24 --known wind;
-    gatewright train moves.csv --id recording --label activity
+    Example: gatewright train load.csv --target demand --horizon 24 --known wind
 
     Ctrl-C stops and keeps the best model so far; --run DIR --resume continues with the same bits.
 

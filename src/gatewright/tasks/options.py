@@ -153,7 +153,7 @@ class ModelOptions:
         embedding: Width of the embedding of a symbol, for text (default: 64).
         forget_bias: Initial bias of the forget gates (default: 1).
         pooling: Summary of the steps of a sequence that a classifier decides by: "last", "mean", "max" or
-            "attention" (default: mean).
+            "attention" (default: max).
         directions: Directions in which a classifier reads a sequence: "both", or "forward" for a model that can
             also stream (default: both).
     """

@@ -38,7 +38,7 @@ class Classify(Kind["ClassData"]):
             label="", features=(), id=(), time="", time_format="", decimal=".", thousands="", missing=(), fill="",
             valid="0.15", test="0.15", split_seed=0, class_weights="none",
         ),
-        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, pooling="mean", directions="both"),
+        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, pooling="max", directions="both"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10),
     )  # fmt: skip
     classifies = True
