@@ -21,6 +21,7 @@ from gatewright import cli
 from gatewright.nn.model import load
 from gatewright.runtime.sampling import generate
 from gatewright.tasks.forecast.evaluate import METHODS
+from gatewright.tasks.forecast.metrics import MEASURES
 from gatewright.tasks.forecast.tables import tables
 from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.train.launch import train
@@ -152,7 +153,8 @@ def test_train_evaluate_forecast_generate(gatewright, runs, tmp_path):
     for name, measures in overall.items():
         [row] = [line.split() for line in out.splitlines() if line.startswith(name)][:1]
         assert float(row[1]) == pytest.approx(measures["mae"], rel=1e-3)
-        assert float(row[6]) == pytest.approx(measures["nse"], rel=1e-2, abs=1e-3)
+        assert float(row[3]) == pytest.approx(measures["mase"], rel=1e-3)
+        assert float(row[4]) == pytest.approx(measures["nse"], rel=1e-2, abs=1e-3)
     assert (runs / "load" / "forecast.png").read_bytes()[:4] == b"\x89PNG"
     code, out, err = gatewright("evaluate", runs / "plays")
     assert (code, err) == (0, "")
@@ -492,15 +494,14 @@ def test_tables_keep_every_figure_in_a_narrow_terminal(gatewright, runs, monkeyp
 
 
 def test_tables_of_many_series_name_only_some():
-    measures = {"mae": 1.5, "rmse": 2.0, "mse": 4.0, "mae_standardised": None, "mse_standardised": 12345678.0,
-                "nse": -0.5, "quantile_loss": 0.0, "coverage": None, "coverage_expected": None,
-                "few_windows": None}  # fmt: skip
+    measures = {**dict.fromkeys(MEASURES), "mae": 1.5, "rmse": 2.0, "mse": 4.0, "mse_standardised": 12345678.0,
+                "nse": -0.5, "quantile_loss": 0.0}  # fmt: skip
     part = {"overall": measures, "by_step": [measures] * 9, "by_series": {f"s{n}": measures for n in range(500)}}
     evaluation = {"kind": "forecast", "windows": 3, "windows_available": 3, "horizon": 9,
                   "targets": {"[a]": dict.fromkeys(METHODS, part)}}  # fmt: skip
     laid = list(tables(evaluation))
-    assert [table.row_count for table in laid] == [3, 12, 3]
-    assert str(laid[1].title) == r"\[a]: by series, 12 of 500"
+    assert [table.row_count for table in laid] == [4, 4, 12, 4]
+    assert str(laid[2].title) == r"\[a]: by series, 12 of 500"
 
 
 def test_ctrl_c_is_130(gatewright, runs, monkeypatch):

@@ -1,4 +1,4 @@
-"""Persistence, seasonal-naive and n-grams against loops that say what they are."""
+"""Persistence, seasonal-naive, drift and n-grams against loops that say what they are."""
 
 from __future__ import annotations
 
@@ -46,13 +46,31 @@ def test_series_baselines_are_what_they_say(values, horizon, season):
         np.testing.assert_equal(seasonal[origin, step, column], last_season(cells, origin, step + 1, season))
 
 
+def on_the_line(column, origin, ahead):
+    seen = [(row, value) for row, value in enumerate(column[: origin + 1]) if not math.isnan(value)]
+    if not seen:
+        return math.nan
+    (first, start), (last, end) = seen[0], seen[-1]
+    return end + (0 if first == last else (end - start) / (last - first) * (origin + ahead - last))
+
+
+@given(VALUES, st.integers(1, 7))
+def test_drift_is_the_line_through_the_first_and_the_last_value(values, horizon):
+    origins = np.arange(len(values))
+    drift = Naive(values, 1).drift(origins, horizon)
+    assert drift.shape == (len(values), horizon, values.shape[1])
+    for origin, step, column in np.ndindex(*drift.shape):
+        expected = on_the_line(values[:, column], origin, step + 1)
+        np.testing.assert_allclose(drift[origin, step, column], expected, rtol=1e-12)
+
+
 @given(VALUES, st.integers(1, 5), st.integers(1, 12))
 def test_series_baselines_know_nothing_after_the_origin(values, horizon, season):
     origin = len(values) // 2
     changed = values.copy()
     changed[origin + 1 :] = 99.0
     before, after = Naive(values, season), Naive(changed, season)
-    for name in ("persistence", "seasonal"):
+    for name in ("persistence", "seasonal", "drift"):
         was, now = (getattr(naive, name)(np.array([origin]), horizon) for naive in (before, after))
         np.testing.assert_equal(now, was)
 

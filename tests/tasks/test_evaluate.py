@@ -14,19 +14,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from sklearn.metrics import mean_pinball_loss
 
 from gatewright.data.text import TextParts, encode_text
 from gatewright.errors import DataError, GatewrightError
 from gatewright.tasks.forecast import evaluate
 from gatewright.tasks.forecast.evaluate import METHODS, choose, evaluate_forecast
-from gatewright.tasks.forecast.metrics import MEASURES, measure
+from gatewright.tasks.forecast.metrics import MEASURES, measure, naive_error
 from gatewright.tasks.forecast.plot import plot_forecasts
 from gatewright.tasks.forecast.tables import tables
 from gatewright.tasks.language.dataset import TextData
 from gatewright.tasks.language.evaluate import evaluate_language
 from tests.support.evaluations import evaluation_of, forecast_test_part
 from tests.support.small_models import DATA, forecaster, language_model, rows_of, write_cells, write_sites
-from tests.tasks.test_baselines import last_season, last_value, witten_bell
+from tests.tasks.test_baselines import last_season, last_value, on_the_line, witten_bell
 
 #: One series: its static column does not vary.
 ONE = replace(DATA, static=())
@@ -40,22 +41,47 @@ def tested(tmp_path_factory):
     return data, model, forecast_test_part(model, data)
 
 
-def measured_by_loop(truth, forecast, levels, scale, windows=None):
+def efficiency_of_kling_gupta(pairs):
+    """1 - the distance of correlation, spread and mean from those of the truth (Gupta et al. 2009, equation 9)."""
+    truth, point = (np.array(column) for column in zip(*pairs, strict=True))
+    if len(set(truth)) == 1 or len(set(point)) == 1 or truth.mean() == 0:
+        return None
+    r = np.corrcoef(truth, point)[0, 1]
+    return 1 - math.dist((r, point.std() / truth.std(), point.mean() / truth.mean()), (1, 1, 1))
+
+
+def mean(values, kind=statistics.fmean):
+    return kind(values) if values else None
+
+
+def measured_by_loop(truth, forecast, levels, scale, windows=None, naive_errors=None):
     """Every measure, a value at a time."""
-    errors, losses, inside, efficiencies = [], [], [], []
-    for values, answers in zip(truth, forecast, strict=True):
+    errors, losses, inside, efficiencies, gupta, mase, scaled = [], [], [], [], [], [], []
+    symmetric, widths, magnitude = [], [], 0.0
+    for number, (values, answers) in enumerate(zip(truth, forecast, strict=True)):
         pairs = [(value, list(answer)) for value, answer in zip(values, answers, strict=True) if value == value]
         middle = levels.index(0.5) if len(answers[0]) > 1 else 0
+        before = len(errors), len(losses)
         for value, answer in pairs:
-            errors.append(value - answer[middle])
+            point = answer[middle]
+            errors.append(value - point)
             every = answer if len(answer) > 1 else answer * len(levels)
             losses += [
                 level * (value - one) if value > one else (1 - level) * (one - value)
                 for level, one in zip(levels, every, strict=True)
             ]
             inside.append(answer[0] <= value <= answer[-1])
-        mean = statistics.fmean(value for value, _ in pairs) if pairs else 0.0
-        spread = sum((value - mean) ** 2 for value, _ in pairs)
+            widths.append(answer[-1] - answer[0])
+            symmetric.append(0.0 if value == point else 200 * abs(value - point) / (abs(value) + abs(point)))
+            magnitude += abs(value)
+        naive = None if naive_errors is None else naive_errors[number]
+        if pairs and naive:
+            mase.append(statistics.fmean(map(abs, errors[before[0] :])) / naive)
+            scaled.append(statistics.fmean(losses[before[1] :]) / naive)
+        kling = efficiency_of_kling_gupta([(value, answer[middle]) for value, answer in pairs]) if pairs else None
+        gupta += [] if kling is None else [kling]
+        centre = statistics.fmean(value for value, _ in pairs) if pairs else 0.0
+        spread = sum((value - centre) ** 2 for value, _ in pairs)
         if len({value for value, _ in pairs}) > 1:
             squares = sum((value - answer[middle]) ** 2 for value, answer in pairs)
             efficiencies.append(1 - squares / spread)
@@ -72,12 +98,24 @@ def measured_by_loop(truth, forecast, levels, scale, windows=None):
         "mae_standardised": mae / scale,
         "rmse_standardised": math.sqrt(mse) / scale,
         "mse_standardised": mse / scale / scale,
-        "nse": statistics.median(efficiencies) if efficiencies else None,
+        "mase": mean(mase),
+        "smape": statistics.fmean(symmetric),
+        "nse": mean(efficiencies, statistics.median),
+        "kge": mean(gupta, statistics.median),
         "quantile_loss": statistics.fmean(losses),
+        "scaled_quantile_loss": mean(scaled),
+        "wql": 2 * sum(losses) / len(levels) / magnitude if magnitude else None,
         "coverage": statistics.fmean(inside) if interval else None,
         "coverage_expected": levels[-1] - levels[0] if interval else None,
+        "interval_width": statistics.fmean(widths) if interval else None,
         "few_windows": windows < 30 if interval else None,
     }
+
+
+def in_sample_error(cells, season):
+    """The mean absolute difference from the value a season before, a pair at a time."""
+    pairs = [(cells[row], cells[row - season]) for row in range(season, len(cells))]
+    return mean([abs(one - other) for one, other in pairs if one == one and other == other])
 
 
 def close(measures):
@@ -94,12 +132,15 @@ def test_measures_are_their_definitions(data, interval):
         truth.append(np.array([data.draw(st.one_of(st.just(math.nan), value)) for _ in range(rows)]))
         wide = len(LEVELS) if interval else 1
         forecast.append(np.sort([[data.draw(value) for _ in range(wide)] for _ in range(rows)], axis=1))
-    found = measure(truth, forecast, LEVELS, 2.5)
+    naive = [data.draw(st.sampled_from([math.nan, 0.5, 3.0])) for _ in truth]
+    found = measure(truth, forecast, LEVELS, 2.5, naive)
     assert tuple(found) == MEASURES
     if all(np.isnan(one).all() for one in truth):
         assert found == {**dict.fromkeys(MEASURES), "observed": 0, "windows": 0}
     else:
-        assert found == pytest.approx(measured_by_loop(truth, forecast, LEVELS, 2.5), nan_ok=False)
+        known = [None if error != error else error for error in naive]
+        expected = measured_by_loop(truth, forecast, LEVELS, 2.5, None, known)
+        assert found == pytest.approx(expected, nan_ok=False, abs=1e-9)
 
 
 def test_a_measure_that_does_not_exist_is_none():
@@ -113,10 +154,52 @@ def test_a_measure_that_does_not_exist_is_none():
     json.dumps(huge, allow_nan=False)
 
 
+def test_scaled_and_symmetric_errors_are_those_of_sktime():
+    """The examples of its documentation of MeanAbsoluteScaledError and MeanAbsolutePercentageError."""
+    train, truth = np.array([5, 0.5, 4, 6, 3, 5, 2]), np.array([3, -0.5, 2, 7, 2])
+    forecast = np.array([2.5, 0.0, 2, 8, 1.25])
+    found = measure([truth], [forecast[:, None]], (0.5,), 1.0, [float(naive_error(train[:, None], 1)[0])])
+    assert found["mase"] == pytest.approx(0.18333333333333335)
+    assert found["smape"] == pytest.approx(55.53379953379953)
+    assert found["scaled_quantile_loss"] == pytest.approx(0.18333333333333335 / 2)
+    assert found["wql"] == pytest.approx(np.abs(truth - forecast).sum() / np.abs(truth).sum())
+
+
+def test_a_scale_of_zero_and_a_mean_of_zero_leave_measures_undefined():
+    constant = naive_error(np.full((9, 1), 0.1), 2)
+    assert np.isnan(constant).all()
+    assert np.isnan(naive_error(np.arange(3.0)[:, None], 3)).all()
+    truth = np.array([-1.0, 1.0])
+    found = measure([truth], [np.array([[0.5], [0.0]])], (0.5,), 1.0, constant.tolist())
+    assert (found["mase"], found["scaled_quantile_loss"], found["kge"]) == (None, None, None)
+    zeros = measure([np.zeros(3)], [np.zeros((3, 1))], (0.5,), 1.0)
+    assert (zeros["wql"], zeros["smape"]) == (None, 0.0)
+    # A series without a scale does not hide that of others.
+    both = measure([truth, truth], [np.zeros((2, 1))] * 2, (0.5,), 1.0, [math.nan, 4.0])
+    assert both["mase"] == 0.25
+
+
+def test_pinball_losses_by_level_and_step_are_scikit_learns(tested):
+    data, model, found = tested
+    pinball = evaluation_of(model, data)["targets"]["load"]["model"]["pinball"]
+    assert list(pinball) == [f"{level:g}" for level in model.spec.head.quantiles]
+    for place, level in enumerate(model.spec.head.quantiles):
+        for steps, loss in [(slice(None), pinball[f"{level:g}"]["overall"])] + [
+            (slice(step, step + 1), value) for step, value in enumerate(pinball[f"{level:g}"]["by_step"])
+        ]:
+            truth = np.concatenate([one[:, steps, 0].ravel() for one in found.truth])
+            answer = np.concatenate([one[:, steps, 0, place].ravel() for one in found.forecasts["model"]])
+            seen = np.isfinite(truth)
+            assert loss == pytest.approx(mean_pinball_loss(truth[seen], answer[seen], alpha=level), rel=1e-12)
+
+
 def test_perfect_and_mean_forecasts_have_the_efficiency_they_should():
     truth = [np.array([1.0, 2.0, 6.0])]
     assert measure(truth, [truth[0][:, None]], (0.5,), 1.0)["nse"] == 1
     assert measure(truth, [np.full((3, 1), 3.0)], (0.5,), 1.0)["nse"] == pytest.approx(0)
+    assert measure(truth, [truth[0][:, None]], (0.5,), 1.0)["kge"] == pytest.approx(1)
+    doubled = measure(truth, [2 * truth[0][:, None]], (0.5,), 1.0)["kge"]  # r = 1, spread and mean twice as large
+    assert doubled == pytest.approx(1 - math.sqrt(2))
 
 
 def test_every_window_of_the_test_part_is_forecast_and_no_other(tested):
@@ -148,11 +231,11 @@ def test_baselines_are_of_the_same_windows(tested):
             answers = found.forecasts[method][number][..., 0]
             for place, step, column in np.ndindex(*answers.shape):
                 cells, origin = one.values[:, column], int(found.origins[number][place])
-                expected = (
-                    last_value(cells, origin)
-                    if method == "persistence"
-                    else last_season(cells, origin, step + 1, DATA.season)
-                )
+                expected = {
+                    "persistence": last_value(cells, origin),
+                    "seasonal-naive": last_season(cells, origin, step + 1, DATA.season),
+                    "drift": pytest.approx(on_the_line(cells, origin, step + 1), rel=1e-12),
+                }[method]
                 assert answers[place, step, column] == expected
 
 
@@ -203,12 +286,18 @@ def test_an_evaluation_measures_by_target_step_and_series(tested):
     assert evaluation["series_without_windows"] == []
     levels, scale = model.spec.head.quantiles, model.scaler.scale
 
+    naive = [
+        [in_sample_error(one.values[: part.valid, column], DATA.season) for column in range(2)]
+        for one, part in zip(data.table.series, data.parts, strict=True)
+    ]
+
     def expected(method, target, steps, series):
         truth = [found.truth[one][:, steps, target].ravel() for one in series]
         answers = [found.forecasts[method][one][:, steps, target] for one in series]
         flat = [one.reshape(-1, one.shape[-1]) for one in answers]
         windows = sum(int(np.isfinite(found.truth[one][:, steps, target]).any(axis=1).sum()) for one in series)
-        return close(measured_by_loop(truth, flat, levels, scale[target], windows))
+        own = [naive[one][target] for one in series]
+        return close(measured_by_loop(truth, flat, levels, scale[target], windows, own))
 
     for index, target in enumerate(DATA.target):
         for method in METHODS:
@@ -271,7 +360,9 @@ def test_windows_are_drawn_evenly_over_all_series(tested, windows):
     some = [number for number, one in enumerate(truth) if len(one)]
     assert evaluation["targets"]["load"]["model"]["overall"] == pytest.approx(
         measured_by_loop([truth[n] for n in some], [answers[n] for n in some], model.spec.head.quantiles,
-                         model.scaler.scale[0], count)
+                         model.scaler.scale[0], count,
+                         [in_sample_error(data.table.series[n].values[: data.parts[n].valid, 0], DATA.season)
+                          for n in some])
     )  # fmt: skip
 
 
@@ -379,7 +470,7 @@ def test_the_plot_is_a_picture(tmp_path, case):
     from matplotlib.image import imread
 
     picture = imread(tmp_path / "plot.png")[..., :3]
-    for colour in ("#0072B2", "#E69F00", "#999999", "#000000"):
+    for colour in ("#0072B2", "#E69F00", "#999999", "#CC79A7", "#000000"):
         wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
         assert (np.abs(picture - wanted).max(axis=-1) < 0.02).sum() > 50, colour
 

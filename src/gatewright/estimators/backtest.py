@@ -16,8 +16,9 @@ from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
 from gatewright.spec import ModelSpec, TableSpec
 from gatewright.tasks.forecast.dataset import SeriesData, SeriesSettings, data_options
-from gatewright.tasks.forecast.evaluate import Batch, Chosen, forecast_batches
+from gatewright.tasks.forecast.evaluate import Chosen, forecast_batches
 from gatewright.tasks.forecast.predict import forecast_frame, rows_observed, times_of
+from gatewright.tasks.forecast.scores import Batch
 from gatewright.tasks.options import DataOptions
 
 #: Name of the column with the last row before a forecast.

@@ -16,19 +16,16 @@ from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.forecast.baselines import Naive
 from gatewright.tasks.forecast.dataset import SeriesData
-from gatewright.tasks.forecast.metrics import Measures, Tally, Values, centre_of
+from gatewright.tasks.forecast.scores import Basis, Batch, Drawn, score
 from gatewright.tasks.forecast.windows import Windows, predict
 
 Rows = NDArray[np.int64]
 
 #: Names of what is compared, in the order of tables.
-METHODS = ("model", "persistence", "seasonal-naive")
+METHODS = ("model", "persistence", "seasonal-naive", "drift")
 
 #: Numbers that a batch of windows may take, about.
 BATCH_NUMBERS = 2**23
-
-#: Series whose errors by step are kept for the plot.
-DRAWN = 4
 
 
 @dataclass(frozen=True)
@@ -51,34 +48,6 @@ class Chosen:
     def count(self) -> int:
         """How many windows are evaluated."""
         return sum(map(len, self.origins))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some windows of one series, forecast.
-
-    Attributes:
-        series: number of the series.
-        truth: what came, in units (windows, horizon, targets), NaN where missing.
-        forecasts: by method, in units (windows, horizon, targets, quantiles or 1).
-    """
-
-    series: int
-    truth: Values
-    forecasts: dict[str, Values]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What the plot shows of a series.
-
-    Attributes:
-        series: its number.
-        errors: by method, the mean absolute error of each step and target (horizon, targets).
-    """
-
-    series: int
-    errors: dict[str, Values]
 
 
 def _parts(model: Model) -> tuple[SeriesEncoder, QuantileHead]:
@@ -148,45 +117,11 @@ def forecast_batches(model: Model, data: SeriesData, chosen: Chosen) -> Iterator
             some = origins[first : first + size]
             answer = predict(model, windows, some, batch=size)
             forecasts = {"model": answer * scale[:, None] + mean[:, None]}
-            for name, baseline in zip(METHODS[1:], (naive.persistence, naive.seasonal), strict=True):
+            for name, baseline in zip(METHODS[1:], (naive.persistence, naive.seasonal, naive.drift), strict=True):
                 steady = baseline(some, horizon)
                 # Before the first observed value a baseline knows what the model knows: the training part's mean.
                 forecasts[name] = np.where(np.isnan(steady), mean, steady)[..., None]
-            yield Batch(number, values[some[:, None] + ahead], forecasts)
-
-
-class _Scores:
-    """One method's tallies while the evaluation goes on: the series at hand, and all before it."""
-
-    def __init__(self, head: QuantileHead, targets: int) -> None:
-        self._size = (head.horizon, targets, head.quantiles)
-        self._total = Tally(*self._size)
-        self._steps = [slice(None), *(slice(step, step + 1) for step in range(head.horizon))]
-        self._efficiencies: list[Values] = []
-        self._tally = self._total
-
-    def begin(self, centre: Values) -> None:
-        """Begin a series."""
-        self._tally = Tally(*self._size, centre)
-
-    def add(self, truth: Values, forecast: Values) -> None:
-        """Count windows of the series in."""
-        self._tally.add(truth, forecast)
-
-    def end(self) -> Tally:
-        """End the series; return its tally."""
-        self._total.merge(self._tally)
-        self._efficiencies.append(self._tally.efficiencies())
-        return self._tally
-
-    def overall(self, target: int, scale: float) -> dict[str, Any]:
-        """Return the measures over all series: of all steps, and of each."""
-        by_series = np.stack(self._efficiencies)[..., target]
-        every = [
-            self._total.measures(steps, target, scale, column)
-            for steps, column in zip(self._steps, by_series.T, strict=True)
-        ]
-        return {"overall": every[0], "by_step": every[1:]}
+            yield Batch(number, some, values[some[:, None] + ahead], forecasts)
 
 
 def evaluate_forecast(
@@ -201,54 +136,13 @@ def evaluate_forecast(
         progress: is given the number of windows after each batch.
 
     Returns:
-        For each target and method: the measures of `tasks.forecast.metrics.measure` over all steps ahead
-        (``overall``), for each step (``by_step``), and for each series if the table has several (``by_series``);
-        and what the plot shows.
+        What was evaluated, and for each target and method the figures of `tasks.forecast.scores.score`; and what
+        the plot shows.
     """
     encoder, head = _parts(model)
     assert model.scaler is not None
-    scale, targets = model.scaler.scale, range(len(encoder.targets))
-    scores = {method: _Scores(head, len(targets)) for method in METHODS}
-    by_series: list[dict[str, list[Measures]]] = []
-    drawn: list[Drawn] = []
-    names: list[str] = []
-
-    def ended(number: int) -> None:
-        tallies = {method: score.end() for method, score in scores.items()}
-        names.append(data.table.series[number].name)
-        by_series.append(
-            {
-                method: [tally.measures(slice(None), n, scale[n], tally.efficiencies()[:1, n]) for n in targets]
-                for method, tally in tallies.items()
-            }
-        )
-        if len(drawn) < DRAWN:
-            drawn.append(Drawn(number, {method: tally.mean_error() for method, tally in tallies.items()}))
-
-    at = -1
-    for batch in forecast_batches(model, data, chosen):
-        if batch.series != at:
-            if at >= 0:
-                ended(at)
-            at = batch.series
-            centre = centre_of(data.table.series[at].values[data.parts[at].test :, : len(targets)])
-            for score in scores.values():
-                score.begin(centre)
-        for method, score in scores.items():
-            score.add(batch.truth, batch.forecasts[method])
-        progress(len(batch.truth))
-    ended(at)
-    several = len(data.table.series) > 1
-    figures = {
-        target: {
-            method: {
-                **scores[method].overall(n, scale[n]),
-                "by_series": {name: one[method][n] for name, one in zip(names, by_series, strict=True) if several},
-            }
-            for method in METHODS
-        }
-        for n, target in enumerate(encoder.targets)
-    }
+    basis = Basis.of(data, model.scaler.scale[: len(encoder.targets)])
+    figures, drawn = score(forecast_batches(model, data, chosen), basis, progress)
     evaluation = {
         "kind": "forecast",
         "part": "test",

@@ -115,7 +115,7 @@ class Forecast(Kind["SeriesData"]):
         return ForecastTask(model, data, training.batch, training.seed, share, device)
 
     def evaluate(self, model: Model, data: SeriesData, windows: int | None, waits: Waits) -> Evaluation:
-        """Score the windows of the test part, next to persistence and seasonal-naive."""
+        """Score the windows of the test part, next to the baselines."""
         from gatewright.tasks.forecast.evaluate import choose, evaluate_forecast
         from gatewright.tasks.forecast.plot import plot_forecasts
         from gatewright.tasks.forecast.predict import require_fit, require_forecaster

@@ -24,11 +24,14 @@ from gatewright.data.table import Series
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.forecast.dataset import SeriesData
-from gatewright.tasks.forecast.evaluate import DRAWN, METHODS, Drawn
+from gatewright.tasks.forecast.scores import DRAWN, Drawn
 from gatewright.tasks.forecast.windows import Windows, predict
 
 #: Colours that the colour-blind can tell apart (Okabe & Ito 2008).
-COLOURS = {"truth": "#000000", "model": "#0072B2", "persistence": "#E69F00", "seasonal-naive": "#999999"}
+COLOURS = {
+    "truth": "#000000", "model": "#0072B2", "persistence": "#E69F00", "seasonal-naive": "#999999",
+    "drift": "#CC79A7", "autoets": "#009E73", "autoarima": "#D55E00", "lightgbm": "#56B4E9",
+}  # fmt: skip
 
 #: Steps of the test part that a row of the plot shows, at most.
 SHOWN = 240
@@ -104,8 +107,9 @@ def plot_forecasts(path: Path, model: Model, data: SeriesData, drawn: Sequence[D
             right.set_title(f"mean absolute error, {name}", loc="left", fontsize="medium")
             if row == 0:
                 figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncol=3, frameon=False)
-        lines = [Line2D([], [], color=COLOURS[method], lw=2.5) for method in METHODS]
-        figure.legend(lines, METHODS, loc="outside upper right", ncol=len(METHODS), frameon=False)
+        methods = list(panels[0].errors)
+        lines = [Line2D([], [], color=COLOURS[method], lw=2.5) for method in methods]
+        figure.legend(lines, methods, loc="outside upper right", ncol=len(methods), frameon=False)
         if whole > len(panels):
             note = f"{len(panels)} of {whole}; evaluation.json has the figures of all"
             figure.supxlabel(note, x=0.01, ha="left", fontsize="small", color="0.4")
@@ -195,9 +199,8 @@ def _pieces(origins: NDArray[np.int64], horizon: int) -> list[NDArray[np.int64]]
 
 def _draw_errors(axes: Axes, panel: _Panel, horizon: int) -> None:
     """Draw the mean absolute error by step ahead; bars where there is but one step."""
-    for place, method in enumerate(METHODS):
-        errors = np.ma.masked_invalid(panel.errors[method])
-        colour = COLOURS[method]
+    for place, (method, every) in enumerate(panel.errors.items()):
+        errors, colour = np.ma.masked_invalid(every), COLOURS[method]
         if horizon == 1:
             axes.bar(place, errors[0], color=colour, width=0.6)
         else:

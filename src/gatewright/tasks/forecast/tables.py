@@ -23,9 +23,11 @@ def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
     counted = (
         f"{windows:,} of {available:,} windows, drawn evenly" if windows < available else f"{windows:,} windows"
     )
+    part = {"test": "test part", "origins": "rolling origins"}[evaluation.get("part", "test")]
     for target, methods in evaluation["targets"].items():
         series = methods["model"]["by_series"]
-        yield _overall(f"{target}: test part, {counted}, {ahead}", methods, bool(series))
+        yield _overall(f"{target}: {part}, {counted}, {ahead}", methods, bool(series))
+        yield _more(target, methods, bool(series))
         if series:
             yield _by_series(target, methods)
         if horizon > 1:
@@ -33,24 +35,25 @@ def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
 
 
 def _overall(title: str, methods: dict[str, Any], several: bool) -> Table:
-    """Every measure of each method, over all series and steps."""
+    """The main measures of each method, over all series and steps."""
     rows: dict[str, Measures] = {name: scores["overall"] for name, scores in methods.items()}
     expected = rows["model"]["coverage_expected"]
     names = {
         "MAE": "mae",
         "RMSE": "rmse",
-        "MSE": "mse",
-        "MAE/σ": "mae_standardised",
-        "MSE/σ²": "mse_standardised",
+        "MASE": "mase",
         "median\nNSE" if several else "NSE": "nse",
         "quantile\nloss": "quantile_loss",
+        "scaled\nq. loss": "scaled_quantile_loss",
     }
-    table = empty(title, [*names, *([] if expected is None else [f"inside\n{expected:.0%}"])])
+    table = empty(title, [*names, *([] if expected is None else [f"inside\n{expected:.0%}", "width"])])
     columns = [written([row[name] for row in rows.values()]) for name in names.values()]
     if expected is not None:
         few = "*" if rows["model"]["few_windows"] else ""
         covers = [row["coverage"] for row in rows.values()]
         columns.append(["" if cover is None else f"{cover:.1%}{few}" for cover in covers])
+        widths = written([row["interval_width"] for row in rows.values()])
+        columns.append(["" if cover is None else width for cover, width in zip(covers, widths, strict=True)])
         if few:
             count = int(rows["model"]["windows"] or 0)
             table.caption = f"* from {count} window{'' if count == 1 else 's'}: too few to judge an interval by"
@@ -60,17 +63,34 @@ def _overall(title: str, methods: dict[str, Any], several: bool) -> Table:
     return table
 
 
+def _more(target: str, methods: dict[str, Any], several: bool) -> Table:
+    """The other measures of each method, over all series and steps."""
+    rows: dict[str, Measures] = {name: scores["overall"] for name, scores in methods.items()}
+    names = {
+        "MSE": "mse",
+        "MAE/σ": "mae_standardised",
+        "MSE/σ²": "mse_standardised",
+        "sMAPE %": "smape",
+        "median\nKGE" if several else "KGE": "kge",
+        "WQL": "wql",
+    }
+    table = empty(f"{target}: more measures", list(names))
+    columns = [written([row[name] for row in rows.values()]) for name in names.values()]
+    for name, *figures in zip(rows, *columns, strict=True):
+        table.add_row(name, *figures)
+    return table
+
+
 def _by_series(target: str, methods: dict[str, Any]) -> Table:
-    """Mean absolute error and NSE of each method, series by series."""
+    """Mean absolute error of each method, and MASE and NSE of the model, series by series."""
     names = list(methods["model"]["by_series"])
     title = f"{target}: by series" + (f", {SHOWN} of {len(names):,}" if len(names) > SHOWN else "")
     names = names[:SHOWN]
-    heads = [method.replace("-", "-\n") for method in methods]
-    table = empty(title, [f"{measure}\n{head}" for measure in ("MAE", "NSE") for head in heads])
+    shown = [("mae", method) for method in methods] + [("mase", "model"), ("nse", "model")]
+    heads = [f"{measure.upper()}\n{method.replace('-', '-' + chr(10))}" for measure, method in shown]
+    table = empty(title, heads)
     columns = [
-        written([scores["by_series"][name][measure] for name in names])
-        for measure in ("mae", "nse")
-        for scores in methods.values()
+        written([methods[method]["by_series"][name][measure] for name in names]) for measure, method in shown
     ]
     for name, *figures in zip(names, *columns, strict=True):
         table.add_row(escape(name), *figures)
