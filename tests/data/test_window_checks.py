@@ -81,7 +81,7 @@ def test_the_error_says_where_the_number_comes_from_and_what_would_do(tmp_path):
     assert read(path, context=55).windows.tolist() == [[55, 23, 23]]
     assert read(path, context=8).windows.tolist() == [[102, 23, 23]]
     assert "(context 120 = 4 x season 30, plus horizon 1), got 110 rows; --context 55 would" in refused(
-        path, season=30
+        path, season=("none", "30")
     )
     assert "at least 111 rows with an observed target" in refused(path, context=110)
     assert "(context 110, plus horizon 1), got 110 rows; --context 55 would do" in refused(path, context=110)
@@ -95,13 +95,22 @@ def test_the_error_says_where_the_number_comes_from_and_what_would_do(tmp_path):
             "training part: .* 300000 rows .*context 200000 = 2 x horizon 100000, plus horizon",
         ),
         ({"horizon": 100_000, "context": 60}, "training part: .* 100060 rows .*context 60, plus horizon 100000"),
-        ({"horizon": 30, "season": 4}, "validation part: .* 30 rows .*horizon 30, after a context of 60 = 2 x"),
         (
-            {"horizon": 9, "valid": "8", "season": 4},
+            {"horizon": 30, "season": ("none", "4")},
+            "validation part: .* 30 rows .*horizon 30, after a context of 60 = 2 x",
+        ),
+        (
+            {"horizon": 9, "valid": "8", "season": ("none", "4")},
             "validation part: .* 9 rows .*horizon 9, after a context of 32",
         ),
-        ({"season": 5000}, "training part: .* 20001 rows .*context 20000 = 4 x season 5000, plus horizon 1"),
-        ({"season": 30, "valid": "100"}, "training part: .* 121 rows"),
+        (
+            {"season": ("none", "5000")},
+            "training part: .* 20001 rows .*context 20000 = 4 x season 5000, plus horizon 1",
+        ),
+        ({"season": ("none", "30"), "valid": "100"}, "training part: .* 121 rows"),
+        ({"season": ("30",)}, r"training part: .* 121 rows .*\(context 120 = 4 x season 30, plus horizon 1\)"),
+        ({"season": ("4", "100")}, r"training part: .* \(context 116 = season 100 \+ 16, plus horizon 1\)"),
+        ({"season": ("4", "120")}, r"training part: .* season 120 \+ 16, plus horizon 1\)"),
     ],
 )
 def test_every_hint_is_tried(tmp_path, options, message):
@@ -110,6 +119,8 @@ def test_every_hint_is_tried(tmp_path, options, message):
     text = refused(path, **options)
     assert re.match(message, text)
     told = {name: int(value) for name, value in re.findall(r"--(context|horizon) (\d+)", text.partition("got")[2])}
+    if "--season none" in text:
+        told["season"] = ("none", "4")
     assert told
     assert read(path, **{**options, **told}).windows[0, :2].all()
     if "horizon" in told:

@@ -19,7 +19,7 @@ from gatewright.tasks.options import DataOptions, ModelOptions, Options
 #: Two targets with gaps, every kind of input, several series.
 DATA = DataOptions(
     target=("load", "flow"), past=("wind",), known=("heat",), static=("height",), id=("site",), context=8,
-    horizon=3, season=5, valid="20", test="20",
+    horizon=3, season=("none", "5"), valid="20", test="20",
 )  # fmt: skip
 
 

@@ -156,7 +156,7 @@ def test_what_a_run_writes_down_is_what_it_was_told(tmp_path):
 OUT_OF_RANGE = {
     "horizon": (0, "a whole number from 1 to 2147483647"),
     "context": (2**31, "a whole number from 1 to 2147483647"),
-    "season": (0, "a whole number from 1"),
+    "season": (("0", "1", "2"), "none, or different lengths from 1 to 1000000, at most 16"),
     "fill": ("backward", "one of forward, mean"),
     "reads": ("all", "one of change, level, both, nothing"),
     "calendar": (("hour",), "none, or parts out of hour_of_day, day_of_week, day_of_year"),
@@ -166,6 +166,7 @@ OUT_OF_RANGE = {
     "dropout": (1.0, "a rate from 0 up to, but not, 1"),
     "proj": (-1, "a whole number from 0"),
     "forget_bias": (float("nan"), "a number from -1000 to 1000"),
+    "start": ("quantiles", "one of data, zero"),
     "steps": (0, "a whole number from 1"),
     "batch": (0, "a whole number from 1"),
     "lr": (0.0, "a number above 0"),
@@ -191,6 +192,17 @@ def test_a_value_out_of_range_is_named(name):
     assert caught.value.argument == f"--{name.replace('_', '-')}"
     assert caught.value.expected.startswith(expected)
     assert caught.value.got == repr(value)
+
+
+@pytest.mark.parametrize(
+    "season", [(), ("none", "none"), ("24", "none"), ("none", "7", "24"), ("24", "24"), ("1.5",), ("-1",), ("week",),
+               ("0", "0"), ("1000001",), tuple(map(str, range(1, 18)))]
+)  # fmt: skip
+def test_seasons_are_different_lengths_or_none(season):
+    with pytest.raises(GatewrightError, match="--season: expected none, or different lengths from 1 to 1000000"):
+        resolve(Options(DataOptions(season=season)), "forecast")
+    for good in (("none",), ("0",), ("none", "7"), ("24",), ("168", "24"), ("1000000",)):
+        assert resolve(Options(DataOptions(season=good)), "forecast").data.season == good
 
 
 @pytest.mark.parametrize("calendar", [("none", "hour_of_day"), ("hour_of_day", "hour_of_day"), ("none", "none")])

@@ -175,6 +175,24 @@ def season(step: str) -> int:
     return _DAY // size if _UNITS["m"] <= size < _DAY and _DAY % size == 0 else 1
 
 
+#: Longest season that `seasons` gives, in steps: a model reads more rows than one season.
+LONGEST = 1100
+
+
+def seasons(step: str) -> tuple[int, ...]:
+    """Return the usual seasons of a series with this step, in steps: `season`, and a week for parts of a day.
+
+    >>> seasons("1h"), seasons("30m"), seasons("1m"), seasons("1d"), seasons("1mo"), seasons("row")
+    ((24, 168), (48, 336), (), (7,), (12,), ())
+    """
+    first = season(step)
+    if first == 1:
+        return ()
+    count, unit = _parse(step)
+    week = 7 * first if unit in _UNITS and count * _UNITS[unit] < _DAY else first
+    return tuple(length for length in sorted({first, week}) if length <= LONGEST)
+
+
 def calendar_parts(step: str, span: np.timedelta64) -> tuple[str, ...]:
     """Return the useful parts of a timestamp: those that vary, with at least two periods in the training part.
 

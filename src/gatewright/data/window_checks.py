@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +26,31 @@ class Sizes:
         horizon: steps ahead.
         season: steps of a season.
         context: steps that are read; None for a default that depends on season and horizon.
+        seasons: seasons whose differences a forecast has, rising; the default context grows by the longest.
     """
 
     horizon: int
     season: int
     context: int | None = None
+    seasons: tuple[int, ...] = ()
 
     @property
     def read(self) -> int:
         """Steps that are read."""
-        return self.context or max(4 * self.season, 2 * self.horizon, 32)
+        base = max(4 * self.season, 2 * self.horizon, 32)
+        # As many steps of a window as without seasons have the row one season before them.
+        return self.context or max(base, self.longest + (base + 1) // 2)
+
+    @property
+    def longest(self) -> int:
+        """Steps of the longest season whose differences a forecast has; 0 without."""
+        return self.seasons[-1] if self.seasons else 0
 
     @property
     def why(self) -> str:
         """The context, and the size that it was made of."""
+        if self.context is None and self.read > max(4 * self.season, 2 * self.horizon, 32):
+            return f"{self.read} = season {self.longest} + {self.read - self.longest}"
         if self.context is None and self.read == 4 * self.season:
             return f"{self.read} = 4 x season {self.season}"
         if self.context is None and self.read == 2 * self.horizon:
@@ -120,17 +131,19 @@ def _hint(fits: Callable[[Sizes], NDArray[np.bool_]], sizes: Sizes) -> str:
         return low
 
     def room(horizon: int) -> int:
-        """Return half of the longest context, which leaves as many windows as a window has steps."""
-        longest = largest(sizes.read, lambda read: Sizes(horizon, sizes.season, read))
-        return (longest + 1) // 2
+        """Return half of the longest context, which leaves as many windows as a window has steps; 0 for none."""
+        longest = largest(sizes.read, lambda read: replace(sizes, horizon=horizon, context=read))
+        return max((longest + 1) // 2, sizes.longest + 1) if longest > sizes.longest else 0
 
     context = room(sizes.horizon)
     if context:
         return f"; --context {context} would do"
-    horizon = largest(sizes.horizon, lambda ahead: Sizes(ahead, sizes.season, sizes.context))
+    if sizes.seasons and fits(replace(sizes, seasons=(), context=None)).all():
+        return f"; --season none {sizes.season} would do"
+    horizon = largest(sizes.horizon, lambda ahead: replace(sizes, horizon=ahead))
     if horizon:
         return f"; --horizon {horizon} is the longest that fits"
-    horizon = largest(sizes.horizon, lambda ahead: Sizes(ahead, sizes.season, 1))
+    horizon = largest(sizes.horizon, lambda ahead: replace(sizes, horizon=ahead, context=sizes.longest + 1))
     if horizon:
         return f"; --horizon {horizon} is the longest that fits, with --context {room(horizon)}"
     return "; more rows are needed, or other sizes of --valid and --test"

@@ -74,6 +74,8 @@ class Model(nn.Module):
             got = f"{' and '.join(names) or 'neither'} for kind {spec.encoder.kind!r}"
             raise SpecError("model", "a scaler for numeric columns, a vocabulary for symbols", got)
         self.spec, self.scaler, self.vocabulary, self.table = spec, scaler, vocabulary, table
+        #: Whether the weights are still to be found: not those of a model that `load` returned.
+        self.is_new = True
         stack = spec.lstm
         embedding = spec.encoder.tensors().get("encoder.weight")
         self.encoder: nn.Module = nn.Embedding(embedding[0], embedding[1]) if embedding else nn.Identity()
@@ -235,5 +237,6 @@ def load(path: Path | str) -> Model:
     with torch.device("meta"):  # initial weights would be drawn, to be overwritten
         model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary, table=file.table)
     model.to_empty(device="cpu")
+    model.is_new = False
     model.load_state_dict({name: torch.from_numpy(value) for name, value in file.tensors.items()})
     return model.eval()

@@ -16,7 +16,7 @@ from gatewright.errors import RunError, path_of, reason, shorten, unusable
 from gatewright.files import atomic, lock, model_file, regular_file
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks import registry
-from gatewright.tasks.config_file import read_config
+from gatewright.tasks.config_file import read_config, read_tables
 from gatewright.tasks.options import FREE, Options
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ class Run:
         Raises:
             GatewrightError: if its config.toml is damaged.
         """
-        return registry.kind(self.kind).resolve(read_config(self.config))
+        kind = registry.kind(self.kind)
+        return kind.resolve(kind.of_earlier(read_config(self.config)))
 
     def told(self) -> str:
         """Return a digest of the options that may not differ when the run goes on.
@@ -145,12 +146,13 @@ class Run:
         Raises:
             GatewrightError: if its config.toml is damaged.
         """
-        tables = read_config(self.config).plain()
+        read_config(self.config)  # which refuses what the tables may not have
+        tables = read_tables(self.config)  # as they stand: an option that got another type keeps its digest
         fixed_options = {
             table: {name: value for name, value in values.items() if name not in FREE}
             for table, values in tables.items()
         }
-        return hashlib.sha256(json.dumps(fixed_options, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(fixed_options, sort_keys=True, default=str).encode()).hexdigest()
 
     def _source(self, key: str) -> str:
         try:

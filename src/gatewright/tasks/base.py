@@ -149,6 +149,10 @@ class Kind(Protocol[Data]):
         """
         return options_of_runs.resolve(options, self.name, self.defaults, self.by_data)
 
+    def of_earlier(self, options: Options) -> Options:
+        """Return the options of a run as this build says the same: a run may be older than an option."""
+        return options
+
     def source_of(self, value: Any) -> TrainingSource | None:
         """Return a value in memory as a source that can be read repeatedly; None if it is none of this kind's.
 

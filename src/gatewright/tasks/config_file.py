@@ -13,11 +13,11 @@ from gatewright.tasks.option_values import read_value, types_of
 from gatewright.tasks.options import Options
 
 
-def read_config(path: Path) -> Options:
-    """Read options from a TOML file with the tables ``[data]``, ``[model]`` and ``[training]``.
+def read_tables(path: Path) -> dict[str, Any]:
+    """Read the tables of a TOML file as they stand.
 
     Raises:
-        GatewrightError: names the table and option that cannot be used.
+        GatewrightError: if it cannot be read, or is no TOML.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -32,11 +32,20 @@ def read_config(path: Path) -> Options:
         got = f"byte 0x{error.object[error.start]:02x} in line {line}"
         raise GatewrightError(str(path), "a TOML file in UTF-8", got) from None
     try:
-        tables = tomllib.loads(text)
+        return tomllib.loads(text)
     except RecursionError:
         raise GatewrightError(str(path), "TOML", "lists or tables nested too deeply") from None
     except ValueError as error:
         raise GatewrightError(str(path), "TOML", f"a mistake: {error}") from None
+
+
+def read_config(path: Path) -> Options:
+    """Read options from a TOML file with the tables ``[data]``, ``[model]`` and ``[training]``.
+
+    Raises:
+        GatewrightError: names the table and option that cannot be used.
+    """
+    tables = read_tables(path)
     classes = {table.name: type(table.default) for table in fields(Options)}
     for name in tables:
         if name not in classes:

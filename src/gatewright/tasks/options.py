@@ -10,9 +10,14 @@ from typing import Any
 from gatewright.data.frequency import bin_step
 from gatewright.data.time_zones import canonical
 from gatewright.errors import GatewrightError, shorten
+<<<<<<< HEAD
 from gatewright.spec import AGGREGATES, CALENDAR, FILLS, POOLINGS, READS, StackSpec
+=======
+from gatewright.spec import AGGREGATES, CALENDAR, FILLS, LONGEST_SEASON, MOST_SEASONS, READS, StackSpec
+>>>>>>> ca09117 (Seasons: set or found in the training part; forecasters start from their data)
 
 SCHEDULES = ("cosine", "linear", "constant")
+STARTS = ("data", "zero")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 CLASS_WEIGHTS = ("none", "balanced")
 DIRECTIONS = ("both", "forward")
@@ -60,6 +65,21 @@ _PARTS_OF_TIME = _rule(
     lambda parts: list(parts) == ["none"] or len(set(parts) & set(CALENDAR)) == len(parts),
     f"none, or parts out of {', '.join(CALENDAR)}",
 )
+
+
+def _are_seasons(values: tuple[str, ...]) -> bool:
+    """Whether these are lengths of seasons, or none: then perhaps with that of the baseline."""
+    lengths = values[1:] if values[:1] in (("none",), ("0",)) else values
+    if not all(value.isascii() and value.isdecimal() and len(value) <= 7 for value in lengths):
+        return False
+    most = MOST_SEASONS if lengths == values else 1
+    sizes = {int(value) for value in lengths}
+    return (
+        bool(values) and len(sizes) == len(lengths) <= most and all(1 <= size <= LONGEST_SEASON for size in sizes)
+    )
+
+
+_SEASONS = _rule(_are_seasons, f"none, or different lengths from 1 to {LONGEST_SEASON}, at most {MOST_SEASONS}")
 _LEVELS = _rule(
     lambda levels: 0.5 in levels and all(a < b for a, b in pairwise((0.0, *levels, 1.0))),
     "rising levels between 0 and 1 with 0.5 among them",
@@ -94,11 +114,12 @@ class DataOptions:
         calendar: Calendar inputs: hour_of_day, day_of_week, day_of_year, or "none" (default: those that the
             training part covers twice).
         context: Number of steps that the model reads before a forecast (default: 4 seasons, at least 32 and twice
-            the horizon); in a text, before gradients are cut (default: 128).
+            the horizon, and more for a long --season); in a text, before gradients are cut (default: 128).
         reset: Share of the streams of a text that start a chunk with a zero state, so that the model learns to
             start (default: 0.1).
         horizon: Number of steps to forecast (default: 1).
         quantiles: Quantile levels; 0.5 is the point forecast (default: 0.1 0.5 0.9).
+<<<<<<< HEAD
         season: Length of the season in steps, for the seasonal-naive baseline (default: from the step; 24 for
             hours).
         valid: Validation part: a share, a number of rows, characters or sequences, or its first date (default:
@@ -108,6 +129,14 @@ class DataOptions:
         split_seed: Random seed of the split of sequences into parts (default: 0).
         class_weights: Weights of the classes in the loss: "none", or "balanced" for rare classes to count as much
             as common ones (default: none).
+=======
+        season: Lengths of seasons in steps, such as 24 168: a forecast adds how the target went on one season
+            before, times weights that are learned; the first is that of the seasonal-naive baseline. "none" adds
+            nothing (default: those of the step, such as 24 and 168 for hours, that the training part shows).
+        valid: Validation part: a share, a number of rows or characters, or its first date (default: 0.15; text
+            0.05).
+        test: Test part, at the end: a share, a number or a date, as for --valid; 0 for none.
+>>>>>>> ca09117 (Seasons: set or found in the training part; forecasters start from their data)
     """
 
     target: tuple[str, ...] | None = None
@@ -134,7 +163,7 @@ class DataOptions:
     reset: float | None = field(default=None, metadata=_rule(lambda value: 0 <= value <= 1, "a share from 0 to 1"))
     horizon: int | None = field(default=None, metadata=_POSITIVE)
     quantiles: tuple[float, ...] | None = field(default=None, metadata=_LEVELS)
-    season: int | None = field(default=None, metadata=_POSITIVE)
+    season: tuple[str, ...] | None = field(default=None, metadata=_SEASONS)
     valid: str | None = None
     test: str | None = None
     split_seed: int | None = field(default=None, metadata=_NATURAL)
@@ -152,10 +181,15 @@ class ModelOptions:
         proj: Width of the projected hidden state; 0 for none (default: 0).
         embedding: Width of the embedding of a symbol, for text (default: 64).
         forget_bias: Initial bias of the forget gates (default: 1).
+<<<<<<< HEAD
         pooling: Summary of the steps of a sequence that a classifier decides by: "last", "mean", "max" or
             "attention" (default: max).
         directions: Directions in which a classifier reads a sequence: "both", or "forward" for a model that can
             also stream (default: both).
+=======
+        start: Start of a forecaster: "data" (a regression on the seasons, and the quantiles of what it leaves, in
+            the training part) or "zero" (the last value) (default: data).
+>>>>>>> ca09117 (Seasons: set or found in the training part; forecasters start from their data)
     """
 
     hidden: int | None = field(default=None, metadata=_POSITIVE)
@@ -168,8 +202,12 @@ class ModelOptions:
     forget_bias: float | None = field(
         default=None, metadata=_rule(lambda value: abs(value) <= 1000, "a number from -1000 to 1000")
     )
+<<<<<<< HEAD
     pooling: str | None = field(default=None, metadata=_one_of(POOLINGS))
     directions: str | None = field(default=None, metadata=_one_of(DIRECTIONS))
+=======
+    start: str | None = field(default=None, metadata=_one_of(STARTS))
+>>>>>>> ca09117 (Seasons: set or found in the training part; forecasters start from their data)
 
 
 @dataclass(frozen=True)

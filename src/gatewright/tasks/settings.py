@@ -48,6 +48,13 @@ class PartSettings(Settings):
 
 
 @dataclass(frozen=True)
+class StartSettings(Settings):
+    """Where the weights of a forecaster start from."""
+
+    start: str = "zero"
+
+
+@dataclass(frozen=True)
 class ModelSettings(Settings):
     """Size of the layers."""
 

@@ -14,6 +14,7 @@ from gatewright.data.table import Roles, Table, digest_of, table_of
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.data.window_checks import Sizes, require_windows, without_windows
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec, TableSpec
+from gatewright.tasks.forecast.seasonality import seasons_of
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, PartSettings
 
@@ -46,6 +47,7 @@ class SeriesData:
         windows: how many windows each series has in each part (series, 3).
         source: SHA-256 of what was read, in hexadecimal digits.
         notes: what was left out, in lines for a person.
+        seasons: which seasonal differences a forecast has and why, in a line for a person.
     """
 
     table: Table
@@ -57,6 +59,7 @@ class SeriesData:
     windows: NDArray[np.int64]
     source: str = ""
     notes: tuple[str, ...] = ()
+    seasons: str = ""
 
 
 def roles(options: DataOptions) -> Roles:
@@ -97,7 +100,9 @@ def read(
     table = source if isinstance(source, Table) else table_of(source, roles(options), settings.fill, step)
     parts = preprocessing.split(table.series, settings.valid, settings.test)
     table, constant = (table, ()) if fitted else preprocessing.leave_out_constants(table, parts)
-    sizes = Sizes(settings.horizon, options.season or frequency.season(table.step), options.context)
+    base = Sizes(settings.horizon, frequency.season(table.step), options.context)
+    seasons = seasons_of(table, parts, base, options.season, settings.reads != "nothing")
+    sizes = seasons.sizes
     counts = require_windows(table, parts, sizes, ("training", "validation"))
     calendar = _calendar(table, parts, options)
     options = replace(
@@ -108,12 +113,14 @@ def read(
         static=table.roles.static,
         time=table.roles.time,
         time_zone="" if table.step == "row" else table.clock.zone or NO_ZONE,
-        season=sizes.season,
+        season=seasons.option,
         calendar=calendar or ("none",),
         context=sizes.read,
     )
     notes = (*constant, *without_windows(table, counts, sizes))
-    return SeriesData(table, parts, options, settings, sizes, calendar, counts, digest_of(source), notes)
+    source_digest = digest_of(source)
+    parts_of_data = (table, parts, options, settings, sizes, calendar, counts)
+    return SeriesData(*parts_of_data, source_digest, notes, seasons.note)
 
 
 def _calendar(table: Table, parts: tuple[preprocessing.Parts, ...], options: DataOptions) -> tuple[str, ...]:
@@ -140,6 +147,7 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
         context=data.sizes.read,
         reads=settings.reads,
         time_zone=data.table.clock.zone,
+        seasons=data.sizes.seasons,
     )
     size = ModelSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)

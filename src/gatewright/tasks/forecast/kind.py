@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
 from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options, stack_options
-from gatewright.tasks.settings import ModelSettings, TrainingSettings
+from gatewright.tasks.settings import ModelSettings, StartSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ class Forecast(Kind["SeriesData"]):
             resample="", aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
             horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
         ),
-        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2),
+        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=100),
     )  # fmt: skip
     by_data = ("context", "season", "calendar")
@@ -111,8 +111,17 @@ class Forecast(Kind["SeriesData"]):
         """Return windows in random order."""
         from gatewright.tasks.forecast.task import ForecastTask
 
-        training = TrainingSettings.of(options.training)
-        return ForecastTask(model, data, training.batch, training.seed, share, device)
+        training, start = TrainingSettings.of(options.training), StartSettings.of(options.model).start
+        return ForecastTask(model, data, training.batch, training.seed, share, device, start)
+
+    def of_earlier(self, options: Options) -> Options:
+        """Return the options of a run that is older than ``start``: its season was that of the baseline alone."""
+        if options.model.start is not None:
+            return options
+        season = ("none", *(options.data.season or ()))
+        return replace(
+            options, data=replace(options.data, season=season), model=replace(options.model, start="zero")
+        )
 
     def evaluate(self, model: Model, data: SeriesData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the windows of the test part, next to the baselines."""

@@ -18,6 +18,7 @@ from gatewright.nn.model import Model, State
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.forecast.dataset import SeriesData
+from gatewright.tasks.forecast.start import start_from_data
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
 from gatewright.tasks.forecast.windows import Windows, absolute, predict
 
@@ -35,13 +36,21 @@ class ForecastTask:
         seed: of the order of the windows.
         share: which part of each batch is this process's.
         device: where the batches are made.
+        start_from: "data" for a new model that starts from the training part (`start_from_data`), or "zero".
     """
 
     unit = "quantile loss"
     carries = False
 
     def __init__(
-        self, model: Model, data: SeriesData, batch: int, seed: int, share: Share, device: torch.device
+        self,
+        model: Model,
+        data: SeriesData,
+        batch: int,
+        seed: int,
+        share: Share,
+        device: torch.device,
+        start_from: str = "zero",
     ) -> None:
         assert isinstance(model.spec.encoder, SeriesEncoder)
         assert isinstance(model.spec.head, QuantileHead)
@@ -65,6 +74,8 @@ class ForecastTask:
         self._valid = np.concatenate(valid)
         every = -(-len(self._valid) // VALIDATION_WINDOWS)
         self._valid = self._valid[::every]
+        if start_from == "data" and model.is_new:
+            start_from_data(model, self._windows, self._train, self._supervised)
         self._first_steps = FirstSteps(model, self._windows, self._train, encoder.context - self._supervised)
         self.steps_per_epoch = -(-len(self._train) // batch)
         self._epoch, self._order = -1, self._train
@@ -133,6 +144,8 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, width: int)
     ]
     inputs = {"past": encoder.past, "known": encoder.known, "static": encoder.static, "calendar": encoder.calendar}
     lines += [f"{role} inputs: {', '.join(names)}" for role, names in inputs.items() if names]
+    if data.seasons:
+        lines.append(data.seasons)
     lines += data.table.notes
     if data.table.unused:
         lines.append(f"columns not used: {', '.join(data.table.unused)}")
