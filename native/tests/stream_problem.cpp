@@ -16,6 +16,7 @@ std::string StreamCase::text() const {
     const Columns& n = columns;
     add(" targets=", n.targets), add(" past=", n.past), add(" statics=", n.statics), add(" phases=", n.phases);
     add(" known=", n.known), add(" horizon=", n.horizon), add(" quantiles=", n.quantiles);
+    for (const int64_t season : n.seasons) add(" season=", season);
     return all + (n.change ? " change" : "") + (n.level ? " level" : "") + (n.observed ? " observed" : "");
 }
 
@@ -46,6 +47,7 @@ StreamProblem::StreamProblem(const StreamCase& given) : of(given) {
         of.D = (n.change + n.level + n.observed) * n.targets + n.past + n.statics + n.phases + n.known * n.horizon;
         of.out = n.horizon * n.targets * n.quantiles;
         make_scaler();
+        n.season_weight = values(static_cast<int64_t>(n.seasons.size()) * n.horizon * n.targets, 1);
     } else {
         n = {};
     }

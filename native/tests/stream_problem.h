@@ -23,7 +23,8 @@ struct StreamCase {
     std::string text() const;
 };
 
-// Counts, and which of change, level and observed are read; the numbers of the scaler are the problem's.
+// Counts, and which of change, level and observed are read, without seasons; the numbers of the scaler, and the
+// weights of seasons, are the problem's.
 Columns columns_of(std::initializer_list<int64_t> counts, const char* reads);
 
 // Every layer has sizes of its own, so that an offset of one used for another shows.  Weights of the gates that

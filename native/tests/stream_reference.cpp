@@ -29,11 +29,15 @@ class StreamReference {
     const Columns& n;
     Values* const read_;
     int64_t P_ = 0, H_ = 0;  // of all layers together
+    std::vector<Values> seen_ = std::vector<Values>(p.of.S);  // by session
 
     void step(int64_t t, int64_t session) {
         const int64_t place = t * p.of.S + session;
         Values level(n.targets);
-        Values x = input(place, outcome["last"].data() + session * n.targets, level);
+        double* const last = outcome["last"].data() + session * n.targets;
+        Values x = input(place, last, level);
+        Values& seen = seen_[session];
+        for (int64_t k = 0; k < n.targets; ++k) seen.push_back(std::isnan(last[k]) ? last[k] : level[k]);
         if (read_) read_->insert(read_->end(), x.begin(), x.end());
         double* h = outcome["hidden"].data() + session * P_;
         double* c = outcome["cell"].data() + session * H_;
@@ -46,7 +50,7 @@ class StreamReference {
         const Values out = head(x);
         Values& all = outcome["output"];
         if (p.of.reads == Reads::series)
-            add_forecast(out, level);
+            add_forecast(out, level, seen, t);
         else
             all.insert(all.end(), out.begin(), out.end());
     }
@@ -120,18 +124,30 @@ class StreamReference {
     }
 
     // (horizon, targets, quantiles): added to the level where past targets are read, in order, in their own units.
-    void add_forecast(const Values& out, const Values& level) {
+    void add_forecast(const Values& out, const Values& level, const Values& seen, int64_t t) {
         auto from = out.begin();
         for (int64_t step = 0; step < n.horizon; ++step)
             for (int64_t target = 0; target < n.targets; ++target) {
                 Values quantiles(from, from + n.quantiles);
                 std::sort(quantiles.begin(), quantiles.end());
                 for (const double each : quantiles) {
-                    const double value = n.observed ? each + level[target] : each;
+                    const double value = n.observed ? each + level[target] + seasonal(seen, t, step, target) : each;
                     outcome["output"].push_back(value * n.scale[target] + n.mean[target]);
                 }
                 from += n.quantiles;
             }
+    }
+
+    // What the seasons add to a step ahead: the targets that a session has seen are (steps, targets).
+    double seasonal(const Values& seen, int64_t t, int64_t step, int64_t target) const {
+        double sum = 0;
+        for (std::size_t s = 0; s < n.seasons.size(); ++s) {
+            const int64_t season = n.seasons[s], before = t - season, after = before + 1 + step % season;
+            if (before < 0 || std::isnan(seen[before * n.targets + target])) continue;
+            const double weight = n.season_weight[(s * n.horizon + step) * n.targets + target];
+            sum += weight * (seen[after * n.targets + target] - seen[before * n.targets + target]);
+        }
+        return sum;
     }
 };
 

@@ -218,6 +218,7 @@ void test_small() {
     std::mt19937 random(7);
     const auto pick = [&](std::initializer_list<int64_t> all) { return all.begin()[random() % all.size()]; };
     const char* const reads[] = {"change", "level", "both", "nothing"};
+    const std::vector<int64_t> seasons[] = {{2, 4}, {1}, {}};
     for (int n = 0; n < (kSlow ? 12 : 36); ++n) {
         StreamCase c;
         c.reads = n % 3 == 0 ? Reads::features : n % 3 == 1 ? Reads::symbols : Reads::series;
@@ -234,6 +235,7 @@ void test_small() {
         c.columns = columns_of({pick({1, 2, 3}), pick({0, 1, 2}), pick({0, 1, 2}), pick({0, 2, 4}),
                                 pick({1, 2, 3}), pick({1, 2, 5}), pick({1, 3, 5})},
                                reads[n / 3 % 4]);
+        if (c.columns.observed) c.columns.seasons = seasons[n / 3 % 3];
         test_case(c);
     }
 }

@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,11 @@ def models(folder: Path) -> Iterator[tuple[str, str]]:
     from gatewright.exchange.c import to_c
 
     sources = {"forecast": table(folder / "load.csv"), "language": text(folder / "plays.txt")}
-    options = {"forecast": training_runs.FORECAST, "language": training_runs.LANGUAGE}
+    forecast = training_runs.FORECAST
+    forecast = replace(
+        forecast, data=replace(forecast.data, season=("none",)), model=replace(forecast.model, start="zero")
+    )
+    options = {"forecast": forecast, "language": training_runs.LANGUAGE}
     for kind, source in sources.items():
         training_runs.train(source, options[kind], run=folder / kind, console=training_runs.quiet())
         trained = folder / kind / "model.safetensors"

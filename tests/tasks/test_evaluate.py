@@ -287,7 +287,7 @@ def test_an_evaluation_measures_by_target_step_and_series(tested):
     levels, scale = model.spec.head.quantiles, model.scaler.scale
 
     naive = [
-        [in_sample_error(one.values[: part.valid, column], DATA.season) for column in range(2)]
+        [in_sample_error(one.values[: part.valid, column], int(DATA.season[-1])) for column in range(2)]
         for one, part in zip(data.table.series, data.parts, strict=True)
     ]
 
@@ -361,7 +361,7 @@ def test_windows_are_drawn_evenly_over_all_series(tested, windows):
     assert evaluation["targets"]["load"]["model"]["overall"] == pytest.approx(
         measured_by_loop([truth[n] for n in some], [answers[n] for n in some], model.spec.head.quantiles,
                          model.scaler.scale[0], count,
-                         [in_sample_error(data.table.series[n].values[: data.parts[n].valid, 0], DATA.season)
+                         [in_sample_error(data.table.series[n].values[: data.parts[n].valid, 0], int(DATA.season[-1]))
                           for n in some])
     )  # fmt: skip
 

@@ -194,10 +194,13 @@ def test_a_value_out_of_range_is_named(name):
     assert caught.value.got == repr(value)
 
 
-@pytest.mark.parametrize(
-    "season", [(), ("none", "none"), ("24", "none"), ("none", "7", "24"), ("24", "24"), ("1.5",), ("-1",), ("week",),
-               ("0", "0"), ("1000001",), tuple(map(str, range(1, 18)))]
-)  # fmt: skip
+NO_SEASONS = [
+    (), ("none", "none"), ("24", "none"), ("none", "7", "24"), ("24", "24"), ("1.5",), ("-1",), ("week",),
+    ("0", "0"), ("1000001",), tuple(map(str, range(1, 18))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("season", NO_SEASONS)
 def test_seasons_are_different_lengths_or_none(season):
     with pytest.raises(GatewrightError, match="--season: expected none, or different lengths from 1 to 1000000"):
         resolve(Options(DataOptions(season=season)), "forecast")

@@ -50,10 +50,8 @@ def test_weights_and_bias_are_those_of_a_regression_and_its_rest(season: tuple[s
     kind.task(model, data, options, SHARE, CPU)
     encoder, scaler = model.spec.encoder, model.scaler
     rows = (data.table.series[0].values - scaler.mean) / np.array(scaler.scale)
-    first, end = (10 if season[0] == "none" else min(10, 20 - 6) + 6 - 6), data.parts[0].valid - 8
-    origins = range(19, end)
-    chosen = [origin for origin in origins][:: min(10, 20 - max(encoder.seasons, default=0))]
-    fitted = [row for origin in chosen for row in range(origin - first + 1, origin + 1)]
+    # The ten last steps of each window make a forecast, and have the row one season before them.
+    fitted = [row for origin in range(19, data.parts[0].valid - 8, 10) for row in range(origin - 9, origin + 1)]
     for target in range(2):
         column = rows[:, target]
         for ahead in range(1, 9):
