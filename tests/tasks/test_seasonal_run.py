@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from gatewright.insight import inputs, recorder
 from gatewright.runs.run import Run
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train import launch
+from gatewright.train.callback import Callback
 from gatewright.train.plain_rnn import load, save, train_plain_rnn, with_peer
 
 ROWS = 300
@@ -30,9 +30,7 @@ def table(path: Path) -> Path:
         profiles = rng.normal(size=6)[rows % 6] * 5, rng.normal(size=4)[rows % 4] * 3
         values = np.stack([*profiles, rng.normal(size=ROWS)], axis=1) + rng.normal(size=(ROWS, 3)) * 0.5
         values[:, :2][rng.random((ROWS, 2)) < 0.1] = np.nan
-        lines += [
-            ",".join([site, *("" if value != value else f"{value:.5f}" for value in row)]) for row in values
-        ]
+        lines += [",".join([site, *("" if value != value else f"{value:.5f}" for value in row)]) for row in values]
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -59,7 +57,7 @@ def test_the_model_has_its_seasons_and_beats_the_baselines(run: Run) -> None:
     file = model_file.read(run.model)
     assert file.spec.encoder.seasons == (4, 6)
     assert file.tensors["season.weight"].shape == (2, 8, 2)
-    _, figures = evaluate_run(run.path, None)
+    _, figures = evaluate_run(run.path)
     assert figures["season"] == 6
     for target, better in (("load", 1.0), ("heat", 1.0)):
         found = {name: method["overall"]["mae"] for name, method in figures["targets"][target].items()}
@@ -119,13 +117,18 @@ def test_a_plain_rnn_has_seasons_of_its_own(run: Run, tmp_path: Path) -> None:
     assert np.isfinite(recording.peer.predictions).all()
 
 
+class Stop(Callback):
+    """Ends a training with an error after some step."""
+
+    def step(self, step: int, loss: float, rate: float) -> None:
+        if step == 13:
+            raise RuntimeError("stopped by the test")
+
+
 def test_a_run_that_is_resumed_ends_with_the_same_bits(run: Run, tmp_path: Path) -> None:
-    half = dataclasses.replace(OPTIONS, training=dataclasses.replace(OPTIONS.training, steps=24))
     source = run.unchanged_source()
-
-    class Stop:
-        """A callback that stops a training half way."""
-
-    made, _ = launch.train(source, half, run=tmp_path / "run")
-    whole, resumed = model_file.read(run.model), model_file.read(made.model)
-    assert whole.fingerprint == resumed.fingerprint
+    with pytest.raises(RuntimeError, match="stopped by the test"):
+        launch.train(source, OPTIONS, run=tmp_path / "run", callbacks=[Stop()])
+    resumed, progress = launch.resume(tmp_path / "run")
+    assert progress.step == 24
+    assert model_file.read(resumed.model).fingerprint == model_file.read(run.model).fingerprint

@@ -74,9 +74,9 @@ def unseen(table: Table, reading: TableSpec, spec: ModelSpec, same: bool) -> Ser
         expected = "rows that the training has not seen: later ones, or a test part (test=0.15 in the constructor)"
         raise DataError("X", expected, f"none{seen}")
     assert options.context is not None
-    assert options.season is not None
+    assert spec.forecaster is not None
     settings = SeriesSettings.of(options)
-    sizes = Sizes(settings.horizon, options.season, options.context)
+    sizes = Sizes(settings.horizon, reading.season, options.context, spec.forecaster[0].seasons)
     calendar = tuple(part for part in options.calendar or () if part != "none")
     return SeriesData(table, parts, options, settings, sizes, calendar, np.zeros((len(parts), 3), np.int64))
 

@@ -51,7 +51,7 @@ class Forecaster(Estimator):
         horizon: number of steps to forecast (default: 1).
         quantiles: quantile levels; 0.5 is the point forecast (default: 0.1, 0.5, 0.9).
         context: number of steps that the model reads before a forecast.
-        season: length of the season in steps.
+        season: lengths of seasons in steps, such as (24, 168); "none" for no seasonal differences.
         calendar: calendar inputs.
         reads: inputs from past targets: "change", "level", "both" or "nothing".
         hidden: units of each LSTM layer (default: 64).
@@ -59,6 +59,7 @@ class Forecaster(Estimator):
         dropout: dropout rate (default: 0.2).
         proj: width of the projected hidden state; 0 for none.
         forget_bias: initial bias of the forget gates.
+        start: start of the weights: "data" (default) or "zero".
         time_format: format of the timestamps.
         time_zone: time zone of the timestamps.
         resample: width of the steps that rows are aggregated into.
@@ -102,9 +103,11 @@ class Forecaster(Estimator):
 
     def __init__(
         self, *, horizon: int | None = None, quantiles: Sequence[float] | None = None, context: int | None = None,
-        season: int | None = None, calendar: str | Sequence[str] | None = None, reads: str | None = None,
+        season: int | str | Sequence[int | str] | None = None, calendar: str | Sequence[str] | None = None,
+        reads: str | None = None,
         hidden: int | None = None, layers: int | None = None, dropout: float | None = None,
-        proj: int | None = None, forget_bias: float | None = None, time_format: str | None = None,
+        proj: int | None = None, forget_bias: float | None = None, start: str | None = None,
+        time_format: str | None = None,
         time_zone: str | None = None, resample: str | None = None, aggregate: str | None = None,
         decimal: str | None = None, thousands: str | None = None, missing: Sequence[str] | None = None,
         fill: str | None = None, valid: float | str | None = None, test: float | str | None = None,
@@ -117,7 +120,7 @@ class Forecaster(Estimator):
         self.horizon, self.quantiles, self.context = horizon, quantiles, context
         self.season, self.calendar, self.reads = season, calendar, reads
         self.hidden, self.layers, self.dropout = hidden, layers, dropout
-        self.proj, self.forget_bias, self.time_format = proj, forget_bias, time_format
+        self.proj, self.forget_bias, self.start, self.time_format = proj, forget_bias, start, time_format
         self.time_zone, self.resample, self.aggregate = time_zone, resample, aggregate
         self.decimal, self.thousands, self.missing = decimal, thousands, missing
         self.fill, self.valid, self.test = fill, valid, test

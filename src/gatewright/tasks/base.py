@@ -190,7 +190,9 @@ class Kind(Protocol[Data]):
             data: the other data.
             options: with those that the model fixes.
         """
-        return copy.deepcopy(model)
+        copied = copy.deepcopy(model)
+        copied.is_new = False
+        return copied
 
     def fixed_by(self, spec: ModelSpec) -> Options:
         """Return the options that a trained model fixes when its training goes on with other data.

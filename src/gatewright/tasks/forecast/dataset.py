@@ -14,7 +14,7 @@ from gatewright.data.table import Roles, Table, digest_of, table_of
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.data.window_checks import Sizes, require_windows, without_windows
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec, TableSpec
-from gatewright.tasks.forecast.seasonality import seasons_of
+from gatewright.tasks.forecast.seasonality import season_option, seasons_of
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, PartSettings
 
@@ -211,7 +211,7 @@ def data_options(table: TableSpec, spec: ModelSpec) -> DataOptions:
         context=encoder.context,
         horizon=head.horizon,
         quantiles=head.quantiles,
-        season=table.season,
+        season=season_option(table.season, encoder.seasons),
         valid=table.valid,
         test=table.test,
     )

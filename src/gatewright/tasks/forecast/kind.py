@@ -104,6 +104,7 @@ class Forecast(Kind["SeriesData"]):
             reads=encoder.reads,
             horizon=head.horizon,
             quantiles=head.quantiles,
+            season=tuple(map(str, encoder.seasons)) or ("none",),
         )
         return Options(data, stack_options(spec.lstm))
 

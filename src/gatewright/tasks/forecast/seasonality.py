@@ -44,10 +44,22 @@ class Seasons(NamedTuple):
     @property
     def option(self) -> tuple[str, ...]:
         """The same as a value of the option ``season``."""
-        if not self.sizes.seasons:
-            return (NONE[0], str(self.sizes.season))
-        first = self.sizes.season
-        return (str(first), *(str(season) for season in self.sizes.seasons if season != first))
+        return season_option(self.sizes.season, self.sizes.seasons)
+
+
+def season_option(baseline: int, seasons: Sequence[int]) -> tuple[str, ...]:
+    """Return a value of the option ``season``.
+
+    Args:
+        baseline: season of the seasonal-naive baseline, which is one of ``seasons`` if there are any.
+        seasons: seasons whose differences a forecast has.
+
+    >>> season_option(24, (24, 168)), season_option(168, (24, 168)), season_option(7, ())
+    (('24', '168'), ('168', '24'), ('none', '7'))
+    """
+    if not seasons:
+        return (NONE[0], str(baseline))
+    return (str(baseline), *(str(season) for season in seasons if season != baseline))
 
 
 def seasons_of(
