@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from gatewright.cli import app, main
+from gatewright.files import model_file
 from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import DataOptions
 
@@ -37,8 +38,8 @@ def twins(tmp_path_factory):
 
 
 def test_both_learn_the_same(twins):
-    models = [(twins / name / "model.safetensors").read_bytes() for name in ("german", "plain")]
-    assert models[0] == models[1]
+    models = [model_file.read(twins / name / "model.safetensors") for name in ("german", "plain")]
+    assert models[0].fingerprint == models[1].fingerprint  # the files differ in how tables are read
     config = read_config(twins / "german" / "config.toml").data
     assert (config.decimal, config.thousands, config.missing) == (",", ".", ("-999", "bad"))
 
