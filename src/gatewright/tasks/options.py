@@ -10,11 +10,16 @@ from typing import Any
 from gatewright.data.frequency import bin_step
 from gatewright.data.time_zones import canonical
 from gatewright.errors import GatewrightError, shorten
-<<<<<<< HEAD
-from gatewright.spec import AGGREGATES, CALENDAR, FILLS, POOLINGS, READS, StackSpec
-=======
-from gatewright.spec import AGGREGATES, CALENDAR, FILLS, LONGEST_SEASON, MOST_SEASONS, READS, StackSpec
->>>>>>> ca09117 (Seasons: set or found in the training part; forecasters start from their data)
+from gatewright.spec import (
+    AGGREGATES,
+    CALENDAR,
+    FILLS,
+    LONGEST_SEASON,
+    MOST_SEASONS,
+    POOLINGS,
+    READS,
+    StackSpec,
+)
 
 SCHEDULES = ("cosine", "linear", "constant")
 STARTS = ("data", "zero")
@@ -119,9 +124,9 @@ class DataOptions:
             start (default: 0.1).
         horizon: Number of steps to forecast (default: 1).
         quantiles: Quantile levels; 0.5 is the point forecast (default: 0.1 0.5 0.9).
-<<<<<<< HEAD
-        season: Length of the season in steps, for the seasonal-naive baseline (default: from the step; 24 for
-            hours).
+        season: Lengths of seasons in steps, such as 24 168: a forecast adds how the target went on one season
+            before, times weights that are learned; the first is that of the seasonal-naive baseline. "none" adds
+            nothing (default: those of the step, such as 24 and 168 for hours, that the training part shows).
         valid: Validation part: a share, a number of rows, characters or sequences, or its first date (default:
             0.15; text 0.05).
         test: Test part, at the end: a share, a number or a date, as for --valid; 0 for none. For a classifier
@@ -129,14 +134,6 @@ class DataOptions:
         split_seed: Random seed of the split of sequences into parts (default: 0).
         class_weights: Weights of the classes in the loss: "none", or "balanced" for rare classes to count as much
             as common ones (default: none).
-=======
-        season: Lengths of seasons in steps, such as 24 168: a forecast adds how the target went on one season
-            before, times weights that are learned; the first is that of the seasonal-naive baseline. "none" adds
-            nothing (default: those of the step, such as 24 and 168 for hours, that the training part shows).
-        valid: Validation part: a share, a number of rows or characters, or its first date (default: 0.15; text
-            0.05).
-        test: Test part, at the end: a share, a number or a date, as for --valid; 0 for none.
->>>>>>> ca09117 (Seasons: set or found in the training part; forecasters start from their data)
     """
 
     target: tuple[str, ...] | None = None
@@ -181,15 +178,12 @@ class ModelOptions:
         proj: Width of the projected hidden state; 0 for none (default: 0).
         embedding: Width of the embedding of a symbol, for text (default: 64).
         forget_bias: Initial bias of the forget gates (default: 1).
-<<<<<<< HEAD
         pooling: Summary of the steps of a sequence that a classifier decides by: "last", "mean", "max" or
             "attention" (default: max).
         directions: Directions in which a classifier reads a sequence: "both", or "forward" for a model that can
             also stream (default: both).
-=======
         start: Start of a forecaster: "data" (a regression on the seasons, and the quantiles of what it leaves, in
             the training part) or "zero" (the last value) (default: data).
->>>>>>> ca09117 (Seasons: set or found in the training part; forecasters start from their data)
     """
 
     hidden: int | None = field(default=None, metadata=_POSITIVE)
@@ -202,12 +196,9 @@ class ModelOptions:
     forget_bias: float | None = field(
         default=None, metadata=_rule(lambda value: abs(value) <= 1000, "a number from -1000 to 1000")
     )
-<<<<<<< HEAD
     pooling: str | None = field(default=None, metadata=_one_of(POOLINGS))
     directions: str | None = field(default=None, metadata=_one_of(DIRECTIONS))
-=======
     start: str | None = field(default=None, metadata=_one_of(STARTS))
->>>>>>> ca09117 (Seasons: set or found in the training part; forecasters start from their data)
 
 
 @dataclass(frozen=True)
