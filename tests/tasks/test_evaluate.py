@@ -34,6 +34,9 @@ ONE = replace(DATA, static=())
 
 LEVELS = (0.05, 0.3, 0.5, 0.9)
 
+#: That of the seasonal-naive baseline.
+SEASON = int((DATA.season or ("",))[-1])
+
 
 @pytest.fixture(scope="module")
 def tested(tmp_path_factory):
@@ -233,7 +236,7 @@ def test_baselines_are_of_the_same_windows(tested):
                 cells, origin = one.values[:, column], int(found.origins[number][place])
                 expected = {
                     "persistence": last_value(cells, origin),
-                    "seasonal-naive": last_season(cells, origin, step + 1, int(DATA.season[-1])),
+                    "seasonal-naive": last_season(cells, origin, step + 1, SEASON),
                     "drift": pytest.approx(on_the_line(cells, origin, step + 1), rel=1e-12),
                 }[method]
                 assert answers[place, step, column] == expected
@@ -287,7 +290,7 @@ def test_an_evaluation_measures_by_target_step_and_series(tested):
     levels, scale = model.spec.head.quantiles, model.scaler.scale
 
     naive = [
-        [in_sample_error(one.values[: part.valid, column], int(DATA.season[-1])) for column in range(2)]
+        [in_sample_error(one.values[: part.valid, column], SEASON) for column in range(2)]
         for one, part in zip(data.table.series, data.parts, strict=True)
     ]
 
@@ -361,7 +364,7 @@ def test_windows_are_drawn_evenly_over_all_series(tested, windows):
     assert evaluation["targets"]["load"]["model"]["overall"] == pytest.approx(
         measured_by_loop([truth[n] for n in some], [answers[n] for n in some], model.spec.head.quantiles,
                          model.scaler.scale[0], count,
-                         [in_sample_error(data.table.series[n].values[: data.parts[n].valid, 0], int(DATA.season[-1]))
+                         [in_sample_error(data.table.series[n].values[: data.parts[n].valid, 0], SEASON)
                           for n in some])
     )  # fmt: skip
 
