@@ -28,7 +28,7 @@ class StreamReference {
     const StreamProblem& p;
     const Columns& n;
     Values* const read_;
-    int64_t P_ = 0, H_ = 0;  // of all layers together
+    int64_t P_ = 0, H_ = 0;                                   // of all layers together
     std::vector<Values> seen_ = std::vector<Values>(p.of.S);  // by session
 
     void step(int64_t t, int64_t session) {
@@ -131,7 +131,8 @@ class StreamReference {
                 Values quantiles(from, from + n.quantiles);
                 std::sort(quantiles.begin(), quantiles.end());
                 for (const double each : quantiles) {
-                    const double value = n.observed ? each + level[target] + seasonal(seen, t, step, target) : each;
+                    const double value =
+                        n.observed ? each + level[target] + seasonal(seen, t, step, target) : each;
                     outcome["output"].push_back(value * n.scale[target] + n.mean[target]);
                 }
                 from += n.quantiles;
