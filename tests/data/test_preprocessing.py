@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gatewright.data import frequency, preprocessing
+from gatewright.data import frequency, preprocessing, split
 from gatewright.data.preprocessing import Parts
 from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.errors import DataError, GatewrightError
@@ -51,9 +51,9 @@ def test_the_split_is_in_time_order(valid, test, expected):
         with pytest.raises(
             GatewrightError, match="--valid and --test: expected sizes that leave rows in all three"
         ):
-            preprocessing.split([one], valid, test)
+            split.split([one], valid, test)
     else:
-        assert preprocessing.split([one], valid, test) == (Parts(*expected, 100),)
+        assert split.split([one], valid, test) == (Parts(*expected, 100),)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_split_is_in_time_order(valid, test, expected):
 @pytest.mark.parametrize("name", ["valid", "test"])
 def test_a_size_that_cannot_be_read(name, size):
     with pytest.raises(GatewrightError) as error:
-        preprocessing.split([make(np.zeros((100, 1)), times=True)], **{"valid": "0.1", "test": "0.1", name: size})
+        split.split([make(np.zeros((100, 1)), times=True)], **{"valid": "0.1", "test": "0.1", name: size})
     assert error.value.argument == f"--{name}"
     assert error.value.got == repr(size)
 
@@ -71,7 +71,7 @@ def test_a_date_needs_timestamps():
     with pytest.raises(
         GatewrightError, match=r"^--valid: .* \(with timestamps\) a start date .* got '2020-02-11'"
     ):
-        preprocessing.split([make(np.zeros((100, 1)))], "2020-02-11", "5")
+        split.split([make(np.zeros((100, 1)))], "2020-02-11", "5")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_date_needs_timestamps():
 )  # fmt: skip
 def test_a_part_without_rows(valid, test):
     with pytest.raises(GatewrightError) as error:
-        preprocessing.split([make(np.zeros((100, 1)), "a", times=True)], valid, test)
+        split.split([make(np.zeros((100, 1)), "a", times=True)], valid, test)
     assert error.value.argument == "--valid and --test"
     assert error.value.got == f"{valid} and {test} of 100 rows of series 'a'"
 
@@ -240,16 +240,16 @@ def test_a_short_series_has_no_rows_in_some_parts():
     whole, short, single = (
         make(np.zeros((rows, 1)), name, times=True) for rows, name in ((100, "a"), (12, "b"), (1, "c"))
     )
-    assert preprocessing.split([whole, short, single], "20", "10") == (
+    assert split.split([whole, short, single], "20", "10") == (
         Parts(70, 90, 100),
         Parts(0, 2, 12),
         Parts(0, 0, 1),
     )
-    assert preprocessing.split([single, whole], "0.2", "0.1") == (Parts(1, 1, 1), Parts(70, 90, 100))
-    ended = preprocessing.split([whole, short], "2020-02-11", "2020-02-20")[1]
+    assert split.split([single, whole], "0.2", "0.1") == (Parts(1, 1, 1), Parts(70, 90, 100))
+    ended = split.split([whole, short], "2020-02-11", "2020-02-20")[1]
     assert ended == Parts(12, 12, 12)  # all of it is before the validation part
     with pytest.raises(GatewrightError) as error:
-        preprocessing.split([short, single], "5", "60")
+        split.split([short, single], "5", "60")
     assert error.value.got == "5 and 60 of 12 rows of series 'b', the longest series"
 
 
@@ -258,7 +258,7 @@ def test_the_usual_scaler_of_etth1():
     """The split and scaling that papers report on: 12, 4 and 4 months of 30 days."""
     source = read_table(DATA / "ETTh1.csv", Roles(targets=("OT",), past=("HUFL",)))
     one = source.series[0]
-    [part] = preprocessing.split([one], "2880", str(17420 - 8640 - 2880))
+    [part] = split.split([one], "2880", str(17420 - 8640 - 2880))
     assert (part.valid, part.test) == (8640, 11520)
     lines = (DATA / "ETTh1.csv").read_text().splitlines()[1 : 1 + 8640]
     scaler = preprocessing.fit_scaler(source, [part])

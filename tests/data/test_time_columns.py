@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gatewright.data.columns import Column
 from gatewright.data.datetimes.patterns import read_text
-from gatewright.data.datetimes.reader import timestamps
+from gatewright.data.datetimes.timestamps import timestamps
 from gatewright.data.table import Roles, Table, read_table
 from gatewright.errors import DataError
 

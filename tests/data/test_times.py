@@ -23,7 +23,8 @@ import torch
 import gatewright
 from gatewright import Model, Stream
 from gatewright.data import frequency
-from gatewright.data.preprocessing import encode, split
+from gatewright.data.preprocessing import encode
+from gatewright.data.split import split
 from gatewright.data.table import Roles, read_table
 from gatewright.errors import DataError, GatewrightError, SpecError
 from gatewright.evaluation.report import forecast_run

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gatewright.data import preprocessing
+from gatewright.data import preprocessing, split
 from gatewright.data.roles import Roles
 from gatewright.data.table import Series, Table
 from gatewright.data.window_checks import Sizes, require_windows, windows_of
@@ -55,7 +55,7 @@ def refused(path, **options) -> str:
 
 def test_windows_are_counted_as_a_loop_does():
     table = table_of(40, 9, 3, holes=(30, 31, 38, 39))
-    parts = preprocessing.split(table.series, "10", "5")
+    parts = split.split(table.series, "10", "5")
     sizes = Sizes(2, 1, 4)
     found = windows_of(table, parts, sizes)
     for one, part, counts in zip(table.series, parts, found, strict=True):
@@ -129,7 +129,7 @@ def test_every_hint_is_tried(tmp_path, options, message):
 
 def test_nothing_helps_where_nothing_was_observed():
     table = table_of(40, holes=range(20, 40))
-    parts = preprocessing.split(table.series, "10", "10")
+    parts = split.split(table.series, "10", "10")
     with pytest.raises(DataError, match=r"; more rows are needed, or other sizes of --valid and --test$"):
         require_windows(table, parts, Sizes(3, 1, 4), ("training", "validation"))
     require_windows(table, parts, Sizes(3, 1, 4), ("training",))
@@ -168,7 +168,7 @@ def test_constant_inputs_are_left_out_and_told():
     }  # fmt: skip
     one = Series("", None, np.stack([columns[name] for name in names], 1), np.arange(2, 42))
     table = Table(Roles(("y",), ("fixed", "wave", "later", "never"), ("k",), ("s",)), (one,), "row", ())
-    parts = preprocessing.split(table.series, "5", "5")
+    parts = split.split(table.series, "5", "5")
     found, notes = preprocessing.leave_out_constants(table, parts)
     assert found.roles == Roles(("y",), ("wave",))
     np.testing.assert_array_equal(found.series[0].values, one.values[:, [0, 2]])

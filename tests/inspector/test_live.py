@@ -29,7 +29,7 @@ from gatewright.inspector.live import Live
 from gatewright.inspector.loader import DEFAULT, open_path
 from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model
-from gatewright.runs import models
+from gatewright.runs import snapshots
 from gatewright.runs.run import Run
 from gatewright.tasks.options import Options
 from gatewright.train.launch import resume, train
@@ -82,7 +82,7 @@ class Asking(Live):
         self._ask()
 
     def _ask(self) -> None:
-        self.files.append([step for step, _ in models.found(self._run)])
+        self.files.append([step for step, _ in snapshots.found(self._run)])
         with httpx.Client(base_url=url_of(self._console), trust_env=False, timeout=30) as client:
             self.lists.append(strict(client.get("recordings").content))
             for entry in self.lists[-1]:
@@ -117,7 +117,7 @@ def test_each_validation_is_there_at_once(sources: Path, tmp_path: Path, options
         assert sorted(snapshot.values()) == sorted(final.values())
         url = url_of(console)
         name = "step-20"
-        model = load(dict(models.found(run))[20])
+        model = load(dict(snapshots.found(run))[20])
         expected = record(model, of_run(run, model, None, part="valid", steps=live.STEPS))
         for block, (dtype, values) in blocks_of(expected, 0).items():
             answer = httpx.get(f"{url}recordings/{name}/rows/0/{block}", trust_env=False)
@@ -148,7 +148,7 @@ def test_a_training_comes_to_the_same_bits_when_it_is_watched(
     # More models are made than one page would: each draws nothing from the generator of the training's dropout.
     def make() -> None:
         while not over.is_set():
-            for _, path in models.found(Run(tmp_path / "watched")):
+            for _, path in snapshots.found(Run(tmp_path / "watched")):
                 load(path)
             time.sleep(0.001)
 
@@ -193,7 +193,7 @@ def test_a_run_that_goes_on_keeps_its_snapshots_and_takes_later_ones_again(sourc
     path, options = tmp_path / "it", changed(FORECAST, steps=40)
     with Copying(browser=False) as watcher:
         run, _ = train(sources / "load.csv", options, run=path, console=quiet(), callbacks=[watcher])
-    first = {step: file.read_bytes() for step, file in models.found(run)}
+    first = {step: file.read_bytes() for step, file in snapshots.found(run)}
     assert list(first) == [10, 20, 30, 40]
     final = weights(path)
     shutil.move(path / "kept", run.checkpoint)  # as if it had been killed then
@@ -202,7 +202,7 @@ def test_a_run_that_goes_on_keeps_its_snapshots_and_takes_later_ones_again(sourc
         resume(path, console=console, callbacks=[again])
     assert again.steps == [[10, 20], [10, 20, 30], [10, 20, 30, 40]]
     assert again.files == [[10, 20, 30, 40], [10, 20, 30], [10, 20, 30, 40]]
-    assert {step: file.read_bytes() for step, file in models.found(run)} == first
+    assert {step: file.read_bytes() for step, file in snapshots.found(run)} == first
     assert weights(path) == final
     # A run that is at its end says so at once, and shows what there is.
     console = told()
@@ -214,7 +214,7 @@ def test_a_run_that_goes_on_keeps_its_snapshots_and_takes_later_ones_again(sourc
 def test_of_many_snapshots_every_second_one_goes(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "MOST", 4)
+    monkeypatch.setattr(snapshots, "MOST", 4)
     console = told()
     with Asking(console) as watcher:
         options = changed(LANGUAGE, steps=40, validate_every=4)
@@ -294,8 +294,8 @@ def test_afterwards_look_lists_them_with_the_best_one_first(sources: Path, tmp_p
 
 def test_what_is_no_snapshot_is_left_alone(tmp_path: Path) -> None:
     run, model = Run(tmp_path), language_model()
-    assert models.found(run) == []
-    assert models.keep(run, model, 5) == []
+    assert snapshots.found(run) == []
+    assert snapshots.keep(run, model, 5) == []
     for name in (
         "notes.txt",
         "step-x.safetensors",
@@ -303,9 +303,9 @@ def test_what_is_no_snapshot_is_left_alone(tmp_path: Path) -> None:
         ".step-00000009.safetensors.partial",
     ):
         (run.snapshots / name).write_text("mine")
-    assert [step for step, _ in models.found(run)] == [5]
-    assert models.keep(run, model, 3) == [5]
-    assert [step for step, _ in models.found(run)] == [3]
+    assert [step for step, _ in snapshots.found(run)] == [5]
+    assert snapshots.keep(run, model, 3) == [5]
+    assert [step for step, _ in snapshots.found(run)] == [3]
     assert len(list(run.snapshots.iterdir())) == 5
 
 
@@ -351,7 +351,7 @@ def test_train_look_says_where_the_page_is_and_does_not_stay_without_a_terminal(
     assert (code, err, opened) == (0, "", [])
     [url] = re.findall(r"^look at it: (http://127.0.0.1:\d+/[\w-]+/)$", out, re.MULTILINE)
     assert out.index(url) < out.index("finished at step 4")
-    assert [step for step, _ in models.found(Run(tmp_path / "it"))] == [4]
+    assert [step for step, _ in snapshots.found(Run(tmp_path / "it"))] == [4]
     shutil.rmtree(tmp_path / "it")
     waited = []
     monkeypatch.setattr(PageServer, "wait", lambda server: waited.append(httpx.get(server.url).status_code))

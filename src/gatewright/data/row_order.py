@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gatewright.data import frequency
-from gatewright.data.datetimes.reader import Timestamps
+from gatewright.data.datetimes.timestamps import Timestamps
 from gatewright.data.frame import Frame
 from gatewright.data.resample import usual_step
 from gatewright.data.time_zones import Clock, Times

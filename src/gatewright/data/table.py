@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gatewright.data import frequency
 from gatewright.data.cell_text import is_text, text
 from gatewright.data.columns import Columns, columns_of
-from gatewright.data.datetimes.reader import timestamps
+from gatewright.data.datetimes.timestamps import timestamps
 from gatewright.data.frame import Frame
 from gatewright.data.numeric_columns import numbers
 from gatewright.data.resample import resampled

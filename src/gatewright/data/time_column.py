@@ -10,7 +10,7 @@ import polars as pl
 from gatewright.data.cell_text import is_text
 from gatewright.data.columns import Columns
 from gatewright.data.datetimes.inference import is_named
-from gatewright.data.datetimes.reader import REMEDY, unclear_zone
+from gatewright.data.datetimes.timestamps import REMEDY, unclear_zone
 from gatewright.errors import DataError, shorten
 
 #: Columns of a date in several, from the largest part to the smallest.

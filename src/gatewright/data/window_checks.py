@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data.preprocessing import Parts, origins
+from gatewright.data.preprocessing import origins
+from gatewright.data.split import Parts
 from gatewright.data.table import Table
 from gatewright.errors import DataError
 

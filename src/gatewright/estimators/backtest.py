@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data import preprocessing
+from gatewright.data import split
 from gatewright.data.table import Series, Table
 from gatewright.data.window_checks import Sizes
 from gatewright.errors import DataError, GatewrightError
@@ -62,13 +62,11 @@ def unseen(table: Table, reading: TableSpec, spec: ModelSpec, same: bool) -> Ser
     """
     options = data_options(reading, spec)
     if same and reading.test != "0":
-        parts = preprocessing.split(table.series, reading.valid, reading.test)
+        parts = split.split(table.series, reading.valid, reading.test)
     else:
         starts = [_first_after(each, reading.trained_until, same) for each in table.series]
         lengths = [len(each.values) for each in table.series]
-        parts = tuple(
-            preprocessing.Parts(start, start, length) for start, length in zip(starts, lengths, strict=True)
-        )
+        parts = tuple(split.Parts(start, start, length) for start, length in zip(starts, lengths, strict=True))
     if all(part.test == part.end for part in parts):
         seen = f"; the training saw all rows up to {reading.trained_until}" if reading.trained_until else ""
         expected = "rows that the training has not seen: later ones, or a test part (test=0.15 in the constructor)"

@@ -13,7 +13,7 @@ from gatewright.inspector.catalog import Catalog, Subject
 from gatewright.inspector.loader import DEFAULT, snapshot_entry
 from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model, load
-from gatewright.runs import models
+from gatewright.runs import snapshots
 from gatewright.runs.run import Run
 from gatewright.train.callback import Callback
 
@@ -45,7 +45,7 @@ class Live(Callback):
         server.title = f"{run.path.resolve().name} - Gatewright"
         server.__enter__()
         scores = dict(run.validations())
-        for step, _ in models.found(run):
+        for step, _ in snapshots.found(run):
             if step in scores:
                 self._add(step, scores[step])
         say(f"look at it: {server.url}")
@@ -55,7 +55,7 @@ class Live(Callback):
     def validated(self, model: Model, step: int) -> None:
         """Keep a snapshot and add it to the page."""
         try:
-            removed = models.keep(self._run, model, step)
+            removed = snapshots.keep(self._run, model, step)
         except OSError as error:
             self._say(f"no snapshot of step {step}: {reason(error, writing=True)}")
             return
@@ -67,7 +67,7 @@ class Live(Callback):
         entry = snapshot_entry(self._run, step, score)
 
         def make() -> Subject:
-            path = dict(models.found(self._run))[step]
+            path = dict(snapshots.found(self._run))[step]
             model = load(path)
             batch = of_run(self._run, model, None, part="valid", steps=STEPS)
             return Subject(model, DEFAULT.rows_of(batch, lambda _: None).noted(entry.note))

@@ -15,7 +15,7 @@ from gatewright.insight.recording import Recording
 from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.nn.model import Model, load
 from gatewright.progress import PLAIN_SECONDS
-from gatewright.runs import models
+from gatewright.runs import snapshots
 from gatewright.runs.run import Run
 from gatewright.spec import FILLS
 from gatewright.tasks import registry
@@ -184,7 +184,7 @@ def open_run(run: Run, model: Model, batch: InputBatch, plain: plain_rnn.PlainMo
     """
     catalog, scores = Catalog(), dict(run.validations())
     best = min(scores, key=lambda step: scores[step], default=None)
-    for step, path in models.found(run):
+    for step, path in snapshots.found(run):
         if step != best:
             entry = snapshot_entry(run, step, scores.get(step))
             catalog.add(entry, functools.partial(_snapshot, path, batch.noted(entry.note)))

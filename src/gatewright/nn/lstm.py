@@ -17,7 +17,7 @@ from gatewright.errors import GatewrightError
 from gatewright.nn import _torch_private, fallback, fast_path
 from gatewright.nn.fx_node import fx_node
 from gatewright.nn.initial_state import Shapes, State, described, fits, tensors_of
-from gatewright.nn.packed import Layout
+from gatewright.nn.packed_sequence import Layout
 from gatewright.nn.record import LayerRecord, Record
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from gatewright.nn.packed import Layout
+from gatewright.nn.packed_sequence import Layout
 
 
 @dataclass(frozen=True, eq=False, repr=False)

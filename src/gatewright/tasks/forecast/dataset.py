@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data import frequency, preprocessing
+from gatewright.data import frequency, preprocessing, split
 from gatewright.data.number_format import Notation
 from gatewright.data.sources import TableSource
 from gatewright.data.table import Roles, Table, digest_of, table_of
@@ -51,7 +51,7 @@ class SeriesData:
     """
 
     table: Table
-    parts: tuple[preprocessing.Parts, ...]
+    parts: tuple[split.Parts, ...]
     options: DataOptions
     settings: SeriesSettings
     sizes: Sizes
@@ -93,12 +93,12 @@ def read(
             vary.
 
     Raises:
-        GatewrightError: see `table_of`, `preprocessing.split` and `require_windows`.
+        GatewrightError: see `table_of`, `split.split` and `require_windows`.
     """
     settings = SeriesSettings.of(options)
     step = "" if fitted is None else fitted[0].step
     table = source if isinstance(source, Table) else table_of(source, roles(options), settings.fill, step)
-    parts = preprocessing.split(table.series, settings.valid, settings.test)
+    parts = split.split(table.series, settings.valid, settings.test)
     table, constant = (table, ()) if fitted else preprocessing.leave_out_constants(table, parts)
     base = Sizes(settings.horizon, frequency.season(table.step), options.context)
     seasons = seasons_of(table, parts, base, options.season, settings.reads != "nothing")
@@ -123,7 +123,7 @@ def read(
     return SeriesData(*parts_of_data, source_digest, notes, seasons.note)
 
 
-def _calendar(table: Table, parts: tuple[preprocessing.Parts, ...], options: DataOptions) -> tuple[str, ...]:
+def _calendar(table: Table, parts: tuple[split.Parts, ...], options: DataOptions) -> tuple[str, ...]:
     if options.calendar is not None:
         return tuple(part for part in options.calendar if part != "none")
     spans = [
