@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from gatewright import LSTM, load, look
+from gatewright import LSTM, look
 from gatewright.data.table import Roles, read_table
 from gatewright.errors import GatewrightError
 from gatewright.insight import intervene
+from gatewright.nn.model import load
 from gatewright.runs.run import Run
 from gatewright.tasks.forecast import dataset as series_data
 

@@ -21,9 +21,10 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from gatewright import cli, load, look
+from gatewright import cli, look
 from gatewright.insight.recording import Recording
 from gatewright.inspector.server import PageServer
+from gatewright.nn.model import load
 from gatewright.tasks.options import ModelOptions, Options, TrainingOptions
 from gatewright.train import plain_rnn
 from gatewright.train.launch import train

@@ -20,7 +20,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from gatewright import cli, load, look
+from gatewright import cli, look
 from gatewright.errors import GatewrightError
 from gatewright.insight.inputs import of_run
 from gatewright.insight.recorder import record
@@ -28,7 +28,7 @@ from gatewright.inspector import live
 from gatewright.inspector.live import Live
 from gatewright.inspector.loader import DEFAULT, open_path
 from gatewright.inspector.server import PageServer
-from gatewright.nn.model import Model
+from gatewright.nn.model import Model, load
 from gatewright.runs import snapshots
 from gatewright.runs.run import Run
 from gatewright.tasks.options import Options

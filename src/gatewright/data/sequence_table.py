@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gatewright.data.cell_text import is_text, known, text
 from gatewright.data.columns import Column, Columns, columns_of
 from gatewright.data.datetimes.inference import is_named
-from gatewright.data.datetimes.reader import timestamps
+from gatewright.data.datetimes.timestamps import timestamps
 from gatewright.data.frame import Frame
 from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.numeric_columns import numbers
