@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data import frequency
-from gatewright.data.preprocessing import Parts, last_observed
+from gatewright.data.preprocessing import last_observed
+from gatewright.data.split import Parts
 from gatewright.data.table import Table
 from gatewright.data.window_checks import Sizes, windows_of
 from gatewright.errors import GatewrightError
