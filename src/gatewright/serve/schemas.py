@@ -134,7 +134,10 @@ class StateBody(SessionBody):
 
     hidden: Annotated[list[list[float]], Field(description="Hidden state h of each layer.")]
     cell: Annotated[list[list[float]], Field(description="Cell state c of each layer.")]
-    last: Annotated[list[float | None], Field(description="The last observed value of each target.")]
+    last: Annotated[
+        list[float | None],
+        Field(description="The last observed value of each target; the pooled states of a classifier."),
+    ]
     recent: Annotated[
         list[list[float | None]],
         Field(description="The targets of the last rows, scaled, the oldest first, for a model with seasons."),
@@ -152,7 +155,7 @@ class ModelBody(_Body):
     """The model of new sessions."""
 
     model: Annotated[str, Field(description="Fingerprint of the model.")]
-    columns: Annotated[list[str], Field(description="Columns of a forecaster's row, in order.")]
+    columns: Annotated[list[str], Field(description="Columns of the row of a forecaster or classifier, in order.")]
     calendar: Annotated[bool, Field(description="Whether steps require times.")]
     time_zone: Annotated[
         str,
@@ -164,6 +167,7 @@ class ModelBody(_Body):
     targets: Annotated[list[str], Field(description="Forecast columns: the second axis of a step's output.")]
     quantiles: Annotated[list[float], Field(description="Forecast quantiles: the third axis of a step's output.")]
     symbols: Annotated[list[str], Field(description="Symbols of a text model; the first stands for unknown ones.")]
+    classes: Annotated[list[str], Field(description="Labels of a classifier, in the order of its probabilities.")]
     output: Annotated[list[int], Field(description="Shape of a step's output.")]
     context: Annotated[
         int,

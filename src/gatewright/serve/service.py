@@ -76,6 +76,7 @@ class Service:
             "targets": stream.targets,
             "quantiles": stream.quantiles,
             "symbols": stream.symbols,
+            "classes": stream.classes,
             "output": stream.output_shape,
             "context": stream.context,
             "most_steps": self.limits.max_steps,
