@@ -11,6 +11,8 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
 
 from gatewright.errors import GatewrightError
 
@@ -52,6 +54,12 @@ def flat(title: str, order: int) -> Parameter:
 def say(text: str) -> None:
     """Print a text as it is."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """Print a table in its own width where the terminal is narrower: a figure cut short would mislead."""
+    table.width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.print(table, "", crop=False)
 
 
 def on_a_line(text: str) -> str:

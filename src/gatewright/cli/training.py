@@ -7,15 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.measure import Measurement
-
 from gatewright.progress import Waits
 from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
 
 if TYPE_CHECKING:
     from gatewright.inspector.live import Live
-from gatewright.cli.app import LOADING, UsageError, app, complain, console, errors, flat, say
+from gatewright.cli.app import LOADING, UsageError, app, complain, console, errors, flat, print_table, say
 
 
 @app.command
@@ -110,9 +108,7 @@ def evaluate(run: Path, /, *, windows: int | None = None) -> None:
 
     evaluated, evaluation = evaluate_run(run, windows, waits)
     for table in registry.kind(evaluated.kind).tables(evaluation):
-        # A table keeps its width where the terminal is narrower: a figure cut short would mislead.
-        table.width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
-        console.print(table, "", crop=False)
+        print_table(table)
     for name, what in (("series_without_windows", "in the test part"), ("series_not_sampled", "drawn")):
         if evaluation.get(name):
             say(f"no window {what} of {listed(evaluation[name])}")
@@ -192,6 +188,4 @@ def quantize(run: Path, data: Path, /) -> None:
     """
     from gatewright.evaluation.quantization import lines, quantize_run
 
-    laid_out = lines(quantize_run(run, data))
-    laid_out.width = Measurement.get(console, console.options.update(max_width=1000), laid_out).maximum
-    console.print(laid_out, "", crop=False)
+    print_table(lines(quantize_run(run, data)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,15 +70,28 @@ def choose(model: Model, data: SeriesData, windows: int | None = None) -> Chosen
         GatewrightError: if ``windows`` is less than 1.
     """
     encoder, head = _parts(model)
-    if windows is not None and windows < 1:
-        raise GatewrightError("--windows", "a whole number of at least 1", str(windows))
+    _check(windows)
     targets = len(encoder.targets)
     candidates = [
         preprocessing.origins(one.values[:, :targets], encoder.context, head.horizon, part.test, part.end)
         for one, part in zip(data.table.series, data.parts, strict=True)
     ]
     require_windows(data.table, data.parts, Sizes(head.horizon, data.sizes.season, encoder.context), ("test",))
-    names = [one.name for one in data.table.series]
+    return draw(candidates, [one.name for one in data.table.series], windows)
+
+
+def draw(candidates: list[Rows], names: Sequence[str], windows: int | None) -> Chosen:
+    """Draw windows evenly over all series.
+
+    Args:
+        candidates: of each series, the last known row of each forecast.
+        names: of the series.
+        windows: how many; all if None or if there are fewer.
+
+    Raises:
+        GatewrightError: if ``windows`` is less than 1.
+    """
+    _check(windows)
     without = [name for name, origins in zip(names, candidates, strict=True) if not len(origins)]
     available = sum(map(len, candidates))
     if windows is None or windows >= available:
@@ -94,6 +107,11 @@ def choose(model: Model, data: SeriesData, windows: int | None = None) -> Chosen
         name for name, origins, few in zip(names, candidates, drawn, strict=True) if len(origins) and not len(few)
     ]
     return Chosen(drawn, available, without, unsampled)
+
+
+def _check(windows: int | None) -> None:
+    if windows is not None and windows < 1:
+        raise GatewrightError("--windows", "a whole number of at least 1", str(windows))
 
 
 def forecast_batches(model: Model, data: SeriesData, chosen: Chosen) -> Iterator[Batch]:

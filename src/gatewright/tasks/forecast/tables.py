@@ -17,27 +17,32 @@ SHOWN = 12
 
 def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
     """Lay out what `gatewright.tasks.forecast.evaluate.evaluate_forecast` returned."""
-    windows, horizon = evaluation["windows"], evaluation["horizon"]
+    for target, methods in evaluation["targets"].items():
+        series = methods["model"]["by_series"]
+        yield overall(f"{target}: {heading(evaluation)}", methods, bool(series))
+        yield more(target, methods, bool(series))
+        if series:
+            yield _by_series(target, methods)
+        if evaluation["horizon"] > 1:
+            yield by_step(target, methods)
+
+
+def heading(evaluation: dict[str, Any]) -> str:
+    """Say which windows were scored."""
+    part = {"test": "test part", "origins": "rolling origins"}[evaluation.get("part", "test")]
+    windows, available, horizon = (evaluation[name] for name in ("windows", "windows_available", "horizon"))
     ahead = f"{horizon} steps ahead" if horizon > 1 else "a step ahead"
-    available = evaluation["windows_available"]
     counted = (
         f"{windows:,} of {available:,} windows, drawn evenly" if windows < available else f"{windows:,} windows"
     )
-    part = {"test": "test part", "origins": "rolling origins"}[evaluation.get("part", "test")]
-    for target, methods in evaluation["targets"].items():
-        series = methods["model"]["by_series"]
-        yield _overall(f"{target}: {part}, {counted}, {ahead}", methods, bool(series))
-        yield _more(target, methods, bool(series))
-        if series:
-            yield _by_series(target, methods)
-        if horizon > 1:
-            yield _by_step(target, methods)
+    return f"{part}, {counted}, {ahead}"
 
 
-def _overall(title: str, methods: dict[str, Any], several: bool) -> Table:
-    """The main measures of each method, over all series and steps."""
+def overall(title: str, methods: dict[str, Any], several: bool) -> Table:
+    """Lay out the main measures of each method, over all series and steps; the first method is a model."""
     rows: dict[str, Measures] = {name: scores["overall"] for name, scores in methods.items()}
-    expected = rows["model"]["coverage_expected"]
+    model = next(iter(rows.values()))
+    expected = model["coverage_expected"]
     names = {
         "MAE": "mae",
         "RMSE": "rmse",
@@ -49,22 +54,22 @@ def _overall(title: str, methods: dict[str, Any], several: bool) -> Table:
     table = empty(title, [*names, *([] if expected is None else [f"inside\n{expected:.0%}", "width"])])
     columns = [written([row[name] for row in rows.values()]) for name in names.values()]
     if expected is not None:
-        few = "*" if rows["model"]["few_windows"] else ""
+        few = "*" if model["few_windows"] else ""
         covers = [row["coverage"] for row in rows.values()]
         columns.append(["" if cover is None else f"{cover:.1%}{few}" for cover in covers])
         widths = written([row["interval_width"] for row in rows.values()])
         columns.append(["" if cover is None else width for cover, width in zip(covers, widths, strict=True)])
         if few:
-            count = int(rows["model"]["windows"] or 0)
+            count = int(model["windows"] or 0)
             table.caption = f"* from {count} window{'' if count == 1 else 's'}: too few to judge an interval by"
             table.caption_justify = "left"
     for name, *figures in zip(rows, *columns, strict=True):
-        table.add_row(name, *figures)
+        table.add_row(escape(name), *figures)
     return table
 
 
-def _more(target: str, methods: dict[str, Any], several: bool) -> Table:
-    """The other measures of each method, over all series and steps."""
+def more(target: str, methods: dict[str, Any], several: bool) -> Table:
+    """Lay out the other measures of each method, over all series and steps."""
     rows: dict[str, Measures] = {name: scores["overall"] for name, scores in methods.items()}
     names = {
         "MSE": "mse",
@@ -77,7 +82,7 @@ def _more(target: str, methods: dict[str, Any], several: bool) -> Table:
     table = empty(f"{target}: more measures", list(names))
     columns = [written([row[name] for row in rows.values()]) for name in names.values()]
     for name, *figures in zip(rows, *columns, strict=True):
-        table.add_row(name, *figures)
+        table.add_row(escape(name), *figures)
     return table
 
 
@@ -97,12 +102,12 @@ def _by_series(target: str, methods: dict[str, Any]) -> Table:
     return table
 
 
-def _by_step(target: str, methods: dict[str, Any]) -> Table:
-    """Mean absolute error by step ahead, at up to eight steps."""
-    horizon = len(methods["model"]["by_step"])
+def by_step(target: str, methods: dict[str, Any]) -> Table:
+    """Lay out the mean absolute error by step ahead, at up to eight steps."""
+    horizon = len(next(iter(methods.values()))["by_step"])
     shown = sorted({round(1 + (horizon - 1) * place / 7) for place in range(8)})
     table = empty(f"{target}: MAE by step ahead", list(map(str, shown)))
     columns = [written([scores["by_step"][step - 1]["mae"] for scores in methods.values()]) for step in shown]
     for name, *figures in zip(methods, *columns, strict=True):
-        table.add_row(name, *figures)
+        table.add_row(escape(name), *figures)
     return table
