@@ -76,7 +76,8 @@ test("series: what was forecast some steps before, its truth and the size of the
 });
 
 test("layers: one output", () => {
-  const meta = { kind: "layers", blocks: [{ output: { dtype: "f4", shape: [3, 2] } }] } as unknown as Meta;
+  const blocks = [{ output: { dtype: "f4", shape: [3, 2] } }];
+  const meta = { kind: "layers", outputs: [], blocks } as unknown as Meta;
   const run = (values: number[]): Run => ({
     meta,
     row: 0,

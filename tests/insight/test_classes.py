@@ -58,7 +58,10 @@ def test_predictions_are_those_of_the_steps_so_far(pooling: str, bidirectional: 
     np.testing.assert_array_equal(part.predictions, recording.predictions[2:5, 2:])
     payload = Payload(recording, "a")
     meta = payload.meta()
-    assert (meta["kind"], meta["readouts"]) == ("layers", [] if bidirectional else list(CLASSES))
+    readouts = list(CLASSES) if pooling in ("last", "mean") and not bidirectional else []
+    assert (meta["kind"], meta["readouts"]) == ("layers", readouts)
+    assert meta["outputs"] == ["p(x)", "p(y)", "p(z)"]
+    assert (recording.readout_weight is None) == (not readouts)
     assert len(payload.block(0, "output")) == 6 * 3 * 4
 
 

@@ -72,6 +72,8 @@ export interface Meta {
   text: TextMeta | null;
   /** Names of the outputs of the head: rows of the block `head`, [] without a head. */
   readouts: string[];
+  /** Names of the columns of the block `output` of a classifier, the probabilities of its classes; else []. */
+  outputs: string[];
   peer: PeerMeta | null;
   /** The manual changes of a "what if" recording. */
   edits: Edit[];
@@ -106,7 +108,7 @@ export interface BlockShape {
 //   forecast (series)                     (T, horizon, targets, quantiles): made at t for t + 1 ... t + horizon
 //   symbols (text)                        (T,) i4
 //   scores (text)                         (T, V)   log-probability of each symbol at t + 1
-//   output (layers)                       (T, P)
+//   output (layers)                       (T, P); of a classifier (T, classes), its probabilities by the steps so far
 //   peer/hidden, peer/forecast, peer/scores, peer/error    as above, of the plain RNN
 
 /** Figures of one layer in one direction over all rows; arrays have one entry for each unit, null without a value. */

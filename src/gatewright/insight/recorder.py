@@ -149,8 +149,8 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
     finally:
         for module in training:
             module.training = True
-    # The head of two directions reads more than the hidden state of one.
-    head = None if isinstance(model, LSTM) or model.lstm.bidirectional else model.head
+    # The head of a classifier may read something else than the hidden state of each step; then it has no readouts.
+    head = None if isinstance(model, LSTM) or not batch.about.readouts else model.head
     return Recording(
         batch.about,
         tuple(_layer(layer) for layer in result.layers),

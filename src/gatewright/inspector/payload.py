@@ -69,6 +69,7 @@ class Payload:
             else None,
             "text": {"symbols": list(data.symbols)} if isinstance(data, TextMetadata) else None,
             "readouts": list(about.readouts),
+            "outputs": [f"p({name})" for name in data.classes] if isinstance(data, ClassesMetadata) else [],
             "peer": {"name": about.peer, "hidden": recording.peer.hidden.shape[-1]} if recording.peer else None,
             "edits": [_edit_meta(edit) for edit in about.edits],
             "origin": self.origin or None,

@@ -3,15 +3,18 @@ import { Extra } from "./Extra";
 import { TracksMenu } from "./TracksMenu";
 import { tracksOf } from "./tracks";
 
-/** Tracks that are shown at first. */
+/** Tracks that are shown at first: the classes of a classifier, or inputs. */
 const FIRST = 2;
+const FIRST_CLASSES = 4;
 
-/** Inputs and outputs of a stack of layers. */
+/** Inputs and outputs of a stack of layers, or of a classifier. */
 export function LayersPanel({ axis }: { axis: Axis }) {
   const { state } = axis;
   const recording = state.recording.value!;
   const tracks = tracksOf(recording);
-  const chosen = state.tracks.value ?? recording.meta.inputs.slice(0, FIRST);
+  const { inputs, outputs } = recording.meta;
+  const first = outputs.length ? outputs.slice(0, FIRST_CLASSES) : inputs.slice(0, FIRST);
+  const chosen = state.tracks.value ?? first;
   return (
     <>
       <div class="gw-timeline-bar" data-still>

@@ -3,6 +3,7 @@
 import type { Values } from "../../components/Lines";
 import type { Recording } from "../../data/recording";
 import type { Numbers } from "../../data/source";
+import type { Meta } from "../../data/types";
 
 export interface Track {
   name: string;
@@ -13,13 +14,16 @@ export interface Track {
 
 /** All data of a recording with one number for each step. */
 export function tracksOf(recording: Recording): Track[] {
-  const { series, inputs, kind, layers, readouts } = recording.meta;
+  const { series, inputs, kind } = recording.meta;
   if (series) return named(series.columns, "columns");
   if (kind !== "layers") return [];
-  const last = layers[layers.length - 1];
-  const width = last.output * last.directions.length;
-  const outputs = readouts.length === width ? readouts : Array.from({ length: width }, (_, k) => `output ${k}`);
-  return [...named(inputs, "inputs"), ...named(outputs, "output")];
+  return [...named(inputs, "inputs"), ...named(outputNames(recording.meta), "output")];
+}
+
+/** Names of the outputs of a stack of layers or of a classifier. */
+export function outputNames({ outputs, blocks }: Meta): string[] {
+  const width = blocks[0].output.shape[1];
+  return outputs.length ? outputs : Array.from({ length: width }, (_, k) => `output ${k}`);
 }
 
 function named(names: string[], block: string): Track[] {

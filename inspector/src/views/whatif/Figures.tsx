@@ -1,3 +1,4 @@
+import type { Meta } from "../../data/types";
 import { plural, short } from "../../format";
 import type { State } from "../../state";
 import { type Comparison, type Largest, largest, meanErrors, type Run } from "./compare";
@@ -17,10 +18,7 @@ export function Figures({ state, before, after, comparison }: Props) {
     <dl class="gw-whatif-figures">
       {means && (
         <div>
-          <dt class="gw-label">
-            Mean error{" "}
-            {before.meta.kind === "text" ? "in nats per character" : "one step ahead, standard deviations"}
-          </dt>
+          <dt class="gw-label">Mean error {unitOf(before.meta)}</dt>
           <dd>
             <span data-part="mean_error_before" data-value={means.before}>
               {short(means.before)}
@@ -40,6 +38,11 @@ export function Figures({ state, before, after, comparison }: Props) {
       {comparison.change && <Change state={state} change={comparison.change} />}
     </dl>
   );
+}
+
+function unitOf({ kind, outputs }: Meta): string {
+  if (kind === "text") return "in nats per character";
+  return outputs.length ? "of the class at each step, in nats" : "one step ahead, standard deviations";
 }
 
 function Change({ state, change: { values, name } }: { state: State; change: NonNullable<Comparison["change"]> }) {

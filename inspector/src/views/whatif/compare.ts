@@ -4,7 +4,7 @@ import type { Values } from "../../components/Lines";
 import type { Recording } from "../../data/recording";
 import type { Meta } from "../../data/types";
 import { ahead, median } from "../timeline/forecast";
-import { known, lineOf } from "../timeline/tracks";
+import { known, lineOf, outputNames } from "../timeline/tracks";
 
 /** The blocks of a run that are compared; null where the recording has none. */
 export interface Run {
@@ -80,9 +80,9 @@ export function outputs(meta: Meta): number {
   return meta.blocks[0].output.shape[1];
 }
 
-function nameOf({ kind, series }: Meta, { target, output }: Look): string {
-  if (kind === "series") return series!.targets[target];
-  return kind === "text" ? "error of each character, in nats" : `output ${output}`;
+function nameOf(meta: Meta, { target, output }: Look): string {
+  if (meta.kind === "series") return meta.series!.targets[target];
+  return meta.kind === "text" ? "error of each character, in nats" : outputNames(meta)[output];
 }
 
 function changeOf(before: Run, after: Run, difference: Values): Comparison["change"] {

@@ -83,13 +83,19 @@ def _of_sequences(model: Model, sequences: Sequences, span: slice, title: str, f
         fingerprint=model.fingerprint,
         rows=_names(sequences),
         inputs=(*encoder.columns, *(f"{name} observed" for name in encoder.missing)),
-        readouts=() if model.spec.lstm.bidirectional else head.classes,
+        readouts=head.classes if _reads_each_step(model) else (),
         peer="",
         edits=(),
         data=ClassesMetadata(head.classes),
     )
     lengths = np.array([len(rows) for rows in encoded], np.int64)
     return InputBatch(about, x, lengths, targets=_targets(sequences, head.classes, len(x)))
+
+
+def _reads_each_step(model: Model) -> bool:
+    """Whether the head applies to the hidden state of each step: it is linear, so it does to their mean."""
+    _, head = require_classifier(model)
+    return head.pooling in ("last", "mean") and not model.spec.lstm.bidirectional
 
 
 def _names(sequences: Sequences) -> tuple[str, ...]:
