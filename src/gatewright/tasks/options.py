@@ -214,8 +214,9 @@ class TrainingOptions:
         warmup: Number of steps of the linear warm-up (default: 50).
         weight_decay: Decoupled weight decay (default: 0.01).
         clip: Maximum norm of the gradient; 0 for no clipping (default: 1).
-        patience: Number of validations without improvement before the training stops; 0 for no limit (default: 5).
-        validate_every: Steps between validations (default: 100; text: an epoch, at most 500).
+        patience: Number of validations without improvement before the training stops; 0 for no limit (default: 10;
+            text 5).
+        validate_every: Steps between validations (default: 25; classifier 50; text: an epoch, at most 500).
         checkpoint_every: Steps between checkpoints, in addition to one at each validation (default: 100).
         seed: Random seed for weights, order and dropout (default: 0).
         device: "auto", "cpu", "cuda", "mps" or "xpu" (default: auto).

@@ -39,7 +39,7 @@ class Forecast(Kind["SeriesData"]):
             horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
         ),
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
-        replace(TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=100),
+        replace(TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=25, patience=10),
     )  # fmt: skip
     by_data = ("context", "season", "calendar")
     forecasts = True
