@@ -46,7 +46,9 @@ def test_seasons_are_found_where_the_training_part_shows_them(
     assert data.options.season == (tuple(map(str, found)) or ("none", "24"))
     for season in (24, 168) if found else (24,):
         assert f"{season} (correlation " in data.seasons
-    assert data.seasons.startswith("seasonal differences: " if found else "no seasonal differences: not 24")
+    assert data.seasons.startswith(
+        "seasonal differences: " if found else "no seasonal differences: without 24 (correlation "
+    )
 
 
 def test_missing_values_hide_no_season(tmp_path: Path) -> None:

@@ -119,9 +119,9 @@ def _found(table: Table, parts: Sequence[Parts], sizes: Sizes) -> Seasons:
             break  # a week of days that are not alike is rare; the first season is that of the baseline
     sizes = replace(sizes, seasons=tuple(accepted))
     if accepted:
-        note = f"seasonal differences: {', '.join(shown)} in the training part"
-        return Seasons(sizes, note + (f"; not {', '.join(dropped)}" if dropped else ""))
-    return Seasons(sizes, f"no seasonal differences: not {', '.join(dropped)}" if dropped else "")
+        note = f"seasonal differences: {', '.join(shown)}"
+        return Seasons(sizes, note + (f"; without {', '.join(dropped)}" if dropped else ""))
+    return Seasons(sizes, f"no seasonal differences: without {', '.join(dropped)}" if dropped else "")
 
 
 def correlation(table: Table, parts: Sequence[Parts], season: int, others: Sequence[int], horizon: int) -> float:
