@@ -78,7 +78,7 @@ def fails(outcome, code, pattern):
     assert "Traceback" not in outcome[2]
 
 
-COMMANDS = ("train", "evaluate", "forecast", "compare", "predict", "generate", "export")
+COMMANDS = ("train", "evaluate", "forecast", "compare", "backtest", "predict", "generate", "export")
 
 
 def test_help_has_an_example_for_each_command_and_every_option(gatewright):

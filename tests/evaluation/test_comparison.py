@@ -26,7 +26,7 @@ from tests.support.training_runs import LANGUAGE, quiet, write_text
 
 SHORT = TrainingOptions(steps=4, batch=8, validate_every=4, checkpoint_every=4, warmup=1, device="cpu")
 OPTIONS = Options(
-    DataOptions(target=("load",), context=8, horizon=3, season=5, valid="40", test="40"),
+    DataOptions(target=("load",), context=8, horizon=3, season=("5",), valid="40", test="40"),
     ModelOptions(hidden=4),
     SHORT,
 )
@@ -120,7 +120,7 @@ def folder(tmp_path_factory):
 
     make("small", one, id=("site",))
     make("large", one, id=("site",), context=20, seed=2)
-    make("third", one, id=("site",), season=7, seed=3)
+    make("third", one, id=("site",), season=("7",), seed=3)
     make("two", two, id=("site",))
     make("also", two, id=("site",), seed=4)
     for name, changes in {

@@ -1,12 +1,18 @@
-"""The commands that judge forecasters beyond one run: compare."""
+"""The commands that judge forecasters beyond one run: compare, backtest."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
 
-from gatewright.cli.app import LOADING, app, errors, print_table, say
+from cyclopts import Parameter
+
+from gatewright.cli.app import LOADING, app, complain, errors, flat, print_table, say
+from gatewright.errors import GatewrightError
 from gatewright.progress import Waits
+from gatewright.tasks.config_file import read_config
+from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
 
 
 @app.command
@@ -39,3 +45,65 @@ def compare(*runs: Path, windows: int | None = None, out: Path | None = None) ->
         with writing(out):
             write_bytes(out, json.dumps(figures, indent=2, allow_nan=False).encode())
         say(f"wrote {out}")
+
+
+@app.command
+def backtest(
+    source: Path,
+    /,
+    *,
+    windows: int = 5,
+    step: int | None = None,
+    refit: Annotated[bool, Parameter(negative="--no-refit")] = True,
+    out: Path = Path("backtest.csv"),
+    config: Path | None = None,
+    data: Annotated[DataOptions, flat("Data", 1)] = ALL_DEFAULTS.data,
+    model: Annotated[ModelOptions, flat("Model", 2)] = ALL_DEFAULTS.model,
+    training: Annotated[TrainingOptions, flat("Training", 3)] = ALL_DEFAULTS.training,
+) -> None:
+    """Forecast the last rows of a table from rolling origins, next to baselines.
+
+    Example: gatewright backtest load.csv --horizon 24 --windows 5
+
+    Each forecast comes from a model that learned from the rows before its origin only, or before the first one.
+
+    Args:
+        source: A .csv, .tsv or .parquet table (.gz too).
+        windows: Number of origins; the last one leaves a horizon of rows (default: 5).
+        step: Rows between two origins (default: the horizon).
+        refit: Train anew at each origin; with --no-refit once, on the rows before the first (default: --refit).
+        out: CSV file to write: forecasts next to the observed values (default: backtest.csv).
+        config: TOML file with options in the tables [data], [model] and [training]; the command line wins.
+        data: Columns, parts and windows of the data.
+        model: Size of the model.
+        training: Optimization.
+    """
+    options = Options(data, model, training)
+    if config:
+        options = options.over(read_config(config))
+    waits = Waits(errors)
+    with waits.during(LOADING):
+        from gatewright.data.window_checks import listed
+        from gatewright.estimators.backtest import Origins, backtest_source
+        from gatewright.files.atomic import writing
+        from gatewright.tasks.forecast.csv_output import to_csv
+        from gatewright.tasks.forecast.tables import tables
+        from gatewright.tasks.spreadsheet import with_harmless_names
+
+    origins = Origins(windows, step, refit)
+    if not out.parent.is_dir():
+        raise GatewrightError("--out", "a file in a directory that exists", str(out))
+    if out.resolve() == source.resolve():
+        raise GatewrightError("--out", "another file than the table", str(out))
+    result = backtest_source(source, options, origins, None, waits)
+    frame, notes = with_harmless_names(result.forecasts)
+    for note in notes:
+        complain("note", note)
+    with writing(out):
+        out.write_text(to_csv(frame, result.table), "utf-8")
+    for table in tables(result.figures):
+        print_table(table)
+    short = result.figures["series_without_windows"]
+    if short:
+        complain("note", f"left out, too few rows before an origin: {listed(short)}")
+    say(f"wrote {out}")

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from rich.console import Console
 
 from gatewright.data import split
-from gatewright.data.table import Series, Table
+from gatewright.data.sources import TableSource
+from gatewright.data.table import Series, Table, table_of
 from gatewright.data.window_checks import Sizes
 from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
+from gatewright.progress import Waits
 from gatewright.spec import ModelSpec, TableSpec
-from gatewright.tasks.forecast.dataset import SeriesData, SeriesSettings, data_options
-from gatewright.tasks.forecast.evaluate import Chosen, forecast_batches
+from gatewright.tasks import registry
+from gatewright.tasks.forecast.dataset import SeriesData, SeriesSettings, data_options, roles
+from gatewright.tasks.forecast.evaluate import Chosen, described, forecast_batches
 from gatewright.tasks.forecast.predict import forecast_frame, rows_observed, times_of
-from gatewright.tasks.forecast.scores import Batch
-from gatewright.tasks.options import DataOptions
+from gatewright.tasks.forecast.scores import Basis, Batch, score
+from gatewright.tasks.options import DataOptions, Options
+from gatewright.train import launch
 
 #: Name of the column with the last row before a forecast.
 CUTOFF = "cutoff"
@@ -45,7 +53,7 @@ class Origins:
     def __post_init__(self) -> None:
         for name, value in (("windows", self.windows), ("step", 1 if self.step is None else self.step)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise GatewrightError(name, "a whole number of at least 1", repr(value)[:80])
+                raise GatewrightError(f"--{name}", "a whole number of at least 1", repr(value)[:80])
 
 
 def unseen(table: Table, reading: TableSpec, spec: ModelSpec, same: bool) -> SeriesData:
@@ -86,51 +94,111 @@ def _first_after(series: Series, trained_until: str, same: bool) -> int:
     return int(np.searchsorted(series.times, np.datetime64(trained_until), side="right"))
 
 
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts from rolling origins.
+
+    Attributes:
+        forecasts: a row a series, origin and step: ids, time, ``cutoff`` (the last row before the forecast), each
+            target as observed, and its quantiles as ``<target>_q<level>``.
+        figures: measures of each target for the model and each baseline, as in the ``evaluation.json`` of a run;
+            MASE is scaled by the rows before the first origin.
+        table: the series that were forecast.
+    """
+
+    forecasts: Any
+    figures: dict[str, Any]
+    table: Table
+
+
+def backtest_source(
+    source: TableSource, options: Options, origins: Origins, console: Console | None, waits: Waits
+) -> Backtest:
+    """Train on the rows of a table before each origin, and forecast from there.
+
+    Args:
+        source: the table.
+        options: of the training; there is no test part.
+        origins: where forecasts begin.
+        console: where to show the progress of each training; nowhere if None.
+        waits: reports progress.
+
+    Raises:
+        GatewrightError: at options or a table that cannot be used, or if no series has enough rows before the
+            first origin.
+        KeyboardInterrupt: if a training was stopped.
+    """
+    kind = registry.kind("forecast")
+    resolved = kind.resolve(options).data
+    with waits.during("reading the table"):
+        table = table_of(source, roles(resolved), resolved.fill or "")
+    options = replace(options, data=replace(resolved, test="0"))
+
+    def learn(before: Table) -> Model:
+        with tempfile.TemporaryDirectory(prefix="gatewright-") as folder:
+            path = Path(folder, "run")
+            run, progress = launch.train(before, options, run=path, kind=kind.name, console=console)
+            if not progress.finished:
+                raise KeyboardInterrupt
+            return run.best_model()
+
+    with waits.counting("backtesting", origins.windows, "origins") as advance:
+        return backtest(learn, table, resolved, origins, advance)
+
+
 def backtest(
-    learn: Callable[[Table], Model], table: Table, options: DataOptions, origins: Origins
-) -> tuple[pl.DataFrame, list[str]]:
-    """Forecast from rolling origins.
+    learn: Callable[[Table], Model],
+    table: Table,
+    options: DataOptions,
+    origins: Origins,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Backtest:
+    """Forecast from rolling origins, by models and by the baselines.
 
     Args:
         learn: returns a model that was trained on a table.
         table: the series.
         options: how it was read.
         origins: where forecasts begin.
-
-    Returns:
-        A row a series, origin and step; and the names of the series that have too few rows before an origin.
+        progress: is given 1 after each origin.
 
     Raises:
         GatewrightError: if no series has enough rows before the first origin.
     """
     settings = SeriesSettings.of(options)
-    horizon = settings.horizon
-    step, targets = origins.step or horizon, len(table.roles.targets)
+    targets = len(table.roles.targets)
     ends = np.array([rows_observed(each, targets) for each in table.series])
-    frames: list[tuple[int, pl.DataFrame]] = []
-    short, model = set[str](), None
-    for number in range(origins.windows):
-        cuts = ends - horizon - (origins.windows - 1 - number) * step
-        if model is None or origins.refit:
-            model = learn(_before(table, cuts))
+    cuts = [
+        ends - settings.horizon - (origins.windows - 1 - number) * (origins.step or settings.horizon)
+        for number in range(origins.windows)
+    ]
+    model = first = learn(_before(table, cuts[0]))
+    batches: list[Batch] = []
+    short = set[str]()
+    for number, cut in enumerate(cuts):
+        if number and origins.refit:
+            model = learn(_before(table, cut))
         assert model.table is not None
         data = unseen(table, model.table, model.spec, same=False)
-        usable = cuts >= data.sizes.read
+        usable = cut >= data.sizes.read
         short |= {each.name for each, fits in zip(table.series, usable, strict=True) if not fits}
-        chosen = Chosen(
-            [np.array([cut - 1] if fits else [], np.int64) for cut, fits in zip(cuts, usable, strict=True)],
-            int(usable.sum()),
-            [],
-            [],
-        )
-        frames += [
-            (batch.series, _frame(table, int(cuts[batch.series]), batch, settings.quantiles))
-            for batch in forecast_batches(model, data, chosen)
-        ]
-    if not frames:
-        raise DataError("X", "series with enough rows before the first origin", "none")
-    frames.sort(key=lambda numbered: numbered[0])  # stable: the origins of a series stay in order
-    return pl.concat([frame for _, frame in frames]), sorted(short)
+        rows = [np.array([row - 1] if fits else [], np.int64) for row, fits in zip(cut, usable, strict=True)]
+        batches += forecast_batches(model, data, Chosen(rows, int(usable.sum()), [], []))
+        progress(1)
+    if not batches:
+        raise DataError("table", "series with enough rows before the first origin", "none")
+    batches.sort(key=lambda batch: batch.series)  # stable: the origins of a series stay in order
+    assert first.table is not None
+    assert first.scaler is not None
+    season = first.table.season
+    bounds = [(max(0, int(row)), max(0, int(row))) for row in cuts[0]]
+    figures, _ = score(batches, Basis.of(table, settings, season, first.scaler.scale, bounds))
+    chosen = Chosen([batch.origins for batch in batches], len(batches), sorted(short), [])
+    return Backtest(
+        pl.concat([_frame(table, batch, settings.quantiles) for batch in batches]),
+        described("origins", first, season, chosen, figures),
+        table,
+    )
 
 
 def _before(table: Table, cuts: NDArray[np.int64]) -> Table:
@@ -150,16 +218,15 @@ def _before(table: Table, cuts: NDArray[np.int64]) -> Table:
         if cut > 0
     )
     if not series:
-        raise DataError("windows", "origins within the table", "the first one before its first row")
+        raise DataError("--windows", "origins within the table", "the first one before its first row")
     return replace(table, series=series)
 
 
-def _frame(table: Table, cut: int, batch: Batch, quantiles: Sequence[float]) -> pl.DataFrame:
+def _frame(table: Table, batch: Batch, quantiles: Sequence[float]) -> pl.DataFrame:
     """Return the forecasts of one origin of one series, next to what was observed."""
-    series, truth = table.series[batch.series], batch.truth[0]
-    horizon = len(truth)
-    cutoff = times_of(series, np.full(horizon, cut - 1), table)
+    series, truth, origin = table.series[batch.series], batch.truth[0], int(batch.origins[0])
+    cutoff = times_of(series, np.full(len(truth), origin), table)
     observed = [(target, truth[:, number]) for number, target in enumerate(table.roles.targets)]
     return forecast_frame(
-        series, cut, table, quantiles, batch.forecasts["model"][0], [(CUTOFF, cutoff), *observed]
+        series, origin + 1, table, quantiles, batch.forecasts["model"][0], [(CUTOFF, cutoff), *observed]
     )

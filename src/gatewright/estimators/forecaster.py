@@ -20,12 +20,12 @@ from gatewright.runs.run import digest
 from gatewright.spec import TableSpec
 from gatewright.tasks.forecast.dataset import SeriesData, data_options, roles
 from gatewright.tasks.forecast.predict import forecast, forecastable, require_forecaster
-from gatewright.tasks.options import DataOptions
 from gatewright.train.callback import Callback
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from gatewright.estimators.backtest import Backtest
     from gatewright.insight.recording import Recording
     from gatewright.tasks.inputs import InputBatch
 
@@ -331,33 +331,53 @@ class Forecaster(Estimator):
 
         Raises:
             GatewrightError: if the table cannot be used, or has too few rows before the first origin.
+            KeyboardInterrupt: at Ctrl-C.
         """
-        from gatewright.estimators.backtest import Origins, backtest
+        given, result = self._backtest(X, y, windows, step, refit, columns)
+        return given.answer(result.forecasts, result.table) if given.framed else result.forecasts
 
-        with python_names():
-            given = table_input(X, y)
-            options = self._options(_roles(given, columns))
-            resolved = self._learned.resolve(options).data
-            with self._waits().during("reading the table"):
-                table = table_of(given.source, roles(resolved), resolved.fill or "")
-
-            def learn(before: Table) -> Model:
-                return type(self)(**self.get_params()).fit_table(before, resolved).model_
-
-            forecasts, short = backtest(learn, table, resolved, Origins(windows, step, refit))
-            if short:
-                self._warn_of("left out", short, "too few rows before an origin")
-            return given.answer(forecasts, table) if given.framed else forecasts
-
-    def fit_table(self, table: Table, columns: DataOptions) -> Self:
-        """Train on a table that was read and checked before; for `cross_validate`.
+    def backtest(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        windows: int = 5,
+        step: int | None = None,
+        refit: bool = True,
+        **columns: Unpack[Columns],
+    ) -> dict[str, Any]:
+        """Measure the forecasts of `cross_validate`, next to simple baselines from the same origins.
 
         Args:
-            table: the series.
-            columns: how it was read.
+            X: as for `cross_validate`.
+            y: as for `cross_validate`.
+            windows: as for `cross_validate`.
+            step: as for `cross_validate`.
+            refit: as for `cross_validate`.
+            **columns: as for `fit`.
+
+        Returns:
+            Figures as of `evaluate`; MASE is scaled by the rows before the first origin.
+
+        Raises:
+            GatewrightError: as of `cross_validate`.
         """
-        options = replace(self._options({}), data=replace(columns, test="0"))
-        return self._train(table, options, run_dir=None, resume=False, init=None, callbacks=())
+        return self._backtest(X, y, windows, step, refit, columns)[1].figures
+
+    def _backtest(
+        self, X: Any, y: Any, windows: int, step: int | None, refit: bool, columns: Columns
+    ) -> tuple[TableInput, Backtest]:
+        """Forecast from rolling origins, with copies of the estimator."""
+        from gatewright.estimators.backtest import Origins, backtest_source
+
+        with python_names():
+            given, origins = table_input(X, y), Origins(windows, step, refit)
+            options = self._options(_roles(given, columns))
+            result = backtest_source(given.source, options, origins, self._console(), self._waits())
+            short = result.figures["series_without_windows"]
+            if short:
+                self._warn_of("left out", short, "too few rows before an origin")
+            return given, result
 
     def _unseen(self, given: TableInput) -> SeriesData:
         """Return the rows of a table that the training has not seen, as the test part of a dataset."""

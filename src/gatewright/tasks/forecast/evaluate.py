@@ -157,21 +157,33 @@ def evaluate_forecast(
         What was evaluated, and for each target and method the figures of `tasks.forecast.scores.score`; and what
         the plot shows.
     """
-    encoder, head = _parts(model)
     assert model.scaler is not None
-    basis = Basis.of(data, model.scaler.scale[: len(encoder.targets)])
+    basis = Basis.of_test_part(data, model.scaler.scale)
     figures, drawn = score(forecast_batches(model, data, chosen), basis, progress)
-    evaluation = {
+    return described("test", model, data.sizes.season, chosen, figures), drawn
+
+
+def described(part: str, model: Model, season: int, chosen: Chosen, figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of each target, with what was evaluated.
+
+    Args:
+        part: "test", or "origins" of a backtest.
+        model: the forecaster.
+        season: rows in a season.
+        chosen: the windows.
+        figures: of `tasks.forecast.scores.score`.
+    """
+    encoder, head = _parts(model)
+    return {
         "kind": "forecast",
-        "part": "test",
+        "part": part,
         "windows": chosen.count,
         "windows_available": chosen.available,
         "series_without_windows": chosen.without,
         "series_not_sampled": chosen.unsampled,
         "context": encoder.context,
         "horizon": head.horizon,
-        "season": data.sizes.season,
+        "season": season,
         "quantiles": list(head.quantiles),
         "targets": figures,
     }
-    return evaluation, drawn

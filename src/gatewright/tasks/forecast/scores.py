@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.forecast.dataset import SeriesData
+from gatewright.data.table import Table
+from gatewright.tasks.forecast.dataset import SeriesData, SeriesSettings
 from gatewright.tasks.forecast.metrics import OF_SERIES, Measures, Tally, Values, centre_of, naive_error
 
 #: Series whose errors by step are kept for the plot.
@@ -69,30 +70,42 @@ class Basis:
     centres: Values
 
     @classmethod
-    def of(cls, data: SeriesData, deviations: Sequence[float], season: int | None = None) -> Basis:
-        """Return the basis for the test part of a table.
+    def of(
+        cls,
+        table: Table,
+        settings: SeriesSettings,
+        season: int,
+        deviations: Sequence[float],
+        bounds: Sequence[tuple[int, int]],
+    ) -> Basis:
+        """Return the basis for forecasts of the last rows of a table.
 
         Args:
-            data: the table; MASE is scaled by the rows before its validation part.
+            table: the series.
+            settings: horizon and levels.
+            season: rows in a season, for MASE.
             deviations: standard deviation of each target in the training part.
-            season: rows in a season; that of the table if None.
+            bounds: of each series, the number of rows that MASE is scaled by, and the first row that is forecast.
         """
-        targets, settings = data.table.roles.targets, data.settings
-        rows = [series.values[:, : len(targets)] for series in data.table.series]
-        season = data.sizes.season if season is None else season
+        targets = table.roles.targets
+        rows = [series.values[:, : len(targets)] for series in table.series]
+        errors = [naive_error(values[:known], season) for values, (known, _) in zip(rows, bounds, strict=True)]
+        centres = [centre_of(values[first:]) for values, (_, first) in zip(rows, bounds, strict=True)]
         return cls(
-            names=tuple(series.name for series in data.table.series),
+            names=tuple(series.name for series in table.series),
             targets=targets,
             horizon=settings.horizon,
             quantiles=settings.quantiles,
-            deviations=tuple(deviations),
-            naive_errors=np.stack(
-                [naive_error(values[: part.valid], season) for values, part in zip(rows, data.parts, strict=True)]
-            ),
-            centres=np.stack(
-                [centre_of(values[part.test :]) for values, part in zip(rows, data.parts, strict=True)]
-            ),
+            deviations=tuple(deviations[: len(targets)]),
+            naive_errors=np.stack(errors),
+            centres=np.stack(centres),
         )
+
+    @classmethod
+    def of_test_part(cls, data: SeriesData, deviations: Sequence[float]) -> Basis:
+        """Return the basis for the test part of a table; MASE is scaled by the rows before the validation part."""
+        bounds = [(part.valid, part.test) for part in data.parts]
+        return cls.of(data.table, data.settings, data.sizes.season, deviations, bounds)
 
 
 class _Method:

@@ -1,0 +1,163 @@
+"""Backtests: the figures from the forecasts that they return, by loops, and the command."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import gatewright as gw
+from gatewright import cli
+from gatewright.estimators.base import GatewrightWarning
+from tests.tasks.test_baselines import last_season, last_value, on_the_line
+
+HORIZON, STEP, WINDOWS, SEASON = 3, 4, 4, 6
+SIZES = {"horizon": HORIZON, "hidden": 4, "context": 12, "season": SEASON, "steps": 3, "batch": 8, "warmup": 1}
+COLUMNS = {"target": "load", "time": "ts", "id": "site"}
+
+
+def values(site: int, rows: int) -> np.ndarray:
+    draw = np.random.default_rng(site)
+    return 10 * (site + 1) + np.sin(np.arange(rows) * 2 * np.pi / SEASON) + draw.normal(scale=0.3, size=rows)
+
+
+def panel(lengths: tuple[int, ...] = (120, 90)) -> pl.DataFrame:
+    """An hourly table of sites of some lengths."""
+    frames = []
+    for site, rows in enumerate(lengths):
+        times = np.datetime64("2024-01-01T00", "us") + np.arange(rows).astype("timedelta64[h]")
+        frames.append(pl.DataFrame({"site": [f"s{site}"] * rows, "ts": times, "load": values(site, rows)}))
+    return pl.concat(frames)
+
+
+def by_hand(folds: pl.DataFrame, lengths: tuple[int, ...]) -> dict[str, dict[str, float]]:
+    """MAE and MASE of the model and the baselines, and coverage, sQL and width of the model."""
+    errors: dict[str, dict[int, list[float]]] = {}
+    losses: dict[int, list[float]] = {}
+    inside, widths = [], []
+    scales = {}
+    for site, rows in enumerate(lengths):
+        first = rows - HORIZON - (WINDOWS - 1) * STEP
+        known = values(site, rows)[:first]
+        scales[site] = float(np.mean(np.abs(known[SEASON:] - known[:-SEASON])))
+        for number in range(WINDOWS):
+            cells, cut = values(site, rows), first + number * STEP
+            own = folds.filter(pl.col("site") == f"s{site}")[number * HORIZON : (number + 1) * HORIZON]
+            for ahead in range(1, HORIZON + 1):
+                truth, row = cells[cut + ahead - 1], own.row(ahead - 1, named=True)
+                assert row["load"] == truth
+                forecasts = {
+                    "model": row["load_q0.5"],
+                    "persistence": last_value(cells, cut - 1),
+                    "seasonal-naive": last_season(cells, cut - 1, ahead, SEASON),
+                    "drift": on_the_line(cells, cut - 1, ahead),
+                }
+                for name, forecast in forecasts.items():
+                    errors.setdefault(name, {}).setdefault(site, []).append(abs(truth - forecast))
+                levels = [(level, row[f"load_q{level}"]) for level in (0.1, 0.5, 0.9)]
+                loss = np.mean([max(p * (truth - q), (p - 1) * (truth - q)) for p, q in levels])
+                losses.setdefault(site, []).append(float(loss))
+                inside.append(levels[0][1] <= truth <= levels[-1][1])
+                widths.append(levels[-1][1] - levels[0][1])
+    found = {
+        name: {
+            "mae": float(np.mean(np.concatenate(list(of.values())))),
+            "mase": float(np.mean([np.mean(own) / scales[site] for site, own in of.items()])),
+        }
+        for name, of in errors.items()
+    }
+    found["model"] |= {
+        "scaled_quantile_loss": float(np.mean([np.mean(own) / scales[site] for site, own in losses.items()])),
+        "coverage": float(np.mean(inside)),
+        "interval_width": float(np.mean(widths)),
+    }
+    return found
+
+
+def check(figures: dict, folds: pl.DataFrame, lengths: tuple[int, ...]) -> None:
+    for name, expected in by_hand(folds, lengths).items():
+        overall = figures["targets"]["load"][name]["overall"]
+        assert {measure: overall[measure] for measure in expected} == pytest.approx(expected, rel=1e-4)
+        assert overall["observed"] == WINDOWS * HORIZON * len(lengths)
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_the_figures_are_those_of_the_forecasts(refit: bool) -> None:
+    arguments = {"windows": WINDOWS, "step": STEP, "refit": refit, **COLUMNS}
+    table, model = panel(), gw.Forecaster(**SIZES)
+    figures, folds = model.backtest(table, **arguments), model.cross_validate(table, **arguments)
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    assert (figures["part"], figures["windows"], figures["season"]) == ("origins", 2 * WINDOWS, SEASON)
+    check(figures, folds, (120, 90))
+
+
+def test_a_series_that_is_too_short_is_named() -> None:
+    with pytest.warns(GatewrightWarning, match="left out, too few rows before an origin: s1"):
+        figures = gw.Forecaster(**SIZES).backtest(
+            panel((120, 20)), windows=WINDOWS, step=STEP, refit=False, **COLUMNS
+        )
+    assert figures["series_without_windows"] == ["s1"]
+    assert list(figures["targets"]["load"]["model"]["by_series"]) == ["s0", "s1"]
+
+
+def command(*arguments: object) -> None:
+    options = [str(word) for name, value in SIZES.items() for word in (f"--{name}", value)]
+    cli.main([str(word) for word in ("backtest", *arguments)] + options)
+
+
+def test_the_command_writes_forecasts_next_to_the_truth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    panel().write_csv(tmp_path / "t.csv", datetime_format="%Y-%m-%d %H:%M:%S")
+    out = tmp_path / "folds.csv"
+    columns = [word for name, value in COLUMNS.items() for word in (f"--{name}", value)]
+    command(tmp_path / "t.csv", "--windows", WINDOWS, "--step", STEP, "--no-refit", "--out", out, *columns)
+    printed, complaints = capsys.readouterr()
+    assert complaints == ""
+    assert "load: rolling origins, 8 windows, 3 steps ahead" in printed
+    assert f"wrote {out}" in printed.splitlines()
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert list(rows[0]) == ["site", "ts", "cutoff", "load", "load_q0.1", "load_q0.5", "load_q0.9"]
+    folds = gw.Forecaster(**SIZES).cross_validate(
+        tmp_path / "t.csv", windows=WINDOWS, step=STEP, refit=False, **COLUMNS
+    )
+    assert [row["ts"] for row in rows] == [f"{when}" for when in folds["ts"]]
+    assert [row["cutoff"] for row in rows] == [f"{when}" for when in folds["cutoff"]]
+    for name in ("load", "load_q0.1", "load_q0.5", "load_q0.9"):
+        np.testing.assert_allclose([float(row[name]) for row in rows], folds[name], rtol=1e-6)
+    [line] = [line.split() for line in printed.splitlines() if line.startswith("model ")][:1]
+    mae = float(np.abs(folds["load"] - folds["load_q0.5"]).mean())
+    assert float(line[1]) == pytest.approx(mae, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--windows", 0), "--windows: expected a whole number of at least 1, got 0"),
+        (("--step", -2), "--step: expected a whole number of at least 1, got -2"),
+        (("--windows", 60), "--windows: expected origins within the table"),
+        (("--out", "no/such/folder.csv"), "--out: expected a file in a directory that exists"),
+        (("--out", "t.csv"), "--out: expected another file than the table"),
+    ],
+)
+def test_origins_outside_the_table_are_refused(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[object, ...],
+    message: str,
+) -> None:
+    panel((90,)).write_csv(tmp_path / "t.csv")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        command(tmp_path / "t.csv", "--target", "load", *arguments)
+    assert end.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.search(message, line)
+    assert not (tmp_path / "backtest.csv").exists()
