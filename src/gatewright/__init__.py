@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gatewright.errors import GatewrightError as GatewrightError
     from gatewright.estimators import Forecaster as Forecaster
     from gatewright.estimators import LanguageModel as LanguageModel
+    from gatewright.estimators import SequenceClassifier as SequenceClassifier
     from gatewright.estimators import load as load
     from gatewright.insight import look as look
     from gatewright.inspector.widget import view as view
@@ -32,6 +33,7 @@ _HOMES = {
     "LanguageModel": "gatewright.estimators",
     "Model": "gatewright.nn.model",
     "ModelSpec": "gatewright.spec",
+    "SequenceClassifier": "gatewright.estimators",
     "Stream": "gatewright.runtime.stream",
     "convert": "gatewright.nn",
     "equations": "gatewright",

@@ -51,6 +51,8 @@ def test_parameters_are_those_of_the_constructor(cls: type[Estimator]) -> None:
         estimator.set_params(hiden=3)
     with pytest.raises(SklearnNotFittedError):
         check_is_fitted(estimator)
+    with pytest.raises(SklearnNotFittedError):
+        estimator.stream()
 
 
 @pytest.mark.parametrize("cls", ALL)
@@ -64,7 +66,7 @@ def test_every_option_of_the_kind_is_a_parameter_and_documented(cls: type[Estima
         or option.name in kind.by_data
         or getattr(getattr(kind.defaults, "data" if table is DataOptions else "model"), option.name) is not None
     }
-    columns = {"target", "past", "known", "static", "time", "id"}
+    columns = {"target", "past", "known", "static", "time", "id", "label", "features"}
     assert set(inspect.signature(cls).parameters) == own - columns | {"verbose"}
     described = re.findall(r"^    (\w+): ", inspect.cleandoc(cls.__doc__ or ""), re.M)
     assert set(inspect.signature(cls).parameters) <= set(described)
@@ -99,6 +101,42 @@ CHECKS = (
 @pytest.mark.parametrize("cls", ALL)
 def test_the_checks_of_scikit_learn_that_apply(cls: type[Estimator], check: str) -> None:
     getattr(estimator_checks, f"check_{check}")(cls.__name__, cls())
+
+
+#: Checks of matrices of independent rows: here a row of an array is a sequence, its columns are steps.
+SEQUENCES_ARE_NO_MATRIX = (
+    "check_n_features_in",
+    "check_n_features_in_after_fitting",
+    "check_fit2d_predict1d",
+    "check_classifiers_train",
+)
+#: Checks of the wording of errors, and of inputs that scikit-learn converts and we refuse.
+OTHER_WORDS = (
+    "check_complex_data",
+    "check_dtype_object",
+    "check_estimators_empty_data_messages",
+    "check_estimator_sparse_tag",
+    "check_estimator_sparse_array",
+    "check_estimator_sparse_matrix",
+    "check_classifier_data_not_an_array",
+    "check_classifiers_regression_target",
+    "check_supervised_y_2d",
+    "check_fit2d_1sample",
+    "check_requires_y_none",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_classifier_passes_the_checks_of_data() -> None:
+    estimator = gw.SequenceClassifier(hidden=3, steps=1, batch=8)
+    left_out = dict.fromkeys((*SEQUENCES_ARE_NO_MATRIX, *OTHER_WORDS), "does not apply")
+    results = estimator_checks.check_estimator(
+        estimator, expected_failed_checks=left_out, on_skip=None, on_fail=None
+    )
+    failed = {result["check_name"] for result in results if result["status"] == "failed"}
+    assert failed == set()
+    assert sum(result["status"] == "passed" for result in results) >= 30
 
 
 def test_a_grid_search_over_time() -> None:

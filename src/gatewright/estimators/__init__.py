@@ -3,5 +3,6 @@
 from gatewright.estimators.forecaster import Forecaster
 from gatewright.estimators.language_model import LanguageModel
 from gatewright.estimators.loading import load
+from gatewright.estimators.sequence_classifier import SequenceClassifier
 
-__all__ = ["Forecaster", "LanguageModel", "load"]
+__all__ = ["Forecaster", "LanguageModel", "SequenceClassifier", "load"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,15 @@ if TYPE_CHECKING:
 
 class NotFittedError(GatewrightError, AttributeError):
     """An estimator that has no model yet."""
+
+
+def _not_fitted() -> type[NotFittedError]:
+    """Return the class of the error: also one of scikit-learn's, for a caller that has loaded it."""
+    if "sklearn" not in sys.modules:
+        return NotFittedError
+    from sklearn import exceptions
+
+    return type("NotFittedError", (NotFittedError, exceptions.NotFittedError), {})
 
 
 class GatewrightWarning(UserWarning):
@@ -120,7 +130,7 @@ class Estimator:
             NotFittedError: if there is none.
         """
         if not hasattr(self, "model_"):
-            raise NotFittedError(type(self).__name__, "a fitted model: call fit first", "one without a model")
+            raise _not_fitted()(type(self).__name__, "a fitted model: call fit first", "one without a model")
         return self.model_
 
     def _waits(self) -> Waits:

@@ -9,12 +9,15 @@ from gatewright.errors import GatewrightError, path_of
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.forecaster import Forecaster
 from gatewright.estimators.language_model import LanguageModel
+from gatewright.estimators.sequence_classifier import SequenceClassifier
 from gatewright.nn.model import load as nn_load
 from gatewright.runs.run import Run
 from gatewright.tasks import registry
 
 #: The estimator of each kind of model.
-ESTIMATORS: dict[str, type[Estimator]] = {each._kind: each for each in (Forecaster, LanguageModel)}
+ESTIMATORS: dict[str, type[Estimator]] = {
+    each._kind: each for each in (Forecaster, LanguageModel, SequenceClassifier)
+}
 
 
 def load(path: str | Path) -> Any:
@@ -26,7 +29,7 @@ def load(path: str | Path) -> Any:
         path: what ``save`` wrote, the ``model.safetensors`` of a run, or the directory of the run.
 
     Returns:
-        A `Forecaster` or `LanguageModel`; its ``model_`` is the `torch.nn.Module`.
+        A `Forecaster`, `LanguageModel` or `SequenceClassifier`; its ``model_`` is the `torch.nn.Module`.
 
     Raises:
         GatewrightError: if the file is missing, damaged, foreign or too new.

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from gatewright.errors import GatewrightError
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
-from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options
+from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options, stack_options
 from gatewright.tasks.settings import ModelSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -79,6 +80,17 @@ class Classify(Kind["ClassData"]):
 
         spec = dataset.build(data, options)
         return Model(spec, scaler=data.scaler, forget_bias=ModelSettings.of(options.model).forget_bias)
+
+    def continued(self, model: Model, data: ClassData, options: Options) -> Model:
+        """Refuse: other data may have other classes."""
+        raise GatewrightError("init", "a forecaster or a language model, whose training can go on", "a classifier")
+
+    def fixed_by(self, spec: ModelSpec) -> Options:
+        """Return the sizes, and how a sequence is read."""
+        assert spec.classifier is not None
+        directions = "both" if spec.lstm.bidirectional else "forward"
+        size = replace(stack_options(spec.lstm), pooling=spec.classifier[1].pooling, directions=directions)
+        return Options(DataOptions(features=spec.classifier[0].columns), size)
 
     def task(self, model: Model, data: ClassData, options: Options, share: Share, device: torch.device) -> Task:
         """Return whole sequences in random order."""

@@ -1,0 +1,379 @@
+"""The classifier: sequences in, the probability of each class out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gatewright.data.dataframes import is_dataframe
+from gatewright.data.sequences import Sequences, label_text, sequences_of
+from gatewright.data.sources import as_path, frame_of
+from gatewright.errors import DataError, GatewrightError, nearest, shorten
+from gatewright.estimators.base import Estimator
+from gatewright.estimators.python_names import python_names
+from gatewright.estimators.table_input import names
+from gatewright.nn.model import Model
+from gatewright.tasks.classify.dataset import SequenceSource, read_sequences
+from gatewright.tasks.classify.metrics import confusion, measure
+from gatewright.tasks.classify.predict import predict_proba, require_classifier
+from gatewright.train.callback import Callback
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from gatewright.insight.recording import Recording
+    from gatewright.tasks.inputs import InputBatch
+
+
+class SequenceColumns(TypedDict, total=False):
+    """Columns of a long table of sequences by their role; each a name, or a sequence of names."""
+
+    id: str | Sequence[str]
+    label: str
+    features: str | Sequence[str]
+    time: str
+
+
+class SequenceClassifier(Estimator):
+    """One label for each sequence.
+
+    Sequences may be of unequal length, of one feature or several, and with missing values.  Parameters and fitted
+    attributes follow scikit-learn's conventions.  None stands for the default, which `gatewright train --help`
+    lists; the parameters are the options of the same name there.
+
+    Args:
+        hidden: units of each LSTM layer and direction (default: 64).
+        layers: LSTM layers (default: 1).
+        directions: "both", or "forward" for a model that a stream can run (default: both).
+        pooling: how steps become one vector: "last", "mean", "max" or "attention" (default: max).
+        dropout: dropout rate (default: 0.2).
+        proj: width of the projected hidden state; 0 for none.
+        forget_bias: initial bias of the forget gates.
+        class_weights: "none", or "balanced" where rare classes count as much as others (default: none).
+        fill: "mean" to read missing values as the mean also where the training part had none.
+        time_format: format of the timestamps of a table.
+        decimal: decimal mark of numbers in text.
+        thousands: thousands separator of numbers in text.
+        missing: words and numbers for a missing value.
+        valid: validation part, by which the best model is chosen: a share of each class (default: 0.15).
+        test: test part, which the training leaves out: a share, or the path of a file; none if 0, which it is
+            unless it is said.
+        split_seed: random seed of the split (default: 0).
+        epochs: passes over the training part.
+        steps: optimizer steps, in place of epochs (default: 1000).
+        batch: sequences in a step (default: 32).
+        lr: maximum learning rate (default: 0.002).
+        schedule: decay of the learning rate.
+        warmup: steps of the linear warm-up.
+        weight_decay: decoupled weight decay.
+        clip: maximum norm of the gradient; 0 for no clipping.
+        patience: validations without improvement before the training stops; 0 for no limit (default: 10).
+        validate_every: steps between validations (default: 50).
+        checkpoint_every: steps between checkpoints.
+        seed: random seed for weights, order and dropout (default: 0).
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
+        verbose: 0 prints nothing, 1 shows the progress.
+
+    Attributes:
+        classes_: the labels in the order of the probabilities; as text in a model that `gatewright.load` read.
+        feature_names_in_: the columns that the model reads.
+        n_features_in_: their number.
+
+    >>> import gatewright, numpy as np
+    >>> X = np.stack([np.sin(np.arange(20) * (1 + n % 2) / 3) for n in range(24)])
+    >>> y = np.arange(24) % 2
+    >>> model = gatewright.SequenceClassifier(hidden=8, steps=60, lr=0.02).fit(X, y)
+    >>> model.predict(X[:4])
+    array([0, 1, 0, 1])
+    """
+
+    _kind = "classify"
+
+    classes_: NDArray[Any]
+    feature_names_in_: NDArray[Any]
+    n_features_in_: int
+
+    def __init__(
+        self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
+        pooling: str | None = None, dropout: float | None = None, proj: int | None = None,
+        forget_bias: float | None = None, class_weights: str | None = None, fill: str | None = None,
+        time_format: str | None = None, decimal: str | None = None, thousands: str | None = None,
+        missing: Sequence[str] | None = None, valid: float | str | None = None, test: float | str = 0,
+        split_seed: int | None = None, epochs: int | None = None, steps: int | None = None,
+        batch: int | None = None, lr: float | None = None, schedule: str | None = None,
+        warmup: int | None = None, weight_decay: float | None = None, clip: float | None = None,
+        patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
+        seed: int | None = None, device: str | None = None, verbose: int = 0,
+    ) -> None:  # fmt: skip
+        self.hidden, self.layers, self.directions = hidden, layers, directions
+        self.pooling, self.dropout, self.proj = pooling, dropout, proj
+        self.forget_bias, self.class_weights, self.fill = forget_bias, class_weights, fill
+        self.time_format, self.decimal, self.thousands = time_format, decimal, thousands
+        self.missing, self.valid, self.test, self.split_seed = missing, valid, test, split_seed
+        self.epochs, self.steps, self.batch, self.lr = epochs, steps, batch, lr
+        self.schedule, self.warmup, self.weight_decay = schedule, warmup, weight_decay
+        self.clip, self.patience, self.validate_every = clip, patience, validate_every
+        self.checkpoint_every, self.seed, self.device = checkpoint_every, seed, device
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn has to know about the estimator; it calls this itself."""
+        from sklearn.utils import ClassifierTags
+
+        tags = super().__sklearn_tags__()
+        tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        tags.target_tags.required = True
+        tags.input_tags.two_d_array = tags.input_tags.three_d_array = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+        callbacks: Sequence[Callback] = (),
+        **columns: Unpack[SequenceColumns],
+    ) -> Self:
+        """Train on labelled sequences, and keep the best model.
+
+        Ctrl-C ends the training and keeps the best model so far.
+
+        Args:
+            X: sequences: an array (n, T) or (n, T, D), a list of arrays (T,) or (T, D) of any lengths; a data
+                frame with a row for each sequence, if ``y`` is there; or a long table with a row for each step (a
+                polars or pandas DataFrame, an Arrow table, the path of a file), or the path of a ``.ts`` file.
+            y: the labels (n,); None where a column of a long table has them.
+            run_dir: directory that keeps the run: checkpoints, metrics, the best model.
+            resume: go on with the run in ``run_dir``, to the same bits as without the interruption.
+            callbacks: instances of `gatewright.train.callback.Callback`.
+            **columns: of a long table: ``id`` and ``label``, and perhaps ``features`` (all other numeric columns
+                by default) and ``time``, by which the rows of a sequence are ordered.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            GatewrightError: at a parameter or data that cannot be used, before anything is trained.
+            NonFiniteError: at a NaN or infinity while training.
+        """
+        with python_names():
+            roles = _roles(columns)
+            source = _source(X, y, roles)
+            if isinstance(source, Sequences) and source.labels is None:
+                raise DataError("y", "a label for each sequence", "None")
+            labels = None if y is None else _distinct(y)
+            self._train(
+                source, self._options(roles), run_dir=run_dir, resume=resume, init=None, callbacks=callbacks
+            )
+            if labels is not None:
+                self.classes_ = np.array([labels[name] for name in self._head_classes()])
+        return self
+
+    def _adopt(self, model: Model) -> None:
+        super()._adopt(model)
+        encoder, head = require_classifier(model)
+        self.classes_ = np.array(head.classes)
+        self.feature_names_in_ = np.array(encoder.columns, dtype=object)
+        self.n_features_in_ = len(encoder.columns)
+
+    def _head_classes(self) -> tuple[str, ...]:
+        return require_classifier(self._fitted())[1].classes
+
+    def _sequences(self, X: Any, columns: SequenceColumns, y: Any = None) -> Sequences:
+        """Read sequences as the model does; labels of a table only if it has a column for them."""
+        own, roles = _roles(columns), self._columns_of_training(X, y)
+        roles.update(own)
+        source = _source(X, y, roles, self.feature_names_in_)
+        if isinstance(source, Sequences):
+            return source
+        data = replace(self._options(roles).data, features=require_classifier(self.model_)[0].columns)
+        return read_sequences(source, data, labelled="label" in roles)[0]
+
+    def _columns_of_training(self, X: Any, y: Any) -> dict[str, Any]:
+        """Return id and time of the training's table, if sequences come as a table again."""
+        data = self.options_.data
+        roles = {name: value for name, value in (("id", data.id), ("time", data.time)) if value}
+        return roles if roles and _is_table(X, y, roles) else {}
+
+    def predict_proba(self, X: Any, **columns: Unpack[SequenceColumns]) -> Any:
+        """Return the probability of each class for each sequence.
+
+        Args:
+            X: sequences, in one of the forms that `fit` takes.
+            **columns: ``id`` and ``time`` of a long table, if they differ from those of the training.
+
+        Returns:
+            (n, classes), in the order of ``classes_``.  Of a long table a polars DataFrame, a row for each
+            sequence in the order of appearance: ``id``, and ``p_<class>`` for each class.
+
+        Raises:
+            NotFittedError: before `fit`.
+            GatewrightError: if the sequences do not fit the model.
+        """
+        model = self._fitted()
+        with python_names():
+            sequences = self._sequences(X, columns)
+            probability = predict_proba(model, sequences, self.fill or "")
+        if not _is_table(X, None, {**self._columns_of_training(X, None), **columns}):
+            return probability
+        classes = {f"p_{name}": probability[:, number] for number, name in enumerate(self._head_classes())}
+        return pl.DataFrame({"id": pl.Series(sequences.names, dtype=pl.String), **classes})
+
+    def predict(self, X: Any, **columns: Unpack[SequenceColumns]) -> Any:
+        """Return the likeliest class of each sequence.
+
+        Args:
+            X: sequences, in one of the forms that `fit` takes.
+            **columns: as for `predict_proba`.
+
+        Returns:
+            Labels (n,); of a long table a polars DataFrame with the columns ``id`` and ``label``.
+        """
+        answer = self.predict_proba(X, **columns)
+        if isinstance(answer, pl.DataFrame):
+            numbers = answer.drop("id").to_numpy().argmax(axis=1)
+            return answer.select("id").with_columns(label=pl.Series(self.classes_[numbers]))
+        return self.classes_[answer.argmax(axis=1)]
+
+    def evaluate(self, X: Any, y: Any = None, **columns: Unpack[SequenceColumns]) -> dict[str, Any]:
+        """Score labelled sequences that the training has not seen.
+
+        Args:
+            X: sequences, in one of the forms that `fit` takes.
+            y: their labels; None where the column ``label`` of a long table has them.
+            **columns: as for `fit`.
+
+        Returns:
+            Accuracy, balanced accuracy, F1, ROC AUC, log loss and calibration error, as in the ``evaluation.json``
+            of a run, and the ``confusion`` matrix: rows are true classes, columns predicted ones.
+
+        Raises:
+            NotFittedError: before `fit`.
+            GatewrightError: if the sequences do not fit the model, or a label is none of its classes.
+        """
+        model, classes = self._fitted(), self._head_classes()
+        with python_names():
+            sequences = self._sequences(X, columns, y)
+            if sequences.labels is None:
+                raise DataError("y", "a label for each sequence, or the column label of a table", "none")
+            for number, label in enumerate(sequences.labels):
+                if label not in classes:
+                    raise DataError(
+                        f"label of {sequences.title(number)}", f"one of {shorten(classes)}", shorten(label)
+                    )
+            truth = np.array([classes.index(label) for label in sequences.labels], np.int64)
+            probability = predict_proba(model, sequences, self.fill or "")
+        guess = probability.argmax(axis=1)
+        figures = measure(truth, guess, probability, len(classes))
+        return {**figures, "classes": list(classes), "confusion": confusion(truth, guess, len(classes)).tolist()}
+
+    def score(self, X: Any, y: Any = None, **columns: Unpack[SequenceColumns]) -> float:
+        """Return the accuracy; arguments as for `evaluate`."""
+        return float(self.evaluate(X, y, **columns)["accuracy"])
+
+    def look(self, X: Any, *, start: int = 0, steps: int | None = None, title: str = "") -> Recording:
+        """Run the model over sequences and return a recording of every gate and state: `gatewright.look`.
+
+        Args:
+            X: sequences, in one of the forms that `fit` takes.
+            start: first step that is read of each sequence.
+            steps: maximum number of steps; all if None.
+            title: title of the recording.
+        """
+        from gatewright.insight.recorder import record
+
+        return record(*self.look_inputs(X, start=start, steps=steps, title=title))
+
+    def look_inputs(
+        self, X: Any, *, start: int = 0, steps: int | None = None, title: str = ""
+    ) -> tuple[Model, InputBatch]:
+        """Return the model, and its inputs from sequences; arguments as for `look`."""
+        from gatewright.insight.inputs import gather
+
+        model = self._fitted()
+        with python_names():
+            sequences = self._sequences(X, {})
+            return model, gather(model, sequences, start=start, steps=steps, title=title, fill=self.fill or "")
+
+
+def _roles(columns: SequenceColumns) -> dict[str, Any]:
+    """Return the columns of a long table by their role.
+
+    Raises:
+        GatewrightError: if a role is unknown, or is no name.
+    """
+    known = SequenceColumns.__annotations__
+    roles: dict[str, Any] = {}
+    for role, value in columns.items():
+        if role not in known:
+            got = f"{shorten(role)}{nearest(role, known)}"
+            raise GatewrightError("columns", f"a role out of {', '.join(known)}", got)
+        labels = names(value, role)
+        if labels is None:
+            continue
+        if role in ("label", "time") and len(labels) != 1:
+            raise GatewrightError(role, "the name of one column", shorten(value))
+        roles[role] = labels[0] if role in ("label", "time") else labels
+    return roles
+
+
+def _is_table(X: Any, y: Any, roles: Any) -> bool:
+    """Say whether sequences come as a long table: a file, or a frame with an id."""
+    return isinstance(X, (str, Path)) or (y is None and "id" in roles and is_dataframe(X))
+
+
+def _source(X: Any, y: Any, roles: dict[str, Any], features: Any = ()) -> SequenceSource:
+    """Return sequences in memory, or a long table to read.
+
+    Raises:
+        DataError: if it is ambiguous which of the two is meant.
+    """
+    if _is_table(X, y, roles):
+        if y is not None:
+            raise DataError("y", "None with a file: label names its column", f"a value of type {type(y).__name__}")
+        return as_path(X) if isinstance(X, (str, Path)) else frame_of(X)
+    if is_dataframe(X) and not hasattr(X, "to_frame"):
+        if roles:
+            expected = "no y with a long table, which has its labels in the column label"
+            raise DataError("y", expected, f"{shorten(sorted(roles))} and y")
+        if y is None and not len(features):
+            raise DataError(
+                "id", "the column that names the sequence of a row, or y for a row a sequence", "neither"
+            )
+        X = np.asarray(X)
+    elif roles:
+        raise DataError(next(iter(roles)), "a name only for columns of a table", f"a {type(X).__name__}")
+    return sequences_of(X, y, columns=_columns(X, features))
+
+
+def _columns(X: Any, features: Any) -> tuple[str, ...]:
+    """Return the names of a model's columns for arrays of as many; none for arrays of another width."""
+    if not hasattr(X, "__len__"):
+        return ()
+    width = X.shape[2] if getattr(X, "ndim", 0) == 3 else 1
+    if getattr(X, "ndim", 0) not in (2, 3) and not isinstance(X, Sequences) and len(X):
+        first = np.asarray(X[0])
+        width = first.shape[1] if first.ndim == 2 else 1
+    return tuple(features) if len(features) == width else ()
+
+
+def _distinct(y: Any) -> dict[str, Any]:
+    """Return the labels by their text.
+
+    Raises:
+        DataError: if two labels differ, but not as text.
+    """
+    labels: dict[str, Any] = {}
+    for label in y.tolist() if hasattr(y, "tolist") else list(y):
+        text = label_text(label)
+        if labels.setdefault(text, label) != label:
+            raise DataError("y", "labels that differ as text", f"{labels[text]!r} and {label!r}")
+    return labels
