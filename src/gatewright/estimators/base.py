@@ -178,7 +178,7 @@ class Estimator:
             else:
                 run, progress = launch.train(
                     source, options, run=path, kind=self._kind, console=self._console(),
-                    callbacks=callbacks, initial=initial,
+                    callbacks=callbacks, initial=initial, temporary=run_dir is None,
                 )  # fmt: skip
             self._take(run, progress, run if run_dir is not None else None)
         return self

@@ -34,7 +34,10 @@ class Run:
 
     Attributes:
         path: the directory.
+        temporary: whether it is deleted after the training, so that no line names it.
     """
+
+    temporary = False
 
     def __init__(self, path: Path, source: TrainingSource | None = None) -> None:
         self.path, self._value = path, source

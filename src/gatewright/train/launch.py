@@ -31,6 +31,7 @@ from gatewright.train.trainer import Loop
 def train(
     source: Any, options: Options = ALL_DEFAULTS, *, run: Path | str | None = None, kind: str = "",
     console: Console | None = None, callbacks: Sequence[Callback] = (), initial: Model | None = None,
+    temporary: bool = False,
 ) -> tuple[Run, Progress]:  # fmt: skip
     """Train a model on a table of series or a text.
 
@@ -44,6 +45,7 @@ def train(
         callbacks: are called as the training goes, in its first process.
         initial: a trained model to start from, of the same kind and with the same columns, for other data; it
             fixes its sizes and inputs.  It is not changed.
+        temporary: whether the caller deletes the directory afterwards, so that no line names it.
 
     Returns:
         The run, whose ``model`` is the best model, and how far it came.
@@ -68,6 +70,7 @@ def train(
     )
     [path] = broadcast_object_list([free])
     new_run = Run(path, None if isinstance(source, Path) else source)
+    new_run.temporary = temporary
     with _alone(new_run, accelerator):
         if accelerator.is_main_process:
             Run.create(path, source, learned.name, options, initial)
@@ -229,13 +232,17 @@ def _loop(
         size = sum(value.numel() for value in task.model.parameters())
         note(task.summary)
         first = f"going on from step {loop.progress.step}, " if resume else ""
-        note(f"{first}{loop.total} steps, {size:,} weights, on {accelerator.device.type}, into {run.path}")
+        note(
+            f"{first}{loop.total} steps, {size:,} weights, on {accelerator.device.type}"
+            + ("" if run.temporary else f", into {run.path}")
+        )
         for callback in callbacks:
             callback.begin(run, note)
         progress = loop.run()
         ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
         best = f"best validation {progress.best:.4f} at step {progress.best_step}"
         note(f"{ends[progress.finished]} at step {progress.step}; {best}")
-        on = "" if progress.finished else f"gatewright train --run {run.path} --resume, or "
-        note(f"next: {on}gatewright evaluate {run.path}")
+        if not run.temporary:
+            on = "" if progress.finished else f"gatewright train --run {run.path} --resume, or "
+            note(f"next: {on}gatewright evaluate {run.path}")
         return progress
