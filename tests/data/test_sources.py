@@ -276,7 +276,10 @@ TEXTS = ["2024-01-01", "2024-01-02", "2024-01-03"]
         (TWICE, "columns of the data frame: expected each name once, got 'a' 2 times"),
         (pd.DataFrame([[1, 2]], columns=[1, "1"]), "got '1' 2 times"),
         (pl.DataFrame({"": [1], "column_1": [2]}), "got 'column_1' 2 times"),
-        (pd.DataFrame({"a": [1.0]}, index=pd.Index([1], name="a")), "got 'a' 2 times"),
+        (
+            pd.DataFrame({"a": [1.0]}, index=pd.Index([1], name="a")),
+            "index of the data frame: expected a name that no column has, got 'a'; frame.reset_index(drop=True)",
+        ),
         (
             pd.DataFrame([[1, 2]], columns=LEVELS),
             "one name for each column, got a MultiIndex; frame.columns",

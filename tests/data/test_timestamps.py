@@ -115,7 +115,8 @@ def test_numbers_are_times_only_where_that_is_sure(folder):
          + GATHER.format("1d")),
         (["2020-01-02 06:30", "2020-01-01", "2020-01-03"], {},
          f"{ROW} 3: expected a later timestamp than 2020-01-02 06:30, the one before in the table, got"
-         " 2020-01-01, which goes back; if the table holds many series, name their column with --id"),
+         " 2020-01-01, which goes back; if the table holds many series, name their column with --id"
+         "; rows out of order have to be sorted by time"),
         (["2020-01-01", "2020-01-02", "2020-01-05", "2020-01-06"], {},
          f"{ROW} 4: expected one row every 1d in the table, got 2020-01-05 after 2020-01-02, 3 steps"
          " on; missing rows: 2, --fill forward or mean puts them in, --time none takes the rows in order"),

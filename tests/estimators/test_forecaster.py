@@ -191,7 +191,11 @@ def test_rows_that_training_saw_are_not_scored(fitted: gw.Forecaster) -> None:
     whole = gw.Forecaster(horizon=2, hidden=4, context=10, steps=2, test=0).fit(series)
     with pytest.raises(GatewrightError, match="X: expected rows that the training has not seen"):
         whole.evaluate(series)
-    assert whole.evaluate(series[:100])["windows"] == 100 - 10 - 2 + 1
+    with pytest.warns(
+        GatewrightWarning, match="rows without timestamps are all scored, as ones that the training"
+    ):
+        assert whole.evaluate(series[:100])["windows"] == 100 - 10 - 2 + 1
+    assert np.isfinite(whole.score(series[:100]))
 
 
 def test_the_score_is_the_quantile_loss_in_standard_deviations(fitted: gw.Forecaster) -> None:
@@ -315,7 +319,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no such role": (panel(), {"targets": "load"}, "^fit: expected a role out of .*; did you mean 'target'"),
     "a dictionary": ({"load": [1.0]}, {}, "^X: expected a polars or pandas DataFrame"),
     "a number": (3.0, {}, "^X: expected a polars"),
-    "text in an array": (np.array(["a", "b"]), {}, "^X: expected .*got text"),
+    "text in an array": (np.array(["a", "b"]), {}, "^X: expected .*got a ndarray of text$"),
     "a lazy frame": (panel().lazy(), {}, "LazyFrame; .collect"),
     "None": (None, {}, "^X: expected a polars"),
     "four axes": (np.zeros((2, 3, 4, 5)), {}, "shape"),

@@ -131,6 +131,10 @@ def _index(index: Any, names: Sequence[str]) -> tuple[pl.Series | None, str]:
 
     is_time = isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex))
     if index.name is not None:
+        if str(index.name) in names:
+            remedy = "frame.reset_index(drop=True) drops it, frame.rename_axis(...) renames it"
+            got = f"{shorten(str(index.name))}; {remedy}"
+            raise DataError("index of the data frame", "a name that no column has", got)
         return _cells_of_pandas(index.to_series()).alias(str(index.name)), str(index.name) if is_time else ""
     if is_time:
         if INDEX_NAME in names:

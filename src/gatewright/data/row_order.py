@@ -198,9 +198,10 @@ def _disorder(frame: Frame, name: str, stamps: Timestamps, group: Group, times: 
     row = int(np.argmax(differences <= 0)) + 1
     local = stamps.local[group.rows]
     what = "goes back"
-    hint = "" if group.ids else "; if the table holds many series, name their column with --id"
+    several = "" if group.ids else "; if the table holds many series, name their column with --id"
+    hint = f"{several}; rows out of order have to be sorted by time"
     if differences[row - 1] == 0:
-        what, hint = "repeats", f"{hint}; {remedy(times)}"
+        what, hint = "repeats", f"{several}; {remedy(times)}"
         clock = _clock_column(frame, name)
         if clock:
             hint = f"; the clock times of column {shorten(clock)} have to stand in one column with the dates"

@@ -129,6 +129,11 @@ def _type_name(dtype: pl.DataType) -> str:
     return " ".join([type(dtype).__name__, *(str(detail) for detail in details if detail is not None)])
 
 
+def _is_wide(dtype: pl.DataType) -> bool:
+    """Say whether a type of numbers is one that NumPy lacks."""
+    return dtype.is_decimal() or dtype in (pl.Int128, pl.UInt128)
+
+
 def _column(cells: pl.Series) -> Iterator[bytes]:
     """Yield name, type and content of a column."""
     yield json.dumps([cells.name, _type_name(cells.dtype)]).encode() + b"\n"
@@ -149,7 +154,7 @@ def _content(cells: pl.Series) -> Iterator[bytes]:
         sizes = lists.list.len().fill_null(0)
         yield sizes.to_numpy().astype("<u8").tobytes()
         yield from _column(lists.filter(sizes > 0).explode().rename(""))
-    elif dtype == pl.Boolean or dtype.is_temporal() or (dtype.is_numeric() and not dtype.is_decimal()):
+    elif dtype == pl.Boolean or dtype.is_temporal() or (dtype.is_numeric() and not _is_wide(dtype)):
         physical = cells.cast(pl.UInt8) if dtype == pl.Boolean else cells.to_physical()
         values = physical.fill_null(0).to_numpy()
         if dtype.is_float():

@@ -169,7 +169,12 @@ def _ids(frame: Frame, name: str) -> pl.Series:
     column = frame.cells[name]
     if column.dtype.is_nested() or column.dtype == pl.Binary or column.dtype == pl.Object:
         raise DataError(f"id column {shorten(name)}", "names", f"cells of type {shorten(str(column.dtype))}")
-    names = text(column) if is_text(column) else column.cast(pl.String)
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    if column.dtype == pl.Duration:
+        names = column.dt.to_string("polars")
+    else:
+        names = text(column) if is_text(column) else column.cast(pl.String)
     if names.has_nulls():
         row = int(names.is_null().arg_max() or 0)
         raise DataError(f"id column {shorten(name)}, {frame.place(row)}", "the name of a series", "nothing")

@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from gatewright.errors import GatewrightError, nearest, path_of, shorten
+from gatewright.estimators.isolation import isolated
 from gatewright.nn.model import Model, load
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
@@ -62,6 +63,8 @@ class Estimator:
         best_score_: score of the best validation; lower is better.
         n_steps_: optimizer steps that `fit` took.
         run_: the run, if ``run_dir`` named its directory; else None.
+
+    A model that comes from a file, not from `fit` or a run, has no ``history_``, ``best_score_`` and ``n_steps_``.
     """
 
     #: Name of the kind of model.
@@ -146,7 +149,7 @@ class Estimator:
             GatewrightError: names the parameter that has a wrong type.
         """
         values = {**self.get_params(), **data}
-        if not isinstance(self.verbose, (bool, int)):
+        if not isinstance(self.verbose, (bool, int, np.integer, np.bool_)):
             raise GatewrightError("verbose", "a whole number: 0 prints nothing", shorten(self.verbose))
         del values["verbose"]
         return options_of({name: value for name, value in values.items() if value is not None})
@@ -162,16 +165,18 @@ class Estimator:
         callbacks: Sequence[Callback],
     ) -> Self:
         """Train, and take over the best model of the run."""
+        _require_callbacks(callbacks)
         initial = None if init is None else model_of(init, "init")
         if resume and (run_dir is None or initial is not None):
             expected = "run_dir with it, and no init"
             raise GatewrightError("resume", expected, "no run_dir" if run_dir is None else "init")
         with ExitStack() as stack:
+            stack.enter_context(isolated())
             if run_dir is None:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gatewright-"))
                 path = Path(folder, "run")
             else:
-                path = path_of(run_dir, "run_dir", "the path of a directory")
+                path = path_of(run_dir, "run_dir", "the path of a directory").absolute()
             if resume:
                 before = Run.open(path, None if isinstance(source, Path) else source)
                 run, progress = launch.resume(before, options, console=self._console(), callbacks=callbacks)
@@ -214,6 +219,7 @@ class Estimator:
         if run is not None:
             estimator.history_ = run.validations()
             estimator.best_score_ = min((score for _, score in estimator.history_), default=float("inf"))
+            estimator.n_steps_ = max((step for step, _ in estimator.history_), default=0)
         return estimator
 
     def _warn(self, text: str) -> None:
@@ -255,6 +261,16 @@ def model_of(value: Any, argument: str) -> Model:
         return value
     expected = "a fitted estimator, a gatewright.Model, or the path of a model file"
     return load(path_of(value, argument, expected))
+
+
+def _require_callbacks(callbacks: Any) -> None:
+    """Check that callbacks are some.
+
+    Raises:
+        GatewrightError: if they are none, or no sequence.
+    """
+    if not isinstance(callbacks, Sequence) or not all(isinstance(each, Callback) for each in callbacks):
+        raise GatewrightError("callbacks", "a list of gatewright.train.callback.Callback", shorten(callbacks))
 
 
 def _same(value: Any, default: Any) -> bool:

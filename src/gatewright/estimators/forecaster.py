@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gatewright.data.frame import Frame
 from gatewright.data.table import Table, table_of
 from gatewright.data.window_checks import listed
-from gatewright.errors import GatewrightError, nearest, shorten
+from gatewright.errors import GatewrightError, shorten
+from gatewright.estimators.arguments import Columns, by_role, whole
 from gatewright.estimators.base import Estimator
+from gatewright.estimators.isolation import isolated
 from gatewright.estimators.python_names import python_names
-from gatewright.estimators.table_input import TableInput, names, table_input
+from gatewright.estimators.table_answer import typed
+from gatewright.estimators.table_input import TableInput, require_distinct_ids, table_input
 from gatewright.nn.model import Model
 from gatewright.runs.run import digest
 from gatewright.spec import TableSpec
@@ -28,17 +32,6 @@ if TYPE_CHECKING:
     from gatewright.estimators.backtest import Backtest
     from gatewright.insight.recording import Recording
     from gatewright.tasks.inputs import InputBatch
-
-
-class Columns(TypedDict, total=False):
-    """Columns of a table by their role; each a name, or a sequence of names."""
-
-    target: str | Sequence[str]
-    time: str
-    id: str | Sequence[str]
-    known: str | Sequence[str]
-    past: str | Sequence[str]
-    static: str | Sequence[str]
 
 
 class Forecaster(Estimator):
@@ -167,7 +160,8 @@ class Forecaster(Estimator):
         """
         with python_names():
             given = table_input(X, y)
-            options = self._options(_roles(given, columns))
+            options = self._options(by_role(given, columns))
+            require_distinct_ids(given, X, options.data.id or ())
             self._train(given.source, options, run_dir=run_dir, resume=resume, init=init, callbacks=callbacks)
         return self
 
@@ -209,16 +203,10 @@ class Forecaster(Estimator):
         """
         model = self._fitted()
         with python_names():
-            require_forecaster(model, horizon, self.table_.fill)
+            require_forecaster(model, whole("horizon", horizon), self.table_.fill)
             given = table_input(X, y)
-            table = self._table(given)
-            table, short = forecastable(model, table)
-            for names_, reason in (
-                (table.empty, "no observed target"),
-                (short, f"fewer than {self._context} rows"),
-            ):
-                if names_:
-                    self._warn_of("left out", names_, reason)
+            table = self._table(given, X)
+            table = self._forecastable(table)
             with self._waits().during(f"forecasting {len(table.series):,} series"):
                 return given.answer(forecast(model, table, horizon, self.table_.fill), table)
 
@@ -226,12 +214,22 @@ class Forecaster(Estimator):
     def _context(self) -> int:
         return require_forecaster(self._fitted(), None, "")[0].context
 
-    def _table(self, given: TableInput) -> Table:
-        """Read a table as the model does."""
+    def _table(self, given: TableInput, X: Any) -> Table:
+        """Read a table as the model does.
+
+        Raises:
+            GatewrightError: if the table does not fit the model.
+        """
         encoder = require_forecaster(self._fitted(), None, "")[0]
         options = data_options(self.table_, self.model_.spec)
-        if "id" in given.columns:
-            options = replace(options, id=given.columns["id"])
+        if not given.framed:
+            present, needed = given.columns["target"] + given.columns["past"], encoder.columns
+            if present != needed:
+                expected = f"the columns of the training, {listed(list(map(shorten, needed)))}"
+                got = f"arrays with columns that count as {listed(list(map(shorten, present)))}"
+                raise GatewrightError("X", expected, got)
+            options = replace(options, id=given.columns.get("id", ()))
+        require_distinct_ids(given, X, options.id or ())
         with self._waits().during("reading the table"):
             return table_of(given.source, roles(options), self.table_.fill, encoder.step)
 
@@ -253,9 +251,12 @@ class Forecaster(Estimator):
             NotFittedError: before `fit`.
             GatewrightError: if the table does not fit the model, or no row is left to score.
         """
+        return self._figures(X, y, whole("windows", windows), warn=True)
+
+    def _figures(self, X: Any, y: Any, windows: int | None, *, warn: bool) -> dict[str, Any]:
         model = self._fitted()
         with python_names():
-            data = self._unseen(table_input(X, y))
+            data = self._unseen(X, y, warn)
             return dict(self._learned.evaluate(model, data, windows, self._waits()).figures)
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -265,7 +266,7 @@ class Forecaster(Estimator):
             X: as for `evaluate`.
             y: as for `evaluate`.
         """
-        figures, scaler = self.evaluate(X, y), self.model_.scaler
+        figures, scaler = self._figures(X, y, None, warn=False), self.model_.scaler
         assert scaler is not None
         losses = [
             target["model"]["overall"]["quantile_loss"] / scale
@@ -299,7 +300,7 @@ class Forecaster(Estimator):
         with python_names():
             given = table_input(X, y)
             title = title or (given.source.name if isinstance(given.source, Path) else "")
-            table = self._table(given)
+            table = self._table(given, X)
             return model, gather(model, table, start=start, steps=steps, title=title, fill=self.table_.fill)
 
     def cross_validate(
@@ -334,7 +335,9 @@ class Forecaster(Estimator):
             KeyboardInterrupt: at Ctrl-C.
         """
         given, result = self._backtest(X, y, windows, step, refit, columns)
-        return given.answer(result.forecasts, result.table) if given.framed else result.forecasts
+        if isinstance(given.source, Frame) and not given.framed:
+            return typed(result.forecasts, result.table, given.source)
+        return given.answer(result.forecasts, result.table)
 
     def backtest(
         self,
@@ -372,19 +375,26 @@ class Forecaster(Estimator):
 
         with python_names():
             given, origins = table_input(X, y), Origins(windows, step, refit)
-            options = self._options(_roles(given, columns))
-            result = backtest_source(given.source, options, origins, self._console(), self._waits())
+            options = self._options(by_role(given, columns))
+            require_distinct_ids(given, X, options.data.id or ())
+            with isolated():
+                result = backtest_source(given.source, options, origins, self._console(), self._waits())
             short = result.figures["series_without_windows"]
-            if short:
-                self._warn_of("left out", short, "too few rows before an origin")
+            reasons = ((result.table.empty, "no observed target"), (short, "too few rows before an origin"))
+            for names, reason in reasons:
+                if names:
+                    self._warn_of("left out", names, reason)
             return given, result
 
-    def _unseen(self, given: TableInput) -> SeriesData:
+    def _unseen(self, X: Any, y: Any, warn: bool) -> SeriesData:
         """Return the rows of a table that the training has not seen, as the test part of a dataset."""
         from gatewright.estimators.backtest import unseen
 
-        table = self._table(given)
+        given = table_input(X, y)
+        table = self._table(given, X)
         same = digest(given.source) == self.table_.source
+        if warn and not same and (table.series[0].times is None or not self.table_.trained_until):
+            self._warn("rows without timestamps are all scored, as ones that the training has not seen")
         return unseen(table, self.table_, self.model_.spec, same)
 
     def plot(self, X: Any, y: Any = None, *, horizon: int | None = None, rows: int | None = None) -> Any:
@@ -403,34 +413,20 @@ class Forecaster(Estimator):
 
         model = self._fitted()
         with python_names():
-            require_forecaster(model, horizon, self.table_.fill)
-            table, short = forecastable(model, self._table(table_input(X, y)))
-            if short:
-                self._warn_of("left out", short, f"fewer than {self._context} rows")
-            return forecast_figure(model, table, horizon, self.table_.fill, rows or self._context)
+            require_forecaster(model, whole("horizon", horizon), self.table_.fill)
+            shown = whole("rows", rows) or self._context
+            table = self._forecastable(self._table(table_input(X, y), X))
+            return forecast_figure(model, table, horizon, self.table_.fill, shown)
+
+    def _forecastable(self, table: Table) -> Table:
+        """Leave out the series that are too short to forecast, and say which."""
+        model = self._fitted()
+        table, short = forecastable(model, table)
+        reasons = ((table.empty, "no observed target"), (short, f"fewer than {self._context} rows"))
+        for names_, reason in reasons:
+            if names_:
+                self._warn_of("left out", names_, reason)
+        return table
 
     def _warn_of(self, what: str, series: Sequence[str], reason: str) -> None:
         self._warn(f"{what}, {reason}: {listed(list(series))}")
-
-
-def _roles(given: TableInput, columns: Columns) -> dict[str, Any]:
-    """Return the columns by role, from the form of the input and from the caller.
-
-    Raises:
-        GatewrightError: if a role is unknown, is no name, or is one that the form of the input fixes.
-    """
-    roles_: dict[str, Any] = dict(given.columns)
-    known = Columns.__annotations__
-    for role, value in columns.items():
-        if role not in known:
-            got = f"{shorten(role)}{nearest(role, known)}"
-            raise GatewrightError("fit", f"a role out of {', '.join(known)}", got)
-        if value is None:
-            continue
-        if role in given.columns:
-            raise GatewrightError(role, "a name only for columns of a table", f"{shorten(value)} for arrays")
-        labels = names(value, role)
-        if role == "time" and labels is not None and len(labels) != 1:
-            raise GatewrightError("time", "the name of one column", shorten(value))
-        roles_[role] = labels if role != "time" or labels is None else labels[0]
-    return roles_

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gatewright.data.sources import Text
 from gatewright.data.text import text_of
 from gatewright.errors import DataError, GatewrightError
@@ -145,6 +147,7 @@ class LanguageModel(Estimator):
         model = self._fitted()
         if not isinstance(prompt, str):
             raise GatewrightError("prompt", "a text", f"a value of type {type(prompt).__name__}")
+        length, temperature, seed = map(_of_numpy, (length, temperature, seed))
         require_drawable(length, temperature, seed)
         return "".join(generate(model.stream(), prompt, length, temperature, seed))
 
@@ -214,6 +217,11 @@ def _source(X: Any) -> Text | Path:
     if len(X) < _LONGEST_NAME and "\n" not in X and _is_file(X):
         raise DataError("X", "a text, or the Path of one", f"the name of a file: write Path({X!r})")
     return Text(X)
+
+
+def _of_numpy(value: Any) -> Any:
+    """Return a number of NumPy as one of Python."""
+    return value.item() if isinstance(value, np.number) else value
 
 
 def _is_file(name: str) -> bool:

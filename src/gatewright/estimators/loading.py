@@ -8,6 +8,7 @@ from typing import Any
 from gatewright.errors import GatewrightError, path_of
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.forecaster import Forecaster
+from gatewright.estimators.isolation import plain_torch
 from gatewright.estimators.language_model import LanguageModel
 from gatewright.estimators.sequence_classifier import SequenceClassifier
 from gatewright.nn.model import load as nn_load
@@ -34,11 +35,12 @@ def load(path: str | Path) -> Any:
     Raises:
         GatewrightError: if the file is missing, damaged, foreign or too new.
     """
-    path = path_of(path, "path", "the path of a model file or of a run's directory")
+    path = path_of(path, "path", "the path of a model file or of a run's directory").absolute()
     folder = path if path.is_dir() else path.parent
     of_run = path.is_dir() or (path.name == "model.safetensors" and (folder / "config.toml").exists())
     run = Run.open(folder) if of_run else None
-    model = run.best_model() if run else nn_load(path)
+    with plain_torch():
+        model = run.best_model() if run else nn_load(path)
     kind = registry.kind_of(model.spec).name
     if kind not in ESTIMATORS:
         expected = f"a model of a kind out of {', '.join(ESTIMATORS)}; gatewright.nn.model.load returns its module"

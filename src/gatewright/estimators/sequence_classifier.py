@@ -15,9 +15,9 @@ from gatewright.data.dataframes import is_dataframe
 from gatewright.data.sequences import Sequences, label_text, sequences_of
 from gatewright.data.sources import as_path, frame_of
 from gatewright.errors import DataError, GatewrightError, nearest, shorten
+from gatewright.estimators.arguments import names
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.python_names import python_names
-from gatewright.estimators.table_input import names
 from gatewright.nn.model import Model
 from gatewright.tasks.classify.dataset import SequenceSource, read_sequences
 from gatewright.tasks.classify.metrics import confusion, measure

@@ -83,9 +83,15 @@ class Forecast(Kind["SeriesData"]):
         return Model(spec, scaler=scaler, table=table, forget_bias=bias)
 
     def continued(self, model: Model, data: SeriesData, options: Options) -> Model:
-        """Return a copy whose file says how the other table is read."""
-        from gatewright.tasks.forecast import dataset
+        """Return a copy whose file says how the other table is read.
 
+        Raises:
+            DataError: if the table has other columns or another step than the model.
+        """
+        from gatewright.tasks.forecast import dataset
+        from gatewright.tasks.forecast.predict import require_fit, require_forecaster
+
+        require_fit(data.table, require_forecaster(model, None, "")[0])
         copied = super().continued(model, data, options)
         copied.table = dataset.table_spec(data)
         return copied
