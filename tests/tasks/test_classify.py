@@ -290,6 +290,7 @@ def test_it_predicts_from_the_command_line(run: Run, tmp_path: Path, capsys: pyt
     assert capsys.readouterr().out == (tmp_path / "labels.csv").read_text()
     text, _ = predict_run(run, long_table(new))  # a data frame, with labels that are not read
     assert text.splitlines()[1].startswith("0,")
+    assert predict_run(run, new)[0] == text
 
 
 def test_it_resumes_to_the_same_bits(run: Run, tmp_path: Path) -> None:
@@ -385,6 +386,8 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path) -> None:
         (sequences_of([[1.0]] * 3), DataOptions(), "labels: expected a label for each sequence, got none"),
         (sequences_of([[1.0]] * 3, [1, 1, 1]), DataOptions(), "labels: expected at least two classes"),
         (empty, DataOptions(), "column 'x0': expected numbers in the training part, got none"),
+        (digits(40), DataOptions(label="digit"), "--label: expected no such option with sequences in memory, got"),
+        (digits(40), DataOptions(features=("p9",)), "columns: expected the column 'p9', got"),
         (flat, DataOptions(), "features: expected columns that vary in the training part, got none"),
     ):
         with pytest.raises(GatewrightError, match=message):
@@ -426,7 +429,7 @@ def test_what_a_classifier_does_not_do_is_refused(run: Run, tmp_path: Path) -> N
         evaluate_run(run.path, windows=3)
     with pytest.raises(GatewrightError, match="run: expected a run that classifies, got a forecast model"):
         registry.kind("forecast").predict(run.best_model(), source, DataOptions(), None)
-    with pytest.raises(GatewrightError, match="columns: expected the column 'p1', which the model reads"):
+    with pytest.raises(GatewrightError, match="columns: expected the column 'p1', got"):
         predict_proba(run.best_model(), sequences_of([[1.0]]))
     with pytest.raises(SpecError, match="head: expected kind 'classes' for this encoder"):
         replace(run.best_model().spec, head=SymbolHead())

@@ -58,6 +58,19 @@ class Sequences:
         names, places = (tuple(texts[n] for n in chosen) for texts in (self.names, self.places))
         return Sequences(tuple(self.values[n] for n in chosen), self.columns, labels, names, places)
 
+    def select(self, columns: Sequence[str]) -> Sequences:
+        """Return the sequences with some of their columns.
+
+        Raises:
+            DataError: if one is not there.
+        """
+        for name in columns:
+            if name not in self.columns:
+                raise DataError("columns", f"the column {shorten(name)}", shorten(self.columns))
+        places = [self.columns.index(name) for name in columns]
+        values = tuple(value[:, places] for value in self.values)
+        return Sequences(values, tuple(columns), self.labels, self.names, self.places)
+
     def parts(self) -> Iterator[bytes]:
         """Yield the content as bytes, for a digest."""
         yield repr((len(self), self.columns, self.labels, self.names, self.lengths.tolist())).encode(

@@ -99,10 +99,9 @@ def read_sequences(
     Raises:
         DataError: if the source cannot be read, or has no labels.
     """
-    if isinstance(source, Sequences):
-        sequences = source
-    elif isinstance(source, (str, Path)) and Path(source).name.lower().removesuffix(".gz").endswith(".ts"):
-        sequences = read_ts(Path(source))
+    if isinstance(source, Sequences) or is_ts(source):
+        sequences = source if isinstance(source, Sequences) else read_ts(Path(str(source)))
+        sequences = sequences.select(options.features) if options.features else sequences
     else:
         if labelled and not options.label:
             raise DataError("--label", "the column of the label of each sequence", "none")
@@ -121,6 +120,23 @@ def read_sequences(
     return sequences, options
 
 
+def is_ts(source: object) -> bool:
+    """Whether a source is the path of a ``.ts`` file."""
+    return isinstance(source, (str, Path)) and Path(source).name.lower().removesuffix(".gz").endswith(".ts")
+
+
+def _require_no_roles(source: SequenceSource, options: DataOptions) -> None:
+    """Refuse options of tables that would have no effect on a source."""
+    if not (isinstance(source, Sequences) or is_ts(source)):
+        return
+    what = "sequences in memory" if isinstance(source, Sequences) else "a .ts file"
+    for name in ("id", "label", "time", "time_format", "thousands", "missing"):
+        value = getattr(options, name)
+        if value:
+            flag = f"--{name.replace('_', '-')}"
+            raise DataError(flag, f"no such option with {what}", shorten(value))
+
+
 def read(source: SequenceSource, options: DataOptions) -> ClassData:
     """Read and split labelled sequences, and settle the options that depend on them.
 
@@ -128,6 +144,7 @@ def read(source: SequenceSource, options: DataOptions) -> ClassData:
         GatewrightError: see `read_sequences` and `stratified`; or if a column of the training part cannot be used.
     """
     settings = SequenceSettings.of(options)
+    _require_no_roles(source, options)
     sequences, options = read_sequences(source, options)
     test_file = _test_file(settings.test)
     parts = stratified(
@@ -177,30 +194,24 @@ def encode(
     [array([[0.5, 1. ],
            [0. , 0. ]], dtype=float32)]
     """
-    for name in encoder.columns:
-        if name not in sequences.columns:
-            raise DataError(
-                "columns", f"the column {shorten(name)}, which the model reads", shorten(sequences.columns)
-            )
-    chosen = [sequences.columns.index(name) for name in encoder.columns]
+    sequences = sequences.select(encoder.columns)
     may_miss = np.array([name in encoder.missing for name in encoder.columns])
     mean, scale = np.array(scaler.mean), np.array(scaler.scale)
     encoded = []
     for number, values in enumerate(sequences.values):
-        rows = values[:, chosen]
-        missing = np.isnan(rows)
+        missing = np.isnan(values)
         if not fill and (missing & ~may_miss).any():
             t, column = map(int, np.argwhere(missing & ~may_miss)[0])
             place = f"column {shorten(encoder.columns[column])}, row {t + 1} of {sequences.title(number)}"
             expected = "a number, as in the whole training part (--fill mean reads the mean instead)"
             raise DataError(place, expected, "nothing")
-        scaled = (rows - mean) / scale
+        scaled = (values - mean) / scale
         far = np.argwhere(np.abs(scaled) > _FARTHEST)
         if len(far):
             t, column = map(int, far[0])
             place = f"column {shorten(encoder.columns[column])}, row {t + 1} of {sequences.title(number)}"
             expected = f"a value within {_FARTHEST:g} standard deviations of the training part"
-            raise DataError(place, expected, f"{rows[t, column]:g}")
+            raise DataError(place, expected, f"{values[t, column]:g}")
         observed = ~missing[:, may_miss]
         encoded.append(np.concatenate([np.nan_to_num(scaled), observed], axis=1, dtype=np.float32))
     return encoded

@@ -14,7 +14,7 @@ from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
 from gatewright.spec.recording import ClassesMetadata, RecordingMetadata
 from gatewright.tasks.classify.batches import padded
-from gatewright.tasks.classify.dataset import ClassData, encode, read_sequences
+from gatewright.tasks.classify.dataset import ClassData, encode, is_ts, read_sequences
 from gatewright.tasks.classify.predict import require_classifier
 from gatewright.tasks.inputs import InputBatch, device_of
 from gatewright.tasks.options import DataOptions
@@ -42,7 +42,7 @@ def of_source(
     encoder, _ = require_classifier(model)
     if isinstance(data, (str, Path)):
         path = Path(data)
-        if options is None and not path.name.lower().removesuffix(".gz").endswith(".ts"):
+        if options is None and not is_ts(path):
             expected = "a run, whose options say which column names the sequences, or a .ts file"
             raise GatewrightError("data", expected, f"a model without a run, and {path}")
         options = replace(options or DataOptions(), features=encoder.columns)

@@ -29,27 +29,19 @@ def stream_score(file: ModelFile, source: Path, options: DataOptions) -> StreamS
     assert file.spec.classifier is not None
     encoder, head = file.spec.classifier
     sequences, _ = read_sequences(source, replace(options, features=encoder.columns))
-    sequences = sequences.take(range(min(len(sequences), MOST_SEQUENCES)))
+    sequences = sequences.take(range(min(len(sequences), MOST_SEQUENCES))).select(encoder.columns)
     truth = np.array([_number(sequences, number, head.classes) for number in range(len(sequences))])
-    rows = [_rows(value, sequences.columns, encoder.columns) for value in sequences.values]
 
     def metrics(stream: Stream) -> dict[str, float]:
         probabilities = []
-        for each in rows:
+        for value in sequences.values:
             stream.reset(0)
-            probabilities.append(stream.run(each, sessions=0)[-1])
+            probabilities.append(stream.run(value, sessions=0)[-1])
         probability = np.stack(probabilities)
         accuracy = float((probability.argmax(axis=1) == truth).mean())
         return {"accuracy": accuracy, "nats/sequence": log_loss(truth, probability)}
 
-    return StreamScore(rows[0], None, metrics)
-
-
-def _rows(value: np.ndarray, columns: tuple[str, ...], chosen: tuple[str, ...]) -> np.ndarray:
-    for name in chosen:
-        if name not in columns:
-            raise DataError("columns", f"the column {shorten(name)}, which the model reads", shorten(columns))
-    return np.ascontiguousarray(value[:, [columns.index(name) for name in chosen]])
+    return StreamScore(sequences.values[0], None, metrics)
 
 
 def _number(sequences: Sequences, number: int, classes: tuple[str, ...]) -> int:
