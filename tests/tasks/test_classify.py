@@ -425,6 +425,12 @@ def test_what_a_classifier_does_not_do_is_refused(run: Run, tmp_path: Path) -> N
     source = run.unchanged_source()
     with pytest.raises(RunError, match=r"expected a run that forecasts, got .*run, a classify model"):
         forecast_run(run.path, source, None, None)
+    other = tmp_path / "other.csv"
+    other.write_text(source.read_text().replace("p3", "q3", 1))
+    with pytest.raises(
+        GatewrightError, match="columns: expected the column 'p3', which the model reads, got 'who', "
+    ):
+        predict_run(run, other)
     with pytest.raises(GatewrightError, match="--windows: expected a run that forecasts"):
         evaluate_run(run.path, windows=3)
     with pytest.raises(GatewrightError, match="run: expected a run that classifies, got a forecast model"):

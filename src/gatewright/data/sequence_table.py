@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -34,6 +34,7 @@ class SequenceRoles:
         time: column that orders the rows of a sequence; "" to detect it, "none" for rows in order.
         time_format: format of timestamps as in strftime; "" to detect it.
         notation: how numbers are written, and which words and numbers stand for a missing value.
+        fixed: whether the features are those that a model reads.
     """
 
     id: tuple[str, ...]
@@ -42,6 +43,7 @@ class SequenceRoles:
     time: str = ""
     time_format: str = ""
     notation: Notation = PLAIN
+    fixed: bool = False
 
 
 def sequences_of_table(source: TableSource, roles: SequenceRoles) -> tuple[Sequences, SequenceRoles]:
@@ -64,7 +66,7 @@ def sequences_of_table(source: TableSource, roles: SequenceRoles) -> tuple[Seque
     _require_named(columns, roles)
     time = _time(columns, roles, frame)
     features = roles.features or _numeric(columns, roles, time)
-    roles = SequenceRoles(roles.id, roles.label, features, time, roles.time_format, roles.notation)
+    roles = replace(roles, features=features, time=time)
     values = np.stack([numbers(columns[name], frame.place) for name in features], axis=1)
     groups = groups_of(frame, roles.id)
     order = None if time == NO_TIME else _moments(columns[time], frame)
@@ -88,6 +90,9 @@ def _require_named(columns: Columns, roles: SequenceRoles) -> None:
     for role, names in (("id", roles.id), ("label", label), ("features", roles.features), ("time", time)):
         for name in names:
             if name not in columns:
+                if roles.fixed and role == "features":
+                    expected = f"the column {shorten(name)}, which the model reads"
+                    raise DataError("columns", expected, listed_names(columns))
                 got = f"{shorten(name)}{nearest(name, columns)}"
                 raise DataError(f"--{role}", f"a column out of {listed_names(columns)}", got)
             if name in seen:

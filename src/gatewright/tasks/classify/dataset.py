@@ -112,6 +112,7 @@ def read_sequences(
             options.time or "",
             options.time_format or "",
             Notation(options.decimal or ".", options.thousands or "", options.missing or ()),
+            fixed=not labelled,
         )
         sequences, roles = sequences_of_table(source, roles)
         options = replace(options, features=roles.features, time=roles.time)

@@ -34,9 +34,8 @@ def tables(figures: dict[str, Any]) -> Iterator[Table]:
     yield table
     classes = figures["classes"]
     if len(classes) <= MOST_CLASSES:
-        matrix = empty(
-            "confusion matrix: true classes in rows, predicted ones in columns", list(map(escape, classes))
-        )
+        matrix = empty("confusion matrix", list(map(escape, classes)))
+        matrix.columns[0].header = "true \N{DOWNWARDS ARROW}  predicted \N{RIGHTWARDS ARROW}"
         for name, row in zip(classes, figures["confusion"], strict=True):
             matrix.add_row(escape(name), *map(str, row))
         yield matrix
