@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 
 from gatewright.errors import GatewrightError
+from gatewright.runs.run import Run
 from gatewright.tasks import registry
 from gatewright.tasks.forecast import dataset
 from gatewright.tasks.forecast.dataset import SeriesData
@@ -103,3 +107,25 @@ def test_options_of_an_older_run_mean_what_they_meant() -> None:
     new = kind.resolve(Options(DataOptions(season=("7",))))
     assert kind.of_earlier(new) == new
     assert new.model.start == "data"
+
+
+def test_a_run_of_an_older_build_keeps_the_digest_of_its_options(tmp_path: Path) -> None:
+    """What its checkpoint holds is a digest of its config.toml, whose season was one number."""
+    tables: dict[str, dict[str, Any]] = {
+        "data": {
+            "target": ["y"],
+            "past": [],
+            "season": 24,
+            "horizon": 3,
+            "quantiles": [0.1, 0.5, 0.9],
+            "test": "0.1",
+        },
+        "model": {"hidden": 8, "dropout": 0.2},
+        "training": {"steps": 30, "lr": 0.001, "seed": 0, "patience": 5},
+    }
+    (tmp_path / "config.toml").write_text(tomli_w.dumps(tables))
+    (tmp_path / "source.json").write_text(json.dumps({"kind": "forecast", "source": "", "sha256": ""}))
+    run = Run.open(tmp_path)
+    assert (run.options().data.season, run.options().model.start) == (("none", "24"), "zero")
+    fixed = {**tables, "training": {"lr": 0.001, "seed": 0}}
+    assert run.told() == hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
