@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import struct
@@ -34,6 +35,7 @@ from gatewright.spec import (
     SymbolHead,
     Vocabulary,
 )
+from tests.support.class_models import class_model, class_rows
 
 ROOT = Path(__file__).parents[2]
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
@@ -177,6 +179,54 @@ def test_a_forecaster_gives_the_bits_of_python(reads: str, library: Path, tmp_pa
         assert same_bits(printed(program, target, xs), expected)
 
 
+_CLASSIFIER = r"""
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "model.h"
+
+/* Reads rows of columns, "nan" where a number is missing; prints the probabilities of each step. */
+int main(void) {
+    gatewright_model* model;
+    gatewright_stream* stream;
+    float x[MODEL_INPUT], y[MODEL_OUTPUT];
+    char word[64];
+    if (gatewright_model_create(&model_parts, &model) || gatewright_stream_create(model, 1, &stream)) return 1;
+    for (int n = 0; n < MODEL_OUTPUT; ++n) fprintf(stderr, "%s\n", model_classes[n]);
+    for (int n = 0; n < MODEL_COLUMNS; ++n) fprintf(stderr, "%s\n", model_columns[n]);
+    for (;;) {
+        int at = MODEL_COLUMNS;
+        for (int n = 0; n < MODEL_COLUMNS; ++n) {
+            if (scanf("%63s", word) != 1) return 0;
+            const double value = strtod(word, NULL);
+            x[n] = isnan(value) ? 0.0f : (float)((value - model_mean[n]) / model_scale[n]);
+            if (model_may_miss[n]) x[at++] = isnan(value) ? 0.0f : 1.0f;
+        }
+        if (at != MODEL_INPUT || gatewright_step_features(stream, 0, x, y)) return 2;
+        double most = y[0], sum = 0;
+        for (int n = 1; n < MODEL_OUTPUT; ++n) most = y[n] > most ? y[n] : most;
+        for (int n = 0; n < MODEL_OUTPUT; ++n) sum += exp(y[n] - most);
+        for (int n = 0; n < MODEL_OUTPUT; ++n) printf("%.17g ", exp(y[n] - most) / sum);
+        printf("\n");
+    }
+}
+"""
+
+
+def test_a_classifier_gives_the_probabilities_of_python(library: Path, tmp_path: Path) -> None:
+    stream = exported(class_model("last"), tmp_path)
+    (tmp_path / "classes.c").write_text(_CLASSIFIER)
+    program = compiled(tmp_path / "classes.c", library, tmp_path)
+    xs = class_rows(40)
+    text = " ".join(each.hex() for each in xs.ravel().tolist())
+    done = run(program, input=text, env={**os.environ, "GATEWRIGHT_TARGET": TARGETS[0]})
+    assert tuple(done.stderr.split()) == (*stream.classes, *stream.columns)
+    with kernels.use_target(TARGETS[0]):
+        expected = Stream.load(tmp_path).run(xs)
+    found = np.array([[float(each) for each in line.split()] for line in done.stdout.splitlines()])
+    np.testing.assert_allclose(found, expected, rtol=1e-14)  # exp may differ in the last bit
+
+
 def test_the_caller_gives_sine_and_cosine_of_a_calendar(library: Path, tmp_path: Path) -> None:
     calendar = ("hour_of_day", "day_of_week", "day_of_year")
     stream = exported(series_model(known=("price",), static=("area",), calendar=calendar, step="1h"), tmp_path)
@@ -219,7 +269,7 @@ def test_input_that_is_refused_ends_the_example(library: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     "command", [["cc", *STRICT], ["c++", "-std=c++20", "-x", "c++", "-pedantic", "-Wall", "-Wextra", "-Werror"]]
 )
-@pytest.mark.parametrize("model", [text_model, series_model])
+@pytest.mark.parametrize("model", [text_model, series_model, functools.partial(class_model, "last")])
 def test_headers_and_data_are_c99_and_c_plus_plus(command: list[str], model: Any, tmp_path: Path) -> None:
     if not shutil.which(command[0]):
         pytest.skip(f"needs {command[0]}")

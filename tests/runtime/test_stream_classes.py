@@ -126,10 +126,10 @@ def test_weights_in_fewer_bits_stream_too() -> None:
         np.testing.assert_allclose(fewer.run(rows), whole, atol=0.1)
 
 
-def test_c_source_is_refused_for_a_classifier(tmp_path: Path) -> None:
-    class_model("last").save(tmp_path / "model.safetensors")
+def test_c_source_is_refused_for_a_classifier_that_pools(tmp_path: Path) -> None:
+    class_model("max").save(tmp_path / "model.safetensors")
     with pytest.raises(
-        SpecError, match="model: expected a forecaster or a language model, for C, got a classifier"
+        SpecError, match=r"model: expected a classifier of .* for C, got one with the pooling 'max'"
     ):
         to_c(model_file.read(tmp_path / "model.safetensors"), tmp_path / "c")
     assert not (tmp_path / "c").exists()

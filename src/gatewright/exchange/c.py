@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from gatewright.errors import GatewrightError, SpecError, reason
+from gatewright.errors import GatewrightError, reason
+from gatewright.exchange import c_classes
 from gatewright.files import atomic
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.signature import Signature
@@ -138,7 +139,7 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
         overwrite: whether files of these names may be replaced.
 
     Raises:
-        SpecError: if the model is a classifier.
+        SpecError: if the model is a classifier that the C library does not run whole.
         GatewrightError: if they are there and may not be replaced, or cannot be written.
 
     >>> import tempfile
@@ -151,8 +152,7 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
     ...     sorted(path.name for path in Path(folder).iterdir())
     ['model.c', 'model.h']
     """
-    if file.spec.classifier is not None:
-        raise SpecError("model", "a forecaster or a language model, for C", "a classifier")
+    c_classes.require_exportable(file.spec)
     there = [name for name in FILES if (folder / name).exists()]
     if there and not overwrite:
         got = f"{folder}, which has {' and '.join(there)}"
@@ -188,6 +188,9 @@ class _Input(NamedTuple):
     @classmethod
     def of(cls, file: ModelFile) -> _Input:
         """Return that of a model."""
+        if file.spec.classifier is not None:
+            sizes = {"COLUMNS": len(file.spec.encoder.columns)}
+            return cls(sizes, c_classes.COMMENT, c_classes.EXTRAS, _classes(file))
         if file.spec.forecaster is None:
             sizes = {"SYMBOLS": file.spec.encoder.symbols}
             return cls(sizes, _SYMBOLS, _SYMBOLS_EXTRAS, _symbols(file), embedding="encoder_weight")
@@ -207,7 +210,9 @@ class _Input(NamedTuple):
 def _header(file: ModelFile) -> str:
     spec, reads = file.spec, _Input.of(file)
     sizes = {
-        "INPUT": len(_columns(Signature.of(spec, file.vocabulary))) or 1,
+        "INPUT": spec.input_size
+        if spec.classifier is not None
+        else len(_columns(Signature.of(spec, file.vocabulary))) or 1,
         "OUTPUT": spec.output_size,
         "HIDDEN": spec.lstm.num_layers * spec.lstm.output_size,
         "CELL": spec.lstm.num_layers * spec.lstm.hidden_size,
@@ -278,9 +283,25 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
         observed=int(encoder.reads_targets),
         seasons=seasons,
     )
-    names = "\n".join(f"    {_text(name)}," for name in _columns(Signature.of_series(encoder, head)))
-    yield f"const char* const model_columns[MODEL_INPUT] = {{\n{names}\n}};\n"
+    yield _names("model_columns[MODEL_INPUT]", _columns(Signature.of_series(encoder, head)))
     yield _array("const double model_quantiles", head.quantiles)
+
+
+def _classes(file: ModelFile) -> Iterator[str]:
+    """Yield what a classifier has next to its weights."""
+    assert file.spec.classifier is not None
+    assert file.scaler is not None
+    encoder, head = file.spec.classifier
+    yield _names("model_columns[MODEL_COLUMNS]", encoder.columns)
+    yield _array("const double model_mean", file.scaler.mean)
+    yield _array("const double model_scale", file.scaler.scale)
+    yield _block("const int model_may_miss", [str(int(name in encoder.missing)) for name in encoder.columns])
+    yield _names("model_classes[MODEL_OUTPUT]", head.classes)
+
+
+def _names(declaration: str, names: Iterable[str]) -> str:
+    lines = "\n".join(f"    {_text(name)}," for name in names)
+    return f"const char* const {declaration} = {{\n{lines}\n}};\n"
 
 
 def _symbols(file: ModelFile) -> Iterator[str]:
