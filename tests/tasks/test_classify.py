@@ -14,6 +14,7 @@ from sklearn import metrics as judge
 from sklearn.calibration import calibration_curve
 from torch import nn
 
+import gatewright as gw
 from gatewright import cli, equations
 from gatewright.data.sequences import Sequences, sequences_of
 from gatewright.errors import GatewrightError, RunError, SpecError
@@ -340,6 +341,46 @@ def test_a_test_part_may_be_a_file_or_none(tmp_path: Path) -> None:
     run, _ = train(path, replace(few, data=replace(few.data, test="0")), run=tmp_path / "c", console=quiet())
     with pytest.raises(GatewrightError, match="test part: expected one to evaluate on"):
         evaluate_run(run)
+
+
+def test_a_ts_file_needs_no_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def write(path: Path, sequences: Sequences) -> Path:
+        lines = [
+            ":".join(",".join(map(str, column)) for column in value.T) + f":{label}"
+            for value, label in zip(sequences.values, sequences.labels, strict=True)
+        ]
+        path.write_text("\n".join(["@problemName Digits", "@classLabel true 0 1 2", "@data", *lines]) + "\n")
+        return path
+
+    whole = digits(90, 3)
+    first, rest = (
+        write(tmp_path / "D_TRAIN.ts", whole.take(range(60))),
+        write(tmp_path / "D_TEST.ts", whole.take(range(60, 90))),
+    )
+    options = [
+        "--steps",
+        "20",
+        "--batch",
+        "16",
+        "--hidden",
+        "8",
+        "--device",
+        "cpu",
+        "--features",
+        "dim_2",
+        "dim_3",
+    ]
+    cli.main(["train", str(first), "--test", str(rest), "--run", str(tmp_path / "run"), *options])
+    run = Run.open(tmp_path / "run")
+    assert (run.kind, len(run.data().test)) == ("classify", 30)
+    assert run.best_model().spec.encoder.columns == run.options().data.features == ("dim_2", "dim_3")
+    capsys.readouterr()
+    cli.main(["predict", str(run.path), str(rest)])
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], len(lines)) == ("id,label,p_0,p_1,p_2", 31)
+    looked = gw.look(run.best_model(), rest)  # a .ts file says by itself what its sequences are
+    assert looked.about.title == "D_TEST.ts"
+    np.testing.assert_array_equal(looked.targets[0], run.data().numbers(run.data().test))
 
 
 def test_missing_values_have_a_column_of_their_own(tmp_path: Path) -> None:
