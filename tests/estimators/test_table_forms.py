@@ -176,6 +176,15 @@ def test_times_of_polars_go_on(name: str) -> None:
     assert answer.schema["when"] == table.schema["when"]
 
 
+def test_text_in_utc_stays_so_whatever_the_clock_of_the_model() -> None:
+    times = HOURS.tz_localize("UTC")
+    local = pl.Series(HOURS.to_numpy()).dt.replace_time_zone("UTC").dt.convert_time_zone(BERLIN)
+    model = forecaster().fit(pl.DataFrame({"when": local[:ROWS], "load": LOAD}))
+    for pattern in ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S+00:00"):
+        table = pl.DataFrame({"when": times[:ROWS].strftime(pattern).to_list(), "load": LOAD})
+        assert model.predict(table)["when"].to_list() == times[ROWS:].strftime(pattern).to_list()
+
+
 @pytest.mark.parametrize("start", ["2024-07-01", "2024-03-29T06:00", "2024-10-25T06:00"])
 def test_a_clock_without_a_zone_stays_one(start: str) -> None:
     utc = pl.Series(np.datetime64(start, "us") + np.arange(ROWS + 2) * np.timedelta64(1, "h"))

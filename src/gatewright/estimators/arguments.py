@@ -66,6 +66,8 @@ def names(value: Any, argument: str) -> tuple[str, ...] | None:
     """
     if value is None:
         return None
+    if isinstance(value, (set, frozenset)):
+        raise DataError(argument, "names in an order, such as a list", "a set")
     labels: Sequence[Any] = (
         [value] if isinstance(value, (str, int)) or not hasattr(value, "__iter__") else list(value)
     )

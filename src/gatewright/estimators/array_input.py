@@ -135,22 +135,28 @@ def has_times(series: Any) -> bool:
 
 
 def require_same_index(X: Any, y: Any) -> None:
-    """Check that the rows of two values of pandas belong together.
+    """Check that the rows of two values of pandas belong together, and that no times of ``y`` are lost.
 
-    A default index says nothing about another one that is no numbers.
+    A default index of ``y`` says nothing about one of ``X`` that is no numbers.
 
     Raises:
         DataError: if their indices differ.
     """
     pandas = sys.modules.get("pandas")
-    if pandas is None or not all(isinstance(each, (pandas.DataFrame, pandas.Series)) for each in (X, y)):
+    frames = () if pandas is None else (pandas.DataFrame, pandas.Series)
+    if pandas is None or not isinstance(y, frames):
+        return
+    timed = isinstance(y.index, (pandas.DatetimeIndex, pandas.PeriodIndex))
+    if timed and (not isinstance(X, frames) or not X.index.equals(y.index)):
+        got = "times that X lacks; a frame X with that index keeps them, y.to_numpy() does without"
+        raise DataError("y", "the index of X", got)
+    if not isinstance(X, frames):
         return
     if X.index.equals(y.index) or len(X) != len(y):
         return
     default = pandas.RangeIndex(len(X))
-    for one, other in ((X.index, y.index), (y.index, X.index)):
-        if one.equals(default) and not pandas.api.types.is_integer_dtype(other.dtype):
-            return
+    if y.index.equals(default) and not pandas.api.types.is_integer_dtype(X.index.dtype):
+        return
     got = "another one; y.reindex(X.index) puts the rows in its order, y.to_numpy() takes them in order"
     raise DataError("y", "the index of X", got)
 

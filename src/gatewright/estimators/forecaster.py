@@ -227,6 +227,8 @@ class Forecaster(Estimator):
             if present != needed:
                 expected = f"the columns of the training, {listed(list(map(shorten, needed)))}"
                 got = f"arrays with columns that count as {listed(list(map(shorten, present)))}"
+                if not given.columns["past"] and encoder.past:
+                    got += "; y takes the targets"
                 raise GatewrightError("X", expected, got)
             options = replace(options, id=given.columns.get("id", ()))
         require_distinct_ids(given, X, options.id or ())

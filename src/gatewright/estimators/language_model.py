@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Characters of a file's name; a text that is shorter may be meant as one.
 _LONGEST_NAME = 256
+
+#: What no text looks like: a single word with the ending of a file.
+_LIKE_A_NAME = re.compile(r"\S{1,255}\.[A-Za-z][A-Za-z0-9]{0,4}")
 
 
 class LanguageModel(Estimator):
@@ -216,6 +220,10 @@ def _source(X: Any) -> Text | Path:
         raise DataError("X", "a text, or the Path of one", f"a value of type {type(X).__name__}")
     if len(X) < _LONGEST_NAME and "\n" not in X and _is_file(X):
         raise DataError("X", "a text, or the Path of one", f"the name of a file: write Path({X!r})")
+    if _LIKE_A_NAME.fullmatch(X):
+        raise DataError(
+            "X", "a text, or the Path of one", f"what looks like the name of a file, {X!r}; none is there"
+        )
     return Text(X)
 
 

@@ -126,7 +126,7 @@ def _times_like(column: pl.Series, table: Table, frame: Frame) -> pl.Series:
     if isinstance(dtype, pl.Date) and bool((local == local.astype("datetime64[D]")).all()):
         return pl.Series(local).cast(pl.Date)
     if is_text(source):
-        return pl.Series(texts_like(column, local, table, frame), dtype=pl.String)
+        return pl.Series(texts_like(column, local, utc, table, frame), dtype=pl.String)
     if dtype.is_numeric():
         numbers = numbers_like(local, utc, table, frame)
         return column if numbers is None else pl.Series(numbers).cast(dtype)

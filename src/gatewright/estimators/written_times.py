@@ -38,12 +38,13 @@ _CHECKED = 64
 _UNITS = (1_000_000, 1000, 1)
 
 
-def texts_like(column: pl.Series, local: Times, table: Table, frame: Frame) -> list[str]:
+def texts_like(column: pl.Series, local: Times, utc: Times, table: Table, frame: Frame) -> list[str]:
     """Return timestamps as text in the pattern of the table's cells; in ISO 8601, if that is not known.
 
     Args:
         column: the timestamps.
         local: the same, as the table's clock shows them.
+        utc: the same in UTC.
         table: the table.
         frame: its cells.
     """
@@ -51,12 +52,16 @@ def texts_like(column: pl.Series, local: Times, table: Table, frame: Frame) -> l
     own, offsets = table.clock.local(times), table.clock.offsets(times)
     words = text(cells).to_list()
     given = (table.roles.time_format,) if table.roles.time_format else ()
-    for pattern in (*given, *_FORMATS):
-        bare = _formatted(own, pattern)
-        for write in _OFFSETS:
-            if words == [each + write(offset) for each, offset in zip(bare, offsets, strict=True)]:
-                ahead = zip(_formatted(local, pattern), _offsets_ahead(column, local, table), strict=True)
-                return [each + write(offset) for each, offset in ahead]
+    clocks = [(own, offsets, local, _offsets_ahead(column, local, table))]
+    if any(offsets):  # text in UTC, where the model's clock is another one
+        clocks.append((_utc(times, table), ["+00:00"] * len(words), utc, ["+00:00"] * len(column)))
+    for before, marks, after, marks_after in clocks:
+        for pattern in (*given, *_FORMATS):
+            bare = _formatted(before, pattern)
+            for write in _OFFSETS:
+                if words == [each + write(mark) for each, mark in zip(bare, marks, strict=True)]:
+                    ahead = zip(_formatted(after, pattern), marks_after, strict=True)
+                    return [each + write(mark) for each, mark in ahead]
     return written(column, table)
 
 
@@ -71,8 +76,7 @@ def numbers_like(local: Times, utc: Times, table: Table, frame: Frame) -> NDArra
     """
     times, cells = _own(table, frame)
     own, numbers = table.clock.local(times), cells.cast(pl.Float64).to_numpy()
-    zone = "" if table.clock.absolute or table.clock.zone == LOCAL else table.clock.zone
-    own_utc = to_utc(times, zone)[0] if zone else times
+    own_utc = _utc(times, table)
     for write in _meanings():
         if np.array_equal(write(own, own_utc), numbers):
             return write(local, utc)
@@ -87,6 +91,12 @@ def _own(table: Table, frame: Frame) -> tuple[Times, pl.Series]:
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _CHECKED)).astype(np.int64)]
     places = np.searchsorted(frame.lines, series.lines[rows])
     return series.times[rows], frame.cells[table.roles.time].gather(places)
+
+
+def _utc(times: Times, table: Table) -> Times:
+    """Return stored times in UTC; as they are where they have no zone."""
+    zone = "" if table.clock.absolute or table.clock.zone == LOCAL else table.clock.zone
+    return to_utc(times, zone)[0] if zone else times
 
 
 def _formatted(times: Times, pattern: str) -> list[str]:
