@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,7 +89,7 @@ def train(
 
 
 @app.command
-def evaluate(run: Path, /, *, windows: int | None = None) -> None:
+def evaluate(run: Path, /, *, windows: int | None = None, baselines: Sequence[str] = ()) -> None:
     """Evaluate a run on its held-out test part, next to baselines on the same windows.
 
     Example: gatewright evaluate runs/load
@@ -99,6 +100,8 @@ def evaluate(run: Path, /, *, windows: int | None = None) -> None:
     Args:
         run: Directory of the run.
         windows: Maximum number of windows of the test part to evaluate, evenly spaced (default: all).
+        baselines: Models of other packages to compare a forecaster with: "autoets", "autoarima", "lightgbm"; they
+            need gatewright[baselines] (default: none).
     """
     waits = Waits(errors)
     with waits.during(LOADING):
@@ -106,7 +109,7 @@ def evaluate(run: Path, /, *, windows: int | None = None) -> None:
         from gatewright.evaluation.report import evaluate_run
         from gatewright.tasks import registry
 
-    evaluated, evaluation = evaluate_run(run, windows, waits)
+    evaluated, evaluation = evaluate_run(run, windows, waits, baselines)
     for table in registry.kind(evaluated.kind).tables(evaluation):
         print_table(table)
     for name, what in (("series_without_windows", "in the test part"), ("series_not_sampled", "drawn")):

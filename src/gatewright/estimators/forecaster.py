@@ -235,7 +235,9 @@ class Forecaster(Estimator):
         with self._waits().during("reading the table"):
             return table_of(given.source, roles(options), self.table_.fill, encoder.step)
 
-    def evaluate(self, X: Any = None, y: Any = None, *, windows: int | None = None) -> dict[str, Any]:
+    def evaluate(
+        self, X: Any = None, y: Any = None, *, windows: int | None = None, baselines: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Measure forecasts of rows that the training has not seen, next to simple baselines.
 
         Args:
@@ -244,6 +246,8 @@ class Forecaster(Estimator):
                 timestamps, all rows.
             y: the targets, if `fit` was given them apart from ``X``.
             windows: maximum number of windows, evenly spaced; all if None.
+            baselines: models of other packages to compare with: "autoets" and "autoarima" (package statsforecast),
+                "lightgbm"; fitted on the rows before those that are scored.
 
         Returns:
             Figures of each target for the model and each baseline, overall, by step and by series, as in the
@@ -253,13 +257,15 @@ class Forecaster(Estimator):
             NotFittedError: before `fit`.
             GatewrightError: if the table does not fit the model, or no row is left to score.
         """
-        return self._figures(X, y, whole("windows", windows), warn=True)
+        return self._figures(X, y, whole("windows", windows), names(baselines, "baselines") or (), warn=True)
 
-    def _figures(self, X: Any, y: Any, windows: int | None, *, warn: bool) -> dict[str, Any]:
+    def _figures(
+        self, X: Any, y: Any, windows: int | None, baselines: Sequence[str] = (), *, warn: bool
+    ) -> dict[str, Any]:
         model = self._fitted()
         with python_names():
             data = self._unseen(X, y, warn)
-            return dict(self._learned.evaluate(model, data, windows, self._waits()).figures)
+            return dict(self._learned.evaluate_next_to(baselines, model, data, windows, self._waits()).figures)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the negative quantile loss of `evaluate`, in standard deviations of the target; higher is better.

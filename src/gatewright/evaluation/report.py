@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gatewright.tasks import registry
 
 
 def evaluate_run(
-    path: Path | Run, windows: int | None = None, waits: Waits = SILENT
+    path: Path | Run, windows: int | None = None, waits: Waits = SILENT, baselines: Sequence[str] = ()
 ) -> tuple[Run, dict[str, Any]]:
     """Evaluate a run's best model on the test part of what it learned from.
 
@@ -24,6 +25,7 @@ def evaluate_run(
         path: the run or its directory.
         windows: how many windows of a forecaster's test part to draw, evenly; all if None.
         waits: reports progress.
+        baselines: models of other packages to compare a forecaster with: "autoets", "autoarima", "lightgbm".
 
     Returns:
         The run, and what was written into its ``evaluation.json``.
@@ -36,7 +38,7 @@ def evaluate_run(
     kind, model = registry.kind(run.kind), run.best_model()
     if windows is not None and not kind.forecasts:
         raise GatewrightError("--windows", "a run that forecasts", f"{run.path}, a {kind.name} model")
-    evaluation = kind.evaluate(model, run.data(waits=waits), windows, waits)
+    evaluation = kind.evaluate_next_to(baselines, model, run.data(waits=waits), windows, waits)
     if evaluation.draw is not None:
         with writing(run.plot), waits.during(f"drawing {run.plot}"):
             evaluation.draw(run.plot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -219,6 +219,25 @@ class Kind(Protocol[Data]):
             GatewrightError: if the test part cannot be scored.
         """
         ...
+
+    def evaluate_next_to(
+        self, baselines: Sequence[str], model: Model, data: Data, windows: int | None, waits: Waits
+    ) -> Evaluation:
+        """Score a model on the test part, next to models of other packages; kinds without any refuse their names.
+
+        Args:
+            baselines: names of the models; none for `evaluate` alone.
+            model: as for `evaluate`.
+            data: as for `evaluate`.
+            windows: as for `evaluate`.
+            waits: as for `evaluate`.
+
+        Raises:
+            GatewrightError: if a model cannot be fitted, or its package is not installed.
+        """
+        if baselines:
+            raise GatewrightError("--baselines", "a run that forecasts", f"a {self.name} model")
+        return self.evaluate(model, data, windows, waits)
 
     def tables(self, figures: dict[str, Any]) -> Iterator[Table]:
         """Lay out the figures of an evaluation for a terminal."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.forecast.baselines import Naive
 from gatewright.tasks.forecast.dataset import SeriesData
+from gatewright.tasks.forecast.reference_models import ReferenceModel
 from gatewright.tasks.forecast.scores import Basis, Batch, Drawn, score
 from gatewright.tasks.forecast.windows import Windows, predict
 
@@ -23,6 +24,9 @@ Rows = NDArray[np.int64]
 
 #: Names of what is compared, in the order of tables.
 METHODS = ("model", "persistence", "seasonal-naive", "drift")
+
+#: No models of other packages.
+NO_REFERENCES: Mapping[str, ReferenceModel] = {}
 
 #: Numbers that a batch of windows may take, about.
 BATCH_NUMBERS = 2**23
@@ -114,8 +118,17 @@ def _check(windows: int | None) -> None:
         raise GatewrightError("--windows", "a whole number of at least 1", str(windows))
 
 
-def forecast_batches(model: Model, data: SeriesData, chosen: Chosen) -> Iterator[Batch]:
-    """Forecast from each chosen origin, by the model and the baselines, a bounded number of windows at a time."""
+def forecast_batches(
+    model: Model, data: SeriesData, chosen: Chosen, references: Mapping[str, ReferenceModel] = NO_REFERENCES
+) -> Iterator[Batch]:
+    """Forecast from each chosen origin, by the model and the baselines, a bounded number of windows at a time.
+
+    Args:
+        model: the forecaster.
+        data: the table.
+        chosen: the windows.
+        references: fitted models of other packages, by name.
+    """
     encoder, head = _parts(model)
     assert model.scaler is not None
     targets, horizon = len(encoder.targets), head.horizon
@@ -139,11 +152,18 @@ def forecast_batches(model: Model, data: SeriesData, chosen: Chosen) -> Iterator
                 steady = baseline(some, horizon)
                 # Before the first observed value a baseline knows what the model knows: the training part's mean.
                 forecasts[name] = np.where(np.isnan(steady), mean, steady)[..., None]
+            for name, reference in references.items():
+                answers = reference.forecast(number, some)
+                forecasts[name] = np.where(np.isnan(answers), mean[:, None], answers)
             yield Batch(number, some, values[some[:, None] + ahead], forecasts)
 
 
 def evaluate_forecast(
-    model: Model, data: SeriesData, chosen: Chosen, progress: Callable[[int], None] = lambda _: None
+    model: Model,
+    data: SeriesData,
+    chosen: Chosen,
+    progress: Callable[[int], None] = lambda _: None,
+    references: Mapping[str, ReferenceModel] = NO_REFERENCES,
 ) -> tuple[dict[str, Any], list[Drawn]]:
     """Measure the forecasts of the test part, in one pass and a memory that does not depend on its length.
 
@@ -152,6 +172,7 @@ def evaluate_forecast(
         data: the table.
         chosen: the windows.
         progress: is given the number of windows after each batch.
+        references: fitted models of other packages, by name.
 
     Returns:
         What was evaluated, and for each target and method the figures of `tasks.forecast.scores.score`; and what
@@ -159,7 +180,7 @@ def evaluate_forecast(
     """
     assert model.scaler is not None
     basis = Basis.of_test_part(data, model.scaler.scale)
-    figures, drawn = score(forecast_batches(model, data, chosen), basis, progress)
+    figures, drawn = score(forecast_batches(model, data, chosen, references), basis, progress)
     return described("test", model, data.sizes.season, chosen, figures), drawn
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -132,16 +132,28 @@ class Forecast(Kind["SeriesData"]):
 
     def evaluate(self, model: Model, data: SeriesData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the windows of the test part, next to the baselines."""
+        return self.evaluate_next_to((), model, data, windows, waits)
+
+    def evaluate_next_to(
+        self, baselines: Sequence[str], model: Model, data: SeriesData, windows: int | None, waits: Waits
+    ) -> Evaluation:
+        """Score the windows of the test part, next to the baselines and to models of other packages."""
         from gatewright.tasks.forecast.evaluate import choose, evaluate_forecast
         from gatewright.tasks.forecast.plot import plot_forecasts
         from gatewright.tasks.forecast.predict import require_fit, require_forecaster
+        from gatewright.tasks.forecast.reference_models import REFERENCES, require_references
 
+        require_references(baselines)
         require_fit(data.table, require_forecaster(model, None, "")[0])
         chosen = choose(model, data, windows)
+        series = [number for number, origins in enumerate(chosen.origins) if len(origins)]
+        references = {}
+        for name in dict.fromkeys(baselines):
+            with waits.counting(f"fitting {name}", len(series), "series") as advance:
+                references[name] = REFERENCES[name].fit(name, data, series, advance)
         with waits.counting("evaluating", chosen.count, "windows") as advance:
-            figures, drawn = evaluate_forecast(model, data, chosen, advance)
-        count = sum(map(bool, map(len, chosen.origins)))
-        return Evaluation(figures, lambda path: plot_forecasts(path, model, data, drawn, count))
+            figures, drawn = evaluate_forecast(model, data, chosen, advance, references)
+        return Evaluation(figures, lambda path: plot_forecasts(path, model, data, drawn, len(series)))
 
     def tables(self, figures: dict[str, Any]) -> Iterator[rich_table.Table]:
         """Lay out the measures of each target: overall, by series, by step ahead."""
