@@ -136,6 +136,23 @@ def test_the_command_writes_forecasts_next_to_the_truth(
     assert float(line[1]) == pytest.approx(mae, rel=1e-2)
 
 
+def test_the_command_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    panel((120, 20)).write_csv(tmp_path / "t.csv")
+    columns = [word for name, value in COLUMNS.items() for word in (f"--{name}", value)]
+    command(
+        tmp_path / "t.csv",
+        "--windows",
+        WINDOWS,
+        "--step",
+        STEP,
+        "--no-refit",
+        "--out",
+        tmp_path / "o.csv",
+        *columns,
+    )
+    assert capsys.readouterr().err == "note: left out, too few rows before an origin: s1\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

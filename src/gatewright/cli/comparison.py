@@ -97,13 +97,15 @@ def backtest(
         raise GatewrightError("--out", "another file than the table", str(out))
     result = backtest_source(source, options, origins, None, waits)
     frame, notes = with_harmless_names(result.forecasts)
-    for note in notes:
+    reasons = (
+        (result.table.empty, "no observed target"),
+        (result.figures["series_without_windows"], "too few rows before an origin"),
+    )
+    left_out = [f"left out, {reason}: {listed(series)}" for series, reason in reasons if series]
+    for note in (*result.table.notes, *left_out, *notes):
         complain("note", note)
     with writing(out):
         out.write_text(to_csv(frame, result.table), "utf-8")
     for table in tables(result.figures):
         print_table(table)
-    short = result.figures["series_without_windows"]
-    if short:
-        complain("note", f"left out, too few rows before an origin: {listed(short)}")
     say(f"wrote {out}")

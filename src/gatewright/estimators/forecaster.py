@@ -13,7 +13,7 @@ from gatewright.data.frame import Frame
 from gatewright.data.table import Table, table_of
 from gatewright.data.window_checks import listed
 from gatewright.errors import GatewrightError, shorten
-from gatewright.estimators.arguments import Columns, by_role, whole
+from gatewright.estimators.arguments import Columns, by_role, names, whole
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.isolation import isolated
 from gatewright.estimators.python_names import python_names
