@@ -25,9 +25,7 @@ def tables(figures: dict[str, Any]) -> Iterator[Table]:
 
 def _tests(target: str, tests: list[dict[str, Any]]) -> Table:
     """Lay out the Diebold-Mariano test of each pair."""
-    table = empty(
-        f"{target}: Diebold-Mariano test of the quantile loss", ["difference", "statistic", "p", "origins"]
-    )
+    table = empty(f"{target}: Diebold-Mariano test", ["difference", "statistic", "p", "origins"])
     columns = [written([test[name] for test in tests]) for name in ("difference", "statistic")]
     for test, *figures in zip(tests, *columns, strict=True):
         p = test["p_value"]
