@@ -1,25 +1,19 @@
 """Specifications: what a model and a recording are, as frozen dataclasses that go to JSON and back."""
 
 from gatewright.spec.cell import CellSpec, LayerWeights
-from gatewright.spec.classify import POOLINGS, ClassHead, FeatureEncoder
-from gatewright.spec.model import (
-    AGGREGATES,
+from gatewright.spec.encoders import (
     CALENDAR,
     FILLS,
     LONGEST_SEASON,
     MOST_SEASONS,
     READS,
-    UNKNOWN,
-    ModelSpec,
-    QuantileHead,
-    Scaler,
+    FeatureEncoder,
     SeriesEncoder,
-    StackSpec,
     SymbolEncoder,
-    SymbolHead,
-    Vocabulary,
     seasonal_rows,
 )
+from gatewright.spec.heads import POOLINGS, ClassHead, QuantileHead, SymbolHead
+from gatewright.spec.model import AGGREGATES, UNKNOWN, ModelSpec, Scaler, StackSpec, Vocabulary
 from gatewright.spec.table import TableSpec
 
 __all__ = [

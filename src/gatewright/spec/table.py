@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gatewright.spec.encoders import FILLS
 from gatewright.spec.json import Spec, require, require_size, require_text
-from gatewright.spec.model import AGGREGATES, FILLS
+from gatewright.spec.model import AGGREGATES
 
 
 @dataclass(frozen=True)

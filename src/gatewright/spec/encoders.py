@@ -1,0 +1,242 @@
+"""Encoders: what a model reads at each step - columns of a series, symbols of a text, features of a sequence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+from gatewright.spec.json import Spec, left_out, require, require_size, require_text
+
+#: Parts of a timestamp that a model can read, each as the sine and cosine of its phase.
+CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
+
+#: What a model can read of past targets.
+READS = ("change", "level", "both", "nothing")
+
+#: Maximum number of seasons of a forecaster, and of steps in one: a session of a stream remembers as many rows.
+MOST_SEASONS, LONGEST_SEASON = 16, 1_000_000
+
+#: How missing inputs can be filled: not at all, with the last value, with the mean of the training part.
+FILLS = ("", "forward", "mean")
+
+#: A time zone: an offset, or the name of a zone or of a place.
+_TIME_ZONE = re.compile(r"[+-]\d{2}:\d{2}(:\d{2})?|[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+
+
+@dataclass(frozen=True)
+class SeriesEncoder(Spec):
+    """Numeric columns, standardised: what the model reads at step t.
+
+    In this order: the targets' change since they were last observed and their level, as ``reads`` says; for
+    each target 1 where it is observed, else 0 (left out where ``reads`` is "nothing"); the past inputs at t;
+    the static inputs; sine and cosine of each calendar part of t; each input known in advance at t+1 ...
+    t+horizon, input by input.  A missing target has change 0 and the level that was last observed.
+
+    Attributes:
+        targets: columns to forecast.
+        past: columns known only up to now.
+        known: columns known ``horizon`` steps in advance.
+        static: columns with one value a series.
+        calendar: parts of the timestamp, out of `CALENDAR`.
+        step: time between two rows, such as "1h", "15m" or "1mo"; "row" for a table without timestamps.
+        context: steps that the model reads before it forecasts.
+        reads: what is read of past targets, out of `READS`.  Changes let a model carry over to levels that
+            it was not trained on; levels matter where the dynamics depend on them.
+        time_zone: whose clock the calendar is read from: "" where timestamps name no zone, "local" for dates whose
+            offset from UTC changes and is dropped, "UTC", an offset such as "+02:00", or a place such as
+            "Europe/Berlin".
+        seasons: lengths in steps of the seasons whose differences are added to the forecast (`seasonal_rows`), in
+            rising order; none without past targets.
+    """
+
+    kind: ClassVar[str] = "series"
+    #: What a model with this encoder has next to its weights.
+    companion: ClassVar[str] = "scaler"
+    #: Size of the vocabulary: none.
+    symbols: ClassVar[int] = 0
+
+    targets: tuple[str, ...]
+    past: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
+    step: str = "row"
+    context: int = 1
+    reads: str = "change"
+    time_zone: str = ""
+    seasons: tuple[int, ...] = left_out((), since=3)
+
+    def __post_init__(self) -> None:
+        require(len(self.targets) > 0, "targets", "at least one column", self.targets)
+        columns = self.columns
+        require_text("columns", columns)
+        require_text("step", (self.step,))
+        require(len(set(columns)) == len(columns), "columns", "each column in one role", columns)
+        for part in self.calendar:
+            require(part in CALENDAR, "calendar", f"parts out of {CALENDAR}", part)
+        require(self.reads in READS, "reads", f"one of {READS}", self.reads)
+        require_size("context", self.context)
+        zoned = len(self.time_zone) <= 64 and _TIME_ZONE.fullmatch(self.time_zone) is not None
+        require(
+            zoned or self.time_zone == "",
+            "time_zone",
+            "a zone such as UTC, +02:00 or Europe/Berlin",
+            self.time_zone,
+        )
+        self._check_seasons()
+
+    def _check_seasons(self) -> None:
+        seasons = self.seasons
+        require(len(seasons) <= MOST_SEASONS, "seasons", f"at most {MOST_SEASONS} lengths", seasons)
+        for season in seasons:
+            require(1 <= season <= LONGEST_SEASON, "seasons", f"lengths from 1 to {LONGEST_SEASON}", season)
+        rising = all(a < b for a, b in pairwise(seasons))
+        require(rising, "seasons", "lengths in rising order", seasons)
+        if seasons:
+            require(self.reads_targets, "seasons", 'none where reads is "nothing"', seasons)
+            require(
+                self.context > seasons[-1],
+                "context",
+                f"at least {seasons[-1] + 1}, a row more than the longest season",
+                self.context,
+            )
+
+    @property
+    def recent(self) -> int:
+        """Number of rows whose targets the seasonal differences of a forecast need: the last ones."""
+        return self.seasons[-1] + 1 if self.seasons else 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of the table that is read, in the order of the scaler."""
+        return self.targets + self.past + self.known + self.static
+
+    def input_size(self, horizon: int) -> int:
+        """Width of one input row."""
+        targets = {"nothing": 0, "change": 2, "level": 2, "both": 3}[self.reads] * len(self.targets)
+        known = horizon * len(self.known)
+        return targets + len(self.past) + known + len(self.static) + 2 * len(self.calendar)
+
+    @property
+    def reads_targets(self) -> bool:
+        """Whether past targets are read, and the head gives differences from the last one."""
+        return self.reads != "nothing"
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight: none."""
+        return {}
+
+    def season_tensors(self, horizon: int) -> dict[str, tuple[int, ...]]:
+        """Name and shape of the weights of seasonal differences: one for each season, step ahead and target."""
+        return {"season.weight": (len(self.seasons), horizon, len(self.targets))} if self.seasons else {}
+
+
+def seasonal_rows(season: int, horizon: int) -> tuple[int, ...]:
+    """Return the row, counted from the last one, that each step ahead is compared with: one season before it.
+
+    The seasonal difference of step *j* after row *t* is ``y[t + seasonal_rows(m, horizon)[j - 1]] - y[t - m]``, in
+    the units of the scaler, with the last observed value where y is missing.  A forecast adds it, times its
+    weight.  Steps beyond one season repeat the rows of that season.
+
+    >>> seasonal_rows(season=4, horizon=6)
+    (-3, -2, -1, 0, -3, -2)
+    """
+    return tuple(j % season + 1 - season for j in range(horizon))
+
+
+@dataclass(frozen=True)
+class SymbolEncoder(Spec):
+    """An embedding of symbols.
+
+    Attributes:
+        symbols: size of the vocabulary, the unknown symbol included.
+        embedding_size: width of a symbol's vector.
+    """
+
+    kind: ClassVar[str] = "symbols"
+    #: What a model with this encoder has next to its weights.
+    companion: ClassVar[str] = "vocabulary"
+    #: Columns to forecast, and all that are read: none.
+    targets: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[str, ...]] = ()
+    reads_targets: ClassVar[bool] = False
+    #: Seasons, and rows that they need: none.
+    seasons: ClassVar[tuple[int, ...]] = ()
+    recent: ClassVar[int] = 0
+
+    symbols: int
+    embedding_size: int
+
+    def __post_init__(self) -> None:
+        require_size("symbols", self.symbols, least=2)
+        require_size("embedding_size", self.embedding_size)
+
+    def input_size(self, horizon: int) -> int:  # noqa: ARG002
+        """Width of a symbol's vector, whatever the horizon."""
+        return self.embedding_size
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight."""
+        return {"encoder.weight": (self.symbols, self.embedding_size)}
+
+    def season_tensors(self, horizon: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG002
+        """Name and shape of the weights of seasonal differences: none."""
+        return {}
+
+
+@dataclass(frozen=True)
+class FeatureEncoder(Spec):
+    """Numeric columns, standardised: what a classifier reads at each step.
+
+    In this order: each column, 0 where it is missing; for each column in ``missing`` 1 where it is observed, or 0.
+
+    Attributes:
+        columns: names of the columns.
+        missing: those of them that may be missing, in the same order.
+
+    >>> FeatureEncoder(("x", "y"), missing=("y",)).input_size(1)
+    3
+    """
+
+    kind: ClassVar[str] = "features"
+    #: What a model with this encoder has next to its weights.
+    companion: ClassVar[str] = "scaler"
+    #: Size of the vocabulary: none.
+    symbols: ClassVar[int] = 0
+    #: Columns to forecast: none.
+    targets: ClassVar[tuple[str, ...]] = ()
+    reads_targets: ClassVar[bool] = False
+    #: Seasons, and rows that they need: none.
+    seasons: ClassVar[tuple[int, ...]] = ()
+    recent: ClassVar[int] = 0
+
+    columns: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require(len(self.columns) > 0, "columns", "at least one column", self.columns)
+        require_text("columns", self.columns)
+        require(len(set(self.columns)) == len(self.columns), "columns", "each column once", self.columns)
+        ordered = tuple(name for name in self.columns if name in set(self.missing))
+        require(self.missing == ordered, "missing", "columns of the encoder, in their order", self.missing)
+
+    def input_size(self, horizon: int) -> int:  # noqa: ARG002
+        """Width of one input row, whatever the horizon."""
+        return len(self.columns) + len(self.missing)
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight: none."""
+        return {}
+
+    def season_tensors(self, horizon: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG002
+        """Name and shape of the weights of seasonal differences: none."""
+        return {}
+
+    def version(self) -> int:
+        """Return the version of the model file's format that has this encoder."""
+        return 3
+
+
+Encoder = SeriesEncoder | SymbolEncoder | FeatureEncoder

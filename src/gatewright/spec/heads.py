@@ -1,0 +1,106 @@
+"""Heads: what a model gives - quantiles of the next values, scores of the next symbol or of the classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gatewright.spec.encoders import Encoder, FeatureEncoder, SeriesEncoder, SymbolEncoder
+from gatewright.spec.json import Spec, require, require_size, require_text
+
+#: How the hidden states of the steps of a sequence become one vector.
+POOLINGS = ("last", "mean", "max", "attention")
+
+
+@dataclass(frozen=True)
+class QuantileHead(Spec):
+    """Quantiles of each target's next values: an output of shape (horizon, targets, quantiles) a step.
+
+    Where the encoder reads targets, the head gives the difference from the last observed value.
+
+    Attributes:
+        horizon: steps ahead.
+        quantiles: levels in rising order, with 0.5 (the point forecast) among them.
+    """
+
+    kind: ClassVar[str] = "quantiles"
+
+    horizon: int = 1
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+
+    def __post_init__(self) -> None:
+        require_size("horizon", self.horizon)
+        rising = all(a < b for a, b in zip((0.0, *self.quantiles), (*self.quantiles, 1.0), strict=True))
+        require(
+            rising and 0.5 in self.quantiles,
+            "quantiles",
+            "rising levels between 0 and 1 with 0.5 among them",
+            self.quantiles,
+        )
+
+    def output_shape(self, encoder: Encoder) -> tuple[int, ...]:
+        """Shape of the output of one step."""
+        return self.horizon, len(encoder.targets), len(self.quantiles)
+
+
+@dataclass(frozen=True)
+class SymbolHead(Spec):
+    """Scores (logits) of the next symbol: an output of shape (symbols,) a step."""
+
+    kind: ClassVar[str] = "next_symbol"
+    #: Steps ahead.
+    horizon: ClassVar[int] = 1
+
+    def output_shape(self, encoder: Encoder) -> tuple[int, ...]:
+        """Shape of the output of one step."""
+        return (encoder.symbols,)
+
+
+@dataclass(frozen=True)
+class ClassHead(Spec):
+    """Scores (logits) of the classes of a whole sequence: an output of shape (classes,).
+
+    Attributes:
+        classes: the labels, in the order of the output.
+        pooling: how the hidden states of the steps become one vector, out of `POOLINGS`: the last one, their mean,
+            the largest value of each unit, or a mean with learned weights.
+
+    >>> ClassHead(("cat", "dog"), pooling="mean").output_shape(FeatureEncoder(("x",)))
+    (2,)
+    """
+
+    kind: ClassVar[str] = "classes"
+    #: Steps ahead.
+    horizon: ClassVar[int] = 1
+
+    classes: tuple[str, ...]
+    pooling: str = "last"
+
+    def __post_init__(self) -> None:
+        require(len(self.classes) > 1, "classes", "at least two classes", self.classes)
+        require_text("classes", self.classes)
+        require(len(set(self.classes)) == len(self.classes), "classes", "each class once", self.classes)
+        require(self.pooling in POOLINGS, "pooling", f"one of {POOLINGS}", self.pooling)
+        require_size("classes", len(self.classes))
+
+    def version(self) -> int:
+        """Return the version of the model file's format that has this head."""
+        return 3
+
+    def output_shape(self, encoder: Encoder) -> tuple[int, ...]:  # noqa: ARG002
+        """Shape of the output of a sequence."""
+        return (len(self.classes),)
+
+    def tensors(self, width: int) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight of the pooling, for hidden states of this width."""
+        return {"pool.weight": (1, width)} if self.pooling == "attention" else {}
+
+
+Head = QuantileHead | SymbolHead | ClassHead
+
+#: The head that belongs to each encoder.
+HEADS: dict[type[Encoder], type[Head]] = {
+    SeriesEncoder: QuantileHead,
+    SymbolEncoder: SymbolHead,
+    FeatureEncoder: ClassHead,
+}
