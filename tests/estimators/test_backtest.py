@@ -13,6 +13,7 @@ import pytest
 
 import gatewright as gw
 from gatewright import cli
+from gatewright.errors import GatewrightError
 from gatewright.estimators.base import GatewrightWarning
 from tests.tasks.test_baselines import last_season, last_value, on_the_line
 
@@ -178,3 +179,24 @@ def test_origins_outside_the_table_are_refused(
     [line] = capsys.readouterr().err.splitlines()
     assert re.search(message, line)
     assert not (tmp_path / "backtest.csv").exists()
+
+
+def test_without_rows_before_them_forecasts_have_no_scale() -> None:
+    """Of an array that is not the one of the training, every row is forecast."""
+    model = gw.Forecaster(**SIZES).fit(values(0, 120))
+    with pytest.warns(GatewrightWarning, match="rows without timestamps are all scored"):
+        other = model.evaluate(values(1, 60))["targets"]["y"]["model"]["overall"]
+    assert (other["mase"], other["scaled_quantile_loss"]) == (None, None)
+    assert other["mae"] > 0
+    own = model.evaluate(values(0, 120))["targets"]["y"]["model"]["overall"]
+    known = values(0, 120)[: 120 - 18 - 15]  # 15% of all for the test, of the rest for the validation
+    scale = np.mean(np.abs(known[SEASON:] - known[:-SEASON]))
+    assert own["mase"] == pytest.approx(own["mae"] / scale)
+
+
+def test_baselines_that_do_not_exist_are_refused_by_the_parameter() -> None:
+    model = gw.Forecaster(**SIZES).fit(values(0, 120))
+    with pytest.raises(
+        GatewrightError, match=r"^baselines: expected autoets or autoarima or lightgbm, got 'arima'"
+    ):
+        model.evaluate(values(0, 120), baselines="arima")
