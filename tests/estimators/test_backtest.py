@@ -183,13 +183,13 @@ def test_origins_outside_the_table_are_refused(
 
 def test_without_rows_before_them_forecasts_have_no_scale() -> None:
     """Of an array that is not the one of the training, every row is forecast."""
-    model = gw.Forecaster(**SIZES).fit(values(0, 120))
+    model = gw.Forecaster(**SIZES, valid="16", test="18").fit(values(0, 120))
     with pytest.warns(GatewrightWarning, match="rows without timestamps are all scored"):
         other = model.evaluate(values(1, 60))["targets"]["y"]["model"]["overall"]
     assert (other["mase"], other["scaled_quantile_loss"]) == (None, None)
     assert other["mae"] > 0
     own = model.evaluate(values(0, 120))["targets"]["y"]["model"]["overall"]
-    known = values(0, 120)[: 120 - 18 - 15]  # 15% of all for the test, of the rest for the validation
+    known = values(0, 120)[: 120 - 18 - 16]
     scale = np.mean(np.abs(known[SEASON:] - known[:-SEASON]))
     assert own["mase"] == pytest.approx(own["mae"] / scale)
 
