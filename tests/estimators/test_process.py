@@ -178,6 +178,22 @@ def test_a_wrong_argument_is_refused(call: Any, message: str) -> None:
         call(forecaster(steps=1).fit(LOAD))
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+              torch.OutOfMemoryError("CUDA out of memory")],
+    ids=["Python", "torch", "GPU"],
+)  # fmt: skip
+def test_where_memory_ends_the_options_that_need_it_are_named(error: Exception) -> None:
+    class Full(Callback):
+        def step(self, *_: Any) -> None:
+            raise error
+
+    with pytest.raises(
+        GatewrightError, match=r"^memory: expected .* fit into it \(hidden, layers, batch and context"
+    ):
+        forecaster().fit(LOAD, callbacks=[Full()])
+
+
 def test_numbers_of_numpy_are_numbers() -> None:
     model = forecaster(steps=np.int64(4), verbose=np.int64(0)).fit(LOAD)
     np.testing.assert_array_equal(model.predict(LOAD, horizon=np.int64(1)), model.predict(LOAD)[:1])

@@ -238,6 +238,24 @@ def test_tensors_mean_their_numbers() -> None:
     np.testing.assert_array_equal(own, forecaster().fit(three).predict(three))
 
 
+def test_sequences_to_classify_mean_their_numbers() -> None:
+    import torch
+
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(20, 12, 2)), ["a", "b"] * 10
+    X[1::2] += 1
+    sizes: dict[str, Any] = {"hidden": 4, "steps": 2, "batch": 4}
+    hidden = np.broadcast_to(np.arange(12)[None, :, None] == 3, X.shape)
+    missing = gw.SequenceClassifier(**sizes).fit(np.where(hidden, np.nan, X), y)
+    masked = np.ma.masked_array(np.where(hidden, 1e6, X), mask=hidden)
+    assert gw.SequenceClassifier(**sizes).fit(masked, y).model_.fingerprint == missing.model_.fingerprint
+    plain = gw.SequenceClassifier(**sizes).fit(X, y)
+    tensor = torch.tensor(X, requires_grad=True)
+    for values in (tensor, list(tensor), X.astype(object)):
+        own = gw.SequenceClassifier(**sizes).fit(values, y)
+        np.testing.assert_array_equal(own.predict_proba(values), plain.predict_proba(X))
+
+
 def test_names_of_targets_apart_from_an_array_are_kept() -> None:
     inputs, targets = np.stack([LOAD, LOAD**2], axis=1), pd.DataFrame({"load": LOAD, "x": 2 * LOAD})
     model = forecaster().fit(inputs, targets)

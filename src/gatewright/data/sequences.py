@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.data.array_numbers import numbers_of, without_torch
 from gatewright.errors import DataError, shorten
 
 #: No sound measurement is larger, and sums of squares of larger ones overflow.
@@ -167,8 +168,10 @@ def _rows(value: Any, number: int) -> NDArray[np.float64]:
         DataError: if it is no such array, is empty, or has an infinite number.
     """
     name, expected = f"X[{number}]", "numbers (T,) or (T, D)"
+    value = without_torch(value)
+    numbers = numbers_of(value)
     try:
-        array = np.asarray(value)
+        array = np.asarray(value) if numbers is None else numbers
     except ValueError:
         raise DataError(name, expected, "rows of unequal length") from None
     if array.dtype.kind not in "fiub":

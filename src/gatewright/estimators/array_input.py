@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from numbers import Number
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gatewright.data.array_numbers import numbers_of, without_torch
 from gatewright.data.dataframes import cells_of, is_dataframe
 from gatewright.data.frame import Frame
 from gatewright.data.table import NO_TIME
@@ -166,11 +166,7 @@ def on_the_host(values: Any) -> Any:
     arrow = sys.modules.get("pyarrow")
     if arrow is not None and isinstance(values, (arrow.Array, arrow.ChunkedArray)):
         return pl.Series(values)
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(values, torch.Tensor):
-        return values
-    values = values.detach().cpu()
-    return (values.double() if values.is_floating_point() else values).numpy()
+    return without_torch(values)
 
 
 def _first(values: Any) -> Any:
@@ -207,7 +203,7 @@ def _of_series(values: Any, name: str) -> pl.DataFrame:
 
 
 def _of_numbers(values: Any, name: str, argument: str) -> pl.DataFrame:
-    numbers = _numbers(values)
+    numbers = numbers_of(values)
     if numbers is None or numbers.ndim not in (1, 2):
         got = f"a {type(values).__name__}"
         if numbers is not None:
@@ -229,22 +225,3 @@ def _kind(values: Sequence[Any] | NDArray[Any]) -> str:
     except ValueError:
         return " of rows of unequal length"
     return " of text" if dtype.kind in "US" else f" of {dtype}"
-
-
-def _numbers(values: Any) -> NDArray[np.float64] | None:
-    """Return numbers as float64, those that a mask hides, and None, as NaN; None if they are no numbers."""
-    try:
-        array = np.asanyarray(values)
-        if array.dtype.kind == "O" and array.ndim == 0:
-            return None
-        if array.dtype.kind == "O":
-            if not all(item is None or isinstance(item, (Number, np.bool_)) for item in array.flat):
-                return None
-            return np.array([np.nan if item is None else float(item) for item in array.flat]).reshape(array.shape)
-        if array.dtype.kind not in "biuf":
-            return None
-        numbers = np.array(array, np.float64)
-        numbers[np.ma.getmaskarray(array)] = np.nan
-        return numbers
-    except (TypeError, ValueError):
-        return None

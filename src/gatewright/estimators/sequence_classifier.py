@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gatewright.data.array_numbers import without_torch
 from gatewright.data.dataframes import is_dataframe
 from gatewright.data.sequences import Sequences, label_text, sequences_of
 from gatewright.data.sources import as_path, frame_of
@@ -360,7 +361,7 @@ def _columns(X: Any, features: Any) -> tuple[str, ...]:
         return ()
     width = X.shape[2] if getattr(X, "ndim", 0) == 3 else 1
     if getattr(X, "ndim", 0) not in (2, 3) and not isinstance(X, Sequences) and len(X):
-        first = np.asarray(X[0])
+        first = np.asarray(without_torch(X[0]))
         width = first.shape[1] if first.ndim == 2 else 1
     return tuple(features) if len(features) == width else ()
 

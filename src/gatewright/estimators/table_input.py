@@ -64,6 +64,7 @@ def table_input(X: Any, y: Any = None) -> TableInput:
     Raises:
         DataError: if it is none of these.
 
+    >>> import numpy as np
     >>> table_input(np.arange(3.0)).source.cells["y"].to_list()
     [0.0, 1.0, 2.0]
     """

@@ -24,6 +24,7 @@ from gatewright.tasks.options import ALL_DEFAULTS, FREE, Options
 from gatewright.tasks.settings import TrainingSettings
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
+from gatewright.train.memory import within_memory
 from gatewright.train.progress import Display
 from gatewright.train.trainer import Loop
 
@@ -191,9 +192,10 @@ def _prepare(
     share = Share(accelerator.process_index, accelerator.num_processes)
     torch.manual_seed(TrainingSettings.of(options.training).seed)
     options = kind.complete(options, data)
-    model = kind.build(data, options) if initial is None else kind.continued(initial, data, options)
-    model = model.to(accelerator.device)
-    with waits.during("encoding the data"):
+    with within_memory():
+        model = kind.build(data, options) if initial is None else kind.continued(initial, data, options)
+        model = model.to(accelerator.device)
+    with within_memory(), waits.during("encoding the data"):
         return options, kind.task(model, data, options, share, accelerator.device)
 
 
@@ -238,7 +240,8 @@ def _loop(
         )
         for callback in callbacks:
             callback.begin(run, note)
-        progress = loop.run()
+        with within_memory():
+            progress = loop.run()
         ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
         best = f"best validation {progress.best:.4f} at step {progress.best_step}"
         note(f"{ends[progress.finished]} at step {progress.step}; {best}")
