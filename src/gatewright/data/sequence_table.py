@@ -29,7 +29,7 @@ class SequenceRoles:
 
     Attributes:
         id: columns that name the sequence of a row.
-        label: column of the label; "" where there is none.
+        label: column of the label; "" for sequences without labels.
         features: numeric columns to read; all others that are numeric if empty.
         time: column that orders the rows of a sequence; "" to detect it, "none" for rows in order.
         time_format: format of timestamps as in strftime; "" to detect it.

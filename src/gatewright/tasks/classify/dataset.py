@@ -71,7 +71,7 @@ class ClassData:
         """Return the test part.
 
         Raises:
-            DataError: if there is none.
+            DataError: without a test part.
         """
         if self.test is None:
             raise DataError(
