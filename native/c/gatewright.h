@@ -31,8 +31,12 @@
 
 #include <stdint.h>
 
+/* What a field is where an initialiser says nothing of it: in C always 0, in C++ without a warning. */
 #ifdef __cplusplus
+#define GATEWRIGHT_UNSET(value) = value
 extern "C" {
+#else
+#define GATEWRIGHT_UNSET(value)
 #endif
 
 /* Grows when gatewright_parts or a struct in it changes.  Parts of version 1 have no seasons; they are still
@@ -107,9 +111,9 @@ typedef struct gatewright_columns {
      * season m and step ahead j a forecast adds, times its weight, how the target went on one season before: its
      * last observed value at row t + ((j - 1) mod m) + 1 - m less that at row t - m, in units of scale; nothing
      * before a session has read that row. */
-    int64_t season_count;       /* 0 for none */
-    const int64_t* seasons;     /* (season_count), or null for none */
-    const float* season_weight; /* (season_count, horizon, targets), or null for none */
+    int64_t season_count GATEWRIGHT_UNSET(0);             /* 0 for none */
+    const int64_t* seasons GATEWRIGHT_UNSET(nullptr);     /* (season_count), or null for none */
+    const float* season_weight GATEWRIGHT_UNSET(nullptr); /* (season_count, horizon, targets), or null for none */
 } gatewright_columns;
 
 /* How the weights of the gates, W_ih and W_hh, are kept in memory once a model is made; all else stays float. */

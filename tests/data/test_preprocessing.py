@@ -56,10 +56,18 @@ def test_the_split_is_in_time_order(valid, test, expected):
         assert split.split([one], valid, test) == (Parts(*expected, 100),)
 
 
+def test_a_test_part_of_0_is_none():
+    assert split.split([make(np.zeros((100, 1)))], "0.2", "0") == (Parts(80, 100, 100),)
+    with pytest.raises(GatewrightError, match="expected sizes that leave rows in all three parts"):
+        split.split([make(np.zeros((2, 1)))], "2", "0")
+
+
+UNREADABLE = ["x", "", "-3", "1.5", "nan", "inf", "1e999", "2020-02-31", "2020-13", "today", "NaT", "2020-02Z"]
+
+
 @pytest.mark.parametrize(
-    "size", ["x", "", "0", "-3", "1.5", "nan", "inf", "1e999", "2020-02-31", "2020-13", "today", "NaT", "2020-02Z"]
+    ("name", "size"), [("valid", "0"), *((name, size) for name in ("valid", "test") for size in UNREADABLE)]
 )
-@pytest.mark.parametrize("name", ["valid", "test"])
 def test_a_size_that_cannot_be_read(name, size):
     with pytest.raises(GatewrightError) as error:
         split.split([make(np.zeros((100, 1)), times=True)], **{"valid": "0.1", "test": "0.1", name: size})
