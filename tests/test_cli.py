@@ -228,7 +228,7 @@ def test_errors_of_ours_are_one_line(gatewright, runs, tmp_path):
         ): "--run: expected a directory that can be",
         ("train", table, "--target", "load", "--run", runs / "load.csv" / "x"): "--run: expected a directory that",
         ("train", table, "--target", "load", "--run", runs / "load"): "--run: expected a new directory",
-        ("train", table, "--target", "load", "--hidden", "9000000"): "memory: expected room",
+        ("train", table, "--target", "load", "--hidden", "9000000"): "memory: expected a model and batches that fit",
         ("train", table, "--config", tmp_path): "it is a directory, not a file",
         ("train", "--run", tmp_path, "--resume"): "run: expected a directory that `gatewright train` made",
     }.items():
@@ -527,8 +527,8 @@ def test_what_the_machine_refuses_is_one_line(gatewright, runs, monkeypatch):
     for error, pattern in (
         (PermissionError(13, "Permission denied", "x.csv"), "x.csv: you have no permission for it"),
         (OSError(28, "No space left on device"), "the disk is full"),
-        (MemoryError(), "memory: expected room"),
-        (RuntimeError("CUDA out of memory. Tried to allocate"), "memory: expected room"),
+        (MemoryError(), "memory: expected a model and batches that fit"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "memory: expected a model and batches that fit"),
     ):
         monkeypatch.setattr(
             "gatewright.runtime.stream.Stream.load", lambda *_, error=error: (_ for _ in ()).throw(error)
