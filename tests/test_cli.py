@@ -527,8 +527,8 @@ def test_what_the_machine_refuses_is_one_line(gatewright, runs, monkeypatch):
     for error, pattern in (
         (PermissionError(13, "Permission denied", "x.csv"), "x.csv: you have no permission for it"),
         (OSError(28, "No space left on device"), "the disk is full"),
-        (MemoryError(), "memory: expected a model and batches that fit"),
-        (RuntimeError("CUDA out of memory. Tried to allocate"), "memory: expected a model and batches that fit"),
+        (MemoryError(), "memory: expected room"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "memory: expected room"),
     ):
         monkeypatch.setattr(
             "gatewright.runtime.stream.Stream.load", lambda *_, error=error: (_ for _ in ()).throw(error)
