@@ -228,7 +228,7 @@ def test_errors_of_ours_are_one_line(gatewright, runs, tmp_path):
         ): "--run: expected a directory that can be",
         ("train", table, "--target", "load", "--run", runs / "load.csv" / "x"): "--run: expected a directory that",
         ("train", table, "--target", "load", "--run", runs / "load"): "--run: expected a new directory",
-        ("train", table, "--target", "load", "--hidden", "9000000"): "memory: expected a model and batches that fit",
+        ("train", table, "--target", "load", "--hidden", "9000000"): "memory: expected a model and batches",
         ("train", table, "--config", tmp_path): "it is a directory, not a file",
         ("train", "--run", tmp_path, "--resume"): "run: expected a directory that `gatewright train` made",
     }.items():
