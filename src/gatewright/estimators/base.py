@@ -130,7 +130,7 @@ class Estimator:
         """Return the model.
 
         Raises:
-            NotFittedError: if there is none.
+            NotFittedError: before `fit`.
         """
         if not hasattr(self, "model_"):
             raise _not_fitted()(type(self).__name__, "a fitted model: call fit first", "one without a model")

@@ -26,7 +26,7 @@ def to_array(forecasts: pl.DataFrame, table: Table, several: int, flat: bool) ->
         forecasts: a row a series and step.
         table: the series.
         several: length of the axis of series; 0 for none.
-        flat: whether there is none of targets.
+        flat: whether the answer has no axis of targets.
     """
     targets = table.roles.targets
     values = forecasts.select(forecasts.columns[-(forecasts.width - len(table.roles.ids) - 1) :]).to_numpy()
@@ -150,7 +150,7 @@ def _pandas_times(column: pl.Series, table: Table, source: Any, frame: Frame) ->
         return zoned.astype(dtype)
     if isinstance(dtype, pd.PeriodDtype):
         return pd.Series(_moments(column, table, None)[0]).dt.to_period(dtype.freq)
-    if dtype.kind == "M" and isinstance(dtype, np.dtype):
+    if isinstance(dtype, np.dtype) and np.issubdtype(dtype, np.datetime64):
         return pd.Series(_moments(column, table, None)[0]).astype(dtype)
     if dtype.kind == "O" and isinstance(first := source.dropna().iloc[0], date):
         return pd.Series(list(map(_like(first), *_moments(column, table, None))), dtype=object)

@@ -189,7 +189,7 @@ def _shared_windows(entries: Sequence[_Entry], windows: int | None) -> Chosen:
     """Return the windows that every run can forecast, or some of them.
 
     Raises:
-        GatewrightError: if there is none.
+        GatewrightError: if they share none.
     """
     every = [choose(entry.model, entry.data).origins for entry in entries]
     shared = []

@@ -46,13 +46,13 @@ class View(anywidget.AnyWidget):
         self.send({"id": message.get("id"), **content}, buffers)
 
     def _response(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        kind = message["ask"]
-        if kind == "entries":
+        request = message["ask"]
+        if request == "entries":
             return {"json": self._catalog.entries()}, []
         payload = self._catalog.payload(message["recording"])
-        if kind == "meta":
+        if request == "meta":
             return {"json": payload.meta()}, []
-        if kind == "diagnosis":
+        if request == "diagnosis":
             return {"json": self._catalog.diagnosis(message["recording"])}, []
         return {}, [payload.block(message["row"], message["name"])]
 

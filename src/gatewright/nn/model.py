@@ -14,7 +14,7 @@ from gatewright.files import model_file
 from gatewright.nn import LSTM, Record
 from gatewright.nn.linear import Linear
 from gatewright.nn.pooling import Pool
-from gatewright.nn.season import SeasonSkip
+from gatewright.nn.seasonal_skip import SeasonSkip
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
 from gatewright.spec import ClassHead, ModelSpec, Scaler, TableSpec, Vocabulary

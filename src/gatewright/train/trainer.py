@@ -111,8 +111,16 @@ class Loop:
         Raises:
             NonFiniteError: at a loss or gradient that is NaN or infinite; the last checkpoint is kept.
         """
-        progress = self.progress
         self._tensorboard = self._open_tensorboard()
+        try:
+            self._take_steps()
+        finally:  # also after an error: the writer has a thread of its own
+            if self._tensorboard:
+                self._tensorboard.close()
+        return self.progress
+
+    def _take_steps(self) -> None:
+        progress = self.progress
         self._task.model.train()
         with _stop_on_signals() as stop_requested:
             if progress.step == 0:
@@ -132,9 +140,6 @@ class Loop:
                 self._validate()  # stopped before the first validation: there is no model yet
             if self._saved_step < progress.step:
                 self._save()
-        if self._tensorboard:
-            self._tensorboard.close()
-        return progress
 
     def _step(self, stop: bool) -> tuple[float, bool]:
         """Take one optimizer step; return its loss and whether any process was asked to stop."""
@@ -261,7 +266,7 @@ class Loop:
         return hidden, cell
 
     def _open_tensorboard(self) -> Any:
-        if not self._accelerator.is_main_process:
+        if not self._accelerator.is_main_process or self._run.temporary:
             return None
         try:
             from torch.utils.tensorboard import SummaryWriter

@@ -159,11 +159,11 @@ class _FrameUnpacker:
             InvalidMessageError: if a limit is exceeded.
             ValueError: if it is not msgpack.
         """
-        kind = self._next()
-        if kind == "array":  # not a frame
+        syntax = self._next()
+        if syntax == "array":  # not a frame
             frame: Any = [None] * min(self._unpacker.read_array_header(), 3)
             return frame
-        if kind != "map":
+        if syntax != "map":
             frame = self._unpacker.unpack()
             self._end()
             return frame
@@ -197,11 +197,11 @@ class _FrameUnpacker:
             raise InvalidMessageError((name, f"at most {self._bounds.steps} steps", str(size)))
         items, left = [], self._bounds.numbers
         for place in range(size):
-            kind, where = self._next(), f"{name}.{place}"
-            if kind == "scalar" or name != "x":
+            syntax, where = self._next(), f"{name}.{place}"
+            if syntax == "scalar" or name != "x":
                 items.append(self._scalar(where))
                 continue
-            if kind == "map":
+            if syntax == "map":
                 raise InvalidMessageError((where, _ROWS, "an object"))
             row = self._row(where)
             left -= len(row)
@@ -225,15 +225,15 @@ class _FrameUnpacker:
 
     def _scalar(self, name: str) -> Any:
         """Return a scalar."""
-        kind = self._next()
-        if kind != "scalar":
+        syntax = self._next()
+        if syntax != "scalar":
             raise InvalidMessageError(
-                (name, "a text, a number, true, false or null", f"an {'object' if kind == 'map' else kind}")
+                (name, "a text, a number, true, false or null", f"an {'object' if syntax == 'map' else syntax}")
             )
         return self._unpacker.unpack()
 
     def _next(self) -> str:
-        """Return the kind of the next value without reading it."""
+        """Return the syntax of the next value without reading it."""
         at = self._unpacker.tell()
         if at >= len(self._data):
             raise ValueError("the end")

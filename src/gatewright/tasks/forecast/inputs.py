@@ -19,7 +19,7 @@ from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.spec.recording import RecordingMetadata, SeriesMetadata
 from gatewright.tasks.forecast.dataset import SeriesData, roles
 from gatewright.tasks.forecast.predict import require_fit
-from gatewright.tasks.forecast.seasons import seasonal_differences, seen_ages
+from gatewright.tasks.forecast.seasonal_differences import seasonal_differences, seen_ages
 from gatewright.tasks.inputs import Array, InputBatch, device_of
 from gatewright.tasks.options import DataOptions
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from gatewright.data.preprocessing import Encoded
 from gatewright.nn.model import Model
 from gatewright.spec import SeriesEncoder
-from gatewright.tasks.forecast.seasons import seasonal_differences, seen_ages
+from gatewright.tasks.forecast.seasonal_differences import seasonal_differences, seen_ages
 
 
 class Batch(NamedTuple):
