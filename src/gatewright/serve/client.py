@@ -331,7 +331,7 @@ def _plain(xs: Any) -> list[Any]:
         raise GatewrightError(f"x{place}", "a number", repr(value)[:80])
     if array.dtype.kind == "O" and array.ndim == 2:
         array = np.asarray(xs, np.float64)  # None among numbers
-    if array.dtype.kind == "f" and np.isnan(array).any():
+    if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
         return [[None if value != value else value for value in row] for row in array.tolist()]
     return array.tolist() if array.ndim else [array.item()]
 
