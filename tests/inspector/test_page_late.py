@@ -160,11 +160,11 @@ def test_the_figures_of_another_recording_are_marked_until_those_of_the_shown_on
     for name in ("series", "text"):
         catalog.add(Entry(name, name, first=name == "series"), lambda name=name: pages[name].subject)  # type: ignore[misc]
     with PageServer(catalog, "several") as server, opened(browser, server.url, "view=units") as tab:
-        assert tab.page.locator(".gw-units[aria-busy=false]").count() == 1
+        tab.page.locator(".gw-units[aria-busy=false]").wait_for()
         with held(tab, "recordings/text/diagnosis") as routes:
             tab.page.get_by_role("button", name="text", exact=True).click()
             waiting(tab, routes)
-            assert tab.page.locator(".gw-units[aria-busy=true]").count() == 1
+            tab.page.locator(".gw-units[aria-busy=true]").wait_for()
         tab.page.locator(".gw-units[aria-busy=false]").wait_for()
         tab.settle()
         found = diagnose(pages["text"].recording).layers[0]
