@@ -17,6 +17,8 @@ from gatewright.errors import GatewrightError
 from gatewright.estimators.base import GatewrightWarning
 from tests.tasks.test_baselines import last_season, last_value, on_the_line
 
+pytestmark = pytest.mark.slow
+
 HORIZON, STEP, WINDOWS, SEASON = 3, 4, 4, 6
 SIZES = {"horizon": HORIZON, "hidden": 4, "context": 12, "season": SEASON, "steps": 3, "batch": 8, "warmup": 1}
 COLUMNS = {"target": "load", "time": "ts", "id": "site"}

@@ -25,6 +25,8 @@ from gatewright.estimators.loading import ESTIMATORS
 from gatewright.tasks import registry
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 
+pytestmark = pytest.mark.slow
+
 ALL = list(ESTIMATORS.values())
 SMALL: dict[str, Any] = {"horizon": 2, "context": 8, "steps": 3, "hidden": 4}
 

@@ -20,6 +20,8 @@ from gatewright.tasks.options import DataOptions, ModelOptions, Options, Trainin
 from gatewright.train.callback import Callback
 from gatewright.train.launch import train
 
+pytestmark = pytest.mark.slow
+
 SITES = (7, 11)
 ROWS = 260
 HORIZON = 4

@@ -17,6 +17,8 @@ from gatewright.runtime.sampling import generate
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.launch import train
 
+pytestmark = pytest.mark.slow
+
 TEXT = "the quick brown fox jumps over the lazy dog; \n" * 30
 SMALL: dict[str, Any] = {"hidden": 12, "embedding": 6, "context": 12, "batch": 4, "steps": 20}
 

@@ -20,6 +20,8 @@ import gatewright as gw
 from gatewright.errors import GatewrightError
 from gatewright.train.callback import Callback
 
+pytestmark = pytest.mark.slow
+
 LOAD = np.sin(np.arange(60) / 4)
 SMALL: dict[str, Any] = {
     "horizon": 2,

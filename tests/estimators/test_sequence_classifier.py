@@ -18,6 +18,8 @@ from gatewright.tasks.classify.predict import predict_proba
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.launch import train
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {"hidden": 6, "steps": 40, "batch": 16, "lr": 0.02, "warmup": 2, "validate_every": 20}
 
 

@@ -16,6 +16,8 @@ import gatewright as gw
 from gatewright.errors import GatewrightError
 from gatewright.estimators.base import GatewrightWarning
 
+pytestmark = pytest.mark.slow
+
 ROWS = 60
 SMALL: dict[str, Any] = {"horizon": 2, "hidden": 4, "context": 8, "steps": 2, "batch": 8}
 LOAD = np.sin(np.arange(ROWS) / 4)

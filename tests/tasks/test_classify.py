@@ -45,6 +45,8 @@ from gatewright.train.launch import resume, train
 from tests.support.classified import COLUMNS, digits, long_table, write_digits
 from tests.support.training_runs import quiet
 
+pytestmark = pytest.mark.slow
+
 KIND = registry.kind("classify")
 SMALL = Options(
     DataOptions(),

@@ -19,6 +19,8 @@ from gatewright.train import launch
 from gatewright.train.callback import Callback
 from gatewright.train.plain_rnn import load, save, train_plain_rnn, with_peer
 
+pytestmark = pytest.mark.slow
+
 ROWS = 300
 
 

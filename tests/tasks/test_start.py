@@ -17,6 +17,8 @@ from gatewright.tasks.options import DataOptions, ModelOptions, Options, Trainin
 from gatewright.train.plain_rnn import PlainModel
 from tests.support.seasons import differences
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SHARE = Share(0, 1)
 
