@@ -9,6 +9,7 @@ import pytest
 
 
 @pytest.mark.parametrize("command", ["serve", "look"])
+@pytest.mark.slow
 def test_the_hint_names_the_extra_of_the_command(command: str) -> None:
     # The run does not exist: reading it first would be another error.
     program = (

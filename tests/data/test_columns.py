@@ -132,6 +132,7 @@ CELLS = st.sampled_from(
 @given(st.lists(CELLS | st.floats(-10, 10).map(str), max_size=6), st.sampled_from([".", ","]))
 @example(["1", "nan"], ".")
 @example([None, "", "2"], ".")
+@pytest.mark.slow
 def test_a_column_without_missing_cells_is_read_as_any_other(cells, decimal):
     """A word for a missing value that no cell has changes nothing but the way that is taken."""
 

@@ -67,6 +67,7 @@ def quoted_tables(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(quoted_tables())
+@pytest.mark.slow
 def test_cells_in_quotes_are_those_that_the_csv_module_reads(table):
     text, separator = table
     cells, lines = read_records(FILE, text.encode(), SEPARATORS)
@@ -137,6 +138,7 @@ def test_two_odd_rows_make_no_even_ones():
     assert result(read_delimited, FILE, raw, SEPARATORS, PLAIN) == expected
 
 
+@pytest.mark.slow
 def test_quoted_cells_over_several_lines_in_a_long_file():
     """Long enough for polars to read it in pieces, with cells that look like rows."""
     draw = random.Random(7)
@@ -161,6 +163,7 @@ def plain_and_quoted(frame: pl.DataFrame) -> list[bytes]:
     return [frame.write_csv(quote_style=style, separator=each).encode() for style in styles for each in ",;"]
 
 
+@pytest.mark.slow
 def test_tables_as_people_publish_them():
     vega_datasets = pytest.importorskip("vega_datasets")
     sources = [*sorted(Path(vega_datasets.__file__).parent.glob("_data/*.csv")), *sorted(DATA.glob("*.csv"))]

@@ -152,6 +152,7 @@ def losses_of(path, series):
     return losses
 
 
+@pytest.mark.slow
 def test_runs_are_scored_as_each_alone_and_tested_by_pair(folder):
     figures = compare_runs([folder / "small", folder / "large", folder / "third"])
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures

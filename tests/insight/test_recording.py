@@ -353,6 +353,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"load": folder / "load", "plays": folder / "plays"}
 
 
+@pytest.mark.slow
 def test_a_run_is_looked_at_in_its_test_part(runs: dict[str, Path]) -> None:
     found = look(runs["load"])
     assert found.about.title == "load, test part"

@@ -343,6 +343,7 @@ def test_half_precision_runs_near_full_precision(dtype: torch.dtype, record: boo
 
 
 @pytest.mark.parametrize("record", [False, True])
+@pytest.mark.slow
 def test_to_moves_and_casts(record: bool) -> None:
     theirs, ours = pair()
     theirs.double()

@@ -110,6 +110,7 @@ def test_a_step_of_an_optimizer_shows_in_the_next_call(optimizer: Any, options: 
         before = after
 
 
+@pytest.mark.slow
 def test_an_edit_between_a_compiled_call_and_the_next_shows() -> None:
     theirs, ours, x = pair()
     compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)
