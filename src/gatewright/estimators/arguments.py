@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -41,21 +41,36 @@ def by_role(given: TableInput, columns: Columns) -> dict[str, Any]:
     Raises:
         GatewrightError: if a role is unknown, is no name, or is one that the form of the input fixes.
     """
-    roles_: dict[str, Any] = dict(given.columns)
-    known = Columns.__annotations__
+    named = roles_of(columns, Columns, single=("time",))
+    for role, labels in named.items():
+        if role in given.columns:
+            raise GatewrightError(role, "a name only for columns of a table", f"{shorten(labels)} for arrays")
+    return {**given.columns, **named}
+
+
+def roles_of(columns: Mapping[str, Any], roles: type[Any], single: Sequence[str]) -> dict[str, Any]:
+    """Return the columns that a caller named by their role: a name for a single column, else a tuple of names.
+
+    Args:
+        columns: as the caller gave them; None leaves a role to the default.
+        roles: a `TypedDict` of all roles.
+        single: roles of one column.
+
+    Raises:
+        GatewrightError: if a role is unknown, or is no name.
+    """
+    known, named = roles.__annotations__, dict[str, Any]()
     for role, value in columns.items():
         if role not in known:
             got = f"{shorten(role)}{nearest(role, known)}"
-            raise GatewrightError("fit", f"a role out of {', '.join(known)}", got)
-        if value is None:
-            continue
-        if role in given.columns:
-            raise GatewrightError(role, "a name only for columns of a table", f"{shorten(value)} for arrays")
+            raise GatewrightError("columns", f"a role out of {', '.join(known)}", got)
         labels = names(value, role)
-        if role == "time" and labels is not None and len(labels) != 1:
-            raise GatewrightError("time", "the name of one column", shorten(value))
-        roles_[role] = labels if role != "time" or labels is None else labels[0]
-    return roles_
+        if labels is None:
+            continue
+        if role in single and len(labels) != 1:
+            raise GatewrightError(role, "the name of one column", shorten(value))
+        named[role] = labels[0] if role in single else labels
+    return named
 
 
 def names(value: Any, argument: str) -> tuple[str, ...] | None:

@@ -389,9 +389,9 @@ class Forecaster(Estimator):
                 result = backtest_source(given.source, options, origins, self._console(), self._waits())
             short = result.figures["series_without_windows"]
             reasons = ((result.table.empty, "no observed target"), (short, "too few rows before an origin"))
-            for names, reason in reasons:
-                if names:
-                    self._warn_of("left out", names, reason)
+            for series, reason in reasons:
+                if series:
+                    self._warn_of("left out", series, reason)
             return given, result
 
     def _unseen(self, X: Any, y: Any, warn: bool) -> SeriesData:
@@ -431,9 +431,9 @@ class Forecaster(Estimator):
         model = self._fitted()
         table, short = forecastable(model, table)
         reasons = ((table.empty, "no observed target"), (short, f"fewer than {self._context} rows"))
-        for names_, reason in reasons:
-            if names_:
-                self._warn_of("left out", names_, reason)
+        for series, reason in reasons:
+            if series:
+                self._warn_of("left out", series, reason)
         return table
 
     def _warn_of(self, what: str, series: Sequence[str], reason: str) -> None:

@@ -15,8 +15,8 @@ from gatewright.data.array_numbers import without_torch
 from gatewright.data.dataframes import is_dataframe
 from gatewright.data.sequences import Sequences, label_text, sequences_of
 from gatewright.data.sources import as_path, frame_of
-from gatewright.errors import DataError, GatewrightError, nearest, shorten
-from gatewright.estimators.arguments import names
+from gatewright.errors import DataError, shorten
+from gatewright.estimators.arguments import roles_of
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.python_names import python_names
 from gatewright.nn.model import Model
@@ -311,19 +311,7 @@ def _roles(columns: SequenceColumns) -> dict[str, Any]:
     Raises:
         GatewrightError: if a role is unknown, or is no name.
     """
-    known = SequenceColumns.__annotations__
-    roles: dict[str, Any] = {}
-    for role, value in columns.items():
-        if role not in known:
-            got = f"{shorten(role)}{nearest(role, known)}"
-            raise GatewrightError("columns", f"a role out of {', '.join(known)}", got)
-        labels = names(value, role)
-        if labels is None:
-            continue
-        if role in ("label", "time") and len(labels) != 1:
-            raise GatewrightError(role, "the name of one column", shorten(value))
-        roles[role] = labels[0] if role in ("label", "time") else labels
-    return roles
+    return roles_of(columns, SequenceColumns, single=("label", "time"))
 
 
 def _is_table(X: Any, y: Any, roles: Any) -> bool:

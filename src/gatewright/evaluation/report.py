@@ -14,6 +14,7 @@ from gatewright.files.atomic import writing
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
 from gatewright.tasks import registry
+from gatewright.tasks.options import DataOptions
 
 
 def evaluate_run(
@@ -68,9 +69,7 @@ def predict_run(
     kind = registry.kind(run.kind)
     if not kind.classifies:
         raise RunError("run", "a run that classifies", f"{run.path}, a {kind.name} model")
-    model, options = run.best_model(), run.options().data
-    if fill is not None:
-        options = replace(options, fill=fill)
+    model, options = run.best_model(), _reading(run, fill)
     return kind.predict(model, data, options, waits)
 
 
@@ -96,7 +95,11 @@ def forecast_run(
     kind = registry.kind(run.kind)
     if not kind.forecasts:
         raise RunError("run", "a run that forecasts", f"{run.path}, a {kind.name} model")
-    model, options = run.best_model(), run.options().data
-    if fill is not None:
-        options = replace(options, fill=fill)
+    model, options = run.best_model(), _reading(run, fill)
     return kind.forecast(model, data, options, horizon, waits)
+
+
+def _reading(run: Run, fill: str | None) -> DataOptions:
+    """Return the options by which a run reads data; ``fill`` None fills missing inputs as in training."""
+    options = run.options().data
+    return options if fill is None else replace(options, fill=fill)

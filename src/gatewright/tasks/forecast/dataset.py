@@ -182,13 +182,8 @@ def table_spec(data: SeriesData) -> TableSpec:
     )
 
 
-def data_options(table: TableSpec, spec: ModelSpec) -> DataOptions:
-    """Return the options by which a model reads a table.
-
-    Args:
-        table: how the table is read.
-        spec: the model.
-    """
+def options_of_model(spec: ModelSpec) -> DataOptions:
+    """Return the options that a forecaster fixes: its columns, sizes and what it reads of the targets."""
     assert spec.forecaster is not None
     encoder, head = spec.forecaster
     return DataOptions(
@@ -196,6 +191,24 @@ def data_options(table: TableSpec, spec: ModelSpec) -> DataOptions:
         past=encoder.past,
         known=encoder.known,
         static=encoder.static,
+        calendar=encoder.calendar or ("none",),
+        context=encoder.context,
+        reads=encoder.reads,
+        horizon=head.horizon,
+        quantiles=head.quantiles,
+        season=tuple(map(str, encoder.seasons)) or ("none",),
+    )
+
+
+def data_options(table: TableSpec, spec: ModelSpec) -> DataOptions:
+    """Return the options by which a model reads a table.
+
+    Args:
+        table: how the table is read.
+        spec: the model.
+    """
+    return replace(
+        options_of_model(spec),
         time=table.time,
         time_format=table.time_format,
         time_zone=table.time_zone,
@@ -206,12 +219,7 @@ def data_options(table: TableSpec, spec: ModelSpec) -> DataOptions:
         thousands=table.thousands,
         missing=table.missing,
         fill=table.fill,
-        reads=encoder.reads,
-        calendar=encoder.calendar or ("none",),
-        context=encoder.context,
-        horizon=head.horizon,
-        quantiles=head.quantiles,
-        season=season_option(table.season, encoder.seasons),
+        season=season_option(table.season, spec.encoder.seasons),
         valid=table.valid,
         test=table.test,
     )

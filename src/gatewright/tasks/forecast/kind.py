@@ -98,21 +98,9 @@ class Forecast(Kind["SeriesData"]):
 
     def fixed_by(self, spec: ModelSpec) -> Options:
         """Return columns, sizes and what is read of the targets."""
-        assert spec.forecaster is not None
-        encoder, head = spec.forecaster
-        data = DataOptions(
-            target=encoder.targets,
-            past=encoder.past,
-            known=encoder.known,
-            static=encoder.static,
-            calendar=encoder.calendar or ("none",),
-            context=encoder.context,
-            reads=encoder.reads,
-            horizon=head.horizon,
-            quantiles=head.quantiles,
-            season=tuple(map(str, encoder.seasons)) or ("none",),
-        )
-        return Options(data, stack_options(spec.lstm))
+        from gatewright.tasks.forecast.dataset import options_of_model
+
+        return Options(options_of_model(spec), stack_options(spec.lstm))
 
     def task(self, model: Model, data: SeriesData, options: Options, share: Share, device: torch.device) -> Task:
         """Return windows in random order."""
