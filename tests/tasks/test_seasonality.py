@@ -51,7 +51,7 @@ def test_seasons_are_found_where_the_training_part_shows_them(
     for season in (24, 168) if found else (24,):
         assert f"{season} (correlation " in data.seasons
     assert data.seasons.startswith(
-        "seasonal differences: " if found else "no seasonal differences: without 24 (correlation "
+        "seasonal differences: " if found else "no seasonal differences; left out: 24 (correlation "
     )
 
 

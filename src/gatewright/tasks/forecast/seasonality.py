@@ -120,8 +120,8 @@ def _found(table: Table, parts: Sequence[Parts], sizes: Sizes) -> Seasons:
     sizes = replace(sizes, seasons=tuple(accepted))
     if accepted:
         note = f"seasonal differences: {', '.join(shown)}"
-        return Seasons(sizes, note + (f"; without {', '.join(dropped)}" if dropped else ""))
-    return Seasons(sizes, f"no seasonal differences: without {', '.join(dropped)}" if dropped else "")
+        return Seasons(sizes, note + (f"; left out: {', '.join(dropped)}" if dropped else ""))
+    return Seasons(sizes, f"no seasonal differences; left out: {', '.join(dropped)}" if dropped else "")
 
 
 def correlation(table: Table, parts: Sequence[Parts], season: int, others: Sequence[int], horizon: int) -> float:
