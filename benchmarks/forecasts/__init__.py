@@ -1,0 +1,1 @@
+"""Accuracy of forecasts on real series, next to simple forecasts and models of other packages."""

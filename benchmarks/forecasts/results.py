@@ -1,0 +1,86 @@
+"""Results of runs, a line of JSON each, and the table of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.forecasts.tasks import TASKS, TEN, ForecastTask
+
+#: Label of the lines that hold scores of simple forecasts and of other packages' models.
+REFERENCES = "references"
+
+Line = dict[str, Any]
+
+
+def read(path: Path) -> list[Line]:
+    """Return the lines of a file of results; none if it is not there."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def best_other(task: ForecastTask, lines: Iterable[Line]) -> tuple[float, str] | None:
+    """Return the lowest scaled quantile loss of another method, and its name; None if none was scored."""
+    scores = {
+        name: score["sql"]
+        for line in lines
+        if line["task"] == task.name and line["label"] == REFERENCES
+        for name, score in line["scores"].items()
+        if "sql" in score
+    }
+    others = [(loss, name) for name, loss in scores.items()] + ([task.peer] if task.peer else [])
+    return min(others, default=None)
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return the results as a Markdown table, and the geometric mean of the ratios to the best other method."""
+    labels = list(dict.fromkeys(line["label"] for line in lines if line["label"] != REFERENCES))
+    rows = [
+        "| task | best other | recipe | sQL (seeds) | ratio | MASE | coverage | CPU s | MB |",
+        "|---" * 9 + "|",
+    ]
+    ratios: dict[str, dict[str, float]] = {label: {} for label in labels}
+    for task in TASKS:
+        other = best_other(task, lines)
+        for label in labels:
+            runs = [line for line in lines if line["task"] == task.name and line["label"] == label]
+            if not runs:
+                continue
+            scores = [run["scores"]["model"] for run in runs]
+            losses = [score["sql"] for score in scores]
+            ratio = float(np.mean(losses)) / other[0] if other else float("nan")
+            ratios[label][task.name] = ratio
+            name = f"{task.name}{', untouched' if task.untouched else ''}"
+            cells = [
+                name, f"{other[1]} {other[0]:.4f}" if other else "", label,
+                " ".join(f"{loss:.4f}" for loss in losses), f"{ratio:.2f}",
+                f"{np.mean([score['mase'] for score in scores]):.3f}",
+                " ".join(f"{score['coverage']:.0%}" for score in scores if "coverage" in score),
+                f"{np.mean([run['cpu_seconds'] for run in runs]):.0f}",
+                f"{max(run['peak_megabytes'] for run in runs)}",
+            ]  # fmt: skip
+            rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*rows, "", *_means(ratios)])
+
+
+def _means(ratios: dict[str, dict[str, float]]) -> list[str]:
+    groups = {
+        "the ten": list(TEN),
+        "the looked at": [task.name for task in TASKS[10:] if not task.untouched],
+        "the untouched": [task.name for task in TASKS if task.untouched],
+    }
+    lines = []
+    for label, by_task in ratios.items():
+        for group, names in groups.items():
+            known = {name: by_task[name] for name in names if np.isfinite(by_task.get(name, np.nan))}
+            if known:
+                mean = np.exp(np.mean(np.log(list(known.values()))))
+                worst = max(known, key=lambda name: known[name])
+                lines.append(
+                    f"{label}, {group} ({len(known)} of {len(names)}): geometric mean of the ratios {mean:.3f}, "
+                    f"worst {known[worst]:.2f} ({worst})"
+                )
+    return lines
