@@ -15,6 +15,7 @@ import gatewright as gw
 from gatewright import cli
 from gatewright.errors import GatewrightError
 from gatewright.estimators.base import GatewrightWarning
+from gatewright.tasks.forecast.reference_models import REFERENCES, _Choice
 from tests.tasks.test_baselines import last_season, last_value, on_the_line
 
 pytestmark = pytest.mark.slow
@@ -108,6 +109,65 @@ def test_a_series_that_is_too_short_is_named() -> None:
     assert list(figures["targets"]["load"]["model"]["by_series"]) == ["s0", "s1"]
 
 
+class BeforeOnly:
+    """A baseline for tests: the mean of the rows that it was fitted on, plus the number of the origin's row."""
+
+    fits: list[tuple[list[int], list[int]]]
+
+    def __init__(self, _, data, series, progress) -> None:
+        self.cuts = [part.test for part in data.parts]
+        self.fits.append((list(series), self.cuts))
+        self.means = {
+            number: np.nanmean(data.table.series[number].values[: self.cuts[number], 0]) for number in series
+        }
+        progress(len(series))
+
+    def forecast(self, series, origins):
+        return np.broadcast_to((self.means[series] + origins)[:, None, None, None], (len(origins), HORIZON, 1, 3))
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_baselines_of_other_packages_know_the_rows_before_an_origin_only(
+    monkeypatch: pytest.MonkeyPatch, refit: bool
+) -> None:
+    monkeypatch.setattr(BeforeOnly, "fits", [], raising=False)
+    monkeypatch.setitem(REFERENCES, "before", _Choice("numpy", BeforeOnly))
+    lengths = (120, 25)  # the second series has enough rows from the second origin on
+    with pytest.warns(GatewrightWarning, match="left out, too few rows before an origin: s1"):
+        figures = gw.Forecaster(**SIZES).backtest(
+            panel(lengths), windows=WINDOWS, step=STEP, refit=refit, baselines="before", **COLUMNS
+        )
+    cuts = [[rows - HORIZON - (WINDOWS - 1 - number) * STEP for rows in lengths] for number in range(WINDOWS)]
+    usable = [[site for site in (0, 1) if cut[site] >= SIZES["context"]] for cut in cuts]
+    assert usable == [[0], [0, 1], [0, 1], [0, 1]]
+    fitted: dict[int, int] = {}  # of each series, the row that its model was fitted before
+    errors, fits = [], []
+    for cut, sites in zip(cuts, usable, strict=True):
+        new = [site for site in sites if refit or site not in fitted]
+        fits += [(new, cut)] if new else []
+        fitted |= {site: cut[site] for site in new}
+        for site in sites:
+            cells = values(site, lengths[site])
+            expected = cells[: fitted[site]].mean() + cut[site] - 1
+            errors += [abs(cells[cut[site] + ahead] - expected) for ahead in range(HORIZON)]
+    assert BeforeOnly.fits == fits
+    methods = figures["targets"]["load"]
+    assert list(methods) == ["model", "persistence", "seasonal-naive", "drift", "before"]
+    assert methods["before"]["overall"]["mae"] == pytest.approx(np.mean(errors))
+    assert len({method["overall"]["observed"] for method in methods.values()}) == 1
+
+
+def test_an_input_that_does_not_vary_before_an_origin_is_left_out_there() -> None:
+    table = panel((120,)).with_columns(
+        heat=pl.lit(1.0), wind=pl.Series(values(2, 120)), rain=pl.Series([0.0] * 112 + [1.0] * 8)
+    )
+    arguments = {"windows": WINDOWS, "step": STEP, "refit": True, **COLUMNS}
+    folds = gw.Forecaster(**SIZES).cross_validate(table, past=["heat", "wind", "rain"], **arguments)
+    alone = gw.Forecaster(**SIZES).cross_validate(table, past=["wind"], **arguments)
+    for level in (0.1, 0.5, 0.9):
+        assert folds[f"load_q{level}"].to_list() == alone[f"load_q{level}"].to_list()
+
+
 def command(*arguments: object) -> None:
     options = [str(word) for name, value in SIZES.items() for word in (f"--{name}", value)]
     cli.main([str(word) for word in ("backtest", *arguments)] + options)
@@ -163,6 +223,7 @@ def test_the_command_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.Cap
         (("--step", -2), "--step: expected a whole number of at least 1, got -2"),
         (("--windows", 60), "--windows: expected origins within the table"),
         (("--out", "no/such/folder.csv"), "--out: expected a file in a directory that exists"),
+        (("--baselines", "arima"), "--baselines: expected autoets or autoarima or lightgbm, got 'arima'"),
         (("--out", "t.csv"), "--out: expected another file than the table"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,7 @@ def backtest(
     windows: int = 5,
     step: int | None = None,
     refit: Annotated[bool, Parameter(negative="--no-refit")] = True,
+    baselines: Sequence[str] = (),
     out: Path = Path("backtest.csv"),
     config: Path | None = None,
     data: Annotated[DataOptions, flat("Data", 1)] = ALL_DEFAULTS.data,
@@ -72,6 +74,8 @@ def backtest(
         windows: Number of origins; the last one leaves a horizon of rows (default: 5).
         step: Rows between two origins (default: the horizon).
         refit: Train anew at each origin; with --no-refit once, on the rows before the first (default: --refit).
+        baselines: Models of other packages that forecast from the same origins: "autoets", "autoarima",
+            "lightgbm"; they need gatewright[baselines] (default: none).
         out: CSV file to write: forecasts next to the observed values (default: backtest.csv).
         config: TOML file with options in the tables [data], [model] and [training]; the command line wins.
         data: Columns, parts and windows of the data.
@@ -95,7 +99,7 @@ def backtest(
         raise GatewrightError("--out", "a file in a directory that exists", str(out))
     if out.resolve() == source.resolve():
         raise GatewrightError("--out", "another file than the table", str(out))
-    result = backtest_source(source, options, origins, None, waits)
+    result = backtest_source(source, options, origins, None, waits, baselines)
     frame, notes = with_harmless_names(result.forecasts)
     reasons = (
         (result.table.empty, "no observed target"),

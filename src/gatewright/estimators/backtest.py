@@ -18,6 +18,7 @@ from gatewright.data.sources import TableSource
 from gatewright.data.table import Series, Table, table_of
 from gatewright.data.window_checks import Sizes
 from gatewright.errors import DataError, GatewrightError
+from gatewright.estimators.backtest_baselines import References
 from gatewright.nn.model import Model
 from gatewright.progress import Waits
 from gatewright.spec import ModelSpec, TableSpec
@@ -112,7 +113,12 @@ class Backtest:
 
 
 def backtest_source(
-    source: TableSource, options: Options, origins: Origins, console: Console | None, waits: Waits
+    source: TableSource,
+    options: Options,
+    origins: Origins,
+    console: Console | None,
+    waits: Waits,
+    baselines: Sequence[str] = (),
 ) -> Backtest:
     """Train on the rows of a table before each origin, and forecast from there.
 
@@ -122,12 +128,14 @@ def backtest_source(
         origins: where forecasts begin.
         console: where to show the progress of each training; nowhere if None.
         waits: reports progress.
+        baselines: names of models of other packages that forecast from the same origins.
 
     Raises:
-        GatewrightError: at options or a table that cannot be used, or if no series has enough rows before the
-            first origin.
+        GatewrightError: at options, a baseline or a table that cannot be used, or if no series has enough rows
+            before the first origin.
         KeyboardInterrupt: if a training was stopped.
     """
+    references = References(tuple(dict.fromkeys(baselines)), origins.refit, waits)
     kind = registry.kind("forecast")
     resolved = kind.resolve(options).data
     with waits.during("reading the table"):
@@ -143,7 +151,7 @@ def backtest_source(
             return run.best_model()
 
     with waits.counting("backtesting", origins.windows, "origins") as advance:
-        return backtest(learn, table, resolved, origins, advance)
+        return backtest(learn, table, resolved, origins, advance, references)
 
 
 def backtest(
@@ -152,6 +160,7 @@ def backtest(
     options: DataOptions,
     origins: Origins,
     progress: Callable[[int], None] = lambda _: None,
+    references: References | None = None,
 ) -> Backtest:
     """Forecast from rolling origins, by models and by the baselines.
 
@@ -161,6 +170,7 @@ def backtest(
         options: how it was read.
         origins: where forecasts begin.
         progress: is given 1 after each origin.
+        references: models of other packages; none if None.
 
     Raises:
         GatewrightError: if no series has enough rows before the first origin.
@@ -179,11 +189,12 @@ def backtest(
         if number and origins.refit:
             model = learn(_before(table, cut))
         assert model.table is not None
-        data = unseen(table, model.table, model.spec, same=False)
+        data = unseen(_read_by(model.spec, table), model.table, model.spec, same=False)
         usable = cut >= data.sizes.read
         short |= {each.name for each, fits in zip(table.series, usable, strict=True) if not fits}
         rows = [np.array([row - 1] if fits else [], np.int64) for row, fits in zip(cut, usable, strict=True)]
-        batches += forecast_batches(model, data, Chosen(rows, int(usable.sum()), [], []))
+        others = references.at(data, cut, usable) if references and usable.any() else {}
+        batches += forecast_batches(model, data, Chosen(rows, int(usable.sum()), [], []), others)
         progress(1)
     if not batches:
         raise DataError("table", "series with enough rows before the first origin", "none")
@@ -199,6 +210,18 @@ def backtest(
         described("origins", first, season, chosen, figures),
         table,
     )
+
+
+def _read_by(spec: ModelSpec, table: Table) -> Table:
+    """Return a table with the columns that a model reads: inputs that never varied before an origin are none."""
+    assert spec.forecaster is not None
+    encoder, own = spec.forecaster[0], table.roles
+    places = [own.columns.index(name) for name in encoder.columns]
+    if len(places) == len(own.columns):
+        return table
+    roles = replace(own, past=encoder.past, known=encoder.known, static=encoder.static)
+    series = tuple(replace(each, values=each.values[:, places]) for each in table.series)
+    return replace(table, roles=roles, series=series)
 
 
 def _before(table: Table, cuts: NDArray[np.int64]) -> Table:

@@ -342,7 +342,7 @@ class Forecaster(Estimator):
             GatewrightError: if the table cannot be used, or has too few rows before the first origin.
             KeyboardInterrupt: at Ctrl-C.
         """
-        given, result = self._backtest(X, y, windows, step, refit, columns)
+        given, result = self._backtest(X, y, (windows, step, refit), columns)
         if isinstance(given.source, Frame) and not given.framed:
             return typed(result.forecasts, result.table, given.source)
         return given.answer(result.forecasts, result.table)
@@ -355,6 +355,7 @@ class Forecaster(Estimator):
         windows: int = 5,
         step: int | None = None,
         refit: bool = True,
+        baselines: Sequence[str] = (),
         **columns: Unpack[Columns],
     ) -> dict[str, Any]:
         """Measure the forecasts of `cross_validate`, next to simple baselines from the same origins.
@@ -365,6 +366,8 @@ class Forecaster(Estimator):
             windows: as for `cross_validate`.
             step: as for `cross_validate`.
             refit: as for `cross_validate`.
+            baselines: models of other packages to compare with, as for `evaluate`; fitted at each origin, or once
+                without ``refit``.
             **columns: as for `fit`.
 
         Returns:
@@ -373,20 +376,25 @@ class Forecaster(Estimator):
         Raises:
             GatewrightError: as of `cross_validate`.
         """
-        return self._backtest(X, y, windows, step, refit, columns)[1].figures
+        return self._backtest(X, y, (windows, step, refit), columns, baselines)[1].figures
 
     def _backtest(
-        self, X: Any, y: Any, windows: int, step: int | None, refit: bool, columns: Columns
+        self,
+        X: Any,
+        y: Any,
+        places: tuple[int, int | None, bool],
+        columns: Columns,
+        baselines: Sequence[str] = (),
     ) -> tuple[TableInput, Backtest]:
         """Forecast from rolling origins, with copies of the estimator."""
         from gatewright.estimators.backtest import Origins, backtest_source
 
         with python_names():
-            given, origins = table_input(X, y), Origins(windows, step, refit)
+            given, origins, others = table_input(X, y), Origins(*places), names(baselines, "baselines") or ()
             options = self._options(by_role(given, columns))
             require_distinct_ids(given, X, options.data.id or ())
             with isolated():
-                result = backtest_source(given.source, options, origins, self._console(), self._waits())
+                result = backtest_source(given.source, options, origins, self._console(), self._waits(), others)
             short = result.figures["series_without_windows"]
             reasons = ((result.table.empty, "no observed target"), (short, "too few rows before an origin"))
             for series, reason in reasons:
