@@ -63,8 +63,11 @@ def test_a_text_is_scored_by_its_likelihood(fitted: gw.LanguageModel) -> None:
     assert figures["nats_per_character"] == pytest.approx(np.mean(nats), rel=1e-5)
     assert figures["bits_per_character"] == pytest.approx(np.mean(nats) / np.log(2), rel=1e-5)
     assert figures["perplexity"] == pytest.approx(np.exp(np.mean(nats)), rel=1e-5)
+    assert (figures["bytes"], figures["bits_per_byte"]) == (15, pytest.approx(figures["bits_per_character"]))
     assert fitted.score(text) == -figures["nats_per_character"]
-    assert fitted.evaluate("§§§§")["unknown"] == 2
+    strange = fitted.evaluate("§§§§")
+    assert (strange["unknown"], strange["bytes"]) == (2, 4)
+    assert strange["bits_per_byte"] == pytest.approx(strange["bits_per_character"] / 2)
 
 
 def test_what_was_saved_goes_on_with_another_text(fitted: gw.LanguageModel, tmp_path: Path) -> None:

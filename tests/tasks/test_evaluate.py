@@ -491,7 +491,7 @@ def test_a_text_is_scored_as_a_loop_does(monkeypatch):
     monkeypatch.setattr("gatewright.tasks.language.score.SCORE_STREAMS", 3)
     model = language_model("abcd")
     draw = np.random.default_rng(0)
-    letters = "".join(draw.choice(list("abcdz"), 400, p=[0.4, 0.3, 0.2, 0.05, 0.05]))
+    letters = "".join(draw.choice(list("abcd€"), 400, p=[0.4, 0.3, 0.2, 0.05, 0.05]))
     parts = TextParts(letters[:300], letters[300:340], letters[340:])
     evaluation = evaluate_language(model, TextData(parts, model.vocabulary))
     train, test = encode_text(parts.train, model.vocabulary), encode_text(parts.test, model.vocabulary)
@@ -515,6 +515,10 @@ def test_a_text_is_scored_as_a_loop_does(monkeypatch):
         assert evaluation["nats_per_character"][name] == pytest.approx(statistics.fmean(values), rel=1e-5)
         bits = evaluation["nats_per_character"][name] / math.log(2)
         assert evaluation["bits_per_character"][name] == pytest.approx(bits)
+        size = sum(len(parts.test[place].encode()) for place in scored)
+        assert evaluation["bytes"] == size > len(scored)
+        assert evaluation["bits_per_byte"][name] == pytest.approx(sum(values) / math.log(2) / size, rel=1e-5)
+        assert evaluation["perplexity"][name] == pytest.approx(math.exp(statistics.fmean(values)), rel=1e-5)
     json.dumps(evaluation, allow_nan=False)
 
 

@@ -54,6 +54,9 @@ class GuessTask(LanguageTask):
         self.model.train()
         return rate
 
+    def measures(self, score: float) -> dict[str, float | None]:
+        return {"right": 1 - score}
+
 
 class Guess(Kind[TextData]):
     """A model of the next character, scored by how often its first guess is wrong."""
@@ -131,6 +134,8 @@ def test_it_trains_resumes_and_evaluates(run: Run, capsys: pytest.CaptureFixture
     _, progress = resume(run.path, Options(training=TrainingOptions(steps=30)), console=console)
     assert progress.step == 30
     assert "errors/char" in shown.getvalue()
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert all(line["valid_right"] == 1 - line["valid"] for line in lines if "valid" in line)
 
     again, figures = evaluate_run(run.path)
     test = encode_text(data.parts.test, model.vocabulary)

@@ -38,6 +38,14 @@ def test_a_terminal_sees_a_bar_with_loss_rate_and_time_left():
     assert "valid 3.0000 nats/char  best so far" in text
 
 
+def test_other_measures_of_a_validation_stand_next_to_its_score():
+    output = io.StringIO()
+    view = Display(Console(file=output, width=200), lambda score: {"bits_per_byte": score / 2, "perplexity": None})
+    view.start(total=40, unit="nats/char")
+    view.validation(20, epoch=0.5, loss=3.25, valid=3.0, best=True)
+    assert "valid 3.0000 nats/char  1.5 bits per byte  best so far" in output.getvalue()
+
+
 def test_elsewhere_plain_lines_come_now_and_then(monkeypatch):
     assert "\x1b" not in shown(terminal=False)
     assert "step 20/40" not in shown(terminal=False)
@@ -84,10 +92,11 @@ def test_all_processes_but_the_first_are_silent():
     for first in (True, False):
         accelerator = SimpleNamespace(is_main_process=first)
         console, callback = Console(file=io.StringIO()), Callback()
-        display, *others = _listeners(console, [callback], accelerator) or (None,)
+        task = SimpleNamespace(measures=dict)
+        display, *others = _listeners(console, [callback], accelerator, task) or (None,)
         assert isinstance(display, Display) == first
         assert others == [callback][:first]
-        assert list(_listeners(None, [callback], accelerator)) == [callback][:first]
+        assert list(_listeners(None, [callback], accelerator, task)) == [callback][:first]
 
 
 class Noting(Callback):

@@ -84,6 +84,12 @@ def test_a_text_in_memory_is_that_of_a_file(tmp_path: Path) -> None:
     notes = [json.loads(run.source_note.read_text()) for run in (of_file, of_value)]
     assert notes[0]["sha256"] == notes[1]["sha256"]
     assert evaluate_run(of_file)[1] == evaluate_run(of_value)[1]
+    lines = [json.loads(line) for line in of_file.metrics.read_text().splitlines()]
+    valid = [line for line in lines if "valid" in line]
+    assert len(valid) == 3
+    for line in valid:  # a byte a character
+        assert line["valid_bits_per_byte"] == pytest.approx(line["valid"] / np.log(2))
+        assert line["valid_perplexity"] == pytest.approx(np.exp(line["valid"]))
 
 
 def test_what_is_missing_or_another_is_refused(

@@ -16,6 +16,8 @@ from gatewright.errors import DataError, GatewrightError
 from gatewright.spec import UNKNOWN, Vocabulary
 
 Symbols = NDArray[np.int64]
+#: Bytes of each token in UTF-8.
+Sizes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,16 @@ def encode_text(text: str, vocabulary: Vocabulary) -> Symbols:
     table = np.zeros(0x110000, dtype=np.int64)
     table[[ord(symbol) for symbol in vocabulary.symbols]] = np.arange(len(vocabulary.symbols))
     return table[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")]
+
+
+def byte_sizes(text: str) -> Sizes:
+    """Return the bytes of each character of a text in UTF-8.
+
+    >>> byte_sizes("aé€🙂").tolist()
+    [1, 2, 3, 4]
+    """
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    return 1 + (points[:, None] >= np.array([0x80, 0x800, 0x10000])).sum(axis=1)
 
 
 def decode(numbers: Sequence[int], vocabulary: Vocabulary) -> str:

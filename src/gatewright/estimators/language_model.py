@@ -45,7 +45,7 @@ class LanguageModel(Estimator):
         dropout: dropout rate (default: 0.2).
         proj: width of the projected hidden state; 0 for none.
         embedding: width of the embedding of a character (default: 64).
-        forget_bias: initial bias of the forget gates.
+        forget_bias: initial bias of the forget gates (default: 0).
         valid: validation part: a share or a number of characters (default: 0.05).
         test: test part, at the end, which `evaluate` scores (default: 0.05).
         epochs: passes over the training part (default: 10).
@@ -156,15 +156,15 @@ class LanguageModel(Estimator):
         return "".join(generate(model.stream(), prompt, length, temperature, seed))
 
     def evaluate(self, X: str | Path, y: None = None) -> dict[str, Any]:
-        """Score a text that the training has not seen: nats and bits a character.
+        """Score a text that the training has not seen: nats and bits a character, bits a byte.
 
         Args:
             X: the text itself, or the `Path` of a file.
             y: None; is there for scikit-learn.
 
         Returns:
-            ``characters`` that were scored, how many of these were ``unknown``, ``nats_per_character`` and
-            ``bits_per_character``, and ``perplexity`` per character.
+            ``characters`` that were scored, how many of these were ``unknown``, their ``bytes`` in UTF-8;
+            ``nats_per_character``, ``bits_per_character``, ``perplexity`` per character, and ``bits_per_byte``.
 
         Raises:
             NotFittedError: before `fit`.

@@ -67,6 +67,9 @@ class Task(Protocol):
     def validate(self) -> float:
         """Return the score of the validation part; lower is better."""
 
+    def measures(self, score: float) -> dict[str, float | None]:
+        """Return other measures of the same validation, by name; None for one that is undefined."""
+
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return what the model read at a step, to look for the cause of a NaN."""
 

@@ -177,7 +177,7 @@ class ModelOptions:
         dropout: Dropout rate between layers and before the head (default: 0.2).
         proj: Width of the projected hidden state; 0 for none (default: 0).
         embedding: Width of the embedding of a symbol, for text (default: 64).
-        forget_bias: Initial bias of the forget gates (default: 1).
+        forget_bias: Initial bias of the forget gates (default: 1; text 0).
         pooling: Summary of the steps of a sequence that a classifier decides by: "last", "mean", "max" or
             "attention" (default: max).
         directions: Directions in which a classifier reads a sequence: "both", or "forward" for a model that can

@@ -77,7 +77,7 @@ def train(
             Run.create(path, source, learned.name, options, initial)
         accelerator.wait_for_everyone()
         return new_run, _loop(
-            task, options, new_run, accelerator, _listeners(console, callbacks, accelerator), resume=False
+            task, options, new_run, accelerator, _listeners(console, callbacks, accelerator, task), resume=False
         )
 
 
@@ -110,7 +110,7 @@ def resume(
         initial = opened.initial_model()
         options, task = _prepare(kind, opened.data(waits=waits), options, accelerator, waits, initial)
         return opened, _loop(
-            task, options, opened, accelerator, _listeners(console, callbacks, accelerator), resume=True
+            task, options, opened, accelerator, _listeners(console, callbacks, accelerator, task), resume=True
         )
 
 
@@ -200,12 +200,12 @@ def _prepare(
 
 
 def _listeners(
-    console: Console | None, callbacks: Sequence[Callback], accelerator: Accelerator
+    console: Console | None, callbacks: Sequence[Callback], accelerator: Accelerator, task: Task
 ) -> Sequence[Callback]:
     """Return what a training calls: the display and the callbacks in the first process, nothing in others."""
     if not accelerator.is_main_process:
         return ()
-    return callbacks if console is None else (Display(console), *callbacks)
+    return callbacks if console is None else (Display(console, task.measures), *callbacks)
 
 
 def _loop(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -10,16 +11,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gatewright import progress
 from gatewright.train.callback import Callback
 
+Measures = Callable[[float], dict[str, float | None]]
+
+
+def _no_measures(score: float) -> dict[str, float | None]:  # noqa: ARG001
+    return {}
+
 
 class Display(Callback):
     """Shows how a training goes.
 
     Args:
         console: where to.
+        measures: returns other measures of a validation score, by name.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, measures: Measures = _no_measures) -> None:
         self._console, self._total, self._unit = console, 0, ""
+        self._measures = measures
         self._live: Progress | None = None
         self._last = 0.0
 
@@ -56,8 +65,10 @@ class Display(Callback):
     def validation(self, step: int, epoch: float, loss: float, valid: float, best: bool) -> None:
         """Show the score of a validation."""
         mark = "  best so far" if best else ""
+        measures = self._measures(valid).items()
+        more = "".join(f"  {value:.4g} {name.replace('_', ' ')}" for name, value in measures if value is not None)
         self._print(
-            f"step {step:>6}  epoch {epoch:>6.2f}  train {loss:.4f}  valid {valid:.4f} {self._unit}{mark}",
+            f"step {step:>6}  epoch {epoch:>6.2f}  train {loss:.4f}  valid {valid:.4f} {self._unit}{more}{mark}",
         )
 
     def note(self, text: str) -> None:

@@ -186,7 +186,7 @@ class Loop:
         if progress.step % LOG_EVERY == 0 and progress.step % self._validate_every and progress.step < self.total:
             self._log({})
 
-    def _log(self, more: dict[str, float]) -> float:
+    def _log(self, more: dict[str, float | None]) -> float:
         """Write a line of metrics; return the mean training loss since the last one."""
         progress = self.progress
         loss = progress.loss_sum / max(progress.loss_steps, 1)
@@ -203,8 +203,8 @@ class Loop:
         if self._accelerator.is_main_process:
             self._run.log(line)
             if self._tensorboard:
-                for name in ("train", "valid", "lr"):
-                    if name in line:
+                for name in ("train", "lr", *more):
+                    if line[name] is not None:
                         self._tensorboard.add_scalar(name, line[name], progress.step)
         return loss
 
@@ -221,7 +221,8 @@ class Loop:
                 self._task.model.save(self._run.model)
         else:
             progress.validations_since_best += 1
-        loss = self._log({"valid": score})
+        measures = {f"valid_{name}": value for name, value in self._task.measures(score).items()}
+        loss = self._log({"valid": score, **measures})
         for callback in self._callbacks:
             callback.validation(progress.step, progress.step / self._task.steps_per_epoch, loss, score, better)
         progress.finished = self._out_of_patience()

@@ -71,6 +71,10 @@ class ClassifyTask:
         found = torch.from_numpy(scores(self.model, self._valid))
         return float(F.cross_entropy(found, torch.from_numpy(self._valid_labels)))
 
+    def measures(self, score: float) -> dict[str, float | None]:  # noqa: ARG002
+        """Return no other measures."""
+        return {}
+
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return what the model read at a step."""
         return padded(self._train, self._numbers(step), self._device)[0], None

@@ -104,6 +104,10 @@ class ForecastTask:
         loss = quantile_loss(forecast, target[0].cpu(), self._quantiles.cpu())
         return float(loss.total) / loss.predictions
 
+    def measures(self, score: float) -> dict[str, float | None]:  # noqa: ARG002
+        """Return no other measures."""
+        return {}
+
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return the windows of a step."""
         return self._windows.batch(self._origins(step))[0], None

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.data.text import encode_text, streams
+from gatewright.data.text import byte_sizes, encode_text, streams
 from gatewright.errors import DataError
 from gatewright.nn.model import Model
 from gatewright.tasks.language.dataset import TextData
+from gatewright.tasks.language.measures import measures, scored_bytes
 from gatewright.tasks.language.ngram import ngram_nats
 from gatewright.tasks.language.score import score, score_streams
 
 
 def evaluate_text(model: Model, text: str) -> dict[str, Any]:
-    """Score a text: nats and bits a character, and the perplexity.
+    """Score a text: nats and bits a character, bits a byte, and the perplexity.
 
     Raises:
         DataError: if it is too short to be scored.
@@ -25,18 +26,20 @@ def evaluate_text(model: Model, text: str) -> dict[str, Any]:
     symbols = encode_text(text, model.vocabulary)
     if len(symbols) < 2:
         raise DataError("text", "at least 2 characters", str(len(symbols)))
-    scored, nats = streams(symbols, score_streams(symbols))[1:], score(model, symbols)
+    count = score_streams(symbols)
+    scored, nats, size = streams(symbols, count)[1:], score(model, symbols), scored_bytes(byte_sizes(text), count)
     return {
         "characters": scored.size,
         "unknown": int((scored == 0).sum()),
+        "bytes": size,
         "nats_per_character": nats,
         "bits_per_character": nats / float(np.log(2)),
-        "perplexity": float(np.exp(nats)),
+        **measures(nats, scored.size, size),
     }
 
 
 def evaluate_language(model: Model, data: TextData) -> dict[str, Any]:
-    """Score the test part of a text: nats and bits a character, next to n-gram models of the training part.
+    """Score the test part of a text in several measures, next to n-gram models of the training part.
 
     Raises:
         DataError: if the test part is too short to be scored.
@@ -63,12 +66,16 @@ def evaluate_language(model: Model, data: TextData) -> dict[str, Any]:
         "5-gram": lambda: ngram(5),
     }
     nats = {name: method() for name, method in methods.items()}
-    scored = streams(test, count)[1:]
+    scored, size = streams(test, count)[1:], scored_bytes(byte_sizes(data.parts.test), count)
+    others = {name: measures(value, scored.size, size) for name, value in nats.items()}
     return {
         "kind": "language",
         "part": "test",
         "characters": scored.size,
         "unknown": int((scored == 0).sum()),
+        "bytes": size,
         "nats_per_character": nats,
         "bits_per_character": {name: value / float(np.log(2)) for name, value in nats.items()},
+        "bits_per_byte": {name: value["bits_per_byte"] for name, value in others.items()},
+        "perplexity": {name: value["perplexity"] for name, value in others.items()},
     }

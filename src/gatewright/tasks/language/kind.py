@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from gatewright.tasks.language.dataset import TextData
 
 
+def _shown(value: float | None, decimals: int) -> str:
+    return "–" if value is None else f"{value:,.{decimals}f}"
+
+
 class Language(Kind["TextData"]):
     """Models of the characters of a text."""
 
@@ -34,7 +38,7 @@ class Language(Kind["TextData"]):
     suffixes = (".txt",)
     defaults = Options(
         DataOptions(context=128, reset=0.1, valid="0.05", test="0.05"),
-        replace(MODEL_DEFAULTS, hidden=512, dropout=0.2, embedding=64),
+        replace(MODEL_DEFAULTS, hidden=512, dropout=0.2, embedding=64, forget_bias=0.0),
         replace(TRAINING_DEFAULTS, epochs=10, batch=32, lr=2e-3),
     )
 
@@ -81,13 +85,13 @@ class Language(Kind["TextData"]):
             return Evaluation(evaluate_language(model, data))
 
     def tables(self, figures: dict[str, Any]) -> Iterator[Table]:
-        """Lay out nats and bits a character."""
+        """Lay out nats a character, bits a byte and perplexity."""
         from gatewright.tasks.tables import empty
 
-        nats, bits = figures["nats_per_character"], figures["bits_per_character"]
-        table = empty(f"test part, {figures['characters']:,} characters", ["nats/char", "bits/char"])
+        nats, bits, perplexity = (figures[name] for name in ("nats_per_character", "bits_per_byte", "perplexity"))
+        table = empty(f"test part, {figures['characters']:,} characters", ["nats/char", "bits/byte", "perplexity"])
         for name in nats:
-            table.add_row(name, f"{nats[name]:.4f}", f"{bits[name]:.4f}")
+            table.add_row(name, f"{nats[name]:.4f}", _shown(bits[name], 4), _shown(perplexity[name], 3))
         yield table
 
     def inputs(

@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.data.text import encode_text, streams
+from gatewright.data.text import byte_sizes, encode_text, streams
 from gatewright.errors import DataError
 from gatewright.nn.model import Model, State
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.language.dataset import TextData
-from gatewright.tasks.language.score import score
+from gatewright.tasks.language.measures import measures, scored_bytes
+from gatewright.tasks.language.score import score, score_streams
 from gatewright.tasks.options import Options
 from gatewright.tasks.settings import Settings, TrainingSettings
 
@@ -65,6 +66,9 @@ class LanguageTask:
         self._valid = encode_text(data.parts.valid, model.vocabulary)
         if len(self._valid) < 2:
             raise DataError("validation part", "at least 2 characters", str(len(self._valid)))
+        count = score_streams(self._valid)
+        self._scored = streams(self._valid, count)[1:].size
+        self._scored_bytes = scored_bytes(byte_sizes(data.parts.valid), count)
         self.steps_per_epoch = (len(laid) - 1) // context
         sizes = " + ".join(f"{len(part):,}" for part in (data.parts.train, data.parts.valid, data.parts.test))
         self.summary = (
@@ -97,6 +101,10 @@ class LanguageTask:
     def validate(self) -> float:
         """Nats a symbol over the validation part."""
         return score(self.model, self._valid)
+
+    def measures(self, score: float) -> dict[str, float | None]:
+        """Return bits per byte and perplexity of a validation."""
+        return measures(score, self._scored, self._scored_bytes)
 
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return the chunk of the last step, and the states that it went on from."""
