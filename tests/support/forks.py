@@ -34,7 +34,9 @@ SERVING = (
     "uvicorn.lifespan.on",
 )  # fmt: skip
 #: What most other commands need, and nothing of Gatewright.
-TRAINING = ("torch", "polars", "accelerate", "matplotlib.pyplot", "cyclopts", "rich.progress")
+TRAINING = (
+    "torch", "torch.utils.tensorboard", "polars", "accelerate", "matplotlib.pyplot", "cyclopts", "rich.progress",
+)  # fmt: skip
 #: Seconds after which a command counts as hung.
 _HUNG = 300.0
 

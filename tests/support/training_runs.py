@@ -23,9 +23,8 @@ from gatewright.train.launch import resume, train
 
 #: Children start from a server that has imported torch already.
 PROCESSES = multiprocessing.get_context("forkserver")
-# An optimizer imports torch._dynamo, which takes ten times as long as one of these trainings.
 PROCESSES.set_forkserver_preload(
-    ["tests.support.training_runs", "gatewright.cli", "torch._dynamo", "torch.profiler", "torch.utils.tensorboard"]
+    ["tests.support.training_runs", "gatewright.cli", "torch.profiler", "torch.utils.tensorboard"]
 )
 
 

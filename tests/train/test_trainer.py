@@ -24,7 +24,7 @@ from gatewright.tasks.language import dataset as text_data
 from gatewright.tasks.language.task import LanguageTask
 from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.tasks.settings import TrainingSettings
-from gatewright.train import nonfinite, trainer
+from gatewright.train import nonfinite, optimizer, trainer
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, train_among, weights, write_table, write_text
 
@@ -85,11 +85,11 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path):
 def test_learning_rate_follows_the_schedule():
     defaults = TrainingSettings.of(registry.kind("forecast").defaults.training)
     linear = replace(defaults, lr=1.0, warmup=10, schedule="linear")
-    rates = [trainer.learning_rate(step, 100, linear) for step in range(100)]
+    rates = [optimizer.learning_rate(step, 100, linear) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 * (1 - step / 100) for step in range(10)])
     assert rates[10:] == pytest.approx([1 - step / 100 for step in range(10, 100)])
     constant = replace(defaults, lr=1.0, warmup=0, schedule="constant")
-    assert {trainer.learning_rate(step, 100, constant) for step in range(100)} == {1.0}
+    assert {optimizer.learning_rate(step, 100, constant) for step in range(100)} == {1.0}
 
 
 def test_the_order_of_windows_takes_each_once_an_epoch(tmp_path):

@@ -27,7 +27,7 @@ from gatewright.tasks import registry
 from gatewright.tasks.base import Task
 from gatewright.tasks.inputs import InputBatch
 from gatewright.tasks.settings import TrainingSettings
-from gatewright.train.trainer import learning_rate, new_optimizer
+from gatewright.train.optimizer import learning_rate, new_optimizer
 
 NAME = "plain RNN"
 FORMAT = "1"

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate.accelerator import Accelerator
+from accelerate.utils import DistributedType
 from torch import Tensor
 
 from gatewright.errors import RunError
@@ -24,6 +25,7 @@ from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import checkpoint, nonfinite
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
+from gatewright.train.optimizer import learning_rate, new_optimizer
 
 #: Steps between lines of metrics.
 LOG_EVERY = 50
@@ -58,7 +60,8 @@ class Loop:
         self._share = Share(accelerator.process_index, accelerator.num_processes)
         self._parameters = list(task.model.parameters())
         optimizer = new_optimizer(self._parameters, settings)
-        self._model, self._optimizer = accelerator.prepare(task.model, optimizer)
+        # The model is on its device already; where it is not to be moved, no module of torch is loaded for that.
+        self._model, self._optimizer = accelerator.prepare(task.model, optimizer, device_placement=[False, False])
         self._draws_dropout = task.model.spec.lstm.dropout > 0
         self._told = run.told()
         self._tensorboard: Any = None
@@ -160,13 +163,22 @@ class Loop:
             raise nonfinite.error(self._task, step, "loss", value, self._saved_step)
         self._optimizer.zero_grad()
         self._accelerator.backward(loss)
-        norm = float(self._accelerator.clip_grad_norm_(self._parameters, self._settings.clip or math.inf))
+        norm = self._clip()
         if not math.isfinite(norm):
             raise nonfinite.error(self._task, step, "gradient norm", norm, self._saved_step)
         self._optimizer.step()
         self.progress.step += 1
         self.progress.seconds += time.perf_counter() - began
         return value, stop
+
+    def _clip(self) -> float:
+        """Clip the gradients, and return their norm before."""
+        most = self._settings.clip or math.inf
+        if self._accelerator.distributed_type != DistributedType.NO:
+            return float(self._accelerator.clip_grad_norm_(self._parameters, most))
+        # The same, but Accelerate's looks for tensors of several processes, for which torch loads much.
+        self._accelerator.unscale_gradients()
+        return float(torch.nn.utils.clip_grad_norm_(self._parameters, most))
 
     def _seed(self, step: int) -> None:
         """Make this step's dropout a function of seed, step and process."""
@@ -274,34 +286,6 @@ class Loop:
         except ImportError:
             return None
         return SummaryWriter(self._run.tensorboard, purge_step=self.progress.step + 1)
-
-
-def new_optimizer(parameters: Sequence[torch.nn.Parameter], settings: TrainingSettings) -> torch.optim.AdamW:
-    """Return the optimizer of a model's parameters: biases do not decay."""
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
-
-
-def learning_rate(step: int, total: int, settings: TrainingSettings) -> float:
-    """Return the learning rate of a step: a linear rise, then the schedule down to 0 at ``total``.
-
-    >>> from gatewright.tasks import registry
-    >>> from dataclasses import replace
-    >>> defaults = registry.kind("forecast").defaults.training
-    >>> settings = TrainingSettings.of(replace(defaults, lr=1.0, warmup=50, schedule="cosine"))
-    >>> [round(learning_rate(step, 1000, settings), 3) for step in (0, 50, 500, 999)]
-    [0.02, 0.994, 0.5, 0.0]
-    """
-    part = step / total
-    fall = {
-        "cosine": (1 + math.cos(math.pi * part)) / 2,
-        "linear": 1 - part,
-        "constant": 1.0,
-    }[settings.schedule]
-    return settings.lr * min(1.0, (step + 1) / max(settings.warmup, 1)) * fall
 
 
 @contextmanager
