@@ -24,7 +24,7 @@ from gatewright.tasks.language import dataset as text_data
 from gatewright.tasks.language.task import LanguageTask
 from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.tasks.settings import TrainingSettings
-from gatewright.train import nonfinite, optimizer, trainer
+from gatewright.train import nonfinite, optimizer
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, train_among, weights, write_table, write_text
 
