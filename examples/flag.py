@@ -39,7 +39,7 @@ from gatewright.tasks.options import DataOptions, ModelOptions, Options, Trainin
 from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import plain_rnn
 from gatewright.train.launch import reopen, train
-from gatewright.train.trainer import learning_rate, new_optimizer
+from gatewright.train.optimizer import learning_rate, new_optimizer
 
 EXAMPLE = Path(__file__).parents[1] / "src/gatewright/inspector/example"
 BATCH, CONTEXT = 32, 128

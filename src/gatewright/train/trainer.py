@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from accelerate.accelerator import Accelerator
-from accelerate.utils import DistributedType
+from accelerate.utils.dataclasses import DistributedType
 from torch import Tensor
 
 from gatewright.errors import RunError
