@@ -6,23 +6,14 @@ import platform
 import statistics
 from datetime import datetime, timezone
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from benchmarks.settings import Settings, cores
 from benchmarks.timing import settle
 from gatewright import kernels
+from gatewright.reproduce.machine import processor
 
 PACKAGES = ("gatewright", "torch", "onnxruntime", "numpy")
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def header(settings: Settings) -> dict[str, Any]:

@@ -81,6 +81,7 @@ ROOMS = [
         "train",
         "inspector",
         "estimators",
+        "reproduce",
         "cli",
         "__main__",
     ),

@@ -9,7 +9,7 @@ import warnings
 
 from cyclopts import CycloptsError
 
-from gatewright.cli import comparison, inspection, models, serving, training  # noqa: F401  (each has commands)
+from gatewright.cli import comparison, inspection, models, reproduction, serving, training  # noqa: F401  (each has commands)
 from gatewright.cli.app import UsageError, app, complain, errors
 from gatewright.errors import GatewrightError, reason
 

@@ -1,0 +1,1 @@
+"""Published results, measured again with this package: `gatewright reproduce`."""
