@@ -36,6 +36,7 @@ from gatewright.spec import (
 )
 from tests.support.model_files import (
     ALL_MODELS,
+    CATEGORIES,
     CLASSES,
     COLUMNS,
     MODELS,
@@ -67,7 +68,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_round_trip(path: Path, data: st.DataObject, model_spec: ModelSpec) -> None:
     encoder = model_spec.encoder
     if encoder.companion == "scaler":
-        companion = {"scaler": data.draw(scalers(encoder.columns, len(encoder.targets)))}
+        categories = tuple(each.column for each in getattr(encoder, "categories", ()))
+        companion = {"scaler": data.draw(scalers(encoder.columns, len(encoder.targets), categories))}
     else:
         companion = {"vocabulary": data.draw(vocabularies(encoder.symbols))}
     model = ModelFile(model_spec, weights(model_spec, data.draw(st.integers(0, 2**32))), **companion)
@@ -178,10 +180,10 @@ def test_version_1_is_read_as_times_without_a_zone(path: Path) -> None:
 
 def test_a_file_has_the_oldest_version_that_holds_its_model(path: Path) -> None:
     """So that a model that needs nothing new keeps its bytes, and no model has two files."""
-    for model, version in ((SERIES, "2"), (SYMBOLS, "2"), (SEASONAL, "3")):
+    for model, version in ((SERIES, "2"), (SYMBOLS, "2"), (SEASONAL, "3"), (CATEGORIES, "4")):
         whole = content(model)
         assert parsed(whole)[0]["__metadata__"]["gatewright"] == version
-        others = {"1", "2", "3"} - {version}
+        others = {"1", "2", "3", "4"} - {version}
         for other in others - ({"1"} if model is SYMBOLS else set()):  # of symbols, versions 1 and 2 are the same
             path.write_bytes(whole.replace(f'gatewright":"{version}"'.encode(), f'gatewright":"{other}"'.encode()))
             with pytest.raises(ModelFileError) as caught:
@@ -453,7 +455,7 @@ def test_the_document_names_every_field_and_key(path: Path) -> None:
         for part in (model.spec, model.scaler, model.vocabulary, TABLE):
             if part is not None:
                 names |= set(re.findall(r'"(\w+)":', part.to_json()))
-    names |= {re.sub(r"\d+$", "{n}", name) for model in ALL_MODELS for name in model.spec.tensors()}
+    names |= {re.sub(r"\d+(?=$|\.weight)", "{n}", name) for model in ALL_MODELS for name in model.spec.tensors()}
     names = {name for name in names if not name.endswith("_reverse")} | set(spec.POOLINGS)
     assert {name for name in names if f"`{name}`" not in text} == set()
     for part in (spec.SeriesEncoder, spec.SymbolEncoder, spec.FeatureEncoder, spec.QuantileHead, spec.SymbolHead,

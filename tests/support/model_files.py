@@ -15,6 +15,7 @@ import numpy as np
 from gatewright.files.model_file import ModelFile, write
 from gatewright.spec import (
     UNKNOWN,
+    Category,
     ClassHead,
     FeatureEncoder,
     ModelSpec,
@@ -51,6 +52,21 @@ SEASONAL_SPEC = ModelSpec(
 )
 SEASONAL_SCALER = Scaler(COLUMNS[:3], (20.0, 3.0, 0.5), (4.0, 1.0, 2.0), (0.5, 0.1))
 SEASONAL = ModelFile(SEASONAL_SPEC, weights(SEASONAL_SPEC), scaler=SEASONAL_SCALER)
+CATEGORIES_SPEC = ModelSpec(
+    SeriesEncoder(
+        ("load",), past=("wind", "sky"), known=("open",), static=("site",),
+        categories=(
+            Category("sky", ("clear", "é"), 2), Category("site", ("1", "10"), 1),
+            Category("open", ("false", "true"), 3),
+        ),
+    ),
+    StackSpec(3),
+    QuantileHead(horizon=2),
+)  # fmt: skip
+CATEGORIES_SCALER = Scaler(
+    ("load", "wind", "sky", "open", "site"), (20.0, 0.5, 0.0, 0.0, 0.0), (4.0, 2.0, 1.0, 1.0, 1.0), (0.5,)
+)
+CATEGORIES = ModelFile(CATEGORIES_SPEC, weights(CATEGORIES_SPEC), scaler=CATEGORIES_SCALER)
 CLASSES_SPEC = ModelSpec(
     FeatureEncoder(("ax", "ay"), missing=("ay",)),
     StackSpec(hidden_size=3, num_layers=2, bidirectional=True),
@@ -58,7 +74,7 @@ CLASSES_SPEC = ModelSpec(
 )
 CLASSES = ModelFile(CLASSES_SPEC, weights(CLASSES_SPEC), scaler=Scaler(("ax", "ay"), (0.5, 2.0), (1.0, 4.0), ()))
 MODELS = [SERIES, SYMBOLS, SEASONAL]
-ALL_MODELS = [*MODELS, CLASSES]
+ALL_MODELS = [*MODELS, CLASSES, CATEGORIES]
 
 
 @functools.cache

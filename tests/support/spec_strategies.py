@@ -39,7 +39,13 @@ def series_encoders(draw: st.DrawFn) -> s.SeriesEncoder:
     )
     may = range(1, context) if reads != "nothing" else ()
     seasons = tuple(season for season in may if draw(st.booleans()))
-    return s.SeriesEncoder(targets, past, known, static, calendar, step, context, reads, zone, seasons)
+    categories = tuple(
+        s.Category(name, tuple(draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))), draw(SIZES))
+        for name in (*past, *static, *known)
+        if draw(st.integers(0, 3)) == 0
+    )
+    numbers = (calendar, step, context, reads, zone, seasons, categories)
+    return s.SeriesEncoder(targets, past, known, static, *numbers)
 
 
 @st.composite
@@ -80,7 +86,9 @@ def model_specs(draw: st.DrawFn) -> s.ModelSpec:
 
 
 @st.composite
-def scalers(draw: st.DrawFn, columns: tuple[str, ...] | None = None, targets: int = 1) -> s.Scaler:
+def scalers(
+    draw: st.DrawFn, columns: tuple[str, ...] | None = None, targets: int = 1, categories: tuple[str, ...] = ()
+) -> s.Scaler:
     if columns is None:
         columns = tuple(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
     means, scales = (
@@ -88,6 +96,9 @@ def scalers(draw: st.DrawFn, columns: tuple[str, ...] | None = None, targets: in
         for numbers in (NUMBERS, POSITIVE)
     )
     changes = tuple(draw(st.lists(POSITIVE, min_size=targets, max_size=targets)))
+    plain = [name in categories for name in columns]
+    means = tuple(0.0 if category else mean for mean, category in zip(means, plain, strict=True))
+    scales = tuple(1.0 if category else scale for scale, category in zip(scales, plain, strict=True))
     return s.Scaler(columns, means, scales, changes)
 
 

@@ -229,8 +229,8 @@ def test_quantiles_that_pass_are_levels_that_a_head_takes(levels):
 def test_an_option_of_the_other_kind_is_refused():
     with pytest.raises(GatewrightError, match=r"--horizon: expected no such option for a language model, got 3"):
         resolve(Options(DataOptions(horizon=3)), "language")
-    with pytest.raises(GatewrightError, match=r"--embedding: expected no such option for a forecast model, got 3"):
-        resolve(Options(model=ModelOptions(embedding=3)), "forecast")
+    with pytest.raises(GatewrightError, match=r"--embedding: expected no such option for a classify model, got 3"):
+        resolve(Options(model=ModelOptions(embedding=3)), "classify")
 
 
 SETTINGS = [PartSettings, ModelSettings, TrainingSettings, SeriesSettings, LanguageSettings, StreamSettings]

@@ -38,7 +38,7 @@ def suspects(table: Table) -> list[str]:
     """Return a line for each value that repeats far outside all others, as -999 does if it means missing."""
     lines = []
     for index, name in enumerate(table.roles.columns):
-        if name in table.roles.static:
+        if name in table.roles.static or name in table.categories:
             continue
         parts = [series.values[:, index] for series in table.series]
         for value in far_and_repeated(np.concatenate(parts)):

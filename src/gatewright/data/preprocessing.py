@@ -38,6 +38,10 @@ def fit_scaler(table: Table, parts: Sequence[Parts]) -> Scaler:
     changes = np.concatenate([_changes(values[:, :targets]) for values in training])
     mean, scale = [], []
     for column, name in zip(rows.T, columns, strict=True):
+        if name in table.categories:  # whose indices are read as they are
+            mean.append(0.0)
+            scale.append(1.0)
+            continue
         observed = column[np.isfinite(column)]
         if len(observed) == 0:
             raise DataError(f"column {shorten(name)}", "numbers in the training part", "none")
@@ -71,10 +75,15 @@ def leave_out_constants(table: Table, parts: Sequence[Parts]) -> tuple[Table, tu
             for where in (lambda part: slice(part.valid), lambda part: slice(part.valid, None))
         )
         observed, after = training[np.isfinite(training)], later[np.isfinite(later)]
-        if len(observed) and _varies(observed):
+        values = table.categories.get(name)
+        # A category that is missing in some rows varies: unknown is a value, too.
+        if len(observed) and (_varies(observed) or (values is not None and len(observed) < len(training))):
             indices.append(index)
             continue
-        always = f"{observed[0]:.6g} in every row of" if len(observed) else "without a value in"
+        shown = (
+            "" if not len(observed) else f"{observed[0]:.6g}" if values is None else values[int(observed[0]) - 1]
+        )
+        always = f"{shown} in every row of" if len(observed) else "without a value in"
         varies = len(after) > 0 and (not len(observed) or bool((after != observed[0]).any()))
         but = ", though not after it" if varies else ""
         notes.append(f"left out, {always} the training part{but}: {name}")
@@ -87,7 +96,8 @@ def leave_out_constants(table: Table, parts: Sequence[Parts]) -> tuple[Table, tu
     )
     roles = replace(old, past=past, known=known, static=static)
     series = tuple(replace(each, values=each.values[:, indices]) for each in table.series)
-    return replace(table, roles=roles, series=series), tuple(notes)
+    categories = {name: values for name, values in table.categories.items() if name in names}
+    return replace(table, roles=roles, series=series, categories=categories), tuple(notes)
 
 
 def _change_scale(changes: NDArray[np.float64], scale: float) -> float:
@@ -137,7 +147,8 @@ class Encoded:
     later than that row reads 0 in its place.
 
     Attributes:
-        inputs: (rows, columns) the columns that `SeriesEncoder` lists before the inputs known in advance.
+        inputs: (rows, columns) the columns that `SeriesEncoder` lists before the inputs known in advance.  A
+            category is its index, and 0 where it is missing.
         known: (rows, known) the inputs known in advance for the row itself.
         level: (rows, targets) the targets as last observed; 0 before the first.
         target: (rows, targets) the targets, NaN where missing.
@@ -156,7 +167,7 @@ class Encoded:
 
 
 def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "") -> Encoded:
-    """Return a series as the numbers of `SeriesEncoder`, in the order of its docstring.
+    """Return a series as the numbers of `SeriesEncoder`, in the order of its docstring: categories as indices.
 
     Raises:
         DataError: if the encoder reads a calendar and the series has no timestamps, or a value is too far from

@@ -17,18 +17,20 @@ _USUAL = ("1s", "10s", "1m", "5m", "10m", "15m", "30m", "1h", "3h", "6h", "12h",
 _WINTER = np.array(["2024-01-01"], "datetime64[us]")
 
 
-def resampled(series: Series, roles: Roles) -> Series:
+def resampled(series: Series, roles: Roles, categories: frozenset[str] = frozenset()) -> Series:
     """Aggregate the rows of a series into bins, each with the time of its start; empty bins are left out.
 
     Targets and past inputs become the aggregate of their observed values in the bin, or missing without any, also
     in a sum.  Inputs known in advance take the last value if the aggregate is "sum": a sum would reveal how many
-    rows are still to come.  Bins begin at full hours, days (weeks: on Mondays) or months of the local clock; in
-    summer, bins of several hours begin where they do in winter.
+    rows are still to come.  A category takes the value that is most frequent in the bin, the first in its order
+    where two are; the last one if the aggregate is "last".  Bins begin at full hours, days (weeks: on Mondays) or
+    months of the local clock; in summer, bins of several hours begin where they do in winter.
 
     Args:
         series: rows in any order.  Of two rows with the same time the lower is later, unless all rows run from new
             to old.
         roles: what the columns are for, with ``resample``.
+        categories: columns that hold the indices of categories.
     """
     assert series.times is not None
     # Bins of hours are even in UTC: they are cut where the local clock of a winter's day would cut them.
@@ -41,10 +43,10 @@ def resampled(series: Series, roles: Roles) -> Series:
     rows = pl.DataFrame(series.values[order], schema=dict.fromkeys(names, pl.Float64)).with_columns(
         pl.Series("time", series.times[order] + ahead_of_utc), pl.Series("line", series.lines[order])
     )
-    how = roles.aggregate or "mean"
-    ahead = "last" if how == "sum" else how
-    hows = [how] * len(roles.targets + roles.past) + [ahead] * len(roles.known) + ["last"] * len(roles.static)
-    aggregates = [_aggregate(name, how).alias(name) for name, how in zip(names, hows, strict=True)]
+    aggregates = [
+        _aggregate(name, _how(roles, column, column in categories)).alias(name)
+        for name, column in zip(names, roles.columns, strict=True)
+    ]
     step = frequency.bin_step(roles.resample)
     weeks = int(step[:-1]) // 7 if step.endswith("d") and int(step[:-1]) % 7 == 0 else 0
     bins = rows.group_by_dynamic("time", every=f"{weeks}w" if weeks else step, label="left").agg(
@@ -58,10 +60,22 @@ def resampled(series: Series, roles: Roles) -> Series:
     )
 
 
+def _how(roles: Roles, column: str, category: bool) -> str:
+    """Return how a column is aggregated."""
+    how = roles.aggregate or "mean"
+    if column in roles.static or how == "last":
+        return "last"
+    if category:
+        return "mode"
+    return "last" if how == "sum" and column in roles.known else how
+
+
 def _aggregate(name: str, how: str) -> pl.Expr:
     """Return the aggregate of a column in a bin: NaN without an observed value."""
     observed = pl.col(name).drop_nans()
-    of = {"mean": observed.mean(), "sum": observed.sum(), "last": observed.last()}[how]
+    of = {"mean": observed.mean(), "sum": observed.sum(), "last": observed.last(), "mode": observed.mode().min()}[
+        how
+    ]
     return pl.when(observed.len() > 0).then(of).otherwise(float("nan"))
 
 

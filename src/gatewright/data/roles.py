@@ -41,6 +41,7 @@ class Roles:
         resample: width of the bins that rows are aggregated into, such as "1h"; "" for rows as they are.
         aggregate: "mean", "sum" or "last" of the observed values in a bin; "" for the mean.
         notation: how numbers are written, and which words and numbers stand for a missing value.
+        category: inputs that hold categories, in addition to those that are found; "none" first for these alone.
     """
 
     targets: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class Roles:
     aggregate: str = ""
     notation: Notation = PLAIN
     time_zone: str = ""
+    category: tuple[str, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -62,7 +64,7 @@ class Roles:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The numeric columns, in the order of a series' values."""
+        """The columns that are read, in the order of a series' values."""
         return self.targets + self.past + self.known + self.static
 
     def named(self) -> list[tuple[str, str]]:
@@ -90,7 +92,7 @@ def find_roles(columns: Columns, roles: Roles) -> Roles:
         if name not in columns:
             got = f"{shorten(name)}{nearest(name, columns)}"
             raise DataError(f"--{role}", f"a column out of {listed_names(columns)}", got)
-        if name in seen:
+        if name in seen and {seen[name], role} != {"static", "id"}:
             both = f"--{seen[name]} and --{role}" if seen[name] != role else f"--{role}"
             raise DataError(both, "each column once", f"{shorten(name)} twice")
         seen[name] = role

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gatewright.data import frequency
+from gatewright.data.categories import category_columns, codes
 from gatewright.data.cell_text import is_text, text
 from gatewright.data.columns import Columns, columns_of
 from gatewright.data.datetimes.timestamps import timestamps
@@ -26,6 +28,9 @@ from gatewright.data.sources import Source, TableSource, digest, frame_of
 from gatewright.data.time_series import Series as Series
 from gatewright.data.time_zones import NAIVE, Clock
 from gatewright.errors import DataError, shorten
+
+#: The values of each column of categories.
+Categories = Mapping[str, tuple[str, ...]]
 
 #: Maximum of rows put into gaps for each existing row; more of them point to a wrong timestamp.
 MOST_GAPS = 10
@@ -44,6 +49,8 @@ class Table:
         clock: the clock of the timestamps.
         zoned: whether the timestamps name their zone.
         notes: remarks for the user on how they were read.
+        categories: the inputs that hold categories, in the order past, static, known, and the values of each.  In
+            `Series.values` a category is the index of its value, from 1 on; 0 is another value, NaN a missing one.
     """
 
     roles: Roles
@@ -54,6 +61,7 @@ class Table:
     clock: Clock = NAIVE
     zoned: bool = False
     notes: tuple[str, ...] = ()
+    categories: Categories = field(default_factory=dict)
 
 
 #: What a training reads: a path or a value, or a table that was read and checked before.
@@ -68,6 +76,8 @@ def digest_of(source: TrainingSource) -> str:
     if not isinstance(source, Table):
         return digest(source)
     hasher = hashlib.sha256(json.dumps(["checked table", source.roles.columns, source.step]).encode())
+    if source.categories:
+        hasher.update(json.dumps(dict(source.categories)).encode())
     for series in source.series:
         hasher.update(json.dumps([series.name, series.ids, series.values.shape]).encode())
         hasher.update(np.ascontiguousarray(series.values, "<f8").tobytes())
@@ -109,7 +119,7 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
     roles = roles if roles.time else replace(roles, time=frame.time)
     columns = columns_of(frame.cells, roles.notation, roles.time_format)
     roles = find_roles(columns, roles)
-    values = np.stack([numbers(columns[name], frame.place) for name in roles.columns], axis=1)
+    values, categories = _values(frame, columns, roles)
     groups = [Group(*group) for group in groups_of(frame, roles.ids)]
     ordered, zoned = _ordered(frame, columns, roles, groups, fill, step)
     series = [
@@ -118,8 +128,8 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
     ]
     if roles.resample:
         for each in series:
-            _check_static(each, roles)
-        series = [resampled(each, roles) for each in series]
+            _check_static(each, roles, categories)
+        series = [resampled(each, roles, frozenset(categories)) for each in series]
     if ordered.step != "row":
         series = [_on_the_grid(each, ordered.step, roles, fill) for each in series]
     last_observed = [_last_observed(each, roles) for each in series]
@@ -128,11 +138,25 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
         raise DataError(f"target {names} of {series[0].title}", "at least one observed value", "none")
     empty = tuple(each.name for each, last in zip(series, last_observed, strict=True) if last < 0)
     series = [
-        _checked(each, roles, fill, last) for each, last in zip(series, last_observed, strict=True) if last >= 0
+        _checked(each, roles, fill, last, categories)
+        for each, last in zip(series, last_observed, strict=True)
+        if last >= 0
     ]
     used = {*roles.columns, roles.time, *roles.ids}
     unused = tuple(name for name in frame.cells.columns if name not in used)
-    return Table(roles, tuple(series), ordered.step, unused, empty, ordered.clock, zoned, ordered.notes)
+    how = (ordered.clock, zoned, ordered.notes)
+    return Table(roles, tuple(series), ordered.step, unused, empty, *how, categories)
+
+
+def _values(frame: Frame, columns: Columns, roles: Roles) -> tuple[NDArray[np.float64], Categories]:
+    """Return the cells of the columns with a role as numbers (rows, columns), and the values of categories."""
+    names = category_columns(columns, roles, frame.place)
+    categories = {name: codes(columns[name], frame.place) for name in names}
+    cells = [
+        categories[name][1] if name in categories else numbers(columns[name], frame.place)
+        for name in roles.columns
+    ]
+    return np.stack(cells, axis=1), {name: values for name, (values, _) in categories.items()}
 
 
 def _ordered(
@@ -225,16 +249,18 @@ def _gap_remedy(series: Series, places: NDArray[np.float64], roles: Roles, fill:
     return f"{hint}; {remedy(series.times)}" if irregular else hint
 
 
-def _checked(series: Series, roles: Roles, fill: str, last: int) -> Series:
+def _checked(series: Series, roles: Roles, fill: str, last: int, categories: Categories) -> Series:
     """Put the value of a static input into every row; refuse missing inputs unless they will be filled.
 
-    After the last observed target, inputs known only in the past may be missing: those rows are the future.
+    After the last observed target, inputs known only in the past may be missing: those rows are the future.  A
+    missing category counts as an unknown one.
 
     Args:
         series: the series.
         roles: what its columns are for.
         fill: how missing inputs are filled; "" makes them errors.
         last: its last row with an observed target.
+        categories: the values of each column of categories.
     """
     targets = len(roles.targets)
     if not roles.static and np.isfinite(series.values[:, targets:]).all():
@@ -246,8 +272,8 @@ def _checked(series: Series, roles: Roles, fill: str, last: int) -> Series:
         if name in roles.past:
             missing[last + 1 :] = False
         if name in roles.static:
-            column[:] = _only_value(series, name, column)
-        elif missing.any() and not fill:
+            column[:] = _only_value(series, name, column, categories.get(name))
+        elif missing.any() and not fill and name not in categories:
             hint = f"nothing (missing in {int(missing.sum())} rows; --fill forward or mean fills them)"
             place = series.place(int(np.argmax(missing)))
             raise DataError(f"column {shorten(name)}, {place}", "a number in every row of an input", hint)
@@ -260,20 +286,24 @@ def _last_observed(series: Series, roles: Roles) -> int:
     return int(observed[-1]) if len(observed) else -1
 
 
-def _check_static(series: Series, roles: Roles) -> None:
+def _check_static(series: Series, roles: Roles, categories: Categories) -> None:
     first = len(roles.columns) - len(roles.static)
     for index, name in enumerate(roles.static, start=first):
-        _only_value(series, name, series.values[:, index])
+        _only_value(series, name, series.values[:, index], categories.get(name))
 
 
-def _only_value(series: Series, name: str, column: NDArray[np.float64]) -> float:
+def _only_value(series: Series, name: str, column: NDArray[np.float64], values: tuple[str, ...] | None) -> float:
+    """Return the value of a static input; NaN for a category without one."""
     observed = np.flatnonzero(np.isfinite(column))
     if len(observed) == 0:
+        if values is not None:
+            return float("nan")
         raise DataError(f"static column {shorten(name)}", f"a value in {series.title}", "none")
     first = float(column[observed[0]])
     other = np.flatnonzero(column[observed] != first)
     if len(other):
         row = int(observed[other[0]])
-        got = f"{first:.17g} and {column[row]:.17g}"
+        both = (first, float(column[row]))
+        got = " and ".join(f"{each:.17g}" if values is None else shorten(values[int(each) - 1]) for each in both)
         raise DataError(f"static column {shorten(name)}, {series.place(row)}", f"one value in {series.title}", got)
     return first

@@ -20,6 +20,7 @@ class Columns(TypedDict, total=False):
     known: str | Sequence[str]
     past: str | Sequence[str]
     static: str | Sequence[str]
+    category: str | Sequence[str]
 
 
 def whole(argument: str, value: Any) -> int | None:

@@ -23,7 +23,7 @@ from gatewright.nn.model import Model
 from gatewright.runs.run import digest
 from gatewright.spec import TableSpec
 from gatewright.tasks.forecast.dataset import SeriesData, data_options, roles
-from gatewright.tasks.forecast.predict import forecast, forecastable, require_forecaster
+from gatewright.tasks.forecast.predict import fitted, forecast, forecastable, require_forecaster
 from gatewright.train.callback import Callback
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Forecaster(Estimator):
         layers: LSTM layers (default: 1).
         dropout: dropout rate (default: 0.2).
         proj: width of the projected hidden state; 0 for none.
+        embedding: width of the vector of a category (default: 3 to 50, by the number of its values).
         forget_bias: initial bias of the forget gates.
         start: start of the weights: "data" (default) or "zero".
         time_format: format of the timestamps.
@@ -99,7 +100,8 @@ class Forecaster(Estimator):
         season: int | str | Sequence[int | str] | None = None, calendar: str | Sequence[str] | None = None,
         reads: str | None = None,
         hidden: int | None = None, layers: int | None = None, dropout: float | None = None,
-        proj: int | None = None, forget_bias: float | None = None, start: str | None = None,
+        proj: int | None = None, embedding: int | None = None, forget_bias: float | None = None,
+        start: str | None = None,
         time_format: str | None = None,
         time_zone: str | None = None, resample: str | None = None, aggregate: str | None = None,
         decimal: str | None = None, thousands: str | None = None, missing: Sequence[str] | None = None,
@@ -113,7 +115,8 @@ class Forecaster(Estimator):
         self.horizon, self.quantiles, self.context = horizon, quantiles, context
         self.season, self.calendar, self.reads = season, calendar, reads
         self.hidden, self.layers, self.dropout = hidden, layers, dropout
-        self.proj, self.forget_bias, self.start, self.time_format = proj, forget_bias, start, time_format
+        self.proj, self.embedding, self.forget_bias, self.start = proj, embedding, forget_bias, start
+        self.time_format = time_format
         self.time_zone, self.resample, self.aggregate = time_zone, resample, aggregate
         self.decimal, self.thousands, self.missing = decimal, thousands, missing
         self.fill, self.valid, self.test = fill, valid, test
@@ -148,8 +151,10 @@ class Forecaster(Estimator):
             init: a fitted forecaster, or its file, to start from instead of random weights: other rows and series,
                 the same columns.
             callbacks: instances of `gatewright.train.callback.Callback`.
-            **columns: ``target``, ``time``, ``id``, ``known``, ``past``, ``static``: a name or several.
-                ``target`` may be left out if a single numeric column is left, ``time`` if it can be found.
+            **columns: ``target``, ``time``, ``id``, ``known``, ``past``, ``static``, ``category``: a name or
+                several. ``target`` may be left out if a single numeric column is left, ``time`` if it can be
+                found. ``category`` names the inputs that hold codes; text, Booleans and categorical types are
+                categories by themselves.
 
         Returns:
             The estimator.
@@ -205,8 +210,7 @@ class Forecaster(Estimator):
         with python_names():
             require_forecaster(model, whole("horizon", horizon), self.table_.fill)
             given = table_input(X, y)
-            table = self._table(given, X)
-            table = self._forecastable(table)
+            table = self._forecastable(self._table(given, X))
             with self._waits().during(f"forecasting {len(table.series):,} series"):
                 return given.answer(forecast(model, table, horizon, self.table_.fill), table)
 
@@ -233,7 +237,12 @@ class Forecaster(Estimator):
             options = replace(options, id=given.columns.get("id", ()))
         require_distinct_ids(given, X, options.id or ())
         with self._waits().during("reading the table"):
-            return table_of(given.source, roles(options), self.table_.fill, encoder.step)
+            table = table_of(given.source, roles(options), self.table_.fill, encoder.step)
+        known = len(table.notes)
+        table = fitted(table, encoder)
+        for note in table.notes[known:]:
+            self._warn(note)
+        return table
 
     def evaluate(
         self, X: Any = None, y: Any = None, *, windows: int | None = None, baselines: Sequence[str] = ()

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from gatewright.errors import GatewrightError, SpecError, path_of
 from gatewright.files import model_file
 from gatewright.nn import LSTM, Record
+from gatewright.nn.category_encoder import encoder_of
 from gatewright.nn.linear import Linear
 from gatewright.nn.pooling import Pool
 from gatewright.nn.seasonal_skip import SeasonSkip
@@ -77,8 +78,7 @@ class Model(nn.Module):
         #: Whether the weights are still to be found: not those of a model that `load` returned.
         self.is_new = True
         stack = spec.lstm
-        embedding = spec.encoder.tensors().get("encoder.weight")
-        self.encoder: nn.Module = nn.Embedding(embedding[0], embedding[1]) if embedding else nn.Identity()
+        self.encoder = encoder_of(spec)
         between = stack.dropout if stack.num_layers > 1 else 0.0  # torch warns of dropout with one layer
         self.lstm = LSTM(
             *(spec.input_size, stack.hidden_size, stack.num_layers),
@@ -118,7 +118,8 @@ class Model(nn.Module):
         """Run the model over a sequence.
 
         Args:
-            x: inputs (T, B, D) as `SeriesEncoder` or `FeatureEncoder` lists them, or symbols (T, B).
+            x: inputs (T, B, D) as `SeriesEncoder` or `FeatureEncoder` lists them, with the index of a category in
+                place of its vector; or symbols (T, B).
             state: states to go on from; zeros if None.
             last: how many steps at the end to give an output for; all if None.  A classifier gives one for the
                 whole sequence.

@@ -1,5 +1,6 @@
 """Specifications: what a model and a recording are, as frozen dataclasses that go to JSON and back."""
 
+from gatewright.spec.categories import LONGEST_VALUE, MOST_VALUES, NO_CATEGORY, Category
 from gatewright.spec.cell import CellSpec, LayerWeights
 from gatewright.spec.encoders import (
     CALENDAR,
@@ -21,10 +22,14 @@ __all__ = [
     "CALENDAR",
     "FILLS",
     "LONGEST_SEASON",
+    "LONGEST_VALUE",
     "MOST_SEASONS",
+    "MOST_VALUES",
+    "NO_CATEGORY",
     "POOLINGS",
     "READS",
     "UNKNOWN",
+    "Category",
     "CellSpec",
     "ClassHead",
     "FeatureEncoder",

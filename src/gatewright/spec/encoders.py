@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
+from gatewright.spec.categories import Category
 from gatewright.spec.json import Spec, left_out, require, require_size, require_text
 
 #: Parts of a timestamp that a model can read, each as the sine and cosine of its phase.
@@ -27,12 +28,13 @@ _TIME_ZONE = re.compile(r"[+-]\d{2}:\d{2}(:\d{2})?|[A-Za-z][A-Za-z0-9_+-]*(/[A-Z
 
 @dataclass(frozen=True)
 class SeriesEncoder(Spec):
-    """Numeric columns, standardised: what the model reads at step t.
+    """Columns of a table - numbers, standardised, and categories: what the model reads at step t.
 
     In this order: the targets' change since they were last observed and their level, as ``reads`` says; for
     each target 1 where it is observed, else 0 (left out where ``reads`` is "nothing"); the past inputs at t;
     the static inputs; sine and cosine of each calendar part of t; each input known in advance at t+1 ...
-    t+horizon, input by input.  A missing target has change 0 and the level that was last observed.
+    t+horizon, input by input.  A missing target has change 0 and the level that was last observed.  In place of an
+    input of ``categories`` stands the vector of its value.
 
     Attributes:
         targets: columns to forecast.
@@ -49,6 +51,7 @@ class SeriesEncoder(Spec):
             "Europe/Berlin".
         seasons: lengths in steps of the seasons whose differences are added to the forecast (`seasonal_rows`), in
             rising order; none without past targets.
+        categories: the inputs that hold categories, in the order in which they are read: past, static, known.
     """
 
     kind: ClassVar[str] = "series"
@@ -67,6 +70,7 @@ class SeriesEncoder(Spec):
     reads: str = "change"
     time_zone: str = ""
     seasons: tuple[int, ...] = left_out((), since=3)
+    categories: tuple[Category, ...] = left_out((), since=4)
 
     def __post_init__(self) -> None:
         require(len(self.targets) > 0, "targets", "at least one column", self.targets)
@@ -86,6 +90,9 @@ class SeriesEncoder(Spec):
             self.time_zone,
         )
         self._check_seasons()
+        named = tuple(each.column for each in self.categories)
+        inputs = tuple(name for name in self.past + self.static + self.known if name in set(named))
+        require(named == inputs, "categories", "past, static and known inputs, in this order", named)
 
     def _check_seasons(self) -> None:
         seasons = self.seasons
@@ -114,10 +121,37 @@ class SeriesEncoder(Spec):
         return self.targets + self.past + self.known + self.static
 
     def input_size(self, horizon: int) -> int:
-        """Width of one input row."""
-        targets = {"nothing": 0, "change": 2, "level": 2, "both": 3}[self.reads] * len(self.targets)
-        known = horizon * len(self.known)
-        return targets + len(self.past) + known + len(self.static) + 2 * len(self.calendar)
+        """Width of what the first layer reads of a row."""
+        wider = {each.column: each.size - 1 for each in self.categories}
+        return self.row_size(horizon) + sum(
+            wider.get(name, 0) * count for name, count in self.input_columns(horizon)
+        )
+
+    def row_size(self, horizon: int) -> int:
+        """Width of a row of inputs, with the index of a category in place of its vector."""
+        return self.numbers_of_targets + 2 * len(self.calendar) + sum(n for _, n in self.input_columns(horizon))
+
+    def input_columns(self, horizon: int) -> list[tuple[str, int]]:
+        """Return the input columns in the order of a row, and the number of steps that a row has of each."""
+        now = [(name, 1) for name in (*self.past, *self.static)]
+        return now + [(name, horizon) for name in self.known]
+
+    def category_places(self, horizon: int) -> list[tuple[Category, slice]]:
+        """Return the categories in the order of a row of `row_size` numbers, and their places in it."""
+        by_name = {each.column: each for each in self.categories}
+        places, place = [], self.numbers_of_targets
+        for number, (name, count) in enumerate(self.input_columns(horizon)):
+            if number == len(self.past) + len(self.static):
+                place += 2 * len(self.calendar)
+            if name in by_name:
+                places.append((by_name[name], slice(place, place + count)))
+            place += count
+        return places
+
+    @property
+    def numbers_of_targets(self) -> int:
+        """Number of the inputs that are made of past targets, first in a row."""
+        return {"nothing": 0, "change": 2, "level": 2, "both": 3}[self.reads] * len(self.targets)
 
     @property
     def reads_targets(self) -> bool:
@@ -125,8 +159,11 @@ class SeriesEncoder(Spec):
         return self.reads != "nothing"
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every weight: none."""
-        return {}
+        """Name and shape of every weight: the vectors of each column of categories."""
+        return {
+            f"encoder.category.{number}.weight": (each.count, each.size)
+            for number, each in enumerate(self.categories)
+        }
 
     def season_tensors(self, horizon: int) -> dict[str, tuple[int, ...]]:
         """Name and shape of the weights of seasonal differences: one for each season, step ahead and target."""

@@ -171,6 +171,12 @@ class Scaler(Spec):
         if len(self.change_scale) != len(encoder.targets):
             expected = f"one number for each of {len(encoder.targets)} targets"
             return "scaler.change_scale", expected, f"{len(self.change_scale)}"
+        if isinstance(encoder, SeriesEncoder):
+            for category in encoder.categories:
+                place = encoder.columns.index(category.column)
+                numbers = self.mean[place], self.scale[place]
+                if numbers != (0.0, 1.0):
+                    return "scaler", f"mean 0 and scale 1 of category {shorten(category.column)}", shorten(numbers)
         return None
 
 

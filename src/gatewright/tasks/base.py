@@ -156,6 +156,10 @@ class Kind(Protocol[Data]):
         """Return the options of a run as this build says the same: a run may be older than an option."""
         return options
 
+    def agrees(self, option: str, value: Any, fixed: Any) -> bool:
+        """Whether the value of an option fits the one that an initial model fixes."""
+        return bool(value == fixed)
+
     def source_of(self, value: Any) -> TrainingSource | None:
         """Return a value in memory as a source that can be read repeatedly; None if it is none of this kind's.
 

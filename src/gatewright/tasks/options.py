@@ -99,7 +99,9 @@ class DataOptions:
         target: Columns to forecast (default: the only numeric column).
         past: Input columns known only up to now.
         known: Input columns known in advance, such as a weather forecast or a price list.
-        static: Input columns that are constant for a series.
+        static: Input columns that are constant for a series; also one of --id.
+        category: Input columns that hold codes, in addition to those of names and of true and false; with "none"
+            first, no others (default: those of names and of true and false).
         label: Column of the label of a sequence, for a classifier; all rows of a sequence have the same.
         features: Numeric columns that a classifier reads (default: all without another role).
         time: Column of timestamps (default: detected); "none" takes the rows in order.
@@ -140,6 +142,7 @@ class DataOptions:
     past: tuple[str, ...] | None = None
     known: tuple[str, ...] | None = None
     static: tuple[str, ...] | None = None
+    category: tuple[str, ...] | None = None
     label: str | None = None
     features: tuple[str, ...] | None = None
     time: str | None = None
@@ -176,7 +179,8 @@ class ModelOptions:
         layers: Number of LSTM layers (default: 1).
         dropout: Dropout rate between layers and before the head (default: 0.2).
         proj: Width of the projected hidden state; 0 for none (default: 0).
-        embedding: Width of the embedding of a symbol, for text (default: 64).
+        embedding: Width of the embedding of a symbol, for text (default: 64), or of a category (default: 3 to 50,
+            by the number of its values).
         forget_bias: Initial bias of the forget gates (default: 1; text 0).
         pooling: Summary of the steps of a sequence that a classifier decides by: "last", "mean", "max" or
             "attention" (default: max).

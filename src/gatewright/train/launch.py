@@ -150,7 +150,7 @@ def _continued(kind: Kind[Any], options: Options, initial: Model) -> Options:
     for table, values in fixed.plain().items():
         for name, value in values.items():
             own = getattr(getattr(options, table), name)
-            if own is not None and own != value:
+            if own is not None and not kind.agrees(name, own, value):
                 expected = f"{shorten(value)}, as the initial model has it"
                 raise GatewrightError(f"--{name.replace('_', '-')}", expected, shorten(own))
     return fixed.over(options)

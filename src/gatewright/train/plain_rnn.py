@@ -21,6 +21,7 @@ from gatewright.errors import ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular_file
 from gatewright.insight.layers import Peer
 from gatewright.insight.recording import Recording
+from gatewright.nn.category_encoder import encoder_of
 from gatewright.nn.linear import Linear
 from gatewright.nn.model import Model, Output, State, new_skip, pool_of, with_seasons
 from gatewright.tasks import registry
@@ -49,9 +50,7 @@ class PlainModel(nn.Module):
         spec = model.spec
         stack = spec.lstm
         self.fingerprint = fingerprint or model.fingerprint
-        self.encoder: nn.Module = nn.Identity()
-        if model.vocabulary is not None:
-            self.encoder = nn.Embedding(len(model.vocabulary.symbols), spec.input_size)
+        self.encoder = encoder_of(spec)
         directions = 2 if stack.bidirectional else 1
         self.rnn = nn.RNN(spec.input_size, stack.hidden_size, stack.num_layers, bidirectional=stack.bidirectional)
         self.head = Linear(directions * stack.hidden_size, spec.output_size)

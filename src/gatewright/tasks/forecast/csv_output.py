@@ -11,7 +11,7 @@ from gatewright.data.window_checks import listed
 from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks.forecast.dataset import roles
-from gatewright.tasks.forecast.predict import forecast, forecastable, require_forecaster, written
+from gatewright.tasks.forecast.predict import fitted, forecast, forecastable, require_forecaster, written
 from gatewright.tasks.options import DataOptions
 from gatewright.tasks.spreadsheet import with_harmless_names
 
@@ -37,7 +37,7 @@ def forecast_table(
     """
     encoder, _ = require_forecaster(model, horizon, options.fill or "")
     with waits.during(f"reading {source.name}"):
-        table = read_table(source, roles(options), options.fill or "", encoder.step)
+        table = fitted(read_table(source, roles(options), options.fill or "", encoder.step), encoder)
     table, short = forecastable(model, table)
     notes = list(table.notes)
     if table.empty:

@@ -8,12 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data import frequency, preprocessing, split
+from gatewright.data.category_values import values_of_training, with_values
 from gatewright.data.number_format import Notation
 from gatewright.data.sources import TableSource
 from gatewright.data.table import Roles, Table, digest_of, table_of
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.data.window_checks import Sizes, require_windows, without_windows
-from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec, TableSpec
+from gatewright.errors import GatewrightError
+from gatewright.spec import (
+    NO_CATEGORY,
+    Category,
+    ModelSpec,
+    QuantileHead,
+    Scaler,
+    SeriesEncoder,
+    StackSpec,
+    TableSpec,
+)
+from gatewright.spec.categories import default_size
 from gatewright.tasks.forecast.seasonality import season_option, seasons_of
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, PartSettings
@@ -75,6 +87,7 @@ def roles(options: DataOptions) -> Roles:
         series=options.id or (),
         resample=options.resample or "",
         aggregate=options.aggregate or "",
+        category=options.category or (),
         notation=Notation(options.decimal or ".", options.thousands or "", options.missing or ()),
     )
 
@@ -99,7 +112,12 @@ def read(
     step = "" if fitted is None else fitted[0].step
     table = source if isinstance(source, Table) else table_of(source, roles(options), settings.fill, step)
     parts = split.split(table.series, settings.valid, settings.test)
-    table, constant = (table, ()) if fitted else preprocessing.leave_out_constants(table, parts)
+    constant: tuple[str, ...] = ()
+    if fitted is None:
+        table, constant = preprocessing.leave_out_constants(table, parts)
+        table = values_of_training(table, parts)
+    else:
+        table = with_values(table, {each.column: each.values for each in fitted[0].categories})
     base = Sizes(settings.horizon, frequency.season(table.step), options.context)
     seasons = seasons_of(table, parts, base, options.season, settings.reads != "nothing")
     sizes = seasons.sizes
@@ -116,6 +134,7 @@ def read(
         season=seasons.option,
         calendar=calendar or ("none",),
         context=sizes.read,
+        category=(NO_CATEGORY, *table.categories),
     )
     notes = (*constant, *without_windows(table, counts, sizes))
     source_digest = digest_of(source)
@@ -148,11 +167,25 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
         reads=settings.reads,
         time_zone=data.table.clock.zone,
         seasons=data.sizes.seasons,
+        categories=_categories(data.table, options.model.embedding),
     )
     size = ModelSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
     head = QuantileHead(settings.horizon, settings.quantiles)
     return ModelSpec(encoder, stack, head), preprocessing.fit_scaler(data.table, data.parts)
+
+
+def _categories(table: Table, size: int | None) -> tuple[Category, ...]:
+    """Return the categories of a table, with vectors of this width, or of one by the number of values.
+
+    Raises:
+        GatewrightError: at a width, if there are none.
+    """
+    if size is not None and not table.categories:
+        raise GatewrightError("--embedding", "an input of categories with it", f"{size} without one")
+    return tuple(
+        Category(name, values, size or default_size(len(values))) for name, values in table.categories.items()
+    )
 
 
 def table_spec(data: SeriesData) -> TableSpec:
@@ -197,6 +230,7 @@ def options_of_model(spec: ModelSpec) -> DataOptions:
         horizon=head.horizon,
         quantiles=head.quantiles,
         season=tuple(map(str, encoder.seasons)) or ("none",),
+        category=(NO_CATEGORY, *(each.column for each in encoder.categories)),
     )
 
 

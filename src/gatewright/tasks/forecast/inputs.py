@@ -15,10 +15,10 @@ from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
-from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.spec import NO_CATEGORY, QuantileHead, SeriesEncoder
 from gatewright.spec.recording import RecordingMetadata, SeriesMetadata
 from gatewright.tasks.forecast.dataset import SeriesData, roles
-from gatewright.tasks.forecast.predict import require_fit
+from gatewright.tasks.forecast.predict import fitted
 from gatewright.tasks.forecast.seasonal_differences import seasonal_differences, seen_ages
 from gatewright.tasks.inputs import Array, InputBatch, device_of
 from gatewright.tasks.options import DataOptions
@@ -37,7 +37,8 @@ def of_source(
         encoder = model.spec.forecaster[0]
         zone = (encoder.time_zone or NO_ZONE) if encoder.calendar else ""
         columns = (encoder.targets, encoder.past, encoder.known, encoder.static)
-        named = Roles(*columns, time_zone=zone) if options is None else roles(options)
+        category = (NO_CATEGORY, *(each.column for each in encoder.categories))
+        named = Roles(*columns, time_zone=zone, category=category) if options is None else roles(options)
         data, title = read_table(Path(data), named, fill, encoder.step), title or Path(data).name
     if not isinstance(data, Table):
         raise GatewrightError("data", "a table's path", type(data).__name__)
@@ -84,7 +85,7 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
     assert model.spec.forecaster is not None
     assert model.scaler is not None
     encoder, head = model.spec.forecaster
-    require_fit(table, encoder)
+    table = fitted(table, encoder)
     about = RecordingMetadata(
         title=title,
         note="",
@@ -212,7 +213,17 @@ def _input_names(encoder: SeriesEncoder, head: QuantileHead) -> tuple[str, ...]:
         names += list(encoder.targets)
     if encoder.reads != "nothing":
         names += [f"{target} observed" for target in encoder.targets]
-    names += [*encoder.past, *encoder.static]
+    sizes = {each.column: each.size for each in encoder.categories}
+
+    def named(column: str, ahead: str = "") -> list[str]:
+        """Return the name of a number, or of each number of a category's vector."""
+        size = sizes.get(column)
+        return [f"{column}{ahead}"] if size is None else [f"{column}{ahead} [{n}]" for n in range(1, size + 1)]
+
+    for column in (*encoder.past, *encoder.static):
+        names += named(column)
     names += [f"{wave} of {part.replace('_', ' ')}" for part in encoder.calendar for wave in ("sine", "cosine")]
-    names += [f"{known} +{ahead}" for known in encoder.known for ahead in range(1, head.horizon + 1)]
+    for known in encoder.known:
+        for ahead in range(1, head.horizon + 1):
+            names += named(known, f" +{ahead}")
     return tuple(names)

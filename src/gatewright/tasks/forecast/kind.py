@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from gatewright.spec import NO_CATEGORY
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
 from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options, stack_options
 from gatewright.tasks.settings import ModelSettings, StartSettings, TrainingSettings
@@ -41,7 +42,7 @@ class Forecast(Kind["SeriesData"]):
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=25, patience=10),
     )  # fmt: skip
-    by_data = ("context", "season", "calendar")
+    by_data = ("context", "season", "calendar", "category", "embedding")
     forecasts = True
 
     def fits(self, spec: ModelSpec) -> bool:
@@ -89,9 +90,9 @@ class Forecast(Kind["SeriesData"]):
             DataError: if the table has other columns or another step than the model.
         """
         from gatewright.tasks.forecast import dataset
-        from gatewright.tasks.forecast.predict import require_fit, require_forecaster
+        from gatewright.tasks.forecast.predict import fitted, require_forecaster
 
-        require_fit(data.table, require_forecaster(model, None, "")[0])
+        fitted(data.table, require_forecaster(model, None, "")[0])
         copied = super().continued(model, data, options)
         copied.table = dataset.table_spec(data)
         return copied
@@ -102,6 +103,10 @@ class Forecast(Kind["SeriesData"]):
 
         return Options(options_of_model(spec), stack_options(spec.lstm))
 
+    def agrees(self, option: str, value: Any, fixed: Any) -> bool:
+        """Whether a value of an option fits that of an initial model; of categories, some of them do."""
+        return set(value) <= set(fixed) if option == "category" else super().agrees(option, value, fixed)
+
     def task(self, model: Model, data: SeriesData, options: Options, share: Share, device: torch.device) -> Task:
         """Return windows in random order."""
         from gatewright.tasks.forecast.task import ForecastTask
@@ -110,13 +115,18 @@ class Forecast(Kind["SeriesData"]):
         return ForecastTask(model, data, training.batch, training.seed, share, device, start)
 
     def of_earlier(self, options: Options) -> Options:
-        """Return the options of a run that is older than ``start``: its season was that of the baseline alone."""
-        if options.model.start is not None:
-            return options
-        season = ("none", *(options.data.season or ()))
-        return replace(
-            options, data=replace(options.data, season=season), model=replace(options.model, start="zero")
-        )
+        """Return the options of a run of an earlier version, as that version understood them.
+
+        Without ``start``, a season was that of the baseline alone; without ``category``, true and false were
+        numbers.
+        """
+        data, model = options.data, options.model
+        if model.start is None:
+            data = replace(data, season=("none", *(data.season or ())))
+            model = replace(model, start="zero")
+        if data.category is None:
+            data = replace(data, category=(NO_CATEGORY,))
+        return replace(options, data=data, model=model)
 
     def evaluate(self, model: Model, data: SeriesData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the windows of the test part, next to the baselines."""
@@ -128,11 +138,11 @@ class Forecast(Kind["SeriesData"]):
         """Score the windows of the test part, next to the baselines and to models of other packages."""
         from gatewright.tasks.forecast.evaluate import choose, evaluate_forecast
         from gatewright.tasks.forecast.plot import plot_forecasts
-        from gatewright.tasks.forecast.predict import require_fit, require_forecaster
+        from gatewright.tasks.forecast.predict import fitted, require_forecaster
         from gatewright.tasks.forecast.reference_models import REFERENCES, require_references
 
         require_references(baselines)
-        require_fit(data.table, require_forecaster(model, None, "")[0])
+        data = replace(data, table=fitted(data.table, require_forecaster(model, None, "")[0]))
         chosen = choose(model, data, windows)
         series = [number for number, origins in enumerate(chosen.origins) if len(origins)]
         references = {}

@@ -10,10 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gatewright.data import frequency
+from gatewright.data.category_values import with_values
 from gatewright.data.preprocessing import encode
 from gatewright.data.table import Series, Table
 from gatewright.data.time_zones import LOCAL, Clock, Times, is_place, of_days, offset_of, to_local, to_utc
-from gatewright.errors import DataError, GatewrightError, SpecError
+from gatewright.errors import DataError, GatewrightError, SpecError, shorten
 from gatewright.nn.model import Model
 from gatewright.spec import FILLS, QuantileHead, SeriesEncoder
 from gatewright.tasks.forecast.windows import Windows, predict
@@ -41,7 +42,7 @@ def forecast(model: Model, table: Table, horizon: int | None = None, fill: str =
             in advance where it is needed, or values that no finite forecast follows from.
     """
     encoder, head = require_forecaster(model, horizon, fill)
-    require_fit(table, encoder)
+    table = fitted(table, encoder)
     frames = [_forecast_one(model, one, table, encoder, head, fill) for one in table.series]
     return pl.concat([frame.head(horizon or head.horizon) for frame in frames])
 
@@ -85,11 +86,14 @@ def require_forecaster(model: Model, horizon: int | None, fill: str) -> tuple[Se
     return encoder, head
 
 
-def require_fit(table: Table, encoder: SeriesEncoder) -> None:
-    """Check that a table has the columns and the step that a model reads.
+def fitted(table: Table, encoder: SeriesEncoder) -> Table:
+    """Check that a table has the columns and the step that a model reads, and number categories as it does.
+
+    Returns:
+        The table; values of a category that the model does not know are unknown in it, with a note.
 
     Raises:
-        DataError: if it has not.
+        DataError: if it has other columns or another step.
     """
     columns = (table.roles.targets, table.roles.past, table.roles.known, table.roles.static)
     needed = (encoder.targets, encoder.past, encoder.known, encoder.static)
@@ -106,6 +110,12 @@ def require_fit(table: Table, encoder: SeriesEncoder) -> None:
         raise DataError("time", expected, f"timestamps {_named(table.clock.zone)}{hint}")
     if table.step != encoder.step:
         raise DataError("time", f"one row every {encoder.step}, as in training", f"one every {table.step}")
+    known = {each.column: each.values for each in encoder.categories}
+    for name in encoder.columns[len(encoder.targets) :]:
+        if (name in known) != (name in table.categories):
+            kinds = ("numbers", "categories") if name in table.categories else ("categories", "numbers")
+            raise DataError(f"column {shorten(name)}", f"{kinds[0]}, as in training", kinds[1])
+    return with_values(table, known)
 
 
 def _named(zone: str) -> str:
@@ -237,6 +247,8 @@ def _window(one: Series, rows: int, table: Table, encoder: SeriesEncoder, horizo
     ahead[:, last:] = one.values[rows - 1, last:]
     _, when = _when(one, rows, table, horizon)
     usable = np.isfinite(ahead[:, first:last])
+    # A row without a category has an unknown one; a row that is not there has none.
+    usable[: len(future), [name in table.categories for name in encoder.known]] = True
     if fill:
         usable[: len(future)] = True
     if not usable.all():

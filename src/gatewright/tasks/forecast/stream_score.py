@@ -17,7 +17,7 @@ from gatewright.runtime.stream import Stream
 from gatewright.tasks.base import SESSIONS, StreamScore
 from gatewright.tasks.forecast.dataset import roles
 from gatewright.tasks.forecast.metrics import measure
-from gatewright.tasks.forecast.predict import require_fit
+from gatewright.tasks.forecast.predict import fitted
 from gatewright.tasks.options import DataOptions
 
 #: Maximum number of windows that are scored.
@@ -53,8 +53,7 @@ def _windows(file: ModelFile, path: Path, options: DataOptions) -> list[_Windows
     assert file.spec.forecaster is not None
     encoder, head = file.spec.forecaster
     fill = options.fill or ""
-    table = read_table(path, roles(options), fill, encoder.step)
-    require_fit(table, encoder)
+    table = fitted(read_table(path, roles(options), fill, encoder.step), encoder)
     assert file.scaler is not None
     targets, horizon = len(encoder.targets), head.horizon
     places = []

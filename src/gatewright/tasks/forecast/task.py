@@ -20,7 +20,8 @@ from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.start import start_from_data
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
-from gatewright.tasks.forecast.windows import Windows, absolute, predict
+from gatewright.tasks.forecast.unknown_categories import UnknownCategories
+from gatewright.tasks.forecast.windows import Batch, Windows, absolute, predict
 
 #: Maximum number of windows that one validation looks at, evenly spaced over the validation part.
 VALIDATION_WINDOWS = 4096
@@ -79,19 +80,32 @@ class ForecastTask:
         self._first_steps = FirstSteps(model, self._windows, self._train, encoder.context - self._supervised)
         self.steps_per_epoch = -(-len(self._train) // batch)
         self._epoch, self._order = -1, self._train
+        self._unknown = UnknownCategories(encoder, head.horizon, seed, share)
         self.summary = _summary(data, encoder, head.horizon, model.spec.lstm.output_size)
 
-    def _origins(self, step: int) -> NDArray[np.int64]:
+    def _batch(self, step: int) -> Batch:
+        """Return the windows of a step, some of them with unknown categories."""
+        rows = self._rows(step)
+        batch = self._windows.batch(rows[self._share.of(len(rows))], self._supervised)
+        self._unknown.hide(batch.inputs, step, len(rows))
+        return batch
+
+    def _rows(self, step: int) -> NDArray[np.int64]:
+        """Return the origins of the windows of a step, of all processes."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._order = np.random.default_rng((self._seed, epoch)).permutation(self._train)
             self._epoch = epoch
-        rows = self._order[place * self.batch : (place + 1) * self.batch]
+        return self._order[place * self.batch : (place + 1) * self.batch]
+
+    def _origins(self, step: int) -> NDArray[np.int64]:
+        """Return the origins of the windows of this process."""
+        rows = self._rows(step)
         return rows[self._share.of(len(rows))]
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
         """Quantile loss over observed values of this process's windows."""
-        inputs, level, target, differences = self._windows.batch(self._origins(step), self._supervised)
+        inputs, level, target, differences = self._batch(step)
         y = model(inputs, last=self._supervised, differences=differences).y
         forecast = absolute(self.model, y, level)
         return quantile_loss(forecast, target, self._quantiles)
@@ -110,7 +124,7 @@ class ForecastTask:
 
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return the windows of a step."""
-        return self._windows.batch(self._origins(step))[0], None
+        return self._batch(step).inputs, None
 
     def rows(self, step: int, rows: NDArray[np.int64]) -> str:
         """Name series and time of windows of the batch of a step."""
@@ -148,6 +162,9 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, width: int)
     ]
     inputs = {"past": encoder.past, "known": encoder.known, "static": encoder.static, "calendar": encoder.calendar}
     lines += [f"{role} inputs: {', '.join(names)}" for role, names in inputs.items() if names]
+    categories = [f"{each.column} ({len(each.values):,})" for each in encoder.categories]
+    if categories:
+        lines.append(f"categories, with the number of their values: {', '.join(categories)}")
     if data.seasons:
         lines.append(data.seasons)
     lines += data.table.notes

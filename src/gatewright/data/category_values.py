@@ -1,0 +1,70 @@
+"""The values of categories in a table as a model knows them: those of the training part, or of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.data.split import Parts
+from gatewright.data.table import Table
+from gatewright.data.window_checks import listed
+from gatewright.errors import shorten
+
+Values = tuple[str, ...]
+
+
+def values_of_training(table: Table, parts: Sequence[Parts]) -> Table:
+    """Return a table whose categories have the values of the training part alone; others are unknown."""
+    known: dict[str, Values] = {}
+    for name, values in table.categories.items():
+        place = table.roles.columns.index(name)
+        cells = [each.values[: part.valid, place] for each, part in zip(table.series, parts, strict=True)]
+        indices = np.unique(np.concatenate(cells))
+        known[name] = tuple(values[int(index) - 1] for index in indices[indices > 0])
+    return with_values(table, known)
+
+
+def with_values(table: Table, known: Mapping[str, Values]) -> Table:
+    """Return a table whose categories have these values in this order; others are unknown.
+
+    Args:
+        table: the table.
+        known: the values of columns of categories.
+    """
+    changes = {name: known[name] for name, own in table.categories.items() if known.get(name, own) != own}
+    if not changes:
+        return table
+    places = [table.roles.columns.index(name) for name in changes]
+    maps = [_indices(table.categories[name], values) for name, values in changes.items()]
+    series = []
+    for each in table.series:
+        cells = each.values.copy()
+        for place, new in zip(places, maps, strict=True):
+            observed = np.isfinite(cells[:, place])
+            cells[observed, place] = new[cells[observed, place].astype(np.int64)]
+        series.append(replace(each, values=cells))
+    notes = [_unknown(table, name, values) for name, values in changes.items()]
+    categories = {**table.categories, **changes}
+    return replace(table, series=tuple(series), categories=categories, notes=(*table.notes, *filter(None, notes)))
+
+
+def _indices(old: Values, new: Values) -> NDArray[np.float64]:
+    """Return the new index of each old one."""
+    places = {value: number for number, value in enumerate(new, start=1)}
+    return np.array([0, *(places.get(value, 0) for value in old)], np.float64)
+
+
+def _unknown(table: Table, name: str, known: Values) -> str:
+    """Return a line on the values of a column that are not among the known ones; "" if all are."""
+    place, values = table.roles.columns.index(name), table.categories[name]
+    seen = set(known)
+    numbers = [number for number, value in enumerate(values, start=1) if value not in seen]
+    if not numbers:
+        return ""
+    rows = sum(int(np.isin(each.values[:, place], numbers).sum()) for each in table.series)
+    unknown = [shorten(values[number - 1]) for number in numbers]
+    of = "1 row" if rows == 1 else f"{rows:,} rows"
+    return f"{name}: unknown to the training, in {of}: {listed(unknown)}"
