@@ -51,7 +51,7 @@ class Forecaster(Estimator):
         layers: LSTM layers (default: 1).
         dropout: dropout rate (default: 0.2).
         proj: width of the projected hidden state; 0 for none.
-        embedding: width of the vector of a category (default: 3 to 50, by the number of its values).
+        embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         forget_bias: initial bias of the forget gates.
         start: start of the weights: "data" (default) or "zero".
         time_format: format of the timestamps.
