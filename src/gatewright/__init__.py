@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gatewright.estimators import Forecaster as Forecaster
     from gatewright.estimators import LanguageModel as LanguageModel
     from gatewright.estimators import SequenceClassifier as SequenceClassifier
+    from gatewright.estimators import SequenceTagger as SequenceTagger
     from gatewright.estimators import load as load
     from gatewright.insight import look as look
     from gatewright.inspector.widget import view as view
@@ -34,6 +35,7 @@ _HOMES = {
     "Model": "gatewright.nn.model",
     "ModelSpec": "gatewright.spec",
     "SequenceClassifier": "gatewright.estimators",
+    "SequenceTagger": "gatewright.estimators",
     "Stream": "gatewright.runtime.stream",
     "convert": "gatewright.nn",
     "equations": "gatewright",

@@ -68,7 +68,7 @@ def test_every_option_of_the_kind_is_a_parameter_and_documented(cls: type[Estima
         or option.name in kind.by_data
         or getattr(getattr(kind.defaults, "data" if table is DataOptions else "model"), option.name) is not None
     }
-    columns = {"target", "past", "known", "static", "time", "id", "label", "features", "category"}
+    columns = {"target", "past", "known", "static", "time", "id", "label", "label_per", "features", "category"}
     assert set(inspect.signature(cls).parameters) == own - columns | {"verbose"}
     described = re.findall(r"^    (\w+): ", inspect.cleandoc(cls.__doc__ or ""), re.M)
     assert set(inspect.signature(cls).parameters) <= set(described)

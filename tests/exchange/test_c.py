@@ -213,8 +213,12 @@ int main(void) {
 """
 
 
-def test_a_classifier_gives_the_probabilities_of_python(library: Path, tmp_path: Path) -> None:
-    stream = exported(class_model("last"), tmp_path)
+@pytest.mark.parametrize(("pooling", "when"), [("last", "by the steps so far"), ("", "of this step")])
+def test_a_classifier_gives_the_probabilities_of_python(
+    library: Path, tmp_path: Path, pooling: str, when: str
+) -> None:
+    stream = exported(class_model(pooling), tmp_path)
+    assert when in (tmp_path / "model.h").read_text()
     (tmp_path / "classes.c").write_text(_CLASSIFIER)
     program = compiled(tmp_path / "classes.c", library, tmp_path)
     xs = class_rows(40)

@@ -459,7 +459,7 @@ def test_the_document_names_every_field_and_key(path: Path) -> None:
     names = {name for name in names if not name.endswith("_reverse")} | set(spec.POOLINGS)
     assert {name for name in names if f"`{name}`" not in text} == set()
     for part in (spec.SeriesEncoder, spec.SymbolEncoder, spec.FeatureEncoder, spec.QuantileHead, spec.SymbolHead,
-                 spec.ClassHead):  # fmt: skip
+                 spec.ClassHead, spec.StepClassHead):  # fmt: skip
         assert f"`{part.kind}`" in text
     assert f"version {model_file.FORMAT}" in text
     assert f"{model_file.LONGEST_HEADER:,}" in text

@@ -18,6 +18,7 @@ from gatewright.spec import POOLINGS
 from gatewright.spec.recording import ClassesMetadata
 from gatewright.tasks.classify.predict import predict_proba
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
+from gatewright.tasks.tag.predict import predict_proba as predict_steps
 from gatewright.train.launch import train
 from tests.support.class_models import CLASSES, COLUMNS, class_model, class_rows
 from tests.support.classified import digits, long_table, write_digits
@@ -130,3 +131,28 @@ def test_a_plain_rnn_reads_each_row_to_its_end() -> None:
                 for row, steps in enumerate(lengths.tolist()):
                     alone = plain(x[:steps, row : row + 1]).y[0, 0]
                     np.testing.assert_allclose(together[row], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_recording_of_a_tagger_has_the_ledger_of_each_decision(bidirectional: bool, tmp_path: Path) -> None:
+    """The score of a class is the bias and what the units show of their cells, which the ledger splits by step."""
+    model, data = class_model("", bidirectional=bidirectional), sequences()
+    recording = gw.look(model, data)
+    expected = predict_steps(model, data)
+    for row, steps in enumerate(LENGTHS):
+        np.testing.assert_allclose(recording.predictions[:steps, row], expected[row], rtol=0, atol=1e-6)
+    assert (recording.targets.max(), np.isnan(recording.error()).all()) == (-1, True)
+    payload = Payload(recording, "a").meta()
+    assert payload["outputs"] == ["p(x)", "p(y)", "p(z)"]
+    assert payload["readouts"] == ([] if bidirectional else list(CLASSES))
+    recording.save(tmp_path / "recording.safetensors")
+    np.testing.assert_array_equal(
+        Recording.load(tmp_path / "recording.safetensors").predictions, recording.predictions
+    )
+    if bidirectional:
+        return
+    scores = np.log(expected[2])
+    ledger = recording.ledger(layer=1, t=8, row=2)
+    parts, rest = ledger.readout(recording.readout_weight[1] - recording.readout_weight[0])
+    bias = recording.readout_bias[1] - recording.readout_bias[0]
+    assert float(parts.sum() + rest + bias) == pytest.approx(scores[8, 1] - scores[8, 0], abs=1e-5)

@@ -133,3 +133,34 @@ def test_c_source_is_refused_for_a_classifier_that_pools(tmp_path: Path) -> None
     ):
         to_c(model_file.read(tmp_path / "model.safetensors"), tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("proj", [0, 4])
+def test_each_step_of_a_tagger_gives_the_bits_of_the_whole_sequence(proj: int, tmp_path: Path) -> None:
+    from gatewright.tasks.tag.predict import predict_proba as predict_steps
+
+    model, rows = class_model("", proj=proj), class_rows(11)
+    model.save(tmp_path / "model.safetensors")
+    stream = Stream.load(tmp_path, sessions=2)
+    assert (stream.columns, stream.classes, stream.output_shape) == (COLUMNS, CLASSES, (3,))
+    [expected] = predict_steps(model, sequences_of([rows], columns=COLUMNS))
+    np.testing.assert_array_equal(stream.run(rows, sessions=1), expected)
+    first = stream.run(rows[:4], sessions=0)
+    stream.restore(stream.snapshot(0), 1)
+    np.testing.assert_array_equal(np.concatenate([first, stream.run(rows[4:], sessions=1)]), expected)
+
+
+def test_a_bidirectional_tagger_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class_model("", bidirectional=True).save(tmp_path / "model.safetensors")
+    message = (
+        r"model: expected one that reads forward only, as by train --directions forward, .* bidirectional tagger"
+    )
+    with pytest.raises(SpecError, match=message):
+        Stream.load(tmp_path)
+    with pytest.raises(
+        SpecError, match="model: expected a tagger of --directions forward, for C, got one that reads"
+    ):
+        to_c(model_file.read(tmp_path / "model.safetensors"), tmp_path / "c")
+    with pytest.raises(SystemExit):
+        cli.main(["serve", str(tmp_path / "model.safetensors"), "--port", "0"])
+    assert capsys.readouterr().err.startswith("error: model: expected one that reads forward only")

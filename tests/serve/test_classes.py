@@ -1,4 +1,4 @@
-"""Sessions of a classifier: evicted, copied and restored, they give the probabilities of a stream."""
+"""Sessions of a classifier and a tagger: evicted, copied and restored, they give the probabilities of a stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.class_models import CLASSES, class_model, class_rows
 from tests.support.local_server import local, nulls, numbers
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("pooling", ["last", "mean", ""])
 def test_sessions_give_probabilities(pooling: str, tmp_path: Path) -> None:
     """Four sessions take turns in two places of a stream."""
     model = class_model(pooling)

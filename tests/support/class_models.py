@@ -1,4 +1,4 @@
-"""Small classifiers with random weights, and sequences for them."""
+"""Small classifiers and taggers with random weights, and sequences for them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import numpy as np
 import torch
 
 from gatewright.nn.model import Model
-from gatewright.spec import ClassHead, FeatureEncoder, ModelSpec, Scaler, StackSpec
+from gatewright.spec import ClassHead, FeatureEncoder, ModelSpec, Scaler, StackSpec, StepClassHead
 
 COLUMNS, CLASSES = ("a", "b", "c"), ("x", "y", "z")
 
 
 def class_model(pooling: str = "max", *, bidirectional: bool = False, proj: int = 0, layers: int = 2) -> Model:
-    """Return a classifier of three columns, of which b may be missing."""
+    """Return a classifier of three columns, of which b may be missing; a tagger if the pooling is empty."""
     torch.manual_seed(3)
     stack = StackSpec(9, layers, proj_size=proj, bidirectional=bidirectional)
-    spec = ModelSpec(FeatureEncoder(COLUMNS, ("b",)), stack, ClassHead(CLASSES, pooling))
+    head = ClassHead(CLASSES, pooling) if pooling else StepClassHead(CLASSES)
+    spec = ModelSpec(FeatureEncoder(COLUMNS, ("b",)), stack, head)
     model = Model(spec, scaler=Scaler(COLUMNS, (1.0, -2.0, 0.0), (2.0, 0.5, 10.0), ())).eval()
     torch.nn.init.normal_(model.head.weight)
     if model.pool is not None and model.pool.weight is not None:

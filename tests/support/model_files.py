@@ -23,6 +23,7 @@ from gatewright.spec import (
     Scaler,
     SeriesEncoder,
     StackSpec,
+    StepClassHead,
     SymbolEncoder,
     SymbolHead,
     Vocabulary,
@@ -74,7 +75,11 @@ CLASSES_SPEC = ModelSpec(
 )
 CLASSES = ModelFile(CLASSES_SPEC, weights(CLASSES_SPEC), scaler=Scaler(("ax", "ay"), (0.5, 2.0), (1.0, 4.0), ()))
 MODELS = [SERIES, SYMBOLS, SEASONAL]
-ALL_MODELS = [*MODELS, CLASSES, CATEGORIES]
+TAGS_SPEC = ModelSpec(
+    FeatureEncoder(("ax", "ay"), missing=("ay",)), StackSpec(hidden_size=3), StepClassHead(("rest", "walk"))
+)
+TAGS = ModelFile(TAGS_SPEC, weights(TAGS_SPEC), scaler=CLASSES.scaler)
+ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS]
 
 
 @functools.cache

@@ -68,9 +68,10 @@ def feature_encoders(draw: st.DrawFn) -> s.FeatureEncoder:
 
 
 @st.composite
-def class_heads(draw: st.DrawFn) -> s.ClassHead:
+def class_heads(draw: st.DrawFn) -> s.ClassHead | s.StepClassHead:
     classes = draw(st.lists(TEXTS, min_size=2, max_size=5, unique=True))
-    return s.ClassHead(tuple(classes), draw(st.sampled_from(s.POOLINGS)))
+    pooling = draw(st.sampled_from(("", *s.POOLINGS)))
+    return s.ClassHead(tuple(classes), pooling) if pooling else s.StepClassHead(tuple(classes))
 
 
 @st.composite

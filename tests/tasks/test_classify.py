@@ -480,7 +480,7 @@ def test_what_a_classifier_does_not_do_is_refused(run: Run, tmp_path: Path) -> N
         registry.kind("forecast").predict(run.best_model(), source, DataOptions(), None)
     with pytest.raises(GatewrightError, match="columns: expected the column 'p1', got"):
         predict_proba(run.best_model(), sequences_of([[1.0]]))
-    with pytest.raises(SpecError, match="head: expected kind 'classes' for this encoder"):
+    with pytest.raises(SpecError, match="head: expected kind 'classes' or 'step_classes' for this encoder"):
         replace(run.best_model().spec, head=SymbolHead())
 
 

@@ -192,5 +192,5 @@ def test_a_model_of_another_kind_in_a_run_is_refused(run: Run, tmp_path: Path) -
     with pytest.raises(RunError, match=r"expected a forecast model, as source\.json says, got a language model"):
         Run.open(run.path).best_model()
     run.source_note.write_text(json.dumps({**note, "kind": "poem"}))
-    with pytest.raises(RunError, match="a kind out of forecast, language, classify, guess, got 'poem'"):
+    with pytest.raises(RunError, match="a kind out of forecast, language, classify, tag, guess, got 'poem'"):
         _ = Run.open(run.path).kind

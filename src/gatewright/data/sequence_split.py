@@ -1,12 +1,14 @@
-"""Split of labelled sequences into training, validation and test part: whole sequences, class by class."""
+"""Split of labelled sequences into parts: whole ones class by class or at random, or the steps of a single one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.data.labels import in_order
 from gatewright.errors import DataError, GatewrightError, shorten
 
 Numbers = NDArray[np.int64]
@@ -21,23 +23,20 @@ class SequenceParts:
     test: Numbers
 
 
-def classes_of(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the different labels in order: by number if all are numbers, else by text.
+def classes_of(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the different labels, as `in_order` does.
 
     Raises:
-        DataError: if there is only one.
+        DataError: if there are fewer than two.
 
     >>> classes_of(("10", "2", "10"))
     ('2', '10')
     """
-    classes = sorted(set(labels))
-    try:
-        classes.sort(key=float)
-    except ValueError:
-        classes.sort()
+    classes = in_order(labels)
     if len(classes) < 2:
-        raise DataError("labels", "at least two classes to tell apart", f"{shorten(classes[0])} alone")
-    return tuple(classes)
+        got = f"{shorten(classes[0])} alone" if classes else "none"
+        raise DataError("labels", "at least two classes to tell apart", got)
+    return classes
 
 
 def stratified(labels: tuple[str, ...], valid: str, test: str, seed: int) -> SequenceParts:
@@ -59,10 +58,7 @@ def stratified(labels: tuple[str, ...], valid: str, test: str, seed: int) -> Seq
     >>> len(parts.train), len(parts.valid), len(parts.test)
     (9, 3, 0)
     """
-    total = len(labels)
-    shares = _share("--valid", valid, total), _share("--test", test, total)
-    if sum(shares) >= 1:
-        raise GatewrightError("--valid and --test", "sizes that leave a training part", f"{valid} and {test}")
+    shares = _shares(valid, test, len(labels))
     needed = 1 + sum(share > 0 for share in shares)
     parts: tuple[list[Numbers], ...] = ([], [], [])
     for place, name in enumerate(classes_of(labels)):
@@ -74,14 +70,77 @@ def stratified(labels: tuple[str, ...], valid: str, test: str, seed: int) -> Seq
             expected = f"at least {needed} sequences, one for each of {wanted[needed]}"
             raise DataError(f"class {shorten(name)}", expected, str(len(numbers)))
         shuffled = np.random.default_rng((seed, place)).permutation(numbers)
-        counts = [max(1, round(share * len(numbers))) if share else 0 for share in shares]
-        while len(numbers) - sum(counts) < 1:  # a small class gives to training first
-            counts[int(np.argmax(counts))] -= 1
+        counts = _counts(shares, len(numbers))
         first, second = counts[1], counts[1] + counts[0]
         for part, chosen in zip(parts, (shuffled[second:], shuffled[first:second], shuffled[:first]), strict=True):
             part.append(chosen)
     train, valid_, test_ = (np.sort(np.concatenate(part)).astype(np.int64) for part in parts)
     return SequenceParts(train, valid_, test_)
+
+
+def shuffled(total: int, valid: str, test: str, seed: int) -> tuple[Numbers, Numbers, Numbers]:
+    """Return the numbers of the sequences of the training, validation and test part, rising, drawn at random.
+
+    Args:
+        total: number of sequences.
+        valid: as for `stratified`.
+        test: as for `stratified`.
+        seed: random seed.
+
+    Raises:
+        GatewrightError: if a size cannot be read, or there are too few sequences.
+
+    >>> [part.tolist() for part in shuffled(6, valid="1", test="0.2", seed=0)]
+    [[1, 3, 4, 5], [0], [2]]
+    """
+    shares = _shares(valid, test, total)
+    needed = 1 + sum(share > 0 for share in shares)
+    if total < needed:
+        raise DataError("sequences", f"at least {needed}, one for each part, or a single one", str(total))
+    counts = _counts(shares, total)
+    order = np.random.default_rng(seed).permutation(total).astype(np.int64)
+    parts = np.split(order, [counts[1], counts[1] + counts[0]])
+    held, validation, train = map(np.sort, parts)
+    return train, validation, held
+
+
+def in_order_of_time(steps: int, valid: str, test: str) -> tuple[slice, slice, slice]:
+    """Return the steps of a single sequence that are the training, validation and test part, in this order.
+
+    Args:
+        steps: number of steps.
+        valid: size of the validation part: a share, or a number of steps; "0" for none.
+        test: the same for the test part.
+
+    Raises:
+        GatewrightError: if a size cannot be read, or there are too few steps.
+
+    >>> in_order_of_time(20, valid="0.15", test="4")
+    (slice(0, 13, None), slice(13, 16, None), slice(16, 20, None))
+    """
+    shares = _shares(valid, test, steps)
+    needed = 1 + sum(share > 0 for share in shares)
+    if steps < needed:
+        raise DataError("steps of the sequence", f"at least {needed}, one for each part", str(steps))
+    counts = _counts(shares, steps)
+    second, third = steps - counts[0] - counts[1], steps - counts[1]
+    return slice(0, second), slice(second, third), slice(third, steps)
+
+
+def _counts(shares: tuple[float, float], total: int) -> list[int]:
+    """Return how many of all are in the validation and the test part: at least one for a share above 0."""
+    counts = [max(1, round(share * total)) if share else 0 for share in shares]
+    while total - sum(counts) < 1:  # a small class gives to training first
+        counts[int(np.argmax(counts))] -= 1
+    return counts
+
+
+def _shares(valid: str, test: str, total: int) -> tuple[float, float]:
+    """Return the sizes of the validation and the test part as shares of all sequences, or of all steps of one."""
+    shares = _share("--valid", valid, total), _share("--test", test, total)
+    if sum(shares) >= 1:
+        raise GatewrightError("--valid and --test", "sizes that leave a training part", f"{valid} and {test}")
+    return shares
 
 
 def _share(name: str, size: str, total: int) -> float:

@@ -1,4 +1,4 @@
-"""Labelled sequences from a long table: one row a step, a column that names the sequence, and one of labels."""
+"""Labelled sequences from a long table: a row a step, a column that names the sequence, and one of labels."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data.cell_text import is_text, known, text
+from gatewright.data.cell_text import is_text, text
 from gatewright.data.columns import Column, Columns, columns_of
 from gatewright.data.datetimes.inference import is_named
 from gatewright.data.datetimes.timestamps import timestamps
 from gatewright.data.frame import Frame
+from gatewright.data.labels import StepLabels, label_text
 from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.numeric_columns import numbers
 from gatewright.data.roles import NO_TIME, is_index, listed_names, longest_series
-from gatewright.data.sequences import Sequences, label_text
+from gatewright.data.sequences import Sequences
 from gatewright.data.sources import TableSource, frame_of
 from gatewright.data.table import groups_of
 from gatewright.errors import DataError, nearest, shorten
+
+#: Text that is no label, next to that of ``--missing``: fewer words than in columns of numbers, as a class may be
+#: called "none" or "-".
+NO_LABEL = ("na", "n/a", "#n/a", "<na>", "nan", "null", "?")
+
+#: Name of the only sequence of a table without a column that names them.
+ALL_ROWS = "all rows"
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class SequenceRoles:
     Attributes:
         id: columns that name the sequence of a row.
         label: column of the label; "" for sequences without labels.
+        label_per: "sequence" where all rows of a sequence have one label, "step" where each row has its own.
         features: numeric columns to read; all others that are numeric if empty.
         time: column that orders the rows of a sequence; "" to detect it, "none" for rows in order.
         time_format: format of timestamps as in strftime; "" to detect it.
@@ -44,6 +53,7 @@ class SequenceRoles:
     time_format: str = ""
     notation: Notation = PLAIN
     fixed: bool = False
+    label_per: str = "sequence"
 
 
 def sequences_of_table(source: TableSource, roles: SequenceRoles) -> tuple[Sequences, SequenceRoles]:
@@ -71,18 +81,25 @@ def sequences_of_table(source: TableSource, roles: SequenceRoles) -> tuple[Seque
     groups = groups_of(frame, roles.id)
     order = None if time == NO_TIME else _moments(columns[time], frame)
     found, names, places = [], [], []
+    ordered_rows = []
     for name, _, rows in groups:
         ordered = rows if order is None else _ordered(order, rows, frame, time, name)
+        ordered_rows.append(ordered)
         found.append(values[ordered])
-        names.append(name)
+        names.append(name if roles.id else ALL_ROWS)
         places.append(frame.place(int(rows[0])))
-    labels = _labels(columns[roles.label], groups, frame) if roles.label else None
-    return Sequences(tuple(found), features, labels, tuple(names), tuple(places)), roles
+    labels, steps = None, None
+    if roles.label and roles.label_per == "step":
+        steps = _labels_of_steps(columns[roles.label], ordered_rows)
+    elif roles.label:
+        labels = _labels(columns[roles.label], groups, frame)
+    texts = (labels, tuple(names), tuple(places))
+    return Sequences(tuple(found), features, *texts, steps, tuple(ordered_rows)), roles
 
 
 def _require_named(columns: Columns, roles: SequenceRoles) -> None:
     """Require the named columns, each in one role."""
-    if not roles.id:
+    if not roles.id and roles.label_per != "step":
         raise DataError("--id", f"the column that names a row's sequence, out of {listed_names(columns)}", "none")
     time = () if roles.time in ("", NO_TIME) else (roles.time,)
     label = (roles.label,) if roles.label else ()
@@ -168,15 +185,11 @@ def _labels(
     Raises:
         DataError: at a row without a label, or with another one.
     """
-    cells = known(text(column.cells) if is_text(column.cells) else column.cells, column.notation.missing)
-    if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object):
-        raise DataError(
-            f"label column {shorten(column.name)}", "labels", f"cells of type {shorten(str(cells.dtype))}"
-        )
-    cells = cells.fill_nan(None) if cells.dtype.is_float() else cells
+    cells = _label_cells(column)
     if cells.has_nulls():
         place = frame.place(int(cells.is_null().arg_max() or 0))
-        raise DataError(f"label column {shorten(column.name)}, {place}", "a label in every row", "nothing")
+        expected = "a label in every row (a tagger, --label-per step, learns from rows with one)"
+        raise DataError(f"label column {shorten(column.name)}, {place}", expected, "nothing")
     values = cells.to_list()
     labels = []
     for name, _, rows in groups:
@@ -185,7 +198,39 @@ def _labels(
             if values[row] != first:
                 before = frame.place(int(rows[0]))
                 expected = f"{shorten(label_text(first))}, the label of sequence {shorten(name)} in {before}"
+                expected += " (a tagger, --label-per step, learns a label for each step)"
                 place = f"label column {shorten(column.name)}, {frame.place(int(row))}"
                 raise DataError(place, expected, shorten(label_text(values[row])))
         labels.append(label_text(first))
     return tuple(labels)
+
+
+def _labels_of_steps(column: Column, rows: Sequence[NDArray[np.int64]]) -> StepLabels:
+    """Return the label of each step of sequences, from their rows."""
+    cells = _label_cells(column)
+    distinct = cells.drop_nulls().unique(maintain_order=True)
+    codes = pl.DataFrame({"label": distinct, "code": np.arange(1, len(distinct) + 1)})
+    own = cells.to_frame("label").join(codes, on="label", how="left", maintain_order="left")["code"]
+    numbers = own.fill_null(0).to_numpy().astype(np.int64)
+    words = {word.strip().lower() for word in column.notation.missing}
+    labels = map(label_text, distinct.to_list())
+    texts = ("", *("" if label.lower() in words else label for label in labels))
+    return StepLabels.of_codes(texts, [numbers[own_rows] for own_rows in rows])
+
+
+def _label_cells(column: Column) -> pl.Series:
+    """Return the cells of a column of labels, null where there is none.
+
+    Raises:
+        DataError: if they cannot be labels.
+    """
+    cells = column.cells
+    if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object):
+        got = f"cells of type {shorten(str(cells.dtype))}"
+        raise DataError(f"label column {shorten(column.name)}", "labels", got)
+    if is_text(cells):
+        cells = text(cells)
+        words = {*NO_LABEL, *(word.strip().lower() for word in column.notation.missing)}
+        no_label = cells.str.to_lowercase().is_in(sorted(words)).fill_null(False)
+        return cells.set(no_label, None) if no_label.any() else cells
+    return cells.fill_nan(None) if cells.dtype.is_float() else cells

@@ -1,16 +1,17 @@
-"""Sequences in memory, with one label each: the value that a classifier learns from, and its checks."""
+"""Sequences in memory, with a label each or a label for each step: what a classifier or a tagger learns from."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data.array_numbers import numbers_of, without_torch
+from gatewright.data.labels import StepLabels, label_text
 from gatewright.errors import DataError, shorten
 
 #: No sound measurement is larger, and sums of squares of larger ones overflow.
@@ -19,7 +20,7 @@ LARGEST = 1e100
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Sequences of rows, perhaps of unequal length, with one label each.
+    """Sequences of rows, perhaps of unequal length, with a label each or a label for each step.
 
     Attributes:
         values: rows of each sequence (T, D), float64, NaN where missing.
@@ -27,6 +28,8 @@ class Sequences:
         labels: label of each sequence; None where they are unknown.
         names: name of each sequence.
         places: place of each sequence in its source, such as "line 12"; "" in memory.
+        steps: labels of the steps; None where they are unknown.
+        rows: rows of each sequence in its table (T,), from 0 on; None where they do not come from one.
 
     >>> sequences_of([[1.0, 2.0], [3.0]], ["up", "flat"]).values[1]
     array([[3.]])
@@ -37,6 +40,8 @@ class Sequences:
     labels: tuple[str, ...] | None
     names: tuple[str, ...]
     places: tuple[str, ...]
+    steps: StepLabels | None = None
+    rows: tuple[NDArray[np.int64], ...] | None = None
 
     def __len__(self) -> int:
         """Number of sequences."""
@@ -55,9 +60,26 @@ class Sequences:
     def take(self, numbers: Iterable[int]) -> Sequences:
         """Return some of the sequences."""
         chosen = [int(number) for number in numbers]
-        labels = None if self.labels is None else tuple(self.labels[n] for n in chosen)
-        names, places = (tuple(texts[n] for n in chosen) for texts in (self.names, self.places))
-        return Sequences(tuple(self.values[n] for n in chosen), self.columns, labels, names, places)
+        return replace(
+            self,
+            values=tuple(self.values[n] for n in chosen),
+            labels=None if self.labels is None else tuple(self.labels[n] for n in chosen),
+            names=tuple(self.names[n] for n in chosen),
+            places=tuple(self.places[n] for n in chosen),
+            steps=None if self.steps is None else self.steps.take(chosen),
+            rows=None if self.rows is None else tuple(self.rows[n] for n in chosen),
+        )
+
+    def piece(self, number: int, span: slice) -> Sequences:
+        """Return some steps of one of the sequences, as a sequence."""
+        alone = self.take([number])
+        steps, rows = alone.steps, alone.rows
+        return replace(
+            alone,
+            values=(alone.values[0][span],),
+            steps=None if steps is None else StepLabels(steps.names, (steps.numbers[0][span],)),
+            rows=None if rows is None else (rows[0][span],),
+        )
 
     def select(self, columns: Sequence[str]) -> Sequences:
         """Return the sequences with some of their columns.
@@ -70,7 +92,7 @@ class Sequences:
                 raise DataError("columns", f"the column {shorten(name)}", shorten(self.columns))
         places = [self.columns.index(name) for name in columns]
         values = tuple(value[:, places] for value in self.values)
-        return Sequences(values, tuple(columns), self.labels, self.names, self.places)
+        return replace(self, values=values, columns=tuple(columns))
 
     def parts(self) -> Iterator[bytes]:
         """Yield the content as bytes, for a digest."""
@@ -80,6 +102,8 @@ class Sequences:
         for value in self.values:
             one_nan = np.where(np.isnan(value), np.nan, value)
             yield np.ascontiguousarray(one_nan.astype("<f8")).tobytes()
+        if self.steps is not None:
+            yield from self.steps.parts()
 
     def digest(self) -> str:
         """Return the SHA-256 of the content, in hexadecimal digits."""
@@ -124,19 +148,6 @@ def sequences_of(X: Any, y: Any = None, *, columns: Sequence[str] = (), names: S
     return found if y is None else _labelled(found, y)
 
 
-def label_text(label: Any) -> str:
-    """Return a label as text; "" for a missing one.
-
-    >>> label_text(2.0), label_text(float("nan")), label_text(" walk ")
-    ('2', '', 'walk')
-    """
-    if label is None or (isinstance(label, (float, np.floating)) and not np.isfinite(label)):
-        return ""
-    if isinstance(label, (float, np.floating)) and float(label).is_integer():
-        return str(int(label))
-    return str(label).strip()
-
-
 def _labelled(sequences: Sequences, y: Any) -> Sequences:
     try:
         labels = [label_text(label) for label in (y.tolist() if hasattr(y, "tolist") else list(y))]
@@ -146,8 +157,7 @@ def _labelled(sequences: Sequences, y: Any) -> Sequences:
         raise DataError("y", f"{len(sequences)} labels, as X has sequences", str(len(labels)))
     if "" in labels:
         raise DataError(f"y[{labels.index('')}]", "a label", "nothing")
-    parts = (sequences.values, sequences.columns, tuple(labels), sequences.names, sequences.places)
-    return Sequences(*parts)
+    return replace(sequences, labels=tuple(labels))
 
 
 def _listed(X: Any) -> list[Any]:

@@ -4,5 +4,6 @@ from gatewright.estimators.forecaster import Forecaster
 from gatewright.estimators.language_model import LanguageModel
 from gatewright.estimators.loading import load
 from gatewright.estimators.sequence_classifier import SequenceClassifier
+from gatewright.estimators.sequence_tagger import SequenceTagger
 
-__all__ = ["Forecaster", "LanguageModel", "SequenceClassifier", "load"]
+__all__ = ["Forecaster", "LanguageModel", "SequenceClassifier", "SequenceTagger", "load"]

@@ -11,13 +11,14 @@ from gatewright.estimators.forecaster import Forecaster
 from gatewright.estimators.isolation import plain_torch
 from gatewright.estimators.language_model import LanguageModel
 from gatewright.estimators.sequence_classifier import SequenceClassifier
+from gatewright.estimators.sequence_tagger import SequenceTagger
 from gatewright.nn.model import load as nn_load
 from gatewright.runs.run import Run
 from gatewright.tasks import registry
 
 #: The estimator of each kind of model.
 ESTIMATORS: dict[str, type[Estimator]] = {
-    each._kind: each for each in (Forecaster, LanguageModel, SequenceClassifier)
+    each._kind: each for each in (Forecaster, LanguageModel, SequenceClassifier, SequenceTagger)
 }
 
 
@@ -30,7 +31,8 @@ def load(path: str | Path) -> Any:
         path: what ``save`` wrote, the ``model.safetensors`` of a run, or the directory of the run.
 
     Returns:
-        A `Forecaster`, `LanguageModel` or `SequenceClassifier`; its ``model_`` is the `torch.nn.Module`.
+        A `Forecaster`, `LanguageModel`, `SequenceClassifier` or `SequenceTagger`; its ``model_`` is the
+        `torch.nn.Module`.
 
     Raises:
         GatewrightError: if the file is missing, damaged, foreign or too new.

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 from gatewright.errors import BusyError, GatewrightError
 
-_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+#: A flag; and the option that chooses a tagger, which has a class of its own in Python.
+_FLAG = re.compile(r"(?<![\w-])--(label-per step|[a-z][a-z-]*)")
+_TAGGER = "label-per step"
 
 
 @contextmanager
@@ -33,4 +35,4 @@ def python_names() -> Iterator[None]:
 
 
 def _parameter(flag: re.Match[str]) -> str:
-    return flag[1].replace("-", "_")
+    return "gatewright.SequenceTagger" if flag[1] == _TAGGER else flag[1].replace("-", "_")

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data.array_numbers import without_torch
-from gatewright.data.dataframes import is_dataframe
-from gatewright.data.sequences import Sequences, label_text, sequences_of
-from gatewright.data.sources import as_path, frame_of
+from gatewright.data.sequences import Sequences
 from gatewright.errors import DataError, shorten
-from gatewright.estimators.arguments import roles_of
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.python_names import python_names
+from gatewright.estimators.sequence_input import (
+    SequenceColumns,
+    distinct_labels,
+    is_table,
+    roles_of_sequences,
+    source_of,
+    typed_classes,
+)
 from gatewright.nn.model import Model
-from gatewright.tasks.classify.dataset import SequenceSource, read_sequences
+from gatewright.tasks.classify.dataset import read_sequences
 from gatewright.tasks.classify.metrics import confusion, measure
 from gatewright.tasks.classify.predict import predict_proba, require_classifier
 from gatewright.train.callback import Callback
@@ -30,15 +34,6 @@ if TYPE_CHECKING:
 
     from gatewright.insight.recording import Recording
     from gatewright.tasks.inputs import InputBatch
-
-
-class SequenceColumns(TypedDict, total=False):
-    """Columns of a long table of sequences by their role; each a name, or a sequence of names."""
-
-    id: str | Sequence[str]
-    label: str
-    features: str | Sequence[str]
-    time: str
 
 
 class SequenceClassifier(Estimator):
@@ -140,6 +135,7 @@ class SequenceClassifier(Estimator):
         *,
         run_dir: str | Path | None = None,
         resume: bool = False,
+        init: SequenceClassifier | Model | str | Path | None = None,
         callbacks: Sequence[Callback] = (),
         **columns: Unpack[SequenceColumns],
     ) -> Self:
@@ -154,6 +150,8 @@ class SequenceClassifier(Estimator):
             y: the labels (n,); None where a column of a long table has them.
             run_dir: directory that keeps the run: checkpoints, metrics, the best model.
             resume: go on with the run in ``run_dir``, to the same bits as without the interruption.
+            init: a fitted classifier, or its file, to start from instead of random weights: other sequences, the
+                same columns, no class that it does not know.  It fixes sizes and directions, pooling and scaler.
             callbacks: instances of `gatewright.train.callback.Callback`.
             **columns: of a long table: ``id`` and ``label``, and perhaps ``features`` (all other numeric columns
                 by default) and ``time``, by which the rows of a sequence are ordered.
@@ -166,16 +164,16 @@ class SequenceClassifier(Estimator):
             NonFiniteError: at a NaN or infinity while training.
         """
         with python_names():
-            roles = _roles(columns)
-            source = _source(X, y, roles)
+            roles = roles_of_sequences(columns)
+            source = source_of(X, y, roles)
             if isinstance(source, Sequences) and source.labels is None:
                 raise DataError("y", "a label for each sequence", "None")
-            labels = None if y is None else _distinct(y)
+            labels = None if y is None else distinct_labels(y)
             self._train(
-                source, self._options(roles), run_dir=run_dir, resume=resume, init=None, callbacks=callbacks
+                source, self._options(roles), run_dir=run_dir, resume=resume, init=init, callbacks=callbacks
             )
             if labels is not None:
-                self.classes_ = np.array([labels[name] for name in self._head_classes()])
+                self.classes_ = typed_classes(self._head_classes(), labels, init)
         return self
 
     def _adopt(self, model: Model) -> None:
@@ -190,9 +188,9 @@ class SequenceClassifier(Estimator):
 
     def _sequences(self, X: Any, columns: SequenceColumns, y: Any = None) -> Sequences:
         """Read sequences as the model does; labels of a table only if it has a column for them."""
-        own, roles = _roles(columns), self._columns_of_training(X, y)
+        own, roles = roles_of_sequences(columns), self._columns_of_training(X, y)
         roles.update(own)
-        source = _source(X, y, roles, self.feature_names_in_)
+        source = source_of(X, y, roles, self.feature_names_in_)
         if isinstance(source, Sequences):
             return source
         data = replace(self._options(roles).data, features=require_classifier(self.model_)[0].columns)
@@ -202,7 +200,7 @@ class SequenceClassifier(Estimator):
         """Return id and time of the training's table, if sequences come as a table again."""
         data = self.options_.data
         roles = {name: value for name, value in (("id", data.id), ("time", data.time)) if value}
-        return roles if roles and _is_table(X, y, roles) else {}
+        return roles if roles and is_table(X, y, roles) else {}
 
     def predict_proba(self, X: Any, **columns: Unpack[SequenceColumns]) -> Any:
         """Return the probability of each class for each sequence.
@@ -223,7 +221,7 @@ class SequenceClassifier(Estimator):
         with python_names():
             sequences = self._sequences(X, columns)
             probability = predict_proba(model, sequences, self.fill or "")
-        if not _is_table(X, None, {**self._columns_of_training(X, None), **columns}):
+        if not is_table(X, None, {**self._columns_of_training(X, None), **columns}):
             return probability
         classes = {f"p_{name}": probability[:, number] for number, name in enumerate(self._head_classes())}
         return pl.DataFrame({"id": pl.Series(sequences.names, dtype=pl.String), **classes})
@@ -303,66 +301,3 @@ class SequenceClassifier(Estimator):
         with python_names():
             sequences = self._sequences(X, {})
             return model, gather(model, sequences, start=start, steps=steps, title=title, fill=self.fill or "")
-
-
-def _roles(columns: SequenceColumns) -> dict[str, Any]:
-    """Return the columns of a long table by their role.
-
-    Raises:
-        GatewrightError: if a role is unknown, or is no name.
-    """
-    return roles_of(columns, SequenceColumns, single=("label", "time"))
-
-
-def _is_table(X: Any, y: Any, roles: Any) -> bool:
-    """Say whether sequences come as a long table: a file, or a frame with an id."""
-    return isinstance(X, (str, Path)) or (y is None and "id" in roles and is_dataframe(X))
-
-
-def _source(X: Any, y: Any, roles: dict[str, Any], features: Any = ()) -> SequenceSource:
-    """Return sequences in memory, or a long table to read.
-
-    Raises:
-        DataError: if it is ambiguous which of the two is meant.
-    """
-    if _is_table(X, y, roles):
-        if y is not None:
-            raise DataError("y", "None with a file: label names its column", f"a value of type {type(y).__name__}")
-        return as_path(X) if isinstance(X, (str, Path)) else frame_of(X)
-    if is_dataframe(X) and not hasattr(X, "to_frame"):
-        if roles:
-            expected = "no y with a long table, which has its labels in the column label"
-            raise DataError("y", expected, f"{shorten(sorted(roles))} and y")
-        if y is None and not len(features):
-            raise DataError(
-                "id", "the column that names the sequence of a row, or y for a row a sequence", "neither"
-            )
-        X = np.asarray(X)
-    elif roles:
-        raise DataError(next(iter(roles)), "a name only for columns of a table", f"a {type(X).__name__}")
-    return sequences_of(X, y, columns=_columns(X, features))
-
-
-def _columns(X: Any, features: Any) -> tuple[str, ...]:
-    """Return the names of a model's columns for arrays of as many; none for arrays of another width."""
-    if not hasattr(X, "__len__"):
-        return ()
-    width = X.shape[2] if getattr(X, "ndim", 0) == 3 else 1
-    if getattr(X, "ndim", 0) not in (2, 3) and not isinstance(X, Sequences) and len(X):
-        first = np.asarray(without_torch(X[0]))
-        width = first.shape[1] if first.ndim == 2 else 1
-    return tuple(features) if len(features) == width else ()
-
-
-def _distinct(y: Any) -> dict[str, Any]:
-    """Return the labels by their text.
-
-    Raises:
-        DataError: if two labels differ, but not as text.
-    """
-    labels: dict[str, Any] = {}
-    for label in y.tolist() if hasattr(y, "tolist") else list(y):
-        text = label_text(label)
-        if labels.setdefault(text, label) != label:
-            raise DataError("y", "labels that differ as text", f"{labels[text]!r} and {label!r}")
-    return labels

@@ -139,7 +139,7 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
         overwrite: whether files of these names may be replaced.
 
     Raises:
-        SpecError: if the model is a classifier that the C library does not run whole.
+        SpecError: if the model is a classifier or a tagger that the C library does not run whole.
         GatewrightError: if they are there and may not be replaced, or cannot be written.
 
     >>> import tempfile
@@ -188,9 +188,9 @@ class _Input(NamedTuple):
     @classmethod
     def of(cls, file: ModelFile) -> _Input:
         """Return that of a model."""
-        if file.spec.classifier is not None:
+        if file.spec.labeller is not None:
             sizes = {"COLUMNS": len(file.spec.encoder.columns)}
-            return cls(sizes, c_classes.COMMENT, c_classes.EXTRAS, _classes(file))
+            return cls(sizes, c_classes.comment(file.spec), c_classes.EXTRAS, _classes(file))
         if file.spec.forecaster is None:
             sizes = {"SYMBOLS": file.spec.encoder.symbols}
             return cls(sizes, _SYMBOLS, _SYMBOLS_EXTRAS, _symbols(file), embedding="encoder_weight")
@@ -211,7 +211,7 @@ def _header(file: ModelFile) -> str:
     spec, reads = file.spec, _Input.of(file)
     sizes = {
         "INPUT": spec.input_size
-        if spec.classifier is not None
+        if spec.labeller is not None
         else len(_columns(Signature.of(spec, file.vocabulary))) or 1,
         "OUTPUT": spec.output_size,
         "HIDDEN": spec.lstm.num_layers * spec.lstm.output_size,
@@ -288,10 +288,10 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
 
 
 def _classes(file: ModelFile) -> Iterator[str]:
-    """Yield what a classifier has next to its weights."""
-    assert file.spec.classifier is not None
+    """Yield what a classifier or a tagger has next to its weights."""
+    assert file.spec.labeller is not None
     assert file.scaler is not None
-    encoder, head = file.spec.classifier
+    encoder, head = file.spec.labeller
     yield _names("model_columns[MODEL_COLUMNS]", encoder.columns)
     yield _array("const double model_mean", file.scaler.mean)
     yield _array("const double model_scale", file.scaler.scale)

@@ -1,4 +1,4 @@
-"""What the C source of a classifier has for what it reads and gives."""
+"""What the C source of a classifier or a tagger has for what it reads and gives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gatewright.spec import ModelSpec
 COMMENT = """\
  * A step reads MODEL_INPUT numbers as float: for each column of model_columns (value - mean) / scale, computed in
  * double, or 0 where it is missing; then 1 or 0 for each column that model_may_miss marks: whether it is observed.
- * It gives a score (a logit) for each class of model_classes by the steps so far; probabilities are its softmax.
+ * It gives a score (a logit) for each class of model_classes{what}; probabilities are its softmax.
  * A sequence starts with a session at the beginning: gatewright_reset."""
 
 EXTRAS = """\
@@ -26,14 +26,20 @@ def require_exportable(spec: ModelSpec) -> None:
     """Require a model that the C library runs whole.
 
     Raises:
-        SpecError: if it is a classifier that pools over steps, or reads in both directions.
+        SpecError: if it is a classifier or a tagger that reads in both directions, or pools over steps.
     """
-    if spec.classifier is None:
+    if spec.labeller is None:
         return
-    pooling = spec.classifier[1].pooling
-    if spec.lstm.bidirectional or pooling != "last":
-        got = (
-            "one that reads in both directions" if spec.lstm.bidirectional else f"one with the pooling {pooling!r}"
-        )
+    head = spec.labeller[1]
+    if spec.lstm.bidirectional or head.pools:
+        pooling = f"one with the pooling {head.pooling!r}"
+        got = "one that reads in both directions" if spec.lstm.bidirectional else pooling
         expected = "a classifier of --directions forward and --pooling last, for C"
+        if spec.tagger is not None:
+            expected = "a tagger of --directions forward, for C"
         raise SpecError("model", expected, got)
+
+
+def comment(spec: ModelSpec) -> str:
+    """Return what a step reads and gives, for the header."""
+    return COMMENT.format(what=" by the steps so far" if spec.classifier is not None else " of this step")

@@ -34,7 +34,7 @@ FORMAT = 4
 OLDEST_WRITTEN = 2
 
 #: Versions that it reads.  In version 1 an encoder of series says nothing of the time zone; version 3 adds how
-#: tables are read, and the fields that `Spec.version` says.
+#: tables are read; versions 3 and 4 add the fields and kinds that `Spec.version` says.
 READABLE = ("1", "2", "3", "4")
 
 #: Longest header in bytes; the safetensors library reads no longer one.

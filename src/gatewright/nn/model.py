@@ -29,7 +29,8 @@ class Output(NamedTuple):
 
     Attributes:
         y: a forecast (steps, B, horizon, targets, quantiles), in the scaler's units; or scores of the next
-            symbol (steps, B, symbols); or scores of the classes of each row, (1, B, classes).
+            symbol (steps, B, symbols); or scores of the classes of each row, (1, B, classes), or of each step and
+            row, (steps, B, classes).
         state: hidden and cell states after the last step.
         record: the gates and states of every step, if asked for.
     """
@@ -126,7 +127,8 @@ class Model(nn.Module):
             record: whether to keep the gates and states of every step.
             differences: for a forecaster with seasons, those of the steps with an output: (steps, B, seasons,
                 horizon, targets), as `gatewright.tasks.forecast.windows.Windows.batch` returns them.
-            lengths: steps of each row (B,), on the CPU, where rows of unequal length are padded; for a classifier.
+            lengths: steps of each row (B,), on the CPU, where rows of unequal length are padded; for classifiers
+                and taggers.
 
         Raises:
             GatewrightError: if the model has seasons and there are no differences, or the other way round.

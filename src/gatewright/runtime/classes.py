@@ -1,4 +1,4 @@
-"""What a stream of a classifier does around its layers: rows in, pooled states, probabilities of classes out."""
+"""What a stream of a classifier or a tagger does around its layers: rows in, pooled states, probabilities out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FARTHEST = 1e20
 
 
 class ClassSteps:
-    """The steps of a classifier, and the pooled hidden states of the sessions of a stream.
+    """The steps of a classifier or a tagger, and the pooled hidden states of the sessions of a stream.
 
     Args:
         file: the model.
@@ -30,9 +30,9 @@ class ClassSteps:
     """
 
     def __init__(self, file: ModelFile, sessions: int) -> None:
-        assert file.spec.classifier is not None
+        assert file.spec.labeller is not None
         assert file.scaler is not None
-        self._encoder, self._head = file.spec.classifier
+        self._encoder, self._head = file.spec.labeller
         self._mean, self._scale = np.array(file.scaler.mean), np.array(file.scaler.scale)
         self._may_miss = np.array([name in self._encoder.missing for name in self._encoder.columns])
         self._weight = np.ascontiguousarray(file.tensors["head.weight"])
@@ -119,22 +119,21 @@ class ClassSteps:
 
 def pooled_width(spec: ModelSpec) -> int:
     """Return the width of the pooled state of a session; 0 for a model that does not pool."""
-    pools = spec.classifier is not None and spec.classifier[1].pooling != "last"
-    return spec.lstm.output_size if pools else 0
+    return spec.lstm.output_size if spec.labeller is not None and spec.labeller[1].pools else 0
 
 
 def require_stepwise(spec: ModelSpec) -> None:
     """Require a model that can predict at each step, as data arrive.
 
     Raises:
-        SpecError: if it is a classifier that needs the whole sequence.
+        SpecError: if it is a classifier or a tagger that needs the whole sequence.
     """
-    if spec.classifier is None:
+    if spec.labeller is None:
         return
-    head = spec.classifier[1]
+    head = spec.labeller[1]
     if spec.lstm.bidirectional:
         expected = "one that reads forward only, as by train --directions forward, to go step by step"
-        raise SpecError("model", expected, "a bidirectional classifier")
-    if head.pooling not in STEPWISE:
+        raise SpecError("model", expected, f"a bidirectional {'classifier' if spec.classifier else 'tagger'}")
+    if head.pools and head.pooling not in STEPWISE:
         got = f"a classifier that pools by {head.pooling} over the whole sequence"
         raise SpecError("model", f"a classifier that pools by {', '.join(STEPWISE)}, to go step by step", got)

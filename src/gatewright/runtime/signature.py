@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatewright.data import frequency
 from gatewright.data.datetimes.patterns import ClockError, on_clock, read_time, require_shown
 from gatewright.errors import GatewrightError
-from gatewright.spec import ClassHead, FeatureEncoder, ModelSpec, QuantileHead, SeriesEncoder, Vocabulary
+from gatewright.spec import FeatureEncoder, ModelSpec, QuantileHead, SeriesEncoder, Vocabulary
 
 Array = NDArray[Any]
 
@@ -26,11 +26,11 @@ class Signature(NamedTuple):
         shape: shape of the input of one step; () for a symbol.
         output_dtype: type of the output.
         output_shape: shape of the output of one step.
-        columns: names of the input columns of a forecaster or a classifier.
+        columns: names of the input columns of a forecaster, a classifier or a tagger.
         calendar: calendar inputs.
         phases_at: position of their sines and cosines in a row.
         symbols: symbols of a language model, in order.
-        classes: labels of a classifier, in the order of its output.
+        classes: labels of a classifier or a tagger, in the order of its output.
         targets: names of the targets.
         quantiles: quantile levels.
         time_zone: clock of the calendar inputs.
@@ -61,8 +61,9 @@ class Signature(NamedTuple):
         """The signature of a whole model."""
         if spec.forecaster is not None:
             return cls.of_series(*spec.forecaster)
-        if spec.classifier is not None:
-            return cls.of_classes(*spec.classifier)
+        if spec.labeller is not None:
+            encoder, head = spec.labeller
+            return cls.of_classes(encoder, head.classes)
         assert vocabulary is not None
         return cls.of_symbols(vocabulary.symbols)
 
@@ -72,10 +73,10 @@ class Signature(NamedTuple):
         return cls(_WHOLE, (), _SINGLE, (len(symbols),), symbols=symbols)
 
     @classmethod
-    def of_classes(cls, encoder: FeatureEncoder, head: ClassHead) -> Signature:
-        """A classifier: a row of numeric columns in, the probability of each class out."""
-        sizes = (_DOUBLE, (len(encoder.columns),), _DOUBLE, (len(head.classes),))
-        return cls(*sizes, encoder.columns, classes=head.classes)
+    def of_classes(cls, encoder: FeatureEncoder, classes: tuple[str, ...]) -> Signature:
+        """A classifier or a tagger: a row of numeric columns in, the probability of each class out."""
+        sizes = (_DOUBLE, (len(encoder.columns),), _DOUBLE, (len(classes),))
+        return cls(*sizes, encoder.columns, classes=classes)
 
     @classmethod
     def of_series(cls, encoder: SeriesEncoder, head: QuantileHead) -> Signature:

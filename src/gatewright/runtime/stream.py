@@ -5,6 +5,7 @@ A stream has one or several sessions, each with its own state.  Input and output
 - a forecaster reads a row of its table, in the units of the table, and returns quantiles of the next values;
 - a language model reads a symbol, and returns a score for each possible next symbol;
 - a classifier reads a row of its columns, and returns the probability of each class, by the steps so far;
+- a tagger reads a row of its columns, and returns the probability of each class of this very step;
 - LSTM layers (`Stream.from_weights`) read numbers, and return the hidden state of the last layer.
 """
 
@@ -104,7 +105,7 @@ class Stream:
 
         Raises:
             ModelFileError: if the file is damaged, foreign or too new.
-            SpecError: if it is a classifier that needs whole sequences: bidirectional, or with attention.
+            SpecError: if it needs whole sequences: a bidirectional classifier or tagger, or one with attention.
             GatewrightError: if ``sessions`` or ``threads`` is not a whole number of at least 1, or ``weights`` is
                 unknown.
         """
@@ -120,7 +121,7 @@ class Stream:
     ) -> Stream:
         """Create a stream from the content of a model file; see `load`."""
         stream = cls(*packed_model.of_file(file, weights), sessions=sessions, threads=threads)
-        if file.spec.classifier is not None:
+        if file.spec.labeller is not None:
             stream._classes = ClassSteps(file, sessions)
         return stream
 
@@ -155,12 +156,12 @@ class Stream:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Input columns of a forecaster or a classifier, in order; an input known in advance as ``name+1``, ..."""
+        """Input columns of a model that reads a table, in order; one known in advance as ``name+1``, ..."""
         return self._signature.columns
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Labels of a classifier, in the order of its output."""
+        """Labels of a classifier or a tagger, in the order of its output."""
         return self._signature.classes
 
     @property
@@ -206,7 +207,7 @@ class Stream:
 
     @property
     def output_dtype(self) -> np.dtype[Any]:
-        """Type of the output: float64 for a forecaster and a classifier, else float32."""
+        """Type of the output: float64 for a forecaster, a classifier and a tagger, else float32."""
         return self._signature.output_dtype
 
     def read(self, xs: Any, times: Any = None) -> tuple[Array, NDArray[np.datetime64] | None]:
@@ -229,8 +230,8 @@ class Stream:
 
         Args:
             x: for one session a row (columns,) or numbers (D,), or a symbol or its number; for several an array
-                (B, ...) or a list of these.  A missing target is NaN, and a value of a classifier's column that
-                was missing in its training too; no other value may be.
+                (B, ...) or a list of these.  A missing target is NaN, and a value of a classifier's or tagger's
+                column that was missing in its training too; no other value may be.
             sessions: the number of one session, or those of several, each once; None for all.
             time: time of the row, for a model with calendar inputs: a `datetime`, a `numpy.datetime64` or text,
                 such as ISO 8601.  Without a zone it is a time on the clock of `time_zone`.  One for all sessions,
@@ -261,7 +262,7 @@ class Stream:
         """
         if self.sessions > 1 or self._signature.calendar or self._classes is not None:
             got = f"{self.sessions} sessions" if self.sessions > 1 else "one that reads a calendar"
-            got = got if self._classes is None else "a classifier"
+            got = got if self._classes is None else "a classifier or a tagger"
             raise GatewrightError("stream", "one session of a model that reads no calendar", got)
         if not self._step(x, out):
             dtype, shape = self._signature.dtype, self._signature.shape

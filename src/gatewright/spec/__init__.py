@@ -13,7 +13,7 @@ from gatewright.spec.encoders import (
     SymbolEncoder,
     seasonal_rows,
 )
-from gatewright.spec.heads import POOLINGS, ClassHead, QuantileHead, SymbolHead
+from gatewright.spec.heads import POOLINGS, ClassHead, QuantileHead, StepClassHead, SymbolHead
 from gatewright.spec.model import AGGREGATES, UNKNOWN, ModelSpec, Scaler, StackSpec, Vocabulary
 from gatewright.spec.table import TableSpec
 
@@ -39,6 +39,7 @@ __all__ = [
     "Scaler",
     "SeriesEncoder",
     "StackSpec",
+    "StepClassHead",
     "SymbolEncoder",
     "SymbolHead",
     "TableSpec",

@@ -1,4 +1,4 @@
-"""Heads: what a model gives - quantiles of the next values, scores of the next symbol or of the classes."""
+"""Heads: what a model gives - quantiles of the next values, scores of the next symbol, or of classes."""
 
 from __future__ import annotations
 
@@ -77,11 +77,13 @@ class ClassHead(Spec):
     pooling: str = "last"
 
     def __post_init__(self) -> None:
-        require(len(self.classes) > 1, "classes", "at least two classes", self.classes)
-        require_text("classes", self.classes)
-        require(len(set(self.classes)) == len(self.classes), "classes", "each class once", self.classes)
+        _require_classes(self.classes)
         require(self.pooling in POOLINGS, "pooling", f"one of {POOLINGS}", self.pooling)
-        require_size("classes", len(self.classes))
+
+    @property
+    def pools(self) -> bool:
+        """Whether the output depends on more than the hidden state of the last step."""
+        return self.pooling != "last"
 
     def version(self) -> int:
         """Return the version of the model file's format that has this head."""
@@ -96,11 +98,52 @@ class ClassHead(Spec):
         return {"pool.weight": (1, width)} if self.pooling == "attention" else {}
 
 
-Head = QuantileHead | SymbolHead | ClassHead
+@dataclass(frozen=True)
+class StepClassHead(Spec):
+    """Scores (logits) of the classes of each step: an output of shape (classes,) a step.
 
-#: The head that belongs to each encoder.
-HEADS: dict[type[Encoder], type[Head]] = {
-    SeriesEncoder: QuantileHead,
-    SymbolEncoder: SymbolHead,
-    FeatureEncoder: ClassHead,
+    Attributes:
+        classes: the labels, in the order of the output.
+
+    >>> StepClassHead(("rest", "walk")).output_shape(FeatureEncoder(("x",)))
+    (2,)
+    """
+
+    kind: ClassVar[str] = "step_classes"
+    #: Steps ahead.
+    horizon: ClassVar[int] = 1
+    #: Whether the output depends on the hidden states of other steps.
+    pools: ClassVar[bool] = False
+    #: How the hidden states of the steps become one vector: each is one.
+    pooling: ClassVar[str] = ""
+
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require_classes(self.classes)
+
+    def version(self) -> int:
+        """Return the version of the model file's format that has this head."""
+        return 4
+
+    def output_shape(self, encoder: Encoder) -> tuple[int, ...]:  # noqa: ARG002
+        """Shape of the output of one step."""
+        return (len(self.classes),)
+
+
+def _require_classes(classes: tuple[str, ...]) -> None:
+    """Require at least two different labels."""
+    require(len(classes) > 1, "classes", "at least two classes", classes)
+    require_text("classes", classes)
+    require(len(set(classes)) == len(classes), "classes", "each class once", classes)
+    require_size("classes", len(classes))
+
+
+Head = QuantileHead | SymbolHead | ClassHead | StepClassHead
+
+#: The heads that an encoder can have.
+HEADS: dict[type[Encoder], tuple[type[Head], ...]] = {
+    SeriesEncoder: (QuantileHead,),
+    SymbolEncoder: (SymbolHead,),
+    FeatureEncoder: (ClassHead, StepClassHead),
 }

@@ -1,8 +1,8 @@
 """What a model is: frozen dataclasses that go to JSON and back unchanged.
 
 A model is an encoder (numeric columns, or an embedding of symbols), a stack of LSTM layers, and a head
-(quantiles of the next values, the next symbol, or one label for the sequence).  The numbers that a model needs in
-addition to its weights - the scaler of its columns, or its vocabulary - are here too.
+(quantiles of the next values, the next symbol, or a label for the sequence or for each step).  The numbers that a
+model needs in addition to its weights - the scaler of its columns, or its vocabulary - are here too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gatewright.errors import shorten
 from gatewright.spec.cell import CellSpec
 from gatewright.spec.encoders import Encoder, FeatureEncoder, SeriesEncoder, SymbolEncoder
-from gatewright.spec.heads import HEADS, ClassHead, QuantileHead, SymbolHead
+from gatewright.spec.heads import HEADS, ClassHead, QuantileHead, StepClassHead, SymbolHead
 from gatewright.spec.json import Spec, left_out, require, require_size, require_text
 
 #: What a step keeps of the rows that are gathered into it; "" stands for the mean.
@@ -25,7 +25,7 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True)
 class StackSpec(Spec):
-    """A stack of LSTM layers, as in `torch.nn.LSTM`; that of a classifier may run in both directions.
+    """A stack of LSTM layers, as in `torch.nn.LSTM`; that of a classifier or a tagger may run in both directions.
 
     Attributes:
         hidden_size: units of each layer.
@@ -85,16 +85,17 @@ class ModelSpec(Spec):
 
     encoder: SeriesEncoder | SymbolEncoder | FeatureEncoder
     lstm: StackSpec
-    head: QuantileHead | SymbolHead | ClassHead
+    head: QuantileHead | SymbolHead | ClassHead | StepClassHead
 
     def __post_init__(self) -> None:
         require(
             type(self.encoder) in HEADS, "encoder", f"one of {[each.__name__ for each in HEADS]}", self.encoder
         )
-        head = HEADS[type(self.encoder)]
-        require(isinstance(self.head, head), "head", f"kind {head.kind!r} for this encoder", self.head)
+        heads = HEADS[type(self.encoder)]
+        kinds = " or ".join(repr(head.kind) for head in heads)
+        require(isinstance(self.head, heads), "head", f"kind {kinds} for this encoder", self.head)
         # Forecasts and texts go on step by step, and cannot see ahead.
-        one_way = not self.lstm.bidirectional or isinstance(self.head, ClassHead)
+        one_way = not self.lstm.bidirectional or isinstance(self.head, ClassHead | StepClassHead)
         require(one_way, "lstm.bidirectional", f"false with a head of kind {self.head.kind!r}", "true")
         require_size("input_size", self.input_size)
         require_size("output_size", self.output_size)
@@ -106,7 +107,7 @@ class ModelSpec(Spec):
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the output: (horizon, targets, quantiles) or (symbols,) a step, or (classes,) a sequence."""
+        """Shape of the output: (horizon, targets, quantiles), (symbols,) or (classes,), of a step or sequence."""
         return self.head.output_shape(self.encoder)
 
     @property
@@ -127,6 +128,18 @@ class ModelSpec(Spec):
         if isinstance(self.encoder, FeatureEncoder) and isinstance(self.head, ClassHead):
             return self.encoder, self.head
         return None
+
+    @property
+    def tagger(self) -> tuple[FeatureEncoder, StepClassHead] | None:
+        """Encoder and head of a model that reads columns and gives one label a step; None for other models."""
+        if isinstance(self.encoder, FeatureEncoder) and isinstance(self.head, StepClassHead):
+            return self.encoder, self.head
+        return None
+
+    @property
+    def labeller(self) -> tuple[FeatureEncoder, ClassHead | StepClassHead] | None:
+        """Encoder and head of a model that gives labels, of sequences or of steps; None for other models."""
+        return self.classifier or self.tagger
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in order."""

@@ -131,18 +131,20 @@ class Kind(Protocol[Data]):
     defaults: Options
     #: Options whose defaults depend on the data.
     by_data: tuple[str, ...] = ()
-    #: Options of the data that name the kind, where the ending of a file's name says another one or none.
-    named_by: tuple[str, ...] = ()
     #: Name of the file with the plot of an evaluation.
     plot: str = "forecast.png"
     #: Whether its models forecast the rows after a table: `forecast`, and ``windows`` of an evaluation.
     forecasts: bool = False
-    #: Whether its models predict a label for each sequence: `predict`.
+    #: Whether its models predict a label for each sequence or for each step: `predict`.
     classifies: bool = False
 
     def fits(self, spec: ModelSpec) -> bool:
         """Whether a model of this specification can be of this kind."""
         ...
+
+    def named_by(self, options: DataOptions) -> bool:
+        """Whether options of the data name the kind, whatever the ending of a file's name says."""
+        return False
 
     def resolve(self, options: Options) -> Options:
         """Fill in the defaults, and check every value that does not depend on the data.
@@ -313,7 +315,7 @@ class Kind(Protocol[Data]):
         raise GatewrightError("run", "a run that forecasts", f"a {self.name} model")
 
     def predict(self, model: Model, source: Any, options: DataOptions, waits: Waits) -> tuple[str, list[str]]:
-        """Predict the class of each sequence, as CSV; and notes for a person.  Others than ``classifies`` refuse.
+        """Predict the classes of sequences, as CSV; and notes for a person.  Others than ``classifies`` refuse.
 
         Args:
             model: the model.

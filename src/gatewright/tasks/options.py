@@ -26,6 +26,7 @@ STARTS = ("data", "zero")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 CLASS_WEIGHTS = ("none", "balanced")
 DIRECTIONS = ("both", "forward")
+LABEL_PER = ("sequence", "step")
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,11 @@ class DataOptions:
         static: Input columns that are constant for a series; also one of --id.
         category: Input columns that hold codes, in addition to those of names and of true and false; with "none"
             first, no others (default: those of names and of true and false).
-        label: Column of the label of a sequence, for a classifier; all rows of a sequence have the same.
-        features: Numeric columns that a classifier reads (default: all without another role).
+        label: Column of the label of a sequence, for a classifier: all its rows have the same; or of each step,
+            for a tagger.
+        label_per: What has a label: a whole "sequence" (a classifier) or each "step" (a tagger, whose rows may
+            also have none) (default: sequence).
+        features: Numeric columns that a classifier or a tagger reads (default: all without another role).
         time: Column of timestamps (default: detected); "none" takes the rows in order.
         time_format: Format of the timestamps, as in strftime (default: detected).
         time_zone: Time zone of the timestamps: a place such as Europe/Berlin, UTC, an offset such as +02:00, or
@@ -121,7 +125,8 @@ class DataOptions:
         calendar: Calendar inputs: hour_of_day, day_of_week, day_of_year, or "none" (default: those that the
             training part covers twice).
         context: Number of steps that the model reads before a forecast (default: 4 seasons, at least 32 and twice
-            the horizon, and more for a long --season); in a text, before gradients are cut (default: 128).
+            the horizon, and more for a long --season); in a text, before gradients are cut (default: 128); for a
+            tagger, of the pieces that longer sequences are cut into for training (default: 500).
         reset: Share of the streams of a text that start a chunk with a zero state, so that the model learns to
             start (default: 0.1).
         horizon: Number of steps to forecast (default: 1).
@@ -132,7 +137,7 @@ class DataOptions:
         valid: Validation part: a share, a number of rows, characters or sequences, or its first date (default:
             0.15; text 0.05).
         test: Test part, at the end: a share, a number or a date, as for --valid; 0 for none. For a classifier
-            also a file like the source.
+            or a tagger also a file like the source.
         split_seed: Random seed of the split of sequences into parts (default: 0).
         class_weights: Weights of the classes in the loss: "none", or "balanced" for rare classes to count as much
             as common ones (default: none).
@@ -144,6 +149,7 @@ class DataOptions:
     static: tuple[str, ...] | None = None
     category: tuple[str, ...] | None = None
     label: str | None = None
+    label_per: str | None = field(default=None, metadata=_one_of(LABEL_PER))
     features: tuple[str, ...] | None = None
     time: str | None = None
     time_format: str | None = None
@@ -184,8 +190,8 @@ class ModelOptions:
         forget_bias: Initial bias of the forget gates (default: 1; text 0).
         pooling: Summary of the steps of a sequence that a classifier decides by: "last", "mean", "max" or
             "attention" (default: max).
-        directions: Directions in which a classifier reads a sequence: "both", or "forward" for a model that can
-            also stream (default: both).
+        directions: Directions in which a classifier or a tagger reads a sequence: "both", or "forward" for a model
+            that can also stream (default: both; tagger forward).
         start: Start of a forecaster: "data" (a regression on the seasons, and the quantiles of what it leaves, in
             the training part) or "zero" (the last value) (default: data).
     """
@@ -220,7 +226,8 @@ class TrainingOptions:
         clip: Maximum norm of the gradient; 0 for no clipping (default: 1).
         patience: Number of validations without improvement before the training stops; 0 for no limit (default: 10;
             text 5).
-        validate_every: Steps between validations (default: 25; classifier 50; text: an epoch, at most 500).
+        validate_every: Steps between validations (default: 25; classifier and tagger 50; text: an epoch, at most
+            500).
         checkpoint_every: Steps between checkpoints, in addition to one at each validation (default: 100).
         seed: Random seed for weights, order and dropout (default: 0).
         device: "auto", "cpu", "cuda", "mps" or "xpu" (default: auto).
@@ -328,6 +335,16 @@ def resolve(options: Options, kind: str, defaults: Options, by_data: Sequence[st
     elif options.data.aggregate:
         raise GatewrightError("--aggregate", "--resample STEP with it", shorten(options.data.aggregate))
     return options
+
+
+def require_label_per(options: DataOptions, what: str, kind: str) -> None:
+    """Require that options name the unit of labels that a kind of model has, or none.
+
+    Raises:
+        GatewrightError: names ``--label-per``.
+    """
+    if options.label_per not in (None, what):
+        raise GatewrightError("--label-per", f"{what!r} for a {kind} model", shorten(options.label_per))
 
 
 def _flag(name: str) -> str:

@@ -13,12 +13,13 @@ from gatewright.tasks.classify.kind import Classify
 from gatewright.tasks.forecast.kind import Forecast
 from gatewright.tasks.language.kind import Language
 from gatewright.tasks.options import DataOptions
+from gatewright.tasks.tag.kind import Tag
 
 if TYPE_CHECKING:
     from gatewright.data.table import TrainingSource
 
 #: The kinds by name.  A new one is a folder next to theirs and an entry here.
-KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (Forecast(), Language(), Classify())}
+KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (Forecast(), Language(), Classify(), Tag())}
 
 
 def kind(name: str) -> Kind[Any]:
@@ -63,11 +64,11 @@ def suffix_of(source: Path) -> str:
 def kind_named_by(options: DataOptions) -> str:
     """Return the name of the kind that an option of the data asks for; "" if none does.
 
-    >>> kind_named_by(DataOptions(label="move")), kind_named_by(DataOptions(horizon=3))
-    ('classify', '')
+    >>> kind_named_by(DataOptions(label="move")), kind_named_by(DataOptions(label="move", label_per="step"))
+    ('classify', 'tag')
     """
     for each in KINDS.values():
-        if any(getattr(options, option) for option in each.named_by):
+        if each.named_by(options):
             return each.name
     return ""
 

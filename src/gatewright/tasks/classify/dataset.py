@@ -1,19 +1,23 @@
-"""Labelled sequences, split, as a classifier learns from them; and the model that fits them."""
+"""Labelled sequences, split, as a classifier or a tagger learns from them; and the classifier that fits them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from gatewright.data.dataframes import is_dataframe
+from gatewright.data.frame import Frame
 from gatewright.data.number_format import Notation
 from gatewright.data.sequence_split import classes_of, stratified
 from gatewright.data.sequence_table import SequenceRoles, sequences_of_table
 from gatewright.data.sequences import Sequences
-from gatewright.data.sources import TableSource
+from gatewright.data.sources import TableSource, frame_of
 from gatewright.data.ts_reader import read_ts
 from gatewright.errors import DataError, shorten
 from gatewright.spec import ClassHead, FeatureEncoder, ModelSpec, Scaler, StackSpec
@@ -42,7 +46,7 @@ class ClassSettings(Settings):
 
 
 @dataclass(frozen=True)
-class ClassData:
+class LabelledData:
     """Labelled sequences, split.
 
     Attributes:
@@ -51,7 +55,7 @@ class ClassData:
         test: the test part; None without one.
         classes: the labels, in the order of the model's output.
         encoder: the columns that the model reads.
-        scaler: their mean and scale in the training part.
+        scaler: their mean and scale in the training part; a model that was trained before has its own.
         options: the options with everything that the data decided.
         settings: the options that do not depend on the data.
         notes: what was left out, in lines for a person.
@@ -79,6 +83,19 @@ class ClassData:
             )
         return self.test
 
+    def parts(self) -> list[Sequences]:
+        """Return the parts that are there, in order."""
+        return [self.train, self.valid, *([] if self.test is None else [self.test])]
+
+
+#: A dataset of labelled sequences.
+Data = TypeVar("Data", bound=LabelledData)
+
+
+@dataclass(frozen=True)
+class ClassData(LabelledData):
+    """Sequences with one label each, split."""
+
     def numbers(self, part: Sequences) -> NDArray[np.int64]:
         """Return the number of each sequence's class."""
         assert part.labels is not None
@@ -104,21 +121,43 @@ def read_sequences(
         sequences = sequences.select(options.features) if options.features else sequences
     else:
         if labelled and not options.label:
-            raise DataError("--label", "the column of the label of each sequence", "none")
+            what = "step" if options.label_per == "step" else "sequence"
+            raise DataError("--label", f"the column of the label of each {what}", "none")
         roles = SequenceRoles(
             options.id or (),
             options.label or "" if labelled else "",
             options.features or (),
             options.time or "",
             options.time_format or "",
-            Notation(options.decimal or ".", options.thousands or "", options.missing or ()),
+            notation_of(options),
             fixed=not labelled,
+            label_per=options.label_per or "sequence",
         )
         sequences, roles = sequences_of_table(source, roles)
         options = replace(options, features=roles.features, time=roles.time)
-    if labelled and sequences.labels is None:
+    if labelled and options.label_per == "step" and sequences.steps is None:
+        raise DataError("labels", "a label for each step", f"none{_of_ts(source)}")
+    if labelled and options.label_per != "step" and sequences.labels is None:
         raise DataError("labels", "a label for each sequence", "none")
     return sequences, options
+
+
+def notation_of(options: DataOptions) -> Notation:
+    """Return how options say that numbers are written."""
+    return Notation(options.decimal or ".", options.thousands or "", options.missing or ())
+
+
+def _of_ts(source: SequenceSource) -> str:
+    return ": a .ts file has one for each sequence" if is_ts(source) else ""
+
+
+def source_of(value: object) -> Frame | Sequences | None:
+    """Return sequences in memory, a data frame or an Arrow table as a source; None for anything else."""
+    if isinstance(value, Sequences):
+        return value
+    if is_dataframe(value) or isinstance(value, (Frame, pl.LazyFrame)):
+        return frame_of(cast("TableSource", value))  # which refuses a LazyFrame and says what helps
+    return None
 
 
 def is_ts(source: object) -> bool:
@@ -138,35 +177,97 @@ def _require_no_roles(source: SequenceSource, options: DataOptions) -> None:
             raise DataError(flag, f"no such option with {what}", shorten(value))
 
 
-def read(source: SequenceSource, options: DataOptions) -> ClassData:
-    """Read and split labelled sequences, and settle the options that depend on them.
+class Parts(NamedTuple):
+    """Sequences of each part; None for a part that is empty."""
+
+    train: Sequences
+    valid: Sequences | None
+    test: Sequences | None
+
+
+class Labelling(NamedTuple):
+    """How a kind of model splits labelled sequences, and finds its classes in them.
+
+    Attributes:
+        split: divides sequences, with a size of the test part that is no file.
+        classes: the classes of the parts.
+        labels: the labels that occur in some sequences, each with the place of the first one.
+    """
+
+    split: Callable[[Sequences, SequenceSettings, str], Parts]
+    classes: Callable[[Parts], tuple[str, ...]]
+    labels: Callable[[Sequences], Iterable[tuple[str, str]]]
+
+
+def read(source: SequenceSource, options: DataOptions, spec: ModelSpec | None = None) -> ClassData:
+    """Read and split sequences with one label each, and settle the options that depend on them.
 
     Raises:
-        GatewrightError: see `read_sequences` and `stratified`; or if a column of the training part cannot be used.
+        GatewrightError: see `read_parts` and `stratified`.
+    """
+    return read_parts(ClassData, Labelling(_stratified, _classes, _placed), source, options, spec)
+
+
+def read_parts(
+    kind: type[Data],
+    labelling: Labelling,
+    source: SequenceSource,
+    options: DataOptions,
+    spec: ModelSpec | None,
+) -> Data:
+    """Read and split labelled sequences, and settle the options that depend on them.
+
+    Args:
+        kind: class of the dataset.
+        labelling: how it is split.
+        source: see `SequenceSource`.
+        options: the options.
+        spec: of the model that is to read them, with its columns and classes; None before there is one.
+
+    Raises:
+        GatewrightError: see `read_sequences`; or if a column of the training part cannot be used, or a label is
+            none of the model's classes.
     """
     settings = SequenceSettings.of(options)
     _require_no_roles(source, options)
     sequences, options = read_sequences(source, options)
     test_file = _test_file(settings.test)
-    parts = stratified(
-        _labels(sequences), settings.valid, "0" if test_file else settings.test, settings.split_seed
-    )
-    if not len(parts.valid):
+    train, valid, test = labelling.split(sequences, settings, "0" if test_file else settings.test)
+    if valid is None:
         raise DataError("--valid", "a share above 0, for the choice of the best model", shorten(settings.valid))
-    train, valid = sequences.take(parts.train), sequences.take(parts.valid)
-    test = sequences.take(parts.test) if len(parts.test) else None
-    classes = classes_of(_labels(train))
-    encoder, scaler, notes = _fit(train)
+    trained = None if spec is None else spec.labeller
+    classes = labelling.classes(Parts(train, valid, test)) if trained is None else trained[1].classes
+    if trained is not None:
+        _require_known(labelling.labels(sequences), classes, "the model")
+    encoder, scaler, notes = _fit(train, None if trained is None else trained[0])
     if test_file:
         test = read_sequences(test_file, options)[0]
-        _require_known(test, classes, str(test_file))
+        placed = ((label, f"{test_file}, {place}") for label, place in labelling.labels(test))
+        _require_known(placed, classes, "the training part")
         options = replace(options, test=str(test_file.resolve()))
     if options.features:
         options = replace(options, features=encoder.columns)
     for part in (valid, test):
         if part is not None:
             encode(part, encoder, scaler, settings.fill)
-    return ClassData(train, valid, test, classes, encoder, scaler, options, settings, notes)
+    return kind(train, valid, test, classes, encoder, scaler, options, settings, notes)
+
+
+def _stratified(sequences: Sequences, settings: SequenceSettings, test: str) -> Parts:
+    """Split sequences class by class."""
+    parts = stratified(_labels(sequences), settings.valid, test, settings.split_seed)
+    valid, test_part = (sequences.take(numbers) if len(numbers) else None for numbers in (parts.valid, parts.test))
+    return Parts(sequences.take(parts.train), valid, test_part)
+
+
+def _classes(parts: Parts) -> tuple[str, ...]:
+    return classes_of(_labels(parts.train))
+
+
+def _placed(sequences: Sequences) -> Iterable[tuple[str, str]]:
+    """Yield the label of each sequence, and its place."""
+    for number, label in enumerate(_labels(sequences)):
+        yield label, sequences.title(number)
 
 
 def build(data: ClassData, options: Options) -> ModelSpec:
@@ -237,36 +338,46 @@ def _test_file(test: str) -> Path | None:
     return None
 
 
-def _require_known(test: Sequences, classes: Sequence[str], source: str) -> None:
-    """Require that the training part has the classes of a test file."""
-    for number, label in enumerate(_labels(test)):
+def _require_known(labels: Iterable[tuple[str, str]], classes: Sequence[str], source: str) -> None:
+    """Require that labels, each with its place, are classes of a source."""
+    for label, place in labels:
         if label not in classes:
-            expected = f"a class of the training part, out of {', '.join(map(shorten, classes[:20]))}"
-            raise DataError(f"{source}, {test.title(number)}", expected, shorten(label))
+            expected = f"a class of {source}, out of {', '.join(map(shorten, classes[:20]))}"
+            raise DataError(place, expected, shorten(label))
 
 
-def _fit(train: Sequences) -> tuple[FeatureEncoder, Scaler, tuple[str, ...]]:
+def _fit(train: Sequences, trained: FeatureEncoder | None) -> tuple[FeatureEncoder, Scaler, tuple[str, ...]]:
     """Return the columns that vary in the training part, their mean and scale, and notes on the others.
+
+    Args:
+        train: the training part.
+        trained: the columns of a trained model, which are kept as they are; None before there is one.
 
     Raises:
         DataError: if none of them varies, or one has no value.
     """
     rows = np.concatenate(train.values)
-    names, missing, means, scales, constant = [], [], [], [], []
-    for column, name in zip(rows.T, train.columns, strict=True):
-        observed = column[np.isfinite(column)]
-        if len(observed) == 0:
+    observed = {name: column[np.isfinite(column)] for name, column in zip(train.columns, rows.T, strict=True)}
+    for name, numbers in observed.items():
+        if not len(numbers) and trained is None:
             raise DataError(f"column {shorten(name)}", "numbers in the training part", "none")
-        varies = float(observed.std()) > 1e-12 * float(np.abs(observed).max())
-        if not varies and len(observed) == len(column):
-            constant.append(name)
-            continue
-        names.append(name)
-        means.append(float(observed.mean()))
-        scales.append(float(observed.std()) if varies else 1.0)  # where it is missing still tells
-        missing += [name] if len(observed) < len(column) else []
+    constant = [name for name, numbers in observed.items() if len(numbers) == len(rows) and not _varies(numbers)]
+    names = trained.columns if trained else tuple(name for name in train.columns if name not in constant)
     if not names:
         raise DataError("features", "columns that vary in the training part", "none")
-    notes = (f"left out, the same in every row of the training part: {', '.join(constant)}",) if constant else ()
-    encoder = FeatureEncoder(tuple(names), tuple(missing))
-    return encoder, Scaler(encoder.columns, tuple(means), tuple(scales), ()), notes
+    train.select(names)  # which refuses data without one of them
+    missing = tuple(name for name in names if len(observed[name]) < len(rows))
+    means = tuple(float(observed[name].mean()) if len(observed[name]) else 0.0 for name in names)
+    # Where a column is missing still tells, if its numbers do not.
+    scales = tuple(float(observed[name].std()) if _varies(observed[name]) else 1.0 for name in names)
+    unread = [name for name in train.columns if name not in names]
+    reasons = {
+        "the same in every row of the training part": [name for name in unread if name in constant],
+        "not read by the model": [name for name in unread if name not in constant],
+    }
+    notes = tuple(f"left out, {reason}: {', '.join(those)}" for reason, those in reasons.items() if those)
+    return trained or FeatureEncoder(names, missing), Scaler(names, means, scales, ()), notes
+
+
+def _varies(numbers: NDArray[np.float64]) -> bool:
+    return len(numbers) > 0 and float(numbers.std()) > 1e-12 * float(np.abs(numbers).max())

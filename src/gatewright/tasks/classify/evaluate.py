@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from gatewright.nn.model import Model
 from gatewright.progress import Waits
 from gatewright.tasks.classify.dataset import ClassData, encode
-from gatewright.tasks.classify.metrics import confusion, measure
+from gatewright.tasks.classify.metrics import confusion, f1_by_class, measure
 from gatewright.tasks.classify.neighbours import nearest
 from gatewright.tasks.classify.predict import require_classifier, scores, softmax
 
 
 class Outcome(NamedTuple):
-    """True classes of the test part and their probabilities under the model, for the plot."""
+    """True classes of a test part, and their probabilities under a model, for the plot."""
 
     truth: NDArray[np.int64]
     probability: NDArray[np.float64]
@@ -56,6 +56,7 @@ def evaluate_classes(model: Model, data: ClassData, waits: Waits) -> tuple[dict[
         "sequences": len(test),
         "classes": list(head.classes),
         "sequences_by_class": matrix.sum(axis=1).tolist(),
+        "f1_by_class": f1_by_class(matrix),
         "nearest_neighbour": neighbours.method,
         "methods": methods,
         "confusion": matrix.tolist(),

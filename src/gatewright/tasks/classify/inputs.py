@@ -1,4 +1,4 @@
-"""Inputs of a classifier: sequences."""
+"""Inputs of a classifier or a tagger: sequences."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.data.labels import UNLABELLED
 from gatewright.data.sequences import Sequences, sequences_of
 from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
+from gatewright.spec import ClassHead, FeatureEncoder, StepClassHead
 from gatewright.spec.recording import ClassesMetadata, RecordingMetadata
 from gatewright.tasks.classify.batches import padded
-from gatewright.tasks.classify.dataset import ClassData, encode, is_ts, read_sequences
-from gatewright.tasks.classify.predict import require_classifier
+from gatewright.tasks.classify.dataset import LabelledData, encode, is_ts, read_sequences
 from gatewright.tasks.inputs import InputBatch, device_of
 from gatewright.tasks.options import DataOptions
 
@@ -26,10 +27,10 @@ MOST_SEQUENCES = 256
 def of_source(
     model: Model, data: Any, span: slice, title: str, fill: str, options: DataOptions | None
 ) -> InputBatch:
-    """Return the inputs of a classifier from sequences or the `Path` of a file.
+    """Return the inputs of a classifier or a tagger from sequences or the `Path` of a file.
 
     Args:
-        model: the classifier.
+        model: the model.
         data: the path of a table or a ``.ts`` file, `Sequences`, or arrays as for `sequences_of`.
         span: steps that are read of each sequence.
         title: of the recording; the name of the file if empty.
@@ -39,7 +40,7 @@ def of_source(
     Raises:
         GatewrightError: if the data cannot be read, or does not fit the model.
     """
-    encoder, _ = require_classifier(model)
+    encoder, _ = _parts(model)
     if isinstance(data, (str, Path)):
         path = Path(data)
         if options is None and not is_ts(path):
@@ -58,7 +59,7 @@ def of_source(
     return _of_sequences(model, sequences, span, title, fill)
 
 
-def of_part(model: Model, data: ClassData, part: str, span: slice, title: str) -> InputBatch:
+def of_part(model: Model, data: LabelledData, part: str, span: slice, title: str) -> InputBatch:
     """Return the first `MOST_SEQUENCES` sequences of a part, "valid" or "test"."""
     sequences = data.valid if part == "valid" else data.require_test()
     if len(sequences) > MOST_SEQUENCES:
@@ -68,7 +69,7 @@ def of_part(model: Model, data: ClassData, part: str, span: slice, title: str) -
 
 
 def _of_sequences(model: Model, sequences: Sequences, span: slice, title: str, fill: str) -> InputBatch:
-    encoder, head = require_classifier(model)
+    encoder, head = _parts(model)
     assert model.scaler is not None
     long = [number for number, value in enumerate(sequences.values) if len(value) > span.start]
     if not long:
@@ -89,13 +90,23 @@ def _of_sequences(model: Model, sequences: Sequences, span: slice, title: str, f
         data=ClassesMetadata(head.classes),
     )
     lengths = np.array([len(rows) for rows in encoded], np.int64)
-    return InputBatch(about, x, lengths, targets=_targets(sequences, head.classes, len(x)))
+    if isinstance(head, StepClassHead):
+        targets = _targets_of_steps(sequences, head.classes, span, len(x))
+    else:
+        targets = _targets(sequences, head.classes, len(x))
+    return InputBatch(about, x, lengths, targets=targets)
+
+
+def _parts(model: Model) -> tuple[FeatureEncoder, ClassHead | StepClassHead]:
+    """Return encoder and head of a classifier or a tagger."""
+    assert model.spec.labeller is not None
+    return model.spec.labeller
 
 
 def _reads_each_step(model: Model) -> bool:
     """Whether the head applies to the hidden state of each step: it is linear, so it does to their mean."""
-    _, head = require_classifier(model)
-    return head.pooling in ("last", "mean") and not model.spec.lstm.bidirectional
+    _, head = _parts(model)
+    return (not head.pools or head.pooling == "mean") and not model.spec.lstm.bidirectional
 
 
 def _names(sequences: Sequences) -> tuple[str, ...]:
@@ -110,3 +121,18 @@ def _targets(sequences: Sequences, classes: tuple[str, ...], steps: int) -> NDAr
     labels = sequences.labels or ("",) * len(sequences)
     numbers = [classes.index(label) if label in classes else -1 for label in labels]
     return np.tile(np.array(numbers, np.int64), (steps, 1))
+
+
+def _targets_of_steps(
+    sequences: Sequences, classes: tuple[str, ...], span: slice, steps: int
+) -> NDArray[np.int64]:
+    """Return the number of the true class of each step, (T, B); -1 where it is unknown."""
+    targets = np.full((steps, len(sequences)), UNLABELLED, np.int64)
+    if sequences.steps is None:
+        return targets
+    names = sequences.steps.names
+    table = np.array([*(classes.index(n) if n in classes else UNLABELLED for n in names), UNLABELLED], np.int64)
+    for row, own in enumerate(sequences.steps.numbers):
+        numbers = table[own[span]]
+        targets[: len(numbers), row] = numbers
+    return targets

@@ -7,9 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gatewright.errors import GatewrightError
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
-from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options, stack_options
+from gatewright.tasks.options import (
+    MODEL_DEFAULTS,
+    TRAINING_DEFAULTS,
+    DataOptions,
+    Options,
+    require_label_per,
+    stack_options,
+)
 from gatewright.tasks.settings import ModelSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -32,17 +38,25 @@ class Classify(Kind["ClassData"]):
     name = "classify"
     unit = "nats/sequence"
     suffixes = (".ts",)
-    named_by = ("label",)
     plot = "evaluation.png"
     defaults = Options(
         DataOptions(
-            label="", features=(), id=(), time="", time_format="", decimal=".", thousands="", missing=(), fill="",
-            valid="0.15", test="0.15", split_seed=0, class_weights="none",
+            label="", label_per="sequence", features=(), id=(), time="", time_format="", decimal=".", thousands="",
+            missing=(), fill="", valid="0.15", test="0.15", split_seed=0, class_weights="none",
         ),
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, pooling="max", directions="both"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10),
     )  # fmt: skip
     classifies = True
+
+    def named_by(self, options: DataOptions) -> bool:
+        """Whether there is a label, of each sequence."""
+        return bool(options.label) and options.label_per != "step"
+
+    def resolve(self, options: Options) -> Options:
+        """Fill in the defaults; a label for each step is refused."""
+        require_label_per(options.data, "sequence", self.name)
+        return super().resolve(options)
 
     def fits(self, spec: ModelSpec) -> bool:
         """Whether a model gives one label a sequence."""
@@ -50,24 +64,15 @@ class Classify(Kind["ClassData"]):
 
     def source_of(self, value: Any) -> TrainingSource | None:
         """Return sequences in memory, a data frame or an Arrow table."""
-        import polars as pl
+        from gatewright.tasks.classify.dataset import source_of
 
-        from gatewright.data.dataframes import is_dataframe
-        from gatewright.data.frame import Frame
-        from gatewright.data.sequences import Sequences
-        from gatewright.data.sources import frame_of
-
-        if isinstance(value, Sequences):
-            return value
-        if is_dataframe(value) or isinstance(value, (Frame, pl.LazyFrame)):
-            return frame_of(cast("Any", value))
-        return None
+        return source_of(value)
 
     def read(self, source: TrainingSource, options: DataOptions, spec: ModelSpec | None = None) -> ClassData:
         """Read and split labelled sequences."""
         from gatewright.tasks.classify import dataset
 
-        return dataset.read(cast("SequenceSource", source), options)
+        return dataset.read(cast("SequenceSource", source), options, spec)
 
     def complete(self, options: Options, data: ClassData) -> Options:
         """Return the options with what the data decides."""
@@ -81,12 +86,8 @@ class Classify(Kind["ClassData"]):
         spec = dataset.build(data, options)
         return Model(spec, scaler=data.scaler, forget_bias=ModelSettings.of(options.model).forget_bias)
 
-    def continued(self, model: Model, data: ClassData, options: Options) -> Model:
-        """Refuse: other data may have other classes."""
-        raise GatewrightError("init", "a forecaster or a language model, whose training can go on", "a classifier")
-
     def fixed_by(self, spec: ModelSpec) -> Options:
-        """Return the sizes, and how a sequence is read."""
+        """Return the columns, the sizes, and how a sequence is read."""
         assert spec.classifier is not None
         directions = "both" if spec.lstm.bidirectional else "forward"
         size = replace(stack_options(spec.lstm), pooling=spec.classifier[1].pooling, directions=directions)

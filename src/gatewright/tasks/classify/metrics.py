@@ -57,8 +57,13 @@ def balanced_accuracy(matrix: Numbers) -> float:
 
 def macro_f1(matrix: Numbers) -> float:
     """Return the mean F1 score over the classes that occur, as true or as predicted ones."""
+    return float(np.mean([score for score in f1_by_class(matrix) if score is not None]))
+
+
+def f1_by_class(matrix: Numbers) -> list[float | None]:
+    """Return the F1 score of each class; None for one that is neither a true nor a predicted one."""
     both = matrix.sum(axis=1) + matrix.sum(axis=0)
-    return float((2 * np.diag(matrix)[both > 0] / both[both > 0]).mean())
+    return [2 * int(hit) / int(count) if count else None for hit, count in zip(np.diag(matrix), both, strict=True)]
 
 
 def roc_auc(truth: Numbers, probability: Probabilities) -> float | None:

@@ -1,4 +1,4 @@
-"""The nearest training sequence: by dynamic time warping in a band, or Euclidean distance where that costs much.
+"""The nearest training sequence, by dynamic time warping or Euclidean distance; and the nearest single row.
 
 One nearest neighbour by dynamic time warping is what a classifier of series has to beat (Bagnall et al. 2017).
 Equations: Sakoe & Chiba 1978; the band is a tenth of the length.
@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 BAND = 0.1
 #: Maximum number of cells, over all pairs of sequences, that warping may take; seconds.
 MOST_CELLS = 400_000_000
+#: Maximum number of pairs of single rows that are compared; seconds.
+MOST_PAIRS = 400_000_000
 #: Longest sequence that is compared; longer ones are resampled to it.
 LONGEST = 512
 
@@ -99,6 +101,33 @@ def warping(a: Array, b: Array, band: int) -> Array:
         here[..., end + 1 : end + 2] = np.inf
         before, last, here = last, here, before
     return last[..., T].copy()
+
+
+def nearest_rows(
+    train: NDArray[np.floating], test: NDArray[np.floating], progress: Callable[[int], None] = lambda _: None
+) -> Neighbours:
+    """Return the nearest training row of each test row, by Euclidean distance.
+
+    Where there are more than `MOST_PAIRS` pairs, only every so many training rows are looked at.
+
+    Args:
+        train: rows (n, D).
+        test: rows (m, D).
+        progress: is given the number of test rows after each batch.
+
+    >>> nearest_rows(np.array([[0.0], [4.0]]), np.array([[3.0], [1.0]])).number.tolist()
+    [1, 0]
+    """
+    apart = max(1, -(-len(train) * len(test) // MOST_PAIRS))
+    known = train[::apart].astype(np.float64)
+    size = max(1, 4_000_000 // len(known))
+    found = []
+    for first in range(0, len(test), size):
+        some = test[first : first + size].astype(np.float64)
+        found.append(_euclidean(some, known).argmin(axis=1) * apart)
+        progress(len(some))
+    method = "1-NN of single rows" + (f", of which 1 in {apart:,}" if apart > 1 else "")
+    return Neighbours(np.concatenate(found), method)
 
 
 def _euclidean(a: Array, b: Array) -> Array:

@@ -1,8 +1,8 @@
-"""Probabilities of the classes of sequences, by a trained classifier."""
+"""Scores and probabilities of the classes of sequences, by a trained classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ def require_classifier(model: Model) -> tuple[FeatureEncoder, ClassHead]:
         SpecError: if the model is none.
     """
     if model.spec.classifier is None:
-        raise SpecError("model", "a classifier", f"a model with a head of kind {model.spec.head.kind!r}")
+        expected = "a classifier, with one label a sequence"
+        raise SpecError("model", expected, f"a model with a head of kind {model.spec.head.kind!r}")
     return model.spec.classifier
 
 
@@ -47,21 +48,30 @@ def predict_proba(model: Model, sequences: Sequences, fill: str = "") -> NDArray
     return softmax(scores(model, encode(sequences, encoder, model.scaler, fill)))
 
 
-@torch.no_grad()
 def scores(
     model: Model, encoded: Sequence[NDArray[np.float32]], progress: Callable[[int], None] = lambda _: None
 ) -> NDArray[np.float64]:
     """Return the scores (logits) of encoded sequences, (n, classes); see `predict_proba`."""
+    found = np.empty((len(encoded), model.spec.output_size))
+    for numbers, y in outputs(model, encoded, progress):
+        found[numbers] = y[0]
+    return found
+
+
+def outputs(
+    model: Model, encoded: Sequence[NDArray[np.float32]], progress: Callable[[int], None] = lambda _: None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield numbers of sequences (B,) and the output for them (steps, B, ...), in evaluation mode."""
     training, device = model.training, next(model.parameters()).device
     model.eval()
-    found = np.empty((len(encoded), model.spec.output_size))
     width = model.spec.input_size + 3 * model.spec.lstm.output_size
     for numbers in even_batches(encoded, width):
         x, lengths = padded(encoded, numbers, device)
-        found[numbers] = model(x, lengths=lengths).y[0].double().cpu().numpy()
+        with torch.no_grad():
+            y = model(x, lengths=lengths).y
+        yield numbers, y.double().cpu().numpy()
         progress(len(numbers))
     model.train(training)
-    return found
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:

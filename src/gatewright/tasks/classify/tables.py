@@ -1,4 +1,4 @@
-"""The layout of an evaluation of a classifier in the terminal."""
+"""The layout of an evaluation of a classifier or a tagger in the terminal."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ MOST_CLASSES = 12
 
 def tables(figures: dict[str, Any]) -> Iterator[Table]:
     """Yield the measures of each method, and the confusion matrix of few classes."""
-    count = figures["sequences"]
-    table = empty(f"test part, {count:,} sequence{'s' if count > 1 else ''}", list(_COLUMNS.values()))
+    unit = "steps" if "steps" in figures else "sequences"
+    count = figures[unit]
+    table = empty(f"test part, {count:,} {unit if count > 1 else unit[:-1]}", list(_COLUMNS.values()))
     for name, measures in figures["methods"].items():
         title = figures["nearest_neighbour"] if name == "nearest neighbour" else name
         cells = ["–" if measures[key] is None else f"{measures[key]:.4f}" for key in _COLUMNS]
@@ -34,8 +35,9 @@ def tables(figures: dict[str, Any]) -> Iterator[Table]:
     yield table
     classes = figures["classes"]
     if len(classes) <= MOST_CLASSES:
-        matrix = empty("confusion matrix", list(map(escape, classes)))
+        matrix = empty("confusion matrix", [*map(escape, classes), "F1"])
         matrix.columns[0].header = "true \N{DOWNWARDS ARROW}  predicted \N{RIGHTWARDS ARROW}"
-        for name, row in zip(classes, figures["confusion"], strict=True):
-            matrix.add_row(escape(name), *map(str, row))
+        scores = figures.get("f1_by_class", [None] * len(classes))
+        for name, row, score in zip(classes, figures["confusion"], scores, strict=True):
+            matrix.add_row(escape(name), *map(str, row), "–" if score is None else f"{score:.4f}")
         yield matrix

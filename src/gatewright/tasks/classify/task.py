@@ -1,8 +1,9 @@
-"""Learning to classify: whole sequences in random order, cross-entropy of the class."""
+"""Learning from labelled sequences in random order; and to classify them, by the cross-entropy of the class."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,43 +11,45 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gatewright.data.sequences import Sequences
 from gatewright.nn.model import Model, State
 from gatewright.spec import ClassHead
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.classify.batches import padded
-from gatewright.tasks.classify.dataset import ClassData, encode
+from gatewright.tasks.classify.dataset import ClassData, LabelledData, encode
 from gatewright.tasks.classify.predict import scores
 
 
-class ClassifyTask:
-    """A classifier and its sequences.
+class SequenceBatches:
+    """Sequences of a training part in random order, a batch for each step.
 
     Args:
         model: the model, on its device.
-        data: the sequences.
+        train: what the batches are drawn from, encoded (T, D).
+        titles: of each of them, as an error names it.
         batch: sequences a step, over all processes.
         seed: of the order of the sequences.
         share: which part of each batch is this process's.
         device: where the batches are made.
     """
 
-    unit = "nats/sequence"
     carries = False
 
     def __init__(
-        self, model: Model, data: ClassData, batch: int, seed: int, share: Share, device: torch.device
+        self,
+        model: Model,
+        train: Sequence[NDArray[np.float32]],
+        titles: Sequence[str],
+        batch: int,
+        seed: int,
+        share: Share,
+        device: torch.device,
     ) -> None:
         self.model, self.batch = model, batch
-        self._seed, self._share, self._device, self._names = seed, share, device, data.train
-        fill = data.settings.fill
-        self._train = encode(data.train, data.encoder, data.scaler, fill)
-        self._valid = encode(data.valid, data.encoder, data.scaler, fill)
-        self._labels, self._valid_labels = data.numbers(data.train), data.numbers(data.valid)
-        weights = class_weights(self._labels, len(data.classes), data.settings.class_weights)
-        self._weights = None if weights is None else weights.to(device)
-        self.steps_per_epoch = -(-len(self._train) // batch)
-        self._epoch, self._order = -1, np.arange(len(self._train))
-        self.summary = _summary(data, model)
+        self._train, self._titles = train, titles
+        self._seed, self._share, self._device = seed, share, device
+        self.steps_per_epoch = -(-len(train) // batch)
+        self._epoch, self._order = -1, np.arange(len(train))
 
     def _numbers(self, step: int) -> NDArray[np.int64]:
         epoch, place = divmod(step, self.steps_per_epoch)
@@ -57,6 +60,44 @@ class ClassifyTask:
         if len(numbers) < self._share.world:  # no process may be without a sequence
             numbers = np.resize(numbers, self._share.world)
         return numbers[self._share.of(len(numbers))]
+
+    def inputs(self, step: int) -> tuple[Tensor, State | None]:
+        """Return what the model read at a step."""
+        return padded(self._train, self._numbers(step), self._device)[0], None
+
+    def rows(self, step: int, rows: NDArray[np.int64]) -> str:
+        """Name the sequences in rows of the batch of a step."""
+        numbers = self._numbers(step)
+        return ", ".join(self._titles[int(numbers[row])] for row in rows[:5])
+
+    def measures(self, score: float) -> dict[str, float | None]:  # noqa: ARG002
+        """Return no other measures."""
+        return {}
+
+    @property
+    def carried(self) -> State | None:
+        """No state goes on: every sequence starts from zeros."""
+        return None
+
+    def carry(self, state: State | None) -> None:
+        """Do nothing: see `carried`."""
+
+
+class ClassifyTask(SequenceBatches):
+    """A classifier and its sequences; arguments as for `SequenceBatches`."""
+
+    unit = "nats/sequence"
+
+    def __init__(
+        self, model: Model, data: ClassData, batch: int, seed: int, share: Share, device: torch.device
+    ) -> None:
+        train, self._valid = (encoded(model, data, part) for part in (data.train, data.valid))
+        titles = [data.train.title(number) for number in range(len(data.train))]
+        super().__init__(model, train, titles, batch, seed, share, device)
+        self._labels, self._valid_labels = data.numbers(data.train), data.numbers(data.valid)
+        weights = class_weights(self._labels, len(data.classes), data.settings.class_weights)
+        self._weights = None if weights is None else weights.to(device)
+        self.summary = _summary(data, model)
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
         """Cross-entropy of the classes of this process's sequences."""
@@ -71,26 +112,11 @@ class ClassifyTask:
         found = torch.from_numpy(scores(self.model, self._valid))
         return float(F.cross_entropy(found, torch.from_numpy(self._valid_labels)))
 
-    def measures(self, score: float) -> dict[str, float | None]:  # noqa: ARG002
-        """Return no other measures."""
-        return {}
 
-    def inputs(self, step: int) -> tuple[Tensor, State | None]:
-        """Return what the model read at a step."""
-        return padded(self._train, self._numbers(step), self._device)[0], None
-
-    def rows(self, step: int, rows: NDArray[np.int64]) -> str:
-        """Name the sequences in rows of the batch of a step."""
-        numbers = self._numbers(step)
-        return ", ".join(self._names.title(int(numbers[row])) for row in rows[:5])
-
-    @property
-    def carried(self) -> State | None:
-        """No state goes on: every sequence starts from zeros."""
-        return None
-
-    def carry(self, state: State | None) -> None:
-        """Do nothing: see `carried`."""
+def encoded(model: Model, data: LabelledData, part: Sequences) -> list[NDArray[np.float32]]:
+    """Return the sequences of a part as a model reads them: scaled by its own numbers."""
+    assert model.scaler is not None
+    return encode(part, data.encoder, model.scaler, data.settings.fill)
 
 
 def class_weights(labels: NDArray[np.int64], classes: int, how: str) -> Tensor | None:
@@ -106,25 +132,40 @@ def class_weights(labels: NDArray[np.int64], classes: int, how: str) -> Tensor |
     """
     if how == "none":
         return None
-    counts = np.bincount(labels, minlength=classes)
+    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
     return torch.tensor(len(labels) / (classes * counts), dtype=torch.float32)
 
 
 def _summary(data: ClassData, model: Model) -> str:
     assert isinstance(model.spec.head, ClassHead)
-    parts = [data.train, data.valid, *([] if data.test is None else [data.test])]
+    common, count = Counter(data.train.labels or ()).most_common(1)[0]
+    absent = [name for name in data.classes if name not in (data.train.labels or ())]
+    lines = [
+        summary_of_parts(data),
+        f"{len(data.classes)} classes; the most common, {common}, is {count / len(data.train):.0%} of training",
+        *([f"no training sequence of the classes: {', '.join(absent)}"] if absent else []),
+        *summary_of_columns(data),
+        f"reads {directions(model)}, decides by {model.spec.head.pooling}",
+    ]
+    return "\n".join(lines)
+
+
+def summary_of_parts(data: LabelledData) -> str:
+    """Return the line that says how many sequences each part has."""
+    parts = data.parts()
     sizes = " + ".join(f"{len(part):,}" for part in parts)
     named = "training + validation" + (" + test" if data.test is not None else "")
     lengths = np.concatenate([part.lengths for part in parts])
     steps = f"{lengths.min():,}" + (f" to {lengths.max():,}" if lengths.min() < lengths.max() else "")
-    common, count = Counter(data.train.labels or ()).most_common(1)[0]
-    lines = [
-        f"{sizes} sequences ({named}) of {steps} steps, {len(data.encoder.columns)} columns",
-        f"{len(data.classes)} classes; the most common, {common}, is {count / len(data.train):.0%} of training",
-        *data.notes,
-    ]
-    if data.encoder.missing:
-        lines.append(f"missing in places, with a column that says where: {', '.join(data.encoder.missing)}")
-    way = "in both directions" if model.spec.lstm.bidirectional else "forward"
-    lines.append(f"reads {way}, decides by {model.spec.head.pooling}")
-    return "\n".join(lines)
+    return f"{sizes} sequences ({named}) of {steps} steps, {len(data.encoder.columns)} columns"
+
+
+def summary_of_columns(data: LabelledData) -> list[str]:
+    """Return the lines on columns that are left out or missing in places."""
+    missing = ", ".join(data.encoder.missing)
+    return [*data.notes, *([f"missing in places, with a column that says where: {missing}"] if missing else [])]
+
+
+def directions(model: Model) -> str:
+    """Return how a model reads a sequence, for a person."""
+    return "in both directions" if model.spec.lstm.bidirectional else "forward"

@@ -1,0 +1,328 @@
+"""The tagger: sequences in, the probability of each class at each step out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.data.labels import UNLABELLED, step_labels_of
+from gatewright.data.sequences import Sequences, sequences_of
+from gatewright.errors import DataError, shorten
+from gatewright.estimators.base import Estimator
+from gatewright.estimators.python_names import python_names
+from gatewright.estimators.sequence_input import (
+    SequenceColumns,
+    columns_of_model,
+    is_any_table,
+    require_no_labels,
+    roles_of_sequences,
+    table_source,
+    typed_classes,
+)
+from gatewright.estimators.step_answer import Asked, answer_of, as_arrays
+from gatewright.nn.model import Model
+from gatewright.tasks.classify.dataset import read_sequences
+from gatewright.tasks.classify.metrics import confusion, f1_by_class, measure
+from gatewright.tasks.tag.predict import predict_proba, require_tagger
+from gatewright.train.callback import Callback
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from gatewright.insight.recording import Recording
+    from gatewright.tasks.inputs import InputBatch
+
+
+class SequenceTagger(Estimator):
+    """One label for each step of a sequence.
+
+    Sequences may be of unequal length, of one feature or several, with missing values, and with steps without a
+    label.  Parameters and fitted attributes follow scikit-learn's conventions.  None stands for the default, which
+    `gatewright train --help` lists; the parameters are the options of the same name there.
+
+    Args:
+        hidden: units of each LSTM layer and direction (default: 64).
+        layers: LSTM layers (default: 1).
+        directions: "forward" for a label from the steps so far, as a stream gives it; or "both" where the whole
+            sequence is there (default: forward).
+        dropout: dropout rate (default: 0.2).
+        proj: width of the projected hidden state; 0 for none.
+        forget_bias: initial bias of the forget gates.
+        context: longest piece of a sequence that is learned from at once; longer sequences are cut for training
+            alone (default: 500).
+        class_weights: "none", or "balanced" where rare classes count as much as others (default: none).
+        fill: "mean" to read missing values as the mean also where the training part had none.
+        time_format: format of the timestamps of a table.
+        decimal: decimal mark of numbers in text.
+        thousands: thousands separator of numbers in text.
+        missing: words and numbers for a missing value.
+        valid: validation part, by which the best model is chosen: a share of the sequences, or of the steps of a
+            single one (default: 0.15).
+        test: test part, which the training leaves out: a share, or the path of a file; none if 0, which it is
+            unless it is said.
+        split_seed: random seed of the split of several sequences (default: 0).
+        epochs: passes over the training part.
+        steps: optimizer steps, in place of epochs (default: 1000).
+        batch: sequences or pieces in a step (default: 32).
+        lr: maximum learning rate (default: 0.002).
+        schedule: decay of the learning rate.
+        warmup: steps of the linear warm-up.
+        weight_decay: decoupled weight decay.
+        clip: maximum norm of the gradient; 0 for no clipping.
+        patience: validations without improvement before the training stops; 0 for no limit (default: 10).
+        validate_every: steps between validations (default: 50).
+        checkpoint_every: steps between checkpoints.
+        seed: random seed for weights, order and dropout (default: 0).
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
+        verbose: 0 prints nothing, 1 shows the progress.
+
+    Attributes:
+        classes_: the labels in the order of the probabilities; as text in a model that `gatewright.load` read.
+        feature_names_in_: the columns that the model reads.
+        n_features_in_: their number.
+
+    >>> import gatewright, numpy as np
+    >>> X = np.sign(np.random.default_rng(0).normal(size=(24, 10)))
+    >>> y = np.where(np.cumsum(X, axis=1) > 0, "up", "down")
+    >>> model = gatewright.SequenceTagger(hidden=8, steps=80, lr=0.03, dropout=0).fit(X, y)
+    >>> model.predict(X[:2, :5]).shape
+    (2, 5)
+    """
+
+    _kind = "tag"
+
+    classes_: NDArray[Any]
+    feature_names_in_: NDArray[Any]
+    n_features_in_: int
+
+    def __init__(
+        self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
+        dropout: float | None = None, proj: int | None = None, forget_bias: float | None = None,
+        context: int | None = None, class_weights: str | None = None, fill: str | None = None,
+        time_format: str | None = None, decimal: str | None = None, thousands: str | None = None,
+        missing: Sequence[str] | None = None, valid: float | str | None = None, test: float | str = 0,
+        split_seed: int | None = None, epochs: int | None = None, steps: int | None = None,
+        batch: int | None = None, lr: float | None = None, schedule: str | None = None,
+        warmup: int | None = None, weight_decay: float | None = None, clip: float | None = None,
+        patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
+        seed: int | None = None, device: str | None = None, verbose: int = 0,
+    ) -> None:  # fmt: skip
+        self.hidden, self.layers, self.directions = hidden, layers, directions
+        self.dropout, self.proj, self.forget_bias, self.context = dropout, proj, forget_bias, context
+        self.class_weights, self.fill, self.time_format = class_weights, fill, time_format
+        self.decimal, self.thousands, self.missing = decimal, thousands, missing
+        self.valid, self.test, self.split_seed = valid, test, split_seed
+        self.epochs, self.steps, self.batch, self.lr = epochs, steps, batch, lr
+        self.schedule, self.warmup, self.weight_decay = schedule, warmup, weight_decay
+        self.clip, self.patience, self.validate_every = clip, patience, validate_every
+        self.checkpoint_every, self.seed, self.device = checkpoint_every, seed, device
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+        init: SequenceTagger | Model | str | Path | None = None,
+        callbacks: Sequence[Callback] = (),
+        **columns: Unpack[SequenceColumns],
+    ) -> Self:
+        """Train on sequences with a label for each step, and keep the best model.
+
+        Several sequences are split as wholes into training and validation part; a single one in the order of its
+        steps.  Ctrl-C ends the training and keeps the best model so far.
+
+        Args:
+            X: sequences: an array (n, T) or (n, T, D), or a list of arrays (T,) or (T, D) of any lengths; or a
+                long table, a row for each step (a polars or pandas DataFrame, an Arrow table, the path of a file).
+            y: the labels: an array (n, T), or a list of arrays (T,); None, NaN or empty text for a step without a
+                label.  None where a column of a long table has them.
+            run_dir: directory that keeps the run: checkpoints, metrics, the best model.
+            resume: go on with the run in ``run_dir``, to the same bits as without the interruption.
+            init: a fitted tagger, or its file, to start from instead of random weights: other sequences, the same
+                columns, no class that it does not know.  It fixes sizes and directions, and the scaler.
+            callbacks: instances of `gatewright.train.callback.Callback`.
+            **columns: of a long table: ``label``, and perhaps ``id`` (without it all rows are one sequence),
+                ``features`` (all other numeric columns by default) and ``time``, by which the rows of a sequence
+                are ordered.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            GatewrightError: at a parameter or data that cannot be used, before anything is trained.
+            NonFiniteError: at a NaN or infinity while training.
+        """
+        with python_names():
+            roles = roles_of_sequences(columns)
+            labels: dict[str, Any] | None = None
+            if is_any_table(X):
+                require_no_labels(y)
+                source: Any = table_source(X)
+            else:
+                source, labels = _labelled(X, y, roles, ())
+            self._train(
+                source, self._options({**roles, "label_per": "step"}), run_dir=run_dir, resume=resume, init=init,
+                callbacks=callbacks,
+            )  # fmt: skip
+            if labels is not None:
+                self.classes_ = typed_classes(self._head_classes(), labels, init)
+        return self
+
+    def _adopt(self, model: Model) -> None:
+        super()._adopt(model)
+        encoder, head = require_tagger(model)
+        self.classes_ = np.array(head.classes)
+        self.feature_names_in_ = np.array(encoder.columns, dtype=object)
+        self.n_features_in_ = len(encoder.columns)
+
+    def _head_classes(self) -> tuple[str, ...]:
+        return require_tagger(self._fitted())[1].classes
+
+    def _asked(self, X: Any, columns: SequenceColumns, y: Any = None) -> Asked:
+        """Read sequences as the model does; labels of a table only if it has a column for them."""
+        roles = roles_of_sequences(columns)
+        if not is_any_table(X):
+            return Asked(X, _labelled(X, y, roles, self.feature_names_in_)[0])
+        require_no_labels(y)
+        trained = self.options_.data
+        if trained.label:  # the training had a table, too
+            own = {"id": trained.id or (), **({"time": trained.time} if trained.time else {})}
+            roles = {**own, **roles}
+        if "id" not in roles:
+            expected = "the column that names the sequence of a row, or [] where all rows are one sequence"
+            raise DataError("id", expected, "none; the model does not know it")
+        data = self._options({**roles, "label_per": "step"}).data
+        data = replace(data, features=require_tagger(self._fitted())[0].columns)
+        source = table_source(X, data)
+        sequences, data = read_sequences(source, data, labelled="label" in roles)
+        return Asked(X, sequences, source, data)
+
+    def predict_proba(self, X: Any, **columns: Unpack[SequenceColumns]) -> Any:
+        """Return the probability of each class at each step.
+
+        Args:
+            X: sequences, in one of the forms that `fit` takes.
+            **columns: ``id`` and ``time`` of a long table, if they differ from those of the training.
+
+        Returns:
+            (n, T, classes) for an array, a list of arrays (T, classes) for a list, in the order of ``classes_``.
+            Of a long table a frame of its library with its rows in their order: the columns of id and time, and
+            ``p_<class>`` for each class.
+
+        Raises:
+            NotFittedError: before `fit`.
+            GatewrightError: if the sequences do not fit the model.
+        """
+        model = self._fitted()
+        with python_names():
+            asked = self._asked(X, columns)
+            probability = predict_proba(model, asked.sequences, self.fill or "")
+            if asked.source is None:
+                return as_arrays(X, probability)
+            names = [f"p_{name}" for name in self._head_classes()]
+            return answer_of(asked, names, probability)
+
+    def predict(self, X: Any, **columns: Unpack[SequenceColumns]) -> Any:
+        """Return the likeliest class of each step.
+
+        Args:
+            X: sequences, in one of the forms that `fit` takes.
+            **columns: as for `predict_proba`.
+
+        Returns:
+            Labels (n, T) for an array, a list of arrays (T,) for a list; of a long table a frame as for
+            `predict_proba`, with the column ``label``.
+        """
+        model = self._fitted()
+        with python_names():
+            asked = self._asked(X, columns)
+            probability = predict_proba(model, asked.sequences, self.fill or "")
+            labels = [self.classes_[each.argmax(axis=1)] for each in probability]
+            return as_arrays(X, labels) if asked.source is None else answer_of(asked, ["label"], labels)
+
+    def evaluate(self, X: Any, y: Any = None, **columns: Unpack[SequenceColumns]) -> dict[str, Any]:
+        """Score the labelled steps of sequences that the training has not seen.
+
+        Args:
+            X: sequences, in one of the forms that `fit` takes.
+            y: their labels; None where the column ``label`` of a long table has them.
+            **columns: as for `fit`.
+
+        Returns:
+            Accuracy, balanced accuracy, F1, ROC AUC, log loss and calibration error of the steps with a label, as
+            in the ``evaluation.json`` of a run; ``f1_by_class``; and the ``confusion`` matrix: rows are true
+            classes, columns predicted ones.
+
+        Raises:
+            NotFittedError: before `fit`.
+            GatewrightError: if the sequences do not fit the model, or a label is none of its classes.
+        """
+        model, classes = self._fitted(), self._head_classes()
+        with python_names():
+            sequences = self._asked(X, columns, y).sequences
+            if sequences.steps is None:
+                raise DataError("y", "a label for each step, or the column label of a table", "none")
+            for name, count in zip(sequences.steps.names, sequences.steps.counts(), strict=True):
+                if count and name not in classes:
+                    raise DataError("labels", f"classes of the model, out of {shorten(classes)}", shorten(name))
+            truth = np.concatenate(sequences.steps.as_numbers_of(classes))
+            labelled = truth != UNLABELLED
+            if not labelled.any():
+                raise DataError("y", "a step with a label", "none")
+            probability = np.concatenate(predict_proba(model, sequences, self.fill or ""))[labelled]
+        truth, guess = truth[labelled], probability.argmax(axis=1)
+        matrix = confusion(truth, guess, len(classes))
+        figures = measure(truth, guess, probability, len(classes))
+        more = {"f1_by_class": f1_by_class(matrix), "classes": list(classes), "confusion": matrix.tolist()}
+        return {**figures, "steps": len(truth), **more}
+
+    def score(self, X: Any, y: Any = None, **columns: Unpack[SequenceColumns]) -> float:
+        """Return the accuracy of the steps with a label; arguments as for `evaluate`."""
+        return float(self.evaluate(X, y, **columns)["accuracy"])
+
+    def look(self, X: Any, *, start: int = 0, steps: int | None = None, title: str = "") -> Recording:
+        """Run the model over sequences and return a recording of every gate and state: `gatewright.look`.
+
+        Args:
+            X: sequences, in one of the forms that `fit` takes.
+            start: first step that is read of each sequence.
+            steps: maximum number of steps; all if None.
+            title: title of the recording.
+        """
+        from gatewright.insight.recorder import record
+
+        return record(*self.look_inputs(X, start=start, steps=steps, title=title))
+
+    def look_inputs(
+        self, X: Any, *, start: int = 0, steps: int | None = None, title: str = ""
+    ) -> tuple[Model, InputBatch]:
+        """Return the model, and its inputs from sequences; arguments as for `look`."""
+        from gatewright.insight.inputs import gather
+
+        model = self._fitted()
+        with python_names():
+            sequences = self._asked(X, {}).sequences
+            return model, gather(model, sequences, start=start, steps=steps, title=title, fill=self.fill or "")
+
+
+def _labelled(X: Any, y: Any, roles: dict[str, Any], features: Any) -> tuple[Sequences, dict[str, Any]]:
+    """Return sequences of arrays with the labels of their steps, and the labels by their text.
+
+    Raises:
+        DataError: if they are no sequences, or the labels do not fit them.
+    """
+    if roles:
+        raise DataError(next(iter(roles)), "a name only for columns of a table", f"a {type(X).__name__}")
+    sequences = sequences_of(X, columns=columns_of_model(X, features))
+    if y is None:
+        return sequences, {}
+    steps, labels = step_labels_of(y, sequences.lengths.tolist())
+    return replace(sequences, steps=steps), labels

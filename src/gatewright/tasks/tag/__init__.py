@@ -1,0 +1,1 @@
+"""Taggers: one label for each step of a sequence."""
