@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gatewright.estimators import SequenceClassifier as SequenceClassifier
     from gatewright.estimators import SequenceTagger as SequenceTagger
     from gatewright.estimators import load as load
+    from gatewright.estimators import tune as tune
     from gatewright.insight import look as look
     from gatewright.inspector.widget import view as view
     from gatewright.nn import LSTM as LSTM
@@ -42,6 +43,7 @@ _HOMES = {
     "insight": "gatewright",
     "load": "gatewright.estimators",
     "look": "gatewright.insight",
+    "tune": "gatewright.estimators",
     "view": "gatewright.inspector.widget",
 }
 __all__ = sorted(_HOMES)

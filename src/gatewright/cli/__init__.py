@@ -9,7 +9,7 @@ import warnings
 
 from cyclopts import CycloptsError
 
-from gatewright.cli import comparison, inspection, models, reproduction, serving, training  # noqa: F401  (each has commands)
+from gatewright.cli import comparison, inspection, models, reproduction, serving, training, tuning  # noqa: F401
 from gatewright.cli.app import UsageError, app, complain, errors
 from gatewright.errors import GatewrightError, reason
 
@@ -18,6 +18,8 @@ __all__ = ["app", "main"]
 #: Packages that `gatewright[serve]` installs.
 _OF_SERVE = ("fastapi", "msgpack", "prometheus_client", "pydantic", "redis")
 
+#: Packages that `gatewright[tune]` installs.
+_OF_TUNE = ("alembic", "optuna", "sqlalchemy")
 
 #: Packages that `gatewright[look]` installs, and `gatewright[serve]` too.
 _OF_LOOK = ("httptools", "starlette", "uvicorn")
@@ -31,7 +33,8 @@ def _of_the_machine(error: BaseException, command: str) -> str:
     missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing not in ("", "gatewright"):
         of_look = "serve" if command == "serve" else "look"
-        extra = "serve" if missing in _OF_SERVE else of_look if missing in _OF_LOOK else "train"
+        extras = {"serve": _OF_SERVE, of_look: _OF_LOOK, "tune": _OF_TUNE}
+        extra = next((extra for extra, packages in extras.items() if missing in packages), "train")
         return f"this command needs {missing}: pip install 'gatewright[{extra}]'"
     # torch raises a RuntimeError on the CPU, and a subclass of it on a GPU.
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):

@@ -3,7 +3,8 @@
 from gatewright.estimators.forecaster import Forecaster
 from gatewright.estimators.language_model import LanguageModel
 from gatewright.estimators.loading import load
+from gatewright.estimators.search import Tuned, tune
 from gatewright.estimators.sequence_classifier import SequenceClassifier
 from gatewright.estimators.sequence_tagger import SequenceTagger
 
-__all__ = ["Forecaster", "LanguageModel", "SequenceClassifier", "SequenceTagger", "load"]
+__all__ = ["Forecaster", "LanguageModel", "SequenceClassifier", "SequenceTagger", "Tuned", "load", "tune"]

@@ -36,7 +36,7 @@ def whole(argument: str, value: Any) -> int | None:
     return int(value)
 
 
-def by_role(given: TableInput, columns: Columns) -> dict[str, Any]:
+def by_role(given: TableInput, columns: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns by role, from the form of the input and from the caller.
 
     Raises:

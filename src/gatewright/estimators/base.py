@@ -154,6 +154,14 @@ class Estimator:
         del values["verbose"]
         return options_of({name: value for name, value in values.items() if value is not None})
 
+    def _learned_from(self, X: Any, y: Any, columns: Mapping[str, Any]) -> tuple[Any, Options]:
+        """Return the source of a training and its options, checked; arguments as for `fit`.
+
+        Raises:
+            GatewrightError: if they cannot be used.
+        """
+        raise NotImplementedError
+
     def _train(
         self,
         source: Any,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from gatewright.runs.run import digest
 from gatewright.spec import TableSpec
 from gatewright.tasks.forecast.dataset import SeriesData, data_options, roles
 from gatewright.tasks.forecast.predict import fitted, forecast, forecastable, require_forecaster
+from gatewright.tasks.options import Options
 from gatewright.train.callback import Callback
 
 if TYPE_CHECKING:
@@ -164,11 +165,15 @@ class Forecaster(Estimator):
             NonFiniteError: at a NaN or infinity while training.
         """
         with python_names():
-            given = table_input(X, y)
-            options = self._options(by_role(given, columns))
-            require_distinct_ids(given, X, options.data.id or ())
-            self._train(given.source, options, run_dir=run_dir, resume=resume, init=init, callbacks=callbacks)
+            source, options = self._learned_from(X, y, columns)
+            self._train(source, options, run_dir=run_dir, resume=resume, init=init, callbacks=callbacks)
         return self
+
+    def _learned_from(self, X: Any, y: Any, columns: Mapping[str, Any]) -> tuple[Any, Options]:
+        given = table_input(X, y)
+        options = self._options(by_role(given, columns))
+        require_distinct_ids(given, X, options.data.id or ())
+        return given.source, options
 
     def _adopt(self, model: Model) -> None:
         super()._adopt(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from gatewright.data.sources import Text
 from gatewright.data.text import text_of
-from gatewright.errors import DataError, GatewrightError
+from gatewright.errors import DataError, GatewrightError, shorten
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.python_names import python_names
 from gatewright.nn.model import Model
 from gatewright.runtime.sampling import generate, require_drawable
+from gatewright.tasks.options import Options
 from gatewright.train.callback import Callback
 
 if TYPE_CHECKING:
@@ -122,12 +123,15 @@ class LanguageModel(Estimator):
             GatewrightError: at a parameter or a text that cannot be used, before anything is trained.
             NonFiniteError: at a NaN or infinity while training.
         """
-        _require_none(y)
         with python_names():
-            source = _source(X)
-            return self._train(
-                source, self._options({}), run_dir=run_dir, resume=resume, init=init, callbacks=callbacks
-            )
+            source, options = self._learned_from(X, y, {})
+            return self._train(source, options, run_dir=run_dir, resume=resume, init=init, callbacks=callbacks)
+
+    def _learned_from(self, X: Any, y: Any, columns: Mapping[str, Any]) -> tuple[Any, Options]:
+        _require_none(y)
+        if columns:
+            raise GatewrightError("columns", "none for a text", shorten(next(iter(columns))))
+        return _source(X), self._options({})
 
     def _adopt(self, model: Model) -> None:
         super()._adopt(model)

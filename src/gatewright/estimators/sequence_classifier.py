@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from gatewright.nn.model import Model
 from gatewright.tasks.classify.dataset import read_sequences
 from gatewright.tasks.classify.metrics import confusion, measure
 from gatewright.tasks.classify.predict import predict_proba, require_classifier
+from gatewright.tasks.options import Options
 from gatewright.train.callback import Callback
 
 if TYPE_CHECKING:
@@ -164,17 +165,19 @@ class SequenceClassifier(Estimator):
             NonFiniteError: at a NaN or infinity while training.
         """
         with python_names():
-            roles = roles_of_sequences(columns)
-            source = source_of(X, y, roles)
-            if isinstance(source, Sequences) and source.labels is None:
-                raise DataError("y", "a label for each sequence", "None")
+            source, options = self._learned_from(X, y, columns)
             labels = None if y is None else distinct_labels(y)
-            self._train(
-                source, self._options(roles), run_dir=run_dir, resume=resume, init=init, callbacks=callbacks
-            )
+            self._train(source, options, run_dir=run_dir, resume=resume, init=init, callbacks=callbacks)
             if labels is not None:
                 self.classes_ = typed_classes(self._head_classes(), labels, init)
         return self
+
+    def _learned_from(self, X: Any, y: Any, columns: Mapping[str, Any]) -> tuple[Any, Options]:
+        roles = roles_of_sequences(columns)
+        source = source_of(X, y, roles)
+        if isinstance(source, Sequences) and source.labels is None:
+            raise DataError("y", "a label for each sequence", "None")
+        return source, self._options(roles)
 
     def _adopt(self, model: Model) -> None:
         super()._adopt(model)

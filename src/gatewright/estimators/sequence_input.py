@@ -29,7 +29,7 @@ class SequenceColumns(TypedDict, total=False):
     time: str
 
 
-def roles_of_sequences(columns: SequenceColumns) -> dict[str, Any]:
+def roles_of_sequences(columns: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of a long table by their role.
 
     Raises:

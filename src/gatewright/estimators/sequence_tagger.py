@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from gatewright.estimators.step_answer import Asked, answer_of, as_arrays
 from gatewright.nn.model import Model
 from gatewright.tasks.classify.dataset import read_sequences
 from gatewright.tasks.classify.metrics import confusion, f1_by_class, measure
+from gatewright.tasks.options import Options
 from gatewright.tasks.tag.predict import predict_proba, require_tagger
 from gatewright.train.callback import Callback
 
@@ -161,20 +162,21 @@ class SequenceTagger(Estimator):
             NonFiniteError: at a NaN or infinity while training.
         """
         with python_names():
-            roles = roles_of_sequences(columns)
-            labels: dict[str, Any] | None = None
-            if is_any_table(X):
-                require_no_labels(y)
-                source: Any = table_source(X)
-            else:
-                source, labels = _labelled(X, y, roles, ())
-            self._train(
-                source, self._options({**roles, "label_per": "step"}), run_dir=run_dir, resume=resume, init=init,
-                callbacks=callbacks,
-            )  # fmt: skip
+            source, options = self._learned_from(X, y, columns)
+            labels = None if is_any_table(X) else _labelled(X, y, roles_of_sequences(columns), ())[1]
+            self._train(source, options, run_dir=run_dir, resume=resume, init=init, callbacks=callbacks)
             if labels is not None:
                 self.classes_ = typed_classes(self._head_classes(), labels, init)
         return self
+
+    def _learned_from(self, X: Any, y: Any, columns: Mapping[str, Any]) -> tuple[Any, Options]:
+        roles = roles_of_sequences(columns)
+        if is_any_table(X):
+            require_no_labels(y)
+            source: Any = table_source(X)
+        else:
+            source, _ = _labelled(X, y, roles, ())
+        return source, self._options({**roles, "label_per": "step"})
 
     def _adopt(self, model: Model) -> None:
         super()._adopt(model)

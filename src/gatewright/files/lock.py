@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ else:
 _FAR = 1 << 30
 #: Error numbers of a file system without locks.
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
+#: Seconds between two tries to get a lock that another process holds.
+RETRY = 0.02
 
 
 class LockedError(Exception):
@@ -82,6 +85,28 @@ def held(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def waited_for(path: Path) -> Iterator[None]:
+    """Hold a lock on a file by name as `held` does, after any other process that holds it.
+
+    Raises:
+        OSError: if the file cannot be created.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, waited_for(Path(folder) / "lock"):
+    ...     (Path(folder) / "lock").exists()
+    True
+    """
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(held(path))
+                break
+            except LockedError:
+                time.sleep(RETRY)
+        yield
 
 
 def _number(data: bytes) -> str:

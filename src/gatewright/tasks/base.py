@@ -133,6 +133,8 @@ class Kind(Protocol[Data]):
     by_data: tuple[str, ...] = ()
     #: Name of the file with the plot of an evaluation.
     plot: str = "forecast.png"
+    #: Entries of the search space of `gatewright tune`, where the user has none (`tasks.search_space`).
+    searched: tuple[str, ...] = ()
     #: Whether its models forecast the rows after a table: `forecast`, and ``windows`` of an evaluation.
     forecasts: bool = False
     #: Whether its models predict a label for each sequence or for each step: `predict`.
@@ -186,6 +188,15 @@ class Kind(Protocol[Data]):
     def complete(self, options: Options, data: Data) -> Options:
         """Return the options with those that depend on the data."""
         return options
+
+    def search_entries(self, data: Data, options: Options) -> tuple[str, ...]:
+        """Return the entries of the search space for data; `searched`, and those that depend on the data.
+
+        Args:
+            data: read with the options.
+            options: as the user set them.
+        """
+        return self.searched
 
     def build(self, data: Data, options: Options) -> Model:
         """Return a new model for the data, with random weights, on the CPU."""

@@ -55,7 +55,7 @@ def train(
         GatewrightError: at an option or data that cannot be used, before anything is written.
         NonFiniteError: at a NaN or infinity while training.
     """
-    learned, source = _source(source, kind or registry.kind_named_by(options.data))
+    learned, source = learned_from(source, kind, options)
     title = source.name if isinstance(source, Path) else "the data"
     options = learned.resolve(options if initial is None else _continued(learned, options, initial))
     accelerator = _accelerator(TrainingSettings.of(options.training))
@@ -114,8 +114,18 @@ def resume(
         )
 
 
-def _source(source: Any, kind: str) -> tuple[Kind[Any], TrainingSource]:
-    """Return the kind that learns from a source, and the source as a path or as a value to read repeatedly."""
+def learned_from(source: Any, kind: str, options: Options) -> tuple[Kind[Any], TrainingSource]:
+    """Return the kind that learns from a source, and the source as a path or as a value to read repeatedly.
+
+    Args:
+        source: the path of a file, or a value in memory.
+        kind: name of the kind; empty where the source or an option says it.
+        options: what is not left to the defaults.
+
+    Raises:
+        GatewrightError: if no kind learns from it, or the file does not exist.
+    """
+    kind = kind or registry.kind_named_by(options.data)
     if not isinstance(source, (str, Path)):
         return registry.kind_of_value(source, kind)
     require_file(Path(source))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from gatewright.errors import GatewrightError
 from gatewright.spec import NO_CATEGORY
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
 from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options, stack_options
@@ -43,6 +44,10 @@ class Forecast(Kind["SeriesData"]):
         replace(TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=25, patience=10),
     )  # fmt: skip
     by_data = ("context", "season", "calendar", "category", "embedding")
+    searched = (
+        "hidden=16:128:log", "layers=1:2", "reads=change,level,both", "dropout=0:0.5", "lr=3e-4:1e-2:log",
+        "batch=16,32,64,128", "weight_decay=1e-4:1e-1:log",
+    )  # fmt: skip
     forecasts = True
 
     def fits(self, spec: ModelSpec) -> bool:
@@ -73,6 +78,28 @@ class Forecast(Kind["SeriesData"]):
     def complete(self, options: Options, data: SeriesData) -> Options:
         """Return the options with what the table decides."""
         return replace(options, data=data.options)
+
+    def search_entries(self, data: SeriesData, options: Options) -> tuple[str, ...]:
+        """Return the entries for a table: also half and twice the context, as far as the table has windows."""
+        if options.data.context is not None:
+            return self.searched
+        contexts = [size for size in self._contexts(data, options) if size]
+        return (*self.searched, f"context={','.join(map(str, contexts))}") if len(contexts) > 1 else self.searched
+
+    def _contexts(self, data: SeriesData, options: Options) -> list[int]:
+        """Return half, once and twice the context of a table; 0 in place of one that it does not allow."""
+        from gatewright.tasks.forecast import dataset
+
+        def usable(context: int) -> int:
+            try:
+                dataset.read(data.table, replace(self.resolve(options).data, context=context))
+            except GatewrightError:
+                return 0
+            return context
+
+        default = data.sizes.read
+        half = default // 2
+        return [usable(half) if half > max(data.sizes.seasons, default=1) else 0, default, usable(2 * default)]
 
     def build(self, data: SeriesData, options: Options) -> Model:
         """Return a new forecaster."""

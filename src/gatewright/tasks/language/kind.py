@@ -41,6 +41,10 @@ class Language(Kind["TextData"]):
         replace(MODEL_DEFAULTS, hidden=512, dropout=0.2, embedding=64, forget_bias=0.0),
         replace(TRAINING_DEFAULTS, epochs=10, batch=32, lr=2e-3),
     )
+    searched = (
+        "hidden=128:1024:log", "layers=1:3", "embedding=32,64,128", "dropout=0:0.5", "lr=5e-4:1e-2:log",
+        "batch=16,32,64", "context=64,128,256",
+    )  # fmt: skip
 
     def fits(self, spec: ModelSpec) -> bool:
         """Whether a model reads symbols."""

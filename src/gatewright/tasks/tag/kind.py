@@ -47,6 +47,9 @@ class Tag(Kind["TagData"]):
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, directions="forward"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10),
     )  # fmt: skip
+    searched = (
+        "hidden=16:128:log", "layers=1:3", "dropout=0:0.5", "lr=5e-4:2e-2:log", "batch=8,16,32,64",
+    )  # fmt: skip
     classifies = True
 
     def named_by(self, options: DataOptions) -> bool:

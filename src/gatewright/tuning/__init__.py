@@ -1,0 +1,1 @@
+"""Choosing a recipe: studies on Optuna."""
