@@ -8,6 +8,14 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
+def test_the_hint_of_a_search_names_its_extra() -> None:
+    program = "import sys; sys.modules['optuna'] = None; from gatewright import cli; cli.main(['tune', 'no.csv'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: this command needs optuna: pip install 'gatewright[tune]'"
+
+
 @pytest.mark.parametrize("command", ["serve", "look"])
 @pytest.mark.slow
 def test_the_hint_names_the_extra_of_the_command(command: str) -> None:

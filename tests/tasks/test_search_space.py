@@ -96,7 +96,7 @@ REFUSED = {
     "reads=level,all": "--search reads: expected one of change, level, both, nothing, got 'all'",
     "reads=level,": "--search reads: expected different values",
     "season=24,48+x": "--search season: expected none, or different lengths",
-    "embedding=8,16": "--search embedding: expected no such option for a forecast model, got 8",
+    "pooling=last,max": "--search pooling: expected no such option for a forecast model, got 'last'",
 }
 
 
