@@ -26,7 +26,7 @@ def arguments(task: ForecastTask, path: Path) -> list[str]:
     command += ["--valid", str(task.valid), "--test", str(task.test), "--device", "cpu"]
     command += ["--past", *task.past] if task.past else []
     command += ["--id", task.series] if task.series else []
-    return command + (["--fill", "forward"] if task.name == "sanfrancisco" else [])
+    return command + (["--fill", "forward"] if task.fill else [])
 
 
 def trained(task: ForecastTask, path: Path, seed: int, options: list[str]) -> dict[str, Any]:
