@@ -130,7 +130,7 @@ const char* gatewright_status_text(gatewright_status status) {
         case GATEWRIGHT_SESSION_TWICE:
             return "a session is named twice in one call";
         case GATEWRIGHT_NOT_FINITE:
-            return "input is NaN, infinite or beyond 1e20 standard deviations";
+            return "input is NaN, infinite, beyond 1e20 standard deviations, or not what its transform allows";
         case GATEWRIGHT_NO_SYMBOL:
             return "there is no symbol of that number";
         case GATEWRIGHT_STATE:

@@ -39,9 +39,9 @@ extern "C" {
 #define GATEWRIGHT_UNSET(value)
 #endif
 
-/* Grows when gatewright_parts or a struct in it changes.  Parts of version 1 have no seasons; they are still
- * taken. */
-#define GATEWRIGHT_VERSION 2
+/* Grows when gatewright_parts or a struct in it changes.  Parts of older versions are still taken: those of version
+ * 1 have no seasons, those of version 2 no transforms and bounds. */
+#define GATEWRIGHT_VERSION 3
 
 typedef enum gatewright_status {
     GATEWRIGHT_OK = 0,
@@ -52,7 +52,8 @@ typedef enum gatewright_status {
     GATEWRIGHT_ANOTHER_INPUT,   /* the model reads another kind of input */
     GATEWRIGHT_NO_SESSION,      /* there is no session of that number */
     GATEWRIGHT_SESSION_TWICE,   /* a session is named twice in one call */
-    GATEWRIGHT_NOT_FINITE,      /* input is NaN, infinite or, in a row, beyond 1e20 standard deviations */
+    GATEWRIGHT_NOT_FINITE,      /* input is NaN, infinite or, in a row, beyond 1e20 standard deviations, or a target
+                                   that its transform does not allow */
     GATEWRIGHT_NO_SYMBOL,       /* there is no symbol of that number */
     GATEWRIGHT_STATE,           /* a state is not finite, or its steps are below 0 */
     GATEWRIGHT_BUSY,            /* another thread is in a call with this stream */
@@ -79,6 +80,16 @@ typedef struct gatewright_layer {
     const float* b_hh; /* (4H), or null */
     const float* W_hr; /* (P, H), where P is less than H; or null, where P is H */
 } gatewright_layer;
+
+/* A transform of a target y, before all else.  Values have to be from -1e38 to 1e38, and above 0 where noted; what
+ * comes back is in these bounds too. */
+typedef enum gatewright_transform {
+    GATEWRIGHT_NONE = 0, /* y */
+    GATEWRIGHT_LOG,      /* log(y), y above 0 */
+    GATEWRIGHT_LOG1P,    /* log(1 + |y| / number) with the sign of y; number above 0 */
+    GATEWRIGHT_ASINH,    /* asinh(y / number); number above 0 */
+    GATEWRIGHT_BOXCOX    /* (y^number - 1) / number, y above 0; log(y) where number is 0 */
+} gatewright_transform;
 
 /*
  * The columns of a forecaster.  A row that a step reads has, in this order and in the table's own units,
@@ -114,6 +125,12 @@ typedef struct gatewright_columns {
     int64_t season_count GATEWRIGHT_UNSET(0);             /* 0 for none */
     const int64_t* seasons GATEWRIGHT_UNSET(nullptr);     /* (season_count), or null for none */
     const float* season_weight GATEWRIGHT_UNSET(nullptr); /* (season_count, horizon, targets), or null for none */
+    /* Of parts of version 3: each (targets), or null for none.  Mean and scales are those of the transformed targets
+     * then; forecasts are in the targets' own units, and within the bounds, which are not NaN. */
+    const gatewright_transform* transform GATEWRIGHT_UNSET(nullptr);
+    const double* transform_number GATEWRIGHT_UNSET(nullptr); /* of each transform; not null where transform is not */
+    const double* minimum GATEWRIGHT_UNSET(nullptr);
+    const double* maximum GATEWRIGHT_UNSET(nullptr);
 } gatewright_columns;
 
 /* How the weights of the gates, W_ih and W_hh, are kept in memory once a model is made; all else stays float. */

@@ -1,6 +1,7 @@
 #include "c/parts.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace gatewright {
 
@@ -50,6 +51,31 @@ void read_seasons(const gatewright_columns& given, Columns& columns) {
     columns.season_weight.assign(given.season_weight, given.season_weight + weights);
 }
 
+// Reads transforms of the targets and bounds of their forecasts, which parts before version 3 do not have.
+void read_target_units(const gatewright_columns& given, Columns& columns) {
+    const int64_t targets = given.targets;
+    if (given.transform) {
+        need_numbers(given.transform_number, targets);
+        for (int64_t k = 0; k < targets; ++k) {
+            const auto kind = static_cast<int32_t>(given.transform[k]);
+            const double number = given.transform_number[k];
+            need(kind >= GATEWRIGHT_NONE && kind <= GATEWRIGHT_BOXCOX, GATEWRIGHT_SIZE);
+            need(number > 0 || (kind != GATEWRIGHT_LOG1P && kind != GATEWRIGHT_ASINH), GATEWRIGHT_WEIGHT);
+            columns.transforms.push_back({static_cast<Transform>(kind), number});
+        }
+    }
+    const auto not_a_number = [](double bound) { return std::isnan(bound); };
+    const auto read = [&](const double* from, std::vector<double>& to) {
+        if (!from) return;
+        to.assign(from, from + targets);
+        need(std::none_of(to.begin(), to.end(), not_a_number), GATEWRIGHT_WEIGHT);
+    };
+    read(given.minimum, columns.minimum);
+    read(given.maximum, columns.maximum);
+    if (given.minimum && given.maximum)
+        for (int64_t k = 0; k < targets; ++k) need(given.minimum[k] <= given.maximum[k], GATEWRIGHT_SIZE);
+}
+
 // Checks columns against what stands around them: D of the first layer, and the width of the head, 0 without one.
 Columns columns_of(const gatewright_columns& given, int64_t D, int64_t out) {
     for (const int64_t count : {given.targets, given.horizon, given.quantiles})
@@ -97,7 +123,7 @@ WeightFormat format_of(gatewright_kept kept) {
 }  // namespace
 
 ModelParts parts_of(const gatewright_parts& given) {
-    need(given.version == 1 || given.version == GATEWRIGHT_VERSION, GATEWRIGHT_ANOTHER_VERSION);
+    need(given.version >= 1 && given.version <= GATEWRIGHT_VERSION, GATEWRIGHT_ANOTHER_VERSION);
     need(!given.embedding || !given.columns, GATEWRIGHT_SIZE);
     need(is_size(given.layer_count), GATEWRIGHT_SIZE);
     need(given.layers, GATEWRIGHT_NULL_POINTER);
@@ -124,6 +150,7 @@ ModelParts parts_of(const gatewright_parts& given) {
     if (given.columns) {
         parts.columns = columns_of(*given.columns, D, parts.out);
         if (given.version > 1) read_seasons(*given.columns, parts.columns);
+        if (given.version > 2) read_target_units(*given.columns, parts.columns);
     }
     parts.format = format_of(given.kept);
     parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;

@@ -6,6 +6,7 @@
 #include <nanobind/stl/tuple.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "python/arguments.h"
 #include "stream/stream.h"
@@ -58,22 +59,60 @@ struct Needed : Buffer {
 
 using Given = std::shared_ptr<Model>;
 // targets, past, statics, phases, known, horizon, quantiles; change, level, observed; mean, scale, change_scale;
-// seasons, and their weights in order.
+// seasons, and their weights in order; transforms of the targets with their numbers; bounds of forecasts.
 using Counts = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
 using ColumnsGiven = std::tuple<Counts, std::tuple<bool, bool, bool>, std::vector<double>, std::vector<double>,
-                                std::vector<double>, std::vector<int64_t>, std::vector<float>>;
+                                std::vector<double>, std::vector<int64_t>, std::vector<float>,
+                                std::vector<int64_t>, std::vector<double>, std::vector<double>, std::vector<double>>;
+
+std::vector<TargetTransform> transforms_of(const std::vector<int64_t>& kinds, const std::vector<double>& numbers) {
+    if (kinds.size() != numbers.size())
+        refuse("transform", std::to_string(kinds.size()) + " numbers", std::to_string(numbers.size()));
+    std::vector<TargetTransform> transforms;
+    for (size_t k = 0; k < kinds.size(); ++k) {
+        if (kinds[k] < 0 || kinds[k] > static_cast<int64_t>(Transform::boxcox))
+            refuse("transform", "a number from 0 to 4", std::to_string(kinds[k]));
+        transforms.push_back({static_cast<Transform>(kinds[k]), numbers[k]});
+    }
+    return transforms;
+}
 
 Columns columns_of(const std::optional<ColumnsGiven>& given) {
     if (!given) return {};
-    const auto& [counts, reads, mean, scale, change_scale, seasons, season_weight] = *given;
+    const auto& [counts, reads, mean, scale, change_scale, seasons, season_weight, kinds, numbers, minimum,
+                 maximum] = *given;
     const auto& [targets, past, statics, phases, known, horizon, quantiles] = counts;
     const auto& [change, level, observed] = reads;
     if (season_weight.size() != seasons.size() * static_cast<size_t>(horizon * targets))
         refuse("season_weight",
                std::to_string(seasons.size() * static_cast<size_t>(horizon * targets)) + " weights",
                std::to_string(season_weight.size()));
-    return {targets, past,     statics, phases, known,        horizon, quantiles,    change,
-            level,   observed, mean,    scale,  change_scale, seasons, season_weight};
+    for (const size_t size : {kinds.size(), minimum.size(), maximum.size()})
+        if (size != 0 && size != static_cast<size_t>(targets))
+            refuse("transform, bounds", "none, or one a target", std::to_string(size));
+    Columns columns{targets, past,     statics, phases, known,        horizon, quantiles,    change,
+                    level,   observed, mean,    scale,  change_scale, seasons, season_weight};
+    columns.transforms = transforms_of(kinds, numbers);
+    columns.minimum = minimum;
+    columns.maximum = maximum;
+    return columns;
+}
+
+// Values (rows, K) by the transforms of their columns, or back, in a new array.
+nb::object transform(nb::handle values, const std::vector<int64_t>& kinds, const std::vector<double>& numbers,
+                     bool inverse) {
+    const std::vector<TargetTransform> transforms = transforms_of(kinds, numbers);
+    const Array x = array_of("values", values);
+    const int64_t columns = static_cast<int64_t>(transforms.size());
+    const int64_t rows = x.ndim() == 2 ? static_cast<int64_t>(x.shape(0)) : 0;
+    need<double>("values", x, {rows, columns}, true);
+    const double* const from = static_cast<const double*>(x.data());
+    Result<double> result({rows, columns});
+    for (int64_t k = 0; k < rows * columns; ++k) {
+        const TargetTransform& own = transforms[k % columns];
+        result.data[k] = inverse ? own.invert(from[k]) : own.apply(from[k]);
+    }
+    return result.array;
 }
 
 Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, const Maybe& head_W,
@@ -118,6 +157,12 @@ std::string described(const Advance& call, const Fault& fault) {
     return place + (call.B > 1 ? " of session " + std::to_string(call.sessions[fault.b]) : "");
 }
 
+std::string allowed_by(const Model& model, int64_t target) {
+    const Transform kind = model.columns.transforms[target].kind;
+    const bool positive = kind == Transform::log || kind == Transform::boxcox;
+    return positive ? "a number above 0, at most 1e38" : "a number from -1e38 to 1e38";
+}
+
 [[noreturn]] void refuse_fault(const Model& model, const Advance& call, const Fault& fault, int64_t sessions) {
     const std::string session = std::to_string(call.sessions[fault.b]);
     switch (fault.kind) {
@@ -137,6 +182,10 @@ std::string described(const Advance& call, const Fault& fault) {
     const double value =
         series ? static_cast<const double*>(call.input)[at] : static_cast<const float*>(call.input)[at];
     const nb::object text = nb::module_::import_("builtins").attr("repr")(value);
+    if (series && fault.column < model.columns.targets && std::isfinite(value) &&
+        std::isnan(model.columns.transformed(value, fault.column)))
+        refuse("x", "a value that the model's transform of the target allows: " + allowed_by(model, fault.column),
+               nb::cast<std::string>(text) + " in column " + std::to_string(fault.column) + described(call, fault));
     refuse("x",
            series ? "finite numbers, within 1e20 standard deviations; NaN only for a target" : "finite numbers",
            nb::cast<std::string>(text) + " in column " + std::to_string(fault.column) + described(call, fault));
@@ -256,6 +305,8 @@ void bind_streams(nb::module_& m) {
         .def_prop_ro("output_width", &Model::output_width);
     m.def("model", &make_model, nb::arg("layers"), nb::arg("embedding").none(), nb::arg("head_W").none(),
           nb::arg("head_b").none(), nb::arg("columns").none(), nb::arg("kept"));
+    m.def("transform", &transform, nb::arg("values").none(), nb::arg("kinds"), nb::arg("numbers"),
+          nb::arg("inverse"));
     nb::class_<Stream>(m, "Stream")
         .def("__init__",
              [](Stream* at, const Given& model, int64_t sessions) {

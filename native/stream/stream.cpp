@@ -90,6 +90,8 @@ int64_t fault_in_row(const Columns& n, const double* row) {
                                : k < phases ? k + n.known
                                : k < known  ? -1
                                             : statics + (k - known) / n.horizon;
+        if (k < n.targets && bad(n.transformed(value, k), n.mean[k], n.scale[k])) return k;
+        if (k < n.targets) continue;
         // Phases are read as they are.
         if (column < 0 ? bad(value, 0, 1) : bad(value, n.mean[column], n.scale[column])) return k;
     }
@@ -180,12 +182,12 @@ void Stream::encode_row(const double* row, double* last, float* x, float* level)
     const auto scaled = [&](double value, int64_t column) { return (value - n.mean[column]) / n.scale[column]; };
     if (n.change)
         for (int64_t k = 0; k < n.targets; ++k) {
-            const double change = (row[k] - last[k]) / n.change_scale[k];
+            const double change = (n.transformed(row[k], k) - n.transformed(last[k], k)) / n.change_scale[k];
             *x++ = std::isnan(change) ? 0.0f : static_cast<float>(change);
         }
     for (int64_t k = 0; k < n.targets; ++k) {
         if (!std::isnan(row[k])) last[k] = row[k];
-        level[k] = std::isnan(last[k]) ? 0.0f : static_cast<float>(scaled(last[k], k));
+        level[k] = std::isnan(last[k]) ? 0.0f : static_cast<float>(scaled(n.transformed(last[k], k), k));
     }
     if (n.level) x = std::copy_n(level, n.targets, x);
     if (n.observed)
@@ -329,7 +331,8 @@ void Stream::give(const Advance& call, const Part& part, Scratch& s, const float
             }
             for (int64_t q = 0; q < n.quantiles; ++q) from[q] += level;
             std::sort(from, from + n.quantiles);
-            for (int64_t q = 0; q < n.quantiles; ++q) to[q] = from[q] * n.scale[target] + n.mean[target];
+            for (int64_t q = 0; q < n.quantiles; ++q) 
+                to[q] = n.in_units(from[q] * n.scale[target] + n.mean[target], target);
         }
     }
 }

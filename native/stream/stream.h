@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/lstm.h"
+#include "stream/transform.h"
 #include "support/workspace.h"
 
 namespace gatewright {
@@ -25,10 +26,22 @@ struct Columns {
     std::vector<double> change_scale;  // of targets
     std::vector<int64_t> seasons;      // lengths, rising: whose differences a forecast adds; each below 2^31
     std::vector<float> season_weight;  // (seasons, horizon, targets)
+    std::vector<TargetTransform> transforms{};       // of targets, before all else; none where it is empty
+    std::vector<double> minimum{}, maximum{};  // of forecasts of the targets; no bounds where they are empty
 
     // Rows whose targets the seasonal differences need: the last ones that a session has read.
     int64_t recent() const { return seasons.empty() ? 0 : seasons.back() + 1; }
     int64_t width() const { return targets + past + statics + phases + known * horizon; }
+    double transformed(double value, int64_t target) const {
+        return transforms.empty() ? value : transforms[target].apply(value);
+    }
+    // A forecast in the table's units, within its bounds.
+    double in_units(double z, int64_t target) const {
+        double value = transforms.empty() ? z : transforms[target].invert(z);
+        if (!minimum.empty()) value = std::max(value, minimum[target]);
+        if (!maximum.empty()) value = std::min(value, maximum[target]);
+        return value;
+    }
 };
 
 // What a model is made of; only read while it is made.

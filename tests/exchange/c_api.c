@@ -352,6 +352,23 @@ static void test_columns_that_do_not_fit_are_refused(void) {
         gatewright_model_destroy(model);
         model = NULL;
     }
+    if (parts.version > 2) {
+        const double nan[16] = {NAN}, low[16] = {-INFINITY, -INFINITY};
+        const gatewright_transform other[16] = {(gatewright_transform)5};
+        COLUMNS_REFUSED(NULL_POINTER, columns.transform_number = NULL);
+        COLUMNS_REFUSED(WEIGHT, columns.transform_number = zero);
+        COLUMNS_REFUSED(WEIGHT, columns.transform_number = nan);
+        COLUMNS_REFUSED(SIZE, columns.transform = other);
+        COLUMNS_REFUSED(WEIGHT, columns.minimum = nan);
+        COLUMNS_REFUSED(SIZE, columns.maximum = low);
+    } else { /* nor are these in older ones */
+        columns = *model_parts.columns;
+        columns.minimum = (const double*)&parts; /* of any memory */
+        columns.transform = (const gatewright_transform*)&parts;
+        GIVES(OK, gatewright_model_create(&parts, &model));
+        gatewright_model_destroy(model);
+        model = NULL;
+    }
     columns = *model_parts.columns;
     parts.head_W = NULL;
     GIVES(SIZE, gatewright_model_create(&parts, &model));

@@ -98,8 +98,11 @@ def series_model(**changes: Any) -> Model:
     encoder = SeriesEncoder(**{"reads": "both", **COLUMNS, **changes})
     rng = np.random.default_rng(1)
     numbers = [tuple(rng.uniform(0.3, 9, len(encoder.columns))) for _ in "ms"]
-    scaler = Scaler(encoder.columns, *numbers, tuple(rng.uniform(0.1, 2, len(encoder.targets))))
-    spec = ModelSpec(encoder, StackSpec(20, num_layers=2), QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9)))
+    changes_scale, transformed = tuple(rng.uniform(0.1, 2, len(encoder.targets))), len(encoder.transform)
+    scaler = Scaler(encoder.columns, *numbers, changes_scale, (3.0,) * transformed, (1.0,) * transformed)
+    bounds = {"minimum": (-20.0, 0.0), "maximum": (60.0, 70.0)} if transformed else {}
+    head = QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9), **bounds)
+    spec = ModelSpec(encoder, StackSpec(20, num_layers=2), head)
     model = Model(spec, scaler=scaler).eval()
     torch.nn.init.normal_(model.head.weight)
     if model.season is not None:
@@ -165,11 +168,13 @@ def test_weights_of_fewer_bits_give_the_bits_of_python(
     assert not same_bits(got, full)
 
 
-@pytest.mark.parametrize("reads", ["both", "change", "nothing", "seasons"])
+@pytest.mark.parametrize("reads", ["both", "change", "nothing", "seasons", "transforms"])
 def test_a_forecaster_gives_the_bits_of_python(reads: str, library: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"known": ("holiday", "price"), "static": ("area",)} if reads == "change" else {}
     if reads == "seasons":
         reads, changes = "both", {"seasons": (2, 11), "context": 12}
+    if reads == "transforms":
+        reads, changes = "both", {"seasons": (2, 11), "context": 12, "transform": ("log1p", "asinh")}
     stream = exported(series_model(reads=reads, **changes), tmp_path)
     program = compiled(ROOT / "examples/embed/main.c", library, tmp_path)
     xs = rows(len(stream.columns), 2)
@@ -247,9 +252,11 @@ def test_the_caller_gives_sine_and_cosine_of_a_calendar(library: Path, tmp_path:
     assert same_bits(printed(program, TARGETS[0], whole), expected)
 
 
-@pytest.mark.parametrize("seasons", [(), (2, 5)])
-def test_the_contract_holds(seasons: tuple[int, ...], library: Path, tmp_path: Path) -> None:
-    stream = exported(series_model(context=12, seasons=seasons), tmp_path)
+@pytest.mark.parametrize(("seasons", "transform"), [((), ()), ((2, 5), ()), ((2, 5), ("asinh", "log1p"))])
+def test_the_contract_holds(
+    seasons: tuple[int, ...], transform: tuple[str, ...], library: Path, tmp_path: Path
+) -> None:
+    stream = exported(series_model(context=12, seasons=seasons, transform=transform), tmp_path)
     glibc = "-DCOUNT_ALLOCATIONS" if os.confstr("CS_GNU_LIBC_VERSION") else "-UCOUNT_ALLOCATIONS"
     done = run(compiled(ROOT / "tests/exchange/c_api.c", library, tmp_path, glibc))
     *names, low, middle, high, context, fingerprint = done.stdout.removesuffix("\n").split("\n")
@@ -294,14 +301,15 @@ def test_symbols_stand_as_code_points(tmp_path: Path) -> None:
     assert [int(each, 16) for each in numbers.split("{")[1].split(",")[:-1]] == [ord(each) for each in SYMBOLS]
 
 
-def test_only_a_model_with_seasons_is_of_a_newer_version(tmp_path: Path) -> None:
-    for seasons, version in (((), 1), ((2, 5), 2)):
+def test_only_a_model_with_newer_parts_is_of_a_newer_version(tmp_path: Path) -> None:
+    for seasons, transform, version in (((), (), 1), ((2, 5), (), 2), ((), ("none", "boxcox"), 3)):
         folder = tmp_path / str(version)
         folder.mkdir()
-        exported(series_model(context=12, seasons=seasons), folder)
+        exported(series_model(context=12, seasons=seasons, transform=transform), folder)
         source, header = (folder / "model.c").read_text(), (folder / "model.h").read_text()
         assert f"    .version = {version},\n" in source
         assert ("season" in source) == bool(seasons)
+        assert ("transform" in source) == ("minimum" in source) == bool(transform)
         assert ("#define MODEL_RECENT 6\n" in header) == bool(seasons)
 
 

@@ -68,6 +68,13 @@ CATEGORIES_SCALER = Scaler(
     ("load", "wind", "sky", "open", "site"), (20.0, 0.5, 0.0, 0.0, 0.0), (4.0, 2.0, 1.0, 1.0, 1.0), (0.5,)
 )
 CATEGORIES = ModelFile(CATEGORIES_SPEC, weights(CATEGORIES_SPEC), scaler=CATEGORIES_SCALER)
+UNITS_SPEC = ModelSpec(
+    SeriesEncoder(("load", "heat"), transform=("boxcox", "asinh")),
+    StackSpec(3),
+    QuantileHead(minimum=(0.0, -5.5), maximum=(100.0, 2.0)),
+)
+UNITS_SCALER = Scaler(COLUMNS[:2], (20.0, 3.0), (4.0, 1.0), (0.5, 0.1), (0.25, 2.0), (8.0, 3.0))
+UNITS = ModelFile(UNITS_SPEC, weights(UNITS_SPEC), scaler=UNITS_SCALER)
 CLASSES_SPEC = ModelSpec(
     FeatureEncoder(("ax", "ay"), missing=("ay",)),
     StackSpec(hidden_size=3, num_layers=2, bidirectional=True),
@@ -79,7 +86,7 @@ TAGS_SPEC = ModelSpec(
     FeatureEncoder(("ax", "ay"), missing=("ay",)), StackSpec(hidden_size=3), StepClassHead(("rest", "walk"))
 )
 TAGS = ModelFile(TAGS_SPEC, weights(TAGS_SPEC), scaler=CLASSES.scaler)
-ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS]
+ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS, UNITS]
 
 
 @functools.cache

@@ -44,7 +44,9 @@ def series_encoders(draw: st.DrawFn) -> s.SeriesEncoder:
         for name in (*past, *static, *known)
         if draw(st.integers(0, 3)) == 0
     )
-    numbers = (calendar, step, context, reads, zone, seasons, categories)
+    transform = draw(st.just(()) | st.tuples(*[st.sampled_from(s.TRANSFORMS)] * len(targets)))
+    transform = transform if set(transform) != {"none"} else ()
+    numbers = (calendar, step, context, reads, zone, seasons, categories, transform)
     return s.SeriesEncoder(targets, past, known, static, *numbers)
 
 
@@ -56,9 +58,13 @@ def stacks(draw: st.DrawFn) -> s.StackSpec:
 
 
 @st.composite
-def quantile_heads(draw: st.DrawFn) -> s.QuantileHead:
+def quantile_heads(draw: st.DrawFn, targets: int = 1) -> s.QuantileHead:
     levels = draw(st.sets(st.floats(0, 1, exclude_min=True, exclude_max=True), max_size=3))
-    return s.QuantileHead(draw(SIZES), tuple(sorted(levels | {0.5})))
+    bounds = st.just(()) | st.lists(NUMBERS, min_size=targets, max_size=targets).map(tuple)
+    minimum, maximum = draw(bounds), draw(bounds)
+    if not all(a < b for a, b in zip(minimum, maximum, strict=False)):
+        maximum = ()
+    return s.QuantileHead(draw(SIZES), tuple(sorted(levels | {0.5})), minimum, maximum)
 
 
 @st.composite
@@ -78,7 +84,8 @@ def class_heads(draw: st.DrawFn) -> s.ClassHead | s.StepClassHead:
 def model_specs(draw: st.DrawFn) -> s.ModelSpec:
     kind = draw(st.sampled_from(("series", "symbols", "features")))
     if kind == "series":
-        return s.ModelSpec(draw(series_encoders()), draw(stacks()), draw(quantile_heads()))
+        encoder = draw(series_encoders())
+        return s.ModelSpec(encoder, draw(stacks()), draw(quantile_heads(len(encoder.targets))))
     if kind == "features":
         stack = replace(draw(stacks()), bidirectional=draw(st.booleans()))
         return s.ModelSpec(draw(feature_encoders()), stack, draw(class_heads()))
@@ -88,7 +95,11 @@ def model_specs(draw: st.DrawFn) -> s.ModelSpec:
 
 @st.composite
 def scalers(
-    draw: st.DrawFn, columns: tuple[str, ...] | None = None, targets: int = 1, categories: tuple[str, ...] = ()
+    draw: st.DrawFn,
+    columns: tuple[str, ...] | None = None,
+    targets: int = 1,
+    categories: tuple[str, ...] = (),
+    transform: tuple[str, ...] | None = None,
 ) -> s.Scaler:
     if columns is None:
         columns = tuple(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
@@ -100,7 +111,12 @@ def scalers(
     plain = [name in categories for name in columns]
     means = tuple(0.0 if category else mean for mean, category in zip(means, plain, strict=True))
     scales = tuple(1.0 if category else scale for scale, category in zip(scales, plain, strict=True))
-    return s.Scaler(columns, means, scales, changes)
+    if transform is None:
+        transform = draw(st.sampled_from([(), ("log",) * targets]))
+    numbers, deviations = (
+        tuple(draw(st.lists(POSITIVE, min_size=len(transform), max_size=len(transform)))) for _ in "nd"
+    )
+    return s.Scaler(columns, means, scales, changes, numbers, deviations)
 
 
 @st.composite

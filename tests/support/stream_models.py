@@ -21,7 +21,7 @@ from gatewright.spec import (
     SymbolHead,
     Vocabulary,
 )
-from gatewright.tasks.forecast.windows import Windows, absolute
+from gatewright.tasks.forecast.windows import Windows, in_units
 
 SYMBOLS = (UNKNOWN, *"abcdefgh \n")
 CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
@@ -33,7 +33,11 @@ def text_model(**stack: Any) -> Model:
     return Model(spec, vocabulary=Vocabulary(SYMBOLS)).eval()
 
 
-def series_model(**changes: Any) -> Model:
+#: A number for each transform that has one.
+NUMBERS = {"log1p": 3.0, "asinh": 0.5, "boxcox": 0.4}
+
+
+def series_model(bounds: dict[str, tuple[float, ...]] | None = None, **changes: Any) -> Model:
     torch.manual_seed(0)
     roles: dict[str, Any] = {
         "targets": ("flow", "level"),
@@ -50,8 +54,12 @@ def series_model(**changes: Any) -> Model:
     rng = np.random.default_rng(1)
     mean, scale = rng.normal(size=len(columns)) * 30, rng.uniform(0.5, 9, len(columns))
     changes_scale = rng.uniform(0.1, 2, len(encoder.targets))
-    scaler = Scaler(columns, tuple(mean), tuple(scale), tuple(changes_scale))
-    spec = ModelSpec(encoder, StackSpec(20, num_layers=2), QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9)))
+    of_transforms = tuple(NUMBERS.get(name, 0.0) for name in encoder.transform), (1.0,) * len(encoder.transform)
+    if encoder.transform:  # numbers as those of logarithms
+        mean[: len(encoder.targets)], scale[: len(encoder.targets)] = 2.0, 1.5
+    scaler = Scaler(columns, tuple(mean), tuple(scale), tuple(changes_scale), *of_transforms)
+    head = QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9), **(bounds or {}))
+    spec = ModelSpec(encoder, StackSpec(20, num_layers=2), head)
     model = Model(spec, scaler=scaler).eval()
     torch.nn.init.normal_(model.head.weight)
     if model.season is not None:
@@ -96,14 +104,5 @@ def whole_forecast(model: Model, series: Series, rows: int) -> np.ndarray[Any, A
     windows = Windows([encoded], reader, head.horizon, "cpu")
     inputs, level, _, differences = windows.batch(np.array([rows - 1]), rows)
     with torch.no_grad():
-        y = (
-            absolute(model, model(inputs, differences=differences).y, level)
-            .sort(dim=-1)
-            .values[:, 0]
-            .double()
-            .numpy()
-        )
-    targets = len(encoder.targets)
-    answer: np.ndarray[Any, Any] = y * np.array(scaler.scale[:targets])[:, None]
-    answer += np.array(scaler.mean[:targets])[:, None]
-    return answer
+        y = model(inputs, differences=differences).y
+    return in_units(model, y, level)[:, 0].numpy()

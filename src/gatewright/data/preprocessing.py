@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gatewright.data import frequency
 from gatewright.data.split import Parts
 from gatewright.data.table import Series, Table
+from gatewright.data.target_units import Transform, by_transforms, fitted_number, require_allowed, transformed
 from gatewright.errors import DataError, shorten
 from gatewright.spec import Scaler, SeriesEncoder
 
@@ -26,14 +27,38 @@ from gatewright.spec import Scaler, SeriesEncoder
 _FARTHEST = 1e20
 
 
-def fit_scaler(table: Table, parts: Sequence[Parts]) -> Scaler:
+def fit_scaler(
+    table: Table, parts: Sequence[Parts], transforms: Sequence[Transform] = (), season: int = 1
+) -> Scaler:
     """Return the mean and standard deviation of every column in the training parts.
 
+    Args:
+        table: the series.
+        parts: the parts of each series.
+        transforms: of the targets, which the numbers are those of then; one each, or none at all.
+        season: rows in a season, for transforms whose number is to be found.
+
     Raises:
-        DataError: if a column does not vary there.
+        DataError: if a column does not vary there, or a transform does not allow a value.
     """
     columns, targets = table.roles.columns, len(table.roles.targets)
     training = [each.values[: part.valid] for each, part in zip(table.series, parts, strict=True)]
+    numbers, deviation = [], []
+    if transforms:
+        for each in table.series:
+            require_allowed(each, [transform.name for transform in transforms], table.roles.targets)
+        for column, transform in enumerate(transforms):
+            own = [values[:, column] for values in training]
+            observed = np.concatenate(own)
+            observed = observed[np.isfinite(observed)]
+            _require_varying(observed, table.roles.targets[column])
+            numbers.append(fitted_number(transform, own, season))
+            deviation.append(float(observed.std()))
+        fitted = [Transform(each.name, number) for each, number in zip(transforms, numbers, strict=True)]
+        training = [
+            np.concatenate([by_transforms(values[:, :targets], fitted), values[:, targets:]], axis=1)
+            for values in training
+        ]
     rows = np.concatenate(training)
     changes = np.concatenate([_changes(values[:, :targets]) for values in training])
     mean, scale = [], []
@@ -43,15 +68,20 @@ def fit_scaler(table: Table, parts: Sequence[Parts]) -> Scaler:
             scale.append(1.0)
             continue
         observed = column[np.isfinite(column)]
-        if len(observed) == 0:
-            raise DataError(f"column {shorten(name)}", "numbers in the training part", "none")
-        if not _varies(observed):
-            got = f"{observed[0]:g} in every row of it"
-            raise DataError(f"column {shorten(name)}", "values that vary in the training part", got)
+        _require_varying(observed, name)
         mean.append(float(observed.mean()))
         scale.append(float(observed.std()))
     change_scale = [_change_scale(*pair) for pair in zip(changes.T, scale[:targets], strict=True)]
-    return Scaler(columns, tuple(mean), tuple(scale), tuple(change_scale))
+    return Scaler(columns, tuple(mean), tuple(scale), tuple(change_scale), tuple(numbers), tuple(deviation))
+
+
+def _require_varying(observed: NDArray[np.float64], name: str) -> None:
+    """Refuse a column without observed values that differ."""
+    if len(observed) == 0:
+        raise DataError(f"column {shorten(name)}", "numbers in the training part", "none")
+    if not _varies(observed):
+        got = f"{observed[0]:g} in every row of it"
+        raise DataError(f"column {shorten(name)}", "values that vary in the training part", got)
 
 
 def _varies(observed: NDArray[np.float64]) -> bool:
@@ -170,26 +200,28 @@ def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "
     """Return a series as the numbers of `SeriesEncoder`, in the order of its docstring: categories as indices.
 
     Raises:
-        DataError: if the encoder reads a calendar and the series has no timestamps, or a value is too far from
-            those of the training part.
+        DataError: if the encoder reads a calendar and the series has no timestamps, a value is too far from those
+            of the training part, or a transform does not allow it.
     """
     targets, past, known = len(encoder.targets), len(encoder.past), len(encoder.known)
-    scaled = (series.values - scaler.mean) / scaler.scale
+    require_allowed(series, encoder.transform, encoder.targets)
+    own = transformed(series.values[:, :targets], encoder, scaler)
+    values = np.concatenate([own, series.values[:, targets:]], axis=1) if encoder.transform else series.values
+    scaled = (values - scaler.mean) / scaler.scale
     _check_range(series, scaled, encoder.columns)
     target, inputs, input_ages = scaled[:, :targets], *_filled(scaled[:, targets:], fill)
     level, level_ages = np.nan_to_num(last_observed(target)), _ages(target)
     columns, ages = [], []
     if encoder.reads in ("change", "both"):
-        columns.append(np.nan_to_num(_changes(series.values[:, :targets]) / scaler.change_scale))
+        columns.append(np.nan_to_num(_changes(own) / scaler.change_scale))
         # A change is as old as the value before it.
         ages.append(np.concatenate([np.zeros_like(level_ages[:1]), level_ages[:-1] + 1]))
     if encoder.reads in ("level", "both"):
         columns.append(level)
         ages.append(level_ages)
-    own = np.zeros_like(level_ages)
     if encoder.reads != "nothing":
         columns.append(np.isfinite(target))
-        ages.append(own)
+        ages.append(np.zeros_like(level_ages))
     columns += [inputs[:, :past], inputs[:, past + known :]]
     ages += [input_ages[:, :past], input_ages[:, past + known :]]
     if encoder.calendar:

@@ -203,7 +203,7 @@ def backtest(
     assert first.scaler is not None
     season = first.table.season
     bounds = [(max(0, int(row)), max(0, int(row))) for row in cuts[0]]
-    figures, _ = score(batches, Basis.of(table, settings, season, first.scaler.scale, bounds))
+    figures, _ = score(batches, Basis.of(table, settings, season, first.scaler.deviations, bounds))
     chosen = Chosen([batch.origins for batch in batches], len(batches), sorted(short), [])
     return Backtest(
         pl.concat([_frame(table, batch, settings.quantiles) for batch in batches]),

@@ -46,6 +46,9 @@ class Forecaster(Estimator):
         quantiles: quantile levels; 0.5 is the point forecast (default: 0.1, 0.5, 0.9).
         context: number of steps that the model reads before a forecast.
         season: lengths of seasons in steps, such as (24, 168); "none" for no seasonal differences.
+        transform: transform of the targets: "log", "log1p", "asinh", "boxcox" or "none", for all or one each.
+        minimum: lower bound of forecasts, for all targets or one each.
+        maximum: upper bound of forecasts, likewise.
         calendar: calendar inputs.
         reads: inputs from past targets: "change", "level", "both" or "nothing".
         hidden: units of each LSTM layer (default: 64).
@@ -98,7 +101,9 @@ class Forecaster(Estimator):
 
     def __init__(
         self, *, horizon: int | None = None, quantiles: Sequence[float] | None = None, context: int | None = None,
-        season: int | str | Sequence[int | str] | None = None, calendar: str | Sequence[str] | None = None,
+        season: int | str | Sequence[int | str] | None = None, transform: str | Sequence[str] | None = None,
+        minimum: float | str | Sequence[float | str] | None = None,
+        maximum: float | str | Sequence[float | str] | None = None, calendar: str | Sequence[str] | None = None,
         reads: str | None = None,
         hidden: int | None = None, layers: int | None = None, dropout: float | None = None,
         proj: int | None = None, embedding: int | None = None, forget_bias: float | None = None,
@@ -115,6 +120,7 @@ class Forecaster(Estimator):
     ) -> None:  # fmt: skip
         self.horizon, self.quantiles, self.context = horizon, quantiles, context
         self.season, self.calendar, self.reads = season, calendar, reads
+        self.transform, self.minimum, self.maximum = transform, minimum, maximum
         self.hidden, self.layers, self.dropout = hidden, layers, dropout
         self.proj, self.embedding, self.forget_bias, self.start = proj, embedding, forget_bias, start
         self.time_format = time_format
@@ -292,7 +298,7 @@ class Forecaster(Estimator):
         assert scaler is not None
         losses = [
             target["model"]["overall"]["quantile_loss"] / scale
-            for target, scale in zip(figures["targets"].values(), scaler.scale, strict=False)
+            for target, scale in zip(figures["targets"].values(), scaler.deviations, strict=False)
         ]
         return -float(np.mean(losses))
 

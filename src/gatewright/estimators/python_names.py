@@ -12,6 +12,11 @@ from gatewright.errors import BusyError, GatewrightError
 _FLAG = re.compile(r"(?<![\w-])--(label-per step|[a-z][a-z-]*)")
 _TAGGER = "label-per step"
 
+#: Options whose parameters have other names: those are names of Python's functions.
+_PARAMETERS = {"min": "minimum", "max": "maximum"}
+_OPTIONS = {parameter: option for option, parameter in _PARAMETERS.items()}
+
+
 
 @contextmanager
 def python_names() -> Iterator[None]:
@@ -35,4 +40,16 @@ def python_names() -> Iterator[None]:
 
 
 def _parameter(flag: re.Match[str]) -> str:
-    return "gatewright.SequenceTagger" if flag[1] == _TAGGER else flag[1].replace("-", "_")
+    if flag[1] == _TAGGER:
+        return "gatewright.SequenceTagger"
+    name = flag[1].replace("-", "_")
+    return _PARAMETERS.get(name, name)
+
+
+def option_of(parameter: str) -> str:
+    """Return the name of the option that a parameter of an estimator sets.
+
+    >>> option_of("minimum"), option_of("horizon")
+    ('min', 'horizon')
+    """
+    return _OPTIONS.get(parameter, parameter)

@@ -102,7 +102,7 @@ def compare_runs(
     data, scaler = first.data, first.model.scaler
     assert scaler is not None
     targets = data.table.roles.targets
-    basis = Basis.of_test_part(data, scaler.scale)
+    basis = Basis.of_test_part(data, scaler.deviations)
     chosen = _shared_windows(entries, windows)
     places = _places(data)
     losses = {entry.name: _Losses(basis, places) for entry in entries}

@@ -15,8 +15,8 @@ from gatewright.runtime.signature import Signature
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder
 from gatewright.spec.cell import WEIGHTS, LayerWeights
 
-#: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header; only seasons need it.
-VERSION = 2
+#: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header.
+VERSION = 3
 
 #: What is written into the folder.
 FILES = ("model.h", "model.c")
@@ -105,13 +105,18 @@ static const gatewright_columns columns = {{
     .mean = mean,
     .scale = scale,
     .change_scale = change_scale,
-{seasons}}};
+{seasons}{units}}};
 """
 
 _COLUMNS_OF_SEASONS = """\
     .season_count = {count},
     .seasons = seasons,
     .season_weight = season_weight,
+"""
+
+_COLUMNS_OF_TRANSFORMS = """\
+    .transform = transform,
+    .transform_number = transform_number,
 """
 
 _PARTS = """\
@@ -236,7 +241,7 @@ def _source(file: ModelFile) -> str:
     parts.extend(reads.arrays)
     parts.append(
         _PARTS.format(
-            version=VERSION if spec.encoder.seasons else 1,
+            version=_version(spec),
             layers=spec.lstm.num_layers,
             symbols=spec.encoder.symbols,
             embedding=reads.embedding,
@@ -245,6 +250,14 @@ def _source(file: ModelFile) -> str:
         )
     )
     return "\n".join(parts)
+
+
+def _version(spec: ModelSpec) -> int:
+    """Return the oldest version of ``gatewright_parts`` that has all members of a model."""
+    encoder, head = spec.encoder, spec.head
+    if encoder.transform or (isinstance(head, QuantileHead) and (head.minimum or head.maximum)):
+        return 3
+    return 2 if encoder.seasons else 1
 
 
 def _layers(spec: ModelSpec) -> str:
@@ -270,6 +283,16 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
     if encoder.seasons:
         yield _block("static const int64_t seasons", list(map(str, encoder.seasons)))
         seasons = _COLUMNS_OF_SEASONS.format(count=len(encoder.seasons))
+    units = ""
+    if encoder.transform:
+        names = [f"GATEWRIGHT_{name.upper()}" for name in encoder.transform]
+        yield _block("static const gatewright_transform transform", names)
+        yield _array("static const double transform_number", scaler.transform_number)
+        units = _COLUMNS_OF_TRANSFORMS
+    for name, bounds in (("minimum", head.minimum), ("maximum", head.maximum)):
+        if bounds:
+            yield _array(f"static const double {name}", bounds)
+            units += f"    .{name} = {name},\n"
     yield _COLUMNS.format(
         targets=len(encoder.targets),
         past=len(encoder.past),
@@ -282,6 +305,7 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
         level=int(encoder.reads in ("level", "both")),
         observed=int(encoder.reads_targets),
         seasons=seasons,
+        units=units,
     )
     yield _names("model_columns[MODEL_INPUT]", _columns(Signature.of_series(encoder, head)))
     yield _array("const double model_quantiles", head.quantiles)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
 from gatewright.files.model_file import ModelFile
+from gatewright.spec import TRANSFORMS
 from gatewright.spec.cell import WEIGHTS, CellSpec, LayerWeights
 
 Array = NDArray[Any]
@@ -62,4 +63,6 @@ def native_columns(file: ModelFile) -> tuple[Any, ...] | None:
         *(list(numbers) for numbers in (scaler.mean, scaler.scale, scaler.change_scale)),
         list(encoder.seasons),
         file.tensors["season.weight"].ravel().tolist() if encoder.seasons else [],
+        [TRANSFORMS.index(name) for name in encoder.transform],
+        *(list(numbers) for numbers in (scaler.transform_number, head.minimum, head.maximum)),
     )

@@ -16,6 +16,9 @@ CALENDAR = ("hour_of_day", "day_of_week", "day_of_year")
 #: What a model can read of past targets.
 READS = ("change", "level", "both", "nothing")
 
+#: Transforms of a target; the number of one is its place here.
+TRANSFORMS = ("none", "log", "log1p", "asinh", "boxcox")
+
 #: Maximum number of seasons of a forecaster, and of steps in one: a session of a stream remembers as many rows.
 MOST_SEASONS, LONGEST_SEASON = 16, 1_000_000
 
@@ -52,6 +55,8 @@ class SeriesEncoder(Spec):
         seasons: lengths in steps of the seasons whose differences are added to the forecast (`seasonal_rows`), in
             rising order; none without past targets.
         categories: the inputs that hold categories, in the order in which they are read: past, static, known.
+        transform: transform of each target, out of `TRANSFORMS`, before anything else is computed; empty for none
+            at all.  Its number is in the scaler.
     """
 
     kind: ClassVar[str] = "series"
@@ -71,6 +76,7 @@ class SeriesEncoder(Spec):
     time_zone: str = ""
     seasons: tuple[int, ...] = left_out((), since=3)
     categories: tuple[Category, ...] = left_out((), since=4)
+    transform: tuple[str, ...] = left_out((), since=4)
 
     def __post_init__(self) -> None:
         require(len(self.targets) > 0, "targets", "at least one column", self.targets)
@@ -93,6 +99,11 @@ class SeriesEncoder(Spec):
         named = tuple(each.column for each in self.categories)
         inputs = tuple(name for name in self.past + self.static + self.known if name in set(named))
         require(named == inputs, "categories", "past, static and known inputs, in this order", named)
+        for name in self.transform:
+            require(name in TRANSFORMS, "transform", f"names out of {TRANSFORMS}", name)
+        one_each = len(self.transform) == len(self.targets) and set(self.transform) != {"none"}
+        expected = f"one for each of {len(self.targets)} targets, or none at all"
+        require(one_each or not self.transform, "transform", expected, self.transform)
 
     def _check_seasons(self) -> None:
         seasons = self.seasons
@@ -202,6 +213,8 @@ class SymbolEncoder(Spec):
     #: Seasons, and rows that they need: none.
     seasons: ClassVar[tuple[int, ...]] = ()
     recent: ClassVar[int] = 0
+    #: Transforms of targets: none.
+    transform: ClassVar[tuple[str, ...]] = ()
 
     symbols: int
     embedding_size: int
@@ -248,6 +261,8 @@ class FeatureEncoder(Spec):
     #: Seasons, and rows that they need: none.
     seasons: ClassVar[tuple[int, ...]] = ()
     recent: ClassVar[int] = 0
+    #: Transforms of targets: none.
+    transform: ClassVar[tuple[str, ...]] = ()
 
     columns: tuple[str, ...]
     missing: tuple[str, ...] = ()

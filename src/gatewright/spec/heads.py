@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from gatewright.spec.encoders import Encoder, FeatureEncoder, SeriesEncoder, SymbolEncoder
-from gatewright.spec.json import Spec, require, require_size, require_text
+from gatewright.spec.json import Spec, left_out, require, require_size, require_text
 
 #: How the hidden states of the steps of a sequence become one vector.
 POOLINGS = ("last", "mean", "max", "attention")
@@ -21,12 +22,16 @@ class QuantileHead(Spec):
     Attributes:
         horizon: steps ahead.
         quantiles: levels in rising order, with 0.5 (the point forecast) among them.
+        minimum: lower bound of the forecasts of each target, in its units; empty for none.
+        maximum: upper bound, likewise.
     """
 
     kind: ClassVar[str] = "quantiles"
 
     horizon: int = 1
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    minimum: tuple[float, ...] = left_out((), since=4)
+    maximum: tuple[float, ...] = left_out((), since=4)
 
     def __post_init__(self) -> None:
         require_size("horizon", self.horizon)
@@ -37,6 +42,11 @@ class QuantileHead(Spec):
             "rising levels between 0 and 1 with 0.5 among them",
             self.quantiles,
         )
+        for name, bounds in (("minimum", self.minimum), ("maximum", self.maximum)):
+            require(all(map(math.isfinite, bounds)), name, "finite numbers", bounds)
+        if self.minimum and self.maximum:
+            ordered = all(a < b for a, b in zip(self.minimum, self.maximum, strict=False))
+            require(ordered, "maximum", f"numbers above the minimum {self.minimum}", self.maximum)
 
     def output_shape(self, encoder: Encoder) -> tuple[int, ...]:
         """Shape of the output of one step."""

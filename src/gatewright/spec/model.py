@@ -94,6 +94,12 @@ class ModelSpec(Spec):
         heads = HEADS[type(self.encoder)]
         kinds = " or ".join(repr(head.kind) for head in heads)
         require(isinstance(self.head, heads), "head", f"kind {kinds} for this encoder", self.head)
+        if isinstance(self.head, QuantileHead):
+            for name, bounds in (("minimum", self.head.minimum), ("maximum", self.head.maximum)):
+                one_each = len(bounds) in (0, len(self.encoder.targets))
+                require(
+                    one_each, f"head.{name}", f"a number for each of {len(self.encoder.targets)} targets", bounds
+                )
         # Forecasts and texts go on step by step, and cannot see ahead.
         one_way = not self.lstm.bidirectional or isinstance(self.head, ClassHead | StepClassHead)
         require(one_way, "lstm.bidirectional", f"false with a head of kind {self.head.kind!r}", "true")
@@ -159,6 +165,9 @@ class Scaler(Spec):
         mean: mean of each column.
         scale: standard deviation of each column.
         change_scale: standard deviation of each target's change from row to row.
+        transform_number: number of each target's transform: the power of "boxcox", the unit of "log1p" and
+            "asinh", else 0; empty without transforms.  Mean and scales are those of the transformed targets then.
+        deviation: standard deviation of each target in its own units; empty where ``scale`` has it.
 
     >>> Scaler(columns=("load",), mean=(20.0,), scale=(4.0,), change_scale=(0.5,)).scale
     (4.0,)
@@ -168,6 +177,8 @@ class Scaler(Spec):
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     change_scale: tuple[float, ...]
+    transform_number: tuple[float, ...] = left_out((), since=4)
+    deviation: tuple[float, ...] = left_out((), since=4)
 
     def __post_init__(self) -> None:
         require_text("scaler.columns", self.columns)
@@ -176,6 +187,15 @@ class Scaler(Spec):
         require(all(map(math.isfinite, self.mean)), "scaler.mean", "finite numbers", self.mean)
         good = all(math.isfinite(scale) and scale > 0 for scale in (*self.scale, *self.change_scale))
         require(good, "scaler.scale", "finite numbers above 0", (self.scale, self.change_scale))
+        numbers = self.transform_number
+        require(all(map(math.isfinite, numbers)), "scaler.transform_number", "finite numbers", numbers)
+        good = all(math.isfinite(each) and each > 0 for each in self.deviation)
+        require(good, "scaler.deviation", "finite numbers above 0", self.deviation)
+
+    @property
+    def deviations(self) -> tuple[float, ...]:
+        """Standard deviation of each column in its own units."""
+        return self.deviation + self.scale[len(self.deviation) :]
 
     def misfit(self, encoder: Encoder) -> tuple[str, str, str] | None:
         """Return what does not fit an encoder (argument, expected, got), or None if all does."""
@@ -190,6 +210,14 @@ class Scaler(Spec):
                 numbers = self.mean[place], self.scale[place]
                 if numbers != (0.0, 1.0):
                     return "scaler", f"mean 0 and scale 1 of category {shorten(category.column)}", shorten(numbers)
+        transforms = encoder.transform
+        for name, numbers in (("transform_number", self.transform_number), ("deviation", self.deviation)):
+            if len(numbers) != len(transforms):
+                expected = f"one number for each of {len(transforms)} transformed targets"
+                return f"scaler.{name}", expected, f"{len(numbers)}"
+        for transform, number in zip(transforms, self.transform_number, strict=True):
+            if transform in ("log1p", "asinh") and number <= 0:
+                return "scaler.transform_number", f"a unit above 0 for {transform}", f"{number}"
         return None
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any
 
 from gatewright.data.frequency import bin_step
+from gatewright.data.target_units import Transform
 from gatewright.data.time_zones import canonical
 from gatewright.errors import GatewrightError, shorten
 from gatewright.spec import (
@@ -18,6 +20,7 @@ from gatewright.spec import (
     MOST_SEASONS,
     POOLINGS,
     READS,
+    TRANSFORMS,
     StackSpec,
 )
 
@@ -86,6 +89,27 @@ def _are_seasons(values: tuple[str, ...]) -> bool:
 
 
 _SEASONS = _rule(_are_seasons, f"none, or different lengths from 1 to {LONGEST_SEASON}, at most {MOST_SEASONS}")
+
+
+def _are_bounds(values: tuple[str, ...]) -> bool:
+    try:
+        return bool(values) and all(value == "none" or math.isfinite(float(value)) for value in values)
+    except ValueError:
+        return False
+
+
+def _are_transforms(values: tuple[str, ...]) -> bool:
+    try:
+        return bool(values) and all(map(Transform.of, values))
+    except GatewrightError:
+        return False
+
+
+_TRANSFORMS = _rule(
+    _are_transforms,
+    f"{', '.join(TRANSFORMS)}, or with a number: boxcox:POWER from -2 to 2, log1p:UNIT or asinh:UNIT above 0",
+)
+_BOUNDS = _rule(_are_bounds, "finite numbers, or none")
 _LEVELS = _rule(
     lambda levels: 0.5 in levels and all(a < b for a, b in pairwise((0.0, *levels, 1.0))),
     "rising levels between 0 and 1 with 0.5 among them",
@@ -134,6 +158,10 @@ class DataOptions:
         season: Lengths of seasons in steps, such as 24 168: a forecast adds how the target went on one season
             before, times weights that are learned; the first is that of the seasonal-naive baseline. "none" adds
             nothing (default: those of the step, such as 24 and 168 for hours, that the training part shows).
+        transform: Transform of the targets: "log", "log1p", "asinh", "boxcox" or "none", for all or one each;
+            with a number its unit or power, such as asinh:0.5 or boxcox:0.3 (default: none).
+        min: Lower bound of forecasts, such as 0, for all targets or one each; "none" for no bound (default: none).
+        max: Upper bound of forecasts, likewise (default: none).
         valid: Validation part: a share, a number of rows, characters or sequences, or its first date (default:
             0.15; text 0.05).
         test: Test part, at the end: a share, a number or a date, as for --valid; 0 for none. For a classifier
@@ -170,6 +198,9 @@ class DataOptions:
     horizon: int | None = field(default=None, metadata=_POSITIVE)
     quantiles: tuple[float, ...] | None = field(default=None, metadata=_LEVELS)
     season: tuple[str, ...] | None = field(default=None, metadata=_SEASONS)
+    transform: tuple[str, ...] | None = field(default=None, metadata=_TRANSFORMS)
+    min: tuple[str, ...] | None = field(default=None, metadata=_BOUNDS)
+    max: tuple[str, ...] | None = field(default=None, metadata=_BOUNDS)
     valid: str | None = None
     test: str | None = None
     split_seed: int | None = field(default=None, metadata=_NATURAL)

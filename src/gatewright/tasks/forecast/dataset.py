@@ -27,6 +27,12 @@ from gatewright.spec import (
 )
 from gatewright.spec.categories import default_size
 from gatewright.tasks.forecast.seasonality import season_option, seasons_of
+from gatewright.tasks.forecast.target_options import (
+    NO_TARGET_OPTIONS,
+    TargetOptions,
+    bounds_option,
+    target_options,
+)
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, PartSettings
 
@@ -60,6 +66,7 @@ class SeriesData:
         source: SHA-256 of what was read, in hexadecimal digits.
         notes: what was left out, in lines for a person.
         seasons: which seasonal differences a forecast has and why, in a line for a person.
+        units: transforms of the targets, and bounds of their forecasts.
     """
 
     table: Table
@@ -72,6 +79,7 @@ class SeriesData:
     source: str = ""
     notes: tuple[str, ...] = ()
     seasons: str = ""
+    units: TargetOptions = NO_TARGET_OPTIONS
 
 
 def roles(options: DataOptions) -> Roles:
@@ -119,6 +127,7 @@ def read(
     else:
         table = with_values(table, {each.column: each.values for each in fitted[0].categories})
     base = Sizes(settings.horizon, frequency.season(table.step), options.context)
+    units = NO_TARGET_OPTIONS if fitted else target_options(table, parts, options)
     seasons = seasons_of(table, parts, base, options.season, settings.reads != "nothing")
     sizes = seasons.sizes
     counts = require_windows(table, parts, sizes, ("training", "validation"))
@@ -139,7 +148,7 @@ def read(
     notes = (*constant, *without_windows(table, counts, sizes))
     source_digest = digest_of(source)
     parts_of_data = (table, parts, options, settings, sizes, calendar, counts)
-    return SeriesData(*parts_of_data, source_digest, notes, seasons.note)
+    return SeriesData(*parts_of_data, source_digest, notes, seasons.note, units)
 
 
 def _calendar(table: Table, parts: tuple[split.Parts, ...], options: DataOptions) -> tuple[str, ...]:
@@ -168,11 +177,14 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
         time_zone=data.table.clock.zone,
         seasons=data.sizes.seasons,
         categories=_categories(data.table, options.model.embedding),
+        transform=data.units.names,
     )
     size = ModelSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
-    head = QuantileHead(settings.horizon, settings.quantiles)
-    return ModelSpec(encoder, stack, head), preprocessing.fit_scaler(data.table, data.parts)
+    head = QuantileHead(settings.horizon, settings.quantiles, data.units.minimum, data.units.maximum)
+    transforms = data.units.transforms if data.units.names else ()
+    scaler = preprocessing.fit_scaler(data.table, data.parts, transforms, data.sizes.season)
+    return ModelSpec(encoder, stack, head), scaler
 
 
 def _categories(table: Table, size: int | None) -> tuple[Category, ...]:
@@ -231,6 +243,9 @@ def options_of_model(spec: ModelSpec) -> DataOptions:
         quantiles=head.quantiles,
         season=tuple(map(str, encoder.seasons)) or ("none",),
         category=(NO_CATEGORY, *(each.column for each in encoder.categories)),
+        transform=encoder.transform or ("none",),
+        min=bounds_option(head.minimum),
+        max=bounds_option(head.maximum),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data import preprocessing
+from gatewright.data.target_units import means
 from gatewright.data.window_checks import Sizes, require_windows
 from gatewright.errors import GatewrightError
 from gatewright.nn.model import Model
@@ -132,7 +133,7 @@ def forecast_batches(
     encoder, head = _parts(model)
     assert model.scaler is not None
     targets, horizon = len(encoder.targets), head.horizon
-    mean, scale = np.array(model.scaler.mean[:targets]), np.array(model.scaler.scale[:targets])
+    mean = means(encoder, model.scaler, head)
     ahead = np.arange(1, horizon + 1)
     device = next(model.parameters()).device
     numbers = encoder.context * model.spec.input_size + 4 * horizon * targets * len(head.quantiles)
@@ -146,8 +147,7 @@ def forecast_batches(
         naive = Naive(values, data.sizes.season)
         for first in range(0, len(origins), size):
             some = origins[first : first + size]
-            answer = predict(model, windows, some, batch=size)
-            forecasts = {"model": answer * scale[:, None] + mean[:, None]}
+            forecasts = {"model": predict(model, windows, some, batch=size)}
             for name, baseline in zip(METHODS[1:], (naive.persistence, naive.seasonal, naive.drift), strict=True):
                 steady = baseline(some, horizon)
                 # Before the first observed value a baseline knows what the model knows: the training part's mean.
@@ -179,7 +179,7 @@ def evaluate_forecast(
         the plot shows.
     """
     assert model.scaler is not None
-    basis = Basis.of_test_part(data, model.scaler.scale)
+    basis = Basis.of_test_part(data, model.scaler.deviations)
     figures, drawn = score(forecast_batches(model, data, chosen, references), basis, progress)
     return described("test", model, data.sizes.season, chosen, figures), drawn
 

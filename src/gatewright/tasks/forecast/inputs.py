@@ -105,7 +105,7 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
             encoder.columns,
             head.horizon,
             head.quantiles,
-            model.scaler.scale[: len(encoder.targets)],
+            model.scaler.deviations[: len(encoder.targets)],
             encoder.step,
         ),
     )

@@ -38,7 +38,8 @@ class Forecast(Kind["SeriesData"]):
         DataOptions(
             target=(), past=(), known=(), static=(), time="", time_format="", time_zone="", id=(),
             resample="", aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
-            horizon=1, quantiles=(0.1, 0.5, 0.9), valid="0.15", test="0.15",
+            horizon=1, quantiles=(0.1, 0.5, 0.9), transform=("none",),
+            min=("none",), max=("none",), valid="0.15", test="0.15",
         ),
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=25, patience=10),

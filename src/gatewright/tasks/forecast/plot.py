@@ -140,7 +140,7 @@ def _panels(drawn: Drawn, model: Model, data: SeriesData) -> Iterator[_Panel]:
             one,
             target,
             tiles,
-            answers[:, :, target] * model.scaler.scale[target] + model.scaler.mean[target],
+            answers[:, :, target],
             {method: errors[:, target] for method, errors in drawn.errors.items()},
         )
 

@@ -138,8 +138,6 @@ def _forecast_one(
     encoded = encode(window, encoder, model.scaler, fill)
     windows = Windows([encoded], encoder, head.horizon, next(model.parameters()).device)
     answer = predict(model, windows, np.array([encoder.context - 1]))[0]
-    answer = answer * np.array(model.scaler.scale[:targets])[:, None]
-    answer += np.array(model.scaler.mean[:targets])[:, None]
     if not np.isfinite(answer).all():
         raise DataError(one.title, "values that the model can forecast from", "a forecast that is not finite")
     return forecast_frame(one, rows, table, head.quantiles, answer)

@@ -120,7 +120,7 @@ def _score(file: ModelFile, batches: list[_Windows], stream: Stream) -> dict[str
     answer, truth = np.concatenate(answers), np.concatenate([batch.truth for batch in batches])
     metrics = {}
     for number, target in enumerate(encoder.targets):
-        scale = file.scaler.scale[number]
+        scale = file.scaler.deviations[number]
         figures = measure([truth[..., number]], [answer[:, :, number]], head.quantiles, scale)
         for name in ("mae", "mse"):
             value = figures[name]

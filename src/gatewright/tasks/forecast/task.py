@@ -21,7 +21,7 @@ from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.start import start_from_data
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
 from gatewright.tasks.forecast.unknown_categories import UnknownCategories
-from gatewright.tasks.forecast.windows import Batch, Windows, absolute, predict
+from gatewright.tasks.forecast.windows import Batch, Windows, absolute, predict_scaled
 
 #: Maximum number of windows that one validation looks at, evenly spaced over the validation part.
 VALIDATION_WINDOWS = 4096
@@ -113,7 +113,7 @@ class ForecastTask:
     def validate(self) -> float:
         """Fit the first steps, and return the mean quantile loss of the forecasts in the validation part."""
         self._first_steps.fit()
-        forecast = torch.from_numpy(predict(self.model, self._windows, self._valid)).float()
+        forecast = predict_scaled(self.model, self._windows, self._valid)
         target = self._windows.batch(self._valid).target
         loss = quantile_loss(forecast, target[0].cpu(), self._quantiles.cpu())
         return float(loss.total) / loss.predictions

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.data.preprocessing import Encoded
+from gatewright.data.target_units import in_table_units
 from gatewright.nn.model import Model
 from gatewright.spec import SeriesEncoder
 from gatewright.tasks.forecast.seasonal_differences import seasonal_differences, seen_ages
@@ -133,22 +134,31 @@ def in_units(model: Model, output: Tensor, level: Tensor) -> Tensor:
         output: (steps, B, horizon, targets, quantiles).
         level: the last observed targets (steps, B, targets), in the scaler's units.
     """
+    y = absolute(model, output, level).sort(dim=-1).values
+    return torch.from_numpy(_in_units(model, y)).to(y.device)
+
+
+def _in_units(model: Model, y: Tensor) -> NDArray[np.float64]:
+    """Return sorted quantiles (..., targets, quantiles) in the table's units, as the native stream does."""
+    assert model.spec.forecaster is not None
     assert model.scaler is not None
-    y = absolute(model, output, level).sort(dim=-1).values.double()
-    targets = y.shape[3]
-    scale, mean = (
-        torch.tensor(numbers[:targets], dtype=torch.float64, device=y.device)[:, None]
-        for numbers in (model.scaler.scale, model.scaler.mean)
-    )
-    return y * scale + mean
+    encoder, head = model.spec.forecaster
+    targets = len(encoder.targets)
+    scale, mean = (np.array(numbers[:targets])[:, None] for numbers in (model.scaler.scale, model.scaler.mean))
+    return in_table_units(y.double().cpu().numpy() * scale + mean, encoder, model.scaler, head)
 
 
-@torch.no_grad()
 def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: int = 256) -> NDArray[np.float64]:
-    """Forecast from each origin: (origins, horizon, targets, quantiles) in the scaler's units.
+    """Forecast from each origin: (origins, horizon, targets, quantiles) in the table's units, within the bounds.
 
     Quantiles that cross are put in order (Chernozhukov, Fernandez-Val & Galichon 2010).
     """
+    return _in_units(model, predict_scaled(model, windows, origins, batch))
+
+
+@torch.no_grad()
+def predict_scaled(model: Model, windows: Windows, origins: NDArray[np.int64], batch: int = 256) -> Tensor:
+    """Forecast as `predict` does, in the scaler's units and without bounds, float32 on the CPU."""
     training = model.training
     model.eval()
     answers = [torch.empty(0, *model.output_sizes)]
@@ -157,4 +167,4 @@ def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: i
         y = model(inputs, last=1, differences=differences).y
         answers.append(absolute(model, y, level)[0].sort(dim=-1).values.cpu())
     model.train(training)
-    return torch.cat(answers).double().numpy()
+    return torch.cat(answers)

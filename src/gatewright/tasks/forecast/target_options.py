@@ -1,0 +1,100 @@
+"""What a person sets for the targets of a table: their transforms, and bounds of their forecasts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatewright.data.split import Parts
+from gatewright.data.table import Table
+from gatewright.data.target_units import Transform
+from gatewright.errors import DataError, GatewrightError, shorten
+from gatewright.tasks.options import DataOptions
+
+#: A bound that no number is beyond: of a target without one, where others have one.
+_FREE = sys.float_info.max
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """Transforms of the targets of a table, and bounds of their forecasts.
+
+    Attributes:
+        transforms: one for each target.
+        minimum: lower bound of each target, in its units; empty for none.
+        maximum: upper bound, likewise.
+    """
+
+    transforms: tuple[Transform, ...] = ()
+    minimum: tuple[float, ...] = ()
+    maximum: tuple[float, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the transforms; empty if there are none."""
+        names = tuple(each.name for each in self.transforms)
+        return names if set(names) != {"none"} else ()
+
+
+#: Neither transforms nor bounds.
+NO_TARGET_OPTIONS = TargetOptions()
+
+
+def target_options(table: Table, parts: Sequence[Parts], options: DataOptions) -> TargetOptions:
+    """Return the options of the targets of a table.
+
+    Args:
+        table: the series.
+        parts: the parts of each series.
+        options: the options.
+
+    Raises:
+        GatewrightError: if there are neither one nor as many values as targets.
+        DataError: if the training part has a value beyond a bound.
+    """
+    targets = len(table.roles.targets)
+    transforms = tuple(map(Transform.of, _one_each("--transform", options.transform, targets)))
+    minimum, maximum = (
+        tuple(free if value == "none" else float(value) + 0.0 for value in _one_each(flag, values, targets))
+        for flag, values, free in (("--min", options.min, -_FREE), ("--max", options.max, _FREE))
+    )
+    for target, (lowest, highest) in enumerate(zip(minimum, maximum, strict=True)):
+        if lowest >= highest:
+            raise GatewrightError("--max", f"a number above --min {lowest:g}", f"{highest:g}")
+        _require_within(table, parts, target, lowest, highest)
+    bounds = (values if set(map(abs, values)) != {_FREE} else () for values in (minimum, maximum))
+    return TargetOptions(transforms, *bounds)
+
+
+def bounds_option(bounds: Sequence[float]) -> tuple[str, ...]:
+    """Return the bounds of a head as a value of the options ``min`` and ``max``.
+
+    >>> bounds_option((0.0,)), bounds_option(())
+    (('0.0',), ('none',))
+    """
+    return tuple("none" if abs(bound) == _FREE else repr(bound) for bound in bounds) or ("none",)
+
+
+def _one_each(flag: str, values: Sequence[str] | None, targets: int) -> tuple[str, ...]:
+    """Return the values of an option for each target."""
+    values = values or ("none",)
+    if len(values) not in (1, targets):
+        expected = f"one value, or one for each of {targets} targets" if targets > 1 else "one value"
+        raise GatewrightError(flag, expected, shorten(tuple(values)))
+    return tuple(values) if len(values) == targets else (values[0],) * targets
+
+
+def _require_within(table: Table, parts: Sequence[Parts], target: int, lowest: float, highest: float) -> None:
+    """Refuse bounds that cut off values of the training part: no forecast could be right there."""
+    for series, part in zip(table.series, parts, strict=True):
+        values = series.values[: part.valid, target]
+        rows = np.flatnonzero((values < lowest) | (values > highest))
+        if len(rows):
+            row = int(rows[0])
+            below = values[row] < lowest
+            bound = f"at least --min {lowest:g}" if below else f"at most --max {highest:g}"
+            place = f"column {shorten(table.roles.targets[target])}, {series.place(row)}"
+            raise DataError(place, f"a value of {bound} in the training part", f"{values[row]:g}")
