@@ -69,7 +69,9 @@ def test_round_trip(path: Path, data: st.DataObject, model_spec: ModelSpec) -> N
     encoder = model_spec.encoder
     if encoder.companion == "scaler":
         categories = tuple(each.column for each in getattr(encoder, "categories", ()))
-        companion = {"scaler": data.draw(scalers(encoder.columns, len(encoder.targets), categories, encoder.transform))}
+        companion = {
+            "scaler": data.draw(scalers(encoder.columns, len(encoder.targets), categories, encoder.transform))
+        }
     else:
         companion = {"vocabulary": data.draw(vocabularies(encoder.symbols))}
     model = ModelFile(model_spec, weights(model_spec, data.draw(st.integers(0, 2**32))), **companion)

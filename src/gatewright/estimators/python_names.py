@@ -17,7 +17,6 @@ _PARAMETERS = {"min": "minimum", "max": "maximum"}
 _OPTIONS = {parameter: option for option, parameter in _PARAMETERS.items()}
 
 
-
 @contextmanager
 def python_names() -> Iterator[None]:
     """Raise errors that name flags, such as ``--time-zone``, as ones that name parameters: ``time_zone``.
