@@ -211,10 +211,10 @@ class Scaler(Spec):
                 if numbers != (0.0, 1.0):
                     return "scaler", f"mean 0 and scale 1 of category {shorten(category.column)}", shorten(numbers)
         transforms = encoder.transform
-        for name, numbers in (("transform_number", self.transform_number), ("deviation", self.deviation)):
-            if len(numbers) != len(transforms):
+        for name, count in (("transform_number", len(self.transform_number)), ("deviation", len(self.deviation))):
+            if count != len(transforms):
                 expected = f"one number for each of {len(transforms)} transformed targets"
-                return f"scaler.{name}", expected, f"{len(numbers)}"
+                return f"scaler.{name}", expected, f"{count}"
         for transform, number in zip(transforms, self.transform_number, strict=True):
             if transform in ("log1p", "asinh") and number <= 0:
                 return "scaler.transform_number", f"a unit above 0 for {transform}", f"{number}"
