@@ -39,8 +39,8 @@ extern "C" {
 #define GATEWRIGHT_UNSET(value)
 #endif
 
-/* Grows when gatewright_parts or a struct in it changes.  Parts of older versions are still taken: those of version
- * 1 have no seasons, those of version 2 no transforms and bounds. */
+/* Grows when gatewright_parts or a struct in it changes.  Parts of older versions are still taken: those of
+ * version 1 have no seasons, those of version 2 no transforms and bounds. */
 #define GATEWRIGHT_VERSION 3
 
 typedef enum gatewright_status {
@@ -52,13 +52,13 @@ typedef enum gatewright_status {
     GATEWRIGHT_ANOTHER_INPUT,   /* the model reads another kind of input */
     GATEWRIGHT_NO_SESSION,      /* there is no session of that number */
     GATEWRIGHT_SESSION_TWICE,   /* a session is named twice in one call */
-    GATEWRIGHT_NOT_FINITE,      /* input is NaN, infinite or, in a row, beyond 1e20 standard deviations, or a target
-                                   that its transform does not allow */
-    GATEWRIGHT_NO_SYMBOL,       /* there is no symbol of that number */
-    GATEWRIGHT_STATE,           /* a state is not finite, or its steps are below 0 */
-    GATEWRIGHT_BUSY,            /* another thread is in a call with this stream */
-    GATEWRIGHT_MEMORY,          /* there is not enough memory */
-    GATEWRIGHT_FAILED           /* anything else that the C++ library may throw */
+    GATEWRIGHT_NOT_FINITE, /* input is NaN, infinite or, in a row, beyond 1e20 standard deviations, or a target
+                              that its transform does not allow */
+    GATEWRIGHT_NO_SYMBOL,  /* there is no symbol of that number */
+    GATEWRIGHT_STATE,      /* a state is not finite, or its steps are below 0 */
+    GATEWRIGHT_BUSY,       /* another thread is in a call with this stream */
+    GATEWRIGHT_MEMORY,     /* there is not enough memory */
+    GATEWRIGHT_FAILED      /* anything else that the C++ library may throw */
 } gatewright_status;
 
 /* What a status means: a static text of one line, also for a number that is no status. */
@@ -125,10 +125,11 @@ typedef struct gatewright_columns {
     int64_t season_count GATEWRIGHT_UNSET(0);             /* 0 for none */
     const int64_t* seasons GATEWRIGHT_UNSET(nullptr);     /* (season_count), or null for none */
     const float* season_weight GATEWRIGHT_UNSET(nullptr); /* (season_count, horizon, targets), or null for none */
-    /* Of parts of version 3: each (targets), or null for none.  Mean and scales are those of the transformed targets
-     * then; forecasts are in the targets' own units, and within the bounds, which are not NaN. */
+    /* Of parts of version 3: each (targets), or null for none.  Mean and scales are those of the transformed
+     * targets then; forecasts are in the targets' own units, and within the bounds, which are not NaN. */
     const gatewright_transform* transform GATEWRIGHT_UNSET(nullptr);
-    const double* transform_number GATEWRIGHT_UNSET(nullptr); /* of each transform; not null where transform is not */
+    const double* transform_number
+        GATEWRIGHT_UNSET(nullptr); /* of each transform; not null where transform is not */
     const double* minimum GATEWRIGHT_UNSET(nullptr);
     const double* maximum GATEWRIGHT_UNSET(nullptr);
 } gatewright_columns;

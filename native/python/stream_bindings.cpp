@@ -61,9 +61,10 @@ using Given = std::shared_ptr<Model>;
 // targets, past, statics, phases, known, horizon, quantiles; change, level, observed; mean, scale, change_scale;
 // seasons, and their weights in order; transforms of the targets with their numbers; bounds of forecasts.
 using Counts = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
-using ColumnsGiven = std::tuple<Counts, std::tuple<bool, bool, bool>, std::vector<double>, std::vector<double>,
-                                std::vector<double>, std::vector<int64_t>, std::vector<float>,
-                                std::vector<int64_t>, std::vector<double>, std::vector<double>, std::vector<double>>;
+using ColumnsGiven =
+    std::tuple<Counts, std::tuple<bool, bool, bool>, std::vector<double>, std::vector<double>, std::vector<double>,
+               std::vector<int64_t>, std::vector<float>, std::vector<int64_t>, std::vector<double>,
+               std::vector<double>, std::vector<double>>;
 
 std::vector<TargetTransform> transforms_of(const std::vector<int64_t>& kinds, const std::vector<double>& numbers) {
     if (kinds.size() != numbers.size())
@@ -184,8 +185,9 @@ std::string allowed_by(const Model& model, int64_t target) {
     const nb::object text = nb::module_::import_("builtins").attr("repr")(value);
     if (series && fault.column < model.columns.targets && std::isfinite(value) &&
         std::isnan(model.columns.transformed(value, fault.column)))
-        refuse("x", "a value that the model's transform of the target allows: " + allowed_by(model, fault.column),
-               nb::cast<std::string>(text) + " in column " + std::to_string(fault.column) + described(call, fault));
+        refuse(
+            "x", "a value that the model's transform of the target allows: " + allowed_by(model, fault.column),
+            nb::cast<std::string>(text) + " in column " + std::to_string(fault.column) + described(call, fault));
     refuse("x",
            series ? "finite numbers, within 1e20 standard deviations; NaN only for a target" : "finite numbers",
            nb::cast<std::string>(text) + " in column " + std::to_string(fault.column) + described(call, fault));

@@ -331,7 +331,7 @@ void Stream::give(const Advance& call, const Part& part, Scratch& s, const float
             }
             for (int64_t q = 0; q < n.quantiles; ++q) from[q] += level;
             std::sort(from, from + n.quantiles);
-            for (int64_t q = 0; q < n.quantiles; ++q) 
+            for (int64_t q = 0; q < n.quantiles; ++q)
                 to[q] = n.in_units(from[q] * n.scale[target] + n.mean[target], target);
         }
     }

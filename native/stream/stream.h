@@ -26,8 +26,8 @@ struct Columns {
     std::vector<double> change_scale;  // of targets
     std::vector<int64_t> seasons;      // lengths, rising: whose differences a forecast adds; each below 2^31
     std::vector<float> season_weight;  // (seasons, horizon, targets)
-    std::vector<TargetTransform> transforms{};       // of targets, before all else; none where it is empty
-    std::vector<double> minimum{}, maximum{};  // of forecasts of the targets; no bounds where they are empty
+    std::vector<TargetTransform> transforms{};  // of targets, before all else; none where it is empty
+    std::vector<double> minimum{}, maximum{};   // of forecasts of the targets; no bounds where they are empty
 
     // Rows whose targets the seasonal differences need: the last ones that a session has read.
     int64_t recent() const { return seasons.empty() ? 0 : seasons.back() + 1; }
