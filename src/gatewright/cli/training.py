@@ -44,7 +44,7 @@ def train(
         source: A .csv, .tsv or .parquet table (.gz too), a .ts file of labelled sequences, or a .txt text. Not
             with --resume.
         run: Directory to create (default: runs/NAME), or to resume.
-        kind: "forecast", "language" or "classify", if neither the file's suffix nor --label tells.
+        kind: "forecast", "language", "classify" or "tag", if neither the file's suffix nor --label tells.
         config: TOML file with options in the tables [data], [model] and [training]; the command line wins.
         resume: Continue the training of --run.
         init: Model file, or directory of a run, to start from instead of random weights: for other data with the
@@ -95,7 +95,7 @@ def evaluate(run: Path, /, *, windows: int | None = None, baselines: Sequence[st
     Example: gatewright evaluate runs/load
 
     Writes evaluation.json into the run directory, and a picture: forecast.png for a forecaster, evaluation.png for
-    a classifier.
+    a classifier or a tagger.
 
     Args:
         run: Directory of the run.
@@ -160,7 +160,7 @@ def _write_csv(text: str, notes: list[str], out: Path | None) -> None:
 
 @app.command
 def predict(run: Path, data: Path, /, *, fill: str | None = None, out: Path | None = None) -> None:
-    """Predict the label of each sequence by a classifier, with the probability of each class, as CSV.
+    """Predict the label of each sequence, or of each step by a tagger, with the probability of each class, as CSV.
 
     Example: gatewright predict runs/moves new.csv --out labels.csv
 

@@ -155,7 +155,7 @@ class ModelBody(_Body):
     """The model of new sessions."""
 
     model: Annotated[str, Field(description="Fingerprint of the model.")]
-    columns: Annotated[list[str], Field(description="Columns of the row of a forecaster or classifier, in order.")]
+    columns: Annotated[list[str], Field(description="Columns of the row of a model of a table, in order.")]
     calendar: Annotated[bool, Field(description="Whether steps require times.")]
     time_zone: Annotated[
         str,
@@ -167,7 +167,7 @@ class ModelBody(_Body):
     targets: Annotated[list[str], Field(description="Forecast columns: the second axis of a step's output.")]
     quantiles: Annotated[list[float], Field(description="Forecast quantiles: the third axis of a step's output.")]
     symbols: Annotated[list[str], Field(description="Symbols of a text model; the first stands for unknown ones.")]
-    classes: Annotated[list[str], Field(description="Labels of a classifier, in the order of its probabilities.")]
+    classes: Annotated[list[str], Field(description="Labels of a classifier or a tagger, in order.")]
     output: Annotated[list[int], Field(description="Shape of a step's output.")]
     context: Annotated[
         int,
