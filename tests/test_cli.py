@@ -213,7 +213,7 @@ def test_errors_of_ours_are_one_line(gatewright, runs, tmp_path):
         ("generate", runs / "plays", "--seed", str(2**64)): "--seed: expected a whole number from 0",
         ("train", tmp_path / "none.csv"): "none.csv: the file does not exist",
         ("train", tmp_path): "expected a file, got a directory",
-        ("train", table, "--kind", "poem"): "--kind: expected one of forecast, language, classify, tag, got 'poem'",
+        ("train", table, "--kind", "poem"): "one of forecast, language, classify, tag, got 'poem'",
         ("train", table, "--target", "lod"): "did you mean 'load'",
         ("train", table, "--target", ""): "--target",
         ("train", table, "--hidden", "0"): "--hidden: expected a whole number from 1",
