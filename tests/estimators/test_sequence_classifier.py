@@ -176,3 +176,20 @@ def test_what_does_not_fit_the_model_is_refused(fitted: gw.SequenceClassifier) -
     with pytest.raises(GatewrightError, match="init: expected a forecast model, got a classify model"):
         gw.Forecaster(steps=1).fit(np.arange(99.0), init=fitted)
     assert y
+
+
+def test_training_goes_on_from_a_fitted_classifier(fitted: gw.SequenceClassifier, tmp_path: Path) -> None:
+    X, y = sequences(20, seed=7)
+    few: dict[str, Any] = {"steps": 2, "lr": 1e-7}
+    fitted.save(tmp_path / "m.safetensors")
+    for init in (fitted, fitted.model_, tmp_path / "m.safetensors"):
+        warm = gw.SequenceClassifier(**few).fit(X, y, init=init)
+        np.testing.assert_allclose(warm.predict_proba(X), fitted.predict_proba(X), atol=1e-4)
+        assert warm.classes_.tolist() == fitted.classes_.tolist()
+    with pytest.raises(GatewrightError, match=r"sequence '.*: expected a class of the model, .* got 'left'"):
+        gw.SequenceClassifier(**few).fit(X, [*y[:-4], *["left"] * 4], init=fitted)
+    with pytest.raises(GatewrightError, match="columns: expected the column 'x1'"):
+        gw.SequenceClassifier(**few).fit([values[:, :1] for values in X], y, init=fitted)
+    numbers = gw.SequenceClassifier(**few).fit(X, [7 if label == "up" else 3 for label in y])
+    warm = gw.SequenceClassifier(**few).fit(X, [3.0 if label == "down" else 7.0 for label in y], init=numbers)
+    assert warm.classes_.tolist() == [3, 7]

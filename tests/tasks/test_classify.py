@@ -492,3 +492,42 @@ def test_weights_in_fewer_bits_are_compared(run: Run) -> None:
     probability = predict_proba(run.best_model(), sequences)
     assert kept[0].metrics["accuracy"] == (probability.argmax(axis=1) == truth).mean()
     assert kept[0].metrics["nats/sequence"] == pytest.approx(judge.log_loss(truth, probability))
+
+
+def test_training_goes_on_from_a_trained_classifier(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    initial, other = run.best_model(), write_digits(tmp_path / "other.csv", 60)
+    options = ["--id", "who", "--label", "digit", "--time", "t", "--steps", "2", "--lr", "1e-7", "--device", "cpu"]
+    cli.main(["train", str(other), "--init", str(run.path), "--run", str(tmp_path / "warm"), *options])
+    warm = Run.open(tmp_path / "warm")
+    model, data = warm.best_model(), warm.data()
+    assert (model.spec, model.scaler) == (initial.spec, initial.scaler)
+    for name, value in model.state_dict().items():
+        np.testing.assert_allclose(value, initial.state_dict()[name], rtol=0, atol=1e-5)
+    assert (data.encoder, data.classes) == (initial.spec.encoder, initial.spec.head.classes)
+    # It learns from rows that are scaled as the model scales them, not by the numbers of the other table.
+    assert data.scaler != initial.scaler
+    loss = judge.log_loss(data.numbers(data.valid), predict_proba(initial, data.valid))
+    assert warm.validations()[0][1] == pytest.approx(loss, rel=1e-4)
+    capsys.readouterr()
+    few = replace(TABLE, model=ModelOptions(), training=replace(TABLE.training, steps=2))
+    unknown = write_digits(tmp_path / "unknown.csv", 60, 5)
+    with pytest.raises(
+        GatewrightError, match=r"sequence '.*: expected a class of the model, out of '0', .* got '3'"
+    ):
+        train(unknown, few, run=tmp_path / "x", console=quiet(), initial=initial)
+    fewer = write_digits(tmp_path / "fewer.csv", 60, 2)
+    shown = quiet()
+    train(fewer, few, run=tmp_path / "fewer", console=shown, initial=initial)
+    assert "no training sequence of the classes: 2" in shown.file.getvalue()
+    without = long_table(digits(60, 3)).drop("p3")
+    with pytest.raises(GatewrightError, match=r"--features: expected a column out of .*, got 'p3'"):
+        train(without, few, run=tmp_path / "x", console=quiet(), initial=initial)
+    for change, message in (
+        (ModelOptions(hidden=9), "--hidden: expected 12, as the initial model has it, got 9"),
+        (ModelOptions(pooling="mean"), "--pooling: expected 'max', as the initial model has it, got 'mean'"),
+    ):
+        with pytest.raises(GatewrightError, match=message):
+            train(other, replace(few, model=change), run=tmp_path / "x", console=quiet(), initial=initial)
+    assert not (tmp_path / "x").exists()
