@@ -219,7 +219,7 @@ def _labels_of_steps(column: Column, rows: Sequence[NDArray[np.int64]]) -> StepL
 
 
 def _label_cells(column: Column) -> pl.Series:
-    """Return the cells of a column of labels, null where there is none.
+    """Return the cells of a column of labels, null in place of no label.
 
     Raises:
         DataError: if they cannot be labels.

@@ -108,7 +108,7 @@ def nearest_rows(
 ) -> Neighbours:
     """Return the nearest training row of each test row, by Euclidean distance.
 
-    Where there are more than `MOST_PAIRS` pairs, only every so many training rows are looked at.
+    Where there are more than `MOST_PAIRS` pairs, only every n-th training row is compared.
 
     Args:
         train: rows (n, D).

@@ -90,10 +90,10 @@ def label_columns(
     sequences: Sequences, probability: list[NDArray[np.float64]], classes: tuple[str, ...]
 ) -> dict[str, pl.Series]:
     """Return the columns label and p_<class>, a row for each row of the table, or for each step."""
-    found = in_rows(sequences, probability)
-    label = pl.Series("label", list(classes), dtype=pl.String).gather(found.argmax(axis=1))
+    laid_out = in_rows(sequences, probability)
+    label = pl.Series("label", list(classes), dtype=pl.String).gather(laid_out.argmax(axis=1))
     # The model computes in float32; more digits would only look like more.
-    shares = {f"p_{name}": pl.Series(found[:, n]).cast(pl.Float32) for n, name in enumerate(classes)}
+    shares = {f"p_{name}": pl.Series(laid_out[:, n]).cast(pl.Float32) for n, name in enumerate(classes)}
     return {"label": label, **shares}
 
 

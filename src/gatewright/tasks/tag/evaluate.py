@@ -74,7 +74,7 @@ def evaluate_tags(model: Model, data: TagData, waits: Waits) -> tuple[dict[str, 
 
 
 def labels_before(labels: Numbers, start: int) -> Numbers:
-    """Return for each step the last label before it, and ``start`` where there is none.
+    """Return for each step the last label before it, or ``start`` before the first one.
 
     >>> labels_before(np.array([-1, 2, -1, 1, 0]), start=7).tolist()
     [7, 7, 2, 2, 1]

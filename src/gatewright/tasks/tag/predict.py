@@ -54,8 +54,8 @@ def step_scores(
     model: Model, encoded: Sequence[NDArray[np.float32]], progress: Callable[[int], None] = lambda _: None
 ) -> list[NDArray[np.float64]]:
     """Return the scores (logits) of the steps of encoded sequences, (T, classes) each; see `predict_proba`."""
-    found: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(encoded)
+    scores: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(encoded)
     for numbers, y in outputs(model, encoded, progress):
         for place, number in enumerate(numbers):
-            found[number] = y[: len(encoded[number]), place].copy()
-    return found
+            scores[number] = y[: len(encoded[number]), place].copy()
+    return scores
