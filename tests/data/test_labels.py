@@ -125,3 +125,24 @@ def test_splits() -> None:
     with pytest.raises(GatewrightError, match="--valid and --test: expected sizes that leave a training part"):
         shuffled(9, "0.5", "0.5", 0)
     assert sequences_of([[1.0]]).rows is None
+
+
+def test_a_column_that_counts_the_steps_of_each_sequence_orders_them() -> None:
+    frame = pl.DataFrame(
+        {
+            "who": ["a"] * 5 + ["b"] * 3,
+            "n": [2, 1, 5, 4, 3, 1, 2, 3],
+            "x": [2.0, 1.0, 5.0, 4.0, 3.0, 0.0, 1.0, 2.0],
+            "m": ["r"] * 5 + ["s"] * 3,
+        }
+    ).with_columns(x=pl.col("x") / 2)
+    sequences, roles = sequences_of_table(frame, SequenceRoles(("who",), "m"))
+    assert (roles.time, roles.features) == ("n", ("x",))
+    assert sequences.values[0][:, 0].tolist() == [0.5, 1.0, 1.5, 2.0, 2.5]
+    for other in (frame.with_columns(n=pl.col("n") + 1), frame.with_columns(n=pl.col("n").replace(5, 4))):
+        _, roles = sequences_of_table(other, SequenceRoles(("who",), "m"))
+        assert (roles.time, roles.features) == ("none", ("n", "x"))
+    _, roles = sequences_of_table(frame, SequenceRoles(("who",), "m", ("n", "x")))
+    assert (roles.time, roles.features) == ("none", ("n", "x"))
+    _, roles = sequences_of_table(frame, SequenceRoles(("who",), "m", time="none"))
+    assert roles.features == ("n", "x")

@@ -93,7 +93,7 @@ def test_a_table_from_a_file_names_the_line(tmp_path: Path) -> None:
     text = path.read_text()
     for changed, roles, message in (
         (text.replace("x,walk", "x,run"), ROLES, "line 5: expected 'walk', the label of sequence 'a' in line 3"),
-        (text.replace("w,run", "w,"), ROLES, "'move', line 4: expected a label in every row, got nothing"),
+        (text.replace("w,run", "w,"), ROLES, "'move', line 4: expected a label in every row .*, got nothing"),
         (text.replace("9,,", "9,oops,"), ROLES, "column 'ax', line 5: expected a number .*, got 'oops'"),
         (text.replace("a,9,", ",9,"), ROLES, "'who', line 5: expected the name of a series, got nothing"),
         (text.replace("a,9,", "a,10,"), TIMED, "line 5: expected another time than line 3 of sequence 'a'"),

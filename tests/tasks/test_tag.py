@@ -264,7 +264,8 @@ def test_one_sequence_is_split_in_time_and_cut_into_pieces(tmp_path: Path) -> No
         "its first steps are the training part",
         "10 of 140 training steps have no label",
         "learns from 4 pieces of at most 40 steps",
-        "reads forward, decides at each step",
+        "goes through a sequence forward, decides at each step",
+        "reads x",
     ):
         assert text in lines.replace("\n", " ")
 

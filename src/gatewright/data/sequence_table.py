@@ -27,6 +27,12 @@ from gatewright.errors import DataError, nearest, shorten
 #: called "none" or "-".
 NO_LABEL = ("na", "n/a", "#n/a", "<na>", "nan", "null", "?")
 
+#: Name, ids and rows of each sequence.
+Groups = Sequence[tuple[str, tuple[str, ...], NDArray[np.int64]]]
+
+#: Steps of the longest sequence from which on 0, 1, 2, ... is taken for a count.
+_SHORTEST_COUNT = 4
+
 #: Name of the only sequence of a table without a column that names them.
 ALL_ROWS = "all rows"
 
@@ -74,11 +80,11 @@ def sequences_of_table(source: TableSource, roles: SequenceRoles) -> tuple[Seque
     frame = frame_of(source, roles.notation)
     columns = columns_of(frame.cells, roles.notation, roles.time_format)
     _require_named(columns, roles)
-    time = _time(columns, roles, frame)
+    groups = groups_of(frame, roles.id)
+    time = _time(columns, roles, frame, groups)
     features = roles.features or _numeric(columns, roles, time)
     roles = replace(roles, features=features, time=time)
     values = np.stack([numbers(columns[name], frame.place) for name in features], axis=1)
-    groups = groups_of(frame, roles.id)
     order = None if time == NO_TIME else _moments(columns[time], frame)
     found, names, places = [], [], []
     ordered_rows = []
@@ -118,8 +124,11 @@ def _require_named(columns: Columns, roles: SequenceRoles) -> None:
             seen[name] = role
 
 
-def _time(columns: Columns, roles: SequenceRoles, frame: Frame) -> str:
-    """Return the column that orders the rows: the named one, or one that is the time by its name or its cells."""
+def _time(columns: Columns, roles: SequenceRoles, frame: Frame, groups: Groups) -> str:
+    """Return the column that orders the rows: the named one, or one that is the time by its name or its cells.
+
+    Without one it is a column that counts the steps of each sequence.
+    """
     if roles.time or frame.time:
         return roles.time or frame.time
     taken = {*roles.id, roles.label, *roles.features}
@@ -130,7 +139,20 @@ def _time(columns: Columns, roles: SequenceRoles, frame: Frame) -> str:
             return name
         if not longest[name].is_numeric and longest[name].is_time:
             return name
-    return NO_TIME
+    counters = (name for name in free if columns[name].is_numeric and not is_index(columns[name].cells))
+    return next((name for name in counters if _counts(numbers(columns[name], frame.place), groups)), NO_TIME)
+
+
+def _counts(values: NDArray[np.float64], groups: Groups) -> bool:
+    """Whether a column counts the steps of each sequence, in whatever order: 0, 1, 2, ... or 1, 2, 3, ...
+
+    >>> _counts(np.array([1.0, 0.0, 2.0, 3.0, 0.0]), [("a", (), np.arange(4)), ("b", (), np.array([4]))])
+    True
+    """
+    first = float(np.nanmin(values)) if np.isfinite(values).any() else -1.0
+    if first not in (0.0, 1.0) or max(len(rows) for _, _, rows in groups) < _SHORTEST_COUNT:
+        return False
+    return all(np.array_equal(np.sort(values[rows]), first + np.arange(len(rows))) for _, _, rows in groups)
 
 
 def _numeric(columns: Columns, roles: SequenceRoles, time: str) -> tuple[str, ...]:
@@ -177,9 +199,7 @@ def _ordered(
     return rows[by_time]
 
 
-def _labels(
-    column: Column, groups: Sequence[tuple[str, tuple[str, ...], NDArray[np.int64]]], frame: Frame
-) -> tuple[str, ...]:
+def _labels(column: Column, groups: Groups, frame: Frame) -> tuple[str, ...]:
     """Return the label of each sequence, which all of its rows have.
 
     Raises:

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gatewright.data.roles import NO_TIME
 from gatewright.data.sequences import Sequences
+from gatewright.data.window_checks import listed
 from gatewright.nn.model import Model, State
 from gatewright.spec import ClassHead
 from gatewright.tasks.base import Loss, Share
@@ -145,7 +147,7 @@ def _summary(data: ClassData, model: Model) -> str:
         f"{len(data.classes)} classes; the most common, {common}, is {count / len(data.train):.0%} of training",
         *([f"no training sequence of the classes: {', '.join(absent)}"] if absent else []),
         *summary_of_columns(data),
-        f"reads {directions(model)}, decides by {model.spec.head.pooling}",
+        f"goes through a sequence {directions(model)}, decides by {model.spec.head.pooling}",
     ]
     return "\n".join(lines)
 
@@ -161,11 +163,15 @@ def summary_of_parts(data: LabelledData) -> str:
 
 
 def summary_of_columns(data: LabelledData) -> list[str]:
-    """Return the lines on columns that are left out or missing in places."""
-    missing = ", ".join(data.encoder.missing)
-    return [*data.notes, *([f"missing in places, with a column that says where: {missing}"] if missing else [])]
+    """Return the lines on the columns that are read, order the steps, are left out, or missing in places."""
+    lines = [f"reads {listed(data.encoder.columns)}", *data.notes]
+    if data.options.time not in (None, "", NO_TIME):
+        lines.append(f"the steps of a sequence are in the order of {data.options.time}")
+    if data.encoder.missing:
+        lines.append(f"missing in places, with a column that says where: {listed(data.encoder.missing)}")
+    return lines
 
 
 def directions(model: Model) -> str:
-    """Return how a model reads a sequence, for a person."""
+    """Return how a model goes through a sequence, for a person."""
     return "in both directions" if model.spec.lstm.bidirectional else "forward"

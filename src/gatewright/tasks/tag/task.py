@@ -135,4 +135,4 @@ def _summary(data: TagData, model: Model, count: int, context: int) -> str:
     lines += summary_of_columns(data)
     if data.train.lengths.max() > context:
         lines.append(f"learns from {count:,} pieces of at most {context:,} steps (--context)")
-    return "\n".join([*lines, f"reads {directions(model)}, decides at each step"])
+    return "\n".join([*lines, f"goes through a sequence {directions(model)}, decides at each step"])
