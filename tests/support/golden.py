@@ -163,7 +163,10 @@ def models(folder: Path) -> Iterator[tuple[str, str]]:
     sources = {"forecast": table(folder / "load.csv"), "language": text(folder / "plays.txt")}
     forecast = training_runs.FORECAST
     forecast = replace(
-        forecast, data=replace(forecast.data, season=("none",)), model=replace(forecast.model, start="zero")
+        forecast,
+        data=replace(forecast.data, season=("none",)),
+        model=replace(forecast.model, start="zero"),
+        training=replace(forecast.training, calibrate="none"),
     )
     options = {"forecast": forecast, "language": training_runs.LANGUAGE}
     for kind, source in sources.items():

@@ -80,6 +80,7 @@ class ModelFile:
             if self.spec.forecaster is None:
                 reads = "symbols" if self.spec.encoder.symbols else "sequences"
                 raise ModelFileError("table", f"none, since the encoder reads {reads}", "one")
+            _check_calibration(self.table, self.spec.output_shape)
         _check_companions(self)
         kinds = {name: _kind(name, array) for name, array in self.tensors.items()}
         ordered = {name: self.tensors[name] for name in _checked_shapes(self.spec, kinds)}
@@ -173,9 +174,20 @@ def read(path: str | os.PathLike[str]) -> ModelFile:
         raise ModelFileError(where, error.expected, error.got) from None
 
 
+def _check_calibration(table: TableSpec, sizes: tuple[int, ...]) -> None:
+    """Check that there are as many numbers of the calibration as outputs, or none."""
+    for name, numbers, size in (
+        ("widths", table.widths, math.prod(sizes[:2])),
+        ("offsets", table.offsets, math.prod(sizes)),
+    ):
+        if numbers and len(numbers) != size:
+            raise ModelFileError(f"table.{name}", f"{size} numbers or none", f"{len(numbers)}")
+
+
 def _version(model: ModelFile) -> str:
     """Return the oldest version of the format, from 2 on, that holds a model."""
-    return str(max(OLDEST_WRITTEN, model.spec.version(), 3 if model.table else 0))
+    table = max(3, model.table.version()) if model.table else 0
+    return str(max(OLDEST_WRITTEN, model.spec.version(), table))
 
 
 def _read(file: BufferedReader) -> ModelFile:

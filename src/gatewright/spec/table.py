@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gatewright.spec.encoders import FILLS
-from gatewright.spec.json import Spec, require, require_size, require_text
+from gatewright.spec.json import Spec, left_out, require, require_size, require_text
 from gatewright.spec.model import AGGREGATES
 
 
@@ -30,6 +31,10 @@ class TableSpec(Spec):
         source: SHA-256 of what the model learned from, in hexadecimal digits.
         trained_until: time of the last row that training or validation saw, on the clock of the timestamps, as
             in ISO 8601; "" for a table without timestamps.
+        widths: factors by which calibration changed the distance of each quantile from the median, (horizon,
+            targets) in row-major order; they are in the head's weights already.  Empty without any.
+        offsets: what calibration added to the head's output, (horizon, targets, quantiles) in row-major order; in
+            the head's bias already.  Empty without any.
 
     Raises:
         SpecError: if a field has none of these values.
@@ -50,6 +55,8 @@ class TableSpec(Spec):
     test: str
     source: str
     trained_until: str
+    widths: tuple[float, ...] = left_out((), since=4)
+    offsets: tuple[float, ...] = left_out((), since=4)
 
     def __post_init__(self) -> None:
         require(self.aggregate in AGGREGATES, "aggregate", f"one of {AGGREGATES}", self.aggregate)
@@ -61,3 +68,5 @@ class TableSpec(Spec):
             require_text(name, (getattr(self, name),))
         for name in ("id", "missing"):
             require_text(name, getattr(self, name))
+        require(all(0 < width < math.inf for width in self.widths), "widths", "numbers above 0", self.widths)
+        require(all(map(math.isfinite, self.offsets)), "offsets", "finite numbers", self.offsets)

@@ -70,6 +70,9 @@ class Task(Protocol):
     def measures(self, score: float) -> dict[str, float | None]:
         """Return other measures of the same validation, by name; None for one that is undefined."""
 
+    def file(self) -> ModelFile:
+        """Return what the file of the best model has, for the model as `validate` scored it."""
+
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return what the model read at a step, to look for the cause of a NaN."""
 
@@ -324,6 +327,15 @@ class Kind(Protocol[Data]):
             GatewrightError: if the table does not fit the model.
         """
         raise GatewrightError("run", "a run that forecasts", f"a {self.name} model")
+
+    def note_on(self, file: ModelFile, options: Options) -> str:
+        """Return a line for a person on the best model of a training that ends; empty for nothing to say.
+
+        Args:
+            file: the model.
+            options: of its run.
+        """
+        return ""
 
     def predict(self, model: Model, source: Any, options: DataOptions, waits: Waits) -> tuple[str, list[str]]:
         """Predict the classes of sequences, as CSV; and notes for a person.  Others than ``classifies`` refuse.

@@ -30,6 +30,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 CLASS_WEIGHTS = ("none", "balanced")
 DIRECTIONS = ("both", "forward")
 LABEL_PER = ("sequence", "step")
+CALIBRATIONS = ("width", "conformal", "none")
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,9 @@ class TrainingOptions:
         warmup: Number of steps of the linear warm-up (default: 50).
         weight_decay: Decoupled weight decay (default: 0.01).
         clip: Maximum norm of the gradient; 0 for no clipping (default: 1).
+        calibrate: Change of a forecaster's quantiles that the validation part asks for, folded into the head:
+            "width" (a factor for each step ahead and target), "conformal" (an offset for each quantile) or "none"
+            (default: width).
         patience: Number of validations without improvement before the training stops; 0 for no limit (default: 10;
             text 5).
         validate_every: Steps between validations (default: 25; classifier and tagger 50; text: an epoch, at most
@@ -274,6 +278,7 @@ class TrainingOptions:
     warmup: int | None = field(default=None, metadata=_NATURAL)
     weight_decay: float | None = field(default=None, metadata=_NOT_NEGATIVE)
     clip: float | None = field(default=None, metadata=_NOT_NEGATIVE)
+    calibrate: str | None = field(default=None, metadata=_one_of(CALIBRATIONS))
     patience: int | None = field(default=None, metadata=_NATURAL)
     validate_every: int | None = field(default=None, metadata=_POSITIVE)
     checkpoint_every: int | None = field(default=None, metadata=_POSITIVE)
@@ -339,21 +344,27 @@ TRAINING_DEFAULTS = TrainingOptions(
 MODEL_DEFAULTS = ModelOptions(layers=1, proj=0, forget_bias=1.0)
 
 
+#: Options of the length of a training, some of which have no default.
+_OF_ALL_KINDS = ("steps", "epochs", "validate_every")
+
+
 def resolve(options: Options, kind: str, defaults: Options, by_data: Sequence[str] = ()) -> Options:
     """Fill in the defaults of a kind of model, and check every value that does not depend on the data.
 
     Args:
         options: the options that are set.
         kind: name of the kind, for errors.
-        defaults: the defaults of the kind; an option of data or model without one is not an option of the kind.
+        defaults: the defaults of the kind; an option without one is not an option of the kind, except for those
+            that say how long a training is.
         by_data: options whose defaults depend on the data.
 
     Raises:
         GatewrightError: names the option.
     """
-    for table in ("data", "model"):
+    for table in ("data", "model", "training"):
         for name, value in vars(getattr(options, table)).items():
-            usable = getattr(getattr(defaults, table), name) is not None or name in by_data
+            has_default = getattr(getattr(defaults, table), name) is not None
+            usable = has_default or name in by_data or name in _OF_ALL_KINDS
             if value is not None and not usable:
                 raise GatewrightError(_flag(name), f"no such option for a {kind} model", shorten(value))
     lengths = (options.training.steps, options.training.epochs)

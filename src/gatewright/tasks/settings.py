@@ -55,6 +55,13 @@ class StartSettings(Settings):
 
 
 @dataclass(frozen=True)
+class CalibrationSettings(Settings):
+    """How the quantiles of a forecaster are calibrated."""
+
+    calibrate: str = "none"
+
+
+@dataclass(frozen=True)
 class ModelSettings(Settings):
     """Size of the layers."""
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from gatewright.data.source_files import require_file
 from gatewright.data.table import TrainingSource
 from gatewright.errors import GatewrightError, path_of, shorten
+from gatewright.files import model_file
 from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
@@ -255,6 +256,8 @@ def _loop(
         ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
         best = f"best validation {progress.best:.4f} at step {progress.best_step}"
         note(f"{ends[progress.finished]} at step {progress.step}; {best}")
+        if run.model.exists() and (more := registry.kind(run.kind).note_on(model_file.read(run.model), options)):
+            note(more)
         if not run.temporary:
             on = "" if progress.finished else f"gatewright train --run {run.path} --resume, or "
             note(f"next: {on}gatewright evaluate {run.path}")

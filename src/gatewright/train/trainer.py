@@ -230,7 +230,7 @@ class Loop:
         if better:
             progress.best, progress.best_step, progress.validations_since_best = score, progress.step, 0
             if self._accelerator.is_main_process:
-                self._task.model.save(self._run.model)
+                model_file.write(self._run.model, self._task.file())
         else:
             progress.validations_since_best += 1
         measures = {f"valid_{name}": value for name, value in self._task.measures(score).items()}

@@ -14,6 +14,7 @@ from torch import Tensor
 from gatewright.data.roles import NO_TIME
 from gatewright.data.sequences import Sequences
 from gatewright.data.window_checks import listed
+from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, State
 from gatewright.spec import ClassHead
 from gatewright.tasks.base import Loss, Share
@@ -62,6 +63,10 @@ class SequenceBatches:
         if len(numbers) < self._share.world:  # no process may be without a sequence
             numbers = np.resize(numbers, self._share.world)
         return numbers[self._share.of(len(numbers))]
+
+    def file(self) -> ModelFile:
+        """Return the file of the model as it is."""
+        return self.model.file()
 
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return what the model read at a step."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gatewright.data import preprocessing
@@ -16,10 +17,11 @@ from gatewright.errors import GatewrightError
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.forecast.baselines import Naive
+from gatewright.tasks.forecast.calibration import UNCALIBRATED, calibration_of
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.reference_models import ReferenceModel
 from gatewright.tasks.forecast.scores import Basis, Batch, Drawn, score
-from gatewright.tasks.forecast.windows import Windows, predict
+from gatewright.tasks.forecast.windows import Windows, predict_scaled, scaled_in_units
 
 Rows = NDArray[np.int64]
 
@@ -120,7 +122,11 @@ def _check(windows: int | None) -> None:
 
 
 def forecast_batches(
-    model: Model, data: SeriesData, chosen: Chosen, references: Mapping[str, ReferenceModel] = NO_REFERENCES
+    model: Model,
+    data: SeriesData,
+    chosen: Chosen,
+    references: Mapping[str, ReferenceModel] = NO_REFERENCES,
+    uncalibrated: bool = False,
 ) -> Iterator[Batch]:
     """Forecast from each chosen origin, by the model and the baselines, a bounded number of windows at a time.
 
@@ -129,9 +135,11 @@ def forecast_batches(
         data: the table.
         chosen: the windows.
         references: fitted models of other packages, by name.
+        uncalibrated: whether to add the forecasts of a calibrated model as they were before (`UNCALIBRATED`).
     """
     encoder, head = _parts(model)
     assert model.scaler is not None
+    calibration = calibration_of(model.spec, model.table) if uncalibrated else None
     targets, horizon = len(encoder.targets), head.horizon
     mean = means(encoder, model.scaler, head)
     ahead = np.arange(1, horizon + 1)
@@ -147,7 +155,11 @@ def forecast_batches(
         naive = Naive(values, data.sizes.season)
         for first in range(0, len(origins), size):
             some = origins[first : first + size]
-            forecasts = {"model": predict(model, windows, some, batch=size)}
+            scaled = predict_scaled(model, windows, some, batch=size)
+            forecasts = {"model": scaled_in_units(model, scaled)}
+            if calibration is not None:
+                before = torch.from_numpy(calibration.undo(scaled.double().numpy(), head.quantiles))
+                forecasts[UNCALIBRATED] = scaled_in_units(model, before)
             for name, baseline in zip(METHODS[1:], (naive.persistence, naive.seasonal, naive.drift), strict=True):
                 steady = baseline(some, horizon)
                 # Before the first observed value a baseline knows what the model knows: the training part's mean.
@@ -180,7 +192,7 @@ def evaluate_forecast(
     """
     assert model.scaler is not None
     basis = Basis.of_test_part(data, model.scaler.deviations)
-    figures, drawn = score(forecast_batches(model, data, chosen, references), basis, progress)
+    figures, drawn = score(forecast_batches(model, data, chosen, references, uncalibrated=True), basis, progress)
     return described("test", model, data.sizes.season, chosen, figures), drawn
 
 

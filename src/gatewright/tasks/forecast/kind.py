@@ -11,7 +11,7 @@ from gatewright.errors import GatewrightError
 from gatewright.spec import NO_CATEGORY
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
 from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options, stack_options
-from gatewright.tasks.settings import ModelSettings, StartSettings, TrainingSettings
+from gatewright.tasks.settings import CalibrationSettings, ModelSettings, StartSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,9 @@ class Forecast(Kind["SeriesData"]):
             min=("none",), max=("none",), valid="0.15", test="0.15",
         ),
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
-        replace(TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=25, patience=10),
+        replace(
+            TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=25, patience=10, calibrate="width"
+        ),
     )  # fmt: skip
     by_data = ("context", "season", "calendar", "category", "embedding")
     searched = (
@@ -140,21 +142,25 @@ class Forecast(Kind["SeriesData"]):
         from gatewright.tasks.forecast.task import ForecastTask
 
         training, start = TrainingSettings.of(options.training), StartSettings.of(options.model).start
-        return ForecastTask(model, data, training.batch, training.seed, share, device, start)
+        calibrate = CalibrationSettings.of(options.training).calibrate
+        return ForecastTask(model, data, training.batch, training.seed, share, device, start, calibrate)
 
     def of_earlier(self, options: Options) -> Options:
         """Return the options of a run of an earlier version, as that version understood them.
 
-        Without ``start``, a season was that of the baseline alone; without ``category``, true and false were
+        Without ``calibrate`` nothing was calibrated; without ``start``, a season was that of the baseline alone;
+        without ``category``, true and false were
         numbers.
         """
-        data, model = options.data, options.model
+        data, model, training = options.data, options.model, options.training
+        if training.calibrate is None:
+            training = replace(training, calibrate="none")
         if model.start is None:
             data = replace(data, season=("none", *(data.season or ())))
             model = replace(model, start="zero")
         if data.category is None:
             data = replace(data, category=(NO_CATEGORY,))
-        return replace(options, data=data, model=model)
+        return replace(options, data=data, model=model, training=training)
 
     def evaluate(self, model: Model, data: SeriesData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the windows of the test part, next to the baselines."""
@@ -180,6 +186,13 @@ class Forecast(Kind["SeriesData"]):
         with waits.counting("evaluating", chosen.count, "windows") as advance:
             figures, drawn = evaluate_forecast(model, data, chosen, advance, references)
         return Evaluation(figures, lambda path: plot_forecasts(path, model, data, drawn, len(series)))
+
+    def note_on(self, file: ModelFile, options: Options) -> str:
+        """Say how the quantiles were calibrated."""
+        from gatewright.tasks.forecast.calibration import calibration_of, described
+
+        method = CalibrationSettings.of(options.training).calibrate
+        return described(calibration_of(file.spec, file.table), method)
 
     def tables(self, figures: dict[str, Any]) -> Iterator[rich_table.Table]:
         """Lay out the measures of each target: overall, by series, by step ahead."""

@@ -23,6 +23,7 @@ from gatewright.data.preprocessing import encode, origins
 from gatewright.data.table import Series
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.tasks.forecast.calibration import UNCALIBRATED
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.scores import DRAWN, Drawn
 from gatewright.tasks.forecast.windows import Windows, predict
@@ -141,7 +142,7 @@ def _panels(drawn: Drawn, model: Model, data: SeriesData) -> Iterator[_Panel]:
             target,
             tiles,
             answers[:, :, target],
-            {method: errors[:, target] for method, errors in drawn.errors.items()},
+            {name: errors[:, target] for name, errors in drawn.errors.items() if name != UNCALIBRATED},
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from gatewright.tasks.forecast.calibration import UNCALIBRATED
 from gatewright.tasks.forecast.metrics import Measures
 from gatewright.tasks.tables import empty, written
 
@@ -20,6 +21,8 @@ def tables(evaluation: dict[str, Any]) -> Iterator[Table]:
     for target, methods in evaluation["targets"].items():
         series = methods["model"]["by_series"]
         yield overall(f"{target}: {heading(evaluation)}", methods, bool(series))
+        # Its point forecasts are those of the model.
+        methods = {name: scores for name, scores in methods.items() if name != UNCALIBRATED}
         yield more(target, methods, bool(series))
         if series:
             yield _by_series(target, methods)

@@ -14,9 +14,11 @@ from gatewright.data.data_warnings import missing_targets, suspects
 from gatewright.data.table import Series
 from gatewright.data.time_zones import LOCAL
 from gatewright.data.window_checks import listed
+from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, State
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.base import Loss, Share
+from gatewright.tasks.forecast.calibration import calibrated, folded, independent
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.start import start_from_data
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
@@ -38,6 +40,7 @@ class ForecastTask:
         share: which part of each batch is this process's.
         device: where the batches are made.
         start_from: "data" for a new model that starts from the training part (`start_from_data`), or "zero".
+        calibrate: "width", "conformal" or "none": how the quantiles of the best model are calibrated.
     """
 
     unit = "quantile loss"
@@ -52,12 +55,13 @@ class ForecastTask:
         share: Share,
         device: torch.device,
         start_from: str = "zero",
+        calibrate: str = "none",
     ) -> None:
         assert isinstance(model.spec.encoder, SeriesEncoder)
         assert isinstance(model.spec.head, QuantileHead)
         assert model.scaler is not None
         encoder, head = model.spec.encoder, model.spec.head
-        self.model, self.batch = model, batch
+        self.model, self.batch, self._calibrate = model, batch, calibrate
         self._seed, self._share, self._series = seed, share, data.table.series
         # Every step of the second half forecasts: its context is at least half as long as in use, and has the row
         # one season before it.
@@ -75,6 +79,9 @@ class ForecastTask:
         self._valid = np.concatenate(valid)
         every = -(-len(self._valid) // VALIDATION_WINDOWS)
         self._valid = self._valid[::every]
+        self._validated: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        rows = np.searchsorted(self._valid, self._windows.starts[1:])
+        self._independent = independent(np.split(self._valid, rows), head.horizon)
         if start_from == "data" and model.is_new:
             start_from_data(model, self._windows, self._train, self._supervised)
         self._first_steps = FirstSteps(model, self._windows, self._train, encoder.context - self._supervised)
@@ -114,13 +121,23 @@ class ForecastTask:
         """Fit the first steps, and return the mean quantile loss of the forecasts in the validation part."""
         self._first_steps.fit()
         forecast = predict_scaled(self.model, self._windows, self._valid)
-        target = self._windows.batch(self._valid).target
-        loss = quantile_loss(forecast, target[0].cpu(), self._quantiles.cpu())
+        target = self._windows.batch(self._valid).target[0].cpu()
+        self._validated = forecast.double().numpy(), target.double().numpy()
+        loss = quantile_loss(forecast, target, self._quantiles.cpu())
         return float(loss.total) / loss.predictions
 
     def measures(self, score: float) -> dict[str, float | None]:  # noqa: ARG002
         """Return no other measures."""
         return {}
+
+    def file(self) -> ModelFile:
+        """Return the file of the model, with quantiles that the last validation has calibrated."""
+        file, head = self.model.file(), self.model.spec.head
+        if self._calibrate == "none" or self._validated is None:
+            return file
+        assert isinstance(head, QuantileHead)
+        found = calibrated(self._calibrate, *self._validated, head.quantiles, self._independent)
+        return folded(file, found)
 
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return the windows of a step."""

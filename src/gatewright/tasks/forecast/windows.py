@@ -135,10 +135,10 @@ def in_units(model: Model, output: Tensor, level: Tensor) -> Tensor:
         level: the last observed targets (steps, B, targets), in the scaler's units.
     """
     y = absolute(model, output, level).sort(dim=-1).values
-    return torch.from_numpy(_in_units(model, y)).to(y.device)
+    return torch.from_numpy(scaled_in_units(model, y)).to(y.device)
 
 
-def _in_units(model: Model, y: Tensor) -> NDArray[np.float64]:
+def scaled_in_units(model: Model, y: Tensor) -> NDArray[np.float64]:
     """Return sorted quantiles (..., targets, quantiles) in the table's units, as the native stream does."""
     assert model.spec.forecaster is not None
     assert model.scaler is not None
@@ -153,7 +153,7 @@ def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: i
 
     Quantiles that cross are put in order (Chernozhukov, Fernandez-Val & Galichon 2010).
     """
-    return _in_units(model, predict_scaled(model, windows, origins, batch))
+    return scaled_in_units(model, predict_scaled(model, windows, origins, batch))
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gatewright.data.text import byte_sizes, encode_text, streams
 from gatewright.errors import DataError
+from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, State
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.language.dataset import TextData
@@ -105,6 +106,10 @@ class LanguageTask:
     def measures(self, score: float) -> dict[str, float | None]:
         """Return bits per byte and perplexity of a validation."""
         return measures(score, self._scored, self._scored_bytes)
+
+    def file(self) -> ModelFile:
+        """Return the file of the model as it is."""
+        return self.model.file()
 
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return the chunk of the last step, and the states that it went on from."""

@@ -1,0 +1,237 @@
+"""Intervals that hold after training: how far a validation part says to widen or shift them, folded into the head.
+
+A model's residuals in the training part, which its quantiles are learned from, are smaller than those that follow.
+The validation part shows by how much.  What is found there is a linear change of the quantiles around the median,
+so the head's weights take it in, and streams, servers and C code need nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.files.model_file import ModelFile
+from gatewright.spec import ModelSpec, QuantileHead, TableSpec
+
+Values = NDArray[np.float64]
+
+#: Name of a calibrated model's forecasts as they were before, next to other methods.
+UNCALIBRATED = "uncalibrated"
+
+#: Number of independent windows at which half of a change is believed: of all steps ahead together, and of what a
+#: step deviates from all.
+SHRINK, SHRINK_STEP = 5.0, 20.0
+
+#: Largest factor of a width, and the inverse of the smallest.
+LARGEST_WIDTH = 10.0
+
+#: Smallest half of an interval that a miss is measured by, in the units of the forecasts.
+_LEAST_HALF = 1e-9
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A change of quantiles around their median: ``median + width * (y - median) + offset``.
+
+    Attributes:
+        widths: factors, (horizon, targets).
+        offsets: in the head's units (horizon, targets, quantiles); 0 for the median.
+    """
+
+    widths: Values
+    offsets: Values
+
+    def apply(self, forecast: Values, levels: Sequence[float]) -> Values:
+        """Return calibrated forecasts, with quantiles in order.
+
+        Args:
+            forecast: (..., horizon, targets, quantiles).
+            levels: of the quantiles.
+        """
+        median = forecast[..., [tuple(levels).index(0.5)]]
+        return np.sort(median + self.widths[..., None] * (forecast - median) + self.offsets, axis=-1)
+
+    def undo(self, forecast: Values, levels: Sequence[float]) -> Values:
+        """Return forecasts as they were before `apply`; exact where no quantiles crossed.
+
+        Args:
+            forecast: (..., horizon, targets, quantiles).
+            levels: of the quantiles.
+        """
+        median = forecast[..., [tuple(levels).index(0.5)]]
+        return np.sort(median + (forecast - median - self.offsets) / self.widths[..., None], axis=-1)
+
+
+def independent(origins: Sequence[NDArray[np.int64]], horizon: int) -> Values:
+    """Return for each step ahead the number of windows whose errors do not share rows, (horizon,).
+
+    Args:
+        origins: of each series, the last rows that its windows read.
+        horizon: steps ahead.
+
+    >>> independent([np.arange(13)], 4).tolist()
+    [13.0, 7.0, 5.0, 4.0]
+    """
+    ahead = np.arange(1, horizon + 1)
+    counts = [np.minimum(len(rows), 1 + (rows[-1] - rows[0]) / ahead) for rows in origins if len(rows)]
+    return np.sum(counts, axis=0) if counts else np.zeros(horizon)
+
+
+def calibrated(
+    method: str, forecast: Values, target: Values, levels: Sequence[float], windows: Values
+) -> Calibration:
+    """Return the calibration that forecasts of a validation part ask for.
+
+    Args:
+        method: "width" for a factor, "conformal" for offsets, "none" for neither.
+        forecast: (windows, horizon, targets, quantiles), in order.
+        target: what came (windows, horizon, targets), NaN where missing.
+        levels: of the quantiles.
+        windows: result of `independent`.
+    """
+    _, horizon, targets, quantiles = forecast.shape
+    none = Calibration(np.ones((horizon, targets)), np.zeros((horizon, targets, quantiles)))
+    if method == "none" or quantiles == 1 or not np.isfinite(target).any():
+        return none
+    if method == "width":
+        return replace(none, widths=_widths(forecast, target, levels, windows))
+    return replace(none, offsets=_offsets(forecast, target, levels, windows))
+
+
+def _widths(forecast: Values, target: Values, levels: Sequence[float], windows: Values) -> Values:
+    """Return the factors by which the outermost interval holds its share (horizon, targets)."""
+    scores = misses(forecast, target, levels)
+    outer = np.array([levels[0] if levels[0] < 0.5 else 0.0, levels[-1] if levels[-1] > 0.5 else 1.0])
+    share = float(outer[1] - outer[0])
+    widths = np.ones(scores.shape[1:])
+    for number in range(scores.shape[2]):
+        common = _shrunk(np.log(_factor(scores[..., number], share, windows[-1])), windows[-1], SHRINK)
+        for step, column in enumerate(scores[..., number].T):
+            own = np.log(_factor(column, share, windows[step])) if np.isfinite(column).any() else common
+            widths[step, number] = np.exp(common + _shrunk(own - common, windows[step], SHRINK_STEP))
+    return widths
+
+
+def misses(forecast: Values, target: Values, levels: Sequence[float]) -> Values:
+    """Return the factor of the outermost interval that just holds each value, (windows, horizon, targets).
+
+    NaN where a value is missing.
+
+    >>> misses(np.array([[[[1.0, 2.0, 4.0]]]]), np.array([[[0.5]]]), (0.1, 0.5, 0.9)).item()
+    1.5
+    """
+    median = forecast[..., tuple(levels).index(0.5)]
+    error = target - median
+    above = np.maximum(forecast[..., -1] - median, _LEAST_HALF) if levels[-1] > 0.5 else np.inf
+    below = np.maximum(median - forecast[..., 0], _LEAST_HALF) if levels[0] < 0.5 else np.inf
+    return np.where(error > 0, error / above, -error / below)
+
+
+def _factor(scores: Values, share: float, windows: float) -> float:
+    """Return the quantile of scores at a share, with the correction for a finite number of windows."""
+    factor = _quantile(scores, share, windows)
+    return float(np.clip(factor, 1 / LARGEST_WIDTH, LARGEST_WIDTH))
+
+
+def _quantile(scores: Values, share: float, windows: float) -> float:
+    """Return the conformal quantile of the scores that are no NaN (Romano, Patterson & Candes 2019)."""
+    return float(np.quantile(scores[np.isfinite(scores)], min(1.0, share * (1 + 1 / windows))))
+
+
+def _offsets(forecast: Values, target: Values, levels: Sequence[float], windows: Values) -> Values:
+    """Return the offsets by which each quantile holds its share, (horizon, targets, quantiles)."""
+    offsets = np.zeros(forecast.shape[1:])
+    for place, level in enumerate(levels):
+        if level == 0.5:
+            continue
+        sign = 1.0 if level > 0.5 else -1.0
+        lacking = sign * (target - forecast[..., place])
+        for step, number in np.ndindex(*offsets.shape[:2]):
+            column = lacking[:, step, number]
+            if np.isfinite(column).any():
+                share = level if sign > 0 else 1 - level
+                offset = _quantile(column, share, float(windows[step]))
+                offsets[step, number, place] = sign * _shrunk(offset, windows[-1], SHRINK)
+    return offsets
+
+
+def _shrunk(change: float, windows: float, half: float) -> float:
+    """Return a change as far as a number of independent windows carries it."""
+    return float(change * windows / (windows + half))
+
+
+def folded(file: ModelFile, calibration: Calibration) -> ModelFile:
+    """Return the file of a forecaster whose head gives calibrated quantiles.
+
+    Args:
+        file: the model before; it is not changed.
+        calibration: what to fold into the head.
+
+    Returns:
+        The file; its table, if it has one, says what was folded in.
+    """
+    head = file.spec.head
+    assert isinstance(head, QuantileHead)
+    sizes, median = file.spec.output_shape, head.quantiles.index(0.5)
+    tensors = {}
+    for name in ("head.weight", "head.bias"):
+        rows = file.tensors[name].reshape(*sizes, -1).astype(np.float64)
+        centre = rows[:, :, [median]]
+        rows = centre + calibration.widths[..., None, None] * (rows - centre)
+        if name == "head.bias":
+            rows += calibration.offsets[..., None]
+        tensors[name] = rows.reshape(file.tensors[name].shape).astype(np.float32)
+    table = file.table
+    if table is not None:
+        table = replace(
+            table,
+            widths=_listed(calibration.widths, 1.0),
+            offsets=_listed(calibration.offsets, 0.0),
+        )
+    return replace(file, tensors={**file.tensors, **tensors}, table=table)
+
+
+def _listed(numbers: Values, nothing: float) -> tuple[float, ...]:
+    """Return numbers as a tuple; an empty one where they change nothing."""
+    return () if bool((numbers == nothing).all()) else tuple(map(float, numbers.ravel()))
+
+
+def calibration_of(spec: ModelSpec, table: TableSpec | None) -> Calibration | None:
+    """Return the calibration that a model has in its head; None without one.
+
+    Args:
+        spec: the model.
+        table: its table, which says so.
+    """
+    if table is None or not (table.widths or table.offsets):
+        return None
+    sizes, widths, offsets = spec.output_shape, table.widths, table.offsets
+    return Calibration(
+        np.array(widths).reshape(sizes[:2]) if widths else np.ones(sizes[:2]),
+        np.array(offsets).reshape(sizes) if offsets else np.zeros(sizes),
+    )
+
+
+def described(calibration: Calibration | None, method: str) -> str:
+    """Say in a line for a person what a calibration changed.
+
+    >>> described(Calibration(np.full((2, 1), 1.25), np.zeros((2, 1, 3))), "width")
+    'intervals calibrated on the validation part: widths times 1.25'
+    """
+    start = "intervals calibrated on the validation part"
+    if calibration is None:
+        return "" if method == "none" else f"{start}: no change"
+    if (calibration.widths != 1.0).any():
+        return f"{start}: widths times {_range(calibration.widths)}"
+    return f"{start}: the lowest quantile by {_range(calibration.offsets[..., 0])}, the highest by " + (
+        f"{_range(calibration.offsets[..., -1])} standard deviations"
+    )
+
+
+def _range(numbers: Values) -> str:
+    """Return the least and the largest of some numbers, or one number."""
+    low, high = f"{numbers.min():.2f}", f"{numbers.max():.2f}"
+    return low if low == high else f"{low} to {high}"
