@@ -39,7 +39,7 @@ from gatewright.tasks.options import DataOptions, ModelOptions, Options, Trainin
 from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import plain_rnn
 from gatewright.train.launch import reopen, train
-from gatewright.train.optimizer import learning_rate, new_optimizer
+from gatewright.train.optimizer import learning_rate, new_optimizer, set_rate
 
 EXAMPLE = Path(__file__).parents[1] / "src/gatewright/inspector/example"
 BATCH, CONTEXT = 32, 128
@@ -96,10 +96,9 @@ def price_writing(task: Task, settings: TrainingSettings) -> None:
     """
     assert task.model.vocabulary is not None
     signs = torch.tensor([task.model.vocabulary.symbols.index(sign) for sign in "LR"])
-    optimizer = new_optimizer(list(task.model.parameters()), settings)
+    optimizer = new_optimizer(task.model, settings)
     for n in range(PRICED):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(n, PRICED, settings)
+        set_rate(optimizer, learning_rate(n, PRICED, settings))
         total, count = task.loss(task.model, STEPS + n)
         symbols, state = task.inputs(STEPS + n)
         layer = task.model(symbols, state, record=True).record.layers[0]

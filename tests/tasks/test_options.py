@@ -170,6 +170,7 @@ OUT_OF_RANGE = {
     "proj": (-1, "a whole number from 0"),
     "forget_bias": (float("nan"), "a number from -1000 to 1000"),
     "start": ("quantiles", "one of data, zero"),
+    "loss": ("rmse", "one of quantile, mae, mse, huber, nse, mase"),
     "calibrate": ("isotonic", "one of width, conformal, none"),
     "steps": (0, "a whole number from 1"),
     "batch": (0, "a whole number from 1"),

@@ -58,7 +58,8 @@ def test_training_lowers_the_loss(tmp_path, write, options, share):
 
 def test_the_best_model_is_kept_and_patience_ends_the_run(tmp_path):
     source = write_table(tmp_path / "load.csv")
-    options = told(FORECAST, steps=60, validate_every=2, patience=3, lr=0.5, schedule="constant", clip=0.0)
+    options = told(FORECAST, steps=60, validate_every=2, patience=3, lr=0.5, schedule="constant", clip=0.0,
+                   calibrate="none")  # fmt: skip
     run, progress = train(source, options, run=tmp_path / "run", console=quiet())
     scores = {line["step"]: line["valid"] for line in lines(run.path) if "valid" in line}
     assert progress.finished == "patience"

@@ -25,7 +25,7 @@ from gatewright.spec import ModelSpec, TableSpec
 from gatewright.tasks import registry
 from gatewright.tasks.forecast.dataset import SeriesData, SeriesSettings, data_options, roles
 from gatewright.tasks.forecast.evaluate import Chosen, described, forecast_batches
-from gatewright.tasks.forecast.predict import forecast_frame, rows_observed, times_of
+from gatewright.tasks.forecast.predict import forecast_frame, require_forecaster, rows_observed, times_of
 from gatewright.tasks.forecast.scores import Basis, Batch, score
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.train import launch
@@ -205,8 +205,9 @@ def backtest(
     bounds = [(max(0, int(row)), max(0, int(row))) for row in cuts[0]]
     figures, _ = score(batches, Basis.of(table, settings, season, first.scaler.deviations, bounds))
     chosen = Chosen([batch.origins for batch in batches], len(batches), sorted(short), [])
+    head = require_forecaster(first, None, "")[1]
     return Backtest(
-        pl.concat([_frame(table, batch, settings.quantiles) for batch in batches]),
+        pl.concat([_frame(table, batch, head.names) for batch in batches]),
         described("origins", first, season, chosen, figures),
         table,
     )
@@ -245,11 +246,11 @@ def _before(table: Table, cuts: NDArray[np.int64]) -> Table:
     return replace(table, series=series)
 
 
-def _frame(table: Table, batch: Batch, quantiles: Sequence[float]) -> pl.DataFrame:
+def _frame(table: Table, batch: Batch, outputs: Sequence[str]) -> pl.DataFrame:
     """Return the forecasts of one origin of one series, next to what was observed."""
     series, truth, origin = table.series[batch.series], batch.truth[0], int(batch.origins[0])
     cutoff = times_of(series, np.full(len(truth), origin), table)
     observed = [(target, truth[:, number]) for number, target in enumerate(table.roles.targets)]
     return forecast_frame(
-        series, origin + 1, table, quantiles, batch.forecasts["model"][0], [(CUTOFF, cutoff), *observed]
+        series, origin + 1, table, outputs, batch.forecasts["model"][0], [(CUTOFF, cutoff), *observed]
     )

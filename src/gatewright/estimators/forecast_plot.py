@@ -31,7 +31,8 @@ def forecast_figure(model: Model, table: Table, horizon: int | None, fill: str, 
         rows: number of rows before the forecast to draw.
     """
     assert model.spec.forecaster is not None
-    levels, targets = model.spec.forecaster[1].quantiles, table.roles.targets
+    head, targets = model.spec.forecaster[1], table.roles.targets
+    levels, point = head.quantiles, head.names[head.quantiles.index(0.5)]
     panels = [(series, number) for series in table.series for number in range(len(targets))]
     with warnings.catch_warnings(), mpl.rc_context():
         warnings.simplefilter("ignore")  # a name may hold letters that the font lacks
@@ -52,7 +53,8 @@ def forecast_figure(model: Model, table: Table, horizon: int | None, fill: str, 
                 low, high = (ahead[f"{name}_q{level}"].to_numpy() for level in (levels[0], levels[-1]))
                 band = f"{100 * (levels[-1] - levels[0]):.0f}% interval"
                 axis.fill_between(when, low, high, alpha=0.25, lw=0, color=COLOURS["model"], label=band)
-            axis.plot(when, ahead[f"{name}_q0.5"].to_numpy(), "-", lw=1.6, color=COLOURS["model"], label="median")
+            middle = ahead[f"{name}_{point}"].to_numpy()
+            axis.plot(when, middle, "-", lw=1.6, color=COLOURS["model"], label=head.point)
             title = f"{series.name}, {name}" if series.name and len(targets) > 1 else series.name or name
             axis.set_title(title[:80], loc="left", fontweight="bold")
             axis.legend(loc="upper left", frameon=False, ncols=3)

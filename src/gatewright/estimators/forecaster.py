@@ -76,6 +76,7 @@ class Forecaster(Estimator):
         warmup: steps of the linear warm-up.
         weight_decay: decoupled weight decay.
         clip: maximum norm of the gradient; 0 for no clipping.
+        loss: "quantile" (default), or for one value "mae", "mse", "huber", "nse" or "mase".
         calibrate: change of the quantiles that the validation part asks for: "width" (default), "conformal" or
             "none".
         patience: validations without improvement before the training stops; 0 for no limit.
@@ -116,9 +117,9 @@ class Forecaster(Estimator):
         fill: str | None = None, valid: float | str | None = None, test: float | str | None = None,
         epochs: int | None = None, steps: int | None = None, batch: int | None = None, lr: float | None = None,
         schedule: str | None = None, warmup: int | None = None, weight_decay: float | None = None,
-        clip: float | None = None, calibrate: str | None = None, patience: int | None = None,
-        validate_every: int | None = None, checkpoint_every: int | None = None, seed: int | None = None,
-        device: str | None = None, verbose: int = 0,
+        clip: float | None = None, loss: str | None = None, calibrate: str | None = None,
+        patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
+        seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.horizon, self.quantiles, self.context = horizon, quantiles, context
         self.season, self.calendar, self.reads = season, calendar, reads
@@ -131,7 +132,7 @@ class Forecaster(Estimator):
         self.fill, self.valid, self.test = fill, valid, test
         self.epochs, self.steps, self.batch, self.lr = epochs, steps, batch, lr
         self.schedule, self.warmup, self.weight_decay = schedule, warmup, weight_decay
-        self.clip, self.calibrate = clip, calibrate
+        self.clip, self.loss, self.calibrate = clip, loss, calibrate
         self.patience, self.validate_every = patience, validate_every
         self.checkpoint_every, self.seed, self.device = checkpoint_every, seed, device
         self.verbose = verbose

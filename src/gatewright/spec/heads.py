@@ -9,6 +9,9 @@ from typing import ClassVar
 from gatewright.spec.encoders import Encoder, FeatureEncoder, SeriesEncoder, SymbolEncoder
 from gatewright.spec.json import Spec, left_out, require, require_size, require_text
 
+#: What a point forecast can be: the value that minimises the absolute, the squared or the Huber loss.
+POINTS = ("median", "mean", "huber")
+
 #: How the hidden states of the steps of a sequence become one vector.
 POOLINGS = ("last", "mean", "max", "attention")
 
@@ -24,6 +27,7 @@ class QuantileHead(Spec):
         quantiles: levels in rising order, with 0.5 (the point forecast) among them.
         minimum: lower bound of the forecasts of each target, in its units; empty for none.
         maximum: upper bound, likewise.
+        point: what the point forecast is, out of `POINTS`: another one than the median stands alone, at level 0.5.
     """
 
     kind: ClassVar[str] = "quantiles"
@@ -32,6 +36,7 @@ class QuantileHead(Spec):
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
     minimum: tuple[float, ...] = left_out((), since=4)
     maximum: tuple[float, ...] = left_out((), since=4)
+    point: str = left_out("median", since=4)
 
     def __post_init__(self) -> None:
         require_size("horizon", self.horizon)
@@ -47,10 +52,24 @@ class QuantileHead(Spec):
         if self.minimum and self.maximum:
             ordered = all(a < b for a, b in zip(self.minimum, self.maximum, strict=False))
             require(ordered, "maximum", f"numbers above the minimum {self.minimum}", self.maximum)
+        require(self.point in POINTS, "point", f"one of {POINTS}", self.point)
+        alone = self.point == "median" or self.quantiles == (0.5,)
+        require(alone, "quantiles", f"(0.5,) with a {self.point} as the point forecast", self.quantiles)
 
     def output_shape(self, encoder: Encoder) -> tuple[int, ...]:
         """Shape of the output of one step."""
         return self.horizon, len(encoder.targets), len(self.quantiles)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each output of a step ahead and target: of a quantile such as "q0.1", or "mean", "huber".
+
+        >>> QuantileHead().names, QuantileHead(quantiles=(0.5,), point="mean").names
+        (('q0.1', 'q0.5', 'q0.9'), ('mean',))
+        """
+        if self.point != "median":
+            return (self.point,)
+        return tuple(f"q{level}" for level in self.quantiles)
 
 
 @dataclass(frozen=True)

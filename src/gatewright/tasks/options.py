@@ -30,6 +30,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 CLASS_WEIGHTS = ("none", "balanced")
 DIRECTIONS = ("both", "forward")
 LABEL_PER = ("sequence", "step")
+#: Losses of a forecaster, and what the point forecast is that minimises each.
+LOSSES = {
+    "quantile": "median", "mae": "median", "mse": "mean", "huber": "huber", "nse": "mean", "mase": "median",
+}  # fmt: skip
 CALIBRATIONS = ("width", "conformal", "none")
 
 
@@ -256,6 +260,8 @@ class TrainingOptions:
         warmup: Number of steps of the linear warm-up (default: 50).
         weight_decay: Decoupled weight decay (default: 0.01).
         clip: Maximum norm of the gradient; 0 for no clipping (default: 1).
+        loss: Loss of a forecaster: "quantile" for quantiles; for one value "mae", "mse", "huber", "mase" or "nse"
+            (squared error over the variance of its series, NSE* of Kratzert et al. 2019) (default: quantile).
         calibrate: Change of a forecaster's quantiles that the validation part asks for, folded into the head:
             "width" (a factor for each step ahead and target), "conformal" (an offset for each quantile) or "none"
             (default: width).
@@ -278,6 +284,7 @@ class TrainingOptions:
     warmup: int | None = field(default=None, metadata=_NATURAL)
     weight_decay: float | None = field(default=None, metadata=_NOT_NEGATIVE)
     clip: float | None = field(default=None, metadata=_NOT_NEGATIVE)
+    loss: str | None = field(default=None, metadata=_one_of(tuple(LOSSES)))
     calibrate: str | None = field(default=None, metadata=_one_of(CALIBRATIONS))
     patience: int | None = field(default=None, metadata=_NATURAL)
     validate_every: int | None = field(default=None, metadata=_POSITIVE)

@@ -55,9 +55,10 @@ class StartSettings(Settings):
 
 
 @dataclass(frozen=True)
-class CalibrationSettings(Settings):
-    """How the quantiles of a forecaster are calibrated."""
+class LossSettings(Settings):
+    """What a forecaster minimises, and how its quantiles are calibrated then."""
 
+    loss: str = "quantile"
     calibrate: str = "none"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,13 +34,31 @@ class AdamW(torch.optim.AdamW):
     step = torch.no_grad()(_plain(torch.optim.AdamW.step))
 
 
-def new_optimizer(parameters: Sequence[torch.nn.Parameter], settings: TrainingSettings) -> AdamW:
-    """Return the optimizer of a model's parameters: biases do not decay."""
+#: Learning rate of the weights of seasonal differences, as a factor.  What a calendar input explains they have to
+#: give up, by more than AdamW moves a weight in a few hundred steps.
+SEASON_RATE = 10.0
+
+
+def new_optimizer(model: torch.nn.Module, settings: TrainingSettings) -> AdamW:
+    """Return the optimizer of a model's parameters: biases do not decay, weights of seasons learn faster."""
+    parameters = list(model.parameters())
+    season = getattr(model, "season", None)
+    fast = {id(parameter) for parameter in season.parameters()} if season is not None else set[int]()
+    decaying = [p for p in parameters if p.dim() > 1]
     groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in decaying if id(p) not in fast], "weight_decay": settings.weight_decay},
+        {"params": [p for p in decaying if id(p) in fast], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return AdamW(groups, lr=settings.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
+    factors = (1.0, SEASON_RATE, 1.0)
+    used = [{**group, "factor": factor} for group, factor in zip(groups, factors, strict=True) if group["params"]]
+    return AdamW(used, lr=settings.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step, for each group of parameters times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
 
 
 def learning_rate(step: int, total: int, settings: TrainingSettings) -> float:

@@ -28,7 +28,7 @@ from gatewright.tasks import registry
 from gatewright.tasks.base import Task
 from gatewright.tasks.inputs import InputBatch
 from gatewright.tasks.settings import TrainingSettings
-from gatewright.train.optimizer import learning_rate, new_optimizer
+from gatewright.train.optimizer import learning_rate, new_optimizer, set_rate
 
 NAME = "plain RNN"
 FORMAT = "1"
@@ -129,10 +129,9 @@ def train_plain_rnn(
         torch.manual_seed(settings.seed)
         plain = PlainModel(task.model, fingerprint).to(next(task.model.parameters()).device)
     plain.start_like(task.model)
-    optimizer = new_optimizer(list(plain.parameters()), settings)
+    optimizer = new_optimizer(plain, settings)
     for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, settings)
+        set_rate(optimizer, learning_rate(step, steps, settings))
         total, count = task.loss(plain, step)
         loss = total / count
         optimizer.zero_grad()

@@ -25,7 +25,7 @@ from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import checkpoint, nonfinite
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
-from gatewright.train.optimizer import learning_rate, new_optimizer
+from gatewright.train.optimizer import learning_rate, new_optimizer, set_rate
 
 #: Steps between lines of metrics.
 LOG_EVERY = 50
@@ -59,7 +59,7 @@ class Loop:
         self._validate_every = min(settings.validate_every or min(task.steps_per_epoch, 500), self.total)
         self._share = Share(accelerator.process_index, accelerator.num_processes)
         self._parameters = list(task.model.parameters())
-        optimizer = new_optimizer(self._parameters, settings)
+        optimizer = new_optimizer(task.model, settings)
         # The model is on its device already; where it is not to be moved, no module of torch is loaded for that.
         self._model, self._optimizer = accelerator.prepare(task.model, optimizer, device_placement=[False, False])
         self._draws_dropout = task.model.spec.lstm.dropout > 0
@@ -150,8 +150,7 @@ class Loop:
         began = time.perf_counter()
         self._seed(step)
         rate = learning_rate(step, self.total, self._settings)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self._optimizer, rate)
         total, count = self._task.loss(self._model, step)
         if world > 1:
             ours = torch.tensor([count, int(stop)], device=self._accelerator.device)

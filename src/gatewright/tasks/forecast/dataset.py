@@ -33,8 +33,8 @@ from gatewright.tasks.forecast.target_options import (
     bounds_option,
     target_options,
 )
-from gatewright.tasks.options import DataOptions, Options
-from gatewright.tasks.settings import ModelSettings, PartSettings
+from gatewright.tasks.options import LOSSES, DataOptions, Options
+from gatewright.tasks.settings import LossSettings, ModelSettings, PartSettings
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,8 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
     )
     size = ModelSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
-    head = QuantileHead(settings.horizon, settings.quantiles, data.units.minimum, data.units.maximum)
+    point = LOSSES[LossSettings.of(options.training).loss]
+    head = QuantileHead(settings.horizon, settings.quantiles, data.units.minimum, data.units.maximum, point)
     transforms = data.units.transforms if data.units.names else ()
     scaler = preprocessing.fit_scaler(data.table, data.parts, transforms, data.sizes.season)
     return ModelSpec(encoder, stack, head), scaler

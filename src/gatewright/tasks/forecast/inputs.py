@@ -93,10 +93,10 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
         rows=tuple(one.name for one in table.series),
         inputs=_input_names(encoder, head),
         readouts=tuple(
-            f"{target} +{ahead} q{level:g}"
+            f"{target} +{ahead} {name}"
             for ahead in range(1, head.horizon + 1)
             for target in encoder.targets
-            for level in head.quantiles
+            for name in head.names
         ),
         peer="",
         edits=(),

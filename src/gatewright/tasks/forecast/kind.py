@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 from gatewright.errors import GatewrightError
 from gatewright.spec import NO_CATEGORY
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
-from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options, stack_options
-from gatewright.tasks.settings import CalibrationSettings, ModelSettings, StartSettings, TrainingSettings
+from gatewright.tasks.options import (
+    LOSSES,
+    MODEL_DEFAULTS,
+    TRAINING_DEFAULTS,
+    DataOptions,
+    Options,
+    stack_options,
+)
+from gatewright.tasks.settings import LossSettings, ModelSettings, StartSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +50,8 @@ class Forecast(Kind["SeriesData"]):
         ),
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
         replace(
-            TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=25, patience=10, calibrate="width"
+            TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=25, patience=10, loss="quantile",
+            calibrate="width",
         ),
     )  # fmt: skip
     by_data = ("context", "season", "calendar", "category", "embedding")
@@ -52,6 +60,24 @@ class Forecast(Kind["SeriesData"]):
         "batch=16,32,64,128", "weight_decay=1e-4:1e-1:log",
     )  # fmt: skip
     forecasts = True
+
+    def resolve(self, options: Options) -> Options:
+        """Fill in the defaults; a loss of one value goes with the level 0.5 alone.
+
+        Raises:
+            GatewrightError: names the option.
+        """
+        loss, levels = options.training.loss, options.data.quantiles
+        if loss in LOSSES and loss != "quantile":
+            if levels not in (None, (0.5,)):
+                got = " ".join(map(str, levels))
+                raise GatewrightError("--quantiles", f"none with --loss {loss}, which gives one value", got)
+            transforms = set(options.data.transform or ()) - {"none"}
+            if transforms and LOSSES[loss] != "median":
+                expected = f"none with --loss {loss}: a {LOSSES[loss]} of transformed values is none of the values"
+                raise GatewrightError("--transform", expected, " ".join(sorted(transforms)))
+            options = replace(options, data=replace(options.data, quantiles=(0.5,)))
+        return super().resolve(options)
 
     def fits(self, spec: ModelSpec) -> bool:
         """Whether a model reads columns and gives quantiles."""
@@ -118,11 +144,17 @@ class Forecast(Kind["SeriesData"]):
 
         Raises:
             DataError: if the table has other columns or another step than the model.
+            GatewrightError: if the loss has another minimum than what the model forecasts.
         """
         from gatewright.tasks.forecast import dataset
         from gatewright.tasks.forecast.predict import fitted, require_forecaster
 
-        fitted(data.table, require_forecaster(model, None, "")[0])
+        encoder, head = require_forecaster(model, None, "")
+        fitted(data.table, encoder)
+        loss = LossSettings.of(options.training).loss
+        if LOSSES[loss] != head.point:
+            losses = [name for name, point in LOSSES.items() if point == head.point]
+            raise GatewrightError("--loss", f"{' or '.join(losses)}, as the initial model", loss)
         copied = super().continued(model, data, options)
         copied.table = dataset.table_spec(data)
         return copied
@@ -142,8 +174,8 @@ class Forecast(Kind["SeriesData"]):
         from gatewright.tasks.forecast.task import ForecastTask
 
         training, start = TrainingSettings.of(options.training), StartSettings.of(options.model).start
-        calibrate = CalibrationSettings.of(options.training).calibrate
-        return ForecastTask(model, data, training.batch, training.seed, share, device, start, calibrate)
+        settings = LossSettings.of(options.training)
+        return ForecastTask(model, data, training.batch, training.seed, share, device, start, settings)
 
     def of_earlier(self, options: Options) -> Options:
         """Return the options of a run of an earlier version, as that version understood them.
@@ -191,7 +223,7 @@ class Forecast(Kind["SeriesData"]):
         """Say how the quantiles were calibrated."""
         from gatewright.tasks.forecast.calibration import calibration_of, described
 
-        method = CalibrationSettings.of(options.training).calibrate
+        method = "none" if file.spec.output_shape[-1] == 1 else LossSettings.of(options.training).calibrate
         return described(calibration_of(file.spec, file.table), method)
 
     def tables(self, figures: dict[str, Any]) -> Iterator[rich_table.Table]:

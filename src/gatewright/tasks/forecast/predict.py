@@ -32,8 +32,9 @@ def forecast(model: Model, table: Table, horizon: int | None = None, fill: str =
 
     Returns:
         A row a series and step: the series (if a column names it), the timestamp or the number of the row, and
-        each quantile of each target as ``<target>_q<level>``, in the target's units.  Timestamps have the time
-        zone of the table's; those of days and months at a place, and those without one, have none.
+        each quantile of each target as ``<target>_q<level>``, in the target's units, or ``<target>_mean``
+        of a model that forecasts the mean.  Timestamps have the time zone of the
+        table's; those of days and months at a place, and those without one, have none.
 
     Raises:
         SpecError: if the model does not forecast.
@@ -140,14 +141,14 @@ def _forecast_one(
     answer = predict(model, windows, np.array([encoder.context - 1]))[0]
     if not np.isfinite(answer).all():
         raise DataError(one.title, "values that the model can forecast from", "a forecast that is not finite")
-    return forecast_frame(one, rows, table, head.quantiles, answer)
+    return forecast_frame(one, rows, table, head.names, answer)
 
 
 def forecast_frame(
     one: Series,
     rows: int,
     table: Table,
-    quantiles: Sequence[float],
+    outputs: Sequence[str],
     answer: NDArray[np.float64],
     more: Sequence[tuple[str, object]] = (),
 ) -> pl.DataFrame:
@@ -157,7 +158,7 @@ def forecast_frame(
         one: the series.
         rows: number of rows before the forecast.
         table: the table of the series.
-        quantiles: their levels.
+        outputs: names of the quantiles, as `QuantileHead.names`.
         answer: the forecasts (horizon, targets, quantiles), in units.
         more: names and cells of further columns.
 
@@ -171,8 +172,8 @@ def forecast_frame(
     columns.append((when, ahead if one.times is None else _zoned(np.asarray(ahead), table.clock)))
     columns += more
     for index, target in enumerate(table.roles.targets):
-        for place, level in enumerate(quantiles):
-            columns.append((f"{target}_q{level}", answer[:, index, place]))
+        for place, name in enumerate(outputs):
+            columns.append((f"{target}_{name}", answer[:, index, place]))
     frame = dict(columns)
     if len(frame) < len(columns):
         names = [name for name, _ in columns]

@@ -37,11 +37,22 @@ def start_from_data(model: Model, windows: Windows, origins: NDArray[np.int64], 
         weight = _regression(rest, differences)
         model.season.weight.copy_(weight)
         rest = rest - torch.einsum("nsht,sht->nht", differences, weight)
-    levels = torch.tensor(model.spec.head.quantiles, dtype=rest.dtype)
     bias = model.head.bias.view(model.output_sizes)
     for ahead in range(rest.shape[1]):
-        quantiles = torch.nanquantile(rest[:, ahead], levels, dim=0)
-        bias[ahead] = torch.nan_to_num(quantiles).T.to(bias)  # 0 for a target without an observation
+        levels, point = model.spec.head.quantiles, model.spec.head.point
+        outputs = torch.stack([summary(rest[:, ahead], level, point) for level in levels], dim=-1)
+        bias[ahead] = torch.nan_to_num(outputs).to(bias)  # 0 for a target without an observation
+
+
+def summary(values: Tensor, level: float, point: str) -> Tensor:
+    """Return a quantile of the observed values of a sample, or their mean where that is the point forecast.
+
+    Args:
+        values: (N, ...), NaN where missing.
+        level: of the quantile.
+        point: as in `QuantileHead`.
+    """
+    return values.nanmean(dim=0) if point == "mean" else torch.nanquantile(values, level, dim=0)
 
 
 def _samples(

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.tasks.forecast.start import summary
 from gatewright.tasks.forecast.windows import Windows, absolute
 
 #: The rates of decay, as powers of the slowest.
@@ -132,9 +133,9 @@ class FirstSteps:
             lacking.append((target[rows].unsqueeze(-1) - forecast).double().cpu())
         model.train(training)
         every = torch.cat(lacking, dim=1)  # (steps, windows, horizon, targets, quantiles), NaN where missing
-        levels = torch.tensor(model.spec.head.quantiles, dtype=torch.float64)
+        head = model.spec.head
         offsets = [
-            torch.stack([torch.nanquantile(step[..., n], level, dim=0) for n, level in enumerate(levels)], dim=-1)
+            torch.stack([summary(step[..., n], level, head.point) for n, level in enumerate(head.quantiles)], -1)
             for step in every
         ]
         return torch.nan_to_num(torch.stack(offsets).flatten(1))

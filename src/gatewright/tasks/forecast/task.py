@@ -20,10 +20,15 @@ from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.forecast.calibration import calibrated, folded, independent
 from gatewright.tasks.forecast.dataset import SeriesData
+from gatewright.tasks.forecast.losses import POINT_LOSSES, PointLoss, quantile_loss, unit_of
 from gatewright.tasks.forecast.start import start_from_data
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
 from gatewright.tasks.forecast.unknown_categories import UnknownCategories
 from gatewright.tasks.forecast.windows import Batch, Windows, absolute, predict_scaled
+from gatewright.tasks.settings import LossSettings
+
+#: Quantile loss, and quantiles as they were trained.
+AS_TRAINED = LossSettings()
 
 #: Maximum number of windows that one validation looks at, evenly spaced over the validation part.
 VALIDATION_WINDOWS = 4096
@@ -40,10 +45,9 @@ class ForecastTask:
         share: which part of each batch is this process's.
         device: where the batches are made.
         start_from: "data" for a new model that starts from the training part (`start_from_data`), or "zero".
-        calibrate: "width", "conformal" or "none": how the quantiles of the best model are calibrated.
+        settings: what the training minimises, and how the quantiles of the best model are calibrated.
     """
 
-    unit = "quantile loss"
     carries = False
 
     def __init__(
@@ -55,13 +59,13 @@ class ForecastTask:
         share: Share,
         device: torch.device,
         start_from: str = "zero",
-        calibrate: str = "none",
+        settings: LossSettings = AS_TRAINED,
     ) -> None:
         assert isinstance(model.spec.encoder, SeriesEncoder)
         assert isinstance(model.spec.head, QuantileHead)
         assert model.scaler is not None
         encoder, head = model.spec.encoder, model.spec.head
-        self.model, self.batch, self._calibrate = model, batch, calibrate
+        self.model, self.batch, self._calibrate = model, batch, settings.calibrate
         self._seed, self._share, self._series = seed, share, data.table.series
         # Every step of the second half forecasts: its context is at least half as long as in use, and has the row
         # one season before it.
@@ -70,6 +74,10 @@ class ForecastTask:
         encoded = [preprocessing.encode(one, encoder, model.scaler, data.settings.fill) for one in self._series]
         self._windows = Windows(encoded, encoder, head.horizon, device)
         self._quantiles = torch.tensor(head.quantiles, device=device)
+        self._point: PointLoss | None = None
+        if settings.loss in POINT_LOSSES:
+            self._point = PointLoss(settings.loss, encoded, [part.valid for part in data.parts], data.sizes.season)
+        self.unit = unit_of(settings.loss)
         train, valid = [], []
         sizes = (encoder.context, head.horizon)
         for one, part, start in zip(encoded, data.parts, self._windows.starts, strict=True):
@@ -111,19 +119,30 @@ class ForecastTask:
         return rows[self._share.of(len(rows))]
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
-        """Quantile loss over observed values of this process's windows."""
+        """Loss over observed values of this process's windows."""
         inputs, level, target, differences = self._batch(step)
         y = model(inputs, last=self._supervised, differences=differences).y
         forecast = absolute(self.model, y, level)
-        return quantile_loss(forecast, target, self._quantiles)
+        rows = self._rows(step)
+        return self._loss(forecast, target, rows[self._share.of(len(rows))])
+
+    def _loss(self, forecast: Tensor, target: Tensor, origins: NDArray[np.int64]) -> Loss:
+        """Return the loss of forecasts (steps, B, horizon, targets, quantiles) from windows with these origins."""
+        if self._point is None:
+            return quantile_loss(forecast, target, self._quantiles.to(forecast.device))
+        return self._point(forecast, target, self._series_of(origins))
+
+    def _series_of(self, origins: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers of the series of windows."""
+        return np.searchsorted(self._windows.starts, origins, side="right") - 1
 
     def validate(self) -> float:
-        """Fit the first steps, and return the mean quantile loss of the forecasts in the validation part."""
+        """Fit the first steps, and return the mean loss of the forecasts in the validation part."""
         self._first_steps.fit()
         forecast = predict_scaled(self.model, self._windows, self._valid)
-        target = self._windows.batch(self._valid).target[0].cpu()
-        self._validated = forecast.double().numpy(), target.double().numpy()
-        loss = quantile_loss(forecast, target, self._quantiles.cpu())
+        target = self._windows.batch(self._valid).target.cpu()
+        self._validated = forecast.double().numpy(), target[0].double().numpy()
+        loss = self._loss(forecast[None], target, self._valid)
         return float(loss.total) / loss.predictions
 
     def measures(self, score: float) -> dict[str, float | None]:  # noqa: ARG002
@@ -148,7 +167,7 @@ class ForecastTask:
         return ", ".join(self._name(origin) for origin in self._origins(step)[rows[:5]])
 
     def _name(self, origin: int) -> str:
-        which = int(np.searchsorted(self._windows.starts, origin, side="right")) - 1
+        which = int(self._series_of(np.array([origin]))[0])
         one: Series = self._series[which]
         row = int(origin - self._windows.starts[which])
         when = f"row {row + 1}" if one.times is None else one.when(row)
@@ -196,24 +215,3 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, width: int)
 
 def _plus(sizes: Iterable[int]) -> str:
     return " + ".join(f"{size:,}" for size in sizes)
-
-
-def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Loss:
-    """Sum of the quantile loss over observed values, mean over the levels (Koenker & Bassett 1978).
-
-    Args:
-        forecast: (..., quantiles).
-        target: (...), NaN where missing.
-        quantiles: levels (quantiles,).
-
-    >>> quantile_loss(torch.zeros(1, 1), torch.tensor([2.0]), torch.tensor([0.5])).total
-    tensor(1.)
-    """
-    error = target.unsqueeze(-1) - forecast
-    observed = target.isfinite()
-    count = int(observed.sum())
-    if count < target.numel():
-        error = error.where(observed.unsqueeze(-1), 0.0)
-    # max(q e, (q-1) e) = q e + max(-e, 0), summed: two sums over all values, and no copy of them a level.
-    rows = error.flatten(0, -2).sum(dim=0)
-    return Loss((rows @ quantiles + torch.relu(-error).sum()) / len(quantiles), count)
