@@ -150,7 +150,7 @@ def to_come(run: Path) -> pl.DataFrame:
 @pytest.mark.slow
 def test_a_run_with_a_loss_of_one_value_has_no_interval(run: Path) -> None:
     model = load(run)
-    assert model.spec.head == QuantileHead(3, (0.5,), "mean")
+    assert model.spec.head == QuantileHead(3, (0.5,), point="mean")
     assert gw.Stream.load(run / "model.safetensors").quantiles == (0.5,)
     figures = evaluate_run(run)[1]["targets"]["load"]["model"]["overall"]
     assert figures["coverage"] is None

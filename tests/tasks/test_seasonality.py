@@ -104,7 +104,7 @@ def test_options_of_an_older_run_mean_what_they_meant() -> None:
     kind = registry.kind("forecast")
     old = kind.of_earlier(Options(DataOptions(season=("7",)), ModelOptions(hidden=8)))
     assert (old.data.season, old.model.start) == (("none", "7"), "zero")
-    new = kind.resolve(Options(DataOptions(season=("7",))))
+    new = kind.resolve(Options(DataOptions(season=("7",), category=("none",))))
     assert kind.of_earlier(new) == new
     assert new.model.start == "data"
 

@@ -182,7 +182,8 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
     size = ModelSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
     point = LOSSES[LossSettings.of(options.training).loss]
-    head = QuantileHead(settings.horizon, settings.quantiles, data.units.minimum, data.units.maximum, point)
+    units = data.units
+    head = QuantileHead(settings.horizon, settings.quantiles, units.minimum, units.maximum, point=point)
     transforms = data.units.transforms if data.units.names else ()
     scaler = preprocessing.fit_scaler(data.table, data.parts, transforms, data.sizes.season)
     return ModelSpec(encoder, stack, head), scaler
