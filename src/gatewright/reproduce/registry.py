@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from gatewright.errors import GatewrightError, nearest, shorten
-from gatewright.reproduce import adding
+from gatewright.reproduce import (
+    adding,
+    chorales,
+    classification,
+    copy_memory,
+    ett,
+    regular,
+    shakespeare,
+    temporal_order,
+)
 from gatewright.reproduce.experiment import Experiment
 
-EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in adding.EXPERIMENTS}
+_FILES = (adding, temporal_order, copy_memory, regular, chorales, classification, ett, shakespeare)
+
+EXPERIMENTS: dict[str, Experiment] = {each.name: each for file in _FILES for each in file.EXPERIMENTS}
 
 
 def experiment(name: str) -> Experiment:
