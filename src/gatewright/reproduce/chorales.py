@@ -49,8 +49,8 @@ class Settings:
 
     epochs: int
     hidden: int = 200
-    batch: int = 8
-    lr: float = 0.003
+    batch: int = 4
+    lr: float = 0.01
     weight_decay: float = 0.01
     dropout: float = 0.5
     dropout_in: float = 0.2
@@ -142,10 +142,10 @@ def _experiment(settings: Settings) -> Experiment:
             "valid": Measure("the same of the validation part", "lower", digits=3),
         },
         settings=settings,
-        short=Settings(2, hidden=16, transpose=settings.transpose, chorales=16),
+        short=Settings(2, hidden=16, chorales=16),
         train=train,
         axes=("epochs", "validation nats a frame"),
     )
 
 
-EXPERIMENTS = (_experiment(Settings(60, transpose=5)),)
+EXPERIMENTS = (_experiment(Settings(40)),)

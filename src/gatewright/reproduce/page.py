@@ -29,6 +29,8 @@ _INTRODUCTION = """\
   validation part elsewhere.
 - CPU seconds: mean over seeds, one thread, of everything in the experiment: training, test, and the plain RNN next
   to ours. The machine was busy; they say how much work an experiment is, not how fast Gatewright is.
+- Data: generated; from the packages aeon and mnist1d; or downloaded once, checked by SHA-256, into the folder that
+  `GATEWRIGHT_DATA` names (by default `~/.cache/gatewright`), where a file of the same content may lie already.
 - Published figures are those of the papers. How our training differs from theirs stands in each section.
 """
 

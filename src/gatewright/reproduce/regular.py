@@ -99,7 +99,8 @@ class Settings:
     Attributes:
         languages: names of the languages.
         steps: number of updates.
-        train_length: length of the training strings.
+        train_length: greatest length of the training strings.
+        shortest: length of the first training strings; it grows to the greatest in the first half of the updates.
         test_length: greatest length of the paper's test.
         far_length: greatest length of ours.
         hidden: H, units.
@@ -111,6 +112,7 @@ class Settings:
     languages: tuple[str, ...]
     steps: int = 2000
     train_length: int = 40
+    shortest: int = 3
     test_length: int = 500
     far_length: int = 2048
     hidden: int = 32
@@ -129,7 +131,7 @@ def fit(language: Language, settings: Settings, rng: np.random.Generator, waits:
     curve = Curve([], [])
     with waits.counting(f"LSTM, {language.text}", settings.steps, "updates") as advance:
         for step in range(settings.steps):
-            codes = language.draw(rng, settings.train_length, settings.batch)
+            codes = language.draw(rng, length_at(step, settings), settings.batch)
             output = network(one_hot(codes, language.symbols)).flatten(0, 1)
             target = torch.from_numpy(language.label(codes)).flatten()
             loss = F.cross_entropy(output, target, ignore_index=-1)
@@ -143,6 +145,16 @@ def fit(language: Language, settings: Settings, rng: np.random.Generator, waits:
                 curve.x.append(step)
                 curve.y.append(float(loss.detach()))
     return network, curve
+
+
+def length_at(step: int, settings: Settings) -> int:
+    """Return the length of the training strings at an update.
+
+    >>> [length_at(step, Settings((), steps=100, train_length=40)) for step in (0, 25, 49, 50, 99)]
+    [3, 21, 39, 40, 40]
+    """
+    grown = 2 * step / settings.steps * (settings.train_length - settings.shortest)
+    return min(settings.train_length, settings.shortest + int(grown))
 
 
 def one_hot(codes: Codes, symbols: int) -> torch.Tensor:
@@ -196,9 +208,9 @@ def _experiment(settings: Settings) -> Experiment:
         "the ones; whether the first and the last symbol differ; the place on a circle of five after steps of "
         "-1, 0 and 1; the value of digits joined by +, - and * modulo 5.",
         training=f"An LSTM of {settings.hidden} units for each language; Adam at {settings.lr} with cosine decay, "
-        f"clipping at 1, {settings.steps:,} updates with {settings.batch} new strings of "
-        f"{settings.train_length} symbols, of which every prefix counts. The paper: lengths drawn from 1 to 40, "
-        "the last output alone.",
+        f"clipping at 1, {settings.steps:,} updates with {settings.batch} new strings, of which every prefix "
+        f"counts; their length grows from {settings.shortest} to {settings.train_length} in the first half. The "
+        "paper: lengths drawn from 1 to 40, the last output alone.",
         stopping=f"After {settings.steps:,} updates; the last weights. Nothing longer than "
         f"{settings.train_length} symbols is looked at before.",
         measures=measures,

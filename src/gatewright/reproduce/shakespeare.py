@@ -35,8 +35,8 @@ def train(settings: Settings, seed: int, waits: Waits) -> Outcome:
     """Fit on the first nine tenths of the text; the last tenth is for validation, but for two characters."""
     text = SHAKESPEARE.path().read_text("utf-8")[: settings.characters or None]
     tenth = len(text) - int(0.9 * len(text))
-    parts = {"valid": tenth - 2, "test": 2}  # a language model has a test part, if only a small one
-    model = LanguageModel(**parts, steps=settings.steps, hidden=settings.hidden, seed=seed)
+    # A language model has a test part, if only a small one.
+    model = LanguageModel(valid=tenth - 2, test=2, steps=settings.steps, hidden=settings.hidden, seed=seed)
     with uninterrupted():
         model.fit(text, callbacks=[Counted(waits, "tinyshakespeare")])
     return Outcome({"nats": model.best_score_, "steps": model.n_steps_}, {"LSTM": validations(model)})
