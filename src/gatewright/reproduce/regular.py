@@ -215,7 +215,9 @@ def _experiment(settings: Settings) -> Experiment:
         f"{settings.train_length} symbols is looked at before.",
         measures=measures,
         settings=settings,
-        short=Settings(("even_pairs",), steps=200, train_length=12, test_length=30, far_length=40, hidden=8),
+        short=Settings(
+            ("even_pairs",), steps=200, train_length=12, shortest=12, test_length=30, far_length=40, hidden=8
+        ),
         train=train,
         axes=("length of the test strings", "accuracy in %"),
     )
