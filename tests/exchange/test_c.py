@@ -63,9 +63,10 @@ def run(*command: Any, **options: Any) -> subprocess.CompletedProcess[str]:
 def library() -> Path:
     """The archive of the build of the package, or one that is built as the documentation says, and kept."""
     sources = [ROOT / "CMakeLists.txt", *(ROOT / "native").rglob("*.*")]
-    newest = max(source.stat().st_mtime for source in sources)
-    for archive in (ROOT / "build").glob("*-*-*/libgatewright.a"):
-        if archive.stat().st_mtime > newest:
+    newest = max(source.stat().st_mtime for source in sources if source.parent.name not in ("python", "tests"))
+    for archive in (ROOT / "build").glob("*/libgatewright.a"):
+        # Those of `make sanitize` and `make neon` are for other programs.
+        if archive.stat().st_mtime > newest and archive.parent.name not in ("asan", "tsan", "neon"):
             return archive
     build = ROOT / "build" / "c-library"
     ninja = shutil.which("ninja", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 from gatewright import kernels
 from gatewright.errors import GatewrightError
 from gatewright.spec.cell import LayerWeights
+from tests.support.forks import fork_server
 from tests.support.kernel_cases import made
 
 T, B, D, H, P = 4, 3, 5, 8, 2
@@ -164,8 +163,7 @@ raise SystemExit(0 if refused else 1)
 
 def status(code: str, argument: str) -> int:
     """0 if the code, in a process of its own, is refused by that name; below 0 if it crashes."""
-    command = [sys.executable, "-c", PRELUDE.format(code, argument)]
-    return subprocess.run(command, capture_output=True, check=False).returncode
+    return fork_server("gatewright.kernels").run(["-c", PRELUDE.format(code, argument)]).returncode
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import gatewright
+from tests.support.forks import ROOT, fork_server
 
 #: What listens to torch, transforms, forward mode, batches of gradients, operators; and what they compute.
 SLOW = "not penalty and not keeps_what_torch_asks and not shapes and not chunks"
@@ -23,21 +22,9 @@ TESTS = [
 
 @pytest.mark.slow
 def test_without_the_private_names_everything_works() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "--assert=plain",
-        "-p",
-        "tests.support.public_torch",
-        "-k",
-        SLOW,
-    ]
-    done = subprocess.run([*command, *TESTS], capture_output=True, text=True, check=False)
+    command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--assert=plain"]
+    command += ["-p", "tests.support.public_torch", "-k", SLOW, *TESTS]
+    done = fork_server("torch").run(command, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-3000:]
 
 

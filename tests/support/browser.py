@@ -29,9 +29,10 @@ from tests.support.small_models import language_model
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+# The last two: one process for all pages, so that none is started anew each time a page is opened.
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--disable-site-isolation-trials", "--process-per-site",
 )  # fmt: skip
 SIZE, SMALL = {"width": 1360, "height": 860}, {"width": 900, "height": 700}
 

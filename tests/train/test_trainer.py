@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import nonfinite, optimizer
 from gatewright.train.launch import resume, train
+from tests.support.forks import TRAINING, fork_server
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, train_among, weights, write_table, write_text
 
 pytestmark = pytest.mark.slow
@@ -207,12 +206,7 @@ def test_torchrun_starts_the_command(tmp_path):
     # After --, or torchrun takes --run for an option of its own.
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "gatewright", "--"]
     told_again = ["train", source, "--config", tmp_path / "one" / "config.toml", "--run", tmp_path / "two"]
-    done = subprocess.run(
-        [sys.executable, *map(str, launch), *map(str, told_again)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = fork_server(*TRAINING).run([*launch, *told_again], env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("8 steps,") == done.stdout.count("next: ") == 1
     learned_the_same(tmp_path / "one", tmp_path / "two")

@@ -105,6 +105,7 @@ def evaluate(run: Path, /, *, windows: int | None = None, baselines: Sequence[st
     """
     waits = Waits(errors)
     with waits.during(LOADING):
+        import gatewright.nn.model  # noqa: F401  (torch, which the run's model needs)
         from gatewright.data.window_checks import listed
         from gatewright.evaluation.report import evaluate_run
         from gatewright.tasks import registry
@@ -138,6 +139,7 @@ def forecast(
     """
     waits = Waits(errors)
     with waits.during(LOADING):
+        import gatewright.nn.model  # noqa: F401
         from gatewright.evaluation.report import forecast_run
 
     text, notes = forecast_run(run, data, horizon, fill, waits)
@@ -172,6 +174,7 @@ def predict(run: Path, data: Path, /, *, fill: str | None = None, out: Path | No
     """
     waits = Waits(errors)
     with waits.during(LOADING):
+        import gatewright.nn.model  # noqa: F401
         from gatewright.evaluation.report import predict_run
 
     _write_csv(*predict_run(run, data, fill, waits), out)
@@ -191,4 +194,6 @@ def quantize(run: Path, data: Path, /) -> None:
     """
     from gatewright.evaluation.quantization import lines, quantize_run
 
-    print_table(lines(quantize_run(run, data)))
+    with Waits(errors).during(f"reading {data}, and running the model over it"):
+        results = quantize_run(run, data)
+    print_table(lines(results))
