@@ -179,3 +179,16 @@ def test_tables_as_people_publish_them():
                 assert with_polars[0].equals(records)
                 assert with_polars[1].tolist() == places.tolist()
     assert sure > 5 * len(sources)
+
+
+@pytest.mark.parametrize("header", ["1,2.5", "inf,-Infinity", "2024-01-01,5", "2024Q1,7", "5 Jan 2018,7", "INF"])
+def test_a_header_that_looks_like_data_is_refused(header: str) -> None:
+    raw = f"{header}\n1,2\n".encode()
+    with pytest.raises(DataError, match=r"expected the names of the columns, got .*, which looks like data"):
+        read_delimited(FILE, raw if "," in header else f"{header}\n1\n".encode(), SEPARATORS, PLAIN)
+
+
+@pytest.mark.parametrize("header", ["x1,x2", "2024-01-01,load", "info,1", "Jan 5,Q1", "nan,na", "time,1"])
+def test_a_header_with_digits_may_be_one_of_names(header: str) -> None:
+    cells, _ = read_delimited(FILE, f"{header}\n1,2\n".encode(), SEPARATORS, PLAIN)
+    assert cells.columns == header.split(",")

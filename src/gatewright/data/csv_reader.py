@@ -23,6 +23,8 @@ from gatewright.errors import DataError, shorten
 
 SEPARATORS = ",;\t|"
 
+#: What numbers and times have in them.
+_WITH_DIGITS = re.compile(r"\d|inf", re.I)
 #: A cell in quotes, without quotes in it.
 _WHOLE_QUOTES = re.compile(rb'"[^"]*"')
 
@@ -263,8 +265,13 @@ def _names(path: Path, header: Sequence[str | None]) -> list[str]:
     [(name, count)] = Counter(names).most_common(1)
     if count > 1:
         raise DataError(f"header of {path}", "each name once", f"{shorten(name)} {count} times")
-    cells = [Column(pl.Series([name])) for name in names]
-    if all(cell.is_numeric or cell.is_time for cell in cells):
+    # Most headers have a name that is no number and no time at first sight.
+    if all(_WITH_DIGITS.search(name) for name in names) and all(map(_looks_like_data, names)):
         got = f"{shorten(names[0])}, which looks like data"
         raise DataError(f"header of {path}", "the names of the columns", got)
     return names
+
+
+def _looks_like_data(name: str) -> bool:
+    cell = Column(pl.Series([name]))
+    return cell.is_numeric or cell.is_time

@@ -62,6 +62,10 @@ class Loop:
         optimizer = new_optimizer(task.model, settings)
         # The model is on its device already; where it is not to be moved, no module of torch is loaded for that.
         self._model, self._optimizer = accelerator.prepare(task.model, optimizer, device_placement=[False, False])
+        # Alone, steps are torch's own: each of Accelerate's looks for packages first, and does the same.
+        self._alone = accelerator.distributed_type == DistributedType.NO and accelerator.scaler is None
+        if self._alone:
+            self._optimizer = optimizer
         self._draws_dropout = task.model.spec.lstm.dropout > 0
         self._told = run.told()
         self._tensorboard: Any = None
@@ -161,7 +165,10 @@ class Loop:
         if not math.isfinite(value):
             raise nonfinite.error(self._task, step, "loss", value, self._saved_step)
         self._optimizer.zero_grad()
-        self._accelerator.backward(loss)
+        if self._alone:
+            loss.backward()
+        else:
+            self._accelerator.backward(loss)
         norm = self._clip()
         if not math.isfinite(norm):
             raise nonfinite.error(self._task, step, "gradient norm", norm, self._saved_step)
@@ -173,11 +180,9 @@ class Loop:
     def _clip(self) -> float:
         """Clip the gradients, and return their norm before."""
         most = self._settings.clip or math.inf
-        if self._accelerator.distributed_type != DistributedType.NO:
-            return float(self._accelerator.clip_grad_norm_(self._parameters, most))
-        # The same, but Accelerate's looks for tensors of several processes, for which torch loads much.
-        self._accelerator.unscale_gradients()
-        return float(torch.nn.utils.clip_grad_norm_(self._parameters, most))
+        if self._alone:
+            return float(torch.nn.utils.clip_grad_norm_(self._parameters, most))
+        return float(self._accelerator.clip_grad_norm_(self._parameters, most))
 
     def _seed(self, step: int) -> None:
         """Make this step's dropout a function of seed, step and process."""

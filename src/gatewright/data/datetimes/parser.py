@@ -55,7 +55,9 @@ def matching_patterns(head: pl.Series) -> list[str]:
     Several fit alike where nothing says which number is the day and which the month, or where a column mixes forms
     such as "2024-01-01" and "2024-01-01 12:00".
     """
-    counts = {name: int(head.str.contains(pattern).sum()) for name, pattern in (PLAIN | EITHER).items()}
+    cell = pl.first()
+    fits = [cell.str.contains(pattern).sum().alias(name) for name, pattern in (PLAIN | EITHER).items()]
+    counts: dict[str, int] = head.to_frame().select(fits).row(0, named=True)
     most = max(counts.values())
     return [name for name, count in counts.items() if count == most] if most else ["year, month, day"]
 
