@@ -77,6 +77,8 @@ gatewright_status status_of(const Fault& fault) {
             return GATEWRIGHT_NOT_FINITE;
         case Fault::Kind::symbol:
             return GATEWRIGHT_NO_SYMBOL;
+        case Fault::Kind::category:
+            return GATEWRIGHT_NO_CATEGORY;
     }
     return GATEWRIGHT_FAILED;
 }
@@ -141,6 +143,8 @@ const char* gatewright_status_text(gatewright_status status) {
             return "there is not enough memory";
         case GATEWRIGHT_FAILED:
             return "the C++ library failed";
+        case GATEWRIGHT_NO_CATEGORY:
+            return "a number of a category in a row is no index of a value";
     }
     return "no status of gatewright.h";
 }

@@ -40,7 +40,7 @@ extern "C" {
 #endif
 
 /* Grows when gatewright_parts or a struct in it changes.  Parts of older versions are still taken: those of
- * version 1 have no seasons, those of version 2 no transforms and bounds. */
+ * version 1 have no seasons, those of version 2 no transforms, bounds and categories. */
 #define GATEWRIGHT_VERSION 3
 
 typedef enum gatewright_status {
@@ -58,7 +58,8 @@ typedef enum gatewright_status {
     GATEWRIGHT_STATE,      /* a state is not finite, or its steps are below 0 */
     GATEWRIGHT_BUSY,       /* another thread is in a call with this stream */
     GATEWRIGHT_MEMORY,     /* there is not enough memory */
-    GATEWRIGHT_FAILED      /* anything else that the C++ library may throw */
+    GATEWRIGHT_FAILED,     /* anything else that the C++ library may throw */
+    GATEWRIGHT_NO_CATEGORY /* a number of a category in a row is no index of a value */
 } gatewright_status;
 
 /* What a status means: a static text of one line, also for a number that is no status. */
@@ -91,6 +92,15 @@ typedef enum gatewright_transform {
     GATEWRIGHT_BOXCOX    /* (y^number - 1) / number, y above 0; log(y) where number is 0 */
 } gatewright_transform;
 
+/* An input of categories: layer 0 reads a vector of it.  A row has the index of the value: a whole number, 0 for a
+ * value that the model does not know or that is missing. */
+typedef struct gatewright_category {
+    int64_t input;        /* which input: of past, statics and known, counted from 0 in this order */
+    int64_t count;        /* indices, 0 among them; at least 2 */
+    int64_t size;         /* width of a vector; at least 1 */
+    const float* vectors; /* (count, size) */
+} gatewright_category;
+
 /*
  * The columns of a forecaster.  A row that a step reads has, in this order and in the table's own units,
  *
@@ -112,8 +122,9 @@ typedef struct gatewright_columns {
     int64_t targets, past, statics, phases, known; /* targets at least 1, the others at least 0 */
     int64_t horizon, quantiles;                    /* at least 1 */
     /* What layer 0 reads of past targets: their change, their level, and whether they were observed; not 0: yes.
-     * D of layer 0 is (change + level + observed) * targets + past + statics + phases + known * horizon.  Where
-     * observed is set, the head gives differences from the last observed value. */
+     * D of layer 0 is (change + level + observed) * targets + past + statics + phases + known * horizon, and size
+     * - 1 more for each number of a category in a row.  Where observed is set, the head gives differences from the
+     * last observed value. */
     int32_t change, level, observed;
     const double* mean;         /* (targets + past + known + statics), in this order; finite */
     const double* scale;        /* the same, standard deviations; above 0 */
@@ -132,6 +143,9 @@ typedef struct gatewright_columns {
         GATEWRIGHT_UNSET(nullptr); /* of each transform; not null where transform is not */
     const double* minimum GATEWRIGHT_UNSET(nullptr);
     const double* maximum GATEWRIGHT_UNSET(nullptr);
+    /* Of parts of version 3.  Mean and scale of a category are 0 and 1. */
+    int64_t category_count GATEWRIGHT_UNSET(0);                      /* 0 for none */
+    const gatewright_category* categories GATEWRIGHT_UNSET(nullptr); /* (category_count), input rising; or null */
 } gatewright_columns;
 
 /* How the weights of the gates, W_ih and W_hh, are kept in memory once a model is made; all else stays float. */

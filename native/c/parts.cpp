@@ -76,36 +76,64 @@ void read_target_units(const gatewright_columns& given, Columns& columns) {
         for (int64_t k = 0; k < targets; ++k) need(given.minimum[k] <= given.maximum[k], GATEWRIGHT_SIZE);
 }
 
+// Reads the sizes of the categories of a forecaster, which parts of earlier versions do not have.
+void read_categories(const gatewright_columns& given, Columns& columns) {
+    need(is_size(given.category_count, 0), GATEWRIGHT_SIZE);
+    if (given.category_count == 0) return;
+    need(given.categories, GATEWRIGHT_NULL_POINTER);
+    int64_t before = -1;
+    for (int64_t k = 0; k < given.category_count; ++k) {
+        const gatewright_category& each = given.categories[k];
+        need(each.input > before && each.input < given.past + given.statics + given.known, GATEWRIGHT_SIZE);
+        need(is_size(each.count, 2) && is_size(each.size), GATEWRIGHT_SIZE);
+        columns.categories.push_back({each.input, each.count, each.size, {}});
+        // Of a table as wide as this no model can be made, and encoded_width() would overflow.
+        need(product(each.size, columns.steps(columns.categories.back())) >= 0, GATEWRIGHT_SIZE);
+        before = each.input;
+    }
+}
+
 // Checks columns against what stands around them: D of the first layer, and the width of the head, 0 without one.
-Columns columns_of(const gatewright_columns& given, int64_t D, int64_t out) {
+Columns columns_of(const gatewright_columns& given, int64_t version, int64_t D, int64_t out) {
     for (const int64_t count : {given.targets, given.horizon, given.quantiles})
         need(is_size(count), GATEWRIGHT_SIZE);
     for (const int64_t count : {given.past, given.statics, given.phases, given.known})
         need(is_size(count, 0), GATEWRIGHT_SIZE);
-    const bool change = given.change, level = given.level, observed = given.observed;
-    const int64_t ahead = product(given.known, given.horizon);
-    const int64_t others = given.past + given.statics + given.phases + ahead;
-    need(ahead >= 0 && D == (change + level + observed) * given.targets + others, GATEWRIGHT_SIZE);
+    need(product(given.known, given.horizon) >= 0, GATEWRIGHT_SIZE);
     need(out == product(given.horizon, given.targets, given.quantiles), GATEWRIGHT_SIZE);
+    Columns columns{given.targets,
+                    given.past,
+                    given.statics,
+                    given.phases,
+                    given.known,
+                    given.horizon,
+                    given.quantiles,
+                    given.change != 0,
+                    given.level != 0,
+                    given.observed != 0,
+                    {},
+                    {},
+                    {},
+                    {},
+                    {}};
+    if (version > 2) read_categories(given, columns);
+    need(D == columns.encoded_width(), GATEWRIGHT_SIZE);
+    for (std::size_t k = 0; k < columns.categories.size(); ++k) {
+        const float* const vectors = given.categories[k].vectors;
+        const int64_t size = product(given.categories[k].count, given.categories[k].size);
+        need_numbers(vectors, size);
+        columns.categories[k].vectors.assign(vectors, vectors + size);
+    }
     const int64_t scaled = given.targets + given.past + given.known + given.statics;
     need_numbers(given.mean, scaled);
     need_scales(given.scale, scaled);
     need_scales(given.change_scale, given.targets);
-    return {given.targets,
-            given.past,
-            given.statics,
-            given.phases,
-            given.known,
-            given.horizon,
-            given.quantiles,
-            change,
-            level,
-            observed,
-            {given.mean, given.mean + scaled},
-            {given.scale, given.scale + scaled},
-            {given.change_scale, given.change_scale + given.targets},
-            {},
-            {}};
+    columns.mean.assign(given.mean, given.mean + scaled);
+    columns.scale.assign(given.scale, given.scale + scaled);
+    columns.change_scale.assign(given.change_scale, given.change_scale + given.targets);
+    if (version > 1) read_seasons(given, columns);
+    if (version > 2) read_target_units(given, columns);
+    return columns;
 }
 
 WeightFormat format_of(gatewright_kept kept) {
@@ -147,11 +175,7 @@ ModelParts parts_of(const gatewright_parts& given) {
         parts.head_b = given.head_b;
         parts.out = given.out;
     }
-    if (given.columns) {
-        parts.columns = columns_of(*given.columns, D, parts.out);
-        if (given.version > 1) read_seasons(*given.columns, parts.columns);
-        if (given.version > 2) read_target_units(*given.columns, parts.columns);
-    }
+    if (given.columns) parts.columns = columns_of(*given.columns, given.version, D, parts.out);
     parts.format = format_of(given.kept);
     parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;
     return parts;

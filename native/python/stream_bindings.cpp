@@ -59,12 +59,13 @@ struct Needed : Buffer {
 
 using Given = std::shared_ptr<Model>;
 // targets, past, statics, phases, known, horizon, quantiles; change, level, observed; mean, scale, change_scale;
-// seasons, and their weights in order; transforms of the targets with their numbers; bounds of forecasts.
+// seasons, and their weights in order; transforms of the targets with their numbers; bounds of forecasts;
+// of each category its input and its vectors.
 using Counts = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
 using ColumnsGiven =
     std::tuple<Counts, std::tuple<bool, bool, bool>, std::vector<double>, std::vector<double>, std::vector<double>,
                std::vector<int64_t>, std::vector<float>, std::vector<int64_t>, std::vector<double>,
-               std::vector<double>, std::vector<double>>;
+               std::vector<double>, std::vector<double>, std::vector<std::tuple<int64_t, Array>>>;
 
 std::vector<TargetTransform> transforms_of(const std::vector<int64_t>& kinds, const std::vector<double>& numbers) {
     if (kinds.size() != numbers.size())
@@ -78,10 +79,21 @@ std::vector<TargetTransform> transforms_of(const std::vector<int64_t>& kinds, co
     return transforms;
 }
 
+std::vector<Category> categories_of(const std::vector<std::tuple<int64_t, Array>>& given) {
+    std::vector<Category> all;
+    for (const auto& [input, vectors] : given) {
+        if (vectors.ndim() != 2) refuse("categories", "vectors (values, size)", shape_of(vectors));
+        const int64_t count = int64_t(vectors.shape(0)), size = int64_t(vectors.shape(1));
+        const float* const data = dense<float>("categories", vectors, {count, size});
+        all.push_back({input, count, size, {data, data + count * size}});
+    }
+    return all;
+}
+
 Columns columns_of(const std::optional<ColumnsGiven>& given) {
     if (!given) return {};
     const auto& [counts, reads, mean, scale, change_scale, seasons, season_weight, kinds, numbers, minimum,
-                 maximum] = *given;
+                 maximum, categories] = *given;
     const auto& [targets, past, statics, phases, known, horizon, quantiles] = counts;
     const auto& [change, level, observed] = reads;
     if (season_weight.size() != seasons.size() * static_cast<size_t>(horizon * targets))
@@ -96,6 +108,7 @@ Columns columns_of(const std::optional<ColumnsGiven>& given) {
     columns.transforms = transforms_of(kinds, numbers);
     columns.minimum = minimum;
     columns.maximum = maximum;
+    columns.categories = categories_of(categories);
     return columns;
 }
 
@@ -150,6 +163,9 @@ Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, 
         parts.head_b = dense<float>("head", head_b, {parts.out});
     }
     parts.columns = columns_of(columns);
+    if (columns && parts.columns.encoded_width() != D)
+        refuse("W_ih", "a width of " + std::to_string(parts.columns.encoded_width()) + ", that of the columns",
+               std::to_string(D));
     return std::make_shared<Model>(parts);
 }
 
@@ -188,8 +204,10 @@ std::string allowed_by(const Model& model, int64_t target) {
         refuse(
             "x", "a value that the model's transform of the target allows: " + allowed_by(model, fault.column),
             nb::cast<std::string>(text) + " in column " + std::to_string(fault.column) + described(call, fault));
-    refuse("x",
-           series ? "finite numbers, within 1e20 standard deviations; NaN only for a target" : "finite numbers",
+    const char* expected =
+        series ? "finite numbers, within 1e20 standard deviations; NaN only for a target" : "finite numbers";
+    if (fault.kind == Fault::Kind::category) expected = "the index of a value in each column of categories";
+    refuse("x", expected,
            nb::cast<std::string>(text) + " in column " + std::to_string(fault.column) + described(call, fault));
 }
 

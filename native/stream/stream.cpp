@@ -76,7 +76,16 @@ bool finite(const float* x, int64_t count) {
     return good;
 }
 
-// Column of the first value that a row of a table may not have, or -1.
+// Column of the first number of a category that is no index of a value, or -1.
+int64_t fault_in_categories(const Columns& n, const double* row) {
+    for (const Category& category : n.categories)
+        for (int64_t k = n.place(category), end = k + n.steps(category); k < end; ++k)
+            if (!(row[k] >= 0 && row[k] < static_cast<double>(category.count) && row[k] == std::floor(row[k])))
+                return k;
+    return -1;
+}
+
+// Column of the first number that a row of a table may not have, or -1.
 int64_t fault_in_row(const Columns& n, const double* row) {
     const auto bad = [](double value, double mean, double scale) {
         return !(std::abs((value - mean) / scale) <= kFarthest);
@@ -121,8 +130,10 @@ Fault Stream::check(const Advance& call) {
             const int64_t symbol = static_cast<const int64_t*>(call.input)[place];
             if (symbol < 0 || symbol >= model_->symbols) return {Fault::Kind::symbol, t, row, 0};
         } else if (model_->reads == Reads::series) {
-            const int64_t column =
-                fault_in_row(model_->columns, static_cast<const double*>(call.input) + place * width);
+            const double* const values = static_cast<const double*>(call.input) + place * width;
+            const int64_t category = fault_in_categories(model_->columns, values);
+            if (category >= 0) return {Fault::Kind::category, t, row, category};
+            const int64_t column = fault_in_row(model_->columns, values);
             if (column >= 0) return {Fault::Kind::value, t, row, column};
         } else {
             const float* const x = static_cast<const float*>(call.input) + place * width;
@@ -193,12 +204,24 @@ void Stream::encode_row(const double* row, double* last, float* x, float* level)
     if (n.observed)
         for (int64_t k = 0; k < n.targets; ++k) *x++ = std::isnan(row[k]) ? 0.0f : 1.0f;
     row += n.targets;
-    for (int64_t k = 0; k < n.past; ++k) *x++ = static_cast<float>(scaled(*row++, n.targets + k));
-    for (int64_t k = 0; k < n.statics; ++k)
-        *x++ = static_cast<float>(scaled(*row++, n.targets + n.past + n.known + k));
+    int64_t input = 0;
+    auto category = n.categories.begin();
+    // Reads the next input, of which a row has some steps; the scaler has its numbers at `column`.
+    const auto read = [&](int64_t column, int64_t steps) {
+        if (category != n.categories.end() && category->input == input) {
+            for (int64_t k = 0; k < steps; ++k)
+                x = std::copy_n(category->vectors.data() + static_cast<int64_t>(*row++) * category->size,
+                                category->size, x);
+            ++category;
+        } else {
+            for (int64_t k = 0; k < steps; ++k) *x++ = static_cast<float>(scaled(*row++, column));
+        }
+        ++input;
+    };
+    for (int64_t k = 0; k < n.past; ++k) read(n.targets + k, 1);
+    for (int64_t k = 0; k < n.statics; ++k) read(n.targets + n.past + n.known + k, 1);
     for (int64_t k = 0; k < n.phases; ++k) *x++ = static_cast<float>(*row++);
-    for (int64_t k = 0; k < n.known * n.horizon; ++k)
-        *x++ = static_cast<float>(scaled(*row++, n.targets + n.past + k / n.horizon));
+    for (int64_t k = 0; k < n.known; ++k) read(n.targets + n.past + k, n.horizon);
 }
 
 // Remembers the targets of a step, and sums up its seasonal differences, times their weights: for each season m

@@ -17,6 +17,13 @@ namespace gatewright {
 // What a step reads: numbers as they are (float), a symbol (int64), or a row of a table in its own units (double).
 enum class Reads { features, symbols, series };
 
+// An input of categories.  A row has the index of a value, whole and from 0 (the unknown value) to count - 1.
+struct Category {
+    int64_t input;               // which input: of past, statics and known, counted from 0 in this order
+    int64_t count, size;         // indices, and width of the vector that is read of one
+    std::vector<float> vectors;  // (count, size)
+};
+
 // The columns of a forecaster.  A row is: targets (NaN where missing), past, statics, phases (sine and cosine of
 // the calendar), and each input known in advance at t+1 ... t+horizon, input by input.
 struct Columns {
@@ -28,6 +35,7 @@ struct Columns {
     std::vector<float> season_weight;  // (seasons, horizon, targets)
     std::vector<TargetTransform> transforms{};  // of targets, before all else; none where it is empty
     std::vector<double> minimum{}, maximum{};   // of forecasts of the targets; no bounds where they are empty
+    std::vector<Category> categories{};         // in the order of their inputs
 
     // Rows whose targets the seasonal differences need: the last ones that a session has read.
     int64_t recent() const { return seasons.empty() ? 0 : seasons.back() + 1; }
@@ -41,6 +49,18 @@ struct Columns {
         if (!minimum.empty()) value = std::max(value, minimum[target]);
         if (!maximum.empty()) value = std::min(value, maximum[target]);
         return value;
+    }
+    // Numbers that a row has of a category, and the place of the first.
+    int64_t steps(const Category& of) const { return of.input < past + statics ? 1 : horizon; }
+    int64_t place(const Category& of) const {
+        const int64_t ahead = of.input - past - statics;
+        return ahead < 0 ? targets + of.input : targets + past + statics + phases + ahead * horizon;
+    }
+    // Width of what the first layer reads of a row.
+    int64_t encoded_width() const {
+        int64_t D = (change + level + observed) * targets + width() - targets;
+        for (const Category& each : categories) D += steps(each) * (each.size - 1);
+        return D;
     }
 };
 
@@ -107,7 +127,7 @@ struct Advance {
 
 // What is wrong with an Advance, if anything is.
 struct Fault {
-    enum class Kind { none, session, repeated, value, symbol } kind = Kind::none;
+    enum class Kind { none, session, repeated, value, symbol, category } kind = Kind::none;
     int64_t t = 0, b = 0, column = 0;
 };
 

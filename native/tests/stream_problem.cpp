@@ -17,6 +17,7 @@ std::string StreamCase::text() const {
     add(" targets=", n.targets), add(" past=", n.past), add(" statics=", n.statics), add(" phases=", n.phases);
     add(" known=", n.known), add(" horizon=", n.horizon), add(" quantiles=", n.quantiles);
     for (const int64_t season : n.seasons) add(" season=", season);
+    for (const Category& each : n.categories) add(" category=", each.input), add(" size=", each.size);
     return all + (n.change ? " change" : "") + (n.level ? " level" : "") + (n.observed ? " observed" : "");
 }
 
@@ -44,9 +45,10 @@ Columns columns_of(std::initializer_list<int64_t> counts, const char* reads) {
 StreamProblem::StreamProblem(const StreamCase& given) : of(given) {
     Columns& n = of.columns;
     if (of.reads == Reads::series) {
-        of.D = (n.change + n.level + n.observed) * n.targets + n.past + n.statics + n.phases + n.known * n.horizon;
+        of.D = n.encoded_width();
         of.out = n.horizon * n.targets * n.quantiles;
         make_scaler();
+        for (Category& each : n.categories) each.vectors = values(each.count * each.size, 1);
         n.season_weight = values(static_cast<int64_t>(n.seasons.size()) * n.horizon * n.targets, 1);
     } else {
         n = {};
@@ -129,9 +131,14 @@ void StreamProblem::make_inputs() {
     for (int64_t k = 0; of.reads == Reads::symbols && k < places; ++k)
         symbols.push_back(random_() % parts.symbols);
     if (of.reads != Reads::series) return;
-    for (int64_t place = 0; place < places; ++place)
+    for (int64_t place = 0; place < places; ++place) {
         for (int64_t k = 0; k < n.width(); ++k)
             table.push_back(k < n.targets && random_() % 3 == 0 ? std::nan("") : uniform(8));
+        double* const row = table.data() + place * n.width();
+        for (const Category& each : n.categories)
+            for (int64_t k = 0; k < n.steps(each); ++k)
+                row[n.place(each) + k] = static_cast<double>(random_() % each.count);
+    }
 }
 
 void StreamProblem::make_states() {

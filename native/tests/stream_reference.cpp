@@ -79,12 +79,21 @@ class StreamReference {
         if (n.level) x.insert(x.end(), level.begin(), level.end());
         if (n.observed) x.insert(x.end(), flags.begin(), flags.end());
         int64_t column = n.targets;  // of the scaler: past, known, statics
-        for (int64_t k = 0; k < n.past; ++k, ++column) x.push_back((past[k] - mean[column]) / scale[column]);
+        const auto put = [&](Values& to, double value, int64_t input) {
+            for (const Category& each : n.categories)
+                if (each.input == input) {
+                    const float* const from = each.vectors.data() + int64_t(value) * each.size;
+                    to.insert(to.end(), from, from + each.size);
+                    return;
+                }
+            to.push_back((value - mean[column]) / scale[column]);
+        };
+        for (int64_t k = 0; k < n.past; ++k, ++column) put(x, past[k], k);
         Values ahead;
         for (int64_t k = 0; k < n.known; ++k, ++column)
             for (int64_t step = 0; step < n.horizon; ++step)
-                ahead.push_back((known[k * n.horizon + step] - mean[column]) / scale[column]);
-        for (int64_t k = 0; k < n.statics; ++k, ++column) x.push_back((statics[k] - mean[column]) / scale[column]);
+                put(ahead, known[k * n.horizon + step], n.past + n.statics + k);
+        for (int64_t k = 0; k < n.statics; ++k, ++column) put(x, statics[k], n.past + k);
         x.insert(x.end(), phases, phases + n.phases);
         x.insert(x.end(), ahead.begin(), ahead.end());
         return x;

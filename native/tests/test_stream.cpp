@@ -236,6 +236,9 @@ void test_small() {
                                 pick({1, 2, 3}), pick({1, 2, 5}), pick({1, 3, 5})},
                                reads[n / 3 % 4]);
         if (c.columns.observed) c.columns.seasons = seasons[n / 3 % 3];
+        const int64_t inputs = c.columns.past + c.columns.statics + c.columns.known;
+        for (int64_t k = n / 3 % 3; n / 3 % 2 && k < inputs; k += 2)
+            c.columns.categories.push_back({k, 2 + k, 1 + k % 3, {}});
         test_case(c);
     }
 }

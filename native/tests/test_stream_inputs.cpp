@@ -130,6 +130,29 @@ void test_refused_rows() {
             }
 }
 
+// A category is an index of its values, wherever a row has it.
+void test_refused_categories() {
+    StreamCase of{
+        .reads = Reads::series, .H = 3, .columns = columns_of({1, 2, 1, 2, 2, 3, 1}, "both"), .T = 2, .S = 3};
+    of.columns.categories = {{1, 2, 3, {}}, {2, 5, 1, {}}, {4, 7, 2, {}}};
+    const StreamProblem problem(of);
+    context = "categories refused";
+    Refused refused(problem);
+    using Kind = Fault::Kind;
+    for (const Category& each : problem.parts.columns.categories) {
+        const int64_t first = problem.parts.columns.place(each), steps = problem.parts.columns.steps(each);
+        CHECK(first == (each.input == 1 ? 2 : each.input == 2 ? 3 : 9) && steps == (each.input == 4 ? 3 : 1));
+        for (int64_t k = first; k < first + steps; ++k) {
+            const double count = static_cast<double>(each.count);
+            for (const double bad :
+                 {-1.0, -0.5, 0.5, count, count - 0.5, 1e300, kInfinity, -kInfinity, std::nan("")})
+                refused.check_value(problem.table, 1, 2, k, bad, Kind::category);
+            for (const double good : {0.0, -0.0, count - 1})
+                refused.check_value(problem.table, 0, 1, k, good, Kind::none);
+        }
+    }
+}
+
 // Also where a value is as great as may be: what comes of it is finite.
 void test_greatest_values() {
     const StreamProblem problem(
@@ -155,6 +178,7 @@ void test_stream_inputs() {
     test_refused_features();
     test_refused_symbols();
     test_refused_rows();
+    test_refused_categories();
     test_greatest_values();
     context.clear();
 }

@@ -26,6 +26,7 @@ from gatewright.files import model_file
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.spec import (
     UNKNOWN,
+    Category,
     ModelSpec,
     QuantileHead,
     Scaler,
@@ -98,9 +99,14 @@ def series_model(**changes: Any) -> Model:
     torch.manual_seed(0)
     encoder = SeriesEncoder(**{"reads": "both", **COLUMNS, **changes})
     rng = np.random.default_rng(1)
-    numbers = [tuple(rng.uniform(0.3, 9, len(encoder.columns))) for _ in "ms"]
+    numbers = [rng.uniform(0.3, 9, len(encoder.columns)) for _ in "ms"]
+    for category in encoder.categories:
+        for array, number in zip(numbers, (0, 1), strict=True):
+            array[encoder.columns.index(category.column)] = number
     changes_scale, transformed = tuple(rng.uniform(0.1, 2, len(encoder.targets))), len(encoder.transform)
-    scaler = Scaler(encoder.columns, *numbers, changes_scale, (3.0,) * transformed, (1.0,) * transformed)
+    scaler = Scaler(
+        encoder.columns, *map(tuple, numbers), changes_scale, (3.0,) * transformed, (1.0,) * transformed
+    )
     bounds = {"minimum": (-20.0, 0.0), "maximum": (60.0, 70.0)} if transformed else {}
     head = QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9), **bounds)
     spec = ModelSpec(encoder, StackSpec(20, num_layers=2), head)
@@ -183,6 +189,101 @@ def test_a_forecaster_gives_the_bits_of_python(reads: str, library: Path, tmp_pa
         with kernels.use_target(target):
             expected = Stream.load(tmp_path).run(xs)
         assert same_bits(printed(program, target, xs), expected)
+
+
+#: Names of every kind, in all roles; the last column of the row is one of numbers.
+CATEGORIES = (
+    Category("rain\n", ("??/", '"\\"', "€"), 2), Category("area", ("7", "12"), 3),
+    Category("holiday", ("false", "true"), 1),
+)  # fmt: skip
+
+_CATEGORIES = r"""
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "model.h"
+
+static gatewright_category other[MODEL_CATEGORIES];
+
+/* The status of a model with columns that have changed. */
+static int made(int64_t count, const gatewright_category* categories) {
+    gatewright_parts parts = model_parts;
+    gatewright_columns columns = *parts.columns;
+    gatewright_model* model = NULL;
+    parts.columns = &columns;
+    columns.category_count = count;
+    columns.categories = categories;
+    const int status = gatewright_model_create(&parts, &model);
+    if ((status == GATEWRIGHT_OK) != (model != NULL)) return -1;
+    gatewright_model_destroy(model);
+    return status;
+}
+
+#define REFUSED(status, change)                                       \
+    memcpy(other, model_parts.columns->categories, sizeof other);     \
+    change;                                                           \
+    if (made(MODEL_CATEGORIES, other) != GATEWRIGHT_##status) return __LINE__
+
+/* Reads names of a category's values and prints their indices, as a caller looks them up. */
+int main(void) {
+    static const float bad[64] = {NAN};
+    char name[256];
+    REFUSED(OK, (void)bad);
+    REFUSED(SIZE, other[0].input = -1);
+    REFUSED(SIZE, other[0].input = other[1].input);
+    REFUSED(SIZE, other[MODEL_CATEGORIES - 1].input = INT32_MAX);
+    REFUSED(SIZE, other[0].count = 1);
+    REFUSED(SIZE, other[0].size = 0);
+    REFUSED(SIZE, other[0].size += 1);
+    REFUSED(SIZE, other[0].size = INT64_MAX);
+    REFUSED(NULL_POINTER, other[0].vectors = NULL);
+    REFUSED(WEIGHT, other[0].vectors = bad);
+    if (made(-1, other) != GATEWRIGHT_SIZE || made(2, NULL) != GATEWRIGHT_NULL_POINTER) return 2;
+    if (made(MODEL_CATEGORIES - 1, other) == GATEWRIGHT_OK) return 3;
+    for (int n = 0; n < MODEL_CATEGORIES; ++n) {
+        const model_category* const category = &model_categories[n];
+        printf("%d %d %d\n", (int)category->column, (int)category->columns, (int)category->count);
+        while (fgets(name, sizeof name, stdin) && name[0] != '\n') {
+            int64_t index = category->count - 1;
+            name[strlen(name) - 1] = 0;
+            while (index > 0 && strcmp(category->values[index], name)) --index;
+            printf("%d\n", (int)index);
+        }
+    }
+    return 0;
+}
+"""
+
+
+def test_a_forecaster_with_categories_gives_the_bits_of_python(library: Path, tmp_path: Path) -> None:
+    roles: dict[str, Any] = {"known": ("holiday", "price"), "static": ("area",), "calendar": ("hour_of_day",)}
+    stream = exported(series_model(**roles, step="1h", categories=CATEGORIES), tmp_path)
+    assert "    .version = 3,\n" in (tmp_path / "model.c").read_text()
+    xs, random = rows(len(stream.columns), 2), np.random.default_rng(5)
+    places = {"rain\n": slice(2, 3), "area": slice(5, 6), "holiday": slice(6, 9)}
+    for category in CATEGORIES:
+        place = places[category.column]
+        xs[:, place] = random.integers(0, category.count, xs[:, place].shape)
+    times = np.datetime64("2023-12-30T22:30", "us") + np.arange(60) * np.timedelta64(1, "h")
+    phases = frequency.calendar(times, ("hour_of_day",))
+    whole = np.concatenate([xs[:, :6], phases, xs[:, 6:]], axis=1)
+    program = compiled(ROOT / "examples/embed/main.c", library, tmp_path)
+    for target in TARGETS:
+        with kernels.use_target(target):
+            expected = Stream.load(tmp_path).run(xs, times=times, indexed=True)
+        assert same_bits(printed(program, target, whole), expected)
+    whole[3, 2] = 4
+    text = " ".join(map(str, whole.ravel().tolist()))
+    done = subprocess.run([program], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "step 3: a number of a category in a row is no index of a value\n",
+    )
+    # The header says where categories are, and what their indices mean.
+    (tmp_path / "names.c").write_text(_CATEGORIES)
+    names = "".join("\n".join([*each.values, "other"]) + "\n\n" for each in CATEGORIES)
+    done = run(compiled(tmp_path / "names.c", library, tmp_path), input=names)
+    assert done.stdout.split() == "2 1 4 1 2 3 0 5 1 3 1 2 0 8 3 3 1 2 0".split()
 
 
 _CLASSIFIER = r"""
@@ -278,10 +379,15 @@ def test_input_that_is_refused_ends_the_example(library: Path, tmp_path: Path) -
         assert (done.returncode, done.stderr) == (1, message)
 
 
+CATEGORIES_MODEL = functools.partial(series_model, known=("holiday",), static=("area",), categories=CATEGORIES)
+
+
 @pytest.mark.parametrize(
     "command", [["cc", *STRICT], ["c++", "-std=c++20", "-x", "c++", "-pedantic", "-Wall", "-Wextra", "-Werror"]]
 )
-@pytest.mark.parametrize("model", [text_model, series_model, functools.partial(class_model, "last")])
+@pytest.mark.parametrize(
+    "model", [text_model, series_model, functools.partial(class_model, "last"), CATEGORIES_MODEL]
+)
 def test_headers_and_data_are_c99_and_c_plus_plus(command: list[str], model: Any, tmp_path: Path) -> None:
     if not shutil.which(command[0]):
         pytest.skip(f"needs {command[0]}")

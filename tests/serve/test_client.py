@@ -241,8 +241,11 @@ def test_patience_has_an_end(folder: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_number_is_named_before_anything_is_sent() -> None:
-    for given, place in (([[12.8, 5, 0, "x"]], r"x\[0\]\[3\]"), ([[1.0], [b"2"]], r"x\[1\]\[0\]")):
+    for given, place in (([[12.8, 5, 0, b"x"]], r"x\[0\]\[3\]"), ([[1.0], [b"2"]], r"x\[1\]\[0\]")):
         with pytest.raises(GatewrightError, match=f"{place}: expected a number"):
             _plain(given)
     assert _plain([[1.0, None], [float("nan"), 2]]) == [[1.0, None], [None, 2.0]]
     assert _plain([1, 2]) == [1, 2]
+    # A text may be a category, which the server knows.
+    row = ["dry", np.True_, float("nan"), np.float64(1)]
+    assert _plain([row, [1, 2]]) == [["dry", True, None, 1.0], [1, 2]]

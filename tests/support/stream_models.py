@@ -53,6 +53,9 @@ def series_model(bounds: dict[str, tuple[float, ...]] | None = None, **changes: 
     columns = encoder.columns
     rng = np.random.default_rng(1)
     mean, scale = rng.normal(size=len(columns)) * 30, rng.uniform(0.5, 9, len(columns))
+    for category in encoder.categories:
+        place = columns.index(category.column)
+        mean[place], scale[place] = 0, 1
     changes_scale = rng.uniform(0.1, 2, len(encoder.targets))
     of_transforms = tuple(NUMBERS.get(name, 0.0) for name in encoder.transform), (1.0,) * len(encoder.transform)
     if encoder.transform:  # numbers as those of logarithms
@@ -76,6 +79,10 @@ def table(model: Model, rows: int, seed: int = 2) -> Series:
     targets = values[:, : len(encoder.targets)]
     targets[rng.random(targets.shape) < 0.2] = np.nan
     targets[0] = np.nan
+    for category in encoder.categories:
+        place = encoder.columns.index(category.column)
+        values[:, place] = rng.integers(0, category.count, rows)  # 0 is an unknown value
+        values[rng.random(rows) < 0.2, place] = np.nan
     times = np.datetime64("2023-12-30T22:30", "us") + np.arange(rows) * np.timedelta64(1, "h")
     return Series("basin", times, values, np.arange(rows))
 
@@ -88,9 +95,11 @@ def rows_of(model: Model, series: Series, rows: int) -> np.ndarray[Any, Any]:
     first = len(encoder.targets) + len(encoder.past)
     known = series.values[:, first : first + len(encoder.known)]
     ahead = [known[1 + t : 1 + t + head.horizon].T.ravel() for t in range(rows)]
-    return np.concatenate(
+    row = np.concatenate(
         [series.values[:rows, :first], series.values[:rows, first + len(encoder.known) :], np.array(ahead)], axis=1
     )
+    row[:, len(encoder.targets) :] = np.nan_to_num(row[:, len(encoder.targets) :])  # missing categories
+    return row
 
 
 def whole_forecast(model: Model, series: Series, rows: int) -> np.ndarray[Any, Any]:

@@ -79,6 +79,6 @@ def _microseconds(stream: Stream, xs: NDArray[Any], times: NDArray[Any] | None) 
         when = times[turn % len(xs)] if times is not None and stream.reads_calendar else None
         began = time.perf_counter()
         for _ in range(20):
-            stream.step(x, time=when)
+            stream.step(x, time=when, indexed=True)
         seconds.append((time.perf_counter() - began) / 20)
     return statistics.median(seconds) * 1e6

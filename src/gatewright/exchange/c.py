@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gatewright.errors import GatewrightError, reason
-from gatewright.exchange import c_classes
+from gatewright.exchange import c_categories, c_classes
 from gatewright.files import atomic
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.signature import Signature
@@ -57,7 +57,8 @@ _SERIES = """\
  * cosine of the calendar, worked out as gatewright.h says from what the clock of MODEL_TIME_ZONE shows; inputs
  * known in advance, at t+1 and so on.  It gives the quantiles of the next values: (MODEL_HORIZON, MODEL_TARGETS,
  * MODEL_QUANTILES).  Before a session has read MODEL_CONTEXT steps (gatewright_steps_read) it knows less than it
- * was trained to, and its quantiles are wider.  A model with seasons has MODEL_RECENT: the rows whose targets are
+ * was trained to, and its quantiles are wider.  An input of categories has the index of its value
+ * (MODEL_CATEGORIES).  A model with seasons has MODEL_RECENT: the rows whose targets are
  * a part of a session's state (gatewright_get_seasonal_state)."""
 
 _SYMBOLS = """\
@@ -105,7 +106,7 @@ static const gatewright_columns columns = {{
     .mean = mean,
     .scale = scale,
     .change_scale = change_scale,
-{seasons}{units}}};
+{seasons}{units}{categories}}};
 """
 
 _COLUMNS_OF_SEASONS = """\
@@ -209,6 +210,9 @@ class _Input(NamedTuple):
         if encoder.seasons:
             sizes["RECENT"] = encoder.recent
         extras = _TIME_ZONE.format(zone=encoder.time_zone) + _SERIES_EXTRAS
+        if encoder.categories:
+            sizes["CATEGORIES"] = len(encoder.categories)
+            extras += c_categories.EXTRAS
         return cls(sizes, _SERIES, extras, _series(encoder, head, file.scaler), columns="&columns")
 
 
@@ -255,7 +259,8 @@ def _source(file: ModelFile) -> str:
 def _version(spec: ModelSpec) -> int:
     """Return the oldest version of ``gatewright_parts`` that has all members of a model."""
     encoder, head = spec.encoder, spec.head
-    if encoder.transform or (isinstance(head, QuantileHead) and (head.minimum or head.maximum)):
+    bounded = isinstance(head, QuantileHead) and (head.minimum or head.maximum)
+    if encoder.transform or bounded or (isinstance(encoder, SeriesEncoder) and encoder.categories):
         return 3
     return 2 if encoder.seasons else 1
 
@@ -293,6 +298,11 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
         if bounds:
             yield _array(f"static const double {name}", bounds)
             units += f"    .{name} = {name},\n"
+    signature = Signature.of_series(encoder, head)
+    categories = ""
+    if encoder.categories:
+        yield from c_categories.arrays(encoder, signature, _text)
+        categories = c_categories.COLUMNS.format(count=len(encoder.categories))
     yield _COLUMNS.format(
         targets=len(encoder.targets),
         past=len(encoder.past),
@@ -306,8 +316,9 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
         observed=int(encoder.reads_targets),
         seasons=seasons,
         units=units,
+        categories=categories,
     )
-    yield _names("model_columns[MODEL_INPUT]", _columns(Signature.of_series(encoder, head)))
+    yield _names("model_columns[MODEL_INPUT]", _columns(signature))
     yield _array("const double model_quantiles", head.quantiles)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
 from gatewright.files.model_file import ModelFile
-from gatewright.spec import TRANSFORMS
+from gatewright.spec import TRANSFORMS, SeriesEncoder
 from gatewright.spec.cell import WEIGHTS, CellSpec, LayerWeights
 
 Array = NDArray[Any]
@@ -65,4 +65,14 @@ def native_columns(file: ModelFile) -> tuple[Any, ...] | None:
         file.tensors["season.weight"].ravel().tolist() if encoder.seasons else [],
         [TRANSFORMS.index(name) for name in encoder.transform],
         *(list(numbers) for numbers in (scaler.transform_number, head.minimum, head.maximum)),
+        [
+            (place, file.tensors[f"encoder.category.{number}.weight"])
+            for number, place in enumerate(category_inputs(encoder))
+        ],
     )
+
+
+def category_inputs(encoder: SeriesEncoder) -> list[int]:
+    """Return the places of a forecaster's categories among its past, static and known inputs."""
+    inputs = encoder.past + encoder.static + encoder.known
+    return [inputs.index(each.column) for each in encoder.categories]

@@ -9,13 +9,12 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from gatewright import _kernels
-from gatewright.errors import GatewrightError, SpecError, shorten
+from gatewright.errors import GatewrightError
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.classes import pooled_width, require_stepwise
 from gatewright.runtime.native_args import native_columns, sorted_by_layer
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape
-from gatewright.spec import ModelSpec
 
 #: Storage types of the weights of the gates.
 WeightFormat = Literal["float32", "bf16", "int8"]
@@ -45,7 +44,6 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
     _require_format(weights)
     require_stepwise(file.spec)
     spec, tensors = file.spec, file.tensors
-    require_numbers(spec, "stream")
     layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
     pooled = pooled_width(spec)
     # The head of a classifier that pools reads the pooled state, which the stream keeps.
@@ -78,17 +76,6 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat) -> PackedModel:
     gates, hidden = arrays["weight_hh_l0"].shape
     shape = Shape(len(layers), hidden, gates // 4, 0, _fingerprint(digest.hexdigest(), weights))
     return PackedModel(native, signature, shape)
-
-
-def require_numbers(spec: ModelSpec, argument: str) -> None:
-    """Check that a model reads no categories.
-
-    Raises:
-        SpecError: if it does.
-    """
-    if spec.forecaster is not None and spec.forecaster[0].categories:
-        names = ", ".join(each.column for each in spec.forecaster[0].categories)
-        raise SpecError(argument, "a model without categories", f"one that reads {shorten(names)}")
 
 
 def _require_format(weights: object) -> None:

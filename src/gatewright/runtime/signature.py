@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gatewright.data import frequency
 from gatewright.data.datetimes.patterns import ClockError, on_clock, read_time, require_shown
 from gatewright.errors import GatewrightError
+from gatewright.runtime.category_index import CategoryIndex
 from gatewright.spec import FeatureEncoder, ModelSpec, QuantileHead, SeriesEncoder, Vocabulary
 
 Array = NDArray[Any]
@@ -35,6 +36,7 @@ class Signature(NamedTuple):
         quantiles: quantile levels.
         time_zone: clock of the calendar inputs.
         context: number of rows that a forecaster was trained to read before a forecast; 0 for other models.
+        categories: the input columns that hold categories, and their places in a row.
     """
 
     dtype: np.dtype[Any]
@@ -50,6 +52,7 @@ class Signature(NamedTuple):
     time_zone: str = ""
     context: int = 0
     classes: tuple[str, ...] = ()
+    categories: tuple[tuple[CategoryIndex, slice], ...] = ()
 
     @classmethod
     def of_layers(cls, D: int, P: int) -> Signature:
@@ -85,15 +88,22 @@ class Signature(NamedTuple):
         before = encoder.targets + encoder.past + encoder.static
         columns = before + known
         shape = (head.horizon, len(encoder.targets), len(head.quantiles))
+        # A row of a stream has one number of each target, and the calendar is inserted later.
+        ahead = len(encoder.targets) - encoder.numbers_of_targets
+        places = []
+        for category, place in encoder.category_places(head.horizon):
+            moved = ahead - (2 * len(encoder.calendar) if category.column in encoder.known else 0)
+            places.append((CategoryIndex(category), slice(place.start + moved, place.stop + moved)))
         return cls(
             *(_DOUBLE, (len(columns),), _DOUBLE, shape, columns, encoder.calendar, len(before)),
             targets=encoder.targets,
             quantiles=head.quantiles,
             time_zone=encoder.time_zone,
             context=encoder.context,
+            categories=tuple(places),
         )
 
-    def array(self, x: Any, leading: tuple[int | None, ...]) -> Array:
+    def array(self, x: Any, leading: tuple[int | None, ...], indexed: bool = False) -> Array:
         """Return input as a contiguous array of the type of the model's input.
 
         Python numbers are converted; typed arrays only if the conversion loses nothing.
@@ -101,10 +111,13 @@ class Signature(NamedTuple):
         Args:
             x: numbers, symbols or text.
             leading: sizes of the axes before those of one step; None for any.
+            indexed: whether categories are indices already, and not the values of a table.
 
         Raises:
             GatewrightError: if shape or type do not fit.
         """
+        if self.categories and not indexed:
+            x = self._indexed(x, leading)
         if self.symbols:
             x = self._numbered(x, len(leading))
         typed = hasattr(x, "__array__")
@@ -120,10 +133,7 @@ class Signature(NamedTuple):
             raise GatewrightError(f"x{place}", "a number", repr(value)[:80])
         if array.size == 0 and not typed:
             array = array.astype(self.dtype)
-        expected = (*leading, *self.shape)
-        if array.ndim != len(expected) or any(
-            size not in (None, actual) for size, actual in zip(expected, array.shape, strict=True)
-        ):
+        if not self._fits(array.shape, leading):
             got = f"shape {array.shape}" if array.dtype != object else f"a {type(x).__name__}"
             raise GatewrightError("x", self._shape_text(leading), got)
         kind = "iu" if self.dtype == _WHOLE else "fiu"
@@ -131,6 +141,27 @@ class Signature(NamedTuple):
             raise GatewrightError("x", str(self.dtype), str(array.dtype))
         with np.errstate(over="ignore"):  # an infinity is refused later, as such
             return np.ascontiguousarray(array, self.dtype).reshape(array.shape)
+
+    def _fits(self, shape: tuple[int, ...], leading: tuple[int | None, ...]) -> bool:
+        expected = (*leading, *self.shape)
+        return len(shape) == len(expected) and all(
+            size in (None, actual) for size, actual in zip(expected, shape, strict=True)
+        )
+
+    def _indexed(self, x: Any, leading: tuple[int | None, ...]) -> list[Any]:
+        """Return rows with the index of each category in place of its value, as lists."""
+        cells = np.array(x, dtype=object)  # a copy
+        if not self._fits(cells.shape, leading):
+            shape = f"shape {cells.shape}"
+            got = "rows of unequal length" if cells.ndim == len(leading) > 0 and isinstance(x, list) else shape
+            raise GatewrightError("x", self._shape_text(leading), got)
+        for category, place in self.categories:
+            column = cells[..., place]
+            cells[..., place] = np.array([category.index(value) for value in column.flat], object).reshape(
+                column.shape
+            )
+        rows: list[Any] = cells.tolist()
+        return rows
 
     def _numbered(self, x: Any, axes: int) -> Any:
         """Return the numbers of symbols in a text."""

@@ -86,7 +86,8 @@ class Stream:
         self._step = self._native.step  # looked up once: lookups are a quarter of a small step's time
         self._empty = functools.partial(np.empty, signature.output_shape, signature.output_dtype)
         #: Whether `step` may call the native module directly.
-        self._single = sessions == 1 and not (signature.calendar or signature.symbols or signature.classes)
+        converted = signature.calendar or signature.symbols or signature.classes or signature.categories
+        self._single = sessions == 1 and not converted
         self._classes: ClassSteps | None = None
 
     @classmethod
@@ -160,6 +161,17 @@ class Stream:
         return self._signature.columns
 
     @property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """Columns of categories of a forecaster, and their values: the first has index 1, an unknown one 0."""
+        return {category.name: category.values for category, _ in self._signature.categories}
+
+    @property
+    def category_columns(self) -> frozenset[int]:
+        """Places in a row of the columns of categories."""
+        places = (range(place.start, place.stop) for _, place in self._signature.categories)
+        return frozenset(column for columns in places for column in columns)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Labels of a classifier or a tagger, in the order of its output."""
         return self._signature.classes
@@ -213,6 +225,8 @@ class Stream:
     def read(self, xs: Any, times: Any = None) -> tuple[Array, NDArray[np.datetime64] | None]:
         """Convert the input of many steps of one session, and their times, without running them.
 
+        Categories become indices: `run` takes the result with ``indexed=True``.
+
         Args:
             xs: as for `run`.
             times: as for `run`.
@@ -225,18 +239,23 @@ class Stream:
             return array, None
         return array, self._signature.times(times, (len(array),), "times")
 
-    def step(self, x: Any, sessions: Sessions = None, *, time: Any = None, record: bool = False) -> Any:
+    def step(
+        self, x: Any, sessions: Sessions = None, *, time: Any = None, record: bool = False, indexed: bool = False
+    ) -> Any:
         """Advance by one step.
 
         Args:
             x: for one session a row (columns,) or numbers (D,), or a symbol or its number; for several an array
                 (B, ...) or a list of these.  A missing target is NaN, and a value of a classifier's or tagger's
-                column that was missing in its training too; no other value may be.
+                column that was missing in its training too; no other value may be.  A category is its value as in
+                a table: a text, true or false, or a whole number; one that the training did not have, and None, are
+                unknown.
             sessions: the number of one session, or those of several, each once; None for all.
             time: time of the row, for a model with calendar inputs: a `datetime`, a `numpy.datetime64` or text,
                 such as ISO 8601.  Without a zone it is a time on the clock of `time_zone`.  One for all sessions,
                 or one for each.
             record: whether to return the gates of the step, too.
+            indexed: whether ``x`` has the index of a category (`categories`; 0 for an unknown one), not its value.
 
         Returns:
             The output, with a leading axis B for several sessions; and a `StepRecord` with ``record=True``.
@@ -248,13 +267,14 @@ class Stream:
             out = self._empty()
             if self._step(x, out):
                 return out
-        return self._advance(x, sessions, time, record, steps=False)
+        return self._advance(x, sessions, time, record, steps=False, indexed=indexed)
 
     def step_into(self, x: Array, out: Array) -> None:
         """Advance the only session by one step, and write the output into an array; allocates no memory.
 
         Args:
-            x: exactly the type and shape of the model's input: float32 (D,), float64 (columns,), or int64 ().
+            x: exactly the type and shape of the model's input: float32 (D,), float64 (columns,), or int64 ().  A
+                category is its index (`categories`), 0 for an unknown one.
             out: contiguous, of `output_shape`; float64 for a forecaster, else float32.
 
         Raises:
@@ -269,7 +289,9 @@ class Stream:
             expected = f"contiguous {dtype} {shape}, and {self._signature.output_dtype} {self.output_shape}"
             raise GatewrightError("x, out", expected, f"{_described(x)}, and {_described(out)}")
 
-    def run(self, xs: Any, sessions: Sessions = None, *, times: Any = None, record: bool = False) -> Any:
+    def run(
+        self, xs: Any, sessions: Sessions = None, *, times: Any = None, record: bool = False, indexed: bool = False
+    ) -> Any:
         """Advance by many steps.
 
         Args:
@@ -278,6 +300,7 @@ class Stream:
             sessions: as for `step`.
             times: for a model with calendar inputs, one for each step, the same for all sessions.
             record: whether to return the gates of every step, too.
+            indexed: as for `step`.
 
         Returns:
             The outputs (T, ...) or (T, B, ...); and a `StepRecord` with ``record=True``.
@@ -285,7 +308,7 @@ class Stream:
         Raises:
             GatewrightError: if input does not fit; the states are then unchanged.
         """
-        return self._advance(xs, sessions, times, record, steps=True)
+        return self._advance(xs, sessions, times, record, steps=True, indexed=indexed)
 
     def steps_read(self, session: int = 0) -> int:
         """Return the number of steps that a session has read since its start or its last `reset`.
@@ -371,10 +394,12 @@ class Stream:
             f"Stream(layers={L}, hidden_size={H}, sessions={self.sessions}, fingerprint={self.fingerprint[:12]})"
         )
 
-    def _advance(self, x: Any, sessions: Sessions, time: Any, record: bool, *, steps: bool) -> Any:
+    def _advance(
+        self, x: Any, sessions: Sessions, time: Any, record: bool, *, steps: bool, indexed: bool = False
+    ) -> Any:
         numbers, several = self._numbers(sessions)
         signature, B = self._signature, len(numbers)
-        array = signature.array(x, (None,) * steps + (B,) * several)
+        array = signature.array(x, (None,) * steps + (B,) * several, indexed)
         T = array.shape[0] if steps else 1
         leading = (T,) * steps + (B,) * several
         if signature.calendar or time is not None:

@@ -325,6 +325,10 @@ def _plain(xs: Any) -> list[Any]:
     Raises:
         GatewrightError: names the first value that is not a number.
     """
+    if isinstance(xs, list | tuple) and any(isinstance(row, list | tuple) for row in xs):
+        rows = [list(row) if isinstance(row, list | tuple) else row for row in xs]
+        if any(isinstance(row, list) and _has_values(row) for row in rows):
+            return [list(map(_value, row)) if isinstance(row, list) else row for row in rows]
     array = np.asarray(xs)
     if array.dtype.kind not in "fiub" and (wrong := first_wrong(xs)) is not None and wrong[1] is not None:
         place, value = wrong  # else NumPy would convert all numbers to text
@@ -334,6 +338,17 @@ def _plain(xs: Any) -> list[Any]:
     if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
         return [[None if value != value else value for value in row] for row in array.tolist()]
     return array.tolist() if array.ndim else [array.item()]
+
+
+def _has_values(row: list[Any]) -> bool:
+    """Whether a row has a text or a truth value: one of a category."""
+    return any(isinstance(value, str | bool | np.bool_) for value in row)
+
+
+def _value(value: Any) -> Any:
+    """Return a value of a row as JSON and msgpack have it, None in place of NaN."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and value != value else value
 
 
 def _refused(status: int) -> GatewrightError:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
+from gatewright.spec import LONGEST_VALUE
+
 
 class _FirstError(FailFast):
     """Stops validation of a list at its first error; unlike its base class usable in a union."""
@@ -15,6 +17,7 @@ class _FirstError(FailFast):
 
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Symbol = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+_Value = Annotated[str, Field(strict=True, max_length=LONGEST_VALUE)]
 _First = Annotated[
     int | None,
     Field(
@@ -55,10 +58,11 @@ class AdvanceBody(_Body):
     x: Annotated[
         _Text
         | Annotated[list[_Symbol], _FirstError()]
-        | Annotated[list[Annotated[list[_Number | None], _FirstError()]], _FirstError()],
+        | Annotated[list[Annotated[list[_Number | bool | _Value | None], _FirstError()]], _FirstError()],
         Field(
             description="A text, or the indices of its symbols; or a row of numbers for each step, null where a "
-            "target was not observed."
+            "target was not observed. A category is its value: a text, true or false, or a whole number; null "
+            "where it is missing."
         ),
     ]
     first: _First = None
@@ -166,6 +170,10 @@ class ModelBody(_Body):
     ]
     targets: Annotated[list[str], Field(description="Forecast columns: the second axis of a step's output.")]
     quantiles: Annotated[list[float], Field(description="Forecast quantiles: the third axis of a step's output.")]
+    categories: Annotated[
+        dict[str, list[str]],
+        Field(description="Values of the columns of categories; any other value of one counts as unknown."),
+    ]
     symbols: Annotated[list[str], Field(description="Symbols of a text model; the first stands for unknown ones.")]
     classes: Annotated[list[str], Field(description="Labels of a classifier or a tagger, in order.")]
     output: Annotated[list[int], Field(description="Shape of a step's output.")]

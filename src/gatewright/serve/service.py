@@ -75,6 +75,7 @@ class Service:
             "time_zone": stream.time_zone,
             "targets": stream.targets,
             "quantiles": stream.quantiles,
+            "categories": stream.categories,
             "symbols": stream.symbols,
             "classes": stream.classes,
             "output": stream.output_shape,

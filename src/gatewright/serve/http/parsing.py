@@ -11,6 +11,8 @@ from pydantic_core import from_json
 
 from gatewright.serve.http.validation_errors import error_detail, preview
 from gatewright.serve.schemas import FRAMES, MAX_ID
+from gatewright.serve.sessions.requests import EXPECTED_NUMBER
+from gatewright.spec import LONGEST_VALUE
 
 M = TypeVar("M", bound=BaseModel)
 #: Minimum limit of the numbers in one message.
@@ -20,7 +22,7 @@ _MEMBERS = 16
 #: Minimum limit of the numbers in one row.
 _ROW = 4096
 #: Types of a row's values.
-_OF_ROW = {int, float, type(None)}
+_OF_ROW = {int, float, type(None), bool, str}
 _ROWS = "the index of a symbol, or a row of numbers for each step"
 
 
@@ -300,9 +302,12 @@ def _require_rows(x: list[Any]) -> None:
 
 
 def _require_row(name: str, row: list[Any]) -> None:
-    if set(map(type, row)) <= _OF_ROW:
-        return
-    place = next(place for place, value in enumerate(row) if type(value) not in _OF_ROW)
-    raise InvalidMessageError(
-        (f"{name}.{place}", "a number, or null where none was observed", preview(row[place]))
-    )
+    types = set(map(type, row))
+    if not types <= _OF_ROW:
+        place = next(place for place, value in enumerate(row) if type(value) not in _OF_ROW)
+        raise InvalidMessageError((f"{name}.{place}", EXPECTED_NUMBER, preview(row[place])))
+    if str in types:
+        for place, value in enumerate(row):
+            if isinstance(value, str) and len(value) > LONGEST_VALUE:
+                expected = f"a text of at most {LONGEST_VALUE} characters"
+                raise InvalidMessageError((f"{name}.{place}", expected, f"{len(value)} characters"))

@@ -99,7 +99,7 @@ def _read(group: list[PendingRequest]) -> list[PendingRequest]:
     if len(group[0].x):
         slots = [pending.cached.slot for pending in group]
         xs = np.stack([pending.x for pending in group], axis=1)
-        ys = group[0].cache.stream.run(xs, sessions=slots, times=group[0].times)
+        ys = group[0].cache.stream.run(xs, sessions=slots, times=group[0].times, indexed=True)
         for column, pending in enumerate(group):
             pending.y = ys[:, column]
             pending.scores = pending.y[-1]

@@ -26,6 +26,7 @@ from gatewright.serve.sessions.requests import (
     creation_digest,
     digest,
     from_bytes,
+    require_numbers,
     require_request,
 )
 from gatewright.serve.sessions.store import Store, StoredSession, verified_answer, with_digest
@@ -332,6 +333,7 @@ class Sessions:
             if not len(x) and not cached.last_scores:
                 raise GatewrightError("prompt", "text, for a session that has read nothing", "none")
         else:
+            require_numbers(request.x, stream)
             x, times = stream.read(request.x, request.times)
             if not len(x):
                 raise GatewrightError("x", "at least one step", "none")

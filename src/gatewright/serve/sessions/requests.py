@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import GatewrightError, StoreError
+from gatewright.errors import GatewrightError, StoreError, shorten
 from gatewright.runtime.sampling import require_drawable
+from gatewright.runtime.stream import Stream
 
 Array = NDArray[Any]
 
@@ -91,6 +92,29 @@ def require_request(request: object) -> None:
         raise GatewrightError("first", "a whole number, or None", repr(request.first)[:80])
     if isinstance(request, Generate):
         require_drawable(request.length, request.temperature, request.seed)
+
+
+#: What a value of a row has to be, unless it is one of a category.
+EXPECTED_NUMBER = "a number, or null where none was observed"
+
+
+def require_numbers(x: Any, stream: Stream) -> None:
+    """Raise if a row has a text or a truth value in a column that is no category.
+
+    NumPy would read true as 1.
+
+    Raises:
+        GatewrightError: names the step and the column.
+    """
+    if not isinstance(x, list) or not isinstance(x[0] if x else None, list):
+        return
+    columns = stream.category_columns
+    for t, row in enumerate(x):
+        if {str, bool}.isdisjoint(map(type, row)):
+            continue
+        for place, value in enumerate(row):
+            if isinstance(value, str | bool) and place not in columns:
+                raise GatewrightError(f"x.{t}.{place}", EXPECTED_NUMBER, shorten(value))
 
 
 def digest(request: Request, x: Array, times: Array | None) -> bytes:

@@ -95,6 +95,9 @@ def _rows(values: NDArray[np.float64], file: ModelFile, fill: str) -> NDArray[np
     if fill:
         inputs = np.where(np.isfinite(inputs), inputs, file.scaler.mean[targets:])
     values = np.concatenate([values[:, :targets], inputs], axis=1)
+    for category in encoder.categories:
+        place = encoder.columns.index(category.column)
+        values[:, place] = np.nan_to_num(values[:, place])
     ahead = np.lib.stride_tricks.sliding_window_view(values[1:, first:last], horizon, axis=0)
     known = ahead[:context].reshape(context, -1)
     return np.concatenate([values[:context, :first], values[:context, last:], known], axis=1)
@@ -115,7 +118,7 @@ def _score(file: ModelFile, batches: list[_Windows], stream: Stream) -> dict[str
         stream.reset()
         numbers = range(batch.rows.shape[1])
         for x, when in zip(batch.rows, batch.times, strict=True):
-            y = stream.step(x, sessions=numbers, time=when if encoder.calendar else None)
+            y = stream.step(x, sessions=numbers, time=when if encoder.calendar else None, indexed=True)
         answers.append(y)
     answer, truth = np.concatenate(answers), np.concatenate([batch.truth for batch in batches])
     metrics = {}
