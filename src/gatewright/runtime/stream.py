@@ -248,8 +248,8 @@ class Stream:
             x: for one session a row (columns,) or numbers (D,), or a symbol or its number; for several an array
                 (B, ...) or a list of these.  A missing target is NaN, and a value of a classifier's or tagger's
                 column that was missing in its training too; no other value may be.  A category is its value as in
-                a table: a text, true or false, or a whole number; one that the training did not have is unknown, and
-                so is None.
+                a table: a text, true or false, or a whole number; None, and one that the training did not have, are
+                unknown.
             sessions: the number of one session, or those of several, each once; None for all.
             time: time of the row, for a model with calendar inputs: a `datetime`, a `numpy.datetime64` or text,
                 such as ISO 8601.  Without a zone it is a time on the clock of `time_zone`.  One for all sessions,
