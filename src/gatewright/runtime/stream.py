@@ -248,7 +248,7 @@ class Stream:
             x: for one session a row (columns,) or numbers (D,), or a symbol or its number; for several an array
                 (B, ...) or a list of these.  A missing target is NaN, and a value of a classifier's or tagger's
                 column that was missing in its training too; no other value may be.  A category is its value as in
-                a table: a text, true or false, or a whole number; None, and one that the training did not have, are
+                a table: text, true or false, or a whole number; None, and one that the training did not have, are
                 unknown.
             sessions: the number of one session, or those of several, each once; None for all.
             time: time of the row, for a model with calendar inputs: a `datetime`, a `numpy.datetime64` or text,
