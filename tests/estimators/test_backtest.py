@@ -168,6 +168,19 @@ def test_an_input_that_does_not_vary_before_an_origin_is_left_out_there() -> Non
         assert folds[f"load_q{level}"].to_list() == alone[f"load_q{level}"].to_list()
 
 
+def test_a_category_that_comes_after_an_origin_changes_no_number_of_the_others() -> None:
+    """The number of a category is its place in the order of the values: "a" comes first, and is not known."""
+    arguments = {"windows": 3, "step": STEP, "refit": True, "past": "kind", **COLUMNS}
+    draw = np.random.default_rng(5).choice(["c", "d"], 112).tolist()
+    folds = [
+        gw.Forecaster(**SIZES).cross_validate(
+            panel((120,)).with_columns(kind=pl.Series([*draw, *[late] * 8])), **arguments
+        )
+        for late in ("z", "a")
+    ]
+    assert folds[0].equals(folds[1])
+
+
 def command(*arguments: object) -> None:
     options = [str(word) for name, value in SIZES.items() for word in (f"--{name}", value)]
     cli.main([str(word) for word in ("backtest", *arguments)] + options)

@@ -47,7 +47,7 @@ def test_a_space_is_that_of_its_entries(one, two, log, sizes):
 @pytest.mark.parametrize("kind", registry.KINDS.values(), ids=lambda kind: kind.name)
 def test_each_kind_has_a_space_whose_values_are_all_valid(kind):
     space = space_of(kind.searched)
-    assert checked(kind, Options(), space) == space
+    assert checked(kind.resolve, Options(), space) == space
     # What decides on the rows that are scored, or on the columns, is in no space.
     assert not {"horizon", "target", "quantiles", "valid", "test", "label"} & searchable().keys()
 
@@ -66,13 +66,13 @@ def test_what_is_set_is_not_searched():
     kind = registry.kind("forecast")
     fixed = Options(model=ModelOptions(hidden=8), training=TrainingOptions(epochs=3))
     space = space_of(["hidden=4:8", "steps=10,20", "lr=1e-3:1e-2"])
-    assert list(checked(kind, fixed, space)) == ["lr"]
+    assert list(checked(kind.resolve, fixed, space)) == ["lr"]
     with pytest.raises(
         GatewrightError, match="--search: expected an option to search, got values for all of them"
     ):
-        checked(kind, fixed, space_of(["hidden=4:8"]))
+        checked(kind.resolve, fixed, space_of(["hidden=4:8"]))
     with pytest.raises(GatewrightError, match="--search hidden: expected an option without a value of its own"):
-        checked(kind, fixed, space, own=["hidden"])
+        checked(kind.resolve, fixed, space, own=["hidden"])
 
 
 REFUSED = {
@@ -103,14 +103,14 @@ REFUSED = {
 @pytest.mark.parametrize("entry", REFUSED)
 def test_entries_that_cannot_be_searched_are_refused_by_name(entry):
     with pytest.raises(GatewrightError, match=REFUSED[entry]):
-        checked(registry.kind("forecast"), Options(), space_of([entry]))
+        checked(registry.kind("forecast").resolve, Options(), space_of([entry]))
 
 
 def test_a_pair_that_cannot_be_searched_is_refused():
     with pytest.raises(GatewrightError, match="--search: expected each option once, got lr twice"):
         space_of(["lr=1:2", "lr=3:4"])
     with pytest.raises(GatewrightError, match="--search: expected steps or epochs, got both"):
-        checked(registry.kind("forecast"), Options(), space_of(["steps=1:2", "epochs=3:4"]))
+        checked(registry.kind("forecast").resolve, Options(), space_of(["steps=1:2", "epochs=3:4"]))
 
 
 def test_every_option_has_a_table_of_its_own():

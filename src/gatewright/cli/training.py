@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from gatewright.progress import Waits
+from gatewright.runs.run import Run
 from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
 
 if TYPE_CHECKING:
-    from gatewright.inspector.live import Live
+    from gatewright.train.callback import Callback
 from gatewright.cli.app import LOADING, UsageError, app, complain, console, errors, flat, print_table, say
 
 
@@ -27,6 +28,7 @@ def train(
     config: Path | None = None,
     resume: bool = False,
     init: Path | None = None,
+    auto: float | None = None,
     data: Annotated[DataOptions, flat("Data", 1)] = ALL_DEFAULTS.data,
     model: Annotated[ModelOptions, flat("Model", 2)] = ALL_DEFAULTS.model,
     training: Annotated[TrainingOptions, flat("Training", 3)] = ALL_DEFAULTS.training,
@@ -49,6 +51,8 @@ def train(
         resume: Continue the training of --run.
         init: Model file, or directory of a run, to start from instead of random weights: for other data with the
             same columns. It fixes the sizes of the model.
+        auto: Seconds to choose a recipe in, before the training: what a forecaster reads, its size, context and
+            dropout, by rolling validation; options that are set stay.
         data: Columns, parts and windows of the data.
         model: Size of the model.
         training: Optimization.
@@ -63,6 +67,8 @@ def train(
         raise UsageError("source", "a table or a text to learn from, before the options", "nothing")
     if resume and init is not None:
         raise UsageError("--init", "no --resume with it", str(init))
+    if auto is not None and (resume or init is not None):
+        raise UsageError("--auto", "no --resume and no --init with it", "--resume" if resume else "--init")
     options = Options(data, model, training)
     if config:
         options = options.over(read_config(config))
@@ -71,7 +77,7 @@ def train(
         from gatewright.train import launch
 
     with contextlib.ExitStack() as watching:
-        callbacks: list[Live] = []
+        callbacks: list[Callback] = []
         if look:
             from gatewright.inspector.live import Live
 
@@ -81,11 +87,35 @@ def train(
             launch.resume(run, options, console=console, callbacks=callbacks)
         else:
             initial = None if init is None else load(init)
+            if auto is not None:
+                options, keeper = _chosen(source, kind, options, auto, run)
+                callbacks.append(keeper)
             launch.train(
                 source, options, run=run, kind=kind, console=console, callbacks=callbacks, initial=initial
             )
         for callback in callbacks:
             callback.end()
+
+
+def _chosen(
+    source: Path, kind: str, options: Options, seconds: float, run: Path | None
+) -> tuple[Options, Callback]:
+    """Choose a recipe, and show why; return its options, and a callback that writes the choice into the run."""
+    from gatewright.train.launch import learned_from
+    from gatewright.tuning.auto import Seconds, choose
+    from gatewright.tuning.recipe_table import recipe_table
+
+    meter = Seconds(seconds)
+    if run is not None:
+        Run(run).require_new()
+    learned, path = learned_from(source, kind, options)
+    try:
+        choice = choose(learned, path, options, meter, say)
+    except KeyboardInterrupt:
+        complain("interrupted", "no recipe was chosen")
+        sys.exit(130)
+    print_table(recipe_table(choice))
+    return choice.options, choice.keeper
 
 
 @app.command

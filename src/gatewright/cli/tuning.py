@@ -63,8 +63,9 @@ def tune(
     with waits.during(LOADING):
         from gatewright.tasks import registry
         from gatewright.tasks.search_space import space_of
+        from gatewright.train.launch import require_one_process
         from gatewright.tuning import results
-        from gatewright.tuning.search import Job, Limits, require_one_process
+        from gatewright.tuning.search import Job, Limits
         from gatewright.tuning.search import search as search_alone
         from gatewright.tuning.study import Study, quiet_optuna
         from gatewright.tuning.workers import search_together
@@ -74,7 +75,7 @@ def tune(
             opened = Study.open(show)
         else:
             assert source is not None
-            require_one_process()
+            require_one_process("tune", "a single process; --workers starts more")
             options = Options(data, model, training)
             if config:
                 options = options.over(read_config(config))

@@ -26,6 +26,7 @@ from gatewright.tasks import registry
 from gatewright.tasks.forecast.dataset import SeriesData, SeriesSettings, data_options, roles
 from gatewright.tasks.forecast.evaluate import Chosen, described, forecast_batches
 from gatewright.tasks.forecast.predict import forecast_frame, require_forecaster, rows_observed, times_of
+from gatewright.tasks.forecast.rolling import read_by, rows_before
 from gatewright.tasks.forecast.scores import Basis, Batch, score
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.train import launch
@@ -189,7 +190,7 @@ def backtest(
         if number and origins.refit:
             model = learn(_before(table, cut))
         assert model.table is not None
-        data = unseen(_read_by(model.spec, table), model.table, model.spec, same=False)
+        data = unseen(read_by(model.spec, table), model.table, model.spec, same=False)
         usable = cut >= data.sizes.read
         short |= {each.name for each, fits in zip(table.series, usable, strict=True) if not fits}
         rows = [np.array([row - 1] if fits else [], np.int64) for row, fits in zip(cut, usable, strict=True)]
@@ -213,37 +214,16 @@ def backtest(
     )
 
 
-def _read_by(spec: ModelSpec, table: Table) -> Table:
-    """Return a table with the columns that a model reads: inputs that never varied before an origin are none."""
-    assert spec.forecaster is not None
-    encoder, own = spec.forecaster[0], table.roles
-    places = [own.columns.index(name) for name in encoder.columns]
-    if len(places) == len(own.columns):
-        return table
-    roles = replace(own, past=encoder.past, known=encoder.known, static=encoder.static)
-    series = tuple(replace(each, values=each.values[:, places]) for each in table.series)
-    return replace(table, roles=roles, series=series)
-
-
 def _before(table: Table, cuts: NDArray[np.int64]) -> Table:
-    """Return the rows of each series before a row; series without any are left out.
+    """Return the rows of each series before a row.
 
     Raises:
         DataError: if no series has any.
     """
-    series = tuple(
-        replace(
-            each,
-            times=None if each.times is None else each.times[:cut],
-            values=each.values[:cut],
-            lines=each.lines[:cut],
-        )
-        for each, cut in zip(table.series, cuts, strict=True)
-        if cut > 0
-    )
-    if not series:
+    before = rows_before(table, cuts)
+    if before is None:
         raise DataError("--windows", "origins within the table", "the first one before its first row")
-    return replace(table, series=series)
+    return before
 
 
 def _frame(table: Table, batch: Batch, outputs: Sequence[str]) -> pl.DataFrame:

@@ -143,6 +143,11 @@ class Estimator:
     def _console(self) -> Console | None:
         return Console() if self.verbose else None
 
+    def _say(self, text: str) -> None:
+        """Print a line, if the estimator prints any."""
+        if (console := self._console()) is not None:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def _options(self, data: Mapping[str, Any]) -> Options:
         """Return the constructor's parameters and more options of the data as options of a training.
 

@@ -17,6 +17,7 @@ from gatewright.estimators.arguments import Columns, by_role, names, whole
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.isolation import isolated
 from gatewright.estimators.python_names import python_names
+from gatewright.estimators.recipe import choose_recipe
 from gatewright.estimators.table_answer import typed
 from gatewright.estimators.table_input import TableInput, require_distinct_ids, table_input
 from gatewright.nn.model import Model
@@ -89,6 +90,8 @@ class Forecaster(Estimator):
     Attributes:
         feature_names_in_: the columns that the model reads, the targets first.
         n_features_in_: their number.
+        recipe_: the options that ``fit(auto=...)`` chose, by name; None without ``auto``.
+        recipes_: its trials, a polars DataFrame with a row for each training; None without ``auto``.
 
     >>> import gatewright, numpy as np
     >>> series = np.sin(np.arange(200) * 2 * np.pi / 12)
@@ -101,6 +104,8 @@ class Forecaster(Estimator):
 
     feature_names_in_: Any
     n_features_in_: int
+    recipe_: dict[str, Any] | None
+    recipes_: Any
 
     def __init__(
         self, *, horizon: int | None = None, quantiles: Sequence[float] | None = None, context: int | None = None,
@@ -146,6 +151,7 @@ class Forecaster(Estimator):
         resume: bool = False,
         init: Forecaster | Model | str | Path | None = None,
         callbacks: Sequence[Callback] = (),
+        auto: float | None = None,
         **columns: Unpack[Columns],
     ) -> Self:
         """Train on a table, and keep the best model.
@@ -162,6 +168,8 @@ class Forecaster(Estimator):
             init: a fitted forecaster, or its file, to start from instead of random weights: other rows and series,
                 the same columns.
             callbacks: instances of `gatewright.train.callback.Callback`.
+            auto: seconds to choose a recipe in, before the training: what is read of the targets, seasons, size,
+                context and dropout, by rolling validation.  Parameters that are not None stay; none is changed.
             **columns: ``target``, ``time``, ``id``, ``known``, ``past``, ``static``, ``category``: a name or
                 several. ``target`` may be left out if a single numeric column is left, ``time`` if it can be
                 found. ``category`` names the inputs that hold codes; text, Booleans and categorical types are
@@ -176,7 +184,15 @@ class Forecaster(Estimator):
         """
         with python_names():
             source, options = self._learned_from(X, y, columns)
+            chosen = None
+            if auto is not None:
+                if resume or init is not None:
+                    raise GatewrightError("auto", "no resume and no init with it", "resume" if resume else "init")
+                chosen = choose_recipe(self._learned, source, options, auto, run_dir, self._say)
+                options, callbacks = chosen.options, (*callbacks, chosen.keeper)
             self._train(source, options, run_dir=run_dir, resume=resume, init=init, callbacks=callbacks)
+            self.recipe_ = None if chosen is None else dict(chosen.recipe.values)
+            self.recipes_ = None if chosen is None else chosen.frame()
         return self
 
     def _learned_from(self, X: Any, y: Any, columns: Mapping[str, Any]) -> tuple[Any, Options]:

@@ -112,14 +112,8 @@ def _search(estimator: Estimator, study: Study, job: Job, limits: Limits, *, tem
     """Train the trials; return False if they were interrupted."""
     from gatewright.tuning.search import search
 
-    console = estimator._console()
-
-    def say(text: str) -> None:
-        if console is not None:
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
-
     with isolated():
-        return search(study, job, limits, say, temporary=temporary)
+        return search(study, job, limits, estimator._say, temporary=temporary)
 
 
 def _fitted(estimator: E, params: Mapping[str, Any], data: tuple[Any, Any, Mapping[str, Any]], run: Path) -> E:

@@ -51,6 +51,7 @@ class Run:
         self.tensorboard = path / "tensorboard"
         self.evaluation = path / "evaluation.json"
         self.snapshots = path / "snapshots"
+        self.recipes = path / "recipes.json"
         self.plain_rnn = path / "plain_rnn.safetensors"
         self._spec: ModelSpec | None = None
         self._data: dict[str | None, Any] = {}
@@ -81,9 +82,8 @@ class Run:
         run = Run(path, None if isinstance(source, Path) else source)
         named = str(source.resolve()) if isinstance(source, Path) else ""
         note = {"kind": kind, "source": named, "sha256": digest(source)}
+        run.require_new()
         try:
-            if run.config.exists():
-                raise RunError("--run", "a new directory, or --resume to go on", f"{path}, which holds a run")
             path.mkdir(parents=True, exist_ok=True)
             if initial is not None:
                 initial.save(run.initial)
@@ -93,6 +93,15 @@ class Run:
             got = f"{path}: {reason(error, writing=True)}"
             raise RunError("--run", "a directory that can be written", got) from None
         return run
+
+    def require_new(self) -> None:
+        """Check that the directory holds no run.
+
+        Raises:
+            RunError: if it does.
+        """
+        if _is_file(self.config):
+            raise RunError("--run", "a new directory, or --resume to go on", f"{self.path}, which holds a run")
 
     @contextmanager
     def alone(self) -> Iterator[None]:

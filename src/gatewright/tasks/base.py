@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from gatewright.errors import GatewrightError
 from gatewright.tasks import options as options_of_runs
 from gatewright.tasks.options import DataOptions, Options
+from gatewright.tasks.recipes import Recipe, RollingValidation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -200,6 +201,27 @@ class Kind(Protocol[Data]):
             options: as the user set them.
         """
         return self.searched
+
+    def recipes(self, data: Data, options: Options) -> tuple[Recipe, ...]:
+        """Return the recipes that `train --auto` chooses among, the default first; none for most kinds.
+
+        Args:
+            data: read with the options.
+            options: as the user set them; what is set stays.
+        """
+        return ()
+
+    def steps_read(self, data: Data, options: Options) -> int:
+        """Return how many steps a model with these options reads of the data; 0 if the data does not allow it."""
+        return 0
+
+    def rolling(self, data: Data) -> RollingValidation:
+        """Return the folds of the validation part that recipes are scored in; kinds without recipes refuse.
+
+        Raises:
+            GatewrightError: if the kind has no recipes.
+        """
+        raise GatewrightError("--auto", "a kind of model with recipes", self.name)
 
     def build(self, data: Data, options: Options) -> Model:
         """Return a new model for the data, with random weights, on the CPU."""

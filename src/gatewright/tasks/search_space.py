@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gatewright.errors import GatewrightError, nearest, shorten
 from gatewright.tasks.option_values import types_of
 from gatewright.tasks.options import Options
-
-if TYPE_CHECKING:
-    from gatewright.tasks.base import Kind
 
 #: Options of the data that a search may change: what is scored stays the same.
 _OF_DATA = ("reads", "calendar", "context", "season", "reset")
@@ -179,21 +176,23 @@ def with_values(options: Options, values: Mapping[str, Value]) -> Options:
     >>> with_values(Options(), {"season": "24+168", "hidden": 8}).data.season
     ('24', '168')
     """
-    types, changes = searchable(), dict[str, dict[str, Any]]()
-    homes = {name: table.name for table in fields(Options) for name in vars(table.default)}
-    for name, value in values.items():
-        several = types[name].startswith("tuple")
-        own: Any = tuple(str(value).split("+")) if several else value
-        changes.setdefault(homes[name], {})[name] = own
-    tables = {table: type(getattr(options, table))(**own) for table, own in changes.items()}
-    return Options(**tables).over(options)
+    changed = {}
+    for table in fields(Options):
+        cls: type[Any] = type(table.default)
+        own = {
+            name: tuple(str(values[name]).split("+")) if kind.startswith("tuple") else values[name]
+            for name, kind in types_of(cls).items()
+            if name in values
+        }
+        changed[table.name] = cls(**own)
+    return Options(**changed).over(options)
 
 
-def checked(kind: Kind[Any], fixed: Options, space: Space, own: Sequence[str] = ()) -> Space:
+def checked(resolve: Callable[[Options], Options], fixed: Options, space: Space, own: Sequence[str] = ()) -> Space:
     """Return a search space without the options that are fixed, every value of it checked.
 
     Args:
-        kind: the kind of model.
+        resolve: of the kind of model: checks options.
         fixed: options that are set.
         space: the search space.
         own: names that the user asked to search; they must not be fixed.
@@ -201,7 +200,7 @@ def checked(kind: Kind[Any], fixed: Options, space: Space, own: Sequence[str] = 
     Raises:
         GatewrightError: names the option that cannot be searched, or a value that it cannot have.
     """
-    kind.resolve(fixed)
+    resolve(fixed)
     set_already = {name for table in fixed.plain().values() for name in table}
     if set_already & {"steps", "epochs"}:  # one length in two words
         set_already |= {"steps", "epochs"}
@@ -216,7 +215,7 @@ def checked(kind: Kind[Any], fixed: Options, space: Space, own: Sequence[str] = 
     for name, domain in space.items():
         for value in domain.ends:
             try:
-                kind.resolve(with_values(fixed, {name: value}))
+                resolve(with_values(fixed, {name: value}))
             except GatewrightError as error:
                 raise GatewrightError(f"--search {name}", error.expected, error.got) from None
     return space

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,20 @@ def resume(
         return opened, _loop(
             task, options, opened, accelerator, _listeners(console, callbacks, accelerator, task), resume=True
         )
+
+
+def require_one_process(argument: str, expected: str) -> None:
+    """Check that no launcher has started several processes, which would be those of one training.
+
+    Args:
+        argument: what needs a single process.
+        expected: for the error.
+
+    Raises:
+        GatewrightError: if one has.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+        raise GatewrightError(argument, expected, "one of a launcher's")
 
 
 def learned_from(source: Any, kind: str, options: Options) -> tuple[Kind[Any], TrainingSource]:

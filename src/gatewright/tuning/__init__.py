@@ -1,1 +1,1 @@
-"""Choosing a recipe: studies on Optuna."""
+"""Choosing options: studies on Optuna, and recipes within a budget."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +62,7 @@ class Job:
             if not entries:
                 raise GatewrightError("--search", f"options to search, for a {learned.name} model", "none")
             search = space_of(entries)
-        return cls(source, learned.name, options, checked(learned, options, search, own))
+        return cls(source, learned.name, options, checked(learned.resolve, options, search, own))
 
     def plan(self) -> Plan:
         """Return the plan of the study."""
@@ -141,16 +140,6 @@ class _Reporter(Callback):
         """End the trial if others were better at this step; the checkpoint is on disk."""
         if UNPRUNED_STEPS * self._total <= step < self._total and self._trial.should_prune():
             raise _PrunedError
-
-
-def require_one_process() -> None:
-    """Check that no launcher has started several processes, which would be those of one training.
-
-    Raises:
-        GatewrightError: if one has.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
-        raise GatewrightError("tune", "a single process; --workers starts more", "one of a launcher's")
 
 
 def search(study: Study, job: Job, limits: Limits, say: Callable[[str], None], *, temporary: bool = False) -> bool:

@@ -18,6 +18,7 @@ from gatewright.tasks.options import (
     Options,
     stack_options,
 )
+from gatewright.tasks.recipes import Recipe
 from gatewright.tasks.settings import LossSettings, ModelSettings, StartSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gatewright.progress import Waits
     from gatewright.spec import ModelSpec
     from gatewright.tasks.forecast.dataset import ReadableTable, SeriesData
+    from gatewright.tasks.forecast.rolling import Rolling
     from gatewright.tasks.inputs import InputBatch
 
 
@@ -112,23 +114,35 @@ class Forecast(Kind["SeriesData"]):
         """Return the entries for a table: also half and twice the context, as far as the table has windows."""
         if options.data.context is not None:
             return self.searched
-        contexts = [size for size in self._contexts(data, options) if size]
-        return (*self.searched, f"context={','.join(map(str, contexts))}") if len(contexts) > 1 else self.searched
+        sizes = [data.sizes.read // 2, data.sizes.read, 2 * data.sizes.read]
+        usable = [
+            str(size)
+            for size in sizes
+            if size > data.sizes.longest
+            and self.steps_read(data, replace(options, data=replace(options.data, context=size)))
+        ]
+        return (*self.searched, f"context={','.join(usable)}") if len(usable) > 1 else self.searched
 
-    def _contexts(self, data: SeriesData, options: Options) -> list[int]:
-        """Return half, once and twice the context of a table; 0 in place of one that it does not allow."""
+    def recipes(self, data: SeriesData, options: Options) -> tuple[Recipe, ...]:
+        """Return the recipes of forecasters that a table allows, without those of options that are set."""
+        from gatewright.tasks.forecast.recipes import recipes
+
+        return recipes(data, options, self.steps_read)
+
+    def steps_read(self, data: SeriesData, options: Options) -> int:
+        """Return the context that options mean for a table."""
         from gatewright.tasks.forecast import dataset
 
-        def usable(context: int) -> int:
-            try:
-                dataset.read(data.table, replace(self.resolve(options).data, context=context))
-            except GatewrightError:
-                return 0
-            return context
+        try:
+            return dataset.read(data.table, self.resolve(options).data).sizes.read
+        except GatewrightError:
+            return 0
 
-        default = data.sizes.read
-        half = default // 2
-        return [usable(half) if half > max(data.sizes.seasons, default=1) else 0, default, usable(2 * default)]
+    def rolling(self, data: SeriesData) -> Rolling:
+        """Return the folds of a table's validation part."""
+        from gatewright.tasks.forecast.rolling import Rolling
+
+        return Rolling.of(data)
 
     def build(self, data: SeriesData, options: Options) -> Model:
         """Return a new forecaster."""
