@@ -22,6 +22,7 @@ def every(context: int) -> tuple[Recipe, ...]:
         Recipe("default"),
         Recipe("reads the level", {"reads": "level"}),
         Recipe("128 units", {"hidden": 128}),
+        Recipe("logarithms", {"transform": "log1p"}),
         Recipe("no seasonal differences", {"season": "none"}),
         Recipe("no dropout", {"dropout": 0.0}),
         Recipe("half the context", {"context": context // 2}),
