@@ -88,11 +88,11 @@ def read_mnist1d(part: str) -> tuple[list[Any], list[str]]:
         raise DataError("MNIST-1D", expected, f"no {error.name}") from None
     state = np.random.get_state()  # noqa: NPY002 - the package seeds the global generator
     try:
-        found = make_dataset(get_dataset_args())
+        dataset = make_dataset(get_dataset_args())
     finally:
         np.random.set_state(state)  # noqa: NPY002
     suffix = "_test" if part == "TEST" else ""
-    return list(found[f"x{suffix}"]), [str(label) for label in found[f"y{suffix}"]]
+    return list(dataset[f"x{suffix}"]), [str(label) for label in dataset[f"y{suffix}"]]
 
 
 def _part(settings: Settings, part: str) -> tuple[list[Any], list[str]]:

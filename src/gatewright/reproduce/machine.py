@@ -34,10 +34,10 @@ def machine() -> dict[str, Any]:
 
 def versions(extra: str = "") -> dict[str, str]:
     """Return the versions of Python and of the packages, and of the one that has the data."""
-    found = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for name in (*PACKAGES, *([extra] if extra else [])):
         try:
-            found[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            numbers[name] = "not installed"
+    return numbers

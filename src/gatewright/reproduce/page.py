@@ -63,7 +63,7 @@ def entries(folder: Path) -> list[Entry]:
     Raises:
         RunError: if there are none, one of them is damaged, or its settings are not those of this version.
     """
-    found = []
+    measured = []
     for experiment in EXPERIMENTS.values():
         path = folder / f"{experiment.name}.json"
         if not path.exists():
@@ -74,10 +74,10 @@ def entries(folder: Path) -> list[Entry]:
         if results.short or results.settings != settings_json(experiment.settings):
             raise RunError(str(path), "results with the settings of this version", "others; run it again")
         summaries = {name: summary(of_measure(results, name)) for name in experiment.measures}
-        found.append(Entry(experiment, results, summaries))
-    if not found:
+        measured.append(Entry(experiment, results, summaries))
+    if not measured:
         raise RunError(str(folder), "JSON files of `gatewright reproduce`", "none")
-    return found
+    return measured
 
 
 def write(folder: Path, docs: Path) -> list[Path]:
@@ -93,12 +93,12 @@ def write(folder: Path, docs: Path) -> list[Path]:
     Raises:
         RunError: as `entries` does, or if a file cannot be written.
     """
-    found = entries(folder)
+    measured = entries(folder)
     images = docs / IMAGES
     with writing(images):
         images.mkdir(parents=True, exist_ok=True)
-    files = {docs / PAGE: text(found).encode()}
-    for entry in found:
+    files = {docs / PAGE: text(measured).encode()}
+    for entry in measured:
         if picture := draw(entry.experiment, entry.results):
             files[images / f"{entry.experiment.name}.svg"] = picture
     for path, data in files.items():
@@ -107,20 +107,22 @@ def write(folder: Path, docs: Path) -> list[Path]:
     return list(files)
 
 
-def text(found: Sequence[Entry]) -> str:
+def text(measured: Sequence[Entry]) -> str:
     """Return the page in Markdown."""
-    return "\n".join([_INTRODUCTION, *_overview(found), *_short(found), *(_section(entry) for entry in found)])
+    return "\n".join(
+        [_INTRODUCTION, *_overview(measured), *_short(measured), *(_section(entry) for entry in measured)]
+    )
 
 
 def _number(value: float | None, measure: Measure) -> str:
     return "not reached" if value is None else f"{value:,.{measure.digits}f}"
 
 
-def _overview(found: Sequence[Entry]) -> Iterator[str]:
+def _overview(measured: Sequence[Entry]) -> Iterator[str]:
     yield "## All results\n"
     yield "| experiment | measure | published | to reach | ours | seeds | reached | CPU s |"
     yield "|---|---|---|---|---|---|---|---|"
-    for entry in found:
+    for entry in measured:
         for name, measure in entry.experiment.measures.items():
             if measure.bar is None:
                 continue
@@ -135,18 +137,18 @@ def _overview(found: Sequence[Entry]) -> Iterator[str]:
     yield ""
 
 
-def _short(found: Sequence[Entry]) -> Iterator[str]:
+def _short(measured: Sequence[Entry]) -> Iterator[str]:
     """Yield what falls short, experiments without results too."""
     yield "## What falls short\n"
     lines = [
         f"- [{entry.experiment.name}](#{entry.experiment.name}): {measure.text}: "
         f"{entry.summaries[name].text(measure)}, to reach {_number(measure.bar, measure)}."
-        for entry in found
+        for entry in measured
         for name, measure in entry.experiment.measures.items()
         if entry.verdict(name) == "**no**"
     ]
-    measured = {entry.experiment.name for entry in found}
-    missing = [f"`{name}`" for name in EXPERIMENTS if name not in measured]
+    names = {entry.experiment.name for entry in measured}
+    missing = [f"`{name}`" for name in EXPERIMENTS if name not in names]
     if missing:
         lines.append(f"- Not measured yet: {', '.join(missing)}.")
     yield "\n".join(lines or ["Nothing."])
