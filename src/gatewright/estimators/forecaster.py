@@ -80,6 +80,7 @@ class Forecaster(Estimator):
         loss: "quantile" (default), or for one value "mae", "mse", "huber", "nse" or "mase".
         calibrate: change of the quantiles that the validation part asks for: "width" (default), "conformal" or
             "none".
+        refit: whether a new model learns training and validation part, for as many steps as the best one took.
         patience: validations without improvement before the training stops; 0 for no limit.
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
@@ -123,6 +124,7 @@ class Forecaster(Estimator):
         epochs: int | None = None, steps: int | None = None, batch: int | None = None, lr: float | None = None,
         schedule: str | None = None, warmup: int | None = None, weight_decay: float | None = None,
         clip: float | None = None, loss: str | None = None, calibrate: str | None = None,
+        refit: bool | None = None,
         patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
@@ -137,7 +139,7 @@ class Forecaster(Estimator):
         self.fill, self.valid, self.test = fill, valid, test
         self.epochs, self.steps, self.batch, self.lr = epochs, steps, batch, lr
         self.schedule, self.warmup, self.weight_decay = schedule, warmup, weight_decay
-        self.clip, self.loss, self.calibrate = clip, loss, calibrate
+        self.clip, self.loss, self.calibrate, self.refit = clip, loss, calibrate, refit
         self.patience, self.validate_every = patience, validate_every
         self.checkpoint_every, self.seed, self.device = checkpoint_every, seed, device
         self.verbose = verbose

@@ -56,6 +56,15 @@ class Run:
         self._spec: ModelSpec | None = None
         self._data: dict[str | None, Any] = {}
 
+    def refit(self, steps: int, total: int) -> Path:
+        """Return the path of the checkpoint of a refit.
+
+        Args:
+            steps: number of steps that it takes.
+            total: steps of the schedule of the learning rate.
+        """
+        return self.path / f"refit-{steps}-of-{total}.safetensors"
+
     @staticmethod
     def free_path(source: Path) -> Path:
         """Return a name below ``runs/`` that is not taken, after the file that a run learns from."""

@@ -74,6 +74,9 @@ class Task(Protocol):
     def file(self) -> ModelFile:
         """Return what the file of the best model has, for the model as `validate` scored it."""
 
+    def refitted(self, best: ModelFile) -> ModelFile:
+        """Return the file of the model after a refit, with what only a validation tells from the best model."""
+
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return what the model read at a step, to look for the cause of a NaN."""
 
@@ -250,6 +253,14 @@ class Kind(Protocol[Data]):
     def task(self, model: Model, data: Data, options: Options, share: Share, device: torch.device) -> Task:
         """Return the training task of a model, which is on the device."""
         ...
+
+    def with_validation(self, data: Data) -> Data:
+        """Return data whose training part has the validation part in it, for a refit.
+
+        Raises:
+            GatewrightError: if models of this kind are not refitted.
+        """
+        raise GatewrightError("--refit", "a kind of model that can be refitted", self.name)
 
     def evaluate(self, model: Model, data: Data, windows: int | None, waits: Waits) -> Evaluation:
         """Score a model on the test part.

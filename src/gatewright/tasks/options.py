@@ -265,6 +265,8 @@ class TrainingOptions:
         calibrate: Change of a forecaster's quantiles that the validation part asks for, folded into the head:
             "width" (a factor for each step ahead and target), "conformal" (an offset for each quantile) or "none"
             (default: width).
+        refit: Train a new forecaster on training and validation part, for as many steps as the best one took, with
+            its scaler and its calibration (default: no).
         patience: Number of validations without improvement before the training stops; 0 for no limit (default: 10;
             text 5).
         validate_every: Steps between validations (default: 25; classifier and tagger 50; text: an epoch, at most
@@ -286,6 +288,7 @@ class TrainingOptions:
     clip: float | None = field(default=None, metadata=_NOT_NEGATIVE)
     loss: str | None = field(default=None, metadata=_one_of(tuple(LOSSES)))
     calibrate: str | None = field(default=None, metadata=_one_of(CALIBRATIONS))
+    refit: bool | None = None
     patience: int | None = field(default=None, metadata=_NATURAL)
     validate_every: int | None = field(default=None, metadata=_POSITIVE)
     checkpoint_every: int | None = field(default=None, metadata=_POSITIVE)
@@ -338,7 +341,7 @@ def stack_options(stack: StackSpec) -> ModelOptions:
 
 
 #: Options that may differ when a run goes on.
-FREE = ("steps", "epochs", "patience", "device")
+FREE = ("steps", "epochs", "patience", "refit", "device")
 #: Leaves everything to the defaults.
 ALL_DEFAULTS = Options()
 

@@ -63,6 +63,13 @@ class LossSettings(Settings):
 
 
 @dataclass(frozen=True)
+class RefitSettings(Settings):
+    """Whether a model is trained once more, on the validation part too."""
+
+    refit: bool = False
+
+
+@dataclass(frozen=True)
 class ModelSettings(Settings):
     """Size of the layers."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,12 @@ from gatewright.runs.run import Run
 from gatewright.tasks import registry
 from gatewright.tasks.base import Kind, Share, Task
 from gatewright.tasks.options import ALL_DEFAULTS, FREE, Options
-from gatewright.tasks.settings import TrainingSettings
+from gatewright.tasks.settings import RefitSettings, TrainingSettings
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
 from gatewright.train.memory import within_memory
 from gatewright.train.progress import Display
+from gatewright.train.refit import refit
 from gatewright.train.trainer import Loop
 
 
@@ -64,7 +67,8 @@ def train(
     waits = Waits(console, accelerator.is_main_process)
     with waits.during(f"reading {title}"):
         data = learned.read(source, options.data, None if initial is None else initial.spec)
-    options, task = _prepare(learned, data, options, accelerator, waits, initial)
+    prepare = partial(_prepare, learned, data, options, accelerator, waits, initial)
+    options, task = prepare()
     # All processes write into the directory that the first one found free.
     free = (
         Run.free_path(source if isinstance(source, Path) else Path(learned.name))
@@ -79,7 +83,9 @@ def train(
             Run.create(path, source, learned.name, options, initial)
         accelerator.wait_for_everyone()
         return new_run, _loop(
-            task, options, new_run, accelerator, _listeners(console, callbacks, accelerator, task), resume=False
+            *(task, options, new_run, accelerator, _listeners(console, callbacks, accelerator, task)),
+            resume=False,
+            prepare=prepare,
         )
 
 
@@ -94,7 +100,7 @@ def resume(
 
     Args:
         run: the run or its directory.
-        options: only ``steps``, ``epochs``, ``patience`` and ``device`` may differ from the run's own.
+        options: only ``steps``, ``epochs``, ``patience``, ``refit`` and ``device`` may differ from the run's own.
         console: where to show progress; nowhere if None.
         callbacks: are called as the training goes, in its first process.
 
@@ -110,9 +116,12 @@ def resume(
     waits = Waits(console, accelerator.is_main_process)
     with _alone(opened, accelerator):
         initial = opened.initial_model()
-        options, task = _prepare(kind, opened.data(waits=waits), options, accelerator, waits, initial)
+        prepare = partial(_prepare, kind, opened.data(waits=waits), options, accelerator, waits, initial)
+        options, task = prepare()
         return opened, _loop(
-            task, options, opened, accelerator, _listeners(console, callbacks, accelerator, task), resume=True
+            *(task, options, opened, accelerator, _listeners(console, callbacks, accelerator, task)),
+            resume=True,
+            prepare=prepare,
         )
 
 
@@ -213,8 +222,12 @@ def _prepare(
     accelerator: Accelerator,
     waits: Waits = SILENT,
     initial: Model | None = None,
+    refit: bool = False,
 ) -> tuple[Options, Task]:
-    """Build the model on its device, or copy the initial one, and its task, the same in every process."""
+    """Build the model on its device, or copy the initial one, and its task, the same in every process.
+
+    The task of a refit also learns the validation part.
+    """
     share = Share(accelerator.process_index, accelerator.num_processes)
     torch.manual_seed(TrainingSettings.of(options.training).seed)
     options = kind.complete(options, data)
@@ -222,6 +235,7 @@ def _prepare(
         model = kind.build(data, options) if initial is None else kind.continued(initial, data, options)
         model = model.to(accelerator.device)
     with within_memory(), waits.during("encoding the data"):
+        data = kind.with_validation(data) if refit else data
         return options, kind.task(model, data, options, share, accelerator.device)
 
 
@@ -241,6 +255,7 @@ def _loop(
     accelerator: Accelerator,
     callbacks: Sequence[Callback],
     resume: bool,
+    prepare: Callable[..., tuple[Options, Task]],
 ) -> Progress:
     loop = Loop(task, TrainingSettings.of(options.training), run, accelerator, callbacks)
     if resume:
@@ -271,6 +286,13 @@ def _loop(
         ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
         best = f"best validation {progress.best:.4f} at step {progress.best_step}"
         note(f"{ends[progress.finished]} at step {progress.step}; {best}")
+        if progress.finished and RefitSettings.of(options.training).refit:
+            settings = TrainingSettings.of(options.training)
+            again = (lambda: prepare(refit=True)[1], settings, run, accelerator, callbacks, progress.best_step)
+            with within_memory():
+                if not refit(*again):
+                    progress = replace(progress, finished="")
+                    note("stopped in the refit; the best model is kept")
         if run.model.exists() and (more := registry.kind(run.kind).note_on(model_file.read(run.model), options)):
             note(more)
         if not run.temporary:

@@ -55,7 +55,8 @@ class Loop:
     ) -> None:
         self._task, self._settings, self._run, self._accelerator = task, settings, run, accelerator
         self._callbacks = callbacks
-        self.total = settings.total(task.steps_per_epoch)
+        #: Steps of the schedule of the learning rate, and the last one of them that is taken.
+        self.total = self.last = settings.total(task.steps_per_epoch)
         self._validate_every = min(settings.validate_every or min(task.steps_per_epoch, 500), self.total)
         self._share = Share(accelerator.process_index, accelerator.num_processes)
         self._parameters = list(task.model.parameters())
@@ -67,7 +68,7 @@ class Loop:
         if self._alone:
             self._optimizer = optimizer
         self._draws_dropout = task.model.spec.lstm.dropout > 0
-        self._told = run.told()
+        self._told, self._checkpoint = run.told(), run.checkpoint
         self._tensorboard: Any = None
         self._saved_step = 0
         self.progress = Progress()
@@ -78,7 +79,7 @@ class Loop:
         Raises:
             GatewrightError: if the checkpoint or the best model is damaged, missing or of another run.
         """
-        best, path = self._run.model, self._run.checkpoint
+        best, path = self._run.model, self._checkpoint
         if path.exists():
             shapes = self._carried_shapes()
             carried, progress = checkpoint.load(path, self._task.model, self._optimizer, shapes, self._told)
@@ -132,16 +133,16 @@ class Loop:
         with _stop_on_signals() as stop_requested:
             if progress.step == 0:
                 self._save()
-            while progress.step < self.total and not progress.finished:
+            while progress.step < self.last and not progress.finished:
                 loss, stop = self._step(stop_requested())
                 self._count(loss)
-                if progress.step % self._validate_every == 0 or progress.step == self.total:
+                if progress.step % self._validate_every == 0 or progress.step == self.last:
                     self._validate()
                 elif progress.step % self._settings.checkpoint_every == 0:
                     self._save()
                 if stop:
                     break
-            if progress.step >= self.total:
+            if progress.step >= self.last:
                 progress.finished = progress.finished or "steps"
             elif progress.best_step == 0 and progress.step > 0:
                 self._validate()  # stopped before the first validation: there is no model yet
@@ -199,7 +200,7 @@ class Loop:
         progress.loss_steps += 1
         for callback in self._callbacks:
             callback.step(progress.step, loss, progress.step / max(progress.seconds, 1e-9))
-        if progress.step % LOG_EVERY == 0 and progress.step % self._validate_every and progress.step < self.total:
+        if progress.step % LOG_EVERY == 0 and progress.step % self._validate_every and progress.step < self.last:
             self._log({})
 
     def _log(self, more: dict[str, float | None]) -> float:
@@ -262,7 +263,7 @@ class Loop:
         carried = self._all(self._task.carried)
         if self._accelerator.is_main_process:
             parts = (self._task.model, self._optimizer, carried, self.progress, self._told)
-            checkpoint.save(self._run.checkpoint, *parts)
+            checkpoint.save(self._checkpoint, *parts)
         self._saved_step = self.progress.step
 
     def _all(self, state: State | None) -> dict[str, Tensor]:

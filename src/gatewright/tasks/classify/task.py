@@ -68,6 +68,10 @@ class SequenceBatches:
         """Return the file of the model as it is."""
         return self.model.file()
 
+    def refitted(self, best: ModelFile) -> ModelFile:  # noqa: ARG002
+        """Return the file of the model as it is."""
+        return self.model.file()
+
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return what the model read at a step."""
         return padded(self._train, self._numbers(step), self._device)[0], None

@@ -53,7 +53,7 @@ class Forecast(Kind["SeriesData"]):
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
         replace(
             TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=25, patience=10, loss="quantile",
-            calibrate="width",
+            calibrate="width", refit=False,
         ),
     )  # fmt: skip
     by_data = ("context", "season", "calendar", "category", "embedding")
@@ -207,6 +207,10 @@ class Forecast(Kind["SeriesData"]):
         if data.category is None:
             data = replace(data, category=(NO_CATEGORY,))
         return replace(options, data=data, model=model, training=training)
+
+    def with_validation(self, data: SeriesData) -> SeriesData:
+        """Return the same table without a validation part."""
+        return replace(data, parts=tuple(replace(part, valid=part.test) for part in data.parts))
 
     def evaluate(self, model: Model, data: SeriesData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the windows of the test part, next to the baselines."""

@@ -18,7 +18,7 @@ from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, State
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.base import Loss, Share
-from gatewright.tasks.forecast.calibration import calibrated, folded, independent
+from gatewright.tasks.forecast.calibration import calibrated, calibration_of, folded, independent
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.losses import POINT_LOSSES, PointLoss, quantile_loss, unit_of
 from gatewright.tasks.forecast.start import start_from_data
@@ -85,7 +85,7 @@ class ForecastTask:
             valid.append(start + preprocessing.origins(one.target, *sizes, part.valid, part.test))
         self._train = np.concatenate(train)
         self._valid = np.concatenate(valid)
-        every = -(-len(self._valid) // VALIDATION_WINDOWS)
+        every = max(1, -(-len(self._valid) // VALIDATION_WINDOWS))
         self._valid = self._valid[::every]
         self._validated: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         rows = np.searchsorted(self._valid, self._windows.starts[1:])
@@ -157,6 +157,12 @@ class ForecastTask:
         assert isinstance(head, QuantileHead)
         found = calibrated(self._calibrate, *self._validated, head.quantiles, self._independent)
         return folded(file, found)
+
+    def refitted(self, best: ModelFile) -> ModelFile:
+        """Fit the first steps, and return the file of the model with the calibration of the best one."""
+        self._first_steps.fit()
+        found = calibration_of(best.spec, best.table)
+        return self.model.file() if found is None else folded(self.model.file(), found)
 
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return the windows of a step."""

@@ -1,0 +1,103 @@
+"""The refit of a run: training once more, on the validation part too, for as many steps as the best model took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from accelerate.accelerator import Accelerator
+
+from gatewright.files import model_file
+from gatewright.runs.run import Run
+from gatewright.tasks.base import Task
+from gatewright.tasks.settings import TrainingSettings
+from gatewright.train import checkpoint
+from gatewright.train.callback import Callback
+from gatewright.train.trainer import Loop
+
+
+class RefitLoop(Loop):
+    """The steps of a refit: the order, dropout and learning rates of the run, without validations.
+
+    Args:
+        task: a new model, and the task whose training part has the validation part in it.
+        settings: those of the run.
+        run: the run; its best model gives way to the refitted one after the last step.
+        accelerator: device and processes.
+        callbacks: are called after each step.
+        steps: number of steps.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        settings: TrainingSettings,
+        run: Run,
+        accelerator: Accelerator,
+        callbacks: Sequence[Callback],
+        steps: int,
+    ) -> None:
+        super().__init__(task, settings, run, accelerator, callbacks)
+        self.last = steps
+        self._checkpoint = run.refit(steps, self.total)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint of the refit, if there is one."""
+        if self._checkpoint.exists():
+            shapes = self._carried_shapes()
+            carried, self.progress = checkpoint.load(
+                self._checkpoint, self._task.model, self._optimizer, shapes, self._told
+            )
+            self._task.carry(self._own(carried))
+        self._saved_step = self.progress.step
+
+    def _validate(self) -> None:
+        """Keep the model after the last step, then a checkpoint: there is nothing to validate on."""
+        if self.progress.step == self.last and self._accelerator.is_main_process:
+            best = model_file.read(self._run.model)
+            model_file.write(self._run.model, self._task.refitted(best))
+        self._save()
+
+    def _log(self, more: dict[str, float | None]) -> float:  # noqa: ARG002
+        """Write nothing: the metrics are those of the steps that found the best model."""
+        self.progress.loss_sum, self.progress.loss_steps = 0.0, 0
+        return 0.0
+
+
+def refit(
+    prepare: Callable[[], Task],
+    settings: TrainingSettings,
+    run: Run,
+    accelerator: Accelerator,
+    callbacks: Sequence[Callback],
+    steps: int,
+) -> bool:
+    """Train a new model on training and validation part, and let it take the place of the best model.
+
+    Args:
+        prepare: returns the task, with a model as new as that of the run was.
+        settings: those of the run.
+        run: the run, whose steps are all taken.
+        accelerator: device and processes.
+        callbacks: are called as the training goes.
+        steps: number of steps.
+
+    Returns:
+        Whether it came to its end; a later call goes on from where it stopped, to the same bits.
+    """
+    loop = RefitLoop(prepare(), settings, run, accelerator, callbacks, steps)
+    if accelerator.is_main_process:
+        _delete_others(run, run.refit(steps, loop.total))
+    loop.resume()
+    if loop.progress.step == steps:
+        return True
+    for callback in callbacks:
+        callback.note(f"refit on training and validation part, {steps} steps")
+    return bool(loop.run().finished)
+
+
+def _delete_others(run: Run, own: Path) -> None:
+    """Delete the checkpoints of earlier refits, to another best step."""
+    for path in run.path.glob("refit-*.safetensors"):
+        if path != own:
+            path.unlink()
