@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from gatewright.data.text import (
     TextParts,
     build_vocabulary,
-    decode,
     encode_text,
     read_text,
     split_text,
     streams,
 )
+from gatewright.data.tokens import decode
 from gatewright.errors import DataError, GatewrightError
 from gatewright.spec import UNKNOWN
 

@@ -25,6 +25,7 @@ from gatewright.exchange.c import to_c
 from gatewright.files import model_file
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.spec import (
+    BYTE_NAMES,
     UNKNOWN,
     Category,
     ModelSpec,
@@ -37,6 +38,7 @@ from gatewright.spec import (
     Vocabulary,
 )
 from tests.support.class_models import class_model, class_rows
+from tests.support.stream_models import byte_model
 
 ROOT = Path(__file__).parents[2]
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
@@ -406,6 +408,44 @@ def test_symbols_stand_as_code_points(tmp_path: Path) -> None:
     source = (tmp_path / "model.c").read_text("ascii")
     [numbers] = [part.split("}")[0] for part in source.split("model_symbols[")[1:]]
     assert [int(each, 16) for each in numbers.split("{")[1].split(",")[:-1]] == [ord(each) for each in SYMBOLS]
+
+
+def test_tokens_stand_as_bytes_and_merges(library: Path, tmp_path: Path) -> None:
+    merges = ("a b", "ab a", " ".join((BYTE_NAMES[0xC3], BYTE_NAMES[0xA9])))
+    model = byte_model("bpe", merges)
+    exported(model, tmp_path)
+    (tmp_path / "main.c").write_text(
+        """
+        #include <stdio.h>
+        #include "model.h"
+        int main(void) {
+            for (int n = 0; n < MODEL_SYMBOLS; n++) {
+                uint32_t first = n ? model_token_ends[n - 1] : 0;
+                for (uint32_t at = first; at < model_token_ends[n]; at++) printf("%d ", model_token_bytes[at]);
+                printf("\\n");
+            }
+            for (int n = 0; n < 3 * MODEL_MERGES; n++) printf("%d ", (int)model_merges[n]);
+            return 0;
+        }
+        """
+    )
+    done = run(compiled(tmp_path / "main.c", library, tmp_path))
+    *tokens, numbers = done.stdout.split("\n")
+    singles = [[byte] for byte in range(256)]
+    assert [[int(byte) for byte in token.split()] for token in tokens] == [*singles, *map(list, TOKENS)]
+    assert [int(number) for number in numbers.split()] == [97, 98, 256, 256, 97, 257, 0xC3, 0xA9, 258]
+    program = compiled(ROOT / "examples/embed/main.c", library, tmp_path)
+    symbols = np.random.default_rng(3).integers(0, 259, 40)
+    assert same_bits(printed(program, TARGETS[0], symbols), _on(TARGETS[0], tmp_path, symbols))
+
+
+#: Bytes of the tokens that merges make.
+TOKENS = (b"ab", b"aba", "é".encode())
+
+
+def _on(target: str, folder: Path, symbols: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    with kernels.use_target(target):
+        return Stream.load(folder).run(symbols)
 
 
 def test_only_a_model_with_newer_parts_is_of_a_newer_version(tmp_path: Path) -> None:

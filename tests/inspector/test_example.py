@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatewright.data.text import decode
+from gatewright.data.tokens import decode
 from gatewright.insight import intervene
 from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recorder import record

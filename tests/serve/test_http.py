@@ -11,8 +11,9 @@ import pytest
 
 from gatewright import Stream
 from gatewright.runtime.sampling import generate
+from gatewright.spec import BYTE_NAMES
 from tests.support.local_server import Local, local, nulls, numbers
-from tests.support.stream_models import SYMBOLS, rows_of, series_model, table, text_model
+from tests.support.stream_models import SYMBOLS, byte_model, rows_of, series_model, table, text_model
 
 TEXT = "a bad cab\nfed a hag"
 
@@ -260,3 +261,31 @@ def test_more_sessions_than_memory_has_room_for(text: Local) -> None:
             text.advance(session, symbol, first=at)
     assert all(text.state(session) == alone(TEXT).state() for session in sessions)
     assert text.metric("sessions_resident") <= 3
+
+
+MERGES = ("a b", "ab a", " ".join((BYTE_NAMES[0xC3], BYTE_NAMES[0xA9])))
+
+
+@pytest.mark.parametrize(("tokens", "merges"), [("bytes", ()), ("bpe", MERGES)])
+def test_text_of_bytes_comes_in_whole_characters(tokens: str, merges: tuple[str, ...], tmp_path: Path) -> None:
+    stream = byte_model(tokens, merges).stream
+    expected = "".join(generate(stream(), "abaé", 90, seed=3))
+    assert "\ufffd" in expected  # a byte in the wrong place
+    read = stream().tokenizer.encode("abaé").tolist()
+    assert len(read) == {"bytes": 5, "bpe": 2}[tokens]
+    with local(stream(sessions=3), tmp_path, piece=1) as server:
+        session = server.create()
+        body = {"prompt": "abaé", "length": 90, "seed": 3, "first": 0}
+        pieces = server.generate(session, **body)
+        assert len(pieces) == 90
+        assert any(piece["text"] == "" for piece in pieces)  # in the middle of a character
+        assert written(pieces) == expected
+        assert [piece["steps"] for piece in pieces] == [len(read) + n for n in range(1, 91)]
+        assert written(server.generate(session, **body)) == expected
+        # Texts that are read are counted in tokens, too.
+        session = server.create()
+        answer = server.advance(session, "abaé", first=0)
+        assert answer["steps"] == len(read)
+        assert np.array_equal(np.array(answer["y"], np.float32), stream().run("abaé"))
+        model = server.http.get("/v1/model").json()
+        assert (model["token"], model["symbols"][0xE9]) == ({"bytes": "byte", "bpe": "token"}[tokens], "\\xe9")

@@ -11,6 +11,7 @@ from gatewright import Model
 from gatewright.data.preprocessing import encode
 from gatewright.data.table import Series
 from gatewright.spec import (
+    BYTE_NAMES,
     UNKNOWN,
     ModelSpec,
     QuantileHead,
@@ -21,6 +22,7 @@ from gatewright.spec import (
     SymbolHead,
     Vocabulary,
 )
+from gatewright.spec.vocabulary import tokens_of
 from gatewright.tasks.forecast.windows import Windows, in_units
 
 SYMBOLS = (UNKNOWN, *"abcdefgh \n")
@@ -31,6 +33,18 @@ def text_model(**stack: Any) -> Model:
     torch.manual_seed(0)
     spec = ModelSpec(SymbolEncoder(len(SYMBOLS), 5), StackSpec(**{"hidden_size": 24, **stack}), SymbolHead())
     return Model(spec, vocabulary=Vocabulary(SYMBOLS)).eval()
+
+
+def byte_model(tokens: str = "bytes", merges: tuple[str, ...] = ()) -> Model:
+    """A model of bytes, or of a byte pair encoding, whose text has characters of several bytes."""
+    torch.manual_seed(0)
+    symbols = BYTE_NAMES if tokens == "bytes" else tokens_of(merges)
+    spec = ModelSpec(SymbolEncoder(len(symbols), 5), StackSpec(24), SymbolHead())
+    model = Model(spec, vocabulary=Vocabulary(symbols, tokens, merges)).eval()
+    with torch.no_grad():  # mostly bytes of "日本é" and "ab", not always in an order that UTF-8 has
+        model.head.bias[:] = -5.0
+        model.head.bias[list("日本é".encode() + b"ab")] = 3.0
+    return model
 
 
 #: A number for each transform that has one.

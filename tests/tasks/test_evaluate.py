@@ -493,7 +493,7 @@ def test_a_text_is_scored_as_a_loop_does(monkeypatch):
     draw = np.random.default_rng(0)
     letters = "".join(draw.choice(list("abcd€"), 400, p=[0.4, 0.3, 0.2, 0.05, 0.05]))
     parts = TextParts(letters[:300], letters[300:340], letters[340:])
-    evaluation = evaluate_language(model, TextData(parts, model.vocabulary))
+    evaluation = evaluate_language(model, TextData(parts))
     train, test = encode_text(parts.train, model.vocabulary), encode_text(parts.test, model.vocabulary)
     before = encode_text(letters[:340], model.vocabulary)
     symbols, length = len(model.vocabulary.symbols), 60 // 3
@@ -525,4 +525,4 @@ def test_a_text_is_scored_as_a_loop_does(monkeypatch):
 def test_a_test_part_too_short_to_score():
     model = language_model("abcd")
     with pytest.raises(DataError, match="test part: expected at least 2 characters, got 1"):
-        evaluate_language(model, TextData(TextParts("abcabc", "ab", "c"), model.vocabulary))
+        evaluate_language(model, TextData(TextParts("abcabc", "ab", "c")))

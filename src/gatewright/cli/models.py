@@ -31,7 +31,7 @@ def generate(
     Args:
         run: Directory of the run.
         prompt: Text to continue.
-        length: Number of characters to generate (default: 500).
+        length: Number of characters, bytes or tokens to generate (default: 500).
         temperature: Below 1 favours likely characters; 0 takes the most likely one (default: 1).
         seed: Random seed for sampling (default: 0).
     """
@@ -41,7 +41,8 @@ def generate(
 
     stream = Stream.load(Run.open(run).require_model())
     drawn = characters(stream, prompt, length, temperature, seed)
-    unknown = sorted(set(prompt) - set(stream.symbols))
+    assert stream.tokenizer is not None  # or no text could be drawn
+    unknown = sorted(set(prompt) - set(stream.symbols)) if stream.tokenizer.unit == "char" else []
     if unknown:
         complain("note", f"the model does not know {', '.join(map(repr, unknown))}: read as the unknown symbol")
     sys.stdout.write(prompt)

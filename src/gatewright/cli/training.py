@@ -20,9 +20,7 @@ from gatewright.cli.app import LOADING, UsageError, app, complain, console, erro
 
 @app.command
 def train(
-    source: Path | None = None,
-    /,
-    *,
+    *source: Path,
     run: Path | None = None,
     kind: str = "",
     config: Path | None = None,
@@ -43,8 +41,8 @@ def train(
     Ctrl-C stops and keeps the best model so far; --run DIR --resume continues with the same bits.
 
     Args:
-        source: A .csv, .tsv or .parquet table (.gz too), a .ts file of labelled sequences, or a .txt text. Not
-            with --resume.
+        source: A .csv, .tsv or .parquet table (.gz too), a .ts file of labelled sequences, or .txt texts: one or
+            several, or directories with them. Not with --resume.
         run: Directory to create (default: runs/NAME), or to resume.
         kind: "forecast", "language", "classify" or "tag", if neither the file's suffix nor --label tells.
         config: TOML file with options in the tables [data], [model] and [training]; the command line wins.
@@ -60,10 +58,10 @@ def train(
         port: Port of that page; 0 for any free port (default: 0).
         no_browser: Print the page's URL; do not open a browser.
     """
-    if resume and (run is None or source is not None):
-        got = "no --run" if run is None else f"the source {source}"
+    if resume and (run is None or source):
+        got = "no --run" if run is None else f"the source {', '.join(map(str, source))}"
         raise UsageError("--resume", "--run DIR, and no source", got)
-    if not resume and source is None:
+    if not resume and not source:
         raise UsageError("source", "a table or a text to learn from, before the options", "nothing")
     if resume and init is not None:
         raise UsageError("--init", "no --resume with it", str(init))
@@ -82,7 +80,7 @@ def train(
             from gatewright.inspector.live import Live
 
             callbacks = [watching.enter_context(Live(port, browser=not no_browser))]
-        if source is None:
+        if not source:
             assert run is not None
             launch.resume(run, options, console=console, callbacks=callbacks)
         else:
@@ -91,7 +89,7 @@ def train(
                 options, keeper = _chosen(source, kind, options, auto, run)
                 callbacks.append(keeper)
             launch.train(
-                source, options, run=run, kind=kind, console=console, callbacks=callbacks, initial=initial
+                list(source), options, run=run, kind=kind, console=console, callbacks=callbacks, initial=initial
             )
         for callback in callbacks:
             callback.end()

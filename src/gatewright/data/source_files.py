@@ -12,6 +12,9 @@ from gatewright.errors import DataError, unusable
 #: Endings of the names of tables; those of text may be compressed.
 _TABLES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 
+#: Endings of the names of texts in a directory.
+TEXTS = (".txt", ".txt.gz")
+
 #: Formats that other libraries read, by ending: their name, a function that reads them, and its verb for writing.
 _OTHERS = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), ("a spreadsheet", "pandas.read_excel", "to")),

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +16,17 @@ from gatewright.data.frame import Frame
 from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.readers import read_frame
 from gatewright.data.sequences import Sequences
+from gatewright.data.text_sources import Text as Text
+from gatewright.data.text_sources import TextFiles as TextFiles
+from gatewright.data.text_sources import Texts as Texts
 from gatewright.errors import DataError, shorten, unusable
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text as a source; a plain `str` is the path of one.
-
-    Attributes:
-        content: the text.
-    """
-
-    content: str
-
 
 #: What a table is read from: the path of a file (also as `str`), a data frame of polars or pandas, an Arrow table,
 #: or a frame that was read before.
 TableSource = str | Path | Frame | DataFrame
 
-#: What a text is read from: the path of a file (also as `str`), or a text in memory.
-TextSource = str | Path | Text
+#: What a text is read from: the path of a file (also as `str`), a text in memory, or several of them.
+TextSource = str | Path | Text | Texts | TextFiles
 
 Source = TableSource | TextSource | Sequences
 
@@ -90,7 +80,8 @@ def frame_of(source: TableSource, notation: Notation = PLAIN) -> Frame:
 def digest(source: Source) -> str:
     """Return the SHA-256 of what a source holds, in hexadecimal digits.
 
-    The digest of a file is that of its bytes, and the digest of a `Text` that of its bytes in UTF-8.  The digest
+    The digest of a file is that of its bytes, and the digest of a `Text` that of its bytes in UTF-8.  That of
+    several texts covers the digest of each, in order; their names make no difference.  The digest
     of a data frame covers names, types and values of its columns in order; neither their layout in memory nor the
     library makes a difference.
 
@@ -103,7 +94,10 @@ def digest(source: Source) -> str:
     hasher = hashlib.sha256()
     if isinstance(source, Sequences):
         return source.digest()
-    if isinstance(source, Text):
+    if isinstance(source, (Texts, TextFiles)):
+        each = map(Text, source.contents) if isinstance(source, Texts) else source.files()
+        hasher.update(json.dumps(["texts", *map(digest, each)]).encode())
+    elif isinstance(source, Text):
         hasher.update(source.content.encode("utf-8", "surrogatepass"))
     elif isinstance(source, (str, Path)):
         path = as_path(source)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from rich.console import Console
 
+from gatewright.data.text_sources import TextFiles
 from gatewright.errors import GatewrightError, nearest, path_of, shorten
 from gatewright.estimators.isolation import isolated
 from gatewright.estimators.python_names import option_of
@@ -192,7 +193,7 @@ class Estimator:
             else:
                 path = path_of(run_dir, "run_dir", "the path of a directory").absolute()
             if resume:
-                before = Run.open(path, None if isinstance(source, Path) else source)
+                before = Run.open(path, None if isinstance(source, (Path, TextFiles)) else source)
                 run, progress = launch.resume(before, options, console=self._console(), callbacks=callbacks)
             else:
                 run, progress = launch.train(
@@ -224,7 +225,7 @@ class Estimator:
             run: the run that it comes from, or None; its options become the parameters.
         """
         kind = registry.kind(cls._kind)
-        options = kind.fixed_by(model.spec) if run is None else run.options()
+        options = kind.fixed_by(model) if run is None else run.options()
         names = cls._defaults()
         values = {name: value for table in options.plain().values() for name, value in table.items()}
         estimator = cls(**{name: value for name, value in values.items() if name in names})

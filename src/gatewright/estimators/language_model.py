@@ -1,4 +1,4 @@
-"""The language model: a text in, more of it out."""
+"""The language model: texts in, more of them out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gatewright.data.sources import Text
+from gatewright.data.sources import Text, TextFiles, Texts
 from gatewright.data.text import text_of
+from gatewright.data.tokens import tokenizer_of
 from gatewright.errors import DataError, GatewrightError, shorten
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.python_names import python_names
@@ -32,20 +33,28 @@ _LONGEST_NAME = 256
 _LIKE_A_NAME = re.compile(r"\S{1,255}\.[A-Za-z][A-Za-z0-9]{0,4}")
 
 
+_EXPECTED = "a text, or the Path of one"
+
+#: A text or the path of one, or several of these.
+Source = str | Path | Sequence[str] | Sequence[Path]
+
+
 class LanguageModel(Estimator):
-    """The next character of a text.
+    """The next character, byte or token of a text.
 
     Parameters and fitted attributes follow scikit-learn's conventions.  None stands for the default, which
     `gatewright train --help` lists; the parameters are the options of the same name there.
 
     Args:
-        context: number of characters before gradients are cut (default: 128).
+        tokens: "characters", "bytes" or "bpe": what a text is cut into (default: characters).
+        vocabulary_size: maximum number of tokens of a byte pair encoding (default: 2048).
+        context: number of tokens before gradients are cut (default: 128).
         reset: share of the streams that start a chunk with a zero state (default: 0.1).
         hidden: units of each LSTM layer (default: 512).
         layers: LSTM layers (default: 1).
         dropout: dropout rate (default: 0.2).
         proj: width of the projected hidden state; 0 for none.
-        embedding: width of the embedding of a character (default: 64).
+        embedding: width of the embedding of a token (default: 64).
         forget_bias: initial bias of the forget gates (default: 0).
         valid: validation part: a share or a number of characters (default: 0.05).
         test: test part, at the end, which `evaluate` scores (default: 0.05).
@@ -65,7 +74,7 @@ class LanguageModel(Estimator):
         verbose: 0 prints nothing, 1 shows the progress.
 
     Attributes:
-        symbols_: the characters that the model knows; the first one stands for all others.
+        symbols_: the characters that the model knows, of which the first one stands for all others; or its tokens.
 
     >>> import gatewright
     >>> model = gatewright.LanguageModel(hidden=8, context=8, batch=4, steps=5).fit("to be or not to be. " * 40)
@@ -76,7 +85,8 @@ class LanguageModel(Estimator):
     _kind = "language"
 
     def __init__(
-        self, *, context: int | None = None, reset: float | None = None, hidden: int | None = None,
+        self, *, tokens: str | None = None, vocabulary_size: int | None = None, context: int | None = None,
+        reset: float | None = None, hidden: int | None = None,
         layers: int | None = None, dropout: float | None = None, proj: int | None = None,
         embedding: int | None = None, forget_bias: float | None = None, valid: float | str | None = None,
         test: float | str | None = None, epochs: int | None = None, steps: int | None = None,
@@ -85,6 +95,7 @@ class LanguageModel(Estimator):
         patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
+        self.tokens, self.vocabulary_size = tokens, vocabulary_size
         self.context, self.reset, self.hidden, self.layers = context, reset, hidden, layers
         self.dropout, self.proj, self.embedding, self.forget_bias = dropout, proj, embedding, forget_bias
         self.valid, self.test, self.epochs, self.steps = valid, test, epochs, steps
@@ -95,7 +106,7 @@ class LanguageModel(Estimator):
 
     def fit(
         self,
-        X: str | Path,
+        X: Source,
         y: None = None,
         *,
         run_dir: str | Path | None = None,
@@ -103,12 +114,13 @@ class LanguageModel(Estimator):
         init: LanguageModel | Model | str | Path | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
-        """Train on a text, and keep the best model.
+        """Train on a text or on several, and keep the best model.
 
         Ctrl-C ends the training and keeps the best model so far.
 
         Args:
-            X: the text itself, or the `Path` of a file.
+            X: the text itself, or the `Path` of a file or of a directory with texts; or a list of texts, or of
+                paths.
             y: None; is there for scikit-learn.
             run_dir: directory that keeps the run: checkpoints, metrics, the best model.
             resume: go on with the run in ``run_dir``, to the same bits as without the interruption.
@@ -136,14 +148,19 @@ class LanguageModel(Estimator):
     def _adopt(self, model: Model) -> None:
         super()._adopt(model)
         assert model.vocabulary is not None
-        self.symbols_ = model.vocabulary.symbols
+        self.symbols_ = tokenizer_of(model.vocabulary).names
+
+    @property
+    def _reads_bytes(self) -> bool:
+        vocabulary = self._fitted().vocabulary
+        return vocabulary is not None and vocabulary.tokens == "bytes"
 
     def generate(self, prompt: str = "", *, length: int = 500, temperature: float = 1.0, seed: int = 0) -> str:
         """Continue a text; return what follows the prompt.
 
         Args:
             prompt: text to continue; characters that the model does not know are read as the unknown one.
-            length: number of characters.
+            length: number of characters, bytes or tokens.
             temperature: 1 samples from the model's distribution, less favours likely characters, 0 takes the most
                 likely one.
             seed: random seed; the same seed gives the same text.
@@ -159,16 +176,18 @@ class LanguageModel(Estimator):
         require_drawable(length, temperature, seed)
         return "".join(generate(model.stream(), prompt, length, temperature, seed))
 
-    def evaluate(self, X: str | Path, y: None = None) -> dict[str, Any]:
-        """Score a text that the training has not seen: nats and bits a character, bits a byte.
+    def evaluate(self, X: Source, y: None = None) -> dict[str, Any]:
+        """Score a text that the training has not seen: nats a token, bits a byte.
 
         Args:
-            X: the text itself, or the `Path` of a file.
+            X: as for `fit`.
             y: None; is there for scikit-learn.
 
         Returns:
-            ``characters`` that were scored, how many of these were ``unknown``, their ``bytes`` in UTF-8;
-            ``nats_per_character``, ``bits_per_character``, ``perplexity`` per character, and ``bits_per_byte``.
+            What a ``token`` is, the number of ``tokens`` that were scored, how many of these were ``unknown``,
+            their ``bytes`` in UTF-8; ``nats_per_token``, ``perplexity`` per token, and ``bits_per_byte``, which
+            does not depend on what a token is; for characters also ``characters``, ``nats_per_character`` and
+            ``bits_per_character``.
 
         Raises:
             NotFittedError: before `fit`.
@@ -179,19 +198,19 @@ class LanguageModel(Estimator):
         model = self._fitted()
         _require_none(y)
         with python_names(), self._waits().during("scoring the text"):
-            return evaluate_text(model, text_of(_source(X)))
+            return evaluate_text(model, text_of(_source(X), raw=self._reads_bytes))
 
-    def score(self, X: str | Path, y: None = None) -> float:
-        """Return the mean log-likelihood of a character of a text, in nats; higher is better."""
-        return -float(self.evaluate(X, y)["nats_per_character"])
+    def score(self, X: Source, y: None = None) -> float:
+        """Return the mean log-likelihood of a token of a text, in nats; higher is better."""
+        return -float(self.evaluate(X, y)["nats_per_token"])
 
-    def look(self, X: str | Path, *, start: int = 0, steps: int | None = None, title: str = "") -> Recording:
+    def look(self, X: Source, *, start: int = 0, steps: int | None = None, title: str = "") -> Recording:
         """Run the model over a text and return a recording of every gate and state: `gatewright.look`.
 
         Args:
-            X: the text itself, or the `Path` of a file.
-            start: first character that is read.
-            steps: maximum number of characters; all if None.
+            X: as for `fit`.
+            start: first token that is read.
+            steps: maximum number of tokens; all if None.
             title: title of the recording.
         """
         from gatewright.insight.recorder import record
@@ -199,36 +218,50 @@ class LanguageModel(Estimator):
         return record(*self.look_inputs(X, start=start, steps=steps, title=title))
 
     def look_inputs(
-        self, X: str | Path, *, start: int = 0, steps: int | None = None, title: str = ""
+        self, X: Source, *, start: int = 0, steps: int | None = None, title: str = ""
     ) -> tuple[Model, InputBatch]:
         """Return the model, and its inputs from a text; arguments as for `look`."""
         from gatewright.insight.recorder import prepare
 
         source = _source(X)
-        text = source if isinstance(source, Path) else source.content
+        text = source.content if isinstance(source, Text) else source
         _, batch = prepare(self._fitted(), text, start=start, steps=steps, title=title)
         return self.model_, batch
 
 
-def _source(X: Any) -> Text | Path:
-    """Return a text, or the path of one.
+def _source(X: Any) -> Text | Path | Texts | TextFiles:
+    """Return a text, the path of one, or several of the one or the other.
 
     Raises:
-        DataError: if it is neither, or is the name of a file.
+        DataError: if it is none of these, or is the name of a file.
     """
     if isinstance(X, Path):
+        return TextFiles((X,)) if X.is_dir() else X
+    if isinstance(X, Text | Texts | TextFiles):
         return X
-    if isinstance(X, Text):
-        return X
+    if isinstance(X, (list, tuple)) and len(X):
+        if all(isinstance(each, Path) for each in X):
+            return TextFiles(tuple(X))
+        if all(isinstance(each, str) for each in X):
+            return Texts(tuple(_text(each, f"X[{number}]") for number, each in enumerate(X)))
+        kinds = " and ".join(sorted({type(each).__name__ for each in X}))
+        raise DataError("X", "a list of texts, or a list of paths", f"a list with values of type {kinds}")
     if not isinstance(X, str):
-        raise DataError("X", "a text, or the Path of one", f"a value of type {type(X).__name__}")
-    if len(X) < _LONGEST_NAME and "\n" not in X and _is_file(X):
-        raise DataError("X", "a text, or the Path of one", f"the name of a file: write Path({X!r})")
-    if _LIKE_A_NAME.fullmatch(X):
-        raise DataError(
-            "X", "a text, or the Path of one", f"what looks like the name of a file, {X!r}; none is there"
-        )
-    return Text(X)
+        raise DataError("X", _EXPECTED, f"a value of type {type(X).__name__}")
+    return Text(_text(X, "X"))
+
+
+def _text(text: str, name: str) -> str:
+    """Return a text.
+
+    Raises:
+        DataError: if it is the name of a file.
+    """
+    if len(text) < _LONGEST_NAME and "\n" not in text and _is_file(text):
+        raise DataError(name, _EXPECTED, f"the name of a file: write Path({text!r})")
+    if _LIKE_A_NAME.fullmatch(text):
+        raise DataError(name, _EXPECTED, f"what looks like the name of a file, {text!r}; none is there")
+    return text
 
 
 def _of_numpy(value: Any) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gatewright.errors import GatewrightError, reason
-from gatewright.exchange import c_categories, c_classes
+from gatewright.exchange import c_categories, c_classes, c_symbols
+from gatewright.exchange.c_arrays import block
 from gatewright.files import atomic
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.signature import Signature
@@ -61,10 +62,6 @@ _SERIES = """\
  * (MODEL_CATEGORIES).  A model with seasons has MODEL_RECENT: the rows whose targets are
  * a part of a session's state (gatewright_get_seasonal_state)."""
 
-_SYMBOLS = """\
- * A step reads the number of a symbol, its place in model_symbols, and gives a score (a logit) for each that may
- * follow."""
-
 _SERIES_EXTRAS = """\
 /* Names in UTF-8, in the order of a row. */
 extern const char* const model_columns[MODEL_INPUT];
@@ -78,10 +75,6 @@ _TIME_ZONE = """\
 #define MODEL_TIME_ZONE "{zone}"
 
 """
-
-_SYMBOLS_EXTRAS = """\
-/* Unicode code points; the first, U+FFFD, stands for every character that is not among them. */
-extern const uint32_t model_symbols[MODEL_SYMBOLS];"""
 
 _LAYER = """\
     {{
@@ -198,8 +191,9 @@ class _Input(NamedTuple):
             sizes = {"COLUMNS": len(file.spec.encoder.columns)}
             return cls(sizes, c_classes.comment(file.spec), c_classes.EXTRAS, _classes(file))
         if file.spec.forecaster is None:
-            sizes = {"SYMBOLS": file.spec.encoder.symbols}
-            return cls(sizes, _SYMBOLS, _SYMBOLS_EXTRAS, _symbols(file), embedding="encoder_weight")
+            assert file.vocabulary is not None
+            sizes, comment, extras, arrays = c_symbols.of_vocabulary(file.vocabulary)
+            return cls(sizes, comment, extras, arrays, embedding="encoder_weight")
         encoder, head = file.spec.forecaster
         sizes = {
             "HORIZON": head.horizon,
@@ -286,12 +280,12 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
     yield _array("static const double change_scale", scaler.change_scale)
     seasons = ""
     if encoder.seasons:
-        yield _block("static const int64_t seasons", list(map(str, encoder.seasons)))
+        yield block("static const int64_t seasons", list(map(str, encoder.seasons)))
         seasons = _COLUMNS_OF_SEASONS.format(count=len(encoder.seasons))
     units = ""
     if encoder.transform:
         names = [f"GATEWRIGHT_{name.upper()}" for name in encoder.transform]
-        yield _block("static const gatewright_transform transform", names)
+        yield block("static const gatewright_transform transform", names)
         yield _array("static const double transform_number", scaler.transform_number)
         units = _COLUMNS_OF_TRANSFORMS
     for name, bounds in (("minimum", head.minimum), ("maximum", head.maximum)):
@@ -330,18 +324,13 @@ def _classes(file: ModelFile) -> Iterator[str]:
     yield _names("model_columns[MODEL_COLUMNS]", encoder.columns)
     yield _array("const double model_mean", file.scaler.mean)
     yield _array("const double model_scale", file.scaler.scale)
-    yield _block("const int model_may_miss", [str(int(name in encoder.missing)) for name in encoder.columns])
+    yield block("const int model_may_miss", [str(int(name in encoder.missing)) for name in encoder.columns])
     yield _names("model_classes[MODEL_OUTPUT]", head.classes)
 
 
 def _names(declaration: str, names: Iterable[str]) -> str:
     lines = "\n".join(f"    {_text(name)}," for name in names)
     return f"const char* const {declaration} = {{\n{lines}\n}};\n"
-
-
-def _symbols(file: ModelFile) -> Iterator[str]:
-    assert file.vocabulary is not None
-    yield _block("const uint32_t model_symbols", [f"{ord(symbol):#x}" for symbol in file.vocabulary.symbols])
 
 
 def _columns(signature: Signature) -> tuple[str, ...]:
@@ -355,13 +344,7 @@ def _identifier(name: str) -> str:
 
 
 def _array(declaration: str, numbers: Iterable[float], suffix: str = "") -> str:
-    return _block(declaration, [_exact(number) + suffix for number in numbers])
-
-
-def _block(declaration: str, items: list[str]) -> str:
-    lines = [", ".join(items[at : at + 6]) for at in range(0, len(items), 6)]
-    body = "\n".join(f"    {line}," for line in lines)
-    return f"{declaration}[{len(items)}] = {{\n{body}\n}};\n"
+    return block(declaration, [_exact(number) + suffix for number in numbers])
 
 
 def _exact(number: float) -> str:

@@ -187,7 +187,8 @@ def _check_calibration(table: TableSpec, sizes: tuple[int, ...]) -> None:
 def _version(model: ModelFile) -> str:
     """Return the oldest version of the format, from 2 on, that holds a model."""
     table = max(3, model.table.version()) if model.table else 0
-    return str(max(OLDEST_WRITTEN, model.spec.version(), table))
+    vocabulary = model.vocabulary.version() if model.vocabulary else 0
+    return str(max(OLDEST_WRITTEN, model.spec.version(), vocabulary, table))
 
 
 def _read(file: BufferedReader) -> ModelFile:

@@ -190,7 +190,7 @@ def open_run(run: Run, model: Model, batch: InputBatch, plain: plain_rnn.PlainMo
             catalog.add(entry, functools.partial(_snapshot, path, batch.noted(entry.note)))
     note = "" if best is None else f"step {best}, best"
     score = None if best is None else scores[best]
-    entry = Entry("best", note, best, score, registry.kind(run.kind).unit, first=True)
+    entry = Entry("best", note, best, score, registry.kind(run.kind).unit_of(run.options()), first=True)
     catalog.add(entry, lambda: Subject(model, batch.noted(note), plain=plain))
     return catalog
 
@@ -203,7 +203,7 @@ def snapshot_entry(run: Run, step: int, score: float | None) -> Entry:
         step: training step of the snapshot.
         score: its validation score, or None if unknown.
     """
-    return Entry(f"step-{step}", f"step {step}", step, score, registry.kind(run.kind).unit)
+    return Entry(f"step-{step}", f"step {step}", step, score, registry.kind(run.kind).unit_of(run.options()))
 
 
 def _snapshot(path: Path, batch: InputBatch) -> Subject:

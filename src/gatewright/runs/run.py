@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from gatewright.data.text_sources import TextFiles
 from gatewright.errors import RunError, path_of, reason, shorten, unusable
 from gatewright.files import atomic, lock, model_file, regular_file
 from gatewright.progress import SILENT, Waits
@@ -88,9 +89,8 @@ class Run:
         Raises:
             RunError: if the directory holds a run already, or cannot be made.
         """
-        run = Run(path, None if isinstance(source, Path) else source)
-        named = str(source.resolve()) if isinstance(source, Path) else ""
-        note = {"kind": kind, "source": named, "sha256": digest(source)}
+        run = Run(path, None if isinstance(source, (Path, TextFiles)) else source)
+        note = {"kind": kind, "source": _named(source), "sha256": digest(source)}
         run.require_new()
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -176,11 +176,14 @@ class Run:
         return hashlib.sha256(json.dumps(fixed_options, sort_keys=True, default=str).encode()).hexdigest()
 
     def _source(self, key: str) -> str:
+        title = self._noted(key)
+        if isinstance(title, str):
+            return title
+        raise RunError(str(self.source_note), f"JSON with a text {key!r}", shorten(title))
+
+    def _noted(self, key: str) -> Any:
         try:
-            title = json.loads(self.source_note.read_text("utf-8"))[key]
-            if isinstance(title, str):
-                return title
-            got = shorten(title)
+            return json.loads(self.source_note.read_text("utf-8"))[key]
         except OSError as error:
             raise unusable(RunError, self.source_note, error) from None
         except KeyError:
@@ -212,16 +215,33 @@ class Run:
             if digest(self._value) != self._source("sha256"):
                 raise RunError("source", "the data that the run learned from", "data with another content")
             return self._value
-        if not self._source("source"):
+        source = self._files()
+        if source is None:
             expected = "the data in memory that the run learned from, as in Run.open(path, source)"
             raise RunError("source", expected, "none")
-        source = Path(self._source("source"))
-        if not _is_file(source):
-            got = f"{source}"[:300] + ", which does not exist"
-            raise RunError("source", "the file that the run learned from", got)
+        paths = (source,) if isinstance(source, Path) else source.paths
+        what = (
+            "the file that the run learned from" if isinstance(source, Path) else "the texts that it learned from"
+        )
+        for path in paths:
+            if not (_is_file(path) or (isinstance(source, TextFiles) and path.is_dir())):
+                raise RunError("source", what, f"{path}"[:300] + ", which does not exist")
         if digest(source) != self._source("sha256"):
-            raise RunError("source", "the file that the run learned from", f"{source}, which has changed since")
+            names = ", ".join(map(str, paths))[:300]
+            raise RunError("source", what, f"{names}, which has changed since")
         return source
+
+    def _files(self) -> Path | TextFiles | None:
+        """Return the file or the files that the run learned from; None for a value in memory.
+
+        Raises:
+            RunError: if the note of the source is damaged.
+        """
+        names = self._noted("source")
+        if isinstance(names, list) and names and all(isinstance(name, str) and name for name in names):
+            return TextFiles(tuple(map(Path, names)))
+        name = self._source("source")
+        return Path(name) if name else None
 
     def require_model(self) -> Path:
         """Return the path of the best model.
@@ -336,6 +356,13 @@ def digest(source: TrainingSource) -> str:
     except OSError as error:
         raise unusable(RunError, path, error) from None
     return sha256.hexdigest()
+
+
+def _named(source: TrainingSource) -> str | list[str]:
+    """Return what the note of a source calls it: a path, several, or nothing for a value in memory."""
+    if isinstance(source, TextFiles):
+        return [str(path.resolve()) for path in source.paths]
+    return str(source.resolve()) if isinstance(source, Path) else ""
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Sampling of text from a language model, character by character."""
+"""Sampling of text from a language model, token by token."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.data.tokens import Tokenizer
 from gatewright.errors import GatewrightError, SpecError
 from gatewright.runtime.stream import Stream
 
@@ -22,14 +23,15 @@ def generate(stream: Stream, prompt: str, length: int, temperature: float = 1.0,
 
     Args:
         stream: a trained language model with one session, which is reset first.
-        prompt: text to continue; characters outside the vocabulary are read as the unknown symbol.
-        length: number of characters to generate.
+        prompt: text to continue; characters outside the vocabulary are read as the unknown symbol.  Without one, a
+            model of several documents begins one, and any other a line.
+        length: number of characters, bytes or tokens to generate.
         temperature: 1 samples from the distribution of the model, less favours likely characters, 0 always takes
             the most likely one.
         seed: random seed; the same seed gives the same text.
 
     Yields:
-        Characters; never the unknown symbol.
+        Pieces of text, of whole characters: never the unknown symbol or the end of a document.
 
     Raises:
         SpecError: if the model is not a language model.
@@ -42,23 +44,34 @@ def generate(stream: Stream, prompt: str, length: int, temperature: float = 1.0,
     >>> "".join(generate(model.stream(), prompt="b", length=3))
     'aaa'
     """
-    if not stream.symbols:
+    tokenizer = stream.tokenizer
+    if tokenizer is None:
         raise SpecError("model", "a language model", "one that does not read symbols")
     require_drawable(length, temperature, seed, "--")
-    return _characters(stream, prompt or "\n", length, temperature, seed)
+    read = tokenizer.encode(prompt).tolist() or list(tokenizer.start)
+    return _pieces(stream, tokenizer, read, length, temperature, seed)
 
 
-def _characters(stream: Stream, prompt: str, length: int, temperature: float, seed: int) -> Iterator[str]:
+def _pieces(
+    stream: Stream, tokenizer: Tokenizer, read: list[int], length: int, temperature: float, seed: int
+) -> Iterator[str]:
     stream.reset()
-    scores = stream.run(prompt)[-1]
-    for place in range(len(prompt), len(prompt) + length):
-        symbol = draw(scores, temperature, seed, place)
-        yield stream.symbols[symbol]
+    scores, decoder = stream.run(read)[-1], tokenizer.decoder()
+    for place in range(len(read), len(read) + length):
+        symbol = draw(scores, temperature, seed, place, tokenizer.drawn)
+        if piece := decoder.add(symbol):
+            yield piece
         scores = stream.step(symbol)
+    if piece := decoder.end():
+        yield piece
 
 
-def draw(scores: NDArray[np.float32], temperature: float, seed: int, place: int) -> int:
-    """Return the number of a symbol, sampled by its score; never the first one, the unknown symbol.
+#: Symbols of a model of characters that are sampled: all but the unknown one.
+KNOWN = slice(1, None)
+
+
+def draw(scores: NDArray[np.float32], temperature: float, seed: int, place: int, drawn: slice = KNOWN) -> int:
+    """Return the number of a symbol, sampled by its score.
 
     Args:
         scores: logits, (V,).
@@ -66,17 +79,18 @@ def draw(scores: NDArray[np.float32], temperature: float, seed: int, place: int)
         seed: as for `generate`.
         place: number of steps that the session has taken.  A sample depends only on it and the seed, so that an
             interrupted text continues as it would have without the interruption.
+        drawn: the symbols to choose from.
 
     >>> draw(np.array([9.0, 1.0, 2.0], np.float32), temperature=0, seed=0, place=0)
     2
     """
-    known = scores[1:].astype(np.float64)
+    known, first = scores[drawn].astype(np.float64), drawn.start
     if temperature == 0:
-        return 1 + int(known.argmax())
+        return int(first + known.argmax())
     with np.errstate(over="ignore"):
         # Relative to the highest score, so that a low temperature does not overflow.
         chances = np.exp((known - known.max()) / temperature).cumsum()
-    return 1 + int(np.searchsorted(chances, chances[-1] * _uniform(seed, place), side="right"))
+    return int(first + np.searchsorted(chances, chances[-1] * _uniform(seed, place), side="right"))
 
 
 def _uniform(seed: int, place: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from gatewright.data import frequency
 from gatewright.data.datetimes.patterns import ClockError, on_clock, read_time, require_shown
+from gatewright.data.tokens import Tokenizer, tokenizer_of
 from gatewright.errors import GatewrightError
 from gatewright.runtime.category_index import CategoryIndex
 from gatewright.spec import FeatureEncoder, ModelSpec, QuantileHead, SeriesEncoder, Vocabulary
@@ -30,13 +30,14 @@ class Signature(NamedTuple):
         columns: names of the input columns of a forecaster, a classifier or a tagger.
         calendar: calendar inputs.
         phases_at: position of their sines and cosines in a row.
-        symbols: symbols of a language model, in order.
+        symbols: symbols of a language model, in order, as a person reads them.
         classes: labels of a classifier or a tagger, in the order of its output.
         targets: names of the targets.
         quantiles: quantile levels.
         time_zone: clock of the calendar inputs.
         context: number of rows that a forecaster was trained to read before a forecast; 0 for other models.
         categories: the input columns that hold categories, and their places in a row.
+        tokenizer: how a language model cuts a text; None for other models.
     """
 
     dtype: np.dtype[Any]
@@ -53,6 +54,7 @@ class Signature(NamedTuple):
     context: int = 0
     classes: tuple[str, ...] = ()
     categories: tuple[tuple[CategoryIndex, slice], ...] = ()
+    tokenizer: Tokenizer | None = None
 
     @classmethod
     def of_layers(cls, D: int, P: int) -> Signature:
@@ -68,12 +70,14 @@ class Signature(NamedTuple):
             encoder, head = spec.labeller
             return cls.of_classes(encoder, head.classes)
         assert vocabulary is not None
-        return cls.of_symbols(vocabulary.symbols)
+        return cls.of_symbols(vocabulary)
 
     @classmethod
-    def of_symbols(cls, symbols: tuple[str, ...]) -> Signature:
+    def of_symbols(cls, vocabulary: Vocabulary) -> Signature:
         """A language model: a symbol in, a score for each symbol out."""
-        return cls(_WHOLE, (), _SINGLE, (len(symbols),), symbols=symbols)
+        tokenizer = tokenizer_of(vocabulary)
+        shape = (len(vocabulary.symbols),)
+        return cls(_WHOLE, (), _SINGLE, shape, symbols=tokenizer.names, tokenizer=tokenizer)
 
     @classmethod
     def of_classes(cls, encoder: FeatureEncoder, classes: tuple[str, ...]) -> Signature:
@@ -118,8 +122,8 @@ class Signature(NamedTuple):
         """
         if self.categories and not indexed:
             x = self._indexed(x, leading)
-        if self.symbols:
-            x = self._numbered(x, len(leading))
+        if self.tokenizer is not None:
+            x = self._numbered(x, len(leading), self.tokenizer)
         typed = hasattr(x, "__array__")
         try:
             array = np.asarray(x)
@@ -163,17 +167,19 @@ class Signature(NamedTuple):
         rows: list[Any] = cells.tolist()
         return rows
 
-    def _numbered(self, x: Any, axes: int) -> Any:
+    def _numbered(self, x: Any, axes: int, tokenizer: Tokenizer) -> Any:
         """Return the numbers of symbols in a text."""
         if isinstance(x, str):
-            places = _places(self.symbols)
+            numbers = tokenizer.encode(x).tolist()
             if axes > 0:
-                return [places.get(symbol, 0) for symbol in x]
-            if len(x) != 1:
-                raise GatewrightError("x", "one symbol", repr(x)[:80])
-            return places.get(x, 0)
+                return numbers
+            if len(numbers) != 1:
+                raise GatewrightError(
+                    "x", f"one {'symbol' if tokenizer.unit == 'char' else tokenizer.unit}", repr(x)[:80]
+                )
+            return numbers[0]
         if isinstance(x, list | tuple):
-            return [self._numbered(each, axes - 1) for each in x]
+            return [self._numbered(each, axes - 1, tokenizer) for each in x]
         return x
 
     def times(self, time: Any, shape: tuple[int, ...], name: str = "time") -> NDArray[np.datetime64]:
@@ -272,8 +278,3 @@ def first_wrong(x: Any, place: str = "") -> tuple[str, object] | None:
         inner = (first_wrong(value, f"{place}[{number}]") for number, value in enumerate(x))
         return next((wrong for wrong in inner if wrong is not None), None)
     return (place, x) if place and (x is None or isinstance(x, str | bytes | dict | set)) else None
-
-
-@functools.lru_cache(maxsize=16)
-def _places(symbols: tuple[str, ...]) -> dict[str, int]:
-    return {symbol: place for place, symbol in enumerate(symbols)}

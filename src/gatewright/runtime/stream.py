@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright import _kernels
+from gatewright.data.tokens import Tokenizer
 from gatewright.errors import GatewrightError, path_of
 from gatewright.files import model_file
 from gatewright.runtime import packed_model
@@ -209,8 +210,16 @@ class Stream:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Symbols of a language model, in order; the first stands for unknown characters."""
+        """Symbols of a language model, in order: characters, the first for unknown ones; or bytes or tokens.
+
+        Bytes that are no whole characters of UTF-8 are written as such, in hexadecimal digits after a backslash.
+        """
         return self._signature.symbols
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """How a language model cuts a text into tokens, and puts them together; None for other models."""
+        return self._signature.tokenizer
 
     @property
     def output_shape(self) -> tuple[int, ...]:

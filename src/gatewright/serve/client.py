@@ -200,6 +200,7 @@ class Session:
         self.context: int = model["context"]
         self._client, self._most = client, model["most_steps"]
         self._dtype = np.float32 if model["symbols"] else np.float64
+        self._token: str = model["token"]
         self._behind = False  # whether the server may have taken steps unknown here
 
     def step(self, x: Any, time: Any = None) -> Array:
@@ -227,6 +228,11 @@ class Session:
         when = None if times is None else [str(time) for time in times]
         width = len(rows[0]) if rows and isinstance(rows[0], list) else 1
         most = max(1, min(self._most, _NUMBERS // max(1, width)))
+        if isinstance(rows, str) and self._token == "byte":
+            most = max(1, most // 4)  # bytes of a character
+        if isinstance(rows, str) and self._token == "token" and len(rows) > most:
+            got = f"{len(rows)}: the tokens of its parts would be others than those of the whole"
+            raise GatewrightError("xs", f"a text of at most {most} characters", got)
         outputs = []
         for begin in range(0, max(1, len(rows)), most):
             part = slice(begin, begin + most)

@@ -174,7 +174,11 @@ class ModelBody(_Body):
         dict[str, list[str]],
         Field(description="Values of the columns of categories; any other value of one counts as unknown."),
     ]
-    symbols: Annotated[list[str], Field(description="Symbols of a text model; the first stands for unknown ones.")]
+    symbols: Annotated[
+        list[str],
+        Field(description="Symbols of a text model: characters, the first for unknown ones; or bytes or tokens."),
+    ]
+    token: Annotated[str, Field(description="What a symbol of a text is: `char`, `byte` or `token`; else empty.")]
     classes: Annotated[list[str], Field(description="Labels of a classifier or a tagger, in order.")]
     output: Annotated[list[int], Field(description="Shape of a step's output.")]
     context: Annotated[

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
+from gatewright.data.tokens import Tokenizer
 from gatewright.errors import (
     BusyError,
     GatewrightError,
@@ -77,6 +78,7 @@ class Service:
             "quantiles": stream.quantiles,
             "categories": stream.categories,
             "symbols": stream.symbols,
+            "token": "" if stream.tokenizer is None else stream.tokenizer.unit,
             "classes": stream.classes,
             "output": stream.output_shape,
             "context": stream.context,
@@ -153,7 +155,11 @@ class Service:
 
     async def advance(self, owner: str, session: str, body: AdvanceBody) -> dict[str, Any]:
         """Advance a session."""
-        self._admit(owner, len(body.x), "x")
+        steps = len(body.x)
+        if isinstance(body.x, str):
+            tokenizer = await self._tokenizer(session, owner)
+            steps = steps if tokenizer is None else len(tokenizer.encode(body.x))
+        self._admit(owner, steps, "x")
         request = Advance(session, _rows(body.x), body.first, owner, body.times)
         answer = await self._batcher.submit(request)
         if not answer.repeated:
@@ -164,9 +170,12 @@ class Service:
 
     async def generate(self, owner: str, session: str, body: GenerateBody) -> AsyncIterator[dict[str, Any]]:
         """Generate text piece by piece; each is stored before it is yielded."""
-        self._admit(owner, len(body.prompt) + body.length, "prompt and length")
+        tokenizer = await self._tokenizer(session, owner)
+        # A model without one refuses the request below.
+        prompt = len(body.prompt) if tokenizer is None else len(tokenizer.encode(body.prompt))
+        self._admit(owner, prompt + body.length, "prompt and length")
         seed = _seed(session) if body.seed is None else body.seed
-        symbols = (await self._call(lambda: self._sessions.model_of(session, owner))).symbols
+        decoder = None if tokenizer is None else tokenizer.decoder()
         first, done = body.first, 0
         while True:
             length = min(done + self._piece, body.length)
@@ -175,11 +184,13 @@ class Service:
                 Generate(session, length, body.prompt, first, body.temperature, seed, owner)
             )
             if not answer.repeated:
-                self.metrics.steps.inc(length - done + (0 if done else len(body.prompt)))
-            text = "".join(symbols[number] for number in answer.y[done:])
+                self.metrics.steps.inc(length - done + (0 if done else prompt))
+            assert decoder is not None
+            text = "".join(decoder.add(int(number)) for number in answer.y[done:])
+            text += decoder.end() if length == body.length else ""
             progress = {"steps": answer.steps, "state_steps": answer.state_steps, "repeated": answer.repeated}
             yield {"text": text, **progress}
-            first, done = answer.steps - length - len(body.prompt), length
+            first, done = answer.steps - length - prompt, length
             if done == body.length:
                 return
 
@@ -209,6 +220,9 @@ class Service:
             return await self._batcher.call(function)
         finally:
             self._calls -= 1
+
+    async def _tokenizer(self, session: str, owner: str) -> Tokenizer | None:
+        return (await self._call(lambda: self._sessions.model_of(session, owner))).tokenizer
 
     def _admit(self, owner: str, steps: int, argument: str) -> None:
         if steps > self.limits.max_steps:

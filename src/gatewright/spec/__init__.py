@@ -15,11 +15,13 @@ from gatewright.spec.encoders import (
     seasonal_rows,
 )
 from gatewright.spec.heads import POOLINGS, ClassHead, QuantileHead, StepClassHead, SymbolHead
-from gatewright.spec.model import AGGREGATES, UNKNOWN, ModelSpec, Scaler, StackSpec, Vocabulary
+from gatewright.spec.model import AGGREGATES, ModelSpec, Scaler, StackSpec
 from gatewright.spec.table import TableSpec
+from gatewright.spec.vocabulary import BYTE_NAMES, SEPARATOR, TOKENS, UNKNOWN, Vocabulary
 
 __all__ = [
     "AGGREGATES",
+    "BYTE_NAMES",
     "CALENDAR",
     "FILLS",
     "LONGEST_SEASON",
@@ -29,6 +31,8 @@ __all__ = [
     "NO_CATEGORY",
     "POOLINGS",
     "READS",
+    "SEPARATOR",
+    "TOKENS",
     "TRANSFORMS",
     "UNKNOWN",
     "Category",

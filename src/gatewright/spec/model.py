@@ -19,9 +19,6 @@ from gatewright.spec.json import Spec, left_out, require, require_size, require_
 #: What a step keeps of the rows that are gathered into it; "" stands for the mean.
 AGGREGATES = ("", "mean", "sum", "last")
 
-#: Stands for every symbol that the training part did not have; always symbol 0 of a vocabulary.
-UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-
 
 @dataclass(frozen=True)
 class StackSpec(Spec):
@@ -218,28 +215,4 @@ class Scaler(Spec):
         for transform, number in zip(transforms, self.transform_number, strict=True):
             if transform in ("log1p", "asinh") and number <= 0:
                 return "scaler.transform_number", f"a unit above 0 for {transform}", f"{number}"
-        return None
-
-
-@dataclass(frozen=True)
-class Vocabulary(Spec):
-    """The symbols of a text model, in order; symbol 0 is `UNKNOWN`.
-
-    >>> Vocabulary((UNKNOWN, "a", "b")).symbols.index("b")
-    2
-    """
-
-    symbols: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        require(self.symbols[:1] == (UNKNOWN,), "vocabulary", f"{UNKNOWN!r} as symbol 0", self.symbols[:1])
-        require_text("vocabulary", self.symbols)
-        for symbol in self.symbols:
-            require(len(symbol) == 1, "vocabulary", "single characters", symbol)
-        require(len(set(self.symbols)) == len(self.symbols), "vocabulary", "no symbol twice", "a repetition")
-
-    def misfit(self, encoder: Encoder) -> tuple[str, str, str] | None:
-        """Return what does not fit an encoder (argument, expected, got), or None if all does."""
-        if len(self.symbols) != encoder.symbols:
-            return "vocabulary", f"the {encoder.symbols} symbols of the encoder", f"{len(self.symbols)}"
         return None

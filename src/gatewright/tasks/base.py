@@ -144,6 +144,8 @@ class Kind(Protocol[Data]):
     searched: tuple[str, ...] = ()
     #: Whether its models forecast the rows after a table: `forecast`, and ``windows`` of an evaluation.
     forecasts: bool = False
+    #: Whether it learns from several files, and from directories.
+    several: bool = False
     #: Whether its models predict a label for each sequence or for each step: `predict`.
     classifies: bool = False
 
@@ -162,6 +164,10 @@ class Kind(Protocol[Data]):
             GatewrightError: names the option.
         """
         return options_of_runs.resolve(options, self.name, self.defaults, self.by_data)
+
+    def unit_of(self, options: Options) -> str:
+        """Return the unit of the loss and of the validation score of a run."""
+        return self.unit
 
     def of_earlier(self, options: Options) -> Options:
         """Return the options of a run as this build says the same: a run may be older than an option."""
@@ -242,7 +248,7 @@ class Kind(Protocol[Data]):
         copied.is_new = False
         return copied
 
-    def fixed_by(self, spec: ModelSpec) -> Options:
+    def fixed_by(self, model: Model) -> Options:
         """Return the options that a trained model fixes when its training goes on with other data.
 
         Raises:

@@ -20,9 +20,11 @@ from gatewright.spec import (
     MOST_SEASONS,
     POOLINGS,
     READS,
+    TOKENS,
     TRANSFORMS,
     StackSpec,
 )
+from gatewright.spec.vocabulary import MOST_TOKENS
 
 SCHEDULES = ("cosine", "linear", "constant")
 STARTS = ("data", "zero")
@@ -167,6 +169,9 @@ class DataOptions:
             with a number its unit or power, such as asinh:0.5 or boxcox:0.3 (default: none).
         min: Lower bound of forecasts, such as 0, for all targets or one each; "none" for no bound (default: none).
         max: Upper bound of forecasts, likewise (default: none).
+        tokens: Tokens of a text: "characters", "bytes" (of any file; none is unknown) or "bpe", which merges bytes
+            that often come together, and needs gatewright[bpe] (default: characters).
+        vocabulary_size: Maximum number of tokens of --tokens bpe, the 256 bytes included (default: 2048).
         valid: Validation part: a share, a number of rows, characters or sequences, or its first date (default:
             0.15; text 0.05).
         test: Test part, at the end: a share, a number or a date, as for --valid; 0 for none. For a classifier
@@ -206,6 +211,8 @@ class DataOptions:
     transform: tuple[str, ...] | None = field(default=None, metadata=_TRANSFORMS)
     min: tuple[str, ...] | None = field(default=None, metadata=_BOUNDS)
     max: tuple[str, ...] | None = field(default=None, metadata=_BOUNDS)
+    tokens: str | None = field(default=None, metadata=_one_of(TOKENS))
+    vocabulary_size: int | None = field(default=None, metadata=_at_least(256, MOST_TOKENS))
     valid: str | None = None
     test: str | None = None
     split_seed: int | None = field(default=None, metadata=_NATURAL)

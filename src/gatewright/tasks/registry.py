@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ def kind_of_value(value: Any, name: str = "") -> tuple[Kind[Any], TrainingSource
     """Return the kind that learns from a value in memory, and the value as a source that can be read repeatedly.
 
     Args:
-        value: a data frame of polars or pandas, an Arrow table, a `gatewright.data.sources.Text`, or
+        value: a data frame of polars or pandas, an Arrow table, a `gatewright.data.sources.Text` or `Texts`, or
             `gatewright.data.sequences.Sequences`.
         name: of the kind, where several learn from such a value; the first one of these if empty.
 
@@ -93,6 +94,29 @@ def kind_of_value(value: Any, name: str = "") -> tuple[Kind[Any], TrainingSource
         "or gatewright.data.sequences.Sequences"
     )
     raise GatewrightError("source", expected, f"an object of type {type(value).__name__}")
+
+
+def kind_of_files(paths: Sequence[Path], name: str = "") -> Kind[Any]:
+    """Return the kind that learns from several files, and from directories.
+
+    Args:
+        paths: the files and directories; only the names of files are looked at.
+        name: of the kind, where their endings do not say.
+
+    Raises:
+        GatewrightError: if there is none.
+
+    >>> kind_of_files([Path("a.txt"), Path("b.txt.gz")]).name
+    'language'
+    """
+    files = [path for path in paths if not path.is_dir()]
+    learned = [kind(name)] if name else [kind_of_source(path) for path in files]
+    for each in learned:
+        if not each.several:
+            several = ", ".join(other.name for other in KINDS.values() if other.several)
+            got = f"{len(paths)} files or directories" if len(paths) > 1 else f"the directory {paths[0]}"
+            raise GatewrightError("source", f"one file for a {each.name} model; --kind {several} for texts", got)
+    return learned[0] if learned else next(each for each in KINDS.values() if each.several)
 
 
 def kind_of_source(source: Path, name: str = "") -> Kind[Any]:

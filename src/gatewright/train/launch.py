@@ -15,8 +15,9 @@ from accelerate.accelerator import Accelerator
 from accelerate.utils.operations import broadcast_object_list
 from rich.console import Console
 
-from gatewright.data.source_files import require_file
+from gatewright.data.source_files import is_run, require_file
 from gatewright.data.table import TrainingSource
+from gatewright.data.text_sources import TextFiles, has_texts
 from gatewright.errors import GatewrightError, path_of, shorten
 from gatewright.files import model_file
 from gatewright.nn.model import Model
@@ -42,8 +43,9 @@ def train(
     """Train a model on a table of series or a text.
 
     Args:
-        source: the path of a ``.csv``, ``.tsv`` or ``.parquet`` table or of a ``.txt`` text; or, in memory, a data
-            frame of polars or pandas, an Arrow table, or a `gatewright.data.sources.Text`.
+        source: the path of a ``.csv``, ``.tsv`` or ``.parquet`` table, of a ``.txt`` text, or of a directory with
+            texts; a list of `Path`s of texts and such directories; or, in memory, a data frame of polars or
+            pandas, an Arrow table, or a `gatewright.data.sources.Text` or `Texts`.
         options: what is not left to the defaults.
         run: the directory to make; one below ``runs/`` if None.
         kind: name of the kind of model, such as "forecast", where the file's ending does not say.
@@ -71,12 +73,12 @@ def train(
     options, task = prepare()
     # All processes write into the directory that the first one found free.
     free = (
-        Run.free_path(source if isinstance(source, Path) else Path(learned.name))
+        Run.free_path(_name_of(source, learned.name))
         if run is None
         else path_of(run, "run", "the path of a directory")
     )
     [path] = broadcast_object_list([free])
-    new_run = Run(path, None if isinstance(source, Path) else source)
+    new_run = Run(path, None if isinstance(source, (Path, TextFiles)) else source)
     new_run.temporary = temporary
     with _alone(new_run, accelerator):
         if accelerator.is_main_process:
@@ -151,10 +153,25 @@ def learned_from(source: Any, kind: str, options: Options) -> tuple[Kind[Any], T
         GatewrightError: if no kind learns from it, or the file does not exist.
     """
     kind = kind or registry.kind_named_by(options.data)
+    if isinstance(source, (list, tuple)) and len(source) and all(isinstance(each, Path) for each in source):
+        paths = tuple(source)
+        if len(paths) > 1 or paths[0].is_dir():
+            return registry.kind_of_files(paths, kind), TextFiles(paths)
+        source = paths[0]
     if not isinstance(source, (str, Path)):
         return registry.kind_of_value(source, kind)
-    require_file(Path(source))
-    return registry.kind_of_source(Path(source), kind), Path(source)
+    path = Path(source)
+    if path.is_dir() and not is_run(path) and (kind or has_texts(path)):
+        return registry.kind_of_files((path,), kind), TextFiles((path,))
+    require_file(path)
+    return registry.kind_of_source(path, kind), path
+
+
+def _name_of(source: TrainingSource, kind: str) -> Path:
+    """Return what a new run is named after: its file, the first of several, or its kind."""
+    if isinstance(source, TextFiles):
+        return Path(source.paths[0].resolve().name)
+    return source if isinstance(source, Path) else Path(kind)
 
 
 def _alone(run: Run, accelerator: Accelerator) -> contextlib.AbstractContextManager[None]:
@@ -181,7 +198,7 @@ def _continued(kind: Kind[Any], options: Options, initial: Model) -> Options:
     """
     if not kind.fits(initial.spec):
         raise GatewrightError("init", f"a {kind.name} model", f"a {registry.kind_of(initial.spec).name} model")
-    fixed = kind.fixed_by(initial.spec)
+    fixed = kind.fixed_by(initial)
     for table, values in fixed.plain().items():
         for name, value in values.items():
             own = getattr(getattr(options, table), name)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
-from gatewright.runtime.sampling import draw
+from gatewright.runtime.sampling import KNOWN, draw
 from gatewright.runtime.stream import Stream
 from gatewright.serve.sessions.cache import CachedSession, SessionCache
 from gatewright.serve.sessions.requests import Generate, Request, to_bytes
@@ -109,6 +109,7 @@ def _read(group: list[PendingRequest]) -> list[PendingRequest]:
 def _write(stream: Stream, executed: list[PendingRequest]) -> None:
     """Write the requested text, one symbol of all requests at a time."""
     writing = [(pending, pending.request) for pending in executed if isinstance(pending.request, Generate)]
+    choice = stream.tokenizer.drawn if stream.tokenizer is not None else KNOWN
     drawn: list[list[int]] = [[] for _ in writing]
     while True:
         group = [index for index, (pending, _) in enumerate(writing) if len(drawn[index]) < pending.missing]
@@ -117,7 +118,7 @@ def _write(stream: Stream, executed: list[PendingRequest]) -> None:
         for index in group:
             pending, request = writing[index]
             step = pending.cached.stored.steps + len(pending.x) + len(drawn[index])
-            drawn[index].append(draw(pending.scores, request.temperature, request.seed, step))
+            drawn[index].append(draw(pending.scores, request.temperature, request.seed, step, choice))
         slots = [writing[index][0].cached.slot for index in group]
         scores = stream.step(np.array([drawn[index][-1] for index in group]), sessions=slots)
         for row, index in enumerate(group):

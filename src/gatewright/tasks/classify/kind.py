@@ -90,8 +90,9 @@ class Classify(Kind["ClassData"]):
         spec = dataset.build(data, options)
         return Model(spec, scaler=data.scaler, forget_bias=ModelSettings.of(options.model).forget_bias)
 
-    def fixed_by(self, spec: ModelSpec) -> Options:
+    def fixed_by(self, model: Model) -> Options:
         """Return the columns, the sizes, and how a sequence is read."""
+        spec = model.spec
         assert spec.classifier is not None
         directions = "both" if spec.lstm.bidirectional else "forward"
         size = replace(stack_options(spec.lstm), pooling=spec.classifier[1].pooling, directions=directions)

@@ -173,11 +173,11 @@ class Forecast(Kind["SeriesData"]):
         copied.table = dataset.table_spec(data)
         return copied
 
-    def fixed_by(self, spec: ModelSpec) -> Options:
+    def fixed_by(self, model: Model) -> Options:
         """Return columns, sizes and what is read of the targets."""
         from gatewright.tasks.forecast.dataset import options_of_model
 
-        return Options(options_of_model(spec), stack_options(spec.lstm))
+        return Options(options_of_model(model.spec), stack_options(model.spec.lstm))
 
     def agrees(self, option: str, value: Any, fixed: Any) -> bool:
         """Whether a value of an option fits that of an initial model; of categories, some of them do."""

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatewright.data.text import encode_text, read_text
+from gatewright.data.sources import Text, TextFiles, Texts
+from gatewright.data.text import Passage, encode_text, read_text, text_of
+from gatewright.data.tokens import tokenizer_of
 from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
 from gatewright.spec.recording import RecordingMetadata, TextMetadata
@@ -19,33 +21,40 @@ _LONGEST_NAME = 256
 
 
 def of_source(model: Model, data: Any, span: slice, title: str) -> InputBatch:
-    """Return the inputs of a language model from a text or the `Path` of one.
+    """Return the inputs of a language model from a text, the `Path` of one, or several as one source.
 
     Raises:
-        GatewrightError: if it is neither, cannot be read, or is the name of a file.
+        GatewrightError: if it is none of these, cannot be read, or is the name of a file.
     """
+    assert model.vocabulary is not None
+    raw = model.vocabulary.tokens == "bytes"
     if isinstance(data, Path):
-        data, title = read_text(data), title or data.name
-    if not isinstance(data, str):
+        data, title = read_text(data, raw), title or data.name
+    if isinstance(data, Text | Texts | TextFiles):
+        data = text_of(data, raw)
+    elif not isinstance(data, str):
         raise GatewrightError("data", "a text, or the Path of one", type(data).__name__)
-    if len(data) < _LONGEST_NAME and "\n" not in data and Path(data).is_file():
+    elif len(data) < _LONGEST_NAME and "\n" not in data and Path(data).is_file():
         raise GatewrightError("data", "a text, or the Path of one", f"the name of a file: write Path({data!r})")
     return of_text(model, data, span, title)
 
 
-def of_text(model: Model, text: str, span: slice, title: str) -> InputBatch:
-    """Return what a language model is to read of a text.
+def of_text(model: Model, text: Passage, span: slice, title: str) -> InputBatch:
+    """Return what a language model is to read of a text: tokens ``span`` of it.
 
     Raises:
-        DataError: if no character is read.
+        DataError: if no token is read.
     """
     assert model.vocabulary is not None
-    read = encode_text(text[span], model.vocabulary)
+    numbers = encode_text(text, model.vocabulary)
+    read = numbers[span]
+    tokenizer = tokenizer_of(model.vocabulary)
     if len(read) == 0:
-        raise DataError("data", "at least one character", f"none of {len(text)} from {span.start} on")
-    after = encode_text(text[span.start + len(read) :][:1], model.vocabulary)
+        expected = f"at least one {'character' if tokenizer.unit == 'char' else tokenizer.unit}"
+        raise DataError("data", expected, f"none of {len(numbers)} from {span.start} on")
+    after = numbers[span.start + len(read) :][:1]
     following = after if len(after) else np.array([-1])
-    symbols = model.vocabulary.symbols
+    symbols = tokenizer.names
     about = RecordingMetadata(
         title=title,
         note="",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from gatewright.data.text import Sizes, streams
+from gatewright.data.text import streams
+from gatewright.data.tokens import Sizes
 
 #: Largest number of nats whose exponential is a finite float64.
 _LARGEST = 709.0
@@ -36,3 +37,12 @@ def measures(nats: float, tokens: int, size: int) -> dict[str, float | None]:
     """
     bits = nats * tokens / math.log(2) / size if size else None
     return {"bits_per_byte": bits, "perplexity": math.exp(nats) if nats <= _LARGEST else None}
+
+
+def plural(unit: str) -> str:
+    """Return what several tokens are called.
+
+    >>> plural("char"), plural("byte")
+    ('characters', 'bytes')
+    """
+    return "characters" if unit == "char" else f"{unit}s"

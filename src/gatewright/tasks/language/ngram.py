@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data.text import Symbols
+from gatewright.data.tokens import Symbols
 
 
 def ngram_nats(train: Symbols, test: Symbols, symbols: int, order: int) -> NDArray[np.float64]:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gatewright.data.text import Symbols, streams
+from gatewright.data.text import streams
+from gatewright.data.tokens import Symbols
 from gatewright.nn.model import Model
 
 #: Parallel streams that a text is scored in; each begins without context.

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.data.text import byte_sizes, encode_text, streams
+from gatewright.data.tokens import tokenizer_of
 from gatewright.errors import DataError
 from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, State
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.language.dataset import TextData
-from gatewright.tasks.language.measures import measures, scored_bytes
+from gatewright.tasks.language.measures import measures, plural, scored_bytes
 from gatewright.tasks.language.score import score, score_streams
 from gatewright.tasks.options import Options
 from gatewright.tasks.settings import Settings, TrainingSettings
@@ -49,31 +50,34 @@ class LanguageTask:
         DataError: if the text is too short for one chunk.
     """
 
-    unit = "nats/char"
     carries = True
 
     def __init__(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> None:
         assert model.vocabulary is not None
         streaming, training = StreamSettings.of(options.data), TrainingSettings.of(options.training)
-        batch, context = training.batch, streaming.context
+        batch, context, tokenizer = training.batch, streaming.context, tokenizer_of(model.vocabulary)
+        self.unit, self._names = f"nats/{tokenizer.unit}", plural(tokenizer.unit)
         self.model, self.batch = model, batch
         self._context, self._share = context, share
         self._reset, self._seed = streaming.reset, training.seed
-        laid = streams(encode_text(data.parts.train, model.vocabulary), batch)
+        train, valid, test = (
+            encode_text(part, model.vocabulary) for part in (data.parts.train, data.parts.valid, data.parts.test)
+        )
+        laid = streams(train, batch)
         if len(laid) <= context:
-            needed = f"at least {batch * (context + 1)} characters ({batch} streams of {context} + 1)"
-            raise DataError("training part", needed, f"{len(data.parts.train)}")
+            needed = f"at least {batch * (context + 1)} {self._names} ({batch} streams of {context} + 1)"
+            raise DataError("training part", needed, f"{len(train)}")
         self._streams = torch.from_numpy(np.ascontiguousarray(laid[:, share.of(batch)])).to(device)
-        self._valid = encode_text(data.parts.valid, model.vocabulary)
-        if len(self._valid) < 2:
-            raise DataError("validation part", "at least 2 characters", str(len(self._valid)))
-        count = score_streams(self._valid)
-        self._scored = streams(self._valid, count)[1:].size
-        self._scored_bytes = scored_bytes(byte_sizes(data.parts.valid), count)
+        self._valid = valid
+        if len(valid) < 2:
+            raise DataError("validation part", f"at least 2 {self._names}", str(len(valid)))
+        count = score_streams(valid)
+        self._scored = streams(valid, count)[1:].size
+        self._scored_bytes = scored_bytes(byte_sizes(data.parts.valid, model.vocabulary), count)
         self.steps_per_epoch = (len(laid) - 1) // context
-        sizes = " + ".join(f"{len(part):,}" for part in (data.parts.train, data.parts.valid, data.parts.test))
+        sizes = " + ".join(f"{len(part):,}" for part in (train, valid, test))
         self.summary = (
-            f"{sizes} characters (training + validation + test), {len(model.vocabulary.symbols)} symbols"
+            f"{sizes} {self._names} (training + validation + test), {len(model.vocabulary.symbols)} symbols"
         )
         self._state: State | None = None
         self._before: State | None = None
@@ -124,7 +128,7 @@ class LanguageTask:
         length = len(self._streams)
         first = step % self.steps_per_epoch * self._context
         streams_ = np.arange(self.batch)[self._share.of(self.batch)][rows[:5]]
-        return ", ".join(f"the text from character {stream * length + first}" for stream in streams_)
+        return ", ".join(f"the text from {self._names[:-1]} {stream * length + first}" for stream in streams_)
 
     @property
     def carried(self) -> State | None:

@@ -89,8 +89,9 @@ class Tag(Kind["TagData"]):
         spec = dataset.build(data, options)
         return Model(spec, scaler=data.scaler, forget_bias=ModelSettings.of(options.model).forget_bias)
 
-    def fixed_by(self, spec: ModelSpec) -> Options:
+    def fixed_by(self, model: Model) -> Options:
         """Return the columns, the sizes, and how a sequence is read."""
+        spec = model.spec
         assert spec.tagger is not None
         directions = "both" if spec.lstm.bidirectional else "forward"
         return Options(
