@@ -14,6 +14,8 @@ import numpy as np
 
 from gatewright.files.model_file import ModelFile, write
 from gatewright.spec import (
+    BYTE_NAMES,
+    SEPARATOR,
     UNKNOWN,
     Category,
     ClassHead,
@@ -86,7 +88,14 @@ TAGS_SPEC = ModelSpec(
     FeatureEncoder(("ax", "ay"), missing=("ay",)), StackSpec(hidden_size=3), StepClassHead(("rest", "walk"))
 )
 TAGS = ModelFile(TAGS_SPEC, weights(TAGS_SPEC), scaler=CLASSES.scaler)
-ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS, UNITS]
+#: A byte pair encoding of several documents.
+MERGED_SPEC = ModelSpec(SymbolEncoder(symbols=259, embedding_size=2), StackSpec(4), SymbolHead())
+MERGED = ModelFile(
+    MERGED_SPEC,
+    weights(MERGED_SPEC),
+    vocabulary=Vocabulary((*BYTE_NAMES, "th", "the", SEPARATOR), "bpe", ("t h", "th e"), separator=True),
+)
+ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS, UNITS, MERGED]
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """Byte pair encoding (Sennrich et al. 2016) of the bytes of a text: its words, and the merges within them.
 
-A text is cut into words first, and no token reaches over the end of a word.  The pattern names ASCII characters only,
-and takes all others for letters, so that no table of Unicode - these differ between versions and programs - decides
-on a token.
+A text is cut into words first, and no token reaches over the end of a word.  The pattern names ASCII characters
+only, and takes all others for letters, so that no token depends on tables of Unicode, which differ between
+versions and programs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LETTERS = "A-Za-z\u0080-\U0010ffff"
 #: Characters of a word, whose encoding takes time that grows with their square.
 _LONGEST = 32
 
-#: A word: letters, up to three digits, or other characters, with the space before them; or white space, line by line.
+#: A word: letters, up to three digits, or other characters, with the space before them; or white space.
 PATTERN = (
     rf" ?[{_LETTERS}]{{1,{_LONGEST}}}"
     r"| ?[0-9]{1,3}"
@@ -49,8 +49,10 @@ class BytePairs:
         self._known: dict[str, tuple[int, ...]] = {}
 
     def encode(self, word: str) -> tuple[int, ...]:
-        """Return the numbers of the tokens of a word: of all merges that can be done, the first one, the leftmost
-        where there are several; and again.
+        """Return the numbers of the tokens of a word.
+
+        Of all merges that can be done, the first in their order is done, the leftmost where it can be done twice;
+        and so on until none is left.
         """
         known = self._known.get(word)
         if known is None:
