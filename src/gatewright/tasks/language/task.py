@@ -50,13 +50,16 @@ class LanguageTask:
         DataError: if the text is too short for one chunk.
     """
 
+    #: Set from the tokens of the model, unless a subclass has a score of its own.
+    unit = ""
     carries = True
 
     def __init__(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> None:
         assert model.vocabulary is not None
         streaming, training = StreamSettings.of(options.data), TrainingSettings.of(options.training)
         batch, context, tokenizer = training.batch, streaming.context, tokenizer_of(model.vocabulary)
-        self.unit, self._names = f"nats/{tokenizer.unit}", plural(tokenizer.unit)
+        self._names = plural(tokenizer.unit)
+        self.unit = self.unit or f"nats/{tokenizer.unit}"
         self.model, self.batch = model, batch
         self._context, self._share = context, share
         self._reset, self._seed = streaming.reset, training.seed
