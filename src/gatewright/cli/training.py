@@ -86,7 +86,7 @@ def train(
         else:
             initial = None if init is None else load(init)
             if auto is not None:
-                options, keeper = _chosen(source, kind, options, auto, run)
+                options, keeper = _chosen(list(source), kind, options, auto, run)
                 callbacks.append(keeper)
             launch.train(
                 list(source), options, run=run, kind=kind, console=console, callbacks=callbacks, initial=initial
@@ -96,7 +96,7 @@ def train(
 
 
 def _chosen(
-    source: Path, kind: str, options: Options, seconds: float, run: Path | None
+    source: Sequence[Path], kind: str, options: Options, seconds: float, run: Path | None
 ) -> tuple[Options, Callback]:
     """Choose a recipe, and show why; return its options, and a callback that writes the choice into the run."""
     from gatewright.train.launch import learned_from
