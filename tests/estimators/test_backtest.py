@@ -181,6 +181,48 @@ def test_a_category_that_comes_after_an_origin_changes_no_number_of_the_others()
     assert folds[0].equals(folds[1])
 
 
+def drawn_by_hand(folds: pl.DataFrame, lengths: tuple[int, ...]) -> np.ndarray:
+    """Absolute errors of the median, scaled as MASE is where there are several series (sites, origins, steps)."""
+    errors = []
+    for site, rows in enumerate(lengths):
+        own = folds.filter(pl.col("site") == f"s{site}")
+        known = values(site, rows)[: rows - HORIZON - (WINDOWS - 1) * STEP]
+        scale = np.mean(np.abs(known[SEASON:] - known[:-SEASON])) if len(lengths) > 1 else 1.0
+        error = (own["load"] - own["load_q0.5"]).abs().to_numpy() / scale
+        errors.append(error.reshape(WINDOWS, HORIZON))
+    return np.stack(errors)
+
+
+@pytest.mark.parametrize("lengths", [(120,), (120, 120)])
+def test_the_picture_shows_errors_by_origin_and_by_step(lengths: tuple[int, ...]) -> None:
+    arguments = {"windows": WINDOWS, "step": STEP, "refit": False, **COLUMNS}
+    table, model = panel(lengths), gw.Forecaster(**SIZES)
+    by_origin, by_step = model.plot_backtest(table, **arguments).axes
+    errors = drawn_by_hand(model.cross_validate(table, **arguments), lengths)
+    labels = [line.get_label() for line in by_origin.lines]
+    assert labels == ["model", "persistence", "seasonal-naive", "drift"]
+    np.testing.assert_allclose(by_origin.lines[0].get_ydata(), errors.mean(axis=(0, 2)))
+    np.testing.assert_allclose(by_step.lines[0].get_ydata(), errors.mean(axis=(0, 1)))
+    for axes, rows in ((by_origin, errors.transpose(1, 0, 2)), (by_step, errors.transpose(2, 0, 1))):
+        [band] = axes.collections
+        low, high = np.quantile(rows.reshape(len(rows), -1), [0.25, 0.75], axis=1)
+        corners = band.get_paths()[0].vertices[:, 1]
+        assert (corners.min(), corners.max()) == pytest.approx((low.min(), high.max()))
+    cutoffs = [120 - HORIZON - (WINDOWS - 1 - number) * STEP - 1 for number in range(WINDOWS)]
+    times = panel((120,))["ts"].to_numpy()[cutoffs]
+    np.testing.assert_array_equal(by_origin.lines[0].get_xdata(orig=True), times)
+    assert by_origin.get_ylabel() == ("MAE, units of load" if len(lengths) == 1 else "MASE")
+    assert by_step.get_xlabel() == "steps ahead"
+
+
+def test_origins_of_unlike_times_are_numbered() -> None:
+    by_origin, _ = (
+        gw.Forecaster(**SIZES).plot_backtest(panel((120, 90)), windows=2, step=STEP, refit=False, **COLUMNS).axes
+    )
+    assert by_origin.lines[0].get_xdata().tolist() == [1, 2]
+    assert by_origin.get_xlabel() == "origin"
+
+
 def command(*arguments: object) -> None:
     options = [str(word) for name, value in SIZES.items() for word in (f"--{name}", value)]
     cli.main([str(word) for word in ("backtest", *arguments)] + options)
@@ -193,11 +235,14 @@ def test_the_command_writes_forecasts_next_to_the_truth(
     panel().write_csv(tmp_path / "t.csv", datetime_format="%Y-%m-%d %H:%M:%S")
     out = tmp_path / "folds.csv"
     columns = [word for name, value in COLUMNS.items() for word in (f"--{name}", value)]
-    command(tmp_path / "t.csv", "--windows", WINDOWS, "--step", STEP, "--no-refit", "--out", out, *columns)
+    plot = tmp_path / "folds.svg"
+    places = ("--windows", WINDOWS, "--step", STEP, "--no-refit")
+    command(tmp_path / "t.csv", *places, "--out", out, "--plot", plot, *columns)
+    assert plot.read_text().startswith("<?xml")
     printed, complaints = capsys.readouterr()
     assert complaints == ""
     assert "load: rolling origins, 8 windows, 3 steps ahead" in printed
-    assert f"wrote {out}" in printed.splitlines()
+    assert f"wrote {out} and {plot}" in printed.splitlines()
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert list(rows[0]) == ["site", "ts", "cutoff", "load", "load_q0.1", "load_q0.5", "load_q0.9"]
     folds = gw.Forecaster(**SIZES).cross_validate(
@@ -237,6 +282,7 @@ def test_the_command_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.Cap
         (("--windows", 60), "--windows: expected origins within the table"),
         (("--out", "no/such/folder.csv"), "--out: expected a file in a directory that exists"),
         (("--baselines", "arima"), "--baselines: expected autoets or autoarima or lightgbm, got 'arima'"),
+        (("--plot", "o.pdf"), "--plot: expected a file whose name ends in .png or .svg, got 'o.pdf'"),
         (("--out", "t.csv"), "--out: expected another file than the table"),
     ],
 )

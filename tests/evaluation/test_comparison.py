@@ -15,6 +15,7 @@ from scipy import stats
 from gatewright import cli
 from gatewright.errors import GatewrightError
 from gatewright.evaluation.comparison import compare_runs
+from gatewright.evaluation.comparison_plot import comparison_figure
 from gatewright.evaluation.diebold_mariano import diebold_mariano
 from gatewright.evaluation.report import evaluate_run
 from gatewright.runs.run import Run
@@ -58,6 +59,8 @@ def test_the_statistic_is_its_definition(seed, horizon, count, gaps):
     if found.kernel == "bartlett":
         return
     statistic, p = by_definition(differences.tolist(), places.tolist(), horizon)
+    half = stats.t.ppf(0.975, count - 1) * abs(found.difference / statistic)
+    assert (found.low, found.high) == pytest.approx((found.difference - half, found.difference + half), rel=1e-6)
     assert found.statistic == pytest.approx(statistic, rel=1e-9)
     assert found.p_value == pytest.approx(p, rel=1e-6, abs=1e-12)
     assert found.difference == pytest.approx(differences.mean())
@@ -233,6 +236,54 @@ def test_one_run_is_none_to_compare(folder):
         compare_runs([folder / "small", folder / "small"])
     with pytest.raises(GatewrightError, match="--windows: expected a whole number of at least 1, got 0"):
         compare_runs([folder / "small", folder / "large"], windows=0)
+
+
+def test_the_picture_shows_losses_and_intervals(folder, tmp_path):
+    figures = compare_runs([folder / "small", folder / "large", folder / "third"])
+    losses, differences = comparison_figure(figures).axes
+    methods = figures["targets"]["load"]
+    assert [line.get_label() for line in losses.lines] == list(methods)
+    for line, method in zip(losses.lines, methods.values(), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+        np.testing.assert_allclose(line.get_ydata(), [step["quantile_loss"] for step in method["by_step"]])
+    tests = figures["tests"]["load"]
+    drawn = [line.get_xdata() for line in differences.lines]
+    expected = [values for test in tests for values in ([test["low"], test["high"]], [test["difference"]])]
+    assert [list(map(float, np.atleast_1d(line))) for line in drawn] == [*expected, [0, 0]]
+    names = [label.get_text() for label in differences.get_yticklabels()]
+    assert names == ["small -\nlarge", "small -\nthird", "large -\nthird"]
+    assert losses.get_title(loc="left") == "load, 38 windows of the test part"
+    assert losses.get_ylabel() == "quantile loss, units of load"
+    # Several series, of unlike scales: the scaled loss.
+    several = compare_runs([folder / "two", folder / "also"])
+    [losses, differences] = comparison_figure(several).axes
+    scaled = [step["scaled_quantile_loss"] for step in several["targets"]["load"]["two"]["by_step"]]
+    np.testing.assert_allclose(losses.lines[0].get_ydata(), scaled)
+    assert "scaled" in differences.get_xlabel()
+    with pytest.raises(GatewrightError, match="figures: expected those of compare_runs, got 'forecast'"):
+        comparison_figure({"kind": "forecast"})
+
+
+@pytest.mark.parametrize(("name", "begins"), [("c.png", b"\x89PNG"), ("c.SVG", b"<?xml")])
+def test_the_command_draws_the_picture(folder, tmp_path, capsys, name, begins):
+    path = tmp_path / name
+    cli.main(["compare", str(folder / "small"), str(folder / "large"), "--plot", str(path)])
+    out, err = capsys.readouterr()
+    assert (err, out.splitlines()[-1]) == ("", f"wrote {path}")
+    assert path.read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("c.jpg", "--plot: expected a file whose name ends in .png or .svg, got "),
+        ("no/c.png", "--plot: expected a file in a directory that exists, got "),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_refused_first(tmp_path, capsys, path, message):
+    with pytest.raises(SystemExit):
+        cli.main(["compare", "no", "run", "--plot", str(tmp_path / path)])
+    assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
 def test_the_command_prints_tables_and_writes_the_figures(folder, tmp_path, capsys, monkeypatch):

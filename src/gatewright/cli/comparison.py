@@ -17,7 +17,7 @@ from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Op
 
 
 @app.command
-def compare(*runs: Path, windows: int | None = None, out: Path | None = None) -> None:
+def compare(*runs: Path, windows: int | None = None, out: Path | None = None, plot: Path | None = None) -> None:
     """Compare runs of the same data on the same windows, with a Diebold-Mariano test.
 
     Example: gatewright compare runs/small runs/large
@@ -29,6 +29,7 @@ def compare(*runs: Path, windows: int | None = None, out: Path | None = None) ->
         runs: Directories of two or more runs. The season of the first one scales MASE.
         windows: Maximum number of windows of the test part, evenly spaced (default: all).
         out: JSON file to write all figures to.
+        plot: PNG or SVG file to draw: losses by step ahead, and differences with their 95% interval.
     """
     waits = Waits(errors)
     with waits.during(LOADING):
@@ -37,6 +38,11 @@ def compare(*runs: Path, windows: int | None = None, out: Path | None = None) ->
         from gatewright.evaluation.comparison_tables import tables
         from gatewright.files.atomic import write_bytes, writing
 
+    if plot is not None:  # matplotlib is slow to load
+        from gatewright.evaluation.comparison_plot import comparison_figure
+        from gatewright.evaluation.pictures import require_picture, write_picture
+
+        require_picture(plot)
     figures = compare_runs(runs, windows, waits)
     for table in tables(figures):
         print_table(table)
@@ -46,6 +52,9 @@ def compare(*runs: Path, windows: int | None = None, out: Path | None = None) ->
         with writing(out):
             write_bytes(out, json.dumps(figures, indent=2, allow_nan=False).encode())
         say(f"wrote {out}")
+    if plot is not None:
+        write_picture(comparison_figure(figures), plot)
+        say(f"wrote {plot}")
 
 
 @app.command
@@ -58,6 +67,7 @@ def backtest(
     refit: Annotated[bool, Parameter(negative="--no-refit")] = True,
     baselines: Sequence[str] = (),
     out: Path = Path("backtest.csv"),
+    plot: Path | None = None,
     config: Path | None = None,
     data: Annotated[DataOptions, flat("Data", 1)] = ALL_DEFAULTS.data,
     model: Annotated[ModelOptions, flat("Model", 2)] = ALL_DEFAULTS.model,
@@ -77,6 +87,7 @@ def backtest(
         baselines: Models of other packages that forecast from the same origins: "autoets", "autoarima",
             "lightgbm"; they need gatewright[baselines] (default: none).
         out: CSV file to write: forecasts next to the observed values (default: backtest.csv).
+        plot: PNG or SVG file to draw: errors by origin and by step ahead, with their spread.
         config: TOML file with options in the tables [data], [model] and [training]; the command line wins.
         data: Columns, parts and windows of the data.
         model: Size of the model.
@@ -99,6 +110,11 @@ def backtest(
         raise GatewrightError("--out", "a file in a directory that exists", str(out))
     if out.resolve() == source.resolve():
         raise GatewrightError("--out", "another file than the table", str(out))
+    if plot is not None:
+        from gatewright.estimators.backtest_plot import backtest_figure
+        from gatewright.evaluation.pictures import require_picture, write_picture
+
+        require_picture(plot)
     result = backtest_source(source, options, origins, None, waits, baselines)
     frame, notes = with_harmless_names(result.forecasts)
     reasons = (
@@ -112,4 +128,6 @@ def backtest(
         out.write_text(to_csv(frame, result.table), "utf-8")
     for table in tables(result.figures):
         print_table(table)
-    say(f"wrote {out}")
+    if plot is not None:
+        write_picture(backtest_figure(result), plot)
+    say(f"wrote {out}" + (f" and {plot}" if plot else ""))

@@ -106,11 +106,18 @@ class Backtest:
         figures: measures of each target for the model and each baseline, as in the ``evaluation.json`` of a run;
             MASE is scaled by the rows before the first origin.
         table: the series that were forecast.
+        cuts: the first row that is forecast (origins, series).
+        errors: of the model and each baseline, the absolute errors of the point forecast (origins, series,
+            horizon, targets); NaN where there is no forecast or no observed value.
+        scales: of each series and target, what MASE divides by (series, targets); NaN where there is no scale.
     """
 
     forecasts: Any
     figures: dict[str, Any]
     table: Table
+    cuts: NDArray[np.int64]
+    errors: dict[str, NDArray[np.float64]]
+    scales: NDArray[np.float64]
 
 
 def backtest_source(
@@ -204,14 +211,37 @@ def backtest(
     assert first.scaler is not None
     season = first.table.season
     bounds = [(max(0, int(row)), max(0, int(row))) for row in cuts[0]]
-    figures, _ = score(batches, Basis.of(table, settings, season, first.scaler.deviations, bounds))
+    basis = Basis.of(table, settings, season, first.scaler.deviations, bounds)
+    figures, _ = score(batches, basis)
     chosen = Chosen([batch.origins for batch in batches], len(batches), sorted(short), [])
     head = require_forecaster(first, None, "")[1]
+    places = np.stack(cuts)
     return Backtest(
         pl.concat([_frame(table, batch, head.names) for batch in batches]),
         described("origins", first, season, chosen, figures),
         table,
+        places,
+        _errors(batches, places, settings.quantiles.index(0.5)),
+        np.where(basis.naive_errors > 0, basis.naive_errors, np.nan),
     )
+
+
+def _errors(batches: Sequence[Batch], cuts: NDArray[np.int64], middle: int) -> dict[str, NDArray[np.float64]]:
+    """Return the absolute errors of each method (origins, series, horizon, targets).
+
+    Args:
+        batches: forecasts of one origin of one series each.
+        cuts: the first row that is forecast (origins, series).
+        middle: place of the point forecast among the quantiles.
+    """
+    shape = (*cuts.shape, *batches[0].truth.shape[1:])
+    errors = {name: np.full(shape, np.nan) for name in batches[0].forecasts}
+    for batch in batches:
+        [place] = np.flatnonzero(cuts[:, batch.series] == batch.origins[0] + 1)
+        for name, forecasts in batch.forecasts.items():
+            point = forecasts[0, ..., middle if forecasts.shape[-1] > 1 else 0]
+            errors[name][place, batch.series] = np.abs(batch.truth[0] - point)
+    return errors
 
 
 def _before(table: Table, cuts: NDArray[np.int64]) -> Table:

@@ -420,6 +420,38 @@ class Forecaster(Estimator):
         """
         return self._backtest(X, y, (windows, step, refit), columns, baselines)[1].figures
 
+    def plot_backtest(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        windows: int = 5,
+        step: int | None = None,
+        refit: bool = True,
+        baselines: Sequence[str] = (),
+        **columns: Unpack[Columns],
+    ) -> Any:
+        """Draw the errors of `backtest` by origin and by step ahead, with their spread, next to the baselines.
+
+        Args:
+            X: as for `backtest`.
+            y: as for `backtest`.
+            windows: as for `backtest`.
+            step: as for `backtest`.
+            refit: as for `backtest`.
+            baselines: as for `backtest`.
+            **columns: as for `fit`.
+
+        Returns:
+            A `matplotlib.figure.Figure`, two panels for each of the first three targets.
+
+        Raises:
+            GatewrightError: as of `backtest`.
+        """
+        from gatewright.estimators.backtest_plot import backtest_figure
+
+        return backtest_figure(self._backtest(X, y, (windows, step, refit), columns, baselines)[1])
+
     def _backtest(
         self,
         X: Any,

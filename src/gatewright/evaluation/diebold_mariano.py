@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
 
+#: Probability of the interval of the difference.
+LEVEL = 0.95
+
 
 class DieboldMariano(NamedTuple):
     """Outcome of a test.
@@ -21,6 +24,8 @@ class DieboldMariano(NamedTuple):
         origins: number of forecasts.
         lags: number of autocovariances in the variance.
         kernel: "rectangular", or "bartlett" where the variance by the former is not positive.
+        low: lower end of the 95% interval of the difference; None as above.
+        high: its upper end.
     """
 
     difference: float
@@ -29,6 +34,8 @@ class DieboldMariano(NamedTuple):
     origins: int
     lags: int
     kernel: str
+    low: float | None = None
+    high: float | None = None
 
 
 def diebold_mariano(
@@ -82,7 +89,24 @@ def diebold_mariano(
     if correction <= 0:
         return undefined
     statistic = mean / math.sqrt(variance / count) * math.sqrt(correction)
-    return DieboldMariano(mean, statistic, 1 - _within(abs(statistic), count - 1), count, lags, kernel)
+    half = _half_width(LEVEL, count - 1) * math.sqrt(variance / count) / math.sqrt(correction)
+    p_value = 1 - _within(abs(statistic), count - 1)
+    return DieboldMariano(mean, statistic, p_value, count, lags, kernel, mean - half, mean + half)
+
+
+def _half_width(level: float, freedom: int) -> float:
+    """Return t such that Student's t lies within -t ... t with a probability, by bisection.
+
+    >>> round(_half_width(0.95, 10), 6)
+    2.228139
+    """
+    low, high = 0.0, 1.0
+    while _within(high, freedom) < level:
+        high *= 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < level else (low, middle)
+    return high
 
 
 def _within(t: float, freedom: int) -> float:
