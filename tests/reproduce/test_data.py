@@ -129,6 +129,30 @@ def test_an_archive_is_classified_by_its_own_split(folder):
     assert found.curves["LSTM"].x[-1] == 60
 
 
+def test_networks_vote_by_their_mean_probability(folder, monkeypatch):
+    monkeypatch.setattr(classification, "_part", lambda *_: ([np.zeros(3)] * 4, ["a", "b", "b", "a"]))
+    given = {0: [0.9, 0.4, 0.1, 0.2], 1: [0.3, 0.55, 0.2, 0.9]}  # probability of "a"; seeds of the second pair
+
+    class Fitted:
+        def __init__(self, seed, split_seed):
+            assert seed == split_seed
+            self.seed, self.n_steps_, self.history_ = seed, 10 * seed, [(1, 0.5)]
+            self.classes_ = np.array(["a", "b"])
+
+        def fit(self, *_, **__):
+            return self
+
+        def predict_proba(self, _):
+            p = np.array(given[self.seed - 6])
+            return np.stack([p, 1 - p], axis=1)
+
+    monkeypatch.setattr(classification, "SequenceClassifier", Fitted)
+    found = classification.train(classification.Settings("x", networks=2), 3, SILENT)
+    # means 0.6, 0.475, 0.15, 0.55: all right; alone: right, right, right, wrong and wrong, wrong, right, right
+    assert found.figures == {"accuracy": 100.0, "steps": 65.0, "single": pytest.approx(62.5)}
+    assert list(found.curves) == ["network 1", "network 2"]
+
+
 def test_missing_data_is_named_before_any_work(folder, monkeypatch):
     monkeypatch.setattr(data, "find_spec", lambda _: None)
     with pytest.raises(DataError, match="pip install aeon"):

@@ -41,7 +41,7 @@ class Settings:
         batch: windows in an update, of all columns.
         lr: maximum learning rate.
         dropout: dropout rate before the head.
-        stride: rows between two windows, of all parts.
+        stride: rows between two training windows; all windows are tested.
         patience: epochs without a better validation before the training stops.
     """
 
@@ -94,12 +94,12 @@ def read() -> NDArray[np.float32]:
     return ((values - train.mean(0)) / train.std(0)).astype(np.float32)
 
 
-def windows(values: NDArray[np.float32], first: int, end: int, settings: Settings) -> Tensor:
+def windows(values: NDArray[np.float32], first: int, end: int, settings: Settings, stride: int = 1) -> Tensor:
     """Return windows (n, context + horizon, columns) whose forecasts lie in the rows from ``first`` to ``end``."""
     begin = max(0, first - settings.context)
     length = settings.context + settings.horizon
     rows = torch.from_numpy(values[begin:end])
-    return rows.unfold(0, length, settings.stride).transpose(1, 2)
+    return rows.unfold(0, length, stride).transpose(1, 2)
 
 
 @torch.no_grad()
@@ -118,7 +118,7 @@ def train(settings: Settings, seed: int, waits: Waits) -> Outcome:
     """Train on the first year, choose by the next four months, test once on the four months after them."""
     rng = seeded(seed, 0)
     values = read()
-    learn = windows(values, 0, VALID, settings)
+    learn = windows(values, 0, VALID, settings, settings.stride)
     valid, test = windows(values, VALID, TEST, settings), windows(values, TEST, END, settings)
     network = Segments(settings, values.shape[1])
 
@@ -143,7 +143,8 @@ def _experiment(settings: Settings) -> Experiment:
         "from, 4 to choose by, 4 to test (all windows); the next 96 hours of all columns.",
         training=f"SegRNN with a `gatewright.LSTM` of {settings.hidden} units in place of a GRU of 512: "
         f"{settings.context} hours in segments of {settings.segment}, one network for all columns, mean absolute "
-        f"error, AdamW at {settings.lr} with cosine decay, {settings.batch} windows in an update, dropout "
+        f"error, AdamW at {settings.lr} with cosine decay, {settings.batch} windows in an update, one "
+        f"beginning every {settings.stride} hours, dropout "
         f"{settings.dropout}.",
         stopping=f"At most {settings.epochs} epochs, or {settings.patience} without a better validation; the "
         "weights of the best validation error.",
@@ -158,4 +159,4 @@ def _experiment(settings: Settings) -> Experiment:
     )
 
 
-EXPERIMENTS = (_experiment(Settings(10)),)
+EXPERIMENTS = (_experiment(Settings(6, stride=2)),)
