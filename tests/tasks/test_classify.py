@@ -39,8 +39,9 @@ from gatewright.tasks.classify.dataset import ClassData
 from gatewright.tasks.classify.metrics import BINS, measure
 from gatewright.tasks.classify.neighbours import nearest, warping
 from gatewright.tasks.classify.predict import predict_proba
-from gatewright.tasks.classify.task import ClassifyTask
+from gatewright.tasks.classify.task import _OF_NOISE, ClassifyTask, Noise
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
+from gatewright.tasks.settings import TrainingSettings
 from gatewright.train.launch import resume, train
 from tests.support.classified import COLUMNS, digits, long_table, write_digits
 from tests.support.training_runs import quiet
@@ -131,16 +132,17 @@ def data_of(sequences: Sequences, **options: str) -> ClassData:
     return dataset.read(sequences, KIND.resolve(Options(DataOptions(**options))).data)
 
 
-@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+@pytest.mark.parametrize(("class_weights", "noise"), [("none", 0.0), ("balanced", 0.4)])
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_the_loss_and_its_gradients_are_torchs(pooling: str, class_weights: str) -> None:
+def test_the_loss_and_its_gradients_are_torchs(pooling: str, class_weights: str, noise: float) -> None:
     data = data_of(digits(90, 3), class_weights=class_weights)
     options = KIND.resolve(Options(model=ModelOptions(hidden=5, dropout=0.0, pooling=pooling, directions="both")))
     torch.manual_seed(0)
     model = KIND.build(data, options)
     if model.pool.weight is not None:
         nn.init.normal_(model.pool.weight, std=0.3)
-    task = ClassifyTask(model, data, 16, 7, Share(0, 1), torch.device("cpu"))
+    settings = TrainingSettings.of(replace(options.training, batch=16, seed=7))
+    task = ClassifyTask(model, data, settings, noise, Share(0, 1), torch.device("cpu"))
     total, count = task.loss(model, 3)
     total.backward()
 
@@ -151,10 +153,14 @@ def test_the_loss_and_its_gradients_are_torchs(pooling: str, class_weights: str)
     query = None if model.pool.weight is None else model.pool.weight.detach().double().requires_grad_()
     epoch, place = divmod(3, task.steps_per_epoch)
     numbers = np.random.default_rng((7, epoch)).permutation(len(data.train))[place * 16 : place * 16 + 16]
+    drawn = np.random.default_rng((_OF_NOISE, 7, 3, 0)).standard_normal(
+        (max(data.train.lengths[numbers]), len(numbers), len(data.encoder.columns)), np.float32
+    )
     logits, labels = [], []
-    for number in numbers:
+    for place, number in enumerate(numbers):
         rows = data.train.values[number][:, [COLUMNS.index(name) for name in data.encoder.columns]]
         chosen = (rows - np.array(data.scaler.mean)) / np.array(data.scaler.scale)
+        chosen += noise * drawn[: len(chosen), place]
         hidden = wide(torch.from_numpy(chosen)[:, None])[0][:, 0]
         pooled = {
             "last": lambda h: torch.cat([h[-1, :5], h[0, 5:]]),
@@ -180,14 +186,39 @@ def test_the_loss_and_its_gradients_are_torchs(pooling: str, class_weights: str)
 def test_the_processes_of_a_training_share_a_batch() -> None:
     data = data_of(digits(90, 3))
     model = KIND.build(data, KIND.resolve(Options(model=ModelOptions(hidden=5, dropout=0.0))))
+    settings = TrainingSettings.of(replace(KIND.defaults.training, batch=16))
     tasks = [
-        ClassifyTask(model, data, 16, 0, share, torch.device("cpu"))
+        ClassifyTask(model, data, settings, 0.0, share, torch.device("cpu"))
         for share in (Share(0, 1), Share(0, 2), Share(1, 2))
     ]
     for step in range(tasks[0].steps_per_epoch + 1):
         whole, *halves = (task.loss(model, step) for task in tasks)
         assert whole.predictions == sum(half.predictions for half in halves)
         assert whole.total.item() == pytest.approx(sum(half.total.item() for half in halves), rel=1e-5)
+
+
+def test_noise_is_on_observed_values_alone() -> None:
+    x = torch.zeros(400, 3, 5)
+    x[:, :, 3:] = 1.0
+    x[5, 1, 3], x[6, 2, 4] = 0.0, 0.0  # columns b and c are missing there
+    encoder = FeatureEncoder(("a", "b", "c"), ("b", "c"))
+    noisy = Noise(0.25, encoder).on(x, (1, 2, 0))
+    np.testing.assert_array_equal(noisy[..., 3:], x[..., 3:])
+    assert (noisy[5, 1, 1], noisy[6, 2, 2]) == (0, 0)
+    assert (noisy[..., :3] == 0).sum() == 2
+    assert float(noisy[..., :3].std()) == pytest.approx(0.25, rel=0.05)
+    torch.testing.assert_close(Noise(0.25, encoder).on(x, (1, 2, 0)), noisy, rtol=0, atol=0)
+    assert not torch.equal(Noise(0.25, encoder).on(x, (1, 3, 0)), noisy)
+    assert Noise(0.0, encoder).on(x, (1, 2, 0)) is x
+
+
+def test_a_run_that_is_older_than_the_noise_goes_on_without(run: Run, tmp_path: Path) -> None:
+    import shutil
+
+    old = Run(Path(shutil.copytree(run.path, tmp_path / "old")))
+    lines = old.config.read_text().splitlines(keepends=True)
+    old.config.write_text("".join(line for line in lines if not line.startswith("noise")))
+    assert (run.options().model.noise, old.options().model.noise) == (0.3, 0.0)
 
 
 def test_measures_are_those_of_scikit_learn() -> None:

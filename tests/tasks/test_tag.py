@@ -32,6 +32,7 @@ from gatewright.tasks.classify.predict import predict_proba as predict_sequences
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.tasks.settings import TrainingSettings
 from gatewright.tasks.tag import dataset
+from gatewright.tasks.tag.dataset import PieceSettings
 from gatewright.tasks.tag.predict import predict_proba
 from gatewright.tasks.tag.task import TagTask
 from gatewright.train.launch import resume, train
@@ -102,8 +103,8 @@ def test_the_loss_and_its_gradients_are_torchs(directions: str, class_weights: s
     torch.manual_seed(0)
     model = KIND.build(data, options)
     cpu, settings = torch.device("cpu"), TrainingSettings.of(options.training)
-    task = TagTask(model, data, settings, 10, Share(0, 1), cpu)
-    halves = [TagTask(model, data, settings, 10, Share(rank, 2), cpu) for rank in range(2)]
+    task = TagTask(model, data, settings, PieceSettings(10, 0.0), Share(0, 1), cpu)
+    halves = [TagTask(model, data, settings, PieceSettings(10, 0.5), Share(rank, 2), cpu) for rank in range(2)]
     total, count = task.loss(model, 2)
     assert count == sum(half.loss(model, 2).predictions for half in halves)
     total.backward()

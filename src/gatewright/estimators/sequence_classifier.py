@@ -50,6 +50,8 @@ class SequenceClassifier(Estimator):
         directions: "both", or "forward" for a model that a stream can run (default: both).
         pooling: how steps become one vector: "last", "mean", "max" or "attention" (default: max).
         dropout: dropout rate (default: 0.2).
+        noise: standard deviation of the noise on the inputs while training, in standard deviations of each column
+            (default: 0.3).
         proj: width of the projected hidden state; 0 for none.
         forget_bias: initial bias of the forget gates.
         class_weights: "none", or "balanced" where rare classes count as much as others (default: none).
@@ -98,8 +100,9 @@ class SequenceClassifier(Estimator):
 
     def __init__(
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
-        pooling: str | None = None, dropout: float | None = None, proj: int | None = None,
-        forget_bias: float | None = None, class_weights: str | None = None, fill: str | None = None,
+        pooling: str | None = None, dropout: float | None = None, noise: float | None = None,
+        proj: int | None = None, forget_bias: float | None = None, class_weights: str | None = None,
+        fill: str | None = None,
         time_format: str | None = None, decimal: str | None = None, thousands: str | None = None,
         missing: Sequence[str] | None = None, valid: float | str | None = None, test: float | str = 0,
         split_seed: int | None = None, epochs: int | None = None, steps: int | None = None,
@@ -109,7 +112,7 @@ class SequenceClassifier(Estimator):
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
-        self.pooling, self.dropout, self.proj = pooling, dropout, proj
+        self.pooling, self.dropout, self.noise, self.proj = pooling, dropout, noise, proj
         self.forget_bias, self.class_weights, self.fill = forget_bias, class_weights, fill
         self.time_format, self.decimal, self.thousands = time_format, decimal, thousands
         self.missing, self.valid, self.test, self.split_seed = missing, valid, test, split_seed

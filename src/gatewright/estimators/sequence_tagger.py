@@ -52,6 +52,8 @@ class SequenceTagger(Estimator):
         directions: "forward" for a label from the steps so far, as a stream gives it; or "both" where the whole
             sequence is there (default: forward).
         dropout: dropout rate (default: 0.2).
+        noise: standard deviation of the noise on the inputs while training, in standard deviations of each column
+            (default: 0.0).
         proj: width of the projected hidden state; 0 for none.
         forget_bias: initial bias of the forget gates.
         context: longest piece of a sequence that is learned from at once; longer sequences are cut for training
@@ -103,8 +105,9 @@ class SequenceTagger(Estimator):
 
     def __init__(
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
-        dropout: float | None = None, proj: int | None = None, forget_bias: float | None = None,
-        context: int | None = None, class_weights: str | None = None, fill: str | None = None,
+        dropout: float | None = None, noise: float | None = None, proj: int | None = None,
+        forget_bias: float | None = None, context: int | None = None, class_weights: str | None = None,
+        fill: str | None = None,
         time_format: str | None = None, decimal: str | None = None, thousands: str | None = None,
         missing: Sequence[str] | None = None, valid: float | str | None = None, test: float | str = 0,
         split_seed: int | None = None, epochs: int | None = None, steps: int | None = None,
@@ -114,7 +117,8 @@ class SequenceTagger(Estimator):
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
-        self.dropout, self.proj, self.forget_bias, self.context = dropout, proj, forget_bias, context
+        self.dropout, self.noise, self.proj = dropout, noise, proj
+        self.forget_bias, self.context = forget_bias, context
         self.class_weights, self.fill, self.time_format = class_weights, fill, time_format
         self.decimal, self.thousands, self.missing = decimal, thousands, missing
         self.valid, self.test, self.split_seed = valid, test, split_seed

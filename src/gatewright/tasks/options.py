@@ -231,6 +231,8 @@ class ModelOptions:
         embedding: Width of the embedding of a symbol, for text (default: 64), or of a category (default: 3 to 50,
             by the number of its values).
         forget_bias: Initial bias of the forget gates (default: 1; text 0).
+        noise: Noise on the inputs of a classifier or a tagger while training, in standard deviations of a column:
+            against learning few sequences by heart (default: 0.3; tagger 0).
         pooling: Summary of the steps of a sequence that a classifier decides by: "last", "mean", "max" or
             "attention" (default: max).
         directions: Directions in which a classifier or a tagger reads a sequence: "both", or "forward" for a model
@@ -249,6 +251,7 @@ class ModelOptions:
     forget_bias: float | None = field(
         default=None, metadata=_rule(lambda value: abs(value) <= 1000, "a number from -1000 to 1000")
     )
+    noise: float | None = field(default=None, metadata=_NOT_NEGATIVE)
     pooling: str | None = field(default=None, metadata=_one_of(POOLINGS))
     directions: str | None = field(default=None, metadata=_one_of(DIRECTIONS))
     start: str | None = field(default=None, metadata=_one_of(STARTS))

@@ -70,6 +70,13 @@ class RefitSettings(Settings):
 
 
 @dataclass(frozen=True)
+class NoiseSettings(Settings):
+    """Noise on the inputs of a classifier or a tagger while training."""
+
+    noise: float
+
+
+@dataclass(frozen=True)
 class ModelSettings(Settings):
     """Size of the layers."""
 

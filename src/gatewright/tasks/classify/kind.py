@@ -16,7 +16,7 @@ from gatewright.tasks.options import (
     require_label_per,
     stack_options,
 )
-from gatewright.tasks.settings import ModelSettings, TrainingSettings
+from gatewright.tasks.settings import ModelSettings, NoiseSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ class Classify(Kind["ClassData"]):
             label="", label_per="sequence", features=(), id=(), time="", time_format="", decimal=".", thousands="",
             missing=(), fill="", valid="0.15", test="0.15", split_seed=0, class_weights="none",
         ),
-        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, pooling="max", directions="both"),
+        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, noise=0.3, pooling="max", directions="both"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10),
     )  # fmt: skip
     searched = (
@@ -61,6 +61,12 @@ class Classify(Kind["ClassData"]):
         """Fill in the defaults; a label for each step is refused."""
         require_label_per(options.data, "sequence", self.name)
         return super().resolve(options)
+
+    def of_earlier(self, options: Options) -> Options:
+        """Return the options of a run that is older than ``noise``: it had none."""
+        if options.model.noise is not None:
+            return options
+        return replace(options, model=replace(options.model, noise=0.0))
 
     def fits(self, spec: ModelSpec) -> bool:
         """Whether a model gives one label a sequence."""
@@ -102,8 +108,8 @@ class Classify(Kind["ClassData"]):
         """Return whole sequences in random order."""
         from gatewright.tasks.classify.task import ClassifyTask
 
-        settings = TrainingSettings.of(options.training)
-        return ClassifyTask(model, data, settings.batch, settings.seed, share, device)
+        settings, noise = TrainingSettings.of(options.training), NoiseSettings.of(options.model).noise
+        return ClassifyTask(model, data, settings, noise, share, device)
 
     def evaluate(self, model: Model, data: ClassData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the test part, next to the majority class and the nearest neighbour."""

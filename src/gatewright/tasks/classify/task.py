@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +17,39 @@ from gatewright.data.sequences import Sequences
 from gatewright.data.window_checks import listed
 from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, State
-from gatewright.spec import ClassHead
+from gatewright.spec import ClassHead, FeatureEncoder
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.classify.batches import padded
 from gatewright.tasks.classify.dataset import ClassData, LabelledData, encode
 from gatewright.tasks.classify.predict import scores
+from gatewright.tasks.settings import TrainingSettings
+
+
+class Noise(NamedTuple):
+    """Normal noise on what a model reads, drawn anew at each step.
+
+    Attributes:
+        scale: its standard deviation, in those of each column; 0 for none.
+        encoder: which columns there are.
+    """
+
+    scale: float
+    encoder: FeatureEncoder
+
+    def on(self, x: Tensor, seed: tuple[int, ...]) -> Tensor:
+        """Return rows (T, B, D) with noise on the values that were observed."""
+        if not self.scale:
+            return x
+        columns, missing = len(self.encoder.columns), self.encoder.missing
+        drawn = np.random.default_rng((_OF_NOISE, *seed)).standard_normal((*x.shape[:2], columns), np.float32)
+        noise = torch.from_numpy(self.scale * drawn).to(x.device)
+        for number, name in enumerate(missing):  # a missing value stays the mean
+            noise[..., self.encoder.columns.index(name)] *= x[..., columns + number]
+        return torch.cat([x[..., :columns] + noise, x[..., columns:]], dim=-1)
+
+
+#: Keeps the numbers that are drawn for noise apart from those for the order of sequences.
+_OF_NOISE = 1_000_003
 
 
 class SequenceBatches:
@@ -30,8 +59,8 @@ class SequenceBatches:
         model: the model, on its device.
         train: what the batches are drawn from, encoded (T, D).
         titles: of each of them, as an error names it.
-        batch: sequences a step, over all processes.
-        seed: of the order of the sequences.
+        settings: batch: sequences a step, over all processes; and seed, of their order and of the noise.
+        noise: on what the model reads.
         share: which part of each batch is this process's.
         device: where the batches are made.
     """
@@ -43,15 +72,15 @@ class SequenceBatches:
         model: Model,
         train: Sequence[NDArray[np.float32]],
         titles: Sequence[str],
-        batch: int,
-        seed: int,
+        settings: TrainingSettings,
+        noise: Noise,
         share: Share,
         device: torch.device,
     ) -> None:
-        self.model, self.batch = model, batch
-        self._train, self._titles = train, titles
-        self._seed, self._share, self._device = seed, share, device
-        self.steps_per_epoch = -(-len(train) // batch)
+        self.model, self.batch = model, settings.batch
+        self._train, self._titles, self._noise = train, titles, noise
+        self._seed, self._share, self._device = settings.seed, share, device
+        self.steps_per_epoch = -(-len(train) // self.batch)
         self._epoch, self._order = -1, np.arange(len(train))
 
     def _numbers(self, step: int) -> NDArray[np.int64]:
@@ -64,6 +93,12 @@ class SequenceBatches:
             numbers = np.resize(numbers, self._share.world)
         return numbers[self._share.of(len(numbers))]
 
+    def _batch(self, step: int) -> tuple[NDArray[np.int64], Tensor, Tensor | None]:
+        """Return the numbers of this process's sequences at a step, their rows (T, B, D), and their lengths."""
+        numbers = self._numbers(step)
+        x, lengths = padded(self._train, numbers, self._device)
+        return numbers, self._noise.on(x, (self._seed, step, self._share.rank)), lengths
+
     def file(self) -> ModelFile:
         """Return the file of the model as it is."""
         return self.model.file()
@@ -74,7 +109,7 @@ class SequenceBatches:
 
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return what the model read at a step."""
-        return padded(self._train, self._numbers(step), self._device)[0], None
+        return self._batch(step)[1], None
 
     def rows(self, step: int, rows: NDArray[np.int64]) -> str:
         """Name the sequences in rows of the batch of a step."""
@@ -95,16 +130,31 @@ class SequenceBatches:
 
 
 class ClassifyTask(SequenceBatches):
-    """A classifier and its sequences; arguments as for `SequenceBatches`."""
+    """A classifier and its sequences.
+
+    Args:
+        model: the model, on its device.
+        data: the sequences.
+        settings: batch and seed.
+        noise: standard deviation of the noise on the inputs while training.
+        share: which part of each batch is this process's.
+        device: where the batches are made.
+    """
 
     unit = "nats/sequence"
 
     def __init__(
-        self, model: Model, data: ClassData, batch: int, seed: int, share: Share, device: torch.device
+        self,
+        model: Model,
+        data: ClassData,
+        settings: TrainingSettings,
+        noise: float,
+        share: Share,
+        device: torch.device,
     ) -> None:
         train, self._valid = (encoded(model, data, part) for part in (data.train, data.valid))
         titles = [data.train.title(number) for number in range(len(data.train))]
-        super().__init__(model, train, titles, batch, seed, share, device)
+        super().__init__(model, train, titles, settings, Noise(noise, data.encoder), share, device)
         self._labels, self._valid_labels = data.numbers(data.train), data.numbers(data.valid)
         weights = class_weights(self._labels, len(data.classes), data.settings.class_weights)
         self._weights = None if weights is None else weights.to(device)
@@ -112,8 +162,7 @@ class ClassifyTask(SequenceBatches):
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
         """Cross-entropy of the classes of this process's sequences."""
-        numbers = self._numbers(step)
-        x, lengths = padded(self._train, numbers, self._device)
+        numbers, x, lengths = self._batch(step)
         labels = torch.from_numpy(self._labels[numbers]).to(self._device)
         y = model(x, lengths=lengths).y[0]
         return Loss(F.cross_entropy(y, labels, self._weights, reduction="sum"), len(numbers))

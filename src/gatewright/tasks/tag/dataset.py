@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,20 @@ from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, Settings
 
 
+class PieceSettings(NamedTuple):
+    """Pieces of sequences, as the training reads them.
+
+    Attributes:
+        context: longest piece that is learned from at once.
+        noise: standard deviation of the noise on the inputs.
+    """
+
+    context: int
+    noise: float
+
+
 @dataclass(frozen=True)
-class PieceSettings(Settings):
+class ContextSettings(Settings):
     """The longest piece of a sequence that is learned from at once."""
 
     context: int

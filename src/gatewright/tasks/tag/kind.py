@@ -16,7 +16,7 @@ from gatewright.tasks.options import (
     require_label_per,
     stack_options,
 )
-from gatewright.tasks.settings import ModelSettings, TrainingSettings
+from gatewright.tasks.settings import ModelSettings, NoiseSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ class Tag(Kind["TagData"]):
             label="", label_per="step", features=(), id=(), time="", time_format="", decimal=".", thousands="",
             missing=(), fill="", context=500, valid="0.15", test="0.15", split_seed=0, class_weights="none",
         ),
-        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, directions="forward"),
+        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, noise=0.0, directions="forward"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10),
     )  # fmt: skip
     searched = (
@@ -100,11 +100,12 @@ class Tag(Kind["TagData"]):
 
     def task(self, model: Model, data: TagData, options: Options, share: Share, device: torch.device) -> Task:
         """Return sequences, or pieces of them, in random order."""
-        from gatewright.tasks.tag.dataset import PieceSettings
+        from gatewright.tasks.tag.dataset import ContextSettings, PieceSettings
         from gatewright.tasks.tag.task import TagTask
 
+        context, noise = ContextSettings.of(options.data).context, NoiseSettings.of(options.model).noise
         settings = TrainingSettings.of(options.training)
-        return TagTask(model, data, settings, PieceSettings.of(options.data).context, share, device)
+        return TagTask(model, data, settings, PieceSettings(context, noise), share, device)
 
     def evaluate(self, model: Model, data: TagData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the test part, next to the majority class, the label before, and the nearest single row."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from gatewright.data.labels import UNLABELLED
 from gatewright.nn.model import Model
 from gatewright.tasks.base import Loss, Share
-from gatewright.tasks.classify.batches import padded
 from gatewright.tasks.classify.task import (
+    Noise,
     SequenceBatches,
     class_weights,
     directions,
@@ -22,7 +22,7 @@ from gatewright.tasks.classify.task import (
     summary_of_parts,
 )
 from gatewright.tasks.settings import TrainingSettings
-from gatewright.tasks.tag.dataset import TagData
+from gatewright.tasks.tag.dataset import PieceSettings, TagData
 from gatewright.tasks.tag.predict import step_scores
 
 Numbers = NDArray[np.int64]
@@ -47,7 +47,8 @@ class TagTask(SequenceBatches):
         model: the model, on its device.
         data: the sequences.
         settings: batch and seed.
-        context: longest piece; longer sequences are cut, and each piece starts from the zero state.
+        pieces_of: the longest piece, and the noise on it; longer sequences are cut, and each piece starts from the
+            zero state.
         share: which part of each batch is this process's.
         device: where the batches are made.
     """
@@ -59,27 +60,26 @@ class TagTask(SequenceBatches):
         model: Model,
         data: TagData,
         settings: TrainingSettings,
-        context: int,
+        pieces_of: PieceSettings,
         share: Share,
         device: torch.device,
     ) -> None:
         train, self._valid = (encoded(model, data, part) for part in (data.train, data.valid))
         labels = data.numbers(data.train)
-        chosen = pieces(labels, context)
+        chosen = pieces(labels, pieces_of.context)
         titles = [_title(data.train.title(number), span, len(labels[number])) for number, span in chosen]
         rows = [train[number][span] for number, span in chosen]
-        super().__init__(model, rows, titles, settings.batch, settings.seed, share, device)
+        super().__init__(model, rows, titles, settings, Noise(pieces_of.noise, data.encoder), share, device)
         self._labels = [labels[number][span] for number, span in chosen]
         self._valid_labels = np.concatenate(data.numbers(data.valid))
         own = np.concatenate(labels)
         weights = class_weights(own[own != UNLABELLED], len(data.classes), data.settings.class_weights)
         self._weights = None if weights is None else weights.to(device)
-        self.summary = _summary(data, model, len(chosen), context)
+        self.summary = _summary(data, model, len(chosen), pieces_of.context)
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
         """Cross-entropy of the classes of the labelled steps of this process's sequences."""
-        numbers = self._numbers(step)
-        x, lengths = padded(self._train, numbers, self._device)
+        numbers, x, lengths = self._batch(step)
         labels = np.full(x.shape[:2], UNLABELLED, np.int64)
         for place, number in enumerate(numbers):
             labels[: len(self._labels[number]), place] = self._labels[number]
