@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, log_loss
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, log_loss
 from sklearn.model_selection import GridSearchCV
 
 import gatewright as gw
@@ -106,6 +106,9 @@ def test_figures_are_those_of_scikit_learn(fitted: gw.SequenceClassifier) -> Non
     assert figures["accuracy"] == pytest.approx(accuracy_score(y, guess))
     assert figures["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(y, guess))
     assert figures["confusion"] == confusion_matrix(y, guess, labels=fitted.classes_).tolist()
+    assert figures["f1_by_class"] == pytest.approx(
+        f1_score(y, guess, labels=fitted.classes_, average=None).tolist()
+    )
     assert figures["log_loss"] == pytest.approx(log_loss(y, answer, labels=fitted.classes_))
     assert fitted.score(X, y) == figures["accuracy"] >= 0.9
 

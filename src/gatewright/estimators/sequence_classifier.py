@@ -25,7 +25,7 @@ from gatewright.estimators.sequence_input import (
 )
 from gatewright.nn.model import Model
 from gatewright.tasks.classify.dataset import read_sequences
-from gatewright.tasks.classify.metrics import confusion, measure
+from gatewright.tasks.classify.metrics import confusion, f1_by_class, measure
 from gatewright.tasks.classify.predict import predict_proba, require_classifier
 from gatewright.tasks.options import Options
 from gatewright.train.callback import Callback
@@ -258,7 +258,7 @@ class SequenceClassifier(Estimator):
 
         Returns:
             Accuracy, balanced accuracy, F1, ROC AUC, log loss and calibration error, as in the ``evaluation.json``
-            of a run, and the ``confusion`` matrix: rows are true classes, columns predicted ones.
+            of a run; ``f1_by_class``; and the ``confusion`` matrix: rows are true classes, columns predicted ones.
 
         Raises:
             NotFittedError: before `fit`.
@@ -277,8 +277,9 @@ class SequenceClassifier(Estimator):
             truth = np.array([classes.index(label) for label in sequences.labels], np.int64)
             probability = predict_proba(model, sequences, self.fill or "")
         guess = probability.argmax(axis=1)
-        figures = measure(truth, guess, probability, len(classes))
-        return {**figures, "classes": list(classes), "confusion": confusion(truth, guess, len(classes)).tolist()}
+        matrix = confusion(truth, guess, len(classes))
+        more = {"f1_by_class": f1_by_class(matrix), "classes": list(classes), "confusion": matrix.tolist()}
+        return {**measure(truth, guess, probability, len(classes)), **more}
 
     def score(self, X: Any, y: Any = None, **columns: Unpack[SequenceColumns]) -> float:
         """Return the accuracy; arguments as for `evaluate`."""
