@@ -50,8 +50,8 @@ class SequenceClassifier(Estimator):
         directions: "both", or "forward" for a model that a stream can run (default: both).
         pooling: how steps become one vector: "last", "mean", "max" or "attention" (default: max).
         dropout: dropout rate (default: 0.2).
-        noise: standard deviation of the noise on the inputs while training, in standard deviations of each column
-            (default: 0.3).
+        noise: standard deviation of the noise on the inputs while training, in standard deviations of each column;
+            0.3 by default with fewer than 1,000 training sequences, else 0.
         proj: width of the projected hidden state; 0 for none.
         forget_bias: initial bias of the forget gates.
         class_weights: "none", or "balanced" where rare classes count as much as others (default: none).

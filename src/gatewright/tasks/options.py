@@ -232,7 +232,8 @@ class ModelOptions:
             by the number of its values).
         forget_bias: Initial bias of the forget gates (default: 1; text 0).
         noise: Noise on the inputs of a classifier or a tagger while training, in standard deviations of a column:
-            against learning few sequences by heart (default: 0.3; tagger 0).
+            against learning few sequences by heart (default: 0.3 with fewer than 1,000 training sequences of a
+            classifier, else 0).
         pooling: Summary of the steps of a sequence that a classifier decides by: "last", "mean", "max" or
             "attention" (default: max).
         directions: Directions in which a classifier or a tagger reads a sequence: "both", or "forward" for a model

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from gatewright.tasks.inputs import InputBatch
 
 
+#: Noise on the inputs while training, where the training part has fewer sequences than this.
+NOISE, FEW_SEQUENCES = 0.3, 1000
+
+
 class Classify(Kind["ClassData"]):
     """Classifiers of whole sequences."""
 
@@ -44,9 +48,10 @@ class Classify(Kind["ClassData"]):
             label="", label_per="sequence", features=(), id=(), time="", time_format="", decimal=".", thousands="",
             missing=(), fill="", valid="0.15", test="0.15", split_seed=0, class_weights="none",
         ),
-        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, noise=0.3, pooling="max", directions="both"),
+        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, pooling="max", directions="both"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10),
     )  # fmt: skip
+    by_data = ("noise",)
     searched = (
         "hidden=16:128:log", "layers=1:3", "pooling=last,mean,max,attention", "dropout=0:0.5", "lr=5e-4:2e-2:log",
         "batch=8,16,32,64",
@@ -86,7 +91,10 @@ class Classify(Kind["ClassData"]):
 
     def complete(self, options: Options, data: ClassData) -> Options:
         """Return the options with what the data decides."""
-        return replace(options, data=data.options)
+        noise = NOISE if len(data.train) < FEW_SEQUENCES else 0.0
+        if options.model.noise is not None:
+            noise = options.model.noise
+        return replace(options, data=data.options, model=replace(options.model, noise=noise))
 
     def build(self, data: ClassData, options: Options) -> Model:
         """Return a new classifier."""
