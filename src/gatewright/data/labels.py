@@ -72,6 +72,10 @@ class StepLabels:
         """Return those of some sequences."""
         return StepLabels(self.names, tuple(self.numbers[number] for number in chosen))
 
+    def joined(self, other: StepLabels) -> StepLabels:
+        """Return these and those of other sequences of the same source, which has the same names."""
+        return StepLabels(self.names, (*self.numbers, *other.numbers))
+
     def as_numbers_of(self, classes: Sequence[str]) -> tuple[NDArray[np.int64], ...]:
         """Return the number of each step's label among classes, which have all of ``names`` that occur.
 

@@ -70,6 +70,19 @@ class Sequences:
             rows=None if self.rows is None else tuple(self.rows[n] for n in chosen),
         )
 
+    def joined(self, other: Sequences) -> Sequences:
+        """Return these sequences and others of the same source."""
+        labels, rows, steps = self.labels, self.rows, self.steps
+        return replace(
+            self,
+            values=self.values + other.values,
+            labels=None if labels is None or other.labels is None else labels + other.labels,
+            names=self.names + other.names,
+            places=self.places + other.places,
+            steps=None if steps is None or other.steps is None else steps.joined(other.steps),
+            rows=None if rows is None or other.rows is None else rows + other.rows,
+        )
+
     def piece(self, number: int, span: slice) -> Sequences:
         """Return some steps of one of the sequences, as a sequence."""
         alone = self.take([number])

@@ -77,6 +77,7 @@ class SequenceTagger(Estimator):
         warmup: steps of the linear warm-up.
         weight_decay: decoupled weight decay.
         clip: maximum norm of the gradient; 0 for no clipping.
+        refit: whether a new model learns training and validation part, for as many steps as the best one took.
         patience: validations without improvement before the training stops; 0 for no limit (default: 10).
         validate_every: steps between validations (default: 50).
         checkpoint_every: steps between checkpoints.
@@ -113,6 +114,7 @@ class SequenceTagger(Estimator):
         split_seed: int | None = None, epochs: int | None = None, steps: int | None = None,
         batch: int | None = None, lr: float | None = None, schedule: str | None = None,
         warmup: int | None = None, weight_decay: float | None = None, clip: float | None = None,
+        refit: bool | None = None,
         patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
@@ -124,7 +126,8 @@ class SequenceTagger(Estimator):
         self.valid, self.test, self.split_seed = valid, test, split_seed
         self.epochs, self.steps, self.batch, self.lr = epochs, steps, batch, lr
         self.schedule, self.warmup, self.weight_decay = schedule, warmup, weight_decay
-        self.clip, self.patience, self.validate_every = clip, patience, validate_every
+        self.clip, self.refit = clip, refit
+        self.patience, self.validate_every = patience, validate_every
         self.checkpoint_every, self.seed, self.device = checkpoint_every, seed, device
         self.verbose = verbose
 

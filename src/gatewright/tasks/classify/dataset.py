@@ -45,6 +45,10 @@ class ClassSettings(Settings):
     directions: str
 
 
+#: A dataset of labelled sequences.
+Data = TypeVar("Data", bound="LabelledData")
+
+
 @dataclass(frozen=True)
 class LabelledData:
     """Labelled sequences, split.
@@ -83,13 +87,13 @@ class LabelledData:
             )
         return self.test
 
+    def with_validation(self: Data) -> Data:
+        """Return the same data with the validation part in the training part, too."""
+        return replace(self, train=self.train.joined(self.valid))
+
     def parts(self) -> list[Sequences]:
         """Return the parts that are there, in order."""
         return [self.train, self.valid, *([] if self.test is None else [self.test])]
-
-
-#: A dataset of labelled sequences.
-Data = TypeVar("Data", bound=LabelledData)
 
 
 @dataclass(frozen=True)

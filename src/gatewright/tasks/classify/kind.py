@@ -49,7 +49,7 @@ class Classify(Kind["ClassData"]):
             missing=(), fill="", valid="0.15", test="0.15", split_seed=0, class_weights="none",
         ),
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, pooling="max", directions="both"),
-        replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10),
+        replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10, refit=False),
     )  # fmt: skip
     by_data = ("noise",)
     searched = (
@@ -118,6 +118,10 @@ class Classify(Kind["ClassData"]):
 
         settings, noise = TrainingSettings.of(options.training), NoiseSettings.of(options.model).noise
         return ClassifyTask(model, data, settings, noise, share, device)
+
+    def with_validation(self, data: ClassData) -> ClassData:
+        """Return the sequences with those of the validation part in the training part."""
+        return data.with_validation()
 
     def evaluate(self, model: Model, data: ClassData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the test part, next to the majority class and the nearest neighbour."""

@@ -45,7 +45,7 @@ class Tag(Kind["TagData"]):
             missing=(), fill="", context=500, valid="0.15", test="0.15", split_seed=0, class_weights="none",
         ),
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, noise=0.0, directions="forward"),
-        replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10),
+        replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10, refit=False),
     )  # fmt: skip
     searched = (
         "hidden=16:128:log", "layers=1:3", "dropout=0:0.5", "lr=5e-4:2e-2:log", "batch=8,16,32,64",
@@ -106,6 +106,10 @@ class Tag(Kind["TagData"]):
         context, noise = ContextSettings.of(options.data).context, NoiseSettings.of(options.model).noise
         settings = TrainingSettings.of(options.training)
         return TagTask(model, data, settings, PieceSettings(context, noise), share, device)
+
+    def with_validation(self, data: TagData) -> TagData:
+        """Return the sequences with those of the validation part in the training part."""
+        return data.with_validation()
 
     def evaluate(self, model: Model, data: TagData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the test part, next to the majority class, the label before, and the nearest single row."""
