@@ -276,8 +276,8 @@ class TrainingOptions:
         calibrate: Change of a forecaster's quantiles that the validation part asks for, folded into the head:
             "width" (a factor for each step ahead and target), "conformal" (an offset for each quantile) or "none"
             (default: width).
-        refit: Train a new forecaster, classifier or tagger on training and validation part, for as many steps as the
-            best one took, with its scaler and its calibration (default: no).
+        refit: Train a new forecaster, classifier or tagger on training and validation part, for as many steps as
+            the best one took, with its scaler and its calibration (default: no).
         patience: Number of validations without improvement before the training stops; 0 for no limit (default: 10;
             text 5).
         validate_every: Steps between validations (default: 25; classifier and tagger 50; text: an epoch, at most
