@@ -57,7 +57,8 @@ SEASONAL_SCALER = Scaler(COLUMNS[:3], (20.0, 3.0, 0.5), (4.0, 1.0, 2.0), (0.5, 0
 SEASONAL = ModelFile(SEASONAL_SPEC, weights(SEASONAL_SPEC), scaler=SEASONAL_SCALER)
 CATEGORIES_SPEC = ModelSpec(
     SeriesEncoder(
-        ("load",), past=("wind", "sky"), known=("open",), static=("site",),
+        ("load",), past=("wind", "sky"), known=("open", "holidays DE"), static=("site",), step="1d",
+        holidays=("DE",),
         categories=(
             Category("sky", ("clear", "é"), 2), Category("site", ("1", "10"), 1),
             Category("open", ("false", "true"), 3),
@@ -67,7 +68,10 @@ CATEGORIES_SPEC = ModelSpec(
     QuantileHead(horizon=2),
 )  # fmt: skip
 CATEGORIES_SCALER = Scaler(
-    ("load", "wind", "sky", "open", "site"), (20.0, 0.5, 0.0, 0.0, 0.0), (4.0, 2.0, 1.0, 1.0, 1.0), (0.5,)
+    ("load", "wind", "sky", "open", "holidays DE", "site"),
+    (20.0, 0.5, 0.0, 0.0, 0.03, 0.0),
+    (4.0, 2.0, 1.0, 1.0, 0.2, 1.0),
+    (0.5,),
 )
 CATEGORIES = ModelFile(CATEGORIES_SPEC, weights(CATEGORIES_SPEC), scaler=CATEGORIES_SCALER)
 UNITS_SPEC = ModelSpec(

@@ -42,6 +42,8 @@ class Roles:
         aggregate: "mean", "sum" or "last" of the observed values in a bin; "" for the mean.
         notation: how numbers are written, and which words and numbers stand for a missing value.
         category: inputs that hold categories, in addition to those that are found; "none" first for these alone.
+        holidays: regions whose public holidays are inputs known in advance: the last of ``known``, once a table is
+            read.
     """
 
     targets: tuple[str, ...] = ()
@@ -56,6 +58,7 @@ class Roles:
     notation: Notation = PLAIN
     time_zone: str = ""
     category: tuple[str, ...] = ()
+    holidays: tuple[str, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:

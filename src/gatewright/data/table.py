@@ -19,6 +19,7 @@ from gatewright.data.columns import Columns, columns_of
 from gatewright.data.datetimes.timestamps import timestamps
 from gatewright.data.frame import Frame
 from gatewright.data.numeric_columns import numbers
+from gatewright.data.public_holidays import counts, require_regions, require_times
 from gatewright.data.resample import resampled
 from gatewright.data.roles import NO_TIME as NO_TIME
 from gatewright.data.roles import Roles as Roles
@@ -28,6 +29,7 @@ from gatewright.data.sources import Source, TableSource, digest, frame_of
 from gatewright.data.time_series import Series as Series
 from gatewright.data.time_zones import NAIVE, Clock
 from gatewright.errors import DataError, shorten
+from gatewright.spec import holiday_column
 
 #: The values of each column of categories.
 Categories = Mapping[str, tuple[str, ...]]
@@ -115,6 +117,7 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
     >>> table.roles.time, table.step, table.series[0].values.ravel()
     ('day', '1d', array([5., 7., 6.]))
     """
+    require_regions(roles.holidays)
     frame = frame_of(source, roles.notation)
     roles = roles if roles.time else replace(roles, time=frame.time)
     columns = columns_of(frame.cells, roles.notation, roles.time_format)
@@ -132,6 +135,8 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
         series = [resampled(each, roles, frozenset(categories)) for each in series]
     if ordered.step != "row":
         series = [_on_the_grid(each, ordered.step, roles, fill) for each in series]
+    if roles.holidays:
+        roles, series = _with_holidays(roles, series, ordered.step)
     last_observed = [_last_observed(each, roles) for each in series]
     if max(last_observed) < 0:
         names = ", ".join(map(shorten, roles.targets))
@@ -157,6 +162,22 @@ def _values(frame: Frame, columns: Columns, roles: Roles) -> tuple[NDArray[np.fl
         for name in roles.columns
     ]
     return np.stack(cells, axis=1), {name: values for name, (values, _) in categories.items()}
+
+
+def _with_holidays(roles: Roles, series: list[Series], step: str) -> tuple[Roles, list[Series]]:
+    """Add the number of holidays of each row to the inputs known in advance."""
+    require_times(roles.holidays, series[0].times is not None)
+    names = tuple(map(holiday_column, roles.holidays))
+    for name in names:
+        if name in roles.columns:
+            raise DataError("--holidays", "a name that no column has", shorten(name))
+    place = len(roles.targets + roles.past + roles.known)
+    longer = []
+    for each in series:
+        assert each.times is not None
+        found = counts(each.clock.local(each.times), step, roles.holidays)
+        longer.append(replace(each, values=np.insert(each.values, [place] * len(names), found, axis=1)))
+    return replace(roles, known=roles.known + names), longer
 
 
 def _ordered(

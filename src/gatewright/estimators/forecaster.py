@@ -51,6 +51,7 @@ class Forecaster(Estimator):
         minimum: lower bound of forecasts, for all targets or one each.
         maximum: upper bound of forecasts, likewise.
         calendar: calendar inputs.
+        holidays: countries, or parts of them such as "DE-BY", whose public holidays are known in advance.
         reads: inputs from past targets: "change", "level", "both" or "nothing".
         hidden: units of each LSTM layer (default: 64).
         layers: LSTM layers (default: 1).
@@ -113,7 +114,7 @@ class Forecaster(Estimator):
         season: int | str | Sequence[int | str] | None = None, transform: str | Sequence[str] | None = None,
         minimum: float | str | Sequence[float | str] | None = None,
         maximum: float | str | Sequence[float | str] | None = None, calendar: str | Sequence[str] | None = None,
-        reads: str | None = None,
+        holidays: str | Sequence[str] | None = None, reads: str | None = None,
         hidden: int | None = None, layers: int | None = None, dropout: float | None = None,
         proj: int | None = None, embedding: int | None = None, forget_bias: float | None = None,
         start: str | None = None,
@@ -129,7 +130,7 @@ class Forecaster(Estimator):
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.horizon, self.quantiles, self.context = horizon, quantiles, context
-        self.season, self.calendar, self.reads = season, calendar, reads
+        self.season, self.calendar, self.holidays, self.reads = season, calendar, holidays, reads
         self.transform, self.minimum, self.maximum = transform, minimum, maximum
         self.hidden, self.layers, self.dropout = hidden, layers, dropout
         self.proj, self.embedding, self.forget_bias, self.start = proj, embedding, forget_bias, start

@@ -13,7 +13,7 @@ from gatewright.exchange.c_arrays import block
 from gatewright.files import atomic
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.signature import Signature
-from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder
+from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, holiday_column
 from gatewright.spec.cell import WEIGHTS, LayerWeights
 
 #: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header.
@@ -336,7 +336,10 @@ def _names(declaration: str, names: Iterable[str]) -> str:
 def _columns(signature: Signature) -> tuple[str, ...]:
     """Return the names of all numbers of a row, with the calendar's, which a stream in Python works out itself."""
     phases = tuple(f"{wave} of {part}" for part in signature.calendar for wave in ("sine", "cosine"))
-    return signature.columns[: signature.phases_at] + phases + signature.columns[signature.phases_at :]
+    steps = range(1, signature.output_shape[0] + 1) if signature.holidays else ()
+    holidays = tuple(f"{holiday_column(region)}+{ahead}" for region in signature.holidays for ahead in steps)
+    known = signature.columns[signature.phases_at :]
+    return signature.columns[: signature.phases_at] + phases + known + holidays
 
 
 def _identifier(name: str) -> str:

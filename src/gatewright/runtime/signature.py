@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gatewright.data import frequency
 from gatewright.data.datetimes.patterns import ClockError, on_clock, read_time, require_shown
+from gatewright.data.public_holidays import ahead
 from gatewright.data.tokens import Tokenizer, tokenizer_of
 from gatewright.errors import GatewrightError
 from gatewright.runtime.category_index import CategoryIndex
@@ -38,6 +39,8 @@ class Signature(NamedTuple):
         context: number of rows that a forecaster was trained to read before a forecast; 0 for other models.
         categories: the input columns that hold categories, and their places in a row.
         tokenizer: how a language model cuts a text; None for other models.
+        holidays: regions whose holidays in the next steps are the last inputs of a row.
+        step: time between two rows of a forecaster.
     """
 
     dtype: np.dtype[Any]
@@ -55,6 +58,8 @@ class Signature(NamedTuple):
     classes: tuple[str, ...] = ()
     categories: tuple[tuple[CategoryIndex, slice], ...] = ()
     tokenizer: Tokenizer | None = None
+    holidays: tuple[str, ...] = ()
+    step: str = ""
 
     @classmethod
     def of_layers(cls, D: int, P: int) -> Signature:
@@ -88,7 +93,8 @@ class Signature(NamedTuple):
     @classmethod
     def of_series(cls, encoder: SeriesEncoder, head: QuantileHead) -> Signature:
         """A forecaster: a row of a table in, quantiles of the next values out."""
-        known = tuple(f"{name}+{ahead}" for name in encoder.known for ahead in range(1, head.horizon + 1))
+        steps = range(1, head.horizon + 1)
+        known = tuple(f"{name}+{ahead}" for name in encoder.known_in_table for ahead in steps)
         before = encoder.targets + encoder.past + encoder.static
         columns = before + known
         shape = (head.horizon, len(encoder.targets), len(head.quantiles))
@@ -105,7 +111,14 @@ class Signature(NamedTuple):
             time_zone=encoder.time_zone,
             context=encoder.context,
             categories=tuple(places),
+            holidays=encoder.holidays,
+            step=encoder.step,
         )
+
+    @property
+    def reads_time(self) -> bool:
+        """Whether a step needs the time of its row."""
+        return bool(self.calendar or self.holidays)
 
     def array(self, x: Any, leading: tuple[int | None, ...], indexed: bool = False) -> Array:
         """Return input as a contiguous array of the type of the model's input.
@@ -194,10 +207,10 @@ class Signature(NamedTuple):
         Raises:
             GatewrightError: if the model has no calendar inputs, or the times do not fit.
         """
-        if not self.calendar:
+        if not self.reads_time:
             raise GatewrightError(name, "none: this model reads no calendar", repr(time)[:80])
         many = f"{shape[0]} times" if shape else "a time"
-        expected = f"{many} such as '2024-05-01T13:00', for {', '.join(self.calendar)}"
+        expected = f"{many} such as '2024-05-01T13:00', for {', '.join(self.calendar + self.holidays)}"
         values, sizes = _listed(time)
         try:
             times = _on_clock(values, self.time_zone)
@@ -224,11 +237,16 @@ class Signature(NamedTuple):
         times = self.times(time, shape, name)
         T, B, _ = rows.shape
         phases = frequency.calendar(times.reshape(-1), self.calendar)
+        width = phases.shape[-1]
+        if self.holidays:
+            found = ahead(times.reshape(-1), self.time_zone, self.step, self.output_shape[0], self.holidays)
+            phases = np.concatenate([phases, found], axis=1)
         axes = (T, 1) if times.size == T else (1, B)
         if times.size != 1 or times.shape == shape:
             phases = phases.reshape(*axes, phases.shape[-1])
         phases = np.broadcast_to(phases, (T, B, phases.shape[-1]))
-        return np.concatenate([rows[..., : self.phases_at], phases, rows[..., self.phases_at :]], axis=-1)
+        before, known = rows[..., : self.phases_at], rows[..., self.phases_at :]
+        return np.concatenate([before, phases[..., :width], known, phases[..., width:]], axis=-1)
 
     def _shape_text(self, leading: tuple[int | None, ...]) -> str:
         sizes = ["T" if size is None else str(size) for size in (*leading, *self.shape)]

@@ -87,7 +87,7 @@ class Stream:
         self._step = self._native.step  # looked up once: lookups are a quarter of a small step's time
         self._empty = functools.partial(np.empty, signature.output_shape, signature.output_dtype)
         #: Whether `step` may call the native module directly.
-        converted = signature.calendar or signature.symbols or signature.classes or signature.categories
+        converted = signature.reads_time or signature.symbols or signature.classes or signature.categories
         self._single = sessions == 1 and not converted
         self._classes: ClassSteps | None = None
 
@@ -179,8 +179,8 @@ class Stream:
 
     @property
     def reads_calendar(self) -> bool:
-        """Whether a step needs its time, for calendar inputs."""
-        return bool(self._signature.calendar)
+        """Whether a step needs its time, for calendar inputs or holidays."""
+        return self._signature.reads_time
 
     @property
     def time_zone(self) -> str:
@@ -244,7 +244,7 @@ class Stream:
             GatewrightError: if their shape or type does not fit; NaN and infinity are found when the steps run.
         """
         array = self._signature.array(xs, (None,))
-        if times is None and not self._signature.calendar:
+        if times is None and not self._signature.reads_time:
             return array, None
         return array, self._signature.times(times, (len(array),), "times")
 
@@ -289,7 +289,7 @@ class Stream:
         Raises:
             GatewrightError: if they do not fit, there are several sessions, or the model has calendar inputs.
         """
-        if self.sessions > 1 or self._signature.calendar or self._classes is not None:
+        if self.sessions > 1 or self._signature.reads_time or self._classes is not None:
             got = f"{self.sessions} sessions" if self.sessions > 1 else "one that reads a calendar"
             got = got if self._classes is None else "a classifier or a tagger"
             raise GatewrightError("stream", "one session of a model that reads no calendar", got)
@@ -411,7 +411,7 @@ class Stream:
         array = signature.array(x, (None,) * steps + (B,) * several, indexed)
         T = array.shape[0] if steps else 1
         leading = (T,) * steps + (B,) * several
-        if signature.calendar or time is not None:
+        if signature.reads_time or time is not None:
             times, name = ((T,), "times") if steps else ((B,) * several, "time")
             array = signature.with_calendar(array.reshape(T, B, *signature.shape), time, times, name)
         if not record:

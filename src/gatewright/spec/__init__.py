@@ -12,6 +12,7 @@ from gatewright.spec.encoders import (
     FeatureEncoder,
     SeriesEncoder,
     SymbolEncoder,
+    holiday_column,
     seasonal_rows,
 )
 from gatewright.spec.heads import POOLINGS, ClassHead, QuantileHead, StepClassHead, SymbolHead
@@ -50,5 +51,6 @@ __all__ = [
     "SymbolHead",
     "TableSpec",
     "Vocabulary",
+    "holiday_column",
     "seasonal_rows",
 ]

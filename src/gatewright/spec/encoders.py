@@ -22,6 +22,9 @@ TRANSFORMS = ("none", "log", "log1p", "asinh", "boxcox")
 #: Maximum number of seasons of a forecaster, and of steps in one: a session of a stream remembers as many rows.
 MOST_SEASONS, LONGEST_SEASON = 16, 1_000_000
 
+#: Maximum number of regions whose holidays a forecaster reads, and of characters of one.
+MOST_REGIONS, LONGEST_REGION = 16, 16
+
 #: How missing inputs can be filled: not at all, with the last value, with the mean of the training part.
 FILLS = ("", "forward", "mean")
 
@@ -55,6 +58,8 @@ class SeriesEncoder(Spec):
         seasons: lengths in steps of the seasons whose differences are added to the forecast (`seasonal_rows`), in
             rising order; none without past targets.
         categories: the inputs that hold categories, in the order in which they are read: past, static, known.
+        holidays: countries, or parts of them such as "DE-BY", whose public holidays are the last inputs of
+            ``known``: their number on the dates of a row, under `holiday_column`.
         transform: transform of each target, out of `TRANSFORMS`, before anything else is computed; empty for none
             at all.  Its number is in the scaler.
     """
@@ -77,6 +82,7 @@ class SeriesEncoder(Spec):
     seasons: tuple[int, ...] = left_out((), since=3)
     categories: tuple[Category, ...] = left_out((), since=4)
     transform: tuple[str, ...] = left_out((), since=4)
+    holidays: tuple[str, ...] = left_out((), since=4)
 
     def __post_init__(self) -> None:
         require(len(self.targets) > 0, "targets", "at least one column", self.targets)
@@ -98,6 +104,13 @@ class SeriesEncoder(Spec):
         self._check_seasons()
         named = tuple(each.column for each in self.categories)
         inputs = tuple(name for name in self.past + self.static + self.known if name in set(named))
+        require(len(self.holidays) <= MOST_REGIONS, "holidays", f"at most {MOST_REGIONS} regions", self.holidays)
+        for region in self.holidays:
+            require(1 <= len(region) <= LONGEST_REGION, "holidays", "regions such as DE or DE-BY", region)
+        counted = tuple(map(holiday_column, self.holidays))
+        last = self.known[len(self.known) - len(counted) :]
+        require(last == counted and not set(counted) & set(named), "holidays", f"{counted} last in known", last)
+        require(not counted or self.step != "row", "step", "a time, for holidays", self.step)
         require(named == inputs, "categories", "past, static and known inputs, in this order", named)
         for name in self.transform:
             require(name in TRANSFORMS, "transform", f"names out of {TRANSFORMS}", name)
@@ -125,6 +138,11 @@ class SeriesEncoder(Spec):
     def recent(self) -> int:
         """Number of rows whose targets the seasonal differences of a forecast need: the last ones."""
         return self.seasons[-1] + 1 if self.seasons else 0
+
+    @property
+    def known_in_table(self) -> tuple[str, ...]:
+        """The inputs known in advance that are columns of a table: all but holidays."""
+        return self.known[: len(self.known) - len(self.holidays)]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -179,6 +197,15 @@ class SeriesEncoder(Spec):
     def season_tensors(self, horizon: int) -> dict[str, tuple[int, ...]]:
         """Name and shape of the weights of seasonal differences: one for each season, step ahead and target."""
         return {"season.weight": (len(self.seasons), horizon, len(self.targets))} if self.seasons else {}
+
+
+def holiday_column(region: str) -> str:
+    """Return the name of the input with the number of holidays of a region.
+
+    >>> holiday_column("DE-BY")
+    'holidays DE-BY'
+    """
+    return f"holidays {region}"
 
 
 def seasonal_rows(season: int, horizon: int) -> tuple[int, ...]:

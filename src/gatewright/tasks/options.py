@@ -134,6 +134,8 @@ class DataOptions:
         static: Input columns that are constant for a series; also one of --id.
         category: Input columns that hold codes, in addition to those of names and of true and false; with "none"
             first, no others (default: those of names and of true and false).
+        holidays: Countries, or parts of them such as DE-BY, whose public holidays are known in advance: their
+            number on the date of a step, or in a longer step.
         label: Column of the label of a sequence, for a classifier: all its rows have the same; or of each step,
             for a tagger.
         label_per: What has a label: a whole "sequence" (a classifier) or each "step" (a tagger, whose rows may
@@ -186,6 +188,7 @@ class DataOptions:
     known: tuple[str, ...] | None = None
     static: tuple[str, ...] | None = None
     category: tuple[str, ...] | None = None
+    holidays: tuple[str, ...] | None = None
     label: str | None = None
     label_per: str | None = field(default=None, metadata=_one_of(LABEL_PER))
     features: tuple[str, ...] | None = None

@@ -24,6 +24,7 @@ from gatewright.spec import (
     SeriesEncoder,
     StackSpec,
     TableSpec,
+    holiday_column,
 )
 from gatewright.spec.categories import default_size
 from gatewright.tasks.forecast.seasonality import season_option, seasons_of
@@ -96,6 +97,7 @@ def roles(options: DataOptions) -> Roles:
         resample=options.resample or "",
         aggregate=options.aggregate or "",
         category=options.category or (),
+        holidays=options.holidays or (),
         notation=Notation(options.decimal or ".", options.thousands or "", options.missing or ()),
     )
 
@@ -132,11 +134,13 @@ def read(
     sizes = seasons.sizes
     counts = require_windows(table, parts, sizes, ("training", "validation"))
     calendar = _calendar(table, parts, options)
+    counted = {holiday_column(region): region for region in options.holidays or ()}
     options = replace(
         options,
         target=table.roles.targets,
         past=table.roles.past,
-        known=table.roles.known,
+        known=tuple(name for name in table.roles.known if name not in counted),
+        holidays=tuple(region for name, region in counted.items() if name in table.roles.known),
         static=table.roles.static,
         time=table.roles.time,
         time_zone="" if table.step == "row" else table.clock.zone or NO_ZONE,
@@ -176,6 +180,7 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
         reads=settings.reads,
         time_zone=data.table.clock.zone,
         seasons=data.sizes.seasons,
+        holidays=data.options.holidays or (),
         categories=_categories(data.table, options.model.embedding),
         transform=data.units.names,
     )
@@ -236,7 +241,8 @@ def options_of_model(spec: ModelSpec) -> DataOptions:
     return DataOptions(
         target=encoder.targets,
         past=encoder.past,
-        known=encoder.known,
+        known=encoder.known_in_table,
+        holidays=encoder.holidays,
         static=encoder.static,
         calendar=encoder.calendar or ("none",),
         context=encoder.context,

@@ -45,7 +45,7 @@ class Forecast(Kind["SeriesData"]):
     suffixes = (".csv", ".tsv", ".parquet")
     defaults = Options(
         DataOptions(
-            target=(), past=(), known=(), static=(), time="", time_format="", time_zone="", id=(),
+            target=(), past=(), known=(), static=(), holidays=(), time="", time_format="", time_zone="", id=(),
             resample="", aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
             horizon=1, quantiles=(0.1, 0.5, 0.9), transform=("none",),
             min=("none",), max=("none",), valid="0.15", test="0.15",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gatewright.data import frequency
 from gatewright.data.category_values import with_values
 from gatewright.data.preprocessing import encode
+from gatewright.data.public_holidays import counts
 from gatewright.data.table import Series, Table
 from gatewright.data.time_zones import LOCAL, Clock, Times, is_place, of_days, offset_of, to_local, to_utc
 from gatewright.errors import DataError, GatewrightError, SpecError, shorten
@@ -101,7 +102,7 @@ def fitted(table: Table, encoder: SeriesEncoder) -> Table:
     for role, present, required in zip(("target", "past", "known", "static"), columns, needed, strict=True):
         if present != required:
             raise DataError(f"{role} columns", ", ".join(required) or "none", ", ".join(present) or "none")
-    if encoder.calendar and table.clock.zone != encoder.time_zone:
+    if (encoder.calendar or encoder.holidays) and table.clock.zone != encoder.time_zone:
         expected = f"timestamps {_named(encoder.time_zone)}, as in training"
         hint = (
             ""
@@ -245,6 +246,9 @@ def _window(one: Series, rows: int, table: Table, encoder: SeriesEncoder, horizo
     ahead[: len(future), first:last] = future[:, first:last]
     ahead[:, last:] = one.values[rows - 1, last:]
     _, when = _when(one, rows, table, horizon)
+    if encoder.holidays:  # known without a row for them
+        local = one.clock.local(np.asarray(when))
+        ahead[:, last - len(encoder.holidays) : last] = counts(local, table.step, encoder.holidays)
     usable = np.isfinite(ahead[:, first:last])
     # A row without a category has an unknown one; a row that is not there has none.
     usable[: len(future), [name in table.categories for name in encoder.known]] = True

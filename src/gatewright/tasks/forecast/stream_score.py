@@ -99,7 +99,8 @@ def _rows(values: NDArray[np.float64], file: ModelFile, fill: str) -> NDArray[np
         place = encoder.columns.index(category.column)
         values[:, place] = np.nan_to_num(values[:, place])
     ahead = np.lib.stride_tricks.sliding_window_view(values[1:, first:last], horizon, axis=0)
-    known = ahead[:context].reshape(context, -1)
+    # A stream works out the holidays by itself, from the times.
+    known = ahead[:context, : len(encoder.known_in_table)].reshape(context, -1)
     return np.concatenate([values[:context, :first], values[:context, last:], known], axis=1)
 
 
@@ -118,7 +119,7 @@ def _score(file: ModelFile, batches: list[_Windows], stream: Stream) -> dict[str
         stream.reset()
         numbers = range(batch.rows.shape[1])
         for x, when in zip(batch.rows, batch.times, strict=True):
-            y = stream.step(x, sessions=numbers, time=when if encoder.calendar else None, indexed=True)
+            y = stream.step(x, sessions=numbers, time=when if stream.reads_calendar else None, indexed=True)
         answers.append(y)
     answer, truth = np.concatenate(answers), np.concatenate([batch.truth for batch in batches])
     metrics = {}
