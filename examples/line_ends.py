@@ -1,6 +1,7 @@
-"""Which unit of a language model knows when a line ends?  Looked for in two ways, and checked by ablation.
+r"""Which unit of a language model knows when a line ends?  Looked for in two ways, and checked by ablation.
 
-    gatewright train tinyshakespeare.txt --hidden 256 --steps 1500 --run runs/lines
+    gatewright train tinyshakespeare.txt --hidden 256 --steps 1500 --run runs/lines \
+        --context 128 --batch 32 --lr 0.002 --dropout 0.2 --forget-bias 1
     python examples/line_ends.py runs/lines
 
 `docs/look.md` tells what came of it.

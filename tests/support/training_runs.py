@@ -59,7 +59,9 @@ FORECAST = Options(
 LANGUAGE = Options(
     DataOptions(context=16, valid="0.1", test="0.1"),
     ModelOptions(hidden=12, layers=1, embedding=6, dropout=0.2, forget_bias=1.0),
-    TrainingOptions(steps=30, batch=4, validate_every=10, checkpoint_every=1, seed=3, warmup=5, device="cpu"),
+    TrainingOptions(
+        steps=30, batch=4, lr=2e-3, validate_every=10, checkpoint_every=1, seed=3, warmup=5, device="cpu"
+    ),
 )
 
 

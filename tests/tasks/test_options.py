@@ -255,7 +255,7 @@ def test_settings_have_the_types_of_their_options_without_none(settings):
 def test_settings_are_the_options_that_have_a_value():
     told = resolve(Options(training=TrainingOptions(epochs=3, lr=0.5)), "language")
     settings = TrainingSettings.of(told.training)
-    assert (settings.epochs, settings.steps, settings.lr, settings.batch) == (3, None, 0.5, 32)
+    assert (settings.epochs, settings.steps, settings.lr, settings.batch) == (3, None, 0.5, 16)
     assert {name: value for name, value in vars(settings).items() if value is not None} == told.plain()["training"]
     assert (settings.total(7), replace(settings, steps=4, epochs=None).total(7)) == (21, 4)
     with pytest.raises(GatewrightError, match="--steps or --epochs: expected one of them, got none"):

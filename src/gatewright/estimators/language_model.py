@@ -48,11 +48,11 @@ class LanguageModel(Estimator):
     Args:
         tokens: "characters", "bytes" or "bpe": what a text is cut into (default: characters).
         vocabulary_size: maximum number of tokens of a byte pair encoding (default: 2048).
-        context: number of tokens before gradients are cut (default: 128).
+        context: number of tokens before gradients are cut (default: 64).
         reset: share of the streams that start a chunk with a zero state (default: 0.1).
         hidden: units of each LSTM layer (default: 512).
         layers: LSTM layers (default: 1).
-        dropout: dropout rate (default: 0.2).
+        dropout: dropout rate (default: 0.1).
         proj: width of the projected hidden state; 0 for none.
         embedding: width of the embedding of a token (default: 64).
         forget_bias: initial bias of the forget gates (default: 0).
@@ -60,8 +60,8 @@ class LanguageModel(Estimator):
         test: test part, at the end, which `evaluate` scores (default: 0.05).
         epochs: passes over the training part (default: 10).
         steps: optimizer steps, in place of epochs.
-        batch: parallel streams of text in a step (default: 32).
-        lr: maximum learning rate (default: 0.002).
+        batch: parallel streams of text in a step (default: 16).
+        lr: maximum learning rate (default: 0.006).
         schedule: decay of the learning rate.
         warmup: steps of the linear warm-up.
         weight_decay: decoupled weight decay.

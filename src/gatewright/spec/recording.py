@@ -38,7 +38,7 @@ class TextMetadata(Spec):
     """Metadata of a language model's recording.
 
     Attributes:
-        symbols: the vocabulary; symbol 0 stands for every unknown character.
+        symbols: the vocabulary as a person reads it; of characters, symbol 0 stands for every unknown one.
     """
 
     kind: ClassVar[str] = "text"

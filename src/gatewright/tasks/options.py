@@ -158,7 +158,7 @@ class DataOptions:
         calendar: Calendar inputs: hour_of_day, day_of_week, day_of_year, or "none" (default: those that the
             training part covers twice).
         context: Number of steps that the model reads before a forecast (default: 4 seasons, at least 32 and twice
-            the horizon, and more for a long --season); in a text, before gradients are cut (default: 128); for a
+            the horizon, and more for a long --season); in a text, before gradients are cut (default: 64); for a
             tagger, of the pieces that longer sequences are cut into for training (default: 500).
         reset: Share of the streams of a text that start a chunk with a zero state, so that the model learns to
             start (default: 0.1).
@@ -229,7 +229,7 @@ class ModelOptions:
     Attributes:
         hidden: Number of units of each LSTM layer (default: 64; text 512).
         layers: Number of LSTM layers (default: 1).
-        dropout: Dropout rate between layers and before the head (default: 0.2).
+        dropout: Dropout rate between layers and before the head (default: 0.2; text 0.1).
         proj: Width of the projected hidden state; 0 for none (default: 0).
         embedding: Width of the embedding of a symbol, for text (default: 64), or of a category (default: 3 to 50,
             by the number of its values).
@@ -268,8 +268,8 @@ class TrainingOptions:
     Attributes:
         epochs: Number of passes over the training part (default: from --steps; text 10).
         steps: Number of optimizer steps, without --epochs (default: 1000; text: from the epochs).
-        batch: Number of windows or text streams in a step, over all processes (default: 64; text 32).
-        lr: Maximum learning rate of AdamW (default: 0.001; text 0.002).
+        batch: Number of windows or text streams in a step, over all processes (default: 64; text 16).
+        lr: Maximum learning rate of AdamW (default: 0.001; text 0.006).
         schedule: Decay of the learning rate: "cosine", "linear" or "constant" (default: cosine).
         warmup: Number of steps of the linear warm-up (default: 50).
         weight_decay: Decoupled weight decay (default: 0.01).

@@ -46,9 +46,9 @@ class Language(Kind["TextData"]):
     suffixes = (".txt",)
     several = True
     defaults = Options(
-        DataOptions(context=128, reset=0.1, tokens="characters", valid="0.05", test="0.05"),
-        replace(MODEL_DEFAULTS, hidden=512, dropout=0.2, embedding=64, forget_bias=0.0),
-        replace(TRAINING_DEFAULTS, epochs=10, batch=32, lr=2e-3),
+        DataOptions(context=64, reset=0.1, tokens="characters", valid="0.05", test="0.05"),
+        replace(MODEL_DEFAULTS, hidden=512, dropout=0.1, embedding=64, forget_bias=0.0),
+        replace(TRAINING_DEFAULTS, epochs=10, batch=16, lr=6e-3),
     )
     searched = (
         "hidden=128:1024:log", "layers=1:3", "embedding=32,64,128", "dropout=0:0.5", "lr=5e-4:1e-2:log",
