@@ -157,7 +157,7 @@ OUT_OF_RANGE = {
     "horizon": (0, "a whole number from 1 to 2147483647"),
     "context": (2**31, "a whole number from 1 to 2147483647"),
     "season": (("0", "1", "2"), "none, or different lengths from 1 to 1000000, at most 16"),
-    "transform": (("log", "sqrt"), "none, log, log1p, asinh, boxcox, or with a number: boxcox:POWER"),
+    "transform": (("log", "sqrt"), "auto, none, log, log1p, asinh, boxcox, or with a number: boxcox:POWER"),
     "min": (("none", "nan"), "finite numbers, or none"),
     "max": ((), "finite numbers, or none"),
     "fill": ("backward", "one of forward, mean"),

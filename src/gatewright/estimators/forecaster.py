@@ -47,7 +47,8 @@ class Forecaster(Estimator):
         quantiles: quantile levels; 0.5 is the point forecast (default: 0.1, 0.5, 0.9).
         context: number of steps that the model reads before a forecast.
         season: lengths of seasons in steps, such as (24, 168); "none" for no seasonal differences.
-        transform: transform of the targets: "log", "log1p", "asinh", "boxcox" or "none", for all or one each.
+        transform: transform of the targets: "log", "log1p", "asinh", "boxcox" or "none", for all or one each
+            (default: "auto").
         minimum: lower bound of forecasts, for all targets or one each.
         maximum: upper bound of forecasts, likewise.
         calendar: calendar inputs.

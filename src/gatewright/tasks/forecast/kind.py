@@ -11,6 +11,7 @@ from gatewright.errors import GatewrightError
 from gatewright.spec import NO_CATEGORY
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
 from gatewright.tasks.options import (
+    AUTO,
     LOSSES,
     MODEL_DEFAULTS,
     TRAINING_DEFAULTS,
@@ -47,7 +48,7 @@ class Forecast(Kind["SeriesData"]):
         DataOptions(
             target=(), past=(), known=(), static=(), holidays=(), time="", time_format="", time_zone="", id=(),
             resample="", aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
-            horizon=1, quantiles=(0.1, 0.5, 0.9), transform=("none",),
+            horizon=1, quantiles=(0.1, 0.5, 0.9), transform=("auto",),
             min=("none",), max=("none",), valid="0.15", test="0.15",
         ),
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
@@ -101,10 +102,18 @@ class Forecast(Kind["SeriesData"]):
         return None
 
     def read(self, source: TrainingSource, options: DataOptions, spec: ModelSpec | None = None) -> SeriesData:
-        """Read and split a table; the step between rows is what the model knows, if there is one."""
+        """Read and split a table, and choose transforms of its targets where the options leave them open.
+
+        The step between rows is what the model knows, if there is one.
+        """
         from gatewright.tasks.forecast import dataset
 
-        return dataset.read(cast("ReadableTable", source), options, None if spec is None else spec.forecaster)
+        data = dataset.read(cast("ReadableTable", source), options, None if spec is None else spec.forecaster)
+        if spec is not None or AUTO not in (options.transform or ()):
+            return data
+        from gatewright.tasks.forecast.auto_transform import with_transforms
+
+        return with_transforms(data)
 
     def complete(self, options: Options, data: SeriesData) -> Options:
         """Return the options with what the table decides."""
@@ -195,8 +204,7 @@ class Forecast(Kind["SeriesData"]):
         """Return the options of a run of an earlier version, as that version understood them.
 
         Without ``calibrate`` nothing was calibrated; without ``start``, a season was that of the baseline alone;
-        without ``category``, true and false were
-        numbers.
+        without ``category``, true and false were numbers; without ``transform``, targets were read as they are.
         """
         data, model, training = options.data, options.model, options.training
         if training.calibrate is None:
@@ -206,6 +214,8 @@ class Forecast(Kind["SeriesData"]):
             model = replace(model, start="zero")
         if data.category is None:
             data = replace(data, category=(NO_CATEGORY,))
+        if data.transform is None:
+            data = replace(data, transform=("none",))
         return replace(options, data=data, model=model, training=training)
 
     def with_validation(self, data: SeriesData) -> SeriesData:

@@ -12,7 +12,7 @@ from gatewright.data.split import Parts
 from gatewright.data.table import Table
 from gatewright.data.target_units import Transform
 from gatewright.errors import DataError, GatewrightError, shorten
-from gatewright.tasks.options import DataOptions
+from gatewright.tasks.options import AUTO, DataOptions
 
 #: A bound that no number is beyond: of a target without one, where others have one.
 _FREE = sys.float_info.max
@@ -26,11 +26,13 @@ class TargetOptions:
         transforms: one for each target.
         minimum: lower bound of each target, in its units; empty for none.
         maximum: upper bound, likewise.
+        note: which transforms were chosen and why, in a line for a person.
     """
 
     transforms: tuple[Transform, ...] = ()
     minimum: tuple[float, ...] = ()
     maximum: tuple[float, ...] = ()
+    note: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,14 +51,15 @@ def target_options(table: Table, parts: Sequence[Parts], options: DataOptions) -
     Args:
         table: the series.
         parts: the parts of each series.
-        options: the options.
+        options: the options; a transform that is to be chosen counts as none.
 
     Raises:
         GatewrightError: if there are neither one nor as many values as targets.
         DataError: if the training part has a value beyond a bound.
     """
     targets = len(table.roles.targets)
-    transforms = tuple(map(Transform.of, _one_each("--transform", options.transform, targets)))
+    names = _one_each("--transform", options.transform, targets)
+    transforms = tuple(Transform("none") if name == AUTO else Transform.of(name) for name in names)
     minimum, maximum = (
         tuple(free if value == "none" else float(value) + 0.0 for value in _one_each(flag, values, targets))
         for flag, values, free in (("--min", options.min, -_FREE), ("--max", options.max, _FREE))

@@ -24,7 +24,7 @@ from gatewright.tasks.forecast.losses import POINT_LOSSES, PointLoss, quantile_l
 from gatewright.tasks.forecast.start import start_from_data
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
 from gatewright.tasks.forecast.unknown_categories import UnknownCategories
-from gatewright.tasks.forecast.windows import Batch, Windows, absolute, predict_scaled
+from gatewright.tasks.forecast.windows import Batch, Windows, absolute, predict, predict_scaled
 from gatewright.tasks.settings import LossSettings
 
 #: Quantile loss, and quantiles as they were trained.
@@ -179,6 +179,20 @@ class ForecastTask:
         when = f"row {row + 1}" if one.times is None else one.when(row)
         return f"{one.title} up to {when}"
 
+    def forecast(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Forecast some windows of the training and of the validation part, evenly spaced.
+
+        Args:
+            most: maximum number of windows of each part.
+
+        Returns:
+            The series and the last row of each window, and `predict`.
+        """
+        some = [part[:: max(1, -(-len(part) // most))] for part in (self._train, self._valid)]
+        origins = np.concatenate(some)
+        which = np.searchsorted(self._windows.starts, origins, side="right") - 1
+        return which, origins - self._windows.starts[which], predict(self.model, self._windows, origins)
+
     @property
     def carried(self) -> State | None:
         """Windows start from zero states."""
@@ -207,8 +221,7 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, width: int)
     categories = [f"{each.column} ({len(each.values):,})" for each in encoder.categories]
     if categories:
         lines.append(f"categories, with the number of their values: {', '.join(categories)}")
-    if data.seasons:
-        lines.append(data.seasons)
+    lines += [line for line in (data.seasons, data.units.note) if line]
     lines += data.table.notes
     if data.table.unused:
         lines.append(f"columns not used: {', '.join(data.table.unused)}")

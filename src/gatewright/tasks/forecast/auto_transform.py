@@ -1,0 +1,119 @@
+"""The choice of transforms of a table's targets, by the model that a forecaster starts from.
+
+That is persistence, a regression on the seasons, and quantiles of what it leaves (`gatewright.tasks.forecast.start`):
+it is there without a training step, has few weights, and ranks transforms as trained forecasters do
+(`benchmarks/NOTES.md`).  Its quantile loss is measured in the table's units, so that transforms can be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gatewright.data.target_units import LARGEST, Transform
+from gatewright.nn.model import Model
+from gatewright.tasks.base import Share
+from gatewright.tasks.forecast import dataset
+from gatewright.tasks.forecast.dataset import SeriesData
+from gatewright.tasks.forecast.metrics import naive_error
+from gatewright.tasks.forecast.task import ForecastTask
+from gatewright.tasks.options import AUTO, ModelOptions, Options
+
+#: Share of its loss that a target has to lose by a transform: less may be chance.
+GAIN = 0.06
+
+#: Maximum number of rows that are looked at, those of one series apart, and of windows of each part.
+MOST_ROWS, MOST_WINDOWS = 300_000, 2000
+
+#: Maximum number of forecast values of each part.
+MOST_NUMBERS = 2**20
+
+#: The smallest model: only its start counts.
+_MODEL = ModelOptions(hidden=1, layers=1, dropout=0.0, proj=0, forget_bias=1.0)
+
+
+def with_transforms(data: SeriesData) -> SeriesData:
+    """Return data with a transform of each target whose transform the options leave open.
+
+    Args:
+        data: the table, split; the options say `AUTO` for all targets or for some.
+    """
+    given = data.options.transform or ()
+    targets = data.table.roles.targets
+    given = given if len(given) == len(targets) else given * len(targets)
+    few = _few_series(data)
+    candidates = [[each, *_candidates(few, column)] for column, each in enumerate(data.units.transforms)]
+    most = max(len(each) for each, name in zip(candidates, given, strict=True) if name == AUTO)
+    losses = np.full((most, len(targets)), np.inf)
+    for number in range(most):
+        tried = tuple(
+            each[min(number, len(each) - 1)] if name == AUTO else each[0]
+            for each, name in zip(candidates, given, strict=True)
+        )
+        losses[number] = _losses(few, tried)
+    chosen, notes = list(data.units.transforms), []
+    for column, (name, own) in enumerate(zip(given, candidates, strict=True)):
+        if name != AUTO:
+            continue
+        best = int(np.argmin(losses[: len(own), column]))
+        gain = 1 - losses[best, column] / losses[0, column]
+        if best and gain >= GAIN:
+            chosen[column] = own[best]
+            notes.append(f"{own[best]} of {targets[column]} ({gain:.0%} better at the start)")
+    options = replace(data.options, transform=tuple(map(str, chosen)))
+    note = f"transform: {', '.join(notes)}" if notes else ""
+    return replace(data, options=options, units=replace(data.units, transforms=tuple(chosen), note=note))
+
+
+def _few_series(data: SeriesData) -> SeriesData:
+    """Return data with some of the series, evenly spaced, as many as `MOST_ROWS` holds."""
+    rows = sum(len(series.values) for series in data.table.series)
+    every = -(-rows // MOST_ROWS)
+    places = np.flatnonzero((data.windows[:, :2] > 0).all(axis=1))[::every]
+    if every <= 1 or not len(places):
+        return data
+    table = replace(data.table, series=tuple(data.table.series[place] for place in places))
+    return replace(
+        data, table=table, parts=tuple(data.parts[place] for place in places), windows=data.windows[places]
+    )
+
+
+def _candidates(data: SeriesData, column: int) -> list[Transform]:
+    """Return the transforms that suit a target: none of them refuses a value that may come later."""
+    if any((np.abs(series.values[:, column]) > LARGEST).any() for series in data.table.series):
+        return []
+    values = np.concatenate(
+        [series.values[: part.valid, column] for series, part in zip(data.table.series, data.parts, strict=True)]
+    )
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    if not len(sizes):
+        return []
+    # From four units on, arsinh is the logarithm of twice the value, to a hundredth.
+    unit = float(f"{sizes.min() / 4:.3g}")
+    positive = unit > 0 and bool((values[np.isfinite(values)] > 0).all())
+    return [Transform("asinh", unit), Transform("log1p")] if positive else [Transform("log1p")]
+
+
+def _losses(data: SeriesData, transforms: tuple[Transform, ...]) -> NDArray[np.float64]:
+    """Return the mean quantile loss of each target, in units of the seasonal differences of its series."""
+    data = replace(data, units=replace(data.units, transforms=transforms))
+    with torch.random.fork_rng(devices=[]):
+        spec, scaler = dataset.build(data, Options(model=_MODEL))
+        model = Model(spec, scaler=scaler)
+    task = ForecastTask(model, data, 64, 0, Share(0, 1), torch.device("cpu"), "data")
+    levels, ahead = np.array(data.settings.quantiles), np.arange(1, data.settings.horizon + 1)
+    targets = len(transforms)
+    which, rows, forecasts = task.forecast(max(1, min(MOST_WINDOWS, MOST_NUMBERS // (len(ahead) * targets))))
+    total, count = np.zeros(targets), np.zeros(targets)
+    for number in np.unique(which):
+        values, own = data.table.series[number].values[:, :targets], which == number
+        error = values[rows[own][:, None] + ahead][..., None] - forecasts[own]
+        loss = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
+        scale = naive_error(values[: data.parts[number].valid], data.sizes.season)
+        usable = np.isfinite(loss) & (scale > 0)
+        total += np.where(usable, loss / np.where(scale > 0, scale, 1.0), 0.0).sum(axis=(0, 1))
+        count += usable.sum(axis=(0, 1))
+    return total / np.maximum(count, 1)
