@@ -118,7 +118,7 @@ def _are_transforms(values: tuple[str, ...]) -> bool:
 
 _TRANSFORMS = _rule(
     _are_transforms,
-    f"{AUTO}, {', '.join(TRANSFORMS)}, or with a number: boxcox:POWER from -2 to 2, log1p:UNIT or asinh:UNIT above 0",
+    f"{AUTO}, {', '.join(TRANSFORMS)}, or with a number: boxcox:POWER (-2 to 2), log1p:UNIT, asinh:UNIT (above 0)",
 )
 _BOUNDS = _rule(_are_bounds, "finite numbers, or none")
 _LEVELS = _rule(
@@ -172,8 +172,8 @@ class DataOptions:
             before, times weights that are learned; the first is that of the seasonal-naive baseline. "none" adds
             nothing (default: those of the step, such as 24 and 168 for hours, that the training part shows).
         transform: Transform of the targets: "log", "log1p", "asinh", "boxcox" or "none", for all or one each;
-            with a number its unit or power, such as asinh:0.5 or boxcox:0.3 (default: "auto", the one that a simple
-            model of the training and validation part is best with).
+            with a number its unit or power, such as asinh:0.5 or boxcox:0.3 (default: "auto", the best of some for
+            the model that training starts from).
         min: Lower bound of forecasts, such as 0, for all targets or one each; "none" for no bound (default: none).
         max: Upper bound of forecasts, likewise (default: none).
         tokens: Tokens of a text: "characters", "bytes" (of any file; none is unknown) or "bpe", which merges bytes

@@ -68,8 +68,8 @@ def target_options(table: Table, parts: Sequence[Parts], options: DataOptions) -
         if lowest >= highest:
             raise GatewrightError("--max", f"a number above --min {lowest:g}", f"{highest:g}")
         _require_within(table, parts, target, lowest, highest)
-    bounds = (values if set(map(abs, values)) != {_FREE} else () for values in (minimum, maximum))
-    return TargetOptions(transforms, *bounds)
+    lower, upper = (values if set(map(abs, values)) != {_FREE} else () for values in (minimum, maximum))
+    return TargetOptions(transforms, lower, upper)
 
 
 def bounds_option(bounds: Sequence[float]) -> tuple[str, ...]:
