@@ -15,7 +15,7 @@ from gatewright.errors import DataError
 from gatewright.tasks import registry
 from gatewright.tasks.forecast import auto_transform
 from gatewright.tasks.forecast.task import ForecastTask
-from gatewright.tasks.options import DataOptions, Options
+from gatewright.tasks.options import DataOptions, Options, TrainingOptions
 
 ROWS, HORIZON = 180, 4
 
@@ -95,6 +95,15 @@ def test_the_loss_is_that_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
                 error = values[row + 1 + ahead] - quantile
                 losses.append(max(level * error, (level - 1) * error) / scale)
     assert found == pytest.approx(np.mean(losses), rel=1e-9)
+
+
+def test_a_loss_that_gives_a_mean_goes_without() -> None:
+    kind = registry.kind("forecast")
+    for loss, expected in (("mse", ("none",)), ("mae", ("auto",)), ("quantile", ("auto",))):
+        resolved = kind.resolve(Options(DataOptions(target=("y",)), training=TrainingOptions(loss=loss)))
+        assert resolved.data.transform == expected
+    mixed = Options(DataOptions(transform=("none", "auto")), training=TrainingOptions(loss="mse"))
+    assert kind.resolve(mixed).data.transform == ("none", "none")
 
 
 def test_no_random_number_is_drawn() -> None:

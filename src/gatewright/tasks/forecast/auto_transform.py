@@ -1,7 +1,8 @@
 """The choice of transforms of a table's targets, by the model that a forecaster starts from.
 
-That is persistence, a regression on the seasons, and quantiles of what it leaves (`start_from_data`): it is there without a training step, has few weights, and ranks transforms as trained forecasters do
-(`benchmarks/NOTES.md`).  Its quantile loss is measured in the table's units, so that transforms can be compared.
+That is persistence, a regression on the seasons, and quantiles of what it leaves (`start_from_data`).  It is there
+without a training step, has few weights, and ranks transforms as trained forecasters do (`benchmarks/NOTES.md`).
+Its quantile loss is measured in the table's units, so that transforms can be compared.
 """
 
 from __future__ import annotations

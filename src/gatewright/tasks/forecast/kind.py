@@ -75,11 +75,15 @@ class Forecast(Kind["SeriesData"]):
             if levels not in (None, (0.5,)):
                 got = " ".join(map(str, levels))
                 raise GatewrightError("--quantiles", f"none with --loss {loss}, which gives one value", got)
-            transforms = set(options.data.transform or ()) - {"none"}
+            transforms = set(options.data.transform or ()) - {"none", AUTO}
             if transforms and LOSSES[loss] != "median":
                 expected = f"none with --loss {loss}: a {LOSSES[loss]} of transformed values is none of the values"
                 raise GatewrightError("--transform", expected, " ".join(sorted(transforms)))
-            options = replace(options, data=replace(options.data, quantiles=(0.5,)))
+            data = replace(options.data, quantiles=(0.5,))
+            if LOSSES[loss] != "median":
+                given = data.transform or ("none",)
+                data = replace(data, transform=tuple("none" if name == AUTO else name for name in given))
+            options = replace(options, data=data)
         return super().resolve(options)
 
     def fits(self, spec: ModelSpec) -> bool:
