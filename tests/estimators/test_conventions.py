@@ -22,6 +22,7 @@ import gatewright as gw
 from gatewright.errors import GatewrightError
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.loading import ESTIMATORS
+from gatewright.estimators.python_names import option_of
 from gatewright.tasks import registry
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 
@@ -69,7 +70,7 @@ def test_every_option_of_the_kind_is_a_parameter_and_documented(cls: type[Estima
         or getattr(getattr(kind.defaults, "data" if table is DataOptions else "model"), option.name) is not None
     }
     columns = {"target", "past", "known", "static", "time", "id", "label", "label_per", "features", "category"}
-    assert set(inspect.signature(cls).parameters) == own - columns | {"verbose"}
+    assert set(map(option_of, inspect.signature(cls).parameters)) == own - columns | {"verbose"}
     described = re.findall(r"^    (\w+): ", inspect.cleandoc(cls.__doc__ or ""), re.M)
     assert set(inspect.signature(cls).parameters) <= set(described)
 

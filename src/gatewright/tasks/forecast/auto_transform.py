@@ -59,7 +59,8 @@ def with_transforms(data: SeriesData) -> SeriesData:
         if name != AUTO:
             continue
         best = int(np.argmin(losses[: len(own), column]))
-        gain = 1 - losses[best, column] / losses[0, column]
+        # A loss of 0 has no window to compare by.
+        gain = 1 - losses[best, column] / losses[0, column] if losses[0, column] > 0 else 0.0
         if best and gain >= GAIN:
             chosen[column] = own[best]
             notes.append(f"{own[best]} of {targets[column]} ({gain:.0%} better at the start)")
