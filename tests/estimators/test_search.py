@@ -20,7 +20,7 @@ SEARCH = {"hidden": (2, 8, "log"), "lr": [1e-3, 1e-2, 1e-1], "reads": ["change",
 @pytest.mark.slow
 def test_the_best_is_what_fit_makes_of_its_parameters(tmp_path):
     table, model = panel((120, 90)), gw.Forecaster(**SIZES)
-    found = gw.tune(model, table, trials=4, search=SEARCH, storage=tmp_path / "s", **COLUMNS)
+    found = gw.tune(model, table, trials=3, search=SEARCH, storage=tmp_path / "s", **COLUMNS)
     assert model.get_params() == gw.Forecaster(**SIZES).get_params()
     assert not hasattr(model, "model_")
     best = found.best_estimator_
@@ -32,8 +32,8 @@ def test_the_best_is_what_fit_makes_of_its_parameters(tmp_path):
     assert best.run_.path == tmp_path / "s" / "trials" / f"{found.trials_['score'].arg_min():04d}"
     assert found.trials_.columns[-4:] == ["hidden", "lr", "reads", "error"]
     # The same arguments go on with the study, others are refused.
-    more = gw.tune(model, table, trials=5, search=SEARCH, storage=tmp_path / "s", **COLUMNS)
-    assert more.trials_[:4].equals(found.trials_)
+    more = gw.tune(model, table, trials=3, search=SEARCH, storage=tmp_path / "s", **COLUMNS)
+    assert more.trials_.equals(found.trials_)
     with pytest.raises(GatewrightError, match=r"^storage: expected a new directory, or the command that began"):
         gw.tune(clone(model).set_params(steps=7), table, search=SEARCH, storage=tmp_path / "s", **COLUMNS)
 
@@ -43,7 +43,7 @@ def test_classes_and_texts_are_searched_alike():
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(40, 8)), np.arange(40) % 2
     classifier = gw.SequenceClassifier(steps=4, batch=4, validate_every=2)
-    found = gw.tune(classifier, X, y, trials=2, search={"hidden": [2, 3], "pooling": ["last", "mean"]})
+    found = gw.tune(classifier, X, y, trials=1, search={"hidden": [2, 3], "pooling": ["last", "mean"]})
     alone = clone(classifier).set_params(**found.best_params_).fit(X, y)
     np.testing.assert_array_equal(found.best_estimator_.predict_proba(X), alone.predict_proba(X))
     assert found.best_estimator_.classes_.tolist() == [0, 1]  # as fit was given them, not as text

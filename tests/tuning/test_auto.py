@@ -13,14 +13,17 @@ import pytest
 import gatewright as gw
 from gatewright import cli
 from gatewright.errors import DataError, GatewrightError
-from gatewright.runs.run import Run
+from gatewright.estimators import recipe
+from gatewright.runs.run import Run, digest
 from gatewright.tasks import registry
 from gatewright.tasks.forecast import recipes as of_forecasters
 from gatewright.tasks.forecast.rolling import Rolling
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.tasks.recipes import Recipe
+from gatewright.tasks.search_space import with_values
 from gatewright.train import launch
 from gatewright.train.callback import Callback
+from gatewright.tuning import auto
 from gatewright.tuning.auto import MARGIN, TOGETHER, Seconds, choose, scores_of
 from tests.estimators.test_backtest import panel
 
@@ -166,7 +169,7 @@ def test_a_trial_is_a_training_of_its_own(chosen, table, tmp_path):
 @pytest.mark.slow
 def test_a_budget_bounds_the_steps_and_the_order_stays(chosen, table):
     whole, _, _ = chosen
-    for limit, count in ((0.5, 0), (1, 1), (3, 3), (11, 7)):
+    for limit, count in ((0.5, 0), (3, 3)):
         meter = Steps(limit)
         choice = choose(KIND, KIND.source_of(table), OPTIONS, meter)
         assert meter.taken <= limit + 1
@@ -181,8 +184,8 @@ def test_the_test_part_decides_nothing(chosen, table):
     whole, _, _ = chosen
     late = pl.int_range(pl.len()).over("site") >= pl.len().over("site") - 20
     other = table.with_columns(load=pl.when(late).then(1e4 * pl.col("load")).otherwise("load"))
-    choice = choose(KIND, KIND.source_of(other), OPTIONS, Steps(3))
-    assert [trial.score for trial in choice.trials] == [trial.score for trial in whole.trials[:3]]
+    choice = choose(KIND, KIND.source_of(other), OPTIONS, Steps(2))
+    assert [trial.score for trial in choice.trials] == [trial.score for trial in whole.trials[:2]]
 
 
 def test_what_is_set_is_in_no_recipe(table):
@@ -204,22 +207,38 @@ def test_recipes_that_a_table_does_not_allow_are_left_out(monkeypatch):
     assert "no seasonal differences" not in [recipe.name for recipe in KIND.recipes(data, without)]
 
 
-@pytest.mark.slow
-def test_fit_trains_the_recipe_that_it_chose(chosen, table, tmp_path):
+@pytest.fixture
+def asked(chosen, monkeypatch):
+    """The choice without its trainings: the arguments of each, and what it answers."""
     choice, _, _ = chosen
+    answer = replace(choice, recipe=RECIPES[1], options=with_values(OPTIONS, RECIPES[1].values))
+    calls = []
+
+    def choose_by_hand(kind, source, options, meter, say):
+        calls.append((kind.name, digest(source), options, meter.limit))
+        return answer
+
+    for module in (auto, recipe):
+        monkeypatch.setattr(module, "choose", choose_by_hand)
+    return calls, answer
+
+
+@pytest.mark.slow
+def test_fit_trains_the_recipe_that_it_chose(asked, table, tmp_path):
+    calls, choice = asked
     sizes = {"horizon": 2, "context": 12, "season": 6, "valid": 31, "test": 20, "hidden": 3}
     sizes |= {"steps": 8, "batch": 4, "lr": 0.02, "validate_every": 2, "warmup": 1, "device": "cpu"}
-    model = gw.Forecaster(**sizes)
     columns = {"target": "load", "time": "ts", "id": "site"}
-    model.fit(table, auto=1e6, run_dir=tmp_path / "r", **columns)
-    assert model.recipe_ == dict(choice.recipe.values)
+    model = gw.Forecaster(**sizes).fit(table, auto=7, run_dir=tmp_path / "r", **columns)
+    assert calls == [("forecast", digest(KIND.source_of(table)), OPTIONS, 7.0)]
+    assert model.recipe_ == {"reads": "both"}
     assert model.recipes_["score"].to_list() == [trial.score for trial in choice.trials]
     assert model.get_params() == gw.Forecaster(**sizes).get_params()
-    alone = gw.Forecaster(**{**sizes, **model.recipe_}).fit(table, **columns)
-    assert alone.recipe_ is None
+    alone = gw.Forecaster(**sizes, reads="both").fit(table, **columns)
+    assert (alone.recipe_, alone.recipes_) == (None, None)
     assert model.predict(table).equals(alone.predict(table))
     written = json.loads((tmp_path / "r" / "recipes.json").read_text())
-    assert (written["chosen"], written["options"]) == (choice.recipe.name, model.recipe_)
+    assert (written["chosen"], written["options"], written["why"]) == ("both", {"reads": "both"}, choice.why)
     assert [trial["score"] for trial in written["trials"]] == model.recipes_["score"].to_list()
     for arguments, message in (
         ({"auto": 0}, "auto: expected a number of seconds above 0, got 0"),
@@ -232,8 +251,8 @@ def test_fit_trains_the_recipe_that_it_chose(chosen, table, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_shows_its_choice_and_keeps_it(chosen, table, tmp_path, capsys, monkeypatch):
-    choice, _, _ = chosen
+def test_the_command_shows_its_choice_and_keeps_it(asked, table, tmp_path, capsys, monkeypatch):
+    calls, choice = asked
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     table.write_csv("load.csv")
@@ -241,17 +260,18 @@ def test_the_command_shows_its_choice_and_keeps_it(chosen, table, tmp_path, caps
         "--target load --time ts --id site --horizon 2 --context 12 --season 6 --valid 31 --test 20 --hidden 3 "
     )
     options += "--steps 8 --batch 4 --lr 0.02 --validate-every 2 --warmup 1 --device cpu"
-    cli.main(["train", "load.csv", *options.split(), "--auto", "1e6", "--run", "r"])
+    cli.main(["train", "load.csv", *options.split(), "--auto", "7", "--run", "r"])
     printed, complaints = capsys.readouterr()
     assert complaints == ""
-    [line] = [line for line in printed.splitlines() if f"{choice.recipe.name} *" in line]
-    last = scores_of(choice.trials)[-1].get(choice.recipe.name)
-    assert f"{last:.4f}"[:5] in line
-    written = json.loads(Path("r/recipes.json").read_text())
-    assert [trial["score"] for trial in written["trials"]] == [trial.score for trial in choice.trials]
-    run = Run.open(Path("r"))
-    for name, value in choice.recipe.values.items():
-        assert value in (vars(run.options().data) | vars(run.options().model))[name], name
+    assert calls == [("forecast", digest(Path("load.csv")), OPTIONS, 7.0)]
+    lines = {line.split("  ")[0]: line.split() for line in printed.splitlines()}
+    scores = scores_of(choice.trials)
+    assert lines["both *"][2:4] == ["--reads", "both"]
+    for name in ("default", "level"):
+        shown = [float(word) for word in lines[name] if word[0].isdigit()]
+        assert shown == pytest.approx([of_round[name] for of_round in scores if name in of_round], rel=1e-2)
+    assert json.loads(Path("r/recipes.json").read_text())["chosen"] == "both"
+    assert Run.open(Path("r")).options().data.reads == "both"
     with pytest.raises(SystemExit):
         cli.main(["train", "load.csv", *options.split(), "--auto", "5", "--run", "r"])
     assert capsys.readouterr().err.startswith(

@@ -48,15 +48,15 @@ def check(study: Path, trials: int) -> None:
 def test_the_best_trial_is_a_run_like_any_other(table, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-    cli.main(["tune", str(table), *OPTIONS, "--trials", "3"])
+    cli.main(["tune", str(table), *OPTIONS, "--trials", "2"])
     printed, complaints = capsys.readouterr()
     assert complaints == ""
     study = Path("studies/load")
-    check(study, 3)
+    check(study, 2)
     best = min(rows_of(study), key=lambda row: float(row["score"]))
     run = study / "trials" / f"{int(best['trial']):04d}"
     assert printed.endswith(f"best: trial {best['trial']}\nnext: gatewright evaluate {run}\n")
-    shown = printed[printed.index("3 trials") :]
+    shown = printed[printed.index("2 trials") :]
     first = next(line.split() for line in shown.splitlines() if "finished" in line)
     assert (first[0], float(first[2])) == (best["trial"], pytest.approx(float(best["score"]), rel=1e-3))
     cli.main(["tune", "--show", str(study)])
@@ -96,7 +96,7 @@ def test_workers_share_a_study(table, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_to_the_same_trials(table, tmp_path, capsys):
-    arguments = ["tune", str(table), *OPTIONS, "--trials", "4", "--study"]
+    arguments = ["tune", str(table), *OPTIONS, "--trials", "3", "--study"]
     cli.main([*arguments, str(tmp_path / "whole")])
     process = command_in_process([*arguments, tmp_path / "cut"], tmp_path / "out")
     checkpoint = tmp_path / "cut" / "trials" / "0001" / "checkpoint.safetensors"
@@ -111,7 +111,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_trials(table, tmp_path, ca
         for name in ("whole", "cut")
     )  # fmt: skip
     assert cut == whole
-    assert len(rows_of(tmp_path / "cut")) in (4, 5)
+    assert len(rows_of(tmp_path / "cut")) in (3, 4)
 
 
 @pytest.mark.parametrize(

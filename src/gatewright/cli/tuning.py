@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from gatewright.cli.app import LOADING, UsageError, app, complain, errors, flat, print_table, say
 from gatewright.progress import Waits
 from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
+
+if TYPE_CHECKING:
+    from gatewright.tuning.study import Study
 
 
 @app.command
@@ -61,46 +64,49 @@ def tune(
         raise UsageError("--workers", "a whole number of at least 1", str(workers))
     waits = Waits(errors)
     with waits.during(LOADING):
-        from gatewright.tasks import registry
         from gatewright.tasks.search_space import space_of
         from gatewright.train.launch import require_one_process
         from gatewright.tuning import results
         from gatewright.tuning.search import Job, Limits
-        from gatewright.tuning.search import search as search_alone
         from gatewright.tuning.study import Study, quiet_optuna
-        from gatewright.tuning.workers import search_together
+        from gatewright.tuning.workers import search_with
 
     with quiet_optuna():
         if show is not None:
-            opened = Study.open(show)
-        else:
-            assert source is not None
-            require_one_process("tune", "a single process; --workers starts more")
-            options = Options(data, model, training)
-            if config:
-                options = options.over(read_config(config))
-            limits = Limits(trials, seconds).bounded
-            with waits.during(f"reading {source.name}"):
-                job = Job.of(source, kind, options, space_of(search) if search else None)
-            opened = Study.begin(study or Path("studies", source.name.split(".")[0] or "study"), job.plan())
-            notes: list[str] = []
-            try:
-                if workers == 1:
-                    ended = search_alone(opened, job, limits, say)
-                else:
-                    ended, notes = search_together(opened.path, job, limits, workers)
-            except KeyboardInterrupt:
-                complain("interrupted", "the same command goes on with the study")
-                sys.exit(130)
-            for note in notes:
-                complain("note", note)
-        found = results.results(opened)
-        if show is None:
-            results.write_csv(opened.path / "trials.csv", found)
-        for table in results.tables(found, registry.kind(opened.plan.kind).unit):
-            print_table(table)
-        if show is None and not ended:
-            say("stopped; the same command goes on")
-        best = opened.run_of(results.best_trial(opened))
-        opened.close()
+            _print_trials(Study.open(show), ended=True)
+            return
+        assert source is not None
+        require_one_process("tune", "a single process; --workers starts more")
+        options = Options(data, model, training)
+        if config:
+            options = options.over(read_config(config))
+        limits = Limits(trials, seconds).bounded
+        with waits.during(f"reading {source.name}"):
+            job = Job.of(source, kind, options, space_of(search) if search else None)
+        opened = Study.begin(study or Path("studies", source.name.split(".")[0] or "study"), job.plan())
+        try:
+            ended, notes = search_with(workers, opened, job, limits, say)
+        except KeyboardInterrupt:
+            complain("interrupted", "the same command goes on with the study")
+            sys.exit(130)
+        for note in notes:
+            complain("note", note)
+        results.write_csv(opened.path / "trials.csv", results.results(opened))
+        _print_trials(opened, ended)
+
+
+def _print_trials(study: Study, ended: bool) -> None:
+    """Print the trials of a study, and the best one; none may have finished in a search that was stopped."""
+    from gatewright.tasks import registry
+    from gatewright.tuning import results
+
+    found = results.results(study)
+    for table in results.tables(found, registry.kind(study.plan.kind).unit):
+        print_table(table)
+    if not ended:
+        say("stopped; the same command goes on")
+        if not any(result.state == "finished" for result in found):
+            return
+    best = study.run_of(results.best_trial(study))
+    study.close()
     say(f"best: trial {int(best.name)}\nnext: gatewright evaluate {best}")

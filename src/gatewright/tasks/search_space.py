@@ -87,7 +87,7 @@ def space_of(entries: Iterable[str]) -> dict[str, Domain]:
     """Return a search space from entries as the command line takes them.
 
     Raises:
-        GatewrightError: if an option is unknown or twice there, or its values cannot be read.
+        GatewrightError: if an option is unknown or named twice, or its values cannot be read.
 
     >>> space_of(["hidden=32:256:log", "dropout=0,0.1"])
     {'hidden': Span(low=32, high=256, log=True, whole=True), 'dropout': Choice(values=(0.0, 0.1))}
@@ -108,7 +108,7 @@ def _type_of(name: str) -> str:
     """Return the type of an option that may be searched.
 
     Raises:
-        GatewrightError: if it may not, or there is none of this name.
+        GatewrightError: if it may not, or no option has this name.
     """
     types = searchable()
     if name in types:

@@ -84,9 +84,9 @@ class Trial:
         round: number of the round, from 0 on.
         fold: number of the fold of the validation part.
         steps: of the training.
-        score: in the fold; None if there is none.
+        score: in the fold; None after an error.
         seconds: that it took.
-        error: why there is no score, or "".
+        error: why it has no score, or "".
     """
 
     recipe: str

@@ -103,7 +103,7 @@ def names_of(found: list[Result]) -> list[str]:
 
 def ranked(found: list[Result]) -> list[Result]:
     """Return finished trials by their score, then all others in their order."""
-    last = float("inf")
+    last = float("inf")  # a trial that was pruned has a score too, of fewer steps
     return sorted(
         found,
         key=lambda each: (each.state != "finished", each.score if each.state == "finished" else last, each.number),

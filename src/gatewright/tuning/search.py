@@ -110,7 +110,7 @@ class Limits:
 
     @property
     def bounded(self) -> Limits:
-        """These limits, or the default where there is none."""
+        """These limits, or the default without any."""
         return Limits(TRIALS) if self.trials is None and self.seconds is None else self
 
 

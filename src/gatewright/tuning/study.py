@@ -106,13 +106,13 @@ class Study:
         """Return the study in a directory.
 
         Raises:
-            RunError: if there is none.
+            RunError: if the directory holds none.
         """
         return Study(path, read_plan(path))
 
     @staticmethod
     def begin(path: Path, plan: Plan) -> Study:
-        """Return the study in a directory, which is made if there is none.
+        """Return the study in a directory, which is made if necessary.
 
         Raises:
             RunError: if the directory holds a study of another plan or something else, or cannot be made.
@@ -242,7 +242,7 @@ def read_plan(path: Path) -> Plan:
     """Return the plan of a study.
 
     Raises:
-        RunError: if there is none, or it is damaged.
+        RunError: if it has no plan, or a damaged one.
     """
     note = note_of(path)
     if not note.is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,6 +20,18 @@ from gatewright.tuning.study import Study, quiet_optuna
 
 #: A process starts anew: a fork of one that has loaded torch may hang.
 PROCESSES: Any = multiprocessing.get_context("spawn")
+
+#: Exit status of a worker that was asked to stop.
+STOPPED = 130
+
+
+def search_with(
+    workers: int, study: Study, job: Job, limits: Limits, say: Callable[[str], None]
+) -> tuple[bool, list[str]]:
+    """Train the trials of a study, in this process or in several; see `search_together`."""
+    if workers == 1:
+        return search(study, job, limits, say), []
+    return search_together(study.path, job, limits, workers)
 
 
 def search_together(path: Path, job: Job, limits: Limits, workers: int) -> tuple[bool, list[str]]:
@@ -51,7 +63,7 @@ def search_together(path: Path, job: Job, limits: Limits, workers: int) -> tuple
         for number, code in enumerate(codes)
         if code < 0 and not stopped
     ]
-    return not stopped, notes
+    return not stopped and STOPPED not in codes, notes
 
 
 @contextmanager
@@ -97,11 +109,12 @@ def _work(path: Path, job: Job, limits: Limits, threads: int) -> None:
         with quiet_optuna():
             study = Study.open(path)
             try:
-                search(study, job, limits, say)
+                if not search(study, job, limits, say):
+                    raise SystemExit(STOPPED)
             finally:
                 study.close()
     except GatewrightError as error:
         say(f"error: {error}")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        raise SystemExit(STOPPED) from None
