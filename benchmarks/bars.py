@@ -52,6 +52,9 @@ LOOK = Bar("a recording of T=10,000, H=512 over a training forward", 1.1, 1.02, 
 PAGE = Bar("its page painted, seconds", 2, 1, at_most=True)
 SERVE = Bar("serve, 200 WebSocket sessions, H = 128, steps a second", 3000, 6000)
 SERVE_P99 = Bar("... 99th percentile of an answer, milliseconds", 60, 30, at_most=True)
+FIRST_LINE = Bar("train, 1.5 M rows of 1,000 series: first line, seconds", 10, 2, at_most=True)
+FIRST_STEP = Bar("... first step, with its validation, seconds", 15, 10, at_most=True)
+EVALUATE = Bar("... evaluate, 202,000 windows, seconds", 60, 30, at_most=True)
 
 
 class Judged(NamedTuple):

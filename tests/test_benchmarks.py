@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from benchmarks import bars, busy, cases, memory, onnx_peer, peers, step, timing, training
+from benchmarks import bars, busy, cases, large_table, memory, onnx_peer, peers, step, timing, training
 from benchmarks.__main__ import main
 from benchmarks.cases import Case
 from benchmarks.peers import ORT, OURS, TORCH
@@ -18,6 +18,7 @@ from benchmarks.settings import Settings, torch_threads
 from benchmarks.timing import Plan, Timed
 
 from gatewright import equations
+from gatewright.data.table import Roles, read_table
 from gatewright.errors import GatewrightError
 
 pytestmark = pytest.mark.slow
@@ -214,3 +215,18 @@ def test_figures_go_to_a_file(tmp_path, capsys, monkeypatch):
         one.what for one in (bars.TRAINING_MEAN, bars.TRAINING_EACH, bars.FORWARD_MEAN, bars.FORWARD_EACH)
     ]
     assert "tiny" in capsys.readouterr().out
+
+
+def test_the_large_table_is_read_and_its_commands_are_timed(tmp_path):
+    large_table.write_table(tmp_path / "table.csv", rows=60, series=3)
+    roles = Roles(("load",), past=("temperature",), static=("area",), series=("site",))
+    table = read_table(tmp_path / "table.csv", roles)
+    assert (len(table.series), table.step, table.series[2].values.shape) == (3, "1h", (60, 3))
+    assert [len(set(series.values[:, 2])) for series in table.series] == [1, 1, 1]
+    found = large_table.measured(["--version"], 1)
+    [(when, _)] = found.lines
+    assert 0 < when < found.seconds
+    assert found.cpu_seconds > 0.01
+    assert found.megabytes > 5
+    with pytest.raises(RuntimeError, match="error: "):
+        large_table.measured(["evaluate", tmp_path / "nothing"], 1)

@@ -611,3 +611,29 @@ def test_a_training_starts_from_a_model(gatewright, runs, tmp_path):
     both = gatewright("train", "--run", tmp_path / "run", "--resume", "--init", start)
     fails(both, 2, "--init: expected no --resume with it")
     assert not (tmp_path / "other").exists()
+
+
+#: Says at the end of each announced step whether what a model needs has been loaded.
+ANNOUNCED = """
+import sys
+from contextlib import contextmanager
+from gatewright import progress
+
+@contextmanager
+def during(self, what):
+    yield
+    print(what, "gatewright.nn.model" in sys.modules)
+
+progress.Waits.during = during
+from gatewright.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["evaluate", "nothing"], ["forecast", "nothing", "a.csv"], ["predict", "nothing", "a.csv"]]
+)
+def test_the_wait_for_torch_is_announced(tmp_path, arguments):
+    done = fork_server(*TRAINING).run(["-c", ANNOUNCED, *arguments], cwd=tmp_path)
+    assert done.stdout == "loading torch True\n"
+    assert done.stderr.startswith("error: ")

@@ -65,6 +65,7 @@ ROOMS = [
         "spec",
         "equations",
         "_kernels",
+        "native_module",
         "kernels",
         "files",
         "web",

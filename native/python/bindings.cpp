@@ -253,7 +253,12 @@ double fma_peak(int threads, double seconds) {
 
 }  // namespace
 
+// What Python may call and with which arguments, by number.  Raise it, and INTERFACE in native_module.py, with
+// each change: Python refuses a module of another number, which would ignore arguments that it does not know.
+constexpr int kInterface = 1;
+
 NB_MODULE(_kernels, m) {
+    m.attr("interface") = kInterface;
     m.def("forward", &forward, nb::arg("x").none(), nb::arg("h_0").none(), nb::arg("c_0").none(),
           nb::arg("weights").none(), nb::arg("args").none(), nb::arg("keep").none(), nb::arg("out").none());
     m.def("backward", &backward, nb::arg("d").none(), nb::arg("inputs").none(), nb::arg("kept").none(),

@@ -10,6 +10,7 @@ from gatewright.spec.cell import LayerWeights
 
 _Array = NDArray[Any]
 
+interface: int
 least_chunk_rows: int
 chunk_bytes: int
 

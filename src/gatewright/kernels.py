@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright import _kernels
 from gatewright.errors import GatewrightError, nearest
+from gatewright.native_module import _kernels
 from gatewright.spec.cell import LayerWeights
 
 Array = NDArray[Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import struct
 import zoneinfo
 from dataclasses import replace
@@ -408,3 +409,27 @@ def test_a_text_as_a_source(tmp_path):
     ):
         with pytest.raises(DataError, match=message):
             text_of(source)
+
+
+HALF_HOUR = "the time zone '+05:30'; cast to UTC, they are read on that clock with the time zone +05:30"
+
+
+class AtHalfAnHour:
+    """An Arrow table whose time zone polars refuses, in its words, without pyarrow, which makes such tables."""
+
+    column_names = ("time", "load")
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        raise pl.exceptions.ComputeError("unable to parse time zone: '+05:30'. Please check the Time Zone ...")
+
+
+def test_an_offset_that_polars_cannot_hold_is_named():
+    with pytest.raises(DataError, match=re.escape(HALF_HOUR)):
+        frame_of(AtHalfAnHour())
+
+
+def test_an_offset_of_pyarrow_that_polars_cannot_hold_is_named():
+    pyarrow = pytest.importorskip("pyarrow")
+    times = pyarrow.array([0, 1], pyarrow.timestamp("us", "+05:30"))
+    with pytest.raises(DataError, match=re.escape(HALF_HOUR)):
+        frame_of(pyarrow.table({"time": times, "load": [1.0, 2.0]}))

@@ -7,13 +7,12 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import numpy as np
@@ -28,6 +27,7 @@ from gatewright.nn.model import load
 from gatewright.tasks.options import ModelOptions, Options, TrainingOptions
 from gatewright.train import plain_rnn
 from gatewright.train.launch import train
+from tests.support.forks import TRAINING, Forked, fork_server
 from tests.support.inspected import blocks_of, same, strict
 from tests.support.small_models import DATA, rows_of, write_cells, write_sites
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, write_table, write_text
@@ -460,30 +460,38 @@ def test_train_look_without_the_extra_makes_no_run(
 # --- as a process
 
 
+@dataclass
+class Looking:
+    """The command as a process, with its output and the file of its errors."""
+
+    process: Forked
+    out: IO[str]
+    errors: Path
+
+
 @pytest.fixture
-def process(runs: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "gatewright", "look", str(runs / "plays"), "--no-browser", "--steps", "40"]
-    # A shell that started the suite in the background has told it, and so its children, to ignore Ctrl-C.
-    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    finally:
-        signal.signal(signal.SIGINT, ignored)
-    yield started
-    started.kill()
-    started.communicate()
+def looking(runs: Path, tmp_path: Path) -> Iterator[Looking]:
+    command = ["-m", "gatewright", "look", str(runs / "plays"), "--no-browser", "--steps", "40"]
+    errors, (reads, writes) = tmp_path / "errors", os.pipe()
+    with os.fdopen(reads) as out, errors.open("w") as file:
+        try:
+            process = fork_server(*TRAINING).start(command, stdout=writes, stderr=file)
+        finally:
+            os.close(writes)
+        yield Looking(process, out, errors)
+        process.kill()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_as_a_process_it_serves_until_ctrl_c(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
-    line = process.stdout.readline()
+def test_as_a_process_it_serves_until_ctrl_c(looking: Looking, runs: Path) -> None:
+    line = looking.out.readline()
     [url] = re.findall(r"^look at plays, test part: (http://127\.0\.0\.1:\d+/[\w-]{32}/)\n$", line)
-    assert process.stdout.readline() == "Ctrl-C stops\n"
+    assert looking.out.readline() == "Ctrl-C stops\n"
     with httpx.stream("GET", f"{url}events", trust_env=False, timeout=30):
         assert httpx.get(f"{url}recordings", trust_env=False).json()[0]["id"] == "best"
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        looking.process.send_signal(signal.SIGINT)
+        code = looking.process.wait(timeout=120)
     # On a busy machine it says what it waits for.
-    waits = ("loading torch", f"reading {process.args[4]}, and running the model over it")
-    assert (process.returncode, out, [line for line in err.splitlines() if line not in waits]) == (0, "", [])
+    waits = ("loading torch", f"reading {runs / 'plays'}, and running the model over it")
+    lines = looking.errors.read_text().splitlines()
+    assert (code, looking.out.read(), [line for line in lines if line not in waits]) == (0, "", [])

@@ -6,6 +6,7 @@ one NumPy array for each column.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -95,7 +96,11 @@ def _from_arrow(source: ArrowStream | ArrowArray) -> pl.DataFrame:
         return named(cells, names if names and len(names) == len(cells.columns) else cells.columns)
     except pl.exceptions.DuplicateError:
         raise DataError("columns of the data frame", "each name once", "a name several times") from None
-    except (pl.exceptions.PolarsError, TypeError, ValueError, ImportError):
+    except (pl.exceptions.PolarsError, TypeError, ValueError, ImportError) as error:
+        if unknown := re.search(r"unable to parse time zone: '([^']*)'", str(error)):
+            expected = "timestamps in UTC, in a zone with a name or at an offset of whole hours"
+            remedy = f"cast to UTC, they are read on that clock with the time zone {unknown[1]}"
+            raise DataError("source", expected, f"the time zone {shorten(unknown[1])}; {remedy}") from None
         hint = "; .to_frame() makes a data frame of it" if hasattr(source, "to_frame") else ""
         got = f"an object of type {type(source).__name__}{hint}"
         raise DataError("source", "a data frame with named columns", got) from None

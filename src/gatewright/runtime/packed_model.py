@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from gatewright import _kernels
 from gatewright.errors import GatewrightError
 from gatewright.files.model_file import ModelFile
+from gatewright.native_module import _kernels
 from gatewright.runtime.classes import pooled_width, require_stepwise
 from gatewright.runtime.native_args import native_columns, sorted_by_layer
 from gatewright.runtime.signature import Signature

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright import _kernels
 from gatewright.data.tokens import Tokenizer
 from gatewright.errors import GatewrightError, path_of
 from gatewright.files import model_file
+from gatewright.native_module import _kernels
 from gatewright.runtime import packed_model
 from gatewright.runtime.classes import ClassSteps
 from gatewright.runtime.packed_model import WeightFormat

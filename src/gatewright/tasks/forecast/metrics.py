@@ -202,7 +202,8 @@ class Tally:
         }
         for name, mean in OF_SERIES.items():
             known = of_series[name][np.isfinite(of_series[name])]
-            figures[name] = float(mean(known)) if len(known) else None
+            # Of a single series, a mean and a median are its value; NumPy takes a tenth of a millisecond for that.
+            figures[name] = float(known[0] if len(known) == 1 else mean(known)) if len(known) else None
         if self._interval:
             figures["coverage"] = total(self._inside) / count
             figures["coverage_expected"] = self._quantiles[-1] - self._quantiles[0]

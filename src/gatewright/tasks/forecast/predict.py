@@ -104,11 +104,7 @@ def fitted(table: Table, encoder: SeriesEncoder) -> Table:
             raise DataError(f"{role} columns", ", ".join(required) or "none", ", ".join(present) or "none")
     if (encoder.calendar or encoder.holidays) and table.clock.zone != encoder.time_zone:
         expected = f"timestamps {_named(encoder.time_zone)}, as in training"
-        hint = (
-            ""
-            if encoder.time_zone
-            else "; models of version 1 do not know their time zone, and have to be trained anew"
-        )
+        hint = "" if encoder.time_zone else "; write them without one, on the clock of the training's"
         raise DataError("time", expected, f"timestamps {_named(table.clock.zone)}{hint}")
     if table.step != encoder.step:
         raise DataError("time", f"one row every {encoder.step}, as in training", f"one every {table.step}")
