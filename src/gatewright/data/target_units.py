@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright import _kernels
 from gatewright.data.time_series import Series
 from gatewright.errors import DataError, GatewrightError, shorten
+from gatewright.native_module import _kernels
 from gatewright.spec import TRANSFORMS, QuantileHead, Scaler, SeriesEncoder
 
 Values = NDArray[np.float64]
