@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from gatewright.data.time_series import Series
 from gatewright.errors import DataError, GatewrightError, shorten
-from gatewright.native_module import _kernels
 from gatewright.spec import TRANSFORMS, QuantileHead, Scaler, SeriesEncoder
 
 Values = NDArray[np.float64]
@@ -175,6 +174,8 @@ def means(encoder: SeriesEncoder, scaler: Scaler, head: QuantileHead) -> Values:
 
 
 def _by_native(values: Values, names: Sequence[str], numbers: Sequence[float], *, inverse: bool) -> Values:
+    from gatewright.native_module import _kernels  # the command line shows its help without it
+
     kinds = [TRANSFORMS.index(name) for name in names]
     result: Values = _kernels.transform(np.ascontiguousarray(values, np.float64), kinds, list(numbers), inverse)
     return result
