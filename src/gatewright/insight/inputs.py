@@ -152,7 +152,7 @@ def _time_first(lstm: LSTM, data: Any) -> tuple[Tensor, Tensor]:
     if isinstance(data, PackedSequence):
         return pad_packed_sequence(data)
     try:
-        x = torch.as_tensor(data)
+        x = data if isinstance(data, torch.Tensor) else torch.as_tensor(data, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         x = None
     if x is None or x.is_complex() or x.dtype == torch.bool:
@@ -161,7 +161,7 @@ def _time_first(lstm: LSTM, data: Any) -> tuple[Tensor, Tensor]:
         x = x[:, None]
     elif x.dim() == 3 and lstm.batch_first:
         x = x.transpose(0, 1)
-    return x, torch.full(x.shape[1:2], len(x) if x.dim() else 0)
+    return x, torch.full(x.shape[1:2], len(x) if x.dim() else 0, device="cpu")
 
 
 def _states(lstm: LSTM, x: Tensor, state: Any) -> State | None:

@@ -123,7 +123,9 @@ def _norms(last: Any, x: torch.Tensor) -> NDArray[np.float64]:
     # cuDNN has a backward pass through torch.nn.RNN in training mode only.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         h = last(x)
-        signs = torch.randint(0, 2, h.shape, generator=torch.Generator().manual_seed(0)).to(h) * 2 - 1
+        signs = (
+            torch.randint(0, 2, h.shape, generator=torch.Generator().manual_seed(0), device="cpu").to(h) * 2 - 1
+        )
         (gradient,) = torch.autograd.grad((h * signs).sum(), x)
     squares = gradient.double().square().sum(dim=-1).mean(dim=-1)
     return squares.sqrt().flip(0).cpu().numpy()

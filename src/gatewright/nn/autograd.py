@@ -120,7 +120,7 @@ def _adjoint_by_steps(
     layer = LayerWeights.of(ctx.cell, weights)
     lengths = place = None
     if batch_sizes is not None:
-        present = torch.arange(int(batch_sizes[0])) < batch_sizes[:, None]
+        present = torch.arange(int(batch_sizes[0]), device=batch_sizes.device) < batch_sizes[:, None]
         lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
         x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
     y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, layer, reverse=bool(ctx.reverse), lengths=lengths)

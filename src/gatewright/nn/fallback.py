@@ -103,4 +103,4 @@ def _next_state(
 
 def _present(T: int, lengths: Tensor) -> Tensor:
     """Whether a row has a step at time t, (T, B, 1)."""
-    return (torch.arange(T)[:, None] < lengths)[..., None]
+    return (torch.arange(T, device=lengths.device)[:, None] < lengths)[..., None]

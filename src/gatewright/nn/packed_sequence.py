@@ -29,7 +29,7 @@ class Layout:
     def of(cls, packed: PackedSequence) -> Layout:
         """Work out the layout of a packed sequence."""
         T, B = len(packed.batch_sizes), int(packed.batch_sizes[0])
-        present = torch.arange(B) < packed.batch_sizes[:, None]
+        present = torch.arange(B, device=packed.batch_sizes.device) < packed.batch_sizes[:, None]
         t, row = present.nonzero(as_tuple=True)
         lengths = present.sum(0)
         if packed.sorted_indices is not None:

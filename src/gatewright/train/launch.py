@@ -248,7 +248,7 @@ def _prepare(
     share = Share(accelerator.process_index, accelerator.num_processes)
     torch.manual_seed(TrainingSettings.of(options.training).seed)
     options = kind.complete(options, data)
-    with within_memory():
+    with within_memory(), torch.device("cpu"):  # the same random numbers whatever torch's default device is
         model = kind.build(data, options) if initial is None else kind.continued(initial, data, options)
         model = model.to(accelerator.device)
     with within_memory(), waits.during("encoding the data"):

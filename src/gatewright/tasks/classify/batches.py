@@ -30,7 +30,7 @@ def padded(
     for place, row in enumerate(rows):
         x[: len(row), place] = row
     even = min(lengths) == max(lengths)
-    return torch.from_numpy(x).to(device), None if even else torch.tensor(lengths)
+    return torch.from_numpy(x).to(device), None if even else torch.tensor(lengths, device="cpu")
 
 
 def even_batches(encoded: Sequence[NDArray[np.float32]], width: int, most: int = 256) -> list[NDArray[np.int64]]:

@@ -193,7 +193,7 @@ def class_weights(labels: NDArray[np.int64], classes: int, how: str) -> Tensor |
     if how == "none":
         return None
     counts = np.maximum(np.bincount(labels, minlength=classes), 1)
-    return torch.tensor(len(labels) / (classes * counts), dtype=torch.float32)
+    return torch.tensor(len(labels) / (classes * counts), dtype=torch.float32, device="cpu")
 
 
 def _summary(data: ClassData, model: Model) -> str:

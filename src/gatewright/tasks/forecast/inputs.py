@@ -175,7 +175,7 @@ def _differences(encoded: Encoded, encoder: SeriesEncoder, head: QuantileHead) -
     if not encoder.seasons:
         return np.zeros((len(encoded.level), 0))
     level, ages = torch.from_numpy(encoded.level), torch.from_numpy(seen_ages(encoded))
-    rows = torch.arange(len(level)).unsqueeze(1)
+    rows = torch.arange(len(level), device=level.device).unsqueeze(1)
     return seasonal_differences(level, ages, rows, rows, encoder.seasons, head.horizon)[:, 0].numpy()
 
 

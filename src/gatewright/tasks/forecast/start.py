@@ -83,5 +83,7 @@ def _regression(rest: Tensor, differences: Tensor) -> Tensor:
     count = observed.sum(dim=0).clamp(min=1)[..., None, None]
     mean = square.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
     # Nothing varies where the differences are all 0; then the weights are 0.
-    square = square + (RIDGE * mean + 1e-9 * count) * torch.eye(square.shape[-1], dtype=square.dtype)
+    square = square + (RIDGE * mean + 1e-9 * count) * torch.eye(
+        square.shape[-1], dtype=square.dtype, device=square.device
+    )
     return torch.linalg.solve(square, torch.einsum("nsht,nht->hts", x, y)).permute(2, 0, 1)

@@ -105,10 +105,10 @@ class FirstSteps:
         weight[:, 1 - self._clocks :] = 0.0
         steps = self._steps()
         offsets = self._offsets(steps)
-        decays = torch.tensor(self._decays, dtype=torch.float64)
-        clocks = torch.tanh(decays ** (torch.tensor(steps)[:, None] - 1))
+        decays = torch.tensor(self._decays, dtype=torch.float64, device="cpu")
+        clocks = torch.tanh(decays ** (torch.tensor(steps, device="cpu")[:, None] - 1))
         # A little of ridge: decays that are alike could cancel each other in large weights.
-        square = clocks.T @ clocks + 1e-4 * len(steps) * torch.eye(len(decays), dtype=torch.float64)
+        square = clocks.T @ clocks + 1e-4 * len(steps) * torch.eye(len(decays), dtype=torch.float64, device="cpu")
         fitted = torch.linalg.solve(square, clocks.T @ offsets)
         weight[:, 1 - self._clocks :] = fitted.T.to(weight)
 

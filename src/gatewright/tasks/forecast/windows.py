@@ -161,7 +161,7 @@ def predict_scaled(model: Model, windows: Windows, origins: NDArray[np.int64], b
     """Forecast as `predict` does, in the scaler's units and without bounds, float32 on the CPU."""
     training = model.training
     model.eval()
-    answers = [torch.empty(0, *model.output_sizes)]
+    answers = [torch.empty(0, *model.output_sizes, device="cpu")]
     for first in range(0, len(origins), batch):
         inputs, level, _, differences = windows.batch(origins[first : first + batch])
         y = model(inputs, last=1, differences=differences).y

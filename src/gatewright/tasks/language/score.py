@@ -32,7 +32,7 @@ def score(model: Model, symbols: Symbols, chunk: int = 256) -> float:
     model.eval()
     device = next(model.parameters()).device
     laid = torch.from_numpy(np.ascontiguousarray(streams(symbols, score_streams(symbols)))).to(device)
-    total, state = torch.zeros((), dtype=torch.float64), None
+    total, state = torch.zeros((), dtype=torch.float64, device="cpu"), None
     for first in range(0, len(laid) - 1, chunk):
         part = laid[first : first + chunk + 1]
         output = model(part[:-1], state)
