@@ -12,6 +12,7 @@ import pytest
 
 import gatewright as gw
 from gatewright import cli
+from gatewright.data.target_units import Transform
 from gatewright.errors import DataError, GatewrightError
 from gatewright.estimators import recipe
 from gatewright.runs.run import Run, digest
@@ -200,8 +201,10 @@ def test_recipes_that_a_table_does_not_allow_are_left_out(monkeypatch):
     assert (data.sizes.read, data.sizes.seasons) == (96, (24,))
     every = [recipe.name for recipe in of_forecasters.every(96)]
     assert [recipe.name for recipe in KIND.recipes(data, free)] == [
-        name for name in every if name != "twice the context"
+        name for name in every if name not in ("twice the context", "no transform")
     ]
+    transformed = replace(data, units=replace(data.units, transforms=(Transform("log1p"),)))
+    assert "no transform" in [recipe.name for recipe in KIND.recipes(transformed, free)]
     # Where there is no season, there is none to leave out.
     without = replace(free, data=replace(free.data, season=("none",)))
     assert "no seasonal differences" not in [recipe.name for recipe in KIND.recipes(data, without)]

@@ -23,6 +23,7 @@ def every(context: int) -> tuple[Recipe, ...]:
         Recipe("reads the level", {"reads": "level"}),
         Recipe("128 units", {"hidden": 128}),
         Recipe("logarithms", {"transform": "log1p"}),
+        Recipe("no transform", {"transform": "none"}),
         Recipe("no seasonal differences", {"season": "none"}),
         Recipe("no dropout", {"dropout": 0.0}),
         Recipe("half the context", {"context": context // 2}),
@@ -47,6 +48,8 @@ def recipes(
 
     def usable(recipe: Recipe) -> bool:
         if fixed & recipe.values.keys() or ("season" in recipe.values and not data.sizes.seasons):
+            return False
+        if recipe.values.get("transform") == "none" and not data.units.names:  # which is the default already
             return False
         if (
             int(recipe.values.get("context", data.sizes.read)) <= data.sizes.longest
