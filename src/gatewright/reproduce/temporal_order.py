@@ -146,5 +146,5 @@ def _experiment(name: str, title: str, settings: Settings, published: int, trial
 
 EXPERIMENTS = (
     _experiment("temporal-order", "Temporal order, two symbols", Settings(2, 31_390, 31_390), 31_390, 20),
-    _experiment("temporal-order-3", "Temporal order, three symbols", Settings(3, 571_100, 100_000), 571_100, 10),
+    _experiment("temporal-order-3", "Temporal order, three symbols", Settings(3, 571_100, 32_000), 571_100, 10),
 )
