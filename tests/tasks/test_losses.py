@@ -16,6 +16,7 @@ from gatewright.data.preprocessing import Encoded
 from gatewright.errors import DataError, GatewrightError, SpecError
 from gatewright.evaluation.report import evaluate_run, forecast_run
 from gatewright.nn.model import load
+from gatewright.runs.run import Run
 from gatewright.spec import QuantileHead
 from gatewright.tasks import registry
 from gatewright.tasks.forecast.losses import PointLoss
@@ -152,6 +153,7 @@ def test_a_run_with_a_loss_of_one_value_has_no_interval(run: Path) -> None:
     model = load(run)
     assert model.spec.head == QuantileHead(3, (0.5,), point="mean")
     assert gw.Stream.load(run / "model.safetensors").quantiles == (0.5,)
+    assert registry.kind("forecast").unit_of(Run.open(run).options()) == "NSE"
     figures = evaluate_run(run)[1]["targets"]["load"]["model"]["overall"]
     assert figures["coverage"] is None
     assert figures["interval_width"] is None

@@ -61,6 +61,11 @@ class LossSettings(Settings):
     loss: str = "quantile"
     calibrate: str = "none"
 
+    @property
+    def unit(self) -> str:
+        """What values of the loss are measured in."""
+        return "quantile loss" if self.loss == "quantile" else self.loss.upper()
+
 
 @dataclass(frozen=True)
 class RefitSettings(Settings):

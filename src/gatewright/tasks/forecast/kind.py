@@ -86,6 +86,10 @@ class Forecast(Kind["SeriesData"]):
             options = replace(options, data=data)
         return super().resolve(options)
 
+    def unit_of(self, options: Options) -> str:
+        """Return the loss of a run."""
+        return LossSettings.of(options.training).unit
+
     def fits(self, spec: ModelSpec) -> bool:
         """Whether a model reads columns and gives quantiles."""
         return spec.forecaster is not None

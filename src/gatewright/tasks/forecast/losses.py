@@ -81,11 +81,6 @@ POINT_LOSSES = {
 }
 
 
-def unit_of(loss: str) -> str:
-    """Return what values of a loss are measured in, for a line of a training."""
-    return "quantile loss" if loss == "quantile" else loss.upper()
-
-
 class PointLoss:
     """A loss of one value for each step ahead and target.
 

@@ -20,7 +20,7 @@ from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.forecast.calibration import calibrated, calibration_of, folded, independent
 from gatewright.tasks.forecast.dataset import SeriesData
-from gatewright.tasks.forecast.losses import POINT_LOSSES, PointLoss, quantile_loss, unit_of
+from gatewright.tasks.forecast.losses import POINT_LOSSES, PointLoss, quantile_loss
 from gatewright.tasks.forecast.start import start_from_data
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
 from gatewright.tasks.forecast.unknown_categories import UnknownCategories
@@ -77,7 +77,7 @@ class ForecastTask:
         self._point: PointLoss | None = None
         if settings.loss in POINT_LOSSES:
             self._point = PointLoss(settings.loss, encoded, [part.valid for part in data.parts], data.sizes.season)
-        self.unit = unit_of(settings.loss)
+        self.unit = settings.unit
         train, valid = [], []
         sizes = (encoder.context, head.horizon)
         for one, part, start in zip(encoded, data.parts, self._windows.starts, strict=True):
