@@ -20,6 +20,7 @@ from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.split import Parts
 from gatewright.data.table import Roles, Table, digest_of, table_of
 from gatewright.errors import DataError
+from gatewright.spec import Category, SeriesEncoder
 
 NAN = math.nan
 LOAD = [5.0, 7.0, 6.0, 8.0, 4.0, 3.0]
@@ -199,6 +200,19 @@ def test_gaps_are_filled_or_unknown() -> None:
     frame = pl.DataFrame({"day": [*DAYS[:2], *DAYS[3:]], "load": LOAD[:5], "c": ["b", "a", None, "b", "b"]})
     table = table_of(frame, Roles(("load",), ("c",)), fill="forward")
     np.testing.assert_array_equal(indices(table), [2, 1, NAN, NAN, 2, 2])
+
+
+@pytest.mark.parametrize(("fill", "expected"), [("forward", [2, 1, 1, 1, 2]), ("mean", [2, 1, 0, 0, 2])])
+def test_a_missing_category_goes_on_or_is_unknown(fill: str, expected: list[float]) -> None:
+    """What goes on has an age, so that a window which begins later reads an unknown category."""
+    cells = pl.Series(["b", "a", None, None, "b"])
+    table = table_of(pl.DataFrame({"day": DAYS[:5], "load": LOAD[:5], "c": cells}), Roles(("load",), ("c",)), fill)
+    scaler = preprocessing.fit_scaler(table, [Parts(5, 5, 5)])
+    assert (scaler.mean[1], scaler.scale[1]) == (0, 1)
+    encoder = SeriesEncoder(("load",), ("c",), context=2, categories=(Category("c", ("a", "b"), 3),))
+    encoded = preprocessing.encode(table.series[0], encoder, scaler, fill)
+    assert encoded.inputs[:, 2].tolist() == expected
+    assert encoded.input_ages[:, 2].tolist() == ([0, 0, 1, 2, 0] if fill == "forward" else [0] * 5)
 
 
 def test_values_that_training_lacks_are_unknown_and_said() -> None:

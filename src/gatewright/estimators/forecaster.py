@@ -19,7 +19,7 @@ from gatewright.estimators.isolation import isolated
 from gatewright.estimators.python_names import python_names
 from gatewright.estimators.recipe import choose_recipe
 from gatewright.estimators.table_answer import typed
-from gatewright.estimators.table_input import TableInput, require_distinct_ids, table_input
+from gatewright.estimators.table_input import TableInput, require_distinct_ids, table_input, with_codes
 from gatewright.nn.model import Model
 from gatewright.runs.run import digest
 from gatewright.spec import TableSpec
@@ -203,7 +203,7 @@ class Forecaster(Estimator):
         given = table_input(X, y)
         options = self._options(by_role(given, columns))
         require_distinct_ids(given, X, options.data.id or ())
-        return given.source, options
+        return with_codes(given, options.data.category or ()).source, options
 
     def _adopt(self, model: Model) -> None:
         super()._adopt(model)
@@ -271,6 +271,7 @@ class Forecaster(Estimator):
                 raise GatewrightError("X", expected, got)
             options = replace(options, id=given.columns.get("id", ()))
         require_distinct_ids(given, X, options.id or ())
+        given = self._coded(given)
         with self._waits().during("reading the table"):
             table = table_of(given.source, roles(options), self.table_.fill, encoder.step)
         known = len(table.notes)
@@ -278,6 +279,11 @@ class Forecaster(Estimator):
         for note in table.notes[known:]:
             self._warn(note)
         return table
+
+    def _coded(self, given: TableInput) -> TableInput:
+        """Return arrays whose columns of codes are whole numbers."""
+        encoder = require_forecaster(self._fitted(), None, "")[0]
+        return with_codes(given, [each.column for each in encoder.categories])
 
     def evaluate(
         self, X: Any = None, y: Any = None, *, windows: int | None = None, baselines: Sequence[str] = ()
@@ -468,6 +474,7 @@ class Forecaster(Estimator):
         with python_names():
             given, origins, others = table_input(X, y), Origins(*places), names(baselines, "baselines") or ()
             options = self._options(by_role(given, columns))
+            given = with_codes(given, options.data.category or ())
             require_distinct_ids(given, X, options.data.id or ())
             with isolated():
                 result = backtest_source(given.source, options, origins, self._console(), self._waits(), others)
@@ -482,7 +489,7 @@ class Forecaster(Estimator):
         """Return the rows of a table that the training has not seen, as the test part of a dataset."""
         from gatewright.estimators.backtest import unseen
 
-        given = table_input(X, y)
+        given = self._coded(table_input(X, y))
         table = self._table(given, X)
         same = digest(given.source) == self.table_.source
         if warn and not same and (table.series[0].times is None or not self.table_.trained_until):

@@ -88,6 +88,27 @@ def table_input(X: Any, y: Any = None) -> TableInput:
     return TableInput(rows, lambda forecasts, table: to_array(forecasts, table, several, flat), columns, False)
 
 
+def with_codes(given: TableInput, names: Sequence[str]) -> TableInput:
+    """Return arrays whose columns of codes are whole numbers: an array has one type for all its columns.
+
+    A frame, and a column with other numbers, stay as they are.
+
+    Args:
+        given: the table as it came.
+        names: columns that hold categories.
+    """
+    if given.framed or not isinstance(given.source, Frame):
+        return given
+    whole = []
+    for name in names:
+        if name not in given.source.cells.columns:
+            continue
+        cells = given.source.cells[name].fill_nan(None)
+        if (cells.cast(pl.Int64, strict=False).cast(pl.Float64) == cells).all():
+            whole.append(cells.cast(pl.Int64))
+    return replace(given, source=replace(given.source, cells=given.source.cells.with_columns(whole)))
+
+
 def _of_frame(X: Any, y: Any) -> TableInput:
     frame = frame_of(X)
     columns: dict[str, Any] = {}
