@@ -19,6 +19,9 @@ Symbols = NDArray[np.int64]
 #: Bytes of each token in UTF-8.
 Sizes = NDArray[np.int64]
 
+#: Code points from which on a character has one more byte in UTF-8.
+_LONGER = np.array([0x80, 0x800, 0x10000], np.uint32)
+
 _BYTE_OF = {name: byte for byte, name in enumerate(BYTE_NAMES)}
 
 
@@ -117,7 +120,7 @@ class Characters:
         >>> Characters(Vocabulary((UNKNOWN, "a"))).sizes("aé€🙂").tolist()
         [1, 2, 3, 4]
         """
-        return 1 + (_code_points(text)[:, None] >= np.array([0x80, 0x800, 0x10000])).sum(axis=1)
+        return 1 + np.searchsorted(_LONGER, _code_points(text), side="right")
 
     def decoder(self) -> Decoder:
         """Return a new decoder."""
