@@ -240,7 +240,7 @@ def test_files_of_tables_are_refused_together(tmp_path: Path, capsys: Any) -> No
     for sources, message in (
         (
             ("a.csv", "b.csv"),
-            "source: expected one file for a forecast model; --kind language for texts, got 2 files",
+            "source: expected one file for a forecast model; several are for --kind language, classify, tag",
         ),
         (("c.txt", "a.csv"), "source: expected one file for a forecast model"),
     ):

@@ -18,13 +18,16 @@ class Frame:
         lines: the number of each row in its source.
         unit: what ``lines`` counts: each "line" of a text file, or each "row" of any other source.
         time: the time column, where the source itself says which it is; else "".
+        files: of rows of several files, the name of each file and the number of rows up to its end.
     """
 
     cells: pl.DataFrame
     lines: NDArray[np.int64]
     unit: str
     time: str = ""
+    files: tuple[tuple[str, int], ...] = ()
 
     def place(self, row: int) -> str:
         """Return the place of a row as an error names it."""
-        return f"{self.unit} {self.lines[row]}"
+        name = next((f"{name}, " for name, end in self.files if row < end), "")
+        return f"{name}{self.unit} {self.lines[row]}"

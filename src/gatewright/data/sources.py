@@ -96,7 +96,8 @@ def digest(source: Source) -> str:
         return source.digest()
     if isinstance(source, (Texts, TextFiles)):
         each = map(Text, source.contents) if isinstance(source, Texts) else source.files()
-        hasher.update(json.dumps(["texts", *map(digest, each)]).encode())
+        names = source.names() if isinstance(source, TextFiles) else ()
+        hasher.update(json.dumps(["texts", *names, *map(digest, each)]).encode())
     elif isinstance(source, Text):
         hasher.update(source.content.encode("utf-8", "surrogatepass"))
     elif isinstance(source, (str, Path)):

@@ -16,8 +16,7 @@ from gatewright.data.sequences import Sequences, sequences_of
 from gatewright.data.sources import as_path, frame_of
 from gatewright.errors import DataError, shorten
 from gatewright.estimators.arguments import roles_of
-from gatewright.tasks.classify.dataset import SequenceSource, notation_of
-from gatewright.tasks.options import DataOptions
+from gatewright.tasks.classify.dataset import SequenceSource
 
 
 class SequenceColumns(TypedDict, total=False):
@@ -71,14 +70,12 @@ def is_any_table(X: Any) -> bool:
     return isinstance(X, (str, Path)) or (is_dataframe(X) and not hasattr(X, "to_frame"))
 
 
-def table_source(X: Any, options: DataOptions | None = None) -> Any:
-    """Return a table as a source: its rows, if there are options to read a file with, else perhaps a path.
+def table_source(X: Any) -> Any:
+    """Return a table as a source: a path, or rows that can be read repeatedly.
 
     Raises:
         DataError: if it cannot be read.
     """
-    if options is not None:
-        return frame_of(as_path(X) if isinstance(X, (str, Path)) else X, notation_of(options))
     return as_path(X) if isinstance(X, (str, Path)) else frame_of(X)
 
 

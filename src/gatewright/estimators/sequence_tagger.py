@@ -26,7 +26,7 @@ from gatewright.estimators.sequence_input import (
 )
 from gatewright.estimators.step_answer import Asked, answer_of, as_arrays
 from gatewright.nn.model import Model
-from gatewright.tasks.classify.dataset import read_sequences
+from gatewright.tasks.classify.dataset import files_of, read_sequences, rows_of
 from gatewright.tasks.classify.metrics import confusion, f1_by_class, measure
 from gatewright.tasks.options import Options
 from gatewright.tasks.tag.predict import predict_proba, require_tagger
@@ -205,12 +205,12 @@ class SequenceTagger(Estimator):
         if trained.label:  # the training had a table, too
             own = {"id": trained.id or (), **({"time": trained.time} if trained.time else {})}
             roles = {**own, **roles}
-        if "id" not in roles:
+        if "id" not in roles and files_of(X) is None:
             expected = "the column that names the sequence of a row, or [] where all rows are one sequence"
             raise DataError("id", expected, "none; the model does not know it")
         data = self._options({**roles, "label_per": "step"}).data
         data = replace(data, features=require_tagger(self._fitted())[0].columns)
-        source = table_source(X, data)
+        source, data = rows_of(table_source(X), data)
         sequences, data = read_sequences(source, data, labelled="label" in roles)
         return Asked(X, sequences, source, data)
 

@@ -239,7 +239,7 @@ class Run:
         """
         names = self._noted("source")
         if isinstance(names, list) and names and all(isinstance(name, str) and name for name in names):
-            return TextFiles(tuple(map(Path, names)))
+            return registry.kind(self.kind).files(tuple(map(Path, names)))
         name = self._source("source")
         return Path(name) if name else None
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gatewright.data.table import TrainingSource
+    from gatewright.data.text_sources import TextFiles
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model, State
     from gatewright.progress import Waits
@@ -176,6 +177,12 @@ class Kind(Protocol[Data]):
     def agrees(self, option: str, value: Any, fixed: Any) -> bool:
         """Whether the value of an option fits the one that an initial model fixes."""
         return bool(value == fixed)
+
+    def files(self, paths: tuple[Path, ...]) -> TextFiles:
+        """Return several files and directories as a source, for kinds with ``several``."""
+        from gatewright.data.text_sources import TextFiles
+
+        return TextFiles(paths)
 
     def source_of(self, value: Any) -> TrainingSource | None:
         """Return a value in memory as a source that can be read repeatedly; None if it is none of this kind's.

@@ -115,7 +115,9 @@ def kind_of_files(paths: Sequence[Path], name: str = "") -> Kind[Any]:
         if not each.several:
             several = ", ".join(other.name for other in KINDS.values() if other.several)
             got = f"{len(paths)} files or directories" if len(paths) > 1 else f"the directory {paths[0]}"
-            raise GatewrightError("source", f"one file for a {each.name} model; --kind {several} for texts", got)
+            raise GatewrightError(
+                "source", f"one file for a {each.name} model; several are for --kind {several}", got
+            )
     return learned[0] if learned else next(each for each in KINDS.values() if each.several)
 
 

@@ -156,13 +156,15 @@ def learned_from(source: Any, kind: str, options: Options) -> tuple[Kind[Any], T
     if isinstance(source, (list, tuple)) and len(source) and all(isinstance(each, Path) for each in source):
         paths = tuple(source)
         if len(paths) > 1 or paths[0].is_dir():
-            return registry.kind_of_files(paths, kind), TextFiles(paths)
+            learned = registry.kind_of_files(paths, kind)
+            return learned, learned.files(paths)
         source = paths[0]
     if not isinstance(source, (str, Path)):
         return registry.kind_of_value(source, kind)
     path = Path(source)
     if path.is_dir() and not is_run(path) and (kind or has_texts(path)):
-        return registry.kind_of_files((path,), kind), TextFiles((path,))
+        learned = registry.kind_of_files((path,), kind)
+        return learned, learned.files((path,))
     require_file(path)
     return registry.kind_of_source(path, kind), path
 

@@ -18,14 +18,16 @@ from gatewright.data.sequence_split import classes_of, stratified
 from gatewright.data.sequence_table import SequenceRoles, sequences_of_table
 from gatewright.data.sequences import Sequences
 from gatewright.data.sources import TableSource, frame_of
+from gatewright.data.table_files import FILE, FOLDER, TableFiles
 from gatewright.data.ts_reader import read_ts
 from gatewright.errors import DataError, shorten
 from gatewright.spec import ClassHead, FeatureEncoder, ModelSpec, Scaler, StackSpec
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, PartSettings, Settings
 
-#: What a classifier learns from: a table, the path of one or of a ``.ts`` file, or sequences in memory.
-SequenceSource = TableSource | Sequences
+#: What a classifier learns from: a table, the path of one, of a ``.ts`` file or of a directory of tables, several
+#: tables, or sequences in memory.
+SequenceSource = TableSource | TableFiles | Sequences
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,9 @@ def read_sequences(
         if labelled and not options.label:
             what = "step" if options.label_per == "step" else "sequence"
             raise DataError("--label", f"the column of the label of each {what}", "none")
+        if (files := files_of(source)) is not None:
+            source = files.frame(notation_of(options), folders=labelled and options.label == FOLDER)
+            options = replace(options, id=options.id or (FILE,))
         roles = SequenceRoles(
             options.id or (),
             options.label or "" if labelled else "",
@@ -137,13 +142,27 @@ def read_sequences(
             fixed=not labelled,
             label_per=options.label_per or "sequence",
         )
-        sequences, roles = sequences_of_table(source, roles)
+        sequences, roles = sequences_of_table(cast("TableSource", source), roles)
         options = replace(options, features=roles.features, time=roles.time)
     if labelled and options.label_per == "step" and sequences.steps is None:
         raise DataError("labels", "a label for each step", f"none{_of_ts(source)}")
     if labelled and options.label_per != "step" and sequences.labels is None:
         raise DataError("labels", "a label for each sequence", "none")
     return sequences, options
+
+
+def files_of(source: object) -> TableFiles | None:
+    """Return several tables, or those of a directory; None for another source."""
+    if isinstance(source, (str, Path)) and Path(source).is_dir():
+        return TableFiles((Path(source),))
+    return source if isinstance(source, TableFiles) else None
+
+
+def rows_of(source: TableSource | TableFiles, options: DataOptions) -> tuple[Frame, DataOptions]:
+    """Return the rows of a table or of several, and the options with the column that names their files."""
+    if (files := files_of(source)) is None:
+        return frame_of(cast("TableSource", source), notation_of(options)), options
+    return files.frame(notation_of(options)), replace(options, id=options.id or (FILE,))
 
 
 def notation_of(options: DataOptions) -> Notation:
@@ -338,7 +357,7 @@ def _test_file(test: str) -> Path | None:
         float(test)
     except ValueError:
         path = Path(test)
-        return path if path.is_file() or path.suffix else None
+        return path if path.exists() or path.suffix else None
     return None
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gatewright.data.table import TrainingSource
+    from gatewright.data.text_sources import TextFiles
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
@@ -57,6 +58,13 @@ class Classify(Kind["ClassData"]):
         "batch=8,16,32,64",
     )  # fmt: skip
     classifies = True
+    several = True
+
+    def files(self, paths: tuple[Path, ...]) -> TextFiles:
+        """Return several tables as a source: each file is a sequence."""
+        from gatewright.data.table_files import TableFiles
+
+        return TableFiles(paths)
 
     def named_by(self, options: DataOptions) -> bool:
         """Whether there is a label, of each sequence."""

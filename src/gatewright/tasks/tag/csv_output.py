@@ -15,11 +15,10 @@ from gatewright.data.cell_text import is_text, text
 from gatewright.data.frame import Frame
 from gatewright.data.roles import NO_TIME
 from gatewright.data.sequences import Sequences
-from gatewright.data.sources import frame_of
 from gatewright.errors import DataError, shorten
 from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
-from gatewright.tasks.classify.dataset import SequenceSource, notation_of, read_sequences
+from gatewright.tasks.classify.dataset import SequenceSource, read_sequences, rows_of
 from gatewright.tasks.options import DataOptions
 from gatewright.tasks.spreadsheet import with_harmless_names
 from gatewright.tasks.tag.predict import predict_proba, require_tagger
@@ -50,7 +49,7 @@ def predict_table(
     encoder, head = require_tagger(model)
     with waits.during(f"reading {source.name if isinstance(source, Path) else 'the data'}"):
         if not isinstance(source, Sequences):
-            source = frame_of(source, notation_of(options))
+            source, options = rows_of(source, options)
         reading = replace(options, features=encoder.columns)
         sequences, reading = read_sequences(source, reading, labelled=False)
     with waits.during(f"predicting {len(sequences):,} sequences"):

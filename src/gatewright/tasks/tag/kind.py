@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gatewright.data.table import TrainingSource
+    from gatewright.data.text_sources import TextFiles
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
@@ -51,6 +52,13 @@ class Tag(Kind["TagData"]):
         "hidden=16:128:log", "layers=1:3", "dropout=0:0.5", "lr=5e-4:2e-2:log", "batch=8,16,32,64",
     )  # fmt: skip
     classifies = True
+    several = True
+
+    def files(self, paths: tuple[Path, ...]) -> TextFiles:
+        """Return several tables as a source: each file is a sequence."""
+        from gatewright.data.table_files import TableFiles
+
+        return TableFiles(paths)
 
     def named_by(self, options: DataOptions) -> bool:
         """Whether labels are those of steps."""
