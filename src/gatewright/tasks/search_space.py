@@ -14,8 +14,9 @@ from gatewright.tasks.options import Options
 
 #: Options of the data that a search may change: what is scored stays the same.
 _OF_DATA = ("reads", "calendar", "context", "season", "reset")
-#: Options of the training that change no result.
-_WITHOUT_EFFECT = ("device", "checkpoint_every")
+#: Options of the training that a search may not change: the unit of the scores, what is done after the best
+#: validation, and what changes no result.
+_NOT_SEARCHED = ("loss", "calibrate", "refit", "device", "checkpoint_every")
 
 _FORM = "NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=VALUE,VALUE"
 #: A value of an option, as a study keeps it: several texts are joined by "+".
@@ -79,7 +80,7 @@ def searchable() -> dict[str, str]:
     """
     tables = {table.name: types_of(type(table.default)) for table in fields(Options)}
     of_data = {name: kind for name, kind in tables["data"].items() if name in _OF_DATA}
-    of_training = {name: kind for name, kind in tables["training"].items() if name not in _WITHOUT_EFFECT}
+    of_training = {name: kind for name, kind in tables["training"].items() if name not in _NOT_SEARCHED}
     return {**of_data, **tables["model"], **of_training}
 
 
