@@ -313,3 +313,23 @@ def test_seconds_pass_by_themselves():
     meter = Seconds(5)
     assert meter.limit == 5.0
     assert 0 <= meter.spent() <= meter.spent()
+
+
+def test_a_round_that_was_cut_counts_the_folds_that_all_have():
+    def trial(recipe, fold, score, number=1):
+        return auto.Trial(recipe, {}, number, fold, 2, score, 0.0, "" if score is not None else "an error")
+
+    first = [trial(name, 2, score, 0) for name, score in (("a", 4.0), ("b", 3.0), ("c", 2.0), ("d", None))]
+    second = [trial("a", 2, 3.0), trial("c", 2, 1.0), trial("a", 1, 1.0)]
+    assert scores_of([*first, *second]) == [{"a": 4.0, "b": 3.0, "c": 2.0}, {"a": 3.0, "c": 1.0}]
+    assert scores_of([*first, *second, trial("c", 1, 9.0)])[1] == {"a": 2.0, "c": 5.0}
+    assert auto._best([*first, *second], "a") == (
+        "c", "the best of 2 recipes after 2 steps, over one fold: 1.0000, the default 3.0000"
+    )  # fmt: skip
+    assert auto._best([*first, *second, trial("c", 1, 9.0)], "a")[0] == "a"
+    nearly = [trial("a", 2, 1.0, 0), trial("b", 2, 0.995, 0)]
+    assert auto._best(nearly, "a") == (
+        "a", "no recipe is better by 1% after 2 steps, over one fold: 1.0000, b 0.9950"
+    )  # fmt: skip
+    with pytest.raises(GatewrightError, match="--auto: expected rows that recipes can be scored on, got an error"):
+        auto._best([trial("a", 2, None, 0)], "a")

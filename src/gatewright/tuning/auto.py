@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -198,8 +199,11 @@ class _Rounds:
             for number, share in enumerate(ROUNDS):
                 context = max(self._steps_read(recipe) for recipe in left)
                 steps, first = max(1, round(share * total)), max(0, rolling.folds - 1 - number)
-                for recipe in left:
-                    self._train(rolling, recipe, (number, max(0, first), steps), context)
+                for fold in range(rolling.folds - 1, first - 1, -1):
+                    for recipe in left:
+                        self._train(rolling, recipe, (number, fold, steps), context)
+                    failed = {trial.recipe for trial in self.trials if trial.round == number and trial.error}
+                    left = [recipe for recipe in left if recipe.name not in failed]
                 left = self._next(left, number)
                 if number == 0 and (together := self._together(known)) is not None:
                     known[together.name] = together
@@ -216,36 +220,32 @@ class _Rounds:
     def _train(
         self, rolling: RollingValidation, recipe: Recipe, place: tuple[int, int, int], context: int
     ) -> None:
-        """Train a recipe for each fold of a round.
+        """Train and score a recipe in a fold.
 
         Args:
             rolling: the folds.
             recipe: the recipe.
-            place: number of the round, its first fold, and the steps.
+            place: number of the round, the fold, and the steps.
             context: steps that one of the recipes reads at most.
 
         Raises:
             _OutOfBudgetError: if not enough is left.
         """
-        number, first, steps = place
-        for fold in range(rolling.folds - 1, first - 1, -1):
-            cost = self._costs.get(recipe.name, max(self._costs.values(), default=0.0))
-            if self.meter.spent() + cost * steps > self.meter.limit:
-                raise _OutOfBudgetError
-            spent, began = self.meter.spent(), time.perf_counter()
-            score, error = None, ""
-            try:
-                score = rolling.score(fold, self._model(rolling, recipe, fold, steps), context)
-            except GatewrightError as failure:
-                error = str(failure)
-            self._costs[recipe.name] = (self.meter.spent() - spent) / steps
-            seconds = round(time.perf_counter() - began, 3)
-            values = dict(recipe.values)
-            self.trials.append(Trial(recipe.name, values, number, fold, steps, score, seconds, error))
-            outcome = error or f"{score:.4f}"
-            self.say(f"{recipe.name}: {outcome}, fold {fold + 1} of {rolling.folds}, {steps:,} steps")
-            if error:
-                return
+        number, fold, steps = place
+        cost = self._costs.get(recipe.name, max(self._costs.values(), default=0.0))
+        if self.meter.spent() + cost * steps > self.meter.limit:
+            raise _OutOfBudgetError
+        spent, began = self.meter.spent(), time.perf_counter()
+        score, error = None, ""
+        try:
+            score = rolling.score(fold, self._model(rolling, recipe, fold, steps), context)
+        except GatewrightError as failure:
+            error = str(failure)
+        self._costs[recipe.name] = (self.meter.spent() - spent) / steps
+        seconds = round(time.perf_counter() - began, 3)
+        values = dict(recipe.values)
+        self.trials.append(Trial(recipe.name, values, number, fold, steps, score, seconds, error))
+        self.say(f"{recipe.name}: {error or f'{score:.4f}'}, fold {fold + 1} of {rolling.folds}, {steps:,} steps")
 
     def _model(self, rolling: RollingValidation, recipe: Recipe, fold: int, steps: int) -> Model:
         options = with_values(self.options, recipe.values)
@@ -284,17 +284,25 @@ class _Rounds:
 
 
 def scores_of(trials: Sequence[Trial]) -> list[dict[str, float]]:
-    """Return the mean score of each recipe that has one in all folds of a round, round by round."""
+    """Return the mean score of each recipe, round by round.
+
+    In a round that was cut, only the folds count in which as many recipes were trained as in any.
+    """
     rounds = []
     for _, own in groupby(trials, key=lambda trial: trial.round):
         of_round = list(own)
-        folds = {trial.fold for trial in of_round}
-        names = dict.fromkeys(trial.recipe for trial in of_round)
-        every = {name: [t.score for t in of_round if t.recipe == name and t.score is not None] for name in names}
-        rounds.append(
-            {name: float(np.mean(scores)) for name, scores in every.items() if len(scores) == len(folds)}
-        )
+        counts = Counter(trial.fold for trial in of_round if not trial.error)
+        folds = {fold for fold, count in counts.items() if count == max(counts.values())}
+        scores: dict[str, list[float]] = {}
+        for trial in of_round:
+            if trial.score is not None and trial.fold in folds:
+                scores.setdefault(trial.recipe, []).append(trial.score)
+        rounds.append({name: float(np.mean(each)) for name, each in scores.items() if len(each) == len(folds)})
     return rounds
+
+
+def _scored(trials: Sequence[Trial], recipe: str, fold: int) -> bool:
+    return any((trial.recipe, trial.fold) == (recipe, fold) and trial.score is not None for trial in trials)
 
 
 def choose(
@@ -348,8 +356,9 @@ def _best(trials: Sequence[Trial], default: str) -> tuple[str, str]:
         return default, "no time to compare recipes: the default"
     scores = rounds[compared[-1]]
     best = min(scores, key=lambda name: scores[name])
-    own = [trial for trial in trials if trial.round == compared[-1] and trial.recipe == best]
-    folds = f"{len(own)} folds" if len(own) > 1 else "one fold"
+    own = [trial for trial in trials if trial.round == compared[-1]]
+    count = len({trial.fold for trial in own if all(_scored(own, name, trial.fold) for name in scores)})
+    folds = f"{count} folds" if count > 1 else "one fold"
     over = f"after {own[0].steps:,} steps, over {folds}"
     others = f"the best of {len(scores)} recipes {over}"
     if best == default:

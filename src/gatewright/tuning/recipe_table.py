@@ -15,7 +15,7 @@ def recipe_table(choice: Choice) -> Table:
     heads = []
     for number in range(len(rounds)):
         own = [trial for trial in choice.trials if trial.round == number]
-        folds = len({trial.fold for trial in own})
+        folds = len({trial.fold for trial in own})  # a round that was cut may count fewer
         heads.append(f"{own[0].steps:,} steps\n{folds} fold{'' if folds == 1 else 's'}")
     table = empty("recipes by rolling validation, scaled quantile loss", ["options", *heads])
     table.columns[1].justify = "left"
