@@ -211,3 +211,20 @@ def test_the_command_line_says_the_same(
     written = pl.read_csv(tmp_path / "out.csv")
     np.testing.assert_allclose(written["y_q0.5"], expected["y_q0.5"], rtol=1e-6)
     assert loaded.options_.data.category == ("none", "open", "site", "zone", "kind")
+
+
+def test_a_recording_names_the_numbers_of_each_vector(model: gw.Forecaster, table: pl.DataFrame) -> None:
+    recording = model.look(table.filter(site="b"), steps=20)
+    names = recording.about.inputs
+    assert names[2:] == (
+        "open [1]", "open [2]", "open [3]", "site [1]", "site [2]", "site [3]", "zone [1]", "zone [2]", "zone [3]",
+        *(f"kind +{ahead} [{n}]" for ahead in (1, 2) for n in range(1, default_size(3) + 1)),
+    )  # fmt: skip
+    weights = dict(model.model_.named_parameters())
+    site = weights["encoder.category.1.weight"][2].detach().numpy()
+    np.testing.assert_array_equal(recording.inputs[:, 0, 5:8], np.tile(site, (20, 1)))
+    kinds = model.model_.spec.encoder.categories[3].values
+    for t in range(20):
+        index = kinds.index(table.filter(site="b")["kind"][t + 2]) + 1
+        expected = weights["encoder.category.3.weight"][index].detach().numpy()
+        np.testing.assert_array_equal(recording.inputs[t, 0, -default_size(3) :], expected)
