@@ -56,11 +56,23 @@ def test_a_panel_of_unlike_series_gets_a_logarithm_that_takes_all_numbers() -> N
 def test_series_that_need_none_get_none() -> None:
     rng = np.random.default_rng(0)
     season = np.sin(np.arange(ROWS) * 2 * np.pi / 6)
-    for values in (100 + 10 * season + rng.normal(size=ROWS), rng.normal(size=ROWS).cumsum()):
+    signed = 3 * season + 0.1 * rng.normal(size=ROWS)
+    for values in (100 + 10 * season + rng.normal(size=ROWS), signed, signed**3):
         data = read(pl.DataFrame({"y": values}))
         assert data.options.transform == ("none",)
         assert data.units.note == ""
         assert data.units.names == ()
+
+
+def test_values_below_zero_have_no_candidates() -> None:
+    """A logarithm of sizes forecasts values across 0 from far away: large series far out, next to small ones."""
+    season = np.sin(np.arange(ROWS) * 2 * np.pi / 6)
+    frame = pl.concat([pl.DataFrame({"id": f"{scale:g}", "y": scale * season}) for scale in (1.0, 3000.0)])
+    data = read(frame, id=("id",))
+    assert auto_transform._candidates(data, 0) == []
+    assert data.options.transform == ("none",)
+    above = read(frame.with_columns(pl.col("y").abs()), id=("id",))
+    assert [each.name for each in auto_transform._candidates(above, 0)][-1] == "log1p"
 
 
 def test_each_target_gets_its_own_unless_it_is_set() -> None:

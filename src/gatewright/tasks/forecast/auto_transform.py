@@ -83,18 +83,23 @@ def _few_series(data: SeriesData) -> SeriesData:
 
 
 def _candidates(data: SeriesData, column: int) -> list[Transform]:
-    """Return the transforms that suit a target: none of them refuses a value that may come later."""
+    """Return the transforms that suit a target: none of them refuses a value that may come later.
+
+    A target with values below 0 has none: about 0 a logarithm of sizes is steep, and a forecast across it, from far
+    away, is far out.
+    """
     if any((np.abs(series.values[:, column]) > LARGEST).any() for series in data.table.series):
         return []
     values = np.concatenate(
         [series.values[: part.valid, column] for series, part in zip(data.table.series, data.parts, strict=True)]
     )
-    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    if not len(sizes):
+    observed = values[np.isfinite(values)]
+    sizes = observed[observed > 0]
+    if not len(sizes) or (observed < 0).any():
         return []
     # From four units on, arsinh is the logarithm of twice the value, to a hundredth.
     unit = float(f"{sizes.min() / 4:.3g}")
-    positive = unit > 0 and bool((values[np.isfinite(values)] > 0).all())
+    positive = unit > 0 and len(sizes) == len(observed)
     return [Transform("asinh", unit), Transform("log1p")] if positive else [Transform("log1p")]
 
 
