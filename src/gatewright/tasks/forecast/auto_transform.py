@@ -85,8 +85,8 @@ def _few_series(data: SeriesData) -> SeriesData:
 def _candidates(data: SeriesData, column: int) -> list[Transform]:
     """Return the transforms that suit a target: none of them refuses a value that may come later.
 
-    A target with values below 0 has none: about 0 a logarithm of sizes is steep, and a forecast across it, from far
-    away, is far out.
+    A target with values below 0 has none: near 0 a logarithm of sizes is steep, and a forecast that crosses it is
+    far out.
     """
     if any((np.abs(series.values[:, column]) > LARGEST).any() for series in data.table.series):
         return []
