@@ -20,6 +20,7 @@ import torch
 from gatewright import cli
 from gatewright.nn.model import load
 from gatewright.runtime.sampling import generate
+from gatewright.tasks.forecast.calibration import UNCALIBRATED
 from gatewright.tasks.forecast.evaluate import METHODS
 from gatewright.tasks.forecast.metrics import MEASURES
 from gatewright.tasks.forecast.tables import tables
@@ -149,7 +150,7 @@ def test_train_evaluate_forecast_generate(gatewright, runs, tmp_path):
     assert (code, err) == (0, "")
     evaluation = json.loads((runs / "load" / "evaluation.json").read_text(), parse_constant=pytest.fail)
     overall = {name: found["overall"] for name, found in evaluation["targets"]["load"].items()}
-    assert tuple(overall) == METHODS
+    assert tuple(overall) == (METHODS[0], UNCALIBRATED, *METHODS[1:])
     for name, measures in overall.items():
         [row] = [line.split() for line in out.splitlines() if line.startswith(name)][:1]
         assert float(row[1]) == pytest.approx(measures["mae"], rel=1e-3)
@@ -212,7 +213,7 @@ def test_errors_of_ours_are_one_line(gatewright, runs, tmp_path):
         ("generate", runs / "plays", "--temperature", "nan"): "--temperature: expected a number of at least 0",
         ("generate", runs / "plays", "--seed", str(2**64)): "--seed: expected a whole number from 0",
         ("train", tmp_path / "none.csv"): "none.csv: the file does not exist",
-        ("train", tmp_path): "expected a file, got a directory",
+        ("train", tmp_path): "expected a directory with files that end in .txt or .txt.gz, got none",
         ("train", table, "--kind", "poem"): "one of forecast, language, classify, tag, got 'poem'",
         ("train", table, "--target", "lod"): "did you mean 'load'",
         ("train", table, "--target", ""): "--target",
@@ -601,7 +602,7 @@ def test_resume_takes_the_config_of_the_run(gatewright, runs, tmp_path):
 def test_a_training_starts_from_a_model(gatewright, runs, tmp_path):
     table, start = runs / "load.csv", runs / "load" / "model.safetensors"
     columns = ("--target", "load", "--known", "wind")
-    settings = ("--steps", 2, "--lr", 1e-30, "--run", tmp_path / "run")
+    settings = ("--steps", 2, "--lr", 1e-30, "--calibrate", "none", "--run", tmp_path / "run")
     code, _, errors = gatewright("train", table, *columns, *settings, "--init", start)
     assert (code, errors) == (0, "")
     before, after = load(start).state_dict(), load(tmp_path / "run").state_dict()

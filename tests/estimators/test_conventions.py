@@ -63,11 +63,10 @@ def test_every_option_of_the_kind_is_a_parameter_and_documented(cls: type[Estima
     kind = registry.kind(cls._kind)
     own = {
         option.name
-        for table in (DataOptions, ModelOptions, TrainingOptions)
+        for name, table in (("data", DataOptions), ("model", ModelOptions), ("training", TrainingOptions))
         for option in fields(table)
-        if table is TrainingOptions
-        or option.name in kind.by_data
-        or getattr(getattr(kind.defaults, "data" if table is DataOptions else "model"), option.name) is not None
+        if option.name in {*kind.by_data, "steps", "epochs", "validate_every"}
+        or getattr(getattr(kind.defaults, name), option.name) is not None
     }
     columns = {"target", "past", "known", "static", "time", "id", "label", "label_per", "features", "category"}
     assert set(map(option_of, inspect.signature(cls).parameters)) == own - columns | {"verbose"}

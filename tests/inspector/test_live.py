@@ -384,7 +384,7 @@ def test_a_port_that_is_not_free_costs_nothing(
 
 
 def test_a_training_that_fails_ends_the_page(sources: Path, tmp_path: Path) -> None:
-    with pytest.raises(GatewrightError, match="--embedding"), Live(browser=False) as watcher:
+    with pytest.raises(GatewrightError, match="--target"), Live(browser=False) as watcher:
         train(sources / "load.csv", LANGUAGE, run=tmp_path / "it", console=quiet(), callbacks=[watcher])
     assert not (tmp_path / "it").exists()
     with pytest.raises(httpx.ConnectError):

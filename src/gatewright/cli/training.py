@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from gatewright.progress import Waits
-from gatewright.runs.run import Run
 from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
 
@@ -99,6 +98,7 @@ def _chosen(
     source: Sequence[Path], kind: str, options: Options, seconds: float, run: Path | None
 ) -> tuple[Options, Callback]:
     """Choose a recipe, and show why; return its options, and a callback that writes the choice into the run."""
+    from gatewright.runs.run import Run
     from gatewright.train.launch import learned_from
     from gatewright.tuning.auto import Seconds, choose
     from gatewright.tuning.recipe_table import recipe_table

@@ -91,7 +91,7 @@ def shuffled(total: int, valid: str, test: str, seed: int) -> tuple[Numbers, Num
         GatewrightError: if a size cannot be read, or there are too few sequences.
 
     >>> [part.tolist() for part in shuffled(6, valid="1", test="0.2", seed=0)]
-    [[1, 3, 4, 5], [0], [2]]
+    [[0, 1, 4, 5], [2], [3]]
     """
     shares = _shares(valid, test, total)
     needed = 1 + sum(share > 0 for share in shares)

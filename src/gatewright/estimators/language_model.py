@@ -47,7 +47,7 @@ class LanguageModel(Estimator):
 
     Args:
         tokens: "characters", "bytes" or "bpe": what a text is cut into (default: characters).
-        vocabulary_size: maximum number of tokens of a byte pair encoding (default: 2048).
+        vocabulary_size: maximum number of tokens of a byte pair encoding; 2048 if None.
         context: number of tokens before gradients are cut (default: 64).
         reset: share of the streams that start a chunk with a zero state (default: 0.1).
         hidden: units of each LSTM layer (default: 512).
