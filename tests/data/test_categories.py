@@ -225,6 +225,9 @@ def test_values_that_training_lacks_are_unknown_and_said() -> None:
     np.testing.assert_array_equal(indices(other), [2, 0, 1, 1, 1, NAN])
     assert other.notes == ("c: unknown to the training, in 1 row: 'e'",)
     assert with_values(other, {"c": ("b", "d")}) is other
+    numbers = with_values(read([1, 0, 1, 1, None, 0], category=("c",)), {"c": ("false", "true")})
+    np.testing.assert_array_equal(indices(numbers), [2, 1, 2, 2, NAN, 1])
+    assert numbers.notes == ()
 
 
 def test_a_category_that_does_not_vary_is_left_out() -> None:

@@ -38,7 +38,8 @@ def with_values(table: Table, known: Mapping[str, Values]) -> Table:
     if not changes:
         return table
     places = [table.roles.columns.index(name) for name in changes]
-    maps = [_indices(table.categories[name], values) for name, values in changes.items()]
+    own = {name: _as_truth(table.categories[name], values) for name, values in changes.items()}
+    maps = [_indices(own[name], values) for name, values in changes.items()]
     series = []
     for each in table.series:
         cells = each.values.copy()
@@ -46,9 +47,20 @@ def with_values(table: Table, known: Mapping[str, Values]) -> Table:
             observed = np.isfinite(cells[:, place])
             cells[observed, place] = new[cells[observed, place].astype(np.int64)]
         series.append(replace(each, values=cells))
-    notes = [_unknown(table, name, values) for name, values in changes.items()]
+    notes = [_unknown(table, name, own[name], values) for name, values in changes.items()]
     categories = {**table.categories, **changes}
     return replace(table, series=tuple(series), categories=categories, notes=(*table.notes, *filter(None, notes)))
+
+
+def _as_truth(own: Values, known: Values) -> Values:
+    """Return the values of a table with false and true in place of 0 and 1, where the known ones are truth values.
+
+    >>> _as_truth(("0", "1"), ("false", "true")), _as_truth(("0", "2"), ("false", "true"))
+    (('false', 'true'), ('0', '2'))
+    """
+    if set(known) <= {"false", "true"} and set(own) <= {"0", "1"}:
+        return tuple("true" if value == "1" else "false" for value in own)
+    return own
 
 
 def _indices(old: Values, new: Values) -> NDArray[np.float64]:
@@ -57,9 +69,9 @@ def _indices(old: Values, new: Values) -> NDArray[np.float64]:
     return np.array([0, *(places.get(value, 0) for value in old)], np.float64)
 
 
-def _unknown(table: Table, name: str, known: Values) -> str:
+def _unknown(table: Table, name: str, values: Values, known: Values) -> str:
     """Return a line on the values of a column that are not among the known ones; "" if all are."""
-    place, values = table.roles.columns.index(name), table.categories[name]
+    place = table.roles.columns.index(name)
     seen = set(known)
     numbers = [number for number, value in enumerate(values, start=1) if value not in seen]
     if not numbers:
