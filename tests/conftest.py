@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Until all is imported and collected, there is nothing to collect.
+gc.disable()
+
 # CI tries the same examples each time, so that a change is never judged by luck; everywhere else, new ones.
 # No example has a deadline: how long one takes depends on what else the machine does.
 settings.register_profile("anywhere", deadline=None)
@@ -39,8 +42,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave the imported modules and the collected tests out of each later garbage collection: they stay."""
+    """Leave the imported modules and the collected tests out of each later garbage collection: they stay.
+
+    Collections are rarer, too: what later imports bring is looked through by each of them.
+    """
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,15 @@ from gatewright.train.refit import refit
 from gatewright.train.trainer import Loop
 
 
+@contextlib.contextmanager
+def _on_the_cpu() -> Iterator[None]:
+    """Make tensors on the CPU where nothing says otherwise, whatever torch's default device is."""
+    elsewhere = torch.get_default_device().type != "cpu"
+    with torch.device("cpu") if elsewhere else contextlib.nullcontext():
+        yield
+
+
+@_on_the_cpu()
 def train(
     source: Any, options: Options = ALL_DEFAULTS, *, run: Path | str | None = None, kind: str = "",
     console: Console | None = None, callbacks: Sequence[Callback] = (), initial: Model | None = None,
@@ -91,6 +100,7 @@ def train(
         )
 
 
+@_on_the_cpu()
 def resume(
     run: Path | str | Run,
     options: Options = ALL_DEFAULTS,
@@ -181,6 +191,7 @@ def _alone(run: Run, accelerator: Accelerator) -> contextlib.AbstractContextMana
     return run.alone() if accelerator.is_main_process else contextlib.nullcontext()
 
 
+@_on_the_cpu()
 def reopen(run: Run) -> tuple[Options, Task]:
     """Return options and task of a run as it began: the same batches, and a model that has learned nothing.
 
@@ -250,7 +261,7 @@ def _prepare(
     share = Share(accelerator.process_index, accelerator.num_processes)
     torch.manual_seed(TrainingSettings.of(options.training).seed)
     options = kind.complete(options, data)
-    with within_memory(), torch.device("cpu"):  # the same random numbers whatever torch's default device is
+    with within_memory():
         model = kind.build(data, options) if initial is None else kind.continued(initial, data, options)
         model = model.to(accelerator.device)
     with within_memory(), waits.during("encoding the data"):
