@@ -55,7 +55,7 @@ class LanguageModel(Estimator):
         dropout: dropout rate (default: 0.1).
         proj: width of the projected hidden state; 0 for none.
         embedding: width of the embedding of a token (default: 64).
-        forget_bias: initial bias of the forget gates (default: 0).
+        forget_bias: initial bias of the forget gates (default: 0.0).
         valid: validation part: a share or a number of characters (default: 0.05).
         test: test part, at the end, which `evaluate` scores (default: 0.05).
         epochs: passes over the training part (default: 10).
@@ -69,7 +69,7 @@ class LanguageModel(Estimator):
         patience: validations without improvement before the training stops; 0 for no limit.
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
-        seed: random seed for weights, order and dropout (default: 0).
+        seed: random seed for weights, order and dropout (default: 0.0).
         device: "auto", "cpu", "cuda", "mps" or "xpu".
         verbose: 0 prints nothing, 1 shows the progress.
 
