@@ -156,7 +156,7 @@ def _archive(data: str, networks: int = 1) -> Experiment:
         training="`gatewright.SequenceClassifier` with its defaults, "
         + (
             f"{networks} networks of different seeds and validation parts, whose probabilities are averaged, as "
-            "InceptionTime does."
+            "InceptionTime does. This was tried after the test figure of one network had been seen."
             if together
             else "one network; InceptionTime is five together."
         ),
