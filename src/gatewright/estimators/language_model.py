@@ -69,7 +69,7 @@ class LanguageModel(Estimator):
         patience: validations without improvement before the training stops; 0 for no limit.
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
-        seed: random seed for weights, order and dropout (default: 0.0).
+        seed: random seed for weights, order and dropout (default: 0).
         device: "auto", "cpu", "cuda", "mps" or "xpu".
         verbose: 0 prints nothing, 1 shows the progress.
 
