@@ -127,6 +127,8 @@ def test_python_names_the_bounds_as_python_does(run: Run) -> None:
     frame = pl.read_csv(run.unchanged_source())
     with pytest.raises(GatewrightError, match="expected a value of at least minimum 2 in the training part"):
         gw.Forecaster(minimum=2, context=14, steps=1).fit(frame, target="sales", time="none")
+    with pytest.raises(GatewrightError, match=r"^minimum: expected a text"):
+        gw.Forecaster(minimum={"sales": 0}, steps=1).fit(frame, target="sales", time="none")
     model = gw.Forecaster(transform="asinh", minimum=0, maximum=1000, context=14, hidden=4, steps=1, season="none")
     model.fit(frame, target="sales", time="none")
     assert model.model_.spec.encoder.transform == ("asinh",)

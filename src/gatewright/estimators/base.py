@@ -17,7 +17,7 @@ from rich.console import Console
 from gatewright.data.text_sources import TextFiles
 from gatewright.errors import GatewrightError, nearest, path_of, shorten
 from gatewright.estimators.isolation import isolated
-from gatewright.estimators.python_names import option_of
+from gatewright.estimators.python_names import option_of, parameter_of
 from gatewright.nn.model import Model, load
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
@@ -159,7 +159,10 @@ class Estimator:
         if not isinstance(self.verbose, (bool, int, np.integer, np.bool_)):
             raise GatewrightError("verbose", "a whole number: 0 prints nothing", shorten(self.verbose))
         del values["verbose"]
-        return options_of({option_of(name): value for name, value in values.items() if value is not None})
+        try:
+            return options_of({option_of(name): value for name, value in values.items() if value is not None})
+        except GatewrightError as error:
+            raise type(error)(parameter_of(error.argument), error.expected, error.got) from None
 
     def _learned_from(self, X: Any, y: Any, columns: Mapping[str, Any]) -> tuple[Any, Options]:
         """Return the source of a training and its options, checked; arguments as for `fit`.

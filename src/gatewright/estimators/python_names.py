@@ -41,8 +41,16 @@ def python_names() -> Iterator[None]:
 def _parameter(flag: re.Match[str]) -> str:
     if flag[1] == _TAGGER:
         return "gatewright.SequenceTagger"
-    name = flag[1].replace("-", "_")
-    return _PARAMETERS.get(name, name)
+    return parameter_of(flag[1].replace("-", "_"))
+
+
+def parameter_of(option: str) -> str:
+    """Return the name of the parameter of an estimator that sets an option.
+
+    >>> parameter_of("min"), parameter_of("horizon")
+    ('minimum', 'horizon')
+    """
+    return _PARAMETERS.get(option, option)
 
 
 def option_of(parameter: str) -> str:
