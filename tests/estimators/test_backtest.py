@@ -236,7 +236,7 @@ def test_the_command_writes_forecasts_next_to_the_truth(
     out = tmp_path / "folds.csv"
     columns = [word for name, value in COLUMNS.items() for word in (f"--{name}", value)]
     plot = tmp_path / "folds.svg"
-    places = ("--windows", WINDOWS, "--step", STEP, "--no-refit")
+    places = ("--windows", WINDOWS, "--step", STEP, "--no-retrain")
     command(tmp_path / "t.csv", *places, "--out", out, "--plot", plot, *columns)
     assert plot.read_text().startswith("<?xml")
     printed, complaints = capsys.readouterr()
@@ -266,7 +266,7 @@ def test_the_command_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.Cap
         WINDOWS,
         "--step",
         STEP,
-        "--no-refit",
+        "--no-retrain",
         "--out",
         tmp_path / "o.csv",
         *columns,

@@ -64,7 +64,7 @@ def backtest(
     *,
     windows: int = 5,
     step: int | None = None,
-    refit: Annotated[bool, Parameter(negative="--no-refit")] = True,
+    retrain: Annotated[bool, Parameter(negative="--no-retrain")] = True,
     baselines: Sequence[str] = (),
     out: Path = Path("backtest.csv"),
     plot: Path | None = None,
@@ -83,7 +83,8 @@ def backtest(
         source: A .csv, .tsv or .parquet table (.gz too).
         windows: Number of origins; the last one leaves a horizon of rows (default: 5).
         step: Rows between two origins (default: the horizon).
-        refit: Train anew at each origin; with --no-refit once, on the rows before the first (default: --refit).
+        retrain: Train anew at each origin; with --no-retrain once, on the rows before the first (default:
+            --retrain).
         baselines: Models of other packages that forecast from the same origins: "autoets", "autoarima",
             "lightgbm"; they need gatewright[baselines] (default: none).
         out: CSV file to write: forecasts next to the observed values (default: backtest.csv).
@@ -105,7 +106,7 @@ def backtest(
         from gatewright.tasks.forecast.tables import tables
         from gatewright.tasks.spreadsheet import with_harmless_names
 
-    origins = Origins(windows, step, refit)
+    origins = Origins(windows, step, retrain)
     if not out.parent.is_dir():
         raise GatewrightError("--out", "a file in a directory that exists", str(out))
     if out.resolve() == source.resolve():
