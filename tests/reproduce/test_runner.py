@@ -136,10 +136,13 @@ def test_a_page_of_nothing_is_refused(tmp_path):
 
 def test_an_experiment_without_results_is_named(tmp_path, monkeypatch):
     runner.reproduce(EXPERIMENT, tmp_path, [0])
+    runner.reproduce(replace(EXPERIMENT, name="ucr-Toy"), tmp_path, [0])
     other = replace(EXPERIMENT, name="other")
-    monkeypatch.setattr(page, "EXPERIMENTS", {"toy": EXPERIMENT, "other": other})
+    monkeypatch.setattr(page, "EXPERIMENTS", {"ucr-Toy": replace(EXPERIMENT, name="ucr-Toy"), "other": other})
     page.write(tmp_path, tmp_path / "docs")
-    assert "- Not measured yet: `other`." in (tmp_path / "docs" / "results.md").read_text()
+    text = (tmp_path / "docs" / "results.md").read_text()
+    assert "- Not measured yet: `other`." in text
+    assert "| [ucr-Toy](#ucr-toy) | loss |" in text  # the anchor of a heading is in lower case
 
 
 def test_the_commands(tmp_path, capsys, monkeypatch):

@@ -51,6 +51,11 @@ class Entry:
         return "yes" if mean is not None and measure.reached(mean) else "**no**"
 
     @property
+    def link(self) -> str:
+        """The name as a link to its section; anchors are in lower case."""
+        return f"[{self.experiment.name}](#{self.experiment.name.lower()})"
+
+    @property
     def cpu_seconds(self) -> float:
         """Mean CPU seconds of a seed."""
         seeds = self.results.seeds.values()
@@ -129,7 +134,7 @@ def _overview(measured: Sequence[Entry]) -> Iterator[str]:
             published = "" if measure.published is None else _number(measure.published, measure)
             sign = "≤" if measure.better == "lower" else "≥"
             cells = (
-                f"[{entry.experiment.name}](#{entry.experiment.name})", measure.text, published,
+                f"{entry.link}", measure.text, published,
                 f"{sign} {_number(measure.bar, measure)}", entry.summaries[name].text(measure),
                 str(len(entry.results.seeds)), entry.verdict(name), f"{entry.cpu_seconds:.0f}",
             )  # fmt: skip
@@ -141,7 +146,7 @@ def _short(measured: Sequence[Entry]) -> Iterator[str]:
     """Yield what falls short, experiments without results too."""
     yield "## What falls short\n"
     lines = [
-        f"- [{entry.experiment.name}](#{entry.experiment.name}): {measure.text}: "
+        f"- {entry.link}: {measure.text}: "
         f"{entry.summaries[name].text(measure)}, to reach {_number(measure.bar, measure)}."
         for entry in measured
         for name, measure in entry.experiment.measures.items()
