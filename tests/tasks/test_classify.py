@@ -488,6 +488,11 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path) -> None:
         ),
         (Options(DataOptions(split_seed=-1)), "--split-seed: expected a whole number from 0 to"),
         (Options(DataOptions(context=3)), "--context: expected no such option for a classify model, got 3"),
+        (Options(model=ModelOptions(noise=-0.1)), "--noise: expected a number of at least 0, got -0.1"),
+        (
+            Options(DataOptions(label_per="row")),
+            "--label-per: expected 'sequence' for a classify model, got 'row'",
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(options: Options, message: str) -> None:

@@ -231,6 +231,13 @@ def test_quantiles_that_pass_are_levels_that_a_head_takes(levels):
             assert QuantileHead(1, tried).quantiles == tried
 
 
+def test_tokens_out_of_range_are_refused():
+    with pytest.raises(GatewrightError, match="--tokens: expected one of characters, bytes, bpe, got 'words'"):
+        resolve(Options(DataOptions(tokens="words")), "language")
+    with pytest.raises(GatewrightError, match="--vocabulary-size: expected a whole number from 256 to 131072"):
+        resolve(Options(DataOptions(tokens="bpe", vocabulary_size=3)), "language")
+
+
 def test_an_option_of_the_other_kind_is_refused():
     with pytest.raises(GatewrightError, match=r"--horizon: expected no such option for a language model, got 3"):
         resolve(Options(DataOptions(horizon=3)), "language")
@@ -281,4 +288,4 @@ def test_options_are_declared_as_they_are():
 
 #: Options with a rule that tests of reading cover.
 OTHER_RULES = ("decimal", "aggregate", "time_zone", "embedding", "epochs", "reset", "pooling", "directions",
-               "split_seed", "class_weights", "label_per", "noise")  # fmt: skip
+               "split_seed", "class_weights", "label_per", "noise", "tokens", "vocabulary_size")  # fmt: skip
