@@ -252,9 +252,9 @@ def _source(file: ModelFile) -> str:
 
 def _version(spec: ModelSpec) -> int:
     """Return the oldest version of ``gatewright_parts`` that has all members of a model."""
-    encoder, head = spec.encoder, spec.head
-    bounded = isinstance(head, QuantileHead) and (head.minimum or head.maximum)
-    if encoder.transform or bounded or (isinstance(encoder, SeriesEncoder) and encoder.categories):
+    encoder = spec.encoder
+    bounded = spec.forecaster is not None and (spec.forecaster[1].minimum or spec.forecaster[1].maximum)
+    if encoder.transform or bounded or encoder.categories:
         return 3
     return 2 if encoder.seasons else 1
 

@@ -240,8 +240,9 @@ class SymbolEncoder(Spec):
     #: Seasons, and rows that they need: none.
     seasons: ClassVar[tuple[int, ...]] = ()
     recent: ClassVar[int] = 0
-    #: Transforms of targets: none.
+    #: Transforms of targets, and columns of categories: none.
     transform: ClassVar[tuple[str, ...]] = ()
+    categories: ClassVar[tuple[Category, ...]] = ()
 
     symbols: int
     embedding_size: int
@@ -288,8 +289,9 @@ class FeatureEncoder(Spec):
     #: Seasons, and rows that they need: none.
     seasons: ClassVar[tuple[int, ...]] = ()
     recent: ClassVar[int] = 0
-    #: Transforms of targets: none.
+    #: Transforms of targets, and columns of categories: none.
     transform: ClassVar[tuple[str, ...]] = ()
+    categories: ClassVar[tuple[Category, ...]] = ()
 
     columns: tuple[str, ...]
     missing: tuple[str, ...] = ()

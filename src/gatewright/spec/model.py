@@ -201,12 +201,11 @@ class Scaler(Spec):
         if len(self.change_scale) != len(encoder.targets):
             expected = f"one number for each of {len(encoder.targets)} targets"
             return "scaler.change_scale", expected, f"{len(self.change_scale)}"
-        if isinstance(encoder, SeriesEncoder):
-            for category in encoder.categories:
-                place = encoder.columns.index(category.column)
-                numbers = self.mean[place], self.scale[place]
-                if numbers != (0.0, 1.0):
-                    return "scaler", f"mean 0 and scale 1 of category {shorten(category.column)}", shorten(numbers)
+        for category in encoder.categories:
+            place = encoder.columns.index(category.column)
+            numbers = self.mean[place], self.scale[place]
+            if numbers != (0.0, 1.0):
+                return "scaler", f"mean 0 and scale 1 of category {shorten(category.column)}", shorten(numbers)
         transforms = encoder.transform
         for name, count in (("transform_number", len(self.transform_number)), ("deviation", len(self.deviation))):
             if count != len(transforms):
