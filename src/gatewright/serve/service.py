@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import math
@@ -9,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
-from gatewright.data.tokens import Tokenizer
+from gatewright.data.tokens import Characters, Tokenizer
 from gatewright.errors import (
     BusyError,
     GatewrightError,
@@ -155,11 +156,9 @@ class Service:
 
     async def advance(self, owner: str, session: str, body: AdvanceBody) -> dict[str, Any]:
         """Advance a session."""
-        steps = len(body.x)
-        if isinstance(body.x, str):
-            tokenizer = await self._tokenizer(session, owner)
-            steps = steps if tokenizer is None else len(tokenizer.encode(body.x))
-        self._admit(owner, steps, "x")
+        # The tokens are those of the model that new sessions get; only its thread knows that of a session.
+        now = self._sessions.stream.tokenizer
+        self._admit(owner, await _tokens(body.x, now) if isinstance(body.x, str) else len(body.x), "x")
         request = Advance(session, _rows(body.x), body.first, owner, body.times)
         answer = await self._batcher.submit(request)
         if not answer.repeated:
@@ -170,11 +169,12 @@ class Service:
 
     async def generate(self, owner: str, session: str, body: GenerateBody) -> AsyncIterator[dict[str, Any]]:
         """Generate text piece by piece; each is stored before it is yielded."""
-        tokenizer = await self._tokenizer(session, owner)
-        # A model without one refuses the request below.
-        prompt = len(body.prompt) if tokenizer is None else len(tokenizer.encode(body.prompt))
+        prompt = await _tokens(body.prompt, self._sessions.stream.tokenizer)
         self._admit(owner, prompt + body.length, "prompt and length")
         seed = _seed(session) if body.seed is None else body.seed
+        tokenizer = (await self._call(lambda: self._sessions.model_of(session, owner))).tokenizer
+        if tokenizer is not None:  # a model without one refuses the request below
+            prompt = await _tokens(body.prompt, tokenizer)
         decoder = None if tokenizer is None else tokenizer.decoder()
         first, done = body.first, 0
         while True:
@@ -220,9 +220,6 @@ class Service:
             return await self._batcher.call(function)
         finally:
             self._calls -= 1
-
-    async def _tokenizer(self, session: str, owner: str) -> Tokenizer | None:
-        return (await self._call(lambda: self._sessions.model_of(session, owner))).tokenizer
 
     def _admit(self, owner: str, steps: int, argument: str) -> None:
         if steps > self.limits.max_steps:
@@ -272,6 +269,13 @@ def _rows(x: str | list[Any]) -> Any:
     if isinstance(x, str) or not any(isinstance(row, list) and None in row for row in x):
         return x
     return [[float("nan") if value is None else value for value in row] for row in x]
+
+
+async def _tokens(text: str, tokenizer: Tokenizer | None) -> int:
+    """Return how many tokens a text has; neither the event loop nor the sessions' thread waits for a long one."""
+    if tokenizer is None or tokenizer.unit == Characters.unit:
+        return len(text)
+    return len(await asyncio.to_thread(tokenizer.encode, text))
 
 
 def _seed(session: str) -> int:
