@@ -244,7 +244,7 @@ def test_a_run_directory_is_resumed_to_the_same_bits(tmp_path: Path) -> None:
         gw.Forecaster(**sizes).fit(panel(), run_dir=tmp_path / "run", callbacks=[Stop()], **COLUMNS)
     with pytest.raises(GatewrightError, match="a new directory"):
         gw.Forecaster(**sizes).fit(panel(), run_dir=tmp_path / "run", **COLUMNS)
-    with pytest.raises(GatewrightError, match="hidden: expected the run's own value with resume, got 7"):
+    with pytest.raises(GatewrightError, match="hidden: expected the run's own value with resume, 6, got 7"):
         gw.Forecaster(**{**sizes, "hidden": 7}).fit(panel(), run_dir=tmp_path / "run", resume=True, **COLUMNS)
     with pytest.raises(GatewrightError, match="source: expected the data that the run learned from"):
         gw.Forecaster(**sizes).fit(panel().head(300), run_dir=tmp_path / "run", resume=True, **COLUMNS)
@@ -253,6 +253,30 @@ def test_a_run_directory_is_resumed_to_the_same_bits(tmp_path: Path) -> None:
     assert resumed.run_ is not None
     assert gw.load(tmp_path / "run").model_.fingerprint == whole.model_.fingerprint
     assert gw.load(tmp_path / "run").evaluate(panel()) == whole.evaluate(panel())
+
+
+@pytest.mark.parametrize(
+    ("options", "columns"),
+    [({"transform": "log", "minimum": 0}, {}), ({"season": "none"}, {"past": ["c"], "category": ["c"]})],
+)
+def test_what_the_table_decides_may_be_said_again_when_a_run_goes_on(
+    tmp_path: Path, options: dict[str, Any], columns: dict[str, Any]
+) -> None:
+    class Stop(Callback):
+        def step(self, step: int, *_: float) -> None:
+            if step == 5:
+                raise KeyboardInterrupt
+
+    rows = np.arange(150)
+    table = pl.DataFrame({"y": 10 + np.sin(rows / 3), "c": rows % 3})
+    sizes = {**SMALL, "steps": 8, "validate_every": 2, "checkpoint_every": 4, **options}
+    columns = {"target": "y", "past": None, **columns}
+    whole = gw.Forecaster(**sizes).fit(table, run_dir=tmp_path / "whole", **columns)
+    with pytest.raises(KeyboardInterrupt):  # after a first best model
+        gw.Forecaster(**sizes).fit(table, run_dir=tmp_path / "run", callbacks=[Stop()], **columns)
+    resumed = gw.Forecaster(**sizes).fit(table, run_dir=tmp_path / "run", resume=True, **columns)
+    assert resumed.model_.fingerprint == whole.model_.fingerprint
+    assert resumed.evaluate(table) == whole.evaluate(table)
 
 
 def test_a_signal_keeps_the_best_model() -> None:

@@ -228,3 +228,14 @@ def test_a_recording_names_the_numbers_of_each_vector(model: gw.Forecaster, tabl
         index = kinds.index(table.filter(site="b")["kind"][t + 2]) + 1
         expected = weights["encoder.category.3.weight"][index].detach().numpy()
         np.testing.assert_array_equal(recording.inputs[t, 0, -default_size(3) :], expected)
+
+
+def test_a_column_with_another_value_in_every_row_is_no_category(tmp_path: Path) -> None:
+    rows = range(60)
+    table = pl.DataFrame(
+        {"y": [float(row % 7) for row in rows], "when": [f"2024-01-01T00:{row:02d}" for row in rows]}
+    )
+    with pytest.raises(
+        DataError, match=r"column 'when': expected categories that occur more than once; .*42 rows"
+    ):
+        gw.Forecaster(horizon=1, context=4).fit(table, target="y", past=["when"], time="none")

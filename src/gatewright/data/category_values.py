@@ -11,20 +11,38 @@ from numpy.typing import NDArray
 from gatewright.data.split import Parts
 from gatewright.data.table import Table
 from gatewright.data.window_checks import listed
-from gatewright.errors import shorten
+from gatewright.errors import DataError, shorten
 
 Values = tuple[str, ...]
 
+#: Rows of a training part from which on a category has to occur again.
+MANY = 20
+
 
 def values_of_training(table: Table, parts: Sequence[Parts]) -> Table:
-    """Return a table whose categories have the values of the training part alone; others are unknown."""
+    """Return a table whose categories have the values of the training part alone; others are unknown.
+
+    Raises:
+        DataError: if a column has another value in every row, such as timestamps: nothing is learned from it.
+    """
     known: dict[str, Values] = {}
     for name, values in table.categories.items():
         place = table.roles.columns.index(name)
         cells = [each.values[: part.valid, place] for each, part in zip(table.series, parts, strict=True)]
+        if name not in table.roles.static:
+            _require_repetition(name, cells)
         indices = np.unique(np.concatenate(cells))
         known[name] = tuple(values[int(index) - 1] for index in indices[indices > 0])
     return with_values(table, known)
+
+
+def _require_repetition(name: str, cells: Sequence[NDArray[np.float64]]) -> None:
+    """Refuse a column that never has a value twice in the training part of a series."""
+    observed = [values[values > 0] for values in cells]
+    rows, distinct = sum(map(len, observed)), sum(len(np.unique(values)) for values in observed)
+    if rows >= MANY and distinct == rows:
+        expected = "categories that occur more than once; leave out columns such as timestamps (--time) or texts"
+        raise DataError(f"column {shorten(name)}", expected, f"another value in each of {rows:,} rows")
 
 
 def with_values(table: Table, known: Mapping[str, Values]) -> Table:

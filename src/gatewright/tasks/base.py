@@ -175,7 +175,7 @@ class Kind(Protocol[Data]):
         return options
 
     def agrees(self, option: str, value: Any, fixed: Any) -> bool:
-        """Whether the value of an option fits the one that an initial model fixes."""
+        """Whether the value of an option fits that of an initial model or of a run that goes on."""
         return bool(value == fixed)
 
     def files(self, paths: tuple[Path, ...]) -> TextFiles:

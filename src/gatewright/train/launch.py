@@ -123,7 +123,7 @@ def resume(
     opened = run if isinstance(run, Run) else Run.open(run)
     kind = registry.kind(opened.kind)
     opened.unchanged_source()
-    options = kind.resolve(_lengthened(opened.options(), options))
+    options = kind.resolve(_lengthened(kind, opened.options(), options))
     accelerator = _accelerator(TrainingSettings.of(options.training))
     waits = Waits(console, accelerator.is_main_process)
     with _alone(opened, accelerator):
@@ -221,13 +221,14 @@ def _continued(kind: Kind[Any], options: Options, initial: Model) -> Options:
     return fixed.over(options)
 
 
-def _lengthened(own: Options, changes: Options) -> Options:
+def _lengthened(kind: Kind[Any], own: Options, changes: Options) -> Options:
     """Return the run's own options with what may differ when it goes on."""
     for table, values in changes.plain().items():
         for name, value in values.items():
-            if name not in FREE and getattr(getattr(own, table), name) != value:
+            fixed = getattr(getattr(own, table), name)
+            if name not in FREE and (fixed is None or not kind.agrees(name, value, fixed)):
                 flag = f"--{name.replace('_', '-')}"
-                raise GatewrightError(flag, "the run's own value with --resume", repr(value))
+                raise GatewrightError(flag, f"the run's own value with --resume, {shorten(fixed)}", shorten(value))
     return Options(training=changes.training).over(own)
 
 

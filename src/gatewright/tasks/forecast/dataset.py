@@ -129,7 +129,7 @@ def read(
     else:
         table = with_values(table, {each.column: each.values for each in fitted[0].categories})
     base = Sizes(settings.horizon, frequency.season(table.step), options.context)
-    units = NO_TARGET_OPTIONS if fitted else target_options(table, parts, options)
+    units = target_options(table, parts, options)
     seasons = seasons_of(table, parts, base, options.season, settings.reads != "nothing")
     sizes = seasons.sizes
     counts = require_windows(table, parts, sizes, ("training", "validation"))

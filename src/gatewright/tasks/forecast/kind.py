@@ -197,8 +197,15 @@ class Forecast(Kind["SeriesData"]):
         return Options(options_of_model(model.spec), stack_options(model.spec.lstm))
 
     def agrees(self, option: str, value: Any, fixed: Any) -> bool:
-        """Whether a value of an option fits that of an initial model; of categories, some of them do."""
-        return set(value) <= set(fixed) if option == "category" else super().agrees(option, value, fixed)
+        """Whether a value of an option fits that of an initial model or of a run that goes on.
+
+        Of categories, some of them do; of seasons, "none" does where only the baseline has one.
+        """
+        if option == "category":
+            return set(value) <= set(fixed)
+        if option == "season" and tuple(value) == ("none",):
+            return bool(fixed[:1] == ("none",))
+        return super().agrees(option, value, fixed)
 
     def task(self, model: Model, data: SeriesData, options: Options, share: Share, device: torch.device) -> Task:
         """Return windows in random order."""
