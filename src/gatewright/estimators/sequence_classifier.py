@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from gatewright.data.sequences import Sequences
 from gatewright.errors import DataError, shorten
-from gatewright.estimators.base import Estimator
 from gatewright.estimators.python_names import python_names
+from gatewright.estimators.sequence_estimator import SequenceEstimator
 from gatewright.estimators.sequence_input import (
     SequenceColumns,
     distinct_labels,
@@ -25,7 +24,6 @@ from gatewright.estimators.sequence_input import (
 )
 from gatewright.nn.model import Model
 from gatewright.tasks.classify.dataset import read_sequences
-from gatewright.tasks.classify.metrics import confusion, f1_by_class, measure
 from gatewright.tasks.classify.predict import predict_proba, require_classifier
 from gatewright.tasks.options import Options
 from gatewright.train.callback import Callback
@@ -33,11 +31,8 @@ from gatewright.train.callback import Callback
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from gatewright.insight.recording import Recording
-    from gatewright.tasks.inputs import InputBatch
 
-
-class SequenceClassifier(Estimator):
+class SequenceClassifier(SequenceEstimator):
     """One label for each sequence.
 
     Sequences may be of unequal length, of one feature or several, and with missing values.  Parameters and fitted
@@ -94,10 +89,6 @@ class SequenceClassifier(Estimator):
     """
 
     _kind = "classify"
-
-    classes_: NDArray[Any]
-    feature_names_in_: NDArray[Any]
-    n_features_in_: int
 
     def __init__(
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
@@ -185,16 +176,6 @@ class SequenceClassifier(Estimator):
             raise DataError("y", "a label for each sequence", "None")
         return source, self._options(roles)
 
-    def _adopt(self, model: Model) -> None:
-        super()._adopt(model)
-        encoder, head = require_classifier(model)
-        self.classes_ = np.array(head.classes)
-        self.feature_names_in_ = np.array(encoder.columns, dtype=object)
-        self.n_features_in_ = len(encoder.columns)
-
-    def _head_classes(self) -> tuple[str, ...]:
-        return require_classifier(self._fitted())[1].classes
-
     def _sequences(self, X: Any, columns: SequenceColumns, y: Any = None) -> Sequences:
         """Read sequences as the model does; labels of a table only if it has a column for them."""
         own, roles = roles_of_sequences(columns), self._columns_of_training(X, y)
@@ -279,35 +260,4 @@ class SequenceClassifier(Estimator):
                     )
             truth = np.array([classes.index(label) for label in sequences.labels], np.int64)
             probability = predict_proba(model, sequences, self.fill or "")
-        guess = probability.argmax(axis=1)
-        matrix = confusion(truth, guess, len(classes))
-        more = {"f1_by_class": f1_by_class(matrix), "classes": list(classes), "confusion": matrix.tolist()}
-        return {**measure(truth, guess, probability, len(classes)), **more}
-
-    def score(self, X: Any, y: Any = None, **columns: Unpack[SequenceColumns]) -> float:
-        """Return the accuracy; arguments as for `evaluate`."""
-        return float(self.evaluate(X, y, **columns)["accuracy"])
-
-    def look(self, X: Any, *, start: int = 0, steps: int | None = None, title: str = "") -> Recording:
-        """Run the model over sequences and return a recording of every gate and state: `gatewright.look`.
-
-        Args:
-            X: sequences, in one of the forms that `fit` takes.
-            start: first step that is read of each sequence.
-            steps: maximum number of steps; all if None.
-            title: title of the recording.
-        """
-        from gatewright.insight.recorder import record
-
-        return record(*self.look_inputs(X, start=start, steps=steps, title=title))
-
-    def look_inputs(
-        self, X: Any, *, start: int = 0, steps: int | None = None, title: str = ""
-    ) -> tuple[Model, InputBatch]:
-        """Return the model, and its inputs from sequences; arguments as for `look`."""
-        from gatewright.insight.inputs import gather
-
-        model = self._fitted()
-        with python_names():
-            sequences = self._sequences(X, {})
-            return model, gather(model, sequences, start=start, steps=steps, title=title, fill=self.fill or "")
+        return self._measures(truth, probability)

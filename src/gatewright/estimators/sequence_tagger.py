@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gatewright.data.labels import UNLABELLED, step_labels_of
 from gatewright.data.sequences import Sequences, sequences_of
 from gatewright.errors import DataError, shorten
-from gatewright.estimators.base import Estimator
 from gatewright.estimators.python_names import python_names
+from gatewright.estimators.sequence_estimator import SequenceEstimator
 from gatewright.estimators.sequence_input import (
     SequenceColumns,
     columns_of_model,
@@ -27,7 +26,6 @@ from gatewright.estimators.sequence_input import (
 from gatewright.estimators.step_answer import Asked, answer_of, as_arrays
 from gatewright.nn.model import Model
 from gatewright.tasks.classify.dataset import files_of, read_sequences, rows_of
-from gatewright.tasks.classify.metrics import confusion, f1_by_class, measure
 from gatewright.tasks.options import Options
 from gatewright.tasks.tag.predict import predict_proba, require_tagger
 from gatewright.train.callback import Callback
@@ -35,11 +33,8 @@ from gatewright.train.callback import Callback
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from gatewright.insight.recording import Recording
-    from gatewright.tasks.inputs import InputBatch
 
-
-class SequenceTagger(Estimator):
+class SequenceTagger(SequenceEstimator):
     """One label for each step of a sequence.
 
     Sequences may be of unequal length, of one feature or several, with missing values, and with steps without a
@@ -99,10 +94,6 @@ class SequenceTagger(Estimator):
     """
 
     _kind = "tag"
-
-    classes_: NDArray[Any]
-    feature_names_in_: NDArray[Any]
-    n_features_in_: int
 
     def __init__(
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
@@ -184,16 +175,6 @@ class SequenceTagger(Estimator):
         else:
             source, _ = _labelled(X, y, roles, ())
         return source, self._options({**roles, "label_per": "step"})
-
-    def _adopt(self, model: Model) -> None:
-        super()._adopt(model)
-        encoder, head = require_tagger(model)
-        self.classes_ = np.array(head.classes)
-        self.feature_names_in_ = np.array(encoder.columns, dtype=object)
-        self.n_features_in_ = len(encoder.columns)
-
-    def _head_classes(self) -> tuple[str, ...]:
-        return require_tagger(self._fitted())[1].classes
 
     def _asked(self, X: Any, columns: SequenceColumns, y: Any = None) -> Asked:
         """Read sequences as the model does; labels of a table only if it has a column for them."""
@@ -287,39 +268,11 @@ class SequenceTagger(Estimator):
             if not labelled.any():
                 raise DataError("y", "a step with a label", "none")
             probability = np.concatenate(predict_proba(model, sequences, self.fill or ""))[labelled]
-        truth, guess = truth[labelled], probability.argmax(axis=1)
-        matrix = confusion(truth, guess, len(classes))
-        figures = measure(truth, guess, probability, len(classes))
-        more = {"f1_by_class": f1_by_class(matrix), "classes": list(classes), "confusion": matrix.tolist()}
-        return {**figures, "steps": len(truth), **more}
+        truth = truth[labelled]
+        return {**self._measures(truth, probability), "steps": len(truth)}
 
-    def score(self, X: Any, y: Any = None, **columns: Unpack[SequenceColumns]) -> float:
-        """Return the accuracy of the steps with a label; arguments as for `evaluate`."""
-        return float(self.evaluate(X, y, **columns)["accuracy"])
-
-    def look(self, X: Any, *, start: int = 0, steps: int | None = None, title: str = "") -> Recording:
-        """Run the model over sequences and return a recording of every gate and state: `gatewright.look`.
-
-        Args:
-            X: sequences, in one of the forms that `fit` takes.
-            start: first step that is read of each sequence.
-            steps: maximum number of steps; all if None.
-            title: title of the recording.
-        """
-        from gatewright.insight.recorder import record
-
-        return record(*self.look_inputs(X, start=start, steps=steps, title=title))
-
-    def look_inputs(
-        self, X: Any, *, start: int = 0, steps: int | None = None, title: str = ""
-    ) -> tuple[Model, InputBatch]:
-        """Return the model, and its inputs from sequences; arguments as for `look`."""
-        from gatewright.insight.inputs import gather
-
-        model = self._fitted()
-        with python_names():
-            sequences = self._asked(X, {}).sequences
-            return model, gather(model, sequences, start=start, steps=steps, title=title, fill=self.fill or "")
+    def _sequences(self, X: Any, columns: SequenceColumns, y: Any = None) -> Sequences:
+        return self._asked(X, columns, y).sequences
 
 
 def _labelled(X: Any, y: Any, roles: dict[str, Any], features: Any) -> tuple[Sequences, dict[str, Any]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
+from gatewright.tasks.base import Evaluation, Share, StreamScore, Task
+from gatewright.tasks.classify.sequence_kind import SequenceKind
 from gatewright.tasks.options import (
     MODEL_DEFAULTS,
     TRAINING_DEFAULTS,
@@ -20,30 +20,25 @@ from gatewright.tasks.settings import ModelSettings, NoiseSettings, TrainingSett
 
 if TYPE_CHECKING:
     import torch
-    from rich.table import Table
-    from torch import Tensor
 
     from gatewright.data.table import TrainingSource
-    from gatewright.data.text_sources import TextFiles
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
     from gatewright.spec import ModelSpec
     from gatewright.tasks.classify.dataset import ClassData, SequenceSource
-    from gatewright.tasks.inputs import InputBatch
 
 
 #: Noise on the inputs while training, where the training part has fewer sequences than this.
 NOISE, FEW_SEQUENCES = 0.3, 1000
 
 
-class Classify(Kind["ClassData"]):
+class Classify(SequenceKind["ClassData"]):
     """Classifiers of whole sequences."""
 
     name = "classify"
     unit = "nats/sequence"
     suffixes = (".ts",)
-    plot = "evaluation.png"
     defaults = Options(
         DataOptions(
             label="", label_per="sequence", features=(), id=(), time="", time_format="", decimal=".", thousands="",
@@ -57,14 +52,6 @@ class Classify(Kind["ClassData"]):
         "hidden=16:128:log", "layers=1:3", "pooling=last,mean,max,attention", "dropout=0:0.5", "lr=5e-4:2e-2:log",
         "batch=8,16,32,64",
     )  # fmt: skip
-    classifies = True
-    several = True
-
-    def files(self, paths: tuple[Path, ...]) -> TextFiles:
-        """Return several tables as a source: each file is a sequence."""
-        from gatewright.data.table_files import TableFiles
-
-        return TableFiles(paths)
 
     def named_by(self, options: DataOptions) -> bool:
         """Whether there is a label, of each sequence."""
@@ -84,12 +71,6 @@ class Classify(Kind["ClassData"]):
     def fits(self, spec: ModelSpec) -> bool:
         """Whether a model gives one label a sequence."""
         return spec.classifier is not None
-
-    def source_of(self, value: Any) -> TrainingSource | None:
-        """Return sequences in memory, a data frame or an Arrow table."""
-        from gatewright.tasks.classify.dataset import source_of
-
-        return source_of(value)
 
     def read(self, source: TrainingSource, options: DataOptions, spec: ModelSpec | None = None) -> ClassData:
         """Read and split labelled sequences."""
@@ -127,10 +108,6 @@ class Classify(Kind["ClassData"]):
         settings, noise = TrainingSettings.of(options.training), NoiseSettings.of(options.model).noise
         return ClassifyTask(model, data, settings, noise, share, device)
 
-    def with_validation(self, data: ClassData) -> ClassData:
-        """Return the sequences with those of the validation part in the training part."""
-        return data.with_validation()
-
     def evaluate(self, model: Model, data: ClassData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the test part, next to the majority class and the nearest neighbour."""
         from gatewright.tasks.classify.evaluate import evaluate_classes
@@ -140,30 +117,6 @@ class Classify(Kind["ClassData"]):
         figures, outcome = evaluate_classes(model, data, waits)
         classes = require_classifier(model)[1].classes
         return Evaluation(figures, lambda path: plot_classes(path, classes, outcome))
-
-    def tables(self, figures: dict[str, Any]) -> Iterator[Table]:
-        """Lay out the measures of each method, and the confusion matrix."""
-        from gatewright.tasks.classify.tables import tables
-
-        return tables(figures)
-
-    def inputs(
-        self, model: Model, data: Any, span: slice, title: str, fill: str, options: DataOptions | None = None
-    ) -> InputBatch:
-        """Return sequences in memory or those of a path."""
-        from gatewright.tasks.classify.inputs import of_source
-
-        return of_source(model, data, span, title, fill, options)
-
-    def part_inputs(self, model: Model, data: ClassData, part: str, span: slice, title: str) -> InputBatch:
-        """Return the first sequences of a part."""
-        from gatewright.tasks.classify.inputs import of_part
-
-        return of_part(model, data, part, span, title)
-
-    def predictions(self, model: Model, batch: InputBatch, output: Tensor) -> Tensor:
-        """Return probabilities of the classes at each step, (T, B, classes)."""
-        return output.softmax(dim=-1)
 
     def stream_score(self, file: ModelFile, source: Path, options: DataOptions) -> StreamScore:
         """Read labelled sequences, which are scored by accuracy and nats a sequence."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
+from gatewright.tasks.base import Evaluation, Share, StreamScore, Task
+from gatewright.tasks.classify.sequence_kind import SequenceKind
 from gatewright.tasks.options import (
     MODEL_DEFAULTS,
     TRAINING_DEFAULTS,
@@ -20,26 +20,21 @@ from gatewright.tasks.settings import ModelSettings, NoiseSettings, TrainingSett
 
 if TYPE_CHECKING:
     import torch
-    from rich.table import Table
-    from torch import Tensor
 
     from gatewright.data.table import TrainingSource
-    from gatewright.data.text_sources import TextFiles
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
     from gatewright.spec import ModelSpec
     from gatewright.tasks.classify.dataset import SequenceSource
-    from gatewright.tasks.inputs import InputBatch
     from gatewright.tasks.tag.dataset import TagData
 
 
-class Tag(Kind["TagData"]):
+class Tag(SequenceKind["TagData"]):
     """Taggers of the steps of sequences."""
 
     name = "tag"
     unit = "nats/step"
-    plot = "evaluation.png"
     defaults = Options(
         DataOptions(
             label="", label_per="step", features=(), id=(), time="", time_format="", decimal=".", thousands="",
@@ -51,14 +46,6 @@ class Tag(Kind["TagData"]):
     searched = (
         "hidden=16:128:log", "layers=1:3", "dropout=0:0.5", "lr=5e-4:2e-2:log", "batch=8,16,32,64",
     )  # fmt: skip
-    classifies = True
-    several = True
-
-    def files(self, paths: tuple[Path, ...]) -> TextFiles:
-        """Return several tables as a source: each file is a sequence."""
-        from gatewright.data.table_files import TableFiles
-
-        return TableFiles(paths)
 
     def named_by(self, options: DataOptions) -> bool:
         """Whether labels are those of steps."""
@@ -72,12 +59,6 @@ class Tag(Kind["TagData"]):
     def fits(self, spec: ModelSpec) -> bool:
         """Whether a model gives one label a step."""
         return spec.tagger is not None
-
-    def source_of(self, value: Any) -> TrainingSource | None:
-        """Return sequences in memory, a data frame or an Arrow table."""
-        from gatewright.tasks.classify.dataset import source_of
-
-        return source_of(value)
 
     def read(self, source: TrainingSource, options: DataOptions, spec: ModelSpec | None = None) -> TagData:
         """Read and split sequences with labels of steps."""
@@ -115,10 +96,6 @@ class Tag(Kind["TagData"]):
         settings = TrainingSettings.of(options.training)
         return TagTask(model, data, settings, PieceSettings(context, noise), share, device)
 
-    def with_validation(self, data: TagData) -> TagData:
-        """Return the sequences with those of the validation part in the training part."""
-        return data.with_validation()
-
     def evaluate(self, model: Model, data: TagData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the test part, next to the majority class, the label before, and the nearest single row."""
         from gatewright.tasks.classify.plot import plot_classes
@@ -126,30 +103,6 @@ class Tag(Kind["TagData"]):
 
         figures, outcome = evaluate_tags(model, data, waits)
         return Evaluation(figures, lambda path: plot_classes(path, data.classes, outcome))
-
-    def tables(self, figures: dict[str, Any]) -> Iterator[Table]:
-        """Lay out the measures of each method, and the confusion matrix."""
-        from gatewright.tasks.classify.tables import tables
-
-        return tables(figures)
-
-    def inputs(
-        self, model: Model, data: Any, span: slice, title: str, fill: str, options: DataOptions | None = None
-    ) -> InputBatch:
-        """Return sequences in memory or those of a path."""
-        from gatewright.tasks.classify.inputs import of_source
-
-        return of_source(model, data, span, title, fill, options)
-
-    def part_inputs(self, model: Model, data: TagData, part: str, span: slice, title: str) -> InputBatch:
-        """Return the first sequences of a part."""
-        from gatewright.tasks.classify.inputs import of_part
-
-        return of_part(model, data, part, span, title)
-
-    def predictions(self, model: Model, batch: InputBatch, output: Tensor) -> Tensor:
-        """Return probabilities of the classes of each step, (T, B, classes)."""
-        return output.softmax(dim=-1)
 
     def stream_score(self, file: ModelFile, source: Path, options: DataOptions) -> StreamScore:
         """Read sequences with labels of steps, which are scored by accuracy and nats a step."""

@@ -1,0 +1,70 @@
+"""What classifiers and taggers share: sequences in, one or several classes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gatewright.tasks.base import Kind
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from torch import Tensor
+
+    from gatewright.data.table import TrainingSource
+    from gatewright.data.text_sources import TextFiles
+    from gatewright.nn.model import Model
+    from gatewright.tasks.classify.dataset import LabelledData
+    from gatewright.tasks.inputs import InputBatch
+    from gatewright.tasks.options import DataOptions
+
+Data = TypeVar("Data", bound="LabelledData")
+
+
+class SequenceKind(Kind[Data]):
+    """A kind of model that gives classes, of sequences or of their steps."""
+
+    plot = "evaluation.png"
+    classifies = True
+    several = True
+
+    def files(self, paths: tuple[Path, ...]) -> TextFiles:
+        """Return several tables as a source: each file is a sequence."""
+        from gatewright.data.table_files import TableFiles
+
+        return TableFiles(paths)
+
+    def source_of(self, value: Any) -> TrainingSource | None:
+        """Return sequences in memory, a data frame or an Arrow table."""
+        from gatewright.tasks.classify.dataset import source_of
+
+        return source_of(value)
+
+    def with_validation(self, data: Data) -> Data:
+        """Return the sequences with those of the validation part in the training part."""
+        return data.with_validation()
+
+    def tables(self, figures: dict[str, Any]) -> Iterator[Table]:
+        """Lay out the measures of each method, and the confusion matrix."""
+        from gatewright.tasks.classify.tables import tables
+
+        return tables(figures)
+
+    def inputs(
+        self, model: Model, data: Any, span: slice, title: str, fill: str, options: DataOptions | None = None
+    ) -> InputBatch:
+        """Return sequences in memory or those of a path."""
+        from gatewright.tasks.classify.inputs import of_source
+
+        return of_source(model, data, span, title, fill, options)
+
+    def part_inputs(self, model: Model, data: Data, part: str, span: slice, title: str) -> InputBatch:
+        """Return the first sequences of a part."""
+        from gatewright.tasks.classify.inputs import of_part
+
+        return of_part(model, data, part, span, title)
+
+    def predictions(self, model: Model, batch: InputBatch, output: Tensor) -> Tensor:  # noqa: ARG002
+        """Return probabilities of the classes at each step, (T, B, classes)."""
+        return output.softmax(dim=-1)
