@@ -168,8 +168,8 @@ def test_what_the_system_refuses(error, writing, why):
 
 WORDS = {
     "train RUN": "RUN: expected a file, got the directory of a run; name the table or the text to read",
-    "train SHEET": "SHEET: expected a file whose name ends in .csv, .tsv, .parquet, .txt, .ts, or --kind, got a"
-                   " spreadsheet;",
+    "train SHEET": "SHEET: expected a file whose name ends in .csv, .tsv, .parquet, .txt, .ts, or the option"
+                   " --kind, got a spreadsheet;",
     "train SHEET --kind forecast": f"SHEET: {TABLE} a spreadsheet; save the sheet as CSV UTF-8, or in Python:",
     "forecast RUN RUN": "RUN: expected a file, got the directory of a run; name the table or the text to read",
     "forecast RUN SHEET": f"SHEET: {TABLE} a spreadsheet; save the sheet as CSV UTF-8, or in Python:",

@@ -182,7 +182,9 @@ def test_what_it_does_not_do_is_refused(run: Run) -> None:
         evaluate_run(run.path, windows=3)
     with pytest.raises(GatewrightError, match=r"--horizon: expected no such option for a guess model"):
         Guess().resolve(Options(DataOptions(horizon=3)))
-    with pytest.raises(GatewrightError, match=r"ends in \.csv, \.tsv, \.parquet, \.txt, \.ts, \.guess, or --kind"):
+    with pytest.raises(
+        GatewrightError, match=r"ends in \.csv, \.tsv, \.parquet, \.txt, \.ts, \.guess, or the option --kind"
+    ):
         registry.kind_of_source(Path("a.dat"))
 
 

@@ -18,10 +18,15 @@ from gatewright.errors import GatewrightError
 
 
 def _convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
-    """Convert a value as cyclopts does, but refuse to round 8.7 to a whole number."""
+    """Convert a value as cyclopts does, but refuse to round 8.7 to a whole number, and in words of our own."""
     for token in tokens if kind in (int, int | None) else ():
         if not re.fullmatch(r"[+-]?\d+", token.value):
             raise ValueError(f"expected a whole number, got {token.value!r}")
+    for token in tokens if kind in (float, float | None) else ():
+        try:
+            float(token.value)
+        except ValueError:
+            raise ValueError(f"expected a number, got {token.value!r}") from None
     return cyclopts.convert(kind, tokens)
 
 

@@ -395,7 +395,8 @@ def resolve(options: Options, kind: str, defaults: Options, by_data: Sequence[st
             has_default = getattr(getattr(defaults, table), name) is not None
             usable = has_default or name in by_data or name in _OF_ALL_KINDS
             if value is not None and not usable:
-                raise GatewrightError(_flag(name), f"no such option for a {kind} model", shorten(value))
+                got = shorten(" ".join(map(str, value)) if isinstance(value, tuple) else value)
+                raise GatewrightError(_flag(name), f"no such option for a {kind} model", got)
     lengths = (options.training.steps, options.training.epochs)
     if lengths.count(None) == 0:
         raise GatewrightError("--steps and --epochs", "one of them", "both")

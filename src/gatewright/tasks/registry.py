@@ -138,6 +138,6 @@ def kind_of_source(source: Path, name: str = "") -> Kind[Any]:
         return kind(name)
     by_suffix = suffixes()
     if suffix_of(source) not in by_suffix:
-        expected = f"a file whose name ends in {', '.join(by_suffix)}, or --kind"
+        expected = f"a file whose name ends in {', '.join(by_suffix)}, or the option --kind"
         raise GatewrightError(str(source), expected, other_format(source))
     return KINDS[by_suffix[suffix_of(source)]]
