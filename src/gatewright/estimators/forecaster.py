@@ -76,9 +76,9 @@ class Forecaster(RollingOrigins):
         weight_decay: decoupled weight decay.
         clip: maximum norm of the gradient; 0 for no clipping.
         loss: "quantile" (default), or for one value "mae", "mse", "huber", "nse" or "mase".
-        calibrate: change of the quantiles that the validation part asks for: "width" (default), "conformal" or
-            "none".
-        refit: whether a new model learns training and validation part, for as many steps as the best one took.
+        calibrate: calibration of the intervals on the validation part, after training: "width" (default),
+            "conformal" or "none".
+        refit: whether to train a new model on training and validation part, for the steps of the best one.
         patience: validations without improvement before the training stops; 0 for no limit.
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.

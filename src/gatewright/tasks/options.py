@@ -281,8 +281,8 @@ class TrainingOptions:
         clip: Maximum norm of the gradient; 0 for no clipping (default: 1).
         loss: Loss of a forecaster: "quantile" for quantiles; for one value "mae", "mse", "huber", "mase" or "nse"
             (squared error over the variance of its series, NSE* of Kratzert et al. 2019) (default: quantile).
-        calibrate: Change of a forecaster's quantiles that the validation part asks for, folded into the head:
-            "width" (a factor for each step ahead and target), "conformal" (an offset for each quantile) or "none"
+        calibrate: Calibration of a forecaster's intervals on the validation part, after training: "width" scales
+            them for each step ahead and target, "conformal" shifts each quantile, "none" leaves them as they are
             (default: width).
         refit: Train a new forecaster, classifier or tagger on training and validation part, for as many steps as
             the best one took, with its scaler and its calibration (default: no).
