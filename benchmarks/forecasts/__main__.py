@@ -5,12 +5,14 @@ already is not repeated.  Options of ``gatewright train`` after ``--`` change th
 
     python -m benchmarks.forecasts --tasks ten --label log -- --transform log
     python -m benchmarks.forecasts --tasks ten --references
+    python -m benchmarks.forecasts --tasks ten --seeds 0 --neuralforecast
     python -m benchmarks.forecasts --table
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -20,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.forecasts import results, tasks
+from benchmarks.forecasts import neuralforecast_peer, results, tasks
 from benchmarks.forecasts.series import write_table
 from gatewright.errors import GatewrightError
 
@@ -34,6 +36,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--label", default="default", help="name of the recipe in the results")
     parser.add_argument(
         "--references", action="store_true", help="score models of other packages, and train nothing"
+    )
+    parser.add_argument(
+        "--neuralforecast", action="store_true", help="train the LSTM of that package, with each of its settings"
     )
     parser.add_argument("--table", action="store_true", help="print the results that are there, and run nothing")
     parser.add_argument("--results", type=Path, default=HERE / "results.jsonl")
@@ -61,22 +66,26 @@ def main(arguments: Sequence[str]) -> int:
 def _all(options: argparse.Namespace) -> None:
     """Run what is missing in the results, each in a process of its own."""
     done = {(line["task"], line["label"], line["seed"]) for line in results.read(options.results)}
-    label = results.REFERENCES if options.references else options.label
+    labels, seeds = [options.label], options.seeds
+    if options.references:
+        labels, seeds = [results.REFERENCES], [0]
+    elif options.neuralforecast:
+        labels = list(neuralforecast_peer.SETTINGS)
     for task in tasks.named(options.tasks):
         write_table(task.name, options.data)
-        for seed in [0] if options.references else options.seeds:
+        for label, seed in itertools.product(labels, seeds):
             if (task.name, label, seed) in done:
                 continue
             print(f"{task.name}, {label}, seed {seed}", file=sys.stderr, flush=True)
-            line = _in_a_process(options, task.name, seed)
+            line = _in_a_process(options, task.name, label, seed)
             line = {"task": task.name, "label": label, "seed": seed, "options": options.options, **line}
             with options.results.open("a") as file:
                 file.write(json.dumps(line) + "\n")
 
 
-def _in_a_process(options: argparse.Namespace, task: str, seed: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.forecasts", "--run", task, "--seeds", str(seed)]
-    command += ["--data", str(options.data), *(["--references"] if options.references else [])]
+def _in_a_process(options: argparse.Namespace, task: str, label: str, seed: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.forecasts", "--run", task, "--label", label, "--seeds", str(seed)]
+    command += ["--data", str(options.data)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         [*command, "--", *options.options], check=False, capture_output=True, text=True, env=environment
@@ -88,11 +97,14 @@ def _in_a_process(options: argparse.Namespace, task: str, seed: int) -> dict[str
 
 
 def _one(options: argparse.Namespace) -> dict[str, Any]:
-    from benchmarks.forecasts import training
-
     [task] = tasks.named([options.run])
     path = write_table(task.name, options.data)
-    if options.references:
+    if options.label in neuralforecast_peer.SETTINGS:
+        return neuralforecast_peer.trained(task, path, options.seeds[0], options.label)
+
+    from benchmarks.forecasts import training  # not in a process whose time and memory are the peer's
+
+    if options.label == results.REFERENCES:
         return training.references(task, path)
     return training.trained(task, path, options.seeds[0], options.options)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.forecasts.neuralforecast_peer import SETTINGS
 from benchmarks.forecasts.tasks import TASKS, TEN, ForecastTask
 
 #: Label of the lines that hold scores of simple forecasts and of other packages' models.
@@ -32,7 +33,22 @@ def best_other(task: ForecastTask, lines: Iterable[Line]) -> tuple[float, str] |
         if "sql" in score
     }
     others = [(loss, name) for name, loss in scores.items()] + ([task.peer] if task.peer else [])
-    return min(others, default=None)
+    neural = best_neuralforecast(task, lines)
+    return min([*others, *([(_loss(neural), "neuralforecast")] if neural else [])], default=None)
+
+
+def best_neuralforecast(task: ForecastTask, lines: Iterable[Line]) -> list[Line]:
+    """Return the runs of a task by the LSTM of neuralforecast, with the setting whose loss is the lowest."""
+    by_setting: dict[str, list[Line]] = {}
+    for line in lines:
+        if line["task"] == task.name and line["label"] in SETTINGS:
+            by_setting.setdefault(line["label"], []).append(line)
+    return min(by_setting.values(), key=_loss, default=[])
+
+
+def _loss(runs: Sequence[Line]) -> float:
+    """Return the scaled quantile loss of some runs, in the mean."""
+    return float(np.mean([run["scores"]["model"]["sql"] for run in runs]))
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -63,7 +79,35 @@ def table(lines: Sequence[Line]) -> str:
                 f"{max(run['peak_megabytes'] for run in runs)}",
             ]  # fmt: skip
             rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*rows, "", *_means(ratios)])
+    return "\n".join([*rows, "", *_means(ratios), *_costs(labels, lines)])
+
+
+def _costs(labels: Sequence[str], lines: Sequence[Line]) -> list[str]:
+    """Return CPU seconds and memory of each recipe over neuralforecast's LSTM at its best setting."""
+    answer = []
+    for label in labels:
+        if label in SETTINGS:
+            continue
+        seconds, memory = {}, {}
+        for task in TASKS:
+            own = [line for line in lines if line["task"] == task.name and line["label"] == label]
+            other = best_neuralforecast(task, lines)
+            if own and other:
+                seconds[task.name] = _mean(own, "cpu_seconds") / _mean(other, "cpu_seconds")
+                memory[task.name] = _mean(own, "peak_megabytes") / _mean(other, "peak_megabytes")
+        for name, ratios in (("CPU seconds", seconds), ("maximum of memory", memory)):
+            if ratios:
+                mean = np.exp(np.mean(np.log(list(ratios.values()))))
+                worst = max(ratios, key=lambda task: ratios[task])
+                answer.append(
+                    f"{label}, {name} over neuralforecast's LSTM at its best setting ({len(ratios)} tasks): "
+                    f"geometric mean {mean:.2f}, worst {ratios[worst]:.2f} ({worst})"
+                )
+    return answer
+
+
+def _mean(runs: Sequence[Line], figure: str) -> float:
+    return float(np.mean([run[figure] for run in runs]))
 
 
 def _means(ratios: dict[str, dict[str, float]]) -> list[str]:
