@@ -81,7 +81,7 @@ def test_sequences_are_given_in_any_form() -> None:
     ):
         with pytest.raises(GatewrightError, match=message):
             gw.look(model, wrong)
-    with pytest.raises(GatewrightError, match="data: expected at least one step from step 9 on"):
+    with pytest.raises(GatewrightError, match=r"start: expected .* from 0 to 8: the longest sequence has 9 "):
         gw.look(model, data, start=9)
 
 

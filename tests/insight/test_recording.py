@@ -19,7 +19,7 @@ from gatewright import LSTM, equations, look
 from gatewright.data import preprocessing
 from gatewright.data.table import Series
 from gatewright.equations import QUANTITIES
-from gatewright.errors import DataError, GatewrightError, RunError
+from gatewright.errors import GatewrightError, RunError
 from gatewright.insight.layers import Layer, Peer
 from gatewright.insight.recording import Recording
 from gatewright.nn.model import Model
@@ -274,7 +274,9 @@ def test_start_and_steps_of_a_table(sites: Any) -> None:
     np.testing.assert_array_equal(part.times[:, 1], whole.times[20:90, 1])  # type: ignore[index]
     np.testing.assert_array_equal(part.targets[:, 1], whole.targets[20:90, 1])  # type: ignore[index]
     assert not part.layers[0].forward.cell_initial.any()  # it begins with zeros
-    with pytest.raises(DataError, match=r"series 'north': expected at least one row .* from row 89 on"):
+    with pytest.raises(
+        GatewrightError, match=r"start: expected .* from 0 to 86: series 'north' has 87 .*, got 88$"
+    ):
         look(model, table.table, start=88)
 
 

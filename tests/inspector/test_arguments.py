@@ -50,6 +50,12 @@ def test_start_steps_and_title_are_obeyed_by_all(runs: Path, source: str, way: A
         for name, value in (("title", 3), ("start", -1), ("start", 1.5), ("steps", 0)):
             with pytest.raises(GatewrightError, match=f"^{name}: expected "):
                 way(model, data, **{name: value})
+        with pytest.raises(GatewrightError, match=r"^start: expected a whole number from 0 to") as refused:
+            way(model, data, start=10**9)
+        last = int(str(refused.value).split("from 0 to ")[1].split(":")[0])
+        assert way(model, data, start=last).steps == 1
+        with pytest.raises(GatewrightError, match=rf"^start: expected a whole number from 0 to {last}: .*, got"):
+            way(model, data, start=last + 1)
         for name in ("fill", "part", "states"):
             with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
                 way(model, data, **{name: "mean"})

@@ -312,9 +312,18 @@ def test_what_cannot_be_looked_at(gatewright: Any, runs: Path, tmp_path: Path) -
         ((run, "--steps", 0), "--steps: expected a whole number of at least 1, got 0"),
         ((run, "--steps", -(10**30)), "--steps: expected a whole number of at least 1, got -1000"),
         ((run, "--start", -1), "--start: expected a whole number of at least 0, got -1"),
-        ((run, "--start", 5000), "the table: expected at least one row that the model can read, got none"),
-        ((run, "--start", 10**30), "the table: expected at least one row that the model can read, got none"),
-        ((runs / "plays", "--start", 10**30), "data: expected at least one character, got none of 600 from"),
+        (
+            (run, "--start", 5000),
+            "--start: expected .* from 0 to 100: the test part has 101 steps to start from, got 5000",
+        ),
+        (
+            (run, table, "--start", 10**30),
+            "--start: expected .* from 0 to 396: the table has 397 steps .*, got 10{30}",
+        ),
+        (
+            (runs / "plays", "--start", 10**30),
+            r"--start: expected a whole number from 0 to 599: .* has 600 steps to start from, got 10{30}",
+        ),
         ((run, empty), "/.*empty.csv: expected a header and rows below it, got an empty file"),
         ((run, header), "/.*header.csv: expected a header and rows below it, got no row"),
         ((run, other), ".*(load|wind)"),

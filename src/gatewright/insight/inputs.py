@@ -18,7 +18,7 @@ from gatewright.nn.model import Model, State
 from gatewright.runs.run import Run
 from gatewright.spec.recording import LayersMetadata, RecordingMetadata
 from gatewright.tasks import registry
-from gatewright.tasks.inputs import InputBatch
+from gatewright.tasks.inputs import InputBatch, start_error
 
 Array = NDArray[Any]
 
@@ -127,8 +127,10 @@ def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: 
         raise GatewrightError("data", f"numbers of shape (T, B, {lstm.input_size})", str(tuple(x.shape)))
     x = x[span].to(weight.device, weight.dtype)
     steps = np.clip(lengths.numpy() - span.start, 0, len(x))
-    if len(x) == 0 or x.shape[1] == 0 or steps.min() == 0:
-        raise GatewrightError("data", f"at least one step in every row from step {span.start} on", "none")
+    if x.shape[1] == 0 or int(lengths.min()) == 0:
+        raise GatewrightError("data", "at least one step in every row", "none")
+    if steps.min() == 0:
+        raise start_error(span.start, int(lengths.min()), "the shortest row")
     if not bool(x.isfinite().all()):
         t, row, column = x.isfinite().logical_not().nonzero()[0].tolist()
         got = f"{float(x[t, row, column])} at step {t}, row {row}, column {column}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gatewright.errors import GatewrightError, ModelFileError, RunError
@@ -153,7 +154,8 @@ def open_path(
     if data is not None and recording_file.is_recording(data):
         selection.require_none("a recording", None, train_plain)
         return _single(_recording_of(model, data)), path.resolve().name
-    batch = of_run(run, model, data, start=selection.start, steps=selection.max_steps, fill=selection.fill)
+    with _flags():
+        batch = of_run(run, model, data, start=selection.start, steps=selection.max_steps, fill=selection.fill)
     batch = selection.rows_of(batch, say)
     return open_run(run, model, batch, _plain_rnn(run, model, train_plain, say)), batch.about.title
 
@@ -169,8 +171,20 @@ def _open_model(
         raise GatewrightError("DATA", "a file for the model to read, after the model file", "nothing")
     if train_plain:
         raise GatewrightError("--plain-rnn", "a run, whose batches train the plain RNN", f"a file: {path}")
-    batch = gather(model, data, start=selection.start, steps=selection.max_steps, fill=selection.fill or "")
+    with _flags():
+        batch = gather(model, data, start=selection.start, steps=selection.max_steps, fill=selection.fill or "")
     return _single(Subject(model, selection.rows_of(batch, say))), batch.about.title
+
+
+@contextlib.contextmanager
+def _flags() -> Iterator[None]:
+    """Raise errors of the argument ``start`` as errors of the option."""
+    try:
+        yield
+    except GatewrightError as error:
+        if error.argument != "start":
+            raise
+        raise type(error)("--start", error.expected, error.got) from None
 
 
 def open_run(run: Run, model: Model, batch: InputBatch, plain: plain_rnn.PlainModel | None) -> Catalog:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gatewright.errors import GatewrightError
 from gatewright.nn.model import Model, State
 from gatewright.spec.recording import RecordingMetadata
 
@@ -69,6 +70,19 @@ class InputBatch:
             columns=selection(self.columns),
             times=selection(self.times),
         )
+
+
+def start_error(start: int, steps: int, where: str) -> GatewrightError:
+    """Return the error for a first step that is not there.
+
+    Args:
+        start: the first step that a caller named.
+        steps: number of steps that can be the first one, at least 1.
+        where: what has them, such as "the text".
+    """
+    many = f"{steps:,} step{'s' if steps > 1 else ''} to start from"
+    number = f"a whole number from 0 to {steps - 1}" if steps > 1 else "0"
+    return GatewrightError("start", f"{number}: {where} has {many}", str(start))
 
 
 def device_of(model: Model) -> torch.device:

@@ -17,7 +17,7 @@ from gatewright.spec import ClassHead, FeatureEncoder, StepClassHead
 from gatewright.spec.recording import ClassesMetadata, RecordingMetadata
 from gatewright.tasks.classify.batches import padded
 from gatewright.tasks.classify.dataset import LabelledData, encode, is_ts, read_sequences
-from gatewright.tasks.inputs import InputBatch, device_of
+from gatewright.tasks.inputs import InputBatch, device_of, start_error
 from gatewright.tasks.options import DataOptions
 
 #: Maximum number of sequences of a part that are looked at.
@@ -73,8 +73,7 @@ def _of_sequences(model: Model, sequences: Sequences, span: slice, title: str, f
     assert model.scaler is not None
     long = [number for number, value in enumerate(sequences.values) if len(value) > span.start]
     if not long:
-        got = f"none of {len(sequences)} sequences of at most {sequences.lengths.max()} steps"
-        raise DataError("data", f"at least one step from step {span.start} on", got)
+        raise start_error(span.start, int(sequences.lengths.max()), "the longest sequence")
     sequences = sequences.take(long)
     encoded = [rows[span] for rows in encode(sequences, encoder, model.scaler, fill)]
     x, _ = padded(encoded, range(len(encoded)), device_of(model))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,27 @@ from gatewright.nn.model import Model
 from gatewright.spec import NO_CATEGORY, QuantileHead, SeriesEncoder
 from gatewright.spec.recording import RecordingMetadata, SeriesMetadata
 from gatewright.tasks.forecast.dataset import SeriesData, roles
-from gatewright.tasks.forecast.predict import fitted
+from gatewright.tasks.forecast.predict import fitted, rows_observed
 from gatewright.tasks.forecast.seasonal_differences import seasonal_differences, seen_ages
-from gatewright.tasks.inputs import Array, InputBatch, device_of
+from gatewright.tasks.inputs import Array, InputBatch, device_of, start_error
 from gatewright.tasks.options import DataOptions
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The rows that are read of a series.
+
+    Attributes:
+        rows: rows of the series; those after its end do not count.
+        zero: the row that is step 0 for the caller.
+        end: the row at which the part ends; the end of the series if None.
+        part: what begins at ``zero``, as an error names it; empty for the series itself.
+    """
+
+    rows: slice
+    zero: int = 0
+    end: int | None = None
+    part: str = ""
 
 
 def of_source(
@@ -43,7 +60,7 @@ def of_source(
         data, title = read_table(Path(data), named, fill, encoder.step), title or Path(data).name
     if not isinstance(data, Table):
         raise GatewrightError("data", "a table's path", type(data).__name__)
-    return of_table(model, data, [span] * len(data.series), title, fill)
+    return of_table(model, data, [Excerpt(span)] * len(data.series), title, fill)
 
 
 def of_part(model: Model, data: SeriesData, part: str, span: slice, title: str) -> InputBatch:
@@ -58,30 +75,31 @@ def of_part(model: Model, data: SeriesData, part: str, span: slice, title: str) 
     """
     assert model.spec.forecaster is not None
     context = model.spec.forecaster[0].context
-    spans, shown = [], []
+    excerpts, shown = [], []
     for series, parts in zip(data.table.series, data.parts, strict=True):
         # The part's first forecast is made at the end of a context before it.
         begin, end = (parts.valid, parts.test) if part == "valid" else (parts.test, parts.end)
         if begin == end:
             continue  # a short series has no rows in some parts
         shown.append(series)
-        first = max(0, begin - context) + span.start
-        spans.append(slice(first, end if span.stop is None else min(end, first + span.stop - span.start)))
-    return of_table(model, replace(data.table, series=tuple(shown)), spans, title, data.settings.fill)
+        zero = max(0, begin - context)
+        rows = slice(zero + span.start, end if span.stop is None else min(end, zero + span.stop))
+        excerpts.append(Excerpt(rows, zero, end, "the validation part" if part == "valid" else "the test part"))
+    return of_table(model, replace(data.table, series=tuple(shown)), excerpts, title, data.settings.fill)
 
 
-def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fill: str = "") -> InputBatch:
+def of_table(model: Model, table: Table, excerpts: Sequence[Excerpt], title: str, fill: str = "") -> InputBatch:
     """Return what a forecaster is to read of a table's series, each a row of the batch.
 
     Args:
         model: the forecaster.
         table: the series.
-        spans: which of its rows are read of each series.
+        excerpts: which of its rows are read of each series.
         title: what it is.
         fill: how missing inputs are filled.
 
     Raises:
-        GatewrightError: if the table does not fit the model, or a series has nothing to read.
+        GatewrightError: if the table does not fit the model, or a series has nothing to read from a step on.
     """
     assert model.spec.forecaster is not None
     assert model.scaler is not None
@@ -110,7 +128,9 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
             encoder.step,
         ),
     )
-    parts = [_of_series(model, one, span, fill) for one, span in zip(table.series, spans, strict=True)]
+    parts = [
+        _of_series(model, series, excerpt, fill) for series, excerpt in zip(table.series, excerpts, strict=True)
+    ]
     lengths = np.array([len(part[0]) for part in parts])
     x, level, columns, targets, differences = (
         _padded([part[n] for part in parts], pad) for n, pad in enumerate((0.0, 0.0, np.nan, np.nan, 0.0))
@@ -118,8 +138,8 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
     times = None
     if table.series[0].times is not None:
         stamps = [
-            one.clock.local(one.times[span][:length])
-            for one, span, length in zip(table.series, spans, lengths, strict=True)
+            one.clock.local(one.times[excerpt.rows][:length])
+            for one, excerpt, length in zip(table.series, excerpts, lengths, strict=True)
             if one.times is not None
         ]
         times = _padded(stamps, np.datetime64("NaT"))
@@ -136,7 +156,9 @@ def of_table(model: Model, table: Table, spans: Sequence[slice], title: str, fil
     )
 
 
-def _of_series(model: Model, one: Series, span: slice, fill: str) -> tuple[Array, Array, Array, Array, Array]:
+def _of_series(
+    model: Model, series: Series, excerpt: Excerpt, fill: str
+) -> tuple[Array, Array, Array, Array, Array]:
     """Return what is read of one series.
 
     Returns:
@@ -144,23 +166,18 @@ def _of_series(model: Model, one: Series, span: slice, fill: str) -> tuple[Array
         targets).
     """
     assert model.spec.forecaster is not None
-    assert model.scaler is not None
     encoder, head = model.spec.forecaster
-    targets, horizon = len(encoder.targets), head.horizon
+    first, stop, _ = excerpt.rows.indices(len(series.values))
+    if first >= stop:
+        raise _unreadable(model, series, excerpt, fill)
     # What stands before the first row that is read is unknown to the model, as it is to a stream.
-    one = _from(one, span.start)
-    observed = np.flatnonzero(np.isfinite(one.values[:, :targets]).any(axis=1))
-    if not len(observed):
-        raise _unreadable(one, span)
-    encoded = encode(one, encoder, model.scaler, fill)
-    inputs = np.concatenate([encoded.inputs, _ahead(encoded.known, horizon).reshape(len(one.values), -1)], axis=1)
-    # Past the last observed target inputs may be missing; those known in advance end before the table does.
-    usable = np.isfinite(inputs).all(axis=1) & (np.arange(len(inputs)) <= observed[-1])
+    one = _from(series, first)
+    encoded, inputs, usable = _read(model, one, fill)
+    if not usable[0]:
+        raise _unreadable(model, series, excerpt, fill)
     end = len(inputs) if usable.all() else int(np.argmin(usable))
-    if end == 0:
-        raise _unreadable(one, span)
-    read = slice(0, end if span.stop is None else min(end, span.stop - span.start))
-    came = _ahead(one.values[:, :targets], horizon).transpose(0, 2, 1)
+    read = slice(0, min(end, stop - first))
+    came = _ahead(one.values[:, : len(encoder.targets)], head.horizon).transpose(0, 2, 1)
     return (
         inputs[read],
         encoded.level[read],
@@ -168,6 +185,19 @@ def _of_series(model: Model, one: Series, span: slice, fill: str) -> tuple[Array
         came[read],
         _differences(encoded, encoder, head)[read],
     )
+
+
+def _read(model: Model, series: Series, fill: str) -> tuple[Encoded, Array, Array]:
+    """Return a series encoded, its inputs with those known in advance, and which rows the model can read."""
+    assert model.spec.forecaster is not None
+    assert model.scaler is not None
+    encoder, head = model.spec.forecaster
+    rows = len(series.values)
+    encoded = encode(series, encoder, model.scaler, fill)
+    inputs = np.concatenate([encoded.inputs, _ahead(encoded.known, head.horizon).reshape(rows, -1)], axis=1)
+    # Past the last observed target inputs may be missing; those known in advance end before the table does.
+    observed = rows_observed(series, len(encoder.targets))
+    return encoded, inputs, np.isfinite(inputs).all(axis=1) & (np.arange(rows) < observed)
 
 
 def _differences(encoded: Encoded, encoder: SeriesEncoder, head: QuantileHead) -> Array:
@@ -179,9 +209,19 @@ def _differences(encoded: Encoded, encoder: SeriesEncoder, head: QuantileHead) -
     return seasonal_differences(level, ages, rows, rows, encoder.seasons, head.horizon)[:, 0].numpy()
 
 
-def _unreadable(one: Series, span: slice) -> DataError:
-    got = f"none from row {span.start + 1} on"
-    return DataError(one.title, "at least one row that the model can read", got)
+def _unreadable(model: Model, series: Series, excerpt: Excerpt, fill: str) -> GatewrightError:
+    """Return the error for a series of which nothing can be read: the first step, or what is missing there."""
+    zero, start = excerpt.zero, excerpt.rows.start
+    end = len(series.values) if excerpt.end is None else excerpt.end
+    usable = _read(model, _from(series, zero), fill)[2][: end - zero]
+    if not usable.any():
+        return DataError(series.title, "at least one row that the model can read", "none")
+    last = int(np.flatnonzero(usable)[-1])
+    if start - zero > last:
+        of = f" of {series.title}" if series.name else ""
+        return start_error(start - zero, last + 1, f"{excerpt.part}{of}" if excerpt.part else series.title)
+    expected = "a value of each input in the first row that is read (--fill fills gaps)"
+    return DataError(f"{series.title}, {series.place(start)}", expected, "a row without one")
 
 
 def _from(one: Series, row: int) -> Series:

@@ -14,7 +14,7 @@ from gatewright.data.tokens import tokenizer_of
 from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
 from gatewright.spec.recording import RecordingMetadata, TextMetadata
-from gatewright.tasks.inputs import InputBatch, device_of
+from gatewright.tasks.inputs import InputBatch, device_of, start_error
 
 #: Characters of a file's name; a text that is shorter may be meant as one.
 _LONGEST_NAME = 256
@@ -49,9 +49,11 @@ def of_text(model: Model, text: Passage, span: slice, title: str) -> InputBatch:
     numbers = encode_text(text, model.vocabulary)
     read = numbers[span]
     tokenizer = tokenizer_of(model.vocabulary)
-    if len(read) == 0:
+    if len(numbers) == 0:
         expected = f"at least one {'character' if tokenizer.unit == 'char' else tokenizer.unit}"
-        raise DataError("data", expected, f"none of {len(numbers)} from {span.start} on")
+        raise DataError("data", expected, "none")
+    if len(read) == 0:
+        raise start_error(span.start, len(numbers), title or "the text")
     after = numbers[span.start + len(read) :][:1]
     following = after if len(after) else np.array([-1])
     symbols = tokenizer.names
