@@ -197,7 +197,19 @@ def test_errors_of_ours_are_one_line(gatewright, runs, tmp_path):
     table = runs / "load.csv"
     odd = tmp_path / "a\nb"
     long = "x" * 5000
+    foreign, gaps = runs / "foreign.csv", runs / "gaps.csv"
+    foreign.write_text(table.read_text().replace("load", "Load").replace("time", "when"))
+    lines = table.read_text().splitlines(keepends=True)
+    gaps.write_text("".join(lines[:30] + lines[33:60]))
+    other_columns = (
+        r"columns: expected the column 'load', the target of the model, got 'when', 'Load', 'wind'; did you mean "
+        rf"'Load'\? Rename it, or take another run: {runs / 'load'} learned from load.csv$"
+    )
     for arguments, pattern in {
+        ("forecast", runs / "load", foreign): other_columns,
+        ("quantize", runs / "load", foreign): other_columns,
+        ("look", runs / "load", foreign, "--save", tmp_path / "r"): other_columns,
+        ("forecast", runs / "load", gaps): r"\(--time is an option of the training; here, write the data as",
         (f"evaluate {tmp_path}",): "run: expected a directory that `gatewright train` made",
         ("evaluate", odd): r"a\\nb",
         ("evaluate", long): "run: expected a directory that",

@@ -50,6 +50,10 @@ class DataError(GatewrightError):
     """A table or a text that cannot be used as it is."""
 
 
+class MissingColumnError(DataError):
+    """A table without a column that a trained model reads."""
+
+
 class RunError(GatewrightError):
     """A run directory that cannot be used for this purpose."""
 

@@ -66,13 +66,14 @@ def test_it_learns_what_the_run_of_a_table_does(fitted: gw.SequenceClassifier, t
     by_path = gw.SequenceClassifier(**SMALL).fit(tmp_path / "moves.parquet", **roles)
     assert by_path.model_.fingerprint == own.model_.fingerprint
     answer = own.predict_proba(table)
-    assert answer.columns == ["id", "p_down", "p_up"]
-    assert answer["id"].to_list() == [f"s{n}" for n in range(len(X))]
-    np.testing.assert_array_equal(answer.drop("id").to_numpy(), fitted.predict_proba(X))
+    assert answer.columns == ["who", "p_down", "p_up"]
+    assert own.predict(table).columns == ["who", "label"]
+    assert answer["who"].to_list() == [f"s{n}" for n in range(len(X))]
+    np.testing.assert_array_equal(answer.drop("who").to_numpy(), fitted.predict_proba(X))
     assert own.predict(table)["label"].to_list() == fitted.predict(X).tolist()
     # Rows in another order: the time puts them right, and the sequences come as they appear.
     shuffled = table.sample(fraction=1, shuffle=True, seed=1)
-    assert own.predict_proba(shuffled).sort("id").equals(answer.sort("id"))
+    assert own.predict_proba(shuffled).sort("who").equals(answer.sort("who"))
     pandas = pd.DataFrame({name: table[name].to_list() for name in table.columns})
     assert own.predict_proba(pandas).equals(answer)
     assert own.predict_proba(table.drop("move")).equals(answer)
@@ -80,6 +81,15 @@ def test_it_learns_what_the_run_of_a_table_does(fitted: gw.SequenceClassifier, t
     loaded = gw.load(run.path)
     assert isinstance(loaded, gw.SequenceClassifier)
     assert loaded.predict_proba(table).equals(answer)
+    # Each column of several keeps its name and its type.
+    day = table["who"].str.slice(1).cast(pl.Int64)
+    two = loaded.predict(table.with_columns((day % 2).alias("site"), day=day), id=["site", "day"])
+    assert two.schema == {"site": pl.Int64, "day": pl.Int64, "label": pl.String}
+    assert two.rows() == [(n % 2, n, label) for n, label in enumerate(fitted.predict(X))]
+    with pytest.raises(
+        GatewrightError, match="columns: expected a column of id or time with another name than 'la"
+    ):
+        loaded.predict(table.rename({"who": "label"}), id="label")
 
 
 def test_probabilities_are_those_of_the_model(fitted: gw.SequenceClassifier, tmp_path: Path) -> None:

@@ -312,10 +312,10 @@ def test_it_predicts_from_the_command_line(run: Run, tmp_path: Path, capsys: pyt
     path = tmp_path / "new.csv"
     long_table(new).drop("digit").sample(fraction=1, shuffle=True, seed=0).write_csv(path)
     cli.main(["predict", str(run.path), str(path), "--out", str(tmp_path / "labels.csv")])
-    table = pl.read_csv(tmp_path / "labels.csv", schema_overrides={"id": str, "label": str}).sort(
-        pl.col("id").cast(int)
+    table = pl.read_csv(tmp_path / "labels.csv", schema_overrides={"who": str, "label": str}).sort(
+        pl.col("who").cast(int)
     )
-    assert table.columns == ["id", "label", "p_0", "p_1", "p_2"]
+    assert table.columns == ["who", "label", "p_0", "p_1", "p_2"]
     probability = predict_proba(run.best_model(), new)
     np.testing.assert_allclose(table.select("p_0", "p_1", "p_2"), probability, rtol=1e-6)
     assert table["label"].to_list() == [str(number) for number in probability.argmax(axis=1)]
@@ -324,7 +324,7 @@ def test_it_predicts_from_the_command_line(run: Run, tmp_path: Path, capsys: pyt
     assert capsys.readouterr().out == (tmp_path / "labels.csv").read_text()
     text, _ = predict_run(run, long_table(new))  # a data frame, with labels that are not read
     assert text.splitlines()[1].startswith("0,")
-    assert predict_run(run, new)[0] == text
+    assert predict_run(run, new)[0] == text.replace("who", "id", 1)  # sequences in memory are rows of no table
 
 
 def test_it_resumes_to_the_same_bits(run: Run, tmp_path: Path) -> None:
@@ -509,6 +509,10 @@ def test_what_a_classifier_does_not_do_is_refused(run: Run, tmp_path: Path) -> N
     with pytest.raises(
         GatewrightError, match="columns: expected the column 'p3', which the model reads, got 'who', "
     ):
+        predict_run(run, other)
+    other.write_text(source.read_text().replace("who", "Who", 1))
+    expected = r"columns: expected the column 'who', the id column in training, got .* you mean 'Who'\? Rename it"
+    with pytest.raises(GatewrightError, match=expected):
         predict_run(run, other)
     with pytest.raises(GatewrightError, match="--windows: expected a run that forecasts"):
         evaluate_run(run.path, windows=3)

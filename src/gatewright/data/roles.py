@@ -13,7 +13,7 @@ from gatewright.data.cell_text import is_text, text
 from gatewright.data.columns import Column, Columns
 from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.time_zones import NO_ZONE
-from gatewright.errors import DataError, nearest, shorten
+from gatewright.errors import DataError, MissingColumnError, nearest, shorten
 
 #: Names of columns of row numbers that programs write; an empty name has become column_1.
 _INDEX = re.compile(
@@ -44,6 +44,7 @@ class Roles:
         category: inputs that hold categories, in addition to those that are found; "none" first for these alone.
         holidays: regions whose public holidays are inputs known in advance: the last of ``known``, once a table is
             read.
+        fixed: whether a trained model fixes the columns, so that nobody can name others.
     """
 
     targets: tuple[str, ...] = ()
@@ -59,6 +60,7 @@ class Roles:
     time_zone: str = ""
     category: tuple[str, ...] = ()
     holidays: tuple[str, ...] = ()
+    fixed: bool = False
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -93,8 +95,8 @@ def find_roles(columns: Columns, roles: Roles) -> Roles:
     seen: dict[str, str] = {}
     for role, name in roles.named():
         if name not in columns:
-            got = f"{shorten(name)}{nearest(name, columns)}"
-            raise DataError(f"--{role}", f"a column out of {listed_names(columns)}", got)
+            used = {each for _, each in roles.named()} if roles.fixed else set()
+            raise missing_column(role, name, columns, roles.fixed, used)
         if name in seen and {seen[name], role} != {"static", "id"}:
             both = f"--{seen[name]} and --{role}" if seen[name] != role else f"--{role}"
             raise DataError(both, "each column once", f"{shorten(name)} twice")
@@ -111,6 +113,44 @@ def find_roles(columns: Columns, roles: Roles) -> Roles:
         free = [name for name in free if name != time]
         targets = (_only_target([columns[name] for name in free]),)
     return replace(roles, time=time, targets=targets)
+
+
+#: What a column is for a trained model.
+_OF_MODEL = {
+    "target": "the target of the model",
+    "past": "an input of the model",
+    "known": "an input of the model, known in advance",
+    "static": "a static input of the model",
+    "features": "which the model reads",
+    "id": "the id column in training",
+    "time": "the time column in training",
+    "label": "the label in training",
+}
+
+
+def missing_column(
+    role: str, name: str, columns: Iterable[str], fixed: bool, used: Iterable[str] = ()
+) -> DataError:
+    """Return the error for a column that a table lacks.
+
+    Args:
+        role: what the column is for.
+        name: its name.
+        columns: the columns of the table.
+        fixed: whether a trained model fixes it; then no option names another one.
+        used: columns that cannot be meant, since they have a role.
+
+    >>> print(missing_column("target", "load", ["day", "Load"], fixed=True))
+    columns: expected the column 'load', the target of the model, got 'day', 'Load'; did you mean 'Load'? Rename it
+    """
+    columns = list(columns)
+    used = set(used)
+    hint = nearest(name, [each for each in columns if each not in used])
+    if not fixed:
+        return DataError(f"--{role}", f"a column out of {listed_names(columns)}", f"{shorten(name)}{hint}")
+    expected = f"the column {shorten(name)}, {_OF_MODEL[role]}"
+    remedy = f"{hint} Rename it" if hint else "; rename the column that has these values"
+    return MissingColumnError("columns", expected, f"{listed_names(columns)}{remedy}")
 
 
 def longest_series(columns: Columns, ids: tuple[str, ...]) -> Columns:

@@ -17,11 +17,11 @@ from gatewright.data.frame import Frame
 from gatewright.data.labels import StepLabels, label_text
 from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.numeric_columns import numbers
-from gatewright.data.roles import NO_TIME, is_index, listed_names, longest_series
+from gatewright.data.roles import NO_TIME, is_index, listed_names, longest_series, missing_column
 from gatewright.data.sequences import Sequences
 from gatewright.data.sources import TableSource, frame_of
 from gatewright.data.table import groups_of
-from gatewright.errors import DataError, nearest, shorten
+from gatewright.errors import DataError, shorten
 
 #: Text that is no label, next to that of ``--missing``: fewer words than in columns of numbers, as a class may be
 #: called "none" or "-".
@@ -49,7 +49,7 @@ class SequenceRoles:
         time: column that orders the rows of a sequence; "" to detect it, "none" for rows in order.
         time_format: format of timestamps as in strftime; "" to detect it.
         notation: how numbers are written, and which words and numbers stand for a missing value.
-        fixed: whether the features are those that a model reads.
+        fixed: whether the columns are those that a model reads.
     """
 
     id: tuple[str, ...]
@@ -113,11 +113,8 @@ def _require_named(columns: Columns, roles: SequenceRoles) -> None:
     for role, names in (("id", roles.id), ("label", label), ("features", roles.features), ("time", time)):
         for name in names:
             if name not in columns:
-                if roles.fixed and role == "features":
-                    expected = f"the column {shorten(name)}, which the model reads"
-                    raise DataError("columns", expected, listed_names(columns))
-                got = f"{shorten(name)}{nearest(name, columns)}"
-                raise DataError(f"--{role}", f"a column out of {listed_names(columns)}", got)
+                used = {*roles.id, *label, *roles.features, *time} if roles.fixed else set()
+                raise missing_column(role, name, columns, roles.fixed, used)
             if name in seen:
                 both = f"--{seen[name]} and --{role}" if seen[name] != role else f"--{role}"
                 raise DataError(both, "each column once", f"{shorten(name)} twice")

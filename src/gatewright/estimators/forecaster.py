@@ -269,7 +269,7 @@ class Forecaster(RollingOrigins):
         require_distinct_ids(given, X, options.id or ())
         given = self._coded(given)
         with self._waits().during("reading the table"):
-            table = table_of(given.source, roles(options), self.table_.fill, encoder.step)
+            table = table_of(given.source, roles(options, fixed=True), self.table_.fill, encoder.step)
         known = len(table.notes)
         table = fitted(table, encoder)
         for note in table.notes[known:]:

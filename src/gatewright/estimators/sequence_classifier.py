@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from gatewright.data.sequences import Sequences
 from gatewright.errors import DataError, shorten
@@ -22,8 +23,10 @@ from gatewright.estimators.sequence_input import (
     source_of,
     typed_classes,
 )
+from gatewright.estimators.step_answer import Asked
 from gatewright.nn.model import Model
-from gatewright.tasks.classify.dataset import read_sequences
+from gatewright.tasks.classify.answer import joined
+from gatewright.tasks.classify.dataset import is_ts, read_sequences, rows_of
 from gatewright.tasks.classify.predict import predict_proba, require_classifier
 from gatewright.tasks.options import Options
 from gatewright.train.callback import Callback
@@ -177,14 +180,20 @@ class SequenceClassifier(SequenceEstimator):
         return source, self._options(roles)
 
     def _sequences(self, X: Any, columns: SequenceColumns, y: Any = None) -> Sequences:
+        return self._asked(X, columns, y).sequences
+
+    def _asked(self, X: Any, columns: SequenceColumns, y: Any = None) -> Asked:
         """Read sequences as the model does; labels of a table only if it has a column for them."""
         own, roles = roles_of_sequences(columns), self._columns_of_training(X, y)
         roles.update(own)
         source = source_of(X, y, roles, self.feature_names_in_)
         if isinstance(source, Sequences):
-            return source
+            return Asked(X, source)
         data = replace(self._options(roles).data, features=require_classifier(self.model_)[0].columns)
-        return read_sequences(source, data, labelled="label" in roles)[0]
+        if is_ts(source):
+            return Asked(X, read_sequences(source, data, labelled="label" in roles)[0])
+        frame, data = rows_of(source, data)
+        return Asked(X, read_sequences(frame, data, labelled="label" in roles)[0], frame, data)
 
     def _columns_of_training(self, X: Any, y: Any) -> dict[str, Any]:
         """Return id and time of the training's table, if sequences come as a table again."""
@@ -201,20 +210,28 @@ class SequenceClassifier(SequenceEstimator):
 
         Returns:
             (n, classes), in the order of ``classes_``.  Of a long table a polars DataFrame, a row for each
-            sequence in the order of appearance: ``id``, and ``p_<class>`` for each class.
+            sequence in the order of appearance: the id columns of the table, and ``p_<class>`` for each class.
 
         Raises:
             NotFittedError: before `fit`.
             GatewrightError: if the sequences do not fit the model.
         """
+        asked, probability = self._answer(X, columns)
+        if not self._is_table(X, columns):
+            return probability
+        shares = {f"p_{name}": pl.Series(probability[:, n]) for n, name in enumerate(self._head_classes())}
+        with python_names():
+            return joined(asked.keys, shares)
+
+    def _answer(self, X: Any, columns: SequenceColumns) -> tuple[Asked, NDArray[np.float64]]:
+        """Return the sequences, and the probability of each class for each of them."""
         model = self._fitted()
         with python_names():
-            sequences = self._sequences(X, columns)
-            probability = predict_proba(model, sequences, self.fill or "")
-        if not is_table(X, None, {**self._columns_of_training(X, None), **columns}):
-            return probability
-        classes = {f"p_{name}": probability[:, number] for number, name in enumerate(self._head_classes())}
-        return pl.DataFrame({"id": pl.Series(sequences.names, dtype=pl.String), **classes})
+            asked = self._asked(X, columns)
+            return asked, predict_proba(model, asked.sequences, self.fill or "")
+
+    def _is_table(self, X: Any, columns: SequenceColumns) -> bool:
+        return is_table(X, None, {**self._columns_of_training(X, None), **columns})
 
     def predict(self, X: Any, **columns: Unpack[SequenceColumns]) -> Any:
         """Return the likeliest class of each sequence.
@@ -224,13 +241,14 @@ class SequenceClassifier(SequenceEstimator):
             **columns: as for `predict_proba`.
 
         Returns:
-            Labels (n,); of a long table a polars DataFrame with the columns ``id`` and ``label``.
+            Labels (n,); of a long table a polars DataFrame: the id columns of the table, and ``label``.
         """
-        answer = self.predict_proba(X, **columns)
-        if isinstance(answer, pl.DataFrame):
-            numbers = answer.drop("id").to_numpy().argmax(axis=1)
-            return answer.select("id").with_columns(label=pl.Series(self.classes_[numbers]))
-        return self.classes_[answer.argmax(axis=1)]
+        asked, probability = self._answer(X, columns)
+        labels = self.classes_[probability.argmax(axis=1)]
+        if not self._is_table(X, columns):
+            return labels
+        with python_names():
+            return joined(asked.keys, {"label": pl.Series(labels)})
 
     def evaluate(self, X: Any, y: Any = None, **columns: Unpack[SequenceColumns]) -> dict[str, Any]:
         """Score labelled sequences that the training has not seen.

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from gatewright.data.frame import Frame
 from gatewright.data.sequences import Sequences
 from gatewright.estimators.array_input import is_pandas
+from gatewright.tasks.classify.answer import joined, sequence_keys
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions
-from gatewright.tasks.tag.csv_output import in_rows, joined, key_columns
+from gatewright.tasks.tag.csv_output import in_rows, key_columns
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Asked:
     sequences: Sequences
     source: Frame | None = None
     options: DataOptions = ALL_DEFAULTS.data
+
+    @property
+    def keys(self) -> dict[str, pl.Series]:
+        """The columns that name the sequences, a row each."""
+        return sequence_keys(self.source, self.sequences, self.options.id)
 
 
 def as_arrays(X: Any, values: Sequence[NDArray[Any]]) -> Any:
@@ -55,10 +61,9 @@ def answer_of(asked: Asked, names: Sequence[str], values: Sequence[NDArray[Any]]
     laid = in_rows(asked.sequences, values)
     columns = {name: pl.Series(laid if laid.ndim == 1 else laid[:, n]) for n, name in enumerate(names)}
     keys = key_columns(asked.source, asked.sequences, asked.options)
-    answer = joined(keys, columns)
+    frame = joined(keys, columns)
     if is_pandas(asked.X):
         return _of_pandas(asked.X, keys, columns)
-    frame = pl.DataFrame(list(answer.values()), schema=list(answer))
     arrow = sys.modules.get("pyarrow")
     is_arrow = arrow is not None and isinstance(asked.X, (arrow.Table, arrow.RecordBatch))
     return frame.to_arrow() if is_arrow else frame

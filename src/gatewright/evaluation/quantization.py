@@ -46,7 +46,8 @@ def quantize_run(path: Path | Run, data: Path) -> list[Kept]:
     """
     run = path if isinstance(path, Run) else Run.open(path)
     file = model_file.read(run.require_model())
-    score = registry.kind(run.kind).stream_score(file, data, run.options().data)
+    with run.reading():
+        score = registry.kind(run.kind).stream_score(file, data, run.options().data)
     results = []
     for weights in get_args(WeightFormat):
         alone = Stream.of(file, weights=weights)

@@ -70,7 +70,8 @@ def predict_run(
     if not kind.classifies:
         raise RunError("run", "a run that classifies", f"{run.path}, a {kind.name} model")
     model, options = run.best_model(), _reading(run, fill)
-    return kind.predict(model, data, options, waits)
+    with run.reading():
+        return kind.predict(model, data, options, waits)
 
 
 def forecast_run(
@@ -96,7 +97,8 @@ def forecast_run(
     if not kind.forecasts:
         raise RunError("run", "a run that forecasts", f"{run.path}, a {kind.name} model")
     model, options = run.best_model(), _reading(run, fill)
-    return kind.forecast(model, data, options, horizon, waits)
+    with run.reading():
+        return kind.forecast(model, data, options, horizon, waits)
 
 
 def _reading(run: Run, fill: str | None) -> DataOptions:

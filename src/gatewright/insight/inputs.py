@@ -99,7 +99,8 @@ def of_run(
     span, kind = _span(start, steps), registry.kind(run.kind)
     if data is not None:
         options = run.options().data
-        batch = kind.inputs(model, data, span, "", (options.fill or "") if fill is None else fill, options)
+        with run.reading():
+            batch = kind.inputs(model, data, span, "", (options.fill or "") if fill is None else fill, options)
     else:
         title = f"{run.path.resolve().name}, {'validation' if part == 'valid' else 'test'} part"
         batch = kind.part_inputs(model, run.data(fill), part, span, title)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from gatewright.data.text_sources import TextFiles
-from gatewright.errors import RunError, path_of, reason, shorten, unusable
+from gatewright.errors import DataError, MissingColumnError, RunError, path_of, reason, shorten, unusable
 from gatewright.files import atomic, lock, model_file, regular_file
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks import registry
 from gatewright.tasks.config_file import read_config, read_tables
-from gatewright.tasks.options import FREE, Options
+from gatewright.tasks.options import FREE, DataOptions, Options
 
 if TYPE_CHECKING:
     from gatewright.data.table import TrainingSource
@@ -307,6 +308,27 @@ class Run:
                 )
         return self._data[fill]
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Raise errors of data that the model is to read in words that help without the options of the training.
+
+        Raises:
+            MissingColumnError: says what the run learned from.
+            DataError: says of an option of the training that it has to be set there.
+        """
+        try:
+            yield
+        except MissingColumnError as error:
+            got = f"{error.got}, or take another run: {self.path} learned from {self._source_names()}"
+            raise MissingColumnError(error.argument, error.expected, got) from None
+        except DataError as error:
+            raise _of_training(error) from None
+
+    def _source_names(self) -> str:
+        files = self._files()
+        paths = (files,) if isinstance(files, Path) else () if files is None else files.paths
+        return ", ".join(path.name for path in paths)[:300] or "data in memory"
+
     def log(self, line: Mapping[str, Any]) -> None:
         """Add a line to the metrics."""
         with self.metrics.open("a", encoding="utf-8") as file:
@@ -363,6 +385,24 @@ def _named(source: TrainingSource) -> str | list[str]:
     if isinstance(source, TextFiles):
         return [str(path.resolve()) for path in source.paths]
     return str(source.resolve()) if isinstance(source, Path) else ""
+
+
+#: An option of the data that only a training has.
+_FLAG = re.compile(
+    "--("
+    + "|".join(each.name.replace("_", "-") for each in fields(DataOptions) if each.name != "fill")
+    + r")(?![\w-])"
+)
+
+
+def _of_training(error: DataError) -> DataError:
+    """Return an error that says of the options that it names that they are those of the training."""
+    flags = [match[0] for part in (error.argument, error.expected, error.got) for match in _FLAG.finditer(part)]
+    if not flags:
+        return error
+    got = f"{error.got} ({flags[0]} is an option of the training; here, write the data as the training had it)"
+    sentence = f"{error.sentence} ({flags[0]} is an option of the training)" if error.sentence else ""
+    return type(error)(error.argument, error.expected, got, sentence=sentence)
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -37,7 +37,7 @@ def forecast_table(
     """
     encoder, _ = require_forecaster(model, horizon, options.fill or "")
     with waits.during(f"reading {source.name}"):
-        table = fitted(read_table(source, roles(options), options.fill or "", encoder.step), encoder)
+        table = fitted(read_table(source, roles(options, fixed=True), options.fill or "", encoder.step), encoder)
     table, short = forecastable(model, table)
     notes = list(table.notes)
     if table.empty:

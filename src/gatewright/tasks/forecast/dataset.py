@@ -83,8 +83,13 @@ class SeriesData:
     units: TargetOptions = NO_TARGET_OPTIONS
 
 
-def roles(options: DataOptions) -> Roles:
-    """Return what the options say about columns."""
+def roles(options: DataOptions, fixed: bool = False) -> Roles:
+    """Return what the options say about columns.
+
+    Args:
+        options: the options.
+        fixed: whether they are those of a trained model.
+    """
     return Roles(
         options.target or (),
         options.past or (),
@@ -99,6 +104,7 @@ def roles(options: DataOptions) -> Roles:
         category=options.category or (),
         holidays=options.holidays or (),
         notation=Notation(options.decimal or ".", options.thousands or "", options.missing or ()),
+        fixed=fixed,
     )
 
 
@@ -120,7 +126,8 @@ def read(
     """
     settings = SeriesSettings.of(options)
     step = "" if fitted is None else fitted[0].step
-    table = source if isinstance(source, Table) else table_of(source, roles(options), settings.fill, step)
+    columns = roles(options, fixed=fitted is not None)
+    table = source if isinstance(source, Table) else table_of(source, columns, settings.fill, step)
     parts = split.split(table.series, settings.valid, settings.test)
     constant: tuple[str, ...] = ()
     if fitted is None:

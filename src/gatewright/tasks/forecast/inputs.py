@@ -55,8 +55,8 @@ def of_source(
         zone = (encoder.time_zone or NO_ZONE) if encoder.calendar or encoder.holidays else ""
         columns = (encoder.targets, encoder.past, encoder.known_in_table, encoder.static)
         category = (NO_CATEGORY, *(each.column for each in encoder.categories))
-        named = Roles(*columns, time_zone=zone, category=category, holidays=encoder.holidays)
-        named = named if options is None else roles(options)
+        named = Roles(*columns, time_zone=zone, category=category, holidays=encoder.holidays, fixed=True)
+        named = named if options is None else roles(options, fixed=True)
         data, title = read_table(Path(data), named, fill, encoder.step), title or Path(data).name
     if not isinstance(data, Table):
         raise GatewrightError("data", "a table's path", type(data).__name__)

@@ -11,20 +11,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data.cell_text import is_text, text
 from gatewright.data.frame import Frame
 from gatewright.data.roles import NO_TIME
 from gatewright.data.sequences import Sequences
-from gatewright.errors import DataError, shorten
 from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
+from gatewright.tasks.classify.answer import ID, joined, key_cells
 from gatewright.tasks.classify.dataset import SequenceSource, read_sequences, rows_of
 from gatewright.tasks.options import DataOptions
 from gatewright.tasks.spreadsheet import with_harmless_names
 from gatewright.tasks.tag.predict import predict_proba, require_tagger
 
-#: Columns of the answer of sequences that are not rows of a table.
-ID, STEP = "id", "step"
+#: Column of the number of a step, of sequences that are no rows of a table.
+STEP = "step"
 
 
 def predict_table(
@@ -56,7 +55,7 @@ def predict_table(
         probability = predict_proba(model, sequences, options.fill or "")
         keys = key_columns(source, sequences, reading)
         answer = joined(keys, label_columns(sequences, probability, head.classes))
-        frame, notes = with_harmless_names(pl.DataFrame(list(answer.values()), schema=list(answer)))
+        frame, notes = with_harmless_names(answer)
         return frame.write_csv(), notes
 
 
@@ -64,25 +63,11 @@ def key_columns(source: SequenceSource, sequences: Sequences, options: DataOptio
     """Return the columns that name the rows of an answer: id and time of a table, else id and step."""
     if isinstance(source, Frame):
         named = [*(options.id or ()), *([options.time] if options.time not in (None, "", NO_TIME) else [])]
-        cells = {name: source.cells[name] for name in named}
-        return {name: text(column) if is_text(column) else column for name, column in cells.items()}
+        return key_cells(source, named)
     lengths = sequences.lengths
     steps = np.concatenate([np.arange(length) for length in lengths])
     names = np.repeat(np.array(sequences.names, object), lengths)
     return {ID: pl.Series(names.tolist(), dtype=pl.String), STEP: pl.Series(steps)}
-
-
-def joined(keys: dict[str, pl.Series], labels: dict[str, pl.Series]) -> dict[str, pl.Series]:
-    """Return all columns of an answer.
-
-    Raises:
-        DataError: if a column of the table has the name of one of the answer.
-    """
-    both = sorted(keys.keys() & labels.keys())
-    if both:
-        expected = f"a column of id or time with another name than {shorten(both[0])}, a column of the answer"
-        raise DataError("columns", expected, shorten(both[0]))
-    return {**keys, **labels}
 
 
 def label_columns(
