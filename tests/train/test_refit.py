@@ -78,6 +78,8 @@ def test_a_refit_learns_the_validation_part_for_the_steps_of_the_best_model(
     first, file = model_file.read(before.model), model_file.read(run.model)
     assert f"refit on training and validation part, {best_step} steps" in printed
     assert (file.scaler, file.spec, file.table) == (first.scaler, first.spec, first.table)
+    assert file.table is not None
+    assert len(file.table.correlation) == 3  # of three steps ahead
     found = calibration_of(file.spec, file.table)
     assert found is not None
     expected = folded(by_hand(run, best_step), found)
@@ -111,6 +113,8 @@ def test_a_refit_that_was_broken_goes_on_to_the_same_bits(
     before = weights(tmp_path / "run", MODEL)
     resume(tmp_path / "run")
     assert weights(tmp_path / "run", MODEL) == weights(refitted[0].path, MODEL) != before
+    tables = [model_file.read(path / MODEL).table for path in (tmp_path / "run", refitted[0].path)]
+    assert tables[0] == tables[1]
     resume(tmp_path / "run")  # nothing is left to do
     assert weights(tmp_path / "run", MODEL) == weights(refitted[0].path, MODEL)
 

@@ -150,27 +150,42 @@ def evaluate(run: Path, /, *, windows: int | None = None, baselines: Sequence[st
 
 @app.command
 def forecast(
-    run: Path, data: Path, /, *, horizon: int | None = None, fill: str | None = None, out: Path | None = None
+    run: Path,
+    data: Path,
+    /,
+    *,
+    horizon: int | None = None,
+    paths: int | None = None,
+    seed: int | None = None,
+    fill: str | None = None,
+    out: Path | None = None,
 ) -> None:
     """Forecast the values after the last observed target of each series, with quantiles, as CSV.
 
     Example: gatewright forecast runs/load load.csv --horizon 12 --out next.csv
 
+    With --paths, sample paths take the place of the quantiles: joint draws of all steps, for sums and maxima.
     In a table of several series, those with too few rows are left out and named on standard error.
 
     Args:
         run: Directory of the run.
         data: A table with the columns of the training table. Inputs known in advance must cover the horizon.
         horizon: Number of steps to forecast (default: the horizon of the training).
+        paths: Number of sample paths of each series (default: none, but quantiles).
+        seed: Random seed of the sample paths (default: 0).
         fill: Fill missing inputs: "forward" or "mean" (default: as in training).
         out: File to write (default: standard output).
     """
+    if seed is not None and paths is None:
+        raise UsageError("--seed", "--paths with it: quantiles are not drawn", str(seed))
     waits = Waits(errors)
     with waits.during(LOADING):
         import gatewright.nn.model  # noqa: F401
         from gatewright.evaluation.report import forecast_run
+        from gatewright.tasks.base import SamplePaths
 
-    text, notes = forecast_run(run, data, horizon, fill, waits)
+    wanted = None if paths is None else SamplePaths(paths, seed or 0)
+    text, notes = forecast_run(run, data, horizon, fill, waits, wanted)
     _write_csv(text, notes, out)
 
 

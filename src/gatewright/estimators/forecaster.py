@@ -13,6 +13,7 @@ from gatewright.data.table import Table, table_of
 from gatewright.data.window_checks import listed
 from gatewright.errors import GatewrightError, shorten
 from gatewright.estimators.arguments import Columns, by_role, names, whole
+from gatewright.estimators.path_sampling import PathSampling
 from gatewright.estimators.python_names import python_names
 from gatewright.estimators.recipe import choose_recipe
 from gatewright.estimators.rolling_origins import RollingOrigins
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from gatewright.tasks.inputs import InputBatch
 
 
-class Forecaster(RollingOrigins):
+class Forecaster(PathSampling, RollingOrigins):
     """Quantiles of the next values of one series, or of many.
 
     Parameters and fitted attributes follow scikit-learn's conventions.  None stands for the default, which

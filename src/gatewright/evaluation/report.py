@@ -14,6 +14,7 @@ from gatewright.files.atomic import writing
 from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
 from gatewright.tasks import registry
+from gatewright.tasks.base import SamplePaths
 from gatewright.tasks.options import DataOptions
 
 
@@ -75,7 +76,12 @@ def predict_run(
 
 
 def forecast_run(
-    path: Path | Run, data: Path, horizon: int | None, fill: str | None, waits: Waits = SILENT
+    path: Path | Run,
+    data: Path,
+    horizon: int | None,
+    fill: str | None,
+    waits: Waits = SILENT,
+    paths: SamplePaths | None = None,
 ) -> tuple[str, list[str]]:
     """Forecast what follows a table, by a run's best model.
 
@@ -85,6 +91,7 @@ def forecast_run(
         horizon: steps to forecast; all that the model can if None.
         fill: how missing inputs are filled; as in training if None.
         waits: reports progress.
+        paths: sample paths in place of quantiles, if they are wanted.
 
     Returns:
         CSV text, and notes for a person; see `gatewright.tasks.forecast.csv_output.forecast_table`.
@@ -98,7 +105,7 @@ def forecast_run(
         raise RunError("run", "a run that forecasts", f"{run.path}, a {kind.name} model")
     model, options = run.best_model(), _reading(run, fill)
     with run.reading():
-        return kind.forecast(model, data, options, horizon, waits)
+        return kind.forecast(model, data, options, horizon, waits, paths)
 
 
 def _reading(run: Run, fill: str | None) -> DataOptions:

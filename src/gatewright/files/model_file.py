@@ -24,6 +24,7 @@ from gatewright.errors import GatewrightError, ModelFileError, SpecError, path_o
 from gatewright.files import atomic, regular_file
 from gatewright.spec import ModelSpec, Scaler, TableSpec, Vocabulary
 from gatewright.spec.json import Spec, strict_json
+from gatewright.spec.table import LARGEST_CORRELATION
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -80,7 +81,7 @@ class ModelFile:
             if self.spec.forecaster is None:
                 reads = "symbols" if self.spec.encoder.symbols else "sequences"
                 raise ModelFileError("table", f"none, since the encoder reads {reads}", "one")
-            _check_calibration(self.table, self.spec.output_shape)
+            _check_numbers(self.table, self.spec.output_shape)
         _check_companions(self)
         kinds = {name: _kind(name, array) for name, array in self.tensors.items()}
         ordered = {name: self.tensors[name] for name in _checked_shapes(self.spec, kinds)}
@@ -174,11 +175,15 @@ def read(path: str | os.PathLike[str]) -> ModelFile:
         raise ModelFileError(where, error.expected, error.got) from None
 
 
-def _check_calibration(table: TableSpec, sizes: tuple[int, ...]) -> None:
-    """Check that there are as many numbers of the calibration as outputs, or none."""
+def _check_numbers(table: TableSpec, sizes: tuple[int, ...]) -> None:
+    """Check that there are as many numbers of calibration and correlation as outputs ask for, or none."""
+    outputs = math.prod(sizes[:2])
+    full = outputs <= LARGEST_CORRELATION
     for name, numbers, size in (
-        ("widths", table.widths, math.prod(sizes[:2])),
+        ("widths", table.widths, outputs),
         ("offsets", table.offsets, math.prod(sizes)),
+        ("correlation", table.correlation, outputs * (outputs - 1) // 2 if full else 0),
+        ("lag_correlation", table.lag_correlation, 0 if full else outputs * sizes[1]),
     ):
         if numbers and len(numbers) != size:
             raise ModelFileError(f"table.{name}", f"{size} numbers or none", f"{len(numbers)}")

@@ -9,6 +9,10 @@ from gatewright.spec.encoders import FILLS
 from gatewright.spec.json import Spec, left_out, require, require_size, require_text
 from gatewright.spec.model import AGGREGATES
 
+#: Maximum number of outputs of a step - horizon times targets - of which all correlations are kept, and of which
+#: those by lag are.
+LARGEST_CORRELATION, LARGEST_LAG_CORRELATION = 256, 2048
+
 
 @dataclass(frozen=True)
 class TableSpec(Spec):
@@ -35,6 +39,11 @@ class TableSpec(Spec):
             targets) in row-major order; they are in the head's weights already.  Empty without any.
         offsets: what calibration added to the head's output, (horizon, targets, quantiles) in row-major order; in
             the head's bias already.  Empty without any.
+        correlation: correlation of the errors over steps ahead and targets, in normal scores: the part of the
+            matrix (horizon * targets, horizon * targets) above its diagonal, row by row; for at most
+            `LARGEST_CORRELATION` outputs.  Empty without any.
+        lag_correlation: of more outputs, that of a target and of another one some steps later, (horizon, targets,
+            targets) in row-major order.  Empty without any.
 
     Raises:
         SpecError: if a field has none of these values.
@@ -57,6 +66,8 @@ class TableSpec(Spec):
     trained_until: str
     widths: tuple[float, ...] = left_out((), since=4)
     offsets: tuple[float, ...] = left_out((), since=4)
+    correlation: tuple[float, ...] = left_out((), since=4)
+    lag_correlation: tuple[float, ...] = left_out((), since=4)
 
     def __post_init__(self) -> None:
         require(self.aggregate in AGGREGATES, "aggregate", f"one of {AGGREGATES}", self.aggregate)
@@ -70,3 +81,6 @@ class TableSpec(Spec):
             require_text(name, getattr(self, name))
         require(all(0 < width < math.inf for width in self.widths), "widths", "numbers above 0", self.widths)
         require(all(map(math.isfinite, self.offsets)), "offsets", "finite numbers", self.offsets)
+        for name in ("correlation", "lag_correlation"):
+            numbers = getattr(self, name)
+            require(all(-1 <= number <= 1 for number in numbers), name, "numbers from -1 to 1", numbers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -41,6 +42,19 @@ class Share(NamedTuple):
     def of(self, batch: int) -> slice:
         """Rows of a batch that are this process's."""
         return slice(self.rank * batch // self.world, (self.rank + 1) * batch // self.world)
+
+
+@dataclass(frozen=True)
+class SamplePaths:
+    """Sample paths that are wanted of a forecaster.
+
+    Attributes:
+        count: number of paths of each series.
+        seed: random seed.
+    """
+
+    count: int
+    seed: int = 0
 
 
 class Loss(NamedTuple):
@@ -358,7 +372,13 @@ class Kind(Protocol[Data]):
         ...
 
     def forecast(
-        self, model: Model, source: Path, options: DataOptions, horizon: int | None, waits: Waits
+        self,
+        model: Model,
+        source: Path,
+        options: DataOptions,
+        horizon: int | None,
+        waits: Waits,
+        paths: SamplePaths | None = None,
     ) -> tuple[str, list[str]]:
         """Forecast the rows after a table, as CSV; and notes for a person.  Kinds without ``forecasts`` refuse.
 
@@ -368,6 +388,7 @@ class Kind(Protocol[Data]):
             options: of the model's run.
             horizon: steps to forecast; all that the model can if None.
             waits: reports progress.
+            paths: sample paths in place of quantiles, if they are wanted.
 
         Raises:
             GatewrightError: if the table does not fit the model.

@@ -10,14 +10,21 @@ from gatewright.data.table import Table, read_table
 from gatewright.data.window_checks import listed
 from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
+from gatewright.tasks.base import SamplePaths
 from gatewright.tasks.forecast.dataset import roles
 from gatewright.tasks.forecast.predict import fitted, forecast, forecastable, require_forecaster, written
+from gatewright.tasks.forecast.sample_paths import require_paths, sample_paths
 from gatewright.tasks.options import DataOptions
 from gatewright.tasks.spreadsheet import with_harmless_names
 
 
 def forecast_table(
-    model: Model, source: Path, options: DataOptions, horizon: int | None, waits: Waits = SILENT
+    model: Model,
+    source: Path,
+    options: DataOptions,
+    horizon: int | None,
+    waits: Waits = SILENT,
+    paths: SamplePaths | None = None,
 ) -> tuple[str, list[str]]:
     """Forecast what follows the series of a table.
 
@@ -27,6 +34,7 @@ def forecast_table(
         options: how it is read.
         horizon: steps to forecast; all that the model can if None.
         waits: reports progress.
+        paths: sample paths in place of quantiles, if they are wanted.
 
     Returns:
         CSV text; and notes for a person: series that are left out because they are too short, and names that are
@@ -36,6 +44,8 @@ def forecast_table(
         GatewrightError: if the model cannot forecast, or the table does not fit it.
     """
     encoder, _ = require_forecaster(model, horizon, options.fill or "")
+    if paths is not None:
+        require_paths(model, paths)
     with waits.during(f"reading {source.name}"):
         table = fitted(read_table(source, roles(options, fixed=True), options.fill or "", encoder.step), encoder)
     table, short = forecastable(model, table)
@@ -46,7 +56,9 @@ def forecast_table(
         takes = f"{encoder.context} rows (the model's context) up to the last observed target"
         notes.append(f"left out, fewer than {takes}: {listed(short)}")
     with waits.during(f"forecasting {len(table.series):,} series"):
-        frame, changed = with_harmless_names(forecast(model, table, horizon, options.fill or ""))
+        fill = options.fill or ""
+        rows = sample_paths(model, table, paths, horizon, fill) if paths else forecast(model, table, horizon, fill)
+        frame, changed = with_harmless_names(rows)
         return to_csv(frame, table), notes + changed
 
 

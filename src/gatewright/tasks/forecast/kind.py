@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.errors import GatewrightError
 from gatewright.spec import NO_CATEGORY
-from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
+from gatewright.tasks.base import Evaluation, Kind, SamplePaths, Share, StreamScore, Task
 from gatewright.tasks.options import (
     AUTO,
     LOSSES,
@@ -303,9 +303,15 @@ class Forecast(Kind["SeriesData"]):
         return stream_score(file, source, options)
 
     def forecast(
-        self, model: Model, source: Path, options: DataOptions, horizon: int | None, waits: Waits
+        self,
+        model: Model,
+        source: Path,
+        options: DataOptions,
+        horizon: int | None,
+        waits: Waits,
+        paths: SamplePaths | None = None,
     ) -> tuple[str, list[str]]:
         """Forecast the rows after each series of a table."""
         from gatewright.tasks.forecast.csv_output import forecast_table
 
-        return forecast_table(model, source, options, horizon, waits)
+        return forecast_table(model, source, options, horizon, waits, paths)

@@ -126,19 +126,35 @@ def _named(zone: str) -> str:
 def _forecast_one(
     model: Model, one: Series, table: Table, encoder: SeriesEncoder, head: QuantileHead, fill: str
 ) -> pl.DataFrame:
+    rows, windows = window_at_end(model, one, table, fill)
+    answer = predict(model, windows, np.array([encoder.context - 1]))[0]
+    if not np.isfinite(answer).all():
+        raise DataError(one.title, "values that the model can forecast from", "a forecast that is not finite")
+    return forecast_frame(one, rows, table, head.names, answer)
+
+
+def window_at_end(model: Model, one: Series, table: Table, fill: str) -> tuple[int, Windows]:
+    """Return the number of rows up to the last observed target of a series, and the window that ends there.
+
+    Args:
+        model: a forecaster.
+        one: the series.
+        table: its table, as `fitted` returns it.
+        fill: "forward" or "mean" to fill missing inputs.
+
+    Raises:
+        DataError: if there are too few rows, or no input known in advance where it is needed.
+    """
+    assert model.spec.forecaster is not None
     assert model.scaler is not None
-    targets = len(encoder.targets)
-    rows = rows_observed(one, targets)
+    encoder, head = model.spec.forecaster
+    rows = rows_observed(one, len(encoder.targets))
     if rows < encoder.context:
         expected = f"at least {encoder.context} rows up to the last observed target (the model's context)"
         raise DataError(one.title, expected, str(rows))
     window = _window(one, rows, table, encoder, head.horizon, fill)
     encoded = encode(window, encoder, model.scaler, fill)
-    windows = Windows([encoded], encoder, head.horizon, next(model.parameters()).device)
-    answer = predict(model, windows, np.array([encoder.context - 1]))[0]
-    if not np.isfinite(answer).all():
-        raise DataError(one.title, "values that the model can forecast from", "a forecast that is not finite")
-    return forecast_frame(one, rows, table, head.names, answer)
+    return rows, Windows([encoded], encoder, head.horizon, next(model.parameters()).device)
 
 
 def forecast_frame(

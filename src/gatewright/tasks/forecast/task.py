@@ -20,6 +20,7 @@ from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.forecast.calibration import calibrated, calibration_of, folded, independent
 from gatewright.tasks.forecast.dataset import SeriesData
+from gatewright.tasks.forecast.dependence import with_dependence, with_dependence_of
 from gatewright.tasks.forecast.losses import POINT_LOSSES, PointLoss, quantile_loss
 from gatewright.tasks.forecast.start import start_from_data
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
@@ -150,19 +151,22 @@ class ForecastTask:
         return {}
 
     def file(self) -> ModelFile:
-        """Return the file of the model, with quantiles that the last validation has calibrated."""
+        """Return the file of the model: quantiles calibrated by the last validation, and their dependence."""
         file, head = self.model.file(), self.model.spec.head
-        if self._calibrate == "none" or self._validated is None:
+        if self._validated is None:
             return file
         assert isinstance(head, QuantileHead)
-        found = calibrated(self._calibrate, *self._validated, head.quantiles, self._independent)
-        return folded(file, found)
+        forecast, target = self._validated
+        if self._calibrate != "none":
+            found = calibrated(self._calibrate, forecast, target, head.quantiles, self._independent)
+            file, forecast = folded(file, found), found.apply(forecast, head.quantiles)
+        return with_dependence(file, forecast, target, self._independent)
 
     def refitted(self, best: ModelFile) -> ModelFile:
-        """Fit the first steps, and return the file of the model with the calibration of the best one."""
+        """Fit the first steps; return the file of the model, with calibration and dependence of the best one."""
         self._first_steps.fit()
-        found = calibration_of(best.spec, best.table)
-        return self.model.file() if found is None else folded(self.model.file(), found)
+        file, found = self.model.file(), calibration_of(best.spec, best.table)
+        return with_dependence_of(file if found is None else folded(file, found), best)
 
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return the windows of a step."""
