@@ -136,7 +136,7 @@ const char* gatewright_status_text(gatewright_status status) {
         case GATEWRIGHT_NO_SYMBOL:
             return "there is no symbol of that number";
         case GATEWRIGHT_STATE:
-            return "a state is not finite, or its steps are below 0";
+            return "a state is not finite, its steps are below 0, or its parts do not fit together";
         case GATEWRIGHT_BUSY:
             return "another thread is in a call with this stream";
         case GATEWRIGHT_MEMORY:
@@ -164,8 +164,15 @@ gatewright_status gatewright_model_shape(const gatewright_model* model, gatewrig
     const gatewright_reads reads = m.reads == Reads::series    ? GATEWRIGHT_SERIES
                                    : m.reads == Reads::symbols ? GATEWRIGHT_SYMBOLS
                                                                : GATEWRIGHT_FEATURES;
-    *shape = {reads,          m.input_width(),   m.output_width(), m.hidden_width(),
-              m.cell_width(), m.columns.targets, m.symbols,        m.columns.recent()};
+    *shape = {reads,
+              m.input_width(),
+              m.output_width(),
+              m.hidden_width(),
+              m.cell_width(),
+              m.columns.targets,
+              m.symbols,
+              m.columns.recent(),
+              m.last_width() - m.columns.targets};
     return GATEWRIGHT_OK;
 }
 
@@ -251,14 +258,14 @@ gatewright_status gatewright_get_seasonal_state(gatewright_stream* stream, int64
     if (any_null(stream, hidden, cell, steps)) return GATEWRIGHT_NULL_POINTER;
     Stream& s = stream->stream;
     const Model& model = s.model();
-    const int64_t targets = model.columns.targets;
-    if ((!last && targets > 0) || (!recent && model.columns.recent() > 0)) return GATEWRIGHT_NULL_POINTER;
+    const int64_t remembered = model.last_width();
+    if ((!last && remembered > 0) || (!recent && model.columns.recent() > 0)) return GATEWRIGHT_NULL_POINTER;
     const Turn turn(s);
     if (!turn) return GATEWRIGHT_BUSY;
     if (!has_session(s, session)) return GATEWRIGHT_NO_SESSION;
     std::copy_n(s.hidden(session), model.hidden_width(), hidden);
     std::copy_n(s.cell(session), model.cell_width(), cell);
-    std::copy_n(s.last(session), targets, last);
+    std::copy_n(s.last(session), remembered, last);
     s.get_recent(session, recent);
     *steps = s.steps(session);
     return GATEWRIGHT_OK;
@@ -275,18 +282,23 @@ gatewright_status gatewright_set_seasonal_state(gatewright_stream* stream, int64
     if (any_null(stream, hidden, cell)) return GATEWRIGHT_NULL_POINTER;
     Stream& s = stream->stream;
     const Model& model = s.model();
-    const int64_t targets = model.columns.targets, kept = model.columns.recent() * targets;
-    if ((!last && targets > 0) || (!recent && kept > 0)) return GATEWRIGHT_NULL_POINTER;
+    const int64_t remembered = model.last_width(), kept = model.columns.recent() * model.columns.targets;
+    if ((!last && remembered > 0) || (!recent && kept > 0)) return GATEWRIGHT_NULL_POINTER;
     const auto infinite = [](auto value) { return std::isinf(value); };
     if (!finite(hidden, model.hidden_width()) || !finite(cell, model.cell_width()) || steps < 0 ||
-        std::any_of(last, last + targets, infinite) || std::any_of(recent, recent + kept, infinite))
+        std::any_of(last, last + remembered, infinite) || std::any_of(recent, recent + kept, infinite))
+        return GATEWRIGHT_STATE;
+    const auto missing = [](double value) { return std::isnan(value); };
+    if (model.pooling != Pooling::none && std::any_of(last, last + remembered, missing) != (steps == 0))
+        return GATEWRIGHT_STATE;
+    if (model.pooling == Pooling::attention && steps > 0 && !is_softmax_state(last + remembered - 2))
         return GATEWRIGHT_STATE;
     const Turn turn(s);
     if (!turn) return GATEWRIGHT_BUSY;
     if (!has_session(s, session)) return GATEWRIGHT_NO_SESSION;
     std::copy_n(hidden, model.hidden_width(), s.hidden(session));
     std::copy_n(cell, model.cell_width(), s.cell(session));
-    std::copy_n(last, targets, s.last(session));
+    std::copy_n(last, remembered, s.last(session));
     s.steps(session) = steps;
     s.set_recent(session, recent);
     return GATEWRIGHT_OK;

@@ -40,8 +40,9 @@ extern "C" {
 #endif
 
 /* Grows when gatewright_parts or a struct in it changes.  Parts of older versions are still taken: those of
- * version 1 have no seasons, those of version 2 no transforms, bounds and categories. */
-#define GATEWRIGHT_VERSION 3
+ * version 1 have no seasons, those of version 2 no transforms, bounds and categories of a forecaster, those of
+ * version 3 no pooling and no categories of features. */
+#define GATEWRIGHT_VERSION 4
 
 typedef enum gatewright_status {
     GATEWRIGHT_OK = 0,
@@ -55,7 +56,7 @@ typedef enum gatewright_status {
     GATEWRIGHT_NOT_FINITE, /* input is NaN, infinite or, in a row, beyond 1e20 standard deviations, or a target
                               that its transform does not allow */
     GATEWRIGHT_NO_SYMBOL,  /* there is no symbol of that number */
-    GATEWRIGHT_STATE,      /* a state is not finite, or its steps are below 0 */
+    GATEWRIGHT_STATE,      /* a state is not finite, its steps are below 0, or its parts do not fit together */
     GATEWRIGHT_BUSY,       /* another thread is in a call with this stream */
     GATEWRIGHT_MEMORY,     /* there is not enough memory */
     GATEWRIGHT_FAILED,     /* anything else that the C++ library may throw */
@@ -67,7 +68,7 @@ const char* gatewright_status_text(gatewright_status status);
 
 /* What a step reads. */
 typedef enum gatewright_reads {
-    GATEWRIGHT_FEATURES = 0, /* D numbers, float */
+    GATEWRIGHT_FEATURES = 0, /* D numbers, float; or the index of a category in place of its vector */
     GATEWRIGHT_SYMBOLS,      /* a symbol, int64_t */
     GATEWRIGHT_SERIES        /* a row of a table in the table's own units, double */
 } gatewright_reads;
@@ -95,9 +96,10 @@ typedef enum gatewright_transform {
 /* An input of categories: layer 0 reads a vector of it.  A row has the index of the value: a whole number, 0 for a
  * value that the model does not know or that is missing. */
 typedef struct gatewright_category {
-    int64_t input;        /* which input: of past, statics and known, counted from 0 in this order */
-    int64_t count;        /* indices, 0 among them; at least 2 */
-    int64_t size;         /* width of a vector; at least 1 */
+    int64_t input; /* which input: of past, statics and known, counted from 0 in this order; of features, the
+                      place in a row */
+    int64_t count; /* indices, 0 among them; at least 2 */
+    int64_t size;  /* width of a vector; at least 1 */
     const float* vectors; /* (count, size) */
 } gatewright_category;
 
@@ -155,6 +157,14 @@ typedef enum gatewright_kept {
     GATEWRIGHT_INT8         /* in a quarter, with a scale for each row */
 } gatewright_kept;
 
+/* How the hidden states of the steps so far become what the head reads. */
+typedef enum gatewright_pooling {
+    GATEWRIGHT_LAST = 0, /* the last one */
+    GATEWRIGHT_MEAN,
+    GATEWRIGHT_MAX,
+    GATEWRIGHT_ATTENTION /* their mean with the weights exp(pool_weight h), which add up to 1 */
+} gatewright_pooling;
+
 /* What a model is made of.  `gatewright export --to c` writes one as C source. */
 typedef struct gatewright_parts {
     int64_t version; /* GATEWRIGHT_VERSION, or an older one: members that it does not have are not read */
@@ -168,18 +178,25 @@ typedef struct gatewright_parts {
                                           series needs one, with out = horizon * targets * quantiles */
     const float* head_b;               /* (out), or null: zeros */
     gatewright_kept kept;
+    /* Of parts of version 4.  Pooling needs a head, and a model that reads features; so do the categories here,
+     * whose inputs rise: a row has D - (size - 1) numbers, less the same for each other category. */
+    gatewright_pooling pooling GATEWRIGHT_UNSET(GATEWRIGHT_LAST);
+    const float* pool_weight GATEWRIGHT_UNSET(nullptr); /* (P of the last layer) for attention; else null */
+    int64_t category_count GATEWRIGHT_UNSET(0);         /* 0 for none */
+    const gatewright_category* categories GATEWRIGHT_UNSET(nullptr); /* (category_count), or null for none */
 } gatewright_parts;
 
 /* Widths of one model, in elements. */
 typedef struct gatewright_shape {
     gatewright_reads reads;
-    int64_t input;   /* of a step: D; 1 for a symbol; the columns of a row */
+    int64_t input;   /* of a step: D, or less with categories; 1 for a symbol; the columns of a row */
     int64_t output;  /* of a step: P, or out */
     int64_t hidden;  /* of a session's hidden state: P of all layers together */
     int64_t cell;    /* of its cell state: H of all layers together */
     int64_t targets; /* whose last observed value a session remembers; 0 without a series */
     int64_t symbols; /* 0 without symbols */
     int64_t recent;  /* rows whose targets a session remembers: the longest season and one; 0 without seasons */
+    int64_t pooled; /* numbers that pooling keeps of a session: P, and for attention two more; 0 without pooling */
 } gatewright_shape;
 
 typedef struct gatewright_model gatewright_model;
@@ -242,8 +259,10 @@ gatewright_status gatewright_run_series(gatewright_stream* stream, const int64_t
 /* The state of a session: what a program keeps, and gives back to go on to the same bits.
  *   hidden  (hidden): h, layer by layer
  *   cell    (cell): c, layer by layer
- *   last    (targets): the last observed value of each target, NaN before the first; may be null without targets
- *   steps   taken so far */
+ *   last    (targets): the last observed value of each target, NaN before the first; or (pooled): NaN before the
+ *           first step, numbers after it.  That is the sum or the maximum of the hidden states; for attention
+ * their weighted sum, the sum of the weights, and the power of two that both are to be multiplied by.  May be null
+ * without targets and pooling steps   taken so far */
 gatewright_status gatewright_get_state(gatewright_stream* stream, int64_t session, float* hidden, float* cell,
                                        double* last, int64_t* steps);
 gatewright_status gatewright_set_state(gatewright_stream* stream, int64_t session, const float* hidden,

@@ -136,6 +136,37 @@ Columns columns_of(const gatewright_columns& given, int64_t version, int64_t D, 
     return columns;
 }
 
+// Reads the pooling of the steps and the categories of features, which parts of earlier versions do not have.
+void read_features(const gatewright_parts& given, ModelParts& parts) {
+    const int32_t pooling = static_cast<int32_t>(given.pooling);
+    need(pooling >= GATEWRIGHT_LAST && pooling <= GATEWRIGHT_ATTENTION, GATEWRIGHT_SIZE);
+    need(is_size(given.category_count, 0), GATEWRIGHT_SIZE);
+    if (pooling == GATEWRIGHT_LAST && given.category_count == 0) return;
+    need(parts.reads == Reads::features, GATEWRIGHT_SIZE);
+    if (pooling != GATEWRIGHT_LAST) need(parts.head_W, GATEWRIGHT_NULL_POINTER);
+    if (pooling == GATEWRIGHT_ATTENTION) need_numbers(given.pool_weight, parts.layers.back().P);
+    parts.pooling = static_cast<Pooling>(pooling);
+    parts.pool_W = given.pool_weight;
+    if (given.category_count == 0) return;
+    need(given.categories, GATEWRIGHT_NULL_POINTER);
+    int64_t width = parts.layers.front().D, before = -1;
+    for (int64_t k = 0; k < given.category_count; ++k) {
+        const gatewright_category& each = given.categories[k];
+        need(each.input > before && is_size(each.count, 2) && is_size(each.size), GATEWRIGHT_SIZE);
+        width -= each.size - 1;
+        before = each.input;
+    }
+    need(width > before, GATEWRIGHT_SIZE);
+    parts.columns.past = width;
+    for (int64_t k = 0; k < given.category_count; ++k) {
+        const gatewright_category& each = given.categories[k];
+        const int64_t size = product(each.count, each.size);
+        need_numbers(each.vectors, size);
+        parts.columns.categories.push_back(
+            {each.input, each.count, each.size, {each.vectors, each.vectors + size}});
+    }
+}
+
 WeightFormat format_of(gatewright_kept kept) {
     switch (kept) {
         case GATEWRIGHT_FLOAT32:
@@ -178,6 +209,7 @@ ModelParts parts_of(const gatewright_parts& given) {
     if (given.columns) parts.columns = columns_of(*given.columns, given.version, D, parts.out);
     parts.format = format_of(given.kept);
     parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;
+    if (given.version > 3) read_features(given, parts);
     return parts;
 }
 

@@ -38,6 +38,11 @@ bool finite(const T* data, int64_t count) {
     return good;
 }
 
+// Whether numbers are a sum of attention's weights and the exponent of what they are multiplied by.
+inline bool is_softmax_state(const double* total) {
+    return total[0] >= 0.7 && total[1] == std::nearbyint(total[1]);
+}
+
 // Checks all that is given; throws Refused.
 ModelParts parts_of(const gatewright_parts& given);
 

@@ -129,8 +129,29 @@ nb::object transform(nb::handle values, const std::vector<int64_t>& kinds, const
     return result.array;
 }
 
+// Of the features of a row: how many there are, and of each category its place and its vectors.
+using FeaturesGiven = std::tuple<int64_t, std::vector<std::tuple<int64_t, Array>>>;
+
+Columns features_of(const std::optional<FeaturesGiven>& given) {
+    Columns columns{};
+    if (!given) return columns;
+    const auto& [width, categories] = *given;
+    columns.past = width;
+    columns.categories = categories_of(categories);
+    return columns;
+}
+
+Pooling pooling_of(const std::string& name) {
+    if (name == "mean") return Pooling::mean;
+    if (name == "max") return Pooling::max;
+    if (name == "attention") return Pooling::attention;
+    if (name != "") refuse("pooling", "'', 'mean', 'max' or 'attention'", "'" + name.substr(0, 80) + "'");
+    return Pooling::none;
+}
+
 Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, const Maybe& head_W,
-                 const Maybe& head_b, const std::optional<ColumnsGiven>& columns, const std::string& kept) {
+                 const Maybe& head_b, const std::optional<ColumnsGiven>& columns, const std::string& kept,
+                 const std::optional<FeaturesGiven>& features, const std::string& pooling, const Maybe& pool_W) {
     ModelParts parts{};
     if (kept == "int8")
         parts.format = WeightFormat::int8;
@@ -162,8 +183,10 @@ Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, 
         parts.head_W = dense<float>("head", head_W, {parts.out, P});
         parts.head_b = dense<float>("head", head_b, {parts.out});
     }
-    parts.columns = columns_of(columns);
-    if (columns && parts.columns.encoded_width() != D)
+    parts.pooling = pooling_of(pooling);
+    if (parts.pooling == Pooling::attention) parts.pool_W = dense<float>("pool_W", pool_W, {P});
+    parts.columns = columns ? columns_of(columns) : features_of(features);
+    if ((columns || features) && parts.columns.encoded_width() != D)
         refuse("W_ih", "a width of " + std::to_string(parts.columns.encoded_width()) + ", that of the columns",
                std::to_string(D));
     return std::make_shared<Model>(parts);
@@ -296,7 +319,7 @@ nb::tuple state(Stream& stream, int64_t session) {
     stream.get_recent(session, recent.data);
     return nb::make_tuple(copied(stream.hidden(session), model.hidden_width()).array,
                           copied(stream.cell(session), model.cell_width()).array,
-                          copied(stream.last(session), model.columns.targets).array, stream.steps(session),
+                          copied(stream.last(session), model.last_width()).array, stream.steps(session),
                           recent.array);
 }
 
@@ -307,11 +330,11 @@ void set_state(Stream& stream, int64_t session, nb::handle hidden, nb::handle ce
     const Model& model = stream.model();
     const Needed h("hidden", hidden, "float32", model.hidden_width(), false);
     const Needed c("cell", cell, "float32", model.cell_width(), false);
-    const Needed l("last", last, "float64", model.columns.targets, false);
+    const Needed l("last", last, "float64", model.last_width(), false);
     const Needed r("recent", recent, "float32", model.columns.recent() * model.columns.targets, false);
     std::copy_n(h.as<float>(), model.hidden_width(), stream.hidden(session));
     std::copy_n(c.as<float>(), model.cell_width(), stream.cell(session));
-    std::copy_n(l.as<double>(), model.columns.targets, stream.last(session));
+    std::copy_n(l.as<double>(), model.last_width(), stream.last(session));
     stream.steps(session) = steps;
     stream.set_recent(session, r.as<float>());
 }
@@ -324,7 +347,8 @@ void bind_streams(nb::module_& m) {
         .def_prop_ro("input_width", &Model::input_width)
         .def_prop_ro("output_width", &Model::output_width);
     m.def("model", &make_model, nb::arg("layers"), nb::arg("embedding").none(), nb::arg("head_W").none(),
-          nb::arg("head_b").none(), nb::arg("columns").none(), nb::arg("kept"));
+          nb::arg("head_b").none(), nb::arg("columns").none(), nb::arg("kept"), nb::arg("features").none(),
+          nb::arg("pooling"), nb::arg("pool_W").none());
     m.def("transform", &transform, nb::arg("values").none(), nb::arg("kinds"), nb::arg("numbers"),
           nb::arg("inverse"));
     nb::class_<Stream>(m, "Stream")

@@ -86,6 +86,7 @@ Model::Model(const ModelParts& parts)
     : reads(parts.reads),
       symbols(parts.reads == Reads::symbols ? parts.symbols : 0),
       columns(parts.columns),
+      pooling(parts.pooling),
       head_{parts.layers.back().P, parts.head_W ? parts.out : 0, nullptr},
       head_kernels_(&kernels_for<float>(target(), std::max<int64_t>(parts.out, 1))),
       hidden_width_(0),
@@ -104,6 +105,7 @@ Model::Model(const ModelParts& parts)
         weight_bytes_ += 4 * part.H * (part.D + part.P) * kBytes[static_cast<int>(parts.format)];
     }
     if (symbols) embedding_.assign(parts.embedding, parts.embedding + symbols * parts.layers[0].D);
+    if (pooling == Pooling::attention) pool_W_.assign(parts.pool_W, parts.pool_W + parts.layers.back().P);
     if (!head_.out) return;
     head_memory_ = std::make_unique<Workspace<float>>(head_kernels_->linear_size(head_.in, head_.out));
     head_kernels_->pack_linear(parts.head_W, parts.head_b, head_.in, head_.out, head_memory_->get());
@@ -112,7 +114,7 @@ Model::Model(const ModelParts& parts)
 
 int64_t Model::input_width() const {
     if (reads == Reads::symbols) return 1;
-    return reads == Reads::series ? columns.width() : layers_[0].sizes.D;
+    return reads == Reads::series || !columns.categories.empty() ? columns.width() : layers_[0].sizes.D;
 }
 
 }  // namespace gatewright

@@ -25,7 +25,7 @@ Stream::Stream(std::shared_ptr<const Model> model, int64_t sessions)
       sessions_(sessions),
       hidden_(sessions * model_->hidden_width()),
       cell_(sessions * model_->cell_width()),
-      last_(sessions * model_->columns.targets, kNaN),
+      last_(sessions * model_->last_width(), kNaN),
       recent_(sessions * recent_width(), static_cast<float>(kNaN)),
       steps_(sessions),
       named_(sessions),
@@ -49,7 +49,7 @@ Stream::Stream(const Stream& other)
 void Stream::reset(int64_t session) {
     std::fill_n(hidden(session), model_->hidden_width(), 0.0f);
     std::fill_n(cell(session), model_->cell_width(), 0.0f);
-    std::fill_n(last(session), model_->columns.targets, kNaN);
+    std::fill_n(last(session), model_->last_width(), kNaN);
     std::fill_n(recent_.data() + session * recent_width(), recent_width(), static_cast<float>(kNaN));
     steps(session) = 0;
 }
@@ -77,10 +77,11 @@ bool finite(const float* x, int64_t count) {
 }
 
 // Column of the first number of a category that is no index of a value, or -1.
-int64_t fault_in_categories(const Columns& n, const double* row) {
+template <class T>
+int64_t fault_in_categories(const Columns& n, const T* row) {
     for (const Category& category : n.categories)
         for (int64_t k = n.place(category), end = k + n.steps(category); k < end; ++k)
-            if (!(row[k] >= 0 && row[k] < static_cast<double>(category.count) && row[k] == std::floor(row[k])))
+            if (!(row[k] >= 0 && row[k] < static_cast<T>(category.count) && row[k] == std::floor(row[k])))
                 return k;
     return -1;
 }
@@ -137,6 +138,8 @@ Fault Stream::check(const Advance& call) {
             if (column >= 0) return {Fault::Kind::value, t, row, column};
         } else {
             const float* const x = static_cast<const float*>(call.input) + place * width;
+            const int64_t category = fault_in_categories(model_->columns, x);
+            if (category >= 0) return {Fault::Kind::category, t, row, category};
             if (finite(x, width)) continue;
             int64_t column = 0;
             while (finite(x + column, 1)) ++column;
@@ -163,7 +166,8 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
         ahead = std::max(ahead, most_ahead(lanes, sizeof(float)));
     }
     const Sizes& first = model_->layers_[0].sizes;
-    if (model_->reads != Reads::features) s.x.resize(places * first.D);
+    if (model_->reads != Reads::features || !model_->columns.categories.empty()) s.x.resize(places * first.D);
+    if (model_->pooling != Pooling::none) s.pooled.resize(places * P);
     for (int k = 0; k < 2; ++k) {
         s.y[k].resize(places * P);
         s.h[k].resize(rows * P);
@@ -249,9 +253,24 @@ void Stream::add_seasons(int64_t session, int64_t step, const float* level, floa
     }
 }
 
+namespace {
+
+// Copies a row of features, with the vector of each category in place of its index.
+void encode_features(const Columns& n, const float* row, float* x) {
+    int64_t input = 0;
+    for (const Category& each : n.categories) {
+        x = std::copy(row + input, row + each.input, x);
+        x = std::copy_n(each.vectors.data() + static_cast<int64_t>(row[each.input]) * each.size, each.size, x);
+        input = each.input + 1;
+    }
+    std::copy(row + input, row + n.past, x);
+}
+
+}  // namespace
+
 Rows<const float> Stream::encode(const Advance& call, const Part& part, Scratch& s) {
     const int64_t D = model_->layers_[0].sizes.D, width = model_->input_width();
-    if (model_->reads == Reads::features) {
+    if (model_->reads == Reads::features && model_->columns.categories.empty()) {
         const float* const x = static_cast<const float*>(call.input);
         return {x + (part.first_step * call.B + part.first_row) * D, call.B * D, D};
     }
@@ -262,6 +281,8 @@ Rows<const float> Stream::encode(const Advance& call, const Part& part, Scratch&
             if (model_->reads == Reads::symbols) {
                 const int64_t symbol = static_cast<const int64_t*>(call.input)[from];
                 std::copy_n(model_->embedding_.data() + symbol * D, D, x);
+            } else if (model_->reads == Reads::features) {
+                encode_features(model_->columns, static_cast<const float*>(call.input) + from * width, x);
             } else {
                 const Columns& n = model_->columns;
                 const int64_t session = call.sessions[part.first_row + b];
@@ -328,9 +349,24 @@ void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, std::s
     }
 }
 
+// Returns what the head reads: the hidden states of the last layer, or what pooling makes of those so far.
+const float* Stream::pooled(const Advance& call, const Part& part, Scratch& s, const float* y) {
+    const Pooling pooling = model_->pooling;
+    if (pooling == Pooling::none) return y;
+    const int64_t P = model_->layers_.back().sizes.P;
+    for (int64_t t = 0; t < part.steps; ++t)
+        for (int64_t b = 0; b < part.rows; ++b) {
+            const int64_t session = call.sessions[part.first_row + b], place = (t * part.rows + b) * P;
+            const int64_t taken = steps(session) + part.first_step + t + 1;
+            pool(pooling, model_->pool_W_.data(), y + place, P, taken, last(session), s.pooled.data() + place);
+        }
+    return s.pooled.data();
+}
+
 // Writes outputs where they belong: a forecast in the targets' units, its quantiles in order.
 void Stream::give(const Advance& call, const Part& part, Scratch& s, const float* y) {
     const int64_t O = model_->output_width();
+    y = pooled(call, part, s, y);
     const float* out = y;
     if (model_->head_.out) {
         model_->head_kernels_->linear(model_->head_, y, s.out.data(), 0, part.steps * part.rows);

@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "kernels/lstm.h"
+#include "stream/pooling.h"
 #include "stream/transform.h"
 #include "support/workspace.h"
 
 namespace gatewright {
 
-// What a step reads: numbers as they are (float), a symbol (int64), or a row of a table in its own units (double).
+// What a step reads: numbers as they are, or the index of a category (float); a symbol (int64); or a row of a
+// table in its own units (double).
 enum class Reads { features, symbols, series };
 
 // An input of categories.  A row has the index of a value, whole and from 0 (the unknown value) to count - 1.
@@ -24,8 +26,9 @@ struct Category {
     std::vector<float> vectors;  // (count, size)
 };
 
-// The columns of a forecaster.  A row is: targets (NaN where missing), past, statics, phases (sine and cosine of
-// the calendar), and each input known in advance at t+1 ... t+horizon, input by input.
+// The columns of a forecaster; of a model of features with categories `past`, the width of a row, and the
+// categories alone.  A row is: targets (NaN where missing), past, statics, phases (sine and cosine of the
+// calendar), and each input known in advance at t+1 ... t+horizon, input by input.
 struct Columns {
     int64_t targets, past, statics, phases, known, horizon, quantiles;
     bool change, level, observed;      // what the model reads of past targets
@@ -74,11 +77,13 @@ struct ModelParts {
     std::vector<Layer> layers;
     const float* embedding;  // (symbols, D), for symbols
     int64_t symbols;
-    Columns columns;      // for series
+    Columns columns;      // for series; and for features with categories
     const float* head_W;  // (out, P), or null: the last layer's hidden state is the output
     const float* head_b;
     int64_t out;
     WeightFormat format = WeightFormat::full;
+    Pooling pooling = Pooling::none;  // of the steps so far, before the head
+    const float* pool_W = nullptr;    // (P), the query of attention
 };
 
 // A model, packed for the target that was in use when it was made; never changes, so streams share it.
@@ -100,15 +105,19 @@ class Model {
     int64_t hidden_width() const { return hidden_width_; }  // of all layers together
     int64_t cell_width() const { return cell_width_; }
     int64_t weight_bytes() const { return weight_bytes_; }  // of the gates' weights, as they are kept
+    // Doubles that a session keeps next to its hidden and cell states.
+    int64_t last_width() const { return columns.targets + pooled_width(pooling, layers_.back().sizes.P); }
 
     const Reads reads;
     const int64_t symbols;
     const Columns columns;
+    const Pooling pooling;
 
   private:
     friend class Stream;
     std::vector<Layer> layers_;
     std::vector<float> embedding_;
+    std::vector<float> pool_W_;
     Linear<float> head_;
     const Kernels<float>* head_kernels_;
     std::unique_ptr<Workspace<float>> head_memory_;
@@ -145,10 +154,11 @@ class Stream {
     const Model& model() const { return *model_; }
     int64_t sessions() const { return sessions_; }
     // The state of a session, layer by layer: h (P), c (H); the last observed value of each target, NaN before the
-    // first; steps taken; and of a model with seasons the targets of its last `recent` rows.
+    // first, or what pooling keeps, NaN before the first step; steps taken; and of a model with seasons the
+    // targets of its last `recent` rows.
     float* hidden(int64_t session) { return hidden_.data() + session * model_->hidden_width(); }
     float* cell(int64_t session) { return cell_.data() + session * model_->cell_width(); }
-    double* last(int64_t session) { return last_.data() + session * model_->columns.targets; }
+    double* last(int64_t session) { return last_.data() + session * model_->last_width(); }
     int64_t& steps(int64_t session) { return steps_[session]; }
     // Copies the targets of the last rows, as last observed in the scaler's units, out or in: (recent, targets),
     // the oldest first, NaN before the first observation.  Set the steps of a session before these.
@@ -162,7 +172,7 @@ class Stream {
   private:
     // Room of one thread for some rows.
     struct Scratch {
-        std::vector<float> x, y[2], h[2], c, hidden, ahead, out, level, seasonal, gates, kept;
+        std::vector<float> x, y[2], h[2], c, hidden, ahead, pooled, out, level, seasonal, gates, kept;
         int64_t rows = 0, places = 0;
     };
     // Some rows of a call, and some of its steps.
@@ -184,6 +194,7 @@ class Stream {
     }
     void run_layer(const Advance& call, const Part& part, Scratch& scratch, std::size_t layer,
                    const Rows<const float>& x, float* y);
+    const float* pooled(const Advance& call, const Part& part, Scratch& scratch, const float* y);
     void give(const Advance& call, const Part& part, Scratch& scratch, const float* y);
 
     std::shared_ptr<const Model> model_;

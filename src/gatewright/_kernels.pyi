@@ -53,6 +53,9 @@ def model(
     head_b: _Array | None,
     columns: tuple[Any, ...] | None,
     kept: str,
+    features: tuple[int, Sequence[tuple[int, _Array]]] | None,
+    pooling: str,
+    pool_W: _Array | None,
 ) -> Model: ...
 def transform(values: _Array, kinds: Sequence[int], numbers: Sequence[float], inverse: bool) -> _Array: ...
 def linear(x: _Array, W: _Array, b: _Array | None, threads: int, out: _Array | None) -> Any: ...

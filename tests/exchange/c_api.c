@@ -229,8 +229,10 @@ static void test_bare_layers_and_what_they_may_be(void) {
     static float zeros[4 * H * H], bad[4 * H * H], x[2] = {1, -1}, y[H], c[H] = {1, 2, 3}, h[H], symbol_y[2 * H];
     gatewright_layer layers[2] = {{D, H, H, zeros, zeros, NULL, NULL, NULL},
                                   {H, H, H, zeros, zeros, zeros, zeros, NULL}};
-    gatewright_parts parts = {GATEWRIGHT_VERSION, 1, NULL, 0, NULL, NULL, 0, NULL, NULL, GATEWRIGHT_FLOAT32},
-                     other;
+    static float ones[4 * H] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    double pooled[H + 2];
+    gatewright_category category = {1, 3, 1, zeros}, whole = category;
+    gatewright_parts parts = {.version = GATEWRIGHT_VERSION, .layer_count = 1}, other;
     gatewright_model* model = NULL;
     gatewright_stream* stream = NULL;
     gatewright_shape shape;
@@ -266,6 +268,7 @@ static void test_bare_layers_and_what_they_may_be(void) {
         GIVES(status, gatewright_model_create(&other, &model)); \
         CHECK(model == NULL);                                   \
         memcpy(layers, kept, sizeof kept);                      \
+        category = whole;                                       \
     } while (0)
     GIVES(NULL_POINTER, gatewright_model_create(NULL, &model));
     GIVES(NULL_POINTER, gatewright_model_create(&parts, NULL));
@@ -289,6 +292,59 @@ static void test_bare_layers_and_what_they_may_be(void) {
     REFUSED(SIZE, other.kept = (gatewright_kept)3);
     REFUSED(SIZE, other.columns = model_parts.columns);
     REFUSED(SIZE, other.columns = model_parts.columns; other.embedding = zeros; other.symbols = 2);
+    REFUSED(SIZE, other.pooling = (gatewright_pooling)4);
+    REFUSED(NULL_POINTER, other.pooling = GATEWRIGHT_MEAN); /* without a head */
+    REFUSED(NULL_POINTER, other.pooling = GATEWRIGHT_ATTENTION; other.head_W = zeros; other.out = 1);
+    REFUSED(WEIGHT, other.pooling = GATEWRIGHT_ATTENTION; other.head_W = zeros; other.out = 1;
+            other.pool_weight = bad + 4 * H * D - 1);
+    REFUSED(SIZE, other.pooling = GATEWRIGHT_MAX; other.head_W = zeros; other.out = 1; other.embedding = zeros;
+            other.symbols = 2);
+    REFUSED(NULL_POINTER, other.category_count = 1);
+    REFUSED(SIZE, other.category_count = -1);
+    REFUSED(SIZE, other.category_count = 1; category.count = 1; other.categories = &category);
+    REFUSED(SIZE, other.category_count = 1; category.input = 2; other.categories = &category);
+    REFUSED(SIZE, other.category_count = 1; category.size = 3; other.categories = &category);
+    REFUSED(WEIGHT, other.category_count = 1; category.vectors = bad + 4 * H * D - 3; other.categories = &category);
+
+    /* A number and a category as wide as its index, with the mean of the steps so far. */
+    layers[0].b_ih = layers[0].b_hh = ones;
+    other = parts;
+    other.head_W = ones;
+    other.out = 1;
+    other.pooling = GATEWRIGHT_ATTENTION;
+    other.pool_weight = ones;
+    other.category_count = 1;
+    other.categories = &category;
+    GIVES(OK, gatewright_model_create(&other, &model));
+    GIVES(OK, gatewright_model_shape(model, &shape));
+    CHECK(shape.input == D && shape.targets == 0 && shape.pooled == H + 2);
+    GIVES(OK, gatewright_stream_create(model, 2, &stream));
+    x[0] = 0;
+    x[1] = 2;
+    GIVES(OK, gatewright_step_features(stream, 0, x, y));
+    for (x[1] = -1; x[1] < 4; x[1] += 1.5f)
+        if (x[1] != 2) GIVES(NO_CATEGORY, gatewright_step_features(stream, 0, x, y));
+    x[1] = 1;
+    GIVES(OK, gatewright_step_features(stream, 0, x, y));
+    GIVES(NULL_POINTER, gatewright_get_state(stream, 0, h, c, NULL, &steps));
+    GIVES(OK, gatewright_get_state(stream, 0, h, c, pooled, &steps));
+    CHECK(steps == 2 && fabs(3 * pooled[0] / pooled[H] - y[0]) < 1e-6 && pooled[H + 1] == floor(pooled[H + 1]));
+    GIVES(OK, gatewright_set_state(stream, 1, h, c, pooled, steps));
+    GIVES(STATE, gatewright_set_state(stream, 1, h, c, pooled, 0));
+    pooled[H + 1] += 0.5;
+    GIVES(STATE, gatewright_set_state(stream, 1, h, c, pooled, steps));
+    pooled[H + 1] -= 0.5;
+    pooled[H] = 0;
+    GIVES(STATE, gatewright_set_state(stream, 1, h, c, pooled, steps));
+    pooled[H] = NAN;
+    GIVES(STATE, gatewright_set_state(stream, 1, h, c, pooled, steps));
+    GIVES(OK, gatewright_step_features(stream, 0, x, h));
+    GIVES(OK, gatewright_step_features(stream, 1, x, y));
+    CHECK(h[0] == y[0]);
+    gatewright_stream_destroy(stream);
+    gatewright_model_destroy(model);
+    model = NULL;
+    layers[0].b_ih = layers[0].b_hh = NULL;
 
     other = parts;
     other.layer_count = 2;

@@ -322,20 +322,21 @@ int main(void) {
 """
 
 
-@pytest.mark.parametrize(("pooling", "when"), [("last", "by the steps so far"), ("", "of this step")])
-def test_a_classifier_gives_the_probabilities_of_python(
-    library: Path, tmp_path: Path, pooling: str, when: str
-) -> None:
-    stream = exported(class_model(pooling), tmp_path)
-    assert when in (tmp_path / "model.h").read_text()
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention", ""])
+def test_a_classifier_gives_the_probabilities_of_python(library: Path, tmp_path: Path, pooling: str) -> None:
+    categories = pooling in ("attention", "")
+    stream = exported(class_model(pooling, categories=categories), tmp_path)
+    assert ("by the steps so far" if pooling else "of this step") in (tmp_path / "model.h").read_text()
     (tmp_path / "classes.c").write_text(_CLASSIFIER)
     program = compiled(tmp_path / "classes.c", library, tmp_path)
     xs = class_rows(40)
+    if categories:  # column c has four values
+        xs[:, 2] = np.random.default_rng(1).integers(0, 5, 40)
     text = " ".join(each.hex() for each in xs.ravel().tolist())
     done = run(program, input=text, env={**os.environ, "GATEWRIGHT_TARGET": TARGETS[0]})
     assert tuple(done.stderr.split()) == (*stream.classes, *stream.columns)
     with kernels.use_target(TARGETS[0]):
-        expected = Stream.load(tmp_path).run(xs)
+        expected = Stream.load(tmp_path).run(xs, indexed=True)
     found = np.array([[float(each) for each in line.split()] for line in done.stdout.splitlines()])
     np.testing.assert_allclose(found, expected, rtol=1e-14)  # exp may differ in the last bit
 
@@ -388,7 +389,8 @@ CATEGORIES_MODEL = functools.partial(series_model, known=("holiday",), static=("
     "command", [["cc", *STRICT], ["c++", "-std=c++20", "-x", "c++", "-pedantic", "-Wall", "-Wextra", "-Werror"]]
 )
 @pytest.mark.parametrize(
-    "model", [text_model, series_model, functools.partial(class_model, "last"), CATEGORIES_MODEL]
+    "model",
+    [text_model, series_model, functools.partial(class_model, "attention", categories=True), CATEGORIES_MODEL],
 )
 def test_headers_and_data_are_c99_and_c_plus_plus(command: list[str], model: Any, tmp_path: Path) -> None:
     if not shutil.which(command[0]):

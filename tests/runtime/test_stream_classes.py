@@ -8,19 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gatewright import Stream, cli
 from gatewright.data.sequences import sequences_of
 from gatewright.errors import GatewrightError, SpecError, StateError
 from gatewright.exchange.c import to_c
 from gatewright.files import model_file
+from gatewright.nn.model import Model
+from gatewright.spec import FeatureEncoder, Scaler
+from gatewright.tasks.classify.encoding import encode
 from gatewright.tasks.classify.predict import predict_proba
 from tests.support.class_models import CLASSES, COLUMNS, class_model, class_rows
 
-STEPWISE = ("last", "mean", "max")
+POOLINGS = ("last", "mean", "max", "attention")
 
 
-@pytest.mark.parametrize("pooling", STEPWISE)
+@pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("proj", [0, 4])
 def test_each_step_gives_the_bits_of_the_sequence_so_far(pooling: str, proj: int, tmp_path: Path) -> None:
     model = class_model(pooling, proj=proj)
@@ -44,7 +48,7 @@ def test_each_step_gives_the_bits_of_the_sequence_so_far(pooling: str, proj: int
     assert record.cell.shape == (11, 2, 9)
 
 
-@pytest.mark.parametrize("pooling", STEPWISE)
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_states_are_taken_and_put_back(pooling: str) -> None:
     model, rows = class_model(pooling), class_rows(9)
     stream = model.stream(sessions=2)
@@ -60,11 +64,18 @@ def test_states_are_taken_and_put_back(pooling: str) -> None:
     fresh = model.stream().state()
     stream.set_state(fresh, 1)
     np.testing.assert_array_equal(stream.run(rows, sessions=1), expected)
-    assert len(state.last) == (0 if pooling == "last" else 9)
+    width = {"last": 0, "attention": 11}.get(pooling, 9)
+    assert len(state.last) == width
     if pooling != "last":
-        for wrong in (replace(state, last=np.full(9, np.nan)), replace(fresh, last=np.zeros(9))):
+        for wrong in (replace(state, last=np.full(width, np.nan)), replace(fresh, last=np.zeros(width))):
             with pytest.raises(StateError, match=r"state\.last: expected numbers after the first step"):
                 stream.set_state(wrong)
+    if pooling == "attention":
+        for place, number in ((9, 0.0), (10, 0.5)):  # the sum of the weights, and the exponent
+            last = state.last.copy()
+            last[place] = number
+            with pytest.raises(StateError, match=r"state\.last: expected a sum of weights"):
+                stream.set_state(replace(state, last=last))
     with pytest.raises(StateError, match="expected a state of the model"):
         class_model("last" if pooling == "max" else "max").stream().restore(snapshot)
 
@@ -92,17 +103,16 @@ def test_refused_input_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pooling", "bidirectional", "message"),
+    ("pooling", "message"),
     [
-        ("last", True, "expected one that reads forward only, as by train --directions forward, .* bidirectional"),
-        ("max", True, "expected one that reads forward only"),
-        ("attention", False, "expected a classifier that pools by last, mean, max, .* by attention"),
+        ("last", "expected one that reads forward only, as by train --directions forward, .* bidirectional"),
+        ("max", "expected one that reads forward only"),
     ],
 )
 def test_models_of_whole_sequences_are_refused(
-    pooling: str, bidirectional: bool, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pooling: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = class_model(pooling, bidirectional=bidirectional)
+    model = class_model(pooling, bidirectional=True)
     path = tmp_path / "model.safetensors"
     model.save(path)
     with pytest.raises(SpecError, match=f"model: {message}"):
@@ -126,13 +136,61 @@ def test_weights_in_fewer_bits_stream_too() -> None:
         np.testing.assert_allclose(fewer.run(rows), whole, atol=0.1)
 
 
-def test_c_source_is_refused_for_a_classifier_that_pools(tmp_path: Path) -> None:
-    class_model("max").save(tmp_path / "model.safetensors")
-    with pytest.raises(
-        SpecError, match=r"model: expected a classifier of .* for C, got one with the pooling 'max'"
-    ):
-        to_c(model_file.read(tmp_path / "model.safetensors"), tmp_path / "c")
-    assert not (tmp_path / "c").exists()
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_attention_weighs_the_steps_by_a_softmax(scale: float) -> None:
+    model, rows = class_model("attention"), class_rows(60)
+    assert model.pool is not None
+    assert model.pool.weight is not None
+    with torch.no_grad():
+        model.pool.weight.mul_(scale)  # weights of some steps far below the smallest number
+    found = model.stream().run(rows)
+    [encoded] = encode(sequences_of([rows], columns=COLUMNS), *_reads(model))
+    hidden = model.lstm(torch.from_numpy(encoded)[:, None])[0][:, 0].double().detach()
+    scores = hidden @ model.pool.weight[0].double()
+    for t in range(len(rows)):
+        mean = scores[: t + 1].softmax(0) @ hidden[: t + 1]
+        expected = (model.head.weight.double() @ mean + model.head.bias.double()).softmax(0).detach()
+        np.testing.assert_allclose(found[t], expected, rtol=1e-5)
+    y = model.pool(model.lstm(torch.from_numpy(encoded)[:, None])[0].double())
+    [gradient] = torch.autograd.grad(y.sum(), model.pool.weight)
+    weight = model.pool.weight.detach().double()[0].requires_grad_()
+    [judge] = torch.autograd.grad(((hidden @ weight).softmax(0) @ hidden).sum(), weight)
+    np.testing.assert_allclose(gradient[0], judge, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("pooling", ["max", ""])
+def test_categories_are_read_as_in_a_whole_sequence(pooling: str, tmp_path: Path) -> None:
+    model, rows = class_model(pooling, categories=True), class_rows(12).astype(object)
+    rows[:, 2] = [7, 8, 9, 10, "10", 11, None, np.nan, 7.0, "x", 8, 7]
+    indices = [1, 2, 3, 4, 4, 0, 0, 0, 1, 0, 2, 1]
+    model.save(tmp_path / "model.safetensors")
+    stream = Stream.load(tmp_path, sessions=2)
+    assert stream.categories == {"c": ("7", "8", "9", "10")}
+    encoded = rows.copy()
+    encoded[:, 2] = indices
+    x = torch.from_numpy(encode(sequences_of([encoded.astype(float)], columns=COLUMNS), *_reads(model))[0])
+    vectors = model.encoder.category[0].weight[torch.tensor(indices)]
+    y = model.lstm(torch.cat([x[:, :2], vectors, x[:, 3:]], -1)[:, None])[0]
+    expected = model.readout(model.pooled(y)).double().softmax(-1)[:, 0].detach().numpy()
+    found = stream.run(rows.tolist(), sessions=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_array_equal(stream.run(encoded.astype(float), sessions=0, indexed=True), found)
+    stream.reset()
+    steps = [stream.step([row, row])[1] for row in rows.tolist()]
+    np.testing.assert_array_equal(np.stack(steps), found)
+    before = stream.snapshot(0)
+    for x, message in (([0.0, 0.0, True], "category 'c', None for none, got True"), ([0.0, 0.0, 7.5], "got 7.5")):
+        with pytest.raises(GatewrightError, match=message):
+            stream.step(x, 0)
+    with pytest.raises(GatewrightError, match=r"the index of a value .* got 5\.0 in column 2"):
+        stream.step([0.0, 0.0, 5.0], 0, indexed=True)
+    assert stream.snapshot(0) == before
+
+
+def _reads(model: Model) -> tuple[FeatureEncoder, Scaler]:
+    assert isinstance(model.spec.encoder, FeatureEncoder)
+    assert model.scaler is not None
+    return model.spec.encoder, model.scaler
 
 
 @pytest.mark.parametrize("proj", [0, 4])

@@ -32,3 +32,20 @@ def test_sessions_give_probabilities(pooling: str, tmp_path: Path) -> None:
         assert server.restore(fresh, alone[2].snapshot()).status_code == 200
         found = server.advance(fresh, nulls(rows[2][8:]), first=0)["y"]
         assert np.array_equal(numbers(found), alone[2].run(rows[2][8:]))
+
+
+def test_attention_and_categories(tmp_path: Path) -> None:
+    """Values of categories in JSON; the state of attention goes from one session to another."""
+    model, rows = class_model("attention", categories=True), class_rows(8)
+    rows[:, 2] = 8
+    expected = model.stream().run(rows)
+    with local(model.stream(sessions=2), tmp_path) as server:
+        assert server.http.get("/v1/model").json()["categories"] == {"c": ["7", "8", "9", "10"]}
+        first, second = server.create(), server.create()
+        given = [[*row[:2], "8" if n % 2 else 8] for n, row in enumerate(nulls(rows))]
+        assert np.array_equal(numbers(server.advance(first, given[:5], first=0)["y"]), expected[:5])
+        assert server.restore(second, server.snapshot(first)).status_code == 200
+        assert np.array_equal(numbers(server.advance(second, given[5:], first=0)["y"]), expected[5:])
+        assert len(server.state(second).last) == 11
+        refused = server.http.post(f"/v1/sessions/{first}/advance", json={"x": [[0.0, 0.0, 7.5]], "first": 5})
+        assert refused.status_code == 422

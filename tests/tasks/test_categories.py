@@ -19,7 +19,7 @@ from gatewright.estimators.base import GatewrightWarning
 from gatewright.spec import Category
 from gatewright.spec.categories import default_size
 from gatewright.tasks.base import Share
-from gatewright.tasks.forecast.unknown_categories import UNKNOWN_SHARE, UnknownCategories
+from gatewright.tasks.unknown_categories import UNKNOWN_SHARE, UnknownCategories
 from tests.support.stream_models import series_model
 
 pytestmark = pytest.mark.slow

@@ -241,8 +241,8 @@ def test_tokens_out_of_range_are_refused():
 def test_an_option_of_the_other_kind_is_refused():
     with pytest.raises(GatewrightError, match=r"--horizon: expected no such option for a language model, got 3"):
         resolve(Options(DataOptions(horizon=3)), "language")
-    with pytest.raises(GatewrightError, match=r"--embedding: expected no such option for a classify model, got 3"):
-        resolve(Options(model=ModelOptions(embedding=3)), "classify")
+    with pytest.raises(GatewrightError, match=r"--start: expected no such option for a classify model, got"):
+        resolve(Options(model=ModelOptions(start="data")), "classify")
 
 
 SETTINGS = [PartSettings, ModelSettings, TrainingSettings, SeriesSettings, LanguageSettings, StreamSettings]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -31,18 +33,49 @@ def category_columns(columns: Columns, roles: Roles, place: Place) -> tuple[str,
     Raises:
         DataError: if a named column is no input, or text and numbers mix in a column that is not named.
     """
-    inputs = roles.past + roles.static + roles.known
-    detected = roles.category[:1] != (NO_CATEGORY,)
-    named = roles.category if detected else roles.category[1:]
+    inputs, expected = roles.past + roles.static + roles.known, "inputs that --past, --known or --static names"
+    for name in roles.category:
+        if name in roles.targets:
+            raise DataError("--category", expected, f"the target {shorten(name)}")
+    return categories_among(Inputs(columns, inputs, roles.ids, expected), roles.category, place)
+
+
+class Inputs(NamedTuple):
+    """Columns that a model reads.
+
+    Attributes:
+        columns: the columns of the table.
+        names: those that are read.
+        ids: ids of the series, which hold categories where they are read, too.
+        expected: which columns they are, for an error.
+    """
+
+    columns: Columns
+    names: tuple[str, ...]
+    ids: tuple[str, ...]
+    expected: str
+
+
+def categories_among(inputs: Inputs, category: tuple[str, ...], place: Place) -> tuple[str, ...]:
+    """Return the inputs that hold categories, in their order.
+
+    Args:
+        inputs: the columns.
+        category: columns that hold codes; "none" first says that there are no others.
+        place: names the place of a row.
+
+    Raises:
+        DataError: if a named column is no input, or text and numbers mix in a column that is not named.
+    """
+    detected = category[:1] != (NO_CATEGORY,)
+    named = category if detected else category[1:]
     for name in named:
-        if name not in inputs:
-            got = f"{shorten(name)}{nearest(name, inputs)}"
-            got = f"the target {shorten(name)}" if name in roles.targets else got
-            raise DataError("--category", "inputs that --past, --known or --static names", got)
+        if name not in inputs.names:
+            raise DataError("--category", inputs.expected, f"{shorten(name)}{nearest(name, inputs.names)}")
     return tuple(
         name
-        for name in inputs
-        if name in named or (detected and (name in roles.ids or _is_category(columns[name], place)))
+        for name in inputs.names
+        if name in named or (detected and (name in inputs.ids or _is_category(inputs.columns[name], place)))
     )
 
 

@@ -56,8 +56,8 @@ def with_values(table: Table, known: Mapping[str, Values]) -> Table:
     if not changes:
         return table
     places = [table.roles.columns.index(name) for name in changes]
-    own = {name: _as_truth(table.categories[name], values) for name, values in changes.items()}
-    maps = [_indices(own[name], values) for name, values in changes.items()]
+    own = {name: as_truth(table.categories[name], values) for name, values in changes.items()}
+    maps = [new_indices(own[name], values) for name, values in changes.items()]
     series = []
     for each in table.series:
         cells = each.values.copy()
@@ -65,15 +65,18 @@ def with_values(table: Table, known: Mapping[str, Values]) -> Table:
             observed = np.isfinite(cells[:, place])
             cells[observed, place] = new[cells[observed, place].astype(np.int64)]
         series.append(replace(each, values=cells))
-    notes = [_unknown(table, name, own[name], values) for name, values in changes.items()]
+    notes = [
+        unknown_values(name, [each.values[:, place] for each in table.series], own[name], changes[name])
+        for name, place in zip(changes, places, strict=True)
+    ]
     categories = {**table.categories, **changes}
     return replace(table, series=tuple(series), categories=categories, notes=(*table.notes, *filter(None, notes)))
 
 
-def _as_truth(own: Values, known: Values) -> Values:
+def as_truth(own: Values, known: Values) -> Values:
     """Return the values of a table with false and true in place of 0 and 1, where the known ones are truth values.
 
-    >>> _as_truth(("0", "1"), ("false", "true")), _as_truth(("0", "2"), ("false", "true"))
+    >>> as_truth(("0", "1"), ("false", "true")), as_truth(("0", "2"), ("false", "true"))
     (('false', 'true'), ('0', '2'))
     """
     if set(known) <= {"false", "true"} and set(own) <= {"0", "1"}:
@@ -81,20 +84,28 @@ def _as_truth(own: Values, known: Values) -> Values:
     return own
 
 
-def _indices(old: Values, new: Values) -> NDArray[np.float64]:
+def new_indices(old: Values, new: Values) -> NDArray[np.float64]:
     """Return the new index of each old one."""
     places = {value: number for number, value in enumerate(new, start=1)}
     return np.array([0, *(places.get(value, 0) for value in old)], np.float64)
 
 
-def _unknown(table: Table, name: str, values: Values, known: Values) -> str:
-    """Return a line on the values of a column that are not among the known ones; "" if all are."""
-    place = table.roles.columns.index(name)
+def unknown_values(name: str, cells: Sequence[NDArray[np.float64]], values: Values, known: Values) -> str:
+    """Return a line on the values of a column that occur, and are not among the known ones; "" if all are.
+
+    Args:
+        name: name of the column.
+        cells: indices of the values, from 1 on, of each series.
+        values: the values of the table.
+        known: those of the model.
+    """
     seen = set(known)
     numbers = [number for number, value in enumerate(values, start=1) if value not in seen]
     if not numbers:
         return ""
-    rows = sum(int(np.isin(each.values[:, place], numbers).sum()) for each in table.series)
-    unknown = [shorten(values[number - 1]) for number in numbers]
+    own = np.concatenate([each[np.isin(each, numbers)] for each in cells])
+    rows, unknown = len(own), [shorten(values[int(number) - 1]) for number in np.unique(own)]
+    if not rows:
+        return ""
     of = "1 row" if rows == 1 else f"{rows:,} rows"
     return f"{name}: unknown to the training, in {of}: {listed(unknown)}"

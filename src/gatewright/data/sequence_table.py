@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gatewright.data.categories import Inputs, categories_among, codes
 from gatewright.data.cell_text import is_text, text
 from gatewright.data.columns import Column, Columns, columns_of
 from gatewright.data.datetimes.inference import is_named
@@ -21,7 +22,8 @@ from gatewright.data.roles import NO_TIME, is_index, listed_names, longest_serie
 from gatewright.data.sequences import Sequences
 from gatewright.data.sources import TableSource, frame_of
 from gatewright.data.table import groups_of
-from gatewright.errors import DataError, shorten
+from gatewright.errors import DataError, nearest, shorten
+from gatewright.spec import NO_CATEGORY
 
 #: Text that is no label, next to that of ``--missing``: fewer words than in columns of numbers, as a class may be
 #: called "none" or "-".
@@ -44,8 +46,10 @@ class SequenceRoles:
     Attributes:
         id: columns that name the sequence of a row.
         label: column of the label; "" for sequences without labels.
+        category: columns that hold codes, next to those of names and of true and false; "none" first says that
+            there are no others.
         label_per: "sequence" where all rows of a sequence have one label, "step" where each row has its own.
-        features: numeric columns to read; all others that are numeric if empty.
+        features: columns to read; if empty all others that are numeric, and those of ``category``.
         time: column that orders the rows of a sequence; "" to detect it, "none" for rows in order.
         time_format: format of timestamps as in strftime; "" to detect it.
         notation: how numbers are written, and which words and numbers stand for a missing value.
@@ -60,6 +64,7 @@ class SequenceRoles:
     notation: Notation = PLAIN
     fixed: bool = False
     label_per: str = "sequence"
+    category: tuple[str, ...] = ()
 
 
 def sequences_of_table(source: TableSource, roles: SequenceRoles) -> tuple[Sequences, SequenceRoles]:
@@ -82,9 +87,9 @@ def sequences_of_table(source: TableSource, roles: SequenceRoles) -> tuple[Seque
     _require_named(columns, roles)
     groups = groups_of(frame, roles.id)
     time = _time(columns, roles, frame, groups)
-    features = roles.features or _numeric(columns, roles, time)
+    features = roles.features or _readable(columns, roles, time)
     roles = replace(roles, features=features, time=time)
-    values = np.stack([numbers(columns[name], frame.place) for name in features], axis=1)
+    values, categories = _values(columns, roles, frame)
     order = None if time == NO_TIME else _moments(columns[time], frame)
     found, names, places = [], [], []
     ordered_rows = []
@@ -100,7 +105,8 @@ def sequences_of_table(source: TableSource, roles: SequenceRoles) -> tuple[Seque
     elif roles.label:
         labels = _labels(columns[roles.label], groups, frame)
     texts = (labels, tuple(names), tuple(places))
-    return Sequences(tuple(found), features, *texts, steps, tuple(ordered_rows)), roles
+    unread = _names(columns, roles)
+    return Sequences(tuple(found), features, *texts, steps, tuple(ordered_rows), categories, unread), roles
 
 
 def _require_named(columns: Columns, roles: SequenceRoles) -> None:
@@ -152,14 +158,54 @@ def _counts(values: NDArray[np.float64], groups: Groups) -> bool:
     return all(np.array_equal(np.sort(values[rows]), first + np.arange(len(rows))) for _, _, rows in groups)
 
 
-def _numeric(columns: Columns, roles: SequenceRoles, time: str) -> tuple[str, ...]:
-    """Return the numeric columns without a role; one of row numbers does not count."""
+def _values(
+    columns: Columns, roles: SequenceRoles, frame: Frame
+) -> tuple[NDArray[np.float64], dict[str, tuple[str, ...]]]:
+    """Return the rows of a table as numbers, (rows, features), and the values of its categories."""
+    inputs = Inputs(columns, roles.features, (), "columns that --features names")
+    chosen = categories_among(inputs, roles.category, frame.place)
+    categories, cells = {}, []
+    for name in roles.features:
+        if name in chosen:
+            categories[name], own = codes(columns[name], frame.place)
+        else:
+            own = numbers(columns[name], frame.place)
+        cells.append(own)
+    return np.stack(cells, axis=1), categories
+
+
+def _readable(columns: Columns, roles: SequenceRoles, time: str) -> tuple[str, ...]:
+    """Return the columns without a role that are numeric, or that ``category`` names.
+
+    One of row numbers does not count.
+    """
     taken = {*roles.id, roles.label, time}
+    for name in roles.category:
+        if name != NO_CATEGORY and (name not in columns or name in taken):
+            expected = f"columns without another role, out of {listed_names(columns)}"
+            raise DataError("--category", expected, f"{shorten(name)}{nearest(name, columns)}")
     free = [column for name, column in columns.items() if name not in taken]
-    names = tuple(column.name for column in free if column.is_numeric and not is_index(column.cells))
+    names = tuple(
+        column.name
+        for column in free
+        if column.name in roles.category or (column.is_numeric and not is_index(column.cells))
+    )
     if not names:
-        raise DataError("--features", f"numeric columns, out of {listed_names(columns)}", "none")
+        raise DataError("--features", f"columns to read, out of {listed_names(columns)}", "none that is numeric")
     return names
+
+
+def _names(columns: Columns, roles: SequenceRoles) -> tuple[str, ...]:
+    """Return the columns without a role that hold names, or true and false: they are not read unless named."""
+    taken = {*roles.id, roles.label, roles.time, *roles.features}
+    free = [column for name, column in columns.items() if name not in taken]
+    kinds = (pl.Boolean, pl.Categorical, pl.Enum)
+    return tuple(
+        column.name
+        for column in free
+        if isinstance(column.cells.dtype, kinds)
+        or (is_text(column.cells) and not column.is_numeric and not column.is_time)
+    )
 
 
 def _moments(column: Column, frame: Frame) -> NDArray[np.float64] | NDArray[np.int64]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ class Sequences:
         places: place of each sequence in its source, such as "line 12"; "" in memory.
         steps: labels of the steps; None where they are unknown.
         rows: rows of each sequence in its table (T,), from 0 on; None where they do not come from one.
+        categories: the values of each column of categories; a cell has the index of its value, from 1 on, and 0
+            or NaN where it is missing.
+        unread: columns of names that are not read, since nothing says so.
 
     >>> sequences_of([[1.0, 2.0], [3.0]], ["up", "flat"]).values[1]
     array([[3.]])
@@ -42,6 +45,8 @@ class Sequences:
     places: tuple[str, ...]
     steps: StepLabels | None = None
     rows: tuple[NDArray[np.int64], ...] | None = None
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of sequences."""
@@ -105,7 +110,8 @@ class Sequences:
                 raise DataError("columns", f"the column {shorten(name)}", shorten(self.columns))
         places = [self.columns.index(name) for name in columns]
         values = tuple(value[:, places] for value in self.values)
-        return replace(self, values=values, columns=tuple(columns))
+        categories = {name: own for name, own in self.categories.items() if name in columns}
+        return replace(self, values=values, columns=tuple(columns), categories=categories)
 
     def parts(self) -> Iterator[bytes]:
         """Yield the content as bytes, for a digest."""
@@ -115,6 +121,8 @@ class Sequences:
         for value in self.values:
             one_nan = np.where(np.isnan(value), np.nan, value)
             yield np.ascontiguousarray(one_nan.astype("<f8")).tobytes()
+        if self.categories:
+            yield repr(sorted(self.categories.items())).encode("utf-8", "surrogatepass")
         if self.steps is not None:
             yield from self.steps.parts()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from gatewright.estimators.step_answer import Asked
 from gatewright.nn.model import Model
 from gatewright.tasks.classify.answer import joined
 from gatewright.tasks.classify.dataset import is_ts, read_sequences, rows_of
+from gatewright.tasks.classify.encoding import as_read_by
 from gatewright.tasks.classify.predict import predict_proba, require_classifier
 from gatewright.tasks.options import Options
 from gatewright.train.callback import Callback
@@ -51,6 +51,7 @@ class SequenceClassifier(SequenceEstimator):
         noise: standard deviation of the noise on the inputs while training, in standard deviations of each column;
             0.3 by default with fewer than 1,000 training sequences, else 0.
         proj: width of the projected hidden state; 0 for none.
+        embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         forget_bias: initial bias of the forget gates.
         class_weights: "none", or "balanced" where rare classes count as much as others (default: none).
         fill: "mean" to read missing values as the mean also where the training part had none.
@@ -96,7 +97,8 @@ class SequenceClassifier(SequenceEstimator):
     def __init__(
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
         pooling: str | None = None, dropout: float | None = None, noise: float | None = None,
-        proj: int | None = None, forget_bias: float | None = None, class_weights: str | None = None,
+        proj: int | None = None, embedding: int | None = None, forget_bias: float | None = None,
+        class_weights: str | None = None,
         fill: str | None = None,
         time_format: str | None = None, decimal: str | None = None, thousands: str | None = None,
         missing: Sequence[str] | None = None, valid: float | str | None = None, test: float | str = 0,
@@ -108,7 +110,8 @@ class SequenceClassifier(SequenceEstimator):
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
-        self.pooling, self.dropout, self.noise, self.proj = pooling, dropout, noise, proj
+        self.pooling, self.dropout, self.noise = pooling, dropout, noise
+        self.proj, self.embedding = proj, embedding
         self.forget_bias, self.class_weights, self.fill = forget_bias, class_weights, fill
         self.time_format, self.decimal, self.thousands = time_format, decimal, thousands
         self.missing, self.valid, self.test, self.split_seed = missing, valid, test, split_seed
@@ -155,7 +158,9 @@ class SequenceClassifier(SequenceEstimator):
                 same columns, no class that it does not know.  It fixes sizes and directions, pooling and scaler.
             callbacks: instances of `gatewright.train.callback.Callback`.
             **columns: of a long table: ``id`` and ``label``, and perhaps ``features`` (all other numeric columns
-                by default) and ``time``, by which the rows of a sequence are ordered.
+                by default), ``category``, those of them that hold codes (text, Booleans and categorical types
+                among ``features`` are categories by themselves), and ``time``, by which the rows of a sequence
+                are ordered.  Of arrays ``category`` alone, such as "x0" for the first column.
 
         Returns:
             The estimator.
@@ -188,12 +193,13 @@ class SequenceClassifier(SequenceEstimator):
         roles.update(own)
         source = source_of(X, y, roles, self.feature_names_in_)
         if isinstance(source, Sequences):
-            return Asked(X, source)
-        data = replace(self._options(roles).data, features=require_classifier(self.model_)[0].columns)
+            return Asked(X, self._with_warnings(source))
+        data = as_read_by(require_classifier(self.model_)[0], self._options(roles).data)
         if is_ts(source):
-            return Asked(X, read_sequences(source, data, labelled="label" in roles)[0])
+            return Asked(X, self._with_warnings(read_sequences(source, data, labelled="label" in roles)[0]))
         frame, data = rows_of(source, data)
-        return Asked(X, read_sequences(frame, data, labelled="label" in roles)[0], frame, data)
+        sequences = read_sequences(frame, data, labelled="label" in roles)[0]
+        return Asked(X, self._with_warnings(sequences), frame, data)
 
     def _columns_of_training(self, X: Any, y: Any) -> dict[str, Any]:
         """Return id and time of the training's table, if sequences come as a table again."""

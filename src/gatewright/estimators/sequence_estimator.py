@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.data.sequence_categories import notes_on_unknown
 from gatewright.data.sequences import Sequences
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.python_names import python_names
@@ -46,6 +47,15 @@ class SequenceEstimator(Estimator):
     def _sequences(self, X: Any, columns: SequenceColumns, y: Any = None) -> Sequences:
         """Read sequences as the model does; labels of a table only if it has a column for them."""
         raise NotImplementedError
+
+    def _with_warnings(self, sequences: Sequences) -> Sequences:
+        """Return sequences; warn of values of categories that the model does not know."""
+        labeller = self._fitted().spec.labeller
+        assert labeller is not None
+        encoder = labeller[0]
+        for note in notes_on_unknown(sequences.select(encoder.columns), encoder.categories):
+            self._warn(note)
+        return sequences
 
     def _measures(self, truth: NDArray[np.int64], probability: NDArray[Any]) -> dict[str, Any]:
         """Return the measures of predictions: numbers of the true classes (n,), probabilities (n, classes)."""

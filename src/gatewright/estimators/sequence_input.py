@@ -25,6 +25,7 @@ class SequenceColumns(TypedDict, total=False):
     id: str | Sequence[str]
     label: str
     features: str | Sequence[str]
+    category: str | Sequence[str]
     time: str
 
 
@@ -60,8 +61,9 @@ def source_of(X: Any, y: Any, roles: dict[str, Any], features: Any = ()) -> Sequ
                 "id", "the column that names the sequence of a row, or y for a row a sequence", "neither"
             )
         X = np.asarray(X)
-    elif roles:
-        raise DataError(next(iter(roles)), "a name only for columns of a table", f"a {type(X).__name__}")
+    elif set(roles) - {"category"}:
+        role = next(role for role in roles if role != "category")
+        raise DataError(role, "a name only for columns of a table", f"a {type(X).__name__}")
     return sequences_of(X, y, columns=columns_of_model(X, features))
 
 

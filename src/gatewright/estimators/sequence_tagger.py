@@ -26,6 +26,7 @@ from gatewright.estimators.sequence_input import (
 from gatewright.estimators.step_answer import Asked, answer_of, as_arrays
 from gatewright.nn.model import Model
 from gatewright.tasks.classify.dataset import files_of, read_sequences, rows_of
+from gatewright.tasks.classify.encoding import as_read_by
 from gatewright.tasks.options import Options
 from gatewright.tasks.tag.predict import predict_proba, require_tagger
 from gatewright.train.callback import Callback
@@ -50,6 +51,7 @@ class SequenceTagger(SequenceEstimator):
         noise: standard deviation of the noise on the inputs while training, in standard deviations of each column
             (default: 0.0).
         proj: width of the projected hidden state; 0 for none.
+        embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         forget_bias: initial bias of the forget gates.
         context: longest piece of a sequence that is learned from at once; longer sequences are cut for training
             alone (default: 500).
@@ -98,6 +100,7 @@ class SequenceTagger(SequenceEstimator):
     def __init__(
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
         dropout: float | None = None, noise: float | None = None, proj: int | None = None,
+        embedding: int | None = None,
         forget_bias: float | None = None, context: int | None = None, class_weights: str | None = None,
         fill: str | None = None,
         time_format: str | None = None, decimal: str | None = None, thousands: str | None = None,
@@ -110,7 +113,7 @@ class SequenceTagger(SequenceEstimator):
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
-        self.dropout, self.noise, self.proj = dropout, noise, proj
+        self.dropout, self.noise, self.proj, self.embedding = dropout, noise, proj, embedding
         self.forget_bias, self.context = forget_bias, context
         self.class_weights, self.fill, self.time_format = class_weights, fill, time_format
         self.decimal, self.thousands, self.missing = decimal, thousands, missing
@@ -149,8 +152,9 @@ class SequenceTagger(SequenceEstimator):
                 columns, no class that it does not know.  It fixes sizes and directions, and the scaler.
             callbacks: instances of `gatewright.train.callback.Callback`.
             **columns: of a long table: ``label``, and perhaps ``id`` (without it all rows are one sequence),
-                ``features`` (all other numeric columns by default) and ``time``, by which the rows of a sequence
-                are ordered.
+                ``features`` (all other numeric columns by default), ``category``, those of them that hold codes
+                (text, Booleans and categorical types among ``features`` are categories by themselves), and
+                ``time``, by which the rows of a sequence are ordered.  Of arrays ``category`` alone.
 
         Returns:
             The estimator.
@@ -180,7 +184,8 @@ class SequenceTagger(SequenceEstimator):
         """Read sequences as the model does; labels of a table only if it has a column for them."""
         roles = roles_of_sequences(columns)
         if not is_any_table(X):
-            return Asked(X, _labelled(X, y, roles, self.feature_names_in_)[0])
+            sequences = _labelled(X, y, roles, self.feature_names_in_)[0]
+            return Asked(X, self._with_warnings(sequences))
         require_no_labels(y)
         trained = self.options_.data
         if trained.label:  # the training had a table, too
@@ -190,10 +195,10 @@ class SequenceTagger(SequenceEstimator):
             expected = "the column that names the sequence of a row, or [] where all rows are one sequence"
             raise DataError("id", expected, "none; the model does not know it")
         data = self._options({**roles, "label_per": "step"}).data
-        data = replace(data, features=require_tagger(self._fitted())[0].columns)
+        data = as_read_by(require_tagger(self._fitted())[0], data)
         source, data = rows_of(table_source(X), data)
         sequences, data = read_sequences(source, data, labelled="label" in roles)
-        return Asked(X, sequences, source, data)
+        return Asked(X, self._with_warnings(sequences), source, data)
 
     def predict_proba(self, X: Any, **columns: Unpack[SequenceColumns]) -> Any:
         """Return the probability of each class at each step.
@@ -281,8 +286,8 @@ def _labelled(X: Any, y: Any, roles: dict[str, Any], features: Any) -> tuple[Seq
     Raises:
         DataError: if they are no sequences, or the labels do not fit them.
     """
-    if roles:
-        raise DataError(next(iter(roles)), "a name only for columns of a table", f"a {type(X).__name__}")
+    for role in set(roles) - {"category"}:
+        raise DataError(role, "a name only for columns of a table", f"a {type(X).__name__}")
     sequences = sequences_of(X, columns=columns_of_model(X, features))
     if y is None:
         return sequences, {}

@@ -12,12 +12,13 @@ from gatewright.exchange import c_categories, c_classes, c_symbols
 from gatewright.exchange.c_arrays import block
 from gatewright.files import atomic
 from gatewright.files.model_file import ModelFile
+from gatewright.runtime.classes import pooling_of
 from gatewright.runtime.signature import Signature
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, holiday_column
 from gatewright.spec.cell import WEIGHTS, LayerWeights
 
 #: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header.
-VERSION = 3
+VERSION = 4
 
 #: What is written into the folder.
 FILES = ("model.h", "model.c")
@@ -125,7 +126,7 @@ const gatewright_parts model_parts = {{
     .head_W = head_weight,
     .head_b = head_bias,
     .kept = GATEWRIGHT_FLOAT32,
-}};
+{features}}};
 """
 
 
@@ -188,8 +189,11 @@ class _Input(NamedTuple):
     def of(cls, file: ModelFile) -> _Input:
         """Return that of a model."""
         if file.spec.labeller is not None:
-            sizes = {"COLUMNS": len(file.spec.encoder.columns)}
-            return cls(sizes, c_classes.comment(file.spec), c_classes.EXTRAS, _classes(file))
+            sizes, extras = {"COLUMNS": len(file.spec.encoder.columns)}, c_classes.EXTRAS
+            if file.spec.encoder.categories:
+                sizes["CATEGORIES"] = len(file.spec.encoder.categories)
+                extras += c_categories.EXTRAS
+            return cls(sizes, c_classes.comment(file.spec), extras, _classes(file))
         if file.spec.forecaster is None:
             assert file.vocabulary is not None
             sizes, comment, extras, arrays = c_symbols.of_vocabulary(file.vocabulary)
@@ -213,7 +217,7 @@ class _Input(NamedTuple):
 def _header(file: ModelFile) -> str:
     spec, reads = file.spec, _Input.of(file)
     sizes = {
-        "INPUT": spec.input_size
+        "INPUT": spec.labeller[0].row_size
         if spec.labeller is not None
         else len(_columns(Signature.of(spec, file.vocabulary))) or 1,
         "OUTPUT": spec.output_size,
@@ -245,6 +249,7 @@ def _source(file: ModelFile) -> str:
             embedding=reads.embedding,
             columns=reads.columns,
             out=spec.output_size,
+            features=c_classes.members(spec),
         )
     )
     return "\n".join(parts)
@@ -253,6 +258,8 @@ def _source(file: ModelFile) -> str:
 def _version(spec: ModelSpec) -> int:
     """Return the oldest version of ``gatewright_parts`` that has all members of a model."""
     encoder = spec.encoder
+    if spec.labeller is not None and (encoder.categories or pooling_of(spec)):
+        return 4
     bounded = spec.forecaster is not None and (spec.forecaster[1].minimum or spec.forecaster[1].maximum)
     if encoder.transform or bounded or encoder.categories:
         return 3
@@ -295,7 +302,7 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
     signature = Signature.of_series(encoder, head)
     categories = ""
     if encoder.categories:
-        yield from c_categories.arrays(encoder, signature, _text)
+        yield from c_categories.arrays(c_categories.of_series(encoder, signature), _text)
         categories = c_categories.COLUMNS.format(count=len(encoder.categories))
     yield _COLUMNS.format(
         targets=len(encoder.targets),
@@ -326,6 +333,8 @@ def _classes(file: ModelFile) -> Iterator[str]:
     yield _array("const double model_scale", file.scaler.scale)
     yield block("const int model_may_miss", [str(int(name in encoder.missing)) for name in encoder.columns])
     yield _names("model_classes[MODEL_OUTPUT]", head.classes)
+    if encoder.categories:
+        yield from c_categories.arrays(c_categories.of_features(encoder), _text)
 
 
 def _names(declaration: str, names: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gatewright.spec import Category, ModelSpec
+from gatewright.spec import Category, ModelSpec, SymbolEncoder
 
 
 class CategoryEncoder(nn.Module):
@@ -44,6 +44,6 @@ def encoder_of(spec: ModelSpec) -> nn.Module:
     encoder = spec.encoder
     if encoder.symbols:
         return nn.Embedding(encoder.symbols, encoder.input_size(spec.head.horizon))
-    if spec.forecaster is not None and encoder.categories:
-        return CategoryEncoder(spec.forecaster[0].category_places(spec.head.horizon))
-    return nn.Identity()
+    if isinstance(encoder, SymbolEncoder) or not encoder.categories:
+        return nn.Identity()
+    return CategoryEncoder(encoder.category_places(spec.head.horizon))

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 class Pool(nn.Module):
     """Pooling over the steps of sequences.
 
-    Sums run over the steps in order, in float64, so that a prediction that is made step by step has the same bits.
+    Sums run over the steps in order, in float64, as in a stream (``native/stream/pooling.h``), so that a
+    prediction that is made step by step has the same bits.  For the same reason the weights of attention are
+    powers of two, whose exponents are whole and scaled exactly, times factors that additions and multiplications
+    give.
     Attention is that of a single learned query: weights softmax(w · h_t) over the steps (Bahdanau et al. 2015,
     arXiv:1409.0473, without the state of a decoder); it starts as the mean.
 
@@ -62,14 +65,46 @@ class Pool(nn.Module):
     def _attended(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
         assert self.weight is not None
         wide = hidden.double()
-        scores = (wide * self.weight.double()).sum(-1, keepdim=True)
+        scores = (wide * self.weight.double()).cumsum(-1)[..., -1:] * _LOG2_OF_E
         if lengths is not None:  # what stands behind the end of a row may not decide on its largest score
             steps = torch.arange(len(hidden), device=hidden.device)[:, None, None]
-            scores = scores.masked_fill(steps >= lengths.to(hidden.device)[None, :, None], -torch.inf)
-        shares = (scores - scores.detach().amax(0)).exp()
+            scores = scores.masked_fill(steps >= lengths.to(hidden.device)[None, :, None], _LOWEST)
+        exponents = scores.detach().round()
+        shares = _power_of_two_within_one(scores - exponents) * _power_of_two(exponents - exponents.amax(0))
         # The shares of early steps may all be too small for a float64 next to that of a later one.
         total = shares.cumsum(0).clamp_min(torch.finfo(torch.float64).tiny)
         return ((shares * wide).cumsum(0) / total).to(hidden.dtype)
+
+
+_LOG2_OF_E = 1.4426950408889634
+#: Score of what stands behind the end of a row: lower than any other.
+_LOWEST = -1e60
+
+#: ln(2)^k / k!
+_TAYLOR = (
+    1.0, 0.6931471805599453, 0.24022650695910072, 0.05550410866482158, 0.009618129107628477,
+    0.0013333558146428443, 0.0001540353039338161, 1.5252733804059841e-05, 1.321548679014431e-06,
+    1.01780860092397e-07, 7.054911620801123e-09, 4.4455382718708116e-10, 2.5678435993488206e-11,
+    1.3691488853904128e-12,
+)  # fmt: skip
+
+
+def _power_of_two_within_one(exponents: Tensor) -> Tensor:
+    """Return 2 to exponents between -1/2 and 1/2: the same bits everywhere, which no library's ``exp2`` has."""
+    result = torch.zeros_like(exponents)
+    for coefficient in reversed(_TAYLOR):
+        result = result * exponents + coefficient
+    return result
+
+
+def _power_of_two(exponents: Tensor) -> Tensor:
+    """Return 2 to whole exponents up to 0, exactly; 0 below the smallest normal number.
+
+    >>> _power_of_two(torch.tensor([0.0, -3.0, -2000.0], dtype=torch.float64)).tolist()
+    [1.0, 0.125, 0.0]
+    """
+    biased = exponents.clamp_min(-1023.0).long() + 1023
+    return (biased << 52).view(torch.float64)
 
 
 def _at_ends(values: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a stream of a classifier or a tagger does around its layers: rows in, pooled states, probabilities out."""
+"""What a stream of a classifier or a tagger does around its layers: rows in, probabilities out."""
 
 from __future__ import annotations
 
@@ -7,39 +7,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright import kernels
 from gatewright.errors import GatewrightError, SpecError, StateError, shorten
 from gatewright.files.model_file import ModelFile
 from gatewright.spec import ModelSpec
 
 Array = NDArray[Any]
 
-#: Poolings whose value so far is known at each step.
-STEPWISE = ("last", "mean", "max")
-
 #: Maximum of standard deviations that leaves float32 room to compute with.
 _FARTHEST = 1e20
 
 
 class ClassSteps:
-    """The steps of a classifier or a tagger, and the pooled hidden states of the sessions of a stream.
+    """The input and output of the steps of a classifier or a tagger.
 
     Args:
         file: the model.
-        sessions: number of sessions.
     """
 
-    def __init__(self, file: ModelFile, sessions: int) -> None:
+    def __init__(self, file: ModelFile) -> None:
         assert file.spec.labeller is not None
         assert file.scaler is not None
         self._encoder, self._head = file.spec.labeller
         self._mean, self._scale = np.array(file.scaler.mean), np.array(file.scaler.scale)
         self._may_miss = np.array([name in self._encoder.missing for name in self._encoder.columns])
-        self._weight = np.ascontiguousarray(file.tensors["head.weight"])
-        self._bias = np.ascontiguousarray(file.tensors["head.bias"])
-        #: Width of the pooled state of a session, (sessions, width): the sum or the maximum of its hidden states.
-        self.width = pooled_width(file.spec)
-        self._pooled = np.full((sessions, self.width), np.nan)
+        self._width = pooled_width(file.spec)
 
     def rows(self, x: Array) -> Array:
         """Return rows (..., columns) as the first layer reads them, float32.
@@ -60,66 +51,50 @@ class ClassSteps:
         observed = ~missing[..., self._may_miss]
         return np.concatenate([np.nan_to_num(scaled), observed], axis=-1, dtype=np.float32)
 
-    def probabilities(self, outputs: Array, numbers: NDArray[np.int64], before: NDArray[np.int64]) -> Array:
-        """Return probabilities at each step (T, B, classes), and advance the pooled states.
-
-        Args:
-            outputs: what the native module gave, (T, B, outputs).
-            numbers: the sessions (B,).
-            before: steps that each session had taken before (B,).
-        """
-        scores = self._scores(outputs, numbers, before) if self.width else outputs
+    def probabilities(self, scores: Array) -> Array:
+        """Return the probabilities (..., classes) of scores."""
         shares = scores.astype(np.float64)
         shares = np.exp(shares - shares.max(axis=-1, keepdims=True))
         return shares / shares.sum(axis=-1, keepdims=True)
 
-    def _scores(self, hidden: Array, numbers: NDArray[np.int64], before: NDArray[np.int64]) -> Array:
-        T, B, _ = hidden.shape
-        wide, pooled = hidden.astype(np.float64), self._pooled[numbers]
-        started = ~np.isnan(pooled)
-        if self._head.pooling == "mean":
-            sums = np.concatenate([np.where(started, pooled, 0.0)[None], wide]).cumsum(axis=0)[1:]
-            counts = before[None, :, None] + np.arange(1, T + 1)[:, None, None]
-            self._pooled[numbers], reads = sums[-1], sums / counts
-        else:
-            most = np.maximum.accumulate(np.concatenate([np.where(started, pooled, -np.inf)[None], wide]), axis=0)
-            self._pooled[numbers], reads = most[-1], most[1:]
-        flat = np.ascontiguousarray(reads.reshape(T * B, -1), dtype=np.float32)
-        return kernels.linear(flat, self._weight, self._bias, threads=1).reshape(T, B, -1)
-
-    def state(self, session: int) -> NDArray[np.float64]:
-        """Return a copy of the pooled state of a session; NaN before its first step."""
-        return self._pooled[session].copy()
-
     def require(self, pooled: NDArray[np.float64], steps: int) -> None:
-        """Require a pooled state that fits the number of steps: numbers after the first one, NaN before it.
+        """Require what pooling keeps to fit the number of steps: numbers after the first one, NaN before it.
 
         Raises:
             StateError: otherwise.
         """
-        if self.width and bool(np.isnan(pooled).any()) != (steps == 0):
+        if not self._width:
+            return
+        if bool(np.isnan(pooled).any()) != (steps == 0):
             raise StateError(
                 "state.last", "numbers after the first step, NaN before it", f"others after {steps} steps"
             )
+        if self._head.pools and self._head.pooling == "attention" and steps:
+            total, exponent = pooled[-2:]
+            if not (total >= _LEAST_TOTAL and exponent == np.rint(exponent)):
+                expected = "a sum of weights of at least 0.7, and a whole exponent, at the end"
+                raise StateError("state.last", expected, f"{total:g} and {exponent:g}")
 
-    def set_state(self, session: int, pooled: NDArray[np.float64]) -> None:
-        """Set the pooled state of a session."""
-        self._pooled[session] = pooled
 
-    def reset(self, session: int) -> None:
-        """Reset the pooled state of a session."""
-        self._pooled[session] = np.nan
+#: The largest weight is at least the root of 1/2, so their sum is.
+_LEAST_TOTAL = 0.7
 
-    def copy(self) -> ClassSteps:
-        """Return the same with copies of the pooled states."""
-        new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__, _pooled=self._pooled.copy())
-        return new
+
+def pooling_of(spec: ModelSpec) -> str:
+    """Return the pooling that a stream keeps a state for: "mean", "max" or "attention"; "" for none."""
+    if spec.labeller is None or not spec.labeller[1].pools:
+        return ""
+    return spec.labeller[1].pooling
 
 
 def pooled_width(spec: ModelSpec) -> int:
-    """Return the width of the pooled state of a session; 0 for a model that does not pool."""
-    return spec.lstm.output_size if spec.labeller is not None and spec.labeller[1].pools else 0
+    """Return the width of what pooling keeps of a session; 0 for a model that does not pool.
+
+    That is the sum of the hidden states or their maximum; for attention their weighted sum, the sum of the
+    weights, and the power of two that both are to be multiplied by.
+    """
+    pooling = pooling_of(spec)
+    return spec.lstm.output_size + (2 if pooling == "attention" else 0) if pooling else 0
 
 
 def require_stepwise(spec: ModelSpec) -> None:
@@ -130,10 +105,6 @@ def require_stepwise(spec: ModelSpec) -> None:
     """
     if spec.labeller is None:
         return
-    head = spec.labeller[1]
     if spec.lstm.bidirectional:
         expected = "one that reads forward only, as by train --directions forward, to go step by step"
         raise SpecError("model", expected, f"a bidirectional {'classifier' if spec.classifier else 'tagger'}")
-    if head.pools and head.pooling not in STEPWISE:
-        got = f"a classifier that pools by {head.pooling} over the whole sequence"
-        raise SpecError("model", f"a classifier that pools by {', '.join(STEPWISE)}, to go step by step", got)

@@ -72,6 +72,27 @@ def native_columns(file: ModelFile) -> tuple[Any, ...] | None:
     )
 
 
+def native_features(file: ModelFile) -> tuple[int, list[tuple[int, Array]]] | None:
+    """Return the features of a classifier or a tagger with categories as the native module takes them, else None.
+
+    They are the width of a row, and of each category its place in it and its vectors.
+    """
+    if file.spec.labeller is None or not file.spec.encoder.categories:
+        return None
+    encoder, _ = file.spec.labeller
+    categories = [
+        (encoder.columns.index(each.column), file.tensors[f"encoder.category.{number}.weight"])
+        for number, each in enumerate(encoder.categories)
+    ]
+    return encoder.row_size, categories
+
+
+def pool_weight(tensors: Mapping[str, Array]) -> Array | None:
+    """Return the query of attention pooling, (P,); None for a model without one."""
+    weight = tensors.get("pool.weight")
+    return None if weight is None else np.ascontiguousarray(weight.reshape(-1))
+
+
 def category_inputs(encoder: SeriesEncoder) -> list[int]:
     """Return the places of a forecaster's categories among its past, static and known inputs."""
     inputs = encoder.past + encoder.static + encoder.known

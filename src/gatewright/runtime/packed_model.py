@@ -11,8 +11,8 @@ import numpy as np
 from gatewright.errors import GatewrightError
 from gatewright.files.model_file import ModelFile
 from gatewright.native_module import _kernels
-from gatewright.runtime.classes import pooled_width, require_stepwise
-from gatewright.runtime.native_args import native_columns, sorted_by_layer
+from gatewright.runtime.classes import pooled_width, pooling_of, require_stepwise
+from gatewright.runtime.native_args import native_columns, native_features, pool_weight, sorted_by_layer
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape
 
@@ -45,13 +45,25 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
     require_stepwise(file.spec)
     spec, tensors = file.spec, file.tensors
     layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
-    pooled = pooled_width(spec)
-    # The head of a classifier that pools reads the pooled state, which the stream keeps.
-    W, b = (None, None) if pooled else (tensors["head.weight"], tensors["head.bias"])
     signature = Signature.of(spec, file.vocabulary)
-    native = _kernels.model(layers, tensors.get("encoder.weight"), W, b, native_columns(file), weights)
+    native = _kernels.model(
+        layers,
+        tensors.get("encoder.weight"),
+        tensors["head.weight"],
+        tensors["head.bias"],
+        native_columns(file),
+        weights,
+        native_features(file),
+        pooling_of(spec),
+        pool_weight(tensors),
+    )
     stack, fingerprint = spec.lstm, _fingerprint(file.fingerprint, weights)
-    sizes = (stack.num_layers, stack.output_size, stack.hidden_size, len(spec.encoder.targets) or pooled)
+    sizes = (
+        stack.num_layers,
+        stack.output_size,
+        stack.hidden_size,
+        len(spec.encoder.targets) or pooled_width(spec),
+    )
     shape = Shape(*sizes, fingerprint, spec.encoder.recent)
     return PackedModel(native, signature, shape)
 
@@ -68,7 +80,7 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat) -> PackedModel:
         raise GatewrightError("arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}")
     arrays = {name: np.asarray(value) for name, value in arrays.items()}
     layers = sorted_by_layer(arrays)
-    native = _kernels.model(layers, None, None, None, None, weights)
+    native = _kernels.model(layers, None, None, None, None, weights, None, "", None)
     signature = Signature.of_layers(native.input_width, native.output_width)
     digest = hashlib.sha256()
     for name in sorted(arrays):

@@ -86,9 +86,10 @@ class Signature(NamedTuple):
 
     @classmethod
     def of_classes(cls, encoder: FeatureEncoder, classes: tuple[str, ...]) -> Signature:
-        """A classifier or a tagger: a row of numeric columns in, the probability of each class out."""
+        """A classifier or a tagger: a row of columns in, the probability of each class out."""
         sizes = (_DOUBLE, (len(encoder.columns),), _DOUBLE, (len(classes),))
-        return cls(*sizes, encoder.columns, classes=classes)
+        categories = tuple((CategoryIndex(each), place) for each, place in encoder.category_places())
+        return cls(*sizes, encoder.columns, classes=classes, categories=categories)
 
     @classmethod
     def of_series(cls, encoder: SeriesEncoder, head: QuantileHead) -> Signature:

@@ -32,8 +32,9 @@ class State:
         hidden: h of each layer, (L, P), float32.
         cell: c of each layer, (L, H), float32.
         last: the last observed value of each target, in its own units, NaN before the first, (targets,), float64;
-            of a classifier that pools by mean or maximum the sum or the maximum of the hidden states, NaN before
-            the first step, (P,); empty for other models.
+            of a classifier that pools by mean or maximum the sum or the maximum of the hidden states, (P,), and
+            by attention their weighted sum, the sum of the weights, and the power of two that both are to be
+            multiplied by, (P + 2,), NaN before the first step; empty for other models.
         steps: steps taken.
         recent: of a forecaster with seasons, the targets of the last rows, the oldest first, as last observed and
             in the units of the scaler, NaN before the first observation, (longest season + 1, targets), float32;
@@ -65,7 +66,7 @@ class Shape:
         layers: L.
         hidden: P, width of a layer's hidden state.
         cell: H, units of a layer.
-        targets: size of ``last``: the number of targets, or P of a classifier that pools.
+        targets: size of ``last``: the number of targets, or of numbers that pooling keeps.
         fingerprint: SHA-256 of the model, in hexadecimal.
         recent: number of rows whose targets are part of the state; 0 without seasons.
     """

@@ -107,7 +107,7 @@ class Stream:
 
         Raises:
             ModelFileError: if the file is damaged, foreign or too new.
-            SpecError: if it needs whole sequences: a bidirectional classifier or tagger, or one with attention.
+            SpecError: if it needs whole sequences: a bidirectional classifier or tagger.
             GatewrightError: if ``sessions`` or ``threads`` is not a whole number of at least 1, or ``weights`` is
                 unknown.
         """
@@ -124,7 +124,7 @@ class Stream:
         """Create a stream from the content of a model file; see `load`."""
         stream = cls(*packed_model.of_file(file, weights), sessions=sessions, threads=threads)
         if file.spec.labeller is not None:
-            stream._classes = ClassSteps(file, sessions)
+            stream._classes = ClassSteps(file)
         return stream
 
     @classmethod
@@ -329,7 +329,6 @@ class Stream:
     def state(self, session: int = 0) -> State:
         """Return a copy of the state of a session."""
         hidden, cell, last, steps, recent = self._native.state(_number("session", session))
-        last = last if self._classes is None else self._classes.state(session)
         layers = self._shape.layers
         recent = recent.reshape(self._shape.recent_shape)
         return State(hidden.reshape(layers, -1), cell.reshape(layers, -1), last, steps, recent)
@@ -343,13 +342,9 @@ class Stream:
         state = self._shape.check(state)
         arrays = (state.hidden, state.cell, state.last, state.recent)
         hidden, cell, last, recent = (np.ascontiguousarray(array) for array in arrays)
-        native = last
         if self._classes is not None:
             self._classes.require(state.last, state.steps)
-            native = last[:0]
-        self._native.set_state(_number("session", session), hidden, cell, native, state.steps, recent)
-        if self._classes is not None:
-            self._classes.set_state(session, state.last)
+        self._native.set_state(_number("session", session), hidden, cell, last, state.steps, recent)
 
     def reset(self, sessions: Sessions = None) -> None:
         """Reset sessions to the zero state; None for all."""
@@ -358,8 +353,6 @@ class Stream:
             self._native.require(int(number))
         for number in numbers:
             self._native.reset(int(number))
-            if self._classes is not None:
-                self._classes.reset(int(number))
 
     def snapshot(self, session: int = 0) -> bytes:
         """Return the state of a session as bytes, for `restore` on a stream of the same model on any machine."""
@@ -385,8 +378,7 @@ class Stream:
         """Return another stream with the same weights and copies of all states."""
         new = object.__new__(type(self))
         native = self._native.copy()
-        classes = None if self._classes is None else self._classes.copy()
-        new.__dict__.update(self.__dict__, _native=native, _step=native.step, _classes=classes)
+        new.__dict__.update(self.__dict__, _native=native, _step=native.step)
         return new
 
     __copy__ = copy
@@ -439,8 +431,7 @@ class Stream:
         rows = classes.rows(array)
         out = np.empty((T, B, self._model.output_width), np.float32)
         self._native.run(rows, out, numbers, T, B, record, self.threads)
-        steps = np.array([self.steps_read(int(number)) for number in numbers], np.int64)
-        return classes.probabilities(out, numbers, steps - T).reshape(*leading, *signature.output_shape)
+        return classes.probabilities(out).reshape(*leading, *signature.output_shape)
 
     def _numbers(self, sessions: Sessions | range) -> tuple[NDArray[np.int64], bool]:
         """Return the numbers of the sessions, and whether input has an axis for them."""

@@ -140,7 +140,7 @@ class StateBody(SessionBody):
     cell: Annotated[list[list[float]], Field(description="Cell state c of each layer.")]
     last: Annotated[
         list[float | None],
-        Field(description="The last observed value of each target; the pooled states of a classifier."),
+        Field(description="The last observed value of each target; what a classifier keeps to pool the steps."),
     ]
     recent: Annotated[
         list[list[float | None]],

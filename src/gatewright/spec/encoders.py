@@ -189,14 +189,16 @@ class SeriesEncoder(Spec):
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight: the vectors of each column of categories."""
-        return {
-            f"encoder.category.{number}.weight": (each.count, each.size)
-            for number, each in enumerate(self.categories)
-        }
+        return category_tensors(self.categories)
 
     def season_tensors(self, horizon: int) -> dict[str, tuple[int, ...]]:
         """Name and shape of the weights of seasonal differences: one for each season, step ahead and target."""
         return {"season.weight": (len(self.seasons), horizon, len(self.targets))} if self.seasons else {}
+
+
+def category_tensors(categories: tuple[Category, ...]) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of the vectors of columns of categories."""
+    return {f"encoder.category.{number}.weight": (each.count, each.size) for number, each in enumerate(categories)}
 
 
 def holiday_column(region: str) -> str:
@@ -266,13 +268,16 @@ class SymbolEncoder(Spec):
 
 @dataclass(frozen=True)
 class FeatureEncoder(Spec):
-    """Numeric columns, standardised: what a classifier reads at each step.
+    """Columns of a table - numbers, standardised, and categories: what a classifier reads at each step.
 
     In this order: each column, 0 where it is missing; for each column in ``missing`` 1 where it is observed, or 0.
+    In place of a column of ``categories`` stands the vector of its value, that of the unknown value where it is
+    missing.
 
     Attributes:
         columns: names of the columns.
-        missing: those of them that may be missing, in the same order.
+        missing: those of them that hold numbers and may be missing, in the same order.
+        categories: the columns that hold categories, in the same order.
 
     >>> FeatureEncoder(("x", "y"), missing=("y",)).input_size(1)
     3
@@ -289,27 +294,41 @@ class FeatureEncoder(Spec):
     #: Seasons, and rows that they need: none.
     seasons: ClassVar[tuple[int, ...]] = ()
     recent: ClassVar[int] = 0
-    #: Transforms of targets, and columns of categories: none.
+    #: Transforms of targets: none.
     transform: ClassVar[tuple[str, ...]] = ()
-    categories: ClassVar[tuple[Category, ...]] = ()
 
     columns: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    categories: tuple[Category, ...] = left_out((), since=4)
 
     def __post_init__(self) -> None:
         require(len(self.columns) > 0, "columns", "at least one column", self.columns)
         require_text("columns", self.columns)
         require(len(set(self.columns)) == len(self.columns), "columns", "each column once", self.columns)
-        ordered = tuple(name for name in self.columns if name in set(self.missing))
-        require(self.missing == ordered, "missing", "columns of the encoder, in their order", self.missing)
+        named = tuple(each.column for each in self.categories)
+        ordered = tuple(name for name in self.columns if name in set(named))
+        require(named == ordered, "categories", "columns of the encoder, in their order", named)
+        numeric = set(self.missing) - set(named)
+        ordered = tuple(name for name in self.columns if name in numeric)
+        require(self.missing == ordered, "missing", "numeric columns of the encoder, in their order", self.missing)
 
     def input_size(self, horizon: int) -> int:  # noqa: ARG002
-        """Width of one input row, whatever the horizon."""
+        """Width of what the first layer reads of a row, whatever the horizon."""
+        return self.row_size + sum(each.size - 1 for each in self.categories)
+
+    @property
+    def row_size(self) -> int:
+        """Width of a row of inputs, with the index of a category in place of its vector."""
         return len(self.columns) + len(self.missing)
 
+    def category_places(self, horizon: int = 1) -> list[tuple[Category, slice]]:  # noqa: ARG002
+        """Return the categories in the order of a row of `row_size` numbers, and their places in it."""
+        places = [self.columns.index(each.column) for each in self.categories]
+        return [(each, slice(k, k + 1)) for each, k in zip(self.categories, places, strict=True)]
+
     def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every weight: none."""
-        return {}
+        """Name and shape of every weight: the vectors of each column of categories."""
+        return category_tensors(self.categories)
 
     def season_tensors(self, horizon: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG002
         """Name and shape of the weights of seasonal differences: none."""
@@ -317,7 +336,7 @@ class FeatureEncoder(Spec):
 
     def version(self) -> int:
         """Return the version of the model file's format that has this encoder."""
-        return 3
+        return max(3, super().version())
 
 
 Encoder = SeriesEncoder | SymbolEncoder | FeatureEncoder

@@ -136,15 +136,16 @@ class DataOptions:
         past: Input columns known only up to now.
         known: Input columns known in advance, such as a weather forecast or a price list.
         static: Input columns that are constant for a series; also one of --id.
-        category: Input columns that hold codes, in addition to those of names and of true and false; with "none"
-            first, no others (default: those of names and of true and false).
+        category: Columns among the inputs that hold codes, in addition to those of names and of true and false;
+            with "none" first, no others (default: those of names and of true and false).
         holidays: Countries, or parts of them such as DE-BY, whose public holidays are known in advance: their
             number on the date of a step, or in a longer step.
         label: Column of the label of a sequence, for a classifier: all its rows have the same; or of each step,
             for a tagger.
         label_per: What has a label: a whole "sequence" (a classifier) or each "step" (a tagger, whose rows may
             also have none) (default: sequence).
-        features: Numeric columns that a classifier or a tagger reads (default: all without another role).
+        features: Columns that a classifier or a tagger reads (default: all that are numeric, without another role,
+            and those that --category names).
         time: Column of timestamps (default: detected); "none" takes the rows in order.
         time_format: Format of the timestamps, as in strftime (default: detected).
         time_zone: Time zone of the timestamps: a place such as Europe/Berlin, UTC, an offset such as +02:00, or

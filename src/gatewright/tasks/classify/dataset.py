@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gatewright.data.dataframes import is_dataframe
 from gatewright.data.frame import Frame
 from gatewright.data.number_format import Notation
+from gatewright.data.sequence_categories import notes_on_unknown, with_codes
 from gatewright.data.sequence_split import classes_of, stratified
 from gatewright.data.sequence_table import SequenceRoles, sequences_of_table
 from gatewright.data.sequences import Sequences
@@ -22,6 +23,7 @@ from gatewright.data.table_files import FILE, FOLDER, TableFiles
 from gatewright.data.ts_reader import read_ts
 from gatewright.errors import DataError, shorten
 from gatewright.spec import ClassHead, FeatureEncoder, ModelSpec, Scaler, StackSpec
+from gatewright.tasks.classify.encoding import as_read_by, encode, fit, sized
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, PartSettings, Settings
 
@@ -125,6 +127,7 @@ def read_sequences(
     if isinstance(source, Sequences) or is_ts(source):
         sequences = source if isinstance(source, Sequences) else read_ts(Path(str(source)))
         sequences = sequences.select(options.features) if options.features else sequences
+        sequences = with_codes(sequences, options.category or ())
     else:
         if labelled and not options.label:
             what = "step" if options.label_per == "step" else "sequence"
@@ -141,6 +144,7 @@ def read_sequences(
             notation_of(options),
             fixed=not labelled,
             label_per=options.label_per or "sequence",
+            category=options.category or (),
         )
         sequences, roles = sequences_of_table(cast("TableSource", source), roles)
         options = replace(options, features=roles.features, time=roles.time)
@@ -262,7 +266,10 @@ def read_parts(
     classes = labelling.classes(Parts(train, valid, test)) if trained is None else trained[1].classes
     if trained is not None:
         _require_known(labelling.labels(sequences), classes, "the model")
-    encoder, scaler, notes = _fit(train, None if trained is None else trained[0])
+    encoder, scaler, notes = fit(train, None if trained is None else trained[0])
+    if sequences.unread:
+        notes = (*notes, f"not read (--features names columns that are): {', '.join(sequences.unread)}")
+    options = replace(options, category=as_read_by(encoder, options).category)
     if test_file:
         test = read_sequences(test_file, options)[0]
         placed = ((label, f"{test_file}, {place}") for label, place in labelling.labels(test))
@@ -270,9 +277,11 @@ def read_parts(
         options = replace(options, test=str(test_file.resolve()))
     if options.features:
         options = replace(options, features=encoder.columns)
-    for part in (valid, test):
+    for name, part in (("validation", valid), ("test", test)):
         if part is not None:
             encode(part, encoder, scaler, settings.fill)
+            unknown = notes_on_unknown(part.select(encoder.columns), encoder.categories)
+            notes += tuple(f"{name} part: {note}" for note in unknown)
     return kind(train, valid, test, classes, encoder, scaler, options, settings, notes)
 
 
@@ -297,53 +306,7 @@ def build(data: ClassData, options: Options) -> ModelSpec:
     """Return the specification of the model for the sequences."""
     size, reads = ModelSettings.of(options.model), ClassSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj, reads.directions == "both")
-    return ModelSpec(data.encoder, stack, ClassHead(data.classes, reads.pooling))
-
-
-def encode(
-    sequences: Sequences, encoder: FeatureEncoder, scaler: Scaler, fill: str = ""
-) -> list[NDArray[np.float32]]:
-    """Return the rows that a model reads of each sequence, (T, D), in the order of `FeatureEncoder`.
-
-    Args:
-        sequences: with the columns of the encoder, and perhaps others.
-        encoder: the columns.
-        scaler: their mean and scale.
-        fill: "mean" to read missing values as the mean also where the training part had none; "" refuses them.
-
-    Raises:
-        DataError: if a column is not there, a value is missing where the training part had all, or is too far off.
-
-    >>> sequences = Sequences((np.array([[1.0], [np.nan]]),), ("x",), None, ("a",), ("",))
-    >>> encode(sequences, FeatureEncoder(("x",), ("x",)), Scaler(("x",), (0.0,), (2.0,), ()))
-    [array([[0.5, 1. ],
-           [0. , 0. ]], dtype=float32)]
-    """
-    sequences = sequences.select(encoder.columns)
-    may_miss = np.array([name in encoder.missing for name in encoder.columns])
-    mean, scale = np.array(scaler.mean), np.array(scaler.scale)
-    encoded = []
-    for number, values in enumerate(sequences.values):
-        missing = np.isnan(values)
-        if not fill and (missing & ~may_miss).any():
-            t, column = map(int, np.argwhere(missing & ~may_miss)[0])
-            place = f"column {shorten(encoder.columns[column])}, row {t + 1} of {sequences.title(number)}"
-            expected = "a number, as in the whole training part (--fill mean reads the mean instead)"
-            raise DataError(place, expected, "nothing")
-        scaled = (values - mean) / scale
-        far = np.argwhere(np.abs(scaled) > _FARTHEST)
-        if len(far):
-            t, column = map(int, far[0])
-            place = f"column {shorten(encoder.columns[column])}, row {t + 1} of {sequences.title(number)}"
-            expected = f"a value within {_FARTHEST:g} standard deviations of the training part"
-            raise DataError(place, expected, f"{values[t, column]:g}")
-        observed = ~missing[:, may_miss]
-        encoded.append(np.concatenate([np.nan_to_num(scaled), observed], axis=1, dtype=np.float32))
-    return encoded
-
-
-#: Maximum of standard deviations that leaves float32 room to compute with.
-_FARTHEST = 1e20
+    return ModelSpec(sized(data.encoder, options), stack, ClassHead(data.classes, reads.pooling))
 
 
 def _labels(sequences: Sequences) -> tuple[str, ...]:
@@ -367,40 +330,3 @@ def _require_known(labels: Iterable[tuple[str, str]], classes: Sequence[str], so
         if label not in classes:
             expected = f"a class of {source}, out of {', '.join(map(shorten, classes[:20]))}"
             raise DataError(place, expected, shorten(label))
-
-
-def _fit(train: Sequences, trained: FeatureEncoder | None) -> tuple[FeatureEncoder, Scaler, tuple[str, ...]]:
-    """Return the columns that vary in the training part, their mean and scale, and notes on the others.
-
-    Args:
-        train: the training part.
-        trained: the columns of a trained model, which are kept as they are; None before there is one.
-
-    Raises:
-        DataError: if none of them varies, or one has no value.
-    """
-    rows = np.concatenate(train.values)
-    observed = {name: column[np.isfinite(column)] for name, column in zip(train.columns, rows.T, strict=True)}
-    for name, numbers in observed.items():
-        if not len(numbers) and trained is None:
-            raise DataError(f"column {shorten(name)}", "numbers in the training part", "none")
-    constant = [name for name, numbers in observed.items() if len(numbers) == len(rows) and not _varies(numbers)]
-    names = trained.columns if trained else tuple(name for name in train.columns if name not in constant)
-    if not names:
-        raise DataError("features", "columns that vary in the training part", "none")
-    train.select(names)  # which refuses data without one of them
-    missing = tuple(name for name in names if len(observed[name]) < len(rows))
-    means = tuple(float(observed[name].mean()) if len(observed[name]) else 0.0 for name in names)
-    # Where a column is missing still tells, if its numbers do not.
-    scales = tuple(float(observed[name].std()) if _varies(observed[name]) else 1.0 for name in names)
-    unread = [name for name in train.columns if name not in names]
-    reasons = {
-        "the same in every row of the training part": [name for name in unread if name in constant],
-        "not read by the model": [name for name in unread if name not in constant],
-    }
-    notes = tuple(f"left out, {reason}: {', '.join(those)}" for reason, those in reasons.items() if those)
-    return trained or FeatureEncoder(names, missing), Scaler(names, means, scales, ()), notes
-
-
-def _varies(numbers: NDArray[np.float64]) -> bool:
-    return len(numbers) > 0 and float(numbers.std()) > 1e-12 * float(np.abs(numbers).max())

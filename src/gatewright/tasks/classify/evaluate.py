@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from gatewright.nn.model import Model
 from gatewright.progress import Waits
-from gatewright.tasks.classify.dataset import ClassData, encode
+from gatewright.tasks.classify.dataset import ClassData
+from gatewright.tasks.classify.encoding import encode
 from gatewright.tasks.classify.metrics import confusion, f1_by_class, measure
-from gatewright.tasks.classify.neighbours import nearest
+from gatewright.tasks.classify.neighbours import comparable, nearest
 from gatewright.tasks.classify.predict import require_classifier, scores, softmax
 
 
@@ -41,7 +42,7 @@ def evaluate_classes(model: Model, data: ClassData, waits: Waits) -> tuple[dict[
         probability = softmax(scores(model, asked, advance))
     guess = probability.argmax(axis=1)
     with waits.counting("comparing with the training part", len(test), "sequences") as advance:
-        neighbours = nearest(train, asked, advance)
+        neighbours = nearest(comparable(train, encoder), comparable(asked, encoder), advance)
     shares = np.bincount(train_labels, minlength=K) / len(train_labels)
     majority = np.full(len(truth), shares.argmax())
     methods = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from gatewright.nn.model import Model
 from gatewright.spec import ClassHead, FeatureEncoder, StepClassHead
 from gatewright.spec.recording import ClassesMetadata, RecordingMetadata
 from gatewright.tasks.classify.batches import padded
-from gatewright.tasks.classify.dataset import LabelledData, encode, is_ts, read_sequences
+from gatewright.tasks.classify.dataset import LabelledData, is_ts, read_sequences
+from gatewright.tasks.classify.encoding import as_read_by, encode
 from gatewright.tasks.inputs import InputBatch, device_of, start_error
 from gatewright.tasks.options import DataOptions
 
@@ -46,7 +46,7 @@ def of_source(
         if options is None and not is_ts(path):
             expected = "a run, whose options say which column names the sequences, or a .ts file"
             raise GatewrightError("data", expected, f"a model without a run, and {path}")
-        options = replace(options or DataOptions(), features=encoder.columns)
+        options = as_read_by(encoder, options or DataOptions())
         try:
             sequences, _ = read_sequences(path, options)
         except DataError as error:
@@ -82,7 +82,7 @@ def _of_sequences(model: Model, sequences: Sequences, span: slice, title: str, f
         note="",
         fingerprint=model.fingerprint,
         rows=_names(sequences),
-        inputs=(*encoder.columns, *(f"{name} observed" for name in encoder.missing)),
+        inputs=_input_names(encoder),
         readouts=head.classes if _reads_each_step(model) else (),
         peer="",
         edits=(),
@@ -94,6 +94,16 @@ def _of_sequences(model: Model, sequences: Sequences, span: slice, title: str, f
     else:
         targets = _targets(sequences, head.classes, len(x))
     return InputBatch(about, x, lengths, targets=targets)
+
+
+def _input_names(encoder: FeatureEncoder) -> tuple[str, ...]:
+    """Name what the first layer reads, in the order of `FeatureEncoder`."""
+    sizes = {each.column: each.size for each in encoder.categories}
+    names = []
+    for column in encoder.columns:
+        size = sizes.get(column)
+        names += [column] if size is None else [f"{column} [{n}]" for n in range(1, size + 1)]
+    return (*names, *(f"{name} observed" for name in encoder.missing))
 
 
 def _parts(model: Model) -> tuple[FeatureEncoder, ClassHead | StepClassHead]:

@@ -47,7 +47,7 @@ class Classify(SequenceKind["ClassData"]):
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, pooling="max", directions="both"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10, refit=False),
     )  # fmt: skip
-    by_data = ("noise",)
+    by_data = ("noise", "category", "embedding")
     searched = (
         "hidden=16:128:log", "layers=1:3", "pooling=last,mean,max,attention", "dropout=0:0.5", "lr=5e-4:2e-2:log",
         "batch=8,16,32,64",
@@ -63,7 +63,8 @@ class Classify(SequenceKind["ClassData"]):
         return super().resolve(options)
 
     def of_earlier(self, options: Options) -> Options:
-        """Return the options of a run that is older than ``noise``: it had none."""
+        """Return the options of a run of an earlier version: without ``noise`` it had none."""
+        options = super().of_earlier(options)
         if options.model.noise is not None:
             return options
         return replace(options, model=replace(options.model, noise=0.0))
@@ -97,9 +98,11 @@ class Classify(SequenceKind["ClassData"]):
         """Return the columns, the sizes, and how a sequence is read."""
         spec = model.spec
         assert spec.classifier is not None
+        from gatewright.tasks.classify.encoding import as_read_by
+
         directions = "both" if spec.lstm.bidirectional else "forward"
         size = replace(stack_options(spec.lstm), pooling=spec.classifier[1].pooling, directions=directions)
-        return Options(DataOptions(features=spec.classifier[0].columns), size)
+        return Options(as_read_by(spec.classifier[0], DataOptions()), size)
 
     def task(self, model: Model, data: ClassData, options: Options, share: Share, device: torch.device) -> Task:
         """Return whole sequences in random order."""

@@ -6,11 +6,13 @@ Equations: Sakoe & Chiba 1978; the band is a tenth of the length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gatewright.spec import FeatureEncoder
 
 Array = NDArray[np.float64]
 
@@ -22,6 +24,34 @@ MOST_CELLS = 400_000_000
 MOST_PAIRS = 400_000_000
 #: Longest sequence that is compared; longer ones are resampled to it.
 LONGEST = 512
+
+
+#: Maximum number of values of a category that distances count.
+MOST_VALUES = 50
+
+
+def comparable(encoded: Sequence[NDArray[np.float32]], encoder: FeatureEncoder) -> list[NDArray[np.float32]]:
+    """Return encoded sequences (T, D) whose Euclidean distances count categories.
+
+    A value has a column of its own, so that two different ones are a standard deviation apart.  A category of many
+    values is left out.
+    """
+    tables = {
+        each.column: np.eye(each.count, dtype=np.float32) * np.float32(0.5**0.5)
+        for each in encoder.categories
+        if each.count <= MOST_VALUES
+    }
+    left_out = {each.column for each in encoder.categories} - set(tables)
+
+    def columns(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        for place, name in enumerate(encoder.columns):
+            if name in tables:
+                yield tables[name][rows[:, place].astype(np.int64)]
+            elif name not in left_out:
+                yield rows[:, place : place + 1]
+        yield rows[:, len(encoder.columns) :]
+
+    return [np.concatenate(list(columns(rows)), axis=1) for rows in encoded]
 
 
 class Neighbours(NamedTuple):

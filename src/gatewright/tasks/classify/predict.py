@@ -13,7 +13,7 @@ from gatewright.errors import SpecError
 from gatewright.nn.model import Model
 from gatewright.spec import ClassHead, FeatureEncoder
 from gatewright.tasks.classify.batches import even_batches, padded
-from gatewright.tasks.classify.dataset import encode
+from gatewright.tasks.classify.encoding import encode
 
 
 def require_classifier(model: Model) -> tuple[FeatureEncoder, ClassHead]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gatewright.spec import NO_CATEGORY
 from gatewright.tasks.base import Kind
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from gatewright.nn.model import Model
     from gatewright.tasks.classify.dataset import LabelledData
     from gatewright.tasks.inputs import InputBatch
-    from gatewright.tasks.options import DataOptions
+    from gatewright.tasks.options import DataOptions, Options
 
 Data = TypeVar("Data", bound="LabelledData")
 
@@ -40,6 +42,18 @@ class SequenceKind(Kind[Data]):
         from gatewright.tasks.classify.dataset import source_of
 
         return source_of(value)
+
+    def of_earlier(self, options: Options) -> Options:
+        """Return the options of a run of an earlier version: without ``category``, true and false were numbers."""
+        if options.data.category is not None:
+            return options
+        return replace(options, data=replace(options.data, category=(NO_CATEGORY,)))
+
+    def agrees(self, option: str, value: Any, fixed: Any) -> bool:
+        """Whether a value of an option fits that of an initial model: of categories, some of them do."""
+        if option == "category":
+            return set(value) <= set(fixed)
+        return super().agrees(option, value, fixed)
 
     def with_validation(self, data: Data) -> Data:
         """Return the sequences with those of the validation part in the training part."""

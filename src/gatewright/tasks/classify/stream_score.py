@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from gatewright.data.sequence_categories import as_known
 from gatewright.data.sequences import Sequences
 from gatewright.errors import DataError, shorten
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.stream import Stream
 from gatewright.tasks.base import StreamScore
 from gatewright.tasks.classify.dataset import read_sequences
+from gatewright.tasks.classify.encoding import as_read_by
 from gatewright.tasks.classify.metrics import log_loss
 from gatewright.tasks.options import DataOptions
 
@@ -28,15 +29,16 @@ def stream_score(file: ModelFile, source: Path, options: DataOptions) -> StreamS
     """
     assert file.spec.classifier is not None
     encoder, head = file.spec.classifier
-    sequences, _ = read_sequences(source, replace(options, features=encoder.columns))
+    sequences, _ = read_sequences(source, as_read_by(encoder, options))
     sequences = sequences.take(range(min(len(sequences), MOST_SEQUENCES))).select(encoder.columns)
+    sequences = as_known(sequences, encoder.categories)
     truth = np.array([_number(sequences, number, head.classes) for number in range(len(sequences))])
 
     def metrics(stream: Stream) -> dict[str, float]:
         probabilities = []
         for value in sequences.values:
             stream.reset(0)
-            probabilities.append(stream.run(value, sessions=0)[-1])
+            probabilities.append(stream.run(value, sessions=0, indexed=True)[-1])
         probability = np.stack(probabilities)
         accuracy = float((probability.argmax(axis=1) == truth).mean())
         return {"accuracy": accuracy, "nats/sequence": log_loss(truth, probability)}

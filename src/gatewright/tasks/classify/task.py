@@ -20,9 +20,11 @@ from gatewright.nn.model import Model, State
 from gatewright.spec import ClassHead, FeatureEncoder
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.classify.batches import padded
-from gatewright.tasks.classify.dataset import ClassData, LabelledData, encode
+from gatewright.tasks.classify.dataset import ClassData, LabelledData
+from gatewright.tasks.classify.encoding import encode
 from gatewright.tasks.classify.predict import scores
 from gatewright.tasks.settings import TrainingSettings
+from gatewright.tasks.unknown_categories import UnknownCategories
 
 
 class Noise(NamedTuple):
@@ -43,6 +45,8 @@ class Noise(NamedTuple):
         columns, missing = len(self.encoder.columns), self.encoder.missing
         drawn = np.random.default_rng((_OF_NOISE, *seed)).standard_normal((*x.shape[:2], columns), np.float32)
         noise = torch.from_numpy(self.scale * drawn).to(x.device)
+        for _, place in self.encoder.category_places():
+            noise[..., place] = 0.0
         for number, name in enumerate(missing):  # a missing value stays the mean
             noise[..., self.encoder.columns.index(name)] *= x[..., columns + number]
         return torch.cat([x[..., :columns] + noise, x[..., columns:]], dim=-1)
@@ -80,10 +84,12 @@ class SequenceBatches:
         self.model, self.batch = model, settings.batch
         self._train, self._titles, self._noise = train, titles, noise
         self._seed, self._share, self._device = settings.seed, share, device
+        self._unknown = UnknownCategories(noise.encoder, 1, settings.seed, share)
         self.steps_per_epoch = -(-len(train) // self.batch)
         self._epoch, self._order = -1, np.arange(len(train))
 
     def _numbers(self, step: int) -> NDArray[np.int64]:
+        """Return the numbers of the sequences of a step, of all processes."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._train))
@@ -91,13 +97,21 @@ class SequenceBatches:
         numbers = self._order[place * self.batch : (place + 1) * self.batch]
         if len(numbers) < self._share.world:  # no process may be without a sequence
             numbers = np.resize(numbers, self._share.world)
+        return numbers
+
+    def _own(self, step: int) -> NDArray[np.int64]:
+        """Return the numbers of this process's sequences of a step."""
+        numbers = self._numbers(step)
         return numbers[self._share.of(len(numbers))]
 
     def _batch(self, step: int) -> tuple[NDArray[np.int64], Tensor, Tensor | None]:
         """Return the numbers of this process's sequences at a step, their rows (T, B, D), and their lengths."""
-        numbers = self._numbers(step)
+        every = self._numbers(step)
+        numbers = every[self._share.of(len(every))]
         x, lengths = padded(self._train, numbers, self._device)
-        return numbers, self._noise.on(x, (self._seed, step, self._share.rank)), lengths
+        x = self._noise.on(x, (self._seed, step, self._share.rank))
+        self._unknown.hide(x, step, len(every))
+        return numbers, x, lengths
 
     def file(self) -> ModelFile:
         """Return the file of the model as it is."""
@@ -113,7 +127,7 @@ class SequenceBatches:
 
     def rows(self, step: int, rows: NDArray[np.int64]) -> str:
         """Name the sequences in rows of the batch of a step."""
-        numbers = self._numbers(step)
+        numbers = self._own(step)
         return ", ".join(self._titles[int(numbers[row])] for row in rows[:5])
 
     def measures(self, score: float) -> dict[str, float | None]:  # noqa: ARG002
@@ -225,6 +239,9 @@ def summary_of_columns(data: LabelledData) -> list[str]:
     lines = [f"reads {listed(data.encoder.columns)}", *data.notes]
     if data.options.time not in (None, "", NO_TIME):
         lines.append(f"the steps of a sequence are in the order of {data.options.time}")
+    categories = [f"{each.column} ({len(each.values):,})" for each in data.encoder.categories]
+    if categories:
+        lines.append(f"categories, with the number of their values: {', '.join(categories)}")
     if data.encoder.missing:
         lines.append(f"missing in places, with a column that says where: {listed(data.encoder.missing)}")
     return lines

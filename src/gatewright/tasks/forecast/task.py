@@ -24,9 +24,9 @@ from gatewright.tasks.forecast.dependence import with_dependence, with_dependenc
 from gatewright.tasks.forecast.losses import POINT_LOSSES, PointLoss, quantile_loss
 from gatewright.tasks.forecast.start import start_from_data
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
-from gatewright.tasks.forecast.unknown_categories import UnknownCategories
 from gatewright.tasks.forecast.windows import Batch, Windows, absolute, predict, predict_scaled
 from gatewright.tasks.settings import LossSettings
+from gatewright.tasks.unknown_categories import UnknownCategories
 
 #: Quantile loss, and quantiles as they were trained.
 AS_TRAINED = LossSettings()

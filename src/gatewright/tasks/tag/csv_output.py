@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,13 @@ from numpy.typing import NDArray
 
 from gatewright.data.frame import Frame
 from gatewright.data.roles import NO_TIME
+from gatewright.data.sequence_categories import notes_on_unknown
 from gatewright.data.sequences import Sequences
 from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks.classify.answer import ID, joined, key_cells
 from gatewright.tasks.classify.dataset import SequenceSource, read_sequences, rows_of
+from gatewright.tasks.classify.encoding import as_read_by
 from gatewright.tasks.options import DataOptions
 from gatewright.tasks.spreadsheet import with_harmless_names
 from gatewright.tasks.tag.predict import predict_proba, require_tagger
@@ -49,14 +50,14 @@ def predict_table(
     with waits.during(f"reading {source.name if isinstance(source, Path) else 'the data'}"):
         if not isinstance(source, Sequences):
             source, options = rows_of(source, options)
-        reading = replace(options, features=encoder.columns)
+        reading = as_read_by(encoder, options)
         sequences, reading = read_sequences(source, reading, labelled=False)
     with waits.during(f"predicting {len(sequences):,} sequences"):
         probability = predict_proba(model, sequences, options.fill or "")
         keys = key_columns(source, sequences, reading)
         answer = joined(keys, label_columns(sequences, probability, head.classes))
         frame, notes = with_harmless_names(answer)
-        return frame.write_csv(), notes
+        return frame.write_csv(), [*notes_on_unknown(sequences, encoder.categories), *notes]
 
 
 def key_columns(source: SequenceSource, sequences: Sequences, options: DataOptions) -> dict[str, pl.Series]:

@@ -22,6 +22,7 @@ from gatewright.tasks.classify.dataset import (
     SequenceSource,
     read_parts,
 )
+from gatewright.tasks.classify.encoding import sized
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, Settings
 
@@ -97,7 +98,7 @@ def build(data: TagData, options: Options) -> ModelSpec:
     """Return the specification of the model for the sequences."""
     size, reads = ModelSettings.of(options.model), DirectionSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj, reads.directions == "both")
-    return ModelSpec(data.encoder, stack, StepClassHead(data.classes))
+    return ModelSpec(sized(data.encoder, options), stack, StepClassHead(data.classes))
 
 
 def _with_labels(sequences: Sequences) -> Sequences:

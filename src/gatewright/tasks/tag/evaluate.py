@@ -12,7 +12,7 @@ from gatewright.nn.model import Model
 from gatewright.progress import Waits
 from gatewright.tasks.classify.evaluate import Outcome
 from gatewright.tasks.classify.metrics import confusion, f1_by_class, measure
-from gatewright.tasks.classify.neighbours import nearest_rows
+from gatewright.tasks.classify.neighbours import comparable, nearest_rows
 from gatewright.tasks.classify.predict import softmax
 from gatewright.tasks.classify.task import encoded
 from gatewright.tasks.tag.dataset import TagData
@@ -31,7 +31,8 @@ def evaluate_tags(model: Model, data: TagData, waits: Waits) -> tuple[dict[str, 
     Raises:
         DataError: if there is no test part, or it does not fit the model.
     """
-    classes = require_tagger(model)[1].classes
+    encoder, head = require_tagger(model)
+    classes = head.classes
     test, K = data.require_test(), len(classes)
     labels = data.numbers(test)
     labelled = np.concatenate(labels) != UNLABELLED
@@ -44,9 +45,10 @@ def evaluate_tags(model: Model, data: TagData, waits: Waits) -> tuple[dict[str, 
     shares = data.counts(data.train) / data.counts(data.train).sum()
     common = int(shares.argmax())
     before = np.concatenate([labels_before(own, common) for own in labels])[labelled]
-    asked = np.concatenate(rows)[labelled]
+    asked = np.concatenate(comparable(rows, encoder))[labelled]
     known_labels = np.concatenate(data.numbers(data.train))
-    known_rows = np.concatenate(encoded(model, data, data.train))[known_labels != UNLABELLED]
+    known = comparable(encoded(model, data, data.train), encoder)
+    known_rows = np.concatenate(known)[known_labels != UNLABELLED]
     known_labels = known_labels[known_labels != UNLABELLED]
     with waits.counting("comparing with the training part", len(asked), "steps") as advance:
         neighbours = nearest_rows(known_rows, asked, advance)

@@ -43,6 +43,7 @@ class Tag(SequenceKind["TagData"]):
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, noise=0.0, directions="forward"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10, refit=False),
     )  # fmt: skip
+    by_data = ("category", "embedding")
     searched = (
         "hidden=16:128:log", "layers=1:3", "dropout=0:0.5", "lr=5e-4:2e-2:log", "batch=8,16,32,64",
     )  # fmt: skip
@@ -82,10 +83,11 @@ class Tag(SequenceKind["TagData"]):
         """Return the columns, the sizes, and how a sequence is read."""
         spec = model.spec
         assert spec.tagger is not None
+        from gatewright.tasks.classify.encoding import as_read_by
+
         directions = "both" if spec.lstm.bidirectional else "forward"
-        return Options(
-            DataOptions(features=spec.tagger[0].columns), replace(stack_options(spec.lstm), directions=directions)
-        )
+        size = replace(stack_options(spec.lstm), directions=directions)
+        return Options(as_read_by(spec.tagger[0], DataOptions()), size)
 
     def task(self, model: Model, data: TagData, options: Options, share: Share, device: torch.device) -> Task:
         """Return sequences, or pieces of them, in random order."""

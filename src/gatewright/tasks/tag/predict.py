@@ -11,7 +11,7 @@ from gatewright.data.sequences import Sequences
 from gatewright.errors import SpecError
 from gatewright.nn.model import Model
 from gatewright.spec import FeatureEncoder, StepClassHead
-from gatewright.tasks.classify.dataset import encode
+from gatewright.tasks.classify.encoding import encode
 from gatewright.tasks.classify.predict import outputs, softmax
 
 Probabilities = NDArray[np.float64]

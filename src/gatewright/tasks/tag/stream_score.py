@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from gatewright.data.labels import UNLABELLED
+from gatewright.data.sequence_categories import as_known
 from gatewright.errors import DataError, shorten
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.stream import Stream
 from gatewright.tasks.base import StreamScore
 from gatewright.tasks.classify.dataset import read_sequences
+from gatewright.tasks.classify.encoding import as_read_by
 from gatewright.tasks.classify.metrics import log_loss
 from gatewright.tasks.options import DataOptions
 
@@ -28,8 +29,9 @@ def stream_score(file: ModelFile, source: Path, options: DataOptions) -> StreamS
     """
     assert file.spec.tagger is not None
     encoder, head = file.spec.tagger
-    sequences, _ = read_sequences(source, replace(options, features=encoder.columns))
+    sequences, _ = read_sequences(source, as_read_by(encoder, options))
     sequences = sequences.take(range(min(len(sequences), MOST_SEQUENCES))).select(encoder.columns)
+    sequences = as_known(sequences, encoder.categories)
     assert sequences.steps is not None
     counts = sequences.steps.counts()
     unknown = [
@@ -47,7 +49,7 @@ def stream_score(file: ModelFile, source: Path, options: DataOptions) -> StreamS
         probabilities = []
         for value in sequences.values:
             stream.reset(0)
-            probabilities.append(stream.run(value[:MOST_STEPS], sessions=0))
+            probabilities.append(stream.run(value[:MOST_STEPS], sessions=0, indexed=True))
         probability = np.concatenate(probabilities)[labelled]
         accuracy = float((probability.argmax(axis=1) == truth[labelled]).mean())
         return {"accuracy": accuracy, "nats/step": log_loss(truth[labelled], probability)}

@@ -1,4 +1,4 @@
-"""Unknown categories in training: some windows do not learn which value a category has."""
+"""Unknown categories in training: some windows or sequences do not tell which value a category has."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.spec import SeriesEncoder
+from gatewright.spec import FeatureEncoder, SeriesEncoder
 from gatewright.tasks.base import Share
 
-#: Share of the windows in which a category is unknown.
+#: Share of the windows or sequences in which a category is unknown.
 UNKNOWN_SHARE = 0.05
 
 
 class UnknownCategories:
-    """Categories of some windows, drawn at random and set to the unknown value.
+    """Categories of some windows or sequences, drawn at random and set to the unknown value.
 
     So the model learns what to expect of a value that it does not know: of a new series, say, or of a missing
     cell.  A draw depends on the seed and the step alone.
 
     Args:
         encoder: what the model reads.
-        horizon: steps ahead.
+        horizon: steps ahead; 1 for sequences.
         seed: random seed.
         share: which part of each batch is this process's.
     """
 
-    def __init__(self, encoder: SeriesEncoder, horizon: int, seed: int, share: Share) -> None:
+    def __init__(self, encoder: SeriesEncoder | FeatureEncoder, horizon: int, seed: int, share: Share) -> None:
         self._places = [place for _, place in encoder.category_places(horizon)]
         self._seed, self._share = seed, share
 
@@ -35,9 +35,9 @@ class UnknownCategories:
         """Set categories to the unknown value, in place.
 
         Args:
-            inputs: windows of this process (context, B, D), with the indices of categories.
+            inputs: windows or sequences of this process (T, B, D), with the indices of categories.
             step: number of the step.
-            windows: number of windows of the step, of all processes.
+            windows: number of windows or sequences of the step, of all processes.
         """
         if not self._places:
             return

@@ -1,0 +1,135 @@
+"""What a classifier or a tagger reads of sequences: which columns, in which form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.data.sequence_categories import as_known, values_of_training
+from gatewright.data.sequences import Sequences
+from gatewright.errors import DataError, GatewrightError, shorten
+from gatewright.spec import NO_CATEGORY, Category, FeatureEncoder, Scaler
+from gatewright.spec.categories import default_size
+from gatewright.tasks.options import DataOptions, Options
+
+
+def as_read_by(encoder: FeatureEncoder, options: DataOptions) -> DataOptions:
+    """Return options with the columns that a model reads."""
+    category = (NO_CATEGORY, *(each.column for each in encoder.categories))
+    return replace(options, features=encoder.columns, category=category)
+
+
+def sized(encoder: FeatureEncoder, options: Options) -> FeatureEncoder:
+    """Return an encoder with vectors of the width that options set, or of one by the number of values.
+
+    Raises:
+        GatewrightError: at a width, if there are no categories.
+    """
+    size = options.model.embedding
+    if size is None:
+        return encoder
+    if not encoder.categories:
+        raise GatewrightError("--embedding", "a column of categories with it", f"{size} without one")
+    return replace(encoder, categories=tuple(replace(each, size=size) for each in encoder.categories))
+
+
+def encode(
+    sequences: Sequences, encoder: FeatureEncoder, scaler: Scaler, fill: str = ""
+) -> list[NDArray[np.float32]]:
+    """Return the rows that a model reads of each sequence, (T, D), in the order of `FeatureEncoder`.
+
+    A category is the index of its value among those that the model knows.
+
+    Args:
+        sequences: with the columns of the encoder, and perhaps others.
+        encoder: the columns.
+        scaler: their mean and scale.
+        fill: "mean" to read missing values as the mean also where the training part had none; "" refuses them.
+
+    Raises:
+        DataError: if a column is not there, a value is missing where the training part had all, or is too far off.
+
+    >>> sequences = Sequences((np.array([[1.0], [np.nan]]),), ("x",), None, ("a",), ("",))
+    >>> encode(sequences, FeatureEncoder(("x",), ("x",)), Scaler(("x",), (0.0,), (2.0,), ()))
+    [array([[0.5, 1. ],
+           [0. , 0. ]], dtype=float32)]
+    """
+    sequences = as_known(sequences.select(encoder.columns), encoder.categories)
+    may_miss = np.array([name in encoder.missing for name in encoder.columns])
+    mean, scale = np.array(scaler.mean), np.array(scaler.scale)
+    encoded = []
+    for number, values in enumerate(sequences.values):
+        missing = np.isnan(values)
+        if not fill and (missing & ~may_miss).any():
+            t, column = map(int, np.argwhere(missing & ~may_miss)[0])
+            place = f"column {shorten(encoder.columns[column])}, row {t + 1} of {sequences.title(number)}"
+            expected = "a number, as in the whole training part (--fill mean reads the mean instead)"
+            raise DataError(place, expected, "nothing")
+        scaled = (values - mean) / scale
+        far = np.argwhere(np.abs(scaled) > _FARTHEST)
+        if len(far):
+            t, column = map(int, far[0])
+            place = f"column {shorten(encoder.columns[column])}, row {t + 1} of {sequences.title(number)}"
+            expected = f"a value within {_FARTHEST:g} standard deviations of the training part"
+            raise DataError(place, expected, f"{values[t, column]:g}")
+        observed = ~missing[:, may_miss]
+        encoded.append(np.concatenate([np.nan_to_num(scaled), observed], axis=1, dtype=np.float32))
+    return encoded
+
+
+#: Maximum of standard deviations that leaves float32 room to compute with.
+_FARTHEST = 1e20
+
+
+def fit(train: Sequences, trained: FeatureEncoder | None) -> tuple[FeatureEncoder, Scaler, tuple[str, ...]]:
+    """Return the columns that vary in the training part, their mean and scale, and notes on the others.
+
+    Args:
+        train: the training part.
+        trained: the columns of a trained model, which are kept as they are; None before there is one.
+
+    Raises:
+        DataError: if none of them varies, or one has no value.
+    """
+    rows = np.concatenate(train.values)
+    observed = {name: column[np.isfinite(column)] for name, column in zip(train.columns, rows.T, strict=True)}
+    for name, numbers in observed.items():
+        if not len(numbers) and trained is None:
+            kind = "values" if name in train.categories else "numbers"
+            raise DataError(f"column {shorten(name)}", f"{kind} in the training part", "none")
+    constant = [name for name, numbers in observed.items() if len(numbers) == len(rows) and not _varies(numbers)]
+    names = trained.columns if trained else tuple(name for name in train.columns if name not in constant)
+    if not names:
+        raise DataError("features", "columns that vary in the training part", "none")
+    read = train.select(names)  # which refuses data without one of them
+    categories = trained.categories if trained else _categories(read)
+    # Indices of categories are read as they are.
+    chosen = {each.column for each in categories}
+    missing = tuple(name for name in names if len(observed[name]) < len(rows) and name not in chosen)
+    numeric = {name: column for name, column in observed.items() if name not in chosen}
+    means = tuple(float(numeric[name].mean()) if len(numeric.get(name, ())) else 0.0 for name in names)
+    # Where a column is missing still tells, if its numbers do not.
+    scales = tuple(
+        float(numeric[name].std()) if name in numeric and _varies(numeric[name]) else 1.0 for name in names
+    )
+    unread = [name for name in train.columns if name not in names]
+    reasons = {
+        "the same in every row of the training part": [name for name in unread if name in constant],
+        "not read by the model": [name for name in unread if name not in constant],
+    }
+    notes = tuple(f"left out, {reason}: {', '.join(those)}" for reason, those in reasons.items() if those)
+    return trained or FeatureEncoder(names, missing, categories), Scaler(names, means, scales, ()), notes
+
+
+def _categories(train: Sequences) -> tuple[Category, ...]:
+    """Return the categories of a training part, with vectors as wide as the number of values makes them."""
+    known = values_of_training(train)
+    return tuple(
+        Category(name, known[name], default_size(len(known[name]))) for name in train.columns if name in known
+    )
+
+
+def _varies(numbers: NDArray[np.float64]) -> bool:
+    return len(numbers) > 0 and float(numbers.std()) > 1e-12 * float(np.abs(numbers).max())
