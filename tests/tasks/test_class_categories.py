@@ -93,7 +93,7 @@ def test_a_stream_has_the_bits_of_a_prediction(
         own = table().filter(who=f"s{number}")
         stream = gw.Stream.load(tmp_path)
         found = stream.run(rows_of(own))[-1]
-        np.testing.assert_array_equal(found, shares[number].drop("id").to_numpy()[0])
+        np.testing.assert_array_equal(found, shares[number].drop("who").to_numpy()[0])
         tags = steps.filter(who=f"s{number}").select(pl.col("^p_.*$")).to_numpy()
         np.testing.assert_array_equal(tagger.stream().run(rows_of(own)), tags)
     recording = classifier.look(table().filter(who="s0"))
@@ -107,7 +107,7 @@ def test_an_unknown_value_is_a_missing_one_and_is_said(classifier: gw.SequenceCl
     with pytest.warns(GatewrightWarning, match="kind: unknown to the training, in 2 rows: 'stay'"):
         told = classifier.predict_proba(unknown)
     assert told.equals(classifier.predict_proba(missing))
-    np.testing.assert_array_equal(classifier.stream().run(rows_of(unknown))[-1], told.drop("id").to_numpy()[0])
+    np.testing.assert_array_equal(classifier.stream().run(rows_of(unknown))[-1], told.drop("who").to_numpy()[0])
 
 
 def test_arrays_have_codes(tmp_path: Path) -> None:
