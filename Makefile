@@ -16,8 +16,9 @@ test test-fast: export PYTHONDONTWRITEBYTECODE :=
 # Processes that share the tests, a file at a time; many tests wait for another process, so there are more than cores.
 WORKERS ?= 4
 
+# Files in the order of tests/conftest.py, long ones first.
 test: .venv/ready
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What a change is tried with at each save: no browser, no server, nothing that takes seconds.
 test-fast: .venv/ready

@@ -30,15 +30,23 @@ settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
 
 #: Packages of tests whose files start servers.
 _SERVERS = ("serve", "inspector")
+#: Marks of tests that take seconds.
+_LONG = ("slow", "browser", "server")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they use; `slow` stands in the files themselves."""
+    """Mark tests by what they use (`slow` stands in the files themselves), and put long files first.
+
+    Files are handed out to processes in this order, so that the last ones to run are short, and no process is left
+    with a long one.  A page of the documentation is one test, and takes seconds.
+    """
     for item in items:
         if {"browser", "pages"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.browser)
         if item.path.parent.name in _SERVERS:
             item.add_marker(pytest.mark.server)
+    long = {item.path for item in items if any(map(item.get_closest_marker, _LONG)) or item.path.suffix == ".md"}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_collection_finish() -> None:

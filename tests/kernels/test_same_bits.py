@@ -143,17 +143,17 @@ def test_what_is_kept_changes_no_bit(
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
-@pytest.mark.parametrize("shape", [(32, 60, 3, 70), (32, 60, 5, 70, 9), (86, 12, 9, 130)])
+@pytest.mark.parametrize("shape", [(60, 3, 35), (60, 5, 35, 9), (12, 9, 66)])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_checkpoints_give_the_same_gradients(shape: tuple[int, ...], dtype: Any, reverse: bool) -> None:
-    T, B, _, H = shape[:4]
+    B, _, H = shape[:3]
     unit = kernels.chunk_steps(B, H, dtype)
-    assert unit < T // 2
+    T = 2 * unit + 3
     packed = [max(1, B - t) for t in range(T)]
     # Each pair of direction, form and interval; not each three of them.
     some, others = (1, 2**40), (unit + 1,)
     for batch_sizes, checkpoints in ((None, others if reverse else some), (packed, some if reverse else others)):
-        problem = made(*shape, dtype=dtype, reverse=reverse, batch_sizes=batch_sizes)
+        problem = made(T, *shape, dtype=dtype, reverse=reverse, batch_sizes=batch_sizes)
         expected = backward(problem, forward(problem))
         for checkpoint in checkpoints:
             options = {"checkpoint": checkpoint, "threads": 2, "split": "rows" if reverse else "units"}

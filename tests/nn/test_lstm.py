@@ -86,7 +86,6 @@ def assert_close(ours: list[Tensor], judge: list[Tensor]) -> None:
         assert error <= TOLERANCE[a.dtype]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("batch_first", [False, True], ids=["", "batch_first"])
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", ""])
@@ -94,39 +93,33 @@ def assert_close(ours: list[Tensor], judge: list[Tensor]) -> None:
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["", "bidirectional"])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 def test_results_and_gradients_are_those_of_torch(
-    num_layers: int,
-    bidirectional: bool,
-    proj_size: int,
-    bias: bool,
-    batch_first: bool,
-    form: str,
-    dtype: torch.dtype,
+    num_layers: int, bidirectional: bool, proj_size: int, bias: bool, batch_first: bool, form: str
 ) -> None:
-    theirs, ours = pair(
+    theirs, narrow = pair(
         num_layers=num_layers,
         bidirectional=bidirectional,
         proj_size=proj_size,
         bias=bias,
         batch_first=batch_first,
-        dtype=dtype,
     )
     judge = theirs.double()
-    x, hx = example(ours, form)
-    x64, hx64 = to_double(x), (to_double(hx[0]), to_double(hx[1]))
+    x32, hx32 = example(narrow, form)
+    x64, hx64 = to_double(x32), (to_double(hx32[0]), to_double(hx32[1]))
 
     expected = results(judge(packed(x64, form, batch_first), hx64))
     d_expected = gradients(expected, [x64, *hx64, *judge.parameters()])
-    for record in (False, True):
-        packs = packed(x, form, batch_first)
-        out = ours(packs, hx, record=record)
-        assert_close(results(out), expected)
-        assert_close(gradients(results(out), [x, *hx, *ours.parameters()]), d_expected)
-        assert all(result.dtype == dtype for result in results(out))
-        if form in LENGTHS:
-            for a, b in zip(out[0][1:], packs[1:], strict=True):
-                assert (a is b is None) or torch.equal(a, b)
     without_state = results(judge(packed(x64, form, batch_first)))
-    assert_close(results(ours(packed(x, form, batch_first), record=True)), without_state)
+    for ours, x, hx in ((narrow, x32, hx32), (copy.deepcopy(narrow).double(), x64, hx64)):
+        for record in (False, True):
+            packs = packed(x, form, batch_first)
+            out = ours(packs, hx, record=record)
+            assert_close(results(out), expected)
+            assert_close(gradients(results(out), [x, *hx, *ours.parameters()]), d_expected)
+            assert all(result.dtype == x.dtype for result in results(out))
+            if form in LENGTHS:
+                for a, b in zip(out[0][1:], packs[1:], strict=True):
+                    assert (a is b is None) or torch.equal(a, b)
+        assert_close(results(ours(packed(x, form, batch_first), record=True)), without_state)
 
 
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "proj_size": P}])
