@@ -42,7 +42,7 @@ from tests.support.stream_models import byte_model
 
 ROOT = Path(__file__).parents[2]
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
-TARGETS = [name for name, runs in kernels._kernels.targets() if runs]
+TARGETS = [name for name, runs in kernels.info().targets.items() if runs]
 SYMBOLS = (UNKNOWN, *'ab"\\?/*\n\0€😀')
 #: Names that would end a comment, a string or the line, or begin a trigraph.
 COLUMNS = {"targets": ("flow */", 'level "??/'), "past": ("rain\n", "\\n", "Temperatur °C €😀")}

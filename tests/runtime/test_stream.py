@@ -145,7 +145,7 @@ def test_many_sessions_over_many_steps(B: int, threads: int) -> None:
     assert np.array_equal(ys.reshape(expected.shape), expected)
 
 
-@pytest.mark.parametrize("target", [name for name, runs in kernels._kernels.targets() if runs])
+@pytest.mark.parametrize("target", [name for name, runs in kernels.info().targets.items() if runs])
 def test_each_target_gives_its_own_bits(target: str) -> None:
     torch.manual_seed(0)
     layer, x = LSTM(5, 19, 2), torch.randn(40, 5)
@@ -165,7 +165,7 @@ def narrowed(W: np.ndarray[Any, Any], weights: str) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("weights", ["bf16", "int8"])
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 0), (3, 9, 2, 0), (40, 33, 3, 7), (17, 64, 1, 0)])
-@pytest.mark.parametrize("target", [name for name, runs in kernels._kernels.targets() if runs])
+@pytest.mark.parametrize("target", [name for name, runs in kernels.info().targets.items() if runs])
 def test_weights_in_fewer_bits_give_the_bits_of_those_weights(
     weights: Any, sizes: tuple[int, int, int, int], target: str
 ) -> None:

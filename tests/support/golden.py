@@ -201,7 +201,7 @@ def models(folder: Path) -> Iterator[tuple[str, str]]:
 
 def everything() -> dict[str, str]:
     """Return every digest by its name."""
-    assert kernels._kernels.target() == ENVIRONMENT["GATEWRIGHT_TARGET"]
+    assert kernels.info().target == ENVIRONMENT["GATEWRIGHT_TARGET"]
     with tempfile.TemporaryDirectory() as folder:
         return {**dict(layers()), **dict(bare_streams()), **dict(models(Path(folder)))}
 

@@ -1,0 +1,113 @@
+"""Arguments and results of the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class SequenceArgs(NamedTuple):
+    """How a sequence is walked, and by how many threads.
+
+    Attributes:
+        batch_sizes: how many rows each step has, none more than the step before; None for B each.
+        reverse: whether to go from the last step to the first.
+        checkpoint: where a pass keeps what `backward` needs, keep only the cell state before every K-th step,
+            rounded up to a multiple of `chunk_steps`; 0 keeps every gate of every step.
+        threads: maximum number of threads; None for `threads()`.
+        split: "rows" or "units" says what threads share out, for tests and benchmarks; "" leaves it to the sizes.
+        clamps: values at which gates are held at every step, (4, H), in the order of the gates, after activation;
+            NaN where a gate is free.  None holds none.  `backward` has no adjoint of held gates.
+    """
+
+    batch_sizes: Sequence[int] | None = None
+    reverse: bool = False
+    checkpoint: int = 0
+    threads: int | None = None
+    split: str = ""
+    clamps: Array | None = None
+
+
+class Inputs(NamedTuple):
+    """What a forward pass reads, the weights aside; `backward` needs the states too, also where they are zero.
+
+    Attributes:
+        x: input, (T, B, D), or (rows, D) where steps are packed.
+        h_0: hidden state before the first step, (B, P).
+        c_0: cell state before the first step, (B, H).
+    """
+
+    x: Array
+    h_0: Array
+    c_0: Array
+
+
+class OutputGradients(NamedTuple):
+    """The adjoint of all that a forward pass gives; None for zeros.
+
+    Attributes:
+        dy: of y, in its shape.
+        dh_n: of h_n, (B, P).
+        dc_n: of c_n, (B, H).
+        dgates: of the gates themselves, where a loss reads them, in their shape.
+        dcell: of the cell states themselves, in their shape.
+    """
+
+    dy: Array | None = None
+    dh_n: Array | None = None
+    dc_n: Array | None = None
+    dgates: Array | None = None
+    dcell: Array | None = None
+
+
+class Forward(NamedTuple):
+    """What a forward pass gives.
+
+    Attributes:
+        y: the hidden state after each step, (T, B, P), or (rows, P) where steps are packed.
+        h_n: the hidden state after each row's last step, (B, P).
+        c_n: the cell state after each row's last step, (B, H).
+        gates: i, f, g, o after activation, (T, B, 4H) or (rows, 4H); None where they are not kept.
+        cell: the cell state after each step, (T, B, H) or (rows, H); with checkpoints the cell state before every
+            ``checkpoint`` steps, (checkpoints, B, H); None where nothing is kept.
+    """
+
+    y: Array
+    h_n: Array
+    c_n: Array
+    gates: Array | None
+    cell: Array | None
+
+
+class Kept(NamedTuple):
+    """What `backward` needs of what `forward` gave; its fields are those of `Forward`."""
+
+    y: Array
+    gates: Array | None
+    cell: Array
+
+
+class Backward(NamedTuple):
+    """The adjoint of all that a forward pass reads; None where it was not wanted.
+
+    Attributes:
+        dx: of x, in its shape.
+        dh_0: of h_0, (B, P).
+        dc_0: of c_0, (B, H).
+        dW_ih: of W_ih, (4H, D).
+        dW_hh: of W_hh, (4H, P).
+        db: of b_ih, and of b_hh, (4H,).
+        dW_hr: of W_hr, (P, H).
+    """
+
+    dx: Array | None
+    dh_0: Array
+    dc_0: Array
+    dW_ih: Array | None  # noqa: N815
+    dW_hh: Array | None  # noqa: N815
+    db: Array | None
+    dW_hr: Array | None  # noqa: N815
