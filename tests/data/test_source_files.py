@@ -18,6 +18,7 @@ from gatewright.errors import DataError, reason
 from tests.support.tables import SIMPLE
 
 ROLES = Roles(targets=("y",))
+MODEL = "run: expected the directory of a run or a model file, got"
 TABLE = "expected a .csv, .tsv, .txt or .parquet file, got"
 
 
@@ -173,14 +174,14 @@ WORDS = {
     "train SHEET --kind forecast": f"SHEET: {TABLE} a spreadsheet; save the sheet as CSV UTF-8, or in Python:",
     "forecast RUN RUN": "RUN: expected a file, got the directory of a run; name the table or the text to read",
     "forecast RUN SHEET": f"SHEET: {TABLE} a spreadsheet; save the sheet as CSV UTF-8, or in Python:",
-    "forecast TABLE TABLE": "run: expected a directory that `gatewright train` made, got TABLE, a file; the run"
+    "forecast TABLE TABLE": "run: expected the directory of a run, got TABLE, a file; the run"
                             " comes before the table or the text",
-    "forecast TABLE RUN": "run: expected a directory that `gatewright train` made, got TABLE, a file;",
-    "evaluate TABLE": "run: expected a directory that `gatewright train` made, got TABLE, a file;",
-    "evaluate RUN/model.safetensors": "run: expected a directory that `gatewright train` made, got"
+    "forecast TABLE RUN": "run: expected the directory of a run, got TABLE, a file;",
+    "evaluate TABLE": "run: expected the directory of a run, got TABLE, a file;",
+    "evaluate RUN/model.safetensors": "run: expected the directory of a run, got"
                                       " RUN/model.safetensors, a file; the run is the directory that holds it",
-    "evaluate NONE": "run: expected a directory that `gatewright train` made, got NONE, which does not exist",
-    "evaluate FOLDER": "run: expected a directory that `gatewright train` made, got FOLDER, a directory without"
+    "evaluate NONE": "run: expected the directory of a run, got NONE, which does not exist",
+    "evaluate FOLDER": "run: expected the directory of a run, got FOLDER, a directory without"
                        " config.toml and source.json",
     "quantize RUN RUN": "RUN: expected a file, got the directory of a run;",
     "quantize RUN SHEET": f"SHEET: {TABLE} a spreadsheet;",
@@ -191,8 +192,16 @@ WORDS = {
     "look TABLE": "RUN: expected a run, a recording or a model file, and data after it, got the data TABLE",
     "look NONE": "run: expected the directory of a run, a recording or a model file, got NONE, which does not"
                  " exist",
-    "generate TABLE": "run: expected a directory that `gatewright train` made, got TABLE, a file;",
-    "export NONE --to c": "NONE: the file does not exist",
+    "generate TABLE": "run: expected the directory of a run, got TABLE, a file;",
+    "export NONE --to c": f"{MODEL} NONE, which does not exist",
+    "export TABLE --to c": f"{MODEL} TABLE, a file of another format",
+    "export FOLDER --to c": f"{MODEL} FOLDER, a directory without config.toml and source.json",
+    "serve NONE": f"{MODEL} NONE, which does not exist",
+    "serve TABLE": f"{MODEL} TABLE, a file of another format",
+    "serve FOLDER": f"{MODEL} FOLDER, a directory without config.toml and source.json",
+    "compare NONE RUN": "run: expected the directory of a run, got NONE, which does not exist",
+    "train TABLE --init NONE": f"--init: {MODEL.removeprefix('run: ')} NONE, which does not exist",
+    "train TABLE --init FOLDER": f"--init: {MODEL.removeprefix('run: ')} FOLDER, a directory without config.toml",
 }  # fmt: skip
 
 

@@ -506,7 +506,11 @@ def test_the_command(tmp_path: Path) -> None:
     )
     assert gatewright("model.safetensors", "--to", "c", "--force")[0] == 0
     code, out, err = gatewright("absent", "--to", "c")
-    assert (code, out, err) == (1, "", "error: absent: the file does not exist\n")
+    assert (code, out, err) == (
+        1,
+        "",
+        "error: run: expected the directory of a run or a model file, got absent, which does not exist\n",
+    )
     code, out, err = gatewright(".", "--to", "c", "--out", "made/there")
     assert (code, err) == (0, "")
     assert (tmp_path / "made/there/model.c").read_text() == (tmp_path / "c/model.c").read_text()

@@ -592,9 +592,12 @@ def test_a_dataset_has_every_number(sites: Any) -> None:
     [
         ({"data": torch.zeros(3, 1, D + 1)}, r"data: expected numbers of shape \(T, B, 4\), got \(3, 1, 5\)"),
         ({"data": torch.zeros(D)}, r"data: expected numbers of shape \(T, B, 4\), got \(4,\)"),
-        ({"data": torch.zeros(0, 1, D)}, "data: expected at least one step in every row from step 0 on, got none"),
+        ({"data": torch.zeros(0, 1, D)}, "data: expected at least one step in every row, got none"),
         ({"data": torch.zeros(3, 0, D)}, "data: expected at least one step in every row"),
-        ({"start": 7}, "data: expected at least one step in every row from step 7 on, got none"),
+        (
+            {"start": 7},
+            "start: expected a whole number from 0 to 6: the shortest row has 7 steps to start from, got 7",
+        ),
         ({"start": -1}, "start: expected a whole number of at least 0, got -1"),
         ({"steps": 0}, "steps: expected a whole number of at least 1, got 0"),
         ({"steps": 2.0}, "steps: expected a whole number of at least 1, got 2.0"),
@@ -609,7 +612,7 @@ def test_what_cannot_be_looked_at(change: dict[str, Any], message: str) -> None:
 
 
 def test_no_run_no_recording(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="run: expected a directory that `gatewright train` made"):
+    with pytest.raises(RunError, match="run: expected the directory of a run"):
         look(tmp_path / "nothing")
 
 

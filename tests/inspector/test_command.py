@@ -298,7 +298,7 @@ def test_what_cannot_be_looked_at(gatewright: Any, runs: Path, tmp_path: Path) -
     other = write_cells(tmp_path / "other.csv", [["2024-01-01 00:00", "1"]], "time,price")
     sealed = "expected nothing with a recording, which is shown as a whole, got"
     for arguments, pattern in (
-        ((tmp_path,), "run: expected a directory that `gatewright train` made, got /"),
+        ((tmp_path,), "run: expected the directory of a run, got /"),
         ((tmp_path / "none",), "run: expected the directory of a run, a recording or a model file, got /"),
         (("x" * 5000,), "(run: expected the directory of a run|x+: the name is too long)"),
         (("a\nb",), r"run: expected the directory of a run, .* got a\\nb"),

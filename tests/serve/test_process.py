@@ -224,8 +224,16 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path, model: Path) -> None:
         cases: list[tuple[tuple[str, ...], dict[str, str], str]] = [
             ((run, "--port", str(server.port)), {}, "an address that is free"),
             ((run, *free, "--store", str(held / "sessions.db")), {}, "no other process"),
-            ((str(tmp_path / "nowhere"), *free), {}, "nowhere: the file does not exist"),
-            ((str(held), *free), {}, "model.safetensors: the file does not exist"),
+            (
+                (str(tmp_path / "nowhere"), *free),
+                {},
+                "nowhere, which does not exist",
+            ),
+            (
+                (str(held), *free),
+                {},
+                "held, a directory without config.toml",
+            ),
             ((str(tmp_path / "damaged.safetensors"), *free), {}, "damaged.safetensors: data: expected"),
             ((run, *free, "--host", "0.0.0.0"), {}, "GATEWRIGHT_TOKEN"),
             ((run, *free, "--host", ""), {}, "--host"),

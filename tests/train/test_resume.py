@@ -142,7 +142,7 @@ def test_what_a_resumed_run_refuses(tmp_path):
         GatewrightError, match=r"--lr: expected the run's own value with --resume, 0\.001, got 0.5"
     ):
         resume(run, Options(training=TrainingOptions(lr=0.5)), console=quiet())
-    with pytest.raises(GatewrightError, match=r"run: expected a directory that `gatewright train` made"):
+    with pytest.raises(GatewrightError, match=r"run: expected the directory of a run"):
         resume(tmp_path / "elsewhere", console=quiet())
     shorter = Options(training=TrainingOptions(steps=1))
     with pytest.raises(

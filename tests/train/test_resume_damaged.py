@@ -276,7 +276,7 @@ def test_something_else_in_a_file_s_place_is_not_waited_for(
         }
         make[kind]()
         line = refusal(run)
-    assert name in line or "a directory that `gatewright train` made" in line
+    assert name in line or "the directory of a run" in line
 
 
 def test_a_bit_that_is_another_one_is_noticed(trained: dict[str, Path], tmp_path: Path) -> None:

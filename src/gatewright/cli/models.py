@@ -70,8 +70,9 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
         raise UsageError("--to", "c", repr(to))
     from gatewright.exchange.c import FILES, to_c
     from gatewright.files import model_file
+    from gatewright.files.model_path import require_model_file
 
-    path = run / "model.safetensors" if run.is_dir() else run
+    path = require_model_file(run)
     folder = path.parent / "c" if out is None else out
     to_c(model_file.read(path), folder, overwrite=force)
     say(f"wrote {' and '.join(str(folder / name) for name in FILES)}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from gatewright.files.model_path import require_model_file
 from gatewright.progress import Waits
 from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
@@ -83,7 +84,7 @@ def train(
             assert run is not None
             launch.resume(run, options, console=console, callbacks=callbacks)
         else:
-            initial = None if init is None else load(init)
+            initial = None if init is None else load(require_model_file(init, "--init"))
             if auto is not None:
                 options, keeper = _chosen(list(source), kind, options, auto, run)
                 callbacks.append(keeper)

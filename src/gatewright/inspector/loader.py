@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gatewright.errors import GatewrightError, ModelFileError, RunError
+from gatewright.files.model_path import no_run, require_model_file
 from gatewright.insight import recording_file
 from gatewright.insight.inputs import gather, of_run
 from gatewright.insight.recording import Recording
@@ -146,9 +147,7 @@ def open_path(
             return _single(Subject(recording=recording)), recording.about.title or path.name
         return _open_model(path, data, selection, train_plain, say)
     if not path.is_dir():
-        raise RunError(
-            "run", "the directory of a run, a recording or a model file", f"{path}, which does not exist"
-        )
+        raise RunError("run", "the directory of a run, a recording or a model file", no_run(path))
     run = Run.open(path)
     model = run.best_model()
     if data is not None and recording_file.is_recording(data):
@@ -166,7 +165,7 @@ def _open_model(
     """Return the catalog of a model file with data; arguments and errors as for `open_path`."""
     if registry.suffix_of(path) in registry.suffixes():
         raise GatewrightError("RUN", "a run, a recording or a model file, and data after it", f"the data {path}")
-    model = load(path)
+    model = load(require_model_file(path))
     if data is None:
         raise GatewrightError("DATA", "a file for the model to read, after the model file", "nothing")
     if train_plain:

@@ -16,6 +16,7 @@ import tomli_w
 from gatewright.data.text_sources import TextFiles
 from gatewright.errors import DataError, MissingColumnError, RunError, path_of, reason, shorten, unusable
 from gatewright.files import atomic, lock, model_file, regular_file
+from gatewright.files.model_path import no_run
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks import registry
 from gatewright.tasks.config_file import read_config, read_tables
@@ -148,7 +149,7 @@ class Run:
         """
         run = Run(path_of(path, "run", "the directory of a run"))
         if not _is_file(run.config) or not _is_file(run.source_note):
-            raise RunError("run", "a directory that `gatewright train` made", _no_run(run.path))
+            raise RunError("run", "the directory of a run", no_run(run.path))
         if source is not None:
             run._value = registry.kind_of_value(source, run.kind)[1]
         return run
@@ -411,21 +412,6 @@ def _lines(path: Path) -> list[bytes]:
             return file.readlines()
     except OSError as error:
         raise unusable(RunError, path, error) from None
-
-
-def _no_run(path: Path) -> str:
-    """Say what a path is that is no run."""
-    named = shorten(str(path)).strip("'")
-    try:
-        if path.is_dir():
-            return f"{named}, a directory without config.toml and source.json"
-        if not path.exists():
-            return f"{named}, which does not exist"
-    except (OSError, ValueError) as error:
-        return f"{named}: {reason(error)}"
-    if path.suffix == ".safetensors":
-        return f"{named}, a file; the run is the directory that holds it"
-    return f"{named}, a file; the run comes before the table or the text"
 
 
 def _is_file(path: Path) -> bool:

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from gatewright.errors import GatewrightError
+from gatewright.files.model_path import require_model_file
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
 from gatewright.serve.http.app import create_app
@@ -91,6 +92,7 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
         raise GatewrightError("--max-delay", "milliseconds from 0 to 60000", f"{settings.max_delay * 1000:g}")
     tokens = Tokens.read(os.environ.get("GATEWRIGHT_TOKEN"), settings.token_file)
     require_loopback(settings.host, tokens)
+    require_model_file(settings.run)
     saved, stream = _load(settings)  # before a store is created: the model may be invalid
     log_to_stderr(settings.log_level)
     with (
