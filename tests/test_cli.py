@@ -79,6 +79,10 @@ def fails(outcome, code, pattern):
     assert "Traceback" not in outcome[2]
 
 
+ALL = (
+    "backtest, compare, evaluate, export, forecast, generate, info, look, predict, quantize, reproduce, serve, "
+    "train, tune"
+)
 COMMANDS = ("train", "evaluate", "forecast", "compare", "backtest", "predict", "generate", "export")
 
 
@@ -115,7 +119,8 @@ def test_the_examples_of_the_help_are_understood(gatewright):
         ("evaluate a b", "b"),
         ("forecast a", "DATA requires an argument"),
         ("generate", "RUN requires an argument"),
-        ("trian", 'Did you mean "train"'),
+        ("trian", f"^usage: command: expected one out of {ALL}, got 'trian'; did you mean 'train'\\?$"),
+        ("--hidden 3", f"^usage: command: expected one out of {ALL}, got '--hidden'"),
         ("train a.csv --hiden 3", "Did you mean --hidden"),
         ("evaluate a --horizon 3", "Unknown option: --horizon"),
         ("train a.csv --hidden three", "--hidden.*expected a whole number, got 'three'"),

@@ -7,11 +7,11 @@ import os
 import sys
 import warnings
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnknownCommandError
 
 from gatewright.cli import comparison, inspection, models, reproduction, serving, training, tuning  # noqa: F401
 from gatewright.cli.app import UsageError, app, complain, errors
-from gatewright.errors import GatewrightError, reason
+from gatewright.errors import GatewrightError, nearest, reason, shorten
 
 __all__ = ["app", "main"]
 
@@ -42,6 +42,13 @@ def _of_the_machine(error: BaseException, command: str) -> str:
     return ""
 
 
+def _unknown(error: UnknownCommandError) -> UsageError:
+    """Return the error for a command that does not exist, with all that do."""
+    names = sorted(name for name in error.app or app if not name.startswith("-"))
+    word = error.unused_tokens[0] if error.unused_tokens else ""
+    return UsageError("command", f"one out of {', '.join(names)}", f"{shorten(word)}{nearest(word, names)}")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; the exit status is 0, 1 for an error (one line), 2 for usage, 130 for Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
@@ -53,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (CycloptsError, UsageError) as error:
-        complain("usage", str(error))
+        complain("usage", str(_unknown(error) if isinstance(error, UnknownCommandError) else error))
         errors.print("[dim]--help after a command shows its options[/]")
         sys.exit(2)
     except GatewrightError as error:
