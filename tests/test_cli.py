@@ -585,6 +585,52 @@ def test_help_needs_only_the_base():
     assert "--horizon" in out
 
 
+def test_mistakes_are_reported_before_torch_is_loaded(runs, tmp_path):
+    """Options, paths, headers: all in one process, which never imports torch."""
+    table, load_run, foreign = runs / "load.csv", runs / "load", tmp_path / "foreign.csv"
+    foreign.write_text(table.read_text().replace("load", "demand"))
+    none = tmp_path / "none.csv"
+    cases = [
+        (("train", none), "does not exist"),
+        (("train", table, "--target", "laod"), "did you mean 'load'"),
+        (("train", table, "--target", "load", "--horizon", "0"), "--horizon: expected"),
+        (("train", table, "--target", "load", "--run", load_run), "which holds a run"),
+        (("train", table, "--init", none), "--init: expected the directory of a run or a model file"),
+        (("train", "--resume", "--run", none), "run: expected the directory of a run"),
+        (("train", table, "--hiden", "3"), "Unknown option: --hiden"),
+        (("evaluate", none), "run: expected the directory of a run"),
+        (("evaluate", load_run, "--windows", "0"), "--windows: expected"),
+        (("forecast", load_run, foreign), "columns: expected the column 'load', the target of the model"),
+        (("forecast", load_run, none), "none.csv: the file does not exist"),
+        (("forecast", load_run, table, "--horizon", "4"), "--horizon: expected 1 to 3 steps"),
+        (("forecast", runs / "plays", table), "run: expected a run that forecasts, got"),
+        (("predict", load_run, table), "run: expected a run that classifies, got"),
+        (("compare", load_run), "runs: expected at least two runs to compare"),
+        (("look", none), "run: expected the directory of a run, a recording or a model file"),
+        (("look", load_run, "--steps", "0"), "--steps: expected"),
+        (("look", load_run, foreign), "columns: expected the column 'load'"),
+        (("backtest", table, "--target", "laod"), "did you mean 'load'"),
+        (("tune", table, "--target", "laod"), "did you mean 'load'"),
+        (("tune", table, "--search", "hiden=3,4"), "--search: expected an option of the training"),
+        (("reproduce", "ading-100"), "did you mean 'adding-100'"),
+    ]
+    script = (
+        "import json, sys; from gatewright import cli\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    try: cli.main(words)\n"
+        "    except SystemExit: pass\n"
+        "    print('torch' in sys.modules, file=sys.stderr)\n"
+    )
+    words = json.dumps([[str(word) for word in case] for case, _ in cases])
+    done = subprocess.run([sys.executable, "-c", script, words], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+    answers = [line for line in done.stderr.split("\n") if not line.startswith("--help")]
+    for (case, expected), said, loaded in zip(cases, answers[::2], answers[1::2], strict=False):
+        assert expected in said, case
+        assert loaded == "False", case
+    assert len(answers) == 2 * len(cases) + 1
+
+
 def test_a_closed_pipe_is_no_error(runs):
     read, write = os.pipe()
     os.close(read)

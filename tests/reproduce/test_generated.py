@@ -11,6 +11,7 @@ import torch
 
 from gatewright.progress import SILENT
 from gatewright.reproduce import copy_memory, regular, temporal_order
+from gatewright.reproduce.names import NAMES
 from gatewright.reproduce.registry import EXPERIMENTS
 from gatewright.reproduce.until_correct import seeded
 
@@ -126,3 +127,7 @@ def test_one_seed_is_one_stream_of_numbers():
     other = seeded(3, 2)
     assert not torch.equal(weights, torch.rand(3))
     assert other.integers(1 << 60) != seeded(3, 1).integers(1 << 60)
+
+
+def test_the_names_are_those_of_all_experiments() -> None:
+    assert tuple(EXPERIMENTS) == NAMES

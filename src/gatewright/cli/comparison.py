@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from gatewright.cli import early_checks
 from gatewright.cli.app import LOADING, app, complain, errors, flat, print_table, say
 from gatewright.errors import GatewrightError
 from gatewright.progress import Waits
@@ -31,6 +32,11 @@ def compare(*runs: Path, windows: int | None = None, out: Path | None = None, pl
         out: JSON file to write all figures to.
         plot: PNG or SVG file to draw: losses by step ahead, and differences with their 95% interval.
     """
+    early_checks.check_windows(windows)
+    for run in runs:
+        early_checks.check_run(run)
+    if len(runs) < 2:
+        raise GatewrightError("runs", "at least two runs to compare", str(len(runs)))
     waits = Waits(errors)
     with waits.during(LOADING):
         from gatewright.data.window_checks import listed
@@ -97,6 +103,11 @@ def backtest(
     options = Options(data, model, training)
     if config:
         options = options.over(read_config(config))
+    early_checks.check_source([source], "forecast", options)
+    if not out.parent.is_dir():
+        raise GatewrightError("--out", "a file in a directory that exists", str(out))
+    if out.resolve() == source.resolve():
+        raise GatewrightError("--out", "another file than the table", str(out))
     waits = Waits(errors)
     with waits.during(LOADING):
         from gatewright.data.window_checks import listed
@@ -107,10 +118,6 @@ def backtest(
         from gatewright.tasks.spreadsheet import with_harmless_names
 
     origins = Origins(windows, step, retrain)
-    if not out.parent.is_dir():
-        raise GatewrightError("--out", "a file in a directory that exists", str(out))
-    if out.resolve() == source.resolve():
-        raise GatewrightError("--out", "another file than the table", str(out))
     if plot is not None:
         from gatewright.estimators.backtest_plot import backtest_figure
         from gatewright.evaluation.pictures import require_picture, write_picture

@@ -6,11 +6,15 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gatewright.errors import GatewrightError
+from gatewright.errors import GatewrightError, RunError
+from gatewright.files.model_path import no_run
+from gatewright.inspector.selection import Selection
 from gatewright.progress import Waits
+from gatewright.tasks import registry
 
 if TYPE_CHECKING:
     from gatewright.inspector.catalog import Catalog
+from gatewright.cli import early_checks
 from gatewright.cli.app import LOADING, app, errors, on_a_line, say
 
 
@@ -52,6 +56,13 @@ def look(
     for name, path in (("--export", export), ("--save", save)):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             raise GatewrightError(name, "a file in a directory that exists", str(path))
+    selection = Selection(row, start, steps, fill)
+    if run is not None and run.is_dir():
+        opened = early_checks.check_run(run)
+        if data is not None and registry.suffix_of(data) in registry.suffixes():
+            early_checks.check_data(opened, data)
+    elif run is not None and not run.is_file():
+        raise RunError("run", "the directory of a run, a recording or a model file", no_run(run))
     waits = Waits(errors)
     with waits.during(LOADING):
         from gatewright.inspector import loader
@@ -59,7 +70,6 @@ def look(
         if export is None and save is None:
             import gatewright.inspector.server  # noqa: F401  (a missing package is an error before the model runs)
 
-    selection = loader.Selection(row, start, steps, fill)
     if run is None:
         catalog, title = loader.open_example(selection, plain_rnn)
     else:

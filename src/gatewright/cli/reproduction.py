@@ -9,6 +9,7 @@ from cyclopts import App
 
 from gatewright.cli.app import LOADING, app, complain, errors, print_table, say
 from gatewright.progress import Waits
+from gatewright.reproduce.names import require_name
 
 reproduction = App(name="reproduce", help_on_error=False)
 app.command(reproduction)
@@ -32,6 +33,7 @@ def reproduce(
         out: Directory of the results, a JSON file for each experiment (default: results).
         short: Run a version that takes seconds; its figures compare with nothing.
     """
+    require_name(name)
     waits = Waits(errors)
     with waits.during(LOADING):
         from gatewright.reproduce import results as files

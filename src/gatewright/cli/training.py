@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from gatewright.files.model_path import require_model_file
 from gatewright.progress import Waits
+from gatewright.runs.run import Run
 from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
 
 if TYPE_CHECKING:
     from gatewright.train.callback import Callback
+from gatewright.cli import early_checks
 from gatewright.cli.app import LOADING, UsageError, app, complain, console, errors, flat, print_table, say
 
 
@@ -70,6 +72,12 @@ def train(
     options = Options(data, model, training)
     if config:
         options = options.over(read_config(config))
+    if source:
+        early_checks.check_source(source, kind, options, init)
+        early_checks.check_new_run(run)
+    else:
+        assert run is not None
+        Run.open(run)
     with Waits(console).during(LOADING):
         from gatewright.nn.model import load
         from gatewright.train import launch
@@ -99,8 +107,7 @@ def _chosen(
     source: Sequence[Path], kind: str, options: Options, seconds: float, run: Path | None
 ) -> tuple[Options, Callback]:
     """Choose a recipe, and show why; return its options, and a callback that writes the choice into the run."""
-    from gatewright.runs.run import Run
-    from gatewright.train.launch import learned_from
+    from gatewright.tasks.sources import learned_from
     from gatewright.tuning.auto import Seconds, choose
     from gatewright.tuning.recipe_table import recipe_table
 
@@ -132,6 +139,8 @@ def evaluate(run: Path, /, *, windows: int | None = None, baselines: Sequence[st
         baselines: Models of other packages to compare a forecaster with: "autoets", "autoarima", "lightgbm"; they
             need gatewright[baselines] (default: none).
     """
+    early_checks.check_windows(windows)
+    early_checks.check_run(run)
     waits = Waits(errors)
     with waits.during(LOADING):
         import gatewright.nn.model  # noqa: F401  (torch, which the run's model needs)
@@ -179,6 +188,7 @@ def forecast(
     """
     if seed is not None and paths is None:
         raise UsageError("--seed", "--paths with it: quantiles are not drawn", str(seed))
+    early_checks.check_forecast(run, data, horizon, fill)
     waits = Waits(errors)
     with waits.during(LOADING):
         import gatewright.nn.model  # noqa: F401
@@ -216,6 +226,7 @@ def predict(run: Path, data: Path, /, *, fill: str | None = None, out: Path | No
         fill: Fill missing values also where the training had none: "mean" (default: as in training).
         out: File to write (default: standard output).
     """
+    early_checks.check_predict(run, data)
     waits = Waits(errors)
     with waits.during(LOADING):
         import gatewright.nn.model  # noqa: F401

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from gatewright.cli import early_checks
 from gatewright.cli.app import LOADING, UsageError, app, complain, errors, flat, print_table, say
 from gatewright.progress import Waits
 from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
+from gatewright.tasks.search_space import space_of
 
 if TYPE_CHECKING:
     from gatewright.tuning.study import Study
@@ -62,9 +64,14 @@ def tune(
         raise UsageError("source", "a table or a text to learn from, or --show DIR", got)
     if workers < 1:
         raise UsageError("--workers", "a whole number of at least 1", str(workers))
+    options = Options(data, model, training)
+    if config:
+        options = options.over(read_config(config))
+    space = space_of(search) if search else None
+    if source is not None:
+        early_checks.check_source([source], kind, options)
     waits = Waits(errors)
     with waits.during(LOADING):
-        from gatewright.tasks.search_space import space_of
         from gatewright.train.launch import require_one_process
         from gatewright.tuning import results
         from gatewright.tuning.search import Job, Limits
@@ -77,12 +84,9 @@ def tune(
             return
         assert source is not None
         require_one_process("tune", "a single process; --workers starts more")
-        options = Options(data, model, training)
-        if config:
-            options = options.over(read_config(config))
         limits = Limits(trials, seconds).bounded
         with waits.during(f"reading {source.name}"):
-            job = Job.of(source, kind, options, space_of(search) if search else None)
+            job = Job.of(source, kind, options, space)
         opened = Study.begin(study or Path("studies", source.name.split(".")[0] or "study"), job.plan())
         try:
             ended, notes = search_with(workers, opened, job, limits, say)

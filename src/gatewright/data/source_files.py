@@ -125,10 +125,24 @@ def read_utf8(path: Path) -> bytes:
             raw = gzip.decompress(raw)
     except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
         raise unusable(DataError, path, error) from None
+    require_text(path, raw)
+    return _utf8(path, raw)
+
+
+def require_text(path: Path, raw: bytes) -> None:
+    """Require bytes of a file that do not begin as those of other formats do.
+
+    Raises:
+        DataError: names the other format, and the remedy.
+    """
     for signature, what in _SIGNATURES:
         if raw.startswith(signature):
             raise DataError(str(path), "text", what)
-    return _utf8(path, raw)
+
+
+def has_byte_order_mark(raw: bytes) -> bool:
+    """Return whether text begins with a byte order mark of UTF-16 or UTF-32."""
+    return any(raw.startswith(mark) for mark, _ in _ENCODINGS)
 
 
 def _utf8(path: Path, raw: bytes) -> bytes:

@@ -11,7 +11,7 @@ from gatewright.estimators.isolation import isolated
 from gatewright.runs.run import Run
 from gatewright.tasks.base import Kind
 from gatewright.tasks.options import Options
-from gatewright.train import launch
+from gatewright.tasks.sources import learned_from
 from gatewright.tuning.auto import Choice, Seconds, choose
 
 
@@ -39,7 +39,7 @@ def choose_recipe(
     meter = Seconds(seconds)
     if run_dir is not None:
         Run(path_of(run_dir, "run_dir", "the path of a directory")).require_new()
-    learned, value = launch.learned_from(source, kind.name, options)
+    learned, value = learned_from(source, kind.name, options)
     with isolated():
         choice = choose(learned, value, options, meter, say)
     say(f"recipe: {choice.recipe.name}, {choice.why}")

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from gatewright.errors import reason
 from gatewright.insight.inputs import of_run
 from gatewright.inspector.catalog import Catalog, Subject
-from gatewright.inspector.loader import DEFAULT, snapshot_entry
+from gatewright.inspector.loader import snapshot_entry
+from gatewright.inspector.selection import DEFAULT
 from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model, load
 from gatewright.runs import snapshots

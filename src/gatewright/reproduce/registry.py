@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gatewright.errors import GatewrightError, nearest, shorten
 from gatewright.reproduce import (
     adding,
     chorales,
@@ -14,6 +13,7 @@ from gatewright.reproduce import (
     temporal_order,
 )
 from gatewright.reproduce.experiment import Experiment
+from gatewright.reproduce.names import require_name
 
 _FILES = (adding, temporal_order, copy_memory, regular, chorales, classification, ett, shakespeare)
 
@@ -26,7 +26,5 @@ def experiment(name: str) -> Experiment:
     Raises:
         GatewrightError: if there is none of this name.
     """
-    if name not in EXPERIMENTS:
-        hint = nearest(name, EXPERIMENTS)
-        raise GatewrightError("NAME", "an experiment of `gatewright reproduce list`", f"{shorten(name)}{hint}")
+    require_name(name)
     return EXPERIMENTS[name]

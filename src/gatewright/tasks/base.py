@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from gatewright.data.source_files import require_file
 from gatewright.errors import GatewrightError
 from gatewright.tasks import options as options_of_runs
 from gatewright.tasks.options import DataOptions, Options
@@ -179,6 +180,20 @@ class Kind(Protocol[Data]):
             GatewrightError: names the option.
         """
         return options_of_runs.resolve(options, self.name, self.defaults, self.by_data)
+
+    def check_head(self, path: Path, options: DataOptions, fixed: bool = False) -> None:
+        """Check what the first bytes of a file show, before slow work.
+
+        Args:
+            path: the file.
+            options: how it is read.
+            fixed: whether a trained model fixes the columns.
+
+        Raises:
+            DataError: as the reader of the whole file does.
+        """
+        if not path.is_dir():
+            require_file(path)
 
     def unit_of(self, options: Options) -> str:
         """Return the unit of the loss and of the validation score of a run."""

@@ -15,9 +15,8 @@ from accelerate.accelerator import Accelerator
 from accelerate.utils.operations import broadcast_object_list
 from rich.console import Console
 
-from gatewright.data.source_files import is_run, require_file
 from gatewright.data.table import TrainingSource
-from gatewright.data.text_sources import TextFiles, has_texts
+from gatewright.data.text_sources import TextFiles
 from gatewright.errors import GatewrightError, path_of, shorten
 from gatewright.files import model_file
 from gatewright.nn.model import Model
@@ -27,6 +26,7 @@ from gatewright.tasks import registry
 from gatewright.tasks.base import Kind, Share, Task
 from gatewright.tasks.options import ALL_DEFAULTS, FREE, Options
 from gatewright.tasks.settings import RefitSettings, TrainingSettings
+from gatewright.tasks.sources import learned_from
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
 from gatewright.train.memory import within_memory
@@ -149,34 +149,6 @@ def require_one_process(argument: str, expected: str) -> None:
     """
     if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
         raise GatewrightError(argument, expected, "one of a launcher's")
-
-
-def learned_from(source: Any, kind: str, options: Options) -> tuple[Kind[Any], TrainingSource]:
-    """Return the kind that learns from a source, and the source as a path or as a value to read repeatedly.
-
-    Args:
-        source: the path of a file, or a value in memory.
-        kind: name of the kind; empty where the source or an option says it.
-        options: what is not left to the defaults.
-
-    Raises:
-        GatewrightError: if no kind learns from it, or the file does not exist.
-    """
-    kind = kind or registry.kind_named_by(options.data)
-    if isinstance(source, (list, tuple)) and len(source) and all(isinstance(each, Path) for each in source):
-        paths = tuple(source)
-        if len(paths) > 1 or paths[0].is_dir():
-            learned = registry.kind_of_files(paths, kind)
-            return learned, learned.files(paths)
-        source = paths[0]
-    if not isinstance(source, (str, Path)):
-        return registry.kind_of_value(source, kind)
-    path = Path(source)
-    if path.is_dir() and not is_run(path) and (kind or has_texts(path)):
-        learned = registry.kind_of_files((path,), kind)
-        return learned, learned.files((path,))
-    require_file(path)
-    return registry.kind_of_source(path, kind), path
 
 
 def _name_of(source: TrainingSource, kind: str) -> Path:

@@ -16,6 +16,7 @@ from gatewright.nn.model import Model
 from gatewright.runs.run import digest
 from gatewright.tasks.options import Options
 from gatewright.tasks.search_space import Space, Value, checked, entries_of, space_of, with_values
+from gatewright.tasks.sources import learned_from
 from gatewright.train import launch
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
@@ -54,7 +55,7 @@ class Job:
         Raises:
             GatewrightError: at an option, a value to search, or data that cannot be used.
         """
-        learned, source = launch.learned_from(source, kind, options)
+        learned, source = learned_from(source, kind, options)
         own = () if search is None else tuple(search)
         if search is None:
             data = learned.read(source, learned.resolve(options).data)

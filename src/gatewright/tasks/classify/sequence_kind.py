@@ -37,6 +37,20 @@ class SequenceKind(Kind[Data]):
 
         return TableFiles(paths)
 
+    def check_head(self, path: Path, options: DataOptions, fixed: bool = False) -> None:
+        """Check the format of a table, and that its header has the columns that options name."""
+        from gatewright.data.head import check_head
+        from gatewright.data.roles import NO_TIME
+        from gatewright.tasks.classify.dataset import is_ts, notation_of
+
+        if is_ts(path) or path.is_dir():
+            return
+        named = [("id", name) for name in options.id or ()]
+        named += [("label", options.label or "")] if not fixed else []
+        named += [("features", name) for name in options.features or ()]
+        named += [("time", options.time)] if options.time and options.time != NO_TIME else []
+        check_head(path, notation_of(options), named, fixed)
+
     def source_of(self, value: Any) -> TrainingSource | None:
         """Return sequences in memory, a data frame or an Arrow table."""
         from gatewright.tasks.classify.dataset import source_of

@@ -123,6 +123,14 @@ class Forecast(Kind["SeriesData"]):
 
         return with_transforms(data)
 
+    def check_head(self, path: Path, options: DataOptions, fixed: bool = False) -> None:
+        """Check the format of a table, and that its header has the columns that options name."""
+        from gatewright.data.head import check_head
+        from gatewright.tasks.forecast.dataset import roles
+
+        columns = roles(options, fixed)
+        check_head(path, columns.notation, columns.named(), fixed)
+
     def complete(self, options: Options, data: SeriesData) -> Options:
         """Return the options with what the table decides."""
         return replace(options, data=data.options)
