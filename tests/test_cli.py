@@ -695,9 +695,16 @@ main()
 
 
 @pytest.mark.parametrize(
-    "arguments", [["evaluate", "nothing"], ["forecast", "nothing", "a.csv"], ["predict", "nothing", "a.csv"]]
+    ("kind", "arguments"),
+    [("forecast", "evaluate run"), ("forecast", "forecast run a.csv"), ("classify", "predict run a.csv")],
 )
-def test_the_wait_for_torch_is_announced(tmp_path, arguments):
-    done = fork_server(*TRAINING).run(["-c", ANNOUNCED, *arguments], cwd=tmp_path)
+def test_the_wait_for_torch_is_announced(tmp_path, kind, arguments):
+    """Of a run whose model is damaged: what needs no torch is in order."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "a.csv").write_text("y\n1\n")
+    contents = {"config.toml": "", "source.json": json.dumps({"kind": kind, "source": "a.csv", "sha256": ""})}
+    for name, content in {**contents, "model.safetensors": "damaged"}.items():
+        (tmp_path / "run" / name).write_text(content)
+    done = fork_server(*TRAINING).run(["-c", ANNOUNCED, *arguments.split()], cwd=tmp_path)
     assert done.stdout == "loading torch True\n"
     assert done.stderr.startswith("error: ")

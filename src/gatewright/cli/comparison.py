@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from gatewright.cli import early_checks
 from gatewright.cli.app import LOADING, app, complain, errors, flat, print_table, say
 from gatewright.errors import GatewrightError
+from gatewright.evaluation.picture_file import require_picture
 from gatewright.progress import Waits
 from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
@@ -33,6 +34,8 @@ def compare(*runs: Path, windows: int | None = None, out: Path | None = None, pl
         plot: PNG or SVG file to draw: losses by step ahead, and differences with their 95% interval.
     """
     early_checks.check_windows(windows)
+    if plot is not None:
+        require_picture(plot)
     for run in runs:
         early_checks.check_run(run)
     if len(runs) < 2:
@@ -46,9 +49,7 @@ def compare(*runs: Path, windows: int | None = None, out: Path | None = None, pl
 
     if plot is not None:  # matplotlib is slow to load
         from gatewright.evaluation.comparison_plot import comparison_figure
-        from gatewright.evaluation.pictures import require_picture, write_picture
-
-        require_picture(plot)
+        from gatewright.evaluation.pictures import write_picture
     figures = compare_runs(runs, windows, waits)
     for table in tables(figures):
         print_table(table)
@@ -103,6 +104,8 @@ def backtest(
     options = Options(data, model, training)
     if config:
         options = options.over(read_config(config))
+    if plot is not None:
+        require_picture(plot)
     early_checks.check_source([source], "forecast", options)
     if not out.parent.is_dir():
         raise GatewrightError("--out", "a file in a directory that exists", str(out))
@@ -120,9 +123,8 @@ def backtest(
     origins = Origins(windows, step, retrain)
     if plot is not None:
         from gatewright.estimators.backtest_plot import backtest_figure
-        from gatewright.evaluation.pictures import require_picture, write_picture
+        from gatewright.evaluation.pictures import write_picture
 
-        require_picture(plot)
     result = backtest_source(source, options, origins, None, waits, baselines)
     frame, notes = with_harmless_names(result.forecasts)
     reasons = (

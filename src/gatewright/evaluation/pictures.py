@@ -13,31 +13,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gatewright.errors import GatewrightError, shorten
 from gatewright.files.atomic import writing
 from gatewright.tasks.forecast.plot import COLOURS, STYLE
 
-#: Formats, by the ending of a file's name.
-FORMATS = (".png", ".svg")
 #: Inches of a picture's width: its text stays readable where the picture is 400 pixels wide.
 WIDTH = 5.2
 #: Colours of models that have none of their own, for the colour-blind (Okabe & Ito 2008).
 _OTHERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
 #: Longest name in a legend or a title.
 _LONGEST = 28
-
-
-def require_picture(path: Path, argument: str = "--plot") -> Path:
-    """Return a path that a picture can be written to.
-
-    Raises:
-        GatewrightError: if its ending is that of no format, or its directory does not exist.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise GatewrightError(argument, f"a file whose name ends in {' or '.join(FORMATS)}", shorten(str(path)))
-    if not path.parent.is_dir():
-        raise GatewrightError(argument, "a file in a directory that exists", shorten(str(path)))
-    return path
 
 
 def write_picture(figure: Figure, path: Path) -> None:
