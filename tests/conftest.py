@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -32,9 +33,11 @@ settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
 _SERVERS = ("serve", "inspector")
 #: Marks of tests that take seconds.
 _LONG = ("slow", "browser", "server")
+#: Files with tests that drive Chromium.
+_OF_BROWSER = pytest.StashKey[set[Path]]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by what they use (`slow` stands in the files themselves), and put long files first.
 
     Files are handed out to processes in this order, so that the last ones to run are short, and no process is left
@@ -45,8 +48,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
         if item.path.parent.name in _SERVERS:
             item.add_marker(pytest.mark.server)
+    config.stash[_OF_BROWSER] = {item.path for item in items if item.get_closest_marker("browser")}
     long = {item.path for item in items if any(map(item.get_closest_marker, _LONG)) or item.path.suffix == ".md"}
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand files out as `tests/support/scheduling.py` says."""
+    from tests.support.scheduling import Scheduling
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:
@@ -84,13 +96,30 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+#: Chromium, from the first test of a page to the first test of a file without any.
+_chromium: list[tuple[ExitStack, Browser]] = []
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of a module, which are left out where there is none."""
+def browser() -> Browser:
+    """The one Chromium of files that follow one another; tests are left out where there is none."""
     from tests.support.browser import chromium
 
-    with chromium() as found:
-        yield found
+    if not _chromium:
+        stack = ExitStack()
+        _chromium.append((stack, stack.enter_context(chromium())))
+    return _chromium[0][1]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Close Chromium when its files are over: Playwright keeps a loop of asyncio running in this thread."""
+    if _chromium and item.path not in item.config.stash[_OF_BROWSER]:
+        _chromium.pop()[0].close()
+
+
+def pytest_sessionfinish() -> None:
+    if _chromium:
+        _chromium.pop()[0].close()
 
 
 @pytest.fixture(scope="module")

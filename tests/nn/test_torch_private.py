@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import gatewright
-from tests.support.forks import ROOT, fork_server
+from tests.support.forks import ROOT, TRAINING, fork_server
 
 #: What listens to torch, transforms, forward mode, batches of gradients, operators; and what they compute.
 SLOW = "not penalty and not keeps_what_torch_asks and not shapes and not chunks"
@@ -24,7 +24,7 @@ TESTS = [
 def test_without_the_private_names_everything_works() -> None:
     command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--assert=plain"]
     command += ["-p", "tests.support.public_torch", "-k", SLOW, *TESTS]
-    done = fork_server("torch").run(command, cwd=ROOT)
+    done = fork_server(*TRAINING).run(command, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-3000:]
 
 

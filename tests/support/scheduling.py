@@ -1,0 +1,38 @@
+"""Which of several processes runs which files of tests."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+from xdist.scheduler import LoadFileScheduling
+
+ROOT = Path(__file__).parents[2]
+#: What files have in common that takes a process seconds, and how the source of such a file is known.
+SHARED = {
+    "forks that train": re.compile(r"\bTRAINING\b|\b(train_in_process|command_in_process|train_among)\b"),
+    "forks that serve": re.compile(r"\bSERVING\b|\bServer\((?!.*fresh=True)"),
+    "compiled graphs": re.compile(r"\btorch\.compile\(|\bopcheck\("),
+    "pages": re.compile(r"\bbrowser: Browser\b|\bpages: dict\b"),
+}
+
+
+class Scheduling(LoadFileScheduling):
+    """A file at a time to each process, and to one process all files that have something costly in common."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(super()._split_scope(nodeid))
+
+
+@functools.cache
+def group(file: str) -> str:
+    """Return the name of what a file has in common with others; its own where that is nothing.
+
+    >>> group("tests/train/test_resume.py") == group("tests/train/test_trainer.py") != group("README.md")
+    True
+    """
+    if not Path(file).name.startswith("test_"):
+        return file
+    text = (ROOT / file).read_text("utf-8")
+    return next((name for name, sign in SHARED.items() if sign.search(text)), file)
