@@ -172,7 +172,8 @@ gatewright_status gatewright_model_shape(const gatewright_model* model, gatewrig
               m.columns.targets,
               m.symbols,
               m.columns.recent(),
-              m.last_width() - m.columns.targets};
+              m.last_width() - m.columns.last_width(),
+              m.last_width()};
     return GATEWRIGHT_OK;
 }
 
@@ -291,6 +292,7 @@ gatewright_status gatewright_set_seasonal_state(gatewright_stream* stream, int64
     const auto missing = [](double value) { return std::isnan(value); };
     if (model.pooling != Pooling::none && std::any_of(last, last + remembered, missing) != (steps == 0))
         return GATEWRIGHT_STATE;
+    if (model.columns.window && !model.columns.are_windows(last)) return GATEWRIGHT_STATE;
     if (model.pooling == Pooling::attention && steps > 0 && !is_softmax_state(last + remembered - 2))
         return GATEWRIGHT_STATE;
     const Turn turn(s);

@@ -41,7 +41,7 @@ extern "C" {
 
 /* Grows when gatewright_parts or a struct in it changes.  Parts of older versions are still taken: those of
  * version 1 have no seasons, those of version 2 no transforms, bounds and categories of a forecaster, those of
- * version 3 no pooling and no categories of features. */
+ * version 3 no pooling, no categories of features and no scale of a window. */
 #define GATEWRIGHT_VERSION 4
 
 typedef enum gatewright_status {
@@ -148,6 +148,13 @@ typedef struct gatewright_columns {
     /* Of parts of version 3.  Mean and scale of a category are 0 and 1. */
     int64_t category_count GATEWRIGHT_UNSET(0);                      /* 0 for none */
     const gatewright_category* categories GATEWRIGHT_UNSET(nullptr); /* (category_count), input rising; or null */
+    /* Of parts of version 4: the scale of a window, in place of mean, scale and change_scale of the targets; only
+     * where observed is set.  It is how much a target, transformed, moves from row to row since a session began;
+     * rows before the last `window` count less and less.  least_scale and scale_ratio are null without it. */
+    int64_t window GATEWRIGHT_UNSET(0);                  /* rows of a window: the context; 0 for none */
+    const double* least_scale GATEWRIGHT_UNSET(nullptr); /* (targets), above 0 */
+    const double* scale_ratio GATEWRIGHT_UNSET(nullptr); /* (targets), at least 0: an expected change over the size
+                                                            of a value */
 } gatewright_columns;
 
 /* How the weights of the gates, W_ih and W_hh, are kept in memory once a model is made; all else stays float. */
@@ -197,6 +204,7 @@ typedef struct gatewright_shape {
     int64_t symbols; /* 0 without symbols */
     int64_t recent;  /* rows whose targets a session remembers: the longest season and one; 0 without seasons */
     int64_t pooled; /* numbers that pooling keeps of a session: P, and for attention two more; 0 without pooling */
+    int64_t last;   /* numbers of `last` in a session's state: pooled, or targets, or 6 * targets with a window */
 } gatewright_shape;
 
 typedef struct gatewright_model gatewright_model;
@@ -261,8 +269,12 @@ gatewright_status gatewright_run_series(gatewright_stream* stream, const int64_t
  *   cell    (cell): c, layer by layer
  *   last    (targets): the last observed value of each target, NaN before the first; or (pooled): NaN before the
  *           first step, numbers after it.  That is the sum or the maximum of the hidden states; for attention
- * their weighted sum, the sum of the weights, and the power of two that both are to be multiplied by.  May be null
- * without targets and pooling steps   taken so far */
+ *           their weighted sum, the sum of the weights, and the power of two that both are to be multiplied by.
+ *           With the scale of a window (6 * targets): the last observed values, and then of each target five
+ *           numbers, NaN before the first: its first value, the sums of the sizes of its changes and of its
+ *           values, the sum of the differences of its values from the first one, and their number.  May be null
+ *           without targets and pooling
+ *   steps   taken so far */
 gatewright_status gatewright_get_state(gatewright_stream* stream, int64_t session, float* hidden, float* cell,
                                        double* last, int64_t* steps);
 gatewright_status gatewright_set_state(gatewright_stream* stream, int64_t session, const float* hidden,

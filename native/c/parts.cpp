@@ -76,6 +76,21 @@ void read_target_units(const gatewright_columns& given, Columns& columns) {
         for (int64_t k = 0; k < targets; ++k) need(given.minimum[k] <= given.maximum[k], GATEWRIGHT_SIZE);
 }
 
+// Reads the scale of a window, which parts before version 4 do not have.
+void read_window(const gatewright_columns& given, Columns& columns) {
+    need(is_size(given.window, 0), GATEWRIGHT_SIZE);
+    if (given.window == 0) return;
+    need(given.observed, GATEWRIGHT_SIZE);
+    need_scales(given.least_scale, given.targets);
+    need_numbers(given.scale_ratio, given.targets);
+    need(
+        std::all_of(given.scale_ratio, given.scale_ratio + given.targets, [](double ratio) { return ratio >= 0; }),
+        GATEWRIGHT_WEIGHT);
+    columns.window = {given.window,
+                      {given.least_scale, given.least_scale + given.targets},
+                      {given.scale_ratio, given.scale_ratio + given.targets}};
+}
+
 // Reads the sizes of the categories of a forecaster, which parts of earlier versions do not have.
 void read_categories(const gatewright_columns& given, Columns& columns) {
     need(is_size(given.category_count, 0), GATEWRIGHT_SIZE);
@@ -133,6 +148,7 @@ Columns columns_of(const gatewright_columns& given, int64_t version, int64_t D, 
     columns.change_scale.assign(given.change_scale, given.change_scale + given.targets);
     if (version > 1) read_seasons(given, columns);
     if (version > 2) read_target_units(given, columns);
+    if (version > 3) read_window(given, columns);
     return columns;
 }
 

@@ -60,12 +60,14 @@ struct Needed : Buffer {
 using Given = std::shared_ptr<Model>;
 // targets, past, statics, phases, known, horizon, quantiles; change, level, observed; mean, scale, change_scale;
 // seasons, and their weights in order; transforms of the targets with their numbers; bounds of forecasts;
-// of each category its input and its vectors.
+// of each category its input and its vectors; rows of a window, or 0, with the least scale and the ratio of a
+// target.
 using Counts = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
+using Window = std::tuple<int64_t, std::vector<double>, std::vector<double>>;
 using ColumnsGiven =
     std::tuple<Counts, std::tuple<bool, bool, bool>, std::vector<double>, std::vector<double>, std::vector<double>,
                std::vector<int64_t>, std::vector<float>, std::vector<int64_t>, std::vector<double>,
-               std::vector<double>, std::vector<double>, std::vector<std::tuple<int64_t, Array>>>;
+               std::vector<double>, std::vector<double>, std::vector<std::tuple<int64_t, Array>>, Window>;
 
 std::vector<TargetTransform> transforms_of(const std::vector<int64_t>& kinds, const std::vector<double>& numbers) {
     if (kinds.size() != numbers.size())
@@ -90,10 +92,18 @@ std::vector<Category> categories_of(const std::vector<std::tuple<int64_t, Array>
     return all;
 }
 
+WindowScale window_of(const Window& given, int64_t targets) {
+    const auto& [rows, least, ratio] = given;
+    const size_t needed = rows == 0 ? 0 : static_cast<size_t>(targets);
+    if (rows < 0 || least.size() != needed || ratio.size() != needed)
+        refuse("window", "rows, and two numbers for each target", std::to_string(rows));
+    return {rows, least, ratio};
+}
+
 Columns columns_of(const std::optional<ColumnsGiven>& given) {
     if (!given) return {};
     const auto& [counts, reads, mean, scale, change_scale, seasons, season_weight, kinds, numbers, minimum,
-                 maximum, categories] = *given;
+                 maximum, categories, window] = *given;
     const auto& [targets, past, statics, phases, known, horizon, quantiles] = counts;
     const auto& [change, level, observed] = reads;
     if (season_weight.size() != seasons.size() * static_cast<size_t>(horizon * targets))
@@ -109,6 +119,7 @@ Columns columns_of(const std::optional<ColumnsGiven>& given) {
     columns.minimum = minimum;
     columns.maximum = maximum;
     columns.categories = categories_of(categories);
+    columns.window = window_of(window, targets);
     return columns;
 }
 
@@ -147,6 +158,39 @@ Pooling pooling_of(const std::string& name) {
     if (name == "attention") return Pooling::attention;
     if (name != "") refuse("pooling", "'', 'mean', 'max' or 'attention'", "'" + name.substr(0, 80) + "'");
     return Pooling::none;
+}
+
+// Values (T, B, targets), transformed, as a model reads them that starts at the first row: change and level, the
+// last observed values and the scales; and what seasonal differences are of.  All (T, B, targets).
+nb::tuple in_windows(nb::handle values, const Window& window, const std::vector<double>& mean,
+                     const std::vector<double>& scale, const std::vector<double>& change_scale) {
+    const Array z = array_of("values", values);
+    if (z.ndim() != 3) refuse("values", "shape (T, B, targets)", shape_of(z));
+    const int64_t T = int64_t(z.shape(0)), B = int64_t(z.shape(1)), targets = int64_t(z.shape(2));
+    need<double>("values", z, {T, B, targets}, true);
+    const WindowScale of = window_of(window, targets);
+    if (!of) refuse("window", "at least one row", "0");
+    for (const size_t size : {mean.size(), scale.size(), change_scale.size()})
+        if (size != static_cast<size_t>(targets))
+            refuse("scaler", std::to_string(targets) + " numbers of each kind", std::to_string(size));
+    const double* const from = static_cast<const double*>(z.data());
+    Result<float> change({T, B, targets}), level({T, B, targets}), recent({T, B, targets});
+    Result<double> last({T, B, targets}), unit({T, B, targets});
+    const int64_t sessions = B * targets;
+    std::vector<double> memories(sessions * kWindowNumbers, std::nan(""));
+    std::vector<double> before(sessions, std::nan(""));
+    for (int64_t place = 0; place < T * sessions; ++place) {
+        const int64_t session = place % sessions, k = session % targets;
+        const Placed at = of.read(k, from[place], before[session], mean[k], change_scale[k], scale[k],
+                                  memories.data() + session * kWindowNumbers);
+        if (!std::isnan(from[place])) before[session] = from[place];
+        change.data[place] = static_cast<float>(at.change);
+        level.data[place] = static_cast<float>(at.level);
+        last.data[place] = at.last;
+        unit.data[place] = at.scale;
+        recent.data[place] = at.recent;
+    }
+    return nb::make_tuple(change.array, level.array, last.array, unit.array, recent.array);
 }
 
 Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, const Maybe& head_W,
@@ -332,6 +376,8 @@ void set_state(Stream& stream, int64_t session, nb::handle hidden, nb::handle ce
     const Needed c("cell", cell, "float32", model.cell_width(), false);
     const Needed l("last", last, "float64", model.last_width(), false);
     const Needed r("recent", recent, "float32", model.columns.recent() * model.columns.targets, false);
+    if (model.columns.window && !model.columns.are_windows(l.as<double>()))
+        refuse("last", "the last observed values, and what a session has seen of its window", "other numbers");
     std::copy_n(h.as<float>(), model.hidden_width(), stream.hidden(session));
     std::copy_n(c.as<float>(), model.cell_width(), stream.cell(session));
     std::copy_n(l.as<double>(), model.last_width(), stream.last(session));
@@ -351,6 +397,8 @@ void bind_streams(nb::module_& m) {
           nb::arg("pooling"), nb::arg("pool_W").none());
     m.def("transform", &transform, nb::arg("values").none(), nb::arg("kinds"), nb::arg("numbers"),
           nb::arg("inverse"));
+    m.def("in_windows", &in_windows, nb::arg("values").none(), nb::arg("window"), nb::arg("mean"),
+          nb::arg("scale"), nb::arg("change_scale"));
     nb::class_<Stream>(m, "Stream")
         .def("__init__",
              [](Stream* at, const Given& model, int64_t sessions) {

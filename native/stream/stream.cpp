@@ -101,6 +101,7 @@ int64_t fault_in_row(const Columns& n, const double* row) {
                                : k < known  ? -1
                                             : statics + (k - known) / n.horizon;
         if (k < n.targets && bad(n.transformed(value, k), n.mean[k], n.scale[k])) return k;
+        if (k < n.targets && n.window && !(std::abs(n.transformed(value, k)) <= kLargestValue)) return k;
         if (k < n.targets) continue;
         // Phases are read as they are.
         if (column < 0 ? bad(value, 0, 1) : bad(value, n.mean[column], n.scale[column])) return k;
@@ -177,6 +178,7 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
     if (several_steps) s.ahead.resize(ahead);
     s.out.resize(places * model_->output_width());
     s.level.resize(places * model_->columns.targets);
+    if (model_->columns.window) s.placed.resize(2 * places * model_->columns.targets);
     if (model_->columns.recent()) s.seasonal.resize(places * model_->columns.horizon * model_->columns.targets);
     // Last: where memory ended on the way, the next call must not take this room for granted.
     s.rows = rows;
@@ -191,20 +193,49 @@ void Stream::reserve(int64_t B, int64_t T, int threads) {
     for (int k = 0; k < threads; ++k) make_room(scratch_[k], rows, places);
 }
 
-// The numbers that the model reads, from a row of a table: as the training's encoder makes them, to the same bits.
-void Stream::encode_row(const double* row, double* last, float* x, float* level) const {
+// The numbers that the model reads of the targets of a row, all in the units of the training part.
+//   own  (targets): what add_seasons() needs of the row, or null
+float* Stream::encode_targets(int64_t session, const double* row, float* x, float* level, float* own) {
     const Columns& n = model_->columns;
-    const auto scaled = [&](double value, int64_t column) { return (value - n.mean[column]) / n.scale[column]; };
+    double* const before = last(session);
     if (n.change)
         for (int64_t k = 0; k < n.targets; ++k) {
-            const double change = (n.transformed(row[k], k) - n.transformed(last[k], k)) / n.change_scale[k];
+            const double change = (n.transformed(row[k], k) - n.transformed(before[k], k)) / n.change_scale[k];
             *x++ = std::isnan(change) ? 0.0f : static_cast<float>(change);
         }
     for (int64_t k = 0; k < n.targets; ++k) {
-        if (!std::isnan(row[k])) last[k] = row[k];
-        level[k] = std::isnan(last[k]) ? 0.0f : static_cast<float>(scaled(n.transformed(last[k], k), k));
+        if (!std::isnan(row[k])) before[k] = row[k];
+        const double scaled = (n.transformed(before[k], k) - n.mean[k]) / n.scale[k];
+        level[k] = std::isnan(before[k]) ? 0.0f : static_cast<float>(scaled);
+        if (own) own[k] = std::isnan(before[k]) ? static_cast<float>(kNaN) : level[k];
     }
-    if (n.level) x = std::copy_n(level, n.targets, x);
+    return n.level ? std::copy_n(level, n.targets, x) : x;
+}
+
+// The same in the units of the session's window.
+//   placed  (2, targets): last observed values, transformed, and scales
+float* Stream::encode_windows(int64_t session, const double* row, float* x, double* placed, float* own) {
+    const Columns& n = model_->columns;
+    double* const before = last(session);
+    float* const level = n.change ? x + n.targets : x;
+    for (int64_t k = 0; k < n.targets; ++k) {
+        const Placed at = n.window.read(k, n.transformed(row[k], k), n.transformed(before[k], k), n.mean[k],
+                                        n.change_scale[k], n.scale[k], before + n.targets + k * kWindowNumbers);
+        if (!std::isnan(row[k])) before[k] = row[k];
+        if (n.change) x[k] = static_cast<float>(at.change);
+        if (n.level) level[k] = static_cast<float>(at.level);
+        placed[k] = at.last;
+        placed[n.targets + k] = at.scale;
+        if (own) own[k] = at.recent;
+    }
+    return x + (n.change + n.level) * n.targets;
+}
+
+// The numbers that the model reads, from a row of a table: as the training's encoder makes them, to the same bits.
+void Stream::encode_row(int64_t session, const double* row, float* x, float* level, double* placed, float* own) {
+    const Columns& n = model_->columns;
+    const auto scaled = [&](double value, int64_t column) { return (value - n.mean[column]) / n.scale[column]; };
+    x = n.window ? encode_windows(session, row, x, placed, own) : encode_targets(session, row, x, level, own);
     if (n.observed)
         for (int64_t k = 0; k < n.targets; ++k) *x++ = std::isnan(row[k]) ? 0.0f : 1.0f;
     row += n.targets;
@@ -228,14 +259,15 @@ void Stream::encode_row(const double* row, double* last, float* x, float* level)
     for (int64_t k = 0; k < n.known; ++k) read(n.targets + n.past + k, n.horizon);
 }
 
-// Remembers the targets of a step, and sums up its seasonal differences, times their weights: for each season m
-// and step ahead j, of row t + j - m less row t - m; nothing where that row was not seen.
-void Stream::add_seasons(int64_t session, int64_t step, const float* level, float* seasonal) {
+// Sums up the seasonal differences of a step, times their weights: for each season m and step ahead j, of row
+// t + j - m less row t - m; nothing where that row was not seen.
+void Stream::add_seasons(int64_t session, int64_t step, const double* placed, float* seasonal) {
     const Columns& n = model_->columns;
-    const double* const observed = last(session);
-    float* const own = recent(session, step);
-    for (int64_t k = 0; k < n.targets; ++k) own[k] = std::isnan(observed[k]) ? static_cast<float>(kNaN) : level[k];
     std::fill_n(seasonal, n.horizon * n.targets, 0.0f);
+    // In units of the window, if the targets have its scale.
+    const auto in_window = [&](float difference, int64_t k) {
+        return n.window ? static_cast<float>(difference * (n.scale[k] / placed[n.targets + k])) : difference;
+    };
     const float* weight = n.season_weight.data();
     for (const int64_t season : n.seasons) {
         const float* const before = recent(session, std::max<int64_t>(step - season, 0));
@@ -245,7 +277,7 @@ void Stream::add_seasons(int64_t session, int64_t step, const float* level, floa
             const float* const after = recent_.data() + session * recent_width() + place * n.targets;
             for (int64_t k = 0; k < n.targets; ++k, ++weight)
                 if (step >= season && !std::isnan(before[k]))
-                    seasonal[j * n.targets + k] += *weight * (after[k] - before[k]);
+                    seasonal[j * n.targets + k] += *weight * in_window(after[k] - before[k], k);
             // Beyond a season its rows come again.
             if (++place == n.recent()) place = 0;
             if ((j + 1) % season == 0) place = first;
@@ -286,11 +318,12 @@ Rows<const float> Stream::encode(const Advance& call, const Part& part, Scratch&
             } else {
                 const Columns& n = model_->columns;
                 const int64_t session = call.sessions[part.first_row + b];
+                const int64_t step = steps(session) + part.first_step + t;
                 float* const level = s.level.data() + to * n.targets;
-                encode_row(static_cast<const double*>(call.input) + from * width, last(session), x, level);
-                if (n.recent())
-                    add_seasons(session, steps(session) + part.first_step + t, level,
-                                s.seasonal.data() + to * n.horizon * n.targets);
+                float* const own = n.recent() ? recent(session, step) : nullptr;
+                double* const placed = n.window ? s.placed.data() + 2 * to * n.targets : nullptr;
+                encode_row(session, static_cast<const double*>(call.input) + from * width, x, level, placed, own);
+                if (own) add_seasons(session, step, placed, s.seasonal.data() + to * n.horizon * n.targets);
             }
         }
     return {s.x.data(), part.rows * D, D};
@@ -383,15 +416,18 @@ void Stream::give(const Advance& call, const Part& part, Scratch& s, const float
             const int64_t row = t * part.rows + k / (n.horizon * n.targets), target = k % n.targets;
             float* const from = s.out.data() + (t * part.rows * n.horizon * n.targets + k) * n.quantiles;
             double* const to = static_cast<double*>(call.output) + place * O + k * n.quantiles;
-            const float level = n.observed ? s.level[row * n.targets + target] : 0.0f;
+            const float level = n.observed && !n.window ? s.level[row * n.targets + target] : 0.0f;
+            // Head and seasons give differences from the last value, in units of the window if it has a scale.
+            const double* const placed = n.window ? s.placed.data() + 2 * row * n.targets + target : nullptr;
+            const double scale = placed ? placed[n.targets] : n.scale[target];
+            const double mean = placed ? placed[0] : n.mean[target];
             if (n.recent()) {
                 const float seasonal = s.seasonal[t * part.rows * n.horizon * n.targets + k];
                 for (int64_t q = 0; q < n.quantiles; ++q) from[q] += seasonal;
             }
             for (int64_t q = 0; q < n.quantiles; ++q) from[q] += level;
             std::sort(from, from + n.quantiles);
-            for (int64_t q = 0; q < n.quantiles; ++q)
-                to[q] = n.in_units(from[q] * n.scale[target] + n.mean[target], target);
+            for (int64_t q = 0; q < n.quantiles; ++q) to[q] = n.in_units(from[q] * scale + mean, target);
         }
     }
 }

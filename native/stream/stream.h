@@ -11,6 +11,7 @@
 #include "kernels/lstm.h"
 #include "stream/pooling.h"
 #include "stream/transform.h"
+#include "stream/window_scale.h"
 #include "support/workspace.h"
 
 namespace gatewright {
@@ -39,9 +40,19 @@ struct Columns {
     std::vector<TargetTransform> transforms{};  // of targets, before all else; none where it is empty
     std::vector<double> minimum{}, maximum{};   // of forecasts of the targets; no bounds where they are empty
     std::vector<Category> categories{};         // in the order of their inputs
+    WindowScale window{};                       // scale of the targets of a session, in place of mean and scale
 
     // Rows whose targets the seasonal differences need: the last ones that a session has read.
     int64_t recent() const { return seasons.empty() ? 0 : seasons.back() + 1; }
+    // Numbers that a session remembers of targets: the last observed values, and what the scale of its window is
+    // of.
+    int64_t last_width() const { return targets * (window ? 1 + kWindowNumbers : 1); }
+    // Whether these numbers may be those of a session with the scale of a window.
+    bool are_windows(const double* last) const {
+        for (int64_t k = 0; k < targets; ++k)
+            if (!is_window(last + targets + k * kWindowNumbers, last[k], window.rows)) return false;
+        return true;
+    }
     int64_t width() const { return targets + past + statics + phases + known * horizon; }
     double transformed(double value, int64_t target) const {
         return transforms.empty() ? value : transforms[target].apply(value);
@@ -106,7 +117,7 @@ class Model {
     int64_t cell_width() const { return cell_width_; }
     int64_t weight_bytes() const { return weight_bytes_; }  // of the gates' weights, as they are kept
     // Doubles that a session keeps next to its hidden and cell states.
-    int64_t last_width() const { return columns.targets + pooled_width(pooling, layers_.back().sizes.P); }
+    int64_t last_width() const { return columns.last_width() + pooled_width(pooling, layers_.back().sizes.P); }
 
     const Reads reads;
     const int64_t symbols;
@@ -154,14 +165,15 @@ class Stream {
     const Model& model() const { return *model_; }
     int64_t sessions() const { return sessions_; }
     // The state of a session, layer by layer: h (P), c (H); the last observed value of each target, NaN before the
-    // first, or what pooling keeps, NaN before the first step; steps taken; and of a model with seasons the
-    // targets of its last `recent` rows.
+    // first, and with the scale of a window then each target's WindowMemory; or what pooling keeps, NaN before the
+    // first step; steps taken; and of a model with seasons the targets of its last `recent` rows.
     float* hidden(int64_t session) { return hidden_.data() + session * model_->hidden_width(); }
     float* cell(int64_t session) { return cell_.data() + session * model_->cell_width(); }
     double* last(int64_t session) { return last_.data() + session * model_->last_width(); }
     int64_t& steps(int64_t session) { return steps_[session]; }
-    // Copies the targets of the last rows, as last observed in the scaler's units, out or in: (recent, targets),
-    // the oldest first, NaN before the first observation.  Set the steps of a session before these.
+    // Copies the targets of the last rows, as last observed in the scaler's units (with the scale of a window:
+    // less the first one), out or in: (recent, targets), the oldest first, NaN before the first observation.  Set
+    // the steps of a session before these.
     void get_recent(int64_t session, float* to) const;
     void set_recent(int64_t session, const float* from);
     void reset(int64_t session);
@@ -173,6 +185,7 @@ class Stream {
     // Room of one thread for some rows.
     struct Scratch {
         std::vector<float> x, y[2], h[2], c, hidden, ahead, pooled, out, level, seasonal, gates, kept;
+        std::vector<double> placed;  // of each place, with the scale of a window: last values, and scales
         int64_t rows = 0, places = 0;
     };
     // Some rows of a call, and some of its steps.
@@ -184,8 +197,10 @@ class Stream {
     void make_room(Scratch& scratch, int64_t rows, int64_t places);
     void advance_part(const Advance& call, const Part& part, Scratch& scratch);
     Rows<const float> encode(const Advance& call, const Part& part, Scratch& scratch);
-    void encode_row(const double* row, double* last, float* x, float* level) const;
-    void add_seasons(int64_t session, int64_t step, const float* level, float* seasonal);
+    void encode_row(int64_t session, const double* row, float* x, float* level, double* placed, float* own);
+    float* encode_targets(int64_t session, const double* row, float* x, float* level, float* own);
+    float* encode_windows(int64_t session, const double* row, float* x, double* placed, float* own);
+    void add_seasons(int64_t session, int64_t step, const double* placed, float* seasonal);
     int64_t recent_width() const { return model_->columns.recent() * model_->columns.targets; }
     // Where a session keeps the targets of a step that it takes: one of `recent` places, used in turn.
     float* recent(int64_t session, int64_t step) {

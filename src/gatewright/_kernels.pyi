@@ -58,6 +58,13 @@ def model(
     pool_W: _Array | None,
 ) -> Model: ...
 def transform(values: _Array, kinds: Sequence[int], numbers: Sequence[float], inverse: bool) -> _Array: ...
+def in_windows(
+    values: _Array,
+    window: tuple[int, Sequence[float], Sequence[float]],
+    mean: Sequence[float],
+    scale: Sequence[float],
+    change_scale: Sequence[float],
+) -> tuple[_Array, _Array, _Array, _Array, _Array]: ...
 def linear(x: _Array, W: _Array, b: _Array | None, threads: int, out: _Array | None) -> Any: ...
 def forward(
     x: _Array,

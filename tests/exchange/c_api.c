@@ -58,6 +58,9 @@ static void fill(double* x, int64_t count) {
     }
 }
 
+#ifndef MODEL_LAST
+#define MODEL_LAST MODEL_TARGETS
+#endif
 #ifndef MODEL_RECENT
 #define MODEL_RECENT 0
 #endif
@@ -66,7 +69,7 @@ static void fill(double* x, int64_t count) {
 
 typedef struct state {
     float hidden[MODEL_HIDDEN], cell[MODEL_CELL], recent[MODEL_RECENT * MODEL_TARGETS + 1];
-    double last[MODEL_TARGETS];
+    double last[MODEL_LAST];
     int64_t steps;
 } state;
 
@@ -143,6 +146,11 @@ static void test_bad_states_change_nothing(void) {
     bad.last[0] = INFINITY;
     GIVES(STATE, SET_STATE(stream, 0, before.hidden, before.cell, bad.last, before.recent, 3));
     GIVES(STATE, SET_STATE(stream, 0, before.hidden, before.cell, before.last, before.recent, -1));
+    if (MODEL_LAST > MODEL_TARGETS) { /* a sum of sizes below 0 */
+        bad.last[0] = before.last[0];
+        bad.last[MODEL_TARGETS + 1] = -1;
+        GIVES(STATE, SET_STATE(stream, 0, before.hidden, before.cell, bad.last, before.recent, 3));
+    }
     if (MODEL_RECENT > 0) {
         bad.recent[0] = -INFINITY;
         GIVES(STATE, SET_STATE(stream, 0, before.hidden, before.cell, before.last, bad.recent, 3));
@@ -384,6 +392,14 @@ static void test_columns_that_do_not_fit_are_refused(void) {
     COLUMNS_REFUSED(NULL_POINTER, columns.mean = NULL);
     COLUMNS_REFUSED(NULL_POINTER, columns.change_scale = NULL);
     COLUMNS_REFUSED(WEIGHT, columns.scale = zero);
+    COLUMNS_REFUSED(SIZE, columns.window = -1);
+    if (MODEL_LAST > MODEL_TARGETS) {
+        static const double below[16] = {-1};
+        COLUMNS_REFUSED(NULL_POINTER, columns.least_scale = NULL);
+        COLUMNS_REFUSED(NULL_POINTER, columns.scale_ratio = NULL);
+        COLUMNS_REFUSED(WEIGHT, columns.least_scale = zero);
+        COLUMNS_REFUSED(WEIGHT, columns.scale_ratio = below);
+    }
     if (MODEL_RECENT > 0) {
         static float bad[16 * MODEL_OUTPUT] = {NAN};
         static const int64_t falling[2] = {5, 2}, same[2] = {3, 3}, none[2] = {0, 3};

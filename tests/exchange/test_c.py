@@ -106,9 +106,9 @@ def series_model(**changes: Any) -> Model:
         for array, number in zip(numbers, (0, 1), strict=True):
             array[encoder.columns.index(category.column)] = number
     changes_scale, transformed = tuple(rng.uniform(0.1, 2, len(encoder.targets))), len(encoder.transform)
-    scaler = Scaler(
-        encoder.columns, *map(tuple, numbers), changes_scale, (3.0,) * transformed, (1.0,) * transformed
-    )
+    windows = len(encoder.targets) if encoder.window else 0
+    of_targets = ((3.0,) * transformed, (1.0,) * transformed, (0.5,) * windows, (0.2,) * windows)
+    scaler = Scaler(encoder.columns, *map(tuple, numbers), changes_scale, *of_targets)
     bounds = {"minimum": (-20.0, 0.0), "maximum": (60.0, 70.0)} if transformed else {}
     head = QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9), **bounds)
     spec = ModelSpec(encoder, StackSpec(20, num_layers=2), head)
@@ -177,13 +177,15 @@ def test_weights_of_fewer_bits_give_the_bits_of_python(
     assert not same_bits(got, full)
 
 
-@pytest.mark.parametrize("reads", ["both", "change", "nothing", "seasons", "transforms"])
+@pytest.mark.parametrize("reads", ["both", "change", "nothing", "seasons", "transforms", "window"])
 def test_a_forecaster_gives_the_bits_of_python(reads: str, library: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"known": ("holiday", "price"), "static": ("area",)} if reads == "change" else {}
     if reads == "seasons":
         reads, changes = "both", {"seasons": (2, 11), "context": 12}
     if reads == "transforms":
         reads, changes = "both", {"seasons": (2, 11), "context": 12, "transform": ("log1p", "asinh")}
+    if reads == "window":
+        reads, changes = "both", {"seasons": (2, 11), "context": 12, "scale": "window"}
     stream = exported(series_model(reads=reads, **changes), tmp_path)
     program = compiled(ROOT / "examples/embed/main.c", library, tmp_path)
     xs = rows(len(stream.columns), 2)
@@ -357,11 +359,11 @@ def test_the_caller_gives_sine_and_cosine_of_a_calendar(library: Path, tmp_path:
     assert same_bits(printed(program, TARGETS[0], whole), expected)
 
 
-@pytest.mark.parametrize(("seasons", "transform"), [((), ()), ((2, 5), ()), ((2, 5), ("asinh", "log1p"))])
-def test_the_contract_holds(
-    seasons: tuple[int, ...], transform: tuple[str, ...], library: Path, tmp_path: Path
-) -> None:
-    stream = exported(series_model(context=12, seasons=seasons, transform=transform), tmp_path)
+@pytest.mark.parametrize(
+    "changes", [{}, {"seasons": (2, 5)}, {"seasons": (2, 5), "transform": ("asinh", "log1p"), "scale": "window"}]
+)
+def test_the_contract_holds(changes: dict[str, Any], library: Path, tmp_path: Path) -> None:
+    stream = exported(series_model(context=12, **changes), tmp_path)
     glibc = "-DCOUNT_ALLOCATIONS" if os.confstr("CS_GNU_LIBC_VERSION") else "-UCOUNT_ALLOCATIONS"
     done = run(compiled(ROOT / "tests/exchange/c_api.c", library, tmp_path, glibc))
     *names, low, middle, high, context, fingerprint = done.stdout.removesuffix("\n").split("\n")

@@ -71,7 +71,9 @@ def test_round_trip(path: Path, data: st.DataObject, model_spec: ModelSpec) -> N
     if encoder.companion == "scaler":
         categories = tuple(each.column for each in getattr(encoder, "categories", ()))
         companion = {
-            "scaler": data.draw(scalers(encoder.columns, len(encoder.targets), categories, encoder.transform))
+            "scaler": data.draw(
+                scalers(encoder.columns, len(encoder.targets), categories, encoder.transform, encoder.window)
+            )
         }
     else:
         companion = {"vocabulary": data.draw(vocabularies(encoder.symbols))}

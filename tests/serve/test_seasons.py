@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.support.local_server import local, nulls, numbers
 from tests.support.stream_models import rows_of, series_model, table
 
 
-def test_sessions_keep_their_recent_rows(tmp_path: Path) -> None:
-    """Four sessions take turns in two places of a stream."""
-    model = series_model(seasons=(3, 7), calendar=())
+@pytest.mark.parametrize("scale", ["global", "window"])
+def test_sessions_keep_their_recent_rows(scale: str, tmp_path: Path) -> None:
+    """Four sessions take turns in two places of a stream; with the scale of a window they keep that, too."""
+    model = series_model(seasons=(3, 7), calendar=(), scale=scale)
     with local(model.stream(sessions=2), tmp_path) as server:
         names = [server.create() for _ in range(4)]
         alone = [model.stream() for _ in names]

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from gatewright import spec as s
+from gatewright.spec.encoders import SCALES
 
 # Any character.  st.text() would first build a table of them, for seconds.
 CHARACTERS = st.sampled_from('ab"\\/\n\0\x7fé\u2028\U0001f600') | st.integers(0, 0x10FFFF).map(chr).filter(
@@ -46,7 +47,8 @@ def series_encoders(draw: st.DrawFn) -> s.SeriesEncoder:
     )
     transform = draw(st.just(()) | st.tuples(*[st.sampled_from(s.TRANSFORMS)] * len(targets)))
     transform = transform if set(transform) != {"none"} else ()
-    numbers = (calendar, step, context, reads, zone, seasons, categories, transform)
+    scale = draw(st.sampled_from(SCALES)) if reads != "nothing" else "global"
+    numbers = (calendar, step, context, reads, zone, seasons, categories, transform, (), scale)
     return s.SeriesEncoder(targets, past, known, static, *numbers)
 
 
@@ -100,6 +102,7 @@ def scalers(
     targets: int = 1,
     categories: tuple[str, ...] = (),
     transform: tuple[str, ...] | None = None,
+    window: int = 0,
 ) -> s.Scaler:
     if columns is None:
         columns = tuple(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
@@ -116,7 +119,10 @@ def scalers(
     numbers, deviations = (
         tuple(draw(st.lists(POSITIVE, min_size=len(transform), max_size=len(transform)))) for _ in "nd"
     )
-    return s.Scaler(columns, means, scales, changes, numbers, deviations)
+    of_window = (
+        tuple(draw(st.lists(POSITIVE, min_size=targets, max_size=targets))) if window else () for _ in "lr"
+    )
+    return s.Scaler(columns, means, scales, changes, numbers, deviations, *of_window)
 
 
 @st.composite

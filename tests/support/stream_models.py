@@ -23,6 +23,8 @@ from gatewright.spec import (
     Vocabulary,
 )
 from gatewright.spec.vocabulary import tokens_of
+from gatewright.tasks.forecast.inputs import Excerpt, of_series
+from gatewright.tasks.forecast.window_units import Place
 from gatewright.tasks.forecast.windows import Windows, in_units
 
 SYMBOLS = (UNKNOWN, *"abcdefgh \n")
@@ -74,7 +76,8 @@ def series_model(bounds: dict[str, tuple[float, ...]] | None = None, **changes: 
     of_transforms = tuple(NUMBERS.get(name, 0.0) for name in encoder.transform), (1.0,) * len(encoder.transform)
     if encoder.transform:  # numbers as those of logarithms
         mean[: len(encoder.targets)], scale[: len(encoder.targets)] = 2.0, 1.5
-    scaler = Scaler(columns, tuple(mean), tuple(scale), tuple(changes_scale), *of_transforms)
+    of_windows = ((0.5,) * len(encoder.targets), (0.2,) * len(encoder.targets)) if encoder.window else ((), ())
+    scaler = Scaler(columns, tuple(mean), tuple(scale), tuple(changes_scale), *of_transforms, *of_windows)
     head = QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9), **(bounds or {}))
     spec = ModelSpec(encoder, StackSpec(20, num_layers=2), head)
     model = Model(spec, scaler=scaler).eval()
@@ -117,15 +120,21 @@ def rows_of(model: Model, series: Series, rows: int) -> np.ndarray[Any, Any]:
 
 
 def whole_forecast(model: Model, series: Series, rows: int) -> np.ndarray[Any, Any]:
-    """The whole series at once, through torch's modules."""
+    """The whole series at once, through torch's modules, as a recording has it."""
     encoder, head, scaler = model.spec.encoder, model.spec.head, model.scaler
     assert isinstance(encoder, SeriesEncoder)
     assert isinstance(head, QuantileHead)
     assert scaler is not None
+    if encoder.window:  # also where there are more rows than in a window
+        parts = of_series(model, series, Excerpt(slice(0, rows)), "")
+        x, level, _, _, differences, last, scale = (torch.from_numpy(part[:, None].copy()) for part in parts)
+        with torch.no_grad():
+            y = model(x, differences=differences if encoder.seasons else None).y
+        return in_units(model, y, level, Place(last, scale))[:, 0].numpy()
     encoded = encode(series, encoder, scaler)
     reader = SeriesEncoder(**{**vars(encoder), "context": rows})
     windows = Windows([encoded], reader, head.horizon, "cpu")
-    inputs, level, _, differences = windows.batch(np.array([rows - 1]), rows)
+    inputs, level, _, differences, _ = windows.batch(np.array([rows - 1]), rows)
     with torch.no_grad():
         y = model(inputs, differences=differences).y
     return in_units(model, y, level)[:, 0].numpy()

@@ -96,7 +96,7 @@ def test_the_loss_is_that_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
         return seen[-1]
 
     monkeypatch.setattr(ForecastTask, "forecast", kept)
-    [found] = auto_transform._losses(data, data.units.transforms)
+    [found] = auto_transform.start_losses(data, data.units.transforms)
     losses = []
     for which, row, answer in zip(*seen[0], strict=True):
         values = data.table.series[which].values[:, 0]
@@ -129,11 +129,11 @@ def test_no_random_number_is_drawn() -> None:
 def test_few_of_many_series_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto_transform, "MOST_ROWS", 2 * ROWS)
     data = read(panel(1.0, 3000.0, 10.0, 1e6), id=("id",))
-    few = auto_transform._few_series(data)
+    few = auto_transform.few_series(data)
     assert [one.name for one in few.table.series] == ["of 1", "of 10"]
     assert data.units.transforms[0].name == "asinh"
     none = replace(data, windows=np.zeros_like(data.windows))
-    assert auto_transform._few_series(none) is none
+    assert auto_transform.few_series(none) is none
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ def encoded(target: np.ndarray) -> Encoded:
     """A series of which only the targets are there."""
     target = target.astype(np.float32)
     empty, ages = np.zeros((len(target), 0), np.float32), np.zeros((len(target), 0), np.int32)
-    return Encoded(empty, empty, target, target, ages, ages, ages)
+    return Encoded(empty, empty, target, target, ages, ages, ages, target.astype(np.float64))
 
 
 def series() -> list[Encoded]:

@@ -113,7 +113,7 @@ def test_the_head_is_fitted_where_a_stream_begins_and_adds_nothing_later() -> No
     assert torch.equal(fitted["head.weight"][:, :-3], without["head.weight"][:, :-3])
     assert not torch.equal(fitted["head.weight"][:, -3:], without["head.weight"][:, -3:])
     assert all(torch.equal(value, without[name]) for name, value in fitted.items() if name != "head.weight")
-    inputs, level, target, _ = learning._windows.batch(learning._train, 24)
+    inputs, level, target, *_ = learning._windows.batch(learning._train, 24)
     with torch.no_grad():
         forecast = absolute(model, model.eval()(inputs).y, level)
         model.load_state_dict(without)

@@ -91,7 +91,7 @@ def test_a_batch_is_what_a_loop_gathers(case, data):
     places = [(which, origin) for which, rows in enumerate(case.sources) for origin in origins_of(case, rows)]
     places = data.draw(st.permutations(places))
     origins = np.array([windows.starts[which] + origin for which, origin in places], dtype=np.int64)
-    inputs, level, target, seasonal = windows.batch(origins, supervised)
+    inputs, level, target, seasonal, _ = windows.batch(origins, supervised)
     context, horizon = case.encoder.context, case.horizon
     assert inputs.shape == (context, len(places), case.encoder.input_size(horizon))
     assert level.shape == (supervised, len(places), 2)

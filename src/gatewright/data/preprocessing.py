@@ -16,10 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.data import frequency
+from gatewright.data import frequency, window_scale
 from gatewright.data.split import Parts
 from gatewright.data.table import Series, Table
-from gatewright.data.target_units import Transform, by_transforms, fitted_number, require_allowed, transformed
+from gatewright.data.target_units import (
+    LARGEST,
+    Transform,
+    by_transforms,
+    fitted_number,
+    require_allowed,
+    transformed,
+)
 from gatewright.errors import DataError, shorten
 from gatewright.spec import Scaler, SeriesEncoder
 
@@ -28,7 +35,12 @@ _FARTHEST = 1e20
 
 
 def fit_scaler(
-    table: Table, parts: Sequence[Parts], transforms: Sequence[Transform] = (), season: int = 1
+    table: Table,
+    parts: Sequence[Parts],
+    transforms: Sequence[Transform] = (),
+    season: int = 1,
+    *,
+    window: bool = False,
 ) -> Scaler:
     """Return the mean and standard deviation of every column in the training parts.
 
@@ -37,6 +49,7 @@ def fit_scaler(
         parts: the parts of each series.
         transforms: of the targets, which the numbers are those of then; one each, or none at all.
         season: rows in a season, for transforms whose number is to be found.
+        window: whether the targets have the scale of a window.
 
     Raises:
         DataError: if a column does not vary there, or a transform does not allow a value.
@@ -72,7 +85,11 @@ def fit_scaler(
         mean.append(float(observed.mean()))
         scale.append(float(observed.std()))
     change_scale = [_change_scale(*pair) for pair in zip(changes.T, scale[:targets], strict=True)]
-    return Scaler(columns, tuple(mean), tuple(scale), tuple(change_scale), tuple(numbers), tuple(deviation))
+    windows: tuple[tuple[float, ...], ...] = ()
+    if window:
+        windows = window_scale.fitted([values[:, :targets] for values in training], scale[:targets])
+    moments = (tuple(mean), tuple(scale), tuple(change_scale))
+    return Scaler(columns, *moments, tuple(numbers), tuple(deviation), *windows)
 
 
 def _require_varying(observed: NDArray[np.float64], name: str) -> None:
@@ -185,6 +202,8 @@ class Encoded:
         input_ages: (rows, columns) ages of the inputs.
         known_ages: (rows, known) ages of the inputs known in advance.
         level_ages: (rows, targets) ages of the level.
+        transformed: (rows, targets) the targets by their transforms, float64, NaN where missing: with the scale of
+            a window, change and level are of these.
     """
 
     inputs: NDArray[np.float32]
@@ -194,6 +213,7 @@ class Encoded:
     input_ages: NDArray[np.int32]
     known_ages: NDArray[np.int32]
     level_ages: NDArray[np.int32]
+    transformed: NDArray[np.float64]
 
 
 def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "") -> Encoded:
@@ -209,6 +229,8 @@ def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "
     values = np.concatenate([own, series.values[:, targets:]], axis=1) if encoder.transform else series.values
     scaled = (values - scaler.mean) / scaler.scale
     _check_range(series, scaled, encoder.columns)
+    if encoder.window:
+        _check_size(series, own, encoder)
     target, inputs, input_ages = scaled[:, :targets], *_filled(scaled[:, targets:], fill)
     level, level_ages = np.nan_to_num(last_observed(target)), _ages(target)
     columns, ages = [], []
@@ -238,6 +260,7 @@ def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "
         input_ages=np.concatenate(ages, axis=1),
         known_ages=input_ages[:, past : past + known],
         level_ages=level_ages,
+        transformed=own,
     )
 
 
@@ -248,6 +271,16 @@ def _check_range(series: Series, scaled: NDArray[np.float64], columns: Sequence[
         row, column = map(int, far[0])
         name = f"column {shorten(columns[column])}, {series.place(row)}"
         expected = f"a value within {_FARTHEST:g} standard deviations of the training part"
+        raise DataError(name, expected, f"{series.values[row, column]:g}")
+
+
+def _check_size(series: Series, own: NDArray[np.float64], encoder: SeriesEncoder) -> None:
+    """Refuse targets whose sums over a window could become infinite."""
+    large = np.argwhere(np.abs(own) > LARGEST)
+    if len(large):
+        row, column = map(int, large[0])
+        name = f"column {shorten(encoder.targets[column])}, {series.place(row)}"
+        expected = f"a value from -{LARGEST:g} to {LARGEST:g}, for --scale window"
         raise DataError(name, expected, f"{series.values[row, column]:g}")
 
 

@@ -46,6 +46,8 @@ class Forecaster(PathSampling, RollingOrigins):
         season: lengths of seasons in steps, such as (24, 168); "none" for no seasonal differences.
         transform: transform of the targets: "log", "log1p", "asinh", "boxcox" or "none", for all or one each
             (default: "auto").
+        scale: scale of the targets: "global", of the training part, or "window", how much each series moves from
+            row to row in the rows that are read (default: "auto").
         minimum: lower bound of forecasts, for all targets or one each.
         maximum: upper bound of forecasts, likewise.
         calendar: calendar inputs.
@@ -110,6 +112,7 @@ class Forecaster(PathSampling, RollingOrigins):
     def __init__(
         self, *, horizon: int | None = None, quantiles: Sequence[float] | None = None, context: int | None = None,
         season: int | str | Sequence[int | str] | None = None, transform: str | Sequence[str] | None = None,
+        scale: str | None = None,
         minimum: float | str | Sequence[float | str] | None = None,
         maximum: float | str | Sequence[float | str] | None = None, calendar: str | Sequence[str] | None = None,
         holidays: str | Sequence[str] | None = None, reads: str | None = None,
@@ -129,7 +132,8 @@ class Forecaster(PathSampling, RollingOrigins):
     ) -> None:  # fmt: skip
         self.horizon, self.quantiles, self.context = horizon, quantiles, context
         self.season, self.calendar, self.holidays, self.reads = season, calendar, holidays, reads
-        self.transform, self.minimum, self.maximum = transform, minimum, maximum
+        self.transform, self.scale = transform, scale
+        self.minimum, self.maximum = minimum, maximum
         self.hidden, self.layers, self.dropout = hidden, layers, dropout
         self.proj, self.embedding, self.forget_bias, self.start = proj, embedding, forget_bias, start
         self.time_format = time_format

@@ -16,6 +16,7 @@ from gatewright.runtime.classes import pooling_of
 from gatewright.runtime.signature import Signature
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, holiday_column
 from gatewright.spec.cell import WEIGHTS, LayerWeights
+from gatewright.spec.encoders import WINDOW_NUMBERS
 
 #: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header.
 VERSION = 4
@@ -61,7 +62,8 @@ _SERIES = """\
  * MODEL_QUANTILES).  Before a session has read MODEL_CONTEXT steps (gatewright_steps_read) it knows less than it
  * was trained to, and its quantiles are wider.  An input of categories has the index of its value
  * (MODEL_CATEGORIES).  A model with seasons has MODEL_RECENT: the rows whose targets are
- * a part of a session's state (gatewright_get_seasonal_state)."""
+ * a part of a session's state (gatewright_get_seasonal_state).  A model with the scale of a window has MODEL_LAST:
+ * the numbers that a session remembers of its targets."""
 
 _SERIES_EXTRAS = """\
 /* Names in UTF-8, in the order of a row. */
@@ -112,6 +114,12 @@ _COLUMNS_OF_SEASONS = """\
 _COLUMNS_OF_TRANSFORMS = """\
     .transform = transform,
     .transform_number = transform_number,
+"""
+
+_COLUMNS_OF_WINDOW = """\
+    .window = {rows},
+    .least_scale = least_scale,
+    .scale_ratio = scale_ratio,
 """
 
 _PARTS = """\
@@ -207,6 +215,8 @@ class _Input(NamedTuple):
         }
         if encoder.seasons:
             sizes["RECENT"] = encoder.recent
+        if encoder.window:
+            sizes["LAST"] = len(encoder.targets) * (1 + WINDOW_NUMBERS)
         extras = _TIME_ZONE.format(zone=encoder.time_zone) + _SERIES_EXTRAS
         if encoder.categories:
             sizes["CATEGORIES"] = len(encoder.categories)
@@ -258,7 +268,7 @@ def _source(file: ModelFile) -> str:
 def _version(spec: ModelSpec) -> int:
     """Return the oldest version of ``gatewright_parts`` that has all members of a model."""
     encoder = spec.encoder
-    if spec.labeller is not None and (encoder.categories or pooling_of(spec)):
+    if encoder.window or (spec.labeller is not None and (encoder.categories or pooling_of(spec))):
         return 4
     bounded = spec.forecaster is not None and (spec.forecaster[1].minimum or spec.forecaster[1].maximum)
     if encoder.transform or bounded or encoder.categories:
@@ -299,6 +309,10 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
         if bounds:
             yield _array(f"static const double {name}", bounds)
             units += f"    .{name} = {name},\n"
+    if encoder.window:
+        yield _array("static const double least_scale", scaler.least_scale)
+        yield _array("static const double scale_ratio", scaler.scale_ratio)
+        units += _COLUMNS_OF_WINDOW.format(rows=encoder.window)
     signature = Signature.of_series(encoder, head)
     categories = ""
     if encoder.categories:

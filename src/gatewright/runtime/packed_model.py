@@ -64,7 +64,7 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
         stack.hidden_size,
         len(spec.encoder.targets) or pooled_width(spec),
     )
-    shape = Shape(*sizes, fingerprint, spec.encoder.recent)
+    shape = Shape(*sizes, fingerprint, spec.encoder.recent, spec.encoder.window)
     return PackedModel(native, signature, shape)
 
 

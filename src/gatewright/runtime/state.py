@@ -3,6 +3,7 @@
 The bytes are: the magic ``gwstate`` and the format's version; the fingerprint of the model; L, H, P, the number of
 targets and the steps taken; h, c and the last observed targets; and a digest.  Version 2, for models with seasons
 only, adds the number of recent rows after the steps, and the recent targets after the last observed ones.
+With the scale of a window the last observed targets are followed by five numbers of each (`State.last`).
 Everything is little-endian.  The bytes are not trusted: sizes are checked against the model before anything is
 read.
 """
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import StateError
+from gatewright.spec.encoders import WINDOW_NUMBERS
 
 _MAGIC = b"gwstate"  # the version is the next byte
 _HEAD = struct.Struct("<7sB32sIIIIq")
@@ -34,7 +36,10 @@ class State:
         last: the last observed value of each target, in its own units, NaN before the first, (targets,), float64;
             of a classifier that pools by mean or maximum the sum or the maximum of the hidden states, (P,), and
             by attention their weighted sum, the sum of the weights, and the power of two that both are to be
-            multiplied by, (P + 2,), NaN before the first step; empty for other models.
+            multiplied by, (P + 2,), NaN before the first step; empty for other models.  With the scale of a window
+            these are followed by five numbers of each target, transformed, NaN before the first: its first value,
+            the sums of the sizes of its changes and of its values, the sum of the differences of its values from
+            the first, and their number.
         steps: steps taken.
         recent: of a forecaster with seasons, the targets of the last rows, the oldest first, as last observed and
             in the units of the scaler, NaN before the first observation, (longest season + 1, targets), float32;
@@ -69,6 +74,7 @@ class Shape:
         targets: size of ``last``: the number of targets, or of numbers that pooling keeps.
         fingerprint: SHA-256 of the model, in hexadecimal.
         recent: number of rows whose targets are part of the state; 0 without seasons.
+        window: maximum number of rows that a target's scale is of; 0 with that of the training part.
     """
 
     layers: int
@@ -77,6 +83,12 @@ class Shape:
     targets: int
     fingerprint: str
     recent: int = 0
+    window: int = 0
+
+    @property
+    def last_size(self) -> int:
+        """Size of `State.last`."""
+        return self.targets * (1 + WINDOW_NUMBERS if self.window else 1)
 
     @property
     def recent_shape(self) -> tuple[int, int]:
@@ -93,7 +105,7 @@ class Shape:
 
     @property
     def _size(self) -> int:
-        numbers = 4 * self.layers * (self.hidden + self.cell) + (8 + 4 * self.recent) * self.targets
+        numbers = 4 * self.layers * (self.hidden + self.cell) + 8 * self.last_size + 4 * self.recent * self.targets
         return self._head_size + numbers + _DIGEST
 
     def check(self, state: State) -> State:
@@ -107,7 +119,7 @@ class Shape:
         shapes = {
             "hidden": ((self.layers, self.hidden), np.float32),
             "cell": ((self.layers, self.cell), np.float32),
-            "last": ((self.targets,), np.float64),
+            "last": ((self.last_size,), np.float64),
             "recent": (self.recent_shape, np.float32),
         }
         for name, (shape, dtype) in shapes.items():
@@ -118,6 +130,9 @@ class Shape:
             good = np.isfinite(array) | (np.isnan(array) & (name in ("last", "recent")))
             if not good.all():
                 raise StateError(f"state.{name}", "finite numbers", "NaN or infinity")
+        if self.window and not self._is_window(state.last):
+            expected = "the last observed values, and for each what its window has seen"
+            raise StateError("state.last", expected, "other numbers")
         # Far below the number at which counting would overflow.
         if not isinstance(state.steps, int) or not 0 <= state.steps < 2**62:
             raise StateError("state.steps", f"a whole number from 0 to {2**62 - 1}", repr(state.steps)[:80])
@@ -127,6 +142,14 @@ class Shape:
             expected = "NaN in the rows before the first observation of a target, and there alone"
             raise StateError("state.recent", expected, "other rows")
         return state
+
+    def _is_window(self, last: NDArray[np.float64]) -> bool:
+        """Whether numbers may be those of a session with the scale of a window."""
+        values, memory = last[: self.targets], last[self.targets :].reshape(-1, WINDOW_NUMBERS)
+        _, moved, size, _, rows = memory.T
+        counted = (rows >= 1) & (rows <= self.window) & (moved >= 0) & (size >= 0)
+        seen = np.isfinite(memory).all(axis=1) & counted
+        return bool(np.where(np.isnan(values), np.isnan(memory).all(axis=1), seen).all())
 
     def to_bytes(self, state: State) -> bytes:
         """Return a valid state as bytes."""
@@ -169,7 +192,7 @@ class Shape:
         for dtype, shape in (
             ("<f4", (self.layers, self.hidden)),
             ("<f4", (self.layers, self.cell)),
-            ("<f8", (self.targets,)),
+            ("<f8", (self.last_size,)),
             ("<f4", self.recent_shape),
         ):
             count = int(np.prod(shape))

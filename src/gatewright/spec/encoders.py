@@ -19,6 +19,12 @@ READS = ("change", "level", "both", "nothing")
 #: Transforms of a target; the number of one is its place here.
 TRANSFORMS = ("none", "log", "log1p", "asinh", "boxcox")
 
+#: Numbers that a session remembers of a target's window.
+WINDOW_NUMBERS = 5
+
+#: Scales of targets: of the training part, or of what a model has read since its first row.
+SCALES = ("global", "window")
+
 #: Maximum number of seasons of a forecaster, and of steps in one: a session of a stream remembers as many rows.
 MOST_SEASONS, LONGEST_SEASON = 16, 1_000_000
 
@@ -62,6 +68,9 @@ class SeriesEncoder(Spec):
             ``known``: their number on the dates of a row, under `holiday_column`.
         transform: transform of each target, out of `TRANSFORMS`, before anything else is computed; empty for none
             at all.  Its number is in the scaler.
+        scale: units of targets, out of `SCALES`.  With "window" change and level, and the head's differences, are
+            in units of the mean change from row to row since the first row that is read (`docs/model-file.md`);
+            the level is that above the mean of these rows.
     """
 
     kind: ClassVar[str] = "series"
@@ -83,6 +92,7 @@ class SeriesEncoder(Spec):
     categories: tuple[Category, ...] = left_out((), since=4)
     transform: tuple[str, ...] = left_out((), since=4)
     holidays: tuple[str, ...] = left_out((), since=4)
+    scale: str = left_out("global", since=4)
 
     def __post_init__(self) -> None:
         require(len(self.targets) > 0, "targets", "at least one column", self.targets)
@@ -94,6 +104,10 @@ class SeriesEncoder(Spec):
             require(part in CALENDAR, "calendar", f"parts out of {CALENDAR}", part)
         require(self.reads in READS, "reads", f"one of {READS}", self.reads)
         require_size("context", self.context)
+        require(self.scale in SCALES, "scale", f"one of {SCALES}", self.scale)
+        require(
+            self.scale == "global" or self.reads_targets, "scale", 'global where reads is "nothing"', self.scale
+        )
         zoned = len(self.time_zone) <= 64 and _TIME_ZONE.fullmatch(self.time_zone) is not None
         require(
             zoned or self.time_zone == "",
@@ -133,6 +147,11 @@ class SeriesEncoder(Spec):
                 f"at least {seasons[-1] + 1}, a row more than the longest season",
                 self.context,
             )
+
+    @property
+    def window(self) -> int:
+        """Number of rows whose changes make the scale of the targets; 0 with that of the training part."""
+        return self.context if self.scale == "window" else 0
 
     @property
     def recent(self) -> int:
@@ -242,8 +261,9 @@ class SymbolEncoder(Spec):
     #: Seasons, and rows that they need: none.
     seasons: ClassVar[tuple[int, ...]] = ()
     recent: ClassVar[int] = 0
-    #: Transforms of targets, and columns of categories: none.
+    #: Transforms and windows of targets, and columns of categories: none.
     transform: ClassVar[tuple[str, ...]] = ()
+    window: ClassVar[int] = 0
     categories: ClassVar[tuple[Category, ...]] = ()
 
     symbols: int
@@ -294,8 +314,9 @@ class FeatureEncoder(Spec):
     #: Seasons, and rows that they need: none.
     seasons: ClassVar[tuple[int, ...]] = ()
     recent: ClassVar[int] = 0
-    #: Transforms of targets: none.
+    #: Transforms and windows of targets: none.
     transform: ClassVar[tuple[str, ...]] = ()
+    window: ClassVar[int] = 0
 
     columns: tuple[str, ...]
     missing: tuple[str, ...] = ()

@@ -165,6 +165,9 @@ class Scaler(Spec):
         transform_number: number of each target's transform: the power of "boxcox", the unit of "log1p" and
             "asinh", else 0; empty without transforms.  Mean and scales are those of the transformed targets then.
         deviation: standard deviation of each target in its own units; empty where ``scale`` has it.
+        least_scale: smallest scale of a window of each target; empty without the scale of a window.
+        scale_ratio: of each target, the change from row to row over the size of a value, for the first rows of a
+            window; likewise.
 
     >>> Scaler(columns=("load",), mean=(20.0,), scale=(4.0,), change_scale=(0.5,)).scale
     (4.0,)
@@ -176,6 +179,8 @@ class Scaler(Spec):
     change_scale: tuple[float, ...]
     transform_number: tuple[float, ...] = left_out((), since=4)
     deviation: tuple[float, ...] = left_out((), since=4)
+    least_scale: tuple[float, ...] = left_out((), since=4)
+    scale_ratio: tuple[float, ...] = left_out((), since=4)
 
     def __post_init__(self) -> None:
         require_text("scaler.columns", self.columns)
@@ -188,6 +193,10 @@ class Scaler(Spec):
         require(all(map(math.isfinite, numbers)), "scaler.transform_number", "finite numbers", numbers)
         good = all(math.isfinite(each) and each > 0 for each in self.deviation)
         require(good, "scaler.deviation", "finite numbers above 0", self.deviation)
+        good = all(math.isfinite(each) and each > 0 for each in self.least_scale)
+        require(good, "scaler.least_scale", "finite numbers above 0", self.least_scale)
+        good = all(math.isfinite(each) and each >= 0 for each in self.scale_ratio)
+        require(good, "scaler.scale_ratio", "finite numbers of at least 0", self.scale_ratio)
 
     @property
     def deviations(self) -> tuple[float, ...]:
@@ -211,6 +220,10 @@ class Scaler(Spec):
             if count != len(transforms):
                 expected = f"one number for each of {len(transforms)} transformed targets"
                 return f"scaler.{name}", expected, f"{count}"
+        windows = len(encoder.targets) if encoder.window else 0
+        for name, count in (("least_scale", len(self.least_scale)), ("scale_ratio", len(self.scale_ratio))):
+            if count != windows:
+                return f"scaler.{name}", f"one number for each of {windows} targets with a window", f"{count}"
         for transform, number in zip(transforms, self.transform_number, strict=True):
             if transform in ("log1p", "asinh") and number <= 0:
                 return "scaler.transform_number", f"a unit above 0 for {transform}", f"{number}"

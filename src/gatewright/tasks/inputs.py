@@ -14,6 +14,7 @@ from torch import Tensor
 from gatewright.errors import GatewrightError
 from gatewright.nn.model import Model, State
 from gatewright.spec.recording import RecordingMetadata
+from gatewright.tasks.forecast.window_units import Place
 
 Array = NDArray[Any]
 
@@ -29,6 +30,7 @@ class InputBatch:
         state: initial hidden and cell states, each (L*S, B, ...); zeros if None.
         level: a forecaster's targets as last observed (T, B, targets), in the scaler's units; else None.
         differences: a forecaster's seasonal differences (T, B, seasons, horizon, targets); else None.
+        place: zero and unit of a forecaster's output, with the scale of a window (T, B, targets); else None.
         targets: as in `Recording`.
         columns: as in `Recording`.
         times: as in `Recording`.
@@ -41,6 +43,7 @@ class InputBatch:
     state: State | None = None
     level: Tensor | None = None
     differences: Tensor | None = None
+    place: Place | None = None
     targets: Array | None = None
     columns: Array | None = None
     times: NDArray[np.datetime64] | None = None
@@ -66,6 +69,7 @@ class InputBatch:
             state=None if self.state is None else (self.state[0][:, chosen], self.state[1][:, chosen]),
             level=selection(self.level),
             differences=selection(self.differences),
+            place=None if self.place is None else Place(*map(selection, self.place)),
             targets=selection(self.targets),
             columns=selection(self.columns),
             times=selection(self.times),

@@ -24,6 +24,7 @@ from gatewright.spec import (
     TRANSFORMS,
     StackSpec,
 )
+from gatewright.spec.encoders import SCALES
 from gatewright.spec.vocabulary import MOST_TOKENS
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -36,6 +37,8 @@ LABEL_PER = ("sequence", "step")
 LOSSES = {
     "quantile": "median", "mae": "median", "mse": "mean", "huber": "huber", "nse": "mean", "mase": "median",
 }  # fmt: skip
+#: Losses that have a scale for each series.
+WEIGHTED = ("nse", "mase")
 CALIBRATIONS = ("width", "conformal", "none")
 
 
@@ -175,6 +178,10 @@ class DataOptions:
         transform: Transform of the targets: "log", "log1p", "asinh", "boxcox" or "none", for all or one each;
             with a number its unit or power, such as asinh:0.5 or boxcox:0.3 (default: "auto", the best of some for
             the model that training starts from).
+        scale: Scale of the targets: "global", of the training part, or "window", how much each series moves from
+            row to row in the rows that are read, for series of unlike sizes, and for calm and wild times; there is
+            none of each series, since a new one has no other (default: "auto", the better one for the model that
+            training starts from).
         min: Lower bound of forecasts, such as 0, for all targets or one each; "none" for no bound (default: none).
         max: Upper bound of forecasts, likewise (default: none).
         tokens: Tokens of a text: "characters", "bytes" (of any file; none is unknown) or "bpe", which merges bytes
@@ -218,6 +225,7 @@ class DataOptions:
     quantiles: tuple[float, ...] | None = field(default=None, metadata=_LEVELS)
     season: tuple[str, ...] | None = field(default=None, metadata=_SEASONS)
     transform: tuple[str, ...] | None = field(default=None, metadata=_TRANSFORMS)
+    scale: str | None = field(default=None, metadata=_one_of((AUTO, *SCALES)))
     min: tuple[str, ...] | None = field(default=None, metadata=_BOUNDS)
     max: tuple[str, ...] | None = field(default=None, metadata=_BOUNDS)
     tokens: str | None = field(default=None, metadata=_one_of(TOKENS))

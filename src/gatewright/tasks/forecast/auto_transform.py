@@ -44,7 +44,7 @@ def with_transforms(data: SeriesData) -> SeriesData:
     given = data.options.transform or ()
     targets = data.table.roles.targets
     given = given if len(given) == len(targets) else given * len(targets)
-    few = _few_series(data)
+    few = few_series(data)
     candidates = [[each, *_candidates(few, column)] for column, each in enumerate(data.units.transforms)]
     most = max(len(each) for each, name in zip(candidates, given, strict=True) if name == AUTO)
     losses = np.full((most, len(targets)), np.inf)
@@ -53,7 +53,7 @@ def with_transforms(data: SeriesData) -> SeriesData:
             each[min(number, len(each) - 1)] if name == AUTO else each[0]
             for each, name in zip(candidates, given, strict=True)
         )
-        losses[number] = _losses(few, tried)
+        losses[number] = start_losses(few, tried)
     chosen, notes = list(data.units.transforms), []
     for column, (name, own) in enumerate(zip(given, candidates, strict=True)):
         if name != AUTO:
@@ -69,7 +69,7 @@ def with_transforms(data: SeriesData) -> SeriesData:
     return replace(data, options=options, units=replace(data.units, transforms=tuple(chosen), note=note))
 
 
-def _few_series(data: SeriesData) -> SeriesData:
+def few_series(data: SeriesData) -> SeriesData:
     """Return data with some of the series, evenly spaced, as many as `MOST_ROWS` holds."""
     rows = sum(len(series.values) for series in data.table.series)
     every = -(-rows // MOST_ROWS)
@@ -103,7 +103,7 @@ def _candidates(data: SeriesData, column: int) -> list[Transform]:
     return [Transform("asinh", unit), Transform("log1p")] if positive else [Transform("log1p")]
 
 
-def _losses(data: SeriesData, transforms: tuple[Transform, ...]) -> NDArray[np.float64]:
+def start_losses(data: SeriesData, transforms: tuple[Transform, ...]) -> NDArray[np.float64]:
     """Return the mean quantile loss of each target, in units of the seasonal differences of its series."""
     data = replace(data, units=replace(data.units, transforms=transforms))
     with torch.random.fork_rng(devices=[]):

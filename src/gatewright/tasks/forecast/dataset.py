@@ -190,6 +190,7 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
         holidays=data.options.holidays or (),
         categories=_categories(data.table, options.model.embedding),
         transform=data.units.names,
+        scale=data.units.scale,
     )
     size = ModelSettings.of(options.model)
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
@@ -197,7 +198,9 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
     units = data.units
     head = QuantileHead(settings.horizon, settings.quantiles, units.minimum, units.maximum, point=point)
     transforms = data.units.transforms if data.units.names else ()
-    scaler = preprocessing.fit_scaler(data.table, data.parts, transforms, data.sizes.season)
+    scaler = preprocessing.fit_scaler(
+        *(data.table, data.parts, transforms, data.sizes.season), window=bool(encoder.window)
+    )
     return ModelSpec(encoder, stack, head), scaler
 
 
@@ -259,6 +262,7 @@ def options_of_model(spec: ModelSpec) -> DataOptions:
         season=tuple(map(str, encoder.seasons)) or ("none",),
         category=(NO_CATEGORY, *(each.column for each in encoder.categories)),
         transform=encoder.transform or ("none",),
+        scale=encoder.scale,
         min=bounds_option(head.minimum),
         max=bounds_option(head.maximum),
     )

@@ -150,16 +150,16 @@ def forecast_batches(
         if not len(origins):
             continue
         encoded = preprocessing.encode(one, encoder, model.scaler, data.settings.fill)
-        windows = Windows([encoded], encoder, horizon, device)
+        windows = Windows([encoded], encoder, horizon, device, model.scaler)
         values = one.values[:, :targets]
         naive = Naive(values, data.sizes.season)
         for first in range(0, len(origins), size):
             some = origins[first : first + size]
-            scaled = predict_scaled(model, windows, some, batch=size)
-            forecasts = {"model": scaled_in_units(model, scaled)}
+            scaled, place = predict_scaled(model, windows, some, batch=size)
+            forecasts = {"model": scaled_in_units(model, scaled, place)}
             if calibration is not None:
                 before = torch.from_numpy(calibration.undo(scaled.double().numpy(), head.quantiles))
-                forecasts[UNCALIBRATED] = scaled_in_units(model, before)
+                forecasts[UNCALIBRATED] = scaled_in_units(model, before, place)
             for name, baseline in zip(METHODS[1:], (naive.persistence, naive.seasonal, naive.drift), strict=True):
                 steady = baseline(some, horizon)
                 # Before the first observed value a baseline knows what the model knows: the training part's mean.

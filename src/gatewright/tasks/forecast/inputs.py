@@ -13,13 +13,15 @@ import torch
 from gatewright.data.preprocessing import Encoded, encode
 from gatewright.data.table import Roles, Series, Table, read_table
 from gatewright.data.time_zones import NO_ZONE
+from gatewright.data.window_scale import Window
 from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
-from gatewright.spec import NO_CATEGORY, QuantileHead, SeriesEncoder
+from gatewright.spec import NO_CATEGORY, QuantileHead, Scaler, SeriesEncoder
 from gatewright.spec.recording import RecordingMetadata, SeriesMetadata
 from gatewright.tasks.forecast.dataset import SeriesData, roles
 from gatewright.tasks.forecast.predict import fitted, rows_observed
 from gatewright.tasks.forecast.seasonal_differences import seasonal_differences, seen_ages
+from gatewright.tasks.forecast.window_units import Place, in_window, replace_targets
 from gatewright.tasks.inputs import Array, InputBatch, device_of, start_error
 from gatewright.tasks.options import DataOptions
 
@@ -129,11 +131,12 @@ def of_table(model: Model, table: Table, excerpts: Sequence[Excerpt], title: str
         ),
     )
     parts = [
-        _of_series(model, series, excerpt, fill) for series, excerpt in zip(table.series, excerpts, strict=True)
+        of_series(model, series, excerpt, fill) for series, excerpt in zip(table.series, excerpts, strict=True)
     ]
     lengths = np.array([len(part[0]) for part in parts])
-    x, level, columns, targets, differences = (
-        _padded([part[n] for part in parts], pad) for n, pad in enumerate((0.0, 0.0, np.nan, np.nan, 0.0))
+    x, level, columns, targets, differences, last, scale = (
+        _padded([part[n] for part in parts], pad)
+        for n, pad in enumerate((0.0, 0.0, np.nan, np.nan, 0.0, 0.0, 1.0))
     )
     times = None
     if table.series[0].times is not None:
@@ -150,22 +153,22 @@ def of_table(model: Model, table: Table, excerpts: Sequence[Excerpt], title: str
         lengths,
         level=torch.from_numpy(level).to(device),
         differences=torch.from_numpy(differences).to(device) if encoder.seasons else None,
+        place=Place(torch.from_numpy(last), torch.from_numpy(scale)) if encoder.window else None,
         columns=columns,
         targets=targets,
         times=times,
     )
 
 
-def _of_series(
-    model: Model, series: Series, excerpt: Excerpt, fill: str
-) -> tuple[Array, Array, Array, Array, Array]:
+def of_series(model: Model, series: Series, excerpt: Excerpt, fill: str) -> tuple[Array, ...]:
     """Return what is read of one series.
 
     Returns:
-        inputs, level, columns, what came (T, horizon, targets), and the seasonal differences (T, seasons, horizon,
-        targets).
+        inputs, level, columns, what came (T, horizon, targets), the seasonal differences (T, seasons, horizon,
+        targets), and the place of forecasts (T, targets).
     """
     assert model.spec.forecaster is not None
+    assert model.scaler is not None
     encoder, head = model.spec.forecaster
     first, stop, _ = excerpt.rows.indices(len(series.values))
     if first >= stop:
@@ -177,13 +180,15 @@ def _of_series(
         raise _unreadable(model, series, excerpt, fill)
     end = len(inputs) if usable.all() else int(np.argmin(usable))
     read = slice(0, min(end, stop - first))
+    level, differences, place = _in_own_units(encoded, inputs, encoder, model.scaler, head.horizon)
     came = _ahead(one.values[:, : len(encoder.targets)], head.horizon).transpose(0, 2, 1)
     return (
         inputs[read],
-        encoded.level[read],
+        level[read],
         one.values[read],
         came[read],
-        _differences(encoded, encoder, head)[read],
+        differences[read],
+        *place[:, read],
     )
 
 
@@ -200,13 +205,26 @@ def _read(model: Model, series: Series, fill: str) -> tuple[Encoded, Array, Arra
     return encoded, inputs, np.isfinite(inputs).all(axis=1) & (np.arange(rows) < observed)
 
 
-def _differences(encoded: Encoded, encoder: SeriesEncoder, head: QuantileHead) -> Array:
-    """Return the seasonal differences of each row of a series (T, seasons, horizon, targets)."""
+def _in_own_units(
+    encoded: Encoded, inputs: Array, encoder: SeriesEncoder, scaler: Scaler, horizon: int
+) -> tuple[Array, Array, Array]:
+    """Return level and seasonal differences of each row of a series, and the place of forecasts (2, T, targets).
+
+    With the scale of a window, change and level of the inputs (T, D) are replaced, in place.
+    """
+    level, none = encoded.level, np.zeros((len(encoded.level), 0), np.float32)
+    if encoder.window:
+        window = Window.of(encoded.transformed[:, None], encoder, scaler)
+        replace_targets(inputs[:, None], window, encoder)
+        place = np.stack([window.last[:, 0], window.scale[:, 0]])
+        parts = in_window(window, encoder, horizon, scaler, len(level))[:, 0] if encoder.seasons else none
+        return np.zeros_like(level), parts, place
+    place = np.zeros((2, *level.shape))
     if not encoder.seasons:
-        return np.zeros((len(encoded.level), 0))
-    level, ages = torch.from_numpy(encoded.level), torch.from_numpy(seen_ages(encoded))
-    rows = torch.arange(len(level), device=level.device).unsqueeze(1)
-    return seasonal_differences(level, ages, rows, rows, encoder.seasons, head.horizon)[:, 0].numpy()
+        return level, none, place
+    levels, ages = torch.from_numpy(level), torch.from_numpy(seen_ages(encoded))
+    rows = torch.arange(len(level), device=levels.device).unsqueeze(1)
+    return level, seasonal_differences(levels, ages, rows, rows, encoder.seasons, horizon)[:, 0].numpy(), place
 
 
 def _unreadable(model: Model, series: Series, excerpt: Excerpt, fill: str) -> GatewrightError:

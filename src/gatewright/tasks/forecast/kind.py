@@ -15,6 +15,7 @@ from gatewright.tasks.options import (
     LOSSES,
     MODEL_DEFAULTS,
     TRAINING_DEFAULTS,
+    WEIGHTED,
     DataOptions,
     Options,
     stack_options,
@@ -48,7 +49,7 @@ class Forecast(Kind["SeriesData"]):
         DataOptions(
             target=(), past=(), known=(), static=(), holidays=(), time="", time_format="", time_zone="", id=(),
             resample="", aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
-            horizon=1, quantiles=(0.1, 0.5, 0.9), transform=("auto",),
+            horizon=1, quantiles=(0.1, 0.5, 0.9), transform=("auto",), scale="auto",
             min=("none",), max=("none",), valid="0.15", test="0.15",
         ),
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
@@ -84,7 +85,7 @@ class Forecast(Kind["SeriesData"]):
                 given = data.transform or ("none",)
                 data = replace(data, transform=tuple("none" if name == AUTO else name for name in given))
             options = replace(options, data=data)
-        return super().resolve(options)
+        return super().resolve(_with_possible_scale(options))
 
     def unit_of(self, options: Options) -> str:
         """Return the loss of a run."""
@@ -110,18 +111,24 @@ class Forecast(Kind["SeriesData"]):
         return None
 
     def read(self, source: TrainingSource, options: DataOptions, spec: ModelSpec | None = None) -> SeriesData:
-        """Read and split a table, and choose transforms of its targets where the options leave them open.
+        """Read and split a table, and choose what the options leave open: transforms and scale of its targets.
 
         The step between rows is what the model knows, if there is one.
         """
         from gatewright.tasks.forecast import dataset
 
         data = dataset.read(cast("ReadableTable", source), options, None if spec is None else spec.forecaster)
-        if spec is not None or AUTO not in (options.transform or ()):
+        if spec is not None:
             return data
-        from gatewright.tasks.forecast.auto_transform import with_transforms
+        if AUTO in (options.transform or ()):
+            from gatewright.tasks.forecast.auto_transform import with_transforms
 
-        return with_transforms(data)
+            data = with_transforms(data)
+        if options.scale == AUTO:
+            from gatewright.tasks.forecast.auto_scale import with_scale
+
+            data = with_scale(data, options)
+        return data
 
     def check_head(self, path: Path, options: DataOptions, fixed: bool = False) -> None:
         """Check the format of a table, and that its header has the columns that options name."""
@@ -227,7 +234,8 @@ class Forecast(Kind["SeriesData"]):
         """Return the options of a run of an earlier version, as that version understood them.
 
         Without ``calibrate`` nothing was calibrated; without ``start``, a season was that of the baseline alone;
-        without ``category``, true and false were numbers; without ``transform``, targets were read as they are.
+        without ``category``, true and false were numbers; without ``transform``, targets were read as they are;
+        without ``scale``, in units of the training part.
         """
         data, model, training = options.data, options.model, options.training
         if training.calibrate is None:
@@ -239,6 +247,8 @@ class Forecast(Kind["SeriesData"]):
             data = replace(data, category=(NO_CATEGORY,))
         if data.transform is None:
             data = replace(data, transform=("none",))
+        if data.scale is None:
+            data = replace(data, scale="global")
         return replace(options, data=data, model=model, training=training)
 
     def with_validation(self, data: SeriesData) -> SeriesData:
@@ -302,7 +312,7 @@ class Forecast(Kind["SeriesData"]):
         from gatewright.tasks.forecast.windows import in_units
 
         assert batch.level is not None
-        return in_units(model, output, batch.level)
+        return in_units(model, output, batch.level, batch.place)
 
     def stream_score(self, file: ModelFile, source: Path, options: DataOptions) -> StreamScore:
         """Read windows of a table, which are scored by MAE and MSE."""
@@ -323,3 +333,19 @@ class Forecast(Kind["SeriesData"]):
         from gatewright.tasks.forecast.csv_output import forecast_table
 
         return forecast_table(model, source, options, horizon, waits, paths)
+
+
+def _with_possible_scale(options: Options) -> Options:
+    """Return options with the scale of the training part where no other is possible and none is set.
+
+    Raises:
+        GatewrightError: if another one is set.
+    """
+    data, loss = options.data, options.training.loss
+    reason = "--reads nothing" if data.reads == "nothing" else f"--loss {loss}" if loss in WEIGHTED else ""
+    if not reason:
+        return options
+    if data.scale == "window":
+        expected = f"global with {reason}" + (", which has a scale for each series" if loss in WEIGHTED else "")
+        raise GatewrightError("--scale", expected, "window")
+    return replace(options, data=replace(data, scale="global"))

@@ -132,7 +132,7 @@ def _panels(drawn: Drawn, model: Model, data: SeriesData) -> Iterator[_Panel]:
     candidates = origins(rows, encoder.context, head.horizon, part.test, part.end)
     tiles = candidates[_tiles(candidates, head.horizon, max(1, SHOWN // head.horizon))]
     encoded = encode(one, encoder, model.scaler, data.settings.fill)
-    windows = Windows([encoded], encoder, head.horizon, next(model.parameters()).device)
+    windows = Windows([encoded], encoder, head.horizon, next(model.parameters()).device, model.scaler)
     answers = predict(model, windows, tiles)
     for target, name in enumerate(encoder.targets):
         title = f"{_short(name)}  ({_short(', '.join(data.table.roles.ids))} {_short(one.name)})"

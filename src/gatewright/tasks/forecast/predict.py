@@ -154,7 +154,7 @@ def window_at_end(model: Model, one: Series, table: Table, fill: str) -> tuple[i
         raise DataError(one.title, expected, str(rows))
     window = _window(one, rows, table, encoder, head.horizon, fill)
     encoded = encode(window, encoder, model.scaler, fill)
-    return rows, Windows([encoded], encoder, head.horizon, next(model.parameters()).device)
+    return rows, Windows([encoded], encoder, head.horizon, next(model.parameters()).device, model.scaler)
 
 
 def forecast_frame(

@@ -18,6 +18,7 @@ from gatewright.tasks.base import SamplePaths
 from gatewright.tasks.forecast.dependence import Values, dependence_of
 from gatewright.tasks.forecast.predict import fitted, forecast_frame, require_forecaster, window_at_end
 from gatewright.tasks.forecast.quantile_function import values_at
+from gatewright.tasks.forecast.window_units import Place
 from gatewright.tasks.forecast.windows import predict_scaled, scaled_in_units
 
 #: Name of the column that numbers the paths of a series.
@@ -62,9 +63,11 @@ def sample_paths(
     frames = []
     for one in table.series:
         rows, windows = window_at_end(model, one, table, fill)
-        quantiles = predict_scaled(model, windows, np.array([encoder.context - 1]))[0].double().numpy()
+        forecast, place = predict_scaled(model, windows, np.array([encoder.context - 1]))
+        quantiles = forecast[0].double().numpy()
         scores = draws(root, paths.count, key(paths.seed, one, rows))
-        values = in_units(model, quantiles, scores)[:, : horizon or head.horizon]
+        place = None if place is None else Place(place.last[0], place.scale[0])
+        values = in_units(model, quantiles, scores, place)[:, : horizon or head.horizon]
         if not np.isfinite(values).all():
             raise DataError(one.title, "values that the model can forecast from", "a forecast that is not finite")
         frames.append(_frame(one, rows, table, values))
@@ -127,20 +130,21 @@ def draws(root: Values, count: int, key: int) -> Values:
     return np.concatenate(blocks)[:count]
 
 
-def in_units(model: Model, quantiles: Values, scores: Values) -> Values:
+def in_units(model: Model, quantiles: Values, scores: Values, place: Place | None = None) -> Values:
     """Return the values of a forecast at scores, (paths, horizon, targets), in the table's units.
 
     Args:
         model: the forecaster.
-        quantiles: sorted, in the scaler's units (horizon, targets, quantiles).
+        quantiles: sorted, in the scaler's units or those of their place (horizon, targets, quantiles).
         scores: (paths, horizon * targets).
+        place: of the forecast (targets,), with the scale of a window.
     """
     assert model.spec.forecaster is not None
     levels = model.spec.forecaster[1].quantiles
     values = values_at(quantiles, scores.reshape(-1, *quantiles.shape[:2]), levels)
     # The paths take the place of the quantiles.
     laid = torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, 0, -1)))
-    return np.moveaxis(scaled_in_units(model, laid), -1, 0)
+    return np.moveaxis(scaled_in_units(model, laid, place), -1, 0)
 
 
 def _frame(one: Series, rows: int, table: Table, values: NDArray[np.float64]) -> pl.DataFrame:

@@ -126,7 +126,7 @@ class FirstSteps:
         model.eval()
         lacking = []
         for first in range(0, len(self._origins), 64):
-            inputs, level, target, differences = self._windows.batch(
+            inputs, level, target, differences, _ = self._windows.batch(
                 self._origins[first : first + 64], self._context
             )
             forecast = absolute(model, model(inputs, differences=differences).y[rows], level[rows])

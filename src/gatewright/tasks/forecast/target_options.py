@@ -1,4 +1,4 @@
-"""What a person sets for the targets of a table: their transforms, and bounds of their forecasts."""
+"""What a person sets for the targets of a table: transforms, their scale, and bounds of their forecasts."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ _FREE = sys.float_info.max
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """Transforms of the targets of a table, and bounds of their forecasts.
+    """Transforms of the targets of a table, their scale, and bounds of their forecasts.
 
     Attributes:
         transforms: one for each target.
         minimum: lower bound of each target, in its units; empty for none.
         maximum: upper bound, likewise.
         note: which transforms were chosen and why, in a line for a person.
+        scale: out of `gatewright.spec.encoders.SCALES`.
+        scale_note: likewise of the scale.
     """
 
     transforms: tuple[Transform, ...] = ()
     minimum: tuple[float, ...] = ()
     maximum: tuple[float, ...] = ()
     note: str = ""
+    scale: str = "global"
+    scale_note: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,7 +55,7 @@ def target_options(table: Table, parts: Sequence[Parts], options: DataOptions) -
     Args:
         table: the series.
         parts: the parts of each series.
-        options: the options; a transform that is to be chosen counts as none.
+        options: the options; a transform that is to be chosen counts as none, a scale as global.
 
     Raises:
         GatewrightError: if there are neither one nor as many values as targets.
@@ -69,7 +73,8 @@ def target_options(table: Table, parts: Sequence[Parts], options: DataOptions) -
             raise GatewrightError("--max", f"a number above --min {lowest:g}", f"{highest:g}")
         _require_within(table, parts, target, lowest, highest)
     lower, upper = (values if set(map(abs, values)) != {_FREE} else () for values in (minimum, maximum))
-    return TargetOptions(transforms, lower, upper)
+    scale = "global" if options.scale in (None, AUTO) else options.scale
+    return TargetOptions(transforms, lower, upper, scale=scale)
 
 
 def bounds_option(bounds: Sequence[float]) -> tuple[str, ...]:

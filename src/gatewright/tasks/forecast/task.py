@@ -73,7 +73,7 @@ class ForecastTask:
         longest = encoder.seasons[-1] if encoder.seasons else 0
         self._supervised = min((encoder.context + 1) // 2, encoder.context - longest)
         encoded = [preprocessing.encode(one, encoder, model.scaler, data.settings.fill) for one in self._series]
-        self._windows = Windows(encoded, encoder, head.horizon, device)
+        self._windows = Windows(encoded, encoder, head.horizon, device, model.scaler)
         self._quantiles = torch.tensor(head.quantiles, device=device)
         self._point: PointLoss | None = None
         if settings.loss in POINT_LOSSES:
@@ -121,7 +121,7 @@ class ForecastTask:
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
         """Loss over observed values of this process's windows."""
-        inputs, level, target, differences = self._batch(step)
+        inputs, level, target, differences, _ = self._batch(step)
         y = model(inputs, last=self._supervised, differences=differences).y
         forecast = absolute(self.model, y, level)
         rows = self._rows(step)
@@ -140,7 +140,7 @@ class ForecastTask:
     def validate(self) -> float:
         """Fit the first steps, and return the mean loss of the forecasts in the validation part."""
         self._first_steps.fit()
-        forecast = predict_scaled(self.model, self._windows, self._valid)
+        forecast, _ = predict_scaled(self.model, self._windows, self._valid)
         target = self._windows.batch(self._valid).target.cpu()
         self._validated = forecast.double().numpy(), target[0].double().numpy()
         loss = self._loss(forecast[None], target, self._valid)
@@ -225,7 +225,7 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, width: int)
     categories = [f"{each.column} ({len(each.values):,})" for each in encoder.categories]
     if categories:
         lines.append(f"categories, with the number of their values: {', '.join(categories)}")
-    lines += [line for line in (data.seasons, data.units.note) if line]
+    lines += [line for line in (data.seasons, data.units.note, data.units.scale_note) if line]
     lines += data.table.notes
     if data.table.unused:
         lines.append(f"columns not used: {', '.join(data.table.unused)}")

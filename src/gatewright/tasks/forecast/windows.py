@@ -13,24 +13,28 @@ from torch import Tensor
 from gatewright.data.preprocessing import Encoded
 from gatewright.data.target_units import in_table_units
 from gatewright.nn.model import Model
-from gatewright.spec import SeriesEncoder
+from gatewright.spec import Scaler, SeriesEncoder
 from gatewright.tasks.forecast.seasonal_differences import seasonal_differences, seen_ages
+from gatewright.tasks.forecast.window_units import Place, WindowUnits
 
 
 class Batch(NamedTuple):
-    """Windows, and what they are to forecast.
+    """Windows, and what they are to forecast, in the scaler's units; with the scale of a window in its units.
 
     Attributes:
         inputs: (context, B, D).
-        level: the last observed targets at the supervised steps (supervised, B, targets).
+        level: the last observed targets at the supervised steps (supervised, B, targets), the zero of forecasts:
+            0 with the scale of a window.
         target: the values to forecast (supervised, B, horizon, targets), NaN where missing.
         differences: seasonal differences (supervised, B, seasons, horizon, targets); None without seasons.
+        place: what the units of the window are; None where they are those of the scaler.
     """
 
     inputs: Tensor
     level: Tensor
     target: Tensor
     differences: Tensor | None
+    place: Place | None = None
 
 
 class Windows:
@@ -45,13 +49,19 @@ class Windows:
         encoder: what the model reads.
         horizon: steps ahead.
         device: where batches are made.
+        scaler: of the model; needed with the scale of a window.
 
     Attributes:
         starts: row at which each series begins.
     """
 
     def __init__(
-        self, encoded: Sequence[Encoded], encoder: SeriesEncoder, horizon: int, device: torch.device | str
+        self,
+        encoded: Sequence[Encoded],
+        encoder: SeriesEncoder,
+        horizon: int,
+        device: torch.device | str,
+        scaler: Scaler | None = None,
     ) -> None:
         self.starts = np.cumsum([0, *(len(one.inputs) + horizon for one in encoded)])[:-1]
         self._context, self._horizon, self._device = encoder.context, horizon, device
@@ -66,6 +76,11 @@ class Windows:
         self._known_ages = self._ahead(known_ages)
         self._old_level, self._level_ages = self._aged([one.level_ages for one in encoded])
         self._seasons = encoder.seasons
+        self._own_units: WindowUnits | None = None
+        if encoder.window:
+            assert scaler is not None
+            transformed = self._joined([one.transformed for one in encoded]).cpu().numpy()
+            self._own_units = WindowUnits(transformed, encoder, horizon, scaler)
         self._seen_ages = self._joined([seen_ages(one) for one in encoded]) if self._seasons else None
 
     def _joined(self, arrays: Sequence[NDArray[Any]]) -> Tensor:
@@ -100,6 +115,8 @@ class Windows:
             ahead = torch.arange(1, self._horizon + 1, device=self._device)
             _forget(known, self._old_known, self._known_ages[rows] > places[..., None, None] + ahead)
             inputs = torch.cat([inputs, known.flatten(-2)], dim=-1)
+        if self._own_units is not None:
+            return Batch(*self._own_units.batch(inputs, rows.cpu().numpy(), supervised))
         ends, level = rows[-supervised:], self._level[rows[-supervised:]]
         _forget(level, self._old_level, self._level_ages[ends] > places[-supervised:, :, None])
         differences = None
@@ -126,25 +143,35 @@ def absolute(model: Model, y: Tensor, level: Tensor) -> Tensor:
     return y + level[:, :, None, :, None] if model.spec.encoder.reads_targets else y
 
 
-def in_units(model: Model, output: Tensor, level: Tensor) -> Tensor:
+def in_units(model: Model, output: Tensor, level: Tensor, place: Place | None = None) -> Tensor:
     """Return the output of a model as forecasts in the table's units, (steps, B, horizon, targets, quantiles).
 
     Args:
         model: whose output it is.
         output: (steps, B, horizon, targets, quantiles).
-        level: the last observed targets (steps, B, targets), in the scaler's units.
+        level: as in `Batch` (steps, B, targets).
+        place: as in `Batch`.
     """
     y = absolute(model, output, level).sort(dim=-1).values
-    return torch.from_numpy(scaled_in_units(model, y)).to(y.device)
+    return torch.from_numpy(scaled_in_units(model, y, place)).to(y.device)
 
 
-def scaled_in_units(model: Model, y: Tensor) -> NDArray[np.float64]:
-    """Return sorted quantiles (..., targets, quantiles) in the table's units, as the native stream does."""
+def scaled_in_units(model: Model, y: Tensor, place: Place | None = None) -> NDArray[np.float64]:
+    """Return sorted quantiles in the table's units, as the native stream does.
+
+    Args:
+        model: whose they are.
+        y: (..., horizon, targets, quantiles).
+        place: of them, (..., targets); None where they are in the scaler's units.
+    """
     assert model.spec.forecaster is not None
     assert model.scaler is not None
     encoder, head = model.spec.forecaster
     targets = len(encoder.targets)
-    scale, mean = (np.array(numbers[:targets])[:, None] for numbers in (model.scaler.scale, model.scaler.mean))
+    if place is None:
+        scale, mean = (np.array(numbers[:targets])[:, None] for numbers in (model.scaler.scale, model.scaler.mean))
+    else:
+        scale, mean = (each.cpu().numpy()[..., None, :, None] for each in (place.scale, place.last))
     return in_table_units(y.double().cpu().numpy() * scale + mean, encoder, model.scaler, head)
 
 
@@ -153,18 +180,27 @@ def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: i
 
     Quantiles that cross are put in order (Chernozhukov, Fernandez-Val & Galichon 2010).
     """
-    return scaled_in_units(model, predict_scaled(model, windows, origins, batch))
+    return scaled_in_units(model, *predict_scaled(model, windows, origins, batch))
 
 
 @torch.no_grad()
-def predict_scaled(model: Model, windows: Windows, origins: NDArray[np.int64], batch: int = 256) -> Tensor:
-    """Forecast as `predict` does, in the scaler's units and without bounds, float32 on the CPU."""
+def predict_scaled(
+    model: Model, windows: Windows, origins: NDArray[np.int64], batch: int = 256
+) -> tuple[Tensor, Place | None]:
+    """Forecast as `predict` does, in the units of `Batch` and without bounds, float32 on the CPU.
+
+    Returns:
+        The quantiles, and their place with the scale of a window.
+    """
     training = model.training
     model.eval()
-    answers = [torch.empty(0, *model.output_sizes, device="cpu")]
+    answers, places = [torch.empty(0, *model.output_sizes, device="cpu")], []
     for first in range(0, len(origins), batch):
-        inputs, level, _, differences = windows.batch(origins[first : first + batch])
+        inputs, level, _, differences, place = windows.batch(origins[first : first + batch])
         y = model(inputs, last=1, differences=differences).y
         answers.append(absolute(model, y, level)[0].sort(dim=-1).values.cpu())
+        if place is not None:
+            places.append(place)
     model.train(training)
-    return torch.cat(answers)
+    joined = Place(*(torch.cat(each, dim=1)[0].cpu() for each in zip(*places, strict=True))) if places else None
+    return torch.cat(answers), joined
