@@ -392,8 +392,8 @@ static void test_columns_that_do_not_fit_are_refused(void) {
     COLUMNS_REFUSED(NULL_POINTER, columns.mean = NULL);
     COLUMNS_REFUSED(NULL_POINTER, columns.change_scale = NULL);
     COLUMNS_REFUSED(WEIGHT, columns.scale = zero);
-    COLUMNS_REFUSED(SIZE, columns.window = -1);
     if (MODEL_LAST > MODEL_TARGETS) {
+        COLUMNS_REFUSED(SIZE, columns.window = -1);
         static const double below[16] = {-1};
         COLUMNS_REFUSED(NULL_POINTER, columns.least_scale = NULL);
         COLUMNS_REFUSED(NULL_POINTER, columns.scale_ratio = NULL);

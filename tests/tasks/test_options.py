@@ -158,6 +158,7 @@ OUT_OF_RANGE = {
     "context": (2**31, "a whole number from 1 to 2147483647"),
     "season": (("0", "1", "2"), "none, or different lengths from 1 to 1000000, at most 16"),
     "transform": (("log", "sqrt"), "auto, none, log, log1p, asinh, boxcox, or with a number: boxcox:POWER"),
+    "scale": ("series", "one of auto, global, window"),
     "min": (("none", "nan"), "finite numbers, or none"),
     "max": ((), "finite numbers, or none"),
     "fill": ("backward", "one of forward, mean"),
