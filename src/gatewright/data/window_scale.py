@@ -73,7 +73,7 @@ def fitted(series: Sequence[Values], scale: Sequence[float]) -> tuple[tuple[floa
         scale: standard deviation of each target in all of them.
 
     >>> fitted([np.array([[1.0], [2.0], [np.nan], [1.0], [2.0]]), np.array([[100.0], [300.0]])], [100.0])
-    ((0.1,), (0.833...,))
+    ((0.1,), (0.8333333333333333,))
     """
     least, ratios = [], []
     for target, deviation in enumerate(scale):
