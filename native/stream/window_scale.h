@@ -18,7 +18,7 @@ enum WindowNumber : int64_t {
     kMoved,       // sum of the sizes of changes
     kSize,        // sum of the sizes of values
     kDrift,       // sum of the differences of values from the origin
-    kCount,        // number of these values, at most the window
+    kCount,       // number of these values, at most the window
     kWindowNumbers
 };
 
