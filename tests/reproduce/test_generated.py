@@ -11,6 +11,7 @@ import torch
 
 from gatewright.progress import SILENT
 from gatewright.reproduce import copy_memory, regular, temporal_order
+from gatewright.reproduce.curriculum import Curriculum
 from gatewright.reproduce.names import NAMES
 from gatewright.reproduce.registry import EXPERIMENTS
 from gatewright.reproduce.until_correct import seeded
@@ -70,7 +71,25 @@ def test_a_short_training_remembers_more_than_the_baseline():
     found = experiment.train(experiment.short, 0, SILENT)
     assert found.figures["loss"] < 0.8 * copy_memory.baseline(experiment.short.pause, experiment.short.length)
     assert found.figures["right"] > 30
+    assert found.figures["plain_pause"] == 1  # too few updates to grow
     assert set(found.figures) == set(experiment.measures)
+
+
+def test_lengths_grow_when_the_weighted_mean_of_the_latest_answers_is_good_enough():
+    rng = np.random.default_rng(3)
+    shares = rng.uniform(0.3, 1.0, 300).tolist()
+    curriculum = Curriculum(length=4, longest=33, enough=0.66)
+    length, since = 4, [0.0]  # the mean at the last growth, then the shares after it
+    for share in shares:
+        curriculum.add(share)
+        since.append(share)
+        mean = sum(0.1 * late * 0.9**age for age, late in enumerate(since[:0:-1])) + since[0] * 0.9 ** (
+            len(since) - 1
+        )
+        if mean >= 0.66 and length < 33:
+            length, since = min(33, length + max(2, length // 10)), [0.64]
+        assert curriculum.length == length
+    assert length == 33
 
 
 PLAIN = {
