@@ -194,4 +194,4 @@ def _experiment(settings: Settings) -> Experiment:
     )  # fmt: skip
 
 
-EXPERIMENTS = (_experiment(Settings(100, steps=5000, plain_steps=1500)),)
+EXPERIMENTS = (_experiment(Settings(100, steps=4000, plain_steps=1500)),)
