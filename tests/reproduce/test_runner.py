@@ -11,7 +11,7 @@ import pytest
 from gatewright import cli
 from gatewright.errors import GatewrightError, RunError
 from gatewright.files import lock
-from gatewright.reproduce import page, registry, results, runner
+from gatewright.reproduce import names, page, registry, results, runner
 from gatewright.reproduce.experiment import Curve, Experiment, Measure, Outcome, Paper
 
 DOCS, RESULTS = Path(__file__).parents[2] / "docs", Path(__file__).parents[2] / "benchmarks" / "results"
@@ -57,6 +57,7 @@ def toy(monkeypatch):
     CALLS.clear()
     monkeypatch.setattr(registry, "EXPERIMENTS", {"toy": EXPERIMENT})
     monkeypatch.setattr(page, "EXPERIMENTS", {"toy": EXPERIMENT})
+    monkeypatch.setattr(names, "NAMES", ("toy",))
 
 
 def test_finished_seeds_are_kept(tmp_path):
