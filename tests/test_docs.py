@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from doctest import DocTestParser
 from pathlib import Path
 
 import pytest
-from docs.site_hooks import outside
+from docs.site_hooks import cells, outside
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -66,3 +67,14 @@ def test_a_link_out_of_docs_is_found_from_any_depth():
     assert outside("README.md", "../examples/embed/README.md") == "examples/embed/README.md"
     assert outside("api/README.md", "../CHANGELOG.md") is None
     assert outside("README.md", "../../elsewhere.md") is None
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name == "tutorials"], ids=lambda page: page.stem
+)
+def test_the_notebook_of_a_tutorial_has_its_code_and_no_output(page):
+    text = page.read_text("utf-8")
+    code = "".join(re.findall(r"^```python\n(.*?)^```", cells(text), re.S | re.M))
+    assert code == "".join(example.source for example in DocTestParser().get_examples(text))
+    compile(code, page.name, "exec")
+    assert ">>>" not in cells(text)
