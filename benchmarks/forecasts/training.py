@@ -32,7 +32,7 @@ def arguments(task: ForecastTask, path: Path) -> list[str]:
 def trained(task: ForecastTask, path: Path, seed: int, options: list[str]) -> dict[str, Any]:
     """Train and evaluate; return scores, CPU seconds and the maximum of memory."""
     with tempfile.TemporaryDirectory() as directory:
-        run = _train(task, path, Path(directory) / "run", ["--seed", str(seed), *options])
+        run = train(task, path, Path(directory) / "run", ["--seed", str(seed), *options])
         figures = _figures(task, run, ())
         used = resource.getrusage(resource.RUSAGE_SELF)
         validations = run.validations()
@@ -50,13 +50,14 @@ def trained(task: ForecastTask, path: Path, seed: int, options: list[str]) -> di
 def references(task: ForecastTask, path: Path) -> dict[str, Any]:
     """Score simple forecasts and models of other packages on the windows of a task."""
     with tempfile.TemporaryDirectory() as directory:
-        run = _train(task, path, Path(directory) / "run", ["--steps", "1"])
+        run = train(task, path, Path(directory) / "run", ["--steps", "1"])
         names = REFERENCES if task.series or task.season < 50 else ("lightgbm",)
         figures = _figures(task, run, names)
         return {"scores": {name: _scores(found) for name, found in figures.items() if name != "model"}}
 
 
-def _train(task: ForecastTask, path: Path, directory: Path, options: list[str]) -> Run:
+def train(task: ForecastTask, path: Path, directory: Path, options: list[str]) -> Run:
+    """Train by the command line into a new directory; options follow those of the task."""
     output = io.StringIO()
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):

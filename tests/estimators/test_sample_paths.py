@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from benchmarks.forecasts.sums import WAYS, paths_of_windows, scores
 
 import gatewright as gw
 from gatewright.cli import main
 from gatewright.errors import GatewrightError
 from gatewright.estimators.base import GatewrightWarning
+from gatewright.runs.run import Run
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.launch import train
 from tests.estimators.test_forecaster import HORIZON, ahead, as_pandas, panel
@@ -139,6 +141,21 @@ def test_the_command_writes_the_same_paths(
             main([*words[:3], option, "0"])
         assert stopped.value.code != 0
         assert f"{option}: {said}" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_benchmark_of_sums_draws_from_the_windows_of_the_test_part(run: Path) -> None:
+    drawn, came = paths_of_windows(Run.open(run), 6, 400)
+    assert list(drawn) == list(WAYS)
+    assert came.shape == (6, HORIZON)
+    for paths in drawn.values():
+        assert paths.shape == (6, 400, HORIZON)
+        np.testing.assert_allclose(np.median(paths, axis=1), np.median(drawn["copula"], axis=1), rtol=0.05)
+    spread = {way: paths.sum(axis=-1).std(axis=-1).mean() for way, paths in drawn.items()}
+    assert max(spread, key=lambda way: spread[way]) == "one draw"
+    inside, loss = scores(np.tile(np.arange(101.0), (3, 1)), np.array([50.0, 95.0, 10.0]))
+    assert inside == pytest.approx(2 / 3)
+    # By hand: levels 0.1, 0.5 and 0.9 have the quantiles 10, 50 and 90.
+    assert loss == pytest.approx(((4 + 0 + 4) + (8.5 + 22.5 + 4.5) + (0 + 20 + 8)) / 9)
 
 
 def test_what_gives_no_paths_is_refused(model: gw.Forecaster) -> None:
