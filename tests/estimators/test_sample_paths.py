@@ -141,6 +141,9 @@ def test_the_command_writes_the_same_paths(
             main([*words[:3], option, "0"])
         assert stopped.value.code != 0
         assert f"{option}: {said}" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(SystemExit):
+        main([*words, "--seed", "-1"])
+    assert "--seed: expected a whole number of at least 0, got -1" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_benchmark_of_sums_draws_from_the_windows_of_the_test_part(run: Path) -> None:
@@ -170,6 +173,9 @@ def test_what_gives_no_paths_is_refused(model: gw.Forecaster) -> None:
         point = gw.Forecaster(horizon=2, **small, **options).fit(y)
         with pytest.raises(GatewrightError, match=f"train with loss quantile and .*quantiles, got .*{kind} alone"):
             point.sample_paths(y)
+    named = pl.DataFrame({"path": y})
+    with pytest.raises(GatewrightError, match="column 'path': .*a name that no other column"):
+        gw.Forecaster(horizon=2, **small).fit(named).sample_paths(named)
     step = gw.Forecaster(horizon=1, **small).fit(y)  # a single output depends on nothing
     assert step.sample_paths(y, paths=4).shape == (4, 1)
     module = model.model_

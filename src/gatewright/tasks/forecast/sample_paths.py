@@ -84,6 +84,8 @@ def require_paths(model: Model, paths: SamplePaths) -> None:
     head, size = model.spec.forecaster[1], model.output_sizes[0] * model.output_sizes[1]
     if not 1 <= paths.count <= LARGEST:
         raise GatewrightError("--paths", f"a whole number from 1 to {LARGEST:,}", str(paths.count))
+    if paths.seed < 0:
+        raise GatewrightError("--seed", "a whole number of at least 0", str(paths.seed))
     if len(head.quantiles) == 1:
         expected = "a model of several quantiles: train with --loss quantile and at least two --quantiles"
         raise GatewrightError("--paths", expected, f"one that forecasts a {head.point} alone")
