@@ -174,7 +174,7 @@ def test_what_gives_no_paths_is_refused(model: gw.Forecaster) -> None:
         with pytest.raises(GatewrightError, match=f"train with loss quantile and .*quantiles, got .*{kind} alone"):
             point.sample_paths(y)
     named = pl.DataFrame({"path": y})
-    with pytest.raises(GatewrightError, match="column 'path': .*a name that no other column"):
+    with pytest.raises(GatewrightError, match=r"column 'path': .*a name that no other column"):
         gw.Forecaster(horizon=2, **small).fit(named).sample_paths(named)
     step = gw.Forecaster(horizon=1, **small).fit(y)  # a single output depends on nothing
     assert step.sample_paths(y, paths=4).shape == (4, 1)
