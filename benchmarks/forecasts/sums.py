@@ -23,6 +23,7 @@ from gatewright.errors import GatewrightError
 from gatewright.runs.run import Run
 from gatewright.tasks.forecast.evaluate import choose
 from gatewright.tasks.forecast.sample_paths import draws, in_units, key, root_of
+from gatewright.tasks.forecast.window_units import Place
 from gatewright.tasks.forecast.windows import Windows, predict_scaled
 
 Values = NDArray[np.float64]
@@ -59,13 +60,15 @@ def paths_of_windows(run: Run, windows: int | None, paths: int) -> tuple[dict[st
         encoded = preprocessing.encode(one, encoder, model.scaler, data.settings.fill)
         target = one.values[origins[:, None] + np.arange(1, horizon + 1), 0]
         seen = np.isfinite(target).all(axis=1)
-        quantiles = (
-            predict_scaled(model, Windows([encoded], encoder, horizon, "cpu"), origins[seen]).double().numpy()
-        )
+        read = Windows([encoded], encoder, horizon, "cpu")
+        quantiles, places = predict_scaled(model, read, origins[seen])
         came += list(target[seen])
-        for row, forecast in zip(origins[seen], quantiles, strict=True):
+        for number, row in enumerate(origins[seen]):
+            forecast = quantiles[number].double().numpy()
+            place = None if places is None else Place(places.last[number], places.scale[number])
             for name, mix in roots.items():
-                found[name].append(in_units(model, forecast, draws(mix, paths, key(0, one, int(row) + 1)))[..., 0])
+                drawn = draws(mix, paths, key(0, one, int(row) + 1))
+                found[name].append(in_units(model, forecast, drawn, place)[..., 0])
     return {name: np.array(drawn) for name, drawn in found.items()}, np.array(came)
 
 

@@ -5,7 +5,7 @@ The rolling forecasts of the validation part do: what came has a normal score in
 scores is kept in the model file.
 
 Few windows show a correlation only roughly.  Each number is therefore shrunk, by the number of windows that do not
-overlap: to the mean of its lag over all steps (Schäfer & Strimmer 2005), and that to an AR(1) process.
+overlap: to the mean of its lag over all steps (Schäfer & Strimmer 2005), and that to AR(1) processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from gatewright.tasks.forecast.quantile_function import scores_of
 Values = NDArray[np.float64]
 
 #: Number of independent windows at which half of a lag's correlation is its own, half that of an AR(1) process.
+#: Half of that is the process that suits the windows best, half one with the `USUAL` decay.
 SHRINK = 5.0
+
+#: Decay over the horizon, exp(-USUAL), of correlations of which little is known.  Few windows of the part that
+#: chose and calibrated a model show less dependence than what follows.
+USUAL = 2.5
 
 #: Maximum number of windows that a model with many outputs is estimated from.
 _WINDOWS = 512
@@ -112,7 +117,8 @@ def _lags(products: Values, squares: Values, windows: float) -> Values:
     seen = np.diagonal(own, axis1=1, axis2=2)
     lags = np.arange(horizon)
     losses = [float(np.nansum(pairs[:, None] * (seen - (phi**lags)[:, None]) ** 2)) for phi in _COEFFICIENTS]
-    process = (_COEFFICIENTS[int(np.argmin(losses))] ** lags)[:, None, None] * between
+    best = _COEFFICIENTS[int(np.argmin(losses))]
+    process = (share * best**lags + (1 - share) * np.exp(-USUAL * lags / horizon))[:, None, None] * between
     mixed = np.where(np.isfinite(own), share * own + (1 - share) * process, process)
     mixed[0] = between
     return mixed
