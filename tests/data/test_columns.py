@@ -17,6 +17,7 @@ from gatewright.data.number_format import Notation
 from gatewright.data.numeric_columns import numbers
 from gatewright.data.table import Roles, table_of
 from gatewright.errors import DataError
+from tests.support.examples import examples
 
 HOURS = [datetime(2024, 1, 20) + timedelta(hours=hour) for hour in range(48)]
 ISO = [hour.isoformat() for hour in HOURS]
@@ -128,7 +129,7 @@ CELLS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(CELLS | st.floats(-10, 10).map(str), max_size=6), st.sampled_from([".", ","]))
 @example(["1", "nan"], ".")
 @example([None, "", "2"], ".")

@@ -16,6 +16,7 @@ from gatewright.data.csv_reader import SEPARATORS, read_delimited, read_records,
 from gatewright.data.number_format import PLAIN
 from gatewright.data.source_files import read_utf8
 from gatewright.errors import DataError
+from tests.support.examples import examples
 
 FILE = Path("a.csv")
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -65,7 +66,7 @@ def quoted_tables(draw):
     return end.join([separator.join(row) for row in [names, *rows]]) + draw(st.sampled_from(["", end])), separator
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(quoted_tables())
 @pytest.mark.slow
 def test_cells_in_quotes_are_those_that_the_csv_module_reads(table):
@@ -83,7 +84,7 @@ def test_cells_in_quotes_are_those_that_the_csv_module_reads(table):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 @given(texts().map(str.encode), st.sampled_from([SEPARATORS, SEPARATORS, "\t", ";"]))
 @example(b"t,y\n1,2\n3,4\r", SEPARATORS)
 @example(b"t,y\n1,2,3\n4\n", SEPARATORS)

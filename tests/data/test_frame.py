@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gatewright.data.table import Roles, read_table
 from gatewright.errors import DataError
+from tests.support.examples import examples
 from tests.support.tables import DAYS, SIMPLE, VALUES, days, read, refused, values
 
 pytestmark = pytest.mark.slow
@@ -161,7 +162,7 @@ def test_a_text_that_is_no_table(folder, content, message):
     assert refused(folder, content) == message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.binary(max_size=40)
     | st.text(st.sampled_from('ty,;\n\r"1-20.x '), max_size=40).map(str.encode)

@@ -20,6 +20,7 @@ from gatewright.data.datetimes.patterns import read_text
 from gatewright.data.datetimes.timestamps import timestamps
 from gatewright.data.table import Roles, Table, read_table
 from gatewright.errors import DataError
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.slow
 
@@ -329,7 +330,7 @@ FORMATS = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(150))
 @given(
     st.sampled_from(FORMATS),
     st.datetimes(datetime(1969, 1, 1), datetime(2068, 12, 31)),
@@ -351,7 +352,7 @@ def test_a_format_means_what_it_means_to_python(form: str, moment: datetime, min
         assert stamps.zone == f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.sampled_from(FORMATS), st.text("0123456789-/. :TZampABJn+", max_size=24))
 def test_a_format_reads_no_more_than_python_does(form: str, cell: str) -> None:
     cell = cell.strip()

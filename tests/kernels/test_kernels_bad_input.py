@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gatewright import kernels
 from gatewright.errors import GatewrightError
 from gatewright.spec.cell import LayerWeights
+from tests.support.examples import examples
 from tests.support.forks import fork_server
 from tests.support.kernel_cases import made
 
@@ -78,7 +79,7 @@ SIZED = {*BACKWARD, *FORWARD, "batch_sizes"}
     projected=st.booleans(),
     batch_sizes=st.sampled_from([None, [3, 2, 1]]),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_one_wrong_argument_is_refused_by_name(
     which: str, name: str, fault: str, axis: int, by: int, projected: bool, batch_sizes: list[int] | None
 ) -> None:
@@ -110,7 +111,7 @@ def test_one_bias_is_refused(which: str, missing: str) -> None:
 
 @pytest.mark.slow
 @given(st.lists(st.one_of(st.integers(-3, 5), st.sampled_from([2**31, 2**62, -(2**63)])), max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_wrong_batch_sizes_are_refused(batch_sizes: list[int]) -> None:
     good = arguments(False, [3, 2, 1])
     falls = all(a >= b for a, b in itertools.pairwise(batch_sizes))

@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM, LSTMCell
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
@@ -212,7 +213,7 @@ sizes = st.integers(0, 4)
     proj_size=st.sampled_from([0, P]),
     batch_first=st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_a_wrong_shape_raises_the_error_that_torch_raises(
     x: tuple[int, ...],
     h: tuple[int, ...],

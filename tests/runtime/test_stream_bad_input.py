@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gatewright import LSTM, Stream
 from gatewright.errors import GatewrightError, ModelFileError
 from gatewright.runtime.state import State
+from tests.support.examples import examples
 from tests.support.stream_models import SYMBOLS, rows_of, series_model, table, text_model
 
 
@@ -150,7 +151,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_a_snapshot_that_was_cut_or_changed_is_refused(data: st.DataObject) -> None:
     stream = text_model(hidden_size=3).stream()

@@ -23,6 +23,7 @@ from gatewright.spec import (
     Vocabulary,
 )
 from gatewright.spec.json import Spec, left_out
+from tests.support.examples import examples
 from tests.support.spec_strategies import TEXTS, changed_json, model_specs, scalers, vocabularies
 
 SERIES = ModelSpec(
@@ -282,7 +283,7 @@ def mutated_texts(draw: st.DrawFn, text: str) -> str:
 
 @pytest.mark.slow
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_mutated_text_is_read_or_a_spec_error(data: st.DataObject) -> None:
     spec = data.draw(st.sampled_from(ALL))
     if data.draw(st.booleans()):
