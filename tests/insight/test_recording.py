@@ -19,23 +19,21 @@ from gatewright import LSTM, equations, look
 from gatewright.data import preprocessing
 from gatewright.data.table import Series
 from gatewright.equations import QUANTITIES
-from gatewright.errors import GatewrightError, RunError
-from gatewright.insight.layers import Layer, Peer
+from gatewright.errors import GatewrightError
 from gatewright.insight.recording import Recording
 from gatewright.nn.model import Model
 from gatewright.runs.run import Run
-from gatewright.spec.recording import Edit, LayersMetadata, SeriesMetadata, TextMetadata
+from gatewright.spec.recording import LayersMetadata, SeriesMetadata, TextMetadata
 from gatewright.tasks.forecast.windows import Windows, predict
 from gatewright.tasks.language import dataset as text_data
 from gatewright.train.launch import train
+from tests.support.layer_recordings import INITIAL, B, D, H, P, T, made, unequal
 from tests.support.recordings import record, recording
-from tests.support.small_models import forecaster, language_model, rows_of, write_cells
+from tests.support.small_models import language_model
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, write_table, write_text
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
-T, B, D, H, P = 7, 3, 4, 5, 2
-INITIAL = ("cell_initial", "hidden_initial")
 VARIANTS = [
     {},
     {"bias": False},
@@ -52,17 +50,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def made(dtype: torch.dtype = torch.float64, **options: Any) -> tuple[LSTM, Tensor, tuple[Tensor, Tensor]]:
-    """Layers in training mode, input (T, B, D), and initial states."""
-    torch.manual_seed(0)
-    lstm = LSTM(D, H, dtype=dtype, **options)
-    states = lstm.num_layers * (2 if lstm.bidirectional else 1)
-    x = torch.randn(T, B, D, dtype=dtype)
-    h_0 = torch.randn(states, B, lstm.proj_size or H, dtype=dtype)
-    c_0 = torch.randn(states, B, H, dtype=dtype)
-    return lstm, x, (h_0, c_0)
 
 
 def laid(lstm: LSTM, x: Tensor) -> Tensor:
@@ -204,15 +191,6 @@ def test_looking_changes_nothing() -> None:
     with pytest.raises(GatewrightError):
         look(model, "")
     assert model.training
-
-
-@pytest.fixture(scope="module")
-def sites(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A forecaster of two targets with gaps, and a table of two series of unequal length."""
-    path = tmp_path_factory.mktemp("sites") / "sites.csv"
-    write_cells(path, rows_of("north", 90, 1) + rows_of("south", 101, 2))
-    table, model = forecaster(path)
-    return table, model.train()
 
 
 def judged(model: Model, table: Any, context: int, row: int, origins: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -385,158 +363,6 @@ def test_a_language_run_is_looked_at_in_its_test_part(runs: dict[str, Path]) -> 
     np.testing.assert_array_equal(part.symbols, found.symbols[10:30])  # type: ignore[index]
 
 
-# Parts
-
-
-def unequal(**options: Any) -> Recording:
-    """Two layers in both directions over rows of unequal length, from states."""
-    lstm, x, state = made(num_layers=2, bidirectional=True, **options)
-    return look(lstm, pack_padded_sequence(x, [5, 7, 4], enforce_sorted=False), state=state)
-
-
-@pytest.mark.parametrize(("first", "end"), [(0, 7), (0, 3), (2, 4), (3, 6), (3, 7)])
-def test_a_part_of_the_time_is_what_a_pass_from_there_gives(first: int, end: int) -> None:
-    """Its ledger too: the initial state's share takes over what came before."""
-    whole = unequal()
-    part = whole.select(steps=slice(first, end))
-    lengths = np.clip(np.array([5, 7, 4]), first, end) - first
-    np.testing.assert_array_equal(part.lengths, lengths)
-    assert part.steps == lengths.max()
-    np.testing.assert_array_equal(part.inputs, whole.inputs[first : first + part.steps])
-    for (name, of_part), (_, of_whole) in zip(part.records(), whole.records(), strict=True):
-        layer, direction = int(name.split()[1]), name.split()[2]
-        for quantity in QUANTITIES:
-            values = getattr(of_whole, quantity)[first : first + part.steps]
-            np.testing.assert_array_equal(getattr(of_part, quantity), values)
-            assert np.shares_memory(getattr(of_part, quantity), values)
-        for row, n in enumerate(lengths.tolist()):
-            for t in range(n):
-                ours = part.ledger(layer, t, row, direction=direction)
-                theirs = whole.ledger(layer, first + t, row, direction=direction)
-                here = [step for step in range(len(theirs.steps)) if first <= theirs.steps[step] < first + n]
-                before = [step for step in range(len(theirs.steps)) if step not in here]
-                np.testing.assert_array_equal(ours.steps + first, theirs.steps[here])
-                np.testing.assert_allclose(ours.shares, theirs.shares[here], rtol=1e-12)
-                np.testing.assert_allclose(
-                    ours.initial, theirs.initial + theirs.shares[before].sum(axis=0), rtol=1e-10, atol=1e-15
-                )
-                np.testing.assert_allclose(ours.total, theirs.total, rtol=1e-12, atol=1e-15)
-
-
-def test_rows_layers_and_units_are_what_they_were() -> None:
-    whole = unequal()
-    part = whole.select(rows=[2, 0, 2])
-    assert part.steps == 5
-    np.testing.assert_array_equal(part.lengths, [4, 5, 4])
-    np.testing.assert_array_equal(part.predictions, whole.predictions[:5, [2, 0, 2]])
-    for (name, ours), (_, theirs) in zip(part.records(), whole.records(), strict=True):
-        layer, direction = int(name.split()[1]), name.split()[2]
-        np.testing.assert_array_equal(ours.cell, theirs.cell[:5, [2, 0, 2]])
-        np.testing.assert_array_equal(ours.cell_initial, theirs.cell_initial[[2, 0, 2]])
-        np.testing.assert_array_equal(
-            part.ledger(layer, 2, 1, direction=direction).shares,
-            whole.ledger(layer, 2, 0, direction=direction).shares,
-        )
-    part = whole.select(layers=[1])
-    assert len(part.layers) == 1
-    assert part.layers[0] == whole.layers[1]
-    assert part.model is None  # its layers are others
-    assert whole.select(layers=[0, 1]).model is whole.model
-    part = whole.select(units=[4, -5])
-    assert part.layers[1].reverse.hidden.shape == (7, 3, 2)  # type: ignore[union-attr]
-    np.testing.assert_array_equal(part.layers[0].forward.candidate, whole.layers[0].forward.candidate[..., [4, 0]])
-    np.testing.assert_array_equal(part.ledger(0, 3).shares, whole.ledger(0, 3, units=[4, 0]).shares)
-    np.testing.assert_array_equal(part.predictions, whole.predictions)
-    all_at_once = whole.select(steps=slice(1, 4), rows=[1], layers=[1], units=[2])
-    one = all_at_once.layers[0].reverse
-    np.testing.assert_array_equal(one.cell[:, 0, 0], whole.layers[1].reverse.cell[1:4, 1, 2])  # type: ignore[union-attr]
-    np.testing.assert_array_equal(one.cell_initial[0, 0], whole.layers[1].reverse.cell[4, 1, 2])  # type: ignore[union-attr]
-
-
-def test_what_belongs_to_steps_and_rows_goes_with_them(sites: Any) -> None:
-    table, model = sites
-    whole = look(model, table.table)
-    peer = Peer(whole.layers[0].forward.hidden, whole.predictions + 1)
-    whole = dataclasses.replace(whole, peer=peer, about=dataclasses.replace(whole.about, peer="plain RNN"))
-    part = whole.select(steps=slice(10, 30), rows=[1])
-    for name in ("inputs", "predictions", "targets", "columns", "times"):
-        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[10:30, [1]])
-    np.testing.assert_array_equal(part.peer.predictions, peer.predictions[10:30, [1]])  # type: ignore[union-attr]
-    np.testing.assert_array_equal(part.error()[1:], whole.error()[11:30, [1]])
-    assert part.about.rows == ("south",)
-    assert part.readout_weight is whole.readout_weight
-    for without in (whole.select(layers=[0]), whole.select(units=[0, 1])):
-        assert (without.readout_weight, without.readout_bias, without.about.readouts) == (None, None, ())
-    assert whole.select(layers=[1]).readout_weight is whole.readout_weight
-
-
-def test_edits_go_with_what_they_changed() -> None:
-    draw = np.random.default_rng(0)
-    f, i, g = draw.random((3, 8, 2, 3))
-    added = np.zeros((8, 2, 3))
-    edits = []
-    for t, row, unit in ((2, 0, 1), (5, 1, 2), (5, 0, 0)):
-        added[t, row, unit] = 3.0 + t + unit
-        edits.append(Edit(0, False, row, t, unit, 3.0 + t + unit))
-    whole = recording(record(f, i, g, added=added), edits=edits)
-    part = whole.select(rows=[1, 0, 0])
-    for old, new in ((1, 0), (0, 1), (0, 2)):
-        np.testing.assert_array_equal(part.ledger(0, 7, new).edited, whole.ledger(0, 7, old).edited)
-    part = whole.select(units=[2, 1, 2])
-    np.testing.assert_array_equal(part.ledger(0, 7, 1).edited, whole.ledger(0, 7, 1).edited[[2, 1, 2]])
-    for first, left in ((0, 3), (2, 3), (3, 2), (5, 2), (6, 0)):
-        part = whole.select(steps=slice(first, None))
-        assert len(part.about.edits) == left
-        for row in (0, 1):
-            np.testing.assert_allclose(part.ledger(0, -1, row).total, whole.ledger(0, -1, row).total, rtol=1e-12)
-    assert whole.select(layers=[0]).about.edits == tuple(edits)
-
-
-def test_a_difference_is_that_of_two_passes() -> None:
-    lstm, x, _ = made(num_layers=2)
-    before = look(lstm, x)
-    with torch.no_grad():
-        lstm.weight_hh_l1[:, 3] += 1  # read from the second step on
-    after = look(lstm, x)
-    apart = after.difference(before)
-    np.testing.assert_array_equal(apart.predictions, after.predictions - before.predictions)
-    np.testing.assert_array_equal(apart.first, [1] * B)
-    for layer in (0, 1):
-        one, other = after.layers[layer].forward, before.layers[layer].forward
-        np.testing.assert_array_equal(apart.cell[layer], one.cell - other.cell)
-        np.testing.assert_array_equal(apart.hidden[layer], one.hidden - other.hidden)
-    assert not apart.cell[0].any()
-    assert np.isnan(apart.error).all()
-    np.testing.assert_array_equal(before.difference(before).first, [-1] * B)
-    one, other = look(language_model(), "abcabc"), look(language_model(), "abcabc")
-    assert not one.difference(other).error[1:].any()
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        lambda lstm, x: look(lstm, x + 1),
-        lambda lstm, x: look(lstm, x[:-1]),
-        lambda lstm, x: look(lstm, x[:, :2]),
-        lambda _, x: look(LSTM(D, H + 1, num_layers=2, dtype=torch.float64), x),
-        lambda _, x: look(LSTM(D, H, dtype=torch.float64), x),
-        lambda lstm, x: look(lstm, x).select(layers=[1]),
-    ],
-)
-def test_a_difference_from_other_data_is_refused(other: Any) -> None:
-    lstm, x, _ = made(num_layers=2)
-    with pytest.raises(GatewrightError, match=r"^baseline: expected "):
-        look(lstm, x).difference(other(lstm, x))
-
-
-def test_rows_that_end_elsewhere_are_other_data() -> None:
-    lstm, x, _ = made()
-    x[4:] = 0
-    a, b = (look(lstm, pack_padded_sequence(x, [7, 7, n], enforce_sorted=False)) for n in (4, 5))
-    with pytest.raises(GatewrightError, match=r"^baseline: expected a recording of the same data"):
-        a.difference(b)
-
-
 # Elsewhere
 
 
@@ -582,136 +408,6 @@ def test_a_dataset_has_every_number(sites: Any) -> None:
     assert dataset.time.dims == ("step", "row")
     south = dataset.cell_l1.sel(row="south").isel(step=5)
     np.testing.assert_array_equal(south, found.layers[1].forward.cell[5, 1])
-
-
-# What cannot be
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"data": torch.zeros(3, 1, D + 1)}, r"data: expected numbers of shape \(T, B, 4\), got \(3, 1, 5\)"),
-        ({"data": torch.zeros(D)}, r"data: expected numbers of shape \(T, B, 4\), got \(4,\)"),
-        ({"data": torch.zeros(0, 1, D)}, "data: expected at least one step in every row, got none"),
-        ({"data": torch.zeros(3, 0, D)}, "data: expected at least one step in every row"),
-        (
-            {"start": 7},
-            "start: expected a whole number from 0 to 6: the shortest row has 7 steps to start from, got 7",
-        ),
-        ({"start": -1}, "start: expected a whole number of at least 0, got -1"),
-        ({"steps": 0}, "steps: expected a whole number of at least 1, got 0"),
-        ({"steps": 2.0}, "steps: expected a whole number of at least 1, got 2.0"),
-        ({"model": torch.nn.LSTM(D, H)}, "model: expected a run, .*torch.nn.modules.rnn.LSTM; gatewright.convert"),
-        ({"model": 3}, "model: expected a run, a gatewright.Model or a gatewright.LSTM, got a builtins.int"),
-    ],
-)
-def test_what_cannot_be_looked_at(change: dict[str, Any], message: str) -> None:
-    lstm, x, _ = made(torch.float32)
-    with pytest.raises(GatewrightError, match=r"^" + message):
-        look(**{"model": lstm, "data": x, **change})
-
-
-def test_no_run_no_recording(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="run: expected the directory of a run"):
-        look(tmp_path / "nothing")
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_bad_number_in_the_data_is_named(value: float) -> None:
-    lstm, x, _ = made()
-    x[3, 1, 2] = value
-    with pytest.raises(
-        GatewrightError, match=f"data: expected finite numbers, got {value} at step 3, row 1, column 2"
-    ):
-        look(lstm, x)
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("layer", [0, 1])
-@pytest.mark.parametrize("gate", ["input_gate", "forget_gate", "candidate", "output_gate"])
-def test_a_nan_in_the_weights_is_named_by_layer_gate_and_step(gate: str, layer: int, reverse: bool) -> None:
-    order = ["input_gate", "forget_gate", "candidate", "output_gate"]
-    lstm, x, _ = made(num_layers=2, bidirectional=reverse)
-    with torch.no_grad():
-        parameter = getattr(lstm, f"weight_hh_l{layer}" + ("_reverse" if reverse else ""))
-        parameter[order.index(gate) * H + 3, 2] = math.nan
-    first = T - 1 if reverse else 0
-    where = f"layer {layer} {'reverse' if reverse else 'forward'}, {gate.replace('_', ' ')}"
-    message = f"^{where}: expected finite numbers, got nan at step {first}, row 0, unit 3$"
-    with pytest.raises(GatewrightError, match=message):
-        look(lstm, x)
-
-
-def test_a_nan_in_the_head_is_named() -> None:
-    model = language_model()
-    with torch.no_grad():
-        model.head.bias[1] = math.nan
-    with pytest.raises(GatewrightError, match=r"tensor 'head.bias': expected finite weights"):
-        look(model, "abc")
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        ({"steps": slice(0, 7, 2)}, "steps: expected a slice with step 1, got"),
-        ({"steps": 3}, "steps: expected a slice with step 1, got 3"),
-        ({"steps": slice("a", None)}, "steps: expected a slice of whole numbers"),
-        ({"steps": slice(3, 3)}, "steps: expected a slice that leaves at least one step of every row, got 3:3"),
-        ({"steps": slice(4, 7)}, "steps: expected a slice that leaves at least one step of every row, got 4:7"),
-        ({"rows": [3]}, "rows: expected a whole number from 0 to 2, got 3"),
-        ({"rows": []}, "rows: expected at least one, got none"),
-        ({"layers": [-3]}, "layers: expected a whole number from 0 to 1, got -3"),
-        ({"layers": []}, "layers: expected at least one, got none"),
-        ({"units": [5]}, "units: expected a whole number from 0 to 4, got 5"),
-        ({"units": []}, "units: expected at least one, got none"),
-    ],
-)
-def test_a_part_that_is_not_there(call: dict[str, Any], message: str) -> None:
-    with pytest.raises(GatewrightError, match=r"^" + message):
-        unequal().select(**call)
-
-
-def test_units_of_a_projection_are_not_those_of_the_cell() -> None:
-    with pytest.raises(GatewrightError, match="units: expected layers without a projection, got a layer with one"):
-        unequal(proj_size=P).select(units=[0])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda _: {"lengths": np.array([7, 7])}, r"lengths: expected whole numbers of shape \(1\), got int64 of"),
-        (lambda _: {"lengths": np.array([8])}, "lengths: expected at most the 7 steps of the data, got 8"),
-        (
-            lambda _: {"lengths": np.array([0])},
-            r"data: expected at least one step in every row, got lengths \[0\]",
-        ),
-        (
-            lambda r: {"inputs": r.inputs[:, 0]},
-            r"inputs: expected floats of shape \(any, any, any\), got float64 of",
-        ),
-        (lambda r: {"inputs": r.inputs[:6]}, "expected at most the 6 steps"),
-        (lambda r: {"predictions": r.predictions[:6]}, r"predictions: expected floats of shape \(7, 1, any\)"),
-        (lambda _: {"layers": ()}, "layers: expected at least one layer, got none"),
-        (lambda r: {"times": r.inputs[..., 0]}, r"times: expected timestamps of shape \(7, 1\), got float64"),
-        (
-            lambda _: {"readout_bias": np.ones(1)},
-            r"readout_weight: expected floats of shape \(0, 2\), got NoneType",
-        ),
-    ],
-)
-def test_parts_that_do_not_fit_each_other(change: Any, message: str) -> None:
-    whole = recording(record(np.full((7, 1, 2), 0.5)))
-    with pytest.raises(GatewrightError, match=message):
-        dataclasses.replace(whole, **change(whole))
-
-
-def test_a_gate_of_another_size_is_named() -> None:
-    whole = recording(record(np.full((7, 1, 2), 0.5)))
-    made_ = dataclasses.replace(whole.layers[0].forward, output_gate=np.ones((7, 1, 3)))
-    with pytest.raises(
-        GatewrightError, match=r"layer 0 forward output_gate: expected floats of shape \(7, 1, 2\)"
-    ):
-        dataclasses.replace(whole, layers=(Layer(made_),))
 
 
 def test_it_says_what_it_is(sites: Any) -> None:
