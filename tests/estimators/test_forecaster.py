@@ -189,6 +189,14 @@ def test_rows_that_training_saw_are_not_scored(fitted: gw.Forecaster) -> None:
         GatewrightError, match=r"X: expected rows that the training has not seen.*none; the training"
     ):
         fitted.evaluate(before)
+    # One bound for all series: that of the one which the training saw longest.
+    ends = longer.filter(
+        (pl.col("site") != 7) | (pl.col("ts").dt.convert_time_zone("UTC").dt.replace_time_zone(None) <= end)
+    )
+    with pytest.warns(
+        GatewrightWarning, match=f"left out, no row after {trained}, the last that .* any series: 7$"
+    ):
+        assert fitted.evaluate(ends)["windows"] == unseen + 60 - HORIZON + 1
     series = np.sin(np.arange(200) / 3)
     whole = gw.Forecaster(horizon=2, hidden=4, context=10, steps=2, test=0).fit(series)
     with pytest.raises(GatewrightError, match="X: expected rows that the training has not seen"):

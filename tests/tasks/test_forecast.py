@@ -16,7 +16,7 @@ from gatewright.nn.model import Model
 from gatewright.spec import READS, Scaler
 from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.csv_output import to_csv
-from gatewright.tasks.forecast.predict import forecast
+from gatewright.tasks.forecast.predict import forecast, late_targets
 from gatewright.tasks.spreadsheet import with_harmless_names
 from tests.support.evaluations import forecast_test_part
 from tests.support.small_models import DATA, forecaster, language_model, rows_of, write_cells, write_sites
@@ -289,3 +289,19 @@ def test_names_are_no_formulas_in_csv(tmp_path):
     )
     assert notes == []
     assert again.columns[2] == "load_q0.1"
+
+
+def test_a_target_that_is_missing_where_the_forecast_begins_is_told(tmp_path):
+    """Its seasonal differences begin at the last row, its level at an earlier one."""
+    data, model = forecaster(write_sites(tmp_path / "sites.csv"))
+    one, other = data.table.series
+    values = one.values.copy()
+    values[-1, :2] = (np.nan, 1.0)
+    late = replace(one, values=values)
+    present = replace(other, values=np.nan_to_num(other.values, nan=3.0))
+    table = replace(data.table, series=(late, present))
+    spec = replace(model.spec, encoder=replace(model.spec.encoder, seasons=(4,)))
+    [note] = late_targets(table, spec)
+    assert note.startswith("'load' is missing in the last row before the forecast: its season is shifted")
+    assert note.endswith(": north")
+    assert late_targets(table, model.spec) == late_targets(replace(table, series=(present,)), spec) == []

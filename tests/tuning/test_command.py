@@ -11,11 +11,18 @@ import pytest
 
 import gatewright as gw
 from gatewright import cli
+from gatewright.data import sources
+from gatewright.data.kept_sources import sources_kept
+from gatewright.data.readers import read_frame
+from gatewright.data.text import read_text
 from gatewright.evaluation.report import evaluate_run
 from gatewright.runs.run import Run
+from gatewright.tasks.options import Options
+from gatewright.tasks.search_space import space_of
 from gatewright.tuning import results, workers
+from gatewright.tuning.search import Job
 from gatewright.tuning.study import Study, quiet_optuna
-from tests.support.training_runs import PROCESSES, command_in_process, write_table
+from tests.support.training_runs import PROCESSES, command_in_process, write_table, write_text
 
 OPTIONS = [
     *("--target", "load", "--known", "wind", "--context", "12", "--horizon", "2", "--season", "none"),
@@ -48,7 +55,10 @@ def check(study: Path, trials: int) -> None:
 def test_the_best_trial_is_a_run_like_any_other(table, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
+    reads = []
+    monkeypatch.setattr(sources, "read_frame", lambda *given: reads.append(given) or read_frame(*given))
     cli.main(["tune", str(table), *OPTIONS, "--trials", "2"])
+    assert len(reads) == 1  # of both trials
     printed, complaints = capsys.readouterr()
     assert complaints == ""
     study = Path("studies/load")
@@ -154,3 +164,18 @@ def test_a_launcher_of_several_processes_is_refused(table, capsys, monkeypatch):
         capsys.readouterr().err
         == "error: tune: expected a single process; --workers starts more, got one of a launcher's\n"
     )
+
+
+def test_a_study_of_several_texts_has_their_paths(tmp_path):
+    paths = [write_text(tmp_path / name, 600) for name in ("a.txt", "b.txt")]
+    job = Job.of(paths, "", Options(), space_of(["hidden=4,8"]))
+    assert job.plan().source.split("\n") == [str(path) for path in paths]
+
+
+def test_a_kept_source_is_read_again_when_it_has_changed(tmp_path):
+    path = tmp_path / "a.txt"
+    with sources_kept():
+        for content in ("one", "other"):
+            path.write_text(content)
+            assert [read_text(path), read_text(path), read_text(path, raw=True)] == [content] * 3
+    assert read_text(path) == "other"

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 @app.command
 def tune(
-    source: Path | None = None,
-    /,
-    *,
+    *source: Path,
     study: Path | None = None,
     show: Path | None = None,
     trials: int | None = None,
@@ -44,7 +42,7 @@ def tune(
     are set are the same in all trials; the others of the search space vary.
 
     Args:
-        source: What the trials learn from, as for `gatewright train`.
+        source: What the trials learn from, as for `gatewright train`: one file, or several.
         study: Directory of the study: Optuna's storage study.db, trials.csv, and a run for each trial (default:
             studies/NAME).
         show: Print the trials of the study in a directory, and train none.
@@ -59,8 +57,8 @@ def tune(
         model: Size of the model.
         training: Optimization.
     """
-    if (source is None) == (show is None):
-        got = "neither" if source is None else "both"
+    if bool(source) == (show is not None):
+        got = "both" if source else "neither"
         raise UsageError("source", "a table or a text to learn from, or --show DIR", got)
     if workers < 1:
         raise UsageError("--workers", "a whole number of at least 1", str(workers))
@@ -68,10 +66,11 @@ def tune(
     if config:
         options = options.over(read_config(config))
     space = space_of(search) if search else None
-    if source is not None:
-        early_checks.check_source([source], kind, options)
+    if source:
+        early_checks.check_source(source, kind, options)
     waits = Waits(errors)
     with waits.during(LOADING):
+        from gatewright.data.kept_sources import sources_kept
         from gatewright.train.launch import require_one_process
         from gatewright.tuning import results
         from gatewright.tuning.search import Job, Limits
@@ -82,17 +81,18 @@ def tune(
         if show is not None:
             _print_trials(Study.open(show), ended=True)
             return
-        assert source is not None
         require_one_process("tune", "a single process; --workers starts more")
         limits = Limits(trials, seconds).bounded
-        with waits.during(f"reading {source.name}"):
-            job = Job.of(source, kind, options, space)
-        opened = Study.begin(study or Path("studies", source.name.split(".")[0] or "study"), job.plan())
-        try:
-            ended, notes = search_with(workers, opened, job, limits, say)
-        except KeyboardInterrupt:
-            complain("interrupted", "the same command goes on with the study")
-            sys.exit(130)
+        name = source[0].name
+        with sources_kept():
+            with waits.during(f"reading {name}"):
+                job = Job.of(list(source), kind, options, space)
+            opened = Study.begin(study or Path("studies", name.split(".")[0] or "study"), job.plan())
+            try:
+                ended, notes = search_with(workers, opened, job, limits, say)
+            except KeyboardInterrupt:
+                complain("interrupted", "the same command goes on with the study")
+                sys.exit(130)
         for note in notes:
             complain("note", note)
         results.write_csv(opened.path / "trials.csv", results.results(opened))

@@ -18,6 +18,7 @@ from gatewright.data.cell_text import is_text, text
 from gatewright.data.columns import Columns, columns_of
 from gatewright.data.datetimes.timestamps import timestamps
 from gatewright.data.frame import Frame
+from gatewright.data.kept_sources import read_once
 from gatewright.data.numeric_columns import numbers
 from gatewright.data.public_holidays import counts, require_regions, require_times
 from gatewright.data.resample import resampled
@@ -117,6 +118,10 @@ def table_of(source: TableSource, roles: Roles, fill: str = "", step: str = "") 
     >>> table.roles.time, table.step, table.series[0].values.ravel()
     ('day', '1d', array([5., 7., 6.]))
     """
+    return read_once(source, ("table", roles, fill, step), lambda: _read(source, roles, fill, step))
+
+
+def _read(source: TableSource, roles: Roles, fill: str, step: str) -> Table:
     require_regions(roles.holidays)
     frame = frame_of(source, roles.notation)
     roles = roles if roles.time else replace(roles, time=frame.time)

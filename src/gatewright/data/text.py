@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data.bpe_training import merges_of
+from gatewright.data.kept_sources import read_once
 from gatewright.data.source_files import read_utf8, require_file
 from gatewright.data.sources import Text, TextFiles, Texts, TextSource, as_path
 from gatewright.data.tokens import Sizes, Symbols, tokenizer_of
@@ -44,6 +45,10 @@ def read_text(path: Path, raw: bool = False) -> str:
     Raises:
         DataError: if it cannot be read, is empty, or is not UTF-8; it names the line.
     """
+    return read_once(path, ("text", raw), lambda: _read(path, raw))
+
+
+def _read(path: Path, raw: bool) -> str:
     text = _raw(path).decode("utf-8", "surrogateescape") if raw else read_utf8(path).decode("utf-8")
     if not text:
         raise DataError(str(path), "a text", "an empty file")

@@ -22,7 +22,13 @@ from gatewright.nn.model import Model
 from gatewright.runs.run import digest
 from gatewright.spec import TableSpec
 from gatewright.tasks.forecast.dataset import SeriesData, data_options, roles
-from gatewright.tasks.forecast.predict import fitted, forecast, forecastable, require_forecaster
+from gatewright.tasks.forecast.predict import (
+    fitted,
+    forecast,
+    forecastable,
+    late_targets,
+    require_forecaster,
+)
 from gatewright.tasks.options import Options
 from gatewright.train.callback import Callback
 
@@ -247,6 +253,8 @@ class Forecaster(PathSampling, RollingOrigins):
             require_forecaster(model, whole("horizon", horizon), self.table_.fill)
             given = table_input(X, y)
             table = self._forecastable(self._table(given, X))
+            for note in late_targets(table, model.spec):
+                self._warn(note)
             with self._waits().during(f"forecasting {len(table.series):,} series"):
                 return given.answer(forecast(model, table, horizon, self.table_.fill), table)
 
@@ -371,7 +379,12 @@ class Forecaster(PathSampling, RollingOrigins):
         same = digest(given.source) == self.table_.source
         if warn and not same and (table.series[0].times is None or not self.table_.trained_until):
             self._warn("rows without timestamps are all scored, as ones that the training has not seen")
-        return unseen(table, self.table_, self.model_.spec, same)
+        data = unseen(table, self.table_, self.model_.spec, same)
+        seen = [each.name for each, part in zip(table.series, data.parts, strict=True) if part.test == part.end]
+        if warn and seen and not same:
+            until = f"no row after {self.table_.trained_until}, the last that the training saw of any series"
+            self._warn(f"left out, {until}: {listed(seen)}")
+        return data
 
     def plot(self, X: Any, y: Any = None, *, horizon: int | None = None, rows: int | None = None) -> Any:
         """Draw the forecast of a table after its last rows, with its interval.

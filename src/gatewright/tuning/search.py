@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from optuna.trial import Trial
 
+from gatewright.data.kept_sources import sources_kept
+from gatewright.data.text_sources import TextFiles
 from gatewright.errors import GatewrightError, shorten
 from gatewright.nn.model import Model
 from gatewright.runs.run import digest
@@ -69,7 +71,7 @@ class Job:
         """Return the plan of the study."""
         return Plan(
             kind=self.kind,
-            source=str(self.source.resolve()) if isinstance(self.source, Path) else "",
+            source=_path_of(self.source),
             sha256=digest(self.source),
             options=_as_json(self.options.plain()),
             search=entries_of(self.space),
@@ -157,7 +159,7 @@ def search(study: Study, job: Job, limits: Limits, say: Callable[[str], None], *
         Whether the search came to its end; False after Ctrl-C or SIGTERM, which leaves a study to go on with.
     """
     end = None if limits.seconds is None else time.monotonic() + limits.seconds
-    with study.working():
+    with study.working(), sources_kept():
         while end is None or time.monotonic() < end:
             trial = study.next_trial(limits.trials)
             if trial is None:
@@ -205,6 +207,12 @@ def described(values: dict[str, Any]) -> str:
         f"{name.replace('_', '-')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in values.items()
     )
+
+
+def _path_of(source: Any) -> str:
+    """Return the path of a source, or the paths of several files, one a line; empty for a value in memory."""
+    paths = source.paths if isinstance(source, TextFiles) else [source] if isinstance(source, Path) else []
+    return "\n".join(str(path.resolve()) for path in paths)
 
 
 def _as_json(value: Any) -> Any:

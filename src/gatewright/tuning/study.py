@@ -45,7 +45,7 @@ class Plan:
 
     Attributes:
         kind: name of the kind of model.
-        source: path of what the trials learn from; empty for data in memory.
+        source: path of what the trials learn from, of several files one a line; empty for data in memory.
         sha256: of its content.
         options: the options that are fixed, in the tables of a ``config.toml``.
         search: entries of the search space.

@@ -12,7 +12,14 @@ from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks.base import SamplePaths
 from gatewright.tasks.forecast.dataset import roles
-from gatewright.tasks.forecast.predict import fitted, forecast, forecastable, require_forecaster, written
+from gatewright.tasks.forecast.predict import (
+    fitted,
+    forecast,
+    forecastable,
+    late_targets,
+    require_forecaster,
+    written,
+)
 from gatewright.tasks.forecast.sample_paths import require_paths, sample_paths
 from gatewright.tasks.options import DataOptions
 from gatewright.tasks.spreadsheet import with_harmless_names
@@ -55,6 +62,7 @@ def forecast_table(
     if short:
         takes = f"{encoder.context} rows (the model's context) up to the last observed target"
         notes.append(f"left out, fewer than {takes}: {listed(short)}")
+    notes += late_targets(table, model.spec)
     with waits.during(f"forecasting {len(table.series):,} series"):
         fill = options.fill or ""
         rows = sample_paths(model, table, paths, horizon, fill) if paths else forecast(model, table, horizon, fill)

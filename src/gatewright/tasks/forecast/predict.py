@@ -15,9 +15,10 @@ from gatewright.data.preprocessing import encode
 from gatewright.data.public_holidays import counts
 from gatewright.data.table import Series, Table
 from gatewright.data.time_zones import LOCAL, Clock, Times, is_place, of_days, offset_of, to_local, to_utc
+from gatewright.data.window_checks import listed
 from gatewright.errors import DataError, GatewrightError, SpecError, shorten
 from gatewright.nn.model import Model
-from gatewright.spec import FILLS, QuantileHead, SeriesEncoder
+from gatewright.spec import FILLS, ModelSpec, QuantileHead, SeriesEncoder
 from gatewright.tasks.forecast.windows import Windows, predict
 
 
@@ -63,6 +64,25 @@ def forecastable(model: Model, table: Table) -> tuple[Table, list[str]]:
         return table, []
     short = [one.name for one in table.series if rows_observed(one, targets) < encoder.context]
     return replace(table, series=tuple(long)), short
+
+
+def late_targets(table: Table, spec: ModelSpec) -> list[str]:
+    """Return notes on targets that are missing where a forecast with seasonal differences begins.
+
+    Such a difference is that of the season before the row where the forecast begins, and is added to the last
+    observed value, which is of an earlier row: the seasonal course is shifted by the rows between the two.
+    """
+    encoder = spec.encoder
+    assert isinstance(encoder, SeriesEncoder)
+    notes = []
+    for column, target in enumerate(encoder.targets if encoder.seasons else ()):
+        last = [each.values[rows_observed(each, len(encoder.targets)) - 1, column] for each in table.series]
+        pairs = zip(table.series, last, strict=True)
+        late = [each.name or "the table" for each, value in pairs if np.isnan(value)]
+        if late:
+            why = "is missing in the last row before the forecast: its season is shifted; fill it in"
+            notes.append(f"{shorten(target)} {why}: {listed(late)}")
+    return notes
 
 
 def rows_observed(one: Series, targets: int) -> int:
