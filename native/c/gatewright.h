@@ -41,7 +41,8 @@ extern "C" {
 
 /* Grows when gatewright_parts or a struct in it changes.  Parts of older versions are still taken: those of
  * version 1 have no seasons, those of version 2 no transforms, bounds and categories of a forecaster, those of
- * version 3 no pooling, no categories of features and no scale of a window. */
+ * version 3 no pooling, no categories of features, no scale of a window and no
+ * distributions. */
 #define GATEWRIGHT_VERSION 4
 
 typedef enum gatewright_status {
@@ -92,6 +93,18 @@ typedef enum gatewright_transform {
     GATEWRIGHT_ASINH,    /* asinh(y / number); number above 0 */
     GATEWRIGHT_BOXCOX    /* (y^number - 1) / number, y above 0; log(y) where number is 0 */
 } gatewright_transform;
+
+/* A distribution of a forecast, and the numbers that the head gives of it for each step ahead and target, in order.
+ * A location is a difference from the last observed value, as a quantile is.  A mean is in units of scale before
+ * softplus; then transforms and seasons are not allowed, and forecasts are whole numbers. */
+typedef enum gatewright_distribution {
+    GATEWRIGHT_QUANTILES = 0,     /* none: the quantiles themselves */
+    GATEWRIGHT_NORMAL,            /* 2: location, log of the scale */
+    GATEWRIGHT_STUDENT_T,         /* 3: the same, degrees of freedom above 2 before softplus */
+    GATEWRIGHT_MIXTURE,           /* 11: location, log of the scale; 3 locations, logs of scales, logits */
+    GATEWRIGHT_NEGATIVE_BINOMIAL, /* 2: mean, log of the dispersion */
+    GATEWRIGHT_ZERO_INFLATED      /* 3: the same, logit of the share of further zeros */
+} gatewright_distribution;
 
 /* An input of categories: layer 0 reads a vector of it.  A row has the index of the value: a whole number, 0 for a
  * value that the model does not know or that is missing. */
@@ -155,6 +168,9 @@ typedef struct gatewright_columns {
     const double* least_scale GATEWRIGHT_UNSET(nullptr); /* (targets), above 0 */
     const double* scale_ratio GATEWRIGHT_UNSET(nullptr); /* (targets), at least 0: an expected change over the size
                                                             of a value */
+    /* Of parts of version 4. */
+    gatewright_distribution distribution GATEWRIGHT_UNSET(GATEWRIGHT_QUANTILES);
+    const double* levels GATEWRIGHT_UNSET(nullptr); /* (quantiles), between 0 and 1; null without a distribution */
 } gatewright_columns;
 
 /* How the weights of the gates, W_ih and W_hh, are kept in memory once a model is made; all else stays float. */
@@ -182,7 +198,8 @@ typedef struct gatewright_parts {
     const gatewright_columns* columns; /* the model reads a series; or null.  Not both */
     int64_t out;                       /* rows of head_W; nothing without it */
     const float* head_W;               /* (out, P of the last layer); or null: its hidden state is the output.  A
-                                          series needs one, with out = horizon * targets * quantiles */
+                                          series needs one, with out = horizon * targets * quantiles, or times the
+                                          numbers of a distribution in their place */
     const float* head_b;               /* (out), or null: zeros */
     gatewright_kept kept;
     /* Of parts of version 4.  Pooling needs a head, and a model that reads features; so do the categories here,

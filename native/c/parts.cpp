@@ -108,6 +108,19 @@ void read_categories(const gatewright_columns& given, Columns& columns) {
     }
 }
 
+// Reads the distribution of the forecasts, which parts before version 4 do not have.
+void read_distribution(const gatewright_columns& given, Columns& columns) {
+    const auto family = static_cast<int32_t>(given.distribution);
+    need(family >= GATEWRIGHT_QUANTILES && family <= kLastFamily, GATEWRIGHT_SIZE);
+    if (family == GATEWRIGHT_QUANTILES) return;
+    need(given.levels, GATEWRIGHT_NULL_POINTER);
+    const double* const end = given.levels + given.quantiles;
+    need(std::all_of(given.levels, end, [](double each) { return each > 0 && each < 1; }), GATEWRIGHT_SIZE);
+    columns.distribution = {static_cast<Family>(family), {given.levels, end}};
+    const bool plain = given.season_count == 0 && !given.transform && given.window == 0;
+    need(plain || !counts(columns.distribution.family), GATEWRIGHT_SIZE);
+}
+
 // Checks columns against what stands around them: D of the first layer, and the width of the head, 0 without one.
 Columns columns_of(const gatewright_columns& given, int64_t version, int64_t D, int64_t out) {
     for (const int64_t count : {given.targets, given.horizon, given.quantiles})
@@ -115,7 +128,6 @@ Columns columns_of(const gatewright_columns& given, int64_t version, int64_t D, 
     for (const int64_t count : {given.past, given.statics, given.phases, given.known})
         need(is_size(count, 0), GATEWRIGHT_SIZE);
     need(product(given.known, given.horizon) >= 0, GATEWRIGHT_SIZE);
-    need(out == product(given.horizon, given.targets, given.quantiles), GATEWRIGHT_SIZE);
     Columns columns{given.targets,
                     given.past,
                     given.statics,
@@ -131,6 +143,9 @@ Columns columns_of(const gatewright_columns& given, int64_t version, int64_t D, 
                     {},
                     {},
                     {}};
+    if (version > 3) read_distribution(given, columns);
+    need(out == product(given.horizon, given.targets, columns.outputs()), GATEWRIGHT_SIZE);
+    need(product(given.horizon, given.targets, given.quantiles) >= 0, GATEWRIGHT_SIZE);
     if (version > 2) read_categories(given, columns);
     need(D == columns.encoded_width(), GATEWRIGHT_SIZE);
     for (std::size_t k = 0; k < columns.categories.size(); ++k) {

@@ -61,13 +61,14 @@ using Given = std::shared_ptr<Model>;
 // targets, past, statics, phases, known, horizon, quantiles; change, level, observed; mean, scale, change_scale;
 // seasons, and their weights in order; transforms of the targets with their numbers; bounds of forecasts;
 // of each category its input and its vectors; rows of a window, or 0, with the least scale and the ratio of a
-// target.
+// target; the family of a distribution, and the levels of the quantiles.
 using Counts = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
 using Window = std::tuple<int64_t, std::vector<double>, std::vector<double>>;
 using ColumnsGiven =
     std::tuple<Counts, std::tuple<bool, bool, bool>, std::vector<double>, std::vector<double>, std::vector<double>,
                std::vector<int64_t>, std::vector<float>, std::vector<int64_t>, std::vector<double>,
-               std::vector<double>, std::vector<double>, std::vector<std::tuple<int64_t, Array>>, Window>;
+               std::vector<double>, std::vector<double>, std::vector<std::tuple<int64_t, Array>>, Window,
+               std::tuple<int64_t, std::vector<double>>>;
 
 std::vector<TargetTransform> transforms_of(const std::vector<int64_t>& kinds, const std::vector<double>& numbers) {
     if (kinds.size() != numbers.size())
@@ -100,10 +101,18 @@ WindowScale window_of(const Window& given, int64_t targets) {
     return {rows, least, ratio};
 }
 
+Distribution distribution_of(int64_t family, const std::vector<double>& levels) {
+    if (family < 0 || family > kLastFamily)
+        refuse("family", "a number from 0 to " + std::to_string(kLastFamily), std::to_string(family));
+    if (!std::all_of(levels.begin(), levels.end(), [](double each) { return each > 0 && each < 1; }))
+        refuse("levels", "numbers between 0 and 1", "others");
+    return {static_cast<Family>(family), levels};
+}
+
 Columns columns_of(const std::optional<ColumnsGiven>& given) {
     if (!given) return {};
     const auto& [counts, reads, mean, scale, change_scale, seasons, season_weight, kinds, numbers, minimum,
-                 maximum, categories, window] = *given;
+                 maximum, categories, window, distribution] = *given;
     const auto& [targets, past, statics, phases, known, horizon, quantiles] = counts;
     const auto& [change, level, observed] = reads;
     if (season_weight.size() != seasons.size() * static_cast<size_t>(horizon * targets))
@@ -120,6 +129,7 @@ Columns columns_of(const std::optional<ColumnsGiven>& given) {
     columns.maximum = maximum;
     columns.categories = categories_of(categories);
     columns.window = window_of(window, targets);
+    columns.distribution = distribution_of(std::get<0>(distribution), std::get<1>(distribution));
     return columns;
 }
 
@@ -137,6 +147,24 @@ nb::object transform(nb::handle values, const std::vector<int64_t>& kinds, const
         const TargetTransform& own = transforms[k % columns];
         result.data[k] = inverse ? own.invert(from[k]) : own.apply(from[k]);
     }
+    return result.array;
+}
+
+// Quantiles (rows, K, levels) of distributions from the outputs of a head (rows, K, outputs of the family), in units
+// of the head, or of the table for whole numbers: units (K).
+nb::object quantiles(nb::handle outputs, int64_t family, const std::vector<double>& levels,
+                     const std::vector<double>& units) {
+    const Distribution distribution = distribution_of(family, levels);
+    const Array x = array_of("outputs", outputs);
+    const int64_t rows = x.ndim() == 3 ? static_cast<int64_t>(x.shape(0)) : 0;
+    const int64_t columns = static_cast<int64_t>(units.size()), size = outputs_of(distribution.family);
+    const int64_t count = static_cast<int64_t>(levels.size());
+    if (size == 0) refuse("family", "a number from 1 to " + std::to_string(kLastFamily), std::to_string(family));
+    need<float>("outputs", x, {rows, columns, size}, true);
+    const float* const from = static_cast<const float*>(x.data());
+    Result<double> result({rows, columns, count});
+    for (int64_t k = 0; k < rows * columns; ++k)
+        distribution.quantiles(from + k * size, units[k % columns], result.data + k * count);
     return result.array;
 }
 
@@ -233,6 +261,9 @@ Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, 
     if ((columns || features) && parts.columns.encoded_width() != D)
         refuse("W_ih", "a width of " + std::to_string(parts.columns.encoded_width()) + ", that of the columns",
                std::to_string(D));
+    const int64_t out = parts.columns.horizon * parts.columns.targets * parts.columns.outputs();
+    if (columns && parts.out != out)
+        refuse("head", std::to_string(out) + " outputs, those of the columns", std::to_string(parts.out));
     return std::make_shared<Model>(parts);
 }
 
@@ -399,6 +430,8 @@ void bind_streams(nb::module_& m) {
           nb::arg("inverse"));
     m.def("in_windows", &in_windows, nb::arg("values").none(), nb::arg("window"), nb::arg("mean"),
           nb::arg("scale"), nb::arg("change_scale"));
+    m.def("quantiles", &quantiles, nb::arg("outputs").none(), nb::arg("family"), nb::arg("levels"),
+          nb::arg("units"));
     nb::class_<Stream>(m, "Stream")
         .def("__init__",
              [](Stream* at, const Given& model, int64_t sessions) {

@@ -112,6 +112,11 @@ Model::Model(const ModelParts& parts)
     head_.panel = head_memory_->get();
 }
 
+int64_t Model::output_width() const {
+    if (reads == Reads::series) return columns.horizon * columns.targets * columns.quantiles;
+    return head_.out ? head_.out : layers_.back().sizes.P;
+}
+
 int64_t Model::input_width() const {
     if (reads == Reads::symbols) return 1;
     return reads == Reads::series || !columns.categories.empty() ? columns.width() : layers_[0].sizes.D;

@@ -176,7 +176,7 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
     s.c.resize(rows * H);
     s.hidden.resize(rows * H);
     if (several_steps) s.ahead.resize(ahead);
-    s.out.resize(places * model_->output_width());
+    s.out.resize(places * std::max(model_->head_.out, model_->output_width()));
     s.level.resize(places * model_->columns.targets);
     if (model_->columns.window) s.placed.resize(2 * places * model_->columns.targets);
     if (model_->columns.recent()) s.seasonal.resize(places * model_->columns.horizon * model_->columns.targets);
@@ -414,22 +414,38 @@ void Stream::give(const Advance& call, const Part& part, Scratch& s, const float
         }
         for (int64_t k = 0; k < part.rows * n.horizon * n.targets; ++k) {
             const int64_t row = t * part.rows + k / (n.horizon * n.targets), target = k % n.targets;
-            float* const from = s.out.data() + (t * part.rows * n.horizon * n.targets + k) * n.quantiles;
-            double* const to = static_cast<double*>(call.output) + place * O + k * n.quantiles;
-            const float level = n.observed && !n.window ? s.level[row * n.targets + target] : 0.0f;
+            const int64_t forecast = t * part.rows * n.horizon * n.targets + k;
             // Head and seasons give differences from the last value, in units of the window if it has a scale.
             const double* const placed = n.window ? s.placed.data() + 2 * row * n.targets + target : nullptr;
-            const double scale = placed ? placed[n.targets] : n.scale[target];
-            const double mean = placed ? placed[0] : n.mean[target];
-            if (n.recent()) {
-                const float seasonal = s.seasonal[t * part.rows * n.horizon * n.targets + k];
-                for (int64_t q = 0; q < n.quantiles; ++q) from[q] += seasonal;
-            }
-            for (int64_t q = 0; q < n.quantiles; ++q) from[q] += level;
-            std::sort(from, from + n.quantiles);
-            for (int64_t q = 0; q < n.quantiles; ++q) to[q] = n.in_units(from[q] * scale + mean, target);
+            const Forecast from{s.out.data() + forecast * n.outputs(),
+                                n.observed && !n.window ? s.level[row * n.targets + target] : 0.0f,
+                                n.recent() ? s.seasonal[forecast] : 0.0f,
+                                target,
+                                placed ? placed[n.targets] : n.scale[target],
+                                placed ? placed[0] : n.mean[target]};
+            give_forecast(from, static_cast<double*>(call.output) + place * O + k * n.quantiles);
         }
     }
+}
+
+// Writes the quantiles of one step ahead and target; changes the outputs of the head.
+void Stream::give_forecast(const Forecast& of, double* to) const {
+    const Columns& n = model_->columns;
+    float* const outputs = of.outputs;
+    const Family family = n.distribution.family;
+    // Quantiles and the location of a distribution are differences from the last value.
+    const int64_t moved = family == Family::none ? n.quantiles : counts(family) ? 0 : 1;
+    if (n.recent())
+        for (int64_t q = 0; q < moved; ++q) outputs[q] += of.seasonal;
+    for (int64_t q = 0; q < moved; ++q) outputs[q] += of.level;
+    if (family == Family::none) {
+        std::sort(outputs, outputs + n.quantiles);
+        std::copy_n(outputs, n.quantiles, to);
+    } else {
+        n.distribution.quantiles(outputs, of.scale, to);
+    }
+    for (int64_t q = 0; q < n.quantiles; ++q)
+        to[q] = n.in_units(counts(family) ? to[q] : to[q] * of.scale + of.mean, of.target);
 }
 
 void Stream::advance_part(const Advance& call, const Part& part, Scratch& s) {

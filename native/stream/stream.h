@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/lstm.h"
+#include "stream/distribution.h"
 #include "stream/pooling.h"
 #include "stream/transform.h"
 #include "stream/window_scale.h"
@@ -41,6 +42,7 @@ struct Columns {
     std::vector<double> minimum{}, maximum{};   // of forecasts of the targets; no bounds where they are empty
     std::vector<Category> categories{};         // in the order of their inputs
     WindowScale window{};                       // scale of the targets of a session, in place of mean and scale
+    Distribution distribution{};                // of which the head gives the numbers, and not quantiles
 
     // Rows whose targets the seasonal differences need: the last ones that a session has read.
     int64_t recent() const { return seasons.empty() ? 0 : seasons.back() + 1; }
@@ -54,6 +56,10 @@ struct Columns {
         return true;
     }
     int64_t width() const { return targets + past + statics + phases + known * horizon; }
+    // Numbers that the head gives for a step ahead and target.
+    int64_t outputs() const {
+        return distribution.family == Family::none ? quantiles : outputs_of(distribution.family);
+    }
     double transformed(double value, int64_t target) const {
         return transforms.empty() ? value : transforms[target].apply(value);
     }
@@ -112,7 +118,7 @@ class Model {
     explicit Model(const ModelParts& parts);
 
     int64_t input_width() const;  // elements that a step reads
-    int64_t output_width() const { return head_.out ? head_.out : layers_.back().sizes.P; }
+    int64_t output_width() const;
     int64_t hidden_width() const { return hidden_width_; }  // of all layers together
     int64_t cell_width() const { return cell_width_; }
     int64_t weight_bytes() const { return weight_bytes_; }  // of the gates' weights, as they are kept
@@ -188,6 +194,13 @@ class Stream {
         std::vector<double> placed;  // of each place, with the scale of a window: last values, and scales
         int64_t rows = 0, places = 0;
     };
+    // Outputs of the head for one step ahead and target, what is added to them, and their units.
+    struct Forecast {
+        float* outputs;
+        float level, seasonal;
+        int64_t target;
+        double scale, mean;
+    };
     // Some rows of a call, and some of its steps.
     struct Part {
         int64_t first_row, rows, first_step, steps;
@@ -211,6 +224,7 @@ class Stream {
                    const Rows<const float>& x, float* y);
     const float* pooled(const Advance& call, const Part& part, Scratch& scratch, const float* y);
     void give(const Advance& call, const Part& part, Scratch& scratch, const float* y);
+    void give_forecast(const Forecast& of, double* to) const;
 
     std::shared_ptr<const Model> model_;
     int64_t sessions_;

@@ -441,6 +441,16 @@ static void test_columns_that_do_not_fit_are_refused(void) {
         gatewright_model_destroy(model);
         model = NULL;
     }
+    {
+        const double outside[3] = {0.1, 0.5, 1};
+        const int64_t version = parts.version;
+        parts.version = GATEWRIGHT_VERSION;
+        COLUMNS_REFUSED(SIZE, columns.distribution = (gatewright_distribution)6);
+        COLUMNS_REFUSED(SIZE, columns.distribution = GATEWRIGHT_NORMAL; columns.levels = outside);
+        COLUMNS_REFUSED(NULL_POINTER, columns.distribution = GATEWRIGHT_NORMAL);
+        COLUMNS_REFUSED(SIZE, columns.distribution = GATEWRIGHT_NORMAL; columns.levels = model_quantiles); /* out */
+        parts.version = version;
+    }
     columns = *model_parts.columns;
     parts.head_W = NULL;
     GIVES(SIZE, gatewright_model_create(&parts, &model));

@@ -26,6 +26,7 @@ from gatewright.files import model_file
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.spec import (
     BYTE_NAMES,
+    FAMILIES,
     UNKNOWN,
     Category,
     ModelSpec,
@@ -97,7 +98,7 @@ def text_model(**stack: int) -> Model:
     return model
 
 
-def series_model(**changes: Any) -> Model:
+def series_model(distribution: str = "", **changes: Any) -> Model:
     torch.manual_seed(0)
     encoder = SeriesEncoder(**{"reads": "both", **COLUMNS, **changes})
     rng = np.random.default_rng(1)
@@ -110,7 +111,7 @@ def series_model(**changes: Any) -> Model:
     of_targets = ((3.0,) * transformed, (1.0,) * transformed, (0.5,) * windows, (0.2,) * windows)
     scaler = Scaler(encoder.columns, *map(tuple, numbers), changes_scale, *of_targets)
     bounds = {"minimum": (-20.0, 0.0), "maximum": (60.0, 70.0)} if transformed else {}
-    head = QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9), **bounds)
+    head = QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9), distribution=distribution, **bounds)
     spec = ModelSpec(encoder, StackSpec(20, num_layers=2), head)
     model = Model(spec, scaler=scaler).eval()
     torch.nn.init.normal_(model.head.weight)
@@ -177,7 +178,10 @@ def test_weights_of_fewer_bits_give_the_bits_of_python(
     assert not same_bits(got, full)
 
 
-@pytest.mark.parametrize("reads", ["both", "change", "nothing", "seasons", "transforms", "window"])
+@pytest.mark.parametrize(
+    "reads",
+    ["both", "change", "nothing", "seasons", "transforms", "window", "student-t", "zero-inflated-negative-binomial"],
+)
 def test_a_forecaster_gives_the_bits_of_python(reads: str, library: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"known": ("holiday", "price"), "static": ("area",)} if reads == "change" else {}
     if reads == "seasons":
@@ -186,6 +190,9 @@ def test_a_forecaster_gives_the_bits_of_python(reads: str, library: Path, tmp_pa
         reads, changes = "both", {"seasons": (2, 11), "context": 12, "transform": ("log1p", "asinh")}
     if reads == "window":
         reads, changes = "both", {"seasons": (2, 11), "context": 12, "scale": "window"}
+    if reads in FAMILIES:
+        changes = {"distribution": reads} | ({} if FAMILIES[reads].counts else {"seasons": (2,), "context": 12})
+        reads = "both"
     stream = exported(series_model(reads=reads, **changes), tmp_path)
     program = compiled(ROOT / "examples/embed/main.c", library, tmp_path)
     xs = rows(len(stream.columns), 2)
@@ -462,6 +469,9 @@ def test_only_a_model_with_newer_parts_is_of_a_newer_version(tmp_path: Path) -> 
         assert ("season" in source) == bool(seasons)
         assert ("transform" in source) == ("minimum" in source) == bool(transform)
         assert ("#define MODEL_RECENT 6\n" in header) == bool(seasons)
+        assert "distribution" not in source
+    exported(series_model("normal"), tmp_path)
+    assert "    .version = 4,\n" in (tmp_path / "model.c").read_text()
 
 
 def test_the_version_is_that_of_the_header() -> None:

@@ -53,7 +53,9 @@ def byte_model(tokens: str = "bytes", merges: tuple[str, ...] = ()) -> Model:
 NUMBERS = {"log1p": 3.0, "asinh": 0.5, "boxcox": 0.4}
 
 
-def series_model(bounds: dict[str, tuple[float, ...]] | None = None, **changes: Any) -> Model:
+def series_model(
+    bounds: dict[str, tuple[float, ...]] | None = None, distribution: str = "", **changes: Any
+) -> Model:
     torch.manual_seed(0)
     roles: dict[str, Any] = {
         "targets": ("flow", "level"),
@@ -78,7 +80,8 @@ def series_model(bounds: dict[str, tuple[float, ...]] | None = None, **changes: 
         mean[: len(encoder.targets)], scale[: len(encoder.targets)] = 2.0, 1.5
     of_windows = ((0.5,) * len(encoder.targets), (0.2,) * len(encoder.targets)) if encoder.window else ((), ())
     scaler = Scaler(columns, tuple(mean), tuple(scale), tuple(changes_scale), *of_transforms, *of_windows)
-    head = QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9), **(bounds or {}))
+    levels = (0.05, 0.5, 0.6, 0.999) if distribution else (0.1, 0.5, 0.9)
+    head = QuantileHead(horizon=3, quantiles=levels, distribution=distribution, **(bounds or {}))
     spec = ModelSpec(encoder, StackSpec(20, num_layers=2), head)
     model = Model(spec, scaler=scaler).eval()
     torch.nn.init.normal_(model.head.weight)

@@ -156,6 +156,7 @@ def test_what_a_run_writes_down_is_what_it_was_told(tmp_path):
 OUT_OF_RANGE = {
     "horizon": (0, "a whole number from 1 to 2147483647"),
     "context": (2**31, "a whole number from 1 to 2147483647"),
+    "head": ("gamma", "one of quantiles, normal, student-t, mixture, negative-binomial"),
     "season": (("0", "1", "2"), "none, or different lengths from 1 to 1000000, at most 16"),
     "transform": (("log", "sqrt"), "auto, none, log, log1p, asinh, boxcox, or with a number: boxcox:POWER"),
     "scale": ("series", "one of auto, global, window"),
@@ -171,7 +172,7 @@ OUT_OF_RANGE = {
     "proj": (-1, "a whole number from 0"),
     "forget_bias": (float("nan"), "a number from -1000 to 1000"),
     "start": ("quantiles", "one of data, zero"),
-    "loss": ("rmse", "one of quantile, mae, mse, huber, nse, mase"),
+    "loss": ("rmse", "one of quantile, mae, mse, huber, nse, mase, nll"),
     "calibrate": ("isotonic", "one of width, conformal, none"),
     "steps": (0, "a whole number from 1"),
     "batch": (0, "a whole number from 1"),

@@ -167,6 +167,30 @@ def in_table_units(z: Values, encoder: SeriesEncoder, scaler: Scaler, head: Quan
     return np.minimum(z, np.array(head.maximum)[:, None]) if head.maximum else z
 
 
+def quantiles_of(
+    outputs: NDArray[np.float32], head: QuantileHead, scaler: Scaler, levels: Sequence[float]
+) -> Values:
+    """Return quantiles of forecasts at any levels, from the outputs of a head with distributions.
+
+    Args:
+        outputs: (..., targets, outputs), float32.
+        head: of the model.
+        scaler: of the model.
+        levels: between 0 and 1, rising.
+
+    Returns:
+        (..., targets, levels): in the scaler's units, or for whole numbers in those of the table.
+    """
+    from gatewright.native_module import _kernels  # the command line shows its help without it
+
+    assert head.family is not None
+    *leading, targets, size = outputs.shape
+    flat = np.ascontiguousarray(outputs.reshape(-1, targets, size), np.float32)
+    units = list(scaler.scale[:targets])
+    result: Values = _kernels.quantiles(flat, head.family.number, list(levels), units)
+    return result.reshape(*leading, targets, len(levels))
+
+
 def means(encoder: SeriesEncoder, scaler: Scaler, head: QuantileHead) -> Values:
     """Return the mean of each target's transformed values in the training part, in the table's units."""
     mean = np.array(scaler.mean[: len(encoder.targets)])

@@ -54,6 +54,8 @@ class Forecaster(PathSampling, RollingOrigins):
             (default: "auto").
         scale: scale of the targets: "global", of the training part, or "window", how much each series moves from
             row to row in the rows that are read (default: "auto").
+        head: "quantiles" (default), or a distribution that gives them: "normal", "student-t", "mixture" (of three
+            normals), for whole numbers "negative-binomial" or "zero-inflated-negative-binomial".
         minimum: lower bound of forecasts, for all targets or one each.
         maximum: upper bound of forecasts, likewise.
         calendar: calendar inputs.
@@ -84,7 +86,8 @@ class Forecaster(PathSampling, RollingOrigins):
         warmup: steps of the linear warm-up.
         weight_decay: decoupled weight decay.
         clip: maximum norm of the gradient; 0 for no clipping.
-        loss: "quantile" (default), or for one value "mae", "mse", "huber", "nse" or "mase".
+        loss: "quantile" (default), or for one value "mae", "mse", "huber", "nse" or "mase"; "nll", the negative
+            log-likelihood, with a ``head`` that has a distribution.
         calibrate: calibration of the intervals on the validation part, after training: "width" (default),
             "conformal" or "none".
         refit: whether to train a new model on training and validation part, for the steps of the best one.
@@ -116,7 +119,8 @@ class Forecaster(PathSampling, RollingOrigins):
     recipes_: Any
 
     def __init__(
-        self, *, horizon: int | None = None, quantiles: Sequence[float] | None = None, context: int | None = None,
+        self, *, horizon: int | None = None, quantiles: Sequence[float] | None = None, head: str | None = None,
+        context: int | None = None,
         season: int | str | Sequence[int | str] | None = None, transform: str | Sequence[str] | None = None,
         scale: str | None = None,
         minimum: float | str | Sequence[float | str] | None = None,
@@ -136,7 +140,7 @@ class Forecaster(PathSampling, RollingOrigins):
         patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
-        self.horizon, self.quantiles, self.context = horizon, quantiles, context
+        self.horizon, self.quantiles, self.head, self.context = horizon, quantiles, head, context
         self.season, self.calendar, self.holidays, self.reads = season, calendar, holidays, reads
         self.transform, self.scale = transform, scale
         self.minimum, self.maximum = minimum, maximum

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -102,7 +103,7 @@ static const gatewright_columns columns = {{
     .mean = mean,
     .scale = scale,
     .change_scale = change_scale,
-{seasons}{units}{categories}}};
+{seasons}{units}{categories}{distribution}}};
 """
 
 _COLUMNS_OF_SEASONS = """\
@@ -120,6 +121,11 @@ _COLUMNS_OF_WINDOW = """\
     .window = {rows},
     .least_scale = least_scale,
     .scale_ratio = scale_ratio,
+"""
+
+_COLUMNS_OF_DISTRIBUTION = """\
+    .distribution = GATEWRIGHT_{name},
+    .levels = model_quantiles,
 """
 
 _PARTS = """\
@@ -230,7 +236,9 @@ def _header(file: ModelFile) -> str:
         "INPUT": spec.labeller[0].row_size
         if spec.labeller is not None
         else len(_columns(Signature.of(spec, file.vocabulary))) or 1,
-        "OUTPUT": spec.output_size,
+        "OUTPUT": spec.output_size
+        if spec.forecaster is None
+        else math.prod(Signature.of_series(*spec.forecaster).output_shape),
         "HIDDEN": spec.lstm.num_layers * spec.lstm.output_size,
         "CELL": spec.lstm.num_layers * spec.lstm.hidden_size,
         **reads.sizes,
@@ -269,6 +277,8 @@ def _version(spec: ModelSpec) -> int:
     """Return the oldest version of ``gatewright_parts`` that has all members of a model."""
     encoder = spec.encoder
     if encoder.window or (spec.labeller is not None and (encoder.categories or pooling_of(spec))):
+        return 4
+    if spec.forecaster is not None and spec.forecaster[1].family is not None:
         return 4
     bounded = spec.forecaster is not None and (spec.forecaster[1].minimum or spec.forecaster[1].maximum)
     if encoder.transform or bounded or encoder.categories:
@@ -318,6 +328,9 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
     if encoder.categories:
         yield from c_categories.arrays(c_categories.of_series(encoder, signature), _text)
         categories = c_categories.COLUMNS.format(count=len(encoder.categories))
+    distribution = ""
+    if head.family is not None:
+        distribution = _COLUMNS_OF_DISTRIBUTION.format(name=head.family.in_c)
     yield _COLUMNS.format(
         targets=len(encoder.targets),
         past=len(encoder.past),
@@ -332,6 +345,7 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
         seasons=seasons,
         units=units,
         categories=categories,
+        distribution=distribution,
     )
     yield _names("model_columns[MODEL_INPUT]", _columns(signature))
     yield _array("const double model_quantiles", head.quantiles)

@@ -18,7 +18,7 @@ from gatewright.nn.pooling import Pool
 from gatewright.nn.seasonal_skip import SeasonSkip
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
-from gatewright.spec import ClassHead, ModelSpec, Scaler, TableSpec, Vocabulary
+from gatewright.spec import ClassHead, ModelSpec, QuantileHead, Scaler, TableSpec, Vocabulary
 
 #: Hidden and cell states of all layers, each (layers, B, H).
 State = tuple[Tensor, Tensor]
@@ -28,9 +28,9 @@ class Output(NamedTuple):
     """What a model gives.
 
     Attributes:
-        y: a forecast (steps, B, horizon, targets, quantiles), in the scaler's units; or scores of the next
-            symbol (steps, B, symbols); or scores of the classes of each row, (1, B, classes), or of each step and
-            row, (steps, B, classes).
+        y: a forecast (steps, B, horizon, targets, quantiles), in the scaler's units, or with the outputs of a
+            distribution in place of the quantiles; or scores of the next symbol (steps, B, symbols); or scores of
+            the classes of each row, (1, B, classes), or of each step and row, (steps, B, classes).
         state: hidden and cell states after the last step.
         record: the gates and states of every step, if asked for.
     """
@@ -206,7 +206,11 @@ def pool_of(spec: ModelSpec, width: int) -> Pool | None:
 def new_skip(spec: ModelSpec) -> SeasonSkip | None:
     """Return the seasonal-difference skip of a model, with weights of 0; None for a model without seasons."""
     shapes = spec.encoder.season_tensors(spec.head.horizon)
-    return SeasonSkip(*shapes["season.weight"]) if shapes else None
+    if not shapes:
+        return None
+    moved = spec.head.moved if isinstance(spec.head, QuantileHead) else None
+    seasons, horizon, targets = shapes["season.weight"]
+    return SeasonSkip(seasons, horizon, targets, moved)
 
 
 def with_seasons(skip: SeasonSkip | None, y: Tensor, differences: Tensor | None) -> Tensor:
@@ -214,7 +218,7 @@ def with_seasons(skip: SeasonSkip | None, y: Tensor, differences: Tensor | None)
 
     Args:
         skip: that of the model.
-        y: (..., horizon, targets, quantiles).
+        y: (..., horizon, targets, outputs).
         differences: (..., seasons, horizon, targets); None without seasons.
 
     Raises:

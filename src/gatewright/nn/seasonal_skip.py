@@ -16,6 +16,7 @@ class SeasonSkip(nn.Module):
         seasons: number of seasons.
         horizon: steps ahead.
         targets: number of targets.
+        moved: number of the first outputs of a step ahead and target that they are added to; None for all.
 
     >>> skip = SeasonSkip(1, 2, 1)
     >>> _ = nn.init.ones_(skip.weight)
@@ -23,19 +24,36 @@ class SeasonSkip(nn.Module):
     tensor([3., 5.], grad_fn=<ViewBackward0>)
     """
 
-    def __init__(self, seasons: int, horizon: int, targets: int) -> None:
+    def __init__(self, seasons: int, horizon: int, targets: int, moved: int | None = None) -> None:
         super().__init__()
+        self.moved = moved
         self.weight = nn.Parameter(torch.zeros(seasons, horizon, targets))
 
     def forward(self, y: Tensor, differences: Tensor) -> Tensor:
         """Add the differences, times their weights.
 
         Args:
-            y: output of the head (..., horizon, targets, quantiles).
+            y: output of the head (..., horizon, targets, outputs).
             differences: in the scaler's units (..., seasons, horizon, targets); 0 where a row was not seen.
         """
         # Season by season, as the native stream adds them, to the same bits.
         total = self.weight[0] * differences[..., 0, :, :]
         for number in range(1, len(self.weight)):
             total = total + self.weight[number] * differences[..., number, :, :]
-        return y + total.unsqueeze(-1)
+        return moved_by(y, total.unsqueeze(-1), self.moved)
+
+
+def moved_by(y: Tensor, amount: Tensor, moved: int | None) -> Tensor:
+    """Add an amount to the first outputs of each step ahead and target.
+
+    Args:
+        y: (..., outputs).
+        amount: (..., 1).
+        moved: number of these outputs; None for all.
+
+    >>> moved_by(torch.zeros(1, 3), torch.ones(1, 1), 1)
+    tensor([[1., 0., 0.]])
+    """
+    if moved is None or moved == y.shape[-1]:
+        return y + amount
+    return torch.cat([y[..., :moved] + amount, y[..., moved:]], dim=-1)

@@ -70,6 +70,7 @@ def native_columns(file: ModelFile) -> tuple[Any, ...] | None:
             for number, place in enumerate(category_inputs(encoder))
         ],
         (encoder.window, list(scaler.least_scale), list(scaler.scale_ratio)),
+        (0 if head.family is None else head.family.number, list(head.quantiles)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from gatewright.spec.categories import LONGEST_VALUE, MOST_VALUES, NO_CATEGORY, Category
 from gatewright.spec.cell import CellSpec, LayerWeights
+from gatewright.spec.distributions import FAMILIES, LARGEST_COUNT
 from gatewright.spec.encoders import (
     CALENDAR,
     FILLS,
@@ -24,7 +25,9 @@ __all__ = [
     "AGGREGATES",
     "BYTE_NAMES",
     "CALENDAR",
+    "FAMILIES",
     "FILLS",
+    "LARGEST_COUNT",
     "LONGEST_SEASON",
     "LONGEST_VALUE",
     "MOST_SEASONS",

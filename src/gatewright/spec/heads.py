@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from gatewright.spec.distributions import FAMILIES, Family
 from gatewright.spec.encoders import Encoder, FeatureEncoder, SeriesEncoder, SymbolEncoder
 from gatewright.spec.json import Spec, left_out, require, require_size, require_text
 
@@ -20,7 +21,8 @@ POOLINGS = ("last", "mean", "max", "attention")
 class QuantileHead(Spec):
     """Quantiles of each target's next values: an output of shape (horizon, targets, quantiles) a step.
 
-    Where the encoder reads targets, the head gives the difference from the last observed value.
+    Where the encoder reads targets, the head gives the difference from the last observed value.  With a
+    distribution, the output is (horizon, targets, outputs of its family), and the quantiles follow from it.
 
     Attributes:
         horizon: steps ahead.
@@ -28,6 +30,7 @@ class QuantileHead(Spec):
         minimum: lower bound of the forecasts of each target, in its units; empty for none.
         maximum: upper bound, likewise.
         point: what the point forecast is, out of `POINTS`: another one than the median stands alone, at level 0.5.
+        distribution: family of the distributions that the quantiles are of, out of `FAMILIES`; "" for none.
     """
 
     kind: ClassVar[str] = "quantiles"
@@ -37,6 +40,7 @@ class QuantileHead(Spec):
     minimum: tuple[float, ...] = left_out((), since=4)
     maximum: tuple[float, ...] = left_out((), since=4)
     point: str = left_out("median", since=4)
+    distribution: str = left_out("", since=4)
 
     def __post_init__(self) -> None:
         require_size("horizon", self.horizon)
@@ -55,14 +59,44 @@ class QuantileHead(Spec):
         require(self.point in POINTS, "point", f"one of {POINTS}", self.point)
         alone = self.point == "median" or self.quantiles == (0.5,)
         require(alone, "quantiles", f"(0.5,) with a {self.point} as the point forecast", self.quantiles)
+        known = self.distribution in ("", *FAMILIES)
+        require(known, "distribution", f"one of {tuple(FAMILIES)}", self.distribution)
+        fits = not self.distribution or self.point == "median"
+        require(fits, "point", "the median of a distribution", self.point)
 
     def output_shape(self, encoder: Encoder) -> tuple[int, ...]:
         """Shape of the output of one step."""
-        return self.horizon, len(encoder.targets), len(self.quantiles)
+        return self.horizon, len(encoder.targets), len(self.output_names)
+
+    @property
+    def family(self) -> Family | None:
+        """The family of the distributions; None for a head that gives the quantiles themselves."""
+        return FAMILIES.get(self.distribution)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the forecasts are of whole numbers: then nothing is added to the output."""
+        return self.family is not None and self.family.counts
+
+    @property
+    def moved(self) -> int:
+        """Number of the first outputs of a step ahead and target that last value and seasons are added to."""
+        if self.family is None:
+            return len(self.quantiles)
+        return 0 if self.counts else 1
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Name of each output of a step ahead and target before it becomes quantiles.
+
+        >>> QuantileHead().output_names, QuantileHead(distribution="normal").output_names
+        (('q0.1', 'q0.5', 'q0.9'), ('location', 'log_scale'))
+        """
+        return self.names if self.family is None else self.family.outputs
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Name of each output of a step ahead and target: of a quantile such as "q0.1", or "mean", "huber".
+        """Name of each forecast of a step ahead and target: of a quantile such as "q0.1", or "mean", "huber".
 
         >>> QuantileHead().names, QuantileHead(quantiles=(0.5,), point="mean").names
         (('q0.1', 'q0.5', 'q0.9'), ('mean',))

@@ -97,6 +97,11 @@ class ModelSpec(Spec):
                 require(
                     one_each, f"head.{name}", f"a number for each of {len(self.encoder.targets)} targets", bounds
                 )
+            if self.head.counts:
+                expected = f"none with a distribution of {self.head.distribution!r}"
+                for name, extras in (("seasons", self.encoder.seasons), ("transform", self.encoder.transform)):
+                    require(not extras, f"encoder.{name}", expected, extras)
+                require(not self.encoder.window, "encoder.scale", "global with counts", "window")
         # Forecasts and texts go on step by step, and cannot see ahead.
         one_way = not self.lstm.bidirectional or isinstance(self.head, ClassHead | StepClassHead)
         require(one_way, "lstm.bidirectional", f"false with a head of kind {self.head.kind!r}", "true")
@@ -110,7 +115,10 @@ class ModelSpec(Spec):
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the output: (horizon, targets, quantiles), (symbols,) or (classes,), of a step or sequence."""
+        """Shape of the output of the head, of a step or sequence.
+
+        (horizon, targets, quantiles), or the outputs of a distribution in their place; (symbols,) or (classes,).
+        """
         return self.head.output_shape(self.encoder)
 
     @property

@@ -15,6 +15,7 @@ from gatewright.errors import GatewrightError, shorten
 from gatewright.spec import (
     AGGREGATES,
     CALENDAR,
+    FAMILIES,
     FILLS,
     LONGEST_SEASON,
     MOST_SEASONS,
@@ -33,12 +34,15 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 CLASS_WEIGHTS = ("none", "balanced")
 DIRECTIONS = ("both", "forward")
 LABEL_PER = ("sequence", "step")
-#: Losses of a forecaster, and what the point forecast is that minimises each.
+#: Losses of a forecaster, and what the point forecast is that minimises each; "nll" is that of distributions.
 LOSSES = {
     "quantile": "median", "mae": "median", "mse": "mean", "huber": "huber", "nse": "mean", "mase": "median",
+    "nll": "median",
 }  # fmt: skip
 #: Losses that have a scale for each series.
 WEIGHTED = ("nse", "mase")
+#: Heads of a forecaster.
+HEADS = ("quantiles", *FAMILIES)
 CALIBRATIONS = ("width", "conformal", "none")
 
 
@@ -172,6 +176,9 @@ class DataOptions:
             start (default: 0.1).
         horizon: Number of steps to forecast (default: 1).
         quantiles: Quantile levels; 0.5 is the point forecast (default: 0.1 0.5 0.9).
+        head: Head of a forecaster: "quantiles", or a distribution that gives them: "normal", "student-t" (heavy
+            tails), "mixture" (of three normals), for whole numbers "negative-binomial" or
+            "zero-inflated-negative-binomial" (default: quantiles).
         season: Lengths of seasons in steps, such as 24 168: a forecast adds how the target went on one season
             before, times weights that are learned; the first is that of the seasonal-naive baseline. "none" adds
             nothing (default: those of the step, such as 24 and 168 for hours, that the training part shows).
@@ -223,6 +230,7 @@ class DataOptions:
     reset: float | None = field(default=None, metadata=_rule(lambda value: 0 <= value <= 1, "a share from 0 to 1"))
     horizon: int | None = field(default=None, metadata=_POSITIVE)
     quantiles: tuple[float, ...] | None = field(default=None, metadata=_LEVELS)
+    head: str | None = field(default=None, metadata=_one_of(HEADS))
     season: tuple[str, ...] | None = field(default=None, metadata=_SEASONS)
     transform: tuple[str, ...] | None = field(default=None, metadata=_TRANSFORMS)
     scale: str | None = field(default=None, metadata=_one_of((AUTO, *SCALES)))
@@ -289,10 +297,11 @@ class TrainingOptions:
         weight_decay: Decoupled weight decay (default: 0.01).
         clip: Maximum norm of the gradient; 0 for no clipping (default: 1).
         loss: Loss of a forecaster: "quantile" for quantiles; for one value "mae", "mse", "huber", "mase" or "nse"
-            (squared error over the variance of its series, NSE* of Kratzert et al. 2019) (default: quantile).
+            (squared error over the variance of its series, NSE* of Kratzert et al. 2019); "nll", the negative
+            log-likelihood, for a --head with a distribution, which has no other (default: quantile or nll).
         calibrate: Calibration of a forecaster's intervals on the validation part, after training: "width" scales
             them for each step ahead and target, "conformal" shifts each quantile, "none" leaves them as they are
-            (default: width).
+            (default: width; whole numbers of a --head none).
         refit: Train a new forecaster, classifier or tagger on training and validation part, for as many steps as
             the best one took, with its scaler and its calibration (default: no).
         patience: Number of validations without improvement before the training stops; 0 for no limit (default: 10;

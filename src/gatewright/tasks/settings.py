@@ -64,7 +64,8 @@ class LossSettings(Settings):
     @property
     def unit(self) -> str:
         """What values of the loss are measured in."""
-        return "quantile loss" if self.loss == "quantile" else self.loss.upper()
+        names = {"quantile": "quantile loss", "nll": "negative log-likelihood"}
+        return names.get(self.loss, self.loss.upper())
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ SHRINK, SHRINK_STEP = 5.0, 20.0
 #: Largest factor of a width, and the inverse of the smallest.
 LARGEST_WIDTH = 10.0
 
+#: Output of a distribution that is the logarithm of its scale: a width is a factor of that.
+LOG_SCALE = 1
+
 #: Smallest half of an interval that a miss is measured by, in the units of the forecasts.
 _LEAST_HALF = 1e-9
 
@@ -175,14 +178,17 @@ def folded(file: ModelFile, calibration: Calibration) -> ModelFile:
     """
     head = file.spec.head
     assert isinstance(head, QuantileHead)
-    sizes, median = file.spec.output_shape, head.quantiles.index(0.5)
+    sizes = file.spec.output_shape
     tensors = {}
     for name in ("head.weight", "head.bias"):
         rows = file.tensors[name].reshape(*sizes, -1).astype(np.float64)
-        centre = rows[:, :, [median]]
-        rows = centre + calibration.widths[..., None, None] * (rows - centre)
-        if name == "head.bias":
-            rows += calibration.offsets[..., None]
+        if head.family is None:
+            centre = rows[:, :, [head.quantiles.index(0.5)]]
+            rows = centre + calibration.widths[..., None, None] * (rows - centre)
+            if name == "head.bias":
+                rows += calibration.offsets[..., None]
+        elif name == "head.bias":
+            rows[:, :, LOG_SCALE] += np.log(calibration.widths)[..., None]
         tensors[name] = rows.reshape(file.tensors[name].shape).astype(np.float32)
     table = file.table
     if table is not None:
@@ -199,6 +205,35 @@ def _listed(numbers: Values, nothing: float) -> tuple[float, ...]:
     return () if bool((numbers == nothing).all()) else tuple(map(float, numbers.ravel()))
 
 
+def applied(calibration: Calibration, head: QuantileHead, forecast: Values) -> Values:
+    """Return the output of a head as it is when a calibration is folded in.
+
+    Args:
+        calibration: what is folded in.
+        head: of the model.
+        forecast: (..., horizon, targets, outputs), with quantiles in order.
+    """
+    return calibration.apply(forecast, head.quantiles) if head.family is None else _wider(calibration, forecast, 1)
+
+
+def undone(calibration: Calibration, head: QuantileHead, forecast: Values) -> Values:
+    """Return the output of a calibrated head as it was before.
+
+    Args:
+        calibration: what is folded into the head.
+        head: of the model.
+        forecast: (..., horizon, targets, outputs), with quantiles in order.
+    """
+    return calibration.undo(forecast, head.quantiles) if head.family is None else _wider(calibration, forecast, -1)
+
+
+def _wider(calibration: Calibration, outputs: Values, sign: int) -> Values:
+    """Return the outputs of distributions whose scales are multiplied by the widths, or divided."""
+    changed = outputs.copy()
+    changed[..., LOG_SCALE] += sign * np.log(calibration.widths)
+    return changed
+
+
 def calibration_of(spec: ModelSpec, table: TableSpec | None) -> Calibration | None:
     """Return the calibration that a model has in its head; None without one.
 
@@ -208,7 +243,9 @@ def calibration_of(spec: ModelSpec, table: TableSpec | None) -> Calibration | No
     """
     if table is None or not (table.widths or table.offsets):
         return None
-    sizes, widths, offsets = spec.output_shape, table.widths, table.offsets
+    head = spec.head
+    assert isinstance(head, QuantileHead)
+    sizes, widths, offsets = (*spec.output_shape[:2], len(head.quantiles)), table.widths, table.offsets
     return Calibration(
         np.array(widths).reshape(sizes[:2]) if widths else np.ones(sizes[:2]),
         np.array(offsets).reshape(sizes) if offsets else np.zeros(sizes),

@@ -16,6 +16,7 @@ from gatewright.data.time_zones import NO_ZONE
 from gatewright.data.window_checks import Sizes, require_windows, without_windows
 from gatewright.errors import GatewrightError
 from gatewright.spec import (
+    FAMILIES,
     NO_CATEGORY,
     Category,
     ModelSpec,
@@ -32,6 +33,7 @@ from gatewright.tasks.forecast.target_options import (
     NO_TARGET_OPTIONS,
     TargetOptions,
     bounds_option,
+    require_counts,
     target_options,
 )
 from gatewright.tasks.options import LOSSES, DataOptions, Options
@@ -45,7 +47,18 @@ class SeriesSettings(PartSettings):
     horizon: int
     quantiles: tuple[float, ...]
     reads: str
+    head: str = "quantiles"
     fill: str = ""
+
+    @property
+    def distribution(self) -> str:
+        """Family of the distributions of the head; "" for one that gives the quantiles themselves."""
+        return "" if self.head == "quantiles" else self.head
+
+    @property
+    def counts(self) -> bool:
+        """Whether the targets are whole numbers."""
+        return self.head in FAMILIES and FAMILIES[self.head].counts
 
 
 #: What a table is read from: a source, or a table that was read and checked before.
@@ -137,7 +150,10 @@ def read(
         table = with_values(table, {each.column: each.values for each in fitted[0].categories})
     base = Sizes(settings.horizon, frequency.season(table.step), options.context)
     units = target_options(table, parts, options)
-    seasons = seasons_of(table, parts, base, options.season, settings.reads != "nothing")
+    if settings.counts:
+        require_counts(table, settings.head)
+    differences = settings.reads != "nothing" and not settings.counts
+    seasons = seasons_of(table, parts, base, options.season, differences)
     sizes = seasons.sizes
     counts = require_windows(table, parts, sizes, ("training", "validation"))
     calendar = _calendar(table, parts, options)
@@ -196,7 +212,9 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
     stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
     point = LOSSES[LossSettings.of(options.training).loss]
     units = data.units
-    head = QuantileHead(settings.horizon, settings.quantiles, units.minimum, units.maximum, point=point)
+    bounds = (units.minimum, units.maximum)
+    distribution = settings.distribution
+    head = QuantileHead(settings.horizon, settings.quantiles, *bounds, point=point, distribution=distribution)
     transforms = data.units.transforms if data.units.names else ()
     scaler = preprocessing.fit_scaler(
         *(data.table, data.parts, transforms, data.sizes.season), window=bool(encoder.window)
@@ -259,6 +277,7 @@ def options_of_model(spec: ModelSpec) -> DataOptions:
         reads=encoder.reads,
         horizon=head.horizon,
         quantiles=head.quantiles,
+        head=head.distribution or "quantiles",
         season=tuple(map(str, encoder.seasons)) or ("none",),
         category=(NO_CATEGORY, *(each.column for each in encoder.categories)),
         transform=encoder.transform or ("none",),

@@ -17,7 +17,7 @@ from gatewright.errors import GatewrightError
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.forecast.baselines import Naive
-from gatewright.tasks.forecast.calibration import UNCALIBRATED, calibration_of
+from gatewright.tasks.forecast.calibration import UNCALIBRATED, calibration_of, undone
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.reference_models import ReferenceModel
 from gatewright.tasks.forecast.scores import Basis, Batch, Drawn, score
@@ -158,7 +158,7 @@ def forecast_batches(
             scaled, place = predict_scaled(model, windows, some, batch=size)
             forecasts = {"model": scaled_in_units(model, scaled, place)}
             if calibration is not None:
-                before = torch.from_numpy(calibration.undo(scaled.double().numpy(), head.quantiles))
+                before = torch.from_numpy(undone(calibration, head, scaled.double().numpy()))
                 forecasts[UNCALIBRATED] = scaled_in_units(model, before, place)
             for name, baseline in zip(METHODS[1:], (naive.persistence, naive.seasonal, naive.drift), strict=True):
                 steady = baseline(some, horizon)

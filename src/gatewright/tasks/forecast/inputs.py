@@ -117,7 +117,7 @@ def of_table(model: Model, table: Table, excerpts: Sequence[Excerpt], title: str
             f"{target} +{ahead} {name}"
             for ahead in range(1, head.horizon + 1)
             for target in encoder.targets
-            for name in head.names
+            for name in head.output_names
         ),
         peer="",
         edits=(),

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gatewright.errors import GatewrightError
-from gatewright.spec import NO_CATEGORY
+from gatewright.spec import NO_CATEGORY, QuantileHead
 from gatewright.tasks.base import Evaluation, Kind, SamplePaths, Share, StreamScore, Task
+from gatewright.tasks.forecast.head_options import with_head
 from gatewright.tasks.options import (
     AUTO,
     LOSSES,
@@ -49,7 +50,7 @@ class Forecast(Kind["SeriesData"]):
         DataOptions(
             target=(), past=(), known=(), static=(), holidays=(), time="", time_format="", time_zone="", id=(),
             resample="", aggregate="", decimal=".", thousands="", missing=(), fill="", reads="change",
-            horizon=1, quantiles=(0.1, 0.5, 0.9), transform=("auto",), scale="auto",
+            horizon=1, quantiles=(0.1, 0.5, 0.9), head="quantiles", transform=("auto",), scale="auto",
             min=("none",), max=("none",), valid="0.15", test="0.15",
         ),
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
@@ -66,13 +67,14 @@ class Forecast(Kind["SeriesData"]):
     forecasts = True
 
     def resolve(self, options: Options) -> Options:
-        """Fill in the defaults; a loss of one value goes with the level 0.5 alone.
+        """Fill in the defaults; a loss of one value goes with the level 0.5 alone, that of a distribution with it.
 
         Raises:
             GatewrightError: names the option.
         """
+        options = with_head(options)
         loss, levels = options.training.loss, options.data.quantiles
-        if loss in LOSSES and loss != "quantile":
+        if loss in LOSSES and loss not in ("quantile", "nll"):
             if levels not in (None, (0.5,)):
                 got = " ".join(map(str, levels))
                 raise GatewrightError("--quantiles", f"none with --loss {loss}, which gives one value", got)
@@ -235,7 +237,7 @@ class Forecast(Kind["SeriesData"]):
 
         Without ``calibrate`` nothing was calibrated; without ``start``, a season was that of the baseline alone;
         without ``category``, true and false were numbers; without ``transform``, targets were read as they are;
-        without ``scale``, in units of the training part.
+        without ``scale``, in units of the training part; without ``head``, heads gave quantiles.
         """
         data, model, training = options.data, options.model, options.training
         if training.calibrate is None:
@@ -249,6 +251,8 @@ class Forecast(Kind["SeriesData"]):
             data = replace(data, transform=("none",))
         if data.scale is None:
             data = replace(data, scale="global")
+        if data.head is None:
+            data = replace(data, head="quantiles")
         return replace(options, data=data, model=model, training=training)
 
     def with_validation(self, data: SeriesData) -> SeriesData:
@@ -284,7 +288,9 @@ class Forecast(Kind["SeriesData"]):
         """Say how the quantiles were calibrated."""
         from gatewright.tasks.forecast.calibration import calibration_of, described
 
-        method = "none" if file.spec.output_shape[-1] == 1 else LossSettings.of(options.training).calibrate
+        head = file.spec.head
+        alone = isinstance(head, QuantileHead) and len(head.quantiles) == 1
+        method = "none" if alone else LossSettings.of(options.training).calibrate
         return described(calibration_of(file.spec, file.table), method)
 
     def tables(self, figures: dict[str, Any]) -> Iterator[rich_table.Table]:

@@ -13,7 +13,10 @@ from torch.nn import functional as F
 
 from gatewright.data.preprocessing import Encoded
 from gatewright.errors import DataError
+from gatewright.nn.likelihood import log_likelihood
+from gatewright.spec import QuantileHead, Scaler
 from gatewright.tasks.base import Loss
+from gatewright.tasks.forecast.distribution_fit import counts_of, scaler_numbers
 
 #: What the standard deviation of a series is increased by in NSE* (Kratzert et al. 2019).
 NSE_EPSILON = 0.1
@@ -129,3 +132,36 @@ class PointLoss:
         if self._weights is not None:
             loss = loss * self._weights[series].to(loss.device)[:, None, :]
         return Loss(loss.sum(), int(observed.sum()))
+
+
+class LikelihoodLoss:
+    """The negative log-likelihood of the distributions of a head: in the scaler's units, or of whole numbers.
+
+    Args:
+        head: of the model.
+        scaler: of the model.
+        targets: how many.
+    """
+
+    def __init__(self, head: QuantileHead, scaler: Scaler, targets: int) -> None:
+        self._head, self._numbers = head, scaler_numbers(scaler.scale, scaler.mean, targets)
+
+    def values(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values as the likelihood takes them, from those in the scaler's units (..., targets)."""
+        values: NDArray[np.float64] = counts_of(self._head, torch.from_numpy(target), *self._numbers).numpy()
+        return values
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> Loss:
+        """Return the sum over observed values, and their number.
+
+        Args:
+            outputs: of the head (..., horizon, targets, outputs), with the last value added.
+            target: in the scaler's units (..., horizon, targets), NaN where missing.
+        """
+        if outputs.device.type == "mps":  # without float64
+            outputs, target = outputs.cpu(), target.cpu()
+        scale, mean = (numbers.to(outputs.device) for numbers in self._numbers)
+        value = counts_of(self._head, target, scale, mean)
+        # In float64: gamma functions of large numbers cancel.
+        logs = log_likelihood(self._head.distribution, outputs.double(), value, scale)
+        return Loss(-logs.sum(), int(target.isfinite().sum()))

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gatewright.data.table import Series, Table
 from gatewright.errors import DataError, GatewrightError
@@ -19,13 +20,16 @@ from gatewright.tasks.forecast.dependence import Values, dependence_of
 from gatewright.tasks.forecast.predict import fitted, forecast_frame, require_forecaster, window_at_end
 from gatewright.tasks.forecast.quantile_function import values_at
 from gatewright.tasks.forecast.window_units import Place
-from gatewright.tasks.forecast.windows import predict_scaled, scaled_in_units
+from gatewright.tasks.forecast.windows import predict_scaled, quantiles_in_units, scaled_quantiles
 
 #: Name of the column that numbers the paths of a series.
 PATH = "path"
 
 #: Number of paths that are drawn at once.
 _BLOCK = 64
+
+#: Smallest level of a quantile of a distribution.
+LEAST_LEVEL = 1e-15
 
 #: Maximum number of paths of a series.
 LARGEST = 1_000_000
@@ -63,11 +67,10 @@ def sample_paths(
     frames = []
     for one in table.series:
         rows, windows = window_at_end(model, one, table, fill)
-        forecast, place = predict_scaled(model, windows, np.array([encoder.context - 1]))
-        quantiles = forecast[0].double().numpy()
+        outputs, place = predict_scaled(model, windows, np.array([encoder.context - 1]))
         scores = draws(root, paths.count, key(paths.seed, one, rows))
         place = None if place is None else Place(place.last[0], place.scale[0])
-        values = in_units(model, quantiles, scores, place)[:, : horizon or head.horizon]
+        values = in_units(model, outputs[0], scores, place)[:, : horizon or head.horizon]
         if not np.isfinite(values).all():
             raise DataError(one.title, "values that the model can forecast from", "a forecast that is not finite")
         frames.append(_frame(one, rows, table, values))
@@ -132,21 +135,37 @@ def draws(root: Values, count: int, key: int) -> Values:
     return np.concatenate(blocks)[:count]
 
 
-def in_units(model: Model, quantiles: Values, scores: Values, place: Place | None = None) -> Values:
+def in_units(model: Model, outputs: Tensor, scores: Values, place: Place | None = None) -> Values:
     """Return the values of a forecast at scores, (paths, horizon, targets), in the table's units.
 
     Args:
         model: the forecaster.
-        quantiles: sorted, in the scaler's units or those of their place (horizon, targets, quantiles).
+        outputs: sorted quantiles, in the scaler's units or those of their place, or outputs of distributions
+            (horizon, targets, outputs).
         scores: (paths, horizon * targets).
         place: of the forecast (targets,), with the scale of a window.
     """
     assert model.spec.forecaster is not None
-    levels = model.spec.forecaster[1].quantiles
-    values = values_at(quantiles, scores.reshape(-1, *quantiles.shape[:2]), levels)
+    head = model.spec.forecaster[1]
+    scores = scores.reshape(-1, *outputs.shape[:2])
+    if head.family is None:
+        values = values_at(outputs.double().numpy(), scores, head.quantiles)
+    else:
+        values = _of_distributions(model, outputs, scores)
     # The paths take the place of the quantiles.
-    laid = torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, 0, -1)))
-    return np.moveaxis(scaled_in_units(model, laid, place), -1, 0)
+    laid = np.ascontiguousarray(np.moveaxis(values, 0, -1))
+    return np.moveaxis(quantiles_in_units(model, laid, place), -1, 0)
+
+
+def _of_distributions(model: Model, outputs: Tensor, scores: Values) -> Values:
+    """Return the quantiles of distributions at the levels of scores (paths, horizon, targets)."""
+    levels = torch.special.ndtr(torch.from_numpy(scores)).clamp(LEAST_LEVEL, 1 - LEAST_LEVEL).numpy()
+    values = np.empty_like(levels)
+    for step, target in np.ndindex(*levels.shape[1:]):
+        some, places = np.unique(levels[:, step, target], return_inverse=True)
+        quantiles = scaled_quantiles(model, outputs[step], some.tolist())
+        values[:, step, target] = quantiles[target, places]
+    return values
 
 
 def _frame(one: Series, rows: int, table: Table, values: NDArray[np.float64]) -> pl.DataFrame:

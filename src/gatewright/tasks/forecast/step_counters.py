@@ -7,7 +7,8 @@ first steps err most and pull most (`benchmarks/NOTES.md`).  Here the two are ke
 - The last units of the last layer are *clocks*.  Their weights are set and do not learn.  One closes the input
   gates of the others after the first step; these decay from there, at rates of their own: ``h_t = tanh(r^(t-1))``.
 - The head's weights of the clocks are fitted at each validation, so that after *t* rows each quantile lies above
-  its share of the training part.  Late in a window the clocks are 0, and so is what they add.
+  its share of the training part, or a distribution has the location and the scale of what came.  Late in a window
+  the clocks are 0, and so is what they add.
 
 All of it is plain LSTM and head: streams, servers and C code need nothing for it.
 """
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.tasks.forecast.distribution_fit import counts_of, lacking, scaler_numbers
 from gatewright.tasks.forecast.start import summary
 from gatewright.tasks.forecast.windows import Windows, absolute
 
@@ -119,21 +121,29 @@ class FirstSteps:
 
     def _offsets(self, steps: list[int]) -> Tensor:
         """Return the amount that each output lacks at each step to exceed its share: (steps, outputs), float64."""
-        model = self._model
-        assert isinstance(model.spec.head, QuantileHead)
+        model, head = self._model, self._model.spec.head
+        assert isinstance(head, QuantileHead)
         rows = torch.tensor(steps, device=model.head.weight.device) - 1
         training = model.training
         model.eval()
-        lacking = []
+        forecasts, targets = [], []
         for first in range(0, len(self._origins), 64):
             inputs, level, target, differences, _ = self._windows.batch(
                 self._origins[first : first + 64], self._context
             )
             forecast = absolute(model, model(inputs, differences=differences).y[rows], level[rows])
-            lacking.append((target[rows].unsqueeze(-1) - forecast).double().cpu())
+            forecasts.append(forecast.cpu())
+            targets.append(target[rows].cpu())
         model.train(training)
-        every = torch.cat(lacking, dim=1)  # (steps, windows, horizon, targets, quantiles), NaN where missing
-        head = model.spec.head
+        # (steps, windows, horizon, targets), NaN where missing, and one more axis of the outputs.
+        came, outputs = torch.cat(targets, dim=1), torch.cat(forecasts, dim=1)
+        if head.family is not None:
+            assert model.scaler is not None
+            scale, mean = scaler_numbers(model.scaler.scale, model.scaler.mean, came.shape[-1])
+            came = counts_of(head, came, scale, mean)
+            each = [lacking(head, *step, scale) for step in zip(outputs.double(), came, strict=True)]
+            return torch.stack(each).flatten(1)
+        every = (came.unsqueeze(-1) - outputs).double()
         offsets = [
             torch.stack([summary(step[..., n], level, head.point) for n, level in enumerate(head.quantiles)], -1)
             for step in every

@@ -12,6 +12,7 @@ from gatewright.data.split import Parts
 from gatewright.data.table import Table
 from gatewright.data.target_units import Transform
 from gatewright.errors import DataError, GatewrightError, shorten
+from gatewright.spec import LARGEST_COUNT
 from gatewright.tasks.options import AUTO, DataOptions
 
 #: A bound that no number is beyond: of a target without one, where others have one.
@@ -106,3 +107,23 @@ def _require_within(table: Table, parts: Sequence[Parts], target: int, lowest: f
             bound = f"at least --min {lowest:g}" if below else f"at most --max {highest:g}"
             place = f"column {shorten(table.roles.targets[target])}, {series.place(row)}"
             raise DataError(place, f"a value of {bound} in the training part", f"{values[row]:g}")
+
+
+def require_counts(table: Table, head: str) -> None:
+    """Check that the targets of a table are whole numbers from 0.
+
+    Args:
+        table: the series.
+        head: name of the head that forecasts such numbers.
+
+    Raises:
+        DataError: names the first other value, and its row.
+    """
+    for series in table.series:
+        values = series.values[:, : len(table.roles.targets)]
+        whole = np.isnan(values) | ((values >= 0) & (values <= LARGEST_COUNT) & (values == np.floor(values)))
+        if not whole.all():
+            row, target = map(int, np.argwhere(~whole)[0])
+            place = f"column {shorten(table.roles.targets[target])}, {series.place(row)}"
+            expected = f"a whole number from 0 to {LARGEST_COUNT:,.0f}, for --head {head}"
+            raise DataError(place, expected, f"{values[row, target]:g}")

@@ -18,13 +18,20 @@ from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, State
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.base import Loss, Share
-from gatewright.tasks.forecast.calibration import calibrated, calibration_of, folded, independent
+from gatewright.tasks.forecast.calibration import applied, calibrated, calibration_of, folded, independent
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.dependence import with_dependence, with_dependence_of
-from gatewright.tasks.forecast.losses import POINT_LOSSES, PointLoss, quantile_loss
+from gatewright.tasks.forecast.losses import POINT_LOSSES, LikelihoodLoss, PointLoss, quantile_loss
 from gatewright.tasks.forecast.start import start_from_data
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
-from gatewright.tasks.forecast.windows import Batch, Windows, absolute, predict, predict_scaled
+from gatewright.tasks.forecast.windows import (
+    Batch,
+    Windows,
+    absolute,
+    predict,
+    predict_scaled,
+    scaled_quantiles,
+)
 from gatewright.tasks.settings import LossSettings
 from gatewright.tasks.unknown_categories import UnknownCategories
 
@@ -78,6 +85,9 @@ class ForecastTask:
         self._point: PointLoss | None = None
         if settings.loss in POINT_LOSSES:
             self._point = PointLoss(settings.loss, encoded, [part.valid for part in data.parts], data.sizes.season)
+        self._likelihood: LikelihoodLoss | None = None
+        if head.family is not None:
+            self._likelihood = LikelihoodLoss(head, model.scaler, len(encoder.targets))
         self.unit = settings.unit
         train, valid = [], []
         sizes = (encoder.context, head.horizon)
@@ -88,7 +98,7 @@ class ForecastTask:
         self._valid = np.concatenate(valid)
         every = max(1, -(-len(self._valid) // VALIDATION_WINDOWS))
         self._valid = self._valid[::every]
-        self._validated: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._validated: tuple[Tensor, NDArray[np.float64]] | None = None
         rows = np.searchsorted(self._valid, self._windows.starts[1:])
         self._independent = independent(np.split(self._valid, rows), head.horizon)
         if start_from == "data" and model.is_new:
@@ -128,7 +138,9 @@ class ForecastTask:
         return self._loss(forecast, target, rows[self._share.of(len(rows))])
 
     def _loss(self, forecast: Tensor, target: Tensor, origins: NDArray[np.int64]) -> Loss:
-        """Return the loss of forecasts (steps, B, horizon, targets, quantiles) from windows with these origins."""
+        """Return the loss of forecasts (steps, B, horizon, targets, outputs) from windows with these origins."""
+        if self._likelihood is not None:
+            return self._likelihood(forecast, target)
         if self._point is None:
             return quantile_loss(forecast, target, self._quantiles.to(forecast.device))
         return self._point(forecast, target, self._series_of(origins))
@@ -142,7 +154,7 @@ class ForecastTask:
         self._first_steps.fit()
         forecast, _ = predict_scaled(self.model, self._windows, self._valid)
         target = self._windows.batch(self._valid).target.cpu()
-        self._validated = forecast.double().numpy(), target[0].double().numpy()
+        self._validated = forecast, target[0].double().numpy()
         loss = self._loss(forecast[None], target, self._valid)
         return float(loss.total) / loss.predictions
 
@@ -156,11 +168,15 @@ class ForecastTask:
         if self._validated is None:
             return file
         assert isinstance(head, QuantileHead)
-        forecast, target = self._validated
+        outputs, target = self._validated
+        quantiles = scaled_quantiles(self.model, outputs)
+        if self._likelihood is not None:
+            target = self._likelihood.values(target)
         if self._calibrate != "none":
-            found = calibrated(self._calibrate, forecast, target, head.quantiles, self._independent)
-            file, forecast = folded(file, found), found.apply(forecast, head.quantiles)
-        return with_dependence(file, forecast, target, self._independent)
+            found = calibrated(self._calibrate, quantiles, target, head.quantiles, self._independent)
+            file, changed = folded(file, found), applied(found, head, outputs.double().numpy())
+            quantiles = scaled_quantiles(self.model, torch.from_numpy(changed))
+        return with_dependence(file, quantiles, target, self._independent)
 
     def refitted(self, best: ModelFile) -> ModelFile:
         """Fit the first steps; return the file of the model, with calibration and dependence of the best one."""

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.data.preprocessing import Encoded
-from gatewright.data.target_units import in_table_units
+from gatewright.data.target_units import in_table_units, quantiles_of
 from gatewright.nn.model import Model
-from gatewright.spec import Scaler, SeriesEncoder
+from gatewright.nn.seasonal_skip import moved_by
+from gatewright.spec import QuantileHead, Scaler, SeriesEncoder
 from gatewright.tasks.forecast.seasonal_differences import seasonal_differences, seen_ages
 from gatewright.tasks.forecast.window_units import Place, WindowUnits
 
@@ -137,10 +138,18 @@ def absolute(model: Model, y: Tensor, level: Tensor) -> Tensor:
 
     Args:
         model: whose output it is.
-        y: (steps, B, horizon, targets, quantiles).
+        y: (steps, B, horizon, targets, outputs).
         level: (steps, B, targets).
     """
-    return y + level[:, :, None, :, None] if model.spec.encoder.reads_targets else y
+    assert isinstance(model.spec.head, QuantileHead)
+    moved = model.spec.head.moved
+    return moved_by(y, level[:, :, None, :, None], moved) if model.spec.encoder.reads_targets and moved else y
+
+
+def in_order(model: Model, y: Tensor) -> Tensor:
+    """Return quantiles in order, where they cross (Chernozhukov, Fernandez-Val & Galichon 2010)."""
+    assert isinstance(model.spec.head, QuantileHead)
+    return y.sort(dim=-1).values if model.spec.head.family is None else y
 
 
 def in_units(model: Model, output: Tensor, level: Tensor, place: Place | None = None) -> Tensor:
@@ -148,20 +157,47 @@ def in_units(model: Model, output: Tensor, level: Tensor, place: Place | None = 
 
     Args:
         model: whose output it is.
-        output: (steps, B, horizon, targets, quantiles).
+        output: (steps, B, horizon, targets, outputs).
         level: as in `Batch` (steps, B, targets).
         place: as in `Batch`.
     """
-    y = absolute(model, output, level).sort(dim=-1).values
+    y = in_order(model, absolute(model, output, level))
     return torch.from_numpy(scaled_in_units(model, y, place)).to(y.device)
 
 
+def scaled_quantiles(model: Model, y: Tensor, levels: Sequence[float] | None = None) -> NDArray[np.float64]:
+    """Return quantiles in the units of `Batch`, or of whole numbers in those of the table, (..., targets, levels).
+
+    Args:
+        model: whose output it is.
+        y: of `predict_scaled`.
+        levels: of a model with distributions, any between 0 and 1, rising; those of the model if None.
+    """
+    head = model.spec.head
+    assert isinstance(head, QuantileHead)
+    assert model.scaler is not None
+    if head.family is None:
+        return y.double().cpu().numpy()
+    return quantiles_of(y.float().cpu().numpy(), head, model.scaler, head.quantiles if levels is None else levels)
+
+
 def scaled_in_units(model: Model, y: Tensor, place: Place | None = None) -> NDArray[np.float64]:
-    """Return sorted quantiles in the table's units, as the native stream does.
+    """Return quantiles (..., horizon, targets, quantiles) in the table's units, as the native stream does.
+
+    Args:
+        model: whose output it is.
+        y: of `predict_scaled` (..., horizon, targets, outputs).
+        place: likewise (..., targets).
+    """
+    return quantiles_in_units(model, scaled_quantiles(model, y), place)
+
+
+def quantiles_in_units(model: Model, z: NDArray[np.float64], place: Place | None = None) -> NDArray[np.float64]:
+    """Return quantiles in the table's units, within the bounds.
 
     Args:
         model: whose they are.
-        y: (..., horizon, targets, quantiles).
+        z: result of `scaled_quantiles` (..., horizon, targets, levels).
         place: of them, (..., targets); None where they are in the scaler's units.
     """
     assert model.spec.forecaster is not None
@@ -172,14 +208,11 @@ def scaled_in_units(model: Model, y: Tensor, place: Place | None = None) -> NDAr
         scale, mean = (np.array(numbers[:targets])[:, None] for numbers in (model.scaler.scale, model.scaler.mean))
     else:
         scale, mean = (each.cpu().numpy()[..., None, :, None] for each in (place.scale, place.last))
-    return in_table_units(y.double().cpu().numpy() * scale + mean, encoder, model.scaler, head)
+    return in_table_units(z if head.counts else z * scale + mean, encoder, model.scaler, head)
 
 
 def predict(model: Model, windows: Windows, origins: NDArray[np.int64], batch: int = 256) -> NDArray[np.float64]:
-    """Forecast from each origin: (origins, horizon, targets, quantiles) in the table's units, within the bounds.
-
-    Quantiles that cross are put in order (Chernozhukov, Fernandez-Val & Galichon 2010).
-    """
+    """Forecast from each origin: (origins, horizon, targets, quantiles) in the table's units, within bounds."""
     return scaled_in_units(model, *predict_scaled(model, windows, origins, batch))
 
 
@@ -190,7 +223,8 @@ def predict_scaled(
     """Forecast as `predict` does, in the units of `Batch` and without bounds, float32 on the CPU.
 
     Returns:
-        The quantiles, and their place with the scale of a window.
+        Quantiles in order, or the outputs of distributions, (origins, horizon, targets, outputs); and their place
+        with the scale of a window.
     """
     training = model.training
     model.eval()
@@ -198,7 +232,7 @@ def predict_scaled(
     for first in range(0, len(origins), batch):
         inputs, level, _, differences, place = windows.batch(origins[first : first + batch])
         y = model(inputs, last=1, differences=differences).y
-        answers.append(absolute(model, y, level)[0].sort(dim=-1).values.cpu())
+        answers.append(in_order(model, absolute(model, y, level)[0]).cpu())
         if place is not None:
             places.append(place)
     model.train(training)
