@@ -180,7 +180,16 @@ def test_weights_of_fewer_bits_give_the_bits_of_python(
 
 @pytest.mark.parametrize(
     "reads",
-    ["both", "change", "nothing", "seasons", "transforms", "window", "student-t", "zero-inflated-negative-binomial"],
+    [
+        "both",
+        "change",
+        "nothing",
+        "seasons",
+        "transforms",
+        "window",
+        "student-t",
+        "zero-inflated-negative-binomial",
+    ],
 )
 def test_a_forecaster_gives_the_bits_of_python(reads: str, library: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"known": ("holiday", "price"), "static": ("area",)} if reads == "change" else {}
