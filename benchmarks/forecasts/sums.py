@@ -61,14 +61,13 @@ def paths_of_windows(run: Run, windows: int | None, paths: int) -> tuple[dict[st
         target = one.values[origins[:, None] + np.arange(1, horizon + 1), 0]
         seen = np.isfinite(target).all(axis=1)
         read = Windows([encoded], encoder, horizon, "cpu")
-        quantiles, places = predict_scaled(model, read, origins[seen])
+        outputs, places = predict_scaled(model, read, origins[seen])
         came += list(target[seen])
         for number, row in enumerate(origins[seen]):
-            forecast = quantiles[number].double().numpy()
             place = None if places is None else Place(places.last[number], places.scale[number])
             for name, mix in roots.items():
                 drawn = draws(mix, paths, key(0, one, int(row) + 1))
-                found[name].append(in_units(model, forecast, drawn, place)[..., 0])
+                found[name].append(in_units(model, outputs[number], drawn, place)[..., 0])
     return {name: np.array(drawn) for name, drawn in found.items()}, np.array(came)
 
 
