@@ -94,9 +94,9 @@ typedef enum gatewright_transform {
     GATEWRIGHT_BOXCOX    /* (y^number - 1) / number, y above 0; log(y) where number is 0 */
 } gatewright_transform;
 
-/* A distribution of a forecast, and the numbers that the head gives of it for each step ahead and target, in order.
- * A location is a difference from the last observed value, as a quantile is.  A mean is in units of scale before
- * softplus; then transforms and seasons are not allowed, and forecasts are whole numbers. */
+/* A distribution of a forecast, and the numbers that the head gives of it for each step ahead and target, in
+ * order. A location is a difference from the last observed value, as a quantile is.  A mean is in units of scale
+ * before softplus; then transforms and seasons are not allowed, and forecasts are whole numbers. */
 typedef enum gatewright_distribution {
     GATEWRIGHT_QUANTILES = 0,     /* none: the quantiles themselves */
     GATEWRIGHT_NORMAL,            /* 2: location, log of the scale */

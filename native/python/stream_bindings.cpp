@@ -150,8 +150,8 @@ nb::object transform(nb::handle values, const std::vector<int64_t>& kinds, const
     return result.array;
 }
 
-// Quantiles (rows, K, levels) of distributions from the outputs of a head (rows, K, outputs of the family), in units
-// of the head, or of the table for whole numbers: units (K).
+// Quantiles (rows, K, levels) of distributions from the outputs of a head (rows, K, outputs of the family), in
+// units of the head, or of the table for whole numbers: units (K).
 nb::object quantiles(nb::handle outputs, int64_t family, const std::vector<double>& levels,
                      const std::vector<double>& units) {
     const Distribution distribution = distribution_of(family, levels);

@@ -14,11 +14,11 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 
 // Bounds of what the numbers of a head stand for: the likelihood of training has the same (nn/likelihood.py).
-constexpr double kLargestLog = 20;         // of a scale
-constexpr double kLeastScale = 1e-4;       // in the head's units
-constexpr double kLeastComponent = 1e-3;   // scale of a component, in units of that of the mixture
-constexpr double kLeastFreedom = 2;        // of Student's t: its variance is finite
-constexpr double kLargestFreedom = 1e4;    // above the least; normal from here on
+constexpr double kLargestLog = 20;        // of a scale
+constexpr double kLeastScale = 1e-4;      // in the head's units
+constexpr double kLeastComponent = 1e-3;  // scale of a component, in units of that of the mixture
+constexpr double kLeastFreedom = 2;       // of Student's t: its variance is finite
+constexpr double kLargestFreedom = 1e4;   // above the least; normal from here on
 constexpr double kLargestLogDispersion = 10;
 constexpr double kLeastDispersion = 1e-6;  // Poisson from here on
 constexpr double kLeastMean = 1e-6;        // in units
@@ -69,7 +69,8 @@ double deviance(double x, double mean, double difference) {
 double beta_power(double a, double b, double x, double y) {
     const double n = a + b;
     const double error = stirling_error(n) - stirling_error(a) - stirling_error(b);
-    const double difference = x < y ? a - n * x : n * y - b;  // x + y is 1 but for the last digit of the larger one
+    const double difference =
+        x < y ? a - n * x : n * y - b;  // x + y is 1 but for the last digit of the larger one
     const double distance = deviance(a, n * x, difference) + deviance(b, n * y, -difference);
     return std::sqrt(a * b / (2 * std::numbers::pi * n)) * std::exp(error - distance);
 }
@@ -164,7 +165,8 @@ double student_t_guess(double above, double freedom) {
         y = (((((0.4 * y + 6.3) * y + 36) * y + 94.5) / c - y - 3) / b + 1) * x;
         y = std::expm1(a * y * y);
     } else {
-        y = ((1 / (((freedom + 6) / (freedom * y) - 0.089 * d - 0.822) * (freedom + 2) * 3) + 0.5 / (freedom + 4)) *
+        y = ((1 / (((freedom + 6) / (freedom * y) - 0.089 * d - 0.822) * (freedom + 2) * 3) +
+              0.5 / (freedom + 4)) *
                  y -
              1) *
                 (freedom + 1) / (freedom + 2) +
@@ -209,8 +211,7 @@ double negative_binomial_quantile(double below, double above, double mean, doubl
         // The same variance in units of the mean.
         const double scaled = dispersion + (1 / mean - 1 / kExactMean);
         const double least = kLeastDispersion * kLeastDispersion;
-        const double smaller =
-            negative_binomial_quantile(below, above, kExactMean, std::max(scaled, least));
+        const double smaller = negative_binomial_quantile(below, above, kExactMean, std::max(scaled, least));
         return std::floor(smaller * (mean / kExactMean));
     }
     const double ratio = mean * dispersion, count = 1 / dispersion;
@@ -228,7 +229,8 @@ double negative_binomial_quantile(double below, double above, double mean, doubl
         const Shares shares = beta_shares(count, k + 1, tail, success);
         return below <= above ? shares.below >= below : shares.above <= above;
     };
-    // The smallest k that is reached lies in (low, high]; the search starts near Cornish and Fisher's approximation.
+    // The smallest k that is reached lies in (low, high]; the search starts near Cornish and Fisher's
+    // approximation.
     const double deviation = std::sqrt(mean * (1 + ratio)), skewness = (1 + 2 * ratio) / deviation;
     const double z = normal_quantile(below, above);
     const double guess = std::floor(mean + deviation * (z + skewness * (z * z - 1) / 6));
@@ -298,7 +300,8 @@ struct Mixture {
             if (excess == 0) break;
             (excess < 0 ? low : high) = x;
             double next = x - excess / density;
-            if (!(next >= low && next <= high) || std::abs(next - x) > 0.5 * before) next = low + 0.5 * (high - low);
+            if (!(next >= low && next <= high) || std::abs(next - x) > 0.5 * before)
+                next = low + 0.5 * (high - low);
             before = std::abs(next - x);
             x = next;
             if (before <= kEpsilon * std::abs(x) || before < 1e-300) break;

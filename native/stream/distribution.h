@@ -44,8 +44,8 @@ struct Distribution {
     Family family = Family::none;
     std::vector<double> levels;  // between 0 and 1, rising
 
-    // Writes a quantile for each level: in the units of the head, or of the table for whole numbers, whose mean is in
-    // units of `unit`.  NaN where an output is no finite number; never less than the one before.
+    // Writes a quantile for each level: in the units of the head, or of the table for whole numbers, whose mean is
+    // in units of `unit`.  NaN where an output is no finite number; never less than the one before.
     void quantiles(const float* outputs, double unit, double* to) const;
 };
 

@@ -312,7 +312,8 @@ static void test_bare_layers_and_what_they_may_be(void) {
     REFUSED(SIZE, other.category_count = 1; category.count = 1; other.categories = &category);
     REFUSED(SIZE, other.category_count = 1; category.input = 2; other.categories = &category);
     REFUSED(SIZE, other.category_count = 1; category.size = 3; other.categories = &category);
-    REFUSED(WEIGHT, other.category_count = 1; category.vectors = bad + 4 * H * D - 3; other.categories = &category);
+    REFUSED(WEIGHT, other.category_count = 1; category.vectors = bad + 4 * H * D - 3;
+            other.categories = &category);
 
     /* A number and a category as wide as its index, with the mean of the steps so far. */
     layers[0].b_ih = layers[0].b_hh = ones;
@@ -448,7 +449,8 @@ static void test_columns_that_do_not_fit_are_refused(void) {
         COLUMNS_REFUSED(SIZE, columns.distribution = (gatewright_distribution)6);
         COLUMNS_REFUSED(SIZE, columns.distribution = GATEWRIGHT_NORMAL; columns.levels = outside);
         COLUMNS_REFUSED(NULL_POINTER, columns.distribution = GATEWRIGHT_NORMAL);
-        COLUMNS_REFUSED(SIZE, columns.distribution = GATEWRIGHT_NORMAL; columns.levels = model_quantiles); /* out */
+        COLUMNS_REFUSED(SIZE, columns.distribution = GATEWRIGHT_NORMAL;
+                        columns.levels = model_quantiles); /* out */
         parts.version = version;
     }
     columns = *model_parts.columns;

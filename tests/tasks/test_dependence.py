@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
 
 from gatewright.errors import ModelFileError, SpecError
@@ -199,7 +200,7 @@ def test_paths_are_in_the_units_and_within_the_bounds_of_the_table() -> None:
     scaler = Scaler(("a",), (2.0,), (0.5,), (1.0,), transform_number=(1.5,), deviation=(1.0,))
     quantiles = np.array([[[-1.0, 0.0, 1.5]], [[-2.0, 1.0, 2.0]]])
     scores = np.random.default_rng(6).normal(size=(500, 2))
-    found = in_units(Model(spec, scaler=scaler), quantiles, scores)
+    found = in_units(Model(spec, scaler=scaler), torch.from_numpy(quantiles), scores)
     scaled = values_at(quantiles, scores.reshape(500, 2, 1), LEVELS) * 0.5 + 2.0
     expected = np.clip(np.sign(scaled) * 1.5 * np.expm1(np.abs(scaled)), 3.0, 40.0)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
