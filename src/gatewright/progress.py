@@ -27,6 +27,11 @@ class Waits:
     def __init__(self, console: Console | None, shown: bool = True) -> None:
         self._console = console if shown else None
 
+    @property
+    def console(self) -> Console | None:
+        """The console that is written to; None for no output."""
+        return self._console
+
     @contextmanager
     def during(self, what: str) -> Iterator[None]:
         """Announce the step as soon as it takes longer than `PATIENCE` seconds."""
@@ -72,10 +77,14 @@ class Waits:
             if done < total and now - last_line >= PLAIN_SECONDS:
                 last_line = now
                 left = (now - began) / done * (total - done)
-                self._say(f"{what}: {done:,} of {total:,} {unit}, eta {left:.0f} s")
+                self._say(f"{what}: {done:,} of {total:,} {unit}, {self.left(left)}")
 
         with self.during(f"{what}: {total:,} {unit}"):
             yield advance
+
+    def left(self, seconds: float) -> str:
+        """Return the time left for a step, as a line shows it."""
+        return f"eta {seconds:.0f} s"
 
     def _say(self, text: str) -> None:
         if self._console:

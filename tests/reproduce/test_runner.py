@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from gatewright import cli
+from gatewright import cli, progress
 from gatewright.errors import GatewrightError, RunError
 from gatewright.files import lock
 from gatewright.reproduce import names, page, registry, results, runner
@@ -189,3 +191,35 @@ def test_the_committed_page_is_that_of_the_committed_results(monkeypatch):
     monkeypatch.undo()
     assert (DOCS / "results.md").read_text("utf-8") == page.text(page.entries(RESULTS))
     assert all((DOCS / page.IMAGES / f"{path.stem}.svg").exists() for path in RESULTS.glob("*.json"))
+
+
+def test_the_progress_tells_which_training_of_how_many_and_the_time_for_all(tmp_path, monkeypatch):
+    """Two seeds of two trainings each; the first takes 40 s, the others are expected to take as long."""
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 10.0)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+
+    def trained(settings, seed, waits):
+        for name in ("LSTM", "plain RNN"):
+            with waits.counting(name, 4, "steps") as advance:
+                for _ in range(4):
+                    now[0] += 10.0 + seed
+                    advance(1)
+        return train(settings, seed, waits)
+
+    experiment = replace(EXPERIMENT, train=trained, trainings=lambda _: 2)
+    shown = io.StringIO()
+    runner.reproduce(experiment, tmp_path, (0, 1), waits=progress.Waits(Console(file=shown, width=200)))
+    lines = shown.getvalue().splitlines()
+    assert lines[0] == "training 1 of 4, LSTM: 4 steps"
+    assert lines[1] == "training 1 of 4, LSTM: 1 of 4 steps, eta 30 s, 2 min for all"
+    assert lines[3] == "training 1 of 4, LSTM: 3 of 4 steps, eta 10 s, 2 min for all"
+    assert lines[4] == "training 2 of 4, plain RNN (2 min left for all): 4 steps"
+    assert lines[7].endswith("eta 10 s, 90 s for all")
+    assert lines[8].startswith("training 3 of 4, LSTM (80 s left for all)")
+    assert lines[-1] == "training 4 of 4, plain RNN (41 s left for all): 3 of 4 steps, eta 11 s, 11 s for all"
+    # A seed that is finished counts no more.
+    shown = io.StringIO()
+    runner.reproduce(experiment, tmp_path, (0, 1, 2), waits=progress.Waits(Console(file=shown, width=200)))
+    assert shown.getvalue().startswith("training 1 of 2, LSTM: 4 steps\n")

@@ -157,6 +157,7 @@ def _experiment(settings: Settings, published: int) -> Experiment:
         settings=settings,
         short=Settings(steps=20, budget=3200, plain=settings.plain[:1], lr=0.02, window=200, test=256),
         train=train,
+        trainings=lambda settings: 1 + len(settings.plain) * len(settings.plain_lrs),
         axes=("training sequences", "mean absolute error"),
         log_y=True,
     )

@@ -169,6 +169,7 @@ def _archive(data: str, networks: int = 1) -> Experiment:
         settings=Settings(data, steps=steps, networks=networks),
         short=Settings(data, hidden=8, steps=20, sequences=40, networks=min(networks, 2)),
         train=train,
+        trainings=lambda settings: settings.networks,
         axes=("updates", "validation loss"),
         needs="aeon",
     )
@@ -190,6 +191,7 @@ def _mnist1d(settings: Settings) -> Experiment:
         settings=settings,
         short=Settings("MNIST-1D", hidden=8, steps=20, sequences=100),
         train=train,
+        trainings=lambda settings: settings.networks,
         axes=("updates", "validation loss"),
         needs="mnist1d",
     )

@@ -189,6 +189,7 @@ def _experiment(settings: Settings) -> Experiment:
         settings=settings,
         short=Settings(3, steps=250, plain_steps=20, length=2, hidden=16, lr=0.05, test=200),
         train=train,
+        trainings=lambda _: 2,
         axes=("updates", "training cross-entropy over that without memory"),
         log_y=True,
     )  # fmt: skip

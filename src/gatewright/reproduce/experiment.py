@@ -101,6 +101,7 @@ class Experiment:
         axes: labels of the picture's axes.
         log_y: whether its vertical axis is logarithmic.
         needs: package that has the data, or "".
+        trainings: maximum number of trainings of a seed, by the settings.
     """
 
     name: str
@@ -116,3 +117,4 @@ class Experiment:
     axes: tuple[str, str] = ("", "")
     log_y: bool = False
     needs: str = ""
+    trainings: Callable[[Any], int] = lambda _: 1

@@ -230,6 +230,7 @@ def _experiment(settings: Settings) -> Experiment:
             lr=0.03,
         ),
         train=train,
+        trainings=lambda settings: len(settings.languages),
         axes=("length of the test strings", "accuracy in %"),
     )
 

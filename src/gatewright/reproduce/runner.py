@@ -18,6 +18,7 @@ from gatewright.reproduce import results as files
 from gatewright.reproduce.experiment import Experiment
 from gatewright.reproduce.machine import machine, versions
 from gatewright.reproduce.results import Results, SeedResult
+from gatewright.reproduce.trainings import Trainings
 
 
 def reproduce(
@@ -62,11 +63,13 @@ def reproduce(
         if results.experiment != empty.experiment or results.settings != empty.settings:
             expected = f"results of {experiment.name} with the settings of this version (or no file)"
             raise RunError(str(path), expected, "others; move the file away, or choose another --out")
+        missing = [seed for seed in seeds if seed not in results.seeds]
+        trainings = Trainings(waits, len(missing) * experiment.trainings(settings))
         for seed in seeds:
             if seed in results.seeds:
                 report(f"seed {seed}: finished before, kept")
                 continue
-            result = _run(experiment, settings, seed, waits)
+            result = _run(experiment, settings, seed, trainings)
             results.seeds[seed] = result
             files.save(path, experiment, results)
             report(f"seed {seed}: {_line(experiment, result)}, {result.cpu_seconds:.1f} CPU s")

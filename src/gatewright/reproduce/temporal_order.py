@@ -139,6 +139,7 @@ def _experiment(name: str, title: str, settings: Settings, published: int, trial
         settings=settings,
         short=Settings(number, budget=3200, plain_budget=640, scale=0.2, lr=0.02, window=200, test=256),
         train=train,
+        trainings=lambda _: 2,
         axes=("training sequences", "mean of the largest absolute error"),
         log_y=True,
     )
