@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn import metrics as judge
@@ -38,10 +39,11 @@ from gatewright.tasks.classify import dataset
 from gatewright.tasks.classify.dataset import ClassData
 from gatewright.tasks.classify.metrics import BINS, measure
 from gatewright.tasks.classify.neighbours import nearest, warping
+from gatewright.tasks.classify.noise import _OF_NOISE, _OF_SHIFTS, Noise
 from gatewright.tasks.classify.predict import predict_proba
-from gatewright.tasks.classify.task import _OF_NOISE, ClassifyTask, Noise
+from gatewright.tasks.classify.task import ClassifyTask
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
-from gatewright.tasks.settings import TrainingSettings
+from gatewright.tasks.settings import NoiseSettings, TrainingSettings
 from gatewright.train.launch import resume, train
 from tests.support.classified import COLUMNS, digits, long_table, write_digits
 from tests.support.training_runs import quiet
@@ -132,6 +134,18 @@ def data_of(sequences: Sequences, **options: str) -> ClassData:
     return dataset.read(sequences, KIND.resolve(Options(DataOptions(**options))).data)
 
 
+def scaled_rows(data: ClassData, number: int) -> np.ndarray:
+    rows = data.train.values[number][:, [COLUMNS.index(name) for name in data.encoder.columns]]
+    return (rows - np.array(data.scaler.mean)) / np.array(data.scaler.scale)
+
+
+def spread_within_classes(data: ClassData) -> np.ndarray:
+    """The standard deviation of the mean of a sequence about that of its class."""
+    means = pd.DataFrame([scaled_rows(data, number).mean(axis=0) for number in range(len(data.train))])
+    left = means - means.groupby(list(data.train.labels)).transform("mean")
+    return np.sqrt((left.to_numpy() ** 2).sum(axis=0) / (len(left) - len(data.classes)))
+
+
 @pytest.mark.parametrize(("class_weights", "noise"), [("none", 0.0), ("balanced", 0.4)])
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_the_loss_and_its_gradients_are_torchs(pooling: str, class_weights: str, noise: float) -> None:
@@ -142,7 +156,8 @@ def test_the_loss_and_its_gradients_are_torchs(pooling: str, class_weights: str,
     if model.pool.weight is not None:
         nn.init.normal_(model.pool.weight, std=0.3)
     settings = TrainingSettings.of(replace(options.training, batch=16, seed=7))
-    task = ClassifyTask(model, data, settings, noise, Share(0, 1), torch.device("cpu"))
+    noises = NoiseSettings(noise, shift=2 * noise)
+    task = ClassifyTask(model, data, settings, noises, Share(0, 1), torch.device("cpu"))
     total, count = task.loss(model, 3)
     total.backward()
 
@@ -156,11 +171,12 @@ def test_the_loss_and_its_gradients_are_torchs(pooling: str, class_weights: str,
     drawn = np.random.default_rng((_OF_NOISE, 7, 3, 0)).standard_normal(
         (max(data.train.lengths[numbers]), len(numbers), len(data.encoder.columns)), np.float32
     )
+    offsets = np.random.default_rng((_OF_SHIFTS, 7, 3, 0)).standard_normal(drawn.shape[1:], np.float32)
+    spread = spread_within_classes(data)
     logits, labels = [], []
     for place, number in enumerate(numbers):
-        rows = data.train.values[number][:, [COLUMNS.index(name) for name in data.encoder.columns]]
-        chosen = (rows - np.array(data.scaler.mean)) / np.array(data.scaler.scale)
-        chosen += noise * drawn[: len(chosen), place]
+        chosen = scaled_rows(data, number) + noise * drawn[: data.train.lengths[number], place]
+        chosen += 2 * noise * spread * offsets[place]
         hidden = wide(torch.from_numpy(chosen)[:, None])[0][:, 0]
         pooled = {
             "last": lambda h: torch.cat([h[-1, :5], h[0, 5:]]),
@@ -188,7 +204,7 @@ def test_the_processes_of_a_training_share_a_batch() -> None:
     model = KIND.build(data, KIND.resolve(Options(model=ModelOptions(hidden=5, dropout=0.0))))
     settings = TrainingSettings.of(replace(KIND.defaults.training, batch=16))
     tasks = [
-        ClassifyTask(model, data, settings, 0.0, share, torch.device("cpu"))
+        ClassifyTask(model, data, settings, NoiseSettings(0.0), share, torch.device("cpu"))
         for share in (Share(0, 1), Share(0, 2), Share(1, 2))
     ]
     for step in range(tasks[0].steps_per_epoch + 1):
@@ -210,6 +226,24 @@ def test_noise_is_on_observed_values_alone() -> None:
     torch.testing.assert_close(Noise(0.25, encoder).on(x, (1, 2, 0)), noisy, rtol=0, atol=0)
     assert not torch.equal(Noise(0.25, encoder).on(x, (1, 3, 0)), noisy)
     assert Noise(0.0, encoder).on(x, (1, 2, 0)) is x
+    shifted = Noise(0.0, encoder, np.array([0.5, 0.0, 2.0], np.float32)).on(x, (1, 2, 0))[..., :3]
+    assert (shifted[6, 2, 2], shifted[..., 1].any()) == (0, False)
+    assert (shifted[7:] == shifted[0]).all()
+    assert shifted[0, :, [0, 2]].unique().numel() == 6
+
+
+def test_sequences_that_were_standardised_are_not_shifted() -> None:
+    random, encoder = np.random.default_rng(0), FeatureEncoder(("a", "b"), ("b",))
+    rows = [random.normal(size=(12, 3)).astype(np.float32) for _ in range(9)]
+    for number, own in enumerate(rows):
+        own[:, 0] -= own[:, 0].mean()
+        own[:, 2] = 1.0
+        own[3, 1:] = 0.0  # column b is missing there
+        own[:, 1] += (number % 3) * own[:, 2] - own[own[:, 2] > 0, 1].mean() * own[:, 2]  # as its class is
+    settings, labels = NoiseSettings(0.0, shift=3.0), np.arange(9) % 3
+    assert Noise.of(settings, encoder, rows, labels).shift is None
+    across = Noise.of(settings, encoder, rows).shift
+    np.testing.assert_allclose(across, [0.0, 3 * np.std(labels, ddof=1)], rtol=1e-5)
 
 
 def test_a_run_that_is_older_than_the_noise_goes_on_without(run: Run, tmp_path: Path) -> None:
@@ -217,8 +251,9 @@ def test_a_run_that_is_older_than_the_noise_goes_on_without(run: Run, tmp_path: 
 
     old = Run(Path(shutil.copytree(run.path, tmp_path / "old")))
     lines = old.config.read_text().splitlines(keepends=True)
-    old.config.write_text("".join(line for line in lines if not line.startswith("noise")))
-    assert (run.options().model.noise, old.options().model.noise) == (0.3, 0.0)
+    old.config.write_text("".join(line for line in lines if not line.startswith(("noise", "shift"))))
+    now, then = run.options().model, old.options().model
+    assert (now.noise, now.shift, then.noise, then.shift) == (0.3, 1.0, 0.0, 0.0)
 
 
 def test_measures_are_those_of_scikit_learn() -> None:

@@ -30,7 +30,7 @@ from gatewright.tasks.base import Share
 from gatewright.tasks.classify.dataset import read_sequences
 from gatewright.tasks.classify.predict import predict_proba as predict_sequences
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
-from gatewright.tasks.settings import TrainingSettings
+from gatewright.tasks.settings import NoiseSettings, TrainingSettings
 from gatewright.tasks.tag import dataset
 from gatewright.tasks.tag.dataset import PieceSettings
 from gatewright.tasks.tag.predict import predict_proba
@@ -103,8 +103,12 @@ def test_the_loss_and_its_gradients_are_torchs(directions: str, class_weights: s
     torch.manual_seed(0)
     model = KIND.build(data, options)
     cpu, settings = torch.device("cpu"), TrainingSettings.of(options.training)
-    task = TagTask(model, data, settings, PieceSettings(10, 0.0), Share(0, 1), cpu)
-    halves = [TagTask(model, data, settings, PieceSettings(10, 0.5), Share(rank, 2), cpu) for rank in range(2)]
+    task = TagTask(model, data, settings, PieceSettings(10, NoiseSettings(0.0)), Share(0, 1), cpu)
+    noisy = PieceSettings(10, NoiseSettings(0.5))
+    halves = [TagTask(model, data, settings, noisy, Share(rank, 2), cpu) for rank in range(2)]
+        TagTask(model, data, settings, PieceSettings(10, NoiseSettings(0.5)), Share(rank, 2), cpu)
+        for rank in range(2)
+    ]
     total, count = task.loss(model, 2)
     assert count == sum(half.loss(model, 2).predictions for half in halves)
     total.backward()

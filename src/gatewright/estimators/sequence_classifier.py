@@ -50,6 +50,9 @@ class SequenceClassifier(SequenceEstimator):
         dropout: dropout rate (default: 0.2).
         noise: standard deviation of the noise on the inputs while training, in standard deviations of each column;
             0.3 by default with fewer than 1,000 training sequences, else 0.
+        shift: random offset of each column of a sequence while training, the same at all of its steps, in standard
+            deviations of the mean of a sequence within its class; 1 by default with fewer than 1,000 training
+            sequences, else 0.
         proj: width of the projected hidden state; 0 for none.
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         forget_bias: initial bias of the forget gates.
@@ -97,6 +100,7 @@ class SequenceClassifier(SequenceEstimator):
     def __init__(
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
         pooling: str | None = None, dropout: float | None = None, noise: float | None = None,
+        shift: float | None = None,
         proj: int | None = None, embedding: int | None = None, forget_bias: float | None = None,
         class_weights: str | None = None,
         fill: str | None = None,
@@ -110,7 +114,7 @@ class SequenceClassifier(SequenceEstimator):
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
-        self.pooling, self.dropout, self.noise = pooling, dropout, noise
+        self.pooling, self.dropout, self.noise, self.shift = pooling, dropout, noise, shift
         self.proj, self.embedding = proj, embedding
         self.forget_bias, self.class_weights, self.fill = forget_bias, class_weights, fill
         self.time_format, self.decimal, self.thousands = time_format, decimal, thousands

@@ -50,6 +50,8 @@ class SequenceTagger(SequenceEstimator):
         dropout: dropout rate (default: 0.2).
         noise: standard deviation of the noise on the inputs while training, in standard deviations of each column
             (default: 0.0).
+        shift: random offset of each column of a sequence while training, the same at all of its steps, in standard
+            deviations of the mean of a sequence (default: 0.0).
         proj: width of the projected hidden state; 0 for none.
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         forget_bias: initial bias of the forget gates.
@@ -99,8 +101,8 @@ class SequenceTagger(SequenceEstimator):
 
     def __init__(
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
-        dropout: float | None = None, noise: float | None = None, proj: int | None = None,
-        embedding: int | None = None,
+        dropout: float | None = None, noise: float | None = None, shift: float | None = None,
+        proj: int | None = None, embedding: int | None = None,
         forget_bias: float | None = None, context: int | None = None, class_weights: str | None = None,
         fill: str | None = None,
         time_format: str | None = None, decimal: str | None = None, thousands: str | None = None,
@@ -113,7 +115,8 @@ class SequenceTagger(SequenceEstimator):
         seed: int | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
-        self.dropout, self.noise, self.proj, self.embedding = dropout, noise, proj, embedding
+        self.dropout, self.noise, self.shift = dropout, noise, shift
+        self.proj, self.embedding = proj, embedding
         self.forget_bias, self.context = forget_bias, context
         self.class_weights, self.fill, self.time_format = class_weights, fill, time_format
         self.decimal, self.thousands, self.missing = decimal, thousands, missing

@@ -259,6 +259,9 @@ class ModelOptions:
         noise: Noise on the inputs of a classifier or a tagger while training, in standard deviations of a column:
             against learning few sequences by heart (default: 0.3 with fewer than 1,000 training sequences of a
             classifier, else 0).
+        shift: Random offset of each column of a sequence while training, the same at all of its steps, in standard
+            deviations of the mean of a sequence within its class (default: 1 with fewer than 1,000 training
+            sequences of a classifier, else 0).
         pooling: Summary of the steps of a sequence that a classifier decides by: "last", "mean", "max" or
             "attention" (default: max).
         directions: Directions in which a classifier or a tagger reads a sequence: "both", or "forward" for a model
@@ -278,6 +281,7 @@ class ModelOptions:
         default=None, metadata=_rule(lambda value: abs(value) <= 1000, "a number from -1000 to 1000")
     )
     noise: float | None = field(default=None, metadata=_NOT_NEGATIVE)
+    shift: float | None = field(default=None, metadata=_NOT_NEGATIVE)
     pooling: str | None = field(default=None, metadata=_one_of(POOLINGS))
     directions: str | None = field(default=None, metadata=_one_of(DIRECTIONS))
     start: str | None = field(default=None, metadata=_one_of(STARTS))

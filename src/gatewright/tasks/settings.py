@@ -80,6 +80,7 @@ class NoiseSettings(Settings):
     """Noise on the inputs of a classifier or a tagger while training."""
 
     noise: float
+    shift: float = 0.0
 
 
 @dataclass(frozen=True)

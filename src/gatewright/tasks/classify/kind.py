@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from gatewright.tasks.classify.dataset import ClassData, SequenceSource
 
 
-#: Noise on the inputs while training, where the training part has fewer sequences than this.
-NOISE, FEW_SEQUENCES = 0.3, 1000
+#: Noise on the inputs while training, and shifts of whole sequences, where the training part has fewer sequences.
+NOISE, SHIFT, FEW_SEQUENCES = 0.3, 1.0, 1000
 
 
 class Classify(SequenceKind["ClassData"]):
@@ -47,7 +47,7 @@ class Classify(SequenceKind["ClassData"]):
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, pooling="max", directions="both"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10, refit=False),
     )  # fmt: skip
-    by_data = ("noise", "category", "embedding")
+    by_data = ("noise", "shift", "category", "embedding")
     searched = (
         "hidden=16:128:log", "layers=1:3", "pooling=last,mean,max,attention", "dropout=0:0.5", "lr=5e-4:2e-2:log",
         "batch=8,16,32,64",
@@ -63,11 +63,10 @@ class Classify(SequenceKind["ClassData"]):
         return super().resolve(options)
 
     def of_earlier(self, options: Options) -> Options:
-        """Return the options of a run of an earlier version: without ``noise`` it had none."""
+        """Return the options of a run of an earlier version: without ``noise`` and ``shift`` it had none."""
         options = super().of_earlier(options)
-        if options.model.noise is not None:
-            return options
-        return replace(options, model=replace(options.model, noise=0.0))
+        noise, shift = (0.0 if value is None else value for value in (options.model.noise, options.model.shift))
+        return replace(options, model=replace(options.model, noise=noise, shift=shift))
 
     def fits(self, spec: ModelSpec) -> bool:
         """Whether a model gives one label a sequence."""
@@ -81,10 +80,10 @@ class Classify(SequenceKind["ClassData"]):
 
     def complete(self, options: Options, data: ClassData) -> Options:
         """Return the options with what the data decides."""
-        noise = NOISE if len(data.train) < FEW_SEQUENCES else 0.0
-        if options.model.noise is not None:
-            noise = options.model.noise
-        return replace(options, data=data.options, model=replace(options.model, noise=noise))
+        few, model = len(data.train) < FEW_SEQUENCES, options.model
+        noise = (NOISE if few else 0.0) if model.noise is None else model.noise
+        shift = (SHIFT if few else 0.0) if model.shift is None else model.shift
+        return replace(options, data=data.options, model=replace(model, noise=noise, shift=shift))
 
     def build(self, data: ClassData, options: Options) -> Model:
         """Return a new classifier."""
@@ -108,7 +107,7 @@ class Classify(SequenceKind["ClassData"]):
         """Return whole sequences in random order."""
         from gatewright.tasks.classify.task import ClassifyTask
 
-        settings, noise = TrainingSettings.of(options.training), NoiseSettings.of(options.model).noise
+        settings, noise = TrainingSettings.of(options.training), NoiseSettings.of(options.model)
         return ClassifyTask(model, data, settings, noise, share, device)
 
     def evaluate(self, model: Model, data: ClassData, windows: int | None, waits: Waits) -> Evaluation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,43 +16,15 @@ from gatewright.data.sequences import Sequences
 from gatewright.data.window_checks import listed
 from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, State
-from gatewright.spec import ClassHead, FeatureEncoder
+from gatewright.spec import ClassHead
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.classify.batches import padded
 from gatewright.tasks.classify.dataset import ClassData, LabelledData
 from gatewright.tasks.classify.encoding import encode
+from gatewright.tasks.classify.noise import Noise
 from gatewright.tasks.classify.predict import scores
-from gatewright.tasks.settings import TrainingSettings
+from gatewright.tasks.settings import NoiseSettings, TrainingSettings
 from gatewright.tasks.unknown_categories import UnknownCategories
-
-
-class Noise(NamedTuple):
-    """Normal noise on what a model reads, drawn anew at each step.
-
-    Attributes:
-        scale: its standard deviation, in those of each column; 0 for none.
-        encoder: which columns there are.
-    """
-
-    scale: float
-    encoder: FeatureEncoder
-
-    def on(self, x: Tensor, seed: tuple[int, ...]) -> Tensor:
-        """Return rows (T, B, D) with noise on the values that were observed."""
-        if not self.scale:
-            return x
-        columns, missing = len(self.encoder.columns), self.encoder.missing
-        drawn = np.random.default_rng((_OF_NOISE, *seed)).standard_normal((*x.shape[:2], columns), np.float32)
-        noise = torch.from_numpy(self.scale * drawn).to(x.device)
-        for _, place in self.encoder.category_places():
-            noise[..., place] = 0.0
-        for number, name in enumerate(missing):  # a missing value stays the mean
-            noise[..., self.encoder.columns.index(name)] *= x[..., columns + number]
-        return torch.cat([x[..., :columns] + noise, x[..., columns:]], dim=-1)
-
-
-#: Keeps the numbers that are drawn for noise apart from those for the order of sequences.
-_OF_NOISE = 1_000_003
 
 
 class SequenceBatches:
@@ -150,7 +121,7 @@ class ClassifyTask(SequenceBatches):
         model: the model, on its device.
         data: the sequences.
         settings: batch and seed.
-        noise: standard deviation of the noise on the inputs while training.
+        noise: of the inputs while training.
         share: which part of each batch is this process's.
         device: where the batches are made.
     """
@@ -162,14 +133,15 @@ class ClassifyTask(SequenceBatches):
         model: Model,
         data: ClassData,
         settings: TrainingSettings,
-        noise: float,
+        noise: NoiseSettings,
         share: Share,
         device: torch.device,
     ) -> None:
         train, self._valid = (encoded(model, data, part) for part in (data.train, data.valid))
         titles = [data.train.title(number) for number in range(len(data.train))]
-        super().__init__(model, train, titles, settings, Noise(noise, data.encoder), share, device)
         self._labels, self._valid_labels = data.numbers(data.train), data.numbers(data.valid)
+        drawn = Noise.of(noise, data.encoder, train, self._labels)
+        super().__init__(model, train, titles, settings, drawn, share, device)
         weights = class_weights(self._labels, len(data.classes), data.settings.class_weights)
         self._weights = None if weights is None else weights.to(device)
         self.summary = _summary(data, model)

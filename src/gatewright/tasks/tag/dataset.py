@@ -24,7 +24,7 @@ from gatewright.tasks.classify.dataset import (
 )
 from gatewright.tasks.classify.encoding import sized
 from gatewright.tasks.options import DataOptions, Options
-from gatewright.tasks.settings import ModelSettings, Settings
+from gatewright.tasks.settings import ModelSettings, NoiseSettings, Settings
 
 
 class PieceSettings(NamedTuple):
@@ -32,11 +32,11 @@ class PieceSettings(NamedTuple):
 
     Attributes:
         context: longest piece that is learned from at once.
-        noise: standard deviation of the noise on the inputs.
+        noise: of the inputs.
     """
 
     context: int
-    noise: float
+    noise: NoiseSettings
 
 
 @dataclass(frozen=True)

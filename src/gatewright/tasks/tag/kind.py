@@ -40,7 +40,7 @@ class Tag(SequenceKind["TagData"]):
             label="", label_per="step", features=(), id=(), time="", time_format="", decimal=".", thousands="",
             missing=(), fill="", context=500, valid="0.15", test="0.15", split_seed=0, class_weights="none",
         ),
-        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, noise=0.0, directions="forward"),
+        replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, noise=0.0, shift=0.0, directions="forward"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10, refit=False),
     )  # fmt: skip
     by_data = ("category", "embedding")
@@ -94,7 +94,7 @@ class Tag(SequenceKind["TagData"]):
         from gatewright.tasks.tag.dataset import ContextSettings, PieceSettings
         from gatewright.tasks.tag.task import TagTask
 
-        context, noise = ContextSettings.of(options.data).context, NoiseSettings.of(options.model).noise
+        context, noise = ContextSettings.of(options.data).context, NoiseSettings.of(options.model)
         settings = TrainingSettings.of(options.training)
         return TagTask(model, data, settings, PieceSettings(context, noise), share, device)
 

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from gatewright.data.labels import UNLABELLED
+from gatewright.errors import GatewrightError
 from gatewright.nn.model import Model
 from gatewright.tasks.base import Loss, Share
+from gatewright.tasks.classify.noise import Noise
 from gatewright.tasks.classify.task import (
-    Noise,
     SequenceBatches,
     class_weights,
     directions,
@@ -69,7 +70,10 @@ class TagTask(SequenceBatches):
         chosen = pieces(labels, pieces_of.context)
         titles = [_title(data.train.title(number), span, len(labels[number])) for number, span in chosen]
         rows = [train[number][span] for number, span in chosen]
-        super().__init__(model, rows, titles, settings, Noise(pieces_of.noise, data.encoder), share, device)
+        if pieces_of.noise.shift and len(train) == 1:
+            raise GatewrightError("--shift", "several training sequences with it", "one")
+        noise = Noise.of(pieces_of.noise, data.encoder, train)
+        super().__init__(model, rows, titles, settings, noise, share, device)
         self._labels = [labels[number][span] for number, span in chosen]
         self._valid_labels = np.concatenate(data.numbers(data.valid))
         own = np.concatenate(labels)
