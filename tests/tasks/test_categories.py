@@ -164,9 +164,10 @@ def test_a_training_goes_on_from_a_model_with_other_values(model: gw.Forecaster,
 
 
 def test_the_width_of_vectors_is_an_option(table: pl.DataFrame) -> None:
-    small = forecaster(steps=1, embedding=2, hidden=4).fit(table, **COLUMNS)
-    assert {each.size for each in small.model_.spec.encoder.categories} == {2}
-    with pytest.raises(GatewrightError, match="embedding: expected an input of categories with it, got 2"):
+    small = forecaster(steps=1, embedding=2, category_size={"kind": 5}, hidden=4).fit(table, **COLUMNS)
+    assert [each.size for each in small.model_.spec.encoder.categories] == [2, 2, 2, 5]
+    assert small.options_.model.category_size == ("kind=5",)
+    with pytest.raises(GatewrightError, match="embedding: expected a column of categories with it, got 2"):
         forecaster(steps=1, embedding=2).fit(table.select("day", "y", "site"), target="y", id="site")
 
 

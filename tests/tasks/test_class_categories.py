@@ -55,7 +55,7 @@ def classifier() -> gw.SequenceClassifier:
 
 @pytest.fixture(scope="module")
 def tagger() -> gw.SequenceTagger:
-    return gw.SequenceTagger(embedding=2, **SIZES).fit(table(), label="step", **COLUMNS)
+    return gw.SequenceTagger(embedding=2, category_size={"zone": 4}, **SIZES).fit(table(), label="step", **COLUMNS)
 
 
 def rows_of(frame: pl.DataFrame) -> list[list[Any]]:
@@ -66,9 +66,9 @@ def rows_of(frame: pl.DataFrame) -> list[list[Any]]:
 def test_what_depends_on_categories_alone_is_learned(name: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(name)
     assert model.score(table(), label="most" if name == "classifier" else "step", **COLUMNS) > 0.9
-    encoder, size = model.model_.spec.encoder, 3 if name == "classifier" else 2
+    encoder, size, zone = model.model_.spec.encoder, *((3, 3) if name == "classifier" else (2, 4))
     assert encoder.categories == (
-        Category("kind", ("drop", "rise"), size), Category("zone", ("7", "12"), size),
+        Category("kind", ("drop", "rise"), size), Category("zone", ("7", "12"), zone),
         Category("open", ("false", "true"), size),
     )  # fmt: skip
     assert model.options_.data.category == ("none", "kind", "zone", "open")
@@ -179,6 +179,14 @@ def test_a_column_that_cannot_be_a_category_is_refused(columns: dict[str, Any], 
             gw.SequenceClassifier(embedding=4, **SIZES).fit(
                 table(), label="most", id="who", features=["x"], time="t"
             )
+        with pytest.raises(
+            GatewrightError, match=r"category_size: expected columns .*, out of 'kind', got 'kid'; did"
+        ):
+            gw.SequenceClassifier(category_size=["kid=4"], **SIZES).fit(
+                table(), label="most", id="who", features=["x", "kind"], time="t"
+            )
+        with pytest.raises(GatewrightError, match="category_size: expected a column and its width each"):
+            gw.SequenceClassifier(category_size={"kind": 0}, **SIZES).fit(table(), label="most", id="who")
 
 
 def test_distances_count_other_values_alike() -> None:

@@ -290,5 +290,5 @@ def test_options_are_declared_as_they_are():
 
 #: Options with a rule that tests of reading cover.
 OTHER_RULES = ("decimal", "aggregate", "time_zone", "embedding", "epochs", "reset", "pooling", "directions",
-               "split_seed", "class_weights", "label_per", "noise", "shift", "tokens",
+               "split_seed", "class_weights", "label_per", "noise", "shift", "tokens", "category_size",
                "vocabulary_size")  # fmt: skip

@@ -106,9 +106,6 @@ def test_the_loss_and_its_gradients_are_torchs(directions: str, class_weights: s
     task = TagTask(model, data, settings, PieceSettings(10, NoiseSettings(0.0)), Share(0, 1), cpu)
     noisy = PieceSettings(10, NoiseSettings(0.5))
     halves = [TagTask(model, data, settings, noisy, Share(rank, 2), cpu) for rank in range(2)]
-        TagTask(model, data, settings, PieceSettings(10, NoiseSettings(0.5)), Share(rank, 2), cpu)
-        for rank in range(2)
-    ]
     total, count = task.loss(model, 2)
     assert count == sum(half.loss(model, 2).predictions for half in halves)
     total.backward()

@@ -66,6 +66,7 @@ class Forecaster(PathSampling, RollingOrigins):
         dropout: dropout rate (default: 0.2).
         proj: width of the projected hidden state; 0 for none.
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
+        category_size: widths of some categories, such as ``{"store": 8}``; those of others as above.
         forget_bias: initial bias of the forget gates.
         start: start of the weights: "data" (default) or "zero".
         time_format: format of the timestamps.
@@ -127,7 +128,8 @@ class Forecaster(PathSampling, RollingOrigins):
         maximum: float | str | Sequence[float | str] | None = None, calendar: str | Sequence[str] | None = None,
         holidays: str | Sequence[str] | None = None, reads: str | None = None,
         hidden: int | None = None, layers: int | None = None, dropout: float | None = None,
-        proj: int | None = None, embedding: int | None = None, forget_bias: float | None = None,
+        proj: int | None = None, embedding: int | None = None,
+        category_size: Mapping[str, int] | Sequence[str] | None = None, forget_bias: float | None = None,
         start: str | None = None,
         time_format: str | None = None,
         time_zone: str | None = None, resample: str | None = None, aggregate: str | None = None,
@@ -145,7 +147,8 @@ class Forecaster(PathSampling, RollingOrigins):
         self.transform, self.scale = transform, scale
         self.minimum, self.maximum = minimum, maximum
         self.hidden, self.layers, self.dropout = hidden, layers, dropout
-        self.proj, self.embedding, self.forget_bias, self.start = proj, embedding, forget_bias, start
+        self.proj, self.embedding, self.category_size = proj, embedding, category_size
+        self.forget_bias, self.start = forget_bias, start
         self.time_format = time_format
         self.time_zone, self.resample, self.aggregate = time_zone, resample, aggregate
         self.decimal, self.thousands, self.missing = decimal, thousands, missing

@@ -54,6 +54,7 @@ class SequenceTagger(SequenceEstimator):
             deviations of the mean of a sequence (default: 0.0).
         proj: width of the projected hidden state; 0 for none.
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
+        category_size: widths of some categories, such as ``{"store": 8}``; those of others as above.
         forget_bias: initial bias of the forget gates.
         context: longest piece of a sequence that is learned from at once; longer sequences are cut for training
             alone (default: 500).
@@ -103,6 +104,7 @@ class SequenceTagger(SequenceEstimator):
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
         dropout: float | None = None, noise: float | None = None, shift: float | None = None,
         proj: int | None = None, embedding: int | None = None,
+        category_size: Mapping[str, int] | Sequence[str] | None = None,
         forget_bias: float | None = None, context: int | None = None, class_weights: str | None = None,
         fill: str | None = None,
         time_format: str | None = None, decimal: str | None = None, thousands: str | None = None,
@@ -116,7 +118,7 @@ class SequenceTagger(SequenceEstimator):
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
         self.dropout, self.noise, self.shift = dropout, noise, shift
-        self.proj, self.embedding = proj, embedding
+        self.proj, self.embedding, self.category_size = proj, embedding, category_size
         self.forget_bias, self.context = forget_bias, context
         self.class_weights, self.fill, self.time_format = class_weights, fill, time_format
         self.decimal, self.thousands, self.missing = decimal, thousands, missing

@@ -34,9 +34,11 @@ def options_of(values: Mapping[str, Any]) -> Options:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of Python for one of NumPy, and a list for a sequence."""
+    """Return a value of Python for one of NumPy, and a list for a sequence or a mapping."""
     if hasattr(value, "tolist"):  # an array, a number or a date of NumPy, a tensor
         value = value.tolist()
+    if isinstance(value, Mapping):  # category_size={"store": 8}
+        return [f"{name}={_plain(own)}" for name, own in value.items()]
     return list(value) if isinstance(value, (tuple, set, frozenset)) else value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
@@ -128,6 +129,13 @@ _TRANSFORMS = _rule(
     f"{AUTO}, {', '.join(TRANSFORMS)}, or with a number: boxcox:POWER (-2 to 2), log1p:UNIT, asinh:UNIT (above 0)",
 )
 _BOUNDS = _rule(_are_bounds, "finite numbers, or none")
+_CATEGORY_SIZES = _rule(
+    lambda sizes: (
+        all(re.fullmatch(r".+=[1-9][0-9]{0,5}", each) for each in sizes)
+        and len({each.rpartition("=")[0] for each in sizes}) == len(sizes)
+    ),
+    "a column and its width each, such as store=8, no column twice",
+)
 _LEVELS = _rule(
     lambda levels: 0.5 in levels and all(a < b for a, b in pairwise((0.0, *levels, 1.0))),
     "rising levels between 0 and 1 with 0.5 among them",
@@ -255,6 +263,8 @@ class ModelOptions:
         proj: Width of the projected hidden state; 0 for none (default: 0).
         embedding: Width of the embedding of a symbol, for text (default: 64), or of a category (default: 3 to 50,
             by the number of its values).
+        category_size: Widths of the vectors of some categories, such as store=8 kind=2; --embedding is that of the
+            others.
         forget_bias: Initial bias of the forget gates (default: 1; text 0).
         noise: Noise on the inputs of a classifier or a tagger while training, in standard deviations of a column:
             against learning few sequences by heart (default: 0.3 with fewer than 1,000 training sequences of a
@@ -277,6 +287,7 @@ class ModelOptions:
     )
     proj: int | None = field(default=None, metadata=_NATURAL)
     embedding: int | None = field(default=None, metadata=_POSITIVE)
+    category_size: tuple[str, ...] | None = field(default=None, metadata=_CATEGORY_SIZES)
     forget_bias: float | None = field(
         default=None, metadata=_rule(lambda value: abs(value) <= 1000, "a number from -1000 to 1000")
     )

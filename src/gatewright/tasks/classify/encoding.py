@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from gatewright.data.sequence_categories import as_known, values_of_training
 from gatewright.data.sequences import Sequences
-from gatewright.errors import DataError, GatewrightError, shorten
-from gatewright.spec import NO_CATEGORY, Category, FeatureEncoder, Scaler
-from gatewright.spec.categories import default_size
-from gatewright.tasks.options import DataOptions, Options
+from gatewright.errors import DataError, shorten
+from gatewright.spec import NO_CATEGORY, FeatureEncoder, Scaler
+from gatewright.tasks.category_sizes import categories_of
+from gatewright.tasks.options import DataOptions, ModelOptions, Options
 
 
 def as_read_by(encoder: FeatureEncoder, options: DataOptions) -> DataOptions:
@@ -22,17 +22,9 @@ def as_read_by(encoder: FeatureEncoder, options: DataOptions) -> DataOptions:
 
 
 def sized(encoder: FeatureEncoder, options: Options) -> FeatureEncoder:
-    """Return an encoder with vectors of the width that options set, or of one by the number of values.
-
-    Raises:
-        GatewrightError: at a width, if there are no categories.
-    """
-    size = options.model.embedding
-    if size is None:
-        return encoder
-    if not encoder.categories:
-        raise GatewrightError("--embedding", "a column of categories with it", f"{size} without one")
-    return replace(encoder, categories=tuple(replace(each, size=size) for each in encoder.categories))
+    """Return an encoder with vectors of the widths that options set (`categories_of`)."""
+    values = {each.column: each.values for each in encoder.categories}
+    return replace(encoder, categories=categories_of(values, options.model))
 
 
 def encode(
@@ -104,7 +96,7 @@ def fit(train: Sequences, trained: FeatureEncoder | None) -> tuple[FeatureEncode
     if not names:
         raise DataError("features", "columns that vary in the training part", "none")
     read = train.select(names)  # which refuses data without one of them
-    categories = trained.categories if trained else _categories(read)
+    categories = trained.categories if trained else categories_of(values_of_training(read), ModelOptions())
     # Indices of categories are read as they are.
     chosen = {each.column for each in categories}
     missing = tuple(name for name in names if len(observed[name]) < len(rows) and name not in chosen)
@@ -121,14 +113,6 @@ def fit(train: Sequences, trained: FeatureEncoder | None) -> tuple[FeatureEncode
     }
     notes = tuple(f"left out, {reason}: {', '.join(those)}" for reason, those in reasons.items() if those)
     return trained or FeatureEncoder(names, missing, categories), Scaler(names, means, scales, ()), notes
-
-
-def _categories(train: Sequences) -> tuple[Category, ...]:
-    """Return the categories of a training part, with vectors as wide as the number of values makes them."""
-    known = values_of_training(train)
-    return tuple(
-        Category(name, known[name], default_size(len(known[name]))) for name in train.columns if name in known
-    )
 
 
 def _varies(numbers: NDArray[np.float64]) -> bool:

@@ -47,7 +47,7 @@ class Classify(SequenceKind["ClassData"]):
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, pooling="max", directions="both"),
         replace(TRAINING_DEFAULTS, steps=1000, batch=32, lr=2e-3, validate_every=50, patience=10, refit=False),
     )  # fmt: skip
-    by_data = ("noise", "shift", "category", "embedding")
+    by_data = ("noise", "shift", "category", "embedding", "category_size")
     searched = (
         "hidden=16:128:log", "layers=1:3", "pooling=last,mean,max,attention", "dropout=0:0.5", "lr=5e-4:2e-2:log",
         "batch=8,16,32,64",

@@ -14,11 +14,9 @@ from gatewright.data.sources import TableSource
 from gatewright.data.table import Roles, Table, digest_of, table_of
 from gatewright.data.time_zones import NO_ZONE
 from gatewright.data.window_checks import Sizes, require_windows, without_windows
-from gatewright.errors import GatewrightError
 from gatewright.spec import (
     FAMILIES,
     NO_CATEGORY,
-    Category,
     ModelSpec,
     QuantileHead,
     Scaler,
@@ -27,7 +25,7 @@ from gatewright.spec import (
     TableSpec,
     holiday_column,
 )
-from gatewright.spec.categories import default_size
+from gatewright.tasks.category_sizes import categories_of
 from gatewright.tasks.forecast.seasonality import season_option, seasons_of
 from gatewright.tasks.forecast.target_options import (
     NO_TARGET_OPTIONS,
@@ -204,7 +202,7 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
         time_zone=data.table.clock.zone,
         seasons=data.sizes.seasons,
         holidays=data.options.holidays or (),
-        categories=_categories(data.table, options.model.embedding),
+        categories=categories_of(data.table.categories, options.model),
         transform=data.units.names,
         scale=data.units.scale,
     )
@@ -220,19 +218,6 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
         *(data.table, data.parts, transforms, data.sizes.season), window=bool(encoder.window)
     )
     return ModelSpec(encoder, stack, head), scaler
-
-
-def _categories(table: Table, size: int | None) -> tuple[Category, ...]:
-    """Return the categories of a table, with vectors of this width, or of one by the number of values.
-
-    Raises:
-        GatewrightError: at a width, if there are none.
-    """
-    if size is not None and not table.categories:
-        raise GatewrightError("--embedding", "an input of categories with it", f"{size} without one")
-    return tuple(
-        Category(name, values, size or default_size(len(values))) for name, values in table.categories.items()
-    )
 
 
 def table_spec(data: SeriesData) -> TableSpec:

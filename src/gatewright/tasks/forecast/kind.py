@@ -59,7 +59,7 @@ class Forecast(Kind["SeriesData"]):
             calibrate="width", refit=False,
         ),
     )  # fmt: skip
-    by_data = ("context", "season", "calendar", "category", "embedding")
+    by_data = ("context", "season", "calendar", "category", "embedding", "category_size")
     searched = (
         "hidden=16:128:log", "layers=1:2", "reads=change,level,both", "dropout=0:0.5", "lr=3e-4:1e-2:log",
         "batch=16,32,64,128", "weight_decay=1e-4:1e-1:log",
