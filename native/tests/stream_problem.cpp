@@ -12,8 +12,12 @@ std::string StreamCase::text() const {
     add(" T=", T), add(" S=", S);
     if (!bias) all += " no bias";
     if (format != WeightFormat::full) all += format == WeightFormat::int8 ? " int8" : " bfloat16";
-    if (reads != Reads::series) return all;
     const Columns& n = columns;
+    if (pooling != Pooling::none) add(" pooling=", static_cast<int>(pooling));
+    if (reads != Reads::series) {
+        for (const Category& each : n.categories) add(" category=", each.input), add(" size=", each.size);
+        return all;
+    }
     add(" targets=", n.targets), add(" past=", n.past), add(" statics=", n.statics), add(" phases=", n.phases);
     add(" known=", n.known), add(" horizon=", n.horizon), add(" quantiles=", n.quantiles);
     for (const int64_t season : n.seasons) add(" season=", season);
@@ -50,6 +54,13 @@ StreamProblem::StreamProblem(const StreamCase& given) : of(given) {
         make_scaler();
         for (Category& each : n.categories) each.vectors = values(each.count * each.size, 1);
         n.season_weight = values(static_cast<int64_t>(n.seasons.size()) * n.horizon * n.targets, 1);
+    } else if (of.reads == Reads::features && !n.categories.empty()) {
+        const Columns given = n;
+        n = {};
+        n.past = given.past;
+        n.categories = given.categories;
+        of.D = n.encoded_width();
+        for (Category& each : n.categories) each.vectors = values(each.count * each.size, 1);
     } else {
         n = {};
     }
@@ -110,6 +121,11 @@ void StreamProblem::make_head() {
     if (!of.out) return;
     head_W_ = values(of.out * parts.layers.back().P, 1);
     parts.head_W = head_W_.data();
+    if (of.pooling != Pooling::none) {
+        parts.pooling = of.pooling;
+        pool_W_ = values(parts.layers.back().P, 20);  // some weights are far below others
+        parts.pool_W = pool_W_.data();
+    }
     if (!of.bias) return;
     head_b_ = values(of.out, 1);
     parts.head_b = head_b_.data();
@@ -127,7 +143,10 @@ void StreamProblem::make_scaler() {
 void StreamProblem::make_inputs() {
     const Columns& n = of.columns;
     const int64_t places = of.T * of.S;
-    if (of.reads == Reads::features) features = values(places * of.D, 1);
+    if (of.reads == Reads::features) features = values(places * (n.categories.empty() ? of.D : n.past), 1);
+    for (int64_t place = 0; of.reads == Reads::features && place < places; ++place)
+        for (const Category& each : n.categories)
+            features[place * n.past + each.input] = static_cast<float>(random_() % each.count);
     for (int64_t k = 0; of.reads == Reads::symbols && k < places; ++k)
         symbols.push_back(random_() % parts.symbols);
     if (of.reads != Reads::series) return;
@@ -227,7 +246,9 @@ void advance_into(Stream& stream, const StreamProblem& problem, const StreamCall
 void take_steps(Stream& stream, const StreamProblem& problem, const StreamCall& call, Outcome& outcome) {
     switch (problem.of.reads) {
         case Reads::features: {
-            const std::vector<float> x = rows_of(problem.features, problem, call, problem.of.D);
+            const std::vector<float> x =
+                rows_of(problem.features, problem, call,
+                        problem.parts.columns.categories.empty() ? problem.of.D : problem.of.columns.past);
             return advance_into<float>(stream, problem, call, x.data(), outcome);
         }
         case Reads::symbols: {

@@ -13,12 +13,14 @@ namespace gatewright::tests {
 struct StreamCase {
     Reads reads = Reads::features;
     int64_t layers = 1, D = 1, H = 1;  // D: of the first layer, where it does not follow from columns
+                                       // (of features those with categories, past of them)
     int64_t P = 0;                     // 0: no projection
     int64_t out = 0;                   // 0: no head; of series it follows from columns
     bool bias = true;
     Columns columns{};
     int64_t T = 5, S = 4;  // steps of each of the sessions
     WeightFormat format = WeightFormat::full;
+    Pooling pooling = Pooling::none;
 
     std::string text() const;
 };
@@ -53,7 +55,7 @@ class StreamProblem {
     };
     std::mt19937 random_{23};
     std::vector<Arrays> arrays_;
-    std::vector<float> embedding_, head_W_, head_b_;
+    std::vector<float> embedding_, pool_W_, head_W_, head_b_;
 
     double uniform(double scale) { return scale * (random_() * 0x1p-31 - 1); }
     std::vector<float> values(int64_t size, double scale);

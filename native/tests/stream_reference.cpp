@@ -28,8 +28,9 @@ class StreamReference {
     const StreamProblem& p;
     const Columns& n;
     Values* const read_;
-    int64_t P_ = 0, H_ = 0;                                   // of all layers together
-    std::vector<Values> seen_ = std::vector<Values>(p.of.S);  // by session
+    int64_t P_ = 0, H_ = 0;                                                               // of all layers together
+    std::vector<Values> seen_ = std::vector<Values>(p.of.S);                              // by session
+    std::vector<std::vector<Values>> hidden_ = std::vector<std::vector<Values>>(p.of.S);  // by session and step
 
     void step(int64_t t, int64_t session) {
         const int64_t place = t * p.of.S + session;
@@ -47,7 +48,7 @@ class StreamReference {
             h += layer.P;
             c += layer.H;
         }
-        const Values out = head(x);
+        const Values out = head(pooled(x, session));
         Values& all = outcome["output"];
         if (p.of.reads == Reads::series)
             add_forecast(out, level, seen, t);
@@ -57,9 +58,46 @@ class StreamReference {
 
     Values input(int64_t place, double* last, Values& level) const {
         if (p.of.reads == Reads::series) return encoded(p.table.data() + place * n.width(), last, level);
+        if (!n.categories.empty()) return with_vectors(p.features.data() + place * n.past);
         const float* const from = p.of.reads == Reads::symbols ? p.parts.embedding + p.symbols[place] * p.of.D
                                                                : p.features.data() + place * p.of.D;
         return {from, from + p.of.D};
+    }
+
+    Values with_vectors(const float* row) const {
+        Values x;
+        for (int64_t k = 0; k < n.past; ++k) {
+            const float *from = row + k, *end = from + 1;
+            for (const Category& each : n.categories)
+                if (each.input == k) {
+                    from = each.vectors.data() + int64_t(row[k]) * each.size;
+                    end = from + each.size;
+                }
+            x.insert(x.end(), from, end);
+        }
+        return x;
+    }
+
+    // The hidden states of a session so far, pooled.
+    Values pooled(const Values& h, int64_t session) {
+        if (p.parts.pooling == Pooling::none) return h;
+        std::vector<Values>& all = hidden_[session];
+        all.push_back(h);
+        Values scores, y(h.size(), p.parts.pooling == Pooling::max ? -HUGE_VAL : 0);
+        double most = -HUGE_VAL, total = 0;
+        for (const Values& each : all) {
+            double score = 0;
+            for (std::size_t k = 0; p.parts.pooling == Pooling::attention && k < h.size(); ++k)
+                score += p.parts.pool_W[k] * each[k];
+            scores.push_back(score);
+            most = std::max(most, score);
+        }
+        for (const double score : scores) total += std::exp(score - most);
+        for (std::size_t t = 0; t < all.size(); ++t)
+            for (std::size_t k = 0; k < h.size(); ++k)
+                y[k] = p.parts.pooling == Pooling::max ? std::max(y[k], all[t][k])
+                                                       : y[k] + std::exp(scores[t] - most) / total * all[t][k];
+        return y;
     }
 
     // What the model reads of a row; keeps the last observed values, and gives their level in the scaler's units.

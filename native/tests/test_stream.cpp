@@ -231,6 +231,7 @@ void test_small() {
         c.format = std::array{WeightFormat::full, WeightFormat::full, WeightFormat::bfloat16,
                               WeightFormat::int8}[random() % 4];
         c.T = pick({1, 2, 5, 9});
+        if (c.reads == Reads::features && c.out) c.pooling = static_cast<Pooling>(n / 3 % 4);
         c.S = pick({1, 2, 3, 7, 13});
         c.columns = columns_of({pick({1, 2, 3}), pick({0, 1, 2}), pick({0, 1, 2}), pick({0, 2, 4}),
                                 pick({1, 2, 3}), pick({1, 2, 5}), pick({1, 3, 5})},
@@ -239,6 +240,7 @@ void test_small() {
         const int64_t inputs = c.columns.past + c.columns.statics + c.columns.known;
         for (int64_t k = n / 3 % 3; n / 3 % 2 && k < inputs; k += 2)
             c.columns.categories.push_back({k, 2 + k, 1 + k % 3, {}});
+        if (c.reads == Reads::features && n / 3 % 2) c.columns.past = inputs;
         test_case(c);
     }
 }
@@ -256,6 +258,8 @@ void test_stream() {
                .columns = columns_of({2, 1, 1, 2, 2, 3, 5}, "both"),
                .T = 12,
                .S = 11});
+    for (const Pooling pooling : {Pooling::mean, Pooling::max, Pooling::attention})
+        test_case({.D = 3, .H = 9, .out = 4, .T = 40, .S = 3, .pooling = pooling});
     test_large({.D = 2, .H = 3, .T = 520, .S = 49});
     test_large({.layers = 2, .D = 9, .H = 17, .P = 3, .T = 530, .S = 5});
     test_large({.reads = Reads::series,

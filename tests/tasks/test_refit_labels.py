@@ -48,7 +48,7 @@ def test_a_refit_learns_both_parts(name: str, source: Sequences, tmp_path: Any) 
     optimizer = new_optimizer(model, settings)
     model.train()
     for step in range(progress.best_step):
-        set_rate(optimizer, learning_rate(step, 12, settings))
+        set_rate(optimizer, learning_rate(step, progress.best_step, settings))
         total, count = task.loss(model, step)
         optimizer.zero_grad()
         (total / count).backward()

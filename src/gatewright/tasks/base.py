@@ -160,6 +160,8 @@ class Kind(Protocol[Data]):
     searched: tuple[str, ...] = ()
     #: Whether its models forecast the rows after a table: `forecast`, and ``windows`` of an evaluation.
     forecasts: bool = False
+    #: Whether the learning rate of a refit falls to 0 over its own steps, not over those of the run.
+    refit_anneals: bool = False
     #: Whether it learns from several files, and from directories.
     several: bool = False
     #: Whether its models predict a label for each sequence or for each step: `predict`.

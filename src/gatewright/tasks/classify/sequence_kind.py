@@ -29,6 +29,8 @@ class SequenceKind(Kind[Data]):
 
     plot = "evaluation.png"
     classifies = True
+    # The weights of a small learning rate decide better; which step is best, few sequences hardly say.
+    refit_anneals = True
     several = True
 
     def files(self, paths: tuple[Path, ...]) -> TextFiles:
