@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from tests.support import scheduling
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -49,16 +51,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.path.parent.name in _SERVERS:
             item.add_marker(pytest.mark.server)
     config.stash[_OF_BROWSER] = {item.path for item in items if item.get_closest_marker("browser")}
-    long = {item.path for item in items if any(map(item.get_closest_marker, _LONG)) or item.path.suffix == ".md"}
-    items.sort(key=lambda item: item.path not in long)
+    file = {item: item.nodeid.partition("::")[0] for item in items}
+    long = {file[item] for item in items if any(map(item.get_closest_marker, _LONG)) or item.path.suffix == ".md"}
+    items.sort(key=lambda item: scheduling.place(file[item], file[item] in long))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Hand files out as `tests/support/scheduling.py` says."""
-    from tests.support.scheduling import Scheduling
-
-    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+    return scheduling.scheduler(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:

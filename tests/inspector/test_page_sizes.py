@@ -10,7 +10,7 @@ import pytest
 
 from gatewright.inspector.loader import open_example
 from gatewright.inspector.server import PageServer
-from tests.support.browser import Shown, Tab, opened
+from tests.support.browser import CALM, Shown, Tab, opened
 from tests.support.layout import misplaced, pale
 
 if TYPE_CHECKING:
@@ -42,18 +42,21 @@ def views(tab: Tab) -> Iterator[str]:
 @pytest.mark.parametrize("width", SIZES)
 @pytest.mark.parametrize("kind", ["example", "series", "layers"])
 def test_nothing_runs_off_or_overlaps(browser: Browser, urls: dict[str, str], kind: str, width: int) -> None:
+    """On a wide screen, no view is half empty either, and all text can be read."""
     with opened(browser, urls[kind], size={"width": width, "height": SIZES[width]}) as tab:
         for view in views(tab):
             found = misplaced(tab)
             assert found == {"width": width, "beyond": [], "cut": [], "over": []}, view
+            if width == 1440 and kind != "layers":
+                assert tab.page.evaluate(_EMPTY) == [], view
+                assert pale(tab) == {}, view
         tab.press("?")
         assert misplaced(tab)["width"] == width
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["example", "series"])
-def test_text_can_be_read_in_either_theme(browser: Browser, urls: dict[str, str], kind: str, theme: str) -> None:
-    with opened(browser, urls[kind], theme=theme) as tab:
+def test_text_can_be_read_in_the_dark_theme_too(browser: Browser, urls: dict[str, str], kind: str) -> None:
+    with opened(browser, urls[kind], theme="dark") as tab:
         for view in views(tab):
             assert pale(tab) == {}, view
 
@@ -79,26 +82,24 @@ def test_nothing_jumps_while_one_points_at_parts(browser: Browser, urls: dict[st
     with opened(browser, urls["example"], "view=cell", size={"width": width, "height": SIZES[width]}) as tab:
         for units in ([5], [1, 3, 5, 7]):
             tab.go(units=units)
-            places = [".gw-topics", ".gw-arithmetic", ".gw-cell-drawing"]
-            at = [tab.page.locator(place).bounding_box() for place in places]
-            said = set()
-            for one in tab.page.locator(".gw-topics button, .gw-piece").all():
-                one.evaluate("one => one.focus({preventScroll: true})")
-                tab.settle()
-                said.add(tab.text(".gw-caption-text"))
-                assert [tab.page.locator(place).bounding_box() for place in places] == at
-            assert len(said) > 15
+            found = tab.page.evaluate(_POINTED, [".gw-topics", ".gw-arithmetic", ".gw-cell-drawing"])
+            assert found["moved"] == []
+            assert len(set(found["said"])) > 15
 
 
-@pytest.mark.parametrize("kind", ["example", "series"])
-def test_no_view_is_half_empty_on_a_wide_screen(browser: Browser, urls: dict[str, str], kind: str) -> None:
-    """What a view shows reaches over most of its width and height: no half without anything in it."""
-    with opened(browser, urls[kind], size={"width": 1440, "height": 900}) as tab:
-        for view in views(tab):
-            empty = tab.page.evaluate(_EMPTY)
-            assert empty == [], view
-
-
+#: What the caption says of each part that is pointed at in turn, and at which of them something moved.
+_POINTED = f"""async places => {{
+  const calm = {CALM};
+  const boxes = () => JSON.stringify(places.map(place => document.querySelector(place).getBoundingClientRect()));
+  const at = boxes(), said = [], moved = [];
+  for (const one of document.querySelectorAll(".gw-topics button, .gw-piece")) {{
+    one.focus({{preventScroll: true}});
+    await calm();
+    said.push(document.querySelector(".gw-caption-text").innerText);
+    if (boxes() !== at) moved.push(one.textContent);
+  }}
+  return {{said, moved}};
+}}"""
 #: Halves and thirds of the view in which no text, drawing or control stands.
 _EMPTY = """() => {
   const main = document.querySelector(".gw-main").getBoundingClientRect();

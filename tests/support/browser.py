@@ -50,7 +50,7 @@ for (const [of, name] of [[window, "fetch"], [Response.prototype, "json"], [Resp
 }
 """
 #: A few frames with nothing on its way: Preact renders, and canvases are painted, one frame later at most.
-_CALM = """async () => {
+CALM = """async () => {
   for (let calm = 0, frames = 0; calm < 4; frames++) {
     if (frames > 20000) throw new Error(`still waiting: ${document.querySelector(".gw-skeleton")?.className}`);
     await new Promise(requestAnimationFrame);
@@ -118,7 +118,7 @@ class Tab:
 
     def settle(self) -> None:
         """Wait until all has come and is drawn."""
-        self.page.evaluate(_CALM)
+        self.page.evaluate(CALM)
 
     def go(self, **place: Any) -> None:
         """Look at something: a view, a step, units and so on, as `state.ts` names them."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from pathlib import Path
-
-from xdist.scheduler import LoadFileScheduling
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 #: What files have in common that takes a process seconds, and how the source of such a file is known.
@@ -16,13 +15,6 @@ SHARED = {
     "compiled graphs": re.compile(r"\btorch\.compile\(|\bopcheck\("),
     "pages": re.compile(r"\bbrowser: Browser\b|\bpages: dict\b"),
 }
-
-
-class Scheduling(LoadFileScheduling):
-    """A file at a time to each process, and to one process all files that have something costly in common."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return group(super()._split_scope(nodeid))
 
 
 @functools.cache
@@ -36,3 +28,19 @@ def group(file: str) -> str:
         return file
     text = (ROOT / file).read_text("utf-8")
     return next((name for name, sign in SHARED.items() if sign.search(text)), file)
+
+
+def place(file: str, long: bool) -> int:
+    """Return when a file is handed out: first those of a group, then the other long ones, then the rest."""
+    return 0 if group(file) != file else 1 if long else 2
+
+
+def scheduler(config: Any, log: Any) -> Any:
+    """Give a file at a time to each process, and all files of a group to one process."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
