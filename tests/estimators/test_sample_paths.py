@@ -114,12 +114,16 @@ def test_arrays_give_arrays() -> None:
     both = model.sample_paths(y, paths=5)
     assert both.shape == (5, 3, 2)
     np.testing.assert_array_equal(model.sample_paths(y, paths=2), both[:2])
-    several = gw.Forecaster(**small).fit([y[:, 0], y[:90, 1]])
+    several = gw.Forecaster(**small, scale="window").fit([y[:, 0], 1e6 * y[:90, 1]])
     with pytest.warns(GatewrightWarning, match="left out, fewer than 6 rows: 1"):
-        drawn = several.sample_paths([y[:, 0], y[:4, 1], y[:90, 1]], paths=5)
-    assert drawn.shape == (3, 5, 3)
+        drawn = several.sample_paths([y[:, 0], y[:4, 1], 1e6 * y[:90, 1]], paths=500)
+    assert drawn.shape == (3, 500, 3)
     assert np.isfinite(drawn).all(axis=(1, 2)).tolist() == [True, False, True]
-    np.testing.assert_array_equal(several.sample_paths([y[:, 0]], paths=5)[0], drawn[0])
+    np.testing.assert_array_equal(several.sample_paths([y[:, 0]], paths=5)[0], drawn[0, :5])
+    quantiles = several.predict([y[:, 0], 1e6 * y[:90, 1]])  # each in the scale of its window
+    for number, own in enumerate((drawn[0], drawn[2])):
+        shares = (own[..., None] <= quantiles[number]).mean(axis=0)
+        np.testing.assert_allclose(shares, np.tile([0.1, 0.5, 0.9], (3, 1)), atol=0.09)
 
 
 def test_the_command_writes_the_same_paths(
