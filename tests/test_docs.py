@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from docs.site_hooks import cells, outside
 
+from gatewright import cli
+from gatewright.evaluation import glossary
+from gatewright.tasks.classify import tables
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SITE = (ROOT / "mkdocs.yml").read_text("utf-8")
@@ -78,3 +82,16 @@ def test_the_notebook_of_a_tutorial_has_its_code_and_no_output(page):
     assert code == "".join(example.source for example in DocTestParser().get_examples(text))
     compile(code, page.name, "exec")
     assert ">>>" not in cells(text)
+
+
+def test_the_measures_are_explained_in_the_documents_and_in_the_help(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    cli.main(["evaluate", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    page = (ROOT / "docs" / "train.md").read_text("utf-8")
+    for name, text in glossary.MEASURES.items():
+        assert f"| {name} | {text} |" in page
+        assert f"{name}: {text}" in shown
+    heads = {*tables._COLUMNS.values(), "MASE", "NSE", "KGE", "sMAPE", "WQL", "sQL"} - {"accuracy"}
+    everything = " ".join(f"{name} {text}" for name, text in glossary.MEASURES.items())
+    assert [head for head in heads if head not in everything] == []

@@ -25,7 +25,8 @@ def compare(*runs: Path, windows: int | None = None, out: Path | None = None, pl
     Example: gatewright compare runs/small runs/large
 
     The test is of the quantile loss, for each pair of runs; it takes into account that neighbouring forecasts
-    overlap. A run of other data, another split, horizon or other quantiles is refused.
+    overlap. A run of other data, another split, horizon or other quantiles is refused. The end of
+    `gatewright evaluate --help` says what the measures mean.
 
     Args:
         runs: Directories of two or more runs. The season of the first one scales MASE.

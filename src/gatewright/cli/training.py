@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from gatewright.evaluation.glossary import help_text
 from gatewright.files.model_path import require_model_file
 from gatewright.progress import Waits
 from gatewright.runs.run import Run
@@ -124,7 +125,7 @@ def _chosen(
     return choice.options, choice.keeper
 
 
-@app.command
+@app.command(help_epilogue=help_text())
 def evaluate(run: Path, /, *, windows: int | None = None, baselines: Sequence[str] = ()) -> None:
     """Evaluate a run on its held-out test part, next to baselines on the same windows.
 
