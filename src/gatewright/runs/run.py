@@ -11,8 +11,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tomli_w
-
 from gatewright.data.text_sources import TextFiles
 from gatewright.errors import DataError, MissingColumnError, RunError, path_of, reason, shorten, unusable
 from gatewright.files import atomic, lock, model_file, regular_file
@@ -91,6 +89,8 @@ class Run:
         Raises:
             RunError: if the directory holds a run already, or cannot be made.
         """
+        import tomli_w  # the command line shows its help without it
+
         run = Run(path, None if isinstance(source, (Path, TextFiles)) else source)
         note = {"kind": kind, "source": _named(source), "sha256": digest(source)}
         run.require_new()
