@@ -187,7 +187,7 @@ def test_what_gives_no_paths_is_refused(model: gw.Forecaster) -> None:
     kept = module.table
     module.table = replace(kept, correlation=())  # as an earlier version wrote it
     try:
-        with pytest.raises(GatewrightError, match=r"paths: .*train it again, got a file that an earlier version"):
+        with pytest.raises(GatewrightError, match=r"paths: .*train it again, got a file without it"):
             model.sample_paths(table())
     finally:
         module.table = kept

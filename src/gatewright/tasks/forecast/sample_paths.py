@@ -98,7 +98,7 @@ def require_paths(model: Model, paths: SamplePaths) -> None:
     table = model.table
     if size > 1 and (table is None or not (table.correlation or table.lag_correlation)):
         expected = "a model whose file says how steps ahead depend on each other: train it again"
-        raise GatewrightError("--paths", expected, "a file that an earlier version trained")
+        raise GatewrightError("--paths", expected, "a file without it, as earlier versions wrote")
 
 
 def root_of(model: Model) -> Values:
