@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from gatewright.data.target_units import (
     guerrero,
     in_table_units,
     require_allowed,
+    require_precise,
     transformed,
 )
 from gatewright.data.time_series import Series
@@ -129,3 +132,29 @@ def test_other_texts_are_no_transforms(text: str, message: str) -> None:
         Transform.of(text)
     for good in ("none", "boxcox:0.3", "asinh:2.5"):
         assert str(Transform.of(good)) == good
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-8, 1e-7, 1e-5, 1.0, 1e5, 1e12, 1e30])
+@pytest.mark.parametrize("power", [2.0, 0.5, -2.0])
+def test_a_power_that_loses_the_values_in_rounding_is_refused(scale, power):
+    """The judge: exact arithmetic of the difference of two neighbours, next to that of the transform."""
+    values = scale * np.array([1.0, 1.01, 2.0, 3.0])
+    transform = Transform("boxcox", power)
+    there = by_transforms(values[:, None], [transform])[:, 0]
+    exact = [(Decimal(v) ** Decimal(power) - 1) / Decimal(power) for v in values.tolist()]
+    step, true = there[1] - there[0], float(exact[1] - exact[0])
+    lost = abs(step - true) > 0.02 * abs(true) or max(map(abs, exact)) > 1e38
+    if lost:
+        with pytest.raises(DataError, match=rf"column 'y': expected values that --transform boxcox:{power:g} can"):
+            require_precise(values, transform, "y")
+    elif abs(step - true) < 1e-7 * abs(true):
+        require_precise(values, transform, "y")
+
+
+def test_the_power_that_is_found_tells_the_values_apart():
+    level = np.repeat(np.arange(1.0, 9.0), 4)
+    values = level + np.tile([0.1, 0.2, -0.1, -0.2], 8) / level  # a deviation as 1 / level: their squares have one
+    assert guerrero([values], 4) == 2.0
+    found = guerrero([values * 1e-9], 4)
+    assert found < 2.0
+    require_precise(values * 1e-9, Transform("boxcox", found), "y")

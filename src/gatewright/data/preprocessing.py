@@ -25,6 +25,7 @@ from gatewright.data.target_units import (
     by_transforms,
     fitted_number,
     require_allowed,
+    require_precise,
     transformed,
 )
 from gatewright.errors import DataError, shorten
@@ -66,6 +67,7 @@ def fit_scaler(
             observed = observed[np.isfinite(observed)]
             _require_varying(observed, table.roles.targets[column])
             numbers.append(fitted_number(transform, own, season))
+            require_precise(observed, Transform(transform.name, numbers[-1]), table.roles.targets[column])
             deviation.append(float(observed.std()))
         fitted = [Transform(each.name, number) for each, number in zip(transforms, numbers, strict=True)]
         training = [

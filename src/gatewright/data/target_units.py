@@ -112,7 +112,12 @@ def guerrero(series: Sequence[Values], season: int) -> float:
     if not pairs:
         return 1.0
     spreads = []
+    observed = np.concatenate(series)
+    observed = observed[np.isfinite(observed)]
     for power in POWERS:
+        if not is_precise(observed, Transform("boxcox", float(power))):
+            spreads.append(np.inf)
+            continue
         of_series = []
         for level, deviation in pairs:
             ratios = deviation / level ** (1 - power)
@@ -203,6 +208,45 @@ def _by_native(values: Values, names: Sequence[str], numbers: Sequence[float], *
     kinds = [TRANSFORMS.index(name) for name in names]
     result: Values = _kernels.transform(np.ascontiguousarray(values, np.float64), kinds, list(numbers), inverse)
     return result
+
+
+def is_precise(observed: Values, transform: Transform) -> bool:
+    """Say whether a transform and its inverse give values back, but for little of their spread.
+
+    A power of Box and Cox does not where it is lost next to the 1 that is subtracted from it: x² of 1e-9.
+
+    >>> is_precise(np.array([1.0, 2.0]), Transform("boxcox", 2.0))
+    True
+    >>> is_precise(np.array([1e-9, 2e-9]), Transform("boxcox", 2.0))
+    False
+    """
+    there = by_transforms(observed[:, None], [transform])
+    back = _by_native(there, [transform.name], [transform.number or 0.0], inverse=True)[:, 0]
+    if not bool((np.abs(there) <= LARGEST).all()):
+        return False
+    return bool(np.abs(back - observed).max() <= _LOST * observed.std())
+
+
+#: Maximum error of a transform and its inverse, in standard deviations of the values.
+_LOST = 1e-4
+
+
+def require_precise(observed: Values, transform: Transform, target: str) -> None:
+    """Check that a transform does not lose the values of the training part in rounding.
+
+    Args:
+        observed: the values (n,).
+        transform: with its number.
+        target: name of the column.
+
+    Raises:
+        DataError: if it does; names what takes such values.
+    """
+    if not is_precise(observed, transform):
+        expected = f"values that --transform {transform.name}:{transform.number:g} can tell apart"
+        size = float(np.median(np.abs(observed)))
+        remedy = "log takes them, boxcox finds a power that does, and so does another unit of the column"
+        raise DataError(f"column {shorten(target)}", expected, f"values of about {size:.1g}; {remedy}")
 
 
 def require_allowed(series: Series, names: Sequence[str], targets: Sequence[str]) -> None:
