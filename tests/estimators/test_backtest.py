@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -98,6 +99,23 @@ def test_the_figures_are_those_of_the_forecasts(refit: bool) -> None:
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
     assert (figures["part"], figures["windows"], figures["season"]) == ("origins", 2 * WINDOWS, SEASON)
     check(figures, folds, (120, 90))
+
+
+def test_a_fitted_estimator_knows_the_columns_of_its_fit(tmp_path: Path) -> None:
+    table = panel((80, 80)).with_columns(wind=pl.int_range(160) % 7, other=pl.int_range(160) % 5)
+    columns: Any = {**COLUMNS, "past": "wind"}
+    fitted = gw.Forecaster(**SIZES).fit(table, **columns)
+    fitted.save(tmp_path / "m.safetensors")
+    places: Any = {"windows": 1, "refit": False}
+    expected = gw.Forecaster(**SIZES).cross_validate(table, **places, **columns)
+    for model in (fitted, gw.load(tmp_path / "m.safetensors").set_params(**SIZES)):
+        assert model.cross_validate(table, **places).equals(expected)
+    # Named columns go first: one that had another role in the fit has only that one.
+    other = fitted.cross_validate(table, **places, target="wind")
+    alone = gw.Forecaster(**SIZES).cross_validate(table, **places, **{**COLUMNS, "target": "wind"})
+    assert other.equals(alone)
+    again = fitted.cross_validate(table, **places, past=["other"])
+    assert again.equals(gw.Forecaster(**SIZES).cross_validate(table, **places, **COLUMNS, past=["other"]))
 
 
 def test_a_series_that_is_too_short_is_named() -> None:

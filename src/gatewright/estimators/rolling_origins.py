@@ -13,6 +13,7 @@ from gatewright.estimators.isolation import isolated
 from gatewright.estimators.python_names import python_names
 from gatewright.estimators.table_answer import typed
 from gatewright.estimators.table_input import TableInput, require_distinct_ids, table_input, with_codes
+from gatewright.tasks.forecast.dataset import data_options
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -44,7 +45,7 @@ class RollingOrigins(Estimator):
             windows: number of origins.
             step: rows between two origins; the horizon if None.
             refit: whether to train anew at each origin, or once, at the first.
-            **columns: as for `fit`.
+            **columns: as for `fit`; of a fitted estimator those of the fit, unless they are named.
 
         Returns:
             Of a frame, a frame of the same library, of anything else one of polars: ids, time, ``cutoff`` (the
@@ -80,7 +81,7 @@ class RollingOrigins(Estimator):
             refit: as for `cross_validate`.
             baselines: models of other packages to compare with, as for `evaluate`; fitted at each origin, or once
                 without ``refit``.
-            **columns: as for `fit`.
+            **columns: as for `cross_validate`.
 
         Returns:
             Figures as of `evaluate`; MASE is scaled by the rows before the first origin.
@@ -110,7 +111,7 @@ class RollingOrigins(Estimator):
             step: as for `backtest`.
             refit: as for `backtest`.
             baselines: as for `backtest`.
-            **columns: as for `fit`.
+            **columns: as for `cross_validate`.
 
         Returns:
             A `matplotlib.figure.Figure`, two panels for each of the first three targets.
@@ -135,7 +136,7 @@ class RollingOrigins(Estimator):
 
         with python_names():
             given, origins, others = table_input(X, y), Origins(*places), names(baselines, "baselines") or ()
-            options = self._options(by_role(given, columns))
+            options = self._options(self._with_roles_of_fit(given, by_role(given, columns)))
             given = with_codes(given, options.data.category or ())
             require_distinct_ids(given, X, options.data.id or ())
             with isolated():
@@ -146,6 +147,21 @@ class RollingOrigins(Estimator):
                 if series:
                     self._warn_of("left out", series, reason)
             return given, result
+
+    def _with_roles_of_fit(self, given: TableInput, named: dict[str, Any]) -> dict[str, Any]:
+        """Return columns by role, those of `fit` where a caller of a fitted estimator names none."""
+        model = getattr(self, "model_", None)
+        if model is None or model.table is None or not given.framed:
+            return named
+        data, roles = data_options(model.table, model.spec), dict(named)
+        taken = {column for value in named.values() for column in ([value] if isinstance(value, str) else value)}
+        for role in Columns.__annotations__:
+            value = getattr(data, role) or ()
+            if role not in named and isinstance(value, str) and value not in taken:
+                roles[role] = value
+            elif role not in named and not isinstance(value, str):
+                roles[role] = tuple(column for column in value if column not in taken) or None
+        return {role: value for role, value in roles.items() if value is not None}
 
     def _warn_of(self, what: str, series: Sequence[str], reason: str) -> None:
         self._warn(f"{what}, {reason}: {listed(list(series))}")
