@@ -103,7 +103,14 @@ def test_each_validation_is_there_at_once(sources: Path, tmp_path: Path, options
     console, path = told(), tmp_path / "it"
     with Asking(console) as watcher:
         run, _ = train(sources / source, options, run=path, console=console, callbacks=[watcher])
-        assert watcher.steps == [[], [10], [10, 20], [10, 20, 30]]
+        first = [0] if options is FORECAST else []  # a forecaster is scored before its first step
+        assert watcher.steps == [
+            [],
+            *([first] if first else []),
+            [*first, 10],
+            [*first, 10, 20],
+            [*first, 10, 20, 30],
+        ]
         scores = dict(run.validations())
         for entry in watcher.lists[-1]:
             step = entry["step"]
@@ -194,21 +201,21 @@ def test_a_run_that_goes_on_keeps_its_snapshots_and_takes_later_ones_again(sourc
     with Copying(browser=False) as watcher:
         run, _ = train(sources / "load.csv", options, run=path, console=quiet(), callbacks=[watcher])
     first = {step: file.read_bytes() for step, file in snapshots.found(run)}
-    assert list(first) == [10, 20, 30, 40]
+    assert list(first) == [0, 10, 20, 30, 40]
     final = weights(path)
     shutil.move(path / "kept", run.checkpoint)  # as if it had been killed then
     console = told()
     with Asking(console) as again:
         resume(path, console=console, callbacks=[again])
-    assert again.steps == [[10, 20], [10, 20, 30], [10, 20, 30, 40]]
-    assert again.files == [[10, 20, 30, 40], [10, 20, 30], [10, 20, 30, 40]]
+    assert again.steps == [[0, 10, 20], [0, 10, 20, 30], [0, 10, 20, 30, 40]]
+    assert again.files == [[0, 10, 20, 30, 40], [0, 10, 20, 30], [0, 10, 20, 30, 40]]
     assert {step: file.read_bytes() for step, file in snapshots.found(run)} == first
     assert weights(path) == final
     # A run that is at its end says so at once, and shows what there is.
     console = told()
     with Asking(console) as last:
         resume(path, console=console, callbacks=[last])
-    assert last.steps == [[10, 20, 30, 40]]
+    assert last.steps == [[0, 10, 20, 30, 40]]
 
 
 def test_of_many_snapshots_every_second_one_goes(

@@ -52,7 +52,7 @@ OPTIONS = Options(
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("seasonal")
     made, progress = launch.train(table(folder / "table.csv"), OPTIONS, run=folder / "run")
-    assert progress.best_step > 0
+    assert progress.best < float("inf")
     return made
 
 

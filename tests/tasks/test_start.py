@@ -12,10 +12,9 @@ import torch
 from gatewright.nn.model import Model, load
 from gatewright.tasks import registry
 from gatewright.tasks.base import Share
-from gatewright.tasks.forecast import start
+from gatewright.tasks.forecast import ridge
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.plain_rnn import PlainModel
-from tests.support.seasons import differences
 
 pytestmark = pytest.mark.slow
 
@@ -44,45 +43,106 @@ def prepared(folder: Path, **data: Any) -> tuple[Any, Any, Options]:
     return kind, read, kind.complete(options, read)
 
 
-@pytest.mark.parametrize("season", [("none",), ("6",), ("3", "6")])
-def test_weights_and_bias_are_those_of_a_regression_and_its_rest(season: tuple[str, ...], tmp_path: Path) -> None:
-    kind, data, options = prepared(tmp_path, season=season)
+def samples(seasons: int, rows: int = 60) -> ridge.Samples:
+    """What follows depends on the differences and on the hidden states; some of it is missing."""
+    rng = np.random.default_rng(seasons)
+    hidden = rng.normal(size=(rows, 5)) * [1, 2, 0.1, 1, 1] + 0.5
+    differences = rng.normal(size=(rows, seasons, 3, 2)) + 0.3
+    rest = hidden @ rng.normal(size=(5, 6)) * 0.3 + rng.normal(size=(rows, 6)) + 1
+    rest = rest.reshape(rows, 3, 2) + differences.sum(axis=1) * 0.7
+    rest[rng.random(rest.shape) < 0.1] = np.nan
+    arrays = [torch.tensor(array) for array in (rest, hidden, differences)]
+    return ridge.Samples(arrays[0], arrays[1], arrays[2] if seasons else None)
+
+
+def ridge_of(X: Any, y: Any, penalties: Any) -> Any:
+    """Weights and intercept of a ridge regression, by least squares on added rows."""
+    centred = X - X.mean(axis=0)
+    added = np.vstack([centred, np.diag(np.sqrt(penalties))])
+    weights = np.linalg.lstsq(added, np.concatenate([y - y.mean(), np.zeros(len(penalties))]), rcond=None)[0]
+    return weights, y.mean() - X.mean(axis=0) @ weights
+
+
+@pytest.mark.parametrize("seasons", [0, 1, 2])
+@pytest.mark.parametrize("penalty", [0.01, 1.0, float("inf")])
+def test_a_readout_is_a_ridge_regression(seasons: int, penalty: float) -> None:
+    given = samples(seasons)
+    [readout] = ridge._readouts(given, [penalty])
+    residuals = readout.residuals(given).numpy()
+    rest, hidden = given.rest.numpy(), given.hidden.numpy()
+    size = np.sqrt((hidden**2).mean(axis=0))
+    for step, target in np.ndindex(3, 2):
+        y, x = rest[:, step, target], np.zeros((len(rest), 0))
+        if given.differences is not None:
+            x = given.differences.numpy()[:, :, step, target]
+        seen = np.isfinite(y)
+        first, intercept = np.zeros(seasons), y[seen].mean()
+        if seasons:
+            variance = ((x[seen] - x[seen].mean(axis=0)) ** 2).sum(axis=0).mean()
+            first, intercept = ridge_of(x[seen], y[seen], [ridge.RIDGE * variance + 1e-9 * seen.sum()] * seasons)
+        # What is missing counts as what the seasons say.
+        left = np.where(seen, y - x @ first - intercept, 0.0)
+        X = np.hstack([x, hidden / size])
+        variance = ((x - x.mean(axis=0)) ** 2).sum(axis=0).mean() if seasons else 0.0
+        of_seasons = [ridge.RIDGE * variance + 1e-9 * len(y)] * seasons
+        more, _ = ridge_of(X, left, of_seasons + [min(penalty, 1e12) * len(y)] * 5)
+        weights = first + more[:seasons]
+        np.testing.assert_allclose(readout.head[step, target], more[seasons:] / size, atol=1e-9)
+        if readout.seasons is not None:
+            np.testing.assert_allclose(readout.seasons[:, step, target], weights, atol=1e-9)
+        forecast = x @ weights + hidden @ readout.head[step, target].numpy()
+        np.testing.assert_allclose(
+            residuals[seen, step, target], (y - forecast)[seen] - (y - forecast)[seen].mean()
+        )
+
+
+def test_the_largest_penalty_within_a_standard_error_is_chosen() -> None:
+    given = samples(1)
+    fold = np.arange(60) * ridge.FOLDS // 60
+    penalties = [*ridge.PENALTIES]
+    unseen = np.empty((len(penalties), 60, 3, 2))
+    for number in range(ridge.FOLDS):
+        own = torch.tensor(fold == number)
+        for place, readout in enumerate(ridge._readouts(given.of(~own), penalties)):
+            unseen[place, fold == number] = readout.residuals(given.of(own))
+    errors = np.array([[np.nanmean(abs(unseen[place, fold == number])) for place in range(len(penalties))]
+                       for number in range(ridge.FOLDS)])  # fmt: skip
+    excess = errors - errors[:, [errors.mean(axis=0).argmin()]]
+    within = excess.mean(axis=0) <= excess.std(axis=0, ddof=1) / np.sqrt(ridge.FOLDS)
+    chosen = int(np.flatnonzero(within)[-1])
+    assert 0 < chosen < len(penalties) - 1
+    (free, residuals), (floored, _) = ridge.fitted(given, (0.0, 10.0))
+    np.testing.assert_array_equal(free.head, next(ridge._readouts(given, penalties[chosen : chosen + 1])).head)
+    np.testing.assert_array_equal(residuals, unseen[chosen])
+    assert floored.head.abs().sum() < 0.5 * free.head.abs().sum()
+
+
+def test_a_start_forecasts_by_the_readout_and_quantiles_of_its_residuals(tmp_path: Path) -> None:
+    kind, data, options = prepared(tmp_path, season=("6",))
     torch.manual_seed(0)
     model = kind.build(data, options)
-    kind.task(model, data, options, SHARE, CPU)
-    encoder, scaler = model.spec.encoder, model.scaler
-    rows = (data.table.series[0].values - scaler.mean) / np.array(scaler.scale)
-    # The ten last steps of each window make a forecast, and have the row one season before them.
-    fitted = [row for origin in range(19, data.parts[0].valid - 8, 10) for row in range(origin - 9, origin + 1)]
-    for target in range(2):
-        column = rows[:, target]
-        for ahead in range(1, 9):
-            y, x = [], []
-            for row in fitted:
-                seen = [value for value in column[: row + 1] if value == value]
-                if column[row + ahead] == column[row + ahead]:
-                    y.append(column[row + ahead] - seen[-1])
-                    x.append(differences(rows[: row + 1], row, encoder.seasons, 8)[:, ahead - 1, target]
-                             if encoder.seasons else [])  # fmt: skip
-            rest = np.array(y)
-            if encoder.seasons:
-                X = np.array(x)
-                square = X.T @ X
-                ridge = start.RIDGE * np.diag(square).mean() * np.eye(len(square))
-                weight = np.linalg.solve(square + ridge, X.T @ rest)
-                found = model.season.weight[:, ahead - 1, target].detach().numpy()
-                np.testing.assert_allclose(found, weight, atol=0.02)
-                rest = rest - X @ found
-            bias = model.head.bias.detach().view(8, 2, 3)[ahead - 1, target].numpy()
-            np.testing.assert_allclose(bias, np.quantile(rest, [0.1, 0.5, 0.9]), atol=0.06)
-    if season == ("6",):
-        assert (model.season.weight[:, :5] > 0.5).all()
+    task = kind.task(model, data, options, SHARE, CPU)
+    for forecasting in (True, False):
+        task.start(forecasting=forecasting)
+        readout, residuals = task._start._best if forecasting else task._start._penalised
+        # Windows whose last ten steps follow one another.
+        batch = task._windows.batch(task._train[::10], 10)
+        y = model.eval()(batch.inputs, last=10, differences=batch.differences).y.transpose(0, 1).flatten(0, 1)
+        rest = (batch.target - batch.level[:, :, None]).transpose(0, 1).flatten(0, 1)
+        expected = np.nanquantile(residuals.numpy(), [0.1, 0.5, 0.9], axis=0).transpose(1, 2, 0)
+        seen = rest.isfinite()
+        states = model.lstm(batch.inputs)[0].detach()[-10:].transpose(0, 1).flatten(0, 1).double()[:, : 16 - 4]
+        given = ridge.Samples(rest.double(), states, batch.differences.transpose(0, 1).flatten(0, 1).double())
+        found = (y.detach() - rest[..., None])[seen]
+        wanted = (-readout.residuals(given)[..., None] + torch.tensor(expected))[seen]
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_intervals_hold_their_share_before_the_first_step(tmp_path: Path) -> None:
     kind, data, options = prepared(tmp_path, season=("6",))
     model = kind.build(data, options)
     task = kind.task(model, data, options, SHARE, CPU)
+    task.start(forecasting=True)
     batch = task._windows.batch(task._train)
     y = model.eval()(batch.inputs, last=1, differences=batch.differences).y[0] + batch.level[0][:, None, :, None]
     seen = batch.target[0].isfinite()
@@ -106,14 +166,26 @@ def test_zero_starts_from_the_last_value_and_a_trained_model_stays_as_it_is(tmp_
     assert torch.equal(trained.season.weight, model.season.weight)
 
 
-def test_a_plain_rnn_starts_from_the_same(tmp_path: Path) -> None:
+def test_a_plain_rnn_starts_from_the_same_data(tmp_path: Path) -> None:
     kind, data, options = prepared(tmp_path, season=("6",))
     model: Model = kind.build(data, options)
-    kind.task(model, data, options, SHARE, CPU)
+    task = kind.task(model, data, options, SHARE, CPU)
     plain = PlainModel(model)
-    plain.start_like(model)
-    assert torch.equal(plain.head.bias, model.head.bias)
+    task.start_peer(plain, lambda x: plain.hidden(x)[0])
+    batch = task._windows.batch(task._train)
+    target = (batch.target - batch.level[:, :, None])[0]
+    lost = [
+        float(
+            (
+                network.requires_grad_(False)(batch.inputs, last=1, differences=batch.differences).y[0, ..., 1]
+                - target
+            )
+            .abs()
+            .nanmean()
+        )
+        for network in (model.eval(), plain)
+    ]
+    assert max(lost) < 0.6 * float(target.abs().nanmean())
+    assert abs(lost[0] - lost[1]) < 0.1 * lost[0]
     assert plain.season is not None
-    assert model.season is not None
-    assert torch.equal(plain.season.weight, model.season.weight)
     assert plain.season.weight is not model.season.weight

@@ -118,7 +118,7 @@ def test_a_training_without_a_console_prints_nothing_and_calls_its_callbacks(tmp
     assert capfd.readouterr() == ("", "")
     period = ["step"] * 10 + ["validation", "validated"]
     assert [name for name in noting.calls if name != "close"] == [
-        "start", "note", "note", "begin", *period * 3, "note", "note", "note",
+        "start", "note", "note", "begin", "validation", "validated", *period * 3, "note", "note", "note",
     ]  # fmt: skip
     assert noting.calls.count("close") == 1  # looked up before the first step, called after the last one
 

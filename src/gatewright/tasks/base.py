@@ -73,6 +73,8 @@ class Task(Protocol):
     steps_per_epoch: int
     #: Whether states go on from each step to the next.
     carries: bool
+    #: Whether the model is worth a validation before the first step.
+    starts_ready: bool
     #: What the loss and the validation score are measured in.
     unit: str
     #: What is learned from what, in lines for a person.
@@ -80,6 +82,21 @@ class Task(Protocol):
 
     def loss(self, model: torch.nn.Module, step: int) -> Loss:
         """Run the model (perhaps wrapped) over this process's rows of the batch of a step."""
+
+    def start(self, *, forecasting: bool) -> None:
+        """Set the weights that a new model starts with, before the first step.
+
+        Args:
+            forecasting: whether those that are best without training, or those that training goes on from.
+        """
+
+    def start_peer(self, peer: Any, states: Callable[[Tensor], Tensor]) -> None:
+        """Start another network with a head like the model's in the same way.
+
+        Args:
+            peer: the network.
+            states: returns what its head reads of inputs (T, B, D), (T, B, P).
+        """
 
     def validate(self) -> float:
         """Return the score of the validation part; lower is better."""

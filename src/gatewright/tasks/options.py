@@ -276,8 +276,8 @@ class ModelOptions:
             "attention" (default: max).
         directions: Directions in which a classifier or a tagger reads a sequence: "both", or "forward" for a model
             that can also stream (default: both; tagger forward).
-        start: Start of a forecaster: "data" (a regression on the seasons, and the quantiles of what it leaves, in
-            the training part) or "zero" (the last value) (default: data).
+        start: Start of a forecaster: "data" (a regression on seasons and hidden states, and the quantiles of what
+            it leaves, in the training part) or "zero" (the last value) (default: data).
     """
 
     hidden: int | None = field(default=None, metadata=_POSITIVE)

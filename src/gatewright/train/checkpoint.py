@@ -267,8 +267,8 @@ def _contradictions(progress: Progress) -> Iterator[tuple[str, str, str]]:
     since = step - best_step
     if best_step > step:
         yield "best_step", f"at most the {step} steps of the run", str(best_step)
-    if (best_step == 0) != (progress.best == math.inf):
-        expected = "no score before the first validation" if best_step == 0 else f"the score of step {best_step}"
+    if best_step > 0 and progress.best == math.inf:
+        expected = f"the score of step {best_step}"
         yield "best", expected, str(progress.best)
     if progress.validations_since_best > since:
         yield "validations_since_best", f"at most {since}", str(progress.validations_since_best)

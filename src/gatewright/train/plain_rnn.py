@@ -78,14 +78,6 @@ class PlainModel(nn.Module):
             hidden = hidden[-last:]
         return Output(self.readout(hidden, differences), (h_n, h_n), None)
 
-    @torch.no_grad()
-    def start_like(self, model: Model) -> None:
-        """Start from the data as a new model does: with the weights of its seasons and the bias of its head."""
-        if model.spec.encoder.reads_targets:
-            self.head.bias.copy_(model.head.bias)
-        if self.season is not None and model.season is not None:
-            self.season.weight.copy_(model.season.weight)
-
     def readout(self, hidden: Tensor, differences: Tensor | None = None) -> Tensor:
         """Return the output of steps, as `gatewright.Model` does."""
         return with_seasons(self.season, self.head(hidden).unflatten(-1, self._sizes), differences)
@@ -128,7 +120,7 @@ def train_plain_rnn(
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         plain = PlainModel(task.model, fingerprint).to(next(task.model.parameters()).device)
-    plain.start_like(task.model)
+    task.start_peer(plain, lambda x: plain.hidden(x)[0])
     optimizer = new_optimizer(plain, settings)
     for step in range(steps):
         set_rate(optimizer, learning_rate(step, steps, settings))

@@ -64,11 +64,11 @@ class Display(Callback):
 
     def validation(self, step: int, epoch: float, loss: float, valid: float, best: bool) -> None:
         """Show the score of a validation."""
-        mark = "  best so far" if best else ""
+        mark, train = "  best so far" if best else "", f"{loss:.4f}" if step else "     -"
         measures = self._measures(valid).items()
         more = "".join(f"  {value:.4g} {name.replace('_', ' ')}" for name, value in measures if value is not None)
         self._print(
-            f"step {step:>6}  epoch {epoch:>6.2f}  train {loss:.4f}  valid {valid:.4f} {self._unit}{more}{mark}",
+            f"step {step:>6}  epoch {epoch:>6.2f}  train {train}  valid {valid:.4f} {self._unit}{more}{mark}",
         )
 
     def note(self, text: str) -> None:

@@ -41,6 +41,11 @@ class RefitLoop(Loop):
         self.last = steps
         self._checkpoint = run.refit(steps, self.total)
 
+    @property
+    def done(self) -> bool:
+        """Whether the refitted model is there."""
+        return self.progress.step == self.last and self._checkpoint.exists()
+
     def resume(self) -> None:
         """Go on from the checkpoint of the refit, if there is one."""
         if self._checkpoint.exists():
@@ -50,6 +55,14 @@ class RefitLoop(Loop):
             )
             self._task.carry(self._own(carried))
         self._saved_step = self.progress.step
+
+    def _begin(self) -> None:
+        """Keep a checkpoint, or the model, where the best one was not trained at all."""
+        if self.last:
+            self._save()
+        else:
+            self._task.start(forecasting=True)
+            self._validate()
 
     def _validate(self) -> None:
         """Keep the model after the last step, then a checkpoint: there is nothing to validate on."""
@@ -89,7 +102,7 @@ def refit(
     if accelerator.is_main_process:
         _delete_others(run, run.refit(steps, loop.total))
     loop.resume()
-    if loop.progress.step == steps:
+    if loop.done:
         return True
     for callback in callbacks:
         callback.note(f"refit on training and validation part, {steps} steps")

@@ -83,7 +83,7 @@ class Loop:
         if path.exists():
             shapes = self._carried_shapes()
             carried, progress = checkpoint.load(path, self._task.model, self._optimizer, shapes, self._told)
-            if progress.best_step:
+            if progress.best < math.inf:
                 self._require_best(best)
             self.progress = progress
             self._task.carry(self._own(carried))
@@ -92,7 +92,8 @@ class Loop:
             raise RunError(str(path), f"the checkpoint that belongs to {best.name}", "nothing there")
         self._saved_step = self.progress.step
         if self._accelerator.is_main_process:
-            self._run.forget_after(self.progress.step)
+            # The score of the start is in the metrics before it is in a checkpoint.
+            self._run.forget_after(self.progress.step if self.progress.best < math.inf else -1)
 
     def _carried_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return names and shapes of the states that all processes carry."""
@@ -132,7 +133,7 @@ class Loop:
         self._task.model.train()
         with _stop_on_signals() as stop_requested:
             if progress.step == 0:
-                self._save()
+                self._begin()
             while progress.step < self.last and not progress.finished:
                 loss, stop = self._step(stop_requested())
                 self._count(loss)
@@ -144,10 +145,20 @@ class Loop:
                     break
             if progress.step >= self.last:
                 progress.finished = progress.finished or "steps"
-            elif progress.best_step == 0 and progress.step > 0:
+            elif progress.best == math.inf and progress.step > 0:
                 self._validate()  # stopped before the first validation: there is no model yet
             if self._saved_step < progress.step:
                 self._save()
+
+    def _begin(self) -> None:
+        """Keep a checkpoint, and score the weights that forecast best without training, if there are any."""
+        self._save()  # no best model without a checkpoint
+        if self._task.starts_ready:
+            if self.progress.best == math.inf:  # not where a run goes on from its start
+                self._task.start(forecasting=True)
+                self._validate()
+            self._task.start(forecasting=False)
+            self._save()
 
     def _step(self, stop: bool) -> tuple[float, bool]:
         """Take one optimizer step; return its loss and whether any process was asked to stop."""
@@ -206,14 +217,14 @@ class Loop:
     def _log(self, more: dict[str, float | None]) -> float:
         """Write a line of metrics; return the mean training loss since the last one."""
         progress = self.progress
-        loss = progress.loss_sum / max(progress.loss_steps, 1)
+        loss = progress.loss_sum / progress.loss_steps if progress.loss_steps else math.nan
         progress.loss_sum, progress.loss_steps = 0.0, 0
         line = {
             "step": progress.step,
             "epoch": round(progress.step / self._task.steps_per_epoch, 4),
-            "train": loss,
+            "train": loss if progress.step else None,
             **more,
-            "lr": learning_rate(progress.step - 1, self.total, self._settings),
+            "lr": learning_rate(max(progress.step - 1, 0), self.total, self._settings),
             "seconds": round(progress.seconds, 3),
             "steps_per_second": round(progress.step / max(progress.seconds, 1e-9), 2),
         }

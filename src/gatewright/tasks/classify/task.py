@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ class SequenceBatches:
     """
 
     carries = False
+    starts_ready = False
 
     def __init__(
         self,
@@ -112,6 +113,12 @@ class SequenceBatches:
 
     def carry(self, state: State | None) -> None:
         """Do nothing: see `carried`."""
+
+    def start(self, *, forecasting: bool) -> None:
+        """Start from random weights."""
+
+    def start_peer(self, peer: torch.nn.Module, states: Callable[[Tensor], Tensor]) -> None:
+        """Start from random weights."""
 
 
 class ClassifyTask(SequenceBatches):

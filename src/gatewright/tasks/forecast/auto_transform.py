@@ -1,6 +1,6 @@
 """The choice of transforms of a table's targets, by the model that a forecaster starts from.
 
-That is persistence, a regression on the seasons, and quantiles of what it leaves (`start_from_data`).  It is there
+That is persistence, a regression, and quantiles of what it leaves (`DataStart`).  It is there
 without a training step, has few weights, and ranks transforms as trained forecasters do (`benchmarks/NOTES.md`).
 Its quantile loss is measured in the table's units, so that transforms can be compared.
 """
@@ -110,6 +110,7 @@ def start_losses(data: SeriesData, transforms: tuple[Transform, ...]) -> NDArray
         spec, scaler = dataset.build(data, Options(model=_MODEL))
         model = Model(spec, scaler=scaler)
     task = ForecastTask(model, data, 64, 0, Share(0, 1), torch.device("cpu"), "data")
+    task.start(forecasting=True)
     levels, ahead = np.array(data.settings.quantiles), np.arange(1, data.settings.horizon + 1)
     targets = len(transforms)
     which, rows, forecasts = task.forecast(max(1, min(MOST_WINDOWS, MOST_NUMBERS // (len(ahead) * targets))))

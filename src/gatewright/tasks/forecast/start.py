@@ -1,53 +1,136 @@
-"""The start of a forecaster from its data: a regression on the seasons, and the quantiles of what it leaves."""
+"""The start of a forecaster from its data: a regression, and the quantiles of what it leaves."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.nn.model import Model
-from gatewright.spec import QuantileHead
+from gatewright.nn.linear import Linear
+from gatewright.nn.seasonal_skip import SeasonSkip
+from gatewright.spec import ModelSpec, QuantileHead, Scaler
+from gatewright.tasks.forecast import ridge
 from gatewright.tasks.forecast.distribution_fit import counts_of, fitted, scaler_numbers
 from gatewright.tasks.forecast.windows import Windows
 
 #: Maximum number of rows of the training part whose forecasts are fitted, and of numbers in them.
 FITTED_ROWS, FITTED_NUMBERS = 8192, 2**24
 
-#: Share of the variance of a seasonal difference that is added to it: small weights where it explains nothing.
-RIDGE = 0.01
+
+class Startable(Protocol):
+    """A network whose head reads hidden states: a model, or a plain RNN next to one."""
+
+    @property
+    def head(self) -> Linear:
+        """Weights of the hidden states."""
+
+    @property
+    def season(self) -> SeasonSkip | None:
+        """Weights of the seasonal differences; None without seasons."""
 
 
-@torch.no_grad()
-def start_from_data(model: Model, windows: Windows, origins: NDArray[np.int64], supervised: int) -> None:
-    """Give the seasonal differences their weights and the head its bias, in place.
+class DataStart:
+    """Weights of the seasonal differences and of the head that a regression finds in the training part.
 
-    The weights are those of a ridge regression of what follows the last observed value, for each step ahead and
-    target; the bias is the quantiles of what the weights leave, or a distribution that fits it.  So intervals have
-    a width from the first step on.
+    It is a ridge regression of what follows the last observed value on the seasonal differences and the hidden
+    states (`ridge.fitted`).  The bias gives quantiles of what it leaves of rows that it was not fitted to, or a
+    distribution that fits it, so that intervals have a width from the first step on.  A head of counts, whose
+    outputs are not in the units of the targets, starts from the distribution of the targets alone.
+
+    There are two of them.  One forecasts as well as it can.  Training goes on from the other one, whose weights
+    are as small as the dropout will ask for: dropout at a rate *p* is on average a penalty of *p / (1 - p)* times
+    the mean square of each unit (Wager, Wang & Liang 2013).
 
     Args:
-        model: a new forecaster.
+        spec: of the forecaster.
+        scaler: of the forecaster.
+        network: new; it is changed by `set` alone.
+        states: returns what its head reads of inputs (T, B, D), (T, B, P).
         windows: of the series that it learns.
         origins: of the training windows.
         supervised: steps of a window that make a forecast.
+        units: number of units, the first, that the regression may use.
     """
-    head = model.spec.head
-    assert isinstance(head, QuantileHead)
-    rest, differences = _samples(model, windows, origins, supervised)
-    if model.season is not None and differences is not None:
-        weight = _regression(rest, differences)
-        model.season.weight.copy_(weight)
-        rest = rest - torch.einsum("nsht,sht->nht", differences, weight)
-    bias = model.head.bias.view(model.output_sizes)
-    if head.family is not None:
-        bias.copy_(_distributions(model, head, rest))
-        return
-    for ahead in range(rest.shape[1]):
-        levels, point = head.quantiles, head.point
-        outputs = torch.stack([summary(rest[:, ahead], level, point) for level in levels], dim=-1)
-        bias[ahead] = torch.nan_to_num(outputs).to(bias)  # 0 for a target without an observation
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        spec: ModelSpec,
+        scaler: Scaler,
+        network: Startable,
+        states: Callable[[Tensor], Tensor],
+        windows: Windows,
+        origins: NDArray[np.int64],
+        supervised: int,
+        units: int,
+    ) -> None:
+        assert isinstance(spec.head, QuantileHead)
+        self._network, self._spec, self._scaler, self._head = network, spec, scaler, spec.head
+        samples = self._samples(states, windows, origins, supervised, units)
+        dropout = spec.lstm.dropout
+        if spec.head.moved:
+            self._best, self._penalised = ridge.fitted(samples, (0.0, dropout / (1 - dropout)))
+        else:
+            self._best = self._penalised = ridge.nothing(samples), samples.rest
+
+    @torch.no_grad()
+    def set(self, *, forecasting: bool) -> None:
+        """Set the weights that forecast best, or those that training goes on from, in place."""
+        readout, residuals = self._best if forecasting else self._penalised
+        network, sizes, head = self._network, self._spec.output_shape, self._head
+        if network.season is not None and readout.seasons is not None:
+            network.season.weight.copy_(readout.seasons)
+        weight, bias = network.head.weight.view(*sizes, -1), network.head.bias.view(sizes)
+        moved = slice(head.moved if head.family else None)
+        weight[:, :, moved, : readout.head.shape[-1]] = readout.head[:, :, None].to(weight)
+        bias.copy_(self._distributions(residuals) if head.family else self._quantiles(residuals))
+        bias[..., moved] += readout.bias[..., None].to(bias)
+
+    def _quantiles(self, residuals: Tensor) -> Tensor:
+        """Return quantiles, or the point, of samples (N, horizon, targets): (horizon, targets, outputs)."""
+        head = self._head
+        steps = [
+            torch.stack([summary(step, level, head.point) for level in head.quantiles], dim=-1)
+            for step in residuals.unbind(dim=1)
+        ]
+        return torch.nan_to_num(torch.stack(steps))  # 0 for a target without an observation
+
+    def _distributions(self, residuals: Tensor) -> Tensor:
+        """Return outputs of distributions that fit samples (N, horizon, targets), (horizon, targets, outputs)."""
+        _, horizon, targets = residuals.shape
+        scale, mean = scaler_numbers(self._scaler.scale, self._scaler.mean, targets)
+        values = counts_of(self._head, residuals, scale, mean).flatten(1)
+        return fitted(self._head.distribution, values, scale.repeat(horizon)).view(horizon, targets, -1)
+
+    def _samples(
+        self,
+        states: Callable[[Tensor], Tensor],
+        windows: Windows,
+        origins: NDArray[np.int64],
+        supervised: int,
+        units: int,
+    ) -> ridge.Samples:
+        """Return rows of the training part, in the order of series and times."""
+        encoder, (horizon, targets, _) = self._spec.encoder, self._spec.output_shape
+        moved = encoder.reads_targets and self._head.moved > 0
+        numbers = horizon * targets * (1 + len(encoder.seasons)) + units
+        rows = max(supervised, min(FITTED_ROWS, FITTED_NUMBERS // numbers))
+        # Windows that lie side by side, so that each row is there once.
+        chosen = origins[:: max(supervised, -(-len(origins) * supervised // rows))]
+        rest, hidden, differences = [], [], []
+        for first in range(0, len(chosen), 64):
+            batch = windows.batch(chosen[first : first + 64], supervised)
+            level = batch.level[:, :, None] if moved else 0.0
+            rest.append(_in_order(batch.target - level))
+            hidden.append(_in_order(states(batch.inputs)[-supervised:, :, :units]))
+            if batch.differences is not None:
+                differences.append(_in_order(batch.differences))
+        seasons = torch.cat(differences) if differences else None
+        return ridge.Samples(torch.cat(rest), torch.cat(hidden), seasons)
 
 
 def summary(values: Tensor, level: float, point: str) -> Tensor:
@@ -61,50 +144,6 @@ def summary(values: Tensor, level: float, point: str) -> Tensor:
     return values.nanmean(dim=0) if point == "mean" else torch.nanquantile(values, level, dim=0)
 
 
-def _distributions(model: Model, head: QuantileHead, rest: Tensor) -> Tensor:
-    """Return the outputs of distributions that fit samples (N, horizon, targets): (horizon, targets, outputs)."""
-    assert model.scaler is not None
-    _, horizon, targets = rest.shape
-    scale, mean = scaler_numbers(model.scaler.scale, model.scaler.mean, targets)
-    values = counts_of(head, rest, scale, mean).flatten(1)
-    return fitted(head.distribution, values, scale.repeat(horizon)).view(horizon, targets, -1)
-
-
-def _samples(
-    model: Model, windows: Windows, origins: NDArray[np.int64], supervised: int
-) -> tuple[Tensor, Tensor | None]:
-    """Return what the head is to give (N, horizon, targets), NaN where missing, and the differences: float64."""
-    horizon, targets, _ = model.output_sizes
-    numbers = horizon * targets * (1 + len(model.spec.encoder.seasons))
-    rows = max(supervised, min(FITTED_ROWS, FITTED_NUMBERS // numbers))
-    # Windows that lie side by side, so that each row is there once.
-    chosen = origins[:: max(supervised, -(-len(origins) * supervised // rows))]
-    rest, differences = [], []
-    for first in range(0, len(chosen), 64):
-        batch = windows.batch(chosen[first : first + 64], supervised)
-        level = batch.level[:, :, None] if model.spec.encoder.reads_targets and _moved(model) else 0.0
-        rest.append((batch.target - level).flatten(0, 1).cpu().double())
-        if batch.differences is not None:
-            differences.append(batch.differences.flatten(0, 1).cpu().double())
-    return torch.cat(rest), torch.cat(differences) if differences else None
-
-
-def _moved(model: Model) -> bool:
-    """Whether the last observed value is added to the output."""
-    assert isinstance(model.spec.head, QuantileHead)
-    return model.spec.head.moved > 0
-
-
-def _regression(rest: Tensor, differences: Tensor) -> Tensor:
-    """Return the weights of the differences, (seasons, horizon, targets)."""
-    observed = rest.isfinite()
-    y = torch.where(observed, rest, 0.0)
-    x = differences * observed[:, None]
-    square = torch.einsum("nsht,nuht->htsu", x, x)
-    count = observed.sum(dim=0).clamp(min=1)[..., None, None]
-    mean = square.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
-    # Nothing varies where the differences are all 0; then the weights are 0.
-    square = square + (RIDGE * mean + 1e-9 * count) * torch.eye(
-        square.shape[-1], dtype=square.dtype, device=square.device
-    )
-    return torch.linalg.solve(square, torch.einsum("nsht,nht->hts", x, y)).permute(2, 0, 1)
+def _in_order(steps: Tensor) -> Tensor:
+    """Return (steps, B, ...) as rows, window after window, in float64 on the CPU."""
+    return steps.transpose(0, 1).flatten(0, 1).cpu().double()

@@ -64,14 +64,14 @@ class FirstSteps:
         #: The slowest clock is at a hundredth where the forecasts settle.
         settles = max(self._context / 2, settled)
         self._decays = [0.01 ** (power / settles) for power in POWERS]
-        self._clocks = len(POWERS) + 1 if model.spec.lstm.output_size >= LEAST_WIDTH else 0
-        if self._clocks:
+        self.clocks = len(POWERS) + 1 if model.spec.lstm.output_size >= LEAST_WIDTH else 0
+        if self.clocks:
             self._set()
 
     @torch.no_grad()
     def _set(self) -> None:
         """Give the clocks their weights, and keep gradients away from them."""
-        lstm, n = self._model.lstm, self._clocks
+        lstm, n = self._model.lstm, self.clocks
         layer, H = lstm.num_layers - 1, lstm.hidden_size
         P = self._model.spec.lstm.output_size
         W_ih, W_hh = lstm.get_parameter(f"weight_ih_l{layer}"), lstm.get_parameter(f"weight_hh_l{layer}")
@@ -101,10 +101,10 @@ class FirstSteps:
     @torch.no_grad()
     def fit(self) -> None:
         """Fit the head's weights of the clocks to the training part, for the model as it is now."""
-        if not self._clocks:
+        if not self.clocks:
             return
         weight = self._model.head.weight
-        weight[:, 1 - self._clocks :] = 0.0
+        weight[:, 1 - self.clocks :] = 0.0
         steps = self._steps()
         offsets = self._offsets(steps)
         decays = torch.tensor(self._decays, dtype=torch.float64, device="cpu")
@@ -112,7 +112,7 @@ class FirstSteps:
         # A little of ridge: decays that are alike could cancel each other in large weights.
         square = clocks.T @ clocks + 1e-4 * len(steps) * torch.eye(len(decays), dtype=torch.float64, device="cpu")
         fitted = torch.linalg.solve(square, clocks.T @ offsets)
-        weight[:, 1 - self._clocks :] = fitted.T.to(weight)
+        weight[:, 1 - self.clocks :] = fitted.T.to(weight)
 
     def _steps(self) -> list[int]:
         """Return the steps that are fitted, counted from 1: until the forecasts settle, ever farther apart."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from gatewright.tasks.forecast.calibration import applied, calibrated, calibrati
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.dependence import with_dependence, with_dependence_of
 from gatewright.tasks.forecast.losses import POINT_LOSSES, LikelihoodLoss, PointLoss, quantile_loss
-from gatewright.tasks.forecast.start import start_from_data
+from gatewright.tasks.forecast.start import DataStart, Startable
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
 from gatewright.tasks.forecast.windows import (
     Batch,
@@ -52,7 +52,7 @@ class ForecastTask:
         seed: of the order of the windows.
         share: which part of each batch is this process's.
         device: where the batches are made.
-        start_from: "data" for a new model that starts from the training part (`start_from_data`), or "zero".
+        start_from: "data" for a new model that starts from the training part (`DataStart`), or "zero".
         settings: what the training minimises, and how the quantiles of the best model are calibrated.
     """
 
@@ -101,13 +101,32 @@ class ForecastTask:
         self._validated: tuple[Tensor, NDArray[np.float64]] | None = None
         rows = np.searchsorted(self._valid, self._windows.starts[1:])
         self._independent = independent(np.split(self._valid, rows), head.horizon)
-        if start_from == "data" and model.is_new:
-            start_from_data(model, self._windows, self._train, self._supervised)
         self._first_steps = FirstSteps(model, self._windows, self._train, encoder.context - self._supervised)
+        self.starts_ready = start_from == "data"
+        self._start: DataStart | None = None
+        if self.starts_ready and model.is_new:
+            units = model.spec.lstm.output_size - self._first_steps.clocks
+            self._start = self._new_start(model, lambda x: model.lstm(model.encoder(x))[0], units)
+            self.start(forecasting=False)
         self.steps_per_epoch = -(-len(self._train) // batch)
         self._epoch, self._order = -1, self._train
         self._unknown = UnknownCategories(encoder, head.horizon, seed, share)
         self.summary = _summary(data, encoder, head.horizon, model.spec.lstm.output_size)
+
+    def _new_start(self, network: Startable, states: Callable[[Tensor], Tensor], units: int) -> DataStart:
+        spec, scaler = self.model.spec, self.model.scaler
+        assert scaler is not None
+        return DataStart(spec, scaler, network, states, self._windows, self._train, self._supervised, units)
+
+    def start(self, *, forecasting: bool) -> None:
+        """Set the weights that a new model starts with; a model that is trained already keeps its own."""
+        if self._start is not None:
+            self._start.set(forecasting=forecasting)
+
+    def start_peer(self, peer: Startable, states: Callable[[Tensor], Tensor]) -> None:
+        """Start another network from the same data, if the model starts from it."""
+        if self._start is not None:
+            self._new_start(peer, states, peer.head.in_features).set(forecasting=False)
 
     def _batch(self, step: int) -> Batch:
         """Return the windows of a step, some of them with unknown categories."""

@@ -7,6 +7,7 @@ not learn to, and can be caught in a strange state for good.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,7 @@ class LanguageTask:
     #: Set from the tokens of the model, unless a subclass has a score of its own.
     unit = ""
     carries = True
+    starts_ready = False
 
     def __init__(self, model: Model, data: TextData, options: Options, share: Share, device: torch.device) -> None:
         assert model.vocabulary is not None
@@ -105,6 +107,12 @@ class LanguageTask:
     def _chunk(self, step: int) -> Tensor:
         first = step % self.steps_per_epoch * self._context
         return self._streams[first : first + self._context + 1]
+
+    def start(self, *, forecasting: bool) -> None:
+        """Start from random weights."""
+
+    def start_peer(self, peer: torch.nn.Module, states: Callable[[Tensor], Tensor]) -> None:
+        """Start from random weights."""
 
     def validate(self) -> float:
         """Nats a symbol over the validation part."""
