@@ -109,12 +109,12 @@ def test_optuna_reads_the_study(whole):
         for trial, each in zip(study.trials, found, strict=True):
             run = Run.open(path / "trials" / f"{each.number:04d}")
             assert list(trial.intermediate_values.items()) == run.validations()
-            # Pruned are those whose best score so far is above the median of the trials before, at that step.
+            # Pruned are those whose best score so far is above the median of the finished trials before, at that step.
             if each.state == "pruned":
                 step = max(trial.intermediate_values)
                 others = [
                     other.intermediate_values[step]
-                    for other in study.trials
+                    for other in finished
                     if step in other.intermediate_values and other.number < each.number
                 ]
                 assert sorted(others)[len(others) // 2] <= min(trial.intermediate_values.values())
