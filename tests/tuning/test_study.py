@@ -109,7 +109,7 @@ def test_optuna_reads_the_study(whole):
         for trial, each in zip(study.trials, found, strict=True):
             run = Run.open(path / "trials" / f"{each.number:04d}")
             assert list(trial.intermediate_values.items()) == run.validations()
-            # Pruned are those whose best score so far is above the median of the finished trials before, at that step.
+            # Pruned are those whose best score so far is above the median of finished trials before, at that step.
             if each.state == "pruned":
                 step = max(trial.intermediate_values)
                 others = [
