@@ -65,16 +65,6 @@ double deviance(double x, double mean, double difference) {
     return sum;
 }
 
-// x^a y^b / B(a, b).
-double beta_power(double a, double b, double x, double y) {
-    const double n = a + b;
-    const double error = stirling_error(n) - stirling_error(a) - stirling_error(b);
-    const double difference =
-        x < y ? a - n * x : n * y - b;  // x + y is 1 but for the last digit of the larger one
-    const double distance = deviance(a, n * x, difference) + deviance(b, n * y, -difference);
-    return std::sqrt(a * b / (2 * std::numbers::pi * n)) * std::exp(error - distance);
-}
-
 // The continued fraction of the incomplete beta function, by the method of Lentz; for x up to (a+1) / (a+b+2).
 double beta_fraction(double a, double b, double x) {
     constexpr double kTiny = 1e-300;
@@ -97,16 +87,26 @@ double beta_fraction(double a, double b, double x) {
 
 }  // namespace
 
-Shares beta_shares(double a, double b, double x, double y) {
-    if (!(x > 0)) return {0, 1};
-    if (!(y > 0)) return {1, 0};
-    const double power = beta_power(a, b, x, y);
-    if (x < (a + 1) / (a + b + 2)) {
+Beta::Beta(double of_a, double of_b)
+    : a(of_a),
+      b(of_b),
+      factor_(std::sqrt(a * b / (2 * std::numbers::pi * (a + b))) *
+              std::exp(stirling_error(a + b) - stirling_error(a) - stirling_error(b))) {}
+
+Beta::Shares Beta::shares(double x, double y) const {
+    if (!(x > 0)) return {0, 1, 0};
+    if (!(y > 0)) return {1, 0, 0};
+    const double n = a + b;
+    const double difference =
+        x < y ? a - n * x : n * y - b;  // x + y is 1 but for the last digit of the larger one
+    const double distance = deviance(a, n * x, difference) + deviance(b, n * y, -difference);
+    const double power = factor_ * std::exp(-distance);
+    if (x < (a + 1) / (n + 2)) {
         const double below = std::min(power * beta_fraction(a, b, x) / a, 1.0);
-        return {below, 1 - below};
+        return {below, 1 - below, power};
     }
     const double above = std::min(power * beta_fraction(b, a, y) / b, 1.0);
-    return {1 - above, above};
+    return {1 - above, above, power};
 }
 
 // Wichura (1988), algorithm AS 241: 16 digits.
@@ -177,7 +177,9 @@ double student_t_guess(double above, double freedom) {
 
 }  // namespace
 
-double student_t_quantile(double below, double above, double freedom) {
+StudentT::StudentT(double of_freedom) : freedom(of_freedom), beta_(freedom / 2, 0.5) {}
+
+double StudentT::quantile(double below, double above) const {
     const double tail = std::min(below, above), centre = std::abs(below <= above ? below - 0.5 : 0.5 - above);
     if (centre == 0) return 0;
     // The smaller share of the two is the one without cancellation: beyond t, or from 0 to t.
@@ -188,13 +190,13 @@ double student_t_quantile(double below, double above, double freedom) {
     // Newton's method for the logarithm of the share by that of t, within bounds that close in.
     for (int iteration = 0; iteration < 200; ++iteration) {
         const double square = t * t, x = freedom / (freedom + square), y = square / (freedom + square);
-        const Shares shares = beta_shares(freedom / 2, 0.5, x, y);
+        const Beta::Shares shares = beta_.shares(x, y);
         const double share = by_tail ? shares.below : shares.above;
         const double excess = std::log(share) - wanted;
         if (excess == 0) break;
         ((excess > 0) == by_tail ? low : high) = t;
         // t times twice the density, by which both shares change; y = t^2 x / freedom.
-        const double slope = 2 * beta_power(freedom / 2, 0.5, x, y) / share;
+        const double slope = 2 * shares.power / share;
         const double change = (by_tail ? excess : -excess) / slope;
         const double next = t * std::exp(change);
         if (std::abs(change) <= 1e-8) {  // the error is squared by each step
@@ -226,7 +228,7 @@ double negative_binomial_quantile(double below, double above, double mean, doubl
         }
     }
     const auto reached = [&](double k) {
-        const Shares shares = beta_shares(count, k + 1, tail, success);
+        const Beta::Shares shares = Beta(count, k + 1).shares(tail, success);
         return below <= above ? shares.below >= below : shares.above <= above;
     };
     // The smallest k that is reached lies in (low, high]; the search starts near Cornish and Fisher's
@@ -312,6 +314,25 @@ struct Mixture {
 
 }  // namespace
 
+// Quantiles of a distribution of location 0 and scale 1.
+void Distribution::standard_quantiles(const float* outputs, double* to) const {
+    const int64_t count = static_cast<int64_t>(levels.size());
+    if (family == Family::normal) {
+        for (int64_t k = 0; k < count; ++k) to[k] = normal_quantile(levels[k], 1 - levels[k]);
+    } else if (family == Family::mixture) {
+        const Mixture mixture(outputs + 2);
+        for (int64_t k = 0; k < count; ++k) to[k] = mixture.quantile(levels[k], 1 - levels[k]);
+    } else {
+        const StudentT law(kLeastFreedom + softplus(std::min<double>(outputs[2], kLargestFreedom)));
+        for (int64_t k = 0; k < count; ++k) {
+            // Levels are often in pairs around 0.5, but for the last digit of 1 less a level.
+            int64_t pair = 0;
+            while (pair < k && std::abs(levels[pair] + levels[k] - 1) > kEpsilon) ++pair;
+            to[k] = pair < k && levels[pair] >= 1e-3 ? -to[pair] : law.quantile(levels[k], 1 - levels[k]);
+        }
+    }
+}
+
 void Distribution::quantiles(const float* outputs, double unit, double* to) const {
     const int64_t size = outputs_of(family);
     const int64_t count = static_cast<int64_t>(levels.size());
@@ -332,17 +353,9 @@ void Distribution::quantiles(const float* outputs, double unit, double* to) cons
                         : negative_binomial_quantile((below - zeros) / others, above / others, mean, dispersion);
         }
     } else {
+        standard_quantiles(outputs, to);
         const double location = outputs[0], scale = kLeastScale + exponential(outputs[1]);
-        const double freedom = family == Family::student_t
-                                   ? kLeastFreedom + softplus(std::min<double>(outputs[2], kLargestFreedom))
-                                   : 0;
-        for (int64_t k = 0; k < count; ++k) {
-            const double below = levels[k], above = 1 - below;
-            const double z = family == Family::normal      ? normal_quantile(below, above)
-                             : family == Family::student_t ? student_t_quantile(below, above, freedom)
-                                                           : Mixture(outputs + 2).quantile(below, above);
-            to[k] = location + scale * z;
-        }
+        for (int64_t k = 0; k < count; ++k) to[k] = location + scale * to[k];
     }
     for (int64_t k = 1; k < count; ++k) to[k] = std::max(to[k], to[k - 1]);
 }

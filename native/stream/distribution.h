@@ -47,17 +47,41 @@ struct Distribution {
     // Writes a quantile for each level: in the units of the head, or of the table for whole numbers, whose mean is
     // in units of `unit`.  NaN where an output is no finite number; never less than the one before.
     void quantiles(const float* outputs, double unit, double* to) const;
+
+  private:
+    void standard_quantiles(const float* outputs, double* to) const;
 };
 
-// Shares of a beta distribution below and above x, each to the last digits of its own; y is 1 - x.
-struct Shares {
-    double below, above;
+// A beta distribution.
+class Beta {
+  public:
+    Beta(double a, double b);
+
+    // Shares below and above x, each to the last digits of its own, and x^a y^b / B(a, b); y is 1 - x.
+    struct Shares {
+        double below, above, power;
+    };
+    Shares shares(double x, double y) const;
+
+    const double a, b;
+
+  private:
+    const double factor_;
 };
-Shares beta_shares(double a, double b, double x, double y);
 
 // Quantiles, at a share that is `below` and 1 - below, `above`, of the distribution.
 double normal_quantile(double below, double above);
-double student_t_quantile(double below, double above, double freedom);
 double negative_binomial_quantile(double below, double above, double mean, double dispersion);
+
+class StudentT {
+  public:
+    explicit StudentT(double freedom);
+    double quantile(double below, double above) const;
+
+    const double freedom;
+
+  private:
+    const Beta beta_;
+};
 
 }  // namespace gatewright

@@ -66,6 +66,7 @@ def test_intervals_hold_and_counts_are_whole(trained: tuple[str, gw.Forecaster])
     overall = figures["model"]["overall"]
     assert 0.65 < overall["coverage"] < 0.97
     assert overall["quantile_loss"] < 0.8 * figures["persistence"]["overall"]["quantile_loss"]
+    assert np.isfinite(figures["model"]["log_likelihood"])
     forecast = model.predict(series(family))
     assert (forecast == np.floor(forecast)).all() == FAMILIES[family].counts
     # Paths are draws of the distributions themselves, beyond the levels too.
@@ -76,6 +77,28 @@ def test_intervals_hold_and_counts_are_whole(trained: tuple[str, gw.Forecaster])
     assert (shares >= least).all()
     if not FAMILIES[family].counts:
         np.testing.assert_allclose(shares, least + 0.035 + 0 * shares, atol=0.035)
+
+
+def test_the_log_likelihood_is_that_of_the_tables_units() -> None:
+    """Of a normal distribution of arsinh(y / 2), from two of its quantiles and the derivative of the transform."""
+    values = series("normal")
+    columns = {"transform": "asinh:2", "season": 12, "scale": "global"}
+    for more in (columns, {**columns, "transform": "none", "scale": "window"}):
+        model = gw.Forecaster(head="normal", horizon=2, hidden=4, context=24, steps=3, **more).fit(values)
+        origins = np.arange(len(values) * 85 // 100 - 1, len(values) - 2)
+        stream = model.stream()
+        forecasts = np.stack([stream.run(values[origin - 23 : origin + 1, None])[-1, :, 0] for origin in origins
+                              if stream.reset() is None])  # fmt: skip
+        truth = values[origins[:, None] + [1, 2]]
+        z, median, upper = truth, forecasts[..., 1], forecasts[..., 2]
+        slope = np.ones_like(truth)
+        if more["scale"] == "global":
+            z, median, upper = (np.arcsinh(each / 2) for each in (truth, median, upper))
+            slope = 1 / np.hypot(truth, 2)
+        scale = (upper - median) / stats.norm.ppf(0.9)
+        expected = (stats.norm(median, scale).logpdf(z) + np.log(slope)).mean()
+        found = next(iter(model.evaluate(values)["targets"].values()))["model"]["log_likelihood"]
+        assert found == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("family", ["normal", "student-t"])
@@ -182,6 +205,15 @@ def test_counts_have_to_be_whole_numbers(value: float, text: str) -> None:
     values[7] = value
     with pytest.raises(DataError, match=rf"row 8: expected a whole number from 0 to 1,000,000,000.*got {text}"):
         gw.Forecaster(head="negative-binomial", steps=1).fit(values)
+
+
+def test_a_value_that_repeats_suits_no_density(capsys: pytest.CaptureFixture[str]) -> None:
+    rain = np.where(np.arange(200) % 5 < 3, 0.0, np.random.default_rng(0).gamma(2, size=200))
+    said = {}
+    for head, values in (("normal", rain), ("quantiles", rain), ("normal", rain + np.arange(200) / 1e4)):
+        gw.Forecaster(head=head, hidden=4, context=24, steps=1, transform="none", verbose=1).fit(values)
+        said[head, bool((values == 0).sum() > 1)] = "which no density suits" in capsys.readouterr().err
+    assert said == {("normal", True): True, ("quantiles", True): False, ("normal", False): False}
 
 
 def test_a_head_stays_in_a_warm_start(trained: tuple[str, gw.Forecaster]) -> None:

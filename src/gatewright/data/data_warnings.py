@@ -30,6 +30,26 @@ def missing_targets(table: Table) -> list[str]:
     return [f"missing targets: {', '.join(shares)}"] if shares else []
 
 
+#: Share of a target's values from which one value repeats too often for a density.
+REPEATED = 0.2
+
+
+def repeated_targets(table: Table) -> list[str]:
+    """Return a line for each target that often has one value, which has a probability, and no density."""
+    lines = []
+    for index, name in enumerate(table.roles.targets):
+        values = np.concatenate([series.values[:, index] for series in table.series])
+        values, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+        most = int(np.argmax(counts))
+        share = counts[most] / counts.sum()
+        if share >= REPEATED:
+            lines.append(
+                f"{name}: {_share(share)} of the values are {values[most]:.15g}, which no density suits:"
+                " --head quantiles, or one of counts"
+            )
+    return lines
+
+
 def _share(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "under 0.1%"
 

@@ -147,6 +147,23 @@ def transformed(values: Values, encoder: SeriesEncoder, scaler: Scaler) -> Value
     return _by_native(values, encoder.transform, scaler.transform_number, inverse=False)
 
 
+@np.errstate(divide="ignore", invalid="ignore")
+def log_slope(values: Values, encoder: SeriesEncoder, scaler: Scaler) -> Values:
+    """Return the logarithm of the derivative of the transforms, at targets in table units (rows, targets)."""
+    slope = np.zeros_like(values)
+    for column, (name, number) in enumerate(zip(encoder.transform, scaler.transform_number, strict=True)):
+        size = np.abs(values[:, column])
+        if name == "log":
+            slope[:, column] = -np.log(size)
+        elif name == "log1p":
+            slope[:, column] = -np.log(number + size)
+        elif name == "asinh":
+            slope[:, column] = -np.log(np.hypot(number, size))
+        elif name == "boxcox":
+            slope[:, column] = (number - 1) * np.log(size)
+    return slope
+
+
 def by_transforms(values: Values, transforms: Sequence[Transform]) -> Values:
     """Return the columns of ``values`` (rows, columns), each by a transform that has its number."""
     names, numbers = [each.name for each in transforms], [each.number or 0.0 for each in transforms]

@@ -19,6 +19,7 @@ from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.forecast.baselines import Naive
 from gatewright.tasks.forecast.calibration import UNCALIBRATED, calibration_of, undone
 from gatewright.tasks.forecast.dataset import SeriesData
+from gatewright.tasks.forecast.likelihood_score import LikelihoodScore
 from gatewright.tasks.forecast.reference_models import ReferenceModel
 from gatewright.tasks.forecast.scores import Basis, Batch, Drawn, score
 from gatewright.tasks.forecast.windows import Windows, predict_scaled, scaled_in_units
@@ -127,6 +128,7 @@ def forecast_batches(
     chosen: Chosen,
     references: Mapping[str, ReferenceModel] = NO_REFERENCES,
     uncalibrated: bool = False,
+    likelihood: LikelihoodScore | None = None,
 ) -> Iterator[Batch]:
     """Forecast from each chosen origin, by the model and the baselines, a bounded number of windows at a time.
 
@@ -136,6 +138,7 @@ def forecast_batches(
         chosen: the windows.
         references: fitted models of other packages, by name.
         uncalibrated: whether to add the forecasts of a calibrated model as they were before (`UNCALIBRATED`).
+        likelihood: scores the distributions of the model, if it has any.
     """
     encoder, head = _parts(model)
     assert model.scaler is not None
@@ -167,7 +170,10 @@ def forecast_batches(
             for name, reference in references.items():
                 answers = reference.forecast(number, some)
                 forecasts[name] = np.where(np.isnan(answers), mean[:, None], answers)
-            yield Batch(number, some, values[some[:, None] + ahead], forecasts)
+            truth = values[some[:, None] + ahead]
+            if likelihood is not None:
+                likelihood.add(scaled, place, truth)
+            yield Batch(number, some, truth, forecasts)
 
 
 def evaluate_forecast(
@@ -187,12 +193,17 @@ def evaluate_forecast(
         references: fitted models of other packages, by name.
 
     Returns:
-        What was evaluated, and for each target and method the figures of `tasks.forecast.scores.score`; and what
-        the plot shows.
+        What was evaluated, and for each target and method the figures of `tasks.forecast.scores.score`, for a
+        model with distributions also their ``log_likelihood``; and what the plot shows.
     """
     assert model.scaler is not None
     basis = Basis.of_test_part(data, model.scaler.deviations)
-    figures, drawn = score(forecast_batches(model, data, chosen, references, uncalibrated=True), basis, progress)
+    likelihood = None if _parts(model)[1].family is None else LikelihoodScore(model)
+    batches = forecast_batches(model, data, chosen, references, uncalibrated=True, likelihood=likelihood)
+    figures, drawn = score(batches, basis, progress)
+    if likelihood is not None:
+        for own, mean in zip(figures.values(), likelihood.means(), strict=True):
+            own["model"]["log_likelihood"] = mean
     return described("test", model, data.sizes.season, chosen, figures), drawn
 
 

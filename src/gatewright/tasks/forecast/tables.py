@@ -84,6 +84,9 @@ def more(target: str, methods: dict[str, Any], several: bool) -> Table:
     }
     table = empty(f"{target}: more measures", list(names))
     columns = [written([row[name] for row in rows.values()]) for name in names.values()]
+    if "log_likelihood" in methods.get("model", {}):
+        table.add_column("log\nlikelihood", justify="right")
+        columns.append(written([scores.get("log_likelihood") for scores in methods.values()]))
     for name, *figures in zip(rows, *columns, strict=True):
         table.add_row(escape(name), *figures)
     return table

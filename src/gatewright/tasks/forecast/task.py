@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.data import preprocessing
-from gatewright.data.data_warnings import missing_targets, suspects
+from gatewright.data.data_warnings import missing_targets, repeated_targets, suspects
 from gatewright.data.table import Series
 from gatewright.data.time_zones import LOCAL
 from gatewright.data.window_checks import listed
@@ -268,6 +268,8 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, width: int)
         lines.append(f"left out, no observed target: {listed(data.table.empty)}")
     if width < LEAST_WIDTH:
         lines.append(f"intervals are too narrow after the first rows of a stream: fewer than {LEAST_WIDTH} units")
+    if data.settings.distribution and not data.settings.counts:
+        lines += repeated_targets(data.table)
     return "\n".join([*lines, *missing_targets(data.table), *data.notes, *suspects(data.table)])
 
 
