@@ -47,8 +47,8 @@ def test_a_refit_learns_both_parts(name: str, source: Sequences, tmp_path: Any) 
     settings = TrainingSettings.of(options.training)
     optimizer = new_optimizer(model, settings)
     model.train()
-    for step in range(progress.best_step):
-        set_rate(optimizer, learning_rate(step, progress.best_step, settings))
+    for step in range(progress.step):
+        set_rate(optimizer, learning_rate(step, progress.step, settings))
         total, count = task.loss(model, step)
         optimizer.zero_grad()
         (total / count).backward()

@@ -75,7 +75,7 @@ class SequenceClassifier(SequenceEstimator):
         warmup: steps of the linear warm-up.
         weight_decay: decoupled weight decay.
         clip: maximum norm of the gradient; 0 for no clipping.
-        refit: whether to train a new model on training and validation part, for the steps of the best one.
+        refit: whether to train a new model on training and validation part, for as many steps again.
         patience: validations without improvement before the training stops; 0 for no limit (default: 10).
         validate_every: steps between validations (default: 50).
         checkpoint_every: steps between checkpoints.

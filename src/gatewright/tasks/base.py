@@ -177,7 +177,8 @@ class Kind(Protocol[Data]):
     searched: tuple[str, ...] = ()
     #: Whether its models forecast the rows after a table: `forecast`, and ``windows`` of an evaluation.
     forecasts: bool = False
-    #: Whether the learning rate of a refit falls to 0 over its own steps, not over those of the run.
+    #: Whether a refit takes as many steps as the run, over which the learning rate falls to 0; else it takes those
+    #: of the best model.
     refit_anneals: bool = False
     #: Whether it learns from several files, and from directories.
     several: bool = False

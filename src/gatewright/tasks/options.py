@@ -317,8 +317,9 @@ class TrainingOptions:
         calibrate: Calibration of a forecaster's intervals on the validation part, after training: "width" scales
             them for each step ahead and target, "conformal" shifts each quantile, "none" leaves them as they are
             (default: width; whole numbers of a --head none).
-        refit: Train a new forecaster, classifier or tagger on training and validation part, for as many steps as
-            the best one took, with its scaler and its calibration (default: no).
+        refit: Train a new model on training and validation part, with the scaler and the calibration of the best
+            one: a forecaster for as many steps as that one took, a classifier or a tagger for as many as the run
+            (default: no).
         patience: Number of validations without improvement before the training stops; 0 for no limit (default: 10;
             text 5).
         validate_every: Steps between validations (default: 25; classifier and tagger 50; text: an epoch, at most

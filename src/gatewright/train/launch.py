@@ -291,8 +291,9 @@ def _loop(
         note(f"{ends[progress.finished]} at step {progress.step}; {best}")
         if progress.finished and RefitSettings.of(options.training).refit:
             settings = TrainingSettings.of(options.training)
-            steps = progress.best_step
-            own = replace(settings, steps=steps) if registry.kind(run.kind).refit_anneals else settings
+            anneals = registry.kind(run.kind).refit_anneals
+            steps = progress.step if anneals else progress.best_step
+            own = replace(settings, steps=steps) if anneals else settings
             again = (lambda: prepare(refit=True)[1], own, run, accelerator, callbacks, steps)
             with within_memory():
                 if not refit(*again):

@@ -1,4 +1,4 @@
-"""The refit of a run: training once more, on the validation part too, for as many steps as the best model took."""
+"""The refit of a run: training once more, on the validation part too, without validations."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def refit(
 
 
 def _delete_others(run: Run, own: Path) -> None:
-    """Delete the checkpoints of earlier refits, to another best step."""
+    """Delete the checkpoints of earlier refits, of another number of steps."""
     for path in run.path.glob("refit-*.safetensors"):
         if path != own:
             path.unlink()

@@ -29,7 +29,7 @@ class SequenceKind(Kind[Data]):
 
     plot = "evaluation.png"
     classifies = True
-    # The weights of a small learning rate decide better; which step is best, few sequences hardly say.
+    # Few sequences hardly say which step is best, and weights of a small learning rate decide better.
     refit_anneals = True
     several = True
 
