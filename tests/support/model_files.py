@@ -89,9 +89,12 @@ CLASSES_SPEC = ModelSpec(
 CLASSES = ModelFile(CLASSES_SPEC, weights(CLASSES_SPEC), scaler=Scaler(("ax", "ay"), (0.5, 2.0), (1.0, 4.0), ()))
 MODELS = [SERIES, SYMBOLS, SEASONAL]
 TAGS_SPEC = ModelSpec(
-    FeatureEncoder(("ax", "ay"), missing=("ay",)), StackSpec(hidden_size=3), StepClassHead(("rest", "walk"))
+    FeatureEncoder(("ax", "ay", "hand"), ("ay",), (Category("hand", ("left", "right"), 2),)),
+    StackSpec(hidden_size=3),
+    StepClassHead(("rest", "walk")),
 )
-TAGS = ModelFile(TAGS_SPEC, weights(TAGS_SPEC), scaler=CLASSES.scaler)
+TAGS_SCALER = Scaler(TAGS_SPEC.encoder.columns, (0.5, 2.0, 0.0), (1.0, 4.0, 1.0), ())
+TAGS = ModelFile(TAGS_SPEC, weights(TAGS_SPEC), scaler=TAGS_SCALER)
 #: A byte pair encoding of several documents.
 MERGED_SPEC = ModelSpec(SymbolEncoder(symbols=259, embedding_size=2), StackSpec(4), SymbolHead())
 MERGED = ModelFile(

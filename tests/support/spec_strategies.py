@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,11 +41,7 @@ def series_encoders(draw: st.DrawFn) -> s.SeriesEncoder:
     )
     may = range(1, context) if reads != "nothing" else ()
     seasons = tuple(season for season in may if draw(st.booleans()))
-    categories = tuple(
-        s.Category(name, tuple(draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))), draw(SIZES))
-        for name in (*past, *static, *known)
-        if draw(st.integers(0, 3)) == 0
-    )
+    categories = draw(some_categories((*past, *static, *known)))
     transform = draw(st.just(()) | st.tuples(*[st.sampled_from(s.TRANSFORMS)] * len(targets)))
     transform = transform if set(transform) != {"none"} else ()
     scale = draw(st.sampled_from(SCALES)) if reads != "nothing" else "global"
@@ -72,7 +69,18 @@ def quantile_heads(draw: st.DrawFn, targets: int = 1) -> s.QuantileHead:
 @st.composite
 def feature_encoders(draw: st.DrawFn) -> s.FeatureEncoder:
     columns = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
-    return s.FeatureEncoder(tuple(columns), tuple(name for name in columns if draw(st.booleans())))
+    categories = draw(some_categories(columns))
+    numeric = [name for name in columns if name not in {each.column for each in categories}]
+    return s.FeatureEncoder(tuple(columns), tuple(name for name in numeric if draw(st.booleans())), categories)
+
+
+@st.composite
+def some_categories(draw: st.DrawFn, columns: Sequence[str]) -> tuple[s.Category, ...]:
+    return tuple(
+        s.Category(name, tuple(draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))), draw(SIZES))
+        for name in columns
+        if draw(st.integers(0, 3)) == 0
+    )
 
 
 @st.composite
