@@ -164,8 +164,9 @@ typedef struct gatewright_columns {
     /* Of parts of version 4: the scale of a window, in place of mean, scale and change_scale of the targets; only
      * where observed is set.  It is how much a target, transformed, moves from row to row since a session began;
      * rows before the last `window` count less and less.  least_scale and scale_ratio are null without it. */
-    int64_t window GATEWRIGHT_UNSET(0);                  /* rows of a window: the context; 0 for none */
-    const double* least_scale GATEWRIGHT_UNSET(nullptr); /* (targets), above 0 */
+    int64_t window GATEWRIGHT_UNSET(0);                   /* rows of a window: the context; 0 for none */
+    const double* least_scale GATEWRIGHT_UNSET(nullptr);  /* (targets), above 0: the smallest mean change */
+    const double* scale_factor GATEWRIGHT_UNSET(nullptr); /* (targets), above 0: the scale over the mean change */
     const double* scale_ratio GATEWRIGHT_UNSET(nullptr); /* (targets), at least 0: an expected change over the size
                                                             of a value */
     /* Of parts of version 4. */

@@ -82,13 +82,15 @@ void read_window(const gatewright_columns& given, Columns& columns) {
     if (given.window == 0) return;
     need(given.observed, GATEWRIGHT_SIZE);
     need_scales(given.least_scale, given.targets);
+    need_scales(given.scale_factor, given.targets);
     need_numbers(given.scale_ratio, given.targets);
     need(
         std::all_of(given.scale_ratio, given.scale_ratio + given.targets, [](double ratio) { return ratio >= 0; }),
         GATEWRIGHT_WEIGHT);
     columns.window = {given.window,
                       {given.least_scale, given.least_scale + given.targets},
-                      {given.scale_ratio, given.scale_ratio + given.targets}};
+                      {given.scale_ratio, given.scale_ratio + given.targets},
+                      {given.scale_factor, given.scale_factor + given.targets}};
 }
 
 // Reads the sizes of the categories of a forecaster, which parts of earlier versions do not have.

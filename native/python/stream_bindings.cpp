@@ -63,7 +63,7 @@ using Given = std::shared_ptr<Model>;
 // of each category its input and its vectors; rows of a window, or 0, with the least scale and the ratio of a
 // target; the family of a distribution, and the levels of the quantiles.
 using Counts = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
-using Window = std::tuple<int64_t, std::vector<double>, std::vector<double>>;
+using Window = std::tuple<int64_t, std::vector<double>, std::vector<double>, std::vector<double>>;
 using ColumnsGiven =
     std::tuple<Counts, std::tuple<bool, bool, bool>, std::vector<double>, std::vector<double>, std::vector<double>,
                std::vector<int64_t>, std::vector<float>, std::vector<int64_t>, std::vector<double>,
@@ -94,11 +94,11 @@ std::vector<Category> categories_of(const std::vector<std::tuple<int64_t, Array>
 }
 
 WindowScale window_of(const Window& given, int64_t targets) {
-    const auto& [rows, least, ratio] = given;
+    const auto& [rows, least, ratio, factor] = given;
     const size_t needed = rows == 0 ? 0 : static_cast<size_t>(targets);
-    if (rows < 0 || least.size() != needed || ratio.size() != needed)
-        refuse("window", "rows, and two numbers for each target", std::to_string(rows));
-    return {rows, least, ratio};
+    if (rows < 0 || least.size() != needed || ratio.size() != needed || factor.size() != needed)
+        refuse("window", "rows, and three numbers for each target", std::to_string(rows));
+    return {rows, least, ratio, factor};
 }
 
 Distribution distribution_of(int64_t family, const std::vector<double>& levels) {

@@ -22,6 +22,9 @@ enum WindowNumber : int64_t {
     kWindowNumbers
 };
 
+// Changes that a window has seen before its first row, in effect.
+constexpr double kPrior = 32;
+
 // A row of a target, in units of its window.
 struct Placed {
     double change, level;  // since the last observation, 0 without; less the window's mean
@@ -30,8 +33,9 @@ struct Placed {
 };
 
 struct WindowScale {
-    int64_t rows = 0;                      // of a window; 0: targets have the scale of the training part
-    std::vector<double> least{}, ratio{};  // of targets: the smallest scale; change from row to row over size
+    int64_t rows = 0;  // of a window; 0: targets have the scale of the training part
+    // Of targets: the smallest mean change; mean change over mean size; deviation over mean change.
+    std::vector<double> least{}, ratio{}, factor{};
 
     explicit operator bool() const { return rows > 0; }
 
@@ -55,12 +59,13 @@ struct WindowScale {
             of[kCount] += 1;
         }
         if (std::isnan(of[kOrigin]))
-            return {0, 0, mean, std::max(least[k], change), std::numeric_limits<float>::quiet_NaN()};
-        // One more change, of the size that the level leads to expect: there is a scale from the first row on.
+            return {0, 0, mean, factor[k] * std::max(least[k], change), std::numeric_limits<float>::quiet_NaN()};
+        // With changes of the size that the level leads to expect: a scale is there from the first row on, and
+        // steady.
         const double expected = std::max(least[k], ratio[k] * (of[kSize] / of[kCount]));
-        const double scale = std::max(least[k], (of[kMoved] + expected) / of[kCount]);
-        const double last = std::isnan(z) ? before : z;
-        return {(last - before) / scale, (last - of[kOrigin] - of[kDrift] / of[kCount]) / scale, last, scale,
+        const double move = std::max(least[k], (of[kMoved] + kPrior * expected) / (of[kCount] - 1 + kPrior));
+        const double scale = factor[k] * move, last = std::isnan(z) ? before : z;
+        return {(last - before) / move, (last - of[kOrigin] - of[kDrift] / of[kCount]) / scale, last, scale,
                 static_cast<float>((last - of[kOrigin]) / unit)};
     }
 };

@@ -61,7 +61,7 @@ def quantiles(outputs: _Array, family: int, levels: Sequence[float], units: Sequ
 def transform(values: _Array, kinds: Sequence[int], numbers: Sequence[float], inverse: bool) -> _Array: ...
 def in_windows(
     values: _Array,
-    window: tuple[int, Sequence[float], Sequence[float]],
+    window: tuple[Any, ...],
     mean: Sequence[float],
     scale: Sequence[float],
     change_scale: Sequence[float],

@@ -15,12 +15,21 @@ from gatewright.spec import Scaler, SeriesEncoder
 
 NAN = math.nan
 ENCODER = SeriesEncoder(("a", "b"), context=5, reads="both", scale="window")
-SCALER = Scaler(("a", "b"), (3.0, -1.0), (2.0, 4.0), (0.5, 0.25), least_scale=(0.01, 0.02), scale_ratio=(0.3, 0.0))
+SCALER = Scaler(
+    ("a", "b"),
+    (3.0, -1.0),
+    (2.0, 4.0),
+    (0.5, 0.25),
+    least_scale=(0.01, 0.02),
+    scale_ratio=(0.3, 0.0),
+    scale_factor=(2.5, 4.0),
+)
 
 
 def by_loop(values: list[float], target: int) -> list[tuple[float, float, float, float, float]]:
     """Change, level, last value, scale and what seasonal differences are of, row by row."""
-    least, ratio, unit = SCALER.least_scale[target], SCALER.scale_ratio[target], SCALER.scale[target]
+    least, ratio, factor = (numbers[target] for numbers in SCALER.windows)
+    unit = SCALER.scale[target]
     last, first = NAN, NAN
     seen = moves = sizes = above = 0.0
     rows = []
@@ -33,10 +42,10 @@ def by_loop(values: list[float], target: int) -> list[tuple[float, float, float,
             moves += 0.0 if math.isnan(last) else abs(value - last)
             seen, sizes, above, last = seen + 1, sizes + abs(value), above + value - first, value
         if math.isnan(first):
-            rows.append((0.0, 0.0, SCALER.mean[target], SCALER.change_scale[target], NAN))
+            rows.append((0.0, 0.0, SCALER.mean[target], factor * SCALER.change_scale[target], NAN))
             continue
-        scale = max(least, (moves + max(least, ratio * sizes / seen)) / seen)
-        change = (value - before) / scale
+        move = max(least, (moves + 32 * max(least, ratio * sizes / seen)) / (seen - 1 + 32))
+        change, scale = (value - before) / move, factor * move
         rows.append(
             (
                 0.0 if math.isnan(change) else change,
@@ -82,15 +91,16 @@ def test_it_follows_the_size_of_a_series_to_the_bit() -> None:
 
 def test_a_series_that_does_not_move_has_a_scale() -> None:
     still = Window.of(np.zeros((9, 1, 2)), ENCODER, SCALER)
-    assert (still.scale[:, 0] == SCALER.least_scale).all()
+    assert (still.scale[:, 0] == np.multiply(SCALER.least_scale, SCALER.scale_factor)).all()
     assert not still.change.any()
     assert not still.level.any()
 
 
 def test_the_training_part_sets_the_smallest_scale_and_the_first_one() -> None:
     calm, wild = np.array([[1.0], [2.0], [NAN], [1.0], [2.0]]), np.array([[1000.0], [5000.0]])
-    least, ratio = fitted([calm, wild, np.full((3, 1), 7.0)], [2000.0])
+    least, ratio, factor = fitted([calm, wild, np.full((3, 1), 7.0)], [2000.0])
     assert least == pytest.approx([0.1])  # of a series that moves by 1
     assert ratio == pytest.approx([np.mean([1 / 1.5, 4000 / 3000])])
-    assert fitted([np.array([[5.0]])], [3.0]) == ((pytest.approx(0.3),), (0.0,))
+    assert factor == (0.5,)  # of both series
+    assert fitted([np.array([[5.0]])], [3.0]) == ((pytest.approx(0.3),), (0.0,), (1.0,))
     assert fitted([np.array([[0.0], [1e-30]])], [3.0])[0] == (3.0 * LEAST_OF_ALL,)

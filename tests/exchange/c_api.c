@@ -400,6 +400,7 @@ static void test_columns_that_do_not_fit_are_refused(void) {
         COLUMNS_REFUSED(NULL_POINTER, columns.scale_ratio = NULL);
         COLUMNS_REFUSED(WEIGHT, columns.least_scale = zero);
         COLUMNS_REFUSED(WEIGHT, columns.scale_ratio = below);
+        COLUMNS_REFUSED(WEIGHT, columns.scale_factor = zero);
     }
     if (MODEL_RECENT > 0) {
         static float bad[16 * MODEL_OUTPUT] = {NAN};

@@ -108,7 +108,7 @@ def series_model(distribution: str = "", **changes: Any) -> Model:
             array[encoder.columns.index(category.column)] = number
     changes_scale, transformed = tuple(rng.uniform(0.1, 2, len(encoder.targets))), len(encoder.transform)
     windows = len(encoder.targets) if encoder.window else 0
-    of_targets = ((3.0,) * transformed, (1.0,) * transformed, (0.5,) * windows, (0.2,) * windows)
+    of_targets = ((3.0,) * transformed, (1.0,) * transformed, (0.5,) * windows, (0.2,) * windows, (3.0,) * windows)
     scaler = Scaler(encoder.columns, *map(tuple, numbers), changes_scale, *of_targets)
     bounds = {"minimum": (-20.0, 0.0), "maximum": (60.0, 70.0)} if transformed else {}
     head = QuantileHead(horizon=3, quantiles=(0.1, 0.5, 0.9), distribution=distribution, **bounds)

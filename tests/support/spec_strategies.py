@@ -128,7 +128,7 @@ def scalers(
         tuple(draw(st.lists(POSITIVE, min_size=len(transform), max_size=len(transform)))) for _ in "nd"
     )
     of_window = (
-        tuple(draw(st.lists(POSITIVE, min_size=targets, max_size=targets))) if window else () for _ in "lr"
+        tuple(draw(st.lists(POSITIVE, min_size=targets, max_size=targets))) if window else () for _ in "lrf"
     )
     return s.Scaler(columns, means, scales, changes, numbers, deviations, *of_window)
 

@@ -78,7 +78,7 @@ def series_model(
     of_transforms = tuple(NUMBERS.get(name, 0.0) for name in encoder.transform), (1.0,) * len(encoder.transform)
     if encoder.transform:  # numbers as those of logarithms
         mean[: len(encoder.targets)], scale[: len(encoder.targets)] = 2.0, 1.5
-    of_windows = ((0.5,) * len(encoder.targets), (0.2,) * len(encoder.targets)) if encoder.window else ((), ())
+    of_windows = tuple((number,) * len(encoder.targets) if encoder.window else () for number in (0.5, 0.2, 3.0))
     scaler = Scaler(columns, tuple(mean), tuple(scale), tuple(changes_scale), *of_transforms, *of_windows)
     levels = (0.05, 0.5, 0.6, 0.999) if distribution else (0.1, 0.5, 0.9)
     head = QuantileHead(horizon=3, quantiles=levels, distribution=distribution, **(bounds or {}))

@@ -91,8 +91,8 @@ def test_the_loss_is_that_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     forecast = ForecastTask.forecast
 
-    def kept(self: ForecastTask, most: int) -> Any:
-        seen.append(forecast(self, most))
+    def kept(self: ForecastTask, most: int, **parts: bool) -> Any:
+        seen.append(forecast(self, most, **parts))
         return seen[-1]
 
     monkeypatch.setattr(ForecastTask, "forecast", kept)

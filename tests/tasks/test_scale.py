@@ -14,6 +14,7 @@ import gatewright as gw
 from gatewright.errors import DataError, GatewrightError
 from gatewright.runs.run import Run
 from gatewright.tasks import registry
+from gatewright.tasks.forecast import auto_scale, auto_transform
 from gatewright.tasks.options import DataOptions, Options, TrainingOptions
 
 ROWS, HORIZON = 160, 4
@@ -94,6 +95,42 @@ def test_the_scale_of_a_window_takes_the_place_of_a_logarithm_that_was_chosen() 
     data = read(frame)
     assert (data.options.scale, data.units.names) in (("window", ()), ("global", ("asinh",)))
     assert read(frame, transform=("log",)).options.transform == ("log",)
+
+
+def test_short_trainings_decide_where_the_start_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each one with the scale of a window has to be better than each one without it, by 2% in the mean."""
+    data, given = read(signed((1.0, 1.2))), DataOptions(scale="auto", transform=("auto",))
+    monkeypatch.setattr(auto_scale, "LEAST_HORIZONS", 1)
+    asked: list[tuple[str, int]] = []
+
+    def choice(of_global: tuple[float, float], of_window: tuple[float, float]) -> str:
+        def losses(data: Any, seed: int) -> Any:
+            asked.append((data.units.scale, seed))
+            return np.array([(of_window if data.units.scale == "window" else of_global)[seed]])
+
+        asked.clear()
+        monkeypatch.setattr(auto_scale, "_trained_losses", losses)
+        chosen = auto_scale.with_scale(data, given)
+        assert chosen.options.scale == chosen.units.scale
+        return str(chosen.units.scale)
+
+    assert choice((1.0, 1.1), (0.9, 0.95)) == "window"
+    assert len(asked) == 4
+    assert choice((1.0, 1.1), (0.97, 1.01)) == "global"  # one without it is better than one with it
+    assert choice((1.0, 1.1), (0.99, 0.5)) == "global"
+    assert len(asked) == 2  # the first pair decided
+    still = replace(data.table.series[0], values=np.round(data.table.series[0].values))
+    data = replace(data, table=replace(data.table, series=(still, *data.table.series[1:])))
+    assert choice((1.0, 1.0), (0.5, 0.5)) == "global"
+    assert not asked
+
+
+def test_a_short_training_learns_and_is_repeatable() -> None:
+    data = read(signed((1.0, 1.2)))
+    before = auto_transform.start_losses(data, data.units.transforms)
+    after = auto_scale._trained_losses(data, 0)
+    assert after < 0.9 * before
+    np.testing.assert_array_equal(auto_scale._trained_losses(data, 0), after)
 
 
 def test_where_there_is_no_window_the_scale_is_global() -> None:

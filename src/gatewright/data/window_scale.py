@@ -55,7 +55,7 @@ class Window(NamedTuple):
 
         targets = len(encoder.targets)
         numbers = (scaler.mean[:targets], scaler.scale[:targets], scaler.change_scale)
-        window = (encoder.window, list(scaler.least_scale), list(scaler.scale_ratio))
+        window = (encoder.window, *map(list, scaler.windows))
         values = np.ascontiguousarray(values, np.float64)
         return cls(*_kernels.in_windows(values, window, *map(list, numbers)))
 
@@ -65,25 +65,27 @@ class Window(NamedTuple):
         return {"change": self.change, "level": self.level}
 
 
-def fitted(series: Sequence[Values], scale: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the smallest scale of a window of each target, and its change over the size of a value.
+def fitted(series: Sequence[Values], scale: Sequence[float]) -> tuple[tuple[float, ...], ...]:
+    """Return the smallest mean change of each target, the ratio and the factor, as `Scaler` has them.
 
     Args:
         series: of each series, the transformed targets of its training part, NaN where missing (rows, targets).
         scale: standard deviation of each target in all of them.
 
     >>> fitted([np.array([[1.0], [2.0], [np.nan], [1.0], [2.0]]), np.array([[100.0], [300.0]])], [100.0])
-    ((0.1,), (0.8333333333333333,))
+    ((0.1,), (0.8333333333333333,), (0.5,))
     """
-    least, ratios = [], []
+    numbers = []
     for target, deviation in enumerate(scale):
-        moves, relative = [], []
+        moves, ratios, factors = [], [], []
         for values in series:
             observed = values[:, target][np.isfinite(values[:, target])]
             move = float(np.abs(np.diff(observed)).mean()) if len(observed) > 1 else 0.0
             if move > 0:
                 moves.append(move)
-                relative.append(move / float(np.abs(observed).mean()))
-        least.append(max(LEAST_SHARE * min(moves, default=deviation), LEAST_OF_ALL * deviation))
-        ratios.append(float(np.median(relative)) if relative else 0.0)
-    return tuple(least), tuple(ratios)
+                ratios.append(move / float(np.abs(observed).mean()))
+                factors.append(float(observed.std()) / move)
+        least = max(LEAST_SHARE * min(moves, default=deviation), LEAST_OF_ALL * deviation)
+        ratio, factor = (float(np.median(each)) if moves else 0.0 for each in (ratios, factors))
+        numbers.append((least, ratio, factor or 1.0))
+    return tuple(zip(*numbers, strict=True))

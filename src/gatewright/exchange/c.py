@@ -121,6 +121,7 @@ _COLUMNS_OF_WINDOW = """\
     .window = {rows},
     .least_scale = least_scale,
     .scale_ratio = scale_ratio,
+    .scale_factor = scale_factor,
 """
 
 _COLUMNS_OF_DISTRIBUTION = """\
@@ -320,8 +321,8 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
             yield _array(f"static const double {name}", bounds)
             units += f"    .{name} = {name},\n"
     if encoder.window:
-        yield _array("static const double least_scale", scaler.least_scale)
-        yield _array("static const double scale_ratio", scaler.scale_ratio)
+        for name in ("least_scale", "scale_ratio", "scale_factor"):
+            yield _array(f"static const double {name}", getattr(scaler, name))
         units += _COLUMNS_OF_WINDOW.format(rows=encoder.window)
     signature = Signature.of_series(encoder, head)
     categories = ""

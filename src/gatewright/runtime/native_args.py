@@ -69,7 +69,7 @@ def native_columns(file: ModelFile) -> tuple[Any, ...] | None:
             (place, file.tensors[f"encoder.category.{number}.weight"])
             for number, place in enumerate(category_inputs(encoder))
         ],
-        (encoder.window, list(scaler.least_scale), list(scaler.scale_ratio)),
+        (encoder.window, *map(list, scaler.windows)),
         (0 if head.family is None else head.family.number, list(head.quantiles)),
     )
 

@@ -174,8 +174,9 @@ class Scaler(Spec):
             "asinh", else 0; empty without transforms.  Mean and scales are those of the transformed targets then.
         deviation: standard deviation of each target in its own units; empty where ``scale`` has it.
         least_scale: smallest scale of a window of each target; empty without the scale of a window.
-        scale_ratio: of each target, the change from row to row over the size of a value, for the first rows of a
+        scale_ratio: of each target, the mean change from row to row over the mean size, for the first rows of a
             window; likewise.
+        scale_factor: of each target, the standard deviation over the mean change from row to row; likewise.
 
     >>> Scaler(columns=("load",), mean=(20.0,), scale=(4.0,), change_scale=(0.5,)).scale
     (4.0,)
@@ -189,6 +190,7 @@ class Scaler(Spec):
     deviation: tuple[float, ...] = left_out((), since=4)
     least_scale: tuple[float, ...] = left_out((), since=4)
     scale_ratio: tuple[float, ...] = left_out((), since=4)
+    scale_factor: tuple[float, ...] = left_out((), since=4)
 
     def __post_init__(self) -> None:
         require_text("scaler.columns", self.columns)
@@ -201,10 +203,16 @@ class Scaler(Spec):
         require(all(map(math.isfinite, numbers)), "scaler.transform_number", "finite numbers", numbers)
         good = all(math.isfinite(each) and each > 0 for each in self.deviation)
         require(good, "scaler.deviation", "finite numbers above 0", self.deviation)
-        good = all(math.isfinite(each) and each > 0 for each in self.least_scale)
-        require(good, "scaler.least_scale", "finite numbers above 0", self.least_scale)
+        for name, numbers in (("least_scale", self.least_scale), ("scale_factor", self.scale_factor)):
+            good = all(math.isfinite(each) and each > 0 for each in numbers)
+            require(good, f"scaler.{name}", "finite numbers above 0", numbers)
         good = all(math.isfinite(each) and each >= 0 for each in self.scale_ratio)
         require(good, "scaler.scale_ratio", "finite numbers of at least 0", self.scale_ratio)
+
+    @property
+    def windows(self) -> tuple[tuple[float, ...], ...]:
+        """The numbers of the scale of a window: smallest mean change, ratio and factor of each target."""
+        return self.least_scale, self.scale_ratio, self.scale_factor
 
     @property
     def deviations(self) -> tuple[float, ...]:
@@ -229,7 +237,8 @@ class Scaler(Spec):
                 expected = f"one number for each of {len(transforms)} transformed targets"
                 return f"scaler.{name}", expected, f"{count}"
         windows = len(encoder.targets) if encoder.window else 0
-        for name, count in (("least_scale", len(self.least_scale)), ("scale_ratio", len(self.scale_ratio))):
+        for name in ("least_scale", "scale_ratio", "scale_factor"):
+            count = len(getattr(self, name))
             if count != windows:
                 return f"scaler.{name}", f"one number for each of {windows} targets with a window", f"{count}"
         for transform, number in zip(transforms, self.transform_number, strict=True):

@@ -104,16 +104,28 @@ def _candidates(data: SeriesData, column: int) -> list[Transform]:
 
 
 def start_losses(data: SeriesData, transforms: tuple[Transform, ...]) -> NDArray[np.float64]:
-    """Return the mean quantile loss of each target, in units of the seasonal differences of its series."""
+    """Return `losses` of the model at the start."""
     data = replace(data, units=replace(data.units, transforms=transforms))
     with torch.random.fork_rng(devices=[]):
         spec, scaler = dataset.build(data, Options(model=_MODEL))
         model = Model(spec, scaler=scaler)
     task = ForecastTask(model, data, 64, 0, Share(0, 1), torch.device("cpu"), "data")
     task.start(forecasting=True)
+    return losses(task, data)
+
+
+def losses(task: ForecastTask, data: SeriesData, *, training: bool = True) -> NDArray[np.float64]:
+    """Return the mean quantile loss of each target, in units of the seasonal differences of its series.
+
+    Args:
+        task: a forecaster and its windows.
+        data: the table that it learns.
+        training: whether windows of the training part count, next to those of the validation part.
+    """
     levels, ahead = np.array(data.settings.quantiles), np.arange(1, data.settings.horizon + 1)
-    targets = len(transforms)
-    which, rows, forecasts = task.forecast(max(1, min(MOST_WINDOWS, MOST_NUMBERS // (len(ahead) * targets))))
+    targets = len(data.table.roles.targets)
+    most = max(1, min(MOST_WINDOWS, MOST_NUMBERS // (len(ahead) * targets)))
+    which, rows, forecasts = task.forecast(most, training=training)
     total, count = np.zeros(targets), np.zeros(targets)
     for number in np.unique(which):
         values, own = data.table.series[number].values[:, :targets], which == number

@@ -218,16 +218,19 @@ class ForecastTask:
         when = f"row {row + 1}" if one.times is None else one.when(row)
         return f"{one.title} up to {when}"
 
-    def forecast(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    def forecast(
+        self, most: int, *, training: bool = True
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Forecast some windows of the training and of the validation part, evenly spaced.
 
         Args:
             most: maximum number of windows of each part.
+            training: whether to forecast those of the training part.
 
         Returns:
             The series and the last row of each window, and `predict`.
         """
-        some = [part[:: max(1, -(-len(part) // most))] for part in (self._train, self._valid)]
+        some = [part[:: max(1, -(-len(part) // most))] for part in (self._train, self._valid)[not training :]]
         origins = np.concatenate(some)
         which = np.searchsorted(self._windows.starts, origins, side="right") - 1
         return which, origins - self._windows.starts[which], predict(self.model, self._windows, origins)
