@@ -45,7 +45,7 @@ def table() -> pl.DataFrame:
 
 
 COLUMNS: dict[str, Any] = {"id": "who", "time": "t", "features": FEATURES, "category": "zone"}
-SIZES: dict[str, Any] = {"hidden": 12, "steps": 150, "lr": 0.02, "validate_every": 150, "directions": "forward"}
+SIZES: dict[str, Any] = {"hidden": 12, "steps": 80, "lr": 0.03, "validate_every": 80, "directions": "forward"}
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +157,14 @@ def test_the_command_line_reads_what_is_named(tmp_path: Path, capsys: pytest.Cap
     assert "kind: unknown to the training" in done.err
     cli.main(["quantize", str(tmp_path / "named"), str(tmp_path / "steps.csv")])
     assert "accuracy" in capsys.readouterr().out
+    tags = ["--label", "step", "--label-per", "step", "--features", "x", "kind", "--run", str(tmp_path / "tags")]
+    cli.main(["train", str(tmp_path / "steps.csv"), "--id", "who", "--hidden", "4", "--steps", "2", *tags])
+    cli.main(["evaluate", str(tmp_path / "tags")])
+    capsys.readouterr()
+    cli.main(["predict", str(tmp_path / "tags"), str(tmp_path / "asked.csv")])
+    done = capsys.readouterr()
+    assert len(done.out.splitlines()) == COUNT * STEPS + 1
+    assert "kind: unknown to the training" in done.err
 
 
 @pytest.mark.parametrize(
