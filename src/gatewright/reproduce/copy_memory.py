@@ -175,7 +175,7 @@ def _experiment(settings: Settings) -> Experiment:
         "the latest symbols were right; the test has the whole pause. Without this 3,000 updates learned nothing. "
         f"The plain RNN (tanh) has {plain_size(ALL, settings.hidden, SYMBOLS + 1)} units, and so at least as many "
         f"weights, and learns in the same way; Adam at {settings.plain_lr}, {settings.plain_steps:,} updates. "
-        "Where its pause did not grow, its test is of a pause that it never saw, and its loss compares with nothing.",
+        "Where its pause did not grow, its test is of a pause that it never saw: its loss compares with nothing.",
         stopping=f"After {settings.steps:,} updates; the last weights.",
         measures={
             "loss": Measure(
