@@ -104,8 +104,12 @@ def _candidates(data: SeriesData, column: int) -> list[Transform]:
 
 
 def start_losses(data: SeriesData, transforms: tuple[Transform, ...]) -> NDArray[np.float64]:
-    """Return `losses` of the model at the start."""
-    data = replace(data, units=replace(data.units, transforms=transforms))
+    """Return `losses` of the model at the start.
+
+    Whatever the head, its quantiles are those of what the regression leaves: no distribution is fitted to it.
+    """
+    settings = replace(data.settings, head="quantiles")
+    data = replace(data, units=replace(data.units, transforms=transforms), settings=settings)
     with torch.random.fork_rng(devices=[]):
         spec, scaler = dataset.build(data, Options(model=_MODEL))
         model = Model(spec, scaler=scaler)
