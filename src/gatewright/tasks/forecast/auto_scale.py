@@ -1,21 +1,20 @@
-"""The choice of the scale of targets: by the model at the start, as transforms are, and by short trainings.
+"""The choice of the scale of targets, by models at the start, as transforms are chosen.
 
-At the start a panel of unlike series shows that it needs the scale of a window.  Where a series becomes calmer or
-wilder, small models that were trained for a few steps show it.  A target that often stands still, such as rain, is
-left out of this: short trainings rank its scales otherwise than whole ones do (`benchmarks/NOTES.md`).
+A panel of unlike series shows already in the smallest model that it needs the scale of a window.  Where a series
+becomes calmer or wilder, models of the usual size show it in the validation part, at the start of a training.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gatewright.data.target_units import Transform
+from gatewright.data.target_units import Transform, transformed
 from gatewright.nn.model import Model
+from gatewright.spec import SeriesEncoder
 from gatewright.tasks.base import Share
 from gatewright.tasks.forecast import dataset
 from gatewright.tasks.forecast.auto_transform import few_series, losses, start_losses
@@ -23,20 +22,20 @@ from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.options import AUTO, DataOptions, ModelOptions, Options
 
-#: Share of its loss that a forecast has to lose by the scale of a window, at the start and after a short training:
-#: less may be chance.
-GAIN, GAIN_TRAINED = 0.06, 0.02
+#: Share of its loss that a forecast has to lose by the scale of a window: less may be chance.
+GAIN = 0.06
 
-#: Horizons in the validation part, of all series together, from which short trainings are compared there.
+#: The same of larger models in the validation part; and where changes of targets there have this many times the
+#: size of those in the training part, or the inverse: a scale of the past does not fit.
+GAIN_LARGE, GAIN_DRIFT, DRIFT = 0.02, 0.0, 1.15
+
+#: Horizons in the validation part, of all series together, from which it may decide.
 LEAST_HORIZONS = 30
 
-#: Share of rows in which a target may stand still for short trainings.
-STILL = 0.1
+#: Random seeds of the larger models: with each, that with the scale of a window has to be better.
+SEEDS = (0, 1)
 
-#: Steps, windows of a step, and learning rate of a short training; random seeds.
-STEPS, BATCH, RATE, SEEDS = 100, 64, 4e-3, (0, 1)
-
-_MODEL = ModelOptions(hidden=16, layers=1, dropout=0.1, proj=0, forget_bias=1.0)
+_LARGE = ModelOptions(hidden=64, layers=1, dropout=0.0, proj=0, forget_bias=1.0)
 
 
 def with_scale(data: SeriesData, given: DataOptions) -> SeriesData:
@@ -60,9 +59,12 @@ def with_scale(data: SeriesData, given: DataOptions) -> SeriesData:
     best = int(np.argmax(gains))
     if gains[best] >= GAIN:
         return _with(data, "window", candidates[best], f"{gains[best]:.0%} better at the start")
-    gain = _trained_gain(few)
-    if gain >= GAIN_TRAINED:
-        return _with(data, "window", chosen, f"{gain:.0%} better after {STEPS} steps of a small model")
+    gain, drift = _large_gain(few), _drift(few)
+    if gain >= GAIN_LARGE:
+        return _with(data, "window", chosen, f"{gain:.0%} better in the validation part, at the start")
+    if gain > GAIN_DRIFT and max(drift, 1 / drift) >= DRIFT:
+        why = f"changes of {drift:.2f} times the size in the validation part, and {gain:.1%} better there"
+        return _with(data, "window", chosen, why)
     return _with(data, "global", chosen, "")
 
 
@@ -81,57 +83,50 @@ def _gain(after: NDArray[np.float64], before: NDArray[np.float64]) -> float:
     return 1 - float(np.exp(np.log(np.maximum(after / before, 1e-9)).mean()))
 
 
-def _trained_gain(data: SeriesData) -> float:
-    """Return the gain by the scale of a window after a short training; 0 where it is not beyond chance.
-
-    Every training with it has to be better than every one without it.
-    """
-    horizons = sum(part.test - part.valid for part in data.parts) / data.settings.horizon
-    if horizons < LEAST_HORIZONS or _stands_still(data):
+def _large_gain(data: SeriesData) -> float:
+    """Return the gain of larger models by the scale of a window in the validation part; 0 if it may be chance."""
+    if sum(part.test - part.valid for part in data.parts) < LEAST_HORIZONS * data.settings.horizon:
         return 0.0
-    ratios = []
-    scores = np.empty((2, len(SEEDS)))
-    unit = None
-    for place, seed in enumerate(SEEDS):
-        trained = [
-            _trained_losses(_with(data, scale, data.units.transforms, ""), seed) for scale in ("global", "window")
+    scores = np.array(
+        [
+            [_large_losses(_with(data, scale, data.units.transforms, ""), seed) for seed in SEEDS]
+            for scale in ("global", "window")
         ]
-        unit = trained[0] if unit is None else unit
-        if not all(bool((each > 0).all()) for each in trained):
-            return 0.0
-        scores[:, place] = [1 - _gain(each, unit) for each in trained]
-        ratios.append(scores[1, place] / scores[0, place])
-        if 1 - float(np.mean(ratios)) < GAIN_TRAINED:
-            return 0.0
-    return 1 - float(np.mean(ratios)) if scores[1].max() < scores[0].min() else 0.0
+    )
+    if not (scores > 0).all():
+        return 0.0
+    of_targets = np.exp(np.log(scores).mean(axis=-1))  # (scales, seeds)
+    gain = 1 - float(of_targets[1].mean() / of_targets[0].mean())
+    return gain if (of_targets[1] < of_targets[0]).all() else 0.0
 
 
-def _stands_still(data: SeriesData) -> bool:
-    """Whether a target often has the value of the row before it."""
-    targets = len(data.table.roles.targets)
-    changes = [
-        np.diff(series.values[: part.valid, :targets], axis=0)
-        for series, part in zip(data.table.series, data.parts, strict=True)
-    ]
-    return bool((np.concatenate(changes) == 0).mean(axis=0).max() > STILL)
-
-
-def _trained_losses(data: SeriesData, seed: int) -> NDArray[np.float64]:
-    """Return the losses of the validation part after a short training of a small model."""
+def _large_losses(data: SeriesData, seed: int) -> NDArray[np.float64]:
+    """Return the losses in the validation part of a model of the usual size at the start."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        spec, scaler = dataset.build(data, Options(model=_MODEL))
+        spec, scaler = dataset.build(data, Options(model=_LARGE))
         model = Model(spec, scaler=scaler)
-        task = ForecastTask(model, data, BATCH, seed, Share(0, 1), torch.device("cpu"), "data")
-        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
-        model.train()
-        for step in range(STEPS):
-            for group in optimizer.param_groups:
-                group["lr"] = RATE * min(1.0, (step + 1) / 15) * (1 + math.cos(math.pi * step / STEPS)) / 2
-            loss = task.loss(model, step)
-            optimizer.zero_grad()
-            (loss.total / max(loss.predictions, 1)).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-    model.eval()
+    task = ForecastTask(model, data, 64, seed, Share(0, 1), torch.device("cpu"), "data")
+    task.start(forecasting=True)
     return losses(task, data, training=False)
+
+
+def _drift(data: SeriesData) -> float:
+    """Return the mean change from row to row in the validation part over that in the training part.
+
+    It is the median over targets, transformed, and series; 1 for none.
+    """
+    spec, scaler = dataset.build(data, Options(model=_LARGE))
+    encoder = spec.encoder
+    assert isinstance(encoder, SeriesEncoder)
+    ratios = []
+    for series, part in zip(data.table.series, data.parts, strict=True):
+        own = transformed(series.values[:, : len(encoder.targets)], encoder, scaler)
+        moves = np.abs(np.diff(own, axis=0))
+        for column in moves.T:
+            before, after = (
+                each[np.isfinite(each)] for each in (column[: part.valid], column[part.valid : part.test])
+            )
+            if len(before) and len(after) and before.mean() > 0 and after.mean() > 0:
+                ratios.append(np.log(after.mean() / before.mean()))
+    return float(np.exp(np.median(ratios))) if ratios else 1.0
