@@ -76,9 +76,9 @@ def fitted(samples: Samples, floors: Sequence[float]) -> list[tuple[Readout, Ten
         floors: least penalties; there is a readout for each.
     """
     penalties = sorted({*PENALTIES, *(floor for floor in floors if floor > 0)})
-    rows = torch.arange(len(samples.rest))
+    rows = torch.arange(len(samples.rest), device="cpu")
     piece = rows * FOLDS // len(rows)
-    unseen = torch.full((len(penalties), *samples.rest.shape), torch.nan, dtype=torch.float64)
+    unseen = samples.rest.new_full((len(penalties), *samples.rest.shape), torch.nan)
     for number in range(FOLDS):
         own = piece == number
         if own.any() and not own.all():
@@ -143,8 +143,8 @@ def _readouts(samples: Samples, penalties: Sequence[float]) -> Iterator[Readout]
 
 def nothing(samples: Samples) -> Readout:
     """Return a readout of nothing, whose weights are 0."""
-    head = torch.zeros(*samples.rest.shape[1:], samples.hidden.shape[1], dtype=torch.float64)
-    return Readout(None, head, torch.zeros(samples.rest.shape[1:], dtype=torch.float64))
+    head = samples.rest.new_zeros(*samples.rest.shape[1:], samples.hidden.shape[1])
+    return Readout(None, head, samples.rest.new_zeros(samples.rest.shape[1:]))
 
 
 def _seasons_alone(samples: Samples) -> Readout:
@@ -152,7 +152,7 @@ def _seasons_alone(samples: Samples) -> Readout:
     rest, x = samples.rest, samples.differences
     observed = rest.isfinite()
     mean = torch.nan_to_num(rest.nanmean(dim=0))
-    head = torch.zeros(*mean.shape, samples.hidden.shape[1], dtype=rest.dtype)
+    head = rest.new_zeros(*mean.shape, samples.hidden.shape[1])
     if x is None:
         return Readout(None, head, mean)
     count = observed.sum(dim=0).clamp(min=1)
@@ -169,4 +169,4 @@ def _with_ridge(square: Tensor, count: Tensor | int) -> Tensor:
     mean = square.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
     # Nothing varies where the differences are all 0; then the weights are 0.
     more = RIDGE * mean + 1e-9 * count
-    return square + more * torch.eye(square.shape[-1], dtype=square.dtype)
+    return square + more * torch.eye(square.shape[-1], dtype=square.dtype, device=square.device)

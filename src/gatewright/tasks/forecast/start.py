@@ -18,7 +18,7 @@ from gatewright.tasks.forecast.distribution_fit import counts_of, fitted, scaler
 from gatewright.tasks.forecast.windows import Windows
 
 #: Maximum number of rows of the training part whose forecasts are fitted, and of numbers in them.
-FITTED_ROWS, FITTED_NUMBERS = 8192, 2**24
+FITTED_ROWS, FITTED_NUMBERS = 8192, 2**21
 
 
 class Startable(Protocol):
