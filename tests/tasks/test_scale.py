@@ -98,7 +98,7 @@ def test_the_scale_of_a_window_takes_the_place_of_a_logarithm_that_was_chosen() 
 
 
 def test_larger_models_decide_where_the_smallest_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With each seed the scale of a window has to be better, by 2% in the mean, or by less where changes drift."""
+    """With each seed the scale of a window has to be better, by 3% in the mean, or by less where changes drift."""
     data, given = read(signed((1.0, 1.2))), DataOptions(scale="auto", transform=("auto",))
     monkeypatch.setattr(auto_scale, "LEAST_HORIZONS", 1)
 
@@ -114,7 +114,7 @@ def test_larger_models_decide_where_the_smallest_shows_nothing(monkeypatch: pyte
 
     assert choice((1.0, 1.1), (0.9, 0.95)) == "window"
     assert choice((1.0, 1.1), (0.9, 1.11)) == "global"
-    assert choice((1.0, 1.0), (0.99, 0.99)) == "global"
+    assert choice((1.0, 1.0), (0.98, 0.98)) == "global"
     assert choice((1.0, 1.0), (0.99, 0.99), drift=1.2) == choice((1.0, 1.0), (0.99, 0.99), drift=0.8) == "window"
     assert choice((1.0, 1.0), (1.01, 1.0), drift=2.0) == "global"
 

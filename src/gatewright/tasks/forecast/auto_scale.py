@@ -27,7 +27,7 @@ GAIN = 0.06
 
 #: The same of larger models in the validation part; and where changes of targets there have this many times the
 #: size of those in the training part, or the inverse: a scale of the past does not fit.
-GAIN_LARGE, GAIN_DRIFT, DRIFT = 0.02, 0.0, 1.15
+GAIN_LARGE, GAIN_DRIFT, DRIFT = 0.03, 0.0, 1.15
 
 #: Horizons in the validation part, of all series together, from which it may decide.
 LEAST_HORIZONS = 30
