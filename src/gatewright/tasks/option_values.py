@@ -28,17 +28,22 @@ def options_of(values: Mapping[str, Any]) -> Options:
     for table in fields(Options):
         cls: type[Any] = type(table.default)
         types = types_of(cls)
-        own = {name: read_value(name, types[name], _plain(values[name])) for name in types if name in values}
+        own = {name: read_value(name, types[name], _of(name, values[name])) for name in types if name in values}
         tables[table.name] = cls(**own)
     return Options(**tables)
 
 
+def _of(name: str, value: Any) -> Any:
+    """Return the value of an option as the command line has it; of a width for each column as ``store=8``."""
+    if name == "category_size" and isinstance(value, Mapping):
+        return [f"{column}={_plain(size)}" for column, size in value.items()]
+    return _plain(value)
+
+
 def _plain(value: Any) -> Any:
-    """Return a value of Python for one of NumPy, and a list for a sequence or a mapping."""
+    """Return a value of Python for one of NumPy, and a list for a sequence."""
     if hasattr(value, "tolist"):  # an array, a number or a date of NumPy, a tensor
         value = value.tolist()
-    if isinstance(value, Mapping):  # category_size={"store": 8}
-        return [f"{name}={_plain(own)}" for name, own in value.items()]
     return list(value) if isinstance(value, (tuple, set, frozenset)) else value
 
 
