@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HOME = Path(__file__).parents[1]
-TESTS = ".venv/bin/pytest -n 4 --dist loadfile"
+TESTS = ".venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder"
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def test_a_directory_is_learned_predicted_and_read_again(folder: Path, tmp_path:
     assert len(answer) == SEQUENCES.lengths.sum()
     assert gw.load(run.path).predict(folder)["label"].to_list() == answer["label"].to_list()
     classifier = gw.SequenceClassifier(steps=2, hidden=3).fit(folder, label="folder", features=["move"])
-    assert classifier.predict(folder)["id"].to_list()[0] == "even/w0.csv"
+    assert classifier.predict(folder)["file"].to_list()[0] == "even/w0.csv"
     (folder / "even" / "w0.csv").rename(folder / "odd" / "w0.csv")
     with pytest.raises(GatewrightError, match="which has changed since"):
         Run.open(run.path).data()
