@@ -84,7 +84,7 @@ def test_scores_are_those_of_runs_trained_by_themselves(whole, table, tmp_path):
         assert 2 <= trial.options["hidden"] <= 8
         assert 1e-4 <= trial.options["lr"] <= 1e-1
         alone, progress = launch.train(
-            table, with_values(OPTIONS, trial.options), run=tmp_path / f"{trial.number}"
+            table, with_values(job_of(table).options, trial.options), run=tmp_path / f"{trial.number}"
         )
         own = Run.open(path / "trials" / f"{trial.number:04d}")
         assert own.config.read_bytes() == alone.config.read_bytes()

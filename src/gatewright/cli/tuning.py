@@ -73,7 +73,7 @@ def tune(
         from gatewright.data.kept_sources import sources_kept
         from gatewright.train.launch import require_one_process
         from gatewright.tuning import results
-        from gatewright.tuning.search import Job, Limits
+        from gatewright.tuning.search import Job, Limits, described
         from gatewright.tuning.study import Study, quiet_optuna
         from gatewright.tuning.workers import search_with
 
@@ -87,6 +87,8 @@ def tune(
         with sources_kept():
             with waits.during(f"reading {name}"):
                 job = Job.of(list(source), kind, options, space)
+            if job.settled:
+                say(f"all trials: {described(job.settled)}")
             opened = Study.begin(study or Path("studies", name.split(".")[0] or "study"), job.plan())
             try:
                 ended, notes = search_with(workers, opened, job, limits, say)

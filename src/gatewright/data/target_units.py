@@ -190,7 +190,11 @@ def in_table_units(z: Values, encoder: SeriesEncoder, scaler: Scaler, head: Quan
 
 
 def quantiles_of(
-    outputs: NDArray[np.float32], head: QuantileHead, scaler: Scaler, levels: Sequence[float]
+    outputs: NDArray[np.float32],
+    head: QuantileHead,
+    scaler: Scaler,
+    levels: Sequence[float],
+    first: int = 0,
 ) -> Values:
     """Return quantiles of forecasts at any levels, from the outputs of a head with distributions.
 
@@ -199,6 +203,7 @@ def quantiles_of(
         head: of the model.
         scaler: of the model.
         levels: between 0 and 1, rising.
+        first: number of the first of these targets, of those that the model has.
 
     Returns:
         (..., targets, levels): in the scaler's units, or for whole numbers in those of the table.
@@ -208,7 +213,7 @@ def quantiles_of(
     assert head.family is not None
     *leading, targets, size = outputs.shape
     flat = np.ascontiguousarray(outputs.reshape(-1, targets, size), np.float32)
-    units = list(scaler.scale[:targets])
+    units = list(scaler.scale[first : first + targets])
     result: Values = _kernels.quantiles(flat, head.family.number, list(levels), units)
     return result.reshape(*leading, targets, len(levels))
 

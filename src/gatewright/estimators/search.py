@@ -30,7 +30,8 @@ class Tuned(Generic[E]):
 
     Attributes:
         best_estimator_: the fitted estimator of the best trial.
-        best_params_: the parameters that it was given.
+        best_params_: the parameters that it was given: what was searched, and what the data decided for all trials
+            where the estimator left it open: transform and scale of a forecaster.
         best_score_: score of its best validation; lower is better.
         trials_: a polars DataFrame with a row for each trial: its state, score, steps, seconds and parameters.
     """
@@ -79,7 +80,7 @@ def tune(
     >>> model = gatewright.Forecaster(context=24, steps=10)
     >>> found = gatewright.tune(model, series, trials=2, search={"hidden": [4, 8], "lr": (1e-3, 1e-1, "log")})
     >>> sorted(found.best_params_), len(found.trials_)
-    (['hidden', 'lr'], 2)
+    (['hidden', 'lr', 'scale', 'transform'], 2)
     """
     if not isinstance(estimator, Estimator):
         raise GatewrightError("estimator", "an estimator of gatewright", f"an object of type {_type(estimator)}")
@@ -99,7 +100,7 @@ def tune(
         if not ended and not any(result.state == "finished" for result in found):
             raise KeyboardInterrupt
         best = best_trial(study)
-        params = _params(best.params)
+        params = {**job.settled, **_params(best.params)}
         fitted = _fitted(estimator, params, (X, y, columns), study.run_of(best))
         if storage is None:
             fitted.run_ = None

@@ -13,6 +13,7 @@ from gatewright.errors import GatewrightError
 from gatewright.tasks import options as options_of_runs
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.recipes import Recipe, RollingValidation
+from gatewright.tasks.search_space import Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,6 +176,8 @@ class Kind(Protocol[Data]):
     plot: str = "forecast.png"
     #: Entries of the search space of `gatewright tune`, where the user has none (`tasks.search_space`).
     searched: tuple[str, ...] = ()
+    #: Whether its data decides the unit of the validation score, so that a search settles it: `settled`.
+    settles: bool = False
     #: Whether its models forecast the rows after a table: `forecast`, and ``windows`` of an evaluation.
     forecasts: bool = False
     #: Whether a refit takes as many steps as the run, over which the learning rate falls to 0; else it takes those
@@ -263,9 +266,31 @@ class Kind(Protocol[Data]):
 
         Args:
             data: read with the options.
-            options: as the user set them.
+            options: as `settled` returns them.
         """
         return self.searched
+
+    def settled(self, data: Data, options: Options) -> Options:
+        """Return options with what the data decides of the unit of the validation score, for all trials.
+
+        Args:
+            data: read with the options.
+            options: as the user set them.
+        """
+        return options
+
+    def require_comparable(self, data: Data, options: Options, space: Space) -> None:
+        """Check that the scores of all trials of a search can be compared.
+
+        Args:
+            data: as for `settled`.
+            options: its result.
+            space: the search space, whose values are checked.
+
+        Raises:
+            GatewrightError: if values have scores in different units, or of different windows.
+        """
+        return
 
     def recipes(self, data: Data, options: Options) -> tuple[Recipe, ...]:
         """Return the recipes that `train --auto` chooses among, the default first; none for most kinds.

@@ -218,5 +218,7 @@ def checked(resolve: Callable[[Options], Options], fixed: Options, space: Space,
             try:
                 resolve(with_values(fixed, {name: value}))
             except GatewrightError as error:
-                raise GatewrightError(f"--search {name}", error.expected, error.got) from None
+                other = error.argument not in (f"--{name.replace('_', '-')}", f"--{name}")
+                expected = f"{error.argument} {error.expected}" if other else error.expected
+                raise GatewrightError(f"--search {name}", expected, error.got) from None
     return space

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from gatewright.data.text_sources import TextFiles
 from gatewright.errors import GatewrightError, shorten
 from gatewright.nn.model import Model
 from gatewright.runs.run import digest
+from gatewright.tasks.base import Kind
 from gatewright.tasks.options import Options
 from gatewright.tasks.search_space import Space, Value, checked, entries_of, space_of, with_values
 from gatewright.tasks.sources import learned_from
@@ -37,12 +38,14 @@ class Job:
         kind: name of the kind of model.
         options: the options that are fixed.
         space: what is searched.
+        settled: those of the options that the data decided for all trials, whose scores have one unit, by name.
     """
 
     source: Any
     kind: str
     options: Options
     space: Space
+    settled: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, source: Any, kind: str, options: Options, search: Space | None) -> Job:
@@ -59,13 +62,20 @@ class Job:
         """
         learned, source = learned_from(source, kind, options)
         own = () if search is None else tuple(search)
+        if search is not None:
+            search = checked(learned.resolve, options, search, own)  # before the data is read
+            if not learned.settles:
+                return cls(source, learned.name, options, search)
+        data = _read(learned, source, options, search or {})
+        fixed = learned.settled(data, options)
         if search is None:
-            data = learned.read(source, learned.resolve(options).data)
-            entries = learned.search_entries(data, options)
+            entries = learned.search_entries(data, fixed)
             if not entries:
                 raise GatewrightError("--search", f"options to search, for a {learned.name} model", "none")
             search = space_of(entries)
-        return cls(source, learned.name, options, checked(learned.resolve, options, search, own))
+        search = checked(learned.resolve, fixed, search, own)
+        learned.require_comparable(data, fixed, search)
+        return cls(source, learned.name, fixed, search, _changed(options, fixed))
 
     def plan(self) -> Plan:
         """Return the plan of the study."""
@@ -197,16 +207,46 @@ def _try(study: Study, job: Job, trial: Trial, say: Callable[[str], None], tempo
     return True
 
 
-def described(values: dict[str, Any]) -> str:
+def described(values: Mapping[str, Any]) -> str:
     """Return values of options in a line.
 
     >>> described({"hidden": 32, "weight_decay": 0.0123456})
     'hidden 32, weight-decay 0.01235'
     """
-    return ", ".join(
-        f"{name.replace('_', '-')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+    return ", ".join(f"{name.replace('_', '-')} {_written(value)}" for name, value in values.items())
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _read(kind: Kind[Any], source: Any, options: Options, space: Space) -> Any:
+    """Read what the trials learn from, with the defaults; or, if these do not fit it, with values of the space.
+
+    Raises:
+        GatewrightError: if it cannot be used.
+    """
+    try:
+        return kind.read(source, kind.resolve(options).data)
+    except GatewrightError as error:
+        values = {name: domain.ends[0] for name, domain in space.items()}
+        try:
+            return kind.read(source, kind.resolve(with_values(options, values)).data)
+        except GatewrightError:
+            raise error from None
+
+
+def _changed(before: Options, after: Options) -> dict[str, Any]:
+    """Return the options that differ, by name."""
+    own = before.plain()
+    return {
+        name: value
+        for table, values in after.plain().items()
         for name, value in values.items()
-    )
+        if own[table].get(name) != value
+    }
 
 
 def _path_of(source: Any) -> str:

@@ -22,6 +22,7 @@ from gatewright.tasks.options import (
     stack_options,
 )
 from gatewright.tasks.recipes import Recipe
+from gatewright.tasks.search_space import Space
 from gatewright.tasks.settings import LossSettings, ModelSettings, StartSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Forecast(Kind["SeriesData"]):
         "hidden=16:128:log", "layers=1:2", "reads=change,level,both", "dropout=0:0.5", "lr=3e-4:1e-2:log",
         "batch=16,32,64,128", "weight_decay=1e-4:1e-1:log",
     )  # fmt: skip
+    settles = True
     forecasts = True
 
     def resolve(self, options: Options) -> Options:
@@ -145,17 +147,34 @@ class Forecast(Kind["SeriesData"]):
         return replace(options, data=data.options)
 
     def search_entries(self, data: SeriesData, options: Options) -> tuple[str, ...]:
-        """Return the entries for a table: also half and twice the context, as far as the table has windows."""
+        """Return the entries for a table: also half and twice the context, where these have comparable scores."""
+        from gatewright.tasks.forecast.trial_scores import ScoredBy
+
         if options.data.context is not None:
             return self.searched
         sizes = [data.sizes.read // 2, data.sizes.read, 2 * data.sizes.read]
+        scored = [
+            ScoredBy.of(data, self.resolve(replace(options, data=replace(options.data, context=size))))
+            for size in sizes
+        ]
         usable = [
             str(size)
-            for size in sizes
-            if size > data.sizes.longest
-            and self.steps_read(data, replace(options, data=replace(options.data, context=size)))
+            for size, own in zip(sizes, scored, strict=True)
+            if size > data.sizes.longest and own == scored[1]
         ]
         return (*self.searched, f"context={','.join(usable)}") if len(usable) > 1 else self.searched
+
+    def settled(self, data: SeriesData, options: Options) -> Options:
+        """Return options with the transforms and the scale of a table's targets."""
+        from gatewright.tasks.forecast.trial_scores import settled
+
+        return settled(data, options, self.resolve(options))
+
+    def require_comparable(self, data: SeriesData, options: Options, space: Space) -> None:
+        """Check that no value changes the unit of the loss or the windows of the validation part."""
+        from gatewright.tasks.forecast.trial_scores import require_comparable
+
+        require_comparable(data, options, space, self.resolve)
 
     def recipes(self, data: SeriesData, options: Options) -> tuple[Recipe, ...]:
         """Return the recipes of forecasters that a table allows, without those of options that are set."""

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.data.table import Series, Table
+from gatewright.data.target_units import quantiles_of
 from gatewright.errors import DataError, GatewrightError
 from gatewright.nn.model import Model
+from gatewright.spec import QuantileHead
 from gatewright.spec.table import LARGEST_LAG_CORRELATION
 from gatewright.tasks.base import SamplePaths
 from gatewright.tasks.forecast.dependence import Values, dependence_of
 from gatewright.tasks.forecast.predict import fitted, forecast_frame, require_forecaster, window_at_end
 from gatewright.tasks.forecast.quantile_function import values_at
 from gatewright.tasks.forecast.window_units import Place
-from gatewright.tasks.forecast.windows import predict_scaled, quantiles_in_units, scaled_quantiles
+from gatewright.tasks.forecast.windows import predict_scaled, quantiles_in_units
 
 #: Name of the column that numbers the paths of a series.
 PATH = "path"
@@ -159,12 +161,16 @@ def in_units(model: Model, outputs: Tensor, scores: Values, place: Place | None 
 
 def _of_distributions(model: Model, outputs: Tensor, scores: Values) -> Values:
     """Return the quantiles of distributions at the levels of scores (paths, horizon, targets)."""
+    head, scaler = model.spec.head, model.scaler
+    assert isinstance(head, QuantileHead)
+    assert scaler is not None
+    given = outputs.float().cpu().numpy()
     levels = torch.special.ndtr(torch.from_numpy(scores)).clamp(LEAST_LEVEL, 1 - LEAST_LEVEL).numpy()
     values = np.empty_like(levels)
     for step, target in np.ndindex(*levels.shape[1:]):
         some, places = np.unique(levels[:, step, target], return_inverse=True)
-        quantiles = scaled_quantiles(model, outputs[step], some.tolist())
-        values[:, step, target] = quantiles[target, places]
+        own = quantiles_of(given[step, target : target + 1], head, scaler, some.tolist(), target)
+        values[:, step, target] = own[0, places]
     return values
 
 
