@@ -166,6 +166,16 @@ def _shrunk(change: float, windows: float, half: float) -> float:
     return float(change * windows / (windows + half))
 
 
+def ratios(wanted: Values, own: Values) -> Values:
+    """Return the factors that give intervals the widths that are wanted, within the bounds of a calibration.
+
+    >>> ratios(np.array([2.0, 1.0]), np.array([1.0, 0.0])).tolist()
+    [2.0, 10.0]
+    """
+    least = np.maximum(own, wanted / LARGEST_WIDTH)
+    return np.where(wanted > 0, np.maximum(wanted / np.where(least > 0, least, 1.0), 1 / LARGEST_WIDTH), 1.0)
+
+
 def folded(file: ModelFile, calibration: Calibration) -> ModelFile:
     """Return the file of a forecaster whose head gives calibrated quantiles.
 

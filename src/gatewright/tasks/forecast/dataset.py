@@ -79,6 +79,7 @@ class SeriesData:
         notes: what was left out, in lines for a person.
         seasons: which seasonal differences a forecast has and why, in a line for a person.
         units: transforms of the targets, and bounds of their forecasts.
+        validated: of a refit, of each series the first row of the validation part that training has in it now.
     """
 
     table: Table
@@ -92,6 +93,7 @@ class SeriesData:
     notes: tuple[str, ...] = ()
     seasons: str = ""
     units: TargetOptions = NO_TARGET_OPTIONS
+    validated: tuple[int, ...] = ()
 
 
 def roles(options: DataOptions, fixed: bool = False) -> Roles:

@@ -276,7 +276,8 @@ class Forecast(Kind["SeriesData"]):
 
     def with_validation(self, data: SeriesData) -> SeriesData:
         """Return the same table without a validation part."""
-        return replace(data, parts=tuple(replace(part, valid=part.test) for part in data.parts))
+        parts = tuple(replace(part, valid=part.test) for part in data.parts)
+        return replace(data, parts=parts, validated=tuple(part.valid for part in data.parts))
 
     def evaluate(self, model: Model, data: SeriesData, windows: int | None, waits: Waits) -> Evaluation:
         """Score the windows of the test part, next to the baselines."""

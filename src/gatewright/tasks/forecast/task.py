@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,10 +16,10 @@ from gatewright.data.table import Series
 from gatewright.data.time_zones import LOCAL
 from gatewright.data.window_checks import listed
 from gatewright.files.model_file import ModelFile
-from gatewright.nn.model import Model, State
+from gatewright.nn.model import Model, State, of_file
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.base import Loss, Share
-from gatewright.tasks.forecast.calibration import applied, calibrated, calibration_of, folded, independent
+from gatewright.tasks.forecast.calibration import applied, calibrated, calibration_of, folded, independent, ratios
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.dependence import with_dependence, with_dependence_of
 from gatewright.tasks.forecast.losses import POINT_LOSSES, LikelihoodLoss, PointLoss, quantile_loss
@@ -74,7 +75,7 @@ class ForecastTask:
         assert model.scaler is not None
         encoder, head = model.spec.encoder, model.spec.head
         self.model, self.batch, self._calibrate = model, batch, settings.calibrate
-        self._seed, self._share, self._series = seed, share, data.table.series
+        self._seed, self._share, self._device, self._series = seed, share, device, data.table.series
         # Every step of the second half forecasts: its context is at least half as long as in use, and has the row
         # one season before it.
         longest = encoder.seasons[-1] if encoder.seasons else 0
@@ -98,6 +99,7 @@ class ForecastTask:
         self._valid = np.concatenate(valid)
         every = max(1, -(-len(self._valid) // VALIDATION_WINDOWS))
         self._valid = self._valid[::every]
+        self._learned = self._validation_learned(encoded, data)
         self._validated: tuple[Tensor, NDArray[np.float64]] | None = None
         rows = np.searchsorted(self._valid, self._windows.starts[1:])
         self._independent = independent(np.split(self._valid, rows), head.horizon)
@@ -112,6 +114,18 @@ class ForecastTask:
         self._epoch, self._order = -1, self._train
         self._unknown = UnknownCategories(encoder, head.horizon, seed, share)
         self.summary = _summary(data, encoder, head.horizon, model.spec.lstm.output_size)
+
+    def _validation_learned(self, encoded: Sequence[preprocessing.Encoded], data: SeriesData) -> NDArray[np.int64]:
+        """Return some windows, evenly spaced, of the validation part that the training part of a refit has in it."""
+        encoder, head = self.model.spec.encoder, self.model.spec.head
+        assert isinstance(encoder, SeriesEncoder)
+        rows = [np.zeros(0, np.int64)]
+        series = zip(encoded, self._windows.starts, data.validated, data.parts, strict=False)
+        for one, start, first, part in series:
+            found = preprocessing.origins(one.target, encoder.context, head.horizon, first, part.test)
+            rows.append(start + found)
+        origins = np.concatenate(rows)
+        return origins[:: max(1, -(-len(origins) // VALIDATION_WINDOWS))]
 
     def _new_start(self, network: Startable, states: Callable[[Tensor], Tensor], units: int) -> DataStart:
         spec, scaler = self.model.spec, self.model.scaler
@@ -198,10 +212,23 @@ class ForecastTask:
         return with_dependence(file, quantiles, target, self._independent)
 
     def refitted(self, best: ModelFile) -> ModelFile:
-        """Fit the first steps; return the file of the model, with calibration and dependence of the best one."""
+        """Fit the first steps; return the file of the model, with calibration and dependence of the best one.
+
+        A model that has learned the validation part is too sure of it.  There its intervals get the mean widths of
+        the best model's, which are calibrated.
+        """
         self._first_steps.fit()
         file, found = self.model.file(), calibration_of(best.spec, best.table)
+        if found is not None and self._calibrate == "width":
+            before, after = self._widths(of_file(best).to(self._device)), self._widths(self.model)
+            found = replace(found, widths=ratios(before, after))
         return with_dependence_of(file if found is None else folded(file, found), best)
+
+    def _widths(self, model: Model) -> NDArray[np.float64]:
+        """Return the mean width of the outermost interval where the validation part was (horizon, targets)."""
+        outputs, _ = predict_scaled(model, self._windows, self._learned)
+        quantiles = scaled_quantiles(model, outputs)
+        return (quantiles[..., -1] - quantiles[..., 0]).mean(axis=0)
 
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return the windows of a step."""
