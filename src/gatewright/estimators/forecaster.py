@@ -91,7 +91,8 @@ class Forecaster(PathSampling, RollingOrigins):
             log-likelihood, with a ``head`` that has a distribution.
         calibrate: calibration of the intervals on the validation part, after training: "width" (default),
             "conformal" or "none".
-        refit: whether to train a new model on training and validation part, for the steps of the best one.
+        refit: whether to train a new model on training and validation part, for the steps of the best one; by
+            default with fewer than 2,000 training windows.
         patience: validations without improvement before the training stops; 0 for no limit.
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.

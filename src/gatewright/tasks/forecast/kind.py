@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from gatewright.tasks.forecast.rolling import Rolling
     from gatewright.tasks.inputs import InputBatch
 
+#: Number of training windows from which on a model is not refitted unless an option says so: it takes as long as the
+#: training, and what the validation part adds to a long history changes little.
+REFIT_WINDOWS = 2000
+
 
 class Forecast(Kind["SeriesData"]):
     """Forecasters of the series of a table."""
@@ -57,10 +61,10 @@ class Forecast(Kind["SeriesData"]):
         replace(MODEL_DEFAULTS, hidden=64, dropout=0.2, start="data"),
         replace(
             TRAINING_DEFAULTS, steps=1000, batch=64, lr=1e-3, validate_every=25, patience=10, loss="quantile",
-            calibrate="width", refit=False,
+            calibrate="width",
         ),
     )  # fmt: skip
-    by_data = ("context", "season", "calendar", "category", "embedding", "category_size")
+    by_data = ("context", "season", "calendar", "category", "embedding", "category_size", "refit")
     searched = (
         "hidden=16:128:log", "layers=1:2", "reads=change,level,both", "dropout=0:0.5", "lr=3e-4:1e-2:log",
         "batch=16,32,64,128", "weight_decay=1e-4:1e-1:log",
@@ -144,7 +148,11 @@ class Forecast(Kind["SeriesData"]):
 
     def complete(self, options: Options, data: SeriesData) -> Options:
         """Return the options with what the table decides."""
-        return replace(options, data=data.options)
+        training = options.training
+        if training.refit is None:
+            few = data.windows[:, 0].sum() < REFIT_WINDOWS and bool(data.windows[:, 1].any())
+            training = replace(training, refit=bool(few))
+        return replace(options, data=data.options, training=training)
 
     def search_entries(self, data: SeriesData, options: Options) -> tuple[str, ...]:
         """Return the entries for a table: also half and twice the context, where these have comparable scores."""

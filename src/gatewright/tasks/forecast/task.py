@@ -116,7 +116,7 @@ class ForecastTask:
         self.summary = _summary(data, encoder, head.horizon, model.spec.lstm.output_size)
 
     def _validation_learned(self, encoded: Sequence[preprocessing.Encoded], data: SeriesData) -> NDArray[np.int64]:
-        """Return some windows, evenly spaced, of the validation part that the training part of a refit has in it."""
+        """Return some windows, evenly spaced, of the validation part that a refit learns too."""
         encoder, head = self.model.spec.encoder, self.model.spec.head
         assert isinstance(encoder, SeriesEncoder)
         rows = [np.zeros(0, np.int64)]
