@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from gatewright.tasks.forecast.rolling import Rolling
     from gatewright.tasks.inputs import InputBatch
 
-#: Number of training windows from which on a model is not refitted unless an option says so: it takes as long as the
-#: training, and what the validation part adds to a long history changes little.
+#: Number of training windows from which on only an option makes a refit: it takes as long as the training, while
+#: the validation part adds little to a long history.
 REFIT_WINDOWS = 2000
 
 
