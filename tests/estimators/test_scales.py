@@ -44,10 +44,11 @@ def test_the_unit_of_one_target_changes_no_other() -> None:
 
 def test_arrays_tables_and_streams_agree_with_codes_among_the_inputs() -> None:
     targets, codes = values(FACTOR, OFFSET), np.random.default_rng(4).integers(1, 5, (ROWS, 1))
-    arrays = gw.Forecaster(**SIZES).fit(codes, targets, category="x0")
+    sizes = {**SIZES, "start": "zero"}  # few steps, which make a difference
+    arrays = gw.Forecaster(**sizes).fit(codes, targets, category="x0")
     frame = pl.DataFrame({"y0": targets[:, 0], "y1": targets[:, 1], "x0": codes[:, 0]})
     columns: dict[str, Any] = {"target": ["y0", "y1"], "past": "x0", "time": "none", "category": "x0"}
-    table = gw.Forecaster(**SIZES).fit(frame, **columns)
+    table = gw.Forecaster(**sizes).fit(frame, **columns)
     assert arrays.model_.fingerprint == table.model_.fingerprint
     (category,) = arrays.model_.spec.encoder.categories
     assert category.values == ("1", "2", "3", "4")

@@ -118,7 +118,8 @@ def folder(tmp_path_factory):
     def make(name, source, **changes):
         data = {key: value for key, value in changes.items() if key in DataOptions.__dataclass_fields__}
         options = replace(OPTIONS, data=replace(OPTIONS.data, **data))
-        options = replace(options, training=replace(SHORT, seed=changes.get("seed", 0)))
+        training = replace(SHORT, seed=changes.get("seed", 0))
+        options = replace(options, model=replace(options.model, start="zero"), training=training)
         train(source, options, run=folder / name, console=quiet())
 
     make("small", one, id=("site",))

@@ -138,7 +138,7 @@ def test_a_run_is_shown_with_its_test_part(gatewright: Any, runs: Path, seen: Se
         seen.require(look(runs / kind, steps=2000))
         [entry] = seen.entries
         assert (entry["id"], entry["first"], entry["note"]) == ("best", True, f"step {entry['step']}, best")
-        assert entry["step"] in (2, 4)
+        assert entry["step"] in (0, 2, 4)
         assert entry["unit"] == {"plays": "nats/char"}.get(kind, entry["unit"]) != ""
         assert 0 < entry["score"] < 100
         assert seen.shown["note"] == entry["note"]

@@ -54,8 +54,9 @@ def write_text(path: Path, characters: int = 6000, seed: int = 0) -> Path:
 FORECAST = Options(
     DataOptions(target=("load",), known=("wind",), context=24, horizon=3, valid="80", test="80"),
     ModelOptions(hidden=8, layers=2, dropout=0.2),
-    TrainingOptions(steps=30, batch=8, validate_every=10, checkpoint_every=1, seed=3, warmup=5, device="cpu"),
-)
+    TrainingOptions(steps=30, batch=8, validate_every=10, checkpoint_every=1, seed=3, warmup=5, device="cpu",
+                    refit=False),
+)  # fmt: skip
 LANGUAGE = Options(
     DataOptions(context=16, valid="0.1", test="0.1"),
     ModelOptions(hidden=12, layers=1, embedding=6, dropout=0.2, forget_bias=1.0),

@@ -88,6 +88,7 @@ def model() -> gw.Forecaster:
         "context": CONTEXT,
         "hidden": 16,
         "steps": 3,
+        "start": "zero",
         "test": 50,
         "valid": 50,
     }

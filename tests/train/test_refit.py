@@ -13,10 +13,12 @@ from rich.console import Console
 
 from gatewright.errors import GatewrightError
 from gatewright.files import model_file
+from gatewright.nn.model import load
 from gatewright.runs.run import Run
 from gatewright.tasks import registry
 from gatewright.tasks.base import Share
 from gatewright.tasks.forecast.calibration import calibration_of, folded
+from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.tasks.settings import TrainingSettings
 from gatewright.train.callback import Callback
@@ -77,8 +79,10 @@ def test_a_refit_learns_the_validation_part_for_the_steps_of_the_best_model(
     before, _ = train(source, plain, run=source.parent / "plain", console=quiet())
     first, file = model_file.read(before.model), model_file.read(run.model)
     assert f"refit on training and validation part, {best_step} steps" in printed
-    assert (file.scaler, file.spec, file.table) == (first.scaler, first.spec, first.table)
     assert file.table is not None
+    assert first.table is not None
+    assert (file.scaler, file.spec) == (first.scaler, first.spec)
+    assert replace(file.table, widths=first.table.widths) == first.table
     assert len(file.table.correlation) == 3  # of three steps ahead
     found = calibration_of(file.spec, file.table)
     assert found is not None
@@ -86,6 +90,14 @@ def test_a_refit_learns_the_validation_part_for_the_steps_of_the_best_model(
     for name, value in expected.tensors.items():
         np.testing.assert_array_equal(file.tensors[name], value, err_msg=name)
         assert name == "season.weight" or not np.array_equal(file.tensors[name], first.tensors[name])
+    # Where the validation part was, the intervals are as wide as those of the calibrated model.
+    widths = []
+    for model in (load(before.model), load(run.model)):
+        task = ForecastTask(model, before.data(), 8, 0, Share(0, 1), torch.device("cpu"))
+        _, _, forecasts = task.forecast(10**6, training=False)
+        assert len(forecasts) == 78
+        widths.append((forecasts[..., -1] - forecasts[..., 0]).mean(axis=0))
+    np.testing.assert_allclose(widths[1], widths[0], rtol=1e-5)
     lines = [line for line in run.metrics.read_text().splitlines() if "valid" in line]
     assert len(lines) == 1 + STEPS / 4
 

@@ -95,7 +95,8 @@ def test_ctrl_c_keeps_the_best_model_and_goes_on(undisturbed, tmp_path):
     source, options, expected = undisturbed
     run = tmp_path / "run"
     told = {**options.plain()["data"], **options.plain()["model"], **options.plain()["training"]}
-    arguments = [
+    arguments = [] if told.pop("refit", True) else ["--no-refit"]
+    arguments += [
         word
         for name, value in told.items()
         for word in (f"--{name.replace('_', '-')}", *(value if isinstance(value, tuple) else (value,)))

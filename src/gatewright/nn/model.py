@@ -240,11 +240,7 @@ def load(path: Path | str) -> Model:
         SpecError: if its specification cannot be read.
     """
     path = path_of(path, "path", "the path of a model file or of a run's directory")
-    return of_file(model_file.read(path / "model.safetensors" if path.is_dir() else path))
-
-
-def of_file(file: model_file.ModelFile) -> Model:
-    """Return the model that a file holds, on the CPU, in evaluation mode; no random number is drawn."""
+    file = model_file.read(path / "model.safetensors" if path.is_dir() else path)
     with torch.device("meta"):  # initial weights would be drawn, to be overwritten
         model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary, table=file.table)
     model.to_empty(device="cpu")

@@ -31,7 +31,7 @@ from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
 from gatewright.train.memory import within_memory
 from gatewright.train.progress import Display
-from gatewright.train.refit import refit
+from gatewright.train.refit import delete_checkpoints, refit
 from gatewright.train.trainer import Loop
 
 
@@ -266,6 +266,8 @@ def _loop(
         if loop.total < loop.progress.step:
             expected = f"more than the {loop.progress.step} steps that the run has taken"
             raise GatewrightError("--steps or --epochs", expected, f"{loop.total} steps")
+    if loop.progress.step == 0 and accelerator.is_main_process:
+        delete_checkpoints(run)  # of a training whose own checkpoint is lost
 
     def note(text: str) -> None:
         for callback in callbacks:

@@ -71,6 +71,9 @@ class RefitLoop(Loop):
             model_file.write(self._run.model, self._task.refitted(best))
         self._save()
 
+    def _open_tensorboard(self) -> None:
+        """Write no events, which would take the place of those of the steps that found the best model."""
+
     def _log(self, more: dict[str, float | None]) -> float:  # noqa: ARG002
         """Write nothing: the metrics are those of the steps that found the best model."""
         self.progress.loss_sum, self.progress.loss_steps = 0.0, 0
@@ -100,7 +103,7 @@ def refit(
     """
     loop = RefitLoop(prepare(), settings, run, accelerator, callbacks, steps)
     if accelerator.is_main_process:
-        _delete_others(run, run.refit(steps, loop.total))
+        delete_checkpoints(run, run.refit(steps, loop.total))
     loop.resume()
     if loop.done:
         return True
@@ -109,8 +112,13 @@ def refit(
     return bool(loop.run().finished)
 
 
-def _delete_others(run: Run, own: Path) -> None:
-    """Delete the checkpoints of earlier refits, of another number of steps."""
+def delete_checkpoints(run: Run, but: Path | None = None) -> None:
+    """Delete the checkpoints of earlier refits.
+
+    Args:
+        run: the run.
+        but: the one to keep.
+    """
     for path in run.path.glob("refit-*.safetensors"):
-        if path != own:
+        if path != but:
             path.unlink()

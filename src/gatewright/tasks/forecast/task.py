@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from gatewright.data.table import Series
 from gatewright.data.time_zones import LOCAL
 from gatewright.data.window_checks import listed
 from gatewright.files.model_file import ModelFile
-from gatewright.nn.model import Model, State, of_file
+from gatewright.nn.model import Model, State
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.forecast.calibration import applied, calibrated, calibration_of, folded, independent, ratios
@@ -75,7 +76,7 @@ class ForecastTask:
         assert model.scaler is not None
         encoder, head = model.spec.encoder, model.spec.head
         self.model, self.batch, self._calibrate = model, batch, settings.calibrate
-        self._seed, self._share, self._device, self._series = seed, share, device, data.table.series
+        self._seed, self._share, self._series = seed, share, data.table.series
         # Every step of the second half forecasts: its context is at least half as long as in use, and has the row
         # one season before it.
         longest = encoder.seasons[-1] if encoder.seasons else 0
@@ -220,8 +221,9 @@ class ForecastTask:
         self._first_steps.fit()
         file, found = self.model.file(), calibration_of(best.spec, best.table)
         if found is not None and self._calibrate == "width":
-            before, after = self._widths(of_file(best).to(self._device)), self._widths(self.model)
-            found = replace(found, widths=ratios(before, after))
+            first = copy.deepcopy(self.model)
+            first.load_state_dict({name: torch.from_numpy(value) for name, value in best.tensors.items()})
+            found = replace(found, widths=ratios(self._widths(first), self._widths(self.model)))
         return with_dependence_of(file if found is None else folded(file, found), best)
 
     def _widths(self, model: Model) -> NDArray[np.float64]:
