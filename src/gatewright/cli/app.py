@@ -52,8 +52,12 @@ class UsageError(GatewrightError):
 
 
 def flat(title: str, order: int) -> Parameter:
-    """Return the parameter of a dataclass of options: its fields are options of the command, in a group."""
-    return Parameter(name="*", group=Group(title, sort_key=order))
+    """Return the parameter of a dataclass of options: its fields are options of the command, in a group.
+
+    A field that is true or false and has a default of its own is also an option to turn it off: ``--no-refit``.
+    """
+    group = Group(title, sort_key=order)
+    return Parameter(name="*", group=group, negative=None, negative_iterable=(), negative_none=())
 
 
 def say(text: str) -> None:
