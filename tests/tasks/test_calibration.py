@@ -112,6 +112,15 @@ def test_a_step_without_an_observation_has_the_width_of_the_others() -> None:
     assert widths[2, 0] == pytest.approx(np.nanquantile(scores, 0.8 * 61 / 60) ** (60 / 65))
 
 
+def test_a_target_without_an_observation_keeps_its_width() -> None:
+    forecast, target = (np.concatenate([each, each], axis=2) for each in sample())
+    target[:, :, 1] = np.nan
+    widths = calibrated("width", forecast, target, LEVELS, np.full(4, 60.0)).widths
+    np.testing.assert_array_equal(widths[:, 1], 1.0)
+    alone = calibrated("width", *sample(), LEVELS, np.full(4, 60.0)).widths
+    np.testing.assert_array_equal(widths[:, 0], alone[:, 0])
+
+
 def test_a_width_of_zero_is_bounded() -> None:
     forecast, target = sample()
     forecast = np.repeat(forecast[..., 1:2], 3, axis=-1)

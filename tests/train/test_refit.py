@@ -78,7 +78,7 @@ def test_a_refit_learns_the_validation_part_for_the_steps_of_the_best_model(
     plain = replace(OPTIONS, training=replace(OPTIONS.training, refit=False))
     before, _ = train(source, plain, run=source.parent / "plain", console=quiet())
     first, file = model_file.read(before.model), model_file.read(run.model)
-    assert f"refit on training and validation part, {best_step} steps" in printed
+    assert f"refit: a new model learns training and validation part, {best_step} steps" in printed
     assert file.table is not None
     assert first.table is not None
     assert (file.scaler, file.spec) == (first.scaler, first.spec)
@@ -143,3 +143,32 @@ def test_a_text_is_not_refitted(tmp_path: Path) -> None:
     options = replace(LANGUAGE, training=replace(LANGUAGE.training, refit=True))
     with pytest.raises(GatewrightError, match="--refit: expected no such option for a language model"):
         train(write_text(tmp_path / "a.txt"), options, run=tmp_path / "run")
+
+
+def test_a_run_without_its_refit_has_its_best_model_again(source: Path, tmp_path: Path) -> None:
+    few = replace(OPTIONS, training=replace(OPTIONS.training, steps=8, validate_every=2, schedule="constant"))
+    run, _ = train(source, few, run=tmp_path / "run", console=quiet())
+    plain, _ = train(
+        source,
+        replace(few, training=replace(few.training, refit=False)),
+        run=tmp_path / "plain",
+        console=quiet(),
+    )
+    refitted = model_file.read(run.model)
+    resume(run.path, Options(training=TrainingOptions(refit=False)), console=quiet())
+    assert weights(run.path) == weights(plain.path)
+    assert not run.best.exists()
+    # From there, and from a refit that was lost before its checkpoint, a refit comes to the same bits.
+    resume(run.path, Options(training=TrainingOptions(refit=True)), console=quiet())
+    assert model_file.read(run.model).fingerprint == refitted.fingerprint
+    for path in run.path.glob("refit-*.safetensors"):
+        path.unlink()
+    resume(run.path, Options(training=TrainingOptions(refit=True)), console=quiet())
+    assert model_file.read(run.model).fingerprint == refitted.fingerprint
+
+
+def test_a_refit_takes_the_learning_rates_of_the_steps_of_the_run(source: Path, tmp_path: Path) -> None:
+    epochs = replace(OPTIONS, training=replace(OPTIONS.training, steps=None, epochs=1, batch=32))
+    run, progress = train(source, epochs, run=tmp_path / "run", console=quiet())
+    # An epoch of the refit would have three steps more, and the learning rate would fall more slowly.
+    assert run.refit(progress.best_step, progress.step).exists()

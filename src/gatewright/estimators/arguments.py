@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, TypedDict
 
 import numpy as np
 
 from gatewright.errors import DataError, GatewrightError, nearest, shorten
 from gatewright.estimators.table_input import TableInput
+from gatewright.tasks.options import DataOptions, ModelOptions, TrainingOptions
+
+#: Parameters of estimators, which are easily taken for arguments of ``fit``.
+_PARAMETERS = {field.name for table in (DataOptions, ModelOptions, TrainingOptions) for field in fields(table)}
 
 
 class Columns(TypedDict, total=False):
@@ -63,6 +68,9 @@ def roles_of(columns: Mapping[str, Any], roles: type[Any], single: Sequence[str]
     known, named = roles.__annotations__, dict[str, Any]()
     for role, value in columns.items():
         if role not in known:
+            if role in _PARAMETERS:
+                expected = f"a parameter of the estimator, as in Forecaster({role}=...)"
+                raise GatewrightError(role, expected, "an argument next to the table")
             got = f"{shorten(role)}{nearest(role, known)}"
             raise GatewrightError("columns", f"a role out of {', '.join(known)}", got)
         labels = names(value, role)

@@ -46,6 +46,7 @@ class Run:
         self.config = path / "config.toml"
         self.source_note = path / "source.json"
         self.model = path / "model.safetensors"
+        self.best = path / "best.safetensors"
         self.initial = path / "initial.safetensors"
         self.checkpoint = path / "checkpoint.safetensors"
         self.metrics = path / "metrics.jsonl"

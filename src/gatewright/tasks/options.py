@@ -319,7 +319,7 @@ class TrainingOptions:
             (default: width; whole numbers of a --head none).
         refit: Train a new model on training and validation part, with the scaler and the calibration of the best
             one: a forecaster for as many steps as that one took, a classifier or a tagger for as many as the run
-            (default: of a forecaster with fewer than 2,000 training windows yes, else no).
+            (default: on for a forecaster with fewer than 2,000 training windows, else off).
         patience: Number of validations without improvement before the training stops; 0 for no limit (default: 10;
             text 5).
         validate_every: Steps between validations (default: 25; classifier and tagger 50; text: an epoch, at most

@@ -31,7 +31,7 @@ from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
 from gatewright.train.memory import within_memory
 from gatewright.train.progress import Display
-from gatewright.train.refit import delete_checkpoints, refit
+from gatewright.train.refit import delete_checkpoints, refit, without_refit
 from gatewright.train.trainer import Loop
 
 
@@ -268,6 +268,7 @@ def _loop(
             raise GatewrightError("--steps or --epochs", expected, f"{loop.total} steps")
     if loop.progress.step == 0 and accelerator.is_main_process:
         delete_checkpoints(run)  # of a training whose own checkpoint is lost
+        run.best.unlink(missing_ok=True)
 
     def note(text: str) -> None:
         for callback in callbacks:
@@ -291,16 +292,20 @@ def _loop(
         ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
         best = f"best validation {progress.best:.4f} at step {progress.best_step}"
         note(f"{ends[progress.finished]} at step {progress.step}; {best}")
-        if progress.finished and RefitSettings.of(options.training).refit:
+        refits = RefitSettings.of(options.training).refit
+        if progress.finished and refits:
             settings = TrainingSettings.of(options.training)
             anneals = registry.kind(run.kind).refit_anneals
             steps = progress.step if anneals else progress.best_step
-            own = replace(settings, steps=steps) if anneals else settings
+            # Epochs are longer with the validation part: the learning rates are those of the run's steps.
+            own = replace(settings, steps=steps if anneals else loop.total, epochs=None)
             again = (lambda: prepare(refit=True)[1], own, run, accelerator, callbacks, steps)
             with within_memory():
                 if not refit(*again):
                     progress = replace(progress, finished="")
                     note("stopped in the refit; the best model is kept")
+        elif not refits and accelerator.is_main_process:
+            without_refit(run)
         if run.model.exists() and (more := registry.kind(run.kind).note_on(model_file.read(run.model), options)):
             note(more)
         if not run.temporary:

@@ -67,7 +67,7 @@ class RefitLoop(Loop):
     def _validate(self) -> None:
         """Keep the model after the last step, then a checkpoint: there is nothing to validate on."""
         if self.progress.step == self.last and self._accelerator.is_main_process:
-            best = model_file.read(self._run.model)
+            best = model_file.read(self._run.best)
             model_file.write(self._run.model, self._task.refitted(best))
         self._save()
 
@@ -90,6 +90,8 @@ def refit(
 ) -> bool:
     """Train a new model on training and validation part, and let it take the place of the best model.
 
+    The best model is kept next to it, for a refit that is done again.
+
     Args:
         prepare: returns the task, with a model as new as that of the run was.
         settings: those of the run.
@@ -107,9 +109,21 @@ def refit(
     loop.resume()
     if loop.done:
         return True
+    if accelerator.is_main_process and not run.best.exists():
+        model_file.write(run.best, model_file.read(run.model))
     for callback in callbacks:
-        callback.note(f"refit on training and validation part, {steps} steps")
+        how = f"{steps} step{'s' * (steps > 1)}" if steps else "as it starts, since step 0 is the best"
+        callback.note(
+            f"refit: a new model learns training and validation part, {how} (--no-refit leaves this out)"
+        )
     return bool(loop.run().finished)
+
+
+def without_refit(run: Run) -> None:
+    """Let the best model of the validations be the run's model again."""
+    if run.best.exists():
+        run.best.replace(run.model)
+        delete_checkpoints(run)
 
 
 def delete_checkpoints(run: Run, but: Path | None = None) -> None:

@@ -246,6 +246,7 @@ class Loop:
         if better:
             progress.best, progress.best_step, progress.validations_since_best = score, progress.step, 0
             if self._accelerator.is_main_process:
+                self._run.best.unlink(missing_ok=True)  # of a refit of an earlier best model
                 model_file.write(self._run.model, self._task.file())
         else:
             progress.validations_since_best += 1

@@ -111,6 +111,8 @@ def _widths(forecast: Values, target: Values, levels: Sequence[float], windows: 
     share = float(outer[1] - outer[0])
     widths = np.ones(scores.shape[1:])
     for number in range(scores.shape[2]):
+        if not np.isfinite(scores[..., number]).any():
+            continue  # a target without a value in the validation part
         common = _shrunk(np.log(_factor(scores[..., number], share, windows[-1])), windows[-1], SHRINK)
         for step, column in enumerate(scores[..., number].T):
             own = np.log(_factor(column, share, windows[step])) if np.isfinite(column).any() else common
