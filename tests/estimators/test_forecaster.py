@@ -350,7 +350,7 @@ def test_nothing_is_printed_unless_asked(capfd: pytest.CaptureFixture[str]) -> N
 
 BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no such column": (panel(), {"target": "laod"}, "^target: expected a column out of .*did you mean 'load'"),
-    "an option": (panel(), {"target": "load", "fill": "forward"}, r"^fill: expected .* as in Forecaster\(fill=\.\.\.\)"),
+    "an option": (panel(), {"target": "load", "fill": "forward"}, r"^fill: .* as in Forecaster\(fill=\.\.\.\)"),
     "no such role": (panel(), {"targets": "load"}, "^columns: expected a role out of .*; did you mean 'target'"),
     "a dictionary": ({"load": [1.0]}, {}, "^X: expected a polars or pandas DataFrame"),
     "a number": (3.0, {}, "^X: expected a polars"),
