@@ -123,6 +123,35 @@ def test_figures_are_those_of_scikit_learn(fitted: gw.SequenceClassifier) -> Non
     assert fitted.score(X, y) == figures["accuracy"] >= 0.9
 
 
+def test_a_loaded_model_does_not_read_the_rows_of_a_long_frame_as_sequences(tmp_path: Path) -> None:
+    table = long_table(*sequences(12))
+    table = table.with_columns(kind=pl.when(pl.col("a") > 0).then(pl.lit("p")).otherwise(pl.lit("q")))
+    few = {**SMALL, "steps": 2, "validate_every": 2}
+    for features in (["a"], ["a", "b"], ["a", "kind"]):
+        fitted = gw.SequenceClassifier(**few).fit(table, id="who", label="move", time="step", features=features)
+        fitted.save(tmp_path / "m.safetensors")
+        loaded = gw.load(tmp_path / "m.safetensors")
+        assert isinstance(loaded, gw.SequenceClassifier)
+        own = table.select("who", "step", *features)
+        labels = np.repeat("up", len(table))
+        pandas = pd.DataFrame({name: own[name].to_list() for name in own.columns})
+        for frame in (own, own.drop("who"), pandas):
+            for ask in (loaded.predict, loaded.predict_proba, lambda X, y=labels: loaded.score(X, y)):
+                with pytest.raises(GatewrightError, match=r"^id: expected the column that names the sequence"):
+                    ask(frame)
+        assert loaded.predict_proba(own, id="who", time="step").equals(fitted.predict_proba(own))
+        with pytest.raises(GatewrightError, match=r"^id: "):  # its labels are of sequences, not of rows
+            fitted.score(own, labels)
+    # A model of arrays reads a frame of steps in columns, by whatever names, but none with its column next to others.
+    X = np.stack([np.full(6, 1.0 if n % 2 else -1.0) + 0.1 * n for n in range(20)])
+    model = gw.SequenceClassifier(**few).fit(X, np.arange(20) % 2)
+    for prefix in ("x", "t"):
+        frame = pd.DataFrame(X, columns=[f"{prefix}{n}" for n in range(6)])
+        assert model.predict(frame).tolist() == model.predict(X).tolist()
+    with pytest.raises(GatewrightError, match=r"^id: "):
+        model.predict(pd.DataFrame({"id": np.arange(20), "x0": X[:, 0]}))
+
+
 @pytest.mark.parametrize("labels", [np.array([3, 1]), np.array([True, False]), np.array([1.5, -2.0]), ["b", "a"]])
 def test_labels_come_back_with_their_type(labels: Any) -> None:
     X = np.stack([np.full(6, 1.0 if n % 2 else -1.0) + 0.1 * n for n in range(20)])

@@ -53,18 +53,41 @@ def source_of(X: Any, y: Any, roles: dict[str, Any], features: Any = ()) -> Sequ
         require_no_labels(y)
         return as_path(X) if isinstance(X, (str, Path)) else frame_of(X)
     if is_dataframe(X) and not hasattr(X, "to_frame"):
-        if roles:
+        if roles and y is not None:
             expected = "no y with a long table, which has its labels in the column label"
             raise DataError("y", expected, f"{shorten(sorted(roles))} and y")
-        if y is None and not len(features):
+        if roles or (y is None and not len(features)):
             raise DataError(
                 "id", "the column that names the sequence of a row, or y for a row a sequence", "neither"
             )
+        _require_wide(X, tuple(map(str, features)))
         X = np.asarray(X)
     elif set(roles) - {"category"}:
         role = next(role for role in roles if role != "category")
         raise DataError(role, "a name only for columns of a table", f"a {type(X).__name__}")
     return sequences_of(X, y, columns=columns_of_model(X, features))
+
+
+def _require_wide(X: Any, features: tuple[str, ...]) -> None:
+    """Refuse a frame without an id whose rows may be steps: its names would be dropped, its cells read as steps.
+
+    Args:
+        X: a data frame.
+        features: the columns of a model; none before there is one.
+
+    Raises:
+        DataError: if the model reads columns with names of their own, or the frame has its columns next to others.
+    """
+    if not features:
+        return
+    names = list(map(str, getattr(X, "column_names", None) or getattr(X, "columns", ())))
+    unnamed = {f"x{number}" for number in range(max(len(names), len(features)))}
+    if not set(features) <= unnamed or (set(features) <= set(names) and not set(names) <= unnamed):
+        expected = (
+            f"the column that names the sequence of a row, next to {shorten(list(features))} of the model; "
+            "or an array, such as of frame.to_numpy(), for a row a sequence"
+        )
+        raise DataError("id", expected, f"none with a data frame of {shorten(names)}")
 
 
 def is_any_table(X: Any) -> bool:
