@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +137,13 @@ def test_a_loaded_model_does_not_read_the_rows_of_a_long_frame_as_sequences(tmp_
         labels = np.repeat("up", len(table))
         pandas = pd.DataFrame({name: own[name].to_list() for name in own.columns})
         for frame in (own, own.drop("who"), pandas):
-            for ask in (loaded.predict, loaded.predict_proba, lambda X, y=labels: loaded.score(X, y)):
+            for ask in (loaded.predict, loaded.predict_proba, partial(loaded.score, y=labels)):
                 with pytest.raises(GatewrightError, match=r"^id: expected the column that names the sequence"):
                     ask(frame)
         assert loaded.predict_proba(own, id="who", time="step").equals(fitted.predict_proba(own))
         with pytest.raises(GatewrightError, match=r"^id: "):  # its labels are of sequences, not of rows
             fitted.score(own, labels)
-    # A model of arrays reads a frame of steps in columns, by whatever names, but none with its column next to others.
+    # A model of arrays reads a frame of steps in columns, by whatever names, but none with its own next to others.
     X = np.stack([np.full(6, 1.0 if n % 2 else -1.0) + 0.1 * n for n in range(20)])
     model = gw.SequenceClassifier(**few).fit(X, np.arange(20) % 2)
     for prefix in ("x", "t"):

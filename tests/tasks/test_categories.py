@@ -167,6 +167,18 @@ def test_the_width_of_vectors_is_an_option(table: pl.DataFrame) -> None:
     small = forecaster(steps=1, embedding=2, category_size={"kind": 5}, hidden=4).fit(table, **COLUMNS)
     assert [each.size for each in small.model_.spec.encoder.categories] == [2, 2, 2, 5]
     assert small.options_.model.category_size == ("kind=5",)
+    # A training that goes on keeps them, and drops no other width in silence.
+    for same in ({}, {"embedding": 2, "category_size": {"kind": 5}}):
+        again = forecaster(steps=1, hidden=4, **same).fit(table, init=small, **COLUMNS)
+        assert again.model_.spec == small.model_.spec
+    for other, message in (
+        ({"category_size": {"kind": 3}}, "^category_size: expected kind=5, as the initial model .* got kind=3"),
+        ({"embedding": 5}, "^embedding: expected 2 for 'open', as the initial model has it, got 5"),
+        ({"embedding": 2}, "^embedding: expected 5 for 'kind', as the initial model has it, got 2"),
+        ({"category_size": {"open2": 2}}, "^category_size: expected columns of categories, out of .* got 'open2'"),
+    ):
+        with pytest.raises(GatewrightError, match=message):
+            forecaster(steps=1, hidden=4, **other).fit(table, init=small, **COLUMNS)
     with pytest.raises(GatewrightError, match="embedding: expected a column of categories with it, got 2"):
         forecaster(steps=1, embedding=2).fit(table.select("day", "y", "site"), target="y", id="site")
 

@@ -197,6 +197,14 @@ def test_a_column_that_cannot_be_a_category_is_refused(columns: dict[str, Any], 
             gw.SequenceClassifier(category_size={"kind": 0}, **SIZES).fit(table(), label="most", id="who")
 
 
+@pytest.mark.parametrize("widths", [{"category_size": {"zone": 3}}, {"embedding": 4}, {"category_size": {"x": 4}}])
+def test_a_training_goes_on_with_the_widths_of_its_model(
+    tagger: gw.SequenceTagger, widths: dict[str, Any]
+) -> None:
+    with pytest.raises(GatewrightError, match=rf"^{next(iter(widths))}: expected "):
+        gw.SequenceTagger(**{**SIZES, **widths}).fit(table(), init=tagger, label="step", **COLUMNS)
+
+
 def test_distances_count_other_values_alike() -> None:
     sequences = with_codes(sequences_of([[[1.0, 7], [0.0, 8]], [[1.0, 9], [0.0, np.nan]]]), ["x1"])
     from gatewright.spec import FeatureEncoder, Scaler

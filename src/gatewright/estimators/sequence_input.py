@@ -80,7 +80,8 @@ def _require_wide(X: Any, features: tuple[str, ...]) -> None:
     """
     if not features:
         return
-    names = list(map(str, getattr(X, "column_names", None) or getattr(X, "columns", ())))
+    columns: Any = getattr(X, "column_names", None) or getattr(X, "columns", ())
+    names = list(map(str, columns))
     unnamed = {f"x{number}" for number in range(max(len(names), len(features)))}
     if not set(features) <= unnamed or (set(features) <= set(names) and not set(names) <= unnamed):
         expected = (

@@ -337,6 +337,14 @@ class Kind(Protocol[Data]):
         """
         raise GatewrightError("init", "a kind of model whose training can go on with other data", self.name)
 
+    def require_sizes(self, model: Model, options: Options) -> None:
+        """Check sizes that `fixed_by` does not say: those that are set agree with a trained model's.
+
+        Raises:
+            GatewrightError: names the option.
+        """
+        return  # there are none
+
     def task(self, model: Model, data: Data, options: Options, share: Share, device: torch.device) -> Task:
         """Return the training task of a model, which is on the device."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gatewright.errors import GatewrightError, nearest, shorten
 from gatewright.spec import Category
@@ -36,6 +36,30 @@ def categories_of(values: Mapping[str, tuple[str, ...]], options: ModelOptions) 
         Category(name, each, own.get(name) or options.embedding or default_size(len(each)))
         for name, each in values.items()
     )
+
+
+def require_sizes_of(categories: Sequence[Category], options: ModelOptions) -> None:
+    """Check that the widths that options set are those of a trained model.
+
+    Args:
+        categories: of the model.
+        options: ``embedding`` and ``category_size``, as for `categories_of`; None for the model's own.
+
+    Raises:
+        GatewrightError: at another width, or that of a column that is no category of the model.
+
+    >>> require_sizes_of((Category("kind", ("rain", "sun"), 5),), ModelOptions(embedding=5))
+    """
+    own = dict(map(_pair, options.category_size or ()))
+    wanted = categories_of({each.column: each.values for each in categories}, options)
+    for each, other in zip(categories, wanted, strict=True):
+        name = each.column
+        if name in own and own[name] != each.size:
+            expected = f"{name}={each.size}, as the initial model has it"
+            raise GatewrightError("--category-size", expected, f"{name}={own[name]}")
+        if name not in own and options.embedding not in (None, each.size):
+            expected = f"{each.size} for {shorten(name)}, as the initial model has it"
+            raise GatewrightError("--embedding", expected, str(other.size))
 
 
 def _pair(text: str) -> tuple[str, int]:

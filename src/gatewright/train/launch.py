@@ -190,6 +190,7 @@ def _continued(kind: Kind[Any], options: Options, initial: Model) -> Options:
             if own is not None and not kind.agrees(name, own, value):
                 expected = f"{shorten(value)}, as the initial model has it"
                 raise GatewrightError(f"--{name.replace('_', '-')}", expected, shorten(own))
+    kind.require_sizes(initial, options)
     return fixed.over(options)
 
 

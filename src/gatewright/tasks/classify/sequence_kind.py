@@ -65,6 +65,13 @@ class SequenceKind(Kind[Data]):
             return options
         return replace(options, data=replace(options.data, category=(NO_CATEGORY,)))
 
+    def require_sizes(self, model: Model, options: Options) -> None:
+        """Check the widths of the vectors of categories."""
+        from gatewright.tasks.category_sizes import require_sizes_of
+
+        assert model.spec.labeller is not None
+        require_sizes_of(model.spec.labeller[0].categories, options.model)
+
     def agrees(self, option: str, value: Any, fixed: Any) -> bool:
         """Whether a value of an option fits that of an initial model: of categories, some of them do."""
         if option == "category":

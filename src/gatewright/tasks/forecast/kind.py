@@ -240,6 +240,13 @@ class Forecast(Kind["SeriesData"]):
 
         return Options(options_of_model(model.spec), stack_options(model.spec.lstm))
 
+    def require_sizes(self, model: Model, options: Options) -> None:
+        """Check the widths of the vectors of categories."""
+        from gatewright.tasks.category_sizes import require_sizes_of
+
+        assert model.spec.forecaster is not None
+        require_sizes_of(model.spec.forecaster[0].categories, options.model)
+
     def agrees(self, option: str, value: Any, fixed: Any) -> bool:
         """Whether a value of an option fits that of an initial model or of a run that goes on.
 
