@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import gatewright as gw
-from gatewright.errors import GatewrightError
+from gatewright.errors import DataError, GatewrightError
 from gatewright.estimators.base import GatewrightWarning, NotFittedError
 from gatewright.evaluation.report import evaluate_run, forecast_run
 from gatewright.nn.model import load as load_module
@@ -212,6 +212,25 @@ def test_the_score_is_the_quantile_loss_in_standard_deviations(fitted: gw.Foreca
     loss = fitted.evaluate(panel())["targets"]["load"]["model"]["overall"]["quantile_loss"]
     assert fitted.model_.scaler is not None
     assert fitted.score(panel()) == pytest.approx(-loss / fitted.model_.scaler.scale[0])
+
+
+def test_the_score_is_of_the_targets_that_have_a_value_to_score() -> None:
+    y = np.random.default_rng(0).normal(size=(80, 2)) * (1, 10)
+    y[70:, 1] = np.nan
+    small: dict[str, Any] = {"horizon": 2, "hidden": 3, "context": 6, "steps": 1, "valid": 12, "test": 8}
+    model = gw.Forecaster(**small).fit(y)
+    first, second = model.evaluate(y)["targets"].values()
+    assert second["model"]["overall"]["quantile_loss"] is None
+    assert model.model_.scaler is not None
+    expected = -first["model"]["overall"]["quantile_loss"] / model.model_.scaler.deviations[0]
+    assert model.score(y) == pytest.approx(expected)
+    figures = model._figures(y, None, None, warn=False)
+    for target in figures["targets"].values():
+        target["model"]["overall"]["quantile_loss"] = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "_figures", lambda *_, **__: figures)
+        with pytest.raises(DataError, match="^X: expected a value of 'y0' or 'y1' in the rows"):
+            model.score(y)
 
 
 @pytest.mark.parametrize("refit", [True, False])

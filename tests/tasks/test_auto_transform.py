@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import gatewright as gw
+from gatewright.data.target_units import Transform
 from gatewright.errors import DataError
 from gatewright.tasks import registry
 from gatewright.tasks.forecast import auto_transform
@@ -62,6 +64,16 @@ def test_series_that_need_none_get_none() -> None:
         assert data.options.transform == ("none",)
         assert data.units.note == ""
         assert data.units.names == ()
+
+
+@pytest.mark.parametrize("level", [1e10, 1e12])
+def test_a_candidate_that_loses_the_values_is_left_out(level: float) -> None:
+    values = level + 2e-12 * level * np.random.default_rng(0).normal(size=ROWS)
+    frame = pl.DataFrame({"y": values})
+    assert [str(each) for each in read(frame).units.transforms] == ["none"]
+    tried = f"asinh:{level / 4:g}"  # the candidate
+    with pytest.raises(DataError, match=f"values that --transform {re.escape(tried)} can tell apart"):
+        auto_transform.start_losses(read(frame, transform=(tried,)), (Transform.of(tried),))
 
 
 def test_values_below_zero_have_no_candidates() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,12 +200,24 @@ def test_options_without_sense_are_refused(head: str, options: dict[str, Any], m
         resolved(head, **options)
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.5, "0.5"), (-1.0, "-1"), (2e9, r"2e\+09")])
+@pytest.mark.parametrize(("value", "text"), [(0.5, "0.5"), (-1.0, "-1"), (2e9, "2000000000")])
 def test_counts_have_to_be_whole_numbers(value: float, text: str) -> None:
     values = series("negative-binomial")
     values[7] = value
     with pytest.raises(DataError, match=rf"row 8: expected a whole number from 0 to 1,000,000,000.*got {text}"):
         gw.Forecaster(head="negative-binomial", steps=1).fit(values)
+
+
+def test_a_trained_head_of_counts_takes_whole_numbers_alone(trained: tuple[str, gw.Forecaster]) -> None:
+    family, model = trained
+    values = series(family)
+    if not FAMILIES[family].counts:
+        assert np.isfinite(model.predict(values - 500)).all()
+        return
+    for ask in (model.predict, model.evaluate, model.score, model.look, partial(model.sample_paths, paths=2)):
+        for wrong, text in ((values + 0.5, r"\d\.5"), (values - 500, "-")):
+            with pytest.raises(DataError, match=f"row 1: expected a whole number from 0 to .*, got {text}"):
+                ask(wrong)
 
 
 def test_a_value_that_repeats_suits_no_density(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gatewright.data.table import Table, table_of
 from gatewright.data.window_checks import listed
-from gatewright.errors import GatewrightError, shorten
+from gatewright.errors import DataError, GatewrightError, shorten
 from gatewright.estimators.arguments import Columns, by_role, names, whole
 from gatewright.estimators.path_sampling import PathSampling
 from gatewright.estimators.python_names import python_names
@@ -276,7 +276,7 @@ class Forecaster(PathSampling, RollingOrigins):
         Raises:
             GatewrightError: if the table does not fit the model.
         """
-        encoder = require_forecaster(self._fitted(), None, "")[0]
+        encoder, head = require_forecaster(self._fitted(), None, "")
         options = data_options(self.table_, self.model_.spec)
         if not given.framed:
             present, needed = given.columns["target"] + given.columns["past"], encoder.columns
@@ -292,7 +292,7 @@ class Forecaster(PathSampling, RollingOrigins):
         with self._waits().during("reading the table"):
             table = table_of(given.source, roles(options, fixed=True), self.table_.fill, encoder.step)
         known = len(table.notes)
-        table = fitted(table, encoder)
+        table = fitted(table, encoder, head)
         for note in table.notes[known:]:
             self._warn(note)
         return table
@@ -337,17 +337,24 @@ class Forecaster(PathSampling, RollingOrigins):
     def score(self, X: Any, y: Any = None) -> float:
         """Return the negative quantile loss of `evaluate`, in standard deviations of the target; higher is better.
 
+        It is the mean over the targets that have a value in the rows that are scored.
+
         Args:
             X: as for `evaluate`.
             y: as for `evaluate`.
+
+        Raises:
+            NotFittedError: before `fit`.
+            GatewrightError: as of `evaluate`, or if no target has a value to score.
         """
-        figures, scaler = self._figures(X, y, None, warn=False), self.model_.scaler
+        figures, scaler = self._figures(X, y, None, warn=False)["targets"], self.model_.scaler
         assert scaler is not None
-        losses = [
-            target["model"]["overall"]["quantile_loss"] / scale
-            for target, scale in zip(figures["targets"].values(), scaler.deviations, strict=False)
-        ]
-        return -float(np.mean(losses))
+        losses = [each["model"]["overall"]["quantile_loss"] for each in figures.values()]
+        scored = [loss / scale for loss, scale in zip(losses, scaler.deviations, strict=False) if loss is not None]
+        if not scored:
+            what = f"a value of {' or '.join(map(shorten, figures))} in the rows to score"
+            raise DataError("X", what, "none")
+        return -float(np.mean(scored))
 
     def look(
         self, X: Any, y: Any = None, *, start: int = 0, steps: int | None = None, title: str = ""

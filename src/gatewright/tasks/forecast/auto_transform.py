@@ -7,13 +7,14 @@ Its quantile loss is measured in the table's units, so that transforms can be co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gatewright.data.target_units import LARGEST, Transform
+from gatewright.data.target_units import LARGEST, Transform, fitted_number, is_precise
 from gatewright.nn.model import Model
 from gatewright.tasks.base import Share
 from gatewright.tasks.forecast import dataset
@@ -45,7 +46,10 @@ def with_transforms(data: SeriesData) -> SeriesData:
     targets = data.table.roles.targets
     given = given if len(given) == len(targets) else given * len(targets)
     few = few_series(data)
-    candidates = [[each, *_candidates(few, column)] for column, each in enumerate(data.units.transforms)]
+    candidates = [
+        [each, *(own for own in _candidates(few, column) if _is_precise(own, column, (few, data)))]
+        for column, each in enumerate(data.units.transforms)
+    ]
     most = max(len(each) for each, name in zip(candidates, given, strict=True) if name == AUTO)
     losses = np.full((most, len(targets)), np.inf)
     for number in range(most):
@@ -101,6 +105,21 @@ def _candidates(data: SeriesData, column: int) -> list[Transform]:
     unit = float(f"{sizes.min() / 4:.3g}")
     positive = unit > 0 and len(sizes) == len(observed)
     return [Transform("asinh", unit), Transform("log1p")] if positive else [Transform("log1p")]
+
+
+def _is_precise(transform: Transform, column: int, tables: Sequence[SeriesData]) -> bool:
+    """Say whether a transform keeps the values of a target in the training part of each table.
+
+    One that does not is refused where it is set, but is no reason to refuse a table for which it is only tried.
+    """
+    for data in tables:
+        parts = zip(data.table.series, data.parts, strict=True)
+        training = [series.values[: part.valid, column] for series, part in parts]
+        observed = np.concatenate(training)
+        number = fitted_number(transform, training, data.sizes.season)
+        if not is_precise(observed[np.isfinite(observed)], Transform(transform.name, number)):
+            return False
+    return True
 
 
 def start_losses(data: SeriesData, transforms: tuple[Transform, ...]) -> NDArray[np.float64]:

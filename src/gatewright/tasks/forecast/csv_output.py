@@ -50,11 +50,12 @@ def forecast_table(
     Raises:
         GatewrightError: if the model cannot forecast, or the table does not fit it.
     """
-    encoder, _ = require_forecaster(model, horizon, options.fill or "")
+    encoder, head = require_forecaster(model, horizon, options.fill or "")
     if paths is not None:
         require_paths(model, paths)
     with waits.during(f"reading {source.name}"):
-        table = fitted(read_table(source, roles(options, fixed=True), options.fill or "", encoder.step), encoder)
+        table = read_table(source, roles(options, fixed=True), options.fill or "", encoder.step)
+        table = fitted(table, encoder, head)
     table, short = forecastable(model, table)
     notes = list(table.notes)
     if table.empty:

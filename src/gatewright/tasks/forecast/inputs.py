@@ -106,7 +106,7 @@ def of_table(model: Model, table: Table, excerpts: Sequence[Excerpt], title: str
     assert model.spec.forecaster is not None
     assert model.scaler is not None
     encoder, head = model.spec.forecaster
-    table = fitted(table, encoder)
+    table = fitted(table, encoder, head)
     about = RecordingMetadata(
         title=title,
         note="",

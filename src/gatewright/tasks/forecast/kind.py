@@ -225,7 +225,7 @@ class Forecast(Kind["SeriesData"]):
         from gatewright.tasks.forecast.predict import fitted, require_forecaster
 
         encoder, head = require_forecaster(model, None, "")
-        fitted(data.table, encoder)
+        fitted(data.table, encoder, head)
         loss = LossSettings.of(options.training).loss
         if LOSSES[loss] != head.point:
             losses = [name for name, point in LOSSES.items() if point == head.point]
@@ -308,7 +308,7 @@ class Forecast(Kind["SeriesData"]):
         from gatewright.tasks.forecast.reference_models import REFERENCES, require_references
 
         require_references(baselines)
-        data = replace(data, table=fitted(data.table, require_forecaster(model, None, "")[0]))
+        data = replace(data, table=fitted(data.table, *require_forecaster(model, None, "")))
         chosen = choose(model, data, windows)
         series = [number for number, origins in enumerate(chosen.origins) if len(origins)]
         references = {}

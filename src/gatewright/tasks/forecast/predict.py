@@ -19,6 +19,7 @@ from gatewright.data.window_checks import listed
 from gatewright.errors import DataError, GatewrightError, SpecError, shorten
 from gatewright.nn.model import Model
 from gatewright.spec import FILLS, ModelSpec, QuantileHead, SeriesEncoder
+from gatewright.tasks.forecast.target_options import require_counts
 from gatewright.tasks.forecast.windows import Windows, predict
 
 
@@ -45,7 +46,7 @@ def forecast(model: Model, table: Table, horizon: int | None = None, fill: str =
             in advance where it is needed, or values that no finite forecast follows from.
     """
     encoder, head = require_forecaster(model, horizon, fill)
-    table = fitted(table, encoder)
+    table = fitted(table, encoder, head)
     frames = [_forecast_one(model, one, table, encoder, head, fill) for one in table.series]
     return pl.concat([frame.head(horizon or head.horizon) for frame in frames])
 
@@ -108,14 +109,14 @@ def require_forecaster(model: Model, horizon: int | None, fill: str) -> tuple[Se
     return encoder, head
 
 
-def fitted(table: Table, encoder: SeriesEncoder) -> Table:
-    """Check that a table has the columns and the step that a model reads, and number categories as it does.
+def fitted(table: Table, encoder: SeriesEncoder, head: QuantileHead) -> Table:
+    """Check that a table has the columns, step and counts that a model reads, and number categories as it does.
 
     Returns:
         The table; values of a category that the model does not know are unknown in it, with a note.
 
     Raises:
-        DataError: if it has other columns or another step.
+        DataError: if it has other columns or another step, or targets that are none of a head of counts.
     """
     columns = (table.roles.targets, table.roles.past, table.roles.known, table.roles.static)
     needed = (encoder.targets, encoder.past, encoder.known, encoder.static)
@@ -133,6 +134,8 @@ def fitted(table: Table, encoder: SeriesEncoder) -> Table:
         if (name in known) != (name in table.categories):
             kinds = ("numbers", "categories") if name in table.categories else ("categories", "numbers")
             raise DataError(f"column {shorten(name)}", f"{kinds[0]}, as in training", kinds[1])
+    if head.counts:
+        require_counts(table, head.distribution)
     return with_values(table, known)
 
 

@@ -54,12 +54,12 @@ def read_by(spec: ModelSpec, table: Table) -> Table:
     Inputs that never varied there are none of the model's, and categories have the numbers that it knows.
     """
     assert spec.forecaster is not None
-    encoder, own = spec.forecaster[0], table.roles
+    (encoder, head), own = spec.forecaster, table.roles
     places = [own.columns.index(name) for name in encoder.columns]
     roles = replace(own, past=encoder.past, known=encoder.known, static=encoder.static)
     series = tuple(replace(each, values=each.values[:, places]) for each in table.series)
     categories = {name: values for name, values in table.categories.items() if name in encoder.columns}
-    return fitted(replace(table, roles=roles, series=series, categories=categories), encoder)
+    return fitted(replace(table, roles=roles, series=series, categories=categories), encoder, head)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def sample_paths(
     encoder, head = require_forecaster(model, horizon, fill)
     require_paths(model, paths)
     root = root_of(model)
-    table = fitted(table, encoder)
+    table = fitted(table, encoder, head)
     frames = []
     for one in table.series:
         rows, windows = window_at_end(model, one, table, fill)

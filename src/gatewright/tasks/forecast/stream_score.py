@@ -53,7 +53,7 @@ def _windows(file: ModelFile, path: Path, options: DataOptions) -> list[_Windows
     assert file.spec.forecaster is not None
     encoder, head = file.spec.forecaster
     fill = options.fill or ""
-    table = fitted(read_table(path, roles(options, fixed=True), fill, encoder.step), encoder)
+    table = fitted(read_table(path, roles(options, fixed=True), fill, encoder.step), encoder, head)
     assert file.scaler is not None
     targets, horizon = len(encoder.targets), head.horizon
     places = []

@@ -126,4 +126,4 @@ def require_counts(table: Table, head: str) -> None:
             row, target = map(int, np.argwhere(~whole)[0])
             place = f"column {shorten(table.roles.targets[target])}, {series.place(row)}"
             expected = f"a whole number from 0 to {LARGEST_COUNT:,.0f}, for --head {head}"
-            raise DataError(place, expected, f"{values[row, target]:g}")
+            raise DataError(place, expected, f"{values[row, target]:.12g}")
