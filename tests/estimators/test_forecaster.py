@@ -229,7 +229,7 @@ def test_the_score_is_of_the_targets_that_have_a_value_to_score() -> None:
         target["model"]["overall"]["quantile_loss"] = None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "_figures", lambda *_, **__: figures)
-        with pytest.raises(DataError, match="^X: expected a value of 'y0' or 'y1' in the rows"):
+        with pytest.raises(DataError, match=r"^X: expected a value of 'y0' or 'y1' in"):
             model.score(y)
 
 
