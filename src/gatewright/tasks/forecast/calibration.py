@@ -168,14 +168,23 @@ def _shrunk(change: float, windows: float, half: float) -> float:
     return float(change * windows / (windows + half))
 
 
-def ratios(wanted: Values, own: Values) -> Values:
-    """Return the factors that give intervals the widths that are wanted, within the bounds of a calibration.
+def mean_ratio(wanted: Values, own: Values) -> Values:
+    """Return the geometric mean over windows of the factors from some widths to others, (horizon, targets).
 
-    >>> ratios(np.array([2.0, 1.0]), np.array([1.0, 0.0])).tolist()
-    [2.0, 10.0]
+    Each factor is within the bounds of a calibration.
+
+    Args:
+        wanted: widths of intervals (windows, horizon, targets).
+        own: likewise, of the same windows.
+
+    >>> mean_ratio(np.array([[[2.0]], [[8.0]]]), np.array([[[1.0]], [[1.0]]])).round(9).item()
+    4.0
     """
-    least = np.maximum(own, wanted / LARGEST_WIDTH)
-    return np.where(wanted > 0, np.maximum(wanted / np.where(least > 0, least, 1.0), 1 / LARGEST_WIDTH), 1.0)
+    if not len(own):
+        return np.ones(own.shape[1:])
+    factors = np.maximum(wanted, _LEAST_HALF) / np.maximum(own, _LEAST_HALF)
+    bounded = np.clip(factors, 1 / LARGEST_WIDTH, LARGEST_WIDTH)
+    return np.asarray(np.exp(np.log(bounded).mean(axis=0)))
 
 
 def folded(file: ModelFile, calibration: Calibration) -> ModelFile:

@@ -20,7 +20,14 @@ from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, State
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.base import Loss, Share
-from gatewright.tasks.forecast.calibration import applied, calibrated, calibration_of, folded, independent, ratios
+from gatewright.tasks.forecast.calibration import (
+    applied,
+    calibrated,
+    calibration_of,
+    folded,
+    independent,
+    mean_ratio,
+)
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.dependence import with_dependence, with_dependence_of
 from gatewright.tasks.forecast.losses import POINT_LOSSES, LikelihoodLoss, PointLoss, quantile_loss
@@ -215,22 +222,23 @@ class ForecastTask:
     def refitted(self, best: ModelFile) -> ModelFile:
         """Fit the first steps; return the file of the model, with calibration and dependence of the best one.
 
-        A model that has learned the validation part is too sure of it.  There its intervals get the mean widths of
-        the best model's, which are calibrated.
+        A model that has learned the validation part is too sure of it.  There its intervals get the widths of the
+        best model's, which are calibrated: in the geometric mean, so that each series counts alike.
         """
         self._first_steps.fit()
         file, found = self.model.file(), calibration_of(best.spec, best.table)
         if found is not None and self._calibrate == "width":
             first = copy.deepcopy(self.model)
             first.load_state_dict({name: torch.from_numpy(value) for name, value in best.tensors.items()})
-            found = replace(found, widths=ratios(self._widths(first), self._widths(self.model)))
+            found = replace(found, widths=mean_ratio(self._widths(first), self._widths(self.model)))
         return with_dependence_of(file if found is None else folded(file, found), best)
 
     def _widths(self, model: Model) -> NDArray[np.float64]:
-        """Return the mean width of the outermost interval where the validation part was (horizon, targets)."""
+        """Return the widths of the outermost intervals in the validation part, (windows, horizon, targets)."""
         outputs, _ = predict_scaled(model, self._windows, self._learned)
         quantiles = scaled_quantiles(model, outputs)
-        return (quantiles[..., -1] - quantiles[..., 0]).mean(axis=0)
+        widths: NDArray[np.float64] = quantiles[..., -1] - quantiles[..., 0]
+        return widths
 
     def inputs(self, step: int) -> tuple[Tensor, State | None]:
         """Return the windows of a step."""
