@@ -180,6 +180,14 @@ def test_constant_inputs_are_left_out_and_told():
         "left out, 3 in every row of the training part: s",
     )
     preprocessing.fit_scaler(found, parts)
+    # What varies, but not by enough for its size, is not called the same.
+    near = one.values.copy()
+    near[:, 1] = 1e13 + np.sin(rows)
+    _, notes = preprocessing.leave_out_constants(replace(table, series=(replace(one, values=near),)), parts)
+    assert notes[0] == "left out, numbers that differ too little for their size in the training part: fixed"
+    near[:, 0] = near[:, 1]
+    with pytest.raises(DataError, match=r"got numbers from 9999999999999\.0 to 10000000000000\.99\d*, which"):
+        preprocessing.fit_scaler(replace(table, series=(replace(one, values=near),)), parts)
     # A static of several series varies between them; a constant target is nothing to learn.
     other = replace(one, values=one.values + 1)
     assert preprocessing.leave_out_constants(replace(table, series=(one, other)), parts * 2)[0].roles.static == (

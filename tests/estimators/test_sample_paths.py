@@ -165,6 +165,25 @@ def test_the_benchmark_of_sums_draws_from_the_windows_of_the_test_part(run: Path
     assert loss == pytest.approx(((4 + 0 + 4) + (8.5 + 22.5 + 4.5) + (0 + 20 + 8)) / 9)
 
 
+@pytest.mark.parametrize("head", ["normal", "negative-binomial"])
+def test_a_distribution_gives_paths_whatever_quantiles_it_forecasts(head: str) -> None:
+    y = np.random.default_rng(0).poisson(5, 90).astype(float)
+    small: dict[str, Any] = {
+        "head": head,
+        "horizon": 2,
+        "hidden": 3,
+        "context": 6,
+        "steps": 1,
+        "calibrate": "none",
+    }
+    alone, several = (gw.Forecaster(**small, quantiles=levels).fit(y) for levels in ([0.5], [0.1, 0.5, 0.9]))
+    assert alone.predict(y).shape == (2, 1)
+    drawn = alone.sample_paths(y, paths=70)
+    np.testing.assert_array_equal(drawn, several.sample_paths(y, paths=70))  # one distribution, one dependence
+    assert len(np.unique(drawn)) > 2
+    assert alone.table_.correlation == several.table_.correlation != ()
+
+
 def test_what_gives_no_paths_is_refused(model: gw.Forecaster) -> None:
     for wrong in ({"paths": 0}, {"paths": 1.5}, {"paths": True}, {"seed": -1}, {"seed": None}, {"horizon": 9}):
         with pytest.raises(GatewrightError, match=next(iter(wrong))):

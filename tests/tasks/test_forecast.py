@@ -302,6 +302,17 @@ def test_a_target_that_is_missing_where_the_forecast_begins_is_told(tmp_path):
     table = replace(data.table, series=(late, present))
     spec = replace(model.spec, encoder=replace(model.spec.encoder, seasons=(4,)))
     [note] = late_targets(table, spec)
-    assert note.startswith("'load' is missing in the last row before the forecast: its season is shifted")
+    assert note.startswith(
+        "'load' has no value in the last row before the forecast: the seasonal part of the forecast"
+    )
     assert note.endswith(": north")
+    # Without a value in the whole context, the mean takes its place, with seasons and without them.
+    values = values.copy()
+    values[-model.spec.encoder.context :, 0] = np.nan
+    unseen = replace(data.table, series=(replace(one, values=values), present))
+    expected = (
+        f"'load' has no value in the last {model.spec.encoder.context} rows before the forecast: the model takes "
+        "the mean of the training part for it; fill it in: north"
+    )
+    assert late_targets(unseen, spec) == late_targets(unseen, model.spec) == [expected]
     assert late_targets(table, model.spec) == late_targets(replace(table, series=(present,)), spec) == []

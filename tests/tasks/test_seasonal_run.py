@@ -82,7 +82,10 @@ def test_a_recording_and_a_stream_say_the_same(run: Run) -> None:
 
 def test_a_forecast_is_that_of_a_stream_of_the_last_rows(run: Run, tmp_path: Path) -> None:
     text, notes = forecast_run(run.path, run.unchanged_source(), None, None)
-    shifted = "'load' is missing in the last row before the forecast: its season is shifted; fill it in: south"
+    shifted = (
+        "'load' has no value in the last row before the forecast: the seasonal part of the forecast is shifted by "
+        "the rows since its last value; fill it in: south"
+    )
     assert notes == [shifted]
     frame = pl.read_csv(text.encode())
     model, data = run.best_model(), run.data()

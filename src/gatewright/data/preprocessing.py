@@ -99,7 +99,9 @@ def _require_varying(observed: NDArray[np.float64], name: str) -> None:
     if len(observed) == 0:
         raise DataError(f"column {shorten(name)}", "numbers in the training part", "none")
     if not _varies(observed):
-        got = f"{observed[0]:g} in every row of it"
+        low, high = float(observed.min()), float(observed.max())
+        close = f"numbers from {low!r} to {high!r}, which differ too little for their size; subtract a constant"
+        got = f"{low:g} in every row of it" if low == high else close
         raise DataError(f"column {shorten(name)}", "values that vary in the training part", got)
 
 
@@ -133,6 +135,9 @@ def leave_out_constants(table: Table, parts: Sequence[Parts]) -> tuple[Table, tu
             "" if not len(observed) else f"{observed[0]:.6g}" if values is None else values[int(observed[0]) - 1]
         )
         always = f"{shown} in every row of" if len(observed) else "without a value in"
+        if len(observed) and observed.min() < observed.max():
+            always = "numbers that differ too little for their size in"
+            after = after if _varies(np.concatenate([observed, after])) else after[:0]
         varies = len(after) > 0 and (not len(observed) or bool((after != observed[0]).any()))
         but = ", though not after it" if varies else ""
         notes.append(f"left out, {always} the training part{but}: {name}")

@@ -182,8 +182,10 @@ def _readable(columns: Columns, roles: SequenceRoles, time: str) -> tuple[str, .
     taken = {*roles.id, roles.label, time}
     for name in roles.category:
         if name != NO_CATEGORY and (name not in columns or name in taken):
-            expected = f"columns without another role, out of {listed_names(columns)}"
-            raise DataError("--category", expected, f"{shorten(name)}{nearest(name, columns)}")
+            others = [each for each in columns if each not in taken]
+            expected = f"columns without another role, out of {listed_names(others)}"
+            hint = f", the {_role(name, roles)} column" if name in columns else nearest(name, others)
+            raise DataError("--category", expected, f"{shorten(name)}{hint}")
     free = [column for name, column in columns.items() if name not in taken]
     names = tuple(
         column.name
@@ -193,6 +195,11 @@ def _readable(columns: Columns, roles: SequenceRoles, time: str) -> tuple[str, .
     if not names:
         raise DataError("--features", f"columns to read, out of {listed_names(columns)}", "none that is numeric")
     return names
+
+
+def _role(name: str, roles: SequenceRoles) -> str:
+    """Name the role of a column that is not read."""
+    return "id" if name in roles.id else "label" if name == roles.label else "time"
 
 
 def _names(columns: Columns, roles: SequenceRoles) -> tuple[str, ...]:

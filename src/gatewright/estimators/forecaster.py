@@ -261,8 +261,6 @@ class Forecaster(PathSampling, RollingOrigins):
             require_forecaster(model, whole("horizon", horizon), self.table_.fill)
             given = table_input(X, y)
             table = self._forecastable(self._table(given, X))
-            for note in late_targets(table, model.spec):
-                self._warn(note)
             with self._waits().during(f"forecasting {len(table.series):,} series"):
                 return given.answer(forecast(model, table, horizon, self.table_.fill), table)
 
@@ -430,4 +428,6 @@ class Forecaster(PathSampling, RollingOrigins):
         for series, reason in reasons:
             if series:
                 self._warn_of("left out", series, reason)
+        for note in late_targets(table, model.spec):
+            self._warn(note)
         return table

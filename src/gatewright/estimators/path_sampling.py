@@ -57,7 +57,8 @@ class PathSampling(Estimator):
 
         Raises:
             NotFittedError: before `fit`.
-            GatewrightError: if the table does not fit the model, or the model has no several quantiles, or an
+            GatewrightError: if the table does not fit the model, or the model has a single quantile and no
+                distribution, or an
                 earlier version trained it.
 
         >>> import gatewright, polars as pl

@@ -107,8 +107,14 @@ def fit(train: Sequences, trained: FeatureEncoder | None) -> tuple[FeatureEncode
         float(numeric[name].std()) if name in numeric and _varies(numeric[name]) else 1.0 for name in names
     )
     unread = [name for name in train.columns if name not in names]
+    close = {name: bool(observed[name].min() < observed[name].max()) for name in constant}
     reasons = {
-        "the same in every row of the training part": [name for name in unread if name in constant],
+        "the same in every row of the training part": [
+            name for name in unread if name in constant and not close[name]
+        ],
+        "numbers that differ too little for their size in the training part": [
+            name for name in unread if name in constant and close[name]
+        ],
         "not read by the model": [name for name in unread if name not in constant],
     }
     notes = tuple(f"left out, {reason}: {', '.join(those)}" for reason, those in reasons.items() if those)

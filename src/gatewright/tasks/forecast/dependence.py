@@ -10,6 +10,7 @@ overlap: to the mean of its lag over all steps (Schäfer & Strimmer 2005), and t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,9 @@ SHRINK = 5.0
 #: Decay over the horizon, exp(-USUAL), of correlations of which little is known.  Few windows of the part that
 #: chose and calibrated a model show less dependence than what follows.
 USUAL = 2.5
+
+#: Quantiles that show the dependence of a model of distributions which forecasts a single one.
+DEPENDENCE_LEVELS = (0.1, 0.5, 0.9)
 
 #: Maximum number of windows that a model with many outputs is estimated from.
 _WINDOWS = 512
@@ -150,7 +154,9 @@ def positive(matrix: Values) -> Values:
     return matrix / scale / scale[:, None]
 
 
-def with_dependence(file: ModelFile, forecast: Values, target: Values, windows: Values) -> ModelFile:
+def with_dependence(
+    file: ModelFile, forecast: Values, target: Values, windows: Values, levels: Sequence[float] = ()
+) -> ModelFile:
     """Return the file of a forecaster that has the correlation which forecasts of a validation part show.
 
     Args:
@@ -158,9 +164,10 @@ def with_dependence(file: ModelFile, forecast: Values, target: Values, windows: 
         forecast: in the head's units (windows, horizon, targets, quantiles), in order.
         target: what came (windows, horizon, targets), NaN where missing.
         windows: number of independent windows for each step ahead (horizon,).
+        levels: of the quantiles; those of the model if there are none.
     """
     assert file.spec.forecaster is not None
-    levels, (_, horizon, targets, quantiles) = file.spec.forecaster[1].quantiles, forecast.shape
+    levels, (_, horizon, targets, quantiles) = levels or file.spec.forecaster[1].quantiles, forecast.shape
     size = horizon * targets
     if file.table is None or quantiles == 1 or not 1 < size <= LARGEST_LAG_CORRELATION:
         return file

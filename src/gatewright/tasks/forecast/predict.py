@@ -68,22 +68,39 @@ def forecastable(model: Model, table: Table) -> tuple[Table, list[str]]:
 
 
 def late_targets(table: Table, spec: ModelSpec) -> list[str]:
-    """Return notes on targets that are missing where a forecast with seasonal differences begins.
+    """Return notes on targets that are missing where a forecast begins, as far as it is the worse for it.
 
-    Such a difference is that of the season before the row where the forecast begins, and is added to the last
-    observed value, which is of an earlier row: the seasonal course is shifted by the rows between the two.
+    A target without a value in the whole context is read as its mean.  A seasonal difference is that of the season
+    before the row where the forecast begins, and is added to the last observed value, which may be of an earlier
+    row: then the seasonal course is shifted by the rows between the two.
     """
     encoder = spec.encoder
     assert isinstance(encoder, SeriesEncoder)
-    notes = []
-    for column, target in enumerate(encoder.targets if encoder.seasons else ()):
-        last = [each.values[rows_observed(each, len(encoder.targets)) - 1, column] for each in table.series]
-        pairs = zip(table.series, last, strict=True)
-        late = [each.name or "the table" for each, value in pairs if np.isnan(value)]
+    targets, notes = len(encoder.targets), []
+    for column, target in enumerate(encoder.targets):
+        late, unseen = [], []
+        for each in table.series:
+            rows = rows_observed(each, targets)
+            read = np.isfinite(each.values[max(0, rows - encoder.context) : rows, column])
+            if not read.any():
+                unseen.append(each.name or "the table")
+            elif encoder.seasons and not read[-1]:
+                late.append(each.name or "the table")
+        if unseen and encoder.reads != "nothing":
+            notes.append(f"{_no_value_in(target, encoder.context)}: {listed(unseen)}")
         if late:
-            why = "is missing in the last row before the forecast: its season is shifted; fill it in"
-            notes.append(f"{shorten(target)} {why}: {listed(late)}")
+            notes.append(f"{_no_value_in(target)}: {listed(late)}")
     return notes
+
+
+def _no_value_in(target: str, context: int = 0) -> str:
+    """Say what a forecast is without a value of a target in its last row, or in the whole context."""
+    if context:
+        where, result = f"the last {context} rows before", "the model takes the mean of the training part for it"
+    else:
+        where = "the last row before"
+        result = "the seasonal part of the forecast is shifted by the rows since its last value"
+    return f"{shorten(target)} has no value in {where} the forecast: {result}; fill it in"
 
 
 def rows_observed(one: Series, targets: int) -> int:

@@ -59,7 +59,7 @@ def sample_paths(
 
     Raises:
         SpecError: if the model does not forecast.
-        GatewrightError: if it has one quantile or no dependence, or a number is out of range.
+        GatewrightError: if it has one quantile and no distribution, or no dependence, or a number is out of range.
         DataError: as of `gatewright.tasks.forecast.predict.forecast`.
     """
     encoder, head = require_forecaster(model, horizon, fill)
@@ -91,7 +91,7 @@ def require_paths(model: Model, paths: SamplePaths) -> None:
         raise GatewrightError("--paths", f"a whole number from 1 to {LARGEST:,}", str(paths.count))
     if paths.seed < 0:
         raise GatewrightError("--seed", "a whole number of at least 0", str(paths.seed))
-    if len(head.quantiles) == 1:
+    if len(head.quantiles) == 1 and head.family is None:
         expected = "a model of several quantiles: train with --loss quantile and at least two --quantiles"
         raise GatewrightError("--paths", expected, f"one that forecasts a {head.point} alone")
     if size > LARGEST_LAG_CORRELATION:

@@ -29,7 +29,7 @@ from gatewright.tasks.forecast.calibration import (
     mean_ratio,
 )
 from gatewright.tasks.forecast.dataset import SeriesData
-from gatewright.tasks.forecast.dependence import with_dependence, with_dependence_of
+from gatewright.tasks.forecast.dependence import DEPENDENCE_LEVELS, with_dependence, with_dependence_of
 from gatewright.tasks.forecast.losses import POINT_LOSSES, LikelihoodLoss, PointLoss, quantile_loss
 from gatewright.tasks.forecast.start import DataStart, Startable
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
@@ -217,7 +217,11 @@ class ForecastTask:
             found = calibrated(self._calibrate, quantiles, target, head.quantiles, self._independent)
             file, changed = folded(file, found), applied(found, head, outputs.double().numpy())
             quantiles = scaled_quantiles(self.model, torch.from_numpy(changed))
-        return with_dependence(file, quantiles, target, self._independent)
+        levels = head.quantiles
+        if head.family is not None and len(levels) == 1:  # the distribution has others
+            levels = DEPENDENCE_LEVELS
+            quantiles = scaled_quantiles(self.model, outputs, levels)
+        return with_dependence(file, quantiles, target, self._independent, levels)
 
     def refitted(self, best: ModelFile) -> ModelFile:
         """Fit the first steps; return the file of the model, with calibration and dependence of the best one.
