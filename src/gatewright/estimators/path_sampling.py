@@ -58,8 +58,7 @@ class PathSampling(Estimator):
         Raises:
             NotFittedError: before `fit`.
             GatewrightError: if the table does not fit the model, or the model has a single quantile and no
-                distribution, or an
-                earlier version trained it.
+                distribution, or an earlier version trained it.
 
         >>> import gatewright, polars as pl
         >>> days = pl.date_range(pl.date(2024, 1, 1), pl.date(2024, 7, 18), eager=True)
