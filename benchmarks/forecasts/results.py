@@ -97,12 +97,8 @@ def _costs(labels: Sequence[str], lines: Sequence[Line]) -> list[str]:
                 memory[task.name] = _mean(own, "peak_megabytes") / _mean(other, "peak_megabytes")
         for name, ratios in (("CPU seconds", seconds), ("maximum of memory", memory)):
             if ratios:
-                mean = np.exp(np.mean(np.log(list(ratios.values()))))
-                worst = max(ratios, key=lambda task: ratios[task])
-                answer.append(
-                    f"{label}, {name} over neuralforecast's LSTM at its best setting ({len(ratios)} tasks): "
-                    f"geometric mean {mean:.2f}, worst {ratios[worst]:.2f} ({worst})"
-                )
+                what = f"{name} over neuralforecast's LSTM at its best setting ({len(ratios)} tasks)"
+                answer.append(f"{label}, {what}: {_summary(ratios)}")
     return answer
 
 
@@ -121,10 +117,11 @@ def _means(ratios: dict[str, dict[str, float]]) -> list[str]:
         for group, names in groups.items():
             known = {name: by_task[name] for name in names if np.isfinite(by_task.get(name, np.nan))}
             if known:
-                mean = np.exp(np.mean(np.log(list(known.values()))))
-                worst = max(known, key=lambda name: known[name])
-                lines.append(
-                    f"{label}, {group} ({len(known)} of {len(names)}): geometric mean of the ratios {mean:.3f}, "
-                    f"worst {known[worst]:.2f} ({worst})"
-                )
+                lines.append(f"{label}, {group} ({len(known)} of {len(names)}): {_summary(known)}")
     return lines
+
+
+def _summary(ratios: dict[str, float]) -> str:
+    """Describe the ratios of tasks in a line."""
+    mean, worst = np.exp(np.mean(np.log(list(ratios.values())))), max(ratios, key=lambda task: ratios[task])
+    return f"geometric mean of the ratios {mean:.3f}, worst {ratios[worst]:.2f} ({worst})"

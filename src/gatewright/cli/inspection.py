@@ -6,6 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gatewright.cli import early_checks
+from gatewright.cli.app import LOADING, app, errors, on_a_line, say
 from gatewright.errors import GatewrightError, RunError
 from gatewright.files.model_path import no_run
 from gatewright.inspector.selection import Selection
@@ -14,8 +16,6 @@ from gatewright.tasks import registry
 
 if TYPE_CHECKING:
     from gatewright.inspector.catalog import Catalog
-from gatewright.cli import early_checks
-from gatewright.cli.app import LOADING, app, errors, on_a_line, say
 
 
 @app.command

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from gatewright.cli import early_checks
+from gatewright.cli.app import LOADING, UsageError, app, complain, console, errors, flat, print_table, say
 from gatewright.evaluation.glossary import help_text
 from gatewright.files.model_path import require_model_file
 from gatewright.progress import Waits
@@ -17,8 +19,6 @@ from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Op
 
 if TYPE_CHECKING:
     from gatewright.train.callback import Callback
-from gatewright.cli import early_checks
-from gatewright.cli.app import LOADING, UsageError, app, complain, console, errors, flat, print_table, say
 
 
 @app.command

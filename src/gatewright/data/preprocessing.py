@@ -9,7 +9,7 @@ from before the window counts as never observed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,7 @@ from gatewright.errors import DataError, shorten
 from gatewright.spec import Scaler, SeriesEncoder
 
 #: Maximum of standard deviations that leaves float32 room to compute with.
-_FARTHEST = 1e20
+FARTHEST = 1e20
 
 
 def fit_scaler(
@@ -273,22 +273,37 @@ def encode(series: Series, encoder: SeriesEncoder, scaler: Scaler, fill: str = "
 
 def _check_range(series: Series, scaled: NDArray[np.float64], columns: Sequence[str]) -> None:
     """Refuse values that would become infinite in float32, and count as missing in the loss."""
-    far = np.argwhere(np.abs(scaled) > _FARTHEST)
-    if len(far):
-        row, column = map(int, far[0])
-        name = f"column {shorten(columns[column])}, {series.place(row)}"
-        expected = f"a value within {_FARTHEST:g} standard deviations of the training part"
-        raise DataError(name, expected, f"{series.values[row, column]:g}")
+    expected = f"a value within {FARTHEST:g} standard deviations of the training part"
+    refuse_first(np.abs(scaled) > FARTHEST, series.values, columns, series.place, expected)
 
 
 def _check_size(series: Series, own: NDArray[np.float64], encoder: SeriesEncoder) -> None:
     """Refuse targets whose sums over a window could become infinite."""
-    large = np.argwhere(np.abs(own) > LARGEST)
-    if len(large):
-        row, column = map(int, large[0])
-        name = f"column {shorten(encoder.targets[column])}, {series.place(row)}"
-        expected = f"a value from -{LARGEST:g} to {LARGEST:g}, for --scale window"
-        raise DataError(name, expected, f"{series.values[row, column]:g}")
+    expected = f"a value from -{LARGEST:g} to {LARGEST:g}, for --scale window"
+    refuse_first(np.abs(own) > LARGEST, series.values, encoder.targets, series.place, expected)
+
+
+def refuse_first(
+    wrong: NDArray[np.bool_], values: NDArray[np.float64], columns: Sequence[str], place: Callable[[int], str],
+    expected: str,
+) -> None:  # fmt: skip
+    """Refuse the first of the values that are wrong, if any is.
+
+    Args:
+        wrong: which values are (rows, columns).
+        values: rows of at least these columns.
+        columns: their names.
+        place: names a row.
+        expected: for the error.
+
+    Raises:
+        DataError: if one is wrong.
+    """
+    found = np.argwhere(wrong)
+    if len(found):
+        row, column = map(int, found[0])
+        got = "nothing" if np.isnan(values[row, column]) else f"{values[row, column]:g}"
+        raise DataError(f"column {shorten(columns[column])}, {place(row)}", expected, got)
 
 
 def _filled(scaled: NDArray[np.float64], fill: str) -> tuple[NDArray[np.float64], NDArray[np.int32]]:

@@ -31,7 +31,7 @@ from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
 from gatewright.train.memory import within_memory
 from gatewright.train.progress import Display
-from gatewright.train.refit import delete_checkpoints, refit, without_refit
+from gatewright.train.refit import forget_refit, refit, without_refit
 from gatewright.train.trainer import Loop
 
 
@@ -268,8 +268,7 @@ def _loop(
             expected = f"more than the {loop.progress.step} steps that the run has taken"
             raise GatewrightError("--steps or --epochs", expected, f"{loop.total} steps")
     if loop.progress.step == 0 and accelerator.is_main_process:
-        delete_checkpoints(run)  # of a training whose own checkpoint is lost
-        run.best.unlink(missing_ok=True)
+        forget_refit(run)  # of a training whose own checkpoint is lost
 
     def note(text: str) -> None:
         for callback in callbacks:
@@ -293,19 +292,12 @@ def _loop(
         ends = {"steps": "finished", "patience": "no better validation for a while", "": "stopped"}
         best = f"best validation {progress.best:.4f} at step {progress.best_step}"
         note(f"{ends[progress.finished]} at step {progress.step}; {best}")
-        refits = RefitSettings.of(options.training).refit
-        if progress.finished and refits:
-            settings = TrainingSettings.of(options.training)
-            anneals = registry.kind(run.kind).refit_anneals
-            steps = progress.step if anneals else progress.best_step
-            # Epochs are longer with the validation part: the learning rates are those of the run's steps.
-            own = replace(settings, steps=steps if anneals else loop.total, epochs=None)
-            again = (lambda: prepare(refit=True)[1], own, run, accelerator, callbacks, steps)
+        if RefitSettings.of(options.training).refit:
             with within_memory():
-                if not refit(*again):
+                if progress.finished and not _refit(loop, options, run, accelerator, callbacks, prepare):
                     progress = replace(progress, finished="")
                     note("stopped in the refit; the best model is kept")
-        elif not refits and accelerator.is_main_process:
+        elif accelerator.is_main_process:
             without_refit(run)
         if run.model.exists() and (more := registry.kind(run.kind).note_on(model_file.read(run.model), options)):
             note(more)
@@ -313,3 +305,15 @@ def _loop(
             on = "" if progress.finished else f"gatewright train --run {run.path} --resume, or "
             note(f"next: {on}gatewright evaluate {run.path}")
         return progress
+
+
+def _refit(
+    loop: Loop, options: Options, run: Run, accelerator: Accelerator, callbacks: Sequence[Callback],
+    prepare: Callable[..., tuple[Options, Task]],
+) -> bool:  # fmt: skip
+    """Refit the model of a run whose steps are all taken; return whether that came to its end."""
+    settings, anneals = TrainingSettings.of(options.training), registry.kind(run.kind).refit_anneals
+    steps = loop.progress.step if anneals else loop.progress.best_step
+    # Epochs are longer with the validation part: the learning rates are those of the run's steps.
+    own = replace(settings, steps=steps if anneals else loop.total, epochs=None)
+    return refit(lambda: prepare(refit=True)[1], own, run, accelerator, callbacks, steps)

@@ -105,7 +105,7 @@ def refit(
     """
     loop = RefitLoop(prepare(), settings, run, accelerator, callbacks, steps)
     if accelerator.is_main_process:
-        delete_checkpoints(run, run.refit(steps, loop.total))
+        _delete_checkpoints(run, run.refit(steps, loop.total))
     loop.resume()
     if loop.done:
         return True
@@ -123,16 +123,17 @@ def without_refit(run: Run) -> None:
     """Let the best model of the validations be the run's model again."""
     if run.best.exists():
         run.best.replace(run.model)
-        delete_checkpoints(run)
+        _delete_checkpoints(run)
 
 
-def delete_checkpoints(run: Run, but: Path | None = None) -> None:
-    """Delete the checkpoints of earlier refits.
+def forget_refit(run: Run) -> None:
+    """Delete what a refit kept next to the model."""
+    run.best.unlink(missing_ok=True)
+    _delete_checkpoints(run)
 
-    Args:
-        run: the run.
-        but: the one to keep.
-    """
+
+def _delete_checkpoints(run: Run, but: Path | None = None) -> None:
+    """Delete the checkpoints of earlier refits, all but one."""
     for path in run.path.glob("refit-*.safetensors"):
         if path != but:
             path.unlink()

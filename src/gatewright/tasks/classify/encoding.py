@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.data.preprocessing import FARTHEST, refuse_first
 from gatewright.data.sequence_categories import as_known, values_of_training
 from gatewright.data.sequences import Sequences
 from gatewright.errors import DataError, shorten
@@ -54,25 +56,20 @@ def encode(
     encoded = []
     for number, values in enumerate(sequences.values):
         missing = np.isnan(values)
-        if not fill and (missing & ~may_miss).any():
-            t, column = map(int, np.argwhere(missing & ~may_miss)[0])
-            place = f"column {shorten(encoder.columns[column])}, row {t + 1} of {sequences.title(number)}"
+        place = partial(_place, sequences.title(number))
+        if not fill:
             expected = "a number, as in the whole training part (--fill mean reads the mean instead)"
-            raise DataError(place, expected, "nothing")
+            refuse_first(missing & ~may_miss, values, encoder.columns, place, expected)
         scaled = (values - mean) / scale
-        far = np.argwhere(np.abs(scaled) > _FARTHEST)
-        if len(far):
-            t, column = map(int, far[0])
-            place = f"column {shorten(encoder.columns[column])}, row {t + 1} of {sequences.title(number)}"
-            expected = f"a value within {_FARTHEST:g} standard deviations of the training part"
-            raise DataError(place, expected, f"{values[t, column]:g}")
+        expected = f"a value within {FARTHEST:g} standard deviations of the training part"
+        refuse_first(np.abs(scaled) > FARTHEST, values, encoder.columns, place, expected)
         observed = ~missing[:, may_miss]
         encoded.append(np.concatenate([np.nan_to_num(scaled), observed], axis=1, dtype=np.float32))
     return encoded
 
 
-#: Maximum of standard deviations that leaves float32 room to compute with.
-_FARTHEST = 1e20
+def _place(title: str, row: int) -> str:
+    return f"row {row + 1} of {title}"
 
 
 def fit(train: Sequences, trained: FeatureEncoder | None) -> tuple[FeatureEncoder, Scaler, tuple[str, ...]]:

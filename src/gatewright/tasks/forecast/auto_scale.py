@@ -25,9 +25,9 @@ from gatewright.tasks.options import AUTO, DataOptions, ModelOptions, Options
 #: Share of its loss that a forecast has to lose by the scale of a window: less may be chance.
 GAIN = 0.06
 
-#: The same of larger models in the validation part; and where changes of targets there have this many times the
-#: size of those in the training part, or the inverse: a scale of the past does not fit.
-GAIN_LARGE, GAIN_DRIFT, DRIFT = 0.03, 0.0, 1.15
+#: The same of larger models in the validation part.  Where changes of targets there have this many times the size
+#: of those in the training part, or the inverse, any gain will do: a scale of the past does not fit.
+GAIN_LARGE, DRIFT = 0.03, 1.15
 
 #: Horizons in the validation part, of all series together, from which it may decide.
 LEAST_HORIZONS = 30
@@ -62,7 +62,7 @@ def with_scale(data: SeriesData, given: DataOptions) -> SeriesData:
     gain, drift = _large_gain(few), _drift(few)
     if gain >= GAIN_LARGE:
         return _with(data, "window", chosen, f"{gain:.0%} better in the validation part, at the start")
-    if gain > GAIN_DRIFT and max(drift, 1 / drift) >= DRIFT:
+    if gain > 0 and max(drift, 1 / drift) >= DRIFT:
         why = f"changes of {drift:.2f} times the size in the validation part, and {gain:.1%} better there"
         return _with(data, "window", chosen, why)
     return _with(data, "global", chosen, "")
