@@ -63,6 +63,7 @@ ROOMS = [
         "errors",
         "progress",
         "spec",
+        "bfloat16",
         "equations",
         "_kernels",
         "native_module",

@@ -12,6 +12,11 @@ the loss with respect to it.  Sizes: T steps, B rows of the batch, D inputs, H h
 which is H without a projection.  Arrays keep the float dtype they come in, and all of one call share it.
 To run a sequence from its end, give `x[::-1]`.
 
+With `compute="bf16"` they are the numbers of the kernels' bf16 arithmetic: both operands of every product with a
+weight, and of every sum of products that is the gradient of one, are rounded to bfloat16 as `bfloat16.to_bf16` does;
+sums, gates and states stay float32.  The forward pass forms its sums in the very order of the kernels
+(`bfloat16.chain`), so that only the last digits of sigmoid and tanh differ; the backward pass sums in float64.
+
 Sources:
     Hochreiter & Schmidhuber 1997, Long Short-Term Memory, Neural Computation 9(8): the cell and two gates.
     Gers, Schmidhuber & Cummins 2000, Learning to Forget, Neural Computation 12(10): the forget gate.
@@ -26,11 +31,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.bfloat16 import chain, product, to_bf16
 from gatewright.errors import GatewrightError
 from gatewright.spec.cell import CellSpec, LayerWeights
 
@@ -38,6 +44,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array: TypeAlias = NDArray[np.floating[Any]]
+
+#: The arithmetic of products: that of the arrays, or bfloat16 operands with float32 sums, for float32 arrays.
+Compute: TypeAlias = Literal["full", "bf16"]
+#: How a backward pass in bf16 finds the gates and cell states of the forward pass: rounded to bfloat16, or not.
+Saved: TypeAlias = Literal["bf16", "float32"]
 
 #: Fields of a `Record` with an activation: the gates and the candidate, in the order of the weights' rows.
 GATES = CellSpec().gates()
@@ -176,7 +187,7 @@ class Gradients:
     dW_hr: Array | None  # noqa: N815
 
 
-def step(x: Array, h: Array, c: Array, weights: LayerWeights) -> Record:
+def step(x: Array, h: Array, c: Array, weights: LayerWeights, *, compute: Compute = "full") -> Record:
     """Advance one step: from the state (h, c) and the input x to the next state, with every gate.
 
     Args:
@@ -184,6 +195,7 @@ def step(x: Array, h: Array, c: Array, weights: LayerWeights) -> Record:
         h: hidden state before the step, (B, P) or (P,).
         c: cell state before the step, (B, H) or (H,).
         weights: the weights of the layer.
+        compute: the arithmetic of products.
 
     Raises:
         GatewrightError: if a shape or a dtype does not fit.
@@ -200,11 +212,7 @@ def step(x: Array, h: Array, c: Array, weights: LayerWeights) -> Record:
     _require("h", h, x.dtype, (*x.shape[:-1], weights.output_size))
     _require("c", c, x.dtype, (*x.shape[:-1], weights.hidden_size))
 
-    pre = x @ weights.W_ih.T + h @ weights.W_hh.T
-    if weights.b_ih is not None:
-        pre = pre + weights.b_ih
-    if weights.b_hh is not None:
-        pre = pre + weights.b_hh
+    pre = _pre_activation(x, h, weights, _in_bf16(compute, weights))
     i_pre, f_pre, g_pre, o_pre = np.split(pre, 4, axis=-1)
 
     i = _sigmoid(i_pre)
@@ -213,23 +221,46 @@ def step(x: Array, h: Array, c: Array, weights: LayerWeights) -> Record:
     o = _sigmoid(o_pre)
     c_next = f * c + i * g
     m = o * np.tanh(c_next)
-    h_next = m if weights.W_hr is None else m @ weights.W_hr.T
+    if weights.W_hr is None:
+        h_next = m
+    elif compute == "bf16":
+        h_next = chain(np.zeros((), x.dtype), m, weights.W_hr)
+    else:
+        h_next = m @ weights.W_hr.T
     return Record(i, f, g, o, c_next, h_next, cell_initial=c, hidden_initial=h)
 
 
+def _pre_activation(x: Array, h: Array, weights: LayerWeights, bf16: bool) -> Array:
+    """Return i, f, g, o before activation, (B, 4H)."""
+    biases = [b for b in (weights.b_ih, weights.b_hh) if b is not None]
+    if bf16:
+        pre: Array = chain(np.array(sum(biases), x.dtype), x, weights.W_ih)
+        return chain(pre, h, weights.W_hh)
+    pre = x @ weights.W_ih.T + h @ weights.W_hh.T
+    for b in biases:
+        pre = pre + b
+    return pre
+
+
 def _step_adjoint(
-    r: Record, dh_next: Array, dc_next: Array, d_gates: tuple[Array, Array, Array, Array], weights: LayerWeights
+    r: Record,
+    dh_next: Array,
+    dc_next: Array,
+    d_gates: tuple[Array, Array, Array, Array],
+    weights: LayerWeights,
+    bf16: bool,
 ) -> tuple[Array, Array, Array]:
     """Go back through the `step` that gave the record r: its lines, from the last to the first.
 
     The d's that go in hold what reaches the next state and i, f, g, o from outside of the step.  Returns
     `d_pre`, `dh` and `dc`.  Equations: Greff et al. 2017, section II.B.
     """
+    multiply = product if bf16 else np.matmul
     i, f, g, o = r.input_gate, r.forget_gate, r.candidate, r.output_gate
     di, df, dg, do = d_gates
     tanh_c = np.tanh(r.cell)
 
-    dm = dh_next if weights.W_hr is None else dh_next @ weights.W_hr
+    dm = dh_next if weights.W_hr is None else multiply(dh_next, weights.W_hr)
     do = do + dm * tanh_c
     dc_next = dc_next + dm * o * (1 - tanh_c * tanh_c)
     di = di + dc_next * g
@@ -242,12 +273,17 @@ def _step_adjoint(
     dg_pre = dg * (1 - g * g)
     do_pre = do * o * (1 - o)
     d_pre = np.concatenate([di_pre, df_pre, dg_pre, do_pre], axis=-1)
-    dh = d_pre @ weights.W_hh
+    dh = multiply(d_pre, weights.W_hh)
     return d_pre, dh, dc
 
 
 def forward(
-    x: Array, weights: LayerWeights, h_0: Array | None = None, c_0: Array | None = None
+    x: Array,
+    weights: LayerWeights,
+    h_0: Array | None = None,
+    c_0: Array | None = None,
+    *,
+    compute: Compute = "full",
 ) -> tuple[Array, Record]:
     """Run a sequence: `step`, T times.
 
@@ -256,6 +292,7 @@ def forward(
         weights: the weights of the layer.
         h_0: hidden state before the first step, (B, P) or (P,); None for zeros.
         c_0: cell state before the first step, (B, H) or (H,); None for zeros.
+        compute: the arithmetic of products.
 
     Returns:
         y, the hidden state after each step, (T, B, P); and the record, whose `hidden` is y.
@@ -280,7 +317,7 @@ def forward(
 
     record = dataclasses.replace(record, hidden_initial=h, cell_initial=c)
     for t in range(len(x)):
-        after = step(x[t], h, c, weights)
+        after = step(x[t], h, c, weights, compute=compute)
         record.input_gate[t] = after.input_gate
         record.forget_gate[t] = after.forget_gate
         record.candidate[t] = after.candidate
@@ -298,6 +335,9 @@ def backward(
     x: Array,
     weights: LayerWeights,
     d_record: Record | None = None,
+    *,
+    compute: Compute = "full",
+    saved: Saved = "float32",
 ) -> Gradients:
     """Go back through `forward` (backpropagation through time): its steps from the last to the first.
 
@@ -309,6 +349,8 @@ def backward(
         x: the input that `forward` read.
         weights: the weights that `forward` read.
         d_record: adjoint of each field of the record, for a loss that reads it.
+        compute: the arithmetic of products.
+        saved: with `compute="bf16"`, "bf16" to round the gates and cell states of the record first.
 
     Raises:
         GatewrightError: if a shape or a dtype does not fit.
@@ -335,6 +377,11 @@ def backward(
         shape = getattr(zeros, field.name).shape
         _require(f"record.{field.name}", getattr(record, field.name), x.dtype, shape)
         _require(f"d_record.{field.name}", getattr(d_record, field.name), x.dtype, shape)
+    bf16 = _in_bf16(compute, weights)
+    if saved not in ("bf16", "float32"):
+        raise GatewrightError("saved", '"bf16" or "float32"', repr(saved))
+    if bf16 and saved == "bf16":
+        record = _rounded(record)
 
     d_pre = np.empty((*x.shape[:-1], 4 * weights.hidden_size), x.dtype)
     d_hidden = np.empty_like(record.hidden)
@@ -342,19 +389,23 @@ def backward(
         d, r = d_record.at(t), record.at(t)
         d_gates = d.input_gate, d.forget_gate, d.candidate, d.output_gate
         d_hidden[t] = dh + dy[t] + d.hidden
-        d_pre[t], dh, dc = _step_adjoint(r, d_hidden[t], dc + d.cell, d_gates, weights)
+        d_pre[t], dh, dc = _step_adjoint(r, d_hidden[t], dc + d.cell, d_gates, weights, bf16)
 
     h_before = np.concatenate([record.hidden_initial[None], record.hidden])[:-1]
     m = record.output_gate * np.tanh(record.cell)
+    dtype, W_ih = x.dtype, weights.W_ih
+    if bf16:
+        operands = (d_pre, d_hidden, x, h_before, m, W_ih)
+        d_pre, d_hidden, x, h_before, m, W_ih = (to_bf16(operand).astype(np.float64) for operand in operands)
     return Gradients(
-        dx=d_pre @ weights.W_ih,
+        dx=(d_pre @ W_ih).astype(dtype, copy=False),
         dh_0=dh + d_record.hidden_initial,
         dc_0=dc + d_record.cell_initial,
-        dW_ih=_sum_outer(d_pre, x),
-        dW_hh=_sum_outer(d_pre, h_before),
-        db_ih=None if weights.b_ih is None else _sum_rows(d_pre),
-        db_hh=None if weights.b_hh is None else _sum_rows(d_pre),
-        dW_hr=None if weights.W_hr is None else _sum_outer(d_hidden, m),
+        dW_ih=_sum_outer(d_pre, x, dtype),
+        dW_hh=_sum_outer(d_pre, h_before, dtype),
+        db_ih=None if weights.b_ih is None else _sum_rows(d_pre, dtype),
+        db_hh=None if weights.b_hh is None else _sum_rows(d_pre, dtype),
+        dW_hr=None if weights.W_hr is None else _sum_outer(d_hidden, m, dtype),
     )
 
 
@@ -364,16 +415,31 @@ def _sigmoid(x: Array) -> Array:
     return sigmoid
 
 
-def _sum_rows(a: Array) -> Array:
+def _sum_rows(a: Array, dtype: np.dtype[Any]) -> Array:
     """Sum over steps and batch: (T, B, N) to (N,)."""
     total: Array = a.sum(axis=tuple(range(a.ndim - 1)))
-    return total
+    return total.astype(dtype, copy=False)
 
 
-def _sum_outer(a: Array, b: Array) -> Array:
+def _sum_outer(a: Array, b: Array, dtype: np.dtype[Any]) -> Array:
     """Sum of the outer products a bᵀ over steps and batch: (T, B, N) and (T, B, M) to (N, M)."""
     axes = tuple(range(a.ndim - 1))
-    return np.tensordot(a, b, axes=(axes, axes))
+    return np.tensordot(a, b, axes=(axes, axes)).astype(dtype, copy=False)
+
+
+def _rounded(record: Record) -> Record:
+    """Return the record as a pass keeps it in bfloat16: its gates and cell states rounded."""
+    rounded = {name: to_bf16(getattr(record, name)) for name in (*GATES, "cell")}
+    return dataclasses.replace(record, **rounded)
+
+
+def _in_bf16(compute: Compute, weights: LayerWeights) -> bool:
+    """Whether products are those of bf16 arithmetic, which takes float32 arrays."""
+    if compute not in ("full", "bf16"):
+        raise GatewrightError("compute", '"full" or "bf16"', repr(compute))
+    if compute == "bf16" and weights.W_ih.dtype != np.float32:
+        raise GatewrightError("compute", '"full" for arrays that are not float32', repr(compute))
+    return compute == "bf16"
 
 
 def _zero_record(x: Array, weights: LayerWeights) -> Record:
