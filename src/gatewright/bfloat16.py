@@ -1,7 +1,7 @@
 """bfloat16 in NumPy: its rounding, its bits, and products whose sums are float32, as the kernels form them.
 
-A bfloat16 number is the upper half of a float32: its sign, its exponent, and 7 of its 23 digits.  NumPy has no such
-type, so its numbers stand here in float32 arrays, or as uint16 arrays of their bits.
+A bfloat16 number is the upper half of a float32: its sign, its exponent, and 7 of its 23 digits.  NumPy has no
+such type, so its numbers stand here in float32 arrays, or as uint16 arrays of their bits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SMALLEST_NORMAL = np.finfo(np.float32).tiny
 
 
 def to_bf16(x: ArrayLike) -> NDArray[np.float32]:
-    """Return the bfloat16 numbers nearest to x, as float32: of two that are as near, the one with an even last bit.
+    """Return the bfloat16 numbers nearest to x, as float32: of two as near, the one with an even last bit.
 
     NaN stays NaN.  A subnormal float32 becomes zero with its sign, as by the processor's `vcvtneps2bf16`.
 

@@ -13,9 +13,9 @@ which is H without a projection.  Arrays keep the float dtype they come in, and 
 To run a sequence from its end, give `x[::-1]`.
 
 With `compute="bf16"` they are the numbers of the kernels' bf16 arithmetic: both operands of every product with a
-weight, and of every sum of products that is the gradient of one, are rounded to bfloat16 as `bfloat16.to_bf16` does;
-sums, gates and states stay float32.  The forward pass forms its sums in the very order of the kernels
-(`bfloat16.chain`), so that only the last digits of sigmoid and tanh differ; the backward pass sums in float64.
+weight, and of the products whose sum is the gradient of one, are rounded to bfloat16 by `bfloat16.to_bf16`; sums,
+gates and states stay float32.  The forward pass forms its sums in the order of the kernels (`bfloat16.chain`), so
+that only the last digits of sigmoid and tanh differ; the backward pass sums in float64.
 
 Sources:
     Hochreiter & Schmidhuber 1997, Long Short-Term Memory, Neural Computation 9(8): the cell and two gates.

@@ -169,10 +169,10 @@ def test_steps_are_the_sequence_to_the_bit_and_a_row_does_not_depend_on_its_batc
 
 def test_what_is_not_there_is_refused_by_name():
     weights, x, h_0, c_0, _ = layer(5, 2, 1, 3, 4, 0, on_grid=False)
-    with pytest.raises(GatewrightError, match="^compute: "):
+    with pytest.raises(GatewrightError, match=r"^compute: "):
         equations.step(x[0], h_0, c_0, weights, compute="fp16")
-    with pytest.raises(GatewrightError, match="^compute: "):
+    with pytest.raises(GatewrightError, match=r"^compute: "):
         equations.forward(widened(x), Weights(*map(widened, weights)), compute="bf16")
     _, record = equations.forward(x, weights, compute="bf16")
-    with pytest.raises(GatewrightError, match="^saved: "):
+    with pytest.raises(GatewrightError, match=r"^saved: "):
         equations.backward(None, None, None, record, x, weights, compute="bf16", saved="fp16")
