@@ -35,20 +35,28 @@ Panels<T> layout(const Sizes& n, T* memory, bool forward, bool backward) {
             {}};
 }
 
+// A square of up to V rows and columns, turned; what is past them is zero.
+template <int V, class T>
+GATEWRIGHT_INLINE void load_turned(Vec<T, V> (&square)[V], const T* source, int64_t row, int64_t rows,
+                                   int64_t columns) {
+    for (int v = 0; v < V; ++v) square[v] = v < rows ? load<V>(source + v * row, columns) : Vec<T, V>{};
+    transpose<V, T>(square);
+}
+
+GATEWRIGHT_INLINE int64_t at_most(int64_t count, int64_t limit) { return count < limit ? count : limit; }
+
 // W (4H, width) to (blocks, width, 4, V), for these blocks.
 template <class T, int V>
 void pack_gates(const T* W, int64_t H, int64_t width, T* panels, int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
         T* const panel = panels + block * width * 4 * V;
-        const int64_t lanes = H - block * V < V ? H - block * V : V;
+        const int64_t lanes = at_most(H - block * V, V);
         for (int64_t gate = 0; gate < 4; ++gate) {
             const T* const source = W + (gate * H + block * V) * width;
             for (int64_t k = 0; k < width; k += V) {
-                const int64_t columns = width - k < V ? width - k : V;
+                const int64_t columns = at_most(width - k, V);
                 Vec<T, V> square[V];
-                for (int v = 0; v < V; ++v)
-                    square[v] = v < lanes ? load<V>(source + v * width + k, columns) : Vec<T, V>{};
-                transpose<V, T>(square);
+                load_turned<V>(square, source + k, width, lanes, columns);
                 for (int64_t n = 0; n < columns; ++n) store<V>(panel + ((k + n) * 4 + gate) * V, square[n]);
             }
         }
@@ -82,15 +90,30 @@ void pack_transposed(const T* W, int64_t H, int64_t width, T* panels, int64_t be
 // W (P, H) to (groups of P, H, N, V).
 template <class T, int V>
 void pack_projection(const T* W, int64_t P, int64_t H, T* panels) {
-    const int64_t blocks = blocks_of<V>(P);
-    for (int64_t first = 0; first < blocks; first += kGroup) {
-        const int64_t vectors = blocks - first < kGroup ? blocks - first : kGroup;
+    for_groups(0, blocks_of<V>(P), blocks_of<V>(P), [&]<int N>(int64_t first) {
         T* const group = panels + first * V * H;
-        for (int64_t column = 0; column < vectors * V; ++column) {
-            const int64_t p = first * V + column;
-            for (int64_t k = 0; k < H; ++k) group[k * vectors * V + column] = p < P ? W[p * H + k] : T(0);
+        for (int64_t j = 0; j < N; ++j) {
+            const int64_t p = (first + j) * V;
+            for (int64_t k = 0; k < H; k += V) {
+                const int64_t columns = at_most(H - k, V);
+                Vec<T, V> square[V];
+                load_turned<V>(square, W + p * H + k, H, P - p, columns);
+                for (int64_t n = 0; n < columns; ++n) store<V>(group + ((k + n) * N + j) * V, square[n]);
+            }
         }
-    }
+    });
+}
+
+// b_ih + b_hh to (blocks, 4, V), for these blocks.
+template <class T, int V>
+void pack_bias(const Weights<T>& weights, int64_t H, T* bias, int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block)
+        for (int64_t gate = 0; gate < 4; ++gate) {
+            const int64_t row = gate * H + block * V, lanes = H - block * V;
+            Vec<T, V> sum{};
+            if (weights.b_ih) sum = load<V>(weights.b_ih + row, lanes) + load<V>(weights.b_hh + row, lanes);
+            store<V>(bias + (block * 4 + gate) * V, sum);
+        }
 }
 
 template <class T, int V>
@@ -98,13 +121,7 @@ void pack(const Sizes& n, const Weights<T>& weights, const Panels<T>& panels, bo
           int rank, int size) {
     const Part blocks(blocks_of<V>(n.H), rank, size);
     if (forward) {
-        for (int64_t block = blocks.begin; block < blocks.end; ++block)
-            for (int64_t gate = 0; gate < 4; ++gate)
-                for (int64_t v = 0; v < V; ++v) {
-                    const int64_t unit = block * V + v, row = gate * n.H + unit;
-                    const bool there = unit < n.H && weights.b_ih;
-                    panels.bias[(block * 4 + gate) * V + v] = there ? weights.b_ih[row] + weights.b_hh[row] : T(0);
-                }
+        pack_bias<T, V>(weights, n.H, panels.bias, blocks.begin, blocks.end);
         pack_gates<T, V>(weights.W_ih, n.H, n.D, panels.W_ih, blocks.begin, blocks.end);
         pack_gates<T, V>(weights.W_hh, n.H, n.P, panels.W_hh, blocks.begin, blocks.end);
         if (n.projected && rank == 0) pack_projection<T, V>(weights.W_hr, n.P, n.H, panels.W_hr);
@@ -123,13 +140,25 @@ template <class T, int V>
 void unpack_gates(const T* panels, int64_t H, int64_t width, T* W, int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
         const T* const panel = panels + block * width * 4 * V;
-        const int64_t lanes = H - block * V < V ? H - block * V : V;
-        for (int64_t gate = 0; gate < 4; ++gate)
-            for (int64_t v = 0; v < lanes; ++v) {
-                T* const row = W + (gate * H + block * V + v) * width;
-                for (int64_t k = 0; k < width; ++k) row[k] = panel[(k * 4 + gate) * V + v];
+        const int64_t lanes = at_most(H - block * V, V);
+        for (int64_t gate = 0; gate < 4; ++gate) {
+            T* const rows = W + (gate * H + block * V) * width;
+            for (int64_t k = 0; k < width; k += V) {
+                const int64_t columns = at_most(width - k, V);
+                Vec<T, V> square[V];
+                load_turned<V>(square, panel + (k * 4 + gate) * V, 4 * V, columns, V);
+                for (int64_t v = 0; v < lanes; ++v) store<V>(rows + v * width + k, square[v], columns);
             }
+        }
     }
+}
+
+// (blocks, 4, V) to (4H), for these blocks.
+template <class T, int V>
+void unpack_bias(const T* panels, int64_t H, T* bias, int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block)
+        for (int64_t gate = 0; gate < 4; ++gate)
+            store<V>(bias + gate * H + block * V, load<V>(panels + (block * 4 + gate) * V), H - block * V);
 }
 
 template <class T, int V>
@@ -137,7 +166,7 @@ void unpack(const Backward<T>& b, T* dW_ih, T* dW_hh, T* db, int rank, int size)
     const Part blocks(blocks_of<V>(b.sizes.H), rank, size);
     if (dW_ih) unpack_gates<T, V>(b.dW_ih, b.sizes.H, b.sizes.D, dW_ih, blocks.begin, blocks.end);
     if (dW_hh) unpack_gates<T, V>(b.dW_hh, b.sizes.H, b.sizes.P, dW_hh, blocks.begin, blocks.end);
-    if (db) unpack_gates<T, V>(b.db, b.sizes.H, 1, db, blocks.begin, blocks.end);
+    if (db) unpack_bias<T, V>(b.db, b.sizes.H, db, blocks.begin, blocks.end);
 }
 
 }  // namespace gatewright::GATEWRIGHT_TARGET

@@ -60,19 +60,70 @@ GATEWRIGHT_INLINE void store(T* p, Vec<T, V> v) {
     *reinterpret_cast<typename VecOf<T, V>::memory*>(p) = v;
 }
 
-// The first `count` lanes; the others are zero, and their memory is not touched.
+// The first `count` lanes, at least one; the others are zero, and their memory is not touched.
 template <int V, class T>
 GATEWRIGHT_INLINE Vec<T, V> load(const T* p, int64_t count) {
     if (count >= V) return load<V>(p);
+    [[maybe_unused]] const unsigned lanes = (1u << count) - 1;
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float> && V == 16)
+        return (Vec<T, V>)_mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes), p);
+    else if constexpr (std::is_same_v<T, float> && V == 8)
+        return (Vec<T, V>)_mm256_maskz_loadu_ps(static_cast<__mmask8>(lanes), p);
+    else if constexpr (std::is_same_v<T, double> && V == 8)
+        return (Vec<T, V>)_mm512_maskz_loadu_pd(static_cast<__mmask8>(lanes), p);
+    else if constexpr (std::is_same_v<T, double> && V == 4)
+        return (Vec<T, V>)_mm256_maskz_loadu_pd(static_cast<__mmask8>(lanes), p);
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<T, float> && V == 8) {
+        const __m256i places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        const __m256i first = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), places);
+        return (Vec<T, V>)_mm256_maskload_ps(p, first);
+    } else if constexpr (std::is_same_v<T, double> && V == 4) {
+        const __m256i first = _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+        return (Vec<T, V>)_mm256_maskload_pd(p, first);
+    }
+#endif
     Vec<T, V> v{};
     for (int64_t k = 0; k < count; ++k) v[k] = p[k];
     return v;
 }
 
+template <int V, class T, std::size_t... Lane>
+GATEWRIGHT_INLINE Vec<T, V / 2> half_of(Vec<T, V> v, bool upper, std::index_sequence<Lane...>) {
+    return upper ? __builtin_shufflevector(v, v, (V / 2 + Lane)...) : __builtin_shufflevector(v, v, Lane...);
+}
+
+// A half, a quarter, ... of the vector, as the bits of count < V say: a masked store is slow with AVX2.
+template <int V, class T>
+GATEWRIGHT_INLINE void store_halves(T* p, Vec<T, V> v, int64_t count) {
+    if constexpr (V > 1) {
+        constexpr auto lanes = std::make_index_sequence<V / 2>{};
+        Vec<T, V / 2> rest = half_of<V, T>(v, false, lanes);
+        if (count & (V / 2)) {
+            store<V / 2>(p, rest);
+            p += V / 2;
+            rest = half_of<V, T>(v, true, lanes);
+        }
+        store_halves<V / 2, T>(p, rest, count);
+    }
+}
+
 template <int V, class T>
 GATEWRIGHT_INLINE void store(T* p, Vec<T, V> v, int64_t count) {
     if (count >= V) return store<V>(p, v);
-    for (int64_t k = 0; k < count; ++k) p[k] = v[k];
+#if defined(__AVX512F__)
+    [[maybe_unused]] const unsigned lanes = (1u << count) - 1;
+    if constexpr (std::is_same_v<T, float> && V == 16)
+        return _mm512_mask_storeu_ps(p, static_cast<__mmask16>(lanes), (__m512)v);
+    else if constexpr (std::is_same_v<T, float> && V == 8)
+        return _mm256_mask_storeu_ps(p, static_cast<__mmask8>(lanes), (__m256)v);
+    else if constexpr (std::is_same_v<T, double> && V == 8)
+        return _mm512_mask_storeu_pd(p, static_cast<__mmask8>(lanes), (__m512d)v);
+    else if constexpr (std::is_same_v<T, double> && V == 4)
+        return _mm256_mask_storeu_pd(p, static_cast<__mmask8>(lanes), (__m256d)v);
+#endif
+    store_halves<V, T>(p, v, count);
 }
 
 // Stores in the type that the memory is of (S), which may be another than that of the arithmetic (T).
