@@ -28,7 +28,7 @@ template <class T, int V>
 void adjoint_row(const Backward<T>& b, const Chunk<T>& chunk, int64_t s, int64_t row, int64_t block_begin,
                  int64_t block_end) {
     const bool projected = b.sizes.projected;
-    const int64_t H = b.sizes.H, t = b.steps.time(s), place = b.steps.start(t) + row - b.saved, rows = chunk.rows;
+    const int64_t H = b.sizes.H, t = b.steps.time(s), place = b.steps.start(t) + row - b.saved;
     const int64_t local = chunk.first[s - chunk.begin] + row;
     const T* const gates = b.gates + place * 4 * H;
     const T* const cell = b.cell + place * H;
@@ -39,8 +39,8 @@ void adjoint_row(const Backward<T>& b, const Chunk<T>& chunk, int64_t s, int64_t
     const T* const dy = projected ? nullptr : row_or_null(b.dy, b.steps, t, row);
     const T* const dh = projected ? chunk.dhidden + row * H : b.dh + row * H;
     T* const dc = b.dc + row * H;
-    T* out = chunk.dgates + (block_begin * rows + local) * 4 * V;
-    for (int64_t block = block_begin; block < block_end; ++block, out += rows * 4 * V) {
+    T* out = chunk.dgates + (local * blocks_of<V>(H) + block_begin) * 4 * V;
+    for (int64_t block = block_begin; block < block_end; ++block, out += 4 * V) {
         const int64_t unit = block * V, lanes = H - unit;
         Gates<T, V> d{};
         if (dgates_in) d = load_gates<T, V>(dgates_in + unit, H, lanes);
@@ -58,7 +58,7 @@ void adjoint_row(const Backward<T>& b, const Chunk<T>& chunk, int64_t s, int64_t
         if (projected) {
             const int64_t group = block / kGroup * kGroup, left = blocks_of<V>(H) - group;
             const int64_t vectors = left < kGroup ? left : kGroup;
-            store<V>(chunk.hidden + (group * rows + local * vectors + block - group) * V,
+            store<V>(chunk.hidden + (group * chunk.rows + local * vectors + block - group) * V,
                      next_hidden<T, V>(gate, c));
         }
     }
@@ -93,7 +93,7 @@ void project_adjoint(const Backward<T>& b, const Chunk<T>& chunk, int64_t s, int
 template <class T, int V>
 void adjoint(const Backward<T>& b, const Chunk<T>& chunk, const Share& share, Team* barrier) {
     const Sizes& n = b.sizes;
-    const int64_t blocks = blocks_of<V>(n.H);
+    const int64_t blocks = blocks_of<V>(n.H), depth = blocks * 4 * V;
     // With all units of its rows a share also gives all of dh, whose width is another where it is projected.
     const int64_t columns_begin = barrier ? share.block_begin : 0;
     const int64_t columns_end = barrier ? share.block_end : blocks_of<V>(n.P);
@@ -110,8 +110,7 @@ void adjoint(const Backward<T>& b, const Chunk<T>& chunk, const Share& share, Te
             adjoint_row<T, V>(b, chunk, s, row, share.block_begin, share.block_end);
         }
         if (barrier) barrier->barrier();
-        const Left<T> dgates{chunk.dgates + chunk.first[s - chunk.begin] * 4 * V, 4 * V, blocks, 4 * V,
-                             chunk.rows * 4 * V};
+        const Left<T> dgates{chunk.dgates + chunk.first[s - chunk.begin] * depth, depth, 1, depth, 0};
         product<V>(dgates, share.row_begin, row_end, b.panels.W_hh_t, columns_begin, columns_end, n.P,
                    [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
                        store<V>(b.dh + row * n.P + column, value, lanes);
@@ -131,9 +130,9 @@ template <class T, int V>
 void input_adjoint(const Backward<T>& b, const Chunk<T>& chunk, int64_t row_begin, int64_t row_end) {
     const int64_t D = b.sizes.D, blocks = blocks_of<V>(b.sizes.H);
     if (D > kNarrowInput) {
-        product<V>(Left<T>{chunk.dgates, 4 * V, blocks, 4 * V, chunk.rows * 4 * V}, row_begin, row_end,
-                   b.panels.W_ih_t, 0, blocks_of<V>(D), D,
-                   [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
+        const int64_t depth = blocks * 4 * V;
+        product<V>(Left<T>{chunk.dgates, depth, 1, depth, 0}, row_begin, row_end, b.panels.W_ih_t, 0,
+                   blocks_of<V>(D), D, [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
                        store<V>(place_in_dx(b, chunk, row) + column, value, lanes);
                    });
         return;
@@ -143,7 +142,7 @@ void input_adjoint(const Backward<T>& b, const Chunk<T>& chunk, int64_t row_begi
         for (int64_t k = 0; k < D; ++k) {
             Vec<T, V> sum[4]{};
             for (int64_t block = 0; block < blocks; ++block) {
-                const T* const dgates = chunk.dgates + (block * chunk.rows + row) * 4 * V;
+                const T* const dgates = chunk.dgates + (row * blocks + block) * 4 * V;
                 const T* const W = b.panels.W_ih + (block * D + k) * 4 * V;
                 GATEWRIGHT_UNROLL
                 for (int j = 0; j < 4; ++j)
@@ -157,20 +156,30 @@ void input_adjoint(const Backward<T>& b, const Chunk<T>& chunk, int64_t row_begi
     }
 }
 
+// The dgates of one block: its four vectors in each row.
+template <class T, int V>
+struct BlockPanel {
+    const T* row;
+    int64_t apart;  // from one row to the next
+
+    GATEWRIGHT_INLINE Vec<T, V> vector(int j) const { return load<V>(row + j * V); }
+    GATEWRIGHT_INLINE void next() { row += apart; }
+};
+
 // dW[column][gate][unit] += sum over rows of left[row][column] * dgates[row][gate][unit], for one block.
 template <class T, int V>
-void weight_adjoint(const Segment<T>* left, int64_t segments, const T* dgates, T* dW, int64_t begin, int64_t end) {
+void weight_adjoint(const Segment<T>* left, int64_t segments, BlockPanel<T, V> dgates, T* dW, int64_t begin,
+                    int64_t end) {
     for_tiles(begin, end, [&]<int R>(int64_t column) {
         T* const out = dW + column * 4 * V;
         // Gradients of large layers are in no near cache: ask for the tile, so that it arrives during the sum.
         GATEWRIGHT_UNROLL
         for (int j = 0; j < R * 4; ++j) __builtin_prefetch(out + j * V, 1);
         Vec<T, V> tile[R][4]{};
-        const T* panel = dgates;
+        BlockPanel<T, V> panel = dgates;
         for (int64_t n = 0; n < segments; ++n) {
-            accumulate<R, 4, V, T>(tile, left[n].data + column, 1, left[n].row, FullPanel<T, V, 4>{panel},
-                                   left[n].count);
-            panel += left[n].count * 4 * V;
+            accumulate<R, 4, V, T>(tile, left[n].data + column, 1, left[n].row, panel, left[n].count);
+            panel.row += left[n].count * panel.apart;
         }
         for (int r = 0; r < R; ++r)
             for (int j = 0; j < 4; ++j) {
@@ -181,11 +190,11 @@ void weight_adjoint(const Segment<T>* left, int64_t segments, const T* dgates, T
 }
 
 template <class T, int V>
-void bias_adjoint(const T* dgates, int64_t rows, T* db) {
+void bias_adjoint(BlockPanel<T, V> dgates, int64_t rows, T* db) {
     Vec<T, V> sum[4]{};
-    for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t row = 0; row < rows; ++row, dgates.next()) {
         GATEWRIGHT_UNROLL
-        for (int j = 0; j < 4; ++j) sum[j] += load<V>(dgates + (row * 4 + j) * V);
+        for (int j = 0; j < 4; ++j) sum[j] += dgates.vector(j);
     }
     for (int j = 0; j < 4; ++j) store<V>(db + j * V, load<V>(db + j * V) + sum[j]);
 }
@@ -221,7 +230,7 @@ void products(const Backward<T>& b, const Chunk<T>& chunk, int rank, int size) {
     for (int64_t at = columns.begin; at < columns.end;) {
         const int64_t block = at / width, begin = at % width;
         const int64_t end = columns.end - block * width < width ? columns.end - block * width : width;
-        const T* const dgates = chunk.dgates + block * chunk.rows * 4 * V;
+        const BlockPanel<T, V> dgates{chunk.dgates + block * 4 * V, blocks_of<V>(b.sizes.H) * 4 * V};
         if (b.db && begin == 0) bias_adjoint<T, V>(dgates, chunk.rows, b.db + block * 4 * V);
         if (b.dW_ih && begin < D)
             weight_adjoint<T, V>(chunk.x, chunk.x_count, dgates, b.dW_ih + block * D * 4 * V, begin,

@@ -141,7 +141,7 @@ struct Chunk {
     int64_t begin, end;        // steps
     int64_t rows;              // in all steps together
     const int64_t* first;      // (end - begin + 1): index in the chunk of each step's first row
-    T* dgates;                 // (blocks, rows, 4, V), before activation
+    T* dgates;                 // (rows, blocks, 4, V), before activation
     T* dhidden;                // (B, H): dh before projection; null without projection
     T* dprojected;             // (rows, P): dh after projection; null without projection
     T* hidden;                 // (groups of up to 4 blocks of H, rows, blocks, V): o tanh(c); null as above
