@@ -35,7 +35,7 @@ format: .venv/ready
 	$(BIN)/ruff check --fix
 	$(if $(NATIVE),$(BIN)/clang-format -i $(NATIVE) $(NATIVE_TESTS) $(IN_C))
 
-bench: .venv/ready
+bench: .venv/bench-ready
 	$(BIN)/python -m benchmarks
 
 # A server under load for ten minutes, and one that is killed fifty times.
@@ -106,6 +106,11 @@ export PIP_ROOT_USER_ACTION := ignore
 .venv/ready: .venv/run-ready
 	@echo '== what the tests and checks need'
 	$(BIN)/pip install -c constraints.txt 'gatewright[dev]'
+	touch $@
+
+.venv/bench-ready: .venv/ready
+	@echo '== the engines to measure next to ours'
+	$(BIN)/pip install -c constraints.txt 'gatewright[bench]'
 	touch $@
 
 .venv/docs-ready: .venv/run-ready

@@ -33,6 +33,7 @@ from benchmarks import (
     training,
 )
 from benchmarks.peers import DisagreementError
+from benchmarks.processes import EndedError
 from benchmarks.settings import Part, Settings, cores
 from gatewright.errors import GatewrightError, nearest
 
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str]) -> int:
             figures, more = PARTS[name](asked)
             found[name] = figures
             judged += more
-    except DisagreementError as error:
+    except (DisagreementError, EndedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if judged:

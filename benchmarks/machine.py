@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import statistics
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.settings import Settings, cores
 from benchmarks.timing import settle
 from gatewright import kernels
 from gatewright.reproduce.machine import processor
 
-PACKAGES = ("gatewright", "torch", "onnxruntime", "numpy")
+PACKAGES = ("gatewright", "torch", "onnx", "onnxruntime", "openvino", "numpy")
+
+#: Instructions that decide which kernels run, as Linux names them: x86-64, then aarch64.
+INSTRUCTIONS = (
+    "avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_tile", "amx_bf16", "amx_int8",
+    "asimd", "asimddp", "bf16", "i8mm", "sve",
+)  # fmt: skip
+
+#: Load average over which other programs disturb what is measured.
+BUSY = 0.5
 
 
 def header(settings: Settings) -> dict[str, Any]:
@@ -28,8 +42,26 @@ def header(settings: Settings) -> dict[str, Any]:
         "threads": list(settings.threads),
         "quick": settings.quick,
         "system": platform.platform(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "instructions": instructions(),
+        "torch_capability": torch.backends.cpu.get_cpu_capability(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
     }
+
+
+def instructions(info: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """Return those of `INSTRUCTIONS` that the processor has; none where the system does not say."""
+    text = info.read_text() if info.exists() else ""
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    names = set(found[1].split()) if found else set()
+    return [name for name in INSTRUCTIONS if name in names]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def show(found: dict[str, Any]) -> None:
@@ -37,7 +69,17 @@ def show(found: dict[str, Any]) -> None:
     print(f"{found['processor']}, {found['cores']} cores, {found['system']}, {found['date']}")
     print(f"kernels: {found['kernels']}")
     print(f"target {found['target']}, measured with threads: {', '.join(map(str, found['threads']))}")
+    missing = [name for name in ("avx512_bf16", "amx_bf16") if name not in found["instructions"]]
+    print(
+        f"instructions: {' '.join(found['instructions']) or 'unknown'}"
+        + (f" (no {', no '.join(missing)})" if "avx2" in found["instructions"] and missing else "")
+        + f"; torch says {found['torch_capability']}"
+    )
     print(", ".join(f"{name} {number}" for name, number in found["versions"].items()))
+    if found["load"] is not None and found["load"] > BUSY:
+        print(
+            f"load average {found['load']:.1f}: other programs run on this machine, so that times are no verdict"
+        )
     if found["quick"]:
         print("quick: few rounds and shortened sequences, for a first look and not for a verdict")
 

@@ -1,160 +1,145 @@
-"""Whole sequences: forward, and forward + backward, of every case."""
+"""Whole sequences: forward, and forward + backward, of every case, each contender in a process of its own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks import bars, onnx_peer, peers
+from benchmarks import peers, processes, verdicts
 from benchmarks.bars import Judged
-from benchmarks.cases import CASES, TRAINING, Case
+from benchmarks.cases import TRAINING as TRAINING_FLOPS
+from benchmarks.cases import Case
+from benchmarks.contenders import BY_NAME, FORWARD, OURS_BF16, TORCH, TORCH_BF16, TRAINING, Contender, available
 from benchmarks.machine import Peak
-from benchmarks.peers import ORT, OURS, TORCH
+from benchmarks.outcomes import BF16_PEERS, Outcome, Row, geometric_means, implementations
 from benchmarks.settings import Part, Settings, counted, torch_threads
-from benchmarks.timing import Timed, geometric_mean, interleaved
-
-#: Large enough for a kernel to come near the peak.
-NEAR_PEAK = ("charlm", "nanopore", "large", "hydro256")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Times of one pass over one case.
-
-    Attributes:
-        timed: by contender.
-        flops: FLOPs of the pass.
-        peak: FLOP/s of the machine.
-    """
-
-    timed: dict[str, Timed]
-    flops: int
-    peak: float
-
-    def over(self, peer: str) -> float:
-        """How many times as fast as a peer we are."""
-        return self.timed[peer].seconds / self.timed[OURS].seconds
-
-    @property
-    def over_best(self) -> float:
-        """How many times as fast as the fastest peer we are."""
-        return min(self.over(peer) for peer in self.timed if peer != OURS)
-
-    @property
-    def gflops(self) -> float:
-        """Our GFLOP/s."""
-        return self.flops / self.timed[OURS].seconds / 1e9
-
-    @property
-    def of_peak(self) -> float:
-        """Our fraction of the machine's FMA peak."""
-        return self.gflops * 1e9 / self.peak
-
-    def plain(self) -> dict[str, Any]:
-        """Return it for JSON; times in milliseconds."""
-        return {
-            "ms": {name: timed.seconds * 1e3 for name, timed in self.timed.items()},
-            "spread": {name: timed.spread for name, timed in self.timed.items()},
-            "rounds": self.timed[OURS].rounds,
-            "over": {name: self.over(name) for name in self.timed if name != OURS},
-            "gflops": self.gflops,
-            "fma_peak_gflops": self.peak / 1e9,
-            "fraction_of_peak": self.of_peak,
-        }
-
-
-@dataclass(frozen=True)
-class Row:
-    """What came of one case."""
-
-    case: Case
-    forward: Outcome
-    training: Outcome
+from benchmarks.timing import Plan, Timed, rounds, settle
 
 
 def run(settings: Settings) -> Part:
     """Measure, print and judge every case with every number of threads."""
     figures: list[dict[str, Any]] = []
     judged: list[Judged] = []
+    contenders, left_out = available()
+    for name, reason in left_out.items():
+        print(f"\n{name} is left out: {reason}", end="")
+    print()
     for threads in settings.threads:
         print(f"\nsequences, {counted(threads)} (milliseconds; a ratio over 1 is in our favour)")
-        print(
-            f"{'case':11}{'T':>5}{'B':>5}{'D':>5}{'H':>5}  {'pass':9}{'ours':>9}{'torch':>9}{'ORT':>9}"
-            f"{'/torch':>8}{'/ORT':>7}{'GFLOP/s':>9}{'of peak':>9}"
-        )
+        print(heading(contenders))
         rows = []
-        for case in map(settings.measured, settings.cases):
-            row = measure(case, threads, settings)
-            rows.append(row)
-            show(row)
-            outcomes = {"forward": row.forward.plain(), "training": row.training.plain()}
-            figures.append({**vars(case), "threads": threads, **outcomes})
-        means = {
-            "forward over torch": geometric_mean(row.forward.over(TORCH) for row in rows),
-            "forward over ONNX Runtime": geometric_mean(row.forward.over(ORT) for row in rows),
-            "forward over the better": geometric_mean(row.forward.over_best for row in rows),
-            "forward + backward over torch": geometric_mean(row.training.over(TORCH) for row in rows),
-        }
+        with processes.started(contenders, threads) as running:
+            for case in map(settings.measured, settings.cases):
+                row = measure(case, threads, settings, running)
+                rows.append(row)
+                print(lines(row, contenders), flush=True)
+                outcomes = {"forward": row.forward.plain(), "training": row.training.plain()}
+                figures.append({**vars(case), "threads": threads, **outcomes})
+            restless = [name for name, process in running.items() if not process.settled]
+        means = geometric_means(rows)
         print("geometric means: " + ", ".join(f"{what} {mean:.2f}" for what, mean in means.items()))
-        figures.append({"threads": threads, "geometric_means": means})
-        judged += judge(rows, threads)
+        print("ran: " + "; ".join(f"{name} {what}" for name, what in implementations(rows).items()))
+        if restless:
+            print(f"threads that did not come to rest within half a second of a turn: {', '.join(restless)}")
+        figures.append({"threads": threads, "geometric_means": means, "restless": restless, "left_out": left_out})
+        judged += verdicts.judge(rows, threads)
     return Part(figures, judged)
 
 
-def measure(case: Case, threads: int, settings: Settings) -> Row:
+def plan(settings: Settings) -> Plan:
+    """Return how long one pass of one case is measured; all cases, twice, take some ten minutes."""
+    return Plan(seconds=0.3, at_least=2) if settings.quick else Plan(seconds=6.0, at_least=7)
+
+
+def measure(case: Case, threads: int, settings: Settings, running: Mapping[str, processes.Process]) -> Row:
     """Time one case."""
-    layers, (x, dy) = peers.layers(case), peers.inputs(case)
     peak = Peak(threads, seconds=0.03 if settings.quick else 0.2)
+    x, dy = peers.inputs(case)
+    arrays = (x.numpy(), dy.numpy(), *peers.weights(peers.torch_layer(case)))
+    outcomes = {}
     with torch_threads(threads):
         peak.measure()
-        calls = {name: peers.forward(layer, x) for name, layer in layers.items()}
-        calls[ORT] = onnx_peer.forward(layers[TORCH], x, threads)
-        forward = interleaved(calls, settings.plan, peers.agree)
-        del calls  # and with it the session and its threads
-        peak.measure()
-        both = {name: peers.training(layer, x, dy) for name, layer in layers.items()}
-        training = interleaved(both, settings.plan, peers.agree)
-        peak.measure()
-    return Row(
-        case, Outcome(forward, case.flops, peak.flops), Outcome(training, TRAINING * case.flops, peak.flops)
-    )
+        for passed in (FORWARD, TRAINING):
+            some = {name: process for name, process in running.items() if passed in process.contender.passes}
+            outcomes[passed] = _pass(case, passed, arrays, some, plan(settings))
+            peak.measure()
+    flops = {FORWARD: case.flops, TRAINING: TRAINING_FLOPS * case.flops}
+    rows = {
+        passed: Outcome(timed, flops[passed], peak.flops, errors, names)
+        for passed, (timed, errors, names) in outcomes.items()
+    }
+    return Row(case, rows[FORWARD], rows[TRAINING])
 
 
-def show(row: Row) -> None:
-    """Print two lines, one a pass."""
+def _pass(
+    case: Case, passed: str, arrays: tuple[Any, ...], running: Mapping[str, processes.Process], plan: Plan
+) -> tuple[dict[str, Timed], dict[str, list[float]], dict[str, str]]:
+    """Compare and time one pass; return times, errors and implementations by contender."""
+    progress = Progress(f"{case.name}, {passed}")
+    first, errors, implementations = {}, {}, {}
+    expected: Any = None
+    for name, process in running.items():
+        progress.show(f"first call of {name}")
+        prepared = process.prepare(case, passed, arrays)
+        first[name], implementations[name] = prepared.seconds, prepared.implementation
+        if expected is None:
+            judge, expected = name, prepared.results
+        else:
+            errors[name] = peers.compare(judge, expected, name, prepared.results, bf16=BY_NAME[name].bf16)
+        del prepared
+    del expected
+    settle()
+    turns = {name: process.turn for name, process in running.items()}
+    timed = rounds(turns, first, plan, lambda number: progress.show(f"round {number}"))
+    for process in running.values():
+        process.drop()
+    progress.clear()
+    return timed, errors, implementations
+
+
+class Progress:
+    """A line that says what is being measured, on a terminal only."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def show(self, state: str) -> None:
+        """Write it over the line before."""
+        self._write(f"{self._what}: {state}")
+
+    def clear(self) -> None:
+        """Take it away."""
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+
+
+def heading(contenders: Sequence[Contender]) -> str:
+    """Return two lines: precisions, and the names of the columns."""
+    line = f"{'case':11}{'T':>5}{'B':>5}{'D':>5}{'H':>5}  {'pass':9}"
+    above = " " * len(line)
+    for contender in contenders:
+        first = contender.name in (TORCH, TORCH_BF16)
+        above += f"{('bf16' if contender.bf16 else 'float32') if first else '':>10}"
+        line += f"{contender.heading:>10}"
+    return f"{above}\n{line}{'/torch':>8}{'/best':>7}{'of peak':>9}{'bf16/best':>11}".rstrip()
+
+
+def lines(row: Row, contenders: Sequence[Contender]) -> str:
+    """Return two lines, one a pass."""
     case = row.case
     sizes = f"{case.name:11}{case.T:5}{case.B:5}{case.D:5}{case.H:5}"
+    text = []
     for name, outcome in (("forward", row.forward), ("+backward", row.training)):
-        ms = {who: f"{timed.seconds * 1e3:9.2f}" for who, timed in outcome.timed.items()}
-        to_ort = f"{outcome.over(ORT):7.2f}" if ORT in outcome.timed else ""
-        print(
-            f"{sizes:31}  {name:9}{ms[OURS]}{ms[TORCH]}{ms.get(ORT, ''):9}{outcome.over(TORCH):8.2f}{to_ort:7}"
-            f"{outcome.gflops:9.1f}{outcome.of_peak:9.1%}",
-            flush=True,
+        ms = {who: f"{timed.seconds * 1e3:.2f}" for who, timed in outcome.timed.items()}
+        bf16 = outcome.over_best(BF16_PEERS, OURS_BF16)
+        columns = "".join(f"{ms.get(contender.name, ''):>10}" for contender in contenders)
+        text.append(
+            f"{sizes:31}  {name:9}{columns}{outcome.over(TORCH):8.2f}{outcome.over_best():7.2f}"
+            f"{outcome.of_peak:9.1%}" + (f"{bf16:11.2f}" if bf16 == bf16 else "")
         )
         sizes = ""
-
-
-def judge(rows: list[Row], threads: int) -> list[Judged]:
-    """Hold the rows against the bars."""
-    some = bars.only([row.case.name for row in rows], len(CASES))
-
-    def worst(bar: bars.Bar, values: dict[str, float]) -> Judged:
-        name = min(values, key=values.__getitem__)
-        return Judged(bar, threads, values[name], name)
-
-    training = {row.case.name: row.training.over(TORCH) for row in rows}
-    forward = {row.case.name: row.forward.over_best for row in rows}
-    judged = [
-        Judged(bars.TRAINING_MEAN, threads, geometric_mean(training.values()), some),
-        worst(bars.TRAINING_EACH, training),
-        Judged(bars.FORWARD_MEAN, threads, geometric_mean(forward.values()), some),
-        worst(bars.FORWARD_EACH, forward),
-    ]
-    near = [row for row in rows if row.case.name in NEAR_PEAK]
-    if near:
-        judged += [
-            worst(bars.FORWARD_PEAK, {row.case.name: row.forward.of_peak for row in near}),
-            worst(bars.TRAINING_PEAK, {row.case.name: row.training.of_peak for row in near}),
-        ]
-    return judged
+    return "\n".join(text)

@@ -106,7 +106,7 @@ def torch_steps(layer: nn.RNNBase, inputs: NDArray[np.float32]) -> Call:
 
 def onnx_steps(layer: nn.RNNBase, inputs: NDArray[np.float32]) -> Call:
     """Steps of ONNX Runtime: x (1, 1, D), h and c (1, 1, H)."""
-    session = onnx_peer.session(layer, 1, carried=True)
+    session = onnx_peer.session(peers.weights(layer), 1, carried=True)
     rows = list(inputs[:, None, None])
     zero = np.zeros((1, 1, layer.hidden_size), np.float32)
 

@@ -6,8 +6,10 @@ What is fair:
   slows down for a second slows all of them.
 - *Nobody's threads run in another's turn.*  After a call the threads of a pool keep spinning for the next one:
   torch's for some 10 ms, ONNX Runtime's for some 50 ms on both cores.  That makes repeated calls faster, so
-  every contender keeps its defaults; but before each turn we wait until this process has stopped using the CPU,
-  however long that takes.
+  every contender keeps its defaults; but nobody begins a turn before the threads of the one before have come to
+  rest.  Engines with thread pools of their own run in processes of their own (`processes.py`), and each of these
+  answers only when it uses no more CPU: in one process, ONNX Runtime's pool made our times up to 1.4 times
+  as long.
 - *Nobody starts cold.*  Waiting lets threads fall asleep and caches grow cold.  So a turn lasts at least 20 ms,
   begins with an untimed call where calls are shorter than that, and counts the mean of its calls: what a
   contender reaches in a loop, its own spinning included.  A longer call is timed once; waking up is lost in it.
@@ -19,12 +21,21 @@ from __future__ import annotations
 import gc
 import math
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 #: Something to be timed; what it returns is compared with what the others return.
 Call = Callable[[], Sequence[Any]]
+
+#: A turn of a contender: of its least seconds, and whether calls are shorter, to the mean seconds of a call.
+Turn = Callable[[float, bool], float]
+
+#: Called after each round with its number.
+Watcher = Callable[[int], object]
 
 #: No more rounds than this: the median moves no further.
 AT_MOST = 60
@@ -78,43 +89,86 @@ def interleaved(
     if check is not None:
         check(results)
     results.clear()
-    turns: dict[str, list[float]] = {name: [] for name in calls}
     collecting = gc.isenabled()
     gc.disable()
     try:
-        rounds, began = 0, time.perf_counter()
-        while rounds < plan.at_least or (rounds < AT_MOST and time.perf_counter() - began < plan.seconds):
-            for name, call in calls.items():
-                last[name] = _turn(call, plan.turn, short=last[name] < plan.turn)
-                turns[name].append(last[name])
-            rounds += 1
+        return rounds({name: _settled_turn(call) for name, call in calls.items()}, last, plan)
     finally:
         if collecting:
             gc.enable()
-    return {name: _summary(seconds) for name, seconds in turns.items()}
 
 
-def _turn(call: Call, turn: float, *, short: bool) -> float:
-    """Return the mean seconds of a call, over one turn."""
-    settle()
+def rounds(
+    contenders: Mapping[str, Turn], first: Mapping[str, float], plan: Plan, watcher: Watcher | None = None
+) -> dict[str, Timed]:
+    """Let contenders take turns, round after round.
+
+    Args:
+        contenders: by name, in the order of their turns.
+        first: seconds of a first call of each.
+        plan: how long.
+        watcher: called after each round.
+    """
+    last = dict(first)
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    number, began = 0, time.perf_counter()
+    while number < plan.at_least or (number < AT_MOST and time.perf_counter() - began < plan.seconds):
+        for name, take_turn in contenders.items():
+            last[name] = take_turn(plan.turn, last[name] < plan.turn)
+            seconds[name].append(last[name])
+        number += 1
+        if watcher is not None:
+            watcher(number)
+    return {name: _summary(values) for name, values in seconds.items()}
+
+
+def _settled_turn(call: Call) -> Turn:
+    """Return the turns of a contender in this process, each after those before have come to rest."""
+
+    def take_turn(seconds: float, short: bool) -> float:
+        settle()
+        return turn(call, seconds, short=short)
+
+    return take_turn
+
+
+def turn(call: Call, seconds: float, *, short: bool) -> float:
+    """Return the mean seconds of a call, over one turn.
+
+    Args:
+        call: what is timed.
+        seconds: how long a turn lasts at least.
+        short: whether to begin with a call that is not timed.
+    """
     if short:
         call()
     calls, passed, began = 0, 0.0, time.perf_counter()
-    while calls == 0 or passed < turn:
+    while calls == 0 or passed < seconds:
         call()
         calls += 1
         passed = time.perf_counter() - began
     return passed / calls
 
 
-def settle(window: float = 0.005, at_most: float = 0.5) -> None:
-    """Wait until no thread of this process is running any more."""
+def settle(window: float = 0.005, at_most: float = 1.0) -> bool:
+    """Wait until no other thread of this process is running any more; return whether that came."""
     end = time.perf_counter() + at_most
     while time.perf_counter() < end:
         began, used = time.perf_counter(), time.process_time()
         time.sleep(window)
-        if time.process_time() - used < 0.2 * (time.perf_counter() - began):
-            return
+        if time.process_time() - used < 0.2 * (time.perf_counter() - began) and not _others_runnable():
+            return True
+    return False
+
+
+def _others_runnable(tasks: Path = Path("/proc/self/task")) -> bool:
+    """Return whether another thread runs, or waits for a core on a busy machine; known on Linux only."""
+    for task in tasks.iterdir() if tasks.exists() else ():
+        with suppress(OSError):  # it has just ended
+            state = (task / "stat").read_bytes().rpartition(b")")[2].split()[0]
+            if state == b"R" and task.name != str(threading.get_native_id()):
+                return True
+    return False
 
 
 def _summary(seconds: list[float]) -> Timed:
