@@ -1,4 +1,4 @@
-"""Calibration of quantiles, against conformal quantiles in NumPy and the model before."""
+"""Calibration of quantiles, against quantiles in NumPy, printed tables and the model before."""
 
 from __future__ import annotations
 
@@ -23,12 +23,19 @@ from gatewright.tasks.forecast.calibration import (
     folded,
     independent,
     misses,
+    recency,
+    uncertain,
+    weighted_quantile,
 )
+from gatewright.tasks.forecast.quantile_function import student_t
 from gatewright.tasks.options import Options, TrainingOptions
 from gatewright.train.launch import resume, train
 from tests.support.training_runs import FORECAST, quiet, write_table
 
 LEVELS = (0.1, 0.5, 0.9)
+
+#: All windows of `sample` count alike.
+EQUAL = np.ones(60)
 
 
 def sample(
@@ -46,31 +53,97 @@ def sample(
     return forecast, target
 
 
-def test_widths_are_those_of_the_conformal_quantile_shrunk_by_the_number_of_independent_windows() -> None:
+def judged(values: np.ndarray, share: float, weights: np.ndarray) -> float:
+    """The quantile at a share of weighted values, step by step: each value stands at the middle of its weight."""
+    pairs = sorted((value, weight) for value, weight in zip(values, weights, strict=True) if np.isfinite(value))
+    total, below = sum(weight for _, weight in pairs), 0.0
+    before = (pairs[0][0], 0.0)
+    for value, weight in pairs:
+        place = (below + weight / 2) / total
+        if place >= share:
+            return value + (before[0] - value) * (place - share) / (place - before[1])
+        before, below = (value, place), below + weight
+    return before[0]
+
+
+#: Quantile 0.9 of Student's t over that of the normal distribution, from printed tables, by degrees of freedom.
+STUDENT = {3: 1.637744 / 1.281552, 5: 1.475884 / 1.281552, 10: 1.372184 / 1.281552, 100: 1.290075 / 1.281552}
+
+
+@pytest.mark.parametrize("freedom", sorted(STUDENT))
+def test_an_estimated_width_is_wider_by_the_quantile_of_students_t(freedom: int) -> None:
+    assert uncertain(0.9, freedom - 2.0) == pytest.approx(STUDENT[freedom], abs=1e-6)
+    assert student_t(0.1, freedom) == pytest.approx(-student_t(0.9, freedom), rel=1e-12)
+
+
+def test_widths_are_weighted_quantiles_shrunk_by_the_number_of_independent_windows() -> None:
     forecast, target = sample()
     windows = np.array([60.0, 30.5, 20.7, 15.75])
-    widths = calibrated("width", forecast, target, LEVELS, windows).widths
+    weights = np.random.default_rng(1).choice([0.5, 1.0, 2.0], 60)
+    widths = calibrated("width", forecast, target, LEVELS, windows, weights).widths
+    worth = windows * weights.sum() ** 2 / (60 * (weights**2).sum())
     for number in range(2):
         low, median, high = np.moveaxis(forecast[:, :, number], -1, 0)
         error = target[:, :, number] - median
         factor = np.where(error > 0, error / (high - median), -error / (median - low))
-        common = np.nanquantile(factor, 0.8 * (1 + 1 / windows[-1])) ** (windows[-1] / (windows[-1] + 5))
+        of_all = judged(factor.ravel(), 0.8, np.repeat(weights, 4))
+        common = of_all ** (worth[-1] / (worth[-1] + 5))
         for step in range(4):
-            own = np.nanquantile(factor[:, step], 0.8 * (1 + 1 / windows[step]))
-            expected = common * (own / common) ** (windows[step] / (windows[step] + 20))
+            own = judged(factor[:, step], 0.8, weights)
+            expected = common * (own / common) ** (worth[step] / (worth[step] + 20)) * uncertain(0.9, worth[-1])
             assert widths[step, number] == pytest.approx(expected, rel=1e-12)
     assert (widths > 1.3).all()  # a factor of 2, shrunk
+
+
+def test_equal_weights_give_the_quantile_of_hazen() -> None:
+    values = np.array([3.0, 1.0, np.nan, 7.0, 4.0])
+    for share in (0.0, 0.3, 0.8, 1.0):
+        expected = np.quantile(values[[0, 1, 3, 4]], share, method="hazen")
+        assert weighted_quantile(values, share, np.full(5, 0.3)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_window_counts_half_after_a_quarter_of_the_validation_part_of_its_series() -> None:
+    found = recency([np.arange(100, 140), np.array([], np.int64), np.array([7, 9])])
+    assert found[[39, 29, 19, 9]].tolist() == [1.0, 0.5, 0.25, 0.125]
+    assert found[40:].tolist() == pytest.approx([2 ** (-4 * 2 / 3), 1.0])
+    assert recency([]).shape == (0,)
+
+
+def inside(growth: float, windows: int, weigh: bool) -> float:
+    """Share of what comes next in intervals, over 400 validation parts whose errors grow by a factor."""
+    draw, shares = np.random.default_rng(2), []
+    forecast = np.broadcast_to(np.array([-1.2816, 0.0, 1.2816]), (windows, 1, 1, 3))
+    for _ in range(400):
+        # The validation part, and half as many windows after it.
+        errors = draw.normal(size=windows * 3 // 2) * growth ** (np.arange(windows * 3 // 2) / windows - 0.5)
+        weights = recency([np.arange(windows)]) if weigh else np.ones(windows)
+        target, count = errors[:windows, None, None], np.array([float(windows)])
+        widths = calibrated("width", forecast, target, LEVELS, count, weights).widths
+        shares.append((np.abs(errors[windows:]) <= 1.2816 * widths[0, 0]).mean())
+    return float(np.mean(shares))
+
+
+@pytest.mark.parametrize("growth", [1.4, 1 / 1.4])
+def test_the_latest_windows_tell_most_where_errors_grow_or_shrink(growth: float) -> None:
+    alike, latest = (abs(inside(growth, 40, weigh=weigh) - 0.8) for weigh in (False, True))
+    assert alike == pytest.approx(0.105, abs=0.01)
+    assert latest == pytest.approx(0.081, abs=0.01)
+
+
+def test_intervals_hold_their_share_where_nothing_changes_and_windows_are_few() -> None:
+    for windows in (2, 6, 20, 60):
+        assert 0.79 < inside(1.0, windows, weigh=True) < 0.86, windows
 
 
 def test_offsets_are_one_sided_conformal_quantiles() -> None:
     forecast, target = sample()
     windows = np.array([60.0, 30.5, 20.7, 15.75])
-    offsets = calibrated("conformal", forecast, target, LEVELS, windows).offsets
+    offsets = calibrated("conformal", forecast, target, LEVELS, windows, EQUAL).offsets
     carried = windows[-1] / (windows[-1] + 5)
     for step, number in np.ndindex(4, 2):
         share = 0.9 * (1 + 1 / windows[step])
-        over = np.nanquantile(target[:, step, number] - forecast[:, step, number, 2], share)
-        under = np.nanquantile(forecast[:, step, number, 0] - target[:, step, number], share)
+        over = np.nanquantile(target[:, step, number] - forecast[:, step, number, 2], share, method="hazen")
+        under = np.nanquantile(forecast[:, step, number, 0] - target[:, step, number], share, method="hazen")
         np.testing.assert_allclose(offsets[step, number], [-under * carried, 0, over * carried], rtol=1e-12)
 
 
@@ -78,7 +151,9 @@ def test_offsets_are_one_sided_conformal_quantiles() -> None:
 @pytest.mark.parametrize("levels", [(0.1, 0.5, 0.9), (0.05, 0.3, 0.5, 0.7), (0.5, 0.9), (0.2, 0.5)])
 def test_calibrated_intervals_hold_their_share_of_many_windows(levels: tuple[float, ...], method: str) -> None:
     forecast, target = sample(4000, 1, levels)
-    result = calibrated(method, forecast, target, levels, np.full(4, 4000.0)).apply(forecast, levels)
+    result = calibrated(method, forecast, target, levels, np.full(4, 4000.0), np.ones(4000)).apply(
+        forecast, levels
+    )
     inside = (result[..., 0] <= target) | (levels[0] == 0.5)
     inside &= (target <= result[..., -1]) | (levels[-1] == 0.5)
     share = (levels[-1] if levels[-1] > 0.5 else 1.0) - (levels[0] if levels[0] < 0.5 else 0.0)
@@ -96,9 +171,9 @@ def test_nothing_changes_without_an_interval_or_an_observation() -> None:
     forecast, target = sample()
     windows = np.full(4, 60.0)
     for changed in (
-        calibrated("none", forecast, target, LEVELS, windows),
-        calibrated("width", forecast[..., 1:2], target, (0.5,), windows),
-        calibrated("conformal", forecast, np.full_like(target, np.nan), LEVELS, windows),
+        calibrated("none", forecast, target, LEVELS, windows, EQUAL),
+        calibrated("width", forecast[..., 1:2], target, (0.5,), windows, EQUAL),
+        calibrated("conformal", forecast, np.full_like(target, np.nan), LEVELS, windows, EQUAL),
     ):
         assert (changed.widths == 1).all()
         assert not changed.offsets.any()
@@ -107,24 +182,25 @@ def test_nothing_changes_without_an_interval_or_an_observation() -> None:
 def test_a_step_without_an_observation_has_the_width_of_the_others() -> None:
     forecast, target = sample()
     target[:, 2] = np.nan
-    widths = calibrated("width", forecast, target, LEVELS, np.full(4, 60.0)).widths
+    widths = calibrated("width", forecast, target, LEVELS, np.full(4, 60.0), EQUAL).widths
     scores = misses(forecast, target, LEVELS)[..., 0]
-    assert widths[2, 0] == pytest.approx(np.nanquantile(scores, 0.8 * 61 / 60) ** (60 / 65))
+    common = np.nanquantile(scores, 0.8, method="hazen") ** (60 / 65)
+    assert widths[2, 0] == pytest.approx(common * uncertain(0.9, 60.0))
 
 
 def test_a_target_without_an_observation_keeps_its_width() -> None:
     forecast, target = (np.concatenate([each, each], axis=2) for each in sample())
     target[:, :, 1] = np.nan
-    widths = calibrated("width", forecast, target, LEVELS, np.full(4, 60.0)).widths
+    widths = calibrated("width", forecast, target, LEVELS, np.full(4, 60.0), EQUAL).widths
     np.testing.assert_array_equal(widths[:, 1], 1.0)
-    alone = calibrated("width", *sample(), LEVELS, np.full(4, 60.0)).widths
+    alone = calibrated("width", *sample(), LEVELS, np.full(4, 60.0), EQUAL).widths
     np.testing.assert_array_equal(widths[:, 0], alone[:, 0])
 
 
 def test_a_width_of_zero_is_bounded() -> None:
     forecast, target = sample()
     forecast = np.repeat(forecast[..., 1:2], 3, axis=-1)
-    widths = calibrated("width", forecast, target, LEVELS, np.full(4, 60.0)).widths
+    widths = calibrated("width", forecast, target, LEVELS, np.full(4, 60.0), EQUAL).widths
     assert np.isfinite(widths).all()
     assert (widths <= LARGEST_WIDTH).all()
 

@@ -1,7 +1,8 @@
 """Intervals that hold after training: how far a validation part says to widen or shift them, folded into the head.
 
 A model's residuals in the training part, which its quantiles are learned from, are smaller than those that follow.
-The validation part shows by how much.  What is found there is a linear change of the quantiles around the median,
+The validation part shows by how much, its latest rows more than the earlier ones: where errors grow or shrink,
+those to come are most like the latest.  What is found there is a linear change of the quantiles around the median,
 so the head's weights take it in, and streams, servers and C code need nothing for it.
 """
 
@@ -9,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.files.model_file import ModelFile
 from gatewright.spec import ModelSpec, QuantileHead, TableSpec
+from gatewright.tasks.forecast.quantile_function import student_t
 
 Values = NDArray[np.float64]
 
@@ -24,6 +27,12 @@ UNCALIBRATED = "uncalibrated"
 #: Number of independent windows at which half of a change is believed: of all steps ahead together, and of what a
 #: step deviates from all.
 SHRINK, SHRINK_STEP = 5.0, 20.0
+
+#: Part of a validation part after which a window counts half: errors to come are most like the latest ones.
+HALF_LIFE = 0.25
+
+#: Degrees of freedom of a width before any window of a validation part: what the training part says of it.
+FREEDOM = 2.0
 
 #: Largest factor of a width, and the inverse of the smallest.
 LARGEST_WIDTH = 10.0
@@ -83,8 +92,21 @@ def independent(origins: Sequence[NDArray[np.int64]], horizon: int) -> Values:
     return np.sum(counts, axis=0) if counts else np.zeros(horizon)
 
 
+def recency(origins: Sequence[NDArray[np.int64]]) -> Values:
+    """Return how much each window counts, 1 for the last of a series, (windows,).
+
+    Args:
+        origins: of each series, the last rows that its windows read.
+
+    >>> recency([np.array([0, 1, 2, 3])]).tolist()
+    [0.125, 0.25, 0.5, 1.0]
+    """
+    ages = [(rows[-1] - rows) / (rows[-1] - rows[0] + 1) for rows in origins if len(rows)]
+    return np.asarray(0.5 ** (np.concatenate(ages) / HALF_LIFE) if ages else np.zeros(0))
+
+
 def calibrated(
-    method: str, forecast: Values, target: Values, levels: Sequence[float], windows: Values
+    method: str, forecast: Values, target: Values, levels: Sequence[float], windows: Values, weights: Values
 ) -> Calibration:
     """Return the calibration that forecasts of a validation part ask for.
 
@@ -94,30 +116,52 @@ def calibrated(
         target: what came (windows, horizon, targets), NaN where missing.
         levels: of the quantiles.
         windows: result of `independent`.
+        weights: result of `recency`.
     """
     _, horizon, targets, quantiles = forecast.shape
     none = Calibration(np.ones((horizon, targets)), np.zeros((horizon, targets, quantiles)))
     if method == "none" or quantiles == 1 or not np.isfinite(target).any():
         return none
+    # As many windows of equal weights have a mean of the same variance (Kish 1965).
+    windows = np.maximum(1.0, windows * weights.mean() ** 2 / (weights**2).mean())
     if method == "width":
-        return replace(none, widths=_widths(forecast, target, levels, windows))
-    return replace(none, offsets=_offsets(forecast, target, levels, windows))
+        return replace(none, widths=_widths(forecast, target, levels, windows, weights))
+    return replace(none, offsets=_offsets(forecast, target, levels, windows, weights))
 
 
-def _widths(forecast: Values, target: Values, levels: Sequence[float], windows: Values) -> Values:
+def _widths(forecast: Values, target: Values, levels: Sequence[float], windows: Values, weights: Values) -> Values:
     """Return the factors by which the outermost interval holds its share (horizon, targets)."""
     scores = misses(forecast, target, levels)
-    outer = np.array([levels[0] if levels[0] < 0.5 else 0.0, levels[-1] if levels[-1] > 0.5 else 1.0])
-    share = float(outer[1] - outer[0])
+    below, above = levels[0] < 0.5, levels[-1] > 0.5
+    share = (levels[-1] if above else 1.0) - (levels[0] if below else 0.0)
+    uncertainty = np.log(uncertain((1 + share) / 2 if below and above else share, windows[-1]))
     widths = np.ones(scores.shape[1:])
     for number in range(scores.shape[2]):
-        if not np.isfinite(scores[..., number]).any():
+        own = scores[..., number]
+        if not np.isfinite(own).any():
             continue  # a target without a value in the validation part
-        common = _shrunk(np.log(_factor(scores[..., number], share, windows[-1])), windows[-1], SHRINK)
-        for step, column in enumerate(scores[..., number].T):
-            own = np.log(_factor(column, share, windows[step])) if np.isfinite(column).any() else common
-            widths[step, number] = np.exp(common + _shrunk(own - common, windows[step], SHRINK_STEP))
-    return widths
+        of_all = _log_factor(own, share, np.broadcast_to(weights[:, None], own.shape))
+        common = _shrunk(of_all, windows[-1], SHRINK)
+        for step, column in enumerate(own.T):
+            change = _log_factor(column, share, weights) - common if np.isfinite(column).any() else 0.0
+            widths[step, number] = np.exp(common + _shrunk(change, windows[step], SHRINK_STEP) + uncertainty)
+    return np.clip(widths, 1 / LARGEST_WIDTH, LARGEST_WIDTH)
+
+
+def uncertain(level: float, windows: float) -> float:
+    """Return the factor of a width for which a number of independent windows is all that is known of it.
+
+    Errors in units of an estimated width have Student's t distribution, whose quantiles are further out than those
+    of the normal distribution.
+
+    Args:
+        level: of the outermost quantile.
+        windows: how many.
+
+    >>> round(uncertain(0.9, 8.0), 3)
+    1.071
+    """
+    return student_t(level, FREEDOM + windows) / NormalDist().inv_cdf(level)
 
 
 def misses(forecast: Values, target: Values, levels: Sequence[float]) -> Values:
@@ -135,19 +179,37 @@ def misses(forecast: Values, target: Values, levels: Sequence[float]) -> Values:
     return np.where(error > 0, error / above, -error / below)
 
 
-def _factor(scores: Values, share: float, windows: float) -> float:
-    """Return the quantile of scores at a share, with the correction for a finite number of windows."""
-    factor = _quantile(scores, share, windows)
-    return float(np.clip(factor, 1 / LARGEST_WIDTH, LARGEST_WIDTH))
+def _log_factor(scores: Values, share: float, weights: Values) -> float:
+    """Return the logarithm of the quantile of scores at a share."""
+    factor = weighted_quantile(scores, share, weights)
+    return float(np.log(np.clip(factor, 1 / LARGEST_WIDTH, LARGEST_WIDTH)))
 
 
-def _quantile(scores: Values, share: float, windows: float) -> float:
-    """Return the conformal quantile of the scores that are no NaN (Romano, Patterson & Candes 2019)."""
-    return float(np.quantile(scores[np.isfinite(scores)], min(1.0, share * (1 + 1 / windows))))
+def weighted_quantile(values: Values, share: float, weights: Values) -> float:
+    """Return the quantile at a share of the values that are no NaN; each is at the middle of its own weight.
+
+    Args:
+        values: of any shape, one of them a number.
+        share: between 0 and 1.
+        weights: in the shape of the values, above 0.
+
+    >>> weighted_quantile(np.array([1.0, 2.0, 3.0]), 0.75, np.array([1.0, 1.0, 2.0]))
+    3.0
+    """
+    seen = np.isfinite(values)
+    own = weights[seen]
+    order = np.argsort(values[seen], kind="stable")
+    ends = np.cumsum(own[order])
+    return float(np.interp(share, (ends - own[order] / 2) / ends[-1], values[seen][order]))
 
 
-def _offsets(forecast: Values, target: Values, levels: Sequence[float], windows: Values) -> Values:
-    """Return the offsets by which each quantile holds its share, (horizon, targets, quantiles)."""
+def _offsets(
+    forecast: Values, target: Values, levels: Sequence[float], windows: Values, weights: Values
+) -> Values:
+    """Return the offsets by which each quantile holds its share, (horizon, targets, quantiles).
+
+    Shares have the conformal correction for a finite number of windows (Romano, Patterson & Candes 2019).
+    """
     offsets = np.zeros(forecast.shape[1:])
     for place, level in enumerate(levels):
         if level == 0.5:
@@ -158,7 +220,7 @@ def _offsets(forecast: Values, target: Values, levels: Sequence[float], windows:
             column = lacking[:, step, number]
             if np.isfinite(column).any():
                 share = level if sign > 0 else 1 - level
-                offset = _quantile(column, share, float(windows[step]))
+                offset = weighted_quantile(column, min(1.0, share * (1 + 1 / float(windows[step]))), weights)
                 offsets[step, number, place] = sign * _shrunk(offset, windows[-1], SHRINK)
     return offsets
 

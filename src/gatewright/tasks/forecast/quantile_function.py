@@ -14,6 +14,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.spec.distributions import FAMILIES
+
 Values = NDArray[np.float64]
 
 #: Largest score, on either side: beyond, one value would outweigh a thousand others in a correlation.
@@ -30,6 +32,26 @@ def knots(levels: Sequence[float]) -> Values:
     [-1.2816, 0.0, 1.2816]
     """
     return np.array([NormalDist().inv_cdf(level) for level in levels])
+
+
+def student_t(level: float, freedom: float) -> float:
+    """Return a quantile of Student's t distribution.
+
+    Args:
+        level: between 0 and 1.
+        freedom: degrees of freedom, above 2.
+
+    >>> round(student_t(0.975, 10.0), 5)
+    2.22814
+    """
+    from gatewright.native_module import _kernels  # the command line shows its help without it
+
+    above, log_scale = freedom - 2, 16.0
+    # The native module takes what a head gives: it adds 2 to the softplus of a number, and to a scale the least
+    # one, which is nothing next to a large scale.
+    outputs = np.array([[[0.0, log_scale, above + np.log(-np.expm1(-above))]]], np.float32)
+    quantiles = _kernels.quantiles(outputs, FAMILIES["student-t"].number, [level], [1.0])
+    return float(quantiles[0, 0, 0] / np.exp(log_scale))
 
 
 def values_at(forecast: Values, scores: Values, levels: Sequence[float]) -> Values:

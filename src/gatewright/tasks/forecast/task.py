@@ -27,6 +27,7 @@ from gatewright.tasks.forecast.calibration import (
     folded,
     independent,
     mean_ratio,
+    recency,
 )
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.dependence import DEPENDENCE_LEVELS, with_dependence, with_dependence_of
@@ -110,7 +111,8 @@ class ForecastTask:
         self._learned = self._validation_learned(encoded, data)
         self._validated: tuple[Tensor, NDArray[np.float64]] | None = None
         rows = np.searchsorted(self._valid, self._windows.starts[1:])
-        self._independent = independent(np.split(self._valid, rows), head.horizon)
+        valid_rows = np.split(self._valid, rows)
+        self._independent, self._recency = independent(valid_rows, head.horizon), recency(valid_rows)
         self._first_steps = FirstSteps(model, self._windows, self._train, encoder.context - self._supervised)
         self.starts_ready = start_from == "data"
         self._start: DataStart | None = None
@@ -214,7 +216,8 @@ class ForecastTask:
         if self._likelihood is not None:
             target = self._likelihood.values(target)
         if self._calibrate != "none":
-            found = calibrated(self._calibrate, quantiles, target, head.quantiles, self._independent)
+            seen = (self._independent, self._recency)
+            found = calibrated(self._calibrate, quantiles, target, head.quantiles, *seen)
             file, changed = folded(file, found), applied(found, head, outputs.double().numpy())
             quantiles = scaled_quantiles(self.model, torch.from_numpy(changed))
         levels = head.quantiles
