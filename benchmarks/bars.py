@@ -43,6 +43,8 @@ BF16_FORWARD_LOWEST = Bar("bf16 forward over the best bf16 peer, lowest case", 1
 BF16_TRAINING_MEAN = Bar("bf16 training over torch's best bf16, geometric mean", 2.2, 2.45)
 BF16_TRAINING_LOWEST = Bar("bf16 training over torch's best bf16, lowest case", 1.6, 1.8)
 BF16_TRAINING_FLOAT32 = Bar("bf16 training over torch float32, geometric mean", 3.2, 3.6)
+BF16_ERROR = Bar("bf16 gradients' error over torch bf16's, highest", 1.0, 0.95, at_most=True)
+BF16_ERROR_SAVING_FLOAT32 = Bar("... with float32 saved, highest", 1.0, 0.7, at_most=True)
 FORWARD_PEAK = Bar("float32 forward, fraction of FMA peak, worst case", 0.80, 0.90)
 TRAINING_PEAK = Bar("float32 training, fraction of FMA peak, worst case", 0.70, 0.85)
 RECORD = Bar("record on, over training forward", 1.05, 1.02, at_most=True)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import peers, processes, verdicts
 from benchmarks.bars import Judged
 from benchmarks.cases import TRAINING as TRAINING_FLOPS
 from benchmarks.cases import Case
-from benchmarks.contenders import BY_NAME, FORWARD, OURS_BF16, TORCH, TORCH_BF16, TRAINING, Contender, available
+from benchmarks.contenders import BY_NAME, CONTENDERS, FORWARD, OURS, OURS_BF16, TORCH, TRAINING, available
 from benchmarks.machine import Peak
-from benchmarks.outcomes import BF16_PEERS, Outcome, Row, geometric_means, implementations
+from benchmarks.outcomes import BF16_PEERS, PEERS, Outcome, Row, geometric_means, implementations
 from benchmarks.settings import Part, Settings, counted, torch_threads
 from benchmarks.timing import Plan, Timed, rounds, settle
+
+#: Of the table; a line has those of its pass and precision.
+COLUMNS = tuple(dict.fromkeys(("ours", *(contender.heading for contender in CONTENDERS))))
 
 
 def run(settings: Settings) -> Part:
@@ -27,13 +30,13 @@ def run(settings: Settings) -> Part:
     print()
     for threads in settings.threads:
         print(f"\nsequences, {counted(threads)} (milliseconds; a ratio over 1 is in our favour)")
-        print(heading(contenders))
+        print(heading())
         rows = []
         with processes.started(contenders, threads) as running:
             for case in map(settings.measured, settings.cases):
                 row = measure(case, threads, settings, running)
                 rows.append(row)
-                print(lines(row, contenders), flush=True)
+                print(lines(row), flush=True)
                 outcomes = {"forward": row.forward.plain(), "training": row.training.plain()}
                 figures.append({**vars(case), "threads": threads, **outcomes})
             restless = [name for name, process in running.items() if not process.settled]
@@ -41,7 +44,7 @@ def run(settings: Settings) -> Part:
         print("geometric means: " + ", ".join(f"{what} {mean:.2f}" for what, mean in means.items()))
         print("ran: " + "; ".join(f"{name} {what}" for name, what in implementations(rows).items()))
         if restless:
-            print(f"threads that did not come to rest within half a second of a turn: {', '.join(restless)}")
+            print(f"threads that did not come to rest within a second after a turn: {', '.join(restless)}")
         figures.append({"threads": threads, "geometric_means": means, "restless": restless, "left_out": left_out})
         judged += verdicts.judge(rows, threads)
     return Part(figures, judged)
@@ -49,11 +52,12 @@ def run(settings: Settings) -> Part:
 
 def plan(settings: Settings) -> Plan:
     """Return how long one pass of one case is measured; all cases, twice, take some ten minutes."""
-    return Plan(seconds=0.3, at_least=2) if settings.quick else Plan(seconds=6.0, at_least=7)
+    return Plan(seconds=0.3, at_least=2) if settings.quick else Plan(seconds=5.0, at_least=7)
 
 
 def measure(case: Case, threads: int, settings: Settings, running: Mapping[str, processes.Process]) -> Row:
     """Time one case."""
+    number = 1 + [each.name for each in settings.cases].index(case.name)
     peak = Peak(threads, seconds=0.03 if settings.quick else 0.2)
     x, dy = peers.inputs(case)
     arrays = (x.numpy(), dy.numpy(), *peers.weights(peers.torch_layer(case)))
@@ -62,7 +66,8 @@ def measure(case: Case, threads: int, settings: Settings, running: Mapping[str, 
         peak.measure()
         for passed in (FORWARD, TRAINING):
             some = {name: process for name, process in running.items() if passed in process.contender.passes}
-            outcomes[passed] = _pass(case, passed, arrays, some, plan(settings))
+            progress = Progress(f"case {number} of {len(settings.cases)}, {case.name} {passed}")
+            outcomes[passed] = _pass(case, passed, arrays, some, plan(settings), progress)
             peak.measure()
     flops = {FORWARD: case.flops, TRAINING: TRAINING_FLOPS * case.flops}
     rows = {
@@ -73,10 +78,14 @@ def measure(case: Case, threads: int, settings: Settings, running: Mapping[str, 
 
 
 def _pass(
-    case: Case, passed: str, arrays: tuple[Any, ...], running: Mapping[str, processes.Process], plan: Plan
+    case: Case,
+    passed: str,
+    arrays: tuple[Any, ...],
+    running: Mapping[str, processes.Process],
+    plan: Plan,
+    progress: Progress,
 ) -> tuple[dict[str, Timed], dict[str, list[float]], dict[str, str]]:
     """Compare and time one pass; return times, errors and implementations by contender."""
-    progress = Progress(f"{case.name}, {passed}")
     first, errors, implementations = {}, {}, {}
     expected: Any = None
     for name, process in running.items():
@@ -117,29 +126,26 @@ class Progress:
             print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
 
 
-def heading(contenders: Sequence[Contender]) -> str:
-    """Return two lines: precisions, and the names of the columns."""
-    line = f"{'case':11}{'T':>5}{'B':>5}{'D':>5}{'H':>5}  {'pass':9}"
-    above = " " * len(line)
-    for contender in contenders:
-        first = contender.name in (TORCH, TORCH_BF16)
-        above += f"{('bf16' if contender.bf16 else 'float32') if first else '':>10}"
-        line += f"{contender.heading:>10}"
-    return f"{above}\n{line}{'/torch':>8}{'/best':>7}{'of peak':>9}{'bf16/best':>11}".rstrip()
+def heading() -> str:
+    """Return the names of the columns."""
+    columns = "".join(f"{head:>10}" for head in COLUMNS)
+    ratios = f"{'/torch f32':>12}{'/best':>7}{'of peak':>9}"
+    return f"{'case':11}{'T':>5}{'B':>5}{'D':>5}{'H':>5}  {'pass':14}{columns}{ratios}"
 
 
-def lines(row: Row, contenders: Sequence[Contender]) -> str:
-    """Return two lines, one a pass."""
+def lines(row: Row) -> str:
+    """Return a line for each pass and precision."""
     case = row.case
     sizes = f"{case.name:11}{case.T:5}{case.B:5}{case.D:5}{case.H:5}"
     text = []
-    for name, outcome in (("forward", row.forward), ("+backward", row.training)):
-        ms = {who: f"{timed.seconds * 1e3:.2f}" for who, timed in outcome.timed.items()}
-        bf16 = outcome.over_best(BF16_PEERS, OURS_BF16)
-        columns = "".join(f"{ms.get(contender.name, ''):>10}" for contender in contenders)
-        text.append(
-            f"{sizes:31}  {name:9}{columns}{outcome.over(TORCH):8.2f}{outcome.over_best():7.2f}"
-            f"{outcome.of_peak:9.1%}" + (f"{bf16:11.2f}" if bf16 == bf16 else "")
-        )
-        sizes = ""
+    for passed, outcome in (("forward", row.forward), ("+backward", row.training)):
+        for bf16, ours, best in ((False, OURS, PEERS), (True, OURS_BF16, BF16_PEERS)):
+            some = [name for name in outcome.timed if BY_NAME[name].bf16 == bf16]
+            ms = {BY_NAME[name].heading: outcome.timed[name].seconds * 1e3 for name in some}
+            columns = "".join(f"{ms[head]:10.2f}" if head in ms else " " * 10 for head in COLUMNS)
+            ratios = f"{outcome.over(TORCH, ours):12.2f}{outcome.over_best(best, ours):7.2f}"
+            ratios = ratios if ours in outcome.timed else ""
+            share = "" if bf16 else f"{outcome.of_peak:9.1%}"
+            text.append(f"{sizes:31}  {passed + ' bf16' * bf16:14}{columns}{ratios}{share}".rstrip())
+            sizes = ""
     return "\n".join(text)

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from benchmarks import bars
 from benchmarks.bars import Bar, Judged
 from benchmarks.cases import CASES
-from benchmarks.contenders import OPENVINO, OURS_BF16, TORCH
+from benchmarks.contenders import OPENVINO, OURS_BF16, OURS_BF16_SAVING_FLOAT32, TORCH, TORCH_BF16
 from benchmarks.outcomes import BF16_PEERS, Outcome, Row
 from benchmarks.timing import geometric_mean
 
 #: Large enough for a kernel to come near the peak.
 NEAR_PEAK = ("charlm", "nanopore", "large", "hydro256")
+
+#: Errors of gradients, by what is saved for them.
+ERRORS = {bars.BF16_ERROR: OURS_BF16, bars.BF16_ERROR_SAVING_FLOAT32: OURS_BF16_SAVING_FLOAT32}
 
 
 def judge(rows: Sequence[Row], threads: int) -> list[Judged]:
@@ -56,7 +59,21 @@ def _bf16(rows: Sequence[Row], threads: int, some: str) -> list[Judged]:
         _mean(bars.BF16_TRAINING_MEAN, threads, training, some),
         _lowest(bars.BF16_TRAINING_LOWEST, threads, training),
         _mean(bars.BF16_TRAINING_FLOAT32, threads, over_float32, some),
+        *(_highest(bar, threads, _gradient_errors(rows, name)) for bar, name in ERRORS.items()),
     ]
+
+
+def gradient_error(training: Outcome, ours: str) -> float:
+    """Return our error over torch bfloat16's, of the gradient where that is highest.
+
+    Errors are those against torch's float32, which is exact by a thousand times as much.
+    """
+    pairs = zip(training.errors[ours][1:], training.errors[TORCH_BF16][1:], strict=True)  # without y
+    return max(error / other for error, other in pairs)
+
+
+def _gradient_errors(rows: Sequence[Row], ours: str) -> dict[str, float]:
+    return _values(rows, lambda row: gradient_error(row.training, ours))
 
 
 def _values(rows: Sequence[Row], value: Callable[[Row], float]) -> dict[str, float]:
@@ -65,6 +82,11 @@ def _values(rows: Sequence[Row], value: Callable[[Row], float]) -> dict[str, flo
 
 def _mean(bar: Bar, threads: int, values: Mapping[str, float], note: str) -> Judged:
     return Judged(bar, threads, geometric_mean(values.values()), note)
+
+
+def _highest(bar: Bar, threads: int, values: Mapping[str, float]) -> Judged:
+    name = max(values, key=values.__getitem__)
+    return Judged(bar, threads, values[name], name)
 
 
 def _lowest(bar: Bar, threads: int, values: Mapping[str, float]) -> Judged:

@@ -35,7 +35,15 @@ from benchmarks import (
 )
 from benchmarks.__main__ import main
 from benchmarks.cases import Case
-from benchmarks.contenders import BY_NAME, OPENVINO, OPENVINO_BF16, OURS_BF16, TORCH_AUTOCAST, TORCH_BF16
+from benchmarks.contenders import (
+    BY_NAME,
+    OPENVINO,
+    OPENVINO_BF16,
+    OURS_BF16,
+    OURS_BF16_SAVING_FLOAT32,
+    TORCH_AUTOCAST,
+    TORCH_BF16,
+)
 from benchmarks.messages import Message
 from benchmarks.outcomes import Outcome, Row, implementations
 from benchmarks.peers import ORT, OURS, TORCH
@@ -369,6 +377,8 @@ def test_rows_are_held_against_the_bars_of_their_threads():
     def row(name: str, ours: float, bf16: float) -> Row:
         peers_ms = {TORCH: 4.0, ORT: 3.0, OPENVINO: 6.0, TORCH_BF16: 2.0, TORCH_AUTOCAST: 1.0, OPENVINO_BF16: 1.5}
         outcome = seconds({**peers_ms, OURS: ours, OURS_BF16: bf16})
+        outcome.errors.update({TORCH_BF16: [0.003, 0.004, 0.005], OURS_BF16: [0.006, 0.002, 0.005 * bf16]})
+        outcome.errors[OURS_BF16_SAVING_FLOAT32] = [0.001, 0.002, 0.001 * ours]
         return Row(Case(name, 1, 1, 1, 1), outcome, outcome)
 
     rows = [row("amp", 2.0, 0.25), row("rl", 1.0, 1.0)]
@@ -383,6 +393,8 @@ def test_rows_are_held_against_the_bars_of_their_threads():
         assert found[bars.BF16_FORWARD_MEAN].value == pytest.approx(2.0)
         assert (found[bars.BF16_TRAINING_LOWEST].value, found[bars.BF16_TRAINING_LOWEST].note) == (1.0, "rl")
         assert found[bars.BF16_TRAINING_FLOAT32].value == pytest.approx(8.0)
+        assert (found[bars.BF16_ERROR].value, found[bars.BF16_ERROR].note) == (1.0, "rl")
+        assert found[bars.BF16_ERROR_SAVING_FLOAT32].value == pytest.approx(0.5)
     without = [Row(row.case, seconds({OURS: 1.0, TORCH: 2.0}), seconds({OURS: 1.0, TORCH: 2.0})) for row in rows]
     assert verdicts.judge(without, 2)[0].note == "only amp, rl, without OpenVINO"
     assert not any("bf16" in value.bar.what for value in verdicts.judge(without, 2))
