@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gatewright.insight import diagnose
-from tests.support.browser import KINDS, SIZE, SMALL, STATE, Shown, Tab, close, opened
+from tests.support.browser import KINDS, SIZE, SMALL, STATE, Shown, Tab, close, opened, visited
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,29 +28,34 @@ VIEWS = {
 _BROKEN = re.compile(r"\bNaN\b|undefined|\bnull\b|\[object|Infinity")
 
 
-@pytest.mark.parametrize(
-    ("kind", "theme"), [*((kind, "light") for kind in KINDS), ("series", "dark"), ("text", "dark")]
-)
-def test_every_view_opens(browser: Browser, pages: dict[str, Shown], kind: str, theme: str) -> None:
-    with opened(browser, pages[kind].url, theme=theme) as tab:
-        ground = tab.page.eval_on_selector(".gatewright", "one => getComputedStyle(one).backgroundColor")
-        assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 128 * 3) == (theme == "dark")
-        for size in (SIZE, SMALL):
-            tab.page.set_viewport_size(size)
-            for key, (view, *parts) in VIEWS.items():
-                tab.press(key)
-                assert tab.state("view") == view
-                assert tab.text(".gw-tabs [aria-current=page]") == view.capitalize().replace("if", " if")
-                for part in parts:
-                    assert tab.page.locator(part).first.is_visible(), part
-                assert not tab.page.locator(".gw-trouble").is_visible()
-                assert not _BROKEN.search(tab.text("body")), view
-                assert_within(tab, size)
-                # What acts as a slider or a button can be reached with the Tab key.
-                focus = tab.page.eval_on_selector_all(
-                    ".gatewright :is([role=slider], [role=button])", "all => all.map(one => one.tabIndex)"
-                )
-                assert all(index == 0 for index in focus), view
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_view_opens(browser: Browser, pages: dict[str, Shown], kind: str) -> None:
+    with opened(browser, pages[kind].url, theme="light") as tab:
+        for theme in ("light", "dark") if kind in ("series", "text") else ("light",):
+            tab.page.emulate_media(color_scheme=theme)
+            tab.settle()
+            ground = tab.page.eval_on_selector(".gatewright", "one => getComputedStyle(one).backgroundColor")
+            assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 128 * 3) == (theme == "dark")
+            for size in (SIZE, SMALL):
+                tab.page.set_viewport_size(size)
+                assert_views_open(tab, size)
+
+
+def assert_views_open(tab: Tab, size: dict[str, int]) -> None:
+    for key, (view, *parts) in VIEWS.items():
+        tab.press(key)
+        assert tab.state("view") == view
+        assert tab.text(".gw-tabs [aria-current=page]") == view.capitalize().replace("if", " if")
+        for part in parts:
+            assert tab.page.locator(part).first.is_visible(), part
+        assert not tab.page.locator(".gw-trouble").is_visible()
+        assert not _BROKEN.search(tab.text("body")), view
+        assert_within(tab, size)
+        # What acts as a slider or a button can be reached with the Tab key.
+        focus = tab.page.eval_on_selector_all(
+            ".gatewright :is([role=slider], [role=button])", "all => all.map(one => one.tabIndex)"
+        )
+        assert all(index == 0 for index in focus), view
 
 
 def assert_within(tab: Tab, size: dict[str, int]) -> None:
@@ -84,7 +89,7 @@ def map_place(tab: Tab, order: list[int], t: int, unit: int) -> tuple[float, flo
 
 def test_a_click_on_the_map_chooses_step_and_unit(browser: Browser, pages: dict[str, Shown]) -> None:
     shown = pages["series"]
-    with opened(browser, shown.url) as tab:
+    with visited(browser, shown.url) as tab:
         order = order_of(shown, "half_life")
         names = tab.page.eval_on_selector_all(
             ".gw-heat-name:not(.gw-heat-chosen-name)", "all => all.map(one => +one.textContent)"
@@ -103,7 +108,7 @@ def test_a_click_on_the_map_chooses_step_and_unit(browser: Browser, pages: dict[
 
 def test_the_numbers_under_the_pointer(browser: Browser, pages: dict[str, Shown]) -> None:
     shown = pages["series"]
-    with opened(browser, shown.url) as tab:
+    with visited(browser, shown.url) as tab:
         order = order_of(shown, "half_life")
         for t, unit in ((4, 1), (97, 6)):
             tab.page.mouse.move(*map_place(tab, order, t, unit))
@@ -119,7 +124,7 @@ def test_the_numbers_under_the_pointer(browser: Browser, pages: dict[str, Shown]
 @pytest.mark.parametrize("by", ["activity", "correlation"])
 def test_units_are_sorted(browser: Browser, pages: dict[str, Shown], by: str) -> None:
     shown = pages["series"]
-    with opened(browser, shown.url) as tab:
+    with visited(browser, shown.url) as tab:
         if by == "activity":
             tab.page.get_by_label("Sort units by").select_option("activity")
             expected = order_of(shown, "activity")
@@ -137,7 +142,7 @@ def test_units_are_sorted(browser: Browser, pages: dict[str, Shown], by: str) ->
 def test_arrow_keys_walk(browser: Browser, pages: dict[str, Shown]) -> None:
     shown = pages["series"]
     order, last = order_of(shown, "half_life"), len(shown.recording.inputs) - 1
-    with opened(browser, shown.url, f"t=20&units={order[0]}") as tab:
+    with visited(browser, shown.url, t=20, units=[order[0]]) as tab:
         steps = [("ArrowRight", 21), ("Shift+ArrowRight", 31), ("ArrowLeft", 30), ("Shift+ArrowLeft", 20),
                  ("Home", 0), ("ArrowLeft", 0), ("End", last), ("ArrowRight", last)]  # fmt: skip
         for key, step in steps:
@@ -149,46 +154,10 @@ def test_arrow_keys_walk(browser: Browser, pages: dict[str, Shown]) -> None:
             assert tab.unit == order[place]
 
 
-def test_wheel_and_keys_zoom_and_a_drag_moves(browser: Browser, pages: dict[str, Shown]) -> None:
-    shown = pages["text"]
-    T = len(shown.recording.inputs)
-    order = order_of(shown, "half_life")
-    with opened(browser, shown.url, "t=150") as tab:
-        assert tab.state("range") == [0, T]
-        x, y = map_place(tab, order, 200, 0)
-        tab.page.mouse.move(x, y)
-        tab.page.mouse.wheel(0, -600)
-        tab.page.wait_for_function(f"T => {STATE}.range.value[1] < T", arg=T)
-        tab.settle()
-        first, end = tab.state("range")
-        assert 0 < first < 200 < end < T
-        close(map_place(tab, order, 200, 0)[0], x, atol=0.5)  # what is under the pointer stays there
-        tab.page.mouse.down()
-        tab.page.mouse.move(x - 60, y, steps=3)
-        tab.page.mouse.up()
-        tab.settle()
-        moved = tab.state("range")
-        close(np.subtract(moved, [first, end]), [60 * (end - first) / map_width(tab)] * 2, rtol=1e-2)
-        assert tab.step == 150  # a drag chooses nothing
-        tab.page.mouse.dblclick(x, y)
-        tab.settle()
-        assert tab.state("range") == [0, T]
-        tab.press("+")
-        assert np.subtract(*tab.state("range")[::-1]) == pytest.approx(T / 1.5)
-        tab.press("-")
-        assert np.subtract(*tab.state("range")[::-1]) == pytest.approx(T)
-
-
-def map_width(tab: Tab) -> float:
-    box = tab.page.locator("canvas.gw-heat-map").bounding_box()
-    assert box is not None
-    return box["width"]
-
-
 def test_a_click_on_a_bar_of_the_ledger_goes_to_its_step(browser: Browser, pages: dict[str, Shown]) -> None:
     shown = pages["series"]
     T = len(shown.recording.inputs)
-    with opened(browser, shown.url, "view=ledger&t=80&units=3") as tab:
+    with visited(browser, shown.url, view="ledger", t=80, units=[3]) as tab:
         box = tab.page.locator(".gw-ledger-bars").bounding_box()
         assert box is not None
         width = box["width"] - 64 - 76
@@ -213,7 +182,7 @@ def test_a_click_on_a_bar_of_the_ledger_goes_to_its_step(browser: Browser, pages
 def test_the_table_of_units_sorts_finds_and_chooses(browser: Browser, pages: dict[str, Shown]) -> None:
     shown = pages["series"]
     found = diagnose(shown.recording).layers[0]
-    with opened(browser, shown.url, "view=units&units=2") as tab:
+    with visited(browser, shown.url, view="units", units=[2]) as tab:
 
         def listed() -> list[int]:
             return [int(row["unit"]) for row in tab.all(".gw-units-table tr[data-unit]")]
@@ -318,7 +287,7 @@ def test_the_cell_steps_and_plays(browser: Browser, pages: dict[str, Shown]) -> 
 
 
 def test_parts_of_the_cell_say_what_they_are(browser: Browser, pages: dict[str, Shown]) -> None:
-    with opened(browser, pages["text"].url, "view=cell") as tab:
+    with visited(browser, pages["text"].url, view="cell") as tab:
         said = set()
         for name in ("Forget gate", "Input gate", "Candidate", "Output gate", "Addition: the new cell state"):
             tab.page.get_by_role("button", name=name, exact=True).focus()
@@ -329,3 +298,39 @@ def test_parts_of_the_cell_say_what_they_are(browser: Browser, pages: dict[str, 
             tab.settle()
             said.add(tab.text(".gw-caption-text"))
         assert len(said) == 5 + 7
+
+
+def test_wheel_and_keys_zoom_and_a_drag_moves(browser: Browser, pages: dict[str, Shown]) -> None:
+    shown = pages["text"]
+    T = len(shown.recording.inputs)
+    order = order_of(shown, "half_life")
+    with visited(browser, shown.url, t=150) as tab:
+        assert tab.state("range") == [0, T]
+        x, y = map_place(tab, order, 200, 0)
+        tab.page.mouse.move(x, y)
+        tab.page.mouse.wheel(0, -600)
+        tab.page.wait_for_function(f"T => {STATE}.range.value[1] < T", arg=T)
+        tab.settle()
+        first, end = tab.state("range")
+        assert 0 < first < 200 < end < T
+        close(map_place(tab, order, 200, 0)[0], x, atol=0.5)  # what is under the pointer stays there
+        tab.page.mouse.down()
+        tab.page.mouse.move(x - 60, y, steps=3)
+        tab.page.mouse.up()
+        tab.settle()
+        moved = tab.state("range")
+        close(np.subtract(moved, [first, end]), [60 * (end - first) / map_width(tab)] * 2, rtol=1e-2)
+        assert tab.step == 150  # a drag chooses nothing
+        tab.page.mouse.dblclick(x, y)
+        tab.settle()
+        assert tab.state("range") == [0, T]
+        tab.press("+")
+        assert np.subtract(*tab.state("range")[::-1]) == pytest.approx(T / 1.5)
+        tab.press("-")
+        assert np.subtract(*tab.state("range")[::-1]) == pytest.approx(T)
+
+
+def map_width(tab: Tab) -> float:
+    box = tab.page.locator("canvas.gw-heat-map").bounding_box()
+    assert box is not None
+    return box["width"]

@@ -17,7 +17,7 @@ from gatewright.inspector.catalog import Subject
 from gatewright.inspector.server import PageServer
 from gatewright.spec.recording import SeriesMetadata
 from tests.support import recordings
-from tests.support.browser import Judge, Shown, Tab, close, double, opened, reads_as
+from tests.support.browser import Judge, Shown, Tab, close, double, opened, reads_as, visited
 from tests.support.inspected import shelf_of
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def first_middle_last(steps: int) -> tuple[int, int, int]:
     return 0, steps // 2, steps - 1
 
 
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", PLACES, scope="module")
 def test_every_number_of_the_cell_is_that_of_the_equations(
     browser: Browser, pages: dict[str, Shown], kind: str
 ) -> None:
     shown = pages[kind]
     rows = range(len(shown.recording.lengths))
     judges = [Judge(shown.lstm, shown.recording.inputs[: shown.recording.lengths[row], row]) for row in rows]
-    with opened(browser, shown.url, "view=cell") as tab:
+    with visited(browser, shown.url, view="cell") as tab:
         for row, layer, direction, units, t in places(tab, shown, kind):
             expected = {unit: judges[row].at(layer, direction, t, unit) for unit in units}
             drawn = numbers(tab, ".gw-cell-drawing [data-part]")
@@ -112,11 +112,11 @@ def assert_adds_up(tab: Tab, expected: dict[int, dict[str, float]]) -> None:
         close(SIGNS[sign](*given), result, 1e-6, 1e-6)
 
 
-@pytest.mark.parametrize("kind", ["series", "text"])
+@pytest.mark.parametrize("kind", ["series", "text"], scope="module")
 def test_what_the_cell_view_expects_next(browser: Browser, pages: dict[str, Shown], kind: str) -> None:
     shown = pages[kind]
     said = shown.recording.predictions[:, 0]
-    with opened(browser, shown.url, "view=cell") as tab:
+    with visited(browser, shown.url, view="cell") as tab:
         for t in first_middle_last(len(said)):
             tab.go(t=t)
             if kind == "series":
@@ -139,10 +139,10 @@ def test_what_the_cell_view_expects_next(browser: Browser, pages: dict[str, Show
                 assert int(tab.one(".gw-context")["symbol"]) == shown.recording.symbols[t, 0]
 
 
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", PLACES, scope="module")
 def test_the_ledger_is_that_of_the_recording(browser: Browser, pages: dict[str, Shown], kind: str) -> None:
     shown = pages[kind]
-    with opened(browser, shown.url, "view=ledger") as tab:
+    with visited(browser, shown.url, view="ledger") as tab:
         for row, layer, direction, units, t in places(tab, shown, kind):
             ledger = shown.recording.ledger(layer, t, row, direction=direction, units=[units[-1]])
             assert int(tab.one(".gw-ledger-at")["query"]) == t
@@ -189,7 +189,7 @@ def assert_fate(tab: Tab, shown: Shown, row: int, layer: int, direction: str, un
         close(half, whole - 1 + (above - math.log(0.5)) / (above - below), 1e-4)
 
 
-@pytest.mark.parametrize("kind", ["series", "text"])
+@pytest.mark.parametrize("kind", ["series", "text"], scope="module")
 def test_an_output_of_the_head_is_split_as_the_readout_of_the_ledger(
     browser: Browser, pages: dict[str, Shown], kind: str
 ) -> None:
@@ -198,7 +198,7 @@ def test_an_output_of_the_head_is_split_as_the_readout_of_the_ledger(
     layer, H = len(recording.layers) - 1, recording.layers[-1].forward.cell.shape[-1]
     assert recording.readout_weight is not None
     assert recording.readout_bias is not None
-    with opened(browser, shown.url, "view=ledger") as tab:
+    with visited(browser, shown.url, view="ledger") as tab:
         tab.go(layer=layer)
         tab.button("Output of the head")
         for t in first_middle_last(int(recording.lengths[0])):
@@ -229,11 +229,11 @@ def test_an_output_of_the_head_is_split_as_the_readout_of_the_ledger(
             close(sums["sum"], sums["total"])
 
 
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", PLACES, scope="module")
 def test_units_say_what_the_diagnosis_says(browser: Browser, pages: dict[str, Shown], kind: str) -> None:
     shown = pages[kind]
     diagnosis = diagnose(shown.recording)
-    with opened(browser, shown.url, "view=units") as tab:
+    with visited(browser, shown.url, view="units") as tab:
         text = tab.text(".gw-units")
         assert all(one.finding in text and one.advice in text for one in diagnosis.advice)
         assert (diagnosis.horizon is not None) == tab.page.locator(".gw-horizon").is_visible()
@@ -264,14 +264,14 @@ def assert_diagnosed(tab: Tab, found: LayerDiagnosis) -> None:
     assert labels == [list(one) for one in found.labels]
 
 
-@pytest.mark.parametrize("kind", ["series", "text", "layers"])
+@pytest.mark.parametrize("kind", ["series", "text", "layers"], scope="module")
 def test_the_timeline_says_what_is_forecast_and_what_came(
     browser: Browser, pages: dict[str, Shown], kind: str
 ) -> None:
     shown = pages[kind]
     recording = shown.recording
     said = recording.predictions[: recording.lengths[0], 0]
-    with opened(browser, shown.url, "view=timeline") as tab:
+    with visited(browser, shown.url, view="timeline") as tab:
         for t in first_middle_last(len(said)):
             tab.go(t=t)
             if kind == "series":
@@ -346,35 +346,42 @@ def by_hand(T: int) -> Subject:
     return Subject(recording=recordings.recording(made))
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("T", [40, 5000])
-def test_colours_of_the_map_follow_the_numbers(browser: Browser, T: int, theme: str) -> None:
+def test_colours_of_the_map_follow_the_numbers(browser: Browser, T: int) -> None:
     """Cividis from dark blue to yellow; orange below 0, violet above; also where a pixel is several steps."""
     with (
         PageServer(shelf_of(hand=by_hand(T)), "by hand") as server,
-        opened(browser, server.url, "order=index&quantity=forget_gate", theme=theme) as tab,
+        opened(browser, server.url, "order=index") as tab,
     ):
-        early, late = (colours(tab, t, T) for t in (T // 4, 3 * T // 4))
-        assert early == late[::-1]
-        assert early[0] == [0, 32, 81]
-        assert np.abs(np.subtract(early[-1], [253, 234, 69])).max() <= 3
-        assert (np.diff(brightness(early)) > 0).all()
-        tab.go(quantity="candidate")
-        signed = colours(tab, T // 4, T)
-        red, blue = np.array(signed)[:, 0], np.array(signed)[:, 2]
-        assert (red[:5] > blue[:5]).all()
-        assert (red[6:] < blue[6:]).all()
-        assert abs(red[5] - blue[5]) < 12
-        away = 1 if theme == "dark" else -1
-        for side in (signed[5::-1], signed[5:]):
-            assert (np.diff(brightness(side)) * away > 0).all()
-        # Survival to the chosen step: all of it there, of what comes later nothing.
-        tab.go(quantity="survival", t=T // 4, range=[T // 4 - 10, T // 4 + 10])
-        at, after = colours(tab, T // 4, T), colours(tab, T // 4 + 1, T)
-        before = brightness(colours(tab, T // 4 - 1, T))
-        assert at == [early[-1]] * 11
-        assert after == [early[0]] * 11
-        assert (np.diff(before) > 0).all()
+        everything = tab.state("range")
+        for theme in ("light", "dark"):
+            tab.page.emulate_media(color_scheme=theme)
+            tab.go(quantity="forget_gate", range=everything)
+            assert_colours(tab, T, theme)
+
+
+def assert_colours(tab: Tab, T: int, theme: str) -> None:
+    early, late = (colours(tab, t, T) for t in (T // 4, 3 * T // 4))
+    assert early == late[::-1]
+    assert early[0] == [0, 32, 81]
+    assert np.abs(np.subtract(early[-1], [253, 234, 69])).max() <= 3
+    assert (np.diff(brightness(early)) > 0).all()
+    tab.go(quantity="candidate")
+    signed = colours(tab, T // 4, T)
+    red, blue = np.array(signed)[:, 0], np.array(signed)[:, 2]
+    assert (red[:5] > blue[:5]).all()
+    assert (red[6:] < blue[6:]).all()
+    assert abs(red[5] - blue[5]) < 12
+    away = 1 if theme == "dark" else -1
+    for side in (signed[5::-1], signed[5:]):
+        assert (np.diff(brightness(side)) * away > 0).all()
+    # Survival to the chosen step: all of it there, of what comes later nothing.
+    tab.go(quantity="survival", t=T // 4, range=[T // 4 - 10, T // 4 + 10])
+    at, after = colours(tab, T // 4, T), colours(tab, T // 4 + 1, T)
+    before = brightness(colours(tab, T // 4 - 1, T))
+    assert at == [early[-1]] * 11
+    assert after == [early[0]] * 11
+    assert (np.diff(before) > 0).all()
 
 
 #: From a copy: a canvas that is drawn to warns of being read.

@@ -59,6 +59,11 @@ CALM = """async () => {
 }"""
 #: What the page looks at, in JavaScript.
 STATE = 'document.getElementById("gatewright-page").gatewright'
+#: What one can choose in a page and its views, as `state.ts` names it.
+_CHOICES = (
+    "view", "row", "layer", "direction", "t", "units", "quantity", "range", "order", "each", "column", "target",
+    "lead", "tracks", "help", "held", "readout",
+)  # fmt: skip
 
 
 @contextmanager
@@ -71,6 +76,7 @@ def chromium() -> Iterator[Browser]:
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser
+        _kept.clear()
         _left.clear()
         browser.close()
 
@@ -80,11 +86,14 @@ class Tab:
 
     Attributes:
         page: as Playwright has it.
+        url: of the page, without a place in it.
+        first: what the page chose when it was loaded, once `visit` has asked.
         wrong: errors in its console, of its scripts and of its requests, and requests to anybody else.
     """
 
     def __init__(self, page: Page, origin: str) -> None:
-        self.page, self.wrong = page, list[str]()
+        self.page, self.url, self.wrong = page, origin, list[str]()
+        self.first: dict[str, Any] | None = None
         self._ours = (origin, "data:", "blob:")
         self._handlers: list[tuple[Any, Callable[[Any], Any]]] = []
         self.on("console", lambda said: said.type in ("error", "warning") and self.wrong.append(said.text))
@@ -97,6 +106,25 @@ class Tab:
         """Call a handler at each event of the page, until the tab is left."""
         self.page.on(event, handler)
         self._handlers.append((event, handler))
+
+    def load(self, place: str) -> None:
+        """Load the page at a place."""
+        self.page.goto(f"{self.url}#{place}")
+        self.page.locator(".gw-main").wait_for()
+        self.settle()
+
+    def visit(self, place: dict[str, Any]) -> None:
+        """Go to a place as if the page had just been loaded there."""
+        if self.first is None:
+            self.load("")
+            self.first = {name: self.state(name) for name in _CHOICES}
+        wanted = {**self.first, **place}
+        if wanted["view"] == self.state("view"):
+            self.go(
+                view="cell" if wanted["view"] != "cell" else "timeline"
+            )  # a view that is left forgets its fields
+        self.page.mouse.move(-1, -1)
+        self.go(**wanted)
 
     def leave(self) -> None:
         """Leave the page as if nothing had been opened in it."""
@@ -172,9 +200,12 @@ class Tab:
 
 #: Pages that no test uses now. The next test uses their processes again: starting one takes as long as most tests.
 _left: list[Page] = []
+#: The page that `visited` keeps open, if any.
+_kept: list[Tab] = []
 
 
 def _page(browser: Browser) -> Page:
+    _leave_kept()
     if _left:
         return _left.pop()
     context = browser.new_context()
@@ -193,9 +224,7 @@ def opened(
     page.emulate_media(color_scheme=theme)
     tab = Tab(page, url)
     try:
-        page.goto(f"{url}#{place}")
-        page.locator(".gw-main").wait_for()
-        tab.settle()
+        tab.load(place)
         yield tab
         assert tab.wrong == []
         tab.leave()
@@ -205,6 +234,37 @@ def opened(
             raise AssertionError(tab.wrong) from error
         raise
     _left.append(page)
+
+
+@contextmanager
+def visited(browser: Browser, url: str, **place: Any) -> Iterator[Tab]:
+    """Go to a place of a page, which is loaded only where the last visit was to another page.
+
+    For tests that change nothing but the choices of `Tab.visit`: a load takes longer than most of them.
+    """
+    if not _kept or _kept[0].url != url:
+        page = _page(browser)
+        page.set_viewport_size(SIZE)
+        page.emulate_media(color_scheme="light")
+        _kept.append(Tab(page, url))
+    tab = _kept[0]
+    try:
+        tab.visit(place)
+        yield tab
+        assert tab.wrong == []
+    except BaseException as error:
+        _kept.clear()
+        tab.page.context.close()
+        if tab.wrong:
+            raise AssertionError(tab.wrong) from error
+        raise
+
+
+def _leave_kept() -> None:
+    if _kept:
+        tab = _kept.pop()
+        tab.leave()
+        _left.append(tab.page)
 
 
 @dataclass(frozen=True)
