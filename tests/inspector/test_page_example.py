@@ -15,7 +15,7 @@ from gatewright.inspector.catalog import Catalog, Subject
 from gatewright.inspector.loader import open_example
 from gatewright.inspector.server import PageServer
 from tests.support import recordings
-from tests.support.browser import Tab, close, opened
+from tests.support.browser import Tab, close, opened, visited
 from tests.support.inspected import shelf_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_the_unit_that_holds_the_flag_has_the_longest_half_life(
     assert 0.5 < found.half_life[UNIT] / ((QUESTION - SIGN) * math.log(0.5) / math.log(left)) < 2
     order = np.argsort(-found.half_life, kind="stable").tolist()
     assert order[0] == UNIT
-    with opened(browser, url) as tab:
+    with visited(browser, url) as tab:
         assert tab.state("order") == "half_life"
         assert tab.state("shown") == order
         card = ".gw-timeline-readout dd[data-part=%s]"
@@ -100,10 +100,8 @@ def test_the_banner_closes_and_stays_closed(browser: Browser, url: str) -> None:
 
 @pytest.mark.parametrize("goes", ["aborted", "refused"])
 def test_a_map_that_is_on_its_way_or_lost_is_said(browser: Browser, url: str, goes: str) -> None:
-    with opened(browser, url) as tab:
-        held: list[Route] = []
-        tab.page.route("**/candidate", lambda route: held.append(route))
-        tab.page.reload()
+    held: list[Route] = []
+    with opened(browser, url, routes={"**/candidate": lambda route: held.append(route)}) as tab:
         tab.page.locator("canvas.gw-heat-map").first.wait_for()  # of the cell state, which is there
         tab.page.get_by_role("group", name="Quantity").get_by_role("button", name="candidate").click()
         cover = tab.page.locator(".gw-heat .gw-cover")
@@ -128,9 +126,8 @@ def test_a_map_that_is_on_its_way_or_lost_is_said(browser: Browser, url: str, go
 
 @pytest.mark.parametrize(("key", "what"), [("2", "The cell"), ("3", "The ledger"), ("4", "The diagnosis")])
 def test_a_view_that_could_not_be_loaded_is_tried_again(browser: Browser, url: str, key: str, what: str) -> None:
-    with opened(browser, url) as tab:
-        tab.page.route(re.compile("/(input_gate|diagnosis)$"), lambda route: route.abort())
-        tab.page.reload()
+    lost = re.compile("/(input_gate|diagnosis)$")
+    with opened(browser, url, routes={lost: lambda route: route.abort()}) as tab:
         tab.settle()  # by then the page has gone to its first view, which would undo the key
         tab.page.keyboard.press(key)
         tab.page.get_by_text(f"{what} could not be loaded.").wait_for()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,19 +55,12 @@ def arrived(tab: Tab) -> None:
     tab.settle()
 
 
-@pytest.mark.parametrize("waits", ["recordings", "recordings/series/meta"])
-def test_what_is_done_before_the_recording_arrives_stays(
-    browser: Browser, pages: dict[str, Shown], waits: str
-) -> None:
+def test_what_is_done_before_the_recording_arrives_stays(browser: Browser, pages: dict[str, Shown]) -> None:
     url = pages["series"].url
+    T = len(pages["series"].recording.inputs)
     with opened(browser, url) as tab:
-        T = len(pages["series"].recording.inputs)
-        for place, key, view in (
-            (PLACE, "3", "ledger"),
-            (PLACE, "1", "timeline"),
-            ("", "4", "units"),
-            (PLACE, "", "units"),
-        ):
+        visits = [(PLACE, "3", "ledger"), (PLACE, "1", "timeline"), ("", "4", "units"), (PLACE, "", "units")]
+        for waits, (place, key, view) in itertools.product(["recordings", "recordings/series/meta"], visits):
             with held(tab, waits) as routes:
                 revisit(tab, f"{url}#{place}")
                 assert tab.state("view") == ("cell" if place else "timeline")  # the address is read at once

@@ -16,7 +16,12 @@ from tests.support.layout import misplaced, pale
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SIZES = {390: 844, 768: 1024, 1440: 900}
+NARROW, MIDDLE, WIDE = (
+    {"width": 390, "height": 844},
+    {"width": 768, "height": 1024},
+    {"width": 1440, "height": 900},
+)
+SIZES = (NARROW, MIDDLE, WIDE)
 VIEWS = {"1": "timeline", "2": "cell", "3": "ledger", "4": "units", "5": "whatif"}
 
 
@@ -39,30 +44,35 @@ def views(tab: Tab) -> Iterator[str]:
     yield "timeline again"
 
 
-@pytest.mark.parametrize("width", SIZES)
 @pytest.mark.parametrize("kind", ["example", "series", "layers"])
-def test_nothing_runs_off_or_overlaps(browser: Browser, urls: dict[str, str], kind: str, width: int) -> None:
-    """On a wide screen, no view is half empty either, and all text can be read."""
-    with opened(browser, urls[kind], size={"width": width, "height": SIZES[width]}) as tab:
+def test_nothing_runs_off_or_overlaps(browser: Browser, urls: dict[str, str], kind: str) -> None:
+    """On a wide screen, no view is half empty either, and all text can be read in both themes."""
+    with opened(browser, urls[kind], size=SIZES[0]) as tab:
         for view in views(tab):
-            found = misplaced(tab)
-            assert found == {"width": width, "beyond": [], "cut": [], "over": []}, view
-            if width == 1440 and kind != "layers":
-                assert tab.page.evaluate(_EMPTY) == [], view
+            for size in SIZES:
+                resize(tab, size)
+                found = misplaced(tab)
+                assert found == {"width": size["width"], "beyond": [], "cut": [], "over": []}, view
+            if kind == "layers":
+                continue
+            assert tab.page.evaluate(_EMPTY) == [], view
+            for theme in ("dark", "light"):
+                tab.page.emulate_media(color_scheme=theme)
+                tab.settle()
                 assert pale(tab) == {}, view
         tab.press("?")
-        assert misplaced(tab)["width"] == width
+        for size in SIZES:
+            resize(tab, size)
+            assert misplaced(tab)["width"] == size["width"]
 
 
-@pytest.mark.parametrize("kind", ["example", "series"])
-def test_text_can_be_read_in_the_dark_theme_too(browser: Browser, urls: dict[str, str], kind: str) -> None:
-    with opened(browser, urls[kind], theme="dark") as tab:
-        for view in views(tab):
-            assert pale(tab) == {}, view
+def resize(tab: Tab, size: dict[str, int]) -> None:
+    tab.page.set_viewport_size(size)
+    tab.settle()
 
 
 def test_on_a_narrow_screen_the_cell_scrolls_and_says_so(browser: Browser, urls: dict[str, str]) -> None:
-    with opened(browser, urls["example"], "view=cell", size={"width": 390, "height": 844}) as tab:
+    with opened(browser, urls["example"], "view=cell", size=NARROW) as tab:
         assert tab.page.get_by_text("Scroll sideways for the whole cell").is_visible()
         last = tab.page.locator(".gw-cell-drawing [data-part=hidden]").first
         room = tab.page.locator(".gw-cell-scroll").bounding_box()
@@ -71,20 +81,20 @@ def test_on_a_narrow_screen_the_cell_scrolls_and_says_so(browser: Browser, urls:
         box = last.bounding_box()
         assert box is not None
         assert room["x"] <= box["x"] < box["x"] + box["width"] <= room["x"] + room["width"] <= 390
-        tab.page.set_viewport_size({"width": 1440, "height": 900})
-        tab.settle()
+        resize(tab, WIDE)
         assert tab.page.get_by_text("Scroll sideways").count() == 0
 
 
-@pytest.mark.parametrize("width", SIZES)
-def test_nothing_jumps_while_one_points_at_parts(browser: Browser, urls: dict[str, str], width: int) -> None:
+def test_nothing_jumps_while_one_points_at_parts(browser: Browser, urls: dict[str, str]) -> None:
     """What is asked or pointed at stays where it is, however long the answer is."""
-    with opened(browser, urls["example"], "view=cell", size={"width": width, "height": SIZES[width]}) as tab:
-        for units in ([5], [1, 3, 5, 7]):
-            tab.go(units=units)
-            found = tab.page.evaluate(_POINTED, [".gw-topics", ".gw-arithmetic", ".gw-cell-drawing"])
-            assert found["moved"] == []
-            assert len(set(found["said"])) > 15
+    with opened(browser, urls["example"], "view=cell", size=SIZES[0]) as tab:
+        for size in SIZES:
+            resize(tab, size)
+            for units in ([5], [1, 3, 5, 7]):
+                tab.go(units=units)
+                found = tab.page.evaluate(_POINTED, [".gw-topics", ".gw-arithmetic", ".gw-cell-drawing"])
+                assert found["moved"] == []
+                assert len(set(found["said"])) > 15
 
 
 #: What the caption says of each part that is pointed at in turn, and at which of them something moved.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from gatewright.train.plain_rnn import PlainModel
 from tests.support.small_models import language_model
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 # The last two: one process for all pages, so that none is started anew each time a page is opened.
 ARGUMENTS = (
@@ -107,11 +107,12 @@ class Tab:
         self.page.on(event, handler)
         self._handlers.append((event, handler))
 
-    def load(self, place: str) -> None:
-        """Load the page at a place."""
+    def load(self, place: str, *, settled: bool = True) -> None:
+        """Load the page at a place, and wait until all of it has come."""
         self.page.goto(f"{self.url}#{place}")
         self.page.locator(".gw-main").wait_for()
-        self.settle()
+        if settled:
+            self.settle()
 
     def visit(self, place: dict[str, Any]) -> None:
         """Go to a place as if the page had just been loaded there."""
@@ -216,15 +217,32 @@ def _page(browser: Browser) -> Page:
 
 @contextmanager
 def opened(
-    browser: Browser, url: str, place: str = "", *, theme: Any = "light", size: Any = SIZE
+    browser: Browser,
+    url: str,
+    place: str = "",
+    *,
+    theme: Any = "light",
+    size: Any = SIZE,
+    routes: Mapping[str | re.Pattern[str], Callable[[Route], Any]] | None = None,
 ) -> Iterator[Tab]:
-    """Open a page at a place, and see to it that nothing goes wrong in it."""
+    """Open a page at a place, and see to it that nothing goes wrong in it.
+
+    Args:
+        browser: the browser.
+        url: of the page.
+        place: in the page, as its address says it.
+        theme: that the browser prefers.
+        size: of the window.
+        routes: functions for requests, from the first one on; the page is yielded before it has settled.
+    """
     page = _page(browser)
     page.set_viewport_size(size)
     page.emulate_media(color_scheme=theme)
     tab = Tab(page, url)
     try:
-        tab.load(place)
+        for pattern, handler in (routes or {}).items():
+            page.route(pattern, handler)
+        tab.load(place, settled=not routes)
         yield tab
         assert tab.wrong == []
         tab.leave()
