@@ -4,6 +4,7 @@
 #include "kernels/dispatch.h"
 #include "python/arguments.h"
 #include "python/stream_bindings.h"
+#include "python/tensors.h"
 #include "support/threads.h"
 
 namespace nb = nanobind;
@@ -255,7 +256,7 @@ double fma_peak(int threads, double seconds) {
 
 // What Python may call and with which arguments, by number.  Raise it, and INTERFACE in native_module.py, with
 // each change: Python refuses a module of another number, which would ignore arguments that it does not know.
-constexpr int kInterface = 5;
+constexpr int kInterface = 6;
 
 NB_MODULE(_kernels, m) {
     m.attr("interface") = kInterface;
@@ -300,4 +301,5 @@ NB_MODULE(_kernels, m) {
     m.def("kept_memory", &kept_memory);
     m.def("release_memory", &release_memory);
     bind_streams(m);
+    bind_tensor_calls(m);
 }

@@ -86,6 +86,46 @@ def backward(
     need_weights: bool,
     out: Sequence[_Array | None],
 ) -> tuple[Any, ...]: ...
+def tensor_access(functions: Any, tensor: type, parameter: type, /) -> bool: ...
+def tensor_forward(
+    x: Any,
+    h_0: Any,
+    c_0: Any,
+    weights: Sequence[Any],
+    y: Any,
+    h_n: Any,
+    c_n: Any,
+    kept: Any,
+    D: int,
+    H: int,
+    P: int,
+    layers: int,
+    bias: bool,
+    threads: int,
+    /,
+) -> bool: ...
+def tensor_backward(
+    dy: Any,
+    dh_n: Any,
+    dc_n: Any,
+    x: Any,
+    h_0: Any,
+    c_0: Any,
+    y: Any,
+    kept: Any,
+    weights: Sequence[Any],
+    dx: Any,
+    dh_0: Any,
+    dc_0: Any,
+    d_weights: Sequence[Any] | None,
+    D: int,
+    H: int,
+    P: int,
+    layers: int,
+    bias: bool,
+    threads: int,
+    /,
+) -> bool: ...
 def pack(weights: LayerWeights) -> Packed: ...
 def activation(x: _Array, sigmoid: bool, /) -> _Array: ...
 def chunk_steps(B: int, H: int, element: int, /) -> int: ...

@@ -12,9 +12,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gatewright import kernels
+from gatewright import _kernels, kernels
 from gatewright.errors import GatewrightError
-from gatewright.nn import LSTM, fallback, fast_path, operators
+from gatewright.nn import LSTM, direct_call, fallback, fast_path, operators
 from gatewright.spec.cell import LayerWeights
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -211,18 +211,21 @@ def test_only_what_needs_a_gradient_gets_one(wanted: set[str], monkeypatch: pyte
 
 def test_nothing_is_kept_where_nothing_needs_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    original = kernels.forward
+    original, direct = kernels.forward, _kernels.tensor_forward
     monkeypatch.setattr(kernels, "forward", lambda *a, **k: asked.append(k["keep"]) or original(*a, **k))
-    layer, x = LSTM(D, H), torch.randn(T, B, D)
-    layer(x)
-    with torch.no_grad():
+    monkeypatch.setattr(_kernels, "tensor_forward", lambda *a: asked.append(a[7] is not None) or direct(*a))
+    for available in (True, False):
+        monkeypatch.setattr(direct_call, "_available", available)
+        layer, x = LSTM(D, H), torch.randn(T, B, D)
         layer(x)
-    with torch.inference_mode():
-        assert layer(x)[0].is_inference()
-    layer.requires_grad_(False)
-    assert not layer(x)[0].requires_grad
-    assert layer(x.requires_grad_())[0].requires_grad
-    assert asked == [True, False, False, False, True]
+        with torch.no_grad():
+            layer(x)
+        with torch.inference_mode():
+            assert layer(x)[0].is_inference()
+        layer.requires_grad_(False)
+        assert not layer(x)[0].requires_grad
+        assert layer(x.requires_grad_())[0].requires_grad
+    assert asked == 2 * [True, False, False, False, True]
 
 
 def test_gradients_of_the_biases_do_not_share_memory() -> None:

@@ -16,6 +16,7 @@ from torch.autograd import forward_ad, profiler
 #: torch's names by the names under which they stand in this module; None where torch has none of that name.
 NAMES = (
     "dispatch_stack_length",
+    "function_stack_length",
     "tracing_state",
     "transforms_are_active",
     "dispatch_key_is_included",
@@ -25,6 +26,7 @@ NAMES = (
 )
 
 dispatch_stack_length: Any = getattr(torch._C, "_len_torch_dispatch_stack", None)
+function_stack_length: Any = getattr(torch._C, "_len_torch_function_stack", None)
 tracing_state: Any = getattr(torch._C, "_get_tracing_state", None)
 transforms_are_active: Any = getattr(torch._C, "_are_functorch_transforms_active", None)
 dispatch_key_is_included: Any = getattr(torch._C, "_dispatch_tls_is_dispatch_key_included", None)
@@ -44,6 +46,27 @@ def nothing_intercepts() -> bool:
         and dispatch_stack_length() == 0
         and not getattr(profiler, "_is_profiler_enabled", True)
         and not tracing_state()
+    )
+
+
+def undisturbed() -> bool:
+    """Whether no mode, profiler, tracer, transform, autocast or tangent can be at work: plain tensors are plain.
+
+    Without the private names: False.
+    """
+    return (
+        dispatch_stack_length is not None
+        and function_stack_length is not None
+        and transforms_are_active is not None
+        and any_autocast_is_enabled is not None
+        and tracing_state is not None
+        and dispatch_stack_length() == 0
+        and function_stack_length() == 0
+        and not transforms_are_active()
+        and not any_autocast_is_enabled()
+        and not getattr(profiler, "_is_profiler_enabled", True)
+        and not tracing_state()
+        and getattr(forward_ad, "_current_level", 0) < 0
     )
 
 

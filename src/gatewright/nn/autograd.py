@@ -59,10 +59,12 @@ class Lstm(torch.autograd.Function):
     def backward(ctx: Any, *adjoint: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the adjoints of the tensors that need one."""
         saved = ctx.saved_tensors  # once: each access runs the hooks that unpack them
-        return (None, None, None, None, *_adjoint(ctx, saved, adjoint, ctx.needs_input_grad[4:]))
+        return (None, None, None, None, *gradients_of(ctx, saved, adjoint, ctx.needs_input_grad[4:]))
 
 
-def _adjoint(ctx: Any, saved: Sequence[Any], adjoint: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Any]:
+def gradients_of(
+    ctx: Any, saved: Sequence[Any], adjoint: Sequence[Tensor | None], needs: Sequence[bool]
+) -> list[Any]:
     """Return the adjoints of x, h_0, c_0 and the weights: None where one is not needed.
 
     Args:
@@ -171,7 +173,8 @@ def _later(ctx: Any, *adjoint: Tensor | None) -> tuple[Any, ...]:
             y, _, _, *rest = operators.lstm(x, h_0, c_0, weights, ctx.cell, batch_sizes, options)
         activations = [y, *rest]
     needs = [*ctx.needs_input_grad[:3], *(ctx.needs_input_grad[3] or [False] * len(weights))]
-    dx, dh_0, dc_0, *dW = _adjoint(ctx, (batch_sizes, *activations, x, h_0, c_0, *weights), adjoint, needs)
+    saved = (batch_sizes, *activations, x, h_0, c_0, *weights)
+    dx, dh_0, dc_0, *dW = gradients_of(ctx, saved, adjoint, needs)
     return dx, dh_0, dc_0, dW, None, None, None
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import _torch_private, fallback, fast_path
+from gatewright.nn import _torch_private, direct_call, fallback, fast_path
 from gatewright.nn.fx_node import fx_node
 from gatewright.nn.initial_state import Shapes, State, described, fits, tensors_of
 from gatewright.nn.packed_sequence import Layout
@@ -158,6 +158,9 @@ class LSTM(torch.nn.RNNBase):
         if packed:
             self._check_packed_state(input, hx)
         weights = self._current_weights()
+        direct = None if record or packed else direct_call.run(self, x, hx, weights)
+        if direct is not None:
+            return direct
         by_kernels = fast_path.takes(x, weights)
         whole = by_kernels or all(isinstance(W, Tensor) for W in weights)
         if whole and not (record or by_kernels) and fast_path.widens(x):

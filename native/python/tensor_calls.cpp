@@ -1,0 +1,400 @@
+// Layers over torch's tensors as they are: one call that looks at each tensor once, and converts none.
+//
+// False in place of a result: something is not the plain case, and nothing was done.  The caller then takes the
+// way that knows all cases and says what is wrong.
+#include <algorithm>
+#include <new>
+#include <vector>
+
+#include "kernels/dispatch.h"
+#include "kernels/sequence.h"
+#include "python/gil.h"
+#include "python/tensors.h"
+#include "support/workspace.h"
+
+namespace gatewright {
+
+using nb::dlpack::dltensor;
+
+bool TensorAccess::set(const TensorFunctions* functions, PyTypeObject* tensor, PyTypeObject* parameter) {
+    if (!functions || functions->version.major != 1 || !functions->read || !functions->own) return false;
+    if (!is_neg_) is_neg_ = PyUnicode_InternFromString("is_neg");
+    Py_INCREF(tensor);
+    Py_INCREF(parameter);
+    functions_ = functions;
+    tensor_ = tensor;
+    parameter_ = parameter;
+    return is_neg_ != nullptr;
+}
+
+bool TensorAccess::read(PyObject* object, dltensor& tensor) const {
+    if (!functions_ || (Py_TYPE(object) != tensor_ && Py_TYPE(object) != parameter_)) return false;
+    // A view of the negative looks like its base to DLPack.
+    PyObject* const negative = PyObject_CallMethodNoArgs(object, is_neg_);
+    if (!negative) PyErr_Clear();
+    Py_XDECREF(negative);  // False lives on
+    if (negative != Py_False) return false;
+    if (functions_->read(object, &tensor) != 0) {  // without memory: of another layout, or of a transform
+        PyErr_Clear();
+        return false;
+    }
+    tensor.data = static_cast<char*>(tensor.data) + tensor.byte_offset;
+    return tensor.device.device_type == nb::device::cpu::value && tensor.data;
+}
+
+OwnedTensor* TensorAccess::own(PyObject* object) const {
+    OwnedTensor* owned = nullptr;
+    return functions_->own(object, &owned) == 0 ? owned : nullptr;
+}
+
+namespace {
+
+constexpr int64_t kShort = 1 << 18;  // multiply-adds of a call, packing included, that keeps Python's lock
+
+TensorAccess& access() {
+    static TensorAccess access;
+    return access;
+}
+
+// The tensors of a call, and their memory while Python's lock is released: other threads may do with the tensors
+// what they like.
+class Tensors {
+  public:
+    Tensors() = default;
+    ~Tensors() {
+        for (OwnedTensor* const each : owned_)
+            if (each->deleter) each->deleter(each);
+    }
+    Tensors(const Tensors&) = delete;
+    Tensors& operator=(const Tensors&) = delete;
+
+    bool read(PyObject* object, dltensor& tensor) {
+        if (!access().read(object, tensor)) return false;
+        objects_.push_back(object);
+        return true;
+    }
+
+    // The memory of a tensor of type T and of these sizes, or null.
+    template <class T>
+    T* dense(PyObject* object, std::initializer_list<int64_t> shape) {
+        dltensor tensor;
+        return read(object, tensor) && fits<T>(tensor, shape) ? static_cast<T*>(tensor.data) : nullptr;
+    }
+
+    // Whether a tensor or None fits; None is null.
+    template <class T>
+    bool maybe(PyObject* object, std::initializer_list<int64_t> shape, T*& data) {
+        data = object == Py_None ? nullptr : dense<T>(object, shape);
+        return data || object == Py_None;
+    }
+
+    // False, and an error is set, where memory ends.
+    bool own() {
+        owned_.reserve(objects_.size());
+        for (PyObject* const each : objects_) {
+            OwnedTensor* const owned = access().own(each);
+            if (!owned) return false;
+            owned_.push_back(owned);
+        }
+        return true;
+    }
+
+  private:
+    std::vector<PyObject*> objects_;
+    std::vector<OwnedTensor*> owned_;
+};
+
+// The stack that a call is of, in numbers.
+struct Stack {
+    int64_t D, H, P, layers;
+    bool bias, projected;
+    int threads;
+
+    int64_t weights() const { return 2 + 2 * bias + projected; }  // of a layer
+};
+
+// D, H, P (0: no projection), layers, bias, threads.
+bool stack_of(PyObject* const* numbers, Stack& stack) {
+    int64_t values[6];
+    for (int k = 0; k < 6; ++k) {
+        values[k] = PyLong_AsLongLong(numbers[k]);
+        if (values[k] == -1 && PyErr_Occurred()) {
+            PyErr_Clear();
+            return false;
+        }
+    }
+    const auto [D, H, P, layers, bias, threads] = values;
+    constexpr int64_t most = 1 << 28;  // products of sizes stay numbers
+    if (D < 1 || D > most || H < 1 || H > most || P < 0 || P > most || layers < 1 || layers > most || threads < 1)
+        return false;
+    stack = {D, H, P ? P : H, layers, bias != 0, P != 0, static_cast<int>(std::min<int64_t>(threads, 1 << 16))};
+    return true;
+}
+
+// Weights of one layer, in the order of torch.
+template <class T>
+bool weights_of(Tensors& tensors, PyObject* const* items, const Stack& n, int64_t D, Weights<T>& weights) {
+    weights = {};
+    const auto next = [&](std::initializer_list<int64_t> shape, const T*& data) {
+        data = tensors.dense<T>(*items++, shape);
+        return data != nullptr;
+    };
+    if (!next({4 * n.H, D}, weights.W_ih) || !next({4 * n.H, n.P}, weights.W_hh)) return false;
+    if (n.bias && (!next({4 * n.H}, weights.b_ih) || !next({4 * n.H}, weights.b_hh))) return false;
+    return !n.projected || next({n.P, n.H}, weights.W_hr);
+}
+
+// x, dy or dx: (T, B, width), or (T, width) for a batch of one row without its dimension.
+template <class T>
+bool rows_of(Tensors& tensors, PyObject* object, const Sizes& n, int64_t width, bool batched, Rows<T>& rows) {
+    dltensor tensor;
+    rows = {nullptr, 0, 0};
+    if (object == Py_None) return true;
+    using Plain = std::remove_const_t<T>;
+    if (!tensors.read(object, tensor)) return false;
+    if (!(batched ? fits<Plain>(tensor, {n.T, n.B, width}, false) : fits<Plain>(tensor, {n.T, width}, false)))
+        return false;
+    rows = {static_cast<T*>(tensor.data), tensor.strides[0], batched ? tensor.strides[1] : 0};
+    return true;
+}
+
+// Sizes of a call, off its input: (T, B, D) or (T, D).
+bool sizes_of(const dltensor& x, const Stack& stack, Sizes& n) {
+    const bool batched = x.ndim == 3;
+    if (x.ndim != 2 && !batched) return false;
+    n = {x.shape[0], batched ? x.shape[1] : 1, stack.D, stack.H, stack.P, stack.projected};
+    return n.T > 0 && n.B > 0;
+}
+
+// States: (layers, B, width), or (layers, width) where x has no B.
+template <class T>
+bool states_of(Tensors& tensors, PyObject* object, const Stack& stack, const Sizes& n, int64_t width, bool batched,
+               T*& data) {
+    return batched ? tensors.maybe<T>(object, {stack.layers, n.B, width}, data)
+                   : tensors.maybe<T>(object, {stack.layers, width}, data);
+}
+
+// Runs with Python's lock where that is over sooner than a thread could make use of it.  False: an error is set.
+template <class Run>
+bool run_unlocked(Tensors& tensors, const Stack& stack, const Sizes& n, const Run& run) {
+    if ((n.T * n.B + 1) * 4 * n.H * (stack.D + n.P) * stack.layers < kShort) {
+        run();
+        return true;
+    }
+    if (!tensors.own()) return false;
+    const Unlocked released;
+    run();
+    return true;
+}
+
+struct ForwardArgs {
+    PyObject *x, *h_0, *c_0, *weights, *y, *h_n, *c_n, *kept;
+};
+
+enum class Outcome { done, unfit, error };
+
+template <class T>
+Outcome forward_of(const Stack& stack, const ForwardArgs& args, Tensors& tensors, const dltensor& first) {
+    Sizes n;
+    if (!sizes_of(first, stack, n)) return Outcome::unfit;
+    const bool batched = first.ndim == 3;
+    const int64_t rows = n.T * n.B, count = stack.weights();
+    Rows<const T> x;
+    T *h_0, *c_0, *h_n, *c_n, *kept;
+    Rows<T> y;
+    if (!rows_of(tensors, args.x, n, n.D, batched, x) ||
+        !states_of(tensors, args.h_0, stack, n, n.P, batched, h_0) ||
+        !states_of(tensors, args.c_0, stack, n, n.H, batched, c_0) ||
+        !states_of(tensors, args.h_n, stack, n, n.P, batched, h_n) || !h_n ||
+        !states_of(tensors, args.c_n, stack, n, n.H, batched, c_n) || !c_n ||
+        !rows_of(tensors, args.y, n, n.P, batched, y) || !y.data ||
+        !tensors.maybe<T>(args.kept, {stack.layers, rows, 5 * n.H}, kept))
+        return Outcome::unfit;
+    std::vector<Weights<T>> weights(stack.layers);
+    for (int64_t k = 0; k < stack.layers; ++k)
+        if (!weights_of(tensors, PySequence_Fast_ITEMS(args.weights) + k * count, stack, k ? n.P : n.D,
+                        weights[k]))
+            return Outcome::unfit;
+    const Kernels<T>& kernels = kernels_for<T>(target(), n.H);
+    const bool done = run_unlocked(tensors, stack, n, [&] {
+        const int64_t between = stack.layers > 1 ? rows * n.P : 0;
+        const Workspace<T> hidden[2] = {Workspace<T>(between), Workspace<T>(stack.layers > 2 ? between : 0)};
+        expect_writes(y.data, rows * n.P * sizeof(T));
+        for (int64_t k = 0; k < stack.layers; ++k) {
+            ForwardCall<T> call{};
+            call.sizes = n;
+            call.steps = {n.T, n.B, nullptr, nullptr, false};
+            call.weights = weights[k];
+            call.x = x;
+            if (k > 0) {
+                call.sizes.D = n.P;
+                call.x = {hidden[(k - 1) % 2].get(), n.B * n.P, n.P};
+            }
+            call.h_0 = h_0 ? h_0 + k * n.B * n.P : nullptr;
+            call.c_0 = c_0 ? c_0 + k * n.B * n.H : nullptr;
+            call.y = k + 1 == stack.layers ? y : Rows<T>{hidden[k % 2].get(), n.B * n.P, n.P};
+            call.h_n = h_n + k * n.B * n.P;
+            call.c_n = c_n + k * n.B * n.H;
+            call.gates = kept ? kept + k * rows * 5 * n.H : nullptr;
+            call.cell = kept ? call.gates + rows * 4 * n.H : nullptr;
+            call.threads = stack.threads;
+            run_forward(kernels, call);
+        }
+    });
+    return done ? Outcome::done : Outcome::error;
+}
+
+struct BackwardArgs {
+    PyObject *dy, *dh_n, *dc_n, *x, *h_0, *c_0, *y, *kept, *weights, *dx, *dh_0, *dc_0, *d_weights;
+};
+
+template <class T>
+Outcome backward_of(const Stack& stack, const BackwardArgs& args, Tensors& tensors, const dltensor& first) {
+    Sizes n;
+    if (!sizes_of(first, stack, n) || stack.layers != 1) return Outcome::unfit;
+    const bool batched = first.ndim == 3;
+    const int64_t rows = n.T * n.B;
+    BackwardCall<T> call{};
+    call.sizes = n;
+    call.steps = {n.T, n.B, nullptr, nullptr, false};
+    T *dh_n, *dc_n, *h_0, *c_0, *kept, *dh_0, *dc_0;
+    if (!rows_of(tensors, args.dy, n, n.P, batched, call.dy) ||
+        !states_of(tensors, args.dh_n, stack, n, n.P, batched, dh_n) ||
+        !states_of(tensors, args.dc_n, stack, n, n.H, batched, dc_n) ||
+        !rows_of(tensors, args.x, n, n.D, batched, call.x) ||
+        !states_of(tensors, args.h_0, stack, n, n.P, batched, h_0) ||
+        !states_of(tensors, args.c_0, stack, n, n.H, batched, c_0) ||
+        !rows_of(tensors, args.y, n, n.P, batched, call.y) || !call.y.data ||
+        !tensors.maybe<T>(args.kept, {1, rows, 5 * n.H}, kept) || !kept ||
+        !weights_of(tensors, PySequence_Fast_ITEMS(args.weights), stack, n.D, call.weights) ||
+        !rows_of(tensors, args.dx, n, n.D, batched, call.dx) ||
+        !states_of(tensors, args.dh_0, stack, n, n.P, batched, dh_0) ||
+        !states_of(tensors, args.dc_0, stack, n, n.H, batched, dc_0))
+        return Outcome::unfit;
+    Weights<T> d_weights{};
+    if (args.d_weights != Py_None &&
+        !weights_of(tensors, PySequence_Fast_ITEMS(args.d_weights), stack, n.D, d_weights))
+        return Outcome::unfit;
+    call.gates = kept;
+    call.cell = kept + rows * 4 * n.H;
+    call.dh_n = dh_n;
+    call.dc_n = dc_n;
+    call.dW_ih = const_cast<T*>(d_weights.W_ih);
+    call.dW_hh = const_cast<T*>(d_weights.W_hh);
+    call.db = const_cast<T*>(d_weights.b_ih);
+    call.dW_hr = const_cast<T*>(d_weights.W_hr);
+    call.threads = stack.threads;
+    const Kernels<T>& kernels = kernels_for<T>(target(), n.H);
+    const bool done = run_unlocked(tensors, stack, n, [&] {
+        const int64_t h_size = n.B * n.P, c_size = n.B * n.H;
+        const Workspace<T> zeros(h_0 && c_0 ? 0 : h_size + c_size), own_h(dh_0 ? 0 : h_size),
+            own_c(dc_0 ? 0 : c_size);
+        if (zeros.get()) std::fill_n(zeros.get(), h_size + c_size, T(0));
+        call.h_0 = h_0 ? h_0 : zeros.get();
+        call.c_0 = c_0 ? c_0 : zeros.get() + h_size;
+        call.dh_0 = dh_0 ? dh_0 : own_h.get();
+        call.dc_0 = dc_0 ? dc_0 : own_c.get();
+        run_backward(kernels, call);
+        if (d_weights.b_hh) std::copy_n(d_weights.b_ih, 4 * n.H, const_cast<T*>(d_weights.b_hh));
+    });
+    return done ? Outcome::done : Outcome::error;
+}
+
+// The lists of a call, each held with its items: another thread may change a list meanwhile.
+class Items {
+  public:
+    explicit Items(PyObject* list) : tuple_(PySequence_Tuple(list)) {
+        if (!tuple_) PyErr_Clear();
+    }
+    ~Items() { Py_XDECREF(tuple_); }
+    Items(const Items&) = delete;
+    Items& operator=(const Items&) = delete;
+    bool has(int64_t count) const { return tuple_ && PyTuple_GET_SIZE(tuple_) == count; }
+    PyObject* tuple() const { return tuple_; }
+
+  private:
+    PyObject* const tuple_;
+};
+
+PyObject* answer(Outcome outcome) {
+    if (outcome == Outcome::error) return nullptr;
+    return Py_NewRef(outcome == Outcome::done ? Py_True : Py_False);
+}
+
+template <class Work>
+PyObject* guarded(const Work& work) {
+    try {
+        return answer(work());
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
+    } catch (const std::exception& error) {
+        PyErr_SetString(PyExc_RuntimeError, error.what());
+        return nullptr;
+    }
+}
+
+PyObject* tensor_forward(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    if (count != 14) return PyErr_Format(PyExc_TypeError, "tensor_forward takes 14 arguments, not %zd", count);
+    return guarded([&] {
+        Stack stack;
+        if (!stack_of(given + 8, stack)) return Outcome::unfit;
+        const Items weights(given[3]);
+        if (!weights.has(stack.layers * stack.weights())) return Outcome::unfit;
+        const ForwardArgs args{given[0], given[1], given[2], weights.tuple(),
+                               given[4], given[5], given[6], given[7]};
+        Tensors tensors;
+        dltensor x;
+        if (!access().read(args.x, x)) return Outcome::unfit;
+        if (x.dtype == nb::dtype<float>()) return forward_of<float>(stack, args, tensors, x);
+        if (x.dtype == nb::dtype<double>()) return forward_of<double>(stack, args, tensors, x);
+        return Outcome::unfit;
+    });
+}
+
+PyObject* tensor_backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    if (count != 19) return PyErr_Format(PyExc_TypeError, "tensor_backward takes 19 arguments, not %zd", count);
+    return guarded([&] {
+        Stack stack;
+        if (!stack_of(given + 13, stack)) return Outcome::unfit;
+        const Items weights(given[8]), d_weights(given[12] == Py_None ? given[8] : given[12]);
+        if (!weights.has(stack.weights()) || !d_weights.has(stack.weights())) return Outcome::unfit;
+        PyObject* const d = given[12] == Py_None ? Py_None : d_weights.tuple();
+        const BackwardArgs args{given[0], given[1],        given[2], given[3],  given[4],  given[5], given[6],
+                                given[7], weights.tuple(), given[9], given[10], given[11], d};
+        Tensors tensors;
+        dltensor x;
+        if (!access().read(args.x, x)) return Outcome::unfit;
+        if (x.dtype == nb::dtype<float>()) return backward_of<float>(stack, args, tensors, x);
+        if (x.dtype == nb::dtype<double>()) return backward_of<double>(stack, args, tensors, x);
+        return Outcome::unfit;
+    });
+}
+
+// Called with torch's table of functions (a capsule), its class of tensors and its class of parameters.
+PyObject* tensor_access(PyObject*, PyObject* const* given, Py_ssize_t count) {
+    if (count != 3 || !PyCapsule_IsValid(given[0], "dlpack_exchange_api") || !PyType_Check(given[1]) ||
+        !PyType_Check(given[2]))
+        Py_RETURN_FALSE;
+    const auto* const functions =
+        static_cast<const TensorFunctions*>(PyCapsule_GetPointer(given[0], "dlpack_exchange_api"));
+    return PyBool_FromLong(access().set(functions, reinterpret_cast<PyTypeObject*>(given[1]),
+                                        reinterpret_cast<PyTypeObject*>(given[2])));
+}
+
+template <PyObject* (*call)(PyObject*, PyObject* const*, Py_ssize_t)>
+PyMethodDef entry(const char* name) {
+    return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL, nullptr};
+}
+
+PyMethodDef entries[] = {entry<tensor_forward>("tensor_forward"),
+                         entry<tensor_backward>("tensor_backward"),
+                         entry<tensor_access>("tensor_access"),
+                         {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void bind_tensor_calls(nb::module_& m) {
+    if (PyModule_AddFunctions(m.ptr(), entries) != 0) throw nb::python_error();
+}
+
+}  // namespace gatewright
