@@ -1,4 +1,4 @@
-"""The shortest way to the kernels: the same bits, gradients and errors as the general way, and only the plain case."""
+"""The shortest way to the kernels: bits, gradients and errors of the general way; and only the plain case."""
 
 from __future__ import annotations
 
@@ -219,11 +219,11 @@ def test_transforms_tangents_and_traces_go_the_general_way(calls: Calls) -> None
     lstm, (x, _) = layer(), inputs({}, torch.float32, batched=True, states=False)
     many = torch.stack([x, 2 * x])
     found = torch.func.vmap(lambda each: lstm(each)[0], randomness="error")(many)
-    torch.testing.assert_close(found, torch.stack([generally(lambda: lstm(each)[0]) for each in many]))
+    torch.testing.assert_close(found, torch.stack([generally(lambda each=each: lstm(each)[0]) for each in many]))
     with fwd.dual_level():
         tangent = fwd.unpack_dual(lstm(fwd.make_dual(x, torch.ones_like(x)))[0]).tangent
     assert tangent is not None
-    traced = torch.jit.trace(lstm, x)
+    traced = torch.jit.trace(lstm, x, check_trace=False)  # the check runs the layer untraced
     assert calls == []
     same(traced(2 * x)[0], lstm(2 * x)[0])
     replaced = torch.func.functional_call(lstm, {"bias_ih_l0": torch.ones(4 * H)}, (x,))[0]
@@ -236,7 +236,7 @@ def test_replaced_weights_and_hooks_count_at_once() -> None:
             return 2 * W
 
     lstm, (x, _) = layer(), inputs({}, torch.float32, batched=True, states=False)
-    lstm.register_forward_hook(lambda module, given, result: (result[0] + 1, result[1]))
+    lstm.register_forward_hook(lambda _module, _given, result: (result[0] + 1, result[1]))
     seen = [lstm(x)[0]]
     with torch.no_grad():
         lstm.weight_hh_l0.mul_(-1)
@@ -275,7 +275,7 @@ WRONG: list[tuple[Callable[[LSTM], None] | None, Callable[[Tensor, Any], tuple[A
     (_without("weight_hh_l0"), lambda x, hx: (x, hx)),
     (_without("bias_ih_l0"), lambda x, hx: (x, hx)),
     (lambda lstm: lstm.weight_ih_l0.data.untyped_storage().resize_(0), lambda x, hx: (x, hx)),
-    (lambda lstm: setattr(lstm, "hidden_size", H + 1), lambda x, hx: (x, None)),
+    (lambda lstm: setattr(lstm, "hidden_size", H + 1), lambda x, _hx: (x, None)),
 ]
 
 

@@ -137,9 +137,10 @@ def _adjoint(
     some = any(need_weights)
     dW = [torch.empty_like(W) for W in weights] if some else None
     inputs = (x, h_0, c_0, y, kept, weights, dx, dh_0, dc_0, dW)
-    if not _kernels.tensor_backward(*adjoint, *inputs, *stack):
-        plain = [None if d is None else d.contiguous() for d in adjoint]
-        if not _kernels.tensor_backward(*plain, *inputs, *stack):
+    dy, dh_n, dc_n = adjoint
+    if not _kernels.tensor_backward(dy, dh_n, dc_n, *inputs, *stack):
+        dy, dh_n, dc_n = (None if d is None else d.contiguous() for d in adjoint)  # sums give expanded ones
+        if not _kernels.tensor_backward(dy, dh_n, dc_n, *inputs, *stack):
             return None
     if dW is None:
         return None, dx, dh_0, dc_0, *[None] * len(weights)
