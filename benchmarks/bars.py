@@ -45,6 +45,8 @@ BF16_TRAINING_LOWEST = Bar("bf16 training over torch's best bf16, lowest case", 
 BF16_TRAINING_FLOAT32 = Bar("bf16 training over torch float32, geometric mean", 3.2, 3.6)
 BF16_ERROR = Bar("bf16 gradients' error over torch bf16's, highest", 1.0, 0.95, at_most=True)
 BF16_ERROR_SAVING_FLOAT32 = Bar("... with float32 saved, highest", 1.0, 0.7, at_most=True)
+BF16_STEPS = Bar("train --precision bf16 over float32, steps a second", 1.6, 1.9)
+BF16_LOSS = Bar("... its validation loss less float32's, nats", 0.005, 0.005, at_most=True)
 FORWARD_PEAK = Bar("float32 forward, fraction of FMA peak, worst case", 0.80, 0.90)
 TRAINING_PEAK = Bar("float32 training, fraction of FMA peak, worst case", 0.70, 0.85)
 RECORD = Bar("record on, over training forward", 1.05, 1.02, at_most=True)
@@ -94,8 +96,8 @@ def only(names: Collection[str], of: int) -> str:
 
 def show(judged: Iterable[Judged]) -> None:
     """Print a line for each bar."""
-    print(f"\n{'bars':54} threads    value     must      aim")
+    print(f"\n{'bars':54} threads    value  must      aim")
     for bar, threads, value, note in judged:
         sign = "<=" if bar.at_most else ">="
-        print(f"{bar.what:54} {threads:7} {value:8.3f}  {sign} {bar.must:4.2f}  {sign} {bar.aim:4.2f}", end="")
+        print(f"{bar.what:54} {threads:7} {value:8.3f}  {sign} {bar.must:<6g} {sign} {bar.aim:<6g}", end="")
         print(f"  {bar.verdict(value):4}  {note}".rstrip())
