@@ -190,6 +190,31 @@ GATEWRIGHT_INLINE Vec<T, V> fma_of(Vec<T, V> a, Vec<T, V> b, Vec<T, V> c) {
 #endif
 }
 
+// The lesser, or the greater, of x and limit; NaN where x is, as x86 has it for the second operand.
+template <class T, int V>
+GATEWRIGHT_INLINE Vec<T, V> lesser(Vec<T, V> x, Vec<T, V> limit) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float> && V == 16)
+        return (Vec<T, V>)_mm512_maskz_min_ps(0xFFFF, (__m512)limit, (__m512)x);
+#endif
+#if defined(__AVX2__)
+    if constexpr (std::is_same_v<T, float> && V == 8) return (Vec<T, V>)_mm256_min_ps((__m256)limit, (__m256)x);
+#endif
+    return x > limit ? limit : x;
+}
+
+template <class T, int V>
+GATEWRIGHT_INLINE Vec<T, V> greater(Vec<T, V> x, Vec<T, V> limit) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float> && V == 16)
+        return (Vec<T, V>)_mm512_maskz_max_ps(0xFFFF, (__m512)limit, (__m512)x);
+#endif
+#if defined(__AVX2__)
+    if constexpr (std::is_same_v<T, float> && V == 8) return (Vec<T, V>)_mm256_max_ps((__m256)limit, (__m256)x);
+#endif
+    return x < limit ? limit : x;
+}
+
 // A vector type with its operations, so that the code above reads as arithmetic.
 template <class T, int V>
 struct Lanes {
@@ -198,8 +223,8 @@ struct Lanes {
 
     static GATEWRIGHT_INLINE Vector all(double s) { return broadcast<V>(static_cast<T>(s)); }
     static GATEWRIGHT_INLINE Vector fma(Vector a, Vector b, Vector c) { return fma_of<T, V>(a, b, c); }
-    // The lesser of x and limit; NaN where x is.
-    static GATEWRIGHT_INLINE Vector at_most(Vector x, Vector limit) { return x > limit ? limit : x; }
+    static GATEWRIGHT_INLINE Vector at_most(Vector x, double limit) { return lesser<T, V>(x, all(limit)); }
+    static GATEWRIGHT_INLINE Vector at_least(Vector x, double limit) { return greater<T, V>(x, all(limit)); }
     static GATEWRIGHT_INLINE Vector abs(Vector x) { return (Vector)((Integer)x & ~sign_bits()); }
     static GATEWRIGHT_INLINE Vector with_sign_of(Vector magnitude, Vector x) {
         return (Vector)((Integer)magnitude | ((Integer)x & sign_bits()));

@@ -103,6 +103,13 @@ def test_the_ends_of_the_range_are_exact(dtype: Any) -> None:
     assert np.isnan(kernels.tanh(x)[-1])
 
 
+@pytest.mark.parametrize(("dtype", "first"), [(np.float32, 9.0109138), (np.float64, 19.0615474653984966)])
+def test_tanh_is_one_from_where_it_rounds_to_one(dtype: Any, first: float) -> None:
+    x = np.concatenate([np.linspace(first, 30, 1000), np.geomspace(30, 1e30, 100)]).astype(dtype)
+    np.testing.assert_array_equal(kernels.tanh(x), 1)
+    np.testing.assert_array_equal(kernels.tanh(-x), -1)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
 def test_subnormal_results_are_not_flushed(dtype: Any) -> None:
     limits = np.finfo(dtype)

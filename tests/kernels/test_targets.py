@@ -14,7 +14,7 @@ import torch
 from gatewright import _kernels, kernels
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM
-from tests.support.kernel_cases import DTYPES, TARGETS, made
+from tests.support.kernel_cases import DTYPES, FORWARD, TARGETS, made
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +109,18 @@ def test_packed_weights_stay_with_their_target(dtype: Any) -> None:
             with kernels.use_target(other):
                 again = kernels.step(packed, problem.x[0], problem.h_0, problem.c_0)
             assert all(a.tobytes() == b.tobytes() for a, b in zip(again, expected, strict=True))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
+def test_targets_with_fused_multiply_adds_agree_on_the_forward_pass(dtype: Any) -> None:
+    problem = made(6, 7, 5, 37, dtype=dtype)
+    results = []
+    for target in set(TARGETS) - {"baseline"}:
+        with kernels.use_target(target):
+            results.append(kernels.forward(*problem.inputs, problem.weights, keep=True))
+    for other in results[1:]:
+        for name in FORWARD:
+            assert getattr(other, name).tobytes() == getattr(results[0], name).tobytes(), name
 
 
 def test_info_says_all_of_it() -> None:
