@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from typing import IO, Any
 
 import numpy as np
@@ -25,7 +26,8 @@ def serve(contender: Contender, threads: int, incoming: IO[bytes], outgoing: IO[
 
     - ``prepare`` (case, pass; x, dy, weights): prepares the pass and runs it once; the answer has its results, its
       seconds and the name of the implementation that ran.
-    - ``turn`` (seconds, short): the seconds of a call, the mean over one turn.
+    - ``turn`` (seconds, short): the seconds of a call, the mean over one turn; and the share of the turn that
+      threads waited for a core, which other programs had.
     - ``drop``: frees the pass.
     """
     call: timing.Call | None = None
@@ -38,7 +40,7 @@ def serve(contender: Contender, threads: int, incoming: IO[bytes], outgoing: IO[
             del work, message, x, dy, weights
         elif fields["do"] == "turn":
             assert call is not None
-            answer = Message({"seconds": timing.turn(call, fields["seconds"], short=fields["short"])})
+            answer = _turn(call, fields["seconds"], short=fields["short"])
         else:
             call = None
             gc.collect()
@@ -53,6 +55,12 @@ def _prepared(contender: Contender, work: engines.Work) -> tuple[timing.Call, Me
     first = engine.watched()
     arrays = [_array(result) for result in first.results]
     return engine.call, Message({"seconds": first.seconds, "implementation": first.implementation}, arrays)
+
+
+def _turn(call: timing.Call, seconds: float, *, short: bool) -> Message:
+    waited, began = timing.waited(), time.perf_counter()
+    mean = timing.turn(call, seconds, short=short)
+    return Message({"seconds": mean, "waited": (timing.waited() - waited) / (time.perf_counter() - began)})
 
 
 def _array(result: Any) -> Any:

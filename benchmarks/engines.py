@@ -124,7 +124,7 @@ def _torch(contender: Contender, work: Work) -> Engine:
 def _our_implementation(contender: Contender) -> str:
     from gatewright import kernels
 
-    return f"{kernels.info().target}{' bf16' if contender.bf16 else ''}"
+    return f"{kernels.info().target}{', products in bf16' if contender.bf16 else ''}"
 
 
 def _named(implementation: str) -> Callable[[], Any]:

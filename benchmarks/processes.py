@@ -53,6 +53,8 @@ class Process:
         self.contender = contender
         #: Whether every one of its threads was at rest after each turn.
         self.settled = True
+        #: Of each turn, the share that threads waited for a core.
+        self.waited: list[float] = []
         self._outgoing, self._incoming, self._end = outgoing, incoming, end
 
     def prepare(self, case: Case, passed: str, arrays: Sequence[NDArray[np.float32]]) -> Prepared:
@@ -68,7 +70,9 @@ class Process:
 
     def turn(self, seconds: float, short: bool) -> float:
         """Return the mean seconds of a call, over one turn."""
-        return float(self._ask(Message({"do": "turn", "seconds": seconds, "short": short})).fields["seconds"])
+        answer = self._ask(Message({"do": "turn", "seconds": seconds, "short": short})).fields
+        self.waited.append(answer["waited"])
+        return float(answer["seconds"])
 
     def drop(self) -> None:
         """Let it free the pass."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,10 @@ from benchmarks.timing import Plan, Timed, rounds, settle
 
 #: Of the table; a line has those of its pass and precision.
 COLUMNS = tuple(dict.fromkeys(("ours", *(contender.heading for contender in CONTENDERS))))
+
+
+#: Share of turns that threads may wait for a core.
+DISTURBED = 0.03
 
 
 def run(settings: Settings) -> Part:
@@ -40,12 +45,26 @@ def run(settings: Settings) -> Part:
                 outcomes = {"forward": row.forward.plain(), "training": row.training.plain()}
                 figures.append({**vars(case), "threads": threads, **outcomes})
             restless = [name for name, process in running.items() if not process.settled]
+            waited = {name: statistics.fmean(process.waited) for name, process in running.items()}
         means = geometric_means(rows)
         print("geometric means: " + ", ".join(f"{what} {mean:.2f}" for what, mean in means.items()))
         print("ran: " + "; ".join(f"{name} {what}" for name, what in implementations(rows).items()))
         if restless:
             print(f"threads that did not come to rest within a second after a turn: {', '.join(restless)}")
-        figures.append({"threads": threads, "geometric_means": means, "restless": restless, "left_out": left_out})
+        disturbed = [f"{name} {share:.0%}" for name, share in waited.items() if share > DISTURBED]
+        if disturbed:
+            print(
+                f"threads waited for a core, so that times are no verdict; of their turns: {', '.join(disturbed)}"
+            )
+        figures.append(
+            {
+                "threads": threads,
+                "geometric_means": means,
+                "restless": restless,
+                "waited": waited,
+                "left_out": left_out,
+            }
+        )
         judged += verdicts.judge(rows, threads)
     return Part(figures, judged)
 

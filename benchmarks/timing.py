@@ -161,6 +161,15 @@ def settle(window: float = 0.005, at_most: float = 1.0) -> bool:
     return False
 
 
+def waited(tasks: Path = Path("/proc/self/task")) -> float:
+    """Return the seconds that threads of this process have waited for a core; 0 where no one counts them."""
+    nanoseconds = 0
+    for task in tasks.iterdir() if tasks.exists() else ():
+        with suppress(OSError):  # it has just ended, or the kernel keeps no such statistics
+            nanoseconds += int((task / "schedstat").read_bytes().split()[1])
+    return nanoseconds / 1e9
+
+
 def _others_runnable(tasks: Path = Path("/proc/self/task")) -> bool:
     """Return whether another thread runs, or waits for a core on a busy machine; known on Linux only."""
     for task in tasks.iterdir() if tasks.exists() else ():

@@ -287,6 +287,15 @@ def test_turns_alternate_and_the_median_counts(clock):
     assert timing.geometric_mean([4.0, 1.0, 0.25]) == pytest.approx(1.0)
 
 
+def test_waiting_for_a_core_is_counted_over_all_threads(tmp_path):
+    for task, content in (("1", "900 1500000000 7\n"), ("2", "800 250000000 9\n")):
+        (tmp_path / task).mkdir()
+        (tmp_path / task / "schedstat").write_text(content)
+    (tmp_path / "3").mkdir()  # has just ended
+    assert timing.waited(tmp_path) == 1.75
+    assert timing.waited(tmp_path / "none") == 0
+
+
 def test_a_short_call_is_warmed_up_and_repeated(clock):
     calls: list[int] = []
 
@@ -423,6 +432,7 @@ def test_figures_go_to_a_file(tmp_path, capsys, monkeypatch, in_threads):
     assert max(row["training"]["errors"][OURS]) < 1e-5 < min(row["training"]["errors"][TORCH_BF16])
     assert means["geometric_means"]["forward over torch"] == pytest.approx(row["forward"]["over"][TORCH])
     assert means["restless"] == []
+    assert means["waited"].keys() == row["forward"]["ms"].keys() | row["training"]["ms"].keys()
     assert {"target", "processor", "versions", "instructions", "torch_capability"} <= found.keys()
     assert [bars.TRAINING_MEAN_ONE.what, bars.TRAINING_LOWEST_ONE.what] == [bar["bar"] for bar in found["bars"]][
         :2

@@ -61,3 +61,11 @@ def test_the_site_installs_only_its_own_tools_on_top_of_a_run(clone):
     assert docs[-1].endswith(".venv/bin/mkdocs build --quiet --strict")
     extras = [extra for command in docs for extra in ("[examples]", "[docs]", "[dev]") if extra in command]
     assert extras == ["[examples]", "[docs]"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not there")
+def test_a_benchmark_installs_the_engines_that_it_measures(clone):
+    bench = planned(clone, "bench")
+    assert bench[-1] == ".venv/bin/python -m benchmarks"
+    extras = [extra for command in bench for extra in ("[examples]", "[dev]", "[bench]") if extra in command]
+    assert extras == ["[examples]", "[dev]", "[bench]"]
