@@ -24,8 +24,11 @@ from gatewright.train.launch import resume, train
 #: Children start from a server that has imported torch already.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    ["tests.support.training_runs", "gatewright.cli", "torch.profiler", "torch.utils.tensorboard"]
-)
+    [
+        "tests.support.training_runs", "gatewright.cli", "torch.profiler", "torch.utils.tensorboard",
+        "optuna", "sqlalchemy.orm", "alembic.command",
+    ]
+)  # fmt: skip
 
 
 def write_table(path: Path, rows: int = 400, seed: int = 0) -> Path:

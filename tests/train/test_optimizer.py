@@ -1,4 +1,4 @@
-"""The optimizer takes torch's own steps, and loads nothing of torch that only `torch.compile` needs."""
+"""The optimizer takes torch's own steps, and nothing of torch is loaded that only `torch.compile` needs."""
 
 from __future__ import annotations
 
@@ -54,14 +54,16 @@ def test_a_step_keeps_no_graph_and_sees_hooks():
     assert torch.is_grad_enabled()
 
 
-def test_a_training_loads_no_compiler(tmp_path):
+def test_a_training_and_its_model_load_no_compiler(tmp_path):
     code = f"""
 import sys
 from pathlib import Path
+import gatewright.nn.model
 from tests.support import training_runs as small
 
 before = set({HEAVY!r}) & set(sys.modules)
 small.train(Path("load.csv"), small.FORECAST, run=Path("run"), console=small.quiet())
+gatewright.nn.model.load("run")
 print(sorted(before), sorted(set({HEAVY!r}) & set(sys.modules)))
 """
     write_table(tmp_path / "load.csv")

@@ -243,7 +243,9 @@ def load(path: Path | str) -> Model:
     file = model_file.read(path / "model.safetensors" if path.is_dir() else path)
     with torch.device("meta"):  # initial weights would be drawn, to be overwritten
         model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary, table=file.table)
-    model.to_empty(device="cpu")
     model.is_new = False
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in file.tensors.items()})
+    # Assigned, since `to_empty` would import SymPy, which takes half a second.
+    dtype = torch.get_default_dtype()
+    weights = {name: torch.tensor(value, dtype=dtype, device="cpu") for name, value in file.tensors.items()}
+    model.load_state_dict(weights, assign=True)
     return model.eval()
