@@ -19,7 +19,7 @@ from gatewright.estimators.base import GatewrightWarning
 pytestmark = pytest.mark.slow
 
 ROWS = 60
-SMALL: dict[str, Any] = {"horizon": 2, "hidden": 4, "context": 8, "steps": 2, "batch": 8}
+SMALL: dict[str, Any] = {"horizon": 2, "hidden": 4, "context": 8, "steps": 2, "batch": 8, "refit": False}
 LOAD = np.sin(np.arange(ROWS) / 4)
 
 

@@ -31,13 +31,20 @@ PATIENCE = 2.0
 MIB = 2**20
 
 
-def opened(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+def opened(port: int, buffers: int = 0) -> socket.socket:
+    """Connect; with small buffers, a server soon cannot send any more to who does not read."""
+    raw = socket.socket()
+    raw.settimeout(PATIENCE)
+    if buffers:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
+    raw.connect(("127.0.0.1", port))
+    return raw
 
 
 def flood(port: int, head: bytes, part: bytes, size: int, *, read: bool = True) -> str:
     """Send a head, then a part again and again; return what came, or that the server reads no more."""
-    with opened(port) as raw:
+    with opened(port, 0 if read else 4096) as raw:
         block = part * max(1, 65536 // len(part))
         sent = 0
         try:
