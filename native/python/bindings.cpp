@@ -301,5 +301,6 @@ NB_MODULE(_kernels, m) {
     m.def("kept_memory", &kept_memory);
     m.def("release_memory", &release_memory);
     bind_streams(m);
+    bind_step_calls(m);
     bind_tensor_calls(m);
 }

@@ -333,6 +333,12 @@ void advance(Stream& stream, const Advance& call, int threads) {
     stream.advance(call, threads);
 }
 
+// One step of session 0.
+void advance_first(Stream& stream, const void* x, void* out) {
+    constexpr int64_t session = 0;
+    advance(stream, {&session, 1, 1, x, out, nullptr, nullptr}, 1);
+}
+
 const char* type_of_input(const Model& model) {
     if (model.reads == Reads::symbols) return "int64";
     return model.reads == Reads::series ? "float64" : "float32";
@@ -347,8 +353,7 @@ bool step(Stream& stream, nb::handle x, nb::handle out) {
     const Buffer input(x, type_of_input(model), model.input_width(), false);
     const Buffer output(out, type_of_output(model), model.output_width(), true);
     if (!input || !output || input.dimensions() != (model.reads == Reads::symbols ? 0 : 1)) return false;
-    constexpr int64_t session = 0;
-    advance(stream, {&session, 1, 1, input.as<void>(), output.as<void>(), nullptr, nullptr}, 1);
+    advance_first(stream, input.as<void>(), output.as<void>());
     return true;
 }
 
@@ -417,6 +422,11 @@ void set_state(Stream& stream, int64_t session, nb::handle hidden, nb::handle ce
 }
 
 }  // namespace
+
+void step_once(Stream& stream, const void* x, void* out) {
+    const Turn turn(stream);
+    advance_first(stream, x, out);
+}
 
 void bind_streams(nb::module_& m) {
     nb::class_<Model>(m, "Model")

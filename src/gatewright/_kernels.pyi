@@ -1,7 +1,7 @@
 """The native module; `gatewright.kernels` says what each entry does."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -9,6 +9,7 @@ from gatewright.kernels import Forward, Inputs, Kept, OutputGradients, SequenceA
 from gatewright.spec.cell import LayerWeights
 
 _Array = NDArray[Any]
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 interface: int
 least_chunk_rows: int
@@ -46,6 +47,11 @@ class Stream:
     def reset(self, session: int, /) -> None: ...
     def copy(self) -> Stream: ...
 
+class DirectSteps: ...
+
+def direct_steps(stream: Stream, output_shape: tuple[int, ...], step: bool, step_into: bool, /) -> DirectSteps: ...
+def native_step(function: _Method, /) -> _Method: ...
+def native_step_into(function: _Method, /) -> _Method: ...
 def model(
     layers: Sequence[LayerWeights],
     embedding: _Array | None,

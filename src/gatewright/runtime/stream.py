@@ -11,7 +11,6 @@ A stream has one or several sessions, each with its own state.  Input and output
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,13 +82,16 @@ class Stream(ModelInterface):
                 raise GatewrightError(name, f"a whole number from 1 to {2**31 - 1}", repr(value)[:80])
         super().__init__(model, signature, shape)
         self.sessions, self.threads = sessions, threads
-        self._native = _kernels.Stream(model, sessions)
-        self._step = self._native.step  # looked up once: lookups are a quarter of a small step's time
-        self._empty = functools.partial(np.empty, signature.output_shape, signature.output_dtype)
-        #: Whether `step` may call the native module directly.
-        converted = signature.reads_time or signature.symbols or signature.classes or signature.categories
-        self._single = sessions == 1 and not converted
         self._classes: ClassSteps | None = None
+        self._set_native(_kernels.Stream(model, sessions))
+
+    def _set_native(self, native: _kernels.Stream) -> None:
+        """Set the states, and say which calls may go straight to the native module (`_kernels.native_step`)."""
+        self._native = native
+        signature = self._signature
+        into = self.sessions == 1 and not (signature.reads_time or signature.classes)
+        step = into and not (signature.symbols or signature.categories)
+        self._direct = _kernels.direct_steps(native, signature.output_shape, step, into) if into else None
 
     @classmethod
     def load(
@@ -163,6 +165,7 @@ class Stream(ModelInterface):
             return array, None
         return array, self._signature.times(times, (len(array),), "times")
 
+    @_kernels.native_step
     def step(
         self, x: Any, sessions: Sessions = None, *, time: Any = None, record: bool = False, indexed: bool = False
     ) -> Any:
@@ -187,12 +190,9 @@ class Stream(ModelInterface):
         Raises:
             GatewrightError: if input does not fit; the states are then unchanged.
         """
-        if self._single and sessions is None and time is None and not record:
-            out = self._empty()
-            if self._step(x, out):
-                return out
         return self._advance(x, sessions, time, record, steps=False, indexed=indexed)
 
+    @_kernels.native_step_into
     def step_into(self, x: Array, out: Array) -> None:
         """Advance the only session by one step, and write the output into an array; allocates no memory.
 
@@ -208,7 +208,7 @@ class Stream(ModelInterface):
             got = f"{self.sessions} sessions" if self.sessions > 1 else "one that reads a calendar"
             got = got if self._classes is None else "a classifier or a tagger"
             raise GatewrightError("stream", "one session of a model that reads no calendar", got)
-        if not self._step(x, out):
+        if not self._native.step(x, out):
             dtype, shape = self._signature.dtype, self._signature.shape
             expected = f"contiguous {dtype} {shape}, and {self._signature.output_dtype} {self.output_shape}"
             raise GatewrightError("x, out", expected, f"{_described(x)}, and {_described(out)}")
@@ -292,8 +292,8 @@ class Stream(ModelInterface):
     def copy(self) -> Stream:
         """Return another stream with the same weights and copies of all states."""
         new = object.__new__(type(self))
-        native = self._native.copy()
-        new.__dict__.update(self.__dict__, _native=native, _step=native.step)
+        new.__dict__.update(self.__dict__)
+        new._set_native(self._native.copy())
         return new
 
     __copy__ = copy
