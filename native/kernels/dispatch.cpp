@@ -10,7 +10,7 @@ namespace {
 
 const Target* const kTargets[] = {
 #if defined(__x86_64__)
-    &avx512_target, &avx2_target,
+    &avx512bf16_target, &avx512_target, &avx2_target,
 #elif defined(__aarch64__)
     &neon_target,
 #endif
@@ -26,6 +26,7 @@ const Target* const* targets() { return kTargets; }
 // Here, and not with the target: its own source may use instructions that this machine lacks.
 bool supported([[maybe_unused]] const Target& target) {
 #if defined(__x86_64__)
+    if (&target == &avx512bf16_target) return supported(avx512_target) && __builtin_cpu_supports("avx512bf16");
     if (&target == &avx512_target)
         return supported(avx2_target) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
@@ -77,10 +78,10 @@ const char* refused_target() {
 
 namespace {
 
-template <class T>
-const Kernels<T>& least_waste(const Kernels<T>* const* widths, int64_t H) {
-    const Kernels<T>* chosen = nullptr;
-    const auto padded = [H](const Kernels<T>& k) { return (H + k.width - 1) / k.width * k.width; };
+template <class T, class S>
+const Kernels<T, S>& least_waste(const Kernels<T, S>* const* widths, int64_t H) {
+    const Kernels<T, S>* chosen = nullptr;
+    const auto padded = [H](const Kernels<T, S>& k) { return (H + k.width - 1) / k.width * k.width; };
     for (; *widths; ++widths)
         if (!chosen || padded(**widths) < padded(*chosen)) chosen = *widths;
     return *chosen;
@@ -96,6 +97,11 @@ const Kernels<float>& kernels_for(const Target& target, int64_t H) {
 template <>
 const Kernels<double>& kernels_for(const Target& target, int64_t H) {
     return least_waste(target.f64, H);
+}
+
+template <>
+const Kernels<float, BFloat16>& kernels_for(const Target& target, int64_t H) {
+    return least_waste(target.bf16, H);
 }
 
 }  // namespace gatewright

@@ -8,11 +8,16 @@ namespace gatewright {
 struct Target {
     const char* name;
     // By vector width, widest first; null-terminated.  A result of the forward pass does not depend on which.
-    const Kernels<float>* f32[3];
-    const Kernels<double>* f64[3];
+    const Kernels<float>* const* f32;
+    const Kernels<double>* const* f64;
+    const Kernels<float, BFloat16>* const* bf16;  // sums in float, of products of bfloat16
 };
 
-extern const Target baseline_target, avx2_target, avx512_target, neon_target;
+extern const Target baseline_target, avx2_target, avx512_target, avx512bf16_target, neon_target;
+
+// Of avx512; avx512bf16 has them too, and products of bfloat16 of its own.
+extern const Kernels<float>* const avx512_f32[];
+extern const Kernels<double>* const avx512_f64[];
 
 // All that were compiled, best first; null-terminated.
 const Target* const* targets();
@@ -31,7 +36,7 @@ bool forced();
 const char* refused_target();
 
 // The width at which fewest lanes are wasted on H.
-template <class T>
-const Kernels<T>& kernels_for(const Target& target, int64_t H);
+template <class T, class S = T>
+const Kernels<T, S>& kernels_for(const Target& target, int64_t H);
 
 }  // namespace gatewright

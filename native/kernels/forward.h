@@ -33,6 +33,33 @@ GATEWRIGHT_INLINE Ahead<T, V> ahead_of(const Forward<T, S>& f, const Share& shar
     return {f.ahead ? f.ahead + share.rank * f.ahead_size : nullptr, step, f.ahead_steps * step, 0};
 }
 
+// Whether h has to be kept as it is after step s in a row: where it is rounded, and no step follows in that row.
+template <class S, class T>
+GATEWRIGHT_INLINE bool is_last(const Forward<T, S>& f, int64_t s, int64_t row) {
+    if constexpr (!std::is_same_v<S, BFloat16>) return false;
+    return f.h_last && (s + 1 == f.steps.T || row >= f.steps.rows(f.steps.time(s + 1)));
+}
+
+// Rows of x as operands of products, `row` from one to the next.
+template <class S>
+struct InputRows {
+    const Operand<S>* data;
+    int64_t row;
+};
+
+// x of a share at time t, up to row_end.
+template <class T, int V, class S>
+GATEWRIGHT_INLINE InputRows<S> input_rows(const Forward<T, S>& f, const Share& share, int64_t t, int64_t row_end) {
+    const auto x = f.x.at(f.steps, t, share.row_begin);
+    if constexpr (std::is_same_v<S, BFloat16>) {
+        Operand<S>* const operands = f.operands + share.rank * f.operands_size;
+        to_operands<T, V, S>(x, f.x.row, f.sizes.D, operands, row_end - share.row_begin);
+        return {operands, operands_of<Operand<S>>(f.sizes.D)};
+    } else {
+        return {x, f.x.row};
+    }
+}
+
 template <class T, int V, int R, class S>
 GATEWRIGHT_INLINE void start_with_bias(Vec<T, V> (&tile)[R][4], const Forward<T, S>& f, int64_t block) {
     for (int j = 0; j < 4; ++j) {
@@ -48,10 +75,11 @@ GATEWRIGHT_INLINE void expect_writes(const Forward<T, S>& f, int64_t t, int64_t 
     if (!f.gates) return;
     const int64_t H = f.sizes.H, place = f.steps.start(t) + row - f.saved;
     for (int r = 0; r < R; ++r) {
-        const S* const gates = f.gates + (place + r) * 4 * H + block * V;
-        for (int j = 0; j < 4; ++j) __builtin_prefetch(gates + j * H, 1);
-        __builtin_prefetch(f.cell + (place + r) * H + block * V, 1);
-        if (f.y.data && !f.sizes.projected) __builtin_prefetch(f.y.at(f.steps, t, row + r) + block * V, 1);
+        const auto gates = f.gates + ((place + r) * 4 * H + block * V);
+        for (int j = 0; j < 4; ++j) __builtin_prefetch(address(gates + j * H), 1);
+        __builtin_prefetch(address(f.cell + ((place + r) * H + block * V)), 1);
+        if (f.y.data && !f.sizes.projected)
+            __builtin_prefetch(address(f.y.at(f.steps, t, row + r) + block * V), 1);
     }
 }
 
@@ -63,7 +91,8 @@ GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, 
     const Sizes& n = f.sizes;
     const int64_t unit = block * V, lanes = n.H - unit;
     const int64_t place = f.steps.start(t) + row - f.saved;
-    S* const h_next = n.projected ? f.hidden : f.h[1 - s % 2];
+    Operand<S>* const h_next = n.projected ? f.hidden : f.h[1 - s % 2];
+    const int64_t h_width = operands_of<Operand<S>>(n.H);
     const bool shown = f.y.data && !n.projected;
     Gates<T, V> gate[R];
     Vec<T, V> c[R];
@@ -72,7 +101,7 @@ GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, 
         gate[r] = activate<T, V>(tile[r]);
         if constexpr (Held) gate[r] = hold<T, V>(gate[r], load_gates<T, V>(f.clamps + unit, n.H, lanes));
         if constexpr (!Keep) continue;
-        S* const gates = f.gates + (place + r) * 4 * n.H + unit;
+        const auto gates = f.gates + ((place + r) * 4 * n.H + unit);
         store_as<T, V>(gates, gate[r].i, lanes);
         store_as<T, V>(gates + n.H, gate[r].f, lanes);
         store_as<T, V>(gates + 2 * n.H, gate[r].g, lanes);
@@ -83,12 +112,13 @@ GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, 
         T* const c_place = f.c + (row + r) * n.H + unit;
         c[r] = next_cell<T, V>(gate[r], load<V>(c_place, lanes));
         store<V>(c_place, c[r], lanes);
-        if constexpr (Keep) store_as<T, V>(f.cell + (place + r) * n.H + unit, c[r], lanes);
+        if constexpr (Keep) store_as<T, V>(f.cell + ((place + r) * n.H + unit), c[r], lanes);
     }
     GATEWRIGHT_UNROLL
     for (int r = 0; r < R; ++r) {
         const Vec<T, V> h = next_hidden<T, V>(gate[r], c[r]);
-        store_as<T, V>(h_next + (row + r) * n.H + unit, h, lanes);
+        store_operands<T, V>(h_next + (row + r) * h_width, unit, h, lanes);
+        if (!n.projected && is_last(f, s, row + r)) store<V>(f.h_last + (row + r) * n.H + unit, h, lanes);
         if (shown) store_as<T, V>(f.y.at(f.steps, t, row + r) + unit, h, lanes);
     }
 }
@@ -101,24 +131,47 @@ GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T, S>
     for (int r = 0; r < R; ++r) finish_rows<T, V, 1, true, Held>(tile + r, f, s, t, block, row + r);
 }
 
+// x of the steps that are computed ahead, in runs of rows that stand at one distance.
+template <class S>
+struct InputRuns {
+    InputRows<S> first;
+    int64_t runs, rows, apart;  // apart: from one run to the next
+};
+
+template <class T, int V, class S>
+InputRuns<S> input_runs(const Forward<T, S>& f, const Share& share, int64_t first_time, int64_t steps) {
+    const int64_t rows = share.row_end - share.row_begin;
+    if constexpr (std::is_same_v<S, BFloat16>) {
+        const int64_t depth = operands_of<Operand<S>>(f.sizes.D);
+        Operand<S>* const operands = f.operands + share.rank * f.operands_size;
+        for (int64_t n = 0; n < steps; ++n)
+            to_operands<T, V, S>(f.x.at(f.steps, first_time + n, share.row_begin), f.x.row, f.sizes.D,
+                                 operands + n * rows * depth, rows);
+        return {{operands, depth}, 1, steps * rows, 0};
+    } else {
+        const S* const x = f.x.at(f.steps, first_time, share.row_begin);
+        // One row a step, or the whole batch without gaps: rows of successive steps stand at one distance in x,
+        // as they always do in `ahead`, and tiles may go across steps.
+        if (rows == 1) return {{x, f.x.step}, 1, steps, 0};
+        if (rows == f.sizes.B && f.x.step == rows * f.x.row) return {{x, f.x.row}, 1, steps * rows, 0};
+        return {{x, f.x.row}, steps, rows, f.x.step};
+    }
+}
+
 // Computes what `steps` steps start from, beginning with ahead.first_time.
 template <class Panel, class T, int V, class S>
 void look_ahead(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, int64_t steps) {
-    const int64_t D = f.sizes.D, rows = share.row_end - share.row_begin;
-    // One row a step, or the whole batch without gaps: rows of successive steps stand at one distance in x, as
-    // they always do in `ahead`, and tiles may go across steps.
-    const bool one_run = rows == 1 || (rows == f.sizes.B && f.x.step == rows * f.x.row);
-    const int64_t runs = one_run ? 1 : steps, run_rows = one_run ? steps * rows : rows;
-    const int64_t x_row = rows == 1 ? f.x.step : f.x.row;
+    const int64_t depth = operands_of<Operand<S>>(f.sizes.D);
+    const InputRuns<S> x = input_runs<T, V>(f, share, ahead.first_time, steps);
     for (int64_t block = share.block_begin; block < share.block_end; ++block) {
-        const Panel W_ih(Panel::input(f.panels), block, D);
-        for (int64_t t = ahead.first_time; t < ahead.first_time + runs; ++t) {
-            const S* const x = f.x.at(f.steps, t, share.row_begin);
-            T* const out = ahead.at(block - share.block_begin, t, 0);
-            for_tiles<Panel::kRows>(0, run_rows, [&]<int R>(int64_t row) {
+        const Panel W_ih(Panel::input(f.panels), block, depth);
+        for (int64_t run = 0; run < x.runs; ++run) {
+            const Operand<S>* const first = x.first.data + run * x.apart;
+            T* const out = ahead.at(block - share.block_begin, ahead.first_time + run, 0);
+            for_tiles<Panel::kRows>(0, x.rows, [&]<int R>(int64_t row) {
                 Vec<T, V> tile[R][4];
                 start_with_bias<T, V, R>(tile, f, block);
-                add_gates<R, V, T>(tile, x + row * x_row, x_row, W_ih, D);
+                add_gates<R, V, T>(tile, first + row * x.first.row, x.first.row, W_ih, depth);
                 for (int r = 0; r < R; ++r)
                     for (int j = 0; j < 4; ++j) store<V>(out + (row + r) * ahead.kRow + j * V, tile[r][j]);
             });
@@ -130,12 +183,13 @@ void look_ahead(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& a
 template <class Panel, class T, int V, bool Held, class S>
 void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, int64_t s, int64_t row_end) {
     const Sizes& n = f.sizes;
-    const int64_t t = f.steps.time(s);
-    const S* const h = f.h[s % 2];
+    const int64_t t = f.steps.time(s), D = operands_of<Operand<S>>(n.D), P = operands_of<Operand<S>>(n.P);
+    const Operand<S>* const h = f.h[s % 2];
+    const InputRows<S> x = ahead.data ? InputRows<S>{} : input_rows<T, V>(f, share, t, row_end);
     for (int64_t k = share.block_begin; k < share.block_end; ++k) {
         // To and fro, so that a step begins with the weights that the one before left in the second cache.
         const int64_t block = s % 2 ? share.block_begin + share.block_end - 1 - k : k;
-        const Panel W_ih(Panel::input(f.panels), block, n.D), W_hh(Panel::recurrent(f.panels), block, n.P);
+        const Panel W_ih(Panel::input(f.panels), block, D), W_hh(Panel::recurrent(f.panels), block, P);
         for_tiles<Panel::kRows>(share.row_begin, row_end, [&]<int R>(int64_t row) {
             Vec<T, V> tile[R][4];
             expect_writes<T, V, R>(f, t, block, row);
@@ -146,9 +200,9 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
                     for (int j = 0; j < 4; ++j) tile[r][j] = load<V>(start + r * ahead.kRow + j * V);
             } else {
                 start_with_bias<T, V, R>(tile, f, block);
-                add_gates<R, V, T>(tile, f.x.at(f.steps, t, row), f.x.row, W_ih, n.D);
+                add_gates<R, V, T>(tile, x.data + (row - share.row_begin) * x.row, x.row, W_ih, D);
             }
-            add_gates<R, V, T>(tile, h + row * n.P, n.P, W_hh, n.P);
+            add_gates<R, V, T>(tile, h + row * P, P, W_hh, P);
             finish<T, V, R, Held>(tile, f, s, t, block, row);
         });
     }
@@ -158,10 +212,11 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
 template <class T, int V, class S>
 void project(const Forward<T, S>& f, int64_t s, int64_t row_begin, int64_t row_end) {
     const Sizes& n = f.sizes;
-    const int64_t t = f.steps.time(s);
-    product<V>(Left<S>{f.hidden, n.H, 1, n.H, 0}, row_begin, row_end, f.panels.W_hr, 0, blocks_of<V>(n.P), n.P,
-               [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
-                   store_as<T, V>(f.h[1 - s % 2] + row * n.P + column, value, lanes);
+    const int64_t t = f.steps.time(s), H = operands_of<Operand<S>>(n.H), P = operands_of<Operand<S>>(n.P);
+    product<V>(Left<Operand<S>>{f.hidden, H, 1, H, 0}, row_begin, row_end, f.panels.W_hr, 0, blocks_of<V>(n.P),
+               n.P, [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
+                   store_operands<T, V>(f.h[1 - s % 2] + row * P, column, value, lanes);
+                   if (is_last(f, s, row)) store<V>(f.h_last + row * n.P + column, value, lanes);
                    if (f.y.data) store_as<T, V>(f.y.at(f.steps, t, row) + column, value, lanes);
                });
 }
@@ -196,15 +251,13 @@ void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
 
 template <class T, class S, int V>
 void forward(const Forward<T, S>& f, const Share& share, Team* barrier) {
-    switch (f.panels.format) {
-        case WeightFormat::full:
-            if (f.clamps) return walk<GatePanel<T, V>, T, V, true>(f, share, barrier);
-            return walk<GatePanel<T, V>, T, V>(f, share, barrier);
-        case WeightFormat::bfloat16:
-            return walk<BFloat16Panel<T, V>, T, V>(f, share, barrier);
-        case WeightFormat::int8:
-            return walk<Int8Panel<T, V>, T, V>(f, share, barrier);
+    using Full = GatePanel<PanelElement<T, S>, V>;
+    if constexpr (!std::is_same_v<S, BFloat16>) {  // whose panels are narrow as they are
+        if (f.panels.format == WeightFormat::bfloat16) return walk<BFloat16Panel<T, V>, T, V>(f, share, barrier);
+        if (f.panels.format == WeightFormat::int8) return walk<Int8Panel<T, V>, T, V>(f, share, barrier);
     }
+    if (f.clamps) return walk<Full, T, V, true>(f, share, barrier);
+    walk<Full, T, V>(f, share, barrier);
 }
 
 }  // namespace gatewright::GATEWRIGHT_TARGET

@@ -4,6 +4,7 @@
 // tile, its height, the thread or the batch changes that chain, so that none of them changes a bit of the result.
 #pragma once
 
+#include "kernels/bfloat16.h"
 #include "kernels/simd.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
@@ -15,7 +16,7 @@ constexpr int kTileRows = 6;
 constexpr int kTileRows = 3;
 #endif
 
-// A panel of N vectors a row, in the type of the arithmetic.  Formats that are widened as they are loaded:
+// A panel of N vectors a row, of operands of the arithmetic.  Formats that are widened as they are loaded:
 // weights.h.
 template <class T, int V, int N>
 struct FullPanel {
@@ -29,16 +30,19 @@ struct FullPanel {
 template <int R, int N, int V, class T, class S, class Panel>
 GATEWRIGHT_INLINE void accumulate(Vec<T, V> (&tile)[R][N], const S* __restrict a, int64_t row, int64_t step,
                                   Panel panel, int64_t count) {
-    using L = Lanes<T, V>;
+    using F = Factors<T, V, S>;
     for (int64_t k = 0; k < count; ++k) {
-        Vec<T, V> left[R];
         GATEWRIGHT_UNROLL
-        for (int r = 0; r < R; ++r) left[r] = broadcast<V>(static_cast<T>(a[r * row]));
-        GATEWRIGHT_UNROLL
-        for (int j = 0; j < N; ++j) {
-            const Vec<T, V> right = panel.vector(j);
+        for (int round = 0; round < F::kRounds; ++round) {
+            decltype(F::left(S(), 0)) left[R];
             GATEWRIGHT_UNROLL
-            for (int r = 0; r < R; ++r) tile[r][j] = L::fma(left[r], right, tile[r][j]);
+            for (int r = 0; r < R; ++r) left[r] = F::left(a[r * row], round);
+            GATEWRIGHT_UNROLL
+            for (int j = 0; j < N; ++j) {
+                const auto right = F::right(panel.vector(j), round);
+                GATEWRIGHT_UNROLL
+                for (int r = 0; r < R; ++r) tile[r][j] = F::add(left[r], right, tile[r][j]);
+            }
         }
         a += step;
         panel.next();
@@ -89,19 +93,24 @@ struct Left {
     int64_t pieces, length, apart;
 };
 
+// The type of sums of products whose panels are of W.
+template <class W>
+using SumOf = std::conditional_t<std::is_same_v<W, uint32_t>, float, W>;
+
 // out(row, column)[0 .. columns - column) = sum over k of left[row][k] * panel[k][column], for these rows and
 // blocks. Panel: (groups, k, N, V).
-template <int V, class S, class T, class Out>
-GATEWRIGHT_INLINE void product(const Left<S>& left, int64_t row_begin, int64_t row_end, const T* panel,
+template <int V, class S, class W, class Out>
+GATEWRIGHT_INLINE void product(const Left<S>& left, int64_t row_begin, int64_t row_end, const W* panel,
                                int64_t block_begin, int64_t block_end, int64_t columns, Out&& out) {
+    using T = SumOf<W>;
     const int64_t depth = left.pieces * left.length;
     for_groups(block_begin, block_end, blocks_of<V>(columns), [&]<int N>(int64_t block) {
-        const T* const group = panel + block * V * depth;
+        const W* const group = panel + block * V * depth;
         for_tiles(row_begin, row_end, [&]<int R>(int64_t row) {
             Vec<T, V> tile[R][N]{};
             for (int64_t piece = 0; piece < left.pieces; ++piece)
                 accumulate<R, N, V, T>(tile, left.data + piece * left.apart + row * left.row, left.row, 1,
-                                       FullPanel<T, V, N>{group + piece * left.length * N * V}, left.length);
+                                       FullPanel<W, V, N>{group + piece * left.length * N * V}, left.length);
             for (int r = 0; r < R; ++r)
                 for (int j = 0; j < N; ++j) out(row + r, (block + j) * V, tile[r][j], columns - (block + j) * V);
         });

@@ -8,8 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// Inlined everywhere: a copy compiled for one target must never serve another.
-#define GATEWRIGHT_INLINE inline __attribute__((always_inline))
+#include "kernels/storage.h"
 
 namespace gatewright {
 
@@ -33,23 +32,29 @@ struct Steps {
 };
 
 // A (T, B, width) array, or a packed (rows, width) one; the last dimension is contiguous.
-template <class T>
+template <class T, class Pointer = T*>
 struct Rows {
-    T* data;
+    Pointer data;
     int64_t step, row;  // strides of t and b
 
-    GATEWRIGHT_INLINE T* at(const Steps& steps, int64_t t, int64_t b) const {
+    GATEWRIGHT_INLINE Pointer at(const Steps& steps, int64_t t, int64_t b) const {
         return data + (steps.starts ? steps.starts[t] * row : t * step) + b * row;
     }
 };
 
-template <class T>
+template <class S>
+using RowsIn = Rows<const S, typename Stored<S>::In>;
+template <class S>
+using RowsOut = Rows<S, typename Stored<S>::Out>;
+
+template <class T, class S = T>
 struct Weights {
-    const T* W_ih;  // (4H, D)
-    const T* W_hh;  // (4H, P)
-    const T* b_ih;  // (4H), or null
-    const T* b_hh;  // (4H), or null
-    const T* W_hr;  // (P, H), or null without projection
+    using In = WeightsIn<T, S>;
+    In W_ih;  // (4H, D)
+    In W_hh;  // (4H, P)
+    In b_ih;  // (4H), or null
+    In b_hh;  // (4H), or null
+    In W_hr;  // (P, H), or null without projection
 };
 
 // How the weights of the gates are kept: as they are, or in 16 or 8 bits.
@@ -63,16 +68,19 @@ struct Narrow {
 };
 
 // Weights as a target wants them; all made by Kernels::pack.  V is the target's vector width, a block is V hidden
-// units, and columns past H are zero.  Memory: Kernels::panels_size elements.
-template <class T>
+// units, and columns past H are zero.  Memory: Kernels::panels_size elements of T.
+//
+// D, P and H as a depth, of what is summed over, are counted in operands: with pairs (W = uint32_t) a lane holds
+// the weights of two neighbours, and 4, V before another dimension in 4, V / 2.
+template <class T, class W = T>
 struct Panels {
     T* bias;    // (blocks, 4, V): b_ih + b_hh
-    T* W_ih;    // (blocks, D, 4, V)
-    T* W_hh;    // (blocks, P, 4, V)
-    T* W_hr;    // (groups of up to 4 blocks of P, H, blocks, V): W_hr transposed, for the forward pass
-    T* W_ih_t;  // (groups of up to 4 blocks of D, blocks of H, 4, V, blocks, V): for dx; rows in order of dgates
-    T* W_hh_t;  // the same of P: for dh
-    T* W_hr_t;  // (groups of up to 4 blocks of H, P, blocks, V): for dh
+    W* W_ih;    // (blocks, D, 4, V)
+    W* W_hh;    // (blocks, P, 4, V)
+    W* W_hr;    // (groups of up to 4 blocks of P, H, blocks, V): W_hr transposed, for the forward pass
+    W* W_ih_t;  // (groups of up to 4 blocks of D, blocks of H, 4, V, blocks, V): for dx; rows in order of dgates
+    W* W_hh_t;  // the same of P: for dh
+    W* W_hr_t;  // (groups of up to 4 blocks of H, P, blocks, V): for dh
     WeightFormat format;          // full unless they were narrowed afterwards:
     Narrow narrow_ih, narrow_hh;  // in place of W_ih and W_hh
 };
@@ -84,48 +92,52 @@ struct Forward {
     Sizes sizes;
     Steps steps;
     int64_t begin, end;
-    Panels<T> panels;
-    Rows<const S> x;  // (T, B, D)
-    Rows<S> y;        // (T, B, P); data null: not wanted
-    S* h[2];          // (B, P): step s reads h[s % 2] and writes h[1 - s % 2]; the caller fills h[begin % 2], and
-                      // both for rows that join later
-    T* c;             // (B, H): the cell state, advanced in place
-    S* gates;         // (rows, 4H), after activation, or null: keep nothing
-    S* cell;          // (rows, H), c after each step, or null together with gates
-    int64_t saved;    // index of the first row that gates and cell hold
-    T* checkpoints;   // (ceil(T / every), B, H): c before step 0, every, 2 every, ..., or null
+    Panels<T, PanelElement<T, S>> panels;
+    RowsIn<S> x;       // (T, B, D)
+    RowsOut<S> y;      // (T, B, P); data null: not wanted
+    Operand<S>* h[2];  // (B, P), rows of whole operands: step s reads h[s % 2] and writes h[1 - s % 2];
+                       // the caller fills h[begin % 2], and both for rows that join later
+    T* h_last;         // (B, P): the hidden state after a row's last step, where h is rounded; or null
+    T* c;              // (B, H): the cell state, advanced in place
+    typename Stored<S>::Out gates;  // (rows, 4H), after activation, or null: keep nothing
+    typename Stored<S>::Out cell;   // (rows, H), c after each step, or null together with gates
+    int64_t saved;                  // index of the first row that gates and cell hold
+    T* checkpoints;                 // (ceil(T / every), B, H): c before step 0, every, 2 every, ..., or null
     int64_t every;
-    S* hidden;        // (B, H), o tanh(c) before it is projected; null without projection
-    const T* clamps;  // (4, H): where not NaN, what a gate is after activation; null: none, as with narrow weights
-    T* ahead;         // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each step, as where
-                      // steps have unequal numbers of rows
+    Operand<S>* hidden;  // (B, H), o tanh(c) before it is projected; null without projection
+    const T* clamps;     // (4, H): where not NaN, what a gate is after activation; null: none, as with
+                         // narrow weights
+    T* ahead;            // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each
+                         // step, as where steps have unequal numbers of rows
     int64_t ahead_steps, ahead_size;
+    Operand<S>* operands;  // (threads, operands_size): x of a step, or of those ahead, where it is rounded
+    int64_t operands_size;
 };
 
 // Backward through the steps of one chunk; chunks are walked from the last to the first.
-template <class T>
+template <class T, class S = T>
 struct Backward {
     Sizes sizes;
     Steps steps;
-    Panels<T> panels;
-    Rows<const T> x, y;  // as in Forward
-    const T* h_0;        // (B, P)
-    const T* c_0;        // (B, H)
-    const T* gates;      // as Forward left them
-    const T* cell;
+    Panels<T, PanelElement<T, S>> panels;
+    RowsIn<S> x, y;                // as in Forward
+    const T* h_0;                  // (B, P)
+    const T* c_0;                  // (B, H)
+    typename Stored<S>::In gates;  // as Forward left them
+    typename Stored<S>::In cell;
     int64_t saved;
-    const T* c_before;        // (B, H): c before step `first`, or null where that is in cell, or c_0
-    int64_t first;            // the first step whose gates and cell are held
-    Rows<const T> dy;         // (T, B, P); data null: zeros
-    Rows<const T> dgates_in;  // (T, B, 4H): what else depends on the gates after activation; data null: nothing
-    Rows<const T> dcell_in;   // (T, B, H): what else depends on c; data null: nothing
-    T* dh;                    // (B, P): dh_n before the first chunk, dh_0 after the last
-    T* dc;                    // (B, H): dc_n, then dc_0
-    Rows<T> dx;               // (T, B, D); data null: not wanted
-    T* dW_ih;                 // (blocks, D, 4, V), added to; null: not wanted
-    T* dW_hh;                 // (blocks, P, 4, V), added to; null: not wanted
-    T* dW_hr;                 // (P, H), added to; null: not wanted
-    T* db;                    // (blocks, 4, V), added to; null: not wanted
+    const T* c_before;    // (B, H): c before step `first`, or null where that is in cell, or c_0
+    int64_t first;        // the first step whose gates and cell are held
+    RowsIn<S> dy;         // (T, B, P); data null: zeros
+    RowsIn<S> dgates_in;  // (T, B, 4H): what else depends on the gates after activation; data null: nothing
+    RowsIn<S> dcell_in;   // (T, B, H): what else depends on c; data null: nothing
+    T* dh;                // (B, P): dh_n before the first chunk, dh_0 after the last
+    T* dc;                // (B, H): dc_n, then dc_0
+    RowsOut<S> dx;        // (T, B, D); data null: not wanted
+    T* dW_ih;             // (blocks, D, 4, V), added to; null: not wanted
+    T* dW_hh;             // (blocks, P, 4, V), added to; null: not wanted
+    T* dW_hr;             // (P, H), added to; null: not wanted
+    T* db;                // (blocks, 4, V), added to; null: not wanted
 };
 
 // Rows that stand at a constant distance, as one piece of the k dimension of a product.
@@ -171,26 +183,31 @@ struct Linear {
 
 class Team;
 
-// The entries of one target and type.  Panels hold `width` lanes a vector.
-template <class T>
+// The entries of one target, type of arithmetic (T) and storage (S).  Panels hold `width` lanes a vector.
+template <class T, class S = T>
 struct Kernels {
+    using W = PanelElement<T, S>;
+
     int width;
     int64_t (*panels_size)(const Sizes&, bool forward, bool backward);
     // Lays panels out in memory; then each rank packs its part of them.
-    Panels<T> (*layout)(const Sizes&, T* memory, bool forward, bool backward);
-    void (*pack)(const Sizes&, const Weights<T>&, const Panels<T>&, bool forward, bool backward, int rank,
+    Panels<T, W> (*layout)(const Sizes&, T* memory, bool forward, bool backward);
+    void (*pack)(const Sizes&, const Weights<T, S>&, const Panels<T, W>&, bool forward, bool backward, int rank,
                  int size);
+    // Rows of `width` numbers, `row` elements apart, to contiguous rows of operands; from null: zeros.
+    void (*operands)(typename Stored<S>::In from, int64_t row, int64_t width, Operand<S>* to, int64_t rows);
     // The team's barrier after each step keeps blocks together; null where a thread has all blocks of its rows.
-    void (*forward)(const Forward<T>&, const Share&, Team* barrier);
-    void (*adjoint)(const Backward<T>&, const Chunk<T>&, const Share&, Team* barrier);
-    void (*products)(const Backward<T>&, const Chunk<T>&, int rank, int size);
+    void (*forward)(const Forward<T, S>&, const Share&, Team* barrier);
+    void (*adjoint)(const Backward<T, S>&, const Chunk<T>&, const Share&, Team* barrier);
+    void (*products)(const Backward<T, S>&, const Chunk<T>&, int rank, int size);
     // dW_ih (4H, D), dW_hh (4H, P), db (4H) from the layouts above; null: not wanted.
-    void (*unpack)(const Backward<T>&, T* dW_ih, T* dW_hh, T* db, int rank, int size);
+    void (*unpack)(const Backward<T, S>&, T* dW_ih, T* dW_hh, T* db, int rank, int size);
     int64_t (*linear_size)(int64_t in, int64_t out);
-    void (*pack_linear)(const T* W, const T* b, int64_t in, int64_t out,
+    void (*pack_linear)(WeightsIn<T, S> W, WeightsIn<T, S> b, int64_t in, int64_t out,
                         T* panel);  // W (out, in), b (out) or null
-    void (*linear)(const Linear<T>&, const T* x, T* y, int64_t row_begin,
-                   int64_t row_end);  // (rows, in), (rows, out)
+    // (rows, in) in operands, (rows, out)
+    void (*linear)(const Linear<T>&, const Operand<S>* x, typename Stored<S>::Out y, int64_t row_begin,
+                   int64_t row_end);
     void (*sigmoid)(const T* x, T* y, int64_t count);
     void (*tanh)(const T* x, T* y, int64_t count);
     double (*fma_rounds)(int64_t rounds);  // returns the FLOPs done

@@ -19,27 +19,27 @@ void copy_or_zero(T* to, const T* from, int64_t begin, int64_t end) {
 }
 
 // The weights in panels: made by all ranks together, in memory that goes back when this does.
-template <class T>
+template <class T, class S>
 class Packed {
   public:
-    Packed(const Kernels<T>& kernels, const Sizes& sizes, bool forward, bool backward)
+    Packed(const Kernels<T, S>& kernels, const Sizes& sizes, bool forward, bool backward)
         : kernels_(kernels),
           sizes_(sizes),
           forward_(forward),
           backward_(backward),
           memory_(kernels.panels_size(sizes, forward, backward)),
           panels_(kernels.layout(sizes, memory_.get(), forward, backward)) {}
-    void pack(const Weights<T>& weights, int rank, int size) const {
+    void pack(const Weights<T, S>& weights, int rank, int size) const {
         kernels_.pack(sizes_, weights, panels_, forward_, backward_, rank, size);
     }
-    const Panels<T>& panels() const { return panels_; }
+    const Panels<T, PanelElement<T, S>>& panels() const { return panels_; }
 
   private:
-    const Kernels<T>& kernels_;
+    const Kernels<T, S>& kernels_;
     const Sizes& sizes_;
     const bool forward_, backward_;
     const Workspace<T> memory_;
-    const Panels<T> panels_;
+    const Panels<T, PanelElement<T, S>> panels_;
 };
 
 }  // namespace gatewright

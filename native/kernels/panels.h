@@ -6,57 +6,68 @@
 
 namespace gatewright::GATEWRIGHT_TARGET {
 
-template <class T, int V>
+template <class T, int V, class S = T>
 int64_t panels_size(const Sizes& n, bool forward, bool backward) {
+    using W = PanelElement<T, S>;
     const int64_t H = blocks_of<V>(n.H) * V, P = blocks_of<V>(n.P) * V, D = blocks_of<V>(n.D) * V;
     int64_t size = 0;
-    if (forward) size += 4 * H * (1 + n.D + n.P) + (n.projected ? P * n.H : 0);
-    if (backward) size += 4 * H * (D + P) + (n.projected ? H * n.P : 0);
+    if (forward) {
+        size += 4 * H * (1 + operands_of<W>(n.D) + operands_of<W>(n.P));
+        if (n.projected) size += P * operands_of<W>(n.H);
+    }
+    if (backward) {
+        size += operands_of<W>(4 * H) * (D + P);
+        if (n.projected) size += H * operands_of<W>(n.P);
+    }
     return size;
 }
 
-template <class T, int V>
-Panels<T> layout(const Sizes& n, T* memory, bool forward, bool backward) {
+template <class T, int V, class S = T>
+Panels<T, PanelElement<T, S>> layout(const Sizes& n, T* memory, bool forward, bool backward) {
+    using W = PanelElement<T, S>;
+    static_assert(sizeof(W) == sizeof(T));
     const int64_t H = blocks_of<V>(n.H) * V, P = blocks_of<V>(n.P) * V, D = blocks_of<V>(n.D) * V;
     const auto take = [&](bool wanted, int64_t size) {
         T* const here = memory;
         memory += wanted ? size : 0;
         return wanted ? here : nullptr;
     };
+    const auto weights = [&](bool wanted, int64_t size) { return reinterpret_cast<W*>(take(wanted, size)); };
     return {take(forward, 4 * H),
-            take(forward, 4 * H * n.D),
-            take(forward, 4 * H * n.P),
-            take(forward && n.projected, P * n.H),
-            take(backward, 4 * H * D),
-            take(backward, 4 * H * P),
-            take(backward && n.projected, H * n.P),
+            weights(forward, 4 * H * operands_of<W>(n.D)),
+            weights(forward, 4 * H * operands_of<W>(n.P)),
+            weights(forward && n.projected, P * operands_of<W>(n.H)),
+            weights(backward, operands_of<W>(4 * H) * D),
+            weights(backward, operands_of<W>(4 * H) * P),
+            weights(backward && n.projected, H * operands_of<W>(n.P)),
             WeightFormat::full,
             {},
             {}};
 }
 
-// A square of up to V rows and columns, turned; what is past them is zero.
-template <int V, class T>
-GATEWRIGHT_INLINE void load_turned(Vec<T, V> (&square)[V], const T* source, int64_t row, int64_t rows,
-                                   int64_t columns) {
-    for (int v = 0; v < V; ++v) square[v] = v < rows ? load<V>(source + v * row, columns) : Vec<T, V>{};
-    transpose<V, T>(square);
+// A square of up to V rows and V operands from the k-th on, turned; what is past their ends is zero.
+template <class W, int V, class In>
+GATEWRIGHT_INLINE void load_turned(Vec<W, V> (&square)[V], In source, int64_t width, int64_t rows, int64_t k) {
+    for (int v = 0; v < V; ++v)
+        square[v] = v < rows ? load_operands<W, V>(source + v * width, k, width) : Vec<W, V>{};
+    transpose<V, W>(square);
 }
 
 GATEWRIGHT_INLINE int64_t at_most(int64_t count, int64_t limit) { return count < limit ? count : limit; }
 
-// W (4H, width) to (blocks, width, 4, V), for these blocks.
-template <class T, int V>
-void pack_gates(const T* W, int64_t H, int64_t width, T* panels, int64_t begin, int64_t end) {
+// weights (4H, width) to (blocks, width, 4, V), for these blocks.
+template <class W, int V, class In>
+void pack_gates(In weights, int64_t H, int64_t width, W* panels, int64_t begin, int64_t end) {
+    const int64_t depth = operands_of<W>(width);
     for (int64_t block = begin; block < end; ++block) {
-        T* const panel = panels + block * width * 4 * V;
+        W* const panel = panels + block * depth * 4 * V;
         const int64_t lanes = at_most(H - block * V, V);
         for (int64_t gate = 0; gate < 4; ++gate) {
-            const T* const source = W + (gate * H + block * V) * width;
-            for (int64_t k = 0; k < width; k += V) {
-                const int64_t columns = at_most(width - k, V);
-                Vec<T, V> square[V];
-                load_turned<V>(square, source + k, width, lanes, columns);
+            const In source = weights + (gate * H + block * V) * width;
+            for (int64_t k = 0; k < depth; k += V) {
+                const int64_t columns = at_most(depth - k, V);
+                Vec<W, V> square[V];
+                load_turned<W, V>(square, source, width, lanes, k);
                 for (int64_t n = 0; n < columns; ++n) store<V>(panel + ((k + n) * 4 + gate) * V, square[n]);
             }
         }
@@ -87,17 +98,18 @@ void pack_transposed(const T* W, int64_t H, int64_t width, T* panels, int64_t be
     }
 }
 
-// W (P, H) to (groups of P, H, N, V).
-template <class T, int V>
-void pack_projection(const T* W, int64_t P, int64_t H, T* panels) {
+// weights (P, H) to (groups of P, H, N, V).
+template <class W, int V, class In>
+void pack_projection(In weights, int64_t P, int64_t H, W* panels) {
+    const int64_t depth = operands_of<W>(H);
     for_groups(0, blocks_of<V>(P), blocks_of<V>(P), [&]<int N>(int64_t first) {
-        T* const group = panels + first * V * H;
+        W* const group = panels + first * V * depth;
         for (int64_t j = 0; j < N; ++j) {
             const int64_t p = (first + j) * V;
-            for (int64_t k = 0; k < H; k += V) {
-                const int64_t columns = at_most(H - k, V);
-                Vec<T, V> square[V];
-                load_turned<V>(square, W + p * H + k, H, P - p, columns);
+            for (int64_t k = 0; k < depth; k += V) {
+                const int64_t columns = at_most(depth - k, V);
+                Vec<W, V> square[V];
+                load_turned<W, V>(square, weights + p * H, H, P - p, k);
                 for (int64_t n = 0; n < columns; ++n) store<V>(group + ((k + n) * N + j) * V, square[n]);
             }
         }
@@ -105,8 +117,8 @@ void pack_projection(const T* W, int64_t P, int64_t H, T* panels) {
 }
 
 // b_ih + b_hh to (blocks, 4, V), for these blocks.
-template <class T, int V>
-void pack_bias(const Weights<T>& weights, int64_t H, T* bias, int64_t begin, int64_t end) {
+template <class T, int V, class S>
+void pack_bias(const Weights<T, S>& weights, int64_t H, T* bias, int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block)
         for (int64_t gate = 0; gate < 4; ++gate) {
             const int64_t row = gate * H + block * V, lanes = H - block * V;
@@ -116,17 +128,19 @@ void pack_bias(const Weights<T>& weights, int64_t H, T* bias, int64_t begin, int
         }
 }
 
-template <class T, int V>
-void pack(const Sizes& n, const Weights<T>& weights, const Panels<T>& panels, bool forward, bool backward,
-          int rank, int size) {
+template <class T, int V, class S = T>
+void pack(const Sizes& n, const Weights<T, S>& weights, const Panels<T, PanelElement<T, S>>& panels, bool forward,
+          bool backward, int rank, int size) {
+    using W = PanelElement<T, S>;
     const Part blocks(blocks_of<V>(n.H), rank, size);
     if (forward) {
         pack_bias<T, V>(weights, n.H, panels.bias, blocks.begin, blocks.end);
-        pack_gates<T, V>(weights.W_ih, n.H, n.D, panels.W_ih, blocks.begin, blocks.end);
-        pack_gates<T, V>(weights.W_hh, n.H, n.P, panels.W_hh, blocks.begin, blocks.end);
-        if (n.projected && rank == 0) pack_projection<T, V>(weights.W_hr, n.P, n.H, panels.W_hr);
+        pack_gates<W, V>(weights.W_ih, n.H, n.D, panels.W_ih, blocks.begin, blocks.end);
+        pack_gates<W, V>(weights.W_hh, n.H, n.P, panels.W_hh, blocks.begin, blocks.end);
+        if (n.projected && rank == 0) pack_projection<W, V>(weights.W_hr, n.P, n.H, panels.W_hr);
     }
-    if (backward) {
+    if constexpr (!std::is_same_v<S, BFloat16>) {
+        if (!backward) return;
         pack_transposed<T, V>(weights.W_ih, n.H, n.D, panels.W_ih_t, blocks.begin, blocks.end);
         pack_transposed<T, V>(weights.W_hh, n.H, n.P, panels.W_hh_t, blocks.begin, blocks.end);
         if (n.projected)
@@ -146,7 +160,7 @@ void unpack_gates(const T* panels, int64_t H, int64_t width, T* W, int64_t begin
             for (int64_t k = 0; k < width; k += V) {
                 const int64_t columns = at_most(width - k, V);
                 Vec<T, V> square[V];
-                load_turned<V>(square, panel + (k * 4 + gate) * V, 4 * V, columns, V);
+                load_turned<T, V>(square, panel + (k * 4 + gate) * V, 4 * V, columns, 0);
                 for (int64_t v = 0; v < lanes; ++v) store<V>(rows + v * width + k, square[v], columns);
             }
         }

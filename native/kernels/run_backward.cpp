@@ -213,7 +213,7 @@ class BackwardPass {
     Plan plan_;
     const std::vector<ChunkPlan<T>> chunks_;
     const int64_t most_rows_;  // of a chunk
-    const Packed<T> packed_;
+    const Packed<T, T> packed_;
     const Workspace<T> dgates_, dW_ih_, dW_hh_, db_, dhidden_, dprojected_, hidden_;
     const Recompute<T> recompute_;
     Backward<T> b_{};

@@ -4,18 +4,26 @@
 
 #include "kernels/packed.h"
 #include "kernels/plan.h"
+#include "support/subnormals.h"
 #include "support/threads.h"
 
 namespace gatewright {
 
-template <class T>
-void run_forward(const Kernels<T>& kernels, const ForwardCall<T>& call) {
+namespace {
+
+template <class S>
+constexpr bool kNarrow = std::is_same_v<S, BFloat16>;
+
+}  // namespace
+
+template <class T, class S>
+void run_forward(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call) {
     const Sizes& n = call.sizes;
-    const int64_t blocks = blocks_of(n.H, kernels.width);
-    Plan plan = plan_for(n, call.threads, call.split, kernels.width, sizeof(T));
-    const Packed<T> packed(kernels, n, true, false);
-    const Workspace<T> h(2 * n.B * n.P), hidden(n.projected ? n.B * n.H : 0);
-    Forward<T> f{};
+    const int64_t blocks = blocks_of(n.H, kernels.width), width = operands_of<Operand<S>>(n.P);
+    Plan plan = plan_for(n, call.threads, call.split, kernels.width, kOperandBytes<T, S>);
+    const Packed<T, S> packed(kernels, n, true, false);
+    const Workspace<Operand<S>> h(2 * n.B * width), hidden(n.projected ? n.B * operands_of<Operand<S>>(n.H) : 0);
+    Forward<T, S> f{};
     f.sizes = n;
     f.steps = call.steps;
     f.begin = 0;
@@ -24,7 +32,8 @@ void run_forward(const Kernels<T>& kernels, const ForwardCall<T>& call) {
     f.x = call.x;
     f.y = call.y;
     f.h[0] = h.get();
-    f.h[1] = h.get() + n.B * n.P;
+    f.h[1] = h.get() + n.B * width;
+    f.h_last = call.h_n;
     f.c = call.c_n;
     f.gates = call.gates;
     f.cell = call.cell;
@@ -39,18 +48,33 @@ void run_forward(const Kernels<T>& kernels, const ForwardCall<T>& call) {
     f.ahead_size = f.ahead_steps * n.B * blocks * kernels.width * 4;
     const Workspace<T> ahead(f.ahead_size * (f.ahead_steps ? plan.threads : 0));
     f.ahead = ahead.get();
+    if (kNarrow<S>) f.operands_size = std::max<int64_t>(f.ahead_steps, 1) * n.B * operands_of<Operand<S>>(n.D);
+    const Workspace<Operand<S>> operands(f.operands_size * plan.threads);
+    f.operands = operands.get();
 
     run_team(plan.threads, [&](int rank, Team& team) {
+        const FlushSubnormals flush(kNarrow<S>);
         const int size = team.size();
         packed.pack(call.weights, rank, size);
         const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
-        copy_or_zero(f.h[0], call.h_0, begin * n.P, end * n.P);
-        if (call.steps.sizes) copy_or_zero(f.h[1], call.h_0, begin * n.P, end * n.P);
+        const auto start = [&](Operand<S>* to) {
+            const auto from = call.h_0 ? call.h_0 + begin * n.P : nullptr;
+            if constexpr (kNarrow<S>)
+                kernels.operands(from, n.P, n.P, to + begin * width, end - begin);
+            else
+                copy_or_zero(to + begin * n.P, from, 0, (end - begin) * n.P);
+        };
+        start(f.h[0]);
+        if (call.steps.sizes) start(f.h[1]);
         copy_or_zero(f.c, call.c_0, begin * n.H, end * n.H);
         if (rank == 0) plan.cut_rows(call.steps, size);
         team.barrier();
         kernels.forward(f, plan.share(rank, size, n.B, blocks, 1), plan.by_units ? &team : nullptr);
         team.barrier();
+        if constexpr (kNarrow<S>) {  // the walk has written h_n
+            if (call.steps.T == 0) copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
+            return;
+        }
         // A row's last hidden state is in the buffer that its last step wrote.
         for (int64_t b = begin; b < end; ++b) {
             int64_t steps = call.steps.T;
@@ -61,55 +85,78 @@ void run_forward(const Kernels<T>& kernels, const ForwardCall<T>& call) {
     });
 }
 
-template <class T>
-void run_linear(const Kernels<T>& kernels, const T* W, const T* b, int64_t in, int64_t out, const T* x, T* y,
-                int64_t rows, int threads) {
-    const Workspace<T> panel(kernels.linear_size(in, out));
-    kernels.pack_linear(W, b, in, out, panel.get());
-    const Linear<T> linear{in, out, panel.get()};
-    const double work = 2.0 * rows * in * out;
-    run_team(work < kLittle ? 1 : static_cast<int>(std::min<int64_t>(threads, rows)), [&](int rank, Team& team) {
-        kernels.linear(linear, x, y, rows * rank / team.size(), rows * (rank + 1) / team.size());
+template <class T, class S>
+void run_linear(const Kernels<T, S>& kernels, const LinearCall<T, S>& call) {
+    const int64_t in = call.in, rows = call.rows, depth = operands_of<Operand<S>>(in);
+    const Workspace<T> panel(kernels.linear_size(in, call.out));
+    const Workspace<Operand<S>> operands(kNarrow<S> ? rows * depth : 0);
+    const double work = 2.0 * rows * in * call.out;
+    const int threads = work < kLittle ? 1 : static_cast<int>(std::min<int64_t>(call.threads, rows));
+    {
+        const FlushSubnormals flush(kNarrow<S>);
+        kernels.pack_linear(call.W, call.b, in, call.out, panel.get());
+    }
+    const Linear<T> linear{in, call.out, panel.get()};
+    run_team(threads, [&](int rank, Team& team) {
+        const FlushSubnormals flush(kNarrow<S>);
+        const int64_t begin = rows * rank / team.size(), end = rows * (rank + 1) / team.size();
+        if constexpr (kNarrow<S>) {
+            kernels.operands(call.x + begin * in, in, in, operands.get() + begin * depth, end - begin);
+            kernels.linear(linear, operands.get(), call.y, begin, end);
+        } else {
+            kernels.linear(linear, call.x, call.y, begin, end);
+        }
     });
 }
 
-template <class T>
-Panels<T> pack_weights(const Kernels<T>& kernels, const Sizes& sizes, const Weights<T>& weights, T* memory) {
-    const Panels<T> panels = kernels.layout(sizes, memory, true, false);
+template <class T, class S>
+Panels<T, PanelElement<T, S>> pack_weights(const Kernels<T, S>& kernels, const Sizes& sizes,
+                                           const Weights<T, S>& weights, T* memory) {
+    const FlushSubnormals flush(kNarrow<S>);
+    const auto panels = kernels.layout(sizes, memory, true, false);
     kernels.pack(sizes, weights, panels, true, false, 0, 1);
     return panels;
 }
 
-template <class T>
-void run_step(const Kernels<T>& kernels, const Sizes& n, const Panels<T>& packed, const T* x, const T* h,
-              const T* c, T* h_next, T* c_next) {
-    const Workspace<T> hidden(n.projected ? n.B * n.H : 0);
-    Forward<T> f{};
+template <class T, class S>
+void run_step(const Kernels<T, S>& kernels, const Sizes& n, const Panels<T, PanelElement<T, S>>& packed,
+              typename Stored<S>::In x, const T* h, const T* c, T* h_next, T* c_next) {
+    const FlushSubnormals flush(kNarrow<S>);
+    const int64_t width = operands_of<Operand<S>>(n.P);
+    const Workspace<Operand<S>> hidden(n.projected ? n.B * operands_of<Operand<S>>(n.H) : 0);
+    const Workspace<Operand<S>> operands(kNarrow<S> ? n.B * (2 * width + operands_of<Operand<S>>(n.D)) : 0);
+    Forward<T, S> f{};
     f.sizes = n;
     f.steps = {1, n.B, nullptr, nullptr, false};
     f.end = 1;
     f.panels = packed;
     f.x = {x, 0, n.D};
-    f.h[0] = const_cast<T*>(h);  // only read: step 0 writes h[1]
-    f.h[1] = h_next;
+    if constexpr (kNarrow<S>) {
+        f.h[0] = operands.get();
+        f.h[1] = f.h[0] + n.B * width;
+        f.operands = f.h[1] + n.B * width;
+        f.h_last = h_next;
+        kernels.operands(h, n.P, n.P, f.h[0], n.B);
+    } else {
+        f.h[0] = const_cast<T*>(h);  // only read: step 0 writes h[1]
+        f.h[1] = h_next;
+    }
     f.c = c_next;
     f.hidden = hidden.get();
     std::copy_n(c, n.B * n.H, c_next);
     kernels.forward(f, {0, 1, 0, n.B, 0, blocks_of(n.H, kernels.width)}, nullptr);
 }
 
-template void run_forward<float>(const Kernels<float>&, const ForwardCall<float>&);
-template void run_forward<double>(const Kernels<double>&, const ForwardCall<double>&);
-template void run_linear<float>(const Kernels<float>&, const float*, const float*, int64_t, int64_t, const float*,
-                                float*, int64_t, int);
-template void run_linear<double>(const Kernels<double>&, const double*, const double*, int64_t, int64_t,
-                                 const double*, double*, int64_t, int);
-template Panels<float> pack_weights<float>(const Kernels<float>&, const Sizes&, const Weights<float>&, float*);
-template Panels<double> pack_weights<double>(const Kernels<double>&, const Sizes&, const Weights<double>&,
-                                             double*);
-template void run_step<float>(const Kernels<float>&, const Sizes&, const Panels<float>&, const float*,
-                              const float*, const float*, float*, float*);
-template void run_step<double>(const Kernels<double>&, const Sizes&, const Panels<double>&, const double*,
-                               const double*, const double*, double*, double*);
+#define GATEWRIGHT_FOR(T, S)                                                                                      \
+    template void run_forward(const Kernels<T, S>&, const ForwardCall<T, S>&);                                    \
+    template void run_linear(const Kernels<T, S>&, const LinearCall<T, S>&);                                      \
+    template Panels<T, PanelElement<T, S>> pack_weights(const Kernels<T, S>&, const Sizes&, const Weights<T, S>&, \
+                                                        T*);                                                      \
+    template void run_step(const Kernels<T, S>&, const Sizes&, const Panels<T, PanelElement<T, S>>&,              \
+                           Stored<S>::In, const T*, const T*, T*, T*)
+GATEWRIGHT_FOR(float, float);
+GATEWRIGHT_FOR(double, double);
+GATEWRIGHT_FOR(float, BFloat16);
+#undef GATEWRIGHT_FOR
 
 }  // namespace gatewright

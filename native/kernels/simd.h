@@ -60,25 +60,29 @@ GATEWRIGHT_INLINE void store(T* p, Vec<T, V> v) {
     *reinterpret_cast<typename VecOf<T, V>::memory*>(p) = v;
 }
 
+// A number of 32 bits: moved as one of float is.
+template <class T>
+constexpr bool kWord = std::is_same_v<T, float> || std::is_same_v<T, uint32_t>;
+
 // The first `count` lanes, at least one; the others are zero, and their memory is not touched.
 template <int V, class T>
 GATEWRIGHT_INLINE Vec<T, V> load(const T* p, int64_t count) {
     if (count >= V) return load<V>(p);
     [[maybe_unused]] const unsigned lanes = (1u << count) - 1;
 #if defined(__AVX512F__)
-    if constexpr (std::is_same_v<T, float> && V == 16)
+    if constexpr (kWord<T> && V == 16)
         return (Vec<T, V>)_mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes), p);
-    else if constexpr (std::is_same_v<T, float> && V == 8)
+    else if constexpr (kWord<T> && V == 8)
         return (Vec<T, V>)_mm256_maskz_loadu_ps(static_cast<__mmask8>(lanes), p);
     else if constexpr (std::is_same_v<T, double> && V == 8)
         return (Vec<T, V>)_mm512_maskz_loadu_pd(static_cast<__mmask8>(lanes), p);
     else if constexpr (std::is_same_v<T, double> && V == 4)
         return (Vec<T, V>)_mm256_maskz_loadu_pd(static_cast<__mmask8>(lanes), p);
 #elif defined(__AVX2__)
-    if constexpr (std::is_same_v<T, float> && V == 8) {
+    if constexpr (kWord<T> && V == 8) {
         const __m256i places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         const __m256i first = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), places);
-        return (Vec<T, V>)_mm256_maskload_ps(p, first);
+        return (Vec<T, V>)_mm256_maskload_ps(reinterpret_cast<const float*>(p), first);
     } else if constexpr (std::is_same_v<T, double> && V == 4) {
         const __m256i first = _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
         return (Vec<T, V>)_mm256_maskload_pd(p, first);
@@ -114,12 +118,14 @@ GATEWRIGHT_INLINE void store(T* p, Vec<T, V> v, int64_t count) {
     if (count >= V) return store<V>(p, v);
 #if defined(__AVX512F__)
     [[maybe_unused]] const unsigned lanes = (1u << count) - 1;
-    if constexpr (std::is_same_v<T, float> && V == 16)
+    if constexpr (kWord<T> && V == 16)
         return _mm512_mask_storeu_ps(p, static_cast<__mmask16>(lanes), (__m512)v);
-    else if constexpr (std::is_same_v<T, float> && V == 8)
+    else if constexpr (kWord<T> && V == 8)
         return _mm256_mask_storeu_ps(p, static_cast<__mmask8>(lanes), (__m256)v);
     else if constexpr (std::is_same_v<T, double> && V == 8)
         return _mm512_mask_storeu_pd(p, static_cast<__mmask8>(lanes), (__m512d)v);
+    else if constexpr (std::is_same_v<T, uint16_t> && V == 16)
+        return _mm256_mask_storeu_epi16(p, static_cast<__mmask16>(lanes), (__m256i)v);
     else if constexpr (std::is_same_v<T, double> && V == 4)
         return _mm256_mask_storeu_pd(p, static_cast<__mmask8>(lanes), (__m256d)v);
 #endif
@@ -139,6 +145,8 @@ template <int V, class T>
 GATEWRIGHT_INLINE Vec<T, V> broadcast(T s) {
     if constexpr (V == 1) {
         return Vec<T, V>{s};
+    } else if constexpr (std::is_integral_v<T>) {
+        return Vec<T, V>{} + s;
 #if defined(__AVX512F__)
     } else if constexpr (V * sizeof(T) == 64 && sizeof(T) == 4) {
         return (Vec<T, V>)_mm512_set1_ps(s);

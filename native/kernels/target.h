@@ -39,15 +39,34 @@ constexpr Kernels<T> kernels = {V,
                                 panels_size<T, V>,
                                 layout<T, V>,
                                 pack<T, V>,
+                                to_operands<T, V, T>,
                                 forward<T, T, V>,
                                 adjoint<T, V>,
                                 products<T, V>,
                                 unpack<T, V>,
-                                linear_size<T, V>,
-                                pack_linear<T, V>,
-                                linear<T, V>,
+                                linear_size<T, V, T>,
+                                pack_linear<T, V, T>,
+                                linear<T, V, T>,
                                 map<T, V, sigmoid<T, V>>,
                                 map<T, V, tanh<T, V>>,
                                 fma_rounds<T, V>};
+
+// Products of bfloat16; what is no product is that of float.
+template <int V>
+constexpr Kernels<float, BFloat16> bfloat16_kernels = {V,
+                                                       panels_size<float, V, BFloat16>,
+                                                       layout<float, V, BFloat16>,
+                                                       pack<float, V, BFloat16>,
+                                                       to_operands<float, V, BFloat16>,
+                                                       forward<float, BFloat16, V>,
+                                                       nullptr,
+                                                       nullptr,
+                                                       nullptr,
+                                                       linear_size<float, V, BFloat16>,
+                                                       pack_linear<float, V, BFloat16>,
+                                                       linear<float, V, BFloat16>,
+                                                       nullptr,
+                                                       nullptr,
+                                                       nullptr};
 
 }  // namespace gatewright::GATEWRIGHT_TARGET

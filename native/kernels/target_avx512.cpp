@@ -4,8 +4,16 @@
 
 namespace gatewright {
 
-const Target avx512_target = {"avx512",
-                              {&avx512::kernels<float, 16>, &avx512::kernels<float, 8>},
-                              {&avx512::kernels<double, 8>, &avx512::kernels<double, 4>}};
+const Kernels<float>* const avx512_f32[] = {&avx512::kernels<float, 16>, &avx512::kernels<float, 8>, nullptr};
+const Kernels<double>* const avx512_f64[] = {&avx512::kernels<double, 8>, &avx512::kernels<double, 4>, nullptr};
+
+namespace {
+
+const Kernels<float, BFloat16>* const bf16[] = {&avx512::bfloat16_kernels<16>, &avx512::bfloat16_kernels<8>,
+                                                nullptr};
+
+}  // namespace
+
+const Target avx512_target = {"avx512", avx512_f32, avx512_f64, bf16};
 
 }  // namespace gatewright

@@ -9,15 +9,22 @@
 
 namespace gatewright::GATEWRIGHT_TARGET {
 
-template <class T, int V>
-struct GatePanel : FullPanel<T, V, 4> {
+// As they lie in panels: W is a number, or a pair of bfloat16.
+template <class W, int V>
+struct GatePanel : FullPanel<W, V, 4> {
     static constexpr int kRows = kTileRows;  // of a tile
     static constexpr bool kScaled = false;
 
-    GATEWRIGHT_INLINE GatePanel(const T* W, int64_t block, int64_t width)
-        : FullPanel<T, V, 4>{W + block * width * 4 * V} {}
-    static GATEWRIGHT_INLINE const T* input(const Panels<T>& panels) { return panels.W_ih; }
-    static GATEWRIGHT_INLINE const T* recurrent(const Panels<T>& panels) { return panels.W_hh; }
+    GATEWRIGHT_INLINE GatePanel(const W* weights, int64_t block, int64_t width)
+        : FullPanel<W, V, 4>{weights + block * width * 4 * V} {}
+    template <class T>
+    static GATEWRIGHT_INLINE const W* input(const Panels<T, W>& panels) {
+        return panels.W_ih;
+    }
+    template <class T>
+    static GATEWRIGHT_INLINE const W* recurrent(const Panels<T, W>& panels) {
+        return panels.W_hh;
+    }
 };
 
 template <class T>
@@ -64,7 +71,7 @@ struct Int8Panel : NarrowPanel<T> {
     }
 };
 
-// tile[r] += W a[r * row], for a of `width` numbers.
+// tile[r] += W a[r * row], for a of `width` operands.
 template <int R, int V, class T, class S, class Panel>
 GATEWRIGHT_INLINE void add_gates(Vec<T, V> (&tile)[R][4], const S* a, int64_t row, const Panel& W, int64_t width) {
     if constexpr (Panel::kScaled) {

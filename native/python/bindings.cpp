@@ -149,8 +149,9 @@ nb::object linear_of(const Array& x, const Array& W, const Maybe& b, int threads
     const Result<T> y("y", room, {rows, out});
     {
         const Unlocked released;
-        run_linear(kernels_for<T>(target(), out), static_cast<const T*>(W.data()), bias, in, out,
-                   static_cast<const T*>(x.data()), y.data, rows, threads);
+        const auto* const data = static_cast<const T*>(x.data());
+        run_linear(kernels_for<T>(target(), out),
+                   LinearCall<T>{static_cast<const T*>(W.data()), bias, in, out, rows, data, y.data, threads});
     }
     return y.array;
 }

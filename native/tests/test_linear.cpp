@@ -93,7 +93,8 @@ void test_case(int64_t in, int64_t out, int64_t rows, bool bias) {
         check_rows(kernels, p, linear, y);
         for (int threads = 1; threads <= 3; ++threads) {
             Output<T> shared(rows * out);
-            run_linear(kernels, p.W.data(), p.bias(), in, out, p.x.data(), shared.data(), rows, threads);
+            run_linear(kernels,
+                       LinearCall<T>{p.W.data(), p.bias(), in, out, rows, p.x.data(), shared.data(), threads});
             CHECK_SAYING(same_bits(written(shared), y), "other bits in threads");
         }
     });

@@ -1,0 +1,16 @@
+#define GATEWRIGHT_TARGET avx512bf16
+#include "kernels/dispatch.h"
+#include "kernels/target.h"
+
+namespace gatewright {
+
+namespace {
+
+const Kernels<float, BFloat16>* const bf16[] = {&avx512bf16::bfloat16_kernels<16>,
+                                                &avx512bf16::bfloat16_kernels<8>, nullptr};
+
+}  // namespace
+
+const Target avx512bf16_target = {"avx512bf16", avx512_f32, avx512_f64, bf16};
+
+}  // namespace gatewright
