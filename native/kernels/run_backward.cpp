@@ -255,13 +255,13 @@ class BackwardPass {
 
 }  // namespace
 
-template <class T>
-void run_backward(const Kernels<T>& kernels, const BackwardCall<T>& call) {
+template <class T, class S>
+void run_backward(const Kernels<T, S>& kernels, const BackwardCall<T, S>& call) {
     BackwardPass<T> pass(kernels, call);
     run_team(pass.threads(), [&](int rank, Team& team) { pass.work(rank, team); });
 }
 
-template void run_backward<float>(const Kernels<float>&, const BackwardCall<float>&);
-template void run_backward<double>(const Kernels<double>&, const BackwardCall<double>&);
+template void run_backward(const Kernels<float>&, const BackwardCall<float>&);
+template void run_backward(const Kernels<double>&, const BackwardCall<double>&);
 
 }  // namespace gatewright

@@ -9,8 +9,7 @@ const Kernels<double>* const avx512_f64[] = {&avx512::kernels<double, 8>, &avx51
 
 namespace {
 
-const Kernels<float, BFloat16>* const bf16[] = {&avx512::bfloat16_kernels<16>, &avx512::bfloat16_kernels<8>,
-                                                nullptr};
+const Kernels<float, BFloat16>* const bf16[] = {&avx512::bfloat16_kernels<16>, nullptr};
 
 }  // namespace
 

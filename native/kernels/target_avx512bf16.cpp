@@ -6,8 +6,7 @@ namespace gatewright {
 
 namespace {
 
-const Kernels<float, BFloat16>* const bf16[] = {&avx512bf16::bfloat16_kernels<16>,
-                                                &avx512bf16::bfloat16_kernels<8>, nullptr};
+const Kernels<float, BFloat16>* const bf16[] = {&avx512bf16::bfloat16_kernels<16>, nullptr};
 
 }  // namespace
 
