@@ -26,21 +26,36 @@ inline std::string shape_of(std::initializer_list<int64_t> shape) {
     return text + (shape.size() == 1 ? ",)" : ")");
 }
 
-template <class T>
+// An array is of S; with BFloat16, as Stored says, of that or of float32.
+template <class S>
 const char* type_name() {
-    return sizeof(T) == 4 ? "float32" : "float64";
+    if (std::is_same_v<S, BFloat16>) return "float32 or bfloat16";
+    return sizeof(S) == 4 ? "float32" : "float64";
 }
 
-template <class T, class AnyArray>
+template <class S, class AnyArray>
 void need_type(const char* name, const AnyArray& array) {
-    if (array.dtype() != nb::dtype<T>())
-        refuse(name, std::string(type_name<T>()) + ", as the other arguments", "another type");
+    if constexpr (std::is_same_v<S, BFloat16>) {
+        if (array.dtype() != nb::dtype<float>() && !is_bfloat16(array))
+            refuse(name, type_name<S>(), "another type");
+    } else if (array.dtype() != nb::dtype<S>()) {
+        refuse(name, std::string(type_name<S>()) + ", as the other arguments", "another type");
+    }
+}
+
+// The elements of an array whose type has been checked.
+template <class S, class AnyArray>
+typename Stored<S>::In elements_of(const AnyArray& array) {
+    if constexpr (std::is_same_v<S, BFloat16>)
+        return {static_cast<const std::byte*>(array.data()), is_bfloat16(array)};
+    else
+        return static_cast<const S*>(array.data());
 }
 
 // The last dimension has to be contiguous; the others need not.
-template <class T, class AnyArray>
+template <class S, class AnyArray>
 void need(const char* name, const AnyArray& array, std::initializer_list<int64_t> shape, bool whole) {
-    need_type<T>(name, array);
+    need_type<S>(name, array);
     bool good = array.ndim() == shape.size();
     for (size_t k = 0; good && k < shape.size(); ++k)
         good = static_cast<int64_t>(array.shape(k)) == shape.begin()[k];
@@ -56,36 +71,52 @@ void need(const char* name, const AnyArray& array, std::initializer_list<int64_t
     }
 }
 
-template <class T>
-const T* dense(const char* name, const Maybe& array, std::initializer_list<int64_t> shape) {
+template <class S>
+typename Stored<S>::In dense(const char* name, const Maybe& array, std::initializer_list<int64_t> shape) {
     if (!array) return nullptr;
-    need<T>(name, *array, shape, true);
-    return static_cast<const T*>(array->data());
+    need<S>(name, *array, shape, true);
+    return elements_of<S>(*array);
 }
 
 // A result: in memory of the caller's, or a new array that goes back to the workspaces when Python drops it.
-template <class T>
+template <class S>
 struct Result {
-    T* data = nullptr;
+    typename Stored<S>::Out data = nullptr;
     nb::object array = nb::none();  // none where the caller has it
 
     Result() = default;
-    explicit Result(std::initializer_list<int64_t> shape) {
+    // narrow: whether a new array is of bfloat16, where S allows both.
+    explicit Result(std::initializer_list<int64_t> shape, [[maybe_unused]] bool narrow = false) {
+        if constexpr (!std::is_same_v<S, BFloat16>)
+            data = make<S>(shape);
+        else if (narrow)
+            data = reinterpret_cast<BFloat16*>(make<uint16_t>(shape));
+        else
+            data = make<float>(shape);
+    }
+    Result(const char* name, const Room& room, std::initializer_list<int64_t> shape, bool narrow = false) {
+        if (!room) {
+            *this = Result(shape, narrow);
+            return;
+        }
+        need<S>(name, *room, shape, true);
+        if constexpr (std::is_same_v<S, BFloat16>)
+            data = {static_cast<std::byte*>(room->data()), is_bfloat16(*room)};
+        else
+            data = static_cast<S*>(room->data());
+        expect_writes(room->data(), room->nbytes());
+    }
+
+  private:
+    template <class Element>
+    Element* make(std::initializer_list<int64_t> shape) {
         const std::vector<size_t> sizes(shape.begin(), shape.end());
         size_t size = 1;
         for (const size_t each : sizes) size *= each;
-        data = static_cast<T*>(take_memory((size ? size : 1) * sizeof(T)));
-        const nb::capsule owner(data, [](void* block) noexcept { give_memory(block); });
-        array = nb::cast(nb::ndarray<nb::numpy, T>(data, sizes.size(), sizes.data(), owner));
-    }
-    Result(const char* name, const Room& room, std::initializer_list<int64_t> shape) {
-        if (!room) {
-            *this = Result(shape);
-        } else {
-            need<T>(name, *room, shape, true);
-            data = static_cast<T*>(room->data());
-            expect_writes(data, room->nbytes());
-        }
+        auto* const memory = static_cast<Element*>(take_memory((size ? size : 1) * sizeof(Element)));
+        const nb::capsule owner(memory, [](void* block) noexcept { give_memory(block); });
+        array = nb::cast(nb::ndarray<nb::numpy, Element>(memory, sizes.size(), sizes.data(), owner));
+        return memory;
     }
 };
 
@@ -114,6 +145,17 @@ inline Split split_of(const std::string& name) {
     return Split::automatic;
 }
 
+// Whether products are made of bfloat16.
+inline bool in_bfloat16(const std::string& compute) {
+    if (compute != "full" && compute != "bf16") refuse("compute", "'full' or 'bf16'", "'" + compute + "'");
+    return compute == "bf16";
+}
+
+inline bool kept_in_bfloat16(const std::string& kept) {
+    if (kept != "float32" && kept != "bf16") refuse("kept", "'float32' or 'bf16'", "'" + kept + "'");
+    return kept == "bf16";
+}
+
 // How a sequence is walked: `SequenceArgs` of Python.
 struct SequenceArgs {
     std::optional<std::vector<int64_t>> batch_sizes;
@@ -122,10 +164,12 @@ struct SequenceArgs {
     int threads;
     Split split;
     Maybe clamps;
+    bool bfloat16;  // products
+    bool kept_in_bfloat16;
 
     explicit SequenceArgs(nb::handle args) {
         static const Attribute batch_sizes_("batch_sizes"), reverse_("reverse"), checkpoint_("checkpoint"),
-            threads_("threads"), split_("split"), clamps_("clamps");
+            threads_("threads"), split_("split"), clamps_("clamps"), compute_("compute"), kept_("kept");
         const auto of = [&](const Attribute& attribute) { return attribute.of("args", "SequenceArgs", args); };
         batch_sizes = batch_sizes_of(of(batch_sizes_));
         reverse = flag_of("reverse", of(reverse_));
@@ -133,6 +177,8 @@ struct SequenceArgs {
         threads = threads_of(of(threads_));
         split = split_of(text_of("split", of(split_)));
         clamps = maybe_of("clamps", of(clamps_));
+        bfloat16 = in_bfloat16(text_of("compute", of(compute_)));
+        kept_in_bfloat16 = gatewright::kept_in_bfloat16(text_of("kept", of(kept_)));
     }
 };
 
@@ -178,11 +224,11 @@ struct KeptArrays {
 };
 
 // Sizes and steps of a call, read off its arguments and checked.
-template <class T>
+template <class T, class S = T>
 struct Problem {
     Sizes sizes{};
     Steps steps{};
-    Weights<T> weights{};
+    Weights<T, S> weights{};
     std::vector<int64_t> batch_sizes, starts;
     int64_t rows = 0;
 
@@ -200,9 +246,9 @@ struct Problem {
             refuse("W_hh", "shape " + shape_of({4 * H, H}) + " without W_hr", shape_of(W_hh));
         if (b_ih.has_value() != b_hh.has_value())
             refuse(b_ih ? "b_hh" : "b_ih", "both biases, or neither", "one of them");
-        weights = {dense<T>("W_ih", W_ih, {4 * H, sizes.D}), dense<T>("W_hh", W_hh, {4 * H, sizes.P}),
-                   dense<T>("b_ih", b_ih, {4 * H}), dense<T>("b_hh", b_hh, {4 * H}),
-                   dense<T>("W_hr", W_hr, {sizes.P, H})};
+        weights = {dense<S>("W_ih", W_ih, {4 * H, sizes.D}), dense<S>("W_hh", W_hh, {4 * H, sizes.P}),
+                   dense<S>("b_ih", b_ih, {4 * H}), dense<S>("b_hh", b_hh, {4 * H}),
+                   dense<S>("W_hr", W_hr, {sizes.P, H})};
     }
 
     Problem(const Array& x, const LayerArrays& layer, const SequenceArgs& args) : Problem(layer) {
@@ -238,21 +284,22 @@ struct Problem {
     bool packed() const { return steps.starts != nullptr; }
 
     // An argument of (T, B, width), or (rows, width) where steps are packed.
-    Rows<const T> rows_of(const char* name, const Maybe& array, int64_t width, bool whole = false) const {
+    RowsIn<S> rows_of(const char* name, const Maybe& array, int64_t width, bool whole = false) const {
         if (!array) return {nullptr, 0, 0};
-        const auto* const data = static_cast<const T*>(array->data());
         if (packed()) {
-            need<T>(name, *array, {rows, width}, whole);
-            return {data, 0, array->stride(0)};
+            need<S>(name, *array, {rows, width}, whole);
+            return {elements_of<S>(*array), 0, array->stride(0)};
         }
-        need<T>(name, *array, {steps.T, steps.B, width}, whole);
-        return {data, array->stride(0), array->stride(1)};
+        need<S>(name, *array, {steps.T, steps.B, width}, whole);
+        return {elements_of<S>(*array), array->stride(0), array->stride(1)};
     }
 
-    Rows<T> rows_in(T* data, int64_t width) const { return {data, steps.B * width, width}; }
-    Result<T> result_rows(const char* name, const Room& room, int64_t width) const {
-        if (packed()) return Result<T>(name, room, {rows, width});
-        return Result<T>(name, room, {steps.T, steps.B, width});
+    RowsOut<S> rows_in(typename Stored<S>::Out data, int64_t width) const {
+        return {data, steps.B * width, width};
+    }
+    Result<S> result_rows(const char* name, const Room& room, int64_t width, bool narrow = false) const {
+        if (packed()) return Result<S>(name, room, {rows, width}, narrow);
+        return Result<S>(name, room, {steps.T, steps.B, width}, narrow);
     }
 };
 

@@ -12,13 +12,14 @@ using namespace gatewright;
 
 namespace {
 
-template <class T>
+// T and S: as in ForwardCall.
+template <class T, class S = T>
 nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const LayerArrays& weights,
                      const SequenceArgs& args, bool keep, nb::handle out) {
-    const Problem<T> problem(x, weights, args);
+    const Problem<T, S> problem(x, weights, args);
     const Sizes& n = problem.sizes;
     const Rooms rooms(out, 5);
-    ForwardCall<T> call{};
+    ForwardCall<T, S> call{};
     call.sizes = n;
     call.steps = problem.steps;
     call.weights = problem.weights;
@@ -27,19 +28,20 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     call.h_0 = dense<T>("h_0", h_0_array, {n.B, n.P});
     call.c_0 = dense<T>("c_0", c_0_array, {n.B, n.H});
     call.clamps = dense<T>("clamps", args.clamps, {4, n.H});
-    const Result<T> y = problem.result_rows("y", rooms[0], n.P);
+    const Result<S> y = problem.result_rows("y", rooms[0], n.P, is_bfloat16(x));
     const Result<T> h_n("h_n", rooms[1], {n.B, n.P}), c_n("c_n", rooms[2], {n.B, n.H});
-    Result<T> gates, cell;
+    Result<S> gates, cell;
+    Result<T> checkpoints;
     call.y = problem.rows_in(y.data, n.P);
     call.h_n = h_n.data;
     call.c_n = c_n.data;
     if (keep && args.checkpoint > 0) {
-        call.every = steps_between(args.checkpoint, n, sizeof(T));
-        cell = Result<T>("cell", rooms[4], {(n.T + call.every - 1) / call.every, n.B, n.H});
-        call.checkpoints = cell.data;
+        call.every = steps_between(args.checkpoint, n, kOperandBytes<T, S>);
+        checkpoints = Result<T>("cell", rooms[4], {(n.T + call.every - 1) / call.every, n.B, n.H});
+        call.checkpoints = checkpoints.data;
     } else if (keep) {
-        gates = problem.result_rows("gates", rooms[3], 4 * n.H);
-        cell = problem.result_rows("cell", rooms[4], n.H);
+        gates = problem.result_rows("gates", rooms[3], 4 * n.H, args.kept_in_bfloat16);
+        cell = problem.result_rows("cell", rooms[4], n.H, args.kept_in_bfloat16);
         call.gates = gates.data;
         call.cell = cell.data;
     }
@@ -47,9 +49,10 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     call.split = args.split;
     {
         const Unlocked released;
-        run_forward(kernels_for<T>(target(), n.H), call);
+        run_forward(kernels_for<T, S>(target(), n.H), call);
     }
-    return nb::make_tuple(y.array, h_n.array, c_n.array, gates.array, cell.array);
+    return nb::make_tuple(y.array, h_n.array, c_n.array, gates.array,
+                          call.checkpoints ? checkpoints.array : cell.array);
 }
 
 template <class T>
@@ -124,6 +127,7 @@ nb::tuple forward(nb::handle x_given, nb::handle h_0, nb::handle c_0, nb::handle
     const LayerArrays layer(weights);
     const SequenceArgs sequence(args);
     const bool kept = flag_of("keep", keep);
+    if (sequence.bfloat16) return forward_of<float, BFloat16>(x, h_0, c_0, layer, sequence, kept, out);
     GATEWRIGHT_BY_TYPE(x, forward_of<T>(x, h_0, c_0, layer, sequence, kept, out));
 }
 
@@ -138,28 +142,31 @@ nb::tuple backward(nb::handle d, nb::handle inputs, nb::handle kept, nb::handle 
     GATEWRIGHT_BY_TYPE(x, backward_of<T>(gradients, given, layer, sequence, x_too, weights_too, out));
 }
 
-template <class T>
+template <class T, class S = T>
 nb::object linear_of(const Array& x, const Array& W, const Maybe& b, int threads, const Room& room) {
     if (W.ndim() != 2) refuse("W", "shape (O, D)", shape_of(W));
     if (x.ndim() != 2) refuse("x", "shape (rows, D)", shape_of(x));
     const int64_t rows = x.shape(0), out = W.shape(0), in = W.shape(1);
-    need<T>("x", x, {rows, in}, true);
-    need<T>("W", W, {out, in}, true);
-    const T* const bias = dense<T>("b", b, {out});
-    const Result<T> y("y", room, {rows, out});
+    need<S>("x", x, {rows, in}, true);
+    need<S>("W", W, {out, in}, true);
+    const auto bias = dense<S>("b", b, {out});
+    const Result<S> y("y", room, {rows, out}, is_bfloat16(x));
     {
         const Unlocked released;
-        const auto* const data = static_cast<const T*>(x.data());
-        run_linear(kernels_for<T>(target(), out),
-                   LinearCall<T>{static_cast<const T*>(W.data()), bias, in, out, rows, data, y.data, threads});
+        run_linear(kernels_for<T, S>(target(), out), LinearCall<T, S>{elements_of<S>(W), bias, in, out, rows,
+                                                                      elements_of<S>(x), y.data, threads});
     }
     return y.array;
 }
 
-nb::object linear(nb::handle x_given, nb::handle W_given, nb::handle b_given, nb::handle threads, nb::handle out) {
+nb::object linear(nb::handle x_given, nb::handle W_given, nb::handle b_given, nb::handle threads_given,
+                  nb::handle out, nb::handle compute) {
     const Array x = array_of("x", x_given), W = array_of("W", W_given);
     const Maybe b = maybe_of("b", b_given);
-    GATEWRIGHT_BY_TYPE(x, linear_of<T>(x, W, b, threads_of(threads), room_of("out", out)));
+    const int threads = threads_of(threads_given);
+    const Room room = room_of("out", out);
+    if (in_bfloat16(text_of("compute", compute))) return linear_of<float, BFloat16>(x, W, b, threads, room);
+    GATEWRIGHT_BY_TYPE(x, linear_of<T>(x, W, b, threads, room));
 }
 
 // Weights of one layer, packed once for the target of that moment; a later change of the weights does not show.
@@ -171,12 +178,12 @@ struct Packed {
     virtual nb::tuple step(nb::handle x, nb::handle h, nb::handle c) const = 0;
 };
 
-template <class T>
+template <class T, class S = T>
 class PackedOf final : public Packed {
   public:
-    explicit PackedOf(const Problem<T>& problem)
+    explicit PackedOf(const Problem<T, S>& problem)
         : sizes_(problem.sizes),
-          kernels_(kernels_for<T>(target(), sizes_.H)),
+          kernels_(kernels_for<T, S>(target(), sizes_.H)),
           memory_(kernels_.panels_size(sizes_, true, false)),
           panels_(pack_weights(kernels_, sizes_, problem.weights, memory_.get())) {}
 
@@ -188,13 +195,13 @@ class PackedOf final : public Packed {
         Sizes n = sizes_;
         const bool single = x.ndim() == 1;
         n.B = single ? 1 : int64_t(x.shape(0));
-        const auto check = [&](const char* name, const Array& array, int64_t width) {
-            single ? need<T>(name, array, {width}, true) : need<T>(name, array, {n.B, width}, true);
-            return static_cast<const T*>(array.data());
+        const auto check = [&]<class Element>(const char* name, const Array& array, int64_t width, Element) {
+            single ? need<Element>(name, array, {width}, true) : need<Element>(name, array, {n.B, width}, true);
+            return elements_of<Element>(array);
         };
-        const T* const x_data = check("x", x, n.D);
-        const T* const h_data = check("h", h, n.P);
-        const T* const c_data = check("c", c, n.H);
+        const auto x_data = check("x", x, n.D, S());
+        const T* const h_data = check("h", h, n.P, T());
+        const T* const c_data = check("c", c, n.H, T());
         const auto result = [&](int64_t width) { return single ? Result<T>({width}) : Result<T>({n.B, width}); };
         const Result<T> h_next = result(n.P), c_next = result(n.H);
         {
@@ -206,13 +213,15 @@ class PackedOf final : public Packed {
 
   private:
     const Sizes sizes_;
-    const Kernels<T>& kernels_;
+    const Kernels<T, S>& kernels_;
     const Workspace<T> memory_;
-    const Panels<T> panels_;
+    const Panels<T, PanelElement<T, S>> panels_;
 };
 
-Packed* pack(nb::handle weights) {
+Packed* pack(nb::handle weights, nb::handle compute) {
     const LayerArrays layer(weights);
+    if (in_bfloat16(text_of("compute", compute)))
+        return new PackedOf<float, BFloat16>(Problem<float, BFloat16>(layer));
     const Array& W_hh = layer.W_hh;
     GATEWRIGHT_BY_TYPE(W_hh, new PackedOf<T>(Problem<T>(layer)));
 }
@@ -257,7 +266,7 @@ double fma_peak(int threads, double seconds) {
 
 // What Python may call and with which arguments, by number.  Raise it, and INTERFACE in native_module.py, with
 // each change: Python refuses a module of another number, which would ignore arguments that it does not know.
-constexpr int kInterface = 6;
+constexpr int kInterface = 7;
 
 NB_MODULE(_kernels, m) {
     m.attr("interface") = kInterface;
@@ -267,10 +276,10 @@ NB_MODULE(_kernels, m) {
           nb::arg("weights").none(), nb::arg("args").none(), nb::arg("need_x").none(),
           nb::arg("need_weights").none(), nb::arg("out").none());
     m.def("linear", &linear, nb::arg("x").none(), nb::arg("W").none(), nb::arg("b").none(),
-          nb::arg("threads").none(), nb::arg("out").none());
+          nb::arg("threads").none(), nb::arg("out").none(), nb::arg("compute").none());
     nb::class_<Packed>(m, "Packed")
         .def("step", &Packed::step, nb::arg("x").none(), nb::arg("h").none(), nb::arg("c").none());
-    m.def("pack", &pack, nb::arg("weights").none(), nb::rv_policy::take_ownership);
+    m.def("pack", &pack, nb::arg("weights").none(), nb::arg("compute").none(), nb::rv_policy::take_ownership);
     m.attr("least_chunk_rows") = kLeastChunk;
     m.attr("chunk_bytes") = kChunkBytes;
     m.def("chunk_steps", [](int64_t B, int64_t H, int64_t element) {

@@ -101,6 +101,15 @@ inline int threads_of(nb::handle value) {
     return static_cast<int>(whole_of("threads", value, 1, std::numeric_limits<int>::max()));
 }
 
+// bfloat16 by DLPack; NumPy, which has no such type, gives its bits.
+template <class AnyArray>
+bool is_bfloat16(const AnyArray& array) {
+    const nb::dlpack::dtype type = array.dtype();
+    return type.bits == 16 && type.lanes == 1 &&
+           (type.code == uint8_t(nb::dlpack::dtype_code::Bfloat) ||
+            type.code == uint8_t(nb::dlpack::dtype_code::UInt));
+}
+
 inline std::string text_of(const char* name, nb::handle value) {
     std::string text;
     if (!nb::try_cast(value, text)) refuse(name, "text", described(value));

@@ -40,18 +40,27 @@ inline void check(bool good, const std::string& what, const char* file, int line
 #define CHECK(condition) ::gatewright::tests::check((condition), #condition, __FILE__, __LINE__)
 #define CHECK_SAYING(condition, what) ::gatewright::tests::check((condition), (what), __FILE__, __LINE__)
 
-// Calls visit(target, kernels) for every width of every target that runs here, that target being selected.
-template <class T, class Visit>
+// The entries of a target for type T and storage S.
+template <class T, class S>
+const Kernels<T, S>* const* kernels_of(const Target& target) {
+    if constexpr (std::is_same_v<S, BFloat16>)
+        return target.bf16;
+    else if constexpr (sizeof(T) == 4)
+        return target.f32;
+    else
+        return target.f64;
+}
+
+// Calls visit(target, kernels) for every width of every target that runs here, that target being selected; once for
+// entries that two targets share.
+template <class T, class S = T, class Visit>
 void for_all_kernels(Visit&& visit) {
     for (const Target* const* each = targets(); *each; ++each) {
         if (!supported(**each)) continue;
+        if (each[1] && kernels_of<T, S>(**each) == kernels_of<T, S>(*each[1])) continue;
         CHECK(select((*each)->name) && &target() == *each);
-        const Kernels<T>* const* widths = nullptr;
-        if constexpr (sizeof(T) == 4)
-            widths = (*each)->f32;
-        else
-            widths = (*each)->f64;
-        for (; *widths; ++widths) visit(**each, **widths);
+        for (const Kernels<T, S>* const* widths = kernels_of<T, S>(**each); *widths; ++widths)
+            visit(**each, **widths);
     }
     select(nullptr);
 }

@@ -45,7 +45,7 @@ def forward(
         args: how the sequence is walked.
         keep: whether to keep what `backward` needs.
         out: contiguous memory for the fields of the result, in their order; None, or an empty sequence, for new
-            arrays.
+            arrays, where y is of the type of x.
 
     Raises:
         GatewrightError: if shapes, types or strides do not fit.
@@ -94,18 +94,19 @@ def backward(
     return Backward._make(_filled(results, out))
 
 
-def pack(weights: LayerWeights) -> _kernels.Packed:
+def pack(weights: LayerWeights, compute: str = "full") -> _kernels.Packed:
     """Lay the weights of one layer out for `step`, once; a later change of the arrays does not show.
 
     Args:
         weights: of the layer; both biases or neither.
+        compute: as in `SequenceArgs`.
 
     Raises:
         GatewrightError: if shapes or types do not fit.
 
     >>> packed = pack(LayerWeights(np.zeros((8, 3)), np.zeros((8, 2))))
     """
-    return _kernels.pack(weights)
+    return _kernels.pack(weights, compute)
 
 
 def step(packed: _kernels.Packed, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
@@ -132,7 +133,13 @@ def step(packed: _kernels.Packed, x: Array, h: Array, c: Array) -> tuple[Array, 
 
 
 def linear(
-    x: Array, W: Array, b: Array | None = None, threads: int | None = None, out: Array | None = None
+    x: Array,
+    W: Array,
+    b: Array | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
+    *,
+    compute: str = "full",
 ) -> Array:
     """Return b + x W', each output one chain of multiply-adds (bias, then x in order), as in `Stream`.
 
@@ -141,7 +148,8 @@ def linear(
         W: weights, (O, D), contiguous.
         b: bias, (O,), or None.
         threads: maximum number of threads; None for `threads()`.
-        out: contiguous memory for the result, or None for a new array.
+        out: contiguous memory for the result, or None for a new array, of the type of x.
+        compute: as in `SequenceArgs`.
 
     Returns:
         (rows, O).
@@ -153,7 +161,7 @@ def linear(
     array([[3.5]])
     """
     threads = threads_in_use()[0] if threads is None else threads
-    y = _kernels.linear(x, W, b, threads, out)
+    y = _kernels.linear(x, W, b, threads, out, compute)
     return y if out is None else out
 
 
