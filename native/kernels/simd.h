@@ -74,6 +74,8 @@ GATEWRIGHT_INLINE Vec<T, V> load(const T* p, int64_t count) {
         return (Vec<T, V>)_mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes), p);
     else if constexpr (kWord<T> && V == 8)
         return (Vec<T, V>)_mm256_maskz_loadu_ps(static_cast<__mmask8>(lanes), p);
+    else if constexpr (std::is_same_v<T, uint16_t> && V == 16)
+        return (Vec<T, V>)_mm256_maskz_loadu_epi16(static_cast<__mmask16>(lanes), p);
     else if constexpr (std::is_same_v<T, double> && V == 8)
         return (Vec<T, V>)_mm512_maskz_loadu_pd(static_cast<__mmask8>(lanes), p);
     else if constexpr (std::is_same_v<T, double> && V == 4)

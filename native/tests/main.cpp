@@ -40,6 +40,7 @@ int main() {
     measure("memory", test_memory);
     measure("activations", test_activations);
     measure("linear", test_linear);
+    measure("bfloat16", test_bfloat16);
     measure("storage", test_storage);
     measure("values", test_values);
     measure("stream", test_stream);

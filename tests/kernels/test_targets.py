@@ -14,7 +14,7 @@ import torch
 from gatewright import _kernels, kernels
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM
-from tests.support.kernel_cases import DTYPES, FORWARD, TARGETS, made
+from tests.support.kernel_cases import DTYPES, FORWARD, SUPPORTED, TARGETS, made
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ INFO = (
 )
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SUPPORTED)
 def test_the_environment_forces_a_target(target: str) -> None:
     done = python(INFO, GATEWRIGHT_TARGET=target, OMP_NUM_THREADS="3,2")
     assert done.stdout == f"{target} 3 chosen by GATEWRIGHT_TARGET as OMP_NUM_THREADS says\n", done.stderr
@@ -65,7 +65,7 @@ def test_without_a_wish_the_best_target_runs_on_all_cores() -> None:
         "one for each core that this process may use" if hasattr(os, "sched_getaffinity") else "one for each core"
     )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert done.stdout == f"{TARGETS[0]} {cores} the best that this machine runs {says}\n", done.stderr
+    assert done.stdout == f"{SUPPORTED[0]} {cores} the best that this machine runs {says}\n", done.stderr
 
 
 @pytest.mark.parametrize("wish", ["sse9", "AVX2", "baselin"])
@@ -73,7 +73,7 @@ def test_a_target_that_is_not_there_is_one_clear_error(wish: str) -> None:
     done = python("import gatewright.kernels", GATEWRIGHT_TARGET=wish)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    expected = f"GATEWRIGHT_TARGET: expected one of {', '.join(TARGETS)}, got {wish!r}"
+    expected = f"GATEWRIGHT_TARGET: expected one of {', '.join(SUPPORTED)}, got {wish!r}"
     assert last.startswith(f"gatewright.errors.GatewrightError: {expected}")
     assert done.stderr.count("Traceback") == 1
     with pytest.raises(GatewrightError, match=f"name: expected one of .* got {wish!r}"), kernels.use_target(wish):
@@ -82,16 +82,16 @@ def test_a_target_that_is_not_there_is_one_clear_error(wish: str) -> None:
 
 def test_forced_targets_nest_and_end() -> None:
     best = kernels.info().target
-    for outer in TARGETS:
+    for outer in SUPPORTED:
         with kernels.use_target(outer):
-            for inner in TARGETS:
+            for inner in SUPPORTED:
                 with kernels.use_target(inner):
                     assert kernels.info().target == inner
                     assert kernels.info().target_why == "chosen by use_target"
                 assert kernels.info().target == outer
             with pytest.raises(GatewrightError), kernels.use_target("none"):
                 pass
-            with pytest.raises(ZeroDivisionError), kernels.use_target(TARGETS[0]):
+            with pytest.raises(ZeroDivisionError), kernels.use_target(SUPPORTED[0]):
                 raise ZeroDivisionError
             assert kernels.info().target == outer
     assert kernels.info().target == best

@@ -15,7 +15,9 @@ from gatewright import equations, kernels
 Array = NDArray[Any]
 
 #: Every target that runs on this machine.
-TARGETS = [name for name, runs in kernels.info().targets.items() if runs]
+#: All that this machine runs, and those with code of their own for float32 and float64.
+SUPPORTED = [name for name, runs in kernels.info().targets.items() if runs]
+TARGETS = [name for name in SUPPORTED if name != "avx512bf16"]
 DTYPES = (np.float32, np.float64)
 #: Relative to the largest value, or to 1 where that is less: near saturation, 1 - i has few digits left.
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
