@@ -72,9 +72,7 @@ def in_windows(
     scale: Sequence[float],
     change_scale: Sequence[float],
 ) -> tuple[_Array, _Array, _Array, _Array, _Array]: ...
-def linear(
-    x: _Array, W: _Array, b: _Array | None, threads: int, out: _Array | None, compute: str
-) -> Any: ...
+def linear(x: _Array, W: _Array, b: _Array | None, threads: int, out: _Array | None, compute: str) -> Any: ...
 def forward(
     x: _Array,
     h_0: _Array | None,

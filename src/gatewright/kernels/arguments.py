@@ -22,9 +22,9 @@ class SequenceArgs(NamedTuple):
         split: "rows" or "units" says what threads share out, for tests and benchmarks; "" leaves it to the sizes.
         clamps: values at which gates are held at every step, (4, H), in the order of the gates, after activation;
             NaN where a gate is free.  None holds none.  `backward` has no adjoint of held gates.
-        compute: "full" multiplies in the type of the arrays; "bf16" multiplies numbers rounded to bfloat16 and sums
-            in float32.  Then x, y, gates, cell states and weights are each of float32 or bfloat16: a DLPack capsule
-            or a tensor of that type, or in NumPy, which lacks it, its bits as uint16.  States are float32.
+        compute: "full" multiplies in the type of the arrays; "bf16" multiplies numbers rounded to bfloat16 and
+            sums in float32.  Then x, y, gates, cell states and weights are each of float32 or bfloat16: a DLPack
+            capsule or a tensor of that type, or in NumPy, which lacks it, its bits as uint16.  States are float32.
         kept: with ``compute="bf16"``, "bf16" or "float32" for gates and cell states that a pass keeps, where it
             makes their arrays.
     """
