@@ -153,8 +153,8 @@ nb::object linear_of(const Array& x, const Array& W, const Maybe& b, int threads
     const Result<S> y("y", room, {rows, out}, is_bfloat16(x));
     {
         const Unlocked released;
-        run_linear(kernels_for<T, S>(target(), out), LinearCall<T, S>{elements_of<S>(W), bias, in, out, rows,
-                                                                      elements_of<S>(x), y.data, threads});
+        run_linear(kernels_for<T, S>(target(), out),
+                   LinearCall<T, S>{elements_of<S>(W), bias, in, out, rows, elements_of<S>(x), y.data, threads});
     }
     return y.array;
 }

@@ -51,8 +51,8 @@ const Kernels<T, S>* const* kernels_of(const Target& target) {
         return target.f64;
 }
 
-// Calls visit(target, kernels) for every width of every target that runs here, that target being selected; once for
-// entries that two targets share.
+// Calls visit(target, kernels) for every width of every target that runs here, that target being selected; once
+// for entries that two targets share.
 template <class T, class S = T, class Visit>
 void for_all_kernels(Visit&& visit) {
     for (const Target* const* each = targets(); *each; ++each) {

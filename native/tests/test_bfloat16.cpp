@@ -1,5 +1,5 @@
-// Products in bfloat16 of every target: steps against plain loops, bits of every way to run them, and the places that
-// outputs are written to.
+// Products in bfloat16 of every target: steps against plain loops, bits of every way to run them, and the places
+// that outputs are written to.
 #include <algorithm>
 #include <random>
 
@@ -218,13 +218,14 @@ void test_linear_in_bfloat16(int64_t in, int64_t out, int64_t rows) {
     };
     const auto W = values(out * in), b = values(out), x = values(rows * in);
     for_all_kernels<float, BFloat16>([&](const Target& target, const Entries& kernels) {
-        context = std::string(target.name) + " bfloat16 linear " + std::to_string(in) + " to " + std::to_string(out);
+        context =
+            std::string(target.name) + " bfloat16 linear " + std::to_string(in) + " to " + std::to_string(out);
         std::vector<float> expected(rows * out);
         bool close = true;
         for (int threads = 1; threads <= 2; ++threads) {
             Output<float> y(rows * out);
-            run_linear(kernels,
-                       LinearCall<float, BFloat16>{W.data(), b.data(), in, out, rows, x.data(), y.data(), threads});
+            run_linear(kernels, LinearCall<float, BFloat16>{W.data(), b.data(), in, out, rows, x.data(), y.data(),
+                                                            threads});
             y.check_written("y");
             for (int64_t k = 0; k < rows * out; ++k) {
                 expected[k] = chain(b[k % out], x.data() + k / out * in, W.data() + k % out * in, in);
