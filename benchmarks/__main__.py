@@ -28,6 +28,7 @@ from benchmarks import (
     reading,
     sequences,
     serving,
+    small_calls,
     step,
     streaming,
     training,
@@ -42,6 +43,7 @@ ROOT = Path(__file__).parents[1]
 PARTS: dict[str, Callable[[Settings], Part]] = {
     "cases": sequences.run,
     "step": step.run,
+    "small": small_calls.run,
     "stream": streaming.run,
     "serve": serving.run,
     "idle": idle.run,

@@ -28,6 +28,7 @@ from benchmarks import (
     processes,
     readme,
     sequences,
+    small_calls,
     step,
     timing,
     training,
@@ -122,6 +123,10 @@ def test_contenders_compute_the_same_thing():
     peers.agree(forward)
     peers.agree({name: peers.training(layer, x, dy)() for name, layer in layers.items()})
     peers.agree({name: call() for name, call in step.contenders(8, steps=3).items()})
+    small = small_calls.contenders(8)
+    for calls in small.values():
+        peers.agree({name: call(3) for name, call in calls.items()})
+    assert list(small_calls.least(small[small_calls.STATE], rounds=1)) == [OURS, TORCH]
     for result, expected in zip(forward[ORT], judged(x.numpy(), weights), strict=True):
         np.testing.assert_allclose(np.reshape(result, expected.shape), expected, atol=1e-6)
 
