@@ -87,12 +87,12 @@ def test_widths_are_weighted_quantiles_shrunk_by_the_number_of_independent_windo
         error = target[:, :, number] - median
         factor = np.where(error > 0, error / (high - median), -error / (median - low))
         of_all = judged(factor.ravel(), 0.8, np.repeat(weights, 4))
-        common = of_all ** (worth[-1] / (worth[-1] + 40))
+        common = of_all ** (worth[-1] / (worth[-1] + 10))
         for step in range(4):
             own = judged(factor[:, step], 0.8, weights)
-            expected = common * (own / common) ** (worth[step] / (worth[step] + 40)) * uncertain(0.9, worth[-1])
+            expected = common * (own / common) ** (worth[step] / (worth[step] + 20)) * uncertain(0.9, worth[-1])
             assert widths[step, number] == pytest.approx(expected, rel=1e-12)
-    assert (widths > 1.15).all()  # a factor of 2, shrunk
+    assert (widths > 1.3).all()  # a factor of 2, shrunk
 
 
 def test_equal_weights_give_the_quantile_of_hazen() -> None:
@@ -127,13 +127,13 @@ def inside(growth: float, windows: int, weigh: bool) -> float:
 def test_the_latest_windows_tell_most_where_errors_grow_or_shrink(growth: float) -> None:
     alike, latest = (abs(inside(growth, 100, weigh=weigh) - 0.8) for weigh in (False, True))
     assert alike == pytest.approx(0.108, abs=0.012)
-    assert latest == pytest.approx(0.084, abs=0.012)
+    assert latest == pytest.approx(0.081, abs=0.012)
 
 
 def test_intervals_hold_their_share_where_nothing_changes_and_windows_are_few() -> None:
     shares = [inside(1.0, windows, weigh=True) for windows in (2, 6, 20, 60)]
     assert shares == sorted(shares, reverse=True)  # the fewer, the wider
-    assert shares == pytest.approx([0.89, 0.86, 0.82, 0.8], abs=0.015)
+    assert shares == pytest.approx([0.87, 0.85, 0.81, 0.8], abs=0.015)
 
 
 def test_offsets_are_one_sided_conformal_quantiles() -> None:
@@ -185,7 +185,7 @@ def test_a_step_without_an_observation_has_the_width_of_the_others() -> None:
     target[:, 2] = np.nan
     widths = calibrated("width", forecast, target, LEVELS, np.full(4, 60.0), EQUAL).widths
     scores = misses(forecast, target, LEVELS)[..., 0]
-    common = np.nanquantile(scores, 0.8, method="hazen") ** (60 / 100)
+    common = np.nanquantile(scores, 0.8, method="hazen") ** (60 / 70)
     assert widths[2, 0] == pytest.approx(common * uncertain(0.9, 60.0))
 
 

@@ -24,9 +24,9 @@ Values = NDArray[np.float64]
 #: Name of a calibrated model's forecasts as they were before, next to other methods.
 UNCALIBRATED = "uncalibrated"
 
-#: Number of independent windows at which half of a change of widths is believed, of all steps ahead together and
-#: of what a step deviates from all; likewise of offsets.
-SHRINK, SHRINK_OFFSETS = 40.0, 5.0
+#: Number of independent windows at which half of a change is believed: of the widths of all steps ahead together, of
+#: what the width of a step deviates from all, and of offsets.
+SHRINK, SHRINK_STEP, SHRINK_OFFSETS = 10.0, 20.0, 5.0
 
 #: Part of a validation part after which a window counts half: errors to come are most like the latest ones.
 HALF_LIFE = 0.25
@@ -144,7 +144,7 @@ def _widths(forecast: Values, target: Values, levels: Sequence[float], windows: 
         common = _shrunk(of_all, windows[-1], SHRINK)
         for step, column in enumerate(own.T):
             change = _log_factor(column, share, weights) - common if np.isfinite(column).any() else 0.0
-            widths[step, number] = np.exp(common + _shrunk(change, windows[step], SHRINK) + uncertainty)
+            widths[step, number] = np.exp(common + _shrunk(change, windows[step], SHRINK_STEP) + uncertainty)
     return np.clip(widths, 1 / LARGEST_WIDTH, LARGEST_WIDTH)
 
 
