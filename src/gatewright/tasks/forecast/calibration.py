@@ -24,8 +24,8 @@ Values = NDArray[np.float64]
 #: Name of a calibrated model's forecasts as they were before, next to other methods.
 UNCALIBRATED = "uncalibrated"
 
-#: Number of independent windows at which half of a change is believed: of the widths of all steps ahead together, of
-#: what the width of a step deviates from all, and of offsets.
+#: Number of independent windows at which half of a change is believed: of the widths of all steps ahead together,
+#: of what the width of a step deviates from all, and of offsets.
 SHRINK, SHRINK_STEP, SHRINK_OFFSETS = 10.0, 20.0, 5.0
 
 #: Part of a validation part after which a window counts half: errors to come are most like the latest ones.
