@@ -47,9 +47,25 @@ GATEWRIGHT_INLINE Vec<uint32_t, V> paired(Vec<float, V> first, Vec<float, V> sec
            (every_second<V, uint32_t>(a, b, true, lanes) & 0xffff0000u);
 }
 
+// Pairs of a number of `first` and the one in the same lane of `second`.
+template <int V>
+GATEWRIGHT_INLINE Vec<uint32_t, V> zipped(Vec<float, V> first, Vec<float, V> second) {
+#if defined(__AVX512BF16__)
+    return __builtin_convertvector(narrowed<V>(first), Vec<uint32_t, V>) |
+           __builtin_convertvector(narrowed<V>(second), Vec<uint32_t, V>) << 16;
+#else
+    return rounded_to_upper<V>(first) >> 16 | (rounded_to_upper<V>(second) & 0xffff0000u);
+#endif
+}
+
 template <int V>
 GATEWRIGHT_INLINE Vec<float, V> widened(Vec<uint16_t, V> v) {
     return (Vec<float, V>)(__builtin_convertvector(v, Vec<uint32_t, V>) << 16);
+}
+
+template <int V>
+GATEWRIGHT_INLINE Vec<float, V> load(NarrowPointer p, int64_t count) {
+    return widened<V>(load<V>(reinterpret_cast<const uint16_t*>(p.data), count));
 }
 
 // The first `count` lanes, of which there may be none.

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/activations.h"
+#include "kernels/bfloat16.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 
@@ -22,8 +23,8 @@ GATEWRIGHT_INLINE Gates<T, V> activate(const Vec<T, V> (&pre)[4]) {
 }
 
 // Four rows of H numbers, i f g o; the first `lanes` of a vector of each.
-template <class T, int V>
-GATEWRIGHT_INLINE Gates<T, V> load_gates(const T* p, int64_t H, int64_t lanes) {
+template <class T, int V, class In>
+GATEWRIGHT_INLINE Gates<T, V> load_gates(In p, int64_t H, int64_t lanes) {
     return {load<V>(p, lanes), load<V>(p + H, lanes), load<V>(p + 2 * H, lanes), load<V>(p + 3 * H, lanes)};
 }
 

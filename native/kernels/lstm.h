@@ -126,9 +126,10 @@ struct Backward {
     typename Stored<S>::In gates;  // as Forward left them
     typename Stored<S>::In cell;
     int64_t saved;
-    const T* c_before;    // (B, H): c before step `first`, or null where that is in cell, or c_0
-    int64_t first;        // the first step whose gates and cell are held
-    RowsIn<S> dy;         // (T, B, P); data null: zeros
+    typename Stored<S>::In c_before;  // (B, H): c before step `first`, as it would be kept, or null where that is
+                                      // in cell, or c_0
+    int64_t first;                    // the first step whose gates and cell are held
+    RowsIn<S> dy;                     // (T, B, P); data null: zeros
     RowsIn<S> dgates_in;  // (T, B, 4H): what else depends on the gates after activation; data null: nothing
     RowsIn<S> dcell_in;   // (T, B, H): what else depends on c; data null: nothing
     T* dh;                // (B, P): dh_n before the first chunk, dh_0 after the last
@@ -141,25 +142,40 @@ struct Backward {
 };
 
 // Rows that stand at a constant distance, as one piece of the k dimension of a product.
-template <class T>
+template <class Pointer>
 struct Segment {
-    const T* data;
+    Pointer data;
     int64_t row;    // stride
     int64_t count;  // rows
 };
 
-template <class T>
+// Operands of sums over the rows of a chunk, where these are pairs: a lane has the numbers of two successive rows,
+// and a chunk with an odd number of rows ends with a row of zeros.
+struct RowPairs {
+    int64_t count;         // half the rows, rounded up
+    uint32_t* dgates;      // (blocks, count, 4, V)
+    uint32_t* x;           // (count, D)
+    uint32_t* h;           // (count, P)
+    uint32_t* dprojected;  // (count, P); null without projection
+    uint32_t* hidden;      // (groups of up to 4 blocks of H, count, blocks, V); null without projection
+};
+
+template <class T, class S = T>
 struct Chunk {
+    using In = typename Stored<S>::In;
+
     int64_t begin, end;        // steps
     int64_t rows;              // in all steps together
     const int64_t* first;      // (end - begin + 1): index in the chunk of each step's first row
-    T* dgates;                 // (rows, blocks, 4, V), before activation
+    Operand<S>* dgates;        // (rows, blocks, 4, V), before activation
     T* dhidden;                // (B, H): dh before projection; null without projection
-    T* dprojected;             // (rows, P): dh after projection; null without projection
-    T* hidden;                 // (groups of up to 4 blocks of H, rows, blocks, V): o tanh(c); null as above
-    const Segment<T>* x;       // rows of x in the order of the chunk
-    const Segment<T>* h;       // rows of h before each step, in the same order
+    Operand<S>* dprojected;    // (rows, P): dh after projection; null without projection
+    Operand<S>* hidden;        // o tanh(c): (groups of up to 4 blocks of H, rows, blocks, V), with pairs of
+                               // neighbours (rows, blocks of H, V); null without projection
+    const Segment<In>* x;      // rows of x in the order of the chunk
+    const Segment<In>* h;      // rows of h before each step, in the same order
     int64_t x_count, h_count;  // segments
+    RowPairs pairs;            // of all of these, by Kernels::pair_rows
 };
 
 // Up to this width of x, dx is a dot product a column, for which W_ih is used as the forward pass has it.
@@ -198,8 +214,10 @@ struct Kernels {
     void (*operands)(typename Stored<S>::In from, int64_t row, int64_t width, Operand<S>* to, int64_t rows);
     // The team's barrier after each step keeps blocks together; null where a thread has all blocks of its rows.
     void (*forward)(const Forward<T, S>&, const Share&, Team* barrier);
-    void (*adjoint)(const Backward<T, S>&, const Chunk<T>&, const Share&, Team* barrier);
-    void (*products)(const Backward<T, S>&, const Chunk<T>&, int rank, int size);
+    void (*adjoint)(const Backward<T, S>&, const Chunk<T, S>&, const Share&, Team* barrier);
+    // Between the two, where products are of pairs; else null.
+    void (*pair_rows)(const Backward<T, S>&, const Chunk<T, S>&, int rank, int size);
+    void (*products)(const Backward<T, S>&, const Chunk<T, S>&, int rank, int size);
     // dW_ih (4H, D), dW_hh (4H, P), db (4H) from the layouts above; null: not wanted.
     void (*unpack)(const Backward<T, S>&, T* dW_ih, T* dW_hh, T* db, int rank, int size);
     int64_t (*linear_size)(int64_t in, int64_t out);

@@ -74,27 +74,51 @@ void pack_gates(In weights, int64_t H, int64_t width, W* panels, int64_t begin, 
     }
 }
 
-// A row of `width` columns to row k of panels (groups, depth, N, V).
-template <class T, int V>
-void pack_row(const T* source, int64_t width, T* panels, int64_t depth, int64_t k) {
-    const int64_t blocks = blocks_of<V>(width);
-    for (int64_t first = 0; first < blocks; first += kGroup) {
-        const int64_t vectors = blocks - first < kGroup ? blocks - first : kGroup;
-        T* const row = panels + first * V * depth + k * vectors * V;
-        for (int64_t j = 0; j < vectors; ++j) {
-            const int64_t column = (first + j) * V;
-            store<V>(row + j * V, source ? load<V>(source + column, width - column) : Vec<T, V>{});
-        }
+// Operands of two rows of weights: of one column each a lane.  Numbers: those of the first row alone.
+template <class W, int V, class In>
+GATEWRIGHT_INLINE Vec<W, V> load_rows(In first, In second, int64_t column, int64_t width) {
+    if constexpr (std::is_same_v<W, uint32_t>) {
+        const auto row = [&](In p) { return p ? load<V>(p + column, width - column) : Vec<float, V>{}; };
+        return zipped<V>(row(first), row(second));
+    } else {
+        return first ? load<V>(first + column, width - column) : Vec<W, V>{};
     }
 }
 
-// W (4H, width) to (groups of width, blocks of H, 4, V, N, V), rows in the order in which dgates lie.
-template <class T, int V>
-void pack_transposed(const T* W, int64_t H, int64_t width, T* panels, int64_t begin, int64_t end) {
-    const int64_t depth = blocks_of<V>(H) * 4 * V;
-    for (int64_t k = begin * 4 * V; k < end * 4 * V; ++k) {
-        const int64_t unit = k / (4 * V) * V + k % V, gate = k / V % 4;
-        pack_row<T, V>(unit < H ? W + (gate * H + unit) * width : nullptr, width, panels, depth, k);
+// One row of `width` columns, or the pairs of two, to row k of panels (groups, depth, N, V); null: zeros.
+template <class W, int V, class In>
+void pack_row(In first, In second, int64_t width, W* panels, int64_t depth, int64_t k) {
+    for_groups(0, blocks_of<V>(width), blocks_of<V>(width), [&]<int N>(int64_t block) {
+        W* const row = panels + block * V * depth + k * N * V;
+        for (int64_t j = 0; j < N; ++j)
+            store<V>(row + j * V, load_rows<W, V>(first, second, (block + j) * V, width));
+    });
+}
+
+// weights (4H, width) to (groups of width, blocks of H, 4, V, N, V), rows in the order in which dgates lie.
+template <class W, int V, class In>
+void pack_transposed(In weights, int64_t H, int64_t width, W* panels, int64_t begin, int64_t end) {
+    constexpr int64_t kRows = 4 * V / operands_of<W>(4 * V);  // of an operand
+    const auto row = [&](int64_t gate, int64_t unit) -> In {
+        return unit < H ? weights + (gate * H + unit) * width : nullptr;
+    };
+    const int64_t depth = operands_of<W>(blocks_of<V>(H) * 4 * V);
+    for (int64_t k = operands_of<W>(begin * 4 * V); k < operands_of<W>(end * 4 * V); ++k) {
+        const int64_t place = k * kRows, unit = place / (4 * V) * V + place % V, gate = place / V % 4;
+        pack_row<W, V, In>(row(gate, unit), row(gate, unit + 1), width, panels, depth, k);
+    }
+}
+
+// Pairs of weights (4H, width) to (width, blocks, 4, V / 2), in the order in which dgates lie: for narrow inputs.
+template <int V, class In>
+void pack_columns(In weights, int64_t H, int64_t width, uint32_t* columns, int64_t begin, int64_t end) {
+    const int64_t depth = operands_of<uint32_t>(blocks_of<V>(H) * 4 * V);
+    for (int64_t column = 0; column < width; ++column) {
+        auto* const out = reinterpret_cast<BFloat16*>(columns + column * depth);
+        for (int64_t place = begin * 4 * V; place < end * 4 * V; ++place) {
+            const int64_t unit = place / (4 * V) * V + place % V, gate = place / V % 4;
+            out[place] = unit < H ? number_of(weights + ((gate * H + unit) * width + column)) : BFloat16{0};
+        }
     }
 }
 
@@ -139,13 +163,19 @@ void pack(const Sizes& n, const Weights<T, S>& weights, const Panels<T, PanelEle
         pack_gates<W, V>(weights.W_hh, n.H, n.P, panels.W_hh, blocks.begin, blocks.end);
         if (n.projected && rank == 0) pack_projection<W, V>(weights.W_hr, n.P, n.H, panels.W_hr);
     }
-    if constexpr (!std::is_same_v<S, BFloat16>) {
-        if (!backward) return;
-        pack_transposed<T, V>(weights.W_ih, n.H, n.D, panels.W_ih_t, blocks.begin, blocks.end);
-        pack_transposed<T, V>(weights.W_hh, n.H, n.P, panels.W_hh_t, blocks.begin, blocks.end);
-        if (n.projected)
-            for (int64_t p = Part(n.P, rank, size).begin; p < Part(n.P, rank, size).end; ++p)
-                pack_row<T, V>(weights.W_hr + p * n.H, n.H, panels.W_hr_t, n.P, p);
+    if (!backward) return;
+    if (kPairs<S> && n.D <= kNarrowInput)
+        if constexpr (kPairs<S>) pack_columns<V>(weights.W_ih, n.H, n.D, panels.W_ih_t, blocks.begin, blocks.end);
+    if (!kPairs<S> || n.D > kNarrowInput)
+        pack_transposed<W, V>(weights.W_ih, n.H, n.D, panels.W_ih_t, blocks.begin, blocks.end);
+    pack_transposed<W, V>(weights.W_hh, n.H, n.P, panels.W_hh_t, blocks.begin, blocks.end);
+    if (!n.projected) return;
+    using In = WeightsIn<T, S>;
+    const Part operands(operands_of<W>(n.P), rank, size);
+    for (int64_t k = operands.begin; k < operands.end; ++k) {
+        const int64_t p = kPairs<S> ? 2 * k : k;
+        pack_row<W, V, In>(weights.W_hr + p * n.H, p + 1 < n.P ? weights.W_hr + (p + 1) * n.H : In(nullptr), n.H,
+                           panels.W_hr_t, operands_of<W>(n.P), k);
     }
 }
 
@@ -175,8 +205,8 @@ void unpack_bias(const T* panels, int64_t H, T* bias, int64_t begin, int64_t end
             store<V>(bias + gate * H + block * V, load<V>(panels + (block * 4 + gate) * V), H - block * V);
 }
 
-template <class T, int V>
-void unpack(const Backward<T>& b, T* dW_ih, T* dW_hh, T* db, int rank, int size) {
+template <class T, int V, class S = T>
+void unpack(const Backward<T, S>& b, T* dW_ih, T* dW_hh, T* db, int rank, int size) {
     const Part blocks(blocks_of<V>(b.sizes.H), rank, size);
     if (dW_ih) unpack_gates<T, V>(b.dW_ih, b.sizes.H, b.sizes.D, dW_ih, blocks.begin, blocks.end);
     if (dW_hh) unpack_gates<T, V>(b.dW_hh, b.sizes.H, b.sizes.P, dW_hh, blocks.begin, blocks.end);

@@ -4,6 +4,7 @@
 
 #include "kernels/packed.h"
 #include "kernels/plan.h"
+#include "support/subnormals.h"
 #include "support/threads.h"
 
 namespace gatewright {
@@ -11,18 +12,20 @@ namespace gatewright {
 namespace {
 
 // Chunks of a backward pass with what they need to know about their rows.
-template <class T>
+template <class S>
 struct ChunkPlan {
+    using In = typename Stored<S>::In;
+
     int64_t begin, end, rows;
     std::vector<int64_t> first;
-    std::vector<Segment<T>> x, h;
+    std::vector<Segment<In>> x, h;
 };
 
-template <class T>
-void append(std::vector<Segment<T>>& segments, const T* data, int64_t row, int64_t count) {
+template <class In>
+void append(std::vector<Segment<In>>& segments, In data, int64_t row, int64_t count) {
     if (count == 0) return;
     if (!segments.empty()) {
-        Segment<T>& last = segments.back();
+        Segment<In>& last = segments.back();
         if (last.row == row && data == last.data + last.count * row) {
             last.count += count;
             return;
@@ -31,138 +34,170 @@ void append(std::vector<Segment<T>>& segments, const T* data, int64_t row, int64
     segments.push_back({data, row, count});
 }
 
-template <class T>
-ChunkPlan<T> plan_chunk(const BackwardCall<T>& call, int64_t begin, int64_t end) {
+template <class T, class S>
+ChunkPlan<S> plan_chunk(const BackwardCall<T, S>& call, int64_t begin, int64_t end) {
+    using In = typename Stored<S>::In;
     const Steps& steps = call.steps;
     const int64_t sign = steps.reverse ? -1 : 1;
     // With one row a step, the distance between rows is that between steps.
     const bool single = steps.B == 1 && !steps.starts;
     const int64_t x_row = single ? sign * call.x.step : call.x.row,
                   y_row = single ? sign * call.y.step : call.y.row;
-    ChunkPlan<T> plan{begin, end, 0, {0}, {}, {}};
+    ChunkPlan<S> plan{begin, end, 0, {0}, {}, {}};
     for (int64_t s = begin; s < end; ++s) {
         const int64_t t = steps.time(s), rows = steps.rows(t);
         plan.rows += rows;
         plan.first.push_back(plan.rows);
         append(plan.x, call.x.at(steps, t, 0), x_row, rows);
         if (s == 0) {
-            append(plan.h, call.h_0, call.sizes.P, rows);
+            append(plan.h, In(call.h_0), call.sizes.P, rows);
             continue;
         }
         const int64_t before = steps.time(s - 1), there = std::min(rows, steps.rows(before));
         append(plan.h, call.y.at(steps, before, 0), y_row, there);
-        append(plan.h, call.h_0 + there * call.sizes.P, call.sizes.P, rows - there);
+        append(plan.h, In(call.h_0 + there * call.sizes.P), call.sizes.P, rows - there);
     }
     return plan;
 }
 
-template <class T>
-std::vector<ChunkPlan<T>> plan_chunks(const BackwardCall<T>& call) {
-    const int64_t steps = chunk_steps(call.sizes, sizeof(T));
-    std::vector<ChunkPlan<T>> chunks;
+template <class T, class S>
+std::vector<ChunkPlan<S>> plan_chunks(const BackwardCall<T, S>& call) {
+    const int64_t steps = chunk_steps(call.sizes, kOperandBytes<T, S>);
+    std::vector<ChunkPlan<S>> chunks;
     for (int64_t begin = 0; begin < call.steps.T; begin += steps)
         chunks.push_back(plan_chunk(call, begin, std::min(call.steps.T, begin + steps)));
     return chunks;
 }
 
-template <class T>
-int64_t most_rows_of(const std::vector<ChunkPlan<T>>& chunks) {
+template <class S>
+int64_t most_rows_of(const std::vector<ChunkPlan<S>>& chunks) {
     int64_t most = 0;
-    for (const ChunkPlan<T>& chunk : chunks) most = std::max(most, chunk.rows);
+    for (const ChunkPlan<S>& chunk : chunks) most = std::max(most, chunk.rows);
     return most;
 }
 
 // What a backward pass with checkpoints computes again, a segment at a time.
-template <class T>
+template <class T, class S>
 class Recompute {
   public:
-    Recompute(const BackwardCall<T>& call, const Panels<T>& panels)
+    Recompute(const BackwardCall<T, S>& call, const Panels<T, PanelElement<T, S>>& panels, int threads)
         : call_(call),
           steps_(call.checkpoints ? std::min(call.every, call.steps.T) : 0),
-          kept_(steps_ * call.sizes.B * 5 * call.sizes.H),
-          state_(steps_ ? call.sizes.B * (2 * call.sizes.P + call.sizes.H) : 0),
-          hidden_(steps_ && call.sizes.projected ? call.sizes.B * call.sizes.H : 0) {
+          width_(operands_of<Operand<S>>(call.sizes.P)),
+          kept_(steps_ * call.sizes.B * 5 * call.sizes.H * kept_bytes(call)),
+          before_(kPairs<S> && call.narrow_kept && steps_ ? call.sizes.B * call.sizes.H : 0),
+          c_(steps_ ? call.sizes.B * call.sizes.H : 0),
+          h_(steps_ ? 2 * call.sizes.B * width_ : 0),
+          hidden_(steps_ && call.sizes.projected ? call.sizes.B * operands_of<Operand<S>>(call.sizes.H) : 0),
+          operands_(kPairs<S> && steps_ ? threads * operands_size() : 0) {
         if (!steps_) return;
         const Sizes& n = call.sizes;
         f_.sizes = n;
         f_.steps = call.steps;
         f_.panels = panels;
         f_.x = call.x;
-        f_.h[0] = state_.get();
-        f_.h[1] = state_.get() + n.B * n.P;
-        f_.c = state_.get() + 2 * n.B * n.P;
-        f_.gates = kept_.get();
-        f_.cell = kept_.get() + steps_ * n.B * 4 * n.H;
+        f_.h[0] = h_.get();
+        f_.h[1] = h_.get() + n.B * width_;
+        f_.c = c_.get();
+        f_.gates = kept();
+        f_.cell = f_.gates + steps_ * n.B * 4 * n.H;
         f_.hidden = hidden_.get();
+        f_.operands = operands_.get();
+        f_.operands_size = operands_size();
     }
 
     explicit operator bool() const { return steps_ > 0; }
-    const T* gates() const { return f_.gates; }
-    const T* cell() const { return f_.cell; }
+    typename Stored<S>::In gates() const { return f_.gates; }
+    typename Stored<S>::In cell() const { return f_.cell; }
 
     // Whether the segment of the steps before `end` has yet to be computed.
     bool due(int64_t end) const { return steps_ > 0 && (end == call_.steps.T || end % steps_ == 0); }
 
     // Computes the segment of a step, and says where b finds it; all ranks together.
-    void run(const Kernels<T>& kernels, const Share& share, Team& team, bool by_units, int64_t step,
-             Backward<T>& b) const {
+    void run(const Kernels<T, S>& kernels, const Share& share, Team& team, bool by_units, int64_t step,
+             Backward<T, S>& b) const {
         const Sizes& n = call_.sizes;
         const Steps& steps = call_.steps;
-        Forward<T> part = f_;
+        Forward<T, S> part = f_;
         part.begin = step / steps_ * steps_;
         part.end = std::min(part.begin + steps_, steps.T);
         part.saved = steps.start(steps.reverse ? steps.time(part.end - 1) : part.begin);
+        const T* const c = call_.checkpoints + part.begin / call_.every * n.B * n.H;
         b.first = part.begin;
-        b.c_before = call_.checkpoints + part.begin / call_.every * n.B * n.H;
+        b.c_before = c;
+        if constexpr (kPairs<S>)
+            if (call_.narrow_kept) b.c_before = before_.get();
         b.saved = part.saved;
         team.barrier();
-        set_state(share, part.begin);
+        set_state(kernels, share, part.begin, c);
         team.barrier();
         kernels.forward(part, share, by_units ? &team : nullptr);
         team.barrier();
     }
 
   private:
-    const BackwardCall<T>& call_;
+    const BackwardCall<T, S>& call_;
     const int64_t steps_;  // of a segment; 0 without checkpoints
-    const Workspace<T> kept_, state_, hidden_;
-    Forward<T> f_{};
+    const int64_t width_;  // operands of a row of h
+    const Workspace<std::byte> kept_;
+    const Workspace<BFloat16> before_;  // c before a segment, rounded as what is kept
+    const Workspace<T> c_;
+    const Workspace<Operand<S>> h_, hidden_, operands_;
+    Forward<T, S> f_{};
 
-    // h and c before step `begin`, for this rank's part of all rows.
-    void set_state(const Share& share, int64_t begin) const {
+    static int64_t kept_bytes(const BackwardCall<T, S>& call) {
+        return kPairs<S> && call.narrow_kept ? sizeof(BFloat16) : sizeof(T);
+    }
+    typename Stored<S>::Out kept() const {
+        if constexpr (kPairs<S>)
+            return {kept_.get(), call_.narrow_kept};
+        else
+            return reinterpret_cast<T*>(kept_.get());
+    }
+    int64_t operands_size() const { return call_.sizes.B * operands_of<Operand<S>>(call_.sizes.D); }
+
+    // h and c (B, H) before step `begin`, for this rank's part of all rows.
+    void set_state(const Kernels<T, S>& kernels, const Share& share, int64_t begin, const T* c) const {
         const Sizes& n = call_.sizes;
         const int64_t first = n.B * share.rank / share.size, last = n.B * (share.rank + 1) / share.size;
-        copy_or_zero(f_.c, call_.checkpoints + begin / call_.every * n.B * n.H, first * n.H, last * n.H);
+        copy_or_zero(f_.c, c, first * n.H, last * n.H);
+        if (before_.get())
+            for (int64_t k = first * n.H; k < last * n.H; ++k) before_.get()[k] = to_bfloat16(c[k]);
         for (int64_t b = first; b < last; ++b) {
-            const T* h = call_.h_0 + b * n.P;
-            std::memcpy(f_.h[1 - begin % 2] + b * n.P, h, n.P * sizeof(T));
+            typename Stored<S>::In h = call_.h_0 + b * n.P;
+            kernels.operands(h, n.P, n.P, f_.h[1 - begin % 2] + b * width_, 1);
             if (begin > 0 && b < call_.steps.rows(call_.steps.time(begin - 1)))
                 h = call_.y.at(call_.steps, call_.steps.time(begin - 1), b);
-            std::memcpy(f_.h[begin % 2] + b * n.P, h, n.P * sizeof(T));
+            kernels.operands(h, n.P, n.P, f_.h[begin % 2] + b * width_, 1);
         }
     }
 };
 
-template <class T>
+template <class T, class S>
 class BackwardPass {
   public:
-    BackwardPass(const Kernels<T>& kernels, const BackwardCall<T>& call)
+    BackwardPass(const Kernels<T, S>& kernels, const BackwardCall<T, S>& call)
         : kernels_(kernels),
           call_(call),
           blocks_(blocks_of(call.sizes.H, kernels.width)),
           lanes_(blocks_ * kernels.width),
-          plan_(plan_for(call.sizes, call.threads, call.split, kGroup * kernels.width, sizeof(T))),
+          plan_(plan_for(call.sizes, call.threads, call.split, kGroup * kernels.width, kOperandBytes<T, S>)),
           chunks_(plan_chunks(call)),
           most_rows_(most_rows_of(chunks_)),
-          packed_(kernels, call.sizes, call.checkpoints || (call.dx.data && call.sizes.D <= kNarrowInput), true),
-          dgates_(2 * most_rows_ * 4 * lanes_),
+          packed_(kernels, call.sizes,
+                  call.checkpoints || (!kPairs<S> && call.dx.data && call.sizes.D <= kNarrowInput), true),
+          dgates_row_(operands_of<Operand<S>>(4 * lanes_)),
+          dprojected_row_(operands_of<Operand<S>>(call.sizes.P)),
+          hidden_row_(operands_of<Operand<S>>(lanes_)),
+          dgates_(2 * most_rows_ * dgates_row_),
           dW_ih_(call.dW_ih ? 4 * lanes_ * call.sizes.D : 0),
           dW_hh_(call.dW_hh ? 4 * lanes_ * call.sizes.P : 0),
           db_(call.db ? 4 * lanes_ : 0),
           dhidden_(call.sizes.projected ? call.sizes.B * call.sizes.H : 0),
-          dprojected_(call.sizes.projected ? 2 * most_rows_ * call.sizes.P : 0),
-          hidden_(call.sizes.projected ? 2 * most_rows_ * lanes_ : 0),
-          recompute_(call, packed_.panels()) {
+          dprojected_(call.sizes.projected ? 2 * most_rows_ * dprojected_row_ : 0),
+          hidden_(call.sizes.projected ? 2 * most_rows_ * hidden_row_ : 0),
+          pairs_(kPairs<S> ? (most_rows_ + 1) / 2 * pairs_width() : 0),
+          recompute_(call, packed_.panels(), plan_.threads) {
         b_.sizes = call.sizes;
         b_.steps = call.steps;
         b_.panels = packed_.panels();
@@ -188,18 +223,23 @@ class BackwardPass {
 
     // What one rank does; all ranks together.
     void work(int rank, Team& team) {
+        const FlushSubnormals flush(kPairs<S>);
         const int size = team.size();
         start(rank, size);
         if (rank == 0) plan_.cut_rows(call_.steps, size);
         team.barrier();
         const Share share = plan_.share(rank, size, call_.sizes.B, blocks_, kGroup);
-        Backward<T> mine = b_;
+        Backward<T, S> mine = b_;
         for (int64_t k = static_cast<int64_t>(chunks_.size()) - 1; k >= 0; --k) {
             if (recompute_.due(chunks_[k].end))
                 recompute_.run(kernels_, share, team, plan_.by_units, chunks_[k].begin, mine);
-            const Chunk<T> chunk = chunk_of(k);
+            const Chunk<T, S> chunk = chunk_of(k);
             kernels_.adjoint(mine, chunk, share, plan_.by_units ? &team : nullptr);
             team.barrier();
+            if constexpr (kPairs<S>) {
+                kernels_.pair_rows(mine, chunk, rank, size);
+                team.barrier();
+            }
             kernels_.products(mine, chunk, rank, size);
         }
         team.barrier();
@@ -207,16 +247,19 @@ class BackwardPass {
     }
 
   private:
-    const Kernels<T>& kernels_;
-    const BackwardCall<T>& call_;
+    const Kernels<T, S>& kernels_;
+    const BackwardCall<T, S>& call_;
     const int64_t blocks_, lanes_;
     Plan plan_;
-    const std::vector<ChunkPlan<T>> chunks_;
+    const std::vector<ChunkPlan<S>> chunks_;
     const int64_t most_rows_;  // of a chunk
-    const Packed<T, T> packed_;
-    const Workspace<T> dgates_, dW_ih_, dW_hh_, db_, dhidden_, dprojected_, hidden_;
-    const Recompute<T> recompute_;
-    Backward<T> b_{};
+    const Packed<T, S> packed_;
+    const int64_t dgates_row_, dprojected_row_, hidden_row_;  // operands
+    const Workspace<Operand<S>> dgates_;
+    const Workspace<T> dW_ih_, dW_hh_, db_, dhidden_;
+    const Workspace<Operand<S>> dprojected_, hidden_, pairs_;
+    const Recompute<T, S> recompute_;
+    Backward<T, S> b_{};
 
     // Weights, sums at zero, and the adjoint of the last state: this rank's part of them.
     void start(int rank, int size) const {
@@ -234,22 +277,43 @@ class BackwardPass {
         copy_or_zero(b_.dc, call_.dc_n, begin * n.H, end * n.H);
     }
 
-    // Two buffers in turn, so that one barrier a chunk is enough.
-    Chunk<T> chunk_of(int64_t k) const {
-        const ChunkPlan<T>& plan = chunks_[k];
-        const int64_t turn = k % 2;
+    // Two buffers in turn, so that adjoints of the next chunk need not wait for products of this one.
+    Chunk<T, S> chunk_of(int64_t k) const {
+        const ChunkPlan<S>& plan = chunks_[k];
+        const int64_t first = k % 2 * most_rows_;
         return {plan.begin,
                 plan.end,
                 plan.rows,
                 plan.first.data(),
-                dgates_.get() + turn * most_rows_ * 4 * lanes_,
+                dgates_.get() + first * dgates_row_,
                 dhidden_.get(),
-                dprojected_.get() ? dprojected_.get() + turn * most_rows_ * call_.sizes.P : nullptr,
-                hidden_.get() ? hidden_.get() + turn * most_rows_ * lanes_ : nullptr,
+                dprojected_.get() ? dprojected_.get() + first * dprojected_row_ : nullptr,
+                hidden_.get() ? hidden_.get() + first * hidden_row_ : nullptr,
                 plan.x.data(),
                 plan.h.data(),
                 static_cast<int64_t>(plan.x.size()),
-                static_cast<int64_t>(plan.h.size())};
+                static_cast<int64_t>(plan.h.size()),
+                pairs_of(plan.rows)};
+    }
+
+    // Operands of a pair of rows, all kinds together.
+    int64_t pairs_width() const {
+        const Sizes& n = call_.sizes;
+        return 4 * lanes_ + n.D + n.P + (n.projected ? n.P + lanes_ : 0);
+    }
+
+    RowPairs pairs_of(int64_t rows) const {
+        if constexpr (kPairs<S>) {
+            const Sizes& n = call_.sizes;
+            const int64_t count = (rows + 1) / 2;
+            uint32_t* const dgates = pairs_.get();
+            uint32_t* const x = dgates + count * 4 * lanes_;
+            uint32_t* const h = x + count * n.D;
+            uint32_t* const dprojected = h + count * n.P;
+            return {count, dgates, x, h, dprojected, dprojected + count * n.P};
+        } else {
+            return {};
+        }
     }
 };
 
@@ -257,11 +321,12 @@ class BackwardPass {
 
 template <class T, class S>
 void run_backward(const Kernels<T, S>& kernels, const BackwardCall<T, S>& call) {
-    BackwardPass<T> pass(kernels, call);
+    BackwardPass<T, S> pass(kernels, call);
     run_team(pass.threads(), [&](int rank, Team& team) { pass.work(rank, team); });
 }
 
 template void run_backward(const Kernels<float>&, const BackwardCall<float>&);
 template void run_backward(const Kernels<double>&, const BackwardCall<double>&);
+template void run_backward(const Kernels<float, BFloat16>&, const BackwardCall<float, BFloat16>&);
 
 }  // namespace gatewright

@@ -40,6 +40,7 @@ struct BackwardCall {
     typename Stored<S>::In cell;
     const T* checkpoints;
     int64_t every;
+    bool narrow_kept;  // with checkpoints: whether gates and cell are computed again in bfloat16, or as T
     RowsIn<S> dy;      // data null: zeros
     RowsIn<S> dgates;  // (T, B, 4H), of the gates after activation; data null: nothing
     RowsIn<S> dcell;   // (T, B, H); data null: nothing

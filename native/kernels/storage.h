@@ -8,6 +8,7 @@
 
 // Inlined everywhere: a copy compiled for one target must never serve another.
 #define GATEWRIGHT_INLINE inline __attribute__((always_inline))
+#define GATEWRIGHT_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace gatewright {
 
@@ -50,6 +51,7 @@ struct Either {
         return {data + elements * (narrow ? 2 : 4), narrow};
     }
     GATEWRIGHT_INLINE explicit operator bool() const { return data != nullptr; }
+    GATEWRIGHT_INLINE bool operator==(const Either&) const = default;
     GATEWRIGHT_INLINE Wide* wide() const { return reinterpret_cast<Wide*>(data); }
     GATEWRIGHT_INLINE Narrow* bfloat16() const { return reinterpret_cast<Narrow*>(data); }
 };
@@ -58,6 +60,41 @@ GATEWRIGHT_INLINE const void* address(const void* p) { return p; }
 template <class Byte>
 GATEWRIGHT_INLINE const void* address(Either<Byte> p) {
     return p.data;
+}
+
+// Bytes of an element.
+template <class T>
+GATEWRIGHT_INLINE int64_t bytes_of(const T*) {
+    return sizeof(T);
+}
+template <class Byte>
+GATEWRIGHT_INLINE int64_t bytes_of(Either<Byte> p) {
+    return p.narrow ? 2 : 4;
+}
+
+// A pointer to bfloat16, known as such.
+struct NarrowPointer {
+    const BFloat16* data;
+
+    GATEWRIGHT_INLINE NarrowPointer operator+(int64_t elements) const { return {data + elements}; }
+    GATEWRIGHT_INLINE explicit operator bool() const { return data != nullptr; }
+};
+
+// Calls body with pointers to elements of the type that those of p have.
+template <class T, class Body, class... More>
+GATEWRIGHT_INLINE void with_type(Body&& body, const T* p, More... more) {
+    body(p, more...);
+}
+template <class Body, class... More>
+GATEWRIGHT_INLINE void with_type(Body&& body, Either<const std::byte> p, More... more) {
+    p.narrow ? body(NarrowPointer{p.bfloat16()}, NarrowPointer{more.bfloat16()}...)
+             : body(p.wide(), more.wide()...);
+}
+
+// A number in bfloat16.
+template <class Byte>
+GATEWRIGHT_INLINE BFloat16 number_of(Either<Byte> p) {
+    return to_bfloat16(p.narrow ? to_float(*p.bfloat16()) : *p.wide());
 }
 
 // What a pass reads and leaves behind is stored as S; with BFloat16, whose products have operands in bfloat16 and
@@ -78,6 +115,10 @@ struct Stored<BFloat16> {
 };
 template <class S>
 using Operand = typename Stored<S>::Operand;
+
+// Whether products are of pairs of bfloat16.
+template <class S>
+constexpr bool kPairs = std::is_same_v<S, BFloat16>;
 
 // Weights, of type T: as they are given, and as they lie in panels.
 template <class T, class S>

@@ -5,6 +5,7 @@
 #include "kernels/forward.h"
 #include "kernels/linear.h"
 #include "kernels/panels.h"
+#include "kernels/products.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 
@@ -41,8 +42,9 @@ constexpr Kernels<T> kernels = {V,
                                 pack<T, V>,
                                 to_operands<T, V, T>,
                                 forward<T, T, V>,
-                                adjoint<T, V>,
-                                products<T, V>,
+                                adjoint<T, V, T>,
+                                nullptr,
+                                products<T, V, T>,
                                 unpack<T, V>,
                                 linear_size<T, V, T>,
                                 pack_linear<T, V, T>,
@@ -59,9 +61,10 @@ constexpr Kernels<float, BFloat16> bfloat16_kernels = {V,
                                                        pack<float, V, BFloat16>,
                                                        to_operands<float, V, BFloat16>,
                                                        forward<float, BFloat16, V>,
-                                                       nullptr,
-                                                       nullptr,
-                                                       nullptr,
+                                                       adjoint<float, V, BFloat16>,
+                                                       pair_rows<float, V>,
+                                                       products<float, V, BFloat16>,
+                                                       unpack<float, V, BFloat16>,
                                                        linear_size<float, V, BFloat16>,
                                                        pack_linear<float, V, BFloat16>,
                                                        linear<float, V, BFloat16>,

@@ -55,14 +55,14 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
                           call.checkpoints ? checkpoints.array : cell.array);
 }
 
-template <class T>
+template <class T, class S = T>
 nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const LayerArrays& weights,
                       const SequenceArgs& args, bool need_x, bool need_weights, nb::handle out) {
-    const Problem<T> problem(kept.x, weights, args);
+    const Problem<T, S> problem(kept.x, weights, args);
     const Sizes& n = problem.sizes;
     const Rooms rooms(out, 7);
     if (args.clamps) refuse("clamps", "None: there is no adjoint of held gates", shape_of(*args.clamps));
-    BackwardCall<T> call{};
+    BackwardCall<T, S> call{};
     call.sizes = n;
     call.steps = problem.steps;
     call.weights = problem.weights;
@@ -73,10 +73,12 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     if (kept.gates) {
         call.gates = problem.rows_of("gates", kept.gates, 4 * n.H, true).data;
         call.cell = problem.rows_of("cell", kept.cell, n.H, true).data;
+        if (bytes_of(call.cell) != bytes_of(call.gates)) refuse("cell", "the type of gates", "another type");
     } else {
         if (args.checkpoint < 1)
             refuse("checkpoint", "at least 1 where gates are not given", std::to_string(args.checkpoint));
-        call.every = steps_between(args.checkpoint, n, sizeof(T));
+        call.every = steps_between(args.checkpoint, n, kOperandBytes<T, S>);
+        call.narrow_kept = kPairs<S> && args.kept_in_bfloat16;
         call.checkpoints = dense<T>("cell", kept.cell, {(n.T + call.every - 1) / call.every, n.B, n.H});
     }
     call.dy = problem.rows_of("dy", d.dy, n.P);
@@ -85,8 +87,9 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     call.dh_n = dense<T>("dh_n", d.dh_n, {n.B, n.P});
     call.dc_n = dense<T>("dc_n", d.dc_n, {n.B, n.H});
     const Result<T> dh_0("dh_0", rooms[1], {n.B, n.P}), dc_0("dc_0", rooms[2], {n.B, n.H});
-    Result<T> dx, dW_ih, dW_hh, db, dW_hr;
-    if (need_x) dx = problem.result_rows("dx", rooms[0], n.D);
+    Result<S> dx;
+    Result<T> dW_ih, dW_hh, db, dW_hr;
+    if (need_x) dx = problem.result_rows("dx", rooms[0], n.D, is_bfloat16(kept.x));
     if (need_weights) {
         dW_ih = Result<T>("dW_ih", rooms[3], {4 * n.H, n.D});
         dW_hh = Result<T>("dW_hh", rooms[4], {4 * n.H, n.P});
@@ -104,7 +107,7 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     call.split = args.split;
     {
         const Unlocked released;
-        run_backward(kernels_for<T>(target(), n.H), call);
+        run_backward(kernels_for<T, S>(target(), n.H), call);
     }
     return nb::make_tuple(dx.array, dh_0.array, dc_0.array, dW_ih.array, dW_hh.array, db.array, dW_hr.array);
 }
@@ -139,6 +142,8 @@ nb::tuple backward(nb::handle d, nb::handle inputs, nb::handle kept, nb::handle 
     const SequenceArgs sequence(args);
     const bool x_too = flag_of("need_x", need_x), weights_too = flag_of("need_weights", need_weights);
     const Array& x = given.x;
+    if (sequence.bfloat16)
+        return backward_of<float, BFloat16>(gradients, given, layer, sequence, x_too, weights_too, out);
     GATEWRIGHT_BY_TYPE(x, backward_of<T>(gradients, given, layer, sequence, x_too, weights_too, out));
 }
 
