@@ -12,7 +12,7 @@ import torch
 from gatewright import equations, kernels
 from gatewright.bfloat16 import from_bits, to_bf16, to_bits
 from gatewright.errors import GatewrightError
-from tests.support.kernel_cases import BACKWARD, TARGETS, Array, Problem, backward, forward, made
+from tests.support.kernel_cases import BACKWARD, SUPPORTED, Array, Problem, backward, forward, made
 
 BF16: dict[str, Any] = {"compute": "bf16"}
 #: Relative, in the norm of a tensor: float32 sums, and a few numbers that the last digits of tanh round elsewhere.
@@ -79,7 +79,7 @@ def error(got: Array, expected: Array) -> float:
     return float(np.linalg.norm(numbers(got) - expected) / max(np.linalg.norm(expected), 1e-30))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SUPPORTED)
 def test_every_size_is_what_the_equations_give(target: str) -> None:
     sizes = [
         (1, 1, 1, 1, 0),
@@ -161,7 +161,7 @@ def test_no_bit_depends_on_threads_split_or_checkpoints(sizes: tuple[Any, ...]) 
                     assert array.tobytes() == expected[name].tobytes(), (kept, options, name)
 
 
-@pytest.mark.skipif("avx512bf16" not in TARGETS, reason="no AVX-512 BF16 here")
+@pytest.mark.skipif("avx512bf16" not in SUPPORTED, reason="no AVX-512 BF16 here")
 @pytest.mark.parametrize("sizes", [(7, 5, 9, 70, 20), (9, 7, 3, 33)])
 def test_the_instruction_gives_the_bits_of_two_multiply_adds(sizes: tuple[int, ...]) -> None:
     problem = problem_of(*sizes, record=True)
