@@ -140,7 +140,11 @@ def test_one_step_of_one_row_has_the_roundings_of_numpy() -> None:
 
 @pytest.mark.parametrize(
     "sizes",
-    [(30, 50, 9, 70, 20, None), (50, 3, 33, 140, 0, None), (70, 31, 2, 24, 0, [31] * 9 + [20] * 31 + [3] * 30)],
+    [
+        (40, 50, 9, 70, 20, None),
+        (70, 15, 33, 138, 0, None),  # an odd number of rows a chunk
+        (190, 31, 2, 24, 0, [31] * 39 + [20] * 121 + [3] * 30),
+    ],
 )
 def test_no_bit_depends_on_threads_split_or_checkpoints(sizes: tuple[Any, ...]) -> None:
     *shape, batch_sizes = sizes
