@@ -39,4 +39,9 @@ const char* refused_target();
 template <class T, class S = T>
 const Kernels<T, S>& kernels_for(const Target& target, int64_t H);
 
+// The fastest width for H on this machine, for what only goes forward: gradients depend on the width in their last
+// bits, and have to be the same on every machine.
+template <class T, class S = T>
+const Kernels<T, S>& forward_kernels_for(const Target& target, int64_t H);
+
 }  // namespace gatewright

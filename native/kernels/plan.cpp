@@ -8,8 +8,10 @@ namespace {
 
 constexpr int64_t kStep = 200'000;  // FLOPs of a step's recurrence below which a barrier a step costs more
 constexpr int64_t kSecondCache = 768 << 10;  // bytes of weights that stay in a core's second cache
-constexpr int64_t kAheadBytes = 256 << 10;   // of x's share of the gates, a thread
-constexpr int64_t kAheadRows = 8;            // more rows fill the tiles of a single step
+constexpr int64_t kThirdCache = 12 << 20;   // bytes of weights beyond which threads read them as fast as memory is
+constexpr int64_t kLongStep = 20'000'000;   // FLOPs of a step's recurrence next to which a barrier is nothing
+constexpr int64_t kAheadBytes = 256 << 10;  // of x's share of the gates, a thread
+constexpr int64_t kAheadRows = 8;           // more rows fill the tiles of a single step
 
 }  // namespace
 
@@ -35,6 +37,12 @@ void Plan::cut_rows(const Steps& steps, int size) {
         done += length;
         while (bound < size && done * size >= steps.starts[steps.T] * bound) row_bounds[bound++] = b + 1;
     }
+}
+
+Split forward_split(const Sizes& n, Split split, std::size_t element) {
+    const int64_t weights = 4 * n.H * (n.D + n.P) * static_cast<int64_t>(element);
+    const bool far = weights > kThirdCache && 8 * n.B * n.H * n.P > kLongStep;
+    return split == Split::automatic && far ? Split::units : split;
 }
 
 Plan plan_for(const Sizes& n, int threads, Split split, int64_t width, std::size_t element) {

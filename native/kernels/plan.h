@@ -23,6 +23,10 @@ struct Plan {
     void cut_rows(const Steps& steps, int size);
 };
 
+// How a forward pass is cut: by units where its weights come from memory in each step, of which each thread then
+// reads its part only.  Going back that gains nothing.
+Split forward_split(const Sizes& sizes, Split split, std::size_t element);
+
 // width: lanes of what a thread cannot share with another, where threads share out hidden units.
 Plan plan_for(const Sizes& sizes, int threads, Split split, int64_t width, std::size_t element);
 

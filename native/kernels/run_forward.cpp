@@ -20,7 +20,8 @@ template <class T, class S>
 void run_forward(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call) {
     const Sizes& n = call.sizes;
     const int64_t blocks = blocks_of(n.H, kernels.width), width = operands_of<Operand<S>>(n.P);
-    Plan plan = plan_for(n, call.threads, call.split, kernels.width, kOperandBytes<T, S>);
+    Plan plan = plan_for(n, call.threads, forward_split(n, call.split, kOperandBytes<T, S>), kernels.width,
+                         kOperandBytes<T, S>);
     const Packed<T, S> packed(kernels, n, true, false);
     const Workspace<Operand<S>> h(2 * n.B * width), hidden(n.projected ? n.B * operands_of<Operand<S>>(n.H) : 0);
     Forward<T, S> f{};

@@ -49,7 +49,7 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     call.split = args.split;
     {
         const Unlocked released;
-        run_forward(kernels_for<T, S>(target(), n.H), call);
+        run_forward(forward_kernels_for<T, S>(target(), n.H), call);
     }
     return nb::make_tuple(y.array, h_n.array, c_n.array, gates.array,
                           call.checkpoints ? checkpoints.array : cell.array);
@@ -188,7 +188,7 @@ class PackedOf final : public Packed {
   public:
     explicit PackedOf(const Problem<T, S>& problem)
         : sizes_(problem.sizes),
-          kernels_(kernels_for<T, S>(target(), sizes_.H)),
+          kernels_(forward_kernels_for<T, S>(target(), sizes_.H)),
           memory_(kernels_.panels_size(sizes_, true, false)),
           panels_(pack_weights(kernels_, sizes_, problem.weights, memory_.get())) {}
 

@@ -215,7 +215,7 @@ Outcome forward_of(const Stack& stack, const ForwardArgs& args, Tensors& tensors
         if (!weights_of(tensors, PySequence_Fast_ITEMS(args.weights) + k * count, stack, k ? n.P : n.D,
                         weights[k]))
             return Outcome::unfit;
-    const Kernels<T>& kernels = kernels_for<T>(target(), n.H);
+    const Kernels<T>& kernels = forward_kernels_for<T>(target(), n.H);
     const bool done = run_unlocked(tensors, stack, n, [&] {
         const int64_t between = stack.layers > 1 ? rows * n.P : 0;
         const Workspace<T> hidden[2] = {Workspace<T>(between), Workspace<T>(stack.layers > 2 ? between : 0)};

@@ -95,7 +95,7 @@ Model::Model(const ModelParts& parts)
     constexpr int64_t kBytes[] = {4, 2, 1};  // a weight of the gates, by how it is kept
     for (const ModelParts::Layer& part : parts.layers) {
         const Sizes sizes{1, 1, part.D, part.H, part.P, part.weights.W_hr != nullptr};
-        const Kernels<float>& kernels = kernels_for<float>(target(), part.H);
+        const Kernels<float>& kernels = forward_kernels_for<float>(target(), part.H);
         auto memory = std::make_unique<Workspace<float>>(kernels.panels_size(sizes, true, false));
         const Panels<float> panels = pack_weights(kernels, sizes, part.weights, memory->get());
         layers_.push_back({sizes, &kernels, std::move(memory), panels, nullptr, nullptr});

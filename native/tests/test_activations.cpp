@@ -4,7 +4,7 @@
 #include <cfloat>
 
 #include "check.h"
-#include "kernels/sequence.h"
+#include "kernels/plan.h"
 
 namespace gatewright::tests {
 
@@ -105,11 +105,19 @@ void test_dispatch() {
         for (const int64_t H : {1, 5, 8, 12, 16, 257}) {
             CHECK(H + (*each)->f32[0]->width > kernels_for<float>(**each, H).width);
             CHECK(kernels_for<double>(**each, H).width >= 2);
+            // Forward with as few lanes, or with as few vectors.
+            const int64_t width = forward_kernels_for<float>(**each, H).width,
+                          least = kernels_for<float>(**each, H).width;
+            CHECK((H + width - 1) / width <= (H + least - 1) / least);
         }
     }
     CHECK(running > 0);
     CHECK(!select("no such target"));
     CHECK(select(nullptr) && !forced());
+    // Weights of 33 MB: each thread reads its part of them; of 5 MB: all.
+    CHECK(forward_split({64, 64, 1024, 1024, 1024, false}, Split::automatic, 4) == Split::units);
+    CHECK(forward_split({128, 64, 128, 512, 512, false}, Split::automatic, 4) == Split::automatic);
+    CHECK(forward_split({64, 64, 1024, 1024, 1024, false}, Split::rows, 4) == Split::rows);
     for (const std::size_t element : {4, 8})
         for (const int64_t B : {0, 1, 7, 100'000})
             for (const int64_t H : {1, 100, 5000}) {

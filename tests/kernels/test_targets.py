@@ -29,15 +29,18 @@ def test_the_number_of_threads_is_that_of_torch() -> None:
         torch.set_num_threads(threads)
         assert kernels.threads() == kernels.info().threads == threads
         assert "torch.get_num_threads()" in kernels.info().threads_why
-    seen = []
-    original = kernels.forward
+    seen, directly = [], []
+    original, direct = kernels.forward, _kernels.tensor_forward
     layer = LSTM(3, 4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "forward", lambda *a, **k: seen.append(a[4].threads) or original(*a, **k))
+        patch.setattr(_kernels, "tensor_forward", lambda *a: directly.append(a[-1]) or direct(*a))
         for threads in (1, 3):
             torch.set_num_threads(threads)
             layer(torch.ones(2, 1, 3))
-    assert seen == [1, 3]
+            layer(torch.ones(2, 1, 3), record=True)
+    assert directly in ([1, 3], [])
+    assert seen == ([1, 3] if directly else [1, 1, 3, 3])
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
