@@ -163,6 +163,7 @@ OUT_OF_RANGE = {
     "min": (("none", "nan"), "finite numbers, or none"),
     "max": ((), "finite numbers, or none"),
     "fill": ("backward", "one of forward, mean"),
+    "precision": ("fp16", "one of float32, bf16"),
     "reads": ("all", "one of change, level, both, nothing"),
     "calendar": (("hour",), "none, or parts out of hour_of_day, day_of_week, day_of_year"),
     "quantiles": ((0.1, 0.9), "rising levels between 0 and 1 with 0.5 among them"),

@@ -97,6 +97,8 @@ class Forecaster(PathSampling, RollingOrigins):
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
         seed: random seed for weights, order and dropout (default: 0).
+        precision: of the products of the LSTM layers in training: "float32", or "bf16", which is faster on
+            processors with bf16 instructions (default: float32).
         device: "auto", "cpu", "cuda", "mps" or "xpu".
         verbose: 0 prints nothing, 1 shows the progress.
 
@@ -141,7 +143,7 @@ class Forecaster(PathSampling, RollingOrigins):
         clip: float | None = None, loss: str | None = None, calibrate: str | None = None,
         refit: bool | None = None,
         patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
-        seed: int | None = None, device: str | None = None, verbose: int = 0,
+        seed: int | None = None, precision: str | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.horizon, self.quantiles, self.head, self.context = horizon, quantiles, head, context
         self.season, self.calendar, self.holidays, self.reads = season, calendar, holidays, reads
@@ -158,7 +160,8 @@ class Forecaster(PathSampling, RollingOrigins):
         self.schedule, self.warmup, self.weight_decay = schedule, warmup, weight_decay
         self.clip, self.loss, self.calibrate, self.refit = clip, loss, calibrate, refit
         self.patience, self.validate_every = patience, validate_every
-        self.checkpoint_every, self.seed, self.device = checkpoint_every, seed, device
+        self.checkpoint_every, self.seed = checkpoint_every, seed
+        self.precision, self.device = precision, device
         self.verbose = verbose
 
     def fit(

@@ -70,6 +70,8 @@ class LanguageModel(Estimator):
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
         seed: random seed for weights, order and dropout (default: 0).
+        precision: of the products of the LSTM layers in training: "float32", or "bf16", which is faster on
+            processors with bf16 instructions (default: float32).
         device: "auto", "cpu", "cuda", "mps" or "xpu".
         verbose: 0 prints nothing, 1 shows the progress.
 
@@ -93,7 +95,7 @@ class LanguageModel(Estimator):
         batch: int | None = None, lr: float | None = None, schedule: str | None = None,
         warmup: int | None = None, weight_decay: float | None = None, clip: float | None = None,
         patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
-        seed: int | None = None, device: str | None = None, verbose: int = 0,
+        seed: int | None = None, precision: str | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.tokens, self.vocabulary_size = tokens, vocabulary_size
         self.context, self.reset, self.hidden, self.layers = context, reset, hidden, layers
@@ -102,7 +104,7 @@ class LanguageModel(Estimator):
         self.batch, self.lr, self.schedule, self.warmup = batch, lr, schedule, warmup
         self.weight_decay, self.clip, self.patience = weight_decay, clip, patience
         self.validate_every, self.checkpoint_every = validate_every, checkpoint_every
-        self.seed, self.device, self.verbose = seed, device, verbose
+        self.seed, self.precision, self.device, self.verbose = seed, precision, device, verbose
 
     def fit(
         self,

@@ -82,6 +82,8 @@ class SequenceTagger(SequenceEstimator):
         validate_every: steps between validations (default: 50).
         checkpoint_every: steps between checkpoints.
         seed: random seed for weights, order and dropout (default: 0).
+        precision: of the products of the LSTM layers in training: "float32", or "bf16", which is faster on
+            processors with bf16 instructions (default: float32).
         device: "auto", "cpu", "cuda", "mps" or "xpu".
         verbose: 0 prints nothing, 1 shows the progress.
 
@@ -114,7 +116,7 @@ class SequenceTagger(SequenceEstimator):
         warmup: int | None = None, weight_decay: float | None = None, clip: float | None = None,
         refit: bool | None = None,
         patience: int | None = None, validate_every: int | None = None, checkpoint_every: int | None = None,
-        seed: int | None = None, device: str | None = None, verbose: int = 0,
+        seed: int | None = None, precision: str | None = None, device: str | None = None, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
         self.dropout, self.noise, self.shift = dropout, noise, shift
@@ -127,7 +129,8 @@ class SequenceTagger(SequenceEstimator):
         self.schedule, self.warmup, self.weight_decay = schedule, warmup, weight_decay
         self.clip, self.refit = clip, refit
         self.patience, self.validate_every = patience, validate_every
-        self.checkpoint_every, self.seed, self.device = checkpoint_every, seed, device
+        self.checkpoint_every, self.seed = checkpoint_every, seed
+        self.precision, self.device = precision, device
         self.verbose = verbose
 
     def fit(

@@ -31,6 +31,7 @@ from gatewright.spec.vocabulary import MOST_TOKENS
 
 SCHEDULES = ("cosine", "linear", "constant")
 STARTS = ("data", "zero")
+PRECISIONS = ("float32", "bf16")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 CLASS_WEIGHTS = ("none", "balanced")
 DIRECTIONS = ("both", "forward")
@@ -326,6 +327,9 @@ class TrainingOptions:
             500).
         checkpoint_every: Steps between checkpoints, in addition to one at each validation (default: 100).
         seed: Random seed for weights, order and dropout (default: 0).
+        precision: Precision of the LSTM layers' products in training: "float32", or "bf16", which is faster on
+            processors with bf16 instructions; weights, optimizer, head, loss and validations stay float32
+            (default: float32).
         device: "auto", "cpu", "cuda", "mps" or "xpu" (default: auto).
     """
 
@@ -346,6 +350,7 @@ class TrainingOptions:
     validate_every: int | None = field(default=None, metadata=_POSITIVE)
     checkpoint_every: int | None = field(default=None, metadata=_POSITIVE)
     seed: int | None = field(default=None, metadata=_NATURAL)
+    precision: str | None = field(default=None, metadata=_one_of(PRECISIONS))
     device: str | None = field(default=None, metadata=_one_of(DEVICES))
 
 
@@ -402,7 +407,7 @@ ALL_DEFAULTS = Options()
 #: Defaults that all kinds of model share.
 TRAINING_DEFAULTS = TrainingOptions(
     schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5, checkpoint_every=100, seed=0,
-    device="auto",
+    precision="float32", device="auto",
 )  # fmt: skip
 MODEL_DEFAULTS = ModelOptions(layers=1, proj=0, forget_bias=1.0)
 

@@ -15,8 +15,8 @@ from gatewright.tasks.options import Options
 #: Options of the data that a search may change: what is scored stays the same.
 _OF_DATA = ("reads", "calendar", "context", "season", "reset")
 #: Options of the training that a search may not change: the unit of the scores, what is done after the best
-#: validation, and what changes no result.
-_NOT_SEARCHED = ("loss", "calibrate", "refit", "device", "checkpoint_every")
+#: validation, and what is chosen for its speed.
+_NOT_SEARCHED = ("loss", "calibrate", "refit", "precision", "device", "checkpoint_every")
 
 _FORM = "NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=VALUE,VALUE"
 #: A value of an option, as a study keeps it: several texts are joined by "+".

@@ -108,9 +108,15 @@ class TrainingSettings(Settings):
     checkpoint_every: int
     seed: int
     device: str
+    precision: str = "float32"
     epochs: int | None = None
     steps: int | None = None
     validate_every: int | None = None
+
+    @property
+    def compute(self) -> str:
+        """The arithmetic of the LSTM layers while training, as `gatewright.LSTM` names it."""
+        return "full" if self.precision == "float32" else self.precision
 
     def total(self, steps_per_epoch: int) -> int:
         """Return the number of optimizer steps.

@@ -212,6 +212,9 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
         raise GatewrightError(
             "--device", f"a device of this machine, such as {accelerator.device.type}", settings.device
         )
+    if settings.compute != "full" and accelerator.device.type != "cpu":
+        got = f"{settings.precision} on {accelerator.device.type}; --device cpu has it"
+        raise GatewrightError("--precision", "float32 on other devices than the CPU", got)
     if settings.batch % accelerator.num_processes:
         raise GatewrightError(
             "--batch", f"a multiple of the {accelerator.num_processes} processes", str(settings.batch)

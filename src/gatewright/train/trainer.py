@@ -135,7 +135,8 @@ class Loop:
             if progress.step == 0:
                 self._begin()
             while progress.step < self.last and not progress.finished:
-                loss, stop = self._step(stop_requested())
+                with self._in_precision():
+                    loss, stop = self._step(stop_requested())
                 self._count(loss)
                 if progress.step % self._validate_every == 0 or progress.step == self.last:
                     self._validate()
@@ -159,6 +160,16 @@ class Loop:
                 self._validate()
             self._task.start(forecasting=False)
             self._save()
+
+    @contextmanager
+    def _in_precision(self) -> Iterator[None]:
+        """Let the layers compute in the precision of the training, which only its steps have."""
+        layers = self._task.model.lstm
+        before, layers.compute = layers.compute, self._settings.compute
+        try:
+            yield
+        finally:
+            layers.compute = before
 
     def _step(self, stop: bool) -> tuple[float, bool]:
         """Take one optimizer step; return its loss and whether any process was asked to stop."""

@@ -1,0 +1,144 @@
+"""Training in bf16: the layers compute in it while they learn, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import gatewright as gw
+from gatewright import kernels
+from gatewright.errors import GatewrightError
+from gatewright.files import model_file
+from gatewright.nn.model import load
+from gatewright.runs.run import Run
+from gatewright.tasks.options import Options, TrainingOptions
+from gatewright.train import nonfinite
+from gatewright.train.launch import reopen, resume, train
+from tests.support.classified import digits
+from tests.support.tagged import walks
+from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
+
+
+def changed(options: Options, **training: Any) -> Options:
+    return replace(options, training=replace(options.training, **training))
+
+
+KINDS = {
+    "forecast": (write_table, changed(FORECAST, steps=8, validate_every=4)),
+    "language": (write_text, changed(LANGUAGE, steps=24, validate_every=8)),
+}
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The arithmetic of each pass of a layer, and whether it kept what a backward pass needs."""
+    calls: list[str] = []
+    forward = kernels.forward
+
+    def noted(*arrays: Any, keep: bool = False, **options: Any) -> kernels.Forward:
+        calls.append(f"{arrays[4].compute}{' kept' if keep else ''}")
+        return forward(*arrays, keep=keep, **options)
+
+    monkeypatch.setattr(kernels, "forward", noted)
+    return calls
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_in_bf16_goes_on_to_the_same_bits_and_leaves_a_float32_model(
+    kind: str, tmp_path: Path, computed: list[str]
+) -> None:
+    write, options = KINDS[kind]
+    source = write(tmp_path / "source.csv" if kind == "forecast" else tmp_path / "plays.txt")
+    runs = {}
+    for precision in ("float32", "bf16"):
+        del computed[:]
+        runs[precision] = tmp_path / precision
+        train(source, changed(options, precision=precision), run=runs[precision], console=quiet())
+        layers = options.model.layers or 1
+        passes = layers * (options.training.steps or 0) if precision == "bf16" else 0
+        assert computed.count("bf16 kept") == passes
+        assert "bf16" not in computed  # validations are in float32
+    assert weights(runs["bf16"]) != weights(runs["float32"])
+
+    stopped = tmp_path / "stopped"
+    steps = (options.training.steps or 0) // 2
+    one = changed(options, precision="bf16", schedule="constant")
+    train(source, changed(one, steps=steps), run=stopped, console=quiet())
+    resume(stopped, Options(training=TrainingOptions(steps=options.training.steps)), console=quiet())
+    train(source, one, run=tmp_path / "at once", console=quiet())
+    assert weights(stopped) == weights(tmp_path / "at once")
+    with pytest.raises(GatewrightError, match=r"--precision: expected the run's own value with --resume, 'bf16'"):
+        resume(stopped, Options(training=TrainingOptions(precision="float32")), console=quiet())
+
+    files = [model_file.read(runs[each] / "model.safetensors") for each in ("float32", "bf16")]
+    assert files[0].spec == files[1].spec
+    assert {tensor.dtype for tensor in files[1].tensors.values()} == {np.dtype(np.float32)}
+    # What the training printed is what the model file says, to the last bit.
+    printed = [json.loads(line) for line in (runs["bf16"] / "metrics.jsonl").read_text().splitlines()]
+    best = min(line["valid"] for line in printed if "valid" in line)
+    _, task = reopen(Run.open(runs["bf16"]))
+    task.model.load_state_dict(load(runs["bf16"]).state_dict())
+    assert task.model.eval().lstm.compute == "full"
+    if kind == "language":
+        assert task.validate() == best
+        others = [json.loads(line) for line in (runs["float32"] / "metrics.jsonl").read_text().splitlines()]
+        scores = [[line["valid"] for line in of_run if "valid" in line] for of_run in (printed, others)]
+        assert scores[0] != scores[1]
+        assert np.abs(np.subtract(*scores)).max() < 0.005  # nats
+
+
+def test_a_nan_is_traced_in_bf16_too(tmp_path: Path) -> None:
+    source = write_table(tmp_path / "load.csv")
+    run = tmp_path / "run"
+    options = changed(FORECAST, steps=1, validate_every=1, precision="bf16")
+    train(source, options, run=run, console=quiet())
+    _, task = reopen(Run.open(run))
+    task.model.lstm.compute = "bf16"
+    with torch.no_grad():
+        task.model.lstm.weight_ih_l1[16 + 5] = float("nan")
+    message = str(nonfinite.error(task, 0, "loss", float("nan"), last_good=0))
+    assert "first in the candidate of layer 1, at step 1 of the sequence" in message
+    broken = changed(options, steps=30, lr=1e38, warmup=0, clip=0.0)
+    with pytest.raises(GatewrightError, match="the last good checkpoint"):
+        train(source, broken, run=tmp_path / "broken", console=quiet())
+
+
+def test_every_estimator_has_it(computed: list[str]) -> None:
+    few: dict[str, Any] = {"hidden": 6, "steps": 2, "batch": 8, "validate_every": 2, "precision": "bf16"}
+    rows = np.sin(np.arange(200) / 3)
+    walked, drawn = walks(), digits(60, 3)
+    fits = {
+        "forecast": lambda: gw.Forecaster(horizon=2, context=8, refit=False, season="none", **few).fit(rows),
+        "language": lambda: gw.LanguageModel(context=8, **few).fit("to be or not to be. " * 60),
+        "classify, refitted": lambda: gw.SequenceClassifier(refit=True, **few).fit(
+            list(drawn.values), list(drawn.labels)
+        ),
+        "tag": lambda: gw.SequenceTagger(**few).fit(list(walked.values), step_names(walked)),
+    }
+    for name, fit in fits.items():
+        del computed[:]
+        fit()
+        assert computed.count("bf16 kept") == (2 * 2 * 2 if name == "classify, refitted" else 2), name
+        assert not {"full kept", "bf16"} & set(computed), name
+
+
+def step_names(sequences: Any) -> list[Any]:
+    from tests.support.tagged import step_labels
+
+    return step_labels(sequences)
+
+
+def test_other_devices_have_no_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelerate.Accelerator.device", torch.device("cuda"))
+    source = write_table(tmp_path / "load.csv")
+    options = changed(FORECAST, precision="bf16", device="auto")
+    with pytest.raises(GatewrightError, match=r"^--precision: expected float32 on other devices than the CPU"):
+        train(source, options, run=tmp_path / "run", console=quiet())
+    assert not (tmp_path / "run").exists()
