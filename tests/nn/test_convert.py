@@ -71,8 +71,9 @@ def test_a_root_is_replaced_and_keeps_its_options(options: dict[str, Any], dtype
     assert not new.training
     assert all(a is b for a, b in zip(new.parameters(), old.parameters(), strict=True))
     x = torch.randn(2, 4, 3, dtype=dtype)
-    assert torch.allclose(new(x)[0], old(x)[0])
-    assert torch.allclose(copy.deepcopy(new)(x)[0], old(x)[0])
+    rounding = 0.0 if dtype == torch.float64 else 2**-6  # torch rounds more than the result
+    torch.testing.assert_close(new(x)[0], old(x)[0], rtol=rounding + 1e-5, atol=rounding / 8 + 1e-8)
+    assert torch.equal(copy.deepcopy(new)(x)[0], new(x)[0])
 
 
 def test_a_root_cell_is_replaced() -> None:

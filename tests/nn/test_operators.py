@@ -265,10 +265,10 @@ def test_gradients_accumulate_and_a_graph_may_be_walked_twice() -> None:
 def test_what_the_kernels_do_not_take_goes_to_torch(record: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "forward", lambda *_, **__: pytest.fail("the kernels were called"))
     layer, x = LSTM(D, H), torch.randn(T, B, D)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        layer(x, record=record)
-    layer.bfloat16()(x.bfloat16(), record=record)
-    layer.to("meta")(x.to("meta", torch.bfloat16), record=record)
+    layer.to("meta")(x.to("meta"), record=record)
+    layer.compute = "bf16"
+    layer(x.to("meta"), record=record)
+    layer.bfloat16()(x.to("meta", torch.bfloat16), record=record)
 
 
 @pytest.mark.parametrize("checkpoint", [-1, 1.5, "2", None])

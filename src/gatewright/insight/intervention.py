@@ -22,7 +22,7 @@ from gatewright.equations import GATES, QUANTITIES
 from gatewright.insight.changes import Changes, Plan, describe, plan
 from gatewright.insight.recorder import Pass, Reading, prepare, record
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM, Record, fallback, fast_path
+from gatewright.nn import LSTM, Record, fallback, fast_path, precision
 from gatewright.nn.held_gates import sequence_held
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
@@ -106,13 +106,16 @@ def _changed(changes: Plan, edits: list[Edit]) -> Pass:
         P = lstm.proj_size or lstm.hidden_size
         shapes = ((lstm.num_layers * S, B, P), (lstm.num_layers * S, B, lstm.hidden_size))
         h_0, c_0 = state or (x.new_zeros(shapes[0]), x.new_zeros(shapes[1]))
+        compute = precision.code_of(lstm, x)
+        if compute != precision.FULL:  # states are not rounded where a change begins or ends
+            h_0, c_0 = h_0.float(), c_0.float()
         layers: list[LayerRecord] = []
         for layer in range(lstm.num_layers):
             records = []
             for reverse in (False, True)[:S]:
                 k = layer * S + reverse
                 change = changes.get((layer, reverse), Changes())
-                changed = _Layer(lstm.layer_weights(layer, reverse), change, reverse)
+                changed = _Layer(lstm.layer_weights(layer, reverse), change, reverse, compute)
                 records.append(changed.run(x, h_0[k], c_0[k], lengths))
                 edits.extend(dataclasses.replace(edit, layer=layer) for edit in changed.edits)
             x = torch.cat([direction.hidden for direction in records], dim=-1)
@@ -133,6 +136,7 @@ class _Layer:
     weights: LayerWeights
     change: Changes
     reverse: bool
+    compute: int
     edits: list[Edit] = field(default_factory=list)
 
     def run(self, x: Tensor, h_0: Tensor, c_0: Tensor, lengths: Any) -> LayerRecord:
@@ -143,9 +147,10 @@ class _Layer:
         parts = [self._rows(x[: lengths[b], b : b + 1], h_0[b : b + 1], c_0[b : b + 1], [b]) for b in range(B)]
 
         def padded(name: str) -> Tensor:
-            whole = x.new_zeros(len(x), B, getattr(parts[0], name).shape[-1])
-            for b, part in enumerate(parts):
-                whole[: lengths[b], b] = getattr(part, name)[:, 0]
+            values = [getattr(part, name) for part in parts]
+            whole = values[0].new_zeros(len(x), B, values[0].shape[-1])
+            for b, each in enumerate(values):
+                whole[: lengths[b], b] = each[:, 0]
             return whole
 
         quantities: dict[str, Any] = {name: padded(name) for name in QUANTITIES}
@@ -201,12 +206,13 @@ class _Layer:
 
     def _span(self, x: Tensor, h: Tensor, c: Tensor, clamps: Tensor | None) -> tuple[Tensor, Tensor, LayerRecord]:
         """Run steps between two cuts; return the states after the last one, and the record."""
-        if not fast_path.takes(x, [h, c, *self.weights.present()]):
-            _, h, c, part = fallback.sequence(x, h, c, self.weights, reverse=self.reverse, clamps=clamps)
+        args, reverse, compute = (x, h, c, self.weights), self.reverse, self.compute
+        if compute == precision.FULL and not fast_path.takes(x, [h, c, *self.weights.present()]):
+            _, h, c, part = fallback.sequence(*args, reverse=reverse, clamps=clamps)
         elif clamps is not None:
-            _, h, c, part = sequence_held(x, h, c, self.weights, clamps, reverse=self.reverse)
+            _, h, c, part = sequence_held(*args, clamps, reverse=reverse, compute=compute)
         else:
-            _, h, c, recorded = fast_path.sequence(x, h, c, self.weights, reverse=self.reverse, record=True)
+            _, h, c, recorded = fast_path.sequence(*args, reverse=reverse, record=True, compute=compute)
             assert recorded is not None
             part = recorded
         return h, c, part

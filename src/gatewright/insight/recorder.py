@@ -136,10 +136,11 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
     """
     training = [module for module in model.modules() if module.training]
     model.eval()
+    lstm = model if isinstance(model, LSTM) else model.lstm
+    saved, lstm.saved = lstm.saved, "float32"  # gates of a bf16 pass as they were, so that a ledger adds up
     try:
         with torch.no_grad():
             x = batch.x if isinstance(model, LSTM) else model.encoder(batch.x)
-            lstm = model if isinstance(model, LSTM) else model.lstm
             result = (run or forward)(lstm, x, batch.lengths, batch.state)
             y = _output(result)
             predictions = y
@@ -147,6 +148,7 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
                 output = model.readout(model.pooled(y, torch.from_numpy(batch.lengths)), batch.differences)
                 predictions = registry.kind(batch.kind).predictions(model, batch, output)
     finally:
+        lstm.saved = saved
         for module in training:
             module.training = True
     # The head of a classifier may read something else than the hidden state of each step; then it has no readouts.

@@ -37,8 +37,8 @@ class Info:
                 f"target    {self.target}: {self.target_why}",
                 f"built     {built}",
                 f"threads   {self.threads}: {self.threads_why}",
-                "LSTM      these kernels on the CPU for float32 and float64;",
-                "          torch's operations for other devices and types, and under autocast",
+                "LSTM      these kernels on the CPU, in float32, float64 and bf16;",
+                "          torch's operations on other devices",
             ]
         )
 

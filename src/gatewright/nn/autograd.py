@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewright.nn import _torch_private, fallback, operators
+from gatewright.nn import _torch_private, fallback, operators, precision
 from gatewright.spec.cell import LayerWeights
 
 _PLAIN = {Tensor, torch.nn.Parameter, type(None)}
@@ -38,9 +38,9 @@ class Lstm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, keys: Any, cell: int, batch_sizes: Tensor | None, options: Any, *tensors: Any) -> Any:
         """Run the operator, and keep what the backward pass needs."""
-        ctx.cell, (ctx.reverse, record_wanted, ctx.checkpoint) = cell, options
+        ctx.cell, (ctx.reverse, record_wanted, ctx.checkpoint, ctx.compute) = cell, operators.with_compute(options)
         x, h_0, c_0, *weights = tensors
-        inputs = (x, h_0, c_0, weights, cell, batch_sizes, [ctx.reverse, 1, ctx.checkpoint])
+        inputs = (x, h_0, c_0, weights, cell, batch_sizes, [ctx.reverse, 1, ctx.checkpoint, ctx.compute])
         results = (
             operators.lstm_kernel(*inputs)
             if keys is None
@@ -68,7 +68,7 @@ def gradients_of(
     """Return the adjoints of x, h_0, c_0 and the weights: None where one is not needed.
 
     Args:
-        ctx: with cell, reverse and checkpoint as attributes.
+        ctx: with cell, reverse, checkpoint and compute as attributes.
         saved: batch_sizes, what the forward pass kept, x, h_0, c_0, and the weights.
         adjoint: of what the forward pass gave.
         needs: whether each is needed.
@@ -81,7 +81,7 @@ def gradients_of(
         run: Callable[..., Any] = _of_batch
     else:
         run = operators.lstm_backward_kernel if direct(*adjoint, *saved) else operators.lstm_backward
-    options = [ctx.reverse, ctx.checkpoint, int(need_x), int(any(need_weights))]
+    options = [ctx.reverse, ctx.checkpoint, int(need_x), int(any(need_weights)), ctx.compute]
     activations = [y, gates, cells]
     dx, dh_0, dc_0, dW = run(list(adjoint), [x, h_0, c_0], weights, ctx.cell, batch_sizes, activations, options)
     gradients = (dx, dh_0, dc_0, *(dW or [None] * len(weights)))
@@ -107,7 +107,9 @@ def _of_batch(
     gradient = operators.lstm_backward_flat(*d, flat, batch_sizes, [cell, *options, *sizes])
     differentiated = [*(inputs if options[2] else inputs[1:]), *(weights if options[3] else [])]
     parts = gradient.split([tensor.numel() for tensor in differentiated])
-    gradients = [part.view(tensor.shape) for part, tensor in zip(parts, differentiated, strict=True)]
+    gradients = [
+        part.view(tensor.shape).to(tensor.dtype) for part, tensor in zip(parts, differentiated, strict=True)
+    ]
     dx = gradients.pop(0) if options[2] else inputs[0].new_empty(0)
     return dx, gradients[0], gradients[1], gradients[2:]
 
@@ -125,7 +127,12 @@ def _adjoint_by_steps(
         present = torch.arange(int(batch_sizes[0]), device=batch_sizes.device) < batch_sizes[:, None]
         lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
         x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
-    y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, layer, reverse=bool(ctx.reverse), lengths=lengths)
+    by_steps: dict[str, Any] = {"reverse": bool(ctx.reverse), "lengths": lengths}
+    if ctx.compute == precision.FULL:
+        y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, layer, **by_steps)
+    else:
+        kept = precision.kept_type(x, ctx.compute)
+        y, h_n, c_n, record = fallback.sequence_in_bf16(x, h_0, c_0, layer, kept=kept, **by_steps)
     gates = torch.cat([record.input_gate, record.forget_gate, record.candidate, record.output_gate], dim=-1)
     outputs = [y, h_n, c_n, gates, record.cell]
     if place is not None:
@@ -154,7 +161,8 @@ def _with_adjoint(keys: Any, *inputs: Any) -> Any:
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     """Keep what `_later` needs."""
-    x, h_0, c_0, weights, ctx.cell, batch_sizes, (ctx.reverse, ctx.kept, ctx.checkpoint) = inputs
+    x, h_0, c_0, weights, ctx.cell, batch_sizes, options = inputs
+    ctx.reverse, ctx.kept, ctx.checkpoint, ctx.compute = operators.with_compute(options)
     y, _, _, gates, cells = output
     ctx.save_for_backward(batch_sizes, y, gates, cells, x, h_0, c_0, *weights)
     ctx.set_materialize_grads(False)
@@ -169,7 +177,7 @@ def _later(ctx: Any, *adjoint: Tensor | None) -> tuple[Any, ...]:
     weights = list(saved[7:])
     if not ctx.kept:
         with torch.no_grad():
-            options = [ctx.reverse, 1, ctx.checkpoint]
+            options = [ctx.reverse, 1, ctx.checkpoint, ctx.compute]
             y, _, _, *rest = operators.lstm(x, h_0, c_0, weights, ctx.cell, batch_sizes, options)
         activations = [y, *rest]
     needs = [*ctx.needs_input_grad[:3], *(ctx.needs_input_grad[3] or [False] * len(weights))]

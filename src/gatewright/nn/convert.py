@@ -35,7 +35,7 @@ def convert(module: _Module, *, back: bool = False) -> tuple[_Module, list[str]]
     Args:
         module: the root of the tree; it may be an LSTM or a cell itself.
         back: whether to replace Gatewright's layers, the heads of its models included, by torch's, which have
-            neither ``record=True`` nor ``checkpoint``.
+            neither ``record=True`` nor ``checkpoint``, ``compute`` and ``saved``.
 
     Returns:
         The module - the same object, unless the root itself was replaced - and the names of the replaced
@@ -94,7 +94,8 @@ def _rebuilt(module: _Module, kind: type[nn.Module]) -> _Module:
             state[key] = state[key].copy()
     state.pop("_compiled_call_impl", None)
     if not issubclass(kind, LSTM):
-        state.pop("checkpoint", None)
+        for own in ("checkpoint", "compute", "saved"):
+            state.pop(own, None)
     new = kind.__new__(kind)
     new.__setstate__(state)
     return new  # type: ignore[return-value]

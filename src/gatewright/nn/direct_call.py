@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gatewright.native_module import _kernels
-from gatewright.nn import _torch_private, autograd
+from gatewright.nn import _torch_private, autograd, precision
 from gatewright.nn.initial_state import State
 from gatewright.spec.cell import cell_code
 
@@ -48,7 +48,9 @@ def run(layer: Any, x: Tensor, hx: Any, weights: Sequence[Any]) -> tuple[Tensor,
     """
     if torch.compiler.is_compiling() or type(x) not in _PLAIN or not (_available and _torch_private.undisturbed()):
         return None
-    if layer.bidirectional or layer.checkpoint or (layer.dropout and layer.training and layer.num_layers > 1):
+    if layer.bidirectional or layer.checkpoint or layer.compute != "full":
+        return None
+    if layer.dropout and layer.training and layer.num_layers > 1:
         return None
     h_0 = c_0 = None
     if hx is not None:
@@ -155,6 +157,7 @@ class _Pass(NamedTuple):
     cell: int
     reverse: int = 0
     checkpoint: int = 0
+    compute: int = precision.FULL
 
 
 def _adjoint_by_operators(

@@ -1,9 +1,12 @@
 """The LSTM equations as differentiable torch operations: one layer, one direction, step by step.
 
-For what the kernels do not do: devices other than the CPU, half precision, autocast, and second derivatives.
+For what the kernels do not do: devices other than the CPU, and second derivatives.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +25,7 @@ def sequence(
     reverse: bool = False,
     lengths: Tensor | None = None,
     clamps: Tensor | None = None,
+    bf16: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
     """Run one layer in one direction and record every step.
 
@@ -39,6 +43,8 @@ def sequence(
             while the row has no step: past its end going forward, before its last step in reverse.
         clamps: values at which gates are held at every step, (4, H), in the order of the gates, after activation;
             NaN where a gate is not held.  None holds none.
+        bf16: whether the operands of all products with weights are rounded to bfloat16, as the kernels' bf16
+            arithmetic has them; for float32 tensors.  Derivatives take such a rounding for the identity.
 
     Returns:
         y (T, B, H or P), zero past a row's end, with y[t] the hidden state that x[t] led to; h_n and c_n,
@@ -53,16 +59,19 @@ def sequence(
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
     T, B, _ = x.shape
+    operand: Callable[[Tensor], Tensor] = _rounded if bf16 else _as_it_is
+    W_hr = None if weights.W_hr is None else operand(weights.W_hr)
     bias = None if weights.b_ih is None or weights.b_hh is None else weights.b_ih + weights.b_hh
-    from_input = F.linear(x, weights.W_ih, bias).unbind(0)
-    W_hh = weights.W_hh.t()
+    from_input = F.linear(operand(x), operand(weights.W_ih), bias).unbind(0)
+    W_hh = operand(weights.W_hh).t()
     present = None if lengths is None else _present(T, lengths).to(x.device)
     all_present = T if lengths is None or B == 0 else int(lengths.min())
 
     steps: list[tuple[Tensor, ...]] = []
     h, c = h_0, c_0
     for t in reversed(range(T)) if reverse else range(T):
-        step = _step(torch.addmm(from_input[t], h, W_hh), c, weights.W_hr, clamps)
+        gates = _gates(torch.addmm(from_input[t], operand(h), W_hh), clamps)
+        step = (*gates, *_next_state(gates, c, W_hr, operand))
         steps.append(step)
         if present is None or t < all_present:
             c, h = step[-2:]
@@ -76,13 +85,34 @@ def sequence(
     return y, h, c, LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
 
 
-def _step(gates: Tensor, c: Tensor, W_hr: Tensor | None, clamps: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Return i, f, g, o, c', h' for the gates before activation, (B, 4H)."""
-    i_pre, f_pre, g_pre, o_pre = gates.chunk(4, dim=1)
-    activated = (i_pre.sigmoid(), f_pre.sigmoid(), g_pre.tanh(), o_pre.sigmoid())
-    if clamps is not None:
-        activated = _held(activated, clamps)
-    return (*activated, *_next_state(activated, c, W_hr))
+def sequence_in_bf16(
+    x: Tensor, h_0: Tensor, c_0: Tensor, weights: LayerWeights, *, kept: torch.dtype, **options: Any
+) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
+    """Run one layer in bf16 arithmetic, with results of the types that the kernels give.
+
+    Args:
+        x: as for `sequence`, float32 or bfloat16, as all tensors; y has its type.
+        h_0: as for `sequence`; h_n has its type.
+        c_0: as for `sequence`; c_n has its type.
+        weights: as for `sequence`.
+        kept: type of the gates and cell states in the record.
+        options: the others of `sequence`.
+    """
+    wide = LayerWeights(*(None if W is None else W.float() for W in weights))
+    with torch.autocast("cpu", enabled=False):
+        y, h_n, c_n, record = sequence(x.float(), h_0.float(), c_0.float(), wide, bf16=True, **options)
+    y = y.to(x.dtype)
+    gates = record.input_gate, record.forget_gate, record.candidate, record.output_gate
+    i, f, g, o, cell = (each.to(kept) for each in (*gates, record.cell))
+    record = LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
+    return y, h_n.to(h_0.dtype), c_n.to(c_0.dtype), record
+
+
+def _gates(pre: Tensor, clamps: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return i, f, g, o, (B, H), for the gates before activation, (B, 4H)."""
+    i_pre, f_pre, g_pre, o_pre = pre.chunk(4, dim=1)
+    gates = (i_pre.sigmoid(), f_pre.sigmoid(), g_pre.tanh(), o_pre.sigmoid())
+    return gates if clamps is None else _held(gates, clamps)
 
 
 def _held(gates: tuple[Tensor, Tensor, Tensor, Tensor], clamps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -92,13 +122,26 @@ def _held(gates: tuple[Tensor, Tensor, Tensor, Tensor], clamps: Tensor) -> tuple
 
 
 def _next_state(
-    gates: tuple[Tensor, Tensor, Tensor, Tensor], c: Tensor, W_hr: Tensor | None
+    gates: tuple[Tensor, Tensor, Tensor, Tensor],
+    c: Tensor,
+    W_hr: Tensor | None,
+    operand: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Return c' and h' for i, f, g, o after activation, and the cell state before the step."""
     i, f, g, o = gates
     c = torch.addcmul(f * c, i, g)
     h = o * c.tanh()
-    return c, h if W_hr is None else F.linear(h, W_hr)
+    return c, h if W_hr is None else F.linear(operand(h), W_hr)
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    """Return the values rounded to bfloat16, with the derivative of the values themselves."""
+    difference = tensor.bfloat16().float() - tensor  # exact, as is the sum below
+    return tensor + torch.where(tensor.isfinite(), difference, 0.0).detach()
 
 
 def _present(T: int, lengths: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from gatewright.nn import _torch_private, autograd, operators
+from gatewright.nn import _torch_private, autograd, operators, precision
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
 
@@ -27,15 +27,6 @@ def takes(x: Tensor, weights: Sequence[Tensor | None]) -> bool:
         if W is None or W.dtype != dtype or not W.is_cpu:
             return False
     return True
-
-
-def widens(x: Tensor) -> bool:
-    """Whether a narrow type, of the input or by autocast, has to go by the kernels in float32: while compiling.
-
-    torch's own operator is faster for such types, but what `torch.compile` makes of it has no gradients.
-    """
-    narrow = x.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled("cpu")
-    return narrow and torch.compiler.is_compiling() and x.is_cpu
 
 
 def looked_into(x: Tensor, hx: Any, weights: Sequence[Tensor | None]) -> bool:
@@ -59,6 +50,7 @@ def sequence(
     batch_sizes: Tensor | None = None,
     record: bool = False,
     checkpoint: int = 0,
+    compute: int = precision.FULL,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
     """Run one layer in one direction, by the kernels.
 
@@ -74,10 +66,12 @@ def sequence(
         record: whether to return the activations that the pass saved.
         checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest;
             0 keeps the activations of every step, as a record does.
+        compute: the arithmetic, a code of `gatewright.nn.precision`.  In bf16, each tensor is float32 or bfloat16.
 
     Returns:
         y, shaped as x but (..., H) or (..., P); h_n and c_n, shaped as h_0 and c_0; and the record or None, whose
-        fields are (T, B, H), or (rows, H) with ``batch_sizes``.
+        fields are (T, B, H), or (rows, H) with ``batch_sizes``.  Types are those of x, h_0 and c_0; gates and cell
+        states of a record in bf16 have that in which they are kept.
 
     Raises:
         GatewrightError: if sizes do not fit.
@@ -88,11 +82,11 @@ def sequence(
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
-    options = [int(reverse), int(record), 0 if record else checkpoint]
+    options = [int(reverse), int(record), 0 if record else checkpoint, compute]
     direct = autograd.direct(x, h_0, c_0, *weights)
     results: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
     if direct and not autograd.differentiable(x, h_0, c_0, *weights):
-        args = operators.sequence_args(batch_sizes, reverse, options[2])
+        args = operators.sequence_args(batch_sizes, reverse, options[2], compute)
         results = operators.forward(x, h_0, c_0, weights, args, keep=record)
     elif direct:
         results = autograd.Lstm.apply(None, weights.code, batch_sizes, options, x, h_0, c_0, *weights.present())

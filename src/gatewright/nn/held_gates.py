@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from gatewright import kernels
 from gatewright.nn import autograd, fallback, fast_path, operators
+from gatewright.nn.precision import FULL, kept_type
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
 
 
 def sequence_held(
-    x: Tensor, h_0: Tensor, c_0: Tensor, weights: LayerWeights, clamps: Tensor, *, reverse: bool = False
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: LayerWeights,
+    clamps: Tensor,
+    *,
+    reverse: bool = False,
+    compute: int = FULL,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
     """Run one layer in one direction with gates held, and record every step.
 
@@ -25,6 +31,7 @@ def sequence_held(
         weights: as for `gatewright.nn.fast_path.sequence`.
         clamps: values at which gates are held, (4, H), as for `gatewright.nn.fallback.sequence`.
         reverse: as for `gatewright.nn.fast_path.sequence`.
+        compute: as for `gatewright.nn.fast_path.sequence`.
 
     Returns:
         What `gatewright.nn.fast_path.sequence` does with ``record=True``.
@@ -43,10 +50,11 @@ def sequence_held(
     """
     tensors = weights.present()
     if autograd.differentiable(x, h_0, c_0, clamps, *tensors) or fast_path.looked_into(x, (h_0, c_0), tensors):
-        return fallback.sequence(x, h_0, c_0, weights, reverse=reverse, clamps=clamps)
-    args = kernels.SequenceArgs(
-        reverse=reverse, threads=torch.get_num_threads(), clamps=operators.dense(clamps)[0]
-    )
+        if compute == FULL:
+            return fallback.sequence(x, h_0, c_0, weights, reverse=reverse, clamps=clamps)
+        kept = kept_type(x, compute)
+        return fallback.sequence_in_bf16(x, h_0, c_0, weights, kept=kept, reverse=reverse, clamps=clamps)
+    args = operators.sequence_args(None, reverse, 0, compute)._replace(clamps=operators.dense(clamps)[0])
     y, h_n, c_n, gates, cells = operators.forward(x, h_0, c_0, weights, args, keep=True)
     assert gates is not None
     assert cells is not None

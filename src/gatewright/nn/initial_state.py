@@ -25,7 +25,10 @@ def fits(hx: Any, expected: Shapes, dtype: torch.dtype) -> bool:
         return True
     if not (isinstance(hx, (tuple, list)) and len(hx) == 2 and all(isinstance(s, Tensor) for s in hx)):
         return False
-    same_type = _torch_private.any_autocast() or all(state.dtype == dtype for state in hx)
+    double = torch.float64
+    same_type = all(state.dtype == dtype for state in hx) or (
+        _torch_private.any_autocast() and all((state.dtype == double) == (dtype == double) for state in hx)
+    )
     return same_type and tuple(tuple(state.shape) for state in hx) == expected
 
 

@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gatewright import kernels
-from gatewright.nn import fast_path, operators
+from gatewright.nn import fast_path, operators, precision
 from gatewright.nn.fx_node import fx_node
 
 
 class Linear(nn.Linear):
     """`torch.nn.Linear`, whose result for a row does not depend on the other rows.
 
-    On the CPU, for float32 and float64, `gatewright.kernels.linear` does the work; elsewhere torch's operation.
+    On the CPU, for float32, float64 and bfloat16, also by autocast, `gatewright.kernels.linear` does the work;
+    elsewhere torch's operation.
 
     >>> layer = Linear(3, 2)
     >>> x = torch.ones(5, 4, 3)
@@ -29,8 +30,10 @@ class Linear(nn.Linear):
         if not isinstance(input, Tensor):
             return fx_node(self, input)
         weights = [self.weight] if self.bias is None else [self.weight, self.bias]
-        if not fast_path.takes(input, weights) or fast_path.looked_into(input, None, weights):
+        bf16 = precision.in_bf16(input, weights)
+        if not (bf16 or fast_path.takes(input, weights)) or fast_path.looked_into(input, None, weights):
             return functional.linear(input, self.weight, self.bias)
+        input = input.bfloat16() if bf16 else input  # noqa: A001
         y = linear(input.reshape(-1, self.in_features), self.weight, self.bias)
         return y.reshape(*input.shape[:-1], self.out_features)
 
@@ -38,7 +41,8 @@ class Linear(nn.Linear):
 def _linear(x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
     y = x.new_empty(x.shape[0], W.shape[0])
     x_, W_, b_ = operators.dense(x, W, b)
-    kernels.linear(x_, W_, b_, threads=torch.get_num_threads(), out=operators.dense(y)[0])
+    compute = "bf16" if x.dtype == torch.bfloat16 else "full"
+    kernels.linear(x_, W_, b_, threads=torch.get_num_threads(), out=operators.dense(y)[0], compute=compute)
     return y
 
 
@@ -47,7 +51,8 @@ def _shapes(x: Tensor, W: Tensor, _b: Tensor | None) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-    x, W, _ = inputs
+    x, W, b = inputs
+    ctx.of_bias = None if b is None else b.dtype
     ctx.save_for_backward(x, W)
 
 
@@ -56,7 +61,9 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     need_x, need_W, need_b = ctx.needs_input_grad
     # The library of torch's products divides a sum among threads: dW depends on their number in its last bits.
     # Our own `linear`, one chain of additions for each number, takes several times as long here, and rounds more.
-    return (dy @ W if need_x else None, dy.T @ x if need_W else None, dy.sum(0) if need_b else None)
+    dx = dy @ W.to(dy.dtype) if need_x else None  # weights of float32 were rounded for a bfloat16 input
+    dW = (dy.T @ x).to(W.dtype) if need_W else None
+    return dx, dW, dy.sum(0, dtype=ctx.of_bias) if need_b else None
 
 
 linear = operators.define("linear", _linear, _shapes)

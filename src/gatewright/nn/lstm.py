@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import _torch_private, direct_call, fallback, fast_path
+from gatewright.nn import _torch_private, direct_call, fallback, fast_path, precision
 from gatewright.nn.fx_node import fx_node
-from gatewright.nn.initial_state import Shapes, State, described, fits, tensors_of
+from gatewright.nn.initial_state import Shapes, State, described, fits
 from gatewright.nn.packed_sequence import Layout
+from gatewright.nn.precision import Arithmetic
 from gatewright.nn.record import LayerRecord, Record
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
@@ -34,8 +35,10 @@ class LSTM(torch.nn.RNNBase):
     loads the other's ``state_dict``.  Called with ``record=True`` it returns a `Record` next to the result,
     with every gate, cell state and hidden state of every step; a loss may use them like any other tensor.
 
-    On the CPU, for float32 and float64, `gatewright.kernels` do the work, and the record is what they save for
-    their backward pass.  Elsewhere, under autocast and under `torch.func`, torch's operations do.
+    On the CPU `gatewright.kernels` do the work, and the record is what they save for their backward pass.
+    bfloat16 weights (``.bfloat16()``), ``torch.autocast("cpu", torch.bfloat16)`` and ``compute="bf16"`` make them
+    round the operands of all products to bfloat16, and sum in float32, with gates and states in float32; float16
+    is computed in float32.  On other devices and under `torch.func` torch's operations do the work.
 
     Equations: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), with the forget gate of Gers et al.
     2000, Neural Computation 12(10); projection: Sak et al. 2014, arXiv:1402.1128, equations 7 to 12
@@ -56,6 +59,11 @@ class LSTM(torch.nn.RNNBase):
             with the same bits, at the cost of one more forward pass; 0 keeps the activations of every step.
             Rounded up to a multiple of the steps that the backward pass takes at once (`kernels.chunk_steps`).
             A pass that records, or that torch's operations do, keeps everything.
+        compute: "full", or "bf16" to compute in bf16 with float32 weights, input and output: no state or gradient
+            of a weight is rounded, and the results of a batch, of single steps and of a compiled layer have the
+            same bits.
+        saved: how a bf16 pass keeps gates and cell states for its backward pass, and for a record: in "bf16", or
+            in "float32" with twice the memory and smaller errors of the gradients.
 
     Shapes:
         input (T, B, D), (T, D), or a `PackedSequence`; hx a pair (h_0, c_0) of `(L*S, B, P)` and
@@ -63,7 +71,8 @@ class LSTM(torch.nn.RNNBase):
         and a pair (h_n, c_n) shaped as hx.
 
     Raises:
-        GatewrightError: if ``checkpoint`` is not a whole number of at least 0.
+        GatewrightError: if ``checkpoint`` is not a whole number of at least 0, ``compute`` or ``saved`` is none of
+            its values, or ``compute`` is "bf16" for float64 weights.
         ValueError: if input is not 2-D or 3-D, or not of the type of the weights.
         RuntimeError: if sizes do not fit, or there are no steps.  The states that come with a packed sequence
             are checked too; `torch.nn.LSTM` reads out of bounds, or goes on, with some that do not fit.
@@ -81,6 +90,8 @@ class LSTM(torch.nn.RNNBase):
     """
 
     checkpoint: int = 0
+    compute: str = "full"
+    saved: str = "bf16"
 
     # What `torch.nn.LSTM` adds to its base, for the errors that it raises and for what the kernels do not do.
     check_forward_args: Any = torch.nn.LSTM.check_forward_args
@@ -102,9 +113,12 @@ class LSTM(torch.nn.RNNBase):
         dtype: torch.dtype | None = None,
         *,
         checkpoint: int = 0,
+        compute: Literal["full", "bf16"] = "full",
+        saved: Literal["bf16", "float32"] = "bf16",
     ) -> None:
         if not isinstance(checkpoint, int) or checkpoint < 0:
             raise GatewrightError("checkpoint", "a whole number of at least 0", repr(checkpoint))
+        precision.require(compute, saved)
         super().__init__(
             "LSTM",
             input_size,
@@ -118,7 +132,13 @@ class LSTM(torch.nn.RNNBase):
             device=device,
             dtype=dtype,
         )
-        self.checkpoint = checkpoint
+        self.checkpoint, self.compute, self.saved = checkpoint, compute, saved
+
+    def extra_repr(self) -> str:
+        """Return the arguments that are not at their defaults, as torch does."""
+        own = {name: getattr(self, name) for name in ("checkpoint", "compute", "saved")}
+        changed = [f"{name}={value!r}" for name, value in own.items() if value != getattr(LSTM, name)]
+        return ", ".join([super().extra_repr(), *changed])
 
     @overload
     def forward(
@@ -161,14 +181,13 @@ class LSTM(torch.nn.RNNBase):
         direct = None if record or packed else direct_call.run(self, x, hx, weights)
         if direct is not None:
             return direct
-        by_kernels = fast_path.takes(x, weights)
-        whole = by_kernels or all(isinstance(W, Tensor) for W in weights)
-        if whole and not (record or by_kernels) and fast_path.widens(x):
-            return self._widened(input, hx, weights)
+        how = precision.arithmetic(self, x, weights, packed)
+        whole = how is not None or all(isinstance(W, Tensor) for W in weights)
         looked_into = whole and fast_path.looked_into(x, hx, weights)
-        if not (by_kernels or looked_into or (whole and record)):
+        if not (how is not None or looked_into or (whole and record)):
             return self._torch_forward(input, hx)
-        y, state, gates_and_states = self._run(input, hx, weights, record, by_kernels and not looked_into)
+        by_kernels = how is not None and x.is_cpu and not looked_into
+        y, state, gates_and_states = self._run(input, hx, weights, how, record, by_kernels)
         return (y, state, gates_and_states) if record else (y, state)
 
     def _run(
@@ -176,26 +195,63 @@ class LSTM(torch.nn.RNNBase):
         input: Any,  # noqa: A002
         hx: Any,
         weights: list[Tensor],
+        how: Arithmetic | None,
         record: bool,
         by_kernels: bool,
     ) -> tuple[Any, State, Record | None]:
         """Run by the kernels, or else step by step, after the checks of torch."""
         packed = isinstance(input, PackedSequence)
-        x = input.data if isinstance(input, PackedSequence) else input
-        expected = self._expected_state(
-            x, input.batch_sizes if isinstance(input, PackedSequence) else None, weights
-        )
+        x = input.data if packed else input
+        expected = self._expected_state(x, input.batch_sizes if packed else None, weights)
         if expected is None or not fits(hx, expected, x.dtype):
             self._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
             raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", described(hx))
-        if hx is None:
-            hx = tuple([x.new_zeros(shape) for shape in expected])
-        stack = self._stack(weights)
-        if not packed:
-            return self._padded(x, hx, stack, record, by_kernels)
+        if how is None or how.as_it_is:
+            if hx is None:
+                hx = tuple([x.new_zeros(shape) for shape in expected])
+            return self._by_type(input, hx, weights, how, record, by_kernels)
+        state = precision.state(how, x, hx, expected)
+        rows = precision.rows(how, x)
+        with torch.autocast("cpu", enabled=False):
+            y, (h_n, c_n), record_of_pass = self._by_type(
+                PackedSequence(rows, *input[1:]) if packed else rows,
+                state,
+                precision.weights(how, weights),
+                how,
+                record,
+                by_kernels,
+            )
+            y = PackedSequence(y.data.to(how.y), *y[1:]) if packed else y.to(how.y)
+            return y, (h_n.to(how.y), c_n.to(how.c)), precision.record(how, record_of_pass)
+
+    def _by_type(
+        self,
+        input: Any,  # noqa: A002
+        hx: State,
+        weights: list[Tensor],
+        how: Arithmetic | None,
+        record: bool,
+        by_kernels: bool,
+    ) -> tuple[Any, State, Record | None]:
+        """Run what is of the types that the kernels take, padded or packed."""
+        stack, code = self._stack(weights), precision.FULL if how is None else how.code
+        sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
+        run: _Run
         if by_kernels:
-            return self._packed(input, hx, stack, record)
-        return self._packed_by_steps(input, hx, stack)
+            run = functools.partial(
+                fast_path.sequence,
+                batch_sizes=sizes,
+                record=record,
+                checkpoint=self.checkpoint,
+                compute=code,
+            )
+        elif code == precision.FULL:
+            run = fallback.sequence
+        else:
+            run = functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(hx[0], code))
+        if sizes is None:
+            return self._padded(input, hx, stack, run)
+        return self._packed(input, hx, stack, run) if by_kernels else self._packed_by_steps(input, hx, stack, run)
 
     def _current_weights(self) -> list[Any]:
         """Return the weights that `torch.nn.LSTM` reads: ``_flat_weights``, after a look at what has changed.
@@ -217,28 +273,10 @@ class LSTM(torch.nn.RNNBase):
         self._update_flat_weights()
         return self._flat_weights
 
-    def _widened(self, input: Any, hx: Any, weights: list[Tensor]) -> tuple[Any, State]:  # noqa: A002
-        """Run by the kernels in float32 what is of a narrower type, or what autocast narrows."""
-        packed = isinstance(input, PackedSequence)
-        x = input.data if packed else input
-        narrow = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-
-        def wide(tensor: Tensor) -> Tensor:
-            return tensor if tensor.dtype == torch.float64 else tensor.to(narrow).float()
-
-        def narrowed(tensor: Tensor) -> Tensor:
-            """Return a result in the type that torch has it in: autocast leaves that of packed rows alone."""
-            return tensor if tensor.dtype == torch.float64 else tensor.to(x.dtype if packed else narrow)
-
-        with torch.autocast("cpu", enabled=False):
-            widened_input = PackedSequence(wide(x), *input[1:]) if packed else wide(x)
-            state = [wide(each) for each in hx] if len(tensors_of(hx)) == 2 else hx
-            y, (h_n, c_n), _ = self._run(widened_input, state, [wide(W) for W in weights], False, True)
-            y = PackedSequence(narrowed(y.data), *y[1:]) if packed else narrowed(y)
-            return y, (narrowed(h_n), narrowed(c_n))
-
     def stream(self, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32") -> Stream:
         """Return a `gatewright.Stream` with copies of the weights: step by step, without torch, to the same bits.
+
+        A stream computes in float32, also that of a layer with ``compute="bf16"``.
 
         Args:
             sessions: number of sessions.
@@ -288,9 +326,8 @@ class LSTM(torch.nn.RNNBase):
         return 1 if self.batch_first and x.dim() == 3 else 0
 
     def _padded(
-        self, x: Tensor, hx: State, stack: list[LayerWeights], record: bool, by_kernels: bool
+        self, x: Tensor, hx: State, stack: list[LayerWeights], run: _Run
     ) -> tuple[Tensor, State, Record | None]:
-        run = self._kernel_layer(record) if by_kernels else fallback.sequence
         if x.dim() == 2:
             y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x[:, None], hx[0][:, None], hx[1][:, None])
             y, h_n, c_n = y[:, 0], h_n[:, 0], c_n[:, 0]
@@ -302,17 +339,16 @@ class LSTM(torch.nn.RNNBase):
         return y, (h_n, c_n), Record(tuple(layers)) if layers else None
 
     def _packed(
-        self, packed: PackedSequence, hx: State, stack: list[LayerWeights], record: bool
+        self, packed: PackedSequence, hx: State, stack: list[LayerWeights], run: _Run
     ) -> tuple[PackedSequence, State, Record | None]:
         """Run by the kernels, which take packed steps as they are."""
         x, batch_sizes, order, back = packed
         h_0, c_0 = (state if order is None else state.index_select(1, order) for state in hx)
-        run = self._kernel_layer(record, batch_sizes)
         y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x, h_0, c_0)
         if back is not None:
             h_n, c_n = h_n.index_select(1, back), c_n.index_select(1, back)
         out = PackedSequence(y, batch_sizes, order, back)
-        if not record:
+        if not layers:
             return out, (h_n, c_n), None
         layout = Layout.of(packed)
         directions = 2 if self.bidirectional else 1
@@ -323,7 +359,7 @@ class LSTM(torch.nn.RNNBase):
         return out, (h_n, c_n), Record(tuple(layers), layout.lengths)
 
     def _packed_by_steps(
-        self, packed: PackedSequence, hx: State, stack: list[LayerWeights]
+        self, packed: PackedSequence, hx: State, stack: list[LayerWeights], run: _Run
     ) -> tuple[PackedSequence, State, Record]:
         """Run by torch's operations, over padded rows."""
         layout = Layout.of(packed)
@@ -332,14 +368,9 @@ class LSTM(torch.nn.RNNBase):
             """Draw the mask over packed steps, as torch's operator does."""
             return layout.unpack(F.dropout(layout.pack(y), rate))
 
-        run = functools.partial(fallback.sequence, lengths=layout.lengths)
+        run = functools.partial(run, lengths=layout.lengths)
         y, h_n, c_n, layers = self._layers(stack, run, dropout, layout.unpack(packed.data), *hx)
         return layout.wrap(layout.pack(y)), (h_n, c_n), Record(tuple(layers), layout.lengths)
-
-    def _kernel_layer(self, record: bool, batch_sizes: Tensor | None = None) -> _Run:
-        return functools.partial(
-            fast_path.sequence, batch_sizes=batch_sizes, record=record, checkpoint=self.checkpoint
-        )
 
     def _layers(
         self,

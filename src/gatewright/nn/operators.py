@@ -1,8 +1,8 @@
 """The kernels as operators of torch: schema, implementation on the CPU, and shapes for tracing.
 
 `gatewright::lstm` runs one layer in one direction; `gatewright::lstm_backward` is its adjoint.  Both are for the
-CPU and for float32 and float64, and neither writes to its arguments.  Weights are packed anew on every call, so
-that no change of them, by whatever way, can be missed.
+CPU and for float32 and float64, or in bf16 arithmetic for float32 and bfloat16, and neither writes to its
+arguments.  Weights are packed anew on every call, so that no change of them, by whatever way, can be missed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gatewright import kernels
+from gatewright.nn.precision import BF16, FULL, kept_type
 from gatewright.spec.cell import LayerWeights
 
 kernels.share_threads()
@@ -29,10 +30,15 @@ def define(name: str, kernel: Callable[..., Any], shapes: Callable[..., Any]) ->
     return getattr(torch.ops.gatewright, name).default
 
 
-def sequence_args(batch_sizes: Tensor | None, reverse: bool, checkpoint: int) -> kernels.SequenceArgs:
-    """Return how a sequence is walked, by as many threads as torch uses."""
+def sequence_args(
+    batch_sizes: Tensor | None, reverse: bool, checkpoint: int, compute: int = FULL
+) -> kernels.SequenceArgs:
+    """Return how a sequence is walked, in which arithmetic, by as many threads as torch uses."""
     sizes = None if batch_sizes is None else batch_sizes.tolist()
-    return kernels.SequenceArgs(sizes, reverse, checkpoint, torch.get_num_threads())
+    args = kernels.SequenceArgs(sizes, reverse, checkpoint, torch.get_num_threads())
+    if compute == FULL:
+        return args
+    return args._replace(compute="bf16", kept="bf16" if compute == BF16 else "float32")
 
 
 def forward(
@@ -40,9 +46,8 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """Run the kernels; return y, h_n, c_n, gates and cell, the last two None where they are not kept."""
     y = x.new_empty(*x.shape[:-1], weights.W_hh.shape[-1])
-    h_n = torch.empty_like(h_0, memory_format=torch.contiguous_format)
-    c_n = torch.empty_like(c_0, memory_format=torch.contiguous_format)
-    h, c = dense(h_0, c_0)
+    h_n, c_n = (_new_state(state) for state in (h_0, c_0))
+    h, c = dense(*_widened(h_0, c_0))
     arrays = kernels.forward(
         rows(x),
         h,
@@ -52,9 +57,30 @@ def forward(
         keep=keep,
         out=(to_dlpack(y), to_dlpack(h_n), to_dlpack(c_n), None, None),
     )
-    gates = None if arrays.gates is None else torch.from_numpy(arrays.gates)
-    cells = None if arrays.cell is None else torch.from_numpy(arrays.cell)
-    return y, h_n, c_n, gates, cells
+    gates, cells = _tensor(arrays.gates), _tensor(arrays.cell)
+    return y, h_n.to(h_0.dtype), c_n.to(c_0.dtype), gates, cells
+
+
+def _widened(*tensors: Tensor | None) -> list[Tensor | None]:
+    """Return tensors of the states in float32 where they are bfloat16, which only rows and weights may be."""
+    return [
+        tensor if tensor is None or tensor.dtype != torch.bfloat16 else tensor.detach().float()
+        for tensor in tensors
+    ]
+
+
+def _new_state(state: Tensor) -> Tensor:
+    """Return memory for a state, or its adjoint, as the kernels write it."""
+    dtype = torch.float32 if state.dtype == torch.bfloat16 else state.dtype
+    return torch.empty_like(state, dtype=dtype, memory_format=torch.contiguous_format)
+
+
+def _tensor(array: Any) -> Tensor | None:
+    """Return an array of the kernels as a tensor; bfloat16 numbers come as their bits."""
+    if array is None:
+        return None
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
 
 
 def lstm_kernel(
@@ -75,12 +101,18 @@ def lstm_kernel(
         weights: those that the cell has, in the order of `CellSpec.weights`.
         cell: which cell it is, `CellSpec.code`.
         batch_sizes: rows of each step.
-        options: reverse, keep, checkpoint.
+        options: reverse, keep, checkpoint, compute: a code of `gatewright.nn.precision`, which programs that were
+            exported by earlier versions do not have.
     """
-    reverse, keep, checkpoint = options
-    args = sequence_args(batch_sizes, bool(reverse), checkpoint)
+    reverse, keep, checkpoint, compute = with_compute(options)
+    args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute)
     y, h_n, c_n, gates, cells = forward(x, h_0, c_0, LayerWeights.of(cell, weights), args, keep=bool(keep))
     return y, h_n, c_n, x.new_empty(0) if gates is None else gates, x.new_empty(0) if cells is None else cells
+
+
+def with_compute(options: Sequence[int], count: int = 4) -> Sequence[int]:
+    """Return the options of an operator with an arithmetic at their end, also those of earlier versions."""
+    return options if len(options) == count else [*options, FULL]
 
 
 def _lstm_shapes(
@@ -92,19 +124,23 @@ def _lstm_shapes(
     batch_sizes: Tensor | None,
     options: Sequence[int],
 ) -> tuple[Tensor, ...]:
-    _, keep, checkpoint = options
+    _, keep, checkpoint, compute = with_compute(options)
     H, P = weights[1].shape[0] // 4, weights[1].shape[1]
     rows = x.shape[:-1]
     gates: tuple[Any, ...] = (0,)
     cells: tuple[Any, ...] = (0,)
+    of_gates = of_cells = kept_type(x, compute) if keep else x.dtype
     if keep and checkpoint > 0:
+        of_gates, of_cells = x.dtype, x.dtype if compute == FULL else torch.float32
         T = x.shape[0] if batch_sizes is None else batch_sizes.shape[0]
-        unit = _chunk_steps(h_0.shape[0], H, x.element_size())
+        unit = _chunk_steps(h_0.shape[0], H, x.element_size() if compute == FULL else 2)
         every = (torch.sym_min(checkpoint, torch.sym_max(T, 1)) + unit - 1) // unit * unit
         cells = ((T + every - 1) // every, h_0.shape[0], H)
     elif keep:
         gates, cells = (*rows, 4 * H), (*rows, H)
-    return tuple(x.new_empty(shape) for shape in ((*rows, P), h_0.shape, c_0.shape, gates, cells))
+    states = h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape)
+    kept = x.new_empty(gates, dtype=of_gates), x.new_empty(cells, dtype=of_cells)
+    return x.new_empty((*rows, P)), *states, *kept
 
 
 def lstm_backward_kernel(
@@ -125,27 +161,30 @@ def lstm_backward_kernel(
         cell: which cell it is.
         batch_sizes: rows of each step.
         kept: y, gates and cell, or its checkpoints, as `lstm_kernel` gave them.
-        options: reverse, checkpoint, whether dx is wanted, whether the adjoints of the weights are.
+        options: reverse, checkpoint, whether dx is wanted, whether the adjoints of the weights are, compute.
     """
-    reverse, checkpoint, need_x, need_weights = options
+    reverse, checkpoint, need_x, need_weights, compute = with_compute(options, 5)
     x, h_0, c_0 = inputs
     dy, dh_n, dc_n, dgates, dcell = d
     y, gates, cells = kept
     dx, dh_0, dc_0, dW = _lstm_backward_shapes(d, inputs, weights, cell, batch_sizes, kept, options)
-    d_layer = LayerWeights.of(cell, dW) if need_weights else LayerWeights(None, None)
-    h, c, dh, dc = dense(h_0, c_0, dh_n, dc_n)
+    wide = [tensor if tensor.dtype != torch.bfloat16 else tensor.float() for tensor in (dh_0, dc_0, *dW)]
+    d_layer = LayerWeights.of(cell, wide[2:]) if need_weights else LayerWeights(None, None)
+    h, c, dh, dc = dense(*_widened(h_0, c_0, dh_n, dc_n))
     kernels.backward(
         kernels.OutputGradients(rows(dy), dh, dc, rows(dgates), rows(dcell)),
         kernels.Inputs(rows(x), h, c),
         kernels.Kept(rows(y), None if checkpoint > 0 else rows(gates), rows(cells)),
         LayerWeights(*dense(*LayerWeights.of(cell, weights))),
-        sequence_args(batch_sizes, bool(reverse), checkpoint),
+        sequence_args(batch_sizes, bool(reverse), checkpoint, compute),
         need_x=bool(need_x),
         need_weights=bool(need_weights),
-        out=dense(dx if need_x else None, dh_0, dc_0, d_layer.W_ih, d_layer.W_hh, d_layer.b_ih, d_layer.W_hr),
+        out=dense(dx if need_x else None, *wide[:2], d_layer.W_ih, d_layer.W_hh, d_layer.b_ih, d_layer.W_hr),
     )
     if d_layer.b_hh is not None:
         d_layer.b_hh.copy_(d_layer.b_ih)  # which both are added to
+    if compute != FULL:
+        dh_0, dc_0, *dW = (tensor.to(like.dtype) for tensor, like in zip(wide, (h_0, c_0, *weights), strict=False))
     return dx, dh_0, dc_0, dW
 
 
@@ -153,10 +192,10 @@ def _lstm_backward_shapes(
     _d: Any, inputs: Sequence[Tensor], weights: Sequence[Tensor], _cell: int, _sizes: Any, _kept: Any, options: Any
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     x, h_0, c_0 = inputs
-    _, _, need_x, need_weights = options
+    _, _, need_x, need_weights, _ = with_compute(options, 5)
     dx = x.new_empty(x.shape if need_x else (0,))
-    dW = [x.new_empty(W.shape) for W in weights] if need_weights else []
-    return dx, x.new_empty(h_0.shape), x.new_empty(c_0.shape), dW
+    dW = [W.new_empty(W.shape) for W in weights] if need_weights else []
+    return dx, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), dW
 
 
 def _lstm_backward_flat(
@@ -175,7 +214,7 @@ def _lstm_backward_flat(
     """
     inputs, activations, weights = _unflattened(saved, options)
     d = [dy, dh_n, dc_n, dgates, dcell]
-    *gradients, dW = lstm_backward_kernel(d, inputs, weights, options[0], batch_sizes, activations, options[1:5])
+    *gradients, dW = lstm_backward_kernel(d, inputs, weights, options[0], batch_sizes, activations, options[1:6])
     return torch.cat([gradient.reshape(-1) for gradient in (*gradients, *dW)])
 
 
@@ -188,7 +227,7 @@ def _lstm_backward_flat_shapes(*arguments: Any) -> Tensor:
 
 def _unflattened(saved: Tensor, options: Sequence[int]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     """Return inputs, activations and weights."""
-    sizes, tensors, begin = list(options[5:]), [], 0
+    sizes, tensors, begin = list(options[6:]), [], 0
     while sizes:
         shape = torch.Size(sizes[1 : 1 + sizes[0]])
         sizes = sizes[1 + sizes[0] :]
