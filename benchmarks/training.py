@@ -45,6 +45,8 @@ PRECISION = "precision"
 class TorchLSTM(nn.LSTM):
     """`torch.nn.LSTM`, called as the model calls its own layer."""
 
+    compute = "full"  # what the trainer sets of a layer
+
     def forward(self, *args: Any, record: bool = False) -> Any:
         """Run torch's layer."""
         assert not record

@@ -347,6 +347,7 @@ def test_models_are_built_with_torchs_layer_only_inside_the_switch():
         assert gatewright.nn.model.LSTM is training.TorchLSTM
     assert gatewright.nn.model.LSTM is ours
     layer = training.TorchLSTM(2, 3)
+    assert layer.compute == gatewright.nn.model.LSTM(2, 3).compute  # the trainer sets it
     y, _ = layer(torch.zeros(4, 1, 2), None, record=False)
     assert y.shape == (4, 1, 3)
 
