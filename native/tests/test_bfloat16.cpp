@@ -132,7 +132,7 @@ void check_narrow(const Entries& kernels, const Inputs& in, const Found& wide) {
     Output<float> h_n(n.B * n.P), c_n(n.B * n.H);
     auto call = call_of(in, 2, Split::automatic);
     std::vector<BFloat16> x(in.x.size());
-    std::transform(in.x.begin(), in.x.end(), x.begin(), to_bfloat16);
+    std::transform(in.x.begin(), in.x.end(), x.begin(), [](float value) { return to_bfloat16(value); });
     call.x.data = x.data();
     call.y = {y.data(), n.B * n.P, n.P};
     call.h_n = h_n.data();
