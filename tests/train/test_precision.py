@@ -56,58 +56,53 @@ def test_a_run_in_bf16_goes_on_to_the_same_bits_and_leaves_a_float32_model(
 ) -> None:
     write, options = KINDS[kind]
     source = write(tmp_path / "source.csv" if kind == "forecast" else tmp_path / "plays.txt")
-    runs = {}
-    for precision in ("float32", "bf16"):
-        del computed[:]
-        runs[precision] = tmp_path / precision
-        train(source, changed(options, precision=precision), run=runs[precision], console=quiet())
-        layers = options.model.layers or 1
-        passes = layers * (options.training.steps or 0) if precision == "bf16" else 0
-        assert computed.count("bf16 kept") == passes
-        assert "bf16" not in computed  # validations are in float32
-    assert weights(runs["bf16"]) != weights(runs["float32"])
+    steps = options.training.steps or 0
+    in_bf16 = changed(options, precision="bf16", schedule="constant")
+    train(source, in_bf16, run=tmp_path / "bf16", console=quiet())
+    assert computed.count("bf16 kept") == steps * (options.model.layers or 1)
+    assert "bf16" not in computed  # validations are in float32
 
     stopped = tmp_path / "stopped"
-    steps = (options.training.steps or 0) // 2
-    one = changed(options, precision="bf16", schedule="constant")
-    train(source, changed(one, steps=steps), run=stopped, console=quiet())
-    resume(stopped, Options(training=TrainingOptions(steps=options.training.steps)), console=quiet())
-    train(source, one, run=tmp_path / "at once", console=quiet())
-    assert weights(stopped) == weights(tmp_path / "at once")
+    train(source, changed(in_bf16, steps=steps // 2), run=stopped, console=quiet())
+    resume(stopped, Options(training=TrainingOptions(steps=steps)), console=quiet())
+    assert weights(stopped) == weights(tmp_path / "bf16")
     with pytest.raises(GatewrightError, match=r"--precision: expected the run's own value with --resume, 'bf16'"):
         resume(stopped, Options(training=TrainingOptions(precision="float32")), console=quiet())
 
-    files = [model_file.read(runs[each] / "model.safetensors") for each in ("float32", "bf16")]
-    assert files[0].spec == files[1].spec
-    assert {tensor.dtype for tensor in files[1].tensors.values()} == {np.dtype(np.float32)}
-    # What the training printed is what the model file says, to the last bit.
-    printed = [json.loads(line) for line in (runs["bf16"] / "metrics.jsonl").read_text().splitlines()]
-    best = min(line["valid"] for line in printed if "valid" in line)
-    _, task = reopen(Run.open(runs["bf16"]))
-    task.model.load_state_dict(load(runs["bf16"]).state_dict())
-    assert task.model.eval().lstm.compute == "full"
+    file = model_file.read(tmp_path / "bf16" / "model.safetensors")
+    assert {tensor.dtype for tensor in file.tensors.values()} == {np.dtype(np.float32)}
     if kind == "language":
-        assert task.validate() == best
-        others = [json.loads(line) for line in (runs["float32"] / "metrics.jsonl").read_text().splitlines()]
-        scores = [[line["valid"] for line in of_run if "valid" in line] for of_run in (printed, others)]
-        assert scores[0] != scores[1]
-        assert np.abs(np.subtract(*scores)).max() < 0.005  # nats
+        # What the training printed is what the model file says, to the last bit.
+        _, task = reopen(Run.open(tmp_path / "bf16"))
+        task.model.load_state_dict(load(tmp_path / "bf16").state_dict())
+        assert task.model.eval().lstm.compute == "full"
+        assert task.validate() == min(scores(tmp_path / "bf16"))
+
+        del computed[:]
+        train(source, changed(in_bf16, precision="float32"), run=tmp_path / "float32", console=quiet())
+        assert not {"bf16", "bf16 kept"} & set(computed)
+        found, expected = scores(tmp_path / "bf16"), scores(tmp_path / "float32")
+        assert found != expected
+        assert np.abs(np.subtract(found, expected)).max() < 0.005  # nats
+
+
+def scores(run: Path) -> list[float]:
+    """The validation scores of a run."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["valid"] for line in lines if "valid" in line]
 
 
 def test_a_nan_is_traced_in_bf16_too(tmp_path: Path) -> None:
     source = write_table(tmp_path / "load.csv")
-    run = tmp_path / "run"
-    options = changed(FORECAST, steps=1, validate_every=1, precision="bf16")
-    train(source, options, run=run, console=quiet())
-    _, task = reopen(Run.open(run))
+    broken = changed(FORECAST, steps=9, validate_every=9, lr=1e38, warmup=0, clip=0.0, precision="bf16")
+    with pytest.raises(GatewrightError, match="the last good checkpoint"):
+        train(source, broken, run=tmp_path / "run", console=quiet())
+    _, task = reopen(Run.open(tmp_path / "run"))
     task.model.lstm.compute = "bf16"
     with torch.no_grad():
         task.model.lstm.weight_ih_l1[16 + 5] = float("nan")
     message = str(nonfinite.error(task, 0, "loss", float("nan"), last_good=0))
     assert "first in the candidate of layer 1, at step 1 of the sequence" in message
-    broken = changed(options, steps=30, lr=1e38, warmup=0, clip=0.0)
-    with pytest.raises(GatewrightError, match="the last good checkpoint"):
-        train(source, broken, run=tmp_path / "broken", console=quiet())
 
 
 def test_every_estimator_has_it(computed: list[str]) -> None:
