@@ -153,6 +153,7 @@ void adjoint(const Backward<T, S>& b, const Chunk<T, S>& chunk, const Share& sha
                 expect_reads(b, s - 1, share.row_begin + row + kAhead - row_end);
             adjoint_row<T, V, S>(b, chunk, s, row, share);
         }
+        if (!b.panels.W_hh_t) continue;  // the only step, and nobody wants dh before it
         if (barrier) barrier->barrier();
         const Left<Operand<S>> dgates{chunk.dgates + chunk.first[s - chunk.begin] * depth, depth, 1, depth, 0};
         product<V>(dgates, share.row_begin, row_end, b.panels.W_hh_t, columns_begin, columns_end, n.P,

@@ -78,8 +78,9 @@ struct Panels {
     W* W_ih;    // (blocks, D, 4, V)
     W* W_hh;    // (blocks, P, 4, V)
     W* W_hr;    // (groups of up to 4 blocks of P, H, blocks, V): W_hr transposed, for the forward pass
-    W* W_ih_t;  // (groups of up to 4 blocks of D, blocks of H, 4, V, blocks, V): for dx; rows in order of dgates
-    W* W_hh_t;  // the same of P: for dh
+    W* W_ih_t;  // (groups of up to 4 blocks of D, blocks of H, 4, V, blocks, V): for dx; rows in order of dgates;
+                // or null
+    W* W_hh_t;  // the same of P: for dh; null with one step alone, where that is not wanted
     W* W_hr_t;  // (groups of up to 4 blocks of H, P, blocks, V): for dh
     WeightFormat format;          // full unless they were narrowed afterwards:
     Narrow narrow_ih, narrow_hh;  // in place of W_ih and W_hh

@@ -22,13 +22,18 @@ void copy_or_zero(T* to, const T* from, int64_t begin, int64_t end) {
 template <class T, class S>
 class Packed {
   public:
-    Packed(const Kernels<T, S>& kernels, const Sizes& sizes, bool forward, bool backward)
+    // for_dx, for_dh: whether the panels of W_ih and W_hh are wanted that these are products of.
+    Packed(const Kernels<T, S>& kernels, const Sizes& sizes, bool forward, bool backward, bool for_dx = true,
+           bool for_dh = true)
         : kernels_(kernels),
           sizes_(sizes),
           forward_(forward),
           backward_(backward),
           memory_(kernels.panels_size(sizes, forward, backward)),
-          panels_(kernels.layout(sizes, memory_.get(), forward, backward)) {}
+          panels_(kernels.layout(sizes, memory_.get(), forward, backward)) {
+        if (!for_dx) panels_.W_ih_t = nullptr;
+        if (!for_dh) panels_.W_hh_t = nullptr;
+    }
     void pack(const Weights<T, S>& weights, int rank, int size) const {
         kernels_.pack(sizes_, weights, panels_, forward_, backward_, rank, size);
     }
@@ -39,7 +44,7 @@ class Packed {
     const Sizes& sizes_;
     const bool forward_, backward_;
     const Workspace<T> memory_;
-    const Panels<T, PanelElement<T, S>> panels_;
+    Panels<T, PanelElement<T, S>> panels_;
 };
 
 }  // namespace gatewright

@@ -164,11 +164,11 @@ void pack(const Sizes& n, const Weights<T, S>& weights, const Panels<T, PanelEle
         if (n.projected && rank == 0) pack_projection<W, V>(weights.W_hr, n.P, n.H, panels.W_hr);
     }
     if (!backward) return;
-    if (kPairs<S> && n.D <= kNarrowInput)
+    if (panels.W_ih_t && kPairs<S> && n.D <= kNarrowInput)
         if constexpr (kPairs<S>) pack_columns<V>(weights.W_ih, n.H, n.D, panels.W_ih_t, blocks.begin, blocks.end);
-    if (!kPairs<S> || n.D > kNarrowInput)
+    if (panels.W_ih_t && (!kPairs<S> || n.D > kNarrowInput))
         pack_transposed<W, V>(weights.W_ih, n.H, n.D, panels.W_ih_t, blocks.begin, blocks.end);
-    pack_transposed<W, V>(weights.W_hh, n.H, n.P, panels.W_hh_t, blocks.begin, blocks.end);
+    if (panels.W_hh_t) pack_transposed<W, V>(weights.W_hh, n.H, n.P, panels.W_hh_t, blocks.begin, blocks.end);
     if (!n.projected) return;
     using In = WeightsIn<T, S>;
     const Part operands(operands_of<W>(n.P), rank, size);

@@ -185,7 +185,8 @@ class BackwardPass {
           chunks_(plan_chunks(call)),
           most_rows_(most_rows_of(chunks_)),
           packed_(kernels, call.sizes,
-                  call.checkpoints || (!kPairs<S> && call.dx.data && call.sizes.D <= kNarrowInput), true),
+                  call.checkpoints || (!kPairs<S> && call.dx.data && call.sizes.D <= kNarrowInput), true,
+                  static_cast<bool>(call.dx.data), call.dh_0 || call.steps.T > 1),
           dgates_row_(operands_of<Operand<S>>(4 * lanes_)),
           dprojected_row_(operands_of<Operand<S>>(call.sizes.P)),
           hidden_row_(operands_of<Operand<S>>(lanes_)),
@@ -194,6 +195,8 @@ class BackwardPass {
           dW_hh_(call.dW_hh ? 4 * lanes_ * call.sizes.P : 0),
           db_(call.db ? 4 * lanes_ : 0),
           dhidden_(call.sizes.projected ? call.sizes.B * call.sizes.H : 0),
+          dh_(call.dh_0 ? 0 : call.sizes.B * call.sizes.P),
+          dc_(call.dc_0 ? 0 : call.sizes.B * call.sizes.H),
           dprojected_(call.sizes.projected ? 2 * most_rows_ * dprojected_row_ : 0),
           hidden_(call.sizes.projected ? 2 * most_rows_ * hidden_row_ : 0),
           pairs_(kPairs<S> ? (most_rows_ + 1) / 2 * pairs_width() : 0),
@@ -210,8 +213,8 @@ class BackwardPass {
         b_.dy = call.dy;
         b_.dgates_in = call.dgates;
         b_.dcell_in = call.dcell;
-        b_.dh = call.dh_0;
-        b_.dc = call.dc_0;
+        b_.dh = call.dh_0 ? call.dh_0 : dh_.get();
+        b_.dc = call.dc_0 ? call.dc_0 : dc_.get();
         b_.dx = call.dx;
         b_.dW_ih = dW_ih_.get();
         b_.dW_hh = dW_hh_.get();
@@ -256,7 +259,7 @@ class BackwardPass {
     const Packed<T, S> packed_;
     const int64_t dgates_row_, dprojected_row_, hidden_row_;  // operands
     const Workspace<Operand<S>> dgates_;
-    const Workspace<T> dW_ih_, dW_hh_, db_, dhidden_;
+    const Workspace<T> dW_ih_, dW_hh_, db_, dhidden_, dh_, dc_;
     const Workspace<Operand<S>> dprojected_, hidden_, pairs_;
     const Recompute<T, S> recompute_;
     Backward<T, S> b_{};

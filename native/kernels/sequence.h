@@ -47,8 +47,8 @@ struct BackwardCall {
     const T* dh_n;     // (B, P), or null: zeros
     const T* dc_n;     // (B, H), or null: zeros
     RowsOut<S> dx;     // data null: not wanted
-    T* dh_0;           // (B, P)
-    T* dc_0;           // (B, H)
+    T* dh_0;           // (B, P), or null: not wanted
+    T* dc_0;           // (B, H), or null: not wanted
     T* dW_ih;          // as the weights; null: not wanted
     T* dW_hh;
     T* db;  // (4H), of b_ih and of b_hh alike

@@ -287,13 +287,12 @@ Outcome backward_of(const Stack& stack, const BackwardArgs& args, Tensors& tenso
     const Kernels<T>& kernels = kernels_for<T>(target(), n.H);
     const bool done = run_unlocked(tensors, stack, n, [&] {
         const int64_t h_size = n.B * n.P, c_size = n.B * n.H;
-        const Workspace<T> zeros(h_0 && c_0 ? 0 : h_size + c_size), own_h(dh_0 ? 0 : h_size),
-            own_c(dc_0 ? 0 : c_size);
+        const Workspace<T> zeros(h_0 && c_0 ? 0 : h_size + c_size);
         if (zeros.get()) std::fill_n(zeros.get(), h_size + c_size, T(0));
         call.h_0 = h_0 ? h_0 : zeros.get();
         call.c_0 = c_0 ? c_0 : zeros.get() + h_size;
-        call.dh_0 = dh_0 ? dh_0 : own_h.get();
-        call.dc_0 = dc_0 ? dc_0 : own_c.get();
+        call.dh_0 = dh_0;
+        call.dc_0 = dc_0;
         run_backward(kernels, call);
         if (d_weights.b_hh) std::copy_n(d_weights.b_ih, 4 * n.H, const_cast<T*>(d_weights.b_hh));
     });

@@ -100,9 +100,12 @@ def test_results_and_gradients_have_the_bits_of_the_general_way(
     assert calls == ([True] if several else [True, True, False, True])  # h_n's adjoint was made contiguous
 
 
+@pytest.mark.parametrize("steps", [1, T])
+@pytest.mark.parametrize("proj_size", [0, P])
 @pytest.mark.parametrize("read", [0, 1, 2])
-def test_a_loss_of_one_output_alone(read: int, calls: Calls) -> None:
-    lstm, (x, _) = layer(), inputs({}, torch.float32, batched=True, states=False)
+def test_a_loss_of_one_output_alone(read: int, proj_size: int, steps: int, calls: Calls) -> None:
+    """Of one step without states nothing but the gradients of the weights is wanted."""
+    lstm, x = layer(proj_size=proj_size), torch.randn(steps, B, D)
 
     def gradients() -> Any:
         y, (h_n, c_n) = lstm(x)
