@@ -39,6 +39,7 @@ def sequence_held(
     Raises:
         GatewrightError: if sizes do not fit.
 
+    >>> import torch
     >>> weights = LayerWeights(W_ih=torch.zeros(8, 3), W_hh=torch.zeros(8, 2))
     >>> clamps = torch.full((4, 2), torch.nan)
     >>> clamps[1, 0] = 1.0  # the forget gate of unit 0
