@@ -291,3 +291,25 @@ def test_intervene_reads_as_look_does_and_refuses_other_keywords() -> None:
     assert changed.difference(plain).first.tolist() == [4, 4]
     with pytest.raises(TypeError, match=r"intervene\(\) got an unexpected keyword argument 'clamps'"):
         intervene(lstm, x, clamps={})  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("way", ["compute", "bfloat16"])
+@pytest.mark.parametrize("more", [{}, {"bidirectional": True, "num_layers": 2, "proj_size": 3}])
+def test_a_layer_in_bf16_is_looked_into_in_bf16(way: str, more: dict[str, int]) -> None:
+    """A gate that is held where it stood changes no bit; gates are as they were, not rounded."""
+    lstm = layers(**more).float()
+    lstm.compute = "bf16" if way == "compute" else "full"
+    lstm = lstm.bfloat16() if way == "bfloat16" else lstm
+    x = numbers()[:, :1].to(lstm.weight_ih_l0.dtype)
+    before = look(lstm, x)
+    top = before.layers[-1]
+    y = top.hidden if top.reverse is None else np.concatenate([top.hidden, top.reverse.hidden], axis=-1)
+    np.testing.assert_array_equal(y, lstm(x)[0].detach().float().numpy())
+    first = before.layers[0].forward
+    kept = first.forget_gate[1:] * first.cell[:-1] + first.input_gate[1:] * first.candidate[1:]
+    np.testing.assert_allclose(kept, first.cell[1:], rtol=1e-5, atol=1e-6)
+    stood = {0: {"forget_gate": (2, float(first.forget_gate[7, 0, 2]), slice(7, 8))}}
+    after = intervene(lstm, x, clamp=stood, edit_cell={0: (12, 1, float(first.cell[11, 0, 1]))})
+    for a, b in zip(after.layers, before.layers, strict=True):
+        for name in QUANTITIES:
+            np.testing.assert_array_equal(getattr(a.forward, name), getattr(b.forward, name), err_msg=name)

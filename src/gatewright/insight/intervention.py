@@ -199,7 +199,8 @@ class _Layer:
         active = [clamp for clamp in self.change.clamps if clamp.first <= first < clamp.end]
         if not active:
             return None
-        clamps = x.new_full((len(GATES), self.weights.hidden_size), math.nan)
+        dtype = x.dtype if self.compute == precision.FULL else torch.float32
+        clamps = x.new_full((len(GATES), self.weights.hidden_size), math.nan, dtype=dtype)
         for clamp in active:
             clamps[GATES.index(clamp.gate), list(clamp.units)] = clamp.value
         return clamps

@@ -29,7 +29,7 @@ def sequence_held(
         h_0: as for `gatewright.nn.fast_path.sequence`.
         c_0: as for `gatewright.nn.fast_path.sequence`.
         weights: as for `gatewright.nn.fast_path.sequence`.
-        clamps: values at which gates are held, (4, H), as for `gatewright.nn.fallback.sequence`.
+        clamps: values at which gates are held, (4, H), as for `gatewright.nn.fallback.sequence`; float32 in bf16.
         reverse: as for `gatewright.nn.fast_path.sequence`.
         compute: as for `gatewright.nn.fast_path.sequence`.
 
