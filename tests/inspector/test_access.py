@@ -107,7 +107,9 @@ def test_heads_and_trailers_without_end_are_refused(page: httpx.Client) -> None:
     for name in HEADS:
         if "body" not in name and "chunk" not in name:
             told = head(name, MIB, "/x/recordings")(port)
-            assert told[:3] in ("400", "414", "431"), (name, told)
+            # The head before trailers is whole: its answer may come before they pass their bound.
+            refused = ("400", "404", "414", "431") if "trailer" in name else ("400", "414", "431")
+            assert told[:3] in refused, (name, told)
     assert page.get("recordings").status_code == 200
 
 
