@@ -200,14 +200,16 @@ void read_features(const gatewright_parts& given, ModelParts& parts) {
     }
 }
 
-WeightFormat format_of(gatewright_kept kept) {
+Kept kept_of(gatewright_kept kept) {
     switch (kept) {
         case GATEWRIGHT_FLOAT32:
-            return WeightFormat::full;
+            return Kept::float32;
         case GATEWRIGHT_BFLOAT16:
-            return WeightFormat::bfloat16;
+            return Kept::bfloat16;
         case GATEWRIGHT_INT8:
-            return WeightFormat::int8;
+            return Kept::int8;
+        case GATEWRIGHT_BFLOAT16_FLOAT32:
+            return Kept::bfloat16_float32;
     }
     throw Refused{GATEWRIGHT_SIZE};
 }
@@ -240,7 +242,7 @@ ModelParts parts_of(const gatewright_parts& given) {
         parts.out = given.out;
     }
     if (given.columns) parts.columns = columns_of(*given.columns, given.version, D, parts.out);
-    parts.format = format_of(given.kept);
+    parts.kept = kept_of(given.kept);
     parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;
     if (given.version > 3) read_features(given, parts);
     return parts;

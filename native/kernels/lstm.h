@@ -57,11 +57,11 @@ struct Weights {
     In W_hr;  // (P, H), or null without projection
 };
 
-// How the weights of the gates are kept: as they are, or in 16 or 8 bits.
+// How the weights of the gates are kept: as they are, or in 16 or 8 bits that are widened as they are loaded.
 enum class WeightFormat { full, bfloat16, int8 };
 
-// A layer's W_ih or W_hh in fewer bits.  bfloat16: (blocks, width, 2, V), a lane with two gates, the first in its
-// lower half.  int8: (blocks, width, V), a lane with all four gates, that of i in its lowest byte.
+// A layer's W_ih or W_hh in fewer bits.  bfloat16: (blocks, pairs of width, 4, V), a lane with two neighbours, the
+// first in its lower half.  int8: (blocks, width, V), a lane with all four gates, that of i in its lowest byte.
 struct Narrow {
     const uint32_t* data;
     const float* scale;  // int8 only: (blocks, 4, V), of 2^24 times a weight

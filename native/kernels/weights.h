@@ -1,7 +1,7 @@
 // The weights of the gates in each format, as the walk reads them: W_ih or W_hh of one block of hidden units.
 //
-// A weight is widened as it is loaded.  With bfloat16 the results are the bits that those weights would give in
-// full width; with int8 a row's scale multiplies its sum, not each weight.
+// Full and narrow: a narrow weight is widened as it is loaded.  With bfloat16 the results are the bits that those
+// weights would give in full width; with int8 a row's scale multiplies its sum, not each weight.
 #pragma once
 
 #include "kernels/gemm.h"
@@ -37,18 +37,23 @@ struct NarrowPanel {
     static GATEWRIGHT_INLINE const Narrow& recurrent(const Panels<T>& panels) { return panels.narrow_hh; }
 };
 
-// A lane holds two gates, the first in its lower half.
+// A lane holds two neighbours, the first in its lower half: as products of bfloat16 read them, here one by one.
 template <class T, int V>
 struct BFloat16Panel : NarrowPanel<T> {
     static constexpr bool kScaled = false;
 
+    uint32_t shift = 16;  // what brings the weight of this k into the upper half
+
     GATEWRIGHT_INLINE BFloat16Panel(const Narrow& W, int64_t block, int64_t width)
-        : NarrowPanel<T>{W.data + block * width * 2 * V} {}
+        : NarrowPanel<T>{W.data + block * operands_of<uint32_t>(width) * 4 * V} {}
     GATEWRIGHT_INLINE Vec<T, V> vector(int j) const {
-        const Vec<uint32_t, V> two = load<V>(this->row + j / 2 * V);
-        return __builtin_convertvector((Vec<float, V>)(j % 2 ? two & 0xFFFF0000u : two << 16), Vec<T, V>);
+        const Vec<uint32_t, V> weight = load<V>(this->row + j * V) << shift & 0xFFFF0000u;
+        return __builtin_convertvector((Vec<float, V>)weight, Vec<T, V>);
     }
-    GATEWRIGHT_INLINE void next() { this->row += 2 * V; }
+    GATEWRIGHT_INLINE void next() {
+        this->row += shift == 0 ? 4 * V : 0;
+        shift ^= 16;
+    }
 };
 
 // A lane holds all four gates, that of i in its lowest byte.

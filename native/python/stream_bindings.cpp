@@ -221,16 +221,19 @@ nb::tuple in_windows(nb::handle values, const Window& window, const std::vector<
     return nb::make_tuple(change.array, level.array, last.array, unit.array, recent.array);
 }
 
+Kept kept_of(const std::string& name) {
+    if (name == "float32") return Kept::float32;
+    if (name == "bf16") return Kept::bfloat16;
+    if (name == "bf16-float32") return Kept::bfloat16_float32;
+    if (name == "int8") return Kept::int8;
+    refuse("weights", "'float32', 'bf16', 'bf16-float32' or 'int8'", "'" + name.substr(0, 80) + "'");
+}
+
 Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, const Maybe& head_W,
                  const Maybe& head_b, const std::optional<ColumnsGiven>& columns, const std::string& kept,
                  const std::optional<FeaturesGiven>& features, const std::string& pooling, const Maybe& pool_W) {
     ModelParts parts{};
-    if (kept == "int8")
-        parts.format = WeightFormat::int8;
-    else if (kept == "bf16")
-        parts.format = WeightFormat::bfloat16;
-    else if (kept != "float32")
-        refuse("weights", "'float32', 'bf16' or 'int8'", "'" + kept.substr(0, 80) + "'");
+    parts.kept = kept_of(kept);
     parts.reads = columns ? Reads::series : embedding ? Reads::symbols : Reads::features;
     if (layers.empty()) refuse("layers", "at least one", "none");
     std::vector<LayerArrays> arrays;  // held until the weights are copied

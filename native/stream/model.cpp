@@ -13,19 +13,22 @@ namespace gatewright {
 namespace {
 
 // The nearest bfloat16, the even one of two that are as near; never infinite for a finite weight.
-uint16_t to_bfloat16(float weight) {
+uint16_t nearest(float weight) {
     const uint32_t bits = std::bit_cast<uint32_t>(weight);
     const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
     return static_cast<uint16_t>((rounded & 0x7FFF) == 0x7F80 ? rounded - 1 : rounded);
 }
 
-// Packs a panel (blocks * width, 4, V) into lanes of two gates each.
-Narrow narrow_to_bfloat16(const float* panel, int64_t rows, int64_t V, uint32_t* to) {
-    for (int64_t row = 0; row < 2 * rows; ++row)
-        for (int64_t v = 0; v < V; ++v) {
-            const float* const from = panel + row * 2 * V + v;
-            to[row * V + v] = to_bfloat16(from[0]) | uint32_t{to_bfloat16(from[V])} << 16;
-        }
+// Packs a panel (blocks, width, 4, V) into lanes of two neighbours each.
+Narrow narrow_to_bfloat16(const float* panel, int64_t blocks, int64_t width, int64_t V, uint32_t* to) {
+    const int64_t row = 4 * V;
+    uint32_t* pair = to;
+    for (int64_t block = 0; block < blocks; ++block, panel += width * row)
+        for (int64_t k = 0; k < width; k += 2, pair += row)
+            for (int64_t n = 0; n < row; ++n) {
+                const float* const from = panel + k * row + n;
+                pair[n] = nearest(from[0]) | (k + 1 < width ? uint32_t{nearest(from[row])} << 16 : 0);
+            }
     return {to, nullptr};
 }
 
@@ -52,32 +55,52 @@ Narrow narrow_to_int8(const float* panel, int64_t blocks, int64_t width, int64_t
 
 // Keeps bias and projection of a layer's panels, and the weights of its gates in fewer bits.
 void narrow(Model::Layer& layer, WeightFormat format) {
+    auto& [kernels, full] = std::get<Model::Packed<float>>(layer.packed);
     const Sizes& n = layer.sizes;
-    const int64_t V = layer.kernels->width, blocks = (n.H + V - 1) / V, lanes = 4 * V;
+    const int64_t V = kernels->width, blocks = (n.H + V - 1) / V, lanes = 4 * V;
     const int64_t projection = n.projected ? (n.P + V - 1) / V * V * n.H : 0;
-    const int64_t words = blocks * V * (format == WeightFormat::int8 ? 1 : 2);  // for each column of W
-    layer.narrow_memory = std::make_unique<Workspace<uint32_t>>(words * (n.D + n.P));
-    uint32_t* const memory = layer.narrow_memory->get();
+    // Of W_ih, or W_hh, in memory of 32 bits.
+    const auto words = [&](int64_t width) {
+        return blocks * (format == WeightFormat::int8 ? V * width : lanes * operands_of<uint32_t>(width));
+    };
+    layer.narrow_memory = std::make_unique<Workspace<uint32_t>>(words(n.D) + words(n.P));
+    uint32_t *const memory = layer.narrow_memory->get(), *const recurrent = memory + words(n.D);
     Panels<float> panels{};
     panels.format = format;
     if (format == WeightFormat::int8) {
         layer.scales = std::make_unique<Workspace<float>>(2 * blocks * lanes);
         float* const scales = layer.scales->get();
-        panels.narrow_ih = narrow_to_int8(layer.panels.W_ih, blocks, n.D, V, memory, scales);
-        panels.narrow_hh =
-            narrow_to_int8(layer.panels.W_hh, blocks, n.P, V, memory + words * n.D, scales + blocks * lanes);
+        panels.narrow_ih = narrow_to_int8(full.W_ih, blocks, n.D, V, memory, scales);
+        panels.narrow_hh = narrow_to_int8(full.W_hh, blocks, n.P, V, recurrent, scales + blocks * lanes);
     } else {
-        panels.narrow_ih = narrow_to_bfloat16(layer.panels.W_ih, blocks * n.D, V, memory);
-        panels.narrow_hh = narrow_to_bfloat16(layer.panels.W_hh, blocks * n.P, V, memory + words * n.D);
+        panels.narrow_ih = narrow_to_bfloat16(full.W_ih, blocks, n.D, V, memory);
+        panels.narrow_hh = narrow_to_bfloat16(full.W_hh, blocks, n.P, V, recurrent);
     }
     auto rest = std::make_unique<Workspace<float>>(blocks * lanes + projection);
-    panels.bias = std::copy_n(layer.panels.bias, blocks * lanes, rest->get()) - blocks * lanes;
+    panels.bias = std::copy_n(full.bias, blocks * lanes, rest->get()) - blocks * lanes;
     if (n.projected) {
         panels.W_hr = rest->get() + blocks * lanes;
-        std::copy_n(layer.panels.W_hr, projection, panels.W_hr);
+        std::copy_n(full.W_hr, projection, panels.W_hr);
     }
-    layer.panels = panels;
+    full = panels;
     layer.memory = std::move(rest);
+}
+
+template <class S>
+Model::Layer packed_as(const Sizes& sizes, const Weights<float>& weights) {
+    const Kernels<float, S>& kernels = forward_kernels_for<float, S>(target(), sizes.H);
+    auto memory = std::make_unique<Workspace<float>>(kernels.panels_size(sizes, true, false));
+    const Weights<float, S> given{weights.W_ih, weights.W_hh, weights.b_ih, weights.b_hh, weights.W_hr};
+    const auto panels = pack_weights(kernels, sizes, given, memory->get());
+    return {sizes, Model::Packed<S>{&kernels, panels}, std::move(memory), nullptr, nullptr};
+}
+
+Model::Layer packed(const ModelParts::Layer& part, Kept kept) {
+    const Sizes sizes{1, 1, part.D, part.H, part.P, part.weights.W_hr != nullptr};
+    if (kept == Kept::bfloat16) return packed_as<BFloat16>(sizes, part.weights);
+    Model::Layer layer = packed_as<float>(sizes, part.weights);
+    if (kept != Kept::float32) narrow(layer, kept == Kept::int8 ? WeightFormat::int8 : WeightFormat::bfloat16);
+    return layer;
 }
 
 }  // namespace
@@ -92,17 +115,12 @@ Model::Model(const ModelParts& parts)
       hidden_width_(0),
       cell_width_(0),
       weight_bytes_(0) {
-    constexpr int64_t kBytes[] = {4, 2, 1};  // a weight of the gates, by how it is kept
+    constexpr int64_t kBytes[] = {4, 2, 1, 2};  // a weight of the gates, by how it is kept
     for (const ModelParts::Layer& part : parts.layers) {
-        const Sizes sizes{1, 1, part.D, part.H, part.P, part.weights.W_hr != nullptr};
-        const Kernels<float>& kernels = forward_kernels_for<float>(target(), part.H);
-        auto memory = std::make_unique<Workspace<float>>(kernels.panels_size(sizes, true, false));
-        const Panels<float> panels = pack_weights(kernels, sizes, part.weights, memory->get());
-        layers_.push_back({sizes, &kernels, std::move(memory), panels, nullptr, nullptr});
-        if (parts.format != WeightFormat::full) narrow(layers_.back(), parts.format);
+        layers_.push_back(packed(part, parts.kept));
         hidden_width_ += part.P;
         cell_width_ += part.H;
-        weight_bytes_ += 4 * part.H * (part.D + part.P) * kBytes[static_cast<int>(parts.format)];
+        weight_bytes_ += 4 * part.H * (part.D + part.P) * kBytes[static_cast<int>(parts.kept)];
     }
     if (symbols) embedding_.assign(parts.embedding, parts.embedding + symbols * parts.layers[0].D);
     if (pooling == Pooling::attention) pool_W_.assign(parts.pool_W, parts.pool_W + parts.layers.back().P);

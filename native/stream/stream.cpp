@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/sequence.h"
+#include "support/subnormals.h"
 #include "support/threads.h"
 
 namespace gatewright {
@@ -17,6 +18,8 @@ constexpr double kFarthest = 1e20;            // standard deviations that float 
 constexpr int64_t kWorthThreads = 2'000'000;  // FLOPs of a call, below which waking a thread costs more
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+constexpr int64_t pairs_of(int64_t width) { return operands_of<uint32_t>(width); }
 
 }  // namespace
 
@@ -159,13 +162,17 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
     if (rows <= s.rows && places <= s.places && (!several_steps || !s.ahead.empty())) return;
     rows = std::max(rows, s.rows);
     places = std::max(places, s.places);
-    int64_t P = 0, H = 0, ahead = 0;
+    int64_t P = 0, H = 0, ahead = 0, operands = 0;
     for (const Model::Layer& layer : model_->layers_) {
-        const int64_t width = layer.kernels->width, lanes = (layer.sizes.H + width - 1) / width * width;
-        P = std::max(P, layer.sizes.P);
-        H = std::max(H, layer.sizes.H);
+        const Sizes& n = layer.sizes;
+        const int64_t width = layer.width(), lanes = (n.H + width - 1) / width * width;
+        P = std::max(P, n.P);
+        H = std::max(H, n.H);
         ahead = std::max(ahead, most_ahead(lanes, sizeof(float)));
+        if (std::holds_alternative<Model::Packed<BFloat16>>(layer.packed))
+            operands = std::max(operands, places * pairs_of(n.D) + rows * (2 * pairs_of(n.P) + pairs_of(n.H)));
     }
+    s.operands.resize(operands);
     const Sizes& first = model_->layers_[0].sizes;
     if (model_->reads != Reads::features || !model_->columns.categories.empty()) s.x.resize(places * first.D);
     if (model_->pooling != Pooling::none) s.pooled.resize(places * P);
@@ -329,29 +336,22 @@ Rows<const float> Stream::encode(const Advance& call, const Part& part, Scratch&
     return {s.x.data(), part.rows * D, D};
 }
 
-void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, std::size_t number,
-                       const Rows<const float>& x, float* y) {
-    const Model::Layer& layer = model_->layers_[number];
-    int64_t before_P = 0, before_H = 0;  // widths of the layers before
-    for (std::size_t k = 0; k < number; ++k) {
-        before_P += model_->layers_[k].sizes.P;
-        before_H += model_->layers_[k].sizes.H;
-    }
-    const int64_t H = layer.sizes.H, P = layer.sizes.P, width = layer.kernels->width;
+template <class S>
+void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, const Place& place,
+                       const Model::Packed<S>& packed, const Rows<const float>& x, float* y) {
+    constexpr bool kNarrow = std::is_same_v<S, BFloat16>;
+    const int64_t H = place.sizes.H, P = place.sizes.P, width = packed.kernels->width;
     const int64_t blocks = (H + width - 1) / width, rows = part.rows;
-    Forward<float> f{};
-    f.sizes = layer.sizes;
+    Forward<float, S> f{};
+    f.sizes = place.sizes;
     f.sizes.T = part.steps;
     f.sizes.B = rows;
     f.steps = {part.steps, rows, nullptr, nullptr, false};
     f.end = part.steps;
-    f.panels = layer.panels;
-    f.x = x;
+    f.panels = packed.panels;
+    f.x = {x.data, x.step, x.row};
     f.y = {y, rows * P, P};
-    f.h[0] = s.h[0].data();
-    f.h[1] = s.h[1].data();
     f.c = s.c.data();
-    f.hidden = s.hidden.data();
     if (part.steps > 1) f.ahead_steps = ahead_steps(f.sizes, part.steps, rows, blocks * width, sizeof(float));
     f.ahead_size = f.ahead_steps * rows * blocks * width * 4;
     f.ahead = f.ahead_steps ? s.ahead.data() : nullptr;
@@ -363,22 +363,38 @@ void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, std::s
     }
     for (int64_t b = 0; b < rows; ++b) {
         const int64_t session = call.sessions[part.first_row + b];
-        std::copy_n(hidden(session) + before_P, P, f.h[0] + b * P);
-        std::copy_n(cell(session) + before_H, H, f.c + b * H);
+        std::copy_n(hidden(session) + place.hidden, P, s.h[0].data() + b * P);
+        std::copy_n(cell(session) + place.cell, H, f.c + b * H);
     }
-    const Share share{0, 1, 0, rows, 0, blocks};
-    layer.kernels->forward(f, share, nullptr);
+    const float* h = s.h[part.steps % 2].data();  // where the last step leaves it
+    if constexpr (kNarrow) {
+        f.h[0] = s.operands.data();
+        f.h[1] = f.h[0] + rows * pairs_of(P);
+        f.hidden = f.h[1] + rows * pairs_of(P);
+        f.operands = f.hidden + rows * pairs_of(H);
+        f.h_last = s.h[0].data();
+        h = f.h_last;
+    } else {
+        f.h[0] = s.h[0].data();
+        f.h[1] = s.h[1].data();
+        f.hidden = s.hidden.data();
+    }
+    {
+        const FlushSubnormals flush(kNarrow);
+        if constexpr (kNarrow) packed.kernels->operands(h, P, P, f.h[0], rows);
+        packed.kernels->forward(f, {0, 1, 0, rows, 0, blocks}, nullptr);
+    }
     for (int64_t b = 0; b < rows; ++b) {
         const int64_t session = call.sessions[part.first_row + b];
-        std::copy_n(f.h[part.steps % 2] + b * P, P, hidden(session) + before_P);
-        std::copy_n(f.c + b * H, H, cell(session) + before_H);
+        std::copy_n(h + b * P, P, hidden(session) + place.hidden);
+        std::copy_n(f.c + b * H, H, cell(session) + place.cell);
     }
     if (!call.gates) return;
     for (int64_t t = 0; t < part.steps; ++t) {
-        const int64_t place = (part.first_step + t) * call.B + part.first_row;
-        std::copy_n(f.gates + t * rows * 4 * H, rows * 4 * H,
-                    call.gates + (before_H * call.T * call.B + place * H) * 4);
-        std::copy_n(f.cell + t * rows * H, rows * H, call.cell + before_H * call.T * call.B + place * H);
+        const int64_t row = (part.first_step + t) * call.B + part.first_row;
+        std::copy_n(s.gates.data() + t * rows * 4 * H, rows * 4 * H,
+                    call.gates + (place.cell * call.T * call.B + row * H) * 4);
+        std::copy_n(s.kept.data() + t * rows * H, rows * H, call.cell + place.cell * call.T * call.B + row * H);
     }
 }
 
@@ -451,11 +467,15 @@ void Stream::give_forecast(const Forecast& of, double* to) const {
 void Stream::advance_part(const Advance& call, const Part& part, Scratch& s) {
     Rows<const float> x = encode(call, part, s);
     const float* y = nullptr;
-    for (std::size_t k = 0; k < model_->layers_.size(); ++k) {
-        run_layer(call, part, s, k, x, s.y[k % 2].data());
-        y = s.y[k % 2].data();
-        const int64_t P = model_->layers_[k].sizes.P;
-        x = {y, part.rows * P, P};
+    int64_t before_P = 0, before_H = 0, number = 0;  // widths of the layers before, and their number
+    for (const Model::Layer& layer : model_->layers_) {
+        float* const to = s.y[number++ % 2].data();
+        const Place place{layer.sizes, before_P, before_H};
+        std::visit([&](const auto& packed) { run_layer(call, part, s, place, packed, x, to); }, layer.packed);
+        y = to;
+        x = {y, part.rows * layer.sizes.P, layer.sizes.P};
+        before_P += layer.sizes.P;
+        before_H += layer.sizes.H;
     }
     give(call, part, s, y);
 }

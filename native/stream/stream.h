@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include "kernels/lstm.h"
@@ -84,6 +85,14 @@ struct Columns {
     }
 };
 
+// How the weights of the gates are kept, and what a step computes with them.
+enum class Kept {
+    float32,
+    bfloat16,          // products of bfloat16: what they are of is rounded, too
+    int8,              // widened as they are loaded
+    bfloat16_float32,  // widened as they are loaded
+};
+
 // What a model is made of; only read while it is made.
 struct ModelParts {
     struct Layer {
@@ -98,7 +107,7 @@ struct ModelParts {
     const float* head_W;  // (out, P), or null: the last layer's hidden state is the output
     const float* head_b;
     int64_t out;
-    WeightFormat format = WeightFormat::full;
+    Kept kept = Kept::float32;
     Pooling pooling = Pooling::none;  // of the steps so far, before the head
     const float* pool_W = nullptr;    // (P), the query of attention
 };
@@ -106,13 +115,22 @@ struct ModelParts {
 // A model, packed for the target that was in use when it was made; never changes, so streams share it.
 class Model {
   public:
+    // The panels of a layer, and the kernels that read them.  S: of what products are, float or BFloat16.
+    template <class S>
+    struct Packed {
+        const Kernels<float, S>* kernels;
+        Panels<float, PanelElement<float, S>> panels;
+    };
     struct Layer {
         Sizes sizes;
-        const Kernels<float>* kernels;
+        std::variant<Packed<float>, Packed<BFloat16>> packed;
         std::unique_ptr<Workspace<float>> memory;
-        Panels<float> panels;
-        std::unique_ptr<Workspace<uint32_t>> narrow_memory;  // null where the weights are kept as they are
+        std::unique_ptr<Workspace<uint32_t>> narrow_memory;  // null where no weight is widened
         std::unique_ptr<Workspace<float>> scales;            // null but for int8
+
+        int64_t width() const {
+            return std::visit([](const auto& each) { return int64_t{each.kernels->width}; }, packed);
+        }
     };
 
     explicit Model(const ModelParts& parts);
@@ -191,6 +209,7 @@ class Stream {
     // Room of one thread for some rows.
     struct Scratch {
         std::vector<float> x, y[2], h[2], c, hidden, ahead, pooled, out, level, seasonal, gates, kept;
+        std::vector<uint32_t> operands;  // of products of bfloat16: x, h twice, and o tanh(c)
         std::vector<double> placed;  // of each place, with the scale of a window: last values, and scales
         int64_t rows = 0, places = 0;
     };
@@ -220,8 +239,14 @@ class Stream {
         const Columns& n = model_->columns;
         return recent_.data() + session * recent_width() + step % n.recent() * n.targets;
     }
-    void run_layer(const Advance& call, const Part& part, Scratch& scratch, std::size_t layer,
-                   const Rows<const float>& x, float* y);
+    // A layer, and the places of its states among those of a session.
+    struct Place {
+        const Sizes& sizes;
+        int64_t hidden, cell;
+    };
+    template <class S>
+    void run_layer(const Advance& call, const Part& part, Scratch& scratch, const Place& place,
+                   const Model::Packed<S>& packed, const Rows<const float>& x, float* y);
     const float* pooled(const Advance& call, const Part& part, Scratch& scratch, const float* y);
     void give(const Advance& call, const Part& part, Scratch& scratch, const float* y);
     void give_forecast(const Forecast& of, double* to) const;

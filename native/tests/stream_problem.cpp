@@ -11,7 +11,8 @@ std::string StreamCase::text() const {
     add(" layers=", layers), add(" D=", D), add(" H=", H), add(" P=", P), add(" out=", out);
     add(" T=", T), add(" S=", S);
     if (!bias) all += " no bias";
-    if (format != WeightFormat::full) all += format == WeightFormat::int8 ? " int8" : " bfloat16";
+    const char* const ways[] = {"", " bfloat16", " int8", " bfloat16 times float32"};
+    all += ways[static_cast<int>(kept)];
     const Columns& n = columns;
     if (pooling != Pooling::none) add(" pooling=", static_cast<int>(pooling));
     if (reads != Reads::series) {
@@ -66,7 +67,7 @@ StreamProblem::StreamProblem(const StreamCase& given) : of(given) {
     }
     parts.reads = of.reads;
     parts.columns = n;
-    parts.format = of.format;
+    parts.kept = of.kept;
     make_layers(of.D);
     make_head();
     if (of.reads == Reads::symbols) {
@@ -88,10 +89,10 @@ std::vector<float> StreamProblem::gate_weights(int64_t rows, int64_t width, doub
     std::vector<float> all = values(rows * width, scale);
     for (std::size_t k = 0; k < all.size(); ++k) {
         const int64_t row = k / width, column = k % width;
-        if (of.format == WeightFormat::bfloat16)
+        if (of.kept == Kept::bfloat16 || of.kept == Kept::bfloat16_float32)
             all[k] = std::bit_cast<float>(std::bit_cast<uint32_t>(all[k]) & 0xFFFF0000u);
         // One of 127 units in each row, of which the unit is found again.
-        if (of.format == WeightFormat::int8) {
+        if (of.kept == Kept::int8) {
             const float unit = std::ldexp(1.0f, -7 - static_cast<int>(row % 5));
             all[k] = unit * (column == row % width ? 127 : std::nearbyint(all[k] / float(scale) * 127));
         }

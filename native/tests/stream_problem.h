@@ -19,7 +19,7 @@ struct StreamCase {
     bool bias = true;
     Columns columns{};
     int64_t T = 5, S = 4;  // steps of each of the sessions
-    WeightFormat format = WeightFormat::full;
+    Kept kept = Kept::float32;
     Pooling pooling = Pooling::none;
 
     std::string text() const;

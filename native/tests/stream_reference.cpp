@@ -141,10 +141,15 @@ class StreamReference {
         const int64_t D = layer.D, H = layer.H, P = layer.P;
         const Weights<float>& w = layer.weights;
         Values gate(4 * H), shown(H);
+        // What products are of.
+        const auto of = [&](double value) {
+            const float number = static_cast<float>(value);
+            return p.of.kept == Kept::bfloat16 ? double(to_float(to_bfloat16(number))) : value;
+        };
         for (int64_t row = 0; row < 4 * H; ++row) {
             double sum = w.b_ih ? double(w.b_ih[row]) + w.b_hh[row] : 0;
-            for (int64_t k = 0; k < D; ++k) sum += w.W_ih[row * D + k] * x[k];
-            for (int64_t k = 0; k < P; ++k) sum += w.W_hh[row * P + k] * h[k];
+            for (int64_t k = 0; k < D; ++k) sum += w.W_ih[row * D + k] * of(x[k]);
+            for (int64_t k = 0; k < P; ++k) sum += w.W_hh[row * P + k] * of(h[k]);
             gate[row] = row / H == 2 ? std::tanh(sum) : sigmoid(sum);
         }
         for (int64_t u = 0; u < H; ++u) {
@@ -153,7 +158,7 @@ class StreamReference {
         }
         for (int64_t k = 0; k < P; ++k) {
             h[k] = w.W_hr ? 0 : shown[k];
-            for (int64_t u = 0; w.W_hr && u < H; ++u) h[k] += w.W_hr[k * H + u] * shown[u];
+            for (int64_t u = 0; w.W_hr && u < H; ++u) h[k] += of(w.W_hr[k * H + u]) * of(shown[u]);
         }
         outcome["gates"].insert(outcome["gates"].end(), gate.begin(), gate.end());
         outcome["kept"].insert(outcome["kept"].end(), c, c + H);

@@ -66,7 +66,7 @@ void test_stream_allocations() {
                                          .columns = columns_of({2, 1, 1, 2, 2, 3, 40}, "both"),
                                          .T = 7,
                                          .S = 60,
-                                         .format = P ? WeightFormat::int8 : WeightFormat::full});
+                                         .kept = P ? Kept::bfloat16 : Kept::float32});
             for_all_targets([&](const Target& target) {
                 context = std::string(target.name) + " allocations of " + problem.of.text();
                 Stream fresh(problem.model(), problem.of.S);

@@ -16,8 +16,11 @@ from gatewright.runtime.native_args import native_columns, native_features, pool
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape
 
-#: Storage types of the weights of the gates.
-WeightFormat = Literal["float32", "bf16", "int8"]
+#: How the weights of the gates are stored, and what products are of.
+WeightFormat = Literal["float32", "bf16", "bf16-float32", "int8"]
+
+#: The same as a text.
+WEIGHT_FORMATS = "'float32', 'bf16', 'bf16-float32' or 'int8'"
 
 
 class PackedModel(NamedTuple):
@@ -92,7 +95,7 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat) -> PackedModel:
 
 def _require_format(weights: object) -> None:
     if weights not in get_args(WeightFormat):
-        raise GatewrightError("weights", "'float32', 'bf16' or 'int8'", repr(weights)[:80])
+        raise GatewrightError("weights", WEIGHT_FORMATS, repr(weights)[:80])
 
 
 def _fingerprint(model: str, weights: WeightFormat) -> str:

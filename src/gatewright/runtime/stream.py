@@ -103,9 +103,11 @@ class Stream(ModelInterface):
             path: the file or the directory.
             sessions: number of sessions.
             threads: maximum number of threads for a call; a call with little work takes one.
-            weights: storage type of the weights of the gates: "float32"; "bf16", in half the memory; or "int8",
-                in a quarter, with a scale for each row.  Fewer bits are faster if the weights do not fit into
-                the caches; `gatewright quantize` compares the accuracy.  Everything else stays in float32.
+            weights: storage type of the weights of the gates: "float32"; "bf16", in half the memory, for products
+                in bfloat16 (inputs, hidden states and a projection are rounded, too; sums are of float32);
+                "bf16-float32", in the same memory, for products in float32; or "int8", in a quarter, with a
+                scale for each row.  `gatewright quantize` compares accuracy and time.  Gates, states, biases,
+                embedding, pooling and head stay in float32.
 
         Raises:
             ModelFileError: if the file is damaged, foreign or too new.

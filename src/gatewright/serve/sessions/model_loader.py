@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 from gatewright.errors import ModelFileError, StoreError, unusable
 from gatewright.files import regular_file
-from gatewright.runtime.packed_model import WeightFormat
+from gatewright.runtime.packed_model import WEIGHT_FORMATS, WeightFormat
 from gatewright.runtime.stream import Stream
 from gatewright.serve.sessions.store import Store, StoredModel
 
@@ -51,10 +52,10 @@ def load_stored(store: Store, fingerprint: str, *, sessions: int, threads: int) 
     if stored is None:
         return None
     weights: WeightFormat
-    for weights in ("float32", "bf16", "int8"):
+    for weights in get_args(WeightFormat):
         if stored.weights == weights:
             return _stream(stored.file, f"the store's model {fingerprint[:12]}...", weights, sessions, threads)
-    raise StoreError("store", "a model in 'float32', 'bf16' or 'int8'", repr(stored.weights)[:80])
+    raise StoreError("store", f"a model in {WEIGHT_FORMATS}", repr(stored.weights)[:80])
 
 
 def _stream(data: bytes, name: str, weights: WeightFormat, sessions: int, threads: int) -> Stream:
