@@ -161,7 +161,9 @@ def test_a_text_model_gives_the_bits_of_python(stack: dict[str, int], library: P
         assert same_bits(printed(program, target, symbols), expected)
 
 
-@pytest.mark.parametrize(("kept", "weights"), [("BFLOAT16", "bf16"), ("INT8", "int8")])
+@pytest.mark.parametrize(
+    ("kept", "weights"), [("BFLOAT16", "bf16"), ("BFLOAT16_FLOAT32", "bf16-float32"), ("INT8", "int8")]
+)
 def test_weights_of_fewer_bits_give_the_bits_of_python(
     kept: str, weights: WeightFormat, library: Path, tmp_path: Path
 ) -> None:

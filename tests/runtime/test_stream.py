@@ -155,23 +155,70 @@ def test_each_target_gives_its_own_bits(target: str) -> None:
         assert np.array_equal(model.stream().run(numbers[:, 0].numpy()), model(numbers).y[:, 0].numpy())
 
 
+#: Widths of input, hidden units and projection (0: none), and layers: on and off a vector's width, and odd ones.
+STACKS = [(1, 1, 1, 0), (3, 9, 2, 0), (40, 33, 3, 7), (17, 64, 1, 0)]
+
+
+def arrays_of(D: int, H: int, L: int, P: int) -> dict[str, np.ndarray[Any, Any]]:
+    torch.manual_seed(0)
+    return {name: value.detach().numpy() for name, value in LSTM(D, H, L, proj_size=P).named_parameters()}
+
+
+@pytest.mark.parametrize("sizes", STACKS)
+@pytest.mark.parametrize("target", [name for name, runs in kernels.info().targets.items() if runs])
+def test_products_of_bfloat16_give_the_bits_of_whole_sequences(
+    sizes: tuple[int, int, int, int], target: str
+) -> None:
+    """Step by step, session by session, restored from a state or with a record, as the kernels and the equations."""
+    D, H, L, P = sizes
+    arrays = arrays_of(*sizes)
+    xs = np.random.default_rng(0).normal(size=(30, 11, D)).astype(np.float32)
+    with kernels.use_target(target):
+        stream, alone = (Stream.from_weights(arrays, sessions=n, weights="bf16") for n in (11, 1))
+        y, record = stream.run(xs, record=True)
+        expected = xs
+        args = kernels.SequenceArgs(compute="bf16", kept="float32")
+        for n in range(L):
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+            weights = equations.Weights(*(arrays.get(f"{name}_l{n}") for name in names))
+            judge, _ = equations.forward(expected[:3], weights, compute="bf16")
+            after = kernels.forward(expected, None, None, weights, args, keep=True)
+            expected = after.y
+            assert np.abs(expected[:3] - judge).max() < 4e-3  # a number between two may be rounded either way
+            for b in (0, 10):
+                state = stream.state(b)
+                assert np.array_equal(state.hidden[n, : P or H], after.h_n[b])
+                assert np.array_equal(state.cell[n], after.c_n[b])
+            assert np.array_equal(record.cell[:, :, n], after.cell)
+            assert np.array_equal(record.output_gate[:, :, n], after.gates[..., 3 * H :])
+    assert np.array_equal(y, expected)
+    assert np.array_equal(np.stack([alone.step(x) for x in xs[:7, 4]]), y[:7, 4])
+    other = alone.copy()
+    other.reset()
+    other.restore(alone.snapshot())
+    for each in (alone, other):
+        assert np.array_equal(each.run(xs[7:, 4]), y[7:, 4])
+    full, widened = (Stream.from_weights(arrays, weights=weights) for weights in ("float32", "bf16-float32"))
+    assert alone.weight_bytes * 2 == full.weight_bytes
+    assert len({each.fingerprint for each in (alone, full, widened)}) == 3
+
+
 def narrowed(W: np.ndarray[Any, Any], weights: str) -> np.ndarray[Any, Any]:
     """What weights of fewer bits stand for."""
-    if weights == "bf16":
+    if weights == "bf16-float32":
         return torch.from_numpy(W).bfloat16().float().numpy()
     scale = np.abs(W).max(axis=1, keepdims=True) / np.float32(127)
     return np.rint(W / np.where(scale > 0, scale, 1)).astype(np.float32) * scale
 
 
-@pytest.mark.parametrize("weights", ["bf16", "int8"])
-@pytest.mark.parametrize("sizes", [(1, 1, 1, 0), (3, 9, 2, 0), (40, 33, 3, 7), (17, 64, 1, 0)])
+@pytest.mark.parametrize("weights", ["bf16-float32", "int8"])
+@pytest.mark.parametrize("sizes", STACKS)
 @pytest.mark.parametrize("target", [name for name, runs in kernels.info().targets.items() if runs])
 def test_weights_in_fewer_bits_give_the_bits_of_those_weights(
     weights: Any, sizes: tuple[int, int, int, int], target: str
 ) -> None:
-    D, H, L, P = sizes
-    torch.manual_seed(0)
-    arrays = {name: value.detach().numpy() for name, value in LSTM(D, H, L, proj_size=P).named_parameters()}
+    D = sizes[0]
+    arrays = arrays_of(*sizes)
     arrays["weight_hh_l0"][0] = 0
     gates = {
         name: narrowed(array, weights) for name, array in arrays.items() if name[:9] in ("weight_ih", "weight_hh")
@@ -182,13 +229,13 @@ def test_weights_in_fewer_bits_give_the_bits_of_those_weights(
         narrow = Stream.from_weights(arrays, sessions=11, weights=weights)
         alone = Stream.from_weights(arrays, weights=weights)
     expected, got = full.run(xs), narrow.run(xs)
-    if weights == "bf16":
+    if weights == "bf16-float32":
         assert np.array_equal(got, expected)
     else:  # a row's scale multiplies its sum
         assert np.abs(got - expected).max() < 2e-6
     assert np.array_equal(np.stack([alone.step(x) for x in xs[:, 4]]), got[:, 4])
     assert narrow.state(4).cell.tobytes() == alone.state().cell.tobytes()
-    assert narrow.weight_bytes * {"bf16": 2, "int8": 4}[weights] == full.weight_bytes
+    assert narrow.weight_bytes * {"bf16-float32": 2, "int8": 4}[weights] == full.weight_bytes
     with pytest.raises(GatewrightError, match="a state of the model"):
         full.restore(narrow.snapshot())
 
