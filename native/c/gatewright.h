@@ -174,14 +174,17 @@ typedef struct gatewright_columns {
     const double* levels GATEWRIGHT_UNSET(nullptr); /* (quantiles), between 0 and 1; null without a distribution */
 } gatewright_columns;
 
-/* How the weights of the gates, W_ih and W_hh, are kept in memory once a model is made.  What is not said here stays
- * float: gates, states, biases, embedding, pooling and head. */
+/* How the weights of the gates, W_ih and W_hh, are kept in memory once a model is made.  What is not said here
+ * stays float: gates, states, biases, embedding, pooling and head. */
 typedef enum gatewright_kept {
-    GATEWRIGHT_FLOAT32 = 0,     /* as they are */
-    GATEWRIGHT_BFLOAT16,        /* in half the memory, for products of bfloat16 with sums in float: inputs and hidden
-                                   states are rounded as operands of products, and so are the weights of a projection */
-    GATEWRIGHT_INT8,            /* in a quarter, with a scale for each row, for products in float */
-    GATEWRIGHT_BFLOAT16_FLOAT32 /* in half the memory, for products in float: nothing else is rounded */
+    GATEWRIGHT_FLOAT32 = 0, /* as they are */
+    GATEWRIGHT_BFLOAT16,    /* in half the memory, for products of bfloat16 with sums in float: inputs and hidden
+                               states are rounded as operands of products, and so are the weights of a projection */
+    GATEWRIGHT_INT8,        /* in a quarter, with a scale for each row, for products of integers: hidden states
+                               become whole numbers of 1/127, inputs and projected hidden states of 1/127 of the
+                               largest number of their row */
+    GATEWRIGHT_BFLOAT16_FLOAT32, /* in half the memory, for products in float: nothing else is rounded */
+    GATEWRIGHT_INT8_FLOAT32      /* in a quarter, for products in float: nothing else is rounded */
 } gatewright_kept;
 
 /* How the hidden states of the steps so far become what the head reads. */

@@ -210,6 +210,8 @@ Kept kept_of(gatewright_kept kept) {
             return Kept::int8;
         case GATEWRIGHT_BFLOAT16_FLOAT32:
             return Kept::bfloat16_float32;
+        case GATEWRIGHT_INT8_FLOAT32:
+            return Kept::int8_float32;
     }
     throw Refused{GATEWRIGHT_SIZE};
 }

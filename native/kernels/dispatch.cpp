@@ -29,7 +29,9 @@ const Target* const* targets() { return kTargets; }
 // Here, and not with the target: its own source may use instructions that this machine lacks.
 bool supported([[maybe_unused]] const Target& target) {
 #if defined(__x86_64__)
-    if (&target == &avx512bf16_target) return supported(avx512_target) && __builtin_cpu_supports("avx512bf16");
+    if (&target == &avx512bf16_target)
+        return supported(avx512_target) && __builtin_cpu_supports("avx512bf16") &&
+               __builtin_cpu_supports("avx512vnni");
     if (&target == &avx512_target)
         return supported(avx2_target) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");

@@ -11,6 +11,7 @@ struct Target {
     const Kernels<float>* const* f32;
     const Kernels<double>* const* f64;
     const Kernels<float, BFloat16>* const* bf16;  // sums in float, of products of bfloat16
+    const Int8Kernels* int8;                      // of the width of the first of f32
 };
 
 extern const Target baseline_target, avx2_target, avx512_target, avx512bf16_target, neon_target;

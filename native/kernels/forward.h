@@ -40,23 +40,47 @@ GATEWRIGHT_INLINE bool is_last(const Forward<T, S>& f, int64_t s, int64_t row) {
     return f.h_last && (s + 1 == f.steps.T || row >= f.steps.rows(f.steps.time(s + 1)));
 }
 
-// Rows of x as operands of products, `row` from one to the next.
-template <class S>
-struct InputRows {
-    const Operand<S>* data;
+// Rows of x or h as operands of products, `row` from one to the next.
+template <class Left>
+struct OperandRows {
+    const Left* data;
     int64_t row;
+    const float* scales = nullptr;  // of rows of bytes
+
+    GATEWRIGHT_INLINE const Left* at(int64_t n) const { return data + n * row; }
+    GATEWRIGHT_INLINE const float* scales_at(int64_t n) const { return scales ? scales + n : nullptr; }
 };
 
 // x of a share at time t, up to row_end.
-template <class T, int V, class S>
-GATEWRIGHT_INLINE InputRows<S> input_rows(const Forward<T, S>& f, const Share& share, int64_t t, int64_t row_end) {
+template <class Panel, class T, int V, class S>
+GATEWRIGHT_INLINE OperandRows<LeftOf<Panel, S>> input_rows(const Forward<T, S>& f, const Share& share, int64_t t,
+                                                           int64_t row_end) {
     const auto x = f.x.at(f.steps, t, share.row_begin);
-    if constexpr (std::is_same_v<S, BFloat16>) {
+    if constexpr (Panel::kBytes) {
+        to_bytes<V, Panel::kOfRow>(x, f.x.row, f.sizes.D, f.x_bytes, f.x_scales, row_end - share.row_begin);
+        return {f.x_bytes, quads_of(f.sizes.D), f.x_scales};
+    } else if constexpr (std::is_same_v<S, BFloat16>) {
         Operand<S>* const operands = f.operands + share.rank * f.operands_size;
         to_operands<T, V, S>(x, f.x.row, f.sizes.D, operands, row_end - share.row_begin);
         return {operands, operands_of<Operand<S>>(f.sizes.D)};
     } else {
         return {x, f.x.row};
+    }
+}
+
+// h before step s, from row 0 of the batch on.
+template <class Panel, class T, int V, class S>
+GATEWRIGHT_INLINE OperandRows<LeftOf<Panel, S>> hidden_rows(const Forward<T, S>& f,
+                                                            [[maybe_unused]] const Share& share, int64_t s,
+                                                            [[maybe_unused]] int64_t row_end) {
+    const Operand<S>* const h = f.h[s % 2];
+    if constexpr (Panel::kBytes) {
+        const int64_t P = f.sizes.P, begin = share.row_begin;
+        to_bytes<V, Panel::kOfRow>(h + begin * P, P, P, f.h_bytes + begin * quads_of(P), f.h_scales + begin,
+                                   row_end - begin);
+        return {f.h_bytes, quads_of(P), f.h_scales};
+    } else {
+        return {h, operands_of<Operand<S>>(f.sizes.P)};
     }
 }
 
@@ -132,16 +156,23 @@ GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T, S>
 }
 
 // x of the steps that are computed ahead, in runs of rows that stand at one distance.
-template <class S>
+template <class Left>
 struct InputRuns {
-    InputRows<S> first;
+    OperandRows<Left> first;
     int64_t runs, rows, apart;  // apart: from one run to the next
 };
 
-template <class T, int V, class S>
-InputRuns<S> input_runs(const Forward<T, S>& f, const Share& share, int64_t first_time, int64_t steps) {
+template <class Panel, class T, int V, class S>
+InputRuns<LeftOf<Panel, S>> input_runs(const Forward<T, S>& f, const Share& share, int64_t first_time,
+                                       int64_t steps) {
     const int64_t rows = share.row_end - share.row_begin;
-    if constexpr (std::is_same_v<S, BFloat16>) {
+    if constexpr (Panel::kBytes) {
+        const int64_t depth = quads_of(f.sizes.D);
+        for (int64_t n = 0; n < steps; ++n)
+            to_bytes<V, Panel::kOfRow>(f.x.at(f.steps, first_time + n, share.row_begin), f.x.row, f.sizes.D,
+                                       f.x_bytes + n * rows * depth, f.x_scales + n * rows, rows);
+        return {{f.x_bytes, depth, f.x_scales}, 1, steps * rows, 0};
+    } else if constexpr (std::is_same_v<S, BFloat16>) {
         const int64_t depth = operands_of<Operand<S>>(f.sizes.D);
         Operand<S>* const operands = f.operands + share.rank * f.operands_size;
         for (int64_t n = 0; n < steps; ++n)
@@ -161,17 +192,18 @@ InputRuns<S> input_runs(const Forward<T, S>& f, const Share& share, int64_t firs
 // Computes what `steps` steps start from, beginning with ahead.first_time.
 template <class Panel, class T, int V, class S>
 void look_ahead(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, int64_t steps) {
-    const int64_t depth = operands_of<Operand<S>>(f.sizes.D);
-    const InputRuns<S> x = input_runs<T, V>(f, share, ahead.first_time, steps);
+    const int64_t depth = depth_of<Panel, S>(f.sizes.D);
+    const auto x = input_runs<Panel, T, V>(f, share, ahead.first_time, steps);
     for (int64_t block = share.block_begin; block < share.block_end; ++block) {
         const Panel W_ih(Panel::input(f.panels), block, depth);
         for (int64_t run = 0; run < x.runs; ++run) {
-            const Operand<S>* const first = x.first.data + run * x.apart;
+            const auto* const first = x.first.data + run * x.apart;
             T* const out = ahead.at(block - share.block_begin, ahead.first_time + run, 0);
             for_tiles<Panel::kRows>(0, x.rows, [&]<int R>(int64_t row) {
                 Vec<T, V> tile[R][4];
                 start_with_bias<T, V, R>(tile, f, block);
-                add_gates<R, V, T>(tile, first + row * x.first.row, x.first.row, W_ih, depth);
+                add_gates<R, V, T>(tile, first + row * x.first.row, x.first.row, W_ih, depth,
+                                   x.first.scales_at(row));
                 for (int r = 0; r < R; ++r)
                     for (int j = 0; j < 4; ++j) store<V>(out + (row + r) * ahead.kRow + j * V, tile[r][j]);
             });
@@ -180,17 +212,21 @@ void look_ahead(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& a
 }
 
 // One step: gates, cell state and hidden state of a share, before projection.
-template <class Panel, class T, int V, bool Held, class S>
+template <class Format, class T, int V, bool Held, class S>
 void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, int64_t s, int64_t row_end) {
+    using Input = typename Format::Input;
+    using Recurrent = typename Format::Recurrent;
     const Sizes& n = f.sizes;
-    const int64_t t = f.steps.time(s), D = operands_of<Operand<S>>(n.D), P = operands_of<Operand<S>>(n.P);
-    const Operand<S>* const h = f.h[s % 2];
-    const InputRows<S> x = ahead.data ? InputRows<S>{} : input_rows<T, V>(f, share, t, row_end);
+    const int64_t t = f.steps.time(s), D = depth_of<Input, S>(n.D), P = depth_of<Recurrent, S>(n.P);
+    const auto h = hidden_rows<Recurrent, T, V>(f, share, s, row_end);
+    OperandRows<LeftOf<Input, S>> x{};
+    if (!ahead.data) x = input_rows<Input, T, V>(f, share, t, row_end);
     for (int64_t k = share.block_begin; k < share.block_end; ++k) {
         // To and fro, so that a step begins with the weights that the one before left in the second cache.
         const int64_t block = s % 2 ? share.block_begin + share.block_end - 1 - k : k;
-        const Panel W_ih(Panel::input(f.panels), block, D), W_hh(Panel::recurrent(f.panels), block, P);
-        for_tiles<Panel::kRows>(share.row_begin, row_end, [&]<int R>(int64_t row) {
+        const Input W_ih(Input::input(f.panels), block, D);
+        const Recurrent W_hh(Recurrent::recurrent(f.panels), block, P);
+        for_tiles<Format::kRows>(share.row_begin, row_end, [&]<int R>(int64_t row) {
             Vec<T, V> tile[R][4];
             expect_writes<T, V, R>(f, t, block, row);
             if (ahead.data) {
@@ -200,9 +236,10 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
                     for (int j = 0; j < 4; ++j) tile[r][j] = load<V>(start + r * ahead.kRow + j * V);
             } else {
                 start_with_bias<T, V, R>(tile, f, block);
-                add_gates<R, V, T>(tile, x.data + (row - share.row_begin) * x.row, x.row, W_ih, D);
+                const int64_t n = row - share.row_begin;
+                add_gates<R, V, T>(tile, x.at(n), x.row, W_ih, D, x.scales_at(n));
             }
-            add_gates<R, V, T>(tile, h + row * P, P, W_hh, P);
+            add_gates<R, V, T>(tile, h.at(row), h.row, W_hh, P, h.scales_at(row));
             finish<T, V, R, Held>(tile, f, s, t, block, row);
         });
     }
@@ -231,7 +268,7 @@ void keep_checkpoint(const Forward<T, S>& f, const Share& share, int64_t s) {
 }
 
 // Held: whether there are clamps; a walk without them has no trace of them.
-template <class Panel, class T, int V, bool Held = false, class S>
+template <class Format, class T, int V, bool Held = false, class S>
 void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
     Ahead<T, V> ahead = ahead_of<T, V>(f, share);
     for (int64_t s = f.begin; s < f.end; ++s) {
@@ -241,9 +278,9 @@ void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
         if (ahead.data && (s - f.begin) % f.ahead_steps == 0) {
             const int64_t steps = f.end - s < f.ahead_steps ? f.end - s : f.ahead_steps;
             ahead.first_time = f.steps.reverse ? t - steps + 1 : t;
-            look_ahead<Panel, T, V>(f, share, ahead, steps);
+            look_ahead<typename Format::Input, T, V>(f, share, ahead, steps);
         }
-        step<Panel, T, V, Held>(f, share, ahead, s, row_end);
+        step<Format, T, V, Held>(f, share, ahead, s, row_end);
         if (f.sizes.projected) project<T, V>(f, s, share.row_begin, row_end);
         if (barrier) barrier->barrier();
     }
@@ -252,12 +289,22 @@ void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
 template <class T, class S, int V>
 void forward(const Forward<T, S>& f, const Share& share, Team* barrier) {
     using Full = GatePanel<PanelElement<T, S>, V>;
-    if constexpr (!std::is_same_v<S, BFloat16>) {  // whose panels are narrow as they are
+    if constexpr (std::is_same_v<S, float>)
         if (f.panels.format == WeightFormat::bfloat16) return walk<BFloat16Panel<T, V>, T, V>(f, share, barrier);
-        if (f.panels.format == WeightFormat::int8) return walk<Int8Panel<T, V>, T, V>(f, share, barrier);
-    }
     if (f.clamps) return walk<Full, T, V, true>(f, share, barrier);
     walk<Full, T, V>(f, share, barrier);
+}
+
+template <int V>
+void int8_forward(const Forward<float>& f, const Share& share, Team* barrier) {
+    switch (f.panels.narrow_hh.operands) {
+        case Bytes::none:
+            return walk<WidenedFormat<V>, float, V>(f, share, barrier);
+        case Bytes::of_one:
+            return walk<ByteFormat<V, false>, float, V>(f, share, barrier);
+        case Bytes::of_row:
+            return walk<ByteFormat<V, true>, float, V>(f, share, barrier);
+    }
 }
 
 }  // namespace gatewright::GATEWRIGHT_TARGET

@@ -60,12 +60,23 @@ struct Weights {
 // How the weights of the gates are kept: as they are, or in 16 or 8 bits that are widened as they are loaded.
 enum class WeightFormat { full, bfloat16, int8 };
 
-// A layer's W_ih or W_hh in fewer bits.  bfloat16: (blocks, pairs of width, 4, V), a lane with two neighbours, the
-// first in its lower half.  int8: (blocks, width, V), a lane with all four gates, that of i in its lowest byte.
+// What numbers are multiplied by to become whole numbers from -127 to 127: they stay as they are, and weights are
+// widened; by 127, where they are between -1 and 1; by 127 over the largest of their row.
+enum class Bytes { none, of_one, of_row };
+
+// A layer's W_ih or W_hh in fewer bits: (blocks, words of width, 4, V), a lane with two neighbours of bfloat16 or
+// four of int8, the first one lowest; past the width are zeros.
 struct Narrow {
     const uint32_t* data;
-    const float* scale;  // int8 only: (blocks, 4, V), of 2^24 times a weight
+    // int8 only, how operands become whole numbers of one byte, and products those of integers.
+    Bytes operands;
+    const float* scale;  // (blocks, 4, V): of a sum - a row's largest weight over 127, over 2^24 where weights are
+                         // widened, over 127 with operands of one
+    const int32_t* start;  // (blocks, 4, V): what sums of integers start from
 };
+
+// Words of four bytes in a row of them.
+GATEWRIGHT_INLINE constexpr int64_t quads_of(int64_t width) { return (width + 3) / 4; }
 
 // Weights as a target wants them; all made by Kernels::pack.  V is the target's vector width, a block is V hidden
 // units, and columns past H are zero.  Memory: Kernels::panels_size elements of T.
@@ -113,6 +124,8 @@ struct Forward {
     int64_t ahead_steps, ahead_size;
     Operand<S>* operands;  // (threads, operands_size): x of a step, or of those ahead, where it is rounded
     int64_t operands_size;
+    uint32_t *x_bytes, *h_bytes;  // the same of int8, and h of a step; of the one share of a walk
+    float *x_scales, *h_scales;   // what their rows are whole numbers of, where that is not 1/127
 };
 
 // Backward through the steps of one chunk; chunks are walked from the last to the first.
@@ -199,6 +212,12 @@ struct Linear {
 };
 
 class Team;
+
+// The walk with weights of int8.
+struct Int8Kernels {
+    int width;
+    void (*forward)(const Forward<float>&, const Share&, Team* barrier);
+};
 
 // The entries of one target, type of arithmetic (T) and storage (S).  Panels hold `width` lanes a vector.
 template <class T, class S = T>

@@ -53,6 +53,9 @@ constexpr Kernels<T> kernels = {V,
                                 map<T, V, tanh<T, V>>,
                                 fma_rounds<T, V>};
 
+template <int V>
+constexpr Int8Kernels int8_kernels = {V, int8_forward<V>};
+
 // Products of bfloat16; what is no product is that of float.
 template <int V>
 constexpr Kernels<float, BFloat16> bfloat16_kernels = {V,

@@ -12,6 +12,6 @@ const Kernels<float, BFloat16>* const bf16[] = {&avx2::bfloat16_kernels<8>, null
 
 }  // namespace
 
-const Target avx2_target = {"avx2", f32, f64, bf16};
+const Target avx2_target = {"avx2", f32, f64, bf16, &avx2::int8_kernels<8>};
 
 }  // namespace gatewright

@@ -13,6 +13,6 @@ const Kernels<float, BFloat16>* const bf16[] = {&avx512::bfloat16_kernels<16>, n
 
 }  // namespace
 
-const Target avx512_target = {"avx512", avx512_f32, avx512_f64, bf16};
+const Target avx512_target = {"avx512", avx512_f32, avx512_f64, bf16, &avx512::int8_kernels<16>};
 
 }  // namespace gatewright

@@ -12,6 +12,6 @@ const Kernels<float, BFloat16>* const bf16[] = {&baseline::bfloat16_kernels<4>, 
 
 }  // namespace
 
-const Target baseline_target = {"baseline", f32, f64, bf16};
+const Target baseline_target = {"baseline", f32, f64, bf16, &baseline::int8_kernels<4>};
 
 }  // namespace gatewright

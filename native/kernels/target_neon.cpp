@@ -12,6 +12,6 @@ const Kernels<float, BFloat16>* const bf16[] = {&neon::bfloat16_kernels<4>, null
 
 }  // namespace
 
-const Target neon_target = {"neon", f32, f64, bf16};
+const Target neon_target = {"neon", f32, f64, bf16, &neon::int8_kernels<4>};
 
 }  // namespace gatewright

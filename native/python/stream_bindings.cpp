@@ -226,7 +226,9 @@ Kept kept_of(const std::string& name) {
     if (name == "bf16") return Kept::bfloat16;
     if (name == "bf16-float32") return Kept::bfloat16_float32;
     if (name == "int8") return Kept::int8;
-    refuse("weights", "'float32', 'bf16', 'bf16-float32' or 'int8'", "'" + name.substr(0, 80) + "'");
+    if (name == "int8-float32") return Kept::int8_float32;
+    refuse("weights", "'float32', 'bf16', 'bf16-float32', 'int8' or 'int8-float32'",
+           "'" + name.substr(0, 80) + "'");
 }
 
 Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, const Maybe& head_W,

@@ -171,8 +171,10 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
         ahead = std::max(ahead, most_ahead(lanes, sizeof(float)));
         if (std::holds_alternative<Model::Packed<BFloat16>>(layer.packed))
             operands = std::max(operands, places * pairs_of(n.D) + rows * (2 * pairs_of(n.P) + pairs_of(n.H)));
+        if (layer.scales) operands = std::max(operands, places * quads_of(n.D) + rows * quads_of(n.P));
     }
     s.operands.resize(operands);
+    if (model_->layers_[0].scales) s.scales.resize(rows + places);
     const Sizes& first = model_->layers_[0].sizes;
     if (model_->reads != Reads::features || !model_->columns.categories.empty()) s.x.resize(places * first.D);
     if (model_->pooling != Pooling::none) s.pooled.resize(places * P);
@@ -378,11 +380,15 @@ void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, const 
         f.h[0] = s.h[0].data();
         f.h[1] = s.h[1].data();
         f.hidden = s.hidden.data();
+        f.h_bytes = s.operands.data();
+        f.x_bytes = f.h_bytes + rows * quads_of(P);
+        f.h_scales = s.scales.data();
+        f.x_scales = f.h_scales + rows;
     }
     {
         const FlushSubnormals flush(kNarrow);
         if constexpr (kNarrow) packed.kernels->operands(h, P, P, f.h[0], rows);
-        packed.kernels->forward(f, {0, 1, 0, rows, 0, blocks}, nullptr);
+        packed.forward(f, {0, 1, 0, rows, 0, blocks}, nullptr);
     }
     for (int64_t b = 0; b < rows; ++b) {
         const int64_t session = call.sessions[part.first_row + b];

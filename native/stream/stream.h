@@ -89,8 +89,9 @@ struct Columns {
 enum class Kept {
     float32,
     bfloat16,          // products of bfloat16: what they are of is rounded, too
-    int8,              // widened as they are loaded
-    bfloat16_float32,  // widened as they are loaded
+    int8,              // products of integers: what they are of is rounded, too
+    bfloat16_float32,  // products of float32: widened as they are loaded
+    int8_float32,      // the same
 };
 
 // What a model is made of; only read while it is made.
@@ -119,6 +120,7 @@ class Model {
     template <class S>
     struct Packed {
         const Kernels<float, S>* kernels;
+        void (*forward)(const Forward<float, S>&, const Share&, Team* barrier);
         Panels<float, PanelElement<float, S>> panels;
     };
     struct Layer {
@@ -127,6 +129,7 @@ class Model {
         std::unique_ptr<Workspace<float>> memory;
         std::unique_ptr<Workspace<uint32_t>> narrow_memory;  // null where no weight is widened
         std::unique_ptr<Workspace<float>> scales;            // null but for int8
+        std::unique_ptr<Workspace<int32_t>> starts;          // the same
 
         int64_t width() const {
             return std::visit([](const auto& each) { return int64_t{each.kernels->width}; }, packed);
@@ -209,8 +212,9 @@ class Stream {
     // Room of one thread for some rows.
     struct Scratch {
         std::vector<float> x, y[2], h[2], c, hidden, ahead, pooled, out, level, seasonal, gates, kept;
-        std::vector<uint32_t> operands;  // of products of bfloat16: x, h twice, and o tanh(c)
-        std::vector<double> placed;  // of each place, with the scale of a window: last values, and scales
+        std::vector<float> scales;       // of rows of bytes: of h, then of x
+        std::vector<uint32_t> operands;  // of products of bfloat16: x, h twice, and o tanh(c); of bytes: x, h
+        std::vector<double> placed;      // of each place, with the scale of a window: last values, and scales
         int64_t rows = 0, places = 0;
     };
     // Outputs of the head for one step ahead and target, what is added to them, and their units.

@@ -11,7 +11,7 @@ std::string StreamCase::text() const {
     add(" layers=", layers), add(" D=", D), add(" H=", H), add(" P=", P), add(" out=", out);
     add(" T=", T), add(" S=", S);
     if (!bias) all += " no bias";
-    const char* const ways[] = {"", " bfloat16", " int8", " bfloat16 times float32"};
+    const char* const ways[] = {"", " bfloat16", " int8", " bfloat16 times float32", " int8 times float32"};
     all += ways[static_cast<int>(kept)];
     const Columns& n = columns;
     if (pooling != Pooling::none) add(" pooling=", static_cast<int>(pooling));
@@ -92,7 +92,7 @@ std::vector<float> StreamProblem::gate_weights(int64_t rows, int64_t width, doub
         if (of.kept == Kept::bfloat16 || of.kept == Kept::bfloat16_float32)
             all[k] = std::bit_cast<float>(std::bit_cast<uint32_t>(all[k]) & 0xFFFF0000u);
         // One of 127 units in each row, of which the unit is found again.
-        if (of.kept == Kept::int8) {
+        if (of.kept == Kept::int8 || of.kept == Kept::int8_float32) {
             const float unit = std::ldexp(1.0f, -7 - static_cast<int>(row % 5));
             all[k] = unit * (column == row % width ? 127 : std::nearbyint(all[k] / float(scale) * 127));
         }

@@ -141,15 +141,22 @@ class StreamReference {
         const int64_t D = layer.D, H = layer.H, P = layer.P;
         const Weights<float>& w = layer.weights;
         Values gate(4 * H), shown(H);
-        // What products are of.
-        const auto of = [&](double value) {
-            const float number = static_cast<float>(value);
-            return p.of.kept == Kept::bfloat16 ? double(to_float(to_bfloat16(number))) : value;
+        const bool bytes = p.of.kept == Kept::int8, pairs = p.of.kept == Kept::bfloat16;
+        // What products are of; most: of which 1/127 is the unit of bytes.
+        const auto of = [&](double value, double most) {
+            if (pairs) return double(to_float(to_bfloat16(static_cast<float>(value))));
+            return bytes && most > 0 ? std::nearbyint(value / most * 127) * most / 127 : value;
         };
+        const auto most = [](const double* row, int64_t width) {
+            double most = 0;
+            for (int64_t k = 0; k < width; ++k) most = std::max(most, std::abs(row[k]));
+            return most;
+        };
+        const double most_of_x = most(x.data(), D), most_of_h = w.W_hr ? most(h, P) : 1;
         for (int64_t row = 0; row < 4 * H; ++row) {
             double sum = w.b_ih ? double(w.b_ih[row]) + w.b_hh[row] : 0;
-            for (int64_t k = 0; k < D; ++k) sum += w.W_ih[row * D + k] * of(x[k]);
-            for (int64_t k = 0; k < P; ++k) sum += w.W_hh[row * P + k] * of(h[k]);
+            for (int64_t k = 0; k < D; ++k) sum += w.W_ih[row * D + k] * of(x[k], most_of_x);
+            for (int64_t k = 0; k < P; ++k) sum += w.W_hh[row * P + k] * of(h[k], most_of_h);
             gate[row] = row / H == 2 ? std::tanh(sum) : sigmoid(sum);
         }
         for (int64_t u = 0; u < H; ++u) {
@@ -158,7 +165,7 @@ class StreamReference {
         }
         for (int64_t k = 0; k < P; ++k) {
             h[k] = w.W_hr ? 0 : shown[k];
-            for (int64_t u = 0; w.W_hr && u < H; ++u) h[k] += of(w.W_hr[k * H + u]) * of(shown[u]);
+            for (int64_t u = 0; w.W_hr && u < H; ++u) h[k] += of(w.W_hr[k * H + u], 0) * of(shown[u], 0);
         }
         outcome["gates"].insert(outcome["gates"].end(), gate.begin(), gate.end());
         outcome["kept"].insert(outcome["kept"].end(), c, c + H);

@@ -8,8 +8,8 @@ namespace gatewright::tests {
 
 namespace {
 
-// Of the greatest magnitude, or of 1 where that is more.  Of two numbers that are as good as equal, one may round up
-// and one down.
+// Of the greatest magnitude, or of 1 where that is more.  Of two numbers that are as good as equal, one may round
+// up and one down.
 constexpr double kTolerance = 3e-5, kRoundedTolerance = 2e-2;
 
 #if defined(GATEWRIGHT_THREAD_SANITIZER)
@@ -20,6 +20,11 @@ constexpr bool kSlow = false;
 
 StreamCall whole(const StreamProblem& problem, int threads, bool record) {
     return {all_sessions(problem), 0, problem.of.T, threads, record};
+}
+
+// Whether operands of products are rounded.
+bool rounds(const StreamProblem& problem) {
+    return problem.of.kept == Kept::bfloat16 || problem.of.kept == Kept::int8;
 }
 
 void check_close(const Outcome& got, const Outcome& expected, double tolerance = kTolerance) {
@@ -167,7 +172,7 @@ void test_case(const StreamCase& given) {
         context = std::string(target.name) + " " + problem.of.text();
         const auto model = problem.model();
         const Outcome got = run_calls(model, problem, {whole(problem, 1, true)});
-        check_close(got, expected, problem.of.kept == Kept::bfloat16 ? kRoundedTolerance : kTolerance);
+        check_close(got, expected, rounds(problem) ? kRoundedTolerance : kTolerance);
         if (problem.of.reads == Reads::series) {
             check_encoding(problem, read, got);
             check_order(problem, got.at("output"));
@@ -205,7 +210,7 @@ void test_large(const StreamCase& given) {
         context = std::string(target.name) + " " + problem.of.text();
         const auto model = problem.model();
         const Outcome got = run_calls(model, problem, {whole(problem, 1, true)});
-        check_close(got, expected, problem.of.kept == Kept::bfloat16 ? kRoundedTolerance : kTolerance);
+        check_close(got, expected, rounds(problem) ? kRoundedTolerance : kTolerance);
         for (int threads = 1; threads <= 3; ++threads)
             check_same_bits(run_calls(model, problem, {whole(problem, threads, false)}), got, "threads");
         const StreamCall half{all_sessions(problem), 0, problem.of.T / 2};
@@ -230,7 +235,8 @@ void test_small() {
         if (random() % 2) c.P = pick({1, 3, 5, 8, 17, 33});
         if (random() % 2) c.out = pick({1, 3, 8, 17, 33});
         c.bias = random() % 4 != 0;
-        c.kept = std::array{Kept::float32, Kept::bfloat16, Kept::bfloat16_float32, Kept::int8}[random() % 4];
+        c.kept = std::array{Kept::float32, Kept::bfloat16, Kept::bfloat16_float32, Kept::int8,
+                            Kept::int8_float32}[random() % 5];
         c.T = pick({1, 2, 5, 9});
         if (c.reads == Reads::features && c.out) c.pooling = static_cast<Pooling>(n / 3 % 4);
         c.S = pick({1, 2, 3, 7, 13});
@@ -264,6 +270,8 @@ void test_stream() {
     test_large({.D = 2, .H = 3, .T = 520, .S = 49});
     test_large({.layers = 2, .D = 9, .H = 17, .P = 3, .T = 530, .S = 5});
     test_large({.layers = 2, .D = 9, .H = 17, .P = 3, .T = 530, .S = 5, .kept = Kept::bfloat16});
+    test_large({.reads = Reads::symbols, .layers = 2, .D = 9, .H = 17, .T = 530, .S = 5, .kept = Kept::int8});
+    test_large({.layers = 2, .D = 9, .H = 17, .T = 23, .S = 49, .kept = Kept::int8});
     test_large({.reads = Reads::series,
                 .H = 5,
                 .columns = columns_of({2, 1, 1, 2, 1, 2, 3}, "change"),

@@ -54,6 +54,7 @@ class Measured {
 }  // namespace
 
 void test_stream_allocations() {
+    const Kept kept[] = {Kept::float32, Kept::bfloat16, Kept::int8};
     for (const Reads reads : {Reads::features, Reads::symbols, Reads::series})
         for (const int64_t P : {0, 5}) {
             const StreamProblem problem({.reads = reads,
@@ -66,7 +67,7 @@ void test_stream_allocations() {
                                          .columns = columns_of({2, 1, 1, 2, 2, 3, 40}, "both"),
                                          .T = 7,
                                          .S = 60,
-                                         .kept = P ? Kept::bfloat16 : Kept::float32});
+                                         .kept = kept[(static_cast<int>(reads) + (P > 0)) % 3]});
             for_all_targets([&](const Target& target) {
                 context = std::string(target.name) + " allocations of " + problem.of.text();
                 Stream fresh(problem.model(), problem.of.S);

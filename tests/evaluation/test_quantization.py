@@ -61,8 +61,8 @@ def series_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_a_text_model_is_scored_as_torch_scores_it(text_run: tuple[Path, Path]) -> None:
     run, source = text_run
     found = quantize_run(run, source)
-    assert [kept.weights for kept in found] == ["float32", "bf16", "bf16-float32", "int8"]
-    assert [found[0].bytes // kept.bytes for kept in found] == [1, 2, 2, 4]
+    assert [kept.weights for kept in found] == ["float32", "bf16", "bf16-float32", "int8", "int8-float32"]
+    assert [found[0].bytes // kept.bytes for kept in found] == [1, 2, 2, 4, 4]
     model = load(run)
     assert model.vocabulary is not None
     symbols = encode_text(source.read_text(), model.vocabulary)

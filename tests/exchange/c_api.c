@@ -297,7 +297,7 @@ static void test_bare_layers_and_what_they_may_be(void) {
     REFUSED(SIZE, other.embedding = zeros);
     REFUSED(SIZE, other.head_W = zeros);
     REFUSED(WEIGHT, other.head_W = bad; other.out = 12);
-    REFUSED(SIZE, other.kept = (gatewright_kept)(GATEWRIGHT_BFLOAT16_FLOAT32 + 1));
+    REFUSED(SIZE, other.kept = (gatewright_kept)(GATEWRIGHT_INT8_FLOAT32 + 1));
     REFUSED(SIZE, other.columns = model_parts.columns);
     REFUSED(SIZE, other.columns = model_parts.columns; other.embedding = zeros; other.symbols = 2);
     REFUSED(SIZE, other.pooling = (gatewright_pooling)4);

@@ -162,7 +162,13 @@ def test_a_text_model_gives_the_bits_of_python(stack: dict[str, int], library: P
 
 
 @pytest.mark.parametrize(
-    ("kept", "weights"), [("BFLOAT16", "bf16"), ("BFLOAT16_FLOAT32", "bf16-float32"), ("INT8", "int8")]
+    ("kept", "weights"),
+    [
+        ("BFLOAT16", "bf16"),
+        ("BFLOAT16_FLOAT32", "bf16-float32"),
+        ("INT8", "int8"),
+        ("INT8_FLOAT32", "int8-float32"),
+    ],
 )
 def test_weights_of_fewer_bits_give_the_bits_of_python(
     kept: str, weights: WeightFormat, library: Path, tmp_path: Path

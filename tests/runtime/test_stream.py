@@ -169,7 +169,7 @@ def arrays_of(D: int, H: int, L: int, P: int) -> dict[str, np.ndarray[Any, Any]]
 def test_products_of_bfloat16_give_the_bits_of_whole_sequences(
     sizes: tuple[int, int, int, int], target: str
 ) -> None:
-    """Step by step, session by session, restored from a state or with a record, as the kernels and the equations."""
+    """Step by step, session by session, restored or with a record: as the kernels and the equations."""
     D, H, L, P = sizes
     arrays = arrays_of(*sizes)
     xs = np.random.default_rng(0).normal(size=(30, 11, D)).astype(np.float32)
@@ -203,6 +203,61 @@ def test_products_of_bfloat16_give_the_bits_of_whole_sequences(
     assert len({each.fingerprint for each in (alone, full, widened)}) == 3
 
 
+def next_state(
+    arrays: dict[str, np.ndarray[Any, Any]],
+    n: int,
+    x: np.ndarray[Any, Any],
+    state: tuple[np.ndarray[Any, Any], ...],
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Layer n's h and c after a step with weights of int8, whole numbers as are their operands."""
+    h, c = state
+    sums = arrays[f"bias_ih_l{n}"].astype(np.float64) + arrays[f"bias_hh_l{n}"]
+    projection = arrays.get(f"weight_hr_l{n}")
+    for name, operand, most in (("ih", x, None), ("hh", h, None if projection is not None else np.float32(1))):
+        W = arrays[f"weight_{name}_l{n}"]
+        unit = np.abs(W).max(axis=1) / np.float32(127)
+        counts = np.rint(W / np.where(unit > 0, unit, 1)[:, None]).astype(np.int64)
+        most = most or np.abs(operand).max()
+        factor = np.float32(127) / most if most > 0 else np.float32(0)
+        sums += counts @ np.rint(np.float32(operand) * factor).astype(np.int64) * unit * (most / np.float32(127))
+    i, f, g, o = (np.tanh(each) if k == 2 else 1 / (1 + np.exp(-each)) for k, each in enumerate(np.split(sums, 4)))
+    c = f * c + i * g
+    h = o * np.tanh(c)
+    return h if projection is None else projection @ h, c
+
+
+@pytest.mark.parametrize("kind", ["numbers", "symbols", "projected"])
+@pytest.mark.parametrize("target", [name for name, runs in kernels.info().targets.items() if runs])
+def test_weights_of_int8_multiply_whole_numbers(kind: str, target: str) -> None:
+    draw = np.random.default_rng(0)
+    with kernels.use_target(target):
+        if kind == "symbols":
+            model = text_model(num_layers=2, hidden_size=21)
+            tensors = model.file().tensors
+            arrays = {name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")}
+            numbers = draw.integers(0, len(SYMBOLS), (12, 7))
+            xs, inputs = numbers, tensors["encoder.weight"][numbers]
+            stream, alone = (model.stream(sessions=n, weights="int8") for n in (7, 1))
+        else:
+            arrays = arrays_of(5, 19, 2, 0 if kind == "numbers" else 6)
+            arrays["weight_hh_l0"][0] = 0
+            xs = inputs = draw.normal(size=(12, 7, 5)).astype(np.float32)
+            inputs[3] = 0
+            stream, alone = (Stream.from_weights(arrays, sessions=n, weights="int8") for n in (7, 1))
+        ys = stream.run(xs)
+        for x, read, y in zip(xs[:, 4], inputs[:, 4], ys[:, 4], strict=True):
+            before = alone.state()
+            assert np.array_equal(alone.step(x), y)
+            after = alone.state()
+            for n in range(2):
+                h, c = next_state(arrays, n, read, (before.hidden[n], before.cell[n]))
+                read = after.hidden[n]
+                np.testing.assert_allclose(read, h, atol=2e-6)
+                np.testing.assert_allclose(after.cell[n], c, atol=2e-6)
+    assert np.array_equal(stream.state(4).cell, alone.state().cell)
+    assert alone.weight_bytes * 4 == Stream.from_weights(arrays).weight_bytes
+
+
 def narrowed(W: np.ndarray[Any, Any], weights: str) -> np.ndarray[Any, Any]:
     """What weights of fewer bits stand for."""
     if weights == "bf16-float32":
@@ -211,7 +266,7 @@ def narrowed(W: np.ndarray[Any, Any], weights: str) -> np.ndarray[Any, Any]:
     return np.rint(W / np.where(scale > 0, scale, 1)).astype(np.float32) * scale
 
 
-@pytest.mark.parametrize("weights", ["bf16-float32", "int8"])
+@pytest.mark.parametrize("weights", ["bf16-float32", "int8-float32"])
 @pytest.mark.parametrize("sizes", STACKS)
 @pytest.mark.parametrize("target", [name for name, runs in kernels.info().targets.items() if runs])
 def test_weights_in_fewer_bits_give_the_bits_of_those_weights(
@@ -235,7 +290,7 @@ def test_weights_in_fewer_bits_give_the_bits_of_those_weights(
         assert np.abs(got - expected).max() < 2e-6
     assert np.array_equal(np.stack([alone.step(x) for x in xs[:, 4]]), got[:, 4])
     assert narrow.state(4).cell.tobytes() == alone.state().cell.tobytes()
-    assert narrow.weight_bytes * {"bf16-float32": 2, "int8": 4}[weights] == full.weight_bytes
+    assert narrow.weight_bytes * {"bf16-float32": 2, "int8-float32": 4}[weights] == full.weight_bytes
     with pytest.raises(GatewrightError, match="a state of the model"):
         full.restore(narrow.snapshot())
 

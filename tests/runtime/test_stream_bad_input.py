@@ -19,7 +19,10 @@ from tests.support.stream_models import SYMBOLS, rows_of, series_model, table, t
 
 
 def test_weights_of_other_bits_are_refused() -> None:
-    with pytest.raises(GatewrightError, match="weights: expected 'float32', 'bf16', 'bf16-float32' or 'int8', got 'int4'"):
+    with pytest.raises(
+        GatewrightError,
+        match="weights: expected 'float32', 'bf16', 'bf16-float32', 'int8' or 'int8-float32', got 'int4'",
+    ):
         LSTM(2, 3).stream(weights="int4")  # type: ignore[arg-type]
 
 
@@ -29,7 +32,10 @@ def test_what_is_of_another_kind_altogether_is_refused() -> None:
     calls: list[Any] = [
         (lambda: Stream.load(None), "path: expected a run's directory or a model file, got None"),  # type: ignore[arg-type]
         (lambda: Stream.from_weights(torch.nn.LSTM(2, 3)), r"arrays: .* got a LSTM; pass its state_dict\(\)"),
-        (lambda: model.stream(weights=None), "weights: expected 'float32', 'bf16', 'bf16-float32' or 'int8', got None"),  # type: ignore[arg-type]
+        (
+            lambda: model.stream(weights=None),
+            "weights: expected 'float32', 'bf16', 'bf16-float32', 'int8' or 'int8-float32', got None",
+        ),  # type: ignore[arg-type]
         (lambda: stream.restore("abc"), "snapshot: expected bytes, got a str"),  # type: ignore[arg-type]
         (lambda: stream.restore(10**12), "snapshot: expected bytes, got a int"),  # type: ignore[arg-type]
         (lambda: stream.set_state((1, 2)), "state: expected a State, got a tuple"),  # type: ignore[arg-type]

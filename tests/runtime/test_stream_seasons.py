@@ -48,7 +48,7 @@ def test_a_stream_gives_the_bits_of_the_whole_series(seasons: tuple[int, ...], r
     assert np.array_equal(np.concatenate(parts), expected)
 
 
-@pytest.mark.parametrize("weights", ["float32", "bf16", "bf16-float32", "int8"])
+@pytest.mark.parametrize("weights", ["float32", "bf16", "bf16-float32", "int8", "int8-float32"])
 @pytest.mark.parametrize("seasons", SEASONS)
 def test_seasons_add_what_a_loop_adds(seasons: tuple[int, ...], weights: Any) -> None:
     """Whatever the head says; also before a season was read, and where targets are missing."""

@@ -20,7 +20,7 @@ def serve(
     store: str | None = None,
     durability: Durability = "batch",
     max_delay: float = 2.0,
-    weights: Literal["float32", "bf16", "bf16-float32", "int8"] = "float32",
+    weights: Literal["float32", "bf16", "bf16-float32", "int8", "int8-float32"] = "float32",
     threads: int = 1,
     token_file: Path | None = None,
     allow_host: Sequence[str] = (),
@@ -44,8 +44,8 @@ def serve(
         durability: What is stored before an answer is sent. "memory": nothing; "batch": a batch of requests,
             in one commit; "step": each request, in its own commit (default: batch).
         max_delay: Milliseconds that a request waits for others to share its batch (default: 2).
-        weights: Storage type of the weights: "float32"; "bf16", for products in bfloat16; "bf16-float32", which
-            rounds the weights alone; or "int8" (default: float32).
+        weights: Storage type of the weights: "float32"; "bf16", for products in bfloat16; "int8", for products of
+            integers; "bf16-float32" or "int8-float32", which round the weights alone (default: float32).
         threads: Number of threads for a batch (default: 1).
         token_file: File with one line "name: token" for each user.
         allow_host: Host names of this server that clients use, in addition to its addresses.

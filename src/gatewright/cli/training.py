@@ -248,8 +248,10 @@ def quantize(run: Path, data: Path, /) -> None:
         run: Directory of the run.
         data: A table or a text like that of the training.
     """
-    from gatewright.evaluation.quantization import lines, quantize_run
+    from gatewright.evaluation.quantization import lines, quantize_run, remark
 
     with Waits(errors).during(f"reading {data}, and running the model over it"):
         results = quantize_run(run, data)
     print_table(lines(results))
+    if (text := remark(results)) is not None:
+        say(text)

@@ -17,10 +17,10 @@ from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape
 
 #: How the weights of the gates are stored, and what products are of.
-WeightFormat = Literal["float32", "bf16", "bf16-float32", "int8"]
+WeightFormat = Literal["float32", "bf16", "bf16-float32", "int8", "int8-float32"]
 
 #: The same as a text.
-WEIGHT_FORMATS = "'float32', 'bf16', 'bf16-float32' or 'int8'"
+WEIGHT_FORMATS = "'float32', 'bf16', 'bf16-float32', 'int8' or 'int8-float32'"
 
 
 class PackedModel(NamedTuple):

@@ -105,9 +105,10 @@ class Stream(ModelInterface):
             threads: maximum number of threads for a call; a call with little work takes one.
             weights: storage type of the weights of the gates: "float32"; "bf16", in half the memory, for products
                 in bfloat16 (inputs, hidden states and a projection are rounded, too; sums are of float32);
-                "bf16-float32", in the same memory, for products in float32; or "int8", in a quarter, with a
-                scale for each row.  `gatewright quantize` compares accuracy and time.  Gates, states, biases,
-                embedding, pooling and head stay in float32.
+                "int8", in a quarter, with a scale for each row, for products of integers (hidden states are
+                rounded to 1/127, inputs to 1/127 of the largest in their row); "bf16-float32" or "int8-float32",
+                in the same memory, for products in float32.  `gatewright quantize` compares accuracy and time.
+                Gates, states, biases, embedding, pooling and head stay in float32.
 
         Raises:
             ModelFileError: if the file is damaged, foreign or too new.
