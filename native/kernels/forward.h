@@ -33,11 +33,11 @@ GATEWRIGHT_INLINE Ahead<T, V> ahead_of(const Forward<T, S>& f, const Share& shar
     return {f.ahead ? f.ahead + share.rank * f.ahead_size : nullptr, step, f.ahead_steps * step, 0};
 }
 
-// Whether h has to be kept as it is after step s in a row: where it is rounded, and no step follows in that row.
-template <class S, class T>
-GATEWRIGHT_INLINE bool is_last(const Forward<T, S>& f, int64_t s, int64_t row) {
-    if constexpr (!std::is_same_v<S, BFloat16>) return false;
-    return f.h_last && (s + 1 == f.steps.T || row >= f.steps.rows(f.steps.time(s + 1)));
+// Rows in which a step follows step s: in the others h is kept as it is, where the walk rounds it.
+template <class T, class S>
+GATEWRIGHT_INLINE int64_t rows_going_on(const Forward<T, S>& f, int64_t s) {
+    if (!std::is_same_v<S, BFloat16> || !f.h_last) return f.sizes.B;
+    return s + 1 == f.steps.T ? 0 : f.steps.rows(f.steps.time(s + 1));
 }
 
 // Rows of x or h as operands of products, `row` from one to the next.
@@ -96,14 +96,14 @@ GATEWRIGHT_INLINE void start_with_bias(Vec<T, V> (&tile)[R][4], const Forward<T,
 // Asks for the memory that a tile will be written to, so that it arrives while the tile is computed.
 template <class T, int V, int R, class S>
 GATEWRIGHT_INLINE void expect_writes(const Forward<T, S>& f, int64_t t, int64_t block, int64_t row) {
-    if (!f.gates) return;
     const int64_t H = f.sizes.H, place = f.steps.start(t) + row - f.saved;
     for (int r = 0; r < R; ++r) {
+        if (f.y.data && !f.sizes.projected)
+            __builtin_prefetch(address(f.y.at(f.steps, t, row + r) + block * V), 1);
+        if (!f.gates) continue;
         const auto gates = f.gates + ((place + r) * 4 * H + block * V);
         for (int j = 0; j < 4; ++j) __builtin_prefetch(address(gates + j * H), 1);
         __builtin_prefetch(address(f.cell + ((place + r) * H + block * V)), 1);
-        if (f.y.data && !f.sizes.projected)
-            __builtin_prefetch(address(f.y.at(f.steps, t, row + r) + block * V), 1);
     }
 }
 
@@ -113,37 +113,42 @@ template <class T, int V, int R, bool Keep, bool Held, class S>
 GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, S>& f, int64_t s, int64_t t,
                                    int64_t block, int64_t row) {
     const Sizes& n = f.sizes;
-    const int64_t unit = block * V, lanes = n.H - unit;
+    const int64_t unit = block * V, H = n.H, lanes = H - unit, y_row = f.y.row, width = operands_of<Operand<S>>(H);
     const int64_t place = f.steps.start(t) + row - f.saved;
-    Operand<S>* const h_next = n.projected ? f.hidden : f.h[1 - s % 2];
-    const int64_t h_width = operands_of<Operand<S>>(n.H);
-    const bool shown = f.y.data && !n.projected;
+    // Read once: what is stored below could be any of f, as far as a compiler sees.
+    const bool projected = n.projected;
+    Operand<S>* const h_next = (projected ? f.hidden : f.h[1 - s % 2]) + row * width;
+    T* const c_rows = f.c + row * H + unit;
+    typename Stored<S>::Out y = nullptr;
+    if (f.y.data && !projected) y = f.y.at(f.steps, t, row) + unit;
+    const int64_t last = projected ? R : rows_going_on(f, s) - row;
+    T* const h_last = last < R ? f.h_last + row * H + unit : nullptr;
+    const auto gates = f.gates, cell = f.cell;
     Gates<T, V> gate[R];
     Vec<T, V> c[R];
     GATEWRIGHT_UNROLL
     for (int r = 0; r < R; ++r) {
         gate[r] = activate<T, V>(tile[r]);
-        if constexpr (Held) gate[r] = hold<T, V>(gate[r], load_gates<T, V>(f.clamps + unit, n.H, lanes));
+        if constexpr (Held) gate[r] = hold<T, V>(gate[r], load_gates<T, V>(f.clamps + unit, H, lanes));
         if constexpr (!Keep) continue;
-        const auto gates = f.gates + ((place + r) * 4 * n.H + unit);
-        store_as<T, V>(gates, gate[r].i, lanes);
-        store_as<T, V>(gates + n.H, gate[r].f, lanes);
-        store_as<T, V>(gates + 2 * n.H, gate[r].g, lanes);
-        store_as<T, V>(gates + 3 * n.H, gate[r].o, lanes);
+        const auto out = gates + ((place + r) * 4 * H + unit);
+        store_as<T, V>(out, gate[r].i, lanes);
+        store_as<T, V>(out + H, gate[r].f, lanes);
+        store_as<T, V>(out + 2 * H, gate[r].g, lanes);
+        store_as<T, V>(out + 3 * H, gate[r].o, lanes);
     }
     GATEWRIGHT_UNROLL
     for (int r = 0; r < R; ++r) {
-        T* const c_place = f.c + (row + r) * n.H + unit;
-        c[r] = next_cell<T, V>(gate[r], load<V>(c_place, lanes));
-        store<V>(c_place, c[r], lanes);
-        if constexpr (Keep) store_as<T, V>(f.cell + ((place + r) * n.H + unit), c[r], lanes);
+        c[r] = next_cell<T, V>(gate[r], load<V>(c_rows + r * H, lanes));
+        store<V>(c_rows + r * H, c[r], lanes);
+        if constexpr (Keep) store_as<T, V>(cell + ((place + r) * H + unit), c[r], lanes);
     }
     GATEWRIGHT_UNROLL
     for (int r = 0; r < R; ++r) {
         const Vec<T, V> h = next_hidden<T, V>(gate[r], c[r]);
-        store_operands<T, V>(h_next + (row + r) * h_width, unit, h, lanes);
-        if (!n.projected && is_last(f, s, row + r)) store<V>(f.h_last + (row + r) * n.H + unit, h, lanes);
-        if (shown) store_as<T, V>(f.y.at(f.steps, t, row + r) + unit, h, lanes);
+        store_operands<T, V>(h_next + r * width, unit, h, lanes);
+        if (r >= last) store<V>(h_last + r * H, h, lanes);
+        if (y) store_as<T, V>(y + r * y_row, h, lanes);
     }
 }
 
@@ -250,10 +255,11 @@ template <class T, int V, class S>
 void project(const Forward<T, S>& f, int64_t s, int64_t row_begin, int64_t row_end) {
     const Sizes& n = f.sizes;
     const int64_t t = f.steps.time(s), H = operands_of<Operand<S>>(n.H), P = operands_of<Operand<S>>(n.P);
+    const int64_t last = rows_going_on(f, s);
     product<V>(Left<Operand<S>>{f.hidden, H, 1, H, 0}, row_begin, row_end, f.panels.W_hr, 0, blocks_of<V>(n.P),
                n.P, [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
                    store_operands<T, V>(f.h[1 - s % 2] + row * P, column, value, lanes);
-                   if (is_last(f, s, row)) store<V>(f.h_last + row * n.P + column, value, lanes);
+                   if (row >= last) store<V>(f.h_last + row * n.P + column, value, lanes);
                    if (f.y.data) store_as<T, V>(f.y.at(f.steps, t, row) + column, value, lanes);
                });
 }
