@@ -138,8 +138,9 @@ struct Factors<float, V, uint32_t> {  // pairs
     }
 #else
     static constexpr int kRounds = 2;  // the upper half comes first
+    // Broadcast as a float: GCC 12 would do the rest on the number, and bring each half into vectors by itself.
     static GATEWRIGHT_INLINE Vec<float, V> left(uint32_t pair, int round) {
-        return right(broadcast<V>(pair), round);
+        return right((Vec<uint32_t, V>)broadcast<V>(__builtin_bit_cast(float, pair)), round);
     }
     static GATEWRIGHT_INLINE Vec<float, V> right(Vec<uint32_t, V> pairs, int round) {
         return (Vec<float, V>)(round == 0 ? pairs & 0xffff0000u : pairs << 16);

@@ -16,6 +16,10 @@ constexpr int kTileRows = 6;
 constexpr int kTileRows = 3;
 #endif
 
+// The same where panels are of W: the halves of pairs take registers too, where there are few.
+template <class W>
+constexpr int kRowsOf = std::is_same_v<W, uint32_t> && kTileRows == 3 ? 2 : kTileRows;
+
 // A panel of N vectors a row, of operands of the arithmetic.  Formats that are widened as they are loaded:
 // weights.h.
 template <class T, int V, int N>
@@ -106,7 +110,7 @@ GATEWRIGHT_INLINE void product(const Left<S>& left, int64_t row_begin, int64_t r
     const int64_t depth = left.pieces * left.length;
     for_groups(block_begin, block_end, blocks_of<V>(columns), [&]<int N>(int64_t block) {
         const W* const group = panel + block * V * depth;
-        for_tiles(row_begin, row_end, [&]<int R>(int64_t row) {
+        for_tiles<kRowsOf<W>>(row_begin, row_end, [&]<int R>(int64_t row) {
             Vec<T, V> tile[R][N]{};
             for (int64_t piece = 0; piece < left.pieces; ++piece)
                 accumulate<R, N, V, T>(tile, left.data + piece * left.apart + row * left.row, left.row, 1,

@@ -29,7 +29,7 @@ void linear(const Linear<T>& linear, const Operand<S>* x, typename Stored<S>::Ou
     const int64_t in = operands_of<Element>(linear.in), out = linear.out, blocks = blocks_of<V>(out);
     const auto* const W = reinterpret_cast<const Element*>(linear.panel + blocks * V);
     for_groups(0, blocks, blocks, [&]<int N>(int64_t block) {
-        for_tiles(row_begin, row_end, [&]<int R>(int64_t row) {
+        for_tiles<kRowsOf<Element>>(row_begin, row_end, [&]<int R>(int64_t row) {
             Vec<T, V> tile[R][N];
             for (int j = 0; j < N; ++j) {
                 const Vec<T, V> bias = load<V>(linear.panel + (block + j) * V);

@@ -111,7 +111,7 @@ inline constexpr uint32_t kOnes<uint32_t> = 0x3f803f80;
 template <class T, int V, class W>
 void weight_adjoint(const Segment<const W*>* left, int64_t segments, BlockPanel<W, V> dgates, T* dW, int64_t begin,
                     int64_t end) {
-    for_tiles(begin, end, [&]<int R>(int64_t column) {
+    for_tiles<kRowsOf<W>>(begin, end, [&]<int R>(int64_t column) {
         T* const out = dW + column * 4 * V;
         // Gradients of large layers are in no near cache: ask for the tile, so that it arrives during the sum.
         GATEWRIGHT_UNROLL
@@ -142,7 +142,7 @@ template <class T, int V, class W>
 void projection_adjoint(const Sizes& n, const SummedRows<W>& rows, T* dW_hr, int64_t begin, int64_t end) {
     const int64_t H = n.H, blocks = blocks_of<V>(H);
     for_groups(0, blocks, blocks, [&]<int N>(int64_t block) {
-        for_tiles(begin, end, [&]<int R>(int64_t p) {
+        for_tiles<kRowsOf<W>>(begin, end, [&]<int R>(int64_t p) {
             Vec<T, V> tile[R][N]{};
             accumulate<R, N, V, T>(tile, rows.dprojected + p, 1, n.P,
                                    FullPanel<W, V, N>{rows.hidden + block * rows.count * V}, rows.count);

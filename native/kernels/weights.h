@@ -16,8 +16,8 @@ template <class W, int V>
 struct GatePanel : FullPanel<W, V, 4> {
     using Input = GatePanel;
     using Recurrent = GatePanel;
-    static constexpr int kRows = kTileRows;  // of a tile
-    static constexpr int kNeighbours = 1;    // in a lane, of numbers that are multiplied one by one
+    static constexpr int kRows = kRowsOf<W>;  // of a tile
+    static constexpr int kNeighbours = 1;     // in a lane, of numbers that are multiplied one by one
     static constexpr bool kScaled = false, kBytes = false;
 
     GATEWRIGHT_INLINE GatePanel(const W* weights, int64_t block, int64_t width)
