@@ -47,8 +47,6 @@ Array: TypeAlias = NDArray[np.floating[Any]]
 
 #: The arithmetic of products: that of the arrays, or bfloat16 operands with float32 sums, for float32 arrays.
 Compute: TypeAlias = Literal["full", "bf16"]
-#: How a backward pass in bf16 finds the gates and cell states of the forward pass: rounded to bfloat16, or not.
-Saved: TypeAlias = Literal["bf16", "float32"]
 
 #: Fields of a `Record` with an activation: the gates and the candidate, in the order of the weights' rows.
 GATES = CellSpec().gates()
@@ -144,6 +142,10 @@ class Record:
     def write(self) -> Array:
         """Return what each step adds to the cell state, (T, B, H): i ⊙ g, between -1 and 1."""
         return self.input_gate * self.candidate
+
+    def rounded(self) -> Record:
+        """Return the record as a pass keeps it in bfloat16: gates and cell states after a step rounded."""
+        return dataclasses.replace(self, **{name: to_bf16(getattr(self, name)) for name in (*GATES, "cell")})
 
     def at(self, t: int) -> Record:
         """Return the record of step t alone, which begins with the state after step t-1."""
@@ -337,7 +339,6 @@ def backward(
     d_record: Record | None = None,
     *,
     compute: Compute = "full",
-    saved: Saved = "float32",
 ) -> Gradients:
     """Go back through `forward` (backpropagation through time): its steps from the last to the first.
 
@@ -345,12 +346,11 @@ def backward(
         dy: adjoint of y, (T, B, P); None, here and below, for zeros.
         dh_n: adjoint of the last hidden state, (B, P).
         dc_n: adjoint of the last cell state, (B, H).
-        record: the record that `forward` returned.
+        record: the record that `forward` returned, or `Record.rounded` of it.
         x: the input that `forward` read.
         weights: the weights that `forward` read.
         d_record: adjoint of each field of the record, for a loss that reads it.
         compute: the arithmetic of products.
-        saved: with `compute="bf16"`, "bf16" to round the gates and cell states of the record first.
 
     Raises:
         GatewrightError: if a shape or a dtype does not fit.
@@ -378,10 +378,6 @@ def backward(
         _require(f"record.{field.name}", getattr(record, field.name), x.dtype, shape)
         _require(f"d_record.{field.name}", getattr(d_record, field.name), x.dtype, shape)
     bf16 = _in_bf16(compute, weights)
-    if saved not in ("bf16", "float32"):
-        raise GatewrightError("saved", '"bf16" or "float32"', repr(saved))
-    if bf16 and saved == "bf16":
-        record = _rounded(record)
 
     d_pre = np.empty((*x.shape[:-1], 4 * weights.hidden_size), x.dtype)
     d_hidden = np.empty_like(record.hidden)
@@ -425,12 +421,6 @@ def _sum_outer(a: Array, b: Array, dtype: np.dtype[Any]) -> Array:
     """Sum of the outer products a bᵀ over steps and batch: (T, B, N) and (T, B, M) to (N, M)."""
     axes = tuple(range(a.ndim - 1))
     return np.tensordot(a, b, axes=(axes, axes)).astype(dtype, copy=False)
-
-
-def _rounded(record: Record) -> Record:
-    """Return the record as a pass keeps it in bfloat16: its gates and cell states rounded."""
-    rounded = {name: to_bf16(getattr(record, name)) for name in (*GATES, "cell")}
-    return dataclasses.replace(record, **rounded)
 
 
 def _in_bf16(compute: Compute, weights: LayerWeights) -> bool:
