@@ -1,5 +1,7 @@
 #include "kernels/dispatch.h"
 
+#include "support/amx.h"
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -13,7 +15,7 @@ namespace {
 
 const Target* const kTargets[] = {
 #if defined(__x86_64__)
-    &avx512bf16_target, &avx512_target, &avx2_target,
+    &amx_target, &avx512bf16_target, &avx512_target, &avx2_target,
 #elif defined(__aarch64__)
     &neon_target,
 #endif
@@ -29,6 +31,8 @@ const Target* const* targets() { return kTargets; }
 // Here, and not with the target: its own source may use instructions that this machine lacks.
 bool supported([[maybe_unused]] const Target& target) {
 #if defined(__x86_64__)
+    if (&target == &amx_target) return supported(avx512bf16_target) && amx_permitted();
+    if (&target == &amxmodel_target) return supported(avx512_target);
     if (&target == &avx512bf16_target)
         return supported(avx512_target) && __builtin_cpu_supports("avx512bf16") &&
                __builtin_cpu_supports("avx512vnni");
@@ -45,6 +49,9 @@ namespace {
 const Target* find(const char* name) {
     for (const Target* const* each = kTargets; *each; ++each)
         if (std::strcmp((*each)->name, name) == 0 && supported(**each)) return *each;
+#if defined(__x86_64__)
+    if (std::strcmp(amxmodel_target.name, name) == 0 && supported(amxmodel_target)) return &amxmodel_target;
+#endif
     return nullptr;
 }
 

@@ -14,11 +14,15 @@ struct Target {
     const Int8Kernels* int8;                      // of the width of the first of f32
 };
 
-extern const Target baseline_target, avx2_target, avx512_target, avx512bf16_target, neon_target;
+extern const Target baseline_target, avx2_target, avx512_target, avx512bf16_target, amx_target, neon_target;
 
-// Of avx512; avx512bf16 has them too, and products of bfloat16 of its own.
+// The bits of amx on any machine with AVX-512, slowly: for tests, by its name alone and not among targets().
+extern const Target amxmodel_target;
+
+// Of avx512; avx512bf16 and amx have them too, and products of bfloat16 of their own.
 extern const Kernels<float>* const avx512_f32[];
 extern const Kernels<double>* const avx512_f64[];
+extern const Int8Kernels avx512_int8, avx512bf16_int8;
 
 // All that were compiled, best first; null-terminated.
 const Target* const* targets();

@@ -155,7 +155,13 @@ GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, 
 template <class T, int V, int R, bool Held, class S>
 GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T, S>& f, int64_t s, int64_t t,
                               int64_t block, int64_t row) {
-    if (!f.gates) return finish_rows<T, V, R, false, Held>(tile, f, s, t, block, row);
+    if constexpr (R <= kVectorRows) {
+        if (!f.gates) return finish_rows<T, V, R, false, Held>(tile, f, s, t, block, row);
+    } else if (!f.gates) {
+        for (int r = 0; r < R; r += kVectorRows)
+            finish_rows<T, V, kVectorRows, false, Held>(tile + r, f, s, t, block, row + r);
+        return;
+    }
     // Gates are kept in memory that is in no cache: more such writes at once would stop everything else.
     for (int r = 0; r < R; ++r) finish_rows<T, V, 1, true, Held>(tile + r, f, s, t, block, row + r);
 }

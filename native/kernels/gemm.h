@@ -6,14 +6,20 @@
 
 #include "kernels/bfloat16.h"
 #include "kernels/simd.h"
+#if defined(GATEWRIGHT_AMX)
+#include "kernels/amx_products.h"
+#endif
 
 namespace gatewright::GATEWRIGHT_TARGET {
 
-// 32 vector registers hold 6 x 4 accumulators, 6 broadcasts and a vector of weights; 16 hold 3 x 4.
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kTileRows = 6;
+// 32 vector registers hold 6 x 4 accumulators, 6 broadcasts and a vector of weights; 16 hold 3 x 4.  A tile that
+// goes through the registers of AMX has more rows than its vectors have room: these go through in parts.
+#if defined(GATEWRIGHT_AMX)
+constexpr int kVectorRows = 4, kTileRows = kSide;
+#elif defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kVectorRows = 6, kTileRows = kVectorRows;
 #else
-constexpr int kTileRows = 3;
+constexpr int kVectorRows = 3, kTileRows = kVectorRows;
 #endif
 
 // The same where panels are of W: the halves of pairs take registers too, where there are few.
@@ -27,13 +33,14 @@ struct FullPanel {
     const T* row;
 
     GATEWRIGHT_INLINE Vec<T, V> vector(int j) const { return load<V>(row + j * V); }
+    GATEWRIGHT_INLINE int64_t stride() const { return N * V; }
     GATEWRIGHT_INLINE void next() { row += N * V; }
 };
 
-// tile[r][j] += sum over k of a[r * row + k * step] * panel[k][j], for k = 0 .. count - 1.  S: how a is stored.
+// accumulate() in vector registers.
 template <int R, int N, int V, class T, class S, class Panel>
-GATEWRIGHT_INLINE void accumulate(Vec<T, V> (&tile)[R][N], const S* __restrict a, int64_t row, int64_t step,
-                                  Panel panel, int64_t count) {
+GATEWRIGHT_INLINE void accumulate_vectors(Vec<T, V> (&tile)[R][N], const S* __restrict a, int64_t row,
+                                          int64_t step, Panel panel, int64_t count) {
     using F = Factors<T, V, S>;
     for (int64_t k = 0; k < count; ++k) {
         GATEWRIGHT_UNROLL
@@ -53,6 +60,28 @@ GATEWRIGHT_INLINE void accumulate(Vec<T, V> (&tile)[R][N], const S* __restrict a
     }
 }
 
+// tile[r][j] += sum over k of a[r * row + k * step] * panel[k][j], for k = 0 .. count - 1.  S: how a is stored.
+template <int R, int N, int V, class T, class S, class Panel>
+GATEWRIGHT_INLINE void accumulate(Vec<T, V> (&tile)[R][N], const S* __restrict a, int64_t row, int64_t step,
+                                  Panel panel, int64_t count) {
+#if defined(GATEWRIGHT_AMX)
+    // As many k as fill a register, whatever the number of rows, so that no bit depends on that.
+    if (const int64_t whole = count / kSide * kSide; whole > 0) {
+        add_squares<R, N>(tile, a, row, step, panel.row, panel.stride(), whole);
+        a += whole * step;
+        panel.row += whole * panel.stride();
+        count -= whole;
+    }
+    if (count == 0) return;
+#endif
+    if constexpr (R <= kVectorRows)
+        accumulate_vectors<R, N, V, T>(tile, a, row, step, panel, count);
+    else
+        for (int r = 0; r < R; r += kVectorRows)
+            accumulate_vectors<kVectorRows, N, V, T>(reinterpret_cast<Vec<T, V>(&)[kVectorRows][N]>(tile[r]),
+                                                     a + r * row, row, step, panel, count);
+}
+
 // Calls body.template operator()<R>(first, ...) for tiles of at most kTileRows rows, heights as equal as can be.
 template <int Max, class Body>
 GATEWRIGHT_INLINE void with_height(int64_t rows, Body&& body) {
@@ -64,6 +93,11 @@ GATEWRIGHT_INLINE void with_height(int64_t rows, Body&& body) {
 
 template <int Max = kTileRows, class Body>
 GATEWRIGHT_INLINE void for_tiles(int64_t begin, int64_t end, Body&& body) {
+#if defined(GATEWRIGHT_AMX)
+    // The registers multiply 16 rows at once.  Each height is code of its own: there are those of 16, 8, 4, 2, 1.
+    for (; end - begin >= Max; begin += Max) body.template operator()<Max>(begin);
+    if constexpr (Max > 1) for_tiles<Max / 2>(begin, end, body);
+#else
     if (end <= begin) return;
     const int64_t tiles = (end - begin + Max - 1) / Max;
     const int64_t height = (end - begin) / tiles, taller = (end - begin) % tiles;
@@ -72,6 +106,7 @@ GATEWRIGHT_INLINE void for_tiles(int64_t begin, int64_t end, Body&& body) {
         with_height<Max>(rows, [&]<int R>() { body.template operator()<R>(first); });
         first += rows;
     }
+#endif
 }
 
 // Columns stand in groups of up to kGroup vectors: group n starts at column kGroup n V.

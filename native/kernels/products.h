@@ -85,6 +85,7 @@ struct BlockPanel {
     int64_t apart;  // from one row to the next
 
     GATEWRIGHT_INLINE Vec<W, V> vector(int j) const { return load<V>(row + j * V); }
+    GATEWRIGHT_INLINE int64_t stride() const { return apart; }
     GATEWRIGHT_INLINE void next() { row += apart; }
 };
 

@@ -13,6 +13,8 @@ const Kernels<float, BFloat16>* const bf16[] = {&avx512::bfloat16_kernels<16>, n
 
 }  // namespace
 
-const Target avx512_target = {"avx512", avx512_f32, avx512_f64, bf16, &avx512::int8_kernels<16>};
+const Int8Kernels avx512_int8 = avx512::int8_kernels<16>;
+
+const Target avx512_target = {"avx512", avx512_f32, avx512_f64, bf16, &avx512_int8};
 
 }  // namespace gatewright

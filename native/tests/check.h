@@ -62,6 +62,10 @@ void for_all_kernels(Visit&& visit) {
         for (const Kernels<T, S>* const* widths = kernels_of<T, S>(**each); *widths; ++widths)
             visit(**each, **widths);
     }
+#if defined(__x86_64__)
+    if (std::is_same_v<S, BFloat16> && select(amxmodel_target.name))
+        visit(amxmodel_target, **kernels_of<T, S>(amxmodel_target));
+#endif
     select(nullptr);
 }
 

@@ -146,9 +146,19 @@ void check_narrow(const Entries& kernels, const Inputs& in, const Found& wide) {
     CHECK(std::equal(wide.h_n.begin(), wide.h_n.end(), h_n.data()));
 }
 
-// sum + W a, as the contract says: pairs, the upper one first.
-float chain(float sum, const float* a, const float* w, int64_t count) {
-    for (int64_t k = 0; k < count; k += 2) {
+bool has_tiles(const Target& target) { return std::strncmp(target.name, "amx", 3) == 0; }
+
+// sum + W a, as the contract says: pairs, the upper one first.  With tile registers before that whole 16 pairs: lower
+// ones, upper ones, then all.
+float chain(float sum, const float* a, const float* w, int64_t count, bool tiles) {
+    int64_t k = 0;
+    for (; tiles && k + 30 < count; k += 32) {
+        float sums[2] = {};
+        for (int64_t n = k; n < std::min(count, k + 32); ++n)
+            sums[n % 2] = std::fma(rounded(a[n]), rounded(w[n]), sums[n % 2]);
+        sum += sums[0] + sums[1];
+    }
+    for (; k < count; k += 2) {
         if (k + 1 < count) sum = std::fma(rounded(a[k + 1]), rounded(w[k + 1]), sum);
         sum = std::fma(rounded(a[k]), rounded(w[k]), sum);
     }
@@ -156,7 +166,7 @@ float chain(float sum, const float* a, const float* w, int64_t count) {
 }
 
 // Each step from the state that the kernels had before it, so that no rounding of h turns over.
-void check_steps(const Inputs& in, const Found& found) {
+void check_steps(const Inputs& in, const Found& found, bool tiles) {
     const Sizes& n = in.sizes;
     const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
     double worst = 0;
@@ -174,8 +184,8 @@ void check_steps(const Inputs& in, const Found& found) {
                 for (int64_t j = 0; j < 4; ++j) {
                     const int64_t row = j * n.H + u;
                     float sum = chain(in.b_ih[row] + in.b_hh[row], in.x.data() + place * n.D,
-                                      in.W_ih.data() + row * n.D, n.D);
-                    sum = chain(sum, h, in.W_hh.data() + row * n.P, n.P);
+                                      in.W_ih.data() + row * n.D, n.D, tiles);
+                    sum = chain(sum, h, in.W_hh.data() + row * n.P, n.P, tiles);
                     gate[j] = j == 2 ? std::tanh(double(sum)) : sigmoid(sum);
                     worst = std::max(worst, std::abs(gate[j] - found.gates[(place * 4 + j) * n.H + u]));
                 }
@@ -186,7 +196,7 @@ void check_steps(const Inputs& in, const Found& found) {
             }
             // A rounding of `hidden` may turn over here: half a unit of bfloat16 of one term.
             for (int64_t p = 0; n.projected && p < n.P; ++p) {
-                const double y = chain(0, hidden.data(), in.W_hr.data() + p * n.H, n.H);
+                const double y = chain(0, hidden.data(), in.W_hr.data() + p * n.H, n.H, tiles);
                 CHECK(std::abs(y - found.y[place * n.P + p]) < 8e-3);
             }
         }
@@ -200,7 +210,7 @@ void test_shape(const Shape& shape) {
         context = std::string(target.name) + " bfloat16 " + shape.text();
         soil_memory();
         const Found found = run(kernels, in, 1, Split::automatic, true);
-        check_steps(in, found);
+        check_steps(in, found, has_tiles(target));
         check_narrow(kernels, in, found);
         CHECK(run(kernels, in, 1, Split::automatic, false) == found);
         CHECK(run(kernels, in, 2, Split::rows, true) == found);
@@ -228,7 +238,8 @@ void test_linear_in_bfloat16(int64_t in, int64_t out, int64_t rows) {
                                                             threads});
             y.check_written("y");
             for (int64_t k = 0; k < rows * out; ++k) {
-                expected[k] = chain(b[k % out], x.data() + k / out * in, W.data() + k % out * in, in);
+                expected[k] = chain(b[k % out], x.data() + k / out * in, W.data() + k % out * in, in,
+                                    has_tiles(target));
                 close = close && std::abs(expected[k] - y.data()[k]) <= 1e-6f * static_cast<float>(in);
             }
         }
@@ -285,6 +296,7 @@ void test_bfloat16() {
     test_shape({1, 2, 1, 1, 0, false, false});
     test_shape({0, 2, 3, 4, 0, false, false});
     test_shape({40, 5, 64, 40, 0, false, false});  // enough work for threads to be woken
+    test_shape({2, 19, 70, 45, 37, false, false});
     for (const int64_t out : {1, 16, 70}) test_linear_in_bfloat16(out + 4, out, 7);
 }
 

@@ -12,7 +12,16 @@ import torch
 from gatewright import equations, kernels
 from gatewright.bfloat16 import from_bits, to_bf16, to_bits
 from gatewright.errors import GatewrightError
-from tests.support.kernel_cases import BACKWARD, SUPPORTED, Array, Problem, backward, forward, made
+from tests.support.kernel_cases import (
+    BACKWARD,
+    BF16_TARGETS,
+    SUPPORTED,
+    Array,
+    Problem,
+    backward,
+    forward,
+    made,
+)
 
 BF16: dict[str, Any] = {"compute": "bf16"}
 #: Relative, in the norm of a tensor: float32 sums, and a few numbers that the last digits of tanh round elsewhere.
@@ -79,7 +88,7 @@ def error(got: Array, expected: Array) -> float:
     return float(np.linalg.norm(numbers(got) - expected) / max(np.linalg.norm(expected), 1e-30))
 
 
-@pytest.mark.parametrize("target", SUPPORTED)
+@pytest.mark.parametrize("target", BF16_TARGETS)
 def test_every_size_is_what_the_equations_give(target: str) -> None:
     sizes = [
         (1, 1, 1, 1, 0),
@@ -90,6 +99,8 @@ def test_every_size_is_what_the_equations_give(target: str) -> None:
         (5, 3, 9, 31, 5),
     ]
     sizes += [(3, 1, 4, 100, 0), (2, 7, 2, 48, 17), (3, 2, 33, 8, 1)]
+    if target.startswith("amx"):  # whose registers sum 32 numbers, or rows, at once
+        sizes = [(2, 19, 70, 40, 0), (3, 29, 33, 37, 35), (5, 13, 3, 7, 0), (1, 1, 1, 1, 0), (33, 2, 17, 16, 5)]
     with kernels.use_target(target):
         for n, (T, B, D, H, P) in enumerate(sizes):
             whole = {"bias": n % 3 > 0, "record": n % 2 == 0, "reverse": n % 2 == 1}
@@ -147,6 +158,17 @@ def test_one_step_of_one_row_has_the_roundings_of_numpy() -> None:
     ],
 )
 def test_no_bit_depends_on_threads_split_or_checkpoints(sizes: tuple[Any, ...]) -> None:
+    assert_no_bit_depends_on_threads_split_or_checkpoints(sizes)
+
+
+@pytest.mark.skipif("amx-model" not in BF16_TARGETS, reason="no AVX-512 here")
+@pytest.mark.parametrize("sizes", [(40, 50, 9, 70, 20, None), (70, 15, 33, 138, 0, [15] * 64 + [7] * 6)])
+def test_nor_does_one_of_the_tile_registers(sizes: tuple[Any, ...]) -> None:
+    with kernels.use_target("amx-model"):
+        assert_no_bit_depends_on_threads_split_or_checkpoints(sizes)
+
+
+def assert_no_bit_depends_on_threads_split_or_checkpoints(sizes: tuple[Any, ...]) -> None:
     *shape, batch_sizes = sizes
     problem = problem_of(*shape, batch_sizes=batch_sizes, reverse=shape[2] == 9, record=True)
     assert kernels.chunk_steps(shape[1], shape[3], np.uint16) < shape[0]

@@ -14,10 +14,10 @@ from gatewright import equations, kernels
 
 Array = NDArray[Any]
 
-#: Every target that runs on this machine.
-#: All that this machine runs, and those with code of their own for float32 and float64.
+#: All targets that this machine runs; those with code of their own for float32 and float64; those for bfloat16.
 SUPPORTED = [name for name, runs in kernels.info().targets.items() if runs]
-TARGETS = [name for name in SUPPORTED if name != "avx512bf16"]
+TARGETS = [name for name in SUPPORTED if name not in ("avx512bf16", "amx")]
+BF16_TARGETS = [*SUPPORTED, *(["amx-model"] if "avx512" in SUPPORTED else [])]
 DTYPES = (np.float32, np.float64)
 #: Relative to the largest value, or to 1 where that is less: near saturation, 1 - i has few digits left.
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
