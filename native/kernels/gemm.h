@@ -37,10 +37,26 @@ struct FullPanel {
     GATEWRIGHT_INLINE void next() { row += N * V; }
 };
 
-// accumulate() in vector registers.
+// The rows of a panel that are too few for a tile register.
+template <class Panel>
+struct Rest : Panel {};
+
+// Whether products of operands S and a panel go through tile registers.
+#if defined(GATEWRIGHT_AMX)
+template <class S, class Panel>
+constexpr bool kInTiles = std::is_same_v<S, uint32_t>;
+template <class S, class Panel>
+constexpr bool kInTiles<S, Rest<Panel>> = false;
+#else
+template <class S, class Panel>
+constexpr bool kInTiles = false;
+#endif
+
+// tile[r][j] += sum over k of a[r * row + k * step] * panel[k][j], for k = 0 .. count - 1.  S: how a is stored.
 template <int R, int N, int V, class T, class S, class Panel>
-GATEWRIGHT_INLINE void accumulate_vectors(Vec<T, V> (&tile)[R][N], const S* __restrict a, int64_t row,
-                                          int64_t step, Panel panel, int64_t count) {
+    requires(!kInTiles<S, Panel>)
+GATEWRIGHT_INLINE void accumulate(Vec<T, V> (&tile)[R][N], const S* __restrict a, int64_t row, int64_t step,
+                                  Panel panel, int64_t count) {
     using F = Factors<T, V, S>;
     for (int64_t k = 0; k < count; ++k) {
         GATEWRIGHT_UNROLL
@@ -60,12 +76,13 @@ GATEWRIGHT_INLINE void accumulate_vectors(Vec<T, V> (&tile)[R][N], const S* __re
     }
 }
 
-// tile[r][j] += sum over k of a[r * row + k * step] * panel[k][j], for k = 0 .. count - 1.  S: how a is stored.
+#if defined(GATEWRIGHT_AMX)
+// The same of pairs: 16 at a time in tile registers, whatever the number of rows, so that no bit depends on that;
+// the rest as above.
 template <int R, int N, int V, class T, class S, class Panel>
+    requires(kInTiles<S, Panel>)
 GATEWRIGHT_INLINE void accumulate(Vec<T, V> (&tile)[R][N], const S* __restrict a, int64_t row, int64_t step,
                                   Panel panel, int64_t count) {
-#if defined(GATEWRIGHT_AMX)
-    // As many k as fill a register, whatever the number of rows, so that no bit depends on that.
     if (const int64_t whole = count / kSide * kSide; whole > 0) {
         add_squares<R, N>(tile, a, row, step, panel.row, panel.stride(), whole);
         a += whole * step;
@@ -73,14 +90,18 @@ GATEWRIGHT_INLINE void accumulate(Vec<T, V> (&tile)[R][N], const S* __restrict a
         count -= whole;
     }
     if (count == 0) return;
-#endif
-    if constexpr (R <= kVectorRows)
-        accumulate_vectors<R, N, V, T>(tile, a, row, step, panel, count);
-    else
-        for (int r = 0; r < R; r += kVectorRows)
-            accumulate_vectors<kVectorRows, N, V, T>(reinterpret_cast<Vec<T, V>(&)[kVectorRows][N]>(tile[r]),
-                                                     a + r * row, row, step, panel, count);
+    constexpr int kRows = R < kVectorRows ? R : kVectorRows;
+    static_assert(R % kRows == 0);
+    for (int first = 0; first < R; first += kRows) {
+        Vec<T, V> part[kRows][N];
+        for (int r = 0; r < kRows; ++r)
+            for (int j = 0; j < N; ++j) part[r][j] = tile[first + r][j];
+        accumulate<kRows, N, V, T>(part, a + first * row, row, step, Rest<Panel>{panel}, count);
+        for (int r = 0; r < kRows; ++r)
+            for (int j = 0; j < N; ++j) tile[first + r][j] = part[r][j];
+    }
 }
+#endif
 
 // Calls body.template operator()<R>(first, ...) for tiles of at most kTileRows rows, heights as equal as can be.
 template <int Max, class Body>

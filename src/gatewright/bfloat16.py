@@ -53,7 +53,8 @@ def chain(start: NDArray[np.float32], a: NDArray[Any], W: NDArray[Any]) -> NDArr
     """Return start + a Wᵀ to the bit as the kernels' forward pass sums it: in float32, two k after two k.
 
     Of a pair the upper k comes first, and an odd last k is a pair with zero: fma(a[k], W[k], fma(a[k+1], W[k+1],
-    sum)), as by the processor's `vdpbf16ps`.  Subnormal operands and sums are zero.
+    sum)), as by the processor's `vdpbf16ps`.  Subnormal operands and sums are zero.  The kernels' target `amx` has
+    another order for 32 k at once (docs/kernels.md).
 
     Args:
         start: what the sums begin with, (..., N).

@@ -162,7 +162,7 @@ def test_no_bit_depends_on_threads_split_or_checkpoints(sizes: tuple[Any, ...]) 
 
 
 @pytest.mark.skipif("amx-model" not in BF16_TARGETS, reason="no AVX-512 here")
-@pytest.mark.parametrize("sizes", [(40, 50, 9, 70, 20, None), (70, 15, 33, 138, 0, [15] * 64 + [7] * 6)])
+@pytest.mark.parametrize("sizes", [(40, 50, 9, 70, 20, None), (110, 31, 9, 40, 0, [31] * 71 + [20] * 39)])
 def test_nor_does_one_of_the_tile_registers(sizes: tuple[Any, ...]) -> None:
     with kernels.use_target("amx-model"):
         assert_no_bit_depends_on_threads_split_or_checkpoints(sizes)
