@@ -21,11 +21,8 @@ struct alignas(64) TileShapes {
 };
 static_assert(sizeof(TileShapes) == 64);
 
-inline constexpr TileShapes kSquares = {1,
-                                        0,
-                                        {},
-                                        {64, 64, 64, 64, 64, 64, 64, 64},
-                                        {kSide, kSide, kSide, kSide, kSide, kSide, kSide, kSide}};
+inline constexpr TileShapes kSquares = {
+    1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {kSide, kSide, kSide, kSide, kSide, kSide, kSide, kSide}};
 
 #if !defined(GATEWRIGHT_AMX_MODEL)
 

@@ -1,13 +1,14 @@
 #include "kernels/dispatch.h"
 
-#include "support/amx.h"
-
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+
+#include "support/amx.h"
 
 namespace gatewright {
 
@@ -15,7 +16,7 @@ namespace {
 
 const Target* const kTargets[] = {
 #if defined(__x86_64__)
-    &amx_target, &avx512bf16_target, &avx512_target, &avx2_target,
+    &amx_target,      &avx512bf16_target, &avx512_target, &avx2_target,
 #elif defined(__aarch64__)
     &neon_target,
 #endif

@@ -148,8 +148,8 @@ void check_narrow(const Entries& kernels, const Inputs& in, const Found& wide) {
 
 bool has_tiles(const Target& target) { return std::strncmp(target.name, "amx", 3) == 0; }
 
-// sum + W a, as the contract says: pairs, the upper one first.  With tile registers before that whole 16 pairs: lower
-// ones, upper ones, then all.
+// sum + W a, as the contract says: pairs, the upper one first.  With tile registers before that whole 16 pairs:
+// lower ones, upper ones, then all.
 float chain(float sum, const float* a, const float* w, int64_t count, bool tiles) {
     int64_t k = 0;
     for (; tiles && k + 30 < count; k += 32) {
@@ -238,8 +238,8 @@ void test_linear_in_bfloat16(int64_t in, int64_t out, int64_t rows) {
                                                             threads});
             y.check_written("y");
             for (int64_t k = 0; k < rows * out; ++k) {
-                expected[k] = chain(b[k % out], x.data() + k / out * in, W.data() + k % out * in, in,
-                                    has_tiles(target));
+                expected[k] =
+                    chain(b[k % out], x.data() + k / out * in, W.data() + k % out * in, in, has_tiles(target));
                 close = close && std::abs(expected[k] - y.data()[k]) <= 1e-6f * static_cast<float>(in);
             }
         }

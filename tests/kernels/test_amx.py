@@ -1,4 +1,4 @@
-"""Products by tile registers, through the model of their instruction: its order of sums, to the bit, in each use."""
+"""Products by tile registers, with a model of their instruction: its order of sums to the bit, in each use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def problem_of(*sizes: int, **options: Any) -> Problem:
 
 
 @pytest.mark.parametrize(
-    ("rows", "D", "width"), [(1, 32, 1), (16, 31, 16), (5, 30, 7), (17, 64, 70), (33, 95, 33), (3, 130, 20), (15, 33, 50)]
+    ("rows", "D", "width"),
+    [(1, 32, 1), (16, 31, 16), (5, 30, 7), (17, 64, 70), (33, 95, 33), (3, 130, 20), (15, 33, 50)],
 )
 def test_sums_have_the_bits_of_the_instruction(rows: int, D: int, width: int, target: str) -> None:
     draw = np.random.default_rng(D)
@@ -76,9 +77,7 @@ def test_sequences_are_those_of_the_equations_but_for_roundings(target: str) -> 
         problem = problem_of(9, 3, 40, 48, **options)
         ours = run(problem)
         walk = slice(None, None, -1 if problem.reverse else 1)
-        y, record = equations.forward(
-            problem.x[walk], problem.weights, problem.h_0, problem.c_0, compute="bf16"
-        )
+        y, record = equations.forward(problem.x[walk], problem.weights, problem.h_0, problem.c_0, compute="bf16")
         np.testing.assert_allclose(ours.y[walk], y, atol=4e-3)
         np.testing.assert_allclose(ours.c_n, record.c_n, atol=8e-3)
 
