@@ -141,6 +141,7 @@ inline void soil_memory() {
 
 void test_activations();
 void test_bfloat16();
+void test_bfloat16_backward();
 void test_dispatch();
 void test_memory();
 void test_concurrent_calls();

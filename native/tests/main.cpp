@@ -41,6 +41,7 @@ int main() {
     measure("activations", test_activations);
     measure("linear", test_linear);
     measure("bfloat16", test_bfloat16);
+    measure("bfloat16 backward", test_bfloat16_backward);
     measure("storage", test_storage);
     measure("values", test_values);
     measure("stream", test_stream);

@@ -162,8 +162,8 @@ struct How {
 
 // Forward, and backward where anything was kept; all outputs, of which every element has been written and none
 // beside.
-template <class T>
-Named<T> run(const Kernels<T>& kernels, const Problem<T>& problem, const How& how);
+template <class T, class S>
+Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& problem, const How& how);
 
 // What run() is to give, from plain loops in a wider type.
 template <class T>

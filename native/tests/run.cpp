@@ -44,29 +44,35 @@ const T* or_null(const std::vector<T>& v) {
 
 }  // namespace
 
-template <class T>
-Named<T> run(const Kernels<T>& kernels, const Problem<T>& p, const How& how) {
+template <class T, class S>
+Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) {
     const Sizes& n = p.sizes;
+    const int64_t every = p.of.checkpoint * chunk_steps(n, kOperandBytes<T, S>);
+    const auto [W_ih, W_hh, b_ih, b_hh, W_hr] = p.weights();
+    const auto in = [](const Rows<const T>& rows) {
+        return gatewright::RowsIn<S>{rows.data, rows.step, rows.row};
+    };
+    const auto out = [](const Rows<T>& rows) { return gatewright::RowsOut<S>{rows.data, rows.step, rows.row}; };
     const bool record = how.keep == Keep::record, checkpoints = how.keep == Keep::checkpoints;
     Named<T> results;
 
     RowsOut<T> y(p, n.P);
     Output<T> h_n(n.B * n.P), c_n(n.B * n.H), gates(record ? p.rows * 4 * n.H : 0),
-        cell(record ? p.rows * n.H : 0), kept(checkpoints ? (n.T + p.every - 1) / p.every * n.B * n.H : 0);
-    ForwardCall<T> call{};
+        cell(record ? p.rows * n.H : 0), kept(checkpoints ? (n.T + every - 1) / every * n.B * n.H : 0);
+    ForwardCall<T, S> call{};
     call.sizes = n;
     call.steps = p.steps;
-    call.weights = p.weights();
-    call.x = p.x;
+    call.weights = {W_ih, W_hh, b_ih, b_hh, W_hr};
+    call.x = in(p.x);
     call.h_0 = p.of.state ? p.h_0.data() : nullptr;
     call.c_0 = p.of.state ? p.c_0.data() : nullptr;
-    call.y = y.rows;
+    call.y = out(y.rows);
     call.h_n = h_n.data();
     call.c_n = c_n.data();
     call.gates = record ? gates.data() : nullptr;
     call.cell = record ? cell.data() : nullptr;
     call.checkpoints = checkpoints ? kept.data() : nullptr;
-    call.every = p.every;
+    call.every = every;
     call.clamps = or_null(p.clamps);
     call.threads = how.threads;
     call.split = how.split;
@@ -82,24 +88,24 @@ Named<T> run(const Kernels<T>& kernels, const Problem<T>& p, const How& how) {
     const int64_t wanted = p.of.need_weights;
     Output<T> dh_0(n.B * n.P), dc_0(n.B * n.H), dW_ih(wanted * 4 * n.H * n.D), dW_hh(wanted * 4 * n.H * n.P),
         db(wanted * 4 * n.H), dW_hr(wanted * n.projected * n.P * n.H);
-    BackwardCall<T> back{};
+    BackwardCall<T, S> back{};
     back.sizes = n;
     back.steps = p.steps;
-    back.weights = p.weights();
-    back.x = p.x;
-    back.y = y.read();
+    back.weights = {W_ih, W_hh, b_ih, b_hh, W_hr};
+    back.x = in(p.x);
+    back.y = in(y.read());
     back.h_0 = p.h_0.data();
     back.c_0 = p.c_0.data();
     back.gates = call.gates;
     back.cell = call.cell;
     back.checkpoints = call.checkpoints;
-    back.every = p.every;
-    back.dy = p.dy;
-    back.dgates = p.dgates;
-    back.dcell = p.dcell;
+    back.every = every;
+    back.dy = in(p.dy);
+    back.dgates = in(p.dgates);
+    back.dcell = in(p.dcell);
     back.dh_n = or_null(p.dh_n);
     back.dc_n = or_null(p.dc_n);
-    back.dx = p.of.need_x ? dx.rows : Rows<T>{};
+    back.dx = out(p.of.need_x ? dx.rows : Rows<T>{});
     back.dh_0 = dh_0.data();
     back.dc_0 = dc_0.data();
     back.dW_ih = wanted ? dW_ih.data() : nullptr;
@@ -122,5 +128,6 @@ Named<T> run(const Kernels<T>& kernels, const Problem<T>& p, const How& how) {
 
 template Named<float> run(const Kernels<float>&, const Problem<float>&, const How&);
 template Named<double> run(const Kernels<double>&, const Problem<double>&, const How&);
+template Named<float> run(const Kernels<float, BFloat16>&, const Problem<float>&, const How&);
 
 }  // namespace gatewright::tests
