@@ -15,6 +15,7 @@ constexpr double kTolerance = sizeof(T) == 4 ? 1e-5 : 1e-13;
 
 template <class T>
 struct LinearProblem {
+    std::mt19937 random{29};  // before what is drawn from it
     int64_t in, out, rows;
     std::vector<T> W, b, x;
 
@@ -38,10 +39,9 @@ struct LinearProblem {
     }
 
   private:
-    std::mt19937 random_{29};
     std::vector<T> values(int64_t size) {
         std::vector<T> all(size);
-        for (T& each : all) each = static_cast<T>(random_() * 0x1p-31 - 1);
+        for (T& each : all) each = static_cast<T>(random() * 0x1p-31 - 1);
         return all;
     }
 };
