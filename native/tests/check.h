@@ -140,6 +140,7 @@ inline void soil_memory() {
 }
 
 void test_activations();
+void test_amx();
 void test_bfloat16();
 void test_bfloat16_backward();
 void test_dispatch();

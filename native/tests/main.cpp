@@ -47,7 +47,8 @@ int main() {
     measure("stream", test_stream);
     measure("stream inputs", test_stream_inputs);
     measure("stream allocations", test_stream_allocations);
-#if !defined(GATEWRIGHT_THREAD_SANITIZER)  // which does not follow a fork of several threads
+#if !defined(GATEWRIGHT_THREAD_SANITIZER)  // which does not follow a fork of several threads, nor exceptions
+    measure("amx", test_amx);
     measure("fork", test_fork);
 #endif
     std::printf("%lld failed\n", static_cast<long long>(failures));
