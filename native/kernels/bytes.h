@@ -66,7 +66,8 @@ struct Factors<int32_t, V, uint32_t> {
     // The even bytes of each word, then the odd ones, as numbers of 16 bits.
     static constexpr int kRounds = 2;
     static GATEWRIGHT_INLINE Vec<uint32_t, V> left(uint32_t quad, int round) {
-        return broadcast<V>(quad >> 8 * round & 0x00FF00FFu);
+        const auto quads = (Vec<uint32_t, V>)broadcast<V>(__builtin_bit_cast(float, quad));  // as in bfloat16.h
+        return (round == 0 ? quads : quads >> 8) & 0x00FF00FFu;
     }
     static GATEWRIGHT_INLINE Vec<int16_t, 2 * V> right(Vec<uint32_t, V> quads, int round) {
         const auto halves = (Vec<int16_t, 2 * V>)quads;

@@ -301,7 +301,7 @@ void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
 template <class T, class S, int V>
 void forward(const Forward<T, S>& f, const Share& share, Team* barrier) {
     using Full = GatePanel<PanelElement<T, S>, V>;
-    if constexpr (std::is_same_v<S, float>)
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<S, float>)
         if (f.panels.format == WeightFormat::bfloat16) return walk<BFloat16Panel<T, V>, T, V>(f, share, barrier);
     if (f.clamps) return walk<Full, T, V, true>(f, share, barrier);
     walk<Full, T, V>(f, share, barrier);

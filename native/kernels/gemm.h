@@ -22,7 +22,7 @@ constexpr int kVectorRows = 6, kTileRows = kVectorRows;
 constexpr int kVectorRows = 3, kTileRows = kVectorRows;
 #endif
 
-// The same where panels are of W: the halves of pairs take registers too, where there are few.
+// The same where panels are of W: parts of pairs, or of four bytes, take registers too, where there are few.
 template <class W>
 constexpr int kRowsOf = std::is_same_v<W, uint32_t> && kTileRows == 3 ? 2 : kTileRows;
 

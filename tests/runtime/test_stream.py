@@ -191,6 +191,10 @@ def test_products_of_bfloat16_give_the_bits_of_whole_sequences(
                 assert np.array_equal(state.cell[n], after.c_n[b])
             assert np.array_equal(record.cell[:, :, n], after.cell)
             assert np.array_equal(record.output_gate[:, :, n], after.gates[..., 3 * H :])
+        layer = LSTM(D, H, L, proj_size=P, compute="bf16")
+        layer.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        with torch.no_grad():
+            assert np.array_equal(layer(torch.from_numpy(xs))[0].numpy(), y)
     assert np.array_equal(y, expected)
     assert np.array_equal(np.stack([alone.step(x) for x in xs[:7, 4]]), y[:7, 4])
     other = alone.copy()

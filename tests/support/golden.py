@@ -149,7 +149,7 @@ def bare_streams() -> Iterator[tuple[str, str]]:
     """Yield what two layers with a projection say, whose hidden units fill more than one block of a kernel."""
     made = layer(torch.float32, input_size=11, hidden_size=45, proj_size=21, num_layers=2)
     x = numbers(9, 5, 11, seed=4).float().numpy()
-    for weights in ("float32", "bf16-float32", "int8-float32"):
+    for weights in ("float32", "bf16", "bf16-float32", "int8", "int8-float32"):
         several = gw.Stream.from_weights(made.state_dict(), sessions=5, weights=weights)
         single = gw.Stream.from_weights(made.state_dict(), weights=weights)
         y, record = several.run(x, record=True)
