@@ -239,6 +239,8 @@ def test_neither_steps_nor_batch_nor_record_nor_checkpoints_change_a_bit(
             part, state = layer(step, state)
             steps.append(part)
         same([torch.cat(steps), *state], [y, h_n, c_n])
+        stream = layer.stream(weights="bf16")
+        np.testing.assert_array_equal(stream.run(x[:, 1].detach().numpy()), y[:, 1].detach().numpy())
     packed = pack_padded_sequence(x, [40] * 5)
     same(tensors(layer(packed)), [pack_padded_sequence(y, [40] * 5).data, h_n, c_n])
 

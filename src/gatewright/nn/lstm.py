@@ -276,7 +276,7 @@ class LSTM(torch.nn.RNNBase):
     def stream(self, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32") -> Stream:
         """Return a `gatewright.Stream` with copies of the weights: step by step, without torch, to the same bits.
 
-        A stream computes in float32, also that of a layer with ``compute="bf16"``.
+        Those of a layer with ``compute="bf16"`` are the bits of a stream with ``weights="bf16"``.
 
         Args:
             sessions: number of sessions.
