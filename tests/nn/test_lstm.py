@@ -79,12 +79,18 @@ def gradients(outputs: list[Tensor], wrt: list[Tensor]) -> list[Tensor]:
     return list(torch.autograd.grad(loss, wrt))
 
 
-def assert_close(ours: list[Tensor], judge: list[Tensor]) -> None:
-    """Hold ours, relative to the largest value, to the tolerance of its type; the judge may be more exact."""
-    for a, b in zip(ours, judge, strict=True):
-        assert a.shape == b.shape
-        error = (a - b).abs().max().item() / b.abs().max().clamp(min=1e-30).item()
-        assert error <= TOLERANCE[a.dtype]
+def relative_error(a: Tensor, judge: Tensor) -> float:
+    assert a.shape == judge.shape
+    return (a - judge).abs().max().item() / judge.abs().max().clamp(min=1e-30).item()
+
+
+def assert_close(ours: list[Tensor], judge: list[Tensor], peer: list[Tensor] | None = None) -> None:
+    """Hold ours, relative to the largest value, to the tolerance of its type; the judge may be more exact.
+
+    No float32 layer is within that where sums nearly cancel: there, up to twice the error of a peer.
+    """
+    for a, b, c in zip(ours, judge, peer or judge, strict=True):
+        assert relative_error(a, b) <= max(TOLERANCE[a.dtype], 2 * relative_error(c, b))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -103,24 +109,29 @@ def test_results_and_gradients_are_those_of_torch(
         bias=bias,
         batch_first=batch_first,
     )
-    judge = theirs.double()
     x32, hx32 = example(narrow, form)
     x64, hx64 = to_double(x32), (to_double(hx32[0]), to_double(hx32[1]))
+    peer = results(theirs(packed(x32, form, batch_first), hx32))
+    d_peer = gradients(peer, [x32, *hx32, *theirs.parameters()])
+    peer_without_state = results(theirs(packed(x32, form, batch_first)))
+    judge = theirs.double()
 
     expected = results(judge(packed(x64, form, batch_first), hx64))
     d_expected = gradients(expected, [x64, *hx64, *judge.parameters()])
     without_state = results(judge(packed(x64, form, batch_first)))
     for ours, x, hx in ((narrow, x32, hx32), (copy.deepcopy(narrow).double(), x64, hx64)):
+        if ours is not narrow:
+            peer, d_peer, peer_without_state = expected, d_expected, without_state
         for record in (False, True):
             packs = packed(x, form, batch_first)
             out = ours(packs, hx, record=record)
-            assert_close(results(out), expected)
-            assert_close(gradients(results(out), [x, *hx, *ours.parameters()]), d_expected)
+            assert_close(results(out), expected, peer)
+            assert_close(gradients(results(out), [x, *hx, *ours.parameters()]), d_expected, d_peer)
             assert all(result.dtype == x.dtype for result in results(out))
             if form in LENGTHS:
                 for a, b in zip(out[0][1:], packs[1:], strict=True):
                     assert (a is b is None) or torch.equal(a, b)
-        assert_close(results(ours(packed(x, form, batch_first), record=True)), without_state)
+        assert_close(results(ours(packed(x, form, batch_first), record=True)), without_state, peer_without_state)
 
 
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "proj_size": P}])
