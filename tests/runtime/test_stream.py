@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from gatewright import LSTM, Stream, equations, kernels
 from gatewright.errors import GatewrightError
+from tests.support.kernel_cases import BF16_TARGETS
 from tests.support.stream_models import SYMBOLS, rows_of, series_model, table, text_model, whole_forecast
 
 
@@ -165,7 +166,7 @@ def arrays_of(D: int, H: int, L: int, P: int) -> dict[str, np.ndarray[Any, Any]]
 
 
 @pytest.mark.parametrize("sizes", STACKS)
-@pytest.mark.parametrize("target", [name for name, runs in kernels.info().targets.items() if runs])
+@pytest.mark.parametrize("target", BF16_TARGETS)
 def test_products_of_bfloat16_give_the_bits_of_whole_sequences(
     sizes: tuple[int, int, int, int], target: str
 ) -> None:
