@@ -388,4 +388,23 @@ def test_float16_in_an_autocast_to_bfloat16_is_said_once() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             ours(example(F16))
-    assert y.dtype == BF16
+    assert y.dtype == F32
+
+
+@pytest.mark.filterwarnings("ignore:float16 tensors are rounded")
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("proj_size", [0, P])
+def test_an_autocast_with_float16_gives_the_types_of_torch(packed: bool, proj_size: int) -> None:
+    theirs, ours = pair(proj_size=proj_size)
+    cases = [(BF16, F16), (F16, F32), (F16, BF16), (F16, F16)]
+    for autocast, dtype in cases if packed or proj_size else cases[:1]:  # oneDNN has no float16 on most processors
+        x = example(dtype).detach()
+        rows = pack_padded_sequence(x, [T, 4, 2]) if packed else x
+        with torch.autocast("cpu", autocast):
+            found = [
+                tensors(each(rows, **more)) for each, more in ((theirs, {}), (ours, {}), (ours, {"record": True}))
+            ]
+        for results in found[1:]:
+            for a, b in zip(results, found[0], strict=True):
+                assert a.dtype == b.dtype
+                assert (a.float() - b.float()).abs().max() < 0.01

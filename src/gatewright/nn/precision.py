@@ -115,18 +115,26 @@ def arithmetic(layer: Any, x: Tensor, weights: Sequence[Any], packed: bool) -> A
             return Arithmetic(bf16, None, dtype, dtype, dtype)
         rounding = torch.float16 if dtype == torch.float16 else None
         return Arithmetic(code, rounding, torch.float32, dtype, dtype)
+    if autocast not in _HALVES:
+        return None
+    if autocast == torch.bfloat16 and torch.float16 in (dtype, of_weights) and not torch.compiler.is_compiling():
+        _note_float16()
+    y, c = _autocast_results(layer, dtype, autocast, packed)
     if autocast == torch.bfloat16:
-        if torch.float16 in (dtype, of_weights) and not torch.compiler.is_compiling():
-            _note_float16()
-        kept = packed and layer.proj_size == 0 and dtype == torch.float32
-        rows = torch.float32 if kept else torch.bfloat16
-        return Arithmetic(
-            bf16, None, rows, rows, torch.float32 if layer.proj_size and dtype == torch.float32 else rows
-        )
-    if autocast == torch.float16:
-        result = dtype if packed else torch.float16
-        return Arithmetic(code, torch.float16, torch.float32, result, result)
-    return None
+        return Arithmetic(bf16, None, y, y, c)
+    return Arithmetic(code, torch.float16, torch.float32, y, c)
+
+
+def _autocast_results(
+    layer: Any, dtype: torch.dtype, autocast: torch.dtype, packed: bool
+) -> tuple[torch.dtype, torch.dtype]:
+    """Return the types of y and h_n, and of c_n: torch's, whose zeros for a state have the type of the input."""
+    wider = torch.promote_types(dtype, autocast)
+    if layer.proj_size:
+        return autocast, wider
+    if packed or (autocast == torch.bfloat16 and dtype == torch.float16):
+        return wider, wider
+    return autocast, autocast
 
 
 def in_bf16(x: Tensor, weights: Sequence[Tensor]) -> bool:
@@ -186,7 +194,11 @@ def record(how: Arithmetic, found: Record | None) -> Record | None:
         return found
 
     def narrowed(layer: LayerRecord) -> LayerRecord:
-        values = {name: each.to(how.y) for name, each in vars(layer).items() if isinstance(each, Tensor)}
+        values = {
+            name: each.to(how.c if name.startswith("cell") else how.y)
+            for name, each in vars(layer).items()
+            if isinstance(each, Tensor)
+        }
         return replace(layer, **values, reverse=layer.reverse and narrowed(layer.reverse))
 
     return replace(found, layers=tuple(narrowed(layer) for layer in found.layers))
