@@ -123,12 +123,12 @@ GATEWRIGHT_INLINE int64_t depth_of(int64_t width) {
 }
 
 // One k of accumulate(), whose weights are neighbours of others.
-template <int R, int V, class T, class Panel>
-GATEWRIGHT_INLINE void accumulate_neighbour(Vec<T, V> (&tile)[R][4], const T* a, int64_t row, const Panel& panel,
+template <int R, int V, class T, class S, class Panel>
+GATEWRIGHT_INLINE void accumulate_neighbour(Vec<T, V> (&tile)[R][4], const S* a, int64_t row, const Panel& panel,
                                             int neighbour) {
     Vec<T, V> left[R];
     GATEWRIGHT_UNROLL
-    for (int r = 0; r < R; ++r) left[r] = broadcast<V>(a[r * row]);
+    for (int r = 0; r < R; ++r) left[r] = broadcast<V>(static_cast<T>(a[r * row]));
     GATEWRIGHT_UNROLL
     for (int j = 0; j < 4; ++j) {
         const Vec<T, V> right = panel.vector(j, neighbour);
@@ -138,8 +138,8 @@ GATEWRIGHT_INLINE void accumulate_neighbour(Vec<T, V> (&tile)[R][4], const T* a,
 }
 
 // accumulate() of weights that are widened as they are loaded.
-template <int R, int V, class T, class Panel>
-GATEWRIGHT_INLINE void accumulate_widened(Vec<T, V> (&tile)[R][4], const T* __restrict a, int64_t row, Panel panel,
+template <int R, int V, class T, class S, class Panel>
+GATEWRIGHT_INLINE void accumulate_widened(Vec<T, V> (&tile)[R][4], const S* __restrict a, int64_t row, Panel panel,
                                           int64_t count) {
     constexpr int kNeighbours = Panel::kNeighbours;
     for (; count >= kNeighbours; count -= kNeighbours, a += kNeighbours, panel.next()) {
