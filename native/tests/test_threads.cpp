@@ -21,9 +21,9 @@ bool same(const Named<T>& a, const Named<T>& b) {
 }
 
 // The target that runs, at the width that it chooses.
-template <class T>
+template <class T, class S = T>
 Named<T> run_chosen(const Problem<T>& problem, int threads, Split split) {
-    return run(kernels_for<T>(target(), problem.sizes.H), problem, {threads, split, Keep::record});
+    return run(kernels_for<T, S>(target(), problem.sizes.H), problem, {threads, split, Keep::record});
 }
 
 // Has a child compute; true if it came to the same bits.  A child that hangs is ended by its alarm.
@@ -47,7 +47,7 @@ void test_concurrent_calls() {
     const Problem<float> single(kCase);
     const Problem<double> wide(kCase);
     constexpr int kCallers = 4;
-    std::vector<Named<float>> singles(kCallers);
+    std::vector<Named<float>> singles(kCallers), narrows(kCallers);
     std::vector<Named<double>> wides(kCallers);
     std::atomic<int> ready{0};
     std::vector<std::thread> callers;
@@ -60,13 +60,18 @@ void test_concurrent_calls() {
                 const Split split = round % 2 ? Split::units : Split::rows;
                 singles[n] = run_chosen(single, 2 + n % 2, split);
                 wides[n] = run_chosen(wide, 2 + round % 2, split);
+                narrows[n] = run_chosen<float, BFloat16>(single, 2 + n % 2, split);
                 if (round == 2) release_memory();
             }
         });
     for (std::thread& caller : callers) caller.join();
     const Named<float> expected = run_chosen(single, 1, Split::automatic);
     const Named<double> expected_wide = run_chosen(wide, 1, Split::automatic);
-    for (int n = 0; n < kCallers; ++n) CHECK(same(singles[n], expected) && same(wides[n], expected_wide));
+    const Named<float> expected_narrow = run_chosen<float, BFloat16>(single, 1, Split::automatic);
+    for (int n = 0; n < kCallers; ++n) {
+        CHECK(same(singles[n], expected) && same(wides[n], expected_wide));
+        CHECK(same(narrows[n], expected_narrow));
+    }
     CHECK(pool_size() == 2);
 }
 
