@@ -17,14 +17,15 @@ namespace gatewright {
 using nb::dlpack::dltensor;
 
 bool TensorAccess::set(const TensorFunctions* functions, PyTypeObject* tensor, PyTypeObject* parameter) {
-    if (!functions || functions->version.major != 1 || !functions->read || !functions->own) return false;
+    if (!functions || functions->version.major != 1 || !functions->read) return false;
     if (!is_neg_) is_neg_ = PyUnicode_InternFromString("is_neg");
+    if (!detach_) detach_ = PyUnicode_InternFromString("detach");
     Py_INCREF(tensor);
     Py_INCREF(parameter);
     functions_ = functions;
     tensor_ = tensor;
     parameter_ = parameter;
-    return is_neg_ != nullptr;
+    return is_neg_ && detach_;
 }
 
 bool TensorAccess::read(PyObject* object, dltensor& tensor) const {
@@ -42,10 +43,14 @@ bool TensorAccess::read(PyObject* object, dltensor& tensor) const {
     return tensor.device.device_type == nb::device::cpu::value && tensor.data;
 }
 
-OwnedTensor* TensorAccess::own(PyObject* object) const {
-    OwnedTensor* owned = nullptr;
-    return functions_->own(object, &owned) == 0 ? owned : nullptr;
+const void* TensorAccess::memory(PyObject* object) const {
+    dltensor tensor;
+    if (functions_->read(object, &tensor) == 0) return static_cast<char*>(tensor.data) + tensor.byte_offset;
+    PyErr_Clear();
+    return nullptr;
 }
+
+PyObject* TensorAccess::alias(PyObject* object) const { return PyObject_CallMethodNoArgs(object, detach_); }
 
 namespace {
 
@@ -56,21 +61,22 @@ TensorAccess& access() {
     return access;
 }
 
+enum class Outcome { done, unfit, error };
+
 // The tensors of a call, and their memory while Python's lock is released: other threads may do with the tensors
-// what they like.
+// what they like, also give them other memory (`parameter.data = ...`), which frees what they had.
 class Tensors {
   public:
     Tensors() = default;
     ~Tensors() {
-        for (OwnedTensor* const each : owned_)
-            if (each->deleter) each->deleter(each);
+        for (PyObject* const each : aliases_) Py_DECREF(each);
     }
     Tensors(const Tensors&) = delete;
     Tensors& operator=(const Tensors&) = delete;
 
     bool read(PyObject* object, dltensor& tensor) {
         if (!access().read(object, tensor)) return false;
-        objects_.push_back(object);
+        read_.push_back({object, tensor.data});
         return true;
     }
 
@@ -88,20 +94,31 @@ class Tensors {
         return data || object == Py_None;
     }
 
-    // False, and an error is set, where memory ends.
-    bool own() {
-        owned_.reserve(objects_.size());
-        for (PyObject* const each : objects_) {
-            OwnedTensor* const owned = access().own(each);
-            if (!owned) return false;
-            owned_.push_back(owned);
+    // Whether all of them have the memory that was read; to be used before the lock is free again.
+    bool unchanged() const {
+        return std::all_of(read_.begin(), read_.end(),
+                           [](const Read& each) { return access().memory(each.object) == each.memory; });
+    }
+
+    // Keeps the memory that was read, whatever becomes of the tensors.
+    Outcome keep() {
+        aliases_.reserve(read_.size());
+        for (const Read& each : read_) {
+            PyObject* const alias = access().alias(each.object);
+            if (!alias) return Outcome::error;
+            aliases_.push_back(alias);
+            if (access().memory(alias) != each.memory) return Outcome::unfit;
         }
-        return true;
+        return Outcome::done;
     }
 
   private:
-    std::vector<PyObject*> objects_;
-    std::vector<OwnedTensor*> owned_;
+    struct Read {
+        PyObject* object;
+        const void* memory;
+    };
+    std::vector<Read> read_;
+    std::vector<PyObject*> aliases_;
 };
 
 // The stack that a call is of, in numbers.
@@ -174,24 +191,23 @@ bool states_of(Tensors& tensors, PyObject* object, const Stack& stack, const Siz
                    : tensors.maybe<T>(object, {stack.layers, width}, data);
 }
 
-// Runs with Python's lock where that is over sooner than a thread could make use of it.  False: an error is set.
+// Runs with Python's lock where that is over sooner than a thread could make use of it.
 template <class Run>
-bool run_unlocked(Tensors& tensors, const Stack& stack, const Sizes& n, const Run& run) {
+Outcome run_unlocked(Tensors& tensors, const Stack& stack, const Sizes& n, const Run& run) {
     if ((n.T * n.B + 1) * 4 * n.H * (stack.D + n.P) * stack.layers < kShort) {
+        if (!tensors.unchanged()) return Outcome::unfit;
         run();
-        return true;
+        return Outcome::done;
     }
-    if (!tensors.own()) return false;
+    if (const Outcome kept = tensors.keep(); kept != Outcome::done) return kept;
     const Unlocked released;
     run();
-    return true;
+    return Outcome::done;
 }
 
 struct ForwardArgs {
     PyObject *x, *h_0, *c_0, *weights, *y, *h_n, *c_n, *kept;
 };
-
-enum class Outcome { done, unfit, error };
 
 template <class T>
 Outcome forward_of(const Stack& stack, const ForwardArgs& args, Tensors& tensors, const dltensor& first) {
@@ -216,7 +232,7 @@ Outcome forward_of(const Stack& stack, const ForwardArgs& args, Tensors& tensors
                         weights[k]))
             return Outcome::unfit;
     const Kernels<T>& kernels = forward_kernels_for<T>(target(), n.H);
-    const bool done = run_unlocked(tensors, stack, n, [&] {
+    return run_unlocked(tensors, stack, n, [&] {
         const int64_t between = stack.layers > 1 ? rows * n.P : 0;
         const Workspace<T> hidden[2] = {Workspace<T>(between), Workspace<T>(stack.layers > 2 ? between : 0)};
         expect_writes(y.data, rows * n.P * sizeof(T));
@@ -241,7 +257,6 @@ Outcome forward_of(const Stack& stack, const ForwardArgs& args, Tensors& tensors
             run_forward(kernels, call);
         }
     });
-    return done ? Outcome::done : Outcome::error;
 }
 
 struct BackwardArgs {
@@ -285,7 +300,7 @@ Outcome backward_of(const Stack& stack, const BackwardArgs& args, Tensors& tenso
     call.dW_hr = const_cast<T*>(d_weights.W_hr);
     call.threads = stack.threads;
     const Kernels<T>& kernels = kernels_for<T>(target(), n.H);
-    const bool done = run_unlocked(tensors, stack, n, [&] {
+    return run_unlocked(tensors, stack, n, [&] {
         const int64_t h_size = n.B * n.P, c_size = n.B * n.H;
         const Workspace<T> zeros(h_0 && c_0 ? 0 : h_size + c_size);
         if (zeros.get()) std::fill_n(zeros.get(), h_size + c_size, T(0));
@@ -296,7 +311,6 @@ Outcome backward_of(const Stack& stack, const BackwardArgs& args, Tensors& tenso
         run_backward(kernels, call);
         if (d_weights.b_hh) std::copy_n(d_weights.b_ih, 4 * n.H, const_cast<T*>(d_weights.b_hh));
     });
-    return done ? Outcome::done : Outcome::error;
 }
 
 // The lists of a call, each held with its items: another thread may change a list meanwhile.

@@ -18,20 +18,10 @@ struct DlpackVersion {
     uint32_t major, minor;
 };
 
-struct OwnedTensor {
-    DlpackVersion version;
-    void* context;
-    void (*deleter)(OwnedTensor*);
-    uint64_t flags;
-    nb::dlpack::dltensor tensor;
-};
-
 struct TensorFunctions {
     DlpackVersion version;
     const void* older;
-    int (*allocate)(nb::dlpack::dltensor*, OwnedTensor**, void*, void (*)(void*, const char*, const char*));
-    int (*own)(void* object, OwnedTensor** result);
-    int (*to_python)(OwnedTensor*, void** object);
+    const void *allocate, *own, *to_python;
     int (*read)(void* object, nb::dlpack::dltensor* result);
     int (*stream)(int32_t device_type, int32_t device, void** result);
 };
@@ -41,16 +31,19 @@ class TensorAccess {
   public:
     // False where the table is of another version, or lacks a function.
     bool set(const TensorFunctions* functions, PyTypeObject* tensor, PyTypeObject* parameter);
-    // A plain tensor of the CPU with memory of its own; no error is set otherwise.
+    // A plain tensor of the CPU with memory of its own; no error is set otherwise.  Python's lock is free for a
+    // moment.
     bool read(PyObject* object, nb::dlpack::dltensor& tensor) const;
-    // Keeps the memory of a tensor, whatever becomes of it: null, and an error is set, where that fails.
-    OwnedTensor* own(PyObject* object) const;
+    // Where the memory of a tensor that has been read begins by now, or null; the lock is kept.
+    const void* memory(PyObject* object) const;
+    // Another tensor of the same memory, which nobody else knows: null, and an error is set, where that fails.
+    PyObject* alias(PyObject* object) const;
 
   private:
     const TensorFunctions* functions_ = nullptr;
     PyTypeObject* tensor_ = nullptr;  // kept for as long as the process runs, as is the table
     PyTypeObject* parameter_ = nullptr;
-    PyObject* is_neg_ = nullptr;
+    PyObject *is_neg_ = nullptr, *detach_ = nullptr;
 };
 
 // Whether a tensor is of type T and of these sizes, the last dimension contiguous; `whole`: all of them.

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gatewright import _kernels
-from gatewright.nn import LSTM, direct_call
+from gatewright.nn import LSTM, direct_call, operators
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`torch.jit.:DeprecationWarning"),
@@ -343,8 +343,19 @@ def test_threads_at_once_while_another_replaces_the_weights() -> None:
     while any(thread.is_alive() for thread in threads):
         turn += 1
         lstm.weight_hh_l0.data = (1.0 + turn % 2) * W
+        torch.full_like(W, 9.0)  # lies where the memory that was given back is
     for thread in threads:
         thread.join()
     assert [len(ys) for ys in found.values()] == [200, 100]
     for length, ys in found.items():
         assert all(any(torch.equal(y, other) for other in expected[length]) for y in ys)
+
+
+def test_what_the_kernels_are_given_outlives_the_memory_of_a_parameter() -> None:
+    parameter = torch.nn.Parameter(torch.full((64, 32), 7.0))
+    given = [*operators.dense(parameter), operators.rows(parameter)]
+    parameter.data = torch.zeros(64, 32)
+    others = [torch.full((64, 32), 3.0) for _ in range(4)]
+    for each in given:
+        assert torch.equal(torch.from_dlpack(each), torch.full((64, 32), 7.0))
+    assert len(others) == 4

@@ -247,23 +247,22 @@ def dense(*tensors: Tensor | None) -> Any:
 
     By way of DLPack, not of NumPy, after which torch lets nobody resize a tensor.
     """
-    return [
-        None
-        if tensor is None
-        else to_dlpack(tensor if tensor.is_contiguous() and not tensor.is_neg() else _copy(tensor))
-        for tensor in tensors
-    ]
+    return [None if tensor is None else _given(tensor, Tensor.is_contiguous) for tensor in tensors]
 
 
 def rows(tensor: Tensor | None) -> Any:
     """Return a tensor to the kernels whose last dimension is contiguous; the others stay as they are."""
-    if tensor is None:
-        return None
-    return to_dlpack(tensor if tensor.stride(-1) == 1 and not tensor.is_neg() else _copy(tensor))
+    return None if tensor is None else _given(tensor, lambda alias: alias.stride(-1) == 1)
 
 
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().resolve_neg().contiguous()
+def _given(tensor: Tensor, fits: Callable[[Tensor], bool]) -> Any:
+    """Return a tensor of the same memory that only the kernels know, or a copy where that does not fit.
+
+    What DLPack gives of a tensor does not keep its memory where another thread gives the tensor another
+    (``parameter.data = ...``).
+    """
+    alias = tensor.detach()
+    return to_dlpack(alias if fits(alias) and not alias.is_neg() else alias.resolve_neg().contiguous())
 
 
 lstm = define("lstm", lstm_kernel, _lstm_shapes)
