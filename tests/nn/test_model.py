@@ -10,7 +10,7 @@ import torch
 
 from gatewright.equations import Weights
 from gatewright.equations import forward as equations_forward
-from gatewright.errors import SpecError
+from gatewright.errors import GatewrightError, SpecError
 from gatewright.nn.model import Model, load
 from gatewright.spec import SeriesEncoder, StackSpec
 from tests.support.small_models import forecaster, language_model, write_sites
@@ -57,6 +57,9 @@ def test_a_model_file_gives_the_same_model_back(model, tmp_path):
         assert torch.equal(one, other)
     again.save(tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+    for refused in (again.bfloat16().stream, lambda: again.save(tmp_path / "model.safetensors")):
+        with pytest.raises(GatewrightError, match=r"expected float32, .*got bfloat16"):
+            refused()
 
 
 @torch.no_grad()

@@ -355,6 +355,12 @@ def test_torch_layers_stream_by_their_state_dict() -> None:
     stream = Stream.from_weights(layer.state_dict())
     assert np.abs(stream.run(x[0].numpy()) - expected[0].numpy()).max() < 1e-6
     assert np.abs(stream.state().cell - c_n[:, 0].numpy()).max() < 1e-6
+    with pytest.raises(GatewrightError, match=r"^weight_ih_l0: expected a float32 array, got a Parameter: .*grad"):
+        Stream.from_weights(dict(layer.named_parameters()))
+    with pytest.raises(GatewrightError, match=r"^weight_ih_l0: expected a float32 array, got a Tensor: .*BFl"):
+        Stream.from_weights(layer.bfloat16().state_dict())
+    with pytest.raises(GatewrightError, match=r"^weight_ih_l0: expected float32, .*got bfloat16"):
+        LSTM(4, 6).bfloat16().stream()
 
 
 def test_each_thread_may_have_a_copy_but_two_may_not_have_one() -> None:

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -290,7 +289,7 @@ class LSTM(torch.nn.RNNBase):
         (4,)
         """
         named = zip(self._flat_weights_names, self._current_weights(), strict=True)
-        arrays = {name: np.from_dlpack(weight.detach().cpu()) for name, weight in named}
+        arrays = {name: precision.array(name, weight) for name, weight in named}
         return Stream.from_weights(arrays, sessions=sessions, threads=threads, weights=weights)
 
     def _check_packed_state(self, packed: PackedSequence, hx: Any) -> None:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatewright.errors import GatewrightError, SpecError, path_of
 from gatewright.files import model_file
-from gatewright.nn import LSTM, Record
+from gatewright.nn import LSTM, Record, precision
 from gatewright.nn.category_encoder import encoder_of
 from gatewright.nn.linear import Linear
 from gatewright.nn.pooling import Pool
@@ -192,7 +192,7 @@ class Model(nn.Module):
 
     def file(self) -> model_file.ModelFile:
         """Return what the model file holds: the specification and the weights, in the memory of the parameters."""
-        tensors = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
+        tensors = {name: precision.array(name, value) for name, value in self.state_dict().items()}
         return model_file.ModelFile(self.spec, tensors, self.scaler, self.vocabulary, self.table)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -160,6 +161,17 @@ def code_of(layer: Any, x: Tensor) -> int:
     """Return the arithmetic of a layer that is looked into, with gates and cell states as they were."""
     how = arithmetic(layer, x, layer._current_weights(), packed=False)
     return FULL if how is None or how.code == FULL else BF16_KEPT_FLOAT32
+
+
+def array(name: str, tensor: Tensor) -> np.ndarray[Any, Any]:
+    """Return a weight in its own memory to readers of NumPy arrays.
+
+    Raises:
+        GatewrightError: names the weight if it is bfloat16, which NumPy does not have.
+    """
+    if tensor.dtype == torch.bfloat16:
+        raise GatewrightError(name, "float32, such as of a model after .float()", "bfloat16")
+    return np.from_dlpack(tensor.detach().cpu())
 
 
 def kept_type(x: Tensor, code: int) -> torch.dtype:

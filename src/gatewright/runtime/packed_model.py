@@ -81,7 +81,7 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat) -> PackedModel:
     if not hasattr(arrays, "items"):
         hint = "; pass its state_dict()" if hasattr(arrays, "state_dict") else ""
         raise GatewrightError("arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}")
-    arrays = {name: np.asarray(value) for name, value in arrays.items()}
+    arrays = {name: _array(name, value) for name, value in arrays.items()}
     layers = sorted_by_layer(arrays)
     native = _kernels.model(layers, None, None, None, None, weights, None, "", None)
     signature = Signature.of_layers(native.input_width, native.output_width)
@@ -91,6 +91,13 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat) -> PackedModel:
     gates, hidden = arrays["weight_hh_l0"].shape
     shape = Shape(len(layers), hidden, gates // 4, 0, _fingerprint(digest.hexdigest(), weights))
     return PackedModel(native, signature, shape)
+
+
+def _array(name: str, value: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(value)
+    except (TypeError, RuntimeError) as error:  # of a tensor: bfloat16, on another device, or with a gradient
+        raise GatewrightError(str(name), "a float32 array", f"a {type(value).__name__}: {error}") from error
 
 
 def _require_format(weights: object) -> None:
