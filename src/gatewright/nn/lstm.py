@@ -180,7 +180,7 @@ class LSTM(torch.nn.RNNBase):
         direct = None if record or packed else direct_call.run(self, x, hx, weights)
         if direct is not None:
             return direct
-        how = precision.arithmetic(self, x, weights, packed)
+        how = precision.arithmetic(self, x, weights, packed, hx)
         whole = how is not None or all(isinstance(W, Tensor) for W in weights)
         looked_into = whole and fast_path.looked_into(x, hx, weights)
         if not (how is not None or looked_into or (whole and record)):

@@ -70,7 +70,7 @@ def require(compute: Any, saved: Any) -> None:
         raise GatewrightError("saved", '"bf16" or "float32"', repr(saved))
 
 
-def arithmetic(layer: Any, x: Tensor, weights: Sequence[Any], packed: bool) -> Arithmetic | None:
+def arithmetic(layer: Any, x: Tensor, weights: Sequence[Any], packed: bool, hx: Any = None) -> Arithmetic | None:
     """Return how a call computes; None where it is torch that has to say so, also with an error.
 
     Args:
@@ -78,6 +78,7 @@ def arithmetic(layer: Any, x: Tensor, weights: Sequence[Any], packed: bool) -> A
         x: input.
         weights: of all layers.
         packed: whether the input is a packed sequence, whose type autocast leaves alone.
+        hx: initial state, of any type.
 
     Raises:
         GatewrightError: if the layer's ``compute`` does not fit the type of the weights.
@@ -120,20 +121,21 @@ def arithmetic(layer: Any, x: Tensor, weights: Sequence[Any], packed: bool) -> A
         return None
     if autocast == torch.bfloat16 and torch.float16 in (dtype, of_weights) and not torch.compiler.is_compiling():
         _note_float16()
-    y, c = _autocast_results(layer, dtype, autocast, packed)
+    y, c = _autocast_results(layer, dtype, autocast, packed, hx)
     if autocast == torch.bfloat16:
         return Arithmetic(bf16, None, y, y, c)
     return Arithmetic(code, torch.float16, torch.float32, y, c)
 
 
 def _autocast_results(
-    layer: Any, dtype: torch.dtype, autocast: torch.dtype, packed: bool
+    layer: Any, dtype: torch.dtype, autocast: torch.dtype, packed: bool, hx: Any
 ) -> tuple[torch.dtype, torch.dtype]:
-    """Return the types of y and h_n, and of c_n: torch's, whose zeros for a state have the type of the input."""
-    wider = torch.promote_types(dtype, autocast)
+    """Return the types of y and h_n, and of c_n: torch's, whose zeros for c_0 have the type of the input."""
+    given = isinstance(hx, (tuple, list)) and len(hx) == 2 and isinstance(hx[1], Tensor)
+    wider = torch.promote_types(hx[1].dtype if given else dtype, autocast)
     if layer.proj_size:
         return autocast, wider
-    if packed or (autocast == torch.bfloat16 and dtype == torch.float16):
+    if packed or dtype == torch.float16:
         return wider, wider
     return autocast, autocast
 
