@@ -80,16 +80,20 @@ class Weights(LayerWeights):
         b_ih: Array | None = None,
         b_hh: Array | None = None,
         W_hr: Array | None = None,
+        *further: None,
     ) -> Self:
         """Check the weights."""
+        for name, W in zip(cls._fields[5:], further, strict=False):
+            if W is not None:
+                raise GatewrightError(name, "None, for the plain cell", _describe(W))
         weights = super().__new__(cls, W_ih, W_hh, b_ih, b_hh, W_hr)
         is_float = isinstance(W_ih, np.ndarray) and np.issubdtype(W_ih.dtype, np.floating)
         if not is_float or W_ih.ndim != 2 or W_ih.shape[0] == 0 or W_ih.shape[0] % 4:
             raise GatewrightError("W_ih", "a float array of shape (4H, D), H at least 1", _describe(W_ih))
-        H = weights.hidden_size
+        H = len(W_ih) // 4
         if W_hr is not None:
             _require("W_hr", W_hr, W_ih.dtype, ("P", H))
-        _require("W_hh", W_hh, W_ih.dtype, (4 * H, weights.output_size))
+        _require("W_hh", W_hh, W_ih.dtype, (4 * H, H if W_hr is None else len(W_hr)))
         for name, bias in (("b_ih", b_ih), ("b_hh", b_hh)):
             if bias is not None:
                 _require(name, bias, W_ih.dtype, (4 * H,))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import gatewright
-from gatewright import equations, kernels
+from gatewright import Stream, equations, kernels
 from gatewright.errors import GatewrightError, SpecError
+from gatewright.exchange.c import to_c
+from gatewright.files import model_file
 from gatewright.nn import LSTM, LayerRecord
 from gatewright.spec import CellSpec, LayerWeights, ModelSpec, StackSpec, SymbolEncoder, SymbolHead
-from gatewright.spec.cell import WEIGHTS
+from gatewright.spec.cell import WEIGHTS, CellFeatures
+from tests.support.model_files import VARIANT
 
 SHAPES = [(1, 1, 0), (3, 4, 0), (7, 5, 2), (2, 9, 8), (64, 33, 1)]
 
@@ -56,7 +61,7 @@ def test_weights_go_into_a_list_and_back() -> None:
             for wrong in (arrays[:-1], [*arrays, arrays[0]]):
                 with pytest.raises(GatewrightError, match=rf"^weights: expected {len(arrays)} tensors"):
                     LayerWeights.of(cell.code(), wrong)
-    assert len(codes) == 4
+    assert codes == {0, 1, 2, 3}
     assert len(WEIGHTS) == len(LayerWeights._fields)
 
 
@@ -67,6 +72,132 @@ def test_records_hold_what_the_cell_says() -> None:
     layer = LSTM(3, 4)(torch.ones(2, 1, 3), record=True)[2].layers[0]
     assert [getattr(layer, name).shape for name in recorded] == [(2, 1, 4)] * 6
     assert recorded[:4] == CellSpec().gates()
+
+
+#: One cell for each feature, with its code, its gates, its rates, and its weights next to W_ih, W_hh and biases.
+FEATURES: list[tuple[dict[str, Any], int, str, list[float], dict[str, tuple[int, ...]]]] = [
+    ({"peephole": True}, 4, "ifgo", [], {"weight_ch": (15,)}),
+    ({"coupled": True}, 8, "fgo", [], {}),
+    ({"input_gate": False}, 16, "fgo", [], {}),
+    ({"forget_gate": False}, 32, "igo", [], {}),
+    ({"output_gate": False}, 64, "ifg", [], {}),
+    ({"gate_activation": "hard_sigmoid"}, 128, "ifgo", [], {}),
+    ({"candidate_activation": "hard_tanh"}, 256, "ifgo", [], {}),
+    ({"candidate_activation": "identity"}, 512, "ifgo", [], {}),
+    ({"output_activation": "hard_tanh"}, 1024, "ifgo", [], {}),
+    ({"output_activation": "identity"}, 2048, "ifgo", [], {}),
+    ({"layer_norm": True}, 4096, "ifgo", [], {"weight_ln": (20,), "weight_ln_cell": (5,), "bias_ln_cell": (5,)}),
+    ({"cell_clip": 3}, 0, "ifgo", [3.0, 0.0, 0.0, 0.0, 0.0], {}),
+    ({"zoneout_cell": 0.1}, 0, "ifgo", [0.0, 0.1, 0.0, 0.0, 0.0], {}),
+    ({"zoneout_hidden": 0.1}, 0, "ifgo", [0.0, 0.0, 0.1, 0.0, 0.0], {}),
+    ({"hidden_dropout": 0.1}, 0, "ifgo", [0.0, 0.0, 0.0, 0.1, 0.0], {}),
+    ({"candidate_dropout": 0.1}, 0, "ifgo", [0.0, 0.0, 0.0, 0.0, 0.1], {}),
+    ({"weight_drop": 0.1}, 0, "ifgo", [], {}),
+    (
+        {"peephole": True, "coupled": True, "output_gate": False, "layer_norm": True, "proj_size": 2},
+        2 + 4 + 8 + 64 + 4096,
+        "fg",
+        [],
+        {
+            "weight_hr": (2, 5),
+            "weight_ch": (5,),
+            "weight_ln": (10,),
+            "weight_ln_cell": (5,),
+            "bias_ln_cell": (5,),
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("features", "bits", "gates", "rates", "further"), FEATURES)
+def test_each_feature_has_its_bit_its_gates_and_its_weights(
+    features: dict[str, Any], bits: int, gates: str, rates: list[float], further: dict[str, tuple[int, ...]]
+) -> None:
+    cell, letters = (
+        CellSpec(**features),
+        {"i": "input_gate", "f": "forget_gate", "g": "candidate", "o": "output_gate"},
+    )
+    assert cell.code() == 1 + bits
+    assert cell.gates() == tuple(letters[letter] for letter in gates)
+    assert cell.rates() == rates
+    assert cell.features() == tuple(name for name in vars(cell) if name in set(features) - {"proj_size"})
+    P, rows = cell.proj_size or 5, 5 * len(gates)
+    first = {"weight_ih": (rows, 3), "weight_hh": (rows, P), "bias_ih": (rows,), "bias_hh": (rows,)}
+    assert list(cell.weights(3, 5).items()) == list((first | further).items())
+    arrays = [np.zeros(shape) for shape in cell.weights(3, 5).values()]
+    layer = LayerWeights.of(cell.code(), arrays)
+    assert all(a is b for a, b in zip(layer.present(), arrays, strict=True))
+    assert (layer.hidden_size, layer.output_size) == (5, P)
+    own = {name: getattr(cell, name) for name in cell.features()}
+    stack = StackSpec(5, proj_size=cell.proj_size, **own)
+    assert stack.cell == cell
+    assert (cell.version(), stack.version()) == (5, 5)
+    for spec in (cell, stack):
+        assert type(spec).from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("features", "argument", "reason"),
+    [
+        ({"coupled": True, "input_gate": False}, "input_gate", "coupled"),
+        ({"coupled": True, "forget_gate": False}, "forget_gate", "coupled"),
+        ({"zoneout_hidden": 0.1, "proj_size": 2}, "zoneout_hidden", "projection"),
+        (
+            {"peephole": True, "input_gate": False, "forget_gate": False, "output_gate": False},
+            "peephole",
+            "without",
+        ),
+        (
+            {
+                "gate_activation": "hard_sigmoid",
+                "input_gate": False,
+                "forget_gate": False,
+                "output_gate": False,
+            },
+            "gate_activation",
+            "without",
+        ),
+        ({"cell_clip": -1.0}, "cell_clip", "at least 0"),
+        ({"cell_clip": float("inf")}, "cell_clip", "finite"),
+        ({"cell_clip": float("nan")}, "cell_clip", "finite"),
+        ({"zoneout_cell": 1.0}, "zoneout_cell", "not, 1"),
+        ({"weight_drop": True}, "weight_drop", "rate"),
+        ({"gate_activation": "tanh"}, "gate_activation", "hard_sigmoid"),
+        ({"candidate_activation": None}, "candidate_activation", "identity"),
+        ({"peephole": 1}, "peephole", "True or False"),
+        ({"bias": 1}, "bias", "True or False"),
+        ({"proj_size": True}, "proj_size", "whole number"),
+    ],
+)
+def test_a_combination_without_sense_is_refused_by_name(
+    features: dict[str, Any], argument: str, reason: str
+) -> None:
+    with pytest.raises(SpecError, match=rf"^{argument}: expected .*{reason}"):
+        CellSpec(**features)
+    if set(features) <= set(CellFeatures.__dataclass_fields__) | {"proj_size"} and features != {"proj_size": True}:
+        with pytest.raises(SpecError, match=rf"^{argument}: expected .*{reason}"):
+            StackSpec(4, **features)
+
+
+def test_a_cell_is_refused_by_what_does_not_have_it(tmp_path: Path) -> None:
+    named = r"^cell: expected a plain LSTM cell for .*, got peephole, coupled, gate_activation"
+    with pytest.raises(GatewrightError, match=named):
+        to_c(VARIANT, tmp_path)
+    path = tmp_path / "model.safetensors"
+    model_file.write(path, VARIANT)
+    with pytest.raises(GatewrightError, match=named):
+        Stream.load(path)
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in CellSpec(peephole=True).weights(3, 4).items()}
+    with pytest.raises(GatewrightError, match=r"^weights: expected those of a plain LSTM cell .*weight_ch_l0"):
+        Stream.from_weights({f"{name}_l0": array for name, array in arrays.items()})
+    layer = LayerWeights.of(CellSpec(peephole=True).code(), list(arrays.values()))
+    x = np.zeros((1, 1, 3), np.float32)
+    with pytest.raises(GatewrightError, match=r"^w_ch: expected None"):
+        kernels.forward(x, None, None, layer)
+    tensors = [torch.from_numpy(array) for array in list(arrays.values())[:4]]
+    zero = torch.zeros(1, 4)
+    with pytest.raises(GatewrightError, match=r"^cell: expected the code of a plain cell"):
+        torch.ops.gatewright.lstm(torch.from_numpy(x), zero, zero, tensors, 1 + 128, None, [0, 0, 0, 0])
 
 
 @pytest.mark.parametrize("cell", [CellSpec(), CellSpec(bias=False), CellSpec(proj_size=3)])

@@ -102,7 +102,17 @@ MERGED = ModelFile(
     weights(MERGED_SPEC),
     vocabulary=Vocabulary((*BYTE_NAMES, "th", "the", SEPARATOR), "bpe", ("t h", "th e"), separator=True),
 )
-ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS, UNITS, MERGED]
+#: Layers whose cell is not the plain one.
+VARIANT_SPEC = ModelSpec(
+    SymbolEncoder(symbols=3, embedding_size=2),
+    StackSpec(
+        4, 2, peephole=True, coupled=True, gate_activation="hard_sigmoid", cell_clip=3.0, layer_norm=True,
+        zoneout_cell=0.25, hidden_dropout=0.5,
+    ),
+    SymbolHead(),
+)  # fmt: skip
+VARIANT = ModelFile(VARIANT_SPEC, weights(VARIANT_SPEC), vocabulary=VOCABULARY)
+ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS, UNITS, MERGED, VARIANT]
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from gatewright.files.model_file import ModelFile
 from gatewright.runtime.classes import pooling_of
 from gatewright.runtime.signature import Signature
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, holiday_column
-from gatewright.spec.cell import WEIGHTS, LayerWeights
+from gatewright.spec.cell import PLAIN_WEIGHTS, LayerWeights, require_plain
 from gatewright.spec.encoders import WINDOW_NUMBERS
 
 #: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header.
@@ -155,7 +155,8 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
 
     Raises:
         SpecError: if the model is a classifier or a tagger that the C library does not run whole.
-        GatewrightError: if they are there and may not be replaced, or cannot be written.
+        GatewrightError: if they are there and may not be replaced, or cannot be written; or if the cell is one
+            that the C library does not have.
 
     >>> import tempfile
     >>> import numpy as np
@@ -168,6 +169,7 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
     ['model.c', 'model.h']
     """
     c_classes.require_exportable(file.spec)
+    require_plain("the C library", file.spec.lstm)
     there = [name for name in FILES if (folder / name).exists()]
     if there and not overwrite:
         got = f"{folder}, which has {' and '.join(there)}"
@@ -293,8 +295,8 @@ def _layers(spec: ModelSpec) -> str:
     for n in range(stack.num_layers):
         D = stack.output_size if n else spec.input_size
         present = stack.cell.weights(D, stack.hidden_size)
-        arrays = [f"lstm_{name}_l{n}" if name in present else "NULL" for name in WEIGHTS]
-        fields = zip(LayerWeights._fields, arrays, strict=True)
+        arrays = [f"lstm_{name}_l{n}" if name in present else "NULL" for name in PLAIN_WEIGHTS]
+        fields = zip(LayerWeights._fields, arrays, strict=False)
         weights = "\n".join(f"        .{field} = {array}," for field, array in fields)
         layers.append(_LAYER.format(D=D, H=stack.hidden_size, P=stack.output_size, weights=weights))
     return "\n".join([f"static const gatewright_layer layers[{stack.num_layers}] = {{", *layers, "};", ""])

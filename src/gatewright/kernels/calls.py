@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from gatewright.errors import GatewrightError
 from gatewright.kernels.arguments import Array, Backward, Forward, Inputs, Kept, OutputGradients, SequenceArgs
 from gatewright.kernels.machine import threads_in_use
 from gatewright.native_module import _kernels
-from gatewright.spec.cell import LayerWeights
+from gatewright.spec.cell import PLAIN_WEIGHTS, LayerWeights
 
 #: What `chunk_steps` is worked out from, where B is not a number yet: rows of all steps of a chunk at least, and
 #: bytes of their adjoints of the gates.
 LEAST_CHUNK_ROWS, CHUNK_BYTES = _kernels.least_chunk_rows, _kernels.chunk_bytes
+
+#: How many of the fields of `LayerWeights` the plain cell has.
+_PLAIN = len(PLAIN_WEIGHTS)
 
 #: Every row has every step, in order.
 _WHOLE = SequenceArgs()
@@ -54,6 +58,7 @@ def forward(
     >>> forward(x, None, np.ones((1, 2)), weights, keep=True).cell[:, 0, 0]
     array([0.5    , 0.25   , 0.125  , 0.0625 , 0.03125])
     """
+    _require_plain(weights)
     results = _kernels.forward(x, h_0, c_0, weights, _with_threads(args), keep, out)
     return Forward._make(_filled(results, out))
 
@@ -90,6 +95,7 @@ def backward(
     >>> backward(OutputGradients(dc_n=np.ones((1, 2))), inputs, kept, weights).dc_0
     array([[0.03125, 0.03125]])
     """
+    _require_plain(weights)
     results = _kernels.backward(d, inputs, kept, weights, _with_threads(args), need_x, need_weights, out)
     return Backward._make(_filled(results, out))
 
@@ -106,6 +112,7 @@ def pack(weights: LayerWeights, compute: str = "full") -> _kernels.Packed:
 
     >>> packed = pack(LayerWeights(np.zeros((8, 3)), np.zeros((8, 2))))
     """
+    _require_plain(weights)
     return _kernels.pack(weights, compute)
 
 
@@ -199,6 +206,14 @@ def fma_peak(dtype: str = "float32", threads: int = 1, seconds: float = 0.2) -> 
     True
     """
     return _kernels.fma_peak(np.dtype(dtype) == np.float32, threads, seconds)
+
+
+def _require_plain(weights: LayerWeights) -> None:
+    """Refuse weights that only the cells have that are not plain: the kernels would not read them."""
+    if isinstance(weights, LayerWeights):
+        for name, W in zip(weights._fields[_PLAIN:], weights[_PLAIN:], strict=True):
+            if W is not None:
+                raise GatewrightError(name, "None, for the kernels of the plain cell", type(W).__name__)
 
 
 def _with_threads(args: SequenceArgs) -> SequenceArgs:

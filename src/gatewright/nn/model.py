@@ -19,6 +19,7 @@ from gatewright.nn.seasonal_skip import SeasonSkip
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
 from gatewright.spec import ClassHead, ModelSpec, QuantileHead, Scaler, TableSpec, Vocabulary
+from gatewright.spec.cell import require_plain
 
 #: Hidden and cell states of all layers, each (layers, B, H).
 State = tuple[Tensor, Tensor]
@@ -79,6 +80,7 @@ class Model(nn.Module):
         #: Whether the weights are still to be found: not those of a model that `load` returned.
         self.is_new = True
         stack = spec.lstm
+        require_plain("a model", stack)
         self.encoder = encoder_of(spec)
         between = stack.dropout if stack.num_layers > 1 else 0.0  # torch warns of dropout with one layer
         self.lstm = LSTM(

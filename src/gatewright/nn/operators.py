@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gatewright import kernels
+from gatewright.errors import GatewrightError
 from gatewright.nn.precision import BF16, FULL, kept_type
-from gatewright.spec.cell import LayerWeights
+from gatewright.spec.cell import PLAIN_CODES, LayerWeights
 
 kernels.share_threads()
 library = torch.library.Library("gatewright", "DEF")
@@ -106,8 +107,15 @@ def lstm_kernel(
     """
     reverse, keep, checkpoint, compute = with_compute(options)
     args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute)
-    y, h_n, c_n, gates, cells = forward(x, h_0, c_0, LayerWeights.of(cell, weights), args, keep=bool(keep))
+    y, h_n, c_n, gates, cells = forward(x, h_0, c_0, _plain_layer(cell, weights), args, keep=bool(keep))
     return y, h_n, c_n, x.new_empty(0) if gates is None else gates, x.new_empty(0) if cells is None else cells
+
+
+def _plain_layer(cell: int, weights: Sequence[Tensor]) -> LayerWeights:
+    """Return the weights of a plain cell, and refuse any other: the kernels would ignore its features."""
+    if cell > PLAIN_CODES:
+        raise GatewrightError("cell", f"the code of a plain cell, at most {PLAIN_CODES}", str(cell))
+    return LayerWeights.of(cell, weights)
 
 
 def with_compute(options: Sequence[int], count: int = 4) -> Sequence[int]:
@@ -169,13 +177,13 @@ def lstm_backward_kernel(
     y, gates, cells = kept
     dx, dh_0, dc_0, dW = _lstm_backward_shapes(d, inputs, weights, cell, batch_sizes, kept, options)
     wide = [tensor if tensor.dtype != torch.bfloat16 else tensor.float() for tensor in (dh_0, dc_0, *dW)]
-    d_layer = LayerWeights.of(cell, wide[2:]) if need_weights else LayerWeights(None, None)
+    d_layer = _plain_layer(cell, wide[2:]) if need_weights else LayerWeights(None, None)
     h, c, dh, dc = dense(*_widened(h_0, c_0, dh_n, dc_n))
     kernels.backward(
         kernels.OutputGradients(rows(dy), dh, dc, rows(dgates), rows(dcell)),
         kernels.Inputs(rows(x), h, c),
         kernels.Kept(rows(y), None if checkpoint > 0 else rows(gates), rows(cells)),
-        LayerWeights(*dense(*LayerWeights.of(cell, weights))),
+        LayerWeights(*dense(*_plain_layer(cell, weights))),
         sequence_args(batch_sizes, bool(reverse), checkpoint, compute),
         need_x=bool(need_x),
         need_weights=bool(need_weights),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatewright.errors import GatewrightError
 from gatewright.files.model_file import ModelFile
 from gatewright.spec import TRANSFORMS, SeriesEncoder
-from gatewright.spec.cell import WEIGHTS, CellSpec, LayerWeights
+from gatewright.spec.cell import PLAIN_WEIGHTS, WEIGHTS, CellSpec, LayerWeights
 
 Array = NDArray[Any]
 
@@ -29,7 +29,9 @@ def sorted_by_layer(weights: Mapping[str, Array]) -> list[LayerWeights]:
     for name, array in weights.items():
         kind, _, number = name.rpartition("_l")
         layer = int(number) if number.isdecimal() and len(number) <= _DIGITS else -1
-        if kind not in WEIGHTS or number != str(layer):
+        if kind not in PLAIN_WEIGHTS or number != str(layer):
+            if kind in WEIGHTS:
+                raise GatewrightError("weights", "those of a plain LSTM cell for a stream", repr(name)[:80])
             hint = "; a stream cannot read from the end" if name.endswith("_reverse") else ""
             raise GatewrightError("weights", "names such as weight_ih_l0", repr(name)[:80] + hint)
         if array.dtype != np.float32:
@@ -45,7 +47,7 @@ def sorted_by_layer(weights: Mapping[str, Array]) -> list[LayerWeights]:
         first, own = weights["weight_hh_l0"].shape, weights[f"weight_hh_l{layer}"].shape
         if own != first:
             raise GatewrightError(f"weight_hh_l{layer}", f"shape {first}, as in layer 0", f"{own}")
-        arrays = [weights.get(f"{kind}_l{layer}") for kind in WEIGHTS]
+        arrays = [weights.get(f"{kind}_l{layer}") for kind in PLAIN_WEIGHTS]
         layers.append(LayerWeights(*(None if each is None else np.ascontiguousarray(each) for each in arrays)))
     return layers
 

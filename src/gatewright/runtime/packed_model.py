@@ -15,6 +15,7 @@ from gatewright.runtime.classes import pooled_width, pooling_of, require_stepwis
 from gatewright.runtime.native_args import native_columns, native_features, pool_weight, sorted_by_layer
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape
+from gatewright.spec.cell import require_plain
 
 #: How the weights of the gates are stored, and what products are of.
 WeightFormat = Literal["float32", "bf16", "bf16-float32", "int8", "int8-float32"]
@@ -42,10 +43,11 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
 
     Raises:
         SpecError: if the model needs whole sequences.
-        GatewrightError: if ``weights`` is unknown.
+        GatewrightError: if ``weights`` is unknown, or the cell is one that a stream does not have.
     """
     _require_format(weights)
     require_stepwise(file.spec)
+    require_plain("a stream", file.spec.lstm)
     spec, tensors = file.spec, file.tensors
     layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
     signature = Signature.of(spec, file.vocabulary)

@@ -2,30 +2,130 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from gatewright.errors import GatewrightError
-from gatewright.spec.json import Spec, require_size
+from gatewright.spec.json import Spec, left_out, require, require_size
 
-#: Bits of `CellSpec.code`.
-_BIAS, _PROJECTION = 1, 2
+#: Bits of `CellSpec.code`; those of the activations are the first of two.
+_BIAS, _PROJECTION, _PEEPHOLE, _COUPLED = 1, 2, 4, 8
+_NO_INPUT_GATE, _NO_FORGET_GATE, _NO_OUTPUT_GATE = 16, 32, 64
+_HARD_GATES, _CANDIDATE, _OUTPUT, _LAYER_NORM = 128, 256, 1024, 4096
+
+#: The largest `CellSpec.code` of a plain cell.
+PLAIN_CODES = _BIAS | _PROJECTION
+
+#: Activations of gates, and of the candidate and the output; the number of one in `CellSpec.code` is its place.
+GATE_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
+STATE_ACTIVATIONS = ("tanh", "hard_tanh", "identity")
+
+#: Added to the variance by layer normalisation, as in `torch.nn.LayerNorm`.
+LAYER_NORM_EPSILON = 1e-5
+
+#: All gates, in the order in which the weights of those that a cell has are stacked.
+_GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
+_ACTIVATIONS = {
+    "gate_activation": GATE_ACTIVATIONS,
+    "candidate_activation": STATE_ACTIVATIONS,
+    "output_activation": STATE_ACTIVATIONS,
+}
+_RATES = ("zoneout_cell", "zoneout_hidden", "hidden_dropout", "candidate_dropout", "weight_drop")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFeatures(Spec):
+    """What distinguishes a cell from the plain one; `docs/variants.md` has the equations and sources.
+
+    Attributes:
+        peephole: whether i and f read the cell state before the step, and o the one after it, unit by unit.
+        coupled: whether the input gate is 1 - f, with no weights of its own.
+        input_gate: False for an input gate of 1, without weights; likewise the two gates that follow.
+        forget_gate: whether there is a forget gate.
+        output_gate: whether there is an output gate.
+        gate_activation: of i, f and o, out of `GATE_ACTIVATIONS`.
+        candidate_activation: of the candidate, out of `STATE_ACTIVATIONS`.
+        output_activation: of the cell state on its way to the hidden state, likewise.
+        cell_clip: bound of the cell state after its update; 0 for none.
+        layer_norm: whether each gate before activation, and the cell state that the output reads, is normalised
+            over the units.
+        zoneout_cell: rate at which a unit of c keeps its previous value, while training.
+        zoneout_hidden: rate at which a unit of h keeps its previous value, while training.
+        hidden_dropout: rate of dropout on the hidden state that W_hh reads, with one mask a sequence.
+        candidate_dropout: rate of dropout on the candidate, with a mask a step.
+        weight_drop: rate of dropout on the elements of W_hh, with one mask a call.
+    """
+
+    peephole: bool = left_out(False, since=5)
+    coupled: bool = left_out(False, since=5)
+    input_gate: bool = left_out(True, since=5)
+    forget_gate: bool = left_out(True, since=5)
+    output_gate: bool = left_out(True, since=5)
+    gate_activation: str = left_out("sigmoid", since=5)
+    candidate_activation: str = left_out("tanh", since=5)
+    output_activation: str = left_out("tanh", since=5)
+    cell_clip: float = left_out(0.0, since=5)
+    layer_norm: bool = left_out(False, since=5)
+    zoneout_cell: float = left_out(0.0, since=5)
+    zoneout_hidden: float = left_out(0.0, since=5)
+    hidden_dropout: float = left_out(0.0, since=5)
+    candidate_dropout: float = left_out(0.0, since=5)
+    weight_drop: float = left_out(0.0, since=5)
+
+    def features(self) -> tuple[str, ...]:
+        """Return the names of the features that are not those of the plain cell, in order.
+
+        >>> CellSpec(proj_size=2, peephole=True, cell_clip=3.0).features()
+        ('peephole', 'cell_clip')
+        """
+        own = fields(CellFeatures)
+        return tuple(field.name for field in own if getattr(self, field.name) != field.default)
+
+    def _require_features(self) -> None:
+        """Require values within their range, and no two features that contradict each other."""
+        for name in ("peephole", "coupled", "input_gate", "forget_gate", "output_gate", "layer_norm"):
+            value = getattr(self, name)
+            require(isinstance(value, bool), name, "True or False", value)
+        for name, activations in _ACTIVATIONS.items():
+            value = getattr(self, name)
+            require(value in activations, name, f"one of {list(activations)}", value)
+        clip = self.cell_clip
+        require(_is_number(clip) and 0 <= clip < math.inf, "cell_clip", "a finite number of at least 0", clip)
+        for name in _RATES:
+            rate = getattr(self, name)
+            require(_is_number(rate) and 0 <= rate < 1, name, "a rate from 0 up to, but not, 1", rate)
+        if self.coupled:
+            for name in ("input_gate", "forget_gate"):
+                expected = "True with coupled=True, where the forget gate gives both"
+                require(getattr(self, name), name, expected, False)
+        if not (self.input_gate or self.forget_gate or self.output_gate):
+            none = "without an input, forget or output gate"
+            require(not self.peephole, "peephole", f"False {none}", True)
+            activation = self.gate_activation
+            require(activation == "sigmoid", "gate_activation", f"'sigmoid' {none}", activation)
 
 
 @dataclass(frozen=True)
-class CellSpec(Spec):
-    """What a cell is, its sizes aside.
+class CellSpec(CellFeatures):
+    """What a cell is, its sizes aside: next to the two that follow, the features of `CellFeatures`, by keyword.
 
     Attributes:
         bias: whether the gates have biases; two, as in torch, whose sum counts.
         proj_size: P, width to which the hidden state is projected; 0 for none.
 
     Raises:
-        SpecError: if ``proj_size`` is no size.
+        SpecError: if a value is out of range, or a combination has no sense.
 
     >>> CellSpec(proj_size=2).weights(D=3, H=4)["weight_hh"]
     (16, 2)
+    >>> CellSpec(coupled=True, peephole=True).weights(D=3, H=4)["weight_ch"]
+    (8,)
     >>> CellSpec.from_json(CellSpec().to_json()) == CellSpec()
     True
     """
@@ -34,11 +134,27 @@ class CellSpec(Spec):
     proj_size: int = 0
 
     def __post_init__(self) -> None:
+        require(isinstance(self.bias, bool), "bias", "True or False", self.bias)
+        whole = isinstance(self.proj_size, int) and not isinstance(self.proj_size, bool)
+        require(whole, "proj_size", "a whole number", self.proj_size)
         require_size("proj_size", self.proj_size, least=0)
+        self._require_features()
+        expected = "0 with a projection, after which a unit of the hidden state is no unit of the cell"
+        require(not (self.zoneout_hidden and self.proj_size), "zoneout_hidden", expected, self.zoneout_hidden)
+
+    @classmethod
+    def of(cls, features: CellFeatures, *, bias: bool = True, proj_size: int = 0) -> CellSpec:
+        """Return the cell with these features, whatever else they are part of."""
+        return cls(bias, proj_size, **{each.name: getattr(features, each.name) for each in fields(CellFeatures)})
 
     def gates(self) -> tuple[str, ...]:
-        """Return the names of the gates, in the order in which their weights are stacked."""
-        return ("input_gate", "forget_gate", "candidate", "output_gate")
+        """Return the names of the gates that have weights, in the order in which these are stacked."""
+        absent = {
+            "input_gate": self.coupled or not self.input_gate,
+            "forget_gate": not self.forget_gate,
+            "output_gate": not self.output_gate,
+        }
+        return tuple(name for name in _GATES if not absent.get(name, False))
 
     def weights(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """Return name and shape of every weight of a layer, in order: the names of torch, less the layer's number.
@@ -47,36 +163,87 @@ class CellSpec(Spec):
             D: width of the input.
             H: units.
         """
-        rows, P = len(self.gates()) * H, self.proj_size or H
+        gates = self.gates()
+        rows, P = len(gates) * H, self.proj_size or H
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, D), "weight_hh": (rows, P)}
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         if self.proj_size:
             shapes["weight_hr"] = (P, H)
+        if self.peephole:
+            shapes["weight_ch"] = ((len(gates) - 1) * H,)  # all but the candidate
+        if self.layer_norm:
+            shapes |= {"weight_ln": (rows,), "weight_ln_cell": (H,), "bias_ln_cell": (H,)}
         return shapes
 
     def recorded(self) -> tuple[str, ...]:
-        """Return the names of what a record holds of each step, in order."""
-        return (*self.gates(), "cell", "hidden")
+        """Return the names of what a record holds of each step, in order; gates without weights are in it too."""
+        return (*_GATES, "cell", "hidden")
 
     def code(self) -> int:
-        """Return the number by which operators and the native module know this cell: a bit for each feature."""
-        return cell_code(self.bias, self.proj_size)
+        """Return the number by which operators and the native module know this cell: a bit for each feature.
+
+        Rates are none of its features: `rates` has them.
+        """
+        code = cell_code(self.bias, self.proj_size)
+        bits = {
+            _PEEPHOLE: self.peephole,
+            _COUPLED: self.coupled,
+            _NO_INPUT_GATE: not self.input_gate,
+            _NO_FORGET_GATE: not self.forget_gate,
+            _NO_OUTPUT_GATE: not self.output_gate,
+            _HARD_GATES: self.gate_activation != "sigmoid",
+            _LAYER_NORM: self.layer_norm,
+        }
+        code += sum(bit for bit, present in bits.items() if present)
+        code += _CANDIDATE * STATE_ACTIVATIONS.index(self.candidate_activation)
+        return code + _OUTPUT * STATE_ACTIVATIONS.index(self.output_activation)
+
+    def rates(self) -> list[float]:
+        """Return what operators take next to `code`, or an empty list where all of it is 0.
+
+        These are cell_clip, zoneout_cell, zoneout_hidden, hidden_dropout and candidate_dropout.
+        """
+        rates = [self.cell_clip, *(getattr(self, name) for name in _RATES[:-1])]
+        return [float(rate) for rate in rates] if any(rates) else []
 
 
 #: Every weight that a cell may have, in order, as `CellSpec.weights` names them; the fields of `LayerWeights`.
-WEIGHTS = tuple(CellSpec(proj_size=1).weights(1, 1))
+WEIGHTS = tuple(CellSpec(proj_size=1, peephole=True, layer_norm=True).weights(1, 1))
+
+#: Those of a plain cell, with a projection.
+PLAIN_WEIGHTS = tuple(CellSpec(proj_size=1).weights(1, 1))
 
 
 def cell_code(bias: bool, proj_size: int) -> int:
-    """Return `CellSpec.code` of a cell with these, unchecked: a layer asks at every call."""
+    """Return `CellSpec.code` of a plain cell with these, unchecked: a layer asks at every call."""
     return (_BIAS if bias else 0) | (_PROJECTION if proj_size else 0)
+
+
+def require_plain(user: str, cell: CellFeatures) -> None:
+    """Refuse a cell that a part of Gatewright does not have.
+
+    Args:
+        user: the part, such as "a stream".
+        cell: any cell.
+
+    Raises:
+        GatewrightError: names the features of the cell.
+
+    >>> require_plain("a stream", CellSpec(peephole=True))
+    Traceback (most recent call last):
+    gatewright.errors.GatewrightError: cell: expected a plain LSTM cell for a stream, got peephole
+    """
+    features = cell.features()
+    if features:
+        raise GatewrightError("cell", f"a plain LSTM cell for {user}", ", ".join(features))
 
 
 class LayerWeights(NamedTuple):
     """The weights of one layer in one direction, gates stacked in the order i, f, g, o.
 
-    They are NumPy arrays, torch's tensors, or memory that goes to the native module, all of one call alike.
+    Rows are those of the gates that the cell has, 4H with all of them.  They are NumPy arrays, torch's tensors, or
+    memory that goes to the native module, all of one call alike.
 
     Attributes:
         W_ih: from the input, (4H, D).
@@ -84,6 +251,10 @@ class LayerWeights(NamedTuple):
         b_ih: bias, (4H,), or None.
         b_hh: a second bias, (4H,), or None.
         W_hr: projection of the hidden state, (P, H), or None.
+        w_ch: peepholes of i, f and o, (3H,), or None.
+        w_ln: gains of the normalised gates, (4H,), or None.
+        w_ln_cell: gains of the normalised cell state, (H,), or None.
+        b_ln_cell: shifts of the normalised cell state, (H,), or None.
 
     >>> import numpy as np
     >>> weights = LayerWeights(np.zeros((8, 3)), np.zeros((8, 2)))
@@ -96,6 +267,10 @@ class LayerWeights(NamedTuple):
     b_ih: Any = None
     b_hh: Any = None
     W_hr: Any = None
+    w_ch: Any = None
+    w_ln: Any = None
+    w_ln_cell: Any = None
+    b_ln_cell: Any = None
 
     @classmethod
     def of(cls, code: int, weights: Sequence[Any]) -> LayerWeights:
@@ -108,11 +283,11 @@ class LayerWeights(NamedTuple):
         Raises:
             GatewrightError: if the cell has more of them, or fewer.
         """
-        bias, projected = 2 * (code & _BIAS), code & _PROJECTION != 0
-        if len(weights) != 2 + bias + projected:
-            raise GatewrightError("weights", f"{2 + bias + projected} tensors for this cell", str(len(weights)))
-        b_ih, b_hh = weights[2:4] if bias else (None, None)
-        return cls(weights[0], weights[1], b_ih, b_hh, weights[-1] if projected else None)
+        present = _present(code)
+        if len(weights) != sum(present):
+            raise GatewrightError("weights", f"{sum(present)} tensors for this cell", str(len(weights)))
+        each = iter(weights)
+        return cls(*(next(each) if here else None for here in present))
 
     def present(self) -> list[Any]:
         """Return the weights that are there, in the order of `CellSpec.weights`."""
@@ -120,15 +295,24 @@ class LayerWeights(NamedTuple):
 
     @property
     def code(self) -> int:
-        """Which cell these are the weights of: `CellSpec.code`."""
-        return cell_code(self.b_ih is not None or self.b_hh is not None, self.W_hr is not None)
+        """Which cell with four gates and plain activations these are the weights of: `CellSpec.code`."""
+        plain = cell_code(self.b_ih is not None or self.b_hh is not None, self.W_hr is not None)
+        further = (_PEEPHOLE if self.w_ch is not None else 0) | (_LAYER_NORM if self.w_ln is not None else 0)
+        return plain | further
 
     @property
     def hidden_size(self) -> int:
         """H, the size of the cell state and of every gate."""
-        return len(self.W_ih) // 4
+        return int((self.W_hh if self.W_hr is None else self.W_hr).shape[1])
 
     @property
     def output_size(self) -> int:
         """P, the size of the hidden state: that of the projection, or H without one."""
         return self.hidden_size if self.W_hr is None else len(self.W_hr)
+
+
+def _present(code: int) -> tuple[bool, ...]:
+    """Return which fields of `LayerWeights` a cell has."""
+    bias, normalised = code & _BIAS != 0, code & _LAYER_NORM != 0
+    further = (code & _PROJECTION != 0, code & _PEEPHOLE != 0, normalised, normalised, normalised)
+    return (True, True, bias, bias, *further)

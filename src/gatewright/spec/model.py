@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from gatewright.errors import shorten
-from gatewright.spec.cell import CellSpec
+from gatewright.spec.cell import CellFeatures, CellSpec
 from gatewright.spec.encoders import Encoder, FeatureEncoder, SeriesEncoder, SymbolEncoder
 from gatewright.spec.heads import HEADS, ClassHead, QuantileHead, StepClassHead, SymbolHead
 from gatewright.spec.json import Spec, left_out, require, require_size, require_text
@@ -21,8 +21,10 @@ AGGREGATES = ("", "mean", "sum", "last")
 
 
 @dataclass(frozen=True)
-class StackSpec(Spec):
+class StackSpec(CellFeatures):
     """A stack of LSTM layers, as in `torch.nn.LSTM`; that of a classifier or a tagger may run in both directions.
+
+    The cell of its layers has the features of `CellFeatures`, by keyword.
 
     Attributes:
         hidden_size: units of each layer.
@@ -43,6 +45,7 @@ class StackSpec(Spec):
         require_size("num_layers", self.num_layers)
         require(0.0 <= self.dropout < 1.0, "dropout", "a rate from 0 up to, but not, 1", self.dropout)
         require(0 <= self.proj_size < self.hidden_size, "proj_size", "0 or less than hidden_size", self.proj_size)
+        _ = self.cell  # which checks the features
 
     @property
     def output_size(self) -> int:
@@ -52,7 +55,7 @@ class StackSpec(Spec):
     @property
     def cell(self) -> CellSpec:
         """What the cell of every layer is; in JSON its features are fields of the stack."""
-        return CellSpec(proj_size=self.proj_size)
+        return CellSpec.of(self, proj_size=self.proj_size)
 
     def tensors(self, input_size: int) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in order, for an input of this width."""
