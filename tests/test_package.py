@@ -64,6 +64,7 @@ ROOMS = [
         "progress",
         "spec",
         "bfloat16",
+        "counter_random",
         "equations",
         "_kernels",
         "native_module",
