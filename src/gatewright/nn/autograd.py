@@ -12,6 +12,8 @@ from gatewright.nn import _torch_private, fallback, operators, precision
 from gatewright.spec.cell import LayerWeights
 
 _PLAIN = {Tensor, torch.nn.Parameter, type(None)}
+_NO_EXTRAS = operators.Extras()
+_TENSORS = len(_NO_EXTRAS.tensors())
 
 
 def direct(*tensors: Tensor | None) -> bool:
@@ -36,18 +38,31 @@ class Lstm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, keys: Any, cell: int, batch_sizes: Tensor | None, options: Any, *tensors: Any) -> Any:
-        """Run the operator, and keep what the backward pass needs."""
+    def forward(
+        ctx: Any,
+        keys: Any,
+        cell: int,
+        batch_sizes: Tensor | None,
+        options: Any,
+        extras: operators.Extras,
+        *tensors: Any,
+    ) -> Any:
+        """Run the operator, and keep what the backward pass needs.
+
+        The tensors are x, h_0, c_0, the weights, h_reset and c_reset.
+        """
         ctx.cell, (ctx.reverse, record_wanted, ctx.checkpoint, ctx.compute) = cell, operators.with_compute(options)
-        x, h_0, c_0, *weights = tensors
+        x, h_0, c_0, *weights, h_reset, c_reset = tensors
+        extras = extras._replace(h_reset=h_reset, c_reset=c_reset)
         inputs = (x, h_0, c_0, weights, cell, batch_sizes, [ctx.reverse, 1, ctx.checkpoint, ctx.compute])
         results = (
-            operators.lstm_kernel(*inputs)
+            operators.lstm_kernel(*inputs, *extras.present())
             if keys is None
-            else _torch_private.redispatch(operators.lstm, keys, *inputs)
+            else _torch_private.redispatch(operators.lstm, keys, *inputs, *extras.present())
         )
         y, h_n, c_n, gates, cells = results
-        ctx.save_for_backward(batch_sizes, y, gates, cells, *tensors)
+        ctx.extras = operators.Extras(rates=extras.rates)
+        ctx.save_for_backward(batch_sizes, y, gates, cells, x, h_0, c_0, *weights, *extras.tensors())
         ctx.set_materialize_grads(False)  # zeros for gates that no loss reads would be the largest tensor of all
         if not record_wanted:
             gates = cells = None
@@ -59,32 +74,48 @@ class Lstm(torch.autograd.Function):
     def backward(ctx: Any, *adjoint: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the adjoints of the tensors that need one."""
         saved = ctx.saved_tensors  # once: each access runs the hooks that unpack them
-        return (None, None, None, None, *gradients_of(ctx, saved, adjoint, ctx.needs_input_grad[4:]))
+        extras = ctx.extras.with_tensors(saved[-_TENSORS:])
+        gradients = gradients_of(ctx, saved[:-_TENSORS], adjoint, ctx.needs_input_grad[5:], extras)
+        return (None, None, None, None, None, *gradients)
 
 
 def gradients_of(
-    ctx: Any, saved: Sequence[Any], adjoint: Sequence[Tensor | None], needs: Sequence[bool]
+    ctx: Any,
+    saved: Sequence[Any],
+    adjoint: Sequence[Tensor | None],
+    needs: Sequence[bool],
+    extras: operators.Extras = _NO_EXTRAS,
 ) -> list[Any]:
-    """Return the adjoints of x, h_0, c_0 and the weights: None where one is not needed.
+    """Return the adjoints of x, h_0, c_0, the weights, h_reset and c_reset: None where one is not needed.
 
     Args:
         ctx: with cell, reverse, checkpoint and compute as attributes.
         saved: batch_sizes, what the forward pass kept, x, h_0, c_0, and the weights.
         adjoint: of what the forward pass gave.
-        needs: whether each is needed.
+        needs: whether each is needed; those of h_reset and c_reset may be left out where these are None.
+        extras: as the forward pass had them.
     """
-    if torch.is_grad_enabled():  # to be differentiated once more
-        return _adjoint_by_steps(ctx, saved, adjoint, needs)
     batch_sizes, y, gates, cells, x, h_0, c_0, *weights = saved
-    need_x, _, _, *need_weights = needs
+    needs = [*needs, False, False][: 5 + len(weights)]
+    if torch.is_grad_enabled():  # to be differentiated once more
+        return _adjoint_by_steps(ctx, saved, adjoint, needs, extras)
+    need_x, _, _, *need_more = needs
+    need_weights = any(need_more[: len(weights)])
     if _torch_private.in_batched_gradient(adjoint):
+        if extras.in_use():
+            return _adjoint_by_steps(ctx, saved, adjoint, needs, extras)
         run: Callable[..., Any] = _of_batch
     else:
-        run = operators.lstm_backward_kernel if direct(*adjoint, *saved) else operators.lstm_backward
-    options = [ctx.reverse, ctx.checkpoint, int(need_x), int(any(need_weights)), ctx.compute]
+        plain = direct(*adjoint, *saved, *extras.tensors())
+        run = operators.lstm_backward_kernel if plain else operators.lstm_backward
+    options = [ctx.reverse, ctx.checkpoint, int(need_x), int(need_weights), ctx.compute]
     activations = [y, gates, cells]
-    dx, dh_0, dc_0, dW = run(list(adjoint), [x, h_0, c_0], weights, ctx.cell, batch_sizes, activations, options)
-    gradients = (dx, dh_0, dc_0, *(dW or [None] * len(weights)))
+    dx, dh_0, dc_0, dW = run(
+        list(adjoint), [x, h_0, c_0], weights, ctx.cell, batch_sizes, activations, options, *extras.present()
+    )
+    more = iter(dW)
+    gradients = [dx, dh_0, dc_0, *(next(more) if need_weights else None for _ in weights)]
+    gradients += [None if state is None else next(more) for state in extras.tensors()[:2]]
     return [gradient if need else None for gradient, need in zip(gradients, needs, strict=True)]
 
 
@@ -115,11 +146,18 @@ def _of_batch(
 
 
 def _adjoint_by_steps(
-    ctx: Any, saved: Sequence[Any], adjoint: Sequence[Tensor | None], needs: Sequence[bool]
+    ctx: Any,
+    saved: Sequence[Any],
+    adjoint: Sequence[Tensor | None],
+    needs: Sequence[bool],
+    extras: operators.Extras,
 ) -> list[Tensor | None]:
     """Return the same as a graph of torch operations, to differentiate further."""
+    if extras.in_use():
+        raise NotImplementedError("second derivatives of steps and variants")
     batch_sizes, _, _, _, *inputs = saved
-    differentiated = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+    states = extras.tensors()[:2]
+    differentiated = [tensor for tensor, need in zip([*inputs, *states], needs, strict=True) if need]
     x, h_0, c_0, *weights = inputs
     layer = LayerWeights.of(ctx.cell, weights)
     lengths = place = None
@@ -152,19 +190,23 @@ def _adjoint_by_steps(
 
 
 def _with_adjoint(keys: Any, *inputs: Any) -> Any:
-    x, h_0, c_0, weights, cell, batch_sizes, options = inputs
-    if not differentiable(x, h_0, c_0, *weights):
+    x, h_0, c_0, weights, cell, batch_sizes, options, *more = inputs
+    extras = operators.Extras(*more)
+    states = extras.h_reset, extras.c_reset
+    if not differentiable(x, h_0, c_0, *weights, *states):
         return _torch_private.redispatch(operators.lstm, keys, *inputs)
-    results = Lstm.apply(keys, cell, batch_sizes, options, x, h_0, c_0, *weights)
+    results = Lstm.apply(keys, cell, batch_sizes, options, extras, x, h_0, c_0, *weights, *states)
     return tuple(x.new_empty(0) if each is None else each for each in results)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     """Keep what `_later` needs."""
-    x, h_0, c_0, weights, ctx.cell, batch_sizes, options = inputs
+    x, h_0, c_0, weights, ctx.cell, batch_sizes, options, *more = inputs
+    extras = operators.Extras(*more)
+    ctx.extras = operators.Extras(rates=extras.rates)
     ctx.reverse, ctx.kept, ctx.checkpoint, ctx.compute = operators.with_compute(options)
     y, _, _, gates, cells = output
-    ctx.save_for_backward(batch_sizes, y, gates, cells, x, h_0, c_0, *weights)
+    ctx.save_for_backward(batch_sizes, y, gates, cells, x, h_0, c_0, *weights, *extras.tensors())
     ctx.set_materialize_grads(False)
     if not ctx.kept or ctx.checkpoint > 0:
         ctx.mark_non_differentiable(gates, cells)
@@ -172,18 +214,22 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _later(ctx: Any, *adjoint: Tensor | None) -> tuple[Any, ...]:
     """Return the adjoints as `torch.library.register_autograd` wants them; run again what kept nothing."""
-    saved = ctx.saved_tensors
+    saved, extras = ctx.saved_tensors[:-_TENSORS], ctx.extras.with_tensors(ctx.saved_tensors[-_TENSORS:])
     batch_sizes, *activations, x, h_0, c_0 = saved[:7]
     weights = list(saved[7:])
     if not ctx.kept:
         with torch.no_grad():
             options = [ctx.reverse, 1, ctx.checkpoint, ctx.compute]
-            y, _, _, *rest = operators.lstm(x, h_0, c_0, weights, ctx.cell, batch_sizes, options)
+            inputs = (x, h_0, c_0, weights, ctx.cell, batch_sizes, options, *extras.present())
+            y, _, _, *rest = operators.lstm(*inputs)
         activations = [y, *rest]
-    needs = [*ctx.needs_input_grad[:3], *(ctx.needs_input_grad[3] or [False] * len(weights))]
+    of_inputs, of_weights = ctx.needs_input_grad[:3], ctx.needs_input_grad[3]
+    of_states = [*ctx.needs_input_grad[10:12], False, False][:2]  # torch leaves out arguments at their defaults
+    needs = [*of_inputs, *(of_weights or [False] * len(weights)), *of_states]
     saved = (batch_sizes, *activations, x, h_0, c_0, *weights)
-    dx, dh_0, dc_0, *dW = gradients_of(ctx, saved, adjoint, needs)
-    return dx, dh_0, dc_0, dW, None, None, None
+    dx, dh_0, dc_0, *dW, dh_reset, dc_reset = gradients_of(ctx, saved, adjoint, needs, extras)
+    gradients = (dx, dh_0, dc_0, dW, *[None] * 6, dh_reset, dc_reset, None, None, None)
+    return gradients[: len(ctx.needs_input_grad)]
 
 
 if _torch_private.can_redispatch():

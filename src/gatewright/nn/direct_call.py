@@ -185,7 +185,7 @@ def _adjoint_by_operators(
         None,
     ]
     cell = _Pass(cell_code(stack.bias, stack.P))
-    gradients = autograd.gradients_of(cell, (None, *states, *inputs, *weights), wanted, needs)
+    *gradients, _, _ = autograd.gradients_of(cell, (None, *states, *inputs, *weights), wanted, needs)
     return [
         None if d is None else d.reshape(tensor.shape)
         for d, tensor in zip(gradients, (x, h_0, c_0, *weights), strict=True)

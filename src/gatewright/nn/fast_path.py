@@ -89,7 +89,10 @@ def sequence(
         args = operators.sequence_args(batch_sizes, reverse, options[2], compute)
         results = operators.forward(x, h_0, c_0, weights, args, keep=record)
     elif direct:
-        results = autograd.Lstm.apply(None, weights.code, batch_sizes, options, x, h_0, c_0, *weights.present())
+        extras = operators.Extras()
+        results = autograd.Lstm.apply(
+            None, weights.code, batch_sizes, options, extras, x, h_0, c_0, *weights.present(), None, None
+        )
     else:
         tensors = weights.present()
         if not _torch_private.can_redispatch() and autograd.differentiable(x, h_0, c_0, *tensors):

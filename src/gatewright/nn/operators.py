@@ -8,7 +8,7 @@ arguments.  Weights are packed anew on every call, so that no change of them, by
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,9 +23,67 @@ kernels.share_threads()
 library = torch.library.Library("gatewright", "DEF")
 
 
-def define(name: str, kernel: Callable[..., Any], shapes: Callable[..., Any]) -> Any:
+#: Arguments at the end of the operators: `Extras`.
+_EXTRAS = (
+    "Tensor? lengths=None, Tensor? mask=None, Tensor? reset=None, Tensor? h_reset=None, Tensor? c_reset=None, "
+    "float[] rates=[], Tensor? seed=None, Tensor? row_ids=None"
+)
+_LSTM = (
+    "(Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, int cell, Tensor? batch_sizes, int[] options, "
+    f"{_EXTRAS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+_LSTM_BACKWARD = (
+    "(Tensor?[] d, Tensor[] inputs, Tensor[] weights, int cell, Tensor? batch_sizes, Tensor[] kept, "
+    f"int[] options, {_EXTRAS}) -> (Tensor, Tensor, Tensor, Tensor[])"
+)
+
+
+class Extras(NamedTuple):
+    """The arguments at the end of an operator, which programs exported by earlier versions do not have.
+
+    Attributes:
+        lengths: steps of each row, (B,), int64.
+        mask: whether a row has a step, (T, B), bool.
+        reset: whether the state before a step is the reset state, (T, B), bool.
+        h_reset: the hidden state that a reset sets, (B, P); zeros if None.
+        c_reset: the cell state that a reset sets, (B, H); zeros if None.
+        rates: of a variant of the cell: cell_clip, zoneout_cell, zoneout_hidden, hidden_dropout,
+            candidate_dropout; none for a plain cell.
+        seed: of the random numbers of a variant, an int64 scalar; None in evaluation.
+        row_ids: by which the rows draw their random numbers, (B,), int64; 0 to B - 1 if None.
+    """
+
+    lengths: Tensor | None = None
+    mask: Tensor | None = None
+    reset: Tensor | None = None
+    h_reset: Tensor | None = None
+    c_reset: Tensor | None = None
+    rates: Sequence[float] = ()
+    seed: Tensor | None = None
+    row_ids: Tensor | None = None
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """Return the fields that are tensors, those with gradients first: h_reset and c_reset."""
+        return self.h_reset, self.c_reset, self.lengths, self.mask, self.reset, self.seed, self.row_ids
+
+    def with_tensors(self, tensors: Sequence[Tensor | None]) -> Extras:
+        """Return the same with other tensors, in the order of `tensors`."""
+        h_reset, c_reset, lengths, mask, reset, seed, row_ids = tensors
+        return Extras(lengths, mask, reset, h_reset, c_reset, self.rates, seed, row_ids)
+
+    def in_use(self) -> bool:
+        """Whether there is anything."""
+        return len(self.rates) > 0 or any(each is not None for each in self.tensors())
+
+    def present(self) -> Sequence[Any]:
+        """Return the arguments, or none where nothing is in use, as earlier versions had it."""
+        return tuple(self) if self.in_use() else ()
+
+
+def define(name: str, kernel: Callable[..., Any], shapes: Callable[..., Any], schema: str | None = None) -> Any:
     """Register an operator by hand: `torch.library.custom_op` does the same, at 150 µs a call with gradients."""
-    library.define(name + torch.library.infer_schema(kernel, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
+    schema = schema or torch.library.infer_schema(kernel, mutates_args=())
+    library.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
     library.impl(name, kernel, "CPU")
     torch.library.register_fake(f"gatewright::{name}", shapes, lib=library)
     return getattr(torch.ops.gatewright, name).default
@@ -92,6 +150,7 @@ def lstm_kernel(
     cell: int,
     batch_sizes: Tensor | None,
     options: Sequence[int],
+    *extras: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return y, h_n, c_n, and where it is kept what the adjoint needs: gates and cell, or checkpoints of the cell.
 
@@ -104,7 +163,12 @@ def lstm_kernel(
         batch_sizes: rows of each step.
         options: reverse, keep, checkpoint, compute: a code of `gatewright.nn.precision`, which programs that were
             exported by earlier versions do not have.
+        extras: the fields of `Extras`.
+
+    Raises:
+        GatewrightError: if the kernels do not have what the extras ask for.
     """
+    _refuse(Extras(*extras))
     reverse, keep, checkpoint, compute = with_compute(options)
     args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute)
     y, h_n, c_n, gates, cells = forward(x, h_0, c_0, _plain_layer(cell, weights), args, keep=bool(keep))
@@ -116,6 +180,13 @@ def _plain_layer(cell: int, weights: Sequence[Tensor]) -> LayerWeights:
     if cell > PLAIN_CODES:
         raise GatewrightError("cell", f"the code of a plain cell, at most {PLAIN_CODES}", str(cell))
     return LayerWeights.of(cell, weights)
+
+
+def _refuse(extras: Extras) -> None:
+    """Refuse what the kernels do not have yet."""
+    for name, value in extras._asdict().items():
+        if value is not None and (name != "rates" or value):
+            raise GatewrightError(name, "nothing, which is all that these kernels know", "a value")
 
 
 def with_compute(options: Sequence[int], count: int = 4) -> Sequence[int]:
@@ -131,6 +202,7 @@ def _lstm_shapes(
     _cell: int,
     batch_sizes: Tensor | None,
     options: Sequence[int],
+    *_extras: Any,
 ) -> tuple[Tensor, ...]:
     _, keep, checkpoint, compute = with_compute(options)
     H, P = weights[1].shape[0] // 4, weights[1].shape[1]
@@ -159,8 +231,11 @@ def lstm_backward_kernel(
     batch_sizes: Tensor | None,
     kept: Sequence[Tensor],
     options: Sequence[int],
+    *extras: Any,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """Return the adjoints of x (empty where not wanted), h_0, c_0, and of the weights (none where not wanted).
+
+    Those of h_reset and c_reset, where there are steps with them, come after those of the weights.
 
     Args:
         d: adjoints of y, h_n, c_n, gates and cell; None for zeros.
@@ -170,7 +245,12 @@ def lstm_backward_kernel(
         batch_sizes: rows of each step.
         kept: y, gates and cell, or its checkpoints, as `lstm_kernel` gave them.
         options: reverse, checkpoint, whether dx is wanted, whether the adjoints of the weights are, compute.
+        extras: as for `lstm_kernel`.
+
+    Raises:
+        GatewrightError: if the kernels do not have what the extras ask for.
     """
+    _refuse(Extras(*extras))
     reverse, checkpoint, need_x, need_weights, compute = with_compute(options, 5)
     x, h_0, c_0 = inputs
     dy, dh_n, dc_n, dgates, dcell = d
@@ -197,12 +277,20 @@ def lstm_backward_kernel(
 
 
 def _lstm_backward_shapes(
-    _d: Any, inputs: Sequence[Tensor], weights: Sequence[Tensor], _cell: int, _sizes: Any, _kept: Any, options: Any
+    _d: Any,
+    inputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    _cell: int,
+    _sizes: Any,
+    _kept: Any,
+    options: Any,
+    *extras: Any,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     x, h_0, c_0 = inputs
     _, _, need_x, need_weights, _ = with_compute(options, 5)
     dx = x.new_empty(x.shape if need_x else (0,))
     dW = [W.new_empty(W.shape) for W in weights] if need_weights else []
+    dW += [state.new_empty(state.shape) for state in Extras(*extras).tensors()[:2] if state is not None]
     return dx, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), dW
 
 
@@ -273,6 +361,6 @@ def _given(tensor: Tensor, fits: Callable[[Tensor], bool]) -> Any:
     return to_dlpack(alias if fits(alias) and not alias.is_neg() else alias.resolve_neg().contiguous())
 
 
-lstm = define("lstm", lstm_kernel, _lstm_shapes)
-lstm_backward = define("lstm_backward", lstm_backward_kernel, _lstm_backward_shapes)
+lstm = define("lstm", lstm_kernel, _lstm_shapes, _LSTM)
+lstm_backward = define("lstm_backward", lstm_backward_kernel, _lstm_backward_shapes, _LSTM_BACKWARD)
 lstm_backward_flat = define("lstm_backward_flat", _lstm_backward_flat, _lstm_backward_flat_shapes)
