@@ -51,6 +51,7 @@ PARTS: dict[str, Callable[[Settings], Part]] = {
     "read": reading.run,
     "table": large_table.run,
     "record": costs.record,
+    "recompute": costs.recomputed,
     "look": looking.run,
     "checkpoint": costs.checkpoint,
     "memory": memory.run,

@@ -1,13 +1,18 @@
-"""What it costs to look (``record=True``), and to keep less (``checkpoint=16``)."""
+"""What it costs to look (``record=True``), here and on other devices, and to keep less (``checkpoint=16``)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from benchmarks import bars, memory, peers
 from benchmarks.bars import Judged
+from benchmarks.cases import Case
 from benchmarks.settings import Part, Settings, counted, torch_threads
 from benchmarks.timing import interleaved
+from gatewright.nn import fallback, recompute
 
 #: A small, a tall and a wide case.
 CASES = ("forecast", "hydro", "charlm")
@@ -40,6 +45,40 @@ def record(settings: Settings) -> Part:
             figures.append({**vars(case), "threads": threads, "ms": ms, "ratio": ratios[case.name]})
         worst = max(ratios, key=ratios.__getitem__)
         judged.append(Judged(bars.RECORD, threads, ratios[worst], f"worst of {', '.join(ratios)}: {worst}"))
+    return Part(figures, judged)
+
+
+def recomputed(settings: Settings) -> Part:
+    """Time what other devices do for a record, on the CPU, over torch's forward pass; and a loop of cells."""
+    case = Case("recompute", 500, 16, 256, 256)
+    x, _ = peers.inputs(case)
+    weights, zeros = peers.our_layer(case).layer_weights(0), torch.zeros(case.B, case.H)
+
+    def recorded(sequence: Any) -> Any:
+        @torch.no_grad()
+        def call() -> tuple[Tensor, ...]:
+            y, h_n, c_n, _ = sequence(x, zeros, zeros, weights)
+            return y, h_n[None], c_n[None]
+
+        return call
+
+    calls = {
+        "without": peers.forward(peers.torch_layer(case), x),
+        "recomputed": recorded(recompute.sequence),
+        "loop": recorded(fallback.sequence),
+    }
+    figures: list[dict[str, Any]] = []
+    judged: list[Judged] = []
+    for threads in settings.threads:
+        print(f"\na record from torch's hidden states over torch's forward pass, {counted(threads)} (milliseconds)")
+        with torch_threads(threads):
+            timed = interleaved(calls, settings.plan, peers.agree)
+        ms = {name: one.seconds * 1e3 for name, one in timed.items()}
+        ratios = {name: ms[name] / ms["without"] for name in ("recomputed", "loop")}
+        for name, ratio in ratios.items():
+            print(f"{name:11}{ms[name]:9.2f} over{ms['without']:9.2f}  = {ratio:.3f}", flush=True)
+        figures.append({**vars(case), "threads": threads, "ms": ms, "ratios": ratios})
+        judged.append(Judged(bars.RECOMPUTED, threads, ratios["recomputed"]))
     return Part(figures, judged)
 
 

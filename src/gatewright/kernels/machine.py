@@ -38,7 +38,7 @@ class Info:
                 f"built     {built}",
                 f"threads   {self.threads}: {self.threads_why}",
                 "LSTM      these kernels on the CPU, in float32, float64 and bf16;",
-                "          torch's operations on other devices",
+                "          torch's own operator on other devices, with records from its hidden states",
             ]
         )
 

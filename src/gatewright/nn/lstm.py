@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import _torch_private, direct_call, fallback, fast_path, precision
+from gatewright.nn import _torch_private, direct_call, fallback, fast_path, precision, recompute
 from gatewright.nn.fx_node import fx_node
 from gatewright.nn.initial_state import Shapes, State, described, fits
 from gatewright.nn.packed_sequence import Layout
@@ -245,7 +245,7 @@ class LSTM(torch.nn.RNNBase):
                 compute=code,
             )
         elif code == precision.FULL:
-            run = fallback.sequence
+            run = recompute.sequence if record and recompute.takes(input, hx, stack) else fallback.sequence
         else:
             run = functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(hx[0], code))
         if sizes is None:
