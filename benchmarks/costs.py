@@ -70,7 +70,9 @@ def recomputed(settings: Settings) -> Part:
     figures: list[dict[str, Any]] = []
     judged: list[Judged] = []
     for threads in settings.threads:
-        print(f"\na record from torch's hidden states over torch's forward pass, {counted(threads)} (milliseconds)")
+        print(
+            f"\na record from torch's hidden states over torch's forward pass, {counted(threads)} (milliseconds)"
+        )
         with torch_threads(threads):
             timed = interleaved(calls, settings.plan, peers.agree)
         ms = {name: one.seconds * 1e3 for name, one in timed.items()}
