@@ -1,8 +1,8 @@
 """The record of a pass that torch's own operator ran: gates and cell states, computed from its hidden states.
 
 On devices without kernels of our own `torch.lstm` is the fast path, and it gives h of every step.  The gates of
-all steps are then products with whole matrices, and the cell states a first-order linear recurrence, which a scan solves in
-a number of operations that grows with the logarithm of T.
+all steps are then products with whole matrices, and the cell states a first-order linear recurrence, which a scan
+solves in a number of operations that grows with the logarithm of T.
 """
 
 from __future__ import annotations
