@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from gatewright import equations
 from gatewright.equations import Gradients, Record, Weights
+from gatewright.equations.record import FIELDS
 from gatewright.errors import GatewrightError
 
 # (T, B, D, H, P), where P = 0 stands for no projection.
 SIZES = [(5, 3, 4, 6, 0), (1, 1, 1, 1, 0), (7, 1, 1, 5, 0), (3, 2, 9, 1, 0), (5, 3, 4, 6, 2), (4, 1, 1, 3, 1)]
 BIASES = [(), ("b_ih",), ("b_hh",), ("b_ih", "b_hh")]
 PARAMETERS = ("W_ih", "W_hh", "b_ih", "b_hh", "W_hr")
-QUANTITIES = tuple(field.name for field in dataclasses.fields(Record))
+QUANTITIES = FIELDS
 
 
 class Case:

@@ -58,7 +58,9 @@ class Peer(NamedTuple):
 def map_record(record: Record, change: Callable[[str, Array], Array]) -> Record:
     """Return a record with a function of each array, which receives the array's name and value."""
     names = [field.name for field in dataclasses.fields(Record)]
-    return Record(**{name: change(name, getattr(record, name)) for name in names})
+    arrays: dict[str, Any] = {name: getattr(record, name) for name in names}
+    arrays |= {name: change(name, array) for name, array in arrays.items() if array is not None}
+    return Record(**arrays)
 
 
 def require_index(name: str, index: Any, size: int) -> int:

@@ -190,8 +190,9 @@ def _layer(record: LayerRecord) -> Layer:
 
 
 def _numpy(layer: LayerRecord) -> equations.Record:
-    fields = dataclasses.fields(equations.Record)
-    return equations.Record(**{field.name: _array(getattr(layer, field.name)) for field in fields})
+    tensors = {field.name: getattr(layer, field.name) for field in dataclasses.fields(equations.Record)}
+    arrays: dict[str, Any] = {name: each if each is None else _array(each) for name, each in tensors.items()}
+    return equations.Record(**arrays)
 
 
 def _array(tensor: Tensor) -> Any:

@@ -10,7 +10,8 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from gatewright.equations import QUANTITIES, Record
+from gatewright.equations import Record
+from gatewright.equations.record import FIELDS
 from gatewright.errors import ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular_file
 from gatewright.insight.layers import DIRECTIONS, Layer, Peer
@@ -21,7 +22,8 @@ FORMAT = "1"
 #: Maximum number of bytes of a file's header that are searched for the name of the format.
 _HEADER = 1 << 24
 
-_RECORD = (*QUANTITIES, "cell_initial", "hidden_initial")
+#: Fields of a record that not every cell has.
+_OPTIONAL = ("kept", "written")
 #: Fields of a recording that are one array each.
 _ARRAYS = (
     "lengths", "inputs", "predictions", "targets", "columns", "times", "symbols", "readout_weight", "readout_bias",
@@ -42,7 +44,9 @@ def write(path: Path | str, recording: RecordingData) -> None:
     for number, layer in enumerate(recording.layers):
         for direction, record in zip(DIRECTIONS, layer, strict=True):
             if record is not None:
-                tensors |= {f"layers.{number}.{direction}.{name}": getattr(record, name) for name in _RECORD}
+                arrays = {name: getattr(record, name) for name in (*FIELDS, *_OPTIONAL)}
+                present = {name: array for name, array in arrays.items() if array is not None}
+                tensors |= {f"layers.{number}.{direction}.{name}": array for name, array in present.items()}
     if recording.peer:
         tensors |= {"peer.hidden": recording.peer.hidden, "peer.predictions": recording.peer.predictions}
     metadata = {"gatewright_recording": FORMAT, "about": recording.about.to_json()}
@@ -112,4 +116,6 @@ def _fields(about: RecordingMetadata, tensors: dict[str, NDArray[Any]]) -> dict[
 
 
 def _record(prefix: str, tensors: dict[str, NDArray[Any]]) -> Record:
-    return Record(**{name: tensors.pop(f"{prefix}.{name}") for name in _RECORD})
+    arrays: dict[str, Any] = {name: tensors.pop(f"{prefix}.{name}") for name in FIELDS}
+    arrays |= {name: tensors.pop(f"{prefix}.{name}", None) for name in _OPTIONAL}
+    return Record(**arrays)

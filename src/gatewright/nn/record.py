@@ -32,6 +32,9 @@ class LayerRecord:
         hidden: h after each step, (T, B, H), or (T, B, P) where the layer projects to P.
         cell_initial: c before the first step, (B, H).
         hidden_initial: h before the first step, (B, H), or (B, P) where the layer projects to P.
+        kept: the factor of the previous cell state where that is not f, (T, B, H): with zoneout or clipping of the
+            cell state; else None.
+        written: what each step adds to the cell state where that is not i ⊙ g; likewise.
         reverse: the reverse direction of a bidirectional layer, else None.
     """
 
@@ -43,6 +46,8 @@ class LayerRecord:
     hidden: Tensor
     cell_initial: Tensor
     hidden_initial: Tensor
+    kept: Tensor | None = None
+    written: Tensor | None = None
     reverse: LayerRecord | None = None
 
     @property
@@ -54,7 +59,8 @@ class LayerRecord:
         """Return the record of packed steps as (T, B, ...), with initial states in the caller's order too."""
         gates = self.input_gate, self.forget_gate, self.candidate, self.output_gate
         i, f, g, o, cell, hidden = map(layout.unpack, (*gates, self.cell, self.hidden))
-        return LayerRecord(i, f, g, o, cell, hidden, cell_initial=c_0, hidden_initial=h_0)
+        kept, written = (None if each is None else layout.unpack(each) for each in (self.kept, self.written))
+        return LayerRecord(i, f, g, o, cell, hidden, c_0, h_0, kept, written)
 
     def __repr__(self) -> str:
         T, B, H = self.cell.shape
