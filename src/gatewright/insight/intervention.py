@@ -23,6 +23,7 @@ from gatewright.insight.changes import Changes, Plan, describe, plan
 from gatewright.insight.recorder import Pass, Reading, prepare, record
 from gatewright.insight.recording import Recording
 from gatewright.nn import LSTM, Record, fallback, fast_path, precision
+from gatewright.nn import initial_state as start
 from gatewright.nn.held_gates import sequence_held
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
@@ -105,7 +106,8 @@ def _changed(changes: Plan, edits: list[Edit]) -> Pass:
         S, B = (2 if lstm.bidirectional else 1), x.shape[1]
         P = lstm.proj_size or lstm.hidden_size
         shapes = ((lstm.num_layers * S, B, P), (lstm.num_layers * S, B, lstm.hidden_size))
-        h_0, c_0 = state or (x.new_zeros(shapes[0]), x.new_zeros(shapes[1]))
+        learned = [start.of_rows(each, B) for _, each in start.parameters(lstm)]
+        h_0, c_0 = state or learned or (x.new_zeros(shapes[0]), x.new_zeros(shapes[1]))
         compute = precision.code_of(lstm, x)
         if compute != precision.FULL:  # states are not rounded where a change begins or ends
             h_0, c_0 = h_0.float(), c_0.float()

@@ -43,7 +43,8 @@ def convert(module: _Module, *, back: bool = False) -> tuple[_Module, list[str]]
         and ``""`` for the root.
 
     Raises:
-        GatewrightError: if ``module`` is not a `torch.nn.Module`.
+        GatewrightError: if ``module`` is not a `torch.nn.Module`, or ``back`` meets a layer that learns its
+            initial states, which torch's do not have.
 
     >>> model = nn.ModuleDict({"encoder": nn.LSTM(3, 8), "head": nn.Linear(8, 1)})
     >>> weight = model["encoder"].weight_hh_l0
@@ -88,13 +89,16 @@ def _rebuilt(module: _Module, kind: type[nn.Module]) -> _Module:
     other as it is.  Those of hooks are shared: a handle taken before still removes its hook.  What
     `torch.nn.Module.compile` made is bound to the old layer, so it is left behind.
     """
+    if not issubclass(kind, LSTM) and getattr(module, "initial_state", "zeros") != "zeros":
+        expected = "'zeros', or a layer whose h_0 and c_0 the caller passes as hx, for torch's LSTM"
+        raise GatewrightError("initial_state", expected, repr(module.initial_state))
     state = module.__getstate__() if isinstance(module, nn.RNNBase) else dict(vars(module))
     for key in ("_parameters", "_buffers", "_modules", "_flat_weights", "_flat_weights_names"):
         if key in state:
             state[key] = state[key].copy()
     state.pop("_compiled_call_impl", None)
     if not issubclass(kind, LSTM):
-        for own in ("checkpoint", "compute", "saved"):
+        for own in ("checkpoint", "compute", "saved", "initial_state"):
             state.pop(own, None)
     new = kind.__new__(kind)
     new.__setstate__(state)

@@ -1,4 +1,4 @@
-"""The initial state of a call: whether hx, which may be anything, is the pair (h_0, c_0) that the layer needs."""
+"""The initial state of a call: one that the layer learns, or hx, which may be anything and is checked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,67 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewright.errors import GatewrightError
 from gatewright.nn import _torch_private
 
 State = tuple[Tensor, Tensor]
 #: Of h_0 and of c_0.
 Shapes = tuple[tuple[int, ...], tuple[int, ...]]
+
+#: Names of the parameters of a layer that learns its initial states.
+LEARNED = ("h_0", "c_0")
+
+
+def require(initial_state: Any) -> None:
+    """Require that the argument of a layer is there.
+
+    Raises:
+        GatewrightError: names the argument.
+    """
+    if initial_state not in ("zeros", "learned"):
+        raise GatewrightError("initial_state", '"zeros" or "learned"', repr(initial_state))
+
+
+def register(layer: Any) -> None:
+    """Give a layer the parameters of its initial states, zeros, where it learns them."""
+    if layer.initial_state == "zeros":
+        return
+    W, states = layer.weight_hh_l0, len(layer._all_weights)
+    for name, width in zip(LEARNED, (W.shape[1], layer.hidden_size), strict=True):
+        layer.register_parameter(name, torch.nn.Parameter(W.new_zeros(states, width)))
+
+
+@torch.no_grad()
+def clear(layer: Any) -> None:
+    """Set learned initial states to zeros."""
+    for _, state in parameters(layer):
+        state.zero_()
+
+
+def parameters(layer: Any) -> list[tuple[str, Tensor]]:
+    """Return the learned initial states of a layer by name, if it has such and they are registered."""
+    if layer.initial_state == "zeros":
+        return []
+    return [(name, getattr(layer, name)) for name in LEARNED if hasattr(layer, name)]
+
+
+def learned(layer: Any, x: Tensor, batch_sizes: Tensor | None) -> State:
+    """Return the learned initial states of a layer for each row of its input.
+
+    Args:
+        layer: the layer.
+        x: input (T, B, D), (T, D), or packed steps.
+        batch_sizes: rows of each packed step, or None.
+    """
+    if batch_sizes is None and x.dim() != 3:
+        return layer.h_0, layer.c_0
+    rows = x.shape[0 if layer.batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+    return of_rows(layer.h_0, rows), of_rows(layer.c_0, rows)
+
+
+def of_rows(state: Tensor, rows: int) -> Tensor:
+    """Return the same state (L*S, F) for each row, (L*S, B, F)."""
+    return state[:, None].expand(-1, rows, -1).contiguous()
 
 
 def tensors_of(hx: Any) -> list[Tensor]:

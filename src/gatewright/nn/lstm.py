@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
 from gatewright.nn import _torch_private, direct_call, fallback, fast_path, precision, recompute
+from gatewright.nn import initial_state as start
 from gatewright.nn.fx_node import fx_node
 from gatewright.nn.initial_state import Shapes, State, described, fits
 from gatewright.nn.packed_sequence import Layout
@@ -63,15 +64,17 @@ class LSTM(torch.nn.RNNBase):
             same bits.
         saved: how a bf16 pass keeps gates and cell states for its backward pass, and for a record: in "bf16", or
             in "float32" with twice the memory and smaller errors of the gradients.
+        initial_state: where a call without hx starts: from "zeros", or from the parameters ``h_0`` (L*S, P) and
+            ``c_0`` (L*S, H) with "learned"; they are zeros at first, and part of the ``state_dict``.
 
     Shapes:
         input (T, B, D), (T, D), or a `PackedSequence`; hx a pair (h_0, c_0) of `(L*S, B, P)` and
-        `(L*S, B, H)`, without B for unbatched input, zeros if None.  Returns y `(T, B, S*P)`, or as the input is,
-        and a pair (h_n, c_n) shaped as hx.
+        `(L*S, B, H)`, without B for unbatched input; as ``initial_state`` says if None.  Returns y
+        `(T, B, S*P)`, or as the input is, and a pair (h_n, c_n) shaped as hx.
 
     Raises:
-        GatewrightError: if ``checkpoint`` is not a whole number of at least 0, ``compute`` or ``saved`` is none of
-            its values, or ``compute`` is "bf16" for float64 weights.
+        GatewrightError: if ``checkpoint`` is not a whole number of at least 0, ``compute``, ``saved`` or
+            ``initial_state`` is none of its values, or ``compute`` is "bf16" for float64 weights.
         ValueError: if input is not 2-D or 3-D, or not of the type of the weights.
         RuntimeError: if sizes do not fit, or there are no steps.  The states that come with a packed sequence
             are checked too; `torch.nn.LSTM` reads out of bounds, or goes on, with some that do not fit.
@@ -91,6 +94,7 @@ class LSTM(torch.nn.RNNBase):
     checkpoint: int = 0
     compute: str = "full"
     saved: str = "bf16"
+    initial_state: str = "zeros"
 
     # What `torch.nn.LSTM` adds to its base, for the errors that it raises and for what the kernels do not do.
     check_forward_args: Any = torch.nn.LSTM.check_forward_args
@@ -114,10 +118,12 @@ class LSTM(torch.nn.RNNBase):
         checkpoint: int = 0,
         compute: Literal["full", "bf16"] = "full",
         saved: Literal["bf16", "float32"] = "bf16",
+        initial_state: Literal["zeros", "learned"] = "zeros",
     ) -> None:
         if not isinstance(checkpoint, int) or checkpoint < 0:
             raise GatewrightError("checkpoint", "a whole number of at least 0", repr(checkpoint))
         precision.require(compute, saved)
+        start.require(initial_state)
         super().__init__(
             "LSTM",
             input_size,
@@ -132,10 +138,17 @@ class LSTM(torch.nn.RNNBase):
             dtype=dtype,
         )
         self.checkpoint, self.compute, self.saved = checkpoint, compute, saved
+        self.initial_state = initial_state
+        start.register(self)
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew as torch does; learned initial states become zeros."""
+        super().reset_parameters()
+        start.clear(self)
 
     def extra_repr(self) -> str:
         """Return the arguments that are not at their defaults, as torch does."""
-        own = {name: getattr(self, name) for name in ("checkpoint", "compute", "saved")}
+        own = {name: getattr(self, name) for name in ("checkpoint", "compute", "saved", "initial_state")}
         changed = [f"{name}={value!r}" for name, value in own.items() if value != getattr(LSTM, name)]
         return ", ".join([super().extra_repr(), *changed])
 
@@ -174,6 +187,8 @@ class LSTM(torch.nn.RNNBase):
         if not isinstance(x, Tensor):
             node = fx_node(self, input, hx, **({"record": True} if record else {}))
             return self._torch_forward(input, hx) if node is None else node
+        if hx is None and self.initial_state != "zeros":
+            hx = start.learned(self, x, input.batch_sizes if packed else None)
         if packed:
             self._check_packed_state(input, hx)
         weights = self._current_weights()
@@ -289,7 +304,7 @@ class LSTM(torch.nn.RNNBase):
         (4,)
         """
         named = zip(self._flat_weights_names, self._current_weights(), strict=True)
-        arrays = {name: precision.array(name, weight) for name, weight in named}
+        arrays = {name: precision.array(name, weight) for name, weight in (*named, *start.parameters(self))}
         return Stream.from_weights(arrays, sessions=sessions, threads=threads, weights=weights)
 
     def _check_packed_state(self, packed: PackedSequence, hx: Any) -> None:

@@ -14,13 +14,16 @@ from gatewright.native_module import _kernels
 from gatewright.runtime.classes import pooled_width, pooling_of, require_stepwise
 from gatewright.runtime.native_args import native_columns, native_features, pool_weight, sorted_by_layer
 from gatewright.runtime.signature import Signature
-from gatewright.runtime.state import Shape
+from gatewright.runtime.state import Shape, State
 from gatewright.spec.cell import require_plain
 
 #: How the weights of the gates are stored, and what products are of.
 WeightFormat = Literal["float32", "bf16", "bf16-float32", "int8", "int8-float32"]
 
-#: The same as a text.
+#: Names of learned initial states among the weights of LSTM layers.
+START = ("h_0", "c_0")
+
+#: The same formats as a text.
 WEIGHT_FORMATS = "'float32', 'bf16', 'bf16-float32', 'int8' or 'int8-float32'"
 
 
@@ -83,7 +86,7 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat) -> PackedModel:
     if not hasattr(arrays, "items"):
         hint = "; pass its state_dict()" if hasattr(arrays, "state_dict") else ""
         raise GatewrightError("arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}")
-    arrays = {name: _array(name, value) for name, value in arrays.items()}
+    arrays = {name: _array(name, value) for name, value in arrays.items() if name not in START}
     layers = sorted_by_layer(arrays)
     native = _kernels.model(layers, None, None, None, None, weights, None, "", None)
     signature = Signature.of_layers(native.input_width, native.output_width)
@@ -93,6 +96,21 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat) -> PackedModel:
     gates, hidden = arrays["weight_hh_l0"].shape
     shape = Shape(len(layers), hidden, gates // 4, 0, _fingerprint(digest.hexdigest(), weights))
     return PackedModel(native, signature, shape)
+
+
+def start_of(arrays: Mapping[str, Any], shape: Shape) -> State | None:
+    """Return the state from which sessions start, if it is among the weights of LSTM layers: `START`.
+
+    Raises:
+        GatewrightError: if one of the two is missing, or they do not fit.
+    """
+    names = [name for name in START if name in arrays]
+    if not names:
+        return None
+    if len(names) < len(START):
+        raise GatewrightError("weights", "both of h_0 and c_0, or neither", names[0])
+    hidden, cell = (_array(name, arrays[name]) for name in START)
+    return shape.check(State(hidden, cell, np.full(shape.last_size, np.nan), steps=0))
 
 
 def _array(name: str, value: Any) -> np.ndarray[Any, Any]:

@@ -83,6 +83,7 @@ class Stream(ModelInterface):
         super().__init__(model, signature, shape)
         self.sessions, self.threads = sessions, threads
         self._classes: ClassSteps | None = None
+        self._start: State | None = None
         self._set_native(_kernels.Stream(model, sessions))
 
     def _set_native(self, native: _kernels.Stream) -> None:
@@ -141,7 +142,8 @@ class Stream(ModelInterface):
         Args:
             arrays: float32 arrays or CPU tensors under the names that `torch.nn.LSTM` gives them:
                 ``weight_ih_l0`` (4H, D), ``weight_hh_l0`` (4H, H), ``bias_ih_l0`` and ``bias_hh_l0`` (4H,), with a
-                projection ``weight_hr_l0`` (P, H), and so on for each layer, such as its ``state_dict()``.
+                projection ``weight_hr_l0`` (P, H), and so on for each layer, such as its ``state_dict()``.  With
+                ``h_0`` (L, P) and ``c_0`` (L, H) too, sessions start from these, also after `reset`.
             sessions: number of sessions.
             threads: maximum number of threads for a call.
             weights: storage type, as for `load`.
@@ -149,7 +151,12 @@ class Stream(ModelInterface):
         Raises:
             GatewrightError: if names, shapes or types do not fit, or a weight is not finite.
         """
-        return cls(*packed_model.of_arrays(arrays, weights), sessions=sessions, threads=threads)
+        model = packed_model.of_arrays(arrays, weights)
+        stream = cls(*model, sessions=sessions, threads=threads)
+        stream._start = packed_model.start_of(arrays, model.shape)
+        if stream._start is not None:
+            stream.reset()
+        return stream
 
     def read(self, xs: Any, times: Any = None) -> tuple[Array, NDArray[np.datetime64] | None]:
         """Convert the input of many steps of one session, and their times, without running them.
@@ -265,12 +272,14 @@ class Stream(ModelInterface):
         self._native.set_state(_number("session", session), hidden, cell, last, state.steps, recent)
 
     def reset(self, sessions: Sessions = None) -> None:
-        """Reset sessions to the zero state; None for all."""
+        """Reset sessions to the state of their start, zeros unless the layers learned another; None for all."""
         numbers = self._numbers(range(self.sessions) if sessions is None else sessions)[0]
         for number in numbers:
             self._native.require(int(number))
         for number in numbers:
             self._native.reset(int(number))
+            if self._start is not None:
+                self.set_state(self._start, int(number))
 
     def snapshot(self, session: int = 0) -> bytes:
         """Return the state of a session as bytes, for `restore` on a stream of the same model on any machine."""
