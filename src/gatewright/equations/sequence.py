@@ -42,6 +42,7 @@ def step(
 
     Equations: Greff et al. 2017, section II.A; of other cells, `gatewright.equations.variants`.
 
+    >>> from gatewright.equations import Weights
     >>> weights = Weights(W_ih=np.array([[0.0], [9.0], [1.0], [0.0]]), W_hh=np.zeros((4, 1)))
     >>> after = step(np.array([1.0]), np.array([0.0]), np.array([2.0]), weights)
     >>> after.forget_gate.round(2), after.cell.round(2), after.hidden.round(2)
@@ -88,6 +89,7 @@ def forward(
 
     Equations: Greff et al. 2017, section II.A.
 
+    >>> from gatewright.equations import Weights
     >>> weights = Weights(W_ih=np.full((4, 1), 0.5), W_hh=np.full((4, 1), 0.5))
     >>> y, record = forward(np.array([[1.0], [0.0], [0.0]]), weights)
     >>> y.round(3).tolist(), record.c_n.round(3)
@@ -148,6 +150,7 @@ def backward(
 
     Equations: Greff et al. 2017, section II.B.
 
+    >>> from gatewright.equations import Weights
     >>> weights = Weights(W_ih=np.full((4, 1), 0.5), W_hh=np.full((4, 1), 0.5))
     >>> x = np.array([[1.0], [0.0], [0.0]])
     >>> y, record = forward(x, weights)
