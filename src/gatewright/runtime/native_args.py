@@ -30,7 +30,7 @@ def sorted_by_layer(weights: Mapping[str, Array]) -> list[LayerWeights]:
         kind, _, number = name.rpartition("_l")
         layer = int(number) if number.isdecimal() and len(number) <= _DIGITS else -1
         if kind not in PLAIN_WEIGHTS or number != str(layer):
-            if kind in WEIGHTS:
+            if kind in WEIGHTS and kind not in PLAIN_WEIGHTS:
                 raise GatewrightError("weights", "those of a plain LSTM cell for a stream", repr(name)[:80])
             hint = "; a stream cannot read from the end" if name.endswith("_reverse") else ""
             raise GatewrightError("weights", "names such as weight_ih_l0", repr(name)[:80] + hint)
