@@ -224,8 +224,10 @@ def head(name: str, size: int = 40 * MIB, path: str = "/healthz") -> Callable[[i
 
 
 def pipelined(path: str = "/healthz", size: int = 18 * MIB) -> Callable[[int], str]:
+    """Requests that are cut in their middle, where the server's reads end."""
     part = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode()
-    return lambda port: flood(port, b"", part, size, read=False)
+    cut = len(part) // 2
+    return lambda port: flood(port, part[:cut], part[cut:] + part[:cut], size, read=False)
 
 
 def unread_answers(port: int, sessions: int = 64) -> str:

@@ -47,9 +47,13 @@ class _Transport:
         self._changed()
 
     def close(self) -> None:
+        self.mark_closed()
+        self._transport.close()
+
+    def mark_closed(self) -> None:
+        """Note the time of closing."""
         if self.closed is None:
             self.closed = asyncio.get_running_loop().time()
-        self._transport.close()
 
 
 class BoundedConnection(asyncio.Protocol):
@@ -82,6 +86,10 @@ class BoundedConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         self._feed()
+
+    def eof_received(self) -> None:
+        """Let asyncio close the connection, which waits for the client to read what is left."""
+        self._wire.mark_closed()
 
     def pause_writing(self) -> None:
         self._unread = (self._now(), self._wire.get_write_buffer_size())

@@ -19,6 +19,8 @@ MAX_HEAD = 16_384
 MAX_LINE = 8000
 #: Maximum number of headers, trailers included.
 MAX_HEADERS = 100
+#: Bytes that are parsed at once: of heads, and at most of a body.
+_PIECE, _MAX_PIECE = 1024, 16_384
 #: Seconds that a connection stays open between requests.
 KEEP_ALIVE = 5
 
@@ -54,6 +56,7 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
         self._head_done = False
         self._since = 0  # bytes since the last complete element
         self._size = self._count = 0  # size and number of the headers
+        self._body_left = 0  # of the announced size
         self._refusal = (400, "HTTP/1.1", "something else")
 
     def connection_made(self, transport: Any) -> None:
@@ -61,14 +64,18 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
         self._limit.mark_idle(self, ConnectionLimit.NEW)
 
     def _can_receive(self) -> bool:
-        return (
-            super()._can_receive()
-            and not (self._whole and self._started > self._answered)
-            and self.parser is not None
-        )
+        # The body of the request in progress; the next request, or the rest of it, only after all answers: uvicorn
+        # resumes reading at each answer and each `receive`, and each chunk may hold many requests.
+        waiting = self._started - self._answered
+        return super()._can_receive() and self.parser is not None and waiting <= self._in_body()
 
     def _chunk_size(self) -> int:
-        return 16_384 if self._head_done and not self._whole else 1024
+        # Bytes after the end of a body belong to further requests, of which there may be many.
+        return min(_MAX_PIECE, max(_PIECE, self._body_left)) if self._in_body() else _PIECE
+
+    def _in_body(self) -> bool:
+        """Return whether the last request has its head, and not yet its whole body."""
+        return self._head_done and not self._whole
 
     def _deliver(self, piece: bytes) -> None:
         if self._whole and self._deadline is None:
@@ -81,9 +88,9 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
             self.send_400_response("")
 
     def check(self, now: float) -> None:
-        unfinished = self._head_done and not self._whole
-        if self._deadline is not None and self._started - self._answered > unfinished:
-            self._deadline = now + HEAD_TIMEOUT  # the next request waits for an answer
+        if self._deadline is not None and self._started - self._answered > self._in_body():
+            # The rest of a request waits for the answers before it.
+            self._deadline = now + (BODY_TIMEOUT if self._in_body() else HEAD_TIMEOUT)
         super().check(now)
 
     # Callbacks of the parser.
@@ -92,7 +99,7 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
         super().on_message_begin()
         self._whole = self._head_done = False
         self._deadline = self._now() + HEAD_TIMEOUT
-        self._size = self._count = 0
+        self._size = self._count = self._body_left = 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -107,6 +114,8 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
             self._refuse(431, most)
         if not self._head_done:  # trailers are ignored
             super().on_header(name, value)
+            if name.lower() == b"content-length":
+                self._body_left = int(value)  # the parser accepts nothing but digits
 
     def on_headers_complete(self) -> None:
         before = self.cycle
@@ -117,6 +126,7 @@ class HttpConnection(BoundedConnection, HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._since = 0
+        self._body_left -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
