@@ -109,6 +109,20 @@ def test_the_forget_gates_biases_begin_at_their_sum_in_every_layer(series_model,
     assert (torch.cat(others).abs() < 2 / 5**0.5).all()
 
 
+def test_chrono_initialization_has_its_distribution_in_every_layer(series_model):
+    spec = replace(series_model.spec, lstm=StackSpec(400, num_layers=2))
+    built = Model(spec, scaler=series_model.scaler, chrono=1000)
+    for layer in range(2):
+        i, f = (built.lstm.get_parameter(f"bias_ih_l{layer}") + built.lstm.get_parameter(f"bias_hh_l{layer}"))[
+            :800
+        ].chunk(2)
+        assert torch.equal(i, -f)
+        steps = f.exp()  # uniform from 1 to 999
+        assert 1 <= steps.min() < 20
+        assert 980 < steps.max() <= 999.1
+        assert abs(steps.mean() - 500) < 50
+
+
 def test_the_default_forget_bias_is_1(series_model):
     built = Model(series_model.spec, scaler=series_model.scaler)
     total = built.lstm.get_parameter("bias_ih_l1") + built.lstm.get_parameter("bias_hh_l1")

@@ -24,7 +24,7 @@ from gatewright.tasks.options import (
     Options,
     TrainingOptions,
 )
-from gatewright.tasks.settings import ModelSettings, PartSettings, TrainingSettings
+from gatewright.tasks.settings import BiasSettings, ModelSettings, PartSettings, TrainingSettings
 
 
 def resolve(options: Options, kind: str) -> Options:
@@ -172,6 +172,7 @@ OUT_OF_RANGE = {
     "dropout": (1.0, "a rate from 0 up to, but not, 1"),
     "proj": (-1, "a whole number from 0"),
     "forget_bias": (float("nan"), "a number from -1000 to 1000"),
+    "chrono": (1, "0, or a number of steps from 2"),
     "start": ("quantiles", "one of data, zero"),
     "loss": ("rmse", "one of quantile, mae, mse, huber, nse, mase, nll"),
     "calibrate": ("isotonic", "one of width, conformal, none"),
@@ -273,8 +274,21 @@ def test_settings_are_the_options_that_have_a_value():
     assert (
         SeriesSettings.of(DataOptions(valid="1", test="2", horizon=3, quantiles=(0.5,), reads="level")).fill == ""
     )
-    with pytest.raises(GatewrightError, match=r"^--forget-bias: expected a value, got none$"):
-        ModelSettings.of(ModelOptions(hidden=1, layers=1, dropout=0.0, proj=0))
+    with pytest.raises(GatewrightError, match=r"^--proj: expected a value, got none$"):
+        ModelSettings.of(ModelOptions(hidden=1, layers=1, dropout=0.0))
+
+
+@pytest.mark.parametrize("kind", ["forecast", "language"])
+def test_chrono_initialization_takes_the_place_of_a_forget_bias(kind: str):
+    plain = BiasSettings.of(resolve(ALL_DEFAULTS, kind).model)
+    assert (plain.forget_bias, plain.chrono) == (1.0 if kind == "forecast" else 0.0, 0)
+    resolved = resolve(Options(model=ModelOptions(chrono=300)), kind)
+    assert BiasSettings.of(resolved.model).chrono == 300
+    assert resolve(resolved, kind) == resolved  # as a run that goes on does
+    none = resolve(Options(model=ModelOptions(chrono=0, forget_bias=2.0)), kind)
+    assert BiasSettings.of(none.model).forget_bias == 2.0
+    with pytest.raises(GatewrightError, match=r"^--forget-bias and --chrono: expected one of them, got both$"):
+        resolve(Options(model=ModelOptions(chrono=300, forget_bias=1.0)), kind)
 
 
 def test_options_are_declared_as_they_are():

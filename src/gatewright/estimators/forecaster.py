@@ -68,6 +68,7 @@ class Forecaster(PathSampling, RollingOrigins):
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         category_size: widths of some categories, such as ``{"store": 8}``; those of others as above.
         forget_bias: initial bias of the forget gates.
+        chrono: longest dependencies in steps, for chrono initialization in place of ``forget_bias``; 0 for none.
         start: start of the weights: "data" (default) or "zero".
         time_format: format of the timestamps.
         time_zone: time zone of the timestamps.
@@ -132,7 +133,8 @@ class Forecaster(PathSampling, RollingOrigins):
         holidays: str | Sequence[str] | None = None, reads: str | None = None,
         hidden: int | None = None, layers: int | None = None, dropout: float | None = None,
         proj: int | None = None, embedding: int | None = None,
-        category_size: Mapping[str, int] | Sequence[str] | None = None, forget_bias: float | None = None,
+        category_size: Mapping[str, int] | Sequence[str] | None = None,
+        forget_bias: float | None = None, chrono: int | None = None,
         start: str | None = None,
         time_format: str | None = None,
         time_zone: str | None = None, resample: str | None = None, aggregate: str | None = None,
@@ -151,7 +153,7 @@ class Forecaster(PathSampling, RollingOrigins):
         self.minimum, self.maximum = minimum, maximum
         self.hidden, self.layers, self.dropout = hidden, layers, dropout
         self.proj, self.embedding, self.category_size = proj, embedding, category_size
-        self.forget_bias, self.start = forget_bias, start
+        self.forget_bias, self.chrono, self.start = forget_bias, chrono, start
         self.time_format = time_format
         self.time_zone, self.resample, self.aggregate = time_zone, resample, aggregate
         self.decimal, self.thousands, self.missing = decimal, thousands, missing

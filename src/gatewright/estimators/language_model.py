@@ -56,6 +56,7 @@ class LanguageModel(Estimator):
         proj: width of the projected hidden state; 0 for none.
         embedding: width of the embedding of a token (default: 64).
         forget_bias: initial bias of the forget gates (default: 0.0).
+        chrono: longest dependencies in steps, for chrono initialization in place of ``forget_bias``; 0 for none.
         valid: validation part: a share or a number of characters (default: 0.05).
         test: test part, at the end, which `evaluate` scores (default: 0.05).
         epochs: passes over the training part (default: 10).
@@ -90,7 +91,8 @@ class LanguageModel(Estimator):
         self, *, tokens: str | None = None, vocabulary_size: int | None = None, context: int | None = None,
         reset: float | None = None, hidden: int | None = None,
         layers: int | None = None, dropout: float | None = None, proj: int | None = None,
-        embedding: int | None = None, forget_bias: float | None = None, valid: float | str | None = None,
+        embedding: int | None = None, forget_bias: float | None = None, chrono: int | None = None,
+        valid: float | str | None = None,
         test: float | str | None = None, epochs: int | None = None, steps: int | None = None,
         batch: int | None = None, lr: float | None = None, schedule: str | None = None,
         warmup: int | None = None, weight_decay: float | None = None, clip: float | None = None,
@@ -99,7 +101,8 @@ class LanguageModel(Estimator):
     ) -> None:  # fmt: skip
         self.tokens, self.vocabulary_size = tokens, vocabulary_size
         self.context, self.reset, self.hidden, self.layers = context, reset, hidden, layers
-        self.dropout, self.proj, self.embedding, self.forget_bias = dropout, proj, embedding, forget_bias
+        self.dropout, self.proj, self.embedding = dropout, proj, embedding
+        self.forget_bias, self.chrono = forget_bias, chrono
         self.valid, self.test, self.epochs, self.steps = valid, test, epochs, steps
         self.batch, self.lr, self.schedule, self.warmup = batch, lr, schedule, warmup
         self.weight_decay, self.clip, self.patience = weight_decay, clip, patience

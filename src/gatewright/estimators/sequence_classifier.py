@@ -57,6 +57,7 @@ class SequenceClassifier(SequenceEstimator):
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         category_size: widths of some categories, such as ``{"store": 8}``; those of others as above.
         forget_bias: initial bias of the forget gates.
+        chrono: longest dependencies in steps, for chrono initialization in place of ``forget_bias``; 0 for none.
         class_weights: "none", or "balanced" where rare classes count as much as others (default: none).
         fill: "mean" to read missing values as the mean also where the training part had none.
         time_format: format of the timestamps of a table.
@@ -105,7 +106,8 @@ class SequenceClassifier(SequenceEstimator):
         pooling: str | None = None, dropout: float | None = None, noise: float | None = None,
         shift: float | None = None,
         proj: int | None = None, embedding: int | None = None,
-        category_size: Mapping[str, int] | Sequence[str] | None = None, forget_bias: float | None = None,
+        category_size: Mapping[str, int] | Sequence[str] | None = None,
+        forget_bias: float | None = None, chrono: int | None = None,
         class_weights: str | None = None,
         fill: str | None = None,
         time_format: str | None = None, decimal: str | None = None, thousands: str | None = None,
@@ -120,7 +122,8 @@ class SequenceClassifier(SequenceEstimator):
         self.hidden, self.layers, self.directions = hidden, layers, directions
         self.pooling, self.dropout, self.noise, self.shift = pooling, dropout, noise, shift
         self.proj, self.embedding, self.category_size = proj, embedding, category_size
-        self.forget_bias, self.class_weights, self.fill = forget_bias, class_weights, fill
+        self.forget_bias, self.chrono = forget_bias, chrono
+        self.class_weights, self.fill = class_weights, fill
         self.time_format, self.decimal, self.thousands = time_format, decimal, thousands
         self.missing, self.valid, self.test, self.split_seed = missing, valid, test, split_seed
         self.epochs, self.steps, self.batch, self.lr = epochs, steps, batch, lr

@@ -56,6 +56,7 @@ class SequenceTagger(SequenceEstimator):
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         category_size: widths of some categories, such as ``{"store": 8}``; those of others as above.
         forget_bias: initial bias of the forget gates.
+        chrono: longest dependencies in steps, for chrono initialization in place of ``forget_bias``; 0 for none.
         context: longest piece of a sequence that is learned from at once; longer sequences are cut for training
             alone (default: 500).
         class_weights: "none", or "balanced" where rare classes count as much as others (default: none).
@@ -107,7 +108,8 @@ class SequenceTagger(SequenceEstimator):
         dropout: float | None = None, noise: float | None = None, shift: float | None = None,
         proj: int | None = None, embedding: int | None = None,
         category_size: Mapping[str, int] | Sequence[str] | None = None,
-        forget_bias: float | None = None, context: int | None = None, class_weights: str | None = None,
+        forget_bias: float | None = None, chrono: int | None = None, context: int | None = None,
+        class_weights: str | None = None,
         fill: str | None = None,
         time_format: str | None = None, decimal: str | None = None, thousands: str | None = None,
         missing: Sequence[str] | None = None, valid: float | str | None = None, test: float | str = 0,
@@ -121,7 +123,7 @@ class SequenceTagger(SequenceEstimator):
         self.hidden, self.layers, self.directions = hidden, layers, directions
         self.dropout, self.noise, self.shift = dropout, noise, shift
         self.proj, self.embedding, self.category_size = proj, embedding, category_size
-        self.forget_bias, self.context = forget_bias, context
+        self.forget_bias, self.chrono, self.context = forget_bias, chrono, context
         self.class_weights, self.fill, self.time_format = class_weights, fill, time_format
         self.decimal, self.thousands, self.missing = decimal, thousands, missing
         self.valid, self.test, self.split_seed = valid, test, split_seed

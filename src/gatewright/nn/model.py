@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatewright.errors import GatewrightError, SpecError, path_of
 from gatewright.files import model_file
-from gatewright.nn import LSTM, Record, precision
+from gatewright.nn import LSTM, Record, init, precision
 from gatewright.nn.category_encoder import encoder_of
 from gatewright.nn.linear import Linear
 from gatewright.nn.pooling import Pool
@@ -50,6 +50,8 @@ class Model(nn.Module):
         vocabulary: the symbols; for a symbol encoder.
         table: how a forecaster's tables are read, for its file.
         forget_bias: initial sum of the forget gate's two biases, in every layer (Jozefowicz et al. 2015).
+        chrono: longest dependencies in steps, for biases by `gatewright.nn.init.chrono_` in place of
+            ``forget_bias``; 0 for none.
 
     Raises:
         SpecError: if scaler or vocabulary do not fit the encoder.
@@ -69,6 +71,7 @@ class Model(nn.Module):
         vocabulary: Vocabulary | None = None,
         table: TableSpec | None = None,
         forget_bias: float = 1.0,
+        chrono: int = 0,
     ) -> None:
         super().__init__()
         companions = {"scaler": scaler, "vocabulary": vocabulary}
@@ -93,16 +96,14 @@ class Model(nn.Module):
         self.pool = pool_of(spec, stack.output_size)
         self.head = Linear(stack.output_size, spec.output_size)
         self.season = new_skip(spec)
-        self._initialise(forget_bias)
+        self._initialise(forget_bias, chrono)
 
     @torch.no_grad()
-    def _initialise(self, forget_bias: float) -> None:
-        hidden = self.spec.lstm.hidden_size
-        forget = slice(hidden, 2 * hidden)
-        for layer in range(self.spec.lstm.num_layers):
-            for direction in ("", "_reverse") if self.spec.lstm.bidirectional else ("",):
-                self.lstm.get_parameter(f"bias_ih_l{layer}{direction}")[forget] = forget_bias
-                self.lstm.get_parameter(f"bias_hh_l{layer}{direction}")[forget] = 0.0
+    def _initialise(self, forget_bias: float, chrono: int) -> None:
+        if chrono:
+            init.chrono_(self.lstm, chrono)
+        else:
+            init.forget_bias_(self.lstm, forget_bias)
         if self.spec.encoder.reads_targets:
             # The head gives a difference from the last value, so training starts from persistence.
             self.head.weight.zero_()

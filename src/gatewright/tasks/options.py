@@ -267,6 +267,9 @@ class ModelOptions:
         category_size: Widths of the vectors of some categories, such as store=8 kind=2; --embedding is that of the
             others.
         forget_bias: Initial bias of the forget gates (default: 1; text 0).
+        chrono: Chrono initialization in place of --forget-bias, for dependencies of up to this number of steps:
+            biases of forget gates of log(u), with u from 1 to one step less, and of input gates of -log(u); 0 for
+            none (default: 0).
         noise: Noise on the inputs of a classifier or a tagger while training, in standard deviations of a column:
             against learning few sequences by heart (default: 0.3 with fewer than 1,000 training sequences of a
             classifier, else 0).
@@ -291,6 +294,10 @@ class ModelOptions:
     category_size: tuple[str, ...] | None = field(default=None, metadata=_CATEGORY_SIZES)
     forget_bias: float | None = field(
         default=None, metadata=_rule(lambda value: abs(value) <= 1000, "a number from -1000 to 1000")
+    )
+    chrono: int | None = field(
+        default=None,
+        metadata=_rule(lambda value: value == 0 or 2 <= value <= 10**9, "0, or a number of steps from 2"),
     )
     noise: float | None = field(default=None, metadata=_NOT_NEGATIVE)
     shift: float | None = field(default=None, metadata=_NOT_NEGATIVE)
@@ -409,7 +416,7 @@ TRAINING_DEFAULTS = TrainingOptions(
     schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5, checkpoint_every=100, seed=0,
     precision="float32", device="auto",
 )  # fmt: skip
-MODEL_DEFAULTS = ModelOptions(layers=1, proj=0, forget_bias=1.0)
+MODEL_DEFAULTS = ModelOptions(layers=1, proj=0, forget_bias=1.0, chrono=0)
 
 
 #: Options of the length of a training, some of which have no default.
@@ -439,7 +446,11 @@ def resolve(options: Options, kind: str, defaults: Options, by_data: Sequence[st
     lengths = (options.training.steps, options.training.epochs)
     if lengths.count(None) == 0:
         raise GatewrightError("--steps and --epochs", "one of them", "both")
+    if options.model.chrono and options.model.forget_bias is not None:
+        raise GatewrightError("--forget-bias and --chrono", "one of them", "both")
     options = options.over(defaults)
+    if options.model.chrono:
+        options = replace(options, model=replace(options.model, forget_bias=None))
     _check(options)
     if options.data.resample:
         bin_step(options.data.resample)

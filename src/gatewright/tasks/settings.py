@@ -91,7 +91,14 @@ class ModelSettings(Settings):
     layers: int
     dropout: float
     proj: int
-    forget_bias: float
+
+
+@dataclass(frozen=True)
+class BiasSettings(Settings):
+    """Initial biases of the gates: that of the forget gates, or those for dependencies of ``chrono`` steps."""
+
+    forget_bias: float = 0.0
+    chrono: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from gatewright.tasks.options import (
     require_label_per,
     stack_options,
 )
-from gatewright.tasks.settings import ModelSettings, NoiseSettings, TrainingSettings
+from gatewright.tasks.settings import BiasSettings, NoiseSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,7 @@ class Classify(SequenceKind["ClassData"]):
         from gatewright.tasks.classify import dataset
 
         spec = dataset.build(data, options)
-        return Model(spec, scaler=data.scaler, forget_bias=ModelSettings.of(options.model).forget_bias)
+        return Model(spec, scaler=data.scaler, **vars(BiasSettings.of(options.model)))
 
     def fixed_by(self, model: Model) -> Options:
         """Return the columns, the sizes, and how a sequence is read."""

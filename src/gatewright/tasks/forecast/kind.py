@@ -23,7 +23,7 @@ from gatewright.tasks.options import (
 )
 from gatewright.tasks.recipes import Recipe
 from gatewright.tasks.search_space import Space
-from gatewright.tasks.settings import LossSettings, ModelSettings, StartSettings, TrainingSettings
+from gatewright.tasks.settings import BiasSettings, LossSettings, StartSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -211,8 +211,8 @@ class Forecast(Kind["SeriesData"]):
         from gatewright.tasks.forecast import dataset
 
         spec, scaler = dataset.build(data, options)
-        table, bias = dataset.table_spec(data), ModelSettings.of(options.model).forget_bias
-        return Model(spec, scaler=scaler, table=table, forget_bias=bias)
+        table, biases = dataset.table_spec(data), BiasSettings.of(options.model)
+        return Model(spec, scaler=scaler, table=table, **vars(biases))
 
     def continued(self, model: Model, data: SeriesData, options: Options) -> Model:
         """Return a copy whose file says how the other table is read.

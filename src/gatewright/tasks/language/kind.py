@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gatewright.errors import GatewrightError
 from gatewright.tasks.base import Evaluation, Kind, Share, StreamScore, Task
 from gatewright.tasks.options import MODEL_DEFAULTS, TRAINING_DEFAULTS, DataOptions, Options, stack_options
-from gatewright.tasks.settings import ModelSettings
+from gatewright.tasks.settings import BiasSettings
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +93,7 @@ class Language(Kind["TextData"]):
         from gatewright.tasks.language import dataset
 
         spec = dataset.build(data, options)
-        return Model(spec, vocabulary=data.vocabulary, forget_bias=ModelSettings.of(options.model).forget_bias)
+        return Model(spec, vocabulary=data.vocabulary, **vars(BiasSettings.of(options.model)))
 
     def fixed_by(self, model: Model) -> Options:
         """Return the sizes and what the model cuts a text into."""
