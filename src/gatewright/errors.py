@@ -78,6 +78,13 @@ class LimitError(GatewrightError):
     """A quota that was exceeded."""
 
 
+class SlowPathWarning(UserWarning):
+    """A layer runs on torch's operations, step by step, where the kernels cannot; said once for each cause.
+
+    To silence it: ``warnings.simplefilter("ignore", gatewright.errors.SlowPathWarning)``.
+    """
+
+
 class BusyError(GatewrightError):
     """A request that the caller must retry later.
 

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gatewright.nn import _torch_private, fallback, operators, precision
-from gatewright.spec.cell import LayerWeights
+from gatewright.nn import _torch_private, adjoint, operators
+from gatewright.nn.adjoint import differentiable, direct
+from gatewright.nn.call import Call
 
-_PLAIN = {Tensor, torch.nn.Parameter, type(None)}
 _NO_EXTRAS = operators.Extras()
 _TENSORS = len(_NO_EXTRAS.tensors())
-
-
-def direct(*tensors: Tensor | None) -> bool:
-    """Whether nothing intercepts torch's dispatcher, so that the kernels may be called without it: 50 µs less."""
-    return (
-        not torch.compiler.is_compiling()
-        and _torch_private.nothing_intercepts()
-        and _PLAIN.issuperset(map(type, tensors))
-    )
-
-
-def differentiable(*tensors: Tensor | None) -> bool:
-    """Whether a backward pass may follow."""
-    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 class Lstm(torch.autograd.Function):
@@ -71,18 +57,18 @@ class Lstm(torch.autograd.Function):
         return y, h_n, c_n, gates, cells
 
     @staticmethod
-    def backward(ctx: Any, *adjoint: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the adjoints of the tensors that need one."""
         saved = ctx.saved_tensors  # once: each access runs the hooks that unpack them
         extras = ctx.extras.with_tensors(saved[-_TENSORS:])
-        gradients = gradients_of(ctx, saved[:-_TENSORS], adjoint, ctx.needs_input_grad[5:], extras)
+        gradients = gradients_of(ctx, saved[:-_TENSORS], d, ctx.needs_input_grad[5:], extras)
         return (None, None, None, None, None, *gradients)
 
 
 def gradients_of(
     ctx: Any,
     saved: Sequence[Any],
-    adjoint: Sequence[Tensor | None],
+    d: Sequence[Tensor | None],
     needs: Sequence[bool],
     extras: operators.Extras = _NO_EXTRAS,
 ) -> list[Any]:
@@ -91,102 +77,47 @@ def gradients_of(
     Args:
         ctx: with cell, reverse, checkpoint and compute as attributes.
         saved: batch_sizes, what the forward pass kept, x, h_0, c_0, and the weights.
-        adjoint: of what the forward pass gave.
+        d: adjoints of what the forward pass gave.
         needs: whether each is needed; those of h_reset and c_reset may be left out where these are None.
         extras: as the forward pass had them.
     """
-    batch_sizes, y, gates, cells, x, h_0, c_0, *weights = saved
-    needs = [*needs, False, False][: 5 + len(weights)]
-    if torch.is_grad_enabled():  # to be differentiated once more
-        return _adjoint_by_steps(ctx, saved, adjoint, needs, extras)
-    need_x, _, _, *need_more = needs
-    need_weights = any(need_more[: len(weights)])
-    if _torch_private.in_batched_gradient(adjoint):
-        if extras.in_use():
-            return _adjoint_by_steps(ctx, saved, adjoint, needs, extras)
-        run: Callable[..., Any] = _of_batch
-    else:
-        plain = direct(*adjoint, *saved, *extras.tensors())
-        run = operators.lstm_backward_kernel if plain else operators.lstm_backward
-    options = [ctx.reverse, ctx.checkpoint, int(need_x), int(need_weights), ctx.compute]
-    activations = [y, gates, cells]
-    dx, dh_0, dc_0, dW = run(
-        list(adjoint), [x, h_0, c_0], weights, ctx.cell, batch_sizes, activations, options, *extras.present()
+    call = Call(
+        cell=ctx.cell,
+        weights=len(saved) - 7,
+        reverse=bool(ctx.reverse),
+        checkpoint=ctx.checkpoint,
+        compute=ctx.compute,
+        rates=tuple(extras.rates),
     )
-    more = iter(dW)
-    gradients = [dx, dh_0, dc_0, *(next(more) if need_weights else None for _ in weights)]
-    gradients += [None if state is None else next(more) for state in extras.tensors()[:2]]
-    return [gradient if need else None for gradient, need in zip(gradients, needs, strict=True)]
+    return adjoint.gradients_of(call, (*saved, *extras.tensors()), d, needs)
 
 
-def _of_batch(
-    d: Sequence[Tensor | None],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    cell: int,
-    batch_sizes: Tensor | None,
-    activations: Sequence[Tensor],
-    options: Sequence[int],
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Return what `operators.lstm_backward` does where ``d`` stands for the adjoints of a batch of gradients.
+def layer(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> Sequence[Tensor | None]:
+    """Run one layer in one direction, by the kernels, outside of transforms.
 
-    torch runs an operator for each of them, but none that takes or gives lists: what is saved goes in one tensor.
+    Args:
+        call: which call.
+        batch_sizes: rows of each step, of packed steps.
+        tensors: x, h_0, c_0, the weights, and `operators.Extras.tensors`.
+
+    Returns:
+        y, h_n, c_n, gates and cell states, of which the last two are None where the call does not keep them.
     """
-    saved = [*inputs, *activations, *weights]
-    sizes = [size for tensor in saved for size in (tensor.dim(), *tensor.shape)]
-    flat = torch.cat([tensor.reshape(-1) for tensor in saved])
-    gradient = operators.lstm_backward_flat(*d, flat, batch_sizes, [cell, *options, *sizes])
-    differentiated = [*(inputs if options[2] else inputs[1:]), *(weights if options[3] else [])]
-    parts = gradient.split([tensor.numel() for tensor in differentiated])
-    gradients = [
-        part.view(tensor.shape).to(tensor.dtype) for part, tensor in zip(parts, differentiated, strict=True)
-    ]
-    dx = gradients.pop(0) if options[2] else inputs[0].new_empty(0)
-    return dx, gradients[0], gradients[1], gradients[2:]
-
-
-def _adjoint_by_steps(
-    ctx: Any,
-    saved: Sequence[Any],
-    adjoint: Sequence[Tensor | None],
-    needs: Sequence[bool],
-    extras: operators.Extras,
-) -> list[Tensor | None]:
-    """Return the same as a graph of torch operations, to differentiate further."""
-    if extras.in_use():
-        raise NotImplementedError("second derivatives of steps and variants")
-    batch_sizes, _, _, _, *inputs = saved
-    states = extras.tensors()[:2]
-    differentiated = [tensor for tensor, need in zip([*inputs, *states], needs, strict=True) if need]
-    x, h_0, c_0, *weights = inputs
-    layer = LayerWeights.of(ctx.cell, weights)
-    lengths = place = None
-    if batch_sizes is not None:
-        present = torch.arange(int(batch_sizes[0]), device=batch_sizes.device) < batch_sizes[:, None]
-        lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
-        x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
-    by_steps: dict[str, Any] = {"reverse": bool(ctx.reverse), "lengths": lengths}
-    if ctx.compute == precision.FULL:
-        y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, layer, **by_steps)
-    else:
-        kept = precision.kept_type(x, ctx.compute)
-        y, h_n, c_n, record = fallback.sequence_in_bf16(x, h_0, c_0, layer, kept=kept, **by_steps)
-    gates = torch.cat([record.input_gate, record.forget_gate, record.candidate, record.output_gate], dim=-1)
-    outputs = [y, h_n, c_n, gates, record.cell]
-    if place is not None:
-        for n in (0, 3, 4):
-            outputs[n] = outputs[n].flatten(0, 1).index_select(0, place)
-    read = [(output, d) for output, d in zip(outputs, adjoint, strict=True) if d is not None]
-    gradients = iter(
-        torch.autograd.grad(
-            [output for output, _ in read],
-            differentiated,
-            [d for _, d in read],
-            create_graph=True,
-            allow_unused=True,
-        )
-    )
-    return [next(gradients) if need else None for need in needs]
+    x, h_0, c_0, *rest = tensors
+    weights, extras = call.split(rest)
+    options = call.options()
+    states = extras.h_reset, extras.c_reset
+    plain = direct(*tensors, batch_sizes)
+    trained = differentiable(x, h_0, c_0, *weights, *states)
+    results: Sequence[Tensor | None]
+    if plain and trained:
+        results = Lstm.apply(None, call.cell, batch_sizes, options, extras, x, h_0, c_0, *weights, *states)
+        return results
+    if trained and not _torch_private.can_redispatch():
+        options[1] = 1  # or the backward pass would have to run it again
+    run = operators.lstm_kernel if plain else operators.lstm
+    results = run(x, h_0, c_0, weights, call.cell, batch_sizes, options, *extras.present())
+    return results if call.keep else (*results[:3], None, None)
 
 
 def _with_adjoint(keys: Any, *inputs: Any) -> Any:
@@ -212,7 +143,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
         ctx.mark_non_differentiable(gates, cells)
 
 
-def _later(ctx: Any, *adjoint: Tensor | None) -> tuple[Any, ...]:
+def _later(ctx: Any, *d: Tensor | None) -> tuple[Any, ...]:
     """Return the adjoints as `torch.library.register_autograd` wants them; run again what kept nothing."""
     saved, extras = ctx.saved_tensors[:-_TENSORS], ctx.extras.with_tensors(ctx.saved_tensors[-_TENSORS:])
     batch_sizes, *activations, x, h_0, c_0 = saved[:7]
@@ -227,7 +158,7 @@ def _later(ctx: Any, *adjoint: Tensor | None) -> tuple[Any, ...]:
     of_states = [*ctx.needs_input_grad[10:12], False, False][:2]  # torch leaves out arguments at their defaults
     needs = [*of_inputs, *(of_weights or [False] * len(weights)), *of_states]
     saved = (batch_sizes, *activations, x, h_0, c_0, *weights)
-    dx, dh_0, dc_0, *dW, dh_reset, dc_reset = gradients_of(ctx, saved, adjoint, needs, extras)
+    dx, dh_0, dc_0, *dW, dh_reset, dc_reset = gradients_of(ctx, saved, d, needs, extras)
     gradients = (dx, dh_0, dc_0, dW, *[None] * 6, dh_reset, dc_reset, None, None, None)
     return gradients[: len(ctx.needs_input_grad)]
 

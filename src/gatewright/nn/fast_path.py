@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from gatewright.nn import _torch_private, autograd, operators, precision
+from gatewright.nn import _torch_private, adjoint, autograd, operators, precision, slow_path, transforms
+from gatewright.nn.call import Call
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
 
@@ -30,14 +30,20 @@ def takes(x: Tensor, weights: Sequence[Tensor | None]) -> bool:
 
 
 def looked_into(x: Tensor, hx: Any, weights: Sequence[Tensor | None]) -> bool:
-    """Whether operations are needed that torch can look into: for a transform of `torch.func`, or for tangents."""
-    states = hx if isinstance(hx, tuple | list) else ()
-    if _torch_private.in_transform(x, *states, *weights):
+    """Whether a transform of `torch.func` is active, or a tensor has a tangent."""
+    tensors = (x, *(hx if isinstance(hx, tuple | list) else ()), *weights)
+    return _torch_private.in_transform(*tensors) or adjoint.have_tangents(*tensors)
+
+
+def step_by_step(x: Tensor, hx: Any, weights: Sequence[Tensor | None]) -> bool:
+    """Whether what looks into a layer needs torch's operations: tangents do, and transforms that are compiled."""
+    if torch.compiler.is_compiling():
         return True
-    if torch.compiler.is_compiling() or not _torch_private.in_forward_mode():
+    tensors = (x, *(hx if isinstance(hx, tuple | list) else ()), *weights)
+    if not adjoint.have_tangents(*tensors):
         return False
-    tensors = (x, *states, *weights)
-    return any(isinstance(each, Tensor) and forward_ad.unpack_dual(each).tangent is not None for each in tensors)
+    slow_path.say("Forward-mode derivatives")
+    return True
 
 
 def sequence(
@@ -83,9 +89,13 @@ def sequence(
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
     options = [int(reverse), int(record), 0 if record else checkpoint, compute]
-    direct = autograd.direct(x, h_0, c_0, *weights)
-    results: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
-    if direct and not autograd.differentiable(x, h_0, c_0, *weights):
+    direct = adjoint.direct(x, h_0, c_0, *weights)
+    results: Any
+    if _torch_private.in_transform(x, h_0, c_0, *weights):
+        tensors = (*weights.present(), *operators.Extras().tensors())
+        call = Call(weights.code, len(weights.present()), reverse, options[2], compute, keep=record)
+        results = transforms.layer(call, batch_sizes, x, h_0, c_0, *tensors)
+    elif direct and not adjoint.differentiable(x, h_0, c_0, *weights):
         args = operators.sequence_args(batch_sizes, reverse, options[2], compute)
         results = operators.forward(x, h_0, c_0, weights, args, keep=record)
     elif direct:
@@ -94,10 +104,10 @@ def sequence(
             None, weights.code, batch_sizes, options, extras, x, h_0, c_0, *weights.present(), None, None
         )
     else:
-        tensors = weights.present()
-        if not _torch_private.can_redispatch() and autograd.differentiable(x, h_0, c_0, *tensors):
+        present = weights.present()
+        if not _torch_private.can_redispatch() and adjoint.differentiable(x, h_0, c_0, *present):
             options[1] = 1  # or the backward pass would have to run it again
-        results = operators.lstm(x, h_0, c_0, tensors, weights.code, batch_sizes, options)
+        results = operators.lstm(x, h_0, c_0, present, weights.code, batch_sizes, options)
     y, h_n, c_n, gates, cells = results
     if not record:
         return y, h_n, c_n, None

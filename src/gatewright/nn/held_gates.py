@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gatewright.nn import autograd, fallback, fast_path, operators
+from gatewright.nn import adjoint, fallback, fast_path, operators
 from gatewright.nn.precision import FULL, kept_type
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
@@ -50,7 +50,7 @@ def sequence_held(
             [1.0000, 0.1250]])
     """
     tensors = weights.present()
-    if autograd.differentiable(x, h_0, c_0, clamps, *tensors) or fast_path.looked_into(x, (h_0, c_0), tensors):
+    if adjoint.differentiable(x, h_0, c_0, clamps, *tensors) or fast_path.looked_into(x, (h_0, c_0), tensors):
         if compute == FULL:
             return fallback.sequence(x, h_0, c_0, weights, reverse=reverse, clamps=clamps)
         kept = kept_type(x, compute)

@@ -38,7 +38,8 @@ class LSTM(torch.nn.RNNBase):
     On the CPU `gatewright.kernels` do the work, and the record is what they save for their backward pass.
     bfloat16 weights (``.bfloat16()``), ``torch.autocast("cpu", torch.bfloat16)`` and ``compute="bf16"`` make them
     round the operands of all products to bfloat16, and sum in float32, with gates and states in float32; float16
-    is computed in float32.  On other devices and under `torch.func` torch's operations do the work.
+    is computed in float32.  On other devices, for second derivatives and for tangents, torch's operations do
+    the work.
 
     Equations: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), with the forget gate of Gers et al.
     2000, Neural Computation 12(10); projection: Sak et al. 2014, arXiv:1402.1128, equations 7 to 12
@@ -200,7 +201,8 @@ class LSTM(torch.nn.RNNBase):
         looked_into = whole and fast_path.looked_into(x, hx, weights)
         if not (how is not None or looked_into or (whole and record)):
             return self._torch_forward(input, hx)
-        by_kernels = how is not None and x.is_cpu and not looked_into
+        steps = looked_into and fast_path.step_by_step(x, hx, weights)
+        by_kernels = how is not None and x.is_cpu and not steps
         y, state, gates_and_states = self._run(input, hx, weights, how, record, by_kernels)
         return (y, state, gates_and_states) if record else (y, state)
 

@@ -1,0 +1,58 @@
+"""What a call of the operators is, its tensors aside, and where the rows of its tensors are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gatewright.nn import operators, precision
+
+#: Tensors of `operators.Extras`, which follow the weights.
+EXTRAS = len(operators.Extras().tensors())
+
+#: Tensors that come before x in a call of the adjoint: the adjoints of five results, then y, gates and cell states
+#: as the forward pass kept them.
+OF_RESULTS, KEPT = 5, 3
+BEFORE_X = OF_RESULTS + KEPT
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a call of the operators is, its tensors aside.
+
+    Attributes:
+        cell: which cell it is, `CellSpec.code`.
+        weights: how many weights it has.
+        reverse: whether it goes from the last step to the first.
+        checkpoint: as for `operators.lstm_kernel`.
+        compute: the arithmetic, a code of `gatewright.nn.precision`.
+        rates: of a variant of the cell.
+        keep: whether gates and cell states are among the results of a forward pass.
+        need_x: whether an adjoint of x is wanted.
+        need_weights: whether those of the weights are.
+    """
+
+    cell: int
+    weights: int
+    reverse: bool = False
+    checkpoint: int = 0
+    compute: int = precision.FULL
+    rates: tuple[float, ...] = ()
+    keep: bool = True
+    need_x: bool = True
+    need_weights: bool = True
+
+    def split(self, tensors: Sequence[Any]) -> tuple[list[Any], operators.Extras]:
+        """Return the weights and the arguments at the end of an operator, from what follows x, h_0 and c_0."""
+        extras = operators.Extras(rates=self.rates).with_tensors(tensors[self.weights :])
+        return list(tensors[: self.weights]), extras
+
+    def options(self) -> list[int]:
+        """Return the options of the forward operator."""
+        return [int(self.reverse), int(self.keep), self.checkpoint, self.compute]
+
+    def row_axes(self) -> list[int | None]:
+        """Return where the rows are in x, h_0, c_0 and what follows them, from the end; None for nowhere."""
+        extras = (-2, -2, -1, -1, -1, None, -1)  # in the order of `operators.Extras.tensors`
+        return [-2, -2, -2, *[None] * self.weights, *extras]

@@ -1,0 +1,70 @@
+"""The operator under transforms of `torch.func`: by the kernels, with a rule for batches of calls.
+
+Forward-mode derivatives (`torch.func.jvp`) are not here: for those, torch's operations run step by step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewright.nn import _torch_private, adjoint, autograd, batched_calls, operators
+from gatewright.nn.call import Call
+
+
+def layer(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> Sequence[Tensor | None]:
+    """Run one layer in one direction, by the kernels; return y, h_n, c_n, gates and cell states.
+
+    Args:
+        call: which call; gates and cell states are None where they are not kept.
+        batch_sizes: rows of each step, of packed steps.
+        tensors: x, h_0, c_0, the weights, and what follows them as in the operator.
+    """
+    transformed = _torch_private.in_transform(*tensors)
+    if not (transformed or call.keep):
+        return autograd.layer(call, batch_sizes, *tensors)
+    # Derivatives of this transform, or of one outside of it, need what is kept.
+    keep = call.keep or adjoint.differentiable(*tensors)
+    call = dataclasses.replace(call, keep=keep, checkpoint=0 if keep else call.checkpoint)
+    results: Sequence[Tensor | None] = Lstm.apply(call, batch_sizes, *tensors)
+    return results
+
+
+class Lstm(torch.autograd.Function):
+    """The operator with its adjoint, as `torch.func` wants it."""
+
+    @staticmethod
+    def forward(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> Any:
+        """Run the operator."""
+        x, h_0, c_0, *rest = tensors
+        weights, extras = call.split(rest)
+        run = operators.lstm_kernel if adjoint.direct(*tensors, batch_sizes) else operators.lstm
+        results = run(x, h_0, c_0, weights, call.cell, batch_sizes, call.options(), *extras.present())
+        return results if call.keep else (*results[:3], None, None)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep what the backward pass needs."""
+        ctx.call, batch_sizes, *tensors = inputs
+        y, _, _, gates, cells = output
+        ctx.save_for_backward(batch_sizes, y, gates, cells, *tensors)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *d: Tensor | None) -> tuple[Any, ...]:
+        """Return the adjoints of the tensors that need one."""
+        needs = ctx.needs_input_grad[2:]
+        gradients = adjoint.gradients_of(ctx.call, ctx.saved_tensors, d, needs)
+        return (None, None, *gradients, *[None] * (len(needs) - len(gradients)))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], call: Call, batch_sizes: Tensor | None, *tensors: Any) -> Any:
+        """Run a batch of calls: as one where they have the same weights."""
+        batch = batched_calls.Batch(info.batch_size, batch_sizes, tensors, in_dims[2:], call.row_axes())
+        run = functools.partial(layer, call)
+        return batched_calls.as_one(run, batch) if batch.folds() else batched_calls.one_by_one(run, batch)
