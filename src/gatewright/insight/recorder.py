@@ -20,6 +20,7 @@ from gatewright.nn import LSTM, Record
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
 from gatewright.runs.run import Run
+from gatewright.spec.cell import require_plain
 from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
 
@@ -112,6 +113,8 @@ def prepare(
     if not isinstance(model, Model | LSTM):
         got = f"a {type(model).__module__}.{type(model).__name__}{_hint(model)}"
         raise GatewrightError("model", "a run, a gatewright.Model or a gatewright.LSTM", got)
+    if isinstance(model, LSTM):
+        require_plain("a recording", model.cell)
     return model, gather(model, data, state=state, start=start, steps=steps, title=title)
 
 

@@ -10,6 +10,7 @@ from gatewright.errors import GatewrightError
 from gatewright.nn.cell import LSTMCell
 from gatewright.nn.linear import Linear
 from gatewright.nn.lstm import LSTM
+from gatewright.spec.cell import require_plain
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -44,7 +45,7 @@ def convert(module: _Module, *, back: bool = False) -> tuple[_Module, list[str]]
 
     Raises:
         GatewrightError: if ``module`` is not a `torch.nn.Module`, or ``back`` meets a layer that learns its
-            initial states, which torch's do not have.
+            initial states, or whose cell is not plain, which torch's do not have.
 
     >>> model = nn.ModuleDict({"encoder": nn.LSTM(3, 8), "head": nn.Linear(8, 1)})
     >>> weight = model["encoder"].weight_hh_l0
@@ -92,6 +93,8 @@ def _rebuilt(module: _Module, kind: type[nn.Module]) -> _Module:
     if not issubclass(kind, LSTM) and getattr(module, "initial_state", "zeros") != "zeros":
         expected = "'zeros', or a layer whose h_0 and c_0 the caller passes as hx, for torch's LSTM"
         raise GatewrightError("initial_state", expected, repr(module.initial_state))
+    if isinstance(module, LSTM):
+        require_plain("torch's LSTM", module.cell)
     state = module.__getstate__() if isinstance(module, nn.RNNBase) else dict(vars(module))
     for key in ("_parameters", "_buffers", "_modules", "_flat_weights", "_flat_weights_names"):
         if key in state:

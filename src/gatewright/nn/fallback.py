@@ -5,7 +5,6 @@ For what the kernels do not do: devices other than the CPU, and second derivativ
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewright.nn.record import LayerRecord
+from gatewright.nn.variant_steps import Advance, Operand, Variant
 from gatewright.spec.cell import LayerWeights
 
 
@@ -26,6 +26,7 @@ def sequence(
     lengths: Tensor | None = None,
     clamps: Tensor | None = None,
     bf16: bool = False,
+    variant: Variant | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
     """Run one layer in one direction and record every step.
 
@@ -45,6 +46,7 @@ def sequence(
             NaN where a gate is not held.  None holds none.
         bf16: whether the operands of all products with weights are rounded to bfloat16, as the kernels' bf16
             arithmetic has them; for float32 tensors.  Derivatives take such a rounding for the identity.
+        variant: the cell that it is, with the weights of its gates; None for the plain one.
 
     Returns:
         y (T, B, H or P), zero past a row's end, with y[t] the hidden state that x[t] led to; h_n and c_n,
@@ -59,30 +61,27 @@ def sequence(
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
     T, B, _ = x.shape
-    operand: Callable[[Tensor], Tensor] = _rounded if bf16 else _as_it_is
-    W_hr = None if weights.W_hr is None else operand(weights.W_hr)
-    bias = None if weights.b_ih is None or weights.b_hh is None else weights.b_ih + weights.b_hh
-    from_input = F.linear(operand(x), operand(weights.W_ih), bias).unbind(0)
-    W_hh = operand(weights.W_hh).t()
+    operand: Operand = _rounded if bf16 else _as_it_is
+    advance = (variant.steps if variant else _plain_steps)(x, weights, clamps, operand)
     present = None if lengths is None else _present(T, lengths).to(x.device)
     all_present = T if lengths is None or B == 0 else int(lengths.min())
 
     steps: list[tuple[Tensor, ...]] = []
     h, c = h_0, c_0
     for t in reversed(range(T)) if reverse else range(T):
-        gates = _gates(torch.addmm(from_input[t], operand(h), W_hh), clamps)
-        step = (*gates, *_next_state(gates, c, W_hr, operand))
+        step = advance(t, h, c)
         steps.append(step)
         if present is None or t < all_present:
-            c, h = step[-2:]
+            c, h = step[4:6]
         else:
-            c, h = torch.where(present[t], step[-2], c), torch.where(present[t], step[-1], h)
+            c, h = torch.where(present[t], step[4], c), torch.where(present[t], step[5], h)
 
     columns = [torch.stack(column) for column in zip(*(reversed(steps) if reverse else steps), strict=True)]
     if present is not None and all_present < T:
         columns = [column.masked_fill(~present, 0) for column in columns]
-    i, f, g, o, cell, y = columns
-    return y, h, c, LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
+    i, f, g, o, cell, y, *factors = columns
+    kept, written = factors or (None, None)
+    return y, h, c, LayerRecord(i, f, g, o, cell, y, c_0, h_0, kept, written)
 
 
 def sequence_in_bf16(
@@ -104,8 +103,23 @@ def sequence_in_bf16(
     y = y.to(x.dtype)
     gates = record.input_gate, record.forget_gate, record.candidate, record.output_gate
     i, f, g, o, cell = (each.to(kept) for each in (*gates, record.cell))
-    record = LayerRecord(i, f, g, o, cell, y, cell_initial=c_0, hidden_initial=h_0)
+    keep, write = (each if each is None else each.to(kept) for each in (record.kept, record.written))
+    record = LayerRecord(i, f, g, o, cell, y, c_0, h_0, keep, write)
     return y, h_n.to(h_0.dtype), c_n.to(c_0.dtype), record
+
+
+def _plain_steps(x: Tensor, weights: LayerWeights, clamps: Tensor | None, operand: Operand) -> Advance:
+    """Return the function that advances the plain cell by one step."""
+    W_hr = None if weights.W_hr is None else operand(weights.W_hr)
+    bias = None if weights.b_ih is None or weights.b_hh is None else weights.b_ih + weights.b_hh
+    from_input = F.linear(operand(x), operand(weights.W_ih), bias).unbind(0)
+    W_hh = operand(weights.W_hh).t()
+
+    def advance(t: int, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        gates = _gates(torch.addmm(from_input[t], operand(h), W_hh), clamps)
+        return *gates, *_next_state(gates, c, W_hr, operand)
+
+    return advance
 
 
 def _gates(pre: Tensor, clamps: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -125,7 +139,7 @@ def _next_state(
     gates: tuple[Tensor, Tensor, Tensor, Tensor],
     c: Tensor,
     W_hr: Tensor | None,
-    operand: Callable[[Tensor], Tensor],
+    operand: Operand,
 ) -> tuple[Tensor, Tensor]:
     """Return c' and h' for i, f, g, o after activation, and the cell state before the step."""
     i, f, g, o = gates

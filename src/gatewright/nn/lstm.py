@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import _torch_private, direct_call, fallback, fast_path, precision, recompute
+from gatewright.nn import _torch_private, direct_call, fallback, fast_path, precision, recompute, variant
 from gatewright.nn import initial_state as start
 from gatewright.nn.fx_node import fx_node
 from gatewright.nn.initial_state import Shapes, State, described, fits
@@ -22,7 +22,7 @@ from gatewright.nn.precision import Arithmetic
 from gatewright.nn.record import LayerRecord, Record
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
-from gatewright.spec.cell import LayerWeights, cell_code
+from gatewright.spec.cell import CellSpec, LayerWeights, cell_code, require_plain
 
 #: One layer in one direction: `fallback.sequence`, or `fast_path.sequence`.
 _Run = Callable[..., tuple[Tensor, Tensor, Tensor, Any]]
@@ -67,6 +67,9 @@ class LSTM(torch.nn.RNNBase):
             in "float32" with twice the memory and smaller errors of the gradients.
         initial_state: where a call without hx starts: from "zeros", or from the parameters ``h_0`` (L*S, P) and
             ``c_0`` (L*S, H) with "learned"; they are zeros at first, and part of the ``state_dict``.
+        cell: features in which the cell differs from the plain one (`docs/variants.md`), with the weights of the
+            gates that it has, such as ``weight_ch_l0``; bias and projection are those of the layer, or of the
+            cell.  Random choices of a training draw one seed a call from torch's generator.
 
     Shapes:
         input (T, B, D), (T, D), or a `PackedSequence`; hx a pair (h_0, c_0) of `(L*S, B, P)` and
@@ -74,6 +77,7 @@ class LSTM(torch.nn.RNNBase):
         `(T, B, S*P)`, or as the input is, and a pair (h_n, c_n) shaped as hx.
 
     Raises:
+        SpecError: if the projection of the layer contradicts the cell.
         GatewrightError: if ``checkpoint`` is not a whole number of at least 0, ``compute``, ``saved`` or
             ``initial_state`` is none of its values, or ``compute`` is "bf16" for float64 weights.
         ValueError: if input is not 2-D or 3-D, or not of the type of the weights.
@@ -96,6 +100,7 @@ class LSTM(torch.nn.RNNBase):
     compute: str = "full"
     saved: str = "bf16"
     initial_state: str = "zeros"
+    _variant: CellSpec | None = None
 
     # What `torch.nn.LSTM` adds to its base, for the errors that it raises and for what the kernels do not do.
     check_forward_args: Any = torch.nn.LSTM.check_forward_args
@@ -120,7 +125,11 @@ class LSTM(torch.nn.RNNBase):
         compute: Literal["full", "bf16"] = "full",
         saved: Literal["bf16", "float32"] = "bf16",
         initial_state: Literal["zeros", "learned"] = "zeros",
+        cell: CellSpec | None = None,
     ) -> None:
+        cell = variant.merged(cell, bias, proj_size)
+        if cell is not None:
+            bias, proj_size = cell.bias, cell.proj_size
         if not isinstance(checkpoint, int) or checkpoint < 0:
             raise GatewrightError("checkpoint", "a whole number of at least 0", repr(checkpoint))
         precision.require(compute, saved)
@@ -140,17 +149,34 @@ class LSTM(torch.nn.RNNBase):
         )
         self.checkpoint, self.compute, self.saved = checkpoint, compute, saved
         self.initial_state = initial_state
+        if cell is not None and cell.features():
+            self._variant = cell
+            variant.register(self, cell)
         start.register(self)
 
+    @property
+    def cell(self) -> CellSpec:
+        """What the cell of every layer is, its bias and projection included."""
+        return self._variant or CellSpec(self.bias, self.proj_size)
+
     def reset_parameters(self) -> None:
-        """Draw the weights anew as torch does; learned initial states become zeros."""
+        """Draw the weights anew as torch does; gains become 1, shifts and learned initial states zeros."""
         super().reset_parameters()
+        variant.reset_norms(self)
         start.clear(self)
+
+    def flatten_parameters(self) -> None:
+        """Do what torch does for its own operator, which knows the plain cell only."""
+        if self._variant is None:
+            super().flatten_parameters()
 
     def extra_repr(self) -> str:
         """Return the arguments that are not at their defaults, as torch does."""
         own = {name: getattr(self, name) for name in ("checkpoint", "compute", "saved", "initial_state")}
         changed = [f"{name}={value!r}" for name, value in own.items() if value != getattr(LSTM, name)]
+        if self._variant is not None:
+            features = [f"{name}={getattr(self._variant, name)!r}" for name in self._variant.features()]
+            changed.append(f"cell=CellSpec({', '.join(features)})")
         return ", ".join([super().extra_repr(), *changed])
 
     @overload
@@ -193,13 +219,13 @@ class LSTM(torch.nn.RNNBase):
         if packed:
             self._check_packed_state(input, hx)
         weights = self._current_weights()
-        direct = None if record or packed else direct_call.run(self, x, hx, weights)
+        direct = None if record or packed or self._variant else direct_call.run(self, x, hx, weights)
         if direct is not None:
             return direct
         how = precision.arithmetic(self, x, weights, packed, hx)
         whole = how is not None or all(isinstance(W, Tensor) for W in weights)
         looked_into = whole and fast_path.looked_into(x, hx, weights)
-        if not (how is not None or looked_into or (whole and record)):
+        if not (how is not None or looked_into or (whole and (record or self._variant))):
             return self._torch_forward(input, hx)
         steps = looked_into and fast_path.step_by_step(x, hx, weights)
         by_kernels = how is not None and x.is_cpu and not steps
@@ -251,6 +277,10 @@ class LSTM(torch.nn.RNNBase):
     ) -> tuple[Any, State, Record | None]:
         """Run what is of the types that the kernels take, padded or packed."""
         stack, code = self._stack(weights), precision.FULL if how is None else how.code
+        of_cell = None if self._variant is None else variant.Pass(self._variant, self.training)
+        if of_cell is not None:
+            stack = of_cell.dropped(stack, 2 if self.bidirectional else 1)
+            by_kernels = by_kernels and of_cell.computed_as_plain()
         sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
         run: _Run
         if by_kernels:
@@ -262,9 +292,14 @@ class LSTM(torch.nn.RNNBase):
                 compute=code,
             )
         elif code == precision.FULL:
-            run = recompute.sequence if record and recompute.takes(input, hx, stack) else fallback.sequence
+            plain = of_cell is None or of_cell.computed_as_plain()
+            run = (
+                recompute.sequence if plain and record and recompute.takes(input, hx, stack) else fallback.sequence
+            )
         else:
             run = functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(hx[0], code))
+        if of_cell is not None and not of_cell.computed_as_plain():
+            run = of_cell.in_turn(run, 2 if self.bidirectional else 1)
         if sizes is None:
             return self._padded(input, hx, stack, run)
         return self._packed(input, hx, stack, run) if by_kernels else self._packed_by_steps(input, hx, stack, run)
@@ -305,6 +340,7 @@ class LSTM(torch.nn.RNNBase):
         >>> LSTM(3, 4).stream().step([1.0, 2.0, 3.0]).shape
         (4,)
         """
+        require_plain("a stream", self.cell)
         named = zip(self._flat_weights_names, self._current_weights(), strict=True)
         arrays = {name: precision.array(name, weight) for name, weight in (*named, *start.parameters(self))}
         return Stream.from_weights(arrays, sessions=sessions, threads=threads, weights=weights)
@@ -431,5 +467,6 @@ class LSTM(torch.nn.RNNBase):
 
     def _stack(self, weights: list[Tensor]) -> list[LayerWeights]:
         """Return the weights of each layer and direction, in the order of hx."""
-        cell, count = cell_code(self.bias, self.proj_size), len(self._all_weights[0])
+        cell = self._variant.code() if self._variant else cell_code(self.bias, self.proj_size)
+        count = len(self._all_weights[0])
         return [LayerWeights.of(cell, weights[k : k + count]) for k in range(0, len(weights), count)]
