@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from gatewright.inspector.widget import view as view
     from gatewright.nn import LSTM as LSTM
     from gatewright.nn import LSTMCell as LSTMCell
+    from gatewright.nn.carry import Carry as Carry
     from gatewright.nn.convert import convert as convert
     from gatewright.nn.model import Model as Model
+    from gatewright.nn.tbptt import tbptt as tbptt
     from gatewright.runtime.stream import Stream as Stream
     from gatewright.spec import CellSpec as CellSpec
     from gatewright.spec import ModelSpec as ModelSpec
 
 #: Public names and where they are; loaded when first used, so that importing the package loads no torch.
 _HOMES = {
+    "Carry": "gatewright.nn.carry",
     "CellSpec": "gatewright.spec",
     "Forecaster": "gatewright.estimators",
     "GatewrightError": "gatewright.errors",
@@ -43,6 +46,7 @@ _HOMES = {
     "insight": "gatewright",
     "load": "gatewright.estimators",
     "look": "gatewright.insight",
+    "tbptt": "gatewright.nn.tbptt",
     "tune": "gatewright.estimators",
     "view": "gatewright.inspector.widget",
 }
