@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from gatewright import LSTM, GatewrightError, LSTMCell
+from gatewright import LSTM, CellSpec, GatewrightError, LSTMCell
 from gatewright.nn import init
 
 H = 300
@@ -35,10 +35,11 @@ def totals(layer: Any) -> list[list[torch.Tensor]]:
 def test_biases_of_all_layers_and_directions_are_set(make: Any) -> None:
     layer = make()
     before = {name: value.clone() for name, value in layer.state_dict().items()}
+    first = totals(layer)
     assert init.forget_bias_(layer, 1.5) is layer
-    for i, f, *_ in totals(layer):
+    for (i, f, *_), (i_before, *_) in zip(totals(layer), first, strict=True):
         assert (f == 1.5).all()
-        assert not (i == 0).any()
+        assert torch.equal(i, i_before)
     assert init.chrono_(layer, 200, generator=torch.Generator().manual_seed(1)) is layer
     drawn = totals(layer)
     for i, f, *_ in drawn:
@@ -55,7 +56,23 @@ def test_biases_of_all_layers_and_directions_are_set(make: Any) -> None:
     assert all(torch.equal(a[1], b[1]) for a, b in zip(totals(again), drawn, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("features", "forget"),
+    [({"coupled": True, "peephole": True}, 0), ({"input_gate": False}, 0), ({"output_gate": False}, H)],
+)
+def test_rows_are_those_of_the_gates_that_a_cell_has(features: dict[str, bool], forget: int) -> None:
+    layer = LSTM(3, H, cell=CellSpec(**features))
+    before = layer.bias_ih_l0.clone()
+    init.chrono_(layer, 200)
+    bias = (layer.bias_ih_l0 + layer.bias_hh_l0).detach()
+    assert 190 < bias[forget : forget + H].exp().max() <= 200
+    assert forget == 0 or torch.equal(bias[:H], -bias[H : 2 * H])
+    assert torch.equal(layer.bias_ih_l0[forget + H :], before[forget + H :])
+
+
 def test_what_has_no_such_bias_is_refused() -> None:
+    with pytest.raises(GatewrightError, match="layer: expected one with a forget gate, got a cell without"):
+        init.forget_bias_(LSTM(3, 4, cell=CellSpec(forget_gate=False)), 1.0)
     with pytest.raises(GatewrightError, match="layer: expected an LSTM or an LSTMCell, got GRU"):
         init.forget_bias_(nn.GRU(3, 4), 1.0)
     with pytest.raises(GatewrightError, match="layer: expected one with biases, got LSTM with bias=False"):
