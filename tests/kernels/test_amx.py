@@ -60,7 +60,7 @@ def test_subnormal_numbers_are_zeros(target: str) -> None:
 def test_a_step_is_that_of_the_equations(
     sizes: tuple[int, ...], target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(equations, "chain", amx_chain)
+    monkeypatch.setattr("gatewright.equations.plain.chain", amx_chain)
     problem = problem_of(*sizes)
     ours = run(problem)
     after = equations.step(problem.x[0], problem.h_0, problem.c_0, problem.weights, compute="bf16")

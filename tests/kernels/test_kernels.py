@@ -253,7 +253,8 @@ def test_a_step_does_not_depend_on_what_memory_held(target: str, dtype: Any) -> 
 def test_inputs_are_not_written(target: str, dtype: Any) -> None:
     problem = made(9, 4, 5, 33, 7, dtype=dtype, record=True)
     kept = forward(problem)
-    given = [problem.x, problem.h_0, problem.c_0, *problem.weights, problem.dy, problem.dh_n, problem.dc_n]
+    weights = [array for array in problem.weights if array is not None]
+    given = [problem.x, problem.h_0, problem.c_0, *weights, problem.dy, problem.dh_n, problem.dc_n]
     given += [problem.dgates, problem.dcell, *kept]
     before = [array.copy() for array in given]
     for array in given:
