@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 #include "support/amx.h"
@@ -16,9 +18,9 @@ namespace {
 
 const Target* const kTargets[] = {
 #if defined(__x86_64__)
-    &amx_target,      &avx512bf16_target, &avx512_target, &avx2_target,
+    &amx_target,      &avx512bf16_target, &avx512_target, &avxvnni_target, &avx2_target,
 #elif defined(__aarch64__)
-    &neon_target,
+    &neondot_target, &neon_target,
 #endif
 #if !defined(__aarch64__)
     &baseline_target,
@@ -28,6 +30,27 @@ const Target* const kTargets[] = {
 }  // namespace
 
 const Target* const* targets() { return kTargets; }
+
+namespace {
+
+// Instructions for products of bytes: VEX-encoded VNNI on x86 (the system saves the registers of AVX2), sdot on
+// ARM.
+[[maybe_unused]] bool has_byte_products() {
+#if defined(__x86_64__)
+    constexpr unsigned kAvxVnni = 1u << 4;
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & kAvxVnni);
+#elif defined(__aarch64__) && defined(__linux__)
+    constexpr unsigned long kDotProducts = 1ul << 20;  // HWCAP_ASIMDDP
+    return getauxval(AT_HWCAP) & kDotProducts;
+#elif defined(__aarch64__) && defined(__APPLE__)
+    return true;  // every processor of Apple's that runs macOS
+#else
+    return false;
+#endif
+}
+
+}  // namespace
 
 // Here, and not with the target: its own source may use instructions that this machine lacks.
 bool supported([[maybe_unused]] const Target& target) {
@@ -40,7 +63,10 @@ bool supported([[maybe_unused]] const Target& target) {
     if (&target == &avx512_target)
         return supported(avx2_target) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    if (&target == &avxvnni_target) return supported(avx2_target) && has_byte_products();
     if (&target == &avx2_target) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#elif defined(__aarch64__)
+    if (&target == &neondot_target) return has_byte_products();
 #endif
     return true;
 }

@@ -51,14 +51,26 @@ struct OperandRows {
     GATEWRIGHT_INLINE const float* scales_at(int64_t n) const { return scales ? scales + n : nullptr; }
 };
 
+// Where a share has such rows as bytes.
+struct ByteMemory {
+    uint32_t* data;
+    int64_t row;
+    float* scales;
+};
+GATEWRIGHT_INLINE ByteMemory byte_rows(const ByteRows& all, const Share& share, int64_t width) {
+    const int64_t row = quads_of(width), first = share.rank * all.rows;
+    return {all.data + first * row, row, all.scales + first};
+}
+
 // x of a share at time t, up to row_end.
 template <class Panel, class T, int V, class S>
 GATEWRIGHT_INLINE OperandRows<LeftOf<Panel, S>> input_rows(const Forward<T, S>& f, const Share& share, int64_t t,
                                                            int64_t row_end) {
     const auto x = f.x.at(f.steps, t, share.row_begin);
     if constexpr (Panel::kBytes) {
-        to_bytes<V, Panel::kOfRow>(x, f.x.row, f.sizes.D, f.x_bytes, f.x_scales, row_end - share.row_begin);
-        return {f.x_bytes, quads_of(f.sizes.D), f.x_scales};
+        const auto to = byte_rows(f.x_bytes, share, f.sizes.D);
+        to_bytes<V, Panel::kOfRow>(x, f.x.row, f.sizes.D, to.data, to.scales, row_end - share.row_begin);
+        return {to.data, to.row, to.scales};
     } else if constexpr (std::is_same_v<S, BFloat16>) {
         Operand<S>* const operands = f.operands + share.rank * f.operands_size;
         to_operands<T, V, S>(x, f.x.row, f.sizes.D, operands, row_end - share.row_begin);
@@ -76,9 +88,10 @@ GATEWRIGHT_INLINE OperandRows<LeftOf<Panel, S>> hidden_rows(const Forward<T, S>&
     const Operand<S>* const h = f.h[s % 2];
     if constexpr (Panel::kBytes) {
         const int64_t P = f.sizes.P, begin = share.row_begin;
-        to_bytes<V, Panel::kOfRow>(h + begin * P, P, P, f.h_bytes + begin * quads_of(P), f.h_scales + begin,
+        const auto to = byte_rows(f.h_bytes, share, P);
+        to_bytes<V, Panel::kOfRow>(h + begin * P, P, P, to.data + begin * to.row, to.scales + begin,
                                    row_end - begin);
-        return {f.h_bytes, quads_of(P), f.h_scales};
+        return {to.data, to.row, to.scales};
     } else {
         return {h, operands_of<Operand<S>>(f.sizes.P)};
     }
@@ -178,11 +191,11 @@ InputRuns<LeftOf<Panel, S>> input_runs(const Forward<T, S>& f, const Share& shar
                                        int64_t steps) {
     const int64_t rows = share.row_end - share.row_begin;
     if constexpr (Panel::kBytes) {
-        const int64_t depth = quads_of(f.sizes.D);
+        const auto to = byte_rows(f.x_bytes, share, f.sizes.D);
         for (int64_t n = 0; n < steps; ++n)
             to_bytes<V, Panel::kOfRow>(f.x.at(f.steps, first_time + n, share.row_begin), f.x.row, f.sizes.D,
-                                       f.x_bytes + n * rows * depth, f.x_scales + n * rows, rows);
-        return {{f.x_bytes, depth, f.x_scales}, 1, steps * rows, 0};
+                                       to.data + n * rows * to.row, to.scales + n * rows, rows);
+        return {{to.data, to.row, to.scales}, 1, steps * rows, 0};
     } else if constexpr (std::is_same_v<S, BFloat16>) {
         const int64_t depth = operands_of<Operand<S>>(f.sizes.D);
         Operand<S>* const operands = f.operands + share.rank * f.operands_size;

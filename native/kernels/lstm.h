@@ -67,16 +67,30 @@ enum class Bytes { none, of_one, of_row };
 // A layer's W_ih or W_hh in fewer bits: (blocks, words of width, 4, V), a lane with two neighbours of bfloat16 or
 // four of int8, the first one lowest; past the width are zeros.
 struct Narrow {
-    const uint32_t* data;
+    uint32_t* data;
     // int8 only, how operands become whole numbers of one byte, and products those of integers.
     Bytes operands;
-    const float* scale;  // (blocks, 4, V): of a sum - a row's largest weight over 127, over 2^24 where weights are
-                         // widened, over 127 with operands of one
-    const int32_t* start;  // (blocks, 4, V): what sums of integers start from
+    float* scale;    // (blocks, 4, V): of a sum - a row's largest weight over 127, over 2^24 where weights are
+                     // widened, over 127 with operands of one; NaN where a weight of the row is not finite
+    int32_t* start;  // (blocks, 4, V): what sums of integers start from
 };
+
+// How h becomes operands of int8: without a projection it is between -1 and 1.
+GATEWRIGHT_INLINE Bytes bytes_of_hidden(const Sizes& n) { return n.projected ? Bytes::of_row : Bytes::of_one; }
 
 // Words of four bytes in a row of them.
 GATEWRIGHT_INLINE constexpr int64_t quads_of(int64_t width) { return (width + 3) / 4; }
+
+// Numbers in a row of them, at most: the sum of so many products is one of 32 bits.
+constexpr int64_t kMostBytes = 0x7FFFFFFF / (127 * 127);
+
+// Memory for rows of x, or of h, as whole numbers of one byte; that of rank n begins n times `rows` rows further
+// on.
+struct ByteRows {
+    uint32_t* data;  // (rows, quads_of(width))
+    float* scales;   // (rows): what they are whole numbers of; not read where that is 1/127 for all
+    int64_t rows;
+};
 
 // Weights as a target wants them; all made by Kernels::pack.  V is the target's vector width, a block is V hidden
 // units, and columns past H are zero.  Memory: Kernels::panels_size elements of T.
@@ -124,8 +138,8 @@ struct Forward {
     int64_t ahead_steps, ahead_size;
     Operand<S>* operands;  // (threads, operands_size): x of a step, or of those ahead, where it is rounded
     int64_t operands_size;
-    uint32_t *x_bytes, *h_bytes;  // the same of int8, and h of a step; of the one share of a walk
-    float *x_scales, *h_scales;   // what their rows are whole numbers of, where that is not 1/127
+    ByteRows x_bytes;  // the same with weights of int8; rows of a share
+    ByteRows h_bytes;  // h of a step, each row in its place in the batch; 0 rows where shares have others
 };
 
 // Backward through the steps of one chunk; chunks are walked from the last to the first.
@@ -213,9 +227,13 @@ struct Linear {
 
 class Team;
 
-// The walk with weights of int8.
+// The entries with weights of int8: panels of bias, narrow weights and projection, and the walk.
 struct Int8Kernels {
     int width;
+    int64_t (*panels_size)(const Sizes&);  // in words of 32 bits
+    // x, h: how these become operands.
+    Panels<float> (*layout)(const Sizes&, Bytes x, Bytes h, uint32_t* memory);
+    void (*pack)(const Sizes&, const Weights<float>&, const Panels<float>&, int rank, int size);
     void (*forward)(const Forward<float>&, const Share&, Team* barrier);
 };
 

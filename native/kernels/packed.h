@@ -47,4 +47,24 @@ class Packed {
     Panels<T, PanelElement<T, S>> panels_;
 };
 
+// The same for a forward pass with weights of int8.
+class PackedBytes {
+  public:
+    PackedBytes(const Int8Kernels& kernels, const Sizes& sizes)
+        : kernels_(kernels),
+          sizes_(sizes),
+          memory_(kernels.panels_size(sizes)),
+          panels_(kernels.layout(sizes, Bytes::of_row, bytes_of_hidden(sizes), memory_.get())) {}
+    void pack(const Weights<float>& weights, int rank, int size) const {
+        kernels_.pack(sizes_, weights, panels_, rank, size);
+    }
+    const Panels<float>& panels() const { return panels_; }
+
+  private:
+    const Int8Kernels& kernels_;
+    const Sizes& sizes_;
+    const Workspace<uint32_t> memory_;
+    const Panels<float> panels_;
+};
+
 }  // namespace gatewright

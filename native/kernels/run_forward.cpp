@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/dispatch.h"
 #include "kernels/packed.h"
 #include "kernels/plan.h"
 #include "support/subnormals.h"
@@ -14,15 +15,28 @@ namespace {
 template <class S>
 constexpr bool kNarrow = std::is_same_v<S, BFloat16>;
 
-}  // namespace
+// Memory for rows of x or h as bytes.
+class ByteWorkspace {
+  public:
+    // shares: how many have rows of their own.
+    ByteWorkspace(int64_t rows, int64_t width, int shares)
+        : data_(shares * rows * quads_of(width)), scales_(shares * rows), rows_(shares > 1 ? rows : 0) {}
+    ByteRows rows() const { return {data_.get(), scales_.get(), rows_}; }
 
-template <class T, class S>
-void run_forward(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call) {
+  private:
+    const Workspace<uint32_t> data_;
+    const Workspace<float> scales_;
+    const int64_t rows_;
+};
+
+// element: bytes of a number of which products are made; entry: the walk over what `packed` has.
+template <class T, class S, class Panels>
+void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const Panels& packed,
+              std::size_t element, void (*entry)(const Forward<T, S>&, const Share&, Team*)) {
+    constexpr bool kBytes = std::is_same_v<Panels, PackedBytes>;
     const Sizes& n = call.sizes;
     const int64_t blocks = blocks_of(n.H, kernels.width), width = operands_of<Operand<S>>(n.P);
-    Plan plan = plan_for(n, call.threads, forward_split(n, call.split, kOperandBytes<T, S>), kernels.width,
-                         kOperandBytes<T, S>);
-    const Packed<T, S> packed(kernels, n, true, false);
+    Plan plan = plan_for(n, call.threads, forward_split(n, call.split, element), kernels.width, element);
     const Workspace<Operand<S>> h(2 * n.B * width), hidden(n.projected ? n.B * operands_of<Operand<S>>(n.H) : 0);
     Forward<T, S> f{};
     f.sizes = n;
@@ -52,6 +66,10 @@ void run_forward(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call) {
     if (kNarrow<S>) f.operands_size = std::max<int64_t>(f.ahead_steps, 1) * n.B * operands_of<Operand<S>>(n.D);
     const Workspace<Operand<S>> operands(f.operands_size * plan.threads);
     f.operands = operands.get();
+    const ByteWorkspace x_bytes(kBytes ? std::max<int64_t>(f.ahead_steps, 1) * n.B : 0, n.D, plan.threads);
+    const ByteWorkspace h_bytes(kBytes ? n.B : 0, n.P, plan.by_units ? plan.threads : 1);
+    f.x_bytes = x_bytes.rows();
+    f.h_bytes = h_bytes.rows();
 
     run_team(plan.threads, [&](int rank, Team& team) {
         const FlushSubnormals flush(kNarrow<S>);
@@ -70,7 +88,7 @@ void run_forward(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call) {
         copy_or_zero(f.c, call.c_0, begin * n.H, end * n.H);
         if (rank == 0) plan.cut_rows(call.steps, size);
         team.barrier();
-        kernels.forward(f, plan.share(rank, size, n.B, blocks, 1), plan.by_units ? &team : nullptr);
+        entry(f, plan.share(rank, size, n.B, blocks, 1), plan.by_units ? &team : nullptr);
         team.barrier();
         if constexpr (kNarrow<S>) {  // the walk has written h_n
             if (call.steps.T == 0) copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
@@ -84,6 +102,19 @@ void run_forward(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call) {
             std::memcpy(call.h_n + b * n.P, f.h[steps % 2] + b * n.P, n.P * sizeof(T));
         }
     });
+}
+
+}  // namespace
+
+template <class T, class S>
+void run_forward(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call) {
+    const Packed<T, S> packed(kernels, call.sizes, true, false);
+    run_walk(kernels, call, packed, kOperandBytes<T, S>, kernels.forward);
+}
+
+void run_int8_forward(const Target& target, const ForwardCall<float>& call) {
+    const PackedBytes packed(*target.int8, call.sizes);
+    run_walk(*target.f32[0], call, packed, sizeof(int8_t), target.int8->forward);
 }
 
 template <class T, class S>

@@ -73,6 +73,12 @@ int64_t most_ahead(int64_t lanes, std::size_t element);
 template <class T, class S>
 void run_forward(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call);
 
+struct Target;
+
+// The same with weights of int8, which has neither clamps nor checkpoints.  Without a projection h_0 is between -1
+// and 1.
+void run_int8_forward(const Target& target, const ForwardCall<float>& call);
+
 template <class T, class S>
 void run_backward(const Kernels<T, S>& kernels, const BackwardCall<T, S>& call);
 

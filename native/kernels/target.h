@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/adjoint.h"
+#include "kernels/byte_panels.h"
 #include "kernels/forward.h"
 #include "kernels/linear.h"
 #include "kernels/panels.h"
@@ -54,7 +55,7 @@ constexpr Kernels<T> kernels = {V,
                                 fma_rounds<T, V>};
 
 template <int V>
-constexpr Int8Kernels int8_kernels = {V, int8_forward<V>};
+constexpr Int8Kernels int8_kernels = {V, int8_panels_size<V>, int8_layout<V>, int8_pack<V>, int8_forward<V>};
 
 // Products of bfloat16; what is no product is that of float.
 template <int V>

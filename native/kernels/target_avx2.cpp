@@ -4,14 +4,10 @@
 
 namespace gatewright {
 
-namespace {
+const Kernels<float>* const avx2_f32[] = {&avx2::kernels<float, 8>, nullptr};
+const Kernels<double>* const avx2_f64[] = {&avx2::kernels<double, 4>, nullptr};
+const Kernels<float, BFloat16>* const avx2_bf16[] = {&avx2::bfloat16_kernels<8>, nullptr};
 
-const Kernels<float>* const f32[] = {&avx2::kernels<float, 8>, nullptr};
-const Kernels<double>* const f64[] = {&avx2::kernels<double, 4>, nullptr};
-const Kernels<float, BFloat16>* const bf16[] = {&avx2::bfloat16_kernels<8>, nullptr};
-
-}  // namespace
-
-const Target avx2_target = {"avx2", f32, f64, bf16, &avx2::int8_kernels<8>};
+const Target avx2_target = {"avx2", avx2_f32, avx2_f64, avx2_bf16, &avx2::int8_kernels<8>};
 
 }  // namespace gatewright

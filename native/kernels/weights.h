@@ -84,7 +84,7 @@ struct Int8Panel : NarrowPanel<T> {
 // The same, for operands of one byte; OfRow: each row of them is of numbers of its own size.
 template <int V, bool OfRow>
 struct BytePanel : NarrowPanel<float> {
-    static constexpr int kRows = kRowsOf<uint32_t>;
+    static constexpr int kRows = kByteRows;
     static constexpr bool kBytes = true, kOfRow = OfRow;
 
     const float* scale;    // (4, V)
@@ -109,7 +109,7 @@ template <int V, bool OfRow>
 struct ByteFormat {
     using Input = BytePanel<V, true>;
     using Recurrent = BytePanel<V, OfRow>;
-    static constexpr int kRows = kRowsOf<uint32_t>;
+    static constexpr int kRows = kByteRows;
 };
 
 // What a panel's weights are multiplied with, in memory.

@@ -151,6 +151,16 @@ inline bool in_bfloat16(const std::string& compute) {
     return compute == "bf16";
 }
 
+// What a pass multiplies.
+enum class Compute { full, bfloat16, int8 };
+
+inline Compute compute_of(const std::string& compute) {
+    if (compute == "int8") return Compute::int8;
+    if (compute == "bf16") return Compute::bfloat16;
+    if (compute != "full") refuse("compute", "'full', 'bf16' or 'int8'", "'" + compute + "'");
+    return Compute::full;
+}
+
 inline bool kept_in_bfloat16(const std::string& kept) {
     if (kept != "float32" && kept != "bf16") refuse("kept", "'float32' or 'bf16'", "'" + kept + "'");
     return kept == "bf16";
@@ -164,7 +174,7 @@ struct SequenceArgs {
     int threads;
     Split split;
     Maybe clamps;
-    bool bfloat16;  // products
+    Compute compute;
     bool kept_in_bfloat16;
 
     explicit SequenceArgs(nb::handle args) {
@@ -177,7 +187,7 @@ struct SequenceArgs {
         threads = threads_of(of(threads_));
         split = split_of(text_of("split", of(split_)));
         clamps = maybe_of("clamps", of(clamps_));
-        bfloat16 = in_bfloat16(text_of("compute", of(compute_)));
+        compute = compute_of(text_of("compute", of(compute_)));
         kept_in_bfloat16 = gatewright::kept_in_bfloat16(text_of("kept", of(kept_)));
     }
 };

@@ -1,5 +1,6 @@
 // Python's way in: checks shapes and types, releases the GIL, calls.  No maths.
 #include <chrono>
+#include <cmath>
 
 #include "kernels/dispatch.h"
 #include "python/arguments.h"
@@ -11,6 +12,23 @@ namespace nb = nanobind;
 using namespace gatewright;
 
 namespace {
+
+// Requires what a pass with weights of int8 can do.
+void need_int8(const ForwardCall<float>& call, const SequenceArgs& args, bool keep) {
+    const Sizes& n = call.sizes;
+    if (args.clamps) refuse("clamps", "None with compute='int8'", shape_of(*args.clamps));
+    if (keep && args.checkpoint > 0)
+        refuse("checkpoint", "0 with compute='int8'", std::to_string(args.checkpoint));
+    for (const int64_t width : {n.D, n.P})
+        if (width > kMostBytes)
+            refuse("compute", "'full' or 'bf16' for sums of more than " + std::to_string(kMostBytes) + " numbers",
+                   "'int8' for " + std::to_string(width));
+    if (n.projected || !call.h_0) return;
+    for (int64_t k = 0; k < n.B * n.P; ++k)
+        if (!(std::abs(call.h_0[k]) <= 1))
+            refuse("h_0", "numbers from -1 to 1 with compute='int8', as hidden states are",
+                   std::to_string(call.h_0[k]));
+}
 
 // T and S: as in ForwardCall.
 template <class T, class S = T>
@@ -47,7 +65,15 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     }
     call.threads = args.threads;
     call.split = args.split;
-    {
+    if (args.compute == Compute::int8) {
+        if constexpr (std::is_same_v<S, float>) {
+            need_int8(call, args, keep);
+            const Unlocked released;
+            run_int8_forward(target(), call);
+        } else {
+            refuse("x", "float32 with compute='int8'", "float64");
+        }
+    } else {
         const Unlocked released;
         run_forward(forward_kernels_for<T, S>(target(), n.H), call);
     }
@@ -130,7 +156,8 @@ nb::tuple forward(nb::handle x_given, nb::handle h_0, nb::handle c_0, nb::handle
     const LayerArrays layer(weights);
     const SequenceArgs sequence(args);
     const bool kept = flag_of("keep", keep);
-    if (sequence.bfloat16) return forward_of<float, BFloat16>(x, h_0, c_0, layer, sequence, kept, out);
+    if (sequence.compute == Compute::bfloat16)
+        return forward_of<float, BFloat16>(x, h_0, c_0, layer, sequence, kept, out);
     GATEWRIGHT_BY_TYPE(x, forward_of<T>(x, h_0, c_0, layer, sequence, kept, out));
 }
 
@@ -142,7 +169,8 @@ nb::tuple backward(nb::handle d, nb::handle inputs, nb::handle kept, nb::handle 
     const SequenceArgs sequence(args);
     const bool x_too = flag_of("need_x", need_x), weights_too = flag_of("need_weights", need_weights);
     const Array& x = given.x;
-    if (sequence.bfloat16)
+    if (sequence.compute == Compute::int8) refuse("compute", "'full' or 'bf16' for a backward pass", "'int8'");
+    if (sequence.compute == Compute::bfloat16)
         return backward_of<float, BFloat16>(gradients, given, layer, sequence, x_too, weights_too, out);
     GATEWRIGHT_BY_TYPE(x, backward_of<T>(gradients, given, layer, sequence, x_too, weights_too, out));
 }

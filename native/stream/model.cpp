@@ -1,7 +1,6 @@
 // Making a model: its weights into panels, and those of the gates into fewer bits where that is wished.
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstdint>
 
 #include "kernels/dispatch.h"
@@ -32,58 +31,20 @@ Narrow narrow_to_bfloat16(const float* panel, int64_t blocks, int64_t width, int
     return {to, Bytes::none, nullptr, nullptr};
 }
 
-// Packs a panel (blocks, width, 4, V) into lanes of four neighbours each; a row of W has the scale of its largest
-// weight.
-Narrow narrow_to_int8(const float* panel, int64_t blocks, int64_t width, int64_t V, Bytes operands, uint32_t* to,
-                      float* scale, int32_t* start) {
-    const int64_t quads = quads_of(width);
-    std::fill_n(to, blocks * quads * 4 * V, 0);
-    for (int64_t row = 0; row < blocks * 4 * V; ++row) {
-        const int64_t block = row / (4 * V), lane = row % (4 * V);
-        const float* const from = panel + block * width * 4 * V + lane;
-        uint32_t* const word = to + block * quads * 4 * V + lane;
-        float most = 0;
-        for (int64_t k = 0; k < width; ++k) most = std::max(most, std::abs(from[k * 4 * V]));
-        const float unit = most / 127;
-        scale[row] = unit / (operands == Bytes::none ? 1 << 24 : operands == Bytes::of_one ? 127 : 1);
-        start[row] = 0;
-        for (int64_t k = 0; unit > 0 && k < width; ++k) {
-            const int count =
-                static_cast<int>(std::clamp(std::nearbyint(from[k * 4 * V] / unit), -127.0f, 127.0f));
-            word[k / 4 * 4 * V] |= uint32_t{static_cast<uint8_t>(count)} << 8 * (k % 4);
-            start[row] -= 128 * count;
-        }
-    }
-    return {to, operands, scale, start};
-}
-
-// Keeps bias and projection of a layer's panels, and the weights of its gates in fewer bits.
-void narrow(Model::Layer& layer, WeightFormat format, Bytes x, Bytes h) {
+// Keeps bias and projection of a layer's panels, and the weights of its gates in bfloat16.
+void narrow(Model::Layer& layer) {
     auto& [kernels, forward, full] = std::get<Model::Packed<float>>(layer.packed);
     const Sizes& n = layer.sizes;
     const int64_t V = kernels->width, blocks = (n.H + V - 1) / V, lanes = 4 * V;
     const int64_t projection = n.projected ? (n.P + V - 1) / V * V * n.H : 0;
     // Of W_ih, or W_hh, in memory of 32 bits.
-    const auto words = [&](int64_t width) {
-        return blocks * lanes * (format == WeightFormat::int8 ? quads_of(width) : operands_of<uint32_t>(width));
-    };
+    const auto words = [&](int64_t width) { return blocks * lanes * operands_of<uint32_t>(width); };
     layer.narrow_memory = std::make_unique<Workspace<uint32_t>>(words(n.D) + words(n.P));
-    uint32_t *const memory = layer.narrow_memory->get(), *const recurrent = memory + words(n.D);
+    uint32_t* const memory = layer.narrow_memory->get();
     Panels<float> panels{};
-    panels.format = format;
-    if (format == WeightFormat::int8) {
-        const int64_t rows = blocks * lanes;
-        layer.scales = std::make_unique<Workspace<float>>(2 * rows);
-        layer.starts = std::make_unique<Workspace<int32_t>>(2 * rows);
-        float* const scales = layer.scales->get();
-        int32_t* const starts = layer.starts->get();
-        forward = target().int8->forward;
-        panels.narrow_ih = narrow_to_int8(full.W_ih, blocks, n.D, V, x, memory, scales, starts);
-        panels.narrow_hh = narrow_to_int8(full.W_hh, blocks, n.P, V, h, recurrent, scales + rows, starts + rows);
-    } else {
-        panels.narrow_ih = narrow_to_bfloat16(full.W_ih, blocks, n.D, V, memory);
-        panels.narrow_hh = narrow_to_bfloat16(full.W_hh, blocks, n.P, V, recurrent);
-    }
+    panels.format = WeightFormat::bfloat16;
+    panels.narrow_ih = narrow_to_bfloat16(full.W_ih, blocks, n.D, V, memory);
+    panels.narrow_hh = narrow_to_bfloat16(full.W_hh, blocks, n.P, V, memory + words(n.D));
     auto rest = std::make_unique<Workspace<float>>(blocks * lanes + projection);
     panels.bias = std::copy_n(full.bias, blocks * lanes, rest->get()) - blocks * lanes;
     if (n.projected) {
@@ -99,8 +60,16 @@ Model::Layer packed_as(const Kernels<float, S>& kernels, const Sizes& sizes, con
     auto memory = std::make_unique<Workspace<float>>(kernels.panels_size(sizes, true, false));
     const Weights<float, S> given{weights.W_ih, weights.W_hh, weights.b_ih, weights.b_hh, weights.W_hr};
     const auto panels = pack_weights(kernels, sizes, given, memory->get());
-    return {sizes,  Model::Packed<S>{&kernels, kernels.forward, panels}, std::move(memory), nullptr, nullptr,
-            nullptr};
+    return {sizes, Model::Packed<S>{&kernels, kernels.forward, panels}, std::move(memory), nullptr};
+}
+
+Model::Layer packed_in_int8(const Sizes& sizes, const Weights<float>& weights, bool whole) {
+    const Int8Kernels& kernels = *target().int8;
+    auto memory = std::make_unique<Workspace<uint32_t>>(kernels.panels_size(sizes));
+    const Panels<float> panels = kernels.layout(sizes, whole ? Bytes::of_row : Bytes::none,
+                                                whole ? bytes_of_hidden(sizes) : Bytes::none, memory->get());
+    kernels.pack(sizes, weights, panels, 0, 1);
+    return {sizes, Model::Packed<float>{target().f32[0], kernels.forward, panels}, nullptr, std::move(memory)};
 }
 
 Model::Layer packed(const ModelParts::Layer& part, Kept kept) {
@@ -110,13 +79,10 @@ Model::Layer packed(const ModelParts::Layer& part, Kept kept) {
         return packed_as(kernels, sizes, part.weights);
     };
     if (kept == Kept::bfloat16) return as(forward_kernels_for<float, BFloat16>(target(), part.H));
-    const bool int8 = kept == Kept::int8 || kept == Kept::int8_float32;
-    Model::Layer layer = as(int8 ? *target().f32[0] : forward_kernels_for<float>(target(), part.H));
-    if (kept == Kept::bfloat16_float32) narrow(layer, WeightFormat::bfloat16, Bytes::none, Bytes::none);
-    if (kept == Kept::int8_float32) narrow(layer, WeightFormat::int8, Bytes::none, Bytes::none);
-    // Without a projection h is between -1 and 1.
-    if (kept == Kept::int8)
-        narrow(layer, WeightFormat::int8, Bytes::of_row, projected ? Bytes::of_row : Bytes::of_one);
+    if (kept == Kept::int8 || kept == Kept::int8_float32)
+        return packed_in_int8(sizes, part.weights, kept == Kept::int8);
+    Model::Layer layer = as(forward_kernels_for<float>(target(), part.H));
+    if (kept == Kept::bfloat16_float32) narrow(layer);
     return layer;
 }
 

@@ -171,10 +171,10 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
         ahead = std::max(ahead, most_ahead(lanes, sizeof(float)));
         if (std::holds_alternative<Model::Packed<BFloat16>>(layer.packed))
             operands = std::max(operands, places * pairs_of(n.D) + rows * (2 * pairs_of(n.P) + pairs_of(n.H)));
-        if (layer.scales) operands = std::max(operands, places * quads_of(n.D) + rows * quads_of(n.P));
+        if (layer.in_bytes()) operands = std::max(operands, places * quads_of(n.D) + rows * quads_of(n.P));
     }
     s.operands.resize(operands);
-    if (model_->layers_[0].scales) s.scales.resize(rows + places);
+    if (model_->layers_[0].in_bytes()) s.scales.resize(rows + places);
     const Sizes& first = model_->layers_[0].sizes;
     if (model_->reads != Reads::features || !model_->columns.categories.empty()) s.x.resize(places * first.D);
     if (model_->pooling != Pooling::none) s.pooled.resize(places * P);
@@ -380,10 +380,8 @@ void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, const 
         f.h[0] = s.h[0].data();
         f.h[1] = s.h[1].data();
         f.hidden = s.hidden.data();
-        f.h_bytes = s.operands.data();
-        f.x_bytes = f.h_bytes + rows * quads_of(P);
-        f.h_scales = s.scales.data();
-        f.x_scales = f.h_scales + rows;
+        f.h_bytes = {s.operands.data(), s.scales.data(), rows};
+        f.x_bytes = {f.h_bytes.data + rows * quads_of(P), f.h_bytes.scales + rows, part.steps * rows};
     }
     {
         const FlushSubnormals flush(kNarrow);

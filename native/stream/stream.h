@@ -127,10 +127,12 @@ class Model {
         Sizes sizes;
         std::variant<Packed<float>, Packed<BFloat16>> packed;
         std::unique_ptr<Workspace<float>> memory;
-        std::unique_ptr<Workspace<uint32_t>> narrow_memory;  // null where no weight is widened
-        std::unique_ptr<Workspace<float>> scales;            // null but for int8
-        std::unique_ptr<Workspace<int32_t>> starts;          // the same
+        std::unique_ptr<Workspace<uint32_t>> narrow_memory;  // of weights in fewer bits that are not pairs
 
+        bool in_bytes() const {  // what products are of
+            const auto* const of = std::get_if<Packed<float>>(&packed);
+            return of && of->panels.narrow_ih.operands != Bytes::none;
+        }
         int64_t width() const {
             return std::visit([](const auto& each) { return int64_t{each.kernels->width}; }, packed);
         }

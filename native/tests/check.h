@@ -147,6 +147,8 @@ void test_dispatch();
 void test_memory();
 void test_concurrent_calls();
 void test_fork();
+void test_int8();
+void test_int8_emulated();
 void test_linear();
 void test_stream();
 void test_stream_allocations();

@@ -42,6 +42,7 @@ int main() {
     measure("linear", test_linear);
     measure("bfloat16", test_bfloat16);
     measure("bfloat16 backward", test_bfloat16_backward);
+    measure("int8", test_int8);
     measure("storage", test_storage);
     measure("values", test_values);
     measure("stream", test_stream);
@@ -49,6 +50,7 @@ int main() {
     measure("stream allocations", test_stream_allocations);
 #if !defined(GATEWRIGHT_THREAD_SANITIZER)  // which does not follow a fork of several threads, nor exceptions
     measure("amx", test_amx);
+    measure("int8 emulated", test_int8_emulated);
     measure("fork", test_fork);
 #endif
     std::printf("%lld failed\n", static_cast<long long>(failures));

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from gatewright import LSTM, Stream, equations, kernels
 from gatewright.errors import GatewrightError
+from gatewright.spec.cell import LayerWeights
+from tests.support import int8
 from tests.support.kernel_cases import BF16_TARGETS
 from tests.support.stream_models import SYMBOLS, rows_of, series_model, table, text_model, whole_forecast
 
@@ -208,29 +210,6 @@ def test_products_of_bfloat16_give_the_bits_of_whole_sequences(
     assert len({each.fingerprint for each in (alone, full, widened)}) == 3
 
 
-def next_state(
-    arrays: dict[str, np.ndarray[Any, Any]],
-    n: int,
-    x: np.ndarray[Any, Any],
-    state: tuple[np.ndarray[Any, Any], ...],
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Layer n's h and c after a step with weights of int8, whole numbers as are their operands."""
-    h, c = state
-    sums = arrays[f"bias_ih_l{n}"].astype(np.float64) + arrays[f"bias_hh_l{n}"]
-    projection = arrays.get(f"weight_hr_l{n}")
-    for name, operand, most in (("ih", x, None), ("hh", h, None if projection is not None else np.float32(1))):
-        W = arrays[f"weight_{name}_l{n}"]
-        unit = np.abs(W).max(axis=1) / np.float32(127)
-        counts = np.rint(W / np.where(unit > 0, unit, 1)[:, None]).astype(np.int64)
-        most = most or np.abs(operand).max()
-        factor = np.float32(127) / most if most > 0 else np.float32(0)
-        sums += counts @ np.rint(np.float32(operand) * factor).astype(np.int64) * unit * (most / np.float32(127))
-    i, f, g, o = (np.tanh(each) if k == 2 else 1 / (1 + np.exp(-each)) for k, each in enumerate(np.split(sums, 4)))
-    c = f * c + i * g
-    h = o * np.tanh(c)
-    return h if projection is None else projection @ h, c
-
-
 @pytest.mark.parametrize("kind", ["numbers", "symbols", "projected"])
 @pytest.mark.parametrize("target", [name for name, runs in kernels.info().targets.items() if runs])
 def test_weights_of_int8_multiply_whole_numbers(kind: str, target: str) -> None:
@@ -255,7 +234,9 @@ def test_weights_of_int8_multiply_whole_numbers(kind: str, target: str) -> None:
             assert np.array_equal(alone.step(x), y)
             after = alone.state()
             for n in range(2):
-                h, c = next_state(arrays, n, read, (before.hidden[n], before.cell[n]))
+                names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+                weights = LayerWeights(*(arrays.get(f"{name}_l{n}") for name in names))
+                h, c, _ = int8.step(weights, read, before.hidden[n], before.cell[n])
                 read = after.hidden[n]
                 np.testing.assert_allclose(read, h, atol=2e-6)
                 np.testing.assert_allclose(after.cell[n], c, atol=2e-6)

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 #: All targets that this machine runs; those with code of their own for float32 and float64; those for bfloat16.
 SUPPORTED = [name for name, runs in kernels.info().targets.items() if runs]
-TARGETS = [name for name in SUPPORTED if name not in ("avx512bf16", "amx")]
+TARGETS = [name for name in SUPPORTED if name not in ("avx512bf16", "amx", "avxvnni", "neondot")]
 BF16_TARGETS = [*SUPPORTED, *(["amx-model"] if "avx512" in SUPPORTED else [])]
 DTYPES = (np.float32, np.float64)
 #: Relative to the largest value, or to 1 where that is less: near saturation, 1 - i has few digits left.

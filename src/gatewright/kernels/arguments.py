@@ -25,6 +25,8 @@ class SequenceArgs(NamedTuple):
         compute: "full" multiplies in the type of the arrays; "bf16" multiplies numbers rounded to bfloat16 and
             sums in float32.  Then x, y, gates, cell states and weights are each of float32 or bfloat16: a DLPack
             capsule or a tensor of that type, or in NumPy, which lacks it, its bits as uint16.  States are float32.
+            "int8" multiplies whole numbers of one byte, in `forward` of float32 arrays, without checkpoints and
+            clamps; without a projection h_0 has to be between -1 and 1.
         kept: with ``compute="bf16"``, "bf16" or "float32" for gates and cell states that a pass keeps, where it
             makes their arrays.
     """

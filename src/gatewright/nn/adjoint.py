@@ -53,7 +53,12 @@ def gradients_of(call: Call, saved: Sequence[Any], d: Sequence[Tensor | None], n
         saved: batch_sizes, what the forward pass kept, then x and what follows it as in the operator.
         d: of what the forward pass gave.
         needs: whether each is needed; those of h_reset and c_reset may be left out where these are None.
+
+    Raises:
+        GatewrightError: if the forward pass was in int8.
     """
+    if call.compute == precision.INT8:
+        precision.refuse_gradient()
     batch_sizes, *tensors = saved
     inputs = tensors[KEPT:]
     needs = [*needs, False, False][: 5 + call.weights]

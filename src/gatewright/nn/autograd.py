@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewright.nn import _torch_private, adjoint, operators
+from gatewright.nn import _torch_private, adjoint, operators, precision
 from gatewright.nn.adjoint import differentiable, direct
 from gatewright.nn.call import Call
 
@@ -38,6 +38,8 @@ class Lstm(torch.autograd.Function):
         The tensors are x, h_0, c_0, the weights, h_reset and c_reset.
         """
         ctx.cell, (ctx.reverse, record_wanted, ctx.checkpoint, ctx.compute) = cell, operators.with_compute(options)
+        if ctx.compute == precision.INT8:  # as in a program that was exported without gradients
+            precision.refuse_gradient()
         x, h_0, c_0, *weights, h_reset, c_reset = tensors
         extras = extras._replace(h_reset=h_reset, c_reset=c_reset)
         inputs = (x, h_0, c_0, weights, cell, batch_sizes, [ctx.reverse, 1, ctx.checkpoint, ctx.compute])

@@ -72,7 +72,8 @@ def sequence(
         record: whether to return the activations that the pass saved.
         checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest;
             0 keeps the activations of every step, as a record does.
-        compute: the arithmetic, a code of `gatewright.nn.precision`.  In bf16, each tensor is float32 or bfloat16.
+        compute: the arithmetic, a code of `gatewright.nn.precision`.  In bf16, each tensor is float32 or bfloat16;
+            in int8, all are float32.
 
     Returns:
         y, shaped as x but (..., H) or (..., P); h_n and c_n, shaped as h_0 and c_0; and the record or None, whose

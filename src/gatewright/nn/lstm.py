@@ -62,7 +62,8 @@ class LSTM(torch.nn.RNNBase):
             A pass that records, or that torch's operations do, keeps everything.
         compute: "full", or "bf16" to compute in bf16 with float32 weights, input and output: no state or gradient
             of a weight is rounded, and the results of a batch, of single steps and of a compiled layer have the
-            same bits.
+            same bits.  "int8" multiplies whole numbers of one byte, for float32 tensors and without gradients: the
+            faster the larger the layer, with an error of about 1% a layer; the same holds of its bits.
         saved: how a bf16 pass keeps gates and cell states for its backward pass, and for a record: in "bf16", or
             in "float32" with twice the memory and smaller errors of the gradients.
         initial_state: where a call without hx starts: from "zeros", or from the parameters ``h_0`` (L*S, P) and
@@ -79,7 +80,9 @@ class LSTM(torch.nn.RNNBase):
     Raises:
         SpecError: if the projection of the layer contradicts the cell.
         GatewrightError: if ``checkpoint`` is not a whole number of at least 0, ``compute``, ``saved`` or
-            ``initial_state`` is none of its values, or ``compute`` is "bf16" for float64 weights.
+            ``initial_state`` is none of its values, or ``compute`` does not fit the weights' type.  With "int8" also
+            where a gradient is needed (a call within ``torch.no_grad()`` needs none), on other devices, in forward
+            mode, for a cell with features, and for an h_0 outside of -1 to 1 without a projection.
         ValueError: if input is not 2-D or 3-D, or not of the type of the weights.
         RuntimeError: if sizes do not fit, or there are no steps.  The states that come with a packed sequence
             are checked too; `torch.nn.LSTM` reads out of bounds, or goes on, with some that do not fit.
@@ -122,7 +125,7 @@ class LSTM(torch.nn.RNNBase):
         dtype: torch.dtype | None = None,
         *,
         checkpoint: int = 0,
-        compute: Literal["full", "bf16"] = "full",
+        compute: Literal["full", "bf16", "int8"] = "full",
         saved: Literal["bf16", "float32"] = "bf16",
         initial_state: Literal["zeros", "learned"] = "zeros",
         cell: CellSpec | None = None,
@@ -281,6 +284,7 @@ class LSTM(torch.nn.RNNBase):
         if of_cell is not None:
             stack = of_cell.dropped(stack, 2 if self.bidirectional else 1)
             by_kernels = by_kernels and of_cell.computed_as_plain()
+        plain = of_cell is None or of_cell.computed_as_plain()
         sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
         run: _Run
         if by_kernels:
@@ -291,8 +295,10 @@ class LSTM(torch.nn.RNNBase):
                 checkpoint=self.checkpoint,
                 compute=code,
             )
+        elif code == precision.INT8:
+            case = "in forward mode" if plain else "for a cell with features"
+            raise GatewrightError("compute", f'"full" or "bf16" {case}', '"int8"')
         elif code == precision.FULL:
-            plain = of_cell is None or of_cell.computed_as_plain()
             run = (
                 recompute.sequence if plain and record and recompute.takes(input, hx, stack) else fallback.sequence
             )
@@ -327,7 +333,7 @@ class LSTM(torch.nn.RNNBase):
     def stream(self, *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32") -> Stream:
         """Return a `gatewright.Stream` with copies of the weights: step by step, without torch, to the same bits.
 
-        Those of a layer with ``compute="bf16"`` are the bits of a stream with ``weights="bf16"``.
+        A layer with ``compute="bf16"`` has the bits of a stream with ``weights="bf16"``; the same holds of "int8".
 
         Args:
             sessions: number of sessions.

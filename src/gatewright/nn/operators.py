@@ -2,7 +2,8 @@
 
 `gatewright::lstm` runs one layer in one direction; `gatewright::lstm_backward` is its adjoint.  Both are for the
 CPU and for float32 and float64, or in bf16 arithmetic for float32 and bfloat16, and neither writes to its
-arguments.  Weights are packed anew on every call, so that no change of them, by whatever way, can be missed.
+arguments; the first also takes float32 in int8 arithmetic.  Weights are packed anew on every call, so that no
+change of them, by whatever way, can be missed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gatewright import kernels
 from gatewright.errors import GatewrightError
-from gatewright.nn.precision import BF16, FULL, kept_type
+from gatewright.nn.precision import BF16, FULL, INT8, kept_type
 from gatewright.spec.cell import PLAIN_CODES, LayerWeights
 
 kernels.share_threads()
@@ -97,6 +98,8 @@ def sequence_args(
     args = kernels.SequenceArgs(sizes, reverse, checkpoint, torch.get_num_threads())
     if compute == FULL:
         return args
+    if compute == INT8:
+        return args._replace(compute="int8")
     return args._replace(compute="bf16", kept="bf16" if compute == BF16 else "float32")
 
 

@@ -1,8 +1,8 @@
 """The arithmetic of a call of the layer on the CPU, and the types of its results: those of torch.
 
 Three things ask for bf16: bfloat16 weights, autocast, and the layer's own ``compute="bf16"``.  The kernels then
-round the operands of all products to bfloat16 and sum in float32.  There is no float16 arithmetic: float16 tensors
-are computed in float32, and the results rounded.
+round the operands of all products to bfloat16 and sum in float32.  ``compute="int8"`` alone asks for int8, forward
+only.  There is no float16 arithmetic: float16 tensors are computed in float32, and the results rounded.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from gatewright.nn import _torch_private
 from gatewright.nn.record import LayerRecord, Record
 
 #: Codes by which the operators know an arithmetic: products as the tensors are, or in bf16 with the gates and cell
-#: states for the backward pass kept in float32 or in bfloat16.
-FULL, BF16_KEPT_FLOAT32, BF16 = 0, 1, 2
+#: states for the backward pass kept in float32 or in bfloat16; or in int8, without a backward pass.
+FULL, BF16_KEPT_FLOAT32, BF16, INT8 = 0, 1, 2, 3
 
-COMPUTE = ("full", "bf16")
+COMPUTE = ("full", "bf16", "int8")
 SAVED = ("bf16", "float32")
 
 _HALVES = (torch.bfloat16, torch.float16)
@@ -65,7 +65,7 @@ def require(compute: Any, saved: Any) -> None:
         GatewrightError: names the argument.
     """
     if compute not in COMPUTE:
-        raise GatewrightError("compute", '"full" or "bf16"', repr(compute))
+        raise GatewrightError("compute", '"full", "bf16" or "int8"', repr(compute))
     if saved not in SAVED:
         raise GatewrightError("saved", '"bf16" or "float32"', repr(saved))
 
@@ -81,7 +81,8 @@ def arithmetic(layer: Any, x: Tensor, weights: Sequence[Any], packed: bool, hx: 
         hx: initial state, of any type.
 
     Raises:
-        GatewrightError: if the layer's ``compute`` does not fit the type of the weights.
+        GatewrightError: if the layer's ``compute`` does not fit the type of the weights, or is "int8" where a
+            gradient is needed.
     """
     dtype = x.dtype
     if not x.is_cpu:
@@ -102,6 +103,8 @@ def arithmetic(layer: Any, x: Tensor, weights: Sequence[Any], packed: bool, hx: 
     ):
         return _PLAIN[dtype]
     require(compute, layer.saved)
+    if compute == "int8":
+        return _in_int8(layer, x, of_weights, autocast, weights, packed, hx)
     if torch.float64 in (dtype, of_weights):
         if compute == "bf16" and of_weights == dtype:
             raise GatewrightError("compute", '"full" for float64 weights', '"bf16"')
@@ -125,6 +128,36 @@ def arithmetic(layer: Any, x: Tensor, weights: Sequence[Any], packed: bool, hx: 
     if autocast == torch.bfloat16:
         return Arithmetic(bf16, None, y, y, c)
     return Arithmetic(code, torch.float16, torch.float32, y, c)
+
+
+def _in_int8(
+    layer: Any,
+    x: Tensor,
+    of_weights: torch.dtype,
+    autocast: torch.dtype | None,
+    weights: Sequence[Tensor],
+    packed: bool,
+    hx: Any,
+) -> Arithmetic | None:
+    """Return how a call with ``compute="int8"`` computes, as `arithmetic` does."""
+    dtype = x.dtype
+    if of_weights != torch.float32 and (of_weights == dtype or autocast is not None):
+        name = str(of_weights).removeprefix("torch.")
+        raise GatewrightError("compute", f'"full" for {name} weights', '"int8"')
+    if of_weights != torch.float32 or (dtype != torch.float32 if autocast is None else dtype not in _NARROW):
+        return None
+    states = hx if isinstance(hx, (tuple, list)) else ()
+    if torch.is_grad_enabled() and any(isinstance(W, Tensor) and W.requires_grad for W in (x, *states, *weights)):
+        refuse_gradient()
+    y, c = (torch.float32, torch.float32)
+    if autocast is not None:
+        y, c = _autocast_results(layer, dtype, autocast, packed, hx)
+    return Arithmetic(INT8, None, torch.float32, y, c)
+
+
+def refuse_gradient() -> None:
+    """Raise, as there is no backward pass in int8."""
+    raise GatewrightError("compute", '"full" or "bf16" where a gradient is needed, or torch.no_grad()', '"int8"')
 
 
 def _autocast_results(
@@ -152,6 +185,8 @@ def in_bf16(x: Tensor, weights: Sequence[Tensor]) -> bool:
 def _elsewhere(layer: Any, x: Tensor, weights: Sequence[Any]) -> Arithmetic | None:
     """Return how a call on another device computes: as torch does, unless the layer asks for bf16."""
     require(layer.compute, layer.saved)
+    if layer.compute == "int8":
+        raise GatewrightError("compute", f'"full" or "bf16" on {x.device}', '"int8"')
     float32 = all(isinstance(W, Tensor) and W.dtype == torch.float32 for W in (x, *weights))
     if layer.compute == "full" or not float32 or _torch_private.any_autocast():
         return None
@@ -160,7 +195,13 @@ def _elsewhere(layer: Any, x: Tensor, weights: Sequence[Any]) -> Arithmetic | No
 
 
 def code_of(layer: Any, x: Tensor) -> int:
-    """Return the arithmetic of a layer that is looked into, with gates and cell states as they were."""
+    """Return the arithmetic of a layer that is looked into, with gates and cell states as they were.
+
+    Raises:
+        GatewrightError: if that is int8, which takes no gates that are held.
+    """
+    if layer.compute == "int8":
+        raise GatewrightError("compute", '"full" or "bf16" where gates or cell states are changed', '"int8"')
     how = arithmetic(layer, x, layer._current_weights(), packed=False)
     return FULL if how is None or how.code == FULL else BF16_KEPT_FLOAT32
 
@@ -196,7 +237,8 @@ def weights(how: Arithmetic, tensors: Sequence[Tensor]) -> list[Tensor]:
 def state(how: Arithmetic, x: Tensor, hx: Any, shapes: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Return the initial state of a call as the operators take it: zeros of the type of the last one if None."""
     if hx is None:
-        h, c = (torch.float32, torch.float32) if how.rounding is not None else (how.y, how.c)
+        wide = how.rounding is not None or how.code == INT8
+        h, c = (torch.float32, torch.float32) if wide else (how.y, how.c)
         return x.new_zeros(shapes[0], dtype=h), x.new_zeros(shapes[1], dtype=c)
     h_0, c_0 = weights(how, hx)
     return h_0, c_0

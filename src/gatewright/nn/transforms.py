@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewright.nn import _torch_private, adjoint, autograd, batched_calls, operators
+from gatewright.nn import _torch_private, adjoint, autograd, batched_calls, operators, precision
 from gatewright.nn.call import Call
 
 
@@ -29,7 +29,10 @@ def layer(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> Sequence[Ten
     if not (transformed or call.keep):
         return autograd.layer(call, batch_sizes, *tensors)
     # Derivatives of this transform, or of one outside of it, need what is kept.
-    keep = call.keep or adjoint.differentiable(*tensors)
+    trained = adjoint.differentiable(*tensors)
+    if trained and call.compute == precision.INT8:
+        precision.refuse_gradient()
+    keep = call.keep or trained
     call = dataclasses.replace(call, keep=keep, checkpoint=0 if keep else call.checkpoint)
     results: Sequence[Tensor | None] = Lstm.apply(call, batch_sizes, *tensors)
     return results
