@@ -14,8 +14,8 @@ struct Target {
     const Int8Kernels* int8;                      // of the width of the first of f32
 };
 
-extern const Target baseline_target, avx2_target, avxvnni_target, avx512_target, avx512bf16_target, amx_target;
-extern const Target neon_target, neondot_target;
+extern const Target baseline_target, avx2_target, avxvnni_target, avx512_target, avx512vnni_target;
+extern const Target avx512bf16_target, amx_target, neon_target, neondot_target;
 
 // The bits of amx on any machine with AVX-512, slowly: for tests, by its name alone and not among targets().
 extern const Target amxmodel_target;
@@ -25,10 +25,12 @@ extern const Kernels<float>*const avx2_f32[], *const neon_f32[];
 extern const Kernels<double>*const avx2_f64[], *const neon_f64[];
 extern const Kernels<float, BFloat16>*const avx2_bf16[], *const neon_bf16[];
 
-// Of avx512; avx512bf16 and amx have them too, and products of bfloat16 of their own.
+// Of avx512; avx512vnni has them too, and with avx512bf16 and amx products of int8; these have products of bfloat16
+// of their own.
 extern const Kernels<float>* const avx512_f32[];
 extern const Kernels<double>* const avx512_f64[];
-extern const Int8Kernels avx512_int8, avx512bf16_int8;
+extern const Kernels<float, BFloat16>* const avx512_bf16[];
+extern const Int8Kernels avx512_int8, avx512vnni_int8;
 
 // All that were compiled, best first; null-terminated.
 const Target* const* targets();

@@ -11,6 +11,6 @@ const Kernels<float, BFloat16>* const bf16[] = {&amx::tile_kernels, nullptr};
 
 }  // namespace
 
-const Target amx_target = {"amx", avx512_f32, avx512_f64, bf16, &avx512bf16_int8};
+const Target amx_target = {"amx", avx512_f32, avx512_f64, bf16, &avx512vnni_int8};
 
 }  // namespace gatewright

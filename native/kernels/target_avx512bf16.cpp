@@ -10,8 +10,6 @@ const Kernels<float, BFloat16>* const bf16[] = {&avx512bf16::bfloat16_kernels<16
 
 }  // namespace
 
-const Int8Kernels avx512bf16_int8 = avx512bf16::int8_kernels<16>;
-
-const Target avx512bf16_target = {"avx512bf16", avx512_f32, avx512_f64, bf16, &avx512bf16_int8};
+const Target avx512bf16_target = {"avx512bf16", avx512_f32, avx512_f64, bf16, &avx512vnni_int8};
 
 }  // namespace gatewright

@@ -63,6 +63,7 @@ def test_a_text_model_is_scored_as_torch_scores_it(text_run: tuple[Path, Path]) 
     found = quantize_run(run, source)
     assert [kept.weights for kept in found] == ["float32", "bf16", "bf16-float32", "int8", "int8-float32"]
     assert [found[0].bytes // kept.bytes for kept in found] == [1, 2, 2, 4, 4]
+    assert [kept.milliseconds is not None for kept in found] == [True, True, False, True, False]
     model = load(run)
     assert model.vocabulary is not None
     symbols = encode_text(source.read_text(), model.vocabulary)
@@ -105,7 +106,9 @@ def test_the_command_prints_a_table(text_run: tuple[Path, Path], capsys: pytest.
     cli.main(["quantize", *map(str, text_run)])
     out = capsys.readouterr().out
     assert "weights of the gates" in out
-    assert all(word in out for word in ("float32", "bf16", "bf16-float32", "int8", "nats/char", "KiB", "%"))
+    assert all(
+        word in out for word in ("float32", "bf16", "bf16-float32", "int8", "nats/char", "KiB", "ms a batch", "%")
+    )
 
 
 def test_data_that_does_not_fit_is_one_line(

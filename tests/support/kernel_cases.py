@@ -16,8 +16,9 @@ Array = NDArray[Any]
 
 #: All targets that this machine runs; those with code of their own for float32 and float64; those for bfloat16.
 SUPPORTED = [name for name, runs in kernels.info().targets.items() if runs]
-TARGETS = [name for name in SUPPORTED if name not in ("avx512bf16", "amx", "avxvnni", "neondot")]
-BF16_TARGETS = [*SUPPORTED, *(["amx-model"] if "avx512" in SUPPORTED else [])]
+_BF16 = [name for name in SUPPORTED if name not in ("avx512vnni", "avxvnni", "neondot")]
+TARGETS = [name for name in _BF16 if name not in ("avx512bf16", "amx")]
+BF16_TARGETS = [*_BF16, *(["amx-model"] if "avx512" in SUPPORTED else [])]
 DTYPES = (np.float32, np.float64)
 #: Relative to the largest value, or to 1 where that is less: near saturation, 1 - i has few digits left.
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
