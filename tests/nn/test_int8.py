@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatewright import kernels
 from gatewright.errors import GatewrightError
 from gatewright.insight import intervene
 from gatewright.nn import LSTM, operators, precision
-from gatewright.spec.cell import LayerWeights
+from gatewright.spec.cell import CellSpec, LayerWeights
 
 D, H, T, B = 7, 20, 9, 6
 STACKS: list[dict[str, Any]] = [{}, {"num_layers": 2, "proj_size": 6}, {"num_layers": 2, "bidirectional": True}]
@@ -119,6 +120,14 @@ def test_a_gradient_is_refused_with_the_remedy() -> None:
         operators.lstm(x, torch.zeros(B, H), torch.zeros(B, H), weights, 1, None, [0, 0, 0, precision.INT8])
 
 
+def test_a_batch_of_calls_has_the_same_bits_and_no_gradient() -> None:
+    layer, x = layer_of().requires_grad_(False), example()
+    y = torch.func.vmap(lambda each: layer(each)[0], in_dims=1, out_dims=1)(x)
+    assert torch.equal(y, layer(x)[0])
+    with pytest.raises(GatewrightError, match=r'^compute: expected "full" or "bf16" where a gradient is needed'):
+        torch.func.grad(lambda each: layer(each)[0].sum())(x)
+
+
 def test_a_compiled_layer_has_the_same_bits() -> None:
     layer, x = layer_of(num_layers=2), example()
     with torch.no_grad():
@@ -129,6 +138,7 @@ def test_a_compiled_layer_has_the_same_bits() -> None:
     assert torch.equal(c_n, states[1])
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.:DeprecationWarning")  # of torch's own forward-mode derivatives
 @torch.no_grad()
 def test_other_types_and_devices_are_refused_by_name() -> None:
     x = example()
@@ -139,8 +149,10 @@ def test_other_types_and_devices_are_refused_by_name() -> None:
         layer_of()(x.double())
     with pytest.raises(GatewrightError, match=r'^compute: expected "full" or "bf16" on meta'):
         layer_of().to("meta")(x.to("meta"))
-    with pytest.raises(GatewrightError, match=r'^compute: expected "full" or "bf16" under torch.func'):
-        torch.func.vmap(layer_of(), in_dims=1)(x)
+    with forward_ad.dual_level(), pytest.raises(GatewrightError, match=r"^compute: expected .* in forward mode"):
+        layer_of()(forward_ad.make_dual(x, x))
+    with pytest.raises(GatewrightError, match=r"^compute: expected .* for a cell with features"):
+        layer_of(cell=CellSpec(peephole=True))(x)
     with pytest.raises(GatewrightError, match=r"^h_0: expected numbers from -1 to 1 with compute='int8'"):
         layer_of()(x, (torch.full((1, B, H), 1.5), torch.zeros(1, B, H)))
     with pytest.raises(GatewrightError, match=r'^compute: expected "full" or "bf16" where gates or cell states'):

@@ -80,9 +80,9 @@ class LSTM(torch.nn.RNNBase):
     Raises:
         SpecError: if the projection of the layer contradicts the cell.
         GatewrightError: if ``checkpoint`` is not a whole number of at least 0, ``compute``, ``saved`` or
-            ``initial_state`` is none of its values, or ``compute`` does not fit the weights' type.  With "int8" also
-            where a gradient is needed (a call within ``torch.no_grad()`` needs none), on other devices, in forward
-            mode, for a cell with features, and for an h_0 outside of -1 to 1 without a projection.
+            ``initial_state`` is none of its values, or ``compute`` does not fit the weights' type.  With "int8"
+            also where a gradient is needed (a call within ``torch.no_grad()`` needs none), on other devices, in
+            forward mode, for a cell with features, and for an h_0 outside of -1 to 1 without a projection.
         ValueError: if input is not 2-D or 3-D, or not of the type of the weights.
         RuntimeError: if sizes do not fit, or there are no steps.  The states that come with a packed sequence
             are checked too; `torch.nn.LSTM` reads out of bounds, or goes on, with some that do not fit.
@@ -281,10 +281,10 @@ class LSTM(torch.nn.RNNBase):
         """Run what is of the types that the kernels take, padded or packed."""
         stack, code = self._stack(weights), precision.FULL if how is None else how.code
         of_cell = None if self._variant is None else variant.Pass(self._variant, self.training)
+        plain = of_cell is None or of_cell.computed_as_plain()
+        by_kernels = by_kernels and plain
         if of_cell is not None:
             stack = of_cell.dropped(stack, 2 if self.bidirectional else 1)
-            by_kernels = by_kernels and of_cell.computed_as_plain()
-        plain = of_cell is None or of_cell.computed_as_plain()
         sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
         run: _Run
         if by_kernels:
@@ -304,7 +304,7 @@ class LSTM(torch.nn.RNNBase):
             )
         else:
             run = functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(hx[0], code))
-        if of_cell is not None and not of_cell.computed_as_plain():
+        if of_cell is not None and not plain:
             run = of_cell.in_turn(run, 2 if self.bidirectional else 1)
         if sizes is None:
             return self._padded(input, hx, stack, run)
