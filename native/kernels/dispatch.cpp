@@ -18,7 +18,7 @@ namespace {
 
 const Target* const kTargets[] = {
 #if defined(__x86_64__)
-    &amx_target, &avx512bf16_target, &avx512vnni_target, &avx512_target, &avxvnni_target, &avx2_target,
+    &amx_target,      &avx512bf16_target, &avx512vnni_target, &avx512_target, &avxvnni_target, &avx2_target,
 #elif defined(__aarch64__)
     &neondot_target, &neon_target,
 #endif
@@ -57,8 +57,7 @@ bool supported([[maybe_unused]] const Target& target) {
 #if defined(__x86_64__)
     if (&target == &amx_target) return supported(avx512bf16_target) && amx_permitted();
     if (&target == &amxmodel_target) return supported(avx512_target);
-    if (&target == &avx512bf16_target)
-        return supported(avx512vnni_target) && __builtin_cpu_supports("avx512bf16");
+    if (&target == &avx512bf16_target) return supported(avx512vnni_target) && __builtin_cpu_supports("avx512bf16");
     if (&target == &avx512vnni_target) return supported(avx512_target) && __builtin_cpu_supports("avx512vnni");
     if (&target == &avx512_target)
         return supported(avx2_target) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

@@ -25,8 +25,8 @@ extern const Kernels<float>*const avx2_f32[], *const neon_f32[];
 extern const Kernels<double>*const avx2_f64[], *const neon_f64[];
 extern const Kernels<float, BFloat16>*const avx2_bf16[], *const neon_bf16[];
 
-// Of avx512; avx512vnni has them too, and with avx512bf16 and amx products of int8; these have products of bfloat16
-// of their own.
+// Of avx512; avx512vnni has them too, and with avx512bf16 and amx products of int8; these have products of
+// bfloat16 of their own.
 extern const Kernels<float>* const avx512_f32[];
 extern const Kernels<double>* const avx512_f64[];
 extern const Kernels<float, BFloat16>* const avx512_bf16[];

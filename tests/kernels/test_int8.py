@@ -115,7 +115,7 @@ def test_a_stream_and_chunks_give_the_whole(P: int, target: str) -> None:
     assert np.concatenate([first.y, rest.y]).tobytes() == whole.y.tobytes()
     assert rest.c_n.tobytes() == whole.c_n.tobytes()
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight_hr_l0")
-    arrays = {name: W for name, W in zip(names, problem.weights, strict=True) if W is not None}
+    arrays = {name: W for name, W in zip(names, problem.weights[:5], strict=True) if W is not None}
     stream = Stream.from_weights(arrays, sessions=5, weights="int8")
     assert stream.run(problem.x).tobytes() == whole.y.tobytes()
     assert np.stack([stream.state(n).cell[0] for n in range(5)]).tobytes() == whole.c_n.tobytes()
