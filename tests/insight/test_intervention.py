@@ -15,6 +15,7 @@ from gatewright.equations import GATES, QUANTITIES
 from gatewright.errors import GatewrightError
 from gatewright.insight import Recording, intervene
 from gatewright.runtime.stream import Stream
+from tests.support.other_device import run_as_elsewhere
 from tests.support.small_models import forecaster, language_model, write_sites
 
 SIZES = {"T": 24, "B": 3, "D": 4, "H": 5}
@@ -193,6 +194,28 @@ def test_what_nothing_has_changed_yet_keeps_its_bits():
     assert np.all(apart.predictions[:9] == 0)
     assert np.all(apart.cell[0][:9] == 0)
     assert np.abs(apart.hidden[0][9]).max() > 0
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_on_other_devices_rounding_is_no_effect(reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a run without changes and one with them take other operations of torch."""
+    lstm, x = layers(num_layers=2, bidirectional=True).float(), numbers().float()
+    key = (1, "reverse") if reverse else 1
+    clamp = {key: {"forget_gate": (None, 0.0, slice(9, 10))}}
+    expected = intervene(lstm, x, clamp=clamp)
+    run_as_elsewhere(monkeypatch)
+    before = look(lstm, x)
+    changed = intervene(lstm, x, clamp=clamp)
+    recorded, judge, unchanged = (each.layers[1] for each in (changed, expected, before))
+    effect = (recorded.reverse.cell - unchanged.reverse.cell, recorded.forward.cell - unchanged.forward.cell)
+    affected, other = effect if reverse else effect[::-1]
+    assert not other.any()
+    first, last = (10, None) if reverse else (0, 9)
+    assert not affected[first:last].any()
+    assert np.abs(affected[9]).max() > 0
+    np.testing.assert_allclose(recorded.forward.cell, judge.forward.cell, atol=1e-6)
+    np.testing.assert_allclose(recorded.reverse.cell, judge.reverse.cell, atol=1e-6)
+    assert changed.difference(before).first.tolist() == ([0, 0, 0] if reverse else [9, 9, 9])
 
 
 def test_a_change_that_lets_nothing_through_forgets_all_before_it():

@@ -137,3 +137,4 @@ def test_info_says_all_of_it() -> None:
     assert all(name in lines[1] for name in info.targets)
     assert lines[2].startswith("threads   2: as torch.get_num_threads() says")
     assert "torch's own operator on other devices" in lines[4]
+    assert "variants of the cell there by torch's operations" in lines[5]

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gatewright.nn import LSTM, Record, fallback, fast_path, precision, recompute
+from gatewright.nn import LSTM, Record, fallback, recompute
 from gatewright.spec.cell import LayerWeights
+from tests.support.other_device import run_as_elsewhere
 
 from .test_record import (
     INITIAL,
@@ -31,15 +32,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not sup
 LENGTHS = [None, [2, 6, 5]]
 
 
-def takes_the_data_of_another_device(x: Any, hx: Any, stack: Any) -> bool:
-    return not fast_path.looked_into(getattr(x, "data", x), hx, [W for layer in stack for W in layer])
-
-
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """No kernels, as on a device other than the CPU."""
-    monkeypatch.setattr(precision, "arithmetic", lambda *_, **__: None)
-    monkeypatch.setattr(recompute, "takes", takes_the_data_of_another_device)
+    run_as_elsewhere(monkeypatch)
 
 
 def called(lstm: LSTM, x: Tensor, hx: Any, lengths: list[int] | None) -> tuple[list[Tensor], Record]:

@@ -1,6 +1,7 @@
 """Interventions ("what if"): a run with gates held, units ablated, or the cell state set by hand.
 
-The changed run uses the kernels of the unchanged one, so that values before the first change have the same bits.
+The changed run uses the kernels of the unchanged one, so that values before the first change have the same bits;
+on devices without kernels of our own these values are those of the unchanged run.
 The sequence is cut where a change begins or ends and where a cell state is edited, and continues from the states
 at the cut.
 """
@@ -21,8 +22,9 @@ from torch import Tensor
 from gatewright.equations import GATES, QUANTITIES
 from gatewright.insight.changes import Changes, Plan, describe, plan
 from gatewright.insight.recorder import Pass, Reading, prepare, record
+from gatewright.insight.recorder import forward as run_unchanged
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM, Record, fallback, fast_path, precision
+from gatewright.nn import LSTM, Record, fallback, fast_path, precision, recompute
 from gatewright.nn import initial_state as start
 from gatewright.nn.held_gates import sequence_held
 from gatewright.nn.model import Model, State
@@ -33,6 +35,9 @@ from gatewright.tasks.inputs import InputBatch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+#: Differences of recorded numbers that are rounding, in units of the last place of 1 or of the number.
+_ROUNDING = 100
 
 
 def intervene(
@@ -108,7 +113,9 @@ def _changed(changes: Plan, edits: list[Edit]) -> Pass:
         shapes = ((lstm.num_layers * S, B, P), (lstm.num_layers * S, B, lstm.hidden_size))
         learned = [start.of_rows(each, B) for _, each in start.parameters(lstm)]
         h_0, c_0 = state or learned or (x.new_zeros(shapes[0]), x.new_zeros(shapes[1]))
-        compute = precision.code_of(lstm, x)
+        compute, unchanged = precision.code_of(lstm, x), None
+        if recompute.takes(x, state, [lstm.layer_weights(0)]):
+            unchanged = run_unchanged(lstm, x, lengths, state)
         if compute != precision.FULL:  # states are not rounded where a change begins or ends
             h_0, c_0 = h_0.float(), c_0.float()
         layers: list[LayerRecord] = []
@@ -119,12 +126,33 @@ def _changed(changes: Plan, edits: list[Edit]) -> Pass:
                 change = changes.get((layer, reverse), Changes())
                 changed = _Layer(lstm.layer_weights(layer, reverse), change, reverse, compute)
                 records.append(changed.run(x, h_0[k], c_0[k], lengths))
+                if unchanged is not None:
+                    recorded = unchanged.layers[layer].reverse if reverse else unchanged.layers[layer].forward
+                    assert recorded is not None
+                    records[-1] = _as_before(records[-1], recorded, reverse)
                 edits.extend(dataclasses.replace(edit, layer=layer) for edit in changed.edits)
             x = torch.cat([direction.hidden for direction in records], dim=-1)
             layers.append(dataclasses.replace(records[0], reverse=records[1] if S == 2 else None))
         return Record(tuple(layers), None if (lengths == len(x)).all() else torch.from_numpy(lengths))
 
     return forward
+
+
+def _as_before(changed: LayerRecord, unchanged: LayerRecord, reverse: bool) -> LayerRecord:
+    """Return a record with the numbers of the unchanged run up to the first effect of a change in each row.
+
+    On devices without our kernels the two run by other operations, whose rounding is no effect.
+    """
+    pairs = {name: (getattr(changed, name), getattr(unchanged, name)) for name in QUANTITIES}
+    differs = [
+        ((a - b).abs() > _ROUNDING * torch.finfo(b.dtype).eps * b.abs().clamp(min=1)) for a, b in pairs.values()
+    ]
+    by_step = torch.stack([each.any(-1) for each in differs]).any(0)  # (T, B)
+    order = by_step.flip(0) if reverse else by_step
+    same = order.cumsum(0) == 0
+    same = (same.flip(0) if reverse else same)[..., None]
+    quantities: dict[str, Any] = {name: torch.where(same, b, a) for name, (a, b) in pairs.items()}
+    return dataclasses.replace(changed, **quantities)
 
 
 @dataclass

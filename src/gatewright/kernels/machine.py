@@ -38,7 +38,8 @@ class Info:
                 f"built     {built}",
                 f"threads   {self.threads}: {self.threads_why}",
                 "LSTM      these kernels on the CPU, in float32, float64 and bf16;",
-                "          torch's own operator on other devices, with records from its hidden states",
+                "          torch's own operator on other devices, with records from its hidden states;",
+                "          variants of the cell there by torch's operations, step by step",
             ]
         )
 
