@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from gatewright import LSTM, CellSpec, convert, equations, look
 from gatewright.counter_random import WEIGHT_DROP, Place, hit
 from gatewright.equations import Masks
 from gatewright.errors import GatewrightError, SpecError
-from gatewright.nn import fallback, variant
+from gatewright.insight import Recording, intervene
+from gatewright.insight.memory_horizon import memory_horizon
+from gatewright.inspector.payload import Payload
+from gatewright.nn import fallback, precision, variant
 from gatewright.nn.random_masks import Draws, new_seed
 from gatewright.nn.variant_steps import Variant
 from gatewright.spec import LayerWeights
@@ -239,11 +242,59 @@ def test_narrow_types_and_torch_transforms(compute: Any) -> None:
     torch.testing.assert_close(compiled(x.double())[0], exact(x.double())[0], rtol=0, atol=1e-14)
 
 
-def test_second_derivatives() -> None:
-    cell = dataclasses.replace(CELLS[-1], hidden_dropout=0.0, candidate_dropout=0.0)
+@pytest.mark.parametrize("cell", [*CELLS, CLIPPED], ids=label)
+def test_evaluation_and_second_derivatives(cell: CellSpec) -> None:
     lstm = layer_of(cell).eval()
-    inputs = [torch.randn(2, 2, D, dtype=torch.float64, requires_grad=True)]
-    assert torch.autograd.gradgradcheck(lambda x: lstm(x)[0], inputs)
+    x = torch.randn(3, 2, D, dtype=torch.float64, requires_grad=True)
+    expected, _ = equations.forward(x.detach().numpy(), arrays(lstm.layer_weights(0)), cell=cell)
+    np.testing.assert_allclose(lstm(x)[0].detach().numpy(), expected, rtol=0, atol=1e-14)
+    assert torch.autograd.gradgradcheck(lambda x: lstm(x)[0], [x], fast_mode=True)
+
+
+def test_without_kernels_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on other devices, whose arithmetic is torch's own."""
+    cell = CellSpec(**TOGETHER[3], weight_drop=0.2)
+    lstm, x = layer_of(cell), torch.randn(T, B, D, dtype=torch.float64)
+    results = []
+    for alone in (False, True):
+        if alone:
+            monkeypatch.setattr(precision, "arithmetic", lambda *_: None)
+        torch.manual_seed(2)
+        y, _, record = lstm(x, record=True)
+        results.append((y, record.layers[0].kept))
+        torch.manual_seed(2)
+        assert torch.equal(lstm(x)[0], y)
+    torch.testing.assert_close(*results, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        CellSpec(peephole=True, coupled=True),
+        CellSpec(forget_gate=False, candidate_activation="identity", gate_activation="hard_sigmoid"),
+        CellSpec(cell_clip=0.3, zoneout_cell=0.2, hidden_dropout=0.5),
+    ],
+    ids=label,
+)
+def test_the_ledger_of_a_recording_adds_up(cell: CellSpec, tmp_path: Path) -> None:
+    lstm = layer_of(cell, bidirectional=True)
+    recording = look(lstm, torch.randn(20, 2, D, dtype=torch.float64))
+    recording.save(tmp_path / "r.safetensors")
+    for each in (recording, Recording.load(tmp_path / "r.safetensors"), recording.select(units=[0, 3], rows=[1])):
+        for direction in ("forward", "reverse"):
+            record = each.record(0, direction)
+            assert (record.kept is None) == (cell.cell_clip == 0)
+            ledger = each.ledger(0, t=11, direction=direction)
+            np.testing.assert_allclose(ledger.total, ledger.cell, rtol=0, atol=5e-15)
+    assert memory_horizon(look(layer_of(cell), torch.randn(20, 2, D, dtype=torch.float64))).lstm.shape == (10,)
+    if cell.cell_clip:
+        with pytest.raises(GatewrightError, match=r"^recording: expected layers without clipping"):
+            Payload(recording, "a")
+    for features in ({"layer_norm": True}, {"output_activation": "identity"}, {"zoneout_hidden": 0.1}):
+        with pytest.raises(
+            GatewrightError, match=rf"^cell: expected a cell that shows .*, got {next(iter(features))}"
+        ):
+            look(LSTM(D, H, cell=CellSpec(**features)), torch.ones(2, 1, D))  # type: ignore[arg-type]
 
 
 def test_contradictions_and_what_has_only_the_plain_cell_are_refused_by_name(tmp_path: Any) -> None:
@@ -260,7 +311,7 @@ def test_contradictions_and_what_has_only_the_plain_cell_are_refused_by_name(tmp
     for use in (
         lstm.stream,
         lambda: convert(torch.nn.Sequential(lstm), back=True),
-        lambda: look(lstm, torch.ones(2, 1, 3)),
+        lambda: intervene(lstm, torch.ones(2, 1, 3), clamp={0: {"forget_gate": (None, 0.0)}}),
     ):
         with pytest.raises(GatewrightError, match=named):
             use()

@@ -29,7 +29,7 @@ from gatewright.nn import initial_state as start
 from gatewright.nn.held_gates import sequence_held
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
-from gatewright.spec.cell import LayerWeights
+from gatewright.spec.cell import LayerWeights, require_plain
 from gatewright.spec.recording import Edit
 from gatewright.tasks.inputs import InputBatch
 
@@ -85,6 +85,7 @@ def intervene(
     for name in reading.keys() - Reading.__annotations__.keys():
         raise TypeError(f"intervene() got an unexpected keyword argument {name!r}")
     opened, batch = prepare(model, data, **reading)
+    require_plain("a what if", _lstm(opened).cell)
     return run(opened, batch, plan(_lstm(opened), batch.lengths, clamp, ablate, edit_cell))
 
 

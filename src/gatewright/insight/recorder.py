@@ -20,7 +20,7 @@ from gatewright.nn import LSTM, Record
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
 from gatewright.runs.run import Run
-from gatewright.spec.cell import require_plain
+from gatewright.spec.cell import CellSpec
 from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
 
@@ -114,8 +114,16 @@ def prepare(
         got = f"a {type(model).__module__}.{type(model).__name__}{_hint(model)}"
         raise GatewrightError("model", "a run, a gatewright.Model or a gatewright.LSTM", got)
     if isinstance(model, LSTM):
-        require_plain("a recording", model.cell)
+        _require_shown_cell(model.cell)
     return model, gather(model, data, state=state, start=start, steps=steps, title=title)
+
+
+def _require_shown_cell(cell: CellSpec) -> None:
+    """Refuse a cell whose hidden state is not o ⊙ tanh(c), which figures of a recording and its page rely on."""
+    for name in ("output_activation", "layer_norm", "zoneout_hidden"):
+        if name in cell.features():
+            expected = "a cell that shows o ⊙ tanh(c), for a recording"
+            raise GatewrightError("cell", expected, f"{name}={getattr(cell, name)!r}")
 
 
 def _hint(model: Any) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.equations import GATES
+from gatewright.errors import GatewrightError
 from gatewright.insight.diagnosis import Diagnosis
 from gatewright.insight.layers import DIRECTIONS, Layer
 from gatewright.insight.prediction_errors import errors_of
@@ -27,6 +28,9 @@ class Payload:
         name: its id on the page.
         origin: id of the recording that it is a "what if" of, or "".
 
+    Raises:
+        GatewrightError: if cell states are clipped or zoned out, which the page does not draw.
+
     >>> import torch
     >>> from gatewright import LSTM, look
     >>> payload = Payload(look(LSTM(3, 4), torch.ones(5, 1, 3)), "a")
@@ -37,6 +41,9 @@ class Payload:
     """
 
     def __init__(self, recording: Recording, name: str, origin: str = "") -> None:
+        if any(record.kept is not None for _, record in recording.records()):
+            expected = "layers without clipping or zoneout of the cell state, for the page"
+            raise GatewrightError("recording", expected, "one with either; `Recording.ledger` has its account")
         self.recording, self.name, self.origin = recording, name, origin
         self._blocks = [self._of_row(row) for row in range(len(recording.lengths))]
 
