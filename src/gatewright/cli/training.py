@@ -243,7 +243,7 @@ def quantize(run: Path, data: Path, /) -> None:
     Example: gatewright quantize runs/load load.csv
 
     The model file does not change: gatewright.Stream.load(..., weights="int8") uses fewer bits for steps, and
-    gatewright.load(...).lstm.compute = "int8" for batches, here of 64 rows and 64 steps.
+    gatewright.load(...).model_.lstm.compute = "int8" for batches, here of 64 rows and 64 steps.
 
     Args:
         run: Directory of the run.
