@@ -139,26 +139,13 @@ def step_adjoint(
         bf16: whether products are those of bf16 arithmetic.
     """
     chosen, multiply = masks or NO_MASKS, product if bf16 else np.matmul
-    i, f, g, o = r.input_gate, r.forget_gate, r.candidate, r.output_gate
+    i, f, g = r.input_gate, r.forget_gate, r.candidate
     c, h, w_c = r.cell_initial, r.hidden_initial, peepholes(weights, cell)
-    d_weights: dict[str, Array] = {}
     training = masks is not None
 
     dh, dh_new = zoned_adjoint(d.hidden, cell.zoneout_hidden, chosen.zoneout_hidden, training=training)
     dm = dh_new if weights.W_hr is None else multiply(dh_new, weights.W_hr)
-    s = activated(cell.output_activation, shown(r.cell, weights, cell))
-    do = d.output_gate + dm * s
-    du = dm * o * slope(cell.output_activation, s)
-    if cell.layer_norm:
-        n, deviation = normalised(r.cell)
-        d_weights |= {"dw_ln_cell": du * n, "db_ln_cell": du}
-        du = normalised_adjoint(du * weights.w_ln_cell, n, deviation)
-    dc_next = d.cell + du
-    d_pre = {}
-    if cell.output_gate:
-        d_pre["output_gate"] = do * slope(cell.gate_activation, o)
-        if "output_gate" in w_c:
-            dc_next = dc_next + d_pre["output_gate"] * w_c["output_gate"]
+    m, dc_next, d_pre, d_weights = _output_adjoint(r, dm, d, weights, cell)
     dc, d_clipped = zoned_adjoint(dc_next, cell.zoneout_cell, chosen.zoneout_cell, training=training)
     if cell.cell_clip:
         d_clipped = np.where(np.abs(f * c + i * g) <= cell.cell_clip, d_clipped, 0)
@@ -189,7 +176,33 @@ def step_adjoint(
         dz, d_weights["dw_ln"] = _gates_adjoint(dz, x, h_read, weights, cell, bf16=bf16)
     dh_read = multiply(dz, weights.W_hh)
     dh = dh + (dh_read if chosen.hidden is None else dh_read * chosen.hidden)
-    return StepAdjoint(dz, dh, dc, dh_new, o * s, h_read, d_weights)
+    return StepAdjoint(dz, dh, dc, dh_new, m, h_read, d_weights)
+
+
+def _output_adjoint(
+    r: Record, dm: Array, d: Record, weights: LayerWeights, cell: CellSpec
+) -> tuple[Array, Array, dict[str, Array], dict[str, Array]]:
+    """Go back from m = o ⊙ tanh(norm(c')) to c'.
+
+    Returns:
+        m; the adjoints of c', of the output gate before activation, and of the weights of layer normalisation.
+    """
+    o = r.output_gate
+    d_pre: dict[str, Array] = {}
+    d_weights: dict[str, Array] = {}
+    s = activated(cell.output_activation, shown(r.cell, weights, cell))
+    do = d.output_gate + dm * s
+    du: Array = dm * o * slope(cell.output_activation, s)
+    if cell.layer_norm:
+        n, deviation = normalised(r.cell)
+        d_weights = {"dw_ln_cell": du * n, "db_ln_cell": du}
+        du = normalised_adjoint(du * weights.w_ln_cell, n, deviation)
+    dc_next = d.cell + du
+    if cell.output_gate:
+        d_pre["output_gate"] = do * slope(cell.gate_activation, o)
+        if cell.peephole:
+            dc_next = dc_next + d_pre["output_gate"] * peepholes(weights, cell)["output_gate"]
+    return o * s, dc_next, d_pre, d_weights
 
 
 def normalised_gates(

@@ -43,55 +43,7 @@ class Variant:
                 gate follows the held forget gate.
             operand: what is done to the operands of products.
         """
-        cell, masks = self.cell, self._masks(x, weights)
-        biases = [b for b in (weights.b_ih, weights.b_hh) if b is not None]
-        bias = sum(biases[1:], biases[0]) if biases else None
-        G, H = len(cell.gates()), weights.hidden_size
-        from_input = F.linear(operand(x), operand(weights.W_ih), None if cell.layer_norm else bias).unbind(0)
-        W_hh = operand(weights.W_hh).t()
-        W_hr = None if weights.W_hr is None else operand(weights.W_hr)
-        reading = [name for name in cell.gates() if name in _READING] if cell.peephole else []
-        w_c = dict(zip(reading, weights.w_ch.chunk(len(reading)), strict=True)) if reading else {}
-        held = {} if clamps is None else dict(zip(CellSpec().gates(), clamps, strict=True))
-
-        def gate(name: str, z: dict[str, Tensor], c: Tensor) -> Tensor:
-            if name not in z:
-                return _held(name, torch.ones_like(c), held)
-            pre = torch.addcmul(z[name], w_c[name], c) if name in w_c else z[name]
-            return _held(name, activated(cell.gate_activation, pre), held)
-
-        def advance(t: int, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-            read = h * masks["hidden"][0] if "hidden" in masks else h
-            pre = torch.addmm(from_input[t], operand(read), W_hh)
-            if cell.layer_norm:
-                normal = F.layer_norm(pre.unflatten(1, (G, H)), (H,), eps=LAYER_NORM_EPSILON).flatten(1)
-                pre = normal * weights.w_ln if bias is None else torch.addcmul(bias, normal, weights.w_ln)
-            z = dict(zip(cell.gates(), pre.chunk(G, dim=1), strict=True))
-            f = gate("forget_gate", z, c)
-            i = _held("input_gate", 1 - f, held) if cell.coupled else gate("input_gate", z, c)
-            g = _held("candidate", activated(cell.candidate_activation, z["candidate"]), held)
-            g = g * masks["candidate"][t] if "candidate" in masks else g
-            unclipped = torch.addcmul(f * c, i, g)
-            clip = cell.cell_clip
-            clipped = unclipped.clamp(-clip, clip) if clip else unclipped
-            hit_c, hit_h = (
-                masks[name][t] if name in masks else None for name in ("zoneout_cell", "zoneout_hidden")
-            )
-            c_next = zoned(c, clipped, cell.zoneout_cell, hit_c)
-            o = gate("output_gate", z, c_next)
-            shown = c_next
-            if cell.layer_norm:
-                shown = F.layer_norm(c_next, (H,), weights.w_ln_cell, weights.b_ln_cell, LAYER_NORM_EPSILON)
-            m = o * activated(cell.output_activation, shown)
-            h_next = zoned(h, m if W_hr is None else F.linear(operand(m), W_hr), cell.zoneout_hidden, hit_h)
-            if not (clip or cell.zoneout_cell):
-                return i, f, g, o, c_next, h_next
-            share = torch.where(clipped == unclipped, torch.ones_like(c), clipped / unclipped)
-            one, none = torch.ones_like(c), torch.zeros_like(c)
-            factors = [zoned(a, share * b, cell.zoneout_cell, hit_c) for a, b in ((one, f), (none, i * g))]
-            return i, f, g, o, c_next, h_next, *factors
-
-        return advance
+        return _Steps(self.cell, x, weights, self._masks(x, weights), clamps, operand).advance
 
     def _masks(self, x: Tensor, weights: LayerWeights) -> dict[str, Tensor]:
         """Return the random choices of all steps by name, (T, B, H); none outside of training."""
@@ -114,6 +66,81 @@ class Variant:
         return masks
 
 
+class _Steps:
+    """The steps of one layer in one direction: what all of them share, and the lines of one."""
+
+    def __init__(
+        self,
+        cell: CellSpec,
+        x: Tensor,
+        weights: LayerWeights,
+        masks: dict[str, Tensor],
+        clamps: Tensor | None,
+        operand: Operand,
+    ) -> None:
+        self.cell, self.weights, self.masks, self.operand = cell, weights, masks, operand
+        biases = [b for b in (weights.b_ih, weights.b_hh) if b is not None]
+        self.bias = sum(biases[1:], biases[0]) if biases else None
+        bias = None if cell.layer_norm else self.bias
+        self.from_input = F.linear(operand(x), operand(weights.W_ih), bias).unbind(0)
+        self.W_hh = operand(weights.W_hh).t()
+        self.W_hr = None if weights.W_hr is None else operand(weights.W_hr)
+        reading = [name for name in cell.gates() if name in _READING] if cell.peephole else []
+        self.w_c = dict(zip(reading, weights.w_ch.chunk(len(reading)), strict=True)) if reading else {}
+        self.held = {} if clamps is None else dict(zip(CellSpec().gates(), clamps, strict=True))
+
+    def advance(self, t: int, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        """Advance by step t."""
+        cell, masks = self.cell, self.masks
+        z = self._sums(t, h)
+        f = self._gate("forget_gate", z, c)
+        i = self._as_held("input_gate", 1 - f) if cell.coupled else self._gate("input_gate", z, c)
+        g = self._as_held("candidate", activated(cell.candidate_activation, z["candidate"]))
+        g = g * masks["candidate"][t] if "candidate" in masks else g
+        unclipped = torch.addcmul(f * c, i, g)
+        clipped = unclipped.clamp(-cell.cell_clip, cell.cell_clip) if cell.cell_clip else unclipped
+        hit_c, hit_h = (masks[name][t] if name in masks else None for name in ("zoneout_cell", "zoneout_hidden"))
+        c_next = zoned(c, clipped, cell.zoneout_cell, hit_c)
+        o = self._gate("output_gate", z, c_next)
+        m = o * activated(cell.output_activation, self._shown(c_next))
+        h_next = m if self.W_hr is None else F.linear(self.operand(m), self.W_hr)
+        h_next = zoned(h, h_next, cell.zoneout_hidden, hit_h)
+        if not (cell.cell_clip or cell.zoneout_cell):
+            return i, f, g, o, c_next, h_next
+        one, none, whole = torch.ones_like(c), torch.zeros_like(c), clipped == unclipped
+        share = torch.where(whole, one, clipped / torch.where(whole, one, unclipped))
+        factors = [zoned(a, share * b, cell.zoneout_cell, hit_c) for a, b in ((one, f), (none, i * g))]
+        return i, f, g, o, c_next, h_next, *factors
+
+    def _sums(self, t: int, h: Tensor) -> dict[str, Tensor]:
+        """Return each gate before peepholes and activation."""
+        cell, weights = self.cell, self.weights
+        G, H = len(cell.gates()), weights.hidden_size
+        read = h * self.masks["hidden"][0] if "hidden" in self.masks else h
+        sums = torch.addmm(self.from_input[t], self.operand(read), self.W_hh)
+        if cell.layer_norm:
+            normal = F.layer_norm(sums.unflatten(1, (G, H)), (H,), eps=LAYER_NORM_EPSILON).flatten(1)
+            sums = normal * weights.w_ln if self.bias is None else torch.addcmul(self.bias, normal, weights.w_ln)
+        return dict(zip(cell.gates(), sums.chunk(G, dim=1), strict=True))
+
+    def _gate(self, name: str, z: dict[str, Tensor], c: Tensor) -> Tensor:
+        """Return a gate that reads the cell state through its peepholes; 1 where the cell does not have it."""
+        if name not in z:
+            return self._as_held(name, torch.ones_like(c))
+        sums = torch.addcmul(z[name], self.w_c[name], c) if name in self.w_c else z[name]
+        return self._as_held(name, activated(self.cell.gate_activation, sums))
+
+    def _as_held(self, name: str, gate: Tensor) -> Tensor:
+        return torch.where(self.held[name].isnan(), gate, self.held[name]) if name in self.held else gate
+
+    def _shown(self, c: Tensor) -> Tensor:
+        """Return what the output reads of the cell state, before its activation."""
+        if not self.cell.layer_norm:
+            return c
+        weights = self.weights
+        return F.layer_norm(c, c.shape[-1:], weights.w_ln_cell, weights.b_ln_cell, LAYER_NORM_EPSILON)
+
+
 def activated(name: str, z: Tensor) -> Tensor:
     """Return an activation of `gatewright.spec.cell`.
 
@@ -134,7 +161,3 @@ def zoned(before: Tensor, after: Tensor, rate: float, hit: Tensor | None) -> Ten
     if not rate:
         return after
     return rate * before + (1 - rate) * after if hit is None else torch.where(hit, before, after)
-
-
-def _held(name: str, gate: Tensor, held: dict[str, Tensor]) -> Tensor:
-    return torch.where(held[name].isnan(), gate, held[name]) if name in held else gate
