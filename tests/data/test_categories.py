@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
 
@@ -21,6 +20,12 @@ from gatewright.data.split import Parts
 from gatewright.data.table import Roles, Table, digest_of, table_of
 from gatewright.errors import DataError
 from gatewright.spec import Category, SeriesEncoder
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = LazyModule("pandas")
 
 NAN = math.nan
 LOAD = [5.0, 7.0, 6.0, 8.0, 4.0, 3.0]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -18,6 +18,12 @@ from gatewright.data.sequences import sequences_of
 from gatewright.data.sources import digest
 from gatewright.data.ts_reader import read_ts
 from gatewright.errors import GatewrightError
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = LazyModule("pandas")
 
 ROLES = SequenceRoles(("who",), "move")
 TIMED = SequenceRoles(("who",), "move", time="t")

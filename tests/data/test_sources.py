@@ -10,9 +10,9 @@ import struct
 import zoneinfo
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -22,6 +22,12 @@ from gatewright.data.sources import Text, digest, frame_of
 from gatewright.data.table import NO_TIME, Roles, read_table, table_of
 from gatewright.data.text import read_text, text_of
 from gatewright.errors import DataError
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = LazyModule("pandas")
 
 HOURS = [datetime(2024, 2, 27) + timedelta(hours=hour) for hour in range(48)]
 DAYS = [datetime(2024, 2, 27) + timedelta(days=day) for day in range(20)]
@@ -266,36 +272,47 @@ def test_a_frame_without_a_name_for_a_column_is_read_as_a_csv_file_is(tmp_path):
     assert table_of(tmp_path / "a.parquet", TARGET).roles.time == "column_1"
 
 
-TWICE = pd.DataFrame([[1, 2]], columns=["a", "a"])
-LEVELS = pd.MultiIndex.from_tuples([("a", 1), ("a", 2)])
+def levels() -> pd.MultiIndex:
+    return pd.MultiIndex.from_tuples([("a", 1), ("a", 2)])
+
+
 TEXTS = ["2024-01-01", "2024-01-02", "2024-01-03"]
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (TWICE, "columns of the data frame: expected each name once, got 'a' 2 times"),
-        (pd.DataFrame([[1, 2]], columns=[1, "1"]), "got '1' 2 times"),
+        (
+            lambda: pd.DataFrame([[1, 2]], columns=["a", "a"]),
+            "columns of the data frame: expected each name once, got 'a' 2 times",
+        ),
+        (lambda: pd.DataFrame([[1, 2]], columns=[1, "1"]), "got '1' 2 times"),
         (pl.DataFrame({"": [1], "column_1": [2]}), "got 'column_1' 2 times"),
         (
-            pd.DataFrame({"a": [1.0]}, index=pd.Index([1], name="a")),
+            lambda: pd.DataFrame({"a": [1.0]}, index=pd.Index([1], name="a")),
             "index of the data frame: expected a name that no column has, got 'a'; frame.reset_index(drop=True)",
         ),
         (
-            pd.DataFrame([[1, 2]], columns=LEVELS),
+            lambda: pd.DataFrame([[1, 2]], columns=levels()),
             "one name for each column, got a MultiIndex; frame.columns",
         ),
-        (pd.DataFrame({"a": [1, 2]}, index=LEVELS), "got a MultiIndex; frame.reset_index() makes columns"),
-        (pd.DataFrame({"a": [1, 2, 3]}, index=TEXTS), "look like times, such as '2024-01-01'; frame.rename_axis("),
         (
-            pd.DataFrame({"time": [1, 2, 3]}, index=pd.to_datetime(TEXTS)),
+            lambda: pd.DataFrame({"a": [1, 2]}, index=levels()),
+            "got a MultiIndex; frame.reset_index() makes columns",
+        ),
+        (
+            lambda: pd.DataFrame({"a": [1, 2, 3]}, index=TEXTS),
+            "look like times, such as '2024-01-01'; frame.rename_axis(",
+        ),
+        (
+            lambda: pd.DataFrame({"time": [1, 2, 3]}, index=pd.to_datetime(TEXTS)),
             "next to a column 'time'; frame.",
         ),
         (pl.DataFrame(), "expected a data frame with rows, got one without any"),
-        (pd.DataFrame({"a": []}), "expected a data frame with rows, got one without any"),
+        (lambda: pd.DataFrame({"a": []}), "expected a data frame with rows, got one without any"),
         (pl.LazyFrame({"a": [1]}), "a LazyFrame; .collect() makes a DataFrame of it"),
         (pl.Series("a", [1]), "a Series; .to_frame() makes a data frame of it"),
-        (pd.Series([1.0], name="a"), "Series; .to_frame() makes a data frame of it"),
+        (lambda: pd.Series([1.0], name="a"), "Series; .to_frame() makes a data frame of it"),
         ({"a": [1]}, "an object of type dict; polars.DataFrame(...) makes a data frame of it"),
         (np.zeros((3, 2)), "an object of type ndarray; polars.DataFrame(...) makes a data frame of it"),
         (None, "an Arrow table, got an object of type NoneType"),
@@ -304,6 +321,7 @@ TEXTS = ["2024-01-01", "2024-01-02", "2024-01-03"]
     ],
 )
 def test_what_is_no_table_says_so(source, message):
+    source = source() if callable(source) else source  # pandas is imported here, and not while tests are collected
     with pytest.raises(DataError) as error:
         table_of(source, TARGET)
     assert message in str(error.value)

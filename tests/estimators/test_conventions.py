@@ -5,18 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from sklearn.base import clone
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
-from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import estimator_checks
-from sklearn.utils.validation import check_is_fitted
 
 import gatewright as gw
 from gatewright.errors import GatewrightError
@@ -25,6 +17,20 @@ from gatewright.estimators.loading import ESTIMATORS
 from gatewright.estimators.python_names import option_of
 from gatewright.tasks import registry
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn import base, exceptions, model_selection, preprocessing
+    from sklearn import pipeline as pipelines
+    from sklearn.utils import estimator_checks, validation
+else:
+    base, exceptions = LazyModule("sklearn.base"), LazyModule("sklearn.exceptions")
+    model_selection, preprocessing = LazyModule("sklearn.model_selection"), LazyModule("sklearn.preprocessing")
+    pipelines = LazyModule("sklearn.pipeline")
+    estimator_checks = LazyModule("sklearn.utils.estimator_checks")
+    validation = LazyModule("sklearn.utils.validation")
+    pd = LazyModule("pandas")
 
 pytestmark = pytest.mark.slow
 
@@ -49,12 +55,12 @@ def test_parameters_are_those_of_the_constructor(cls: type[Estimator]) -> None:
     assert estimator.set_params(seed=7) is estimator
     assert estimator.seed == 7  # type: ignore[attr-defined]
     assert repr(estimator) == f"{cls.__name__}(seed=7)"
-    assert repr(clone(estimator)) == repr(estimator)
+    assert repr(base.clone(estimator)) == repr(estimator)
     with pytest.raises(GatewrightError, match=r"set_params: expected a parameter of .*did you mean 'hidden'"):
         estimator.set_params(hiden=3)
-    with pytest.raises(SklearnNotFittedError):
-        check_is_fitted(estimator)
-    with pytest.raises(SklearnNotFittedError):
+    with pytest.raises(exceptions.NotFittedError):
+        validation.check_is_fitted(estimator)
+    with pytest.raises(exceptions.NotFittedError):
         estimator.stream()
 
 
@@ -142,12 +148,12 @@ def test_a_classifier_passes_the_checks_of_data() -> None:
 
 
 def test_a_grid_search_over_time() -> None:
-    search = GridSearchCV(
-        gw.Forecaster(**SMALL), {"hidden": np.array([3, 5]), "seed": [0, 1]}, cv=TimeSeriesSplit(2)
+    search = model_selection.GridSearchCV(
+        gw.Forecaster(**SMALL), {"hidden": np.array([3, 5]), "seed": [0, 1]}, cv=model_selection.TimeSeriesSplit(2)
     )
     search.fit(table(), target="load", time="day", past=["wind"])
     assert search.best_params_.keys() == {"hidden", "seed"}
-    folds = list(TimeSeriesSplit(2).split(table()))
+    folds = list(model_selection.TimeSeriesSplit(2).split(table()))
     best = gw.Forecaster(**{**SMALL, **search.best_params_})
     scores = [
         best.fit(table().iloc[learned], target="load", past=["wind"]).score(table().iloc[held])
@@ -158,8 +164,8 @@ def test_a_grid_search_over_time() -> None:
 
 
 def test_a_pipeline() -> None:
-    double = FunctionTransformer(lambda frame: frame.assign(load=2 * frame["load"]))
-    pipeline = Pipeline([("double", double), ("forecast", gw.Forecaster(**SMALL))])
+    double = preprocessing.FunctionTransformer(lambda frame: frame.assign(load=2 * frame["load"]))
+    pipeline = pipelines.Pipeline([("double", double), ("forecast", gw.Forecaster(**SMALL))])
     pipeline.fit(table(), forecast__target="load", forecast__past="wind")
     alone = gw.Forecaster(**SMALL).fit(table().assign(load=2 * table()["load"]), target="load", past="wind")
     pd.testing.assert_frame_equal(

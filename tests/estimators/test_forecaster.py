@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
 
@@ -19,6 +18,12 @@ from gatewright.nn.model import load as load_module
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.callback import Callback
 from gatewright.train.launch import train
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = LazyModule("pandas")
 
 pytestmark = pytest.mark.slow
 

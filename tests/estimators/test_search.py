@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.base import clone
 
 import gatewright as gw
 from gatewright.errors import GatewrightError
 from gatewright.estimators.base import GatewrightWarning
-from gatewright.tuning import search as loop
 from tests.estimators.test_backtest import COLUMNS, panel
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from sklearn import base
+
+    from gatewright.tuning import search as loop
+else:
+    loop = LazyModule("gatewright.tuning.search")
+    base = LazyModule("sklearn.base")
 
 SIZES = {"horizon": 2, "context": 12, "season": 6, "steps": 6, "batch": 4, "warmup": 1, "validate_every": 2}
 SEARCH = {"hidden": (2, 8, "log"), "lr": [1e-3, 1e-2, 1e-1], "reads": ["change", "level"]}
@@ -25,7 +34,7 @@ def test_the_best_is_what_fit_makes_of_its_parameters(tmp_path):
     assert not hasattr(model, "model_")
     best = found.best_estimator_
     assert best.get_params() == {**model.get_params(), **found.best_params_}
-    alone = clone(model).set_params(**found.best_params_).fit(table, **COLUMNS)
+    alone = base.clone(model).set_params(**found.best_params_).fit(table, **COLUMNS)
     assert (best.best_score_, best.history_) == (alone.best_score_, alone.history_)
     assert found.best_score_ == alone.best_score_ == found.trials_["score"].min()
     assert best.predict(table).equals(alone.predict(table))
@@ -35,7 +44,7 @@ def test_the_best_is_what_fit_makes_of_its_parameters(tmp_path):
     more = gw.tune(model, table, trials=3, search=SEARCH, storage=tmp_path / "s", **COLUMNS)
     assert more.trials_.equals(found.trials_)
     with pytest.raises(GatewrightError, match=r"^storage: expected a new directory, or the command that began"):
-        gw.tune(clone(model).set_params(steps=7), table, search=SEARCH, storage=tmp_path / "s", **COLUMNS)
+        gw.tune(base.clone(model).set_params(steps=7), table, search=SEARCH, storage=tmp_path / "s", **COLUMNS)
 
 
 @pytest.mark.slow
@@ -44,14 +53,14 @@ def test_classes_and_texts_are_searched_alike():
     X, y = draw.normal(size=(40, 8)), np.arange(40) % 2
     classifier = gw.SequenceClassifier(steps=4, batch=4, validate_every=2)
     found = gw.tune(classifier, X, y, trials=1, search={"hidden": [2, 3], "pooling": ["last", "mean"]})
-    alone = clone(classifier).set_params(**found.best_params_).fit(X, y)
+    alone = base.clone(classifier).set_params(**found.best_params_).fit(X, y)
     np.testing.assert_array_equal(found.best_estimator_.predict_proba(X), alone.predict_proba(X))
     assert found.best_estimator_.classes_.tolist() == [0, 1]  # as fit was given them, not as text
     assert found.best_estimator_.run_ is None
     text = "to be or not to be. " * 40
     language = gw.LanguageModel(context=8, batch=4, steps=2)
     found = gw.tune(language, text, trials=1, search=["hidden=4:8", "embedding=2,3"])
-    alone = clone(language).set_params(**found.best_params_).fit(text)
+    alone = base.clone(language).set_params(**found.best_params_).fit(text)
     assert found.best_score_ == alone.best_score_
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, log_loss
-from sklearn.model_selection import GridSearchCV
 
 import gatewright as gw
 from gatewright.errors import GatewrightError
 from gatewright.tasks.classify.predict import predict_proba
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.launch import train
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn import metrics, model_selection
+else:
+    metrics, model_selection = LazyModule("sklearn.metrics"), LazyModule("sklearn.model_selection")
+    pd = LazyModule("pandas")
 
 pytestmark = pytest.mark.slow
 
@@ -114,13 +119,13 @@ def test_figures_are_those_of_scikit_learn(fitted: gw.SequenceClassifier) -> Non
     X, y = sequences(30, seed=5)
     figures, answer = fitted.evaluate(X, y), fitted.predict_proba(X)
     guess = fitted.predict(X)
-    assert figures["accuracy"] == pytest.approx(accuracy_score(y, guess))
-    assert figures["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(y, guess))
-    assert figures["confusion"] == confusion_matrix(y, guess, labels=fitted.classes_).tolist()
+    assert figures["accuracy"] == pytest.approx(metrics.accuracy_score(y, guess))
+    assert figures["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(y, guess))
+    assert figures["confusion"] == metrics.confusion_matrix(y, guess, labels=fitted.classes_).tolist()
     assert figures["f1_by_class"] == pytest.approx(
-        f1_score(y, guess, labels=fitted.classes_, average=None).tolist()
+        metrics.f1_score(y, guess, labels=fitted.classes_, average=None).tolist()
     )
-    assert figures["log_loss"] == pytest.approx(log_loss(y, answer, labels=fitted.classes_))
+    assert figures["log_loss"] == pytest.approx(metrics.log_loss(y, answer, labels=fitted.classes_))
     assert fitted.score(X, y) == figures["accuracy"] >= 0.9
 
 
@@ -170,7 +175,9 @@ def test_labels_come_back_with_their_type(labels: Any) -> None:
 def test_a_grid_search() -> None:
     X = np.random.default_rng(0).normal(size=(36, 5, 2))
     y = (X[:, :, 0].mean(axis=1) > 0).astype(int)
-    search = GridSearchCV(gw.SequenceClassifier(**{**SMALL, "steps": 10}), {"hidden": [3, 4]}, cv=2).fit(X, y)
+    search = model_selection.GridSearchCV(
+        gw.SequenceClassifier(**{**SMALL, "steps": 10}), {"hidden": [3, 4]}, cv=2
+    ).fit(X, y)
     assert search.best_estimator_.predict(X).shape == (36,)
 
 

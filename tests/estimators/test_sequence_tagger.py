@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 import gatewright as gw
 from gatewright.data.sequences import sequences_of
@@ -17,7 +15,15 @@ from gatewright.errors import GatewrightError
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.tasks.tag.predict import predict_proba
 from gatewright.train.launch import train
+from tests.support.lazy import LazyModule
 from tests.support.tagged import COLUMNS, long_table, step_labels, walks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn import metrics
+else:
+    metrics = LazyModule("sklearn.metrics")
+    pd = LazyModule("pandas")
 
 pytestmark = pytest.mark.slow
 
@@ -86,9 +92,9 @@ def test_figures_are_those_of_scikit_learn(fitted: gw.SequenceTagger) -> None:
     known = np.array([label is not None for label in truth])
     own = np.array(truth)[known].tolist()
     assert figures["steps"] == known.sum()
-    assert figures["accuracy"] == pytest.approx(accuracy_score(own, guess[known]))
-    assert figures["f1_by_class"] == pytest.approx(f1_score(own, guess[known], average=None).tolist())
-    assert figures["confusion"] == confusion_matrix(own, guess[known], labels=fitted.classes_).tolist()
+    assert figures["accuracy"] == pytest.approx(metrics.accuracy_score(own, guess[known]))
+    assert figures["f1_by_class"] == pytest.approx(metrics.f1_score(own, guess[known], average=None).tolist())
+    assert figures["confusion"] == metrics.confusion_matrix(own, guess[known], labels=fitted.classes_).tolist()
     assert fitted.score(new.values, step_labels(new)) == figures["accuracy"]
 
 

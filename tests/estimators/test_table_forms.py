@@ -5,16 +5,21 @@ from __future__ import annotations
 import datetime
 import uuid
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
 
 import gatewright as gw
 from gatewright.errors import GatewrightError
 from gatewright.estimators.base import GatewrightWarning
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = LazyModule("pandas")
 
 pytestmark = pytest.mark.slow
 
@@ -49,10 +54,10 @@ PANDAS_IDS: dict[str, tuple[Any, Any, Any]] = {
     "objects of several kinds": (1, "a", object),
     "identifiers": (uuid.UUID(int=1), uuid.UUID(int=2), object),
     "tuples": ((1, 2), (1, 3), object),
-    "times": (pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02"), None),
-    "durations": (pd.Timedelta("1D"), pd.Timedelta("2D"), None),
-    "periods": (pd.Period("2024-01"), pd.Period("2024-02"), None),
-    "intervals": (pd.Interval(0, 1), pd.Interval(1, 2), "category"),
+    "times": (lambda: pd.Timestamp("2024-01-01"), lambda: pd.Timestamp("2024-01-02"), None),
+    "durations": (lambda: pd.Timedelta("1D"), lambda: pd.Timedelta("2D"), None),
+    "periods": (lambda: pd.Period("2024-01"), lambda: pd.Period("2024-02"), None),
+    "intervals": (lambda: pd.Interval(0, 1), lambda: pd.Interval(1, 2), "category"),
     "text with spaces": (" a", "b ", None),
 }
 
@@ -67,6 +72,7 @@ def plain_medians() -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize(("first", "second", "dtype"), PANDAS_IDS.values(), ids=PANDAS_IDS)
 def test_ids_of_pandas_come_back(first: Any, second: Any, dtype: Any, plain_medians: np.ndarray[Any, Any]) -> None:
+    first, second = (value() if callable(value) else value for value in (first, second))
     table = pandas_panel(first, second, dtype)
     columns = {"target": "load", "id": "site"}
     answer = forecaster().fit(table, **columns).predict(table)

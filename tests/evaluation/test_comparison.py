@@ -5,25 +5,33 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from gatewright import cli
 from gatewright.errors import GatewrightError
 from gatewright.evaluation.comparison import compare_runs
-from gatewright.evaluation.comparison_plot import comparison_figure
 from gatewright.evaluation.diebold_mariano import diebold_mariano
 from gatewright.evaluation.report import evaluate_run
 from gatewright.runs.run import Run
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.launch import train
 from tests.support.evaluations import forecast_test_part
+from tests.support.lazy import LazyModule
 from tests.support.small_models import rows_of, write_cells
 from tests.support.training_runs import LANGUAGE, quiet, write_text
+
+if TYPE_CHECKING:
+    from scipy import stats
+
+    from gatewright.evaluation import comparison_plot
+else:
+    comparison_plot = LazyModule("gatewright.evaluation.comparison_plot")
+    stats = LazyModule("scipy.stats")
 
 SHORT = TrainingOptions(steps=4, batch=8, validate_every=4, checkpoint_every=4, warmup=1, device="cpu")
 OPTIONS = Options(
@@ -241,7 +249,7 @@ def test_one_run_is_none_to_compare(folder):
 
 def test_the_picture_shows_losses_and_intervals(folder, tmp_path):
     figures = compare_runs([folder / "small", folder / "large", folder / "third"])
-    losses, differences = comparison_figure(figures).axes
+    losses, differences = comparison_plot.comparison_figure(figures).axes
     methods = figures["targets"]["load"]
     assert [line.get_label() for line in losses.lines] == list(methods)
     for line, method in zip(losses.lines, methods.values(), strict=True):
@@ -257,12 +265,12 @@ def test_the_picture_shows_losses_and_intervals(folder, tmp_path):
     assert losses.get_ylabel() == "quantile loss, units of load"
     # Several series, of unlike scales: the scaled loss.
     several = compare_runs([folder / "two", folder / "also"])
-    [losses, differences] = comparison_figure(several).axes
+    [losses, differences] = comparison_plot.comparison_figure(several).axes
     scaled = [step["scaled_quantile_loss"] for step in several["targets"]["load"]["two"]["by_step"]]
     np.testing.assert_allclose(losses.lines[0].get_ydata(), scaled)
     assert "scaled" in differences.get_xlabel()
     with pytest.raises(GatewrightError, match="figures: expected those of compare_runs, got 'forecast'"):
-        comparison_figure({"kind": "forecast"})
+        comparison_plot.comparison_figure({"kind": "forecast"})
 
 
 @pytest.mark.parametrize(("name", "begins"), [("c.png", b"\x89PNG"), ("c.SVG", b"<?xml")])

@@ -6,10 +6,9 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas
 import pytest
 import torch
 from torch import Tensor
@@ -28,9 +27,15 @@ from gatewright.tasks.forecast.windows import Windows, predict
 from gatewright.tasks.language import dataset as text_data
 from gatewright.train.launch import train
 from tests.support.layer_recordings import INITIAL, B, D, H, P, T, made, unequal
+from tests.support.lazy import LazyModule
 from tests.support.recordings import record, recording
 from tests.support.small_models import language_model
 from tests.support.training_runs import FORECAST, LANGUAGE, quiet, write_table, write_text
+
+if TYPE_CHECKING:
+    import pandas
+else:
+    pandas = LazyModule("pandas")
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 

@@ -17,7 +17,6 @@ from gatewright.insight import diagnose
 from gatewright.insight.recording import Recording
 from gatewright.inspector.html import bundle
 from gatewright.inspector.payload import diagnosis
-from gatewright.inspector.widget import View
 from tests.support.inspected import KINDS, blocks_of, same, small, strict, subjects
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -30,6 +29,8 @@ class Notebook:
 
     def __init__(self, recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: list[tuple[Any, Any]] = []
+        from gatewright.inspector.widget import View
+
         monkeypatch.setattr(View, "send", lambda _, content, buffers=None: self.sent.append((content, buffers)))
         self.view = gatewright.view(recording)
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from gatewright.native_module import _kernels
 from gatewright.spec import FAMILIES
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from scipy import stats
+else:
+    stats = LazyModule("scipy.stats")
 
 LEVELS = (1e-12, 1e-6, 1e-3, 0.025, 0.1, 0.25, 0.3, 0.4999, 0.5, 0.5001, 0.75, 0.9, 0.975, 0.999, 1 - 1e-6)
 P = np.array(LEVELS)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from torch import Tensor
 from torch import distributions as td
 
 from gatewright.nn.likelihood import inverse_softplus, log_likelihood, softplus
 from gatewright.spec import FAMILIES
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from scipy import stats
+else:
+    stats = LazyModule("scipy.stats")
 
 UNIT = 2.5
 

@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
@@ -13,8 +14,14 @@ from rich.console import Console
 from gatewright import cli, progress
 from gatewright.errors import GatewrightError, RunError
 from gatewright.files import lock
-from gatewright.reproduce import names, page, registry, results, runner
+from gatewright.reproduce import names, registry, results, runner
 from gatewright.reproduce.experiment import Curve, Experiment, Measure, Outcome, Paper
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from gatewright.reproduce import page
+else:
+    page = LazyModule("gatewright.reproduce.page")
 
 DOCS, RESULTS = Path(__file__).parents[2] / "docs", Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -57,8 +64,9 @@ EXPERIMENT = Experiment(
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
     CALLS.clear()
+    # The page first: it is imported here, and takes the experiments of the registry.
+    monkeypatch.setattr("gatewright.reproduce.page.EXPERIMENTS", {"toy": EXPERIMENT})
     monkeypatch.setattr(registry, "EXPERIMENTS", {"toy": EXPERIMENT})
-    monkeypatch.setattr(page, "EXPERIMENTS", {"toy": EXPERIMENT})
     monkeypatch.setattr(names, "NAMES", ("toy",))
 
 
@@ -141,7 +149,9 @@ def test_an_experiment_without_results_is_named(tmp_path, monkeypatch):
     runner.reproduce(EXPERIMENT, tmp_path, [0])
     runner.reproduce(replace(EXPERIMENT, name="ucr-Toy"), tmp_path, [0])
     other = replace(EXPERIMENT, name="other")
-    monkeypatch.setattr(page, "EXPERIMENTS", {"ucr-Toy": replace(EXPERIMENT, name="ucr-Toy"), "other": other})
+    monkeypatch.setattr(
+        "gatewright.reproduce.page.EXPERIMENTS", {"ucr-Toy": replace(EXPERIMENT, name="ucr-Toy"), "other": other}
+    )
     page.write(tmp_path, tmp_path / "docs")
     text = (tmp_path / "docs" / "results.md").read_text()
     assert "- Not measured yet: `other`." in text

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-from scipy import stats
 
 from gatewright.spec import FAMILIES
+from tests.support.lazy import LazyModule
 from tests.support.stream_models import rows_of, series_model, table, whole_forecast
+
+if TYPE_CHECKING:
+    from scipy import stats
+else:
+    stats = LazyModule("scipy.stats")
 
 
 @pytest.mark.parametrize("distribution", FAMILIES)

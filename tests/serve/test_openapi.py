@@ -9,31 +9,24 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from gatewright.serve.settings import Limits
+from tests.support.lazy import LazyModule
 from tests.support.local_server import Local, local
 from tests.support.stream_models import series_model, text_model
 
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-    response_headers_conformance,
-]
+if TYPE_CHECKING:
+    import schemathesis
+    from schemathesis.specs.openapi import checks as conformance
+else:
+    schemathesis = LazyModule("schemathesis")
+    conformance = LazyModule("schemathesis.specs.openapi.checks")
+
 EXAMPLES = 2000 if os.environ.get("GATEWRIGHT_LONG") else 12
 NOTHING_TO_GET_WRONG = ("GET /v1/model", "POST /v1/sessions", "GET /healthz", "GET /readyz", "GET /metrics")
 LIMITS = Limits(max_steps=50, max_body=20_000)
@@ -94,6 +87,13 @@ def test_what_schemathesis_asks(server: Local, mode: str, caplog: pytest.LogCapt
 
 def ask(server: Local, operation: Any, mode: Any, statuses: Counter[tuple[str, int]]) -> None:
     """Send requests of one kind, for a session that there is as often as for one that there is not."""
+    checks = [
+        schemathesis.checks.not_a_server_error,
+        conformance.status_code_conformance,
+        conformance.content_type_conformance,
+        conformance.response_schema_conformance,
+        conformance.response_headers_conformance,
+    ]
     session = server.create()
     what = f"{operation.method.upper()} {operation.path}"
 
@@ -111,7 +111,7 @@ def ask(server: Local, operation: Any, mode: Any, statuses: Counter[tuple[str, i
             case.path_parameters["session"] = session
         response = case.call(base_url=str(server.http.base_url))
         statuses[what, response.status_code] += 1
-        case.validate_response(response, checks=CHECKS)
+        case.validate_response(response, checks=checks)
 
     if mode == schemathesis.GenerationMode.NEGATIVE and what in NOTHING_TO_GET_WRONG:
         return

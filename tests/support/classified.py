@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from sklearn.datasets import load_digits
 
 from gatewright.data.sequences import Sequences, sequences_of
 
@@ -17,6 +16,8 @@ COLUMNS = tuple(f"p{n}" for n in range(8))
 @functools.cache
 def digits(count: int = 300, classes: int = 4, uneven: bool = True) -> Sequences:
     """Return the first digits below a number: 8 pixels a row, of unequal length, the last row of some cut off."""
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     chosen = np.flatnonzero(data.target < classes)[:count]
     images = data.images[chosen].astype(np.float64)

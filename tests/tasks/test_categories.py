@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
 import torch
@@ -20,7 +19,13 @@ from gatewright.spec import Category
 from gatewright.spec.categories import default_size
 from gatewright.tasks.base import Share
 from gatewright.tasks.unknown_categories import UNKNOWN_SHARE, UnknownCategories
+from tests.support.lazy import LazyModule
 from tests.support.stream_models import series_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = LazyModule("pandas")
 
 pytestmark = pytest.mark.slow
 

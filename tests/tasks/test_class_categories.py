@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
 
@@ -20,6 +19,12 @@ from gatewright.estimators.base import GatewrightWarning
 from gatewright.spec import Category
 from gatewright.tasks.classify.encoding import encode
 from gatewright.tasks.classify.neighbours import comparable
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = LazyModule("pandas")
 
 COUNT, STEPS = 60, 7
 FEATURES = ["x", "kind", "zone", "open"]

@@ -6,13 +6,11 @@ import json
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from sklearn import metrics as judge
-from sklearn.calibration import calibration_curve
 from torch import nn
 
 import gatewright as gw
@@ -46,7 +44,17 @@ from gatewright.tasks.options import DataOptions, ModelOptions, Options, Trainin
 from gatewright.tasks.settings import NoiseSettings, TrainingSettings
 from gatewright.train.launch import resume, train
 from tests.support.classified import COLUMNS, digits, long_table, write_digits
+from tests.support.lazy import LazyModule
 from tests.support.training_runs import quiet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn import calibration
+    from sklearn import metrics as judge
+else:
+    calibration = LazyModule("sklearn.calibration")
+    pd = LazyModule("pandas")
+    judge = LazyModule("sklearn.metrics")
 
 pytestmark = pytest.mark.slow
 
@@ -274,7 +282,7 @@ def test_measures_are_those_of_scikit_learn() -> None:
             "log_loss": judge.log_loss(truth, probability),
         }
         top, correct = probability.max(axis=1), guess == truth
-        accuracy, confidence = calibration_curve(correct, top, n_bins=BINS)
+        accuracy, confidence = calibration.calibration_curve(correct, top, n_bins=BINS)
         counts = np.bincount(np.digitize(top, np.linspace(0, 1, BINS + 1)[1:-1], right=True))
         expected["calibration_error"] = np.abs(accuracy - confidence) @ counts[counts > 0] / 300
         assert found == pytest.approx(expected)

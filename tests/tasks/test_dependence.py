@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import norm
 
 from gatewright.errors import ModelFileError, SpecError
 from gatewright.files import model_file
@@ -27,6 +27,12 @@ from gatewright.tasks.forecast.dependence import (
 )
 from gatewright.tasks.forecast.quantile_function import LARGEST_SCORE, scores_of, values_at
 from gatewright.tasks.forecast.sample_paths import draws, in_units, root_of
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from scipy import stats
+else:
+    stats = LazyModule("scipy.stats")
 
 LEVELS = (0.1, 0.5, 0.9)
 HORIZON, PHI = 8, 0.8
@@ -63,7 +69,7 @@ def perfect_forecast(y: np.ndarray, phi: float = PHI) -> tuple[np.ndarray, np.nd
     origins = np.arange(20, len(y) - HORIZON)
     ahead = np.arange(1, HORIZON + 1)
     spread = np.sqrt((1 - phi ** (2 * ahead)) / (1 - phi**2))
-    forecast = (y[origins][:, None] * phi**ahead)[..., None] + spread[:, None] * norm.ppf(LEVELS)
+    forecast = (y[origins][:, None] * phi**ahead)[..., None] + spread[:, None] * stats.norm.ppf(LEVELS)
     first = np.minimum.outer(ahead, ahead)
     covariance = phi ** np.abs(np.subtract.outer(ahead, ahead)) * (1 - phi ** (2 * first)) / (1 - phi**2)
     return forecast[:, :, None], y[origins[:, None] + ahead][..., None], covariance
@@ -92,7 +98,7 @@ def test_targets_depend_on_each_other_as_in_the_validation_part() -> None:
     target[:, 1:, 0] += target[:, :-1, 0]  # steps of the first target, too
     target[:, 2, 0] = target[:, 1, 0]
     deviations = target.std(axis=0)
-    forecast = np.broadcast_to(deviations[..., None] * norm.ppf(LEVELS), (3000, 3, 2, 3))
+    forecast = np.broadcast_to(deviations[..., None] * stats.norm.ppf(LEVELS), (3000, 3, 2, 3))
     file = with_dependence(file_of(3, 2), forecast, target, np.full(3, 3000.0))
     found = np.corrcoef(paths_of(file, forecast[0]).reshape(-1, 6).T)
     np.testing.assert_allclose(found, np.corrcoef(target.reshape(-1, 6).T), atol=0.05)
@@ -104,7 +110,7 @@ def test_values_are_linear_in_the_normal_score_and_scores_are_their_inverse(leve
     forecast = np.sort(draw.normal(size=(4, 2, len(levels))), axis=-1)
     scores = draw.uniform(-2.9, 2.9, size=(200, 4, 2))
     values = values_at(forecast, scores, levels)
-    knots = norm.ppf(levels)
+    knots = stats.norm.ppf(levels)
     for step, number in np.ndindex(4, 2):
         quantiles, s = forecast[step, number], scores[:, step, number]
         expected = np.interp(s, knots, quantiles)
@@ -118,13 +124,15 @@ def test_values_are_linear_in_the_normal_score_and_scores_are_their_inverse(leve
 
 def test_values_of_a_normal_distribution_are_its_own_also_in_the_tails() -> None:
     scores = np.array([-3.0, -1.7, 0.3, 2.4])
-    np.testing.assert_allclose(values_at(5 + 2 * norm.ppf(LEVELS), scores, LEVELS), 5 + 2 * scores, rtol=1e-12)
+    np.testing.assert_allclose(
+        values_at(5 + 2 * stats.norm.ppf(LEVELS), scores, LEVELS), 5 + 2 * scores, rtol=1e-12
+    )
 
 
 def test_scores_of_equal_quantiles_are_the_middle_and_those_far_out_are_bounded() -> None:
     forecast = np.array([[0.0, 0.0, 3.0], [0.0, 0.0, 0.0], [0.0, 1.0, 2.0], [0.0, 1.0, 2.0]])
     scores = scores_of(forecast, np.array([0.0, 0.0, 1e30, np.nan]), LEVELS)
-    np.testing.assert_allclose(scores, [norm.ppf(0.1) / 2, 0.0, LARGEST_SCORE, np.nan])
+    np.testing.assert_allclose(scores, [stats.norm.ppf(0.1) / 2, 0.0, LARGEST_SCORE, np.nan])
 
 
 @pytest.mark.parametrize(("windows", "missing"), [(1, 0.0), (3, 0.0), (3, 0.5), (40, 0.9), (2, 1.0)])
@@ -165,7 +173,7 @@ def test_few_windows_are_shrunk_and_many_are_believed() -> None:
 
 def test_the_dependence_survives_its_file_and_misfits_are_refused(tmp_path: Path) -> None:
     scores = np.cumsum(np.random.default_rng(4).normal(size=(90, 300)), axis=1)
-    forecast = np.broadcast_to(norm.ppf(LEVELS), (90, 300, 1, 3))
+    forecast = np.broadcast_to(stats.norm.ppf(LEVELS), (90, 300, 1, 3))
     for horizon, field in ((5, "correlation"), (300, "lag_correlation")):
         plain = file_of(horizon, 1)
         assert plain.table is not None

@@ -7,6 +7,7 @@ import json
 import math
 import statistics
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,20 +15,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from sklearn.metrics import mean_pinball_loss
 
 from gatewright.data.text import TextParts, encode_text
 from gatewright.errors import DataError, GatewrightError
 from gatewright.tasks.forecast import evaluate
 from gatewright.tasks.forecast.evaluate import METHODS, choose, evaluate_forecast
 from gatewright.tasks.forecast.metrics import MEASURES, measure, naive_error
-from gatewright.tasks.forecast.plot import plot_forecasts
 from gatewright.tasks.forecast.tables import tables
 from gatewright.tasks.language.dataset import TextData
 from gatewright.tasks.language.evaluate import evaluate_language
 from tests.support.evaluations import evaluation_of, forecast_test_part
+from tests.support.lazy import LazyModule
 from tests.support.small_models import DATA, forecaster, language_model, rows_of, write_cells, write_sites
 from tests.tasks.test_baselines import last_season, last_value, on_the_line, witten_bell
+
+if TYPE_CHECKING:
+    from sklearn import metrics
+else:
+    metrics = LazyModule("sklearn.metrics")
 
 #: One series: its static column does not vary.
 ONE = replace(DATA, static=())
@@ -193,7 +198,9 @@ def test_pinball_losses_by_level_and_step_are_scikit_learns(tested):
             truth = np.concatenate([one[:, steps, 0].ravel() for one in found.truth])
             answer = np.concatenate([one[:, steps, 0, place].ravel() for one in found.forecasts["model"]])
             seen = np.isfinite(truth)
-            assert loss == pytest.approx(mean_pinball_loss(truth[seen], answer[seen], alpha=level), rel=1e-12)
+            assert loss == pytest.approx(
+                metrics.mean_pinball_loss(truth[seen], answer[seen], alpha=level), rel=1e-12
+            )
 
 
 def test_perfect_and_mean_forecasts_have_the_efficiency_they_should():
@@ -450,6 +457,8 @@ PLOTS = {
 
 
 def plot(path, model, data, windows=None):
+    from gatewright.tasks.forecast.plot import plot_forecasts
+
     chosen = choose(model, data, windows)
     _, drawn = evaluate_forecast(model, data, chosen)
     plot_forecasts(path, model, data, drawn, len([origins for origins in chosen.origins if len(origins)]))

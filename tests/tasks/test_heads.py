@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 import gatewright as gw
 from gatewright.errors import DataError, GatewrightError
@@ -20,6 +19,12 @@ from gatewright.tasks import registry
 from gatewright.tasks.forecast.calibration import Calibration, folded
 from gatewright.tasks.forecast.distribution_fit import fitted, lacking
 from gatewright.tasks.options import DataOptions, Options, TrainingOptions
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from scipy import stats
+else:
+    stats = LazyModule("scipy.stats")
 
 LEVELS = (0.1, 0.5, 0.9)
 

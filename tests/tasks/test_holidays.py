@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import holidays
 import numpy as np
 import polars as pl
 import pytest
@@ -18,6 +17,12 @@ from gatewright.data.table import Roles, table_of
 from gatewright.errors import DataError, GatewrightError, SpecError
 from gatewright.exchange.c import to_c
 from gatewright.spec import SeriesEncoder
+from tests.support.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import holidays
+else:
+    holidays = LazyModule("holidays")
 
 HORIZON, CONTEXT = 3, 10
 

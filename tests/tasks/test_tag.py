@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from sklearn import metrics as judge
-from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 import gatewright as gw
@@ -37,8 +36,16 @@ from gatewright.tasks.tag.predict import predict_proba
 from gatewright.tasks.tag.task import TagTask
 from gatewright.train.launch import resume, train
 from tests.support.class_models import COLUMNS, class_model, class_rows
+from tests.support.lazy import LazyModule
 from tests.support.tagged import long_table, step_labels, walks, write_walks
 from tests.support.training_runs import quiet
+
+if TYPE_CHECKING:
+    from sklearn import metrics as judge
+    from sklearn import neighbors
+else:
+    neighbors = LazyModule("sklearn.neighbors")
+    judge = LazyModule("sklearn.metrics")
 
 pytestmark = pytest.mark.slow
 
@@ -187,7 +194,7 @@ def test_it_learns_from_a_table(run: Run, capsys: pytest.CaptureFixture[str]) ->
     assert scores["true label of the step before"]["accuracy"] == judge.accuracy_score(own, before)
     trained = np.array([label for row in labels[0] for label in row], object)
     scaled = [(np.concatenate(part.values) - data.scaler.mean) / data.scaler.scale for part in data.parts()]
-    near = KNeighborsClassifier(1).fit(scaled[0][trained != None], trained[trained != None].astype(str))  # noqa: E711
+    near = neighbors.KNeighborsClassifier(1).fit(scaled[0][trained != None], trained[trained != None].astype(str))  # noqa: E711
     expected = near.score(scaled[2][known], np.array(data.classes)[own])
     assert scores["nearest neighbour"]["accuracy"] == pytest.approx(expected)
     assert run.plot.read_bytes().startswith(b"\x89PNG")

@@ -8,8 +8,8 @@ import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import optuna
 import pytest
 
 from gatewright.errors import GatewrightError, RunError
@@ -20,7 +20,13 @@ from gatewright.train import launch
 from gatewright.tuning import results
 from gatewright.tuning.search import Job, Limits, search
 from gatewright.tuning.study import KILLS, Study, quiet_optuna
+from tests.support.lazy import LazyModule
 from tests.support.training_runs import write_table
+
+if TYPE_CHECKING:
+    import optuna
+else:
+    optuna = LazyModule("optuna")
 
 pytestmark = pytest.mark.slow
 
