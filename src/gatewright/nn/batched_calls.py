@@ -35,6 +35,10 @@ class Batch(NamedTuple):
         """Whether the calls differ in nothing but rows: not in their weights, nor in a seed."""
         return all(dim is None or axis is not None for dim, axis in zip(self.dims, self.axes, strict=True))
 
+    def single(self, n: int) -> list[Any]:
+        """Return the tensors of one call."""
+        return [t if dim is None else t.select(dim, n) for t, dim in zip(self.tensors, self.dims, strict=True)]
+
     def part(self, begin: int, end: int) -> Batch:
         """Return some of the calls."""
         tensors = [
@@ -46,13 +50,7 @@ class Batch(NamedTuple):
 
 def one_by_one(run: _Run, batch: Batch) -> tuple[Any, Any]:
     """Run call by call; return stacked results, and where the calls are in each."""
-    single = (
-        run(
-            batch.batch_sizes,
-            *(t if dim is None else t.select(dim, n) for t, dim in zip(batch.tensors, batch.dims, strict=True)),
-        )
-        for n in range(batch.calls)
-    )
+    single = (run(batch.batch_sizes, *batch.single(n)) for n in range(batch.calls))
     results = tuple(
         None if of_calls[0] is None else torch.stack(of_calls) for of_calls in zip(*single, strict=True)
     )

@@ -104,10 +104,29 @@ def sequence_args(
 
 
 def forward(
-    x: Tensor, h_0: Tensor, c_0: Tensor, weights: LayerWeights, args: kernels.SequenceArgs, *, keep: bool
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: LayerWeights,
+    args: kernels.SequenceArgs,
+    *,
+    keep: bool,
+    into: Sequence[Tensor | None] = (None, None, None),
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Run the kernels; return y, h_n, c_n, gates and cell, the last two None where they are not kept."""
-    y = x.new_empty(*x.shape[:-1], weights.W_hh.shape[-1])
+    """Run the kernels; return y, h_n, c_n, gates and cell, the last two None where they are not kept.
+
+    Args:
+        x: as for `lstm_kernel`, as are h_0 and c_0.
+        h_0: hidden state.
+        c_0: cell state.
+        weights: of the layer.
+        args: how the sequence is walked.
+        keep: whether gates and cell are kept.
+        into: memory for y, gates and cell; None for new tensors.
+    """
+    y, gates, cells = into
+    if y is None:
+        y = x.new_empty(*x.shape[:-1], weights.W_hh.shape[-1])
     h_n, c_n = (_new_state(state) for state in (h_0, c_0))
     h, c = dense(*_widened(h_0, c_0))
     arrays = kernels.forward(
@@ -117,9 +136,10 @@ def forward(
         LayerWeights(*dense(*weights)),
         args,
         keep=keep,
-        out=(to_dlpack(y), to_dlpack(h_n), to_dlpack(c_n), None, None),
+        out=(to_dlpack(y), to_dlpack(h_n), to_dlpack(c_n), *dense(gates, cells)),
     )
-    gates, cells = _tensor(arrays.gates), _tensor(arrays.cell)
+    if gates is None:
+        gates, cells = _tensor(arrays.gates), _tensor(arrays.cell)
     return y, h_n.to(h_0.dtype), c_n.to(c_0.dtype), gates, cells
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gatewright.nn import _torch_private, adjoint, autograd, batched_calls, operators, precision
 from gatewright.nn.call import Call
+from gatewright.spec.cell import PLAIN_CODES, LayerWeights
 
 
 def layer(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> Sequence[Tensor | None]:
@@ -70,4 +71,37 @@ class Lstm(torch.autograd.Function):
         """Run a batch of calls: as one where they have the same weights."""
         batch = batched_calls.Batch(info.batch_size, batch_sizes, tensors, in_dims[2:], call.row_axes())
         run = functools.partial(layer, call)
-        return batched_calls.as_one(run, batch) if batch.folds() else batched_calls.one_by_one(run, batch)
+        if batch.folds():
+            return batched_calls.as_one(run, batch)
+        if adjoint.direct(*tensors) and _is_plain(call, tensors):
+            return _one_by_one(call, batch)
+        return batched_calls.one_by_one(run, batch)
+
+
+def _is_plain(call: Call, tensors: Sequence[Any]) -> bool:
+    """Whether nothing outside of this transform looks into a call, and it needs no more than the plain kernels."""
+    if _torch_private.in_transform(*tensors) or adjoint.differentiable(*tensors):
+        return False
+    return call.cell <= PLAIN_CODES and not call.split(tensors[3:])[1].in_use()
+
+
+def _one_by_one(call: Call, batch: batched_calls.Batch) -> tuple[Any, Any]:
+    """Run call by call, with the rows of all calls in one memory: stacking them would take a part of the time."""
+    calls = batch.calls
+    stacks: list[Tensor | None] = []
+    states = []
+    args = operators.sequence_args(batch.batch_sizes, call.reverse, 0, call.compute)
+    for n in range(calls):
+        x, h_0, c_0, *rest = batch.single(n)
+        layer = LayerWeights.of(call.cell, call.split(rest)[0])
+        if not stacks:
+            shape, (H4, P) = (calls, *x.shape[:-1]), layer.W_hh.shape
+            dtype = precision.kept_type(x, call.compute)
+            stacks = [x.new_empty(*shape, P), None, None]
+            if call.keep:
+                stacks[1:] = x.new_empty(*shape, H4, dtype=dtype), x.new_empty(*shape, H4 // 4, dtype=dtype)
+        into = [None if stack is None else stack[n] for stack in stacks]
+        states.append(operators.forward(x, h_0, c_0, layer, args, keep=call.keep, into=into)[1:3])
+    h_n, c_n = (torch.stack(of_calls) for of_calls in zip(*states, strict=True))
+    y, gates, cells = stacks
+    return (y, h_n, c_n, gates, cells), (0, 0, 0, None if gates is None else 0, None if cells is None else 0)
