@@ -163,6 +163,7 @@ struct Backward {
     T* dh;                // (B, P): dh_n before the first chunk, dh_0 after the last
     T* dc;                // (B, H): dc_n, then dc_0
     RowsOut<S> dx;        // (T, B, D); data null: not wanted
+    RowsOut<T> dpre;      // (T, B, 4H): of the gates before activation; data null: not wanted
     T* dW_ih;             // (blocks, D, 4, V), added to; null: not wanted
     T* dW_hh;             // (blocks, P, 4, V), added to; null: not wanted
     T* dW_hr;             // (P, H), added to; null: not wanted

@@ -181,9 +181,28 @@ void weight_adjoints(const Backward<T, S>& b, const SummedRows<W>& rows, int ran
     }
 }
 
+// The dgates of rows of the chunk, to those who form products of their own from them.
+template <class T, int V, class S>
+void give_dgates(const Backward<T, S>& b, const Chunk<T, S>& chunk, int64_t row_begin, int64_t row_end) {
+    const int64_t H = b.sizes.H, blocks = blocks_of<V>(H);
+    for (int64_t row = row_begin; row < row_end; ++row) {
+        int64_t step = row / b.steps.B;
+        while (chunk.first[step + 1] <= row) ++step;
+        T* const out = b.dpre.at(b.steps, b.steps.time(chunk.begin + step), row - chunk.first[step]);
+        const T* from = chunk.dgates + row * blocks * 4 * V;
+        for (int64_t unit = 0; unit < H; unit += V)
+            for (int64_t gate = 0; gate < 4; ++gate, from += V) store<V>(out + gate * H + unit, load<V>(from), H - unit);
+    }
+}
+
 template <class T, int V, class S>
 void products(const Backward<T, S>& b, const Chunk<T, S>& chunk, int rank, int size) {
     using W = Operand<S>;
+    if constexpr (!kPairs<S>)
+        if (b.dpre.data) {
+            const Part rows(chunk.rows, rank, size);
+            give_dgates<T, V>(b, chunk, rows.begin, rows.end);
+        }
     if (b.dx.data) {
         const Part rows(chunk.rows, rank, size);
         input_adjoint<T, V, S>(b, chunk, rows.begin, rows.end);

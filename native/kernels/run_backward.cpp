@@ -216,6 +216,7 @@ class BackwardPass {
         b_.dh = call.dh_0 ? call.dh_0 : dh_.get();
         b_.dc = call.dc_0 ? call.dc_0 : dc_.get();
         b_.dx = call.dx;
+        b_.dpre = call.dpre;
         b_.dW_ih = dW_ih_.get();
         b_.dW_hh = dW_hh_.get();
         b_.dW_hr = call.dW_hr;

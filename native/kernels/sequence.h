@@ -47,6 +47,7 @@ struct BackwardCall {
     const T* dh_n;     // (B, P), or null: zeros
     const T* dc_n;     // (B, H), or null: zeros
     RowsOut<S> dx;     // data null: not wanted
+    RowsOut<T> dpre;   // (T, B, 4H), of the gates before activation; data null: not wanted, as it is in bf16
     T* dh_0;           // (B, P), or null: not wanted
     T* dc_0;           // (B, H), or null: not wanted
     T* dW_ih;          // as the weights; null: not wanted

@@ -83,7 +83,7 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
 
 template <class T, class S = T>
 nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const LayerArrays& weights,
-                      const SequenceArgs& args, bool need_x, bool need_weights, nb::handle out) {
+                      const SequenceArgs& args, bool need_x, bool need_weights, nb::handle out, const Room& dpre) {
     const Problem<T, S> problem(kept.x, weights, args);
     const Sizes& n = problem.sizes;
     const Rooms rooms(out, 7);
@@ -121,6 +121,12 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
         dW_hh = Result<T>("dW_hh", rooms[4], {4 * n.H, n.P});
         db = Result<T>("db", rooms[5], {4 * n.H});
         if (n.projected) dW_hr = Result<T>("dW_hr", rooms[6], {n.P, n.H});
+    }
+    if (dpre) {
+        if constexpr (kPairs<S>)
+            refuse("dpre", "None with compute='bf16'", shape_of(*dpre));
+        else
+            call.dpre = problem.rows_in(problem.result_rows("dpre", dpre, 4 * n.H).data, 4 * n.H);
     }
     call.dh_0 = dh_0.data;
     call.dc_0 = dc_0.data;
@@ -162,17 +168,18 @@ nb::tuple forward(nb::handle x_given, nb::handle h_0, nb::handle c_0, nb::handle
 }
 
 nb::tuple backward(nb::handle d, nb::handle inputs, nb::handle kept, nb::handle weights, nb::handle args,
-                   nb::handle need_x, nb::handle need_weights, nb::handle out) {
+                   nb::handle need_x, nb::handle need_weights, nb::handle out, nb::handle dpre) {
     const KeptArrays given(inputs, kept);
     const OutputGradients gradients(d);
     const LayerArrays layer(weights);
     const SequenceArgs sequence(args);
     const bool x_too = flag_of("need_x", need_x), weights_too = flag_of("need_weights", need_weights);
+    const Room room = room_of("dpre", dpre);
     const Array& x = given.x;
     if (sequence.compute == Compute::int8) refuse("compute", "'full' or 'bf16' for a backward pass", "'int8'");
     if (sequence.compute == Compute::bfloat16)
-        return backward_of<float, BFloat16>(gradients, given, layer, sequence, x_too, weights_too, out);
-    GATEWRIGHT_BY_TYPE(x, backward_of<T>(gradients, given, layer, sequence, x_too, weights_too, out));
+        return backward_of<float, BFloat16>(gradients, given, layer, sequence, x_too, weights_too, out, room);
+    GATEWRIGHT_BY_TYPE(x, backward_of<T>(gradients, given, layer, sequence, x_too, weights_too, out, room));
 }
 
 template <class T, class S = T>
@@ -299,7 +306,7 @@ double fma_peak(int threads, double seconds) {
 
 // What Python may call and with which arguments, by number.  Raise it, and INTERFACE in native_module.py, with
 // each change: Python refuses a module of another number, which would ignore arguments that it does not know.
-constexpr int kInterface = 7;
+constexpr int kInterface = 8;
 
 NB_MODULE(_kernels, m) {
     m.attr("interface") = kInterface;
@@ -307,7 +314,7 @@ NB_MODULE(_kernels, m) {
           nb::arg("weights").none(), nb::arg("args").none(), nb::arg("keep").none(), nb::arg("out").none());
     m.def("backward", &backward, nb::arg("d").none(), nb::arg("inputs").none(), nb::arg("kept").none(),
           nb::arg("weights").none(), nb::arg("args").none(), nb::arg("need_x").none(),
-          nb::arg("need_weights").none(), nb::arg("out").none());
+          nb::arg("need_weights").none(), nb::arg("out").none(), nb::arg("dpre").none());
     m.def("linear", &linear, nb::arg("x").none(), nb::arg("W").none(), nb::arg("b").none(),
           nb::arg("threads").none(), nb::arg("out").none(), nb::arg("compute").none());
     nb::class_<Packed>(m, "Packed")

@@ -73,6 +73,7 @@ def backward(
     need_x: bool = True,
     need_weights: bool = True,
     out: Sequence[Array | None] = (),
+    dpre: Array | None = None,
 ) -> Backward:
     """Run the adjoint of `forward`: backpropagation through time (Werbos 1990, Proceedings of the IEEE 78(10)).
 
@@ -85,6 +86,8 @@ def backward(
         need_x: whether dx is wanted.
         need_weights: whether the adjoints of weights and biases are wanted.
         out: as in `forward`, for the fields of this result.
+        dpre: contiguous memory for the adjoint of the gates before activation, (T, B, 4H) or (rows, 4H); None where
+            that is not wanted, as with ``compute="bf16"``.
 
     Raises:
         GatewrightError: if shapes, types or strides do not fit.
@@ -96,7 +99,7 @@ def backward(
     array([[0.03125, 0.03125]])
     """
     _require_plain(weights)
-    results = _kernels.backward(d, inputs, kept, weights, _with_threads(args), need_x, need_weights, out)
+    results = _kernels.backward(d, inputs, kept, weights, _with_threads(args), need_x, need_weights, out, dpre)
     return Backward._make(_filled(results, out))
 
 

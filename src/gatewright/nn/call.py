@@ -31,6 +31,7 @@ class Call:
         keep: whether gates and cell states are among the results of a forward pass.
         need_x: whether an adjoint of x is wanted.
         need_weights: whether those of the weights are.
+        need_gates: whether those of the gates before activation are, to form those of the weights from them.
     """
 
     cell: int
@@ -42,6 +43,7 @@ class Call:
     keep: bool = True
     need_x: bool = True
     need_weights: bool = True
+    need_gates: bool = False
 
     def split(self, tensors: Sequence[Any]) -> tuple[list[Any], operators.Extras]:
         """Return the weights and the arguments at the end of an operator, from what follows x, h_0 and c_0."""
