@@ -191,7 +191,8 @@ void give_dgates(const Backward<T, S>& b, const Chunk<T, S>& chunk, int64_t row_
         T* const out = b.dpre.at(b.steps, b.steps.time(chunk.begin + step), row - chunk.first[step]);
         const T* from = chunk.dgates + row * blocks * 4 * V;
         for (int64_t unit = 0; unit < H; unit += V)
-            for (int64_t gate = 0; gate < 4; ++gate, from += V) store<V>(out + gate * H + unit, load<V>(from), H - unit);
+            for (int64_t gate = 0; gate < 4; ++gate, from += V)
+                store<V>(out + gate * H + unit, load<V>(from), H - unit);
     }
 }
 

@@ -91,6 +91,7 @@ def backward(
     need_x: bool,
     need_weights: bool,
     out: Sequence[_Array | None],
+    dpre: _Array | None,
 ) -> tuple[Any, ...]: ...
 def tensor_access(functions: Any, tensor: type, parameter: type, /) -> bool: ...
 def tensor_forward(

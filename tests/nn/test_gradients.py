@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
 from torch.nn.utils.rnn import PackedSequence
 
+from gatewright import kernels
 from gatewright.errors import SlowPathWarning
 from gatewright.nn import LSTM, fallback, slow_path
 
@@ -342,3 +343,16 @@ def test_a_gradient_that_could_be_differentiated_has_the_bits_of_one_that_is_not
     plain = torch.autograd.grad(ours(x)[0].square().sum(), wrt)
     kept = torch.autograd.grad(ours(x)[0].square().sum(), wrt, create_graph=True)
     assert all(map(torch.equal, plain, kept))
+
+
+def test_gradients_of_samples_come_from_one_call_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, ours = pair()
+    parameters, x = parameters_of(ours), random(N, T, B, D)
+    calls: list[Any] = []
+    for name in ("forward", "backward"):
+        original = getattr(kernels, name)
+        monkeypatch.setattr(kernels, name, lambda *a, f=original, **k: calls.append(k) or f(*a, **k))
+    found = vmap(grad(loss_of(ours)), (None, 0))(parameters, x)
+    assert len(calls) == 2
+    assert not calls[1]["need_weights"]
+    assert found["bias_ih_l0"].data_ptr() != found["bias_hh_l0"].data_ptr()

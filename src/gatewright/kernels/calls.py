@@ -86,8 +86,8 @@ def backward(
         need_x: whether dx is wanted.
         need_weights: whether the adjoints of weights and biases are wanted.
         out: as in `forward`, for the fields of this result.
-        dpre: contiguous memory for the adjoint of the gates before activation, (T, B, 4H) or (rows, 4H); None where
-            that is not wanted, as with ``compute="bf16"``.
+        dpre: contiguous memory for the adjoint of the gates before activation, (T, B, 4H) or (rows, 4H); None
+            where that is not wanted, as with ``compute="bf16"``.
 
     Raises:
         GatewrightError: if shapes, types or strides do not fit.

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from gatewright.nn import _torch_private, batched_calls, fallback, operators, precision, slow_path
+from gatewright.nn import _torch_private, batched_calls, fallback, operators, precision, sample_weights, slow_path
 from gatewright.nn.call import BEFORE_X, KEPT, OF_RESULTS, Call
 from gatewright.spec.cell import LayerWeights
 
@@ -72,7 +73,7 @@ def gradients_of(call: Call, saved: Sequence[Any], d: Sequence[Tensor | None], n
         gradients = _of_batch(call, batch_sizes, d, tensors)
     else:
         gradients = adjoint(call, batch_sizes, *d, *tensors)
-    return [gradient if need else None for gradient, need in zip(gradients, needs, strict=True)]
+    return [gradient if need else None for gradient, need in zip(gradients, needs, strict=False)]
 
 
 def _has_extras(call: Call, inputs: Sequence[Any]) -> bool:
@@ -80,7 +81,9 @@ def _has_extras(call: Call, inputs: Sequence[Any]) -> bool:
 
 
 def adjoint(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> Sequence[Tensor | None]:
-    """Return the adjoints of x, h_0, c_0, the weights, h_reset and c_reset; None where one is not wanted.
+    """Return the adjoints of x, h_0, c_0, the weights, h_reset, c_reset, and of the gates before activation.
+
+    They are None where they are not wanted.
 
     Args:
         call: which call, and which adjoints.
@@ -98,7 +101,11 @@ def _by_kernels(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> tuple[
     y, *kept = tensors[OF_RESULTS:BEFORE_X]
     x, h_0, c_0, *rest = tensors[BEFORE_X:]
     weights, extras = call.split(rest)
-    run = operators.lstm_backward_kernel if direct(*tensors, batch_sizes) else operators.lstm_backward
+    run: Any = operators.lstm_backward_kernel if direct(*tensors, batch_sizes) else operators.lstm_backward
+    dpre = None
+    if call.need_gates:
+        dpre = torch.zeros_like(kept[0], memory_format=torch.contiguous_format)
+        run = functools.partial(operators.lstm_backward_kernel, dpre=dpre)
     dx, dh_0, dc_0, dW = run(
         list(tensors[:OF_RESULTS]),
         [x, h_0, c_0],
@@ -112,7 +119,7 @@ def _by_kernels(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> tuple[
     more = iter(dW)
     of_weights = [next(more) if call.need_weights else None for _ in weights]
     of_state = [None if state is None else next(more) for state in (extras.h_reset, extras.c_reset)]
-    return (dx if call.need_x else None, dh_0, dc_0, *of_weights, *of_state)
+    return (dx if call.need_x else None, dh_0, dc_0, *of_weights, *of_state, dpre)
 
 
 class Adjoint(torch.autograd.Function):
@@ -159,12 +166,22 @@ class Adjoint(torch.autograd.Function):
         axes = [-2] * BEFORE_X + call.row_axes()
         batch = batched_calls.Batch(info.batch_size, batch_sizes, tensors, in_dims[2:], axes)
         run = functools.partial(adjoint, call)
-        if call.checkpoint or call.need_weights or not batch.folds():
+        rest = tensors[BEFORE_X + 3 :]
+        by_gates = call.need_weights and sample_weights.fit(call, rest)
+        folds = batch.folds() and call.folds(rest) and not call.checkpoint
+        if not folds or (call.need_weights and not by_gates):
             return batched_calls.one_by_one(run, batch)
-        kept_once = all(dim is None for dim in batch.dims[OF_RESULTS:BEFORE_X])
-        if kept_once:  # each call that is made as one with others takes a copy of that
-            return batched_calls.in_parts(run, batch, rows=tensors[BEFORE_X + 1].shape[-2])
-        return batched_calls.as_one(run, batch)
+        rows = batch.rows(BEFORE_X + 1)
+        batch = batch._replace(tensors=call.numbered(tensors, rows))
+        as_one = (
+            functools.partial(sample_weights.as_one, call, adjoint)
+            if by_gates
+            else functools.partial(batched_calls.as_one, run)
+        )
+        if any(dim is not None for dim in batch.dims[OF_RESULTS:BEFORE_X]):
+            return as_one(batch)
+        # What was kept is that of all calls, and each that is made as one with others takes a copy of it.
+        return batched_calls.in_parts(as_one, batch, rows)
 
 
 def by_steps(
@@ -174,24 +191,38 @@ def by_steps(
     wanted = [call.need_x, True, True, *[call.need_weights] * call.weights, True, True]
     chosen = [n for n, want in enumerate(wanted) if want and inputs[n] is not None]
     read = [n for n, each in enumerate(d) if each is not None]
+    values = [inputs[n] for n in chosen]
+    if call.need_gates:
+        chosen.append(len(wanted))
+        values.append(inputs[0].new_zeros(*inputs[0].shape[:-1], inputs[3].shape[0]))
 
     def results(*values: Tensor) -> list[Tensor]:
         replaced = dict(zip(chosen, values, strict=True))
-        outputs = _outputs_by_steps(call, batch_sizes, [replaced.get(n, each) for n, each in enumerate(inputs)])
+        to_gates = replaced.pop(len(wanted), None)
+        values_of_all = [replaced.get(n, each) for n, each in enumerate(inputs)]
+        outputs = _outputs_by_steps(call, batch_sizes, values_of_all, to_gates)
         return [outputs[n] for n in read]
 
-    gradients: list[Tensor | None] = [None] * len(wanted)
+    gradients: list[Tensor | None] = [None] * (len(wanted) + 1)
     if read:
-        found = vector_jacobian(results, [inputs[n] for n in chosen], [d[n] for n in read])
+        found = vector_jacobian(results, values, [d[n] for n in read])
         for n, gradient in zip(chosen, found, strict=True):
             gradients[n] = gradient
     return gradients
 
 
-def _outputs_by_steps(call: Call, batch_sizes: Tensor | None, inputs: Sequence[Any]) -> list[Tensor]:
-    """Return y, h_n, c_n, gates and cell states as the operator gives them, by torch's operations."""
+def _outputs_by_steps(
+    call: Call, batch_sizes: Tensor | None, inputs: Sequence[Any], to_gates: Tensor | None = None
+) -> list[Tensor]:
+    """Return y, h_n, c_n, gates and cell states as the operator gives them, by torch's operations.
+
+    ``to_gates`` is added to the gates before activation.
+    """
     x, h_0, c_0, *rest = inputs
     weights, extras = call.split(rest)
+    if to_gates is not None:
+        x = F.linear(x, weights[0]) + to_gates
+        weights[0] = torch.eye(weights[0].shape[0], dtype=x.dtype, device=x.device)
     if extras.in_use():
         raise NotImplementedError("second derivatives of steps and variants")
     layer = LayerWeights.of(call.cell, weights)

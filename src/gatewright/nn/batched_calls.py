@@ -31,6 +31,11 @@ class Batch(NamedTuple):
     dims: Sequence[int | None]
     axes: Sequence[int | None]
 
+    def rows(self, n: int) -> int:
+        """Return how many rows a single call has by the n-th tensor, whose dimension before the last is rows."""
+        tensor, dim = self.tensors[n], self.dims[n]
+        return int((tensor if dim is None else tensor.select(dim, 0)).shape[-2])
+
     def folds(self) -> bool:
         """Whether the calls differ in nothing but rows: not in their weights, nor in a seed."""
         return all(dim is None or axis is not None for dim, axis in zip(self.dims, self.axes, strict=True))
@@ -62,31 +67,33 @@ def as_one(run: _Run, batch: Batch) -> tuple[Any, Any]:
 
     Every result has rows in its dimension before the last.
     """
-    count = batch.calls
-    sizes = None if batch.batch_sizes is None else batch.batch_sizes * count
-    tensors = [
-        each if axis is None else folded(each, dim, count, axis)
-        for each, dim, axis in zip(batch.tensors, batch.dims, batch.axes, strict=True)
-    ]
-    results = [None if each is None else unfolded(each, count) for each in run(sizes, *tensors)]
+    sizes, tensors = folded_arguments(batch)
+    results = [None if each is None else unfolded(each, batch.calls) for each in run(sizes, *tensors)]
     return tuple(results), tuple(None if each is None else each.dim() - 2 for each in results)
 
 
-def in_parts(run: _Run, batch: Batch, rows: int) -> tuple[Any, Any]:
+def folded_arguments(batch: Batch) -> tuple[Tensor | None, list[Any]]:
+    """Return the arguments of calls that fold as those of one call: rows of each step, and the tensors."""
+    sizes = None if batch.batch_sizes is None else batch.batch_sizes * batch.calls
+    tensors = [
+        each if axis is None else folded(each, dim, batch.calls, axis)
+        for each, dim, axis in zip(batch.tensors, batch.dims, batch.axes, strict=True)
+    ]
+    return sizes, tensors
+
+
+def in_parts(run: Callable[[Batch], tuple[Any, Any]], batch: Batch, rows: int) -> tuple[Any, Any]:
     """Run calls that fold, as many as one as make it faster; return results, and where the calls are in each.
 
     Args:
-        run: what a call is.
+        run: runs a batch as one.
         batch: all calls.
         rows: of a single call.
     """
     at_once = max(1, _ENOUGH_ROWS // max(rows, 1))
     if at_once >= batch.calls:
-        return as_one(run, batch)
-    parts = [
-        as_one(run, batch.part(begin, min(begin + at_once, batch.calls)))
-        for begin in range(0, batch.calls, at_once)
-    ]
+        return run(batch)
+    parts = [run(batch.part(begin, min(begin + at_once, batch.calls))) for begin in range(0, batch.calls, at_once)]
     dims = parts[0][1]
     columns = zip(*(results for results, _ in parts), strict=True)
     return tuple(

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from gatewright.nn import operators, precision
+from gatewright.spec.cell import LayerWeights
 
 #: Tensors of `operators.Extras`, which follow the weights.
 EXTRAS = len(operators.Extras().tensors())
@@ -49,6 +52,26 @@ class Call:
         """Return the weights and the arguments at the end of an operator, from what follows x, h_0 and c_0."""
         extras = operators.Extras(rates=self.rates).with_tensors(tensors[self.weights :])
         return list(tensors[: self.weights]), extras
+
+    def folds(self, tensors: Sequence[Any]) -> bool:
+        """Whether several calls can be one of more rows: what layer normalisation keeps is not kept row by row.
+
+        Args:
+            tensors: the weights, and what follows them.
+        """
+        return LayerWeights.of(self.cell, tensors[: self.weights]).w_ln is None
+
+    def numbered(self, tensors: Sequence[Any], rows: int) -> list[Any]:
+        """Return all tensors with the numbers by which the rows of one call draw, where it draws any.
+
+        Args:
+            tensors: those of a batch of calls, to be made as one of more rows.
+            rows: those of a single call.
+        """
+        *others, seed, row_ids = tensors
+        if seed is not None and row_ids is None:
+            row_ids = torch.arange(rows, device=seed.device)
+        return [*others, seed, row_ids]
 
     def options(self) -> list[int]:
         """Return the options of the forward operator."""

@@ -255,6 +255,7 @@ def lstm_backward_kernel(
     kept: Sequence[Tensor],
     options: Sequence[int],
     *extras: Any,
+    dpre: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """Return the adjoints of x (empty where not wanted), h_0, c_0, and of the weights (none where not wanted).
 
@@ -269,6 +270,7 @@ def lstm_backward_kernel(
         kept: y, gates and cell, or its checkpoints, as `lstm_kernel` gave them.
         options: reverse, checkpoint, whether dx is wanted, whether the adjoints of the weights are, compute.
         extras: as for `lstm_kernel`.
+        dpre: memory for the adjoint of the gates before activation, in their shape; None where it is not wanted.
 
     Raises:
         GatewrightError: if the kernels do not have what the extras ask for.
@@ -291,6 +293,7 @@ def lstm_backward_kernel(
         need_x=bool(need_x),
         need_weights=bool(need_weights),
         out=dense(dx if need_x else None, *wide[:2], d_layer.W_ih, d_layer.W_hh, d_layer.b_ih, d_layer.W_hr),
+        dpre=dense(dpre)[0],
     )
     if d_layer.b_hh is not None:
         d_layer.b_hh.copy_(d_layer.b_ih)  # which both are added to

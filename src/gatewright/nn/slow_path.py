@@ -24,7 +24,7 @@ def say(cause: str) -> None:
 def _say(cause: str) -> None:
     warnings.warn(
         f"{cause} of a gatewright.LSTM run on torch's operations, step by step: right, but slower than the "
-        "kernels (docs/kernels.md); this is said once",
+        "kernels (docs/gradients.md); this is said once",
         SlowPathWarning,
         stacklevel=3,
     )

@@ -71,7 +71,8 @@ class Lstm(torch.autograd.Function):
         """Run a batch of calls: as one where they have the same weights."""
         batch = batched_calls.Batch(info.batch_size, batch_sizes, tensors, in_dims[2:], call.row_axes())
         run = functools.partial(layer, call)
-        if batch.folds():
+        if batch.folds() and call.folds(tensors[3:]):
+            batch = batch._replace(tensors=call.numbered(tensors, batch.rows(1)))
             return batched_calls.as_one(run, batch)
         if adjoint.direct(*tensors) and _is_plain(call, tensors):
             return _one_by_one(call, batch)
