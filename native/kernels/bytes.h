@@ -65,6 +65,8 @@ void to_bytes(const float* from, int64_t row, int64_t width, uint32_t* to, float
 // Rows of a tile of them.
 #if defined(__AVXVNNI__)
 constexpr int kByteRows = kTileRows;  // one instruction reads both factors as they are
+#elif defined(__ARM_FEATURE_DOTPROD)
+constexpr int kByteRows = 5;  // compilers load all four vectors of weights at once, next to 20 sums and 5 of x
 #else
 constexpr int kByteRows = kRowsOf<uint32_t>;
 #endif
