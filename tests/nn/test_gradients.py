@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
+from torch.func import (
+    functional_call,
+    functionalize,
+    grad,
+    hessian,
+    jacfwd,
+    jacrev,
+    jvp,
+    stack_module_state,
+    vjp,
+    vmap,
+)
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright import kernels
@@ -343,6 +355,14 @@ def test_a_gradient_that_could_be_differentiated_has_the_bits_of_one_that_is_not
     plain = torch.autograd.grad(ours(x)[0].square().sum(), wrt)
     kept = torch.autograd.grad(ours(x)[0].square().sum(), wrt, create_graph=True)
     assert all(map(torch.equal, plain, kept))
+
+
+def test_transforms_can_be_traced_and_functionalized() -> None:
+    _, ours = pair()
+    parameters, x, loss = parameters_of(ours), random(N, T, B, D), loss_of(ours)
+    samples = vmap(grad(loss), (None, 0))
+    close(make_fx(samples)(parameters, x)(parameters, x), samples(parameters, x))
+    close(functionalize(grad(loss))(parameters, x[0]), grad(loss)(parameters, x[0]))
 
 
 def test_gradients_of_samples_come_from_one_call_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

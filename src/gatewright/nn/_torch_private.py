@@ -23,6 +23,7 @@ NAMES = (
     "any_autocast_is_enabled",
     "below_autograd",
     "keys_after_autograd",
+    "interpreters",
 )
 
 dispatch_stack_length: Any = getattr(torch._C, "_len_torch_dispatch_stack", None)
@@ -33,6 +34,7 @@ dispatch_key_is_included: Any = getattr(torch._C, "_dispatch_tls_is_dispatch_key
 any_autocast_is_enabled: Any = getattr(torch._C, "_is_any_autocast_enabled", None)
 below_autograd: Any = getattr(torch._C, "_AutoDispatchBelowAutograd", None)
 keys_after_autograd: Any = getattr(torch._C, "_after_autograd_keyset", None)
+interpreters: Any = getattr(getattr(torch._C, "_functorch", None), "get_interpreter_stack", None)
 
 
 def nothing_intercepts() -> bool:
@@ -80,6 +82,16 @@ def in_transform(*tensors: Any) -> bool:
     if torch.compiler.is_compiling():
         return False
     return any(_is_wrapped(tensor) for tensor in tensors)
+
+
+def in_functionalization() -> bool:
+    """Whether an active transform is `torch.func.functionalize`, which takes no `torch.autograd.Function`.
+
+    Without the private name: True.
+    """
+    if interpreters is None:
+        return True
+    return any(each.key().name == "Functionalize" for each in interpreters() or ())
 
 
 def in_forward_mode() -> bool:

@@ -46,6 +46,11 @@ def have_tangents(*tensors: Any) -> bool:
     return any(isinstance(each, Tensor) and forward_ad.unpack_dual(each).tangent is not None for each in tensors)
 
 
+def functionalized(*tensors: Any) -> bool:
+    """Whether the transform is one that takes no `torch.autograd.Function`."""
+    return _torch_private.in_transform(*tensors) and _torch_private.in_functionalization()
+
+
 def gradients_of(call: Call, saved: Sequence[Any], d: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Any]:
     """Return the adjoints of x, h_0, c_0, the weights, h_reset and c_reset: None where one is not needed.
 
@@ -67,7 +72,11 @@ def gradients_of(call: Call, saved: Sequence[Any], d: Sequence[Tensor | None], n
     call = dataclasses.replace(call, need_x=need_x, need_weights=any(more[: call.weights]))
     gradients: Sequence[Tensor | None]
     batched = _torch_private.in_batched_gradient(d)
-    if have_tangents(*d, *inputs) or (batched and (torch.is_grad_enabled() or _has_extras(call, inputs))):
+    if (
+        have_tangents(*d, *inputs)
+        or functionalized(*d, *inputs)
+        or (batched and (torch.is_grad_enabled() or _has_extras(call, inputs)))
+    ):
         gradients = by_steps(call, batch_sizes, d, inputs)
     elif batched:
         gradients = _of_batch(call, batch_sizes, d, tensors)

@@ -40,9 +40,12 @@ def step_by_step(x: Tensor, hx: Any, weights: Sequence[Tensor | None]) -> bool:
     if torch.compiler.is_compiling():
         return True
     tensors = (x, *(hx if isinstance(hx, tuple | list) else ()), *weights)
-    if not adjoint.have_tangents(*tensors):
+    if adjoint.have_tangents(*tensors):
+        slow_path.say("Forward-mode derivatives")
+    elif adjoint.functionalized(*tensors):
+        slow_path.say("Functionalized calls")
+    else:
         return False
-    slow_path.say("Forward-mode derivatives")
     return True
 
 
