@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from gatewright.equations import Weights
 from gatewright.equations import forward as equations_forward
 from gatewright.errors import GatewrightError, SpecError
 from gatewright.nn.model import Model, load
-from gatewright.spec import SeriesEncoder, StackSpec
+from gatewright.spec import LayerWeights, SeriesEncoder, StackSpec
 from tests.support.small_models import forecaster, language_model, write_sites
 
 # torch says so once, where it runs a projection.
@@ -24,12 +23,22 @@ def series_model(tmp_path_factory):
     return forecaster(write_sites(tmp_path_factory.mktemp("sites") / "sites.csv"))[1]
 
 
-@pytest.fixture(params=["series", "projected", "symbols"])
+@pytest.fixture(params=["series", "projected", "variant", "symbols"])
 def model(request, series_model):
     if request.param == "symbols":
         return language_model()
-    if request.param == "projected":
-        spec = replace(series_model.spec, lstm=StackSpec(7, num_layers=3, proj_size=3, dropout=0.5))
+    if request.param in ("projected", "variant"):
+        stack = StackSpec(7, num_layers=3, proj_size=3, dropout=0.5)
+        if request.param == "variant":
+            features = {
+                "peephole": True,
+                "coupled": True,
+                "cell_clip": 0.5,
+                "zoneout_cell": 0.2,
+                "layer_norm": True,
+            }
+            stack = replace(stack, **features)
+        spec = replace(series_model.spec, lstm=stack)
         torch.manual_seed(2)
         built = Model(spec, scaler=series_model.scaler).eval()
         torch.nn.init.normal_(built.head.weight)
@@ -67,15 +76,11 @@ def test_a_model_is_its_equations(model):
     x = inputs(model)
     values = {name: value.double().numpy() for name, value in model.state_dict().items()}
     hidden = values["encoder.weight"][x] if model.vocabulary is not None else x.double().numpy()
-    for layer in range(model.spec.lstm.num_layers):
-        names = [
-            "weight_ih",
-            "weight_hh",
-            "bias_ih",
-            "bias_hh",
-            *(["weight_hr"] if model.spec.lstm.proj_size else []),
-        ]
-        hidden, _ = equations_forward(hidden, Weights(*(values[f"lstm.{name}_l{layer}"] for name in names)))
+    stack = model.spec.lstm
+    for layer in range(stack.num_layers):
+        names = stack.cell.weights(1, stack.hidden_size)
+        weights = LayerWeights.of(stack.cell.code(), [values[f"lstm.{name}_l{layer}"] for name in names])
+        hidden, _ = equations_forward(hidden, weights, cell=stack.cell)
     expected = hidden @ values["head.weight"].T + values["head.bias"]
     y = model(x).y
     if model.vocabulary is None:
@@ -94,6 +99,17 @@ def test_a_sequence_in_pieces_is_the_sequence(model):
     torch.testing.assert_close(second.state, whole.state)
     assert whole.record is not None
     assert first.record is None
+
+
+def test_biases_of_other_cells_begin_in_their_own_rows(series_model):
+    for features, rows in (({"coupled": True}, slice(0, 5)), ({"output_gate": False}, slice(5, 10))):
+        built = Model(replace(series_model.spec, lstm=StackSpec(5, **features)), scaler=series_model.scaler)
+        total = built.lstm.bias_ih_l0 + built.lstm.bias_hh_l0
+        assert torch.equal(total == 1, (torch.arange(15) >= rows.start) & (torch.arange(15) < rows.stop))
+    spec = replace(series_model.spec, lstm=StackSpec(5, forget_gate=False))
+    assert (Model(spec, scaler=series_model.scaler).lstm.bias_hh_l0 != 0).all()
+    with pytest.raises(GatewrightError, match=r"^cell: expected a plain LSTM cell for a stream, got forget_gate"):
+        Model(spec, scaler=series_model.scaler).stream()
 
 
 @pytest.mark.parametrize("bias", [1.0, 0.0, 2.5])

@@ -113,8 +113,6 @@ def prepare(
     if not isinstance(model, Model | LSTM):
         got = f"a {type(model).__module__}.{type(model).__name__}{_hint(model)}"
         raise GatewrightError("model", "a run, a gatewright.Model or a gatewright.LSTM", got)
-    if isinstance(model, LSTM):
-        _require_shown_cell(model.cell)
     return model, gather(model, data, state=state, start=start, steps=steps, title=title)
 
 
@@ -145,9 +143,10 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
         batch: its inputs, as `prepare` returns them.
         run: a pass of the layers in place of the usual one; `forward` if None.
     """
+    lstm = model if isinstance(model, LSTM) else model.lstm
+    _require_shown_cell(lstm.cell)
     training = [module for module in model.modules() if module.training]
     model.eval()
-    lstm = model if isinstance(model, LSTM) else model.lstm
     saved, lstm.saved = lstm.saved, "float32"  # gates of a bf16 pass as they were, so that a ledger adds up
     try:
         with torch.no_grad():

@@ -19,7 +19,6 @@ from gatewright.nn.seasonal_skip import SeasonSkip
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
 from gatewright.spec import ClassHead, ModelSpec, QuantileHead, Scaler, TableSpec, Vocabulary
-from gatewright.spec.cell import require_plain
 
 #: Hidden and cell states of all layers, each (layers, B, H).
 State = tuple[Tensor, Tensor]
@@ -83,14 +82,13 @@ class Model(nn.Module):
         #: Whether the weights are still to be found: not those of a model that `load` returned.
         self.is_new = True
         stack = spec.lstm
-        require_plain("a model", stack)
         self.encoder = encoder_of(spec)
         between = stack.dropout if stack.num_layers > 1 else 0.0  # torch warns of dropout with one layer
         self.lstm = LSTM(
             *(spec.input_size, stack.hidden_size, stack.num_layers),
             dropout=between,
             bidirectional=stack.bidirectional,
-            proj_size=stack.proj_size,
+            cell=stack.cell,
         )
         self.dropout = nn.Dropout(stack.dropout)
         self.pool = pool_of(spec, stack.output_size)
@@ -100,10 +98,11 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, forget_bias: float, chrono: int) -> None:
-        if chrono:
-            init.chrono_(self.lstm, chrono)
-        else:
-            init.forget_bias_(self.lstm, forget_bias)
+        if self.spec.lstm.forget_gate:
+            if chrono:
+                init.chrono_(self.lstm, chrono)
+            else:
+                init.forget_bias_(self.lstm, forget_bias)
         if self.spec.encoder.reads_targets:
             # The head gives a difference from the last value, so training starts from persistence.
             self.head.weight.zero_()

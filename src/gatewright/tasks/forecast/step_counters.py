@@ -24,6 +24,7 @@ from torch import Tensor
 
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.spec.cell import require_plain
 from gatewright.tasks.forecast.distribution_fit import counts_of, lacking, scaler_numbers
 from gatewright.tasks.forecast.start import summary
 from gatewright.tasks.forecast.windows import Windows, absolute
@@ -66,6 +67,7 @@ class FirstSteps:
         self._decays = [0.01 ** (power / settles) for power in POWERS]
         self.clocks = len(POWERS) + 1 if model.spec.lstm.output_size >= LEAST_WIDTH else 0
         if self.clocks:
+            require_plain("the clocks of a forecaster", model.spec.lstm)
             self._set()
 
     @torch.no_grad()
