@@ -8,6 +8,13 @@
 
 namespace gatewright::GATEWRIGHT_TARGET {
 
+// Of the general cell: general_adjoint.h.
+template <class T, int V, class S>
+void general_adjoint_row(const Backward<T, S>& b, const Chunk<T, S>& chunk, int64_t s, int64_t row,
+                         const Share& share);
+template <class T, int V, class S>
+void finish_dh(const Backward<T, S>& b, int64_t row_begin, int64_t row_end, int64_t begin, int64_t end);
+
 // c before step s in row b.
 template <class T, class S>
 GATEWRIGHT_INLINE typename Stored<S>::In cell_before(const Backward<T, S>& b, int64_t s, int64_t row) {
@@ -151,7 +158,10 @@ void adjoint(const Backward<T, S>& b, const Chunk<T, S>& chunk, const Share& sha
                 expect_reads(b, s, row + kAhead);
             else if (s > chunk.begin)  // its first rows follow
                 expect_reads(b, s - 1, share.row_begin + row + kAhead - row_end);
-            adjoint_row<T, V, S>(b, chunk, s, row, share);
+            if (b.variant.general)
+                general_adjoint_row<T, V, S>(b, chunk, s, row, share);
+            else
+                adjoint_row<T, V, S>(b, chunk, s, row, share);
         }
         if (!b.panels.W_hh_t) continue;  // the only step, and nobody wants dh before it
         if (barrier) barrier->barrier();
@@ -160,6 +170,7 @@ void adjoint(const Backward<T, S>& b, const Chunk<T, S>& chunk, const Share& sha
                    [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
                        store<V>(b.dh + row * n.P + column, value, lanes);
                    });
+        if (b.variant.general) finish_dh<T, V>(b, share.row_begin, row_end, columns_begin, columns_end);
     }
 }
 

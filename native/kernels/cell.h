@@ -28,13 +28,6 @@ GATEWRIGHT_INLINE Gates<T, V> load_gates(In p, int64_t H, int64_t lanes) {
     return {load<V>(p, lanes), load<V>(p + H, lanes), load<V>(p + 2 * H, lanes), load<V>(p + 3 * H, lanes)};
 }
 
-// The value of each clamp that is not NaN; elsewhere the gate.
-template <class T, int V>
-GATEWRIGHT_INLINE Gates<T, V> hold(const Gates<T, V>& gate, const Gates<T, V>& clamp) {
-    return {clamp.i == clamp.i ? clamp.i : gate.i, clamp.f == clamp.f ? clamp.f : gate.f,
-            clamp.g == clamp.g ? clamp.g : gate.g, clamp.o == clamp.o ? clamp.o : gate.o};
-}
-
 template <class T, int V>
 GATEWRIGHT_INLINE Vec<T, V> next_cell(const Gates<T, V>& gate, Vec<T, V> c) {
     return Lanes<T, V>::fma(gate.i, gate.g, gate.f * c);

@@ -9,6 +9,14 @@
 
 namespace gatewright::GATEWRIGHT_TARGET {
 
+template <class T, int V, class S>
+void draw_step(const Forward<T, S>& f, const Share& share, int64_t t, int64_t row_end);
+template <class T, int V, class S>
+void finish_general(const Forward<T, S>& f, const Share& share, const T* tile, int64_t rows, int64_t s, int64_t t,
+                    int64_t block, int64_t row);
+template <class T, int V, class S>
+void finish_normed(const Forward<T, S>& f, const Share& share, T* pre, int64_t s, int64_t t, int64_t row);
+
 // What the tiles of some steps start from, bias + W_ih x, for one share: (blocks, steps, rows, 4, V).
 //
 //   block 0   step t: row 0, row 1, ...   step t + 1: row 0, row 1, ...   ...
@@ -38,6 +46,12 @@ template <class T, class S>
 GATEWRIGHT_INLINE int64_t rows_going_on(const Forward<T, S>& f, int64_t s) {
     if (!std::is_same_v<S, BFloat16> || !f.h_last) return f.sizes.B;
     return s + 1 == f.steps.T ? 0 : f.steps.rows(f.steps.time(s + 1));
+}
+
+// The same with the general cell, whose h may have to be kept at each step.
+template <class T, class S>
+GATEWRIGHT_INLINE int64_t rows_kept(const Forward<T, S>& f, int64_t s) {
+    return f.variant.keeps_hidden() ? 0 : rows_going_on(f, s);
 }
 
 // Rows of x or h as operands of products, `row` from one to the next.
@@ -122,7 +136,7 @@ GATEWRIGHT_INLINE void expect_writes(const Forward<T, S>& f, int64_t t, int64_t 
 
 // Activates the pre-activations of some rows and writes all that step s leaves behind.  What does not depend on
 // each other stands together: an activation takes some 80 cycles, but a new one can start in 12.
-template <class T, int V, int R, bool Keep, bool Held, class S>
+template <class T, int V, int R, bool Keep, class S>
 GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, S>& f, int64_t s, int64_t t,
                                    int64_t block, int64_t row) {
     const Sizes& n = f.sizes;
@@ -142,7 +156,6 @@ GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, 
     GATEWRIGHT_UNROLL
     for (int r = 0; r < R; ++r) {
         gate[r] = activate<T, V>(tile[r]);
-        if constexpr (Held) gate[r] = hold<T, V>(gate[r], load_gates<T, V>(f.clamps + unit, H, lanes));
         if constexpr (!Keep) continue;
         const auto out = gates + ((place + r) * 4 * H + unit);
         store_as<T, V>(out, gate[r].i, lanes);
@@ -165,18 +178,18 @@ GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, 
     }
 }
 
-template <class T, int V, int R, bool Held, class S>
+template <class T, int V, int R, class S>
 GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T, S>& f, int64_t s, int64_t t,
                               int64_t block, int64_t row) {
     if constexpr (R <= kVectorRows) {
-        if (!f.gates) return finish_rows<T, V, R, false, Held>(tile, f, s, t, block, row);
+        if (!f.gates) return finish_rows<T, V, R, false>(tile, f, s, t, block, row);
     } else if (!f.gates) {
         for (int r = 0; r < R; r += kVectorRows)
-            finish_rows<T, V, kVectorRows, false, Held>(tile + r, f, s, t, block, row + r);
+            finish_rows<T, V, kVectorRows, false>(tile + r, f, s, t, block, row + r);
         return;
     }
     // Gates are kept in memory that is in no cache: more such writes at once would stop everything else.
-    for (int r = 0; r < R; ++r) finish_rows<T, V, 1, true, Held>(tile + r, f, s, t, block, row + r);
+    for (int r = 0; r < R; ++r) finish_rows<T, V, 1, true>(tile + r, f, s, t, block, row + r);
 }
 
 // x of the steps that are computed ahead, in runs of rows that stand at one distance.
@@ -235,8 +248,15 @@ void look_ahead(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& a
     }
 }
 
+// The gates of a row of a share before layer norm, (blocks, 4, V).
+template <class T, int V, class S>
+GATEWRIGHT_INLINE T* before_norm(const Forward<T, S>& f, const Share& share, int64_t row) {
+    return f.before_norm +
+           (share.rank * f.before_norm_rows + row - share.row_begin) * blocks_of<V>(f.sizes.H) * 4 * V;
+}
+
 // One step: gates, cell state and hidden state of a share, before projection.
-template <class Format, class T, int V, bool Held, class S>
+template <class Format, class T, int V, bool General, class S>
 void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, int64_t s, int64_t row_end) {
     using Input = typename Format::Input;
     using Recurrent = typename Format::Recurrent;
@@ -245,6 +265,7 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
     const auto h = hidden_rows<Recurrent, T, V>(f, share, s, row_end);
     OperandRows<LeftOf<Input, S>> x{};
     if (!ahead.data) x = input_rows<Input, T, V>(f, share, t, row_end);
+    if constexpr (General) draw_step<T, V>(f, share, t, row_end);
     for (int64_t k = share.block_begin; k < share.block_end; ++k) {
         // To and fro, so that a step begins with the weights that the one before left in the second cache.
         const int64_t block = s % 2 ? share.block_begin + share.block_end - 1 - k : k;
@@ -264,9 +285,22 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
                 add_gates<R, V, T>(tile, x.at(n), x.row, W_ih, D, x.scales_at(n));
             }
             add_gates<R, V, T>(tile, h.at(row), h.row, W_hh, P, h.scales_at(row));
-            finish<T, V, R, Held>(tile, f, s, t, block, row);
+            if constexpr (General) {
+                T here[R * 4 * V];
+                const bool normed = f.variant.gains != nullptr;
+                T* const to = normed ? before_norm<T, V>(f, share, row) + block * 4 * V : here;
+                const int64_t apart = normed ? blocks_of<V>(n.H) * 4 * V : 4 * V;
+                for (int r = 0; r < R; ++r)
+                    for (int j = 0; j < 4; ++j) store<V>(to + r * apart + j * V, tile[r][j]);
+                if (!normed) finish_general<T, V>(f, share, here, R, s, t, block, row);
+            } else {
+                finish<T, V, R>(tile, f, s, t, block, row);
+            }
         });
     }
+    if constexpr (General)
+        for (int64_t row = share.row_begin; f.variant.gains && row < row_end; ++row)
+            finish_normed<T, V>(f, share, before_norm<T, V>(f, share, row), s, t, row);
 }
 
 // h = W_hr o tanh(c)   (Sak et al. 2014, arXiv:1402.1128, equation 11, without the non-recurrent part)
@@ -274,12 +308,14 @@ template <class T, int V, class S>
 void project(const Forward<T, S>& f, int64_t s, int64_t row_begin, int64_t row_end) {
     const Sizes& n = f.sizes;
     const int64_t t = f.steps.time(s), H = operands_of<Operand<S>>(n.H), P = operands_of<Operand<S>>(n.P);
-    const int64_t last = rows_going_on(f, s);
+    const int64_t last = rows_kept(f, s);
+    const T* const mask = f.mask;
     product<V>(Left<Operand<S>>{f.hidden, H, 1, H, 0}, row_begin, row_end, f.panels.W_hr, 0, blocks_of<V>(n.P),
                n.P, [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
-                   store_operands<T, V>(f.h[1 - s % 2] + row * P, column, value, lanes);
                    if (row >= last) store<V>(f.h_last + row * n.P + column, value, lanes);
                    if (f.y.data) store_as<T, V>(f.y.at(f.steps, t, row) + column, value, lanes);
+                   if (mask) value = value * load<V>(mask + row * n.P + column, lanes);
+                   store_operands<T, V>(f.h[1 - s % 2] + row * P, column, value, lanes);
                });
 }
 
@@ -292,8 +328,8 @@ void keep_checkpoint(const Forward<T, S>& f, const Share& share, int64_t s) {
         for (int64_t k = share.block_begin * V; k < end; ++k) place[b * H + k] = f.c[b * H + k];
 }
 
-// Held: whether there are clamps; a walk without them has no trace of them.
-template <class Format, class T, int V, bool Held = false, class S>
+// General: whether the cell is another than the plain one, of which a walk without it has no trace.
+template <class Format, class T, int V, bool General = false, class S>
 void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
     Ahead<T, V> ahead = ahead_of<T, V>(f, share);
     for (int64_t s = f.begin; s < f.end; ++s) {
@@ -305,7 +341,7 @@ void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
             ahead.first_time = f.steps.reverse ? t - steps + 1 : t;
             look_ahead<typename Format::Input, T, V>(f, share, ahead, steps);
         }
-        step<Format, T, V, Held>(f, share, ahead, s, row_end);
+        step<Format, T, V, General>(f, share, ahead, s, row_end);
         if (f.sizes.projected) project<T, V>(f, s, share.row_begin, row_end);
         if (barrier) barrier->barrier();
     }
@@ -316,7 +352,7 @@ void forward(const Forward<T, S>& f, const Share& share, Team* barrier) {
     using Full = GatePanel<PanelElement<T, S>, V>;
     if constexpr (std::is_same_v<T, float> && std::is_same_v<S, float>)
         if (f.panels.format == WeightFormat::bfloat16) return walk<BFloat16Panel<T, V>, T, V>(f, share, barrier);
-    if (f.clamps) return walk<Full, T, V, true>(f, share, barrier);
+    if (f.variant.general) return walk<Full, T, V, true>(f, share, barrier);
     walk<Full, T, V>(f, share, barrier);
 }
 

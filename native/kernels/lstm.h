@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/storage.h"
+#include "kernels/variant.h"
 
 namespace gatewright {
 
@@ -123,7 +124,8 @@ struct Forward {
     RowsOut<S> y;      // (T, B, P); data null: not wanted
     Operand<S>* h[2];  // (B, P), rows of whole operands: step s reads h[s % 2] and writes h[1 - s % 2];
                        // the caller fills h[begin % 2], and both for rows that join later
-    T* h_last;         // (B, P): the hidden state after a row's last step, where h is rounded; or null
+    T* h_last;         // (B, P): the hidden state after a row's last step, where h is rounded; with a cell that
+                       // keeps_hidden() that after each step, before step `begin` filled by the caller; or null
     T* c;              // (B, H): the cell state, advanced in place
     typename Stored<S>::Out gates;  // (rows, 4H), after activation, or null: keep nothing
     typename Stored<S>::Out cell;   // (rows, H), c after each step, or null together with gates
@@ -131,15 +133,20 @@ struct Forward {
     T* checkpoints;                 // (ceil(T / every), B, H): c before step 0, every, 2 every, ..., or null
     int64_t every;
     Operand<S>* hidden;  // (B, H), o tanh(c) before it is projected; null without projection
-    const T* clamps;     // (4, H): where not NaN, what a gate is after activation; null: none, as with
-                         // narrow weights
     T* ahead;            // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each
                          // step, as where steps have unequal numbers of rows
     int64_t ahead_steps, ahead_size;
     Operand<S>* operands;  // (threads, operands_size): x of a step, or of those ahead, where it is rounded
     int64_t operands_size;
-    ByteRows x_bytes;  // the same with weights of int8; rows of a share
-    ByteRows h_bytes;  // h of a step, each row in its place in the batch; 0 rows where shares have others
+    ByteRows x_bytes;    // the same with weights of int8; rows of a share
+    ByteRows h_bytes;    // h of a step, each row in its place in the batch; 0 rows where shares have others
+    Variant<T> variant;  // the plain one with narrow weights
+    T* extra;            // (rows, norm_width(H)), with layer norm, or null together with gates
+    T* before_norm;      // (threads, before_norm_rows, blocks, 4, V), with layer norm
+    int64_t before_norm_rows;
+    T* factors;  // (threads, factors_size), room for kPurposes rows of a share's rows; or null
+    int64_t factors_size;
+    const T* mask;  // (B, P), of the h that products read; or null
 };
 
 // Backward through the steps of one chunk; chunks are walked from the last to the first.
@@ -168,6 +175,13 @@ struct Backward {
     T* dW_hh;             // (blocks, P, 4, V), added to; null: not wanted
     T* dW_hr;             // (P, H), added to; null: not wanted
     T* db;                // (blocks, 4, V), added to; null: not wanted
+    Variant<T> variant;
+    const T* extra;  // as gates; null without layer norm
+    const T* mask;   // (B, P), as in Forward
+    T* factors;      // (threads, factors_size), room for kPurposes rows; or null
+    int64_t factors_size;
+    T* carried;   // (B, P), with zoneout of h: what of dh goes to the step before as it is
+    T* dvectors;  // (blocks, kVectors, V), added to; null: not wanted, or none there
 };
 
 // Rows that stand at a constant distance, as one piece of the k dimension of a product.
@@ -205,6 +219,9 @@ struct Chunk {
     const Segment<In>* h;      // rows of h before each step, in the same order
     int64_t x_count, h_count;  // segments
     RowPairs pairs;            // of all of these, by Kernels::pair_rows
+    T* dvectors;  // (rows, blocks, 5, V): of i f g o after the norm, before activation, and of the norm of c; or
+                  // null
+    T* h_masked;  // (rows, P): what h then are segments of; or null
 };
 
 // Up to this width of x, dx is a dot product a column, for which W_ih is used as the forward pass has it.
@@ -212,6 +229,9 @@ constexpr int64_t kNarrowInput = 4;
 
 // Blocks that a product gives at once; where threads share out its columns, they do so by groups.
 constexpr int64_t kGroup = 4;
+
+// By how much at most a row of random factors is longer than the units are.
+constexpr int64_t kDrawn = 64;
 
 // What one thread does: these rows and these blocks of hidden units.
 struct Share {
@@ -254,11 +274,14 @@ struct Kernels {
     // The team's barrier after each step keeps blocks together; null where a thread has all blocks of its rows.
     void (*forward)(const Forward<T, S>&, const Share&, Team* barrier);
     void (*adjoint)(const Backward<T, S>&, const Chunk<T, S>&, const Share&, Team* barrier);
+    // Rows begin .. end - 1 of a mask (B, P) on the h that products read; row: P + kDrawn elements of this thread.
+    void (*hidden_mask)(const Variant<T>&, int64_t P, int64_t begin, int64_t end, T* row, T* mask);
     // Between the two, where products are of pairs; else null.
     void (*pair_rows)(const Backward<T, S>&, const Chunk<T, S>&, int rank, int size);
     void (*products)(const Backward<T, S>&, const Chunk<T, S>&, int rank, int size);
     // dW_ih (4H, D), dW_hh (4H, P), db (4H) from the layouts above; null: not wanted.
     void (*unpack)(const Backward<T, S>&, T* dW_ih, T* dW_hh, T* db, int rank, int size);
+    void (*unpack_vectors)(const Backward<T, S>&, const VariantGradients<T>&, int rank, int size);
     int64_t (*linear_size)(int64_t in, int64_t out);
     void (*pack_linear)(WeightsIn<T, S> W, WeightsIn<T, S> b, int64_t in, int64_t out,
                         T* panel);  // W (out, in), b (out) or null

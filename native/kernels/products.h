@@ -196,6 +196,10 @@ void give_dgates(const Backward<T, S>& b, const Chunk<T, S>& chunk, int64_t row_
     }
 }
 
+// Of the general cell: general_adjoint.h.
+template <class T, int V, class S>
+void vector_adjoints(const Backward<T, S>& b, const Chunk<T, S>& chunk, int rank, int size);
+
 template <class T, int V, class S>
 void products(const Backward<T, S>& b, const Chunk<T, S>& chunk, int rank, int size) {
     using W = Operand<S>;
@@ -204,6 +208,7 @@ void products(const Backward<T, S>& b, const Chunk<T, S>& chunk, int rank, int s
             const Part rows(chunk.rows, rank, size);
             give_dgates<T, V>(b, chunk, rows.begin, rows.end);
         }
+    if (b.dvectors) vector_adjoints<T, V>(b, chunk, rank, size);
     if (b.dx.data) {
         const Part rows(chunk.rows, rank, size);
         input_adjoint<T, V, S>(b, chunk, rows.begin, rows.end);

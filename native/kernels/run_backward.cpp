@@ -4,6 +4,7 @@
 
 #include "kernels/packed.h"
 #include "kernels/plan.h"
+#include "kernels/variant_memory.h"
 #include "support/subnormals.h"
 #include "support/threads.h"
 
@@ -80,8 +81,10 @@ int64_t most_rows_of(const std::vector<ChunkPlan<S>>& chunks) {
 template <class T, class S>
 class Recompute {
   public:
-    Recompute(const BackwardCall<T, S>& call, const Panels<T, PanelElement<T, S>>& panels, int threads)
+    Recompute(const BackwardCall<T, S>& call, const Panels<T, PanelElement<T, S>>& panels, int threads,
+              const VariantMemory<T>& memory)
         : call_(call),
+          memory_(memory),
           steps_(call.checkpoints ? std::min(call.every, call.steps.T) : 0),
           width_(operands_of<Operand<S>>(call.sizes.P)),
           kept_(steps_ * call.sizes.B * 5 * call.sizes.H * kept_bytes(call)),
@@ -89,7 +92,9 @@ class Recompute {
           c_(steps_ ? call.sizes.B * call.sizes.H : 0),
           h_(steps_ ? 2 * call.sizes.B * width_ : 0),
           hidden_(steps_ && call.sizes.projected ? call.sizes.B * operands_of<Operand<S>>(call.sizes.H) : 0),
-          operands_(kPairs<S> && steps_ ? threads * operands_size() : 0) {
+          operands_(kPairs<S> && steps_ ? threads * operands_size() : 0),
+          state_(steps_ && call.variant.keeps_hidden() ? call.sizes.B * call.sizes.P : 0),
+          extra_(steps_ && call.variant.gains ? steps_ * call.sizes.B * norm_width(call.sizes.H) : 0) {
         if (!steps_) return;
         const Sizes& n = call.sizes;
         f_.sizes = n;
@@ -104,11 +109,16 @@ class Recompute {
         f_.hidden = hidden_.get();
         f_.operands = operands_.get();
         f_.operands_size = operands_size();
+        f_.h_last = state_.get();
+        f_.variant = call.variant;
+        f_.extra = extra_.get();
+        memory.give(f_);
     }
 
     explicit operator bool() const { return steps_ > 0; }
     typename Stored<S>::In gates() const { return f_.gates; }
     typename Stored<S>::In cell() const { return f_.cell; }
+    const T* extra() const { return f_.extra; }
 
     // Whether the segment of the steps before `end` has yet to be computed.
     bool due(int64_t end) const { return steps_ > 0 && (end == call_.steps.T || end % steps_ == 0); }
@@ -137,12 +147,14 @@ class Recompute {
 
   private:
     const BackwardCall<T, S>& call_;
+    const VariantMemory<T>& memory_;
     const int64_t steps_;  // of a segment; 0 without checkpoints
     const int64_t width_;  // operands of a row of h
     const Workspace<std::byte> kept_;
     const Workspace<BFloat16> before_;  // c before a segment, rounded as what is kept
     const Workspace<T> c_;
     const Workspace<Operand<S>> h_, hidden_, operands_;
+    const Workspace<T> state_, extra_;
     Forward<T, S> f_{};
 
     static int64_t kept_bytes(const BackwardCall<T, S>& call) {
@@ -165,10 +177,11 @@ class Recompute {
             for (int64_t k = first * n.H; k < last * n.H; ++k) before_.get()[k] = to_bfloat16(c[k]);
         for (int64_t b = first; b < last; ++b) {
             typename Stored<S>::In h = call_.h_0 + b * n.P;
-            kernels.operands(h, n.P, n.P, f_.h[1 - begin % 2] + b * width_, 1);
+            kernels.operands(memory_.masked_row(h, b, n.P), n.P, n.P, f_.h[1 - begin % 2] + b * width_, 1);
             if (begin > 0 && b < call_.steps.rows(call_.steps.time(begin - 1)))
                 h = call_.y.at(call_.steps, call_.steps.time(begin - 1), b);
-            kernels.operands(h, n.P, n.P, f_.h[begin % 2] + b * width_, 1);
+            kernels.operands(memory_.masked_row(h, b, n.P), n.P, n.P, f_.h[begin % 2] + b * width_, 1);
+            for (int64_t k = 0; state_.get() && k < n.P; ++k) state_.get()[b * n.P + k] = value_of<T>(h + k);
         }
     }
 };
@@ -181,7 +194,8 @@ class BackwardPass {
           call_(call),
           blocks_(blocks_of(call.sizes.H, kernels.width)),
           lanes_(blocks_ * kernels.width),
-          plan_(plan_for(call.sizes, call.threads, call.split, kGroup * kernels.width, kOperandBytes<T, S>)),
+          plan_(plan_for(call.sizes, call.threads, split_for(call.variant, call.split), kGroup * kernels.width,
+                         kOperandBytes<T, S>)),
           chunks_(plan_chunks(call)),
           most_rows_(most_rows_of(chunks_)),
           packed_(kernels, call.sizes,
@@ -200,7 +214,13 @@ class BackwardPass {
           dprojected_(call.sizes.projected ? 2 * most_rows_ * dprojected_row_ : 0),
           hidden_(call.sizes.projected ? 2 * most_rows_ * hidden_row_ : 0),
           pairs_(kPairs<S> ? (most_rows_ + 1) / 2 * pairs_width() : 0),
-          recompute_(call, packed_.panels(), plan_.threads) {
+          wants_vectors_(wants_vectors(call)),
+          vectors_(call.variant.gains || wants_vectors_ ? 2 * most_rows_ * lanes_ * 5 : 0),
+          h_masked_(masks(call) ? 2 * most_rows_ * call.sizes.P : 0),
+          dvectors_(wants_vectors_ ? kVectors * lanes_ : 0),
+          carried_(call.variant.rate(Purpose::zoneout_hidden) > 0 ? call.sizes.B * call.sizes.P : 0),
+          memory_(call.variant, call.sizes, lanes_, plan_.threads, call.checkpoints ? call.sizes.B : 1),
+          recompute_(call, packed_.panels(), plan_.threads, memory_) {
         b_.sizes = call.sizes;
         b_.steps = call.steps;
         b_.panels = packed_.panels();
@@ -220,7 +240,14 @@ class BackwardPass {
         b_.dW_ih = dW_ih_.get();
         b_.dW_hh = dW_hh_.get();
         b_.dW_hr = call.dW_hr;
-        b_.db = db_.get();
+        b_.db = call.variant.gains ? nullptr : db_.get();
+        b_.variant = call.variant;
+        b_.extra = recompute_ ? recompute_.extra() : call.extra;
+        b_.carried = carried_.get();
+        b_.dvectors = dvectors_.get();
+        memory_.give(b_);
+        for (std::size_t k = 0; h_masked_.get() && k < chunks_.size(); ++k)
+            chunks_[k].h = {{h_masked_of(k), call.sizes.P, chunks_[k].rows}};
     }
 
     int threads() const { return plan_.threads; }
@@ -247,7 +274,12 @@ class BackwardPass {
             kernels_.products(mine, chunk, rank, size);
         }
         team.barrier();
-        kernels_.unpack(b_, call_.dW_ih, call_.dW_hh, call_.db, rank, size);
+        const bool normed = call_.variant.gains != nullptr;
+        kernels_.unpack(b_, call_.dW_ih, call_.dW_hh, normed ? nullptr : call_.db, rank, size);
+        if (!wants_vectors_) return;
+        VariantGradients<T> vectors = call_.d_variant;
+        vectors.bias = normed ? call_.db : nullptr;
+        kernels_.unpack_vectors(b_, vectors, rank, size);
     }
 
   private:
@@ -255,13 +287,16 @@ class BackwardPass {
     const BackwardCall<T, S>& call_;
     const int64_t blocks_, lanes_;
     Plan plan_;
-    const std::vector<ChunkPlan<S>> chunks_;
+    std::vector<ChunkPlan<S>> chunks_;
     const int64_t most_rows_;  // of a chunk
     const Packed<T, S> packed_;
     const int64_t dgates_row_, dprojected_row_, hidden_row_;  // operands
     const Workspace<Operand<S>> dgates_;
     const Workspace<T> dW_ih_, dW_hh_, db_, dhidden_, dh_, dc_;
     const Workspace<Operand<S>> dprojected_, hidden_, pairs_;
+    const bool wants_vectors_;
+    const Workspace<T> vectors_, h_masked_, dvectors_, carried_;
+    const VariantMemory<T> memory_;
     const Recompute<T, S> recompute_;
     Backward<T, S> b_{};
 
@@ -276,9 +311,21 @@ class BackwardPass {
         zero(b_.dW_hh, 4 * lanes_ * n.P);
         zero(b_.db, 4 * lanes_);
         zero(b_.dW_hr, n.P * n.H);
+        zero(b_.dvectors, kVectors * lanes_);
         const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
         copy_or_zero(b_.dh, call_.dh_n, begin * n.P, end * n.P);
         copy_or_zero(b_.dc, call_.dc_n, begin * n.H, end * n.H);
+        memory_.draw_mask(kernels_, call_.variant, n.P, begin, end, rank);
+    }
+
+    static bool masks(const BackwardCall<T, S>& call) {
+        return call.dW_hh && call.variant.drawn(Purpose::hidden_dropout);
+    }
+    static bool wants_vectors(const BackwardCall<T, S>& call) {
+        return call.d_variant.peepholes || call.d_variant.gains || (call.variant.gains && call.db);
+    }
+    T* h_masked_of(int64_t k) const {
+        return h_masked_.get() ? h_masked_.get() + k % 2 * most_rows_ * call_.sizes.P : nullptr;
     }
 
     // Two buffers in turn, so that adjoints of the next chunk need not wait for products of this one.
@@ -297,7 +344,9 @@ class BackwardPass {
                 plan.h.data(),
                 static_cast<int64_t>(plan.x.size()),
                 static_cast<int64_t>(plan.h.size()),
-                pairs_of(plan.rows)};
+                pairs_of(plan.rows),
+                vectors_.get() ? vectors_.get() + first * lanes_ * 5 : nullptr,
+                h_masked_of(k)};
     }
 
     // Operands of a pair of rows, all kinds together.

@@ -5,6 +5,7 @@
 #include "kernels/dispatch.h"
 #include "kernels/packed.h"
 #include "kernels/plan.h"
+#include "kernels/variant_memory.h"
 #include "support/subnormals.h"
 #include "support/threads.h"
 
@@ -36,7 +37,9 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     constexpr bool kBytes = std::is_same_v<Panels, PackedBytes>;
     const Sizes& n = call.sizes;
     const int64_t blocks = blocks_of(n.H, kernels.width), width = operands_of<Operand<S>>(n.P);
-    Plan plan = plan_for(n, call.threads, forward_split(n, call.split, element), kernels.width, element);
+    const Variant<T>& variant = call.variant;
+    Plan plan = plan_for(n, call.threads, split_for(variant, forward_split(n, call.split, element)), kernels.width,
+                         element);
     const Workspace<Operand<S>> h(2 * n.B * width), hidden(n.projected ? n.B * operands_of<Operand<S>>(n.H) : 0);
     Forward<T, S> f{};
     f.sizes = n;
@@ -55,7 +58,8 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     f.checkpoints = call.checkpoints;
     f.every = call.every;
     f.hidden = hidden.get();
-    f.clamps = call.clamps;
+    f.variant = variant;
+    f.extra = call.extra;
     const int64_t share_rows = plan.by_units ? n.B : blocks_of(n.B, plan.threads);
     const int64_t share_lanes = (plan.by_units ? blocks_of(blocks, plan.threads) : blocks) * kernels.width;
     f.ahead_steps = call.steps.sizes ? 0 : ahead_steps(n, call.steps.T, share_rows, share_lanes, sizeof(T));
@@ -70,14 +74,19 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     const ByteWorkspace h_bytes(kBytes ? n.B : 0, n.P, plan.by_units ? plan.threads : 1);
     f.x_bytes = x_bytes.rows();
     f.h_bytes = h_bytes.rows();
+    const VariantMemory<T> memory(variant, n, blocks * kernels.width, plan.threads, n.B);
+    memory.give(f);
+    const bool keeps = variant.keeps_hidden();
 
     run_team(plan.threads, [&](int rank, Team& team) {
         const FlushSubnormals flush(kNarrow<S>);
         const int size = team.size();
         packed.pack(call.weights, rank, size);
         const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
+        if (keeps) copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
+        memory.draw_mask(kernels, variant, n.P, begin, end, rank);
         const auto start = [&](Operand<S>* to) {
-            const auto from = call.h_0 ? call.h_0 + begin * n.P : nullptr;
+            const auto from = call.h_0 ? memory.masked(call.h_0, begin * n.P, end * n.P) + begin * n.P : nullptr;
             if constexpr (kNarrow<S>)
                 kernels.operands(from, n.P, n.P, to + begin * width, end - begin);
             else
@@ -90,7 +99,8 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
         team.barrier();
         entry(f, plan.share(rank, size, n.B, blocks, 1), plan.by_units ? &team : nullptr);
         team.barrier();
-        if constexpr (kNarrow<S>) {  // the walk has written h_n
+        if (keeps) return;  // the walk has written h_n
+        if constexpr (kNarrow<S>) {
             if (call.steps.T == 0) copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
             return;
         }

@@ -23,7 +23,8 @@ struct ForwardCall {
     typename Stored<S>::Out cell;   // (rows, H), null together with gates
     T* checkpoints;                 // (ceil(T / every), B, H), or null
     int64_t every;                  // steps between checkpoints, a multiple of chunk_steps
-    const T* clamps;  // (4, H): values at which gates are held, after activation; NaN where one is free; or null
+    Variant<T> variant;             // its `bias` is made here
+    T* extra;                       // (rows, norm_width(H)), with layer norm together with gates
     int threads;
     Split split;
 };
@@ -54,6 +55,9 @@ struct BackwardCall {
     T* dW_hh;
     T* db;  // (4H), of b_ih and of b_hh alike
     T* dW_hr;
+    Variant<T> variant;             // as the forward call had it
+    const T* extra;                 // as that left it, together with gates
+    VariantGradients<T> d_variant;  // bias: not looked at
     int threads;
     Split split;
 };

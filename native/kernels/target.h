@@ -4,6 +4,8 @@
 #include "kernels/adjoint.h"
 #include "kernels/byte_panels.h"
 #include "kernels/forward.h"
+#include "kernels/general_adjoint.h"
+#include "kernels/general_forward.h"
 #include "kernels/linear.h"
 #include "kernels/panels.h"
 #include "kernels/products.h"
@@ -44,9 +46,11 @@ constexpr Kernels<T> kernels = {V,
                                 to_operands<T, V, T>,
                                 forward<T, T, V>,
                                 adjoint<T, V, T>,
+                                hidden_mask<T>,
                                 nullptr,
                                 products<T, V, T>,
                                 unpack<T, V>,
+                                unpack_vectors<T, V, T>,
                                 linear_size<T, V, T>,
                                 pack_linear<T, V, T>,
                                 linear<T, V, T>,
@@ -66,9 +70,11 @@ constexpr Kernels<float, BFloat16> bfloat16_kernels = {V,
                                                        to_operands<float, V, BFloat16>,
                                                        forward<float, BFloat16, V>,
                                                        adjoint<float, V, BFloat16>,
+                                                       hidden_mask<float>,
                                                        pair_rows<float, V>,
                                                        products<float, V, BFloat16>,
                                                        unpack<float, V, BFloat16>,
+                                                       unpack_vectors<float, V, BFloat16>,
                                                        linear_size<float, V, BFloat16>,
                                                        pack_linear<float, V, BFloat16>,
                                                        linear<float, V, BFloat16>,

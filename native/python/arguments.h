@@ -94,6 +94,7 @@ struct Result {
         else
             data = make<float>(shape);
     }
+    explicit Result(const std::vector<size_t>& sizes) : data(make<S>(sizes)) {}
     Result(const char* name, const Room& room, std::initializer_list<int64_t> shape, bool narrow = false) {
         if (!room) {
             *this = Result(shape, narrow);
@@ -110,7 +111,10 @@ struct Result {
   private:
     template <class Element>
     Element* make(std::initializer_list<int64_t> shape) {
-        const std::vector<size_t> sizes(shape.begin(), shape.end());
+        return make<Element>(std::vector<size_t>(shape.begin(), shape.end()));
+    }
+    template <class Element>
+    Element* make(const std::vector<size_t>& sizes) {
         size_t size = 1;
         for (const size_t each : sizes) size *= each;
         auto* const memory = static_cast<Element*>(take_memory((size ? size : 1) * sizeof(Element)));
@@ -123,10 +127,11 @@ struct Result {
 // The weights of one layer: `LayerWeights` of Python.
 struct LayerArrays {
     Array W_ih, W_hh;
-    Maybe b_ih, b_hh, W_hr;
+    Maybe b_ih, b_hh, W_hr, w_ch, w_ln, w_ln_cell, b_ln_cell;
 
     explicit LayerArrays(nb::handle weights) {
-        static const Attribute W_ih_("W_ih"), W_hh_("W_hh"), b_ih_("b_ih"), b_hh_("b_hh"), W_hr_("W_hr");
+        static const Attribute W_ih_("W_ih"), W_hh_("W_hh"), b_ih_("b_ih"), b_hh_("b_hh"), W_hr_("W_hr"),
+            w_ch_("w_ch"), w_ln_("w_ln"), w_ln_cell_("w_ln_cell"), b_ln_cell_("b_ln_cell");
         const auto of = [&](const Attribute& attribute) {
             return attribute.of("weights", "LayerWeights", weights);
         };
@@ -135,6 +140,10 @@ struct LayerArrays {
         b_ih = maybe_of("b_ih", of(b_ih_));
         b_hh = maybe_of("b_hh", of(b_hh_));
         W_hr = maybe_of("W_hr", of(W_hr_));
+        w_ch = maybe_of("w_ch", of(w_ch_));
+        w_ln = maybe_of("w_ln", of(w_ln_));
+        w_ln_cell = maybe_of("w_ln_cell", of(w_ln_cell_));
+        b_ln_cell = maybe_of("b_ln_cell", of(b_ln_cell_));
     }
 };
 
@@ -176,10 +185,13 @@ struct SequenceArgs {
     Maybe clamps;
     Compute compute;
     bool kept_in_bfloat16;
+    int64_t cell;  // `CellSpec.code`
+    nb::object rates, draws;
 
     explicit SequenceArgs(nb::handle args) {
         static const Attribute batch_sizes_("batch_sizes"), reverse_("reverse"), checkpoint_("checkpoint"),
-            threads_("threads"), split_("split"), clamps_("clamps"), compute_("compute"), kept_("kept");
+            threads_("threads"), split_("split"), clamps_("clamps"), compute_("compute"), kept_("kept"),
+            cell_("cell"), rates_("rates"), draws_("draws");
         const auto of = [&](const Attribute& attribute) { return attribute.of("args", "SequenceArgs", args); };
         batch_sizes = batch_sizes_of(of(batch_sizes_));
         reverse = flag_of("reverse", of(reverse_));
@@ -189,6 +201,9 @@ struct SequenceArgs {
         clamps = maybe_of("clamps", of(clamps_));
         compute = compute_of(text_of("compute", of(compute_)));
         kept_in_bfloat16 = gatewright::kept_in_bfloat16(text_of("kept", of(kept_)));
+        cell = whole_of("cell", of(cell_), 0);
+        rates = of(rates_);
+        draws = of(draws_);
     }
 };
 
@@ -212,10 +227,11 @@ struct OutputGradients {
 // What a forward pass read and left behind: `Inputs` and `Kept` of Python.
 struct KeptArrays {
     Array x, h_0, c_0, y, cell;
-    Maybe gates;
+    Maybe gates, extra;
 
     KeptArrays(nb::handle inputs, nb::handle kept) {
-        static const Attribute x_("x"), h_0_("h_0"), c_0_("c_0"), y_("y"), gates_("gates"), cell_("cell");
+        static const Attribute x_("x"), h_0_("h_0"), c_0_("c_0"), y_("y"), gates_("gates"), cell_("cell"),
+            extra_("extra");
         const auto input = [&](const Attribute& attribute) {
             return array_of(attribute.name(), attribute.of("inputs", "Inputs", inputs));
         };
@@ -230,6 +246,7 @@ struct KeptArrays {
         y = *y_kept;
         cell = *cell_kept;
         gates = of(gates_);
+        extra = of(extra_);
     }
 };
 
@@ -243,7 +260,7 @@ struct Problem {
     int64_t rows = 0;
 
     explicit Problem(const LayerArrays& layer) {
-        const auto& [W_ih, W_hh, b_ih, b_hh, W_hr] = layer;
+        const auto& [W_ih, W_hh, b_ih, b_hh, W_hr, w_ch, w_ln, w_ln_cell, b_ln_cell] = layer;
         if (W_hh.ndim() != 2 || W_hh.shape(0) == 0 || W_hh.shape(0) % 4 != 0 || W_hh.shape(1) == 0)
             refuse("W_hh", "shape (4H, H), or (4H, P) with a projection", shape_of(W_hh));
         if (W_ih.ndim() != 2 || W_ih.shape(1) == 0) refuse("W_ih", "shape (4H, D)", shape_of(W_ih));
@@ -304,6 +321,12 @@ struct Problem {
         return {elements_of<S>(*array), array->stride(0), array->stride(1)};
     }
 
+    // Such a result of another type.
+    template <class Element>
+    Result<Element> result_of(const char* name, const Room& room, int64_t width) const {
+        if (packed()) return Result<Element>(name, room, {rows, width});
+        return Result<Element>(name, room, {steps.T, steps.B, width});
+    }
     RowsOut<S> rows_in(typename Stored<S>::Out data, int64_t width) const {
         return {data, steps.B * width, width};
     }

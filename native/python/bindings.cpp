@@ -4,6 +4,7 @@
 
 #include "kernels/dispatch.h"
 #include "python/arguments.h"
+#include "python/cell_args.h"
 #include "python/stream_bindings.h"
 #include "python/tensors.h"
 #include "support/threads.h"
@@ -17,6 +18,7 @@ namespace {
 void need_int8(const ForwardCall<float>& call, const SequenceArgs& args, bool keep) {
     const Sizes& n = call.sizes;
     if (args.clamps) refuse("clamps", "None with compute='int8'", shape_of(*args.clamps));
+    if (call.variant.general) refuse("cell", "the plain cell with compute='int8'", "another one");
     if (keep && args.checkpoint > 0)
         refuse("checkpoint", "0 with compute='int8'", std::to_string(args.checkpoint));
     for (const int64_t width : {n.D, n.P})
@@ -36,7 +38,8 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
                      const SequenceArgs& args, bool keep, nb::handle out) {
     const Problem<T, S> problem(x, weights, args);
     const Sizes& n = problem.sizes;
-    const Rooms rooms(out, 5);
+    const Rooms rooms(out, 6);
+    const DrawArgs draws(args.draws);
     ForwardCall<T, S> call{};
     call.sizes = n;
     call.steps = problem.steps;
@@ -45,11 +48,11 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     const Maybe h_0_array = maybe_of("h_0", h_0), c_0_array = maybe_of("c_0", c_0);
     call.h_0 = dense<T>("h_0", h_0_array, {n.B, n.P});
     call.c_0 = dense<T>("c_0", c_0_array, {n.B, n.H});
-    call.clamps = dense<T>("clamps", args.clamps, {4, n.H});
+    call.variant = variant_of<T>(args, draws, weights, n);
     const Result<S> y = problem.result_rows("y", rooms[0], n.P, is_bfloat16(x));
     const Result<T> h_n("h_n", rooms[1], {n.B, n.P}), c_n("c_n", rooms[2], {n.B, n.H});
     Result<S> gates, cell;
-    Result<T> checkpoints;
+    Result<T> checkpoints, extra;
     call.y = problem.rows_in(y.data, n.P);
     call.h_n = h_n.data;
     call.c_n = c_n.data;
@@ -62,6 +65,8 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
         cell = problem.result_rows("cell", rooms[4], n.H, args.kept_in_bfloat16);
         call.gates = gates.data;
         call.cell = cell.data;
+        if (call.variant.gains) extra = problem.template result_of<T>("extra", rooms[5], norm_width(n.H));
+        call.extra = extra.data;
     }
     call.threads = args.threads;
     call.split = args.split;
@@ -78,7 +83,7 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
         run_forward(forward_kernels_for<T, S>(target(), n.H), call);
     }
     return nb::make_tuple(y.array, h_n.array, c_n.array, gates.array,
-                          call.checkpoints ? checkpoints.array : cell.array);
+                          call.checkpoints ? checkpoints.array : cell.array, extra.array);
 }
 
 template <class T, class S = T>
@@ -86,9 +91,10 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
                       const SequenceArgs& args, bool need_x, bool need_weights, nb::handle out, const Room& dpre) {
     const Problem<T, S> problem(kept.x, weights, args);
     const Sizes& n = problem.sizes;
-    const Rooms rooms(out, 7);
-    if (args.clamps) refuse("clamps", "None: there is no adjoint of held gates", shape_of(*args.clamps));
+    const Rooms rooms(out, 11);
+    const DrawArgs draws(args.draws);
     BackwardCall<T, S> call{};
+    call.variant = variant_of<T>(args, draws, weights, n);
     call.sizes = n;
     call.steps = problem.steps;
     call.weights = problem.weights;
@@ -100,6 +106,12 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
         call.gates = problem.rows_of("gates", kept.gates, 4 * n.H, true).data;
         call.cell = problem.rows_of("cell", kept.cell, n.H, true).data;
         if (bytes_of(call.cell) != bytes_of(call.gates)) refuse("cell", "the type of gates", "another type");
+        if (call.variant.gains) {
+            const int64_t width = norm_width(n.H);
+            if (!kept.extra) refuse("extra", "what forward gives with layer norm", "None");
+            call.extra = problem.packed() ? dense<T>("extra", kept.extra, {problem.rows, width})
+                                          : dense<T>("extra", kept.extra, {n.T, n.B, width});
+        }
     } else {
         if (args.checkpoint < 1)
             refuse("checkpoint", "at least 1 where gates are not given", std::to_string(args.checkpoint));
@@ -114,15 +126,22 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     call.dc_n = dense<T>("dc_n", d.dc_n, {n.B, n.H});
     const Result<T> dh_0("dh_0", rooms[1], {n.B, n.P}), dc_0("dc_0", rooms[2], {n.B, n.H});
     Result<S> dx;
-    Result<T> dW_ih, dW_hh, db, dW_hr;
+    Result<T> dW_ih, dW_hh, db, dW_hr, dw_ch, dw_ln, dw_ln_cell, db_ln_cell;
     if (need_x) dx = problem.result_rows("dx", rooms[0], n.D, is_bfloat16(kept.x));
     if (need_weights) {
         dW_ih = Result<T>("dW_ih", rooms[3], {4 * n.H, n.D});
         dW_hh = Result<T>("dW_hh", rooms[4], {4 * n.H, n.P});
         db = Result<T>("db", rooms[5], {4 * n.H});
         if (n.projected) dW_hr = Result<T>("dW_hr", rooms[6], {n.P, n.H});
+        if (call.variant.peepholes) dw_ch = Result<T>("dw_ch", rooms[7], {3 * n.H});
+        if (call.variant.gains) {
+            dw_ln = Result<T>("dw_ln", rooms[8], {4 * n.H});
+            dw_ln_cell = Result<T>("dw_ln_cell", rooms[9], {n.H});
+            db_ln_cell = Result<T>("db_ln_cell", rooms[10], {n.H});
+        }
     }
     if (dpre) {
+        if (call.variant.general) refuse("dpre", "None for a cell other than the plain one", shape_of(*dpre));
         if constexpr (kPairs<S>)
             refuse("dpre", "None with compute='bf16'", shape_of(*dpre));
         else
@@ -135,13 +154,15 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     call.dW_hh = dW_hh.data;
     call.db = db.data;
     call.dW_hr = dW_hr.data;
+    call.d_variant = {dw_ch.data, dw_ln.data, dw_ln_cell.data, db_ln_cell.data, nullptr};
     call.threads = args.threads;
     call.split = args.split;
     {
         const Unlocked released;
         run_backward(kernels_for<T, S>(target(), n.H), call);
     }
-    return nb::make_tuple(dx.array, dh_0.array, dc_0.array, dW_ih.array, dW_hh.array, db.array, dW_hr.array);
+    return nb::make_tuple(dx.array, dh_0.array, dc_0.array, dW_ih.array, dW_hh.array, db.array, dW_hr.array,
+                          dw_ch.array, dw_ln.array, dw_ln_cell.array, db_ln_cell.array);
 }
 
 // Calls Function<float> or Function<double> by the type of x.
@@ -306,7 +327,7 @@ double fma_peak(int threads, double seconds) {
 
 // What Python may call and with which arguments, by number.  Raise it, and INTERFACE in native_module.py, with
 // each change: Python refuses a module of another number, which would ignore arguments that it does not know.
-constexpr int kInterface = 9;
+constexpr int kInterface = 10;
 
 NB_MODULE(_kernels, m) {
     m.attr("interface") = kInterface;
@@ -349,6 +370,9 @@ NB_MODULE(_kernels, m) {
     m.def("shares_openmp", &shares_openmp);
     m.def("pool_size", &pool_size);
     m.def("kept_memory", &kept_memory);
+    m.def("memory", [](const std::vector<size_t>& shape, bool single) {
+        return single ? Result<float>(shape).array : Result<double>(shape).array;
+    });
     m.def("release_memory", &release_memory);
     bind_streams(m);
     bind_step_calls(m);

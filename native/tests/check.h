@@ -155,5 +155,6 @@ void test_stream_allocations();
 void test_stream_inputs();
 void test_storage();
 void test_values();
+void test_variants();
 
 }  // namespace gatewright::tests

@@ -45,6 +45,7 @@ int main() {
     measure("int8", test_int8);
     measure("storage", test_storage);
     measure("values", test_values);
+    measure("variants", test_variants);
     measure("stream", test_stream);
     measure("stream inputs", test_stream_inputs);
     measure("stream allocations", test_stream_allocations);

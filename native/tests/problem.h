@@ -12,6 +12,16 @@ namespace gatewright::tests {
 
 enum class Lie { dense, gaps, batch_first };  // how the rows of (T, B, width) arrays lie in memory
 
+// What a cell has beyond the plain one.
+struct Cell {
+    bool peephole = false, coupled = false, no_input_gate = false, no_forget_gate = false, no_output_gate = false;
+    Activation gate = Activation::smooth, candidate = Activation::smooth, output = Activation::smooth;
+    bool layer_norm = false;
+    double clip = 0, rates[kPurposes] = {};
+    bool drawn = false;  // random factors, not expectations
+    bool operator==(const Cell&) const = default;
+};
+
 struct Case {
     int64_t T, B, D, H;
     int64_t P = 0;  // 0: no projection
@@ -21,9 +31,10 @@ struct Case {
     bool shown = true;    // whether y has an adjoint
     bool record = false;  // whether gates and cells have adjoints of their own
     bool need_x = true, need_weights = true;
-    bool held = false;       // whether some gates are held, of which there is no adjoint
+    bool held = false;       // whether some gates are held
     double saturation = 0;   // added to the biases with either sign
     int64_t checkpoint = 1;  // chunks between checkpoints
+    Cell cell = {};
 
     std::string text() const {
         std::string all = "T=" + std::to_string(T) + " B=" + std::to_string(B) + " D=" + std::to_string(D) +
@@ -59,7 +70,9 @@ class Problem {
     Sizes sizes{};
     Steps steps{};
     int64_t rows = 0, every = 0;
-    std::vector<T> W_ih, W_hh, b_ih, b_hh, W_hr, h_0, c_0, dh_n, dc_n, clamps;
+    std::vector<T> W_ih, W_hh, b_ih, b_hh, W_hr, h_0, c_0, dh_n, dc_n, clamps, peepholes, gains, cell_gain,
+        cell_bias;
+    std::vector<int64_t> row_ids;
     Rows<const T> x{}, dy{}, dgates{}, dcell{};
 
     explicit Problem(const Case& given) : of(given), random_(17) {
@@ -80,6 +93,11 @@ class Problem {
         if (given.shown) dy = input(P);
         if (given.record) dgates = input(4 * given.H), dcell = input(given.H);
         if (given.held) clamps = some_held();
+        if (given.cell.peephole) peepholes = values(3 * given.H, 1);
+        if (given.cell.layer_norm) {
+            gains = values(4 * given.H, 1.5), cell_gain = values(given.H, 1.5), cell_bias = values(given.H, 1);
+        }
+        for (int64_t b = 0; b < given.B; ++b) row_ids.push_back(5 * b + 2);
     }
     Problem(const Problem&) = delete;
     Problem& operator=(const Problem&) = delete;
@@ -87,6 +105,24 @@ class Problem {
     Weights<T> weights() const {
         const auto or_null = [](const std::vector<T>& v) { return v.empty() ? nullptr : v.data(); };
         return {W_ih.data(), W_hh.data(), or_null(b_ih), or_null(b_hh), or_null(W_hr)};
+    }
+
+    Variant<T> variant() const {
+        const auto or_null = [](const std::vector<T>& v) { return v.empty() ? nullptr : v.data(); };
+        const Cell& cell = of.cell;
+        Variant<T> v{};
+        v.general = of.held || !(cell == Cell{});
+        v.coupled = cell.coupled;
+        v.no_input_gate = cell.no_input_gate, v.no_forget_gate = cell.no_forget_gate;
+        v.no_output_gate = cell.no_output_gate;
+        v.gate = cell.gate, v.candidate = cell.candidate, v.output = cell.output;
+        v.peepholes = or_null(peepholes);
+        v.gains = or_null(gains), v.cell_gain = or_null(cell_gain), v.cell_bias = or_null(cell_bias);
+        v.clamps = or_null(clamps);
+        v.cell_clip = cell.clip;
+        std::copy_n(cell.rates, kPurposes, v.rates);
+        v.draws = {cell.drawn, 0x123456789abcdefu, row_ids.data(), 3, 0x28};
+        return v;
     }
 
     // Strides of rows of `width` in this case, and how many elements they span.

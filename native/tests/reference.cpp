@@ -21,7 +21,7 @@ class Reference {
     explicit Reference(const Problem<T>& problem)
         : p(problem), n(p.sizes), T_(n.T), B(n.B), D(n.D), H(n.H), P(n.P), weights(p.weights()) {
         forward();
-        if (!p.of.held) backward();
+        backward();
     }
 
     Named<long double> all() const {
@@ -134,6 +134,8 @@ class Reference {
         dpre[H + u] = (dc_all * c_before[place * H + u] + (d ? d[H] : T(0))) * f * (1 - f);
         dpre[2 * H + u] = (dc_all * i + (d ? d[2 * H] : T(0))) * (1 - g * g);
         dpre[3 * H + u] = (dshown_u * tanh_c + (d ? d[3 * H] : T(0))) * o * (1 - o);
+        for (int64_t j = 0; p.of.held && j < 4; ++j)
+            if (!std::isnan(p.clamps[j * H + u])) dpre[j * H + u] = 0;
         dc = dc_all * f;
     }
 };

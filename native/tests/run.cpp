@@ -53,12 +53,14 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
         return gatewright::RowsIn<S>{rows.data, rows.step, rows.row};
     };
     const auto out = [](const Rows<T>& rows) { return gatewright::RowsOut<S>{rows.data, rows.step, rows.row}; };
+    const bool normed = p.of.cell.layer_norm;
     const bool record = how.keep == Keep::record, checkpoints = how.keep == Keep::checkpoints;
     Named<T> results;
 
     RowsOut<T> y(p, n.P);
     Output<T> h_n(n.B * n.P), c_n(n.B * n.H), gates(record ? p.rows * 4 * n.H : 0),
-        cell(record ? p.rows * n.H : 0), kept(checkpoints ? (n.T + every - 1) / every * n.B * n.H : 0);
+        cell(record ? p.rows * n.H : 0), extra(record && normed ? p.rows * norm_width(n.H) : 0),
+        kept(checkpoints ? (n.T + every - 1) / every * n.B * n.H : 0);
     ForwardCall<T, S> call{};
     call.sizes = n;
     call.steps = p.steps;
@@ -73,7 +75,8 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
     call.cell = record ? cell.data() : nullptr;
     call.checkpoints = checkpoints ? kept.data() : nullptr;
     call.every = every;
-    call.clamps = or_null(p.clamps);
+    call.variant = p.variant();
+    call.extra = extra.size() ? extra.data() : nullptr;
     call.threads = how.threads;
     call.split = how.split;
     run_forward(kernels, call);
@@ -82,12 +85,16 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
     results["c_n"] = values("c_n", c_n);
     if (record) results["gates"] = values("gates", gates), results["cell"] = values("cell", cell);
     if (checkpoints) results["checkpoints"] = values("checkpoints", kept);
-    if (how.keep == Keep::nothing || p.of.held) return results;
+    if (extra.size()) results["extra"] = values("extra", extra);
+    if (how.keep == Keep::nothing) return results;
 
     RowsOut<T> dx(p, p.of.need_x ? n.D : 0);
     const int64_t wanted = p.of.need_weights;
     Output<T> dh_0(n.B * n.P), dc_0(n.B * n.H), dW_ih(wanted * 4 * n.H * n.D), dW_hh(wanted * 4 * n.H * n.P),
         db(wanted * 4 * n.H), dW_hr(wanted * n.projected * n.P * n.H);
+    Output<T> dpeepholes(wanted * p.peepholes.size()), dgains(wanted * p.gains.size()),
+        dcell_gain(wanted * p.cell_gain.size()), dcell_bias(wanted * p.cell_bias.size());
+    const auto data = [](Output<T>& output) { return output.size() ? output.data() : nullptr; };
     BackwardCall<T, S> back{};
     back.sizes = n;
     back.steps = p.steps;
@@ -112,6 +119,9 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
     back.dW_hh = wanted ? dW_hh.data() : nullptr;
     back.db = wanted ? db.data() : nullptr;
     back.dW_hr = wanted && n.projected ? dW_hr.data() : nullptr;
+    back.variant = call.variant;
+    back.extra = call.extra;
+    back.d_variant = {data(dpeepholes), data(dgains), data(dcell_gain), data(dcell_bias), nullptr};
     back.threads = how.threads;
     back.split = how.split;
     run_backward(kernels, back);
@@ -123,6 +133,11 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
     results["dW_hh"] = values("dW_hh", dW_hh);
     results["db"] = values("db", db);
     results["dW_hr"] = values("dW_hr", dW_hr);
+    if (dpeepholes.size()) results["dpeepholes"] = values("dpeepholes", dpeepholes);
+    if (!normed) return results;
+    results["dgains"] = values("dgains", dgains);
+    results["dcell_gain"] = values("dcell_gain", dcell_gain);
+    results["dcell_bias"] = values("dcell_bias", dcell_bias);
     return results;
 }
 

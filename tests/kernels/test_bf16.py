@@ -152,7 +152,7 @@ def test_arrays_may_be_of_bfloat16_themselves(target: str) -> None:
     # A tensor, whose rows stand apart; and memory of the caller's.
     x = torch.from_numpy(problem.x).bfloat16().repeat_interleave(2, 0)[::2]
     y = np.empty(whole.y.shape, np.uint16)
-    out = (y, None, None, None, None)
+    out = (y, None, None, None, None, None)
     again = kernels.forward(x, *problem.inputs[1:], problem.weights, problem.args(compute="bf16"), out=out)
     assert again.y is y
     assert (y == bfloat16.to_bits(whole.y)).all()

@@ -178,8 +178,27 @@ def test_clamps_that_do_not_fit_are_refused(clamps: Any, expected: str) -> None:
         forward(made(2, 1, 3, 9), clamps=clamps)
 
 
-def test_there_is_no_adjoint_of_held_gates() -> None:
-    problem, clamps = made(2, 1, 3, 9), clamps_of(9, np.float64)
+@pytest.mark.parametrize("P", [0, 5])
+def test_the_adjoint_of_held_gates_is_the_slope(P: int) -> None:
+    """Along a random direction in each input, and the same with checkpoints."""
+    problem, clamps, eps = made(5, 2, 3, 9, P, record=True), clamps_of(9, np.float64), 1e-6
     kept = forward(problem, clamps=clamps)
-    with pytest.raises(GatewrightError, match=r"^clamps: expected None: there is no adjoint of held gates, got"):
-        backward(problem, kept, clamps=clamps)
+    got = backward(problem, kept, clamps=clamps)
+    again = backward(problem, forward(problem, clamps=clamps, checkpoint=1), clamps=clamps, checkpoint=1)
+    assert_same_bits(again._asdict(), got._asdict())
+    draw = np.random.default_rng(1)
+
+    def loss() -> float:
+        found = forward(problem, clamps=clamps)
+        names = ("y", "h_n", "c_n", "gates", "cell")
+        return sum(float(np.sum(getattr(problem, f"d{name}") * getattr(found, name))) for name in names)
+
+    inputs = {"dx": problem.x, "dh_0": problem.h_0, "dc_0": problem.c_0, "db": problem.weights.b_ih}
+    for name, array in {**inputs, "dW_ih": problem.weights.W_ih, "dW_hh": problem.weights.W_hh}.items():
+        direction = draw.normal(size=array.shape)
+        array += eps * direction
+        above = loss()
+        array -= 2 * eps * direction
+        slope = (above - loss()) / (2 * eps)
+        array += eps * direction
+        np.testing.assert_allclose(np.sum(getattr(got, name) * direction), slope, rtol=1e-6, atol=1e-6)

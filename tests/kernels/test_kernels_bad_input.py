@@ -203,7 +203,7 @@ def test_nothing_crashes(code: str, argument: str) -> None:
         ("kernels.forward(x[0], h, h, W, A(batch_sizes=[1.0, 1.0]))", "batch_sizes"),
         ("kernels.forward(x[0], h, h, W, A(batch_sizes=2))", "batch_sizes"),
         ("kernels.forward(x, h, h, W, out=3)", "out"),
-        ("kernels.forward(x, h, h, W, out=[3, None, None, None, None])", "out"),
+        ("kernels.forward(x, h, h, W, out=[3, None, None, None, None, None])", "out"),
         ("kernels.backward(D(), (x, h, h), K, W)", "inputs"),
         ("kernels.backward(D(), I, (K.y, K.gates, K.cell), W)", "kept"),
         ("kernels.backward(None, I, K, W)", "d"),

@@ -7,6 +7,7 @@ however many threads run, and however the sequence is cut; gradients do not depe
 
 from gatewright.kernels.arguments import (
     Backward,
+    Draws,
     Forward,
     Inputs,
     Kept,
@@ -21,6 +22,7 @@ from gatewright.kernels.calls import (
     fma_peak,
     forward,
     linear,
+    memory,
     pack,
     sigmoid,
     step,
@@ -33,6 +35,7 @@ __all__ = [
     "CHUNK_BYTES",
     "LEAST_CHUNK_ROWS",
     "Backward",
+    "Draws",
     "Forward",
     "Info",
     "Inputs",
@@ -46,6 +49,7 @@ __all__ = [
     "forward",
     "info",
     "linear",
+    "memory",
     "pack",
     "share_threads",
     "sigmoid",

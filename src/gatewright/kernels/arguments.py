@@ -10,6 +10,22 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
+class Draws(NamedTuple):
+    """Random numbers of a pass, those of `gatewright.counter_random`: the same bits however a batch is divided.
+
+    Attributes:
+        seed: 64 bits, as a signed number.
+        row_ids: numbers of the rows, (B,), int64; None for 0 to B - 1.
+        first_step: number of the first step.
+        stream: that of layer and direction, `Place.stream(0)`.
+    """
+
+    seed: int
+    row_ids: Array | None = None
+    first_step: int = 0
+    stream: int = 0
+
+
 class SequenceArgs(NamedTuple):
     """How a sequence is walked, and by how many threads.
 
@@ -21,7 +37,7 @@ class SequenceArgs(NamedTuple):
         threads: maximum number of threads; None for `threads()`.
         split: "rows" or "units" says what threads share out, for tests and benchmarks; "" leaves it to the sizes.
         clamps: values at which gates are held at every step, (4, H), in the order of the gates, after activation;
-            NaN where a gate is free.  None holds none.  `backward` has no adjoint of held gates.
+            NaN where a gate is free.  None holds none.
         compute: "full" multiplies in the type of the arrays; "bf16" multiplies numbers rounded to bfloat16 and
             sums in float32.  Then x, y, gates, cell states and weights are each of float32 or bfloat16: a DLPack
             capsule or a tensor of that type, or in NumPy, which lacks it, its bits as uint16.  States are float32.
@@ -29,6 +45,9 @@ class SequenceArgs(NamedTuple):
             clamps; without a projection h_0 has to be between -1 and 1.
         kept: with ``compute="bf16"``, "bf16" or "float32" for gates and cell states that a pass keeps, where it
             makes their arrays.
+        cell: which cell, `CellSpec.code`; its bits for weights count for nothing: the weights themselves do.
+        rates: `CellSpec.rates`.
+        draws: random numbers of zoneout and dropout; None for evaluation, with expectations in their place.
     """
 
     batch_sizes: Sequence[int] | None = None
@@ -39,6 +58,9 @@ class SequenceArgs(NamedTuple):
     clamps: Array | None = None
     compute: str = "full"
     kept: str = "bf16"
+    cell: int = 0
+    rates: Sequence[float] = ()
+    draws: Draws | None = None
 
 
 class Inputs(NamedTuple):
@@ -83,6 +105,8 @@ class Forward(NamedTuple):
         gates: i, f, g, o after activation, (T, B, 4H) or (rows, 4H); None where they are not kept.
         cell: the cell state after each step, (T, B, H) or (rows, H); with checkpoints the cell state before every
             ``checkpoint`` steps, (checkpoints, B, H); None where nothing is kept.
+        extra: with layer normalisation, where gates are kept: the gates before gain and bias, then the factors by
+            which i, f, g, o were normalised, mean and factor of c, (T, B, 4H + 6) or (rows, 4H + 6).
     """
 
     y: Array
@@ -90,6 +114,7 @@ class Forward(NamedTuple):
     c_n: Array
     gates: Array | None
     cell: Array | None
+    extra: Array | None = None
 
 
 class Kept(NamedTuple):
@@ -98,6 +123,7 @@ class Kept(NamedTuple):
     y: Array
     gates: Array | None
     cell: Array
+    extra: Array | None = None
 
 
 class Backward(NamedTuple):
@@ -111,6 +137,10 @@ class Backward(NamedTuple):
         dW_hh: of W_hh, (4H, P).
         db: of b_ih, and of b_hh, (4H,).
         dW_hr: of W_hr, (P, H).
+        dw_ch: of the peepholes, (3H,).
+        dw_ln: of the gains of the gates, (4H,).
+        dw_ln_cell: of the gains of the cell state, (H,).
+        db_ln_cell: of its shifts, (H,).
     """
 
     dx: Array | None
@@ -120,3 +150,7 @@ class Backward(NamedTuple):
     dW_hh: Array | None  # noqa: N815
     db: Array | None
     dW_hr: Array | None  # noqa: N815
+    dw_ch: Array | None = None
+    dw_ln: Array | None = None
+    dw_ln_cell: Array | None = None
+    db_ln_cell: Array | None = None

@@ -38,7 +38,8 @@ def forward(
 
     Equations: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), with the forget gate of Gers et al. 2000,
     Neural Computation 12(10); projection: Sak et al. 2014, arXiv:1402.1128, equations 7 to 12 (here without
-    peepholes and without the non-recurrent part).
+    the non-recurrent part).  Cells other than the plain one: `docs/variants.md`; their weights have rows for four
+    gates, i f g o (w_ch: i f o), of which those count for nothing that the cell does not have.
 
     Args:
         x: input, (T, B, D); with ``args.batch_sizes`` (rows, D), the rows of each step after those of the step
@@ -58,7 +59,6 @@ def forward(
     >>> forward(x, None, np.ones((1, 2)), weights, keep=True).cell[:, 0, 0]
     array([0.5    , 0.25   , 0.125  , 0.0625 , 0.03125])
     """
-    _require_plain(weights)
     results = _kernels.forward(x, h_0, c_0, weights, _with_threads(args), keep, out)
     return Forward._make(_filled(results, out))
 
@@ -82,7 +82,7 @@ def backward(
         inputs: what `forward` read; states that it took as None are zeros here.
         kept: what `forward` gave with ``keep=True``.
         weights: as `forward` had them.
-        args: as `forward` had them; ``clamps`` has to be None.
+        args: as `forward` had them.
         need_x: whether dx is wanted.
         need_weights: whether the adjoints of weights and biases are wanted.
         out: as in `forward`, for the fields of this result.
@@ -98,7 +98,6 @@ def backward(
     >>> backward(OutputGradients(dc_n=np.ones((1, 2))), inputs, kept, weights).dc_0
     array([[0.03125, 0.03125]])
     """
-    _require_plain(weights)
     results = _kernels.backward(d, inputs, kept, weights, _with_threads(args), need_x, need_weights, out, dpre)
     return Backward._make(_filled(results, out))
 
@@ -175,6 +174,15 @@ def linear(
     return y if out is None else out
 
 
+def memory(shape: Sequence[int], dtype: str = "float32") -> Array:
+    """Return an array, contents undefined, in memory that the kernels use again once it is dropped.
+
+    >>> memory((2, 3)).shape
+    (2, 3)
+    """
+    return _kernels.memory(list(shape), dtype == "float32")
+
+
 def sigmoid(x: Array) -> Array:
     """Return the logistic function as the kernels compute it, to 2.5 ULP; x contiguous, (N,).
 
@@ -216,7 +224,9 @@ def _require_plain(weights: LayerWeights) -> None:
     if isinstance(weights, LayerWeights):
         for name, W in zip(weights._fields[_PLAIN:], weights[_PLAIN:], strict=True):
             if W is not None:
-                raise GatewrightError(name, "None, for the kernels of the plain cell", type(W).__name__)
+                raise GatewrightError(
+                    name, "None, for single steps, which only the plain cell has", type(W).__name__
+                )
 
 
 def _with_threads(args: SequenceArgs) -> SequenceArgs:

@@ -22,7 +22,7 @@ def sequence_held(
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
     """Run one layer in one direction with gates held, and record every step.
 
-    The kernels have no adjoint of held gates: for gradients the steps run one by one, by torch's operations.
+    For gradients the steps run one by one, by torch's operations.
 
     Args:
         x: input, (T, B, D) with T >= 1.

@@ -17,8 +17,9 @@ from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gatewright import kernels
 from gatewright.errors import GatewrightError
+from gatewright.nn.kernel_cell import cell_args, kept_width, split_kept
 from gatewright.nn.precision import BF16, FULL, INT8, kept_type
-from gatewright.spec.cell import PLAIN_CODES, LayerWeights
+from gatewright.spec.cell import LAYER_NORM, LayerWeights
 
 kernels.share_threads()
 library = torch.library.Library("gatewright", "DEF")
@@ -129,18 +130,28 @@ def forward(
         y = x.new_empty(*x.shape[:-1], weights.W_hh.shape[-1])
     h_n, c_n = (_new_state(state) for state in (h_0, c_0))
     h, c = dense(*_widened(h_0, c_0))
-    arrays = kernels.forward(
-        rows(x),
-        h,
-        c,
-        LayerWeights(*dense(*weights)),
-        args,
-        keep=keep,
-        out=(to_dlpack(y), to_dlpack(h_n), to_dlpack(c_n), *dense(gates, cells)),
-    )
+    rooms = [to_dlpack(y), to_dlpack(h_n), to_dlpack(c_n), *dense(gates, cells), None]
+    if keep and weights.w_ln is not None and args.checkpoint == 0:
+        gates, cells = _norm_rooms(x, weights, rooms)
+    arrays = kernels.forward(rows(x), h, c, _given_weights(weights), args, keep=keep, out=rooms)
     if gates is None:
         gates, cells = _tensor(arrays.gates), _tensor(arrays.cell)
     return y, h_n.to(h_0.dtype), c_n.to(c_0.dtype), gates, cells
+
+
+def _norm_rooms(x: Tensor, weights: LayerWeights, rooms: list[Any]) -> tuple[Tensor, Tensor]:
+    """Make room for what a pass with layer normalisation keeps, and return it: of one type, that of the states."""
+    H, dtype = weights.hidden_size, torch.float64 if x.dtype == torch.float64 else torch.float32
+    kept = torch.from_numpy(kernels.memory((*x.shape[:-1], kept_width(H, normalised=True)), str(dtype)[6:]))
+    cells = torch.from_numpy(kernels.memory((*x.shape[:-1], H), str(dtype)[6:]))
+    gates, extra = split_kept(kept, H)
+    rooms[3:] = dense(gates, cells, extra)
+    return kept, cells
+
+
+def _given_weights(weights: LayerWeights) -> LayerWeights:
+    """Return weights to the kernels, which take vectors of the cell in the type of states alone."""
+    return LayerWeights(*dense(*weights[:5], *_widened(*weights[5:])))
 
 
 def _widened(*tensors: Tensor | None) -> list[Tensor | None]:
@@ -185,36 +196,36 @@ def lstm_kernel(
         cell: which cell it is, `CellSpec.code`.
         batch_sizes: rows of each step.
         options: reverse, keep, checkpoint, compute: a code of `gatewright.nn.precision`, which programs that were
-            exported by earlier versions do not have.
+            exported by earlier versions do not have; with a seed stream and first step of `gatewright.nn.kernel_cell`.
         extras: the fields of `Extras`.
 
     Raises:
         GatewrightError: if the kernels do not have what the extras ask for.
     """
-    _refuse(Extras(*extras))
+    more = Extras(*extras)
+    _refuse(more)
     reverse, keep, checkpoint, compute = with_compute(options)
     args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute)
-    y, h_n, c_n, gates, cells = forward(x, h_0, c_0, _plain_layer(cell, weights), args, keep=bool(keep))
+    args = cell_args(args, cell, more.rates, more.seed, dense(more.row_ids)[0], place_of_draws(options))
+    y, h_n, c_n, gates, cells = forward(x, h_0, c_0, LayerWeights.of(cell, weights), args, keep=bool(keep))
     return y, h_n, c_n, x.new_empty(0) if gates is None else gates, x.new_empty(0) if cells is None else cells
-
-
-def _plain_layer(cell: int, weights: Sequence[Tensor]) -> LayerWeights:
-    """Return the weights of a plain cell, and refuse any other: the kernels would ignore its features."""
-    if cell > PLAIN_CODES:
-        raise GatewrightError("cell", f"the code of a plain cell, at most {PLAIN_CODES}", str(cell))
-    return LayerWeights.of(cell, weights)
 
 
 def _refuse(extras: Extras) -> None:
     """Refuse what the kernels do not have yet."""
     for name, value in extras._asdict().items():
-        if value is not None and (name != "rates" or value):
+        if value is not None and name not in ("rates", "seed", "row_ids"):
             raise GatewrightError(name, "nothing, which is all that these kernels know", "a value")
 
 
 def with_compute(options: Sequence[int], count: int = 4) -> Sequence[int]:
     """Return the options of an operator with an arithmetic at their end, also those of earlier versions."""
-    return options if len(options) == count else [*options, FULL]
+    return options[:count] if len(options) >= count else [*options, FULL]
+
+
+def place_of_draws(options: Sequence[int], count: int = 4) -> Sequence[int]:
+    """Return stream and first step of random numbers, which follow the other options of an operator, if any."""
+    return options[count : count + 2]
 
 
 def _lstm_shapes(
@@ -222,7 +233,7 @@ def _lstm_shapes(
     h_0: Tensor,
     c_0: Tensor,
     weights: Sequence[Tensor],
-    _cell: int,
+    cell: int,
     batch_sizes: Tensor | None,
     options: Sequence[int],
     *_extras: Any,
@@ -240,7 +251,10 @@ def _lstm_shapes(
         every = (torch.sym_min(checkpoint, torch.sym_max(T, 1)) + unit - 1) // unit * unit
         cells = ((T + every - 1) // every, h_0.shape[0], H)
     elif keep:
-        gates, cells = (*rows, 4 * H), (*rows, H)
+        normalised = cell & LAYER_NORM != 0
+        gates, cells = (*rows, kept_width(H, normalised)), (*rows, H)
+        if normalised and compute != FULL:
+            of_gates = of_cells = torch.float32
     states = h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape)
     kept = x.new_empty(gates, dtype=of_gates), x.new_empty(cells, dtype=of_cells)
     return x.new_empty((*rows, P)), *states, *kept
@@ -275,24 +289,31 @@ def lstm_backward_kernel(
     Raises:
         GatewrightError: if the kernels do not have what the extras ask for.
     """
-    _refuse(Extras(*extras))
+    more = Extras(*extras)
+    _refuse(more)
     reverse, checkpoint, need_x, need_weights, compute = with_compute(options, 5)
     x, h_0, c_0 = inputs
     dy, dh_n, dc_n, dgates, dcell = d
     y, gates, cells = kept
     dx, dh_0, dc_0, dW = _lstm_backward_shapes(d, inputs, weights, cell, batch_sizes, kept, options)
     wide = [tensor if tensor.dtype != torch.bfloat16 else tensor.float() for tensor in (dh_0, dc_0, *dW)]
-    d_layer = _plain_layer(cell, wide[2:]) if need_weights else LayerWeights(None, None)
+    layer = LayerWeights.of(cell, weights)
+    d_layer = LayerWeights.of(cell, wide[2:]) if need_weights else LayerWeights(None, None)
+    H = layer.hidden_size
+    args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute)
+    args = cell_args(args, cell, more.rates, more.seed, dense(more.row_ids)[0], place_of_draws(options, 5))
+    of_gates, extra = (None, None) if checkpoint > 0 else split_kept(gates, H)
+    dgates = None if dgates is None else split_kept(dgates, H)[0]
     h, c, dh, dc = dense(*_widened(h_0, c_0, dh_n, dc_n))
     kernels.backward(
         kernels.OutputGradients(rows(dy), dh, dc, rows(dgates), rows(dcell)),
         kernels.Inputs(rows(x), h, c),
-        kernels.Kept(rows(y), None if checkpoint > 0 else rows(gates), rows(cells)),
-        LayerWeights(*dense(*_plain_layer(cell, weights))),
-        sequence_args(batch_sizes, bool(reverse), checkpoint, compute),
+        kernels.Kept(rows(y), rows(of_gates), rows(cells), rows(extra)),
+        _given_weights(layer),
+        args,
         need_x=bool(need_x),
         need_weights=bool(need_weights),
-        out=dense(dx if need_x else None, *wide[:2], d_layer.W_ih, d_layer.W_hh, d_layer.b_ih, d_layer.W_hr),
+        out=dense(dx if need_x else None, *wide[:2], *d_layer[:3], *d_layer[4:]),
         dpre=dense(dpre)[0],
     )
     if d_layer.b_hh is not None:

@@ -13,7 +13,7 @@ from gatewright.spec.json import Spec, left_out, require, require_size
 #: Bits of `CellSpec.code`; those of the activations are the first of two.
 _BIAS, _PROJECTION, _PEEPHOLE, _COUPLED = 1, 2, 4, 8
 _NO_INPUT_GATE, _NO_FORGET_GATE, _NO_OUTPUT_GATE = 16, 32, 64
-_HARD_GATES, _CANDIDATE, _OUTPUT, _LAYER_NORM = 128, 256, 1024, 4096
+_HARD_GATES, _CANDIDATE, _OUTPUT, LAYER_NORM = 128, 256, 1024, 4096
 
 #: The largest `CellSpec.code` of a plain cell.
 PLAIN_CODES = _BIAS | _PROJECTION
@@ -193,7 +193,7 @@ class CellSpec(CellFeatures):
             _NO_FORGET_GATE: not self.forget_gate,
             _NO_OUTPUT_GATE: not self.output_gate,
             _HARD_GATES: self.gate_activation != "sigmoid",
-            _LAYER_NORM: self.layer_norm,
+            LAYER_NORM: self.layer_norm,
         }
         code += sum(bit for bit, present in bits.items() if present)
         code += _CANDIDATE * STATE_ACTIVATIONS.index(self.candidate_activation)
@@ -297,7 +297,7 @@ class LayerWeights(NamedTuple):
     def code(self) -> int:
         """Which cell with four gates and plain activations these are the weights of: `CellSpec.code`."""
         plain = cell_code(self.b_ih is not None or self.b_hh is not None, self.W_hr is not None)
-        further = (_PEEPHOLE if self.w_ch is not None else 0) | (_LAYER_NORM if self.w_ln is not None else 0)
+        further = (_PEEPHOLE if self.w_ch is not None else 0) | (LAYER_NORM if self.w_ln is not None else 0)
         return plain | further
 
     @property
@@ -313,6 +313,6 @@ class LayerWeights(NamedTuple):
 
 def _present(code: int) -> tuple[bool, ...]:
     """Return which fields of `LayerWeights` a cell has."""
-    bias, normalised = code & _BIAS != 0, code & _LAYER_NORM != 0
+    bias, normalised = code & _BIAS != 0, code & LAYER_NORM != 0
     further = (code & _PROJECTION != 0, code & _PEEPHOLE != 0, normalised, normalised, normalised)
     return (True, True, bias, bias, *further)

@@ -1,0 +1,101 @@
+// Which cell a call is of: what Python says about it, checked, as the kernels have it.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "python/arguments.h"
+
+namespace gatewright {
+
+// Bits of `CellSpec.code`; the activations' are the lower one of two.
+enum CellCode : int64_t {
+    kCoupled = 8,
+    kNoInputGate = 16,
+    kNoForgetGate = 32,
+    kNoOutputGate = 64,
+    kHardGates = 128,
+    kCandidate = 256,
+    kOutput = 1024,
+    kKnownCell = 8191,
+};
+
+// `Draws` of Python, and row ids in memory that stays.
+struct DrawArgs {
+    Draws draws{};
+    Maybe rows;
+
+    explicit DrawArgs(nb::handle given) {
+        if (given.is_none()) return;
+        static const Attribute seed_("seed"), rows_("row_ids"), first_step_("first_step"), stream_("stream");
+        const auto of = [&](const Attribute& attribute) { return attribute.of("draws", "Draws", given); };
+        draws.wanted = true;
+        draws.seed = static_cast<uint64_t>(whole_of("seed", of(seed_), std::numeric_limits<int64_t>::min()));
+        rows = maybe_of("row_ids", of(rows_));
+        draws.first_step = whole_of("first_step", of(first_step_), 0);
+        draws.stream = static_cast<uint32_t>(whole_of("stream", of(stream_), 0, (int64_t{1} << 32) - 8));
+    }
+
+    Draws of_batch(int64_t B) const {
+        Draws all = draws;
+        if (!rows) return all;
+        if (rows->dtype() != nb::dtype<int64_t>()) refuse("row_ids", "int64", "another type");
+        if (rows->ndim() != 1 || int64_t(rows->shape(0)) != B || (B > 1 && rows->stride(0) != 1))
+            refuse("row_ids", "a contiguous array of shape " + shape_of({B}), shape_of(*rows));
+        all.rows = static_cast<const int64_t*>(rows->data());
+        return all;
+    }
+};
+
+inline Activation activation_of(const char* name, int64_t number) {
+    if (number > 2) refuse("cell", std::string("a known ") + name + " activation", std::to_string(number));
+    return static_cast<Activation>(number);
+}
+
+// Rates of `CellSpec.rates`: cell_clip, then those of the purposes in their order.
+inline std::vector<double> rates_of(nb::handle given) {
+    std::vector<double> rates;
+    if (!nb::try_cast(given, rates, true)) refuse("rates", "numbers", described(given));
+    if (!rates.empty() && rates.size() != 1 + kPurposes)
+        refuse("rates", std::to_string(1 + kPurposes) + " numbers, or none", std::to_string(rates.size()));
+    for (std::size_t k = 0; k < rates.size(); ++k)
+        if (!(rates[k] >= 0) || (k > 0 && rates[k] >= 1))
+            refuse("rates", "rates below 1", std::to_string(rates[k]));
+    return rates;
+}
+
+template <class T>
+Variant<T> variant_of(const SequenceArgs& args, const DrawArgs& draws, const LayerArrays& layer, const Sizes& n) {
+    const int64_t code = args.cell;
+    const auto bit = [&](int64_t which) { return (code & which) != 0; };
+    if (code & ~int64_t{kKnownCell}) refuse("cell", "the code of a known cell", std::to_string(code));
+    const std::vector<double> rates = rates_of(args.rates);
+    Variant<T> v{};
+    v.coupled = bit(kCoupled);
+    v.no_input_gate = bit(kNoInputGate);
+    v.no_forget_gate = bit(kNoForgetGate);
+    v.no_output_gate = bit(kNoOutputGate);
+    v.gate = bit(kHardGates) ? Activation::hard : Activation::smooth;
+    v.candidate = activation_of("candidate", code / kCandidate % 4);
+    v.output = activation_of("output", code / kOutput % 4);
+    v.peepholes = dense<T>("w_ch", layer.w_ch, {3 * n.H});
+    v.gains = dense<T>("w_ln", layer.w_ln, {4 * n.H});
+    v.cell_gain = dense<T>("w_ln_cell", layer.w_ln_cell, {n.H});
+    v.cell_bias = dense<T>("b_ln_cell", layer.b_ln_cell, {n.H});
+    if ((v.gains != nullptr) != (v.cell_gain != nullptr) || (v.gains != nullptr) != (v.cell_bias != nullptr))
+        refuse("w_ln", "w_ln, w_ln_cell and b_ln_cell together", "some of them");
+    v.clamps = dense<T>("clamps", args.clamps, {4, n.H});
+    if (!rates.empty()) {
+        v.cell_clip = rates[0];
+        std::copy_n(rates.data() + 1, kPurposes, v.rates);
+        if (n.projected && v.rate(Purpose::zoneout_hidden) > 0)
+            refuse("rates", "no zoneout of a projected hidden state", std::to_string(rates[2]));
+    }
+    v.draws = draws.of_batch(n.B);
+    const bool sums = v.peepholes || v.gains || v.clamps || v.cell_clip > 0;
+    v.general = sums || code >= kCoupled;
+    for (int k = 0; k < kPurposes; ++k) v.general |= v.rates[k] > 0;
+    return v;
+}
+
+}  // namespace gatewright
