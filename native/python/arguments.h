@@ -94,7 +94,7 @@ struct Result {
         else
             data = make<float>(shape);
     }
-    explicit Result(const std::vector<size_t>& sizes) : data(make<S>(sizes)) {}
+    explicit Result(const std::vector<size_t>& sizes) { data = make<S>(sizes); }
     Result(const char* name, const Room& room, std::initializer_list<int64_t> shape, bool narrow = false) {
         if (!room) {
             *this = Result(shape, narrow);

@@ -12,8 +12,8 @@ from gatewright import equations, kernels
 from gatewright.equations import Masks, Place
 from gatewright.errors import GatewrightError
 from gatewright.spec import CellSpec, LayerWeights
-from tests.kernels.test_variant_equations import CELLS, CLIPPED, label
 from tests.support.kernel_cases import BF16_TARGETS, TARGETS, assert_same_bits
+from tests.support.variant_cells import CELLS, CLIPPED, label
 
 Array = np.ndarray
 PLACE = Place(seed=-5, layer=2, direction=0)

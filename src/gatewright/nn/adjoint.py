@@ -16,7 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from gatewright.nn import _torch_private, batched_calls, fallback, operators, precision, sample_weights, slow_path
+from gatewright.nn import (
+    _torch_private,
+    batched_calls,
+    fallback,
+    kernel_cell,
+    operators,
+    precision,
+    sample_weights,
+    slow_path,
+)
 from gatewright.nn.call import BEFORE_X, KEPT, OF_RESULTS, Call
 from gatewright.spec.cell import LayerWeights
 
@@ -122,7 +131,7 @@ def _by_kernels(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> tuple[
         call.cell,
         batch_sizes,
         [y, *(y.new_empty(0) if each is None else each.contiguous() for each in kept)],
-        [int(call.reverse), call.checkpoint, int(call.need_x), int(call.need_weights), call.compute],
+        [int(call.reverse), call.checkpoint, int(call.need_x), int(call.need_weights), call.compute, *call.place],
         *extras.present(),
     )
     more = iter(dW)
@@ -232,15 +241,18 @@ def _outputs_by_steps(
     if to_gates is not None:
         x = F.linear(x, weights[0]) + to_gates
         weights[0] = torch.eye(weights[0].shape[0], dtype=x.dtype, device=x.device)
-    if extras.in_use():
-        raise NotImplementedError("second derivatives of steps and variants")
+    if extras._replace(rates=(), seed=None, row_ids=None).in_use():
+        raise NotImplementedError("second derivatives of steps")
     layer = LayerWeights.of(call.cell, weights)
+    variant = kernel_cell.variant_of(call.cell, extras.rates, extras.seed, extras.row_ids, call.place)
+    if variant is not None:
+        layer = kernel_cell.present_gates(layer, variant.cell)
     lengths = place = None
     if batch_sizes is not None:
         present = torch.arange(int(batch_sizes[0]), device=batch_sizes.device) < batch_sizes[:, None]
         lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
         x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
-    options: dict[str, Any] = {"reverse": bool(call.reverse), "lengths": lengths}
+    options: dict[str, Any] = {"reverse": bool(call.reverse), "lengths": lengths, "variant": variant}
     if call.compute == precision.FULL:
         y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, layer, **options)
     else:
@@ -251,6 +263,8 @@ def _outputs_by_steps(
     if place is not None:
         for n in (0, 3, 4):
             outputs[n] = outputs[n].flatten(0, 1).index_select(0, place)
+    if layer.w_ln is not None:
+        outputs[3] = kernel_cell.joined_kept(outputs[3])
     return outputs
 
 

@@ -42,7 +42,9 @@ class Lstm(torch.autograd.Function):
             precision.refuse_gradient()
         x, h_0, c_0, *weights, h_reset, c_reset = tensors
         extras = extras._replace(h_reset=h_reset, c_reset=c_reset)
-        inputs = (x, h_0, c_0, weights, cell, batch_sizes, [ctx.reverse, 1, ctx.checkpoint, ctx.compute])
+        ctx.place = operators.place_of_draws(options)
+        options = [ctx.reverse, 1, ctx.checkpoint, ctx.compute, *ctx.place]
+        inputs = (x, h_0, c_0, weights, cell, batch_sizes, options)
         results = (
             operators.lstm_kernel(*inputs, *extras.present())
             if keys is None
@@ -90,6 +92,7 @@ def gradients_of(
         checkpoint=ctx.checkpoint,
         compute=ctx.compute,
         rates=tuple(extras.rates),
+        place=tuple(ctx.place),
     )
     return adjoint.gradients_of(call, (*saved, *extras.tensors()), d, needs)
 
@@ -138,6 +141,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     extras = operators.Extras(*more)
     ctx.extras = operators.Extras(rates=extras.rates)
     ctx.reverse, ctx.kept, ctx.checkpoint, ctx.compute = operators.with_compute(options)
+    ctx.place = operators.place_of_draws(options)
     y, _, _, gates, cells = output
     ctx.save_for_backward(batch_sizes, y, gates, cells, x, h_0, c_0, *weights, *extras.tensors())
     ctx.set_materialize_grads(False)
@@ -152,7 +156,7 @@ def _later(ctx: Any, *d: Tensor | None) -> tuple[Any, ...]:
     weights = list(saved[7:])
     if not ctx.kept:
         with torch.no_grad():
-            options = [ctx.reverse, 1, ctx.checkpoint, ctx.compute]
+            options = [ctx.reverse, 1, ctx.checkpoint, ctx.compute, *ctx.place]
             inputs = (x, h_0, c_0, weights, ctx.cell, batch_sizes, options, *extras.present())
             y, _, _, *rest = operators.lstm(*inputs)
         activations = [y, *rest]

@@ -31,6 +31,7 @@ class Call:
         checkpoint: as for `operators.lstm_kernel`.
         compute: the arithmetic, a code of `gatewright.nn.precision`.
         rates: of a variant of the cell.
+        place: stream and first step of its random numbers, or nothing.
         keep: whether gates and cell states are among the results of a forward pass.
         need_x: whether an adjoint of x is wanted.
         need_weights: whether those of the weights are.
@@ -43,6 +44,7 @@ class Call:
     checkpoint: int = 0
     compute: int = precision.FULL
     rates: tuple[float, ...] = ()
+    place: tuple[int, ...] = ()
     keep: bool = True
     need_x: bool = True
     need_weights: bool = True
@@ -75,7 +77,7 @@ class Call:
 
     def options(self) -> list[int]:
         """Return the options of the forward operator."""
-        return [int(self.reverse), int(self.keep), self.checkpoint, self.compute]
+        return [int(self.reverse), int(self.keep), self.checkpoint, self.compute, *self.place]
 
     def row_axes(self) -> list[int | None]:
         """Return where the rows are in x, h_0, c_0 and what follows them, from the end; None for nowhere."""

@@ -158,6 +158,7 @@ class _Pass(NamedTuple):
     reverse: int = 0
     checkpoint: int = 0
     compute: int = precision.FULL
+    place: tuple[int, ...] = ()
 
 
 def _adjoint_by_operators(

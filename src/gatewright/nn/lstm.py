@@ -13,7 +13,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import _torch_private, direct_call, fallback, fast_path, precision, recompute, variant
+from gatewright.nn import (
+    _torch_private,
+    direct_call,
+    fallback,
+    fast_path,
+    precision,
+    recompute,
+    variant,
+    variant_fast_path,
+)
 from gatewright.nn import initial_state as start
 from gatewright.nn.fx_node import fx_node
 from gatewright.nn.initial_state import Shapes, State, described, fits
@@ -282,14 +291,17 @@ class LSTM(torch.nn.RNNBase):
         stack, code = self._stack(weights), precision.FULL if how is None else how.code
         of_cell = None if self._variant is None else variant.Pass(self._variant, self.training)
         plain = of_cell is None or of_cell.computed_as_plain()
-        by_kernels = by_kernels and plain
+        if not plain:  # rows of what layer normalisation keeps are not the rows that transforms put together
+            by_kernels = (
+                by_kernels and code != precision.INT8 and not _torch_private.in_transform(input, *hx, *weights)
+            )
         if of_cell is not None:
             stack = of_cell.dropped(stack, 2 if self.bidirectional else 1)
         sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
         run: _Run
         if by_kernels:
             run = functools.partial(
-                fast_path.sequence,
+                fast_path.sequence if plain else variant_fast_path.sequence,
                 batch_sizes=sizes,
                 record=record,
                 checkpoint=self.checkpoint,
@@ -305,7 +317,8 @@ class LSTM(torch.nn.RNNBase):
         else:
             run = functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(hx[0], code))
         if of_cell is not None and not plain:
-            run = of_cell.in_turn(run, 2 if self.bidirectional else 1)
+            order = input.sorted_indices if by_kernels and sizes is not None else None
+            run = of_cell.in_turn(run, 2 if self.bidirectional else 1, order)
         if sizes is None:
             return self._padded(input, hx, stack, run)
         return self._packed(input, hx, stack, run) if by_kernels else self._packed_by_steps(input, hx, stack, run)

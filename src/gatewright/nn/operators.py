@@ -196,7 +196,8 @@ def lstm_kernel(
         cell: which cell it is, `CellSpec.code`.
         batch_sizes: rows of each step.
         options: reverse, keep, checkpoint, compute: a code of `gatewright.nn.precision`, which programs that were
-            exported by earlier versions do not have; with a seed stream and first step of `gatewright.nn.kernel_cell`.
+            exported by earlier versions do not have; after these
+            stream and first step of the random numbers, or nothing.
         extras: the fields of `Extras`.
 
     Raises:

@@ -96,13 +96,24 @@ class Pass:
         """Return the random choices of one layer in one direction."""
         return None if self.seed is None else Draws(self.seed.to(device), layer, direction)
 
-    def in_turn(self, run: Callable[..., Any], directions: int) -> Callable[..., Any]:
-        """Return a function that runs layers and directions in turn, in the order of hx, by ``run``."""
+    def in_turn(
+        self, run: Callable[..., Any], directions: int, row_ids: Tensor | None = None
+    ) -> Callable[..., Any]:
+        """Return a function that runs layers and directions in turn, in the order of hx, by ``run``.
+
+        Args:
+            run: the function of one layer in one direction.
+            directions: 1 or 2.
+            row_ids: numbers of the rows; None for 0 ... B-1.
+        """
         number = itertools.count()
 
         def run_next(x: Tensor, *tensors: Any, **options: Any) -> Any:
             place = divmod(next(number), directions)
-            return run(x, *tensors, variant=Variant(self.cell, self.draws(*place, x.device)), **options)
+            draws = self.draws(*place, x.device)
+            if draws is not None and row_ids is not None:
+                draws = draws._replace(row_ids=row_ids)
+            return run(x, *tensors, variant=Variant(self.cell, draws), **options)
 
         return run_next
 

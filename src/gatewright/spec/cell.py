@@ -147,6 +147,30 @@ class CellSpec(CellFeatures):
         """Return the cell with these features, whatever else they are part of."""
         return cls(bias, proj_size, **{each.name: getattr(features, each.name) for each in fields(CellFeatures)})
 
+    @classmethod
+    def decoded(cls, code: int, rates: Sequence[float] = ()) -> CellSpec:
+        """Return a cell with this `code` and these `rates`; with a projection, one of width 1.
+
+        >>> CellSpec.decoded(CellSpec(coupled=True, candidate_activation="identity").code()).features()
+        ('coupled', 'candidate_activation')
+        """
+        clip, *others = rates or [0.0] * len(_RATES)
+        return cls(
+            bias=bool(code & _BIAS),
+            proj_size=int(bool(code & _PROJECTION)),
+            peephole=bool(code & _PEEPHOLE),
+            coupled=bool(code & _COUPLED),
+            input_gate=not code & _NO_INPUT_GATE,
+            forget_gate=not code & _NO_FORGET_GATE,
+            output_gate=not code & _NO_OUTPUT_GATE,
+            gate_activation=GATE_ACTIVATIONS[bool(code & _HARD_GATES)],
+            candidate_activation=STATE_ACTIVATIONS[code // _CANDIDATE % 4],
+            output_activation=STATE_ACTIVATIONS[code // _OUTPUT % 4],
+            layer_norm=bool(code & LAYER_NORM),
+            cell_clip=clip,
+            **dict(zip(_RATES, others, strict=False)),
+        )
+
     def gates(self) -> tuple[str, ...]:
         """Return the names of the gates that have weights, in the order in which these are stacked."""
         absent = {

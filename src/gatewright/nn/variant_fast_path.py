@@ -1,0 +1,84 @@
+"""The fast path of a layer whose cell is not the plain one: by the kernels, with what its ledger needs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gatewright.nn import autograd, kernel_cell, operators, precision
+from gatewright.nn.call import Call
+from gatewright.nn.record import LayerRecord
+from gatewright.nn.variant import expanded
+from gatewright.nn.variant_steps import Variant
+from gatewright.spec.cell import LayerWeights
+
+
+def sequence(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: LayerWeights,
+    *,
+    variant: Variant,
+    reverse: bool = False,
+    batch_sizes: Tensor | None = None,
+    record: bool = False,
+    checkpoint: int = 0,
+    compute: int = precision.FULL,
+) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
+    """Run one layer in one direction, by the kernels.
+
+    Equations: those of `gatewright.equations.variants`.
+
+    Args:
+        x: as for `gatewright.nn.fast_path.sequence`, as are h_0, c_0 and the options that are not named here.
+        h_0: hidden state before the first step.
+        c_0: cell state before the first step.
+        weights: of the gates that the cell has.
+        variant: the cell, and its random choices.
+        reverse: whether to read x from its last step to its first.
+        batch_sizes: how many rows each step has.
+        record: whether to return the activations that the pass saved.
+        checkpoint: for the backward pass keep only the states before every K-th step.
+        compute: the arithmetic, "full" or one of bf16.
+
+    Returns:
+        What `gatewright.nn.fast_path.sequence` does.
+
+    Raises:
+        GatewrightError: if sizes do not fit.
+
+    >>> from gatewright.spec import CellSpec
+    >>> weights = LayerWeights(W_ih=torch.zeros(6, 3), W_hh=torch.zeros(6, 2))
+    >>> x, h_0, c_0 = torch.ones(5, 1, 3), torch.zeros(1, 2), torch.ones(1, 2)
+    >>> sequence(x, h_0, c_0, weights, variant=Variant(CellSpec(coupled=True, bias=False)))[2]
+    tensor([[0.0312, 0.0312]])
+    """
+    cell, draws = variant.cell, variant.draws
+    four = expanded(weights, cell)
+    if record or (cell.zoneout_hidden and x.dtype == torch.bfloat16):  # whose y, the checkpoint of h, is rounded
+        checkpoint = 0
+    draws = draws if any(cell.rates()[1:]) else None
+    seed, row_ids = (None, None) if draws is None else (draws.seed, draws.row_ids)
+    extras = operators.Extras(rates=cell.rates(), seed=seed, row_ids=row_ids)
+    given = four.present()
+    rates, place = tuple(extras.rates), kernel_cell.place_of(draws)
+    call = Call(cell.code(), len(given), reverse, checkpoint, compute, rates, place, keep=record)
+    results = autograd.layer(call, batch_sizes, x, h_0, c_0, *given, *extras.tensors())
+    y, h_n, c_n, kept, cells = results
+    assert y is not None
+    assert h_n is not None
+    assert c_n is not None
+    if not record:
+        return y, h_n, c_n, None
+    assert kept is not None
+    assert cells is not None
+    i, f, g, o = kernel_cell.split_kept(kept, weights.hidden_size)[0].chunk(4, dim=-1)
+    keep, write = kernel_cell.ledger_factors(
+        variant, (i, f, g), cells, c_0, reverse=reverse, batch_sizes=batch_sizes
+    )
+    if compute != precision.FULL:  # with layer normalisation they were kept in float32
+        dtype = precision.kept_type(x, compute)
+        i, f, g, o, cells = (each.to(dtype) for each in (i, f, g, o, cells))
+        keep, write = (None if each is None else each.to(dtype) for each in (keep, write))
+    return y, h_n, c_n, LayerRecord(i, f, g, o, cells, y, c_0, h_0, keep, write)
