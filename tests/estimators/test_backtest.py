@@ -22,7 +22,10 @@ from tests.tasks.test_baselines import last_season, last_value, on_the_line
 pytestmark = pytest.mark.slow
 
 HORIZON, STEP, WINDOWS, SEASON = 3, 4, 4, 6
-SIZES = {"horizon": HORIZON, "hidden": 4, "context": 12, "season": SEASON, "steps": 3, "batch": 8, "warmup": 1}
+SIZES = {
+    "horizon": HORIZON, "hidden": 4, "context": 12, "season": SEASON, "steps": 3, "batch": 8, "warmup": 1,
+    "transform": "none", "scale": "global",  # the choice of them takes as long as the training
+}  # fmt: skip
 COLUMNS = {"target": "load", "time": "ts", "id": "site"}
 
 

@@ -24,7 +24,10 @@ else:
 pytestmark = pytest.mark.slow
 
 ROWS = 60
-SMALL: dict[str, Any] = {"horizon": 2, "hidden": 4, "context": 8, "steps": 2, "batch": 8, "refit": False}
+SMALL: dict[str, Any] = {
+    "horizon": 2, "hidden": 4, "context": 8, "steps": 2, "batch": 8, "refit": False,
+    "transform": "none", "scale": "global",  # the choice of them takes as long as the training
+}  # fmt: skip
 LOAD = np.sin(np.arange(ROWS) / 4)
 
 
