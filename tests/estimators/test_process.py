@@ -31,6 +31,8 @@ SMALL: dict[str, Any] = {
     "context": 8,
     "batch": 8,
     "seed": 3,
+    "transform": "none",
+    "scale": "global",
 }
 
 

@@ -22,7 +22,17 @@ else:
     loop = LazyModule("gatewright.tuning.search")
     base = LazyModule("sklearn.base")
 
-SIZES = {"horizon": 2, "context": 12, "season": 6, "steps": 6, "batch": 4, "warmup": 1, "validate_every": 2}
+SIZES = {
+    "horizon": 2,
+    "context": 12,
+    "season": 6,
+    "steps": 6,
+    "batch": 4,
+    "warmup": 1,
+    "validate_every": 2,
+    "transform": "none",
+    "scale": "global",
+}
 SEARCH = {"hidden": (2, 8, "log"), "lr": [1e-3, 1e-2, 1e-1], "reads": ["change", "level"]}
 
 

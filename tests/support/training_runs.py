@@ -54,8 +54,10 @@ def write_text(path: Path, characters: int = 6000, seed: int = 0) -> Path:
     return path
 
 
+#: Its transform and its scale are those that a forecaster would choose here.
 FORECAST = Options(
-    DataOptions(target=("load",), known=("wind",), context=24, horizon=3, valid="80", test="80"),
+    DataOptions(target=("load",), known=("wind",), context=24, horizon=3, valid="80", test="80",
+                transform=("none",), scale="global"),
     ModelOptions(hidden=8, layers=2, dropout=0.2),
     TrainingOptions(steps=30, batch=8, validate_every=10, checkpoint_every=1, seed=3, warmup=5, device="cpu",
                     refit=False),

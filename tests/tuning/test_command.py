@@ -26,6 +26,7 @@ from tests.support.training_runs import PROCESSES, command_in_process, write_tab
 
 OPTIONS = [
     *("--target", "load", "--known", "wind", "--context", "12", "--horizon", "2", "--season", "none"),
+    *("--transform", "none", "--scale", "global"),
     *("--valid", "40", "--test", "40", "--steps", "6", "--batch", "4", "--validate-every", "2", "--warmup", "1"),
     *("--device", "cpu", "--search", "hidden=2:8:log", "lr=1e-4:1e-1:log"),
 ]

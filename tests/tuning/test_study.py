@@ -31,10 +31,11 @@ else:
 pytestmark = pytest.mark.slow
 
 OPTIONS = Options(
-    DataOptions(target=("load",), known=("wind",), context=12, horizon=2, season=("none",), valid="40", test="40"),
+    DataOptions(target=("load",), known=("wind",), context=12, horizon=2, season=("none",), valid="40", test="40",
+                transform=("none",), scale="global"),
     ModelOptions(dropout=0.1),
     TrainingOptions(steps=8, batch=4, validate_every=2, checkpoint_every=100, seed=3, warmup=1, device="cpu"),
-)
+)  # fmt: skip
 SEARCH = ["hidden=2:8:log", "lr=1e-4:1e-1:log", "reads=change,level"]
 TRIALS = 7
 
