@@ -33,7 +33,8 @@ HORIZON = 4
 COLUMNS: dict[str, Any] = {
     "target": "load", "time": "ts", "id": "site", "known": ["price"], "past": "temp", "static": ["kind"],
 }  # fmt: skip
-SMALL: dict[str, Any] = {"horizon": HORIZON, "hidden": 6, "context": 24, "steps": 12, "batch": 16}
+UNITS: dict[str, Any] = {"transform": ("none",), "scale": "global"}  # to choose them takes as long as to train
+SMALL: dict[str, Any] = {"horizon": HORIZON, "hidden": 6, "context": 24, "steps": 12, "batch": 16, **UNITS}
 
 
 def panel(sites: tuple[int, ...] = SITES, rows: int = ROWS, zone: str = "Europe/Berlin") -> pl.DataFrame:
@@ -86,7 +87,7 @@ def test_it_learns_and_answers_what_the_run_of_a_file_does(fitted: gw.Forecaster
     options = Options(
         DataOptions(
             target=("load",), time="ts", id=("site",), known=("price",), past=("temp",), static=("kind",),
-            horizon=HORIZON, context=24,
+            horizon=HORIZON, context=24, **UNITS,
         ),
         ModelOptions(hidden=6),
         TrainingOptions(steps=12, batch=16),

@@ -31,11 +31,12 @@ from tests.estimators.test_backtest import panel
 KIND = registry.kind("forecast")
 OPTIONS = Options(
     DataOptions(
-        target=("load",), time="ts", id=("site",), horizon=2, context=12, season=("6",), valid="31", test="20"
+        target=("load",), time="ts", id=("site",), horizon=2, context=12, season=("6",), valid="31", test="20",
+        transform=("none",), scale="global",
     ),
     ModelOptions(hidden=3),
     TrainingOptions(steps=8, batch=4, lr=0.02, validate_every=2, warmup=1, device="cpu"),
-)
+)  # fmt: skip
 RECIPES = (
     Recipe("default"),
     Recipe("both", {"reads": "both"}),
@@ -196,7 +197,8 @@ def test_what_is_set_is_in_no_recipe(table):
 
 def test_recipes_that_a_table_does_not_allow_are_left_out(monkeypatch):
     monkeypatch.undo()
-    free = replace(OPTIONS, data=replace(OPTIONS.data, context=None, season=None), model=ModelOptions())
+    left_open = replace(OPTIONS.data, context=None, season=None, transform=None, scale=None)
+    free = replace(OPTIONS, data=left_open, model=ModelOptions())
     data = read(panel((200, 170)), free)
     assert (data.sizes.read, data.sizes.seasons) == (96, (24,))
     every = [recipe.name for recipe in of_forecasters.every(96)]
@@ -231,6 +233,7 @@ def test_fit_trains_the_recipe_that_it_chose(asked, table, tmp_path):
     calls, choice = asked
     sizes = {"horizon": 2, "context": 12, "season": 6, "valid": 31, "test": 20, "hidden": 3}
     sizes |= {"steps": 8, "batch": 4, "lr": 0.02, "validate_every": 2, "warmup": 1, "device": "cpu"}
+    sizes |= {"transform": "none", "scale": "global"}
     columns = {"target": "load", "time": "ts", "id": "site"}
     model = gw.Forecaster(**sizes).fit(table, auto=7, run_dir=tmp_path / "r", **columns)
     assert calls == [("forecast", digest(KIND.source_of(table)), OPTIONS, 7.0)]
@@ -262,7 +265,8 @@ def test_the_command_shows_its_choice_and_keeps_it(asked, table, tmp_path, capsy
     options = (
         "--target load --time ts --id site --horizon 2 --context 12 --season 6 --valid 31 --test 20 --hidden 3 "
     )
-    options += "--steps 8 --batch 4 --lr 0.02 --validate-every 2 --warmup 1 --device cpu"
+    options += "--steps 8 --batch 4 --lr 0.02 --validate-every 2 --warmup 1 --device cpu "
+    options += "--transform none --scale global"
     cli.main(["train", "load.csv", *options.split(), "--auto", "7", "--run", "r"])
     printed, complaints = capsys.readouterr()
     assert complaints == ""
