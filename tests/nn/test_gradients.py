@@ -27,6 +27,8 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewright import kernels
 from gatewright.errors import SlowPathWarning
 from gatewright.nn import LSTM, fallback, slow_path
+from gatewright.spec import CellSpec
+from tests.support.variant_cells import TOGETHER, label
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
@@ -307,6 +309,64 @@ def test_finite_differences_judge_first_and_second_derivatives(options: dict[str
 
     values = (*inputs, *ours.parameters())
     assert torch.autograd.gradcheck(call, values, fast_mode=True)
+    assert torch.autograd.gradgradcheck(call, values, fast_mode=True)
+
+
+# Other cells.
+
+
+VARIANTS = [CellSpec(**features) for features in TOGETHER]
+
+
+def variant(cell: CellSpec, seed: int = 0, **options: Any) -> LSTM:
+    torch.manual_seed(seed)
+    layer = LSTM(D, H, cell=cell, dtype=torch.float64, **options)
+    with torch.no_grad():  # gains and shifts at other values than 1 and 0
+        for weight in layer.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    return layer
+
+
+@pytest.mark.usefixtures("_no_steps")
+@pytest.mark.parametrize("cell", VARIANTS, ids=label)
+@pytest.mark.parametrize("packed", [False, True])
+def test_batches_of_calls_of_every_cell_are_those_of_each(cell: CellSpec, packed: bool) -> None:
+    """In training, where all calls have the same random choices."""
+    layers = [variant(cell, seed, bidirectional=packed) for seed in range(N)]
+    one, x = layers[0], random(N, T, B, D)
+    stacked = {name: each.detach() for name, each in stack_module_state(layers)[0].items()}
+    loss = loss_of(one, packed)
+    torch.manual_seed(3)
+    found = {"weights": vmap(grad(loss, (0, 1)), (0, 0), randomness="same")(stacked, x)}
+    torch.manual_seed(3)
+    found["inputs"] = vmap(grad(loss, (0, 1)), (None, 0), randomness="same")(parameters_of(one), x)
+    torch.manual_seed(3)
+    gates = vmap(lambda x: one(pack(x) if packed else x, record=True)[2].layers[0].forget_gate, randomness="same")(
+        x
+    )
+    for n in range(N):
+        for name, parameters in (("weights", member(stacked, n)), ("inputs", parameters_of(one))):
+            leaves = {name: each.clone().requires_grad_() for name, each in parameters.items()}
+            x_n = x[n].clone().requires_grad_()
+            torch.manual_seed(3)
+            expected = torch.autograd.grad(loss(leaves, x_n), [*leaves.values(), x_n])
+            close([*(each[n] for each in found[name][0].values()), found[name][1][n]], list(expected))
+        torch.manual_seed(3)
+        close(gates[n], one(pack(x[n]) if packed else x[n], record=True)[2].layers[0].forget_gate)
+
+
+@pytest.mark.parametrize("cell", VARIANTS, ids=label)
+def test_finite_differences_judge_second_derivatives_of_every_cell(cell: CellSpec) -> None:
+    """In training; of all weights, and of a record."""
+    layer = variant(cell)
+    names = [name for name, _ in layer.named_parameters()]
+
+    def call(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        torch.manual_seed(4)
+        y, states, record = functional_call(layer, dict(zip(names, weights, strict=True)), (x,), {"record": True})
+        return y, *states, record.layers[0].forget_gate, record.layers[0].cell
+
+    values = (random(3, B, D).requires_grad_(), *layer.parameters())
     assert torch.autograd.gradgradcheck(call, values, fast_mode=True)
 
 

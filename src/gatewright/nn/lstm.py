@@ -291,10 +291,8 @@ class LSTM(torch.nn.RNNBase):
         stack, code = self._stack(weights), precision.FULL if how is None else how.code
         of_cell = None if self._variant is None else variant.Pass(self._variant, self.training)
         plain = of_cell is None or of_cell.computed_as_plain()
-        if not plain:  # rows of what layer normalisation keeps are not the rows that transforms put together
-            by_kernels = (
-                by_kernels and code != precision.INT8 and not _torch_private.in_transform(input, *hx, *weights)
-            )
+        if not plain:
+            by_kernels = by_kernels and code != precision.INT8
         if of_cell is not None:
             stack = of_cell.dropped(stack, 2 if self.bidirectional else 1)
         sizes = input.batch_sizes if isinstance(input, PackedSequence) else None

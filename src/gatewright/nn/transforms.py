@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gatewright import kernels
 from gatewright.nn import _torch_private, adjoint, autograd, batched_calls, operators, precision
 from gatewright.nn.call import Call
 from gatewright.spec.cell import PLAIN_CODES, LayerWeights
@@ -100,9 +102,17 @@ def _one_by_one(call: Call, batch: batched_calls.Batch) -> tuple[Any, Any]:
             dtype = precision.kept_type(x, call.compute)
             stacks = [x.new_empty(*shape, P), None, None]
             if call.keep:
-                stacks[1:] = x.new_empty(*shape, H4, dtype=dtype), x.new_empty(*shape, H4 // 4, dtype=dtype)
+                stacks[1:] = _memory((*shape, H4), dtype), _memory((*shape, H4 // 4), dtype)
         into = [None if stack is None else stack[n] for stack in stacks]
         states.append(operators.forward(x, h_0, c_0, layer, args, keep=call.keep, into=into)[1:3])
     h_n, c_n = (torch.stack(of_calls) for of_calls in zip(*states, strict=True))
     y, gates, cells = stacks
     return (y, h_n, c_n, gates, cells), (0, 0, 0, None if gates is None else 0, None if cells is None else 0)
+
+
+def _memory(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Return memory that the kernels use again: new pages cost as much as a part of the work."""
+    if dtype == torch.bfloat16:
+        count = math.prod(shape)
+        return torch.from_numpy(kernels.memory(((count + 1) // 2,))).view(dtype)[:count].view(*shape)
+    return torch.from_numpy(kernels.memory(shape, str(dtype).removeprefix("torch.")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gatewright.nn import autograd, kernel_cell, operators, precision
+from gatewright.nn import _torch_private, autograd, kernel_cell, operators, precision, transforms
 from gatewright.nn.call import Call
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant import expanded
@@ -64,7 +64,9 @@ def sequence(
     given = four.present()
     rates, place = tuple(extras.rates), kernel_cell.place_of(draws)
     call = Call(cell.code(), len(given), reverse, checkpoint, compute, rates, place, keep=record)
-    results = autograd.layer(call, batch_sizes, x, h_0, c_0, *given, *extras.tensors())
+    tensors = (x, h_0, c_0, *given, *extras.tensors())
+    run = transforms.layer if _torch_private.in_transform(*tensors) else autograd.layer
+    results = run(call, batch_sizes, *tensors)
     y, h_n, c_n, kept, cells = results
     assert y is not None
     assert h_n is not None
