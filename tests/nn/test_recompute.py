@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gatewright.nn import LSTM, Record, fallback, recompute
+from gatewright.nn import LSTM, Record, fallback
+from gatewright.nn.recurrence import recurrence
 from gatewright.spec.cell import LayerWeights
 from tests.support.other_device import run_as_elsewhere
 
@@ -152,18 +153,16 @@ def test_the_scan_is_the_recurrence_whatever_vanishes() -> None:
         for k, w in zip(keep, write, strict=True):
             c = k * c + w
             cells.append(c)
-        torch.testing.assert_close(
-            recompute.recurrence(keep, write, c_0), torch.stack(cells), rtol=1e-13, atol=1e-15
-        )
+        torch.testing.assert_close(recurrence(keep, write, c_0), torch.stack(cells), rtol=1e-13, atol=1e-15)
     inputs = [each[:5].clone().requires_grad_() for each in (keep, write)]
-    assert torch.autograd.gradcheck(recompute.recurrence, (*inputs, c_0.requires_grad_()))
-    assert torch.autograd.gradgradcheck(recompute.recurrence, (*inputs, c_0))
+    assert torch.autograd.gradcheck(recurrence, (*inputs, c_0.requires_grad_()))
+    assert torch.autograd.gradgradcheck(recurrence, (*inputs, c_0))
 
 
 def test_no_step_reads_a_later_one() -> None:
     keep, write = torch.full((9, 1, 1), 0.5), torch.ones(9, 1, 1)
     write[6] = torch.nan
-    c = recompute.recurrence(keep, write, torch.zeros(1, 1)).flatten()
+    c = recurrence(keep, write, torch.zeros(1, 1)).flatten()
     assert c.isnan().tolist() == [False] * 6 + [True] * 3
 
 

@@ -8,7 +8,7 @@ solves in a number of operations that grows with the logarithm of T.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -17,7 +17,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.nn import _torch_private, fast_path
+from gatewright.nn.operators import Extras
 from gatewright.nn.record import LayerRecord
+from gatewright.nn.recurrence import recurrence
+from gatewright.nn.row_pieces import RowPieces
 from gatewright.spec.cell import LayerWeights
 
 _ACTIVATIONS = (Tensor.sigmoid_, Tensor.sigmoid_, Tensor.tanh_, Tensor.sigmoid_)
@@ -44,7 +47,9 @@ def sequence(
     *,
     reverse: bool = False,
     lengths: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
+    extras: Extras | None = None,
+    record: bool = True,
+) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
     """Run one layer in one direction by torch's operator, and compute gates and cell states from its y.
 
     Equations: those of `gatewright.nn.fallback.sequence`, whose arguments and results these are.  Recomputed
@@ -58,28 +63,88 @@ def sequence(
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
-    order = _order(x, lengths, reverse)
-    y, h_n, c_n = _by_torch(_taken(x, order), h_0, c_0, weights)
-    present = None
     if lengths is not None:
-        lengths = lengths.to(x.device)
-        present = (torch.arange(len(x), device=x.device)[:, None] < lengths)[..., None]
-        last = (lengths - 1).clamp(min=0)[None, :, None].expand(1, -1, y.shape[-1])
-        h_n = torch.where(lengths[:, None] > 0, y.gather(0, last)[0], h_0.to(y.dtype))
-    y = _taken(y, order)
-    if present is not None:
-        y = y.masked_fill(~present, 0)
-    with torch.autocast(x.device.type, enabled=False) if _torch_private.any_autocast() else nullcontext():
-        gates, cell = _gates_and_cells(x, y, (h_0, c_0), weights, reverse, lengths, present)
-    if present is not None:
-        c_n = cell[0 if reverse else -1].to(c_n.dtype)  # a row keeps its state where it has no step
-        gates, cell = [gate.masked_fill(~present, 0) for gate in gates], cell.masked_fill(~present, 0)
+        extras = Extras(lengths=lengths.to(x.device))
+    if extras is not None:
+        return _in_pieces(x, (h_0, c_0), weights, reverse, extras, record)
+    y, h_n, c_n = _by_torch(x.flip(0) if reverse else x, None, h_0, c_0, weights)
+    y = y.flip(0) if reverse else y
+    if not record:
+        return y, h_n, c_n, None
+    with _without_autocast(x):
+        before = torch.cat([y[1:], h_0[None].to(y.dtype)] if reverse else [h_0[None].to(y.dtype), y[:-1]])
+        gates = [gate.view(*y.shape[:2], -1) for gate in _gates(x.flatten(0, 1), before.flatten(0, 1), weights)]
+        cell = _cells(gates[1], gates[0] * gates[2], c_0, reverse)
     i, f, g, o = (gate.to(y.dtype) for gate in gates)
     return y, h_n, c_n, LayerRecord(i, f, g, o, cell.to(c_n.dtype), y, cell_initial=c_0, hidden_initial=h_0)
 
 
-def _by_torch(x: Tensor, h_0: Tensor, c_0: Tensor, weights: LayerWeights) -> tuple[Tensor, Tensor, Tensor]:
-    """Run torch's operator forward over (T, B, D).
+def _in_pieces(
+    x: Tensor,
+    hx: tuple[Tensor, Tensor],
+    weights: LayerWeights,
+    reverse: bool,
+    extras: Extras,
+    record: bool,
+) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
+    """Run rows that have steps and resets of their own, the pieces between resets as a packed sequence."""
+    (h_0, c_0), (T, B, _) = hx, x.shape
+    pieces = RowPieces.of((T, B), extras, reverse, x.device)
+    h_start, c_start = pieces.start(h_0, extras.h_reset), pieces.start(c_0, extras.c_reset)
+    rows, begin = x.flatten(0, 1).index_select(0, pieces.source), pieces.longest_first
+    y, c_last = h_0.new_zeros(0, h_0.shape[1]), c_0[:0]
+    packs = _packs(x.device)
+    if len(rows) > 0 and packs:
+        y, _, c_last = _by_torch(rows, pieces.batch_sizes, h_start[begin], c_start[begin], weights)
+    elif len(rows) > 0:
+        padded, place = pieces.padded(rows)
+        y, _, c_last = _by_torch(padded, None, h_start[begin], c_start[begin], weights)
+        y = y.flatten(0, 1).index_select(0, place)
+    states = torch.cat([h_start.to(y.dtype), y])
+    h_n = states.index_select(0, pieces.last)
+    y = states.index_select(0, pieces.after.flatten()).view(T, B, -1).masked_fill(~pieces.within[..., None], 0)
+    if packs and not record:
+        return y, h_n, torch.cat([c_start.to(c_last.dtype), c_last]).index_select(0, pieces.last_cell), None
+    with _without_autocast(x):
+        packed = _gates(rows, states.index_select(0, pieces.before), weights)
+        gates = [gate.new_zeros(T * B, gate.shape[-1]).index_copy(0, pieces.source, gate) for gate in packed]
+        i, f, g, o = (gate.view(T, B, -1) for gate in gates)
+        keep, write = _kept_and_written(f, i * g, pieces, extras.c_reset)
+        cell = _cells(keep, write, c_0, reverse)
+    if packs:
+        c_n = torch.cat([c_start.to(c_last.dtype), c_last]).index_select(0, pieces.last_cell)
+    else:
+        c_n = cell[0 if reverse else -1].to(c_last.dtype)  # torch's is the state after the padding
+    if not record:
+        return y, h_n, c_n, None
+    f = f.masked_fill((pieces.within & ~pieces.present)[..., None], 1)  # over a gap, c is kept
+    i, f, g, o = (gate.to(y.dtype) for gate in (i, f, g, o))
+    cell = cell.masked_fill(~pieces.within[..., None], 0).to(c_n.dtype)
+    if extras.reset is None:
+        return y, h_n, c_n, LayerRecord(i, f, g, o, cell, y, c_0, h_0)
+    keep, write = keep.masked_fill(~pieces.within[..., None], 0).to(y.dtype), write.to(y.dtype)
+    return y, h_n, c_n, LayerRecord(i, f, g, o, cell, y, c_0, h_0, keep, write)
+
+
+def _kept_and_written(
+    f: Tensor, write: Tensor, pieces: RowPieces, c_reset: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the factors of the recurrence of c at each time: a gap keeps all, and a reset nothing of c before."""
+    keep, cut = f.masked_fill(~pieces.present[..., None], 1), pieces.reset[..., None]
+    if c_reset is not None:
+        write = torch.where(cut, torch.addcmul(write, keep, c_reset.to(keep.dtype)), write)
+    return keep.masked_fill(cut, 0), write
+
+
+def _packs(device: torch.device) -> bool:
+    """Whether torch's operator is fast for a packed sequence: cuDNN's is, others are a loop over the steps."""
+    return device.type == "cuda"
+
+
+def _by_torch(
+    x: Tensor, batch_sizes: Tensor | None, h_0: Tensor, c_0: Tensor, weights: LayerWeights
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run torch's operator forward over (T, B, D), or over packed steps.
 
     cuDNN has a backward pass for what ran in training mode only; without dropout that changes no result.
     """
@@ -87,123 +152,47 @@ def _by_torch(x: Tensor, h_0: Tensor, c_0: Tensor, weights: LayerWeights) -> tup
     # One block of memory, of which cuDNN would otherwise warn and make a copy at every call.
     block = torch.cat([W.reshape(-1) for W in present]).split([W.numel() for W in present])
     parameters = [part.view(W.shape) for part, W in zip(block, present, strict=True)]
-    biased, train = weights.b_ih is not None, torch.is_grad_enabled()
-    y, h_n, c_n = torch.lstm(x, (h_0[None], c_0[None]), parameters, biased, 1, 0.0, train, False, False)
+    options = (parameters, weights.b_ih is not None, 1, 0.0, torch.is_grad_enabled(), False)
+    hx = (h_0[None], c_0[None])
+    if batch_sizes is None:
+        y, h_n, c_n = torch.lstm(x, hx, *options, False)
+    else:
+        y, h_n, c_n = torch.lstm(x, batch_sizes, hx, *options)
     return y, h_n[0], c_n[0]
 
 
-def _order(x: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor | None:
-    """Return the time of each step of each row, (T, B), or None where it is the number of the step.
+def _without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    return torch.autocast(x.device.type, enabled=False) if _torch_private.any_autocast() else nullcontext()
 
-    The order of a row in reverse, from its own end, is its own inverse.
+
+def _gates(x: Tensor, before: Tensor, weights: LayerWeights) -> list[Tensor]:
+    """Return i, f, g and o of steps, (steps, H), in float32 or float64.
+
+    Args:
+        x: inputs (steps, D).
+        before: hidden states before the steps (steps, P), of the type of torch's results, to which the operands of
+            products are rounded, as those of torch's operator were.
+        weights: of the layer.
     """
-    if not reverse:
-        return None
-    T, B, _ = x.shape
-    t = torch.arange(T, device=x.device)[:, None]
-    if lengths is None:
-        return (T - 1 - t).expand(T, B)
-    lengths = lengths.to(x.device)
-    return torch.where(t < lengths, lengths - 1 - t, t)
-
-
-def _taken(x: Tensor, order: Tensor | None) -> Tensor:
-    """Return the steps of each row of (T, B, F) in another order."""
-    return x if order is None else x.gather(0, order[..., None].expand_as(x))
-
-
-def _gates_and_cells(
-    x: Tensor,
-    y: Tensor,
-    hx: tuple[Tensor, Tensor],
-    weights: LayerWeights,
-    reverse: bool,
-    lengths: Tensor | None,
-    present: Tensor | None,
-) -> tuple[list[Tensor], Tensor]:
-    """Return i, f, g, o and c of every step (T, B, H), where ``present`` or everywhere, in float32 or float64.
-
-    The operands of the products are of the type of y, as those of torch's operator were.
-    """
-    wide = torch.float32 if y.dtype in _HALVES else y.dtype
+    dtype = before.dtype
+    wide = torch.float32 if dtype in _HALVES else dtype
 
     def operand(tensor: Tensor) -> Tensor:
-        return tensor.to(y.dtype).to(wide)
+        return tensor.to(dtype).to(wide)
 
-    T, B, _ = x.shape
-    before = _states_before(operand(y), operand(hx[0]), reverse, lengths)
-    x, before = operand(x).reshape(T * B, -1), before.reshape(T * B, -1)
+    x, before = operand(x), operand(before)
     bias = None if weights.b_ih is None else operand(weights.b_ih) + operand(weights.b_hh)
     biases = [None] * 4 if bias is None else bias.chunk(4)
     from_input, from_hidden = operand(weights.W_ih).chunk(4), operand(weights.W_hh).chunk(4)
     gates = []  # one by one: activations of parts of rows would take torch ten times as long
     for activation, W_ih, W_hh, b in zip(_ACTIVATIONS, from_input, from_hidden, biases, strict=True):
-        pre = F.linear(x, W_ih, b).addmm_(before, W_hh.t())
-        gates.append(activation(pre).view(T, B, -1))
-    keep, write = gates[1], gates[0] * gates[2]
-    if present is not None:
-        keep, write = keep.masked_fill(~present, 1), write.masked_fill(~present, 0)
+        gates.append(activation(F.linear(x, W_ih, b).addmm_(before, W_hh.t())))
+    return gates
+
+
+def _cells(keep: Tensor, write: Tensor, c_0: Tensor, reverse: bool) -> Tensor:
+    """Return the cell state after each step, (T, B, H), in time order."""
+    c_0 = c_0.to(keep.dtype)
     if reverse:
-        return gates, recurrence(keep.flip(0), write.flip(0), hx[1].to(wide)).flip(0)
-    return gates, recurrence(keep, write, hx[1].to(wide))
-
-
-def _states_before(y: Tensor, h_0: Tensor, reverse: bool, lengths: Tensor | None) -> Tensor:
-    """Return the hidden state that each step starts from, (T, B, P)."""
-    if not reverse:
-        return torch.cat([h_0[None], y[:-1]])
-    before = torch.cat([y[1:], h_0[None]])
-    if lengths is None:
-        return before
-    first = torch.arange(len(y), device=y.device)[:, None] == lengths - 1
-    return torch.where(first[..., None], h_0, before)
-
-
-def recurrence(keep: Tensor, write: Tensor, c_0: Tensor) -> Tensor:
-    """Return c of every step, where c_t = keep_t * c_{t-1} + write_t.
-
-    The gradient is such a recurrence too, backward in time, and can be differentiated again.
-
-    Args:
-        keep: factors, (T, B, H) with T >= 1.
-        write: what is added, (T, B, H).
-        c_0: before the first step, (B, H).
-
-    >>> keep, write = torch.full((3, 1, 1), 0.5), torch.ones(3, 1, 1)
-    >>> recurrence(keep, write, torch.zeros(1, 1)).flatten()
-    tensor([1.0000, 1.5000, 1.7500])
-    """
-    return _Recurrence.apply(keep, write, c_0)
-
-
-class _Recurrence(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, keep: Tensor, write: Tensor, c_0: Tensor) -> Tensor:
-        c = _scan(keep, torch.cat([torch.addcmul(write[:1], keep[:1], c_0[None]), write[1:]]))
-        ctx.save_for_backward(keep, c, c_0)
-        return c
-
-    @staticmethod
-    def backward(ctx: Any, dc: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        keep, c, c_0 = ctx.saved_tensors
-        later = torch.cat([keep.new_zeros(1, *keep.shape[1:]), keep.flip(0)[:-1]])
-        total = recurrence(later, dc.flip(0), torch.zeros_like(c_0)).flip(0)
-        return total * torch.cat([c_0[None], c[:-1]]), total, keep[0] * total[0]
-
-
-def _scan(keep: Tensor, write: Tensor) -> Tensor:
-    """Return c_t = keep_t * c_{t-1} + write_t from c_{-1} = 0.
-
-    Pairs of steps are combined, the recurrence over the pairs is solved in the same way, and gives every second c.
-    Nothing is divided, so a product of factors may vanish without harm; no step reads a later one.
-    """
-    T = len(keep)
-    if T == 1:
-        return write
-    pairs = T // 2 * 2
-    first, second = keep[:pairs:2], keep[1::2]
-    every_second = _scan(first * second, torch.addcmul(write[1::2], second, write[:pairs:2]))
-    c = torch.empty_like(write)
-    c[0], c[1::2] = write[0], every_second
-    c[2::2] = torch.addcmul(write[2::2], keep[2::2], every_second[: (T - 1) // 2])
-    return c
+        return recurrence(keep.flip(0), write.flip(0), c_0).flip(0)
+    return recurrence(keep, write, c_0)
