@@ -35,7 +35,9 @@ else:
 pytestmark = pytest.mark.slow
 
 ALL = list(ESTIMATORS.values())
-SMALL: dict[str, Any] = {"horizon": 2, "context": 8, "steps": 3, "hidden": 4}
+SMALL: dict[str, Any] = {
+    "horizon": 2, "context": 8, "steps": 3, "hidden": 4, "transform": "none", "scale": "global",
+}  # fmt: skip
 
 
 def table(rows: int = 120) -> pd.DataFrame:
