@@ -35,10 +35,11 @@ else:
 
 SHORT = TrainingOptions(steps=4, batch=8, validate_every=4, checkpoint_every=4, warmup=1, device="cpu")
 OPTIONS = Options(
-    DataOptions(target=("load",), context=8, horizon=3, season=("5",), valid="40", test="40"),
+    DataOptions(target=("load",), context=8, horizon=3, season=("5",), valid="40", test="40",
+                transform=("none",), scale="global"),
     ModelOptions(hidden=4),
     SHORT,
-)
+)  # fmt: skip
 
 
 def by_definition(differences, places, horizon):
