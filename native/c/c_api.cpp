@@ -136,7 +136,8 @@ const char* gatewright_status_text(gatewright_status status) {
         case GATEWRIGHT_NO_SYMBOL:
             return "there is no symbol of that number";
         case GATEWRIGHT_STATE:
-            return "a state is not finite, its steps are below 0, or its parts do not fit together";
+            return "a state is not finite or, in int8, outside -1 to 1, its steps are below 0, or its parts do "
+                   "not fit together";
         case GATEWRIGHT_BUSY:
             return "another thread is in a call with this stream";
         case GATEWRIGHT_MEMORY:
@@ -289,6 +290,7 @@ gatewright_status gatewright_set_seasonal_state(gatewright_stream* stream, int64
     if (!finite(hidden, model.hidden_width()) || !finite(cell, model.cell_width()) || steps < 0 ||
         std::any_of(last, last + remembered, infinite) || std::any_of(recent, recent + kept, infinite))
         return GATEWRIGHT_STATE;
+    if (!model.takes_hidden(hidden)) return GATEWRIGHT_STATE;
     const auto missing = [](double value) { return std::isnan(value); };
     if (model.pooling != Pooling::none && std::any_of(last, last + remembered, missing) != (steps == 0))
         return GATEWRIGHT_STATE;

@@ -57,7 +57,8 @@ typedef enum gatewright_status {
     GATEWRIGHT_NOT_FINITE, /* input is NaN, infinite or, in a row, beyond 1e20 standard deviations, or a target
                               that its transform does not allow */
     GATEWRIGHT_NO_SYMBOL,  /* there is no symbol of that number */
-    GATEWRIGHT_STATE,      /* a state is not finite, its steps are below 0, or its parts do not fit together */
+    GATEWRIGHT_STATE,      /* a state is not finite, its steps are below 0, its parts do not fit together, or with
+                              GATEWRIGHT_INT8 and without a projection a hidden state is outside of -1 to 1 */
     GATEWRIGHT_BUSY,       /* another thread is in a call with this stream */
     GATEWRIGHT_MEMORY,     /* there is not enough memory */
     GATEWRIGHT_FAILED,     /* anything else that the C++ library may throw */

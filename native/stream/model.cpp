@@ -123,4 +123,15 @@ int64_t Model::input_width() const {
     return reads == Reads::series || !columns.categories.empty() ? columns.width() : layers_[0].sizes.D;
 }
 
+bool Model::takes_hidden(const float* hidden) const {
+    bool good = true;
+    for (const Layer& layer : layers_) {
+        const int64_t P = layer.sizes.P;
+        if (layer.in_bytes() && !layer.sizes.projected)
+            good &= std::all_of(hidden, hidden + P, [](float h) { return -1 <= h && h <= 1; });
+        hidden += P;
+    }
+    return good;
+}
+
 }  // namespace gatewright

@@ -144,6 +144,8 @@ class Model {
     int64_t output_width() const;
     int64_t hidden_width() const { return hidden_width_; }  // of all layers together
     int64_t cell_width() const { return cell_width_; }
+    // Whether steps may go on from these hidden states: of which products are of 1/127, up to 1.
+    bool takes_hidden(const float* hidden) const;
     int64_t weight_bytes() const { return weight_bytes_; }  // of the gates' weights, as they are kept
     // Doubles that a session keeps next to its hidden and cell states.
     int64_t last_width() const { return columns.last_width() + pooled_width(pooling, layers_.back().sizes.P); }

@@ -315,6 +315,19 @@ static void test_bare_layers_and_what_they_may_be(void) {
     REFUSED(WEIGHT, other.category_count = 1; category.vectors = bad + 4 * H * D - 3;
             other.categories = &category);
 
+    /* Hidden states in units of 1/127. */
+    other = parts;
+    other.kept = GATEWRIGHT_INT8;
+    GIVES(OK, gatewright_model_create(&other, &model));
+    GIVES(OK, gatewright_stream_create(model, 1, &stream));
+    h[H - 1] = -1;
+    GIVES(OK, gatewright_set_state(stream, 0, h, c, NULL, 5));
+    h[H - 1] = -1.001f;
+    GIVES(STATE, gatewright_set_state(stream, 0, h, c, NULL, 5));
+    gatewright_stream_destroy(stream);
+    gatewright_model_destroy(model);
+    model = NULL;
+
     /* A number and a category as wide as its index, with the mean of the steps so far. */
     layers[0].b_ih = layers[0].b_hh = ones;
     other = parts;

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewright import LSTM, Stream
-from gatewright.errors import GatewrightError, ModelFileError
+from gatewright.errors import GatewrightError, ModelFileError, StateError
 from gatewright.runtime.state import State
 from tests.support.examples import examples
 from tests.support.stream_models import SYMBOLS, rows_of, series_model, table, text_model
@@ -24,6 +24,25 @@ def test_weights_of_other_bits_are_refused() -> None:
         match="weights: expected 'float32', 'bf16', 'bf16-float32', 'int8' or 'int8-float32', got 'int4'",
     ):
         LSTM(2, 3).stream(weights="int4")  # type: ignore[arg-type]
+
+
+def test_hidden_states_that_int8_cannot_multiply_are_refused() -> None:
+    for P, weights, refused in ((0, "int8", True), (2, "int8", False), (0, "bf16", False)):
+        layer = LSTM(2, 3, proj_size=P)
+        stream = layer.stream(weights=weights)  # type: ignore[arg-type]
+        state = stream.state()
+        state.hidden[0, 1] = -1.5
+        if not refused:
+            stream.set_state(state)
+            continue
+        before = stream.snapshot()
+        with pytest.raises(StateError, match=r"^state.hidden: expected numbers from -1 to 1, .* got 1.5"):
+            stream.set_state(state)
+        assert stream.snapshot() == before
+        arrays = {name: W.numpy() for name, W in layer.state_dict().items()}
+        start = {"h_0": state.hidden, "c_0": state.cell}
+        with pytest.raises(StateError, match=r"^state.hidden: expected numbers from -1 to 1"):
+            Stream.from_weights({**arrays, **start}, weights=weights)  # type: ignore[arg-type]
 
 
 def test_what_is_of_another_kind_altogether_is_refused() -> None:

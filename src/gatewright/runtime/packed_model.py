@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -72,7 +73,8 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
         stack.hidden_size,
         len(spec.encoder.targets) or pooled_width(spec),
     )
-    shape = Shape(*sizes, fingerprint, spec.encoder.recent, spec.encoder.window)
+    most = _most_hidden(weights, projected=stack.proj_size > 0)
+    shape = Shape(*sizes, fingerprint, spec.encoder.recent, spec.encoder.window, most)
     return PackedModel(native, signature, shape)
 
 
@@ -94,7 +96,9 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat) -> PackedModel:
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].shape} ".encode() + arrays[name].astype("<f4").tobytes())
     gates, hidden = arrays["weight_hh_l0"].shape
-    shape = Shape(len(layers), hidden, gates // 4, 0, _fingerprint(digest.hexdigest(), weights))
+    most = _most_hidden(weights, projected="weight_hr_l0" in arrays)
+    fingerprint = _fingerprint(digest.hexdigest(), weights)
+    shape = Shape(len(layers), hidden, gates // 4, 0, fingerprint, most_hidden=most)
     return PackedModel(native, signature, shape)
 
 
@@ -123,6 +127,11 @@ def _array(name: str, value: Any) -> np.ndarray[Any, Any]:
 def _require_format(weights: object) -> None:
     if weights not in get_args(WeightFormat):
         raise GatewrightError("weights", WEIGHT_FORMATS, repr(weights)[:80])
+
+
+def _most_hidden(weights: WeightFormat, projected: bool) -> float:
+    """Return `Shape.most_hidden`; without a projection no step gives more than 1."""
+    return 1.0 if weights == "int8" and not projected else math.inf
 
 
 def _fingerprint(model: str, weights: WeightFormat) -> str:

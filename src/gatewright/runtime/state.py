@@ -11,6 +11,7 @@ read.
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from dataclasses import dataclass, field
 
@@ -75,6 +76,7 @@ class Shape:
         fingerprint: SHA-256 of the model, in hexadecimal.
         recent: number of rows whose targets are part of the state; 0 without seasons.
         window: maximum number of rows that a target's scale is of; 0 with that of the training part.
+        most_hidden: largest magnitude of a hidden state: 1 where it is multiplied in units of 1/127.
     """
 
     layers: int
@@ -84,6 +86,7 @@ class Shape:
     fingerprint: str
     recent: int = 0
     window: int = 0
+    most_hidden: float = math.inf
 
     @property
     def last_size(self) -> int:
@@ -130,6 +133,9 @@ class Shape:
             good = np.isfinite(array) | (np.isnan(array) & (name in ("last", "recent")))
             if not good.all():
                 raise StateError(f"state.{name}", "finite numbers", "NaN or infinity")
+        if self.most_hidden < np.abs(state.hidden).max(initial=0):
+            got = str(np.abs(state.hidden).max())
+            raise StateError("state.hidden", "numbers from -1 to 1, with weights of int8", got)
         if self.window and not self._is_window(state.last):
             expected = "the last observed values, and for each what its window has seen"
             raise StateError("state.last", expected, "other numbers")

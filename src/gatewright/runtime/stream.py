@@ -262,7 +262,8 @@ class Stream(ModelInterface):
         """Set the state of a session.
 
         Raises:
-            StateError: if it does not fit the model, or holds NaN or infinity.
+            StateError: if it does not fit the model, or holds NaN or infinity; with weights of int8 and no
+                projection also if a hidden state is outside of -1 to 1.
         """
         state = self._shape.check(state)
         arrays = (state.hidden, state.cell, state.last, state.recent)
