@@ -139,6 +139,13 @@ def test_chrono_initialization_has_its_distribution_in_every_layer(series_model)
         assert abs(steps.mean() - 500) < 50
 
 
+def test_chrono_initialization_needs_a_forget_gate(series_model):
+    spec = replace(series_model.spec, lstm=StackSpec(4, forget_gate=False))
+    Model(spec, scaler=series_model.scaler)
+    with pytest.raises(GatewrightError, match="layer: expected one with a forget gate, got a cell without"):
+        Model(spec, scaler=series_model.scaler, chrono=10)
+
+
 def test_the_default_forget_bias_is_1(series_model):
     built = Model(series_model.spec, scaler=series_model.scaler)
     total = built.lstm.get_parameter("bias_ih_l1") + built.lstm.get_parameter("bias_hh_l1")

@@ -98,11 +98,10 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, forget_bias: float, chrono: int) -> None:
-        if self.spec.lstm.forget_gate:
-            if chrono:
-                init.chrono_(self.lstm, chrono)
-            else:
-                init.forget_bias_(self.lstm, forget_bias)
+        if chrono:
+            init.chrono_(self.lstm, chrono)  # refuses a cell without a forget gate
+        elif self.spec.lstm.forget_gate:
+            init.forget_bias_(self.lstm, forget_bias)
         if self.spec.encoder.reads_targets:
             # The head gives a difference from the last value, so training starts from persistence.
             self.head.weight.zero_()
