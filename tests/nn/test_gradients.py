@@ -174,6 +174,27 @@ def test_a_batch_of_calls_is_part_of_an_ordinary_graph(checkpoint: int) -> None:
     close(of_x, expected[0])
 
 
+def test_members_have_second_derivatives_and_batches_of_gradients() -> None:
+    """Of an ensemble in an ordinary graph."""
+    theirs, ours = pair()
+    stacked = {name: each.requires_grad_() for name, each in ensemble().items()}
+    x = random(T, B, D).requires_grad_()
+    y = vmap(lambda p: functional_call(ours, p, (x,))[0])(stacked)
+    d = random(2, *y.shape)
+    batched = torch.autograd.grad(y, [x, *stacked.values()], d, is_grads_batched=True, retain_graph=True)
+    first = torch.autograd.grad(y.square().sum(), [x, *stacked.values()], create_graph=True)
+    found = torch.autograd.grad(sum(each.square().sum() for each in first), [x, *stacked.values()])
+
+    each_y = [functional_call(theirs, member(stacked, n), (x,))[0] for n in range(N)]
+    expected_y = torch.stack(each_y)
+    expected = torch.autograd.grad(expected_y, [x, *stacked.values()], d, is_grads_batched=True, retain_graph=True)
+    close(list(batched), list(expected))
+    first = torch.autograd.grad(expected_y.square().sum(), [x, *stacked.values()], create_graph=True)
+    close(
+        list(found), list(torch.autograd.grad(sum(each.square().sum() for each in first), [x, *stacked.values()]))
+    )
+
+
 # Derivatives of derivatives, and tangents.
 
 

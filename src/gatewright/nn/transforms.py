@@ -76,16 +76,57 @@ class Lstm(torch.autograd.Function):
         if batch.folds() and call.folds(tensors[3:]):
             batch = batch._replace(tensors=call.numbered(tensors, batch.rows(1)))
             return batched_calls.as_one(run, batch)
-        if adjoint.direct(*tensors) and _is_plain(call, tensors):
+        trained = adjoint.differentiable(*tensors)
+        if not _is_plain(call, tensors) or (trained and call.checkpoint):
+            return batched_calls.one_by_one(run, batch)
+        if not trained:
             return _one_by_one(call, batch)
-        return batched_calls.one_by_one(run, batch)
+        results = Members.apply(call, batch._replace(tensors=()), *tensors)
+        return results, tuple(None if each is None else 0 for each in results)
 
 
 def _is_plain(call: Call, tensors: Sequence[Any]) -> bool:
     """Whether nothing outside of this transform looks into a call, and it needs no more than the plain kernels."""
-    if _torch_private.in_transform(*tensors) or adjoint.differentiable(*tensors):
+    if _torch_private.in_transform(*tensors) or not adjoint.direct(*tensors):
         return False
     return call.cell <= PLAIN_CODES and not call.split(tensors[3:])[1].in_use()
+
+
+class Members(torch.autograd.Function):
+    """A batch of plain calls in an ordinary graph, each with weights of its own, with their rows in one memory."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, batch: batched_calls.Batch, *tensors: Any) -> Any:
+        """Run call by call, and keep what the backward pass needs."""
+        results = _one_by_one(dataclasses.replace(call, keep=True), batch._replace(tensors=tensors))[0]
+        y, h_n, c_n, gates, cells = results
+        ctx.call, ctx.batch = call, batch
+        ctx.save_for_backward(y, gates, cells, *tensors)
+        ctx.set_materialize_grads(False)
+        return results if call.keep else (y, h_n, c_n, None, None)
+
+    @staticmethod
+    def backward(ctx: Any, *d: Tensor | None) -> tuple[Any, ...]:
+        """Return the adjoints of the tensors that need one; the sum of all calls where all read the same."""
+        y, gates, cells, *tensors = ctx.saved_tensors
+        batch = ctx.batch._replace(tensors=tensors)
+        needs = ctx.needs_input_grad[2:]
+        of_calls = [
+            adjoint.gradients_of(
+                ctx.call,
+                (batch.batch_sizes, y[n], gates[n], cells[n], *batch.single(n)),
+                [None if each is None else each[n] for each in d],
+                needs[: 5 + ctx.call.weights],
+            )
+            for n in range(batch.calls)
+        ]
+        gradients: list[Tensor | None] = []
+        for dim, of_one in zip(batch.dims, zip(*of_calls, strict=True), strict=False):
+            if of_one[0] is None:
+                gradients.append(None)
+            else:
+                gradients.append(sum(of_one[1:], of_one[0]) if dim is None else torch.stack(of_one, dim))
+        return (None, None, *gradients, *[None] * (len(needs) - len(gradients)))
 
 
 def _one_by_one(call: Call, batch: batched_calls.Batch) -> tuple[Any, Any]:
