@@ -27,6 +27,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewright import kernels
 from gatewright.errors import SlowPathWarning
 from gatewright.nn import LSTM, fallback, slow_path
+from gatewright.nn.held_gates import sequence_held
 from gatewright.spec import CellSpec
 from tests.support.variant_cells import TOGETHER, label
 
@@ -413,15 +414,20 @@ def test_a_slow_path_is_named_once_and_can_be_silenced() -> None:
     def tangent() -> None:
         jvp(lambda x: ours(x)[0], (x.detach(),), (x.detach(),))
 
+    def held() -> None:
+        zeros, clamps = x.new_zeros(B, H), x.new_full((4, H), torch.nan)
+        sequence_held(x, zeros, zeros, ours.layer_weights(0), clamps)
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for run in (second, tangent, second, tangent):
+        for run in (second, tangent, held, second, tangent, held):
             run()
         grad(lambda x: ours(x)[0].sum())(x.detach())  # by the kernels
     messages = [str(each.message) for each in caught if each.category is SlowPathWarning]
-    assert len(messages) == 2
+    assert len(messages) == 3
     assert messages[0].startswith("Second derivatives of a gatewright.LSTM run on torch's operations")
     assert messages[1].startswith("Forward-mode derivatives of a gatewright.LSTM run on torch's operations")
+    assert messages[2].startswith("Gradients with gates held of a gatewright.LSTM run on torch's operations")
     slow_path._say.cache_clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gatewright.nn import adjoint, fallback, fast_path, operators
+from gatewright.nn import adjoint, fallback, fast_path, operators, slow_path
 from gatewright.nn.precision import FULL, kept_type
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
@@ -51,6 +51,7 @@ def sequence_held(
     """
     tensors = weights.present()
     if adjoint.differentiable(x, h_0, c_0, clamps, *tensors) or fast_path.looked_into(x, (h_0, c_0), tensors):
+        slow_path.say("Gradients with gates held")
         if compute == FULL:
             return fallback.sequence(x, h_0, c_0, weights, reverse=reverse, clamps=clamps)
         kept = kept_type(x, compute)
