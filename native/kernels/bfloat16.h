@@ -47,20 +47,31 @@ GATEWRIGHT_INLINE Vec<uint32_t, V> paired(Vec<float, V> first, Vec<float, V> sec
            (every_second<V, uint32_t>(a, b, true, lanes) & 0xffff0000u);
 }
 
+// One instruction: GCC 12 makes five of a conversion of 16 lanes.
+template <int V>
+GATEWRIGHT_INLINE Vec<float, V> widened(Vec<uint16_t, V> v) {
+#if defined(__AVX512F__)
+    if constexpr (V == 16) return (Vec<float, V>)((Vec<uint32_t, V>)_mm512_cvtepu16_epi32((__m256i)v) << 16);
+#endif
+    return (Vec<float, V>)(__builtin_convertvector(v, Vec<uint32_t, V>) << 16);
+}
+
+// The lanes of the lower half and of the upper one in turn.
+template <int V, class Lane, std::size_t... N>
+GATEWRIGHT_INLINE Vec<Lane, V> halves_in_turn(Vec<Lane, V> v, std::index_sequence<N...>) {
+    return __builtin_shufflevector(v, v, (N / 2 + N % 2 * (V / 2))...);
+}
+
 // Pairs of a number of `first` and the one in the same lane of `second`.
 template <int V>
 GATEWRIGHT_INLINE Vec<uint32_t, V> zipped(Vec<float, V> first, Vec<float, V> second) {
 #if defined(__AVX512BF16__)
-    return __builtin_convertvector(narrowed<V>(first), Vec<uint32_t, V>) |
-           __builtin_convertvector(narrowed<V>(second), Vec<uint32_t, V>) << 16;
+    constexpr auto lanes = std::make_index_sequence<2 * V>{};
+    const auto both = (Vec<uint16_t, 2 * V>)paired<V>(first, second);
+    return (Vec<uint32_t, V>)halves_in_turn<2 * V, uint16_t>(both, lanes);
 #else
     return rounded_to_upper<V>(first) >> 16 | (rounded_to_upper<V>(second) & 0xffff0000u);
 #endif
-}
-
-template <int V>
-GATEWRIGHT_INLINE Vec<float, V> widened(Vec<uint16_t, V> v) {
-    return (Vec<float, V>)(__builtin_convertvector(v, Vec<uint32_t, V>) << 16);
 }
 
 template <int V>

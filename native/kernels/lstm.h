@@ -171,10 +171,10 @@ struct Backward {
     T* dc;                // (B, H): dc_n, then dc_0
     RowsOut<S> dx;        // (T, B, D); data null: not wanted
     RowsOut<T> dpre;      // (T, B, 4H): of the gates before activation; data null: not wanted
-    T* dW_ih;             // (blocks, D, 4, V), added to; null: not wanted
-    T* dW_hh;             // (blocks, P, 4, V), added to; null: not wanted
+    T* dW_ih;             // (blocks, D, 4, V), written by the first chunk, then added to; null: not wanted
+    T* dW_hh;             // (blocks, P, 4, V), the same
     T* dW_hr;             // (P, H), added to; null: not wanted
-    T* db;                // (blocks, 4, V), added to; null: not wanted
+    T* db;                // (blocks, 4, V), the same
     Variant<T> variant;
     const T* extra;  // as gates; null without layer norm
     const T* mask;   // (B, P), as in Forward

@@ -53,6 +53,19 @@ GATEWRIGHT_INLINE void load_turned(Vec<W, V> (&square)[V], In source, int64_t wi
     transpose<V, W>(square);
 }
 
+// Asks for the lines of the operands of a square from the k-th on: rows at a distance are not what hardware
+// foresees.
+template <class W, int V, class In>
+GATEWRIGHT_INLINE void expect_square(In source, int64_t width, int64_t rows, int64_t k) {
+    constexpr int64_t kLine = 64, kNumbers = std::is_same_v<W, uint32_t> ? 2 * V : V;
+    const In first = source + kNumbers / V * k;
+    const int64_t bytes = kNumbers * bytes_of(source);
+    for (int64_t v = 0; v < rows; ++v) {
+        const auto* const row = static_cast<const char*>(address(first + v * width));
+        for (int64_t n = 0; n < bytes; n += kLine) __builtin_prefetch(row + n);
+    }
+}
+
 GATEWRIGHT_INLINE int64_t at_most(int64_t count, int64_t limit) { return count < limit ? count : limit; }
 
 // weights (4H, width) to (blocks, width, 4, V), for these blocks.
@@ -66,6 +79,10 @@ void pack_gates(In weights, int64_t H, int64_t width, W* panels, int64_t begin, 
             const In source = weights + (gate * H + block * V) * width;
             for (int64_t k = 0; k < depth; k += V) {
                 const int64_t columns = at_most(depth - k, V);
+                if (k + V < depth)
+                    expect_square<W, V>(source, width, lanes, k + V);
+                else if (gate < 3)
+                    expect_square<W, V>(source + H * width, width, lanes, 0);
                 Vec<W, V> square[V];
                 load_turned<W, V>(square, source, width, lanes, k);
                 for (int64_t n = 0; n < columns; ++n) store<V>(panel + ((k + n) * 4 + gate) * V, square[n]);

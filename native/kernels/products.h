@@ -100,6 +100,7 @@ struct SummedRows {
     const W* dgates;
     int64_t dgates_block, dgates_row;  // strides
     const W *dprojected, *hidden;      // (count, P), (groups of blocks of H, count, blocks, V)
+    bool first;                        // of all chunks: there are no sums yet
 };
 
 // A factor of one for each row.
@@ -108,10 +109,20 @@ constexpr W kOnes = W(1);
 template <>
 inline constexpr uint32_t kOnes<uint32_t> = 0x3f803f80;
 
+// Adds what a chunk gives to sums of chunks before.
+template <class T, int V, int R, class Before>
+GATEWRIGHT_INLINE void store_sums(T* out, const Vec<T, V> (&tile)[R][4], Before&& before) {
+    for (int r = 0; r < R; ++r)
+        for (int j = 0; j < 4; ++j) {
+            T* const place = out + (r * 4 + j) * V;
+            store<V>(place, before(place) + tile[r][j]);
+        }
+}
+
 // dW[column][gate][unit] += sum over rows of left[row][column] * dgates[row][gate][unit], for one block.
 template <class T, int V, class W>
 void weight_adjoint(const Segment<const W*>* left, int64_t segments, BlockPanel<W, V> dgates, T* dW, int64_t begin,
-                    int64_t end) {
+                    int64_t end, bool first) {
     for_tiles<kRowsOf<W>>(begin, end, [&]<int R>(int64_t column) {
         T* const out = dW + column * 4 * V;
         // Gradients of large layers are in no near cache: ask for the tile, so that it arrives during the sum.
@@ -123,19 +134,16 @@ void weight_adjoint(const Segment<const W*>* left, int64_t segments, BlockPanel<
             accumulate<R, 4, V, T>(tile, left[n].data + column, 1, left[n].row, panel, left[n].count);
             panel.row += left[n].count * panel.apart;
         }
-        for (int r = 0; r < R; ++r)
-            for (int j = 0; j < 4; ++j) {
-                T* const place = out + (r * 4 + j) * V;
-                store<V>(place, load<V>(place) + tile[r][j]);
-            }
+        if (first) return store_sums<T, V>(out, tile, [](const T*) { return Vec<T, V>{}; });
+        store_sums<T, V>(out, tile, [](const T* place) { return load<V>(place); });
     });
 }
 
 // As the gradient of a weight of a column of ones.
 template <class T, int V, class W>
-void bias_adjoint(BlockPanel<W, V> dgates, int64_t rows, T* db) {
+void bias_adjoint(BlockPanel<W, V> dgates, int64_t rows, T* db, bool first) {
     const Segment<const W*> ones{&kOnes<W>, 0, rows};
-    weight_adjoint<T, V>(&ones, 1, dgates, db, 0, 1);
+    weight_adjoint<T, V>(&ones, 1, dgates, db, 0, 1, first);
 }
 
 // dW_hr[p][unit] += sum over rows of dprojected[row][p] * hidden[row][unit].
@@ -166,13 +174,13 @@ void weight_adjoints(const Backward<T, S>& b, const SummedRows<W>& rows, int ran
         const int64_t block = at / width, begin = at % width;
         const int64_t end = columns.end - block * width < width ? columns.end - block * width : width;
         const BlockPanel<W, V> dgates{rows.dgates + block * rows.dgates_block, rows.dgates_row};
-        if (b.db && begin == 0) bias_adjoint<T, V>(dgates, rows.count, b.db + block * 4 * V);
+        if (b.db && begin == 0) bias_adjoint<T, V>(dgates, rows.count, b.db + block * 4 * V, rows.first);
         if (b.dW_ih && begin < D)
             weight_adjoint<T, V>(rows.x, rows.x_count, dgates, b.dW_ih + block * D * 4 * V, begin,
-                                 end < D ? end : D);
+                                 end < D ? end : D, rows.first);
         if (b.dW_hh && end > D)
             weight_adjoint<T, V>(rows.h, rows.h_count, dgates, b.dW_hh + block * P * 4 * V,
-                                 begin > D ? begin - D : 0, end - D);
+                                 begin > D ? begin - D : 0, end - D, rows.first);
         at = block * width + end;
     }
     if (b.dW_hr) {
@@ -203,6 +211,7 @@ void vector_adjoints(const Backward<T, S>& b, const Chunk<T, S>& chunk, int rank
 template <class T, int V, class S>
 void products(const Backward<T, S>& b, const Chunk<T, S>& chunk, int rank, int size) {
     using W = Operand<S>;
+    const bool first = chunk.end == b.steps.T;
     if constexpr (!kPairs<S>)
         if (b.dpre.data) {
             const Part rows(chunk.rows, rank, size);
@@ -216,13 +225,14 @@ void products(const Backward<T, S>& b, const Chunk<T, S>& chunk, int rank, int s
     if constexpr (kPairs<S>) {
         const RowPairs& pairs = chunk.pairs;
         const Segment<const W*> x{pairs.x, b.sizes.D, pairs.count}, h{pairs.h, b.sizes.P, pairs.count};
-        const SummedRows<W> rows{pairs.count,      &x,          1, &h, 1, pairs.dgates, pairs.count * 4 * V, 4 * V,
-                                 pairs.dprojected, pairs.hidden};
+        const SummedRows<W> rows{
+            pairs.count,      &x,           1,    &h, 1, pairs.dgates, pairs.count * 4 * V, 4 * V,
+            pairs.dprojected, pairs.hidden, first};
         weight_adjoints<T, V>(b, rows, rank, size);
     } else {
         const int64_t row = blocks_of<V>(b.sizes.H) * 4 * V;
-        const SummedRows<W> rows{chunk.rows,   chunk.x, chunk.x_count, chunk.h,          chunk.h_count,
-                                 chunk.dgates, 4 * V,   row,           chunk.dprojected, chunk.hidden};
+        const SummedRows<W> rows{chunk.rows, chunk.x, chunk.x_count,    chunk.h,      chunk.h_count, chunk.dgates,
+                                 4 * V,      row,     chunk.dprojected, chunk.hidden, first};
         weight_adjoints<T, V>(b, rows, rank, size);
     }
 }

@@ -307,9 +307,11 @@ class BackwardPass {
         const auto zero = [&](T* data, int64_t count) {
             if (data) copy_or_zero<T>(data, nullptr, count * rank / size, count * (rank + 1) / size);
         };
-        zero(b_.dW_ih, 4 * lanes_ * n.D);
-        zero(b_.dW_hh, 4 * lanes_ * n.P);
-        zero(b_.db, 4 * lanes_);
+        if (chunks_.empty()) {  // else the first one writes them
+            zero(b_.dW_ih, 4 * lanes_ * n.D);
+            zero(b_.dW_hh, 4 * lanes_ * n.P);
+            zero(b_.db, 4 * lanes_);
+        }
         zero(b_.dW_hr, n.P * n.H);
         zero(b_.dvectors, kVectors * lanes_);
         const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;

@@ -121,40 +121,50 @@ class Tensors {
     std::vector<PyObject*> aliases_;
 };
 
+// The arithmetic of a call, as `gatewright.nn.precision` counts it: products as the tensors are, or of bfloat16
+// with what the backward pass reads kept in float32 or in bfloat16.
+enum class Compute { full, bf16_kept_float32, bf16 };
+
 // The stack that a call is of, in numbers.
 struct Stack {
     int64_t D, H, P, layers;
     bool bias, projected;
     int threads;
+    Compute compute;
 
     int64_t weights() const { return 2 + 2 * bias + projected; }  // of a layer
 };
 
-// D, H, P (0: no projection), layers, bias, threads.
+// D, H, P (0: no projection), layers, bias, threads, compute.
+constexpr int kStackNumbers = 7;
+
 bool stack_of(PyObject* const* numbers, Stack& stack) {
-    int64_t values[6];
-    for (int k = 0; k < 6; ++k) {
+    int64_t values[kStackNumbers];
+    for (int k = 0; k < kStackNumbers; ++k) {
         values[k] = PyLong_AsLongLong(numbers[k]);
         if (values[k] == -1 && PyErr_Occurred()) {
             PyErr_Clear();
             return false;
         }
     }
-    const auto [D, H, P, layers, bias, threads] = values;
+    const auto [D, H, P, layers, bias, threads, compute] = values;
     constexpr int64_t most = 1 << 28;  // products of sizes stay numbers
-    if (D < 1 || D > most || H < 1 || H > most || P < 0 || P > most || layers < 1 || layers > most || threads < 1)
+    if (D < 1 || D > most || H < 1 || H > most || P < 0 || P > most || layers < 1 || layers > most ||
+        threads < 1 || compute < 0 || compute > static_cast<int64_t>(Compute::bf16))
         return false;
-    stack = {D, H, P ? P : H, layers, bias != 0, P != 0, static_cast<int>(std::min<int64_t>(threads, 1 << 16))};
+    const int most_threads = static_cast<int>(std::min<int64_t>(threads, 1 << 16));
+    stack = {D, H, P ? P : H, layers, bias != 0, P != 0, most_threads, static_cast<Compute>(compute)};
     return true;
 }
 
 // Weights of one layer, in the order of torch.
-template <class T>
-bool weights_of(Tensors& tensors, PyObject* const* items, const Stack& n, int64_t D, Weights<T>& weights) {
+template <class T, class S>
+bool weights_of(Tensors& tensors, PyObject* const* items, const Stack& n, int64_t D, Weights<T, S>& weights) {
     weights = {};
-    const auto next = [&](std::initializer_list<int64_t> shape, const T*& data) {
-        data = tensors.dense<T>(*items++, shape);
-        return data != nullptr;
+    const auto next = [&](std::initializer_list<int64_t> shape, auto& data) {
+        const T* const memory = tensors.dense<T>(*items++, shape);
+        data = memory;
+        return memory != nullptr;
     };
     if (!next({4 * n.H, D}, weights.W_ih) || !next({4 * n.H, n.P}, weights.W_hh)) return false;
     if (n.bias && (!next({4 * n.H}, weights.b_ih) || !next({4 * n.H}, weights.b_hh))) return false;
@@ -191,6 +201,23 @@ bool states_of(Tensors& tensors, PyObject* object, const Stack& stack, const Siz
                    : tensors.maybe<T>(object, {stack.layers, width}, data);
 }
 
+// What the backward pass reads, gates of all rows and then their cell states; None is null.
+template <class T, class S>
+bool kept_of(Tensors& tensors, PyObject* object, const Stack& stack, int64_t rows, typename Stored<S>::Out& data) {
+    const std::initializer_list<int64_t> shape = {stack.layers, rows, 5 * stack.H};
+    data = nullptr;
+    if (kPairs<S> && stack.compute == Compute::bf16) {
+        BFloat16* numbers;
+        if (!tensors.maybe<BFloat16>(object, shape, numbers)) return false;
+        if constexpr (kPairs<S>) data = numbers;
+        return true;
+    }
+    T* numbers;
+    if (!tensors.maybe<T>(object, shape, numbers)) return false;
+    data = numbers;
+    return true;
+}
+
 // Runs with Python's lock where that is over sooner than a thread could make use of it.
 template <class Run>
 Outcome run_unlocked(Tensors& tensors, const Stack& stack, const Sizes& n, const Run& run) {
@@ -209,50 +236,54 @@ struct ForwardArgs {
     PyObject *x, *h_0, *c_0, *weights, *y, *h_n, *c_n, *kept;
 };
 
-template <class T>
+template <class T, class S = T>
 Outcome forward_of(const Stack& stack, const ForwardArgs& args, Tensors& tensors, const dltensor& first) {
     Sizes n;
     if (!sizes_of(first, stack, n)) return Outcome::unfit;
     const bool batched = first.ndim == 3;
     const int64_t rows = n.T * n.B, count = stack.weights();
     Rows<const T> x;
-    T *h_0, *c_0, *h_n, *c_n, *kept;
+    T *h_0, *c_0, *h_n, *c_n;
     Rows<T> y;
+    typename Stored<S>::Out kept = nullptr;
     if (!rows_of(tensors, args.x, n, n.D, batched, x) ||
         !states_of(tensors, args.h_0, stack, n, n.P, batched, h_0) ||
         !states_of(tensors, args.c_0, stack, n, n.H, batched, c_0) ||
         !states_of(tensors, args.h_n, stack, n, n.P, batched, h_n) || !h_n ||
         !states_of(tensors, args.c_n, stack, n, n.H, batched, c_n) || !c_n ||
         !rows_of(tensors, args.y, n, n.P, batched, y) || !y.data ||
-        !tensors.maybe<T>(args.kept, {stack.layers, rows, 5 * n.H}, kept))
+        !kept_of<T, S>(tensors, args.kept, stack, rows, kept))
         return Outcome::unfit;
-    std::vector<Weights<T>> weights(stack.layers);
+    std::vector<Weights<T, S>> weights(stack.layers);
     for (int64_t k = 0; k < stack.layers; ++k)
         if (!weights_of(tensors, PySequence_Fast_ITEMS(args.weights) + k * count, stack, k ? n.P : n.D,
                         weights[k]))
             return Outcome::unfit;
-    const Kernels<T>& kernels = forward_kernels_for<T>(target(), n.H);
+    const Kernels<T, S>& kernels = forward_kernels_for<T, S>(target(), n.H);
     return run_unlocked(tensors, stack, n, [&] {
         const int64_t between = stack.layers > 1 ? rows * n.P : 0;
         const Workspace<T> hidden[2] = {Workspace<T>(between), Workspace<T>(stack.layers > 2 ? between : 0)};
         expect_writes(y.data, rows * n.P * sizeof(T));
         for (int64_t k = 0; k < stack.layers; ++k) {
-            ForwardCall<T> call{};
+            ForwardCall<T, S> call{};
             call.sizes = n;
             call.steps = {n.T, n.B, nullptr, nullptr, false};
             call.weights = weights[k];
-            call.x = x;
+            call.x = {x.data, x.step, x.row};
             if (k > 0) {
                 call.sizes.D = n.P;
                 call.x = {hidden[(k - 1) % 2].get(), n.B * n.P, n.P};
             }
             call.h_0 = h_0 ? h_0 + k * n.B * n.P : nullptr;
             call.c_0 = c_0 ? c_0 + k * n.B * n.H : nullptr;
-            call.y = k + 1 == stack.layers ? y : Rows<T>{hidden[k % 2].get(), n.B * n.P, n.P};
+            call.y = {hidden[k % 2].get(), n.B * n.P, n.P};
+            if (k + 1 == stack.layers) call.y = {y.data, y.step, y.row};
             call.h_n = h_n + k * n.B * n.P;
             call.c_n = c_n + k * n.B * n.H;
-            call.gates = kept ? kept + k * rows * 5 * n.H : nullptr;
-            call.cell = kept ? call.gates + rows * 4 * n.H : nullptr;
+            if (kept) {
+                call.gates = kept + k * rows * 5 * n.H;
+                call.cell = call.gates + rows * 4 * n.H;
+            }
             call.threads = stack.threads;
             run_forward(kernels, call);
         }
@@ -263,26 +294,29 @@ struct BackwardArgs {
     PyObject *dy, *dh_n, *dc_n, *x, *h_0, *c_0, *y, *kept, *weights, *dx, *dh_0, *dc_0, *d_weights;
 };
 
-template <class T>
+template <class T, class S = T>
 Outcome backward_of(const Stack& stack, const BackwardArgs& args, Tensors& tensors, const dltensor& first) {
     Sizes n;
     if (!sizes_of(first, stack, n) || stack.layers != 1) return Outcome::unfit;
     const bool batched = first.ndim == 3;
     const int64_t rows = n.T * n.B;
-    BackwardCall<T> call{};
+    BackwardCall<T, S> call{};
     call.sizes = n;
     call.steps = {n.T, n.B, nullptr, nullptr, false};
-    T *dh_n, *dc_n, *h_0, *c_0, *kept, *dh_0, *dc_0;
-    if (!rows_of(tensors, args.dy, n, n.P, batched, call.dy) ||
+    T *dh_n, *dc_n, *h_0, *c_0, *dh_0, *dc_0;
+    Rows<const T> x, y, dy;
+    Rows<T> dx;
+    typename Stored<S>::Out kept = nullptr;
+    if (!rows_of(tensors, args.dy, n, n.P, batched, dy) ||
         !states_of(tensors, args.dh_n, stack, n, n.P, batched, dh_n) ||
         !states_of(tensors, args.dc_n, stack, n, n.H, batched, dc_n) ||
-        !rows_of(tensors, args.x, n, n.D, batched, call.x) ||
+        !rows_of(tensors, args.x, n, n.D, batched, x) ||
         !states_of(tensors, args.h_0, stack, n, n.P, batched, h_0) ||
         !states_of(tensors, args.c_0, stack, n, n.H, batched, c_0) ||
-        !rows_of(tensors, args.y, n, n.P, batched, call.y) || !call.y.data ||
-        !tensors.maybe<T>(args.kept, {1, rows, 5 * n.H}, kept) || !kept ||
+        !rows_of(tensors, args.y, n, n.P, batched, y) || !y.data ||
+        !kept_of<T, S>(tensors, args.kept, stack, rows, kept) || !kept ||
         !weights_of(tensors, PySequence_Fast_ITEMS(args.weights), stack, n.D, call.weights) ||
-        !rows_of(tensors, args.dx, n, n.D, batched, call.dx) ||
+        !rows_of(tensors, args.dx, n, n.D, batched, dx) ||
         !states_of(tensors, args.dh_0, stack, n, n.P, batched, dh_0) ||
         !states_of(tensors, args.dc_0, stack, n, n.H, batched, dc_0))
         return Outcome::unfit;
@@ -290,6 +324,10 @@ Outcome backward_of(const Stack& stack, const BackwardArgs& args, Tensors& tenso
     if (args.d_weights != Py_None &&
         !weights_of(tensors, PySequence_Fast_ITEMS(args.d_weights), stack, n.D, d_weights))
         return Outcome::unfit;
+    call.x = {x.data, x.step, x.row};
+    call.y = {y.data, y.step, y.row};
+    call.dy = {dy.data, dy.step, dy.row};
+    call.dx = {dx.data, dx.step, dx.row};
     call.gates = kept;
     call.cell = kept + rows * 4 * n.H;
     call.dh_n = dh_n;
@@ -299,7 +337,7 @@ Outcome backward_of(const Stack& stack, const BackwardArgs& args, Tensors& tenso
     call.db = const_cast<T*>(d_weights.b_ih);
     call.dW_hr = const_cast<T*>(d_weights.W_hr);
     call.threads = stack.threads;
-    const Kernels<T>& kernels = kernels_for<T>(target(), n.H);
+    const Kernels<T, S>& kernels = kernels_for<T, S>(target(), n.H);
     return run_unlocked(tensors, stack, n, [&] {
         const int64_t h_size = n.B * n.P, c_size = n.B * n.H;
         const Workspace<T> zeros(h_0 && c_0 ? 0 : h_size + c_size);
@@ -308,6 +346,7 @@ Outcome backward_of(const Stack& stack, const BackwardArgs& args, Tensors& tenso
         call.c_0 = c_0 ? c_0 : zeros.get() + h_size;
         call.dh_0 = dh_0;
         call.dc_0 = dc_0;
+        expect_writes(dx.data, dx.data ? rows * n.D * sizeof(T) : 0);
         run_backward(kernels, call);
         if (d_weights.b_hh) std::copy_n(d_weights.b_ih, 4 * n.H, const_cast<T*>(d_weights.b_hh));
     });
@@ -347,7 +386,8 @@ PyObject* guarded(const Work& work) {
 }
 
 PyObject* tensor_forward(PyObject*, PyObject* const* given, Py_ssize_t count) {
-    if (count != 14) return PyErr_Format(PyExc_TypeError, "tensor_forward takes 14 arguments, not %zd", count);
+    if (count != 8 + kStackNumbers)
+        return PyErr_Format(PyExc_TypeError, "tensor_forward takes 15 arguments, not %zd", count);
     return guarded([&] {
         Stack stack;
         if (!stack_of(given + 8, stack)) return Outcome::unfit;
@@ -358,14 +398,18 @@ PyObject* tensor_forward(PyObject*, PyObject* const* given, Py_ssize_t count) {
         Tensors tensors;
         dltensor x;
         if (!access().read(args.x, x)) return Outcome::unfit;
-        if (x.dtype == nb::dtype<float>()) return forward_of<float>(stack, args, tensors, x);
-        if (x.dtype == nb::dtype<double>()) return forward_of<double>(stack, args, tensors, x);
+        if (x.dtype == nb::dtype<float>())
+            return stack.compute == Compute::full ? forward_of<float>(stack, args, tensors, x)
+                                                  : forward_of<float, BFloat16>(stack, args, tensors, x);
+        if (x.dtype == nb::dtype<double>() && stack.compute == Compute::full)
+            return forward_of<double>(stack, args, tensors, x);
         return Outcome::unfit;
     });
 }
 
 PyObject* tensor_backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
-    if (count != 19) return PyErr_Format(PyExc_TypeError, "tensor_backward takes 19 arguments, not %zd", count);
+    if (count != 13 + kStackNumbers)
+        return PyErr_Format(PyExc_TypeError, "tensor_backward takes 20 arguments, not %zd", count);
     return guarded([&] {
         Stack stack;
         if (!stack_of(given + 13, stack)) return Outcome::unfit;
@@ -377,8 +421,11 @@ PyObject* tensor_backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
         Tensors tensors;
         dltensor x;
         if (!access().read(args.x, x)) return Outcome::unfit;
-        if (x.dtype == nb::dtype<float>()) return backward_of<float>(stack, args, tensors, x);
-        if (x.dtype == nb::dtype<double>()) return backward_of<double>(stack, args, tensors, x);
+        if (x.dtype == nb::dtype<float>())
+            return stack.compute == Compute::full ? backward_of<float>(stack, args, tensors, x)
+                                                  : backward_of<float, BFloat16>(stack, args, tensors, x);
+        if (x.dtype == nb::dtype<double>() && stack.compute == Compute::full)
+            return backward_of<double>(stack, args, tensors, x);
         return Outcome::unfit;
     });
 }
@@ -407,6 +454,12 @@ PyMethodDef entries[] = {entry<tensor_forward>("tensor_forward"),
 }  // namespace
 
 void bind_tensor_calls(nb::module_& m) {
+    // Bytes for what a pass keeps, from the memory of calls before, to which they go back when Python drops them.
+    m.def("room", [](size_t bytes) {
+        auto* const memory = static_cast<uint8_t*>(take_memory(bytes ? bytes : 1));
+        const nb::capsule owner(memory, [](void* block) noexcept { give_memory(block); });
+        return nb::cast(nb::ndarray<nb::numpy, uint8_t>(memory, {bytes}, owner));
+    });
     if (PyModule_AddFunctions(m.ptr(), entries) != 0) throw nb::python_error();
 }
 

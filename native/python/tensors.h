@@ -8,6 +8,9 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <type_traits>
+
+#include "kernels/storage.h"
 
 namespace gatewright {
 
@@ -46,10 +49,19 @@ class TensorAccess {
     PyObject *is_neg_ = nullptr, *detach_ = nullptr;
 };
 
+// The type of numbers of T.
+template <class T>
+nb::dlpack::dtype number_type() {
+    if constexpr (std::is_same_v<T, BFloat16>)
+        return {static_cast<uint8_t>(nb::dlpack::dtype_code::Bfloat), 16, 1};
+    else
+        return nb::dtype<T>();
+}
+
 // Whether a tensor is of type T and of these sizes, the last dimension contiguous; `whole`: all of them.
 template <class T>
 bool fits(const nb::dlpack::dltensor& tensor, std::initializer_list<int64_t> shape, bool whole = true) {
-    if (tensor.dtype != nb::dtype<T>() || tensor.ndim != static_cast<int32_t>(shape.size())) return false;
+    if (tensor.dtype != number_type<T>() || tensor.ndim != static_cast<int32_t>(shape.size())) return false;
     int64_t dense = 1;
     for (int32_t k = tensor.ndim; k-- > 0;) {
         const int64_t size = shape.begin()[k];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -25,6 +26,10 @@ pytestmark = [
 
 T, B, D, H, P = 5, 3, 4, 6, 2
 STACKS: list[dict[str, Any]] = [{}, {"bias": False}, {"proj_size": P, "batch_first": True}, {"num_layers": 3}]
+BF16: list[dict[str, Any]] = [
+    {"compute": "bf16", **options}
+    for options in ({}, {"saved": "float32"}, *STACKS[1:], {"saved": "float32", **STACKS[2]})
+]
 
 #: Native calls, by whether they did something.
 Calls = list[bool]
@@ -75,8 +80,10 @@ def inputs(options: dict[str, Any], dtype: torch.dtype, *, batched: bool, states
 
 @pytest.mark.parametrize("states", [False, True])
 @pytest.mark.parametrize("batched", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("options", STACKS)
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [*itertools.product(STACKS, [torch.float32, torch.float64]), *itertools.product(BF16, [torch.float32])],
+)
 def test_results_and_gradients_have_the_bits_of_the_general_way(
     options: dict[str, Any], dtype: torch.dtype, batched: bool, states: bool, calls: Calls
 ) -> None:
@@ -131,13 +138,19 @@ def test_weights_that_need_no_gradient_have_none(frozen: Any) -> None:
         assert found is expected is None or torch.equal(found, expected)
 
 
-def test_more_than_is_kept_for_a_small_call_goes_the_general_way(calls: Calls) -> None:
-    lstm = layer()
-    x = torch.randn(1 + direct_call._KEPT_BYTES // (5 * H * 4), 1, D)
-    same(lstm(x), generally(lambda: lstm(x)))
-    assert calls == []
-    lstm(x[:-1])
-    assert calls == [True]
+@pytest.mark.parametrize("options", [{}, {"compute": "bf16"}, {"compute": "bf16", "saved": "float32"}])
+def test_more_than_is_kept_for_a_small_call_is_kept_in_memory_that_is_used_again(
+    options: dict[str, Any], calls: Calls
+) -> None:
+    lstm = layer(**options)
+    x = torch.randn(1 + direct_call._KEPT_BYTES // (5 * H * 2), 1, D, requires_grad=True)
+
+    def run() -> Any:
+        y, state = lstm(x)
+        return y, *state, torch.autograd.grad(y.square().sum(), [x, *lstm.parameters()])
+
+    same(run(), generally(run))
+    assert calls == [True, True]
     lstm(x[:0].reshape(T, 0, D))  # nothing to do, but no error either
 
 

@@ -1,6 +1,6 @@
 """The shortest way to the kernels: plain tensors of the CPU, of which one native call reads memory and sizes.
 
-A small call is over in less time than the general way takes to look at its arguments.  `run` does the plain case,
+A short call is over in less time than the general way takes to look at its arguments.  `run` does the plain case,
 and leaves everything else, errors included, to `gatewright.nn.LSTM`: it says None, and nothing has happened.
 """
 
@@ -19,8 +19,16 @@ from gatewright.spec.cell import cell_code
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
-#: Maximum size of the activations that a pass keeps: larger ones are in memory that the kernels use again.
+#: Size from which the activations that a pass keeps are in memory that the kernels use again.
 _KEPT_BYTES = 1 << 18
+
+#: Codes of the arithmetic of a layer of float32, by its ``compute`` and ``saved``.
+_CODES = {
+    ("full", "bf16"): precision.FULL,
+    ("full", "float32"): precision.FULL,
+    ("bf16", "bf16"): precision.BF16,
+    ("bf16", "float32"): precision.BF16_KEPT_FLOAT32,
+}
 
 #: Whether torch lets native code read its tensors (since 2.10).
 _available: bool = _kernels.tensor_access(getattr(Tensor, "__dlpack_c_exchange_api__", None), *_PLAIN)
@@ -35,6 +43,7 @@ class _Stack(NamedTuple):
     layers: int
     bias: bool
     threads: int
+    compute: int
 
 
 def run(layer: Any, x: Tensor, hx: Any, weights: Sequence[Any]) -> tuple[Tensor, State] | None:
@@ -48,7 +57,8 @@ def run(layer: Any, x: Tensor, hx: Any, weights: Sequence[Any]) -> tuple[Tensor,
     """
     if torch.compiler.is_compiling() or type(x) not in _PLAIN or not (_available and _torch_private.undisturbed()):
         return None
-    if layer.bidirectional or layer.checkpoint or layer.compute != "full":
+    compute = _CODES.get((layer.compute, layer.saved))
+    if layer.bidirectional or layer.checkpoint or compute is None:
         return None
     if layer.dropout and layer.training and layer.num_layers > 1:
         return None
@@ -60,13 +70,12 @@ def run(layer: Any, x: Tensor, hx: Any, weights: Sequence[Any]) -> tuple[Tensor,
         if type(h_0) not in _PLAIN or type(c_0) not in _PLAIN:
             return None
     H, P, layers = layer.hidden_size, layer.proj_size, layer.num_layers
-    stack = _Stack(layer.input_size, H, P, layers, layer.bias, torch.get_num_threads())
+    stack = _Stack(layer.input_size, H, P, layers, layer.bias, torch.get_num_threads(), compute)
     swapped = layer.batch_first and x.dim() == 3
     if swapped:
         x = x.transpose(0, 1)
     if torch.is_grad_enabled() and _differentiable(x, h_0, c_0, weights):
-        kept = x.numel() // layer.input_size * 5 * H * x.element_size()
-        if layers > 1 or not 0 < kept <= _KEPT_BYTES:
+        if layers > 1 or x.numel() == 0:
             return None
         y, h_n, c_n = Lstm.apply(stack, x, h_0, c_0, *weights)
     else:
@@ -97,6 +106,16 @@ def _results(x: Tensor, layers: int, H: int, P: int) -> tuple[Tensor, Tensor, Te
     return new(shape[0] if shape else 0, P), new(layers, P), new(layers, H)
 
 
+def _room(x: Tensor, stack: _Stack, rows: int) -> Tensor:
+    """Return room for gates and cell states of one layer, (1, rows, 5 H)."""
+    dtype = torch.bfloat16 if stack.compute == precision.BF16 else x.dtype
+    shape = 1, rows, 5 * stack.H
+    size = rows * 5 * stack.H * dtype.itemsize
+    if size <= _KEPT_BYTES:
+        return x.new_empty(shape, dtype=dtype)
+    return torch.from_numpy(_kernels.room(size)).view(dtype).view(shape)
+
+
 class Lstm(torch.autograd.Function):
     """One layer with its adjoint; the results are None where it is not the plain case."""
 
@@ -107,7 +126,7 @@ class Lstm(torch.autograd.Function):
         """Run the kernels, and keep what the backward pass needs."""
         _, H, P, *_ = stack
         y, h_n, c_n = _results(x, 1, H, P or H)
-        kept = x.new_empty(1, y.numel() // (P or H), 5 * H)
+        kept = _room(x, stack, y.numel() // (P or H))
         if not _kernels.tensor_forward(x, h_0, c_0, weights, y, h_n, c_n, kept, *stack):
             return None, None, None
         ctx.stack = stack
@@ -155,9 +174,9 @@ class _Pass(NamedTuple):
     """What `autograd.gradients_of` needs of a context."""
 
     cell: int
+    compute: int
     reverse: int = 0
     checkpoint: int = 0
-    compute: int = precision.FULL
     place: tuple[int, ...] = ()
 
 
@@ -185,7 +204,7 @@ def _adjoint_by_operators(
         None,
         None,
     ]
-    cell = _Pass(cell_code(stack.bias, stack.P))
+    cell = _Pass(cell_code(stack.bias, stack.P), stack.compute)
     *gradients, _, _ = autograd.gradients_of(cell, (None, *states, *inputs, *weights), wanted, needs)
     return [
         None if d is None else d.reshape(tensor.shape)
