@@ -51,7 +51,8 @@ GATEWRIGHT_INLINE Vec<uint32_t, V> paired(Vec<float, V> first, Vec<float, V> sec
 template <int V>
 GATEWRIGHT_INLINE Vec<float, V> widened(Vec<uint16_t, V> v) {
 #if defined(__AVX512F__)
-    if constexpr (V == 16) return (Vec<float, V>)((Vec<uint32_t, V>)_mm512_cvtepu16_epi32((__m256i)v) << 16);
+    if constexpr (V == 16)  // with a mask, or GCC 12 warns of its own header
+        return (Vec<float, V>)((Vec<uint32_t, V>)_mm512_maskz_cvtepu16_epi32(0xFFFF, (__m256i)v) << 16);
 #endif
     return (Vec<float, V>)(__builtin_convertvector(v, Vec<uint32_t, V>) << 16);
 }

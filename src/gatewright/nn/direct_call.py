@@ -77,7 +77,7 @@ def run(layer: Any, x: Tensor, hx: Any, weights: Sequence[Any]) -> tuple[Tensor,
     if torch.is_grad_enabled() and _differentiable(x, h_0, c_0, weights):
         if layers > 1 or x.numel() == 0:
             return None
-        y, h_n, c_n = Lstm.apply(stack, x, h_0, c_0, *weights)
+        y, h_n, c_n = _apply(stack, x, h_0, c_0, *weights)
     else:
         y, h_n, c_n = _results(x, layers, H, P or H)
         if not _kernels.tensor_forward(x, h_0, c_0, weights, y, h_n, c_n, None, *stack):
@@ -144,6 +144,10 @@ class Lstm(torch.autograd.Function):
             if gradients is not None:
                 return gradients
         return (None, *_adjoint_by_operators(ctx.stack, saved, adjoint, needs[1:]))
+
+
+#: What `Lstm.apply` calls after it has looked for tensors of a transform that is over, which no native call reads.
+_apply: Any = super(torch.autograd.Function, Lstm).apply
 
 
 def _adjoint(
