@@ -191,8 +191,7 @@ GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T, S>
     // Gates are kept in memory that is in no cache: more such writes at once would stop everything else.  In
     // bfloat16 they are half as many.
     constexpr int kTogether = kPairs<S> && R % 3 == 0 ? 3 : 1;
-    for (int r = 0; r < R; r += kTogether)
-        finish_rows<T, V, kTogether, true>(tile + r, f, s, t, block, row + r);
+    for (int r = 0; r < R; r += kTogether) finish_rows<T, V, kTogether, true>(tile + r, f, s, t, block, row + r);
 }
 
 // x of the steps that are computed ahead, in runs of rows that stand at one distance.
