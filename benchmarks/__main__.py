@@ -32,6 +32,7 @@ from benchmarks import (
     step,
     streaming,
     training,
+    unequal_rows,
 )
 from benchmarks.peers import DisagreementError
 from benchmarks.processes import EndedError
@@ -53,6 +54,7 @@ PARTS: dict[str, Callable[[Settings], Part]] = {
     "record": costs.record,
     "recompute": costs.recomputed,
     "look": looking.run,
+    "rows": unequal_rows.run,
     "checkpoint": costs.checkpoint,
     "memory": memory.run,
     "busy": busy.run,

@@ -41,6 +41,32 @@ GATEWRIGHT_INLINE Ahead<T, V> ahead_of(const Forward<T, S>& f, const Share& shar
     return {f.ahead ? f.ahead + share.rank * f.ahead_size : nullptr, step, f.ahead_steps * step, 0};
 }
 
+// Where a row's step at time t stands in x, y and what else is (T, B, width).  Tabled: whether a walk looks at a
+// table of steps; one that does not has no trace of it.
+template <class Walk>
+GATEWRIGHT_INLINE Place place_of(const Walk& walk, int64_t t, int64_t row) {
+    const StepTable& table = *walk.table;
+    if (table.places) return table.places[walk.steps.start(t) + row];
+    return {static_cast<int32_t>(t), static_cast<int32_t>(row)};
+}
+
+template <bool Tabled, class Walk, class Rows>
+GATEWRIGHT_INLINE auto row_at(const Walk& walk, const Rows& rows, int64_t t, int64_t row) {
+    if constexpr (Tabled) return rows.at(place_of(walk, t, row));
+    return rows.at(walk.steps, t, row);
+}
+
+// Index of a row's step in gates and cells that are kept.
+template <bool Tabled, class Walk>
+GATEWRIGHT_INLINE int64_t kept_at(const Walk& walk, int64_t t, int64_t row) {
+    if constexpr (Tabled)
+        if (walk.table->places && walk.table->kept_in_place) {
+            const Place place = place_of(walk, t, row);
+            return place.t * walk.steps.B + place.b;
+        }
+    return walk.steps.start(t) + row - walk.saved;
+}
+
 // Rows in which a step follows step s: in the others h is kept as it is, where the walk rounds it.
 template <class T, class S>
 GATEWRIGHT_INLINE int64_t rows_going_on(const Forward<T, S>& f, int64_t s) {
@@ -77,9 +103,18 @@ GATEWRIGHT_INLINE ByteMemory byte_rows(const ByteRows& all, const Share& share, 
 }
 
 // x of a share at time t, up to row_end.
-template <class Panel, class T, int V, class S>
+template <class Panel, class T, int V, bool Tabled, class S>
 GATEWRIGHT_INLINE OperandRows<LeftOf<Panel, S>> input_rows(const Forward<T, S>& f, const Share& share, int64_t t,
                                                            int64_t row_end) {
+    if constexpr (Tabled && !Panel::kBytes)
+        if (f.table->places) {
+            const int64_t depth = operands_of<Operand<S>>(f.sizes.D);
+            Operand<S>* const operands = f.operands + share.rank * f.operands_size;
+            for (int64_t row = share.row_begin; row < row_end; ++row)
+                to_operands<T, V, S>(f.x.at(place_of(f, t, row)), 0, f.sizes.D,
+                                     operands + (row - share.row_begin) * depth, 1);
+            return {operands, depth};
+        }
     const auto x = f.x.at(f.steps, t, share.row_begin);
     if constexpr (Panel::kBytes) {
         const auto to = byte_rows(f.x_bytes, share, f.sizes.D);
@@ -121,33 +156,35 @@ GATEWRIGHT_INLINE void start_with_bias(Vec<T, V> (&tile)[R][4], const Forward<T,
 }
 
 // Asks for the memory that a tile will be written to, so that it arrives while the tile is computed.
-template <class T, int V, int R, class S>
+template <class T, int V, int R, bool Tabled, class S>
 GATEWRIGHT_INLINE void expect_writes(const Forward<T, S>& f, int64_t t, int64_t block, int64_t row) {
-    const int64_t H = f.sizes.H, place = f.steps.start(t) + row - f.saved;
+    const int64_t H = f.sizes.H, first = f.steps.start(t) + row - f.saved;
     for (int r = 0; r < R; ++r) {
         if (f.y.data && !f.sizes.projected)
-            __builtin_prefetch(address(f.y.at(f.steps, t, row + r) + block * V), 1);
+            __builtin_prefetch(address(row_at<Tabled>(f, f.y, t, row + r) + block * V), 1);
         if (!f.gates) continue;
-        const auto gates = f.gates + ((place + r) * 4 * H + block * V);
+        const int64_t place = Tabled ? kept_at<Tabled>(f, t, row + r) : first + r;
+        const auto gates = f.gates + (place * 4 * H + block * V);
         for (int j = 0; j < 4; ++j) __builtin_prefetch(address(gates + j * H), 1);
-        __builtin_prefetch(address(f.cell + ((place + r) * H + block * V)), 1);
+        __builtin_prefetch(address(f.cell + (place * H + block * V)), 1);
     }
 }
 
 // Activates the pre-activations of some rows and writes all that step s leaves behind.  What does not depend on
 // each other stands together: an activation takes some 80 cycles, but a new one can start in 12.
-template <class T, int V, int R, bool Keep, class S>
+template <class T, int V, int R, bool Keep, bool Tabled, class S>
 GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, S>& f, int64_t s, int64_t t,
                                    int64_t block, int64_t row) {
     const Sizes& n = f.sizes;
     const int64_t unit = block * V, H = n.H, lanes = H - unit, y_row = f.y.row, width = operands_of<Operand<S>>(H);
-    const int64_t place = f.steps.start(t) + row - f.saved;
+    const int64_t first = f.steps.start(t) + row - f.saved;
+    const auto place = [&](int r) { return Tabled ? kept_at<Tabled>(f, t, row + r) : first + r; };
     // Read once: what is stored below could be any of f, as far as a compiler sees.
     const bool projected = n.projected;
     Operand<S>* const h_next = (projected ? f.hidden : f.h[1 - s % 2]) + row * width;
     T* const c_rows = f.c + row * H + unit;
     typename Stored<S>::Out y = nullptr;
-    if (f.y.data && !projected) y = f.y.at(f.steps, t, row) + unit;
+    if (f.y.data && !projected) y = row_at<Tabled>(f, f.y, t, row) + unit;
     const int64_t last = projected ? R : rows_going_on(f, s) - row;
     T* const h_last = last < R ? f.h_last + row * H + unit : nullptr;
     const auto gates = f.gates, cell = f.cell;
@@ -157,7 +194,7 @@ GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, 
     for (int r = 0; r < R; ++r) {
         gate[r] = activate<T, V>(tile[r]);
         if constexpr (!Keep) continue;
-        const auto out = gates + ((place + r) * 4 * H + unit);
+        const auto out = gates + (place(r) * 4 * H + unit);
         store_as<T, V>(out, gate[r].i, lanes);
         store_as<T, V>(out + H, gate[r].f, lanes);
         store_as<T, V>(out + 2 * H, gate[r].g, lanes);
@@ -167,31 +204,32 @@ GATEWRIGHT_INLINE void finish_rows(const Vec<T, V> (*tile)[4], const Forward<T, 
     for (int r = 0; r < R; ++r) {
         c[r] = next_cell<T, V>(gate[r], load<V>(c_rows + r * H, lanes));
         store<V>(c_rows + r * H, c[r], lanes);
-        if constexpr (Keep) store_as<T, V>(cell + ((place + r) * H + unit), c[r], lanes);
+        if constexpr (Keep) store_as<T, V>(cell + (place(r) * H + unit), c[r], lanes);
     }
     GATEWRIGHT_UNROLL
     for (int r = 0; r < R; ++r) {
         const Vec<T, V> h = next_hidden<T, V>(gate[r], c[r]);
         store_operands<T, V>(h_next + r * width, unit, h, lanes);
         if (r >= last) store<V>(h_last + r * H, h, lanes);
-        if (y) store_as<T, V>(y + r * y_row, h, lanes);
+        if (y) store_as<T, V>(Tabled ? f.y.at(place_of(f, t, row + r)) + unit : y + r * y_row, h, lanes);
     }
 }
 
-template <class T, int V, int R, class S>
+template <class T, int V, int R, bool Tabled, class S>
 GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T, S>& f, int64_t s, int64_t t,
                               int64_t block, int64_t row) {
     if constexpr (R <= kVectorRows) {
-        if (!f.gates) return finish_rows<T, V, R, false>(tile, f, s, t, block, row);
+        if (!f.gates) return finish_rows<T, V, R, false, Tabled>(tile, f, s, t, block, row);
     } else if (!f.gates) {
         for (int r = 0; r < R; r += kVectorRows)
-            finish_rows<T, V, kVectorRows, false>(tile + r, f, s, t, block, row + r);
+            finish_rows<T, V, kVectorRows, false, Tabled>(tile + r, f, s, t, block, row + r);
         return;
     }
     // Gates are kept in memory that is in no cache: more such writes at once would stop everything else.  In
     // bfloat16 they are half as many.
     constexpr int kTogether = kPairs<S> && R % 3 == 0 ? 3 : 1;
-    for (int r = 0; r < R; r += kTogether) finish_rows<T, V, kTogether, true>(tile + r, f, s, t, block, row + r);
+    for (int r = 0; r < R; r += kTogether)
+        finish_rows<T, V, kTogether, true, Tabled>(tile + r, f, s, t, block, row + r);
 }
 
 // x of the steps that are computed ahead, in runs of rows that stand at one distance.
@@ -258,7 +296,7 @@ GATEWRIGHT_INLINE T* before_norm(const Forward<T, S>& f, const Share& share, int
 }
 
 // One step: gates, cell state and hidden state of a share, before projection.
-template <class Format, class T, int V, bool General, class S>
+template <class Format, class T, int V, bool General, bool Tabled, class S>
 void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, int64_t s, int64_t row_end) {
     using Input = typename Format::Input;
     using Recurrent = typename Format::Recurrent;
@@ -266,7 +304,7 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
     const int64_t t = f.steps.time(s), D = depth_of<Input, S>(n.D), P = depth_of<Recurrent, S>(n.P);
     const auto h = hidden_rows<Recurrent, T, V>(f, share, s, row_end);
     OperandRows<LeftOf<Input, S>> x{};
-    if (!ahead.data) x = input_rows<Input, T, V>(f, share, t, row_end);
+    if (!ahead.data) x = input_rows<Input, T, V, Tabled>(f, share, t, row_end);
     if constexpr (General) draw_step<T, V>(f, share, t, row_end);
     for (int64_t k = share.block_begin; k < share.block_end; ++k) {
         // To and fro, so that a step begins with the weights that the one before left in the second cache.
@@ -275,7 +313,7 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
         const Recurrent W_hh(Recurrent::recurrent(f.panels), block, P);
         for_tiles<Format::kRows>(share.row_begin, row_end, [&]<int R>(int64_t row) {
             Vec<T, V> tile[R][4];
-            expect_writes<T, V, R>(f, t, block, row);
+            expect_writes<T, V, R, Tabled>(f, t, block, row);
             if (ahead.data) {
                 const T* const start = ahead.at(block - share.block_begin, t, row - share.row_begin);
                 GATEWRIGHT_UNROLL
@@ -296,7 +334,7 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
                     for (int j = 0; j < 4; ++j) store<V>(to + r * apart + j * V, tile[r][j]);
                 if (!normed) finish_general<T, V>(f, share, here, R, s, t, block, row);
             } else {
-                finish<T, V, R>(tile, f, s, t, block, row);
+                finish<T, V, R, Tabled>(tile, f, s, t, block, row);
             }
         });
     }
@@ -306,7 +344,7 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
 }
 
 // h = W_hr o tanh(c)   (Sak et al. 2014, arXiv:1402.1128, equation 11, without the non-recurrent part)
-template <class T, int V, class S>
+template <class T, int V, bool Tabled, class S>
 void project(const Forward<T, S>& f, int64_t s, int64_t row_begin, int64_t row_end) {
     const Sizes& n = f.sizes;
     const int64_t t = f.steps.time(s), H = operands_of<Operand<S>>(n.H), P = operands_of<Operand<S>>(n.P);
@@ -315,7 +353,7 @@ void project(const Forward<T, S>& f, int64_t s, int64_t row_begin, int64_t row_e
     product<V>(Left<Operand<S>>{f.hidden, H, 1, H, 0}, row_begin, row_end, f.panels.W_hr, 0, blocks_of<V>(n.P),
                n.P, [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
                    if (row >= last) store<V>(f.h_last + row * n.P + column, value, lanes);
-                   if (f.y.data) store_as<T, V>(f.y.at(f.steps, t, row) + column, value, lanes);
+                   if (f.y.data) store_as<T, V>(row_at<Tabled>(f, f.y, t, row) + column, value, lanes);
                    if (mask) value = value * load<V>(mask + row * n.P + column, lanes);
                    store_operands<T, V>(f.h[1 - s % 2] + row * P, column, value, lanes);
                });
@@ -330,10 +368,33 @@ void keep_checkpoint(const Forward<T, S>& f, const Share& share, int64_t s) {
         for (int64_t k = share.block_begin * V; k < end; ++k) place[b * H + k] = f.c[b * H + k];
 }
 
-// General: whether the cell is another than the plain one, of which a walk without it has no trace.
-template <class Format, class T, int V, bool General = false, class S>
+// Puts the reset state in the place of that before step s, in the rows where it is cut: what a share writes of it.
+template <class T, int V, class S>
+void cut_states(const Forward<T, S>& f, const Share& share, int64_t s) {
+    const int64_t P = f.sizes.P, H = f.sizes.H, first = f.steps.start(f.steps.time(s));
+    const int64_t with_step = f.steps.rows(f.steps.time(s));
+    const int64_t end = share.block_end, h_end = f.sizes.projected ? blocks_of<V>(P) : end;
+    for (int64_t row = share.row_begin; row < share.row_end && row < with_step; ++row) {
+        if (!(f.table->before[first + row] & kCut)) continue;
+        const int64_t b = f.table->caller(row);
+        Operand<S>* const h = f.h[s % 2] + row * operands_of<Operand<S>>(P);
+        for (int64_t k = share.block_begin * V; k < h_end * V && k < P; k += V)
+            store_operands<T, V>(h, k, load<V>(f.reset.h + b * f.reset.h_row + k, P - k), P - k);
+        for (int64_t k = share.block_begin * V; k < end * V && k < H; k += V)
+            store<V>(f.c + row * H + k, load<V>(f.reset.c + b * f.reset.c_row + k, H - k), H - k);
+    }
+}
+
+// General: whether the cell is another than the plain one; Tabled: whether there is a table of steps.  A walk
+// without these has no trace of them.
+template <class Format, class T, int V, bool General = false, bool Tabled = false, class S>
 void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
     Ahead<T, V> ahead = ahead_of<T, V>(f, share);
+    if constexpr (Tabled)
+        if (f.table->before && f.begin < f.end) {
+            cut_states<T, V>(f, share, f.begin);
+            if (barrier) barrier->barrier();
+        }
     for (int64_t s = f.begin; s < f.end; ++s) {
         const int64_t t = f.steps.time(s), with_step = f.steps.rows(t);
         const int64_t row_end = share.row_end < with_step ? share.row_end : with_step;
@@ -343,8 +404,10 @@ void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
             ahead.first_time = f.steps.reverse ? t - steps + 1 : t;
             look_ahead<typename Format::Input, T, V>(f, share, ahead, steps);
         }
-        step<Format, T, V, General>(f, share, ahead, s, row_end);
-        if (f.sizes.projected) project<T, V>(f, s, share.row_begin, row_end);
+        step<Format, T, V, General, Tabled>(f, share, ahead, s, row_end);
+        if (f.sizes.projected) project<T, V, Tabled>(f, s, share.row_begin, row_end);
+        if constexpr (Tabled)
+            if (f.table->before && s + 1 < f.end) cut_states<T, V>(f, share, s + 1);
         if (barrier) barrier->barrier();
     }
 }
@@ -355,6 +418,7 @@ void forward(const Forward<T, S>& f, const Share& share, Team* barrier) {
     if constexpr (std::is_same_v<T, float> && std::is_same_v<S, float>)
         if (f.panels.format == WeightFormat::bfloat16) return walk<BFloat16Panel<T, V>, T, V>(f, share, barrier);
     if (f.variant.general) return walk<Full, T, V, true>(f, share, barrier);
+    if (f.table) return walk<Full, T, V, false, true>(f, share, barrier);
     walk<Full, T, V>(f, share, barrier);
 }
 

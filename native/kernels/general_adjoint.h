@@ -36,11 +36,11 @@ class GeneralRow {
         const int64_t place = b.steps.start(t) + row - b.saved;
         gates = b.gates + place * 4 * H;
         cell = b.cell + place * H;
-        before = cell_before(b, s, row);
-        dgates_in = row_or_null(b.dgates_in, b.steps, t, row);
-        dcell_in = row_or_null(b.dcell_in, b.steps, t, row);
+        before = cell_before<false>(b, s, row);
+        dgates_in = row_or_null<false>(b, b.dgates_in, t, row);
+        dcell_in = row_or_null<false>(b, b.dcell_in, t, row);
         // With a projection dy has gone into dh already.
-        dy = b.sizes.projected ? decltype(b.dy.data)(nullptr) : row_or_null(b.dy, b.steps, t, row);
+        dy = b.sizes.projected ? decltype(b.dy.data)(nullptr) : row_or_null<false>(b, b.dy, t, row);
         dh = b.sizes.projected ? chunk.dhidden + row * H : b.dh + row * H;
         extra = b.extra ? b.extra + place * norm_width(H) : nullptr;
         dvectors = chunk.dvectors ? chunk.dvectors + local * blocks * 5 * V : nullptr;
@@ -227,7 +227,7 @@ __attribute__((noinline)) void vector_adjoints(const Backward<T, S>& b, const Ch
                 const int64_t place = b.steps.start(t) + row - b.saved;
                 const Vec<T, V> c = load<V>(b.cell + (place * H + unit), lanes);
                 if (b.variant.peepholes) {
-                    const Vec<T, V> before = load<V>(cell_before(b, s, row) + unit, lanes);
+                    const Vec<T, V> before = load<V>(cell_before<false>(b, s, row) + unit, lanes);
                     sum[0] = Lanes<T, V>::fma(load<V>(d), before, sum[0]);
                     sum[1] = Lanes<T, V>::fma(load<V>(d + V), before, sum[1]);
                     sum[2] = Lanes<T, V>::fma(load<V>(d + 3 * V), c, sum[2]);

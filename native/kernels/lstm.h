@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/step_table.h"
 #include "kernels/storage.h"
 #include "kernels/variant.h"
 
@@ -41,6 +42,15 @@ struct Rows {
     GATEWRIGHT_INLINE Pointer at(const Steps& steps, int64_t t, int64_t b) const {
         return data + (steps.starts ? steps.starts[t] * row : t * step) + b * row;
     }
+    GATEWRIGHT_INLINE Pointer at(Place place) const { return data + (place.t * step + place.b * row); }
+};
+
+// The state that a reset sets in each of the caller's rows; rows at distance 0 where it is the same for all.
+template <class T>
+struct ResetState {
+    const T* h;  // (B, P)
+    const T* c;  // (B, H)
+    int64_t h_row, c_row;
 };
 
 template <class S>
@@ -138,6 +148,8 @@ struct Forward {
     int64_t ahead_steps, ahead_size;
     Operand<S>* operands;  // (threads, operands_size): x of a step, or of those ahead, where it is rounded
     int64_t operands_size;
+    const StepTable* table;  // null: every step of the walk is one of x, and none is reset; with the plain cell
+    ResetState<T> reset;
     ByteRows x_bytes;    // the same with weights of int8; rows of a share
     ByteRows h_bytes;    // h of a step, each row in its place in the batch; 0 rows where shares have others
     Variant<T> variant;  // the plain one with narrow weights
@@ -182,6 +194,10 @@ struct Backward {
     int64_t factors_size;
     T* carried;   // (B, P), with zoneout of h: what of dh goes to the step before as it is
     T* dvectors;  // (blocks, kVectors, V), added to; null: not wanted, or none there
+    // As in Forward; h_0, c_0 and what follows are of the caller's rows, dh and dc of those of the walk.
+    const StepTable* table;
+    ResetState<T> reset;
+    T *dh_reset, *dc_reset;  // (B, P), (B, H), added to; null: not wanted
 };
 
 // Rows that stand at a constant distance, as one piece of the k dimension of a product.

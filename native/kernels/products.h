@@ -7,20 +7,21 @@
 
 namespace gatewright::GATEWRIGHT_TARGET {
 
-// Where row `local` of a chunk stands in dx.
-template <class T, class S>
-GATEWRIGHT_INLINE typename Stored<S>::Out place_in_dx(const Backward<T, S>& b, const Chunk<T, S>& chunk,
-                                                      int64_t local) {
+// Where row `local` of a chunk stands in dx, or in what else has a row for each step.
+template <class Rows, class T, class S>
+GATEWRIGHT_INLINE auto place_in(const Rows& rows, const Backward<T, S>& b, const Chunk<T, S>& chunk,
+                                int64_t local) {
+    if (b.table && b.table->places) return rows.at(b.table->places[b.steps.starts[chunk.begin] + local]);
     int64_t step = local / b.steps.B;  // no step has more rows than that
     while (chunk.first[step + 1] <= local) ++step;
-    return b.dx.at(b.steps, b.steps.time(chunk.begin + step), local - chunk.first[step]);
+    return rows.at(b.steps, b.steps.time(chunk.begin + step), local - chunk.first[step]);
 }
 
 // dx of one row, a dot product a column.
 template <class T, int V>
 void narrow_input_adjoint(const Backward<T, T>& b, const Chunk<T, T>& chunk, int64_t row) {
     const int64_t D = b.sizes.D, blocks = blocks_of<V>(b.sizes.H);
-    T* const dx = place_in_dx(b, chunk, row);
+    T* const dx = place_in(b.dx, b, chunk, row);
     for (int64_t k = 0; k < D; ++k) {
         Vec<T, V> sum[4]{};
         for (int64_t block = 0; block < blocks; ++block) {
@@ -62,7 +63,7 @@ void narrow_input_adjoint(const Backward<T, BFloat16>& b, const Chunk<T, BFloat1
         for (int v = 0; v < V; ++v) total += all[v];
         dx[column] = total;
     }
-    store_as<T, V>(place_in_dx(b, chunk, row), dx, D);
+    store_as<T, V>(place_in(b.dx, b, chunk, row), dx, D);
 }
 
 template <class T, int V, class S>
@@ -74,7 +75,7 @@ void input_adjoint(const Backward<T, S>& b, const Chunk<T, S>& chunk, int64_t ro
     }
     product<V>(Left<Operand<S>>{chunk.dgates, depth, 1, depth, 0}, row_begin, row_end, b.panels.W_ih_t, 0,
                blocks_of<V>(D), D, [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
-                   store_as<T, V>(place_in_dx(b, chunk, row) + column, value, lanes);
+                   store_as<T, V>(place_in(b.dx, b, chunk, row) + column, value, lanes);
                });
 }
 
@@ -194,9 +195,7 @@ template <class T, int V, class S>
 void give_dgates(const Backward<T, S>& b, const Chunk<T, S>& chunk, int64_t row_begin, int64_t row_end) {
     const int64_t H = b.sizes.H, blocks = blocks_of<V>(H);
     for (int64_t row = row_begin; row < row_end; ++row) {
-        int64_t step = row / b.steps.B;
-        while (chunk.first[step + 1] <= row) ++step;
-        T* const out = b.dpre.at(b.steps, b.steps.time(chunk.begin + step), row - chunk.first[step]);
+        T* const out = place_in(b.dpre, b, chunk, row);
         const T* from = chunk.dgates + row * blocks * 4 * V;
         for (int64_t unit = 0; unit < H; unit += V)
             for (int64_t gate = 0; gate < 4; ++gate, from += V)

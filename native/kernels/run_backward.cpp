@@ -4,6 +4,7 @@
 
 #include "kernels/packed.h"
 #include "kernels/plan.h"
+#include "kernels/table_rows.h"
 #include "kernels/variant_memory.h"
 #include "support/subnormals.h"
 #include "support/threads.h"
@@ -61,6 +62,54 @@ ChunkPlan<S> plan_chunk(const BackwardCall<T, S>& call, int64_t begin, int64_t e
     return plan;
 }
 
+// The same of a table, row by row: a step stands where the table says, and h before it may be the reset state.
+template <class T, class S>
+ChunkPlan<S> plan_chunk(const BackwardCall<T, S>& call, const ResetState<T>& reset, int64_t begin, int64_t end) {
+    using In = typename Stored<S>::In;
+    const Steps& steps = call.steps;
+    const StepTable& table = *call.table;
+    const Sizes& n = call.sizes;
+    const auto place = [&](int64_t s, int64_t row) {
+        if (table.places) return table.places[steps.start(s) + row];
+        return Place{static_cast<int32_t>(steps.time(s)), static_cast<int32_t>(row)};
+    };
+    ChunkPlan<S> plan{begin, end, 0, {0}, {}, {}};
+    for (int64_t s = begin; s < end; ++s) {
+        const int64_t t = steps.time(s), rows = steps.rows(t);
+        plan.rows += rows;
+        plan.first.push_back(plan.rows);
+        for (int64_t row = 0; row < rows; ++row) {
+            const Place here = place(s, row);
+            append(plan.x, call.x.at(here), call.x.row, 1);
+            if (table.before && table.before[steps.start(t) + row] & kCut)
+                append(plan.h, In(reset.h + here.b * reset.h_row), reset.h_row, 1);
+            else if (s == 0)
+                append(plan.h, In(call.h_0 + here.b * n.P), n.P, 1);
+            else
+                append(plan.h, call.y.at(place(s - 1, row)), call.y.row, 1);
+        }
+    }
+    return plan;
+}
+
+// Chunks of about as many rows as there are without a table, and none across a checkpoint.
+template <class T, class S>
+std::vector<ChunkPlan<S>> plan_chunks(const BackwardCall<T, S>& call, const ResetState<T>& reset) {
+    const int64_t most = chunk_steps(call.sizes, kOperandBytes<T, S>) * std::max<int64_t>(call.sizes.B, 1);
+    const Steps& steps = call.steps;
+    std::vector<ChunkPlan<S>> chunks;
+    for (int64_t begin = 0, end; begin < steps.T; begin = end) {
+        int64_t rows = steps.rows(steps.time(begin));
+        for (end = begin + 1; end < steps.T; ++end) {
+            rows += steps.rows(steps.time(end));
+            if (rows > most || (call.checkpoints && end % call.every == 0)) break;
+        }
+        chunks.push_back(plan_chunk(call, reset, begin, end));
+    }
+    if (chunks.empty()) chunks.push_back({0, 0, 0, {0}, {}, {}});  // gradients still go from the end to the start
+    return chunks;
+}
+
 template <class T, class S>
 std::vector<ChunkPlan<S>> plan_chunks(const BackwardCall<T, S>& call) {
     const int64_t steps = chunk_steps(call.sizes, kOperandBytes<T, S>);
@@ -81,8 +130,8 @@ int64_t most_rows_of(const std::vector<ChunkPlan<S>>& chunks) {
 template <class T, class S>
 class Recompute {
   public:
-    Recompute(const BackwardCall<T, S>& call, const Panels<T, PanelElement<T, S>>& panels, int threads,
-              const VariantMemory<T>& memory)
+    Recompute(const BackwardCall<T, S>& call, const Panels<T, PanelElement<T, S>>& panels,
+              const ResetState<T>& reset, int threads, const VariantMemory<T>& memory)
         : call_(call),
           memory_(memory),
           steps_(call.checkpoints ? std::min(call.every, call.steps.T) : 0),
@@ -92,7 +141,7 @@ class Recompute {
           c_(steps_ ? call.sizes.B * call.sizes.H : 0),
           h_(steps_ ? 2 * call.sizes.B * width_ : 0),
           hidden_(steps_ && call.sizes.projected ? call.sizes.B * operands_of<Operand<S>>(call.sizes.H) : 0),
-          operands_(kPairs<S> && steps_ ? threads * operands_size() : 0),
+          operands_((kPairs<S> || call.table) && steps_ ? threads * operands_size() : 0),
           state_(steps_ && call.variant.keeps_hidden() ? call.sizes.B * call.sizes.P : 0),
           extra_(steps_ && call.variant.gains ? steps_ * call.sizes.B * norm_width(call.sizes.H) : 0) {
         if (!steps_) return;
@@ -113,9 +162,17 @@ class Recompute {
         f_.variant = call.variant;
         f_.extra = extra_.get();
         memory.give(f_);
+        if (!call.table) return;
+        table_ = *call.table;
+        table_.kept_in_place = false;
+        f_.table = &table_;
+        f_.reset = reset;
     }
+    Recompute(const Recompute&) = delete;
+    Recompute& operator=(const Recompute&) = delete;
 
     explicit operator bool() const { return steps_ > 0; }
+    const StepTable* table() const { return f_.table; }
     typename Stored<S>::In gates() const { return f_.gates; }
     typename Stored<S>::In cell() const { return f_.cell; }
     const T* extra() const { return f_.extra; }
@@ -156,6 +213,7 @@ class Recompute {
     const Workspace<Operand<S>> h_, hidden_, operands_;
     const Workspace<T> state_, extra_;
     Forward<T, S> f_{};
+    StepTable table_{};
 
     static int64_t kept_bytes(const BackwardCall<T, S>& call) {
         return kPairs<S> && call.narrow_kept ? sizeof(BFloat16) : sizeof(T);
@@ -176,10 +234,11 @@ class Recompute {
         if (before_.get())
             for (int64_t k = first * n.H; k < last * n.H; ++k) before_.get()[k] = to_bfloat16(c[k]);
         for (int64_t b = first; b < last; ++b) {
-            typename Stored<S>::In h = call_.h_0 + b * n.P;
+            typename Stored<S>::In h = call_.h_0 + (f_.table ? table_.caller(b) : b) * n.P;
             kernels.operands(memory_.masked_row(h, b, n.P), n.P, n.P, f_.h[1 - begin % 2] + b * width_, 1);
             if (begin > 0 && b < call_.steps.rows(call_.steps.time(begin - 1)))
-                h = call_.y.at(call_.steps, call_.steps.time(begin - 1), b);
+                h = f_.table && table_.places ? call_.y.at(table_.places[call_.steps.start(begin - 1) + b])
+                                              : call_.y.at(call_.steps, call_.steps.time(begin - 1), b);
             kernels.operands(memory_.masked_row(h, b, n.P), n.P, n.P, f_.h[begin % 2] + b * width_, 1);
             for (int64_t k = 0; state_.get() && k < n.P; ++k) state_.get()[b * n.P + k] = value_of<T>(h + k);
         }
@@ -196,11 +255,13 @@ class BackwardPass {
           lanes_(blocks_ * kernels.width),
           plan_(plan_for(call.sizes, call.threads, split_for(call.variant, call.split), kGroup * kernels.width,
                          kOperandBytes<T, S>)),
-          chunks_(plan_chunks(call)),
+          zeros_(call.table ? std::max(call.sizes.P, call.sizes.H) : 0),
+          reset_(call.table ? reset_state<T>(call, cleared(zeros_, call)) : ResetState<T>{}),
+          chunks_(call.table ? plan_chunks(call, reset_) : plan_chunks(call)),
           most_rows_(most_rows_of(chunks_)),
           packed_(kernels, call.sizes,
                   call.checkpoints || (!kPairs<S> && call.dx.data && call.sizes.D <= kNarrowInput), true,
-                  static_cast<bool>(call.dx.data), call.dh_0 || call.steps.T > 1),
+                  static_cast<bool>(call.dx.data), call.dh_0 || call.table || call.steps.T > 1),
           dgates_row_(operands_of<Operand<S>>(4 * lanes_)),
           dprojected_row_(operands_of<Operand<S>>(call.sizes.P)),
           hidden_row_(operands_of<Operand<S>>(lanes_)),
@@ -209,18 +270,20 @@ class BackwardPass {
           dW_hh_(call.dW_hh ? 4 * lanes_ * call.sizes.P : 0),
           db_(call.db ? 4 * lanes_ : 0),
           dhidden_(call.sizes.projected ? call.sizes.B * call.sizes.H : 0),
-          dh_(call.dh_0 ? 0 : call.sizes.B * call.sizes.P),
-          dc_(call.dc_0 ? 0 : call.sizes.B * call.sizes.H),
+          dh_(call.dh_0 && !ordered() ? 0 : call.sizes.B * call.sizes.P),
+          dc_(call.dc_0 && !ordered() ? 0 : call.sizes.B * call.sizes.H),
           dprojected_(call.sizes.projected ? 2 * most_rows_ * dprojected_row_ : 0),
           hidden_(call.sizes.projected ? 2 * most_rows_ * hidden_row_ : 0),
           pairs_(kPairs<S> ? (most_rows_ + 1) / 2 * pairs_width() : 0),
+          x_rows_(gathered(&ChunkPlan<S>::x) * call.sizes.D),
+          h_rows_(gathered(&ChunkPlan<S>::h) * call.sizes.P),
           wants_vectors_(wants_vectors(call)),
           vectors_(call.variant.gains || wants_vectors_ ? 2 * most_rows_ * lanes_ * 5 : 0),
           h_masked_(masks(call) ? 2 * most_rows_ * call.sizes.P : 0),
           dvectors_(wants_vectors_ ? kVectors * lanes_ : 0),
           carried_(call.variant.rate(Purpose::zoneout_hidden) > 0 ? call.sizes.B * call.sizes.P : 0),
           memory_(call.variant, call.sizes, lanes_, plan_.threads, call.checkpoints ? call.sizes.B : 1),
-          recompute_(call, packed_.panels(), plan_.threads, memory_) {
+          recompute_(call, packed_.panels(), reset_, plan_.threads, memory_) {
         b_.sizes = call.sizes;
         b_.steps = call.steps;
         b_.panels = packed_.panels();
@@ -233,8 +296,8 @@ class BackwardPass {
         b_.dy = call.dy;
         b_.dgates_in = call.dgates;
         b_.dcell_in = call.dcell;
-        b_.dh = call.dh_0 ? call.dh_0 : dh_.get();
-        b_.dc = call.dc_0 ? call.dc_0 : dc_.get();
+        b_.dh = dh_.get() ? dh_.get() : call.dh_0;
+        b_.dc = dc_.get() ? dc_.get() : call.dc_0;
         b_.dx = call.dx;
         b_.dpre = call.dpre;
         b_.dW_ih = dW_ih_.get();
@@ -248,6 +311,10 @@ class BackwardPass {
         memory_.give(b_);
         for (std::size_t k = 0; h_masked_.get() && k < chunks_.size(); ++k)
             chunks_[k].h = {{h_masked_of(k), call.sizes.P, chunks_[k].rows}};
+        b_.table = recompute_ ? recompute_.table() : call.table;
+        b_.reset = reset_;
+        b_.dh_reset = call.dh_reset;
+        b_.dc_reset = call.dc_reset;
     }
 
     int threads() const { return plan_.threads; }
@@ -264,29 +331,50 @@ class BackwardPass {
         for (int64_t k = static_cast<int64_t>(chunks_.size()) - 1; k >= 0; --k) {
             if (recompute_.due(chunks_[k].end))
                 recompute_.run(kernels_, share, team, plan_.by_units, chunks_[k].begin, mine);
-            const Chunk<T, S> chunk = chunk_of(k);
+            Chunk<T, S> chunk = chunk_of(k);
             kernels_.adjoint(mine, chunk, share, plan_.by_units ? &team : nullptr);
             team.barrier();
+            if (chunk.rows == 0) continue;
             if constexpr (kPairs<S>) {
                 kernels_.pair_rows(mine, chunk, rank, size);
                 team.barrier();
+            } else if (call_.table) {
+                Segment<In> x, h;
+                const bool some =
+                    gather(chunk.x, chunk.x_count, chunk.rows, x_rows_.get(), call_.sizes.D, x, rank, size) |
+                    gather(chunk.h, chunk.h_count, chunk.rows, h_rows_.get(), call_.sizes.P, h, rank, size);
+                if (some) team.barrier();
+                kernels_.products(mine, chunk, rank, size);
+                continue;
             }
             kernels_.products(mine, chunk, rank, size);
         }
         team.barrier();
         const bool normed = call_.variant.gains != nullptr;
         kernels_.unpack(b_, call_.dW_ih, call_.dW_hh, normed ? nullptr : call_.db, rank, size);
-        if (!wants_vectors_) return;
-        VariantGradients<T> vectors = call_.d_variant;
-        vectors.bias = normed ? call_.db : nullptr;
-        kernels_.unpack_vectors(b_, vectors, rank, size);
+        if (wants_vectors_) {
+            VariantGradients<T> vectors = call_.d_variant;
+            vectors.bias = normed ? call_.db : nullptr;
+            kernels_.unpack_vectors(b_, vectors, rank, size);
+        }
+        if (!call_.table) return;
+        const Sizes& n = call_.sizes;
+        const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
+        clear_absent(call_, begin, end);
+        if (!ordered()) return;
+        scatter_rows(*call_.table, call_.dh_0, b_.dh, n.P, begin, end);
+        scatter_rows(*call_.table, call_.dc_0, b_.dc, n.H, begin, end);
     }
 
   private:
+    using In = typename Stored<S>::In;
+
     const Kernels<T, S>& kernels_;
     const BackwardCall<T, S>& call_;
     const int64_t blocks_, lanes_;
     Plan plan_;
+    const Workspace<T> zeros_;
+    const ResetState<T> reset_;
     std::vector<ChunkPlan<S>> chunks_;
     const int64_t most_rows_;  // of a chunk
     const Packed<T, S> packed_;
@@ -294,11 +382,48 @@ class BackwardPass {
     const Workspace<Operand<S>> dgates_;
     const Workspace<T> dW_ih_, dW_hh_, db_, dhidden_, dh_, dc_;
     const Workspace<Operand<S>> dprojected_, hidden_, pairs_;
+    const Workspace<S> x_rows_, h_rows_;  // of a chunk, where these stand in many pieces
     const bool wants_vectors_;
     const Workspace<T> vectors_, h_masked_, dvectors_, carried_;
     const VariantMemory<T> memory_;
     const Recompute<T, S> recompute_;
     Backward<T, S> b_{};
+
+    // Whether rows of the walk are in another order than those of the call.
+    bool ordered() const { return call_.table && call_.table->order; }
+
+    static const T* cleared(const Workspace<T>& zeros, const BackwardCall<T, S>& call) {
+        std::fill_n(zeros.get(), std::max(call.sizes.P, call.sizes.H), T(0));
+        return zeros.get();
+    }
+
+    // Whether the rows of a chunk are copied side by side before products: where their pieces are short.
+    static bool in_pieces(int64_t pieces, int64_t rows) { return !kPairs<S> && pieces * 8 > rows; }
+
+    // Rows of memory that this takes.
+    int64_t gathered(std::vector<Segment<In>> ChunkPlan<S>::* rows) const {
+        if (!call_.table) return 0;
+        return std::any_of(chunks_.begin(), chunks_.end(),
+                           [&](const auto& chunk) { return in_pieces((chunk.*rows).size(), chunk.rows); })
+                   ? most_rows_
+                   : 0;
+    }
+
+    // This rank's part of it, which leaves one segment; whether there was anything to do.
+    static bool gather(const Segment<In>*& segments, int64_t& count, int64_t rows, S* memory, int64_t width,
+                       Segment<In>& whole, int rank, int size) {
+        if (!in_pieces(count, rows)) return false;
+        const int64_t begin = rows * rank / size, end = rows * (rank + 1) / size;
+        int64_t at = 0;
+        for (const Segment<In>* each = segments; each != segments + count; ++each)
+            for (int64_t n = 0; n < each->count; ++n, ++at)
+                if (at >= begin && at < end)
+                    std::memcpy(memory + at * width, address(each->data + n * each->row), width * sizeof(S));
+        whole = {memory, width, rows};
+        segments = &whole;
+        count = 1;
+        return true;
+    }
 
     // Weights, sums at zero, and the adjoint of the last state: this rank's part of them.
     void start(int rank, int size) const {
@@ -307,7 +432,7 @@ class BackwardPass {
         const auto zero = [&](T* data, int64_t count) {
             if (data) copy_or_zero<T>(data, nullptr, count * rank / size, count * (rank + 1) / size);
         };
-        if (chunks_.empty()) {  // else the first one writes them
+        if (most_rows_ == 0) {  // else the first chunk writes them
             zero(b_.dW_ih, 4 * lanes_ * n.D);
             zero(b_.dW_hh, 4 * lanes_ * n.P);
             zero(b_.db, 4 * lanes_);
@@ -315,6 +440,13 @@ class BackwardPass {
         zero(b_.dW_hr, n.P * n.H);
         zero(b_.dvectors, kVectors * lanes_);
         const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
+        zero(call_.dh_reset, n.B * n.P);
+        zero(call_.dc_reset, n.B * n.H);
+        if (ordered()) {
+            gather_rows(*call_.table, b_.dh, call_.dh_n, n.P, begin, end);
+            gather_rows(*call_.table, b_.dc, call_.dc_n, n.H, begin, end);
+            return;
+        }
         copy_or_zero(b_.dh, call_.dh_n, begin * n.P, end * n.P);
         copy_or_zero(b_.dc, call_.dc_n, begin * n.H, end * n.H);
         memory_.draw_mask(kernels_, call_.variant, n.P, begin, end, rank);

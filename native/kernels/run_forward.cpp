@@ -5,6 +5,7 @@
 #include "kernels/dispatch.h"
 #include "kernels/packed.h"
 #include "kernels/plan.h"
+#include "kernels/table_rows.h"
 #include "kernels/variant_memory.h"
 #include "support/subnormals.h"
 #include "support/threads.h"
@@ -40,6 +41,11 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     const Variant<T>& variant = call.variant;
     Plan plan = plan_for(n, call.threads, split_for(variant, forward_split(n, call.split, element)), kernels.width,
                          element);
+    const StepTable* const table = call.table;
+    const bool ordered = table && table->order, gathered = table && table->places;
+    const Workspace<T> zeros(table ? std::max(n.P, n.H) : 0), h_ordered(ordered && kNarrow<S> ? n.B * n.P : 0),
+        c_ordered(ordered ? n.B * n.H : 0);
+    if (zeros.get()) std::fill_n(zeros.get(), std::max(n.P, n.H), T(0));
     const Workspace<Operand<S>> h(2 * n.B * width), hidden(n.projected ? n.B * operands_of<Operand<S>>(n.H) : 0);
     Forward<T, S> f{};
     f.sizes = n;
@@ -51,8 +57,8 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     f.y = call.y;
     f.h[0] = h.get();
     f.h[1] = h.get() + n.B * width;
-    f.h_last = call.h_n;
-    f.c = call.c_n;
+    f.h_last = ordered ? h_ordered.get() : call.h_n;
+    f.c = ordered ? c_ordered.get() : call.c_n;
     f.gates = call.gates;
     f.cell = call.cell;
     f.checkpoints = call.checkpoints;
@@ -60,6 +66,8 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     f.hidden = hidden.get();
     f.variant = variant;
     f.extra = call.extra;
+    f.table = table;
+    if (table) f.reset = reset_state<T>(call, zeros.get());
     const int64_t share_rows = plan.by_units ? n.B : blocks_of(n.B, plan.threads);
     const int64_t share_lanes = (plan.by_units ? blocks_of(blocks, plan.threads) : blocks) * kernels.width;
     f.ahead_steps = call.steps.sizes ? 0 : ahead_steps(n, call.steps.T, share_rows, share_lanes, sizeof(T));
@@ -67,7 +75,8 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     f.ahead_size = f.ahead_steps * n.B * blocks * kernels.width * 4;
     const Workspace<T> ahead(f.ahead_size * (f.ahead_steps ? plan.threads : 0));
     f.ahead = ahead.get();
-    if (kNarrow<S>) f.operands_size = std::max<int64_t>(f.ahead_steps, 1) * n.B * operands_of<Operand<S>>(n.D);
+    if (kNarrow<S> || gathered)
+        f.operands_size = std::max<int64_t>(f.ahead_steps, 1) * n.B * operands_of<Operand<S>>(n.D);
     const Workspace<Operand<S>> operands(f.operands_size * plan.threads);
     f.operands = operands.get();
     const ByteWorkspace x_bytes(kBytes ? std::max<int64_t>(f.ahead_steps, 1) * n.B : 0, n.D, plan.threads);
@@ -86,6 +95,12 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
         if (keeps) copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
         memory.draw_mask(kernels, variant, n.P, begin, end, rank);
         const auto start = [&](Operand<S>* to) {
+            if (ordered) {
+                for (int64_t row = begin; row < end; ++row)
+                    kernels.operands(call.h_0 ? call.h_0 + table->caller(row) * n.P : nullptr, n.P, n.P,
+                                     to + row * width, 1);
+                return;
+            }
             const auto from = call.h_0 ? memory.masked(call.h_0, begin * n.P, end * n.P) + begin * n.P : nullptr;
             if constexpr (kNarrow<S>)
                 kernels.operands(from, n.P, n.P, to + begin * width, end - begin);
@@ -94,14 +109,23 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
         };
         start(f.h[0]);
         if (call.steps.sizes) start(f.h[1]);
-        copy_or_zero(f.c, call.c_0, begin * n.H, end * n.H);
+        if (ordered) {
+            gather_rows(*table, f.c, call.c_0, n.H, begin, end);
+            if (kNarrow<S>) gather_rows(*table, f.h_last, call.h_0, n.P, begin, end);
+        } else {
+            copy_or_zero(f.c, call.c_0, begin * n.H, end * n.H);
+        }
         if (rank == 0) plan.cut_rows(call.steps, size);
         team.barrier();
         entry(f, plan.share(rank, size, n.B, blocks, 1), plan.by_units ? &team : nullptr);
         team.barrier();
         if (keeps) return;  // the walk has written h_n
-        if constexpr (kNarrow<S>) {
-            if (call.steps.T == 0) copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
+        if (table) fill_absent(call, f.reset, begin, end);
+        if (ordered) scatter_rows(*table, call.c_n, f.c, n.H, begin, end);
+        if constexpr (kNarrow<S>) {  // the walk has written h_n
+            if (ordered) scatter_rows(*table, call.h_n, f.h_last, n.P, begin, end);
+            if (table) end_states(call, f.reset, begin, end);
+            if (call.steps.T == 0 && !table) copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
             return;
         }
         // A row's last hidden state is in the buffer that its last step wrote.
@@ -109,8 +133,10 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
             int64_t steps = call.steps.T;
             if (call.steps.sizes && !call.steps.reverse)
                 while (steps > 0 && call.steps.sizes[steps - 1] <= b) --steps;
-            std::memcpy(call.h_n + b * n.P, f.h[steps % 2] + b * n.P, n.P * sizeof(T));
+            const int64_t caller = table ? table->caller(b) : b;
+            std::memcpy(call.h_n + caller * n.P, f.h[steps % 2] + b * n.P, n.P * sizeof(T));
         }
+        if (table) end_states(call, f.reset, begin, end);
     });
 }
 

@@ -25,6 +25,10 @@ struct ForwardCall {
     int64_t every;                  // steps between checkpoints, a multiple of chunk_steps
     Variant<T> variant;             // its `bias` is made here
     T* extra;                       // (rows, norm_width(H)), with layer norm together with gates
+    // With the plain cell alone; null: x has the steps that `steps` says; else these are those of the table.
+    const StepTable* table;
+    const T *h_reset, *c_reset;  // (B, P), (B, H), or null: zeros
+    bool fill_kept;              // whether gates and cells are to be filled where a row has no step
     int threads;
     Split split;
 };
@@ -58,6 +62,9 @@ struct BackwardCall {
     Variant<T> variant;             // as the forward call had it
     const T* extra;                 // as that left it, together with gates
     VariantGradients<T> d_variant;  // bias: not looked at
+    const StepTable* table;         // as in ForwardCall
+    const T *h_reset, *c_reset;
+    T *dh_reset, *dc_reset;  // (B, P), (B, H), or null: not wanted
     int threads;
     Split split;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -175,6 +176,58 @@ inline bool kept_in_bfloat16(const std::string& kept) {
     return kept == "bf16";
 }
 
+// Which steps rows have, and where their states are reset: `Steps` of Python.
+struct StepArrays {
+    Maybe lengths, mask, reset, h_reset, c_reset;
+
+    StepArrays() = default;
+    explicit StepArrays(nb::handle steps) {
+        static const Attribute lengths_("lengths"), mask_("mask"), reset_("reset"), h_reset_("h_reset"),
+            c_reset_("c_reset");
+        const auto of = [&](const Attribute& attribute) {
+            return maybe_of(attribute.name(), attribute.of("steps", "Steps or None", steps));
+        };
+        lengths = of(lengths_);
+        mask = of(mask_);
+        reset = of(reset_);
+        h_reset = of(h_reset_);
+        c_reset = of(c_reset_);
+    }
+    bool any() const {
+        if (!reset && (h_reset || c_reset)) refuse("reset", "the steps at which the state is reset", "None");
+        return lengths || mask || reset;
+    }
+
+    // (T, B), contiguous; empty where there is none.
+    static std::vector<uint8_t> flags(const char* name, const Maybe& array, int64_t T, int64_t B) {
+        std::vector<uint8_t> all;
+        if (!array) return all;
+        if (array->dtype() != nb::dtype<bool>()) refuse(name, "an array of bool", "another type");
+        if (array->ndim() != 2 || int64_t(array->shape(0)) != T || int64_t(array->shape(1)) != B)
+            refuse(name, "shape " + shape_of({T, B}), shape_of(*array));
+        all.reserve(T * B);
+        const auto* const data = static_cast<const uint8_t*>(array->data());
+        for (int64_t t = 0; t < T; ++t)
+            for (int64_t b = 0; b < B; ++b) all.push_back(data[t * array->stride(0) + b * array->stride(1)] != 0);
+        return all;
+    }
+
+    static std::vector<int64_t> counts(const Maybe& array, int64_t T, int64_t B) {
+        std::vector<int64_t> all;
+        if (!array) return all;
+        if (array->dtype() != nb::dtype<int64_t>()) refuse("lengths", "an array of int64", "another type");
+        if (array->ndim() != 1 || int64_t(array->shape(0)) != B)
+            refuse("lengths", shape_of({B}), shape_of(*array));
+        for (int64_t b = 0; b < B; ++b) {
+            all.push_back(static_cast<const int64_t*>(array->data())[b * array->stride(0)]);
+            if (all.back() < 0 || all.back() > T)
+                refuse("lengths", "numbers from 0 to " + std::to_string(T) + ", the steps of x",
+                       std::to_string(all.back()) + " for row " + std::to_string(b));
+        }
+        return all;
+    }
+};
+
 // How a sequence is walked: `SequenceArgs` of Python.
 struct SequenceArgs {
     std::optional<std::vector<int64_t>> batch_sizes;
@@ -187,11 +240,13 @@ struct SequenceArgs {
     bool kept_in_bfloat16;
     int64_t cell;  // `CellSpec.code`
     nb::object rates, draws;
+    StepArrays rows;
+    bool fill;
 
     explicit SequenceArgs(nb::handle args) {
         static const Attribute batch_sizes_("batch_sizes"), reverse_("reverse"), checkpoint_("checkpoint"),
             threads_("threads"), split_("split"), clamps_("clamps"), compute_("compute"), kept_("kept"),
-            cell_("cell"), rates_("rates"), draws_("draws");
+            cell_("cell"), rates_("rates"), draws_("draws"), steps_("steps"), fill_("fill");
         const auto of = [&](const Attribute& attribute) { return attribute.of("args", "SequenceArgs", args); };
         batch_sizes = batch_sizes_of(of(batch_sizes_));
         reverse = flag_of("reverse", of(reverse_));
@@ -204,6 +259,9 @@ struct SequenceArgs {
         cell = whole_of("cell", of(cell_), 0);
         rates = of(rates_);
         draws = of(draws_);
+        const nb::object steps = of(steps_);
+        if (!steps.is_none()) rows = StepArrays(steps);
+        fill = flag_of("fill", of(fill_));
     }
 };
 
@@ -258,6 +316,8 @@ struct Problem {
     Weights<T, S> weights{};
     std::vector<int64_t> batch_sizes, starts;
     int64_t rows = 0;
+    std::unique_ptr<const StepPlan> plan;  // of steps that rows have for themselves, or null
+    int64_t times = 0;                     // steps of x, where a walk may have fewer
 
     explicit Problem(const LayerArrays& layer) {
         const auto& [W_ih, W_hh, b_ih, b_hh, W_hr, w_ch, w_ln, w_ln_cell, b_ln_cell] = layer;
@@ -304,11 +364,21 @@ struct Problem {
             const int64_t T_ = int64_t(batch_sizes.size());
             steps = {T_, T_ ? batch_sizes[0] : 0, batch_sizes.data(), starts.data(), reverse};
         }
-        sizes.T = steps.T;
         sizes.B = steps.B;
+        times = steps.T;
+        if (args.rows.any()) plan_steps(args);
+        sizes.T = steps.T;
     }
 
-    bool packed() const { return steps.starts != nullptr; }
+    // Sizes with all the steps of x.
+    Sizes whole() const {
+        Sizes all = sizes;
+        all.T = times;
+        return all;
+    }
+    // The table of a walk, or null.
+    const StepTable* table() const { return plan ? &plan->table() : nullptr; }
+    bool packed() const { return steps.starts != nullptr && !plan; }
 
     // An argument of (T, B, width), or (rows, width) where steps are packed.
     RowsIn<S> rows_of(const char* name, const Maybe& array, int64_t width, bool whole = false) const {
@@ -317,7 +387,7 @@ struct Problem {
             need<S>(name, *array, {rows, width}, whole);
             return {elements_of<S>(*array), 0, array->stride(0)};
         }
-        need<S>(name, *array, {steps.T, steps.B, width}, whole);
+        need<S>(name, *array, {times, steps.B, width}, whole);
         return {elements_of<S>(*array), array->stride(0), array->stride(1)};
     }
 
@@ -332,7 +402,23 @@ struct Problem {
     }
     Result<S> result_rows(const char* name, const Room& room, int64_t width, bool narrow = false) const {
         if (packed()) return Result<S>(name, room, {rows, width}, narrow);
-        return Result<S>(name, room, {steps.T, steps.B, width}, narrow);
+        return Result<S>(name, room, {times, steps.B, width}, narrow);
+    }
+
+  private:
+    void plan_steps(const SequenceArgs& args) {
+        if (args.batch_sizes) refuse("batch_sizes", "None next to steps", "batch sizes");
+        if (args.clamps) refuse("clamps", "None next to steps", shape_of(*args.clamps));
+        if (steps.T > INT32_MAX || steps.B > INT32_MAX)
+            refuse("x", "at most 2^31 - 1 steps and rows next to steps", shape_of({steps.T, steps.B}));
+        const auto lengths = StepArrays::counts(args.rows.lengths, steps.T, steps.B);
+        const auto mask = StepArrays::flags("mask", args.rows.mask, steps.T, steps.B);
+        const auto reset = StepArrays::flags("reset", args.rows.reset, steps.T, steps.B);
+        plan = std::make_unique<const StepPlan>(steps.T, steps.B, args.rows.lengths ? lengths.data() : nullptr,
+                                                args.rows.mask ? mask.data() : nullptr,
+                                                args.rows.reset ? reset.data() : nullptr, args.reverse);
+        if (!plan->table().order) return;
+        steps = {plan->steps(), steps.B, plan->sizes(), plan->starts(), false};
     }
 };
 

@@ -19,6 +19,7 @@ void need_int8(const ForwardCall<float>& call, const SequenceArgs& args, bool ke
     const Sizes& n = call.sizes;
     if (args.clamps) refuse("clamps", "None with compute='int8'", shape_of(*args.clamps));
     if (call.variant.general) refuse("cell", "the plain cell with compute='int8'", "another one");
+    if (call.table) refuse("steps", "None with compute='int8'", "steps");
     if (keep && args.checkpoint > 0)
         refuse("checkpoint", "0 with compute='int8'", std::to_string(args.checkpoint));
     for (const int64_t width : {n.D, n.P})
@@ -49,6 +50,11 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     call.h_0 = dense<T>("h_0", h_0_array, {n.B, n.P});
     call.c_0 = dense<T>("c_0", c_0_array, {n.B, n.H});
     call.variant = variant_of<T>(args, draws, weights, n);
+    call.table = problem.table();
+    call.h_reset = dense<T>("h_reset", args.rows.h_reset, {n.B, n.P});
+    call.c_reset = dense<T>("c_reset", args.rows.c_reset, {n.B, n.H});
+    call.fill_kept = args.fill;
+    if (call.table && call.variant.general) refuse("steps", "None for a cell other than the plain one", "steps");
     const Result<S> y = problem.result_rows("y", rooms[0], n.P, is_bfloat16(x));
     const Result<T> h_n("h_n", rooms[1], {n.B, n.P}), c_n("c_n", rooms[2], {n.B, n.H});
     Result<S> gates, cell;
@@ -57,8 +63,8 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     call.h_n = h_n.data;
     call.c_n = c_n.data;
     if (keep && args.checkpoint > 0) {
-        call.every = steps_between(args.checkpoint, n, kOperandBytes<T, S>);
-        checkpoints = Result<T>("cell", rooms[4], {(n.T + call.every - 1) / call.every, n.B, n.H});
+        call.every = steps_between(args.checkpoint, problem.whole(), kOperandBytes<T, S>);
+        checkpoints = Result<T>("cell", rooms[4], {(problem.times + call.every - 1) / call.every, n.B, n.H});
         call.checkpoints = checkpoints.data;
     } else if (keep) {
         gates = problem.result_rows("gates", rooms[3], 4 * n.H, args.kept_in_bfloat16);
@@ -91,7 +97,7 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
                       const SequenceArgs& args, bool need_x, bool need_weights, nb::handle out, const Room& dpre) {
     const Problem<T, S> problem(kept.x, weights, args);
     const Sizes& n = problem.sizes;
-    const Rooms rooms(out, 11);
+    const Rooms rooms(out, 13);
     const DrawArgs draws(args.draws);
     BackwardCall<T, S> call{};
     call.variant = variant_of<T>(args, draws, weights, n);
@@ -115,9 +121,9 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     } else {
         if (args.checkpoint < 1)
             refuse("checkpoint", "at least 1 where gates are not given", std::to_string(args.checkpoint));
-        call.every = steps_between(args.checkpoint, n, kOperandBytes<T, S>);
+        call.every = steps_between(args.checkpoint, problem.whole(), kOperandBytes<T, S>);
         call.narrow_kept = kPairs<S> && args.kept_in_bfloat16;
-        call.checkpoints = dense<T>("cell", kept.cell, {(n.T + call.every - 1) / call.every, n.B, n.H});
+        call.checkpoints = dense<T>("cell", kept.cell, {(problem.times + call.every - 1) / call.every, n.B, n.H});
     }
     call.dy = problem.rows_of("dy", d.dy, n.P);
     call.dgates = problem.rows_of("dgates", d.dgates, 4 * n.H);
@@ -126,7 +132,17 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     call.dc_n = dense<T>("dc_n", d.dc_n, {n.B, n.H});
     const Result<T> dh_0("dh_0", rooms[1], {n.B, n.P}), dc_0("dc_0", rooms[2], {n.B, n.H});
     Result<S> dx;
-    Result<T> dW_ih, dW_hh, db, dW_hr, dw_ch, dw_ln, dw_ln_cell, db_ln_cell;
+    Result<T> dW_ih, dW_hh, db, dW_hr, dw_ch, dw_ln, dw_ln_cell, db_ln_cell, dh_reset, dc_reset;
+    call.table = problem.table();
+    call.h_reset = dense<T>("h_reset", args.rows.h_reset, {n.B, n.P});
+    call.c_reset = dense<T>("c_reset", args.rows.c_reset, {n.B, n.H});
+    if (call.table && call.table->reset) {
+        if (call.h_reset) dh_reset = Result<T>("dh_reset", rooms[11], {n.B, n.P});
+        if (call.c_reset) dc_reset = Result<T>("dc_reset", rooms[12], {n.B, n.H});
+    }
+    call.dh_reset = dh_reset.data;
+    call.dc_reset = dc_reset.data;
+    if (call.table && call.variant.general) refuse("steps", "None for a cell other than the plain one", "steps");
     if (need_x) dx = problem.result_rows("dx", rooms[0], n.D, is_bfloat16(kept.x));
     if (need_weights) {
         dW_ih = Result<T>("dW_ih", rooms[3], {4 * n.H, n.D});
@@ -162,7 +178,8 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
         run_backward(kernels_for<T, S>(target(), n.H), call);
     }
     return nb::make_tuple(dx.array, dh_0.array, dc_0.array, dW_ih.array, dW_hh.array, db.array, dW_hr.array,
-                          dw_ch.array, dw_ln.array, dw_ln_cell.array, db_ln_cell.array);
+                          dw_ch.array, dw_ln.array, dw_ln_cell.array, db_ln_cell.array, dh_reset.array,
+                          dc_reset.array);
 }
 
 // Calls Function<float> or Function<double> by the type of x.
@@ -327,7 +344,7 @@ double fma_peak(int threads, double seconds) {
 
 // What Python may call and with which arguments, by number.  Raise it, and INTERFACE in native_module.py, with
 // each change: Python refuses a module of another number, which would ignore arguments that it does not know.
-constexpr int kInterface = 11;
+constexpr int kInterface = 12;
 
 NB_MODULE(_kernels, m) {
     m.attr("interface") = kInterface;

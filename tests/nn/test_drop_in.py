@@ -167,29 +167,29 @@ def test_memory_for_results_that_does_not_fit_is_refused(entry: str) -> None:
     if entry == "forward":
         expected = kernels.forward(x, zeros, zeros, weights)
         y = np.full((T, B, H), np.nan)
-        done = kernels.forward(x, zeros, zeros, weights, out=(y, None, None, None, None))
+        done = kernels.forward(x, zeros, zeros, weights, out=(y, *[None] * 5))
         assert done.y is y
         np.testing.assert_array_equal(y, expected.y)
         np.testing.assert_array_equal(done.h_n, expected.h_n)
         with pytest.raises(GatewrightError, match=r"^h_n: expected shape \(2, 4\), got \(2, 5\)"):
-            kernels.forward(x, zeros, zeros, weights, out=(None, np.ones((B, H + 1)), None, None, None))
+            kernels.forward(x, zeros, zeros, weights, out=(None, np.ones((B, H + 1)), *[None] * 4))
         wide = np.ones((T, B, 2 * H))[..., :H]
         with pytest.raises(GatewrightError, match=r"^y: expected a contiguous array"):
-            kernels.forward(x, zeros, zeros, weights, out=(wide, None, None, None, None))
-        with pytest.raises(GatewrightError, match=r"^out: expected 5 arrays or None, got 1"):
+            kernels.forward(x, zeros, zeros, weights, out=(wide, *[None] * 5))
+        with pytest.raises(GatewrightError, match=r"^out: expected 6 arrays or None, got 1"):
             kernels.forward(x, zeros, zeros, weights, out=(None,))
     elif entry == "backward":
         d, inputs = kernels.OutputGradients(kept.y), kernels.Inputs(x, zeros, zeros)
         expected_back = kernels.backward(d, inputs, kept, weights)
         out = [np.full_like(each, np.nan) for each in (x, zeros, zeros, W_ih, W_hh, W_ih[:, 0])]
-        done_back = kernels.backward(d, inputs, kept, weights, out=(*out, None))
-        for a, b, given in zip(done_back, expected_back, [*out, None], strict=True):
+        done_back = kernels.backward(d, inputs, kept, weights, out=(*out, *[None] * 7))
+        for a, b, given in zip(done_back, expected_back, [*out, *[None] * 7], strict=True):
             assert a is given
             if b is not None:
                 np.testing.assert_array_equal(a, b)
         out[3] = out[3].astype(np.float32)
         with pytest.raises(GatewrightError, match=r"^dW_ih: expected float64"):
-            kernels.backward(d, inputs, kept, weights, out=(*out, None))
+            kernels.backward(d, inputs, kept, weights, out=(*out, *[None] * 7))
     else:
         y = np.full((T * B, 4 * H), np.nan)
         assert kernels.linear(x.reshape(-1, D), W_ih, out=y) is y

@@ -13,6 +13,7 @@ from gatewright.kernels.arguments import (
     Kept,
     OutputGradients,
     SequenceArgs,
+    Steps,
 )
 from gatewright.kernels.calls import (
     CHUNK_BYTES,
@@ -43,6 +44,7 @@ __all__ = [
     "LayerWeights",
     "OutputGradients",
     "SequenceArgs",
+    "Steps",
     "backward",
     "chunk_steps",
     "fma_peak",

@@ -26,6 +26,24 @@ class Draws(NamedTuple):
     stream: int = 0
 
 
+class Steps(NamedTuple):
+    """Which steps the rows of a padded sequence have, and where their states are reset.
+
+    Attributes:
+        lengths: steps of each row, (B,), int64, 0 to T each; None for T.
+        mask: whether a row has a step, (T, B), bool; over one that it has not, its state is carried.  None: all.
+        reset: whether the state before a step is replaced by the reset state, (T, B), bool; None for nowhere.
+        h_reset: hidden state that a reset sets, (B, P); None for zeros.
+        c_reset: cell state that a reset sets, (B, H); None for zeros.
+    """
+
+    lengths: Array | None = None
+    mask: Array | None = None
+    reset: Array | None = None
+    h_reset: Array | None = None
+    c_reset: Array | None = None
+
+
 class SequenceArgs(NamedTuple):
     """How a sequence is walked, and by how many threads.
 
@@ -48,6 +66,10 @@ class SequenceArgs(NamedTuple):
         cell: which cell, `CellSpec.code`; its bits for weights count for nothing: the weights themselves do.
         rates: `CellSpec.rates`.
         draws: random numbers of zoneout and dropout; None for evaluation, with expectations in their place.
+        steps: which steps each row has, where not all have all of them; None next to ``batch_sizes``.
+        fill: with ``steps``, whether gates and cell states that a pass keeps are filled where a row has no step,
+            which `backward` does not need: zeros past a row's end; over a gap a forget gate of one, no other gate,
+            and the cell state that is carried.
     """
 
     batch_sizes: Sequence[int] | None = None
@@ -61,6 +83,8 @@ class SequenceArgs(NamedTuple):
     cell: int = 0
     rates: Sequence[float] = ()
     draws: Draws | None = None
+    steps: Steps | None = None
+    fill: bool = False
 
 
 class Inputs(NamedTuple):
@@ -141,6 +165,8 @@ class Backward(NamedTuple):
         dw_ln: of the gains of the gates, (4H,).
         dw_ln_cell: of the gains of the cell state, (H,).
         db_ln_cell: of its shifts, (H,).
+        dh_reset: of h_reset, (B, P); None without it.
+        dc_reset: of c_reset, (B, H); None without it.
     """
 
     dx: Array | None
@@ -154,3 +180,5 @@ class Backward(NamedTuple):
     dw_ln: Array | None = None
     dw_ln_cell: Array | None = None
     db_ln_cell: Array | None = None
+    dh_reset: Array | None = None
+    dc_reset: Array | None = None

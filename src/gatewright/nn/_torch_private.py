@@ -24,6 +24,7 @@ NAMES = (
     "below_autograd",
     "keys_after_autograd",
     "interpreters",
+    "assert_async",
 )
 
 dispatch_stack_length: Any = getattr(torch._C, "_len_torch_dispatch_stack", None)
@@ -35,6 +36,7 @@ any_autocast_is_enabled: Any = getattr(torch._C, "_is_any_autocast_enabled", Non
 below_autograd: Any = getattr(torch._C, "_AutoDispatchBelowAutograd", None)
 keys_after_autograd: Any = getattr(torch._C, "_after_autograd_keyset", None)
 interpreters: Any = getattr(getattr(torch._C, "_functorch", None), "get_interpreter_stack", None)
+assert_async: Any = getattr(torch, "_assert_async", None)
 
 
 def nothing_intercepts() -> bool:
@@ -115,6 +117,12 @@ def any_autocast() -> bool:
         return bool(any_autocast_is_enabled())
     devices = {"cpu", "cuda", getattr(torch.accelerator.current_accelerator(), "type", "cpu")}
     return any(torch.is_autocast_enabled(device) for device in devices)
+
+
+def assert_later(condition: Tensor, message: str) -> None:
+    """Raise where a condition does not hold, when its device gets there.  Without the private name: not at all."""
+    if assert_async is not None:
+        assert_async(condition, message)
 
 
 def can_redispatch() -> bool:

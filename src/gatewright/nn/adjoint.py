@@ -241,8 +241,6 @@ def _outputs_by_steps(
     if to_gates is not None:
         x = F.linear(x, weights[0]) + to_gates
         weights[0] = torch.eye(weights[0].shape[0], dtype=x.dtype, device=x.device)
-    if extras._replace(rates=(), seed=None, row_ids=None).in_use():
-        raise NotImplementedError("second derivatives of steps")
     layer = LayerWeights.of(call.cell, weights)
     variant = kernel_cell.variant_of(call.cell, extras.rates, extras.seed, extras.row_ids, call.place)
     if variant is not None:
@@ -253,6 +251,8 @@ def _outputs_by_steps(
         lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
         x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
     options: dict[str, Any] = {"reverse": bool(call.reverse), "lengths": lengths, "variant": variant}
+    if extras.has_steps():
+        options["extras"] = extras
     if call.compute == precision.FULL:
         y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, layer, **options)
     else:

@@ -43,7 +43,7 @@ class Lstm(torch.autograd.Function):
         x, h_0, c_0, *weights, h_reset, c_reset = tensors
         extras = extras._replace(h_reset=h_reset, c_reset=c_reset)
         ctx.place = operators.place_of_draws(options)
-        options = [ctx.reverse, 1, ctx.checkpoint, ctx.compute, *ctx.place]
+        options = [ctx.reverse, 1 if record_wanted else 2, ctx.checkpoint, ctx.compute, *ctx.place]
         inputs = (x, h_0, c_0, weights, cell, batch_sizes, options)
         results = (
             operators.lstm_kernel(*inputs, *extras.present())

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gatewright.nn.operators import Extras
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant_steps import Advance, Operand, Variant
 from gatewright.spec.cell import LayerWeights
@@ -27,6 +28,7 @@ def sequence(
     clamps: Tensor | None = None,
     bf16: bool = False,
     variant: Variant | None = None,
+    extras: Extras | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
     """Run one layer in one direction and record every step.
 
@@ -47,6 +49,7 @@ def sequence(
         bf16: whether the operands of all products with weights are rounded to bfloat16, as the kernels' bf16
             arithmetic has them; for float32 tensors.  Derivatives take such a rounding for the identity.
         variant: the cell that it is, with the weights of its gates; None for the plain one.
+        extras: steps and resets that rows have for themselves, in place of ``lengths``.
 
     Returns:
         y (T, B, H or P), zero past a row's end, with y[t] the hidden state that x[t] led to; h_n and c_n,
@@ -60,28 +63,90 @@ def sequence(
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
-    T, B, _ = x.shape
+    rows = _RowsOfSteps(x, lengths, extras)
     operand: Operand = _rounded if bf16 else _as_it_is
-    advance = (variant.steps if variant else _plain_steps)(x, weights, clamps, operand)
-    present = None if lengths is None else _present(T, lengths).to(x.device)
-    all_present = T if lengths is None or B == 0 else int(lengths.min())
+    advance = (variant.steps if variant else _plain_steps)(rows.read(x), weights, clamps, operand)
 
     steps: list[tuple[Tensor, ...]] = []
     h, c = h_0, c_0
-    for t in reversed(range(T)) if reverse else range(T):
-        step = advance(t, h, c)
-        steps.append(step)
-        if present is None or t < all_present:
-            c, h = step[4:6]
-        else:
-            c, h = torch.where(present[t], step[4], c), torch.where(present[t], step[5], h)
+    for t in reversed(range(len(x))) if reverse else range(len(x)):
+        h, c = rows.before(t, h, c)
+        gates_and_state = advance(t, h, c)
+        h, c = rows.after(t, gates_and_state, h, c)
+        steps.append((*gates_and_state[:4], c, h, *gates_and_state[6:]))
 
     columns = [torch.stack(column) for column in zip(*(reversed(steps) if reverse else steps), strict=True)]
-    if present is not None and all_present < T:
-        columns = [column.masked_fill(~present, 0) for column in columns]
-    i, f, g, o, cell, y, *factors = columns
+    i, f, g, o, cell, y, *factors = rows.where_absent(columns)
     kept, written = factors or (None, None)
-    return y, h, c, LayerRecord(i, f, g, o, cell, y, c_0, h_0, kept, written)
+    record = LayerRecord(i, f, g, o, cell, y, c_0, h_0, kept, written)
+    if extras is not None:
+        record = record.with_resets(extras.reset, extras.lengths, extras.c_reset)
+    return y, h, c, record
+
+
+class _RowsOfSteps:
+    """Which rows have a step at a time, and where their states are reset.
+
+    Attributes:
+        within: whether a time is before a row's end, (T, B, 1); None for everywhere.
+        present: whether a row has a step, (T, B, 1); None for everywhere.
+        reset: whether the state before a step is the reset state, (T, B, 1); None for nowhere.
+        extras: those of the call.
+    """
+
+    def __init__(self, x: Tensor, lengths: Tensor | None, extras: Extras | None) -> None:
+        self.extras = Extras() if extras is None else extras
+        mask, reset, lengths = self.extras.mask, self.extras.reset, lengths if extras is None else extras.lengths
+        self.whole = len(x) if lengths is None else 0  # steps that all rows have, as far as that is known
+        if lengths is not None and extras is None and len(lengths) > 0:
+            self.whole = int(lengths.min())
+        self.within = None if lengths is None else _present(len(x), lengths).to(x.device)
+        self.present = self.within
+        if mask is not None:
+            self.present = mask[..., None] if self.within is None else mask[..., None] & self.within
+            self.whole = 0
+        self.reset = reset if reset is None else reset[..., None]
+        if self.reset is not None and self.within is not None:
+            self.reset = self.reset & self.within
+
+    def read(self, x: Tensor) -> Tensor:
+        """Return x with zeros where no step reads it."""
+        if self.present is None:
+            return x
+        return torch.where(self.present, x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+    def before(self, t: int, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the state before step t."""
+        if self.reset is None:
+            return h, c
+        h_reset, c_reset = (
+            torch.zeros((), dtype=state.dtype, device=state.device) if given is None else given.to(state.dtype)
+            for given, state in ((self.extras.h_reset, h), (self.extras.c_reset, c))
+        )
+        return torch.where(self.reset[t], h_reset, h), torch.where(self.reset[t], c_reset, c)
+
+    def after(self, t: int, step: tuple[Tensor, ...], h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the state after step t: where a row does not have it, the one before."""
+        if self.present is None or t < self.whole:
+            return step[5], step[4]
+        return torch.where(self.present[t], step[5], h), torch.where(self.present[t], step[4], c)
+
+    def where_absent(self, columns: list[Tensor]) -> list[Tensor]:
+        """Return i, f, g, o, c, h, and what is kept and written, as a record has them where a row has no step."""
+        if self.present is None or self.whole == len(columns[0]):
+            return columns
+        carried = [4, 5]
+        columns = [
+            column if n in carried else column.masked_fill(~self.present, 0) for n, column in enumerate(columns)
+        ]
+        if self.extras.mask is not None:
+            gap = ~self.present if self.within is None else self.within & ~self.present
+            for n in (1, 6)[: 2 if len(columns) > 6 else 1]:
+                columns[n] = columns[n].masked_fill(gap, 1)
+        if self.within is not None:
+            for n in carried:
+                columns[n] = columns[n].masked_fill(~self.within, 0)
+        return columns
 
 
 def sequence_in_bf16(
@@ -98,6 +163,10 @@ def sequence_in_bf16(
         options: the others of `sequence`.
     """
     wide = LayerWeights(*(None if W is None else W.float() for W in weights))
+    extras = options.get("extras")
+    if extras is not None:
+        states = (None if each is None else each.float() for each in (extras.h_reset, extras.c_reset))
+        options["extras"] = extras.with_states(*states)
     with torch.autocast("cpu", enabled=False):
         y, h_n, c_n, record = sequence(x.float(), h_0.float(), c_0.float(), wide, bf16=True, **options)
     y = y.to(x.dtype)

@@ -14,6 +14,7 @@ from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
 
 _DTYPES = (torch.float32, torch.float64)
+_PLAIN = operators.Extras()
 
 
 def takes(x: Tensor, weights: Sequence[Tensor | None]) -> bool:
@@ -60,6 +61,7 @@ def sequence(
     record: bool = False,
     checkpoint: int = 0,
     compute: int = precision.FULL,
+    extras: operators.Extras = _PLAIN,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
     """Run one layer in one direction, by the kernels.
 
@@ -77,6 +79,7 @@ def sequence(
             0 keeps the activations of every step, as a record does.
         compute: the arithmetic, a code of `gatewright.nn.precision`.  In bf16, each tensor is float32 or bfloat16;
             in int8, all are float32.
+        extras: steps and resets that rows have for themselves.
 
     Returns:
         y, shaped as x but (..., H) or (..., P); h_n and c_n, shaped as h_0 and c_0; and the record or None, whose
@@ -93,29 +96,29 @@ def sequence(
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
     options = [int(reverse), int(record), 0 if record else checkpoint, compute]
-    direct = adjoint.direct(x, h_0, c_0, *weights)
+    present, further = weights.present(), extras.tensors()
+    inputs = (x, h_0, c_0, *present, *further)
+    direct = adjoint.direct(*inputs)
     results: Any
-    if _torch_private.in_transform(x, h_0, c_0, *weights):
-        tensors = (*weights.present(), *operators.Extras().tensors())
-        call = Call(weights.code, len(weights.present()), reverse, options[2], compute, keep=record)
-        results = transforms.layer(call, batch_sizes, x, h_0, c_0, *tensors)
-    elif direct and not adjoint.differentiable(x, h_0, c_0, *weights):
-        args = operators.sequence_args(batch_sizes, reverse, options[2], compute)
+    if _torch_private.in_transform(*inputs):
+        call = Call(weights.code, len(present), reverse, options[2], compute, tuple(extras.rates), keep=record)
+        results = transforms.layer(call, batch_sizes, *inputs)
+    elif direct and not adjoint.differentiable(*inputs):
+        args = operators.sequence_args(batch_sizes, reverse, options[2], compute, extras, fill=record)
         results = operators.forward(x, h_0, c_0, weights, args, keep=record)
     elif direct:
-        extras = operators.Extras()
         results = autograd.Lstm.apply(
-            None, weights.code, batch_sizes, options, extras, x, h_0, c_0, *weights.present(), None, None
+            None, weights.code, batch_sizes, options, extras, x, h_0, c_0, *present, *further[:2]
         )
     else:
-        present = weights.present()
-        if not _torch_private.can_redispatch() and adjoint.differentiable(x, h_0, c_0, *present):
+        if not _torch_private.can_redispatch() and adjoint.differentiable(*inputs):
             options[1] = 1  # or the backward pass would have to run it again
-        results = operators.lstm(x, h_0, c_0, present, weights.code, batch_sizes, options)
+        results = operators.lstm(x, h_0, c_0, present, weights.code, batch_sizes, options, *extras.present())
     y, h_n, c_n, gates, cells = results
     if not record:
         return y, h_n, c_n, None
     assert gates is not None
     assert cells is not None
     i, f, g, o = gates.chunk(4, dim=-1)
-    return y, h_n, c_n, LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)
+    layer = LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)
+    return y, h_n, c_n, layer.with_resets(extras.reset, extras.lengths, extras.c_reset)

@@ -29,6 +29,7 @@ from gatewright.nn.initial_state import Shapes, State, described, fits
 from gatewright.nn.packed_sequence import Layout
 from gatewright.nn.precision import Arithmetic
 from gatewright.nn.record import LayerRecord, Record
+from gatewright.nn.row_steps import RowSteps
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
 from gatewright.spec.cell import CellSpec, LayerWeights, cell_code, require_plain
@@ -197,6 +198,10 @@ class LSTM(torch.nn.RNNBase):
         input: Tensor,
         hx: State | None = None,
         *,
+        lengths: Tensor | None = None,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+        reset_to: State | None = None,
         record: Literal[False] = False,
     ) -> tuple[Tensor, State]: ...
 
@@ -211,7 +216,15 @@ class LSTM(torch.nn.RNNBase):
 
     @overload
     def forward(
-        self, input: Tensor, hx: State | None = None, *, record: Literal[True]
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+        reset_to: State | None = None,
+        record: Literal[True],
     ) -> tuple[Tensor, State, Record]: ...
 
     @overload
@@ -219,29 +232,65 @@ class LSTM(torch.nn.RNNBase):
         self, input: PackedSequence, hx: State | None = None, *, record: Literal[True]
     ) -> tuple[PackedSequence, State, Record]: ...
 
-    def forward(self, input: Any, hx: Any = None, *, record: bool = False) -> Any:  # noqa: A002
-        """Run the stack over a sequence, and return the record too if asked for."""
+    def forward(
+        self,
+        input: Any,  # noqa: A002
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        reset: Any = None,
+        reset_to: Any = None,
+        record: bool = False,
+    ) -> Any:
+        """Run the stack over a sequence, and return the record too if asked for.
+
+        Args:
+            input: sequence, padded or packed.
+            hx: initial state.
+            lengths: steps of each row of padded input, (B,), whole numbers in any order, zero too.  Past a row's
+                end y is zero; its last state is that at its end, where the reverse direction starts.
+            mask: whether a row has a step, (T, B), bool, or (B, T) with ``batch_first``.  Over a step that it has
+                not, the state is carried; x is not read there, and y is the state that is carried.
+            reset: whether the state before a step is replaced by the reset state, shaped as ``mask``.  No gradient
+                passes there.
+            reset_to: the reset state of each layer and direction, a pair of (L*S, P) and (L*S, H), or with B in
+                the middle; zeros if None.
+            record: whether to return the record.
+
+        Raises:
+            GatewrightError: names an argument that does not fit, or is given next to a packed sequence.
+
+        >>> lstm, x = LSTM(3, 4), torch.ones(5, 2, 3)
+        >>> y, (h_n, c_n) = lstm(x, lengths=torch.tensor([5, 2]))
+        >>> bool((y[2:, 1] == 0).all()), torch.equal(h_n[0, 1], y[1, 1])
+        (True, True)
+        """
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
+        of_rows = {"lengths": lengths, "mask": mask, "reset": reset, "reset_to": reset_to}
         if not isinstance(x, Tensor):
-            node = fx_node(self, input, hx, **({"record": True} if record else {}))
+            options = {name: value for name, value in of_rows.items() if value is not None}
+            node = fx_node(self, input, hx, **options, **({"record": True} if record else {}))
             return self._torch_forward(input, hx) if node is None else node
+        steps = RowSteps.of(input, self.batch_first, **of_rows)
         if hx is None and self.initial_state != "zeros":
             hx = start.learned(self, x, input.batch_sizes if packed else None)
         if packed:
             self._check_packed_state(input, hx)
         weights = self._current_weights()
-        direct = None if record or packed or self._variant else direct_call.run(self, x, hx, weights)
+        direct = None if record or packed or steps or self._variant else direct_call.run(self, x, hx, weights)
         if direct is not None:
             return direct
         how = precision.arithmetic(self, x, weights, packed, hx)
         whole = how is not None or all(isinstance(W, Tensor) for W in weights)
-        looked_into = whole and fast_path.looked_into(x, hx, weights)
-        if not (how is not None or looked_into or (whole and (record or self._variant))):
+        states = hx if steps is None else steps.states(hx)
+        looked_into = whole and fast_path.looked_into(x, states, weights)
+        if not (how is not None or looked_into or (whole and (record or steps or self._variant))):
             return self._torch_forward(input, hx)
-        steps = looked_into and fast_path.step_by_step(x, hx, weights)
-        by_kernels = how is not None and x.is_cpu and not steps
-        y, state, gates_and_states = self._run(input, hx, weights, how, record, by_kernels)
+        slowly = looked_into and fast_path.step_by_step(x, states, weights)
+        by_kernels = how is not None and x.is_cpu and not slowly
+        y, state, gates_and_states = self._run(input, hx, weights, how, record, by_kernels, steps)
         return (y, state, gates_and_states) if record else (y, state)
 
     def _run(
@@ -252,6 +301,7 @@ class LSTM(torch.nn.RNNBase):
         how: Arithmetic | None,
         record: bool,
         by_kernels: bool,
+        steps: RowSteps | None,
     ) -> tuple[Any, State, Record | None]:
         """Run by the kernels, or else step by step, after the checks of torch."""
         packed = isinstance(input, PackedSequence)
@@ -260,12 +310,16 @@ class LSTM(torch.nn.RNNBase):
         if expected is None or not fits(hx, expected, x.dtype):
             self._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
             raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", described(hx))
+        if steps is not None:
+            steps = steps.checked_state(expected, x)
         if how is None or how.as_it_is:
             if hx is None:
                 hx = tuple([x.new_zeros(shape) for shape in expected])
-            return self._by_type(input, hx, weights, how, record, by_kernels)
+            return self._by_type(input, hx, weights, how, record, by_kernels, steps)
         state = precision.state(how, x, hx, expected)
         rows = precision.rows(how, x)
+        if steps is not None and steps.reset_to is not None:
+            steps = steps.with_states(precision.weights(how, steps.reset_to))
         with torch.autocast("cpu", enabled=False):
             y, (h_n, c_n), record_of_pass = self._by_type(
                 PackedSequence(rows, *input[1:]) if packed else rows,
@@ -274,6 +328,7 @@ class LSTM(torch.nn.RNNBase):
                 how,
                 record,
                 by_kernels,
+                steps,
             )
             y = PackedSequence(y.data.to(how.y), *y[1:]) if packed else y.to(how.y)
             return y, (h_n.to(how.y), c_n.to(how.c)), precision.record(how, record_of_pass)
@@ -286,17 +341,21 @@ class LSTM(torch.nn.RNNBase):
         how: Arithmetic | None,
         record: bool,
         by_kernels: bool,
+        steps: RowSteps | None,
     ) -> tuple[Any, State, Record | None]:
         """Run what is of the types that the kernels take, padded or packed."""
         stack, code = self._stack(weights), precision.FULL if how is None else how.code
         of_cell = None if self._variant is None else variant.Pass(self._variant, self.training)
         plain = of_cell is None or of_cell.computed_as_plain()
         if not plain:
-            by_kernels = by_kernels and code != precision.INT8
+            by_kernels = by_kernels and code != precision.INT8 and steps is None
         if of_cell is not None:
             stack = of_cell.dropped(stack, 2 if self.bidirectional else 1)
         sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
         run: _Run
+        if code == precision.INT8 and steps is not None:
+            expected = '"full" or "bf16" next to lengths, mask or reset'
+            raise GatewrightError("compute", expected, '"int8"')
         if by_kernels:
             run = functools.partial(
                 fast_path.sequence if plain else variant_fast_path.sequence,
@@ -309,16 +368,15 @@ class LSTM(torch.nn.RNNBase):
             case = "in forward mode" if plain else "for a cell with features"
             raise GatewrightError("compute", f'"full" or "bf16" {case}', '"int8"')
         elif code == precision.FULL:
-            run = (
-                recompute.sequence if plain and record and recompute.takes(input, hx, stack) else fallback.sequence
-            )
+            by_scan = plain and steps is None and record and recompute.takes(input, hx, stack)
+            run = recompute.sequence if by_scan else fallback.sequence
         else:
             run = functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(hx[0], code))
         if of_cell is not None and not plain:
             order = input.sorted_indices if by_kernels and sizes is not None else None
             run = of_cell.in_turn(run, 2 if self.bidirectional else 1, order)
         if sizes is None:
-            return self._padded(input, hx, stack, run)
+            return self._padded(input, hx, stack, run, steps)
         return self._packed(input, hx, stack, run) if by_kernels else self._packed_by_steps(input, hx, stack, run)
 
     def _current_weights(self) -> list[Any]:
@@ -395,17 +453,21 @@ class LSTM(torch.nn.RNNBase):
         return 1 if self.batch_first and x.dim() == 3 else 0
 
     def _padded(
-        self, x: Tensor, hx: State, stack: list[LayerWeights], run: _Run
+        self, x: Tensor, hx: State, stack: list[LayerWeights], run: _Run, steps: RowSteps | None
     ) -> tuple[Tensor, State, Record | None]:
         if x.dim() == 2:
-            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x[:, None], hx[0][:, None], hx[1][:, None])
+            x, hx = x[:, None], (hx[0][:, None], hx[1][:, None])
+            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x, *hx, steps)
             y, h_n, c_n = y[:, 0], h_n[:, 0], c_n[:, 0]
         elif self._time(x) == 0:
-            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x, *hx)
+            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x, *hx, steps)
         else:
-            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x.transpose(0, 1), *hx)
+            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x.transpose(0, 1), *hx, steps)
             y = y.transpose(0, 1)
-        return y, (h_n, c_n), Record(tuple(layers)) if layers else None
+        if not layers:
+            return y, (h_n, c_n), None
+        of_rows = () if steps is None else (steps.lengths, steps.mask, steps.reset)
+        return y, (h_n, c_n), Record(tuple(layers), *of_rows)
 
     def _packed(
         self, packed: PackedSequence, hx: State, stack: list[LayerWeights], run: _Run
@@ -449,6 +511,7 @@ class LSTM(torch.nn.RNNBase):
         x: Tensor,
         h_0: Tensor,
         c_0: Tensor,
+        steps: RowSteps | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, list[LayerRecord]]:
         """Run all layers and directions over (T, B, D) or packed steps; the list is empty unless recording."""
         directions = 2 if self.bidirectional else 1
@@ -462,7 +525,8 @@ class LSTM(torch.nn.RNNBase):
             records: list[LayerRecord | None] = []
             for direction in range(directions):
                 k = layer * directions + direction
-                y, h, c, record = run(x, h_0[k], c_0[k], stack[k], reverse=direction == 1)
+                of_rows = {} if steps is None else {"extras": steps.extras(k)}
+                y, h, c, record = run(x, h_0[k], c_0[k], stack[k], reverse=direction == 1, **of_rows)
                 ys.append(y)
                 h_n.append(h)
                 c_n.append(c)

@@ -73,6 +73,14 @@ class Extras(NamedTuple):
         h_reset, c_reset, lengths, mask, reset, seed, row_ids = tensors
         return Extras(lengths, mask, reset, h_reset, c_reset, self.rates, seed, row_ids)
 
+    def with_states(self, h_reset: Tensor | None, c_reset: Tensor | None) -> Extras:
+        """Return the same with another state of resets."""
+        return self._replace(h_reset=h_reset, c_reset=c_reset)
+
+    def has_steps(self) -> bool:
+        """Whether rows have steps or resets of their own."""
+        return self.lengths is not None or self.mask is not None or self.reset is not None
+
     def in_use(self) -> bool:
         """Whether there is anything."""
         return len(self.rates) > 0 or any(each is not None for each in self.tensors())
@@ -92,11 +100,21 @@ def define(name: str, kernel: Callable[..., Any], shapes: Callable[..., Any], sc
 
 
 def sequence_args(
-    batch_sizes: Tensor | None, reverse: bool, checkpoint: int, compute: int = FULL
+    batch_sizes: Tensor | None,
+    reverse: bool,
+    checkpoint: int,
+    compute: int = FULL,
+    extras: Extras | None = None,
+    *,
+    fill: bool = False,
 ) -> kernels.SequenceArgs:
     """Return how a sequence is walked, in which arithmetic, by as many threads as torch uses."""
     sizes = None if batch_sizes is None else batch_sizes.tolist()
     args = kernels.SequenceArgs(sizes, reverse, checkpoint, torch.get_num_threads())
+    if extras is not None and extras.has_steps():
+        of_rows = (_any_strides(each) for each in (extras.lengths, extras.mask, extras.reset))
+        steps = kernels.Steps(*of_rows, *dense(*_widened(extras.h_reset, extras.c_reset)))
+        args = args._replace(steps=steps, fill=fill)
     if compute == FULL:
         return args
     if compute == INT8:
@@ -195,9 +213,9 @@ def lstm_kernel(
         weights: those that the cell has, in the order of `CellSpec.weights`.
         cell: which cell it is, `CellSpec.code`.
         batch_sizes: rows of each step.
-        options: reverse, keep, checkpoint, compute: a code of `gatewright.nn.precision`, which programs that were
-            exported by earlier versions do not have; after these
-            stream and first step of the random numbers, or nothing.
+        options: reverse; keep: 1, or 2 where nothing but the adjoint reads it; checkpoint; compute: a code of
+            `gatewright.nn.precision`, which programs that were exported by earlier versions do not have; after
+            these stream and first step of the random numbers, or nothing.
         extras: the fields of `Extras`.
 
     Raises:
@@ -206,17 +224,16 @@ def lstm_kernel(
     more = Extras(*extras)
     _refuse(more)
     reverse, keep, checkpoint, compute = with_compute(options)
-    args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute)
+    args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute, more, fill=keep == 1)
     args = cell_args(args, cell, more.rates, more.seed, dense(more.row_ids)[0], place_of_draws(options))
     y, h_n, c_n, gates, cells = forward(x, h_0, c_0, LayerWeights.of(cell, weights), args, keep=bool(keep))
     return y, h_n, c_n, x.new_empty(0) if gates is None else gates, x.new_empty(0) if cells is None else cells
 
 
 def _refuse(extras: Extras) -> None:
-    """Refuse what the kernels do not have yet."""
-    for name, value in extras._asdict().items():
-        if value is not None and name not in ("rates", "seed", "row_ids"):
-            raise GatewrightError(name, "nothing, which is all that these kernels know", "a value")
+    """Refuse a state that no reset sets."""
+    if extras.reset is None and (extras.h_reset is not None or extras.c_reset is not None):
+        raise GatewrightError("reset", "the steps at which the state is reset", "None")
 
 
 def with_compute(options: Sequence[int], count: int = 4) -> Sequence[int]:
@@ -296,12 +313,14 @@ def lstm_backward_kernel(
     x, h_0, c_0 = inputs
     dy, dh_n, dc_n, dgates, dcell = d
     y, gates, cells = kept
-    dx, dh_0, dc_0, dW = _lstm_backward_shapes(d, inputs, weights, cell, batch_sizes, kept, options)
+    dx, dh_0, dc_0, dW = _lstm_backward_shapes(d, inputs, weights, cell, batch_sizes, kept, options, *extras)
     wide = [tensor if tensor.dtype != torch.bfloat16 else tensor.float() for tensor in (dh_0, dc_0, *dW)]
-    layer = LayerWeights.of(cell, weights)
-    d_layer = LayerWeights.of(cell, wide[2:]) if need_weights else LayerWeights(None, None)
+    layer, states = LayerWeights.of(cell, weights), iter(wide[2 + need_weights * len(weights) :])
+    of_weights = wide[2 : 2 + len(weights)]
+    d_layer = LayerWeights.of(cell, of_weights) if need_weights else LayerWeights(None, None)
+    d_reset = [None if state is None else next(states) for state in (more.h_reset, more.c_reset)]
     H = layer.hidden_size
-    args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute)
+    args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute, more)
     args = cell_args(args, cell, more.rates, more.seed, dense(more.row_ids)[0], place_of_draws(options, 5))
     of_gates, extra = (None, None) if checkpoint > 0 else split_kept(gates, H)
     dgates = None if dgates is None else split_kept(dgates, H)[0]
@@ -314,13 +333,13 @@ def lstm_backward_kernel(
         args,
         need_x=bool(need_x),
         need_weights=bool(need_weights),
-        out=dense(dx if need_x else None, *wide[:2], *d_layer[:3], *d_layer[4:]),
+        out=dense(dx if need_x else None, *wide[:2], *d_layer[:3], *d_layer[4:], *d_reset),
         dpre=dense(dpre)[0],
     )
     if d_layer.b_hh is not None:
         d_layer.b_hh.copy_(d_layer.b_ih)  # which both are added to
     if compute != FULL:
-        dh_0, dc_0, *dW = (tensor.to(like.dtype) for tensor, like in zip(wide, (h_0, c_0, *weights), strict=False))
+        dh_0, dc_0, *dW = (tensor.to(like.dtype) for tensor, like in zip(wide, (dh_0, dc_0, *dW), strict=True))
     return dx, dh_0, dc_0, dW
 
 
@@ -392,6 +411,11 @@ def dense(*tensors: Tensor | None) -> Any:
     By way of DLPack, not of NumPy, after which torch lets nobody resize a tensor.
     """
     return [None if tensor is None else _given(tensor, Tensor.is_contiguous) for tensor in tensors]
+
+
+def _any_strides(tensor: Tensor | None) -> Any:
+    """Return a tensor to the kernels as it is."""
+    return None if tensor is None else _given(tensor, lambda _: True)
 
 
 def rows(tensor: Tensor | None) -> Any:

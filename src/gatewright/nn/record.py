@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from gatewright.nn.packed_sequence import Layout
@@ -20,8 +21,10 @@ class LayerRecord:
     before t = 0 going forward, and after each row's last step in reverse.
 
     Gates and candidate are after activation.  Time comes first with either value of ``batch_first``, unbatched
-    input counts as a batch of B = 1, and steps past the end of a packed row are zero.  The tensors belong to the
-    autograd graph of the pass that made them, and may be views of one buffer: treat them as read-only.
+    input counts as a batch of B = 1, and steps past the end of a row are zero.  At a step that a mask leaves out,
+    h and c are those before it, f is 1 and the other gates are 0: it keeps everything and writes nothing.  The
+    tensors belong to the autograd graph of the pass that made them, and may be views of one buffer: treat them as
+    read-only.
 
     Attributes:
         input_gate: i, how much of the candidate is added, (T, B, H), between 0 and 1.
@@ -33,7 +36,7 @@ class LayerRecord:
         cell_initial: c before the first step, (B, H).
         hidden_initial: h before the first step, (B, H), or (B, P) where the layer projects to P.
         kept: the factor of the previous cell state where that is not f, (T, B, H): with zoneout or clipping of the
-            cell state; else None.
+            cell state, and with resets, after which it is 0; else None.
         written: what each step adds to the cell state where that is not i ⊙ g; likewise.
         reverse: the reverse direction of a bidirectional layer, else None.
     """
@@ -62,6 +65,25 @@ class LayerRecord:
         kept, written = (None if each is None else layout.unpack(each) for each in (self.kept, self.written))
         return LayerRecord(i, f, g, o, cell, hidden, c_0, h_0, kept, written)
 
+    def with_resets(self, reset: Tensor | None, lengths: Tensor | None, c_reset: Tensor | None) -> LayerRecord:
+        """Return the same with what resets keep and write: nothing of c before, and all of the reset state.
+
+        Args:
+            reset: whether the state before a step is the reset state, (T, B); None for nowhere.
+            lengths: steps of each row, past which nothing is reset, (B,); None for T.
+            c_reset: the cell state that a reset sets, (B, H); None for zeros.
+        """
+        if reset is None:
+            return self
+        if lengths is not None:
+            reset = reset & (torch.arange(len(reset), device=reset.device)[:, None] < lengths)
+        cut = reset[..., None]
+        kept = self.forget_gate if self.kept is None else self.kept
+        written = self.input_gate * self.candidate if self.written is None else self.written
+        if c_reset is not None:
+            written = torch.where(cut, torch.addcmul(written, kept, c_reset.to(kept.dtype)), written)
+        return replace(self, kept=kept.masked_fill(cut, 0), written=written)
+
     def __repr__(self) -> str:
         T, B, H = self.cell.shape
         reverse = "" if self.reverse is None else f", reverse={self.reverse!r}"
@@ -76,9 +98,13 @@ class Record:
 
     Attributes:
         layers: one record per layer, the layer next to the input first.
-        lengths: steps of each row of a packed sequence, (B,), int64, on the CPU as torch's packing functions
-            require; None if all rows have T steps.
+        lengths: steps of each row, those included that a mask leaves out, (B,), int64: as the call had them, or of
+            a packed sequence on the CPU, as torch's packing functions require; None if all rows have T steps.
+        mask: whether a row has a step, (T, B), where the call had a mask.
+        reset: whether the state before a step was reset, (T, B), where the call had resets.
     """
 
     layers: tuple[LayerRecord, ...]
     lengths: Tensor | None = None
+    mask: Tensor | None = None
+    reset: Tensor | None = None

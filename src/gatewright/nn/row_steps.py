@@ -1,0 +1,159 @@
+"""Which steps the rows of padded input have, and where states are reset: the arguments of a call, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from gatewright.errors import GatewrightError
+from gatewright.nn import _torch_private, operators
+from gatewright.nn.initial_state import Shapes, described, of_rows
+
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class RowSteps:
+    """Steps and resets of the rows of a batch, time first.
+
+    Attributes:
+        lengths: steps of each row, (B,), int64; None for T.
+        mask: whether a row has a step, (T, B); None for everywhere.
+        reset: whether the state before a step is the reset state, (T, B); None for nowhere.
+        reset_to: that state, h (L*S, B, P) and c (L*S, B, H), as the caller has it; None for zeros.
+    """
+
+    lengths: Tensor | None
+    mask: Tensor | None
+    reset: Tensor | None
+    reset_to: tuple[Tensor, Tensor] | None
+
+    @classmethod
+    def of(
+        cls,
+        input: Any,  # noqa: A002
+        batch_first: bool,
+        lengths: Any,
+        mask: Any,
+        reset: Any,
+        reset_to: Any,
+    ) -> RowSteps | None:
+        """Return the steps that the arguments of a call describe, or None where it has none of them.
+
+        Args:
+            input: of the call, (T, B, D), (T, D), or with ``batch_first`` (B, T, D).
+            batch_first: whether batched tensors have their rows first.
+            lengths: whole numbers, (B,), on any device; without B for unbatched input.
+            mask: bool, in the first two dimensions of the input, or one of unbatched input; so is ``reset``.
+            reset: see ``mask``.
+            reset_to: a pair of states of (L*S, F), or (L*S, B, F).
+
+        Raises:
+            GatewrightError: names the argument that does not fit.
+        """
+        given = {"lengths": lengths, "mask": mask, "reset": reset, "reset_to": reset_to}
+        there = [name for name, value in given.items() if value is not None]
+        if not there:
+            return None
+        if isinstance(input, PackedSequence):
+            raise GatewrightError(there[0], "None next to a PackedSequence, which has its own lengths", "a value")
+        if reset_to is not None and reset is None:
+            raise GatewrightError("reset", "the steps at which reset_to replaces the state", "None")
+        if input.dim() not in (2, 3):
+            return cls(None, None, None, None)  # torch says what is wrong with the input
+        batched = input.dim() == 3
+        swapped = batched and batch_first
+        T, B = (input.shape[1], input.shape[0]) if swapped else (input.shape[0], input.shape[1] if batched else 1)
+        of_mask, of_reset = (
+            _flags(name, value, (T, B), batched, swapped, input.device)
+            for name, value in (("mask", mask), ("reset", reset))
+        )
+        return cls(_lengths(lengths, T, B, batched, input.device), of_mask, of_reset, _pair(reset_to))
+
+    def checked_state(self, expected: Shapes, x: Tensor) -> RowSteps:
+        """Return the same with the reset state of each row, (L*S, B, F).
+
+        Args:
+            expected: shapes of the initial states of the call.
+            x: its input.
+
+        Raises:
+            GatewrightError: if the reset state does not fit.
+        """
+        if self.reset_to is None:
+            return self
+        batched = x.dim() == 3
+        states = []
+        for state, shape in zip(self.reset_to, expected, strict=True):
+            each = (shape[0], shape[-1])
+            if tuple(state.shape) not in (shape, each) or state.dtype != x.dtype or state.device != x.device:
+                wanted = f"{x.dtype} tensors on {x.device} of {each}" + (f" or {shape}" if batched else "")
+                raise GatewrightError("reset_to", f"{wanted} and the like for c", described(self.reset_to))
+            rows = shape[1] if batched else 1
+            states.append(state if state.dim() == 3 else of_rows(state, rows))
+        return RowSteps(self.lengths, self.mask, self.reset, (states[0], states[1]))
+
+    def states(self, hx: Any) -> tuple[Any, ...]:
+        """Return the states of a call: those of hx and of resets."""
+        return (*(hx if isinstance(hx, tuple | list) else ()), *(self.reset_to or ()))
+
+    def extras(self, k: int) -> operators.Extras:
+        """Return the arguments of one layer in one direction, of which ``k`` is the number."""
+        h, c = (None, None) if self.reset_to is None else (state[k] for state in self.reset_to)
+        return operators.Extras(self.lengths, self.mask, self.reset, h, c)
+
+    def with_states(self, states: Sequence[Tensor]) -> RowSteps:
+        """Return the same with the reset state in tensors of another type."""
+        return RowSteps(self.lengths, self.mask, self.reset, (states[0], states[1]))
+
+
+def _flags(
+    name: str, value: Any, sizes: tuple[int, int], batched: bool, swapped: bool, device: torch.device
+) -> Tensor | None:
+    """Return a mask as (T, B) on the device of the input."""
+    if value is None:
+        return None
+    T, B = sizes
+    shape = (B, T) if swapped else (T, B) if batched else (T,)
+    if not isinstance(value, Tensor) or value.dtype != torch.bool or tuple(value.shape) != shape:
+        expected = f"a bool tensor of shape {shape}, {'(B, T)' if swapped else '(T, B)' if batched else '(T,)'}"
+        raise GatewrightError(name, expected, _described(value))
+    value = value.detach().to(device)
+    return value.t() if swapped else value if batched else value[:, None]
+
+
+def _lengths(value: Any, T: int, B: int, batched: bool, device: torch.device) -> Tensor | None:
+    """Return lengths as int64 on the device of the input; look at their values where that costs no copy."""
+    if value is None:
+        return None
+    shape = (B,) if batched else ()
+    if not isinstance(value, Tensor) or value.dtype not in _WHOLE or tuple(value.shape) != shape:
+        raise GatewrightError("lengths", f"a tensor of whole numbers of shape {shape}", _described(value))
+    value = value.detach()
+    expected = f"numbers from 0 to {T}, the steps of the input"
+    if not (
+        torch.compiler.is_compiling() or _torch_private.in_transform(value)
+    ):  # else the operator looks at them
+        fit = ((value >= 0) & (value <= T)).all()
+        if not value.is_cpu:
+            _torch_private.assert_later(fit, f"lengths: expected {expected}")
+        elif not bool(fit):
+            raise GatewrightError("lengths", expected, f"{int(value.min())} to {int(value.max())}")
+    return (value if batched else value[None]).to(device, torch.int64)
+
+
+def _pair(value: Any) -> tuple[Tensor, Tensor] | None:
+    if value is None:
+        return None
+    if not isinstance(value, tuple | list) or len(value) != 2 or not all(isinstance(s, Tensor) for s in value):
+        raise GatewrightError("reset_to", "a pair of tensors, h and c", described(value))
+    return value[0], value[1]
+
+
+def _described(value: Any) -> str:
+    return f"{value.dtype} of {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,93 @@
+"""The plainest loop over rows and steps, in float64: the judge of lengths, masks and resets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewright.spec.cell import LayerWeights
+
+
+def one_step(x: Tensor, h: Tensor, c: Tensor, W: LayerWeights) -> tuple[Tensor, Tensor]:
+    """Advance one row, x (D,), h (P,), c (H,), by one step."""
+    pre = W.W_ih @ x + W.W_hh @ h
+    if W.b_ih is not None:
+        pre = pre + W.b_ih + W.b_hh
+    i, f, g, o = pre.chunk(4)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    h = torch.sigmoid(o) * torch.tanh(c)
+    return h if W.W_hr is None else W.W_hr @ h, c
+
+
+def one_row(
+    x: Tensor,
+    state: Sequence[Tensor],
+    W: LayerWeights,
+    length: int,
+    mask: Sequence[bool],
+    reset: Sequence[bool],
+    reset_state: Sequence[Tensor],
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Run one layer in one direction over one row: y, h_n, c_n, and c after each step."""
+    h, c = state
+    ys, cells = [torch.zeros_like(h)] * len(x), [torch.zeros_like(c)] * len(x)
+    times = range(length)
+    for t in reversed(times) if reverse else times:
+        if reset[t]:
+            h, c = reset_state
+        if mask[t]:
+            h, c = one_step(x[t], h, c, W)
+        ys[t], cells[t] = h, c
+    return torch.stack(ys), h, c, torch.stack(cells)
+
+
+def stack_of_rows(
+    x: Tensor,
+    hx: Sequence[Tensor],
+    stack: Sequence[LayerWeights],
+    directions: int,
+    lengths: Any = None,
+    mask: Any = None,
+    reset: Any = None,
+    reset_to: Any = None,
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Run all layers: y (T, B, S*P), h_n, c_n, and c after each step for each layer and direction."""
+    T, B, _ = x.shape
+    lengths = [T] * B if lengths is None else lengths.tolist()
+    mask = torch.ones(T, B, dtype=torch.bool) if mask is None else mask
+    reset = torch.zeros(T, B, dtype=torch.bool) if reset is None else reset
+    zeros = [torch.zeros_like(state) for state in hx]
+    reset_to = (
+        zeros if reset_to is None else [s if s.dim() == 3 else s[:, None].expand(-1, B, -1) for s in reset_to]
+    )
+    h_n, c_n, cells = [], [], []
+    for layer in range(len(stack) // directions):
+        ys = []
+        for direction in range(directions):
+            k = layer * directions + direction
+            rows = [
+                one_row(
+                    x[:, b],
+                    [state[k, b] for state in hx],
+                    stack[k],
+                    lengths[b],
+                    mask[:, b].tolist(),
+                    reset[:, b].tolist(),
+                    [state[k, b] for state in reset_to],
+                    direction == 1,
+                )
+                for b in range(B)
+            ]
+            y, h, c, cell = (
+                torch.stack(each, dim=n) for each, n in zip(zip(*rows, strict=True), (1, 0, 0, 1), strict=True)
+            )
+            ys.append(y)
+            h_n.append(h)
+            c_n.append(c)
+            cells.append(cell)
+        x = torch.cat(ys, dim=-1)
+    return x, torch.stack(h_n), torch.stack(c_n), cells
