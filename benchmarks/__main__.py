@@ -33,6 +33,7 @@ from benchmarks import (
     streaming,
     training,
     unequal_rows,
+    variants,
 )
 from benchmarks.peers import DisagreementError
 from benchmarks.processes import EndedError
@@ -53,6 +54,7 @@ PARTS: dict[str, Callable[[Settings], Part]] = {
     "table": large_table.run,
     "record": costs.record,
     "recompute": costs.recomputed,
+    "variants": variants.run,
     "look": looking.run,
     "rows": unequal_rows.run,
     "checkpoint": costs.checkpoint,

@@ -7,7 +7,7 @@
 #include <random>
 
 #include "check.h"
-#include "kernels/forward.h"
+#include "kernels/general_forward.h"
 #include "kernels/panels.h"
 
 namespace gatewright::tests {

@@ -11,7 +11,7 @@ from torch import Tensor
 from gatewright import counter_random, kernels
 from gatewright.nn.random_masks import Draws
 from gatewright.nn.variant_steps import Variant, zoned
-from gatewright.spec.cell import PLAIN_CODES, CellSpec, LayerWeights
+from gatewright.spec.cell import LAYER_NORM, PLAIN_CODES, CellSpec, LayerWeights
 
 #: Numbers that layer normalisation keeps of a row at a step next to the normalised gates.
 _NORM_NUMBERS = 6
@@ -39,7 +39,8 @@ def cell_args(
         return args
     stream, first_step = place or (0, 0)
     draws = None if seed is None else kernels.Draws(int(seed), row_ids, first_step, stream)
-    return args._replace(cell=cell, rates=list(rates), draws=draws)
+    kept = "float32" if cell & LAYER_NORM else args.kept  # one type with what the norms keep
+    return args._replace(cell=cell, rates=list(rates), draws=draws, kept=kept)
 
 
 def kept_width(H: Any, normalised: bool) -> Any:
