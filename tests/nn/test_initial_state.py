@@ -71,6 +71,18 @@ def test_a_call_without_hx_starts_from_the_parameters(options: dict[str, Any], f
     assert gradients[0][-1].abs().min() > 0  # those of c_0
 
 
+def test_a_reset_is_a_start() -> None:
+    lstm, x = learner(num_layers=2, bidirectional=True), torch.randn(T, B, D)
+    reset = torch.zeros(T, B, dtype=torch.bool)
+    reset[2, 1] = reset[4, 0] = True
+    y, states = lstm(x, reset=reset)
+    expected, others = lstm(x, expanded(lstm, B), reset=reset, reset_to=(lstm.h_0, lstm.c_0))
+    assert all(torch.equal(a, b) for a, b in zip((y, *states), (expected, *others), strict=True))
+    assert not torch.equal(y, lstm(x, reset=reset, reset_to=(0 * lstm.h_0, 0 * lstm.c_0))[0])
+    forward = LSTM(D, H, initial_state="learned")
+    assert torch.equal(forward(x, reset=reset)[0][2:, 1], forward(x[2:, 1])[0])
+
+
 def test_a_state_dict_has_them_where_they_were_asked_for() -> None:
     plain, lstm = LSTM(D, H), LSTM(D, H, initial_state="learned")
     assert list(plain.state_dict()) == list(torch.nn.LSTM(D, H).state_dict())

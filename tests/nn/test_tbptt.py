@@ -135,6 +135,21 @@ def test_arguments_along_the_sequence_are_cut_with_it() -> None:
     ]
 
 
+def test_rows_with_steps_and_resets_of_their_own_are_those_of_the_whole_sequence() -> None:
+    torch.manual_seed(2)
+    lstm, x = LSTM(D, H, batch_first=True), torch.randn(3, T, D)
+    options = {
+        "lengths": torch.tensor([11, 0, 6]),
+        "mask": torch.rand(3, T) < 0.7,
+        "reset": torch.rand(3, T) < 0.2,
+    }
+    parts = list(tbptt(lstm, x, CHUNK, **options))
+    whole, (h_n, c_n) = lstm(x, **options)
+    assert torch.equal(torch.cat([y for y, _ in parts], dim=1), whole)
+    assert torch.equal(parts[-1][1][0], h_n)
+    assert torch.equal(parts[-1][1][1], c_n)
+
+
 def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
     lstm, x = LSTM(D, H), torch.zeros(T, B, D)
     own = OfDicts()

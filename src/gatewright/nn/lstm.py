@@ -255,7 +255,7 @@ class LSTM(torch.nn.RNNBase):
             reset: whether the state before a step is replaced by the reset state, shaped as ``mask``.  No gradient
                 passes there.
             reset_to: the reset state of each layer and direction, a pair of (L*S, P) and (L*S, H), or with B in
-                the middle; zeros if None.
+                the middle; if None, zeros, or what the layer learned to start from.
             record: whether to return the record.
 
         Raises:
@@ -268,6 +268,8 @@ class LSTM(torch.nn.RNNBase):
         """
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
+        if reset is not None and reset_to is None and self.initial_state != "zeros":
+            reset_to = (self.h_0, self.c_0)
         of_rows = {"lengths": lengths, "mask": mask, "reset": reset, "reset_to": reset_to}
         if not isinstance(x, Tensor):
             options = {name: value for name, value in of_rows.items() if value is not None}
@@ -368,8 +370,10 @@ class LSTM(torch.nn.RNNBase):
             case = "in forward mode" if plain else "for a cell with features"
             raise GatewrightError("compute", f'"full" or "bf16" {case}', '"int8"')
         elif code == precision.FULL:
-            by_scan = plain and steps is None and record and recompute.takes(input, hx, stack)
-            run = recompute.sequence if by_scan else fallback.sequence
+            run = fallback.sequence
+            states = hx if steps is None else steps.states(hx)
+            if plain and (record or steps is not None) and recompute.takes(input, states, stack):
+                run = functools.partial(recompute.sequence, record=record)
         else:
             run = functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(hx[0], code))
         if of_cell is not None and not plain:
