@@ -138,29 +138,6 @@ def test_a_penalty_on_the_gradient_trains_as_in_torch(options: dict[str, Any], l
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "proj_size": P, "bias": False}])
-def test_transforms_of_functions_look_through_the_layer(options: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    layer = LSTM(D, H, dtype=torch.float64, **options)
-    x = torch.randn(7, T, B, D, dtype=torch.float64)
-    parameters = dict(layer.named_parameters())
-
-    def loss(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-        return torch.func.functional_call(layer, parameters, (x,))[0].square().sum()
-
-    expected = [torch.autograd.grad(loss(parameters, one), list(parameters.values())) for one in x]
-    whole = torch.func.grad(loss)(parameters, x[0])
-    for a, b in zip(whole.values(), expected[0], strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
-    each = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
-    for n, one in enumerate(expected):
-        for a, b in zip(each.values(), one, strict=True):
-            torch.testing.assert_close(a[n], b, rtol=1e-10, atol=1e-12)
-    y = torch.func.vmap(lambda x: layer(x)[0])(x)
-    for n in range(len(x)):
-        torch.testing.assert_close(y[n], layer(x[n])[0], rtol=1e-12, atol=1e-13)
-
-
 @pytest.mark.parametrize("batch_sizes", [None, (3, 3, 2, 1)])
 def test_the_record_is_the_very_buffer_that_was_saved(batch_sizes: tuple[int, ...] | None) -> None:
     args = arguments(batch_sizes=batch_sizes)
