@@ -392,6 +392,74 @@ def test_finite_differences_judge_second_derivatives_of_every_cell(cell: CellSpe
     assert torch.autograd.gradgradcheck(call, values, fast_mode=True)
 
 
+# Rows with steps of their own.
+
+
+def steps_of(n: int) -> dict[str, Tensor]:
+    """Lengths, gaps and resets, others for each ``n``."""
+    generator = torch.Generator().manual_seed(20 + n)
+    mask, reset = (torch.rand(T, B, generator=generator) < rate for rate in (0.7, 0.3))
+    return {"lengths": torch.tensor([T - n % 2, n]), "mask": mask, "reset": reset}
+
+
+def read(steps: dict[str, Tensor]) -> Tensor:
+    """Whether a row has a step."""
+    within = torch.arange(T)[:, None] < steps.get("lengths", torch.tensor(T))
+    return within.expand(T, B) & steps.get("mask", torch.tensor(True))
+
+
+def loss_of_steps(layer: LSTM) -> Callable[..., Tensor]:
+    def loss(parameters: Parameters, x: Tensor, h: Tensor, steps: dict[str, Tensor]) -> Tensor:
+        options = {**steps, "reset_to": (h.cos(), h.sin())} if "reset" in steps else steps
+        y, (h_n, c_n) = functional_call(layer, parameters, (x, (h, h.cos())), options)
+        return y.square().sum() + h_n.sin().sum() + (c_n * h_n.mean()).sum()
+
+    return loss
+
+
+@pytest.mark.parametrize("cell", [None, VARIANTS[1]], ids=["plain", "layer norm"])
+@pytest.mark.parametrize("chosen", [("lengths",), ("mask", "reset"), ("lengths", "mask", "reset")], ids=str)
+@pytest.mark.parametrize("same", [True, False], ids=["steps of all", "steps of each"])
+def test_batches_of_calls_with_steps_are_those_of_each(
+    cell: CellSpec | None, chosen: tuple[str, ...], same: bool, request: pytest.FixtureRequest
+) -> None:
+    """Gradients by samples, in both directions, with NaN where nothing is read."""
+    if cell is None:
+        request.getfixturevalue("_no_steps")
+    options: dict[str, Any] = {"bidirectional": True}
+    layer = LSTM(D, H, dtype=torch.float64, **options) if cell is None else variant(cell, **options).eval()
+    parameters, loss, h = parameters_of(layer), loss_of_steps(layer), random(N, 2, B, H, seed=2)
+    calls = [{name: steps_of(2 if same else n)[name] for name in chosen} for n in range(N)]
+    x = random(N, T, B, D).where(torch.stack([read(steps) for steps in calls])[..., None], torch.nan)
+    given = calls[0] if same else {name: torch.stack([steps[name] for steps in calls]) for name in chosen}
+    found = vmap(grad(loss, (0, 1, 2)), (None, 0, 0, None if same else 0))(parameters, x, h, given)
+    for n in range(N):
+        leaves = {name: value.clone().requires_grad_() for name, value in parameters.items()}
+        inputs = [x[n].clone().requires_grad_(), h[n].clone().requires_grad_()]
+        expected = torch.autograd.grad(loss(leaves, *inputs, calls[n]), [*leaves.values(), *inputs])
+        close([*(value[n] for value in found[0].values()), found[1][n], found[2][n]], list(expected))
+
+
+def test_norms_of_the_gradients_of_samples_with_steps_have_gradients() -> None:
+    layer = LSTM(D, H, bidirectional=True, dtype=torch.float64)
+    parameters, loss, h = parameters_of(layer), loss_of_steps(layer), random(2, B, H, seed=2)
+    steps = steps_of(2)
+    x = random(N, T, B, D).where(read(steps)[..., None], torch.nan)
+
+    def total(p: Parameters) -> Tensor:
+        each = vmap(grad(loss), (None, 0, None, None))(p, x, h, steps)
+        return sum((value.flatten(1).square().sum(1) for value in each.values()), torch.zeros(N)).sqrt().sum()
+
+    leaves = {name: value.clone().requires_grad_() for name, value in parameters.items()}
+    norms = torch.zeros((), dtype=torch.float64)
+    for n in range(N):
+        first = torch.autograd.grad(loss(leaves, x[n], h, steps), list(leaves.values()), create_graph=True)
+        norms = norms + sum(each.square().sum() for each in first).sqrt()
+    expected = torch.autograd.grad(norms, list(leaves.values()))
+    assert all(each.isfinite().all() for each in expected)
+    close(list(grad(total)(parameters).values()), list(expected))
+
+
 # What is said.
 
 

@@ -185,7 +185,7 @@ class Adjoint(torch.autograd.Function):
         batch = batched_calls.Batch(info.batch_size, batch_sizes, tensors, in_dims[2:], axes)
         run = functools.partial(adjoint, call)
         rest = tensors[BEFORE_X + 3 :]
-        by_gates = call.need_weights and sample_weights.fit(call, rest)
+        by_gates = call.need_weights and sample_weights.fit(call)
         folds = batch.folds() and call.folds(rest) and not call.checkpoint
         if not folds or (call.need_weights and not by_gates):
             return batched_calls.one_by_one(run, batch)
@@ -239,6 +239,9 @@ def _outputs_by_steps(
     x, h_0, c_0, *rest = inputs
     weights, extras = call.split(rest)
     if to_gates is not None:
+        present = sample_weights.present_steps(extras, len(x))
+        if present is not None:  # elsewhere x is not read, and may be anything
+            x = torch.where(present[..., None], x, 0.0)
         x = F.linear(x, weights[0]) + to_gates
         weights[0] = torch.eye(weights[0].shape[0], dtype=x.dtype, device=x.device)
     layer = LayerWeights.of(call.cell, weights)
