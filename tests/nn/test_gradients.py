@@ -486,16 +486,20 @@ def test_a_slow_path_is_named_once_and_can_be_silenced() -> None:
         zeros, clamps = x.new_zeros(B, H), x.new_full((4, H), torch.nan)
         sequence_held(x, zeros, zeros, ours.layer_weights(0), clamps)
 
+    def ended() -> None:
+        variant(VARIANTS[0])(x.detach(), lengths=torch.tensor([T, 1]))
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for run in (second, tangent, held, second, tangent, held):
+        for run in (second, tangent, held, ended, second, tangent, held, ended):
             run()
         grad(lambda x: ours(x)[0].sum())(x.detach())  # by the kernels
     messages = [str(each.message) for each in caught if each.category is SlowPathWarning]
-    assert len(messages) == 3
+    assert len(messages) == 4
     assert messages[0].startswith("Second derivatives of a gatewright.LSTM run on torch's operations")
     assert messages[1].startswith("Forward-mode derivatives of a gatewright.LSTM run on torch's operations")
     assert messages[2].startswith("Gradients with gates held of a gatewright.LSTM run on torch's operations")
+    assert messages[3].startswith("Lengths, masks and resets for a cell with features of a gatewright.LSTM run")
     slow_path._say.cache_clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

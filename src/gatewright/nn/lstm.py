@@ -20,6 +20,7 @@ from gatewright.nn import (
     fast_path,
     precision,
     recompute,
+    slow_path,
     variant,
     variant_fast_path,
 )
@@ -350,6 +351,8 @@ class LSTM(torch.nn.RNNBase):
         of_cell = None if self._variant is None else variant.Pass(self._variant, self.training)
         plain = of_cell is None or of_cell.computed_as_plain()
         if not plain:
+            if by_kernels and steps is not None:
+                slow_path.say("Lengths, masks and resets for a cell with features")
             by_kernels = by_kernels and code != precision.INT8 and steps is None
         if of_cell is not None:
             stack = of_cell.dropped(stack, 2 if self.bidirectional else 1)
