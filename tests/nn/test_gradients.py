@@ -196,6 +196,22 @@ def test_members_have_second_derivatives_and_batches_of_gradients() -> None:
     )
 
 
+@pytest.mark.parametrize("options", [{}, {"compute": "bf16"}, {"compute": "bf16", "saved": "float32"}], ids=str)
+def test_members_have_the_bits_of_layers_alone(options: dict[str, Any]) -> None:
+    layers = [LSTM(D, H, 2, bidirectional=True, **options) for _ in range(N)]
+    stacked, x = stack_module_state(layers)[0], torch.randn(T, B, D)
+
+    def loss(p: Parameters) -> Tensor:
+        return functional_call(layers[0], p, (x,))[0].square().sum()
+
+    outside = torch.autograd.grad(vmap(loss)(stacked).sum(), list(stacked.values()))
+    inside = vmap(grad(loss))({name: each.detach() for name, each in stacked.items()})
+    for n, layer in enumerate(layers):
+        expected = torch.autograd.grad(layer(x)[0].square().sum(), list(layer.parameters()))
+        assert all(torch.equal(a[n], b) for a, b in zip(outside, expected, strict=True))
+        assert all(torch.equal(a[n], b) for a, b in zip(inside.values(), expected, strict=True))
+
+
 # Derivatives of derivatives, and tangents.
 
 
