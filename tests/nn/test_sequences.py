@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from gatewright import kernels
+from gatewright import CellSpec, kernels
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM, fast_path
 from tests.support.kernel_cases import TARGETS
@@ -373,3 +373,22 @@ def test_a_packed_sequence_has_its_own_lengths_and_int8_has_none() -> None:
         pytest.raises(GatewrightError, match='compute: expected "full" or "bf16" next to lengths'),
     ):
         LSTM(3, 4, compute="int8")(torch.ones(5, 2, 3), lengths=torch.tensor([5, 2]))
+
+
+def test_cells_with_features_have_steps_of_rows_too() -> None:
+    torch.manual_seed(0)
+    cell = CellSpec(peephole=True, zoneout_cell=0.1, layer_norm=True)
+    layer = LSTM(3, 4, cell=cell, bidirectional=True, dtype=torch.float64).eval()
+    problem = Case(T=6, B=4, H=4, kinds="lmr", bidirectional=True)
+    y, (_, c_n), record = layer(problem.given(), problem.hx, **problem.steps, record=True)
+    assert not y[problem.past].any()
+    for b in range(4):  # up to the first reset, forward
+        there = problem.present[:, b] & (problem.steps["reset"][:, b].cumsum(0) == 0)
+        if there.any():
+            alone = layer(problem.x[there, b : b + 1], [state[:, b : b + 1] for state in problem.hx])[0]
+            assert_close([y[there, b, :4]], [alone[:, 0, :4]], 1e-12)
+    part = record.layers[0]
+    c = part.cell_initial
+    for t in range(6):
+        c = torch.where(problem.past[t, :, None], c, part.kept[t] * c + part.written[t])
+    assert_close([c], [c_n[0]], 1e-12)
