@@ -432,7 +432,7 @@ class BackwardPass {
         const auto zero = [&](T* data, int64_t count) {
             if (data) copy_or_zero<T>(data, nullptr, count * rank / size, count * (rank + 1) / size);
         };
-        if (chunks_.back().rows == 0) {  // else the first chunk writes them
+        if (chunks_.empty() || chunks_.back().rows == 0) {  // else the first chunk writes them
             zero(b_.dW_ih, 4 * lanes_ * n.D);
             zero(b_.dW_hh, 4 * lanes_ * n.P);
             zero(b_.db, 4 * lanes_);
