@@ -34,7 +34,7 @@ def test_the_number_of_threads_is_that_of_torch() -> None:
     layer = LSTM(3, 4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "forward", lambda *a, **k: seen.append(a[4].threads) or original(*a, **k))
-        patch.setattr(_kernels, "tensor_forward", lambda *a: directly.append(a[-1]) or direct(*a))
+        patch.setattr(_kernels, "tensor_forward", lambda *a: directly.append(a[-2]) or direct(*a))
         for threads in (1, 3):
             torch.set_num_threads(threads)
             layer(torch.ones(2, 1, 3))
