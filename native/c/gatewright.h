@@ -42,8 +42,8 @@ extern "C" {
 /* Grows when gatewright_parts or a struct in it changes.  Parts of older versions are still taken: those of
  * version 1 have no seasons, those of version 2 no transforms, bounds and categories of a forecaster, those of
  * version 3 no pooling, no categories of features, no scale of a window and no
- * distributions. */
-#define GATEWRIGHT_VERSION 4
+ * distributions, those of version 4 the plain cell. */
+#define GATEWRIGHT_VERSION 5
 
 typedef enum gatewright_status {
     GATEWRIGHT_OK = 0,
@@ -84,6 +84,39 @@ typedef struct gatewright_layer {
     const float* b_hh; /* (4H), or null */
     const float* W_hr; /* (P, H), where P is less than H; or null, where P is H */
 } gatewright_layer;
+
+/* sigmoid or tanh; its piecewise linear form, clip(x / 6 + 1 / 2, 0, 1) or clip(x, -1, 1); x itself. */
+typedef enum gatewright_activation {
+    GATEWRIGHT_SMOOTH = 0,
+    GATEWRIGHT_HARD,
+    GATEWRIGHT_IDENTITY /* not of gates */
+} gatewright_activation;
+
+/* Further weights of one layer. */
+typedef struct gatewright_cell_weights {
+    const float* w_ch; /* (3H): peepholes of i, f and o; or null for none */
+    const float* w_ln; /* (4H): gains of the gates, each normalised over its units; or null for no layer norm */
+    const float* w_ln_cell; /* (H): gain and bias of the cell state that the output reads, normalised; null */
+    const float* b_ln_cell; /* (H)    without w_ln */
+} gatewright_cell_weights;
+
+/* Another cell than the plain one, the same in all layers; what is 0 or null is as there.  Layers have rows for
+ * four gates all the same: zeros for a gate that is not there.
+ *
+ *     z = W_ih x + W_hh h, each gate normalised over its units and times its gain; then + b_ih + b_hh
+ *     i = gate(z_i + w_ci c), f = gate(z_f + w_cf c), g = candidate(z_g)        coupled: i = 1 - f
+ *     c' = clip(f c + i g, -cell_clip, cell_clip), and then zoneout_cell c + (1 - zoneout_cell) c'
+ *     o = gate(z_o + w_co c')
+ *     h' = o output(c', or that normalised), and then zoneout_hidden h + (1 - zoneout_hidden) h'
+ */
+typedef struct gatewright_cell {
+    int32_t coupled;                                       /* not 0: i = 1 - f, and no gate of the two is absent */
+    int32_t no_input_gate, no_forget_gate, no_output_gate; /* not 0: the gate is 1 */
+    gatewright_activation gate, candidate, output;
+    double cell_clip;                       /* at least 0; 0 for none */
+    double zoneout_cell, zoneout_hidden;    /* at least 0, below 1; zoneout_hidden is 0 with a projection */
+    const gatewright_cell_weights* weights; /* (layer_count), or null for none */
+} gatewright_cell;
 
 /* A transform of a target y, before all else.  Values have to be from -1e38 to 1e38, and above 0 where noted; what
  * comes back is in these bounds too. */
@@ -216,6 +249,8 @@ typedef struct gatewright_parts {
     const float* pool_weight GATEWRIGHT_UNSET(nullptr); /* (P of the last layer) for attention; else null */
     int64_t category_count GATEWRIGHT_UNSET(0);         /* 0 for none */
     const gatewright_category* categories GATEWRIGHT_UNSET(nullptr); /* (category_count), or null for none */
+    /* Of parts of version 5; kept is GATEWRIGHT_FLOAT32 or GATEWRIGHT_BFLOAT16 with it. */
+    const gatewright_cell* cell GATEWRIGHT_UNSET(nullptr); /* or null for the plain one */
 } gatewright_parts;
 
 /* Widths of one model, in elements. */

@@ -33,7 +33,56 @@ ModelParts::Layer layer_of(const gatewright_layer& given) {
     if (given.b_ih) need_numbers(given.b_ih, 4 * H);
     if (given.b_hh) need_numbers(given.b_hh, 4 * H);
     if (given.W_hr) need_numbers(given.W_hr, product(P, H));
-    return {D, H, P, {given.W_ih, given.W_hh, given.b_ih, given.b_hh, given.W_hr}};
+    return {D, H, P, {given.W_ih, given.W_hh, given.b_ih, given.b_hh, given.W_hr}, {}};
+}
+
+Activation activation_of(gatewright_activation given, gatewright_activation last) {
+    const auto number = static_cast<int32_t>(given);
+    need(number >= GATEWRIGHT_SMOOTH && number <= last, GATEWRIGHT_SIZE);
+    return static_cast<Activation>(number);
+}
+
+void read_cell_weights(const gatewright_cell_weights& given, int64_t H, Variant<float>& variant) {
+    const bool normed = given.w_ln != nullptr;
+    need((given.w_ln_cell != nullptr) == normed && (given.b_ln_cell != nullptr) == normed,
+         GATEWRIGHT_NULL_POINTER);
+    if (given.w_ch) need_numbers(given.w_ch, 3 * H);
+    if (normed) {
+        need_numbers(given.w_ln, 4 * H);
+        need_numbers(given.w_ln_cell, H);
+        need_numbers(given.b_ln_cell, H);
+    }
+    variant.peepholes = given.w_ch;
+    variant.gains = given.w_ln;
+    variant.cell_gain = given.w_ln_cell;
+    variant.cell_bias = given.b_ln_cell;
+}
+
+// Reads the cell of all layers, which parts before version 5 do not have.
+void read_cell(const gatewright_cell& given, ModelParts& parts) {
+    need(parts.kept == Kept::float32 || parts.kept == Kept::bfloat16, GATEWRIGHT_SIZE);
+    need(!given.coupled || !(given.no_input_gate || given.no_forget_gate), GATEWRIGHT_SIZE);
+    need(std::isfinite(given.cell_clip) && given.cell_clip >= 0, GATEWRIGHT_SIZE);
+    for (const double rate : {given.zoneout_cell, given.zoneout_hidden})
+        need(rate >= 0 && rate < 1, GATEWRIGHT_SIZE);
+    Variant<float> variant{};
+    variant.general = true;
+    variant.coupled = given.coupled != 0;
+    variant.no_input_gate = given.no_input_gate != 0;
+    variant.no_forget_gate = given.no_forget_gate != 0;
+    variant.no_output_gate = given.no_output_gate != 0;
+    variant.gate = activation_of(given.gate, GATEWRIGHT_HARD);
+    variant.candidate = activation_of(given.candidate, GATEWRIGHT_IDENTITY);
+    variant.output = activation_of(given.output, GATEWRIGHT_IDENTITY);
+    variant.cell_clip = given.cell_clip;
+    variant.rates[static_cast<int>(Purpose::zoneout_cell)] = given.zoneout_cell;
+    variant.rates[static_cast<int>(Purpose::zoneout_hidden)] = given.zoneout_hidden;
+    for (std::size_t k = 0; k < parts.layers.size(); ++k) {
+        ModelParts::Layer& layer = parts.layers[k];
+        need(!layer.weights.W_hr || given.zoneout_hidden == 0, GATEWRIGHT_SIZE);
+        layer.variant = variant;
+        if (given.weights) read_cell_weights(given.weights[k], layer.H, layer.variant);
+    }
 }
 
 // Reads the seasons of a forecaster, which parts of version 1 do not have.
@@ -247,6 +296,7 @@ ModelParts parts_of(const gatewright_parts& given) {
     parts.kept = kept_of(given.kept);
     parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;
     if (given.version > 3) read_features(given, parts);
+    if (given.version > 4 && given.cell) read_cell(*given.cell, parts);
     return parts;
 }
 

@@ -64,12 +64,12 @@ inline std::vector<double> rates_of(nb::handle given) {
     return rates;
 }
 
+// Without gates held, by expectations.
 template <class T>
-Variant<T> variant_of(const SequenceArgs& args, const DrawArgs& draws, const LayerArrays& layer, const Sizes& n) {
-    const int64_t code = args.cell;
+Variant<T> variant_of(int64_t code, nb::handle given_rates, const LayerArrays& layer, const Sizes& n) {
     const auto bit = [&](int64_t which) { return (code & which) != 0; };
     if (code & ~int64_t{kKnownCell}) refuse("cell", "the code of a known cell", std::to_string(code));
-    const std::vector<double> rates = rates_of(args.rates);
+    const std::vector<double> rates = rates_of(given_rates);
     Variant<T> v{};
     v.coupled = bit(kCoupled);
     v.no_input_gate = bit(kNoInputGate);
@@ -84,17 +84,23 @@ Variant<T> variant_of(const SequenceArgs& args, const DrawArgs& draws, const Lay
     v.cell_bias = dense<T>("b_ln_cell", layer.b_ln_cell, {n.H});
     if ((v.gains != nullptr) != (v.cell_gain != nullptr) || (v.gains != nullptr) != (v.cell_bias != nullptr))
         refuse("w_ln", "w_ln, w_ln_cell and b_ln_cell together", "some of them");
-    v.clamps = dense<T>("clamps", args.clamps, {4, n.H});
     if (!rates.empty()) {
         v.cell_clip = rates[0];
         std::copy_n(rates.data() + 1, kPurposes, v.rates);
         if (n.projected && v.rate(Purpose::zoneout_hidden) > 0)
             refuse("rates", "no zoneout of a projected hidden state", std::to_string(rates[2]));
     }
-    v.draws = draws.of_batch(n.B);
-    const bool sums = v.peepholes || v.gains || v.clamps || v.cell_clip > 0;
-    v.general = sums || code >= kCoupled;
+    v.general = v.peepholes || v.gains || v.cell_clip > 0 || code >= kCoupled;
     for (int k = 0; k < kPurposes; ++k) v.general |= v.rates[k] > 0;
+    return v;
+}
+
+template <class T>
+Variant<T> variant_of(const SequenceArgs& args, const DrawArgs& draws, const LayerArrays& layer, const Sizes& n) {
+    Variant<T> v = variant_of<T>(args.cell, args.rates, layer, n);
+    v.clamps = dense<T>("clamps", args.clamps, {4, n.H});
+    v.draws = draws.of_batch(n.B);
+    v.general |= v.clamps != nullptr;
     return v;
 }
 

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "python/arguments.h"
+#include "python/cell_args.h"
 #include "stream/stream.h"
 
 namespace gatewright {
@@ -233,7 +233,8 @@ Kept kept_of(const std::string& name) {
 
 Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, const Maybe& head_W,
                  const Maybe& head_b, const std::optional<ColumnsGiven>& columns, const std::string& kept,
-                 const std::optional<FeaturesGiven>& features, const std::string& pooling, const Maybe& pool_W) {
+                 const std::optional<FeaturesGiven>& features, const std::string& pooling, const Maybe& pool_W,
+                 int64_t cell, const nb::object& rates) {
     ModelParts parts{};
     parts.kept = kept_of(kept);
     parts.reads = columns ? Reads::series : embedding ? Reads::symbols : Reads::features;
@@ -246,7 +247,10 @@ Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, 
         if (!parts.layers.empty() && n.D != parts.layers.back().P)
             refuse("W_ih", "a width of " + std::to_string(parts.layers.back().P) + ", that of the layer below",
                    std::to_string(n.D));
-        parts.layers.push_back({n.D, n.H, n.P, problem.weights});
+        const auto variant = variant_of<float>(cell, rates, arrays.back(), n);
+        if (variant.general && parts.kept != Kept::float32 && parts.kept != Kept::bfloat16)
+            refuse("weights", "'float32' or 'bf16' for another cell than the plain one", "'" + kept + "'");
+        parts.layers.push_back({n.D, n.H, n.P, problem.weights, variant});
     }
     const int64_t D = parts.layers.front().D, P = parts.layers.back().P;
     if (embedding) {
@@ -440,7 +444,7 @@ void bind_streams(nb::module_& m) {
         .def_prop_ro("output_width", &Model::output_width);
     m.def("model", &make_model, nb::arg("layers"), nb::arg("embedding").none(), nb::arg("head_W").none(),
           nb::arg("head_b").none(), nb::arg("columns").none(), nb::arg("kept"), nb::arg("features").none(),
-          nb::arg("pooling"), nb::arg("pool_W").none());
+          nb::arg("pooling"), nb::arg("pool_W").none(), nb::arg("cell"), nb::arg("rates"));
     m.def("transform", &transform, nb::arg("values").none(), nb::arg("kinds"), nb::arg("numbers"),
           nb::arg("inverse"));
     m.def("in_windows", &in_windows, nb::arg("values").none(), nb::arg("window"), nb::arg("mean"),

@@ -60,7 +60,7 @@ Model::Layer packed_as(const Kernels<float, S>& kernels, const Sizes& sizes, con
     auto memory = std::make_unique<Workspace<float>>(kernels.panels_size(sizes, true, false));
     const Weights<float, S> given{weights.W_ih, weights.W_hh, weights.b_ih, weights.b_hh, weights.W_hr};
     const auto panels = pack_weights(kernels, sizes, given, memory->get());
-    return {sizes, Model::Packed<S>{&kernels, kernels.forward, panels}, std::move(memory), nullptr};
+    return {sizes, Model::Packed<S>{&kernels, kernels.forward, panels}, std::move(memory), nullptr, {}, {}};
 }
 
 Model::Layer packed_in_int8(const Sizes& sizes, const Weights<float>& weights, bool whole) {
@@ -69,7 +69,8 @@ Model::Layer packed_in_int8(const Sizes& sizes, const Weights<float>& weights, b
     const Panels<float> panels = kernels.layout(sizes, whole ? Bytes::of_row : Bytes::none,
                                                 whole ? bytes_of_hidden(sizes) : Bytes::none, memory->get());
     kernels.pack(sizes, weights, panels, 0, 1);
-    return {sizes, Model::Packed<float>{target().f32[0], kernels.forward, panels}, nullptr, std::move(memory)};
+    return {sizes, Model::Packed<float>{target().f32[0], kernels.forward, panels}, nullptr, std::move(memory), {},
+            {}};
 }
 
 Model::Layer packed(const ModelParts::Layer& part, Kept kept) {
@@ -84,6 +85,32 @@ Model::Layer packed(const ModelParts::Layer& part, Kept kept) {
     Model::Layer layer = as(forward_kernels_for<float>(target(), part.H));
     if (kept == Kept::bfloat16_float32) narrow(layer);
     return layer;
+}
+
+// Copies the vectors of a layer's cell.  With layer norm the bias comes after it, and panels begin from zeros.
+void set_variant(Model::Layer& layer, const Variant<float>& variant) {
+    if (!variant.general) return;
+    const int64_t H = layer.sizes.H, width = layer.width(), lanes = (H + width - 1) / width * width;
+    // Room for all of them: their places stay.
+    layer.vectors.reserve(3 * H + 6 * H + 4 * lanes);
+    const auto copied = [&](const float* from, int64_t count) -> const float* {
+        if (!from) return nullptr;
+        layer.vectors.insert(layer.vectors.end(), from, from + count);
+        return layer.vectors.data() + layer.vectors.size() - count;
+    };
+    Variant<float>& own = layer.variant = variant;
+    own.peepholes = copied(variant.peepholes, 3 * H);
+    own.gains = copied(variant.gains, 4 * H);
+    own.cell_gain = copied(variant.cell_gain, H);
+    own.cell_bias = copied(variant.cell_bias, H);
+    if (!own.gains) return;
+    layer.vectors.resize(layer.vectors.size() + 4 * lanes);
+    std::visit(
+        [&](auto& packed) {
+            own.bias = packed.panels.bias;
+            packed.panels.bias = layer.vectors.data() + layer.vectors.size() - 4 * lanes;
+        },
+        layer.packed);
 }
 
 }  // namespace
@@ -101,6 +128,7 @@ Model::Model(const ModelParts& parts)
     constexpr int64_t kBytes[] = {4, 2, 1, 2, 1};  // a weight of the gates, by how it is kept
     for (const ModelParts::Layer& part : parts.layers) {
         layers_.push_back(packed(part, parts.kept));
+        set_variant(layers_.back(), part.variant);
         hidden_width_ += part.P;
         cell_width_ += part.H;
         weight_bytes_ += 4 * part.H * (part.D + part.P) * kBytes[static_cast<int>(parts.kept)];

@@ -162,18 +162,22 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
     if (rows <= s.rows && places <= s.places && (!several_steps || !s.ahead.empty())) return;
     rows = std::max(rows, s.rows);
     places = std::max(places, s.places);
-    int64_t P = 0, H = 0, ahead = 0, operands = 0;
+    int64_t P = 0, H = 0, ahead = 0, operands = 0, h_kept = 0, before_norm = 0;
     for (const Model::Layer& layer : model_->layers_) {
         const Sizes& n = layer.sizes;
         const int64_t width = layer.width(), lanes = (n.H + width - 1) / width * width;
         P = std::max(P, n.P);
         H = std::max(H, n.H);
         ahead = std::max(ahead, most_ahead(lanes, sizeof(float)));
+        if (layer.variant.keeps_hidden()) h_kept = std::max(h_kept, rows * n.P);
+        if (layer.variant.gains) before_norm = std::max(before_norm, rows * 4 * lanes);
         if (std::holds_alternative<Model::Packed<BFloat16>>(layer.packed))
             operands = std::max(operands, places * pairs_of(n.D) + rows * (2 * pairs_of(n.P) + pairs_of(n.H)));
         if (layer.in_bytes()) operands = std::max(operands, places * quads_of(n.D) + rows * quads_of(n.P));
     }
     s.operands.resize(operands);
+    s.h_kept.resize(h_kept);
+    s.before_norm.resize(before_norm);
     if (model_->layers_[0].in_bytes()) s.scales.resize(rows + places);
     const Sizes& first = model_->layers_[0].sizes;
     if (model_->reads != Reads::features || !model_->columns.categories.empty()) s.x.resize(places * first.D);
@@ -338,6 +342,17 @@ Rows<const float> Stream::encode(const Advance& call, const Part& part, Scratch&
     return {s.x.data(), part.rows * D, D};
 }
 
+// Sets what the walk needs of another cell than the plain one; h_last where that is not set yet.
+template <class S>
+void Stream::set_variant(Forward<float, S>& f, Scratch& s, const Variant<float>& variant) const {
+    f.variant = variant;
+    f.before_norm = s.before_norm.data();
+    f.before_norm_rows = f.sizes.B;
+    if (f.h_last || !variant.keeps_hidden()) return;
+    f.h_last = s.h_kept.data();
+    std::copy_n(s.h[0].data(), f.sizes.B * f.sizes.P, f.h_last);
+}
+
 template <class S>
 void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, const Place& place,
                        const Model::Packed<S>& packed, const Rows<const float>& x, float* y) {
@@ -383,6 +398,7 @@ void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, const 
         f.h_bytes = {s.operands.data(), s.scales.data(), rows};
         f.x_bytes = {f.h_bytes.data + rows * quads_of(P), f.h_bytes.scales + rows, part.steps * rows};
     }
+    set_variant(f, s, place.variant);
     {
         const FlushSubnormals flush(kNarrow);
         if constexpr (kNarrow) packed.kernels->operands(h, P, P, f.h[0], rows);
@@ -474,7 +490,7 @@ void Stream::advance_part(const Advance& call, const Part& part, Scratch& s) {
     int64_t before_P = 0, before_H = 0, number = 0;  // widths of the layers before, and their number
     for (const Model::Layer& layer : model_->layers_) {
         float* const to = s.y[number++ % 2].data();
-        const Place place{layer.sizes, before_P, before_H};
+        const Place place{layer.sizes, layer.variant, before_P, before_H};
         std::visit([&](const auto& packed) { run_layer(call, part, s, place, packed, x, to); }, layer.packed);
         y = to;
         x = {y, part.rows * layer.sizes.P, layer.sizes.P};

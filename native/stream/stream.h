@@ -99,6 +99,7 @@ struct ModelParts {
     struct Layer {
         int64_t D, H, P;
         Weights<float> weights;
+        Variant<float> variant{};  // by expectations, with no gates held; the plain cell with narrow weights
     };
     Reads reads;
     std::vector<Layer> layers;
@@ -128,6 +129,8 @@ class Model {
         std::variant<Packed<float>, Packed<BFloat16>> packed;
         std::unique_ptr<Workspace<float>> memory;
         std::unique_ptr<Workspace<uint32_t>> narrow_memory;  // of weights in fewer bits that are not pairs
+        Variant<float> variant{};
+        std::vector<float> vectors{};  // of the variant, and with layer norm the panels' bias of zero
 
         bool in_bytes() const {  // what products are of
             const auto* const of = std::get_if<Packed<float>>(&packed);
@@ -216,7 +219,8 @@ class Stream {
     // Room of one thread for some rows.
     struct Scratch {
         std::vector<float> x, y[2], h[2], c, hidden, ahead, pooled, out, level, seasonal, gates, kept;
-        std::vector<float> scales;       // of rows of bytes: of h, then of x
+        std::vector<float> h_kept, before_norm;  // of a cell that is zoned out, or has layer norm
+        std::vector<float> scales;               // of rows of bytes: of h, then of x
         std::vector<uint32_t> operands;  // of products of bfloat16: x, h twice, and o tanh(c); of bytes: x, h
         std::vector<double> placed;      // of each place, with the scale of a window: last values, and scales
         int64_t rows = 0, places = 0;
@@ -250,11 +254,14 @@ class Stream {
     // A layer, and the places of its states among those of a session.
     struct Place {
         const Sizes& sizes;
+        const Variant<float>& variant;
         int64_t hidden, cell;
     };
     template <class S>
     void run_layer(const Advance& call, const Part& part, Scratch& scratch, const Place& place,
                    const Model::Packed<S>& packed, const Rows<const float>& x, float* y);
+    template <class S>
+    void set_variant(Forward<float, S>& f, Scratch& scratch, const Variant<float>& variant) const;
     const float* pooled(const Advance& call, const Part& part, Scratch& scratch, const float* y);
     void give(const Advance& call, const Part& part, Scratch& scratch, const float* y);
     void give_forecast(const Forecast& of, double* to) const;

@@ -309,7 +309,7 @@ def test_contradictions_and_what_has_only_the_plain_cell_are_refused_by_name(tmp
     lstm = LSTM(3, 4, cell=peephole)
     named = r"^cell: expected a plain LSTM cell for .*, got peephole"
     for use in (
-        lstm.stream,
+        lambda: lstm.stream(weights="int8"),
         lambda: convert(torch.nn.Sequential(lstm), back=True),
         lambda: intervene(lstm, torch.ones(2, 1, 3), clamp={0: {"forget_gate": (None, 0.0)}}),
     ):

@@ -20,7 +20,7 @@ from gatewright.spec.cell import PLAIN_WEIGHTS, LayerWeights, require_plain
 from gatewright.spec.encoders import WINDOW_NUMBERS
 
 #: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header.
-VERSION = 4
+VERSION = 5
 
 #: What is written into the folder.
 FILES = ("model.h", "model.c")

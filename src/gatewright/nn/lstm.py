@@ -33,7 +33,7 @@ from gatewright.nn.record import LayerRecord, Record
 from gatewright.nn.row_steps import RowSteps
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
-from gatewright.spec.cell import CellSpec, LayerWeights, cell_code, require_plain
+from gatewright.spec.cell import CellSpec, LayerWeights, cell_code
 
 #: One layer in one direction: `fallback.sequence`, or `fast_path.sequence`.
 _Run = Callable[..., tuple[Tensor, Tensor, Tensor, Any]]
@@ -410,6 +410,7 @@ class LSTM(torch.nn.RNNBase):
         """Return a `gatewright.Stream` with copies of the weights: step by step, without torch, to the same bits.
 
         A layer with ``compute="bf16"`` has the bits of a stream with ``weights="bf16"``; the same holds of "int8".
+        The bits of a cell that is zoned out, or has dropout, are those of the layer after `eval`.
 
         Args:
             sessions: number of sessions.
@@ -417,15 +418,15 @@ class LSTM(torch.nn.RNNBase):
             weights: how they are kept, as for `Stream.load`.
 
         Raises:
-            GatewrightError: if the layer is bidirectional, or its weights are not finite float32.
+            GatewrightError: if the layer is bidirectional, its weights are not finite float32, or ``weights`` are
+                none that its cell has.
 
         >>> LSTM(3, 4).stream().step([1.0, 2.0, 3.0]).shape
         (4,)
         """
-        require_plain("a stream", self.cell)
         named = zip(self._flat_weights_names, self._current_weights(), strict=True)
         arrays = {name: precision.array(name, weight) for name, weight in (*named, *start.parameters(self))}
-        return Stream.from_weights(arrays, sessions=sessions, threads=threads, weights=weights)
+        return Stream.from_weights(arrays, cell=self.cell, sessions=sessions, threads=threads, weights=weights)
 
     def _check_packed_state(self, packed: PackedSequence, hx: Any) -> None:
         """Raise, as torch does for padded input, where its operator would read outside of the states."""

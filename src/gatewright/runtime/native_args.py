@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,23 +16,29 @@ from gatewright.spec.cell import PLAIN_WEIGHTS, WEIGHTS, CellSpec, LayerWeights
 
 Array = NDArray[Any]
 
+#: The gates of the plain cell, in the order of their rows.
+GATES = CellSpec().gates()
+
 #: Digits of the largest number of a layer.
 _DIGITS = 6
 
 
-def sorted_by_layer(weights: Mapping[str, Array]) -> list[LayerWeights]:
-    """Sort weights by layer.
+def sorted_by_layer(weights: Mapping[str, Array], cell: CellSpec) -> list[LayerWeights]:
+    """Sort the weights of a cell by layer, with rows for all four gates: zeros for those that it does not have.
 
     Raises:
         GatewrightError: if there are other names, or layers of unequal size, or a weight is not finite float32.
     """
     count = 0
+    required = replace(cell, bias=False, proj_size=0).weights(1, 1)
+    kinds = PLAIN_WEIGHTS + tuple(kind for kind in required if kind not in PLAIN_WEIGHTS)
     for name, array in weights.items():
         kind, _, number = name.rpartition("_l")
         layer = int(number) if number.isdecimal() and len(number) <= _DIGITS else -1
-        if kind not in PLAIN_WEIGHTS or number != str(layer):
-            if kind in WEIGHTS and kind not in PLAIN_WEIGHTS:
-                raise GatewrightError("weights", "those of a plain LSTM cell for a stream", repr(name)[:80])
+        if kind not in kinds or number != str(layer):
+            if kind in WEIGHTS and kind not in kinds:
+                expected = "the CellSpec of the weights, with peephole or layer_norm"
+                raise GatewrightError("cell", expected, f"one without, and {name}"[:80])
             hint = "; a stream cannot read from the end" if name.endswith("_reverse") else ""
             raise GatewrightError("weights", "names such as weight_ih_l0", repr(name)[:80] + hint)
         if array.dtype != np.float32:
@@ -41,15 +48,53 @@ def sorted_by_layer(weights: Mapping[str, Array]) -> list[LayerWeights]:
         count = max(count, layer + 1)
     layers = []
     for layer in range(max(count, 1)):
-        for kind in CellSpec(bias=False).weights(1, 1):
+        for kind in required:
             if f"{kind}_l{layer}" not in weights:
                 raise GatewrightError("weights", f"{kind}_l{layer}", "none of that name")
         first, own = weights["weight_hh_l0"].shape, weights[f"weight_hh_l{layer}"].shape
         if own != first:
             raise GatewrightError(f"weight_hh_l{layer}", f"shape {first}, as in layer 0", f"{own}")
-        arrays = [weights.get(f"{kind}_l{layer}") for kind in PLAIN_WEIGHTS]
-        layers.append(LayerWeights(*(None if each is None else np.ascontiguousarray(each) for each in arrays)))
+        arrays = [weights.get(f"{kind}_l{layer}") if kind in kinds else None for kind in WEIGHTS]
+        contiguous = LayerWeights(*(None if each is None else np.ascontiguousarray(each) for each in arrays))
+        if cell.features():
+            _require_shapes(contiguous, layer, cell)
+        layers.append(expanded(contiguous, cell))
     return layers
+
+
+def _require_shapes(weights: LayerWeights, layer: int, cell: CellSpec) -> None:
+    """Require the shapes of a cell; the native module has those of rows for all four gates."""
+    D, H = (
+        W.shape[-1] if W.ndim else 0
+        for W in (weights.W_ih, weights.W_hh if weights.W_hr is None else weights.W_hr)
+    )
+    for (kind, shape), array in zip(cell.weights(D, H).items(), weights.present(), strict=True):
+        if array.shape != shape:
+            got = f"{array.shape}, with features {', '.join(cell.features())}"
+            raise GatewrightError(f"{kind}_l{layer}", f"shape {shape}", got)
+
+
+def expanded(weights: LayerWeights, cell: CellSpec) -> LayerWeights:
+    """Return the weights with rows for all four gates: zeros for those that the cell does not have.
+
+    >>> weights = LayerWeights(np.ones((6, 3)), np.ones((6, 2)))
+    >>> expanded(weights, CellSpec(coupled=True)).W_ih[:, 0]
+    array([0., 0., 1., 1., 1., 1., 1., 1.])
+    """
+    present, H = cell.gates(), weights.hidden_size
+
+    def of_gates(W: Array | None, names: tuple[str, ...], rows: tuple[str, ...]) -> Array | None:
+        if W is None or names == rows:
+            return W
+        parts = {name: W[k * H : (k + 1) * H] for k, name in enumerate(names)}
+        return np.concatenate([parts.get(name, np.zeros_like(W[:H])) for name in rows])
+
+    reading, every = (tuple(n for n in names if n != "candidate") for names in (present, GATES))
+    four = {
+        field: of_gates(getattr(weights, field), present, GATES)
+        for field in ("W_ih", "W_hh", "b_ih", "b_hh", "w_ln")
+    }
+    return weights._replace(**four, w_ch=of_gates(weights.w_ch, reading, every))
 
 
 def native_columns(file: ModelFile) -> tuple[Any, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from gatewright.runtime.classes import pooled_width, pooling_of, require_stepwis
 from gatewright.runtime.native_args import native_columns, native_features, pool_weight, sorted_by_layer
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
-from gatewright.spec.cell import require_plain
+from gatewright.spec.cell import CellSpec, require_plain
 
 #: How the weights of the gates are stored, and what products are of.
 WeightFormat = Literal["float32", "bf16", "bf16-float32", "int8", "int8-float32"]
@@ -47,13 +48,13 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
 
     Raises:
         SpecError: if the model needs whole sequences.
-        GatewrightError: if ``weights`` is unknown, or the cell is one that a stream does not have.
+        GatewrightError: if ``weights`` is unknown, or of a format that the cell does not have.
     """
-    _require_format(weights)
     require_stepwise(file.spec)
-    require_plain("a stream", file.spec.lstm)
     spec, tensors = file.spec, file.tensors
-    layers = sorted_by_layer({name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")})
+    cell = _evaluated(spec.lstm.cell, weights)
+    arrays = {name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")}
+    layers = sorted_by_layer(arrays, cell)
     signature = Signature.of(spec, file.vocabulary)
     native = _kernels.model(
         layers,
@@ -65,6 +66,8 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
         native_features(file),
         pooling_of(spec),
         pool_weight(tensors),
+        cell.code(),
+        cell.rates(),
     )
     stack, fingerprint = spec.lstm, _fingerprint(file.fingerprint, weights)
     sizes = (
@@ -78,25 +81,37 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
     return PackedModel(native, signature, shape)
 
 
-def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat) -> PackedModel:
-    """Pack the weights of LSTM layers, under the names that `torch.nn.LSTM` gives them.
+def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat, cell: CellSpec) -> PackedModel:
+    """Pack the weights of LSTM layers, under the names that `CellSpec.weights` gives them.
+
+    The arrays decide about biases and projection, whatever the cell has.
 
     Raises:
-        GatewrightError: if names, shapes or types do not fit, a weight is not finite, or ``weights`` is unknown.
+        GatewrightError: if names, shapes or types do not fit, a weight is not finite, or ``weights`` is unknown or
+            of a format that the cell does not have.
+        SpecError: if the cell has no sense with a projection.
     """
-    _require_format(weights)
+    if not isinstance(cell, CellSpec):
+        raise GatewrightError("cell", "a gatewright.CellSpec", type(cell).__name__)
+    cell = _evaluated(cell, weights)
     if not hasattr(arrays, "items"):
         hint = "; pass its state_dict()" if hasattr(arrays, "state_dict") else ""
         raise GatewrightError("arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}")
     arrays = {name: _array(name, value) for name, value in arrays.items() if name not in START}
-    layers = sorted_by_layer(arrays)
-    native = _kernels.model(layers, None, None, None, None, weights, None, "", None)
+    projection = arrays.get("weight_hr_l0")
+    width = 0 if projection is None or projection.ndim == 0 else len(projection)
+    cell = replace(cell, bias="bias_ih_l0" in arrays, proj_size=width)
+    layers = sorted_by_layer(arrays, cell)
+    code, rates = cell.code(), cell.rates()
+    native = _kernels.model(layers, None, None, None, None, weights, None, "", None, code, rates)
     signature = Signature.of_layers(native.input_width, native.output_width)
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].shape} ".encode() + arrays[name].astype("<f4").tobytes())
-    gates, hidden = arrays["weight_hh_l0"].shape
-    most = _most_hidden(weights, projected="weight_hr_l0" in arrays)
+    if cell.features():
+        digest.update(f"cell {code} {rates}".encode())
+    gates, hidden = layers[0].W_hh.shape
+    most = _most_hidden(weights, projected=width > 0)
     fingerprint = _fingerprint(digest.hexdigest(), weights)
     shape = Shape(len(layers), hidden, gates // 4, 0, fingerprint, most_hidden=most)
     return PackedModel(native, signature, shape)
@@ -124,9 +139,14 @@ def _array(name: str, value: Any) -> np.ndarray[Any, Any]:
         raise GatewrightError(str(name), "a float32 array", f"a {type(value).__name__}: {error}") from error
 
 
-def _require_format(weights: object) -> None:
+def _evaluated(cell: CellSpec, weights: object) -> CellSpec:
+    """Return the cell as it is after training, if it has this format."""
     if weights not in get_args(WeightFormat):
         raise GatewrightError("weights", WEIGHT_FORMATS, repr(weights)[:80])
+    cell = cell.in_evaluation()
+    if weights not in ("float32", "bf16"):
+        require_plain(f"a stream with weights={weights!r}", cell)
+    return cell
 
 
 def _most_hidden(weights: WeightFormat, projected: bool) -> float:

@@ -28,6 +28,9 @@ from gatewright.runtime.model_interface import ModelInterface
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
+from gatewright.spec.cell import CellSpec
+
+_PLAIN = CellSpec()
 
 Array = NDArray[Any]
 #: One session, several sessions, or None for all.
@@ -36,6 +39,8 @@ Sessions = int | Sequence[int] | NDArray[np.integer[Any]] | None
 
 class StepRecord(NamedTuple):
     """Gates and cell states of one or more steps: the axes of the input without its last, then (L, H).
+
+    A gate that the cell does not have is 1; the candidate of another activation may be beyond its bounds.
 
     Attributes:
         input_gate: i, the share of the candidate that is added, between 0 and 1.
@@ -109,13 +114,14 @@ class Stream(ModelInterface):
                 "int8", in a quarter, with a scale for each row, for products of integers (hidden states are
                 rounded to 1/127, inputs to 1/127 of the largest in their row); "bf16-float32" or "int8-float32",
                 in the same memory, for products in float32.  `gatewright quantize` compares accuracy and time.
-                Gates, states, biases, embedding, pooling and head stay in float32.
+                Gates, states, biases, embedding, pooling and head stay in float32.  A cell other than the plain
+                one has "float32" and "bf16".
 
         Raises:
             ModelFileError: if the file is damaged, foreign or too new.
             SpecError: if it needs whole sequences: a bidirectional classifier or tagger.
             GatewrightError: if ``sessions`` or ``threads`` is not a whole number of at least 1, or ``weights`` is
-                unknown.
+                unknown or not for the model's cell.
         """
         if not isinstance(path, str | os.PathLike):
             raise GatewrightError("path", "a run's directory or a model file", repr(path)[:80])
@@ -135,7 +141,13 @@ class Stream(ModelInterface):
 
     @classmethod
     def from_weights(
-        cls, arrays: Mapping[str, Any], *, sessions: int = 1, threads: int = 1, weights: WeightFormat = "float32"
+        cls,
+        arrays: Mapping[str, Any],
+        *,
+        cell: CellSpec = _PLAIN,
+        sessions: int = 1,
+        threads: int = 1,
+        weights: WeightFormat = "float32",
     ) -> Stream:
         """Create a stream from the weights of LSTM layers.
 
@@ -144,14 +156,28 @@ class Stream(ModelInterface):
                 ``weight_ih_l0`` (4H, D), ``weight_hh_l0`` (4H, H), ``bias_ih_l0`` and ``bias_hh_l0`` (4H,), with a
                 projection ``weight_hr_l0`` (P, H), and so on for each layer, such as its ``state_dict()``.  With
                 ``h_0`` (L, P) and ``c_0`` (L, H) too, sessions start from these, also after `reset`.
+            cell: of these layers, if it is not the plain one; arrays are then under the names, and in the shapes,
+                of `CellSpec.weights`.  It steps as after training: zoneout by its rate, and no dropout.  Its bias
+                and projection are those of the arrays.
             sessions: number of sessions.
             threads: maximum number of threads for a call.
             weights: storage type, as for `load`.
 
         Raises:
-            GatewrightError: if names, shapes or types do not fit, or a weight is not finite.
+            GatewrightError: if names, shapes or types do not fit, a weight is not finite, or the cell does not have
+                the storage type.
+            SpecError: if the cell has no sense with a projection.
+
+        >>> ones = np.ones((1, 1), np.float32)
+        >>> absent = {"input_gate": False, "forget_gate": False, "output_gate": False}
+        >>> cell = CellSpec(**absent, candidate_activation="identity")
+        >>> layer = {"weight_ih_l0": ones, "weight_hh_l0": 0 * ones}
+        >>> stream = Stream.from_weights(layer, cell=cell)  # a sum
+        >>> _ = stream.run(np.float32([[1.0], [2.0], [3.0]]))
+        >>> stream.state().cell
+        array([[6.]], dtype=float32)
         """
-        model = packed_model.of_arrays(arrays, weights)
+        model = packed_model.of_arrays(arrays, weights, cell)
         stream = cls(*model, sessions=sessions, threads=threads)
         stream._start = packed_model.start_of(arrays, model.shape)
         if stream._start is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from gatewright.errors import GatewrightError
@@ -170,6 +170,14 @@ class CellSpec(CellFeatures):
             cell_clip=clip,
             **dict(zip(_RATES, others, strict=False)),
         )
+
+    def in_evaluation(self) -> CellSpec:
+        """Return the cell without what it does in training alone: its dropouts.
+
+        >>> CellSpec(zoneout_cell=0.1, weight_drop=0.5).in_evaluation().features()
+        ('zoneout_cell',)
+        """
+        return replace(self, hidden_dropout=0.0, candidate_dropout=0.0, weight_drop=0.0)
 
     def gates(self) -> tuple[str, ...]:
         """Return the names of the gates that have weights, in the order in which these are stacked."""
