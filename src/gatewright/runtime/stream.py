@@ -164,8 +164,8 @@ class Stream(ModelInterface):
             weights: storage type, as for `load`.
 
         Raises:
-            GatewrightError: if names, shapes or types do not fit, a weight is not finite, or the cell does not have
-                the storage type.
+            GatewrightError: if names, shapes or types do not fit, a weight is not finite, or the cell does not
+                have the storage type.
             SpecError: if the cell has no sense with a projection.
 
         >>> ones = np.ones((1, 1), np.float32)
