@@ -267,6 +267,18 @@ def test_without_kernels_the_same_values(monkeypatch: pytest.MonkeyPatch) -> Non
     torch.testing.assert_close(*results, rtol=0, atol=1e-15)
 
 
+def test_gradients_of_a_record_are_finite_where_nothing_is_kept_or_written() -> None:
+    cell = CellSpec(gate_activation="hard_sigmoid", candidate_dropout=0.5, cell_clip=0.3)
+    lstm, x = layer_of(cell), torch.randn(6, 2, D, dtype=torch.float64)
+    with torch.no_grad():
+        lstm.bias_ih_l0[H : 2 * H] = -100.0  # f is 0, and c, with the candidate dropped, is 0 too
+    _, _, record = lstm(x, record=True)
+    layer = record.layers[0]
+    assert ((layer.cell == 0) & (layer.forget_gate == 0)).any()
+    layer.kept.sum().backward()
+    assert lstm.weight_ih_l0.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(
     "cell",
     [

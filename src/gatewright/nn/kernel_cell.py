@@ -155,8 +155,9 @@ def ledger_factors(
     share = torch.ones_like(f)
     if cell.cell_clip:
         unclipped = f * before + written
-        size = unclipped.abs()
-        share = torch.where(size > cell.cell_clip, cell.cell_clip / size, share)
+        clipped = unclipped.abs() > cell.cell_clip
+        size = torch.where(clipped, unclipped.abs(), share)  # no division by 0, whose gradient is NaN
+        share = torch.where(clipped, cell.cell_clip / size, share)
     one, none = torch.ones_like(f), torch.zeros_like(f)
     keep, write = (zoned(a, share * b, cell.zoneout_cell, hit) for a, b in ((one, f), (none, written)))
     return keep, write
