@@ -109,6 +109,13 @@ def test_half_types_and_other_devices_have_them_too() -> None:
     lstm = learner()
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(lstm(x)[0], lstm(x, expanded(lstm, B))[0])
+        start, anew = torch.zeros(T, B, dtype=torch.bool), x.bfloat16()  # as of a layer before this one
+        start[2] = True
+        y, _ = lstm(anew, reset=start)
+        assert torch.equal(y, lstm(anew, reset=start, reset_to=(lstm.h_0, lstm.c_0))[0])
+        assert torch.equal(y[2:], lstm(anew[2:])[0])
+        y.float().sum().backward()
+        assert lstm.c_0.grad.abs().min() > 0
     states = [state[0] for state in expanded(lstm, B)]
     ours = recompute.sequence(x, *states, lstm.layer_weights(0))[0]
     torch.testing.assert_close(ours, lstm(x)[0])

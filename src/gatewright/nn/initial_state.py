@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -81,11 +82,15 @@ def fits(hx: Any, expected: Shapes, dtype: torch.dtype) -> bool:
         return True
     if not (isinstance(hx, (tuple, list)) and len(hx) == 2 and all(isinstance(s, Tensor) for s in hx)):
         return False
+    return have_type(hx, dtype) and tuple(tuple(state.shape) for state in hx) == expected
+
+
+def have_type(states: Iterable[Tensor], dtype: torch.dtype) -> bool:
+    """Whether states have the type of the input; autocast converts all but float64."""
     double = torch.float64
-    same_type = all(state.dtype == dtype for state in hx) or (
-        _torch_private.any_autocast() and all((state.dtype == double) == (dtype == double) for state in hx)
+    return all(state.dtype == dtype for state in states) or (
+        _torch_private.any_autocast() and all((state.dtype == double) == (dtype == double) for state in states)
     )
-    return same_type and tuple(tuple(state.shape) for state in hx) == expected
 
 
 def described(hx: Any) -> str:

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
 from gatewright.nn import _torch_private, operators
-from gatewright.nn.initial_state import Shapes, described, of_rows
+from gatewright.nn.initial_state import Shapes, described, have_type, of_rows
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -91,7 +91,8 @@ class RowSteps:
         states = []
         for state, shape in zip(self.reset_to, expected, strict=True):
             each = (shape[0], shape[-1])
-            if tuple(state.shape) not in (shape, each) or state.dtype != x.dtype or state.device != x.device:
+            fitting = tuple(state.shape) in (shape, each) and have_type((state,), x.dtype)
+            if not fitting or state.device != x.device:
                 wanted = f"{x.dtype} tensors on {x.device} of {each}" + (f" or {shape}" if batched else "")
                 raise GatewrightError("reset_to", f"{wanted} and the like for c", described(self.reset_to))
             rows = shape[1] if batched else 1
