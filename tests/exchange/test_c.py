@@ -40,6 +40,7 @@ from gatewright.spec import (
 )
 from tests.support.class_models import class_model, class_rows
 from tests.support.stream_models import byte_model
+from tests.support.variant_cells import TOGETHER
 
 ROOT = Path(__file__).parents[2]
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
@@ -89,7 +90,7 @@ def compiled(source: Path, library: Path, folder: Path, *flags: str) -> Path:
     return program
 
 
-def text_model(**stack: int) -> Model:
+def text_model(**stack: Any) -> Model:
     torch.manual_seed(0)
     spec = ModelSpec(SymbolEncoder(len(SYMBOLS), 5), StackSpec(**{"hidden_size": 24, **stack}), SymbolHead())
     model = Model(spec, vocabulary=Vocabulary(SYMBOLS)).eval()
@@ -184,6 +185,43 @@ def test_weights_of_fewer_bits_give_the_bits_of_python(
     got = printed(program, TARGETS[0], xs)
     assert same_bits(got, expected)
     assert not same_bits(got, full)
+
+
+def test_models_of_every_cell_give_the_bits_of_python(library: Path, tmp_path: Path) -> None:
+    cells = [
+        *({**each, **({"proj_size": 7} if "proj_size" in each else {})} for each in TOGETHER),
+        {"forget_gate": False, "candidate_activation": "hard_tanh", "output_activation": "identity",
+         "zoneout_hidden": 0.3},
+    ]  # fmt: skip
+    includes = [f"-I{ROOT / 'native/c'}"]
+    files, objects = [], []
+    for k, features in enumerate(cells):
+        features.pop("bias", None)  # of a stack it is always there
+        model = text_model(num_layers=1 + (k > 0), hidden_size=18, **features)
+        with torch.no_grad():
+            for weight in model.lstm.parameters():
+                weight.add_(0.3 * torch.randn_like(weight))
+        folder = tmp_path / str(k)
+        folder.mkdir()
+        exported(model, folder)
+        files.append(model.file())
+        objects.append(folder / "model.o")
+        names = [f"-Dmodel_{name}={name}_{k}" for name in ("parts", "symbols")]
+        run("cc", *STRICT, "-c", folder / "model.c", f"-I{folder}", *names, *includes, "-o", objects[-1])
+    program = tmp_path / "cells"
+    linked = [library, "-lstdc++", "-lpthread", "-lm", "-ldl"]
+    run("cc", *STRICT, ROOT / "tests/exchange/c_cells.c", *objects, *includes, *linked, "-o", program)
+    symbols = np.arange(40).reshape(20, 2) ** 2 % len(SYMBOLS)
+    done = run(program, env={**os.environ, "GATEWRIGHT_TARGET": TARGETS[0]})
+    lines = iter(done.stdout.splitlines())
+    for file in files:
+        for weights in ("float32", "bf16"):
+            with kernels.use_target(TARGETS[0]):
+                stream = Stream.of(file, sessions=2, weights=weights)  # type: ignore[arg-type]
+                expected = [stream.run(symbols), stream.run(np.arange(5) % len(SYMBOLS), 1)]
+            for each in expected:
+                got = np.array([[float.fromhex(number) for number in next(lines).split()]])
+                assert same_bits(got, each.reshape(1, -1))
 
 
 @pytest.mark.parametrize(
@@ -489,6 +527,13 @@ def test_only_a_model_with_newer_parts_is_of_a_newer_version(tmp_path: Path) -> 
         assert "distribution" not in source
     exported(series_model("normal"), tmp_path)
     assert "    .version = 4,\n" in (tmp_path / "model.c").read_text()
+    for features, version in (({"weight_drop": 0.5, "hidden_dropout": 0.1}, 1), ({"coupled": True}, 5)):
+        folder = tmp_path / "-".join(features)
+        folder.mkdir()
+        exported(text_model(**features), folder)
+        source = (folder / "model.c").read_text()
+        assert f"    .version = {version},\n" in source
+        assert ("cell" in source) == (version == 5)
 
 
 def test_the_version_is_that_of_the_header() -> None:

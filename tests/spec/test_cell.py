@@ -13,7 +13,6 @@ import torch
 import gatewright
 from gatewright import Stream, equations, kernels
 from gatewright.errors import GatewrightError, SpecError
-from gatewright.exchange.c import to_c
 from gatewright.files import model_file
 from gatewright.nn import LSTM, LayerRecord
 from gatewright.spec import CellSpec, LayerWeights, ModelSpec, StackSpec, SymbolEncoder, SymbolHead
@@ -181,8 +180,6 @@ def test_a_combination_without_sense_is_refused_by_name(
 
 def test_a_cell_is_refused_by_what_does_not_have_it(tmp_path: Path) -> None:
     named = r"^cell: expected a plain LSTM cell for .*, got peephole, coupled, gate_activation"
-    with pytest.raises(GatewrightError, match=named):
-        to_c(VARIANT, tmp_path)
     path = tmp_path / "model.safetensors"
     model_file.write(path, VARIANT)
     with pytest.raises(GatewrightError, match=named):

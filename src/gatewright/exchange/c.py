@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gatewright.errors import GatewrightError, reason
-from gatewright.exchange import c_categories, c_classes, c_symbols
+from gatewright.exchange import c_categories, c_cells, c_classes, c_symbols
 from gatewright.exchange.c_arrays import block
 from gatewright.files import atomic
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.classes import pooling_of
 from gatewright.runtime.signature import Signature
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, holiday_column
-from gatewright.spec.cell import PLAIN_WEIGHTS, LayerWeights, require_plain
+from gatewright.spec.cell import PLAIN_WEIGHTS, LayerWeights
 from gatewright.spec.encoders import WINDOW_NUMBERS
 
 #: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header.
@@ -155,8 +155,7 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
 
     Raises:
         SpecError: if the model is a classifier or a tagger that the C library does not run whole.
-        GatewrightError: if they are there and may not be replaced, or cannot be written; or if the cell is one
-            that the C library does not have.
+        GatewrightError: if they are there and may not be replaced, or cannot be written.
 
     >>> import tempfile
     >>> import numpy as np
@@ -169,7 +168,6 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
     ['model.c', 'model.h']
     """
     c_classes.require_exportable(file.spec)
-    require_plain("the C library", file.spec.lstm)
     there = [name for name in FILES if (folder / name).exists()]
     if there and not overwrite:
         got = f"{folder}, which has {' and '.join(there)}"
@@ -258,27 +256,30 @@ def _header(file: ModelFile) -> str:
 def _source(file: ModelFile) -> str:
     spec, reads = file.spec, _Input.of(file)
     parts = ['#include "model.h"\n\n#include <stddef.h>\n']
-    for name, array in file.tensors.items():
+    for name, array in c_cells.tensors(file).items():
         parts.append(_array(f"static const float {_identifier(name)}", array.ravel().tolist(), "f"))
     parts.append(_layers(spec))
+    parts.extend(c_cells.definition(file))
     parts.extend(reads.arrays)
     parts.append(
         _PARTS.format(
-            version=_version(spec),
+            version=_version(file),
             layers=spec.lstm.num_layers,
             symbols=spec.encoder.symbols,
             embedding=reads.embedding,
             columns=reads.columns,
             out=spec.output_size,
-            features=c_classes.members(spec),
+            features=c_classes.members(spec) + ("    .cell = &cell,\n" if c_cells.evaluated(file) else ""),
         )
     )
     return "\n".join(parts)
 
 
-def _version(spec: ModelSpec) -> int:
+def _version(file: ModelFile) -> int:
     """Return the oldest version of ``gatewright_parts`` that has all members of a model."""
-    encoder = spec.encoder
+    spec, encoder = file.spec, file.spec.encoder
+    if c_cells.evaluated(file):
+        return 5
     if encoder.window or (spec.labeller is not None and (encoder.categories or pooling_of(spec))):
         return 4
     if spec.forecaster is not None and spec.forecaster[1].family is not None:
