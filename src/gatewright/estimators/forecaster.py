@@ -20,7 +20,7 @@ from gatewright.estimators.rolling_origins import RollingOrigins
 from gatewright.estimators.table_input import TableInput, require_distinct_ids, table_input, with_codes
 from gatewright.nn.model import Model
 from gatewright.runs.run import digest
-from gatewright.spec import TableSpec
+from gatewright.spec import CellSpec, TableSpec
 from gatewright.tasks.forecast.dataset import SeriesData, data_options, roles
 from gatewright.tasks.forecast.predict import (
     fitted,
@@ -65,6 +65,9 @@ class Forecaster(PathSampling, RollingOrigins):
         layers: LSTM layers (default: 1).
         dropout: dropout rate (default: 0.2).
         proj: width of the projected hidden state; 0 for none.
+        cell: features of the LSTM cell (``docs/variants.md``): a dict such as
+            ``{"layer_norm": True, "zoneout_cell": 0.1}``, a `gatewright.CellSpec`, or words of the command line,
+            such as "layer_norm zoneout_cell=0.1"; the plain cell if None.
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         category_size: widths of some categories, such as ``{"store": 8}``; those of others as above.
         forget_bias: initial bias of the forget gates.
@@ -132,7 +135,8 @@ class Forecaster(PathSampling, RollingOrigins):
         maximum: float | str | Sequence[float | str] | None = None, calendar: str | Sequence[str] | None = None,
         holidays: str | Sequence[str] | None = None, reads: str | None = None,
         hidden: int | None = None, layers: int | None = None, dropout: float | None = None,
-        proj: int | None = None, embedding: int | None = None,
+        proj: int | None = None,
+        cell: CellSpec | Mapping[str, Any] | str | Sequence[str] | None = None, embedding: int | None = None,
         category_size: Mapping[str, int] | Sequence[str] | None = None,
         forget_bias: float | None = None, chrono: int | None = None,
         start: str | None = None,
@@ -152,7 +156,7 @@ class Forecaster(PathSampling, RollingOrigins):
         self.transform, self.scale = transform, scale
         self.minimum, self.maximum = minimum, maximum
         self.hidden, self.layers, self.dropout = hidden, layers, dropout
-        self.proj, self.embedding, self.category_size = proj, embedding, category_size
+        self.proj, self.cell, self.embedding, self.category_size = proj, cell, embedding, category_size
         self.forget_bias, self.chrono, self.start = forget_bias, chrono, start
         self.time_format = time_format
         self.time_zone, self.resample, self.aggregate = time_zone, resample, aggregate

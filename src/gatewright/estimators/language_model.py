@@ -17,6 +17,7 @@ from gatewright.estimators.base import Estimator
 from gatewright.estimators.python_names import python_names
 from gatewright.nn.model import Model
 from gatewright.runtime.sampling import generate, require_drawable
+from gatewright.spec import CellSpec
 from gatewright.tasks.options import Options
 from gatewright.train.callback import Callback
 
@@ -54,6 +55,9 @@ class LanguageModel(Estimator):
         layers: LSTM layers (default: 1).
         dropout: dropout rate (default: 0.1).
         proj: width of the projected hidden state; 0 for none.
+        cell: features of the LSTM cell (``docs/variants.md``): a dict such as
+            ``{"layer_norm": True, "zoneout_cell": 0.1}``, a `gatewright.CellSpec`, or words of the command line,
+            such as "layer_norm zoneout_cell=0.1"; the plain cell if None.
         embedding: width of the embedding of a token (default: 64).
         forget_bias: initial bias of the forget gates (default: 0.0).
         chrono: longest dependencies in steps, for chrono initialization in place of ``forget_bias``; 0 for none.
@@ -91,6 +95,7 @@ class LanguageModel(Estimator):
         self, *, tokens: str | None = None, vocabulary_size: int | None = None, context: int | None = None,
         reset: float | None = None, hidden: int | None = None,
         layers: int | None = None, dropout: float | None = None, proj: int | None = None,
+        cell: CellSpec | Mapping[str, Any] | str | Sequence[str] | None = None,
         embedding: int | None = None, forget_bias: float | None = None, chrono: int | None = None,
         valid: float | str | None = None,
         test: float | str | None = None, epochs: int | None = None, steps: int | None = None,
@@ -101,7 +106,7 @@ class LanguageModel(Estimator):
     ) -> None:  # fmt: skip
         self.tokens, self.vocabulary_size = tokens, vocabulary_size
         self.context, self.reset, self.hidden, self.layers = context, reset, hidden, layers
-        self.dropout, self.proj, self.embedding = dropout, proj, embedding
+        self.dropout, self.proj, self.cell, self.embedding = dropout, proj, cell, embedding
         self.forget_bias, self.chrono = forget_bias, chrono
         self.valid, self.test, self.epochs, self.steps = valid, test, epochs, steps
         self.batch, self.lr, self.schedule, self.warmup = batch, lr, schedule, warmup

@@ -14,6 +14,7 @@ from gatewright.errors import GatewrightError, path_of, shorten
 from gatewright.estimators.base import Estimator
 from gatewright.estimators.isolation import isolated
 from gatewright.estimators.python_names import python_names
+from gatewright.tasks.cell_words import words_from
 from gatewright.tasks.options import Options
 from gatewright.tasks.search_space import Space, space_of, with_values
 
@@ -180,7 +181,8 @@ def _entry(name: str, values: Any) -> str:
     if isinstance(values, tuple) and len(values) in (2, 3) and values[2:] in ((), ("log",)):
         return ":".join(map(str, values))
     if isinstance(values, list):
-        return ",".join("+".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v) for v in values)
+        each = [words_from(value) for value in values] if name == "cell" else values
+        return ",".join("+".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v) for v in each)
     raise GatewrightError("search", f'(low, high), (low, high, "log") or a list for {name}', shorten(values))
 
 

@@ -24,6 +24,7 @@ from gatewright.estimators.sequence_input import (
 )
 from gatewright.estimators.step_answer import Asked
 from gatewright.nn.model import Model
+from gatewright.spec import CellSpec
 from gatewright.tasks.classify.answer import joined
 from gatewright.tasks.classify.dataset import is_ts, read_sequences, rows_of
 from gatewright.tasks.classify.encoding import as_read_by
@@ -54,6 +55,9 @@ class SequenceClassifier(SequenceEstimator):
             deviations of the mean of a sequence within its class; 1 by default with fewer than 1,000 training
             sequences, else 0.
         proj: width of the projected hidden state; 0 for none.
+        cell: features of the LSTM cell (``docs/variants.md``): a dict such as
+            ``{"layer_norm": True, "zoneout_cell": 0.1}``, a `gatewright.CellSpec`, or words of the command line,
+            such as "layer_norm zoneout_cell=0.1"; the plain cell if None.
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         category_size: widths of some categories, such as ``{"store": 8}``; those of others as above.
         forget_bias: initial bias of the forget gates.
@@ -105,7 +109,8 @@ class SequenceClassifier(SequenceEstimator):
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
         pooling: str | None = None, dropout: float | None = None, noise: float | None = None,
         shift: float | None = None,
-        proj: int | None = None, embedding: int | None = None,
+        proj: int | None = None,
+        cell: CellSpec | Mapping[str, Any] | str | Sequence[str] | None = None, embedding: int | None = None,
         category_size: Mapping[str, int] | Sequence[str] | None = None,
         forget_bias: float | None = None, chrono: int | None = None,
         class_weights: str | None = None,
@@ -121,7 +126,7 @@ class SequenceClassifier(SequenceEstimator):
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
         self.pooling, self.dropout, self.noise, self.shift = pooling, dropout, noise, shift
-        self.proj, self.embedding, self.category_size = proj, embedding, category_size
+        self.proj, self.cell, self.embedding, self.category_size = proj, cell, embedding, category_size
         self.forget_bias, self.chrono = forget_bias, chrono
         self.class_weights, self.fill = class_weights, fill
         self.time_format, self.decimal, self.thousands = time_format, decimal, thousands

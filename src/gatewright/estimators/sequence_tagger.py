@@ -25,6 +25,7 @@ from gatewright.estimators.sequence_input import (
 )
 from gatewright.estimators.step_answer import Asked, answer_of, as_arrays
 from gatewright.nn.model import Model
+from gatewright.spec import CellSpec
 from gatewright.tasks.classify.dataset import files_of, read_sequences, rows_of
 from gatewright.tasks.classify.encoding import as_read_by
 from gatewright.tasks.options import Options
@@ -53,6 +54,9 @@ class SequenceTagger(SequenceEstimator):
         shift: random offset of each column of a sequence while training, the same at all of its steps, in standard
             deviations of the mean of a sequence (default: 0.0).
         proj: width of the projected hidden state; 0 for none.
+        cell: features of the LSTM cell (``docs/variants.md``): a dict such as
+            ``{"layer_norm": True, "zoneout_cell": 0.1}``, a `gatewright.CellSpec`, or words of the command line,
+            such as "layer_norm zoneout_cell=0.1"; the plain cell if None.
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         category_size: widths of some categories, such as ``{"store": 8}``; those of others as above.
         forget_bias: initial bias of the forget gates.
@@ -106,7 +110,8 @@ class SequenceTagger(SequenceEstimator):
     def __init__(
         self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
         dropout: float | None = None, noise: float | None = None, shift: float | None = None,
-        proj: int | None = None, embedding: int | None = None,
+        proj: int | None = None,
+        cell: CellSpec | Mapping[str, Any] | str | Sequence[str] | None = None, embedding: int | None = None,
         category_size: Mapping[str, int] | Sequence[str] | None = None,
         forget_bias: float | None = None, chrono: int | None = None, context: int | None = None,
         class_weights: str | None = None,
@@ -122,7 +127,7 @@ class SequenceTagger(SequenceEstimator):
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
         self.dropout, self.noise, self.shift = dropout, noise, shift
-        self.proj, self.embedding, self.category_size = proj, embedding, category_size
+        self.proj, self.cell, self.embedding, self.category_size = proj, cell, embedding, category_size
         self.forget_bias, self.chrono, self.context = forget_bias, chrono, context
         self.class_weights, self.fill, self.time_format = class_weights, fill, time_format
         self.decimal, self.thousands, self.missing = decimal, thousands, missing

@@ -20,7 +20,7 @@ from gatewright.nn import LSTM, Record
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
 from gatewright.runs.run import Run
-from gatewright.spec.cell import CellSpec
+from gatewright.spec.cell import CellFeatures
 from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
 
@@ -116,8 +116,12 @@ def prepare(
     return model, gather(model, data, state=state, start=start, steps=steps, title=title)
 
 
-def _require_shown_cell(cell: CellSpec) -> None:
-    """Refuse a cell whose hidden state is not o ⊙ tanh(c), which figures of a recording and its page rely on."""
+def require_shown_cell(cell: CellFeatures) -> None:
+    """Refuse a cell whose hidden state is not o ⊙ tanh(c), which figures of a recording and its page rely on.
+
+    Raises:
+        GatewrightError: names the feature.
+    """
     for name in ("output_activation", "layer_norm", "zoneout_hidden"):
         if name in cell.features():
             expected = "a cell that shows o ⊙ tanh(c), for a recording"
@@ -144,7 +148,7 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
         run: a pass of the layers in place of the usual one; `forward` if None.
     """
     lstm = model if isinstance(model, LSTM) else model.lstm
-    _require_shown_cell(lstm.cell)
+    require_shown_cell(lstm.cell)
     training = [module for module in model.modules() if module.training]
     model.eval()
     saved, lstm.saved = lstm.saved, "float32"  # gates of a bf16 pass as they were, so that a ledger adds up

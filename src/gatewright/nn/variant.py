@@ -85,8 +85,7 @@ class Pass:
     """
 
     def __init__(self, cell: CellSpec, training: bool) -> None:
-        random = any(cell.rates()[1:]) or cell.weight_drop
-        self.cell, self.seed = cell, new_seed() if training and random else None
+        self.cell, self.seed = cell, new_seed() if training and cell.is_random else None
 
     def computed_as_plain(self) -> bool:
         """Whether all but the dropout of weights is that of the plain cell."""

@@ -87,6 +87,15 @@ class CellFeatures(Spec):
         own = fields(CellFeatures)
         return tuple(field.name for field in own if getattr(self, field.name) != field.default)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether a call in training makes random choices.
+
+        >>> CellSpec(zoneout_cell=0.1).is_random, CellSpec(cell_clip=3).is_random
+        (True, False)
+        """
+        return any(getattr(self, name) for name in _RATES)
+
     def _require_features(self) -> None:
         """Require values within their range, and no two features that contradict each other."""
         for name in ("peephole", "coupled", "input_gate", "forget_gate", "output_gate", "layer_norm"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from gatewright.data.source_files import require_file
 from gatewright.errors import GatewrightError
 from gatewright.tasks import options as options_of_runs
+from gatewright.tasks.cell_words import same_cell
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.recipes import Recipe, RollingValidation
 from gatewright.tasks.search_space import Space
@@ -228,6 +229,8 @@ class Kind(Protocol[Data]):
 
     def agrees(self, option: str, value: Any, fixed: Any) -> bool:
         """Whether the value of an option fits that of an initial model or of a run that goes on."""
+        if option == "cell":
+            return same_cell(value, fixed)
         return bool(value == fixed)
 
     def files(self, paths: tuple[Path, ...]) -> TextFiles:

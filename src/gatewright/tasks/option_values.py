@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from gatewright.errors import GatewrightError, shorten
+from gatewright.tasks.cell_words import words_from
 from gatewright.tasks.options import Options
 
 
@@ -34,7 +35,9 @@ def options_of(values: Mapping[str, Any]) -> Options:
 
 
 def _of(name: str, value: Any) -> Any:
-    """Return the value of an option as the command line has it; of a width for each column as ``store=8``."""
+    """Return the value of an option as the command line has it, such as ``store=8`` of a dict of widths."""
+    if name == "cell":
+        return _plain(words_from(value))
     if name == "category_size" and isinstance(value, Mapping):
         return [f"{column}={_plain(size)}" for column, size in value.items()]
     return _plain(value)

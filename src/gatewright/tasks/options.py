@@ -28,6 +28,7 @@ from gatewright.spec import (
 )
 from gatewright.spec.encoders import SCALES
 from gatewright.spec.vocabulary import MOST_TOKENS
+from gatewright.tasks.cell_words import PLAIN, features_of, words_of
 
 SCHEDULES = ("cosine", "linear", "constant")
 STARTS = ("data", "zero")
@@ -262,6 +263,10 @@ class ModelOptions:
         layers: Number of LSTM layers (default: 1).
         dropout: Dropout rate between layers and before the head (default: 0.2; text 0.1).
         proj: Width of the projected hidden state; 0 for none (default: 0).
+        cell: Features of the LSTM cell: peephole, coupled, layer_norm, input_gate=false (also forget_gate,
+            output_gate), gate_activation=hard_sigmoid, candidate_activation=hard_tanh or identity (also
+            output_activation), cell_clip=BOUND, and with a rate zoneout_cell, zoneout_hidden, hidden_dropout,
+            candidate_dropout, weight_drop, such as zoneout_cell=0.1; several together (default: plain).
         embedding: Width of the embedding of a symbol, for text (default: 64), or of a category (default: 3 to 50,
             by the number of its values).
         category_size: Widths of the vectors of some categories, such as store=8 kind=2; --embedding is that of the
@@ -290,6 +295,7 @@ class ModelOptions:
         default=None, metadata=_rule(lambda value: 0 <= value < 1, "a rate from 0 up to, but not, 1")
     )
     proj: int | None = field(default=None, metadata=_NATURAL)
+    cell: tuple[str, ...] | None = None
     embedding: int | None = field(default=None, metadata=_POSITIVE)
     category_size: tuple[str, ...] | None = field(default=None, metadata=_CATEGORY_SIZES)
     forget_bias: float | None = field(
@@ -401,7 +407,11 @@ def stack_options(stack: StackSpec) -> ModelOptions:
     8
     """
     return ModelOptions(
-        hidden=stack.hidden_size, layers=stack.num_layers, dropout=stack.dropout, proj=stack.proj_size
+        hidden=stack.hidden_size,
+        layers=stack.num_layers,
+        dropout=stack.dropout,
+        proj=stack.proj_size,
+        cell=words_of(stack),
     )
 
 
@@ -416,7 +426,7 @@ TRAINING_DEFAULTS = TrainingOptions(
     schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5, checkpoint_every=100, seed=0,
     precision="float32", device="auto",
 )  # fmt: skip
-MODEL_DEFAULTS = ModelOptions(layers=1, proj=0, forget_bias=1.0, chrono=0)
+MODEL_DEFAULTS = ModelOptions(layers=1, proj=0, cell=(PLAIN,), forget_bias=1.0, chrono=0)
 
 
 #: Options of the length of a training, some of which have no default.
@@ -448,15 +458,33 @@ def resolve(options: Options, kind: str, defaults: Options, by_data: Sequence[st
         raise GatewrightError("--steps and --epochs", "one of them", "both")
     if options.model.chrono and options.model.forget_bias is not None:
         raise GatewrightError("--forget-bias and --chrono", "one of them", "both")
+    set_bias = options.model.forget_bias is not None
     options = options.over(defaults)
     if options.model.chrono:
         options = replace(options, model=replace(options.model, forget_bias=None))
     _check(options)
+    if options.model.cell is not None:
+        options = replace(options, model=_with_cell(options.model, set_bias))
     if options.data.resample:
         bin_step(options.data.resample)
     elif options.data.aggregate:
         raise GatewrightError("--aggregate", "--resample STEP with it", shorten(options.data.aggregate))
     return options
+
+
+def _with_cell(model: ModelOptions, set_bias: bool) -> ModelOptions:
+    """Return options whose cell is in the words of `words_of`, with no bias of a forget gate that is not there.
+
+    Raises:
+        GatewrightError: if there is no such cell, or an option does not go with it.
+    """
+    cell = features_of(model.cell or (), model.proj or 0)
+    if not cell.forget_gate:
+        for name, is_set in (("--chrono", bool(model.chrono)), ("--forget-bias", set_bias)):
+            if is_set:
+                raise GatewrightError(name, "a cell with a forget gate", "--cell forget_gate=false")
+        model = replace(model, forget_bias=None)
+    return replace(model, cell=words_of(cell))
 
 
 def require_label_per(options: DataOptions, what: str, kind: str) -> None:

@@ -6,10 +6,12 @@ names those that one piece of code reads, with types without None.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TypeVar
 
 from gatewright.errors import GatewrightError
+from gatewright.spec import StackSpec
+from gatewright.tasks.cell_words import features_of
 from gatewright.tasks.options import DataOptions, ModelOptions, TrainingOptions
 
 S = TypeVar("S", bound="Settings")
@@ -85,12 +87,20 @@ class NoiseSettings(Settings):
 
 @dataclass(frozen=True)
 class ModelSettings(Settings):
-    """Size of the layers."""
+    """Size of the layers, and their cell."""
 
     hidden: int
     layers: int
     dropout: float
     proj: int
+    cell: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def stack(self, directions: str = "forward") -> StackSpec:
+        """Return the layers, in one direction or "both"."""
+        cell = features_of(self.cell, self.proj)
+        features = {name: getattr(cell, name) for name in cell.features()}
+        sizes = (self.hidden, self.layers, self.dropout, self.proj)
+        return StackSpec(*sizes, directions == "both", **features)
 
 
 @dataclass(frozen=True)

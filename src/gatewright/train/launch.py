@@ -24,6 +24,7 @@ from gatewright.progress import SILENT, Waits
 from gatewright.runs.run import Run
 from gatewright.tasks import registry
 from gatewright.tasks.base import Kind, Share, Task
+from gatewright.tasks.cell_words import words_of
 from gatewright.tasks.options import ALL_DEFAULTS, FREE, Options
 from gatewright.tasks.settings import RefitSettings, TrainingSettings
 from gatewright.tasks.sources import learned_from
@@ -288,6 +289,8 @@ def _loop(
             f"{first}{loop.total} steps, {size:,} weights, on {accelerator.device.type}"
             + ("" if run.temporary else f", into {run.path}")
         )
+        if task.model.spec.lstm.features():
+            note(f"cell: {' '.join(words_of(task.model.spec.lstm))}")
         for callback in callbacks:
             callback.begin(run, note)
         with within_memory():

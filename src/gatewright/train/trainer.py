@@ -67,7 +67,8 @@ class Loop:
         self._alone = accelerator.distributed_type == DistributedType.NO and accelerator.scaler is None
         if self._alone:
             self._optimizer = optimizer
-        self._draws_dropout = task.model.spec.lstm.dropout > 0
+        stack = task.model.spec.lstm
+        self._draws_dropout = stack.dropout > 0 or stack.is_random
         self._told, self._checkpoint = run.told(), run.checkpoint
         self._tensorboard: Any = None
         self._saved_step = 0
@@ -208,7 +209,7 @@ class Loop:
         return float(self._accelerator.clip_grad_norm_(self._parameters, most))
 
     def _seed(self, step: int) -> None:
-        """Make this step's dropout a function of seed, step and process."""
+        """Make this step's dropout, and the random choices of its cell, a function of seed, step and process."""
         if not self._draws_dropout:
             return
         number = ((self._settings.seed << 40) + (step << 12) + self._share.rank) % 2**63

@@ -22,7 +22,7 @@ from gatewright.data.sources import TableSource, frame_of
 from gatewright.data.table_files import FILE, FOLDER, TableFiles
 from gatewright.data.ts_reader import read_ts
 from gatewright.errors import DataError, shorten
-from gatewright.spec import ClassHead, FeatureEncoder, ModelSpec, Scaler, StackSpec
+from gatewright.spec import ClassHead, FeatureEncoder, ModelSpec, Scaler
 from gatewright.tasks.classify.encoding import as_read_by, encode, fit, sized
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, PartSettings, Settings
@@ -305,8 +305,9 @@ def _placed(sequences: Sequences) -> Iterable[tuple[str, str]]:
 def build(data: ClassData, options: Options) -> ModelSpec:
     """Return the specification of the model for the sequences."""
     size, reads = ModelSettings.of(options.model), ClassSettings.of(options.model)
-    stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj, reads.directions == "both")
-    return ModelSpec(sized(data.encoder, options), stack, ClassHead(data.classes, reads.pooling))
+    return ModelSpec(
+        sized(data.encoder, options), size.stack(reads.directions), ClassHead(data.classes, reads.pooling)
+    )
 
 
 def _labels(sequences: Sequences) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from gatewright.spec import (
     QuantileHead,
     Scaler,
     SeriesEncoder,
-    StackSpec,
     TableSpec,
     holiday_column,
 )
@@ -209,7 +208,7 @@ def build(data: SeriesData, options: Options) -> tuple[ModelSpec, Scaler]:
         scale=data.units.scale,
     )
     size = ModelSettings.of(options.model)
-    stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
+    stack = size.stack()
     point = LOSSES[LossSettings.of(options.training).loss]
     units = data.units
     bounds = (units.minimum, units.maximum)

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.nn.model import Model
-from gatewright.spec import QuantileHead, SeriesEncoder
-from gatewright.spec.cell import require_plain
+from gatewright.spec import QuantileHead, SeriesEncoder, StackSpec
 from gatewright.tasks.forecast.distribution_fit import counts_of, lacking, scaler_numbers
 from gatewright.tasks.forecast.start import summary
 from gatewright.tasks.forecast.windows import Windows, absolute
@@ -42,10 +41,22 @@ FITTED_WINDOWS = 512
 _OPEN, _CLOSE = 15.0, -40.0
 
 
+def without_clocks(stack: StackSpec) -> str:
+    """Return why a forecaster has no clocks; empty for one that has them.
+
+    >>> without_clocks(StackSpec(64, layer_norm=True))
+    'a cell with layer_norm'
+    """
+    if stack.output_size < LEAST_WIDTH:
+        return f"fewer than {LEAST_WIDTH} units"
+    features = stack.features()
+    return f"a cell with {', '.join(features)}" if features else ""
+
+
 class FirstSteps:
     """The clocks of a forecaster, and what its head adds by them.
 
-    A model with fewer than `LEAST_WIDTH` outputs of its last layer has none.
+    A model with fewer than `LEAST_WIDTH` outputs of its last layer has none, nor has one whose cell is not plain.
 
     Args:
         model: its last units become clocks, in place.
@@ -65,9 +76,8 @@ class FirstSteps:
         #: The slowest clock is at a hundredth where the forecasts settle.
         settles = max(self._context / 2, settled)
         self._decays = [0.01 ** (power / settles) for power in POWERS]
-        self.clocks = len(POWERS) + 1 if model.spec.lstm.output_size >= LEAST_WIDTH else 0
+        self.clocks = 0 if without_clocks(model.spec.lstm) else len(POWERS) + 1
         if self.clocks:
-            require_plain("the clocks of a forecaster", model.spec.lstm)
             self._set()
 
     @torch.no_grad()

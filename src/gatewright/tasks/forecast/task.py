@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from gatewright.data.time_zones import LOCAL
 from gatewright.data.window_checks import listed
 from gatewright.files.model_file import ModelFile
 from gatewright.nn.model import Model, State
-from gatewright.spec import QuantileHead, SeriesEncoder
+from gatewright.spec import QuantileHead, SeriesEncoder, StackSpec
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.forecast.calibration import (
     applied,
@@ -33,7 +35,7 @@ from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.dependence import DEPENDENCE_LEVELS, with_dependence, with_dependence_of
 from gatewright.tasks.forecast.losses import POINT_LOSSES, LikelihoodLoss, PointLoss, quantile_loss
 from gatewright.tasks.forecast.start import DataStart, Startable
-from gatewright.tasks.forecast.step_counters import LEAST_WIDTH, FirstSteps
+from gatewright.tasks.forecast.step_counters import FirstSteps, without_clocks
 from gatewright.tasks.forecast.windows import (
     Batch,
     Windows,
@@ -118,12 +120,12 @@ class ForecastTask:
         self._start: DataStart | None = None
         if self.starts_ready and model.is_new:
             units = model.spec.lstm.output_size - self._first_steps.clocks
-            self._start = self._new_start(model, lambda x: model.lstm(model.encoder(x))[0], units)
+            self._start = self._new_start(model, partial(_hidden, model), units)
             self.start(forecasting=False)
         self.steps_per_epoch = -(-len(self._train) // batch)
         self._epoch, self._order = -1, self._train
         self._unknown = UnknownCategories(encoder, head.horizon, seed, share)
-        self.summary = _summary(data, encoder, head.horizon, model.spec.lstm.output_size)
+        self.summary = _summary(data, encoder, head.horizon, model.spec.lstm)
 
     def _validation_learned(self, encoded: Sequence[preprocessing.Encoded], data: SeriesData) -> NDArray[np.int64]:
         """Return some windows, evenly spaced, of the validation part that a refit learns too."""
@@ -288,7 +290,17 @@ class ForecastTask:
         """Nothing to go on from."""
 
 
-def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, width: int) -> str:
+def _hidden(model: Model, x: Tensor) -> Tensor:
+    """Return the hidden states of inputs, without random choices of the cell: a regression would learn them."""
+    layers, training = model.lstm, model.lstm.training
+    layers.train(training and not model.spec.lstm.is_random)
+    try:
+        return cast("Tensor", layers(model.encoder(x))[0])
+    finally:
+        layers.train(training)
+
+
+def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, stack: StackSpec) -> str:
     """Say which column is what, and how much there is of it."""
     parts, several = data.parts, len(data.parts) > 1
     rows = (sum(part.valid for part in parts), sum(part.test - part.valid for part in parts),
@@ -313,8 +325,8 @@ def _summary(data: SeriesData, encoder: SeriesEncoder, horizon: int, width: int)
         lines.append(f"columns not used: {', '.join(data.table.unused)}")
     if data.table.empty:
         lines.append(f"left out, no observed target: {listed(data.table.empty)}")
-    if width < LEAST_WIDTH:
-        lines.append(f"intervals are too narrow after the first rows of a stream: fewer than {LEAST_WIDTH} units")
+    if reason := without_clocks(stack):
+        lines.append(f"intervals are too narrow after the first rows of a stream: {reason}")
     if data.settings.distribution and not data.settings.counts:
         lines += repeated_targets(data.table)
     return "\n".join([*lines, *missing_targets(data.table), *data.notes, *suspects(data.table)])

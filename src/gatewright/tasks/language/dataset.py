@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gatewright.data.sources import TextSource
 from gatewright.data.text import TextParts, build_vocabulary, split_text, text_of
-from gatewright.spec import ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
+from gatewright.spec import ModelSpec, SymbolEncoder, SymbolHead, Vocabulary
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.tasks.settings import ModelSettings, PartSettings, Settings
 
@@ -64,5 +64,4 @@ def build(data: TextData, options: Options) -> ModelSpec:
     """Return the specification of the model for a text."""
     size = LanguageSettings.of(options.model)
     symbols = len(data.vocabulary.symbols)
-    stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj)
-    return ModelSpec(SymbolEncoder(symbols, size.embedding), stack, SymbolHead())
+    return ModelSpec(SymbolEncoder(symbols, size.embedding), size.stack(), SymbolHead())

@@ -13,7 +13,7 @@ from gatewright.data.labels import UNLABELLED
 from gatewright.data.sequence_split import classes_of, in_order_of_time, shuffled
 from gatewright.data.sequences import Sequences
 from gatewright.errors import DataError
-from gatewright.spec import ModelSpec, StackSpec, StepClassHead
+from gatewright.spec import ModelSpec, StepClassHead
 from gatewright.tasks.classify.dataset import (
     LabelledData,
     Labelling,
@@ -97,8 +97,7 @@ def read(source: SequenceSource, options: DataOptions, spec: ModelSpec | None = 
 def build(data: TagData, options: Options) -> ModelSpec:
     """Return the specification of the model for the sequences."""
     size, reads = ModelSettings.of(options.model), DirectionSettings.of(options.model)
-    stack = StackSpec(size.hidden, size.layers, size.dropout, size.proj, reads.directions == "both")
-    return ModelSpec(sized(data.encoder, options), stack, StepClassHead(data.classes))
+    return ModelSpec(sized(data.encoder, options), size.stack(reads.directions), StepClassHead(data.classes))
 
 
 def _with_labels(sequences: Sequences) -> Sequences:
