@@ -142,12 +142,23 @@ def test_rows_with_steps_and_resets_of_their_own_are_those_of_the_whole_sequence
         "lengths": torch.tensor([11, 0, 6]),
         "mask": torch.rand(3, T) < 0.7,
         "reset": torch.rand(3, T) < 0.2,
+        "reset_to": (torch.randn(1, H), torch.randn(1, H)),
     }
     parts = list(tbptt(lstm, x, CHUNK, **options))
     whole, (h_n, c_n) = lstm(x, **options)
     assert torch.equal(torch.cat([y for y, _ in parts], dim=1), whole)
     assert torch.equal(parts[-1][1][0], h_n)
     assert torch.equal(parts[-1][1][1], c_n)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
+def test_lengths_of_a_narrow_type_end_rows_where_they_do(dtype: torch.dtype) -> None:
+    lstm, x, lengths = LSTM(1, 1), torch.randn(300, 3, 1), torch.tensor([2, 127, 0], dtype=dtype)
+    whole, (h_n, _) = lstm(x, lengths=lengths)  # 300 is 44 in such types
+    assert torch.equal(whole, lstm(x, lengths=lengths.long())[0])
+    parts = list(tbptt(lstm, x, 100, lengths=lengths))  # 2 - 200 is 58
+    assert torch.equal(torch.cat([y for y, _ in parts]), whole)
+    assert torch.equal(parts[-1][1][0], h_n)
 
 
 def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
@@ -160,6 +171,8 @@ def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
         ((lstm, pack_sequence([x[:, 0]]), 2), {}, "stream: expected a padded input"),
         ((lstm, x, 2, x[:3]), {}, "along: expected 11 steps in dimension 0, as in the input, got shape"),
         ((lstm, x, 2), {"mask": torch.ones(3, B)}, "along: expected 11 steps"),
+        ((lstm, x, 2), {"lengths": [1] * B}, "lengths: expected a tensor of whole numbers, got list"),
+        ((lstm, x, 2), {"lengths": torch.full((B,), 12)}, "lengths: expected numbers from 0 to 11"),
         ((lstm, x, 2, "targets"), {}, "along: expected tensors, got str"),
         ((lstm, [x], 2, x), {}, "along: expected none with an iterable"),
         ((lstm, x, 2), {"dim": 3}, "dim: expected a dimension of an input"),

@@ -135,7 +135,7 @@ def _lengths(value: Any, T: int, B: int, batched: bool, device: torch.device) ->
     shape = (B,) if batched else ()
     if not isinstance(value, Tensor) or value.dtype not in _WHOLE or tuple(value.shape) != shape:
         raise GatewrightError("lengths", f"a tensor of whole numbers of shape {shape}", _described(value))
-    value = value.detach()
+    value = value.detach().to(torch.int64)  # a narrow type does not have every T
     expected = f"numbers from 0 to {T}, the steps of the input"
     if not (
         torch.compiler.is_compiling() or _torch_private.in_transform(value)
@@ -145,7 +145,7 @@ def _lengths(value: Any, T: int, B: int, batched: bool, device: torch.device) ->
             _torch_private.assert_later(fit, f"lengths: expected {expected}")
         elif not bool(fit):
             raise GatewrightError("lengths", expected, f"{int(value.min())} to {int(value.max())}")
-    return (value if batched else value[None]).to(device, torch.int64)
+    return (value if batched else value[None]).to(device)
 
 
 def _pair(value: Any) -> tuple[Tensor, Tensor] | None:

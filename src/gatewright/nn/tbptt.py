@@ -11,6 +11,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
 
+#: Options that do not go along the steps of the input.
+_OF_ROWS = ("lengths", "reset_to")
+
 
 def tbptt(
     layer: Callable[..., Any],
@@ -39,7 +42,7 @@ def tbptt(
         hx: state of the start; the layer's own start if None.
         dim: dimension of time in the input and in what is along it; None for that of the layer's input.
         **options: further arguments of the layer along the whole input, such as ``mask`` and ``reset``, cut
-            likewise; ``lengths`` (B,) become those within each chunk.
+            likewise; ``lengths`` (B,) become those within each chunk, and ``reset_to`` is that of each.
 
     Yields:
         The output of a chunk, its state with its graph, and its part of each tensor along it.
@@ -67,6 +70,7 @@ def tbptt(
     if isinstance(stream, Tensor):
         time = _time(layer, stream, dim)
         _require_along(stream, [*along, *_by_step(options).values()], time)
+        options["lengths"] = _lengths(options.get("lengths"), stream.shape[time])
         pieces: Iterable[Any] = [(stream, *along)]
     elif along or options:
         expected = "none with an iterable, whose pieces are tuples of an input and the tensors along it"
@@ -84,6 +88,7 @@ def _chunks(
     dim: int | None,
     options: Mapping[str, Any],
 ) -> Iterator[tuple[Any, ...]]:
+    lengths = options.get("lengths")
     for piece in pieces:
         x, *along = piece if isinstance(piece, tuple | list) else (piece,)
         if not isinstance(x, Tensor):
@@ -95,8 +100,10 @@ def _chunks(
         for first in range(0, x.shape[time], chunk):
             steps = min(chunk, x.shape[time] - first)
             given = {name: each.narrow(time, first, steps) for name, each in _by_step(options).items()}
-            if options.get("lengths") is not None:
-                given["lengths"] = (options["lengths"] - first).clamp(0, steps)
+            if lengths is not None:
+                given["lengths"] = (lengths - first).clamp(0, steps)
+            if options.get("reset_to") is not None:
+                given["reset_to"] = options["reset_to"]
             y, state = layer(x.narrow(time, first, steps), hx, **given)
             hx = _detached(state)
             yield (y, state, *(each.narrow(time, first, steps) for each in along))
@@ -105,7 +112,25 @@ def _chunks(
 
 def _by_step(options: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the options that go along the steps of the input."""
-    return {name: each for name, each in options.items() if name != "lengths" and each is not None}
+    return {name: each for name, each in options.items() if name not in _OF_ROWS and each is not None}
+
+
+def _lengths(lengths: Any, T: int) -> Tensor | None:
+    """Return lengths as int64, from which earlier steps can be subtracted, and checked, since chunks clamp them.
+
+    Raises:
+        GatewrightError: if they are not whole numbers from 0 to T.
+    """
+    if lengths is None:
+        return None
+    if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        got = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
+        raise GatewrightError("lengths", "a tensor of whole numbers", str(got))
+    lengths = lengths.to(torch.int64)
+    if lengths.numel() > 0 and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
+        got = f"{int(lengths.min())} to {int(lengths.max())}"
+        raise GatewrightError("lengths", f"numbers from 0 to {T}, the steps of the input", got)
+    return lengths
 
 
 def _time(layer: Any, x: Tensor, dim: int | None) -> int:
