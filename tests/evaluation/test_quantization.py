@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,9 +14,10 @@ import torch
 from gatewright import cli
 from gatewright.data.preprocessing import encode, origins
 from gatewright.data.text import encode_text, streams
-from gatewright.evaluation.quantization import quantize_run
-from gatewright.nn.model import load
+from gatewright.evaluation.quantization import lines, quantize_run, remark
+from gatewright.nn.model import Model, load
 from gatewright.runs.run import Run
+from gatewright.runtime.packed_model import WeightFormat
 from gatewright.spec import QuantileHead, SeriesEncoder
 from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.windows import Windows, predict
@@ -127,3 +131,18 @@ def test_data_that_does_not_fit_is_one_line(
         error = capsys.readouterr().err
         assert message in " ".join(error.split())
         assert "Traceback" not in error
+
+
+def test_a_cell_has_the_formats_of_its_streams(text_run: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, source = tmp_path / "run", text_run[1]
+    shutil.copytree(text_run[0], folder)
+    path = Run.open(folder).require_model()
+    for features, formats in (({"coupled": True}, 2), ({"weight_drop": 0.5}, 5)):
+        plain = load(path)
+        spec = replace(plain.spec, lstm=replace(plain.spec.lstm, **{"coupled": False, **features}))
+        Model(spec, vocabulary=plain.vocabulary).save(path)
+        results = quantize_run(folder, source)
+        assert [each.weights for each in results] == list(get_args(WeightFormat))[:formats]
+        assert results[1].milliseconds is not None
+        assert lines(results).row_count == formats
+    assert remark(results[:2]) is None

@@ -6,7 +6,7 @@ import copy
 import statistics
 import time
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from rich.table import Table as Lines
 from gatewright.files import model_file
 from gatewright.nn.lstm import LSTM
 from gatewright.runs.run import Run
-from gatewright.runtime.packed_model import WeightFormat
+from gatewright.runtime.packed_model import WeightFormat, formats_of
 from gatewright.runtime.stream import Stream
 from gatewright.tasks import registry
 from gatewright.tasks.base import SESSIONS
@@ -44,7 +44,7 @@ class Kept(NamedTuple):
 
 
 def quantize_run(path: Path | Run, data: Path) -> list[Kept]:
-    """Score a run's model on given data with its weights kept in each way.
+    """Score a run's model on given data with its weights kept in each way that its cell has.
 
     A forecaster is scored on up to 2,000 windows, evenly spread over all series; a language model on the first
     200,000 characters.
@@ -58,7 +58,7 @@ def quantize_run(path: Path | Run, data: Path) -> list[Kept]:
         score = registry.kind(run.kind).stream_score(file, data, run.options().data)
     results = []
     batches = _batches(run.best_model().lstm)
-    for weights in get_args(WeightFormat):
+    for weights in formats_of(file.spec.lstm.cell):
         alone = Stream.of(file, weights=weights)
         stream = Stream.of(file, sessions=SESSIONS, weights=weights)
         microseconds = _microseconds(alone, score.x, score.times)
@@ -104,6 +104,8 @@ def _batches(lstm: LSTM) -> dict[str, float]:
         x = x.transpose(0, 1)
     layers = {}
     for weights, compute in (("float32", "full"), ("bf16", "bf16"), ("int8", "int8")):
+        if compute == "int8" and lstm.cell.features() not in ((), ("weight_drop",)):
+            continue
         layers[weights] = copy.copy(lstm)
         layers[weights].compute = compute
     seconds: dict[str, list[float]] = {weights: [] for weights in layers}

@@ -29,6 +29,15 @@ START = ("h_0", "c_0")
 WEIGHT_FORMATS = "'float32', 'bf16', 'bf16-float32', 'int8' or 'int8-float32'"
 
 
+def formats_of(cell: CellSpec) -> tuple[WeightFormat, ...]:
+    """Return the formats that a stream of a cell may have.
+
+    >>> formats_of(CellSpec(coupled=True))
+    ('float32', 'bf16')
+    """
+    return ("float32", "bf16") if cell.in_evaluation().features() else get_args(WeightFormat)
+
+
 class PackedModel(NamedTuple):
     """A model as a stream runs it.
 
@@ -144,7 +153,7 @@ def _evaluated(cell: CellSpec, weights: object) -> CellSpec:
     if weights not in get_args(WeightFormat):
         raise GatewrightError("weights", WEIGHT_FORMATS, repr(weights)[:80])
     cell = cell.in_evaluation()
-    if weights not in ("float32", "bf16"):
+    if weights not in formats_of(cell):
         require_plain(f"a stream with weights={weights!r}", cell)
     return cell
 
