@@ -104,11 +104,23 @@ def test_what_a_run_says_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixtu
     text = output.getvalue()
     assert "cell: peephole layer_norm\n" in text
     assert "first rows of a stream: a cell with peephole, layer_norm\n" in text
-    for command in (["quantize", run.path, source], ["look", run.path, "--export", tmp_path / "page.html"]):
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(word) for word in command])
-        assert ended.value.code == 1
-        assert re.search(r"^error: (compute|cell): expected .*, got .*$", capsys.readouterr().err, re.MULTILINE)
+    cli.main(["info", str(run.path)])
+    shown = capsys.readouterr().out
+    weights_of_all = sum(tensor.size for tensor in model_file.read(run.model).tensors.values())
+    for line in (
+        "kind      forecast",
+        f"layers    1 layer of {LEAST_WIDTH} units",
+        "cell      peephole layer_norm",
+    ):
+        assert f"{line}\n" in shown
+    assert shown.endswith(f"weights   {weights_of_all:,}\n")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["look", str(run.path), "--export", str(tmp_path / "page.html")])
+    assert ended.value.code == 1
+    line = r"^error: cell: expected a cell that shows .*, got layer_norm=True$"
+    assert re.search(line, capsys.readouterr().err, re.MULTILINE)
+    with pytest.raises(GatewrightError, match=r"int8"):
+        gw.Stream.load(run.path / "model.safetensors", weights="int8")
     with pytest.raises(GatewrightError, match=r"for the page, got zoneout_cell=0.1"):
         require_page_cell(gw.CellSpec(zoneout_cell=0.1))
     with pytest.raises(GatewrightError, match=r"^--cell: expected \('peephole', 'layer_norm'\), as the initial"):

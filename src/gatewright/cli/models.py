@@ -11,7 +11,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from gatewright.cli.app import UsageError, app, complain, say
+from gatewright.cli.app import UsageError, app, complain, on_a_line, say
 
 
 @app.command
@@ -79,13 +79,42 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
 
 
 @app.command
-def info() -> None:
-    """Show which kernels run on this machine, on how many threads, and why.
+def info(run: Path | None = None, /) -> None:
+    """Show what a model is; without one, which kernels run on this machine, on how many threads, and why.
 
-    Example: gatewright info
+    Example: gatewright info runs/load
+
+    Args:
+        run: Directory of a run, or a model file (default: this machine).
     """
+    if run is not None:
+        say(_described(run))
+        return
     if importlib.util.find_spec("torch"):
         importlib.import_module("gatewright.nn")  # training asks torch for its threads
     from gatewright import kernels
 
     say(f"version   {importlib.metadata.version('gatewright')}\n{kernels.info()}")
+
+
+def _described(run: Path) -> str:
+    """Return what a model is, in lines: its kind, its layers and their cell, its size."""
+    from gatewright.files import model_file
+    from gatewright.files.model_path import require_model_file
+    from gatewright.tasks.cell_words import words_of
+    from gatewright.tasks.registry import kind_of
+
+    path = require_model_file(run)
+    file = model_file.read(path)
+    stack = file.spec.lstm
+    count = f"{stack.num_layers} layer{'s' if stack.num_layers > 1 else ''} of {stack.hidden_size} units"
+    projected = f", projected to {stack.proj_size}" if stack.proj_size else ""
+    lines = {
+        "file": on_a_line(str(path)),
+        "kind": kind_of(file.spec).name,
+        "layers": f"{count}{projected}{', in both directions' if stack.bidirectional else ''}",
+        "cell": " ".join(words_of(stack)),
+        "dropout": f"{stack.dropout:g}",
+        "weights": f"{sum(tensor.size for tensor in file.tensors.values()):,}",
+    }
+    return "\n".join(f"{name:<9} {value}" for name, value in lines.items())
