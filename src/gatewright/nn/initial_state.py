@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
 from gatewright.nn import _torch_private
@@ -98,3 +99,38 @@ def described(hx: Any) -> str:
     if not isinstance(hx, (tuple, list)):
         return type(hx).__name__
     return str([(tuple(s.shape), str(s.dtype)) if isinstance(s, Tensor) else type(s).__name__ for s in hx])
+
+
+def time_of(layer: Any, x: Tensor) -> int:
+    """Return which dimension of padded input or output is time."""
+    return 1 if layer.batch_first and x.dim() == 3 else 0
+
+
+def expected_shapes(layer: Any, x: Tensor, batch_sizes: Tensor | None, weights: list[Tensor]) -> Shapes | None:
+    """Return the shapes that h_0 and c_0 need to have, or None if the input itself does not fit."""
+    batch: tuple[int, ...] = ()
+    dim, shape = x.dim(), x.shape
+    if batch_sizes is not None:
+        good = dim == 2
+        batch = (int(batch_sizes[0]),)
+    else:
+        time = time_of(layer, x)
+        good = dim in (2, 3) and shape[time] > 0
+        if dim == 3:
+            batch = (shape[1 - time],)
+    same_type = x.dtype == weights[0].dtype or _torch_private.any_autocast()
+    if not (good and same_type and shape[-1] == layer.input_size):
+        return None
+    states = len(layer._all_weights)
+    return (states, *batch, layer.proj_size or layer.hidden_size), (states, *batch, layer.hidden_size)
+
+
+def check_packed(layer: Any, packed: PackedSequence, hx: Any) -> None:
+    """Raise, as torch does for padded input, where its operator would read outside of the states."""
+    tracing = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
+    if hx is None or tracing:  # while tracing, sizes are not numbers
+        return
+    x, batch_sizes, _, _ = packed
+    expected = layer.get_expected_hidden_size(x, batch_sizes), layer.get_expected_cell_size(x, batch_sizes)
+    for n, (state, shape) in enumerate(zip(hx, expected, strict=False)):
+        layer.check_hidden_size(state, shape, f"Expected hidden[{n}] size {{}}, got {{}}")

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Callable
 from typing import Any, Literal, overload
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import (
-    _torch_private,
-    direct_call,
-    fallback,
-    fast_path,
-    precision,
-    recompute,
-    slow_path,
-    variant,
-    variant_fast_path,
-)
+from gatewright.nn import direct_call, fast_path, layer_run, precision, variant
 from gatewright.nn import initial_state as start
 from gatewright.nn.fx_node import fx_node
-from gatewright.nn.initial_state import Shapes, State, described, fits
-from gatewright.nn.packed_sequence import Layout
-from gatewright.nn.precision import Arithmetic
-from gatewright.nn.record import LayerRecord, Record
+from gatewright.nn.initial_state import State
+from gatewright.nn.record import Record
 from gatewright.nn.row_steps import RowSteps
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
 from gatewright.spec.cell import CellSpec, LayerWeights, cell_code
-
-#: One layer in one direction: `fallback.sequence`, or `fast_path.sequence`.
-_Run = Callable[..., tuple[Tensor, Tensor, Tensor, Any]]
 
 
 class LSTM(torch.nn.RNNBase):
@@ -280,7 +261,7 @@ class LSTM(torch.nn.RNNBase):
         if hx is None and self.initial_state != "zeros":
             hx = start.learned(self, x, input.batch_sizes if packed else None)
         if packed:
-            self._check_packed_state(input, hx)
+            start.check_packed(self, input, hx)
         weights = self._current_weights()
         direct = None if record or packed or steps or self._variant else direct_call.run(self, x, hx, weights)
         if direct is not None:
@@ -293,98 +274,9 @@ class LSTM(torch.nn.RNNBase):
             return self._torch_forward(input, hx)
         slowly = looked_into and fast_path.step_by_step(x, states, weights)
         by_kernels = how is not None and x.is_cpu and not slowly
-        y, state, gates_and_states = self._run(input, hx, weights, how, record, by_kernels, steps)
+        way = layer_run.Way(how, by_kernels, record, steps)
+        y, state, gates_and_states = layer_run.run(self, input, hx, weights, way)
         return (y, state, gates_and_states) if record else (y, state)
-
-    def _run(
-        self,
-        input: Any,  # noqa: A002
-        hx: Any,
-        weights: list[Tensor],
-        how: Arithmetic | None,
-        record: bool,
-        by_kernels: bool,
-        steps: RowSteps | None,
-    ) -> tuple[Any, State, Record | None]:
-        """Run by the kernels, or else step by step, after the checks of torch."""
-        packed = isinstance(input, PackedSequence)
-        x = input.data if packed else input
-        expected = self._expected_state(x, input.batch_sizes if packed else None, weights)
-        if expected is None or not fits(hx, expected, x.dtype):
-            self._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
-            raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", described(hx))
-        if steps is not None:
-            steps = steps.checked_state(expected, x)
-        if how is None or how.as_it_is:
-            if hx is None:
-                hx = tuple([x.new_zeros(shape) for shape in expected])
-            return self._by_type(input, hx, weights, how, record, by_kernels, steps)
-        state = precision.state(how, x, hx, expected)
-        rows = precision.rows(how, x)
-        if steps is not None and steps.reset_to is not None:
-            steps = steps.with_states(precision.weights(how, steps.reset_to))
-        with torch.autocast("cpu", enabled=False):
-            y, (h_n, c_n), record_of_pass = self._by_type(
-                PackedSequence(rows, *input[1:]) if packed else rows,
-                state,
-                precision.weights(how, weights),
-                how,
-                record,
-                by_kernels,
-                steps,
-            )
-            y = PackedSequence(y.data.to(how.y), *y[1:]) if packed else y.to(how.y)
-            return y, (h_n.to(how.y), c_n.to(how.c)), precision.record(how, record_of_pass)
-
-    def _by_type(
-        self,
-        input: Any,  # noqa: A002
-        hx: State,
-        weights: list[Tensor],
-        how: Arithmetic | None,
-        record: bool,
-        by_kernels: bool,
-        steps: RowSteps | None,
-    ) -> tuple[Any, State, Record | None]:
-        """Run what is of the types that the kernels take, padded or packed."""
-        stack, code = self._stack(weights), precision.FULL if how is None else how.code
-        of_cell = None if self._variant is None else variant.Pass(self._variant, self.training)
-        plain = of_cell is None or of_cell.computed_as_plain()
-        if not plain:
-            if by_kernels and steps is not None:
-                slow_path.say("Lengths, masks and resets for a cell with features")
-            by_kernels = by_kernels and code != precision.INT8 and steps is None
-        if of_cell is not None:
-            stack = of_cell.dropped(stack, 2 if self.bidirectional else 1)
-        sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
-        run: _Run
-        if code == precision.INT8 and steps is not None:
-            expected = '"full" or "bf16" next to lengths, mask or reset'
-            raise GatewrightError("compute", expected, '"int8"')
-        if by_kernels:
-            run = functools.partial(
-                fast_path.sequence if plain else variant_fast_path.sequence,
-                batch_sizes=sizes,
-                record=record,
-                checkpoint=self.checkpoint,
-                compute=code,
-            )
-        elif code == precision.INT8:
-            case = "in forward mode" if plain else "for a cell with features"
-            raise GatewrightError("compute", f'"full" or "bf16" {case}', '"int8"')
-        elif code == precision.FULL:
-            run = fallback.sequence
-            states = hx if steps is None else steps.states(hx)
-            if plain and (record or steps is not None) and recompute.takes(input, states, stack):
-                run = functools.partial(recompute.sequence, record=record)
-        else:
-            run = functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(hx[0], code))
-        if of_cell is not None and not plain:
-            order = input.sorted_indices if by_kernels and sizes is not None else None
-            run = of_cell.in_turn(run, 2 if self.bidirectional else 1, order)
-        if sizes is None:
-            return self._padded(input, hx, stack, run, steps)
-        return self._packed(input, hx, stack, run) if by_kernels else self._packed_by_steps(input, hx, stack, run)
 
     def _current_weights(self) -> list[Any]:
         """Return the weights that `torch.nn.LSTM` reads: ``_flat_weights``, after a look at what has changed.
@@ -427,124 +319,6 @@ class LSTM(torch.nn.RNNBase):
         named = zip(self._flat_weights_names, self._current_weights(), strict=True)
         arrays = {name: precision.array(name, weight) for name, weight in (*named, *start.parameters(self))}
         return Stream.from_weights(arrays, cell=self.cell, sessions=sessions, threads=threads, weights=weights)
-
-    def _check_packed_state(self, packed: PackedSequence, hx: Any) -> None:
-        """Raise, as torch does for padded input, where its operator would read outside of the states."""
-        tracing = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
-        if hx is None or tracing:  # while tracing, sizes are not numbers
-            return
-        x, batch_sizes, _, _ = packed
-        expected = self.get_expected_hidden_size(x, batch_sizes), self.get_expected_cell_size(x, batch_sizes)
-        for n, (state, shape) in enumerate(zip(hx, expected, strict=False)):
-            self.check_hidden_size(state, shape, f"Expected hidden[{n}] size {{}}, got {{}}")
-
-    def _expected_state(self, x: Tensor, batch_sizes: Tensor | None, weights: list[Tensor]) -> Shapes | None:
-        """Return the shapes that h_0 and c_0 need to have, or None if the input itself does not fit."""
-        batch: tuple[int, ...] = ()
-        dim, shape = x.dim(), x.shape
-        if batch_sizes is not None:
-            good = dim == 2
-            batch = (int(batch_sizes[0]),)
-        else:
-            time = self._time(x)
-            good = dim in (2, 3) and shape[time] > 0
-            if dim == 3:
-                batch = (shape[1 - time],)
-        same_type = x.dtype == weights[0].dtype or _torch_private.any_autocast()
-        if not (good and same_type and shape[-1] == self.input_size):
-            return None
-        states = len(self._all_weights)
-        return (states, *batch, self.proj_size or self.hidden_size), (states, *batch, self.hidden_size)
-
-    def _time(self, x: Tensor) -> int:
-        """Return which dimension of padded input or output is time."""
-        return 1 if self.batch_first and x.dim() == 3 else 0
-
-    def _padded(
-        self, x: Tensor, hx: State, stack: list[LayerWeights], run: _Run, steps: RowSteps | None
-    ) -> tuple[Tensor, State, Record | None]:
-        if x.dim() == 2:
-            x, hx = x[:, None], (hx[0][:, None], hx[1][:, None])
-            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x, *hx, steps)
-            y, h_n, c_n = y[:, 0], h_n[:, 0], c_n[:, 0]
-        elif self._time(x) == 0:
-            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x, *hx, steps)
-        else:
-            y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x.transpose(0, 1), *hx, steps)
-            y = y.transpose(0, 1)
-        if not layers:
-            return y, (h_n, c_n), None
-        of_rows = () if steps is None else (steps.lengths, steps.mask, steps.reset)
-        return y, (h_n, c_n), Record(tuple(layers), *of_rows)
-
-    def _packed(
-        self, packed: PackedSequence, hx: State, stack: list[LayerWeights], run: _Run
-    ) -> tuple[PackedSequence, State, Record | None]:
-        """Run by the kernels, which take packed steps as they are."""
-        x, batch_sizes, order, back = packed
-        h_0, c_0 = (state if order is None else state.index_select(1, order) for state in hx)
-        y, h_n, c_n, layers = self._layers(stack, run, F.dropout, x, h_0, c_0)
-        if back is not None:
-            h_n, c_n = h_n.index_select(1, back), c_n.index_select(1, back)
-        out = PackedSequence(y, batch_sizes, order, back)
-        if not layers:
-            return out, (h_n, c_n), None
-        layout = Layout.of(packed)
-        directions = 2 if self.bidirectional else 1
-        for n, layer in enumerate(layers):
-            reverse = layer.reverse and layer.reverse.unpacked(layout, hx[0][2 * n + 1], hx[1][2 * n + 1])
-            forward = layer.unpacked(layout, hx[0][directions * n], hx[1][directions * n])
-            layers[n] = dataclasses.replace(forward, reverse=reverse)
-        return out, (h_n, c_n), Record(tuple(layers), layout.lengths)
-
-    def _packed_by_steps(
-        self, packed: PackedSequence, hx: State, stack: list[LayerWeights], run: _Run
-    ) -> tuple[PackedSequence, State, Record]:
-        """Run by torch's operations, over padded rows."""
-        layout = Layout.of(packed)
-
-        def dropout(y: Tensor, rate: float) -> Tensor:
-            """Draw the mask over packed steps, as torch's operator does."""
-            return layout.unpack(F.dropout(layout.pack(y), rate))
-
-        run = functools.partial(run, lengths=layout.lengths)
-        y, h_n, c_n, layers = self._layers(stack, run, dropout, layout.unpack(packed.data), *hx)
-        return layout.wrap(layout.pack(y)), (h_n, c_n), Record(tuple(layers), layout.lengths)
-
-    def _layers(
-        self,
-        stack: list[LayerWeights],
-        run: _Run,
-        dropout: Callable[[Tensor, float], Tensor],
-        x: Tensor,
-        h_0: Tensor,
-        c_0: Tensor,
-        steps: RowSteps | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, list[LayerRecord]]:
-        """Run all layers and directions over (T, B, D) or packed steps; the list is empty unless recording."""
-        directions = 2 if self.bidirectional else 1
-        h_n: list[Tensor] = []
-        c_n: list[Tensor] = []
-        layers: list[LayerRecord] = []
-        for layer in range(self.num_layers):
-            if layer > 0 and self.dropout > 0 and self.training:
-                x = dropout(x, self.dropout)
-            ys: list[Tensor] = []
-            records: list[LayerRecord | None] = []
-            for direction in range(directions):
-                k = layer * directions + direction
-                of_rows = {} if steps is None else {"extras": steps.extras(k)}
-                y, h, c, record = run(x, h_0[k], c_0[k], stack[k], reverse=direction == 1, **of_rows)
-                ys.append(y)
-                h_n.append(h)
-                c_n.append(c)
-                records.append(record)
-            x = torch.cat(ys, dim=-1) if self.bidirectional else ys[0]
-            if records[0] is not None:
-                layers.append(dataclasses.replace(records[0], reverse=records[1] if self.bidirectional else None))
-        if len(h_n) == 1:
-            return x, h_n[0][None], c_n[0][None], layers
-        return x, torch.stack(h_n), torch.stack(c_n), layers
 
     def layer_weights(self, layer: int, reverse: bool = False) -> LayerWeights:
         """Return the parameters of one layer in one direction, as a call would read them now.
