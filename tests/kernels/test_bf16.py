@@ -47,7 +47,7 @@ def test_one_step_is_that_of_the_equations(
     problem = problem_of(1, *shape)
     ours = run(problem)
     if target.startswith("amx"):
-        monkeypatch.setattr(equations, "chain", amx_chain)
+        monkeypatch.setattr("gatewright.equations.plain.chain", amx_chain)
     after = equations.step(problem.x[0], problem.h_0, problem.c_0, problem.weights, compute="bf16")
     gates = np.concatenate([after.input_gate, after.forget_gate, after.candidate, after.output_gate], -1)
     tolerance = 1e-6 if target != "baseline" else 3e-6  # a product and a sum, each rounded

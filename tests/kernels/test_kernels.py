@@ -282,4 +282,4 @@ def test_data_may_stand_at_any_address(target: str, dtype: Any) -> None:
 def test_names_of_results_are_those_of_the_equations() -> None:
     assert (*FORWARD, "extra") == kernels.Forward._fields
     further = tuple(f"d{name}" for name in kernels.LayerWeights._fields[5:])
-    assert (*BACKWARD, *further) == kernels.Backward._fields
+    assert (*BACKWARD, *further, "dh_reset", "dc_reset") == kernels.Backward._fields

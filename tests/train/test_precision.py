@@ -16,6 +16,7 @@ import gatewright as gw
 from gatewright import kernels
 from gatewright.errors import GatewrightError
 from gatewright.files import model_file
+from gatewright.nn import direct_call, precision
 from gatewright.nn.model import load
 from gatewright.runs.run import Run
 from gatewright.tasks.options import Options, TrainingOptions
@@ -46,7 +47,18 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         calls.append(f"{arrays[4].compute}{' kept' if keep else ''}")
         return forward(*arrays, keep=keep, **options)
 
+    native = direct_call._kernels
+    direct = native.tensor_forward
+
+    def noted_directly(*arguments: Any) -> bool:
+        taken: bool = direct(*arguments)
+        if taken:
+            compute = "full" if arguments[-1] == precision.FULL else "bf16"
+            calls.append(f"{compute}{'' if arguments[7] is None else ' kept'}")
+        return taken
+
     monkeypatch.setattr(kernels, "forward", noted)
+    monkeypatch.setattr(native, "tensor_forward", noted_directly)
     return calls
 
 
