@@ -363,6 +363,15 @@ def test_steps_that_do_not_fit_are_refused(steps: dict[str, Any], message: str) 
         layer(x, **steps)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # by torch's forward mode
+def test_lengths_are_looked_at_inside_of_a_transform_and_on_a_device_without_memory() -> None:
+    lstm, x, lengths = LSTM(3, 4), torch.ones(5, 2, 3), torch.tensor([1, 6])
+    with pytest.raises(GatewrightError, match="lengths: expected numbers from 0 to 5"):
+        torch.func.jvp(lambda x: lstm(x, lengths=lengths)[0], (x,), (x,))
+    y, _ = lstm.to("meta")(x.to("meta"), lengths=torch.tensor([1, 5]), reset=torch.ones(5, 2, dtype=torch.bool))
+    assert y.shape == (5, 2, 4)
+
+
 def test_a_packed_sequence_has_its_own_lengths_and_int8_has_none() -> None:
     packed = pack_padded_sequence(torch.ones(5, 2, 3), torch.tensor([5, 2]))
     layer: Any = LSTM(3, 4)

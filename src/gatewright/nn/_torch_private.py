@@ -83,7 +83,7 @@ def in_transform(*tensors: Any) -> bool:
         return bool(transforms_are_active())
     if torch.compiler.is_compiling():
         return False
-    return any(_is_wrapped(tensor) for tensor in tensors)
+    return any(is_wrapped(tensor) for tensor in tensors)
 
 
 def in_functionalization() -> bool:
@@ -108,7 +108,7 @@ def in_batched_gradient(tensors: Iterable[Any]) -> bool:
     """
     if dispatch_key_is_included is not None:
         return bool(dispatch_key_is_included("VmapMode"))
-    return not torch.compiler.is_compiling() and any(_is_wrapped(tensor) for tensor in tensors)
+    return not torch.compiler.is_compiling() and any(is_wrapped(tensor) for tensor in tensors)
 
 
 def any_autocast() -> bool:
@@ -139,7 +139,7 @@ def redispatch(operator: Any, keys: Any, *inputs: Any) -> Any:
         return operator.redispatch(keys & keys_after_autograd, *inputs)
 
 
-def _is_wrapped(tensor: Any) -> bool:
+def is_wrapped(tensor: Any) -> bool:
     """Whether a tensor stands for others in a transform; classes of their own, fake tensors among them, do not."""
     if type(tensor) not in (Tensor, torch.nn.Parameter):
         return False

@@ -159,6 +159,8 @@ def _operations(
     if way.code != precision.FULL:
         return functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(hx[0], way.code))
     states = hx if steps is None else steps.states(hx)
+    if steps is not None and input.is_meta:  # whose rows cannot be cut at resets
+        return fallback.sequence
     if plain and (way.record or steps is not None) and recompute.takes(input, states, stack):
         return functools.partial(recompute.sequence, record=way.record)
     return fallback.sequence
