@@ -283,3 +283,39 @@ def test_names_of_results_are_those_of_the_equations() -> None:
     assert (*FORWARD, "extra") == kernels.Forward._fields
     further = tuple(f"d{name}" for name in kernels.LayerWeights._fields[5:])
     assert (*BACKWARD, *further, "dh_reset", "dc_reset") == kernels.Backward._fields
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["", "reverse"])
+@pytest.mark.parametrize("kind", ["lengths", "mask"])
+@pytest.mark.parametrize("arithmetic", ["f32", "f64", "bf16"])
+def test_chunks_that_no_row_has_add_nothing_to_gradients(kind: str, arithmetic: str, reverse: bool) -> None:
+    """Sums begin at zero whatever is in their memory, also where the last chunks, or all, have no row."""
+    B, D, H, P = 200, 2, 64, 3
+    dtype, compute = np.float64 if arithmetic == "f64" else np.float32, "bf16" if arithmetic == "bf16" else "full"
+    unit = kernels.chunk_steps(B, H, np.uint16 if compute == "bf16" else dtype)
+    problem = made(2 * unit + 1, B, D, H, P, dtype=dtype, reverse=reverse)
+    poison = dataclasses.replace(problem, dy=np.full_like(problem.dy, np.nan))
+    T, shapes = len(problem.x), [(4 * H, D), (4 * H, P), (4 * H,), (P, H)]
+    for count in (0, 1, unit):
+        within = np.arange(T) < count if kind == "lengths" or not reverse else np.arange(T) >= T - count
+        steps = kernels.Steps(lengths=np.full(B, count))
+        if kind == "mask":
+            steps = kernels.Steps(mask=np.repeat(within[:, None], B, 1))
+        x, dy = problem.x.copy(), problem.dy.copy()
+        x[~within], dy[~within] = np.nan, np.nan if kind == "lengths" else 0  # over a gap y is the state
+        options = {"checkpoint": 1, "compute": compute, "steps": steps}
+        sparse = dataclasses.replace(problem, x=x, dy=dy)
+        kept = forward(sparse, **options)
+        backward(poison, forward(poison, compute=compute), compute=compute)  # leaves NaN in the workspaces
+        gradients = [np.full(shape, np.nan, dtype) for shape in shapes]
+        found = backward(sparse, kept, out=[None] * 3 + gradients + [None] * 6, **options)._asdict()
+        assert not found["dx"][~within].any()
+        if count == 0:
+            assert not any(gradient.any() for gradient in gradients)
+            continue
+        found["dx"] = found["dx"][within]
+        short = dataclasses.replace(problem, x=problem.x[within], dy=problem.dy[within])
+        expected = backward(short, forward(short, compute=compute), compute=compute)
+        assert_same_bits(found, expected._asdict())
+        if compute == "full" and count == 1:
+            assert_close(found, {name: each for name, each in judged(short).items() if name in found})
