@@ -68,13 +68,10 @@ def judged(problem: Problem, kept: kernels.Forward) -> dict[str, Array]:
             unread = np.zeros_like(y), np.zeros(H, np.float32), np.zeros(P, np.float32)
             d_record = equations.Record(*np.split(steps(problem.dgates), 4, -1), steps(problem.dcell), *unread)
         d = equations.backward(
-            steps(problem.dy),
-            problem.dh_n[b],
-            problem.dc_n[b],
+            equations.OutputGradients(steps(problem.dy), problem.dh_n[b], problem.dc_n[b], d_record),
             record,
             steps(problem.x),
             weights,
-            d_record,
             **BF16,
         )
         found["dx"][place], found["dh_0"][b], found["dc_0"][b] = d.dx[walk], d.dh_0, d.dc_0

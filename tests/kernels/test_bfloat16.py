@@ -116,8 +116,8 @@ def test_one_step_on_the_grid_of_bfloat16_is_the_step_in_float32(P):
         np.testing.assert_allclose(getattr(bf16, name), getattr(full, name), rtol=2e-6, err_msg=name)
     expected = full.hidden if P == 0 else to_bf16(full.output_gate * np.tanh(full.cell)) @ weights.W_hr.T
     np.testing.assert_allclose(bf16.hidden, expected, rtol=2e-5)
-    exact = equations.backward(dy, None, None, full, x, weights)
-    gradients = equations.backward(dy, None, None, full, x, weights, compute="bf16")
+    exact = equations.backward(equations.OutputGradients(dy), full, x, weights)
+    gradients = equations.backward(equations.OutputGradients(dy), full, x, weights, compute="bf16")
     if P == 0:  # the adjoint of the cell is not rounded: only that of the gates is, once
         np.testing.assert_array_equal(gradients.dc_0, exact.dc_0)
     assert 1e-4 < relative(gradients.dx, exact.dx) < 4e-3
@@ -128,14 +128,14 @@ def test_the_roundings_show_as_errors_of_their_size(P):
     weights, x, h_0, c_0, dy = layer(2, 30, 4, 9, 16, P, on_grid=False)
     exact_weights = Weights(*map(widened, weights))
     y, exact = equations.forward(widened(x), exact_weights, widened(h_0), widened(c_0))
-    expected = equations.backward(widened(dy), None, None, exact, widened(x), exact_weights)
+    expected = equations.backward(equations.OutputGradients(widened(dy)), exact, widened(x), exact_weights)
     got, record = equations.forward(x, weights, h_0, c_0, compute="bf16")
     assert got.dtype == np.float32
     assert 2e-4 < relative(got, y) < 4e-3
     errors = {}
     for saved in ("float32", "bf16"):
         kept = record.rounded() if saved == "bf16" else record
-        gradients = equations.backward(dy, None, None, kept, x, weights, compute="bf16")
+        gradients = equations.backward(equations.OutputGradients(dy), kept, x, weights, compute="bf16")
         names = [
             field.name for field in dataclasses.fields(Gradients) if getattr(expected, field.name) is not None
         ]
@@ -175,4 +175,4 @@ def test_what_is_not_there_is_refused_by_name():
         equations.forward(widened(x), Weights(*map(widened, weights)), compute="bf16")
     _, record = equations.forward(x, weights)
     with pytest.raises(GatewrightError, match=r"^compute: "):
-        equations.backward(None, None, None, record, x, weights, compute="fp16")
+        equations.backward(equations.OutputGradients(), record, x, weights, compute="fp16")

@@ -68,7 +68,9 @@ class Case:
     def backward(self):
         _, record = self.forward()
         adjoints = self.dy, self.dh_n, self.dc_n
-        return equations.backward(*adjoints, record, self.x, self.weights, self.d_record)
+        return equations.backward(
+            equations.OutputGradients(*adjoints, self.d_record), record, self.x, self.weights
+        )
 
     def torch_lstm(self):
         """Return `torch.nn.LSTM` with these weights; a bias that is not there is zero there."""
@@ -235,7 +237,9 @@ def test_a_row_alone_needs_no_batch_axis():
     assert_close(alone, y[row], 1e-14)
     gradients = case.backward()
     adjoints = case.dy[row], case.dh_n[0], case.dc_n[0]
-    gradients_alone = equations.backward(*adjoints, record_alone, case.x[row], case.weights)
+    gradients_alone = equations.backward(
+        equations.OutputGradients(*adjoints), record_alone, case.x[row], case.weights
+    )
     assert_close(gradients_alone.dx, gradients.dx[row], 1e-13)
     for name in ("dW_ih", "dW_hh", "db_ih", "db_hh", "dW_hr"):
         assert_close(getattr(gradients_alone, name), getattr(gradients, name), 1e-13, name)
@@ -298,7 +302,7 @@ def test_extreme_input_saturates_in_silence(dtype, sign):
         np.testing.assert_allclose(getattr(record, name), open_or_shut, rtol=0, atol=1e-300)
     np.testing.assert_array_equal(record.candidate, sign)
     np.testing.assert_allclose(record.c_n, 3 * open_or_shut, rtol=0, atol=1e-300)
-    gradients = equations.backward(np.ones_like(y), None, None, record, x, weights)
+    gradients = equations.backward(equations.OutputGradients(np.ones_like(y)), record, x, weights)
     for field in dataclasses.fields(Gradients):
         gradient = getattr(gradients, field.name)
         assert gradient is None or np.isfinite(gradient).all(), field.name
@@ -413,8 +417,11 @@ def test_a_bad_argument_of_backward_is_named(name, how):
     whole, _, part = name.partition(".")
     bad = arguments[whole]
     arguments[whole] = replace(bad, **{part: spoil(getattr(bad, part), how)}) if part else spoil(bad, how)
+    record, d_record = (arguments.pop(each) for each in ("record", "d_record"))
     with raises(name):
-        equations.backward(**arguments, x=case.x, weights=case.weights)
+        equations.backward(
+            equations.OutputGradients(**arguments, record=d_record), record, x=case.x, weights=case.weights
+        )
 
 
 @pytest.mark.parametrize("rows", [0, 3, 6])
@@ -435,11 +442,13 @@ def test_an_absent_adjoint_is_zero():
     case = Case((3, 2, 2, 4, 0))
     _, record = case.forward()
     zeros = [np.zeros_like(array) for array in (case.dy, case.dh_n, case.dc_n)]
-    given_zeros = equations.backward(*zeros[:2], case.dc_n, record, case.x, case.weights)
-    given_none = equations.backward(None, None, case.dc_n, record, case.x, case.weights)
+    given_zeros = equations.backward(
+        equations.OutputGradients(*zeros[:2], case.dc_n), record, case.x, case.weights
+    )
+    given_none = equations.backward(equations.OutputGradients(dc_n=case.dc_n), record, case.x, case.weights)
     for field in dataclasses.fields(Gradients):
         np.testing.assert_array_equal(getattr(given_none, field.name), getattr(given_zeros, field.name))
-    nothing = equations.backward(None, None, None, record, case.x, case.weights)
+    nothing = equations.backward(equations.OutputGradients(), record, case.x, case.weights)
     assert not any(getattr(nothing, name).any() for name in case.inputs())
 
 

@@ -53,7 +53,12 @@ class Layer:
         record = self.forward(masks)[1]
         adjoints = self.dy, self.dh_n, self.dc_n
         return equations.backward(
-            *adjoints, record, self.x, self.weights, self.d_record, cell=self.cell, masks=masks
+            equations.OutputGradients(*adjoints, self.d_record),
+            record,
+            self.x,
+            self.weights,
+            cell=self.cell,
+            masks=masks,
         )
 
     def inputs(self) -> dict[str, np.ndarray]:
@@ -248,7 +253,9 @@ def test_float32_and_bf16_are_near_float64() -> None:
             options: dict[str, Any] = {"cell": narrow.cell, "masks": narrow.masks, "compute": compute}
             y, record = equations.forward(narrow.x, narrow.weights, narrow.h_0, narrow.c_0, **options)
             d = narrow.dy, narrow.dh_n, narrow.dc_n
-            got = equations.backward(*d, record, narrow.x, narrow.weights, narrow.d_record, **options)
+            got = equations.backward(
+                equations.OutputGradients(*d, narrow.d_record), record, narrow.x, narrow.weights, **options
+            )
             assert y.dtype == np.float32
             assert np.abs(y - exact.forward(exact.masks)[0]).max() < bound
             for name in exact.inputs():

@@ -104,7 +104,7 @@ class Layer:
         y, record = equations.forward(x, wide, h_0, c_0, **options)
         zeros = np.zeros_like(y)
         d_record = equations.Record(*np.split(dgates, 4, axis=-1), dcell, zeros, 0 * c_0, 0 * h_0)
-        back = equations.backward(dy, dh_n, dc_n, record, x, wide, d_record, **options)
+        back = equations.backward(equations.OutputGradients(dy, dh_n, dc_n, d_record), record, x, wide, **options)
         gates = np.concatenate([getattr(record, name) for name in equations.GATES], axis=-1)
         forward = {"y": y, "h_n": record.h_n, "c_n": record.c_n, "gates": gates, "cell": record.cell}
         gradients = {name: getattr(back, name) for name in BACKWARD}

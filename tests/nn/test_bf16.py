@@ -162,7 +162,7 @@ def test_each_step_and_each_gradient_is_that_of_the_judge(options: dict[str, Any
                 else:
                     np.testing.assert_allclose(getattr(step, name), expected, rtol=2e-5, atol=2e-6, err_msg=name)
         of_y = dy.float().numpy()[..., width * reverse :][..., :width][order]
-        gradients = equations.backward(of_y, None, None, of_pass, inputs, weights, compute="bf16")
+        gradients = equations.backward(equations.OutputGradients(of_y), of_pass, inputs, weights, compute="bf16")
         dx += torch.from_numpy(gradients.dx[order].copy())
         names = ["dW_ih", "dW_hh", "db_ih", "db_hh", *(["dW_hr"] if layer.proj_size else [])]
         of_layer = [W for name, W in layer.named_parameters() if name.endswith("_reverse") == reverse]

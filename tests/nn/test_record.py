@@ -183,13 +183,15 @@ def equations_backward(
                 for values in ([getattr(one, name) for name in OF_STEPS + INITIAL], d_fields[k])
             )
             gradients = equations.backward(
-                np.split(d_out, ways, -1)[k % ways][order],
-                array(dh_n[k]),
-                array(dc_n[k]),
+                equations.OutputGradients(
+                    np.split(d_out, ways, -1)[k % ways][order],
+                    array(dh_n[k]),
+                    array(dc_n[k]),
+                    equations.Record(**d),
+                ),
                 equations.Record(**fields),
                 below[order],
                 weights(lstm, k),
-                equations.Record(**d),
             )
             d_below += gradients.dx[order]
             dh_0[k], dc_0[k] = gradients.dh_0, gradients.dc_0

@@ -75,7 +75,9 @@ def test_a_layer_is_its_equations(cell: CellSpec) -> None:
     for k in (1, 0):
         below, of_layer, options = records[k]
         weights = lstm.layer_weights(k)
-        gradients = equations.backward(dy, dh_n[k], dc_n[k], of_layer, below, arrays(weights), **options)
+        gradients = equations.backward(
+            equations.OutputGradients(dy, dh_n[k], dc_n[k]), of_layer, below, arrays(weights), **options
+        )
         dy = gradients.dx
         for name, W in zip(weights._fields, weights, strict=True):
             if W is not None:

@@ -160,13 +160,15 @@ def judged(problem: Problem) -> dict[str, Array | None]:
             unread = np.zeros_like(y), np.zeros(H), np.zeros(P)
             d_record = equations.Record(*split, double(problem.dcell[place][walk]), *unread)
         d = equations.backward(
-            None if problem.dy is None else double(problem.dy[place][walk]),
-            None if problem.dh_n is None else double(problem.dh_n[b]),
-            None if problem.dc_n is None else double(problem.dc_n[b]),
+            equations.OutputGradients(
+                None if problem.dy is None else double(problem.dy[place][walk]),
+                None if problem.dh_n is None else double(problem.dh_n[b]),
+                None if problem.dc_n is None else double(problem.dc_n[b]),
+                d_record,
+            ),
             record,
             x,
             weights,
-            d_record,
         )
         found["dx"][place], found["dh_0"][b], found["dc_0"][b] = d.dx[walk], d.dh_0, d.dc_0
         for name, gradient in (("dW_ih", d.dW_ih), ("dW_hh", d.dW_hh), ("db", d.db_ih), ("dW_hr", d.dW_hr)):

@@ -33,7 +33,7 @@ Sources:
 from gatewright.counter_random import Place
 from gatewright.equations.arrays import Array, Compute
 from gatewright.equations.masks import Masks, StepMasks
-from gatewright.equations.record import GATES, QUANTITIES, Gradients, Record
+from gatewright.equations.record import GATES, QUANTITIES, Gradients, OutputGradients, Record
 from gatewright.equations.sequence import backward, forward, step
 from gatewright.equations.weights import Weights
 
@@ -44,6 +44,7 @@ __all__ = [
     "Compute",
     "Gradients",
     "Masks",
+    "OutputGradients",
     "Place",
     "Record",
     "StepMasks",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,16 +95,32 @@ class Record:
         return self.hidden[-1] if len(self.hidden) else self.hidden_initial
 
 
+class OutputGradients(NamedTuple):
+    """The adjoint of all that `forward` returns; None for zeros.
+
+    Attributes:
+        dy: of y, (T, B, P).
+        dh_n: of the last hidden state, (B, P).
+        dc_n: of the last cell state, (B, H).
+        record: of each gate and state of the record, for a loss that reads them.
+    """
+
+    dy: Array | None = None
+    dh_n: Array | None = None
+    dc_n: Array | None = None
+    record: Record | None = None
+
+
 @dataclass(frozen=True)
 class Gradients:
     """The adjoint of everything that `forward` reads, each in the shape of what it belongs to.
 
     Those of weights that are not there are None.
 
-    >>> from gatewright.equations import Weights, backward, forward
+    >>> from gatewright.equations import OutputGradients, Weights, backward, forward
     >>> weights = Weights(np.ones((8, 3)), np.ones((8, 2)))
     >>> y, record = forward(np.ones((5, 1, 3)), weights)
-    >>> gradients = backward(np.ones_like(y), None, None, record, np.ones((5, 1, 3)), weights)
+    >>> gradients = backward(OutputGradients(np.ones_like(y)), record, np.ones((5, 1, 3)), weights)
     >>> gradients.dW_hh.shape, gradients.db_hh
     ((8, 2), None)
     """

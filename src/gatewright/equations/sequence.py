@@ -11,7 +11,7 @@ from gatewright.bfloat16 import to_bf16
 from gatewright.equations import plain, variants
 from gatewright.equations.arrays import Array, Compute, in_bf16, require, sum_outer, sum_rows
 from gatewright.equations.masks import Masks, StepMasks
-from gatewright.equations.record import FIELDS, QUANTITIES, Gradients, Record, zero_record
+from gatewright.equations.record import FIELDS, QUANTITIES, Gradients, OutputGradients, Record, zero_record
 from gatewright.equations.weights import require_weights
 from gatewright.spec.cell import CellSpec, LayerWeights
 
@@ -119,13 +119,10 @@ def forward(
 
 
 def backward(
-    dy: Array | None,
-    dh_n: Array | None,
-    dc_n: Array | None,
+    d: OutputGradients,
     record: Record,
     x: Array,
     weights: LayerWeights,
-    d_record: Record | None = None,
     *,
     compute: Compute = "full",
     cell: CellSpec | None = None,
@@ -134,13 +131,10 @@ def backward(
     """Go back through `forward` (backpropagation through time): its steps from the last to the first.
 
     Args:
-        dy: adjoint of y, (T, B, P); None, here and below, for zeros.
-        dh_n: adjoint of the last hidden state, (B, P).
-        dc_n: adjoint of the last cell state, (B, H).
+        d: adjoint of what `forward` returned.
         record: the record that `forward` returned, or `Record.rounded` of it.
         x: the input that `forward` read.
         weights: the weights that `forward` read.
-        d_record: adjoint of each gate and state of the record, for a loss that reads them.
         compute: the arithmetic of products.
         cell: as `forward` had it, as are the masks.
         masks: the random choices of a training.
@@ -154,16 +148,16 @@ def backward(
     >>> weights = Weights(W_ih=np.full((4, 1), 0.5), W_hh=np.full((4, 1), 0.5))
     >>> x = np.array([[1.0], [0.0], [0.0]])
     >>> y, record = forward(x, weights)
-    >>> backward(np.ones_like(y), None, None, record, x, weights).dx.round(3).tolist()
+    >>> backward(OutputGradients(np.ones_like(y)), record, x, weights).dx.round(3).tolist()
     [[0.394], [0.285], [0.16]]
     """
     D = weights.W_ih.shape[1]
     require("x", x, weights.W_ih.dtype, ("T", "B", D), ("T", D))
     zeros = zero_record(x, weights.hidden_size, weights.output_size, x.dtype)
-    d_record = zeros if d_record is None else d_record
-    dy = zeros.hidden if dy is None else dy
-    dh = zeros.hidden_initial if dh_n is None else dh_n
-    dc = zeros.cell_initial if dc_n is None else dc_n
+    d_record = zeros if d.record is None else d.record
+    dy = zeros.hidden if d.dy is None else d.dy
+    dh = zeros.hidden_initial if d.dh_n is None else d.dh_n
+    dc = zeros.cell_initial if d.dc_n is None else d.dc_n
     require("dy", dy, x.dtype, zeros.hidden.shape)
     require("dh_n", dh, x.dtype, zeros.hidden_initial.shape)
     require("dc_n", dc, x.dtype, zeros.cell_initial.shape)
