@@ -8,7 +8,7 @@ from gatewright import _kernels as _kernels
 from gatewright.errors import GatewrightError
 
 #: What the bindings take and give, by number: that of `kInterface` in native/python/bindings.cpp.
-INTERFACE = 12
+INTERFACE = 13
 
 
 def require_interface(module: ModuleType) -> None:
