@@ -335,3 +335,25 @@ def test_contradictions_and_what_has_only_the_plain_cell_are_refused_by_name(tmp
         lstm(torch.ones(2, 1, 3), (torch.ones(1, 1, 5), torch.ones(1, 1, 4)))
     with pytest.raises(ValueError, match="dtype"):
         lstm(torch.ones(2, 1, 3).double())
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        CellSpec(cell_clip=0.3),
+        CellSpec(gate_activation="hard_sigmoid", candidate_activation="hard_tanh"),
+        CellSpec(output_activation="hard_tanh", candidate_activation="identity"),
+    ],
+    ids=lambda cell: cell.features()[0],
+)
+def test_rounding_of_what_bf16_keeps_moves_nothing_over_a_bound(cell: CellSpec) -> None:
+    gradients = []
+    for saved in ("bf16", "float32"):
+        found = []
+        for seed in range(10):
+            torch.manual_seed(seed)
+            layer = LSTM(4, 9, cell=cell, compute="bf16", saved=saved)
+            x, dy = (2 * torch.randn(7, 3, 4)).requires_grad_(), torch.randn(7, 3, 9)
+            found += torch.autograd.grad(layer(x)[0], [x, *layer.parameters()], dy)
+        gradients.append(found)
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))

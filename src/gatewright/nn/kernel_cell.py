@@ -11,7 +11,7 @@ from torch import Tensor
 from gatewright import counter_random, kernels
 from gatewright.nn.random_masks import Draws
 from gatewright.nn.variant_steps import Variant, zoned
-from gatewright.spec.cell import LAYER_NORM, PLAIN_CODES, CellSpec, LayerWeights
+from gatewright.spec.cell import HARD, LAYER_NORM, PLAIN_CODES, CellSpec, LayerWeights
 
 #: Numbers that layer normalisation keeps of a row at a step next to the normalised gates.
 _NORM_NUMBERS = 6
@@ -39,8 +39,21 @@ def cell_args(
         return args
     stream, first_step = place or (0, 0)
     draws = None if seed is None else kernels.Draws(int(seed), row_ids, first_step, stream)
-    kept = "float32" if cell & LAYER_NORM else args.kept  # one type with what the norms keep
+    kept = "float32" if keeps_float32(cell, rates) else args.kept
     return args._replace(cell=cell, rates=list(rates), draws=draws, kept=kept)
+
+
+def keeps_float32(cell: int, rates: Sequence[float]) -> bool:
+    """Whether a bf16 pass keeps gates and cell states in float32, whatever it was asked for.
+
+    They have one type with what layer normalisation keeps; and rounding them could move a number over the bound of
+    a hard activation or of clipping, where its derivative is another.
+
+    Args:
+        cell: `CellSpec.code`.
+        rates: `CellSpec.rates`.
+    """
+    return cell & (LAYER_NORM | HARD) != 0 or (len(rates) > 0 and rates[0] > 0)
 
 
 def kept_width(H: Any, normalised: bool) -> Any:

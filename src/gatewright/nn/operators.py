@@ -17,7 +17,7 @@ from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gatewright import kernels
 from gatewright.errors import GatewrightError
-from gatewright.nn.kernel_cell import cell_args, kept_width, split_kept
+from gatewright.nn.kernel_cell import cell_args, keeps_float32, kept_width, split_kept
 from gatewright.nn.precision import BF16, FULL, INT8, kept_type
 from gatewright.spec.cell import LAYER_NORM, LayerWeights
 
@@ -254,7 +254,7 @@ def _lstm_shapes(
     cell: int,
     batch_sizes: Tensor | None,
     options: Sequence[int],
-    *_extras: Any,
+    *extras: Any,
 ) -> tuple[Tensor, ...]:
     _, keep, checkpoint, compute = with_compute(options)
     H, P = weights[1].shape[0] // 4, weights[1].shape[1]
@@ -271,7 +271,7 @@ def _lstm_shapes(
     elif keep:
         normalised = cell & LAYER_NORM != 0
         gates, cells = (*rows, kept_width(H, normalised)), (*rows, H)
-        if normalised and compute != FULL:
+        if compute != FULL and keeps_float32(cell, Extras(*extras).rates):
             of_gates = of_cells = torch.float32
     states = h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape)
     kept = x.new_empty(gates, dtype=of_gates), x.new_empty(cells, dtype=of_cells)

@@ -79,7 +79,7 @@ def sequence(
     keep, write = kernel_cell.ledger_factors(
         variant, (i, f, g), cells, c_0, reverse=reverse, batch_sizes=batch_sizes
     )
-    if compute != precision.FULL:  # with layer normalisation they were kept in float32
+    if compute != precision.FULL:  # some cells keep them in float32
         dtype = precision.kept_type(x, compute)
         i, f, g, o, cells = (each.to(dtype) for each in (i, f, g, o, cells))
         keep, write = (None if each is None else each.to(dtype) for each in (keep, write))

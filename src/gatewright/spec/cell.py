@@ -14,6 +14,8 @@ from gatewright.spec.json import Spec, left_out, require, require_size
 _BIAS, _PROJECTION, _PEEPHOLE, _COUPLED = 1, 2, 4, 8
 _NO_INPUT_GATE, _NO_FORGET_GATE, _NO_OUTPUT_GATE = 16, 32, 64
 _HARD_GATES, _CANDIDATE, _OUTPUT, LAYER_NORM = 128, 256, 1024, 4096
+#: Cells whose adjoint depends on which side of a bound a number is: that of a hard activation.
+HARD = _HARD_GATES | _CANDIDATE | _OUTPUT
 
 #: The largest `CellSpec.code` of a plain cell.
 PLAIN_CODES = _BIAS | _PROJECTION
