@@ -391,6 +391,7 @@ NB_MODULE(_kernels, m) {
         return single ? Result<float>(shape).array : Result<double>(shape).array;
     });
     m.def("release_memory", &release_memory);
+    bind_models(m);
     bind_streams(m);
     bind_step_calls(m);
     bind_tensor_calls(m);

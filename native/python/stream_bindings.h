@@ -7,6 +7,7 @@
 
 namespace gatewright {
 
+void bind_models(nanobind::module_& m);
 void bind_streams(nanobind::module_& m);
 void bind_step_calls(nanobind::module_& m);
 

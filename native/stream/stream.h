@@ -185,6 +185,9 @@ struct Fault {
     int64_t t = 0, b = 0, column = 0;
 };
 
+// Pairs of bfloat16 in a row of operands.
+constexpr int64_t pairs_of(int64_t width) { return operands_of<uint32_t>(width); }
+
 class Stream {
   public:
     Stream(std::shared_ptr<const Model> model, int64_t sessions);
