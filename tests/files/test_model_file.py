@@ -45,6 +45,7 @@ from tests.support.model_files import (
     SEASONAL,
     SERIES,
     SERIES_SPEC,
+    SLSTM,
     SYMBOLS,
     SYMBOLS_SPEC,
     VARIANT,
@@ -188,16 +189,17 @@ def test_version_1_is_read_as_times_without_a_zone(path: Path) -> None:
 def test_a_file_has_the_oldest_version_that_holds_its_model(path: Path) -> None:
     """So that a model that needs nothing new keeps its bytes, and no model has two files."""
     models = ((SERIES, "2"), (SYMBOLS, "2"), (SEASONAL, "3"), (CATEGORIES, "4"), (MERGED, "4"), (VARIANT, "5"))
+    models += ((SLSTM, "6"),)
     for model, version in models:
         whole = content(model)
         assert parsed(whole)[0]["__metadata__"]["gatewright"] == version
-        others = {"1", "2", "3", "4", "5"} - {version}
+        others = {"1", "2", "3", "4", "5", "6"} - {version}
         for other in others - ({"1"} if model is SYMBOLS else set()):  # of symbols, versions 1 and 2 are the same
             path.write_bytes(whole.replace(f'gatewright":"{version}"'.encode(), f'gatewright":"{other}"'.encode()))
             with pytest.raises(ModelFileError) as caught:
                 read(path)
             expected = f"metadata.gatewright: expected version '{version}'"
-            if other == "1" and model not in (MERGED, VARIANT):
+            if other == "1" and model not in (MERGED, VARIANT, SLSTM):
                 expected = "spec.encoder: expected no field 'time_zone' in a file of version 1"
             assert expected in str(caught.value)
 

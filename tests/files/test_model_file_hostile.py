@@ -134,7 +134,7 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
     ),
     "no metadata": (bare(raw(b"{}", b"")), "metadata: expected a file that Gatewright wrote"),
     "metadata text": (bare(raw(b'{"__metadata__":"gatewright"}', b"")), "metadata: expected a file that Gat"),
-    "too new": (edit(gatewright="6", more="x"), r"metadata\.gatewright: .*'5', the newest .*'6'; a newer"),
+    "too new": (edit(gatewright="7", more="x"), r"metadata\.gatewright: .*'6', the newest .*'7'; a newer"),
     "nothing of version 3": (
         edit(gatewright="3"),
         r"metadata\.gatewright: expected version '2', got '3', though ",

@@ -13,11 +13,12 @@ import torch
 import gatewright
 from gatewright import Stream, equations, kernels
 from gatewright.errors import GatewrightError, SpecError
+from gatewright.exchange.c import to_c
 from gatewright.files import model_file
 from gatewright.nn import LSTM, LayerRecord
 from gatewright.spec import CellSpec, LayerWeights, ModelSpec, StackSpec, SymbolEncoder, SymbolHead
 from gatewright.spec.cell import WEIGHTS, CellFeatures
-from tests.support.model_files import VARIANT
+from tests.support.model_files import SLSTM, VARIANT
 
 SHAPES = [(1, 1, 0), (3, 4, 0), (7, 5, 2), (2, 9, 8), (64, 33, 1)]
 
@@ -92,6 +93,9 @@ FEATURES: list[tuple[dict[str, Any], int, str, list[float], dict[str, tuple[int,
     ({"hidden_dropout": 0.1}, 0, "ifgo", [0.0, 0.0, 0.0, 0.1, 0.0], {}),
     ({"candidate_dropout": 0.1}, 0, "ifgo", [0.0, 0.0, 0.0, 0.0, 0.1], {}),
     ({"weight_drop": 0.1}, 0, "ifgo", [], {}),
+    ({"kind": "slstm"}, 8192, "ifgo", [], {}),
+    ({"kind": "slstm", "heads": 5, "hidden_dropout": 0.1}, 8192, "ifgo", [0.0, 0.0, 0.0, 0.1, 0.0], {}),
+    ({"kind": "slstm", "forget_gate_activation": "exponential", "weight_drop": 0.1}, 8192 + 16384, "ifgo", [], {}),
     (
         {"peephole": True, "coupled": True, "output_gate": False, "layer_norm": True, "proj_size": 2},
         2 + 4 + 8 + 64 + 4096,
@@ -121,7 +125,7 @@ def test_each_feature_has_its_bit_its_gates_and_its_weights(
     assert cell.rates() == rates
     assert cell.features() == tuple(name for name in vars(cell) if name in set(features) - {"proj_size"})
     P, rows = cell.proj_size or 5, 5 * len(gates)
-    first = {"weight_ih": (rows, 3), "weight_hh": (rows, P), "bias_ih": (rows,), "bias_hh": (rows,)}
+    first = {"weight_ih": (rows, 3), "weight_hh": (rows, P // cell.heads), "bias_ih": (rows,), "bias_hh": (rows,)}
     assert list(cell.weights(3, 5).items()) == list((first | further).items())
     arrays = [np.zeros(shape) for shape in cell.weights(3, 5).values()]
     layer = LayerWeights.of(cell.code(), arrays)
@@ -130,7 +134,11 @@ def test_each_feature_has_its_bit_its_gates_and_its_weights(
     own = {name: getattr(cell, name) for name in cell.features()}
     stack = StackSpec(5, proj_size=cell.proj_size, **own)
     assert stack.cell == cell
-    assert (cell.version(), stack.version()) == (5, 5)
+    version = 6 if cell.is_slstm else 5
+    assert (cell.version(), stack.version()) == (version, version)
+    assert cell.cell_state_size(5) == (15 if cell.is_slstm else 5)
+    again = CellSpec.decoded(cell.code(), cell.rates())
+    assert (again.code(), again.gates(), again.rates()) == (cell.code(), cell.gates(), cell.rates())
     for spec in (cell, stack):
         assert type(spec).from_json(spec.to_json()) == spec
 
@@ -163,6 +171,30 @@ def test_each_feature_has_its_bit_its_gates_and_its_weights(
         ({"weight_drop": True}, "weight_drop", "rate"),
         ({"gate_activation": "tanh"}, "gate_activation", "hard_sigmoid"),
         ({"candidate_activation": None}, "candidate_activation", "identity"),
+        ({"kind": "gru"}, "kind", "slstm"),
+        ({"heads": 2}, "heads", "1 without kind='slstm'"),
+        ({"forget_gate_activation": "exponential"}, "forget_gate_activation", "without kind='slstm'"),
+        ({"kind": "slstm", "forget_gate_activation": "tanh"}, "forget_gate_activation", "exponential"),
+        ({"kind": "slstm", "heads": 0}, "heads", "from 1"),
+        ({"kind": "slstm", "heads": 2.0}, "heads", "whole number"),
+        ({"kind": "slstm", "proj_size": 2}, "proj_size", "0 with kind='slstm'"),
+        ({"kind": "slstm", "peephole": True}, "peephole", "False with kind='slstm'"),
+        ({"kind": "slstm", "coupled": True}, "coupled", "False with kind='slstm'"),
+        ({"kind": "slstm", "input_gate": False}, "input_gate", "True with kind='slstm'"),
+        ({"kind": "slstm", "forget_gate": False}, "forget_gate", "True with kind='slstm'"),
+        ({"kind": "slstm", "output_gate": False}, "output_gate", "True with kind='slstm'"),
+        ({"kind": "slstm", "gate_activation": "hard_sigmoid"}, "gate_activation", "'sigmoid' with kind='slstm'"),
+        (
+            {"kind": "slstm", "candidate_activation": "identity"},
+            "candidate_activation",
+            "'tanh' with kind='slstm'",
+        ),
+        ({"kind": "slstm", "output_activation": "identity"}, "output_activation", "'tanh' with kind='slstm'"),
+        ({"kind": "slstm", "cell_clip": 3.0}, "cell_clip", "0.0 with kind='slstm'"),
+        ({"kind": "slstm", "layer_norm": True}, "layer_norm", "False with kind='slstm'"),
+        ({"kind": "slstm", "zoneout_cell": 0.1}, "zoneout_cell", "0.0 with kind='slstm'"),
+        ({"kind": "slstm", "zoneout_hidden": 0.1}, "zoneout_hidden", "0.0 with kind='slstm'"),
+        ({"kind": "slstm", "candidate_dropout": 0.1}, "candidate_dropout", "0.0 with kind='slstm'"),
         ({"peephole": 1}, "peephole", "True or False"),
         ({"bias": 1}, "bias", "True or False"),
         ({"proj_size": True}, "proj_size", "whole number"),
@@ -190,6 +222,30 @@ def test_a_cell_is_refused_by_what_does_not_have_it(tmp_path: Path) -> None:
     layer = LayerWeights.of(CellSpec(peephole=True).code(), list(arrays.values()))
     with pytest.raises(GatewrightError, match=r"^w_ch: expected None, for single steps"):
         kernels.pack(layer)
+
+
+def test_heads_of_unequal_size_are_refused() -> None:
+    for make in (
+        lambda: StackSpec(5, kind="slstm", heads=2),
+        lambda: CellSpec(kind="slstm", heads=2).weights(3, 5),
+    ):
+        with pytest.raises(SpecError, match=r"^heads: expected a number that divides 5 units, got 2"):
+            make()
+
+
+def test_an_slstm_is_refused_by_what_does_not_have_it(tmp_path: Path) -> None:
+    cell, path = CellSpec(kind="slstm", heads=2), tmp_path / "model.safetensors"
+    model_file.write(path, SLSTM)
+    arrays = [np.zeros(shape, np.float32) for shape in cell.weights(3, 4).values()]
+    by_name = {f"{name}_l0": array for name, array in zip(cell.weights(3, 4), arrays, strict=True)}
+    for use in (
+        lambda: Stream.load(path),
+        lambda: Stream.from_weights(by_name, cell=cell),
+        lambda: to_c(SLSTM, tmp_path / "c"),
+        lambda: LSTM(3, 4, cell=cell),
+    ):
+        with pytest.raises(GatewrightError, match=r"^cell: expected one of kind 'lstm' for .*, got kind 'slstm'"):
+            use()
 
 
 @pytest.mark.parametrize("cell", [CellSpec(), CellSpec(bias=False), CellSpec(proj_size=3)])

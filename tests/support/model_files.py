@@ -112,6 +112,13 @@ VARIANT_SPEC = ModelSpec(
     SymbolHead(),
 )  # fmt: skip
 VARIANT = ModelFile(VARIANT_SPEC, weights(VARIANT_SPEC), vocabulary=VOCABULARY)
+#: Layers of sLSTM cells.
+SLSTM_SPEC = ModelSpec(
+    SymbolEncoder(symbols=3, embedding_size=2),
+    StackSpec(4, 2, hidden_dropout=0.5, kind="slstm", heads=2, forget_gate_activation="exponential"),
+    SymbolHead(),
+)
+SLSTM = ModelFile(SLSTM_SPEC, weights(SLSTM_SPEC), vocabulary=VOCABULARY)
 ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS, UNITS, MERGED, VARIANT]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gatewright.equations.arrays import Array, described, require
 from gatewright.errors import GatewrightError
-from gatewright.spec.cell import WEIGHTS, CellSpec, LayerWeights
+from gatewright.spec.cell import WEIGHTS, CellSpec, LayerWeights, require_lstm
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -73,6 +73,7 @@ def require_weights(weights: LayerWeights, cell: CellSpec) -> None:
     Raises:
         GatewrightError: names the weight that does not fit.
     """
+    require_lstm("these equations", cell)
     W_ih = weights.W_ih
     is_float = isinstance(W_ih, np.ndarray) and np.issubdtype(W_ih.dtype, np.floating)
     gates = len(cell.gates())

@@ -7,7 +7,7 @@ from typing import Any
 
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.native_args import sorted_by_layer
-from gatewright.spec.cell import PLAIN_WEIGHTS, WEIGHTS, CellSpec, LayerWeights
+from gatewright.spec.cell import PLAIN_WEIGHTS, WEIGHTS, CellSpec, LayerWeights, require_lstm
 
 _ACTIVATIONS = {
     "sigmoid": "GATEWRIGHT_SMOOTH",
@@ -39,7 +39,12 @@ static const gatewright_cell cell = {{
 
 
 def evaluated(file: ModelFile) -> CellSpec | None:
-    """Return the cell of a model as it is after training; None for the plain one."""
+    """Return the cell of a model as it is after training; None for the plain one.
+
+    Raises:
+        GatewrightError: if it is an sLSTM.
+    """
+    require_lstm("C source", file.spec.lstm)
     cell = file.spec.lstm.cell.in_evaluation()
     return cell if cell.features() else None
 

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 #: The newest version of the format that this build reads and writes.  A file has the oldest version, from
 #: `OLDEST_WRITTEN` on, that holds all that its model uses, so that older builds read it too.
-FORMAT = 5
+FORMAT = 6
 OLDEST_WRITTEN = 2
 
 #: Versions that it reads.  In version 1 an encoder of series says nothing of the time zone; version 3 adds how
-#: tables are read; versions 3, 4 and 5 add the fields and kinds that `Spec.version` says.
-READABLE = ("1", "2", "3", "4", "5")
+#: tables are read; versions 3 to 6 add the fields and kinds that `Spec.version` says.
+READABLE = ("1", "2", "3", "4", "5", "6")
 
 #: Longest header in bytes; the safetensors library reads no longer one.
 LONGEST_HEADER = 100_000_000
@@ -269,7 +269,7 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
         hint = "; a newer gatewright reads it" if newer else ""
         raise ModelFileError("metadata.gatewright", expected, shorten(version) + hint)
     required = {"gatewright", "spec", "sha256", "written_by"}
-    members = set(metadata) - ({"table"} if version in ("3", "4", "5") else set())
+    members = set(metadata) - ({"table"} if version not in ("1", "2") else set())
     if not any(members == {*required, companion} for companion in ("scaler", "vocabulary")):
         expected = f"the keys {sorted(required)} and either 'scaler' or 'vocabulary'"
         raise ModelFileError("metadata", expected, shorten(sorted(metadata)))

@@ -20,7 +20,7 @@ from gatewright.nn import LSTM, Record
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
 from gatewright.runs.run import Run
-from gatewright.spec.cell import CellFeatures
+from gatewright.spec.cell import CellFeatures, require_lstm
 from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
 
@@ -122,6 +122,7 @@ def require_shown_cell(cell: CellFeatures) -> None:
     Raises:
         GatewrightError: names the feature.
     """
+    require_lstm("a recording", cell)
     for name in ("output_activation", "layer_norm", "zoneout_hidden"):
         if name in cell.features():
             expected = "a cell that shows o ⊙ tanh(c), for a recording"

@@ -17,7 +17,7 @@ from gatewright.runtime.classes import pooled_width, pooling_of, require_stepwis
 from gatewright.runtime.native_args import native_columns, native_features, pool_weight, sorted_by_layer
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
-from gatewright.spec.cell import CellSpec, require_plain
+from gatewright.spec.cell import CellSpec, require_lstm, require_plain
 
 #: How the weights of the gates are stored, and what products are of.
 WeightFormat = Literal["float32", "bf16", "bf16-float32", "int8", "int8-float32"]
@@ -152,6 +152,7 @@ def _evaluated(cell: CellSpec, weights: object) -> CellSpec:
     """Return the cell as it is after training, if it has this format."""
     if weights not in get_args(WeightFormat):
         raise GatewrightError("weights", WEIGHT_FORMATS, repr(weights)[:80])
+    require_lstm("a stream", cell)
     cell = cell.in_evaluation()
     if weights not in formats_of(cell):
         require_plain(f"a stream with weights={weights!r}", cell)

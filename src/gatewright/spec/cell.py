@@ -14,15 +14,22 @@ from gatewright.spec.json import Spec, left_out, require, require_size
 _BIAS, _PROJECTION, _PEEPHOLE, _COUPLED = 1, 2, 4, 8
 _NO_INPUT_GATE, _NO_FORGET_GATE, _NO_OUTPUT_GATE = 16, 32, 64
 _HARD_GATES, _CANDIDATE, _OUTPUT, LAYER_NORM = 128, 256, 1024, 4096
+SLSTM, EXPONENTIAL_FORGET_GATE = 8192, 16384
 #: Cells whose adjoint depends on which side of a bound a number is: that of a hard activation.
 HARD = _HARD_GATES | _CANDIDATE | _OUTPUT
 
 #: The largest `CellSpec.code` of a plain cell.
 PLAIN_CODES = _BIAS | _PROJECTION
 
+#: The equations that a cell may have.
+KINDS = ("lstm", "slstm")
+
 #: Activations of gates, and of the candidate and the output; the number of one in `CellSpec.code` is its place.
 GATE_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
 STATE_ACTIVATIONS = ("tanh", "hard_tanh", "identity")
+
+#: Activations of the forget gate of an sLSTM.
+FORGET_GATE_ACTIVATIONS = ("sigmoid", "exponential")
 
 #: Added to the variance by layer normalisation, as in `torch.nn.LayerNorm`.
 LAYER_NORM_EPSILON = 1e-5
@@ -34,11 +41,17 @@ _ACTIVATIONS = {
     "candidate_activation": STATE_ACTIVATIONS,
     "output_activation": STATE_ACTIVATIONS,
 }
+#: What an sLSTM may have of the features of an LSTM: both concern the hidden state that W_hh reads.
+_OF_SLSTM = ("hidden_dropout", "weight_drop")
 _RATES = ("zoneout_cell", "zoneout_hidden", "hidden_dropout", "candidate_dropout", "weight_drop")
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +75,10 @@ class CellFeatures(Spec):
         hidden_dropout: rate of dropout on the hidden state that W_hh reads, with one mask a sequence.
         candidate_dropout: rate of dropout on the candidate, with a mask a step.
         weight_drop: rate of dropout on the elements of W_hh, with one mask a call.
+        kind: equations of the cell, out of `KINDS`: those of an LSTM, or of an sLSTM (Beck et al. 2024), which has
+            none of the features above but the dropouts of the hidden state and of W_hh.
+        heads: parts of an sLSTM's units, of equal size; a unit reads the hidden state of its own part alone.
+        forget_gate_activation: of an sLSTM, out of `FORGET_GATE_ACTIVATIONS`.
     """
 
     peephole: bool = left_out(False, since=5)
@@ -79,6 +96,9 @@ class CellFeatures(Spec):
     hidden_dropout: float = left_out(0.0, since=5)
     candidate_dropout: float = left_out(0.0, since=5)
     weight_drop: float = left_out(0.0, since=5)
+    kind: str = left_out("lstm", since=6)
+    heads: int = left_out(1, since=6)
+    forget_gate_activation: str = left_out("sigmoid", since=6)
 
     def features(self) -> tuple[str, ...]:
         """Return the names of the features that are not those of the plain cell, in order.
@@ -88,6 +108,11 @@ class CellFeatures(Spec):
         """
         own = fields(CellFeatures)
         return tuple(field.name for field in own if getattr(self, field.name) != field.default)
+
+    @property
+    def is_slstm(self) -> bool:
+        """Whether the equations are those of an sLSTM."""
+        return self.kind == "slstm"
 
     @property
     def is_random(self) -> bool:
@@ -111,6 +136,7 @@ class CellFeatures(Spec):
         for name in _RATES:
             rate = getattr(self, name)
             require(_is_number(rate) and 0 <= rate < 1, name, "a rate from 0 up to, but not, 1", rate)
+        self._require_kind()
         if self.coupled:
             for name in ("input_gate", "forget_gate"):
                 expected = "True with coupled=True, where the forget gate gives both"
@@ -120,6 +146,23 @@ class CellFeatures(Spec):
             require(not self.peephole, "peephole", f"False {none}", True)
             activation = self.gate_activation
             require(activation == "sigmoid", "gate_activation", f"'sigmoid' {none}", activation)
+
+    def _require_kind(self) -> None:
+        """Require features of an sLSTM where the cell is one, and there alone."""
+        require(self.kind in KINDS, "kind", f"one of {list(KINDS)}", self.kind)
+        require(_is_whole(self.heads), "heads", "a whole number", self.heads)
+        require_size("heads", self.heads)
+        activation = self.forget_gate_activation
+        expected = f"one of {list(FORGET_GATE_ACTIVATIONS)}"
+        require(activation in FORGET_GATE_ACTIVATIONS, "forget_gate_activation", expected, activation)
+        for each in fields(CellFeatures):
+            name, value = each.name, getattr(self, each.name)
+            if name == "kind" or value == each.default:
+                continue
+            if self.kind != "slstm":
+                require(each.metadata["since"] < 6, name, f"{each.default!r} without kind='slstm'", value)
+            elif name not in ("heads", "forget_gate_activation"):
+                require(name in _OF_SLSTM, name, f"{each.default!r} with kind='slstm'", value)
 
 
 @dataclass(frozen=True)
@@ -137,6 +180,8 @@ class CellSpec(CellFeatures):
     (16, 2)
     >>> CellSpec(coupled=True, peephole=True).weights(D=3, H=4)["weight_ch"]
     (8,)
+    >>> CellSpec(kind="slstm", heads=2).weights(D=3, H=4)["weight_hh"]
+    (16, 2)
     >>> CellSpec.from_json(CellSpec().to_json()) == CellSpec()
     True
     """
@@ -146,12 +191,12 @@ class CellSpec(CellFeatures):
 
     def __post_init__(self) -> None:
         require(isinstance(self.bias, bool), "bias", "True or False", self.bias)
-        whole = isinstance(self.proj_size, int) and not isinstance(self.proj_size, bool)
-        require(whole, "proj_size", "a whole number", self.proj_size)
+        require(_is_whole(self.proj_size), "proj_size", "a whole number", self.proj_size)
         require_size("proj_size", self.proj_size, least=0)
         self._require_features()
         expected = "0 with a projection, after which a unit of the hidden state is no unit of the cell"
         require(not (self.zoneout_hidden and self.proj_size), "zoneout_hidden", expected, self.zoneout_hidden)
+        require(not (self.is_slstm and self.proj_size), "proj_size", "0 with kind='slstm'", self.proj_size)
 
     @classmethod
     def of(cls, features: CellFeatures, *, bias: bool = True, proj_size: int = 0) -> CellSpec:
@@ -161,6 +206,8 @@ class CellSpec(CellFeatures):
     @classmethod
     def decoded(cls, code: int, rates: Sequence[float] = ()) -> CellSpec:
         """Return a cell with this `code` and these `rates`; with a projection, one of width 1.
+
+        The heads of an sLSTM are not in its code, but in the shape of W_hh: it gets one.
 
         >>> CellSpec.decoded(CellSpec(coupled=True, candidate_activation="identity").code()).features()
         ('coupled', 'candidate_activation')
@@ -179,7 +226,9 @@ class CellSpec(CellFeatures):
             output_activation=STATE_ACTIVATIONS[code // _OUTPUT % 4],
             layer_norm=bool(code & LAYER_NORM),
             cell_clip=clip,
-            **dict(zip(_RATES, others, strict=False)),
+            kind=KINDS[bool(code & SLSTM)],
+            forget_gate_activation=FORGET_GATE_ACTIVATIONS[bool(code & EXPONENTIAL_FORGET_GATE)],
+            **dict(zip(_RATES, others, strict=False)),  # type: ignore[arg-type]  # which are no heads
         )
 
     def in_evaluation(self) -> CellSpec:
@@ -205,9 +254,13 @@ class CellSpec(CellFeatures):
         Args:
             D: width of the input.
             H: units.
+
+        Raises:
+            SpecError: if the heads of an sLSTM are not of equal size.
         """
+        self.require_heads(H)
         gates = self.gates()
-        rows, P = len(gates) * H, self.proj_size or H
+        rows, P = len(gates) * H, self.proj_size or H // self.heads
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, D), "weight_hh": (rows, P)}
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
@@ -218,6 +271,22 @@ class CellSpec(CellFeatures):
         if self.layer_norm:
             shapes |= {"weight_ln": (rows,), "weight_ln_cell": (H,), "bias_ln_cell": (H,)}
         return shapes
+
+    def require_heads(self, H: int) -> None:
+        """Require that the heads of an sLSTM divide its units.
+
+        Raises:
+            SpecError: names the heads.
+        """
+        require(H % self.heads == 0, "heads", f"a number that divides {H} units", self.heads)
+
+    def cell_state_size(self, H: int) -> int:
+        """Return the width of the cell state of a layer with H units: that of an sLSTM is c, n and m in a row.
+
+        >>> CellSpec().cell_state_size(4), CellSpec(kind="slstm").cell_state_size(4)
+        (4, 12)
+        """
+        return 3 * H if self.is_slstm else H
 
     def recorded(self) -> tuple[str, ...]:
         """Return the names of what a record holds of each step, in order; gates without weights are in it too."""
@@ -237,6 +306,8 @@ class CellSpec(CellFeatures):
             _NO_OUTPUT_GATE: not self.output_gate,
             _HARD_GATES: self.gate_activation != "sigmoid",
             LAYER_NORM: self.layer_norm,
+            SLSTM: self.is_slstm,
+            EXPONENTIAL_FORGET_GATE: self.forget_gate_activation != "sigmoid",
         }
         code += sum(bit for bit, present in bits.items() if present)
         code += _CANDIDATE * STATE_ACTIVATIONS.index(self.candidate_activation)
@@ -282,6 +353,24 @@ def require_plain(user: str, cell: CellFeatures) -> None:
         raise GatewrightError("cell", f"a plain LSTM cell for {user}", ", ".join(features))
 
 
+def require_lstm(user: str, cell: CellFeatures) -> None:
+    """Refuse an sLSTM where a part of Gatewright does not have it.
+
+    Args:
+        user: the part, such as "a stream".
+        cell: any cell.
+
+    Raises:
+        GatewrightError: names the kind of the cell.
+
+    >>> require_lstm("a stream", CellSpec(kind="slstm"))
+    Traceback (most recent call last):
+    gatewright.errors.GatewrightError: cell: expected one of kind 'lstm' for a stream, got kind 'slstm'
+    """
+    if cell.is_slstm:
+        raise GatewrightError("cell", f"one of kind 'lstm' for {user}", f"kind {cell.kind!r}")
+
+
 class LayerWeights(NamedTuple):
     """The weights of one layer in one direction, gates stacked in the order i, f, g, o.
 
@@ -290,7 +379,7 @@ class LayerWeights(NamedTuple):
 
     Attributes:
         W_ih: from the input, (4H, D).
-        W_hh: from the hidden state, (4H, H), or (4H, P) with a projection.
+        W_hh: from the hidden state, (4H, H), or (4H, P) with a projection, or (4H, H / heads) of an sLSTM.
         b_ih: bias, (4H,), or None.
         b_hh: a second bias, (4H,), or None.
         W_hr: projection of the hidden state, (P, H), or None.
@@ -338,15 +427,18 @@ class LayerWeights(NamedTuple):
 
     @property
     def code(self) -> int:
-        """Which cell with four gates and plain activations these are the weights of: `CellSpec.code`."""
+        """Which LSTM cell with four gates and plain activations these are the weights of: `CellSpec.code`."""
         plain = cell_code(self.b_ih is not None or self.b_hh is not None, self.W_hr is not None)
         further = (_PEEPHOLE if self.w_ch is not None else 0) | (LAYER_NORM if self.w_ln is not None else 0)
         return plain | further
 
     @property
     def hidden_size(self) -> int:
-        """H, the size of the cell state and of every gate."""
-        return int((self.W_hh if self.W_hr is None else self.W_hr).shape[1])
+        """H, the size of every gate, and of the cell state but for an sLSTM."""
+        if self.W_hr is not None:
+            return int(self.W_hr.shape[1])
+        rows, columns = self.W_hh.shape
+        return int(max(columns, rows // 4))  # an sLSTM has fewer columns, and other cells have no more rows
 
     @property
     def output_size(self) -> int:

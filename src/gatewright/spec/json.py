@@ -136,12 +136,19 @@ def _to_plain(annotation: Any, value: Any) -> Any:
             field.name for field in dataclasses.fields(value) if _is_written(field, getattr(value, field.name))
         ]
         plain = {name: _to_plain(hints[name], getattr(value, name)) for name in names}
-        return {"kind": value.kind, **plain} if hasattr(value, "kind") else plain
+        tag = _tag(value)
+        return plain if tag is None else {"kind": tag, **plain}
     if isinstance(value, tuple):
         item = typing.get_args(annotation)[0]
         return [_to_plain(item, part) for part in value]
     # A rate given as 0 is written as 0.0, so that equal specifications have one text.
     return float(value) if annotation is float and type(value) is int else value
+
+
+def _tag(spec: Any) -> str | None:
+    """Return the name of a class of specifications that is one of several, if it is; a field is no name."""
+    is_field = "kind" in {field.name for field in dataclasses.fields(spec)}
+    return None if is_field else getattr(spec, "kind", None)
 
 
 def _is_written(field: dataclasses.Field[Any], value: Any) -> bool:
@@ -160,7 +167,7 @@ def _from_plain(annotation: Any, plain: Any, name: str) -> Any:
     if dataclasses.is_dataclass(annotation):
         hints = _hints(annotation)
         fields = dataclasses.fields(annotation)
-        kind = {"kind"} if hasattr(annotation, "kind") else set()
+        kind = set() if _tag(annotation) is None else {"kind"}
         required = kind | {field.name for field in fields if _SINCE not in field.metadata}
         extra = {field.name for field in fields} - required
         if not isinstance(plain, dict) or not required <= set(plain) <= required | extra:

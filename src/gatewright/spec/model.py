@@ -45,7 +45,7 @@ class StackSpec(CellFeatures):
         require_size("num_layers", self.num_layers)
         require(0.0 <= self.dropout < 1.0, "dropout", "a rate from 0 up to, but not, 1", self.dropout)
         require(0 <= self.proj_size < self.hidden_size, "proj_size", "0 or less than hidden_size", self.proj_size)
-        _ = self.cell  # which checks the features
+        self.cell.require_heads(self.hidden_size)  # after the features, which the cell checks
 
     @property
     def output_size(self) -> int:

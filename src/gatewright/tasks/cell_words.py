@@ -9,12 +9,16 @@ from dataclasses import fields
 from typing import Any
 
 from gatewright.errors import GatewrightError, nearest, shorten
-from gatewright.spec.cell import CellFeatures, CellSpec
+from gatewright.spec.cell import KINDS, CellFeatures, CellSpec
 
 #: The word for a cell without any feature.
 PLAIN = "plain"
 
 _DEFAULTS = {feature.name: feature.default for feature in fields(CellFeatures)}
+#: Kinds that are words of their own.
+_KINDS = KINDS[1:]
+#: What an error shows as the value of a number.
+_EXAMPLES = {"cell_clip": 3, "heads": 4}
 _TRUTHS = {"true": True, "false": False}
 
 
@@ -22,7 +26,8 @@ def features_of(words: Iterable[str], proj_size: int = 0) -> CellFeatures:
     """Return the cell that words name.
 
     Args:
-        words: each one feature, or several with spaces or commas between them; "plain" for none.
+        words: each one feature, or several with spaces or commas between them; "plain" for none, "slstm" for the
+            kind of that name.
         proj_size: width of the projection of the layers, which does not go with every feature.
 
     Raises:
@@ -30,15 +35,17 @@ def features_of(words: Iterable[str], proj_size: int = 0) -> CellFeatures:
 
     >>> features_of(["layer_norm", "zoneout_cell=0.1"]).features()
     ('layer_norm', 'zoneout_cell')
+    >>> features_of(["slstm heads=4"]).heads
+    4
     """
     each = [word for text in words for word in re.split(r"[\s,]+", text) if word]
     values: dict[str, Any] = {}
     for word in each if each != [PLAIN] else ():
-        written, _, value = word.partition("=")
+        written, _, value = (f"kind={word}" if word in _KINDS else word).partition("=")
         name = written.replace("-", "_")
         if name not in _DEFAULTS:
-            known = f"{PLAIN} alone, or features out of {', '.join(_DEFAULTS)}"
-            raise GatewrightError("--cell", known, f"{shorten(written)}{nearest(name, _DEFAULTS)}")
+            known = f"{PLAIN} alone, or features out of {', '.join((*_KINDS, *_DEFAULTS))}"
+            raise GatewrightError("--cell", known, f"{shorten(written)}{nearest(name, (*_KINDS, *_DEFAULTS))}")
         if name in values:
             raise GatewrightError(f"--cell {name}", "each feature once", "twice")
         values[name] = _value(name, value)
@@ -66,24 +73,30 @@ def _value(name: str, text: str) -> Any:
     except ValueError:
         number = math.nan
     if math.isnan(number):
-        raise GatewrightError(flag, f"a number, such as {name}={3 if name == 'cell_clip' else 0.1}", shorten(text))
-    return number
+        expected = f"a number, such as {name}={_EXAMPLES.get(name, 0.1)}"
+        raise GatewrightError(flag, expected, shorten(text))
+    return int(number) if isinstance(default, int) and number.is_integer() else number
 
 
 def words_of(cell: CellFeatures) -> tuple[str, ...]:
-    """Return the words for a cell, in order of the features, as a run keeps them.
+    """Return the words for a cell, its kind first, then in order of the features, as a run keeps them.
 
     >>> words_of(CellSpec(zoneout_cell=0.1, output_gate=False, peephole=True, cell_clip=3))
     ('peephole', 'output_gate=false', 'cell_clip=3', 'zoneout_cell=0.1')
+    >>> words_of(CellSpec(kind="slstm", heads=4, weight_drop=0.5))
+    ('slstm', 'weight_drop=0.5', 'heads=4')
     >>> words_of(CellSpec())
     ('plain',)
     """
-    return tuple(_word(name, getattr(cell, name)) for name in cell.features()) or (PLAIN,)
+    names = sorted(cell.features(), key=lambda name: name != "kind")
+    return tuple(_word(name, getattr(cell, name)) for name in names) or (PLAIN,)
 
 
 def _word(name: str, value: Any) -> str:
     if value is True:
         return name
+    if value in _KINDS:
+        return str(value)
     text = repr(float(value)).removesuffix(".0") if isinstance(value, float | int) else str(value)
     return f"{name}={'false' if value is False else text}"
 
