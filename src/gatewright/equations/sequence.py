@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.bfloat16 import to_bf16
-from gatewright.equations import plain, variants
+from gatewright.equations import plain, slstm_cell, variants
 from gatewright.equations.arrays import Array, Compute, in_bf16, require, sum_outer, sum_rows
 from gatewright.equations.masks import Masks, StepMasks
 from gatewright.equations.record import FIELDS, QUANTITIES, Gradients, OutputGradients, Record, zero_record
@@ -27,6 +27,8 @@ def step(
     masks: StepMasks | None = None,
 ) -> Record:
     """Advance one step: from the state (h, c) and the input x to the next state, with every gate.
+
+    The cell state of an sLSTM is [c | n | m], 3H wide; `Record.cell_state` has that after the step.
 
     Args:
         x: input, (B, D), or (D,) for one row alone.
@@ -51,12 +53,14 @@ def step(
     D = weights.W_ih.shape[1]
     require("x", x, weights.W_ih.dtype, ("B", D), (D,))
     require("h", h, x.dtype, (*x.shape[:-1], weights.output_size))
-    require("c", c, x.dtype, (*x.shape[:-1], weights.hidden_size))
+    require("c", c, x.dtype, (*x.shape[:-1], _width(weights, cell)))
     bf16 = in_bf16(compute, weights.W_ih.dtype)
     if _is_plain(cell):
         return plain.step(x, h, c, weights, bf16=bf16)
     assert cell is not None
     require_weights(weights, cell)
+    if cell.is_slstm:
+        return slstm_cell.step(x, (h, c), weights, cell, None if masks is None else masks.hidden, compute)
     return variants.step(x, h, c, weights, cell, masks, bf16=bf16)
 
 
@@ -102,9 +106,13 @@ def forward(
     require("x", x, weights.W_ih.dtype, ("T", "B", D), ("T", D))
     record = zero_record(x, weights.hidden_size, weights.output_size, x.dtype)
     h = record.hidden_initial if h_0 is None else h_0
-    c = record.cell_initial if c_0 is None else c_0
+    rows = x.shape[1:-1]
+    c = np.zeros((*rows, _width(weights, cell)), x.dtype) if c_0 is None else c_0
     require("h_0", h, x.dtype, record.hidden_initial.shape)
-    require("c_0", c, x.dtype, record.cell_initial.shape)
+    require("c_0", c, x.dtype, (*rows, _width(weights, cell)))
+    if cell is not None and cell.is_slstm:
+        record = slstm_cell.forward(x, (h, c), weights, cell, _hidden_mask(masks, cell, x, weights), compute)
+        return record.hidden, record
 
     record = dataclasses.replace(record, hidden_initial=h, cell_initial=c)
     if cell is not None and (cell.cell_clip or cell.zoneout_cell):
@@ -157,10 +165,11 @@ def backward(
     d_record = zeros if d.record is None else d.record
     dy = zeros.hidden if d.dy is None else d.dy
     dh = zeros.hidden_initial if d.dh_n is None else d.dh_n
-    dc = zeros.cell_initial if d.dc_n is None else d.dc_n
+    rows = x.shape[1:-1]
+    dc = np.zeros((*rows, _width(weights, cell)), x.dtype) if d.dc_n is None else d.dc_n
     require("dy", dy, x.dtype, zeros.hidden.shape)
     require("dh_n", dh, x.dtype, zeros.hidden_initial.shape)
-    require("dc_n", dc, x.dtype, zeros.cell_initial.shape)
+    require("dc_n", dc, x.dtype, (*rows, _width(weights, cell)))
     for name in FIELDS:
         shape = getattr(zeros, name).shape
         require(f"record.{name}", getattr(record, name), x.dtype, shape)
@@ -171,6 +180,10 @@ def backward(
         return _backward_plain(d_outputs, dh, dc, record, x, weights, bf16)
     assert cell is not None
     require_weights(weights, cell)
+    if cell.is_slstm:
+        outputs = OutputGradients(d_outputs.hidden, dh, dc, d_record)
+        mask = _hidden_mask(masks, cell, x, weights)
+        return slstm_cell.backward(outputs, record, x, weights, cell, mask, compute)
     chosen = _masks_of(masks, cell, x, weights)
     return _backward_variant(d_outputs, (dh, dc), record, x, weights, cell, chosen, bf16)
 
@@ -275,6 +288,17 @@ def _gradients(
 def _is_plain(cell: CellSpec | None) -> bool:
     """Whether a cell is computed as the plain one; dropout of weights is none of the cell's equations."""
     return cell is None or not (cell.rates() or set(cell.features()) - {"weight_drop"})
+
+
+def _width(weights: LayerWeights, cell: CellSpec | None) -> int:
+    """Return the width of the cell state."""
+    return weights.hidden_size if cell is None else cell.cell_state_size(weights.hidden_size)
+
+
+def _hidden_mask(masks: Masks | None, cell: CellSpec, x: Array, weights: LayerWeights) -> Array | None:
+    """Return the factor of the hidden state that W_hh reads, the same at every step; None for 1."""
+    chosen: list[StepMasks | None] = _masks_of(masks, cell, x, weights)
+    return chosen[0].hidden if chosen and chosen[0] is not None else None
 
 
 def _masks_of(masks: Masks | None, cell: CellSpec | None, x: Array, weights: LayerWeights) -> list[Any]:

@@ -7,152 +7,57 @@
 
 The input gate is exponential; the forget gate is sigmoid, as above, or exponential: log f = W_f x + R_f h + b_f.
 R is block diagonal: a head reads its own hidden units alone.  The stabiliser m keeps the exponentials in range and
-cancels in c / n.  It starts at -inf in each row, so that c and n of a row start at 0 whatever its batch.
+cancels in c / n.  Where n is 0 nothing was read yet, and m and c are not read: m' = log i, as if m were -inf.  So
+a state of zeros is the start of a sequence, row by row and unit by unit.
 
-Adjoints of c and n are those at a fixed m: the true states are e^m c and e^m n, and a loss depends on these alone.
+`gatewright.equations.forward(..., cell=CellSpec(kind="slstm"))` runs the same, with [c | n | m] as the cell state.
 
 Source: Beck et al. 2024, xLSTM: Extended Long Short-Term Memory, arXiv:2405.04517, section 2.2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from gatewright.equations.arrays import Array, described, require, sigmoid, sum_outer, sum_rows
+from gatewright.bfloat16 import chain, product, to_bf16
+from gatewright.equations.arrays import Array, Compute, described, in_bf16, require, sigmoid, sum_outer, sum_rows
+from gatewright.equations.slstm_record import (
+    Gradients,
+    OutputGradients,
+    Record,
+    State,
+    Weights,
+    scaled_forget_gate,
+)
 from gatewright.errors import GatewrightError
 
 #: How the forget gate is activated.
 ForgetGate: TypeAlias = Literal["sigmoid", "exponential"]
 
-
-class Weights(NamedTuple):
-    """The weights of a layer: rows of the input gate, the forget gate, the candidate z and the output gate.
-
-    Attributes:
-        W_ih: from the input, (4H, D).
-        W_hh: from the hidden state, (4H, H / heads): a row reads the hidden units of its own head.
-        b: bias, (4H,), or None for none.
-    """
-
-    W_ih: Array
-    W_hh: Array
-    b: Array | None = None
-
-    @property
-    def hidden_size(self) -> int:
-        """H, units of the layer."""
-        return len(self.W_ih) // 4
-
-    @property
-    def heads(self) -> int:
-        """Number of heads."""
-        return self.hidden_size // self.W_hh.shape[1]
+__all__ = [
+    "ForgetGate",
+    "Gradients",
+    "OutputGradients",
+    "Record",
+    "State",
+    "Weights",
+    "backward",
+    "forward",
+    "step",
+]
 
 
-class State(NamedTuple):
-    """What a step passes on, each (B, H) or (H,).
-
-    Attributes:
-        h: hidden state.
-        c: cell state, times e^-m.
-        n: normaliser, times e^-m.
-        m: stabiliser.
-    """
-
-    h: Array
-    c: Array
-    n: Array
-    m: Array
-
-    @classmethod
-    def start(cls, *shape: int, dtype: DTypeLike = np.float64) -> State:
-        """Return the state before the first step of a sequence: nothing is read yet.
-
-        >>> State.start(1, 2).m
-        array([[-inf, -inf]])
-        """
-        h, c, n = (np.zeros(shape, dtype) for _ in range(3))
-        return cls(h, c, n, np.full(shape, -np.inf, dtype))
-
-
-@dataclass(frozen=True)
-class Record:
-    """Gates and states of each step of a sequence, (T, B, H), or of a single step, (B, H).
-
-    Attributes:
-        log_input_gate: logarithm of the input gate.
-        log_forget_gate: logarithm of the forget gate.
-        candidate: z.
-        output_gate: o.
-        state: h, c, n and m after each step.
-        initial: h, c, n and m before the first step, (B, H).
-    """
-
-    log_input_gate: Array
-    log_forget_gate: Array
-    candidate: Array
-    output_gate: Array
-    state: State
-    initial: State
-
-    def before(self) -> State:
-        """Return the states before each step, (T, B, H)."""
-        pairs = zip(self.initial, self.state, strict=True)
-        return State(*(np.concatenate([first[None], each])[:-1] for first, each in pairs))
-
-    def keep(self) -> Array:
-        """Return the factor of the previous average c / n at each step, (T, B, H): f n / n', between 0 and 1.
-
-        With `write`: (c / n)_t = keep_t ⊙ (c / n)_{t-1} + write_t, and the average is that of the candidates, with
-        `share` = 1 - keep as the weight of the step's own.
-        """
-        before = self.before()
-        with np.errstate(invalid="ignore"):
-            kept: Array = np.exp(self.log_forget_gate + before.m - self.state.m) * before.n / self.state.n
-        return kept
-
-    def share(self) -> Array:
-        """Return the weight of each step's candidate in the average after that step, (T, B, H): i / n'."""
-        share: Array = np.exp(self.log_input_gate - self.state.m) / self.state.n
-        return share
-
-    def write(self) -> Array:
-        """Return what each step adds to the average c / n, (T, B, H)."""
-        return self.share() * self.candidate
-
-    def ledger(self, t: int) -> tuple[Array, Array]:
-        """Split the average after step t: h_t = o_t ⊙ (Σ_k w_k ⊙ z_k + w_initial ⊙ (c / n)_initial).
-
-        Args:
-            t: the step.
-
-        Returns:
-            w of steps 0 ... t, (t + 1, B, H), each at least 0; and that of the initial state, (B, H), which is 0
-            where the sequence starts from nothing.  They sum to 1: m cancels.
-        """
-        t = range(len(self.candidate))[t]
-        keep = self.keep()[: t + 1]
-        survived = np.concatenate([np.cumprod(keep[::-1], axis=0)[::-1], np.ones_like(keep[:1])])
-        return survived[1:] * self.share()[: t + 1], survived[0]
-
-
-class Gradients(NamedTuple):
-    """The adjoint of all that `forward` reads, each in the shape of what it belongs to."""
-
-    dx: Array
-    dh_0: Array
-    dc_0: Array
-    dn_0: Array
-    dW_ih: Array  # noqa: N815
-    dW_hh: Array  # noqa: N815
-    db: Array | None
-
-
-def step(x: Array, state: State, weights: Weights, *, forget_gate: ForgetGate = "sigmoid") -> Record:
+def step(
+    x: Array,
+    state: State,
+    weights: Weights,
+    *,
+    forget_gate: ForgetGate = "sigmoid",
+    dropout: Array | None = None,
+    compute: Compute = "full",
+) -> Record:
     """Advance one step.
 
     Args:
@@ -160,6 +65,8 @@ def step(x: Array, state: State, weights: Weights, *, forget_gate: ForgetGate = 
         state: before the step.
         weights: of the layer.
         forget_gate: its activation.
+        dropout: factor of the hidden state that W_hh reads, (B, H); None for 1.
+        compute: the arithmetic of products.
 
     Raises:
         GatewrightError: if a shape or a type does not fit.
@@ -171,15 +78,13 @@ def step(x: Array, state: State, weights: Weights, *, forget_gate: ForgetGate = 
     H = _require(x, weights, forget_gate)
     for name, each in zip(State._fields, state, strict=True):
         require(name, each, x.dtype, (*x.shape[:-1], H))
-    pre = x @ weights.W_ih.T + _by_heads(state.h, weights)
-    if weights.b is not None:
-        pre = pre + weights.b
+    pre = _pre_activation(x, state.h if dropout is None else state.h * dropout, weights, compute)
     log_i, f_pre, z_pre, o_pre = np.split(pre, 4, axis=-1)
     log_f = f_pre if forget_gate == "exponential" else -np.logaddexp(0, -f_pre)
     z, o = np.tanh(z_pre), sigmoid(o_pre)
 
-    m = np.maximum(log_f + state.m, log_i)
-    f, i = np.exp(log_f + state.m - m), np.exp(log_i - m)
+    m = np.where(state.n == 0, log_i, np.maximum(log_f + state.m, log_i))
+    f, i = scaled_forget_gate(log_f, state, m), np.exp(log_i - m)
     c = f * state.c + i * z
     n = f * state.n + i
     h = o * (c / n)
@@ -187,7 +92,13 @@ def step(x: Array, state: State, weights: Weights, *, forget_gate: ForgetGate = 
 
 
 def forward(
-    x: Array, weights: Weights, state: State | None = None, *, forget_gate: ForgetGate = "sigmoid"
+    x: Array,
+    weights: Weights,
+    state: State | None = None,
+    *,
+    forget_gate: ForgetGate = "sigmoid",
+    dropout: Array | None = None,
+    compute: Compute = "full",
 ) -> tuple[Array, Record]:
     """Run a sequence: `step`, T times.
 
@@ -196,6 +107,8 @@ def forward(
         weights: of the layer.
         state: before the first step; `State.start` if None.
         forget_gate: its activation.
+        dropout: factor of the hidden state that W_hh reads, (B, H), at every step; None for 1.
+        compute: the arithmetic of products.
 
     Returns:
         y, the hidden state after each step, (T, B, H); and the record.
@@ -218,7 +131,7 @@ def forward(
     record = Record(log_i, log_f, z, o, State(h, c, n, m), initial)
     before = initial
     for t in range(len(x)):
-        after = step(x[t], before, weights, forget_gate=forget_gate)
+        after = step(x[t], before, weights, forget_gate=forget_gate, dropout=dropout, compute=compute)
         values = (after.log_input_gate, after.log_forget_gate, after.candidate, after.output_gate, *after.state)
         for whole, value in zip(arrays, values, strict=True):
             whole[t] = value
@@ -227,66 +140,127 @@ def forward(
 
 
 def backward(
-    dy: Array,
-    d_last: tuple[Array | None, Array | None, Array | None],
+    d: OutputGradients,
     record: Record,
     x: Array,
     weights: Weights,
     *,
     forget_gate: ForgetGate = "sigmoid",
+    dropout: Array | None = None,
+    compute: Compute = "full",
 ) -> Gradients:
     """Go back through `forward`, from the last step to the first.
 
+    Adjoints of c and n are those at a fixed m, and m has a residual δ = dm - dc ⊙ c - dn ⊙ n: the true states are
+    e^m c and e^m n, so that δ is 0 for a loss of these.  It flows to the branch of the maximum that m took: to
+    log i, or to log f and to the m before it, where it is δ again.
+
     Args:
-        dy: adjoint of y, (T, B, H).
-        d_last: adjoints of h, c and n after the last step, at its m; None for zeros.
+        d: the adjoint of what `forward` gave.
         record: the record that `forward` returned.
-        x: the input that `forward` read, as are the weights and the forget gate.
+        x: the input that `forward` read, as are the weights, the forget gate, the dropout and the arithmetic.
         weights: of the layer.
         forget_gate: its activation.
+        dropout: factor of the hidden state that W_hh reads, (B, H).
+        compute: the arithmetic of products.
 
     Raises:
         GatewrightError: if a shape or a type does not fit.
     """
     H = _require(x, weights, forget_gate)
-    require("dy", dy, x.dtype, (*x.shape[:-1], H))
-    zeros = np.zeros((*x.shape[1:-1], H), x.dtype)
-    dh, dc, dn = (zeros if each is None else each for each in d_last)
+    shape, dtype = (*x.shape[:-1], H), x.dtype
+    named = {name: each for name, each in zip(d._fields, d, strict=True) if each is not None}
+    for name, each in named.items():
+        require(name, each, dtype, shape[1:] if name.endswith("_n") else shape)
+    dh: Array
+    dc: Array
+    dn: Array
+    dh, dc, dn, dm = (named.get(name, np.zeros(shape[1:], dtype)) for name in ("dh_n", "dc_n", "dn_n", "dm_n"))
+    zeros: Array = np.zeros(shape, dtype)
+    of_steps = [named.get(name, zeros) for name in ("dy", "dshare", "dcandidate", "doutput_gate", "daverage")]
+    last = State(*(a[-1] for a in record.state)) if len(x) else record.initial
+    residual: Array = dm - dc * last.c - dn * last.n
     before = record.before()
-    d_pre = np.empty((*x.shape[:-1], 4 * H), x.dtype)
+    d_pre: Array = np.empty((*x.shape[:-1], 4 * H), dtype)
     for t in reversed(range(len(x))):
-        o, z, log_f = record.output_gate[t], record.candidate[t], record.log_forget_gate[t]
-        _, c, n, m = (each[t] for each in record.state)
-        _, c_before, n_before, m_before = (each[t] for each in before)
-        f, i = np.exp(log_f + m_before - m), np.exp(record.log_input_gate[t] - m)
-
-        dh = dh + dy[t]
-        average = c / n
-        do = dh * average
-        d_average = dh * o
-        dc = dc + d_average / n
-        dn = dn - d_average * average / n
-        di = dc * z + dn
-        df = dc * c_before + dn * n_before
-        dz = dc * i
-
-        di_pre = di * i
-        df_pre = df * f * (1 if forget_gate == "exponential" else -np.expm1(log_f))
-        dz_pre = dz * (1 - z * z)
-        do_pre = do * o * (1 - o)
-        d_pre[t] = np.concatenate([di_pre, df_pre, dz_pre, do_pre], axis=-1)
-        dc, dn = dc * f, dn * f
-        dh = _by_heads_adjoint(d_pre[t], weights)
-    dtype = x.dtype
+        dy, *d_gates = (each[t] for each in of_steps)
+        adjoint = _StepAdjoint(record.at(t), forget_gate)
+        d_pre[t] = adjoint.of_gates(dh + dy, dc, dn, residual, d_gates)
+        dc, dn, residual = adjoint.before
+        dh = _by_heads_adjoint(d_pre[t], weights, in_bf16(compute, dtype))
+        dh = dh if dropout is None else dh * dropout
+    initial = record.initial
+    read = initial.n != 0
+    dm_0 = np.where(read, dc * initial.c + dn * initial.n + residual, 0)
+    operands = [d_pre, x, before.h if dropout is None else before.h * dropout, weights.W_ih]
+    if in_bf16(compute, dtype):
+        operands = [to_bf16(each).astype(np.float64) for each in operands]
+    of_products, x, h_read, W_ih = operands
     return Gradients(
-        dx=d_pre @ weights.W_ih,
+        dx=(of_products @ W_ih).astype(dtype, copy=False),
         dh_0=dh,
         dc_0=dc,
         dn_0=dn,
-        dW_ih=sum_outer(d_pre, x, dtype),
-        dW_hh=_sum_outer_by_heads(d_pre, before.h, weights),
+        dm_0=dm_0,
+        dW_ih=sum_outer(of_products, x, dtype),
+        dW_hh=_sum_outer_by_heads(of_products, h_read, weights),
         db=None if weights.b is None else sum_rows(d_pre, dtype),
     )
+
+
+class _StepAdjoint:
+    """The way back through one step: its lines, from the last to the first.
+
+    Attributes:
+        before: adjoints of c and n before the step, and the residual there; after `of_gates`.
+    """
+
+    before: tuple[Array, Array, Array]
+
+    def __init__(self, r: Record, forget_gate: str) -> None:
+        self.r, self.forget_gate = r, forget_gate
+
+    def of_gates(self, dh: Array, dc: Array, dn: Array, residual: Array, d_gates: list[Array]) -> Array:
+        """Return the adjoint of the gates before activation, (B, 4H).
+
+        Args:
+            dh: adjoint of h after the step.
+            dc: of c, from later steps.
+            dn: of n, likewise.
+            residual: of m, likewise.
+            d_gates: of share, z, o and the average from outside.
+        """
+        r, (dshare, dz, do, d_average) = self.r, d_gates
+        z, o, (_, c, n, m) = r.candidate, r.output_gate, r.state
+        f, i = scaled_forget_gate(r.log_forget_gate, r.initial, m), np.exp(r.log_input_gate - m)
+        average, share = c / n, i / n
+
+        do = do + dh * average
+        d_average = d_average + dh * o
+        dc = dc + d_average / n
+        dn = dn - d_average * average / n - dshare * share / n
+        di = dc * z + dn + dshare / n
+        df = dc * r.initial.c + dn * r.initial.n
+        dz = dz + dc * i
+        kept = (r.initial.n != 0) & (r.log_forget_gate + r.initial.m > r.log_input_gate)
+        d_log_f, d_log_i = df * f + np.where(kept, residual, 0), di * i + np.where(kept, 0, residual)
+        self.before = dc * f, dn * f, np.where(kept, residual, 0)
+
+        slope = 1 if self.forget_gate == "exponential" else -np.expm1(r.log_forget_gate)
+        d_pre = [d_log_i, d_log_f * slope, dz * (1 - z * z), do * o * (1 - o)]
+        return np.concatenate(d_pre, axis=-1)
+
+
+def _pre_activation(x: Array, h: Array, weights: Weights, compute: Compute) -> Array:
+    """Return W x + R h + b, (B, 4H)."""
+    if in_bf16(compute, weights.W_ih.dtype):
+        bias = np.zeros(len(weights.W_ih), x.dtype) if weights.b is None else weights.b
+        parts = np.split(chain(bias, x, weights.W_ih), 4 * weights.heads, axis=-1)
+        blocks, of_heads = np.split(weights.W_hh, len(parts)), np.split(h, weights.heads, axis=-1)
+        read = of_heads * 4
+        return np.concatenate([chain(*each) for each in zip(parts, read, blocks, strict=True)], axis=-1)
+    pre: Array = x @ weights.W_ih.T + _by_heads(h, weights)
+    return pre if weights.b is None else pre + weights.b
 
 
 def _by_heads(h: Array, weights: Weights) -> Array:
@@ -297,11 +271,16 @@ def _by_heads(h: Array, weights: Weights) -> Array:
     return product.reshape(*h.shape[:-1], -1)
 
 
-def _by_heads_adjoint(d_pre: Array, weights: Weights) -> Array:
+def _by_heads_adjoint(d_pre: Array, weights: Weights, bf16: bool) -> Array:
     """Return the adjoint of h for that of R h."""
     heads, d = weights.heads, weights.W_hh.shape[1]
     R = weights.W_hh.reshape(4, heads, d, d)
-    adjoint = np.einsum("gkij,...gki->...kj", R, d_pre.reshape(*d_pre.shape[:-1], 4, heads, d))
+    by_head = d_pre.reshape(*d_pre.shape[:-1], 4, heads, d)
+    if bf16:
+        rows = [by_head[..., k, :].reshape(*d_pre.shape[:-1], 4 * d) for k in range(heads)]
+        parts = [product(row, R[:, k].reshape(4 * d, d)) for k, row in enumerate(rows)]
+        return np.concatenate(parts, axis=-1)
+    adjoint = np.einsum("gkij,...gki->...kj", R, by_head)
     return adjoint.reshape(*d_pre.shape[:-1], -1)
 
 
@@ -310,7 +289,7 @@ def _sum_outer_by_heads(d_pre: Array, h: Array, weights: Weights) -> Array:
     heads, d = weights.heads, weights.W_hh.shape[1]
     of_rows, of_columns = d_pre.reshape(-1, 4, heads, d), h.reshape(-1, heads, d)
     adjoint: Array = np.einsum("ngki,nkj->gkij", of_rows, of_columns).reshape(weights.W_hh.shape)
-    return adjoint
+    return adjoint.astype(weights.W_hh.dtype, copy=False)
 
 
 def _require(x: Array, weights: Weights, forget_gate: str) -> int:

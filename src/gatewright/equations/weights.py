@@ -9,7 +9,7 @@ import numpy as np
 
 from gatewright.equations.arrays import Array, described, require
 from gatewright.errors import GatewrightError
-from gatewright.spec.cell import WEIGHTS, CellSpec, LayerWeights, require_lstm
+from gatewright.spec.cell import WEIGHTS, CellSpec, LayerWeights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -73,14 +73,15 @@ def require_weights(weights: LayerWeights, cell: CellSpec) -> None:
     Raises:
         GatewrightError: names the weight that does not fit.
     """
-    require_lstm("these equations", cell)
     W_ih = weights.W_ih
     is_float = isinstance(W_ih, np.ndarray) and np.issubdtype(W_ih.dtype, np.floating)
     gates = len(cell.gates())
     if not is_float or W_ih.ndim != 2 or W_ih.shape[0] == 0 or W_ih.shape[0] % gates:
         expected = f"a float array of shape ({gates}H, D), H at least 1"
         raise GatewrightError("W_ih", expected, described(W_ih))
-    shapes = cell.weights(W_ih.shape[1], len(W_ih) // gates)
+    H = len(W_ih) // gates
+    cell.require_heads(H)
+    shapes = cell.weights(W_ih.shape[1], H)
     for name, field, W in zip(WEIGHTS, weights._fields, weights, strict=True):
         if name not in shapes:
             if W is not None:
