@@ -242,7 +242,6 @@ def test_an_slstm_is_refused_by_what_does_not_have_it(tmp_path: Path) -> None:
         lambda: Stream.load(path),
         lambda: Stream.from_weights(by_name, cell=cell),
         lambda: to_c(SLSTM, tmp_path / "c"),
-        lambda: LSTM(3, 4, cell=cell),
     ):
         with pytest.raises(GatewrightError, match=r"^cell: expected one of kind 'lstm' for .*, got kind 'slstm'"):
             use()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gatewright.bfloat16 import to_bf16
 from gatewright.equations.arrays import Array
 from gatewright.spec.cell import CellSpec
-
-if TYPE_CHECKING:
-    from gatewright.equations import slstm_record
 
 #: Fields of a `Record` with an activation: the gates and the candidate, in the order of the weights' rows.
 GATES = CellSpec().gates()
@@ -43,7 +40,6 @@ class Record:
         hidden_initial: h before the first step, (B, P).
         kept: what `keep` returns where that is not f, (T, B, H): with zoneout or clipping of the cell state.
         written: what `write` returns where that is not i ⊙ g; likewise.
-        slstm: of an sLSTM, the gates and states themselves.
 
     >>> from gatewright.equations import Weights, step
     >>> record = step(np.zeros(3), np.zeros(2), np.ones(2), Weights(np.ones((8, 3)), np.ones((8, 2))))
@@ -61,7 +57,6 @@ class Record:
     hidden_initial: Array
     kept: Array | None = None
     written: Array | None = None
-    slstm: slstm_record.Record | None = None
 
     def keep(self) -> Array:
         """Return the factor of the previous cell state at each step, (T, B, H): f, between 0 and 1.
@@ -80,12 +75,7 @@ class Record:
         return self.input_gate * self.candidate if self.written is None else self.written
 
     def rounded(self) -> Record:
-        """Return the record as a pass keeps it in bfloat16: gates and cell states after a step rounded.
-
-        That of an sLSTM stays as it is: m is a logarithm, whose rounding would be a factor of c and n.
-        """
-        if self.slstm is not None:
-            return self
+        """Return the record as a pass keeps it in bfloat16: gates and cell states after a step rounded."""
         rounded: dict[str, Any] = {name: to_bf16(getattr(self, name)) for name in (*GATES, "cell")}
         return dataclasses.replace(self, **rounded)
 
@@ -96,20 +86,17 @@ class Record:
         c = self.cell[t - 1] if t > 0 else self.cell_initial
         h = self.hidden[t - 1] if t > 0 else self.hidden_initial
         kept, written = (None if each is None else each[t] for each in (self.kept, self.written))
-        own = None if self.slstm is None else self.slstm.at(t)
-        return Record(**values, cell_initial=c, hidden_initial=h, kept=kept, written=written, slstm=own)
+        return Record(**values, cell_initial=c, hidden_initial=h, kept=kept, written=written)
 
     @property
     def cell_state(self) -> Array:
         """The cell state after each step, as the next one reads it: the cell, or [c | n | m] of an sLSTM."""
-        return self.cell if self.slstm is None else np.concatenate(self.slstm.state[1:], axis=-1)
+        return self.cell
 
     @property
     def c_n(self) -> Array:
         """The cell state after the last step of a sequence, (B, H); [c | n | m] of an sLSTM, (B, 3H)."""
-        if len(self.cell):
-            return self.cell_state[-1]
-        return self.cell_initial if self.slstm is None else np.concatenate(self.slstm.initial[1:], axis=-1)
+        return self.cell_state[-1] if len(self.cell) else self.cell_initial
 
     @property
     def h_n(self) -> Array:

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from gatewright.equations import slstm
 from gatewright.equations.arrays import Array, Compute
 from gatewright.equations.record import Gradients, OutputGradients, Record
 from gatewright.spec.cell import CellSpec, LayerWeights
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlstmRecord(Record):
+    """The record of an sLSTM: effective gates, and the gates and states themselves.
+
+    Attributes:
+        own: the latter.
+    """
+
+    own: slstm.Record
+
+    def at(self, t: int) -> SlstmRecord:
+        """Return the record of step t alone, which begins with the state after step t-1."""
+        return _record(self.own.at(t))
+
+    def rounded(self) -> SlstmRecord:
+        """Return the record as it is: m is a logarithm, whose rounding would be a factor of c and n."""
+        return self
+
+    @property
+    def cell_state(self) -> Array:
+        """[c | n | m] after each step, (T, B, 3H)."""
+        return np.concatenate(self.own.state[1:], axis=-1)
+
+    @property
+    def c_n(self) -> Array:
+        """[c | n | m] after the last step of a sequence, (B, 3H)."""
+        return self.cell_state[-1] if len(self.cell) else np.concatenate(self.own.initial[1:], axis=-1)
 
 
 def step(
@@ -69,10 +100,10 @@ def backward(
     compute: Compute,
 ) -> Gradients:
     """Go back through `forward`; d is complete, and dc_n is (B, 3H)."""
-    assert record.slstm is not None
+    assert isinstance(record, SlstmRecord)
     assert d.dc_n is not None
     assert d.record is not None
-    of_record, initial = d.record, record.slstm.initial
+    of_record, initial = d.record, record.own.initial
     dc_n, dn_n, dm_n = np.split(d.dc_n, 3, axis=-1)
     outputs = slstm.OutputGradients(
         d.dy,
@@ -87,7 +118,7 @@ def backward(
     )
     own = slstm.backward(
         outputs,
-        record.slstm,
+        record.own,
         x,
         _weights(weights),
         forget_gate=_forget_gate(cell),
@@ -121,8 +152,8 @@ def _state(h: Array, c: Array) -> slstm.State:
     return slstm.State(h, *np.split(c, 3, axis=-1))
 
 
-def _record(own: slstm.Record) -> Record:
-    return Record(
+def _record(own: slstm.Record) -> SlstmRecord:
+    return SlstmRecord(
         own.share(),
         own.keep(),
         own.candidate,
@@ -131,5 +162,5 @@ def _record(own: slstm.Record) -> Record:
         own.state.h,
         cell_initial=own.initial.average(),
         hidden_initial=own.initial.h,
-        slstm=own,
+        own=own,
     )

@@ -172,7 +172,7 @@ def _states(lstm: LSTM, x: Tensor, state: Any) -> State | None:
     if state is None:
         return None
     rows = lstm.num_layers * (2 if lstm.bidirectional else 1)
-    shapes = [(rows, x.shape[1], size) for size in (lstm.proj_size or lstm.hidden_size, lstm.hidden_size)]
+    shapes = [(rows, x.shape[1], size) for size in (lstm.proj_size or lstm.hidden_size, lstm.cell_state_size)]
     expected = f"a pair of tensors (h_0, c_0) of the shapes {shapes[0]} and {shapes[1]}"
     if not isinstance(state, tuple | list) or not all(isinstance(tensor, Tensor) for tensor in state):
         raise GatewrightError("state", expected, f"a {type(state).__name__}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.errors import GatewrightError
-from gatewright.nn.initial_state import State, described, of_rows, parameters
+from gatewright.nn.initial_state import State, described, of_rows, parameters, types_of, zeros
 
 #: What identifies a sequence.
 Id = int | str
@@ -161,13 +161,14 @@ class Carry:
     def _zeros(self, rows: int) -> State:
         layer, W = self._layer, self._weight
         L, H = layer.num_layers, layer.hidden_size
-        return W.new_zeros(L, rows, layer.proj_size or H), W.new_zeros(L, rows, H)
+        width = getattr(layer, "cell_state_size", H)
+        return zeros(layer, W, ((L, rows, layer.proj_size or H), (L, rows, width)))
 
     def _follow(self) -> None:
         """Move the states to where the weights are."""
         W, (h, c) = self._weight, self._states
         if h.device != W.device or h.dtype != W.dtype:
-            self._states = h.to(W), c.to(W)
+            self._states = h.to(W), c.to(W.device, types_of(self._layer, W.dtype)[1])
 
     def _allocated(self, rows: list[Id]) -> list[int]:
         """Return the places of sequences, with room for those that have none yet."""

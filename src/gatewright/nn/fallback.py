@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gatewright.nn import slstm_steps
 from gatewright.nn.operators import Extras
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant_steps import Advance, Operand, Variant
@@ -39,7 +40,7 @@ def sequence(
     Args:
         x: input, (T, B, D) with T >= 1.
         h_0: hidden state before the first step, (B, H), or (B, P) with a projection.
-        c_0: cell state before the first step, (B, H).
+        c_0: cell state before the first step, (B, H), or [c | n | m] of an sLSTM, (B, 3H).
         weights: the layer's parameters.
         reverse: whether to read x from its last step to its first.
         lengths: steps of each row, (B,), int64, on the CPU; None for T each.  A row's state stays as it is
@@ -78,9 +79,11 @@ def sequence(
     columns = [torch.stack(column) for column in zip(*(reversed(steps) if reverse else steps), strict=True)]
     i, f, g, o, cell, y, *factors = rows.where_absent(columns)
     kept, written = factors or (None, None)
-    record = LayerRecord(i, f, g, o, cell, y, c_0, h_0, kept, written)
+    shown = slstm_steps.average if variant is not None and variant.cell.is_slstm else _as_it_is
+    record = LayerRecord(i, f, g, o, shown(cell), y, shown(c_0), h_0, kept, written)
     if extras is not None:
-        record = record.with_resets(extras.reset, extras.lengths, extras.c_reset)
+        c_reset = None if extras.c_reset is None else shown(extras.c_reset)
+        record = record.with_resets(extras.reset, extras.lengths, c_reset)
     return y, h, c, record
 
 
@@ -173,7 +176,7 @@ def sequence_in_bf16(
     gates = record.input_gate, record.forget_gate, record.candidate, record.output_gate
     i, f, g, o, cell = (each.to(kept) for each in (*gates, record.cell))
     keep, write = (each if each is None else each.to(kept) for each in (record.kept, record.written))
-    record = LayerRecord(i, f, g, o, cell, y, c_0, h_0, keep, write)
+    record = LayerRecord(i, f, g, o, cell, y, record.cell_initial.to(c_0.dtype), h_0, keep, write)
     return y, h_n.to(h_0.dtype), c_n.to(c_0.dtype), record
 
 

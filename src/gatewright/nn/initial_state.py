@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,23 +11,28 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
 from gatewright.nn import _torch_private
+from gatewright.spec.cell import CellSpec
 
 State = tuple[Tensor, Tensor]
 #: Of h_0 and of c_0.
 Shapes = tuple[tuple[int, ...], tuple[int, ...]]
+Types = tuple[torch.dtype, torch.dtype]
 
 #: Names of the parameters of a layer that learns its initial states.
 LEARNED = ("h_0", "c_0")
 
 
-def require(initial_state: Any) -> None:
-    """Require that the argument of a layer is there.
+def require(initial_state: Any, cell: CellSpec | None = None) -> None:
+    """Require that the argument of a layer is there, and its cell can have it.
 
     Raises:
         GatewrightError: names the argument.
     """
     if initial_state not in ("zeros", "learned"):
         raise GatewrightError("initial_state", '"zeros" or "learned"', repr(initial_state))
+    if initial_state == "learned" and cell is not None and cell.is_slstm:
+        expected = '"zeros" for an sLSTM, whose normaliser is not negative'
+        raise GatewrightError("initial_state", expected, repr(initial_state))
 
 
 def register(layer: Any) -> None:
@@ -77,13 +82,37 @@ def tensors_of(hx: Any) -> list[Tensor]:
     return [state for state in hx if isinstance(state, Tensor)] if isinstance(hx, (tuple, list)) else []
 
 
-def fits(hx: Any, expected: Shapes, dtype: torch.dtype) -> bool:
-    """Whether hx is None or a pair of tensors of the expected shapes and of the input's type."""
+def fits(hx: Any, expected: Shapes, types: Types) -> bool:
+    """Whether hx is None or a pair of tensors of the expected shapes and types."""
     if hx is None:
         return True
     if not (isinstance(hx, (tuple, list)) and len(hx) == 2 and all(isinstance(s, Tensor) for s in hx)):
         return False
-    return have_type(hx, dtype) and tuple(tuple(state.shape) for state in hx) == expected
+    return have_types(hx, types) and tuple(tuple(state.shape) for state in hx) == expected
+
+
+def zeros(layer: Any, x: Tensor, shapes: Shapes) -> State:
+    """Return the initial state of a call that has none."""
+    h, c = types_of(layer, x.dtype)
+    return x.new_zeros(shapes[0], dtype=h), x.new_zeros(shapes[1], dtype=c)
+
+
+def types_of(layer: Any, dtype: torch.dtype) -> Types:
+    """Return the types of h and c of a layer whose tensors have a type.
+
+    The cell state of an sLSTM is float32 at least: one of its parts is a logarithm, whose rounding would be a
+    factor of the others.
+    """
+    if dtype not in (torch.bfloat16, torch.float16):
+        return dtype, dtype
+    cell = getattr(layer, "_variant", None)  # a layer of torch has none
+    return dtype, torch.float32 if cell is not None and cell.is_slstm else dtype
+
+
+def have_types(states: Sequence[Tensor], types: Types) -> bool:
+    """Whether h and c have their types, or that of the input, which is the first."""
+    h, c = states
+    return have_type((h,), types[0]) and (c.dtype == types[1] or have_type((c,), types[0]))
 
 
 def have_type(states: Iterable[Tensor], dtype: torch.dtype) -> bool:
@@ -122,7 +151,7 @@ def expected_shapes(layer: Any, x: Tensor, batch_sizes: Tensor | None, weights: 
     if not (good and same_type and shape[-1] == layer.input_size):
         return None
     states = len(layer._all_weights)
-    return (states, *batch, layer.proj_size or layer.hidden_size), (states, *batch, layer.hidden_size)
+    return (states, *batch, layer.proj_size or layer.hidden_size), (states, *batch, layer.cell_state_size)
 
 
 def check_packed(layer: Any, packed: PackedSequence, hx: Any) -> None:

@@ -20,7 +20,7 @@ from gatewright.nn import (
     variant,
     variant_fast_path,
 )
-from gatewright.nn.initial_state import State, described, expected_shapes, fits
+from gatewright.nn.initial_state import State, described, expected_shapes, fits, types_of, zeros
 from gatewright.nn.precision import Arithmetic
 from gatewright.nn.record import Record
 from gatewright.nn.row_steps import RowSteps
@@ -72,16 +72,19 @@ def run(
     packed = isinstance(input, PackedSequence)
     x = input.data if packed else input
     expected = expected_shapes(lstm, x, input.batch_sizes if packed else None, weights)
-    if expected is None or not fits(hx, expected, x.dtype):
+    types = types_of(lstm, x.dtype)
+    if expected is None or not fits(hx, expected, types):
         lstm._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
         raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", described(hx))
     if steps is not None:
-        steps = steps.checked_state(expected, x)
+        steps = steps.checked_state(expected, types, x)
     if how is None or how.as_it_is:
         if hx is None:
-            hx = tuple([x.new_zeros(shape) for shape in expected])
+            hx = zeros(lstm, x, expected)
         return _by_type(lstm, input, hx, weights, way._replace(steps=steps))
-    state = precision.state(how, x, hx, expected)
+    how = how._replace(c=types_of(lstm, how.c)[1])
+    h_0, c_0 = precision.state(how, x, hx, expected)
+    state = h_0, c_0.to(types_of(lstm, c_0.dtype)[1])
     rows = precision.rows(how, x)
     if steps is not None and steps.reset_to is not None:
         steps = steps.with_states(precision.weights(how, steps.reset_to))
@@ -111,7 +114,8 @@ def _by_type(
     if not plain:
         if way.by_kernels and way.steps is not None:
             slow_path.say("Lengths, masks and resets for a cell with features")
-        way = way._replace(by_kernels=way.by_kernels and way.code != precision.INT8 and way.steps is None)
+        by_kernels = way.by_kernels and way.code != precision.INT8 and way.steps is None
+        way = way._replace(by_kernels=by_kernels and not lstm._variant.is_slstm)
     if of_cell is not None:
         stack = of_cell.dropped(stack, directions)
     sizes = input.batch_sizes if isinstance(input, PackedSequence) else None

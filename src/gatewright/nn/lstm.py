@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import torch
 from torch import Tensor
@@ -99,7 +99,6 @@ class LSTM(torch.nn.RNNBase):
 
     # What `torch.nn.LSTM` adds to its base, for the errors that it raises and for what the kernels do not do.
     check_forward_args: Any = torch.nn.LSTM.check_forward_args
-    get_expected_cell_size: Any = torch.nn.LSTM.get_expected_cell_size
     permute_hidden: Any = torch.nn.LSTM.permute_hidden
     _torch_forward: Any = torch.nn.LSTM.forward
 
@@ -128,7 +127,7 @@ class LSTM(torch.nn.RNNBase):
         if not isinstance(checkpoint, int) or checkpoint < 0:
             raise GatewrightError("checkpoint", "a whole number of at least 0", repr(checkpoint))
         precision.require(compute, saved)
-        start.require(initial_state)
+        start.require(initial_state, cell)
         super().__init__(
             "LSTM",
             input_size,
@@ -153,6 +152,16 @@ class LSTM(torch.nn.RNNBase):
     def cell(self) -> CellSpec:
         """What the cell of every layer is, its bias and projection included."""
         return self._variant or CellSpec(self.bias, self.proj_size)
+
+    @property
+    def cell_state_size(self) -> int:
+        """Width of the cell state: the units, or three times as many of an sLSTM, whose state is [c | n | m]."""
+        return self.hidden_size if self._variant is None else self._variant.cell_state_size(self.hidden_size)
+
+    def get_expected_cell_size(self, input: Any, batch_sizes: Tensor | None) -> tuple[int, int, int]:  # noqa: A002
+        """Return the shape of the cell states, for torch's checks."""
+        states, rows, _ = torch.nn.LSTM.get_expected_cell_size(cast(Any, self), input, batch_sizes)
+        return states, rows, self.cell_state_size
 
     def reset_parameters(self) -> None:
         """Draw the weights anew as torch does; gains become 1, shifts and learned initial states zeros."""

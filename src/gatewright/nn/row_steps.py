@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
 from gatewright.nn import _torch_private, operators
-from gatewright.nn.initial_state import Shapes, described, have_type, of_rows
+from gatewright.nn.initial_state import Shapes, Types, described, have_type, of_rows
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -75,11 +75,12 @@ class RowSteps:
         )
         return cls(_lengths(lengths, T, B, batched, input.device), of_mask, of_reset, _pair(reset_to))
 
-    def checked_state(self, expected: Shapes, x: Tensor) -> RowSteps:
+    def checked_state(self, expected: Shapes, types: Types, x: Tensor) -> RowSteps:
         """Return the same with the reset state of each row, (L*S, B, F).
 
         Args:
             expected: shapes of the initial states of the call.
+            types: their types.
             x: its input.
 
         Raises:
@@ -89,9 +90,10 @@ class RowSteps:
             return self
         batched = x.dim() == 3
         states = []
-        for state, shape in zip(self.reset_to, expected, strict=True):
+        for state, shape, dtype in zip(self.reset_to, expected, types, strict=True):
             each = (shape[0], shape[-1])
-            fitting = tuple(state.shape) in (shape, each) and have_type((state,), x.dtype)
+            of_type = state.dtype == dtype or have_type((state,), x.dtype)
+            fitting = tuple(state.shape) in (shape, each) and of_type
             if not fitting or state.device != x.device:
                 wanted = f"{x.dtype} tensors on {x.device} of {each}" + (f" or {shape}" if batched else "")
                 raise GatewrightError("reset_to", f"{wanted} and the like for c", described(self.reset_to))

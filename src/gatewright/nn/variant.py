@@ -14,7 +14,7 @@ from gatewright import counter_random
 from gatewright.errors import GatewrightError
 from gatewright.nn.random_masks import Draws, new_seed
 from gatewright.nn.variant_steps import Variant
-from gatewright.spec.cell import CellSpec, LayerWeights, require_lstm
+from gatewright.spec.cell import CellSpec, LayerWeights
 
 _GAINS = ("weight_ln_l", "weight_ln_cell_l")
 _SHIFTS = ("bias_ln_cell_l",)
@@ -39,7 +39,6 @@ def merged(cell: Any, bias: bool, proj_size: int) -> CellSpec | None:
         return None
     if not isinstance(cell, CellSpec):
         raise GatewrightError("cell", "a gatewright.CellSpec", type(cell).__name__)
-    require_lstm("gatewright.LSTM", cell)
     if proj_size and cell.proj_size and proj_size != cell.proj_size:
         raise GatewrightError("proj_size", f"{cell.proj_size}, as the cell has it", str(proj_size))
     # The layer's own checks come first, in torch's words.

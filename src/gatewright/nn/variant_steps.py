@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewright import counter_random
+from gatewright.nn import slstm_steps
 from gatewright.nn.random_masks import Draws
 from gatewright.spec.cell import LAYER_NORM_EPSILON, CellSpec, LayerWeights
 
@@ -43,7 +44,12 @@ class Variant:
                 gate follows the held forget gate.
             operand: what is done to the operands of products.
         """
-        return _Steps(self.cell, x, weights, self._masks(x, weights), clamps, operand).advance
+        masks = self._masks(x, weights)
+        if self.cell.is_slstm:
+            from_input = F.linear(operand(x), operand(weights.W_ih), _bias(weights)).unbind(0)
+            mask = masks["hidden"][0] if masks else None
+            return slstm_steps.Steps(self.cell, from_input, operand(weights.W_hh), mask, clamps, operand).advance
+        return _Steps(self.cell, x, weights, masks, clamps, operand).advance
 
     def _masks(self, x: Tensor, weights: LayerWeights) -> dict[str, Tensor]:
         """Return the random choices of all steps by name, (T, B, H); none outside of training."""
@@ -79,8 +85,7 @@ class _Steps:
         operand: Operand,
     ) -> None:
         self.cell, self.weights, self.masks, self.operand = cell, weights, masks, operand
-        biases = [b for b in (weights.b_ih, weights.b_hh) if b is not None]
-        self.bias = sum(biases[1:], biases[0]) if biases else None
+        self.bias = _bias(weights)
         bias = None if cell.layer_norm else self.bias
         self.from_input = F.linear(operand(x), operand(weights.W_ih), bias).unbind(0)
         self.W_hh = operand(weights.W_hh).t()
@@ -139,6 +144,12 @@ class _Steps:
             return c
         weights = self.weights
         return F.layer_norm(c, c.shape[-1:], weights.w_ln_cell, weights.b_ln_cell, LAYER_NORM_EPSILON)
+
+
+def _bias(weights: LayerWeights) -> Tensor | None:
+    """Return the sum of the biases that are there."""
+    biases = [b for b in (weights.b_ih, weights.b_hh) if b is not None]
+    return sum(biases[1:], biases[0]) if biases else None
 
 
 def activated(name: str, z: Tensor) -> Tensor:

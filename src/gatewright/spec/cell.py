@@ -43,6 +43,7 @@ _ACTIVATIONS = {
 }
 #: What an sLSTM may have of the features of an LSTM: both concern the hidden state that W_hh reads.
 _OF_SLSTM = ("hidden_dropout", "weight_drop")
+_SLSTM_ALONE = ("heads", "forget_gate_activation")
 _RATES = ("zoneout_cell", "zoneout_hidden", "hidden_dropout", "candidate_dropout", "weight_drop")
 
 
@@ -106,8 +107,7 @@ class CellFeatures(Spec):
         >>> CellSpec(proj_size=2, peephole=True, cell_clip=3.0).features()
         ('peephole', 'cell_clip')
         """
-        own = fields(CellFeatures)
-        return tuple(field.name for field in own if getattr(self, field.name) != field.default)
+        return tuple(name for name, default in _FEATURES if getattr(self, name) != default)
 
     @property
     def is_slstm(self) -> bool:
@@ -155,14 +155,18 @@ class CellFeatures(Spec):
         activation = self.forget_gate_activation
         expected = f"one of {list(FORGET_GATE_ACTIVATIONS)}"
         require(activation in FORGET_GATE_ACTIVATIONS, "forget_gate_activation", expected, activation)
-        for each in fields(CellFeatures):
-            name, value = each.name, getattr(self, each.name)
-            if name == "kind" or value == each.default:
+        for name, default in _FEATURES:
+            value = getattr(self, name)
+            if value == default or name == "kind":
                 continue
-            if self.kind != "slstm":
-                require(each.metadata["since"] < 6, name, f"{each.default!r} without kind='slstm'", value)
-            elif name not in ("heads", "forget_gate_activation"):
-                require(name in _OF_SLSTM, name, f"{each.default!r} with kind='slstm'", value)
+            if not self.is_slstm:
+                require(name not in _SLSTM_ALONE, name, f"{default!r} without kind='slstm'", value)
+            elif name not in _SLSTM_ALONE:
+                require(name in _OF_SLSTM, name, f"{default!r} with kind='slstm'", value)
+
+
+#: Name and default of each feature, in order.
+_FEATURES = tuple((each.name, each.default) for each in fields(CellFeatures))
 
 
 @dataclass(frozen=True)

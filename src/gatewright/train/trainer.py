@@ -101,7 +101,8 @@ class Loop:
         if not self._task.carries:
             return {}
         stack, batch = self._task.model.spec.lstm, self._task.batch
-        hidden, cell = (stack.num_layers, batch, stack.output_size), (stack.num_layers, batch, stack.hidden_size)
+        width = stack.cell.cell_state_size(stack.hidden_size)
+        hidden, cell = (stack.num_layers, batch, stack.output_size), (stack.num_layers, batch, width)
         return {"hidden": hidden, "cell": cell}
 
     def _require_best(self, path: Path) -> None:
