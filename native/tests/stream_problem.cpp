@@ -11,6 +11,7 @@ std::string StreamCase::text() const {
     add(" layers=", layers), add(" D=", D), add(" H=", H), add(" P=", P), add(" out=", out);
     add(" T=", T), add(" S=", S);
     if (!bias) all += " no bias";
+    if (!(cell == Cell{})) all += " another cell";
     const char* const ways[] = {"", " bfloat16", " int8", " bfloat16 times float32", " int8 times float32"};
     all += ways[static_cast<int>(kept)];
     const Columns& n = columns;
@@ -111,10 +112,33 @@ void StreamProblem::make_layers(int64_t D) {
         if (of.bias) a.b_ih = values(4 * H, scale), a.b_hh = values(4 * H, scale);
         if (of.P) a.W_hr = values(P * H, 2 * scale);
         const auto or_null = [](const std::vector<float>& v) { return v.empty() ? nullptr : v.data(); };
-        parts.layers.push_back(
-            {D, H, P, {a.W_ih.data(), a.W_hh.data(), or_null(a.b_ih), or_null(a.b_hh), or_null(a.W_hr)}});
+        parts.layers.push_back({D,
+                                H,
+                                P,
+                                {a.W_ih.data(), a.W_hh.data(), or_null(a.b_ih), or_null(a.b_hh), or_null(a.W_hr)},
+                                variant(a, H)});
         D = P;
     }
+}
+
+Variant<float> StreamProblem::variant(Arrays& a, int64_t H) {
+    const Cell& cell = of.cell;
+    Variant<float> v{};
+    v.general = !(cell == Cell{});
+    v.coupled = cell.coupled;
+    v.no_input_gate = cell.no_input_gate, v.no_forget_gate = cell.no_forget_gate;
+    v.no_output_gate = cell.no_output_gate;
+    v.gate = cell.gate, v.candidate = cell.candidate, v.output = cell.output;
+    v.cell_clip = cell.clip;
+    std::copy_n(cell.rates, kPurposes, v.rates);
+    if (cell.peephole) {
+        a.peepholes = values(3 * H, 1);
+        v.peepholes = a.peepholes.data();
+    }
+    if (!cell.layer_norm) return v;
+    a.gains = values(4 * H, 1.5), a.cell_gain = values(H, 1.5), a.cell_bias = values(H, 1);
+    v.gains = a.gains.data(), v.cell_gain = a.cell_gain.data(), v.cell_bias = a.cell_bias.data();
+    return v;
 }
 
 void StreamProblem::make_head() {

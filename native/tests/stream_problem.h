@@ -21,6 +21,7 @@ struct StreamCase {
     int64_t T = 5, S = 4;  // steps of each of the sessions
     Kept kept = Kept::float32;
     Pooling pooling = Pooling::none;
+    Cell cell{};  // by expectations
 
     std::string text() const;
 };
@@ -51,7 +52,7 @@ class StreamProblem {
 
   private:
     struct Arrays {
-        std::vector<float> W_ih, W_hh, b_ih, b_hh, W_hr;
+        std::vector<float> W_ih, W_hh, b_ih, b_hh, W_hr, peepholes, gains, cell_gain, cell_bias;
     };
     std::mt19937 random_{23};
     std::vector<Arrays> arrays_;
@@ -61,6 +62,7 @@ class StreamProblem {
     std::vector<float> values(int64_t size, double scale);
     std::vector<float> gate_weights(int64_t rows, int64_t width, double scale);
     void make_layers(int64_t D);
+    Variant<float> variant(Arrays& arrays, int64_t H);
     void make_head();
     void make_scaler();
     void make_inputs();

@@ -137,6 +137,41 @@ class StreamReference {
         return x;
     }
 
+    // Layer norm without bias.
+    static void normalise(double* values, int64_t H, const float* gains) {
+        double mean = 0, variance = 0;
+        for (int64_t u = 0; u < H; ++u) mean += values[u] / H;
+        for (int64_t u = 0; u < H; ++u) variance += (values[u] - mean) * (values[u] - mean) / H;
+        for (int64_t u = 0; u < H; ++u) values[u] = gains[u] * (values[u] - mean) / std::sqrt(variance + 1e-5);
+    }
+
+    static double opened(Activation kind, double v) {
+        return kind == Activation::smooth ? sigmoid(v) : std::clamp(v / 6 + 0.5, 0.0, 1.0);
+    }
+
+    static double squashed(Activation kind, double v) {
+        if (kind == Activation::identity) return v;
+        return kind == Activation::smooth ? std::tanh(v) : std::clamp(v, -1.0, 1.0);
+    }
+
+    // The gates of a unit, H apart, from what they are before activation, and its cell state.
+    static void advance_unit(const ModelParts::Layer& layer, double* gate, int64_t u, double& c) {
+        const Variant<float>& cell = layer.variant;
+        const int64_t H = layer.H;
+        double &i = gate[0], &f = gate[H], &g = gate[2 * H], &o = gate[3 * H];
+        const auto peephole = [&](int64_t which, double v) {
+            return cell.peepholes ? cell.peepholes[which * H + u] * v : 0;
+        };
+        f = cell.no_forget_gate ? 1 : opened(cell.gate, f + peephole(1, c));
+        i = cell.no_input_gate ? 1 : cell.coupled ? 1 - f : opened(cell.gate, i + peephole(0, c));
+        g = squashed(cell.candidate, g);
+        double next = f * c + i * g;
+        if (cell.cell_clip > 0) next = std::clamp(next, -cell.cell_clip, cell.cell_clip);
+        const double zoneout = cell.rate(Purpose::zoneout_cell);
+        c = zoneout * c + (1 - zoneout) * next;
+        o = cell.no_output_gate ? 1 : opened(cell.gate, o + peephole(2, c));
+    }
+
     void advance_layer(const ModelParts::Layer& layer, const Values& x, double* h, double* c) {
         const int64_t D = layer.D, H = layer.H, P = layer.P;
         const Weights<float>& w = layer.weights;
@@ -154,14 +189,23 @@ class StreamReference {
         };
         const double most_of_x = most(x.data(), D), most_of_h = w.W_hr ? most(h, P) : 1;
         for (int64_t row = 0; row < 4 * H; ++row) {
-            double sum = w.b_ih ? double(w.b_ih[row]) + w.b_hh[row] : 0;
+            double& sum = gate[row];
             for (int64_t k = 0; k < D; ++k) sum += w.W_ih[row * D + k] * of(x[k], most_of_x);
             for (int64_t k = 0; k < P; ++k) sum += w.W_hh[row * P + k] * of(h[k], most_of_h);
-            gate[row] = row / H == 2 ? std::tanh(sum) : sigmoid(sum);
         }
+        if (layer.variant.gains)
+            for (int64_t j = 0; j < 4; ++j) normalise(gate.data() + j * H, H, layer.variant.gains + j * H);
+        for (int64_t row = 0; w.b_ih && row < 4 * H; ++row) gate[row] += double(w.b_ih[row]) + w.b_hh[row];
+        for (int64_t u = 0; u < H; ++u) advance_unit(layer, gate.data() + u, u, c[u]);
+        shown.assign(c, c + H);
+        if (layer.variant.gains) {
+            normalise(shown.data(), H, layer.variant.cell_gain);
+            for (int64_t u = 0; u < H; ++u) shown[u] += layer.variant.cell_bias[u];
+        }
+        const double zoneout = layer.variant.rate(Purpose::zoneout_hidden);
         for (int64_t u = 0; u < H; ++u) {
-            c[u] = gate[H + u] * c[u] + gate[u] * gate[2 * H + u];
-            shown[u] = gate[3 * H + u] * std::tanh(c[u]);
+            shown[u] = gate[3 * H + u] * squashed(layer.variant.output, shown[u]);
+            if (zoneout > 0) shown[u] = zoneout * h[u] + (1 - zoneout) * shown[u];
         }
         for (int64_t k = 0; k < P; ++k) {
             h[k] = w.W_hr ? 0 : shown[k];

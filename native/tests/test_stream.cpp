@@ -252,10 +252,49 @@ void test_small() {
     }
 }
 
+// Cells other than the plain one: sizes on and off vectors, and threads that divide rows.
+void test_cells() {
+    constexpr auto hard = Activation::hard, identity = Activation::identity;
+    const Cell cells[] = {
+        {.peephole = true},
+        {.layer_norm = true},
+        {.clip = 0.4},
+        {.rates = {0.3, 0.4, 0.5, 0.6}},  // no dropout where nothing is drawn
+        {.coupled = true, .output = identity},
+        {.no_input_gate = true, .candidate = identity, .clip = 0.7},
+        {.no_forget_gate = true, .no_output_gate = true, .gate = hard, .candidate = hard, .output = hard},
+        {.peephole = true, .gate = hard, .layer_norm = true, .clip = 1.5, .rates = {0.2, 0.3}},
+    };
+    for (const Cell& cell : cells)
+        for (const Kept kept : {Kept::float32, Kept::bfloat16}) {
+            test_case({.layers = 2,
+                       .D = 5,
+                       .H = 14,
+                       .bias = kept == Kept::float32,
+                       .T = 5,
+                       .S = 7,
+                       .kept = kept,
+                       .cell = cell});
+            if (cell.rates[1] == 0)
+                test_case({.reads = Reads::symbols,
+                           .D = 3,
+                           .H = 33,
+                           .P = 5,
+                           .out = 4,
+                           .T = 6,
+                           .S = 3,
+                           .kept = kept,
+                           .cell = cell});
+        }
+    // Enough work for threads to be woken.
+    test_case({.layers = 2, .D = 9, .H = 33, .out = 5, .T = 12, .S = 11, .cell = cells[std::size(cells) - 1]});
+}
+
 }  // namespace
 
 void test_stream() {
     test_small();
+    test_cells();
     // Enough work for threads to be woken.
     test_case({.layers = 2, .D = 9, .H = 33, .out = 5, .T = 12, .S = 11});
     test_case({.reads = Reads::symbols, .layers = 2, .D = 17, .H = 33, .P = 7, .out = 7, .T = 12, .S = 20});
