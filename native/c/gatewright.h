@@ -216,7 +216,7 @@ typedef enum gatewright_kept {
                                states are rounded as operands of products, and so are the weights of a projection */
     GATEWRIGHT_INT8,        /* in a quarter, with a scale for each row, for products of integers: hidden states
                                become whole numbers of 1/127, inputs and projected hidden states of 1/127 of the
-                               largest number of their row */
+                               largest number of their row.  D and P are at most 133144 */
     GATEWRIGHT_BFLOAT16_FLOAT32, /* in half the memory, for products in float: nothing else is rounded */
     GATEWRIGHT_INT8_FLOAT32      /* in a quarter, for products in float: nothing else is rounded */
 } gatewright_kept;

@@ -294,6 +294,8 @@ ModelParts parts_of(const gatewright_parts& given) {
     }
     if (given.columns) parts.columns = columns_of(*given.columns, given.version, D, parts.out);
     parts.kept = kept_of(given.kept);
+    for (const ModelParts::Layer& layer : parts.layers)
+        need(sums_fit(parts.kept, layer.D, layer.P), GATEWRIGHT_SIZE);
     parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;
     if (given.version > 3) read_features(given, parts);
     if (given.version > 4 && given.cell) read_cell(*given.cell, parts);

@@ -203,6 +203,11 @@ Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, 
         if (!parts.layers.empty() && n.D != parts.layers.back().P)
             refuse("W_ih", "a width of " + std::to_string(parts.layers.back().P) + ", that of the layer below",
                    std::to_string(n.D));
+        if (!sums_fit(parts.kept, n.D, n.P))
+            refuse("weights",
+                   "'float32', 'bf16' or 'int8-float32' for sums of more than " + std::to_string(kMostBytes) +
+                       " numbers",
+                   "'int8' for " + std::to_string(std::max(n.D, n.P)));
         const auto variant = variant_of<float>(cell, rates, arrays.back(), n);
         if (variant.general && parts.kept != Kept::float32 && parts.kept != Kept::bfloat16)
             refuse("weights", "'float32' or 'bf16' for another cell than the plain one", "'" + kept + "'");

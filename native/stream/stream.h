@@ -3,6 +3,7 @@
 // Knows neither Python nor torch.  A step takes no lock and, once there is room for its rows, allocates nothing.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -93,6 +94,11 @@ enum class Kept {
     bfloat16_float32,  // products of float32: widened as they are loaded
     int8_float32,      // the same
 };
+
+// Whether the sums of a layer's products, of integers, are numbers of 32 bits.
+inline bool sums_fit(Kept kept, int64_t D, int64_t P) {
+    return kept != Kept::int8 || std::max(D, P) <= kMostBytes;
+}
 
 // What a model is made of; only read while it is made.
 struct ModelParts {

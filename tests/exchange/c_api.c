@@ -315,6 +315,13 @@ static void test_bare_layers_and_what_they_may_be(void) {
     REFUSED(WEIGHT, other.category_count = 1; category.vectors = bad + 4 * H * D - 3;
             other.categories = &category);
 
+    /* Sums that 32 bits do not hold. */
+    const int64_t many = 133145;
+    float* const wide = calloc((size_t)(4 * H * many), sizeof *wide);
+    CHECK(wide != NULL);
+    REFUSED(SIZE, other.kept = GATEWRIGHT_INT8; layers[0].D = many; layers[0].W_ih = wide);
+    free(wide);
+
     /* Hidden states in units of 1/127. */
     other = parts;
     other.kept = GATEWRIGHT_INT8;

@@ -45,6 +45,19 @@ def test_hidden_states_that_int8_cannot_multiply_are_refused() -> None:
             Stream.from_weights({**arrays, **start}, weights=weights)  # type: ignore[arg-type]
 
 
+def test_sums_that_int8_cannot_hold_are_refused() -> None:
+    for inputs, refused in ((133_144, False), (133_145, True)):
+        arrays = {"weight_ih_l0": np.zeros((4, inputs), np.float32), "weight_hh_l0": np.zeros((4, 1), np.float32)}
+        Stream.from_weights(arrays, weights="int8-float32")
+        if not refused:
+            Stream.from_weights(arrays, weights="int8")
+            continue
+        with pytest.raises(
+            GatewrightError, match=r"^weights: expected .* of more than 133144 numbers, got 'int8'"
+        ):
+            Stream.from_weights(arrays, weights="int8")
+
+
 def test_what_is_of_another_kind_altogether_is_refused() -> None:
     model = text_model()
     stream = model.stream()

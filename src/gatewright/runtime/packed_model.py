@@ -45,11 +45,13 @@ class PackedModel(NamedTuple):
         native: the packed weights.
         signature: what a step reads and returns.
         shape: of the state of a session.
+        cell: of its layers, after training.
     """
 
     native: _kernels.Model
     signature: Signature
     shape: Shape
+    cell: CellSpec
 
 
 def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
@@ -87,7 +89,7 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
     )
     most = _most_hidden(weights, projected=stack.proj_size > 0)
     shape = Shape(*sizes, fingerprint, spec.encoder.recent, spec.encoder.window, most)
-    return PackedModel(native, signature, shape)
+    return PackedModel(native, signature, shape, cell)
 
 
 def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat, cell: CellSpec) -> PackedModel:
@@ -123,7 +125,7 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat, cell: CellSpec) 
     most = _most_hidden(weights, projected=width > 0)
     fingerprint = _fingerprint(digest.hexdigest(), weights)
     shape = Shape(len(layers), hidden, gates // 4, 0, fingerprint, most_hidden=most)
-    return PackedModel(native, signature, shape)
+    return PackedModel(native, signature, shape, cell)
 
 
 def start_of(arrays: Mapping[str, Any], shape: Shape) -> State | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from gatewright.errors import GatewrightError, path_of
 from gatewright.files import model_file
 from gatewright.native_module import _kernels
-from gatewright.runtime import packed_model
+from gatewright.runtime import packed_model, step_record
 from gatewright.runtime.classes import ClassSteps
 from gatewright.runtime.model_interface import ModelInterface
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
+from gatewright.runtime.step_record import StepRecord
 from gatewright.spec.cell import CellSpec
 
 _PLAIN = CellSpec()
@@ -35,26 +36,6 @@ _PLAIN = CellSpec()
 Array = NDArray[Any]
 #: One session, several sessions, or None for all.
 Sessions = int | Sequence[int] | NDArray[np.integer[Any]] | None
-
-
-class StepRecord(NamedTuple):
-    """Gates and cell states of one or more steps: the axes of the input without its last, then (L, H).
-
-    A gate that the cell does not have is 1; the candidate of another activation may be beyond its bounds.
-
-    Attributes:
-        input_gate: i, the share of the candidate that is added, between 0 and 1.
-        forget_gate: f, the share of the cell state that is kept, between 0 and 1.
-        candidate: g, the value offered to the cell state, between -1 and 1.
-        output_gate: o, the share of the cell state that is visible in h, between 0 and 1.
-        cell: c after the step.
-    """
-
-    input_gate: Array
-    forget_gate: Array
-    candidate: Array
-    output_gate: Array
-    cell: Array
 
 
 class Stream(ModelInterface):
@@ -80,13 +61,21 @@ class Stream(ModelInterface):
     """
 
     def __init__(
-        self, model: _kernels.Model, signature: Signature, shape: Shape, *, sessions: int = 1, threads: int = 1
+        self,
+        model: _kernels.Model,
+        signature: Signature,
+        shape: Shape,
+        cell: CellSpec = _PLAIN,
+        *,
+        sessions: int = 1,
+        threads: int = 1,
     ) -> None:
         for name, value in (("sessions", sessions), ("threads", threads)):
             if not isinstance(value, int) or not 1 <= value < 2**31:
                 raise GatewrightError(name, f"a whole number from 1 to {2**31 - 1}", repr(value)[:80])
         super().__init__(model, signature, shape)
         self.sessions, self.threads = sessions, threads
+        self._cell = cell
         self._classes: ClassSteps | None = None
         self._start: State | None = None
         self._set_native(_kernels.Stream(model, sessions))
@@ -112,7 +101,8 @@ class Stream(ModelInterface):
             weights: storage type of the weights of the gates: "float32"; "bf16", in half the memory, for products
                 in bfloat16 (inputs, hidden states and a projection are rounded, too; sums are of float32);
                 "int8", in a quarter, with a scale for each row, for products of integers (hidden states are
-                rounded to 1/127, inputs to 1/127 of the largest in their row); "bf16-float32" or "int8-float32",
+                rounded to 1/127, inputs to 1/127 of the largest in their row; at most 133,144 numbers in a sum);
+                "bf16-float32" or "int8-float32",
                 in the same memory, for products in float32.  `gatewright quantize` compares accuracy and time.
                 Gates, states, biases, embedding, pooling and head stay in float32.  A cell other than the plain
                 one has "float32" and "bf16".
@@ -363,10 +353,15 @@ class Stream(ModelInterface):
         if not record:
             return self._outputs(array, T, leading, numbers, None)
         L, H = self._shape.layers, self._shape.cell
+        before = self._cells(numbers) if step_record.reads_state(self._cell) else None
         gates, cell = np.empty((L, T * B, 4, H), np.float32), np.empty((L, T * B, H), np.float32)
         out = self._outputs(array, T, leading, numbers, (gates, cell))
-        parts = [*np.moveaxis(gates, 2, 0), cell]
-        return out, StepRecord(*(part.swapaxes(0, 1).reshape(*leading, L, H) for part in parts))
+        by_step = gates.reshape(L, T, B, 4, H).transpose(3, 1, 2, 0, 4)
+        record_of = step_record.of_steps(
+            by_step, cell.reshape(L, T, B, H).transpose(1, 2, 0, 3), before, self._cell
+        )
+        shape = (*leading, L, H)
+        return out, StepRecord(*(None if part is None else part.reshape(shape) for part in record_of))
 
     def _outputs(
         self,
@@ -386,6 +381,12 @@ class Stream(ModelInterface):
         out = np.empty((T, B, self._model.output_width), np.float32)
         self._native.run(rows, out, numbers, T, B, record, self.threads)
         return classes.probabilities(out).reshape(*leading, *signature.output_shape)
+
+    def _cells(self, numbers: NDArray[np.int64]) -> Array:
+        """Return the cell states of sessions, (B, L, H); zeros of one that is not there, which a call refuses."""
+        shape = (self._shape.layers, self._shape.cell)
+        there = (self._native.state(int(n))[1] if 0 <= n < self.sessions else np.zeros(shape) for n in numbers)
+        return np.array([cell.reshape(shape) for cell in there], np.float32).reshape(-1, *shape)
 
     def _numbers(self, sessions: Sessions | range) -> tuple[NDArray[np.int64], bool]:
         """Return the numbers of the sessions, and whether input has an axis for them."""
