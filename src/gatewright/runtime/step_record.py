@@ -52,6 +52,12 @@ class StepRecord(NamedTuple):
         """Return what each step adds to the cell state: i ⊙ g."""
         return self.input_gate * self.candidate if self.written is None else self.written
 
+    def reshaped(self, shape: tuple[int, ...]) -> StepRecord:
+        """Return the same with other axes."""
+        i, f, g, o, cell = (part.reshape(shape) for part in self[:5])
+        kept, written = (None if part is None else part.reshape(shape) for part in self[5:])
+        return StepRecord(i, f, g, o, cell, kept, written)
+
 
 def reads_state(cell: CellSpec) -> bool:
     """Whether the record of a step needs the cell state before it."""

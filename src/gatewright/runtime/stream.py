@@ -357,11 +357,10 @@ class Stream(ModelInterface):
         gates, cell = np.empty((L, T * B, 4, H), np.float32), np.empty((L, T * B, H), np.float32)
         out = self._outputs(array, T, leading, numbers, (gates, cell))
         by_step = gates.reshape(L, T, B, 4, H).transpose(3, 1, 2, 0, 4)
-        record_of = step_record.of_steps(
+        steps_taken = step_record.of_steps(
             by_step, cell.reshape(L, T, B, H).transpose(1, 2, 0, 3), before, self._cell
         )
-        shape = (*leading, L, H)
-        return out, StepRecord(*(None if part is None else part.reshape(shape) for part in record_of))
+        return out, steps_taken.reshaped((*leading, L, H))
 
     def _outputs(
         self,
