@@ -205,7 +205,8 @@ def _layer(record: LayerRecord) -> Layer:
 
 
 def _numpy(layer: LayerRecord) -> equations.Record:
-    tensors = {field.name: getattr(layer, field.name) for field in dataclasses.fields(equations.Record)}
+    names = (field.name for field in dataclasses.fields(equations.Record))
+    tensors = {name: getattr(layer, name) for name in names if hasattr(layer, name)}
     arrays: dict[str, Any] = {name: each if each is None else _array(each) for name, each in tensors.items()}
     return equations.Record(**arrays)
 
