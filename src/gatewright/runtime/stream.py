@@ -28,7 +28,6 @@ from gatewright.runtime.model_interface import ModelInterface
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
-from gatewright.runtime.step_record import StepRecord
 from gatewright.spec.cell import CellSpec
 
 _PLAIN = CellSpec()
