@@ -39,6 +39,12 @@ _LONG = ("slow", "browser", "server")
 _OF_BROWSER = pytest.StashKey[set[Path]]()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Divide what has to be compiled among the processes."""
+    scheduling.import_share(session.config)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by what they use (`slow` stands in the files themselves), and put long files first.
 

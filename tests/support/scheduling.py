@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import re
+import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 #: What files have in common that takes a process seconds, and how the source of such a file is known.
@@ -33,6 +38,21 @@ def group(file: str) -> str:
 def place(file: str, long: bool) -> int:
     """Return when a file is handed out: first those of a group, then the other long ones, then the rest."""
     return 0 if group(file) != file else 1 if long else 2
+
+
+def import_share(config: Any) -> None:
+    """Import this process's share of the test files, where they have to be compiled; then it reads the others'.
+
+    All processes collect all files in the same order. In a fresh clone each would compile each of them, and rewrite
+    its assertions, at the same time as the others.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is None or sys.dont_write_bytecode:
+        return
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    for file in files[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # the collection will show it
+            importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
 
 
 def scheduler(config: Any, log: Any) -> Any:
