@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 #: What files have in common that takes a process seconds, and how the source of such a file is known.
 SHARED = {
-    "forks that train": re.compile(r"\bTRAINING\b|\b(train_in_process|command_in_process|train_among)\b"),
+    "forks that train": re.compile(r"\bTRAINING\b|\b(train_in_process|command_in_process)\b"),
     "forks that serve": re.compile(r"\bSERVING\b|\bServer\((?!.*fresh=True)"),
     "compiled graphs": re.compile(r"\btorch\.compile\(|\bopcheck\("),
     "pages": re.compile(r"\bbrowser: Browser\b|\bpages: dict\b"),
@@ -43,7 +43,7 @@ def place(file: str, long: bool) -> int:
 def import_share(config: Any) -> None:
     """Import this process's share of the test files, where they have to be compiled; then it reads the others'.
 
-    All processes collect all files in the same order. In a fresh clone each would compile each of them, and rewrite
+    All processes collect all files in the same order. In a fresh clone each would compile every file, and rewrite
     its assertions, at the same time as the others.
     """
     worker = getattr(config, "workerinput", None)

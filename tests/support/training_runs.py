@@ -13,7 +13,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from safetensors.numpy import load_file
 
@@ -111,35 +110,6 @@ def _command(arguments: list[str], output: Path) -> None:
             os.dup2(file.fileno(), descriptor)
     sys.argv = ["gatewright", *arguments]
     sys.exit(cli.main())
-
-
-def train_among(ranks: int, source: Path, run: Path, options: Options) -> None:
-    """Train in several processes, which find each other as those of torchrun do."""
-    store = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    group = {
-        "WORLD_SIZE": str(ranks),
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(store.port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
-    }
-    processes = [
-        PROCESSES.Process(
-            target=_train_as,
-            args=({**group, "RANK": str(n), "LOCAL_RANK": str(n)}, source, run, options),
-            daemon=True,
-        )
-        for n in range(ranks)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * ranks
-
-
-def _train_as(member: dict[str, str], source: Path, run: Path, options: Options) -> None:
-    os.environ.update(member)
-    train(source, options, run=run, console=quiet())
 
 
 def cpu_of(run: Path) -> float:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+import gatewright
 from gatewright.errors import GatewrightError, NonFiniteError
 from gatewright.nn.model import Model, load
 from gatewright.tasks import registry
@@ -25,7 +26,7 @@ from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import nonfinite, optimizer
 from gatewright.train.launch import resume, train
 from tests.support.forks import TRAINING, fork_server
-from tests.support.training_runs import FORECAST, LANGUAGE, quiet, train_among, weights, write_table, write_text
+from tests.support.training_runs import FORECAST, LANGUAGE, quiet, weights, write_table, write_text
 
 pytestmark = pytest.mark.slow
 
@@ -195,23 +196,32 @@ def shared_out(options: Options) -> Options:
     )
 
 
-def test_two_processes_learn_what_one_does(tmp_path):
-    source, options = write_text(tmp_path / "plays.txt"), shared_out(LANGUAGE)
-    train(source, options, run=tmp_path / "one", console=quiet())
-    train_among(2, source, tmp_path / "two", options)
-    learned_the_same(tmp_path / "one", tmp_path / "two")
+#: Two launches by torchrun. Their processes are forks: a start of Python takes longer than a training, as does the
+#: import of torch._dynamo, which the module for several processes needs.
+TORCHRUN = """
+import sys, torch._dynamo
+from torch.distributed.run import main
 
-
-def test_torchrun_starts_the_command(tmp_path):
-    source = write_table(tmp_path / "load.csv")
-    train(source, shared_out(FORECAST), run=tmp_path / "one", console=quiet())
+for source, folder in zip(sys.argv[2::2], sys.argv[3::2]):
     # After --, or torchrun takes --run for an option of its own.
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "gatewright", "--"]
-    told_again = ["train", source, "--config", tmp_path / "one" / "config.toml", "--run", tmp_path / "two"]
-    done = fork_server(*TRAINING).run([*launch, *told_again], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = ["--", "train", source, "--config", f"{folder}/one/config.toml", "--run", f"{folder}/two"]
+    main(["--nproc-per-node", "2", "--standalone", "--start-method", "fork", "--run-path", sys.argv[1], *command])
+"""
+
+
+def test_two_processes_of_torchrun_learn_what_one_does(tmp_path):
+    arguments = [Path(gatewright.__file__).with_name("__main__.py")]
+    for write, name, options in ((write_table, "load.csv", FORECAST), (write_text, "plays.txt", LANGUAGE)):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        source = write(tmp_path / name)
+        train(source, shared_out(options), run=folder / "one", console=quiet())
+        arguments += [source, folder]
+    done = fork_server(*TRAINING).run(["-c", TORCHRUN, *arguments], env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("8 steps,") == done.stdout.count("next: ") == 1
-    learned_the_same(tmp_path / "one", tmp_path / "two")
+    assert done.stdout.count("8 steps,") == done.stdout.count("next: ") == 2
+    for folder in arguments[2::2]:
+        learned_the_same(folder / "one", folder / "two")
 
 
 def test_the_batch_must_be_shared_out_evenly(monkeypatch, tmp_path):
