@@ -119,6 +119,26 @@ def test_larger_models_decide_where_the_smallest_shows_nothing(monkeypatch: pyte
     assert choice((1.0, 1.0), (1.01, 1.0), drift=2.0) == "global"
 
 
+def test_no_model_is_started_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss of the transforms that were chosen is known where a scale is chosen."""
+    started: dict[Any, Any] = {}
+    start_losses = auto_transform.start_losses
+
+    def seen(data: Any, transforms: Any) -> Any:
+        key = data.units.scale, transforms
+        assert key not in started
+        started[key] = data, start_losses(data, transforms)
+        return started[key][1]
+
+    monkeypatch.setattr(auto_transform, "start_losses", seen)
+    monkeypatch.setattr(auto_scale, "start_losses", seen)
+    chosen = read(signed((1.0, 1.2)).with_columns(pl.col("y").exp()), transform=("auto",))
+    assert chosen.units.scale == "global"
+    assert {key[0] for key in started} == {"global", "window"}
+    _, known = started["global", chosen.units.transforms]
+    np.testing.assert_array_equal(start_losses(chosen, chosen.units.transforms), known)
+
+
 def test_drift_is_that_of_the_sizes_of_changes() -> None:
     data = read(signed((1.0, 1.2, 1.4)))
     series = [

@@ -30,13 +30,13 @@ def choose_by_context(monkeypatch, long: str) -> list[int]:
     """Let the choices depend on the context: a transform for long ones, and the scale of a window for others."""
     seen: list[int] = []
 
-    def with_transforms(data: SeriesData) -> SeriesData:
+    def with_transforms(data: SeriesData, *_: object) -> SeriesData:
         seen.append(data.sizes.read)
         name = long if data.sizes.read > 16 else "none"
         units = replace(data.units, transforms=(Transform(name),))
         return replace(data, options=replace(data.options, transform=(name,)), units=units)
 
-    def with_scale(data: SeriesData, _: DataOptions) -> SeriesData:
+    def with_scale(data: SeriesData, *_: object) -> SeriesData:
         scale = "global" if data.sizes.read > 16 else "window"
         return replace(data, options=replace(data.options, scale=scale), units=replace(data.units, scale=scale))
 

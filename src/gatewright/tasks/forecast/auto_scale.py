@@ -17,7 +17,7 @@ from gatewright.nn.model import Model
 from gatewright.spec import SeriesEncoder
 from gatewright.tasks.base import Share
 from gatewright.tasks.forecast import dataset
-from gatewright.tasks.forecast.auto_transform import few_series, losses, start_losses
+from gatewright.tasks.forecast.auto_transform import StartLosses, few_series, losses, start_losses
 from gatewright.tasks.forecast.dataset import SeriesData
 from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.options import AUTO, DataOptions, ModelOptions, Options
@@ -38,7 +38,7 @@ SEEDS = (0, 1)
 _LARGE = ModelOptions(hidden=64, layers=1, dropout=0.0, proj=0, forget_bias=1.0)
 
 
-def with_scale(data: SeriesData, given: DataOptions) -> SeriesData:
+def with_scale(data: SeriesData, given: DataOptions, known: StartLosses | None = None) -> SeriesData:
     """Return data with the scale of its targets.
 
     The scale of a window does what a logarithm does, too: it is also tried without transforms that were chosen.
@@ -46,9 +46,10 @@ def with_scale(data: SeriesData, given: DataOptions) -> SeriesData:
     Args:
         data: the table, split, with its transforms.
         given: the options; they leave the scale open, and perhaps transforms.
+        known: losses with the global scale that the choice of transforms computed.
     """
     few, chosen = few_series(data), data.units.transforms
-    before = start_losses(few, chosen)
+    before = known[chosen] if known and chosen in known else start_losses(few, chosen)
     if not (before > 0).all():  # no window to compare by
         return _with(data, "global", chosen, "")
     left_open = given.transform or ()
@@ -103,7 +104,7 @@ def _large_gain(data: SeriesData) -> float:
 def _large_losses(data: SeriesData, seed: int) -> NDArray[np.float64]:
     """Return the losses in the validation part of a model of the usual size at the start."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         spec, scaler = dataset.build(data, Options(model=_LARGE))
         model = Model(spec, scaler=scaler)
     task = ForecastTask(model, data, 64, seed, Share(0, 1), torch.device("cpu"), "data")

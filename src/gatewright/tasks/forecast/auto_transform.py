@@ -32,15 +32,19 @@ MOST_ROWS, MOST_WINDOWS = 300_000, 2000
 #: Maximum number of forecast values of each part.
 MOST_NUMBERS = 2**20
 
+#: Losses of models at the start, by the transforms of the targets.
+StartLosses = dict[tuple[Transform, ...], NDArray[np.float64]]
+
 #: The smallest model: only its start counts.
 _MODEL = ModelOptions(hidden=1, layers=1, dropout=0.0, proj=0, forget_bias=1.0)
 
 
-def with_transforms(data: SeriesData) -> SeriesData:
+def with_transforms(data: SeriesData, known: StartLosses | None = None) -> SeriesData:
     """Return data with a transform of each target whose transform the options leave open.
 
     Args:
         data: the table, split; the options say `AUTO` for all targets or for some.
+        known: losses that are computed here are added to it.
     """
     given = data.options.transform or ()
     targets = data.table.roles.targets
@@ -58,6 +62,8 @@ def with_transforms(data: SeriesData) -> SeriesData:
             for each, name in zip(candidates, given, strict=True)
         )
         losses[number] = start_losses(few, tried)
+        if known is not None:
+            known[tried] = losses[number]
     chosen, notes = list(data.units.transforms), []
     for column, (name, own) in enumerate(zip(given, candidates, strict=True)):
         if name != AUTO:
@@ -130,7 +136,7 @@ def start_losses(data: SeriesData, transforms: tuple[Transform, ...]) -> NDArray
     settings = replace(data.settings, head="quantiles")
     data = replace(data, units=replace(data.units, transforms=transforms), settings=settings)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # a choice depends on the table alone
+        torch.default_generator.manual_seed(0)  # a choice depends on the table alone
         spec, scaler = dataset.build(data, Options(model=_MODEL))
         model = Model(spec, scaler=scaler)
     task = ForecastTask(model, data, 64, 0, Share(0, 1), torch.device("cpu"), "data")

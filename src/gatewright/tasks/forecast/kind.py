@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
     from gatewright.spec import ModelSpec
+    from gatewright.tasks.forecast.auto_transform import StartLosses
     from gatewright.tasks.forecast.dataset import ReadableTable, SeriesData
     from gatewright.tasks.forecast.rolling import Rolling
     from gatewright.tasks.inputs import InputBatch
@@ -128,14 +129,15 @@ class Forecast(Kind["SeriesData"]):
         data = dataset.read(cast("ReadableTable", source), options, None if spec is None else spec.forecaster)
         if spec is not None:
             return data
+        start_losses: StartLosses = {}
         if AUTO in (options.transform or ()):
             from gatewright.tasks.forecast.auto_transform import with_transforms
 
-            data = with_transforms(data)
+            data = with_transforms(data, start_losses)
         if options.scale == AUTO:
             from gatewright.tasks.forecast.auto_scale import with_scale
 
-            data = with_scale(data, options)
+            data = with_scale(data, options, start_losses)
         return data
 
     def check_head(self, path: Path, options: DataOptions, fixed: bool = False) -> None:

@@ -82,8 +82,9 @@ def fitted(samples: Samples, floors: Sequence[float]) -> list[tuple[Readout, Ten
     for number in range(FOLDS):
         own = piece == number
         if own.any() and not own.all():
+            left_out = samples.of(rows[own])
             for place, readout in enumerate(_readouts(samples.of(rows[~own]), penalties)):
-                unseen[place, own] = readout.residuals(samples.of(rows[own]))
+                unseen[place, own] = readout.residuals(left_out)
     errors = torch.stack([unseen[:, piece == number].abs().flatten(1).nanmean(dim=1) for number in range(FOLDS)])
     errors = errors[errors.isfinite().all(dim=1)]
     results = []
