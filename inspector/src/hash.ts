@@ -1,7 +1,7 @@
 // The state of the page in its address: a link shows the same, and so does reloading.
 
 import { effect } from "@preact/signals";
-import { QUANTITIES, type Quantity } from "./data/cell";
+import { QUANTITIES } from "./data/quantities";
 import type { Order, Place, State, View } from "./state";
 
 const VIEWS: readonly View[] = ["timeline", "cell", "ledger", "units", "whatif"];
@@ -34,7 +34,7 @@ export function readLink(hash: string): Link {
     direction: among("direction", ["forward", "reverse"]),
     t: whole("t"),
     units: units.length && units.every((unit) => Number.isInteger(unit) && unit >= 0) ? units : undefined,
-    quantity: among("quantity", Object.keys(QUANTITIES) as Quantity[]),
+    quantity: among("quantity", QUANTITIES),
     range: to > from ? [from, to] : undefined,
     order: among("order", ORDERS),
     each: named.has("each") ? text("each") === "1" : undefined,

@@ -1,7 +1,7 @@
 // The state of the page. All views read and set it; none keeps a step or a unit of its own.
 
 import { batch, computed, signal } from "@preact/signals";
-import type { Quantity } from "./data/cell";
+import type { Quantity } from "./data/quantities";
 import { Recording } from "./data/recording";
 import type { Source } from "./data/source";
 import type { Direction, Entry, Meta } from "./data/types";

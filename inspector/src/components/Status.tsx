@@ -1,4 +1,5 @@
-import { GATES, QUANTITIES, type Quantity } from "../data/cell";
+import { GATES } from "../data/cell";
+import type { Quantity } from "../data/quantities";
 import type { Recording } from "../data/recording";
 import type { Direction } from "../data/types";
 import { fixed, time, visible } from "../format";
@@ -7,7 +8,7 @@ import { useLoaded } from "./useLoaded";
 
 const PARTS = [...GATES, "cell", "hidden"] as const;
 
-/** The status line: the chosen step, and the six numbers of the unit in focus. */
+/** The status line: the chosen step, and the numbers of the unit in focus. */
 export function Status({ state }: { state: State }) {
   const recording = state.recording.value;
   const unit = state.unit.value;
@@ -26,12 +27,13 @@ export function Status({ state }: { state: State }) {
       </span>
       {recording && (
         <span class="gw-status-parts">
-          {PARTS.map((part) => {
+          {PARTS.filter((part) => recording.cell.has(part)).map((part) => {
             const value = parts?.(part, t, unit);
+            const { name, letter, color } = recording.measures.of[part];
             return (
-              <span key={part} title={QUANTITIES[part].name}>
-                <i class="gw-dot" style={{ background: QUANTITIES[part].color }} />
-                <span class="gw-label">{QUANTITIES[part].letter}</span>
+              <span key={part} title={name}>
+                <i class="gw-dot" style={{ background: color }} />
+                <span class="gw-label">{letter}</span>
                 <span class="gw-number" data-part={part} data-unit={unit} data-value={value}>
                   {value === undefined ? "–" : fixed(value)}
                 </span>
@@ -51,7 +53,7 @@ const SMALL = 1e6;
 /** Milliseconds of delay for a large recording, so that the blocks of the view are read first. */
 const FIRST = 1500;
 
-/** All six parts of every unit at every step. */
+/** All these parts of every unit at every step. */
 function useParts(state: State): Reader | undefined {
   const recording = state.recording.value;
   const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];

@@ -1,14 +1,17 @@
 // The memory ledger: what each step wrote into a unit's cell state, and how much of it is left.
 //
-//   c_t = sum_k (prod_{j=k+1..t} f_j) i_k g_k + (prod_{j=0..t} f_j) c_initial
+//   c_t = sum_k (prod_{j=k+1..t} kept_j) written_k + (prod_{j=0..t} kept_j) c_initial
 //
-// The same as `gatewright.insight.ledger`, in float64 over the recorded float32 numbers.
+// `kept` and `written` are the effective factors of a step, f and i g of the plain cell. The same as
+// `gatewright.insight.ledger`, in float64 over the recorded float32 numbers.
 
 /** One unit over the steps 0 ... T-1. */
 export interface Column {
-  input_gate: Float32Array;
-  forget_gate: Float32Array;
-  candidate: Float32Array;
+  kept: Float64Array;
+  written: Float64Array;
+  /** The factor of the candidate in `written` where nothing is clipped. */
+  input: Float64Array;
+  candidate: Float64Array;
   cell_initial: number;
   /** Manual additions to the cell state before a step, by step. */
   added: ReadonlyMap<number, number>;
@@ -17,10 +20,11 @@ export interface Column {
 export interface Ledger {
   /** The remainder at t of the write of step k, k = 0 ... t. */
   shares: Float64Array;
-  /** The fraction of a write at k that is left at t: prod_{j=k+1..t} f_j. */
+  /** The fraction of a write at k that is left at t: prod_{j=k+1..t} kept_j. */
   survival: Float64Array;
-  /** The remainder of the initial cell state. */
+  /** The remainder of the initial cell state, and the fraction of it that is left. */
   initial: number;
+  left: number;
   /** The remainder of manual changes. */
   edited: number;
 }
@@ -33,18 +37,26 @@ export function ledger(unit: Column, t: number): Ledger {
   let edited = 0;
   for (let k = t; k >= 0; k--) {
     survival[k] = left;
-    shares[k] = left * unit.input_gate[k] * unit.candidate[k];
-    left *= unit.forget_gate[k];
+    shares[k] = left * unit.written[k];
+    left *= unit.kept[k];
     edited += left * (unit.added.get(k) ?? 0);
   }
-  return { shares, survival, initial: left * unit.cell_initial, edited };
+  return { shares, survival, initial: left * unit.cell_initial, left, edited };
 }
 
-/** The fraction of a write at k that is left after each later step: prod_{j=k+1..k+n} f_j, 1 for n = 0. */
-export function fate(forget: Float32Array, k: number): Float64Array {
-  const left = new Float64Array(forget.length - k);
+/**
+ * The weights of the candidates, where what a step keeps and what it lets in sum to 1. They are at least 0, and with
+ * what is left of the initial state they sum to 1, so that the cell state is a weighted average.
+ */
+export function weightsOf(unit: Column, { survival }: Ledger): Float64Array {
+  return survival.map((left, k) => left * unit.input[k]);
+}
+
+/** The fraction of a write at k that is left after each later step: prod_{j=k+1..k+n} kept_j, 1 for n = 0. */
+export function fate(kept: Float64Array, k: number): Float64Array {
+  const left = new Float64Array(kept.length - k);
   left[0] = 1;
-  for (let t = k + 1; t < forget.length; t++) left[t - k] = left[t - k - 1] * forget[t];
+  for (let t = k + 1; t < kept.length; t++) left[t - k] = left[t - k - 1] * kept[t];
   return left;
 }
 
@@ -58,9 +70,11 @@ export function halfLife(left: Float64Array): number | null {
 
 /** A layer in one direction: (T, H), with the steps in the order of reading. */
 export interface Layer {
+  kept: Float32Array;
   input_gate: Float32Array;
-  forget_gate: Float32Array;
   candidate: Float32Array;
+  /** What a step writes, where that is not i g. */
+  written: Float32Array | null;
   /** (H,). */
   cell_initial: Float32Array;
   added: ReadonlyMap<number, readonly { unit: number; added: number }[]>;
@@ -73,17 +87,55 @@ export interface Shares {
   edited: number;
 }
 
-/**
- * The factor of each unit's cell state in `weight . h`, h = o tanh(c), so that the factors times c sum to it
- * exactly: w o tanh(c)/c, the secant through tanh.
- */
-export function secant(weight: Float32Array, output_gate: Float32Array, cell: Float32Array): Float64Array {
-  return Float64Array.from(
-    weight,
-    (w, u) => w * output_gate[u] * (cell[u] === 0 ? 1 : Math.tanh(cell[u]) / cell[u]),
-  );
+/** How `weight . h` at a step depends on the shares of the units' cell states there. */
+export interface Split {
+  /** By unit: the factor of a share. */
+  factors: Float64Array;
+  /** What belongs to no step: shifts of layer normalisation, and what zoneout carries of the hidden state before. */
+  rest: number;
 }
 
+/** The numbers of one step, (H,) each, from which `weight . h` follows. */
+export interface Shown {
+  output_gate: ArrayLike<number>;
+  cell: ArrayLike<number>;
+  /** With layer normalisation: what the output activation reads, and normal = scale (c - mean of c) + shift. */
+  normal: ArrayLike<number> | null;
+  scale: ArrayLike<number> | null;
+  activation: (value: number) => number;
+  /** The part of the hidden state before that zoneout carries, and that state. */
+  zoneout: number;
+  hidden_before: ArrayLike<number>;
+}
+
+/**
+ * The factors of each unit's cell state in `weight . h`, so that the factors times c, and the rest, sum to it exactly.
+ * h = o act(c) gives w o act(c)/c, the secant through the activation. Under layer normalisation the deviation is taken
+ * as it was, and a unit's c counts less the mean over all units.
+ */
+export function splitOf(weight: ArrayLike<number>, step: Shown): Split {
+  const H = weight.length;
+  const factors = new Float64Array(H);
+  let rest = 0;
+  let mean = 0;
+  for (let u = 0; u < H; u++) mean += step.cell[u] / H;
+  for (let u = 0; u < H; u++) {
+    const read = (step.normal ?? step.cell)[u];
+    const shown = (1 - step.zoneout) * weight[u] * step.output_gate[u];
+    const secant = shown * (Math.abs(read) < LINEAR ? 1 : step.activation(read) / read);
+    rest += step.zoneout * weight[u] * (step.hidden_before[u] ?? 0);
+    if (step.scale) rest += secant * (read - step.scale[u] * (step.cell[u] - mean));
+    factors[u] = step.scale ? secant * step.scale[u] : secant;
+  }
+  if (step.scale) {
+    const centre = factors.reduce((sum, factor) => sum + factor, 0) / H;
+    for (let u = 0; u < H; u++) factors[u] -= centre;
+  }
+  return { factors, rest };
+}
+
+/** Below this an activation is its argument: each has the slope 1 at 0. */
+const LINEAR = 1e-8;
 /** A unit is dropped once its remainder is below this fraction, less than the last digit of a double. */
 const NOTHING = 1e-24;
 /** Steps between two searches for such units. */
@@ -95,7 +147,7 @@ const SWEEP = 32;
  */
 export function weighted(layer: Layer, weight: Float64Array, t: number): Shares {
   const H = weight.length;
-  const { input_gate, forget_gate, candidate } = layer;
+  const { kept, input_gate, candidate, written } = layer;
   const shares = new Float64Array(t + 1);
   const left = Float64Array.from(weight);
   const nothing = NOTHING * weight.reduce((most, part) => Math.max(most, Math.abs(part)), 0);
@@ -107,8 +159,8 @@ export function weighted(layer: Layer, weight: Float64Array, t: number): Shares 
     for (let n = 0; n < alive.length; n++) {
       const u = alive[n];
       const part = left[u];
-      share += part * input_gate[row + u] * candidate[row + u];
-      left[u] = part * forget_gate[row + u];
+      share += part * (written ? written[row + u] : input_gate[row + u] * candidate[row + u]);
+      left[u] = part * kept[row + u];
     }
     shares[k] = share;
     for (const edit of layer.added.get(k) ?? []) edited += left[edit.unit] * edit.added;

@@ -4,6 +4,7 @@
 // T steps, H units, P outputs of a layer (H without a projection), C columns, V symbols.
 
 import type { Gate, Switch } from "./cell";
+import type { GivenFeatures } from "./features";
 
 export type Direction = "forward" | "reverse";
 
@@ -66,6 +67,12 @@ export interface Meta {
   kind: "series" | "text" | "layers";
   rows: RowShape[];
   layers: LayerShape[];
+  /** The cell of all layers. */
+  cell?: GivenFeatures;
+  /** Whether the cell state is a weighted average of candidates: what a step keeps and what it lets in sum to 1. */
+  weighted?: boolean;
+  /** Whether a layer adds its input to its hidden state where their widths agree. */
+  residual?: boolean;
   /** Names of the first layer's inputs: columns of the block `inputs`. */
   inputs: string[];
   series: SeriesMeta | null;
@@ -93,7 +100,12 @@ export interface BlockShape {
 //
 //   {layer}/{direction}/{gate}            (T, H)   after activation
 //   {layer}/{direction}/cell              (T, H)   after each step
-//   {layer}/{direction}/hidden            (T, P)   only with a projection; else h = o tanh(c)
+//   {layer}/{direction}/hidden            (T, P)   only with a projection or zoneout; else h = o act(normal)
+//   {layer}/{direction}/kept, written     (T, H)   only with clipping or zoneout of c: the effective factors of
+//                                                  c_t = kept c_{t-1} + written, which else are f and i g
+//   {layer}/{direction}/normal            (T, H)   only with layer normalisation: what the output activation reads;
+//                                                  else c
+//   {layer}/{direction}/normal_scale      (T, H)   likewise: normal = normal_scale (c - mean of c) + shift
 //   {layer}/{direction}/cell_initial      (H,)
 //   {layer}/{direction}/hidden_initial    (P,)
 //   inputs                                (T, D)   what the first layer read
@@ -125,20 +137,22 @@ export interface LayerDiagnosis {
   /** Share of steps with the forget gate below ½, which reset the unit; longest run of steps without one. */
   resets: number[];
   longest: number[];
-  /** Share of steps with the gate below 0.1, and above 0.9. */
-  closed: Record<Switch, number[]>;
-  open: Record<Switch, number[]>;
+  /** Share of steps with the gate below 0.1, and above 0.9; of the gates that the cell has. */
+  closed: Partial<Record<Switch, number[]>>;
+  open: Partial<Record<Switch, number[]>>;
   /** Mean of |i g|. */
   write_rate: number[];
   /** Standard deviation of the hidden state over the steps (of h before a projection). */
   activity: number[];
-  /** Mean of |c|, and share of steps with |tanh(c)| above 0.99. */
+  /** Mean of |c|, and share of steps with |tanh(c)| above 0.99, which is null where there is no bound. */
   size: number[];
-  saturated: number[];
+  saturated: (number | null)[];
   /** Labels of a unit: "dead", "counter", "long memory", "resets", ...; [] for an ordinary one. */
   labels: string[][];
-  /** Counts in equal bins from 0 to 1 (candidate: -1 to 1), (H, bins). */
-  histograms: Record<Gate, number[][]>;
+  /** Counts in equal bins from 0 to 1 (candidate: -1 to 1), (H, bins); of the gates that the cell has. */
+  histograms: Partial<Record<Gate, number[][]>>;
+  /** The ends of the bins where a histogram has others. */
+  ranges?: Partial<Record<Gate, [number, number]>>;
 }
 
 export interface Advice {

@@ -8,6 +8,8 @@ import type { State } from "../state";
 import { Arithmetic } from "./cell/Arithmetic";
 import { CaptionArea } from "./cell/CaptionArea";
 import { Drawing } from "./cell/Drawing";
+import { Equations } from "./cell/Equations";
+import { leastWidth } from "./cell/geometry";
 import { type Input, useInput } from "./cell/input";
 import type { Pointing } from "./cell/Piece";
 import { Plain } from "./cell/Plain";
@@ -62,8 +64,8 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
   const plainRnn =
     plain.value && peer && hidden && hidden.length === steps * peer.hidden ? { peer, hidden } : null;
   const course: Course = plainRnn
-    ? { values: plainRnn.hidden, size: plainRnn.peer.hidden, steps, part: "hidden" }
-    : { values: blocks.cell, size, steps, part: "cell" };
+    ? { values: plainRnn.hidden, size: plainRnn.peer.hidden, steps, part: "hidden", cell: recording.cell }
+    : { values: blocks.cell, size, steps, part: "cell", cell: recording.cell };
   return (
     <>
       <div class="gw-cell-tools">
@@ -100,6 +102,7 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
           <Reads state={state} recording={recording} row={row} t={t} />
           {input.note && <p class="gw-label gw-cell-note">{input.note}</p>}
           <Predicts state={state} recording={recording} row={row} t={t} peer={plainRnn !== null} />
+          {!plainRnn && <Equations cell={recording.cell} />}
         </aside>
       </div>
     </>
@@ -123,13 +126,13 @@ function Shown({
 }) {
   const hover = useSignal<Spot | null>(null);
   const fixed = useSignal<Spot | null>(null);
-  const pointing: Pointing = { hover, fixed, captionId: useId() };
+  const { kind: cell } = blocks;
+  const pointing: Pointing = { cell, hover, fixed, captionId: useId() };
   const key = units.join();
   const largest = useMemo(() => new Map(units.map((unit) => [unit, largestCell(blocks, unit)])), [blocks, key]);
   const numbers = units.map((unit) => unitStep(blocks, t, unit));
   const inFocus = numbers.find((unit) => unit.unit === focus)!;
   const before = blocks.direction === "forward" ? "t−1" : "t+1";
-  const projected = blocks.projected !== null;
   const last = stepBefore(blocks, t);
   const known = last === null ? "initial state" : `step ${last.toLocaleString("en")}`;
   // In reverse the step before is the one after: say so.
@@ -145,13 +148,14 @@ function Shown({
   return (
     <div class="gw-cell-main" onKeyDown={letGo}>
       <Wide
+        least={leastWidth(cell)}
         draw={(width, scale) => (
           <Drawing
             units={numbers}
             focus={inFocus}
             x={input.brief}
             up={input.up}
-            {...{ width, scale, largest, before, named, projected, playing, pointing }}
+            {...{ width, scale, largest, before, named, playing, pointing }}
           />
         )}
       />
@@ -168,7 +172,7 @@ function Shown({
           goesTo: input.goesTo,
         }}
       />
-      <Arithmetic units={numbers} focus={inFocus} before={before} projected={projected} pointing={pointing} />
+      <Arithmetic units={numbers} focus={inFocus} before={before} pointing={pointing} />
     </div>
   );
 }

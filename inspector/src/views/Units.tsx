@@ -2,6 +2,7 @@ import { useCallback, useMemo, useRef, useState } from "preact/hooks";
 import { useLoading } from "../components/useLoaded";
 import { Waiting } from "../components/Waiting";
 import type { Diagnosis } from "../data/types";
+import { trimmed } from "../format";
 import type { State } from "../state";
 import { AdviceList } from "./units/Advice";
 import { HalfLives } from "./units/HalfLives";
@@ -34,10 +35,9 @@ interface ShownProps {
 function Shown({ state, diagnosis, outdated }: ShownProps) {
   const [layer, direction] = [state.layer.value, state.direction.value];
   const [filter, setFilter] = useState<Filter>({ label: "", text: "" });
-  const rows = useMemo(() => {
-    const found = diagnosis.layers.find((one) => one.layer === layer && one.direction === direction);
-    return found ? unitRows(found) : [];
-  }, [diagnosis, layer, direction]);
+  const found = diagnosis.layers.find((one) => one.layer === layer && one.direction === direction);
+  const rows = useMemo(() => (found ? unitRows(found) : []), [found]);
+  const ends = (found?.ranges?.candidate ?? [-1, 1]).map(trimmed).join(" … ");
   const chosen = state.units.value.filter((unit) => unit < rows.length);
   // A new choice among the chosen units leaves all of them in the table.
   const kept = useRef<readonly number[]>([]);
@@ -76,7 +76,15 @@ function Shown({ state, diagnosis, outdated }: ShownProps) {
           filter={filter}
           onFilter={setFilter}
         />
-        <UnitTable rows={shown} all={rows} chosen={chosen} onChoose={choose} wrong={wrong} />
+        <UnitTable
+          cell={state.recording.value!.cell}
+          ends={ends}
+          rows={shown}
+          all={rows}
+          chosen={chosen}
+          onChoose={choose}
+          wrong={wrong}
+        />
       </section>
     </div>
   );

@@ -1,6 +1,7 @@
 // The step as sums that can be checked by hand: one line for each pointwise operation.
 
-import { CELL, type NumberedPart, OPERATIONS, type Part } from "../../data/cell";
+import type { Cell } from "../../data/anatomy";
+import type { NumberedPart, Operation, Part } from "../../data/cell";
 import { figure } from "./figures";
 import { LetterInText } from "./Letter";
 import { type Pointing, pointsAt, spotOf } from "./Piece";
@@ -9,6 +10,7 @@ import type { UnitStep } from "./scene";
 
 interface Term {
   part: NumberedPart;
+  color: string;
   letter: string;
   sub?: string;
 }
@@ -18,42 +20,49 @@ interface Line {
   /** The part of the drawing that computes the line, and other parts that point to the line. */
   part: NumberedPart;
   owns: readonly Part[];
-  sign: string;
+  operation: Operation;
   left: Term;
   right?: Term;
   result: Term;
 }
 
-function lineOf(part: NumberedPart, before: string, projected: boolean): Line {
-  const { operation, reads } = CELL[part];
-  const { sign, verb } = operation!;
-  const [left, right] = (reads as readonly NumberedPart[]).map((operand) => termOf(operand, before));
-  // Without a projection the last line gives the hidden state itself.
-  const result = part === "shown" && !projected ? "hidden" : part;
-  const owns: Part[] = reads.filter((operand) => !CELL[operand].operation);
-  if (part === "shown") owns.push("hidden");
-  return { name: verb, part, owns, sign, left, ...(right && { right }), result: termOf(result, before) };
+function lineOf(cell: Cell, part: NumberedPart, before: string): Line {
+  const { operation, reads } = cell.parts[part];
+  const [left, right] = (reads as readonly NumberedPart[]).map((operand) => termOf(cell, operand, before));
+  // The last line gives the hidden state itself, unless a projection or zoneout follows.
+  const ends = part === cell.end && !cell.projected && !cell.parts.hidden.operation && part !== "cell";
+  const result = ends ? "hidden" : part;
+  const owns: Part[] = reads.filter((operand) => !cell.parts[operand].operation);
+  if (part === cell.end) owns.push("hidden");
+  return {
+    name: operation!.verb,
+    part,
+    owns,
+    operation: operation!,
+    left,
+    ...(right && { right }),
+    result: termOf(cell, result, before),
+  };
 }
 
-function termOf(part: NumberedPart, before: string): Term {
-  const { letter, step } = CELL[part];
-  return { part, letter, ...(step && { sub: step === "before" ? before : "t" }) };
+function termOf(cell: Cell, part: NumberedPart, before: string): Term {
+  const { letter, step, color } = cell.parts[part];
+  return { part, color, letter, ...(step && { sub: step === "before" ? before : "t" }) };
 }
 
 export function Arithmetic({
   units,
   focus,
   before,
-  projected,
   pointing,
 }: {
   units: readonly UnitStep[];
   focus: UnitStep;
   before: string;
-  projected: boolean;
   pointing: Pointing;
 }) {
   const spot = spotOf(pointing);
+  const { cell } = pointing;
   return (
     <div class="gw-arithmetic">
       <table>
@@ -69,62 +78,65 @@ export function Arithmetic({
           </tr>
         </thead>
         <tbody>
-          {OPERATIONS.map((part) => lineOf(part, before, projected)).map((line) => (
-            <tr
-              data-line={line.part}
-              data-lit={spot !== null && isOf(line, spot)}
-              data-dim={spot !== null && !isOf(line, spot)}
-              onPointerEnter={pointsAt(line.part, pointing).onPointerEnter}
-              onPointerLeave={pointsAt(line.part, pointing).onPointerLeave}
-            >
-              <th scope="row">
-                <span class="gw-line-name">{line.name}</span>
-                <Equation {...line} />
-              </th>
-              {line.right ? (
-                <>
-                  <td />
-                  <Numbers term={line.left} units={units} focus={focus} />
-                  <td class="gw-sign-cell">{line.sign}</td>
-                  <Numbers term={line.right} units={units} focus={focus} />
-                </>
-              ) : (
-                <>
-                  <td class="gw-sign-cell">{line.sign}</td>
-                  <Numbers term={line.left} units={units} focus={focus} />
-                  <td />
-                  <td />
-                </>
-              )}
-              <td class="gw-sign-cell">=</td>
-              <Numbers term={line.result} units={units} focus={focus} />
-            </tr>
-          ))}
+          {cell.operations
+            .map((part) => lineOf(cell, part, before))
+            .map((line) => (
+              <tr
+                data-line={line.part}
+                data-lit={spot !== null && isOf(cell, line, spot)}
+                data-dim={spot !== null && !isOf(cell, line, spot)}
+                onPointerEnter={pointsAt(line.part, pointing).onPointerEnter}
+                onPointerLeave={pointsAt(line.part, pointing).onPointerLeave}
+              >
+                <th scope="row">
+                  <span class="gw-line-name">{line.name}</span>
+                  <Equation {...line} />
+                </th>
+                {line.right ? (
+                  <>
+                    <td class="gw-sign-cell">{factors(line.operation)[0]}</td>
+                    <Numbers term={line.left} units={units} focus={focus} />
+                    <td class="gw-sign-cell">{factors(line.operation)[1]}</td>
+                    <Numbers term={line.right} units={units} focus={focus} />
+                  </>
+                ) : (
+                  <>
+                    <td class="gw-sign-cell">{line.operation.sign}</td>
+                    <Numbers term={line.left} units={units} focus={focus} />
+                    <td />
+                    <td />
+                  </>
+                )}
+                <td class="gw-sign-cell">=</td>
+                <Numbers term={line.result} units={units} focus={focus} />
+              </tr>
+            ))}
         </tbody>
       </table>
     </div>
   );
 }
 
-function isOf({ part, owns }: Line, spot: Spot): boolean {
-  return [part, ...owns].some((one) => isMeant(one, spot));
+/** What stands before the left and the right numbers: of a mean, its weights. */
+function factors({ kind, sign, around }: Operation): [string, string] {
+  return kind === "mean" ? [`${around[0].trim()} ×`, `${around[1].trim()} ×`] : ["", sign];
 }
 
-function Equation({ left, right, result, sign }: Line) {
-  const term = ({ part, letter, sub }: Term) => (
-    <LetterInText letter={letter} tint={CELL[part].color} {...(sub === undefined ? {} : { sub })} />
+function isOf(cell: Cell, { part, owns }: Line, spot: Spot): boolean {
+  return [part, ...owns].some((one) => isMeant(cell, one, spot));
+}
+
+function Equation({ left, right, result, operation: { around } }: Line) {
+  const term = ({ color, letter, sub }: Term) => (
+    <LetterInText letter={letter} tint={color} {...(sub === undefined ? {} : { sub })} />
   );
   return (
     <span class="gw-equation">
-      {right ? (
-        <>
-          {term(left)} {sign} {term(right)}
-        </>
-      ) : (
-        <>
-          {sign}({term(left)})
-        </>
-      )}
+      {around[0]}
+      {term(left)}
+      {right && around[1]}
+      {right && term(right)}
+      {around[2]}
       {" = "}
       {term(result)}
     </span>
@@ -143,7 +155,7 @@ function UnitHeads({ units, focus }: { units: readonly UnitStep[]; focus: UnitSt
 
 function Numbers({ term, units, focus }: { term: Term; units: readonly UnitStep[]; focus: UnitStep }) {
   return (
-    <td class="gw-numbers" style={{ "--tint": CELL[term.part].color }}>
+    <td class="gw-numbers" style={{ "--tint": term.color }}>
       {units.map((unit) => {
         const value = unit[term.part];
         return (

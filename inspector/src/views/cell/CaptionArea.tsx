@@ -1,7 +1,7 @@
 // One place for all explanations, with room for the longest, so that nothing moves while the pointer does.
 
 import { type Pointing, pointsAt, spotOf } from "./Piece";
-import { type Spot, TOPICS } from "./parts";
+import { type Spot, topicsOf } from "./parts";
 import { caption, type Facts } from "./sentences";
 
 export function CaptionArea({ pointing, facts, playing }: { pointing: Pointing; facts: Facts; playing: boolean }) {
@@ -10,7 +10,7 @@ export function CaptionArea({ pointing, facts, playing }: { pointing: Pointing; 
   return (
     <div class="gw-caption">
       <div class="gw-topics" role="group" aria-label="Questions">
-        {TOPICS.map(({ topic, question }) => (
+        {topicsOf(pointing.cell).map(({ topic, question }) => (
           <Question topic={topic} question={question} pointing={pointing} />
         ))}
       </div>

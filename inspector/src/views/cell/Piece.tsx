@@ -2,11 +2,14 @@
 
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { CELL, type Part } from "../../data/cell";
+import type { Cell } from "../../data/anatomy";
+import type { Part } from "../../data/cell";
 import { isMeant, type Spot, stepsBack } from "./parts";
 
 /** The part under the pointer, and the part fixed by a click. */
 export interface Pointing {
+  /** The cell whose parts they are. */
+  cell: Cell;
   hover: Signal<Spot | null>;
   fixed: Signal<Spot | null>;
   /** Id of the element that describes the part. */
@@ -47,6 +50,7 @@ export function Piece({
   children: ComponentChildren;
 }) {
   const spot = spotOf(pointing);
+  const { color, label } = pointing.cell.parts[part];
   const handlers = pointsAt(part, pointing);
   const pressed = (event: KeyboardEvent) => {
     if (event.key !== "Enter") return;
@@ -57,12 +61,12 @@ export function Piece({
     <g
       class="gw-piece"
       data-piece={part}
-      data-dim={stepsBack(part, spot)}
-      data-lit={isMeant(part, spot)}
-      style={{ color: CELL[part].color }}
+      data-dim={stepsBack(pointing.cell, part, spot)}
+      data-lit={isMeant(pointing.cell, part, spot)}
+      style={{ color: color }}
       tabindex={0}
       role="button"
-      aria-label={CELL[part].label}
+      aria-label={label}
       aria-pressed={pointing.fixed.value === part}
       aria-describedby={pointing.captionId}
       onKeyDown={pressed}

@@ -6,6 +6,7 @@ import type { Horizon, PeerMeta } from "../../data/types";
 import { plural } from "../../format";
 import type { State } from "../../state";
 import { figure, share } from "./figures";
+import { LEAST_WIDTH } from "./geometry";
 import { LetterInText } from "./Letter";
 import { PlainDrawing, type PlainStep } from "./PlainDrawing";
 import { Wide } from "./Wide";
@@ -45,6 +46,7 @@ export function Plain({
   return (
     <div class="gw-cell-main">
       <Wide
+        least={LEAST_WIDTH}
         draw={(width, scale) => <PlainDrawing {...{ width, scale, x, playing }} units={numbers} focus={inFocus} />}
       />
       <div class="gw-caption">

@@ -41,6 +41,7 @@ export function PlainDrawing({
       part={name === "before" ? "hidden_before" : "hidden"}
       {...{ x, y, sub }}
       letter="h"
+      color="var(--gw-hidden)"
       signed
       named={name === "before"}
       entries={units.map((unit) => ({

@@ -2,7 +2,7 @@
 
 import { useMemo } from "preact/hooks";
 import { useWidth } from "../../components/useWidth";
-import { CELL } from "../../data/cell";
+import type { Cell } from "../../data/anatomy";
 import type { State } from "../../state";
 import { figure } from "./figures";
 
@@ -14,12 +14,13 @@ export interface Course {
   size: number;
   steps: number;
   part: "cell" | "hidden";
+  cell: Cell;
 }
 
 export function Scrubber({ state, course, unit, t }: { state: State; course: Course; unit: number; t: number }) {
   const [root, width] = useWidth<HTMLDivElement>();
   const { values, size, steps, part } = course;
-  const { letter, color } = CELL[part];
+  const { letter, color } = course.cell.parts[part];
   const line = useMemo(() => outline(course, unit, width), [values, unit, width]);
   const go = (event: PointerEvent) => {
     const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
@@ -31,7 +32,7 @@ export function Scrubber({ state, course, unit, t }: { state: State; course: Cou
     go(event);
   };
   const value = values[t * size + unit];
-  const name = `${CELL[part].name} of unit ${unit}`;
+  const name = `${course.cell.parts[part].name} of unit ${unit}`;
   return (
     <div class="gw-scrub">
       <p class="gw-scrub-name">

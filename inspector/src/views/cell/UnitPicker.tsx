@@ -26,6 +26,7 @@ export function UnitPicker({
   t: number;
 }) {
   const focus = state.unit.value;
+  const wrote = blocks.recording.measures.of.write.letter.replace(" ⊙ ", " ");
   const choose = (unit: number) => (state.units.value = [...units.filter((other) => other !== unit), unit]);
   // The most active unit comes last, so that it has the focus.
   const active = (by: "write" | "change") =>
@@ -60,7 +61,7 @@ export function UnitPicker({
       <div class="gw-segments">
         <button
           type="button"
-          title="The units that write most at this step: largest |i g|"
+          title={`The units that write most at this step: largest |${wrote}|`}
           onClick={() => active("write")}
         >
           writes

@@ -1,6 +1,6 @@
 // A few numbers of a vector as a column with bars: the values on a line of the drawing.
 
-import { CELL, type NumberedPart } from "../../data/cell";
+import type { NumberedPart } from "../../data/cell";
 import { brief } from "./figures";
 import { HEAD, ROW, VECTOR_WIDTH } from "./geometry";
 import { Letter } from "./Letter";
@@ -21,6 +21,7 @@ export function Vector({
   x,
   y,
   letter,
+  color,
   sub,
   entries,
   signed,
@@ -30,6 +31,7 @@ export function Vector({
   x: number;
   y: number;
   letter: string;
+  color: string;
   sub?: string;
   entries: readonly Entry[];
   signed: boolean;
@@ -41,7 +43,7 @@ export function Vector({
   const top = y - height / 2;
   const zero = signed ? BAR / 2 : 0;
   return (
-    <g class="gw-vector" style={{ color: CELL[part].color }} transform={`translate(${left} ${top})`}>
+    <g class="gw-vector" style={{ color }} transform={`translate(${left} ${top})`}>
       <rect class="gw-vector-ground" width={VECTOR_WIDTH} height={height} rx={5} />
       <Letter x={VECTOR_WIDTH / 2} y={12} letter={letter} sub={sub ?? ""} />
       {entries.map(({ unit, value, bar, focus }, row) => {

@@ -1,12 +1,15 @@
 // The numbers of one step in the drawing.
 
-import { computed, GATES, type Gate, type NumberedPart, OPERATIONS } from "../../data/cell";
+import type { Cell } from "../../data/anatomy";
+import { GATES, type Gate, type NumberedPart } from "../../data/cell";
 import type { Recording } from "../../data/recording";
 import type { Direction, Edit } from "../../data/types";
 
 /** The blocks of one layer in one direction, (T, H) unless stated. */
 export interface Blocks {
   recording: Recording;
+  /** What the cell consists of. */
+  kind: Cell;
   row: number;
   layer: number;
   direction: Direction;
@@ -17,15 +20,19 @@ export interface Blocks {
   output: number;
   gates: Record<Gate, Float32Array>;
   cell: Float32Array;
-  /** (T, P), recorded only with a projection. */
-  projected: Float32Array | null;
+  /** What the output activation reads: `cell`, or that normalised. */
+  read: Float32Array;
+  /** What each step adds to the cell state, recorded only where that is not i g. */
+  written: Float32Array | null;
+  /** (T, P), recorded only with a projection or zoneout. */
+  hidden: Float32Array | null;
   /** (H,) and (P,). */
   cell_initial: Float32Array;
   hidden_initial: Float32Array;
   edits: readonly Edit[];
 }
 
-/** The numbers of one unit at one step; of `hidden_before` and `hidden` NaN where a projection has no such place. */
+/** The numbers of one unit at one step; NaN in places that the cell does not have, and of `hidden_before` and `hidden` NaN where a projection has no such place. */
 export type UnitStep = { unit: number } & Record<NumberedPart, number>;
 
 export async function loadBlocks(
@@ -36,17 +43,20 @@ export async function loadBlocks(
 ): Promise<Blocks> {
   const of = (name: string) => recording.block(row, `${layer}/${direction}/${name}`) as Promise<Float32Array>;
   const shape = recording.meta.layers[layer];
-  const hasHidden = recording.has(row, `${layer}/${direction}/hidden`);
-  const [gates, cell, cell_initial, hidden_initial, projected] = await Promise.all([
+  const ifThere = (name: string) => (recording.has(row, `${layer}/${direction}/${name}`) ? of(name) : null);
+  const [gates, cell, cell_initial, hidden_initial, read, written, hidden] = await Promise.all([
     recording.gates(row, layer, direction),
     of("cell"),
     of("cell_initial"),
     of("hidden_initial"),
-    hasHidden ? of("hidden") : null,
+    recording.read(row, layer, direction),
+    ifThere("written"),
+    ifThere("hidden"),
   ]);
   return {
     ...{
       recording,
+      kind: recording.cell,
       row,
       layer,
       direction,
@@ -54,7 +64,7 @@ export async function loadBlocks(
       size: shape.hidden,
       output: shape.output,
     },
-    ...{ gates, cell, projected, cell_initial, hidden_initial },
+    ...{ gates, cell, read, written, hidden, cell_initial, hidden_initial },
     edits: recording.meta.edits.filter(
       (edit) => edit.row === row && edit.layer === layer && edit.direction === direction,
     ),
@@ -80,22 +90,28 @@ export function cellBefore(blocks: Blocks, t: number, unit: number): number {
 function hiddenAt(blocks: Blocks, t: number | null, unit: number): number {
   if (unit >= blocks.output) return NaN;
   if (t === null) return blocks.hidden_initial[unit];
-  if (blocks.projected) return blocks.projected[t * blocks.output + unit];
+  if (blocks.hidden) return blocks.hidden[t * blocks.output + unit];
   const at = t * blocks.size + unit;
-  return blocks.gates.output_gate[at] * Math.tanh(blocks.cell[at]);
+  return blocks.gates.output_gate[at] * blocks.recording.bend(blocks.read[at]);
 }
+
+const PASSED = ["kept", "written", "bent", "shown"] as const;
 
 export function unitStep(blocks: Blocks, t: number, unit: number): UnitStep {
   const at = t * blocks.size + unit;
+  const { kind } = blocks;
   const numbers: Partial<Record<NumberedPart, number>> = {
     hidden_before: hiddenAt(blocks, stepBefore(blocks, t), unit),
     cell_before: cellBefore(blocks, t, unit),
     // As recorded: computing the sum would round a second time.
     cell: blocks.cell[at],
+    normal: blocks.read[at],
     hidden: hiddenAt(blocks, t, unit),
   };
   for (const gate of GATES) numbers[gate] = blocks.gates[gate][at];
-  for (const part of OPERATIONS) numbers[part] ??= computed(part, numbers);
+  for (const part of kind.operations) numbers[part] ??= kind.computed(part, numbers);
+  // What a cell does not compute has the number of what stands for it.
+  for (const part of PASSED) numbers[part] ??= numbers[kind.standIn(part) as NumberedPart] ?? NaN;
   return { unit, ...(numbers as Record<NumberedPart, number>) };
 }
 
@@ -104,7 +120,7 @@ export function mostActive(blocks: Blocks, t: number, by: "write" | "change", co
   const score = Float64Array.from({ length: blocks.size }, (_, unit) => {
     const at = t * blocks.size + unit;
     return by === "write"
-      ? Math.abs(blocks.gates.input_gate[at] * blocks.gates.candidate[at])
+      ? Math.abs(blocks.written ? blocks.written[at] : blocks.gates.input_gate[at] * blocks.gates.candidate[at])
       : Math.abs(blocks.cell[at] - cellBefore(blocks, t, unit));
   });
   return Array.from(score.keys())

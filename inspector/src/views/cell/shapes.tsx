@@ -1,6 +1,6 @@
 // Elements of the drawings: lines, circles, boxes, and the belt of the cell state.
 
-import { type Point, route } from "./geometry";
+import { type Point, pillWidth, RADIUS, route } from "./geometry";
 import { Letter } from "./Letter";
 
 /** Lines at least as thick as this have dots inside them. */
@@ -16,17 +16,20 @@ export function Wire({
   way,
   weight = 1.5,
   flow = true,
+  thin = false,
 }: {
   way: readonly Point[];
   weight?: number;
   flow?: boolean;
+  /** A side line: dashed, without dots. */
+  thin?: boolean;
 }) {
   const d = route(way);
   return (
     <>
       <path class="gw-hit" d={d} />
-      <path class="gw-wire" d={d} style={{ strokeWidth: weight }} />
-      {flow && <Flow d={d} weight={weight} />}
+      <path class="gw-wire" data-thin={thin} d={d} style={{ strokeWidth: weight }} />
+      {flow && !thin && <Flow d={d} weight={weight} />}
     </>
   );
 }
@@ -59,8 +62,6 @@ export function Belt({ from, to, y, thick }: { from: number; to: number; y: numb
   );
 }
 
-export const RADIUS = 13;
-
 /** A pointwise operation with two inputs. */
 export function Circle({ x, y, sign }: { x: number; y: number; sign: "⊗" | "+" }) {
   const s = 4.5;
@@ -76,16 +77,27 @@ export function Circle({ x, y, sign }: { x: number; y: number; sign: "⊗" | "+"
   );
 }
 
-/** The pointwise tanh. */
-export function Pill({ x, y }: { x: number; y: number }) {
+/** A pointwise function, or a mean of two. */
+export function Pill({ x, y, text }: { x: number; y: number; text: string }) {
+  const width = pillWidth(text);
+  return <Pillow from={x - width / 2} to={x + width / 2} y={y} text={text} />;
+}
+
+/** The same over a range. */
+export function Pillow({ from, to, y, text }: { from: number; to: number; y: number; text: string }) {
   return (
     <>
-      <rect class="gw-op" x={x - 24} y={y - 11} width={48} height={22} rx={11} />
-      <text class="gw-op-name" x={x} y={y + 4}>
-        tanh
+      <rect class="gw-op" x={from} y={y - 11} width={to - from} height={22} rx={11} />
+      <text class="gw-op-name" x={(from + to) / 2} y={y + 4}>
+        {text}
       </text>
     </>
   );
+}
+
+/** A gap in a line where another one crosses it. */
+export function Over({ d }: { d: string }) {
+  return <path class="gw-over" d={d} />;
 }
 
 const BOX = 82;

@@ -21,9 +21,9 @@ export function Fate({ blocks, t }: { blocks: UnitBlocks; t: number }) {
   const [root, width] = useWidth<HTMLDivElement>();
   const { column, direction, steps, unit } = blocks;
   const n = readBefore(direction, steps, t);
-  const left = useMemo(() => fate(column.forget_gate, n), [column, n]);
+  const left = useMemo(() => fate(column.kept, n), [column, n]);
   const half = useMemo(() => halfLife(left), [left]);
-  const wrote = column.input_gate[n] * column.candidate[n];
+  const wrote = column.written[n];
   const last = left.length - 1;
   return (
     <section class="gw-fate" aria-label="What becomes of this write">

@@ -1,8 +1,18 @@
 // The chosen ledger in the order of the sequence, for both directions of reading.
 
-import { type Column, type Layer, type Ledger, ledger, type Shares, secant, weighted } from "../../data/ledger";
+import {
+  type Column,
+  type Layer,
+  type Ledger,
+  ledger,
+  type Shares,
+  type Shown,
+  splitOf,
+  weighted,
+  weightsOf,
+} from "../../data/ledger";
 import type { Recording } from "../../data/recording";
-import type { Direction } from "../../data/types";
+import type { Direction, Meta } from "../../data/types";
 
 export interface Account {
   /** The step whose ledger it is. */
@@ -14,8 +24,12 @@ export interface Account {
   /** The write of step k, and the fraction of it that is left; null where shares are of a sum over units. */
   written: Float64Array | null;
   survival: Float64Array | null;
+  /** Where a cell state is a weighted average: the weight of each candidate, the candidates, and the initial state's. */
+  average: { weights: Float64Array; candidates: Float64Array; initial: number } | null;
   initial: number;
   edited: number;
+  /** The part of an output that belongs to no step: what zoneout carries, and shifts of layer normalisation. */
+  rest: number;
   /** Bias of the head; 0 for a cell state. */
   bias: number;
   /** The sum of all parts, and the number that it has to equal. */
@@ -31,6 +45,8 @@ export interface UnitBlocks {
   direction: Direction;
   size: number;
   steps: number;
+  /** Whether the cell state is a weighted average of candidates. */
+  averages: boolean;
 }
 
 export async function loadUnit(
@@ -51,6 +67,7 @@ export async function loadUnit(
     direction,
     size: recording.meta.layers[layer].hidden,
     steps: recording.meta.rows[row].steps,
+    averages: recording.meta.weighted ?? false,
   };
 }
 
@@ -63,17 +80,23 @@ export function unitAccount(blocks: UnitBlocks, query: number): Account {
   const { column, direction, steps } = blocks;
   const n = readBefore(direction, steps, query);
   const made: Ledger = ledger(column, n);
-  const written = Float64Array.from({ length: n + 1 }, (_, k) => column.input_gate[k] * column.candidate[k]);
   const order = (array: Float64Array) => (direction === "forward" ? array : array.reverse());
+  const average = blocks.averages && {
+    weights: order(weightsOf(column, made)),
+    candidates: order(column.candidate.slice(0, n + 1)),
+    initial: made.left,
+  };
   return {
     query,
     direction,
     from: direction === "forward" ? 0 : query,
     shares: order(made.shares),
     survival: order(made.survival),
-    written: order(written),
+    written: order(column.written.slice(0, n + 1)),
+    average: average || null,
     initial: made.initial,
     edited: made.edited,
+    rest: 0,
     bias: 0,
     sum: total(made),
     total: blocks.cell[query * blocks.size + blocks.unit],
@@ -85,8 +108,10 @@ export interface HeadBlocks {
   recording: Recording;
   row: number;
   layer: Layer;
-  output_gate: Float32Array;
-  cell: Float32Array;
+  /** The numbers of a step. */
+  at: (t: number) => Shown;
+  /** The hidden state of a unit after a step. */
+  hidden: (t: number, unit: number) => number;
   /** (outputs, H) and (outputs,). */
   head: Float32Array;
   bias: Float32Array;
@@ -97,16 +122,33 @@ export interface HeadBlocks {
 export function canSplitHead(recording: Recording, row: number, layer: number, direction: Direction): boolean {
   const { meta } = recording;
   const { hidden, output, directions } = meta.layers[layer];
+  if (meta.residual && layer > 0 && hidden === inputOf(meta, layer)) return false;
   const last = layer === meta.layers.length - 1 && direction === "forward" && directions.length === 1;
   return last && hidden === output && meta.readouts.length > 0 && recording.has(row, "head");
 }
 
+/** The width of what a layer above the first reads. */
+function inputOf({ layers }: Meta, layer: number): number {
+  const { output, directions } = layers[layer - 1];
+  return output * directions.length;
+}
+
 export async function loadHead(recording: Recording, row: number, layer: number): Promise<HeadBlocks> {
   const of = (name: string) => recording.block(row, name) as Promise<Float32Array>;
-  const [{ output_gate, ...gates }, cell, cell_initial, head, bias] = await Promise.all([
+  const place = `${layer}/forward`;
+  const ifThere = (name: string) => (recording.has(row, `${place}/${name}`) ? of(`${place}/${name}`) : null);
+  const [gates, kept, written, cell, cell_initial, hidden_initial] = await Promise.all([
     recording.gates(row, layer, "forward"),
-    of(`${layer}/forward/cell`),
-    of(`${layer}/forward/cell_initial`),
+    recording.quantity(row, layer, "forward", "kept"),
+    ifThere("written"),
+    of(`${place}/cell`),
+    of(`${place}/cell_initial`),
+    of(`${place}/hidden_initial`),
+  ]);
+  const [normal, scale, shown, head, bias] = await Promise.all([
+    ifThere("normal"),
+    ifThere("normal_scale"),
+    ifThere("hidden"),
     of("head"),
     of("head_bias"),
   ]);
@@ -115,31 +157,38 @@ export async function loadHead(recording: Recording, row: number, layer: number)
     if (edit.row === row && edit.layer === layer && edit.direction === "forward")
       added.set(edit.t, [...(added.get(edit.t) ?? []), edit]);
   }
+  const { bend, cell: kind } = recording;
+  const { input_gate, candidate, output_gate } = gates;
   const size = recording.meta.layers[layer].hidden;
+  const read = normal ?? cell;
+  const now = (array: Float32Array, t: number) => array.subarray(t * size, (t + 1) * size);
   return {
-    layer: { ...gates, cell_initial, added },
-    output_gate,
-    cell,
-    head,
-    bias,
-    size,
-    recording,
-    row,
+    layer: { kept, input_gate, candidate, written, cell_initial, added },
+    at: (t) => ({
+      output_gate: now(output_gate, t),
+      cell: now(cell, t),
+      normal: normal && now(normal, t),
+      scale: scale && now(scale, t),
+      activation: bend,
+      zoneout: kind.features.zoneout_hidden,
+      hidden_before: !shown ? [] : t > 0 ? now(shown, t - 1) : hidden_initial,
+    }),
+    hidden: (t, u) => (shown ? shown[t * size + u] : output_gate[t * size + u] * bend(read[t * size + u])),
+    ...{ head, bias, size, recording, row },
   };
 }
 
 export function headAccount(blocks: HeadBlocks, output: number, query: number): Account {
   const { size } = blocks;
   const weight = blocks.head.subarray(output * size, (output + 1) * size);
-  const now = (array: Float32Array) => array.subarray(query * size, (query + 1) * size);
-  const [o, c] = [now(blocks.output_gate), now(blocks.cell)];
-  const made = weighted(blocks.layer, secant(weight, o, c), query);
+  const { factors, rest } = splitOf(weight, blocks.at(query));
+  const made = weighted(blocks.layer, factors, query);
   const bias = blocks.bias[output];
-  const direct = weight.reduce((sum, w, u) => sum + w * o[u] * Math.tanh(c[u]), bias);
+  const direct = weight.reduce((sum, w, u) => sum + w * blocks.hidden(query, u), bias);
   return {
-    ...{ query, direction: "forward", from: 0, shares: made.shares, written: null, survival: null },
-    ...{ initial: made.initial, edited: made.edited, bias },
-    sum: total(made) + bias,
+    ...{ query, direction: "forward", from: 0, shares: made.shares, written: null, survival: null, average: null },
+    ...{ initial: made.initial, edited: made.edited, rest, bias },
+    sum: total(made) + rest + bias,
     total: direct,
   };
 }

@@ -13,11 +13,8 @@ export function outputOf(
   return asked === "came" && came !== undefined ? came : likeliest(blocks, query);
 }
 
-export function likeliest({ head, bias, output_gate, cell, size }: HeadBlocks, t: number): number {
-  const shown = Float64Array.from(
-    { length: size },
-    (_, u) => output_gate[t * size + u] * Math.tanh(cell[t * size + u]),
-  );
+export function likeliest({ head, bias, hidden, size }: HeadBlocks, t: number): number {
+  const shown = Float64Array.from({ length: size }, (_, u) => hidden(t, u));
   let best = 0;
   let most = -Infinity;
   for (let output = 0; output < bias.length; output++) {

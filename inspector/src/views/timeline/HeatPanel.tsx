@@ -7,7 +7,7 @@ import { Heatmap } from "../../components/Heatmap";
 import type { RowRange } from "../../components/heat/range";
 import { Legend } from "../../components/Legend";
 import { Cover, Waiting } from "../../components/Waiting";
-import { hasSign, QUANTITIES, type Quantity } from "../../data/cell";
+import type { Measures } from "../../data/quantities";
 import { trimmed } from "../../format";
 import { comparable } from "../../order";
 import type { Order, State } from "../../state";
@@ -23,10 +23,9 @@ export function HeatPanel({ axis }: { axis: Axis }) {
   const recording = state.recording.value!;
   const sorted = state.sorted.value;
   const figure = useMemo(() => sorted && figureOf(sorted, recording), [sorted, recording]);
-  const colors = useMemo(
-    () => palette(hasSign(shown?.quantity ?? "cell"), state.dark.value),
-    [shown && hasSign(shown.quantity), state.dark.value],
-  );
+  const { measures } = recording;
+  const signed = measures.hasSign(shown?.quantity ?? "cell");
+  const colors = useMemo(() => palette(signed, state.dark.value), [signed, state.dark.value]);
   const units = state.shown.value;
   // A projected hidden state does not have one number for each unit.
   const projected = shown !== undefined && state.shape.value !== null && shown.units !== state.shape.value.hidden;
@@ -34,7 +33,7 @@ export function HeatPanel({ axis }: { axis: Axis }) {
     () => (projected ? [...Array(shown.units).keys()] : units),
     [projected, units, shown?.units],
   );
-  const wanted = `the map of the ${QUANTITIES[state.quantity.value].name}`;
+  const wanted = `the map of the ${measures.of[state.quantity.value].name}`;
   const ready = shown && order.length > 0 && order.length === shown.units;
   return (
     <>
@@ -43,9 +42,9 @@ export function HeatPanel({ axis }: { axis: Axis }) {
         <SortBy state={state} />
         {shown && (
           <div class="gw-timeline-says">
-            <p class="gw-label">{QUANTITIES[shown.quantity].says}</p>
-            {hasSign(shown.quantity) && <Each state={state} />}
-            <Scale shown={shown} colors={colors} />
+            <p class="gw-label">{measures.of[shown.quantity].says}</p>
+            {signed && <Each state={state} />}
+            <Scale measures={measures} shown={shown} colors={colors} />
           </div>
         )}
         {figure && !projected && <FigureName figure={figure} />}
@@ -86,7 +85,7 @@ function Units({ axis, shown, colors, order, projected, figure, children }: Unit
   useEffect(() => {
     rows.value = holding(rows.value, focus, order.length);
   }, [focus]);
-  const name = QUANTITIES[shown.quantity].name;
+  const { name } = state.recording.value!.measures.of[shown.quantity];
   const choose = (unit: number, more: boolean) => {
     state.units.value = more ? withUnit(state.units.value, unit) : [unit];
   };
@@ -124,10 +123,11 @@ function holding([first, last]: RowRange, row: number, count: number): RowRange 
 }
 
 function Quantities({ state }: { state: State }) {
+  const { measures } = state.recording.value!;
   return (
     <div class="gw-segments" role="group" aria-label="Quantity">
-      {(Object.keys(QUANTITIES) as Quantity[]).map((quantity) => {
-        const { name, letter, color } = QUANTITIES[quantity];
+      {measures.present.map((quantity) => {
+        const { name, letter, color } = measures.of[quantity];
         const short = name.replace(/ (gate|state)$/, "");
         return (
           <button
@@ -204,9 +204,9 @@ function Each({ state }: { state: State }) {
   );
 }
 
-function Scale({ shown, colors }: { shown: Shown; colors: Uint32Array }) {
+function Scale({ measures, shown, colors }: { measures: Measures; shown: Shown; colors: Uint32Array }) {
   const { quantity, limit } = shown;
-  const open = limit !== null && QUANTITIES[quantity].range === "unbounded";
+  const open = limit !== null && measures.of[quantity].range === "unbounded";
   const high = trimmed(limit ?? 1);
   const note =
     limit === null
@@ -220,7 +220,7 @@ function Scale({ shown, colors }: { shown: Shown; colors: Uint32Array }) {
     <span class="gw-timeline-scale" data-scale={quantity} data-value={limit ?? ""}>
       <Legend
         colors={colors}
-        low={limit === null ? "−max" : open ? `≤ −${high}` : hasSign(quantity) ? "−1" : "0"}
+        low={limit === null ? "−max" : open ? `≤ −${high}` : measures.hasSign(quantity) ? "−1" : "0"}
         high={limit === null ? "max" : open ? `≥ ${high}` : "1"}
         note={note}
       />

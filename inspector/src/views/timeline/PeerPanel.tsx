@@ -43,7 +43,7 @@ export function PeerPanel({ axis }: { axis: Axis }) {
             axis={axis}
             part="hidden state"
             label={`hidden state of the ${peer.name}, ${peer.hidden} units over ${state.steps.value} steps`}
-            map={painted(values, peer.hidden, "hidden", false).map}
+            map={painted(values, peer.hidden, "signed", false).map}
             colors={colors}
             order={order}
             rows={rows}

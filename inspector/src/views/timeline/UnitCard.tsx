@@ -54,7 +54,7 @@ export function UnitCard({ state }: { state: State }) {
           </div>
         )}
         <div>
-          <dt>write per step, mean |i g|</dt>
+          <dt>write per step, mean |{recording.measures.of.write.letter.replace(" ⊙ ", " ")}|</dt>
           <dd class="gw-number" data-part="write_rate" data-value={found.write_rate[unit]}>
             {fixed(found.write_rate[unit])}
           </dd>

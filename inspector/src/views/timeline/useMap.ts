@@ -3,7 +3,8 @@
 import { useMemo } from "preact/hooks";
 import { largest, largestOfEach, type Pyramid, pyramid, survival } from "../../components/heat/pyramid";
 import { type Loaded, useLoading } from "../../components/useLoaded";
-import { hasSign, QUANTITIES, type Quantity } from "../../data/cell";
+import type { Range } from "../../data/cell";
+import type { Measures, Quantity } from "../../data/quantities";
 import type { Recording } from "../../data/recording";
 import type { Direction } from "../../data/types";
 import type { State } from "../../state";
@@ -19,9 +20,10 @@ export interface Shown {
 
 interface Values {
   quantity: Quantity;
+  measures: Measures;
   direction: Direction;
   units: number;
-  /** (T, units); for survival, those of the forget gate. */
+  /** (T, units); for survival, the parts that are kept. */
   values: Float32Array;
 }
 
@@ -43,18 +45,19 @@ async function load(
   direction: Direction,
   quantity: Quantity,
 ): Promise<Values> {
-  const read = quantity === "survival" ? "forget_gate" : quantity;
+  const read = quantity === "survival" ? "kept" : quantity;
   const values = await recording.quantity(row, layer, direction, read);
-  return { quantity, direction, units: recording.width(layer, quantity), values };
+  const { measures } = recording;
+  return { quantity, measures, direction, units: recording.width(layer, quantity), values };
 }
 
 function shown(loaded: Values, t: number, each: boolean): Shown {
-  const { quantity, direction, units, values } = loaded;
+  const { quantity, measures, direction, units, values } = loaded;
   if (quantity === "survival") {
     const value = (unit: number, step: number) => survived(loaded, unit, step, t);
     return { quantity, units, limit: 1, map: survival(values, units, t, direction), value };
   }
-  const { map, limit } = painted(values, units, quantity, each && hasSign(quantity));
+  const { map, limit } = painted(values, units, measures.of[quantity].range, each);
   return { quantity, units, limit, map, value: (unit, step) => values[step * units + unit] };
 }
 
@@ -64,13 +67,15 @@ type Painted = Pick<Shown, "map" | "limit">;
 const kept = { shared: new WeakMap<Float32Array, Painted>(), each: new WeakMap<Float32Array, Painted>() };
 
 /** `each`: every unit up to its own maximum, so that small values are visible. */
-export function painted(values: Float32Array, units: number, quantity: Quantity, each: boolean): Painted {
+export function painted(values: Float32Array, units: number, range: Range, ofEach: boolean): Painted {
+  const signed = range !== "share";
+  const each = ofEach && signed;
   const store = each ? kept.each : kept.shared;
   let found = store.get(values);
   if (!found) {
-    const limit = QUANTITIES[quantity].range === "unbounded" ? largest(values) : 1;
+    const limit = range === "unbounded" ? largest(values) : 1;
     const highs = each ? largestOfEach(values, units) : new Float32Array(units).fill(limit);
-    const lows = highs.map((high) => (hasSign(quantity) ? -high : 0));
+    const lows = highs.map((high) => (signed ? -high : 0));
     found = { map: pyramid(values, lows, highs), limit: each ? null : limit };
     store.set(values, found);
   }

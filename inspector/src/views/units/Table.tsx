@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { CELL, SWITCHES } from "../../data/cell";
+import type { Cell } from "../../data/anatomy";
+import type { Switch } from "../../data/cell";
 import { halfLifeDomain, type Sorting, type SortKey, sorted, type UnitRow } from "./rows";
 import { type Extent, UnitTableRow } from "./TableRow";
 
@@ -27,11 +28,11 @@ const PLAIN: Column[] = [
     title: "Steps until half is left (between resets, for a unit that resets), and 80% of its range",
     width: 148,
   },
-  { key: "write_rate", name: "write rate", title: "Mean of |i g|", width: 74 },
+  { key: "write_rate", name: "write rate", title: "Mean size of what a step writes", width: 74 },
   { key: "activity", name: "activity", title: "Standard deviation of the hidden state over the steps", width: 70 },
 ];
 
-const GATED: Column[] = SWITCHES.flatMap((gate) => [
+const gated = (gate: Switch): Column[] => [
   {
     key: `closed.${gate}` as const,
     name: "closed",
@@ -45,20 +46,19 @@ const GATED: Column[] = SWITCHES.flatMap((gate) => [
     width: 72,
   },
   { key: `open.${gate}` as const, name: "open", title: "Share of the steps with the gate above 0.9", width: 44 },
-]);
+];
 
-const CANDIDATE: Column = {
+const candidate = (ends: string): Column => ({
   key: "mean.candidate",
-  name: "−1 … 1",
+  name: ends,
   title: "Histogram of the candidate's values; sorts by the mean",
   width: 84,
-};
-
-const WIDTHS = [...PLAIN, ...GATED, CANDIDATE].map(({ key, width }) => (
-  <col key={key} style={{ width: `${width}px` }} />
-));
+});
 
 interface Props {
+  cell: Cell;
+  /** The ends of the histograms of the candidate. */
+  ends: string;
   /** The rows to show, in any order; `all` set the scales. */
   rows: UnitRow[];
   all: UnitRow[];
@@ -69,12 +69,13 @@ interface Props {
 }
 
 /** One row for each unit; only visible rows are in the document. */
-export function UnitTable({ rows, all, chosen, onChoose, wrong }: Props) {
+export function UnitTable({ cell, ends, rows, all, chosen, onChoose, wrong }: Props) {
   const [sorting, setSorting] = useState<Sorting>({ key: "unit", descending: false });
   const scroller = useRef<HTMLDivElement>(null);
   const [first, setFirst] = useState(0);
   const shown = useMemo(() => sorted(rows, sorting), [rows, sorting]);
   const extent = useMemo(() => extentOf(all), [all]);
+  const columns = useMemo(() => [...cell.switches.flatMap(gated), candidate(ends)], [cell, ends]);
   const inSight = Math.min(MOST_IN_SIGHT, Math.max(3, shown.length));
   const focus = chosen[chosen.length - 1];
   const focusedRow = shown.findIndex((row) => row.unit === focus);
@@ -109,9 +110,13 @@ export function UnitTable({ rows, all, chosen, onChoose, wrong }: Props) {
         aria-multiselectable="true"
         aria-rowcount={shown.length + 2}
       >
-        <colgroup>{WIDTHS}</colgroup>
-        <Head sorting={sorting} onSort={(key) => setSorting(next(sorting, key))} />
-        <Body shown={shown} from={from} to={to} extent={extent} chosen={chosen} onChoose={onChoose} />
+        <colgroup>
+          {[...PLAIN, ...columns].map(({ key, width }) => (
+            <col key={key} style={{ width: `${width}px` }} />
+          ))}
+        </colgroup>
+        <Head cell={cell} columns={columns} sorting={sorting} onSort={(key) => setSorting(next(sorting, key))} />
+        <Body cell={cell} shown={shown} from={from} to={to} extent={extent} chosen={chosen} onChoose={onChoose} />
       </table>
       {!shown.length && (
         <p class="gw-units-nothing gw-label" role="status">
@@ -122,7 +127,7 @@ export function UnitTable({ rows, all, chosen, onChoose, wrong }: Props) {
   );
 }
 
-interface BodyProps extends Pick<Props, "chosen" | "onChoose"> {
+interface BodyProps extends Pick<Props, "cell" | "chosen" | "onChoose"> {
   shown: UnitRow[];
   /** The rows that are in the document, from (inclusive) to (exclusive). */
   from: number;
@@ -130,7 +135,7 @@ interface BodyProps extends Pick<Props, "chosen" | "onChoose"> {
   extent: Extent;
 }
 
-function Body({ shown, from, to, extent, chosen, onChoose }: BodyProps) {
+function Body({ cell, shown, from, to, extent, chosen, onChoose }: BodyProps) {
   const focus = chosen[chosen.length - 1];
   return (
     <tbody>
@@ -138,6 +143,7 @@ function Body({ shown, from, to, extent, chosen, onChoose }: BodyProps) {
       {shown.slice(from, to).map((row, k) => (
         <UnitTableRow
           key={row.unit}
+          cell={cell}
           row={row}
           // Two header rows precede the first.
           index={from + k + 3}
@@ -163,7 +169,15 @@ function strideOf(key: string, page: number): number | null {
   return key in strides ? strides[key as keyof typeof strides] : null;
 }
 
-function Head({ sorting, onSort }: { sorting: Sorting; onSort: (key: SortKey) => void }) {
+interface HeadProps {
+  cell: Cell;
+  /** Of the gates and the candidate. */
+  columns: readonly Column[];
+  sorting: Sorting;
+  onSort: (key: SortKey) => void;
+}
+
+function Head({ cell: { switches, parts }, columns, sorting, onSort }: HeadProps) {
   const header = ({ key, name, title }: Column, rows = 1) => (
     <th
       key={key}
@@ -183,18 +197,18 @@ function Head({ sorting, onSort }: { sorting: Sorting; onSort: (key: SortKey) =>
     <thead>
       <tr>
         {PLAIN.map((column) => header(column, 2))}
-        {SWITCHES.map((gate) => (
+        {switches.map((gate) => (
           <th key={gate} scope="colgroup" colSpan={3} class="gw-units-gate">
-            <i class="gw-dot" style={{ background: CELL[gate].color }} />
-            {CELL[gate].name}
+            <i class="gw-dot" style={{ background: parts[gate].color }} />
+            {parts[gate].name}
           </th>
         ))}
         <th scope="colgroup" class="gw-units-gate">
-          <i class="gw-dot" style={{ background: CELL.candidate.color }} />
-          {CELL.candidate.name}
+          <i class="gw-dot" style={{ background: parts.candidate.color }} />
+          {parts.candidate.name}
         </th>
       </tr>
-      <tr>{[...GATED, CANDIDATE].map((column) => header(column))}</tr>
+      <tr>{columns.map((column) => header(column))}</tr>
     </thead>
   );
 }

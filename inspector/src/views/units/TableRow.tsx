@@ -1,5 +1,6 @@
 import { Component } from "preact";
-import { SWITCHES, type Switch } from "../../data/cell";
+import type { Cell } from "../../data/anatomy";
+import type { Switch } from "../../data/cell";
 import { fixed, percent } from "../../format";
 import { Amount, Ends, HalfLifeBar, Histogram } from "./marks";
 import { stepsText, type UnitRow } from "./rows";
@@ -12,6 +13,7 @@ export interface Extent {
 }
 
 interface Props {
+  cell: Cell;
   row: UnitRow;
   /** Row index in the whole table, from 1, including the headers. */
   index: number;
@@ -28,7 +30,7 @@ export class UnitTableRow extends Component<Props> {
     return (Object.keys(next) as (keyof Props)[]).some((key) => next[key] !== this.props[key]);
   }
 
-  render({ row, index, height, extent, chosen, focus, onChoose }: Props) {
+  render({ cell, row, index, height, extent, chosen, focus, onChoose }: Props) {
     const { unit } = row;
     return (
       <tr
@@ -65,35 +67,36 @@ export class UnitTableRow extends Component<Props> {
         <td data-part="activity" data-unit={unit} data-value={row.activity}>
           <Amount value={row.activity} largest={extent.activity} text={fixed(row.activity)} />
         </td>
-        {SWITCHES.map((gate) => (
-          <GateCells key={gate} row={row} gate={gate} />
+        {cell.switches.map((gate) => (
+          <GateCells key={gate} row={row} gate={gate} color={cell.parts[gate].color} />
         ))}
         <td class="gw-units-gate">
-          <Histogram gate="candidate" counts={row.histograms.candidate} />
+          <Histogram color={cell.parts.candidate.color} counts={row.histograms.candidate ?? []} />
         </td>
       </tr>
     );
   }
 }
 
-function GateCells({ row, gate }: { row: UnitRow; gate: Switch }) {
+function GateCells({ row, gate, color }: { row: UnitRow; gate: Switch; color: string }) {
+  const [closed, open] = [row.closed[gate] ?? NaN, row.open[gate] ?? NaN];
   const share = (part: "closed" | "open") => (
     <td
       class={`gw-units-share gw-number gw-units-${part}`}
       data-part={`${part}.${gate}`}
       data-unit={row.unit}
       data-value={row[part][gate]}
-      data-often={row[part][gate] >= 0.5}
+      data-often={(row[part][gate] ?? 0) >= 0.5}
     >
-      {percent(row[part][gate])}
+      {percent(row[part][gate] ?? NaN)}
     </td>
   );
   return (
     <>
       {share("closed")}
       <td class="gw-units-gate">
-        <Histogram gate={gate} counts={row.histograms[gate]} />
-        <Ends gate={gate} closed={row.closed[gate]} open={row.open[gate]} />
+        <Histogram color={color} counts={row.histograms[gate] ?? []} />
+        <Ends color={color} closed={closed} open={open} />
       </td>
       {share("open")}
     </>

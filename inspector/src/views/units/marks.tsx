@@ -1,6 +1,5 @@
 // Small drawings in a row of the table of units.
 
-import { CELL, type Gate, type Switch } from "../../data/cell";
 import { percent } from "../../format";
 import type { UnitRow } from "./rows";
 import { stepsText } from "./rows";
@@ -43,8 +42,8 @@ export function HalfLifeBar({ row, domain }: HalfLifeProps) {
   );
 }
 
-/** Histogram of a gate's values, from 0 on the left to 1 on the right (candidate: -1 to 1). */
-export function Histogram({ gate, counts }: { gate: Gate; counts: number[] }) {
+/** Histogram of a gate's values, from 0 on the left to 1 on the right (candidate: -1 to 1, or its own ends). */
+export function Histogram({ color, counts }: { color: string; counts: number[] }) {
   const top = Math.max(1, ...counts);
   const width = SPARK.width / counts.length;
   const steps = counts.map((count, k) => {
@@ -52,24 +51,18 @@ export function Histogram({ gate, counts }: { gate: Gate; counts: number[] }) {
     return `L${(k * width).toFixed(1)} ${y}H${((k + 1) * width).toFixed(1)}`;
   });
   return (
-    <svg
-      class="gw-spark"
-      width={SPARK.width}
-      height={SPARK.height}
-      aria-hidden="true"
-      style={{ color: CELL[gate].color }}
-    >
+    <svg class="gw-spark" width={SPARK.width} height={SPARK.height} aria-hidden="true" style={{ color }}>
       <path d={`M0 ${SPARK.height}${steps.join("")}V${SPARK.height}Z`} />
     </svg>
   );
 }
 
 /** The share of steps with the gate closed, from the left, and open, from the right. */
-export function Ends({ gate, closed, open }: { gate: Switch; closed: number; open: number }) {
+export function Ends({ color, closed, open }: { color: string; closed: number; open: number }) {
   return (
     <span class="gw-ends" role="img" aria-label={`closed ${percent(closed)}, open ${percent(open)} of the steps`}>
       <i style={{ width: `${closed * 100}%` }} />
-      <i style={{ width: `${open * 100}%`, background: CELL[gate].color }} />
+      <i style={{ width: `${open * 100}%`, background: color }} />
     </span>
   );
 }

@@ -1,6 +1,6 @@
 // The rows of the table of units: figures of the diagnosis, sorting and filters.
 
-import { GATES, type Gate, limits, type Switch } from "../../data/cell";
+import { GATES, type Gate, type Switch } from "../../data/cell";
 import type { LayerDiagnosis } from "../../data/types";
 import { namesUnits, unitsOf } from "../../units";
 
@@ -16,23 +16,29 @@ export interface UnitRow {
   half_life_high: number;
   write_rate: number;
   activity: number;
-  closed: Record<Switch, number>;
-  open: Record<Switch, number>;
+  /** Of the gates that the cell has. */
+  closed: Partial<Record<Switch, number>>;
+  open: Partial<Record<Switch, number>>;
   /** Means of the gates over the steps, from the histograms. */
-  mean: Record<Gate, number>;
-  histograms: Record<Gate, number[]>;
+  mean: Partial<Record<Gate, number>>;
+  histograms: Partial<Record<Gate, number[]>>;
 }
 
 export function unitRows(layer: LayerDiagnosis): UnitRow[] {
-  const each = <K extends string>(of: Record<K, number[]>, unit: number) =>
-    Object.fromEntries(Object.entries<number[]>(of).map(([key, values]) => [key, values[unit]])) as Record<
-      K,
-      number
-    >;
+  const each = <K extends string>(of: Partial<Record<K, number[]>>, unit: number) =>
+    Object.fromEntries(
+      Object.entries<number[] | undefined>(of).map(([key, values]) => [key, values![unit]]),
+    ) as Partial<Record<K, number>>;
+  const ends = (gate: Gate) => layer.ranges?.[gate] ?? [gate === "candidate" ? -1 : 0, 1];
   return layer.half_life.map((half_life, unit) => {
-    const histograms = Object.fromEntries(
-      Object.entries(layer.histograms).map(([gate, of]) => [gate, of[unit]]),
-    ) as Record<Gate, number[]>;
+    const histograms: Partial<Record<Gate, number[]>> = {};
+    const means: Partial<Record<Gate, number>> = {};
+    for (const gate of GATES) {
+      const counts = layer.histograms[gate]?.[unit];
+      if (!counts) continue;
+      histograms[gate] = counts;
+      means[gate] = mean(counts, ends(gate));
+    }
     return {
       unit,
       labels: layer.labels[unit],
@@ -45,18 +51,15 @@ export function unitRows(layer: LayerDiagnosis): UnitRow[] {
       activity: layer.activity[unit],
       closed: each(layer.closed, unit),
       open: each(layer.open, unit),
-      mean: Object.fromEntries(GATES.map((gate) => [gate, mean(histograms[gate], limits(gate)[0])])) as Record<
-        Gate,
-        number
-      >,
+      mean: means,
       histograms,
     };
   });
 }
 
-/** The mean of a histogram with equal bins from `low` to 1, with each value in the middle of its bin. */
-function mean(counts: number[], low: number): number {
-  const width = (1 - low) / counts.length;
+/** The mean of a histogram with equal bins between two ends, with each value in the middle of its bin. */
+function mean(counts: number[], [low, high]: readonly [number, number] | number[]): number {
+  const width = (high - low) / counts.length;
   let count = 0;
   let sum = 0;
   counts.forEach((n, k) => {
@@ -95,7 +98,7 @@ export function sorted(rows: UnitRow[], { key, descending }: Sorting): UnitRow[]
 function figure(row: UnitRow, key: SortKey): number | string {
   if (key === "labels") return row.labels.join(", ");
   const [name, gate] = key.split(".") as ["closed" | "mean" | "open", Switch];
-  return gate ? row[name][gate] : row[key as "unit" | "half_life" | "write_rate" | "activity"];
+  return gate ? (row[name][gate] ?? 0) : row[key as "unit" | "half_life" | "write_rate" | "activity"];
 }
 
 /** Rows that match a text: numbers such as "3, 7-12" are units, anything else is a part of a label. */

@@ -1,4 +1,4 @@
-import { CELL, GATES, limits } from "../../data/cell";
+import type { Cell } from "../../data/anatomy";
 import type { State } from "../../state";
 import { unitsText } from "../../units";
 import type { Change, Clamp, Edit } from "./draft";
@@ -81,6 +81,7 @@ function Units({ state, units, onUnits }: { state: State; units: string; onUnits
 function ClampFields({ state, change, onChange }: Props<Clamp>) {
   const set = (part: Partial<Clamp>) => onChange({ ...change, ...part });
   const here = () => set({ first: String(state.t.value), last: "" });
+  const { cell } = state.recording.value!;
   return (
     <>
       <div class="gw-change-row">
@@ -89,18 +90,18 @@ function ClampFields({ state, change, onChange }: Props<Clamp>) {
           <select
             class="gw-select"
             value={change.gate}
-            style={{ borderLeftColor: CELL[change.gate].color }}
+            style={{ borderLeftColor: cell.parts[change.gate].color }}
             onChange={(event) => set({ gate: event.currentTarget.value as Clamp["gate"] })}
           >
-            {GATES.map((gate) => (
+            {cell.holdable.map((gate) => (
               <option key={gate} value={gate}>
-                {CELL[gate].name}
+                {cell.parts[gate].name}
               </option>
             ))}
           </select>
         </label>
       </div>
-      <HeldAt change={change} onValue={(value) => set({ value })} />
+      <HeldAt cell={cell} change={change} onValue={(value) => set({ value })} />
       <div class="gw-change-row">
         <Input
           label="steps"
@@ -123,8 +124,19 @@ function ClampFields({ state, change, onChange }: Props<Clamp>) {
   );
 }
 
-function HeldAt({ change: { gate, value }, onValue }: { change: Clamp; onValue: (value: string) => void }) {
-  const [low, high] = limits(gate);
+/** Ends of the slider of a gate without limits; its field takes any number. */
+const FAR = 3;
+
+function HeldAt({
+  cell,
+  change: { gate, value },
+  onValue,
+}: {
+  cell: Cell;
+  change: Clamp;
+  onValue: (value: string) => void;
+}) {
+  const [low, high] = cell.limits(gate).map((end) => Math.max(-FAR, Math.min(FAR, end)));
   return (
     <div class="gw-change-row">
       <label class="gw-change-field">
@@ -137,7 +149,7 @@ function HeldAt({ change: { gate, value }, onValue }: { change: Clamp; onValue: 
           step={0.01}
           value={Number(value) || 0}
           aria-label="Value of the gate"
-          style={{ accentColor: CELL[gate].color }}
+          style={{ accentColor: cell.parts[gate].color }}
           onInput={(event) => onValue(event.currentTarget.value)}
         />
       </label>

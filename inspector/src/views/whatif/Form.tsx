@@ -1,4 +1,5 @@
-import { CELL } from "../../data/cell";
+import type { Cell } from "../../data/anatomy";
+import type { Gate } from "../../data/cell";
 import type { State } from "../../state";
 import { unitsText } from "../../units";
 import { ChangeFields } from "./Changes";
@@ -76,7 +77,8 @@ interface ChangeCardProps {
 }
 
 function ChangeCard({ state, change, onChange, onRemove }: ChangeCardProps) {
-  const name = change.kind === "clamp" ? `Hold the ${CELL[change.gate].name}` : KIND_NAME[change.kind];
+  const { parts } = state.recording.value!.cell;
+  const name = change.kind === "clamp" ? `Hold the ${parts[change.gate].name}` : KIND_NAME[change.kind];
   return (
     <fieldset class="gw-change">
       <legend>{name}</legend>
@@ -125,7 +127,7 @@ interface PresetsProps {
 function Presets({ state, disabled, onPreset }: PresetsProps) {
   return (
     <ul class="gw-whatif-presets" aria-label="Examples">
-      {presets(state.t.value, state.units.value).map(({ name, says, change }) => (
+      {presets(state.recording.value!.cell, state.t.value, state.units.value).map(({ name, says, change }) => (
         <li key={name}>
           <button type="button" disabled={disabled} onClick={() => onPreset(change)}>
             <strong>{name}</strong>
@@ -137,10 +139,16 @@ function Presets({ state, disabled, onPreset }: PresetsProps) {
   );
 }
 
+/** The gate that a new change holds. */
+function firstHeld({ holdable }: Cell): Gate {
+  return holdable.includes("forget_gate") ? "forget_gate" : holdable[0];
+}
+
 /** A new change for the chosen units at the chosen step. */
 function blank(kind: Change["kind"], state: State): Change {
   const units = unitsText(state.units.value);
   if (kind === "ablate") return { kind, units };
   if (kind === "edit") return { kind, units, value: "0", t: String(state.t.value) };
-  return { kind, units, gate: "forget_gate", value: "1", first: "", last: "" };
+  const gate = firstHeld(state.recording.value!.cell);
+  return { kind, units, gate, value: gate === "candidate" ? "0" : "1", first: "", last: "" };
 }

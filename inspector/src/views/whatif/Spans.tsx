@@ -1,12 +1,12 @@
 import type { Axis } from "../../components/axis";
 import { LEFT } from "../../components/axis";
-import { CELL } from "../../data/cell";
 import type { WhatIf } from "../../data/types";
 import { fixed, plural } from "../../format";
 
 /** Marks above the lines: the steps during which gates were held, and where the cell state was set. */
 export function Spans({ axis, asked }: { axis: Axis; asked: WhatIf }) {
   const width = axis.width.value;
+  const { parts } = axis.state.recording.value!.cell;
   const within = (step: number) => Math.max(0, Math.min(width, axis.x(step)));
   if (!asked.clamp.length && !asked.edit_cell.length) return null;
   return (
@@ -15,11 +15,11 @@ export function Spans({ axis, asked }: { axis: Axis; asked: WhatIf }) {
         <div
           key={k}
           class="gw-whatif-span"
-          title={`${CELL[gate].name} of ${plural(units.length, "unit")} held at ${fixed(value, 2)}`}
+          title={`${parts[gate].name} of ${plural(units.length, "unit")} held at ${fixed(value, 2)}`}
         >
           <i
             style={{
-              background: CELL[gate].color,
+              background: parts[gate].color,
               left: `${within(first)}px`,
               width: `${Math.max(2, within(end) - within(first))}px`,
             }}

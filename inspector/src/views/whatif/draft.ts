@@ -1,7 +1,8 @@
 // The changes as the form has them, and their translation into a request.
 
 import { signal } from "@preact/signals";
-import { CELL, type Gate, limits } from "../../data/cell";
+import type { Cell } from "../../data/anatomy";
+import type { Gate } from "../../data/cell";
 import type { Recording } from "../../data/recording";
 import type { WhatIf } from "../../data/types";
 import type { State } from "../../state";
@@ -40,14 +41,17 @@ export interface Preset {
 }
 
 /** Examples for the chosen step and units; the last unit has the focus. */
-export function presets(t: number, units: readonly number[]): Preset[] {
+export function presets(cell: Cell, t: number, units: readonly number[]): Preset[] {
   const unit = units[units.length - 1];
   const several = units.length > 1;
   const clamp = { kind: "clamp" as const, units: "all", first: "", last: "" };
   const here = String(t);
-  return [
+  const [f, i] = [cell.parts.forget_gate, cell.parts.input_gate];
+  const coupled = cell.features.coupled || cell.features.kind === "slstm";
+  const all: (Preset & { needs?: Gate })[] = [
     {
-      name: `Close unit ${unit}'s forget gate at step ${t}`,
+      needs: "forget_gate",
+      name: `Close unit ${unit}'s ${f.name} at step ${t}`,
       says: "Holds the gate at 0 for this one step: the unit forgets what it held.",
       change: { ...clamp, gate: "forget_gate", units: String(unit), value: "0", first: here, last: here },
     },
@@ -57,13 +61,15 @@ export function presets(t: number, units: readonly number[]): Preset[] {
       change: { kind: "edit", units: "all", value: "0", t: here },
     },
     {
+      needs: "forget_gate",
       name: "Never forget",
-      says: "Holds the forget gate of all units at 1: everything is kept.",
+      says: `Holds the ${f.name} of all units at 1: everything is kept${coupled ? ", and nothing new is written" : ""}.`,
       change: { ...clamp, gate: "forget_gate", value: "1" },
     },
     {
-      name: `Close the input gate from step ${t} on`,
-      says: "Holds the input gate of all units at 0: nothing new is written.",
+      needs: "input_gate",
+      name: `Close the ${i.name} from step ${t} on`,
+      says: `Holds the ${i.name} of all units at 0: nothing new is written.`,
       change: { ...clamp, gate: "input_gate", value: "0", first: here },
     },
     {
@@ -72,6 +78,9 @@ export function presets(t: number, units: readonly number[]): Preset[] {
       change: { kind: "ablate", units: unitsText(units) },
     },
   ];
+  return all
+    .filter(({ needs }) => !needs || cell.holdable.includes(needs))
+    .map(({ name, says, change }) => ({ name, says, change }));
 }
 
 /** The part of the recording that is changed. */
@@ -79,13 +88,17 @@ export interface Place {
   row: number;
   layer: number;
   direction: WhatIf["direction"];
+  cell: Cell;
   /** H and T. */
   hidden: number;
   steps: number;
 }
 
 /** The request to the server; throws an error of one sentence where the form is invalid. */
-export function askedFor(changes: readonly Change[], { row, layer, direction, hidden, steps }: Place): WhatIf {
+export function askedFor(
+  changes: readonly Change[],
+  { row, layer, direction, cell, hidden, steps }: Place,
+): WhatIf {
   if (!changes.length) throw new Error("Add a change first: hold a gate, ablate units or set the cell state.");
   const asked: WhatIf = { row, layer, direction, clamp: [], ablate: [], edit_cell: [] };
   for (const change of changes) {
@@ -97,7 +110,7 @@ export function askedFor(changes: readonly Change[], { row, layer, direction, hi
       asked.clamp.push({
         gate: change.gate,
         units,
-        value: gateValue(change.value, change.gate),
+        value: gateValue(cell, change.value, change.gate),
         first,
         end: last + 1,
       });
@@ -119,15 +132,13 @@ function stepOf(text: string, steps: number, otherwise: number): number {
   return step;
 }
 
-function gateValue(text: string, gate: Gate): number {
-  const value = numberOf(text, CELL[gate].name);
-  const [low, high] = limits(gate);
+function gateValue(cell: Cell, text: string, gate: Gate): number {
+  const { name } = cell.parts[gate];
+  const value = numberOf(text, name);
+  const [low, high] = cell.limits(gate);
   if (value < low || value > high) {
     throw new Error(
-      `The ${CELL[gate].name} lies between ${low} and ${high}: it cannot be held at ${value}.`.replaceAll(
-        "-",
-        "−",
-      ),
+      `The ${name} lies between ${low} and ${high}: it cannot be held at ${value}.`.replaceAll("-", "−"),
     );
   }
   return value;
@@ -162,7 +173,7 @@ export class Draft {
     try {
       const [row, layer, direction] = [state.row.value, state.layer.value, state.direction.value];
       const { hidden } = original.meta.layers[layer];
-      const place = { row, layer, direction, hidden, steps: original.meta.rows[row].steps };
+      const place = { row, layer, direction, cell: original.cell, hidden, steps: original.meta.rows[row].steps };
       const asked = askedFor(this.changes.value, place);
       this.running.value = true;
       const { choices } = state;
