@@ -1,17 +1,34 @@
-// The ledger against the recurrence that it splits, c_t = f_t (c_{t-1} + added_t) + i_t g_t, taken step by step.
+// The ledger against the recurrence that it splits, c_t = kept_t (c_{t-1} + added_t) + written_t, taken step by step.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Column, fate, halfLife, type Layer, ledger, secant, weighted } from "../src/data/ledger";
+import { activation } from "../src/data/features";
+import {
+  type Column,
+  fate,
+  halfLife,
+  type Layer,
+  ledger,
+  type Shown,
+  splitOf,
+  weighted,
+  weightsOf,
+} from "../src/data/ledger";
 import { close, forAll, type Random } from "./support";
+
+function float64(values: Float32Array): Float64Array {
+  return Float64Array.from(values);
+}
 
 function column(random: Random, steps: number): Column {
   const added = new Map<number, number>();
   for (let k = 0; k < steps; k++) if (random.next() < 0.2) added.set(k, random.between(-2, 2));
+  const [input, candidate] = [float64(random.array(steps, 0, 1)), float64(random.array(steps, -1, 1))];
   return {
-    input_gate: random.array(steps, 0, 1),
-    forget_gate: random.array(steps, 0, 1),
-    candidate: random.array(steps, -1, 1),
+    kept: float64(random.array(steps, 0, 1)),
+    input,
+    candidate,
+    written: input.map((i, k) => i * candidate[k]),
     cell_initial: random.between(-3, 3),
     added,
   };
@@ -24,7 +41,7 @@ function run(unit: Column, t: number, { initial = true, edits = true, write = ev
   let c = initial ? unit.cell_initial : 0;
   for (let k = 0; k <= t; k++) {
     if (edits) c += unit.added.get(k) ?? 0;
-    c = unit.forget_gate[k] * c + (write(k) ? unit.input_gate[k] * unit.candidate[k] : 0);
+    c = unit.kept[k] * c + (write(k) ? unit.written[k] : 0);
   }
   return c;
 }
@@ -33,16 +50,18 @@ const sum = (values: ArrayLike<number>) => Array.from(values).reduce((total, val
 
 test("a ledger by hand", () => {
   const unit = {
-    input_gate: Float32Array.of(1, 0.5, 0.25),
-    forget_gate: Float32Array.of(0.5, 0.5, 0.5),
-    candidate: Float32Array.of(1, -1, 1),
+    kept: Float64Array.of(0.5, 0.5, 0.5),
+    input: Float64Array.of(1, 0.5, 0.25),
+    candidate: Float64Array.of(1, -1, 1),
+    written: Float64Array.of(1, -0.5, 0.25),
     cell_initial: 8,
     added: new Map([[1, 4]]),
   };
-  const { shares, survival, initial, edited } = ledger(unit, 2);
+  const { shares, survival, initial, left, edited } = ledger(unit, 2);
   assert.deepEqual([...shares], [0.25, -0.25, 0.25]);
   assert.deepEqual([...survival], [0.25, 0.5, 1]);
   assert.equal(initial, 1);
+  assert.equal(left, 0.125);
   assert.equal(edited, 1);
 });
 
@@ -58,17 +77,35 @@ test("each entry is the run in which nothing else is written, and all together a
     close(edited, run(unit, t, { initial: false, write: () => false }));
     for (let k = 0; k <= t; k++) {
       close(shares[k], run(unit, t, { initial: false, edits: false, write: (j) => j === k }));
-      close(shares[k], survival[k] * unit.input_gate[k] * unit.candidate[k]);
+      close(shares[k], survival[k] * unit.written[k]);
     }
+  });
+});
+
+test("where a step keeps one part and fills the rest, c is an average of the candidates", () => {
+  forAll((random) => {
+    const unit = column(random, random.whole(1, 40));
+    unit.input = unit.kept.map((part) => 1 - part);
+    unit.written = unit.input.map((part, k) => part * unit.candidate[k]);
+    unit.added = new Map();
+    const t = random.whole(0, unit.kept.length - 1);
+    const made = ledger(unit, t);
+    const weights = weightsOf(unit, made);
+    assert.ok(weights.every((weight) => weight >= 0));
+    close(sum(weights) + made.left, 1);
+    close(
+      sum(weights.map((weight, k) => weight * unit.candidate[k])) + made.left * unit.cell_initial,
+      run(unit, t),
+    );
   });
 });
 
 test("the fate of a write is its survival at each later step", () => {
   forAll((random) => {
     const unit = column(random, random.whole(1, 30));
-    const steps = unit.forget_gate.length;
+    const steps = unit.kept.length;
     const k = random.whole(0, steps - 1);
-    const left = fate(unit.forget_gate, k);
+    const left = fate(unit.kept, k);
     assert.equal(left.length, steps - k);
     for (let t = k; t < steps; t++) close(left[t - k], ledger(unit, t).survival[k]);
   });
@@ -90,7 +127,10 @@ test("a weighted sum of units is the sum of their ledgers", () => {
     const steps = random.whole(1, 80);
     const H = random.whole(1, 6);
     const units = Array.from({ length: H }, () => column(random, steps));
-    const interleaved = (name: "input_gate" | "forget_gate" | "candidate") =>
+    // Where it is recorded, it has 32 bits.
+    const recorded = random.next() < 0.5;
+    if (recorded) for (const unit of units) unit.written = unit.written.map(Math.fround);
+    const interleaved = (name: "input" | "kept" | "candidate" | "written") =>
       Float32Array.from({ length: steps * H }, (_, at) => units[at % H][name][Math.floor(at / H)]);
     const added: Layer["added"] = new Map(
       Array.from({ length: steps }, (_, k) => [
@@ -99,9 +139,10 @@ test("a weighted sum of units is the sum of their ledgers", () => {
       ]),
     );
     const layer: Layer = {
-      input_gate: interleaved("input_gate"),
-      forget_gate: interleaved("forget_gate"),
+      input_gate: interleaved("input"),
+      kept: interleaved("kept"),
       candidate: interleaved("candidate"),
+      written: recorded ? interleaved("written") : null,
       cell_initial: Float32Array.from(units, (unit) => unit.cell_initial),
       added,
     };
@@ -136,7 +177,8 @@ test("a unit that forgets everything is dropped without a trace, and a dead one 
     input_gate: new Float32Array(steps * 2).fill(1),
     candidate: new Float32Array(steps * 2).fill(1),
     // Unit 0 forgets at once, unit 1 keeps everything.
-    forget_gate: Float32Array.from({ length: steps * 2 }, (_, at) => at % 2),
+    kept: Float32Array.from({ length: steps * 2 }, (_, at) => at % 2),
+    written: null,
     cell_initial: Float32Array.of(5, 7),
     added: new Map(),
   };
@@ -146,16 +188,41 @@ test("a unit that forgets everything is dropped without a trace, and a dead one 
   assert.equal(initial, 7);
 });
 
-test("the secant makes a readout exact, also at a cell state of 0", () => {
+test("factors of c and the rest make a readout exact, for every way from c to h", () => {
   forAll((random) => {
     const H = random.whole(1, 8);
     const weight = random.array(H, -2, 2);
-    const output = random.array(H, 0, 1);
+    const name = (["tanh", "hard_tanh", "identity"] as const)[random.whole(0, 2)];
     const cell = random.array(H, -4, 4);
     cell[0] = 0;
-    const slope = secant(weight, output, cell);
-    const direct = sum(Array.from(weight, (w, u) => w * output[u] * Math.tanh(cell[u])));
-    close(sum(Array.from(slope, (value, u) => value * cell[u])), direct);
-    close(slope[0], weight[0] * output[0]);
+    const step: Shown = {
+      output_gate: random.array(H, 0, 1),
+      cell,
+      normal: null,
+      scale: null,
+      activation: activation(name),
+      zoneout: random.next() < 0.5 ? 0 : 0.25,
+      hidden_before: random.array(H, -1, 1),
+    };
+    const mean = sum(cell) / H;
+    if (random.next() < 0.5) {
+      const shift = random.array(H, -1, 1);
+      const scale = random.array(H, 0.5, 2);
+      step.scale = scale;
+      step.normal = Float64Array.from(scale, (factor, u) => factor * (cell[u] - mean) + shift[u]);
+    }
+    const read = (u: number) => (step.normal ?? cell)[u];
+    const bent = (u: number) =>
+      name === "tanh" ? Math.tanh(read(u)) : name === "identity" ? read(u) : Math.min(1, Math.max(-1, read(u)));
+    const hidden = (u: number) =>
+      step.zoneout * step.hidden_before[u] + (1 - step.zoneout) * step.output_gate[u] * bent(u);
+    const { factors, rest } = splitOf(weight, step);
+    const direct = sum(Array.from(weight, (w, u) => w * hidden(u)));
+    close(sum(Array.from(factors, (value, u) => value * cell[u])) + rest, direct, 1e-10);
+    // A plain cell: the secant through tanh, whose slope at 0 is 1.
+    if (!step.scale && !step.zoneout) {
+      assert.equal(rest, 0);
+      close(factors[0], weight[0] * step.output_gate[0]);
+    }
   });
 });

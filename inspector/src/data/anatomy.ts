@@ -70,8 +70,8 @@ export class Cell {
 
   /** Whether its equations are those of the plain LSTM. */
   get isPlain(): boolean {
-    const { bias: _, proj_size: __, ...features } = this.features;
-    return Object.entries(features).every(([name, value]) => PLAIN[name as keyof typeof PLAIN] === value);
+    const { bias: _, proj_size: __, ...plain } = PLAIN;
+    return Object.entries(plain).every(([name, value]) => this.features[name as keyof Features] === value);
   }
 
   /** The result of an operation from the numbers of its operands. */

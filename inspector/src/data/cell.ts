@@ -66,8 +66,11 @@ export interface CellPart {
   /** The parts it is computed from, in the order of the formula. */
   reads: readonly Part[];
   operation?: Operation;
-  /** Text in its box, if it is a layer of learned weights: the activation function, or the matrix. */
-  layer?: { symbol: string; sub?: string };
+  /**
+   * Text in its box, if it is a layer of learned weights: the activation function, or the matrix; and what happens
+   * before the activation.
+   */
+  layer?: { symbol: string; sub?: string; first?: string };
 }
 
 // Custom properties of style.css (after Okabe & Ito 2008).
@@ -168,10 +171,13 @@ function states({ kind }: Features): Entries {
 
 function gates(f: Features): Entries {
   const s = f.kind === "slstm";
-  const symbol = (name: Parameters<typeof symbolOf>[0]) => (f.layer_norm ? "norm, " : "") + symbolOf(name);
+  const layerOf = (name: Parameters<typeof symbolOf>[0]) => ({
+    symbol: symbolOf(name),
+    ...(f.layer_norm && { first: "norm" }),
+  });
   const reads: readonly Part[] = ["hidden_before", "input", ...(s ? ["normaliser" as const] : [])];
   const early: readonly Part[] = f.peephole ? [...reads, "cell_before"] : reads;
-  const gate = symbol(f.gate_activation);
+  const gate = layerOf(f.gate_activation);
   const forget: CellPart = {
     name: s ? "keep" : "forget gate",
     label: s ? "Keep: the forget gate, normalised" : "Forget gate",
@@ -180,7 +186,7 @@ function gates(f: Features): Entries {
     color: COLOR.forget,
     range: "share",
     reads: early,
-    layer: { symbol: s ? symbol(f.forget_gate_activation) : gate },
+    layer: s ? layerOf(f.forget_gate_activation) : gate,
   };
   const input: CellPart = {
     name: s ? "share" : "input gate",
@@ -190,7 +196,7 @@ function gates(f: Features): Entries {
     color: COLOR.input,
     range: "share",
     reads: early,
-    layer: { symbol: s ? symbol("exponential") : gate },
+    layer: s ? layerOf("exponential") : gate,
   };
   const rest: Operation = {
     kind: "function",
@@ -222,7 +228,7 @@ function gates(f: Features): Entries {
       color: COLOR.candidate,
       range: f.candidate_activation === "identity" ? "unbounded" : "signed",
       reads: ["hidden_before", "input"],
-      layer: { symbol: symbol(f.candidate_activation) },
+      layer: layerOf(f.candidate_activation),
     },
     output_gate: {
       name: "output gate",
@@ -232,7 +238,7 @@ function gates(f: Features): Entries {
       color: COLOR.output,
       range: "share",
       reads: f.peephole ? ["hidden_before", "input", "cell"] : ["hidden_before", "input"],
-      layer: { symbol: gate },
+      layer: gate,
     },
   };
 }
@@ -300,15 +306,15 @@ function memory(f: Features): Entries {
 function output(f: Features): Entries {
   const c = f.kind === "slstm" ? "a" : "c";
   const act = symbolOf(f.output_activation);
-  const read = f.layer_norm ? "norm c" : c;
+  const read = f.layer_norm ? "n" : c;
   const range = f.output_activation === "identity" && f.kind !== "slstm" ? "unbounded" : "signed";
-  const bent = f.output_activation === "identity" ? read : `${act} ${f.layer_norm ? "(norm c)" : c}`;
+  const bent = f.output_activation === "identity" ? read : act === "tanh" ? `tanh ${read}` : "bent";
   const hidden = { name: "hidden state", letter: "h", step: "now", color: COLOR.hidden, range } as const;
   return {
     normal: {
       name: "normalised cell state",
       label: "Layer normalisation of the cell state",
-      letter: "norm c",
+      letter: "n",
       step: "now",
       color: COLOR.cell,
       range: "unbounded",
@@ -318,7 +324,7 @@ function output(f: Features): Entries {
     bent: {
       name: `${act} of the ${f.layer_norm ? "normalised " : ""}cell state`,
       label: `${act} of the ${f.layer_norm ? "normalised " : ""}cell state`,
-      letter: `${act} ${f.layer_norm ? "n" : c}`,
+      letter: bent,
       step: "now",
       color: COLOR.cell,
       range,

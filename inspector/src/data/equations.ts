@@ -29,7 +29,7 @@ export function layerOf(cell: Cell, gate: Gate, index = ""): string {
   if (reads.includes("cell_before")) terms.push(`${of("p")} ⊗ ${parts.cell_before.letter}`);
   if (reads.includes("cell")) terms.push(`${of("p")} ⊗ ${parts.cell.letter}′`);
   if (features.bias) terms.push(of("b"));
-  const name = layer.symbol.replace("norm, ", "");
+  const name = layer.symbol;
   return name === "linear" ? terms.join(" + ") : `${name}(${terms.join(" + ")})`;
 }
 
@@ -41,7 +41,9 @@ function rawLetter(cell: Cell, gate: Gate): string {
 }
 
 function projectedText(cell: Cell): string {
-  const text = cell.parts.hidden.operation ? expanded(cell, "hidden") : expanded(cell, cell.end);
+  const text = cell.parts.hidden.operation
+    ? expanded(cell, "hidden")
+    : expanded(cell, cell.end, cell.end !== "cell");
   return cell.projected && cell.end !== "cell" ? `(${text})` : text;
 }
 

@@ -29,7 +29,7 @@ function Read({ at, cell, pointing, vector }: Inner) {
     <>
       {marks.map((part, k) => {
         const y = heights[part];
-        const next = k + 1 < marks.length ? heights[marks[k + 1]] - 11 : ends(at, cell);
+        const next = k + 1 < marks.length ? heights[marks[k + 1]] - 11 : ends(at, cell, y);
         const from = k === 0 ? at.c + 6 : y;
         const beside = k === 0 && marks.length === 1 ? at.bend + 20 : at.vectorsOfRead[k];
         return (
@@ -40,9 +40,9 @@ function Read({ at, cell, pointing, vector }: Inner) {
                 [at.show, next - 6],
               ]}
             />
-            <Tip x={at.show} y={next} to="down" />
+            {next > y && <Tip x={at.show} y={next} to="down" />}
             <Mark cell={cell} part={part} x={at.show} y={y} />
-            {vector(part, at.show + VECTOR_WIDTH / 2 + 32, beside)}
+            {vector(part, at.show + at.aside, beside)}
           </Piece>
         );
       })}
@@ -50,11 +50,11 @@ function Read({ at, cell, pointing, vector }: Inner) {
   );
 }
 
-/** Where the line from c ends: at the output gate, at zoneout or a projection, or nowhere before h. */
-function ends(at: Inner["at"], cell: Inner["cell"]): number {
+/** Where the line from c ends: at the output gate, at zoneout or a projection, or at its last function itself. */
+function ends(at: Inner["at"], cell: Inner["cell"], last: number): number {
   if (cell.has("shown")) return at.gate - RADIUS;
   if (cell.features.zoneout_hidden) return at.mixed - 11;
-  return cell.has("projection") ? at.boxTop + 12 : at.boxTop;
+  return cell.has("projection") ? at.boxTop + 12 : last;
 }
 
 function OutputGate({ at, cell, pointing, focus, vector }: Inner) {
@@ -83,7 +83,8 @@ function Hidden({ at, cell, up, pointing, focus, vector }: Inner & { up: string 
   const further = mixes || cell.has("projection");
   const reads = cell.has("normal") || cell.has("bent");
   const shown = cell.has("shown");
-  const from = shown ? at.gate + RADIUS : mixes ? at.mixed : reads ? ends(at, cell) : at.c + 6;
+  const last = cell.has("bent") ? at.bend + 11 : cell.has("normal") ? at.normal + 11 : at.c + 6;
+  const from = shown ? at.gate + RADIUS : mixes ? at.mixed : cell.has("projection") ? at.boxTop + 24 : last;
   const out: Point[] = [
     [at.show, from],
     [at.show, at.h],

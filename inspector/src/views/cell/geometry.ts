@@ -1,6 +1,7 @@
 // Positions in the drawing of the cell, in pixels.
 
 import type { Cell } from "../../data/anatomy";
+import type { Part } from "../../data/cell";
 import { trimmed } from "../../format";
 
 /** Height of one number in a vector, and of the letter above. */
@@ -43,6 +44,8 @@ export interface Geometry {
   o: number;
   /** The line from c down to h. */
   show: number;
+  /** From there to the middle of the vectors next to it. */
+  aside: number;
   /** The line from h up and out. */
   up: number;
   /** Heights: c, the circle of i ⊗ g, the circle and the tanh of the way to h, boxes, h, x. */
@@ -85,12 +88,19 @@ export function pillWidth(text: string): number {
   return Math.max(40, 6.1 * text.length + 16);
 }
 
+/** Height of a layer: with a line for what happens before its activation. */
+export function boxHeight(isLong: boolean): number {
+  return isLong ? 48 : 36;
+}
+
 /** Room over c for what zoneout keeps, and over the boxes for peepholes or a normaliser. */
 const OVER = 24;
 const PEEPHOLE = 14;
 const NORMALISER = 34;
 /** Room for the normalisation of c on its way to h. */
 const NORM = 26;
+
+const READ: readonly Part[] = ["normal", "bent"];
 
 /** The positions for a width and a number of units. */
 export function geometry(width: number, units: number, cell: Cell): Geometry {
@@ -106,10 +116,14 @@ export function geometry(width: number, units: number, cell: Cell): Geometry {
   const write = Math.max(c + 78, c + vector / 2 + 52) + (cell.has("normal") ? NORM : 0);
   const under = write + vector + 34;
   const boxTop = under + more - (cell.has("normal") ? NORM : 0);
-  const boxBottom = boxTop + 36;
+  const boxBottom = boxTop + boxHeight(features.layer_norm);
   const h = boxBottom + 42;
   // The path to h needs room for its vectors; the layers share the rest.
-  const show = right - 142;
+  const widest = Math.max(
+    ...cell.operations.map((part) => (READ.includes(part) ? pillWidth(cell.parts[part].operation!.sign) : 0)),
+  );
+  const aside = Math.max(VECTOR_WIDTH / 2 + 32, VECTOR_WIDTH / 2 + widest / 2 + 4);
+  const show = right - 68 - aside;
   const f =
     left + (features.peephole || features.zoneout_cell ? 64 : 52) + 0.08 * Math.max(0, width - LEAST_WIDTH);
   const step = (show - f) / 4;
@@ -126,6 +140,7 @@ export function geometry(width: number, units: number, cell: Cell): Geometry {
     g: f + 2 * step,
     o: f + 3 * step,
     show,
+    aside,
     up: right - 18,
     c,
     write,

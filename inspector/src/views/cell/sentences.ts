@@ -342,7 +342,7 @@ function boxes(cell: Cell): string {
 function seen(cell: Cell): string {
   const { bent, normal, cell: c } = cell.parts;
   return cell.has("bent")
-    ? `${bent.operation!.sign}(${cell.has("normal") ? "norm c" : c.letter})`
+    ? `${bent.operation!.sign}(${cell.has("normal") ? normal.letter : c.letter})`
     : cell.has("normal")
       ? normal.letter
       : c.letter;

@@ -1,6 +1,6 @@
 // Elements of the drawings: lines, circles, boxes, and the belt of the cell state.
 
-import { type Point, pillWidth, RADIUS, route } from "./geometry";
+import { boxHeight, type Point, pillWidth, RADIUS, route } from "./geometry";
 import { Letter } from "./Letter";
 
 /** Lines at least as thick as this have dots inside them. */
@@ -106,20 +106,30 @@ const BOX = 82;
 export function Box({
   x,
   top,
+  first,
   curve,
   sub,
   name,
 }: {
   x: number;
   top: number;
+  /** What happens before the activation. */
+  first?: string | undefined;
   curve: string;
   sub?: string | undefined;
   name: string;
 }) {
+  const height = boxHeight(first !== undefined);
+  const bottom = top + height;
   return (
     <>
-      <rect class="gw-box" x={x - BOX / 2} y={top} width={BOX} height={36} rx={6} />
-      <text class="gw-box-curve" x={x} y={top + 16}>
+      <rect class="gw-box" x={x - BOX / 2} y={top} width={BOX} height={height} rx={6} />
+      {first && (
+        <text class="gw-box-name" x={x} y={top + 13}>
+          {first}
+        </text>
+      )}
+      <text class="gw-box-curve" x={x} y={bottom - 20}>
         {curve}
         {sub && (
           <tspan class="gw-sub" dy={3}>
@@ -127,7 +137,7 @@ export function Box({
           </tspan>
         )}
       </text>
-      <text class="gw-box-name" x={x} y={top + 29}>
+      <text class="gw-box-name" x={x} y={bottom - 7}>
         {name}
       </text>
     </>
