@@ -107,7 +107,7 @@ def assert_adds_up(tab: Tab, expected: dict[int, dict[str, float]]) -> None:
             for one in term:
                 close(float(one["value"]), expected[int(one["unit"])][one["part"]])
             values.append(np.array([float(one["value"]) for one in term]))
-        [sign] = [sign for sign in line["signs"] if sign != "="]
+        [sign] = [sign for sign in line["signs"] if sign not in ("", "=")]
         *given, result = values
         close(SIGNS[sign](*given), result, 1e-6, 1e-6)
 
