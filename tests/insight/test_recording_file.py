@@ -287,8 +287,8 @@ HOSTILE: dict[str, tuple[Change, str]] = {
         told('"edits":[]', '"edits":[{"added":1.0,"layer":0,"reverse":true,"row":0,"t":0,"unit":0}]'),
         "about.edits: expected edits of units",
     ),
-    "too new": (said(gatewright_recording="2"), "expected a recording of format 1, got format '2'"),
-    "a model": (said(gatewright_recording=None), "expected a recording of format 1, got another file"),
+    "too new": (said(gatewright_recording="3"), "expected a recording of format 1 or 2, got format '3'"),
+    "a model": (said(gatewright_recording=None), "expected a recording of format 1 or 2, got another file"),
 }
 
 
@@ -332,7 +332,7 @@ def test_types_that_numpy_does_not_have(dtype: torch.dtype, content: bytes, tmp_
 
 def test_what_is_no_safetensors_file_is_no_recording(tmp_path: Path, content: bytes) -> None:
     language_model().save(tmp_path / "model")
-    with pytest.raises(ModelFileError, match="expected a recording of format 1, got another file"):
+    with pytest.raises(ModelFileError, match="expected a recording of format 1 or 2, got another file"):
         Recording.load(tmp_path / "model")
     assert not is_recording(tmp_path / "model")
     for number, data in enumerate(

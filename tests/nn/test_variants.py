@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,10 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from gatewright import LSTM, CellSpec, convert, equations, look
+from gatewright import LSTM, CellSpec, convert, equations
 from gatewright.counter_random import WEIGHT_DROP, Place, hit
 from gatewright.equations import Masks
 from gatewright.errors import GatewrightError, SpecError
-from gatewright.insight import Recording, intervene
-from gatewright.insight.memory_horizon import memory_horizon
-from gatewright.inspector.payload import Payload
 from gatewright.nn import fallback, precision, variant
 from gatewright.nn.random_masks import Draws, new_seed
 from gatewright.nn.variant_steps import Variant
@@ -281,37 +277,7 @@ def test_gradients_of_a_record_are_finite_where_nothing_is_kept_or_written() -> 
     assert lstm.weight_ih_l0.grad.isfinite().all()
 
 
-@pytest.mark.parametrize(
-    "cell",
-    [
-        CellSpec(peephole=True, coupled=True),
-        CellSpec(forget_gate=False, candidate_activation="identity", gate_activation="hard_sigmoid"),
-        CellSpec(cell_clip=0.3, zoneout_cell=0.2, hidden_dropout=0.5),
-    ],
-    ids=label,
-)
-def test_the_ledger_of_a_recording_adds_up(cell: CellSpec, tmp_path: Path) -> None:
-    lstm = layer_of(cell, bidirectional=True)
-    recording = look(lstm, torch.randn(20, 2, D, dtype=torch.float64))
-    recording.save(tmp_path / "r.safetensors")
-    for each in (recording, Recording.load(tmp_path / "r.safetensors"), recording.select(units=[0, 3], rows=[1])):
-        for direction in ("forward", "reverse"):
-            record = each.record(0, direction)
-            assert (record.kept is None) == (cell.cell_clip == 0)
-            ledger = each.ledger(0, t=11, direction=direction)
-            np.testing.assert_allclose(ledger.total, ledger.cell, rtol=0, atol=5e-15)
-    assert memory_horizon(look(layer_of(cell), torch.randn(20, 2, D, dtype=torch.float64))).lstm.shape == (10,)
-    if cell.cell_clip:
-        with pytest.raises(GatewrightError, match=r"^recording: expected layers without clipping"):
-            Payload(recording, "a")
-    for features in ({"layer_norm": True}, {"output_activation": "identity"}, {"zoneout_hidden": 0.1}):
-        with pytest.raises(
-            GatewrightError, match=rf"^cell: expected a cell that shows .*, got {next(iter(features))}"
-        ):
-            look(LSTM(D, H, cell=CellSpec(**features)), torch.ones(2, 1, D))  # type: ignore[arg-type]
-
-
-def test_contradictions_and_what_has_only_the_plain_cell_are_refused_by_name(tmp_path: Any) -> None:
+def test_contradictions_and_what_has_only_the_plain_cell_are_refused_by_name() -> None:
     peephole = CellSpec(peephole=True)
     for arguments, error, message in (
         ({"cell": "peephole"}, GatewrightError, r"^cell: expected a gatewright\.CellSpec"),
@@ -325,7 +291,6 @@ def test_contradictions_and_what_has_only_the_plain_cell_are_refused_by_name(tmp
     for use in (
         lambda: lstm.stream(weights="int8"),
         lambda: convert(torch.nn.Sequential(lstm), back=True),
-        lambda: intervene(lstm, torch.ones(2, 1, 3), clamp={0: {"forget_gate": (None, 0.0)}}),
     ):
         with pytest.raises(GatewrightError, match=named):
             use()

@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 from gatewright.cli import early_checks
 from gatewright.cli.app import LOADING, UsageError, app, complain, console, errors, flat, print_table, say
 from gatewright.evaluation.glossary import help_text
-from gatewright.files import model_file
 from gatewright.files.model_path import require_model_file
 from gatewright.progress import Waits
 from gatewright.runs.run import Run
-from gatewright.spec.cell import CellFeatures
-from gatewright.tasks.cell_words import features_of
 from gatewright.tasks.config_file import read_config
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions, ModelOptions, Options, TrainingOptions
 
@@ -89,9 +86,7 @@ def train(
     with contextlib.ExitStack() as watching:
         callbacks: list[Callback] = []
         if look:
-            from gatewright.inspector.live import Live, require_page_cell
-
-            require_page_cell(_cell(options, None if source else run, init))
+            from gatewright.inspector.live import Live
 
             callbacks = [watching.enter_context(Live(port, browser=not no_browser))]
         if not source:
@@ -107,14 +102,6 @@ def train(
             )
         for callback in callbacks:
             callback.end()
-
-
-def _cell(options: Options, run: Path | None, init: Path | None) -> CellFeatures:
-    """Return the cell of a training: that of the run that goes on or of the initial model, or as options say."""
-    if init is not None:
-        return model_file.read(require_model_file(init, "--init")).spec.lstm
-    words = (options if run is None else Run.open(run).options()).model.cell
-    return features_of(words or ())
 
 
 def _chosen(

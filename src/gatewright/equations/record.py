@@ -18,6 +18,8 @@ GATES = CellSpec().gates()
 QUANTITIES = CellSpec().recorded()
 #: Fields that every record has.
 FIELDS = (*QUANTITIES, "cell_initial", "hidden_initial")
+#: Fields with a value at each step that only records of some cells have.
+OPTIONAL = ("kept", "written", "normal", "normal_scale")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Record:
         hidden_initial: h before the first step, (B, P).
         kept: what `keep` returns where that is not f, (T, B, H): with zoneout or clipping of the cell state.
         written: what `write` returns where that is not i ⊙ g; likewise.
+        normal: what the output activation reads, where a recording has that and it is not c, (T, B, H): with layer
+            normalisation.
+        normal_scale: gain over deviation, by which c less its mean over the units counts in `normal`; likewise.
 
     >>> from gatewright.equations import Weights, step
     >>> record = step(np.zeros(3), np.zeros(2), np.ones(2), Weights(np.ones((8, 3)), np.ones((8, 2))))
@@ -57,6 +62,8 @@ class Record:
     hidden_initial: Array
     kept: Array | None = None
     written: Array | None = None
+    normal: Array | None = None
+    normal_scale: Array | None = None
 
     def keep(self) -> Array:
         """Return the factor of the previous cell state at each step, (T, B, H): f, between 0 and 1.
@@ -85,8 +92,9 @@ class Record:
         values: dict[str, Any] = {name: getattr(self, name)[t] for name in QUANTITIES}
         c = self.cell[t - 1] if t > 0 else self.cell_initial
         h = self.hidden[t - 1] if t > 0 else self.hidden_initial
-        kept, written = (None if each is None else each[t] for each in (self.kept, self.written))
-        return Record(**values, cell_initial=c, hidden_initial=h, kept=kept, written=written)
+        optional = {name: getattr(self, name) for name in OPTIONAL}
+        values |= {name: None if each is None else each[t] for name, each in optional.items()}
+        return Record(**values, cell_initial=c, hidden_initial=h)
 
     @property
     def cell_state(self) -> Array:

@@ -10,6 +10,9 @@ import numpy as np
 
 from gatewright.insight.memory_horizon import MemoryHorizon
 from gatewright.insight.unit_stats import LayerDiagnosis
+from gatewright.spec.cell import CellSpec
+
+_PLAIN = CellSpec()
 
 #: A forget gate that never exceeds this loses everything within a few steps.
 _WEAK = 0.2
@@ -40,17 +43,20 @@ class Advice:
     advice: str
 
 
-def advise(layers: Sequence[LayerDiagnosis], horizon: MemoryHorizon | None) -> tuple[Advice, ...]:
+def advise(
+    layers: Sequence[LayerDiagnosis], horizon: MemoryHorizon | None, cell: CellSpec = _PLAIN
+) -> tuple[Advice, ...]:
     """Return the advice for each layer, and for the stack.
 
     Args:
         layers: figures of each layer and direction.
         horizon: the memory horizon, or None if it was not measured.
+        cell: the cell of the layers.
     """
-    return (*(item for layer in layers for item in _of_layer(layer)), *_of_horizon(layers, horizon))
+    return (*(item for layer in layers for item in _of_layer(layer, cell)), *_of_horizon(layers, horizon))
 
 
-def _of_layer(layer: LayerDiagnosis) -> Iterator[Advice]:
+def _of_layer(layer: LayerDiagnosis, cell: CellSpec) -> Iterator[Advice]:
     H = len(layer.half_life)
     name = f"layer {layer.layer}" + ("'s reverse direction" if layer.direction == "reverse" else "")
 
@@ -77,7 +83,7 @@ def _of_layer(layer: LayerDiagnosis) -> Iterator[Advice]:
     counters, resets = layer.labelled("counter"), layer.labelled("resets")
     yield from _of_counters(np.setdiff1d(counters, resets), name, make, between_resets=False)
     yield from _of_counters(np.intersect1d(counters, resets), name, make, between_resets=True)
-    yield from _of_saturated(layer, name, make)
+    yield from _of_saturated(layer, name, make, cell)
     shut = layer.labelled("shut")
     if len(shut) >= max(1, _SOME * H):
         yield make(
@@ -86,7 +92,7 @@ def _of_layer(layer: LayerDiagnosis) -> Iterator[Advice]:
             "units keep is hardly ever read.",
             "Ablate them (What if): if the error stays, fewer units will do.",
         )
-    stuck = np.flatnonzero(layer.open["forget_gate"] >= 0.99)
+    stuck = np.flatnonzero(layer.open["forget_gate"] >= 0.99) if cell.forget_gate else np.zeros(0, np.int64)
     if len(stuck) >= 0.5 * H:
         yield make(
             stuck,
@@ -114,17 +120,18 @@ def _of_counters(units: np.ndarray, name: str, make: MakeAdvice, *, between_rese
     )
 
 
-def _of_saturated(layer: LayerDiagnosis, name: str, make: MakeAdvice) -> Iterator[Advice]:
+def _of_saturated(layer: LayerDiagnosis, name: str, make: MakeAdvice, cell: CellSpec) -> Iterator[Advice]:
     units = layer.labelled("saturated")
     if not len(units):
         return
+    bent = f"{cell.output_activation}({'norm(c)' if cell.layer_norm else 'c'})"
     are, do = ("are", "they write and forget") if len(units) > 1 else ("is", "it writes and forgets")
     yield make(
         units,
-        f"{len(units)} of {name}'s {len(layer.size)} units {are} saturated: |tanh(c)| is above 0.99 in at least "
+        f"{len(units)} of {name}'s {len(layer.size)} units {are} saturated: |{bent}| is above 0.99 in at least "
         f"90% of the steps (mean |c| {layer.size[units].mean():.1f}), so that what {do} hardly shows in h.",
         "Ablate them (What if): if the error stays, fewer units will do. Otherwise try a lower forget_bias (0), "
-        "so that c stays where tanh has a slope.",
+        f"so that c stays where {cell.output_activation} has a slope.",
     )
 
 

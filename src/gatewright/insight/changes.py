@@ -27,7 +27,7 @@ class Clamp(NamedTuple):
     Attributes:
         gate: "input_gate", "forget_gate", "candidate" or "output_gate".
         units: numbers of units.
-        value: the value, between 0 and 1; of the candidate between -1 and 1.
+        value: the value, between 0 and 1; of the candidate between -1 and 1, or any where it has no activation.
         first: first step.
         end: step after the last.
     """
@@ -62,10 +62,12 @@ class Changes:
     Attributes:
         clamps: gates held at a value.
         edits: cell states set by hand.
+        ablated: units whose hidden state is 0, also before the first step.
     """
 
     clamps: tuple[Clamp, ...] = ()
     edits: tuple[CellEdit, ...] = ()
+    ablated: tuple[int, ...] = ()
 
 
 #: Changes by the layer's number and by whether they are in its reverse direction.
@@ -86,21 +88,27 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
         GatewrightError: if there is no such layer, gate, unit or step, or a value is out of range.
     """
     H, T = lstm.hidden_size, int(max(lengths))
+    largest = torch.finfo(lstm.get_parameter("weight_hh_l0").dtype).max
     changes: dict[tuple[int, bool], Changes] = {}
 
-    def add(place: tuple[int, bool], clamps: tuple[Clamp, ...] = (), edits: tuple[CellEdit, ...] = ()) -> None:
+    def add(place: tuple[int, bool], more: Changes) -> None:
         earlier = changes.get(place, Changes())
-        changes[place] = Changes(earlier.clamps + clamps, earlier.edits + edits)
+        changes[place] = Changes(
+            earlier.clamps + more.clamps, earlier.edits + more.edits, earlier.ablated + more.ablated
+        )
 
     for key, gates in _mapping("clamp", clamp).items():
         place = _place("clamp", key, lstm)
         for gate, clamps in _mapping(f"clamp[{key}]", gates).items():
             if gate not in GATES:
                 raise GatewrightError("clamp", f"a gate out of {', '.join(GATES)}", repr(gate)[:80])
-            add(place, clamps=tuple(_clamp(gate, values, H, T) for values in _tuples("clamp", clamps)))
+            limits = _limits(gate, lstm, largest)
+            add(place, Changes(tuple(_clamp(gate, values, H, T, limits) for values in _tuples("clamp", clamps))))
     for key, units in _mapping("ablate", ablate).items():
         always_shut = Clamp("output_gate", _units_of("ablate", units, H), 0.0, 0, T)
-        add(_place("ablate", key, lstm), clamps=(always_shut,))
+        # Zoneout carries the hidden state over a shut gate.
+        ablated = always_shut.units if lstm.cell.zoneout_hidden else ()
+        add(_place("ablate", key, lstm), Changes((always_shut,), ablated=ablated))
     if isinstance(edit_cell, tuple):
         if lstm.num_layers > 1 or lstm.bidirectional:
             raise GatewrightError(
@@ -108,9 +116,8 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
             )
         edit_cell = {0: edit_cell}
     for key, cell_edits in _mapping("edit_cell", edit_cell).items():
-        largest = torch.finfo(lstm.get_parameter("weight_hh_l0").dtype).max
         edits = tuple(_edit(values, H, T, len(lengths), largest) for values in _tuples("edit_cell", cell_edits))
-        add(_place("edit_cell", key, lstm), edits=edits)
+        add(_place("edit_cell", key, lstm), Changes(edits=edits))
     return changes
 
 
@@ -183,11 +190,19 @@ def _place(name: str, key: Any, lstm: LSTM) -> tuple[int, bool]:
     return layer, direction == "reverse"
 
 
-def _clamp(gate: str, values: tuple[Any, ...], H: int, T: int) -> Clamp:
+def _limits(gate: str, lstm: LSTM, largest: float) -> tuple[float, float]:
+    """Return the least and the largest value that a gate can be held at."""
+    if gate != "candidate":
+        return 0.0, 1.0
+    return (-largest, largest) if lstm.cell.candidate_activation == "identity" else (-1.0, 1.0)
+
+
+def _clamp(gate: str, values: tuple[Any, ...], H: int, T: int, limits: tuple[float, float]) -> Clamp:
     units, value, span = (*values, slice(None))[:3]
-    least = -1.0 if gate == "candidate" else 0.0
-    if not _is_number(value) or not least <= value <= 1:
-        raise GatewrightError("clamp", f"a value from {least:g} to 1 for the {gate}", repr(value)[:80])
+    least, largest = limits
+    if not _is_number(value) or not least <= value <= largest:
+        expected = f"a value from {least:.3g} to {largest:.3g} for the {gate}"
+        raise GatewrightError("clamp", expected, repr(value)[:80])
     if not isinstance(span, slice) or span.step not in (None, 1):
         raise GatewrightError("clamp", "a slice of steps", repr(span)[:80])
     first, end, _ = span.indices(T)

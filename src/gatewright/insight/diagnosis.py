@@ -48,13 +48,13 @@ def diagnose(recording: Recording, *, plain: torch.nn.RNN | None = None) -> Diag
     >>> diagnosis.layers[0].half_life.shape, len(diagnosis.horizon.lags)
     ((4,), 25)
     """
-    layers = []
+    layers, cell = [], recording.about.cell
     for number, layer in enumerate(recording.layers):
         for direction, record in zip(DIRECTIONS, layer, strict=True):
             if record is not None:
-                layers.append(diagnose_layer(number, direction, record, recording.lengths))
+                layers.append(diagnose_layer(number, direction, record, recording.lengths, cell))
     forward_only = all(layer.reverse is None for layer in recording.layers)
     horizon = None
     if plain is not None or (recording.model is not None and forward_only):
         horizon = memory_horizon(recording, peer=plain)
-    return Diagnosis(tuple(layers), advise(layers, horizon), horizon)
+    return Diagnosis(tuple(layers), advise(layers, horizon, cell), horizon)

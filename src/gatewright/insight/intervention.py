@@ -24,12 +24,14 @@ from gatewright.insight.changes import Changes, Plan, describe, plan
 from gatewright.insight.recorder import Pass, Reading, prepare, record
 from gatewright.insight.recorder import forward as run_unchanged
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM, Record, fallback, fast_path, precision, recompute
+from gatewright.nn import LSTM, Record, fallback, fast_path, precision, variant_fast_path
 from gatewright.nn import initial_state as start
 from gatewright.nn.held_gates import sequence_held
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
-from gatewright.spec.cell import LayerWeights, require_plain
+from gatewright.nn.variant import Pass as CellPass
+from gatewright.nn.variant_steps import Variant
+from gatewright.spec.cell import LayerWeights
 from gatewright.spec.recording import Edit
 from gatewright.tasks.inputs import InputBatch
 
@@ -58,7 +60,8 @@ def intervene(
         data: as for `look`.
         clamp: gates to hold, by layer and gate: ``{0: {"forget_gate": (units, value)}}``, or (units, value,
             steps) with a slice of steps, or a list of these.  Units are a number, a sequence, a slice, or None for
-            all.
+            all.  Gates that the cell does not have can be held too: they are 1 otherwise.  A coupled input gate is
+            1 less the held forget gate, unless it is held itself.
         ablate: units whose hidden state is 0 at every step (their output gate is held at 0), by layer:
             ``{0: [3]}``.
         edit_cell: cell states to set, by layer: ``{0: (t, units, value)}``, from which step t starts, or (t,
@@ -85,7 +88,6 @@ def intervene(
     for name in reading.keys() - Reading.__annotations__.keys():
         raise TypeError(f"intervene() got an unexpected keyword argument {name!r}")
     opened, batch = prepare(model, data, **reading)
-    require_plain("a what if", _lstm(opened).cell)
     return run(opened, batch, plan(_lstm(opened), batch.lengths, clamp, ablate, edit_cell))
 
 
@@ -115,17 +117,18 @@ def _changed(changes: Plan, edits: list[Edit]) -> Pass:
         learned = [start.of_rows(each, B) for _, each in start.parameters(lstm)]
         h_0, c_0 = state or learned or (x.new_zeros(shapes[0]), x.new_zeros(shapes[1]))
         compute, unchanged = precision.code_of(lstm, x), None
-        if recompute.takes(x, state, [lstm.layer_weights(0)]):
+        if compute == precision.FULL and not fast_path.takes(x, [h_0, c_0, *lstm.layer_weights(0).present()]):
             unchanged = run_unchanged(lstm, x, lengths, state)
         if compute != precision.FULL:  # states are not rounded where a change begins or ends
             h_0, c_0 = h_0.float(), c_0.float()
+        variant = _variant(lstm)
         layers: list[LayerRecord] = []
         for layer in range(lstm.num_layers):
             records = []
             for reverse in (False, True)[:S]:
                 k = layer * S + reverse
                 change = changes.get((layer, reverse), Changes())
-                changed = _Layer(lstm.layer_weights(layer, reverse), change, reverse, compute)
+                changed = _Layer(lstm.layer_weights(layer, reverse), change, reverse, compute, variant)
                 records.append(changed.run(x, h_0[k], c_0[k], lengths))
                 if unchanged is not None:
                     recorded = unchanged.layers[layer].reverse if reverse else unchanged.layers[layer].forward
@@ -139,12 +142,18 @@ def _changed(changes: Plan, edits: list[Edit]) -> Pass:
     return forward
 
 
+def _variant(lstm: LSTM) -> Variant | None:
+    """Return the cell, outside of training; None for what the kernels compute as the plain one."""
+    of_cell = CellPass(lstm.cell, training=False)
+    return None if of_cell.computed_as_plain() else Variant(lstm.cell)
+
+
 def _as_before(changed: LayerRecord, unchanged: LayerRecord, reverse: bool) -> LayerRecord:
     """Return a record with the numbers of the unchanged run up to the first effect of a change in each row.
 
     On devices without our kernels the two run by other operations, whose rounding is no effect.
     """
-    pairs = {name: (getattr(changed, name), getattr(unchanged, name)) for name in QUANTITIES}
+    pairs = {name: (getattr(changed, name), getattr(unchanged, name)) for name in _present(changed)}
     differs = [
         ((a - b).abs() > _ROUNDING * torch.finfo(b.dtype).eps * b.abs().clamp(min=1)) for a, b in pairs.values()
     ]
@@ -154,6 +163,11 @@ def _as_before(changed: LayerRecord, unchanged: LayerRecord, reverse: bool) -> L
     same = (same.flip(0) if reverse else same)[..., None]
     quantities: dict[str, Any] = {name: torch.where(same, b, a) for name, (a, b) in pairs.items()}
     return dataclasses.replace(changed, **quantities)
+
+
+def _present(record: LayerRecord) -> list[str]:
+    """Return the names of what a record has of each step."""
+    return [*QUANTITIES, *(name for name in ("kept", "written") if getattr(record, name) is not None)]
 
 
 @dataclass
@@ -168,11 +182,15 @@ class _Layer:
     change: Changes
     reverse: bool
     compute: int
+    variant: Variant | None = None
     edits: list[Edit] = field(default_factory=list)
 
     def run(self, x: Tensor, h_0: Tensor, c_0: Tensor, lengths: Any) -> LayerRecord:
         """Run over (T, B, D); rows of unequal length one by one, to the same bits."""
         B = x.shape[1]
+        if self.change.ablated:
+            h_0 = h_0.clone()
+            h_0[:, list(self.change.ablated)] = 0
         if (lengths == len(x)).all():
             return self._rows(x, h_0, c_0, list(range(B)))
         parts = [self._rows(x[: lengths[b], b : b + 1], h_0[b : b + 1], c_0[b : b + 1], [b]) for b in range(B)]
@@ -184,7 +202,7 @@ class _Layer:
                 whole[: lengths[b], b] = each[:, 0]
             return whole
 
-        quantities: dict[str, Any] = {name: padded(name) for name in QUANTITIES}
+        quantities: dict[str, Any] = {name: padded(name) for name in _present(parts[0])}
         return LayerRecord(**quantities, cell_initial=c_0, hidden_initial=h_0)
 
     def _rows(self, x: Tensor, h_0: Tensor, c_0: Tensor, rows: list[int]) -> LayerRecord:
@@ -205,7 +223,7 @@ class _Layer:
         if self.reverse:
             parts.reverse()
         quantities: dict[str, Any] = {
-            name: torch.cat([getattr(part, name) for part in parts]) for name in QUANTITIES
+            name: torch.cat([getattr(part, name) for part in parts]) for name in _present(parts[0])
         }
         return LayerRecord(**quantities, cell_initial=c_0, hidden_initial=h_0)
 
@@ -238,15 +256,18 @@ class _Layer:
 
     def _span(self, x: Tensor, h: Tensor, c: Tensor, clamps: Tensor | None) -> tuple[Tensor, Tensor, LayerRecord]:
         """Run steps between two cuts; return the states after the last one, and the record."""
-        args, reverse, compute = (x, h, c, self.weights), self.reverse, self.compute
-        if compute == precision.FULL and not fast_path.takes(x, [h, c, *self.weights.present()]):
-            _, h, c, part = fallback.sequence(*args, reverse=reverse, clamps=clamps)
+        args, variant = (x, h, c, self.weights), self.variant
+        options: dict[str, Any] = {"reverse": self.reverse, "compute": self.compute}
+        part: LayerRecord | None
+        if self.compute == precision.FULL and not fast_path.takes(x, [h, c, *self.weights.present()]):
+            _, h, c, part = fallback.sequence(*args, reverse=self.reverse, clamps=clamps, variant=variant)
         elif clamps is not None:
-            _, h, c, part = sequence_held(*args, clamps, reverse=reverse, compute=compute)
+            _, h, c, part = sequence_held(*args, clamps, **options, variant=variant)
+        elif variant is not None:
+            _, h, c, part = variant_fast_path.sequence(*args, **options, variant=variant, record=True)
         else:
-            _, h, c, recorded = fast_path.sequence(*args, reverse=reverse, record=True, compute=compute)
-            assert recorded is not None
-            part = recorded
+            _, h, c, part = fast_path.sequence(*args, **options, record=True)
+        assert part is not None
         return h, c, part
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.equations import Record
+from gatewright.equations import QUANTITIES, Record
+from gatewright.equations.record import FIELDS, OPTIONAL
 from gatewright.errors import GatewrightError
 
 Array = NDArray[Any]
@@ -57,10 +57,15 @@ class Peer(NamedTuple):
 
 def map_record(record: Record, change: Callable[[str, Array], Array]) -> Record:
     """Return a record with a function of each array, which receives the array's name and value."""
-    names = [field.name for field in dataclasses.fields(Record)]
-    arrays: dict[str, Any] = {name: getattr(record, name) for name in names}
+    arrays: dict[str, Any] = {name: getattr(record, name) for name in (*FIELDS, *OPTIONAL)}
     arrays |= {name: change(name, array) for name, array in arrays.items() if array is not None}
     return Record(**arrays)
+
+
+def quantities(record: Record) -> dict[str, Array]:
+    """Return all of a record that has a value at each step, by name; what the cell does not have is left out."""
+    arrays = {name: getattr(record, name) for name in (*QUANTITIES, *OPTIONAL)}
+    return {name: array for name, array in arrays.items() if array is not None}
 
 
 def require_index(name: str, index: Any, size: int) -> int:

@@ -12,13 +12,14 @@ that was edited by hand before step j, by adding d_j, has one more share, (∏_{
 The identity holds for every cell that keeps and writes, in that cell's own gates:
 
 - peepholes and layer norm on the gates: with the resulting gates;
-- coupled gates: write = (1 - f) ⊙ g;
-- zoneout with the mask z (1 where the old state stays): keep = z + (1 - z) ⊙ f, write = (1 - z) ⊙ i ⊙ g.
+- coupled gates: write = (1 - f) ⊙ g, so that c is a weighted average of candidates (`Ledger.weights`);
+- zoneout with the mask or the rate z: keep = z + (1 - z) ⊙ f, write = (1 - z) ⊙ i ⊙ g;
+- clipping: both times clip(c) / c.
 
 **Limits of exactness.**  The shares of c are exact, and no other split has their meaning: what step k wrote, times
 what the gates kept of it.  The *values* of later gates depend on earlier steps too, through h; the ledger takes
 the gates as they were.  Beyond c, h = o ⊙ tanh(c) is not a sum: `Ledger.readout` splits it in proportion to the
-shares, which sums to the right value but is a convention.
+shares, which sums to the right value but is a convention (`gatewright.insight.output`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ from numpy.typing import NDArray
 from gatewright.equations import Array, Record
 from gatewright.errors import GatewrightError
 from gatewright.insight.layers import map_record, require_index, require_units
+from gatewright.insight.output import OutputSplit, input_factor, output_split, secant
+from gatewright.spec.cell import CellSpec
 from gatewright.spec.recording import Edit
+
+_PLAIN = CellSpec()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,13 +50,18 @@ class Ledger:
     Attributes:
         steps: the steps k that have a share (K,).
         units: numbers of the units (U,).
-        writes: what each step wrote, i_k g_k (K, U).
+        writes: what each step wrote, i_k g_k of the plain cell (K, U).
         log_survival: logarithm of `survival`, also where that underflows; -inf where a gate was 0 (K, U).
         shares: what is left of each write (K, U); `shares`, `initial` and `edited` sum to the cell state.
         initial: what is left of the initial state (U,).
         edited: what is left of edits by hand (U,).
         cell: the recorded cell state (U,).
         output_gate: the output gate at the step (U,).
+        initial_survival: fraction of the initial state that is left (U,).
+        weights: weight of each step's candidate in the cell state, where that is a weighted average of them: with
+            coupled gates (K, U); each is at least 0, and with `initial_survival` they sum to 1.  None for other
+            cells, with clipping, and where an input gate is held.
+        output: how the hidden state depends on the shares; None where a recording lacks units that it needs.
 
     >>> keep = np.array([[0.5], [0.5], [0.25]])
     >>> ledger = split(keep, write=np.ones((3, 1)), initial=np.array([8.0]))
@@ -68,6 +78,9 @@ class Ledger:
     edited: Array
     cell: Array
     output_gate: Array
+    initial_survival: Array
+    weights: Array | None = None
+    output: OutputSplit | None = None
 
     @property
     def survival(self) -> Array:
@@ -86,28 +99,35 @@ class Ledger:
     def readout(self, direction: Any) -> tuple[Array, float]:
         """Split w · h_t in proportion to the shares of each unit: w_u o_u (tanh c_u / c_u) share_u.
 
-        The parts sum to w · (o ⊙ tanh(c)) over the units of the ledger.  Dividing the curve of tanh by the secant
-        through 0 is a convention, exact where |c| is small and proportional elsewhere.
+        The parts sum to w · (o ⊙ tanh(c)) over the units of the ledger, or to what the cell has in its place:
+
+        - Another activation stands for tanh.  Dividing its curve by the secant through 0 is a convention, exact
+          where |c| is small and proportional elsewhere.
+        - With layer normalisation a share counts less the mean of that step's shares over all units of the layer,
+          times gain / deviation, which is taken as it was; shifts belong to no step.
+        - With zoneout of the hidden state, h = ζ h_{t-1} + (1 - ζ) m, what it carries of h_{t-1} belongs to no
+          step.
 
         Args:
             direction: w, one number for each unit of the ledger (U,): a row of the head's weight; for a layer with
                 a projection such a row times its W_hr.
 
         Returns:
-            The part of each step (K,), and that of the initial state and of edits together.
+            The part of each step (K,), and the rest: that of the initial state, of edits and of no step.
 
         Raises:
-            GatewrightError: if ``direction`` does not have one number for each unit.
+            GatewrightError: if ``direction`` does not have one number for each unit, or the recording has some
+                units of a layer that is normalised over all of them.
         """
         weights = np.asarray(direction, dtype=np.float64)
         if weights.shape != self.cell.shape:
             raise GatewrightError(
                 "direction", f"one number for each of {len(self.cell)} units", str(weights.shape)
             )
-        small = np.abs(self.cell) < 1e-8
-        secant = np.where(small, 1.0, np.tanh(self.cell) / np.where(small, 1.0, self.cell))
-        scale = weights * self.output_gate * secant
-        return self.shares @ scale, float((self.initial + self.edited) @ scale)
+        if self.output is None:
+            expected = "a recording of every unit, since layer_norm takes a mean over all of them"
+            raise GatewrightError("recording", expected, f"one of {len(self.cell)} units")
+        return self.output.of(weights, self.shares, self.initial + self.edited)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -176,7 +196,21 @@ def split(
     if output_gate is None:
         output_gate = np.ones_like(cell)
     K, U = keep.shape
-    return Ledger(np.arange(K), np.arange(U), write, left[1:], shares, from_start, edited, cell, output_gate)
+    steps, units = np.arange(K), np.arange(U)
+    output = OutputSplit(output_gate * secant("tanh", cell), np.zeros_like(cell))
+    return Ledger(
+        steps,
+        units,
+        write,
+        left[1:],
+        shares,
+        from_start,
+        edited,
+        cell,
+        output_gate,
+        survival[0],
+        output=output,
+    )
 
 
 def ledger_of_step(
@@ -188,6 +222,7 @@ def ledger_of_step(
     units: Any = None,
     reverse: bool = False,
     edits: Iterable[Edit] = (),
+    cell: CellSpec = _PLAIN,
 ) -> Ledger:
     """Return the ledger of the cell state after step t.
 
@@ -199,37 +234,67 @@ def ledger_of_step(
         units: numbers of the units; all if None.
         reverse: whether the record is of the reverse direction.
         edits: edits by hand in this layer, direction and row.
+        cell: the cell of the layer.
 
     Raises:
         GatewrightError: if ``units`` or ``t`` is out of range.
     """
-    chosen = require_units(units, record.cell.shape[-1])
+    H = record.cell.shape[-1]
+    chosen = require_units(units, H)
     t = require_index("t", t, length)
+    needed = chosen if record.normal_scale is None else np.arange(H)  # a mean over units needs them all
     # In the order of reading: up to t, or from the end of the row back to t.
     span = slice(length - 1, t - 1 if t else None, -1) if reverse else slice(0, t + 1)
-    part = _part(record, span, row, chosen)
+    part = _part(record, span, row, needed)
     steps = np.arange(length)[span]
     added = np.zeros_like(part.cell)
     place = {int(step): k for k, step in enumerate(steps)}
     for edit in edits:
         if edit.t in place:
-            added[place[edit.t], chosen == edit.unit] += edit.added
+            added[place[edit.t], needed == edit.unit] += edit.added
+    last = part.at(-1)
     ledger = split(
         part.keep(),
         part.write(),
         part.cell_initial,
         added=added,
-        cell=part.cell[-1],
-        output_gate=part.output_gate[-1],
+        cell=last.cell,
+        output_gate=last.output_gate,
     )
-    ordered = slice(None, None, -1 if reverse else 1)
-    return replace(
+    factor = input_factor(part, cell, float(np.finfo(record.cell.dtype).eps))
+    ledger = replace(
         ledger,
-        steps=steps[ordered],
-        units=chosen,
-        writes=ledger.writes[ordered],
-        log_survival=ledger.log_survival[ordered],
-        shares=ledger.shares[ordered],
+        steps=steps,
+        weights=None if factor is None else ledger.survival * factor,
+        output=output_split(last, cell, ledger.shares, ledger.initial + ledger.edited),
+    )
+    places = np.arange(len(chosen)) if record.normal_scale is None else chosen
+    return _taken(ledger, slice(None, None, -1 if reverse else 1), chosen, places)
+
+
+def _taken(ledger: Ledger, order: slice, units: NDArray[np.int64], places: NDArray[np.int64]) -> Ledger:
+    """Return a ledger with its steps in another order, and of some units: those at some places."""
+
+    def of_steps(array: Array) -> Array:
+        return array[order][:, places]
+
+    output = ledger.output
+    if output is not None:
+        centre = None if output.centre is None else output.centre[order]
+        output = OutputSplit(output.factor[places], output.rest[places], centre)
+    return Ledger(
+        steps=ledger.steps[order],
+        units=units,
+        writes=of_steps(ledger.writes),
+        log_survival=of_steps(ledger.log_survival),
+        shares=of_steps(ledger.shares),
+        initial=ledger.initial[places],
+        edited=ledger.edited[places],
+        cell=ledger.cell[places],
+        output_gate=ledger.output_gate[places],
+        weights=None if ledger.weights is None else of_steps(ledger.weights),
+        initial_survival=ledger.initial_survival[places],
+        output=output,
     )
 
 
@@ -251,11 +316,13 @@ def lifetime_of_step(
 
 
 def _part(record: Record, span: slice, row: int, units: NDArray[np.int64]) -> Record:
-    """Return some steps and units of one row, as float64, without the hidden states."""
+    """Return some steps and units of one row, as float64, without the hidden states of a layer that projects."""
+    whole = record.hidden.shape == record.cell.shape
 
     def part(name: str, array: Any) -> Any:
-        if name.startswith("hidden"):  # has other units if the layer has a projection, and is not needed here
-            return array[:0]
-        return (array[row] if name.endswith("_initial") else array[span, row])[..., units].astype(np.float64)
+        some = array[row] if name.endswith("_initial") else array[span, row]
+        if name.startswith("hidden") and not whole:
+            return some[..., :0]
+        return some[..., units].astype(np.float64)
 
     return map_record(record, part)

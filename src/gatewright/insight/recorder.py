@@ -12,15 +12,17 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from gatewright import equations
+from gatewright.equations.record import FIELDS
 from gatewright.errors import GatewrightError
 from gatewright.insight.inputs import gather, of_run, require_whole_model_arguments
 from gatewright.insight.layers import Layer
+from gatewright.insight.output import with_normal
 from gatewright.insight.recording import Recording
 from gatewright.nn import LSTM, Record
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
 from gatewright.runs.run import Run
-from gatewright.spec.cell import CellFeatures, require_lstm
+from gatewright.spec.cell import CellSpec, LayerWeights, require_lstm
 from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
 
@@ -116,19 +118,6 @@ def prepare(
     return model, gather(model, data, state=state, start=start, steps=steps, title=title)
 
 
-def require_shown_cell(cell: CellFeatures) -> None:
-    """Refuse a cell whose hidden state is not o ⊙ tanh(c), which figures of a recording and its page rely on.
-
-    Raises:
-        GatewrightError: names the feature.
-    """
-    require_lstm("a recording", cell)
-    for name in ("output_activation", "layer_norm", "zoneout_hidden"):
-        if name in cell.features():
-            expected = "a cell that shows o ⊙ tanh(c), for a recording"
-            raise GatewrightError("cell", expected, f"{name}={getattr(cell, name)!r}")
-
-
 def _hint(model: Any) -> str:
     """Return a hint at the layers inside a caller's module that `look` accepts, or an empty text."""
     modules = list(model.named_modules()) if isinstance(model, torch.nn.Module) else []
@@ -149,7 +138,7 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
         run: a pass of the layers in place of the usual one; `forward` if None.
     """
     lstm = model if isinstance(model, LSTM) else model.lstm
-    require_shown_cell(lstm.cell)
+    require_lstm("a recording", lstm.cell)
     training = [module for module in model.modules() if module.training]
     model.eval()
     saved, lstm.saved = lstm.saved, "float32"  # gates of a bf16 pass as they were, so that a ledger adds up
@@ -168,9 +157,10 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
             module.training = True
     # The head of a classifier may read something else than the hidden state of each step; then it has no readouts.
     head = None if isinstance(model, LSTM) or not batch.about.readouts else model.head
+    about = dataclasses.replace(batch.about, cell=CellSpec.of(lstm.cell.in_evaluation(), bias=lstm.bias))
     return Recording(
-        batch.about,
-        tuple(_layer(layer) for layer in result.layers),
+        about,
+        tuple(_layer(lstm, number, layer) for number, layer in enumerate(result.layers)),
         batch.lengths,
         _array(x),
         _array(predictions),
@@ -200,15 +190,20 @@ def _output(result: Record) -> Tensor:
     return last.hidden if last.reverse is None else torch.cat([last.hidden, last.reverse.hidden], dim=-1)
 
 
-def _layer(record: LayerRecord) -> Layer:
-    return Layer(_numpy(record), None if record.reverse is None else _numpy(record.reverse))
+def _layer(lstm: LSTM, number: int, record: LayerRecord) -> Layer:
+    forward = _numpy(record, lstm.layer_weights(number))
+    if record.reverse is None:
+        return Layer(forward)
+    return Layer(forward, _numpy(record.reverse, lstm.layer_weights(number, reverse=True)))
 
 
-def _numpy(layer: LayerRecord) -> equations.Record:
-    names = (field.name for field in dataclasses.fields(equations.Record))
-    tensors = {name: getattr(layer, name) for name in names if hasattr(layer, name)}
+def _numpy(layer: LayerRecord, weights: LayerWeights) -> equations.Record:
+    tensors = {name: getattr(layer, name) for name in (*FIELDS, "kept", "written")}
     arrays: dict[str, Any] = {name: each if each is None else _array(each) for name, each in tensors.items()}
-    return equations.Record(**arrays)
+    record = equations.Record(**arrays)
+    if weights.w_ln_cell is None:
+        return record
+    return with_normal(record, _array(weights.w_ln_cell), _array(weights.b_ln_cell))
 
 
 def _array(tensor: Tensor) -> Any:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatewright.equations import QUANTITIES
 from gatewright.insight import recording_file
 from gatewright.insight.difference import Difference, difference
-from gatewright.insight.layers import require_index
+from gatewright.insight.layers import quantities, require_index
 from gatewright.insight.ledger import Ledger, Lifetime, ledger_of_step, lifetime_of_step
 from gatewright.insight.recording_data import RecordingData
 from gatewright.insight.slicing import select
@@ -77,7 +76,8 @@ class Recording(RecordingData):
         edits = [
             edit for edit in self.about.edits if (edit.layer, edit.reverse, edit.row) == (layer, reverse, row)
         ]
-        return ledger_of_step(record, t, row, int(self.lengths[row]), units=units, reverse=reverse, edits=edits)
+        length, cell = int(self.lengths[row]), self.about.cell
+        return ledger_of_step(record, t, row, length, units=units, reverse=reverse, edits=edits, cell=cell)
 
     def lifetime(
         self, layer: int, k: int, row: int = 0, *, direction: str = "forward", units: Any = None
@@ -177,8 +177,7 @@ class Recording(RecordingData):
             for suffix, record in zip(("", "_reverse"), layer, strict=True):
                 if record is None:
                     continue
-                for name in QUANTITIES:
-                    array = getattr(record, name)
+                for name, array in quantities(record).items():
                     projected = array.shape[-1] != record.cell.shape[-1]
                     axis = f"{'output' if projected else 'unit'}_l{number}"
                     variables[f"{name}_l{number}{suffix}"] = (("step", "row", axis), array)
@@ -200,7 +199,7 @@ class Recording(RecordingData):
 
         record = self.record(layer, direction)
         length = int(self.lengths[require_index("row", row, len(self.lengths))])
-        parts = {name: getattr(record, name)[:length, row] for name in QUANTITIES}
+        parts = {name: array[:length, row] for name, array in quantities(record).items()}
         index: pandas.Index = pandas.RangeIndex(length, name="step")
         if self.times is not None:
             index = pandas.DatetimeIndex(self.times[:length, row], name="time")

@@ -11,19 +11,19 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from gatewright.equations import Record
-from gatewright.equations.record import FIELDS
+from gatewright.equations.record import FIELDS, OPTIONAL
 from gatewright.errors import ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular_file
 from gatewright.insight.layers import DIRECTIONS, Layer, Peer
 from gatewright.insight.recording_data import RecordingData
+from gatewright.spec.cell import CellSpec
 from gatewright.spec.recording import RecordingMetadata
 
-FORMAT = "1"
+#: The format of recordings of the plain cell, and that of all others.
+PLAIN_FORMAT, FORMAT = "1", "2"
 #: Maximum number of bytes of a file's header that are searched for the name of the format.
 _HEADER = 1 << 24
 
-#: Fields of a record that not every cell has.
-_OPTIONAL = ("kept", "written")
 #: Fields of a recording that are one array each.
 _ARRAYS = (
     "lengths", "inputs", "predictions", "targets", "columns", "times", "symbols", "readout_weight", "readout_bias",
@@ -44,12 +44,13 @@ def write(path: Path | str, recording: RecordingData) -> None:
     for number, layer in enumerate(recording.layers):
         for direction, record in zip(DIRECTIONS, layer, strict=True):
             if record is not None:
-                arrays = {name: getattr(record, name) for name in (*FIELDS, *_OPTIONAL)}
+                arrays = {name: getattr(record, name) for name in (*FIELDS, *OPTIONAL)}
                 present = {name: array for name, array in arrays.items() if array is not None}
                 tensors |= {f"layers.{number}.{direction}.{name}": array for name, array in present.items()}
     if recording.peer:
         tensors |= {"peer.hidden": recording.peer.hidden, "peer.predictions": recording.peer.predictions}
-    metadata = {"gatewright_recording": FORMAT, "about": recording.about.to_json()}
+    plain = recording.about.cell == CellSpec()
+    metadata = {"gatewright_recording": PLAIN_FORMAT if plain else FORMAT, "about": recording.about.to_json()}
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     atomic.write_bytes(path, safetensors.numpy.save(contiguous, metadata))
 
@@ -75,10 +76,10 @@ def read(path: Path | str) -> dict[str, Any]:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             got = metadata.get("gatewright_recording")
-            if got != FORMAT:
+            if got not in (PLAIN_FORMAT, FORMAT):
                 raise ModelFileError(
                     str(path),
-                    f"a recording of format {FORMAT}",
+                    f"a recording of format {PLAIN_FORMAT} or {FORMAT}",
                     "another file" if got is None else f"format {got!r}",
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
@@ -117,5 +118,5 @@ def _fields(about: RecordingMetadata, tensors: dict[str, NDArray[Any]]) -> dict[
 
 def _record(prefix: str, tensors: dict[str, NDArray[Any]]) -> Record:
     arrays: dict[str, Any] = {name: tensors.pop(f"{prefix}.{name}") for name in FIELDS}
-    arrays |= {name: tensors.pop(f"{prefix}.{name}", None) for name in _OPTIONAL}
+    arrays |= {name: tensors.pop(f"{prefix}.{name}", None) for name in OPTIONAL}
     return Record(**arrays)

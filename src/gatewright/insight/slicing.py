@@ -180,12 +180,17 @@ def _units(recording: R, units: Sequence[int]) -> R:
     def of_units(_: str, array: Any) -> Any:
         return array[..., require_units(units, array.shape[-1])]
 
-    layers = tuple(layer.map(of_units) for layer in recording.layers)
+    layers = tuple(_without_scale(layer.map(of_units)) for layer in recording.layers)
     chosen = require_units(units, recording.layers[0].forward.cell.shape[-1])
     about = dataclasses.replace(recording.about, edits=_moved(recording.about.edits, "unit", chosen), readouts=())
     return dataclasses.replace(
         recording, about=about, layers=layers, readout_weight=None, readout_bias=None, model=None
     )
+
+
+def _without_scale(layer: Layer) -> Layer:
+    """Return some units of a layer without the factor that goes with a mean over all of its units."""
+    return Layer(*(None if each is None else dataclasses.replace(each, normal_scale=None) for each in layer))  # type: ignore[arg-type]
 
 
 def _without_readout(recording: R) -> R:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.equations import GATES, QUANTITIES, Record
+from gatewright.equations import GATES, Record
+from gatewright.equations.record import OPTIONAL
 from gatewright.errors import GatewrightError
+from gatewright.insight.layers import quantities
 from gatewright.insight.recording_data import RecordingData
 from gatewright.spec.recording import ClassesMetadata, Edit, SeriesMetadata, TextMetadata
 
@@ -61,8 +63,8 @@ def require_finite(name: str, record: Record) -> None:
     """
     backwards = name.endswith("reverse")
     places = []
-    for order, quantity in enumerate(QUANTITIES):
-        bad = ~np.isfinite(getattr(record, quantity))
+    for order, (quantity, array) in enumerate(quantities(record).items()):
+        bad = ~np.isfinite(array)
         if bad.any():
             steps = np.flatnonzero(bad.any(axis=(1, 2)))
             t = int(steps[-1] if backwards else steps[0])
@@ -104,8 +106,19 @@ def _forms_of_layers(recording: RecordingData) -> Iterator[_Form]:
         H, P = record.cell.shape[-1], record.hidden.shape[-1]
         for gate in GATES:
             yield f"{name} {gate}", getattr(record, gate), "f", (T, B, H)
+        for optional in _optional(recording, record):
+            yield f"{name} {optional}", getattr(record, optional), "f", (T, B, H)
         yield f"{name} cell_initial", record.cell_initial, "f", (B, H)
         yield f"{name} hidden_initial", record.hidden_initial, "f", (B, P)
+
+
+def _optional(recording: RecordingData, record: Record) -> Iterator[str]:
+    """Return what a record has, or must have by its cell, next to what every record has."""
+    cell = recording.about.cell
+    required = {"normal"} if cell.layer_norm else set()
+    if cell.zoneout_cell or cell.cell_clip:
+        required |= {"kept", "written"}
+    return (name for name in OPTIONAL if name in required or getattr(record, name) is not None)
 
 
 def _forms_of_data(recording: RecordingData) -> Iterator[_Form]:

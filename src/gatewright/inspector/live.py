@@ -7,9 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from gatewright.errors import GatewrightError, reason
+from gatewright.errors import reason
 from gatewright.insight.inputs import of_run
-from gatewright.insight.recorder import require_shown_cell
 from gatewright.inspector.catalog import Catalog, Subject
 from gatewright.inspector.loader import snapshot_entry
 from gatewright.inspector.selection import DEFAULT
@@ -17,25 +16,12 @@ from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model, load
 from gatewright.runs import snapshots
 from gatewright.runs.run import Run
-from gatewright.spec.cell import CellFeatures
 from gatewright.train.callback import Callback
 
 #: Maximum number of steps of the validation part on the page.
 STEPS = 500
 #: Seconds at the end of training in which open pages can request the last model.
 FAREWELL = 3.0
-
-
-def require_page_cell(cell: CellFeatures) -> None:
-    """Refuse a cell that the page does not show, before a training that it would follow.
-
-    Raises:
-        GatewrightError: names the feature.
-    """
-    require_shown_cell(cell)
-    for name in sorted({"cell_clip", "zoneout_cell"} & set(cell.features())):
-        expected = "one without clipping or zoneout of the cell state, for the page"
-        raise GatewrightError("cell", expected, f"{name}={getattr(cell, name)!r}")
 
 
 class Live(Callback):

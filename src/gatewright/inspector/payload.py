@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.equations import GATES
-from gatewright.errors import GatewrightError
+from gatewright.equations import Record
 from gatewright.insight.diagnosis import Diagnosis
-from gatewright.insight.layers import DIRECTIONS, Layer
+from gatewright.insight.layers import DIRECTIONS, Layer, map_record, quantities
+from gatewright.insight.output import input_factor
 from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recording import Recording
+from gatewright.spec.cell import CellFeatures, CellSpec
 from gatewright.spec.recording import ClassesMetadata, Edit, SeriesMetadata, TextMetadata
 
 _TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4"}
@@ -28,9 +29,6 @@ class Payload:
         name: its id on the page.
         origin: id of the recording that it is a "what if" of, or "".
 
-    Raises:
-        GatewrightError: if cell states are clipped or zoned out, which the page does not draw.
-
     >>> import torch
     >>> from gatewright import LSTM, look
     >>> payload = Payload(look(LSTM(3, 4), torch.ones(5, 1, 3)), "a")
@@ -41,9 +39,6 @@ class Payload:
     """
 
     def __init__(self, recording: Recording, name: str, origin: str = "") -> None:
-        if any(record.kept is not None for _, record in recording.records()):
-            expected = "layers without clipping or zoneout of the cell state, for the page"
-            raise GatewrightError("recording", expected, "one with either; `Recording.ledger` has its account")
         self.recording, self.name, self.origin = recording, name, origin
         self._blocks = [self._of_row(row) for row in range(len(recording.lengths))]
 
@@ -63,6 +58,8 @@ class Payload:
                 for name, steps in zip(about.rows, recording.lengths, strict=True)
             ],
             "layers": [_layer_meta(layer) for layer in recording.layers],
+            "cell": _cell_meta(about.cell),
+            "weighted": _is_weighted(recording),
             "inputs": list(about.inputs),
             "series": {
                 "targets": list(data.targets),
@@ -106,10 +103,9 @@ class Payload:
                 if record is None:
                     continue
                 place = f"{number}/{direction}"
-                for name in (*GATES, "cell"):
-                    blocks[f"{place}/{name}"] = ("f4", getattr(record, name)[:T, row])
-                if record.hidden.shape != record.cell.shape:
-                    blocks[f"{place}/hidden"] = ("f4", record.hidden[:T, row])
+                for name, array in quantities(record).items():
+                    if name != "hidden" or _is_sent(record, recording.about.cell):
+                        blocks[f"{place}/{name}"] = ("f4", array[:T, row])
                 blocks[f"{place}/cell_initial"] = ("f4", record.cell_initial[row])
                 blocks[f"{place}/hidden_initial"] = ("f4", record.hidden_initial[row])
         blocks["inputs"] = ("f4", recording.inputs[:T, row])
@@ -141,6 +137,29 @@ def _layer_meta(layer: Layer) -> dict[str, Any]:
         "output": layer.forward.hidden.shape[-1],
         "directions": [name for name, record in zip(DIRECTIONS, layer, strict=True) if record is not None],
     }
+
+
+def _is_sent(record: Record, cell: CellSpec) -> bool:
+    """Whether the page cannot work out the hidden state of a step from its gates and cell state."""
+    return record.hidden.shape != record.cell.shape or cell.zoneout_hidden > 0
+
+
+def _cell_meta(cell: CellSpec) -> dict[str, Any]:
+    names = ("bias", *(field.name for field in dataclasses.fields(CellFeatures)))
+    return {name: getattr(cell, name) for name in names}
+
+
+def _is_weighted(recording: Recording) -> bool:
+    """Whether every cell state is a weighted average of candidates."""
+    cell, rounding = recording.about.cell, float(np.finfo(recording.layers[0].cell.dtype).eps)
+    within = np.arange(recording.steps)[:, None] < recording.lengths
+
+    def steps(name: str, array: NDArray[Any]) -> NDArray[Any]:
+        return array if name.endswith("_initial") else array[within]
+
+    return cell.coupled and all(
+        input_factor(map_record(record, steps), cell, rounding) is not None for _, record in recording.records()
+    )
 
 
 def _edit_meta(edit: Edit) -> dict[str, Any]:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from gatewright import counter_random, kernels
+from gatewright.nn import precision
 from gatewright.nn.random_masks import Draws
+from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant_steps import Variant, zoned
 from gatewright.spec.cell import HARD, LAYER_NORM, PLAIN_CODES, CellSpec, LayerWeights
 
@@ -129,6 +131,35 @@ def present_gates(weights: LayerWeights, cell: CellSpec) -> LayerWeights:
     reading = [name for name in everything if name != "candidate"]
     rows = {name: chosen(getattr(weights, name), everything) for name in fields}
     return weights._replace(**rows, w_ch=chosen(weights.w_ch, reading))
+
+
+def record_of(
+    variant: Variant,
+    kept: Sequence[Tensor],
+    initial: Sequence[Tensor],
+    compute: int,
+    *,
+    reverse: bool,
+    batch_sizes: Tensor | None = None,
+) -> LayerRecord:
+    """Return the record of a pass of the kernels.
+
+    Args:
+        variant: the cell and its random choices.
+        kept: y, and the gates and cell states that the pass kept.
+        initial: hidden and cell state before the first step.
+        compute: the arithmetic.
+        reverse: as for `gatewright.nn.fast_path.sequence`.
+        batch_sizes: rows of each step, of packed steps.
+    """
+    (y, gates, cells), (h_0, c_0) = kept, initial
+    i, f, g, o = split_kept(gates, cells.shape[-1])[0].chunk(4, dim=-1)
+    keep, write = ledger_factors(variant, (i, f, g), cells, c_0, reverse=reverse, batch_sizes=batch_sizes)
+    if compute != precision.FULL:  # some cells keep them in float32
+        dtype = precision.kept_type(y, compute)
+        i, f, g, o, cells = (each.to(dtype) for each in (i, f, g, o, cells))
+        keep, write = (None if each is None else each.to(dtype) for each in (keep, write))
+    return LayerRecord(i, f, g, o, cells, y, c_0, h_0, keep, write)
 
 
 def ledger_factors(

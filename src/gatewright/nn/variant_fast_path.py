@@ -75,12 +75,8 @@ def sequence(
         return y, h_n, c_n, None
     assert kept is not None
     assert cells is not None
-    i, f, g, o = kernel_cell.split_kept(kept, weights.hidden_size)[0].chunk(4, dim=-1)
-    keep, write = kernel_cell.ledger_factors(
-        variant, (i, f, g), cells, c_0, reverse=reverse, batch_sizes=batch_sizes
+    kept_by_pass, states = (y, kept, cells), (h_0, c_0)
+    record_of_pass = kernel_cell.record_of(
+        variant, kept_by_pass, states, compute, reverse=reverse, batch_sizes=batch_sizes
     )
-    if compute != precision.FULL:  # some cells keep them in float32
-        dtype = precision.kept_type(x, compute)
-        i, f, g, o, cells = (each.to(dtype) for each in (i, f, g, o, cells))
-        keep, write = (None if each is None else each.to(dtype) for each in (keep, write))
-    return y, h_n, c_n, LayerRecord(i, f, g, o, cells, y, c_0, h_0, keep, write)
+    return y, h_n, c_n, record_of_pass

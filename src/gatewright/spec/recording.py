@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gatewright.spec.json import Spec
+from gatewright.spec.cell import CellSpec
+from gatewright.spec.json import Spec, left_out
+
+_PLAIN = CellSpec()
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class RecordingMetadata(Spec):
         peer: name of the model for comparison, such as "plain RNN"; empty for none.
         edits: edits of cell states by hand.
         data: metadata of its kind.
+        cell: the cell of the layers as it is outside of training; its projection is none of it.
     """
 
     title: str
@@ -118,3 +122,4 @@ class RecordingMetadata(Spec):
     peer: str
     edits: tuple[Edit, ...]
     data: SeriesMetadata | TextMetadata | ClassesMetadata | LayersMetadata
+    cell: CellSpec = left_out(_PLAIN, since=2)  # noqa: RUF009 - a frozen default
