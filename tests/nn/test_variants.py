@@ -172,7 +172,7 @@ def test_weights_and_their_names() -> None:
     for number, suffix in itertools.product((0, 1), ("", "_reverse")):
         shapes = cell.weights(8 if number else 3, 4)
         expected += [(f"{name}_l{number}{suffix}", shape) for name, shape in shapes.items()]
-    assert [(name, tuple(W.shape)) for name, W in lstm.state_dict().items()] == expected
+    assert [(name, tuple(W.shape)) for name, W in lstm.named_parameters()] == expected
     bound = 4**-0.5
     for name, weight in lstm.named_parameters():
         if "_ln_" in name:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import direct_call, fast_path, layer_run, precision, variant
+from gatewright.nn import direct_call, fast_path, layer_run, precision, stored_cell, variant
 from gatewright.nn import initial_state as start
 from gatewright.nn.fx_node import fx_node
 from gatewright.nn.initial_state import State
@@ -169,6 +169,14 @@ class LSTM(torch.nn.RNNBase):
         variant.reset_norms(self)
         start.clear(self)
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        stored_cell.put(self._variant, destination, prefix)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *further: Any) -> None:
+        stored_cell.take(self.cell, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *further)
+
     def flatten_parameters(self) -> None:
         """Do what torch does for its own operator, which knows the plain cell only."""
         if self._variant is None:
@@ -179,8 +187,7 @@ class LSTM(torch.nn.RNNBase):
         own = {name: getattr(self, name) for name in ("checkpoint", "compute", "saved", "initial_state")}
         changed = [f"{name}={value!r}" for name, value in own.items() if value != getattr(LSTM, name)]
         if self._variant is not None:
-            features = [f"{name}={getattr(self._variant, name)!r}" for name in self._variant.features()]
-            changed.append(f"cell=CellSpec({', '.join(features)})")
+            changed.append(f"cell=CellSpec({self._variant.in_words()})")
         return ", ".join([super().extra_repr(), *changed])
 
     @overload

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatewright.errors import GatewrightError, SpecError, path_of
 from gatewright.files import model_file
-from gatewright.nn import LSTM, Record, init, precision
+from gatewright.nn import LSTM, Record, init, precision, stored_cell
 from gatewright.nn.category_encoder import encoder_of
 from gatewright.nn.linear import Linear
 from gatewright.nn.pooling import Pool
@@ -193,7 +193,9 @@ class Model(nn.Module):
 
     def file(self) -> model_file.ModelFile:
         """Return what the model file holds: the specification and the weights, in the memory of the parameters."""
-        tensors = {name: precision.array(name, value) for name, value in self.state_dict().items()}
+        tensors = {
+            name: precision.array(name, value) for name, value in stored_cell.without(self.state_dict()).items()
+        }
         return model_file.ModelFile(self.spec, tensors, self.scaler, self.vocabulary, self.table)
 
 

@@ -17,7 +17,7 @@ from gatewright.runtime.classes import pooled_width, pooling_of, require_stepwis
 from gatewright.runtime.native_args import native_columns, native_features, pool_weight, sorted_by_layer
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
-from gatewright.spec.cell import CellSpec, require_lstm, require_plain
+from gatewright.spec.cell import STORED_CELL, CellSpec, cell_of_bytes, require_lstm, require_plain
 
 #: How the weights of the gates are stored, and what products are of.
 WeightFormat = Literal["float32", "bf16", "bf16-float32", "int8", "int8-float32"]
@@ -95,7 +95,7 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
 def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat, cell: CellSpec) -> PackedModel:
     """Pack the weights of LSTM layers, under the names that `CellSpec.weights` gives them.
 
-    The arrays decide about biases and projection, whatever the cell has.
+    The arrays decide about biases and projection, whatever the cell has; a state dict has the cell itself.
 
     Raises:
         GatewrightError: if names, shapes or types do not fit, a weight is not finite, or ``weights`` is unknown or
@@ -104,11 +104,11 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat, cell: CellSpec) 
     """
     if not isinstance(cell, CellSpec):
         raise GatewrightError("cell", "a gatewright.CellSpec", type(cell).__name__)
-    cell = _evaluated(cell, weights)
     if not hasattr(arrays, "items"):
         hint = "; pass its state_dict()" if hasattr(arrays, "state_dict") else ""
         raise GatewrightError("arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}")
-    arrays = {name: _array(name, value) for name, value in arrays.items() if name not in START}
+    cell = _evaluated(_stored(cell, arrays), weights)
+    arrays = {name: _array(name, value) for name, value in arrays.items() if name not in (*START, STORED_CELL)}
     projection = arrays.get("weight_hr_l0")
     width = 0 if projection is None or projection.ndim == 0 else len(projection)
     cell = replace(cell, bias="bias_ih_l0" in arrays, proj_size=width)
@@ -126,6 +126,16 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat, cell: CellSpec) 
     fingerprint = _fingerprint(digest.hexdigest(), weights)
     shape = Shape(len(layers), hidden, gates // 4, 0, fingerprint, most_hidden=most)
     return PackedModel(native, signature, shape, cell)
+
+
+def _stored(cell: CellSpec, arrays: Mapping[str, Any]) -> CellSpec:
+    """Return the cell that a state dict has next to the weights, if it has one and the caller's is no other."""
+    if STORED_CELL not in arrays:
+        return cell
+    stored = cell_of_bytes(arrays[STORED_CELL])
+    if cell.features() and not cell.in_evaluation().same_features(stored.in_evaluation()):
+        raise GatewrightError("cell", f"{stored.in_words()}, as the state dict has it", cell.in_words())
+    return stored
 
 
 def start_of(arrays: Mapping[str, Any], shape: Shape) -> State | None:

@@ -147,7 +147,7 @@ class Stream(ModelInterface):
                 ``h_0`` (L, P) and ``c_0`` (L, H) too, sessions start from these, also after `reset`.
             cell: of these layers, if it is not the plain one; arrays are then under the names, and in the shapes,
                 of `CellSpec.weights`.  It steps as after training: zoneout by its rate, and no dropout.  Its bias
-                and projection are those of the arrays.
+                and projection are those of the arrays.  A ``state_dict()`` of `gatewright.LSTM` names its cell.
             sessions: number of sessions.
             threads: maximum number of threads for a call.
             weights: storage type, as for `load`.

@@ -18,6 +18,9 @@ SLSTM, EXPONENTIAL_FORGET_GATE = 8192, 16384
 #: Cells whose adjoint depends on which side of a bound a number is: that of a hard activation.
 HARD = _HARD_GATES | _CANDIDATE | _OUTPUT
 
+#: Name under which a state dict has the cell of a layer: that of torch for what is no parameter.
+STORED_CELL = "_extra_state"
+
 #: The largest `CellSpec.code` of a plain cell.
 PLAIN_CODES = _BIAS | _PROJECTION
 
@@ -243,6 +246,22 @@ class CellSpec(CellFeatures):
         """
         return replace(self, hidden_dropout=0.0, candidate_dropout=0.0, weight_drop=0.0)
 
+    def same_features(self, other: CellSpec) -> bool:
+        """Return whether two cells differ in no more than bias and projection, which shapes of weights tell.
+
+        >>> CellSpec(cell_clip=3).same_features(CellSpec(bias=False, cell_clip=3))
+        True
+        """
+        return self == replace(other, bias=self.bias, proj_size=self.proj_size)
+
+    def in_words(self) -> str:
+        """Return the features of the cell as arguments, for an error.
+
+        >>> CellSpec(kind="slstm", heads=2).in_words(), CellSpec().in_words()
+        ("kind='slstm', heads=2", 'a plain cell')
+        """
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.features()) or "a plain cell"
+
     def gates(self) -> tuple[str, ...]:
         """Return the names of the gates that have weights, in the order in which these are stacked."""
         absent = {
@@ -336,6 +355,29 @@ PLAIN_WEIGHTS = tuple(CellSpec(proj_size=1).weights(1, 1))
 def cell_code(bias: bool, proj_size: int) -> int:
     """Return `CellSpec.code` of a plain cell with these, unchecked: a layer asks at every call."""
     return (_BIAS if bias else 0) | (_PROJECTION if proj_size else 0)
+
+
+def cell_of_bytes(values: Any) -> CellSpec:
+    """Return the cell whose JSON has these bytes, as `STORED_CELL` of a state dict has them.
+
+    Args:
+        values: numbers, in an array or a tensor; they may be of another type, as where a state dict was converted.
+
+    Raises:
+        GatewrightError: if they are no such bytes.
+
+    >>> cell_of_bytes(list(CellSpec(heads=2, kind="slstm").to_json().encode())).heads
+    2
+    """
+    try:
+        numbers = values.tolist() if hasattr(values, "tolist") else list(values)
+        text = bytes(map(int, numbers)).decode()
+        whole = all(int(number) == number for number in numbers)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise GatewrightError(STORED_CELL, "the bytes of a cell's JSON", type(values).__name__)
+    return CellSpec.from_json(text, STORED_CELL)
 
 
 def require_plain(user: str, cell: CellFeatures) -> None:

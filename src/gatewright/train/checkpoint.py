@@ -23,6 +23,7 @@ from torch import Tensor
 
 from gatewright.errors import RunError, shorten, unusable
 from gatewright.files import atomic, regular_file
+from gatewright.nn import stored_cell
 
 FORMAT = "2"
 #: Steps up to which AdamW counts: a float32 does not get any further by adding 1.
@@ -76,7 +77,7 @@ def save(
         progress: how far the run is.
         options_digest: digest of the run's options.
     """
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in stored_cell.without(model.state_dict()).items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
     tensors |= {f"carried.{name}": value for name, value in carried.items()}
@@ -173,7 +174,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _weights(model: torch.nn.Module) -> dict[str, _Entry]:
     """Return what the checkpoint must have of a model."""
-    return {f"model.{name}": _entry(value) for name, value in model.state_dict().items()}
+    return {f"model.{name}": _entry(value) for name, value in stored_cell.without(model.state_dict()).items()}
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, _Entry]:
