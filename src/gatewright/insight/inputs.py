@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import LSTM
+from gatewright.nn import LSTM, layer_sizes
 from gatewright.nn.model import Model, State
 from gatewright.runs.run import Run
 from gatewright.spec.recording import LayersMetadata, RecordingMetadata
@@ -171,15 +171,14 @@ def _states(lstm: LSTM, x: Tensor, state: Any) -> State | None:
     """Return the initial states as (L*S, B, ...), also from those of unbatched input, which have no B."""
     if state is None:
         return None
-    rows = lstm.num_layers * (2 if lstm.bidirectional else 1)
-    shapes = [(rows, x.shape[1], size) for size in (lstm.proj_size or lstm.hidden_size, lstm.cell_state_size)]
+    shapes = layer_sizes.state_shapes(lstm, (x.shape[1],))
     expected = f"a pair of tensors (h_0, c_0) of the shapes {shapes[0]} and {shapes[1]}"
-    if not isinstance(state, tuple | list) or not all(isinstance(tensor, Tensor) for tensor in state):
+    if not isinstance(state, tuple | list) or any(layer_sizes.shape_of(each) is None for each in state):
         raise GatewrightError("state", expected, f"a {type(state).__name__}")
-    batched = [tensor[:, None] if tensor.dim() == 2 else tensor for tensor in state]
-    if [tuple(tensor.shape) for tensor in batched] != shapes:
-        raise GatewrightError("state", expected, f"{[tuple(tensor.shape) for tensor in state]}")
-    h_0, c_0 = (tensor.to(x.device, x.dtype) for tensor in batched)
+    batched = [layer_sizes.each(lambda part: part[:, None] if part.dim() == 2 else part, each) for each in state]
+    if tuple(map(layer_sizes.shape_of, batched)) != shapes:
+        raise GatewrightError("state", expected, f"{[layer_sizes.shape_of(each) for each in state]}")
+    h_0, c_0 = (layer_sizes.each(lambda part: part.to(x.device, x.dtype), each) for each in batched)
     return h_0, c_0
 
 

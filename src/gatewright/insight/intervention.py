@@ -24,7 +24,7 @@ from gatewright.insight.changes import Changes, Plan, describe, plan
 from gatewright.insight.recorder import Pass, Reading, prepare, record
 from gatewright.insight.recorder import forward as run_unchanged
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM, Record, fallback, fast_path, precision, variant_fast_path
+from gatewright.nn import LSTM, Record, fallback, fast_path, layer_sizes, precision, variant_fast_path
 from gatewright.nn import initial_state as start
 from gatewright.nn.held_gates import sequence_held
 from gatewright.nn.model import Model, State
@@ -88,6 +88,7 @@ def intervene(
     for name in reading.keys() - Reading.__annotations__.keys():
         raise TypeError(f"intervene() got an unexpected keyword argument {name!r}")
     opened, batch = prepare(model, data, **reading)
+    layer_sizes.require_torchs("a what if", _lstm(opened))
     return run(opened, batch, plan(_lstm(opened), batch.lengths, clamp, ablate, edit_cell))
 
 

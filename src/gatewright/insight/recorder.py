@@ -146,7 +146,7 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
         with torch.no_grad():
             x = batch.x if isinstance(model, LSTM) else model.encoder(batch.x)
             result = (run or forward)(lstm, x, batch.lengths, batch.state)
-            y = _output(result)
+            y = result.output
             predictions = y
             if not isinstance(model, LSTM):
                 output = model.readout(model.pooled(y, torch.from_numpy(batch.lengths)), batch.differences)
@@ -182,12 +182,6 @@ def forward(lstm: LSTM, x: Tensor, lengths: Any, state: State | None) -> Record:
         return lstm(x, state, record=True)[2]
     packed = pack_padded_sequence(x, torch.from_numpy(lengths), enforce_sorted=False)
     return lstm(packed, state, record=True)[2]
-
-
-def _output(result: Record) -> Tensor:
-    """Return the output of the last layer, (T, B, P), followed by that of its reverse direction."""
-    last = result.layers[-1]
-    return last.hidden if last.reverse is None else torch.cat([last.hidden, last.reverse.hidden], dim=-1)
 
 
 def _layer(lstm: LSTM, number: int, record: LayerRecord) -> Layer:

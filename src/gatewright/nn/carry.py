@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.errors import GatewrightError
-from gatewright.nn.initial_state import State, described, of_rows, parameters, types_of, zeros
+from gatewright.nn import layer_sizes
+from gatewright.nn.initial_state import State, described, of_rows, pair, tensors_of, types_of, zeros
 
 #: What identifies a sequence.
 Id = int | str
@@ -54,7 +55,7 @@ class Carry:
         self._layer = layer
         self._places: dict[Id, int] = {}
         self._free: list[int] = []
-        #: h (L, places, P) and c (L, places, H).
+        #: h (L, places, P) and c (L, places, H); tuples of each layer's where their sizes differ.
         self._states = self._zeros(0)
 
     def __len__(self) -> int:
@@ -86,12 +87,12 @@ class Carry:
         places = [self._places.get(each, -1) for each in rows]
         if max(places, default=-1) < 0:
             return self._start(len(rows))
-        place = torch.tensor(places, device=self._states[0].device)
-        h, c = (states.index_select(1, place.clamp(min=0)) for states in self._states)
+        place = torch.tensor(places, device=self._first.device)
+        new, known = (place < 0)[:, None], place.clamp(min=0)
+        kept = _changed(lambda states: states.index_select(1, known), self._states)
         if min(places) >= 0:
-            return h, c
-        (h_0, c_0), new = self._start(len(rows)), (place < 0)[:, None]
-        return torch.where(new, h_0, h), torch.where(new, c_0, c)
+            return kept
+        return _changed(lambda state, start: torch.where(new, start, state), kept, self._start(len(rows)))
 
     def store(self, ids: Ids, state: State) -> None:
         """Keep the states (h_n, c_n) of a batch, without their graph.
@@ -104,14 +105,14 @@ class Carry:
             GatewrightError: if ids or shapes do not fit; nothing is kept then.
         """
         rows = _ids(ids)
-        shapes = [(each.shape[0], len(rows), each.shape[2]) for each in self._states]
-        fits = isinstance(state, tuple | list) and len(state) == 2 and all(isinstance(s, Tensor) for s in state)
-        if not fits or [tuple(each.shape) for each in state] != shapes:
-            raise GatewrightError("state", f"tensors of the shapes {shapes}", described(state))
+        shapes = layer_sizes.state_shapes(self._layer, (len(rows),))
+        pair = isinstance(state, tuple | list) and len(state) == 2
+        if not pair or tuple(map(layer_sizes.shape_of, state)) != shapes:
+            raise GatewrightError("state", f"tensors of the shapes {list(shapes)}", described(state))
         with torch.inference_mode(False), torch.no_grad():
             self._follow()
-            place = torch.tensor(self._allocated(rows), dtype=torch.int64, device=self._states[0].device)
-            for kept, new in zip(self._states, state, strict=True):
+            place = torch.tensor(self._allocated(rows), dtype=torch.int64, device=self._first.device)
+            for kept, new in zip(tensors_of(self._states), tensors_of(state), strict=True):
                 kept.index_copy_(1, place, new.to(kept))
 
     def drop(self, ids: Ids | None = None) -> None:
@@ -126,10 +127,13 @@ class Carry:
                 self._free.append(place)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return ids and copies of their states, ``h`` (L, sequences, P) and ``c`` (L, sequences, H)."""
+        """Return ids and copies of their states, ``h`` (L, sequences, P) and ``c`` (L, sequences, H).
+
+        With layers of unequal size ``h`` and ``c`` are tuples of the states of each.
+        """
         self._follow()
-        place = torch.tensor(list(self._places.values()), dtype=torch.int64, device=self._states[0].device)
-        h, c = (each.index_select(1, place) for each in self._states)
+        place = torch.tensor(list(self._places.values()), dtype=torch.int64, device=self._first.device)
+        h, c = _changed(lambda states: states.index_select(1, place), self._states)
         return {"ids": self.ids(), "h": h, "c": c}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -153,35 +157,54 @@ class Carry:
 
     def _start(self, rows: int) -> State:
         """Return the state of the layer's start, for each row."""
-        learned = [each for _, each in parameters(self._layer)] if hasattr(self._layer, "initial_state") else []
-        if learned:
-            return of_rows(learned[0], rows), of_rows(learned[1], rows)
+        if getattr(self._layer, "initial_state", "zeros") != "zeros":
+            h, c = pair(self._layer)
+            return of_rows(h, rows), of_rows(c, rows)
         return self._zeros(rows)
 
     def _zeros(self, rows: int) -> State:
-        layer, W = self._layer, self._weight
-        L, H = layer.num_layers, layer.hidden_size
-        width = getattr(layer, "cell_state_size", H)
-        return zeros(layer, W, ((L, rows, layer.proj_size or H), (L, rows, width)))
+        shapes = layer_sizes.state_shapes(self._layer, (rows,))
+        return zeros(self._layer, self._weight, shapes)
+
+    @property
+    def _first(self) -> Tensor:
+        """One tensor of the states, for their place."""
+        return tensors_of(self._states)[0]
 
     def _follow(self) -> None:
         """Move the states to where the weights are."""
-        W, (h, c) = self._weight, self._states
-        if h.device != W.device or h.dtype != W.dtype:
-            self._states = h.to(W), c.to(W.device, types_of(self._layer, W.dtype)[1])
+        W, state = self._weight, self._first
+        if state.device != W.device or state.dtype != W.dtype:
+            types = types_of(self._layer, W.dtype)
+            h, c = (
+                layer_sizes.each(lambda part: part.to(W.device, dtype), states)
+                for states, dtype in zip(self._states, types, strict=True)
+            )
+            self._states = h, c
 
     def _allocated(self, rows: list[Id]) -> list[int]:
         """Return the places of sequences, with room for those that have none yet."""
         new = [each for each in rows if each not in self._places]
-        missing, room = len(new) - len(self._free), self._states[0].shape[1]
+        missing, room = len(new) - len(self._free), self._first.shape[1]
         if missing > 0:
             more = max(missing, room)  # twice as much at least, so that few calls copy
-            h, c = self._zeros(more)
-            self._states = torch.cat([self._states[0], h], 1), torch.cat([self._states[1], c], 1)
+            self._states = _changed(lambda *both: torch.cat(both, 1), self._states, self._zeros(more))
             self._free += range(room + more - 1, room - 1, -1)
         for each in new:
             self._places[each] = self._free.pop()
         return [self._places[each] for each in rows]
+
+
+def _changed(change: Callable[..., Tensor], *states: State) -> State:
+    """Return states with each of their tensors changed, together with those of further states."""
+
+    def changed(*parts: Any) -> Any:
+        if isinstance(parts[0], Tensor):
+            return change(*parts)
+        return tuple(change(*layers) for layers in zip(*parts, strict=True))
+
+    h, c = (changed(*parts) for parts in zip(*states, strict=True))
+    return h, c
 
 
 def _ids(ids: Any) -> list[Id]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from torch import nn
 
 from gatewright.errors import GatewrightError
+from gatewright.nn import layer_sizes
 from gatewright.nn.cell import LSTMCell
 from gatewright.nn.linear import Linear
 from gatewright.nn.lstm import LSTM
@@ -45,7 +46,8 @@ def convert(module: _Module, *, back: bool = False) -> tuple[_Module, list[str]]
 
     Raises:
         GatewrightError: if ``module`` is not a `torch.nn.Module`, or ``back`` meets a layer that learns its
-            initial states, or whose cell is not plain, which torch's do not have.
+            initial states, whose cell is not plain, whose layers differ in size, or that has residual
+            connections: torch has none of these.
 
     >>> model = nn.ModuleDict({"encoder": nn.LSTM(3, 8), "head": nn.Linear(8, 1)})
     >>> weight = model["encoder"].weight_hh_l0
@@ -95,13 +97,14 @@ def _rebuilt(module: _Module, kind: type[nn.Module]) -> _Module:
         raise GatewrightError("initial_state", expected, repr(module.initial_state))
     if isinstance(module, LSTM):
         require_plain("torch's LSTM", module.cell)
+        layer_sizes.require_torchs("torch's LSTM", module)
     state = module.__getstate__() if isinstance(module, nn.RNNBase) else dict(vars(module))
     for key in ("_parameters", "_buffers", "_modules", "_flat_weights", "_flat_weights_names"):
         if key in state:
             state[key] = state[key].copy()
     state.pop("_compiled_call_impl", None)
     if not issubclass(kind, LSTM):
-        for own in ("checkpoint", "compute", "saved", "initial_state"):
+        for own in ("checkpoint", "compute", "saved", "initial_state", "residual", "_is_torchs"):
             state.pop(own, None)
     new = kind.__new__(kind)
     new.__setstate__(state)

@@ -95,7 +95,8 @@ def _biases(layer: Any) -> Iterator[tuple[tuple[Tensor, Tensor], dict[str, slice
     gates = (cell if isinstance(cell, CellSpec) else CellSpec()).gates()
     if "forget_gate" not in gates:
         raise GatewrightError("layer", "one with a forget gate", "a cell without")
-    H = layer.hidden_size
-    rows = {gate: slice(n * H, (n + 1) * H) for n, gate in enumerate(gates)}
     for name in [name for name, _ in layer.named_parameters(recurse=False) if name.startswith("bias_ih")]:
-        yield (getattr(layer, name), getattr(layer, name.replace("bias_ih", "bias_hh"))), rows
+        bias = getattr(layer, name)
+        H = len(bias) // len(gates)
+        rows = {gate: slice(n * H, (n + 1) * H) for n, gate in enumerate(gates)}
+        yield (bias, getattr(layer, name.replace("bias_ih", "bias_hh"))), rows

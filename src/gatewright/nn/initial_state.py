@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import _torch_private
+from gatewright.nn import _torch_private, layer_sizes
 from gatewright.spec.cell import CellSpec
 
 State = tuple[Tensor, Tensor]
-#: Of h_0 and of c_0.
-Shapes = tuple[tuple[int, ...], tuple[int, ...]]
+#: Of h_0 and of c_0: one, or one for each layer where their sizes differ.
+Shapes = tuple[Any, Any]
 Types = tuple[torch.dtype, torch.dtype]
 
-#: Names of the parameters of a layer that learns its initial states.
+#: Parameters of a layer that learns its initial states; each with "_l0", "_l1" ... where layers differ in size.
 LEARNED = ("h_0", "c_0")
 
 
@@ -39,9 +39,11 @@ def register(layer: Any) -> None:
     """Give a layer the parameters of its initial states, zeros, where it learns them."""
     if layer.initial_state == "zeros":
         return
-    W, states = layer.weight_hh_l0, len(layer._all_weights)
-    for name, width in zip(LEARNED, (W.shape[1], layer.hidden_size), strict=True):
-        layer.register_parameter(name, torch.nn.Parameter(W.new_zeros(states, width)))
+    W = layer.weight_hh_l0
+    shapes = layer_sizes.state_shapes(layer, ())
+    flat = [shape for state in shapes for shape in state] if layer_sizes.unequal(layer) else shapes
+    for name, shape in zip(_names(layer), flat, strict=True):
+        layer.register_parameter(name, torch.nn.Parameter(W.new_zeros(shape)))
 
 
 @torch.no_grad()
@@ -55,7 +57,21 @@ def parameters(layer: Any) -> list[tuple[str, Tensor]]:
     """Return the learned initial states of a layer by name, if it has such and they are registered."""
     if layer.initial_state == "zeros":
         return []
-    return [(name, getattr(layer, name)) for name in LEARNED if hasattr(layer, name)]
+    return [(name, getattr(layer, name)) for name in _names(layer) if hasattr(layer, name)]
+
+
+def _names(layer: Any) -> tuple[str, ...]:
+    if layer_sizes.unequal(layer):
+        return tuple(f"{name}_l{n}" for name in LEARNED for n in range(layer.num_layers))
+    return LEARNED
+
+
+def pair(layer: Any) -> State:
+    """Return the learned initial states of a layer, h and c without rows."""
+    if layer_sizes.unequal(layer):
+        L, states = layer.num_layers, tuple(getattr(layer, name) for name in _names(layer))
+        return states[:L], states[L:]  # type: ignore[return-value]
+    return layer.h_0, layer.c_0
 
 
 def learned(layer: Any, x: Tensor, batch_sizes: Tensor | None) -> State:
@@ -67,34 +83,40 @@ def learned(layer: Any, x: Tensor, batch_sizes: Tensor | None) -> State:
         batch_sizes: rows of each packed step, or None.
     """
     if batch_sizes is None and x.dim() != 3:
-        return layer.h_0, layer.c_0
+        return pair(layer)
     rows = x.shape[0 if layer.batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
-    return of_rows(layer.h_0, rows), of_rows(layer.c_0, rows)
+    h, c = (of_rows(state, rows) for state in pair(layer))
+    return h, c
 
 
-def of_rows(state: Tensor, rows: int) -> Tensor:
-    """Return the same state (L*S, F) for each row, (L*S, B, F)."""
-    return state[:, None].expand(-1, rows, -1).contiguous()
+def of_rows(state: Any, rows: int) -> Any:
+    """Return the same state (L*S, F), or of each layer, for each row, (L*S, B, F)."""
+    return layer_sizes.each(lambda part: part[:, None].expand(-1, rows, -1).contiguous(), state)
 
 
 def tensors_of(hx: Any) -> list[Tensor]:
-    """Return the tensors of a pair of states, as far as it is one."""
-    return [state for state in hx if isinstance(state, Tensor)] if isinstance(hx, (tuple, list)) else []
+    """Return the tensors of a pair of states, or of states of each layer, as far as it is one."""
+    if not isinstance(hx, (tuple, list)):
+        return []
+    parts = [part for state in hx for part in (state if isinstance(state, (tuple, list)) else (state,))]
+    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def fits(hx: Any, expected: Shapes, types: Types) -> bool:
-    """Whether hx is None or a pair of tensors of the expected shapes and types."""
+    """Whether hx is None or a pair of tensors, or of tuples of tensors, of the expected shapes and types."""
     if hx is None:
         return True
-    if not (isinstance(hx, (tuple, list)) and len(hx) == 2 and all(isinstance(s, Tensor) for s in hx)):
+    if not (isinstance(hx, (tuple, list)) and len(hx) == 2):
         return False
-    return have_types(hx, types) and tuple(tuple(state.shape) for state in hx) == expected
+    return tuple(map(layer_sizes.shape_of, hx)) == expected and have_types(hx, types)
 
 
 def zeros(layer: Any, x: Tensor, shapes: Shapes) -> State:
     """Return the initial state of a call that has none."""
-    h, c = types_of(layer, x.dtype)
-    return x.new_zeros(shapes[0], dtype=h), x.new_zeros(shapes[1], dtype=c)
+    h, c = (
+        layer_sizes.zeros(x, shape, dtype) for shape, dtype in zip(shapes, types_of(layer, x.dtype), strict=True)
+    )
+    return h, c
 
 
 def types_of(layer: Any, dtype: torch.dtype) -> Types:
@@ -109,10 +131,10 @@ def types_of(layer: Any, dtype: torch.dtype) -> Types:
     return dtype, torch.float32 if cell is not None and cell.is_slstm else dtype
 
 
-def have_types(states: Sequence[Tensor], types: Types) -> bool:
+def have_types(states: Sequence[Any], types: Types) -> bool:
     """Whether h and c have their types, or that of the input, which is the first."""
-    h, c = states
-    return have_type((h,), types[0]) and (c.dtype == types[1] or have_type((c,), types[0]))
+    h, c = (tensors_of((state,)) for state in states)
+    return have_type(h, types[0]) and all(each.dtype == types[1] or have_type((each,), types[0]) for each in c)
 
 
 def have_type(states: Iterable[Tensor], dtype: torch.dtype) -> bool:
@@ -127,7 +149,12 @@ def described(hx: Any) -> str:
     """Return what hx is, for an error."""
     if not isinstance(hx, (tuple, list)):
         return type(hx).__name__
-    return str([(tuple(s.shape), str(s.dtype)) if isinstance(s, Tensor) else type(s).__name__ for s in hx])
+    return str([(tuple(s.shape), str(s.dtype)) if isinstance(s, Tensor) else _nested(s) for s in hx])
+
+
+def _nested(state: Any) -> str:
+    shapes = layer_sizes.shape_of(state)
+    return type(state).__name__ if shapes is None else f"{type(state).__name__} of {list(shapes)}"
 
 
 def time_of(layer: Any, x: Tensor) -> int:
@@ -150,8 +177,7 @@ def expected_shapes(layer: Any, x: Tensor, batch_sizes: Tensor | None, weights: 
     same_type = x.dtype == weights[0].dtype or _torch_private.any_autocast()
     if not (good and same_type and shape[-1] == layer.input_size):
         return None
-    states = len(layer._all_weights)
-    return (states, *batch, layer.proj_size or layer.hidden_size), (states, *batch, layer.cell_state_size)
+    return layer_sizes.state_shapes(layer, batch)
 
 
 def check_packed(layer: Any, packed: PackedSequence, hx: Any) -> None:
@@ -160,6 +186,12 @@ def check_packed(layer: Any, packed: PackedSequence, hx: Any) -> None:
     if hx is None or tracing:  # while tracing, sizes are not numbers
         return
     x, batch_sizes, _, _ = packed
+    if layer_sizes.unequal(layer):
+        shapes = layer_sizes.state_shapes(layer, (int(batch_sizes[0]),))
+        found = tuple(map(layer_sizes.shape_of, hx)) if isinstance(hx, (tuple, list)) else None
+        if found != shapes:
+            raise GatewrightError("hx", f"tuples of tensors of the shapes {shapes}", described(hx))
+        return
     expected = layer.get_expected_hidden_size(x, batch_sizes), layer.get_expected_cell_size(x, batch_sizes)
     for n, (state, shape) in enumerate(zip(hx, expected, strict=False)):
         layer.check_hidden_size(state, shape, f"Expected hidden[{n}] size {{}}, got {{}}")

@@ -13,6 +13,7 @@ from gatewright.errors import GatewrightError
 from gatewright.nn import (
     fallback,
     fast_path,
+    layer_sizes,
     layer_stack,
     precision,
     recompute,
@@ -20,7 +21,7 @@ from gatewright.nn import (
     variant,
     variant_fast_path,
 )
-from gatewright.nn.initial_state import State, described, expected_shapes, fits, types_of, zeros
+from gatewright.nn.initial_state import State, described, expected_shapes, fits, tensors_of, types_of, zeros
 from gatewright.nn.precision import Arithmetic
 from gatewright.nn.record import Record
 from gatewright.nn.row_steps import RowSteps
@@ -74,7 +75,10 @@ def run(
     expected = expected_shapes(lstm, x, input.batch_sizes if packed else None, weights)
     types = types_of(lstm, x.dtype)
     if expected is None or not fits(hx, expected, types):
-        lstm._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
+        if layer_sizes.unequal(lstm):
+            _require_input(lstm, input)
+        else:
+            lstm._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
         raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", described(hx))
     if steps is not None:
         steps = steps.checked_state(expected, types, x)
@@ -84,10 +88,10 @@ def run(
         return _by_type(lstm, input, hx, weights, way._replace(steps=steps))
     how = how._replace(c=types_of(lstm, how.c)[1])
     h_0, c_0 = precision.state(how, x, hx, expected)
-    state = h_0, c_0.to(types_of(lstm, c_0.dtype)[1])
+    state = h_0, layer_sizes.each(lambda part: part.to(types_of(lstm, part.dtype)[1]), c_0)
     rows = precision.rows(how, x)
     if steps is not None and steps.reset_to is not None:
-        steps = steps.with_states(precision.weights(how, steps.reset_to))
+        steps = steps.with_states(precision.state(how, x, steps.reset_to, expected))
     with torch.autocast("cpu", enabled=False):
         y, (h_n, c_n), record_of_pass = _by_type(
             lstm,
@@ -97,7 +101,22 @@ def run(
             way._replace(steps=steps),
         )
         y = PackedSequence(y.data.to(how.y), *y[1:]) if packed else y.to(how.y)
-        return y, (h_n.to(how.y), c_n.to(how.c)), precision.record(how, record_of_pass)
+        h_n = layer_sizes.each(lambda state: state.to(how.y), h_n)
+        c_n = layer_sizes.each(lambda state: state.to(how.c), c_n)
+        return y, (h_n, c_n), precision.record(how, record_of_pass)
+
+
+def _require_input(lstm: Any, input: Any) -> None:  # noqa: A002
+    """Raise torch's error for an input that does not fit layers of unequal size."""
+    packed = isinstance(input, PackedSequence)
+    x = input.data if packed else input
+    if not packed and x.dim() not in (2, 3):
+        raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {x.dim()}D instead")
+    if x.dim() == 2 and not packed:
+        x = x[None]
+    lstm.check_input(x, input.batch_sizes if packed else None)
+    if x.shape[1 if lstm.batch_first or input.dim() == 2 else 0] == 0:
+        raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
 
 
 def _by_type(
@@ -161,10 +180,10 @@ def _operations(
     """Return what runs one layer in one direction by torch's operations."""
     steps = way.steps
     if way.code != precision.FULL:
-        return functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(hx[0], way.code))
-    states = hx if steps is None else steps.states(hx)
+        return functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(tensors_of(hx)[0], way.code))
+    states = tensors_of(hx) if steps is None else steps.states(hx)
     if steps is not None and input.is_meta:  # whose rows cannot be cut at resets
         return fallback.sequence
-    if plain and (way.record or steps is not None) and recompute.takes(input, states, stack):
+    if plain and recompute.takes(input, states, stack):
         return functools.partial(recompute.sequence, record=way.record)
     return fallback.sequence

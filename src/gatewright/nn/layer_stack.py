@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from gatewright.nn import layer_sizes
 from gatewright.nn.initial_state import State, time_of
 from gatewright.nn.packed_sequence import Layout
 from gatewright.nn.record import LayerRecord, Record
@@ -36,9 +37,9 @@ def padded(
         steps: steps and resets that rows have for themselves.
     """
     if x.dim() == 2:
-        x, hx = x[:, None], (hx[0][:, None], hx[1][:, None])
-        y, h_n, c_n, layers = _layers(lstm, stack, run, F.dropout, x, hx, steps)
-        y, h_n, c_n = y[:, 0], h_n[:, 0], c_n[:, 0]
+        h_0, c_0 = (layer_sizes.each(lambda state: state[:, None], state) for state in hx)
+        y, h_n, c_n, layers = _layers(lstm, stack, run, F.dropout, x[:, None], (h_0, c_0), steps)
+        y, h_n, c_n = y[:, 0], *(layer_sizes.each(lambda state: state[:, 0], state) for state in (h_n, c_n))
     elif time_of(lstm, x) == 0:
         y, h_n, c_n, layers = _layers(lstm, stack, run, F.dropout, x, hx, steps)
     else:
@@ -47,7 +48,7 @@ def padded(
     if not layers:
         return y, (h_n, c_n), None
     of_rows = () if steps is None else (steps.lengths, steps.mask, steps.reset)
-    return y, (h_n, c_n), Record(tuple(layers), *of_rows)
+    return y, (h_n, c_n), Record(tuple(layers), *of_rows, residual=lstm.residual)
 
 
 def packed(
@@ -55,20 +56,22 @@ def packed(
 ) -> tuple[PackedSequence, State, Record | None]:
     """Run by the kernels, which take packed steps as they are; the arguments are those of `padded`."""
     x, batch_sizes, order, back = sequence
-    h_0, c_0 = (state if order is None else state.index_select(1, order) for state in hx)
+    h_0, c_0 = hx if order is None else _rows(hx, order)
     y, h_n, c_n, layers = _layers(lstm, stack, run, F.dropout, x, (h_0, c_0))
     if back is not None:
-        h_n, c_n = h_n.index_select(1, back), c_n.index_select(1, back)
+        h_n, c_n = _rows((h_n, c_n), back)
     out = PackedSequence(y, batch_sizes, order, back)
     if not layers:
         return out, (h_n, c_n), None
     layout = Layout.of(sequence)
     directions = 2 if lstm.bidirectional else 1
     for n, layer in enumerate(layers):
-        reverse = layer.reverse and layer.reverse.unpacked(layout, hx[0][2 * n + 1], hx[1][2 * n + 1])
-        forward = layer.unpacked(layout, hx[0][directions * n], hx[1][directions * n])
+        reverse = layer.reverse and layer.reverse.unpacked(
+            layout, *(layer_sizes.one(state, n, 1, 2) for state in hx)
+        )
+        forward = layer.unpacked(layout, *(layer_sizes.one(state, n, 0, directions) for state in hx))
         layers[n] = dataclasses.replace(forward, reverse=reverse)
-    return out, (h_n, c_n), Record(tuple(layers), layout.lengths)
+    return out, (h_n, c_n), Record(tuple(layers), layout.lengths, residual=lstm.residual)
 
 
 def packed_by_steps(
@@ -83,7 +86,13 @@ def packed_by_steps(
 
     run = functools.partial(run, lengths=layout.lengths)
     y, h_n, c_n, layers = _layers(lstm, stack, run, dropout, layout.unpack(sequence.data), hx)
-    return layout.wrap(layout.pack(y)), (h_n, c_n), Record(tuple(layers), layout.lengths)
+    return layout.wrap(layout.pack(y)), (h_n, c_n), Record(tuple(layers), layout.lengths, residual=lstm.residual)
+
+
+def _rows(hx: State, order: Tensor) -> State:
+    """Return states with their rows in another order."""
+    h, c = (layer_sizes.each(lambda state: state.index_select(1, order), state) for state in hx)
+    return h, c
 
 
 def _layers(
@@ -94,28 +103,33 @@ def _layers(
     x: Tensor,
     hx: State,
     steps: RowSteps | None = None,
-) -> tuple[Tensor, Tensor, Tensor, list[LayerRecord]]:
-    """Run all layers and directions over (T, B, D) or packed steps; the list is empty unless recording."""
-    directions, (h_0, c_0) = 2 if lstm.bidirectional else 1, hx
+) -> tuple[Tensor, Any, Any, list[LayerRecord]]:
+    """Run all layers and directions over (T, B, D) or packed steps; the list is empty unless recording.
+
+    Residual connections: Wu et al. 2016, arXiv:1609.08144, section 3.1.
+    """
+    directions = 2 if lstm.bidirectional else 1
     h_n: list[Tensor] = []
     c_n: list[Tensor] = []
     layers: list[LayerRecord] = []
     for layer in range(lstm.num_layers):
+        below = x if layer > 0 and lstm.residual else None
         if layer > 0 and lstm.dropout > 0 and lstm.training:
             x = dropout(x, lstm.dropout)
         ys: list[Tensor] = []
         records: list[LayerRecord | None] = []
         for direction in range(directions):
             k = layer * directions + direction
-            of_rows = {} if steps is None else {"extras": steps.extras(k)}
-            y, h, c, record = run(x, h_0[k], c_0[k], stack[k], reverse=direction == 1, **of_rows)
+            of_rows = {} if steps is None else {"extras": steps.extras(layer, direction, directions)}
+            h_0, c_0 = (layer_sizes.one(state, layer, direction, directions) for state in hx)
+            y, h, c, record = run(x, h_0, c_0, stack[k], reverse=direction == 1, **of_rows)
             ys.append(y)
             h_n.append(h)
             c_n.append(c)
             records.append(record)
         x = torch.cat(ys, dim=-1) if lstm.bidirectional else ys[0]
+        if below is not None:
+            x = x + below
         if records[0] is not None:
             layers.append(dataclasses.replace(records[0], reverse=records[1] if lstm.bidirectional else None))
-    if len(h_n) == 1:
-        return x, h_n[0][None], c_n[0][None], layers
-    return x, torch.stack(h_n), torch.stack(c_n), layers
+    return x, layer_sizes.joined(lstm, h_n), layer_sizes.joined(lstm, c_n), layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, cast, overload
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import direct_call, fast_path, layer_run, precision, stored_cell, variant
+from gatewright.nn import direct_call, fast_path, layer_run, layer_sizes, precision, stored_cell, variant
 from gatewright.nn import initial_state as start
 from gatewright.nn.fx_node import fx_node
 from gatewright.nn.initial_state import State
@@ -39,7 +40,8 @@ class LSTM(torch.nn.RNNBase):
 
     Args:
         input_size: D, width of the input.
-        hidden_size: H, units of each layer.
+        hidden_size: H, units of each layer; a sequence of numbers for layers of unequal size, such as
+            ``[128, 64, 32]``, from which the number of layers follows.
         num_layers: L, layers.
         bias: whether the gates have biases.
         batch_first: whether batched input and output are (B, T, ...) instead of (T, B, ...).
@@ -63,15 +65,20 @@ class LSTM(torch.nn.RNNBase):
         cell: features in which the cell differs from the plain one (`docs/variants.md`), with the weights of the
             gates that it has, such as ``weight_ch_l0``; bias and projection are those of the layer, or of the
             cell.  Random choices of a training draw one seed a call from torch's generator.
+        residual: whether the input of each layer after the first is added to its output (Wu et al. 2016,
+            arXiv:1609.08144, section 3.1), which then have to be of one width.  Dropout acts on what the layer
+            reads, not on what is added.
 
     Shapes:
         input (T, B, D), (T, D), or a `PackedSequence`; hx a pair (h_0, c_0) of `(L*S, B, P)` and
         `(L*S, B, H)`, without B for unbatched input; as ``initial_state`` says if None.  Returns y
-        `(T, B, S*P)`, or as the input is, and a pair (h_n, c_n) shaped as hx.
+        `(T, B, S*P)`, or as the input is, and a pair (h_n, c_n) shaped as hx.  With layers of unequal size each
+        of the two is a tuple, of one tensor `(S, B, P)` or `(S, B, H)` for each layer.
 
     Raises:
         SpecError: if the projection of the layer contradicts the cell.
-        GatewrightError: if ``checkpoint`` is not a whole number of at least 0, ``compute``, ``saved`` or
+        GatewrightError: if hidden sizes contradict ``num_layers``, or widths of layers ``residual``, if
+            ``checkpoint`` is not a whole number of at least 0, ``compute``, ``saved`` or
             ``initial_state`` is none of its values, or ``compute`` does not fit the weights' type.  With "int8"
             also where a gradient is needed (a call within ``torch.no_grad()`` needs none), on other devices, in
             forward mode, for a cell with features, and for an h_0 outside of -1 to 1 without a projection.
@@ -95,7 +102,9 @@ class LSTM(torch.nn.RNNBase):
     compute: str = "full"
     saved: str = "bf16"
     initial_state: str = "zeros"
+    residual: bool = False
     _variant: CellSpec | None = None
+    _is_torchs: bool = True
 
     # What `torch.nn.LSTM` adds to its base, for the errors that it raises and for what the kernels do not do.
     check_forward_args: Any = torch.nn.LSTM.check_forward_args
@@ -105,7 +114,7 @@ class LSTM(torch.nn.RNNBase):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
@@ -120,7 +129,9 @@ class LSTM(torch.nn.RNNBase):
         saved: Literal["bf16", "float32"] = "bf16",
         initial_state: Literal["zeros", "learned"] = "zeros",
         cell: CellSpec | None = None,
+        residual: bool = False,
     ) -> None:
+        H, num_layers = layer_sizes.sizes(hidden_size, num_layers)
         cell = variant.merged(cell, bias, proj_size)
         if cell is not None:
             bias, proj_size = cell.bias, cell.proj_size
@@ -128,24 +139,31 @@ class LSTM(torch.nn.RNNBase):
             raise GatewrightError("checkpoint", "a whole number of at least 0", repr(checkpoint))
         precision.require(compute, saved)
         start.require(initial_state, cell)
+        layer_sizes.require_residual(residual, H, num_layers, proj_size)
+        unequal = isinstance(H, tuple)
         super().__init__(
             "LSTM",
             input_size,
-            hidden_size,
+            min(H) if unequal else H,
             num_layers,
             bias=bias,
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,
             proj_size=proj_size,
-            device=device,
+            device="meta" if unequal else device,
             dtype=dtype,
         )
         self.checkpoint, self.compute, self.saved = checkpoint, compute, saved
         self.initial_state = initial_state
+        self.residual = residual
+        if unequal:
+            self.hidden_size = H  # torch has one size only
         if cell is not None and cell.features():
             self._variant = cell
-            variant.register(self, cell)
+        if self._variant is not None or unequal:
+            variant.register(self, self.cell, device, dtype)
+        self._is_torchs = not (unequal or residual)
         start.register(self)
 
     @property
@@ -154,18 +172,25 @@ class LSTM(torch.nn.RNNBase):
         return self._variant or CellSpec(self.bias, self.proj_size)
 
     @property
-    def cell_state_size(self) -> int:
-        """Width of the cell state: the units, or three times as many of an sLSTM, whose state is [c | n | m]."""
-        return self.hidden_size if self._variant is None else self._variant.cell_state_size(self.hidden_size)
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Units of each layer.
+
+        >>> LSTM(3, [8, 4]).hidden_sizes
+        (8, 4)
+        """
+        return layer_sizes.hidden_sizes(self)
 
     def get_expected_cell_size(self, input: Any, batch_sizes: Tensor | None) -> tuple[int, int, int]:  # noqa: A002
-        """Return the shape of the cell states, for torch's checks."""
+        """Return the shape of the cell states, for torch's checks of layers of one size."""
         states, rows, _ = torch.nn.LSTM.get_expected_cell_size(cast(Any, self), input, batch_sizes)
-        return states, rows, self.cell_state_size
+        return states, rows, layer_sizes.widths(self)[1][0]
 
     def reset_parameters(self) -> None:
         """Draw the weights anew as torch does; gains become 1, shifts and learned initial states zeros."""
-        super().reset_parameters()
+        if layer_sizes.unequal(self):
+            variant.draw(self)
+        else:
+            super().reset_parameters()
         variant.reset_norms(self)
         start.clear(self)
 
@@ -179,12 +204,14 @@ class LSTM(torch.nn.RNNBase):
 
     def flatten_parameters(self) -> None:
         """Do what torch does for its own operator, which knows the plain cell only."""
-        if self._variant is None:
+        if self._variant is None and not layer_sizes.unequal(self):
             super().flatten_parameters()
 
     def extra_repr(self) -> str:
         """Return the arguments that are not at their defaults, as torch does."""
-        own = {name: getattr(self, name) for name in ("checkpoint", "compute", "saved", "initial_state")}
+        own = {
+            name: getattr(self, name) for name in ("checkpoint", "compute", "saved", "initial_state", "residual")
+        }
         changed = [f"{name}={value!r}" for name, value in own.items() if value != getattr(LSTM, name)]
         if self._variant is not None:
             changed.append(f"cell=CellSpec({self._variant.in_words()})")
@@ -253,7 +280,8 @@ class LSTM(torch.nn.RNNBase):
             reset: whether the state before a step is replaced by the reset state, shaped as ``mask``.  No gradient
                 passes there.
             reset_to: the reset state of each layer and direction, a pair of (L*S, P) and (L*S, H), or with B in
-                the middle; if None, zeros, or what the layer learned to start from.
+                the middle; of tuples with layers of unequal size; if None, zeros, or what the layer learned to
+                start from.
             record: whether to return the record.
 
         Raises:
@@ -267,7 +295,7 @@ class LSTM(torch.nn.RNNBase):
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
         if reset is not None and reset_to is None and self.initial_state != "zeros":
-            reset_to = (self.h_0, self.c_0)
+            reset_to = start.pair(self)
         of_rows = {"lengths": lengths, "mask": mask, "reset": reset, "reset_to": reset_to}
         if not isinstance(x, Tensor):
             options = {name: value for name, value in of_rows.items() if value is not None}
@@ -279,14 +307,17 @@ class LSTM(torch.nn.RNNBase):
         if packed:
             start.check_packed(self, input, hx)
         weights = self._current_weights()
-        direct = None if record or packed or steps or self._variant else direct_call.run(self, x, hx, weights)
+        as_torch = self._is_torchs and not (record or steps or self._variant)
+        direct = direct_call.run(self, x, hx, weights) if as_torch and not packed else None
         if direct is not None:
             return direct
         how = precision.arithmetic(self, x, weights, packed, hx)
         whole = how is not None or all(isinstance(W, Tensor) for W in weights)
-        states = hx if steps is None else steps.states(hx)
+        states = start.tensors_of(hx) if steps is None else steps.states(hx)
         looked_into = whole and fast_path.looked_into(x, states, weights)
-        if not (how is not None or looked_into or (whole and (record or steps or self._variant))):
+        if not (how is not None or looked_into or (whole and not as_torch)):
+            if not self._is_torchs:
+                raise GatewrightError("weights", "a tensor each", str({type(W).__name__ for W in weights}))
             return self._torch_forward(input, hx)
         slowly = looked_into and fast_path.step_by_step(x, states, weights)
         by_kernels = how is not None and x.is_cpu and not slowly
@@ -332,6 +363,7 @@ class LSTM(torch.nn.RNNBase):
         >>> LSTM(3, 4).stream().step([1.0, 2.0, 3.0]).shape
         (4,)
         """
+        layer_sizes.require_torchs("a stream", self)
         named = zip(self._flat_weights_names, self._current_weights(), strict=True)
         arrays = {name: precision.array(name, weight) for name, weight in (*named, *start.parameters(self))}
         return Stream.from_weights(arrays, cell=self.cell, sessions=sessions, threads=threads, weights=weights)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import _torch_private
+from gatewright.nn import _torch_private, layer_sizes
+from gatewright.nn.initial_state import tensors_of
 from gatewright.nn.record import LayerRecord, Record
 
 #: Codes by which the operators know an arithmetic: products as the tensors are, or in bf16 with the gates and cell
@@ -146,8 +147,8 @@ def _in_int8(
         raise GatewrightError("compute", f'"full" for {name} weights', '"int8"')
     if of_weights != torch.float32 or (dtype != torch.float32 if autocast is None else dtype not in _NARROW):
         return None
-    states = hx if isinstance(hx, (tuple, list)) else ()
-    if torch.is_grad_enabled() and any(isinstance(W, Tensor) and W.requires_grad for W in (x, *states, *weights)):
+    given = (x, *tensors_of(hx), *weights)
+    if torch.is_grad_enabled() and any(isinstance(W, Tensor) and W.requires_grad for W in given):
         refuse_gradient()
     y, c = (torch.float32, torch.float32)
     if autocast is not None:
@@ -164,8 +165,8 @@ def _autocast_results(
     layer: Any, dtype: torch.dtype, autocast: torch.dtype, packed: bool, hx: Any
 ) -> tuple[torch.dtype, torch.dtype]:
     """Return the types of y and h_n, and of c_n: torch's, whose zeros for c_0 have the type of the input."""
-    given = isinstance(hx, (tuple, list)) and len(hx) == 2 and isinstance(hx[1], Tensor)
-    wider = torch.promote_types(hx[1].dtype if given else dtype, autocast)
+    given = tensors_of(hx[1:]) if isinstance(hx, (tuple, list)) and len(hx) == 2 else []
+    wider = torch.promote_types(given[0].dtype if given else dtype, autocast)
     if layer.proj_size:
         return autocast, wider
     if packed or dtype == torch.float16:
@@ -234,13 +235,13 @@ def weights(how: Arithmetic, tensors: Sequence[Tensor]) -> list[Tensor]:
     return [W.float() if W.dtype == torch.float16 else W for W in tensors]
 
 
-def state(how: Arithmetic, x: Tensor, hx: Any, shapes: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def state(how: Arithmetic, x: Tensor, hx: Any, shapes: Sequence[Any]) -> tuple[Any, Any]:
     """Return the initial state of a call as the operators take it: zeros of the type of the last one if None."""
     if hx is None:
         wide = how.rounding is not None or how.code == INT8
         h, c = (torch.float32, torch.float32) if wide else (how.y, how.c)
-        return x.new_zeros(shapes[0], dtype=h), x.new_zeros(shapes[1], dtype=c)
-    h_0, c_0 = weights(how, hx)
+        return layer_sizes.zeros(x, shapes[0], h), layer_sizes.zeros(x, shapes[1], c)
+    h_0, c_0 = (layer_sizes.each(lambda part: weights(how, [part])[0], each) for each in hx)
     return h_0, c_0
 
 

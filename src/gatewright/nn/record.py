@@ -58,6 +58,11 @@ class LayerRecord:
         """The forward direction alone, next to `reverse`."""
         return self if self.reverse is None else replace(self, reverse=None)
 
+    @property
+    def output(self) -> Tensor:
+        """Hidden states of both directions, (T, B, S*P)."""
+        return self.hidden if self.reverse is None else torch.cat([self.hidden, self.reverse.hidden], dim=-1)
+
     def unpacked(self, layout: Layout, h_0: Tensor, c_0: Tensor) -> LayerRecord:
         """Return the record of packed steps as (T, B, ...), with initial states in the caller's order too."""
         gates = self.input_gate, self.forget_gate, self.candidate, self.output_gate
@@ -102,9 +107,21 @@ class Record:
             a packed sequence on the CPU, as torch's packing functions require; None if all rows have T steps.
         mask: whether a row has a step, (T, B), where the call had a mask.
         reset: whether the state before a step was reset, (T, B), where the call had resets.
+        residual: whether the layers have residual connections.
     """
 
     layers: tuple[LayerRecord, ...]
     lengths: Tensor | None = None
     mask: Tensor | None = None
     reset: Tensor | None = None
+    residual: bool = False
+
+    @property
+    def output(self) -> Tensor:
+        """Output of the last layer, (T, B, S*P): its hidden states, and those below if connections are residual."""
+        if not self.residual:
+            return self.layers[-1].output
+        y = self.layers[0].output
+        for layer in self.layers[1:]:
+            y = layer.output + y
+        return y

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import _torch_private, operators
-from gatewright.nn.initial_state import Shapes, Types, described, have_type, of_rows
+from gatewright.nn import _torch_private, layer_sizes, operators
+from gatewright.nn.initial_state import Shapes, Types, described, have_type, of_rows, tensors_of
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -25,13 +25,14 @@ class RowSteps:
         lengths: steps of each row, (B,), int64; None for T.
         mask: whether a row has a step, (T, B); None for everywhere.
         reset: whether the state before a step is the reset state, (T, B); None for nowhere.
-        reset_to: that state, h (L*S, B, P) and c (L*S, B, H), as the caller has it; None for zeros.
+        reset_to: that state, h (L*S, B, P) and c (L*S, B, H), or of each layer, as the caller has it; None for
+            zeros.
     """
 
     lengths: Tensor | None
     mask: Tensor | None
     reset: Tensor | None
-    reset_to: tuple[Tensor, Tensor] | None
+    reset_to: tuple[Any, Any] | None
 
     @classmethod
     def of(
@@ -51,7 +52,7 @@ class RowSteps:
             lengths: whole numbers, (B,), on any device; without B for unbatched input.
             mask: bool, in the first two dimensions of the input, or one of unbatched input; so is ``reset``.
             reset: see ``mask``.
-            reset_to: a pair of states of (L*S, F), or (L*S, B, F).
+            reset_to: a pair of states of (L*S, F), or (L*S, B, F); of layers of unequal size, one for each layer.
 
         Raises:
             GatewrightError: names the argument that does not fit.
@@ -88,29 +89,34 @@ class RowSteps:
         """
         if self.reset_to is None:
             return self
-        batched = x.dim() == 3
-        states = []
-        for state, shape, dtype in zip(self.reset_to, expected, types, strict=True):
-            each = (shape[0], shape[-1])
-            of_type = state.dtype == dtype or have_type((state,), x.dtype)
-            fitting = tuple(state.shape) in (shape, each) and of_type
-            if not fitting or state.device != x.device:
-                wanted = f"{x.dtype} tensors on {x.device} of {each}" + (f" or {shape}" if batched else "")
-                raise GatewrightError("reset_to", f"{wanted} and the like for c", described(self.reset_to))
-            rows = shape[1] if batched else 1
-            states.append(state if state.dim() == 3 else of_rows(state, rows))
-        return RowSteps(self.lengths, self.mask, self.reset, (states[0], states[1]))
+        parts = zip(self.reset_to, expected, types, strict=True)
+        h, c = (self._of_rows(state, shape, dtype, x) for state, shape, dtype in parts)
+        return RowSteps(self.lengths, self.mask, self.reset, (h, c))
 
-    def states(self, hx: Any) -> tuple[Any, ...]:
+    def _of_rows(self, state: Any, shape: Any, dtype: torch.dtype, x: Tensor) -> Any:
+        """Return the reset state with each row, of one tensor or of one for each layer; see `checked_state`."""
+        if isinstance(shape[0], tuple) and isinstance(state, tuple | list) and len(state) == len(shape):
+            return tuple(self._of_rows(*layer, dtype, x) for layer in zip(state, shape, strict=True))
+        batched, single = x.dim() == 3, shape if isinstance(shape[0], tuple) else (shape[0], shape[-1])
+        fitting = isinstance(state, Tensor) and tuple(state.shape) in (shape, single)
+        of_type = fitting and (state.dtype == dtype or have_type((state,), x.dtype))
+        if not of_type or state.device != x.device:
+            wanted = f"{x.dtype} tensors on {x.device} of {single}" + (f" or {shape}" if batched else "")
+            raise GatewrightError("reset_to", f"{wanted} and the like for c", described(self.reset_to))
+        return state if state.dim() == 3 else of_rows(state, shape[1] if batched else 1)
+
+    def states(self, hx: Any) -> list[Tensor]:
         """Return the states of a call: those of hx and of resets."""
-        return (*(hx if isinstance(hx, tuple | list) else ()), *(self.reset_to or ()))
+        return tensors_of(hx) + tensors_of(self.reset_to)
 
-    def extras(self, k: int) -> operators.Extras:
-        """Return the arguments of one layer in one direction, of which ``k`` is the number."""
-        h, c = (None, None) if self.reset_to is None else (state[k] for state in self.reset_to)
+    def extras(self, layer: int, direction: int, directions: int) -> operators.Extras:
+        """Return the arguments of one layer in one direction."""
+        h = c = None
+        if self.reset_to is not None:
+            h, c = (layer_sizes.one(state, layer, direction, directions) for state in self.reset_to)
         return operators.Extras(self.lengths, self.mask, self.reset, h, c)
 
-    def with_states(self, states: Sequence[Tensor]) -> RowSteps:
+    def with_states(self, states: Sequence[Any]) -> RowSteps:
         """Return the same with the reset state in tensors of another type."""
         return RowSteps(self.lengths, self.mask, self.reset, (states[0], states[1]))
 
@@ -149,10 +155,11 @@ def _lengths(value: Any, T: int, B: int, batched: bool, device: torch.device) ->
     return (value if batched else value[None]).to(device)
 
 
-def _pair(value: Any) -> tuple[Tensor, Tensor] | None:
+def _pair(value: Any) -> tuple[Any, Any] | None:
     if value is None:
         return None
-    if not isinstance(value, tuple | list) or len(value) != 2 or not all(isinstance(s, Tensor) for s in value):
+    pair = isinstance(value, tuple | list) and len(value) == 2
+    if not pair or any(layer_sizes.shape_of(state) is None for state in value):
         raise GatewrightError("reset_to", "a pair of tensors, h and c", described(value))
     return value[0], value[1]
 

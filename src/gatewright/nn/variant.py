@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gatewright import counter_random
 from gatewright.errors import GatewrightError
+from gatewright.nn import layer_sizes
 from gatewright.nn.random_masks import Draws, new_seed
 from gatewright.nn.variant_steps import Variant
 from gatewright.spec.cell import CellSpec, LayerWeights
@@ -46,24 +47,35 @@ def merged(cell: Any, bias: bool, proj_size: int) -> CellSpec | None:
     return dataclasses.replace(cell, bias=bias is not False and cell.bias, proj_size=size)
 
 
-def register(layer: Any, cell: CellSpec) -> None:
-    """Put the weights of a cell in the place of the plain ones that `torch.nn.RNNBase` registered."""
-    like = layer.weight_ih_l0
+def register(layer: Any, cell: CellSpec, device: Any, dtype: torch.dtype | None) -> None:
+    """Put the weights of a cell, or of layers of unequal size, in the place of those of `torch.nn.RNNBase`."""
     for name in list(layer._parameters):
         del layer._parameters[name]
     layer._flat_weights_names, layer._all_weights = [], []
     directions = ("", "_reverse") if layer.bidirectional else ("",)
-    width = (cell.proj_size or layer.hidden_size) * len(directions)
-    for number in range(layer.num_layers):
+    width = layer.input_size
+    for number, H in enumerate(layer_sizes.hidden_sizes(layer)):
         for direction in directions:
-            shapes = cell.weights(width if number else layer.input_size, layer.hidden_size)
+            shapes = cell.weights(width, H)
             names = [f"{name}_l{number}{direction}" for name in shapes]
             for name, shape in zip(names, shapes.values(), strict=True):
-                layer.register_parameter(name, torch.nn.Parameter(like.new_empty(shape)))
+                weight = torch.empty(shape, device=device, dtype=dtype)
+                layer.register_parameter(name, torch.nn.Parameter(weight))
             layer._flat_weights_names += names
             layer._all_weights.append(names)
+        width = (cell.proj_size or H) * len(directions)
     layer._init_flat_weights()
     layer.reset_parameters()
+
+
+@torch.no_grad()
+def draw(layer: Any) -> None:
+    """Draw the weights of layers of unequal size, those of each as torch draws them for its size."""
+    directions = 2 if layer.bidirectional else 1
+    for k, names in enumerate(layer._all_weights):
+        bound = layer_sizes.hidden_sizes(layer)[k // directions] ** -0.5
+        for name in names:
+            torch.nn.init.uniform_(getattr(layer, name), -bound, bound)
 
 
 @torch.no_grad()
