@@ -175,12 +175,10 @@ class Carry:
         """Move the states to where the weights are."""
         W, state = self._weight, self._first
         if state.device != W.device or state.dtype != W.dtype:
-            types = types_of(self._layer, W.dtype)
-            h, c = (
-                layer_sizes.each(lambda part: part.to(W.device, dtype), states)
-                for states, dtype in zip(self._states, types, strict=True)
-            )
-            self._states = h, c
+            of_h, of_c = types_of(self._layer, W.dtype)
+            h, c = self._states
+            h = layer_sizes.each(lambda part: part.to(W.device, of_h), h)
+            self._states = h, layer_sizes.each(lambda part: part.to(W.device, of_c), c)
 
     def _allocated(self, rows: list[Id]) -> list[int]:
         """Return the places of sequences, with room for those that have none yet."""

@@ -47,8 +47,8 @@ def padded(
         y = y.transpose(0, 1)
     if not layers:
         return y, (h_n, c_n), None
-    of_rows = () if steps is None else (steps.lengths, steps.mask, steps.reset)
-    return y, (h_n, c_n), Record(tuple(layers), *of_rows, residual=lstm.residual)
+    of_rows = (None, None, None) if steps is None else (steps.lengths, steps.mask, steps.reset)
+    return y, (h_n, c_n), Record(tuple(layers), *of_rows, lstm.residual)
 
 
 def packed(

@@ -118,7 +118,7 @@ class Record:
 
     @property
     def output(self) -> Tensor:
-        """Output of the last layer, (T, B, S*P): its hidden states, and those below if connections are residual."""
+        """Output of the last layer, (T, B, S*P): its hidden states, plus those below if it is residual."""
         if not self.residual:
             return self.layers[-1].output
         y = self.layers[0].output
