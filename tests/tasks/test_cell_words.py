@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gatewright import CellSpec
 from gatewright.errors import GatewrightError
-from gatewright.spec.cell import GATE_ACTIVATIONS, STATE_ACTIVATIONS
+from gatewright.spec.cell import FORGET_GATE_ACTIVATIONS, GATE_ACTIVATIONS, STATE_ACTIVATIONS
 from gatewright.tasks import registry
 from gatewright.tasks.cell_words import features_of, words_of
 from gatewright.tasks.option_values import options_of
@@ -32,6 +32,13 @@ RATES = st.floats(0, 1, exclude_max=True)
             "cell_clip": st.floats(0, 1e300), "zoneout_cell": RATES, "weight_drop": RATES,
         },
     )
+    | st.fixed_dictionaries(
+        {"kind": st.just("slstm")},
+        optional={
+            "heads": st.integers(1, 2**31 - 1), "hidden_dropout": RATES,
+            "forget_gate_activation": st.sampled_from(FORGET_GATE_ACTIVATIONS),
+        },
+    )
 )  # fmt: skip
 def test_a_cell_goes_to_words_and_back_from_each_form_a_caller_has(features: dict[str, Any]) -> None:
     cell = CellSpec(**features)
@@ -49,6 +56,8 @@ def test_words_as_people_write_them() -> None:
     assert features_of(
         options_of({"cell": {"coupled": np.True_, "weight_drop": np.float32(0.5)}}).model.cell or ()
     )
+    assert features_of(["weight_drop=0.1 heads=4 slstm"]) == CellSpec(kind="slstm", heads=4, weight_drop=0.1)
+    assert words_of(CellSpec(kind="slstm", weight_drop=0.1, heads=4)) == ("slstm", "weight_drop=0.1", "heads=4")
     assert words_of(CellSpec(cell_clip=3, zoneout_cell=1e-7)) == ("cell_clip=3", "zoneout_cell=1e-07")
 
 
@@ -65,6 +74,13 @@ REFUSED = {
     "cell_clip=nan": "--cell cell_clip: expected a number, such as cell_clip=3, got 'nan'",
     "coupled forget_gate=false": "--cell forget_gate: expected True with coupled=True",
     "zoneout_hidden=0.1": "--cell zoneout_hidden: expected 0 with a projection",
+    "slstm": "--proj: expected 0 with kind='slstm', got 2",
+    "heads=2": "--cell heads: expected 1 without kind='slstm', got 2",
+    "slstm heads": "--cell heads: expected a number, such as heads=4, got ''",
+    "slstm heads=2.5": "--cell heads: expected a whole number, got 2.5",
+    "slstm layer_norm": "--cell layer_norm: expected False with kind='slstm', got True",
+    "slstm kind=slstm": "--cell kind: expected each feature once, got twice",
+    "slsm": r"--cell: expected plain alone, or .*'slsm'; did you mean 'slstm'\?",
     "forget_gate=false": "--forget-bias: expected a cell with a forget gate, got --cell forget_gate=false",
 }
 
@@ -74,6 +90,18 @@ def test_what_is_no_cell_is_refused_with_the_reason(words: str) -> None:
     options = Options(model=ModelOptions(cell=(words,), proj=2, forget_bias=1.0))
     with pytest.raises(GatewrightError, match=f"^{REFUSED[words]}"):
         registry.kind("language").resolve(options)
+
+
+def test_heads_have_to_divide_the_units() -> None:
+    resolve = registry.kind("language").resolve
+    assert resolve(Options(model=ModelOptions(cell=("slstm heads=5",), hidden=15))).model.cell == (
+        "slstm",
+        "heads=5",
+    )
+    with pytest.raises(
+        GatewrightError, match=r"^--cell heads: expected a number that divides the 16 units of --hidden"
+    ):
+        resolve(Options(model=ModelOptions(cell=("slstm heads=5",), hidden=16)))
 
 
 @pytest.mark.parametrize("form", [CellSpec(bias=False), CellSpec(proj_size=3)])
@@ -99,10 +127,10 @@ def test_every_kind_resolves_a_cell_to_words_in_order_and_builds_layers_of_it(ki
 
 
 def test_a_search_tries_cells() -> None:
-    space = space_of(["cell=plain,layer_norm+peephole,zoneout_cell=0.1"])
+    space = space_of(["cell=plain,layer_norm+peephole,zoneout_cell=0.1,slstm+heads=4"])
     resolve = registry.kind("forecast").resolve
     assert checked(resolve, Options(DataOptions()), space) == space
     tried = [resolve(with_values(Options(), {"cell": value})).model.cell for value in space["cell"].ends]
-    assert tried == [("plain",), ("peephole", "layer_norm"), ("zoneout_cell=0.1",)]
+    assert tried == [("plain",), ("peephole", "layer_norm"), ("zoneout_cell=0.1",), ("slstm", "heads=4")]
     with pytest.raises(GatewrightError, match=r"^--search cell: expected plain alone, .* got 'layers'"):
         checked(resolve, Options(DataOptions()), space_of(["cell=plain,layers"]))

@@ -67,7 +67,7 @@ class Forecaster(PathSampling, RollingOrigins):
         proj: width of the projected hidden state; 0 for none.
         cell: features of the LSTM cell (``docs/variants.md``): a dict such as
             ``{"layer_norm": True, "zoneout_cell": 0.1}``, a `gatewright.CellSpec`, or words of the command line,
-            such as "layer_norm zoneout_cell=0.1"; the plain cell if None.
+            such as "layer_norm zoneout_cell=0.1" or "slstm heads=4"; the plain cell if None.
         embedding: width of the vector of a category; None for 3 to 50, by the number of its values.
         category_size: widths of some categories, such as ``{"store": 8}``; those of others as above.
         forget_bias: initial bias of the forget gates.

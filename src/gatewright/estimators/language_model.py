@@ -57,7 +57,7 @@ class LanguageModel(Estimator):
         proj: width of the projected hidden state; 0 for none.
         cell: features of the LSTM cell (``docs/variants.md``): a dict such as
             ``{"layer_norm": True, "zoneout_cell": 0.1}``, a `gatewright.CellSpec`, or words of the command line,
-            such as "layer_norm zoneout_cell=0.1"; the plain cell if None.
+            such as "layer_norm zoneout_cell=0.1" or "slstm heads=4"; the plain cell if None.
         embedding: width of the embedding of a token (default: 64).
         forget_bias: initial bias of the forget gates (default: 0.0).
         chrono: longest dependencies in steps, for chrono initialization in place of ``forget_bias``; 0 for none.

@@ -52,7 +52,8 @@ def features_of(words: Iterable[str], proj_size: int = 0) -> CellFeatures:
     try:
         return CellSpec(proj_size=proj_size, **values)
     except GatewrightError as error:
-        raise GatewrightError(f"--cell {error.argument}", error.expected, error.got) from None
+        flag = "--proj" if error.argument == "proj_size" else f"--cell {error.argument}"
+        raise GatewrightError(flag, error.expected, error.got) from None
 
 
 def _value(name: str, text: str) -> Any:

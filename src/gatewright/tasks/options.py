@@ -266,7 +266,8 @@ class ModelOptions:
         cell: Features of the LSTM cell: peephole, coupled, layer_norm, input_gate=false (also forget_gate,
             output_gate), gate_activation=hard_sigmoid, candidate_activation=hard_tanh or identity (also
             output_activation), cell_clip=BOUND, and with a rate zoneout_cell, zoneout_hidden, hidden_dropout,
-            candidate_dropout, weight_drop, such as zoneout_cell=0.1; several together (default: plain).
+            candidate_dropout, weight_drop, such as zoneout_cell=0.1; several together. Or slstm, with heads=N and
+            forget_gate_activation=exponential (default: plain).
         embedding: Width of the embedding of a symbol, for text (default: 64), or of a category (default: 3 to 50,
             by the number of its values).
         category_size: Widths of the vectors of some categories, such as store=8 kind=2; --embedding is that of the
@@ -479,6 +480,9 @@ def _with_cell(model: ModelOptions, set_bias: bool) -> ModelOptions:
         GatewrightError: if there is no such cell, or an option does not go with it.
     """
     cell = features_of(model.cell or (), model.proj or 0)
+    if model.hidden is not None and model.hidden % cell.heads:
+        expected = f"a number that divides the {model.hidden} units of --hidden"
+        raise GatewrightError("--cell heads", expected, str(cell.heads))
     if not cell.forget_gate:
         for name, is_set in (("--chrono", bool(model.chrono)), ("--forget-bias", set_bias)):
             if is_set:
