@@ -130,3 +130,51 @@ def run(
         for name, value in values.items():
             steps.setdefault(name, []).append(value)
     return {name: np.array(values) for name, values in steps.items()}
+
+
+def run_slstm(
+    lstm: LSTM,
+    x: Array,
+    held: Sequence[tuple[str, int, float, int, int]] = (),
+    edits: Sequence[tuple[int, int, float]] = (),
+    suffix: str = "_l0",
+    H: int = 0,
+) -> dict[str, Array]:
+    """Run one row through an sLSTM from zeros, without a stabiliser; arguments and result as for `run`.
+
+    The cell is the average c / n, input and forget gate are its weights.  Holding one holds the other.
+    """
+    cell, H = lstm.cell, H or lstm.hidden_size
+    W = {name: lstm.get_parameter(name + suffix).detach().double().numpy() for name in cell.weights(1, H)}
+    d = H // cell.heads
+    h, average, total = np.zeros(H), np.zeros(H), np.zeros(H)
+    steps: dict[str, list[Array]] = {}
+    for t in range(len(x)):
+        for when, unit, value in edits:
+            if when == t:
+                average = np.where(np.arange(H) == unit, value, average)
+        z = W["weight_ih"] @ x[t] + (W["bias_ih"] + W["bias_hh"] if cell.bias else 0)
+        for row in range(4 * H):
+            first = row % H // d * d
+            z[row] += W["weight_hh"][row] @ h[first : first + d]
+        i = np.exp(z[:H])
+        f = np.exp(z[H : 2 * H])
+        f = f if cell.forget_gate_activation == "exponential" else f / (1 + f)
+        new_total = f * total + i
+        gates = {
+            "forget_gate": f * total / new_total, "input_gate": i / new_total,
+            "candidate": np.tanh(z[2 * H : 3 * H]), "output_gate": 1 / (1 + np.exp(-z[3 * H :])),
+        }  # fmt: skip
+        other = {"forget_gate": "input_gate", "input_gate": "forget_gate"}
+        for which, unit, value, first, end in held:
+            if first <= t < end:
+                gates[which][unit] = value
+                if which in other:
+                    gates[other[which]][unit] = 1 - value
+        keep, write = gates["forget_gate"], gates["input_gate"] * gates["candidate"]
+        average, total = keep * average + write, new_total
+        h = gates["output_gate"] * average
+        values = {**gates, "cell": average, "hidden": h, "keep": keep, "write": write, "total": total}
+        for name, value in values.items():
+            steps.setdefault(name, []).append(np.array(value))
+    return {name: np.array(values) for name, values in steps.items()}

@@ -92,7 +92,9 @@ def _of_layer(layer: LayerDiagnosis, cell: CellSpec) -> Iterator[Advice]:
             "units keep is hardly ever read.",
             "Ablate them (What if): if the error stays, fewer units will do.",
         )
-    stuck = np.flatnonzero(layer.open["forget_gate"] >= 0.99) if cell.forget_gate else np.zeros(0, np.int64)
+    # An average keeps ever more of itself, whatever the gates do.
+    tells = cell.forget_gate and not cell.is_slstm
+    stuck = np.flatnonzero(layer.open["forget_gate"] >= 0.99) if tells else np.zeros(0, np.int64)
     if len(stuck) >= 0.5 * H:
         yield make(
             stuck,

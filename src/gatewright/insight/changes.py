@@ -12,13 +12,17 @@ import torch
 from gatewright.equations import GATES
 from gatewright.errors import GatewrightError
 from gatewright.insight.layers import DIRECTIONS, require_index, require_units
-from gatewright.nn import LSTM
+from gatewright.nn import LSTM, layer_sizes
 
 #: The tuples that describe a change: their sizes and their items.
 _FORMS = {
     "clamp": ((2, 3), "(units, value) or (units, value, steps)"),
     "edit_cell": ((3, 4), "(t, units, value) or (t, units, value, row)"),
 }
+
+
+#: What the sum of two weights may differ from 1.
+_ROUNDING = 1e-6
 
 
 class Clamp(NamedTuple):
@@ -87,7 +91,7 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
     Raises:
         GatewrightError: if there is no such layer, gate, unit or step, or a value is out of range.
     """
-    H, T = lstm.hidden_size, int(max(lengths))
+    sizes, T = layer_sizes.hidden_sizes(lstm), int(max(lengths))
     largest = torch.finfo(lstm.get_parameter("weight_hh_l0").dtype).max
     changes: dict[tuple[int, bool], Changes] = {}
 
@@ -102,13 +106,17 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
         for gate, clamps in _mapping(f"clamp[{key}]", gates).items():
             if gate not in GATES:
                 raise GatewrightError("clamp", f"a gate out of {', '.join(GATES)}", repr(gate)[:80])
-            limits = _limits(gate, lstm, largest)
+            H, limits = sizes[place[0]], _limits(gate, lstm, largest)
             add(place, Changes(tuple(_clamp(gate, values, H, T, limits) for values in _tuples("clamp", clamps))))
+    if lstm.cell.is_slstm:
+        for (layer, _), change in changes.items():
+            _require_weights(change.clamps, sizes[layer], T)
     for key, units in _mapping("ablate", ablate).items():
-        always_shut = Clamp("output_gate", _units_of("ablate", units, H), 0.0, 0, T)
+        place = _place("ablate", key, lstm)
+        always_shut = Clamp("output_gate", _units_of("ablate", units, sizes[place[0]]), 0.0, 0, T)
         # Zoneout carries the hidden state over a shut gate.
         ablated = always_shut.units if lstm.cell.zoneout_hidden else ()
-        add(_place("ablate", key, lstm), Changes((always_shut,), ablated=ablated))
+        add(place, Changes((always_shut,), ablated=ablated))
     if isinstance(edit_cell, tuple):
         if lstm.num_layers > 1 or lstm.bidirectional:
             raise GatewrightError(
@@ -116,27 +124,30 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
             )
         edit_cell = {0: edit_cell}
     for key, cell_edits in _mapping("edit_cell", edit_cell).items():
-        edits = tuple(_edit(values, H, T, len(lengths), largest) for values in _tuples("edit_cell", cell_edits))
-        add(_place("edit_cell", key, lstm), Changes(edits=edits))
+        place = _place("edit_cell", key, lstm)
+        H, B = sizes[place[0]], len(lengths)
+        edits = tuple(_edit(values, H, T, B, largest) for values in _tuples("edit_cell", cell_edits))
+        add(place, Changes(edits=edits))
     return changes
 
 
-def describe(changes: Plan, lengths: Any, H: int) -> str:
+def describe(changes: Plan, lengths: Any, sizes: Sequence[int]) -> str:
     """Return changes in words.
 
     Args:
         changes: the changes.
         lengths: steps of each row of the data (B,).
-        H: units of each layer.
+        sizes: units of each layer.
 
-    >>> describe({(0, False): Changes((Clamp("forget_gate", (3,), 0.0, 5, 9),))}, [9], H=4)
+    >>> describe({(0, False): Changes((Clamp("forget_gate", (3,), 0.0, 5, 9),))}, [9], [4])
     'forget gate of unit 3 at 0 from step 5'
-    >>> describe({(0, False): Changes((Clamp("forget_gate", (3,), 0.0, 5, 6),))}, [9], H=4)
+    >>> describe({(0, False): Changes((Clamp("forget_gate", (3,), 0.0, 5, 6),))}, [9], [4])
     'forget gate of unit 3 at 0 at step 5'
     """
     several = len({layer for layer, _ in changes}) > 1 or any(layer for layer, _ in changes)
     parts = []
     for (layer, reverse), change in changes.items():
+        H = sizes[layer]
         where = (f"layer {layer}, " if several else "") + ("reverse, " if reverse else "")
         for clamp in change.clamps:
             gate, span = clamp.gate.replace("_", " "), _span(clamp.first, clamp.end, max(lengths))
@@ -211,6 +222,21 @@ def _clamp(gate: str, values: tuple[Any, ...], H: int, T: int, limits: tuple[flo
             "clamp", f"a slice of the {T} steps with at least one in it", f"{span.start}:{span.stop}"
         )
     return Clamp(gate, _units_of("clamp", units, H), float(value), first, end)
+
+
+def _require_weights(clamps: Sequence[Clamp], H: int, T: int) -> None:
+    """Require that gates of an sLSTM which are held together are weights of an average: that they sum to 1."""
+    held = {gate: np.full((T, H), np.nan) for gate in ("input_gate", "forget_gate")}
+    for clamp in clamps:
+        if clamp.gate in held:
+            held[clamp.gate][clamp.first : clamp.end, clamp.units] = clamp.value
+    share, keep = held.values()
+    wrong = np.argwhere(np.abs(share + keep - 1) > _ROUNDING)
+    if len(wrong):
+        t, unit = map(int, wrong[0])
+        expected = "input and forget gate of an sLSTM that sum to 1, or one of them"
+        got = f"{share[t, unit]:g} and {keep[t, unit]:g} for unit {unit} at step {t}"
+        raise GatewrightError("clamp", expected, got)
 
 
 def _edit(values: tuple[Any, ...], H: int, T: int, B: int, largest: float) -> CellEdit:

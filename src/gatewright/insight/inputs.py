@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM, layer_sizes
+from gatewright.nn.initial_state import types_of
 from gatewright.nn.model import Model, State
 from gatewright.runs.run import Run
 from gatewright.spec.recording import LayersMetadata, RecordingMetadata
@@ -178,7 +180,11 @@ def _states(lstm: LSTM, x: Tensor, state: Any) -> State | None:
     batched = [layer_sizes.each(lambda part: part[:, None] if part.dim() == 2 else part, each) for each in state]
     if tuple(map(layer_sizes.shape_of, batched)) != shapes:
         raise GatewrightError("state", expected, f"{[layer_sizes.shape_of(each) for each in state]}")
-    h_0, c_0 = (layer_sizes.each(lambda part: part.to(x.device, x.dtype), each) for each in batched)
+    types = types_of(lstm, x.dtype)
+    h_0, c_0 = (
+        layer_sizes.each(functools.partial(Tensor.to, device=x.device, dtype=dtype), each)
+        for each, dtype in zip(batched, types, strict=True)
+    )
     return h_0, c_0
 
 

@@ -14,7 +14,8 @@ The identity holds for every cell that keeps and writes, in that cell's own gate
 - peepholes and layer norm on the gates: with the resulting gates;
 - coupled gates: write = (1 - f) ⊙ g, so that c is a weighted average of candidates (`Ledger.weights`);
 - zoneout with the mask or the rate z: keep = z + (1 - z) ⊙ f, write = (1 - z) ⊙ i ⊙ g;
-- clipping: both times clip(c) / c.
+- clipping: both times clip(c) / c;
+- the sLSTM: of the average c / n, keep = f n_{t-1} / n_t and write = (i / n_t) ⊙ z, whose weights sum to 1 too.
 
 **Limits of exactness.**  The shares of c are exact, and no other split has their meaning: what step k wrote, times
 what the gates kept of it.  The *values* of later gates depend on earlier steps too, through h; the ledger takes
@@ -58,9 +59,9 @@ class Ledger:
         cell: the recorded cell state (U,).
         output_gate: the output gate at the step (U,).
         initial_survival: fraction of the initial state that is left (U,).
-        weights: weight of each step's candidate in the cell state, where that is a weighted average of them: with
-            coupled gates (K, U); each is at least 0, and with `initial_survival` they sum to 1.  None for other
-            cells, with clipping, and where an input gate is held.
+        weights: weight of each step's candidate in the cell state, where that is a weighted average of them: in an
+            sLSTM, and with coupled gates (K, U); each is at least 0, and with `initial_survival` they sum to 1.
+            None for other cells, with clipping, and where an input gate is held.
         output: how the hidden state depends on the shares; None where a recording lacks units that it needs.
 
     >>> keep = np.array([[0.5], [0.5], [0.25]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM
+from gatewright.insight.slstm_state import cell_state_before
+from gatewright.nn import LSTM, layer_sizes
+from gatewright.nn.initial_state import types_of
 from gatewright.nn.model import Model
 
 #: Bounds of the number of windows that the norm is a mean over.
@@ -81,7 +84,7 @@ def memory_horizon(
     x = torch.from_numpy(np.stack([recording.inputs[t : t + lags, row] for row, t in windows], axis=1)).to(
         next(lstm.parameters())
     )
-    state = tuple(_states(recording, windows, name).to(x) for name in ("hidden", "cell"))
+    state = _state(recording, lstm, windows, x)
     training = lstm.training
     lstm.eval()  # without dropout between layers
     try:
@@ -102,19 +105,29 @@ def _windows(recording: Recording, lags: int, most: int) -> list[tuple[int, int]
     return [windows[k] for k in np.unique(np.linspace(0, len(windows) - 1, most).astype(int))]
 
 
-def _states(recording: Recording, windows: list[tuple[int, int]], name: str) -> torch.Tensor:
-    """Return the states of all layers before each window: (L, W, H or P)."""
-    layers = []
-    for layer in recording.layers:
-        steps, initial = getattr(layer.forward, name), getattr(layer.forward, f"{name}_initial")
-        layers.append(np.stack([steps[t - 1, row] if t else initial[row] for row, t in windows]))
-    return torch.from_numpy(np.stack(layers))
+def _state(recording: Recording, lstm: LSTM, windows: list[tuple[int, int]], x: torch.Tensor) -> Any:
+    """Return the states of all layers before each window, h and c, as a call of the layers takes them."""
+    cell = functools.partial(cell_state_before, recording, lstm) if lstm.cell.is_slstm else None
+    states = []
+    for name, dtype in zip(("hidden", "cell"), types_of(lstm, x.dtype), strict=True):
+        of_layers = []
+        for number, layer in enumerate(recording.layers):
+            if name == "cell" and cell is not None:
+                before = torch.stack([cell(number, row, t) for row, t in windows])
+            else:
+                steps, initial = getattr(layer.forward, name), getattr(layer.forward, f"{name}_initial")
+                before = torch.from_numpy(
+                    np.stack([steps[t - 1, row] if t else initial[row] for row, t in windows])
+                )
+            of_layers.append(before.to(x.device, dtype))
+        states.append(layer_sizes.joined(lstm, of_layers))
+    return tuple(states)
 
 
 def _last(lstm: LSTM, x: torch.Tensor, state: Any) -> torch.Tensor:
     # States are (L, W, ...) with either value of batch_first; so are the last hidden states of the stack.
-    h_n: torch.Tensor = lstm(x.transpose(0, 1) if lstm.batch_first else x, state)[1][0]
-    return h_n[-1]
+    h_n = lstm(x.transpose(0, 1) if lstm.batch_first else x, state)[1][0]
+    return layer_sizes.one(h_n, lstm.num_layers - 1, 0, 1)
 
 
 def _norms(last: Any, x: torch.Tensor) -> NDArray[np.float64]:

@@ -4,6 +4,8 @@
     m = o ⊙ act(n)                                                            what is shown of c
     h = m, or W_hr m, or with zoneout ζ ⊙ h_{t-1} + (1 - ζ) ⊙ m
 
+An sLSTM has the average c / n in the place of c, and no activation: m = o ⊙ c / n.
+
 `OutputSplit` goes this way with each share of c: act(n) is divided in proportion, and scale is taken as it was.
 """
 
@@ -20,6 +22,20 @@ from gatewright.spec.cell import CellSpec
 
 #: Below this an activation is its argument: each has the slope 1 at 0.
 _LINEAR = 1e-8
+
+
+def activation(cell: CellSpec) -> str:
+    """Return the name of the output activation.
+
+    >>> activation(CellSpec()), activation(CellSpec(kind="slstm"))
+    ('tanh', 'identity')
+    """
+    return "identity" if cell.is_slstm else cell.output_activation
+
+
+def is_average(cell: CellSpec) -> bool:
+    """Whether the cell state is a weighted average of candidates, if no gate is held by itself."""
+    return cell.is_slstm or (cell.coupled and not cell.cell_clip)
 
 
 def with_normal(record: Record, gain: Array, shift: Array) -> Record:
@@ -41,7 +57,7 @@ def read_by_output(record: Record) -> Array:
 
 def bent(record: Record, cell: CellSpec) -> Array:
     """Return what the output gate lets through or not, (T, B, H): tanh(c) of the plain cell."""
-    return activated(cell.output_activation, read_by_output(record))
+    return activated(activation(cell), read_by_output(record))
 
 
 def shown(record: Record, cell: CellSpec) -> Array:
@@ -52,8 +68,8 @@ def shown(record: Record, cell: CellSpec) -> Array:
 def input_factor(record: Record, cell: CellSpec, rounding: float) -> Array | None:
     """Return the weight of each step's candidate where the cell state is a weighted average of candidates.
 
-    That is where what a step keeps and the weight of its candidate sum to 1: with coupled gates, unless the cell
-    state is clipped or an input gate is held by itself.
+    That is where what a step keeps and the weight of its candidate sum to 1: in an sLSTM, and with coupled gates,
+    unless the cell state is clipped or an input gate is held by itself.
 
     Args:
         record: gates and states.
@@ -63,7 +79,7 @@ def input_factor(record: Record, cell: CellSpec, rounding: float) -> Array | Non
     Returns:
         The weight, (T, B, H), at least 0; None for other cells.
     """
-    if not cell.coupled or cell.cell_clip:
+    if not is_average(cell):
         return None
     factor = (1 - cell.zoneout_cell) * record.input_gate
     return factor if (np.abs(factor + record.keep() - 1) <= 8 * rounding).all() else None
@@ -118,7 +134,7 @@ def output_split(
         The split; None where a recording has some units of a layer that is normalised over all of them.
     """
     n = read_by_output(step)
-    factor = step.output_gate * secant(cell.output_activation, n)
+    factor = step.output_gate * secant(activation(cell), n)
     rest, centre = np.zeros_like(factor), None
     if step.normal is not None:
         if step.normal_scale is None or shares is None or others is None:

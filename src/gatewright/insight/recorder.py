@@ -22,7 +22,7 @@ from gatewright.nn import LSTM, Record
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
 from gatewright.runs.run import Run
-from gatewright.spec.cell import CellSpec, LayerWeights, require_lstm
+from gatewright.spec.cell import CellSpec, LayerWeights
 from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
 
@@ -138,7 +138,6 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
         run: a pass of the layers in place of the usual one; `forward` if None.
     """
     lstm = model if isinstance(model, LSTM) else model.lstm
-    require_lstm("a recording", lstm.cell)
     training = [module for module in model.modules() if module.training]
     model.eval()
     saved, lstm.saved = lstm.saved, "float32"  # gates of a bf16 pass as they were, so that a ledger adds up
@@ -157,7 +156,8 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
             module.training = True
     # The head of a classifier may read something else than the hidden state of each step; then it has no readouts.
     head = None if isinstance(model, LSTM) or not batch.about.readouts else model.head
-    about = dataclasses.replace(batch.about, cell=CellSpec.of(lstm.cell.in_evaluation(), bias=lstm.bias))
+    cell = CellSpec.of(lstm.cell.in_evaluation(), bias=lstm.bias)
+    about = dataclasses.replace(batch.about, cell=cell, residual=lstm.residual)
     return Recording(
         about,
         tuple(_layer(lstm, number, layer) for number, layer in enumerate(result.layers)),

@@ -16,10 +16,9 @@ from gatewright.errors import ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular_file
 from gatewright.insight.layers import DIRECTIONS, Layer, Peer
 from gatewright.insight.recording_data import RecordingData
-from gatewright.spec.cell import CellSpec
 from gatewright.spec.recording import RecordingMetadata
 
-#: The format of recordings of the plain cell, and that of all others.
+#: The format of recordings of the plain cell without residual connections, and that of all others.
 PLAIN_FORMAT, FORMAT = "1", "2"
 #: Maximum number of bytes of a file's header that are searched for the name of the format.
 _HEADER = 1 << 24
@@ -49,8 +48,8 @@ def write(path: Path | str, recording: RecordingData) -> None:
                 tensors |= {f"layers.{number}.{direction}.{name}": array for name, array in present.items()}
     if recording.peer:
         tensors |= {"peer.hidden": recording.peer.hidden, "peer.predictions": recording.peer.predictions}
-    plain = recording.about.cell == CellSpec()
-    metadata = {"gatewright_recording": PLAIN_FORMAT if plain else FORMAT, "about": recording.about.to_json()}
+    version = FORMAT if recording.about.version() else PLAIN_FORMAT
+    metadata = {"gatewright_recording": version, "about": recording.about.to_json()}
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     atomic.write_bytes(path, safetensors.numpy.save(contiguous, metadata))
 

@@ -181,8 +181,13 @@ def _units(recording: R, units: Sequence[int]) -> R:
         return array[..., require_units(units, array.shape[-1])]
 
     layers = tuple(_without_scale(layer.map(of_units)) for layer in recording.layers)
-    chosen = require_units(units, recording.layers[0].forward.cell.shape[-1])
-    about = dataclasses.replace(recording.about, edits=_moved(recording.about.edits, "unit", chosen), readouts=())
+    edits: list[Edit] = []
+    for number, layer in enumerate(
+        recording.layers
+    ):  # a negative number is another unit in a layer of another size
+        chosen = require_units(units, layer.forward.cell.shape[-1])
+        edits += _moved((edit for edit in recording.about.edits if edit.layer == number), "unit", chosen)
+    about = dataclasses.replace(recording.about, edits=tuple(edits), readouts=())
     return dataclasses.replace(
         recording, about=about, layers=layers, readout_weight=None, readout_bias=None, model=None
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.equations import GATES, Record
-from gatewright.insight.output import bent, shown
+from gatewright.insight.output import activation, bent, is_average, shown
 from gatewright.spec.cell import CellSpec
 
 Array = NDArray[np.float64]
@@ -61,11 +61,11 @@ class LayerDiagnosis:
         saturated: share of steps with |tanh(c)|, or what the cell has in its place, above 0.99; None where the
             output has no activation.
         labels: short words for each unit: "dead" (activity below 0.001), "counter" (keeps and adds with one sign
-            in at least 95% of the steps), "long memory" (a half-life of at least 100 steps and, if it resets, as
-            many consecutive steps without a reset), "short memory" (a half-life of less than one step), "resets"
-            (some steps reset it, but in nine of ten it keeps with a half-life of at least 10 steps), "shut" (the
-            output gate closed in at least 99% of the steps), "saturated" (|tanh(c)| above 0.99 in at least 90% of
-            the steps).
+            in at least 95% of the steps; never of a cell state that is an average), "long memory" (a half-life of
+            at least 100 steps and, if it resets, as many consecutive steps without a reset), "short memory" (a
+            half-life of less than one step), "resets" (some steps reset it, but in nine of ten it keeps with a
+            half-life of at least 10 steps), "shut" (the output gate closed in at least 99% of the steps),
+            "saturated" (|tanh(c)| above 0.99 in at least 90% of the steps).
         histograms: counts of the values of each gate that the cell has in 20 equal bins, (H, 20).
         ranges: from where to where the bins of each gate go: 0 to 1, the candidate's -1 to 1, or without an
             activation from its least to its largest value.
@@ -127,14 +127,14 @@ def diagnose_layer(
     activity = _steps(shown(record, cell), lengths).std(axis=0, dtype=np.float64)
     one_sign = np.maximum((write > 0).mean(axis=0), (write < 0).mean(axis=0))
     saturated = None
-    if cell.output_activation != "identity":
+    if activation(cell) != "identity":
         saturated = (np.abs(_steps(bent(record, cell), lengths)) > SATURATED).mean(axis=0)
     never = np.zeros(len(activity), dtype=bool)
     ranges = {name: _range(name, gates[name], cell) for name in GATES if name in switches or name == "candidate"}
     tests = {
         # One step has no spread; a unit whose biases alone fix its gates and candidate is a constant.
         "dead": (activity < 1e-3) & (len(c) > 1) & ~_constant(gates, keep),
-        "counter": ((keep > OPEN).mean(axis=0) >= 0.95) & (one_sign >= 0.95),
+        "counter": never if is_average(cell) else ((keep > OPEN).mean(axis=0) >= 0.95) & (one_sign >= 0.95),
         "long memory": (half_life >= 100) & (~has_resets | (longest >= 100)),
         "short memory": half_life < 1,
         "resets": has_resets,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gatewright.equations import Record
 from gatewright.insight.diagnosis import Diagnosis
 from gatewright.insight.layers import DIRECTIONS, Layer, map_record, quantities
-from gatewright.insight.output import input_factor
+from gatewright.insight.output import input_factor, is_average
 from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recording import Recording
 from gatewright.spec.cell import CellFeatures, CellSpec
@@ -60,6 +60,7 @@ class Payload:
             "layers": [_layer_meta(layer) for layer in recording.layers],
             "cell": _cell_meta(about.cell),
             "weighted": _is_weighted(recording),
+            "residual": about.residual,
             "inputs": list(about.inputs),
             "series": {
                 "targets": list(data.targets),
@@ -157,7 +158,7 @@ def _is_weighted(recording: Recording) -> bool:
     def steps(name: str, array: NDArray[Any]) -> NDArray[Any]:
         return array if name.endswith("_initial") else array[within]
 
-    return cell.coupled and all(
+    return is_average(cell) and all(
         input_factor(map_record(record, steps), cell, rounding) is not None for _, record in recording.records()
     )
 

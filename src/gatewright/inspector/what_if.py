@@ -12,6 +12,7 @@ from gatewright.errors import GatewrightError, shorten
 from gatewright.insight import changes
 from gatewright.insight.layers import DIRECTIONS
 from gatewright.nn import LSTM
+from gatewright.nn.layer_sizes import hidden_sizes
 from gatewright.nn.model import Model
 from gatewright.spec.json import Spec
 
@@ -88,10 +89,11 @@ class WhatIf(Spec):
         Raises:
             GatewrightError: names the first that is not.
         """
-        H, T = lstm.hidden_size, int(max(lengths))
+        T = int(max(lengths))
         directions = DIRECTIONS[: 2 if lstm.bidirectional else 1]
         last = lstm.num_layers - 1
         _require(0 <= self.layer <= last, "layer", f"a layer from 0 to {last}", self.layer)
+        H = hidden_sizes(lstm)[self.layer]
         _require(self.direction in directions, "direction", "a direction that the layer has", self.direction)
         _require(0 <= self.row < len(lengths), "row", f"a row from 0 to {len(lengths) - 1}", self.row)
         for k, clamp in enumerate(self.clamp):

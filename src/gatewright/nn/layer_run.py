@@ -130,11 +130,11 @@ def _by_type(
     stack, directions = lstm._stack(weights), 2 if lstm.bidirectional else 1
     of_cell = None if lstm._variant is None else variant.Pass(lstm._variant, lstm.training)
     plain = of_cell is None or of_cell.computed_as_plain()
-    if not plain:
+    if of_cell is not None and not plain:
         if way.by_kernels and way.steps is not None:
             slow_path.say("Lengths, masks and resets for a cell with features")
         by_kernels = way.by_kernels and way.code != precision.INT8 and way.steps is None
-        way = way._replace(by_kernels=by_kernels and not lstm._variant.is_slstm)
+        way = way._replace(by_kernels=by_kernels and of_cell.by_kernels())
     if of_cell is not None:
         stack = of_cell.dropped(stack, directions)
     sizes = input.batch_sizes if isinstance(input, PackedSequence) else None

@@ -111,6 +111,7 @@ class RecordingMetadata(Spec):
         edits: edits of cell states by hand.
         data: metadata of its kind.
         cell: the cell of the layers as it is outside of training; its projection is none of it.
+        residual: whether the output of each layer after the first has its input added to it.
     """
 
     title: str
@@ -123,3 +124,4 @@ class RecordingMetadata(Spec):
     edits: tuple[Edit, ...]
     data: SeriesMetadata | TextMetadata | ClassesMetadata | LayersMetadata
     cell: CellSpec = left_out(_PLAIN, since=2)  # noqa: RUF009 - a frozen default
+    residual: bool = left_out(False, since=2)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.errors import GatewrightError
+from gatewright.nn.layer_sizes import each
 from gatewright.nn.model import Model, State
 from gatewright.spec.recording import RecordingMetadata
 from gatewright.tasks.forecast.window_units import Place
@@ -27,7 +28,7 @@ class InputBatch:
         about: names; title and fingerprint are there, edits are not yet.
         x: symbols (T, B), or numbers (T, B, D), on the device of the model.
         lengths: steps of each row (B,).
-        state: initial hidden and cell states, each (L*S, B, ...); zeros if None.
+        state: initial hidden and cell states, each (L*S, B, ...), or of each layer; zeros if None.
         level: a forecaster's targets as last observed (T, B, targets), in the scaler's units; else None.
         differences: a forecaster's seasonal differences (T, B, seasons, horizon, targets); else None.
         place: zero and unit of a forecaster's output, with the scale of a window (T, B, targets); else None.
@@ -66,7 +67,7 @@ class InputBatch:
             about=replace(self.about, rows=tuple(self.about.rows[row] for row in chosen)),
             x=selection(self.x),
             lengths=self.lengths[chosen],
-            state=None if self.state is None else (self.state[0][:, chosen], self.state[1][:, chosen]),
+            state=None if self.state is None else tuple(each(lambda part: part[:, chosen], s) for s in self.state),
             level=selection(self.level),
             differences=selection(self.differences),
             place=None if self.place is None else Place(*map(selection, self.place)),
