@@ -46,6 +46,7 @@ from tests.support.model_files import (
     SERIES,
     SERIES_SPEC,
     SLSTM,
+    STACK,
     SYMBOLS,
     SYMBOLS_SPEC,
     VARIANT,
@@ -189,7 +190,7 @@ def test_version_1_is_read_as_times_without_a_zone(path: Path) -> None:
 def test_a_file_has_the_oldest_version_that_holds_its_model(path: Path) -> None:
     """So that a model that needs nothing new keeps its bytes, and no model has two files."""
     models = ((SERIES, "2"), (SYMBOLS, "2"), (SEASONAL, "3"), (CATEGORIES, "4"), (MERGED, "4"), (VARIANT, "5"))
-    models += ((SLSTM, "6"),)
+    models += ((SLSTM, "6"), (STACK, "6"))
     for model, version in models:
         whole = content(model)
         assert parsed(whole)[0]["__metadata__"]["gatewright"] == version
@@ -199,7 +200,7 @@ def test_a_file_has_the_oldest_version_that_holds_its_model(path: Path) -> None:
             with pytest.raises(ModelFileError) as caught:
                 read(path)
             expected = f"metadata.gatewright: expected version '{version}'"
-            if other == "1" and model not in (MERGED, VARIANT, SLSTM):
+            if other == "1" and model not in (MERGED, VARIANT, SLSTM, STACK):
                 expected = "spec.encoder: expected no field 'time_zone' in a file of version 1"
             assert expected in str(caught.value)
 

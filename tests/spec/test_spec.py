@@ -197,6 +197,13 @@ WRONG = [
     (SERIES, "lstm", "big", "spec.lstm"),
     (SERIES, "lstm.hidden_size", 0, "hidden_size"),
     (SERIES, "lstm.hidden_size", BIG, "hidden_size"),
+    (SERIES, "lstm.hidden_size", [], "hidden_size"),
+    (SERIES, "lstm.hidden_size", [4, 0], "hidden_size"),
+    (SERIES, "lstm.hidden_size", [4, 5.0], r"hidden_size\[1\]"),
+    (SERIES, "lstm.hidden_size", [4, 5, 6], "num_layers"),
+    (SERIES, "lstm.hidden_size", [5, 3], "proj_size"),
+    (SYMBOLS, "lstm.residual", True, "residual: expected false for one layer"),
+    (SYMBOLS, "lstm.hidden_size", "4", "hidden_size"),
     (SERIES, "lstm.num_layers", -1, "num_layers"),
     (SERIES, "lstm.dropout", 1, "dropout"),
     (SERIES, "lstm.dropout", -0.1, "dropout"),
@@ -224,6 +231,23 @@ WRONG = [
 def test_a_wrong_value_is_named(spec: Spec, path: str, value: Any, match: str) -> None:
     with pytest.raises(SpecError, match=match):
         type(spec).from_json(edited(spec, path, value))
+
+
+def test_sizes_of_layers_are_left_out_where_they_are_equal() -> None:
+    """So that equal stacks have one text, and files without the feature their version."""
+    stack = StackSpec((5, 3, 4), proj_size=2, residual=True)
+    spec = ModelSpec(SYMBOLS.encoder, stack, SYMBOLS.head)
+    assert '"hidden_size":[5,3,4],"num_layers":3,"proj_size":2,"residual":true' in spec.to_json()
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert (spec.version(), StackSpec((5, 4)).version(), StackSpec(5, 2, residual=True).version()) == (6, 6, 6)
+    assert (StackSpec((5, 5)), StackSpec((5, 5)).version()) == (StackSpec(5, 2), 0)
+    shapes = StackSpec((5, 4), bidirectional=True).tensors(3)
+    assert shapes["lstm.weight_ih_l1_reverse"] == (16, 10)
+    assert shapes["lstm.weight_hh_l1"] == (16, 4)
+    with pytest.raises(
+        SpecError, match=r"^residual: expected false, or layers of one hidden_size or with a proj_size"
+    ):
+        StackSpec((5, 4), residual=True)
 
 
 def test_a_model_reads_something_and_gives_no_billions() -> None:

@@ -119,6 +119,11 @@ SLSTM_SPEC = ModelSpec(
     SymbolHead(),
 )
 SLSTM = ModelFile(SLSTM_SPEC, weights(SLSTM_SPEC), vocabulary=VOCABULARY)
+#: Layers of unequal size, with residual connections between what they are projected to.
+STACK_SPEC = ModelSpec(
+    SymbolEncoder(symbols=3, embedding_size=2), StackSpec((5, 3, 4), proj_size=2, residual=True), SymbolHead()
+)
+STACK = ModelFile(STACK_SPEC, weights(STACK_SPEC), vocabulary=VOCABULARY)
 ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS, UNITS, MERGED, VARIANT]
 
 

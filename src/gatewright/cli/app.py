@@ -15,6 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from gatewright.errors import GatewrightError
+from gatewright.tasks.option_values import sizes_of
 
 
 def _convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
@@ -27,6 +28,8 @@ def _convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
             float(token.value)
         except ValueError:
             raise ValueError(f"expected a number, got {token.value!r}") from None
+    if kind == int | tuple[int, ...] | None:
+        return sizes_of(",".join(token.value for token in tokens))
     return cyclopts.convert(kind, tokens)
 
 

@@ -97,6 +97,10 @@ def info(run: Path | None = None, /) -> None:
     say(f"version   {importlib.metadata.version('gatewright')}\n{kernels.info()}")
 
 
+def _units(sizes: int | tuple[int, ...]) -> str:
+    return ", ".join(map(str, sizes[:-1])) + f" and {sizes[-1]}" if isinstance(sizes, tuple) else str(sizes)
+
+
 def _described(run: Path) -> str:
     """Return what a model is, in lines: its kind, its layers and their cell, its size."""
     from gatewright.files import model_file
@@ -107,12 +111,13 @@ def _described(run: Path) -> str:
     path = require_model_file(run)
     file = model_file.read(path)
     stack = file.spec.lstm
-    count = f"{stack.num_layers} layer{'s' if stack.num_layers > 1 else ''} of {stack.hidden_size} units"
-    projected = f", projected to {stack.proj_size}" if stack.proj_size else ""
+    count = f"{stack.num_layers} layer{'s' if stack.num_layers > 1 else ''} of {_units(stack.hidden_size)} units"
+    projected = f"projected to {stack.proj_size}" if stack.proj_size else ""
+    both = "in both directions" if stack.bidirectional else ""
     lines = {
         "file": on_a_line(str(path)),
         "kind": kind_of(file.spec).name,
-        "layers": f"{count}{projected}{', in both directions' if stack.bidirectional else ''}",
+        "layers": ", ".join(filter(None, (count, projected, both, "residual" if stack.residual else ""))),
         "cell": " ".join(words_of(stack)),
         "dropout": f"{stack.dropout:g}",
         "weights": f"{sum(tensor.size for tensor in file.tensors.values()):,}",

@@ -61,10 +61,12 @@ class Forecaster(PathSampling, RollingOrigins):
         calendar: calendar inputs.
         holidays: countries, or parts of them such as "DE-BY", whose public holidays are known in advance.
         reads: inputs from past targets: "change", "level", "both" or "nothing".
-        hidden: units of each LSTM layer (default: 64).
-        layers: LSTM layers (default: 1).
+        hidden: units of each LSTM layer, or a list of those of all layers, such as
+            ``[128, 64, 32]`` (default: 64).
+        layers: LSTM layers (default: 1, or as many as ``hidden`` lists).
         dropout: dropout rate (default: 0.2).
         proj: width of the projected hidden state; 0 for none.
+        residual: whether each layer after the first adds its input to its output.
         cell: features of the LSTM cell (``docs/variants.md``): a dict such as
             ``{"layer_norm": True, "zoneout_cell": 0.1}``, a `gatewright.CellSpec`, or words of the command line,
             such as "layer_norm zoneout_cell=0.1" or "slstm heads=4"; the plain cell if None.
@@ -134,8 +136,8 @@ class Forecaster(PathSampling, RollingOrigins):
         minimum: float | str | Sequence[float | str] | None = None,
         maximum: float | str | Sequence[float | str] | None = None, calendar: str | Sequence[str] | None = None,
         holidays: str | Sequence[str] | None = None, reads: str | None = None,
-        hidden: int | None = None, layers: int | None = None, dropout: float | None = None,
-        proj: int | None = None,
+        hidden: int | Sequence[int] | None = None, layers: int | None = None, dropout: float | None = None,
+        proj: int | None = None, residual: bool | None = None,
         cell: CellSpec | Mapping[str, Any] | str | Sequence[str] | None = None, embedding: int | None = None,
         category_size: Mapping[str, int] | Sequence[str] | None = None,
         forget_bias: float | None = None, chrono: int | None = None,
@@ -156,7 +158,8 @@ class Forecaster(PathSampling, RollingOrigins):
         self.transform, self.scale = transform, scale
         self.minimum, self.maximum = minimum, maximum
         self.hidden, self.layers, self.dropout = hidden, layers, dropout
-        self.proj, self.cell, self.embedding, self.category_size = proj, cell, embedding, category_size
+        self.proj, self.residual, self.cell = proj, residual, cell
+        self.embedding, self.category_size = embedding, category_size
         self.forget_bias, self.chrono, self.start = forget_bias, chrono, start
         self.time_format = time_format
         self.time_zone, self.resample, self.aggregate = time_zone, resample, aggregate

@@ -51,10 +51,12 @@ class LanguageModel(Estimator):
         vocabulary_size: maximum number of tokens of a byte pair encoding; 2048 if None.
         context: number of tokens before gradients are cut (default: 64).
         reset: share of the streams that start a chunk with a zero state (default: 0.1).
-        hidden: units of each LSTM layer (default: 512).
-        layers: LSTM layers (default: 1).
+        hidden: units of each LSTM layer, or a list of those of all layers, such as
+            ``[128, 64, 32]`` (default: 512).
+        layers: LSTM layers (default: 1, or as many as ``hidden`` lists).
         dropout: dropout rate (default: 0.1).
         proj: width of the projected hidden state; 0 for none.
+        residual: whether each layer after the first adds its input to its output.
         cell: features of the LSTM cell (``docs/variants.md``): a dict such as
             ``{"layer_norm": True, "zoneout_cell": 0.1}``, a `gatewright.CellSpec`, or words of the command line,
             such as "layer_norm zoneout_cell=0.1" or "slstm heads=4"; the plain cell if None.
@@ -93,8 +95,9 @@ class LanguageModel(Estimator):
 
     def __init__(
         self, *, tokens: str | None = None, vocabulary_size: int | None = None, context: int | None = None,
-        reset: float | None = None, hidden: int | None = None,
+        reset: float | None = None, hidden: int | Sequence[int] | None = None,
         layers: int | None = None, dropout: float | None = None, proj: int | None = None,
+        residual: bool | None = None,
         cell: CellSpec | Mapping[str, Any] | str | Sequence[str] | None = None,
         embedding: int | None = None, forget_bias: float | None = None, chrono: int | None = None,
         valid: float | str | None = None,
@@ -106,7 +109,8 @@ class LanguageModel(Estimator):
     ) -> None:  # fmt: skip
         self.tokens, self.vocabulary_size = tokens, vocabulary_size
         self.context, self.reset, self.hidden, self.layers = context, reset, hidden, layers
-        self.dropout, self.proj, self.cell, self.embedding = dropout, proj, cell, embedding
+        self.dropout, self.proj, self.residual = dropout, proj, residual
+        self.cell, self.embedding = cell, embedding
         self.forget_bias, self.chrono = forget_bias, chrono
         self.valid, self.test, self.epochs, self.steps = valid, test, epochs, steps
         self.batch, self.lr, self.schedule, self.warmup = batch, lr, schedule, warmup

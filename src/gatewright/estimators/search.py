@@ -182,6 +182,7 @@ def _entry(name: str, values: Any) -> str:
         return ":".join(map(str, values))
     if isinstance(values, list):
         each = [words_from(value) for value in values] if name == "cell" else values
+        each = [str(value).lower() if isinstance(value, bool) else value for value in each]
         return ",".join("+".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v) for v in each)
     raise GatewrightError("search", f'(low, high), (low, high, "log") or a list for {name}', shorten(values))
 

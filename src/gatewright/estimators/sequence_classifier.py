@@ -44,8 +44,9 @@ class SequenceClassifier(SequenceEstimator):
     lists; the parameters are the options of the same name there.
 
     Args:
-        hidden: units of each LSTM layer and direction (default: 64).
-        layers: LSTM layers (default: 1).
+        hidden: units of each LSTM layer and direction, or a list of those of all layers, such as
+            ``[128, 64, 32]`` (default: 64).
+        layers: LSTM layers (default: 1, or as many as ``hidden`` lists).
         directions: "both", or "forward" for a model that a stream can run (default: both).
         pooling: how steps become one vector: "last", "mean", "max" or "attention" (default: max).
         dropout: dropout rate (default: 0.2).
@@ -55,6 +56,7 @@ class SequenceClassifier(SequenceEstimator):
             deviations of the mean of a sequence within its class; 1 by default with fewer than 1,000 training
             sequences, else 0.
         proj: width of the projected hidden state; 0 for none.
+        residual: whether each layer after the first adds its input to its output.
         cell: features of the LSTM cell (``docs/variants.md``): a dict such as
             ``{"layer_norm": True, "zoneout_cell": 0.1}``, a `gatewright.CellSpec`, or words of the command line,
             such as "layer_norm zoneout_cell=0.1" or "slstm heads=4"; the plain cell if None.
@@ -106,10 +108,11 @@ class SequenceClassifier(SequenceEstimator):
     _kind = "classify"
 
     def __init__(
-        self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
+        self, *, hidden: int | Sequence[int] | None = None, layers: int | None = None,
+        directions: str | None = None,
         pooling: str | None = None, dropout: float | None = None, noise: float | None = None,
         shift: float | None = None,
-        proj: int | None = None,
+        proj: int | None = None, residual: bool | None = None,
         cell: CellSpec | Mapping[str, Any] | str | Sequence[str] | None = None, embedding: int | None = None,
         category_size: Mapping[str, int] | Sequence[str] | None = None,
         forget_bias: float | None = None, chrono: int | None = None,
@@ -126,7 +129,8 @@ class SequenceClassifier(SequenceEstimator):
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
         self.pooling, self.dropout, self.noise, self.shift = pooling, dropout, noise, shift
-        self.proj, self.cell, self.embedding, self.category_size = proj, cell, embedding, category_size
+        self.proj, self.residual, self.cell = proj, residual, cell
+        self.embedding, self.category_size = embedding, category_size
         self.forget_bias, self.chrono = forget_bias, chrono
         self.class_weights, self.fill = class_weights, fill
         self.time_format, self.decimal, self.thousands = time_format, decimal, thousands

@@ -44,8 +44,9 @@ class SequenceTagger(SequenceEstimator):
     `gatewright train --help` lists; the parameters are the options of the same name there.
 
     Args:
-        hidden: units of each LSTM layer and direction (default: 64).
-        layers: LSTM layers (default: 1).
+        hidden: units of each LSTM layer and direction, or a list of those of all layers, such as
+            ``[128, 64, 32]`` (default: 64).
+        layers: LSTM layers (default: 1, or as many as ``hidden`` lists).
         directions: "forward" for a label from the steps so far, as a stream gives it; or "both" where the whole
             sequence is there (default: forward).
         dropout: dropout rate (default: 0.2).
@@ -54,6 +55,7 @@ class SequenceTagger(SequenceEstimator):
         shift: random offset of each column of a sequence while training, the same at all of its steps, in standard
             deviations of the mean of a sequence (default: 0.0).
         proj: width of the projected hidden state; 0 for none.
+        residual: whether each layer after the first adds its input to its output.
         cell: features of the LSTM cell (``docs/variants.md``): a dict such as
             ``{"layer_norm": True, "zoneout_cell": 0.1}``, a `gatewright.CellSpec`, or words of the command line,
             such as "layer_norm zoneout_cell=0.1" or "slstm heads=4"; the plain cell if None.
@@ -108,9 +110,10 @@ class SequenceTagger(SequenceEstimator):
     _kind = "tag"
 
     def __init__(
-        self, *, hidden: int | None = None, layers: int | None = None, directions: str | None = None,
+        self, *, hidden: int | Sequence[int] | None = None, layers: int | None = None,
+        directions: str | None = None,
         dropout: float | None = None, noise: float | None = None, shift: float | None = None,
-        proj: int | None = None,
+        proj: int | None = None, residual: bool | None = None,
         cell: CellSpec | Mapping[str, Any] | str | Sequence[str] | None = None, embedding: int | None = None,
         category_size: Mapping[str, int] | Sequence[str] | None = None,
         forget_bias: float | None = None, chrono: int | None = None, context: int | None = None,
@@ -127,7 +130,8 @@ class SequenceTagger(SequenceEstimator):
     ) -> None:  # fmt: skip
         self.hidden, self.layers, self.directions = hidden, layers, directions
         self.dropout, self.noise, self.shift = dropout, noise, shift
-        self.proj, self.cell, self.embedding, self.category_size = proj, cell, embedding, category_size
+        self.proj, self.residual, self.cell = proj, residual, cell
+        self.embedding, self.category_size = embedding, category_size
         self.forget_bias, self.chrono, self.context = forget_bias, chrono, context
         self.class_weights, self.fill, self.time_format = class_weights, fill, time_format
         self.decimal, self.thousands, self.missing = decimal, thousands, missing

@@ -233,6 +233,8 @@ class _Input(NamedTuple):
 
 def _header(file: ModelFile) -> str:
     spec, reads = file.spec, _Input.of(file)
+    if not isinstance(spec.lstm.hidden_size, int) or spec.lstm.residual:
+        raise GatewrightError("model", "layers of one size without residual connections, for C", "others")
     sizes = {
         "INPUT": spec.labeller[0].row_size
         if spec.labeller is not None
@@ -295,7 +297,7 @@ def _layers(spec: ModelSpec) -> str:
     layers = []
     for n in range(stack.num_layers):
         D = stack.output_size if n else spec.input_size
-        present = stack.cell.weights(D, stack.hidden_size)
+        present = stack.cell.weights(D, stack.hidden_sizes[n])
         arrays = [f"lstm_{name}_l{n}" if name in present else "NULL" for name in PLAIN_WEIGHTS]
         fields = zip(LayerWeights._fields, arrays, strict=False)
         weights = "\n".join(f"        .{field} = {array}," for field, array in fields)

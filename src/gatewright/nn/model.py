@@ -20,7 +20,7 @@ from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.stream import Stream
 from gatewright.spec import ClassHead, ModelSpec, QuantileHead, Scaler, TableSpec, Vocabulary
 
-#: Hidden and cell states of all layers, each (layers, B, H).
+#: Hidden and cell states of all layers, each (layers, B, H), or a tuple of those of each layer where sizes differ.
 State = tuple[Tensor, Tensor]
 
 
@@ -89,6 +89,7 @@ class Model(nn.Module):
             dropout=between,
             bidirectional=stack.bidirectional,
             cell=stack.cell,
+            residual=stack.residual,
         )
         self.dropout = nn.Dropout(stack.dropout)
         self.pool = pool_of(spec, stack.output_size)

@@ -63,6 +63,8 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
     """
     require_stepwise(file.spec)
     spec, tensors = file.spec, file.tensors
+    if not isinstance(spec.lstm.hidden_size, int) or spec.lstm.residual:
+        raise GatewrightError("model", "layers of one size without residual connections, for a stream", "others")
     cell = _evaluated(spec.lstm.cell, weights)
     arrays = {name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")}
     layers = sorted_by_layer(arrays, cell)
@@ -84,7 +86,7 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
     sizes = (
         stack.num_layers,
         stack.output_size,
-        stack.hidden_size,
+        stack.hidden_sizes[0],
         len(spec.encoder.targets) or pooled_width(spec),
     )
     most = _most_hidden(weights, projected=stack.proj_size > 0)

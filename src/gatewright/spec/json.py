@@ -114,6 +114,9 @@ class Spec:
         return max(versions)
 
 
+#: A whole number, or several.
+_ONE_OR_SEVERAL = int | tuple[int, ...]
+
 _hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
 
 
@@ -139,7 +142,7 @@ def _to_plain(annotation: Any, value: Any) -> Any:
         tag = _tag(value)
         return plain if tag is None else {"kind": tag, **plain}
     if isinstance(value, tuple):
-        item = typing.get_args(annotation)[0]
+        item = int if annotation == _ONE_OR_SEVERAL else typing.get_args(annotation)[0]
         return [_to_plain(item, part) for part in value]
     # A rate given as 0 is written as 0.0, so that equal specifications have one text.
     return float(value) if annotation is float and type(value) is int else value
@@ -158,6 +161,8 @@ def _is_written(field: dataclasses.Field[Any], value: Any) -> bool:
 
 def _from_plain(annotation: Any, plain: Any, name: str) -> Any:
     """Turn parsed JSON into what the annotation of a field says, or raise with the field's name."""
+    if annotation == _ONE_OR_SEVERAL:
+        return _from_plain(tuple[int, ...] if isinstance(plain, list) else int, plain, name)
     if isinstance(annotation, types.UnionType):
         kinds = {cls.kind: cls for cls in typing.get_args(annotation)}
         kind = plain.get("kind") if isinstance(plain, dict) else None

@@ -27,30 +27,82 @@ class StackSpec(CellFeatures):
     The cell of its layers has the features of `CellFeatures`, by keyword.
 
     Attributes:
-        hidden_size: units of each layer.
-        num_layers: layers.
+        hidden_size: units of each layer; a tuple of the units of all layers where these differ.
+        num_layers: layers; 1 leaves it to a tuple of units.
         dropout: rate between layers and before the head, while training.
         proj_size: width of the projected hidden state; 0 for none.
         bidirectional: whether each layer also runs in reverse, over whole sequences.
+        residual: whether each layer after the first adds its input to its output.
+
+    >>> StackSpec((16, 8)).num_layers, StackSpec((8, 8)) == StackSpec(8, 2)
+    (2, True)
     """
 
-    hidden_size: int
+    hidden_size: int | tuple[int, ...]
     num_layers: int = 1
     dropout: float = 0.0
     proj_size: int = 0
     bidirectional: bool = left_out(False, since=3)
+    residual: bool = left_out(False, since=6)
 
     def __post_init__(self) -> None:
-        require_size("hidden_size", self.hidden_size)
+        self._unify()
+        sizes = self.hidden_size if isinstance(self.hidden_size, tuple) else (self.hidden_size,)
+        for size in sizes:
+            require_size("hidden_size", size)
         require_size("num_layers", self.num_layers)
         require(0.0 <= self.dropout < 1.0, "dropout", "a rate from 0 up to, but not, 1", self.dropout)
-        require(0 <= self.proj_size < self.hidden_size, "proj_size", "0 or less than hidden_size", self.proj_size)
-        self.cell.require_heads(self.hidden_size)  # after the features, which the cell checks
+        require(0 <= self.proj_size < min(sizes), "proj_size", "0 or less than hidden_size", self.proj_size)
+        if self.residual:
+            require(self.num_layers > 1, "residual", "false for one layer, or two layers or more", "true")
+            expected = "false, or layers of one hidden_size or with a proj_size, whose outputs can be added"
+            got = f"true with hidden_size={self.hidden_size}"
+            require(not self.is_unequal or self.proj_size > 0, "residual", expected, got)
+        for size in sizes:
+            self.cell.require_heads(size)  # after the features, which the cell checks
+
+    def _unify(self) -> None:
+        """Make a tuple of equal sizes one size, so that equal stacks are equal; the number of layers follows."""
+        sizes = self.hidden_size
+        if not isinstance(sizes, tuple):
+            return
+        whole = len(sizes) > 0 and all(type(size) is int for size in sizes)
+        require(whole, "hidden_size", "a whole number, or one for each layer", sizes)
+        require(self.num_layers in (1, len(sizes)), "num_layers", f"{len(sizes)}, as hidden_size", self.num_layers)
+        object.__setattr__(self, "num_layers", len(sizes))
+        if len(set(sizes)) == 1:
+            object.__setattr__(self, "hidden_size", sizes[0])
+
+    def version(self) -> int:
+        """Return the version of the model file's format that has every field in use, as `Spec.version`."""
+        return max(super().version(), 6 if self.is_unequal else 0)
+
+    @property
+    def is_unequal(self) -> bool:
+        """Whether the layers differ in size."""
+        return isinstance(self.hidden_size, tuple)
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Units of each layer."""
+        return self.hidden_size if isinstance(self.hidden_size, tuple) else (self.hidden_size,) * self.num_layers
+
+    @property
+    def output_sizes(self) -> tuple[int, ...]:
+        """Width of the output of each layer: that of its hidden state, in each direction."""
+        directions = 2 if self.bidirectional else 1
+        return tuple((self.proj_size or size) * directions for size in self.hidden_sizes)
+
+    @property
+    def cell_state_sizes(self) -> tuple[int, ...]:
+        """Width of the cell state of each layer, in one direction."""
+        return tuple(map(self.cell.cell_state_size, self.hidden_sizes))
 
     @property
     def output_size(self) -> int:
-        """Width of the stack's output: that of the hidden state, in each direction."""
-        return (self.proj_size or self.hidden_size) * (2 if self.bidirectional else 1)
+        """Width of the stack's output: that of the last hidden state, in each direction."""
+        last = self.hidden_size[-1] if isinstance(self.hidden_size, tuple) else self.hidden_size
+        return (self.proj_size or last) * (2 if self.bidirectional else 1)
 
     @property
     def cell(self) -> CellSpec:
@@ -59,13 +111,13 @@ class StackSpec(CellFeatures):
 
     def tensors(self, input_size: int) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in order, for an input of this width."""
-        widths = (input_size, *[self.output_size] * (self.num_layers - 1))
+        widths = (input_size, *self.output_sizes[:-1])
         directions = ("", "_reverse") if self.bidirectional else ("",)
         return {
             f"lstm.{name}_l{layer}{direction}": shape
-            for layer, D in enumerate(widths)
+            for layer, (D, H) in enumerate(zip(widths, self.hidden_sizes, strict=True))
             for direction in directions
-            for name, shape in self.cell.weights(D, self.hidden_size).items()
+            for name, shape in self.cell.weights(D, H).items()
         }
 
 

@@ -231,6 +231,8 @@ class Kind(Protocol[Data]):
         """Whether the value of an option fits that of an initial model or of a run that goes on."""
         if option == "cell":
             return same_cell(value, fixed)
+        if option == "hidden" and isinstance(value, tuple) and len(set(value)) == 1:
+            return bool(value[0] == fixed)  # the number of layers is another option
         return bool(value == fixed)
 
     def files(self, paths: tuple[Path, ...]) -> TextFiles:

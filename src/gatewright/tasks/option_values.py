@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
@@ -50,12 +51,46 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, set, frozenset)) else value
 
 
+#: The type of a whole number, or one for each layer.
+SIZES = "sizes"
+_NAMES = {"int | tuple[int, ...]": SIZES}
+
+
 def types_of(options: type[Any]) -> dict[str, str]:
     """Return the names of a table's options, each with the type of its values."""
-    return {option.name: str(option.type).removesuffix(" | None") for option in fields(options)}
+    types = {option.name: str(option.type).removesuffix(" | None") for option in fields(options)}
+    return {name: _NAMES.get(kind, kind) for name, kind in types.items()}
+
+
+def sizes_of(text: str) -> int | tuple[int, ...]:
+    """Return a whole number, or several with commas or "+" between them.
+
+    Raises:
+        ValueError: if the text is none.
+
+    >>> sizes_of("64"), sizes_of("128,64,32")
+    (64, (128, 64, 32))
+    """
+    words = [word.strip() for word in re.split(r"[,+]", text)]
+    if not all(re.fullmatch(r"\d{1,18}", word) for word in words):
+        raise ValueError(f"expected a whole number, or several such as 128,64,32, got {text!r}")
+    sizes = tuple(map(int, words))
+    return sizes if len(sizes) > 1 else sizes[0]
 
 
 _KINDS = {"int": "a whole number", "float": "a number", "str": "a text"}
+
+
+def _read_sizes(argument: str, value: Any) -> int | tuple[int, ...]:
+    if isinstance(value, list) and value and all(type(size) is int for size in value):
+        return tuple(value) if len(value) > 1 else value[0]
+    if type(value) is int:
+        return value
+    try:
+        return sizes_of(value if isinstance(value, str) else "")
+    except ValueError:
+        expected = "a whole number, or one for each layer, such as [128, 64, 32]"
+        raise GatewrightError(argument, expected, shorten(value)) from None
 
 
 def read_value(argument: str, kind: str, value: Any) -> Any:
@@ -73,6 +108,8 @@ def read_value(argument: str, kind: str, value: Any) -> Any:
         item = "str" if "str" in kind else "float"
         items = value if isinstance(value, list) else [value] if value != "" else []
         return tuple(read_value(argument, item, entry) for entry in items)
+    if kind == SIZES:
+        return _read_sizes(argument, value)
     if kind == "float" and type(value) is int:
         if abs(value) > sys.float_info.max:
             raise GatewrightError(argument, "a number within a float's range", shorten(value))

@@ -105,6 +105,13 @@ def _are_seasons(values: tuple[str, ...]) -> bool:
     )
 
 
+def _are_sizes(value: Any) -> bool:
+    sizes = value if isinstance(value, tuple) else (value,)
+    return 1 <= len(sizes) <= _MOST_LAYERS and all(1 <= size <= _LARGEST for size in sizes)
+
+
+_MOST_LAYERS = 256
+_SIZES = _rule(_are_sizes, f"a whole number from 1 to {_LARGEST}, or one for each layer, such as 128,64,32")
 _SEASONS = _rule(_are_seasons, f"none, or different lengths from 1 to {LONGEST_SEASON}, at most {MOST_SEASONS}")
 
 
@@ -259,8 +266,11 @@ class ModelOptions:
     """Size of the model.
 
     Attributes:
-        hidden: Number of units of each LSTM layer (default: 64; text 512).
-        layers: Number of LSTM layers (default: 1).
+        hidden: Number of units of each LSTM layer, or one number for each, such as 128,64,32 (default: 64; text
+            512).
+        layers: Number of LSTM layers (default: 1, or as many as --hidden has numbers).
+        residual: Residual connections: each layer after the first adds its input to its output (Wu et al. 2016);
+            layers of one size, or with --proj (default: off).
         dropout: Dropout rate between layers and before the head (default: 0.2; text 0.1).
         proj: Width of the projected hidden state; 0 for none (default: 0).
         cell: Features of the LSTM cell: peephole, coupled, layer_norm, input_gate=false (also forget_gate,
@@ -290,8 +300,9 @@ class ModelOptions:
             it leaves, in the training part) or "zero" (the last value) (default: data).
     """
 
-    hidden: int | None = field(default=None, metadata=_POSITIVE)
-    layers: int | None = field(default=None, metadata=_at_least(1, 256))
+    hidden: int | tuple[int, ...] | None = field(default=None, metadata=_SIZES)
+    layers: int | None = field(default=None, metadata=_at_least(1, _MOST_LAYERS))
+    residual: bool | None = None
     dropout: float | None = field(
         default=None, metadata=_rule(lambda value: 0 <= value < 1, "a rate from 0 up to, but not, 1")
     )
@@ -410,6 +421,7 @@ def stack_options(stack: StackSpec) -> ModelOptions:
     return ModelOptions(
         hidden=stack.hidden_size,
         layers=stack.num_layers,
+        residual=stack.residual,
         dropout=stack.dropout,
         proj=stack.proj_size,
         cell=words_of(stack),
@@ -427,7 +439,7 @@ TRAINING_DEFAULTS = TrainingOptions(
     schedule="cosine", warmup=50, weight_decay=0.01, clip=1.0, patience=5, checkpoint_every=100, seed=0,
     precision="float32", device="auto",
 )  # fmt: skip
-MODEL_DEFAULTS = ModelOptions(layers=1, proj=0, cell=(PLAIN,), forget_bias=1.0, chrono=0)
+MODEL_DEFAULTS = ModelOptions(layers=1, residual=False, proj=0, cell=(PLAIN,), forget_bias=1.0, chrono=0)
 
 
 #: Options of the length of a training, some of which have no default.
@@ -460,10 +472,11 @@ def resolve(options: Options, kind: str, defaults: Options, by_data: Sequence[st
     if options.model.chrono and options.model.forget_bias is not None:
         raise GatewrightError("--forget-bias and --chrono", "one of them", "both")
     set_bias = options.model.forget_bias is not None
-    options = options.over(defaults)
+    options = replace(options, model=_with_sizes(options.model)).over(defaults)
     if options.model.chrono:
         options = replace(options, model=replace(options.model, forget_bias=None))
     _check(options)
+    _require_residual(options.model)
     if options.model.cell is not None:
         options = replace(options, model=_with_cell(options.model, set_bias))
     if options.data.resample:
@@ -471,6 +484,35 @@ def resolve(options: Options, kind: str, defaults: Options, by_data: Sequence[st
     elif options.data.aggregate:
         raise GatewrightError("--aggregate", "--resample STEP with it", shorten(options.data.aggregate))
     return options
+
+
+def _with_sizes(model: ModelOptions) -> ModelOptions:
+    """Return options with the number of layers of several sizes, and one size where they are equal.
+
+    Raises:
+        GatewrightError: if ``layers`` is another number.
+    """
+    sizes = model.hidden
+    if not isinstance(sizes, tuple) or not _are_sizes(sizes):
+        return model
+    if model.layers not in (None, len(sizes)):
+        raise GatewrightError("--layers", f"{len(sizes)}, as many as --hidden has, or none", str(model.layers))
+    return replace(model, hidden=sizes if len(set(sizes)) > 1 else sizes[0], layers=len(sizes))
+
+
+def _require_residual(model: ModelOptions) -> None:
+    """Require layers whose outputs can be added, where connections are residual.
+
+    Raises:
+        GatewrightError: names ``--residual``.
+    """
+    if not model.residual:
+        return
+    if model.layers == 1:
+        raise GatewrightError("--residual", "--layers 2 or more with it", "one layer")
+    if isinstance(model.hidden, tuple) and not model.proj:
+        got = f"--hidden {','.join(map(str, model.hidden))}"
+        raise GatewrightError("--residual", "one size for all layers, or --proj, with it", got)
 
 
 def _with_cell(model: ModelOptions, set_bias: bool) -> ModelOptions:

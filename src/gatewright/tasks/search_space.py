@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from gatewright.errors import GatewrightError, nearest, shorten
-from gatewright.tasks.option_values import types_of
+from gatewright.tasks.option_values import SIZES, sizes_of, types_of
 from gatewright.tasks.options import Options
 
 #: Options of the data that a search may change: what is scored stays the same.
@@ -76,7 +76,7 @@ def searchable() -> dict[str, str]:
     """Return the options that a search may change, each with the type of its values.
 
     >>> searchable()["hidden"], "horizon" in searchable()
-    ('int', False)
+    ('sizes', False)
     """
     tables = {table.name: types_of(type(table.default)) for table in fields(Options)}
     of_data = {name: kind for name, kind in tables["data"].items() if name in _OF_DATA}
@@ -123,6 +123,8 @@ def _type_of(name: str) -> str:
 
 def _domain(name: str, kind: str, text: str) -> Domain:
     flag = f"--search {name}"
+    if kind == SIZES:
+        return _domain(name, "int", text) if ":" in text else _sizes(flag, text)
     if kind in ("int", "float") and ":" in text:
         low, high, *scale = text.split(":")
         if scale not in ([], ["log"]):
@@ -138,6 +140,24 @@ def _domain(name: str, kind: str, text: str) -> Domain:
         values: tuple[Value, ...] = tuple(_number(flag, kind, word) for word in words)
     else:
         values = tuple(word.strip() for word in words)
+    if kind == "bool" and not set(values) <= {"true", "false"}:
+        raise GatewrightError(flag, "true, false or both", shorten(text))
+    return _choice(flag, values, text)
+
+
+def _sizes(flag: str, text: str) -> Choice:
+    """Return units of layers, each a number or several with "+" between them."""
+    words = [word.strip() for word in text.split(",")]
+    try:
+        sizes = [sizes_of(word) for word in words]
+    except ValueError:
+        expected = "whole numbers, or units of each layer such as 128+64+32"
+        raise GatewrightError(flag, expected, shorten(text)) from None
+    values = (each if isinstance(each, int) else "+".join(map(str, each)) for each in sizes)
+    return _choice(flag, tuple(values), text)
+
+
+def _choice(flag: str, values: tuple[Value, ...], text: str) -> Choice:
     if len(set(values)) < len(values) or "" in values:
         raise GatewrightError(flag, "different values", shorten(text))
     return Choice(values)
@@ -180,13 +200,32 @@ def with_values(options: Options, values: Mapping[str, Value]) -> Options:
     changed = {}
     for table in fields(Options):
         cls: type[Any] = type(table.default)
-        own = {
-            name: tuple(str(values[name]).split("+")) if kind.startswith("tuple") else values[name]
-            for name, kind in types_of(cls).items()
-            if name in values
-        }
+        own = {name: _option(kind, values[name]) for name, kind in types_of(cls).items() if name in values}
         changed[table.name] = cls(**own)
     return Options(**changed).over(options)
+
+
+def _option(kind: str, value: Value) -> Any:
+    """Return the value of an option as a study keeps it as the option has it."""
+    if kind.startswith("tuple"):
+        return tuple(str(value).split("+"))
+    if kind == SIZES:
+        return sizes_of(str(value))
+    return value == "true" if kind == "bool" else value
+
+
+def _fits_another(
+    resolve: Callable[[Options], Options], fixed: Options, space: Space, values: Mapping[str, Value]
+) -> bool:
+    """Whether an option can have a value next to one of another option of the search."""
+    for other, domain in space.items():
+        for beside in domain.ends if other not in values else ():
+            try:
+                resolve(with_values(fixed, {**values, other: beside}))
+            except GatewrightError:
+                continue
+            return True
+    return False
 
 
 def checked(resolve: Callable[[Options], Options], fixed: Options, space: Space, own: Sequence[str] = ()) -> Space:
@@ -201,14 +240,23 @@ def checked(resolve: Callable[[Options], Options], fixed: Options, space: Space,
     Raises:
         GatewrightError: names the option that cannot be searched, or a value that it cannot have.
     """
-    resolve(fixed)
+    try:
+        resolve(fixed)
+    except GatewrightError:
+        if not _fits_another(resolve, fixed, space, {}):
+            raise
     set_already = {name for table in fixed.plain().values() for name in table}
     if set_already & {"steps", "epochs"}:  # one length in two words
         set_already |= {"steps", "epochs"}
+    if isinstance(fixed.model.hidden, tuple):  # which says how many layers there are
+        set_already |= {"layers"}
     for name in own:
         if name in set_already:
             raise GatewrightError(f"--search {name}", "an option without a value of its own", f"--{name} too")
     space = {name: domain for name, domain in space.items() if name not in set_already}
+    layers = space.get("layers")
+    if fixed.model.residual and "layers" not in own and isinstance(layers, Span):
+        space["layers"] = Span(2, max(3, layers.high), layers.log, whole=True)  # one layer has none before it
     if not space:
         raise GatewrightError("--search", "an option to search", "values for all of them")
     if {"steps", "epochs"} <= space.keys():
@@ -218,6 +266,8 @@ def checked(resolve: Callable[[Options], Options], fixed: Options, space: Space,
             try:
                 resolve(with_values(fixed, {name: value}))
             except GatewrightError as error:
+                if _fits_another(resolve, fixed, space, {name: value}):
+                    continue
                 other = error.argument not in (f"--{name.replace('_', '-')}", f"--{name}")
                 expected = f"{error.argument} {error.expected}" if other else error.expected
                 raise GatewrightError(f"--search {name}", expected, error.got) from None

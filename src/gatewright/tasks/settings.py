@@ -89,18 +89,19 @@ class NoiseSettings(Settings):
 class ModelSettings(Settings):
     """Size of the layers, and their cell."""
 
-    hidden: int
+    hidden: int | tuple[int, ...]
     layers: int
     dropout: float
     proj: int
     cell: tuple[str, ...] = field(default=(), kw_only=True)
+    residual: bool = field(default=False, kw_only=True)
 
     def stack(self, directions: str = "forward") -> StackSpec:
         """Return the layers, in one direction or "both"."""
         cell = features_of(self.cell, self.proj)
         features = {name: getattr(cell, name) for name in cell.features()}
         sizes = (self.hidden, self.layers, self.dropout, self.proj)
-        return StackSpec(*sizes, directions == "both", **features)
+        return StackSpec(*sizes, directions == "both", self.residual, **features)
 
 
 @dataclass(frozen=True)

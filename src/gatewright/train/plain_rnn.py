@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from gatewright.errors import ModelFileError, shorten, unusable
+from gatewright.errors import GatewrightError, ModelFileError, shorten, unusable
 from gatewright.files import atomic, regular_file
 from gatewright.insight.layers import Peer
 from gatewright.insight.recording import Recording
@@ -51,10 +51,13 @@ class PlainModel(nn.Module):
         stack = spec.lstm
         self.fingerprint = fingerprint or model.fingerprint
         self.encoder = encoder_of(spec)
-        directions = 2 if stack.bidirectional else 1
+        if isinstance(stack.hidden_size, tuple):
+            got = shorten(list(stack.hidden_size))
+            raise GatewrightError("hidden_size", "one size for all layers, for a plain RNN", got)
+        width = (2 if stack.bidirectional else 1) * stack.hidden_size
         self.rnn = nn.RNN(spec.input_size, stack.hidden_size, stack.num_layers, bidirectional=stack.bidirectional)
-        self.head = Linear(directions * stack.hidden_size, spec.output_size)
-        self.pool = pool_of(spec, directions * stack.hidden_size)
+        self.head = Linear(width, spec.output_size)
+        self.pool = pool_of(spec, width)
         if spec.forecaster is not None:  # it predicts differences: training starts from persistence
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)

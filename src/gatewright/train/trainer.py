@@ -18,8 +18,10 @@ from torch import Tensor
 
 from gatewright.errors import RunError
 from gatewright.files import model_file
+from gatewright.nn.initial_state import tensors_of
 from gatewright.nn.model import State
 from gatewright.runs.run import Run
+from gatewright.spec import StackSpec
 from gatewright.tasks.base import Share, Task
 from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import checkpoint, nonfinite
@@ -101,7 +103,10 @@ class Loop:
         if not self._task.carries:
             return {}
         stack, batch = self._task.model.spec.lstm, self._task.batch
-        width = stack.cell.cell_state_size(stack.hidden_size)
+        if stack.is_unequal:
+            widths = (*stack.output_sizes, *stack.cell_state_sizes)
+            return {name: (1, batch, width) for name, width in zip(_names(stack), widths, strict=True)}
+        width = stack.cell.cell_state_size(stack.hidden_sizes[0])
         hidden, cell = (stack.num_layers, batch, stack.output_size), (stack.num_layers, batch, width)
         return {"hidden": hidden, "cell": cell}
 
@@ -295,17 +300,22 @@ class Loop:
         """Gather the carried states of all processes, (layers, B, H)."""
         if state is None:
             return {}
+        parts = tensors_of(state)
         if self._share.world > 1:
-            gathered = [self._accelerator.gather(part.transpose(0, 1).contiguous()) for part in state]
-            state = (gathered[0].transpose(0, 1), gathered[1].transpose(0, 1))
-        return {"hidden": state[0], "cell": state[1]}
+            gathered = [self._accelerator.gather(part.transpose(0, 1).contiguous()) for part in parts]
+            parts = [part.transpose(0, 1) for part in gathered]
+        return dict(zip(_names(self._task.model.spec.lstm), parts, strict=True))
 
     def _own(self, carried: dict[str, Tensor]) -> State | None:
         """Take this process's rows of carried states."""
         if not carried:
             return None
         rows, device = self._share.of(self._task.batch), self._accelerator.device
-        hidden, cell = (carried[name][:, rows].contiguous().to(device) for name in ("hidden", "cell"))
+        stack = self._task.model.spec.lstm
+        parts = tuple(carried[name][:, rows].contiguous().to(device) for name in _names(stack))
+        if stack.is_unequal:
+            return parts[: stack.num_layers], parts[stack.num_layers :]  # type: ignore[return-value]
+        hidden, cell = parts
         return hidden, cell
 
     def _open_tensorboard(self) -> Any:
@@ -316,6 +326,13 @@ class Loop:
         except ImportError:
             return None
         return SummaryWriter(self._run.tensorboard, purge_step=self.progress.step + 1)
+
+
+def _names(stack: StackSpec) -> tuple[str, ...]:
+    """Return the names of carried states in a checkpoint."""
+    if stack.is_unequal:
+        return tuple(f"{name}.{layer}" for name in ("hidden", "cell") for layer in range(stack.num_layers))
+    return ("hidden", "cell")
 
 
 @contextmanager

@@ -49,6 +49,8 @@ def without_clocks(stack: StackSpec) -> str:
     """
     if stack.output_size < LEAST_WIDTH:
         return f"fewer than {LEAST_WIDTH} units"
+    if stack.residual:
+        return "residual connections, which add to the outputs of its units"
     features = stack.features()
     return f"a cell with {', '.join(features)}" if features else ""
 
@@ -56,7 +58,8 @@ def without_clocks(stack: StackSpec) -> str:
 class FirstSteps:
     """The clocks of a forecaster, and what its head adds by them.
 
-    A model with fewer than `LEAST_WIDTH` outputs of its last layer has none, nor has one whose cell is not plain.
+    A model with fewer than `LEAST_WIDTH` outputs of its last layer has none, nor has one with a cell that is not
+    plain, or with residual connections.
 
     Args:
         model: its last units become clocks, in place.
@@ -84,7 +87,7 @@ class FirstSteps:
     def _set(self) -> None:
         """Give the clocks their weights, and keep gradients away from them."""
         lstm, n = self._model.lstm, self.clocks
-        layer, H = lstm.num_layers - 1, lstm.hidden_size
+        layer, H = lstm.num_layers - 1, lstm.hidden_sizes[-1]
         P = self._model.spec.lstm.output_size
         W_ih, W_hh = lstm.get_parameter(f"weight_ih_l{layer}"), lstm.get_parameter(f"weight_hh_l{layer}")
         b_ih, b_hh = lstm.get_parameter(f"bias_ih_l{layer}"), lstm.get_parameter(f"bias_hh_l{layer}")

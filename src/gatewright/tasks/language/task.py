@@ -20,6 +20,8 @@ from gatewright.data.text import byte_sizes, encode_text, streams
 from gatewright.data.tokens import tokenizer_of
 from gatewright.errors import DataError
 from gatewright.files.model_file import ModelFile
+from gatewright.nn import layer_sizes
+from gatewright.nn.initial_state import tensors_of
 from gatewright.nn.model import Model, State
 from gatewright.tasks.base import Loss, Share
 from gatewright.tasks.language.dataset import TextData
@@ -92,7 +94,8 @@ class LanguageTask:
         chunk = self._chunk(step)
         self._before = self._going_on(step)
         output = model(chunk[:-1], self._before)
-        self._state = (output.state[0].detach(), output.state[1].detach())
+        h, c = (layer_sizes.each(Tensor.detach, state) for state in output.state)
+        self._state = h, c
         total = F.cross_entropy(output.y.flatten(0, 1), chunk[1:].flatten(), reduction="sum")
         return Loss(total, chunk[1:].numel())
 
@@ -101,8 +104,9 @@ class LanguageTask:
         if self._state is None or step % self.steps_per_epoch == 0:
             return None
         keep = np.random.default_rng((self._seed, step)).random(self.batch) >= self._reset
-        mask = torch.from_numpy(keep[self._share.of(self.batch)]).to(self._state[0])[:, None]
-        return self._state[0] * mask, self._state[1] * mask
+        h, c = self._state
+        mask = torch.from_numpy(keep[self._share.of(self.batch)]).to(tensors_of(self._state)[0])[:, None]
+        return layer_sizes.each(lambda state: state * mask, h), layer_sizes.each(lambda state: state * mask, c)
 
     def _chunk(self, step: int) -> Tensor:
         first = step % self.steps_per_epoch * self._context
