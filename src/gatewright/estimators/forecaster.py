@@ -61,9 +61,9 @@ class Forecaster(PathSampling, RollingOrigins):
         calendar: calendar inputs.
         holidays: countries, or parts of them such as "DE-BY", whose public holidays are known in advance.
         reads: inputs from past targets: "change", "level", "both" or "nothing".
-        hidden: units of each LSTM layer, or a list of those of all layers, such as
-            ``[128, 64, 32]`` (default: 64).
-        layers: LSTM layers (default: 1, or as many as ``hidden`` lists).
+        hidden: units of each LSTM layer (default: 64); a list, such as
+            ``[128, 64, 32]``, for layers of several sizes.
+        layers: LSTM layers (default: 1), or as many as ``hidden`` lists.
         dropout: dropout rate (default: 0.2).
         proj: width of the projected hidden state; 0 for none.
         residual: whether each layer after the first adds its input to its output.

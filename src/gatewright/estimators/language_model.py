@@ -51,9 +51,9 @@ class LanguageModel(Estimator):
         vocabulary_size: maximum number of tokens of a byte pair encoding; 2048 if None.
         context: number of tokens before gradients are cut (default: 64).
         reset: share of the streams that start a chunk with a zero state (default: 0.1).
-        hidden: units of each LSTM layer, or a list of those of all layers, such as
-            ``[128, 64, 32]`` (default: 512).
-        layers: LSTM layers (default: 1, or as many as ``hidden`` lists).
+        hidden: units of each LSTM layer (default: 512); a list, such as
+            ``[128, 64, 32]``, for layers of several sizes.
+        layers: LSTM layers (default: 1), or as many as ``hidden`` lists.
         dropout: dropout rate (default: 0.1).
         proj: width of the projected hidden state; 0 for none.
         residual: whether each layer after the first adds its input to its output.

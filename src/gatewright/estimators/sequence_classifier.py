@@ -44,9 +44,9 @@ class SequenceClassifier(SequenceEstimator):
     lists; the parameters are the options of the same name there.
 
     Args:
-        hidden: units of each LSTM layer and direction, or a list of those of all layers, such as
-            ``[128, 64, 32]`` (default: 64).
-        layers: LSTM layers (default: 1, or as many as ``hidden`` lists).
+        hidden: units of each LSTM layer and direction (default: 64); a list, such as
+            ``[128, 64, 32]``, for layers of several sizes.
+        layers: LSTM layers (default: 1), or as many as ``hidden`` lists.
         directions: "both", or "forward" for a model that a stream can run (default: both).
         pooling: how steps become one vector: "last", "mean", "max" or "attention" (default: max).
         dropout: dropout rate (default: 0.2).

@@ -44,9 +44,9 @@ class SequenceTagger(SequenceEstimator):
     `gatewright train --help` lists; the parameters are the options of the same name there.
 
     Args:
-        hidden: units of each LSTM layer and direction, or a list of those of all layers, such as
-            ``[128, 64, 32]`` (default: 64).
-        layers: LSTM layers (default: 1, or as many as ``hidden`` lists).
+        hidden: units of each LSTM layer and direction (default: 64); a list, such as
+            ``[128, 64, 32]``, for layers of several sizes.
+        layers: LSTM layers (default: 1), or as many as ``hidden`` lists.
         directions: "forward" for a label from the steps so far, as a stream gives it; or "both" where the whole
             sequence is there (default: forward).
         dropout: dropout rate (default: 0.2).

@@ -522,9 +522,10 @@ def _with_cell(model: ModelOptions, set_bias: bool) -> ModelOptions:
         GatewrightError: if there is no such cell, or an option does not go with it.
     """
     cell = features_of(model.cell or (), model.proj or 0)
-    if model.hidden is not None and model.hidden % cell.heads:
-        expected = f"a number that divides the {model.hidden} units of --hidden"
-        raise GatewrightError("--cell heads", expected, str(cell.heads))
+    for units in model.hidden if isinstance(model.hidden, tuple) else (model.hidden or 0,):
+        if units % cell.heads:
+            expected = f"a number that divides the {units} units of --hidden"
+            raise GatewrightError("--cell heads", expected, str(cell.heads))
     if not cell.forget_gate:
         for name, is_set in (("--chrono", bool(model.chrono)), ("--forget-bias", set_bias)):
             if is_set:
