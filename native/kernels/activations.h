@@ -1,11 +1,14 @@
-// sigmoid and tanh, each with its greatest error and its range.
+// sigmoid and tanh, and the logarithms and exponentials of the sLSTM, each with its greatest error and its range.
 //
-//              float       double      range
-//   sigmoid    2.5 ULP     2.5 ULP     all; exact limits 0 and 1, subnormal results included; NaN stays NaN
-//   tanh       2.5 ULP     3 ULP       all; exact limits -1 and 1; keeps the sign of zero; NaN stays NaN
+//                  float       double      range
+//   sigmoid        2.5 ULP     2.5 ULP     all; exact limits 0 and 1, subnormal results included; NaN stays NaN
+//   tanh           2.5 ULP     3 ULP       all; exact limits -1 and 1; keeps the sign of zero; NaN stays NaN
+//   exp(-a)        1.5 ULP     1.5 ULP     a >= 0; exact limits 1 and 0, subnormal results included; NaN stays NaN
+//   log sigmoid    2 ULP       2 ULP       all; 0 or less, x itself from where it rounds to that; NaN stays NaN
 //
-// ULP of the result, against correctly rounded values; tests/kernels/test_activations.py measures them over the
-// whole range.  Over all floats: sigmoid 2.481; tanh 2.267, without fused multiply-adds 2.444.
+// ULP of the result, against correctly rounded values; tests/kernels/test_activations.py and the native tests
+// measure them over the whole range.  Over all floats: sigmoid 2.481; tanh 2.267, without fused multiply-adds
+// 2.444.
 //
 // In float all targets with fused multiply-adds give the same bits.
 //
@@ -33,6 +36,13 @@ struct ExpConstants<float> {
     static constexpr int terms = 5;
     static constexpr double P[terms] = {0.5000000058665638, 0.16666545009056833, 0.041666288994044151,
                                         0.0083664071798796737, 0.0013946108597737975};
+    static constexpr int lift = 24;  // as below
+    static constexpr double drop = 0x1p-24;
+    static constexpr double zero_from = 104.0;  // exp(-104) rounds to 0
+    static constexpr int log_terms = 5;
+    static constexpr double log[log_terms] = {0.6666666735512317553, 0.39999696307472955893,
+                                              0.28592810686403194047, 0.21700041656190830183,
+                                              0.23253782684702396927};
 };
 
 template <>
@@ -50,6 +60,11 @@ struct ExpConstants<double> {
         0.50000000000000046204,   0.16666666666666684371,    0.041666666666581441299,   0.0083333333333155188521,
         0.0013888888930396946642, 0.00019841269901240648825, 2.4801506397926898585e-05, 2.7557229385066792866e-06,
         2.762566931798445749e-07, 2.5114065751952249935e-08};
+    static constexpr int log_terms = 11;
+    static constexpr double log[log_terms] = {
+        0.66666666666666666898, 0.39999999999999500001,  0.28571428571606796993, 0.22222222197463864819,
+        0.18181819943244194679, 0.15384542441470474511,  0.13335209826197363636, 0.11733883771996175366,
+        0.10848204968067310019, 0.074793154737617747292, 0.15653684847178257903};
 };
 
 // The integer nearest to a, and its bits shifted to where an exponent stands.
@@ -148,6 +163,66 @@ GATEWRIGHT_INLINE Vec<double, V> tanh_of(Vec<double, V> x) {
     const auto scale = (Vec<double, V>)(e.exponent + C::one);
     const Vec<double, V> expm1 = L::fma(e.expm1, scale, scale - L::all(1));
     return L::with_sign_of(L::abs(expm1) / (L::all(2) + expm1), x);
+}
+
+// exp(-a) for a >= 0.
+template <int V>
+GATEWRIGHT_INLINE Vec<float, V> exp_minus_of(Vec<float, V> a) {
+    using L = Lanes<float, V>;
+    using C = ExpConstants<float>;
+    a = L::at_most(a, C::zero_from);
+    const auto [n, exponent] = nearest<float, V>(a, -kLog2e);
+    const Vec<float, V> r = L::fma(n, L::all(-C::ln2_low), L::fma(n, L::all(-C::ln2_high), -a));
+    Vec<float, V> p = L::all(C::P[C::terms - 1]);
+    GATEWRIGHT_UNROLL
+    for (int k = C::terms - 2; k >= 0; --k) p = L::fma(p, r, L::all(C::P[k]));
+    p = L::fma(L::fma(p, r, L::all(1)), r, L::all(1));
+    return p * (Vec<float, V>)(exponent + (C::one + (C::lift << C::mantissa))) * L::all(C::drop);
+}
+
+template <int V>
+GATEWRIGHT_INLINE Vec<double, V> exp_minus_of(Vec<double, V> a) {
+    using L = Lanes<double, V>;
+    using C = ExpConstants<double>;
+    const auto e = exp_of_minus<V>(L::at_most(a, C::zero_from));
+    const auto scale = (Vec<double, V>)(e.exponent + (C::one + (int64_t{C::lift} << C::mantissa)));
+    return L::fma(e.expm1, scale, scale) * L::all(C::drop);
+}
+
+template <class T, int V>
+GATEWRIGHT_INLINE Vec<T, V> exp_minus(Vec<T, V> a) {
+    return exp_minus_of<V>(a);
+}
+
+// log1p(e) for 0 <= e <= 1: 2 atanh(s) with s = e / (2 + e), that is e - s (e - s^2 Q(s^2)), with Q the minimax
+// polynomial of 2 (atanh(s) - s) / s^3 (error below 2^-31 of the result for float, 2^-62 for double).
+template <class T, int V>
+GATEWRIGHT_INLINE Vec<T, V> log1p_of(Vec<T, V> e) {
+    using L = Lanes<T, V>;
+    using C = ExpConstants<T>;
+    const Vec<T, V> s = e / (L::all(2) + e), u = s * s;
+    Vec<T, V> q = L::all(C::log[C::log_terms - 1]);
+    GATEWRIGHT_UNROLL
+    for (int k = C::log_terms - 2; k >= 0; --k) q = L::fma(q, u, L::all(C::log[k]));
+    return L::fma(-s, L::fma(-u, q, e), e);
+}
+
+// log(sigmoid(x)) = min(x, 0) - log1p(exp(-|x|)), and what sigmoid(-x) is made of: its derivative.
+template <class T, int V>
+struct LogSigmoid {
+    Vec<T, V> value, e;  // e = exp(-|x|)
+};
+
+template <class T, int V>
+GATEWRIGHT_INLINE LogSigmoid<T, V> log_sigmoid_of(Vec<T, V> x) {
+    using L = Lanes<T, V>;
+    const Vec<T, V> e = exp_minus<T, V>(L::abs(x));
+    return {L::at_most(x, 0) - log1p_of<T, V>(e), e};
+}
+
+template <class T, int V>
+GATEWRIGHT_INLINE Vec<T, V> log_sigmoid(Vec<T, V> x) {
+    return log_sigmoid_of<T, V>(x).value;
 }
 
 template <class T, int V>

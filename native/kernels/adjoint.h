@@ -4,6 +4,7 @@
 #include "kernels/cell.h"
 #include "kernels/forward.h"
 #include "kernels/gemm.h"
+#include "kernels/heads.h"
 #include "kernels/lstm.h"
 #include "support/threads.h"
 
@@ -248,10 +249,14 @@ void adjoint_steps(const Backward<T, S>& b, const Chunk<T, S>& chunk, const Shar
         if (!b.panels.W_hh_t) continue;  // the only step, and nobody wants dh before it
         if (barrier) barrier->barrier();
         const Left<Operand<S>> dgates{chunk.dgates + chunk.first[s - chunk.begin] * depth, depth, 1, depth, 0};
-        product<V>(dgates, share.row_begin, row_end, b.panels.W_hh_t, columns_begin, columns_end, n.P,
-                   [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
-                       store<V>(b.dh + row * n.P + column, value, lanes);
-                   });
+        if (n.head)
+            product_by_heads<T, V>(n, dgates, share.row_begin, row_end, b.panels.W_hh_t, columns_begin,
+                                   columns_end, b.dh);
+        else
+            product<V>(dgates, share.row_begin, row_end, b.panels.W_hh_t, columns_begin, columns_end, n.P,
+                       [&](int64_t row, int64_t column, Vec<T, V> value, int64_t lanes) {
+                           store<V>(b.dh + row * n.P + column, value, lanes);
+                       });
         if (b.variant.general) finish_dh<T, V>(b, share.row_begin, row_end, columns_begin, columns_end);
         if constexpr (Tabled) adjoint_before<T, V>(b, share, s, row_end, columns);
     }

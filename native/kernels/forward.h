@@ -3,6 +3,7 @@
 
 #include "kernels/cell.h"
 #include "kernels/gemm.h"
+#include "kernels/heads.h"
 #include "kernels/lstm.h"
 #include "kernels/weights.h"
 #include "support/threads.h"
@@ -16,6 +17,9 @@ void finish_general(const Forward<T, S>& f, const Share& share, const T* tile, i
                     int64_t block, int64_t row);
 template <class T, int V, class S>
 void finish_normed(const Forward<T, S>& f, const Share& share, T* pre, int64_t s, int64_t t, int64_t row);
+template <class T, int V, class S>
+void finish_slstm(const Forward<T, S>& f, const T* tile, int64_t rows, int64_t s, int64_t t, int64_t block,
+                  int64_t row);
 
 // What the tiles of some steps start from, bias + W_ih x, for one share: (blocks, steps, rows, 4, V).
 //
@@ -295,6 +299,21 @@ GATEWRIGHT_INLINE T* before_norm(const Forward<T, S>& f, const Share& share, int
            (share.rank * f.before_norm_rows + row - share.row_begin) * blocks_of<V>(f.sizes.H) * 4 * V;
 }
 
+// What h adds to a tile, head by head: a W_hh that is whole is one.
+template <class Recurrent, class T, int V, int R, class S, class Hidden>
+GATEWRIGHT_INLINE void add_heads(Vec<T, V> (&tile)[R][4], const Forward<T, S>& f, const Hidden& h, int64_t row,
+                                 int64_t block) {
+    using W = PanelElement<T, S>;
+    const Sizes& n = f.sizes;
+    const int64_t depth = depth_of<Recurrent, S>(n.read());
+    const Range heads = heads_of_block<V>(n, block);
+    Recurrent W_hh(Recurrent::recurrent(f.panels), block, recurrent_rows<W, V>(n));
+    for (int64_t head = heads.begin; head < heads.end; ++head) {
+        add_gates<R, V, T>(tile, h.at(row) + first_operand<W>(n, head), h.row, W_hh, depth, h.scales_at(row));
+        W_hh.row += depth * 4 * V;
+    }
+}
+
 // One step: gates, cell state and hidden state of a share, before projection.
 template <class Format, class T, int V, bool General, bool Tabled, class S>
 void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, int64_t s, int64_t row_end) {
@@ -324,7 +343,10 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
                 const int64_t n = row - share.row_begin;
                 add_gates<R, V, T>(tile, x.at(n), x.row, W_ih, D, x.scales_at(n));
             }
-            add_gates<R, V, T>(tile, h.at(row), h.row, W_hh, P, h.scales_at(row));
+            if constexpr (General)
+                add_heads<Recurrent, T, V>(tile, f, h, row, block);
+            else
+                add_gates<R, V, T>(tile, h.at(row), h.row, W_hh, P, h.scales_at(row));
             if constexpr (General) {
                 T here[R * 4 * V];
                 const bool normed = f.variant.gains != nullptr;
@@ -332,7 +354,10 @@ void step(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, 
                 const int64_t apart = normed ? blocks_of<V>(n.H) * 4 * V : 4 * V;
                 for (int r = 0; r < R; ++r)
                     for (int j = 0; j < 4; ++j) store<V>(to + r * apart + j * V, tile[r][j]);
-                if (!normed) finish_general<T, V>(f, share, here, R, s, t, block, row);
+                if (f.variant.slstm)
+                    finish_slstm<T, V>(f, here, R, s, t, block, row);
+                else if (!normed)
+                    finish_general<T, V>(f, share, here, R, s, t, block, row);
             } else {
                 finish<T, V, R, Tabled>(tile, f, s, t, block, row);
             }
@@ -361,10 +386,10 @@ void project(const Forward<T, S>& f, int64_t s, int64_t row_begin, int64_t row_e
 
 template <class T, int V, class S>
 void keep_checkpoint(const Forward<T, S>& f, const Share& share, int64_t s) {
-    const int64_t H = f.sizes.H;
+    const int64_t H = f.sizes.H, rows = f.variant.cell_rows();
     const int64_t end = share.block_end * V < H ? share.block_end * V : H;
-    T* const place = f.checkpoints + s / f.every * f.sizes.B * H;
-    for (int64_t b = share.row_begin; b < share.row_end; ++b)
+    T* const place = f.checkpoints + s / f.every * f.sizes.B * rows * H;
+    for (int64_t b = share.row_begin * rows; b < share.row_end * rows; ++b)
         for (int64_t k = share.block_begin * V; k < end; ++k) place[b * H + k] = f.c[b * H + k];
 }
 

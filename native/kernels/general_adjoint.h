@@ -187,10 +187,15 @@ class GeneralRow {
 };
 
 template <class T, int V, class S>
+void slstm_adjoint_row(const Backward<T, S>& b, const Chunk<T, S>& chunk, int64_t s, int64_t row,
+                       const Share& share);
+
+template <class T, int V, class S>
 __attribute__((noinline)) void general_adjoint_row(const Backward<T, S>& b, const Chunk<T, S>& chunk, int64_t s,
                                                    int64_t row, const Share& share) {
     const GeneralRow<T, V, S> general(b, chunk, s, row, share);
     if (chunk.h_masked) general.mask_hidden(hidden_before(b, s, row));
+    if (b.variant.slstm) return slstm_adjoint_row<T, V>(b, chunk, s, row, share);
     b.variant.gains ? general.normed() : general.plain();
 }
 

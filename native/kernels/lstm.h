@@ -16,7 +16,11 @@ namespace gatewright {
 
 struct Sizes {
     int64_t T, B, D, H, P;
-    bool projected;  // P is given by W_hr; else P == H
+    bool projected;    // P is given by W_hr; else P == H
+    int64_t head = 0;  // with the sLSTM, units of a head, where W_hh (4H, head) is block diagonal; 0: it is whole
+
+    // Numbers of h that a gate reads.
+    GATEWRIGHT_INLINE int64_t read() const { return head ? head : P; }
 };
 
 // Which rows have a step at each time, and in which order time is walked.
@@ -62,7 +66,7 @@ template <class T, class S = T>
 struct Weights {
     using In = WeightsIn<T, S>;
     In W_ih;  // (4H, D)
-    In W_hh;  // (4H, P)
+    In W_hh;  // (4H, P), or (4H, head)
     In b_ih;  // (4H), or null
     In b_hh;  // (4H), or null
     In W_hr;  // (P, H), or null without projection
@@ -112,11 +116,11 @@ template <class T, class W = T>
 struct Panels {
     T* bias;    // (blocks, 4, V): b_ih + b_hh
     W* W_ih;    // (blocks, D, 4, V)
-    W* W_hh;    // (blocks, P, 4, V)
+    W* W_hh;    // (blocks, P, 4, V), or by heads: heads.h
     W* W_hr;    // (groups of up to 4 blocks of P, H, blocks, V): W_hr transposed, for the forward pass
     W* W_ih_t;  // (groups of up to 4 blocks of D, blocks of H, 4, V, blocks, V): for dx; rows in order of dgates;
                 // or null
-    W* W_hh_t;  // the same of P: for dh; null with one step alone, where that is not wanted
+    W* W_hh_t;  // the same of P, or by heads: for dh; null with one step alone, where that is not wanted
     W* W_hr_t;  // (groups of up to 4 blocks of H, P, blocks, V): for dh
     WeightFormat format;          // full unless they were narrowed afterwards:
     Narrow narrow_ih, narrow_hh;  // in place of W_ih and W_hh
@@ -136,11 +140,13 @@ struct Forward {
                        // the caller fills h[begin % 2], and both for rows that join later
     T* h_last;         // (B, P): the hidden state after a row's last step, where h is rounded; with a cell that
                        // keeps_hidden() that after each step, before step `begin` filled by the caller; or null
-    T* c;              // (B, H): the cell state, advanced in place
-    typename Stored<S>::Out gates;  // (rows, 4H), after activation, or null: keep nothing
-    typename Stored<S>::Out cell;   // (rows, H), c after each step, or null together with gates
-    int64_t saved;                  // index of the first row that gates and cell hold
-    T* checkpoints;                 // (ceil(T / every), B, H): c before step 0, every, 2 every, ..., or null
+    T* c;              // (B, H): the cell state, advanced in place; with the sLSTM (B, 3, H): c, n, m
+    // (rows, 4H), after activation; with the sLSTM what slstm_cell.h says; or null: keep nothing
+    typename Stored<S>::Out gates;
+    typename Stored<S>::Out cell;  // (rows, H), c, or c / n, after each step, or null together with gates
+    int64_t saved;                 // index of the first row that gates and cell hold
+    T* checkpoints;                // (ceil(T / every), B, H): c before step 0, every, 2 every, ..., or null;
+                                   // with the sLSTM (..., B, 3, H)
     int64_t every;
     Operand<S>* hidden;  // (B, H), o tanh(c) before it is projected; null without projection
     T* ahead;            // (threads, ahead_size): bias + W_ih x of some steps at once; null: with each
@@ -169,7 +175,7 @@ struct Backward {
     Panels<T, PanelElement<T, S>> panels;
     RowsIn<S> x, y;                // as in Forward
     const T* h_0;                  // (B, P)
-    const T* c_0;                  // (B, H)
+    const T* c_0;                  // (B, H); of the sLSTM c / n
     typename Stored<S>::In gates;  // as Forward left them
     typename Stored<S>::In cell;
     int64_t saved;
@@ -180,11 +186,11 @@ struct Backward {
     RowsIn<S> dgates_in;  // (T, B, 4H): what else depends on the gates after activation; data null: nothing
     RowsIn<S> dcell_in;   // (T, B, H): what else depends on c; data null: nothing
     T* dh;                // (B, P): dh_n before the first chunk, dh_0 after the last
-    T* dc;                // (B, H): dc_n, then dc_0
+    T* dc;                // (B, H): dc_n, then dc_0; with the sLSTM (B, 3, H), as slstm_cell.h says
     RowsOut<S> dx;        // (T, B, D); data null: not wanted
     RowsOut<T> dpre;      // (T, B, 4H): of the gates before activation; data null: not wanted
     T* dW_ih;             // (blocks, D, 4, V), written by the first chunk, then added to; null: not wanted
-    T* dW_hh;             // (blocks, P, 4, V), the same
+    T* dW_hh;             // (blocks, P, 4, V), the same; by heads: heads.h
     T* dW_hr;             // (P, H), added to; null: not wanted
     T* db;                // (blocks, 4, V), the same
     Variant<T> variant;
@@ -295,7 +301,7 @@ struct Kernels {
     // Between the two, where products are of pairs; else null.
     void (*pair_rows)(const Backward<T, S>&, const Chunk<T, S>&, int rank, int size);
     void (*products)(const Backward<T, S>&, const Chunk<T, S>&, int rank, int size);
-    // dW_ih (4H, D), dW_hh (4H, P), db (4H) from the layouts above; null: not wanted.
+    // dW_ih (4H, D), dW_hh (4H, P) or (4H, head), db (4H) from the layouts above; null: not wanted.
     void (*unpack)(const Backward<T, S>&, T* dW_ih, T* dW_hh, T* db, int rank, int size);
     void (*unpack_vectors)(const Backward<T, S>&, const VariantGradients<T>&, int rank, int size);
     int64_t (*linear_size)(int64_t in, int64_t out);
@@ -306,6 +312,8 @@ struct Kernels {
                    int64_t row_end);
     void (*sigmoid)(const T* x, T* y, int64_t count);
     void (*tanh)(const T* x, T* y, int64_t count);
+    void (*exp_minus)(const T* x, T* y, int64_t count);  // exp(-x), of x >= 0
+    void (*log_sigmoid)(const T* x, T* y, int64_t count);
     double (*fma_rounds)(int64_t rounds);  // returns the FLOPs done
 };
 

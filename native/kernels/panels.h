@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/gemm.h"
+#include "kernels/heads.h"
 #include "kernels/lstm.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
@@ -12,7 +13,7 @@ int64_t panels_size(const Sizes& n, bool forward, bool backward) {
     const int64_t H = blocks_of<V>(n.H) * V, P = blocks_of<V>(n.P) * V, D = blocks_of<V>(n.D) * V;
     int64_t size = 0;
     if (forward) {
-        size += 4 * H * (1 + operands_of<W>(n.D) + operands_of<W>(n.P));
+        size += 4 * H * (1 + operands_of<W>(n.D) + recurrent_rows<W, V>(n));
         if (n.projected) size += P * operands_of<W>(n.H);
     }
     if (backward) {
@@ -35,7 +36,7 @@ Panels<T, PanelElement<T, S>> layout(const Sizes& n, T* memory, bool forward, bo
     const auto weights = [&](bool wanted, int64_t size) { return reinterpret_cast<W*>(take(wanted, size)); };
     return {take(forward, 4 * H),
             weights(forward, 4 * H * operands_of<W>(n.D)),
-            weights(forward, 4 * H * operands_of<W>(n.P)),
+            weights(forward, 4 * H * recurrent_rows<W, V>(n)),
             weights(forward && n.projected, P * operands_of<W>(n.H)),
             weights(backward, operands_of<W>(4 * H) * D),
             weights(backward, operands_of<W>(4 * H) * P),
@@ -177,7 +178,10 @@ void pack(const Sizes& n, const Weights<T, S>& weights, const Panels<T, PanelEle
     if (forward) {
         pack_bias<T, V>(weights, n.H, panels.bias, blocks.begin, blocks.end);
         pack_gates<W, V>(weights.W_ih, n.H, n.D, panels.W_ih, blocks.begin, blocks.end);
-        pack_gates<W, V>(weights.W_hh, n.H, n.P, panels.W_hh, blocks.begin, blocks.end);
+        if (aligned<V>(n))
+            pack_gates<W, V>(weights.W_hh, n.H, n.read(), panels.W_hh, blocks.begin, blocks.end);
+        else
+            pack_heads<W, V>(weights.W_hh, n, panels.W_hh, blocks.begin, blocks.end);
         if (n.projected && rank == 0) pack_projection<W, V>(weights.W_hr, n.P, n.H, panels.W_hr);
     }
     if (!backward) return;
@@ -185,7 +189,10 @@ void pack(const Sizes& n, const Weights<T, S>& weights, const Panels<T, PanelEle
         if constexpr (kPairs<S>) pack_columns<V>(weights.W_ih, n.H, n.D, panels.W_ih_t, blocks.begin, blocks.end);
     if (panels.W_ih_t && (!kPairs<S> || n.D > kNarrowInput))
         pack_transposed<W, V>(weights.W_ih, n.H, n.D, panels.W_ih_t, blocks.begin, blocks.end);
-    if (panels.W_hh_t) pack_transposed<W, V>(weights.W_hh, n.H, n.P, panels.W_hh_t, blocks.begin, blocks.end);
+    if (panels.W_hh_t && n.head)
+        pack_transposed_heads<W, V>(weights.W_hh, n, panels.W_hh_t, blocks.begin, blocks.end);
+    else if (panels.W_hh_t)
+        pack_transposed<W, V>(weights.W_hh, n.H, n.P, panels.W_hh_t, blocks.begin, blocks.end);
     if (!n.projected) return;
     using In = WeightsIn<T, S>;
     const Part operands(operands_of<W>(n.P), rank, size);
@@ -226,7 +233,10 @@ template <class T, int V, class S = T>
 void unpack(const Backward<T, S>& b, T* dW_ih, T* dW_hh, T* db, int rank, int size) {
     const Part blocks(blocks_of<V>(b.sizes.H), rank, size);
     if (dW_ih) unpack_gates<T, V>(b.dW_ih, b.sizes.H, b.sizes.D, dW_ih, blocks.begin, blocks.end);
-    if (dW_hh) unpack_gates<T, V>(b.dW_hh, b.sizes.H, b.sizes.P, dW_hh, blocks.begin, blocks.end);
+    if (dW_hh && aligned<V>(b.sizes))
+        unpack_gates<T, V>(b.dW_hh, b.sizes.H, b.sizes.read(), dW_hh, blocks.begin, blocks.end);
+    else if (dW_hh)
+        unpack_heads<T, V>(b.dW_hh, b.sizes, dW_hh, blocks.begin, blocks.end);
     if (db) unpack_bias<T, V>(b.db, b.sizes.H, db, blocks.begin, blocks.end);
 }
 

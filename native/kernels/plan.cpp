@@ -40,18 +40,18 @@ void Plan::cut_rows(const Steps& steps, int size) {
 }
 
 Split forward_split(const Sizes& n, Split split, std::size_t element) {
-    const int64_t weights = 4 * n.H * (n.D + n.P) * static_cast<int64_t>(element);
-    const bool far = weights > kThirdCache && 8 * n.B * n.H * n.P > kLongStep;
+    const int64_t weights = 4 * n.H * (n.D + n.read()) * static_cast<int64_t>(element);
+    const bool far = weights > kThirdCache && 8 * n.B * n.H * n.read() > kLongStep;
     return split == Split::automatic && far ? Split::units : split;
 }
 
 Plan plan_for(const Sizes& n, int threads, Split split, int64_t width, std::size_t element) {
-    const double work = 8.0 * n.T * n.B * n.H * (n.D + n.P);
+    const double work = 8.0 * n.T * n.B * n.H * (n.D + n.read());
     Plan plan{std::max(1, threads), false, {}};
     if (work < kLittle) plan.threads = 1;
-    const int64_t weights = 4 * n.H * (n.D + n.P) * static_cast<int64_t>(element);
+    const int64_t weights = 4 * n.H * (n.D + n.read()) * static_cast<int64_t>(element);
     const int64_t rows = n.B / plan.threads;
-    const int64_t step = 8 * n.B * n.H * n.P;
+    const int64_t step = 8 * n.B * n.H * n.read();
     plan.by_units = !n.projected && step > kStep && rows <= 4 && (rows < 1 || weights > kSecondCache);
     if (split != Split::automatic) plan.by_units = split == Split::units && !n.projected;
     plan.threads = static_cast<int>(

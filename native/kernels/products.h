@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/gemm.h"
+#include "kernels/heads.h"
 #include "kernels/lstm.h"
 #include "kernels/row_pairs.h"
 
@@ -169,7 +170,7 @@ void projection_adjoint(const Sizes& n, const SummedRows<W>& rows, T* dW_hr, int
 // Outputs are split between threads, never the sum over rows.
 template <class T, int V, class S, class W>
 void weight_adjoints(const Backward<T, S>& b, const SummedRows<W>& rows, int rank, int size) {
-    const int64_t D = b.sizes.D, P = b.sizes.P, width = D + P;
+    const int64_t D = b.sizes.D, width = D + recurrent_columns<V>(b.sizes);
     const Part columns(blocks_of<V>(b.sizes.H) * width, rank, size);
     for (int64_t at = columns.begin; at < columns.end;) {
         const int64_t block = at / width, begin = at % width;
@@ -179,13 +180,17 @@ void weight_adjoints(const Backward<T, S>& b, const SummedRows<W>& rows, int ran
         if (b.dW_ih && begin < D)
             weight_adjoint<T, V>(rows.x, rows.x_count, dgates, b.dW_ih + block * D * 4 * V, begin,
                                  end < D ? end : D, rows.first);
-        if (b.dW_hh && end > D)
-            weight_adjoint<T, V>(rows.h, rows.h_count, dgates, b.dW_hh + block * P * 4 * V,
-                                 begin > D ? begin - D : 0, end - D, rows.first);
+        if (b.dW_hh && end > D) {
+            const Range read = columns_of_block<V>(b.sizes, block);
+            const int64_t first = read.begin + (begin > D ? begin - D : 0), last = read.begin + end - D;
+            weight_adjoint<T, V>(rows.h, rows.h_count, dgates,
+                                 b.dW_hh + (block * (width - D) - read.begin) * 4 * V, first,
+                                 last < read.end ? last : read.end, rows.first);
+        }
         at = block * width + end;
     }
     if (b.dW_hr) {
-        const Part p(P, rank, size);
+        const Part p(b.sizes.P, rank, size);
         projection_adjoint<T, V>(b.sizes, rows, b.dW_hr, p.begin, p.end);
     }
 }

@@ -4,6 +4,7 @@
 
 #include "kernels/packed.h"
 #include "kernels/plan.h"
+#include "kernels/slstm_ends.h"
 #include "kernels/table_rows.h"
 #include "kernels/variant_memory.h"
 #include "support/subnormals.h"
@@ -138,7 +139,9 @@ class Recompute {
           width_(operands_of<Operand<S>>(call.sizes.P)),
           kept_(steps_ * call.sizes.B * 5 * call.sizes.H * kept_bytes(call)),
           before_(kPairs<S> && call.narrow_kept && steps_ ? call.sizes.B * call.sizes.H : 0),
-          c_(steps_ ? call.sizes.B * call.sizes.H : 0),
+          averages_(steps_ && call.variant.slstm ? call.sizes.B * call.sizes.H : 0),
+          c_width_(call.variant.cell_rows() * call.sizes.H),
+          c_(steps_ ? call.sizes.B * c_width_ : 0),
           h_(steps_ ? 2 * call.sizes.B * width_ : 0),
           hidden_(steps_ && call.sizes.projected ? call.sizes.B * operands_of<Operand<S>>(call.sizes.H) : 0),
           operands_((kPairs<S> || call.table) && steps_ ? threads * operands_size() : 0),
@@ -189,9 +192,9 @@ class Recompute {
         part.begin = step / steps_ * steps_;
         part.end = std::min(part.begin + steps_, steps.T);
         part.saved = steps.start(steps.reverse ? steps.time(part.end - 1) : part.begin);
-        const T* const c = call_.checkpoints + part.begin / call_.every * n.B * n.H;
+        const T* const c = call_.checkpoints + part.begin / call_.every * n.B * c_width_;
         b.first = part.begin;
-        b.c_before = c;
+        b.c_before = averages_.get() ? averages_.get() : c;
         if constexpr (kPairs<S>)
             if (call_.narrow_kept) b.c_before = before_.get();
         b.saved = part.saved;
@@ -208,7 +211,9 @@ class Recompute {
     const int64_t steps_;  // of a segment; 0 without checkpoints
     const int64_t width_;  // operands of a row of h
     const Workspace<std::byte> kept_;
-    const Workspace<BFloat16> before_;  // c before a segment, rounded as what is kept
+    const Workspace<BFloat16> before_;  // c before a segment, or c / n, rounded as what is kept
+    const Workspace<T> averages_;       // with the sLSTM, c / n before a segment
+    const int64_t c_width_;
     const Workspace<T> c_;
     const Workspace<Operand<S>> h_, hidden_, operands_;
     const Workspace<T> state_, extra_;
@@ -230,7 +235,11 @@ class Recompute {
     void set_state(const Kernels<T, S>& kernels, const Share& share, int64_t begin, const T* c) const {
         const Sizes& n = call_.sizes;
         const int64_t first = n.B * share.rank / share.size, last = n.B * (share.rank + 1) / share.size;
-        copy_or_zero(f_.c, c, first * n.H, last * n.H);
+        copy_or_zero(f_.c, c, first * c_width_, last * c_width_);
+        if (averages_.get()) {
+            average_rows(averages_.get(), c, n.H, first, last);
+            c = averages_.get();
+        }
         if (before_.get())
             for (int64_t k = first * n.H; k < last * n.H; ++k) before_.get()[k] = to_bfloat16(c[k]);
         for (int64_t b = first; b < last; ++b) {
@@ -271,7 +280,9 @@ class BackwardPass {
           db_(call.db ? 4 * lanes_ : 0),
           dhidden_(call.sizes.projected ? call.sizes.B * call.sizes.H : 0),
           dh_(call.dh_0 && !ordered() ? 0 : call.sizes.B * call.sizes.P),
-          dc_(call.dc_0 && !ordered() ? 0 : call.sizes.B * call.sizes.H),
+          c_width_(call.variant.cell_rows() * call.sizes.H),
+          dc_(call.dc_0 && !ordered() ? 0 : call.sizes.B * c_width_),
+          averages_(call.variant.slstm ? call.sizes.B * call.sizes.H : 0),
           dprojected_(call.sizes.projected ? 2 * most_rows_ * dprojected_row_ : 0),
           hidden_(call.sizes.projected ? 2 * most_rows_ * hidden_row_ : 0),
           pairs_(kPairs<S> ? (most_rows_ + 1) / 2 * pairs_width() : 0),
@@ -290,7 +301,7 @@ class BackwardPass {
         b_.x = call.x;
         b_.y = call.y;
         b_.h_0 = call.h_0;
-        b_.c_0 = call.c_0;
+        b_.c_0 = averages_.get() ? averages_.get() : call.c_0;
         b_.gates = recompute_ ? recompute_.gates() : call.gates;
         b_.cell = recompute_ ? recompute_.cell() : call.cell;
         b_.dy = call.dy;
@@ -357,9 +368,10 @@ class BackwardPass {
             vectors.bias = normed ? call_.db : nullptr;
             kernels_.unpack_vectors(b_, vectors, rank, size);
         }
-        if (!call_.table) return;
         const Sizes& n = call_.sizes;
         const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
+        if (call_.variant.slstm && call_.steps.T > 0) end_adjoint(b_.dc, call_.c_0, n.H, begin, end);
+        if (!call_.table) return;
         clear_absent(call_, begin, end);
         if (!ordered()) return;
         scatter_rows(*call_.table, call_.dh_0, b_.dh, n.P, begin, end);
@@ -380,7 +392,9 @@ class BackwardPass {
     const Packed<T, S> packed_;
     const int64_t dgates_row_, dprojected_row_, hidden_row_;  // operands
     const Workspace<Operand<S>> dgates_;
-    const Workspace<T> dW_ih_, dW_hh_, db_, dhidden_, dh_, dc_;
+    const Workspace<T> dW_ih_, dW_hh_, db_, dhidden_, dh_;
+    const int64_t c_width_;
+    const Workspace<T> dc_, averages_;  // c / n of c_0
     const Workspace<Operand<S>> dprojected_, hidden_, pairs_;
     const Workspace<S> x_rows_, h_rows_;  // of a chunk, where these stand in many pieces
     const bool wants_vectors_;
@@ -448,7 +462,11 @@ class BackwardPass {
             return;
         }
         copy_or_zero(b_.dh, call_.dh_n, begin * n.P, end * n.P);
-        copy_or_zero(b_.dc, call_.dc_n, begin * n.H, end * n.H);
+        if (averages_.get()) average_rows(averages_.get(), call_.c_0, n.H, begin, end);
+        if (call_.variant.slstm && call_.steps.T > 0)
+            begin_adjoint(b_.dc, call_.dc_n, call_.c_n, n.H, begin, end);
+        else
+            copy_or_zero(b_.dc, call_.dc_n, begin * c_width_, end * c_width_);
         memory_.draw_mask(kernels_, call_.variant, n.P, begin, end, rank);
     }
 

@@ -43,6 +43,7 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
                          element);
     const StepTable* const table = call.table;
     const bool ordered = table && table->order, gathered = table && table->places;
+    const int64_t cell_width = variant.cell_rows() * n.H;
     const Workspace<T> zeros(table ? std::max(n.P, n.H) : 0), h_ordered(ordered && kNarrow<S> ? n.B * n.P : 0),
         c_ordered(ordered ? n.B * n.H : 0);
     if (zeros.get()) std::fill_n(zeros.get(), std::max(n.P, n.H), T(0));
@@ -113,7 +114,7 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
             gather_rows(*table, f.c, call.c_0, n.H, begin, end);
             if (kNarrow<S>) gather_rows(*table, f.h_last, call.h_0, n.P, begin, end);
         } else {
-            copy_or_zero(f.c, call.c_0, begin * n.H, end * n.H);
+            copy_or_zero(f.c, call.c_0, begin * cell_width, end * cell_width);
         }
         if (rank == 0) plan.cut_rows(call.steps, size);
         team.barrier();

@@ -15,13 +15,13 @@ struct ForwardCall {
     Weights<T, S> weights;
     RowsIn<S> x;                    // (T, B, D)
     const T* h_0;                   // (B, P), or null: zeros
-    const T* c_0;                   // (B, H), or null: zeros
+    const T* c_0;                   // (B, H), with the sLSTM (B, 3, H), or null: zeros
     RowsOut<S> y;                   // (T, B, P)
     T* h_n;                         // (B, P)
-    T* c_n;                         // (B, H)
-    typename Stored<S>::Out gates;  // (rows, 4H), or null: do not keep
+    T* c_n;                         // as c_0
+    typename Stored<S>::Out gates;  // (rows, 4H), as Forward leaves them, or null: do not keep
     typename Stored<S>::Out cell;   // (rows, H), null together with gates
-    T* checkpoints;                 // (ceil(T / every), B, H), or null
+    T* checkpoints;                 // (ceil(T / every), B, H), with the sLSTM (..., B, 3, H), or null
     int64_t every;                  // steps between checkpoints, a multiple of chunk_steps
     Variant<T> variant;             // its `bias` is made here
     T* extra;                       // (rows, norm_width(H)), with layer norm together with gates
@@ -40,7 +40,8 @@ struct BackwardCall {
     Weights<T, S> weights;
     RowsIn<S> x, y;
     const T* h_0;                  // (B, P)
-    const T* c_0;                  // (B, H)
+    const T* c_0;                  // (B, H), with the sLSTM (B, 3, H)
+    const T* c_n;                  // with the sLSTM and dc_n: as the forward call left it; else not read
     typename Stored<S>::In gates;  // as the forward call left them, or null with checkpoints
     typename Stored<S>::In cell;
     const T* checkpoints;
@@ -50,11 +51,11 @@ struct BackwardCall {
     RowsIn<S> dgates;  // (T, B, 4H), of the gates after activation; data null: nothing
     RowsIn<S> dcell;   // (T, B, H); data null: nothing
     const T* dh_n;     // (B, P), or null: zeros
-    const T* dc_n;     // (B, H), or null: zeros
+    const T* dc_n;     // as c_0, or null: zeros
     RowsOut<S> dx;     // data null: not wanted
     RowsOut<T> dpre;   // (T, B, 4H), of the gates before activation; data null: not wanted, as it is in bf16
     T* dh_0;           // (B, P), or null: not wanted
-    T* dc_0;           // (B, H), or null: not wanted
+    T* dc_0;           // as c_0, or null: not wanted
     T* dW_ih;          // as the weights; null: not wanted
     T* dW_hh;
     T* db;  // (4H), of b_ih and of b_hh alike

@@ -9,6 +9,8 @@
 #include "kernels/linear.h"
 #include "kernels/panels.h"
 #include "kernels/products.h"
+#include "kernels/slstm_adjoint.h"
+#include "kernels/slstm_forward.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 
@@ -56,6 +58,8 @@ constexpr Kernels<T> kernels = {V,
                                 linear<T, V, T>,
                                 map<T, V, sigmoid<T, V>>,
                                 map<T, V, tanh<T, V>>,
+                                map<T, V, exp_minus<T, V>>,
+                                map<T, V, log_sigmoid<T, V>>,
                                 fma_rounds<T, V>};
 
 template <int V>
@@ -78,6 +82,8 @@ constexpr Kernels<float, BFloat16> bfloat16_kernels = {V,
                                                        linear_size<float, V, BFloat16>,
                                                        pack_linear<float, V, BFloat16>,
                                                        linear<float, V, BFloat16>,
+                                                       nullptr,
+                                                       nullptr,
                                                        nullptr,
                                                        nullptr,
                                                        nullptr};

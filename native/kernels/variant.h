@@ -36,6 +36,8 @@ struct Draws {
 template <class T>
 struct Variant {
     bool general;  // whether anything below is not at its default
+    bool slstm;    // the cell of slstm_cell.h, which of what follows has draws and rates of hidden dropout
+    bool exponential_forget;  // with that
     bool coupled, no_input_gate, no_forget_gate, no_output_gate;
     Activation gate, candidate, output;
     const T* peepholes;  // (3, H), of i f o; or null
@@ -54,6 +56,8 @@ struct Variant {
     GATEWRIGHT_INLINE bool keeps_hidden() const {
         return rate(Purpose::zoneout_hidden) > 0 || drawn(Purpose::hidden_dropout);
     }
+    // How many rows of H numbers its cell state has.
+    GATEWRIGHT_INLINE int64_t cell_rows() const { return slstm ? 3 : 1; }
 };
 
 // What layer norm keeps of a row at a step: the gates before gain and bias (4H), and of i f g o the factor by

@@ -12,6 +12,9 @@
 
 namespace gatewright {
 
+// The bit of `CellSpec.code` of the sLSTM, whose weights and states have shapes of their own.
+constexpr int64_t kSlstm = 8192;
+
 // The weights of one layer: `LayerWeights` of Python.
 struct LayerArrays {
     Array W_ih, W_hh;
@@ -172,11 +175,11 @@ struct OutputGradients {
 // What a forward pass read and left behind: `Inputs` and `Kept` of Python.
 struct KeptArrays {
     Array x, h_0, c_0, y, cell;
-    Maybe gates, extra;
+    Maybe gates, extra, c_n;
 
     KeptArrays(nb::handle inputs, nb::handle kept) {
         static const Attribute x_("x"), h_0_("h_0"), c_0_("c_0"), y_("y"), gates_("gates"), cell_("cell"),
-            extra_("extra");
+            extra_("extra"), c_n_("c_n");
         const auto input = [&](const Attribute& attribute) {
             return array_of(attribute.name(), attribute.of("inputs", "Inputs", inputs));
         };
@@ -192,6 +195,7 @@ struct KeptArrays {
         cell = *cell_kept;
         gates = of(gates_);
         extra = of(extra_);
+        c_n = of(c_n_);
     }
 };
 
@@ -205,8 +209,9 @@ struct Problem {
     int64_t rows = 0;
     std::unique_ptr<const StepPlan> plan;  // of steps that rows have for themselves, or null
     int64_t times = 0;                     // steps of x, where a walk may have fewer
+    bool slstm = false;
 
-    explicit Problem(const LayerArrays& layer) {
+    explicit Problem(const LayerArrays& layer, int64_t cell = 0) : slstm(cell & kSlstm) {
         const auto& [W_ih, W_hh, b_ih, b_hh, W_hr, w_ch, w_ln, w_ln_cell, b_ln_cell] = layer;
         if (W_hh.ndim() != 2 || W_hh.shape(0) == 0 || W_hh.shape(0) % 4 != 0 || W_hh.shape(1) == 0)
             refuse("W_hh", "shape (4H, H), or (4H, P) with a projection", shape_of(W_hh));
@@ -216,16 +221,23 @@ struct Problem {
         sizes.H = H;
         sizes.P = W_hh.shape(1);
         sizes.projected = W_hr.has_value();
+        if (slstm) {
+            if (sizes.projected) refuse("W_hr", "None with the sLSTM", shape_of(*W_hr));
+            if (H % sizes.P != 0)
+                refuse("W_hh", "a number of columns that divides H = " + std::to_string(H), shape_of(W_hh));
+            if (sizes.P != H) sizes.head = sizes.P;
+            sizes.P = H;
+        }
         if (!sizes.projected && sizes.P != H)
             refuse("W_hh", "shape " + shape_of({4 * H, H}) + " without W_hr", shape_of(W_hh));
         if (b_ih.has_value() != b_hh.has_value())
             refuse(b_ih ? "b_hh" : "b_ih", "both biases, or neither", "one of them");
-        weights = {dense<S>("W_ih", W_ih, {4 * H, sizes.D}), dense<S>("W_hh", W_hh, {4 * H, sizes.P}),
+        weights = {dense<S>("W_ih", W_ih, {4 * H, sizes.D}), dense<S>("W_hh", W_hh, {4 * H, sizes.read()}),
                    dense<S>("b_ih", b_ih, {4 * H}), dense<S>("b_hh", b_hh, {4 * H}),
                    dense<S>("W_hr", W_hr, {sizes.P, H})};
     }
 
-    Problem(const Array& x, const LayerArrays& layer, const SequenceArgs& args) : Problem(layer) {
+    Problem(const Array& x, const LayerArrays& layer, const SequenceArgs& args) : Problem(layer, args.cell) {
         const auto& given_batch_sizes = args.batch_sizes;
         const bool reverse = args.reverse;
         const size_t dimensions = given_batch_sizes ? 2 : 3;
@@ -263,6 +275,8 @@ struct Problem {
         all.T = times;
         return all;
     }
+    // Numbers of a row's cell state.
+    int64_t cell_width() const { return slstm ? 3 * sizes.H : sizes.H; }
     // The table of a walk, or null.
     const StepTable* table() const { return plan ? &plan->table() : nullptr; }
     bool packed() const { return steps.starts != nullptr && !plan; }

@@ -48,15 +48,16 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     call.x = problem.rows_of("x", x, n.D);
     const Maybe h_0_array = maybe_of("h_0", h_0), c_0_array = maybe_of("c_0", c_0);
     call.h_0 = dense<T>("h_0", h_0_array, {n.B, n.P});
-    call.c_0 = dense<T>("c_0", c_0_array, {n.B, n.H});
+    const int64_t cell_width = problem.cell_width();
+    call.c_0 = dense<T>("c_0", c_0_array, {n.B, cell_width});
     call.variant = variant_of<T>(args, draws, weights, n);
     call.table = problem.table();
     call.h_reset = dense<T>("h_reset", args.rows.h_reset, {n.B, n.P});
-    call.c_reset = dense<T>("c_reset", args.rows.c_reset, {n.B, n.H});
+    call.c_reset = dense<T>("c_reset", args.rows.c_reset, {n.B, cell_width});
     call.fill_kept = args.fill;
     if (call.table && call.variant.general) refuse("steps", "None for a cell other than the plain one", "steps");
     const Result<S> y = problem.result_rows("y", rooms[0], n.P, is_bfloat16(x));
-    const Result<T> h_n("h_n", rooms[1], {n.B, n.P}), c_n("c_n", rooms[2], {n.B, n.H});
+    const Result<T> h_n("h_n", rooms[1], {n.B, n.P}), c_n("c_n", rooms[2], {n.B, cell_width});
     Result<S> gates, cell;
     Result<T> checkpoints, extra;
     call.y = problem.rows_in(y.data, n.P);
@@ -64,7 +65,8 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     call.c_n = c_n.data;
     if (keep && args.checkpoint > 0) {
         call.every = steps_between(args.checkpoint, problem.whole(), kOperandBytes<T, S>);
-        checkpoints = Result<T>("cell", rooms[4], {(problem.times + call.every - 1) / call.every, n.B, n.H});
+        checkpoints =
+            Result<T>("cell", rooms[4], {(problem.times + call.every - 1) / call.every, n.B, cell_width});
         call.checkpoints = checkpoints.data;
     } else if (keep) {
         gates = problem.result_rows("gates", rooms[3], 4 * n.H, args.kept_in_bfloat16);
@@ -107,7 +109,8 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     call.x = problem.rows_of("x", kept.x, n.D);
     call.y = problem.rows_of("y", kept.y, n.P);
     call.h_0 = dense<T>("h_0", kept.h_0, {n.B, n.P});
-    call.c_0 = dense<T>("c_0", kept.c_0, {n.B, n.H});
+    const int64_t cell_width = problem.cell_width();
+    call.c_0 = dense<T>("c_0", kept.c_0, {n.B, cell_width});
     if (kept.gates) {
         call.gates = problem.rows_of("gates", kept.gates, 4 * n.H, true).data;
         call.cell = problem.rows_of("cell", kept.cell, n.H, true).data;
@@ -123,22 +126,27 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
             refuse("checkpoint", "at least 1 where gates are not given", std::to_string(args.checkpoint));
         call.every = steps_between(args.checkpoint, problem.whole(), kOperandBytes<T, S>);
         call.narrow_kept = kPairs<S> && args.kept_in_bfloat16;
-        call.checkpoints = dense<T>("cell", kept.cell, {(problem.times + call.every - 1) / call.every, n.B, n.H});
+        call.checkpoints =
+            dense<T>("cell", kept.cell, {(problem.times + call.every - 1) / call.every, n.B, cell_width});
     }
     call.dy = problem.rows_of("dy", d.dy, n.P);
     call.dgates = problem.rows_of("dgates", d.dgates, 4 * n.H);
     call.dcell = problem.rows_of("dcell", d.dcell, n.H);
     call.dh_n = dense<T>("dh_n", d.dh_n, {n.B, n.P});
-    call.dc_n = dense<T>("dc_n", d.dc_n, {n.B, n.H});
-    const Result<T> dh_0("dh_0", rooms[1], {n.B, n.P}), dc_0("dc_0", rooms[2], {n.B, n.H});
+    call.dc_n = dense<T>("dc_n", d.dc_n, {n.B, cell_width});
+    if (problem.slstm && call.dc_n) {
+        if (!kept.c_n) refuse("c_n", "what forward gave, where dc_n is given with the sLSTM", "None");
+        call.c_n = dense<T>("c_n", kept.c_n, {n.B, cell_width});
+    }
+    const Result<T> dh_0("dh_0", rooms[1], {n.B, n.P}), dc_0("dc_0", rooms[2], {n.B, cell_width});
     Result<S> dx;
     Result<T> dW_ih, dW_hh, db, dW_hr, dw_ch, dw_ln, dw_ln_cell, db_ln_cell, dh_reset, dc_reset;
     call.table = problem.table();
     call.h_reset = dense<T>("h_reset", args.rows.h_reset, {n.B, n.P});
-    call.c_reset = dense<T>("c_reset", args.rows.c_reset, {n.B, n.H});
+    call.c_reset = dense<T>("c_reset", args.rows.c_reset, {n.B, cell_width});
     if (call.table && call.table->reset) {
         if (call.h_reset) dh_reset = Result<T>("dh_reset", rooms[11], {n.B, n.P});
-        if (call.c_reset) dc_reset = Result<T>("dc_reset", rooms[12], {n.B, n.H});
+        if (call.c_reset) dc_reset = Result<T>("dc_reset", rooms[12], {n.B, cell_width});
     }
     call.dh_reset = dh_reset.data;
     call.dc_reset = dc_reset.data;
@@ -146,7 +154,7 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     if (need_x) dx = problem.result_rows("dx", rooms[0], n.D, is_bfloat16(kept.x));
     if (need_weights) {
         dW_ih = Result<T>("dW_ih", rooms[3], {4 * n.H, n.D});
-        dW_hh = Result<T>("dW_hh", rooms[4], {4 * n.H, n.P});
+        dW_hh = Result<T>("dW_hh", rooms[4], {4 * n.H, n.read()});
         db = Result<T>("db", rooms[5], {4 * n.H});
         if (n.projected) dW_hr = Result<T>("dW_hr", rooms[6], {n.P, n.H});
         if (call.variant.peepholes) dw_ch = Result<T>("dw_ch", rooms[7], {3 * n.H});
@@ -344,7 +352,7 @@ double fma_peak(int threads, double seconds) {
 
 // What Python may call and with which arguments, by number.  Raise it, and INTERFACE in native_module.py, with
 // each change: Python refuses a module of another number, which would ignore arguments that it does not know.
-constexpr int kInterface = 13;
+constexpr int kInterface = 14;
 
 NB_MODULE(_kernels, m) {
     m.attr("interface") = kInterface;

@@ -17,7 +17,8 @@ enum CellCode : int64_t {
     kHardGates = 128,
     kCandidate = 256,
     kOutput = 1024,
-    kKnownCell = 8191,
+    kExponentialForget = 16384,
+    kKnownCell = 32767,
 };
 
 // `Draws` of Python, and row ids in memory that stays.
@@ -64,6 +65,21 @@ inline std::vector<double> rates_of(nb::handle given) {
     return rates;
 }
 
+// Requires the sLSTM, with nothing that it does not have.
+template <class T>
+void need_slstm(const Variant<T>& v, int64_t code) {
+    constexpr int64_t kOthers = kKnownCell - 1 - kSlstm - kExponentialForget;
+    if (!v.slstm || (code & kOthers)) refuse("cell", "the code of a known cell", std::to_string(code));
+    if (v.peepholes) refuse("w_ch", "None with the sLSTM", "an array");
+    if (v.gains) refuse("w_ln", "None with the sLSTM", "an array");
+    const auto none = [](double rate) {
+        if (rate > 0) refuse("rates", "with the sLSTM none but that of hidden dropout", std::to_string(rate));
+    };
+    none(v.cell_clip);
+    for (int k = 0; k < kPurposes; ++k)
+        if (static_cast<Purpose>(k) != Purpose::hidden_dropout) none(v.rates[k]);
+}
+
 // Without gates held, by expectations.
 template <class T>
 Variant<T> variant_of(int64_t code, nb::handle given_rates, const LayerArrays& layer, const Sizes& n) {
@@ -75,6 +91,8 @@ Variant<T> variant_of(int64_t code, nb::handle given_rates, const LayerArrays& l
     v.no_input_gate = bit(kNoInputGate);
     v.no_forget_gate = bit(kNoForgetGate);
     v.no_output_gate = bit(kNoOutputGate);
+    v.slstm = bit(kSlstm);
+    v.exponential_forget = bit(kExponentialForget);
     v.gate = bit(kHardGates) ? Activation::hard : Activation::smooth;
     v.candidate = activation_of("candidate", code / kCandidate % 4);
     v.output = activation_of("output", code / kOutput % 4);
@@ -90,6 +108,7 @@ Variant<T> variant_of(int64_t code, nb::handle given_rates, const LayerArrays& l
         if (n.projected && v.rate(Purpose::zoneout_hidden) > 0)
             refuse("rates", "no zoneout of a projected hidden state", std::to_string(rates[2]));
     }
+    if (v.slstm || v.exponential_forget) need_slstm(v, code);
     v.general = v.peepholes || v.gains || v.cell_clip > 0 || code >= kCoupled;
     for (int k = 0; k < kPurposes; ++k) v.general |= v.rates[k] > 0;
     return v;
@@ -99,6 +118,7 @@ template <class T>
 Variant<T> variant_of(const SequenceArgs& args, const DrawArgs& draws, const LayerArrays& layer, const Sizes& n) {
     Variant<T> v = variant_of<T>(args.cell, args.rates, layer, n);
     v.clamps = dense<T>("clamps", args.clamps, {4, n.H});
+    if (v.slstm && v.clamps) refuse("clamps", "None with the sLSTM", shape_of(*args.clamps));
     v.draws = draws.of_batch(n.B);
     v.general |= v.clamps != nullptr;
     return v;

@@ -19,6 +19,8 @@ struct Cell {
     bool layer_norm = false;
     double clip = 0, rates[kPurposes] = {};
     bool drawn = false;  // random factors, not expectations
+    int64_t heads = 0;   // of an sLSTM; 0: none
+    bool exponential_forget = false;
     bool operator==(const Cell&) const = default;
 };
 
@@ -77,18 +79,23 @@ class Problem {
 
     explicit Problem(const Case& given) : of(given), random_(17) {
         const int64_t P = given.P ? given.P : given.H;
+        const bool slstm = given.cell.heads > 0;
         sizes = {given.T, given.B, given.D, given.H, P, given.P != 0};
+        if (given.cell.heads > 1) sizes.head = given.H / given.cell.heads;
+        const int64_t cell_width = (slstm ? 3 : 1) * given.H;
         cut_steps();
         every = given.checkpoint * chunk_steps(sizes, sizeof(T));
         const double scale = 1 / std::sqrt(static_cast<double>(given.H));
         W_ih = values(4 * given.H * given.D, 2 / std::sqrt(static_cast<double>(given.D)));
-        W_hh = values(4 * given.H * P, 2 * scale);
+        W_hh = values(4 * given.H * sizes.read(), 2 * scale);
         if (given.bias) b_ih = values(4 * given.H, scale), b_hh = values(4 * given.H, scale);
         for (std::size_t k = 0; k < b_ih.size(); ++k) b_ih[k] += (k % 2 ? 1 : -1) * T(given.saturation);
         if (given.P) W_hr = values(P * given.H, scale);
         h_0 = given.state ? values(given.B * P, 1) : std::vector<T>(given.B * P);
-        c_0 = given.state ? values(given.B * given.H, 1) : std::vector<T>(given.B * given.H);
-        if (given.state) dh_n = values(given.B * P, 1), dc_n = values(given.B * given.H, 1);
+        c_0 = given.state ? values(given.B * cell_width, 1) : std::vector<T>(given.B * cell_width);
+        for (int64_t k = 0; slstm && given.state && k < given.B * cell_width; ++k)
+            if (k / given.H % 3 == 1) c_0[k] += T(1.5);  // n
+        if (given.state) dh_n = values(given.B * P, 1), dc_n = values(given.B * cell_width, 1);
         x = input(given.D);
         if (given.shown) dy = input(P);
         if (given.record) dgates = input(4 * given.H), dcell = input(given.H);
@@ -112,6 +119,7 @@ class Problem {
         const Cell& cell = of.cell;
         Variant<T> v{};
         v.general = of.held || !(cell == Cell{});
+        v.slstm = cell.heads > 0, v.exponential_forget = cell.exponential_forget;
         v.coupled = cell.coupled;
         v.no_input_gate = cell.no_input_gate, v.no_forget_gate = cell.no_forget_gate;
         v.no_output_gate = cell.no_output_gate;

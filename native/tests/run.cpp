@@ -37,6 +37,17 @@ std::vector<T> values(const char* name, Output<T>& output) {
     return {output.data(), output.data() + output.size()};
 }
 
+// Of an sLSTM keep in the place of which of keep and share is less, and the derivative of log f without the sign
+// that says where m came from: numbers that rounding changes little.
+template <class T>
+void show_averaging(std::vector<T>& gates, int64_t H) {
+    for (std::size_t k = 0; k < gates.size(); ++k) {
+        const std::size_t gate = k / H % 4;
+        if (gate == 0 && std::signbit(gates[k])) gates[k] = 1 + gates[k];
+        if (gate == 1) gates[k] = std::abs(gates[k]);
+    }
+}
+
 template <class T>
 const T* or_null(const std::vector<T>& v) {
     return v.empty() ? nullptr : v.data();
@@ -54,13 +65,14 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
     };
     const auto out = [](const Rows<T>& rows) { return gatewright::RowsOut<S>{rows.data, rows.step, rows.row}; };
     const bool normed = p.of.cell.layer_norm;
+    const int64_t cell_width = p.variant().cell_rows() * n.H;
     const bool record = how.keep == Keep::record, checkpoints = how.keep == Keep::checkpoints;
     Named<T> results;
 
     RowsOut<T> y(p, n.P);
-    Output<T> h_n(n.B * n.P), c_n(n.B * n.H), gates(record ? p.rows * 4 * n.H : 0),
+    Output<T> h_n(n.B * n.P), c_n(n.B * cell_width), gates(record ? p.rows * 4 * n.H : 0),
         cell(record ? p.rows * n.H : 0), extra(record && normed ? p.rows * norm_width(n.H) : 0),
-        kept(checkpoints ? (n.T + every - 1) / every * n.B * n.H : 0);
+        kept(checkpoints ? (n.T + every - 1) / every * n.B * cell_width : 0);
     ForwardCall<T, S> call{};
     call.sizes = n;
     call.steps = p.steps;
@@ -84,14 +96,15 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
     results["h_n"] = values("h_n", h_n);
     results["c_n"] = values("c_n", c_n);
     if (record) results["gates"] = values("gates", gates), results["cell"] = values("cell", cell);
+    if (record && p.of.cell.heads > 0) show_averaging(results["gates"], n.H);
     if (checkpoints) results["checkpoints"] = values("checkpoints", kept);
     if (extra.size()) results["extra"] = values("extra", extra);
     if (how.keep == Keep::nothing) return results;
 
     RowsOut<T> dx(p, p.of.need_x ? n.D : 0);
     const int64_t wanted = p.of.need_weights;
-    Output<T> dh_0(n.B * n.P), dc_0(n.B * n.H), dW_ih(wanted * 4 * n.H * n.D), dW_hh(wanted * 4 * n.H * n.P),
-        db(wanted * 4 * n.H), dW_hr(wanted * n.projected * n.P * n.H);
+    Output<T> dh_0(n.B * n.P), dc_0(n.B * cell_width), dW_ih(wanted * 4 * n.H * n.D),
+        dW_hh(wanted * 4 * n.H * n.read()), db(wanted * 4 * n.H), dW_hr(wanted * n.projected * n.P * n.H);
     Output<T> dpeepholes(wanted * p.peepholes.size()), dgains(wanted * p.gains.size()),
         dcell_gain(wanted * p.cell_gain.size()), dcell_bias(wanted * p.cell_bias.size());
     const auto data = [](Output<T>& output) { return output.size() ? output.data() : nullptr; };
@@ -103,6 +116,7 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
     back.y = in(y.read());
     back.h_0 = p.h_0.data();
     back.c_0 = p.c_0.data();
+    back.c_n = c_n.data();
     back.gates = call.gates;
     back.cell = call.cell;
     back.checkpoints = call.checkpoints;

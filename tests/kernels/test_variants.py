@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_refused() -> None:
     for name, wrong in (("w_ch", np.zeros(7)), ("w_ln", None), ("w_ln_cell", np.zeros(5, np.float32))):
         with pytest.raises(GatewrightError, match=name):
             kernels.forward(layer.x, None, None, weights._replace(**{name: wrong}), args)
-    for name, wrong in (("rates", [0.5]), ("rates", [0, 1.0, 0, 0, 0]), ("cell", 3 * 256), ("cell", 8192)):
+    for name, wrong in (("rates", [0.5]), ("rates", [0, 1.0, 0, 0, 0]), ("cell", 3 * 256), ("cell", 32768)):
         with pytest.raises(GatewrightError, match=name):
             kernels.forward(layer.x, None, None, weights, args._replace(**{name: wrong}))
     three = args._replace(draws=kernels.Draws(0, np.arange(3)))

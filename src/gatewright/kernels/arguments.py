@@ -63,7 +63,9 @@ class SequenceArgs(NamedTuple):
             clamps; without a projection h_0 has to be between -1 and 1.
         kept: with ``compute="bf16"``, "bf16" or "float32" for gates and cell states that a pass keeps, where it
             makes their arrays.
-        cell: which cell, `CellSpec.code`; its bits for weights count for nothing: the weights themselves do.
+        cell: which cell, `CellSpec.code`; its bits for weights count for nothing: the weights themselves do.  With
+            an sLSTM, cell states, their adjoints and checkpoints are c, n, m, (..., 3H), and W_hh is
+            (4H, H / heads).
         rates: `CellSpec.rates`.
         draws: random numbers of zoneout and dropout; None for evaluation, with expectations in their place.
         steps: which steps each row has, where not all have all of them; None next to ``batch_sizes``.
@@ -108,7 +110,8 @@ class OutputGradients(NamedTuple):
         dy: of y, in its shape.
         dh_n: of h_n, (B, P).
         dc_n: of c_n, (B, H).
-        dgates: of the gates themselves, where a loss reads them, in their shape.
+        dgates: of the gates themselves, where a loss reads them, in their shape; of an sLSTM of keep (share is
+            1 - keep), of nothing, of z and of o.
         dcell: of the cell states themselves, in their shape.
     """
 
@@ -126,9 +129,11 @@ class Forward(NamedTuple):
         y: the hidden state after each step, (T, B, P), or (rows, P) where steps are packed.
         h_n: the hidden state after each row's last step, (B, P).
         c_n: the cell state after each row's last step, (B, H).
-        gates: i, f, g, o after activation, (T, B, 4H) or (rows, 4H); None where they are not kept.
-        cell: the cell state after each step, (T, B, H) or (rows, H); with checkpoints the cell state before every
-            ``checkpoint`` steps, (checkpoints, B, H); None where nothing is kept.
+        gates: i, f, g, o after activation, (T, B, 4H) or (rows, 4H); None where they are not kept.  Of an sLSTM
+            w, s, z, o: w is keep or, where its sign bit is set, minus share, whichever is less; s is the
+            derivative of log f, with the sign bit set where m is log i.
+        cell: the cell state after each step, of an sLSTM c / n, (T, B, H) or (rows, H); with checkpoints the cell
+            state before every ``checkpoint`` steps, (checkpoints, B, H); None where nothing is kept.
         extra: with layer normalisation, where gates are kept: the gates before gain and bias, then the factors by
             which i, f, g, o were normalised, mean and factor of c, (T, B, 4H + 6) or (rows, 4H + 6).
     """
@@ -148,6 +153,7 @@ class Kept(NamedTuple):
     gates: Array | None
     cell: Array
     extra: Array | None = None
+    c_n: Array | None = None  # of an sLSTM, where dc_n is given
 
 
 class Backward(NamedTuple):
