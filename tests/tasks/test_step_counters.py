@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,10 +14,11 @@ import torch
 
 from gatewright import Model, Stream
 from gatewright.data.table import Series
+from gatewright.spec import CellSpec
 from gatewright.tasks import registry
 from gatewright.tasks.base import Share
 from gatewright.tasks.forecast import dataset as series_data
-from gatewright.tasks.forecast.step_counters import POWERS
+from gatewright.tasks.forecast.step_counters import POWERS, without_clocks
 from gatewright.tasks.forecast.task import ForecastTask
 from gatewright.tasks.forecast.windows import absolute
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
@@ -63,7 +65,7 @@ def test_the_first_forecasts_are_as_sure_as_they_may_be(seattle: tuple[Path, Ser
         assert abs(inside[rows] - 0.8) <= 0.08, inside
 
 
-def task(**sizes: int) -> tuple[Model, ForecastTask]:
+def task(**sizes: Any) -> tuple[Model, ForecastTask]:
     """A model and its task, on an hourly wave."""
     torch.manual_seed(0)
     times = np.datetime64("2024-01-01T00", "us") + np.arange(300) * np.timedelta64(1, "h")
@@ -97,6 +99,83 @@ def test_clocks_decay_whatever_is_read_and_learn_nothing(sizes: dict[str, int]) 
         x = scale * torch.randn(24, 5, model.spec.input_size)
         h = model.lstm(x)[0][..., -len(POWERS) - 1 :].detach().numpy()
         assert np.abs(h - expected[:, None]).max() < 1e-5
+
+
+def values_of(cell: CellSpec, decays: np.ndarray, steps: int) -> np.ndarray:
+    """The hidden states of the clocks by their recurrence: c = keep c + write, h = act(c)."""
+    z, c, h, rows = cell.zoneout_cell, np.zeros(len(decays) + 1), np.zeros(len(decays) + 1), []
+    act = {"tanh": np.tanh, "identity": lambda c: c, "hard_tanh": lambda c: np.clip(c, -1, 1)}[
+        cell.output_activation
+    ]
+    size = min(1.0, 0.9 * cell.cell_clip) if cell.cell_clip else 1.0
+    keep = np.maximum(np.array([0.0, *decays]), z)
+    for _ in range(steps):
+        c = keep * c + (1 - keep) * size
+        h = cell.zoneout_hidden * h + (1 - cell.zoneout_hidden) * act(c)
+        rows.append(h)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "peephole",
+        "coupled",
+        "input_gate=false gate_activation=hard_sigmoid candidate_activation=identity",
+        "output_gate=false cell_clip=0.5 output_activation=hard_tanh candidate_activation=hard_tanh",
+        "zoneout_cell=0.3 zoneout_hidden=0.2 peephole coupled",
+        "hidden_dropout=0.4 weight_drop=0.3",
+        "kind=slstm heads=2",
+        "kind=slstm forget_gate_activation=exponential",
+    ],
+)
+def test_clocks_of_other_cells_run_whatever_is_read_learn_nothing_and_add_nothing_late(cell: str) -> None:
+    model, learning = task(hidden=24, cell=tuple(cell.split()))
+    features = model.spec.lstm.cell.in_evaluation()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    for step in range(3):
+        loss = learning.loss(model, step)
+        (loss.total / loss.predictions).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    decays, steps = np.array([0.01 ** (2 * power / 24) for power in POWERS]), 24
+    if features.is_slstm:
+        expected = np.column_stack([np.ones(steps), decays ** np.arange(steps)[:, None]])
+    else:
+        expected = values_of(features, decays, steps)
+    model.eval()
+    n = len(POWERS) + 1
+    for scale in (0.0, 1.0, 100.0):
+        x = scale * torch.randn(steps, 5, model.spec.input_size)
+        h = model.lstm(x)[0][..., -n:].detach().numpy()
+        assert np.abs(h - expected[:, None]).max() < 1e-5
+
+    learning.validate()
+    assert model.head.weight[:, -n:].any()
+    model.train()  # whatever random choices do, the clocks are at rest
+    y, _ = model.lstm(torch.randn(120, 5, model.spec.input_size))
+    added = (y[..., -n:] @ model.head.weight[:, -n:].T).detach()
+    assert added[-1].abs().max() < 1e-5 * model.head.weight[:, -n:].abs().max()
+    model.eval()
+    y, _ = model.lstm(torch.randn(120, 5, model.spec.input_size))
+    added = (y[..., -n:] @ model.head.weight[:, -n:].T).detach()
+    assert added[0].abs().max() > 0.01
+    assert added[-1].abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("layer_norm peephole", "a cell with layer_norm"),
+        ("forget_gate=false candidate_dropout=0.1", "a cell with forget_gate=false, candidate_dropout=0.1"),
+        ("kind=slstm weight_drop=0.1", "a cell with weight_drop=0.1"),
+        ("kind=slstm heads=8", "heads of fewer than 4 units"),
+    ],
+)
+def test_cells_without_clocks_are_named(cell: str, reason: str) -> None:
+    model, learning = task(hidden=24, cell=tuple(cell.split()))
+    assert without_clocks(model.spec.lstm) == reason
+    assert learning._first_steps.clocks == 0
 
 
 def test_the_head_is_fitted_where_a_stream_begins_and_adds_nothing_later() -> None:
