@@ -68,9 +68,9 @@ export interface CellPart {
   operation?: Operation;
   /**
    * Text in its box, if it is a layer of learned weights: the activation function, or the matrix; and what happens
-   * before the activation.
+   * before the activation, and its name where that is not the part's.
    */
-  layer?: { symbol: string; sub?: string; first?: string };
+  layer?: { symbol: string; sub?: string; first?: string; name?: string };
 }
 
 // Custom properties of style.css (after Okabe & Ito 2008).
@@ -186,7 +186,7 @@ function gates(f: Features): Entries {
     color: COLOR.forget,
     range: "share",
     reads: early,
-    layer: s ? layerOf(f.forget_gate_activation) : gate,
+    layer: s ? { ...layerOf(f.forget_gate_activation), name: "forget gate" } : gate,
   };
   const input: CellPart = {
     name: s ? "share" : "input gate",
@@ -196,7 +196,7 @@ function gates(f: Features): Entries {
     color: COLOR.input,
     range: "share",
     reads: early,
-    layer: s ? layerOf("exponential") : gate,
+    layer: s ? { ...layerOf("exponential"), name: "input gate" } : gate,
   };
   const rest: Operation = {
     kind: "function",

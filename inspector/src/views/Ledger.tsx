@@ -7,7 +7,9 @@ import { Overview } from "../components/Overview";
 import { Stage } from "../components/Stage";
 import { TimeAxis } from "../components/TimeAxis";
 import { Waiting } from "../components/Waiting";
+import type { Cell } from "../data/anatomy";
 import type { State } from "../state";
+import { Average } from "./ledger/Average";
 import { type Account, reach, type UnitBlocks } from "./ledger/account";
 import { Bars } from "./ledger/Bars";
 import { Fate } from "./ledger/Fate";
@@ -50,11 +52,11 @@ export function Ledger({ state }: { state: State }) {
         <div class="gw-ledger-body">
           <div class="gw-ledger-main">
             <Chart state={state} asked={asked} account={account} ghosts={ghosts.value && ofUnit} left={left} />
-            <Key account={account} ghosts={ghosts.value} />
+            <Key cell={state.recording.value!.cell} account={account} ghosts={ghosts.value} />
             {account.shares.length === 1 && state.steps.value > 1 && <Early state={state} />}
           </div>
           <aside class="gw-ledger-side">
-            <Findings asked={asked} account={account} visit={visit} />
+            <Findings state={state} asked={asked} account={account} visit={visit} />
             {blocks && <Fate blocks={blocks} t={t} />}
           </aside>
         </div>
@@ -91,7 +93,8 @@ function Chart({
   const axis = useMemo(() => new Axis(state), [state]);
   const whole = useMemo(() => blocks && course(blocks), [blocks]);
   const before = useRef(0);
-  const { text } = state.recording.value!.meta;
+  const { meta, measures } = state.recording.value!;
+  const { text } = meta;
   return (
     <div
       class="gw-ledger-chart"
@@ -100,7 +103,7 @@ function Chart({
     >
       <Stage axis={axis}>
         <Overview axis={axis} values={whole} />
-        <Survival account={account} axis={axis} />
+        <Survival account={account} axis={axis} letter={measures.of.survival.letter} />
         <Bars account={account} axis={axis} ghosts={ghosts} name={name} />
         {places?.symbols && text && (
           <SymbolRow axis={axis} symbols={places.symbols} names={text.symbols} query={account.query} />
@@ -130,24 +133,53 @@ function Early({ state }: { state: State }) {
   );
 }
 
-function Findings({ asked, account, visit }: { asked: Asked; account: Account; visit: (k: number) => void }) {
+interface FindingsProps {
+  state: State;
+  asked: Asked;
+  account: Account;
+  visit: (k: number) => void;
+}
+
+function Findings({ state, asked, account, visit }: FindingsProps) {
   const { name, places, output } = asked;
+  const { cell } = state.recording.value!;
   const at = `at step ${account.query.toLocaleString("en")}`;
   const [of, check] =
     output === null
-      ? [`Cell state of ${name} ${at}`, "c as recorded"]
+      ? [`Cell state of ${name} ${at}`, `${cell.parts.cell.letter} as recorded`]
       : [`Output ${name} ${at}`, "weights · h + bias"];
   return (
     <>
       <Sum account={account} of={of} check={check} />
-      <TopSteps account={account} places={places} visit={visit} />
+      {account.average && <Average cell={cell} account={account} />}
+      <TopSteps cell={cell} account={account} places={places} visit={visit} />
       {output !== null && (
         <p class="gw-label">
-          Shares of c are exact. For tanh and the output gate they are split in proportion to c, with the factor
-          tanh(c)/c, which is a convention. The output is that of the head, before{" "}
+          {convention(cell)} The output is that of the head, before{" "}
           {places?.symbols ? "softmax" : "scaling back to the table's units"}.
         </p>
       )}
     </>
   );
+}
+
+/** What is exact about the split of an output, and what is a convention. */
+function convention(cell: Cell): string {
+  const { layer_norm, zoneout_hidden } = cell.features;
+  const c = cell.parts.cell.letter;
+  const act = cell.has("bent") ? cell.parts.bent.operation!.sign : "";
+  const read = layer_norm ? "n" : c;
+  const through = act
+    ? `For ${act}${cell.has("output_gate") ? " and the output gate" : ""} they are split in proportion to ${read}, with the factor ${act}(${read})/${read}, which is a convention.`
+    : layer_norm
+      ? ""
+      : `Nothing bends ${c} on its way to h: the split is exact, too.`;
+  return [
+    `Shares of ${c} are exact.`,
+    through,
+    layer_norm ? "Of layer normalisation the deviation is taken as it was; shifts belong to no step." : "",
+    zoneout_hidden ? "What zoneout carries of the hidden state before belongs to no step." : "",
+  ]
+    .filter(Boolean)
+    .join(" ");
 }

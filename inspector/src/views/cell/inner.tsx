@@ -23,7 +23,14 @@ export const tap = (value: number) => 1.25 + 3.25 * Math.min(1, Math.abs(value))
 /** The box of a part that is a layer of learned weights. */
 export function Layer({ cell, part, x, top }: { cell: Cell; part: Part; x: number; top: number }) {
   const { name, layer } = cell.parts[part];
-  return <Box x={x} top={top} first={layer!.first} curve={layer!.symbol} sub={layer!.sub} name={name} />;
+  return (
+    <Box
+      x={x}
+      top={top}
+      {...{ first: layer!.first, curve: layer!.symbol, sub: layer!.sub }}
+      name={layer!.name ?? name}
+    />
+  );
 }
 
 /** The mark of a pointwise operation. */

@@ -38,14 +38,19 @@ export function useInput(state: State, blocks: Blocks, t: number): Input {
     const below = meta.layers[layer - 1];
     const count = below.output * below.directions.length;
     const both = below.directions.length > 1 ? ", both directions" : "";
+    // Above a residual connection it is that of all layers below, added up.
+    const sum = meta.residual && layer > 1;
+    const from = sum ? `x of layer ${layer - 1} + its h` : `h of layer ${layer - 1}`;
     return {
-      brief: `h of layer ${layer - 1}${both} (${count} numbers)`,
-      reads: `the hidden state of the layer below${both}`,
+      brief: `${from}${both} (${count} numbers)`,
+      reads: sum
+        ? `the input of the layer below plus its hidden state${both}`
+        : `the hidden state of the layer below${both}`,
       count,
       ...goal,
       note:
         `Layer ${layer} does not read this itself, but the output of layer ${layer - 1}: its hidden ` +
-        `state${both}, ${plural(count, "number")}.`,
+        `state${both}${sum ? " plus its own input" : ""}, ${plural(count, "number")}.`,
     };
   }
   const count = meta.blocks[row].inputs?.shape[1] ?? meta.inputs.length;

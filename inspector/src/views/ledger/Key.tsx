@@ -1,8 +1,17 @@
 // The legend of the bars.
 
+import type { Cell } from "../../data/anatomy";
 import type { Account } from "./account";
 
-export function Key({ account: { written, survival }, ghosts }: { account: Account; ghosts: boolean }) {
+interface Props {
+  cell: Cell;
+  account: Account;
+  ghosts: boolean;
+}
+
+export function Key({ cell, account: { written, survival, average }, ghosts }: Props) {
+  const changed = cell.features.cell_clip || cell.features.zoneout_cell;
+  const forgets = cell.has("forget_gate") || changed;
   return (
     <p class="gw-ledger-key gw-label">
       <span>
@@ -16,7 +25,10 @@ export function Key({ account: { written, survival }, ghosts }: { account: Accou
       )}
       {survival && (
         <span>
-          <i data-key="survival" /> ∏ f: the fraction of a write that is left
+          <i data-key="survival" />{" "}
+          {average
+            ? "w: the weight of each candidate"
+            : `∏ ${changed ? "kept" : forgets ? cell.parts.forget_gate.letter : "1"}: the fraction of a write that is left`}
         </span>
       )}
       <span>

@@ -20,7 +20,15 @@ export function Note({ account, axis, places }: { account: Account; axis: Axis; 
       </div>
       {k >= 0 && k < account.shares.length ? (
         <>
-          {account.written && account.survival && (
+          {account.average && (
+            <div>
+              <span class="gw-label">candidate</span>{" "}
+              <span class="gw-number">{fixed(account.average.candidates[k])}</span>{" "}
+              <span class="gw-label">weight</span>{" "}
+              <span class="gw-number">{share(account.average.weights[k])}</span>
+            </div>
+          )}
+          {!account.average && account.written && account.survival && (
             <div>
               <span class="gw-label">wrote</span> <span class="gw-number">{fixed(account.written[k])}</span>{" "}
               <span class="gw-label">left</span> <span class="gw-number">{share(account.survival[k])}</span>

@@ -4,8 +4,8 @@ import { fixed, plural } from "../../format";
 import type { Account } from "./account";
 
 export function Sum({ account, of, check }: { account: Account; of: string; check: string }) {
-  const { shares, initial, edited, bias, sum, total, written } = account;
-  const steps = sum - initial - edited - bias;
+  const { shares, initial, edited, rest, bias, sum, total, written } = account;
+  const steps = sum - initial - edited - rest - bias;
   return (
     <section class="gw-sum" aria-label="Sum of all shares">
       <h3>{of}</h3>
@@ -14,6 +14,7 @@ export function Sum({ account, of, check }: { account: Account; of: string; chec
           <Line name={`remainder of ${plural(shares.length, "write")}`} value={steps} id="steps" />
           <Line name="remainder of the initial state" value={initial} id="initial" />
           {edited !== 0 && <Line name="remainder of manual changes" value={edited} id="edited" />}
+          {rest !== 0 && <Line name="of no step" value={rest} id="rest" />}
           {!written && <Line name="bias of the head" value={bias} id="bias" />}
           <Line name="sum" value={sum} id="sum" strong />
           <Line name={check} value={total} id="total" />

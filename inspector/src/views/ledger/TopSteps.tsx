@@ -1,6 +1,7 @@
 // The steps that matter most now.
 
 import { useMemo } from "preact/hooks";
+import type { Cell } from "../../data/anatomy";
 import { fixed } from "../../format";
 import { share } from "../cell/figures";
 import { type Account, largest } from "./account";
@@ -11,16 +12,19 @@ const MOST = 8;
 const AROUND = { unit: 4, output: 8 };
 
 export function TopSteps({
+  cell,
   account,
   places,
   visit,
 }: {
+  cell: Cell;
   account: Account;
   places: Places | null;
   visit: (k: number) => void;
 }) {
   const steps = useMemo(() => largest(account, MOST), [account]);
-  const { shares, written, survival, from } = account;
+  const { shares, written, survival, average, from } = account;
+  const columns = columnsOf(cell, account);
   const most = steps.length ? Math.abs(shares[steps[0] - from]) : 1;
   return (
     <section class="gw-top" aria-label="Steps that matter most">
@@ -29,8 +33,9 @@ export function TopSteps({
         <thead>
           <tr>
             <th scope="col">step</th>
-            {written && <th scope="col">wrote</th>}
-            {survival && <th scope="col">left</th>}
+            {columns.map((name) => (
+              <th scope="col">{name}</th>
+            ))}
             <th scope="col">{written ? "now" : "adds"}</th>
           </tr>
         </thead>
@@ -57,12 +62,22 @@ export function TopSteps({
                     style={{ width: `${(100 * Math.abs(value)) / most}%` }}
                   />
                 </th>
-                {written && (
+                {average && (
+                  <>
+                    <td class="gw-number" data-candidate={average.candidates[k - from]}>
+                      {fixed(average.candidates[k - from], 2)}
+                    </td>
+                    <td class="gw-number" data-weight={average.weights[k - from]}>
+                      {share(average.weights[k - from])}
+                    </td>
+                  </>
+                )}
+                {!average && written && (
                   <td class="gw-number" data-wrote={written[k - from]}>
                     {fixed(written[k - from], 2)}
                   </td>
                 )}
-                {survival && (
+                {!average && survival && (
                   <td class="gw-number" data-survival={survival[k - from]}>
                     {share(survival[k - from])}
                   </td>
@@ -78,6 +93,12 @@ export function TopSteps({
       {!steps.length && <p class="gw-label">Nothing is left of any step.</p>}
     </section>
   );
+}
+
+/** Names of the columns between a step and its share. */
+function columnsOf(cell: Cell, { written, survival, average }: Account): string[] {
+  if (average) return [cell.parts.candidate.letter, "weight"];
+  return [...(written ? ["wrote"] : []), ...(survival ? ["left"] : [])];
 }
 
 function Name({ k, places, around }: { k: number; places: Places | null; around: number }) {

@@ -67,7 +67,7 @@ export async function loadUnit(
     direction,
     size: recording.meta.layers[layer].hidden,
     steps: recording.meta.rows[row].steps,
-    averages: recording.meta.weighted ?? false,
+    averages: recording.meta.weighted || recording.cell.features.kind === "slstm",
   };
 }
 
