@@ -148,7 +148,7 @@ def test_the_ledger_adds_up(browser: Browser, url: str, subjects: dict[str, Subj
         assert listed[0] == np.abs(ledger.shares[:, 0]).argmax()
         close([one["share"] for one in tab.all(".gw-top [data-share]")], ledger.shares[listed, 0])
         close(tab.number(".gw-fate [data-value]"), record.write()[t, 0, unit])
-        if name not in ("coupled", "slstm"):
+        if not (CELLS[name].coupled or CELLS[name].is_slstm):
             assert tab.page.locator(".gw-average").count() == 0
             close([one["survival"] for one in tab.all(".gw-top [data-survival]")], ledger.survival[listed, 0])
             return

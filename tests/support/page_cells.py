@@ -9,13 +9,10 @@ import numpy as np
 import torch
 
 from gatewright import LSTM, equations
-from gatewright.equations.record import FIELDS
-from gatewright.insight.layers import Layer
 from gatewright.insight.recorder import prepare
 from gatewright.insight.recording import Recording
 from gatewright.inspector.catalog import Subject
 from gatewright.spec.cell import CellSpec, LayerWeights
-from tests.support import recordings
 from tests.support.browser import Tab, double, reads_as
 
 T, D, H = 12, 3, 6
@@ -35,6 +32,7 @@ CELLS = {
         gate_activation="hard_sigmoid", output_activation="hard_tanh", proj_size=2,
     ),
     "slstm": CellSpec(kind="slstm", heads=2),
+    "slstm, exponential": CellSpec(kind="slstm", forget_gate_activation="exponential", bias=False),
 }  # fmt: skip
 
 
@@ -59,19 +57,7 @@ def weights_of(lstm: LSTM) -> LayerWeights:
 
 
 def subject(name: str) -> Subject:
-    """A model with its input; of a cell that layers do not have, a recording by the equations."""
-    if not CELLS[name].is_slstm:
-        return Subject(*prepare(layer(name), drawn_input()))
-    cell, draw = CELLS[name], np.random.default_rng(8)
-    weights = LayerWeights(
-        draw.normal(size=(4 * H, D)), draw.normal(size=(4 * H, H // cell.heads)), draw.normal(size=4 * H), None
-    )
-    x = drawn_input().double().numpy()
-    y, record = equations.forward(x, weights, cell=cell)
-    arrays: dict[str, Any] = {name: getattr(record, name).astype(np.float32) for name in FIELDS}
-    about = recordings.about(1, D, cell=cell)
-    layers = (Layer(equations.Record(**arrays)),)
-    return Subject(recording=Recording(about, layers, np.array([T]), x.astype(np.float32), y.astype(np.float32)))
+    return Subject(*prepare(layer(name), drawn_input()))
 
 
 class CellJudge:
@@ -79,12 +65,9 @@ class CellJudge:
 
     def __init__(self, name: str, recording: Recording) -> None:
         self.cell = CELLS[name]
-        record = recording.layers[0].forward
-        self.gain = self.shift = None
-        if not self.cell.is_slstm:
-            weights = weights_of(layer(name))
-            _, record = equations.forward(double(recording.inputs), weights, cell=self.cell)
-            self.gain, self.shift = weights.w_ln_cell, weights.b_ln_cell
+        weights = weights_of(layer(name))
+        _, record = equations.forward(double(recording.inputs), weights, cell=self.cell)
+        self.gain, self.shift = weights.w_ln_cell, weights.b_ln_cell
         names = [field.name for field in fields(equations.Record) if getattr(record, field.name) is not None]
         self.record = {each: double(getattr(record, each)) for each in names}
 
