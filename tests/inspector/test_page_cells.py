@@ -167,7 +167,9 @@ def test_the_ledger_adds_up(browser: Browser, url: str, subjects: dict[str, Subj
         close(np.dot(weights, g), sums["steps"])
 
 
-def test_an_output_is_split_by_the_way_from_c_to_h(browser: Browser, url: str, subjects: dict[str, Subject]) -> None:
+def test_an_output_is_split_by_the_way_from_c_to_h(
+    browser: Browser, url: str, subjects: dict[str, Subject]
+) -> None:
     recording = subjects["text"].record()
     assert recording.readout_weight is not None
     assert recording.readout_bias is not None
@@ -210,7 +212,9 @@ def test_what_if_holds_the_gates_that_there_are(browser: Browser, url: str, name
         show(tab, name)
 
 
-def test_units_and_map_have_the_gates_of_the_cell(browser: Browser, url: str, subjects: dict[str, Subject]) -> None:
+def test_units_and_map_have_the_gates_of_the_cell(
+    browser: Browser, url: str, subjects: dict[str, Subject]
+) -> None:
     for name in ("no input gate", "clip and zoneout"):
         recording = subjects[name].record()
         found = diagnose(recording).layers[0]
