@@ -290,7 +290,7 @@ gatewright_status gatewright_set_seasonal_state(gatewright_stream* stream, int64
     if (!finite(hidden, model.hidden_width()) || !finite(cell, model.cell_width()) || steps < 0 ||
         std::any_of(last, last + remembered, infinite) || std::any_of(recent, recent + kept, infinite))
         return GATEWRIGHT_STATE;
-    if (!model.takes_hidden(hidden)) return GATEWRIGHT_STATE;
+    if (!model.takes_hidden(hidden) || !model.takes_cell(cell)) return GATEWRIGHT_STATE;
     const auto missing = [](double value) { return std::isnan(value); };
     if (model.pooling != Pooling::none && std::any_of(last, last + remembered, missing) != (steps == 0))
         return GATEWRIGHT_STATE;

@@ -42,8 +42,8 @@ extern "C" {
 /* Grows when gatewright_parts or a struct in it changes.  Parts of older versions are still taken: those of
  * version 1 have no seasons, those of version 2 no transforms, bounds and categories of a forecaster, those of
  * version 3 no pooling, no categories of features, no scale of a window and no
- * distributions, those of version 4 the plain cell. */
-#define GATEWRIGHT_VERSION 5
+ * distributions, those of version 4 the plain cell, those of version 5 no sLSTM. */
+#define GATEWRIGHT_VERSION 6
 
 typedef enum gatewright_status {
     GATEWRIGHT_OK = 0,
@@ -79,7 +79,7 @@ typedef enum gatewright_reads {
 typedef struct gatewright_layer {
     int64_t D, H, P;   /* each at least 1; D is P of the layer below */
     const float* W_ih; /* (4H, D) */
-    const float* W_hh; /* (4H, P) */
+    const float* W_hh; /* (4H, P), of an sLSTM (4H, H / heads) */
     const float* b_ih; /* (4H), or null together with b_hh: zeros */
     const float* b_hh; /* (4H), or null */
     const float* W_hr; /* (P, H), where P is less than H; or null, where P is H */
@@ -100,6 +100,12 @@ typedef struct gatewright_cell_weights {
     const float* b_ln_cell; /* (H)    without w_ln */
 } gatewright_cell_weights;
 
+/* The equations of a cell. */
+typedef enum gatewright_cell_kind {
+    GATEWRIGHT_LSTM = 0,
+    GATEWRIGHT_SLSTM /* below; it has biases, and of the members of gatewright_cell those of version 6 alone */
+} gatewright_cell_kind;
+
 /* Another cell than the plain one, the same in all layers; what is 0 or null is as there.  Layers have rows for
  * four gates all the same: zeros for a gate that is not there.
  *
@@ -108,6 +114,13 @@ typedef struct gatewright_cell_weights {
  *     c' = clip(f c + i g, -cell_clip, cell_clip), and then zoneout_cell c + (1 - zoneout_cell) c'
  *     o = gate(z_o + w_co c')
  *     h' = o output(c', or that normalised), and then zoneout_hidden h + (1 - zoneout_hidden) h'
+ *
+ * An sLSTM, whose W_hh is block diagonal: rows of the gates of a head read the H / heads units of that head.  Its
+ * cell state is c, n and m, each (H); m counts for nothing where n is 0.
+ *
+ *     log i = z_i, log f = log sigmoid(z_f) or z_f, g = tanh(z_g), o = sigmoid(z_o)
+ *     m' = max(log f + m, log i)    F = exp(log f + m - m'), I = exp(log i - m')
+ *     c' = F c + I g                n' = F n + I                h' = o c' / n'
  */
 typedef struct gatewright_cell {
     int32_t coupled;                                       /* not 0: i = 1 - f, and no gate of the two is absent */
@@ -116,6 +129,10 @@ typedef struct gatewright_cell {
     double cell_clip;                       /* at least 0; 0 for none */
     double zoneout_cell, zoneout_hidden;    /* at least 0, below 1; zoneout_hidden is 0 with a projection */
     const gatewright_cell_weights* weights; /* (layer_count), or null for none */
+    /* Of parts of version 6. */
+    gatewright_cell_kind kind GATEWRIGHT_UNSET(GATEWRIGHT_LSTM);
+    int64_t heads GATEWRIGHT_UNSET(0);                   /* of an sLSTM: at least 1, and divides H; else 0 */
+    int32_t exponential_forget_gate GATEWRIGHT_UNSET(0); /* of an sLSTM, not 0: log f = z_f */
 } gatewright_cell;
 
 /* A transform of a target y, before all else.  Values have to be from -1e38 to 1e38, and above 0 where noted; what
@@ -259,7 +276,7 @@ typedef struct gatewright_shape {
     int64_t input;   /* of a step: D, or less with categories; 1 for a symbol; the columns of a row */
     int64_t output;  /* of a step: P, or out */
     int64_t hidden;  /* of a session's hidden state: P of all layers together */
-    int64_t cell;    /* of its cell state: H of all layers together */
+    int64_t cell;    /* of its cell state: H of all layers together, or 3H of an sLSTM */
     int64_t targets; /* whose last observed value a session remembers; 0 without a series */
     int64_t symbols; /* 0 without symbols */
     int64_t recent;  /* rows whose targets a session remembers: the longest season and one; 0 without seasons */
@@ -326,7 +343,7 @@ gatewright_status gatewright_run_series(gatewright_stream* stream, const int64_t
 
 /* The state of a session: what a program keeps, and gives back to go on to the same bits.
  *   hidden  (hidden): h, layer by layer
- *   cell    (cell): c, layer by layer
+ *   cell    (cell): c, layer by layer; of an sLSTM c, n, which is at least 0, and m of a layer
  *   last    (targets): the last observed value of each target, NaN before the first; or (pooled): NaN before the
  *           first step, numbers after it.  That is the sum or the maximum of the hidden states; for attention
  *           their weighted sum, the sum of the weights, and the power of two that both are to be multiplied by.

@@ -23,17 +23,20 @@ void need_scales(const double* data, int64_t count) {
     need(std::all_of(data, data + count, [](double scale) { return scale > 0; }), GATEWRIGHT_WEIGHT);
 }
 
-ModelParts::Layer layer_of(const gatewright_layer& given) {
+// heads: of an sLSTM; 0: an LSTM.
+ModelParts::Layer layer_of(const gatewright_layer& given, int64_t heads) {
     const int64_t D = given.D, H = given.H, P = given.P;
     for (const int64_t size : {D, H, P}) need(is_size(size), GATEWRIGHT_SIZE);
     need(given.W_hr ? P < H : P == H, GATEWRIGHT_SIZE);
+    need(heads == 0 || (!given.W_hr && H % heads == 0), GATEWRIGHT_SIZE);
+    const int64_t read = heads ? H / heads : P;
     need((given.b_ih == nullptr) == (given.b_hh == nullptr), GATEWRIGHT_NULL_POINTER);
     need_numbers(given.W_ih, product(4, H, D));
-    need_numbers(given.W_hh, product(4, H, P));
+    need_numbers(given.W_hh, product(4, H, read));
     if (given.b_ih) need_numbers(given.b_ih, 4 * H);
     if (given.b_hh) need_numbers(given.b_hh, 4 * H);
     if (given.W_hr) need_numbers(given.W_hr, product(P, H));
-    return {D, H, P, {given.W_ih, given.W_hh, given.b_ih, given.b_hh, given.W_hr}, {}};
+    return {D, H, P, {given.W_ih, given.W_hh, given.b_ih, given.b_hh, given.W_hr}, {}, heads > 1 ? read : 0};
 }
 
 Activation activation_of(gatewright_activation given, gatewright_activation last) {
@@ -56,6 +59,31 @@ void read_cell_weights(const gatewright_cell_weights& given, int64_t H, Variant<
     variant.gains = given.w_ln;
     variant.cell_gain = given.w_ln_cell;
     variant.cell_bias = given.b_ln_cell;
+}
+
+// Heads of an sLSTM, 0 of another cell, which that of parts before version 6 is.
+int64_t heads_of(const gatewright_cell& given) {
+    const auto kind = static_cast<int32_t>(given.kind);
+    need(kind == GATEWRIGHT_LSTM || kind == GATEWRIGHT_SLSTM, GATEWRIGHT_SIZE);
+    if (kind == GATEWRIGHT_SLSTM)
+        need(is_size(given.heads), GATEWRIGHT_SIZE);
+    else
+        need(given.heads == 0 && !given.exponential_forget_gate, GATEWRIGHT_SIZE);
+    return given.heads;
+}
+
+// Reads what an sLSTM has, and requires that it has nothing of an LSTM.
+void read_slstm(const gatewright_cell& given, ModelParts& parts) {
+    need(parts.kept == Kept::float32 || parts.kept == Kept::bfloat16, GATEWRIGHT_SIZE);
+    const bool plain = !given.coupled && !given.no_input_gate && !given.no_forget_gate && !given.no_output_gate &&
+                       given.gate == GATEWRIGHT_SMOOTH && given.candidate == GATEWRIGHT_SMOOTH &&
+                       given.output == GATEWRIGHT_SMOOTH;
+    need(plain && given.cell_clip == 0 && given.zoneout_cell == 0 && given.zoneout_hidden == 0 && !given.weights,
+         GATEWRIGHT_SIZE);
+    for (ModelParts::Layer& layer : parts.layers) {
+        layer.variant.general = layer.variant.slstm = true;
+        layer.variant.exponential_forget = given.exponential_forget_gate != 0;
+    }
 }
 
 // Reads the cell of all layers, which parts before version 5 do not have.
@@ -273,8 +301,9 @@ ModelParts parts_of(const gatewright_parts& given) {
     need(is_size(given.layer_count), GATEWRIGHT_SIZE);
     need(given.layers, GATEWRIGHT_NULL_POINTER);
     ModelParts parts{};
+    const int64_t heads = given.version > 5 && given.cell ? heads_of(*given.cell) : 0;
     for (int64_t k = 0; k < given.layer_count; ++k) {
-        parts.layers.push_back(layer_of(given.layers[k]));
+        parts.layers.push_back(layer_of(given.layers[k], heads));
         need(k == 0 || parts.layers[k].D == parts.layers[k - 1].P, GATEWRIGHT_SIZE);
     }
     const int64_t D = parts.layers.front().D, P = parts.layers.back().P;
@@ -298,7 +327,10 @@ ModelParts parts_of(const gatewright_parts& given) {
         need(sums_fit(parts.kept, layer.D, layer.P), GATEWRIGHT_SIZE);
     parts.reads = given.columns ? Reads::series : given.embedding ? Reads::symbols : Reads::features;
     if (given.version > 3) read_features(given, parts);
-    if (given.version > 4 && given.cell) read_cell(*given.cell, parts);
+    if (heads)
+        read_slstm(*given.cell, parts);
+    else if (given.version > 4 && given.cell)
+        read_cell(*given.cell, parts);
     return parts;
 }
 

@@ -198,7 +198,7 @@ Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, 
     std::vector<LayerArrays> arrays;  // held until the weights are copied
     arrays.reserve(layers.size());
     for (const nb::object& layer : layers) {
-        const Problem<float> problem(arrays.emplace_back(layer));
+        const Problem<float> problem(arrays.emplace_back(layer), cell);
         const Sizes& n = problem.sizes;
         if (!parts.layers.empty() && n.D != parts.layers.back().P)
             refuse("W_ih", "a width of " + std::to_string(parts.layers.back().P) + ", that of the layer below",
@@ -211,7 +211,7 @@ Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, 
         const auto variant = variant_of<float>(cell, rates, arrays.back(), n);
         if (variant.general && parts.kept != Kept::float32 && parts.kept != Kept::bfloat16)
             refuse("weights", "'float32' or 'bf16' for another cell than the plain one", "'" + kept + "'");
-        parts.layers.push_back({n.D, n.H, n.P, problem.weights, variant});
+        parts.layers.push_back({n.D, n.H, n.P, problem.weights, variant, n.head});
     }
     const int64_t D = parts.layers.front().D, P = parts.layers.back().P;
     if (embedding) {

@@ -157,7 +157,7 @@ void run(Stream& stream, nb::handle x, nb::handle out, nb::handle sessions, int6
     const Needed named("sessions", sessions, "int64", B, false);
     const Needed input("x", x, type_of_input(model), T * B * model.input_width(), false);
     const Needed output("out", out, type_of_output(model), T * B * model.output_width(), true);
-    const int64_t units = T * B * model.cell_width();
+    const int64_t units = T * B * model.units();
     Advance call{named.as<int64_t>(), B, T, input.as<void>(), output.as<void>(), nullptr, nullptr};
     if (record.is_none()) return advance(stream, call, threads);
     const auto [gates, cell] = nb::cast<std::tuple<nb::object, nb::object>>(record);
@@ -204,6 +204,7 @@ void set_state(Stream& stream, int64_t session, nb::handle hidden, nb::handle ce
     const Needed r("recent", recent, "float32", model.columns.recent() * model.columns.targets, false);
     if (model.columns.window && !model.columns.are_windows(l.as<double>()))
         refuse("last", "the last observed values, and what a session has seen of its window", "other numbers");
+    if (!model.takes_cell(c.as<float>())) refuse("cell", "n of an sLSTM at least 0", "a number below 0");
     std::copy_n(h.as<float>(), model.hidden_width(), stream.hidden(session));
     std::copy_n(c.as<float>(), model.cell_width(), stream.cell(session));
     std::copy_n(l.as<double>(), model.last_width(), stream.last(session));

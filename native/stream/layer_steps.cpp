@@ -22,10 +22,12 @@ template <class S>
 void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, const Place& place,
                        const Model::Packed<S>& packed, const Rows<const float>& x, float* y) {
     constexpr bool kNarrow = std::is_same_v<S, BFloat16>;
-    const int64_t H = place.sizes.H, P = place.sizes.P, width = packed.kernels->width;
+    const Model::Layer& layer = place.layer;
+    const int64_t H = layer.sizes.H, P = layer.sizes.P, cell_width = layer.cell_width(),
+                  width = packed.kernels->width;
     const int64_t blocks = (H + width - 1) / width, rows = part.rows;
     Forward<float, S> f{};
-    f.sizes = place.sizes;
+    f.sizes = layer.sizes;
     f.sizes.T = part.steps;
     f.sizes.B = rows;
     f.steps = {part.steps, rows, nullptr, nullptr, false};
@@ -46,7 +48,7 @@ void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, const 
     for (int64_t b = 0; b < rows; ++b) {
         const int64_t session = call.sessions[part.first_row + b];
         std::copy_n(hidden(session) + place.hidden, P, s.h[0].data() + b * P);
-        std::copy_n(cell(session) + place.cell, H, f.c + b * H);
+        std::copy_n(cell(session) + place.cell, cell_width, f.c + b * cell_width);
     }
     const float* h = s.h[part.steps % 2].data();  // where the last step leaves it
     if constexpr (kNarrow) {
@@ -63,7 +65,7 @@ void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, const 
         f.h_bytes = {s.operands.data(), s.scales.data(), rows};
         f.x_bytes = {f.h_bytes.data + rows * quads_of(P), f.h_bytes.scales + rows, part.steps * rows};
     }
-    set_variant(f, s, place.variant);
+    set_variant(f, s, layer.variant);
     {
         const FlushSubnormals flush(kNarrow);
         if constexpr (kNarrow) packed.kernels->operands(h, P, P, f.h[0], rows);
@@ -72,14 +74,14 @@ void Stream::run_layer(const Advance& call, const Part& part, Scratch& s, const 
     for (int64_t b = 0; b < rows; ++b) {
         const int64_t session = call.sessions[part.first_row + b];
         std::copy_n(h + b * P, P, hidden(session) + place.hidden);
-        std::copy_n(f.c + b * H, H, cell(session) + place.cell);
+        std::copy_n(f.c + b * cell_width, cell_width, cell(session) + place.cell);
     }
     if (!call.gates) return;
     for (int64_t t = 0; t < part.steps; ++t) {
         const int64_t row = (part.first_step + t) * call.B + part.first_row;
         std::copy_n(s.gates.data() + t * rows * 4 * H, rows * 4 * H,
-                    call.gates + (place.cell * call.T * call.B + row * H) * 4);
-        std::copy_n(s.kept.data() + t * rows * H, rows * H, call.cell + place.cell * call.T * call.B + row * H);
+                    call.gates + (place.unit * call.T * call.B + row * H) * 4);
+        std::copy_n(s.kept.data() + t * rows * H, rows * H, call.cell + place.unit * call.T * call.B + row * H);
     }
 }
 

@@ -75,7 +75,7 @@ Model::Layer packed_in_int8(const Sizes& sizes, const Weights<float>& weights, b
 
 Model::Layer packed(const ModelParts::Layer& part, Kept kept) {
     const bool projected = part.weights.W_hr != nullptr;
-    const Sizes sizes{1, 1, part.D, part.H, part.P, projected};
+    const Sizes sizes{1, 1, part.D, part.H, part.P, projected, part.head};
     const auto as = [&]<class S>(const Kernels<float, S>& kernels) {
         return packed_as(kernels, sizes, part.weights);
     };
@@ -124,14 +124,17 @@ Model::Model(const ModelParts& parts)
       head_kernels_(&kernels_for<float>(target(), std::max<int64_t>(parts.out, 1))),
       hidden_width_(0),
       cell_width_(0),
+      units_(0),
       weight_bytes_(0) {
     constexpr int64_t kBytes[] = {4, 2, 1, 2, 1};  // a weight of the gates, by how it is kept
     for (const ModelParts::Layer& part : parts.layers) {
         layers_.push_back(packed(part, parts.kept));
         set_variant(layers_.back(), part.variant);
         hidden_width_ += part.P;
-        cell_width_ += part.H;
-        weight_bytes_ += 4 * part.H * (part.D + part.P) * kBytes[static_cast<int>(parts.kept)];
+        cell_width_ += layers_.back().cell_width();
+        units_ += part.H;
+        weight_bytes_ +=
+            4 * part.H * (part.D + layers_.back().sizes.read()) * kBytes[static_cast<int>(parts.kept)];
     }
     if (symbols) embedding_.assign(parts.embedding, parts.embedding + symbols * parts.layers[0].D);
     if (pooling == Pooling::attention) pool_W_.assign(parts.pool_W, parts.pool_W + parts.layers.back().P);
@@ -158,6 +161,16 @@ bool Model::takes_hidden(const float* hidden) const {
         if (layer.in_bytes() && !layer.sizes.projected)
             good &= std::all_of(hidden, hidden + P, [](float h) { return -1 <= h && h <= 1; });
         hidden += P;
+    }
+    return good;
+}
+
+bool Model::takes_cell(const float* cell) const {
+    bool good = true;
+    for (const Layer& layer : layers_) {
+        const float* const n = cell + layer.sizes.H;
+        if (layer.variant.slstm) good &= std::all_of(n, n + layer.sizes.H, [](float each) { return each >= 0; });
+        cell += layer.cell_width();
     }
     return good;
 }

@@ -77,12 +77,13 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
     if (rows <= s.rows && places <= s.places && (!several_steps || !s.ahead.empty())) return;
     rows = std::max(rows, s.rows);
     places = std::max(places, s.places);
-    int64_t P = 0, H = 0, ahead = 0, operands = 0, h_kept = 0, before_norm = 0;
+    int64_t P = 0, H = 0, cell = 0, ahead = 0, operands = 0, h_kept = 0, before_norm = 0;
     for (const Model::Layer& layer : model_->layers_) {
         const Sizes& n = layer.sizes;
         const int64_t width = layer.width(), lanes = (n.H + width - 1) / width * width;
         P = std::max(P, n.P);
         H = std::max(H, n.H);
+        cell = std::max(cell, layer.cell_width());
         ahead = std::max(ahead, most_ahead(lanes, sizeof(float)));
         if (layer.variant.keeps_hidden()) h_kept = std::max(h_kept, rows * n.P);
         if (layer.variant.gains) before_norm = std::max(before_norm, rows * 4 * lanes);
@@ -101,7 +102,7 @@ void Stream::make_room(Scratch& s, int64_t rows, int64_t places) {
         s.y[k].resize(places * P);
         s.h[k].resize(rows * P);
     }
-    s.c.resize(rows * H);
+    s.c.resize(rows * cell);
     s.hidden.resize(rows * H);
     if (several_steps) s.ahead.resize(ahead);
     s.out.resize(places * std::max(model_->head_.out, model_->output_width()));
@@ -124,15 +125,16 @@ void Stream::reserve(int64_t B, int64_t T, int threads) {
 void Stream::advance_part(const Advance& call, const Part& part, Scratch& s) {
     Rows<const float> x = encode(call, part, s);
     const float* y = nullptr;
-    int64_t before_P = 0, before_H = 0, number = 0;  // widths of the layers before, and their number
+    int64_t number = 0, hidden = 0, cell = 0, unit = 0;  // layers before, and their widths
     for (const Model::Layer& layer : model_->layers_) {
         float* const to = s.y[number++ % 2].data();
-        const Place place{layer.sizes, layer.variant, before_P, before_H};
+        const Place place{layer, hidden, cell, unit};
         std::visit([&](const auto& packed) { run_layer(call, part, s, place, packed, x, to); }, layer.packed);
         y = to;
         x = {y, part.rows * layer.sizes.P, layer.sizes.P};
-        before_P += layer.sizes.P;
-        before_H += layer.sizes.H;
+        hidden += layer.sizes.P;
+        cell += layer.cell_width();
+        unit += layer.sizes.H;
     }
     give(call, part, s, y);
 }
@@ -141,7 +143,8 @@ void Stream::advance(const Advance& call, int threads) {
     const int64_t B = call.B, T = call.T;
     if (B == 0 || T == 0) return;
     int64_t work = 0;
-    for (const Model::Layer& layer : model_->layers_) work += 8 * layer.sizes.H * (layer.sizes.D + layer.sizes.P);
+    for (const Model::Layer& layer : model_->layers_)
+        work += 8 * layer.sizes.H * (layer.sizes.D + layer.sizes.read());
     if (work * B * T < kWorthThreads) threads = 1;
     threads = static_cast<int>(std::min<int64_t>(threads, B));
     reserve(B, T, threads);  // a team may come out smaller than asked for, and shares larger

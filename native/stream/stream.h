@@ -106,6 +106,7 @@ struct ModelParts {
         int64_t D, H, P;
         Weights<float> weights;
         Variant<float> variant{};  // by expectations, with no gates held; the plain cell with narrow weights
+        int64_t head = 0;          // with the sLSTM, as in Sizes
     };
     Reads reads;
     std::vector<Layer> layers;
@@ -142,6 +143,7 @@ class Model {
             const auto* const of = std::get_if<Packed<float>>(&packed);
             return of && of->panels.narrow_ih.operands != Bytes::none;
         }
+        int64_t cell_width() const { return variant.cell_rows() * sizes.H; }  // of its state
         int64_t width() const {
             return std::visit([](const auto& each) { return int64_t{each.kernels->width}; }, packed);
         }
@@ -153,8 +155,11 @@ class Model {
     int64_t output_width() const;
     int64_t hidden_width() const { return hidden_width_; }  // of all layers together
     int64_t cell_width() const { return cell_width_; }
+    int64_t units() const { return units_; }  // H of all layers together: of a record
     // Whether steps may go on from these hidden states: of which products are of 1/127, up to 1.
     bool takes_hidden(const float* hidden) const;
+    // Whether steps may go on from these cell states: n of an sLSTM is a sum of weights.
+    bool takes_cell(const float* cell) const;
     int64_t weight_bytes() const { return weight_bytes_; }  // of the gates' weights, as they are kept
     // Doubles that a session keeps next to its hidden and cell states.
     int64_t last_width() const { return columns.last_width() + pooled_width(pooling, layers_.back().sizes.P); }
@@ -172,7 +177,7 @@ class Model {
     Linear<float> head_;
     const Kernels<float>* head_kernels_;
     std::unique_ptr<Workspace<float>> head_memory_;
-    int64_t hidden_width_, cell_width_, weight_bytes_;
+    int64_t hidden_width_, cell_width_, units_, weight_bytes_;
 };
 
 // Steps of some sessions at once.
@@ -182,7 +187,7 @@ struct Advance {
     const void* input;  // (T, B, input_width) of float, int64 or double, as Reads says
     void* output;       // (T, B, output_width) of float; of double for series
     float* gates;       // layer by layer (T, B, 4H), after activation; null: no record
-    float* cell;        // layer by layer (T, B, H); null together with gates
+    float* cell;        // layer by layer (T, B, H), of the sLSTM c / n; null together with gates
 };
 
 // What is wrong with an Advance, if anything is.
@@ -207,9 +212,10 @@ class Stream {
 
     const Model& model() const { return *model_; }
     int64_t sessions() const { return sessions_; }
-    // The state of a session, layer by layer: h (P), c (H); the last observed value of each target, NaN before the
-    // first, and with the scale of a window then each target's WindowMemory; or what pooling keeps, NaN before the
-    // first step; steps taken; and of a model with seasons the targets of its last `recent` rows.
+    // The state of a session, layer by layer: h (P), c (H), of the sLSTM c n m (3, H); the last observed value of
+    // each target, NaN before the first, and with the scale of a window then each target's WindowMemory; or what
+    // pooling keeps, NaN before the first step; steps taken; and of a model with seasons the targets of its last
+    // `recent` rows.
     float* hidden(int64_t session) { return hidden_.data() + session * model_->hidden_width(); }
     float* cell(int64_t session) { return cell_.data() + session * model_->cell_width(); }
     double* last(int64_t session) { return last_.data() + session * model_->last_width(); }
@@ -260,11 +266,10 @@ class Stream {
         const Columns& n = model_->columns;
         return recent_.data() + session * recent_width() + step % n.recent() * n.targets;
     }
-    // A layer, and the places of its states among those of a session.
+    // A layer, and the places of its states among those of a session, and of its units in a record.
     struct Place {
-        const Sizes& sizes;
-        const Variant<float>& variant;
-        int64_t hidden, cell;
+        const Model::Layer& layer;
+        int64_t hidden, cell, unit;
     };
     template <class S>
     void run_layer(const Advance& call, const Part& part, Scratch& scratch, const Place& place,

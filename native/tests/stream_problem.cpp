@@ -12,6 +12,7 @@ std::string StreamCase::text() const {
     add(" T=", T), add(" S=", S);
     if (!bias) all += " no bias";
     if (!(cell == Cell{})) all += " another cell";
+    if (heads) add(exponential_forget ? " sLSTM, exponential forget gate, heads=" : " sLSTM heads=", heads);
     const char* const ways[] = {"", " bfloat16", " int8", " bfloat16 times float32", " int8 times float32"};
     all += ways[static_cast<int>(kept)];
     const Columns& n = columns;
@@ -104,11 +105,12 @@ std::vector<float> StreamProblem::gate_weights(int64_t rows, int64_t width, doub
 void StreamProblem::make_layers(int64_t D) {
     arrays_.resize(of.layers);
     for (int64_t k = 0; k < of.layers; ++k) {
-        const int64_t H = of.H + 3 * k, P = of.P ? of.P + k : H;
+        const int64_t H = of.H + (of.heads ? of.heads : 3) * k, P = of.P ? of.P + k : H;
+        const int64_t head = of.heads ? H / of.heads : P;
         const double scale = 1 / std::sqrt(static_cast<double>(H));
         Arrays& a = arrays_[k];
         a.W_ih = gate_weights(4 * H, D, 2 / std::sqrt(static_cast<double>(D)));
-        a.W_hh = gate_weights(4 * H, P, 2 * scale);
+        a.W_hh = gate_weights(4 * H, head, 2 * scale);
         if (of.bias) a.b_ih = values(4 * H, scale), a.b_hh = values(4 * H, scale);
         if (of.P) a.W_hr = values(P * H, 2 * scale);
         const auto or_null = [](const std::vector<float>& v) { return v.empty() ? nullptr : v.data(); };
@@ -116,7 +118,8 @@ void StreamProblem::make_layers(int64_t D) {
                                 H,
                                 P,
                                 {a.W_ih.data(), a.W_hh.data(), or_null(a.b_ih), or_null(a.b_hh), or_null(a.W_hr)},
-                                variant(a, H)});
+                                variant(a, H),
+                                of.heads > 1 ? head : 0});
         D = P;
     }
 }
@@ -124,7 +127,9 @@ void StreamProblem::make_layers(int64_t D) {
 Variant<float> StreamProblem::variant(Arrays& a, int64_t H) {
     const Cell& cell = of.cell;
     Variant<float> v{};
-    v.general = !(cell == Cell{});
+    v.general = of.heads || !(cell == Cell{});
+    v.slstm = of.heads > 0;
+    v.exponential_forget = of.exponential_forget;
     v.coupled = cell.coupled;
     v.no_input_gate = cell.no_input_gate, v.no_forget_gate = cell.no_forget_gate;
     v.no_output_gate = cell.no_output_gate;
@@ -188,11 +193,20 @@ void StreamProblem::make_inputs() {
 void StreamProblem::make_states() {
     for (const ModelParts::Layer& layer : parts.layers) {
         hidden.resize(hidden.size() + of.S * layer.P);
-        cell.resize(cell.size() + of.S * layer.H);
+        cell.resize(cell.size() + of.S * layer.variant.cell_rows() * layer.H);
     }
     last.assign(of.S * of.columns.targets, std::nan(""));
     for (std::size_t k = hidden.size() / of.S; k < hidden.size(); ++k) hidden[k] = float(uniform(1));
     for (std::size_t k = cell.size() / of.S; k < cell.size(); ++k) cell[k] = float(uniform(1));
+    // n of an sLSTM is a sum of weights; some units have read nothing yet, whatever c and m are.
+    for (std::size_t at = 0; of.heads && at < cell.size();)
+        for (const ModelParts::Layer& layer : parts.layers) {
+            for (int64_t k = layer.H; k < 2 * layer.H; ++k) {
+                float& n = cell[at + k];
+                n = k % 5 == 0 || n == 0 ? 0 : std::abs(n) + 0.1f;
+            }
+            at += 3 * layer.H;
+        }
     for (int64_t k = of.columns.targets; k < of.S * of.columns.targets; ++k)
         if (random_() % 3) last[k] = uniform(8);
 }
@@ -240,7 +254,7 @@ void advance_into(Stream& stream, const StreamProblem& problem, const StreamCall
                   Outcome& outcome) {
     const Model& model = stream.model();
     const int64_t B = static_cast<int64_t>(call.sessions.size()), places = B * call.steps;
-    const int64_t O = model.output_width(), H = model.cell_width();
+    const int64_t O = model.output_width(), H = model.units();
     Output<Out> output(places * O);
     Output<float> gates(call.record ? places * 4 * H : 0), kept(call.record ? places * H : 0);
     const Advance advance{call.sessions.data(),

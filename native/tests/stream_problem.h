@@ -21,7 +21,9 @@ struct StreamCase {
     int64_t T = 5, S = 4;  // steps of each of the sessions
     Kept kept = Kept::float32;
     Pooling pooling = Pooling::none;
-    Cell cell{};  // by expectations
+    Cell cell{};                      // by expectations
+    int64_t heads = 0;                // of an sLSTM; 0: an LSTM
+    bool exponential_forget = false;  // of an sLSTM
 
     std::string text() const;
 };
@@ -84,6 +86,7 @@ struct StreamCall {
 };
 
 // What a stream gives and leaves: output (T, S, O), gates (T, S, 4H of each layer), kept (T, S, H of each layer);
+// (keep, slope of log f, z, o of the sLSTM);
 // hidden, cell, last and steps of each session.  Gates and kept are there if every call recorded them.
 using Outcome = Named<double>;
 

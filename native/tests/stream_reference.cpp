@@ -12,7 +12,8 @@ double sigmoid(double v) { return 1 / (1 + std::exp(-v)); }
 class StreamReference {
   public:
     StreamReference(const StreamProblem& problem, Values* read) : p(problem), n(p.of.columns), read_(read) {
-        for (const ModelParts::Layer& layer : p.parts.layers) P_ += layer.P, H_ += layer.H;
+        for (const ModelParts::Layer& layer : p.parts.layers)
+            P_ += layer.P, C_ += layer.variant.cell_rows() * layer.H;
         for (const char* const name : {"output", "gates", "kept"}) outcome[name].clear();
         outcome["hidden"].assign(p.hidden.begin(), p.hidden.end());
         outcome["cell"].assign(p.cell.begin(), p.cell.end());
@@ -28,7 +29,7 @@ class StreamReference {
     const StreamProblem& p;
     const Columns& n;
     Values* const read_;
-    int64_t P_ = 0, H_ = 0;                                                               // of all layers together
+    int64_t P_ = 0, C_ = 0;                                                               // of all layers together
     std::vector<Values> seen_ = std::vector<Values>(p.of.S);                              // by session
     std::vector<std::vector<Values>> hidden_ = std::vector<std::vector<Values>>(p.of.S);  // by session and step
 
@@ -41,12 +42,12 @@ class StreamReference {
         for (int64_t k = 0; k < n.targets; ++k) seen.push_back(std::isnan(last[k]) ? last[k] : level[k]);
         if (read_) read_->insert(read_->end(), x.begin(), x.end());
         double* h = outcome["hidden"].data() + session * P_;
-        double* c = outcome["cell"].data() + session * H_;
+        double* c = outcome["cell"].data() + session * C_;
         for (const ModelParts::Layer& layer : p.parts.layers) {
             advance_layer(layer, x, h, c);
             x.assign(h, h + layer.P);
             h += layer.P;
-            c += layer.H;
+            c += layer.variant.cell_rows() * layer.H;
         }
         const Values out = head(pooled(x, session));
         Values& all = outcome["output"];
@@ -172,6 +173,32 @@ class StreamReference {
         o = cell.no_output_gate ? 1 : opened(cell.gate, o + peephole(2, c));
     }
 
+    // The sLSTM from its gates before activation; as a loop that knows no stabiliser would have it, but for m.
+    void average(const ModelParts::Layer& layer, const Values& pre, double* h, double* c) {
+        const int64_t H = layer.H;
+        Values gates(4 * H), averages(H);
+        for (int64_t u = 0; u < H; ++u) {
+            const double log_i = pre[u], f_pre = pre[H + u], z = std::tanh(pre[2 * H + u]);
+            const bool exponential = layer.variant.exponential_forget;
+            const double log_f = exponential ? f_pre : -std::log1p(std::exp(-f_pre));
+            double &n = c[H + u], &m = c[2 * H + u];
+            const double before = n > 0 ? log_f + m : -HUGE_VAL;
+            const double next = std::max(before, log_i);
+            const double kept = std::exp(before - next), taken = std::exp(log_i - next);
+            gates[u] = kept * n / (kept * n + taken);
+            gates[H + u] = exponential ? 1 : sigmoid(-f_pre);
+            gates[2 * H + u] = z;
+            gates[3 * H + u] = sigmoid(pre[3 * H + u]);
+            c[u] = kept * c[u] + taken * z;
+            n = kept * n + taken;
+            m = next;
+            averages[u] = c[u] / n;
+            h[u] = gates[3 * H + u] * averages[u];
+        }
+        outcome["gates"].insert(outcome["gates"].end(), gates.begin(), gates.end());
+        outcome["kept"].insert(outcome["kept"].end(), averages.begin(), averages.end());
+    }
+
     void advance_layer(const ModelParts::Layer& layer, const Values& x, double* h, double* c) {
         const int64_t D = layer.D, H = layer.H, P = layer.P;
         const Weights<float>& w = layer.weights;
@@ -191,11 +218,14 @@ class StreamReference {
         for (int64_t row = 0; row < 4 * H; ++row) {
             double& sum = gate[row];
             for (int64_t k = 0; k < D; ++k) sum += w.W_ih[row * D + k] * of(x[k], most_of_x);
-            for (int64_t k = 0; k < P; ++k) sum += w.W_hh[row * P + k] * of(h[k], most_of_h);
+            const int64_t read = layer.head ? layer.head : P, first = row % H / read * read;
+            for (int64_t k = 0; k < read; ++k)
+                sum += w.W_hh[row * read + k] * of(h[first * (layer.head > 0) + k], most_of_h);
         }
         if (layer.variant.gains)
             for (int64_t j = 0; j < 4; ++j) normalise(gate.data() + j * H, H, layer.variant.gains + j * H);
         for (int64_t row = 0; w.b_ih && row < 4 * H; ++row) gate[row] += double(w.b_ih[row]) + w.b_hh[row];
+        if (layer.variant.slstm) return average(layer, gate, h, c);
         for (int64_t u = 0; u < H; ++u) advance_unit(layer, gate.data() + u, u, c[u]);
         shown.assign(c, c + H);
         if (layer.variant.gains) {

@@ -18,8 +18,8 @@ class Measured {
         const auto model = problem.model();
         const int64_t places = B * T;
         output_.resize(places * model->output_width());
-        gates_.resize(record ? places * 4 * model->cell_width() : 0);
-        kept_.resize(record ? places * model->cell_width() : 0);
+        gates_.resize(record ? places * 4 * model->units() : 0);
+        kept_.resize(record ? places * model->units() : 0);
         call_ = {sessions_.data(),
                  B,
                  T,

@@ -6,7 +6,7 @@
 
 #include "gatewright.h"
 
-extern const gatewright_parts parts_0, parts_1, parts_2, parts_3, parts_4;
+extern const gatewright_parts parts_0, parts_1, parts_2, parts_3, parts_4, parts_5, parts_6;
 
 enum { T = 20, B = 2, LATER = 5, ROOM = 4096 };
 
@@ -80,14 +80,67 @@ static void check_refusals(gatewright_parts given) {
     REFUSED(NULL_POINTER, weights.w_ln = weights.w_ch);
     REFUSED(NULL_POINTER, weights.b_ln_cell = weights.w_ch);
     REFUSED(WEIGHT, weights.w_ch = bad);
+    given.version = 6; /* before which there was no kind */
+    REFUSED(SIZE, cell.kind = (gatewright_cell_kind)2);
+    REFUSED(SIZE, cell.heads = 1);
+    REFUSED(SIZE, cell.exponential_forget_gate = 1);
+    REFUSED(SIZE, cell.kind = GATEWRIGHT_SLSTM; cell.heads = 1);
     for (int kept = GATEWRIGHT_INT8; kept <= GATEWRIGHT_INT8_FLOAT32; ++kept) {
         given.kept = (gatewright_kept)kept;
         refuse(given, given.cell, GATEWRIGHT_SIZE, "kept");
     }
 }
 
+/* Of an sLSTM of layers of 18 units. */
+static void check_slstm(gatewright_parts given) {
+    static const gatewright_cell_weights none[2];
+    static float hidden[ROOM], state[ROOM], before[ROOM];
+    int64_t steps;
+    gatewright_model* model;
+    gatewright_stream* stream;
+    gatewright_shape shape;
+    const gatewright_cell own = *given.cell;
+    gatewright_cell cell;
+#define OTHER(change)                                   \
+    do {                                                \
+        cell = own;                                     \
+        change;                                         \
+        refuse(given, &cell, GATEWRIGHT_SIZE, #change); \
+    } while (0)
+    OTHER(cell.heads = 0);
+    OTHER(cell.heads = 4);
+    OTHER(cell.heads = INT64_MAX);
+    OTHER(cell.coupled = 1);
+    OTHER(cell.no_input_gate = 1);
+    OTHER(cell.gate = GATEWRIGHT_HARD);
+    OTHER(cell.output = GATEWRIGHT_IDENTITY);
+    OTHER(cell.cell_clip = 1);
+    OTHER(cell.zoneout_hidden = 0.5);
+    OTHER(cell.weights = none);
+    for (int kept = GATEWRIGHT_INT8; kept <= GATEWRIGHT_INT8_FLOAT32; ++kept) {
+        gatewright_parts narrow = given;
+        narrow.kept = (gatewright_kept)kept;
+        refuse(narrow, given.cell, GATEWRIGHT_SIZE, "kept");
+    }
+    expect(gatewright_model_create(&given, &model), GATEWRIGHT_OK, "model");
+    expect(gatewright_model_shape(model, &shape), GATEWRIGHT_OK, "shape");
+    if (shape.cell != 3 * shape.hidden) exit(4);
+    expect(gatewright_stream_create(model, 1, &stream), GATEWRIGHT_OK, "stream");
+    expect(gatewright_step_symbol(stream, 0, 1, hidden), GATEWRIGHT_OK, "step");
+    expect(gatewright_get_state(stream, 0, hidden, before, NULL, &steps), GATEWRIGHT_OK, "get");
+    memcpy(state, before, sizeof state);
+    state[18] = -1e-30f; /* n of the first unit */
+    expect(gatewright_set_state(stream, 0, hidden, state, NULL, steps), GATEWRIGHT_STATE, "n below 0");
+    expect(gatewright_get_state(stream, 0, hidden, state, NULL, &steps), GATEWRIGHT_OK, "get");
+    if (memcmp(state, before, sizeof state) != 0) exit(5);
+    state[0] = state[36] = -1; /* c and m */
+    expect(gatewright_set_state(stream, 0, hidden, state, NULL, steps), GATEWRIGHT_OK, "set");
+    gatewright_stream_destroy(stream);
+    gatewright_model_destroy(model);
+}
+
 int main(void) {
-    const gatewright_parts* const all[] = {&parts_0, &parts_1, &parts_2, &parts_3, &parts_4};
+    const gatewright_parts* const all[] = {&parts_0, &parts_1, &parts_2, &parts_3, &parts_4, &parts_5, &parts_6};
     for (size_t k = 0; k < sizeof all / sizeof *all; ++k) {
         gatewright_parts parts = *all[k];
         run(&parts);
@@ -95,6 +148,8 @@ int main(void) {
         run(&parts);
     }
     check_refusals(parts_0);
+    check_slstm(parts_5);
+    check_slstm(parts_6);
     gatewright_parts older = parts_4; /* whose cell is then not read */
     older.version = 4;
     older.kept = GATEWRIGHT_INT8;

@@ -192,6 +192,8 @@ def test_models_of_every_cell_give_the_bits_of_python(library: Path, tmp_path: P
         *({**each, **({"proj_size": 7} if "proj_size" in each else {})} for each in TOGETHER),
         {"forget_gate": False, "candidate_activation": "hard_tanh", "output_activation": "identity",
          "zoneout_hidden": 0.3},
+        {"kind": "slstm", "heads": 3},
+        {"kind": "slstm", "forget_gate_activation": "exponential", "hidden_dropout": 0.1},
     ]  # fmt: skip
     includes = [f"-I{ROOT / 'native/c'}"]
     files, objects = [], []
@@ -527,13 +529,17 @@ def test_only_a_model_with_newer_parts_is_of_a_newer_version(tmp_path: Path) -> 
         assert "distribution" not in source
     exported(series_model("normal"), tmp_path)
     assert "    .version = 4,\n" in (tmp_path / "model.c").read_text()
-    for features, version in (({"weight_drop": 0.5, "hidden_dropout": 0.1}, 1), ({"coupled": True}, 5)):
+    for features, version in (
+        ({"weight_drop": 0.5, "hidden_dropout": 0.1}, 1),
+        ({"coupled": True}, 5),
+        ({"kind": "slstm"}, 6),
+    ):
         folder = tmp_path / "-".join(features)
         folder.mkdir()
         exported(text_model(**features), folder)
         source = (folder / "model.c").read_text()
         assert f"    .version = {version},\n" in source
-        assert ("cell" in source) == (version == 5)
+        assert ("cell" in source) == (version >= 5)
 
 
 def test_the_version_is_that_of_the_header() -> None:

@@ -13,12 +13,11 @@ import torch
 import gatewright
 from gatewright import Stream, equations, kernels
 from gatewright.errors import GatewrightError, SpecError
-from gatewright.exchange.c import to_c
 from gatewright.files import model_file
 from gatewright.nn import LSTM, LayerRecord
 from gatewright.spec import CellSpec, LayerWeights, ModelSpec, StackSpec, SymbolEncoder, SymbolHead
 from gatewright.spec.cell import WEIGHTS, CellFeatures
-from tests.support.model_files import SLSTM, VARIANT
+from tests.support.model_files import VARIANT
 
 SHAPES = [(1, 1, 0), (3, 4, 0), (7, 5, 2), (2, 9, 8), (64, 33, 1)]
 
@@ -231,20 +230,6 @@ def test_heads_of_unequal_size_are_refused() -> None:
     ):
         with pytest.raises(SpecError, match=r"^heads: expected a number that divides 5 units, got 2"):
             make()
-
-
-def test_an_slstm_is_refused_by_what_does_not_have_it(tmp_path: Path) -> None:
-    cell, path = CellSpec(kind="slstm", heads=2), tmp_path / "model.safetensors"
-    model_file.write(path, SLSTM)
-    arrays = [np.zeros(shape, np.float32) for shape in cell.weights(3, 4).values()]
-    by_name = {f"{name}_l0": array for name, array in zip(cell.weights(3, 4), arrays, strict=True)}
-    for use in (
-        lambda: Stream.load(path),
-        lambda: Stream.from_weights(by_name, cell=cell),
-        lambda: to_c(SLSTM, tmp_path / "c"),
-    ):
-        with pytest.raises(GatewrightError, match=r"^cell: expected one of kind 'lstm' for .*, got kind 'slstm'"):
-            use()
 
 
 @pytest.mark.parametrize("cell", [CellSpec(), CellSpec(bias=False), CellSpec(proj_size=3)])

@@ -20,7 +20,7 @@ from gatewright.spec.cell import PLAIN_WEIGHTS, LayerWeights
 from gatewright.spec.encoders import WINDOW_NUMBERS
 
 #: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header.
-VERSION = 5
+VERSION = 6
 
 #: What is written into the folder.
 FILES = ("model.h", "model.c")
@@ -243,7 +243,7 @@ def _header(file: ModelFile) -> str:
         if spec.forecaster is None
         else math.prod(Signature.of_series(*spec.forecaster).output_shape),
         "HIDDEN": spec.lstm.num_layers * spec.lstm.output_size,
-        "CELL": spec.lstm.num_layers * spec.lstm.hidden_size,
+        "CELL": spec.lstm.num_layers * spec.lstm.cell.cell_state_size(spec.lstm.hidden_size),
         **reads.sizes,
     }
     return _HEADER.format(
@@ -280,8 +280,8 @@ def _source(file: ModelFile) -> str:
 def _version(file: ModelFile) -> int:
     """Return the oldest version of ``gatewright_parts`` that has all members of a model."""
     spec, encoder = file.spec, file.spec.encoder
-    if c_cells.evaluated(file):
-        return 5
+    if cell := c_cells.evaluated(file):
+        return 6 if cell.is_slstm else 5
     if encoder.window or (spec.labeller is not None and (encoder.categories or pooling_of(spec))):
         return 4
     if spec.forecaster is not None and spec.forecaster[1].family is not None:

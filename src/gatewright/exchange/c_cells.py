@@ -7,7 +7,7 @@ from typing import Any
 
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.native_args import sorted_by_layer
-from gatewright.spec.cell import PLAIN_WEIGHTS, WEIGHTS, CellSpec, LayerWeights, require_lstm
+from gatewright.spec.cell import PLAIN_WEIGHTS, WEIGHTS, CellSpec, LayerWeights
 
 _ACTIVATIONS = {
     "sigmoid": "GATEWRIGHT_SMOOTH",
@@ -37,14 +37,17 @@ static const gatewright_cell cell = {{
 }};
 """
 
+_SLSTM = """\
+static const gatewright_cell cell = {{
+    .kind = GATEWRIGHT_SLSTM,
+    .heads = {heads},
+    .exponential_forget_gate = {exponential},
+}};
+"""
+
 
 def evaluated(file: ModelFile) -> CellSpec | None:
-    """Return the cell of a model as it is after training; None for the plain one.
-
-    Raises:
-        GatewrightError: if it is an sLSTM.
-    """
-    require_lstm("C source", file.spec.lstm)
+    """Return the cell of a model as it is after training; None for the plain one."""
     cell = file.spec.lstm.cell.in_evaluation()
     return cell if cell.features() else None
 
@@ -70,6 +73,8 @@ def definition(file: ModelFile) -> list[str]:
     cell = evaluated(file)
     if cell is None:
         return []
+    if cell.is_slstm:
+        return [_SLSTM.format(heads=cell.heads, exponential=int(cell.forget_gate_activation == "exponential"))]
     present = cell.weights(1, 1)
     further = list(zip(WEIGHTS, LayerWeights._fields, strict=True))[len(PLAIN_WEIGHTS) :]
 

@@ -30,7 +30,7 @@ def sorted_by_layer(weights: Mapping[str, Array], cell: CellSpec) -> list[LayerW
         GatewrightError: if there are other names, or layers of unequal size, or a weight is not finite float32.
     """
     count = 0
-    required = replace(cell, bias=False, proj_size=0).weights(1, 1)
+    required = replace(cell, bias=False, proj_size=0).weights(1, cell.heads)
     kinds = PLAIN_WEIGHTS + tuple(kind for kind in required if kind not in PLAIN_WEIGHTS)
     for name, array in weights.items():
         kind, _, number = name.rpartition("_l")
@@ -64,10 +64,11 @@ def sorted_by_layer(weights: Mapping[str, Array], cell: CellSpec) -> list[LayerW
 
 def _require_shapes(weights: LayerWeights, layer: int, cell: CellSpec) -> None:
     """Require the shapes of a cell; the native module has those of rows for all four gates."""
-    D, H = (
-        W.shape[-1] if W.ndim else 0
-        for W in (weights.W_ih, weights.W_hh if weights.W_hr is None else weights.W_hr)
-    )
+    D = weights.W_ih.shape[-1] if weights.W_ih.ndim else 0
+    if cell.is_slstm:
+        H = len(weights.W_ih) // 4 if weights.W_ih.ndim else 0
+    else:
+        H = next(W.shape[-1] if W.ndim else 0 for W in (weights.W_hr, weights.W_hh) if W is not None)
     for (kind, shape), array in zip(cell.weights(D, H).items(), weights.present(), strict=True):
         if array.shape != shape:
             got = f"{array.shape}, with features {', '.join(cell.features())}"

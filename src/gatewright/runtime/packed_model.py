@@ -17,7 +17,7 @@ from gatewright.runtime.classes import pooled_width, pooling_of, require_stepwis
 from gatewright.runtime.native_args import native_columns, native_features, pool_weight, sorted_by_layer
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
-from gatewright.spec.cell import STORED_CELL, CellSpec, cell_of_bytes, require_lstm, require_plain
+from gatewright.spec.cell import STORED_CELL, CellSpec, cell_of_bytes, require_plain
 
 #: How the weights of the gates are stored, and what products are of.
 WeightFormat = Literal["float32", "bf16", "bf16-float32", "int8", "int8-float32"]
@@ -90,7 +90,8 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
         len(spec.encoder.targets) or pooled_width(spec),
     )
     most = _most_hidden(weights, projected=stack.proj_size > 0)
-    shape = Shape(*sizes, fingerprint, spec.encoder.recent, spec.encoder.window, most)
+    rows = cell.cell_state_size(1)
+    shape = Shape(*sizes, fingerprint, spec.encoder.recent, spec.encoder.window, most, rows)
     return PackedModel(native, signature, shape, cell)
 
 
@@ -123,10 +124,10 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat, cell: CellSpec) 
         digest.update(f"{name} {arrays[name].shape} ".encode() + arrays[name].astype("<f4").tobytes())
     if cell.features():
         digest.update(f"cell {code} {rates}".encode())
-    gates, hidden = layers[0].W_hh.shape
+    size, hidden = layers[0].hidden_size, layers[0].output_size
     most = _most_hidden(weights, projected=width > 0)
     fingerprint = _fingerprint(digest.hexdigest(), weights)
-    shape = Shape(len(layers), hidden, gates // 4, 0, fingerprint, most_hidden=most)
+    shape = Shape(len(layers), hidden, size, 0, fingerprint, most_hidden=most, cell_rows=cell.cell_state_size(1))
     return PackedModel(native, signature, shape, cell)
 
 
@@ -166,7 +167,6 @@ def _evaluated(cell: CellSpec, weights: object) -> CellSpec:
     """Return the cell as it is after training, if it has this format."""
     if weights not in get_args(WeightFormat):
         raise GatewrightError("weights", WEIGHT_FORMATS, repr(weights)[:80])
-    require_lstm("a stream", cell)
     cell = cell.in_evaluation()
     if weights not in formats_of(cell):
         require_plain(f"a stream with weights={weights!r}", cell)

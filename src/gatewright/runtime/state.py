@@ -33,7 +33,7 @@ class State:
 
     Attributes:
         hidden: h of each layer, (L, P), float32.
-        cell: c of each layer, (L, H), float32.
+        cell: c of each layer, (L, H), or c, n and m of an sLSTM in a row, (L, 3H), float32.
         last: the last observed value of each target, in its own units, NaN before the first, (targets,), float64;
             of a classifier that pools by mean or maximum the sum or the maximum of the hidden states, (P,), and
             by attention their weighted sum, the sum of the weights, and the power of two that both are to be
@@ -77,6 +77,7 @@ class Shape:
         recent: number of rows whose targets are part of the state; 0 without seasons.
         window: maximum number of rows that a target's scale is of; 0 with that of the training part.
         most_hidden: largest magnitude of a hidden state: 1 where it is multiplied in units of 1/127.
+        cell_rows: parts of H numbers that a cell state has: 1, or 3 of an sLSTM.
     """
 
     layers: int
@@ -87,6 +88,12 @@ class Shape:
     recent: int = 0
     window: int = 0
     most_hidden: float = math.inf
+    cell_rows: int = 1
+
+    @property
+    def cell_size(self) -> int:
+        """Width of a layer's cell state."""
+        return self.cell * self.cell_rows
 
     @property
     def last_size(self) -> int:
@@ -108,7 +115,9 @@ class Shape:
 
     @property
     def _size(self) -> int:
-        numbers = 4 * self.layers * (self.hidden + self.cell) + 8 * self.last_size + 4 * self.recent * self.targets
+        numbers = (
+            4 * self.layers * (self.hidden + self.cell_size) + 8 * self.last_size + 4 * self.recent * self.targets
+        )
         return self._head_size + numbers + _DIGEST
 
     def check(self, state: State) -> State:
@@ -121,7 +130,7 @@ class Shape:
             raise StateError("state", "a State", f"a {type(state).__name__}")
         shapes = {
             "hidden": ((self.layers, self.hidden), np.float32),
-            "cell": ((self.layers, self.cell), np.float32),
+            "cell": ((self.layers, self.cell_size), np.float32),
             "last": ((self.last_size,), np.float64),
             "recent": (self.recent_shape, np.float32),
         }
@@ -136,6 +145,10 @@ class Shape:
         if self.most_hidden < np.abs(state.hidden).max(initial=0):
             got = str(np.abs(state.hidden).max())
             raise StateError("state.hidden", "numbers from -1 to 1, with weights of int8", got)
+        if self.cell_rows > 1 and (state.cell[:, self.cell : 2 * self.cell] < 0).any():
+            raise StateError(
+                "state.cell", "n of an sLSTM, its second H numbers, of at least 0", "a number below 0"
+            )
         if self.window and not self._is_window(state.last):
             expected = "the last observed values, and for each what its window has seen"
             raise StateError("state.last", expected, "other numbers")
@@ -159,7 +172,7 @@ class Shape:
 
     def to_bytes(self, state: State) -> bytes:
         """Return a valid state as bytes."""
-        sizes = (self.layers, self.cell, self.hidden, self.targets)
+        sizes = (self.layers, self.cell_size, self.hidden, self.targets)
         head = _HEAD.pack(_MAGIC, self._version, bytes.fromhex(self.fingerprint), *sizes, state.steps)
         if self.recent:
             head += _RECENT.pack(self.recent)
@@ -189,7 +202,7 @@ class Shape:
         if fingerprint.hex() != self.fingerprint:
             got = f"one of the model {fingerprint.hex()[:12]}..."
             raise StateError("snapshot", f"a state of the model {self.fingerprint[:12]}...", got)
-        if sizes != [self.layers, self.cell, self.hidden, self.targets] or len(data) != self._size:
+        if sizes != [self.layers, self.cell_size, self.hidden, self.targets] or len(data) != self._size:
             raise StateError("snapshot", f"{self._size} bytes", f"{len(data)}")
         if self.recent and _RECENT.unpack_from(data, _HEAD.size) != (self.recent,):
             raise StateError("snapshot", f"{self.recent} recent rows", "another number")
@@ -197,7 +210,7 @@ class Shape:
         arrays = []
         for dtype, shape in (
             ("<f4", (self.layers, self.hidden)),
-            ("<f4", (self.layers, self.cell)),
+            ("<f4", (self.layers, self.cell_size)),
             ("<f8", (self.last_size,)),
             ("<f4", self.recent_shape),
         ):

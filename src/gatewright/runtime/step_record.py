@@ -17,6 +17,9 @@ class StepRecord(NamedTuple):
 
     A gate that the cell does not have is 1; the candidate of another activation may be beyond its bounds.
 
+    Of an sLSTM, c is the average c / n, i the weight of the step's own candidate in it, and f = 1 - i that of the
+    average before.
+
     Attributes:
         input_gate: i, the share of the candidate that is added, between 0 and 1.
         forget_gate: f, the share of the cell state that is kept, between 0 and 1.
@@ -60,7 +63,7 @@ class StepRecord(NamedTuple):
 
 
 def reads_state(cell: CellSpec) -> bool:
-    """Whether the record of a step needs the cell state before it."""
+    """Whether the record of a step needs the cell state before it, whose factors are not f and i."""
     return bool(cell.cell_clip or cell.zoneout_cell)
 
 
@@ -68,12 +71,16 @@ def of_steps(gates: Array, cells: Array, before: Array | None, cell: CellSpec) -
     """Return the record of steps, each part (T, B, L, H).
 
     Args:
-        gates: i, f, g, o as the native module leaves them, (4, T, B, L, H).
-        cells: cell states after each step, (T, B, L, H).
+        gates: i, f, g, o as the native module leaves them, (4, T, B, L, H); of an sLSTM keep, or with the sign bit
+            set minus share, whichever is less; a derivative; z; o.
+        cells: cell states after each step, c / n of an sLSTM, (T, B, L, H).
         before: cell states before the first step, (B, L, H), where `reads_state`; else None.
         cell: the cell of the layers after training.
     """
     i, f, g, o = gates
+    if cell.is_slstm:
+        shared, one = np.signbit(i), np.float32(1)
+        i, f = np.where(shared, -i, one - i), np.where(shared, one + i, i)
     if before is None:
         return StepRecord(i, f, g, o, cells)
     keep, write = f, i * g
