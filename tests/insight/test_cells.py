@@ -82,7 +82,7 @@ def check_ledger(recording: Recording, judge: dict[str, Any], t: int, row: int, 
         np.testing.assert_allclose(ledger.weights * candidates, ledger.shares, rtol=0, atol=1e-12 * size)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(cells(), st.integers(0, 3))
 def test_every_cell_is_recorded_and_its_ledger_adds_up(cell: CellSpec, seed: int) -> None:
     lstm = layer_of(cell, seed, bidirectional=True)
@@ -160,7 +160,7 @@ def test_figures_blocks_parts_and_files_are_those_of_the_cell(cell: CellSpec, tm
     assert payload.diagnosis(diagnose(recording))["layers"][0]["ranges"].keys() == present
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(cells(), st.data())
 def test_changes_in_every_cell_are_those_of_the_loop(cell: CellSpec, data: st.DataObject) -> None:
     lstm = layer_of(cell)

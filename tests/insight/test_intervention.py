@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewright import LSTM, equations, look
@@ -75,6 +75,7 @@ def balanced(recording: Recording, layer: int = 0, direction: str = "forward", t
             assert np.all(np.abs(ledger.total - ledger.cell) <= tolerance * magnitude + 1e-300)
 
 
+@settings(max_examples=40)
 @given(
     gate=st.sampled_from(GATES),
     value=st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0, 1)),
@@ -128,6 +129,7 @@ def test_ablated_units_say_nothing_to_anybody():
     same(changed.layers[1].forward, judged(below.hidden, weights(lstm, 1)))
 
 
+@settings(max_examples=40)
 @given(t=st.integers(0, SIZES["T"] - 1), row=st.none() | st.integers(0, SIZES["B"] - 1), value=st.floats(-9, 9))
 def test_a_cell_state_is_set_before_the_step(t, row, value):
     lstm = layers()

@@ -17,7 +17,7 @@ from gatewright.equations import GATES, QUANTITIES
 from gatewright.errors import GatewrightError
 from gatewright.insight import Recording, diagnose, intervene
 from gatewright.insight.memory_horizon import memory_horizon
-from gatewright.insight.slstm_state import cell_state_before
+from gatewright.insight.slstm_state import cell_states_before
 from gatewright.inspector.payload import Payload
 from tests.support.cell_loop import run_slstm
 
@@ -91,9 +91,8 @@ def test_windows_of_the_horizon_go_on_from_the_states_of_the_pass(cell: CellSpec
     lstm, x = layer_of(cell, num_layers=2)
     recording = look(lstm, x)
     for t in (0, 1, 5):
-        states = [
-            torch.stack([cell_state_before(recording, lstm, k, row, t) for row in range(2)]) for k in range(2)
-        ]
+        windows = [(row, t) for row in range(2)]
+        states = [cell_states_before(recording, lstm, k, windows) for k in range(2)]
         h = [torch.from_numpy(layer.hidden[t - 1] if t else layer.hidden_initial) for layer in recording.layers]
         y, _ = lstm(x[t:], (torch.stack(h), torch.stack(states)))
         np.testing.assert_allclose(y.detach(), recording.layers[1].hidden[t:], rtol=0, atol=1e-12)
@@ -104,9 +103,7 @@ def test_windows_of_the_horizon_go_on_from_the_states_of_the_pass(cell: CellSpec
     horizon = memory_horizon(part, lags=10)
     x_part = x[2:].clone().requires_grad_()
     h = torch.stack([torch.from_numpy(layer.hidden[1]) for layer in recording.layers])
-    c = torch.stack(
-        [torch.stack([cell_state_before(recording, lstm, k, row, 2) for row in range(2)]) for k in range(2)]
-    )
+    c = torch.stack([cell_states_before(recording, lstm, k, [(0, 2), (1, 2)]) for k in range(2)])
     last = lstm(x_part, (h, c))[1][0][-1]
     signs = torch.randint(0, 2, last.shape, generator=torch.Generator().manual_seed(0)).double() * 2 - 1
     (gradient,) = torch.autograd.grad((last * signs).sum(), x_part)

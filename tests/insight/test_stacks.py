@@ -73,6 +73,11 @@ def test_every_layer_is_recorded_split_and_changed(options: dict[str, Any], tmp_
                     np.testing.assert_allclose(actual, steps[name], rtol=0, atol=1e-12, err_msg=name)
                 ledger = found.ledger(number, -1, row)
                 np.testing.assert_allclose(ledger.total, steps["cell"][-1], rtol=0, atol=1e-12)
+            if lstm.residual and not lstm.proj_size:  # the head reads the sum of all layers
+                w = np.arange(1.0, 5.0)
+                parts = [found.ledger(number, -1, row).readout(w) for number in range(len(layers))]
+                total = sum(part.sum() + rest for part, rest in parts)
+                assert total == pytest.approx(w @ whole["y"][-1], rel=1e-12, abs=1e-12)
     assert changed.about.note.startswith("layer 1, forget gate of unit 3 at 0.25 from step 2 to step 5; layer 1")
     sizes = [lstm.layer_weights(k).hidden_size for k in range(lstm.num_layers)]
     page = Payload(recording, "a").meta()

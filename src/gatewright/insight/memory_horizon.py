@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
 from gatewright.insight.recording import Recording
-from gatewright.insight.slstm_state import cell_state_before
+from gatewright.insight.slstm_state import cell_states_before
 from gatewright.nn import LSTM, layer_sizes
 from gatewright.nn.initial_state import types_of
 from gatewright.nn.model import Model
@@ -107,18 +106,16 @@ def _windows(recording: Recording, lags: int, most: int) -> list[tuple[int, int]
 
 def _state(recording: Recording, lstm: LSTM, windows: list[tuple[int, int]], x: torch.Tensor) -> Any:
     """Return the states of all layers before each window, h and c, as a call of the layers takes them."""
-    cell = functools.partial(cell_state_before, recording, lstm) if lstm.cell.is_slstm else None
     states = []
     for name, dtype in zip(("hidden", "cell"), types_of(lstm, x.dtype), strict=True):
         of_layers = []
         for number, layer in enumerate(recording.layers):
-            if name == "cell" and cell is not None:
-                before = torch.stack([cell(number, row, t) for row, t in windows])
+            if name == "cell" and lstm.cell.is_slstm:
+                before = cell_states_before(recording, lstm, number, windows)
             else:
                 steps, initial = getattr(layer.forward, name), getattr(layer.forward, f"{name}_initial")
-                before = torch.from_numpy(
-                    np.stack([steps[t - 1, row] if t else initial[row] for row, t in windows])
-                )
+                arrays = [steps[t - 1, row] if t else initial[row] for row, t in windows]
+                before = torch.from_numpy(np.stack(arrays))
             of_layers.append(before.to(x.device, dtype))
         states.append(layer_sizes.joined(lstm, of_layers))
     return tuple(states)

@@ -133,7 +133,7 @@ def diagnose_layer(
     ranges = {name: _range(name, gates[name], cell) for name in GATES if name in switches or name == "candidate"}
     tests = {
         # One step has no spread; a unit whose biases alone fix its gates and candidate is a constant.
-        "dead": (activity < 1e-3) & (len(c) > 1) & ~_constant(gates, keep),
+        "dead": (activity < 1e-3) & (len(c) > 1) & ~_constant(gates),
         "counter": never if is_average(cell) else ((keep > OPEN).mean(axis=0) >= 0.95) & (one_sign >= 0.95),
         "long memory": (half_life >= 100) & (~has_resets | (longest >= 100)),
         "short memory": half_life < 1,
@@ -175,12 +175,11 @@ def _range(name: str, gate: NDArray[Any], cell: CellSpec) -> tuple[float, float]
     return (low, high) if low < high else (low - 1.0, high + 1.0)
 
 
-def _constant(gates: dict[str, NDArray[Any]], keep: NDArray[Any]) -> NDArray[np.bool_]:
+def _constant(gates: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
     """Return which units write 1 and show it at every step, as the first clock of a forecaster does."""
     i, g, o = (gates[name] for name in ("input_gate", "candidate", "output_gate"))
-    constant: NDArray[np.bool_] = (np.minimum(np.minimum(i, o), g) > 0.999).all(axis=0) & (keep < 0.001).all(
-        axis=0
-    )
+    writes = (np.minimum(np.minimum(i, o), g) > 0.999).all(axis=0)
+    constant: NDArray[np.bool_] = writes & (gates["forget_gate"] < 0.001).all(axis=0)
     return constant
 
 

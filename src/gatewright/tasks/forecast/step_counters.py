@@ -149,7 +149,7 @@ class FirstSteps:
             x = self._model.head.weight.new_zeros(late, 1, lstm.input_size)
             y, _ = lstm.eval()(x.transpose(0, 1) if lstm.batch_first else x)
             lstm.train(training)
-            self._whole = y.reshape(late, -1)[:, -self.clocks :].double().cpu()
+            self._whole = y.reshape(late, -1)[:, -self.clocks :].cpu().double()
         first, others = self._whole[:, :1], self._whole[:, 1:]
         of_first = others[-1] / first[-1]
         return (others - of_first * first)[torch.tensor(steps, device="cpu") - 1], of_first
