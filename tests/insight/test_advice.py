@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import torch
 
-from gatewright import LSTM, look
+from gatewright import LSTM, CellSpec, look
 from gatewright.insight import diagnose
 from gatewright.insight.advice import Advice, advise
 from gatewright.insight.diagnosis import Diagnosis
@@ -114,6 +115,29 @@ def test_saturated_units() -> None:
     assert told(f, 1.0, g, 0.5)["saturated"].finding.startswith("1 of layer 0's 40 units is saturated")
     g[:3, 0, 5] = 0.5
     assert "saturated" not in told(f, 1.0, g, 0.5)
+
+
+def test_advice_is_of_use_in_the_cell_and_the_stack_that_it_is_for() -> None:
+    g = np.full((T, 1, 40), 0.6)
+    whole = recording(record(np.full((T, 1, 40), 1.0), 1.0, g, 0.5))  # all of them count, and are saturated
+    (layer,) = diagnose(whole).layers
+    labels = tuple(("counter", "saturated") for _ in range(40))
+    layer = dataclasses.replace(layer, labels=labels, saturated=np.ones(40))
+    said = {
+        name: advice(Diagnosis((layer,), advise((layer,), None, cell), None))
+        for name, cell in (
+            ("plain", CellSpec()),
+            ("clip", CellSpec(cell_clip=3.0)),
+            ("norm", CellSpec(layer_norm=True, output_activation="hard_tanh")),
+        )
+    }
+    assert "count" in said["plain"]
+    assert "count" not in said["clip"]  # c stays in range
+    assert "|hard_tanh(norm(c))| is above 0.99" in said["norm"]["saturated"].finding
+    assert said["norm"]["saturated"].advice.endswith("fewer units will do.")  # no bias moves what is normalised
+    dead = dataclasses.replace(layer, labels=(("dead",),) * 5 + ((),) * 35)
+    other = dataclasses.replace(layer, layer=1, half_life=layer.half_life[:24], labels=((),) * 24)
+    assert "--hidden 35,24," in advise((dead, other), None)[0].advice
 
 
 def test_output_gates_that_are_shut() -> None:

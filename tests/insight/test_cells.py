@@ -142,6 +142,11 @@ def test_figures_blocks_parts_and_files_are_those_of_the_cell(cell: CellSpec, tm
             ):
                 some.ledger(0, 6).readout([1.0, 2.0])
 
+    frame = recording.to_pandas()
+    extra = {"kept", "written"} if cell.cell_clip or cell.zoneout_cell else set()
+    extra |= {"normal", "normal_scale"} if cell.layer_norm else set()
+    assert set(frame.columns.get_level_values("quantity")) == {*QUANTITIES, *extra}
+
     page = Payload(recording, "a")
     meta = page.meta()
     assert meta["cell"] == {
@@ -150,8 +155,6 @@ def test_figures_blocks_parts_and_files_are_those_of_the_cell(cell: CellSpec, tm
     }
     assert meta["weighted"] == (cell.coupled and not cell.cell_clip)
     blocks = {name.removeprefix("0/forward/") for name in meta["blocks"][1] if name.startswith("0/")}
-    extra = {"kept", "written"} if cell.cell_clip or cell.zoneout_cell else set()
-    extra |= {"normal", "normal_scale"} if cell.layer_norm else set()
     extra |= {"hidden"} if cell.proj_size or cell.zoneout_hidden else set()
     assert blocks == {*GATES, "cell", "cell_initial", "hidden_initial", *extra}
     for name in extra & {"normal", "hidden"}:

@@ -53,10 +53,12 @@ def advise(
         horizon: the memory horizon, or None if it was not measured.
         cell: the cell of the layers.
     """
-    return (*(item for layer in layers for item in _of_layer(layer, cell)), *_of_horizon(layers, horizon))
+    sizes = {layer.layer: len(layer.half_life) for layer in layers}
+    of_layers = (item for layer in layers for item in _of_layer(layer, cell, sizes))
+    return (*of_layers, *_of_horizon(layers, horizon))
 
 
-def _of_layer(layer: LayerDiagnosis, cell: CellSpec) -> Iterator[Advice]:
+def _of_layer(layer: LayerDiagnosis, cell: CellSpec, sizes: dict[int, int]) -> Iterator[Advice]:
     H = len(layer.half_life)
     name = f"layer {layer.layer}" + ("'s reverse direction" if layer.direction == "reverse" else "")
 
@@ -75,14 +77,16 @@ def _of_layer(layer: LayerDiagnosis, cell: CellSpec) -> Iterator[Advice]:
         )
     dead = layer.labelled("dead")
     if len(dead) >= max(1, _FEW * H):
+        hidden = _hidden(sizes, layer.layer, max(1, H - len(dead)))
         yield make(
             dead,
             f"{len(dead)} of {name}'s {H} units are dead: their hidden state varies by less than 0.001.",
-            f"Try --hidden {max(1, H - len(dead))}, or a higher learning rate or less weight decay.",
+            f"Try --hidden {hidden}, or a higher learning rate or less weight decay.",
         )
-    counters, resets = layer.labelled("counter"), layer.labelled("resets")
-    yield from _of_counters(np.setdiff1d(counters, resets), name, make, between_resets=False)
-    yield from _of_counters(np.intersect1d(counters, resets), name, make, between_resets=True)
+    if not cell.cell_clip:  # which keeps a count within the range that the model knows
+        counters, resets = layer.labelled("counter"), layer.labelled("resets")
+        yield from _of_counters(np.setdiff1d(counters, resets), name, make, between_resets=False)
+        yield from _of_counters(np.intersect1d(counters, resets), name, make, between_resets=True)
     yield from _of_saturated(layer, name, make, cell)
     shut = layer.labelled("shut")
     if len(shut) >= max(1, _SOME * H):
@@ -127,13 +131,15 @@ def _of_saturated(layer: LayerDiagnosis, name: str, make: MakeAdvice, cell: Cell
     if not len(units):
         return
     bent = f"{cell.output_activation}({'norm(c)' if cell.layer_norm else 'c'})"
+    otherwise = (
+        f" Otherwise try a lower forget_bias (0), so that c stays where {cell.output_activation} has a slope."
+    )
     are, do = ("are", "they write and forget") if len(units) > 1 else ("is", "it writes and forgets")
     yield make(
         units,
         f"{len(units)} of {name}'s {len(layer.size)} units {are} saturated: |{bent}| is above 0.99 in at least "
         f"90% of the steps (mean |c| {layer.size[units].mean():.1f}), so that what {do} hardly shows in h.",
-        "Ablate them (What if): if the error stays, fewer units will do. Otherwise try a lower forget_bias (0), "
-        f"so that c stays where {cell.output_activation} has a slope.",
+        f"Ablate them (What if): if the error stays, fewer units will do.{otherwise}",
     )
 
 
@@ -152,6 +158,13 @@ def _of_horizon(layers: Sequence[LayerDiagnosis], horizon: MemoryHorizon | None)
             "If the task needs more, try a higher forget_bias, longer windows (--context), or inputs that carry "
             "the past; if not, a shorter --context trains faster.",
         )
+
+
+def _hidden(sizes: dict[int, int], layer: int, size: int) -> str:
+    """Return the value of ``--hidden`` with another size of one layer: one for all, if they are of one size."""
+    if len(set(sizes.values())) == 1:
+        return str(size)
+    return ",".join(str(size if number == layer else other) for number, other in sorted(sizes.items()))
 
 
 def _share(count: int, of: int) -> str:
