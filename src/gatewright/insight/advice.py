@@ -131,9 +131,8 @@ def _of_saturated(layer: LayerDiagnosis, name: str, make: MakeAdvice, cell: Cell
     if not len(units):
         return
     bent = f"{cell.output_activation}({'norm(c)' if cell.layer_norm else 'c'})"
-    otherwise = (
-        f" Otherwise try a lower forget_bias (0), so that c stays where {cell.output_activation} has a slope."
-    )
+    slope = f"so that c stays where {cell.output_activation} has a slope"
+    otherwise = "" if cell.layer_norm else f" Otherwise try a lower forget_bias (0), {slope}."
     are, do = ("are", "they write and forget") if len(units) > 1 else ("is", "it writes and forgets")
     yield make(
         units,
