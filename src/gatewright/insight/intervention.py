@@ -20,7 +20,7 @@ from gatewright.insight.changes import Changes, Plan, describe, plan
 from gatewright.insight.recorder import Pass, Reading, prepare, record
 from gatewright.insight.recorder import forward as run_unchanged
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM, Record, fast_path, layer_sizes, precision
+from gatewright.nn import LSTM, Record, layer_sizes, precision, recompute
 from gatewright.nn import initial_state as start
 from gatewright.nn.model import Model, State
 from gatewright.nn.record import LayerRecord
@@ -107,8 +107,7 @@ def _changed(changes: Plan, edits: list[Edit]) -> Pass:
         S = 2 if lstm.bidirectional else 1
         h_0, c_0 = state or _initial_state(lstm, x)
         compute, unchanged = precision.code_of(lstm, x), None
-        tensors = [*start.tensors_of((h_0, c_0)), *lstm.layer_weights(0).present()]
-        if compute == precision.FULL and not fast_path.takes(x, tensors):
+        if recompute.takes(x, state, [lstm.layer_weights(0)]):
             unchanged = run_unchanged(lstm, x, lengths, state)
         if compute != precision.FULL:  # states are not rounded where a change begins or ends
             h_0, c_0 = (layer_sizes.each(Tensor.float, each) for each in (h_0, c_0))
