@@ -61,7 +61,8 @@ class Ledger:
         initial_survival: fraction of the initial state that is left (U,).
         weights: weight of each step's candidate in the cell state, where that is a weighted average of them: in an
             sLSTM, and with coupled gates (K, U); each is at least 0, and with `initial_survival` they sum to 1.
-            None for other cells, with clipping, and where an input gate is held.
+            None for other cells, with clipping, where an input gate is held, and of layers in float16, whose gates
+            are rounded.
         output: how the hidden state depends on the shares; None where a recording lacks units that it needs.
 
     >>> keep = np.array([[0.5], [0.5], [0.25]])
