@@ -51,39 +51,52 @@ class Measured {
     }
 };
 
+void test_case(const StreamCase& given) {
+    const StreamProblem problem(given);
+    for_all_targets([&](const Target& target) {
+        context = std::string(target.name) + " allocations of " + problem.of.text();
+        Stream fresh(problem.model(), problem.of.S);
+        CHECK(Measured(problem, 1, 1, false).allocations_of(fresh) == 0);
+        for (const int64_t B : {2, 5, 48, 60})
+            for (const int64_t T : {1, 7}) {
+                Stream stream(problem.model(), problem.of.S);
+                stream.reserve(B, T, 1);
+                CHECK(Measured(problem, B, T, false).allocations_of(stream) == 0);
+                CHECK(Measured(problem, B - 1, 1, false).allocations_of(stream) == 0);
+                Measured recorded(problem, B, T, true);
+                recorded.allocations_of(stream);  // a record makes its room when it is first wanted
+                CHECK(recorded.allocations_of(stream) == 0);
+            }
+    });
+}
+
 }  // namespace
 
 void test_stream_allocations() {
     const Kept kept[] = {Kept::float32, Kept::bfloat16, Kept::int8};
     for (const Reads reads : {Reads::features, Reads::symbols, Reads::series})
-        for (const int64_t P : {0, 5}) {
-            const StreamProblem problem({.reads = reads,
-                                         .layers = 2,
-                                         .D = 9,
-                                         .H = 13,
-                                         .P = P,
-                                         .out = 11,
-                                         // More quantiles than a sort of few elements is made for.
-                                         .columns = columns_of({2, 1, 1, 2, 2, 3, 40}, "both"),
-                                         .T = 7,
-                                         .S = 60,
-                                         .kept = kept[(static_cast<int>(reads) + (P > 0)) % 3]});
-            for_all_targets([&](const Target& target) {
-                context = std::string(target.name) + " allocations of " + problem.of.text();
-                Stream fresh(problem.model(), problem.of.S);
-                CHECK(Measured(problem, 1, 1, false).allocations_of(fresh) == 0);
-                for (const int64_t B : {2, 5, 48, 60})
-                    for (const int64_t T : {1, 7}) {
-                        Stream stream(problem.model(), problem.of.S);
-                        stream.reserve(B, T, 1);
-                        CHECK(Measured(problem, B, T, false).allocations_of(stream) == 0);
-                        CHECK(Measured(problem, B - 1, 1, false).allocations_of(stream) == 0);
-                        Measured recorded(problem, B, T, true);
-                        recorded.allocations_of(stream);  // a record makes its room when it is first wanted
-                        CHECK(recorded.allocations_of(stream) == 0);
-                    }
-            });
-        }
+        for (const int64_t P : {0, 5})
+            test_case({.reads = reads,
+                       .layers = 2,
+                       .D = 9,
+                       .H = 13,
+                       .P = P,
+                       .out = 11,
+                       // More quantiles than a sort of few elements is made for.
+                       .columns = columns_of({2, 1, 1, 2, 2, 3, 40}, "both"),
+                       .T = 7,
+                       .S = 60,
+                       .kept = kept[(static_cast<int>(reads) + (P > 0)) % 3]});
+    for (const Kept each : {Kept::float32, Kept::bfloat16}) {
+        test_case({.layers = 2,
+                   .D = 9,
+                   .H = 13,
+                   .T = 7,
+                   .S = 60,
+                   .kept = each,
+                   .cell = {.layer_norm = true, .rates = {0.1, 0.2}}});
+        test_case({.layers = 2, .D = 9, .H = 15, .T = 7, .S = 60, .kept = each, .heads = 3});
+    }
     context = "allocations";
     // They are counted at all; volatile, so that no compiler leaves out what nobody uses.
     const int64_t before = allocations();
