@@ -123,12 +123,17 @@ typedef enum gatewright_cell_kind {
  *     c' = F c + I g                n' = F n + I                h' = o c' / n'
  */
 typedef struct gatewright_cell {
-    int32_t coupled;                                       /* not 0: i = 1 - f, and no gate of the two is absent */
-    int32_t no_input_gate, no_forget_gate, no_output_gate; /* not 0: the gate is 1 */
-    gatewright_activation gate, candidate, output;
-    double cell_clip;                       /* at least 0; 0 for none */
-    double zoneout_cell, zoneout_hidden;    /* at least 0, below 1; zoneout_hidden is 0 with a projection */
-    const gatewright_cell_weights* weights; /* (layer_count), or null for none */
+    int32_t coupled GATEWRIGHT_UNSET(0);       /* not 0: i = 1 - f, and no gate of the two is absent */
+    int32_t no_input_gate GATEWRIGHT_UNSET(0); /* not 0: the gate is 1 */
+    int32_t no_forget_gate GATEWRIGHT_UNSET(0);
+    int32_t no_output_gate GATEWRIGHT_UNSET(0);
+    gatewright_activation gate GATEWRIGHT_UNSET(GATEWRIGHT_SMOOTH);
+    gatewright_activation candidate GATEWRIGHT_UNSET(GATEWRIGHT_SMOOTH);
+    gatewright_activation output GATEWRIGHT_UNSET(GATEWRIGHT_SMOOTH);
+    double cell_clip GATEWRIGHT_UNSET(0);                             /* at least 0; 0 for none */
+    double zoneout_cell GATEWRIGHT_UNSET(0);                          /* at least 0, below 1 */
+    double zoneout_hidden GATEWRIGHT_UNSET(0);                        /* the same; 0 with a projection */
+    const gatewright_cell_weights* weights GATEWRIGHT_UNSET(nullptr); /* (layer_count), or null for none */
     /* Of parts of version 6. */
     gatewright_cell_kind kind GATEWRIGHT_UNSET(GATEWRIGHT_LSTM);
     int64_t heads GATEWRIGHT_UNSET(0);                   /* of an sLSTM: at least 1, and divides H; else 0 */

@@ -456,7 +456,14 @@ CATEGORIES_MODEL = functools.partial(series_model, known=("holiday",), static=("
 )
 @pytest.mark.parametrize(
     "model",
-    [text_model, series_model, functools.partial(class_model, "attention", categories=True), CATEGORIES_MODEL],
+    [
+        text_model,
+        series_model,
+        functools.partial(class_model, "attention", categories=True),
+        CATEGORIES_MODEL,
+        functools.partial(text_model, peephole=True, coupled=True),
+        functools.partial(text_model, kind="slstm", heads=2),
+    ],
 )
 def test_headers_and_data_are_c99_and_c_plus_plus(command: list[str], model: Any, tmp_path: Path) -> None:
     if not shutil.which(command[0]):
