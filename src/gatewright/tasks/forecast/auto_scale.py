@@ -88,17 +88,18 @@ def _large_gain(data: SeriesData) -> float:
     """Return the gain of larger models by the scale of a window in the validation part; 0 if it may be chance."""
     if sum(part.test - part.valid for part in data.parts) < LEAST_HORIZONS * data.settings.horizon:
         return 0.0
-    scores = np.array(
-        [
-            [_large_losses(_with(data, scale, data.units.transforms, ""), seed) for seed in SEEDS]
-            for scale in ("global", "window")
-        ]
-    )
-    if not (scores > 0).all():
-        return 0.0
-    of_targets = np.exp(np.log(scores).mean(axis=-1))  # (scales, seeds)
-    gain = 1 - float(of_targets[1].mean() / of_targets[0].mean())
-    return gain if (of_targets[1] < of_targets[0]).all() else 0.0
+    scores = []
+    for seed in SEEDS:
+        tried = [_with(data, scale, data.units.transforms, "") for scale in ("global", "window")]
+        of_seed = np.array([_large_losses(each, seed) for each in tried])
+        if not (of_seed > 0).all():
+            return 0.0
+        of_scales = np.exp(np.log(of_seed).mean(axis=-1))
+        if not of_scales[1] < of_scales[0]:
+            return 0.0
+        scores.append(of_scales)
+    of_global, of_window = np.mean(scores, axis=0)
+    return 1 - float(of_window / of_global)
 
 
 def _large_losses(data: SeriesData, seed: int) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ The hidden states of an untrained LSTM are a memory of its inputs that fades; a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -139,7 +139,7 @@ def _readouts(samples: Samples, penalties: Sequence[float]) -> Iterator[Readout]
             onto = target - torch.einsum("htsp,hts->htp", cross, change)
         head = (onto * inverse) @ directions.T / size
         readout = Readout(seasons, head, torch.zeros_like(alone.bias))
-        yield replace(readout, bias=torch.nan_to_num(readout.residuals(samples).nanmean(dim=0)))
+        yield Readout(seasons, head, torch.nan_to_num(readout.residuals(samples).nanmean(dim=0)))
 
 
 def nothing(samples: Samples) -> Readout:
