@@ -57,6 +57,7 @@ RESET_PLAIN = Bar("resets before 1% of steps, over a plain run", 1.05, 1.02, at_
 RESET_CELLS = Bar("... over a loop of torch.nn.LSTMCell", 20, 25)
 VARIANT = Bar("other cells over the plain one, forward + backward, worst", 1.3, 1.15, at_most=True)
 LAYER_NORM = Bar("... with layer norm", 1.6, 1.4, at_most=True)
+SLSTM = Bar("... of the sLSTM, 4 heads", 1.6, 1.4, at_most=True)
 VARIANT_LOOPS = Bar("loops of torch's operations over other cells, lowest", 10, 15)
 MEMORY = Bar("peak memory of a training step over torch's", 0.75, 0.6, at_most=True)
 BUSY = Bar("forward + backward over torch, all cores busy", 1.5, 2.5)

@@ -53,7 +53,7 @@ def _prepared(contender: Contender, work: engines.Work) -> tuple[timing.Call, Me
     """Return the call, and the answer about its first run."""
     engine = engines.engine(contender, work)
     first = engine.watched()
-    arrays = [_array(result) for result in first.results]
+    arrays = [as_array(result) for result in first.results]
     return engine.call, Message({"seconds": first.seconds, "implementation": first.implementation}, arrays)
 
 
@@ -63,7 +63,7 @@ def _turn(call: timing.Call, seconds: float, *, short: bool) -> Message:
     return Message({"seconds": mean, "waited": (timing.waited() - waited) / (time.perf_counter() - began)})
 
 
-def _array(result: Any) -> Any:
+def as_array(result: Any) -> Any:
     """Return a result, an array or a tensor of whatever precision, as float32."""
     return np.asarray(result.float() if hasattr(result, "float") else result, np.float32)
 

@@ -65,18 +65,18 @@ class Process:
             passed: `FORWARD` or `TRAINING`.
             arrays: x, dy, W_ih, W_hh, b_ih, b_hh.
         """
-        answer = self._ask(Message({"do": "prepare", "case": vars(case), "pass": passed}, arrays))
+        answer = self.ask(Message({"do": "prepare", "case": vars(case), "pass": passed}, arrays))
         return Prepared(answer.arrays, answer.fields["seconds"], answer.fields["implementation"])
 
     def turn(self, seconds: float, short: bool) -> float:
         """Return the mean seconds of a call, over one turn."""
-        answer = self._ask(Message({"do": "turn", "seconds": seconds, "short": short})).fields
+        answer = self.ask(Message({"do": "turn", "seconds": seconds, "short": short})).fields
         self.waited.append(answer["waited"])
         return float(answer["seconds"])
 
     def drop(self) -> None:
         """Let it free the pass."""
-        self._ask(Message({"do": "drop"}))
+        self.ask(Message({"do": "drop"}))
 
     def close(self) -> None:
         """End it."""
@@ -85,7 +85,12 @@ class Process:
                 stream.close()
         self._end()
 
-    def _ask(self, message: Message) -> Message:
+    def ask(self, message: Message) -> Message:
+        """Return the answer to a message.
+
+        Raises:
+            EndedError: if the process has ended.
+        """
         try:
             send(self._outgoing, message)
             answer = receive(self._incoming)

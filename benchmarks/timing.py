@@ -109,6 +109,13 @@ def rounds(
         plan: how long.
         watcher: called after each round.
     """
+    return {name: _summary(values) for name, values in turns(contenders, first, plan, watcher).items()}
+
+
+def turns(
+    contenders: Mapping[str, Turn], first: Mapping[str, float], plan: Plan, watcher: Watcher | None = None
+) -> dict[str, list[float]]:
+    """Do as `rounds`; return the seconds of each turn."""
     last = dict(first)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     number, began = 0, time.perf_counter()
@@ -119,7 +126,7 @@ def rounds(
         number += 1
         if watcher is not None:
             watcher(number)
-    return {name: _summary(values) for name, values in seconds.items()}
+    return seconds
 
 
 def _settled_turn(call: Call) -> Turn:
@@ -132,21 +139,23 @@ def _settled_turn(call: Call) -> Turn:
     return take_turn
 
 
-def turn(call: Call, seconds: float, *, short: bool) -> float:
+def turn(call: Call, seconds: float, *, short: bool, clock: Callable[[], float] | None = None) -> float:
     """Return the mean seconds of a call, over one turn.
 
     Args:
         call: what is timed.
         seconds: how long a turn lasts at least.
         short: whether to begin with a call that is not timed.
+        clock: what says the time; None for that of the wall.
     """
+    clock = clock or time.perf_counter
     if short:
         call()
-    calls, passed, began = 0, 0.0, time.perf_counter()
+    calls, passed, began = 0, 0.0, clock()
     while calls == 0 or passed < seconds:
         call()
         calls += 1
-        passed = time.perf_counter() - began
+        passed = clock() - began
     return passed / calls
 
 

@@ -1,12 +1,12 @@
 """Rows of unequal length, and resets inside of sequences: over the padded run, torch's packed sequences and cells.
 
-One thread; the time is that thread's own (CPU), the minimum over rounds in which the contenders take turns, so
-that a busy machine changes the ratios little.
+One thread; the time is that thread's own (CPU), the minimum over turns, so that a busy machine changes the ratios
+little. Ours and torch run in processes of their own; a call of many seconds is timed less often
+(`engine_calls.py`): torch's packed sequence takes half a minute in the first case.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from benchmarks import bars, peers
+from benchmarks import bars, engine_calls, peers
 from benchmarks.bars import Bar, Judged
 from benchmarks.cases import CASES, Case
+from benchmarks.engine_calls import EngineCall, Engines
 from benchmarks.peers import OURS, TORCH
-from benchmarks.settings import Part, Settings, torch_threads
+from benchmarks.settings import Part, Settings
+from benchmarks.timing import Call, Plan
 
 LENGTHS = ("hydro", "charlm")
 RESETS = "rl"
@@ -26,7 +28,7 @@ PADDED, PLAIN, CELLS = "padded", "plain", "loop of cells"
 
 #: Share of the steps before which a row's state is reset.
 SHARE = 0.01
-ROUNDS, QUICK_ROUNDS = 7, 2
+PLAN, QUICK_PLAN = Plan(seconds=8.0, at_least=3), Plan(seconds=0.5, at_least=2)
 
 #: What a contender is called with: x, and what it gives: y.
 Forward = Callable[[Tensor], Tensor]
@@ -38,13 +40,11 @@ def run(settings: Settings) -> Part:
     figures: list[dict[str, Any]] = []
     judged: list[Judged] = []
     by_name = {case.name: case for case in CASES}
-    for name in LENGTHS:
-        case = settings.measured(by_name[name])
-        ms = least(of_lengths(case), case, settings.quick)
-        judged += _judged(case, ms, {PADDED: bars.LENGTHS_PADDED, TORCH: bars.LENGTHS_PACKED}, figures)
-    case = settings.measured(by_name[RESETS])
-    ms = least(of_resets(case), case, settings.quick)
-    judged += _judged(case, ms, {PLAIN: bars.RESET_PLAIN, CELLS: bars.RESET_CELLS}, figures)
+    with engine_calls.started((OURS, TORCH), contender) as engines:
+        for name, task in (*((name, "lengths") for name in LENGTHS), (RESETS, "resets")):
+            case = settings.measured(by_name[name])
+            ms = least(engines, task, case, settings.quick)
+            judged += _judged(case, ms, BARS[task], figures)
     return Part(figures, judged)
 
 
@@ -97,20 +97,33 @@ def of_resets(case: Case) -> dict[str, tuple[nn.Module, Forward]]:
     }
 
 
-def least(contenders: Mapping[str, tuple[nn.Module, Forward]], case: Case, quick: bool) -> dict[str, float]:
+TASKS = {"lengths": of_lengths, "resets": of_resets}
+BARS = {
+    "lengths": {PADDED: bars.LENGTHS_PADDED, TORCH: bars.LENGTHS_PACKED},
+    "resets": {PLAIN: bars.RESET_PLAIN, CELLS: bars.RESET_CELLS},
+}
+
+
+def contender(task: str, name: str, case: dict[str, Any]) -> Call:
+    """Return a training pass of a contender, on one thread; called in the process of its engine."""
+    torch.set_num_threads(1)
+    sizes = Case(**case)
+    module, forward = TASKS[task](sizes)[name]
+    return _training(module, forward, *peers.inputs(sizes))
+
+
+def least(engines: Engines, task: str, case: Case, quick: bool) -> dict[str, float]:
     """Return the milliseconds of a training pass of each, after a look at whether those of one task agree."""
-    x, dy = peers.inputs(case)
-    calls = {name: _training(module, forward, x, dy) for name, (module, forward) in contenders.items()}
-    best = dict.fromkeys(calls, float("inf"))
-    with torch_threads(1):
-        peers.agree({name: call() for name, call in calls.items() if name not in (PADDED, PLAIN)})
-        for _ in range(QUICK_ROUNDS if quick else ROUNDS):
-            for name, call in calls.items():
-                call()
-                began = time.thread_time()
-                call()
-                best[name] = min(best[name], time.thread_time() - began)
-    return {name: seconds * 1e3 for name, seconds in best.items()}
+    own = {OURS: OURS, **dict.fromkeys(BARS[task], OURS), TORCH: TORCH, CELLS: TORCH}
+    calls = {
+        name: EngineCall(own[name], {"task": task, "name": name, "case": vars(case)})
+        for name in (OURS, *BARS[task])
+    }
+    first = engines.prepare(calls)
+    peers.agree({name: first[name].results for name in calls if name not in (PADDED, PLAIN)})
+    seconds = engines.timed(calls, first, QUICK_PLAN if quick else PLAN, cpu=True)
+    engines.drop(calls)
+    return {name: min(turns) * 1e3 for name, turns in seconds.items()}
 
 
 def _training(module: nn.Module, forward: Forward, x: Tensor, dy: Tensor) -> Callable[[], Sequence[Any]]:
