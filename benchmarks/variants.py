@@ -57,11 +57,11 @@ FEWER = 8
 PLAN, LOOPS = Plan(seconds=20.0, at_least=3), Plan(seconds=8.0, at_least=2)
 QUICK = Plan(seconds=0.5, at_least=2)
 
-#: A model of the size of TiRex (arXiv:2505.23719): 35 million weights, a context of 2048 steps in patches of 32. Its
-#: repository publishes 36 ms for a forecast of one patch, batch of 1, by compiled torch on the CPU of a server
-#: (github.com/NX-AI/tirex, benchmark/result/tirex-torch-cpu-h100-2025-11-10.csv). 12 layers of 512 units in 4 heads,
-#: with feed-forward parts of 3 x 512 x 1408 weights, come to 35 million. Ours read all 512 inputs, TiRex's those of
-#: their own head.
+#: A model of the size of TiRex (arXiv:2505.23719): 35 million weights, a context of 2048 steps in patches of 32.
+#: Its repository publishes 36 ms for a forecast of one patch, batch of 1, by compiled torch on the CPU of a server
+#: (github.com/NX-AI/tirex, benchmark/result/tirex-torch-cpu-h100-2025-11-10.csv). 12 layers of 512 units in 4
+#: heads, with feed-forward parts of 3 x 512 x 1408 weights, come to 35 million. Ours read all 512 inputs, TiRex's
+#: those of their own head.
 TIREX_LAYERS, TIREX_WIDTH, TIREX_STEPS = 12, 512, 2048 // 32
 
 
@@ -95,18 +95,12 @@ def run(settings: Settings) -> Part:
 
 
 def _judged(ratios: Mapping[str, float], over: Mapping[str, float], threads: int) -> list[Judged]:
-    kinds = {bars.LAYER_NORM: "layer norm", bars.SLSTM: SLSTM}
+    own = {"layer norm": bars.LAYER_NORM, SLSTM: bars.SLSTM}
+    by_bar: dict[Bar, dict[str, float]] = {}
+    for place, ratio in ratios.items():
+        by_bar.setdefault(own.get(place.partition(", ")[2], bars.VARIANT), {})[place] = ratio
     judged = []
-    for bar in (bars.VARIANT, *kinds):
-        some = {
-            place: ratio
-            for place, ratio in ratios.items()
-            if (
-                place.partition(", ")[2] == kinds[bar]
-                if bar in kinds
-                else not place.endswith(tuple(kinds.values()))
-            )
-        }
+    for bar, some in by_bar.items():
         worst = max(some, key=some.__getitem__)
         judged.append(Judged(bar, threads, some[worst], worst))
     if over:
@@ -154,7 +148,7 @@ def _tirex(engines: Engines, threads: int, settings: Settings) -> list[dict[str,
     calls = {"layers": EngineCall(OURS, {"what": "tirex", "cell": SLSTM, "threads": threads})}
     ms = _timed(engines, calls, QUICK if settings.quick else Plan(seconds=2.0, at_least=5))
     print(
-        f"{TIREX_LAYERS} sLSTM layers of {TIREX_WIDTH} units, {TIREX_STEPS} patches (a context of 2048), batch of 1: "
+        f"{TIREX_LAYERS} sLSTM layers of {TIREX_WIDTH} units, {TIREX_STEPS} patches (2048 steps), batch of 1: "
         f"{ms['layers']:.2f} ms forward, {counted(threads)}; all of TiRex: 36 ms, as published",
         flush=True,
     )
