@@ -7,7 +7,7 @@ import torch
 
 from gatewright.train.optimizer import AdamW
 from tests.support.forks import TRAINING, fork_server
-from tests.support.training_runs import write_table
+from tests.support.training_runs import write_table, write_text
 
 #: What torch and Accelerate load for compiled and for distributed models, in seconds.
 HEAVY = ("torch._dynamo", "torch.distributed.tensor", "sympy")
@@ -58,14 +58,22 @@ def test_a_training_and_its_model_load_no_compiler(tmp_path):
     code = f"""
 import sys
 from pathlib import Path
+import torch
 import gatewright.nn.model
+from gatewright.nn.category_encoder import CategoryEncoder
+from gatewright.spec import Category
 from tests.support import training_runs as small
 
 before = set({HEAVY!r}) & set(sys.modules)
 small.train(Path("load.csv"), small.FORECAST, run=Path("run"), console=small.quiet())
 gatewright.nn.model.load("run")
+small.train(Path("plays.txt"), small.LANGUAGE, run=Path("texts"), console=small.quiet())
+gatewright.nn.model.load("texts")
+with torch.device("meta"):
+    CategoryEncoder([(Category("kind", ("rain", "sun"), size=2), slice(1, 2))])
 print(sorted(before), sorted(set({HEAVY!r}) & set(sys.modules)))
 """
     write_table(tmp_path / "load.csv")
+    write_text(tmp_path / "plays.txt")
     done = fork_server(*TRAINING).run(["-c", code], cwd=tmp_path)
     assert (done.stdout, done.returncode) == ("[] []\n", 0), done.stderr

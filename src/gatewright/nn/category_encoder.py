@@ -8,6 +8,18 @@ from torch import Tensor, nn
 from gatewright.spec import Category, ModelSpec, SymbolEncoder
 
 
+class Embedding(nn.Embedding):
+    """A table of vectors, whose initial values are drawn only where there is memory for them.
+
+    On the meta device torch would import its compiler to draw normal numbers, which takes a second.
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw the initial vectors."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class CategoryEncoder(nn.Module):
     """Learned vectors of categories, in place of their indices.
 
@@ -25,7 +37,7 @@ class CategoryEncoder(nn.Module):
     def __init__(self, places: list[tuple[Category, slice]]) -> None:
         super().__init__()
         self._places = [place for _, place in places]
-        self.category = nn.ModuleList(nn.Embedding(each.count, each.size) for each, _ in places)
+        self.category = nn.ModuleList(Embedding(each.count, each.size) for each, _ in places)
         with torch.no_grad():
             for embedding in self.category:
                 embedding.get_parameter("weight")[0].zero_()
@@ -43,7 +55,7 @@ def encoder_of(spec: ModelSpec) -> nn.Module:
     """Return the encoder of a new model: vectors of symbols or of categories, or nothing to learn."""
     encoder = spec.encoder
     if encoder.symbols:
-        return nn.Embedding(encoder.symbols, encoder.input_size(spec.head.horizon))
+        return Embedding(encoder.symbols, encoder.input_size(spec.head.horizon))
     if isinstance(encoder, SymbolEncoder) or not encoder.categories:
         return nn.Identity()
     return CategoryEncoder(encoder.category_places(spec.head.horizon))
