@@ -126,6 +126,7 @@ def _loops(engines: Engines, case: Case, settings: Settings) -> dict[str, dict[s
         calls[f"{OURS}, {name}"] = EngineCall(OURS, {"what": "expectation", **own})
         calls[f"{LOOP}, {name}"] = EngineCall(LOOP, {"what": "loop", **own})
         calls[f"{COMPILED[0]}, {name}"] = EngineCall(COMPILED[number % 2], {"what": "compiled loop", **own})
+    print(f"loops of {case.name} are compiled, run over {steps} steps and compared", flush=True)
     first = engines.prepare(calls)
     engines.drop({key: call for key, call in calls.items() if call.engine == OURS})
     loops = {}
