@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from rich.console import Console
 
 import gatewright as gw
@@ -19,6 +20,7 @@ from gatewright.errors import GatewrightError
 from gatewright.files import model_file
 from gatewright.insight import Recording, diagnose, intervene
 from gatewright.inspector.payload import Payload
+from gatewright.nn import random_masks, variant
 from gatewright.nn.model import load
 from gatewright.runs.run import Run
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH
@@ -104,6 +106,34 @@ def looked_into(run: Run) -> None:
 
 def file_cell(run: Run) -> gw.CellSpec:
     return model_file.read(run.model).spec.lstm.cell.in_evaluation()
+
+
+def test_processes_draw_other_masks_and_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step of each process has a seed of its own, which a resumed run draws again."""
+    source, options = case("language", tmp_path)
+    seeds: list[int] = []
+
+    def seen() -> torch.Tensor:
+        seeds.append(int(random_masks.new_seed()))
+        return torch.tensor(seeds[-1])
+
+    monkeypatch.setattr(variant, "new_seed", seen)
+    monkeypatch.setattr(Accelerator, "num_processes", property(lambda _: 2))
+    # The other process takes no part here: this one counts for both.
+    monkeypatch.setattr(Accelerator, "reduce", lambda _, tensor, __: tensor)
+    monkeypatch.setattr(Accelerator, "gather", lambda _, tensor: torch.cat([tensor, tensor]))
+    of_ranks = []
+    for rank in (0, 1):
+        monkeypatch.setattr(Accelerator, "process_index", property(lambda _, rank=rank: rank))
+        for steps in (4, 2):
+            own = replace(options, training=replace(options.training, steps=steps))
+            train(source, own, run=tmp_path / f"{rank}, {steps}", kind="language")
+        resume(tmp_path / f"{rank}, 2", Options(training=TrainingOptions(steps=4)))
+        whole, parts = seeds[:4], seeds[4:]
+        assert whole == parts
+        of_ranks += whole
+        seeds.clear()
+    assert len(set(of_ranks)) == 8
 
 
 @pytest.mark.slow
