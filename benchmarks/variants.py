@@ -180,7 +180,7 @@ def contender(what: str, cell: str, threads: int, case: Mapping[str, Any] | None
     sizes = dataclasses.replace(Case(**case), T=steps)
     x, dy = peers.inputs(sizes)
     torch.manual_seed(0)
-    layer = gatewright.LSTM(sizes.D, sizes.H, **({} if cell == PLAIN else {"cell": CELLS[cell]}))
+    layer = gatewright.LSTM(sizes.D, sizes.H, cell=CELLS.get(cell))
     if what == "layer":
         return peers.training(layer, x, dy)
     if what == "expectation":
