@@ -46,9 +46,7 @@ class ChangedLayer:
         self, weights: LayerWeights, change: Changes, reverse: bool, compute: int, cell: CellSpec
     ) -> None:
         self.weights, self.change, self.reverse, self.compute = weights, change, reverse, compute
-        of_cell = Pass(cell, training=False)
-        self.variant = None if of_cell.computed_as_plain() else Variant(cell)
-        self.by_kernels = of_cell.by_kernels()
+        self.variant = None if Pass(cell, training=False).computed_as_plain() else Variant(cell)
         self.edits: list[Edit] = []
 
     def run(self, x: Tensor, h_0: Tensor, c_0: Tensor, lengths: Any) -> LayerRecord:
@@ -134,7 +132,7 @@ class ChangedLayer:
         args, variant = (x, h, c, self.weights), self.variant
         options: dict[str, Any] = {"reverse": self.reverse, "compute": self.compute}
         part: LayerRecord | None
-        if self._is_slstm and (clamps is not None or not self.by_kernels):
+        if self._is_slstm and clamps is not None:
             return self._by_operations(x, h, c, clamps)
         if self.compute == precision.FULL and not fast_path.takes(x, [h, c, *self.weights.present()]):
             _, h, c, part = fallback.sequence(*args, reverse=self.reverse, clamps=clamps, variant=variant)

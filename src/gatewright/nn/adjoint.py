@@ -25,6 +25,7 @@ from gatewright.nn import (
     precision,
     sample_weights,
     slow_path,
+    slstm_kept,
 )
 from gatewright.nn.call import BEFORE_X, KEPT, OF_RESULTS, Call
 from gatewright.spec.cell import LayerWeights
@@ -245,7 +246,7 @@ def _outputs_by_steps(
         x = F.linear(x, weights[0]) + to_gates
         weights[0] = torch.eye(weights[0].shape[0], dtype=x.dtype, device=x.device)
     layer = LayerWeights.of(call.cell, weights)
-    variant = kernel_cell.variant_of(call.cell, extras.rates, extras.seed, extras.row_ids, call.place)
+    variant = kernel_cell.variant_of(call.cell, layer, extras.rates, extras.seed, extras.row_ids, call.place)
     if variant is not None:
         layer = kernel_cell.present_gates(layer, variant.cell)
     lengths = place = None
@@ -268,6 +269,9 @@ def _outputs_by_steps(
             outputs[n] = outputs[n].flatten(0, 1).index_select(0, place)
     if layer.w_ln is not None:
         outputs[3] = kernel_cell.joined_kept(outputs[3])
+    if variant is not None and variant.cell.is_slstm:
+        share, keep, z, o = outputs[3].chunk(4, dim=-1)
+        outputs[3:] = slstm_kept.as_kept((share, keep, z, o), outputs[4], len(h_0))
     return outputs
 
 

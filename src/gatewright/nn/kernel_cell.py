@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,11 @@ import torch
 from torch import Tensor
 
 from gatewright import counter_random, kernels
-from gatewright.nn import precision
+from gatewright.nn import precision, slstm_kept, slstm_steps
 from gatewright.nn.random_masks import Draws
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant_steps import Variant, zoned
-from gatewright.spec.cell import HARD, LAYER_NORM, PLAIN_CODES, CellSpec, LayerWeights
+from gatewright.spec.cell import HARD, LAYER_NORM, PLAIN_CODES, SLSTM, CellSpec, LayerWeights
 
 #: Numbers that layer normalisation keeps of a row at a step next to the normalised gates.
 _NORM_NUMBERS = 6
@@ -48,14 +49,14 @@ def cell_args(
 def keeps_float32(cell: int, rates: Sequence[float]) -> bool:
     """Whether a bf16 pass keeps gates and cell states in float32, whatever it was asked for.
 
-    They have one type with what layer normalisation keeps; and rounding them could move a number over the bound of
-    a hard activation or of clipping, where its derivative is another.
+    They have one type with what layer normalisation keeps, and with the last state of an sLSTM; and rounding them
+    could move a number over the bound of a hard activation or of clipping, where its derivative is another.
 
     Args:
         cell: `CellSpec.code`.
         rates: `CellSpec.rates`.
     """
-    return cell & (LAYER_NORM | HARD) != 0 or (len(rates) > 0 and rates[0] > 0)
+    return cell & (LAYER_NORM | HARD | SLSTM) != 0 or (len(rates) > 0 and rates[0] > 0)
 
 
 def kept_width(H: Any, normalised: bool) -> Any:
@@ -92,12 +93,18 @@ def place_of(draws: Draws | None) -> tuple[int, ...]:
 
 
 def variant_of(
-    cell: int, rates: Sequence[float], seed: Tensor | None, row_ids: Tensor | None, place: Sequence[int]
+    cell: int,
+    layer: LayerWeights,
+    rates: Sequence[float],
+    seed: Tensor | None,
+    row_ids: Tensor | None,
+    place: Sequence[int],
 ) -> Variant | None:
     """Return the cell of a call of the operators for torch's operations; None for the plain one.
 
     Args:
         cell: `CellSpec.code`.
+        layer: the weights, of which the heads of an sLSTM are seen.
         rates: `CellSpec.rates`.
         seed: of random numbers, or None.
         row_ids: numbers of the rows, or None.
@@ -107,7 +114,10 @@ def variant_of(
         return None
     stream, first_step = place or (0, 0)
     draws = None if seed is None else Draws(seed, stream // 16, stream // 8 % 2, row_ids, first_step)
-    return Variant(CellSpec.decoded(cell, rates), draws)
+    spec = CellSpec.decoded(cell, rates)
+    if spec.is_slstm:
+        spec = dataclasses.replace(spec, heads=layer.hidden_size // layer.W_hh.shape[1])
+    return Variant(spec, draws)
 
 
 def present_gates(weights: LayerWeights, cell: CellSpec) -> LayerWeights:
@@ -153,8 +163,13 @@ def record_of(
         batch_sizes: rows of each step, of packed steps.
     """
     (y, gates, cells), (h_0, c_0) = kept, initial
-    i, f, g, o = split_kept(gates, cells.shape[-1])[0].chunk(4, dim=-1)
-    keep, write = ledger_factors(variant, (i, f, g), cells, c_0, reverse=reverse, batch_sizes=batch_sizes)
+    if variant.cell.is_slstm:
+        i, f, g, o = slstm_kept.gates_of(gates)
+        cells, c_0 = slstm_kept.averages(cells, len(y)), slstm_steps.average(c_0)
+        keep = write = None
+    else:
+        i, f, g, o = split_kept(gates, cells.shape[-1])[0].chunk(4, dim=-1)
+        keep, write = ledger_factors(variant, (i, f, g), cells, c_0, reverse=reverse, batch_sizes=batch_sizes)
     if compute != precision.FULL:  # some cells keep them in float32
         dtype = precision.kept_type(y, compute)
         i, f, g, o, cells = (each.to(dtype) for each in (i, f, g, o, cells))

@@ -133,8 +133,7 @@ def _by_type(
     if of_cell is not None and not plain:
         if way.by_kernels and way.steps is not None:
             slow_path.say("Lengths, masks and resets for a cell with features")
-        by_kernels = way.by_kernels and way.code != precision.INT8 and way.steps is None
-        way = way._replace(by_kernels=by_kernels and of_cell.by_kernels())
+        way = way._replace(by_kernels=way.by_kernels and way.code != precision.INT8 and way.steps is None)
     if of_cell is not None:
         stack = of_cell.dropped(stack, directions)
     sizes = input.batch_sizes if isinstance(input, PackedSequence) else None

@@ -64,13 +64,9 @@ def packed(
     if not layers:
         return out, (h_n, c_n), None
     layout = Layout.of(sequence)
-    directions = 2 if lstm.bidirectional else 1
     for n, layer in enumerate(layers):
-        reverse = layer.reverse and layer.reverse.unpacked(
-            layout, *(layer_sizes.one(state, n, 1, 2) for state in hx)
-        )
-        forward = layer.unpacked(layout, *(layer_sizes.one(state, n, 0, directions) for state in hx))
-        layers[n] = dataclasses.replace(forward, reverse=reverse)
+        reverse = layer.reverse and layer.reverse.unpacked(layout, back)
+        layers[n] = dataclasses.replace(layer.unpacked(layout, back), reverse=reverse)
     return out, (h_n, c_n), Record(tuple(layers), layout.lengths, residual=lstm.residual)
 
 

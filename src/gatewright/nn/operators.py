@@ -17,9 +17,10 @@ from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gatewright import kernels
 from gatewright.errors import GatewrightError
+from gatewright.nn import slstm_kept
 from gatewright.nn.kernel_cell import cell_args, keeps_float32, kept_width, split_kept
 from gatewright.nn.precision import BF16, FULL, INT8, kept_type
-from gatewright.spec.cell import LAYER_NORM, LayerWeights
+from gatewright.spec.cell import LAYER_NORM, SLSTM, LayerWeights
 
 kernels.share_threads()
 library = torch.library.Library("gatewright", "DEF")
@@ -145,15 +146,23 @@ def forward(
     """
     y, gates, cells = into
     if y is None:
-        y = x.new_empty(*x.shape[:-1], weights.W_hh.shape[-1])
+        y = x.new_empty(*x.shape[:-1], weights.output_size)
     h_n, c_n = (_new_state(state) for state in (h_0, c_0))
     h, c = dense(*_widened(h_0, c_0))
     rooms = [to_dlpack(y), to_dlpack(h_n), to_dlpack(c_n), *dense(gates, cells), None]
+    slstm = keep and args.cell & SLSTM != 0
     if keep and weights.w_ln is not None and args.checkpoint == 0:
         gates, cells = _norm_rooms(x, weights, rooms)
+    elif slstm and args.checkpoint == 0:
+        gates, cells = slstm_kept.room(x, len(h_0), weights.hidden_size)
+        rooms[3:5] = dense(gates, slstm_kept.averages(cells, len(x)))
     arrays = kernels.forward(rows(x), h, c, _given_weights(weights), args, keep=keep, out=rooms)
     if gates is None:
         gates, cells = _tensor(arrays.gates), _tensor(arrays.cell)
+        if slstm and cells is not None:
+            cells = torch.cat([cells, c_n[None]])
+    elif slstm and cells is not None:
+        slstm_kept.keep_last(cells, len(x), c_n)
     return y, h_n.to(h_0.dtype), c_n.to(c_0.dtype), gates, cells
 
 
@@ -257,7 +266,9 @@ def _lstm_shapes(
     *extras: Any,
 ) -> tuple[Tensor, ...]:
     _, keep, checkpoint, compute = with_compute(options)
-    H, P = weights[1].shape[0] // 4, weights[1].shape[1]
+    slstm = cell & SLSTM != 0
+    H = weights[1].shape[0] // 4
+    P, of_last = (H, slstm_kept.PARTS) if slstm else (weights[1].shape[1], 0)
     rows = x.shape[:-1]
     gates: tuple[Any, ...] = (0,)
     cells: tuple[Any, ...] = (0,)
@@ -267,10 +278,11 @@ def _lstm_shapes(
         T = x.shape[0] if batch_sizes is None else batch_sizes.shape[0]
         unit = _chunk_steps(h_0.shape[0], H, x.element_size() if compute == FULL else 2)
         every = (torch.sym_min(checkpoint, torch.sym_max(T, 1)) + unit - 1) // unit * unit
-        cells = ((T + every - 1) // every, h_0.shape[0], H)
+        cells = ((T + every - 1) // every + int(slstm), *c_0.shape)
     elif keep:
         normalised = cell & LAYER_NORM != 0
-        gates, cells = (*rows, kept_width(H, normalised)), (*rows, H)
+        more = of_last if len(rows) == 2 else of_last * h_0.shape[0]
+        gates, cells = (*rows, kept_width(H, normalised)), (rows[0] + more, *rows[1:], H)
         if compute != FULL and keeps_float32(cell, Extras(*extras).rates):
             of_gates = of_cells = torch.float32
     states = h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape)
@@ -325,10 +337,18 @@ def lstm_backward_kernel(
     of_gates, extra = (None, None) if checkpoint > 0 else split_kept(gates, H)
     dgates = None if dgates is None else split_kept(dgates, H)[0]
     h, c, dh, dc = dense(*_widened(h_0, c_0, dh_n, dc_n))
+    c_n = None
+    if cell & SLSTM:
+        count = len(x)
+        if checkpoint > 0:
+            cells, c_n = cells[:-1], cells[-1]
+        else:
+            cells, c_n = slstm_kept.averages(cells, count), slstm_kept.last(cells, count, len(h_0))
+            dcell = None if dcell is None else slstm_kept.averages(dcell, count)
     kernels.backward(
         kernels.OutputGradients(rows(dy), dh, dc, rows(dgates), rows(dcell)),
         kernels.Inputs(rows(x), h, c),
-        kernels.Kept(rows(y), rows(of_gates), rows(cells), rows(extra)),
+        kernels.Kept(rows(y), rows(of_gates), rows(cells), rows(extra), dense(c_n)[0]),
         _given_weights(layer),
         args,
         need_x=bool(need_x),

@@ -63,11 +63,19 @@ class LayerRecord:
         """Hidden states of both directions, (T, B, S*P)."""
         return self.hidden if self.reverse is None else torch.cat([self.hidden, self.reverse.hidden], dim=-1)
 
-    def unpacked(self, layout: Layout, h_0: Tensor, c_0: Tensor) -> LayerRecord:
-        """Return the record of packed steps as (T, B, ...), with initial states in the caller's order too."""
+    def unpacked(self, layout: Layout, back: Tensor | None) -> LayerRecord:
+        """Return the record of packed steps as (T, B, ...), with initial states in the caller's order too.
+
+        Args:
+            layout: of the packed steps.
+            back: place of each row of the caller among those of the packed steps, (B,); None for the same order.
+        """
         gates = self.input_gate, self.forget_gate, self.candidate, self.output_gate
         i, f, g, o, cell, hidden = map(layout.unpack, (*gates, self.cell, self.hidden))
         kept, written = (None if each is None else layout.unpack(each) for each in (self.kept, self.written))
+        c_0, h_0 = self.cell_initial, self.hidden_initial
+        if back is not None:
+            c_0, h_0 = c_0.index_select(0, back), h_0.index_select(0, back)
         return LayerRecord(i, f, g, o, cell, hidden, c_0, h_0, kept, written)
 
     def with_resets(self, reset: Tensor | None, lengths: Tensor | None, c_reset: Tensor | None) -> LayerRecord:

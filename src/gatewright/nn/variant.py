@@ -103,10 +103,6 @@ class Pass:
         """Whether all but the dropout of weights is that of the plain cell."""
         return not self.cell.rates() and set(self.cell.features()) <= {"weight_drop"}
 
-    def by_kernels(self) -> bool:
-        """Whether the kernels have the cell."""
-        return not self.cell.is_slstm
-
     def draws(self, layer: int, direction: int, device: torch.device) -> Draws | None:
         """Return the random choices of one layer in one direction."""
         return None if self.seed is None else Draws(self.seed.to(device), layer, direction)
