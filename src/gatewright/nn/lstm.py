@@ -73,7 +73,8 @@ class LSTM(torch.nn.RNNBase):
         input (T, B, D), (T, D), or a `PackedSequence`; hx a pair (h_0, c_0) of `(L*S, B, P)` and
         `(L*S, B, H)`, without B for unbatched input; as ``initial_state`` says if None.  Returns y
         `(T, B, S*P)`, or as the input is, and a pair (h_n, c_n) shaped as hx.  With layers of unequal size each
-        of the two is a tuple, of one tensor `(S, B, P)` or `(S, B, H)` for each layer.
+        of the two is a tuple, of one tensor `(S, B, P)` or `(S, B, H)` for each layer.  Of an sLSTM, c is
+        `(L*S, B, 3H)`: c, n and m in a row, n at least 0.
 
     Raises:
         SpecError: if the projection of the layer contradicts the cell.
