@@ -302,7 +302,10 @@ def test_names_are_those_of_the_equations_and_fields_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         record.layers[0].cell = x
     one = "LayerRecord(T=6, B=3, H=5"
-    assert repr(record) == f"Record(layers=({one}, reverse={one})),), lengths=None, mask=None, reset=None)"
+    assert (
+        repr(record)
+        == f"Record(layers=({one}, reverse={one})),), lengths=None, mask=None, reset=None, residual=False)"
+    )
 
 
 def test_a_batch_of_series_can_be_packed_from_a_list() -> None:

@@ -1,7 +1,7 @@
 """Interventions ("what if"): a run with gates held, units ablated, or the cell state set by hand.
 
 The changed run uses the kernels of the unchanged one, so that values before the first change have the same bits;
-on devices without kernels of our own these values are those of the unchanged run.
+on devices without kernels of our own, and where gates of an sLSTM are held, they are taken from the unchanged run.
 The sequence is cut where a change begins or ends and where a cell state is edited, and continues from the states
 at the cut.
 """
@@ -107,7 +107,8 @@ def _changed(changes: Plan, edits: list[Edit]) -> Pass:
         S = 2 if lstm.bidirectional else 1
         h_0, c_0 = state or _initial_state(lstm, x)
         compute, unchanged = precision.code_of(lstm, x), None
-        if recompute.takes(x, state, [lstm.layer_weights(0)]):
+        held = lstm.cell.is_slstm and any(change.clamps for change in changes.values())
+        if held or recompute.takes(x, state, [lstm.layer_weights(0)]):
             unchanged = run_unchanged(lstm, x, lengths, state)
         if compute != precision.FULL:  # states are not rounded where a change begins or ends
             h_0, c_0 = (layer_sizes.each(Tensor.float, each) for each in (h_0, c_0))
@@ -122,7 +123,7 @@ def _changed(changes: Plan, edits: list[Edit]) -> Pass:
                 if unchanged is not None:
                     recorded = unchanged.layers[layer].reverse if reverse else unchanged.layers[layer].forward
                     assert recorded is not None
-                    records[-1] = _as_before(records[-1], recorded, reverse)
+                    records[-1] = _as_before(records[-1], recorded, reverse, held)
                 edits.extend(dataclasses.replace(edit, layer=layer) for edit in changed.edits)
             layers.append(dataclasses.replace(records[0], reverse=records[1] if S == 2 else None))
             x = layers[-1].output + x if lstm.residual and layer else layers[-1].output
@@ -141,20 +142,29 @@ def _initial_state(lstm: LSTM, x: Tensor) -> State:
     return start.zeros(lstm, x, layer_sizes.state_shapes(lstm, (B,)))
 
 
-def _as_before(changed: LayerRecord, unchanged: LayerRecord, reverse: bool) -> LayerRecord:
+def _as_before(changed: LayerRecord, unchanged: LayerRecord, reverse: bool, all_rounding: bool) -> LayerRecord:
     """Return a record with the numbers of the unchanged run up to the first effect of a change in each row.
 
-    On devices without our kernels the two run by other operations, whose rounding is no effect.
+    Where the two run by other operations, their rounding is no effect.
+
+    Args:
+        changed: the record.
+        unchanged: that of the unchanged run.
+        reverse: whether they are of the reverse direction.
+        all_rounding: whether later numbers that rounding alone tells apart are those of the unchanged run, too.
     """
     pairs = {name: (getattr(changed, name), getattr(unchanged, name)) for name in present(changed)}
-    differs = [
-        ((a - b).abs() > _ROUNDING * torch.finfo(b.dtype).eps * b.abs().clamp(min=1)) for a, b in pairs.values()
-    ]
-    by_step = torch.stack([each.any(-1) for each in differs]).any(0)  # (T, B)
+    differs = {
+        name: (a - b).abs() > _ROUNDING * torch.finfo(b.dtype).eps * b.abs().clamp(min=1)
+        for name, (a, b) in pairs.items()
+    }
+    by_step = torch.stack([each.any(-1) for each in differs.values()]).any(0)  # (T, B)
     order = by_step.flip(0) if reverse else by_step
     same = order.cumsum(0) == 0
     same = (same.flip(0) if reverse else same)[..., None]
-    quantities: dict[str, Any] = {name: torch.where(same, b, a) for name, (a, b) in pairs.items()}
+    quantities: dict[str, Any] = {
+        name: torch.where(same | ~differs[name] if all_rounding else same, b, a) for name, (a, b) in pairs.items()
+    }
     return dataclasses.replace(changed, **quantities)
 
 
