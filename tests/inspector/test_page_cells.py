@@ -14,10 +14,11 @@ import torch
 from gatewright import look
 from gatewright.insight import diagnose, intervene
 from gatewright.insight.recorder import prepare
+from gatewright.insight.recording import Recording
 from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model
-from gatewright.spec import UNKNOWN, ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
+from gatewright.spec import UNKNOWN, CellSpec, ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
 from tests.support.browser import SIZE, STATE, Tab, close, visited
 from tests.support.layout import misplaced
 from tests.support.page_cells import CELLS, CellJudge, H, T, drawn_input, layer, lines, numbers, subject
@@ -64,32 +65,43 @@ def show(tab: Tab, name: str, **place: Any) -> None:
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_every_number_is_that_of_the_equations(
+def test_a_cell_is_drawn_explained_and_accounted_for(
     browser: Browser, url: str, subjects: dict[str, Subject], name: str
 ) -> None:
-    judge = CellJudge(name, subjects[name].record())
-    units = [1, 4]
+    recording = subjects[name].record()
     with visited(browser, url, view="cell") as tab:
-        show(tab, name, units=units)
+        show(tab, name, units=[1, 4])
+        judge = CellJudge(name, recording)
         for t in (0, T // 2, T - 1):
             tab.go(t=t)
-            expected = {unit: judge.at(t, unit) for unit in units}
-            drawn = numbers(tab, ".gw-cell-drawing [data-part]")
-            assert {part for part, _ in drawn} == judge.drawn()
-            for (part, unit), value in drawn.items():
-                close(value, expected[unit][part])
-            for (part, unit), value in numbers(tab, ".gw-status [data-part]").items():
-                close(value, expected[unit][part])
-            operations, shown = judge.operations(), lines(tab)
-            assert [line["line"] for line in shown] == list(operations)
-            for line in shown:
-                terms = [[float(one["value"]) for one in term] for term in line["terms"]]
-                for term in line["terms"]:
-                    for one in term:
-                        close(float(one["value"]), expected[int(one["unit"])][one["part"]])
-                *operands, result = map(np.array, terms)
-                if operations[line["line"]] is not None:
-                    close(result, operations[line["line"]](*operands), 1e-5, 1e-6)
+            assert_numbers(tab, judge, t, [1, 4])
+        assert_explained(tab, CELLS[name])
+        assert_in_place(tab)
+        tab.go(view="ledger", units=[3], t=T - 2)
+        assert_adds_up(tab, recording, t=T - 2, unit=3)
+        weighted = CELLS[name].coupled or CELLS[name].is_slstm
+        assert tab.page.locator(".gw-average").count() == weighted
+        if weighted:
+            assert_average(tab, recording, t=T - 2, unit=3)
+
+
+def assert_numbers(tab: Tab, judge: CellJudge, t: int, units: list[int]) -> None:
+    """The drawing, the arithmetic below it and the status line, by the equations."""
+    expected = {unit: judge.at(t, unit) for unit in units}
+    drawn = numbers(tab, ".gw-cell-drawing [data-part]")
+    assert {part for part, _ in drawn} == judge.drawn()
+    for (part, unit), value in (drawn | numbers(tab, ".gw-status [data-part]")).items():
+        close(value, expected[unit][part])
+    operations, shown = judge.operations(), lines(tab)
+    assert [line["line"] for line in shown] == list(operations)
+    for line in shown:
+        for term in line["terms"]:
+            for one in term:
+                close(float(one["value"]), expected[int(one["unit"])][one["part"]])
+        *operands, result = (np.array([float(one["value"]) for one in term]) for term in line["terms"])
+        operation = operations[line["line"]]
+        if operation is not None:
+            close(result, operation(*operands), 1e-5, 1e-6)
 
 
 #: Focuses on each part and question in turn; returns what the caption says of each.
@@ -105,66 +117,61 @@ _SAID = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_parts_are_explained_and_nothing_overlaps(browser: Browser, url: str, name: str) -> None:
-    cell = CELLS[name]
-    with visited(browser, url, view="cell") as tab:
-        show(tab, name, t=T // 2, units=[0, 1])
-        said: dict[str, str] = tab.page.evaluate(_SAID)
-        # A part may be drawn in two pieces; each says something of its own, with numbers.
-        assert len(set(said.values())) == len(said)
-        for text in said.values():
-            assert not re.search(r"NaN|undefined|null|∞| – ", text), text
-        assert "How does this cell differ?" in said
-        boxes = [one["piece"] for one in tab.all(".gw-piece:has(.gw-box)")]
-        assert sorted(boxes) == sorted([*cell.gates(), *(["projection"] if cell.proj_size else [])])
-        equations = tab.text(".gw-equations")
-        assert ("+ b" in equations) == cell.bias
-        assert ("p" in re.sub("exp|clip|keep", "", equations)) == cell.peephole
-        assert equations.count("norm(") == (len(cell.gates()) + 1 if cell.layer_norm else 0)
-        try:
-            for size in (NARROW, SIZE):
-                tab.page.set_viewport_size(size)
-                tab.settle()
-                found = misplaced(tab)
-                assert found == {"width": size["width"], "beyond": [], "cut": [], "over": []}
-        finally:
-            tab.page.set_viewport_size(SIZE)
+def assert_explained(tab: Tab, cell: CellSpec) -> None:
+    """Each part has a caption of its own, layers have boxes, and the equations are those of the cell."""
+    said: dict[str, str] = tab.page.evaluate(_SAID)
+    assert len(set(said.values())) == len(said)
+    for text in said.values():
+        assert not re.search(r"NaN|undefined|null|∞| – ", text), text
+    assert "How does this cell differ?" in said
+    boxes = [one["piece"] for one in tab.all(".gw-piece:has(.gw-box)")]
+    assert sorted(boxes) == sorted([*cell.gates(), *(["projection"] if cell.proj_size else [])])
+    equations = tab.text(".gw-equations")
+    assert ("+ b" in equations) == cell.bias
+    assert ("p" in re.sub("exp|clip|keep", "", equations)) == cell.peephole
+    assert equations.count("norm(") == (len(cell.gates()) + 1 if cell.layer_norm else 0)
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_the_ledger_adds_up(browser: Browser, url: str, subjects: dict[str, Subject], name: str) -> None:
-    """The shares are those of what is kept and written in effect; those of an average come with their weights."""
-    recording, unit, t = subjects[name].record(), 3, T - 2
-    ledger = recording.ledger(0, t, units=[unit])
+def assert_in_place(tab: Tab) -> None:
+    """Nothing overlaps or runs off, on a telephone either."""
+    try:
+        for size in (NARROW, SIZE):
+            tab.page.set_viewport_size(size)
+            tab.settle()
+            assert misplaced(tab) == {"width": size["width"], "beyond": [], "cut": [], "over": []}
+    finally:
+        tab.page.set_viewport_size(SIZE)
+
+
+def assert_adds_up(tab: Tab, recording: Recording, t: int, unit: int) -> None:
+    """The shares are those of what is kept and written in effect."""
+    ledger, record = recording.ledger(0, t, units=[unit]), recording.layers[0].forward
+    sums = {one["sum"]: float(one["value"]) for one in tab.all(".gw-sum [data-sum]")}
+    assert abs(sums["difference"]) < 1e-6
+    close(sums["total"], record.cell[t, 0, unit], 1e-6)
+    close(sums["steps"], ledger.shares.sum())
+    listed = [int(one["step"]) for one in tab.all(".gw-top tr[data-step]")]
+    assert listed[0] == np.abs(ledger.shares[:, 0]).argmax()
+    close([one["share"] for one in tab.all(".gw-top [data-share]")], ledger.shares[listed, 0])
+    for one, k in zip(tab.all(".gw-top [data-survival]"), listed, strict=False):
+        close(one["survival"], ledger.survival[k, 0])
+    close(tab.number(".gw-fate [data-value]"), record.write()[t, 0, unit])
+
+
+def assert_average(tab: Tab, recording: Recording, t: int, unit: int) -> None:
+    """The weights by their definition: what is let in at k, times what all later steps keep."""
     record = recording.layers[0].forward
-    with visited(browser, url, view="ledger") as tab:
-        show(tab, name, units=[unit], t=t)
-        sums = {one["sum"]: float(one["value"]) for one in tab.all(".gw-sum [data-sum]")}
-        assert abs(sums["difference"]) < 1e-6
-        close(sums["total"], record.cell[t, 0, unit], 1e-6)
-        close(sums["steps"], ledger.shares.sum())
-        listed = [int(one["step"]) for one in tab.all(".gw-top tr[data-step]")]
-        assert listed[0] == np.abs(ledger.shares[:, 0]).argmax()
-        close([one["share"] for one in tab.all(".gw-top [data-share]")], ledger.shares[listed, 0])
-        close(tab.number(".gw-fate [data-value]"), record.write()[t, 0, unit])
-        if not (CELLS[name].coupled or CELLS[name].is_slstm):
-            assert tab.page.locator(".gw-average").count() == 0
-            close([one["survival"] for one in tab.all(".gw-top [data-survival]")], ledger.survival[listed, 0])
-            return
-        # By the definition of the weights: what is let in at k, times what all later steps keep.
-        i, f, g = (
-            getattr(record, part)[: t + 1, 0, unit].astype(float)
-            for part in ("input_gate", "forget_gate", "candidate")
-        )
-        weights = [i[k] * math.prod(f[k + 1 :]) for k in range(t + 1)]
-        assert min(weights) >= 0
-        close([one["weight"] for one in tab.all(".gw-top [data-weight]")], np.take(weights, listed))
-        close([one["candidate"] for one in tab.all(".gw-top [data-candidate]")], g[listed])
-        average = {one["average"]: float(one["value"]) for one in tab.all(".gw-average [data-average]")}
-        close(average["steps"], sum(weights))
-        close(average["sum"], 1.0, 1e-6)
-        close(np.dot(weights, g), sums["steps"])
+    parts = (record.input_gate, record.forget_gate, record.candidate)
+    i, f, g = (part[: t + 1, 0, unit].astype(float) for part in parts)
+    weights = np.array([i[k] * math.prod(f[k + 1 :]) for k in range(t + 1)])
+    assert (weights >= 0).all()
+    listed = [int(one["step"]) for one in tab.all(".gw-top tr[data-step]")]
+    close([one["weight"] for one in tab.all(".gw-top [data-weight]")], weights[listed])
+    close([one["candidate"] for one in tab.all(".gw-top [data-candidate]")], g[listed])
+    average = {one["average"]: float(one["value"]) for one in tab.all(".gw-average [data-average]")}
+    close(average["steps"], weights.sum())
+    close(average["sum"], 1.0, 1e-6)
+    close(weights @ g, tab.one(".gw-sum [data-sum=steps]")["value"])
 
 
 def test_an_output_is_split_by_the_way_from_c_to_h(

@@ -56,11 +56,11 @@ def arrived(tab: Tab) -> None:
 
 
 def test_what_is_done_before_the_recording_arrives_stays(browser: Browser, pages: dict[str, Shown]) -> None:
-    url = pages["series"].url
-    T = len(pages["series"].recording.inputs)
+    url = pages["layers"].url
+    T = len(pages["layers"].recording.inputs)
     with opened(browser, url) as tab:
         visits = [(PLACE, "3", "ledger"), (PLACE, "1", "timeline"), ("", "4", "units"), (PLACE, "", "units")]
-        for waits, (place, key, view) in itertools.product(["recordings", "recordings/series/meta"], visits):
+        for waits, (place, key, view) in itertools.product(["recordings", "recordings/layers/meta"], visits):
             with held(tab, waits) as routes:
                 revisit(tab, f"{url}#{place}")
                 assert tab.state("view") == ("cell" if place else "timeline")  # the address is read at once

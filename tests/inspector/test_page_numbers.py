@@ -19,6 +19,7 @@ from gatewright.spec.recording import SeriesMetadata
 from tests.support import recordings
 from tests.support.browser import Judge, Shown, Tab, close, double, opened, reads_as, visited
 from tests.support.inspected import shelf_of
+from tests.support.page_cells import numbers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -69,21 +70,6 @@ def test_every_number_of_the_cell_is_that_of_the_equations(
             for part in ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden"):
                 # A projected hidden state has fewer places than there are units.
                 close(status.get((part, focus), math.nan), expected[focus][part])
-
-
-def numbers(tab: Tab, selector: str) -> dict[tuple[str, int], float]:
-    """Values by part and unit; each is written as it is."""
-    found = {}
-    for one in tab.all(selector):
-        if "value" not in one:  # nothing is known of it
-            assert one["text"] == "–"
-            continue
-        value = float(one["value"])
-        assert reads_as(one["text"], value), one
-        key = (one["part"], int(one["unit"]))
-        assert key not in found or found[key] == value
-        found[key] = value
-    return found
 
 
 SIGNS = {"⊗": operator.mul, "+": operator.add, "tanh": np.tanh}

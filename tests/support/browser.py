@@ -209,7 +209,8 @@ def _page(browser: Browser) -> Page:
     _leave_kept()
     if _left:
         return _left.pop()
-    context = browser.new_context()
+    # Without motion, a page that has come is drawn once, not in sixty frames a second.
+    context = browser.new_context(reduced_motion="reduce")
     context.set_default_timeout(_HUNG)
     context.add_init_script(_COUNTING)
     return context.new_page()

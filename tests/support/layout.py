@@ -17,19 +17,38 @@ _LOOK = r"""over => {
   const clips = ["hidden", "auto", "scroll", "clip"], rolls = ["auto", "scroll"];
   const free = ".gw-context, .gw-whatif-context, canvas, svg";
   const beyond = [], cut = [], apart = [];
+  // Styles and boxes are asked for once an element, not once for each that is in it.
+  const known = new Map();
+  const look = one => {
+    if (!known.has(one)) known.set(one, {style: getComputedStyle(one), outer: one.getBoundingClientRect()});
+    return known.get(one);
+  };
+  const traits = new Map();
+  const traitsOf = one => {
+    if (!traits.has(one)) {
+      const {style} = look(one);
+      const clipped = clips.includes(style.overflowX) || clips.includes(style.overflowY);
+      traits.set(one, {
+        gone: style.visibility === "hidden" || style.opacity === "0" || style.display === "none" ||
+          style.clipPath !== "none" && one.classList.contains("gw-hidden"),
+        clipped,
+        shortens: style.textOverflow === "ellipsis",
+        scrolls: rolls.includes(style.overflowX) || rolls.includes(style.overflowY),
+      });
+    }
+    return traits.get(one);
+  };
   // A box that can be scrolled may hold more than is in sight; what is cut otherwise is lost.
   const seen = (element, box) => {
     let {left, right, top, bottom} = box;
     for (let one = element; one && one !== document.body; one = one.parentElement) {
-      const style = getComputedStyle(one);
-      if (style.visibility === "hidden" || style.opacity === "0" || style.display === "none") return null;
-      if (style.clipPath !== "none" && one.classList.contains("gw-hidden")) return null;
+      const {gone, clipped, shortens, scrolls} = traitsOf(one);
+      if (gone) return null;
       if (one === element && one instanceof SVGElement) continue;
-      if (!clips.includes(style.overflowX) && !clips.includes(style.overflowY)) continue;
-      const outer = one.getBoundingClientRect();
-      const scrolls = rolls.includes(style.overflowX) || rolls.includes(style.overflowY);
+      if (!clipped) continue;
+      const {outer} = look(one);
       const off = right > outer.right + 1 || left < outer.left - 1;
-      if (off && !scrolls && style.textOverflow !== "ellipsis" && !one.closest(free)) cut.push(said(element));
+      if (off && !scrolls && !shortens && !one.closest(free)) cut.push(said(element));
       left = Math.max(left, outer.left); right = Math.min(right, outer.right);
       top = Math.max(top, outer.top); bottom = Math.min(bottom, outer.bottom);
       if (right - left < 0.5 || bottom - top < 0.5) return null;
@@ -37,7 +56,7 @@ _LOOK = r"""over => {
     return {left, right, top, bottom};
   };
   for (const one of root.querySelectorAll("*")) {
-    const box = one.getBoundingClientRect();
+    const box = look(one).outer;
     if (!box.width || !box.height) continue;
     const part = seen(one.parentElement, box);
     if (part && (part.right > innerWidth + 0.5 || part.left < -0.5)) beyond.push(said(one));
@@ -60,11 +79,15 @@ _LOOK = r"""over => {
     const air = (box.bottom - box.top) * 0.2;
     return {...box, top: box.top + air, bottom: box.bottom - air};
   });
-  rooms.forEach((a, i) => rooms.slice(i + 1).forEach(b => {
-    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-    if (a.node !== b.node && wide > 0.5 && high > 1) apart.push(`"${a.text}" and "${b.text}"`);
-  }));
+  rooms.sort((a, b) => a.top - b.top);
+  rooms.forEach((a, i) => {
+    for (let k = i + 1; k < rooms.length && rooms[k].top < a.bottom; k++) {
+      const b = rooms[k];
+      const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (a.node !== b.node && wide > 0.5 && high > 1) apart.push(`"${a.text}" and "${b.text}"`);
+    }
+  });
   return {width: document.scrollingElement.scrollWidth, beyond: [...new Set(beyond)], cut: [...new Set(cut)],
           over: [...new Set(apart)]};
 }"""
@@ -84,11 +107,15 @@ _LEFT_OUT = "option, .gw-hidden, :disabled, [aria-disabled=true], [data-dot]"
 
 _PALE = r"""({least, left}) => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+  const known = new Map();
   const rgba = color => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = color;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
+    if (!known.has(color)) {
+      canvas.clearRect(0, 0, 1, 1);
+      canvas.fillStyle = color;
+      canvas.fillRect(0, 0, 1, 1);
+      known.set(color, [...canvas.getImageData(0, 0, 1, 1).data]);
+    }
+    return known.get(color);
   };
   const over = (top, under) => under.map((value, k) => (top[k] * top[3] + value * (255 - top[3])) / 255);
   const light = color => {
