@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from gatewright import LSTM, Carry, CellSpec, equations, tbptt
 from gatewright.equations import Masks, OutputGradients, Place
 from gatewright.errors import GatewrightError, SpecError
+from gatewright.nn import operators, precision
 from gatewright.nn.init import chrono_, forget_bias_
 from gatewright.nn.random_masks import new_seed
 from gatewright.spec import LayerWeights
@@ -28,6 +29,7 @@ CELLS = [
     CellSpec(kind="slstm", heads=3, hidden_dropout=0.4),
 ]
 GATES = CellSpec().recorded()
+SHAPES = ("test_schema", "test_faketensor")
 
 
 def layer_of(cell: CellSpec, **options: Any) -> LSTM:
@@ -332,3 +334,50 @@ def test_what_an_slstm_does_not_have_is_refused_by_name() -> None:
         lstm(x, reset=torch.ones(T, B, dtype=torch.bool), reset_to=(zeros[0, 0], zeros[0, 0]))
     with pytest.raises(GatewrightError, match=r"^compute: expected"), torch.no_grad():
         LSTM(D, H, cell=cell, compute="int8")(x)
+
+
+@pytest.mark.parametrize("kinds", ["", "packed", "checkpoint"])
+def test_the_operators_keep_what_torch_asks_of_them(kinds: str) -> None:
+    """Their shapes where they are traced, too: the last state is kept at the end of the cell states."""
+    cell, layer = CELLS[1], layer_of(CELLS[1]).layer_weights(0)
+    sizes = torch.tensor([3, 3, 1]) if kinds == "packed" else None
+    checkpoint = int(kinds == "checkpoint")
+    rows = (T, B) if sizes is None else (7,)
+    inputs = [torch.randn(*rows, D, dtype=torch.float64), *(each.detach() for each in states(B))]
+    weights = [W.detach().requires_grad_() for W in layer.present()]
+    args = (*inputs, weights, cell.code(), sizes, [0, 1, checkpoint, 0])
+    torch.library.opcheck(operators.lstm, args, test_utils=SHAPES)
+    y, h_n, c_n, gates, cells = (each.detach() for each in operators.lstm(*args))
+    assert cells.shape == {"": (T + 3, B, H), "packed": (7 + 3 * B, H), "checkpoint": (2, B, 3 * H)}[kinds]
+    d = [torch.randn_like(each) for each in (y, h_n, c_n)]
+    d += [None, None] if checkpoint else [torch.randn_like(gates), torch.randn_like(cells)]
+    plain = [W.detach() for W in weights]
+    rest = (plain, cell.code(), sizes, [y, gates, cells], [0, checkpoint, 1, 1, 0])
+    torch.library.opcheck(operators.lstm_backward, (d, inputs, *rest), test_utils=SHAPES)
+
+
+@pytest.mark.parametrize("checkpoint", [0, 2])
+def test_checkpoints_packed_steps_and_batches_of_gradients_are_those_of_operations(
+    checkpoint: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernels next to torch's operations, in both directions, with adjoints of all outputs."""
+    x, lengths = torch.randn(T, B, D, dtype=torch.float64), torch.tensor([5, 1, 3])
+    found = []
+    for alone in (False, True):
+        if alone:
+            monkeypatch.setattr(precision, "arithmetic", lambda *_: None)
+        lstm = layer_of(CELLS[0], bidirectional=True, checkpoint=checkpoint)
+        torch.manual_seed(5)
+        hx, inputs = states(2, B), x.clone().requires_grad_()
+        packed = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
+        wrt = [inputs, *hx, *lstm.parameters()]
+        for given in (inputs, packed):
+            y, (h_n, c_n) = lstm(given, hx)
+            outputs = [y if given is inputs else y.data, h_n, c_n]
+            d = [torch.randn_like(each) for each in outputs]
+            found.append(torch.autograd.grad(outputs, wrt, d, retain_graph=True))
+            two = [torch.stack([each, each.cos()]) for each in d]
+            found.append(torch.autograd.grad(outputs, wrt, two, is_grads_batched=True))
+    for ours, judge in zip(found[:4], found[4:], strict=True):
+        for a, b in zip(ours, judge, strict=True):
+            close(a, b)
