@@ -42,7 +42,8 @@ extern "C" {
 /* Grows when gatewright_parts or a struct in it changes.  Parts of older versions are still taken: those of
  * version 1 have no seasons, those of version 2 no transforms, bounds and categories of a forecaster, those of
  * version 3 no pooling, no categories of features, no scale of a window and no
- * distributions, those of version 4 the plain cell, those of version 5 no sLSTM. */
+ * distributions, those of version 4 the plain cell, those of version 5 no sLSTM and no
+ * residual connections. */
 #define GATEWRIGHT_VERSION 6
 
 typedef enum gatewright_status {
@@ -273,6 +274,9 @@ typedef struct gatewright_parts {
     const gatewright_category* categories GATEWRIGHT_UNSET(nullptr); /* (category_count), or null for none */
     /* Of parts of version 5; kept is GATEWRIGHT_FLOAT32 or GATEWRIGHT_BFLOAT16 with it. */
     const gatewright_cell* cell GATEWRIGHT_UNSET(nullptr); /* or null for the plain one */
+    /* Of parts of version 6. */
+    int32_t residual
+        GATEWRIGHT_UNSET(0); /* not 0: each layer after the first adds its input to its output, P wide */
 } gatewright_parts;
 
 /* Widths of one model, in elements. */

@@ -301,10 +301,12 @@ ModelParts parts_of(const gatewright_parts& given) {
     need(is_size(given.layer_count), GATEWRIGHT_SIZE);
     need(given.layers, GATEWRIGHT_NULL_POINTER);
     ModelParts parts{};
+    parts.residual = given.version > 5 && given.residual;
     const int64_t heads = given.version > 5 && given.cell ? heads_of(*given.cell) : 0;
     for (int64_t k = 0; k < given.layer_count; ++k) {
         parts.layers.push_back(layer_of(given.layers[k], heads));
         need(k == 0 || parts.layers[k].D == parts.layers[k - 1].P, GATEWRIGHT_SIZE);
+        need(k == 0 || !parts.residual || parts.layers[k].D == parts.layers[k].P, GATEWRIGHT_SIZE);
     }
     const int64_t D = parts.layers.front().D, P = parts.layers.back().P;
     if (given.embedding) {

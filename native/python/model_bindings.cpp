@@ -190,7 +190,7 @@ Kept kept_of(const std::string& name) {
 Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, const Maybe& head_W,
                  const Maybe& head_b, const std::optional<ColumnsGiven>& columns, const std::string& kept,
                  const std::optional<FeaturesGiven>& features, const std::string& pooling, const Maybe& pool_W,
-                 int64_t cell, const nb::object& rates) {
+                 int64_t cell, const nb::object& rates, bool residual) {
     ModelParts parts{};
     parts.kept = kept_of(kept);
     parts.reads = columns ? Reads::series : embedding ? Reads::symbols : Reads::features;
@@ -203,6 +203,9 @@ Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, 
         if (!parts.layers.empty() && n.D != parts.layers.back().P)
             refuse("W_ih", "a width of " + std::to_string(parts.layers.back().P) + ", that of the layer below",
                    std::to_string(n.D));
+        if (residual && !parts.layers.empty() && n.D != n.P)
+            refuse("residual", "layers after the first that give what they read in width, " + std::to_string(n.D),
+                   std::to_string(n.P));
         if (!sums_fit(parts.kept, n.D, n.P))
             refuse("weights",
                    "'float32', 'bf16' or 'int8-float32' for sums of more than " + std::to_string(kMostBytes) +
@@ -225,6 +228,7 @@ Given make_model(const std::vector<nb::object>& layers, const Maybe& embedding, 
         parts.head_W = dense<float>("head", head_W, {parts.out, P});
         parts.head_b = dense<float>("head", head_b, {parts.out});
     }
+    parts.residual = residual;
     parts.pooling = pooling_of(pooling);
     if (parts.pooling == Pooling::attention) parts.pool_W = dense<float>("pool_W", pool_W, {P});
     parts.columns = columns ? columns_of(columns) : features_of(features);
@@ -246,7 +250,7 @@ void bind_models(nb::module_& m) {
         .def_prop_ro("output_width", &Model::output_width);
     m.def("model", &make_model, nb::arg("layers"), nb::arg("embedding").none(), nb::arg("head_W").none(),
           nb::arg("head_b").none(), nb::arg("columns").none(), nb::arg("kept"), nb::arg("features").none(),
-          nb::arg("pooling"), nb::arg("pool_W").none(), nb::arg("cell"), nb::arg("rates"));
+          nb::arg("pooling"), nb::arg("pool_W").none(), nb::arg("cell"), nb::arg("rates"), nb::arg("residual"));
     m.def("transform", &transform, nb::arg("values").none(), nb::arg("kinds"), nb::arg("numbers"),
           nb::arg("inverse"));
     m.def("in_windows", &in_windows, nb::arg("values").none(), nb::arg("window"), nb::arg("mean"),

@@ -120,6 +120,7 @@ Model::Model(const ModelParts& parts)
       symbols(parts.reads == Reads::symbols ? parts.symbols : 0),
       columns(parts.columns),
       pooling(parts.pooling),
+      residual(parts.residual),
       head_{parts.layers.back().P, parts.head_W ? parts.out : 0, nullptr},
       head_kernels_(&kernels_for<float>(target(), std::max<int64_t>(parts.out, 1))),
       hidden_width_(0),

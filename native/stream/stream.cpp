@@ -130,6 +130,8 @@ void Stream::advance_part(const Advance& call, const Part& part, Scratch& s) {
         float* const to = s.y[number++ % 2].data();
         const Place place{layer, hidden, cell, unit};
         std::visit([&](const auto& packed) { run_layer(call, part, s, place, packed, x, to); }, layer.packed);
+        if (model_->residual && y)
+            for (int64_t k = 0; k < part.steps * part.rows * layer.sizes.P; ++k) to[k] += y[k];
         y = to;
         x = {y, part.rows * layer.sizes.P, layer.sizes.P};
         hidden += layer.sizes.P;

@@ -119,6 +119,7 @@ struct ModelParts {
     Kept kept = Kept::float32;
     Pooling pooling = Pooling::none;  // of the steps so far, before the head
     const float* pool_W = nullptr;    // (P), the query of attention
+    bool residual = false;            // each layer after the first adds its input, of width P, to its output
 };
 
 // A model, packed for the target that was in use when it was made; never changes, so streams share it.
@@ -168,6 +169,7 @@ class Model {
     const int64_t symbols;
     const Columns columns;
     const Pooling pooling;
+    const bool residual;
 
   private:
     friend class Stream;

@@ -12,6 +12,7 @@ std::string StreamCase::text() const {
     add(" T=", T), add(" S=", S);
     if (!bias) all += " no bias";
     if (!(cell == Cell{})) all += " another cell";
+    if (residual) all += " residual";
     if (heads) add(exponential_forget ? " sLSTM, exponential forget gate, heads=" : " sLSTM heads=", heads);
     const char* const ways[] = {"", " bfloat16", " int8", " bfloat16 times float32", " int8 times float32"};
     all += ways[static_cast<int>(kept)];
@@ -104,8 +105,9 @@ std::vector<float> StreamProblem::gate_weights(int64_t rows, int64_t width, doub
 
 void StreamProblem::make_layers(int64_t D) {
     arrays_.resize(of.layers);
+    parts.residual = of.residual;
     for (int64_t k = 0; k < of.layers; ++k) {
-        const int64_t H = of.H + (of.heads ? of.heads : 3) * k, P = of.P ? of.P + k : H;
+        const int64_t H = of.H + (of.heads ? of.heads : 3) * k, P = of.P ? of.P + (of.residual ? 0 : k) : H;
         const int64_t head = of.heads ? H / of.heads : P;
         const double scale = 1 / std::sqrt(static_cast<double>(H));
         Arrays& a = arrays_[k];

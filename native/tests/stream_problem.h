@@ -24,6 +24,7 @@ struct StreamCase {
     Cell cell{};                      // by expectations
     int64_t heads = 0;                // of an sLSTM; 0: an LSTM
     bool exponential_forget = false;  // of an sLSTM
+    bool residual = false;            // layers then are projected to one width
 
     std::string text() const;
 };

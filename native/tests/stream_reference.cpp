@@ -45,7 +45,9 @@ class StreamReference {
         double* c = outcome["cell"].data() + session * C_;
         for (const ModelParts::Layer& layer : p.parts.layers) {
             advance_layer(layer, x, h, c);
-            x.assign(h, h + layer.P);
+            const bool adds = p.parts.residual && &layer != &p.parts.layers.front();
+            if (!adds) x.assign(layer.P, 0);
+            for (int64_t k = 0; k < layer.P; ++k) x[k] += h[k];
             h += layer.P;
             c += layer.variant.cell_rows() * layer.H;
         }

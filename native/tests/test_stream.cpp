@@ -312,6 +312,17 @@ void test_cells() {
                 c.reads = Reads::symbols, c.layers = 1, c.H = 16 * heads, c.out = 4;
                 test_case(c);
             }
+    for (const Kept kept : {Kept::float32, Kept::bfloat16, Kept::int8_float32})
+        for (const int64_t steps : {1, 6})
+            test_case({.layers = 3,
+                       .D = 4,
+                       .H = 9,
+                       .P = 5,
+                       .out = 3,
+                       .T = steps,
+                       .S = 7,
+                       .kept = kept,
+                       .residual = true});
     // Enough work for threads to be woken.
     test_case({.layers = 2, .D = 9, .H = 64, .out = 5, .T = 12, .S = 11, .heads = 4});
     test_case({.layers = 2, .D = 9, .H = 33, .out = 5, .T = 12, .S = 11, .cell = cells[std::size(cells) - 1]});

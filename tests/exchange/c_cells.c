@@ -6,7 +6,7 @@
 
 #include "gatewright.h"
 
-extern const gatewright_parts parts_0, parts_1, parts_2, parts_3, parts_4, parts_5, parts_6;
+extern const gatewright_parts parts_0, parts_1, parts_2, parts_3, parts_4, parts_5, parts_6, parts_7, parts_8;
 
 enum { T = 20, B = 2, LATER = 5, ROOM = 4096 };
 
@@ -140,7 +140,8 @@ static void check_slstm(gatewright_parts given) {
 }
 
 int main(void) {
-    const gatewright_parts* const all[] = {&parts_0, &parts_1, &parts_2, &parts_3, &parts_4, &parts_5, &parts_6};
+    const gatewright_parts* const all[] = {&parts_0, &parts_1, &parts_2, &parts_3, &parts_4,
+                                           &parts_5, &parts_6, &parts_7, &parts_8};
     for (size_t k = 0; k < sizeof all / sizeof *all; ++k) {
         gatewright_parts parts = *all[k];
         run(&parts);
@@ -150,6 +151,9 @@ int main(void) {
     check_refusals(parts_0);
     check_slstm(parts_5);
     check_slstm(parts_6);
+    gatewright_parts unequal = parts_7;
+    unequal.version = 6, unequal.residual = 1; /* whose layers are not of one width */
+    refuse(unequal, unequal.cell, GATEWRIGHT_SIZE, "residual connections between widths");
     gatewright_parts older = parts_4; /* whose cell is then not read */
     older.version = 4;
     older.kept = GATEWRIGHT_INT8;

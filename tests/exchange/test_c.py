@@ -194,12 +194,14 @@ def test_models_of_every_cell_give_the_bits_of_python(library: Path, tmp_path: P
          "zoneout_hidden": 0.3},
         {"kind": "slstm", "heads": 3},
         {"kind": "slstm", "forget_gate_activation": "exponential", "hidden_dropout": 0.1},
+        {"hidden_size": (9, 5)},
+        {"hidden_size": (6, 9), "proj_size": 5, "residual": True},
     ]  # fmt: skip
     includes = [f"-I{ROOT / 'native/c'}"]
     files, objects = [], []
     for k, features in enumerate(cells):
         features.pop("bias", None)  # of a stack it is always there
-        model = text_model(num_layers=1 + (k > 0), hidden_size=18, **features)
+        model = text_model(**{"num_layers": 1 + (k > 0), "hidden_size": 18, **features})
         with torch.no_grad():
             for weight in model.lstm.parameters():
                 weight.add_(0.3 * torch.randn_like(weight))
@@ -540,13 +542,16 @@ def test_only_a_model_with_newer_parts_is_of_a_newer_version(tmp_path: Path) -> 
         ({"weight_drop": 0.5, "hidden_dropout": 0.1}, 1),
         ({"coupled": True}, 5),
         ({"kind": "slstm"}, 6),
+        ({"hidden_size": (9, 5)}, 1),
+        ({"num_layers": 2, "residual": True}, 6),
     ):
         folder = tmp_path / "-".join(features)
         folder.mkdir()
         exported(text_model(**features), folder)
         source = (folder / "model.c").read_text()
         assert f"    .version = {version},\n" in source
-        assert ("cell" in source) == (version >= 5)
+        assert ("cell" in source) == (version >= 5 and "residual" not in features)
+        assert (".residual = 1" in source) == ("residual" in features)
 
 
 def test_the_version_is_that_of_the_header() -> None:

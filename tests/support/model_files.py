@@ -124,7 +124,7 @@ STACK_SPEC = ModelSpec(
     SymbolEncoder(symbols=3, embedding_size=2), StackSpec((5, 3, 4), proj_size=2, residual=True), SymbolHead()
 )
 STACK = ModelFile(STACK_SPEC, weights(STACK_SPEC), vocabulary=VOCABULARY)
-ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS, UNITS, MERGED, VARIANT]
+ALL_MODELS = [*MODELS, CLASSES, CATEGORIES, TAGS, UNITS, MERGED, VARIANT, STACK]
 
 
 @functools.cache

@@ -233,8 +233,6 @@ class _Input(NamedTuple):
 
 def _header(file: ModelFile) -> str:
     spec, reads = file.spec, _Input.of(file)
-    if not isinstance(spec.lstm.hidden_size, int) or spec.lstm.residual:
-        raise GatewrightError("model", "layers of one size without residual connections, for C", "others")
     sizes = {
         "INPUT": spec.labeller[0].row_size
         if spec.labeller is not None
@@ -242,8 +240,8 @@ def _header(file: ModelFile) -> str:
         "OUTPUT": spec.output_size
         if spec.forecaster is None
         else math.prod(Signature.of_series(*spec.forecaster).output_shape),
-        "HIDDEN": spec.lstm.num_layers * spec.lstm.output_size,
-        "CELL": spec.lstm.num_layers * spec.lstm.cell.cell_state_size(spec.lstm.hidden_size),
+        "HIDDEN": sum(spec.lstm.output_sizes),
+        "CELL": sum(spec.lstm.cell_state_sizes),
         **reads.sizes,
     }
     return _HEADER.format(
@@ -271,7 +269,13 @@ def _source(file: ModelFile) -> str:
             embedding=reads.embedding,
             columns=reads.columns,
             out=spec.output_size,
-            features=c_classes.members(spec) + ("    .cell = &cell,\n" if c_cells.evaluated(file) else ""),
+            features="".join(
+                (
+                    c_classes.members(spec),
+                    "    .cell = &cell,\n" if c_cells.evaluated(file) else "",
+                    "    .residual = 1,\n" if spec.lstm.residual else "",
+                )
+            ),
         )
     )
     return "\n".join(parts)
@@ -280,8 +284,11 @@ def _source(file: ModelFile) -> str:
 def _version(file: ModelFile) -> int:
     """Return the oldest version of ``gatewright_parts`` that has all members of a model."""
     spec, encoder = file.spec, file.spec.encoder
-    if cell := c_cells.evaluated(file):
-        return 6 if cell.is_slstm else 5
+    cell = c_cells.evaluated(file)
+    if spec.lstm.residual or (cell is not None and cell.is_slstm):
+        return 6
+    if cell is not None:
+        return 5
     if encoder.window or (spec.labeller is not None and (encoder.categories or pooling_of(spec))):
         return 4
     if spec.forecaster is not None and spec.forecaster[1].family is not None:
@@ -295,13 +302,13 @@ def _version(file: ModelFile) -> int:
 def _layers(spec: ModelSpec) -> str:
     stack = spec.lstm
     layers = []
-    for n in range(stack.num_layers):
-        D = stack.output_size if n else spec.input_size
-        present = stack.cell.weights(D, stack.hidden_sizes[n])
+    widths = (spec.input_size, *stack.output_sizes)
+    for n, (D, H, P) in enumerate(zip(widths[:-1], stack.hidden_sizes, widths[1:], strict=True)):
+        present = stack.cell.weights(D, H)
         arrays = [f"lstm_{name}_l{n}" if name in present else "NULL" for name in PLAIN_WEIGHTS]
         fields = zip(LayerWeights._fields, arrays, strict=False)
         weights = "\n".join(f"        .{field} = {array}," for field, array in fields)
-        layers.append(_LAYER.format(D=D, H=stack.hidden_size, P=stack.output_size, weights=weights))
+        layers.append(_LAYER.format(D=D, H=H, P=P, weights=weights))
     return "\n".join([f"static const gatewright_layer layers[{stack.num_layers}] = {{", *layers, "};", ""])
 
 

@@ -197,10 +197,10 @@ class LSTM(torch.nn.RNNBase):
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        stored_cell.put(self._variant, destination, prefix)
+        stored_cell.put(self._variant, self.residual, destination, prefix)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *further: Any) -> None:
-        stored_cell.take(self.cell, state_dict, prefix)
+        stored_cell.take(self.cell, self.residual, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *further)
 
     def flatten_parameters(self) -> None:
@@ -364,10 +364,10 @@ class LSTM(torch.nn.RNNBase):
         >>> LSTM(3, 4).stream().step([1.0, 2.0, 3.0]).shape
         (4,)
         """
-        layer_sizes.require_torchs("a stream", self)
         named = zip(self._flat_weights_names, self._current_weights(), strict=True)
         arrays = {name: precision.array(name, weight) for name, weight in (*named, *start.parameters(self))}
-        return Stream.from_weights(arrays, cell=self.cell, sessions=sessions, threads=threads, weights=weights)
+        options: Any = {"sessions": sessions, "threads": threads, "weights": weights}
+        return Stream.from_weights(arrays, cell=self.cell, residual=self.residual, **options)
 
     def layer_weights(self, layer: int, reverse: bool = False) -> LayerWeights:
         """Return the parameters of one layer in one direction, as a call would read them now.

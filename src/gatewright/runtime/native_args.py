@@ -27,7 +27,8 @@ def sorted_by_layer(weights: Mapping[str, Array], cell: CellSpec) -> list[LayerW
     """Sort the weights of a cell by layer, with rows for all four gates: zeros for those that it does not have.
 
     Raises:
-        GatewrightError: if there are other names, or layers of unequal size, or a weight is not finite float32.
+        GatewrightError: if there are other names, or projections of unequal width, or a weight is not finite
+            float32.
     """
     count = 0
     required = replace(cell, bias=False, proj_size=0).weights(1, cell.heads)
@@ -51,9 +52,10 @@ def sorted_by_layer(weights: Mapping[str, Array], cell: CellSpec) -> list[LayerW
         for kind in required:
             if f"{kind}_l{layer}" not in weights:
                 raise GatewrightError("weights", f"{kind}_l{layer}", "none of that name")
-        first, own = weights["weight_hh_l0"].shape, weights[f"weight_hh_l{layer}"].shape
-        if own != first:
-            raise GatewrightError(f"weight_hh_l{layer}", f"shape {first}, as in layer 0", f"{own}")
+        W_hr = weights.get(f"weight_hr_l{layer}")
+        if (W_hr is None) == (cell.proj_size > 0) or (W_hr is not None and W_hr.shape[:1] != (cell.proj_size,)):
+            expected = f"{cell.proj_size} rows, as in layer 0" if cell.proj_size else "none, as in layer 0"
+            raise GatewrightError(f"weight_hr_l{layer}", expected, "none" if W_hr is None else f"{W_hr.shape}")
         arrays = [weights.get(f"{kind}_l{layer}") if kind in kinds else None for kind in WEIGHTS]
         contiguous = LayerWeights(*(None if each is None else np.ascontiguousarray(each) for each in arrays))
         if cell.features():

@@ -17,7 +17,7 @@ from gatewright.runtime.classes import pooled_width, pooling_of, require_stepwis
 from gatewright.runtime.native_args import native_columns, native_features, pool_weight, sorted_by_layer
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import Shape, State
-from gatewright.spec.cell import STORED_CELL, CellSpec, cell_of_bytes, require_plain
+from gatewright.spec.cell import STORED_CELL, STORED_RESIDUAL, CellSpec, LayerWeights, cell_of_bytes, require_plain
 
 #: How the weights of the gates are stored, and what products are of.
 WeightFormat = Literal["float32", "bf16", "bf16-float32", "int8", "int8-float32"]
@@ -63,8 +63,6 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
     """
     require_stepwise(file.spec)
     spec, tensors = file.spec, file.tensors
-    if not isinstance(spec.lstm.hidden_size, int) or spec.lstm.residual:
-        raise GatewrightError("model", "layers of one size without residual connections, for a stream", "others")
     cell = _evaluated(spec.lstm.cell, weights)
     arrays = {name[5:]: array for name, array in tensors.items() if name.startswith("lstm.")}
     layers = sorted_by_layer(arrays, cell)
@@ -81,24 +79,39 @@ def of_file(file: ModelFile, weights: WeightFormat) -> PackedModel:
         pool_weight(tensors),
         cell.code(),
         cell.rates(),
+        spec.lstm.residual,
     )
-    stack, fingerprint = spec.lstm, _fingerprint(file.fingerprint, weights)
-    sizes = (
-        stack.num_layers,
-        stack.output_size,
-        stack.hidden_sizes[0],
-        len(spec.encoder.targets) or pooled_width(spec),
-    )
-    most = _most_hidden(weights, projected=stack.proj_size > 0)
-    rows = cell.cell_state_size(1)
-    shape = Shape(*sizes, fingerprint, spec.encoder.recent, spec.encoder.window, most, rows)
+    remembered = len(spec.encoder.targets) or pooled_width(spec)
+    shape = _shape(layers, cell, weights, remembered, file.fingerprint)
+    shape = replace(shape, recent=spec.encoder.recent, window=spec.encoder.window)
     return PackedModel(native, signature, shape, cell)
 
 
-def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat, cell: CellSpec) -> PackedModel:
+def _shape(
+    layers: list[LayerWeights], cell: CellSpec, weights: WeightFormat, remembered: int, model: str
+) -> Shape:
+    """Return the shape of states, with the fingerprint of a model in a format."""
+    sizes, widths = ([getattr(layer, name) for layer in layers] for name in ("hidden_size", "output_size"))
+    unequal = len(set(sizes)) > 1
+    return Shape(
+        len(layers),
+        sum(widths) if unequal else widths[0],
+        sum(sizes) if unequal else sizes[0],
+        remembered,
+        _fingerprint(model, weights),
+        most_hidden=_most_hidden(weights, projected=layers[0].W_hr is not None),
+        cell_rows=cell.cell_state_size(1),
+        sizes=tuple(sizes) if unequal else (),
+    )
+
+
+def of_arrays(
+    arrays: Mapping[str, Any], weights: WeightFormat, cell: CellSpec, residual: bool = False
+) -> PackedModel:
     """Pack the weights of LSTM layers, under the names that `CellSpec.weights` gives them.
 
-    The arrays decide about biases and projection, whatever the cell has; a state dict has the cell itself.
+    The arrays decide about biases and projection, whatever the cell has; a state dict has the cell itself, and
+    says where connections are residual.
 
     Raises:
         GatewrightError: if names, shapes or types do not fit, a weight is not finite, or ``weights`` is unknown or
@@ -110,25 +123,35 @@ def of_arrays(arrays: Mapping[str, Any], weights: WeightFormat, cell: CellSpec) 
     if not hasattr(arrays, "items"):
         hint = "; pass its state_dict()" if hasattr(arrays, "state_dict") else ""
         raise GatewrightError("arrays", "weights by name, as in a state_dict", f"a {type(arrays).__name__}{hint}")
-    cell = _evaluated(_stored(cell, arrays), weights)
-    arrays = {name: _array(name, value) for name, value in arrays.items() if name not in (*START, STORED_CELL)}
+    cell, residual = _evaluated(_stored(cell, arrays), weights), residual or STORED_RESIDUAL in arrays
+    arrays = {name: _array(name, value) for name, value in arrays.items() if not _is_other(name)}
     projection = arrays.get("weight_hr_l0")
     width = 0 if projection is None or projection.ndim == 0 else len(projection)
     cell = replace(cell, bias="bias_ih_l0" in arrays, proj_size=width)
     layers = sorted_by_layer(arrays, cell)
     code, rates = cell.code(), cell.rates()
-    native = _kernels.model(layers, None, None, None, None, weights, None, "", None, code, rates)
+    if residual and len(layers) == 1:
+        raise GatewrightError("residual", "False for one layer, or two layers or more", "True")
+    native = _kernels.model(layers, None, None, None, None, weights, None, "", None, code, rates, residual)
     signature = Signature.of_layers(native.input_width, native.output_width)
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].shape} ".encode() + arrays[name].astype("<f4").tobytes())
     if cell.features():
         digest.update(f"cell {code} {rates}".encode())
-    size, hidden = layers[0].hidden_size, layers[0].output_size
-    most = _most_hidden(weights, projected=width > 0)
-    fingerprint = _fingerprint(digest.hexdigest(), weights)
-    shape = Shape(len(layers), hidden, size, 0, fingerprint, most_hidden=most, cell_rows=cell.cell_state_size(1))
-    return PackedModel(native, signature, shape, cell)
+    if residual:
+        digest.update(b"residual")
+    return PackedModel(native, signature, _shape(layers, cell, weights, 0, digest.hexdigest()), cell)
+
+
+def _is_other(name: str) -> bool:
+    """Whether a name among those of a state dict is of something else than a weight of a layer."""
+    return name in (STORED_CELL, STORED_RESIDUAL) or _is_start(name)
+
+
+def _is_start(name: str) -> bool:
+    start, of_layer, number = name.partition("_l")
+    return start in START and (not of_layer or number.isdecimal())
 
 
 def _stored(cell: CellSpec, arrays: Mapping[str, Any]) -> CellSpec:
@@ -147,12 +170,18 @@ def start_of(arrays: Mapping[str, Any], shape: Shape) -> State | None:
     Raises:
         GatewrightError: if one of the two is missing, or they do not fit.
     """
-    names = [name for name in START if name in arrays]
+    names = [name for name in arrays if _is_start(name)]
     if not names:
         return None
-    if len(names) < len(START):
-        raise GatewrightError("weights", "both of h_0 and c_0, or neither", names[0])
-    hidden, cell = (_array(name, arrays[name]) for name in START)
+    if not shape.sizes:
+        if set(names) != set(START):
+            raise GatewrightError("weights", "both of h_0 and c_0, or neither", names[0])
+        hidden, cell = (_array(name, arrays[name]) for name in START)
+        return shape.check(State(hidden, cell, np.full(shape.last_size, np.nan), steps=0))
+    by_layer = [[f"{start}_l{n}" for n in range(shape.layers)] for start in START]
+    if set(names) != {name for each in by_layer for name in each}:
+        raise GatewrightError("weights", "h_0_l0, c_0_l0 and so on for every layer, or none", names[0])
+    hidden, cell = (np.concatenate([_array(name, arrays[name]).ravel() for name in each]) for each in by_layer)
     return shape.check(State(hidden, cell, np.full(shape.last_size, np.nan), steps=0))
 
 

@@ -3,6 +3,7 @@
 The bytes are: the magic ``gwstate`` and the format's version; the fingerprint of the model; L, H, P, the number of
 targets and the steps taken; h, c and the last observed targets; and a digest.  Version 2, for models with seasons
 only, adds the number of recent rows after the steps, and the recent targets after the last observed ones.
+Versions 3 and 4 are versions 1 and 2 for layers of unequal size, whose H and P are sums over the layers.
 With the scale of a window the last observed targets are followed by five numbers of each (`State.last`).
 Everything is little-endian.  The bytes are not trusted: sizes are checked against the model before anything is
 read.
@@ -32,8 +33,8 @@ class State:
     """The state of a session; the arrays are copies.
 
     Attributes:
-        hidden: h of each layer, (L, P), float32.
-        cell: c of each layer, (L, H), or c, n and m of an sLSTM in a row, (L, 3H), float32.
+        hidden: h of each layer, (L, P), float32; of layers of unequal size those of all in a row, (sum of P,).
+        cell: c of each layer, (L, H), or c, n and m of an sLSTM in a row, (L, 3H), float32; likewise.
         last: the last observed value of each target, in its own units, NaN before the first, (targets,), float64;
             of a classifier that pools by mean or maximum the sum or the maximum of the hidden states, (P,), and
             by attention their weighted sum, the sum of the weights, and the power of two that both are to be
@@ -78,6 +79,7 @@ class Shape:
         window: maximum number of rows that a target's scale is of; 0 with that of the training part.
         most_hidden: largest magnitude of a hidden state: 1 where it is multiplied in units of 1/127.
         cell_rows: parts of H numbers that a cell state has: 1, or 3 of an sLSTM.
+        sizes: H of each layer where these differ; ``hidden`` and ``cell`` are then sums over the layers.
     """
 
     layers: int
@@ -89,11 +91,34 @@ class Shape:
     window: int = 0
     most_hidden: float = math.inf
     cell_rows: int = 1
+    sizes: tuple[int, ...] = ()
 
     @property
     def cell_size(self) -> int:
-        """Width of a layer's cell state."""
+        """Width of a layer's cell state, or of all in a row."""
         return self.cell * self.cell_rows
+
+    @property
+    def hidden_shape(self) -> tuple[int, ...]:
+        """Shape of `State.hidden`."""
+        return (self.hidden,) if self.sizes else (self.layers, self.hidden)
+
+    @property
+    def cell_shape(self) -> tuple[int, ...]:
+        """Shape of `State.cell`."""
+        return (self.cell_size,) if self.sizes else (self.layers, self.cell_size)
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Axes of the units of all layers: (L, H), or those of layers of unequal size in a row."""
+        return (self.cell,) if self.sizes else (self.layers, self.cell)
+
+    def normalisers(self, cell: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Return n of each layer of an sLSTM, the second H numbers of its cell state."""
+        if not self.sizes:
+            return [cell[:, self.cell : 2 * self.cell]]
+        ends = np.cumsum([self.cell_rows * H for H in self.sizes])[:-1]
+        return [part[H : 2 * H] for part, H in zip(np.split(cell, ends), self.sizes, strict=True)]
 
     @property
     def last_size(self) -> int:
@@ -107,7 +132,7 @@ class Shape:
 
     @property
     def _version(self) -> int:
-        return 2 if self.recent else 1
+        return (2 if self.recent else 1) + (2 if self.sizes else 0)
 
     @property
     def _head_size(self) -> int:
@@ -115,9 +140,8 @@ class Shape:
 
     @property
     def _size(self) -> int:
-        numbers = (
-            4 * self.layers * (self.hidden + self.cell_size) + 8 * self.last_size + 4 * self.recent * self.targets
-        )
+        layers = math.prod(self.hidden_shape) + math.prod(self.cell_shape)
+        numbers = 4 * layers + 8 * self.last_size + 4 * self.recent * self.targets
         return self._head_size + numbers + _DIGEST
 
     def check(self, state: State) -> State:
@@ -129,8 +153,8 @@ class Shape:
         if not isinstance(state, State):
             raise StateError("state", "a State", f"a {type(state).__name__}")
         shapes = {
-            "hidden": ((self.layers, self.hidden), np.float32),
-            "cell": ((self.layers, self.cell_size), np.float32),
+            "hidden": (self.hidden_shape, np.float32),
+            "cell": (self.cell_shape, np.float32),
             "last": ((self.last_size,), np.float64),
             "recent": (self.recent_shape, np.float32),
         }
@@ -145,7 +169,7 @@ class Shape:
         if self.most_hidden < np.abs(state.hidden).max(initial=0):
             got = str(np.abs(state.hidden).max())
             raise StateError("state.hidden", "numbers from -1 to 1, with weights of int8", got)
-        if self.cell_rows > 1 and (state.cell[:, self.cell : 2 * self.cell] < 0).any():
+        if self.cell_rows > 1 and any((n < 0).any() for n in self.normalisers(state.cell)):
             raise StateError(
                 "state.cell", "n of an sLSTM, its second H numbers, of at least 0", "a number below 0"
             )
@@ -209,8 +233,8 @@ class Shape:
         at = self._head_size
         arrays = []
         for dtype, shape in (
-            ("<f4", (self.layers, self.hidden)),
-            ("<f4", (self.layers, self.cell_size)),
+            ("<f4", self.hidden_shape),
+            ("<f4", self.cell_shape),
             ("<f8", (self.last_size,)),
             ("<f4", self.recent_shape),
         ):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.runtime.state import Shape
 from gatewright.spec.cell import CellSpec
 
 Array = NDArray[Any]
@@ -14,6 +15,8 @@ Array = NDArray[Any]
 
 class StepRecord(NamedTuple):
     """Gates and cell states of one or more steps: the axes of the input without its last, then (L, H).
+
+    Of layers of unequal size the units of all layers are in a row: one axis (sum of H) in place of (L, H).
 
     A gate that the cell does not have is 1; the candidate of another activation may be beyond its bounds.
 
@@ -62,13 +65,23 @@ class StepRecord(NamedTuple):
         return StepRecord(i, f, g, o, cell, kept, written)
 
 
+def by_step(array: Array, shape: Shape, parts: int, T: int, B: int) -> Array:
+    """Return what the native module left layer by layer, (T, B, parts, H) each, as (parts, T, B, L, H)."""
+    if not shape.sizes:
+        layers = array.reshape(shape.layers, T, B, parts, shape.cell)
+        return layers.transpose(3, 1, 2, 0, 4)
+    ends = np.cumsum([T * B * parts * H for H in shape.sizes])[:-1]
+    each = zip(np.split(array, ends), shape.sizes, strict=True)
+    return np.concatenate([part.reshape(T, B, parts, H) for part, H in each], axis=-1).transpose(2, 0, 1, 3)
+
+
 def reads_state(cell: CellSpec) -> bool:
     """Whether the record of a step needs the cell state before it, whose factors are not f and i."""
     return bool(cell.cell_clip or cell.zoneout_cell)
 
 
 def of_steps(gates: Array, cells: Array, before: Array | None, cell: CellSpec) -> StepRecord:
-    """Return the record of steps, each part (T, B, L, H).
+    """Return the record of steps, each part (T, B, L, H), or of layers of unequal size (T, B, sum of H).
 
     Args:
         gates: i, f, g, o as the native module leaves them, (4, T, B, L, H); of an sLSTM keep, or with the sign bit

@@ -11,6 +11,7 @@ A stream has one or several sessions, each with its own state.  Input and output
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -134,6 +135,7 @@ class Stream(ModelInterface):
         arrays: Mapping[str, Any],
         *,
         cell: CellSpec = _PLAIN,
+        residual: bool = False,
         sessions: int = 1,
         threads: int = 1,
         weights: WeightFormat = "float32",
@@ -144,10 +146,13 @@ class Stream(ModelInterface):
             arrays: float32 arrays or CPU tensors under the names that `torch.nn.LSTM` gives them:
                 ``weight_ih_l0`` (4H, D), ``weight_hh_l0`` (4H, H), ``bias_ih_l0`` and ``bias_hh_l0`` (4H,), with a
                 projection ``weight_hr_l0`` (P, H), and so on for each layer, such as its ``state_dict()``.  With
-                ``h_0`` (L, P) and ``c_0`` (L, H) too, sessions start from these, also after `reset`.
+                ``h_0`` (L, P) and ``c_0`` (L, H) too, sessions start from these, also after `reset`; of layers of
+                unequal size these are ``h_0_l0`` (1, P), ``c_0_l0`` (1, H) and so on.
             cell: of these layers, if it is not the plain one; arrays are then under the names, and in the shapes,
                 of `CellSpec.weights`.  It steps as after training: zoneout by its rate, and no dropout.  Its bias
                 and projection are those of the arrays.  A ``state_dict()`` of `gatewright.LSTM` names its cell.
+            residual: whether each layer after the first adds its input to its output; a ``state_dict()`` of such
+                a `gatewright.LSTM` says so itself.
             sessions: number of sessions.
             threads: maximum number of threads for a call.
             weights: storage type, as for `load`.
@@ -166,7 +171,7 @@ class Stream(ModelInterface):
         >>> stream.state().cell
         array([[6.]], dtype=float32)
         """
-        model = packed_model.of_arrays(arrays, weights, cell)
+        model = packed_model.of_arrays(arrays, weights, cell, residual)
         stream = cls(*model, sessions=sessions, threads=threads)
         stream._start = packed_model.start_of(arrays, model.shape)
         if stream._start is not None:
@@ -269,9 +274,9 @@ class Stream(ModelInterface):
     def state(self, session: int = 0) -> State:
         """Return a copy of the state of a session."""
         hidden, cell, last, steps, recent = self._native.state(_number("session", session))
-        layers = self._shape.layers
-        recent = recent.reshape(self._shape.recent_shape)
-        return State(hidden.reshape(layers, -1), cell.reshape(layers, -1), last, steps, recent)
+        shape = self._shape
+        recent = recent.reshape(shape.recent_shape)
+        return State(hidden.reshape(shape.hidden_shape), cell.reshape(shape.cell_shape), last, steps, recent)
 
     def set_state(self, state: State, session: int = 0) -> None:
         """Set the state of a session.
@@ -333,7 +338,7 @@ class Stream(ModelInterface):
         raise TypeError("a Stream cannot be pickled; take snapshot() of its sessions")
 
     def __repr__(self) -> str:
-        L, H = self._shape.layers, self._shape.cell
+        L, H = self._shape.layers, list(self._shape.sizes) or self._shape.cell
         return (
             f"Stream(layers={L}, hidden_size={H}, sessions={self.sessions}, fingerprint={self.fingerprint[:12]})"
         )
@@ -351,15 +356,15 @@ class Stream(ModelInterface):
             array = signature.with_calendar(array.reshape(T, B, *signature.shape), time, times, name)
         if not record:
             return self._outputs(array, T, leading, numbers, None)
-        L, H = self._shape.layers, self._shape.cell
+        shape = self._shape
         before = self._cells(numbers) if step_record.reads_state(self._cell) else None
-        gates, cell = np.empty((L, T * B, 4, H), np.float32), np.empty((L, T * B, H), np.float32)
+        size = T * B * math.prod(shape.units)
+        gates, cell = np.empty(4 * size, np.float32), np.empty(size, np.float32)
         out = self._outputs(array, T, leading, numbers, (gates, cell))
-        by_step = gates.reshape(L, T, B, 4, H).transpose(3, 1, 2, 0, 4)
-        steps_taken = step_record.of_steps(
-            by_step, cell.reshape(L, T, B, H).transpose(1, 2, 0, 3), before, self._cell
-        )
-        return out, steps_taken.reshaped((*leading, L, H))
+        by_step = (step_record.by_step(each, shape, n, T, B) for each, n in ((gates, 4), (cell, 1)))
+        of_gates, [cells] = by_step
+        steps_taken = step_record.of_steps(of_gates, cells, before, self._cell)
+        return out, steps_taken.reshaped((*leading, *shape.units))
 
     def _outputs(
         self,
@@ -382,7 +387,7 @@ class Stream(ModelInterface):
 
     def _cells(self, numbers: NDArray[np.int64]) -> Array:
         """Return the cell states of sessions, (B, L, H); zeros of one that is not there, which a call refuses."""
-        shape = (self._shape.layers, self._shape.cell)
+        shape = self._shape.units
         there = (self._native.state(int(n))[1] if 0 <= n < self.sessions else np.zeros(shape) for n in numbers)
         return np.array([cell.reshape(shape) for cell in there], np.float32).reshape(-1, *shape)
 

@@ -20,6 +20,8 @@ HARD = _HARD_GATES | _CANDIDATE | _OUTPUT
 
 #: Name under which a state dict has the cell of a layer: that of torch for what is no parameter.
 STORED_CELL = "_extra_state"
+#: Name of what a state dict of layers with residual connections has next to the weights.
+STORED_RESIDUAL = "residual"
 
 #: The largest `CellSpec.code` of a plain cell.
 PLAIN_CODES = _BIAS | _PROJECTION
