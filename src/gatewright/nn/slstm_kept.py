@@ -44,13 +44,13 @@ def averages(cells: Tensor, rows: int) -> Tensor:
 
 def last(cells: Tensor, rows: int, B: int) -> Tensor:
     """Return the last state, [c | n | m], (B, 3H); arguments as for `averages`."""
-    return cells[rows:].reshape(PARTS, B, -1).transpose(0, 1).flatten(1)
+    return cells[rows:].reshape(PARTS, B, cells.shape[-1]).transpose(0, 1).flatten(1)
 
 
 def keep_last(cells: Tensor, rows: int, c_n: Tensor) -> None:
     """Write the last state where `last` reads it."""
-    of_last = cells[rows:].view(PARTS, len(c_n), -1)
-    of_last.copy_(c_n.unflatten(1, (PARTS, -1)).transpose(0, 1))
+    shape = PARTS, len(c_n), cells.shape[-1]
+    cells[rows:].view(shape).copy_(c_n.unflatten(1, (PARTS, shape[-1])).transpose(0, 1))
 
 
 def gates_of(kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
