@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatewright import look
+from gatewright import LSTM, look
 from gatewright.insight import diagnose, intervene
 from gatewright.insight.recorder import prepare
 from gatewright.insight.recording import Recording
@@ -19,9 +19,9 @@ from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.inspector.server import PageServer
 from gatewright.nn.model import Model
 from gatewright.spec import UNKNOWN, CellSpec, ModelSpec, StackSpec, SymbolEncoder, SymbolHead, Vocabulary
-from tests.support.browser import SIZE, STATE, Tab, close, visited
+from tests.support.browser import SIZE, STATE, Judge, Tab, close, visited
 from tests.support.layout import misplaced
-from tests.support.page_cells import CELLS, CellJudge, H, T, drawn_input, layer, lines, numbers, subject
+from tests.support.page_cells import CELLS, CellJudge, D, H, T, drawn_input, lines, made, numbers, subject
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -32,21 +32,26 @@ TEXT = "abcab cab abc bca cab abba"
 NARROW = {"width": 390, "height": 844}
 
 
-def language_model() -> Model:
-    """A head on a layer whose hidden state is c, normalised, in part carried by zoneout."""
+def language_model(stack: StackSpec) -> Model:
     torch.manual_seed(9)
     vocabulary = Vocabulary((UNKNOWN, *sorted(set(TEXT))))
-    stack = StackSpec(7, layer_norm=True, zoneout_hidden=0.25, cell_clip=0.6, peephole=True)
     model = Model(ModelSpec(SymbolEncoder(len(vocabulary.symbols), 4), stack, SymbolHead()), vocabulary=vocabulary)
     torch.nn.init.normal_(model.head.weight, std=3.0)
-    torch.nn.init.normal_(model.lstm.bias_ln_cell_l0)
+    if stack.layer_norm:
+        torch.nn.init.normal_(model.lstm.bias_ln_cell_l0)
     return model.eval()
 
 
 @pytest.fixture(scope="module")
 def subjects() -> dict[str, Subject]:
     found = {name: subject(name) for name in CELLS}
-    return {**found, "text": Subject(*prepare(language_model(), TEXT))}
+    torch.manual_seed(3)
+    found["sizes"] = Subject(*prepare(LSTM(D, [6, 4]), drawn_input()))
+    stacked = StackSpec(5, num_layers=2, residual=True)
+    normal = StackSpec(7, layer_norm=True, zoneout_hidden=0.25, cell_clip=0.6, peephole=True)
+    for name, stack in (("text", normal), ("residual", stacked)):
+        found[name] = Subject(*prepare(language_model(stack), TEXT))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -174,30 +179,66 @@ def assert_average(tab: Tab, recording: Recording, t: int, unit: int) -> None:
     close(weights @ g, tab.one(".gw-sum [data-sum=steps]")["value"])
 
 
+@pytest.mark.parametrize(("name", "layer"), [("text", 0), ("residual", 0), ("residual", 1)])
 def test_an_output_is_split_by_the_way_from_c_to_h(
-    browser: Browser, url: str, subjects: dict[str, Subject]
+    browser: Browser, url: str, subjects: dict[str, Subject], name: str, layer: int
 ) -> None:
-    recording = subjects["text"].record()
+    """Through layer normalisation and zoneout; and with residual connections at every layer."""
+    recording = subjects[name].record()
     assert recording.readout_weight is not None
     assert recording.readout_bias is not None
+    weight, bias = recording.readout_weight[2].astype(float), recording.readout_bias[2]
     with visited(browser, url, view="ledger") as tab:
-        show(tab, "text", readout=2)
+        show(tab, name, layer=layer, readout=2)
         for t in (0, len(TEXT) // 2):
             tab.go(t=t)
-            weight = recording.readout_weight[2].astype(float)
-            parts, rest = recording.ledger(0, t).readout(weight)
+            parts, rest = recording.ledger(layer, t).readout(weight)
             sums = {one["sum"]: float(one["value"]) for one in tab.all(".gw-sum [data-sum]")}
             close(sums["steps"], parts.sum())
-            close(sums["initial"] + sums["rest"], rest)
-            direct = weight @ recording.layers[0].forward.hidden[t, 0] + recording.readout_bias[2]
+            close(sums["initial"] + sums.get("rest", 0), rest)
+            hidden = [each.forward.hidden[t, 0].astype(float) for each in recording.layers]
+            close(sums.get("others", 0), weight @ (sum(hidden) - hidden[layer]))
+            direct = weight @ sum(hidden) + bias
             close([sums["sum"], sums["total"]], [direct, direct])
             listed = [int(one["step"]) for one in tab.all(".gw-top tr[data-step]")]
             close([one["share"] for one in tab.all(".gw-top [data-share]")], parts[listed])
+            # The likeliest symbol is that of the model, by all layers.
+            tab.button("the likeliest")
+            assert int(tab.one(".gw-readout")["output"]) == recording.predictions[t, 0].argmax()
+            tab.go(readout=2)
+
+
+def test_layers_have_their_own_units(browser: Browser, url: str, subjects: dict[str, Subject]) -> None:
+    lstm = subjects["sizes"].model
+    assert isinstance(lstm, LSTM)
+    judge = Judge(lstm, drawn_input()[:, 0])
+    with visited(browser, url, view="cell") as tab:
+        show(tab, "sizes", layer=0, units=[2, 5], t=4)
+        layers = tab.page.get_by_label("Layer", exact=True)
+        assert layers.locator("option").all_text_contents() == ["Layer 0 · 6 units", "Layer 1 · 4 units"]
+        for layer, units in ((0, [2, 5]), (1, [2])):
+            layers.select_option(str(layer))
+            tab.settle()
+            drawn = numbers(tab, ".gw-cell-drawing [data-part]")
+            assert sorted({unit for _, unit in drawn}) == units
+            for (part, unit), value in drawn.items():
+                close(value, judge.at(layer, "forward", 4, unit)[part])
+        assert "h of layer 0 (6 numbers)" in tab.one(".gw-cell-drawing")["text"]
+        tab.go(view="timeline", quantity="hidden")
+        assert "hidden state of 4 units" in (
+            tab.page.locator(".gw-heat canvas").first.get_attribute("aria-label") or ""
+        )
+        tab.go(view="whatif")
+        tab.button("+ Ablate units")
+        tab.page.get_by_role("textbox", name="units").fill("5")
+        tab.button("Run again")
+        assert tab.text(".gw-whatif-trouble") == "There is no unit 5: this layer has units 0 to 3."
+        tab.button("Remove: Ablate units")
 
 
 @pytest.mark.parametrize("name", ["coupled", "clip and zoneout"])
 def test_what_if_holds_the_gates_that_there_are(browser: Browser, url: str, name: str) -> None:
-    lstm, t, unit = layer(name), T // 2, 2
+    lstm, t, unit = made(name), T // 2, 2
     changed = intervene(lstm, drawn_input(), clamp={0: {"forget_gate": ([unit], 0.0, slice(t, t + 1))}})
     before = look(lstm, drawn_input())
     with visited(browser, url, view="whatif") as tab:

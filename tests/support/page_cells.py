@@ -40,7 +40,7 @@ def drawn_input() -> torch.Tensor:
     return torch.randn(T, 1, D, generator=torch.Generator().manual_seed(4))
 
 
-def layer(name: str) -> LSTM:
+def made(name: str) -> LSTM:
     """One layer with the cell of this name."""
     torch.manual_seed(6)
     cell = CELLS[name]
@@ -57,7 +57,7 @@ def weights_of(lstm: LSTM) -> LayerWeights:
 
 
 def subject(name: str) -> Subject:
-    return Subject(*prepare(layer(name), drawn_input()))
+    return Subject(*prepare(made(name), drawn_input()))
 
 
 class CellJudge:
@@ -65,7 +65,7 @@ class CellJudge:
 
     def __init__(self, name: str, recording: Recording) -> None:
         self.cell = CELLS[name]
-        weights = weights_of(layer(name))
+        weights = weights_of(made(name))
         _, record = equations.forward(double(recording.inputs), weights, cell=self.cell)
         self.gain, self.shift = weights.w_ln_cell, weights.b_ln_cell
         names = [field.name for field in fields(equations.Record) if getattr(record, field.name) is not None]

@@ -60,11 +60,13 @@ export function useInput(state: State, blocks: Blocks, t: number): Input {
 type Goal = Pick<Input, "goesTo" | "up">;
 
 function goalOf(meta: Meta, layer: number): Goal {
+  // With a residual connection, from the second layer on.
+  const [plus, added] = meta.residual && layer > 0 ? ["+ x, ", ", added to the input of this layer"] : ["", ""];
   if (layer + 1 < meta.layers.length)
-    return { goesTo: `the layer above, layer ${layer + 1}`, up: `to layer ${layer + 1}` };
+    return { goesTo: `the layer above, layer ${layer + 1}${added}`, up: `${plus}to layer ${layer + 1}` };
   return meta.readouts.length
-    ? { goesTo: "the head, which computes the prediction", up: "to the head" }
-    : { goesTo: "the caller, as the output", up: "output" };
+    ? { goesTo: `the head${added}, which computes the prediction`, up: `${plus}to the head` }
+    : { goesTo: `the caller, as the output${added}`, up: `${plus}output` };
 }
 
 function symbol(meta: Meta, values: Numbers | null | undefined, t: number, count: number, goal: Goal): Input {

@@ -104,10 +104,11 @@ interface OtherPart {
 }
 
 /** Parts that no step wrote, drawn separately on the left. */
-function otherParts({ initial, edited, rest, bias, written }: Account): OtherPart[] {
+function otherParts({ initial, edited, rest, others, bias, written }: Account): OtherPart[] {
   const all = [{ name: "start", value: initial }];
   if (edited !== 0) all.push({ name: "by hand", value: edited });
-  if (rest !== 0) all.push({ name: "rest", value: rest });
+  // By their sum, which is one bar: there is no room for more.
+  if (rest + others !== 0) all.push({ name: "rest", value: rest + others });
   if (!written) all.push({ name: "bias", value: bias });
   return all;
 }

@@ -24,9 +24,7 @@ export function Question({
   const asked = splits ? state.readout.value : null;
   const why = splits
     ? ""
-    : meta.residual
-      ? "An output of layers with residual connections is no sum over the steps of one layer."
-      : "Outputs can be split only at the last layer of a model with a head, forward and without a projection.";
+    : "Outputs can be split only at the last layer of a model with a head, forward and without a projection.";
   return (
     <>
       <div class="gw-segments" role="group" aria-label="What is split">

@@ -4,8 +4,8 @@ import { fixed, plural } from "../../format";
 import type { Account } from "./account";
 
 export function Sum({ account, of, check }: { account: Account; of: string; check: string }) {
-  const { shares, initial, edited, rest, bias, sum, total, written } = account;
-  const steps = sum - initial - edited - rest - bias;
+  const { shares, initial, edited, rest, others, bias, sum, total, written } = account;
+  const steps = sum - initial - edited - rest - others - bias;
   return (
     <section class="gw-sum" aria-label="Sum of all shares">
       <h3>{of}</h3>
@@ -15,6 +15,7 @@ export function Sum({ account, of, check }: { account: Account; of: string; chec
           <Line name="remainder of the initial state" value={initial} id="initial" />
           {edited !== 0 && <Line name="remainder of manual changes" value={edited} id="edited" />}
           {rest !== 0 && <Line name="of no step" value={rest} id="rest" />}
+          {others !== 0 && <Line name="hidden states of other layers" value={others} id="others" />}
           {!written && <Line name="bias of the head" value={bias} id="bias" />}
           <Line name="sum" value={sum} id="sum" strong />
           <Line name={check} value={total} id="total" />

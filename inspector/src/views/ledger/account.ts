@@ -12,7 +12,7 @@ import {
   weightsOf,
 } from "../../data/ledger";
 import type { Recording } from "../../data/recording";
-import type { Direction, Meta } from "../../data/types";
+import type { Direction } from "../../data/types";
 
 export interface Account {
   /** The step whose ledger it is. */
@@ -30,6 +30,8 @@ export interface Account {
   edited: number;
   /** The part of an output that belongs to no step: what zoneout carries, and shifts of layer normalisation. */
   rest: number;
+  /** With residual connections: the part of an output that comes from the hidden states of other layers. */
+  others: number;
   /** Bias of the head; 0 for a cell state. */
   bias: number;
   /** The sum of all parts, and the number that it has to equal. */
@@ -97,6 +99,7 @@ export function unitAccount(blocks: UnitBlocks, query: number): Account {
     initial: made.initial,
     edited: made.edited,
     rest: 0,
+    others: 0,
     bias: 0,
     sum: total(made),
     total: blocks.cell[query * blocks.size + blocks.unit],
@@ -112,6 +115,8 @@ export interface HeadBlocks {
   at: (t: number) => Shown;
   /** The hidden state of a unit after a step. */
   hidden: (t: number, unit: number) => number;
+  /** With residual connections the head reads the sum of the hidden states of all layers: those of the others. */
+  others: readonly Float32Array[];
   /** (outputs, H) and (outputs,). */
   head: Float32Array;
   bias: Float32Array;
@@ -122,15 +127,9 @@ export interface HeadBlocks {
 export function canSplitHead(recording: Recording, row: number, layer: number, direction: Direction): boolean {
   const { meta } = recording;
   const { hidden, output, directions } = meta.layers[layer];
-  if (meta.residual && layer > 0 && hidden === inputOf(meta, layer)) return false;
-  const last = layer === meta.layers.length - 1 && direction === "forward" && directions.length === 1;
-  return last && hidden === output && meta.readouts.length > 0 && recording.has(row, "head");
-}
-
-/** The width of what a layer above the first reads. */
-function inputOf({ layers }: Meta, layer: number): number {
-  const { output, directions } = layers[layer - 1];
-  return output * directions.length;
+  const read = meta.residual || layer === meta.layers.length - 1;
+  const forward = direction === "forward" && directions.length === 1;
+  return read && forward && hidden === output && meta.readouts.length > 0 && recording.has(row, "head");
 }
 
 export async function loadHead(recording: Recording, row: number, layer: number): Promise<HeadBlocks> {
@@ -152,6 +151,8 @@ export async function loadHead(recording: Recording, row: number, layer: number)
     of("head"),
     of("head_bias"),
   ]);
+  const below = recording.meta.residual ? recording.meta.layers.map((_, k) => k).filter((k) => k !== layer) : [];
+  const others = await Promise.all(below.map((k) => recording.quantity(row, k, "forward", "hidden")));
   const added = new Map<number, { unit: number; added: number }[]>();
   for (const edit of recording.meta.edits) {
     if (edit.row === row && edit.layer === layer && edit.direction === "forward")
@@ -174,7 +175,7 @@ export async function loadHead(recording: Recording, row: number, layer: number)
       hidden_before: !shown ? [] : t > 0 ? now(shown, t - 1) : hidden_initial,
     }),
     hidden: (t, u) => (shown ? shown[t * size + u] : output_gate[t * size + u] * bend(read[t * size + u])),
-    ...{ head, bias, size, recording, row },
+    ...{ others, head, bias, size, recording, row },
   };
 }
 
@@ -184,11 +185,13 @@ export function headAccount(blocks: HeadBlocks, output: number, query: number): 
   const { factors, rest } = splitOf(weight, blocks.at(query));
   const made = weighted(blocks.layer, factors, query);
   const bias = blocks.bias[output];
-  const direct = weight.reduce((sum, w, u) => sum + w * blocks.hidden(query, u), bias);
+  const ofLayers = (values: Float32Array) => weight.reduce((sum, w, u) => sum + w * values[query * size + u], 0);
+  const others = blocks.others.reduce((sum, values) => sum + ofLayers(values), 0);
+  const direct = weight.reduce((sum, w, u) => sum + w * blocks.hidden(query, u), bias + others);
   return {
     ...{ query, direction: "forward", from: 0, shares: made.shares, written: null, survival: null, average: null },
-    ...{ initial: made.initial, edited: made.edited, rest, bias },
-    sum: total(made) + rest + bias,
+    ...{ initial: made.initial, edited: made.edited, rest, others, bias },
+    sum: total(made) + rest + others + bias,
     total: direct,
   };
 }

@@ -13,8 +13,10 @@ export function outputOf(
   return asked === "came" && came !== undefined ? came : likeliest(blocks, query);
 }
 
-export function likeliest({ head, bias, hidden, size }: HeadBlocks, t: number): number {
-  const shown = Float64Array.from({ length: size }, (_, u) => hidden(t, u));
+export function likeliest({ head, bias, hidden, others, size }: HeadBlocks, t: number): number {
+  const shown = Float64Array.from({ length: size }, (_, u) =>
+    others.reduce((sum, values) => sum + values[t * size + u], hidden(t, u)),
+  );
   let best = 0;
   let most = -Infinity;
   for (let output = 0; output < bias.length; output++) {

@@ -28,9 +28,9 @@ export function HeatPanel({ axis }: { axis: Axis }) {
   const colors = useMemo(() => palette(signed, state.dark.value), [signed, state.dark.value]);
   const units = state.shown.value;
   // A projected hidden state does not have one number for each unit.
-  const projected = shown !== undefined && state.shape.value !== null && shown.units !== state.shape.value.hidden;
+  const projected = shown?.projected ?? false;
   const order = useMemo(
-    () => (projected ? [...Array(shown.units).keys()] : units),
+    () => (projected ? [...Array(shown!.units).keys()] : units),
     [projected, units, shown?.units],
   );
   const wanted = `the map of the ${measures.of[state.quantity.value].name}`;

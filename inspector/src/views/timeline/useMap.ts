@@ -12,6 +12,8 @@ import type { State } from "../../state";
 export interface Shown {
   quantity: Quantity;
   units: number;
+  /** Whether they are places of a projection, which are no units. */
+  projected: boolean;
   /** The end of a scale around 0; null where each unit has a scale of its own. */
   limit: number | null;
   map: Pyramid;
@@ -23,6 +25,7 @@ interface Values {
   measures: Measures;
   direction: Direction;
   units: number;
+  projected: boolean;
   /** (T, units); for survival, the parts that are kept. */
   values: Float32Array;
 }
@@ -48,17 +51,19 @@ async function load(
   const read = quantity === "survival" ? "kept" : quantity;
   const values = await recording.quantity(row, layer, direction, read);
   const { measures } = recording;
-  return { quantity, measures, direction, units: recording.width(layer, quantity), values };
+  const units = recording.width(layer, quantity);
+  const projected = units !== recording.meta.layers[layer].hidden;
+  return { quantity, measures, direction, units, projected, values };
 }
 
 function shown(loaded: Values, t: number, each: boolean): Shown {
-  const { quantity, measures, direction, units, values } = loaded;
+  const { quantity, measures, direction, units, projected, values } = loaded;
   if (quantity === "survival") {
     const value = (unit: number, step: number) => survived(loaded, unit, step, t);
-    return { quantity, units, limit: 1, map: survival(values, units, t, direction), value };
+    return { quantity, units, projected, limit: 1, map: survival(values, units, t, direction), value };
   }
   const { map, limit } = painted(values, units, measures.of[quantity].range, each);
-  return { quantity, units, limit, map, value: (unit, step) => values[step * units + unit] };
+  return { quantity, units, projected, limit, map, value: (unit, step) => values[step * units + unit] };
 }
 
 type Painted = Pick<Shown, "map" | "limit">;
