@@ -170,3 +170,13 @@ def test_in_bf16_the_states_stay_wide(way: str) -> None:
     assert np.abs(before.ledger(0, 9).total - before.ledger(0, 9).cell).max() < 1e-5
     same = intervene(lstm, x, edit_cell=(9, 0, 0.5))
     np.testing.assert_array_equal(same.record(0).cell[:9], before.record(0).cell[:9])
+
+
+def test_a_small_effect_in_float16_is_no_rounding() -> None:
+    lstm, x = layer_of(CELLS[0])
+    lstm, x = lstm.half(), x.half()
+    before = look(lstm, x)
+    held = float(before.record(0).output_gate[4, 0, 2]) + 0.02
+    changed = intervene(lstm, x, clamp={0: {"output_gate": (2, held, slice(4, 5))}})
+    assert changed.record(0).output_gate[4, 0, 2] == pytest.approx(held, abs=1e-3)
+    assert changed.difference(before).first.tolist() == [4, 4]

@@ -30,8 +30,9 @@ from gatewright.tasks.inputs import InputBatch
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-#: Differences of recorded numbers that are rounding, in units of the last place of 1 or of the number.
-_ROUNDING = 100
+#: Differences of recorded numbers that are rounding, in units of the last place of 1 or of the number.  In types
+#: of 16 bits the last place is already a visible effect.
+_ROUNDING, _ROUNDING_16 = 100, 4
 
 
 def intervene(
@@ -154,10 +155,12 @@ def _as_before(changed: LayerRecord, unchanged: LayerRecord, reverse: bool, all_
         all_rounding: whether later numbers that rounding alone tells apart are those of the unchanged run, too.
     """
     pairs = {name: (getattr(changed, name), getattr(unchanged, name)) for name in present(changed)}
-    differs = {
-        name: (a - b).abs() > _ROUNDING * torch.finfo(b.dtype).eps * b.abs().clamp(min=1)
-        for name, (a, b) in pairs.items()
-    }
+
+    def more_than_rounding(a: Tensor, b: Tensor) -> Tensor:
+        units = _ROUNDING_16 if b.element_size() == 2 else _ROUNDING
+        return (a - b).abs() > units * torch.finfo(b.dtype).eps * b.abs().clamp(min=1)
+
+    differs = {name: more_than_rounding(a, b) for name, (a, b) in pairs.items()}
     by_step = torch.stack([each.any(-1) for each in differs.values()]).any(0)  # (T, B)
     order = by_step.flip(0) if reverse else by_step
     same = order.cumsum(0) == 0
