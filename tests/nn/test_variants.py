@@ -300,6 +300,13 @@ def test_contradictions_and_what_has_only_the_plain_cell_are_refused_by_name() -
         lstm(torch.ones(2, 1, 3), (torch.ones(1, 1, 5), torch.ones(1, 1, 4)))
     with pytest.raises(ValueError, match="dtype"):
         lstm(torch.ones(2, 1, 3).double())
+    for cell in (CellSpec(layer_norm=True), CellSpec(coupled=True), CellSpec(kind="slstm", heads=2)):
+        layer = LSTM(3, 4, cell=cell)
+        with pytest.raises(RuntimeError, match="sequence length to be larger than 0"):
+            layer(torch.ones(0, 1, 3))
+        other = torch.ones(1, 1, 4).double(), torch.ones(1, 1, cell.cell_state_size(4)).double()
+        with pytest.raises(GatewrightError, match=r"^hx: expected torch.float32 tensors of the shapes"):
+            layer(torch.ones(2, 1, 3), other)
 
 
 @pytest.mark.parametrize(

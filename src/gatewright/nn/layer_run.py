@@ -75,9 +75,10 @@ def run(
     expected = expected_shapes(lstm, x, input.batch_sizes if packed else None, weights)
     types = types_of(lstm, x.dtype)
     if expected is None or not fits(hx, expected, types):
-        if layer_sizes.unequal(lstm):
+        if lstm._variant or not lstm._is_torchs:
             _require_input(lstm, input)
-        else:
+        of_shape = [tuple(part.shape) for part in tensors_of(hx)] == list(expected or ())
+        if not (layer_sizes.unequal(lstm) or (lstm._variant and of_shape)):
             lstm._torch_forward(input, hx)  # raises torch's own error; what follows is for what torch lets pass
         raise GatewrightError("hx", f"{x.dtype} tensors of the shapes {expected}", described(hx))
     if steps is not None:
@@ -107,7 +108,7 @@ def run(
 
 
 def _require_input(lstm: Any, input: Any) -> None:  # noqa: A002
-    """Raise torch's error for an input that does not fit layers of unequal size."""
+    """Raise torch's error for an input that does not fit; torch's operator does not know all weights."""
     packed = isinstance(input, PackedSequence)
     x = input.data if packed else input
     if not packed and x.dim() not in (2, 3):
@@ -115,7 +116,7 @@ def _require_input(lstm: Any, input: Any) -> None:  # noqa: A002
     if x.dim() == 2 and not packed:
         x = x[None]
     lstm.check_input(x, input.batch_sizes if packed else None)
-    if x.shape[1 if lstm.batch_first or input.dim() == 2 else 0] == 0:
+    if not packed and x.shape[1 if lstm.batch_first or input.dim() == 2 else 0] == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
 
 
