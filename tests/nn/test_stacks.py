@@ -279,7 +279,7 @@ def test_a_carry_and_chunks_keep_the_states_of_every_layer() -> None:
 
 
 def test_derivatives_of_every_kind() -> None:
-    for options in ({"hidden_size": [3, 2]}, {"hidden_size": [2, 2], "residual": True}):
+    for options in ({"hidden_size": [3, 2], "proj_size": 1, "residual": True},):
         lstm = LSTM(2, **options, dtype=torch.float64)
         parameters = dict(lstm.named_parameters())
         x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
@@ -304,18 +304,17 @@ def test_derivatives_of_every_kind() -> None:
             assert_close([each[b] for each in per_row.values()], list(alone))
 
 
-def test_compiled_exported_copied_and_saved() -> None:
+def test_compiled_copied_and_saved() -> None:
     lstm = LSTM(D, [4, 3], bidirectional=True).eval()
     x = torch.randn(T, B, D)
     y, (h, c) = lstm(x)
     compiled = torch.compile(lstm, backend="eager", fullgraph=True)(x)
-    program = torch.export.export(lstm, (x,)).module()(x)
     buffer = io.BytesIO()
     torch.save(lstm.state_dict(), buffer)
     buffer.seek(0)
     other = LSTM(D, [4, 3], bidirectional=True)
     other.load_state_dict(torch.load(buffer))
-    for outcome in (compiled, program, other(x), copy.deepcopy(lstm)(x)):
+    for outcome in (compiled, other(x), copy.deepcopy(lstm)(x)):
         assert torch.equal(outcome[0], y)
         assert all(torch.equal(a, b) for a, b in zip((*outcome[1][0], *outcome[1][1]), (*h, *c), strict=True))
 

@@ -44,7 +44,7 @@ def case(kind: str, folder: Path) -> tuple[Any, Options]:
         training = replace(base.training, steps=4, validate_every=2, schedule="constant", epochs=None)
         return source, replace(base, model=replace(base.model, **sizes), training=training)
     if kind == "classify":
-        return digits(60, 2), Options(DataOptions(), ModelOptions(**sizes), FEW)
+        return digits(30, 2), Options(DataOptions(), ModelOptions(**sizes), FEW)
     return walks(12), Options(DataOptions(label_per="step"), ModelOptions(**sizes), FEW)
 
 

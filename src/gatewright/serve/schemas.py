@@ -136,8 +136,14 @@ class SessionBody(_Body):
 class StateBody(SessionBody):
     """A session and its state."""
 
-    hidden: Annotated[list[list[float]], Field(description="Hidden state h of each layer.")]
-    cell: Annotated[list[list[float]], Field(description="Cell state c of each layer.")]
+    hidden: Annotated[
+        list[list[float]] | list[float],
+        Field(description="Hidden state h of each layer; of layers of unequal size those of all in a row."),
+    ]
+    cell: Annotated[
+        list[list[float]] | list[float],
+        Field(description="Cell state c of each layer; of layers of unequal size those of all in a row."),
+    ]
     last: Annotated[
         list[float | None],
         Field(description="The last observed value of each target; what a classifier keeps to pool the steps."),
