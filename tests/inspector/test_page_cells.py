@@ -236,7 +236,7 @@ def test_layers_have_their_own_units(browser: Browser, url: str, subjects: dict[
         tab.button("Remove: Ablate units")
 
 
-@pytest.mark.parametrize("name", ["coupled", "clip and zoneout"])
+@pytest.mark.parametrize("name", ["coupled", "clip and zoneout", "slstm"])
 def test_what_if_holds_the_gates_that_there_are(browser: Browser, url: str, name: str) -> None:
     lstm, t, unit = made(name), T // 2, 2
     changed = intervene(lstm, drawn_input(), clamp={0: {"forget_gate": ([unit], 0.0, slice(t, t + 1))}})
@@ -245,12 +245,15 @@ def test_what_if_holds_the_gates_that_there_are(browser: Browser, url: str, name
         show(tab, name, units=[unit], t=t)
         tab.button("+ Hold a gate")
         options = tab.page.locator(".gw-change select option").all_text_contents()
-        assert ("input gate" in options) == (not CELLS[name].coupled)
-        tab.button(re.compile(f"^Close unit {unit}'s forget gate at step {t}"))
+        kept, let_in = ("keep gate", "share gate") if CELLS[name].is_slstm else ("forget gate", "input gate")
+        assert (let_in in options) == (not CELLS[name].coupled)
+        tab.button(re.compile(f"^Close unit {unit}'s {kept} at step {t}"))
         assert tab.one(".gw-whatif-note")["text"] == changed.about.note
         tab.go(view="cell", t=t)
         shown = numbers(tab, ".gw-cell-drawing [data-part]")
         assert shown["forget_gate", unit] == 0
+        if name != "clip and zoneout":  # what is not kept is let in
+            assert shown["input_gate", unit] == 1
         record = changed.layers[0].forward
         close(shown["cell", unit], record.cell[t, 0, unit])
         assert abs(record.cell[t, 0, unit] - before.layers[0].forward.cell[t, 0, unit]) > 1e-3

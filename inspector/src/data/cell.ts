@@ -179,8 +179,8 @@ function gates(f: Features): Entries {
   const early: readonly Part[] = f.peephole ? [...reads, "cell_before"] : reads;
   const gate = layerOf(f.gate_activation);
   const forget: CellPart = {
-    name: s ? "keep" : "forget gate",
-    label: s ? "Keep: the forget gate, normalised" : "Forget gate",
+    name: s ? "keep gate" : "forget gate",
+    label: s ? "Keep gate: the forget gate, normalised" : "Forget gate",
     letter: s ? "keep" : "f",
     step: "now",
     color: COLOR.forget,
@@ -189,8 +189,8 @@ function gates(f: Features): Entries {
     layer: s ? { ...layerOf(f.forget_gate_activation), name: "forget gate" } : gate,
   };
   const input: CellPart = {
-    name: s ? "share" : "input gate",
-    label: s ? "Share: the input gate, normalised" : "Input gate",
+    name: s ? "share gate" : "input gate",
+    label: s ? "Share gate: the input gate, normalised" : "Input gate",
     letter: s ? "share" : "i",
     step: "now",
     color: COLOR.input,

@@ -3,6 +3,10 @@
 import { type Pointing, pointsAt, spotOf } from "./Piece";
 import { type Spot, topicsOf } from "./parts";
 import { caption, type Facts } from "./sentences";
+import { differences } from "./variants";
+
+/** Sentences that fit in the room of other captions. */
+const MANY = 4;
 
 export function CaptionArea({ pointing, facts, playing }: { pointing: Pointing; facts: Facts; playing: boolean }) {
   const spot = spotOf(pointing);
@@ -19,6 +23,8 @@ export function CaptionArea({ pointing, facts, playing }: { pointing: Pointing; 
         class="gw-caption-text"
         aria-live={playing ? "off" : "polite"}
         data-spot={spot ?? "rest"}
+        // The longest text says how a cell differs.
+        data-long={differences(pointing.cell).length > MANY}
       >
         <b>{title}.</b> {together(text)}
       </p>

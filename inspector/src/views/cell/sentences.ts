@@ -37,7 +37,7 @@ function resting({ blocks: { kind }, focus: u }: Facts): Caption {
   const { parts } = kind;
   const [f, c] = [parts.forget_gate, parts.cell.letter];
   const keeps = kind.has("forget_gate")
-    ? `its ${f.name.replace(/^keep$/, "forget gate")} keeps ${share(u.forget_gate)} of it`
+    ? `its ${f.name} keeps ${share(u.forget_gate)} of it`
     : "it keeps all of it";
   const only = kind.isPlain ? "each step only scales it and adds to it. " : "";
   const name = `${kind.features.kind === "slstm" ? "sLSTM" : "LSTM"}`;
@@ -320,11 +320,11 @@ const TOPICS: Record<Topic, (facts: Facts) => Caption> = {
   },
 };
 
-/** "Forget gate f"; a part whose letter is its name is named once. */
+/** "Forget gate f"; "Keep gate" says its letter itself. */
 function heading({ parts }: Cell, part: Part): string {
   const { name, letter } = parts[part];
   const title = `${name[0].toUpperCase()}${name.slice(1)}`;
-  return letter === name ? title : `${title} ${letter}`;
+  return name.startsWith(letter) ? title : `${title} ${letter}`;
 }
 
 /** The gates and the candidate as the drawing has them, from left to right. */
