@@ -16,7 +16,8 @@ from gatewright.errors import GatewrightError, SpecError
 from gatewright.files import model_file
 from gatewright.nn import LSTM, LayerRecord
 from gatewright.spec import CellSpec, LayerWeights, ModelSpec, StackSpec, SymbolEncoder, SymbolHead
-from gatewright.spec.cell import WEIGHTS, CellFeatures
+from gatewright.spec.cell import WEIGHTS
+from gatewright.spec.cell_features import CellFeatures
 from tests.support.model_files import VARIANT
 
 SHAPES = [(1, 1, 0), (3, 4, 0), (7, 5, 2), (2, 9, 8), (64, 33, 1)]

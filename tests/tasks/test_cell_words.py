@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gatewright import CellSpec
 from gatewright.errors import GatewrightError
-from gatewright.spec.cell import FORGET_GATE_ACTIVATIONS, GATE_ACTIVATIONS, STATE_ACTIVATIONS
+from gatewright.spec.cell_features import FORGET_GATE_ACTIVATIONS, GATE_ACTIVATIONS, STATE_ACTIVATIONS
 from gatewright.tasks import registry
 from gatewright.tasks.cell_words import features_of, words_of
 from gatewright.tasks.option_values import options_of

@@ -15,7 +15,8 @@ from gatewright.insight.layers import DIRECTIONS, Layer, map_record, quantities
 from gatewright.insight.output import input_factor, is_average
 from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recording import Recording
-from gatewright.spec.cell import CellFeatures, CellSpec
+from gatewright.spec.cell import CellSpec
+from gatewright.spec.cell_features import CellFeatures
 from gatewright.spec.recording import ClassesMetadata, Edit, SeriesMetadata, TextMetadata
 
 _TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4"}

@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass
 
 from gatewright.errors import shorten
-from gatewright.spec.cell import CellFeatures, CellSpec
+from gatewright.spec.cell import CellSpec
+from gatewright.spec.cell_features import CellFeatures
 from gatewright.spec.encoders import Encoder, FeatureEncoder, SeriesEncoder, SymbolEncoder
 from gatewright.spec.heads import HEADS, ClassHead, QuantileHead, StepClassHead, SymbolHead
 from gatewright.spec.json import Spec, left_out, require, require_size, require_text

@@ -9,7 +9,8 @@ from dataclasses import fields
 from typing import Any
 
 from gatewright.errors import GatewrightError, nearest, shorten
-from gatewright.spec.cell import KINDS, CellFeatures, CellSpec
+from gatewright.spec.cell import CellSpec
+from gatewright.spec.cell_features import KINDS, CellFeatures
 
 #: The word for a cell without any feature.
 PLAIN = "plain"
