@@ -86,7 +86,7 @@ class CellFeatures(Spec):
     def features(self) -> tuple[str, ...]:
         """Return the names of the features that are not those of the plain cell, in order.
 
-        >>> CellSpec(proj_size=2, peephole=True, cell_clip=3.0).features()
+        >>> CellFeatures(peephole=True, cell_clip=3.0).features()
         ('peephole', 'cell_clip')
         """
         return tuple(name for name, default in _FEATURES if getattr(self, name) != default)
@@ -100,7 +100,7 @@ class CellFeatures(Spec):
     def is_random(self) -> bool:
         """Whether a call in training makes random choices.
 
-        >>> CellSpec(zoneout_cell=0.1).is_random, CellSpec(cell_clip=3).is_random
+        >>> CellFeatures(zoneout_cell=0.1).is_random, CellFeatures(cell_clip=3).is_random
         (True, False)
         """
         return any(getattr(self, name) for name in RATES)
