@@ -142,8 +142,7 @@ def test_a_search_tries_them() -> None:
     forecaster = gw.Forecaster(context=12, steps=1, refit=False, transform="none", scale="global")
     found = gw.tune(forecaster, x, trials=2, search={"hidden": [[3, 2], [4, 4]], "residual": [True, False]})
     assert found.best_params_["hidden"] in ((3, 2), (4, 4))
-    options = Options(model=ModelOptions(residual=True))
-    space = checked(KINDS["forecast"].resolve, options, space_of(["layers=1:2", "hidden=8,9"]))
-    assert str(space["layers"]) == "2:3"
+    space = space_of(["residual=true", "layers=2:3"])  # which one layer alone would not allow
+    assert checked(KINDS["forecast"].resolve, Options(), space, tuple(space)) == space
     options = Options(model=ModelOptions(hidden=(6, 4)))
     assert list(checked(KINDS["forecast"].resolve, options, space_of(["layers=1:2", "lr=0.1,0.2"]))) == ["lr"]

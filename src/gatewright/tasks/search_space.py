@@ -240,11 +240,7 @@ def checked(resolve: Callable[[Options], Options], fixed: Options, space: Space,
     Raises:
         GatewrightError: names the option that cannot be searched, or a value that it cannot have.
     """
-    try:
-        resolve(fixed)
-    except GatewrightError:
-        if not _fits_another(resolve, fixed, space, {}):
-            raise
+    resolve(fixed)
     set_already = {name for table in fixed.plain().values() for name in table}
     if set_already & {"steps", "epochs"}:  # one length in two words
         set_already |= {"steps", "epochs"}
@@ -254,9 +250,6 @@ def checked(resolve: Callable[[Options], Options], fixed: Options, space: Space,
         if name in set_already:
             raise GatewrightError(f"--search {name}", "an option without a value of its own", f"--{name} too")
     space = {name: domain for name, domain in space.items() if name not in set_already}
-    layers = space.get("layers")
-    if fixed.model.residual and "layers" not in own and isinstance(layers, Span):
-        space["layers"] = Span(2, max(3, layers.high), layers.log, whole=True)  # one layer has none before it
     if not space:
         raise GatewrightError("--search", "an option to search", "values for all of them")
     if {"steps", "epochs"} <= space.keys():
