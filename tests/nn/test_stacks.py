@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from gatewright import LSTM, Carry, CellSpec, GatewrightError, convert, tbptt
 from gatewright.nn import init
+from tests.support.other_device import run_as_elsewhere
 
 T, B, D = 5, 3, 3
 STACKS: list[dict[str, Any]] = [
@@ -422,3 +423,27 @@ def test_torchs_layer_has_neither() -> None:
     ours, _ = convert(nn.LSTM(D, 4, 2))
     back, _ = convert(ours, back=True)
     assert set(vars(back)) == set(vars(nn.LSTM(D, 4, 2)))
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("options", [STACKS[1], STACKS[2]])
+def test_other_devices_run_torchs_operator_layer_by_layer(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lstm = stack(options)
+    layers, hx = torchs(lstm), states(lstm)
+    x = torch.randn(T, B, D, dtype=torch.float64, requires_grad=True)
+    pack = pack_padded_sequence(x, [2, 5, 3], enforce_sorted=False)
+    of_torch = [weight for layer in layers for weight in layer.parameters()]
+    expected = [judged(lstm, layers, given, hx) for given in (x, pack)]
+    d_expected = [gradients(each, [x, *of_torch]) for each in expected]
+    run_as_elsewhere(monkeypatch)
+    calls = []
+    torchs_operator = torch.lstm
+    monkeypatch.setattr(torch, "lstm", lambda *args: calls.append(args) or torchs_operator(*args))
+    for record in (False, True):
+        for given, theirs, d_theirs in zip((x, pack), expected, d_expected, strict=True):
+            ours = results(lstm, given, hx, record=record) if record else results(lstm, given, hx)
+            assert_close(ours, theirs)
+            assert_close(gradients(ours, [x, *lstm.parameters()]), d_theirs)
+    assert len(calls) >= 4 * lstm.num_layers

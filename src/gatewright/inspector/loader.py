@@ -172,9 +172,11 @@ def _train_plain_rnn(run: Run, model: Model, say: Say) -> plain_rnn.PlainModel:
     """Train a plain RNN on the batches of a run's best model, and write it into the run.
 
     Raises:
-        GatewrightError: if the run has no validation, or its source has changed.
+        GatewrightError: if the run has no validation, its source has changed, or its layers differ in size.
         OSError: if the file cannot be written.
     """
+    if isinstance(model.spec.lstm.hidden_size, tuple):
+        raise GatewrightError("--plain-rnn", "a model with layers of one size", str(model.spec.lstm.hidden_size))
     scores = dict(run.validations())
     if not scores:
         raise RunError("--plain-rnn", "a run with a validation", f"{run.path}, which has none")
