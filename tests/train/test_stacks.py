@@ -95,6 +95,9 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     cli.main(["train", source, "--run", run, "--hidden", "6,4,3", "--no-refit", *options])
     cli.main(["info", run])
     assert "layers    3 layers of 6, 4 and 3 units\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["look", run, "--plain-rnn", "--save", str(tmp_path / "test.safetensors")])
+    assert "--plain-rnn: expected a model with layers of one size, got (6, 4, 3)" in capsys.readouterr().err
     for wrong, message in (
         (
             ["--hidden", "6,4", "--residual"],
