@@ -1,5 +1,5 @@
-// sigmoid and tanh at their special values, over all magnitudes, and at every count of lanes; and which target
-// runs.
+// sigmoid, tanh, exp(-a) and log sigmoid at their special values, over all magnitudes, and at every count of
+// lanes; and which target runs.
 #include <algorithm>
 #include <cfloat>
 
@@ -16,6 +16,8 @@ long double right_sigmoid(long double x) {
     return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x));
 }
 long double right_tanh(long double x) { return std::tanh(x); }
+long double right_exp_minus(long double a) { return std::exp(-a); }
+long double right_log_sigmoid(long double x) { return (x < 0 ? x : 0) - std::log1p(std::exp(-std::abs(x))); }
 
 // |y - right| in units of the last place of right.
 template <class T>
@@ -40,8 +42,11 @@ std::vector<T> points() {
 }
 
 template <class T>
-void test_function(void (*function)(const T*, T*, int64_t), Reference right, const char* name) {
-    const std::vector<T> x = points<T>();
+void test_function(void (*function)(const T*, T*, int64_t), Reference right, const char* name,
+                   bool negative = true) {
+    std::vector<T> x = points<T>();
+    for (T& each : x)
+        if (!negative) each = std::abs(each);
     Output<T> y(x.size());
     function(x.data(), y.data(), x.size());
     y.check_written(name);
@@ -62,6 +67,12 @@ void test_special(const Kernels<T>& kernels) {
     CHECK(std::isnan(y[0]) && std::isnan(y[1]));
     CHECK(y[2] == 1 && y[3] == -1 && y[4] == 0 && y[5] == 0 && y[6] == 1 && y[7] == -1);
     CHECK(!std::signbit(y[4]) && std::signbit(y[5]));
+    kernels.log_sigmoid(x.data(), y.data(), x.size());
+    CHECK(std::isnan(y[0]) && std::isnan(y[1]));
+    CHECK(y[2] == 0 && y[3] == -infinity && y[4] == y[5] && y[6] == 0 && y[7] == T(-1e4));
+    const std::vector<T> a{nan, infinity, T(0), T(1e4)};
+    kernels.exp_minus(a.data(), y.data(), a.size());
+    CHECK(std::isnan(y[0]) && y[1] == 0 && y[2] == 1 && y[3] == 0);
 }
 
 // A lane computes the same wherever it stands; and no lane is read or written past the count.
@@ -83,6 +94,8 @@ void test_type() {
                   (sizeof(T) == 4 ? " float" : " double");
         test_function<T>(kernels.sigmoid, right_sigmoid, "sigmoid");
         test_function<T>(kernels.tanh, right_tanh, "tanh");
+        test_function<T>(kernels.exp_minus, right_exp_minus, "exp(-a)", false);
+        test_function<T>(kernels.log_sigmoid, right_log_sigmoid, "log sigmoid");
         test_special(kernels);
         test_counts(kernels);
         CHECK(kernels.fma_rounds(10) > 0);
