@@ -9,6 +9,7 @@
 #include "check.h"
 #include "kernels/general_forward.h"
 #include "kernels/panels.h"
+#include "kernels/slstm_forward.h"
 
 namespace gatewright::tests {
 
