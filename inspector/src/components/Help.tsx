@@ -11,7 +11,7 @@ const VIEWS: Record<View, string> = {
     "One step of the cell, drawn in the order of its equations, with the numbers of the chosen unit. Step through " +
     "the sequence to see what the gates let through.",
   ledger:
-    "What a unit's cell state consists of: what each earlier step wrote, and how much of it the forget gates " +
+    "What a unit's cell state consists of: what each earlier step wrote, and how much of it later steps " +
     "have kept since. The parts add up to the cell state exactly.",
   units:
     "All units of the layer compared: how long each remembers, how open its gates are, how active it is. Units " +

@@ -68,6 +68,10 @@ export class Cell {
     return this.present.includes(part);
   }
 
+  get name(): "LSTM" | "sLSTM" {
+    return this.features.kind === "slstm" ? "sLSTM" : "LSTM";
+  }
+
   /** Whether its equations are those of the plain LSTM. */
   get isPlain(): boolean {
     const { bias: _, proj_size: __, ...plain } = PLAIN;

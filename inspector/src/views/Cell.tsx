@@ -74,7 +74,7 @@ function Step({ state, blocks, player }: { state: State; blocks: Blocks; player:
         {peer && (
           <div class="gw-segments gw-kind" role="group" aria-label="Which cell">
             <button type="button" aria-pressed={!plain.value} onClick={() => (plain.value = false)}>
-              LSTM
+              {recording.cell.name}
             </button>
             <button type="button" aria-pressed={plain.value} onClick={() => (plain.value = true)}>
               plain RNN

@@ -61,6 +61,7 @@ function Shown({ state, diagnosis, outdated }: ShownProps) {
         {diagnosis.horizon && (
           <MemoryHorizon
             horizon={diagnosis.horizon}
+            name={state.recording.value?.cell.name ?? "LSTM"}
             peerName={state.recording.value?.meta.peer?.name ?? "plain RNN"}
           />
         )}

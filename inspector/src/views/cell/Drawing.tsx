@@ -60,7 +60,7 @@ export function Drawing(props: DrawingProps) {
       height={at.height * scale}
       viewBox={`0 0 ${width} ${at.height}`}
       role="group"
-      aria-label={`The ${cell.features.kind === "slstm" ? "sLSTM" : "LSTM"} cell with the numbers of this step`}
+      aria-label={`The ${cell.name} cell with the numbers of this step`}
       data-playing={playing}
     >
       <rect

@@ -57,7 +57,7 @@ export function Plain({
           could pass unchanged. So new input overwrites what it read long ago. Unit {inFocus.unit} went from{" "}
           {figure(inFocus.before)} to {figure(inFocus.hidden)}.
         </p>
-        <p class="gw-label">{diagnosis?.horizon ? faded(diagnosis.horizon) : ""}</p>
+        <p class="gw-label">{diagnosis?.horizon ? faded(diagnosis.horizon, recording.cell.name) : ""}</p>
       </div>
       <div class="gw-arithmetic">
         <table>
@@ -93,11 +93,11 @@ export function Plain({
 const LOST = 0.05;
 
 /** A sentence that compares the remaining influence of an input on h in both. */
-function faded({ lags, lstm, peer }: Horizon): string {
+function faded({ lags, lstm, peer }: Horizon, name: string): string {
   const k = peer ? peer.findIndex((size) => size <= LOST * peer[0]) : -1;
   if (!peer || k < 1) return "";
   return (
     `Measured on this sequence: ${plural(lags[k], "step")} after an input, ${share(peer[k] / peer[0])} of its ` +
-    `influence on h is left in the plain RNN, and ${share(lstm[k] / lstm[0])} in the LSTM.`
+    `influence on h is left in the plain RNN, and ${share(lstm[k] / lstm[0])} in the ${name}.`
   );
 }

@@ -40,7 +40,7 @@ function resting({ blocks: { kind }, focus: u }: Facts): Caption {
     ? `its ${f.name} keeps ${share(u.forget_gate)} of it`
     : "it keeps all of it";
   const only = kind.isPlain ? "each step only scales it and adds to it. " : "";
-  const name = `${kind.features.kind === "slstm" ? "sLSTM" : "LSTM"}`;
+  const { name } = kind;
   return {
     title: `One step of an ${name}`,
     text:

@@ -35,7 +35,7 @@ export function TextPanel({ axis }: { axis: Axis }) {
         <h2>Surprise</h2>
         <span class="gw-label">−log p of each character, in nats</span>
         <Key>
-          <KeyEntry name="LSTM" color="--gw-surprise" />
+          <KeyEntry name={recording.cell.name} color="--gw-surprise" />
           {peer && <KeyEntry name={peer.name} color="--gw-peer" shape="dashed" />}
           <span class="gw-legend" title={`The same chance for each of ${text.symbols.length} symbols`}>
             0<i class="gw-timeline-tint-scale" />

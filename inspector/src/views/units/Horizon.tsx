@@ -17,7 +17,14 @@ interface Curve {
   peer: number[] | null;
 }
 
-export function MemoryHorizon({ horizon, peerName }: { horizon: Horizon; peerName: string }) {
+interface MemoryProps {
+  horizon: Horizon;
+  /** "LSTM" or "sLSTM", and the model for comparison. */
+  name: string;
+  peerName: string;
+}
+
+export function MemoryHorizon({ horizon, name, peerName }: MemoryProps) {
   const [box, width] = useWidth<HTMLDivElement>();
   const [logarithmic, setLogarithmic] = useState(false);
   const [pointed, setPointed] = useState<number | null>(null);
@@ -29,7 +36,7 @@ export function MemoryHorizon({ horizon, peerName }: { horizon: Horizon; peerNam
         <h2>Memory horizon</h2>
         <span class="gw-horizon-key">
           <i class="gw-horizon-lstm" />
-          LSTM
+          {name}
         </span>
         {curve.peer && (
           <span class="gw-horizon-key">
@@ -40,7 +47,7 @@ export function MemoryHorizon({ horizon, peerName }: { horizon: Horizon; peerNam
         <AxisKind logarithmic={logarithmic} onKind={setLogarithmic} />
       </header>
       <p class="gw-units-sentence" data-lag={curve.lags[place]}>
-        {sentence(curve, place, peerName)}
+        {sentence(curve, place, name, peerName)}
       </p>
       <div ref={box} class="gw-units-drawing" style={{ height: `${HEIGHT}px` }}>
         {width > 0 && (
@@ -50,7 +57,7 @@ export function MemoryHorizon({ horizon, peerName }: { horizon: Horizon; peerNam
             logarithmic={logarithmic}
             place={place}
             onPlace={setPointed}
-            words={sentence(curve, place, peerName)}
+            words={sentence(curve, place, name, peerName)}
           />
         )}
       </div>
@@ -138,10 +145,10 @@ function relative({ lags, lstm, peer }: Horizon): Curve {
   return { lags, lstm: shares(lstm), peer: peer && shares(peer) };
 }
 
-function sentence({ lags, lstm, peer }: Curve, k: number, peerName: string): string {
+function sentence({ lags, lstm, peer }: Curve, k: number, name: string, peerName: string): string {
   const after = `After ${lags[k].toLocaleString("en")} ${lags[k] === 1 ? "step" : "steps"}`;
   const inPeer = peer ? `, ${shareText(peer[k])} in the ${peerName}` : "";
-  return `${after} ${shareText(lstm[k])} of the immediate influence of an input is left in the LSTM${inPeer}.`;
+  return `${after} ${shareText(lstm[k])} of the immediate influence of an input is left in the ${name}${inPeer}.`;
 }
 
 /** From the power of ten at or below the smallest relevant share to the one at or above the largest. */
