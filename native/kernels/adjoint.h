@@ -31,7 +31,7 @@ GATEWRIGHT_INLINE typename Stored<S>::In cell_before(const Backward<T, S>& b, in
     if constexpr (Tabled) {
         const int64_t caller = b.table->caller(row);
         if (is_cut<Tabled>(b, b.steps.time(s), row)) return b.reset.c + caller * b.reset.c_row;
-        if (s == 0) return b.c_0 + caller * H;
+        if (s == 0 || row >= b.steps.rows(b.steps.time(s - 1))) return b.c_0 + caller * H;
         if (s == b.first && b.c_before) return b.c_before + row * H;
         return b.cell + kept_at<Tabled>(b, b.steps.time(s - 1), row) * H;
     }
@@ -241,8 +241,8 @@ void adjoint_steps(const Backward<T, S>& b, const Chunk<T, S>& chunk, const Shar
                 expect_reads<Tabled>(b, s, row + kAhead);
             else if (s > chunk.begin)  // its first rows follow
                 expect_reads<Tabled>(b, s - 1, share.row_begin + row + kAhead - row_end);
-            if (!Tabled && b.variant.general)
-                general_adjoint_row<T, V, S>(b, chunk, s, row, share);
+            if (Tabled && b.variant.general)
+                general_adjoint_row<T, V>(b, chunk, s, row, share);
             else
                 adjoint_row<T, V, Tabled>(b, chunk, s, row, share);
         }
@@ -264,7 +264,9 @@ void adjoint_steps(const Backward<T, S>& b, const Chunk<T, S>& chunk, const Shar
 
 template <class T, int V, class S>
 void adjoint(const Backward<T, S>& b, const Chunk<T, S>& chunk, const Share& share, Team* barrier) {
-    if (b.table)
+    if (b.variant.general)
+        adjoint_steps<T, V, true>(with_table(b), chunk, share, barrier);
+    else if (b.table)
         adjoint_steps<T, V, true>(b, chunk, share, barrier);
     else
         adjoint_steps<T, V, false>(b, chunk, share, barrier);

@@ -2,10 +2,9 @@
 #pragma once
 
 #include "kernels/cell.h"
-#include "kernels/gemm.h"
 #include "kernels/heads.h"
-#include "kernels/lstm.h"
-#include "kernels/weights.h"
+#include "kernels/look_ahead.h"
+#include "kernels/walk_rows.h"
 #include "support/threads.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
@@ -20,144 +19,6 @@ void finish_normed(const Forward<T, S>& f, const Share& share, T* pre, int64_t s
 template <class T, int V, class S>
 void finish_slstm(const Forward<T, S>& f, const T* tile, int64_t rows, int64_t s, int64_t t, int64_t block,
                   int64_t row);
-
-// What the tiles of some steps start from, bias + W_ih x, for one share: (blocks, steps, rows, 4, V).
-//
-//   block 0   step t: row 0, row 1, ...   step t + 1: row 0, row 1, ...   ...
-//   block 1   step t: row 0, row 1, ...   step t + 1: row 0, row 1, ...   ...
-//   ...
-//   each row: i f g o, V hidden units of each
-template <class T, int V>
-struct Ahead {
-    static constexpr int64_t kRow = 4 * V;
-    T* data;              // null: nothing is computed ahead
-    int64_t step, block;  // strides
-    int64_t first_time;   // the lowest that is held
-
-    GATEWRIGHT_INLINE T* at(int64_t block_of_share, int64_t t, int64_t row_of_share) const {
-        return data + block_of_share * block + (t - first_time) * step + row_of_share * kRow;
-    }
-};
-
-template <class T, int V, class S>
-GATEWRIGHT_INLINE Ahead<T, V> ahead_of(const Forward<T, S>& f, const Share& share) {
-    const int64_t step = (share.row_end - share.row_begin) * Ahead<T, V>::kRow;
-    return {f.ahead ? f.ahead + share.rank * f.ahead_size : nullptr, step, f.ahead_steps * step, 0};
-}
-
-// Where a row's step at time t stands in x, y and what else is (T, B, width).  Tabled: whether a walk looks at a
-// table of steps; one that does not has no trace of it.
-template <class Walk>
-GATEWRIGHT_INLINE Place place_of(const Walk& walk, int64_t t, int64_t row) {
-    const StepTable& table = *walk.table;
-    if (table.places) return table.places[walk.steps.start(t) + row];
-    return {static_cast<int32_t>(t), static_cast<int32_t>(row)};
-}
-
-template <bool Tabled, class Walk, class Rows>
-GATEWRIGHT_INLINE auto row_at(const Walk& walk, const Rows& rows, int64_t t, int64_t row) {
-    if constexpr (Tabled) return rows.at(place_of(walk, t, row));
-    return rows.at(walk.steps, t, row);
-}
-
-// Index of a row's step in gates and cells that are kept.
-template <bool Tabled, class Walk>
-GATEWRIGHT_INLINE int64_t kept_at(const Walk& walk, int64_t t, int64_t row) {
-    if constexpr (Tabled)
-        if (walk.table->places && walk.table->kept_in_place) {
-            const Place place = place_of(walk, t, row);
-            return place.t * walk.steps.B + place.b;
-        }
-    return walk.steps.start(t) + row - walk.saved;
-}
-
-// Rows in which a step follows step s: in the others h is kept as it is, where the walk rounds it.
-template <class T, class S>
-GATEWRIGHT_INLINE int64_t rows_going_on(const Forward<T, S>& f, int64_t s) {
-    if (!std::is_same_v<S, BFloat16> || !f.h_last) return f.sizes.B;
-    return s + 1 == f.steps.T ? 0 : f.steps.rows(f.steps.time(s + 1));
-}
-
-// The same with the general cell, whose h may have to be kept at each step.
-template <class T, class S>
-GATEWRIGHT_INLINE int64_t rows_kept(const Forward<T, S>& f, int64_t s) {
-    return f.variant.keeps_hidden() ? 0 : rows_going_on(f, s);
-}
-
-// Rows of x or h as operands of products, `row` from one to the next.
-template <class Left>
-struct OperandRows {
-    const Left* data;
-    int64_t row;
-    const float* scales = nullptr;  // of rows of bytes
-
-    GATEWRIGHT_INLINE const Left* at(int64_t n) const { return data + n * row; }
-    GATEWRIGHT_INLINE const float* scales_at(int64_t n) const { return scales ? scales + n : nullptr; }
-};
-
-// Where a share has such rows as bytes.
-struct ByteMemory {
-    uint32_t* data;
-    int64_t row;
-    float* scales;
-};
-GATEWRIGHT_INLINE ByteMemory byte_rows(const ByteRows& all, const Share& share, int64_t width) {
-    const int64_t row = quads_of(width), first = share.rank * all.rows;
-    return {all.data + first * row, row, all.scales + first};
-}
-
-// x of a share at time t, up to row_end.
-template <class Panel, class T, int V, bool Tabled, class S>
-GATEWRIGHT_INLINE OperandRows<LeftOf<Panel, S>> input_rows(const Forward<T, S>& f, const Share& share, int64_t t,
-                                                           int64_t row_end) {
-    if constexpr (Tabled && !Panel::kBytes)
-        if (f.table->places) {
-            const int64_t depth = operands_of<Operand<S>>(f.sizes.D);
-            Operand<S>* const operands = f.operands + share.rank * f.operands_size;
-            for (int64_t row = share.row_begin; row < row_end; ++row)
-                to_operands<T, V, S>(f.x.at(place_of(f, t, row)), 0, f.sizes.D,
-                                     operands + (row - share.row_begin) * depth, 1);
-            return {operands, depth};
-        }
-    const auto x = f.x.at(f.steps, t, share.row_begin);
-    if constexpr (Panel::kBytes) {
-        const auto to = byte_rows(f.x_bytes, share, f.sizes.D);
-        to_bytes<V, Panel::kOfRow>(x, f.x.row, f.sizes.D, to.data, to.scales, row_end - share.row_begin);
-        return {to.data, to.row, to.scales};
-    } else if constexpr (std::is_same_v<S, BFloat16>) {
-        Operand<S>* const operands = f.operands + share.rank * f.operands_size;
-        to_operands<T, V, S>(x, f.x.row, f.sizes.D, operands, row_end - share.row_begin);
-        return {operands, operands_of<Operand<S>>(f.sizes.D)};
-    } else {
-        return {x, f.x.row};
-    }
-}
-
-// h before step s, from row 0 of the batch on.
-template <class Panel, class T, int V, class S>
-GATEWRIGHT_INLINE OperandRows<LeftOf<Panel, S>> hidden_rows(const Forward<T, S>& f,
-                                                            [[maybe_unused]] const Share& share, int64_t s,
-                                                            [[maybe_unused]] int64_t row_end) {
-    const Operand<S>* const h = f.h[s % 2];
-    if constexpr (Panel::kBytes) {
-        const int64_t P = f.sizes.P, begin = share.row_begin;
-        const auto to = byte_rows(f.h_bytes, share, P);
-        to_bytes<V, Panel::kOfRow>(h + begin * P, P, P, to.data + begin * to.row, to.scales + begin,
-                                   row_end - begin);
-        return {to.data, to.row, to.scales};
-    } else {
-        return {h, operands_of<Operand<S>>(f.sizes.P)};
-    }
-}
-
-template <class T, int V, int R, class S>
-GATEWRIGHT_INLINE void start_with_bias(Vec<T, V> (&tile)[R][4], const Forward<T, S>& f, int64_t block) {
-    for (int j = 0; j < 4; ++j) {
-        const Vec<T, V> bias = load<V>(f.panels.bias + (block * 4 + j) * V);
-        GATEWRIGHT_UNROLL
-        for (int r = 0; r < R; ++r) tile[r][j] = bias;
-    }
-}
 
 // Asks for the memory that a tile will be written to, so that it arrives while the tile is computed.
 template <class T, int V, int R, bool Tabled, class S>
@@ -234,62 +95,6 @@ GATEWRIGHT_INLINE void finish(const Vec<T, V> (&tile)[R][4], const Forward<T, S>
     constexpr int kTogether = kPairs<S> && R % 3 == 0 ? 3 : 1;
     for (int r = 0; r < R; r += kTogether)
         finish_rows<T, V, kTogether, true, Tabled>(tile + r, f, s, t, block, row + r);
-}
-
-// x of the steps that are computed ahead, in runs of rows that stand at one distance.
-template <class Left>
-struct InputRuns {
-    OperandRows<Left> first;
-    int64_t runs, rows, apart;  // apart: from one run to the next
-};
-
-template <class Panel, class T, int V, class S>
-InputRuns<LeftOf<Panel, S>> input_runs(const Forward<T, S>& f, const Share& share, int64_t first_time,
-                                       int64_t steps) {
-    const int64_t rows = share.row_end - share.row_begin;
-    if constexpr (Panel::kBytes) {
-        const auto to = byte_rows(f.x_bytes, share, f.sizes.D);
-        for (int64_t n = 0; n < steps; ++n)
-            to_bytes<V, Panel::kOfRow>(f.x.at(f.steps, first_time + n, share.row_begin), f.x.row, f.sizes.D,
-                                       to.data + n * rows * to.row, to.scales + n * rows, rows);
-        return {{to.data, to.row, to.scales}, 1, steps * rows, 0};
-    } else if constexpr (std::is_same_v<S, BFloat16>) {
-        const int64_t depth = operands_of<Operand<S>>(f.sizes.D);
-        Operand<S>* const operands = f.operands + share.rank * f.operands_size;
-        for (int64_t n = 0; n < steps; ++n)
-            to_operands<T, V, S>(f.x.at(f.steps, first_time + n, share.row_begin), f.x.row, f.sizes.D,
-                                 operands + n * rows * depth, rows);
-        return {{operands, depth}, 1, steps * rows, 0};
-    } else {
-        const S* const x = f.x.at(f.steps, first_time, share.row_begin);
-        // One row a step, or the whole batch without gaps: rows of successive steps stand at one distance in x,
-        // as they always do in `ahead`, and tiles may go across steps.
-        if (rows == 1) return {{x, f.x.step}, 1, steps, 0};
-        if (rows == f.sizes.B && f.x.step == rows * f.x.row) return {{x, f.x.row}, 1, steps * rows, 0};
-        return {{x, f.x.row}, steps, rows, f.x.step};
-    }
-}
-
-// Computes what `steps` steps start from, beginning with ahead.first_time.
-template <class Panel, class T, int V, class S>
-void look_ahead(const Forward<T, S>& f, const Share& share, const Ahead<T, V>& ahead, int64_t steps) {
-    const int64_t depth = depth_of<Panel, S>(f.sizes.D);
-    const auto x = input_runs<Panel, T, V>(f, share, ahead.first_time, steps);
-    for (int64_t block = share.block_begin; block < share.block_end; ++block) {
-        const Panel W_ih(Panel::input(f.panels), block, depth);
-        for (int64_t run = 0; run < x.runs; ++run) {
-            const auto* const first = x.first.data + run * x.apart;
-            T* const out = ahead.at(block - share.block_begin, ahead.first_time + run, 0);
-            for_tiles<Panel::kRows>(0, x.rows, [&]<int R>(int64_t row) {
-                Vec<T, V> tile[R][4];
-                start_with_bias<T, V, R>(tile, f, block);
-                add_gates<R, V, T>(tile, first + row * x.first.row, x.first.row, W_ih, depth,
-                                   x.first.scales_at(row));
-                for (int r = 0; r < R; ++r)
-                    for (int j = 0; j < 4; ++j) store<V>(out + (row + r) * ahead.kRow + j * V, tile[r][j]);
-            });
-        }
-    }
 }
 
 // The gates of a row of a share before layer norm, (blocks, 4, V).
@@ -394,7 +199,7 @@ void keep_checkpoint(const Forward<T, S>& f, const Share& share, int64_t s) {
 }
 
 // Puts the reset state in the place of that before step s, in the rows where it is cut: what a share writes of it.
-template <class T, int V, class S>
+template <class T, int V, bool General, class S>
 void cut_states(const Forward<T, S>& f, const Share& share, int64_t s) {
     const int64_t P = f.sizes.P, H = f.sizes.H, first = f.steps.start(f.steps.time(s));
     const int64_t with_step = f.steps.rows(f.steps.time(s));
@@ -403,21 +208,25 @@ void cut_states(const Forward<T, S>& f, const Share& share, int64_t s) {
         if (!(f.table->before[first + row] & kCut)) continue;
         const int64_t b = f.table->caller(row);
         Operand<S>* const h = f.h[s % 2] + row * operands_of<Operand<S>>(P);
-        for (int64_t k = share.block_begin * V; k < h_end * V && k < P; k += V)
-            store_operands<T, V>(h, k, load<V>(f.reset.h + b * f.reset.h_row + k, P - k), P - k);
+        for (int64_t k = share.block_begin * V; k < h_end * V && k < P; k += V) {
+            Vec<T, V> state = load<V>(f.reset.h + b * f.reset.h_row + k, P - k);
+            if (General && f.variant.keeps_hidden()) store<V>(f.h_last + row * P + k, state, P - k);
+            if (General && f.mask) state = state * load<V>(f.mask + row * P + k, P - k);
+            store_operands<T, V>(h, k, state, P - k);
+        }
         for (int64_t k = share.block_begin * V; k < end * V && k < H; k += V)
             store<V>(f.c + row * H + k, load<V>(f.reset.c + b * f.reset.c_row + k, H - k), H - k);
     }
 }
 
-// General: whether the cell is another than the plain one; Tabled: whether there is a table of steps.  A walk
-// without these has no trace of them.
-template <class Format, class T, int V, bool General = false, bool Tabled = false, class S>
+// General: whether the cell is another than the plain one; Tabled: whether it looks at a table of steps, as the
+// general one always does.  A walk without these has no trace of them.
+template <class Format, class T, int V, bool General = false, bool Tabled = General, class S>
 void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
     Ahead<T, V> ahead = ahead_of<T, V>(f, share);
     if constexpr (Tabled)
         if (f.table->before && f.begin < f.end) {
-            cut_states<T, V>(f, share, f.begin);
+            cut_states<T, V, General>(f, share, f.begin);
             if (barrier) barrier->barrier();
         }
     for (int64_t s = f.begin; s < f.end; ++s) {
@@ -432,7 +241,7 @@ void walk(const Forward<T, S>& f, const Share& share, Team* barrier) {
         step<Format, T, V, General, Tabled>(f, share, ahead, s, row_end);
         if (f.sizes.projected) project<T, V, Tabled>(f, s, share.row_begin, row_end);
         if constexpr (Tabled)
-            if (f.table->before && s + 1 < f.end) cut_states<T, V>(f, share, s + 1);
+            if (f.table->before && s + 1 < f.end) cut_states<T, V, General>(f, share, s + 1);
         if (barrier) barrier->barrier();
     }
 }
@@ -442,7 +251,7 @@ void forward(const Forward<T, S>& f, const Share& share, Team* barrier) {
     using Full = GatePanel<PanelElement<T, S>, V>;
     if constexpr (std::is_same_v<T, float> && std::is_same_v<S, float>)
         if (f.panels.format == WeightFormat::bfloat16) return walk<BFloat16Panel<T, V>, T, V>(f, share, barrier);
-    if (f.variant.general) return walk<Full, T, V, true>(f, share, barrier);
+    if (f.variant.general) return walk<Full, T, V, true>(with_table(f), share, barrier);
     if (f.table) return walk<Full, T, V, false, true>(f, share, barrier);
     walk<Full, T, V>(f, share, barrier);
 }

@@ -9,8 +9,10 @@ namespace gatewright::GATEWRIGHT_TARGET {
 // h before step s in row b, as y has it.
 template <class T, class S>
 GATEWRIGHT_INLINE typename Stored<S>::In hidden_before(const Backward<T, S>& b, int64_t s, int64_t row) {
-    if (s == 0 || row >= b.steps.rows(b.steps.time(s - 1))) return b.h_0 + row * b.sizes.P;
-    return b.y.at(b.steps, b.steps.time(s - 1), row);
+    const int64_t caller = b.table->caller(row);
+    if (is_cut<true>(b, b.steps.time(s), row)) return b.reset.h + caller * b.reset.h_row;
+    if (s == 0 || row >= b.steps.rows(b.steps.time(s - 1))) return b.h_0 + caller * b.sizes.P;
+    return row_at<true>(b, b.y, b.steps.time(s - 1), row);
 }
 
 template <class T, int V, class In>
@@ -33,14 +35,14 @@ class GeneralRow {
           t(b.steps.time(s)),
           blocks(blocks_of<V>(H)),
           local(chunk.first[s - chunk.begin] + row) {
-        const int64_t place = b.steps.start(t) + row - b.saved;
+        const int64_t place = kept_at<true>(b, t, row);
         gates = b.gates + place * 4 * H;
         cell = b.cell + place * H;
-        before = cell_before<false>(b, s, row);
-        dgates_in = row_or_null<false>(b, b.dgates_in, t, row);
-        dcell_in = row_or_null<false>(b, b.dcell_in, t, row);
+        before = cell_before<true>(b, s, row);
+        dgates_in = row_or_null<true>(b, b.dgates_in, t, row);
+        dcell_in = row_or_null<true>(b, b.dcell_in, t, row);
         // With a projection dy has gone into dh already.
-        dy = b.sizes.projected ? decltype(b.dy.data)(nullptr) : row_or_null<false>(b, b.dy, t, row);
+        dy = b.sizes.projected ? decltype(b.dy.data)(nullptr) : row_or_null<true>(b, b.dy, t, row);
         dh = b.sizes.projected ? chunk.dhidden + row * H : b.dh + row * H;
         extra = b.extra ? b.extra + place * norm_width(H) : nullptr;
         dvectors = chunk.dvectors ? chunk.dvectors + local * blocks * 5 * V : nullptr;
@@ -50,7 +52,7 @@ class GeneralRow {
             if (!b.variant.drawn(purpose) || purpose == Purpose::hidden_dropout) continue;
             T* const drawn = b.factors + share.rank * b.factors_size + k * factor_width(H);
             const int64_t end = share.block_end * V < H ? share.block_end * V : H;
-            draw_factors(b.variant, purpose, t, row, share.block_begin * V, end, drawn);
+            draw_factors(b.variant, purpose, place_of(b, t, row).t, row, share.block_begin * V, end, drawn);
             factors.of[k] = drawn;
         }
     }
@@ -229,10 +231,10 @@ __attribute__((noinline)) void vector_adjoints(const Backward<T, S>& b, const Ch
             const int64_t rows = chunk.first[s - chunk.begin + 1] - first;
             for (int64_t row = 0; row < rows; ++row) {
                 const T* const d = chunk.dvectors + ((first + row) * blocks + block) * 5 * V;
-                const int64_t place = b.steps.start(t) + row - b.saved;
+                const int64_t place = kept_at<true>(b, t, row);
                 const Vec<T, V> c = load<V>(b.cell + (place * H + unit), lanes);
                 if (b.variant.peepholes) {
-                    const Vec<T, V> before = load<V>(cell_before<false>(b, s, row) + unit, lanes);
+                    const Vec<T, V> before = load<V>(cell_before<true>(b, s, row) + unit, lanes);
                     sum[0] = Lanes<T, V>::fma(load<V>(d), before, sum[0]);
                     sum[1] = Lanes<T, V>::fma(load<V>(d + V), before, sum[1]);
                     sum[2] = Lanes<T, V>::fma(load<V>(d + 3 * V), c, sum[2]);

@@ -68,12 +68,12 @@ struct RowPlaces {
 
     GATEWRIGHT_INLINE RowPlaces(const Forward<T, S>& f, int64_t s, int64_t t, int64_t b) {
         const Sizes& n = f.sizes;
-        const int64_t place = f.steps.start(t) + b - f.saved, width = operands_of<Operand<S>>(n.H);
+        const int64_t place = kept_at<true>(f, t, b), width = operands_of<Operand<S>>(n.H);
         gates = f.gates ? f.gates + place * 4 * n.H : nullptr;
         cell = f.gates ? f.cell + place * n.H : nullptr;
         extra = f.extra ? f.extra + place * norm_width(n.H) : nullptr;
         y = nullptr;
-        if (f.y.data && !n.projected) y = f.y.at(f.steps, t, b);
+        if (f.y.data && !n.projected) y = row_at<true>(f, f.y, t, b);
         c = f.c + b * n.H;
         const bool last = f.h_last && !n.projected && b >= rows_kept(f, s);
         h_last = last ? f.h_last + b * n.H : nullptr;
@@ -113,7 +113,8 @@ void draw_step(const Forward<T, S>& f, const Share& share, int64_t t, int64_t ro
                   end = share.block_end * V < f.sizes.H ? share.block_end * V : f.sizes.H;
     for (int k = 0; k < kPurposes; ++k)
         for (int64_t b = share.row_begin; factors.drawn[k] && b < row_end; ++b)
-            draw_factors(f.variant, static_cast<Purpose>(k), t, b, begin, end, factors.at(b - share.row_begin, k));
+            draw_factors(f.variant, static_cast<Purpose>(k), place_of(f, t, b).t, b, begin, end,
+                         factors.at(b - share.row_begin, k));
 }
 
 // c', and what is kept of it and the gates.

@@ -5,6 +5,7 @@
 #include "kernels/heads.h"
 #include "kernels/lstm.h"
 #include "kernels/row_pairs.h"
+#include "kernels/walk_rows.h"
 
 namespace gatewright::GATEWRIGHT_TARGET {
 
@@ -221,7 +222,7 @@ void products(const Backward<T, S>& b, const Chunk<T, S>& chunk, int rank, int s
             const Part rows(chunk.rows, rank, size);
             give_dgates<T, V>(b, chunk, rows.begin, rows.end);
         }
-    if (b.dvectors) vector_adjoints<T, V>(b, chunk, rank, size);
+    if (b.dvectors) vector_adjoints<T, V>(with_table(b), chunk, rank, size);
     if (b.dx.data) {
         const Part rows(chunk.rows, rank, size);
         input_adjoint<T, V, S>(b, chunk, rows.begin, rows.end);

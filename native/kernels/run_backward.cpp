@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/chunk_plan.h"
 #include "kernels/packed.h"
 #include "kernels/plan.h"
+#include "kernels/recompute.h"
 #include "kernels/slstm_ends.h"
 #include "kernels/table_rows.h"
 #include "kernels/variant_memory.h"
@@ -13,246 +15,6 @@
 namespace gatewright {
 
 namespace {
-
-// Chunks of a backward pass with what they need to know about their rows.
-template <class S>
-struct ChunkPlan {
-    using In = typename Stored<S>::In;
-
-    int64_t begin, end, rows;
-    std::vector<int64_t> first;
-    std::vector<Segment<In>> x, h;
-};
-
-template <class In>
-void append(std::vector<Segment<In>>& segments, In data, int64_t row, int64_t count) {
-    if (count == 0) return;
-    if (!segments.empty()) {
-        Segment<In>& last = segments.back();
-        if (last.row == row && data == last.data + last.count * row) {
-            last.count += count;
-            return;
-        }
-    }
-    segments.push_back({data, row, count});
-}
-
-template <class T, class S>
-ChunkPlan<S> plan_chunk(const BackwardCall<T, S>& call, int64_t begin, int64_t end) {
-    using In = typename Stored<S>::In;
-    const Steps& steps = call.steps;
-    const int64_t sign = steps.reverse ? -1 : 1;
-    // With one row a step, the distance between rows is that between steps.
-    const bool single = steps.B == 1 && !steps.starts;
-    const int64_t x_row = single ? sign * call.x.step : call.x.row,
-                  y_row = single ? sign * call.y.step : call.y.row;
-    ChunkPlan<S> plan{begin, end, 0, {0}, {}, {}};
-    for (int64_t s = begin; s < end; ++s) {
-        const int64_t t = steps.time(s), rows = steps.rows(t);
-        plan.rows += rows;
-        plan.first.push_back(plan.rows);
-        append(plan.x, call.x.at(steps, t, 0), x_row, rows);
-        if (s == 0) {
-            append(plan.h, In(call.h_0), call.sizes.P, rows);
-            continue;
-        }
-        const int64_t before = steps.time(s - 1), there = std::min(rows, steps.rows(before));
-        append(plan.h, call.y.at(steps, before, 0), y_row, there);
-        append(plan.h, In(call.h_0 + there * call.sizes.P), call.sizes.P, rows - there);
-    }
-    return plan;
-}
-
-// The same of a table, row by row: a step stands where the table says, and h before it may be the reset state.
-template <class T, class S>
-ChunkPlan<S> plan_chunk(const BackwardCall<T, S>& call, const ResetState<T>& reset, int64_t begin, int64_t end) {
-    using In = typename Stored<S>::In;
-    const Steps& steps = call.steps;
-    const StepTable& table = *call.table;
-    const Sizes& n = call.sizes;
-    const auto place = [&](int64_t s, int64_t row) {
-        if (table.places) return table.places[steps.start(s) + row];
-        return Place{static_cast<int32_t>(steps.time(s)), static_cast<int32_t>(row)};
-    };
-    ChunkPlan<S> plan{begin, end, 0, {0}, {}, {}};
-    for (int64_t s = begin; s < end; ++s) {
-        const int64_t t = steps.time(s), rows = steps.rows(t);
-        plan.rows += rows;
-        plan.first.push_back(plan.rows);
-        for (int64_t row = 0; row < rows; ++row) {
-            const Place here = place(s, row);
-            append(plan.x, call.x.at(here), call.x.row, 1);
-            if (table.before && table.before[steps.start(t) + row] & kCut)
-                append(plan.h, In(reset.h + here.b * reset.h_row), reset.h_row, 1);
-            else if (s == 0)
-                append(plan.h, In(call.h_0 + here.b * n.P), n.P, 1);
-            else
-                append(plan.h, call.y.at(place(s - 1, row)), call.y.row, 1);
-        }
-    }
-    return plan;
-}
-
-// Chunks of about as many rows as there are without a table, and none across a checkpoint.
-template <class T, class S>
-std::vector<ChunkPlan<S>> plan_chunks(const BackwardCall<T, S>& call, const ResetState<T>& reset) {
-    const int64_t most = chunk_steps(call.sizes, kOperandBytes<T, S>) * std::max<int64_t>(call.sizes.B, 1);
-    const Steps& steps = call.steps;
-    std::vector<ChunkPlan<S>> chunks;
-    for (int64_t begin = 0, end; begin < steps.T; begin = end) {
-        int64_t rows = steps.rows(steps.time(begin));
-        for (end = begin + 1; end < steps.T; ++end) {
-            rows += steps.rows(steps.time(end));
-            if (rows > most || (call.checkpoints && end % call.every == 0)) break;
-        }
-        chunks.push_back(plan_chunk(call, reset, begin, end));
-    }
-    if (chunks.empty()) chunks.push_back({0, 0, 0, {0}, {}, {}});  // gradients still go from the end to the start
-    return chunks;
-}
-
-template <class T, class S>
-std::vector<ChunkPlan<S>> plan_chunks(const BackwardCall<T, S>& call) {
-    const int64_t steps = chunk_steps(call.sizes, kOperandBytes<T, S>);
-    std::vector<ChunkPlan<S>> chunks;
-    for (int64_t begin = 0; begin < call.steps.T; begin += steps)
-        chunks.push_back(plan_chunk(call, begin, std::min(call.steps.T, begin + steps)));
-    return chunks;
-}
-
-template <class S>
-int64_t most_rows_of(const std::vector<ChunkPlan<S>>& chunks) {
-    int64_t most = 0;
-    for (const ChunkPlan<S>& chunk : chunks) most = std::max(most, chunk.rows);
-    return most;
-}
-
-// What a backward pass with checkpoints computes again, a segment at a time.
-template <class T, class S>
-class Recompute {
-  public:
-    Recompute(const BackwardCall<T, S>& call, const Panels<T, PanelElement<T, S>>& panels,
-              const ResetState<T>& reset, int threads, const VariantMemory<T>& memory)
-        : call_(call),
-          memory_(memory),
-          steps_(call.checkpoints ? std::min(call.every, call.steps.T) : 0),
-          width_(operands_of<Operand<S>>(call.sizes.P)),
-          kept_(steps_ * call.sizes.B * 5 * call.sizes.H * kept_bytes(call)),
-          before_(kPairs<S> && call.narrow_kept && steps_ ? call.sizes.B * call.sizes.H : 0),
-          averages_(steps_ && call.variant.slstm ? call.sizes.B * call.sizes.H : 0),
-          c_width_(call.variant.cell_rows() * call.sizes.H),
-          c_(steps_ ? call.sizes.B * c_width_ : 0),
-          h_(steps_ ? 2 * call.sizes.B * width_ : 0),
-          hidden_(steps_ && call.sizes.projected ? call.sizes.B * operands_of<Operand<S>>(call.sizes.H) : 0),
-          operands_((kPairs<S> || call.table) && steps_ ? threads * operands_size() : 0),
-          state_(steps_ && call.variant.keeps_hidden() ? call.sizes.B * call.sizes.P : 0),
-          extra_(steps_ && call.variant.gains ? steps_ * call.sizes.B * norm_width(call.sizes.H) : 0) {
-        if (!steps_) return;
-        const Sizes& n = call.sizes;
-        f_.sizes = n;
-        f_.steps = call.steps;
-        f_.panels = panels;
-        f_.x = call.x;
-        f_.h[0] = h_.get();
-        f_.h[1] = h_.get() + n.B * width_;
-        f_.c = c_.get();
-        f_.gates = kept();
-        f_.cell = f_.gates + steps_ * n.B * 4 * n.H;
-        f_.hidden = hidden_.get();
-        f_.operands = operands_.get();
-        f_.operands_size = operands_size();
-        f_.h_last = state_.get();
-        f_.variant = call.variant;
-        f_.extra = extra_.get();
-        memory.give(f_);
-        if (!call.table) return;
-        table_ = *call.table;
-        table_.kept_in_place = false;
-        f_.table = &table_;
-        f_.reset = reset;
-    }
-    Recompute(const Recompute&) = delete;
-    Recompute& operator=(const Recompute&) = delete;
-
-    explicit operator bool() const { return steps_ > 0; }
-    const StepTable* table() const { return f_.table; }
-    typename Stored<S>::In gates() const { return f_.gates; }
-    typename Stored<S>::In cell() const { return f_.cell; }
-    const T* extra() const { return f_.extra; }
-
-    // Whether the segment of the steps before `end` has yet to be computed.
-    bool due(int64_t end) const { return steps_ > 0 && (end == call_.steps.T || end % steps_ == 0); }
-
-    // Computes the segment of a step, and says where b finds it; all ranks together.
-    void run(const Kernels<T, S>& kernels, const Share& share, Team& team, bool by_units, int64_t step,
-             Backward<T, S>& b) const {
-        const Sizes& n = call_.sizes;
-        const Steps& steps = call_.steps;
-        Forward<T, S> part = f_;
-        part.begin = step / steps_ * steps_;
-        part.end = std::min(part.begin + steps_, steps.T);
-        part.saved = steps.start(steps.reverse ? steps.time(part.end - 1) : part.begin);
-        const T* const c = call_.checkpoints + part.begin / call_.every * n.B * c_width_;
-        b.first = part.begin;
-        b.c_before = averages_.get() ? averages_.get() : c;
-        if constexpr (kPairs<S>)
-            if (call_.narrow_kept) b.c_before = before_.get();
-        b.saved = part.saved;
-        team.barrier();
-        set_state(kernels, share, part.begin, c);
-        team.barrier();
-        kernels.forward(part, share, by_units ? &team : nullptr);
-        team.barrier();
-    }
-
-  private:
-    const BackwardCall<T, S>& call_;
-    const VariantMemory<T>& memory_;
-    const int64_t steps_;  // of a segment; 0 without checkpoints
-    const int64_t width_;  // operands of a row of h
-    const Workspace<std::byte> kept_;
-    const Workspace<BFloat16> before_;  // c before a segment, or c / n, rounded as what is kept
-    const Workspace<T> averages_;       // with the sLSTM, c / n before a segment
-    const int64_t c_width_;
-    const Workspace<T> c_;
-    const Workspace<Operand<S>> h_, hidden_, operands_;
-    const Workspace<T> state_, extra_;
-    Forward<T, S> f_{};
-    StepTable table_{};
-
-    static int64_t kept_bytes(const BackwardCall<T, S>& call) {
-        return kPairs<S> && call.narrow_kept ? sizeof(BFloat16) : sizeof(T);
-    }
-    typename Stored<S>::Out kept() const {
-        if constexpr (kPairs<S>)
-            return {kept_.get(), call_.narrow_kept};
-        else
-            return reinterpret_cast<T*>(kept_.get());
-    }
-    int64_t operands_size() const { return call_.sizes.B * operands_of<Operand<S>>(call_.sizes.D); }
-
-    // h and c (B, H) before step `begin`, for this rank's part of all rows.
-    void set_state(const Kernels<T, S>& kernels, const Share& share, int64_t begin, const T* c) const {
-        const Sizes& n = call_.sizes;
-        const int64_t first = n.B * share.rank / share.size, last = n.B * (share.rank + 1) / share.size;
-        copy_or_zero(f_.c, c, first * c_width_, last * c_width_);
-        if (averages_.get()) {
-            average_rows(averages_.get(), c, n.H, first, last);
-            c = averages_.get();
-        }
-        if (before_.get())
-            for (int64_t k = first * n.H; k < last * n.H; ++k) before_.get()[k] = to_bfloat16(c[k]);
-        for (int64_t b = first; b < last; ++b) {
-            typename Stored<S>::In h = call_.h_0 + (f_.table ? table_.caller(b) : b) * n.P;
-            kernels.operands(memory_.masked_row(h, b, n.P), n.P, n.P, f_.h[1 - begin % 2] + b * width_, 1);
-            if (begin > 0 && b < call_.steps.rows(call_.steps.time(begin - 1)))
-                h = f_.table && table_.places ? call_.y.at(table_.places[call_.steps.start(begin - 1) + b])
-                                              : call_.y.at(call_.steps, call_.steps.time(begin - 1), b);
-            kernels.operands(memory_.masked_row(h, b, n.P), n.P, n.P, f_.h[begin % 2] + b * width_, 1);
-            for (int64_t k = 0; state_.get() && k < n.P; ++k) state_.get()[b * n.P + k] = value_of<T>(h + k);
-        }
-    }
-};
 
 template <class T, class S>
 class BackwardPass {
@@ -293,7 +55,8 @@ class BackwardPass {
           h_masked_(masks(call) ? 2 * most_rows_ * call.sizes.P : 0),
           dvectors_(wants_vectors_ ? kVectors * lanes_ : 0),
           carried_(call.variant.rate(Purpose::zoneout_hidden) > 0 ? call.sizes.B * call.sizes.P : 0),
-          memory_(call.variant, call.sizes, lanes_, plan_.threads, call.checkpoints ? call.sizes.B : 1),
+          memory_(call.variant, call.sizes, lanes_, plan_.threads, call.checkpoints ? call.sizes.B : 1,
+                  call.table),
           recompute_(call, packed_.panels(), reset_, plan_.threads, memory_) {
         b_.sizes = call.sizes;
         b_.steps = call.steps;
@@ -315,7 +78,6 @@ class BackwardPass {
         b_.dW_hh = dW_hh_.get();
         b_.dW_hr = call.dW_hr;
         b_.db = call.variant.gains ? nullptr : db_.get();
-        b_.variant = call.variant;
         b_.extra = recompute_ ? recompute_.extra() : call.extra;
         b_.carried = carried_.get();
         b_.dvectors = dvectors_.get();
@@ -456,6 +218,7 @@ class BackwardPass {
         const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
         zero(call_.dh_reset, n.B * n.P);
         zero(call_.dc_reset, n.B * n.H);
+        memory_.draw_mask(kernels_, n.P, begin, end, rank);
         if (ordered()) {
             gather_rows(*call_.table, b_.dh, call_.dh_n, n.P, begin, end);
             gather_rows(*call_.table, b_.dc, call_.dc_n, n.H, begin, end);
@@ -467,7 +230,6 @@ class BackwardPass {
             begin_adjoint(b_.dc, call_.dc_n, call_.c_n, n.H, begin, end);
         else
             copy_or_zero(b_.dc, call_.dc_n, begin * c_width_, end * c_width_);
-        memory_.draw_mask(kernels_, call_.variant, n.P, begin, end, rank);
     }
 
     static bool masks(const BackwardCall<T, S>& call) {

@@ -44,7 +44,8 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     const StepTable* const table = call.table;
     const bool ordered = table && table->order, gathered = table && table->places;
     const int64_t cell_width = variant.cell_rows() * n.H;
-    const Workspace<T> zeros(table ? std::max(n.P, n.H) : 0), h_ordered(ordered && kNarrow<S> ? n.B * n.P : 0),
+    const bool keeps = variant.keeps_hidden(), writes_h = kNarrow<S> || keeps;  // the walk, in full width
+    const Workspace<T> zeros(table ? std::max(n.P, n.H) : 0), h_ordered(ordered && writes_h ? n.B * n.P : 0),
         c_ordered(ordered ? n.B * n.H : 0);
     if (zeros.get()) std::fill_n(zeros.get(), std::max(n.P, n.H), T(0));
     const Workspace<Operand<S>> h(2 * n.B * width), hidden(n.projected ? n.B * operands_of<Operand<S>>(n.H) : 0);
@@ -65,7 +66,6 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     f.checkpoints = call.checkpoints;
     f.every = call.every;
     f.hidden = hidden.get();
-    f.variant = variant;
     f.extra = call.extra;
     f.table = table;
     if (table) f.reset = reset_state<T>(call, zeros.get());
@@ -84,22 +84,23 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     const ByteWorkspace h_bytes(kBytes ? n.B : 0, n.P, plan.by_units ? plan.threads : 1);
     f.x_bytes = x_bytes.rows();
     f.h_bytes = h_bytes.rows();
-    const VariantMemory<T> memory(variant, n, blocks * kernels.width, plan.threads, n.B);
+    const VariantMemory<T> memory(variant, n, blocks * kernels.width, plan.threads, n.B, table);
     memory.give(f);
-    const bool keeps = variant.keeps_hidden();
 
     run_team(plan.threads, [&](int rank, Team& team) {
         const FlushSubnormals flush(kNarrow<S>);
         const int size = team.size();
         packed.pack(call.weights, rank, size);
         const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
-        if (keeps) copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
-        memory.draw_mask(kernels, variant, n.P, begin, end, rank);
+        if (keeps && !ordered) copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
+        memory.draw_mask(kernels, n.P, begin, end, rank);
         const auto start = [&](Operand<S>* to) {
             if (ordered) {
-                for (int64_t row = begin; row < end; ++row)
-                    kernels.operands(call.h_0 ? call.h_0 + table->caller(row) * n.P : nullptr, n.P, n.P,
-                                     to + row * width, 1);
+                for (int64_t row = begin; row < end; ++row) {
+                    const T* const from = call.h_0 ? call.h_0 + table->caller(row) * n.P : nullptr;
+                    kernels.operands(from ? memory.masked_row(from, row, n.P) : from, n.P, n.P, to + row * width,
+                                     1);
+                }
                 return;
             }
             const auto from = call.h_0 ? memory.masked(call.h_0, begin * n.P, end * n.P) + begin * n.P : nullptr;
@@ -112,7 +113,7 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
         if (call.steps.sizes) start(f.h[1]);
         if (ordered) {
             gather_rows(*table, f.c, call.c_0, n.H, begin, end);
-            if (kNarrow<S>) gather_rows(*table, f.h_last, call.h_0, n.P, begin, end);
+            if (writes_h) gather_rows(*table, f.h_last, call.h_0, n.P, begin, end);
         } else {
             copy_or_zero(f.c, call.c_0, begin * cell_width, end * cell_width);
         }
@@ -120,13 +121,14 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
         team.barrier();
         entry(f, plan.share(rank, size, n.B, blocks, 1), plan.by_units ? &team : nullptr);
         team.barrier();
-        if (keeps) return;  // the walk has written h_n
         if (table) fill_absent(call, f.reset, begin, end);
         if (ordered) scatter_rows(*table, call.c_n, f.c, n.H, begin, end);
-        if constexpr (kNarrow<S>) {  // the walk has written h_n
-            if (ordered) scatter_rows(*table, call.h_n, f.h_last, n.P, begin, end);
+        if (writes_h) {
+            if (ordered)
+                scatter_rows(*table, call.h_n, f.h_last, n.P, begin, end);
+            else if (call.steps.T == 0 && !keeps)
+                copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
             if (table) end_states(call, f.reset, begin, end);
-            if (call.steps.T == 0 && !table) copy_or_zero(call.h_n, call.h_0, begin * n.P, end * n.P);
             return;
         }
         // A row's last hidden state is in the buffer that its last step wrote.

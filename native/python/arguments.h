@@ -296,7 +296,7 @@ struct Problem {
     template <class Element>
     Result<Element> result_of(const char* name, const Room& room, int64_t width) const {
         if (packed()) return Result<Element>(name, room, {rows, width});
-        return Result<Element>(name, room, {steps.T, steps.B, width});
+        return Result<Element>(name, room, {times, steps.B, width});
     }
     RowsOut<S> rows_in(typename Stored<S>::Out data, int64_t width) const {
         return {data, steps.B * width, width};
@@ -309,7 +309,6 @@ struct Problem {
   private:
     void plan_steps(const SequenceArgs& args) {
         if (args.batch_sizes) refuse("batch_sizes", "None next to steps", "batch sizes");
-        if (args.clamps) refuse("clamps", "None next to steps", shape_of(*args.clamps));
         if (steps.T > INT32_MAX || steps.B > INT32_MAX)
             refuse("x", "at most 2^31 - 1 steps and rows next to steps", shape_of({steps.T, steps.B}));
         const auto lengths = StepArrays::counts(args.rows.lengths, steps.T, steps.B);

@@ -67,7 +67,6 @@ def test_where_nothing_is_held_the_bits_are_those_of_the_whole_sequence(dtype: t
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("proj_size", [0, 2])
 def test_gradients_are_finite_differences(proj_size: int, reverse: bool) -> None:
-    """Differences of what the kernels give: gradients are worked out by torch's operations."""
     x, h_0, c_0, weights, clamps = example(proj_size)
     tensors = [x, h_0, c_0, *weights.present()]
     d = [torch.randn(shape, dtype=x.dtype) for shape in ((T, B, proj_size or H), (T, B, H), (T, B, H))]

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from gatewright import CellSpec, kernels
+from gatewright import kernels
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM, fast_path
+from gatewright.nn.random_masks import new_seed
 from tests.support.kernel_cases import TARGETS
 from tests.support.rows_one_by_one import stack_of_rows
 
@@ -29,6 +30,11 @@ class Case:
         torch.manual_seed(seed)
         dtype = layer.pop("dtype", torch.float64)
         self.layer = LSTM(D, H, dtype=dtype, **layer)
+        self.cell = layer.get("cell")
+        if self.cell is not None:
+            with torch.no_grad():  # gains and shifts at other values than 1 and 0
+                for weight in self.layer.parameters():
+                    weight.add_(0.2 * torch.randn_like(weight))
         states, P = len(self.layer._all_weights), self.layer.proj_size or H
 
         def random(*shape: int) -> Tensor:
@@ -71,6 +77,7 @@ class Case:
 
     def results(self, **options: Any) -> list[Tensor]:
         """What the layer gives, and the gradients of all that it reads."""
+        torch.manual_seed(5)  # of random choices
         y, (h_n, c_n), *_ = self.layer(self.given(), self.hx, **self.steps, **options)
         dy = self.d[0].to(y.dtype).masked_fill(self.past[..., None], torch.nan)
         outputs = [y, h_n, c_n]
@@ -88,12 +95,16 @@ class Case:
             bias=self.layer.bias,
             bidirectional=self.layer.bidirectional,
             proj_size=self.layer.proj_size,
+            cell=self.cell,
         )
         stack = copy._stack(rest[:count])
+        torch.manual_seed(5)
+        random = {"seed": new_seed()} if self.cell is not None and self.cell.is_random else {}
         steps = {**self.steps}
         if "reset_to" in steps:
             steps["reset_to"] = rest[count:]
-        y, h_n, c_n, _ = stack_of_rows(x, (h_0, c_0), stack, 2 if copy.bidirectional else 1, **steps)
+        directions = 2 if copy.bidirectional else 1
+        y, h_n, c_n, _ = stack_of_rows(x, (h_0, c_0), stack, directions, **steps, cell=self.cell, **random)
         dy = self.d[0].double().masked_fill(self.past[..., None], 0)
         outputs = [y, h_n, c_n]
         gradients = torch.autograd.grad(
@@ -382,22 +393,3 @@ def test_a_packed_sequence_has_its_own_lengths_and_int8_has_none() -> None:
         pytest.raises(GatewrightError, match='compute: expected "full" or "bf16" next to lengths'),
     ):
         LSTM(3, 4, compute="int8")(torch.ones(5, 2, 3), lengths=torch.tensor([5, 2]))
-
-
-def test_cells_with_features_have_steps_of_rows_too() -> None:
-    torch.manual_seed(0)
-    cell = CellSpec(peephole=True, zoneout_cell=0.1, layer_norm=True)
-    layer = LSTM(3, 4, cell=cell, bidirectional=True, dtype=torch.float64).eval()
-    problem = Case(T=6, B=4, H=4, kinds="lmr", bidirectional=True)
-    y, (_, c_n), record = layer(problem.given(), problem.hx, **problem.steps, record=True)
-    assert not y[problem.past].any()
-    for b in range(4):  # up to the first reset, forward
-        there = problem.present[:, b] & (problem.steps["reset"][:, b].cumsum(0) == 0)
-        if there.any():
-            alone = layer(problem.x[there, b : b + 1], [state[:, b : b + 1] for state in problem.hx])[0]
-            assert_close([y[there, b, :4]], [alone[:, 0, :4]], 1e-12)
-    part = record.layers[0]
-    c = part.cell_initial
-    for t in range(6):
-        c = torch.where(problem.past[t, :, None], c, part.kept[t] * c + part.written[t])
-    assert_close([c], [c_n[0]], 1e-12)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gatewright.spec.cell import LayerWeights
+from gatewright.nn.random_masks import Draws
+from gatewright.nn.variant_steps import Variant
+from gatewright.spec.cell import CellSpec, LayerWeights
+
+#: From the time of a step, h (P,) and c (H,) to those after it.
+Advance = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def one_step(x: Tensor, h: Tensor, c: Tensor, W: LayerWeights) -> tuple[Tensor, Tensor]:
@@ -22,10 +27,23 @@ def one_step(x: Tensor, h: Tensor, c: Tensor, W: LayerWeights) -> tuple[Tensor, 
     return h if W.W_hr is None else W.W_hr @ h, c
 
 
+def steps_of_row(x: Tensor, W: LayerWeights, cell: CellSpec | None, draws: Draws | None) -> Advance:
+    """Return what advances one row, x (T, D), by one step of a cell; of the plain one, if that is None."""
+    if cell is None:
+        return lambda t, h, c: one_step(x[t], h, c, W)
+    steps = Variant(cell, draws).steps(x[:, None], W, None, lambda operand: operand)
+
+    def advance(t: int, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        _, _, _, _, c_next, h_next, *_ = steps(t, h[None], c[None])
+        return h_next[0], c_next[0]
+
+    return advance
+
+
 def one_row(
-    x: Tensor,
+    advance: Advance,
+    T: int,
     state: Sequence[Tensor],
-    W: LayerWeights,
     length: int,
     mask: Sequence[bool],
     reset: Sequence[bool],
@@ -34,13 +52,13 @@ def one_row(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Run one layer in one direction over one row: y, h_n, c_n, and c after each step."""
     h, c = state
-    ys, cells = [torch.zeros_like(h)] * len(x), [torch.zeros_like(c)] * len(x)
+    ys, cells = [torch.zeros_like(h)] * T, [torch.zeros_like(c)] * T
     times = range(length)
     for t in reversed(times) if reverse else times:
         if reset[t]:
             h, c = reset_state
         if mask[t]:
-            h, c = one_step(x[t], h, c, W)
+            h, c = advance(t, h, c)
         ys[t], cells[t] = h, c
     return torch.stack(ys), h, c, torch.stack(cells)
 
@@ -54,8 +72,13 @@ def stack_of_rows(
     mask: Any = None,
     reset: Any = None,
     reset_to: Any = None,
+    cell: CellSpec | None = None,
+    seed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Run all layers: y (T, B, S*P), h_n, c_n, and c after each step for each layer and direction."""
+    """Run all layers: y (T, B, S*P), h_n, c_n, and c after each step for each layer and direction.
+
+    Of a cell other than the plain one the steps are those of `gatewright.nn.variant_steps`, row by row.
+    """
     T, B, _ = x.shape
     lengths = [T] * B if lengths is None else lengths.tolist()
     mask = torch.ones(T, B, dtype=torch.bool) if mask is None else mask
@@ -71,9 +94,14 @@ def stack_of_rows(
             k = layer * directions + direction
             rows = [
                 one_row(
-                    x[:, b],
+                    steps_of_row(
+                        x[:, b],
+                        stack[k],
+                        cell,
+                        None if seed is None else Draws(seed, layer, direction, torch.tensor([b])),
+                    ),
+                    T,
                     [state[k, b] for state in hx],
-                    stack[k],
                     lengths[b],
                     mask[:, b].tolist(),
                     reset[:, b].tolist(),
@@ -82,12 +110,12 @@ def stack_of_rows(
                 )
                 for b in range(B)
             ]
-            y, h, c, cell = (
+            y, h, c, cell_states = (
                 torch.stack(each, dim=n) for each, n in zip(zip(*rows, strict=True), (1, 0, 0, 1), strict=True)
             )
             ys.append(y)
             h_n.append(h)
             c_n.append(c)
-            cells.append(cell)
+            cells.append(cell_states)
         x = torch.cat(ys, dim=-1)
     return x, torch.stack(h_n), torch.stack(c_n), cells

@@ -87,7 +87,7 @@ def backward(
         need_weights: whether the adjoints of weights and biases are wanted.
         out: as in `forward`, for the fields of this result.
         dpre: contiguous memory for the adjoint of the gates before activation, (T, B, 4H) or (rows, 4H); None
-            where that is not wanted, as with ``compute="bf16"``.
+            where that is not wanted, as with ``compute="bf16"`` or layer normalisation.
 
     Raises:
         GatewrightError: if shapes, types or strides do not fit.

@@ -240,7 +240,7 @@ def _outputs_by_steps(
     x, h_0, c_0, *rest = inputs
     weights, extras = call.split(rest)
     if to_gates is not None:
-        present = sample_weights.present_steps(extras, len(x))
+        present = extras.steps_present(len(x))
         if present is not None:  # elsewhere x is not read, and may be anything
             x = torch.where(present[..., None], x, 0.0)
         x = F.linear(x, weights[0]) + to_gates

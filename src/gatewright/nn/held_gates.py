@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
 from torch import Tensor
 
 from gatewright.nn import adjoint, fallback, fast_path, kernel_cell, operators, slow_path
+from gatewright.nn.kernel_record import record_of
 from gatewright.nn.precision import FULL, kept_type
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant import expanded
 from gatewright.nn.variant_steps import Variant
-from gatewright.spec.cell import LayerWeights
+from gatewright.spec.cell import CellSpec, LayerWeights
+
+
+class _Held(NamedTuple):
+    """A call, its tensors aside.
+
+    Attributes:
+        code: which weights there are, and which cell it is, `CellSpec.code`; of the weights for all four gates.
+        cell: the cell, where it is not the plain one.
+        reverse: whether it goes from the last step to the first.
+        compute: the arithmetic.
+    """
+
+    code: int
+    cell: CellSpec | None
+    reverse: bool
+    compute: int
+
+    def by_steps(
+        self, clamps: Tensor, x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
+        """Run it by torch's operations."""
+        layer = LayerWeights.of(self.code, weights)
+        options: dict[str, Any] = {"reverse": self.reverse, "clamps": clamps}
+        if self.cell is not None:
+            layer = kernel_cell.present_gates(layer, self.cell)
+            options["variant"] = Variant(self.cell)
+        if self.compute == FULL:
+            return fallback.sequence(x, h_0, c_0, layer, **options)
+        return fallback.sequence_in_bf16(x, h_0, c_0, layer, kept=kept_type(x, self.compute), **options)
+
+    def rates(self) -> tuple[float, ...]:
+        """Return the rates of the cell."""
+        return () if self.cell is None else tuple(self.cell.rates())
 
 
 def sequence_held(
@@ -25,7 +63,8 @@ def sequence_held(
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
     """Run one layer in one direction with gates held, and record every step.
 
-    For gradients the steps run one by one, by torch's operations.
+    Second derivatives, those of the values at which gates are held, tangents and transforms take torch's
+    operations, step by step.
 
     Args:
         x: input, (T, B, D) with T >= 1.
@@ -53,22 +92,67 @@ def sequence_held(
             [1.0000, 0.2500],
             [1.0000, 0.1250]])
     """
-    tensors = weights.present()
-    if adjoint.differentiable(x, h_0, c_0, clamps, *tensors) or fast_path.looked_into(x, (h_0, c_0), tensors):
-        slow_path.say("Gradients with gates held")
-        if compute == FULL:
-            return fallback.sequence(x, h_0, c_0, weights, reverse=reverse, clamps=clamps, variant=variant)
-        kept, held = kept_type(x, compute), {"clamps": clamps, "variant": variant}
-        return fallback.sequence_in_bf16(x, h_0, c_0, weights, kept=kept, reverse=reverse, **held)
-    args = operators.sequence_args(None, reverse, 0, compute)._replace(clamps=operators.dense(clamps)[0])
-    if variant is not None:
-        cell, weights = variant.cell, expanded(weights, variant.cell)
-        args = kernel_cell.cell_args(args, cell.code(), cell.rates(), None, None, ())
-    y, h_n, c_n, kept_gates, cells = operators.forward(x, h_0, c_0, weights, args, keep=True)
-    assert kept_gates is not None
-    assert cells is not None
-    if variant is None:
-        i, f, g, o = kept_gates.chunk(4, dim=-1)
-        return y, h_n, c_n, LayerRecord(i, f, g, o, cells, y, cell_initial=c_0, hidden_initial=h_0)
-    record = kernel_cell.record_of(variant, (y, kept_gates, cells), (h_0, c_0), compute, reverse=reverse)
-    return y, h_n, c_n, record
+    cell = CellSpec() if variant is None else variant.cell
+    layer = expanded(weights, cell)
+    code = layer.code if variant is None else cell.code()
+    call = _Held(code, None if variant is None else cell, reverse, compute)
+    tensors = (x, h_0, c_0, *layer.present())
+    if adjoint.differentiable(clamps) or fast_path.looked_into(x, (h_0, c_0, clamps), tensors[3:]):
+        slow_path.say("Transforms, and gradients of clamps, with gates held")
+        return call.by_steps(clamps, *tensors)
+    y, h_n, c_n, kept, cells = _Kernels.apply(call, clamps, *tensors)
+    return y, h_n, c_n, record_of(Variant(cell), (y, kept, cells), (h_0, c_0), compute, reverse=reverse)
+
+
+class _Kernels(torch.autograd.Function):
+    """The kernels with their adjoint: y, h_n, c_n, gates and cell states."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Held, clamps: Tensor, *tensors: Tensor) -> Any:
+        """Run the kernels."""
+        x, h_0, c_0, *weights = tensors
+        args = operators.sequence_args(None, call.reverse, 0, call.compute)
+        args = kernel_cell.cell_args(args, call.code, call.rates(), None, None, ())
+        args = args._replace(clamps=operators.dense(clamps)[0])
+        layer = LayerWeights.of(call.code, weights)
+        y, h_n, c_n, gates, cells = operators.forward(x, h_0, c_0, layer, args, keep=True)
+        ctx.call = call
+        ctx.save_for_backward(y, gates, cells, clamps, *tensors)
+        ctx.set_materialize_grads(False)
+        return y, h_n, c_n, gates, cells
+
+    @staticmethod
+    def backward(ctx: Any, *d: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the adjoints of the tensors that need one."""
+        call: _Held = ctx.call
+        y, gates, cells, clamps, *tensors = ctx.saved_tensors
+        needs = ctx.needs_input_grad[2:]
+        gradients: Sequence[Tensor | None]
+        if torch.is_grad_enabled():
+            slow_path.say("Second derivatives with gates held")
+            gradients = _by_steps(call, clamps, tensors, d)
+        else:
+            options = [int(call.reverse), 0, int(needs[0]), int(any(needs[3:])), call.compute]
+            inputs, weights, extras = tensors[:3], tensors[3:], operators.Extras(rates=call.rates())
+            *of_inputs, dW = operators.lstm_backward_kernel(
+                d, inputs, weights, call.code, None, [y, gates, cells], options, *extras.present(), clamps=clamps
+            )
+            gradients = [*of_inputs, *(dW or [None] * len(weights))]
+        return None, None, *(each if need else None for each, need in zip(gradients, needs, strict=True))
+
+
+def _by_steps(
+    call: _Held, clamps: Tensor, tensors: Sequence[Tensor], d: Sequence[Tensor | None]
+) -> Sequence[Tensor | None]:
+    """Return the adjoints as a graph of torch's operations, to differentiate further."""
+    read = [n for n, each in enumerate(d) if each is not None]
+
+    def results(*values: Tensor) -> list[Tensor]:
+        y, h_n, c_n, record = call.by_steps(clamps, *values)
+        gates = torch.cat([record.input_gate, record.forget_gate, record.candidate, record.output_gate], dim=-1)
+        if LayerWeights.of(call.code, values[3:]).w_ln is not None:
+            gates = kernel_cell.joined_kept(gates)
+        outputs = [y, h_n, c_n, gates, record.cell]
+        return [outputs[n] for n in read]
+
+    return adjoint.vector_jacobian(results, tensors, [d[n] for n in read])

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from gatewright import counter_random, kernels
-from gatewright.nn import precision, slstm_kept, slstm_steps
 from gatewright.nn.random_masks import Draws
-from gatewright.nn.record import LayerRecord
-from gatewright.nn.variant_steps import Variant, zoned
+from gatewright.nn.variant_steps import Variant
 from gatewright.spec.cell import HARD, LAYER_NORM, PLAIN_CODES, SLSTM, CellSpec, LayerWeights
 
 #: Numbers that layer normalisation keeps of a row at a step next to the normalised gates.
@@ -141,98 +139,3 @@ def present_gates(weights: LayerWeights, cell: CellSpec) -> LayerWeights:
     reading = [name for name in everything if name != "candidate"]
     rows = {name: chosen(getattr(weights, name), everything) for name in fields}
     return weights._replace(**rows, w_ch=chosen(weights.w_ch, reading))
-
-
-def record_of(
-    variant: Variant,
-    kept: Sequence[Tensor],
-    initial: Sequence[Tensor],
-    compute: int,
-    *,
-    reverse: bool,
-    batch_sizes: Tensor | None = None,
-) -> LayerRecord:
-    """Return the record of a pass of the kernels.
-
-    Args:
-        variant: the cell and its random choices.
-        kept: y, and the gates and cell states that the pass kept.
-        initial: hidden and cell state before the first step.
-        compute: the arithmetic.
-        reverse: as for `gatewright.nn.fast_path.sequence`.
-        batch_sizes: rows of each step, of packed steps.
-    """
-    (y, gates, cells), (h_0, c_0) = kept, initial
-    if variant.cell.is_slstm:
-        i, f, g, o = slstm_kept.gates_of(gates)
-        cells, c_0 = slstm_kept.averages(cells, len(y)), slstm_steps.average(c_0)
-        keep = write = None
-    else:
-        i, f, g, o = split_kept(gates, cells.shape[-1])[0].chunk(4, dim=-1)
-        keep, write = ledger_factors(variant, (i, f, g), cells, c_0, reverse=reverse, batch_sizes=batch_sizes)
-    if compute != precision.FULL:  # some cells keep them in float32
-        dtype = precision.kept_type(y, compute)
-        i, f, g, o, cells = (each.to(dtype) for each in (i, f, g, o, cells))
-        keep, write = (None if each is None else each.to(dtype) for each in (keep, write))
-    return LayerRecord(i, f, g, o, cells, y, c_0, h_0, keep, write)
-
-
-def ledger_factors(
-    variant: Variant,
-    gates: Sequence[Tensor],
-    cells: Tensor,
-    c_0: Tensor,
-    *,
-    reverse: bool,
-    batch_sizes: Tensor | None,
-) -> tuple[Tensor, Tensor] | tuple[None, None]:
-    """Return by what each step multiplies the cell state and what it adds, where these are not f and i g.
-
-    Args:
-        variant: the cell and its random choices.
-        gates: i, f, g, (T, B, H), or (rows, H) of packed steps.
-        cells: cell states after each step, likewise.
-        c_0: cell state before the first step, (B, H).
-        reverse: as for `gatewright.nn.fast_path.sequence`.
-        batch_sizes: rows of each step, of packed steps.
-    """
-    cell, draws = variant.cell, variant.draws
-    if not (cell.cell_clip or cell.zoneout_cell):
-        return None, None
-    i, f, g = gates
-    hit: Tensor | None = None
-    T, (B, H) = len(cells) if batch_sizes is None else len(batch_sizes), c_0.shape
-    if draws is not None and cell.zoneout_cell:
-        hit = draws.hit(cell.zoneout_cell, counter_random.ZONEOUT_CELL, T, B, H)
-    if batch_sizes is None:
-        first, rest = c_0.to(cells.dtype)[None], (cells[1:] if reverse else cells[:-1])
-        before = torch.cat([rest, first] if reverse else [first, rest])
-    else:
-        before, places = _before_packed(cells, c_0.to(cells.dtype), batch_sizes, reverse)
-        hit = hit if hit is None else hit[places]
-    written = i * g
-    share = torch.ones_like(f)
-    if cell.cell_clip:
-        unclipped = f * before + written
-        clipped = unclipped.abs() > cell.cell_clip
-        size = torch.where(clipped, unclipped.abs(), share)  # no division by 0, whose gradient is NaN
-        share = torch.where(clipped, cell.cell_clip / size, share)
-    one, none = torch.ones_like(f), torch.zeros_like(f)
-    keep, write = (zoned(a, share * b, cell.zoneout_cell, hit) for a, b in ((one, f), (none, written)))
-    return keep, write
-
-
-def _before_packed(
-    cells: Tensor, c_0: Tensor, batch_sizes: Tensor, reverse: bool
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Return the cell state before each packed step, and the step and the row of each."""
-    sizes = batch_sizes.to(cells.device)
-    T, starts = len(sizes), torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-    t = torch.arange(T, device=cells.device).repeat_interleave(sizes)
-    b = torch.arange(len(t), device=cells.device) - starts[t]
-    other = t + 1 if reverse else t - 1
-    inside = (other >= 0) & (other < T)
-    other = other.clamp(0, T - 1)
-    inside &= b < sizes[other]
-    at = torch.where(inside, starts[other] + b, 0)
-    return torch.where(inside[:, None], cells[at], c_0[b]), (t, b)

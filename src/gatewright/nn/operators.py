@@ -82,6 +82,17 @@ class Extras(NamedTuple):
         """Whether rows have steps or resets of their own."""
         return self.lengths is not None or self.mask is not None or self.reset is not None
 
+    def steps_within(self, T: int) -> Tensor | None:
+        """Return whether a step is before a row's end, (T, B), of T steps; None where all are."""
+        if self.lengths is None:
+            return None
+        return torch.arange(T, device=self.lengths.device)[:, None] < self.lengths
+
+    def steps_present(self, T: int) -> Tensor | None:
+        """Return whether a row has a step, (T, B), of T steps; None where all have all."""
+        within = self.steps_within(T)
+        return self.mask if within is None else within if self.mask is None else within & self.mask
+
     def in_use(self) -> bool:
         """Whether there is anything."""
         return len(self.rates) > 0 or any(each is not None for each in self.tensors())
@@ -300,6 +311,7 @@ def lstm_backward_kernel(
     options: Sequence[int],
     *extras: Any,
     dpre: Tensor | None = None,
+    clamps: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """Return the adjoints of x (empty where not wanted), h_0, c_0, and of the weights (none where not wanted).
 
@@ -315,6 +327,7 @@ def lstm_backward_kernel(
         options: reverse, checkpoint, whether dx is wanted, whether the adjoints of the weights are, compute.
         extras: as for `lstm_kernel`.
         dpre: memory for the adjoint of the gates before activation, in their shape; None where it is not wanted.
+        clamps: values at which gates were held, (4, H), as in `kernels.SequenceArgs`; None for none.
 
     Raises:
         GatewrightError: if the kernels do not have what the extras ask for.
@@ -334,6 +347,7 @@ def lstm_backward_kernel(
     H = layer.hidden_size
     args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute, more)
     args = cell_args(args, cell, more.rates, more.seed, dense(more.row_ids)[0], place_of_draws(options, 5))
+    args = args if clamps is None else args._replace(clamps=dense(clamps)[0])
     of_gates, extra = (None, None) if checkpoint > 0 else split_kept(gates, H)
     dgates = None if dgates is None else split_kept(dgates, H)[0]
     h, c, dh, dc = dense(*_widened(h_0, c_0, dh_n, dc_n))

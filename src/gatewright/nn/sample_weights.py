@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from gatewright.nn import _torch_private, batched_calls, operators, precision
+from gatewright import counter_random
+from gatewright.nn import _torch_private, batched_calls, kernel_cell, operators, precision
 from gatewright.nn.call import BEFORE_X, OF_RESULTS, Call
-from gatewright.spec.cell import cell_code
+from gatewright.spec.cell import LAYER_NORM, PROJECTION, LayerWeights
 
 
 def fit(call: Call) -> bool:
     """Whether the adjoints of the weights are products of those of the gates, and the kernels can give these."""
-    plain = call.cell in (cell_code(False, 0), cell_code(True, 0))
-    if not plain or call.compute != precision.FULL or call.rates:
+    if call.cell & (PROJECTION | LAYER_NORM) or call.compute != precision.FULL:
         return False
     return _torch_private.nothing_intercepts() and not torch.compiler.is_compiling()
 
@@ -39,59 +39,120 @@ def as_one(
     sizes, tensors = batched_calls.folded_arguments(batch)
     gates = dataclasses.replace(call, need_weights=False, need_gates=True)
     *results, dpre = run(gates, sizes, *tensors)
-    y, x, h_0 = tensors[OF_RESULTS], tensors[BEFORE_X], tensors[BEFORE_X + 1]
     assert dpre is not None
-    _, extras = call.split(tensors[BEFORE_X + 3 :])
-    before = _states_before(y, h_0, sizes, call.reverse)
-    if extras.has_steps():
-        x, before = _of_steps(extras, x, before, h_0, call.reverse)
-    # (rows of all steps, calls, width)
-    d, x, before = (batched_calls.unfolded(each, count).flatten(0, -3) for each in (dpre, x, before))
-    dW = [torch.bmm(d.permute(1, 2, 0), rows.transpose(0, 1)) for rows in (x, before)]
-    if call.weights > len(dW):
-        dW += [d.sum(0), d.sum(0)]  # in memory of their own, as any two gradients
     found = [None if each is None else batched_calls.unfolded(each, count) for each in results]
     dims = [None if each is None else each.dim() - 2 for each in found]
+    dW = _of_weights(call, sizes, tensors, dpre, count)
     found[3 : 3 + call.weights], dims[3 : 3 + call.weights] = dW, [0] * len(dW)
     return (*found, None), (*dims, None)
 
 
-def _states_before(y: Tensor, h_0: Tensor, batch_sizes: Tensor | None, reverse: bool) -> Tensor:
-    """Return the hidden state before each step, shaped as y."""
-    if batch_sizes is None:
-        return torch.cat([y[1:], h_0[None]] if reverse else [h_0[None], y[:-1]])
-    steps, rows = len(batch_sizes), len(y)
-    starts = batch_sizes.cumsum(0) - batch_sizes
-    step = torch.arange(steps).repeat_interleave(batch_sizes)
-    row = torch.arange(rows) - starts[step]
-    other = step + 1 if reverse else step - 1
-    near = other.clamp(0, steps - 1)
-    there = (other == near) & (row < batch_sizes[near])
-    return torch.cat([y, h_0])[torch.where(there, starts[near] + row, rows + row)]
+def _of_weights(
+    call: Call, batch_sizes: Tensor | None, tensors: Sequence[Tensor], dpre: Tensor, count: int
+) -> list[Tensor]:
+    """Return the adjoints of the weights, of each call, in their order.
 
-
-def present_steps(extras: operators.Extras, T: int) -> Tensor | None:
-    """Return whether a row has a step, (T, B); None where all have all."""
-    if extras.lengths is None:
-        return extras.mask
-    within = torch.arange(T, device=extras.lengths.device)[:, None] < extras.lengths
-    return within if extras.mask is None else within & extras.mask
-
-
-def _of_steps(
-    extras: operators.Extras, x: Tensor, before: Tensor, h_0: Tensor, reverse: bool
-) -> tuple[Tensor, Tensor]:
-    """Return x and the hidden state before each step where rows have steps and resets of their own.
-
-    x is zero where it is not read, and may be anything.
+    Args:
+        call: which calls.
+        batch_sizes: rows of each step, of packed steps.
+        tensors: the arguments of the calls as one.
+        dpre: adjoint of the gates before activation.
+        count: number of calls.
     """
-    present = present_steps(extras, len(x))
-    if present is not None:
-        x = torch.where(present[..., None], x, 0.0)
-    if reverse and extras.lengths is not None:  # each row begins at its own end
-        first = torch.arange(len(x), device=x.device)[:, None] == extras.lengths - 1
-        before = torch.where(first[..., None], h_0, before)
-    if extras.reset is not None:
-        h_reset = torch.zeros_like(h_0) if extras.h_reset is None else extras.h_reset
-        before = torch.where(extras.reset[..., None], h_reset, before)
-    return x, before
+    y, _, cells, x, h_0, c_0 = tensors[OF_RESULTS : BEFORE_X + 3]
+    weights, extras = call.split(tensors[BEFORE_X + 3 :])
+    walk = _Walk(batch_sizes, call.reverse, extras)
+    h = walk.before(y, h_0, extras.h_reset) * walk.hidden_mask(call, h_0)
+
+    def by_call(each: Tensor) -> Tensor:
+        """Return (rows of all steps, calls, width)."""
+        return batched_calls.unfolded(each, count).flatten(0, -3)
+
+    d = by_call(dpre)
+    dW_ih, dW_hh = (torch.bmm(d.permute(1, 2, 0), by_call(rows).transpose(0, 1)) for rows in (walk.read(x), h))
+    layer = LayerWeights.of(call.cell, weights)
+    dW = LayerWeights(dW_ih, dW_hh)
+    if layer.b_ih is not None:
+        dW = dW._replace(b_ih=d.sum(0), b_hh=d.sum(0))  # in memory of their own, as any two gradients
+    if layer.w_ch is not None:
+        i, f, _, o = dpre.chunk(4, dim=-1)
+        c = walk.before(cells, c_0, extras.c_reset)
+        read = torch.cat([i * c, f * c, o * walk.read(cells)], dim=-1)
+        dW = dW._replace(w_ch=by_call(read).sum(0))
+    return list(dW.present())
+
+
+class _Walk:
+    """The steps of a call as one tensor after another needs them.
+
+    Attributes:
+        batch_sizes: rows of each step, of packed steps; else None.
+        reverse: whether the walk goes from the last step to the first.
+        extras: steps and resets that rows have for themselves.
+    """
+
+    def __init__(self, batch_sizes: Tensor | None, reverse: bool, extras: operators.Extras) -> None:
+        self.batch_sizes, self.reverse, self.extras = batch_sizes, reverse, extras
+
+    def read(self, rows: Tensor) -> Tensor:
+        """Return rows of steps, with zeros where there is no step, and anything may stand."""
+        present = None if self.batch_sizes is not None else self.extras.steps_present(len(rows))
+        return rows if present is None else torch.where(present[..., None], rows, 0.0)
+
+    def hidden_mask(self, call: Call, h_0: Tensor) -> Tensor | float:
+        """Return by what the hidden state of each step is multiplied where the gates read it."""
+        extras = self.extras
+        variant = kernel_cell.variant_of(call.cell, extras.rates, extras.seed, extras.row_ids, call.place)
+        if variant is None or variant.draws is None or not variant.cell.hidden_dropout:
+            return 1.0
+        rate, draws = variant.cell.hidden_dropout, variant.draws._replace(first_step=0)
+        mask = draws.scaled(rate, counter_random.HIDDEN_DROPOUT, 1, *h_0.shape, h_0)[0]
+        return mask if self.batch_sizes is None else mask[self._packed()[1]]
+
+    def before(self, states: Tensor, first: Tensor, reset_state: Tensor | None) -> Tensor:
+        """Return the state before each step, shaped as ``states``.
+
+        Args:
+            states: after each step.
+            first: before the first one, (B, F).
+            reset_state: what a reset sets, (B, F); None for zeros.
+        """
+        if self.batch_sizes is not None:
+            return self._before_packed(states, first)
+        T, device = len(states), states.device
+        present, reset = self.extras.steps_present(T), self.extras.reset
+        if present is None and reset is None:
+            return torch.cat([states[1:], first[None]] if self.reverse else [first[None], states[:-1]])
+        shape = states.shape[:2]
+        present = torch.ones(shape, dtype=torch.bool, device=device) if present is None else present
+        reset = torch.zeros(shape, dtype=torch.bool, device=device) if reset is None else reset
+        within = self.extras.steps_within(T)
+        reset = reset if within is None else reset & within
+        if self.reverse:
+            states, present, reset = states.flip(0), present.flip(0), reset.flip(0)
+        at = torch.arange(T, device=device)[:, None]
+        last = torch.where(present, at, -1).cummax(0)[0]  # the step that was taken last
+        last = torch.cat([last.new_full((1, shape[1]), -1), last[:-1]])
+        count = torch.cat([reset.new_zeros(1, shape[1]), reset]).cumsum(0)
+        cut = count[1:] > count.gather(0, last + 1)  # a reset since then
+        before = states.gather(0, last.clamp(min=0)[..., None].expand_as(states))
+        before = torch.where((last < 0)[..., None], first, before)
+        before = torch.where(cut[..., None], 0.0 if reset_state is None else reset_state, before)
+        return before.flip(0) if self.reverse else before
+
+    def _packed(self) -> tuple[Tensor, Tensor]:
+        """Return the step and the row of each packed row."""
+        assert self.batch_sizes is not None
+        sizes = self.batch_sizes
+        step = torch.arange(len(sizes)).repeat_interleave(sizes)
+        return step, torch.arange(len(step)) - (sizes.cumsum(0) - sizes)[step]
+
+    def _before_packed(self, states: Tensor, first: Tensor) -> Tensor:
+        assert self.batch_sizes is not None
+        sizes, (step, row) = self.batch_sizes, self._packed()
+        steps, rows = len(sizes), len(states)
+        other = step + 1 if self.reverse else step - 1
+        near = other.clamp(0, steps - 1)
+        there = (other == near) & (row < sizes[near])
+        starts = sizes.cumsum(0) - sizes
+        return torch.cat([states, first])[torch.where(there, starts[near] + row, rows + row)]

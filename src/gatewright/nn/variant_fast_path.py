@@ -7,10 +7,13 @@ from torch import Tensor
 
 from gatewright.nn import _torch_private, autograd, kernel_cell, operators, precision, transforms
 from gatewright.nn.call import Call
+from gatewright.nn.kernel_record import record_of
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant import expanded
 from gatewright.nn.variant_steps import Variant
 from gatewright.spec.cell import LayerWeights
+
+_WHOLE = operators.Extras()
 
 
 def sequence(
@@ -25,6 +28,7 @@ def sequence(
     record: bool = False,
     checkpoint: int = 0,
     compute: int = precision.FULL,
+    extras: operators.Extras = _WHOLE,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
     """Run one layer in one direction, by the kernels.
 
@@ -41,6 +45,7 @@ def sequence(
         record: whether to return the activations that the pass saved.
         checkpoint: for the backward pass keep only the states before every K-th step.
         compute: the arithmetic, "full" or one of bf16.
+        extras: steps and resets that rows have for themselves.
 
     Returns:
         What `gatewright.nn.fast_path.sequence` does.
@@ -60,7 +65,7 @@ def sequence(
         checkpoint = 0
     draws = draws if any(cell.rates()[1:]) else None
     seed, row_ids = (None, None) if draws is None else (draws.seed, draws.row_ids)
-    extras = operators.Extras(rates=cell.rates(), seed=seed, row_ids=row_ids)
+    extras = extras._replace(rates=cell.rates(), seed=seed, row_ids=row_ids)
     given = four.present()
     rates, place = tuple(extras.rates), kernel_cell.place_of(draws)
     call = Call(cell.code(), len(given), reverse, checkpoint, compute, rates, place, keep=record)
@@ -76,7 +81,7 @@ def sequence(
     assert kept is not None
     assert cells is not None
     kept_by_pass, states = (y, kept, cells), (h_0, c_0)
-    record_of_pass = kernel_cell.record_of(
-        variant, kept_by_pass, states, compute, reverse=reverse, batch_sizes=batch_sizes
+    record_of_pass = record_of(
+        variant, kept_by_pass, states, compute, reverse=reverse, batch_sizes=batch_sizes, extras=extras
     )
     return y, h_n, c_n, record_of_pass

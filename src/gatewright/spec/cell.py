@@ -19,7 +19,7 @@ from gatewright.spec.cell_features import (
 from gatewright.spec.json import require, require_size
 
 #: Bits of `CellSpec.code`; those of the activations are the first of two.
-_BIAS, _PROJECTION, _PEEPHOLE, _COUPLED = 1, 2, 4, 8
+_BIAS, PROJECTION, _PEEPHOLE, _COUPLED = 1, 2, 4, 8
 _NO_INPUT_GATE, _NO_FORGET_GATE, _NO_OUTPUT_GATE = 16, 32, 64
 _HARD_GATES, _CANDIDATE, _OUTPUT, LAYER_NORM = 128, 256, 1024, 4096
 SLSTM, EXPONENTIAL_FORGET_GATE = 8192, 16384
@@ -32,7 +32,7 @@ STORED_CELL = "_extra_state"
 STORED_RESIDUAL = "residual"
 
 #: The largest `CellSpec.code` of a plain cell.
-PLAIN_CODES = _BIAS | _PROJECTION
+PLAIN_CODES = _BIAS | PROJECTION
 
 #: Added to the variance by layer normalisation, as in `torch.nn.LayerNorm`.
 LAYER_NORM_EPSILON = 1e-5
@@ -91,7 +91,7 @@ class CellSpec(CellFeatures):
         clip, *others = rates or [0.0] * len(RATES)
         return cls(
             bias=bool(code & _BIAS),
-            proj_size=int(bool(code & _PROJECTION)),
+            proj_size=int(bool(code & PROJECTION)),
             peephole=bool(code & _PEEPHOLE),
             coupled=bool(code & _COUPLED),
             input_gate=not code & _NO_INPUT_GATE,
@@ -223,7 +223,7 @@ PLAIN_WEIGHTS = tuple(CellSpec(proj_size=1).weights(1, 1))
 
 def cell_code(bias: bool, proj_size: int) -> int:
     """Return `CellSpec.code` of a plain cell with these, unchecked: a layer asks at every call."""
-    return (_BIAS if bias else 0) | (_PROJECTION if proj_size else 0)
+    return (_BIAS if bias else 0) | (PROJECTION if proj_size else 0)
 
 
 def cell_of_bytes(values: Any) -> CellSpec:
@@ -364,5 +364,5 @@ class LayerWeights(NamedTuple):
 def _present(code: int) -> tuple[bool, ...]:
     """Return which fields of `LayerWeights` a cell has."""
     bias, normalised = code & _BIAS != 0, code & LAYER_NORM != 0
-    further = (code & _PROJECTION != 0, code & _PEEPHOLE != 0, normalised, normalised, normalised)
+    further = (code & PROJECTION != 0, code & _PEEPHOLE != 0, normalised, normalised, normalised)
     return (True, True, bias, bias, *further)
