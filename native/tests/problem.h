@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <random>
 
 #include "check.h"
@@ -37,6 +38,7 @@ struct Case {
     double saturation = 0;   // added to the biases with either sign
     int64_t checkpoint = 1;  // chunks between checkpoints
     Cell cell = {};
+    bool table = false;  // whether rows have lengths, masks and resets of their own
 
     std::string text() const {
         std::string all = "T=" + std::to_string(T) + " B=" + std::to_string(B) + " D=" + std::to_string(D) +
@@ -51,6 +53,7 @@ struct Case {
         add(!shown, " no dy");
         add(record, " record");
         add(held, " held");
+        add(table, " table");
         return all;
     }
 };
@@ -73,8 +76,10 @@ class Problem {
     Steps steps{};
     int64_t rows = 0, every = 0;
     std::vector<T> W_ih, W_hh, b_ih, b_hh, W_hr, h_0, c_0, dh_n, dc_n, clamps, peepholes, gains, cell_gain,
-        cell_bias;
-    std::vector<int64_t> row_ids;
+        cell_bias, h_reset, c_reset;
+    std::vector<int64_t> row_ids, lengths;
+    std::vector<uint8_t> mask, reset;  // (T, B)
+    std::unique_ptr<const StepPlan> plan;
     Rows<const T> x{}, dy{}, dgates{}, dcell{};
 
     explicit Problem(const Case& given) : of(given), random_(17) {
@@ -105,9 +110,16 @@ class Problem {
             gains = values(4 * given.H, 1.5), cell_gain = values(given.H, 1.5), cell_bias = values(given.H, 1);
         }
         for (int64_t b = 0; b < given.B; ++b) row_ids.push_back(5 * b + 2);
+        if (given.table) tabulate();
     }
     Problem(const Problem&) = delete;
     Problem& operator=(const Problem&) = delete;
+
+    // Of a table: whether time t is before the end of row b, whether it has a step, and whether its state is
+    // reset.
+    bool within(int64_t t, int64_t b) const { return lengths.empty() || t < lengths[b]; }
+    bool has_step(int64_t t, int64_t b) const { return within(t, b) && (mask.empty() || mask[t * of.B + b]); }
+    bool resets(int64_t t, int64_t b) const { return within(t, b) && !reset.empty() && reset[t * of.B + b]; }
 
     Weights<T> weights() const {
         const auto or_null = [](const std::vector<T>& v) { return v.empty() ? nullptr : v.data(); };
@@ -182,6 +194,19 @@ class Problem {
         rows = starts_[of.T];
         steps.sizes = batch_sizes_.data();
         steps.starts = starts_.data();
+    }
+
+    void tabulate() {
+        const int64_t T_ = of.T, B = of.B;
+        for (int64_t b = 0; b < B; ++b)
+            lengths.push_back(b == 0 ? T_ : b == 1 ? 0 : static_cast<int64_t>(random_() % (T_ + 1)));
+        for (int64_t k = 0; k < T_ * B; ++k)
+            mask.push_back(random_() % 3 != 0), reset.push_back(random_() % 4 == 0);
+        h_reset = values(B * sizes.P, 1), c_reset = values(B * of.H, 1);
+        for (int64_t t = 0; t < T_; ++t)
+            for (int64_t b = 0; b < B; ++b)
+                if (!has_step(t, b)) std::fill_n(const_cast<T*>(x.at(steps, t, b)), of.D, untouched<T>());
+        plan = std::make_unique<const StepPlan>(T_, B, lengths.data(), mask.data(), reset.data(), of.reverse);
     }
 
     Rows<const T> input(int64_t width) {

@@ -1,6 +1,7 @@
 // The equations of cell.h as plain loops, forward and backward, in a wider type: the judge of what kernels give.
 #include <cfloat>
 #include <type_traits>
+#include <utility>
 
 #include "problem.h"
 
@@ -51,6 +52,17 @@ class Reference {
             const int64_t t = p.steps.time(s);
             for (int64_t b = 0; b < p.steps.rows(t); ++b) {
                 const int64_t place = p.steps.start(t) + b;
+                if (p.resets(t, b)) {
+                    std::copy_n(&p.c_reset[b * H], H, &c[b * H]);
+                    std::copy_n(&p.h_reset[b * P], P, &h[b * P]);
+                }
+                if (!p.has_step(t, b)) {  // past the end zeros; else what is carried, by f alone
+                    if (!p.within(t, b)) continue;
+                    std::copy_n(&h[b * P], P, &y[place * P]);
+                    std::copy_n(&c[b * H], H, &cell[place * H]);
+                    std::fill_n(&gates[(place * 4 + 1) * H], H, W(1));
+                    continue;
+                }
                 std::copy_n(&c[b * H], H, &c_before[place * H]);
                 std::copy_n(&h[b * P], P, &h_before[place * P]);
                 const T* const x = p.x.at(p.steps, t, b);
@@ -85,16 +97,28 @@ class Reference {
 
     void backward() {
         Values &dx = results["dx"], &dW_ih = results["dW_ih"], &dW_hh = results["dW_hh"], &db = results["db"],
-               &dW_hr = results["dW_hr"];
+               &dW_hr = results["dW_hr"], &dh_reset = results["dh_reset"], &dc_reset = results["dc_reset"];
         dx.resize(p.rows * D), dW_ih.resize(4 * H * D), dW_hh.resize(4 * H * P), db.resize(4 * H);
         dW_hr.resize(n.projected ? P * H : 0);
         Values dh(p.dh_n.begin(), p.dh_n.end()), dc(p.dc_n.begin(), p.dc_n.end()), dshown(H), dpre(4 * H);
-        dh.resize(B * P), dc.resize(B * H);
+        dh.resize(B * P), dc.resize(B * H), dh_reset.resize(B * P), dc_reset.resize(B * H);
+        const auto cut = [&](int64_t t, int64_t b) {
+            for (int64_t k = 0; p.resets(t, b) && k < P; ++k)
+                dh_reset[b * P + k] += std::exchange(dh[b * P + k], W(0));
+            for (int64_t k = 0; p.resets(t, b) && k < H; ++k)
+                dc_reset[b * H + k] += std::exchange(dc[b * H + k], W(0));
+        };
         for (int64_t s = T_ - 1; s >= 0; --s) {
             const int64_t t = p.steps.time(s);
             for (int64_t b = 0; b < p.steps.rows(t); ++b) {
                 const int64_t place = p.steps.start(t) + b;
+                if (!p.within(t, b)) continue;
                 for (int64_t k = 0; p.dy.data && k < P; ++k) dh[b * P + k] += p.dy.at(p.steps, t, b)[k];
+                if (!p.has_step(t, b)) {
+                    for (int64_t k = 0; p.dcell.data && k < H; ++k) dc[b * H + k] += p.dcell.at(p.steps, t, b)[k];
+                    cut(t, b);
+                    continue;
+                }
                 for (int64_t u = 0; u < H; ++u) {
                     dshown[u] = n.projected ? 0 : dh[b * P + u];
                     for (int64_t k = 0; n.projected && k < P; ++k) {
@@ -116,6 +140,7 @@ class Reference {
                         dW_hh[row * P + k] += dpre[row] * h_before[place * P + k];
                     }
                 }
+                cut(t, b);
             }
         }
         results["dh_0"] = dh, results["dc_0"] = dc;

@@ -91,14 +91,23 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
     call.extra = extra.size() ? extra.data() : nullptr;
     call.threads = how.threads;
     call.split = how.split;
+    if (p.plan) {
+        const StepPlan& plan = *p.plan;
+        call.table = &plan.table();
+        call.sizes.T = plan.steps();
+        if (plan.sizes()) call.steps = {plan.steps(), n.B, plan.sizes(), plan.starts(), false};
+        call.h_reset = p.h_reset.data();
+        call.c_reset = p.c_reset.data();
+        call.fill_kept = true;
+    }
     run_forward(kernels, call);
     results["y"] = y.values("y");
     results["h_n"] = values("h_n", h_n);
     results["c_n"] = values("c_n", c_n);
     if (record) results["gates"] = values("gates", gates), results["cell"] = values("cell", cell);
     if (record && p.of.cell.heads > 0) show_averaging(results["gates"], n.H);
-    if (checkpoints) results["checkpoints"] = values("checkpoints", kept);
-    if (extra.size()) results["extra"] = values("extra", extra);
+    if (checkpoints && !p.plan) results["checkpoints"] = values("checkpoints", kept);
+    if (extra.size() && !p.plan) results["extra"] = values("extra", extra);
     if (how.keep == Keep::nothing) return results;
 
     RowsOut<T> dx(p, p.of.need_x ? n.D : 0);
@@ -109,8 +118,14 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
         dcell_gain(wanted * p.cell_gain.size()), dcell_bias(wanted * p.cell_bias.size());
     const auto data = [](Output<T>& output) { return output.size() ? output.data() : nullptr; };
     BackwardCall<T, S> back{};
-    back.sizes = n;
-    back.steps = p.steps;
+    back.sizes = call.sizes;
+    back.steps = call.steps;
+    back.table = call.table;
+    back.h_reset = call.h_reset;
+    back.c_reset = call.c_reset;
+    Output<T> dh_reset(p.h_reset.size()), dc_reset(p.c_reset.size());
+    back.dh_reset = data(dh_reset);
+    back.dc_reset = data(dc_reset);
     back.weights = {W_ih, W_hh, b_ih, b_hh, W_hr};
     back.x = in(p.x);
     back.y = in(y.read());
@@ -142,6 +157,8 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
     if (p.of.need_x) results["dx"] = dx.values("dx");
     results["dh_0"] = values("dh_0", dh_0);
     results["dc_0"] = values("dc_0", dc_0);
+    if (p.plan)
+        results["dh_reset"] = values("dh_reset", dh_reset), results["dc_reset"] = values("dc_reset", dc_reset);
     if (!wanted) return results;
     results["dW_ih"] = values("dW_ih", dW_ih);
     results["dW_hh"] = values("dW_hh", dW_hh);

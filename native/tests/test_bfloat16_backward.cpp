@@ -51,6 +51,8 @@ void test_bfloat16_backward() {
             test_case(of);
             of.D = 3;  // a narrow input
             test_case(of);
+            of.packed = false, of.table = true;
+            test_case(of);
         }
     test_case({3, 1, 1, 1});
     const Case chunks{24, 43, 5, 140};  // two, the first with an odd number of rows

@@ -39,7 +39,7 @@ void check_same_bits(const Named<T>& got, const Named<T>& expected, const std::s
 template <class T>
 void check_steps(const Kernels<T>& kernels, const Problem<T>& p, const Named<T>& expected) {
     const Sizes& n = p.sizes;
-    if (p.of.packed || p.of.reverse || p.of.held || p.of.lie != Lie::dense) return;
+    if (p.of.packed || p.of.reverse || p.of.held || p.of.table || p.of.lie != Lie::dense) return;
     Output<T> memory(kernels.panels_size(n, true, false));
     const Panels<T> panels = pack_weights(kernels, n, p.weights(), memory.data());
     memory.check_written("panels");
@@ -132,6 +132,10 @@ void test_small() {
         test_both(c);
         c.held = true;
         if (n % 7 < 3) test_both(c);
+        c.packed = false, c.table = true;
+        if (n % 3 == 0) test_both(c);
+        c.held = false;
+        test_both(c);
     }
 }
 
@@ -153,6 +157,9 @@ void test_values() {
     test_both({.T = 40, .B = 5, .D = 9, .H = 33, .held = true});
     test_both({.T = 60, .B = 1, .D = 16, .H = 48, .reverse = true, .held = true});
     test_both({.T = 30, .B = 7, .D = 3, .H = 40, .P = 5, .reverse = true, .packed = true, .held = true});
+    test_both({.T = 40, .B = 9, .D = 17, .H = 33, .record = true, .table = true});
+    test_both({.T = 60, .B = 5, .D = 2, .H = 65, .P = 5, .reverse = true, .checkpoint = 2, .table = true});
+    test_both({.T = 60, .B = 1, .D = 16, .H = 48, .reverse = true, .table = true});
     test_case<double>({.T = 140, .B = 1, .D = 2, .H = 257, .lie = Lie::gaps, .record = true});
     CHECK(pool_size() == 2);
 }

@@ -59,6 +59,8 @@ void check_differences(const Kernels<double>& kernels, Problem<double>& p, const
     if (p.of.P) check_some("dW_hr", p.W_hr);
     check_some("dh_0", p.h_0);
     check_some("dc_0", p.c_0);
+    check_some("dh_reset", p.h_reset);
+    check_some("dc_reset", p.c_reset);
     check_some("dpeepholes", p.peepholes);
     check_some("dgains", p.gains);
     check_some("dcell_gain", p.cell_gain);
@@ -172,10 +174,14 @@ void test_variants() {
         if (cell.rates[1] == 0) test_cell({.T = 4, .B = 2, .D = 3, .H = 17, .P = 5, .record = true}, cell, what);
         if (cell.rates[1] == 0)
             test_cell({.T = 4, .B = 2, .D = 3, .H = 8, .record = true, .held = true}, cell, what);
+        test_cell({.T = 6, .B = 5, .D = 3, .H = 17, .record = true, .table = true}, cell, what);
+        if (cell.rates[1] == 0)
+            test_cell({.T = 5, .B = 4, .D = 3, .H = 9, .P = 5, .reverse = true, .table = true}, cell, what);
     }
     test_slstm();
     test_cell({.T = 60, .B = 13, .D = 3, .H = 65, .record = true}, cells.back().second, "all ");
     test_cell({.T = 60, .B = 1, .D = 16, .H = 48, .reverse = true}, cells.back().second, "all ");
+    test_cell({.T = 40, .B = 9, .D = 17, .H = 33, .reverse = true, .table = true}, cells.back().second, "all ");
 }
 
 }  // namespace gatewright::tests

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from gatewright import equations
-from gatewright.nn import LSTM, fallback, fast_path
+from gatewright import CellSpec, equations
+from gatewright.errors import SlowPathWarning
+from gatewright.nn import LSTM, fallback, fast_path, precision, slow_path
 from gatewright.nn.held_gates import sequence_held
+from gatewright.nn.variant_steps import Variant
 from gatewright.spec.cell import LayerWeights
+from tests.support.variant_cells import TOGETHER, label
 
 T, B, D, H = 6, 2, 3, 5
 HELD = [(0, 1, 0.25), (1, 2, 1.0), (2, 3, -1.0), (3, 4, 0.0), (3, 1, 0.5)]
@@ -64,6 +71,7 @@ def test_where_nothing_is_held_the_bits_are_those_of_the_whole_sequence(dtype: t
         assert torch.equal(getattr(found[3], name), getattr(expected[3], name))
 
 
+@pytest.mark.usefixtures("no_slow_path")
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("proj_size", [0, 2])
 def test_gradients_are_finite_differences(proj_size: int, reverse: bool) -> None:
@@ -91,6 +99,64 @@ def test_gradients_are_finite_differences(proj_size: int, reverse: bool) -> None
         torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-8)
     dW_ih = gradients[3].unflatten(0, (4, H))
     assert not any(dW_ih[gate, unit].any() for gate, unit, _ in HELD)
+
+
+@pytest.mark.usefixtures("no_slow_path")
+@pytest.mark.parametrize("compute", [precision.FULL, precision.BF16_KEPT_FLOAT32, precision.BF16])
+@pytest.mark.parametrize("cell", [CellSpec(), *(CellSpec(**features) for features in TOGETHER)], ids=label)
+def test_gradients_of_every_cell_are_those_of_torch_s_operations(cell: CellSpec, compute: int) -> None:
+    """Of results and of a record; in bf16 next to float64, to the rounding of operands."""
+    torch.manual_seed(4)
+    dtype = torch.float64 if compute == precision.FULL else torch.float32
+    layer = LSTM(D, H, cell=cell, dtype=dtype)
+    weights = layer.layer_weights(0)
+    inputs = [torch.randn(shape, dtype=dtype) for shape in ((T, B, D), (B, cell.proj_size or H), (B, H))]
+    clamps = example(0, dtype)[-1]
+    variant = Variant(cell) if cell.features() else None
+    names = ("input_gate", "forget_gate", "candidate", "output_gate", "cell")
+    d = [torch.randn(T, B, H, dtype=torch.float64) for _ in names]
+
+    def gradients(run: Any, wide: torch.dtype, **options: Any) -> Any:
+        leaves = [each.detach().to(wide).requires_grad_() for each in (*inputs, *weights.present())]
+        of = (
+            LayerWeights.of(weights.code, leaves[3:])
+            if variant is None
+            else LayerWeights.of(cell.code(), leaves[3:])
+        )
+        y, h_n, c_n, record = run(*leaves[:3], of, clamps=clamps.to(wide), variant=variant, **options)
+        loss = y.double().square().sum() + h_n.double().sum() + c_n.double().sum()
+        loss = loss + sum(
+            (getattr(record, name).double() * each).sum() for name, each in zip(names, d, strict=True)
+        )
+        return torch.autograd.grad(loss, leaves)
+
+    found = gradients(sequence_held, dtype, compute=compute, reverse=True)
+    expected = gradients(fallback.sequence, torch.float64, reverse=True)
+    for a, b in zip(found, expected, strict=True):
+        scale = max(1.0, float(b.abs().max()))
+        assert float((a.double() - b).abs().max()) <= scale * (1e-12 if compute == precision.FULL else 0.06)
+
+
+def test_second_derivatives_go_through_held_gates() -> None:
+    x, h_0, c_0, weights, clamps = example(0)
+    leaves = [each.clone().requires_grad_() for each in (x[:2], h_0, c_0, *weights.present())]
+
+    def run(x: torch.Tensor, h: torch.Tensor, c: torch.Tensor, *given: torch.Tensor) -> Any:
+        y, _, c_n, record = sequence_held(x, h, c, LayerWeights.of(weights.code, given), clamps)
+        return y, c_n, record.forget_gate
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SlowPathWarning)
+        assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
+
+
+@pytest.fixture
+def no_slow_path() -> Iterator[None]:
+    """Torch's operations, which say so, raise."""
+    slow_path._say.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SlowPathWarning)
+        yield
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")

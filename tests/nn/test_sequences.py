@@ -355,6 +355,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "lengths: expected numbers from 0 to 5, the steps of the input, got 1 to 6",
     ),
     ({"lengths": torch.tensor([-1, 5])}, "lengths: expected numbers from 0 to 5"),
+    (
+        {"lengths": torch.ones(2, dtype=torch.int64, device="meta")},
+        "lengths: expected a tensor with values, for an input on cpu, got one on the meta device",
+    ),
+    ({"reset": torch.ones(5, 2, dtype=torch.bool, device="meta")}, "reset: expected a tensor with values"),
     ({"mask": torch.ones(5, 2)}, r"mask: expected a bool tensor of shape \(5, 2\), \(T, B\), got torch.float32"),
     ({"mask": torch.ones(2, 5, dtype=torch.bool)}, "mask: expected a bool tensor"),
     ({"reset": torch.ones(5, dtype=torch.bool)}, "reset: expected a bool tensor"),

@@ -17,6 +17,7 @@ from gatewright.nn import (
     layer_stack,
     precision,
     recompute,
+    slow_path,
     variant,
     variant_fast_path,
 )

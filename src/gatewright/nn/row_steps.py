@@ -132,6 +132,7 @@ def _flags(
     if not isinstance(value, Tensor) or value.dtype != torch.bool or tuple(value.shape) != shape:
         expected = f"a bool tensor of shape {shape}, {'(B, T)' if swapped else '(T, B)' if batched else '(T,)'}"
         raise GatewrightError(name, expected, _described(value))
+    require_values(name, value, device)
     value = value.detach().to(device)
     return value.t() if swapped else value if batched else value[:, None]
 
@@ -143,6 +144,7 @@ def _lengths(value: Any, T: int, B: int, batched: bool, device: torch.device) ->
     shape = (B,) if batched else ()
     if not isinstance(value, Tensor) or value.dtype not in _WHOLE or tuple(value.shape) != shape:
         raise GatewrightError("lengths", f"a tensor of whole numbers of shape {shape}", _described(value))
+    require_values("lengths", value, device)
     hidden = _torch_private.is_wrapped(value)
     value = value.detach().to(torch.int64)  # a narrow type does not have every T
     expected = f"numbers from 0 to {T}, the steps of the input"
@@ -153,6 +155,16 @@ def _lengths(value: Any, T: int, B: int, batched: bool, device: torch.device) ->
         elif not bool(fit):
             raise GatewrightError("lengths", expected, f"{int(value.min())} to {int(value.max())}")
     return (value if batched else value[None]).to(device)
+
+
+def require_values(name: str, tensor: Tensor, device: torch.device) -> None:
+    """Require that a tensor has values where the input, on ``device``, has some.
+
+    Raises:
+        GatewrightError: if it is on the meta device, and the input is not.
+    """
+    if tensor.is_meta and device.type != "meta":
+        raise GatewrightError(name, f"a tensor with values, for an input on {device}", "one on the meta device")
 
 
 def _pair(value: Any) -> tuple[Any, Any] | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
+from gatewright.nn.row_steps import require_values
 
 #: Options that do not go along the steps of the input.
 _OF_ROWS = ("lengths", "reset_to")
@@ -65,12 +66,17 @@ def tbptt(
         raise GatewrightError(
             "layer", "one that reads forward only, which can go on where it was", "a bidirectional one"
         )
+    if isinstance(options.get("record"), bool) and options.pop("record"):
+        expected = "False: a chunk gives its output and its state; for its record, call the layer on a chunk"
+        raise GatewrightError("record", expected, "True")
     if isinstance(stream, PackedSequence):
         raise GatewrightError("stream", "a padded input, with lengths=", "a PackedSequence")
     if isinstance(stream, Tensor):
         time = _time(layer, stream, dim)
-        _require_along(stream, [*along, *_by_step(options).values()], time)
-        options["lengths"] = _lengths(options.get("lengths"), stream.shape[time])
+        _require_along(
+            stream, {"along": along, **{name: [each] for name, each in _by_step(options).items()}}, time
+        )
+        options["lengths"] = _lengths(options.get("lengths"), stream, time)
         pieces: Iterable[Any] = [(stream, *along)]
     elif along or options:
         expected = "none with an iterable, whose pieces are tuples of an input and the tensors along it"
@@ -96,7 +102,7 @@ def _chunks(
                 "stream", "pieces that are tensors, or tuples that begin with one", type(x).__name__
             )
         time = _time(layer, x, dim)
-        _require_along(x, along, time)
+        _require_along(x, {"along": along}, time)
         for first in range(0, x.shape[time], chunk):
             steps = min(chunk, x.shape[time] - first)
             given = {name: each.narrow(time, first, steps) for name, each in _by_step(options).items()}
@@ -115,18 +121,22 @@ def _by_step(options: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: each for name, each in options.items() if name not in _OF_ROWS and each is not None}
 
 
-def _lengths(lengths: Any, T: int) -> Tensor | None:
+def _lengths(lengths: Any, x: Tensor, time: int) -> Tensor | None:
     """Return lengths as int64, from which earlier steps can be subtracted, and checked, since chunks clamp them.
 
     Raises:
-        GatewrightError: if they are not whole numbers from 0 to T.
+        GatewrightError: if they are not whole numbers from 0 to the steps of the input.
     """
+    T = x.shape[time]
     if lengths is None:
         return None
     if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.dtype == torch.bool:
         got = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
         raise GatewrightError("lengths", "a tensor of whole numbers", str(got))
+    require_values("lengths", lengths, x.device)
     lengths = lengths.to(torch.int64)
+    if lengths.is_meta:  # as the input is: there is nothing to look at
+        return lengths
     if lengths.numel() > 0 and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
         got = f"{int(lengths.min())} to {int(lengths.max())}"
         raise GatewrightError("lengths", f"numbers from 0 to {T}, the steps of the input", got)
@@ -146,13 +156,15 @@ def _time(layer: Any, x: Tensor, dim: int | None) -> int:
     return 1 if x.dim() == 3 else 0
 
 
-def _require_along(x: Tensor, along: Iterable[Any], time: int) -> None:
-    for each in along:
-        if not isinstance(each, Tensor):
-            raise GatewrightError("along", "tensors", type(each).__name__)
-        if each.dim() <= time or each.shape[time] != x.shape[time]:
-            expected = f"{x.shape[time]} steps in dimension {time}, as in the input"
-            raise GatewrightError("along", expected, f"shape {tuple(each.shape)}")
+def _require_along(x: Tensor, along: Mapping[str, Iterable[Any]], time: int) -> None:
+    """Require that all are tensors with the steps of the input; the keys name them in errors."""
+    for name, tensors in along.items():
+        for each in tensors:
+            if not isinstance(each, Tensor):
+                raise GatewrightError(name, "tensors along the input", type(each).__name__)
+            if each.dim() <= time or each.shape[time] != x.shape[time]:
+                expected = f"{x.shape[time]} steps in dimension {time}, as in the input"
+                raise GatewrightError(name, expected, f"shape {tuple(each.shape)}")
 
 
 def _detached(state: Any) -> Any:
