@@ -165,11 +165,11 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
         }
     }
     if (dpre) {
-        if (call.variant.gains) refuse("dpre", "None with layer norm", shape_of(*dpre));
+        if (call.variant.gains) refuse("wanted.gates", "None with layer norm", shape_of(*dpre));
         if constexpr (kPairs<S>)
-            refuse("dpre", "None with compute='bf16'", shape_of(*dpre));
+            refuse("wanted.gates", "None with compute='bf16'", shape_of(*dpre));
         else
-            call.dpre = problem.rows_in(problem.result_rows("dpre", dpre, 4 * n.H).data, 4 * n.H);
+            call.dpre = problem.rows_in(problem.result_rows("wanted.gates", dpre, 4 * n.H).data, 4 * n.H);
     }
     call.dh_0 = dh_0.data;
     call.dc_0 = dc_0.data;
@@ -219,7 +219,7 @@ nb::tuple backward(nb::handle d, nb::handle inputs, nb::handle kept, nb::handle 
     const OutputGradients gradients(d);
     const LayerArrays layer(weights);
     const SequenceArgs sequence(args);
-    const bool x_too = flag_of("need_x", need_x), weights_too = flag_of("need_weights", need_weights);
+    const bool x_too = flag_of("wanted.x", need_x), weights_too = flag_of("wanted.weights", need_weights);
     const Room room = room_of("dpre", dpre);
     const Array& x = given.x;
     if (sequence.compute == Compute::int8) refuse("compute", "'full' or 'bf16' for a backward pass", "'int8'");

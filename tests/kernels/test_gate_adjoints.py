@@ -38,9 +38,9 @@ def test_products_of_it_are_the_other_adjoints(dtype: str, H: int, args: kernels
     kept = kernels.forward(*inputs, weights, args, keep=True)
     d = kernels.OutputGradients(random(*rows, out), random(B, out), random(B, H))
     dpre = np.full((*rows, 4 * H), np.nan, dtype)
-    found = kernels.backward(d, inputs, kept, weights, args, dpre=dpre)
+    found = kernels.backward(d, inputs, kept, weights, args, kernels.Wanted(gates=dpre))
     alone = np.full_like(dpre, np.nan)
-    kernels.backward(d, inputs, kept, weights, args, need_x=False, need_weights=False, dpre=alone)
+    kernels.backward(d, inputs, kept, weights, args, kernels.Wanted(False, False, alone))
     assert np.array_equal(dpre, alone)
     plain = kernels.backward(d, inputs, kept, weights, args)
     assert all(np.array_equal(a, b) for a, b in zip(found, plain, strict=True) if a is not None)
@@ -57,7 +57,7 @@ def test_memory_that_does_not_fit_is_refused() -> None:
     inputs = kernels.Inputs(np.ones((5, 1, 3)), np.zeros((1, 2)), np.zeros((1, 2)))
     kept = kernels.forward(*inputs, weights, keep=True)
     d = kernels.OutputGradients(dc_n=np.ones((1, 2)))
-    with pytest.raises(GatewrightError, match=r"^dpre: expected shape \(5, 1, 8\), got \(5, 1, 2\)"):
-        kernels.backward(d, inputs, kept, weights, dpre=np.zeros((5, 1, 2)))
-    with pytest.raises(GatewrightError, match=r"^dpre: expected float64, as the other arguments"):
-        kernels.backward(d, inputs, kept, weights, dpre=np.zeros((5, 1, 8), "float32"))
+    with pytest.raises(GatewrightError, match=r"^wanted.gates: expected shape \(5, 1, 8\), got \(5, 1, 2\)"):
+        kernels.backward(d, inputs, kept, weights, wanted=kernels.Wanted(gates=np.zeros((5, 1, 2))))
+    with pytest.raises(GatewrightError, match=r"^wanted.gates: expected float64, as the other arguments"):
+        kernels.backward(d, inputs, kept, weights, wanted=kernels.Wanted(gates=np.zeros((5, 1, 8), "float32")))

@@ -209,7 +209,8 @@ def test_nothing_crashes(code: str, argument: str) -> None:
         ("kernels.backward(None, I, K, W)", "d"),
         ("kernels.backward(D(dy=[1.0]), I, K, W)", "dy"),
         ("kernels.backward(D(), I._replace(h_0=None), K, W)", "h_0"),
-        ("kernels.backward(D(), I, K, W, need_x=1)", "need_x"),
+        ("kernels.backward(D(), I, K, W, wanted=kernels.Wanted(x=1))", "wanted.x"),
+        ("kernels.backward(D(), I, K, W, wanted=(True, True, None))", "wanted"),
         ("kernels.backward(D(), I, kernels.forward(x, h, h, W), W)", "kept"),
     ],
 )

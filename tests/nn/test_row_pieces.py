@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from gatewright.nn import fallback, operators, recompute
+from gatewright.nn import fallback, recompute
+from gatewright.nn.extras import Extras
 from tests.support.other_device import run_as_elsewhere
 
 from .test_sequences import CASES, Case, assert_close
@@ -40,7 +41,7 @@ def test_rows_are_those_of_the_plainest_loop(options: dict[str, Any], monkeypatc
 def test_records_and_their_gradients_are_those_of_the_loop_of_cells(kinds: str, reverse: bool) -> None:
     case = Case(kinds=kinds, T=9, B=6)
     reset_to = [state[0].expand(6, -1) for state in case.reset_to] if "t" in kinds else (None, None)
-    extras = operators.Extras(*(case.steps.get(name) for name in ("lengths", "mask", "reset")), *reset_to)
+    extras = Extras(*(case.steps.get(name) for name in ("lengths", "mask", "reset")), *reset_to)
     state, weights = [each[0] for each in case.hx], case.layer.layer_weights(0)
     results = []
     for sequence in (recompute.sequence, fallback.sequence):

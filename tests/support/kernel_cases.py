@@ -116,7 +116,7 @@ def forward(problem: Problem, **options: Any) -> kernels.Forward:
 
 
 def backward(problem: Problem, kept: kernels.Forward | kernels.Kept, /, **options: Any) -> kernels.Backward:
-    own = {name: options.pop(name) for name in ("out", "need_x", "need_weights") if name in options}
+    own = {name: options.pop(name) for name in ("out", "wanted") if name in options}
     return kernels.backward(problem.d, problem.inputs, kept, problem.weights, problem.args(**options), **own)
 
 

@@ -14,6 +14,7 @@ from gatewright.kernels.arguments import (
     OutputGradients,
     SequenceArgs,
     Steps,
+    Wanted,
 )
 from gatewright.kernels.calls import (
     CHUNK_BYTES,
@@ -45,6 +46,7 @@ __all__ = [
     "OutputGradients",
     "SequenceArgs",
     "Steps",
+    "Wanted",
     "backward",
     "chunk_steps",
     "fma_peak",

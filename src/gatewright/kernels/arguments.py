@@ -122,6 +122,21 @@ class OutputGradients(NamedTuple):
     dcell: Array | None = None
 
 
+class Wanted(NamedTuple):
+    """Which adjoints are wanted of a backward pass, next to those of the states.
+
+    Attributes:
+        x: whether dx is.
+        weights: whether those of weights and biases are.
+        gates: contiguous memory for the adjoint of the gates before activation, (T, B, 4H) or (rows, 4H); None
+            where that is not wanted, as with ``compute="bf16"`` or layer normalisation.
+    """
+
+    x: bool = True
+    weights: bool = True
+    gates: Array | None = None
+
+
 class Forward(NamedTuple):
     """What a forward pass gives.
 

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from gatewright.errors import GatewrightError
-from gatewright.kernels.arguments import Array, Backward, Forward, Inputs, Kept, OutputGradients, SequenceArgs
+from gatewright.kernels.arguments import (
+    Array,
+    Backward,
+    Forward,
+    Inputs,
+    Kept,
+    OutputGradients,
+    SequenceArgs,
+    Wanted,
+)
 from gatewright.kernels.machine import threads_in_use
 from gatewright.native_module import _kernels
 from gatewright.spec.cell import PLAIN_WEIGHTS, LayerWeights
@@ -22,6 +31,8 @@ _PLAIN = len(PLAIN_WEIGHTS)
 
 #: Every row has every step, in order.
 _WHOLE = SequenceArgs()
+
+_EVERYTHING = Wanted()
 
 
 def forward(
@@ -69,11 +80,9 @@ def backward(
     kept: Forward | Kept,
     weights: LayerWeights,
     args: SequenceArgs = _WHOLE,
+    wanted: Wanted = _EVERYTHING,
     *,
-    need_x: bool = True,
-    need_weights: bool = True,
     out: Sequence[Array | None] = (),
-    dpre: Array | None = None,
 ) -> Backward:
     """Run the adjoint of `forward`: backpropagation through time (Werbos 1990, Proceedings of the IEEE 78(10)).
 
@@ -83,11 +92,8 @@ def backward(
         kept: what `forward` gave with ``keep=True``.
         weights: as `forward` had them.
         args: as `forward` had them.
-        need_x: whether dx is wanted.
-        need_weights: whether the adjoints of weights and biases are wanted.
+        wanted: which adjoints are.
         out: as in `forward`, for the fields of this result.
-        dpre: contiguous memory for the adjoint of the gates before activation, (T, B, 4H) or (rows, 4H); None
-            where that is not wanted, as with ``compute="bf16"`` or layer normalisation.
 
     Raises:
         GatewrightError: if shapes, types or strides do not fit.
@@ -98,6 +104,9 @@ def backward(
     >>> backward(OutputGradients(dc_n=np.ones((1, 2))), inputs, kept, weights).dc_0
     array([[0.03125, 0.03125]])
     """
+    if not isinstance(wanted, Wanted):
+        raise GatewrightError("wanted", "a kernels.Wanted", type(wanted).__name__)
+    need_x, need_weights, dpre = wanted
     results = _kernels.backward(d, inputs, kept, weights, _with_threads(args), need_x, need_weights, out, dpre)
     return Backward._make(_filled(results, out))
 

@@ -120,21 +120,20 @@ def _by_kernels(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> tuple[
     y, *kept = tensors[OF_RESULTS:BEFORE_X]
     x, h_0, c_0, *rest = tensors[BEFORE_X:]
     weights, extras = call.split(rest)
-    run: Any = operators.lstm_backward_kernel if direct(*tensors, batch_sizes) else operators.lstm_backward
+    needs = [int(call.need_x), int(call.need_weights)]
+    options = [int(call.reverse), call.checkpoint, *needs, call.compute, *call.place]
+    d, inputs = tensors[:OF_RESULTS], [x, h_0, c_0]
+    kept = [y, *(y.new_empty(0) if each is None else each.contiguous() for each in kept)]
     dpre = None
     if call.need_gates:
-        dpre = torch.zeros_like(kept[0], memory_format=torch.contiguous_format)
-        run = functools.partial(operators.lstm_backward_kernel, dpre=dpre)
-    dx, dh_0, dc_0, dW = run(
-        list(tensors[:OF_RESULTS]),
-        [x, h_0, c_0],
-        weights,
-        call.cell,
-        batch_sizes,
-        [y, *(y.new_empty(0) if each is None else each.contiguous() for each in kept)],
-        [int(call.reverse), call.checkpoint, int(call.need_x), int(call.need_weights), call.compute, *call.place],
-        *extras.present(),
-    )
+        dpre = torch.zeros_like(kept[1], memory_format=torch.contiguous_format)
+        of_kernels = operators.BackwardCall.of(call.cell, batch_sizes, options, extras).into_gates(dpre)
+        dx, dh_0, dc_0, dW = of_kernels.run(d, inputs, weights, kept)
+    else:
+        run = operators.lstm_backward_kernel if direct(*tensors, batch_sizes) else operators.lstm_backward
+        dx, dh_0, dc_0, dW = run(
+            list(d), inputs, weights, call.cell, batch_sizes, kept, options, *extras.present()
+        )
     more = iter(dW)
     of_weights = [next(more) if call.need_weights else None for _ in weights]
     of_state = [None if state is None else next(more) for state in (extras.h_reset, extras.c_reset)]

@@ -11,8 +11,9 @@ from torch import Tensor
 from gatewright.nn import _torch_private, adjoint, operators, precision
 from gatewright.nn.adjoint import differentiable, direct
 from gatewright.nn.call import Call
+from gatewright.nn.extras import Extras
 
-_NO_EXTRAS = operators.Extras()
+_NO_EXTRAS = Extras()
 _TENSORS = len(_NO_EXTRAS.tensors())
 
 
@@ -30,7 +31,7 @@ class Lstm(torch.autograd.Function):
         cell: int,
         batch_sizes: Tensor | None,
         options: Any,
-        extras: operators.Extras,
+        extras: Extras,
         *tensors: Any,
     ) -> Any:
         """Run the operator, and keep what the backward pass needs.
@@ -51,7 +52,7 @@ class Lstm(torch.autograd.Function):
             else _torch_private.redispatch(operators.lstm, keys, *inputs, *extras.present())
         )
         y, h_n, c_n, gates, cells = results
-        ctx.extras = operators.Extras(rates=extras.rates)
+        ctx.extras = Extras(rates=extras.rates)
         ctx.save_for_backward(batch_sizes, y, gates, cells, x, h_0, c_0, *weights, *extras.tensors())
         ctx.set_materialize_grads(False)  # zeros for gates that no loss reads would be the largest tensor of all
         if not record_wanted:
@@ -74,7 +75,7 @@ def gradients_of(
     saved: Sequence[Any],
     d: Sequence[Tensor | None],
     needs: Sequence[bool],
-    extras: operators.Extras = _NO_EXTRAS,
+    extras: Extras = _NO_EXTRAS,
 ) -> list[Any]:
     """Return the adjoints of x, h_0, c_0, the weights, h_reset and c_reset: None where one is not needed.
 
@@ -103,7 +104,7 @@ def layer(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> Sequence[Ten
     Args:
         call: which call.
         batch_sizes: rows of each step, of packed steps.
-        tensors: x, h_0, c_0, the weights, and `operators.Extras.tensors`.
+        tensors: x, h_0, c_0, the weights, and `Extras.tensors`.
 
     Returns:
         y, h_n, c_n, gates and cell states, of which the last two are None where the call does not keep them.
@@ -127,7 +128,7 @@ def layer(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> Sequence[Ten
 
 def _with_adjoint(keys: Any, *inputs: Any) -> Any:
     x, h_0, c_0, weights, cell, batch_sizes, options, *more = inputs
-    extras = operators.Extras(*more)
+    extras = Extras(*more)
     states = extras.h_reset, extras.c_reset
     if not differentiable(x, h_0, c_0, *weights, *states):
         return _torch_private.redispatch(operators.lstm, keys, *inputs)
@@ -138,8 +139,8 @@ def _with_adjoint(keys: Any, *inputs: Any) -> Any:
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     """Keep what `_later` needs."""
     x, h_0, c_0, weights, ctx.cell, batch_sizes, options, *more = inputs
-    extras = operators.Extras(*more)
-    ctx.extras = operators.Extras(rates=extras.rates)
+    extras = Extras(*more)
+    ctx.extras = Extras(rates=extras.rates)
     ctx.reverse, ctx.kept, ctx.checkpoint, ctx.compute = operators.with_compute(options)
     ctx.place = operators.place_of_draws(options)
     y, _, _, gates, cells = output

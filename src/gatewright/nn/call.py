@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from gatewright.nn import operators, precision
+from gatewright.nn import precision
+from gatewright.nn.extras import Extras
 from gatewright.spec.cell import LayerWeights
 
-#: Tensors of `operators.Extras`, which follow the weights.
-EXTRAS = len(operators.Extras().tensors())
+#: Tensors of `Extras`, which follow the weights.
+EXTRAS = len(Extras().tensors())
 
 #: Tensors that come before x in a call of the adjoint: the adjoints of five results, then y, gates and cell states
 #: as the forward pass kept them.
@@ -50,9 +51,9 @@ class Call:
     need_weights: bool = True
     need_gates: bool = False
 
-    def split(self, tensors: Sequence[Any]) -> tuple[list[Any], operators.Extras]:
+    def split(self, tensors: Sequence[Any]) -> tuple[list[Any], Extras]:
         """Return the weights and the arguments at the end of an operator, from what follows x, h_0 and c_0."""
-        extras = operators.Extras(rates=self.rates).with_tensors(tensors[self.weights :])
+        extras = Extras(rates=self.rates).with_tensors(tensors[self.weights :])
         return list(tensors[: self.weights]), extras
 
     def folds(self, tensors: Sequence[Any]) -> bool:
@@ -81,5 +82,5 @@ class Call:
 
     def row_axes(self) -> list[int | None]:
         """Return where the rows are in x, h_0, c_0 and what follows them, from the end; None for nowhere."""
-        extras = (-2, -2, -1, -1, -1, None, -1)  # in the order of `operators.Extras.tensors`
+        extras = (-2, -2, -1, -1, -1, None, -1)  # in the order of `Extras.tensors`
         return [-2, -2, -2, *[None] * self.weights, *extras]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewright.nn import slstm_steps
-from gatewright.nn.operators import Extras
+from gatewright.nn.extras import Extras
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant_steps import Advance, Operand, Variant
 from gatewright.spec.cell import LayerWeights

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from gatewright.nn import _torch_private, adjoint, autograd, operators, precision, slow_path, transforms
 from gatewright.nn.call import Call
+from gatewright.nn.extras import Extras
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
 
 _DTYPES = (torch.float32, torch.float64)
-_PLAIN = operators.Extras()
+_PLAIN = Extras()
 
 
 def takes(x: Tensor, weights: Sequence[Tensor | None]) -> bool:
@@ -61,7 +62,7 @@ def sequence(
     record: bool = False,
     checkpoint: int = 0,
     compute: int = precision.FULL,
-    extras: operators.Extras = _PLAIN,
+    extras: Extras = _PLAIN,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
     """Run one layer in one direction, by the kernels.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gatewright.nn import adjoint, fallback, fast_path, kernel_cell, operators, slow_path
+from gatewright.nn.extras import Extras
 from gatewright.nn.kernel_record import record_of
 from gatewright.nn.precision import FULL, kept_type
 from gatewright.nn.record import LayerRecord
@@ -133,11 +134,11 @@ class _Kernels(torch.autograd.Function):
             gradients = _by_steps(call, clamps, tensors, d)
         else:
             options = [int(call.reverse), 0, int(needs[0]), int(any(needs[3:])), call.compute]
-            inputs, weights, extras = tensors[:3], tensors[3:], operators.Extras(rates=call.rates())
-            *of_inputs, dW = operators.lstm_backward_kernel(
-                d, inputs, weights, call.code, None, [y, gates, cells], options, *extras.present(), clamps=clamps
-            )
-            gradients = [*of_inputs, *(dW or [None] * len(weights))]
+            of_kernels = operators.BackwardCall.of(call.code, None, options, Extras(rates=call.rates()))
+            weights = tensors[3:]
+            *of_inputs, dW = of_kernels.with_clamps(clamps).run(d, tensors[:3], weights, [y, gates, cells])
+            no_weights: list[Tensor | None] = [None] * len(weights)
+            gradients = [*of_inputs, *(dW or no_weights)]
         return None, None, *(each if need else None for each, need in zip(gradients, needs, strict=True))
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gatewright import counter_random
 from gatewright.nn import precision, slstm_kept, slstm_steps
+from gatewright.nn.extras import Extras
 from gatewright.nn.kernel_cell import split_kept
-from gatewright.nn.operators import Extras
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant_steps import Variant, zoned
 

@@ -18,6 +18,7 @@ from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 from gatewright import kernels
 from gatewright.errors import GatewrightError
 from gatewright.nn import slstm_kept
+from gatewright.nn.extras import Extras
 from gatewright.nn.kernel_cell import cell_args, keeps_float32, kept_width, split_kept
 from gatewright.nn.precision import BF16, FULL, INT8, kept_type
 from gatewright.spec.cell import LAYER_NORM, SLSTM, LayerWeights
@@ -39,67 +40,6 @@ _LSTM_BACKWARD = (
     "(Tensor?[] d, Tensor[] inputs, Tensor[] weights, int cell, Tensor? batch_sizes, Tensor[] kept, "
     f"int[] options, {_EXTRAS}) -> (Tensor, Tensor, Tensor, Tensor[])"
 )
-
-
-class Extras(NamedTuple):
-    """The arguments at the end of an operator, which programs exported by earlier versions do not have.
-
-    Attributes:
-        lengths: steps of each row, (B,), int64.
-        mask: whether a row has a step, (T, B), bool.
-        reset: whether the state before a step is the reset state, (T, B), bool.
-        h_reset: the hidden state that a reset sets, (B, P); zeros if None.
-        c_reset: the cell state that a reset sets, (B, H); zeros if None.
-        rates: of a variant of the cell: cell_clip, zoneout_cell, zoneout_hidden, hidden_dropout,
-            candidate_dropout; none for a plain cell.
-        seed: of the random numbers of a variant, an int64 scalar; None in evaluation.
-        row_ids: by which the rows draw their random numbers, (B,), int64; 0 to B - 1 if None.
-    """
-
-    lengths: Tensor | None = None
-    mask: Tensor | None = None
-    reset: Tensor | None = None
-    h_reset: Tensor | None = None
-    c_reset: Tensor | None = None
-    rates: Sequence[float] = ()
-    seed: Tensor | None = None
-    row_ids: Tensor | None = None
-
-    def tensors(self) -> tuple[Tensor | None, ...]:
-        """Return the fields that are tensors, those with gradients first: h_reset and c_reset."""
-        return self.h_reset, self.c_reset, self.lengths, self.mask, self.reset, self.seed, self.row_ids
-
-    def with_tensors(self, tensors: Sequence[Tensor | None]) -> Extras:
-        """Return the same with other tensors, in the order of `tensors`."""
-        h_reset, c_reset, lengths, mask, reset, seed, row_ids = tensors
-        return Extras(lengths, mask, reset, h_reset, c_reset, self.rates, seed, row_ids)
-
-    def with_states(self, h_reset: Tensor | None, c_reset: Tensor | None) -> Extras:
-        """Return the same with another state of resets."""
-        return self._replace(h_reset=h_reset, c_reset=c_reset)
-
-    def has_steps(self) -> bool:
-        """Whether rows have steps or resets of their own."""
-        return self.lengths is not None or self.mask is not None or self.reset is not None
-
-    def steps_within(self, T: int) -> Tensor | None:
-        """Return whether a step is before a row's end, (T, B), of T steps; None where all are."""
-        if self.lengths is None:
-            return None
-        return torch.arange(T, device=self.lengths.device)[:, None] < self.lengths
-
-    def steps_present(self, T: int) -> Tensor | None:
-        """Return whether a row has a step, (T, B), of T steps; None where all have all."""
-        within = self.steps_within(T)
-        return self.mask if within is None else within if self.mask is None else within & self.mask
-
-    def in_use(self) -> bool:
-        """Whether there is anything."""
-        return len(self.rates) > 0 or any(each is not None for each in self.tensors())
-
-    def present(self) -> Sequence[Any]:
-        """Return the arguments, or none where nothing is in use, as earlier versions had it."""
-        return tuple(self) if self.in_use() else ()
 
 
 def define(name: str, kernel: Callable[..., Any], shapes: Callable[..., Any], schema: str | None = None) -> Any:
@@ -301,6 +241,84 @@ def _lstm_shapes(
     return x.new_empty((*rows, P)), *states, *kept
 
 
+class BackwardCall(NamedTuple):
+    """A call of the adjoint, its tensors aside.
+
+    Attributes:
+        cell: which cell it is, `CellSpec.code`.
+        compute: the arithmetic, a code of `gatewright.nn.precision`.
+        args: how the sequence is walked.
+        wanted: which adjoints are.
+        reset_to: the state that a reset sets, h and c.
+    """
+
+    cell: int
+    compute: int
+    args: kernels.SequenceArgs
+    wanted: kernels.Wanted
+    reset_to: tuple[Tensor | None, Tensor | None]
+
+    @classmethod
+    def of(cls, cell: int, batch_sizes: Tensor | None, options: Sequence[int], extras: Extras) -> BackwardCall:
+        """Return the call of an operator; its arguments are those of `lstm_backward_kernel`."""
+        _refuse(extras)
+        reverse, checkpoint, need_x, need_weights, compute = with_compute(options, 5)
+        args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute, extras)
+        row_ids, place = dense(extras.row_ids)[0], place_of_draws(options, 5)
+        args = cell_args(args, cell, extras.rates, extras.seed, row_ids, place)
+        wanted = kernels.Wanted(bool(need_x), bool(need_weights))
+        return cls(cell, compute, args, wanted, (extras.h_reset, extras.c_reset))
+
+    def with_clamps(self, clamps: Tensor) -> BackwardCall:
+        """Return the same with gates held at values, (4, H), as in `kernels.SequenceArgs`."""
+        return self._replace(args=self.args._replace(clamps=dense(clamps)[0]))
+
+    def into_gates(self, dpre: Tensor) -> BackwardCall:
+        """Return the same with memory for the adjoint of the gates before activation, in the shape of gates."""
+        return self._replace(wanted=self.wanted._replace(gates=dense(dpre)[0]))
+
+    def run(
+        self,
+        d: Sequence[Tensor | None],
+        inputs: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        kept: Sequence[Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Run the kernels; arguments and results are those of `lstm_backward_kernel`."""
+        x, h_0, c_0 = inputs
+        dy, dh_n, dc_n, dgates, dcell = d
+        y, gates, cells = kept
+        need_x, need_weights, _ = self.wanted
+        dx, dh_0, dc_0, dW = _new_gradients(inputs, weights, self.reset_to, self.wanted)
+        wide = [tensor if tensor.dtype != torch.bfloat16 else tensor.float() for tensor in (dh_0, dc_0, *dW)]
+        layer, states = LayerWeights.of(self.cell, weights), iter(wide[2 + need_weights * len(weights) :])
+        of_weights = wide[2 : 2 + len(weights)]
+        d_layer = LayerWeights.of(self.cell, of_weights) if need_weights else LayerWeights(None, None)
+        d_reset = [None if state is None else next(states) for state in self.reset_to]
+        H = layer.hidden_size
+        of_gates, extra = (None, None) if self.args.checkpoint > 0 else split_kept(gates, H)
+        dgates = None if dgates is None else split_kept(dgates, H)[0]
+        h, c, dh, dc = dense(*_widened(h_0, c_0, dh_n, dc_n))
+        c_n = None
+        if self.cell & SLSTM:
+            cells, dcell, c_n = slstm_kept.split(cells, dcell, len(x), len(h_0), self.args.checkpoint)
+        kernels.backward(
+            kernels.OutputGradients(rows(dy), dh, dc, rows(dgates), rows(dcell)),
+            kernels.Inputs(rows(x), h, c),
+            kernels.Kept(rows(y), rows(of_gates), rows(cells), rows(extra), dense(c_n)[0]),
+            _given_weights(layer),
+            self.args,
+            self.wanted,
+            out=dense(dx if need_x else None, *wide[:2], *d_layer[:3], *d_layer[4:], *d_reset),
+        )
+        if d_layer.b_hh is not None:
+            d_layer.b_hh.copy_(d_layer.b_ih)  # which both are added to
+        if self.compute != FULL:
+            pairs = zip(wide, (dh_0, dc_0, *dW), strict=True)
+            dh_0, dc_0, *dW = (tensor.to(like.dtype) for tensor, like in pairs)
+        return dx, dh_0, dc_0, dW
+
+
 def lstm_backward_kernel(
     d: Sequence[Tensor | None],
     inputs: Sequence[Tensor],
@@ -310,8 +328,6 @@ def lstm_backward_kernel(
     kept: Sequence[Tensor],
     options: Sequence[int],
     *extras: Any,
-    dpre: Tensor | None = None,
-    clamps: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """Return the adjoints of x (empty where not wanted), h_0, c_0, and of the weights (none where not wanted).
 
@@ -326,55 +342,11 @@ def lstm_backward_kernel(
         kept: y, gates and cell, or its checkpoints, as `lstm_kernel` gave them.
         options: reverse, checkpoint, whether dx is wanted, whether the adjoints of the weights are, compute.
         extras: as for `lstm_kernel`.
-        dpre: memory for the adjoint of the gates before activation, in their shape; None where it is not wanted.
-        clamps: values at which gates were held, (4, H), as in `kernels.SequenceArgs`; None for none.
 
     Raises:
         GatewrightError: if the kernels do not have what the extras ask for.
     """
-    more = Extras(*extras)
-    _refuse(more)
-    reverse, checkpoint, need_x, need_weights, compute = with_compute(options, 5)
-    x, h_0, c_0 = inputs
-    dy, dh_n, dc_n, dgates, dcell = d
-    y, gates, cells = kept
-    dx, dh_0, dc_0, dW = _lstm_backward_shapes(d, inputs, weights, cell, batch_sizes, kept, options, *extras)
-    wide = [tensor if tensor.dtype != torch.bfloat16 else tensor.float() for tensor in (dh_0, dc_0, *dW)]
-    layer, states = LayerWeights.of(cell, weights), iter(wide[2 + need_weights * len(weights) :])
-    of_weights = wide[2 : 2 + len(weights)]
-    d_layer = LayerWeights.of(cell, of_weights) if need_weights else LayerWeights(None, None)
-    d_reset = [None if state is None else next(states) for state in (more.h_reset, more.c_reset)]
-    H = layer.hidden_size
-    args = sequence_args(batch_sizes, bool(reverse), checkpoint, compute, more)
-    args = cell_args(args, cell, more.rates, more.seed, dense(more.row_ids)[0], place_of_draws(options, 5))
-    args = args if clamps is None else args._replace(clamps=dense(clamps)[0])
-    of_gates, extra = (None, None) if checkpoint > 0 else split_kept(gates, H)
-    dgates = None if dgates is None else split_kept(dgates, H)[0]
-    h, c, dh, dc = dense(*_widened(h_0, c_0, dh_n, dc_n))
-    c_n = None
-    if cell & SLSTM:
-        count = len(x)
-        if checkpoint > 0:
-            cells, c_n = cells[:-1], cells[-1]
-        else:
-            cells, c_n = slstm_kept.averages(cells, count), slstm_kept.last(cells, count, len(h_0))
-            dcell = None if dcell is None else slstm_kept.averages(dcell, count)
-    kernels.backward(
-        kernels.OutputGradients(rows(dy), dh, dc, rows(dgates), rows(dcell)),
-        kernels.Inputs(rows(x), h, c),
-        kernels.Kept(rows(y), rows(of_gates), rows(cells), rows(extra), dense(c_n)[0]),
-        _given_weights(layer),
-        args,
-        need_x=bool(need_x),
-        need_weights=bool(need_weights),
-        out=dense(dx if need_x else None, *wide[:2], *d_layer[:3], *d_layer[4:], *d_reset),
-        dpre=dense(dpre)[0],
-    )
-    if d_layer.b_hh is not None:
-        d_layer.b_hh.copy_(d_layer.b_ih)  # which both are added to
-    if compute != FULL:
-        dh_0, dc_0, *dW = (tensor.to(like.dtype) for tensor, like in zip(wide, (dh_0, dc_0, *dW), strict=True))
-    return dx, dh_0, dc_0, dW
+    return BackwardCall.of(cell, batch_sizes, options, Extras(*extras)).run(d, inputs, weights, kept)
 
 
 def _lstm_backward_shapes(
@@ -387,11 +359,22 @@ def _lstm_backward_shapes(
     options: Any,
     *extras: Any,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    x, h_0, c_0 = inputs
     _, _, need_x, need_weights, _ = with_compute(options, 5)
-    dx = x.new_empty(x.shape if need_x else (0,))
-    dW = [W.new_empty(W.shape) for W in weights] if need_weights else []
-    dW += [state.new_empty(state.shape) for state in Extras(*extras).tensors()[:2] if state is not None]
+    reset_to = Extras(*extras).tensors()[:2]
+    return _new_gradients(inputs, weights, reset_to, kernels.Wanted(bool(need_x), bool(need_weights)))
+
+
+def _new_gradients(
+    inputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    reset_to: Sequence[Tensor | None],
+    wanted: kernels.Wanted,
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Return memory for the results of the adjoint."""
+    x, h_0, c_0 = inputs
+    dx = x.new_empty(x.shape if wanted.x else (0,))
+    dW = [W.new_empty(W.shape) for W in weights] if wanted.weights else []
+    dW += [state.new_empty(state.shape) for state in reset_to if state is not None]
     return dx, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), dW
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.nn import _torch_private, fast_path
-from gatewright.nn.operators import Extras
+from gatewright.nn.extras import Extras
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.recurrence import recurrence
 from gatewright.nn.row_pieces import RowPieces

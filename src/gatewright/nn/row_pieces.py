@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gatewright.nn.operators import Extras
+from gatewright.nn.extras import Extras
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import GatewrightError
-from gatewright.nn import _torch_private, layer_sizes, operators
+from gatewright.nn import _torch_private, layer_sizes
+from gatewright.nn.extras import Extras
 from gatewright.nn.initial_state import Shapes, Types, described, have_type, of_rows, tensors_of
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -109,12 +110,12 @@ class RowSteps:
         """Return the states of a call: those of hx and of resets."""
         return tensors_of(hx) + tensors_of(self.reset_to)
 
-    def extras(self, layer: int, direction: int, directions: int) -> operators.Extras:
+    def extras(self, layer: int, direction: int, directions: int) -> Extras:
         """Return the arguments of one layer in one direction."""
         h = c = None
         if self.reset_to is not None:
             h, c = (layer_sizes.one(state, layer, direction, directions) for state in self.reset_to)
-        return operators.Extras(self.lengths, self.mask, self.reset, h, c)
+        return Extras(self.lengths, self.mask, self.reset, h, c)
 
     def with_states(self, states: Sequence[Any]) -> RowSteps:
         """Return the same with the reset state in tensors of another type."""

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from gatewright import counter_random
-from gatewright.nn import _torch_private, batched_calls, kernel_cell, operators, precision
+from gatewright.nn import _torch_private, batched_calls, kernel_cell, precision
 from gatewright.nn.call import BEFORE_X, OF_RESULTS, Call
+from gatewright.nn.extras import Extras
 from gatewright.spec.cell import LAYER_NORM, PROJECTION, LayerWeights
 
 
@@ -91,7 +92,7 @@ class _Walk:
         extras: steps and resets that rows have for themselves.
     """
 
-    def __init__(self, batch_sizes: Tensor | None, reverse: bool, extras: operators.Extras) -> None:
+    def __init__(self, batch_sizes: Tensor | None, reverse: bool, extras: Extras) -> None:
         self.batch_sizes, self.reverse, self.extras = batch_sizes, reverse, extras
 
     def read(self, rows: Tensor) -> Tensor:
@@ -106,7 +107,8 @@ class _Walk:
         if variant is None or variant.draws is None or not variant.cell.hidden_dropout:
             return 1.0
         rate, draws = variant.cell.hidden_dropout, variant.draws._replace(first_step=0)
-        mask = draws.scaled(rate, counter_random.HIDDEN_DROPOUT, 1, *h_0.shape, h_0)[0]
+        B, P = h_0.shape
+        mask = draws.scaled(rate, counter_random.HIDDEN_DROPOUT, 1, B, P, h_0)[0]
         return mask if self.batch_sizes is None else mask[self._packed()[1]]
 
     def before(self, states: Tensor, first: Tensor, reset_state: Tensor | None) -> Tensor:

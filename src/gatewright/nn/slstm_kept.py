@@ -53,6 +53,23 @@ def keep_last(cells: Tensor, rows: int, c_n: Tensor) -> None:
     cells[rows:].view(shape).copy_(c_n.unflatten(1, (PARTS, shape[-1])).transpose(0, 1))
 
 
+def split(
+    cells: Tensor, dcell: Tensor | None, rows: int, B: int, checkpoint: int
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return averages, or checkpoints, their adjoint, and the last state, as the adjoint of the kernels takes them.
+
+    Args:
+        cells: as the operators have them.
+        dcell: their adjoint; None for zeros.
+        rows: first dimension of the input.
+        B: rows of the batch.
+        checkpoint: whether, and after how many steps, the pass kept checkpoints.
+    """
+    if checkpoint > 0:
+        return cells[:-1], dcell, cells[-1]
+    return averages(cells, rows), None if dcell is None else averages(dcell, rows), last(cells, rows, B)
+
+
 def gates_of(kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gates of a record: share, keep, z and o.
 

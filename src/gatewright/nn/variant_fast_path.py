@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gatewright.nn import _torch_private, autograd, kernel_cell, operators, precision, transforms
+from gatewright.nn import _torch_private, autograd, kernel_cell, precision, transforms
 from gatewright.nn.call import Call
+from gatewright.nn.extras import Extras
 from gatewright.nn.kernel_record import record_of
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant import expanded
 from gatewright.nn.variant_steps import Variant
 from gatewright.spec.cell import LayerWeights
 
-_WHOLE = operators.Extras()
+_WHOLE = Extras()
 
 
 def sequence(
@@ -28,7 +29,7 @@ def sequence(
     record: bool = False,
     checkpoint: int = 0,
     compute: int = precision.FULL,
-    extras: operators.Extras = _WHOLE,
+    extras: Extras = _WHOLE,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
     """Run one layer in one direction, by the kernels.
 
