@@ -13,6 +13,7 @@ import torch
 from gatewright import CellSpec, equations
 from gatewright.errors import SlowPathWarning
 from gatewright.nn import LSTM, fallback, fast_path, precision, slow_path
+from gatewright.nn.call import CallOptions
 from gatewright.nn.held_gates import sequence_held
 from gatewright.nn.variant_steps import Variant
 from gatewright.spec.cell import LayerWeights
@@ -38,7 +39,9 @@ def example(proj_size: int, dtype: torch.dtype = torch.float64):
 def test_held_gates_are_those_of_the_equations(run, proj_size: int, reverse: bool) -> None:
     x, h_0, c_0, weights, clamps = example(proj_size)
     if run == "fallback":
-        y, h_n, c_n, record = fallback.sequence(x, h_0, c_0, weights, reverse=reverse, clamps=clamps)
+        y, h_n, c_n, record = fallback.sequence(
+            x, h_0, c_0, weights, reverse=reverse, variant=Variant(CellSpec(), clamps=clamps)
+        )
     else:
         y, h_n, c_n, record = run(x, h_0, c_0, weights, clamps, reverse=reverse)
     arrays = equations.Weights(*(None if W is None else W.numpy() for W in weights))
@@ -64,7 +67,7 @@ def test_held_gates_are_those_of_the_equations(run, proj_size: int, reverse: boo
 def test_where_nothing_is_held_the_bits_are_those_of_the_whole_sequence(dtype: torch.dtype, reverse: bool) -> None:
     x, h_0, c_0, weights, clamps = example(0, dtype)
     free = torch.full_like(clamps, torch.nan)
-    expected = fast_path.sequence(x, h_0, c_0, weights, reverse=reverse, record=True)
+    expected = fast_path.sequence(x, h_0, c_0, weights, CallOptions(record=True), reverse=reverse)
     found = sequence_held(x, h_0, c_0, weights, free, reverse=reverse)
     assert all(map(torch.equal, found[:3], expected[:3]))
     for name in equations.QUANTITIES:
@@ -112,26 +115,22 @@ def test_gradients_of_every_cell_are_those_of_torch_s_operations(cell: CellSpec,
     weights = layer.layer_weights(0)
     inputs = [torch.randn(shape, dtype=dtype) for shape in ((T, B, D), (B, cell.proj_size or H), (B, H))]
     clamps = example(0, dtype)[-1]
-    variant = Variant(cell) if cell.features() else None
     names = ("input_gate", "forget_gate", "candidate", "output_gate", "cell")
     d = [torch.randn(T, B, H, dtype=torch.float64) for _ in names]
 
     def gradients(run: Any, wide: torch.dtype, **options: Any) -> Any:
         leaves = [each.detach().to(wide).requires_grad_() for each in (*inputs, *weights.present())]
-        of = (
-            LayerWeights.of(weights.code, leaves[3:])
-            if variant is None
-            else LayerWeights.of(cell.code(), leaves[3:])
-        )
-        y, h_n, c_n, record = run(*leaves[:3], of, clamps=clamps.to(wide), variant=variant, **options)
+        layer = LayerWeights.of(cell.code(), leaves[3:])
+        y, h_n, c_n, record = run(*leaves[:3], layer, reverse=True, **options)
         loss = y.double().square().sum() + h_n.double().sum() + c_n.double().sum()
         loss = loss + sum(
             (getattr(record, name).double() * each).sum() for name, each in zip(names, d, strict=True)
         )
         return torch.autograd.grad(loss, leaves)
 
-    found = gradients(sequence_held, dtype, compute=compute, reverse=True)
-    expected = gradients(fallback.sequence, torch.float64, reverse=True)
+    variant = Variant(cell) if cell.features() else None
+    found = gradients(sequence_held, dtype, clamps=clamps, variant=variant, compute=compute)
+    expected = gradients(fallback.sequence, torch.float64, variant=Variant(cell, clamps=clamps.double()))
     for a, b in zip(found, expected, strict=True):
         scale = max(1.0, float(b.abs().max()))
         assert float((a.double() - b).abs().max()) <= scale * (1e-12 if compute == precision.FULL else 0.06)
@@ -172,7 +171,7 @@ def test_tangents_go_through_held_gates() -> None:
 
 def test_in_the_first_step_the_other_units_have_the_bits_of_the_kernels() -> None:
     x, h_0, c_0, weights, clamps = example(0, torch.float32)
-    expected = fast_path.sequence(x, h_0, c_0, weights, record=True)[3]
+    expected = fast_path.sequence(x, h_0, c_0, weights, CallOptions(record=True))[3]
     record = sequence_held(x, h_0, c_0, weights, clamps)[3]
     held = {(name, unit) for gate, unit, _ in HELD for name in (equations.GATES[gate], "hidden")}
     held |= {("cell", unit) for gate, unit, _ in HELD if gate < 3}

@@ -15,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gatewright import _kernels, kernels
 from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM, direct_call, fallback, fast_path, operators
+from gatewright.nn.call import CallOptions
+from gatewright.nn.extras import Extras
 from gatewright.spec.cell import LayerWeights
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -93,9 +95,9 @@ def test_the_adjoint_keeps_what_torch_asks_of_an_operator(
 
 def run(args: tuple[Any, ...], how: Any, record: bool) -> list[Tensor]:
     x, h_0, c_0, *weights, sizes, reverse, _, checkpoint = args
-    options = {"batch_sizes": sizes, "record": record, "checkpoint": checkpoint}
+    options = {"how": CallOptions(sizes, record, checkpoint)}
     if how is fallback.sequence:
-        options = {} if sizes is None else {"lengths": torch.tensor([4, 3, 2])}
+        options = {} if sizes is None else {"extras": Extras(lengths=torch.tensor([4, 3, 2]))}
     y, h_n, c_n, kept = how(x, h_0, c_0, LayerWeights(*weights), reverse=reverse, **options)
     fields = [kept.input_gate, kept.forget_gate, kept.candidate, kept.output_gate, kept.cell] if record else []
     return [y, h_n, c_n, *fields]
@@ -143,7 +145,7 @@ def test_the_record_is_the_very_buffer_that_was_saved(batch_sizes: tuple[int, ..
     args = arguments(batch_sizes=batch_sizes)
     x, h_0, c_0, *weights, sizes, reverse, _, _ = args
     y, _, _, record = fast_path.sequence(
-        x, h_0, c_0, LayerWeights(*weights), reverse=reverse, batch_sizes=sizes, record=True
+        x, h_0, c_0, LayerWeights(*weights), CallOptions(sizes, record=True), reverse=reverse
     )
     saved = {tensor.data_ptr() for tensor in y.grad_fn.saved_tensors if tensor is not None}
     gates = record.input_gate.data_ptr()
@@ -171,9 +173,9 @@ NAMES = ("x", "h_0", "c_0", "W_ih", "W_hh", "b_ih", "b_hh", "W_hr")
 def test_only_what_needs_a_gradient_gets_one(wanted: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     args = arguments(proj_size=P)
     everything = torch.autograd.grad(run(args, fast_path.sequence, False)[0].square().sum(), args[:8])
-    asked = {}
+    asked = []
     original = kernels.backward
-    monkeypatch.setattr(kernels, "backward", lambda *a, **k: asked.update(k) or original(*a, **k))
+    monkeypatch.setattr(kernels, "backward", lambda *a, **k: asked.append(a[5]) or original(*a, **k))
     for name, value in zip(NAMES, args[:8], strict=True):
         value.requires_grad_(name in wanted)
     run(args, fast_path.sequence, False)[0].square().sum().backward()
@@ -182,8 +184,7 @@ def test_only_what_needs_a_gradient_gets_one(wanted: set[str], monkeypatch: pyte
             assert torch.equal(value.grad, expected)
         else:
             assert value.grad is None
-    assert asked["need_x"] == ("x" in wanted)
-    assert asked["need_weights"] == any(name.startswith(("W", "b")) for name in wanted)
+    assert asked == [kernels.Wanted("x" in wanted, any(name.startswith(("W", "b")) for name in wanted))]
 
 
 def test_nothing_is_kept_where_nothing_needs_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,12 +42,14 @@ def test_each_kind_of_steps_alone(kinds: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_agrees_with_the_loop(target: str) -> None:
     with kernels.use_target(target):
-        for cell in (ALL_RANDOM, TOGETHER_CELLS[3]):
+        for cell in (CellSpec(peephole=True, **RANDOM), NORMED):  # no bound that rounding could move a number over
             problem = case(cell, dtype=torch.float32, H=19, B=6, bidirectional=True)
             expected = problem.judged()
-            assert_close(problem.results(), expected, 2e-5)
+            assert_close(problem.results(), expected, 2e-6)
             problem.layer.compute, problem.layer.saved = "bf16", "float32"
-            assert_close(problem.results(), expected, 0.05)
+            assert_close(problem.results(), expected, 0.03)
+        clipped = case(ALL_RANDOM, dtype=torch.float32, H=19, B=6)
+        assert_close(clipped.results(), clipped.judged(), 2e-6)
 
 
 @pytest.mark.parametrize("options", [{}, {"compute": "bf16"}], ids=str)

@@ -31,7 +31,7 @@ def steps_of_row(x: Tensor, W: LayerWeights, cell: CellSpec | None, draws: Draws
     """Return what advances one row, x (T, D), by one step of a cell; of the plain one, if that is None."""
     if cell is None:
         return lambda t, h, c: one_step(x[t], h, c, W)
-    steps = Variant(cell, draws).steps(x[:, None], W, None, lambda operand: operand)
+    steps = Variant(cell, draws).steps(x[:, None], W, lambda operand: operand)
 
     def advance(t: int, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         _, _, _, _, c_next, h_next, *_ = steps(t, h[None], c[None])

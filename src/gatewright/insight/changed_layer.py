@@ -15,6 +15,7 @@ from gatewright.equations import GATES, QUANTITIES
 from gatewright.errors import GatewrightError
 from gatewright.insight.changes import Changes
 from gatewright.nn import fallback, fast_path, precision, slstm_steps, variant_fast_path
+from gatewright.nn.call import CallOptions
 from gatewright.nn.held_gates import sequence_held
 from gatewright.nn.record import LayerRecord
 from gatewright.nn.variant import Pass
@@ -129,19 +130,19 @@ class ChangedLayer:
 
     def _span(self, x: Tensor, h: Tensor, c: Tensor, clamps: Tensor | None) -> tuple[Tensor, Tensor, LayerRecord]:
         """Run steps between two cuts; return the states after the last one, and the record."""
-        args, variant = (x, h, c, self.weights), self.variant
-        options: dict[str, Any] = {"reverse": self.reverse, "compute": self.compute}
+        args, variant, reverse = (x, h, c, self.weights), self.variant, self.reverse
+        how = CallOptions(record=True, compute=self.compute)
         part: LayerRecord | None
         if self._is_slstm and clamps is not None:
             return self._by_operations(x, h, c, clamps)
         if self.compute == precision.FULL and not fast_path.takes(x, [h, c, *self.weights.present()]):
-            _, h, c, part = fallback.sequence(*args, reverse=self.reverse, clamps=clamps, variant=variant)
+            _, h, c, part = fallback.sequence(*args, reverse=reverse, variant=_held(variant, clamps))
         elif clamps is not None:
-            _, h, c, part = sequence_held(*args, clamps, **options, variant=variant)
+            _, h, c, part = sequence_held(*args, clamps, reverse=reverse, compute=self.compute, variant=variant)
         elif variant is not None:
-            _, h, c, part = variant_fast_path.sequence(*args, **options, variant=variant, record=True)
+            _, h, c, part = variant_fast_path.sequence(*args, how, reverse=reverse, variant=variant)
         else:
-            _, h, c, part = fast_path.sequence(*args, **options, record=True)
+            _, h, c, part = fast_path.sequence(*args, how, reverse=reverse)
         assert part is not None
         return h, c, part
 
@@ -152,8 +153,13 @@ class ChangedLayer:
         args, run = (x, h, c, self.weights), fallback.sequence
         if self.compute != precision.FULL:
             run = functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(x, self.compute))
-        _, h, c, part = run(*args, reverse=self.reverse, clamps=clamps, variant=self.variant)
+        _, h, c, part = run(*args, reverse=self.reverse, variant=_held(self.variant, clamps))
         return h, c, part
+
+
+def _held(variant: Variant | None, clamps: Tensor | None) -> Variant | None:
+    """Return the cell with gates held."""
+    return variant if clamps is None else Variant(CellSpec() if variant is None else variant.cell, clamps=clamps)
 
 
 def _normaliser(c: Tensor) -> Tensor:

@@ -248,12 +248,13 @@ def _outputs_by_steps(
     variant = kernel_cell.variant_of(call.cell, layer, extras.rates, extras.seed, extras.row_ids, call.place)
     if variant is not None:
         layer = kernel_cell.present_gates(layer, variant.cell)
-    lengths = place = None
+    place = None
     if batch_sizes is not None:
         present = torch.arange(int(batch_sizes[0]), device=batch_sizes.device) < batch_sizes[:, None]
-        lengths, place = present.sum(0), present.flatten().nonzero().squeeze(1)
+        extras = extras._replace(lengths=present.sum(0))
+        place = present.flatten().nonzero().squeeze(1)
         x = x.new_zeros(present.numel(), x.shape[-1]).index_copy(0, place, x).unflatten(0, tuple(present.shape))
-    options: dict[str, Any] = {"reverse": bool(call.reverse), "lengths": lengths, "variant": variant}
+    options: dict[str, Any] = {"reverse": bool(call.reverse), "variant": variant}
     if extras.has_steps():
         options["extras"] = extras
     if call.compute == precision.FULL:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from gatewright.nn import precision
 from gatewright.nn.extras import Extras
@@ -19,6 +20,24 @@ EXTRAS = len(Extras().tensors())
 #: as the forward pass kept them.
 OF_RESULTS, KEPT = 5, 3
 BEFORE_X = OF_RESULTS + KEPT
+
+
+class CallOptions(NamedTuple):
+    """What all layers and directions of a call of a layer have in common.
+
+    Attributes:
+        batch_sizes: how many rows each step has, (T,), int64, as a `PackedSequence` has it; None for B each.
+        record: whether to return the activations that a pass saves.
+        checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest;
+            0 keeps the activations of every step, as a record does.
+        compute: the arithmetic, a code of `gatewright.nn.precision`.  In bf16, each tensor is float32 or bfloat16;
+            in int8, all are float32.
+    """
+
+    batch_sizes: Tensor | None = None
+    record: bool = False
+    checkpoint: int = 0
+    compute: int = precision.FULL
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,6 @@ def sequence(
     weights: LayerWeights,
     *,
     reverse: bool = False,
-    lengths: Tensor | None = None,
-    clamps: Tensor | None = None,
     bf16: bool = False,
     variant: Variant | None = None,
     extras: Extras | None = None,
@@ -43,14 +41,11 @@ def sequence(
         c_0: cell state before the first step, (B, H), or [c | n | m] of an sLSTM, (B, 3H).
         weights: the layer's parameters.
         reverse: whether to read x from its last step to its first.
-        lengths: steps of each row, (B,), int64, on the CPU; None for T each.  A row's state stays as it is
-            while the row has no step: past its end going forward, before its last step in reverse.
-        clamps: values at which gates are held at every step, (4, H), in the order of the gates, after activation;
-            NaN where a gate is not held.  None holds none.
         bf16: whether the operands of all products with weights are rounded to bfloat16, as the kernels' bf16
             arithmetic has them; for float32 tensors.  Derivatives take such a rounding for the identity.
-        variant: the cell that it is, with the weights of its gates; None for the plain one.
-        extras: steps and resets that rows have for themselves, in place of ``lengths``.
+        variant: the cell that it is, with the weights of its gates, and the gates that are held; None for the
+            plain one, with none held.
+        extras: steps and resets that rows have for themselves.
 
     Returns:
         y (T, B, H or P), zero past a row's end, with y[t] the hidden state that x[t] led to; h_n and c_n,
@@ -64,9 +59,9 @@ def sequence(
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
-    rows = _RowsOfSteps(x, lengths, extras)
+    rows = _RowsOfSteps(x, Extras() if extras is None else extras)
     operand: Operand = _rounded if bf16 else _as_it_is
-    advance = (variant.steps if variant else _plain_steps)(rows.read(x), weights, clamps, operand)
+    advance = (variant.steps if variant else _plain_steps)(rows.read(x), weights, operand)
 
     steps: list[tuple[Tensor, ...]] = []
     h, c = h_0, c_0
@@ -97,18 +92,10 @@ class _RowsOfSteps:
         extras: those of the call.
     """
 
-    def __init__(self, x: Tensor, lengths: Tensor | None, extras: Extras | None) -> None:
-        self.extras = Extras() if extras is None else extras
-        mask, reset, lengths = self.extras.mask, self.extras.reset, lengths if extras is None else extras.lengths
-        self.whole = len(x) if lengths is None else 0  # steps that all rows have, as far as that is known
-        if lengths is not None and extras is None and len(lengths) > 0:
-            self.whole = int(lengths.min())
-        self.within = None if lengths is None else _present(len(x), lengths).to(x.device)
-        self.present = self.within
-        if mask is not None:
-            self.present = mask[..., None] if self.within is None else mask[..., None] & self.within
-            self.whole = 0
-        self.reset = reset if reset is None else reset[..., None]
+    def __init__(self, x: Tensor, extras: Extras) -> None:
+        self.extras = extras
+        of_rows = extras.steps_within(len(x)), extras.steps_present(len(x)), extras.reset
+        self.within, self.present, self.reset = (None if each is None else each[..., None] for each in of_rows)
         if self.reset is not None and self.within is not None:
             self.reset = self.reset & self.within
 
@@ -130,13 +117,13 @@ class _RowsOfSteps:
 
     def after(self, t: int, step: tuple[Tensor, ...], h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return the state after step t: where a row does not have it, the one before."""
-        if self.present is None or t < self.whole:
+        if self.present is None:
             return step[5], step[4]
         return torch.where(self.present[t], step[5], h), torch.where(self.present[t], step[4], c)
 
     def where_absent(self, columns: list[Tensor]) -> list[Tensor]:
         """Return i, f, g, o, c, h, and what is kept and written, as a record has them where a row has no step."""
-        if self.present is None or self.whole == len(columns[0]):
+        if self.present is None:
             return columns
         carried = [4, 5]
         columns = [
@@ -180,7 +167,7 @@ def sequence_in_bf16(
     return y, h_n.to(h_0.dtype), c_n.to(c_0.dtype), record
 
 
-def _plain_steps(x: Tensor, weights: LayerWeights, clamps: Tensor | None, operand: Operand) -> Advance:
+def _plain_steps(x: Tensor, weights: LayerWeights, operand: Operand) -> Advance:
     """Return the function that advances the plain cell by one step."""
     W_hr = None if weights.W_hr is None else operand(weights.W_hr)
     bias = None if weights.b_ih is None or weights.b_hh is None else weights.b_ih + weights.b_hh
@@ -188,23 +175,16 @@ def _plain_steps(x: Tensor, weights: LayerWeights, clamps: Tensor | None, operan
     W_hh = operand(weights.W_hh).t()
 
     def advance(t: int, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        gates = _gates(torch.addmm(from_input[t], operand(h), W_hh), clamps)
+        gates = _gates(torch.addmm(from_input[t], operand(h), W_hh))
         return *gates, *_next_state(gates, c, W_hr, operand)
 
     return advance
 
 
-def _gates(pre: Tensor, clamps: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _gates(pre: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return i, f, g, o, (B, H), for the gates before activation, (B, 4H)."""
     i_pre, f_pre, g_pre, o_pre = pre.chunk(4, dim=1)
-    gates = (i_pre.sigmoid(), f_pre.sigmoid(), g_pre.tanh(), o_pre.sigmoid())
-    return gates if clamps is None else _held(gates, clamps)
-
-
-def _held(gates: tuple[Tensor, Tensor, Tensor, Tensor], clamps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return i, f, g, o, (..., H), with the values of ``clamps``, (4, H), wherever those are not NaN."""
-    i, f, g, o = (torch.where(clamp.isnan(), gate, clamp) for gate, clamp in zip(gates, clamps, strict=True))
-    return i, f, g, o
+    return i_pre.sigmoid(), f_pre.sigmoid(), g_pre.tanh(), o_pre.sigmoid()
 
 
 def _next_state(
@@ -228,8 +208,3 @@ def _rounded(tensor: Tensor) -> Tensor:
     """Return the values rounded to bfloat16, with the derivative of the values themselves."""
     difference = tensor.bfloat16().float() - tensor  # exact, as is the sum below
     return tensor + torch.where(tensor.isfinite(), difference, 0.0).detach()
-
-
-def _present(T: int, lengths: Tensor) -> Tensor:
-    """Whether a row has a step at time t, (T, B, 1)."""
-    return (torch.arange(T, device=lengths.device)[:, None] < lengths)[..., None]

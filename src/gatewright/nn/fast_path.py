@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewright.nn import _torch_private, adjoint, autograd, operators, precision, slow_path, transforms
-from gatewright.nn.call import Call
+from gatewright.nn import _torch_private, adjoint, autograd, operators, slow_path, transforms
+from gatewright.nn.call import Call, CallOptions
 from gatewright.nn.extras import Extras
 from gatewright.nn.record import LayerRecord
 from gatewright.spec.cell import LayerWeights
 
 _DTYPES = (torch.float32, torch.float64)
-_PLAIN = Extras()
+_PLAIN, _DEFAULT = Extras(), CallOptions()
 
 
 def takes(x: Tensor, weights: Sequence[Tensor | None]) -> bool:
@@ -56,12 +56,9 @@ def sequence(
     h_0: Tensor,
     c_0: Tensor,
     weights: LayerWeights,
+    how: CallOptions = _DEFAULT,
     *,
     reverse: bool = False,
-    batch_sizes: Tensor | None = None,
-    record: bool = False,
-    checkpoint: int = 0,
-    compute: int = precision.FULL,
     extras: Extras = _PLAIN,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
     """Run one layer in one direction, by the kernels.
@@ -69,22 +66,18 @@ def sequence(
     Equations: those of `gatewright.nn.fallback.sequence`.
 
     Args:
-        x: input, (T, B, D); with ``batch_sizes`` (rows, D), the rows of each step after those of the step before.
+        x: input, (T, B, D); with ``how.batch_sizes`` (rows, D), the rows of each step after those of the step
+            before.
         h_0: hidden state before the first step, (B, H), or (B, P) with a projection.
         c_0: cell state before the first step, (B, H).
         weights: the layer's parameters.
+        how: what all layers and directions have in common.
         reverse: whether to read x from its last step to its first.
-        batch_sizes: how many rows each step has, (T,), int64, as a `PackedSequence` has it; None for B each.
-        record: whether to return the activations that the pass saved.
-        checkpoint: for the backward pass keep only the states before every K-th step, and recompute the rest;
-            0 keeps the activations of every step, as a record does.
-        compute: the arithmetic, a code of `gatewright.nn.precision`.  In bf16, each tensor is float32 or bfloat16;
-            in int8, all are float32.
         extras: steps and resets that rows have for themselves.
 
     Returns:
         y, shaped as x but (..., H) or (..., P); h_n and c_n, shaped as h_0 and c_0; and the record or None, whose
-        fields are (T, B, H), or (rows, H) with ``batch_sizes``.  Types are those of x, h_0 and c_0; gates and cell
+        fields are (T, B, H), or (rows, H) of packed steps.  Types are those of x, h_0 and c_0; gates and cell
         states of a record in bf16 have that in which they are kept.
 
     Raises:
@@ -92,10 +85,11 @@ def sequence(
 
     >>> weights = LayerWeights(W_ih=torch.zeros(8, 3), W_hh=torch.zeros(8, 2))
     >>> x, h_0, c_0 = torch.ones(5, 1, 3), torch.zeros(1, 2), torch.ones(1, 2)
-    >>> y, h_n, c_n, record = sequence(x, h_0, c_0, weights, record=True)
+    >>> y, h_n, c_n, record = sequence(x, h_0, c_0, weights, CallOptions(record=True))
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
+    batch_sizes, record, checkpoint, compute = how
     options = [int(reverse), int(record), 0 if record else checkpoint, compute]
     present, further = weights.present(), extras.tensors()
     inputs = (x, h_0, c_0, *present, *further)

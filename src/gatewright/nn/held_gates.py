@@ -38,10 +38,9 @@ class _Held(NamedTuple):
     ) -> tuple[Tensor, Tensor, Tensor, LayerRecord]:
         """Run it by torch's operations."""
         layer = LayerWeights.of(self.code, weights)
-        options: dict[str, Any] = {"reverse": self.reverse, "clamps": clamps}
-        if self.cell is not None:
-            layer = kernel_cell.present_gates(layer, self.cell)
-            options["variant"] = Variant(self.cell)
+        cell = CellSpec() if self.cell is None else self.cell
+        layer = kernel_cell.present_gates(layer, cell)
+        options: dict[str, Any] = {"reverse": self.reverse, "variant": Variant(cell, clamps=clamps)}
         if self.compute == FULL:
             return fallback.sequence(x, h_0, c_0, layer, **options)
         return fallback.sequence_in_bf16(x, h_0, c_0, layer, kept=kept_type(x, self.compute), **options)

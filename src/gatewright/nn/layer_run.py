@@ -21,6 +21,7 @@ from gatewright.nn import (
     variant,
     variant_fast_path,
 )
+from gatewright.nn.call import CallOptions
 from gatewright.nn.initial_state import State, described, expected_shapes, fits, tensors_of, types_of, zeros
 from gatewright.nn.precision import Arithmetic
 from gatewright.nn.record import Record
@@ -162,13 +163,8 @@ def _require_int8(plain: bool, way: Way) -> None:
 
 def _kernels(lstm: Any, plain: bool, batch_sizes: Tensor | None, way: Way) -> layer_stack.Run:
     """Return what runs one layer in one direction by the kernels."""
-    return functools.partial(
-        fast_path.sequence if plain else variant_fast_path.sequence,
-        batch_sizes=batch_sizes,
-        record=way.record,
-        checkpoint=lstm.checkpoint,
-        compute=way.code,
-    )
+    how = CallOptions(batch_sizes, way.record, lstm.checkpoint, way.code)
+    return functools.partial(fast_path.sequence if plain else variant_fast_path.sequence, how=how)
 
 
 def _operations(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.nn import layer_sizes
+from gatewright.nn.extras import Extras
 from gatewright.nn.initial_state import State, time_of
 from gatewright.nn.packed_sequence import Layout
 from gatewright.nn.record import LayerRecord, Record
@@ -80,7 +81,7 @@ def packed_by_steps(
         """Draw the mask over packed steps, as torch's operator does."""
         return layout.unpack(F.dropout(layout.pack(y), rate))
 
-    run = functools.partial(run, lengths=layout.lengths)
+    run = functools.partial(run, extras=Extras(lengths=layout.lengths.to(sequence.data.device)))
     y, h_n, c_n, layers = _layers(lstm, stack, run, dropout, layout.unpack(sequence.data), hx)
     return layout.wrap(layout.pack(y)), (h_n, c_n), Record(tuple(layers), layout.lengths, residual=lstm.residual)
 

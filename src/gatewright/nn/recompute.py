@@ -46,7 +46,6 @@ def sequence(
     weights: LayerWeights,
     *,
     reverse: bool = False,
-    lengths: Tensor | None = None,
     extras: Extras | None = None,
     record: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
@@ -63,8 +62,6 @@ def sequence(
     >>> record.forget_gate[0], record.cell[:, 0, 0]
     (tensor([[0.5000, 0.5000]]), tensor([0.5000, 0.2500, 0.1250, 0.0625, 0.0312]))
     """
-    if lengths is not None:
-        extras = Extras(lengths=lengths.to(x.device))
     if extras is not None:
         return _in_pieces(x, (h_0, c_0), weights, reverse, extras, record)
     y, h_n, c_n = _by_torch(x.flip(0) if reverse else x, None, h_0, c_0, weights)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gatewright.nn import _torch_private, autograd, kernel_cell, precision, transforms
-from gatewright.nn.call import Call
+from gatewright.nn import _torch_private, autograd, kernel_cell, transforms
+from gatewright.nn.call import Call, CallOptions
 from gatewright.nn.extras import Extras
 from gatewright.nn.kernel_record import record_of
 from gatewright.nn.record import LayerRecord
@@ -14,7 +14,7 @@ from gatewright.nn.variant import expanded
 from gatewright.nn.variant_steps import Variant
 from gatewright.spec.cell import LayerWeights
 
-_WHOLE = Extras()
+_WHOLE, _DEFAULT = Extras(), CallOptions()
 
 
 def sequence(
@@ -22,13 +22,10 @@ def sequence(
     h_0: Tensor,
     c_0: Tensor,
     weights: LayerWeights,
+    how: CallOptions = _DEFAULT,
     *,
     variant: Variant,
     reverse: bool = False,
-    batch_sizes: Tensor | None = None,
-    record: bool = False,
-    checkpoint: int = 0,
-    compute: int = precision.FULL,
     extras: Extras = _WHOLE,
 ) -> tuple[Tensor, Tensor, Tensor, LayerRecord | None]:
     """Run one layer in one direction, by the kernels.
@@ -40,12 +37,9 @@ def sequence(
         h_0: hidden state before the first step.
         c_0: cell state before the first step.
         weights: of the gates that the cell has.
+        how: what all layers and directions have in common; the arithmetic "full" or one of bf16.
         variant: the cell, and its random choices.
         reverse: whether to read x from its last step to its first.
-        batch_sizes: how many rows each step has.
-        record: whether to return the activations that the pass saved.
-        checkpoint: for the backward pass keep only the states before every K-th step.
-        compute: the arithmetic, "full" or one of bf16.
         extras: steps and resets that rows have for themselves.
 
     Returns:
@@ -60,6 +54,7 @@ def sequence(
     >>> sequence(x, h_0, c_0, weights, variant=Variant(CellSpec(coupled=True, bias=False)))[2]
     tensor([[0.0312, 0.0312]])
     """
+    batch_sizes, record, checkpoint, compute = how
     cell, draws = variant.cell, variant.draws
     four = expanded(weights, cell)
     if record or (cell.zoneout_hidden and x.dtype == torch.bfloat16):  # whose y, the checkpoint of h, is rounded

@@ -24,27 +24,28 @@ _READING = ("input_gate", "forget_gate", "output_gate")
 
 @dataclass(frozen=True)
 class Variant:
-    """A cell that is not plain, and its random choices.
+    """A cell that is not plain, its random choices, and gates that are held.
 
     Attributes:
         cell: the cell.
         draws: the random choices of a training; None outside of training.
+        clamps: values at which gates are held at every step, (4, H), in the order of the gates, after activation;
+            NaN where one is not; of a coupled cell, the input gate follows the held forget gate.  None holds none.
     """
 
     cell: CellSpec
     draws: Draws | None = None
+    clamps: Tensor | None = None
 
-    def steps(self, x: Tensor, weights: LayerWeights, clamps: Tensor | None, operand: Operand) -> Advance:
+    def steps(self, x: Tensor, weights: LayerWeights, operand: Operand) -> Advance:
         """Return the function that advances by one step.
 
         Args:
             x: input of all steps, (T, B, D).
             weights: of the gates that the cell has.
-            clamps: values at which gates are held, (4, H), NaN where they are not; of a coupled cell, the input
-                gate follows the held forget gate.
             operand: what is done to the operands of products.
         """
-        masks = self._masks(x, weights)
+        masks, clamps = self._masks(x, weights), self.clamps
         if self.cell.is_slstm:
             from_input = F.linear(operand(x), operand(weights.W_ih), _bias(weights)).unbind(0)
             mask = masks["hidden"][0] if masks else None
