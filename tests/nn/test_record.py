@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from gatewright import equations
 from gatewright.nn import LSTM, LayerRecord, Record
+from gatewright.nn.extras import Extras
 from gatewright.nn.fallback import sequence
 from gatewright.spec.cell import LayerWeights
 
@@ -274,8 +275,8 @@ def test_what_stands_past_the_end_of_a_row_reaches_nothing() -> None:
     garbage = x.detach().clone()
     garbage[3:, 0], garbage[1:, 2] = 1e6, -1e6
     for reverse in (False, True):
-        clean = sequence(x, state, state, layer, reverse=reverse, lengths=lengths)
-        dirty = sequence(garbage, state, state, layer, reverse=reverse, lengths=lengths)
+        clean = sequence(x, state, state, layer, reverse=reverse, extras=Extras(lengths=lengths))
+        dirty = sequence(garbage, state, state, layer, reverse=reverse, extras=Extras(lengths=lengths))
         for a, b in zip(clean[:3], dirty[:3], strict=True):
             assert torch.equal(a, b)
         grads = [torch.autograd.grad(out[0].sum() + out[2].sum(), layer[:2]) for out in (clean, dirty)]
