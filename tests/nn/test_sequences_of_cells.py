@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gatewright import CellSpec, kernels
+from gatewright.errors import GatewrightError
 from gatewright.nn import LSTM, fast_path
 from tests.nn.test_sequences import Case, assert_close
 from tests.support.kernel_cases import TARGETS
@@ -172,11 +173,11 @@ def test_second_derivatives() -> None:
     assert torch.autograd.gradgradcheck(call, inputs, fast_mode=True)
 
 
-def test_a_batch_of_calls_and_a_compiled_layer() -> None:
+def test_batches_of_calls_and_programs_have_steps_of_rows_and_refuse_lengths_that_do_not_fit() -> None:
     cell = CellSpec(peephole=True, coupled=True, zoneout_cell=0.2)
     layer, (N, T, B) = LSTM(3, 6, cell=cell, dtype=torch.float64).eval(), (3, 5, 2)
     x, lengths = torch.randn(N, T, B, 3, dtype=torch.float64), torch.tensor([[5, 2], [0, 4], [3, 3]])
-    reset = torch.rand(N, T, B) < 0.3
+    reset, wrong = torch.rand(N, T, B) < 0.3, "lengths: expected numbers from 0 to 5.*got 6 for row"
 
     def call(x: Any, lengths: Any, reset: Any) -> Any:
         return layer(x, lengths=lengths, reset=reset)[0]
@@ -184,3 +185,19 @@ def test_a_batch_of_calls_and_a_compiled_layer() -> None:
     found = torch.func.vmap(call)(x, lengths, reset)
     for n in range(N):
         assert torch.equal(found[n], call(x[n], lengths[n], reset[n]))
+    with pytest.raises(GatewrightError, match=wrong):
+        torch.func.vmap(call)(x, lengths + 1, reset)
+
+    class Module(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Any, lengths: Any, reset: Any) -> Any:
+            return self.layer(x, lengths=lengths, reset=reset)[0]
+
+    program = torch.export.export(Module().eval(), (x[0], lengths[0], reset[0]), strict=False).module()
+    with torch.no_grad():
+        assert torch.equal(program(x[1], lengths[1], reset[1]), found[1])
+        with pytest.raises(GatewrightError, match=wrong):
+            program(x[0], lengths[0] + 1, reset[0])
