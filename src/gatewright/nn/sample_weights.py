@@ -16,12 +16,12 @@ from gatewright import counter_random
 from gatewright.nn import _torch_private, batched_calls, kernel_cell, precision
 from gatewright.nn.call import BEFORE_X, OF_RESULTS, Call
 from gatewright.nn.extras import Extras
-from gatewright.spec.cell import LAYER_NORM, PROJECTION, LayerWeights
+from gatewright.spec.cell import LAYER_NORM, PROJECTION, SLSTM, LayerWeights
 
 
 def fit(call: Call) -> bool:
     """Whether the adjoints of the weights are products of those of the gates, and the kernels can give these."""
-    if call.cell & (PROJECTION | LAYER_NORM) or call.compute != precision.FULL:
+    if call.cell & (PROJECTION | LAYER_NORM | SLSTM) or call.compute != precision.FULL:
         return False
     return _torch_private.nothing_intercepts() and not torch.compiler.is_compiling()
 
@@ -63,7 +63,8 @@ def _of_weights(
     y, _, cells, x, h_0, c_0 = tensors[OF_RESULTS : BEFORE_X + 3]
     weights, extras = call.split(tensors[BEFORE_X + 3 :])
     walk = _Walk(batch_sizes, call.reverse, extras)
-    h = walk.before(y, h_0, extras.h_reset) * walk.hidden_mask(call, h_0)
+    layer = LayerWeights.of(call.cell, weights)
+    h = walk.before(y, h_0, extras.h_reset) * walk.hidden_mask(call, layer, h_0)
 
     def by_call(each: Tensor) -> Tensor:
         """Return (rows of all steps, calls, width)."""
@@ -71,7 +72,6 @@ def _of_weights(
 
     d = by_call(dpre)
     dW_ih, dW_hh = (torch.bmm(d.permute(1, 2, 0), by_call(rows).transpose(0, 1)) for rows in (walk.read(x), h))
-    layer = LayerWeights.of(call.cell, weights)
     dW = LayerWeights(dW_ih, dW_hh)
     if layer.b_ih is not None:
         dW = dW._replace(b_ih=d.sum(0), b_hh=d.sum(0))  # in memory of their own, as any two gradients
@@ -100,10 +100,10 @@ class _Walk:
         present = None if self.batch_sizes is not None else self.extras.steps_present(len(rows))
         return rows if present is None else torch.where(present[..., None], rows, 0.0)
 
-    def hidden_mask(self, call: Call, h_0: Tensor) -> Tensor | float:
+    def hidden_mask(self, call: Call, layer: LayerWeights, h_0: Tensor) -> Tensor | float:
         """Return by what the hidden state of each step is multiplied where the gates read it."""
         extras = self.extras
-        variant = kernel_cell.variant_of(call.cell, extras.rates, extras.seed, extras.row_ids, call.place)
+        variant = kernel_cell.variant_of(call.cell, layer, extras.rates, extras.seed, extras.row_ids, call.place)
         if variant is None or variant.draws is None or not variant.cell.hidden_dropout:
             return 1.0
         rate, draws = variant.cell.hidden_dropout, variant.draws._replace(first_step=0)

@@ -56,7 +56,7 @@ def keep_last(cells: Tensor, rows: int, c_n: Tensor) -> None:
 def split(
     cells: Tensor, dcell: Tensor | None, rows: int, B: int, checkpoint: int
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return averages, or checkpoints, their adjoint, and the last state, as the adjoint of the kernels takes them.
+    """Return averages, or checkpoints, their adjoint, and the last state, as the kernels' adjoint takes them.
 
     Args:
         cells: as the operators have them.
