@@ -352,7 +352,7 @@ double fma_peak(int threads, double seconds) {
 
 // What Python may call and with which arguments, by number.  Raise it, and INTERFACE in native_module.py, with
 // each change: Python refuses a module of another number, which would ignore arguments that it does not know.
-constexpr int kInterface = 16;
+constexpr int kInterface = 17;
 
 NB_MODULE(_kernels, m) {
     m.attr("interface") = kInterface;

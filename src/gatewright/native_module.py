@@ -8,7 +8,7 @@ from gatewright import _kernels as _kernels
 from gatewright.errors import GatewrightError
 
 #: What the bindings take and give, by number: that of `kInterface` in native/python/bindings.cpp.
-INTERFACE = 16
+INTERFACE = 17
 
 
 def require_interface(module: ModuleType) -> None:
