@@ -95,7 +95,7 @@ Named<T> run(const Kernels<T, S>& kernels, const Problem<T>& p, const How& how) 
         const StepPlan& plan = *p.plan;
         call.table = &plan.table();
         call.sizes.T = plan.steps();
-        if (plan.sizes()) call.steps = {plan.steps(), n.B, plan.sizes(), plan.starts(), false};
+        if (plan.table().order) call.steps = {plan.steps(), n.B, plan.sizes(), plan.starts(), false};
         call.h_reset = p.h_reset.data();
         call.c_reset = p.c_reset.data();
         call.fill_kept = true;
